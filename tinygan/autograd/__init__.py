@@ -1,0 +1,4 @@
+"""The autograd engine: Tensors, ops, gradients of any order, and the tools to check and inspect them."""
+
+from .engine import alias, backward, fused, grad, no_grad, op, recording
+from .tensor import Node, Parameter, Tensor, tensor, wrap

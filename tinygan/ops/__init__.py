@@ -1,0 +1,17 @@
+"""Differentiable ops: functions from Tensors to Tensors, with derivatives of every order.
+
+Three families: elementwise (f and f'), linear (a map and its adjoint), bilinear (derivatives bilinear
+again). The other files are compositions of these, some with a fused kernel.
+"""
+
+from .bilinear import conv2d, conv2d_weight, conv_transpose2d, einsum, matmul
+from .elementwise import (abs, add, clip, div, exp, gate, leaky_relu, log, maximum, minimum, mul, neg, pow, relu,
+                          sigmoid, silu, softplus, sqrt, square, sub, tanh, where)
+from .linear import (broadcast_to, concatenate, embedding, flip, getitem, mean, pad, reshape, roll, stack, sum,
+                     transpose)
+from .losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
+from .normalize import batch_norm, instance_norm, minibatch_stddev, modulate, normalize, pixel_norm
+from .reduce import log_softmax, logsumexp, max, min, norm, softmax, var
+from .resample import affine_warp, avg_pool2d, max_pool2d, upfirdn2d, upsample_bilinear, upsample_nearest
+
+from . import methods  # gives Tensor its operators and methods

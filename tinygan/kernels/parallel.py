@@ -1,0 +1,131 @@
+"""The one place that knows threads.
+
+NumPy releases the interpreter lock inside copies, ufuncs and BLAS, so Python threads that each take
+blocks of a batch do run at once. BLAS itself is held at one thread meanwhile: its own threads would
+compete with ours, and the bits of its results would depend on how many there are.
+
+Work is cut into blocks by shape alone, never by the number of threads, so results are the same bits
+on one core and on sixteen.
+"""
+
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+
+class _State(threading.local):
+    inside = False  # is this thread already working on a block?
+
+
+_state = _State()
+_scratch = threading.local()
+_blas = None
+_blas_depth = 0
+_pool = None
+_threads = int(os.environ.get("TINYGAN_NUM_THREADS", 0)) or os.cpu_count() or 1
+
+
+def num_threads() -> int:
+    """How many threads the kernels use: TINYGAN_NUM_THREADS, by default one per core."""
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads from now on. Never changes a result, only its speed."""
+    global _threads, _pool
+    if n < 1:
+        raise ValueError(f"the number of threads is 1 or more, not {n}")
+    _threads, _pool = n, None
+
+
+@contextlib.contextmanager
+def single_threaded_blas():
+    """Hold BLAS at one thread. Free when nested, so a training run enters it once (it costs 20 us)."""
+    global _blas, _blas_depth
+    if _blas_depth or _state.inside:
+        _blas_depth += not _state.inside
+        try:
+            yield
+        finally:
+            _blas_depth -= not _state.inside
+        return
+    if _blas is None:
+        from threadpoolctl import ThreadpoolController
+
+        _blas = ThreadpoolController()
+    with _blas.limit(limits=1, user_api="blas"):
+        _blas_depth = 1
+        try:
+            yield
+        finally:
+            _blas_depth = 0
+
+
+def run(function, items) -> None:
+    """Call function(item) for every item, on as many threads as there are; return when all are done.
+
+    The items must write to different places. Called from inside an item, it runs in that thread.
+    """
+    items = list(items)
+    workers = 1 if _state.inside else min(_threads, len(items))
+    with single_threaded_blas():
+        if workers <= 1:
+            for item in items:
+                function(item)
+            return
+        queue = iter(items)  # shared: each thread takes the next item (a list iterator is atomic)
+
+        def work():
+            _state.inside = True
+            try:
+                for item in queue:
+                    function(item)
+            finally:
+                _state.inside = False
+
+        others = [_executor().submit(work) for _ in range(workers - 1)]
+        try:
+            work()
+        finally:
+            for other in others:
+                other.exception()  # wait for all, even after an error: they write into our arrays
+        for other in others:
+            other.result()
+
+
+def _executor():
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_threads, thread_name_prefix="tinygan")
+    return _pool
+
+
+def _forget_threads():  # threads do not survive a fork; the child makes its own
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
+    """An uninitialised buffer of this thread's own, reused by every caller of the same name.
+
+    Fresh large arrays cost page faults on first touch; this one's pages, and often its cache lines, are
+    already there. Valid until the same thread asks for the same name again.
+    """
+    buffers = vars(_scratch)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if name not in buffers or buffers[name].size < size:
+        buffers[name] = np.empty(size, np.uint8)
+    return buffers[name][:size].view(dtype).reshape(shape)
+
+
+def blocks(count: int, size: int) -> list:
+    """Slices of at most `size` that cover range(count)."""
+    size = max(1, size)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -1,0 +1,75 @@
+"""Filtering with resampling, and bilinear warping, on arrays."""
+
+import numpy as np
+
+from tinygan.backend import on_cpu, xp
+
+
+def upfirdn2d(x, f, up, down, padding):
+    """Correlate zero-stuffed, padded x (N, H, W, C) with f (rows, columns, a host array), keep every down-th pixel."""
+    n, height, width, channels = x.shape
+    left, right, top, bottom = padding
+    rows, columns = height * up[0] + top + bottom, width * up[1] + left + right
+    out = ((rows - f.shape[0]) // down[0] + 1, (columns - f.shape[1]) // down[1] + 1)
+    if min(out) < 1:
+        raise ValueError(f"upfirdn2d: a filter of shape {f.shape} leaves nothing of images of {height}x{width} "
+                         f"with up {up} and padding {padding}")
+    stuffed = xp.zeros((n, rows, columns, channels), x.dtype)
+    (y_from, y_to), (x_from, x_to) = _inside(height, up[0], top, rows), _inside(width, up[1], left, columns)
+    stuffed[:, top + y_from * up[0]:top + (y_to - 1) * up[0] + 1:up[0],
+            left + x_from * up[1]:left + (x_to - 1) * up[1] + 1:up[1]] = x[:, y_from:y_to, x_from:x_to]
+    y = xp.zeros((n, *out, channels), x.dtype)
+    for i in range(f.shape[0]):
+        for j in range(f.shape[1]):
+            if f[i, j]:
+                y += stuffed[:, i:i + down[0] * out[0]:down[0], j:j + down[1] * out[1]:down[1]] * x.dtype.type(f[i, j])
+    return y
+
+
+def _inside(n, up, before, length):
+    """The pixels start..stop of n that a negative padding does not crop away."""
+    start = max(0, -(before // up))  # the first i with before + i * up >= 0
+    stop = min(n, -(-(length - before) // up))  # past the last i with before + i * up < length
+    return start, max(start, stop)
+
+
+def bilinear_taps(theta, size, out_size, dtype):
+    """Four (indices, weights) of shape (N, OH, OW): where each output pixel reads, and how much."""
+    (height, width), (out_height, out_width) = size, out_size
+    x = (xp.arange(out_width) * 2 + 1) / out_width - 1
+    y = (xp.arange(out_height) * 2 + 1) / out_height - 1
+    a = theta[:, :, :, None, None]
+    u, v = (a[:, i, 0] * x[None, :] + a[:, i, 1] * y[:, None] + a[:, i, 2] for i in (0, 1))
+    u, v = ((u + 1) * width - 1) / 2, ((v + 1) * height - 1) / 2  # from [-1, 1] to pixels
+    left, top = xp.floor(u), xp.floor(v)
+    taps = []
+    for row, by_row in ((top, 1 - (v - top)), (top + 1, v - top)):
+        for column, by_column in ((left, 1 - (u - left)), (left + 1, u - left)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            image = xp.arange(len(theta))[:, None, None] * (height * width)
+            index = image + xp.clip(row, 0, height - 1).astype(int) * width + xp.clip(column, 0, width - 1).astype(int)
+            taps.append((index, (by_row * by_column * inside).astype(dtype)))
+    return taps
+
+
+def gather(x, taps):
+    """The weighted sum of the pixels of x (N, H, W, C) that `taps` name."""
+    pixels = x.reshape(-1, x.shape[-1])
+    y = 0
+    for index, weight in taps:
+        y = y + pixels[index] * weight[..., None]
+    return y
+
+
+def scatter(g, shape, taps):
+    """The adjoint of `gather`: add each output pixel back to where it was read."""
+    channels = shape[-1]
+    pixels = xp.zeros((int(np.prod(shape[:-1])), channels), g.dtype)
+    for index, weight in taps:
+        share = (g * weight[..., None]).reshape(-1, channels)
+        if on_cpu():
+            for c in range(channels):
+                pixels[:, c] += np.bincount(index.reshape(-1), share[:, c], len(pixels)).astype(g.dtype)
+        else:
+            xp.add.at(pixels, index.reshape(-1), share)
+    return pixels.reshape(shape)

@@ -1,0 +1,173 @@
+"""Bilinear ops: linear in each argument, so that their derivatives are bilinear ops again.
+
+The convolutions are a closed triangle: with <conv2d(x, w), g> = <x, conv_transpose2d(g, w)>
+= <w, conv2d_weight(x, g)>, each of the three has the other two as its derivatives, at every order.
+"""
+
+import math
+
+from tinygan.autograd import op
+from tinygan.backend import xp
+from tinygan.kernels import conv, linear
+
+from .linear import reshape, transpose
+
+# Matrices
+
+
+@op(broadcasts="batch", cost=lambda y, a, b: y.size * a.shape[-1], name="matmul")
+def _matmul(a, b, /):
+    return linear.matmul(a.data, b.data), (lambda g: _matmul(g, _turned(b))), (lambda g: _matmul(_turned(a), g))
+
+
+def _turned(x):
+    """The matrices in the last two axes, transposed."""
+    return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def matmul(a, b):
+    """Matrix product a (..., M, K) @ b (..., K, N) -> (..., M, N). A 1-D argument is a row or a column."""
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner lengths must agree")
+    if a.ndim > 1 and b.ndim > 1:
+        return _matmul(a, b)
+    rows = a.shape[:-1] if a.ndim > 1 else b.shape[:-2]
+    columns = b.shape[-1:] if b.ndim > 1 else ()
+    y = _matmul(a if a.ndim > 1 else reshape(a, (1, -1)), b if b.ndim > 1 else reshape(b, (-1, 1)))
+    return reshape(y, rows + columns)
+
+
+def _einsum_cost(y, *arrays, subscripts):
+    return math.prod(_lengths(subscripts, arrays).values())
+
+
+@op(cost=_einsum_cost, name="einsum")
+def _einsum(*xs, subscripts):
+    inputs, output = subscripts.split("->")
+    inputs = inputs.split(",")
+    lengths = _lengths(subscripts, xs)
+
+    def derivative(i):
+        others = [x for j, x in enumerate(xs) if j != i]
+        terms = [output] + [term for j, term in enumerate(inputs) if j != i]
+        alone = [s for s in inputs[i] if s not in "".join(terms)]  # summed away: the gradient is repeated along it
+        subscripts = ",".join(terms + ["".join(alone)] * bool(alone)) + "->" + inputs[i]
+        shape = [lengths[s] for s in alone]
+
+        def d_x(g):
+            ones = [xp.ones(shape, g.dtype)] if alone else []
+            return _einsum(g, *others, *ones, subscripts=subscripts)
+
+        return d_x
+
+    value = xp.einsum(subscripts, *(x.data for x in xs), optimize=len(xs) > 2)
+    return value, *(derivative(i) for i in range(len(xs)))
+
+
+def einsum(subscripts, *operands):
+    """Einstein summation, as numpy.einsum: einsum("nhwc,co->nhwo", x, w).
+
+    Each term names every axis once; "->" may be left out. Raises ValueError for a diagonal ("ii"), an
+    ellipsis, or lengths that disagree.
+    """
+    subscripts = subscripts.replace(" ", "")
+    if "." in subscripts:
+        raise ValueError("einsum: write out the axes that '...' stands for")
+    terms = subscripts.split("->")[0].split(",")
+    if "->" not in subscripts:
+        letters = "".join(terms)
+        subscripts += "->" + "".join(sorted(s for s in set(letters) if letters.count(s) == 1))
+    if any(len(set(term)) < len(term) for term in subscripts.replace("->", ",").split(",")):
+        raise ValueError(f"einsum: {subscripts!r} repeats an axis within a term; take a diagonal by indexing")
+    if [len(term) for term in terms] != [x.ndim for x in operands]:
+        raise ValueError(f"einsum: {subscripts!r} does not fit shapes {[x.shape for x in operands]}")
+    _lengths(subscripts, operands)
+    return _einsum(*operands, subscripts=subscripts)
+
+
+def _lengths(subscripts, xs):
+    """{letter: length of its axis}."""
+    lengths = {}
+    for term, x in zip(subscripts.split("->")[0].split(","), xs):
+        for letter, n in zip(term, x.shape):
+            if lengths.setdefault(letter, n) != n:
+                raise ValueError(f"einsum: axis {letter!r} has length {lengths[letter]} and {n}")
+    return lengths
+
+
+# Convolutions
+
+
+@op(cost=lambda y, x, w: y.size * w[..., 0].size)
+def conv2d(x, w, /, stride=1, padding=0, groups=1):
+    """Cross-correlation of images x (N, H, W, C) with w (kh, kw, C/groups, O) -> (N, OH, OW, O).
+
+    OH = (H + 2 padding - kh) // stride + 1. stride and padding: an int, or a pair (rows, columns).
+    Output channels fall into `groups` equal runs; run i sees only the i-th run of input channels.
+    """
+    stride, padding = _pair(stride), _pair(padding)
+    _check_conv("conv2d", x.shape, w.shape, stride, padding, groups)
+    size, kernel = x.shape[1:3], w.shape[:2]
+    value = conv.forward(x.data, w.data, stride, padding, groups)
+    remainder = _remainder(size, kernel, value.shape[1:3], stride, padding)
+    return (value, lambda g: conv_transpose2d(g, w, stride, padding, remainder, groups),
+            lambda g: conv2d_weight(x, g, kernel, stride, padding, groups))
+
+
+@op(cost=lambda y, x, w: x.size * w[..., 0].size)
+def conv_transpose2d(x, w, /, stride=1, padding=0, output_padding=0, groups=1):
+    """The adjoint of conv2d in its image: x (N, H, W, O), w (kh, kw, C/groups, O) -> (N, OH, OW, C).
+
+    w is the weight of the conv2d that is transposed. OH = (H - 1) stride - 2 padding + kh + output_padding,
+    with output_padding < stride: which of the sizes that conv2d takes to H comes back.
+    """
+    stride, padding, extra = _pair(stride), _pair(padding), _pair(output_padding)
+    kernel = w.shape[:2]
+    size = tuple((n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel, extra))
+    if not all(0 <= e < s for e, s in zip(extra, stride)):
+        raise ValueError(f"conv_transpose2d: output_padding {extra} must be less than stride {stride}")
+    if x.ndim == 4 and w.ndim == 4 and x.shape[3] != w.shape[3]:
+        raise ValueError(f"conv_transpose2d: x {x.shape} has {x.shape[3]} channels, but w {w.shape} "
+                         f"(kh, kw, out/groups, in) takes {w.shape[3]}")
+    _check_conv("conv_transpose2d", (len(x.shape) and x.shape[0], *size, w.shape[2] * groups), w.shape,
+                stride, padding, groups)
+    return (conv.input_gradient(x.data, w.data, size, stride, padding, groups),
+            lambda g: conv2d(g, w, stride, padding, groups),
+            lambda g: conv2d_weight(g, x, kernel, stride, padding, groups))
+
+
+@op(cost=lambda y, x, dy: dy.size * y[..., 0].size)
+def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
+    """The adjoint of conv2d in its weight: x (N, H, W, C), dy (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
+    stride, padding, kernel = _pair(stride), _pair(padding), _pair(kernel_size)
+    size = x.shape[1:3]
+    _check_conv("conv2d_weight", x.shape, (*kernel, x.shape[3] // groups, dy.shape[3]), stride, padding, groups)
+    expected = tuple(map(conv.out_size, size, kernel, stride, padding))
+    if dy.shape[:3] != (x.shape[0], *expected):
+        raise ValueError(f"conv2d_weight: dy has shape {dy.shape}; for x {x.shape} it must be "
+                         f"({x.shape[0]}, {expected[0]}, {expected[1]}, O)")
+    remainder = _remainder(size, kernel, expected, stride, padding)
+    return (conv.weight_gradient(x.data, dy.data, kernel, stride, padding, groups),
+            lambda g: conv_transpose2d(dy, g, stride, padding, remainder, groups),
+            lambda g: conv2d(x, g, stride, padding, groups))
+
+
+def _pair(n):
+    return (n, n) if isinstance(n, int) else tuple(n)
+
+
+def _remainder(size, kernel, out, stride, padding):
+    """How much larger the image is than the smallest one with this output: the output_padding."""
+    return tuple(n - ((o - 1) * s - 2 * p + k) for n, k, o, s, p in zip(size, kernel, out, stride, padding))
+
+
+def _check_conv(name, x, w, stride, padding, groups):
+    if len(x) != 4 or len(w) != 4:
+        raise ValueError(f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), got {x} and {w}")
+    if min(stride) < 1 or min(padding) < 0 or groups < 1:
+        raise ValueError(f"{name}: stride {stride} and groups {groups} start at 1, padding {padding} at 0")
+    if x[3] != w[2] * groups or w[3] % groups:
+        raise ValueError(f"{name}: {x[3]} image channels in {groups} group(s) do not fit weights {w} "
+                         "(kh, kw, in/groups, out)")
+    if x[1] + 2 * padding[0] < w[0] or x[2] + 2 * padding[1] < w[1]:
+        raise ValueError(f"{name}: the {w[0]}x{w[1]} kernel is larger than the {x[1]}x{x[2]} image with padding {padding}")

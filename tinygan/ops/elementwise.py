@@ -1,0 +1,179 @@
+"""Elementwise ops: f and f'. Arguments broadcast against each other, as in NumPy.
+
+What each keeps for its derivative is what its lambdas name: x and b are arguments, y is the result.
+"""
+
+from tinygan.autograd import op
+from tinygan.backend import asarray, xp
+from tinygan.kernels import act, loss
+
+elementwise = op(broadcasts=True)
+
+
+@elementwise
+def add(a, b, /):
+    """a + b."""
+    return a.data + b.data, lambda g: g, lambda g: g
+
+
+@elementwise
+def sub(a, b, /):
+    """a - b."""
+    return a.data - b.data, lambda g: g, lambda g: -g
+
+
+@elementwise
+def mul(a, b, /):
+    """a * b."""
+    return a.data * b.data, lambda g: g * b, lambda g: g * a
+
+
+@elementwise
+def div(a, b, /):
+    """a / b."""
+    return a.data / b.data, lambda g: g / b, lambda g, y: -g * y / b
+
+
+@elementwise
+def neg(x, /):
+    """-x."""
+    return -x.data, lambda g: -g
+
+
+@elementwise
+def pow(a, b, /):
+    """a ** b, for a >= 0 or whole b. d/da is 0 where b = 0; d/db is taken as 0 where a <= 0."""
+
+    def d_base(g):
+        lower = where(b.data == 0, 0.0, b - 1)  # 0 * 0 ** -1 would be NaN
+        return g * b * pow(a, lower)
+
+    def d_exponent(g, y):
+        positive = a.data > 0
+        return g * gate(y * log(where(positive, a, 1.0)), positive.astype(a.dtype))
+
+    return xp.power(a.data, b.data), d_base, d_exponent
+
+
+@elementwise
+def exp(x, /):
+    """e ** x."""
+    return xp.exp(x.data), lambda g, y: g * y
+
+
+@elementwise
+def log(x, /):
+    """Natural logarithm."""
+    return xp.log(x.data), lambda g: g / x
+
+
+@elementwise
+def sqrt(x, /):
+    """Square root. The derivative at 0 is infinite; for the length of a vector use `norm`."""
+    return xp.sqrt(x.data), lambda g, y: g * 0.5 / y
+
+
+@elementwise
+def square(x, /):
+    """x * x."""
+    return xp.square(x.data), lambda g: g * (2.0 * x)
+
+
+@elementwise
+def tanh(x, /):
+    """Hyperbolic tangent."""
+    return xp.tanh(x.data), lambda g, y: g * (1.0 - y * y)
+
+
+@elementwise
+def sigmoid(x, /):
+    """1 / (1 + exp(-x))."""
+    return loss.sigmoid(x.data), lambda g, y: g * (y * (1.0 - y))
+
+
+@elementwise
+def softplus(x, /):
+    """log(1 + exp(x)), without overflow."""
+    return loss.softplus(x.data), lambda g: g * sigmoid(x)
+
+
+def silu(x):
+    """x * sigmoid(x), also called swish."""
+    return x * sigmoid(x)
+
+
+# Piecewise linear: the slope is constant on each piece, so it passes through `gate`, which is linear
+# in g and its own derivative. A second derivative (R1, gradient penalty) then costs one multiplication.
+
+
+@op
+def gate(x, /, slope):
+    """x * slope, where the array `slope` (of x's shape) counts as a constant."""
+    return x.data * slope, lambda g: gate(g, slope)
+
+
+@elementwise
+def relu(x, /):
+    """max(x, 0); the derivative at 0 is 0."""
+    return xp.maximum(x.data, 0), lambda g, y: gate(g, act.slopes(y.data, 0.0))
+
+
+@elementwise
+def leaky_relu(x, /, slope=0.2):
+    """x where x > 0, else slope * x, with 0 <= slope <= 1; the derivative at 0 is `slope`."""
+    if not 0 <= slope <= 1:
+        raise ValueError(f"leaky_relu: slope must lie in [0, 1], not {slope}")
+    y = x.data * slope
+    return xp.maximum(x.data, y, out=y), lambda g: gate(g, act.slopes(x.data, slope))
+
+
+@elementwise
+def abs(x, /):
+    """|x|; the derivative at 0 is 0."""
+    return xp.abs(x.data), lambda g: gate(g, xp.sign(x.data))
+
+
+@elementwise
+def clip(x, /, low=None, high=None):
+    """x held between `low` and `high` (numbers or None); the derivative is 1 at the ends, 0 outside."""
+
+    def d_x(g):
+        inside = xp.ones(x.shape, bool)
+        if low is not None:
+            inside &= x.data >= low
+        if high is not None:
+            inside &= x.data <= high
+        return gate(g, inside.astype(x.dtype))
+
+    return xp.clip(x.data, low, high), d_x
+
+
+def _share(a, b):
+    """1 where a wins, 0 where b does, half each at a tie."""
+    return ((a > b) + 0.5 * (a == b)).astype(a.dtype)
+
+
+@elementwise
+def maximum(a, b, /):
+    """The larger of a and b; at a tie each gets half of the gradient."""
+    return xp.maximum(a.data, b.data), (lambda g: gate(g, _share(a.data, b.data))), \
+        (lambda g: gate(g, _share(b.data, a.data)))
+
+
+@elementwise
+def minimum(a, b, /):
+    """The smaller of a and b; at a tie each gets half of the gradient."""
+    return xp.minimum(a.data, b.data), (lambda g: gate(g, _share(b.data, a.data))), \
+        (lambda g: gate(g, _share(a.data, b.data)))
+
+
+def where(condition, a, b):
+    """a where `condition` (a boolean array) holds, else b."""
+    return _where(a, b, asarray(getattr(condition, "data", condition)).astype(bool))
+
+
+@op(broadcasts=True, name="where")
+def _where(a, b, /, condition):
+    dtype = a.dtype
+    return xp.where(condition, a.data, b.data), (lambda g: gate(g, condition.astype(dtype))), \
+        (lambda g: gate(g, (~condition).astype(dtype)))

@@ -1,0 +1,75 @@
+"""Normalisation is two ideas: `normalize` over some axes, and `modulate` by a scale and a shift.
+
+    batch-norm             axes (0, 1, 2)   scale, shift: parameters (C,)
+    conditional batch-norm axes (0, 1, 2)   scale, shift: looked up from the class (N, 1, 1, C)
+    instance-norm          axes (1, 2)      scale, shift: parameters (C,), or none
+    AdaIN                  axes (1, 2)      scale, shift: an affine map of the style w (N, 1, 1, C)
+    pixel-norm             axis 3, not centred, no scale or shift
+"""
+
+from tinygan.autograd import fused
+from tinygan.kernels import norm as kernel
+
+from .elementwise import square
+from .linear import broadcast_to, concatenate, mean, reshape
+from .reduce import var
+
+
+def modulate(x, scale=None, shift=None):
+    """x * scale + shift, where scale and shift broadcast over x; None leaves one out."""
+    if scale is not None:
+        x = x * scale
+    return x if shift is None else x + shift
+
+
+@fused(kernel.normalize_modulate)
+def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
+    centred = x - mean(x, axes, keepdims=True)
+    y = centred * (mean(square(centred), axes, keepdims=True) + eps) ** -0.5
+    return modulate(y, scale, shift)
+
+
+def normalize(x, axes, eps=1e-5):
+    """(x - mean) / sqrt(var + eps), with mean and variance (divided by n) over `axes`."""
+    return _normalize_modulate(x, None, None, tuple(axes), eps)
+
+
+def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
+    """Normalise each channel over the batch (Ioffe and Szegedy 2015), then modulate.
+
+    x (N, H, W, C) or (N, C); gain, bias: (C,), or (N, 1, 1, C) for conditional batch-norm. statistics:
+    the mean and variance of x if they are at hand (`kernels.norm.moments`), so as not to compute them
+    twice; the gradient flows through them all the same.
+    """
+    return _normalize_modulate(x, gain, bias, tuple(range(x.ndim - 1)), eps, statistics)
+
+
+def instance_norm(x, scale=None, shift=None, eps=1e-5):
+    """Normalise each channel of each image x (N, H, W, C) over its pixels (Ulyanov et al. 2016), then modulate.
+
+    With scale and shift (N, 1, 1, C) made from a style, this is AdaIN (Huang and Belongie 2017).
+    """
+    return _normalize_modulate(x, scale, shift, (1, 2), eps)
+
+
+def pixel_norm(x, eps=1e-8):
+    """x / sqrt(mean of x^2 over channels + eps) (Karras et al. 2018, section 4.2)."""
+    return x * (mean(square(x), -1, keepdims=True) + eps) ** -0.5
+
+
+def minibatch_stddev(x, group_size=4, eps=1e-8):
+    """Append a channel that tells how much the images of a group differ (Karras et al. 2018, section 3).
+
+    x (N, H, W, C) -> (N, H, W, C + 1). G = min(group_size, N) images form a group, strided through the
+    batch: m, m + N/G, m + 2N/G, ... The channel holds the group's standard deviation sqrt(var + eps),
+    averaged over pixels and channels. Raises ValueError if G does not divide N.
+    """
+    n, height, width, channels = x.shape
+    group = min(group_size, n)
+    if n % group:
+        raise ValueError(f"minibatch_stddev: a batch of {n} does not fall into groups of {group}")
+    members = reshape(x, (group, n // group, height, width, channels))
+    deviation = mean((var(members, 0) + eps) ** 0.5, (1, 2, 3))  # (N/G,)
+    deviation = reshape(deviation, (1, n // group, 1, 1, 1))
+    channel = reshape(broadcast_to(deviation, (group, n // group, height, width, 1)), (n, height, width, 1))
+    return concatenate([x, channel], axis=3)

@@ -1,0 +1,68 @@
+"""Reductions that are not linear: maxima, variances, soft maxima, lengths."""
+
+from tinygan.autograd import op
+from tinygan.backend import xp
+
+from .elementwise import exp, gate, square
+from .linear import axes_of, broadcast_to, kept, mean, reshape, sum
+
+
+def var(x, axis=None, keepdims=False):
+    """Variance over `axis`, divided by n (not n - 1)."""
+    return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
+
+
+@op
+def max(x, /, axis=None, keepdims=False):
+    """The largest value over `axis`. Where several tie, they share the gradient equally."""
+    axes, keep = axes_of(axis, x.ndim), kept(x.shape, axis)
+
+    def d_x(g, y):
+        ties = (x.data == y.data.reshape(keep)).astype(x.dtype)
+        ties /= ties.sum(axes, keepdims=True)
+        return gate(broadcast_to(reshape(g, keep), x.shape), ties)
+
+    return x.data.max(axes, keepdims=keepdims), d_x
+
+
+def min(x, axis=None, keepdims=False):
+    """The smallest value over `axis`. Where several tie, they share the gradient equally."""
+    return -max(-x, axis, keepdims)
+
+
+@op
+def logsumexp(x, /, axis=None, keepdims=False):
+    """log(sum(exp(x))) over `axis`, without overflow."""
+    axes, keep = axes_of(axis, x.ndim), kept(x.shape, axis)
+    top = x.data.max(axes, keepdims=True)
+    value = xp.log(xp.exp(x.data - top).sum(axes, keepdims=True)) + top
+    return (value if keepdims else value.squeeze(axes)), lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep))
+
+
+@op
+def log_softmax(x, /, axis=-1):
+    """x - logsumexp(x): the logarithms of the probabilities that logits x stand for."""
+    shifted = x.data - x.data.max(axis, keepdims=True)
+    shifted -= xp.log(xp.exp(shifted).sum(axis, keepdims=True))
+    return shifted, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)
+
+
+@op
+def softmax(x, /, axis=-1):
+    """exp(x) / sum(exp(x)): probabilities from logits."""
+    value = xp.exp(x.data - x.data.max(axis, keepdims=True))
+    value /= value.sum(axis, keepdims=True)
+    return value, lambda g, y: y * (g - sum(g * y, axis, keepdims=True))
+
+
+@op
+def norm(x, /, axis=None, keepdims=False):
+    """Length sqrt(sum(x ** 2)) over `axis`. The derivative where the length is 0 is 0, not NaN."""
+    axes, keep = axes_of(axis, x.ndim), kept(x.shape, axis)
+
+    def d_x(g, y):
+        zero = (y.data.reshape(keep) == 0).astype(x.dtype)
+        direction = x / (reshape(y, keep) + zero)
+        return gate(reshape(g, keep) * direction, xp.broadcast_to(1 - zero, x.shape))
+
+    return xp.sqrt((x.data * x.data).sum(axes, keepdims=keepdims)), d_x

@@ -1,0 +1,139 @@
+"""Linear ops on images (N, H, W, C): pooling, upsampling, filtering, warping."""
+
+import math
+
+import numpy as np
+
+from tinygan.autograd import op
+from tinygan.backend import asarray, xp
+from tinygan.kernels import warp
+
+from .bilinear import _pair, einsum
+from .linear import getitem, linear, stack
+from .reduce import max
+
+# Pooling
+
+
+def _windows(size, kernel, stride):
+    """For each of the kernel's taps, the index of the pixels that it meets, one per output pixel."""
+    out = [(n - k) // s + 1 for n, k, s in zip(size, kernel, stride)]
+    return [(slice(None), slice(i, i + stride[0] * out[0], stride[0]), slice(j, j + stride[1] * out[1], stride[1]))
+            for i in range(kernel[0]) for j in range(kernel[1])]
+
+
+def _avg_pool_adjoint(g, shape, kernel, stride):
+    x = xp.zeros(shape, g.dtype)
+    for window in _windows(shape[1:3], kernel, stride):
+        x[window] += g
+    x /= math.prod(kernel)
+    return x
+
+
+@linear(_avg_pool_adjoint)
+def _avg_pool2d(x, /, kernel, stride):
+    first, *rest = _windows(x.shape[1:3], kernel, stride)
+    y = x[first].copy()
+    for window in rest:
+        y += x[window]
+    y /= math.prod(kernel)
+    return y
+
+
+def avg_pool2d(x, kernel_size=2, stride=None):
+    """Mean over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
+    kernel = _pair(kernel_size)
+    return _avg_pool2d(x, kernel, kernel if stride is None else _pair(stride))
+
+
+def max_pool2d(x, kernel_size=2, stride=None):
+    """Maximum over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
+    kernel = _pair(kernel_size)
+    windows = _windows(x.shape[1:3], kernel, kernel if stride is None else _pair(stride))
+    return max(stack([getitem(x, window) for window in windows]), axis=0)
+
+
+# Upsampling
+
+
+def _upsample_adjoint(g, shape, factor):
+    n, height, width, channels = shape
+    return g.reshape(n, height, factor, width, factor, channels).sum((2, 4))
+
+
+@linear(_upsample_adjoint)
+def upsample_nearest(x, /, factor=2):
+    """Each pixel repeated factor x factor times."""
+    return x.repeat(factor, 1).repeat(factor, 2)
+
+
+def upsample_bilinear(x, factor=2):
+    """Bilinear interpolation to `factor` times the size. Pixels are areas: the centre of output pixel i
+    lies at (i + 1/2) / factor - 1/2, and beyond the border the edge pixel continues."""
+    rows, columns = (asarray(_interpolation(n, factor), x.dtype) for n in x.shape[1:3])
+    return einsum("ph,nhqc->npqc", rows, einsum("qw,nhwc->nhqc", columns, x))
+
+
+def _interpolation(n, factor):
+    """The matrix (n * factor, n) of linear interpolation."""
+    position = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
+    return np.clip(1 - np.abs(position[:, None] - np.arange(n)), 0, None)
+
+
+# Filtering
+
+
+def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
+    """Upsample, filter, downsample, each channel by itself (Karras et al. 2019, 2020).
+
+    Insert up - 1 zeros after each pixel; pad by `padding` (an int, or (x0, x1, y0, y1): left, right, top,
+    bottom; negative crops); convolve with f times gain (correlate if flip_filter); keep every down-th pixel.
+    f: an array (taps,), used along rows and columns, or (rows, columns); a constant.
+    """
+    f = np.asarray(f, np.float64)
+    if f.ndim not in (1, 2):
+        raise ValueError(f"upfirdn2d: f has shape {f.shape}; it must be (taps,) or (rows, columns)")
+    left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
+    if not flip_filter:
+        f = np.flip(f)
+    filters = [(f, f)] if f.ndim == 2 else [(f[None, :], f[None, :]), (f[:, None], f[:, None])]
+    gain = gain ** (1 / len(filters))
+    if f.ndim == 2:
+        return _upfirdn2d(x, f * gain, _pair(up), _pair(down), (left, right, top, bottom))
+    up, down = _pair(up), _pair(down)
+    x = _upfirdn2d(x, f[None, :] * gain, (1, up[1]), (1, down[1]), (left, right, 0, 0))
+    return _upfirdn2d(x, f[:, None] * gain, (up[0], 1), (down[0], 1), (0, 0, top, bottom))
+
+
+@op(name="upfirdn2d", cost=lambda y, x, f, *_: y.size * f.size)
+def _upfirdn2d(x, /, f, up, down, padding):
+    """Correlate with the float64 host array f. Its adjoint is the same op: up and down exchanged, f turned."""
+    value = warp.upfirdn2d(x.data, f, up, down, padding)
+    left, _, top, _ = padding
+    (height, width), (out_height, out_width) = x.shape[1:3], value.shape[1:3]
+    rows, columns = f.shape
+    back = (columns - 1 - left, width * up[1] - out_width * down[1] + left - up[1] + 1,
+            rows - 1 - top, height * up[0] - out_height * down[0] + top - up[0] + 1)
+    return value, lambda g: _upfirdn2d(g, np.flip(f), down, up, back)
+
+
+# Warping
+
+
+def affine_warp(x, theta, size=None):
+    """Bilinear sampling of x (N, H, W, C) under affine maps theta (N, 2, 3), constants -> (N, *size, C).
+
+    Coordinates run from -1 to 1 between the outer borders of the image, x to the right, y down. Output
+    pixel (x, y) shows the input at theta @ (x, y, 1); outside the image is zero. size: default (H, W).
+    """
+    theta = asarray(theta, np.float64)
+    if theta.shape != (x.shape[0], 2, 3):
+        raise ValueError(f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "
+                         f"({x.shape[0]}, 2, 3)")
+    taps = warp.bilinear_taps(theta, x.shape[1:3], tuple(size or x.shape[1:3]), x.dtype)
+    return _warp(x, taps)
+
+
+@linear(lambda g, shape, taps: warp.scatter(g, shape, taps))
+def _warp(x, /, taps):
+    return warp.gather(x, taps)
