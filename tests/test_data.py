@@ -1,0 +1,643 @@
+"""The data sets: IDX files good and bad, minibatches, where data is looked for, downloads from localhost."""
+
+import dataclasses
+import functools
+import gzip
+import hashlib
+import http.server
+import re
+import socket
+import struct
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygan.data import Dataset, catalogue, datasets, load, locate, read_idx, to_float, to_uint8
+from tinygan.errors import InputError
+
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = datasets.ALL_FILES
+CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx(array):
+    """The IDX file of an array, as bytes."""
+    array = np.asarray(array)
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[array.dtype.str[1:]], array.ndim, *array.shape)
+    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def pack(content):
+    return gzip.compress(content, mtime=0)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="file"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def error_of(function, *args, **kwargs):
+    """The message of the InputError that the call must raise; always a single line."""
+    with pytest.raises(InputError) as caught:
+        function(*args, **kwargs)
+    message = str(caught.value)
+    assert message and "\n" not in message
+    return message
+
+
+IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+
+
+# ---- IDX ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", CODES)
+def test_idx_round_trip(write, dtype, packed):
+    rng = np.random.default_rng(0)
+    for shape in [(7,), (3, 4, 5), (2, 0, 3), (1, 2, 3, 4)]:
+        array = (rng.normal(size=shape) * 50).clip(0 if dtype == "u1" else -100, 100).astype(dtype)
+        content = idx(array)
+        digest = hashlib.sha256()
+        # Neither name is honest: only the first bytes decide.
+        got = read_idx(write(pack(content), "plain") if packed else write(content, "x.gz"), shape, digest)
+        assert got.dtype == np.dtype(dtype) and got.dtype.isnative
+        np.testing.assert_array_equal(got, array, strict=True)
+        assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
+
+
+def test_idx_bytes_are_those_of_the_specification(write):
+    content = bytes([0, 0, 0x0B, 2, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 0xFF, 0xFE])  # int16 (1, 2)
+    np.testing.assert_array_equal(read_idx(write(content)), np.array([[258, -2]], np.int16), strict=True)
+
+
+def test_idx_larger_than_a_chunk(write, monkeypatch):
+    monkeypatch.setattr("tinygan.data.idx.CHUNK", 7)
+    for content in idx(IMAGES), pack(idx(IMAGES)):
+        np.testing.assert_array_equal(read_idx(write(content)), IMAGES)
+
+
+GOOD = idx(IMAGES)
+ZIPPED = pack(GOOD)
+BAD_FILES = {
+    "empty": (b"", "not an IDX file"),
+    "short magic": (GOOD[:3], "not an IDX file"),
+    "png": (b"\x89PNG\r\n\x1a\n" + GOOD, "not an IDX file"),
+    "first byte": (b"\1" + GOOD[1:], "not an IDX file"),
+    "unknown type": (GOOD[:2] + b"\x0a" + GOOD[3:], "not an IDX file"),
+    "no dimensions": (GOOD[:3] + b"\0" + b"x", "not an IDX file"),
+    "too many dimensions": (GOOD[:3] + b"\xff" + struct.pack(">255I", *[1] * 255) + b"x", "not an IDX file"),
+    "header cut": (GOOD[:15], "ends inside its header"),
+    "no items": (GOOD[:16], "truncated"),
+    "item missing": (GOOD[:-1], "truncated"),
+    "item too many": (GOOD + b"\0", "too long"),
+    "gzip, not IDX": (pack(b"hello, world"), "not an IDX file"),
+    "gzip, item missing": (pack(GOOD[:-1]), "truncated"),
+    "gzip, item too many": (pack(GOOD + b"\0"), "too long"),
+    "gzip cut": (ZIPPED[:-9], "corrupt gzip"),
+    "gzip without checksum": (ZIPPED[:-8], "corrupt gzip"),
+    "gzip header only": (ZIPPED[:5], "corrupt gzip"),
+    "gzip checksum": (ZIPPED[:-8] + bytes([ZIPPED[-8] ^ 1]) + ZIPPED[-7:], "corrupt gzip"),
+    "gzip stream": (ZIPPED[:10] + b"\xff" * 8 + ZIPPED[18:], "corrupt gzip"),
+    "gzip, then garbage": (ZIPPED + b"garbage", "corrupt gzip"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_idx_file_is_one_clear_error(write, case):
+    content, problem = BAD_FILES[case]
+    path = write(content)
+    message = error_of(read_idx, path)
+    assert problem in message and str(path) in message
+
+
+def test_idx_of_another_shape(write):
+    images, labels = write(idx(IMAGES), "images"), write(idx(IMAGES[:, 0, 0]), "labels")
+    assert "(3,) where (3, 4, 5) is expected" in error_of(read_idx, labels, (3, 4, 5))
+    assert "(3, 4, 5) where (3,) is expected" in error_of(read_idx, images, (3,))
+
+
+def test_an_unreadable_path(tmp_path):
+    for path in tmp_path / "absent", tmp_path:
+        assert str(path) in error_of(read_idx, path)
+
+
+def header(*shape):
+    return struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
+
+
+BOMBS = {
+    "2^31 images in a small file": header(2**31, 28, 28) + bytes(100),
+    "the same, zipped": pack(header(2**31, 28, 28) + bytes(100)),
+    "1 GiB to the byte": header(2**30) + bytes(100),
+    "1 GiB to the byte, zipped": pack(header(2**30) + bytes(100)),
+    "product wraps to 0 in 64 bits": header(2**16, 2**16, 2**16, 2**16),
+    "empty, yet too big for NumPy": header(0, *[2**32 - 1] * 3),
+    "unpacks to far more than announced": pack(header(10, 28, 28) + bytes(40 << 20)),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_header_reserves_no_memory(write, bomb):
+    path = write(BOMBS[bomb])
+    tracemalloc.start()
+    try:
+        error_of(read_idx, path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_than_the_limit(write, monkeypatch):
+    monkeypatch.setattr("tinygan.data.idx.MAX_BYTES", IMAGES.size)
+    read_idx(write(idx(IMAGES)))
+    assert "announces" in error_of(read_idx, write(idx(IMAGES.astype("i2"))))
+
+
+# ---- Dataset --------------------------------------------------------------------------------------------
+
+
+def numbered(n=10, classes=3):
+    """A data set whose image i is one pixel of value i."""
+    pixels = np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1)
+    return Dataset("toy", "train", pixels, np.arange(n) % classes, tuple("abcdefgh"[:classes]))
+
+
+def test_pixels_to_float_and_back():
+    every = np.arange(256, dtype=np.uint8)
+    x = to_float(every)
+    assert x.dtype == np.float32 and x[0] == -1 and x[255] == 1 and np.all(np.diff(x) > 0)
+    np.testing.assert_allclose(x, every / 127.5 - 1, atol=1e-7)
+    np.testing.assert_array_equal(to_uint8(x), every, strict=True)
+    np.testing.assert_array_equal(to_uint8(x.astype(np.float64)), every, strict=True)
+    outside = np.float32([-np.inf, -7, -1.01, -0.999, 0.999, 1.01, 7, np.inf])
+    np.testing.assert_array_equal(to_uint8(outside), np.uint8([0, 0, 0, 0, 255, 255, 255, 255]), strict=True)
+
+
+def test_a_batch_is_a_function_of_its_arguments():
+    data = numbered()
+    stream = [to_uint8(data.batch(i, 3, seed=5)[0]).ravel() for i in range(9)]
+    for i in (8, 0, 4, 4):  # in any order, from a fresh Dataset too
+        np.testing.assert_array_equal(to_uint8(numbered().batch(i, 3, seed=5)[0]).ravel(), stream[i])
+    for epoch in range(3):
+        order = np.random.default_rng([5, epoch]).permutation(10)
+        np.testing.assert_array_equal(np.concatenate(stream[3 * epoch : 3 * epoch + 3]), order[:9])
+    assert not np.array_equal(stream[0], to_uint8(data.batch(0, 3, seed=6)[0]).ravel())
+
+
+def test_streams_side_by_side_do_not_disturb_each_other():
+    small, large = numbered(4), numbered(10)
+    alone = [large.batch(i, 5, seed=1)[1] for i in range(4)]
+    for i in range(4):
+        small.batch(i, 4, seed=1), large.batch(9 - i, 5, seed=2)
+        np.testing.assert_array_equal(large.batch(i, 5, seed=1)[1], alone[i])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 10])
+def test_an_epoch_shows_no_image_twice_and_drops_the_partial_batch(batch_size):
+    data, per_epoch = numbered(), 10 // batch_size
+    for epoch in range(3):
+        batches = [data.batch(epoch * per_epoch + i, batch_size, seed=0) for i in range(per_epoch)]
+        assert all(images.shape == (batch_size, 1, 1, 1) for images, _ in batches)
+        seen = np.concatenate([to_uint8(images).ravel() for images, _ in batches])
+        assert len(set(seen.tolist())) == per_epoch * batch_size
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), seen % 3)
+
+
+def test_batch_arguments_out_of_range():
+    data = numbered()
+    assert "11" in error_of(data.batch, 0, 11, 0) and "10" in error_of(data.batch, 0, 11, 0)
+    error_of(data.batch, 0, 0, 0)
+    error_of(data.batch, -1, 2, 0)
+    error_of(data.batch, 0, 2, -1)
+
+
+def test_a_dataset_is_read_only_and_leaves_its_inputs_alone():
+    images, labels = np.zeros((2, 3, 4, 1), np.uint8), np.array([0, 1], np.uint8)
+    data = Dataset("toy", "train", images, labels, ("a", "b"))
+    assert (len(data), data.image_shape, data.num_classes) == (2, (3, 4, 1), 2)
+    assert data.labels.dtype == np.int64
+    for array in data.images, data.labels:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    images[0] = labels[0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.name = "other"
+
+
+@pytest.mark.parametrize(
+    "images, labels",
+    [
+        (np.zeros((2, 3, 3, 1), np.float32), [0, 1]),
+        (np.zeros((2, 3, 3), np.uint8), [0, 1]),
+        (np.uint8(0), [0]),
+        (np.zeros((0, 3, 3, 1), np.uint8), np.zeros(0, int)),
+        (np.zeros((2, 3, 3, 1), np.uint8), [0]),
+        (np.zeros((2, 3, 3, 1), np.uint8), [[0], [1]]),
+        (np.zeros((2, 3, 3, 1), np.uint8), [0.0, 1.0]),
+        (np.zeros((2, 3, 3, 1), np.uint8), [0, 2]),
+        (np.zeros((2, 3, 3, 1), np.uint8), [-1, 0]),
+    ],
+)
+def test_a_dataset_that_does_not_fit_together(images, labels):
+    assert "toy" in error_of(Dataset, "toy", "train", images, labels, ("a", "b"))
+
+
+# ---- the built-in digits --------------------------------------------------------------------------------
+
+HISTOGRAMS = {  # of MNIST's first 10,000 and 2,000 labels
+    "train": [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978],
+    "test": [175, 234, 219, 207, 217, 179, 178, 205, 192, 194],
+}
+
+
+@pytest.mark.parametrize("split", HISTOGRAMS)
+def test_digits(split):
+    data = load("digits", split)
+    n = sum(HISTOGRAMS[split])
+    assert data.images.shape == (n, 28, 28, 1) and data.images.dtype == np.uint8 and len(data) == n
+    assert data.labels.dtype == np.int64 and np.bincount(data.labels).tolist() == HISTOGRAMS[split]
+    assert data.class_names == tuple("0123456789") and (data.name, data.split) == ("digits", split)
+    assert data.images.min() == 0 and data.images.max() == 255
+
+
+def test_digits_are_the_default_and_batch():
+    data = load()
+    assert (data.name, data.split) == ("digits", "train")
+    images, labels = data.batch(0, 64, seed=0)
+    assert images.shape == (64, 28, 28, 1) and images.dtype == np.float32 and labels.dtype == np.int64
+    assert images.min() == -1 and images.max() == 1
+    first = np.random.default_rng([0, 0]).permutation(10_000)[:64]
+    np.testing.assert_array_equal(to_uint8(images), data.images[first])
+    np.testing.assert_array_equal(labels, data.labels[first])
+
+
+def test_digits_look_like_their_labels():
+    """The images and labels belong together: the nearest class mean is right four times in five."""
+    train, test = load("digits", "train"), load("digits", "test")
+    means = np.stack([to_float(train.images[train.labels == k]).mean(0).ravel() for k in range(10)])
+    x = to_float(test.images).reshape(len(test), -1)
+    nearest = np.argmin(-2 * x @ means.T + np.sum(means**2, axis=1), axis=1)
+    assert 0.75 < np.mean(nearest == test.labels) < 0.9
+
+
+def test_digits_come_with_their_licence():
+    text = (datasets.BUILT_IN / "README.md").read_text()
+    assert "https://creativecommons.org/licenses/by-sa/3.0/" in text and "Yann LeCun" in text
+
+
+# ---- where the others are found -------------------------------------------------------------------------
+
+
+def fake_files(seed):
+    """A small data set in MNIST's format: {file: content}."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for n in (6, 4):
+        arrays += [rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)]
+    return dict(zip(datasets.ALL_FILES, map(idx, arrays)))
+
+
+FAKE = {"mnist": fake_files(1), "fashion-mnist": fake_files(2)}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working directory and cache folder, small stand-ins for the two data sets, no mirrors."""
+    work, cache = tmp_path / "work", tmp_path / "cache"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.delenv("TINYGAN_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    for name, files in FAKE.items():
+        checksums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        fake = dataclasses.replace(
+            datasets.SOURCES[name], sizes={"train": 6, "test": 4}, sha256=checksums, mirrors=()
+        )
+        monkeypatch.setitem(datasets.SOURCES, name, fake)
+    return tmp_path
+
+
+def fill(folder, name, spelling="{}", packed=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in FAKE[name].items():
+        (folder / spelling.format(file)).write_bytes(pack(content) if packed else content)
+    return folder
+
+
+def assert_loads(name, data_dir=None):
+    for split, files in datasets.FILES.items():
+        data = load(name, split, data_dir)
+        images, labels = (np.frombuffer(FAKE[name][file], np.uint8) for file in files)
+        np.testing.assert_array_equal(data.images.ravel(), images[16:])
+        np.testing.assert_array_equal(data.labels, labels[8:])
+        assert data.name == name and data.image_shape == (28, 28, 1) and data.num_classes == 10
+
+
+def test_the_first_place_wins(elsewhere, monkeypatch):
+    given, env = elsewhere / "given", elsewhere / "env"
+    monkeypatch.setenv("TINYGAN_DATA", str(env))
+    places = [given, given / "mnist", given / "MNIST/raw", env, env / "mnist", env / "MNIST/raw"]
+    places += [elsewhere / "cache/tinygan/mnist", Path("data/MNIST/raw")]
+    assert locate("mnist", given) is None
+    for place in reversed(places):
+        fill(place, "mnist")
+        assert locate("mnist", given) == locate("mnist", str(given)) == place
+        assert_loads("mnist", given)
+
+
+def test_torchvision_and_subfolders_for_fashion(elsewhere):
+    for place in "FashionMNIST/raw", "fashion-mnist":
+        fill(elsewhere / "given" / place, "fashion-mnist")
+        assert locate("fashion-mnist", elsewhere / "given") == elsewhere / "given" / place
+        assert_loads("fashion-mnist", elsewhere / "given")
+    assert load("fashion-mnist", "train", elsewhere / "given").class_names[9] == "Ankle boot"
+
+
+def test_the_user_cache_folder(elsewhere, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setenv("HOME", str(elsewhere / "home"))
+    monkeypatch.setenv("USERPROFILE", str(elsewhere / "home"))
+    assert locate("mnist") is None
+    assert locate("mnist", fill(elsewhere / "home/.cache/tinygan/mnist", "mnist")) == locate("mnist")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_spellings(elsewhere, packed, dotted):
+    folder = fill(elsewhere / "given", "mnist", "{}.gz" if packed else "{}", packed)
+    if dotted:
+        for path in list(folder.iterdir()):
+            path.rename(folder / path.name.replace("-idx", ".idx"))
+        assert any(path.name.startswith("train-images.idx3-ubyte") for path in folder.iterdir())
+    assert_loads("mnist", folder)
+
+
+def test_a_folder_with_a_file_missing_does_not_count(elsewhere):
+    for file in datasets.ALL_FILES:
+        folder = fill(elsewhere / file, "mnist")
+        (folder / file).unlink()
+        assert locate("mnist", folder) is None
+
+
+def test_the_other_data_set_is_passed_over(elsewhere, monkeypatch):
+    given, env = fill(elsewhere / "given", "fashion-mnist"), elsewhere / "env"
+    monkeypatch.setenv("TINYGAN_DATA", str(env))
+    assert locate("mnist", given) is None
+    fill(env, "mnist")
+    assert locate("mnist", given) == env and locate("fashion-mnist", given) == given
+    assert_loads("mnist", given)
+    assert_loads("fashion-mnist", given)
+
+
+@pytest.mark.parametrize("file", datasets.ALL_FILES)
+def test_a_wrong_file_is_named_and_never_used(elsewhere, file):
+    folder = fill(elsewhere / "given", "mnist")
+    split = "train" if file in datasets.FILES["train"] else "test"
+    content = FAKE["mnist"][file]
+    (folder / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    message = error_of(load, "mnist", split, folder)
+    assert str(folder / file) in message and "is not mnist's" in message
+    assert "delete it" in message and "--data-dir" in message
+
+    (folder / file).write_bytes(content[:-1])
+    assert "truncated" in error_of(load, "mnist", split, folder)
+
+
+def test_a_file_of_the_other_data_set_among_the_right_ones(elsewhere):
+    folder = fill(elsewhere / "given", "mnist")
+    (folder / TRAIN_IMAGES).write_bytes(FAKE["fashion-mnist"][TRAIN_IMAGES])
+    message = error_of(load, "mnist", "train", folder)
+    assert str(folder / TRAIN_IMAGES) in message and "belongs to fashion-mnist" in message
+
+
+def test_images_in_place_of_labels(elsewhere):
+    folder = fill(elsewhere / "given", "mnist")
+    (folder / TRAIN_LABELS).write_bytes(FAKE["mnist"][TRAIN_IMAGES])
+    message = error_of(load, "mnist", "train", folder)
+    assert str(folder / TRAIN_LABELS) in message and "(6, 28, 28) where (6,) is expected" in message
+
+
+def test_unknown_names():
+    for function in load, locate:
+        message = error_of(function, "cifar")
+        assert all(name in message for name in ("'cifar'", "digits", "mnist", "fashion-mnist"))
+    assert all(word in error_of(load, "digits", "valid") for word in ("'valid'", "train", "test"))
+
+
+def test_catalogue(elsewhere):
+    fill(elsewhere / "given/mnist", "mnist")
+    rows = {row.name: row for row in catalogue(elsewhere / "given")}
+    assert list(rows) == ["digits", "mnist", "fashion-mnist"]
+    assert rows["digits"][1:4] == ("built in", 10_000, 2_000)
+    assert rows["mnist"][1:4] == (str(elsewhere / "given/mnist"), 6, 4)
+    assert rows["fashion-mnist"].where == "not here"
+    assert all(row.description and "\n" not in row.description for row in rows.values())
+
+    (elsewhere / "given/mnist" / TEST_LABELS).write_bytes(b"junk")
+    assert "not an IDX file" in catalogue(elsewhere / "given")[1].where
+
+
+def test_the_real_table():
+    """The published checksums; the fixture above replaces them, so they are read from the source."""
+    source = Path(datasets.__file__).read_text()
+    sums = re.findall(r'"([0-9a-f]{64})"', source)
+    assert len(sums) == len(set(sums)) == 12
+    for published in (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ):
+        assert published in sums
+
+
+# ---- downloads ------------------------------------------------------------------------------------------
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves {path: bytes}, and under /endless/ a file that never ends; notes what was asked for."""
+
+    def __init__(self, pages, asked, *args):
+        self.pages, self.asked = pages, asked
+        super().__init__(*args)
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path.startswith("/endless/"):
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+            except OSError:  # the client has hung up, as it should
+                return
+        body = self.pages.get(self.path)
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    pages, asked = {}, []
+    handler = functools.partial(Handler, pages, asked)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        server.pages, server.asked = pages, asked
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        for name, files in FAKE.items():
+            pages.update({f"/{name}/{file}.gz": pack(content) for file, content in files.items()})
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def use_mirrors(monkeypatch):
+    def use_mirrors(*urls, name="mnist"):
+        monkeypatch.setitem(
+            datasets.SOURCES, name, dataclasses.replace(datasets.SOURCES[name], mirrors=urls)
+        )
+
+    return use_mirrors
+
+
+def files_under(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+PACKED = sorted(f"tinygan/mnist/{file}.gz" for file in datasets.ALL_FILES)
+
+
+@pytest.mark.parametrize("name", FAKE)
+def test_download_once(elsewhere, server, use_mirrors, name):
+    use_mirrors(f"{server.url}/{name}/", name=name)
+    assert_loads(name)
+    assert files_under(elsewhere / "cache") == [path.replace("mnist", name, 1) for path in PACKED]
+    assert locate(name) == elsewhere / "cache/tinygan" / name
+    assert sorted(server.asked) == sorted(f"/{name}/{file}.gz" for file in datasets.ALL_FILES)
+    assert_loads(name)
+    assert len(server.asked) == 4
+    assert not list((elsewhere / "cache/tinygan" / name).glob("download-*"))
+
+
+def test_download_only_what_is_missing(elsewhere, server, use_mirrors):
+    use_mirrors(f"{server.url}/mnist/")
+    (fill(elsewhere / "cache/tinygan/mnist", "mnist") / TRAIN_IMAGES).unlink()
+    assert_loads("mnist")
+    assert server.asked == [f"/mnist/{TRAIN_IMAGES}.gz"]
+
+
+BAD_PAGES = {
+    "html": b"<html>please log in</html>",
+    "empty": b"",
+    "truncated": pack(FAKE["mnist"][TRAIN_IMAGES])[:-5],
+    "other data set": pack(FAKE["fashion-mnist"][TRAIN_IMAGES]),
+    "one pixel off": pack(FAKE["mnist"][TRAIN_IMAGES][:-1] + b"\x99"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_PAGES)
+def test_wrong_bytes_lead_to_the_next_mirror(elsewhere, server, use_mirrors, bad):
+    server.pages.update({f"/bad/{file}.gz": BAD_PAGES[bad] for file in datasets.ALL_FILES})
+    use_mirrors(f"{server.url}/bad/", f"{server.url}/mnist/")
+    assert_loads("mnist")
+    assert len(server.asked) == 8
+    assert files_under(elsewhere / "cache") == PACKED
+
+
+def closed_port():
+    """The address of a server that has gone."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as gone:
+        return f"http://127.0.0.1:{gone.server_port}/"
+
+
+@pytest.mark.parametrize("first", ["missing", "endless", "closed", "nonsense"])
+def test_a_failing_mirror_leads_to_the_next(elsewhere, server, use_mirrors, first):
+    url = {"closed": closed_port(), "nonsense": "not an address/"}.get(first, f"{server.url}/{first}/")
+    use_mirrors(url, f"{server.url}/mnist/")
+    assert_loads("mnist")
+    assert files_under(elsewhere / "cache") == PACKED
+
+
+def test_a_silent_mirror_times_out(use_mirrors, monkeypatch):
+    monkeypatch.setattr(datasets, "TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+        use_mirrors(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        start = time.monotonic()
+        assert "timed out" in error_of(load, "mnist")
+        assert time.monotonic() - start < 2
+
+
+def test_all_mirrors_down(elsewhere, server, use_mirrors):
+    server.pages[f"/bad/{TRAIN_IMAGES}.gz"] = b"junk"
+    urls = [closed_port(), f"{server.url}/bad/", f"{server.url}/missing/"]
+    use_mirrors(*urls)
+    message = error_of(load, "mnist", "train", elsewhere / "given")
+    assert all(part in message for part in ("--data digits", "404", "/bad/ sent other bytes"))
+    cache = elsewhere / "cache/tinygan/mnist"
+    for part in (*urls, *datasets.ALL_FILES, elsewhere / "given/MNIST/raw", cache):
+        assert str(part) in message
+    assert f"in {cache}," in message
+    assert files_under(elsewhere / "cache") == []
+
+
+def test_what_was_fetched_before_a_failure_is_kept(elsewhere, server, use_mirrors):
+    """It is whole and checked, so the next attempt need not fetch it again."""
+    use_mirrors(f"{server.url}/mnist/")
+    page = server.pages.pop(f"/mnist/{TEST_LABELS}.gz")
+    error_of(load, "mnist")
+    assert files_under(elsewhere / "cache") == [path for path in PACKED if TEST_LABELS not in path]
+    server.pages[f"/mnist/{TEST_LABELS}.gz"] = page
+    assert_loads("mnist")
+    assert len(server.asked) == 5
+
+
+def test_an_interrupted_download_leaves_nothing(elsewhere, server, use_mirrors, monkeypatch):
+    use_mirrors(f"{server.url}/mnist/")
+    seen = []
+
+    def interrupt(path, *args):
+        seen.append(path.stat().st_size)  # the file is there, and then Ctrl-C
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "_read", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load("mnist")
+    assert seen[0] > 0
+    assert list((elsewhere / "cache/tinygan/mnist").iterdir()) == []
+
+
+def test_a_cache_folder_that_cannot_be_made(elsewhere, server, use_mirrors):
+    use_mirrors(f"{server.url}/mnist/")
+    (elsewhere / "cache").write_text("a file where a folder should be")
+    message = error_of(load, "mnist")
+    assert "cache" in message and "--data digits" in message
+    assert server.asked == []
+
+
+def test_digits_need_no_download(server, use_mirrors):
+    use_mirrors(f"{server.url}/mnist/")
+    load("digits")
+    assert server.asked == []

@@ -1,0 +1,191 @@
+"""check_grads: hold derivatives of any order against finite differences, in float64."""
+
+import inspect
+
+import numpy as np
+
+from tinygan.backend import asarray, to_numpy
+
+from .engine import grad
+from .tensor import Tensor, tensor
+
+
+class GradientError(AssertionError):
+    """A derivative disagrees with finite differences. The message says which, where and by how much."""
+
+
+class GradReport(list):
+    """The largest relative error found at each order; report[0] is order 1."""
+
+    def __str__(self):
+        return ", ".join(f"order {i + 1}: {error:.1e}" for i, error in enumerate(self))
+
+
+def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4, seed=0) -> GradReport:
+    """Check the derivatives of `f` at `inputs`, up to `order`, against central differences.
+
+    f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module, whose
+    parameters are then checked along with its inputs. inputs: one array or Tensor, or a sequence; they are
+    used as float64. Order 2 checks the gradients of the gradients, order 3 the gradients of those.
+
+    mode "random" compares, for each argument, the slope along one random direction, with one random
+    weighting of the outputs: quick, and a wrong derivative does not pass by chance. When one fails, "full"
+    mode runs to find the worst entry. mode "full" compares every entry of the gradient. Both also check
+    that gradients have the shape and dtype of their arguments, and that a second run gives the same bits.
+
+    tolerance: on the relative error |d - n| / max(|d|, |n|), where numbers that are small beside the
+    others, or beside the rounding error of f, count as larger than they are. step: of the four-point
+    differences; a disagreement is tried again at step / 100, in case a kink (relu at 0) lay in between.
+    names: what to call the arguments; by default the names of f's parameters.
+
+    Returns the largest relative error at each order. Raises GradientError.
+    """
+    if mode not in ("random", "full"):
+        raise ValueError(f"mode must be 'random' or 'full', not {mode!r}")
+    single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")
+    arrays = [_float64(x) for x in ([inputs] if single else inputs)]
+    title = getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__)
+    names = list(names or _parameter_names(getattr(f, "forward", f), len(arrays)))
+    if hasattr(f, "as_function"):  # a Module: its parameters become further arguments
+        f, parameters = f.as_function("float64")
+        arrays += [_float64(p) for p in parameters.values()]
+        names += parameters
+
+    rng = np.random.default_rng(seed)
+    report = GradReport()
+    for k in range(1, order + 1):
+        settings = (f, arrays, names, f"{title}, order {k}", tolerance, step, rng)
+        failure = None
+        try:
+            report.append(_check_first_order(*settings, mode))
+        except GradientError as error:
+            failure = error
+        if failure:
+            if mode == "random":
+                _check_first_order(*settings, "full")  # raises a more precise error
+            raise failure
+        f, arrays, names = _gradient_function(f, arrays, names, rng)
+    return report
+
+
+def _float64(x):
+    return np.array(to_numpy(x.data) if isinstance(x, Tensor) else to_numpy(x), np.float64)
+
+
+def _parameter_names(f, count):
+    try:
+        names = [p.name for p in inspect.signature(f).parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD
+                 or p.kind == p.POSITIONAL_ONLY]
+    except (TypeError, ValueError):
+        names = []
+    return names[:count] if len(names) >= count else [f"input {i}" for i in range(count)]
+
+
+def _run(f, arrays, requires_grad=False):
+    """f at `arrays`: the argument Tensors, and the list of results."""
+    xs = [tensor(asarray(a), requires_grad) for a in arrays]
+    ys = f(*xs)
+    return xs, [ys] if isinstance(ys, Tensor) else list(ys)
+
+
+def _values(f, arrays):
+    return [to_numpy(y.data) for y in _run(f, arrays)[1]]
+
+
+def _gradients(f, arrays, weights):
+    """The arguments, and the gradients of sum(weights * f) there; None where one has no influence."""
+    xs, ys = _run(f, arrays, requires_grad=True)
+    reached = [(y, w) for y, w in zip(ys, weights) if y.requires_grad]
+    if not reached:
+        return xs, [None] * len(xs)
+    return xs, grad([y for y, _ in reached], xs, [asarray(w) for _, w in reached])
+
+
+def _gradient_function(f, arrays, names, rng):
+    """The gradients of f, as a function of its arguments and of the weights of its results."""
+    weights = [rng.standard_normal(v.shape) for v in _values(f, arrays)]
+    count = len(arrays)
+
+    def gradients(*args):
+        differentiate = any(a.requires_grad for a in args)
+        xs = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in args[:count]]
+        ys = f(*xs)
+        reached = [(y, w) for y, w in zip([ys] if isinstance(ys, Tensor) else ys, args[count:]) if y.requires_grad]
+        if not reached:
+            return [x.detach() * 0.0 for x in xs]
+        gs = grad([y for y, _ in reached], xs, [w for _, w in reached], create_graph=differentiate)
+        return [x.detach() * 0.0 if g is None else g for x, g in zip(xs, gs)]
+
+    return gradients, arrays + weights, names + ["grad_outputs"] * len(weights)
+
+
+def _check_first_order(f, arrays, names, title, tolerance, step, rng, mode):
+    """Compare the first derivatives of f with differences. Returns the largest relative error."""
+    values = _values(f, arrays)
+    for v in values:
+        if v.dtype != np.float64:
+            raise GradientError(f"{title}: float64 inputs gave a {v.dtype} result")
+    if not all(map(_same_bits, values, _values(f, arrays))):
+        raise GradientError(f"{title}: two runs on the same inputs gave different results; fix the seed inside f")
+    weights = [rng.standard_normal(v.shape) for v in values]
+    xs, gradients = _gradients(f, arrays, weights)
+    _, again = _gradients(f, arrays, weights)
+    size = sum(np.sum(np.abs(w * v)) for w, v in zip(weights, values))
+
+    worst = 0.0
+    for i, (x, g, g2, name) in enumerate(zip(xs, gradients, again, names)):
+        if g is None:
+            g = g2 = x.detach() * 0.0
+        if g.shape != x.shape or g.dtype != x.dtype:
+            raise GradientError(f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
+                                f"{name} has shape {x.shape}, {x.dtype}")
+        g = to_numpy(g.data)
+        if not _same_bits(g, to_numpy(g2.data)):
+            raise GradientError(f"{title}: two runs on the same inputs gave different gradients of {name}")
+
+        def slope(direction, h):
+            """d/dt of sum(weights * f) at x + t * direction, to order h^4."""
+            total = {k: sum(np.sum(w * v) for w, v in zip(
+                weights, _values(f, [a + k * h * direction if j == i else a for j, a in enumerate(arrays)])))
+                for k in (-2, -1, 1, 2)}
+            return (8 * (total[1] - total[-1]) - (total[2] - total[-2])) / (12 * h)
+
+        for where, direction in _directions(x.shape, rng, mode):
+            derivative = np.sum(g * direction)
+            error, difference = _disagreement(derivative, lambda h: slope(direction, h), g, size, tolerance, step)
+            if not error <= worst:  # NaN is worse than any number
+                worst, at = error, f"{where}: derivative {derivative:.10g}, differences {difference:.10g}"
+        if not worst <= tolerance:
+            raise GradientError(f"{title}: the gradient of {name} is wrong {at}, relative error {worst:.1e}")
+    return float(worst)
+
+
+def _same_bits(a, b):
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def _directions(shape, rng, mode):
+    """(description, direction) pairs: one random direction, or every entry by itself."""
+    if 0 in shape:
+        return
+    if mode == "random":
+        direction = rng.standard_normal(shape)
+        yield "along a random direction", direction / np.abs(direction).max()
+    else:
+        for index in np.ndindex(shape):
+            direction = np.zeros(shape)
+            direction[index] = 1
+            yield f"at index {index}", direction
+
+
+def _disagreement(derivative, slope, gradient, size, tolerance, step):
+    """The relative error of `derivative` and the difference quotient it was compared with."""
+    for h in (step, step / 100):
+        difference = slope(h)
+        # Rounding alone moves the quotient by some eps * size / h, which must stay within the tolerance.
+        rounding = 10 * np.finfo(np.float64).eps * size / (h * tolerance)
+        scale = max(abs(derivative), abs(difference), 1e-3 * np.sqrt(np.mean(gradient ** 2)), rounding, 1e-12)
+        error = abs(derivative - difference) / scale
+        if error <= tolerance:
+            break
+    return error, difference
