@@ -1,0 +1,7 @@
+"""Layers and the Module they are built on."""
+
+from . import init
+from .layers import (Conv2d, ConvTranspose2d, Dropout, Embedding, Flatten, LeakyReLU, Linear, Maxout, ReLU, Reshape,
+                     Sigmoid, SiLU, Softplus, Tanh)
+from .module import Module, Sequential
+from .norms import BatchNorm

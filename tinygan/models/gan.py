@@ -1,0 +1,40 @@
+"""The first GAN (Goodfellow et al. 2014, "Generative Adversarial Nets"): two multilayer perceptrons.
+
+    G: z -> rectifier layers -> tanh -> image          D: image -> maxout or leaky layers, dropout -> logit
+"""
+
+import math
+
+from tinygan import nn
+
+
+class Generator(nn.Module):
+    """Latents z (N, latent) -> images (N, *image_shape) in [-1, 1]."""
+
+    def __init__(self, latent, image_shape, hidden=256, layers=2, *, rng):
+        widths = [latent] + [hidden] * layers
+        self.main = nn.Sequential(
+            *(part for a, b in zip(widths, widths[1:]) for part in (nn.Linear(a, b, rng=rng), nn.ReLU())),
+            nn.Linear(widths[-1], math.prod(image_shape), rng=rng), nn.Tanh(), nn.Reshape(*image_shape))
+        self.latent = latent
+
+    def forward(self, z):
+        return self.main(z)
+
+
+class Discriminator(nn.Module):
+    """Images (N, *image_shape) -> logits (N,): positive means real.
+
+    maxout: the paper's units, the largest of 5 linear maps each; otherwise leaky rectifiers.
+    """
+
+    def __init__(self, image_shape, hidden=256, layers=2, maxout=False, dropout=0.3, *, rng):
+        widths = [math.prod(image_shape)] + [hidden] * layers
+        self.main = nn.Sequential(nn.Flatten())
+        for a, b in zip(widths, widths[1:]):
+            unit = [nn.Maxout(a, b, rng=rng)] if maxout else [nn.Linear(a, b, rng=rng), nn.LeakyReLU(0.2)]
+            self.main.layers += [*unit, nn.Dropout(dropout, rng=rng)]
+        self.main.layers += [nn.Linear(widths[-1], 1, rng=rng)]
+
+    def forward(self, x):
+        return self.main(x).reshape(-1)

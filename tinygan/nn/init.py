@@ -1,0 +1,35 @@
+"""Initial weights: each is a function of a Generator and a shape (float32 host arrays come back).
+
+A layer takes one as `init=`; `fan_in` is the number of inputs that one output sums over.
+"""
+
+import math
+
+import numpy as np
+
+
+def normal(std, mean=0.0):
+    """N(mean, std^2). DCGAN uses std .02 for weights, and mean 1 for batch-norm gains (Radford et al. 2016)."""
+
+    def init(rng, shape, fan_in=None):
+        return (mean + std * rng.standard_normal(shape)).astype(np.float32)
+
+    return init
+
+
+def uniform_fan_in(rng, shape, fan_in):
+    """U(-1, 1) / sqrt(fan_in): what PyTorch's Linear and Conv2d start with, weights and biases alike."""
+    return (rng.uniform(-1, 1, shape) / math.sqrt(fan_in)).astype(np.float32)
+
+
+def he_normal(rng, shape, fan_in):
+    """N(0, 2 / fan_in), which keeps the scale of activations through rectifiers (He et al. 2015)."""
+    return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
+
+
+def zeros(rng, shape, fan_in=None):
+    return np.zeros(shape, np.float32)
+
+
+def ones(rng, shape, fan_in=None):
+    return np.ones(shape, np.float32)

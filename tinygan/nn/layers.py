@@ -1,0 +1,163 @@
+"""Layers: each holds its parameters and says in one line of ops what it does.
+
+Images are (N, H, W, C). `rng` (a numpy.random.Generator) draws the initial weights; without one they are
+different each time.
+"""
+
+import math
+
+import numpy as np
+
+from tinygan import ops
+from tinygan.autograd import Parameter, wrap
+from tinygan.backend import asarray
+
+from . import init as initial
+from .module import Module
+
+
+def _parameter(init, rng, shape, fan_in):
+    return Parameter(init(np.random.default_rng() if rng is None else rng, shape, fan_in))
+
+
+class Linear(Module):
+    """x (..., in) -> x @ weight + bias (..., out). weight (in, out), bias (out,)."""
+
+    def __init__(self, inputs, outputs, bias=True, *, rng=None, init=initial.uniform_fan_in):
+        self.weight = _parameter(init, rng, (inputs, outputs), inputs)
+        self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
+
+    def forward(self, x):
+        y = ops.matmul(x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+
+class Embedding(Module):
+    """indices (integer array of any shape) -> rows of weight (count, size): (*indices.shape, size)."""
+
+    def __init__(self, count, size, *, rng=None, init=initial.normal(1.0)):
+        self.weight = _parameter(init, rng, (count, size), count)
+
+    def forward(self, indices):
+        return ops.embedding(self.weight, indices)
+
+
+class Conv2d(Module):
+    """Cross-correlation: x (N, H, W, in) -> (N, OH, OW, out). weight (kh, kw, in/groups, out), bias (out,).
+
+    kernel_size, stride, padding: an int or a pair (rows, columns). OH = (H + 2 padding - kh) // stride + 1.
+    """
+
+    def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0, groups=1, bias=True, *, rng=None,
+                 init=initial.uniform_fan_in):
+        kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+        fan_in = math.prod(kernel) * inputs // groups
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.weight = _parameter(init, rng, (*kernel, inputs // groups, outputs), fan_in)
+        self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
+
+    def forward(self, x):
+        y = ops.conv2d(x, self.weight, self.stride, self.padding, self.groups)
+        return y if self.bias is None else y + self.bias
+
+
+class ConvTranspose2d(Module):
+    """The adjoint of Conv2d(out, in, ...): x (N, H, W, in) -> (N, OH, OW, out), and a bias.
+
+    weight (kh, kw, out/groups, in) is that of the convolution which is transposed.
+    OH = (H - 1) stride - 2 padding + kh + output_padding.
+    """
+
+    def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, *,
+                 rng=None, init=initial.uniform_fan_in):
+        kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+        fan_in = math.prod(kernel) * inputs // groups
+        self.stride, self.padding, self.output_padding, self.groups = stride, padding, output_padding, groups
+        self.weight = _parameter(init, rng, (*kernel, outputs // groups, inputs), fan_in)
+        self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
+
+    def forward(self, x):
+        y = ops.conv_transpose2d(x, self.weight, self.stride, self.padding, self.output_padding, self.groups)
+        return y if self.bias is None else y + self.bias
+
+
+class Maxout(Module):
+    """The maximum over `pieces` linear maps: (N, in) -> (N, out) (Goodfellow et al. 2013)."""
+
+    def __init__(self, inputs, outputs, pieces=5, *, rng=None, init=initial.uniform_fan_in):
+        self.linear = Linear(inputs, outputs * pieces, rng=rng, init=init)
+        self.pieces = pieces
+
+    def forward(self, x):
+        y = self.linear(x)
+        return ops.max(y.reshape(y.shape[0], -1, self.pieces), axis=2)
+
+
+class Dropout(Module):
+    """In training, zero each value with probability `rate` and scale the rest by 1 / (1 - rate).
+
+    Draws come from `rng`, which is kept: a run whose generator is restored draws the same again.
+    """
+
+    def __init__(self, rate, *, rng):
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout: rate must lie in [0, 1), not {rate}")
+        self.rate, self.rng = rate, rng
+
+    def forward(self, x):
+        if not self.training or not self.rate:
+            return x
+        keep = self.rng.random(x.shape, dtype=np.float32) >= self.rate
+        return x * wrap(asarray((keep / (1 - self.rate)).astype(x.dtype)))
+
+
+class Flatten(Module):
+    """(N, ...) -> (N, everything else)."""
+
+    def forward(self, x):
+        return ops.reshape(x, (x.shape[0], -1))
+
+
+class Reshape(Module):
+    """(N, ...) -> (N, *shape)."""
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def forward(self, x):
+        return ops.reshape(x, (x.shape[0], *self.shape))
+
+
+class LeakyReLU(Module):
+    """x where x > 0, else slope * x."""
+
+    def __init__(self, slope=0.2):
+        self.slope = slope
+
+    def forward(self, x):
+        return ops.leaky_relu(x, self.slope)
+
+
+class ReLU(Module):
+    def forward(self, x):
+        return ops.relu(x)
+
+
+class Tanh(Module):
+    def forward(self, x):
+        return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    def forward(self, x):
+        return ops.sigmoid(x)
+
+
+class SiLU(Module):
+    def forward(self, x):
+        return ops.silu(x)
+
+
+class Softplus(Module):
+    def forward(self, x):
+        return ops.softplus(x)

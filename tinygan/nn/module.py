@@ -1,0 +1,168 @@
+"""Module: a function with parameters and buffers, built from smaller ones."""
+
+import copy
+
+import numpy as np
+
+from tinygan.autograd import Parameter
+from tinygan.backend import asarray, to_numpy
+
+
+class Module:
+    """The base of layers and networks. A subclass sets Parameters and Modules (or lists of Modules) as
+    attributes in `__init__`, and defines `forward`.
+
+    buffer_names: the attributes that are state but not trained, such as running statistics: plain arrays,
+    rebound and never written in place, so that a graph keeps the values that it saw.
+    training: True until `eval()`; some layers (batch-norm, dropout) behave differently then.
+    """
+
+    buffer_names = ()
+    training = True
+
+    def forward(self, *inputs):
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def __call__(self, *inputs, **settings):
+        return self.forward(*inputs, **settings)
+
+    def __setattr__(self, name, value):
+        if isinstance(value, Parameter):
+            value.name = f"{type(self).__name__}.{name}"  # for error messages
+        object.__setattr__(self, name, value)
+
+    # What it holds
+
+    def children(self):
+        """(name, Module) of each direct part, in order of definition; parts of a list are 'name.0', ..."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+
+    def modules(self, prefix=""):
+        """(path, Module) of this module (path '') and everything in it, depth first."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.modules(f"{prefix}.{name}" if prefix else name)
+
+    def _slots(self, wanted):
+        """[(path, owner, attribute)] of every attribute for which wanted(owner, attribute, value)."""
+        return [(f"{path}.{name}" if path else name, module, name) for path, module in self.modules()
+                for name, value in vars(module).items() if wanted(module, name, value)]
+
+    def _parameter_slots(self):
+        return self._slots(lambda owner, name, value: isinstance(value, Parameter))
+
+    def _buffer_slots(self):
+        return self._slots(lambda owner, name, value: name in owner.buffer_names)
+
+    def named_parameters(self):
+        """(path, Parameter) pairs, such as ('main.0.weight', ...)."""
+        return [(path, getattr(owner, name)) for path, owner, name in self._parameter_slots()]
+
+    def parameters(self) -> list:
+        """All Parameters, in order of definition: `grad(loss, net.parameters())`."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self):
+        """(path, array) pairs."""
+        return [(path, getattr(owner, name)) for path, owner, name in self._buffer_slots()]
+
+    def buffers(self) -> list:
+        return [buffer for _, buffer in self.named_buffers()]
+
+    # State
+
+    def state_dict(self) -> dict:
+        """{path: numpy array} of all parameters and buffers (copies)."""
+        state = {path: np.array(to_numpy(p.data)) for path, p in self.named_parameters()}
+        return state | {path: np.array(to_numpy(b)) for path, b in self.named_buffers()}
+
+    def load_state_dict(self, state) -> None:
+        """Take over the values of `state`, all or nothing.
+
+        Raises ValueError naming what is missing, what is unknown, or whose shape differs.
+        """
+        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        problems = [f"{kind} {', '.join(sorted(names)[:5])}" for kind, names in
+                    (("missing", own.keys() - state.keys()), ("unknown", state.keys() - own.keys())) if names]
+        problems += [f"{path} has shape {state[path].shape}, not {value.shape}"
+                     for path, value in own.items() if path in state and state[path].shape != value.shape]
+        if problems:
+            raise ValueError(f"state does not fit {type(self).__name__}: " + "; ".join(problems))
+        for path, parameter in self.named_parameters():
+            parameter.assign(state[path])
+        for path, owner, name in self._buffer_slots():
+            setattr(owner, name, asarray(np.array(state[path]), getattr(owner, name).dtype))
+
+    def copy_buffers(self, other) -> None:
+        """Take over the buffers of `other`, a module of the same structure (they are never written in place)."""
+        for (_, owner, name), buffer in zip(self._buffer_slots(), other.buffers(), strict=True):
+            setattr(owner, name, buffer)
+
+    def astype(self, dtype):
+        """Convert all parameters and buffers, in this module itself; returns it. For checks in float64."""
+        for _, owner, name in self._parameter_slots():
+            old = getattr(owner, name)
+            setattr(owner, name, Parameter(old.data, old.requires_grad, dtype))
+        for _, owner, name in self._buffer_slots():
+            setattr(owner, name, getattr(owner, name).astype(dtype))
+        return self
+
+    def train(self, training=True):
+        """Set training mode here and in all parts; returns self."""
+        for _, module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self):
+        """Set evaluation mode here and in all parts; returns self."""
+        return self.train(False)
+
+    def as_function(self, dtype):
+        """This module as a pure function f(*inputs, *parameters), and its parameters {path: Parameter}.
+
+        Works on a copy in `dtype`; every call starts from the same buffers. `check_grads` uses it.
+        """
+        module = copy.deepcopy(self).astype(dtype)
+        parameters = dict(module.named_parameters())
+        slots = module._parameter_slots()
+        buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module._buffer_slots()]
+
+        def function(*args):
+            inputs, values = args[:len(args) - len(slots)], args[len(args) - len(slots):]
+            for (_, owner, name), value in zip(slots, values):
+                setattr(owner, name, value)
+            for owner, name, value in buffers:
+                setattr(owner, name, value)
+            return module(*inputs)
+
+        function.__name__ = type(self).__name__
+        return function, parameters
+
+
+class Sequential(Module):
+    """Modules one after another: Sequential(a, b)(x) = b(a(x)). Indexable and iterable."""
+
+    def __init__(self, *layers):
+        self.layers = list(layers)
+
+    def children(self):
+        """The layers under their plain numbers: '0', '1', ..."""
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __getitem__(self, index):
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -1,0 +1,43 @@
+"""Normalisation layers: `normalize` over some axes, `modulate` by parameters (see ops/normalize.py)."""
+
+from tinygan import ops
+from tinygan.autograd import Parameter
+from tinygan.backend import xp
+from tinygan.kernels import norm as kernel
+
+from . import init as initial
+from .module import Module
+
+
+class BatchNorm(Module):
+    """Normalise each channel over the batch, x (N, H, W, C) or (N, C), then gain * x + bias (both (C,)).
+
+    Training uses the batch's own statistics and keeps running averages of them,
+    running = (1 - momentum) running + momentum batch, which evaluation uses (Ioffe and Szegedy 2015).
+    unbiased: average the variance divided by n - 1 (PyTorch, DCGAN), not n (BigGAN). Normalisation itself
+    always divides by n.
+    """
+
+    buffer_names = ("running_mean", "running_var")
+
+    def __init__(self, channels, momentum=0.1, eps=1e-5, unbiased=True, affine=True, *, rng=None, init=initial.ones):
+        self.momentum, self.eps, self.unbiased = momentum, eps, unbiased
+        self.gain = Parameter(init(rng, (channels,))) if affine else None
+        self.bias = Parameter(xp.zeros(channels, "float32")) if affine else None
+        self.running_mean = xp.zeros(channels, "float32")
+        self.running_var = xp.ones(channels, "float32")
+
+    def forward(self, x):
+        if not self.training:
+            scale = (self.running_var + self.running_var.dtype.type(self.eps)) ** -0.5
+            return ops.modulate((x - self.running_mean) * scale, self.gain, self.bias)
+        n = x.size // x.shape[-1]
+        if n < 2:
+            raise ValueError("BatchNorm: training needs more than one value per channel; got a batch of 1")
+        mean, var = statistics = kernel.moments(x.data, tuple(range(x.ndim - 1)))
+        self.running_mean = self._average(self.running_mean, mean)
+        self.running_var = self._average(self.running_var, var * (n / (n - 1)) if self.unbiased else var)
+        return ops.batch_norm(x, self.gain, self.bias, self.eps, statistics)
+
+    def _average(self, running, batch):
+        return (1 - self.momentum) * running + self.momentum * batch.reshape(running.shape)

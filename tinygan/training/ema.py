@@ -1,0 +1,29 @@
+"""EMA: a copy of a network whose weights are a moving average of the trained one's."""
+
+import copy
+
+from tinygan.kernels import optim as kernel
+
+
+class EMA:
+    """The exponential moving average of a module's weights, which draws better samples than the last weights.
+
+    average = decay * average + (1 - decay) * weights at each update; buffers are copied. The decay ramps up,
+    min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten. `module` is the average
+    itself, in evaluation mode.
+    """
+
+    def __init__(self, module, decay=0.999):
+        if not 0 <= decay < 1:
+            raise ValueError(f"EMA: decay must lie in [0, 1), not {decay}")
+        self.decay, self.updates = decay, 0
+        self.module = copy.deepcopy(module).eval()
+
+    def update(self, module) -> None:
+        """Move the average towards `module`'s weights."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
+            kernel.lerp(average.data, current.data, decay)
+            average.mark_changed()
+        self.module.copy_buffers(module)
