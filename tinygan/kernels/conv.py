@@ -1,13 +1,16 @@
 """Convolution on NHWC images and HWIO weights: forward, input gradient, weight gradient.
 
-All three are matrix products with the columns of the image: row (n, r, c) of the column matrix is the
+All three are matrix products with the columns of an image: row (n, r, c) of the column matrix is the
 window that output pixel (n, r, c) sees, kh*kw*C numbers, so that
 
     y = columns(x) @ w        dw = columns(x).T @ g        dx = fold(g @ w.T)
 
-where fold adds every window back to where it came from. On a CPU the columns are made a block at a time
-(about a megabyte, so that they are still in cache when BLAS reads them) and the blocks of a batch are
-shared out to threads. In NHWC a row of a window is one contiguous copy.
+where fold adds every window back to where it came from. Fold writes each pixel many times, so dx is
+better seen as correlations with the turned kernel, one for each phase of the stride: with stride 2, the
+input pixels of even rows meet only every second row of the kernel, those of odd rows the others.
+
+On a CPU columns are made a block at a time (about a megabyte, so that they are still in cache when BLAS
+reads them), and the blocks of a batch are shared out to threads. In NHWC a window's row is one copy.
 """
 
 import numpy as np
@@ -18,6 +21,7 @@ from . import parallel
 
 BLOCK_BYTES = 1 << 20  # of columns; fits the second-level cache of current cores
 WEIGHT_PARTS = 8  # partial weight gradients, added in order whichever thread made them
+FOLD_CHANNELS = 4  # with so few input channels, folding beats products with so thin a matrix
 
 
 def out_size(size, kernel, stride, padding):
@@ -26,27 +30,13 @@ def out_size(size, kernel, stride, padding):
 
 
 def forward(x, w, stride, padding, groups):
-    """x (N, H, W, C), w (kh, kw, C/groups, O) -> y (N, OH, OW, O). stride, padding: pairs (rows, columns)."""
-    n, height, width, _ = x.shape
-    kh, kw, _, outputs = w.shape
-    oh, ow = out_size(height, kh, stride[0], padding[0]), out_size(width, kw, stride[1], padding[1])
-    if (kh, kw) == (height, width) and padding == (0, 0) and groups == 1:  # one window: a dense layer
+    """x (N, H, W, C), w (kh, kw, C/groups, O) -> (N, OH, OW, O). stride, padding: pairs (rows, columns)."""
+    n, outputs = x.shape[0], w.shape[3]
+    size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
+    y = xp.empty((n, *size, outputs), x.dtype)
+    if w.shape[:2] == x.shape[1:3] and size == (1, 1) and groups == 1 and padding == (0, 0):  # a dense layer
         x, w = x.reshape(n, 1, 1, -1), w.reshape(1, 1, -1, outputs)
-    matrices = _per_group(w, groups)
-    y = xp.empty((n, oh, ow, outputs), x.dtype)
-
-    def block(part):
-        images, rows = part
-        columns = _columns(x, images, rows, ow, w.shape[:2], stride, padding, groups)
-        if groups == 1:
-            target = y[images, rows].reshape(-1, outputs)  # a view: blocks are contiguous in y
-            xp.matmul(columns[0], matrices[0], out=target)
-        else:
-            product = xp.matmul(columns, matrices)  # (groups, pixels, O/groups)
-            shape = y[images, rows].shape[:3] + (groups, outputs // groups)
-            y[images, rows] = xp.moveaxis(product, 0, 1).reshape(shape).reshape(y[images, rows].shape)
-
-    _for_blocks(block, n, oh, ow * w.size // outputs * groups * x.itemsize)
+    _correlate(x, w, stride, (-padding[0], -padding[1]), groups, y)
     return y
 
 
@@ -54,46 +44,59 @@ def input_gradient(g, w, size, stride, padding, groups):
     """The adjoint of `forward` in x: g (N, OH, OW, O), w -> (N, *size, C). Also the transposed convolution."""
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
-    if (kh, kw) == size and padding == (0, 0) and (oh, ow) == (1, 1) and groups == 1:
-        dx = forward(g, w.transpose(3, 0, 1, 2).reshape(1, 1, outputs, -1), (1, 1), (0, 0), 1)
-        return dx.reshape(n, kh, kw, inputs)
-    if stride == (1, 1) and padding[0] < kh and padding[1] < kw:
-        # Each input pixel sees the output through the kernel turned by 180 degrees.
-        turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups).transpose(0, 1, 4, 3, 2)
-        turned = xp.ascontiguousarray(turned).reshape(kh, kw, outputs // groups, inputs * groups)
-        return forward(g, turned, stride, (kh - 1 - padding[0], kw - 1 - padding[1]), groups)
-    matrices = xp.ascontiguousarray(_per_group(w, groups).transpose(0, 2, 1))  # (groups, O/groups, kh*kw*C/groups)
+    if (kh, kw) == size and (oh, ow) == (1, 1) and groups == 1 and padding == (0, 0):
+        dense = w.transpose(3, 0, 1, 2).reshape(1, 1, outputs, -1)
+        return forward(g, dense, (1, 1), (0, 0), 1).reshape(n, kh, kw, inputs)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
-
-    def block(part):
-        images, rows = part
-        pixels = g[images, rows].reshape(-1, groups, outputs // groups)
-        columns = xp.matmul(xp.moveaxis(pixels, 1, 0), matrices)
-        columns = columns.reshape(groups, -1, oh, ow, kh, kw, inputs)
-        _fold(columns, dx[images], stride, padding)
-
-    _for_blocks(block, n, oh, ow * kh * kw * inputs * groups * g.itemsize, whole_images=True)
+    if inputs * groups <= FOLD_CHANNELS:
+        _fold_all(g, w, dx, stride, padding, groups)
+        return dx
+    # (kh, kw, O/groups, C), turned by 180 degrees
+    turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups).transpose(0, 1, 4, 3, 2)
+    turned = xp.ascontiguousarray(turned).reshape(kh, kw, outputs // groups, inputs * groups)
+    for row in range(stride[0]):
+        for column in range(stride[1]):
+            taps, offset = zip(*map(_phase, (row, column), (kh, kw), stride, padding))
+            target = dx[:, row::stride[0], column::stride[1]]
+            if 0 in target.shape:
+                continue
+            kernel = turned[taps]
+            if 0 in kernel.shape:  # the stride skips these pixels
+                target[...] = 0
+            else:
+                _correlate(g, kernel, (1, 1), offset, groups, target)
     return dx
+
+
+def _phase(phase, kernel, stride, padding):
+    """Along one axis: which taps of the turned kernel the pixels phase, phase + stride, ... meet, and the
+    position of the first of these taps on g for the first of these pixels.
+
+    Pixel y = stride * q + phase takes tap i of w times g[(y + padding - i) / stride], so i = stride * t + rest.
+    """
+    ahead, rest = divmod(phase + padding, stride)
+    count = len(range(rest, kernel, stride))
+    return slice((kernel - 1 - rest) % stride, None, stride), ahead - count + 1
 
 
 def weight_gradient(x, g, kernel, stride, padding, groups):
     """The adjoint of `forward` in w: x (N, H, W, C), g (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
     n, oh, ow, outputs = g.shape
     inputs = x.shape[3] // groups
-    if kernel == x.shape[1:3] and padding == (0, 0) and groups == 1:
+    taps = kernel
+    if kernel == x.shape[1:3] and (oh, ow) == (1, 1) and groups == 1 and padding == (0, 0):
         x, taps = x.reshape(n, 1, 1, -1), (1, 1)
-    else:
-        taps = kernel
     depth = taps[0] * taps[1] * x.shape[3] // groups
+    offset = (-padding[0], -padding[1])
     parts = _blocks(n, oh, ow * depth * groups * x.itemsize)
     shares = parallel.blocks(len(parts), -(-len(parts) // WEIGHT_PARTS))
     partial = xp.zeros((len(shares), groups, depth, outputs // groups), x.dtype)
 
     def share(index):
         for images, rows in parts[shares[index]]:
-            columns = _columns(x, images, rows, ow, taps, stride, padding, groups)
-            pixels = xp.moveaxis(g[images, rows].reshape(-1, groups, outputs // groups), 1, 0)
-            partial[index] += xp.matmul(columns.transpose(0, 2, 1), pixels)
+            columns = _columns(x, images, rows, ow, taps, stride, offset, groups)
+            pixels = g[images, rows].reshape(-1, groups, outputs // groups)
+            partial[index] += xp.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 
     _run(share, range(len(shares)))
     dw = partial[0]
@@ -103,21 +106,38 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     return xp.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
 
 
-def _per_group(w, groups):
-    """w (kh, kw, C/groups, O) as matrices (groups, kh*kw*C/groups, O/groups)."""
-    outputs = w.shape[3]
-    return xp.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 0, 2))
+def _correlate(x, w, stride, offset, groups, out):
+    """out[n, r, c] = the window of x at (r, c) * stride + offset, times w; zeros where it lies outside x."""
+    n, oh, ow, outputs = out.shape
+    matrices = xp.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 0, 2))
+    direct = groups == 1 and out.flags.c_contiguous
+
+    def block(part):
+        images, rows = part
+        columns = _columns(x, images, rows, ow, w.shape[:2], stride, offset, groups)
+        target = out[images, rows]
+        if direct:
+            xp.matmul(columns[0], matrices[0], out=target.reshape(-1, outputs))  # a view: blocks are contiguous
+        elif groups == 1:
+            product = _scratch("product", (columns.shape[1], outputs), x.dtype)
+            target[...] = xp.matmul(columns[0], matrices[0], out=product).reshape(target.shape)
+        else:
+            target[...] = xp.matmul(columns, matrices).transpose(1, 0, 2).reshape(target.shape)
+
+    _run(block, _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize))
 
 
-def _columns(x, images, rows, ow, kernel, stride, padding, groups):
-    """Windows of x for output pixels (images, rows, all columns): (groups, pixels, kh*kw*C/groups)."""
-    n, height, width, channels = x[images].shape
-    (kh, kw), count = kernel, rows.stop - rows.start
-    if (kh, kw) == stride == (1, 1) and padding == (0, 0) and groups == 1:
+def _columns(x, images, rows, ow, kernel, stride, offset, groups):
+    """The windows of output pixels (images, rows, 0..ow): (groups, pixels, kh*kw*C/groups)."""
+    channels = x.shape[3]
+    (kh, kw), oh = kernel, rows.stop - rows.start
+    top, height, width = rows.start * stride[0] + offset[0], (oh - 1) * stride[0] + kh, (ow - 1) * stride[1] + kw
+    if kernel == stride == (1, 1) and offset == (0, 0) and groups == 1 and x.shape[2] == ow:
         return x[images, rows].reshape(1, -1, channels)
-    image = _padded(x, images, rows.start * stride[0] - padding[0], (count - 1) * stride[0] + kh, padding[1])
-    shape = (groups, n, count, ow, kh, kw, channels // groups)
-    columns = parallel.scratch("columns", shape, x.dtype) if on_cpu() else xp.empty(shape, x.dtype)
+    image = _cut(x, images, top, height, offset[1], width)
+    n = len(image)
+    shape = (groups, n, oh, ow, kh, kw, channels // groups)
+    columns = _scratch("columns", shape, x.dtype)
     if on_cpu():
         by_image, by_row, by_column, by_channel = image.strides
         windows = np.lib.stride_tricks.as_strided(
@@ -127,43 +147,55 @@ def _columns(x, images, rows, ow, kernel, stride, padding, groups):
     else:
         for i in range(kh):
             for j in range(kw):
-                tap = image[:, i:i + stride[0] * count:stride[0], j:j + stride[1] * ow:stride[1]]
-                columns[:, :, :, :, i, j] = xp.moveaxis(tap.reshape(n, count, ow, groups, -1), 3, 0)
-    return columns.reshape(groups, n * count * ow, kh * kw * channels // groups)
+                tap = image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]]
+                columns[:, :, :, :, i, j] = tap.reshape(n, oh, ow, groups, -1).transpose(3, 0, 1, 2, 4)
+    return columns.reshape(groups, n * oh * ow, kh * kw * channels // groups)
 
 
-def _padded(x, images, top, rows, padding):
-    """Rows top..top+rows of x[images], zeros where they lie outside, with `padding` zero columns each side."""
-    n, height, width, channels = x[images].shape
-    if top >= 0 and top + rows <= height and not padding:
-        return x[images, top:top + rows]
-    shape = (n, rows, width + 2 * padding, channels)
-    image = parallel.scratch("padded", shape, x.dtype) if on_cpu() else xp.empty(shape, x.dtype)
-    first, last = min(max(top, 0), height), max(min(top + rows, height), 0)
-    above = min(max(-top, 0), rows)
-    below = above + max(last - first, 0)
+def _cut(x, images, top, height, left, width):
+    """The rectangle of x[images] with this corner and size, zeros where it lies outside."""
+    x = x[images]
+    n, rows, columns, channels = x.shape
+    if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
+        return x[:, top:top + height, left:left + width]
+    (above, below), (before, after) = _overlap(top, height, rows), _overlap(left, width, columns)
+    image = _scratch("image", (n, height, width, channels), x.dtype)
     image[:, :above] = 0
     image[:, below:] = 0
-    image[:, :, :padding] = 0
-    image[:, :, padding + width:] = 0
-    image[:, above:below, padding:padding + width] = x[images, first:last]
+    image[:, above:below, :before] = 0
+    image[:, above:below, after:] = 0
+    image[:, above:below, before:after] = x[:, top + above:top + below, left + before:left + after]
     return image
 
 
-def _fold(columns, target, stride, padding):
-    """Add windows (groups, N, OH, OW, kh, kw, C/groups) up into images; the adjoint of taking columns."""
-    groups, n, oh, ow, kh, kw, inputs = columns.shape
-    height, width = target.shape[1:3]
-    shape = (n, max(height + 2 * padding[0], (oh - 1) * stride[0] + kh),
-             max(width + 2 * padding[1], (ow - 1) * stride[1] + kw), groups, inputs)
-    image = parallel.scratch("padded", shape, target.dtype) if on_cpu() else xp.empty(shape, target.dtype)
-    image[...] = 0
-    for i in range(kh):
-        for j in range(kw):
-            tap = image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]]
-            tap += xp.moveaxis(columns[:, :, :, :, i, j], 0, 3)
-    image = image.reshape(*shape[:3], groups * inputs)
-    target[...] = image[:, padding[0]:padding[0] + height, padding[1]:padding[1] + width]
+def _overlap(start, length, size):
+    """The stretch of range(length) for which start + i lies in range(size)."""
+    first = min(max(0, -start), length)
+    return first, max(first, min(length, size - start))
+
+
+def _fold_all(g, w, dx, stride, padding, groups):
+    """dx = fold(g @ w.T)."""
+    n, oh, ow, outputs = g.shape
+    kh, kw, inputs, _ = w.shape
+    height, width = dx.shape[1:3]
+    matrices = xp.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 2, 0))
+    rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
+    columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
+
+    def block(part):
+        images, _ = part
+        pixels = g[images].reshape(-1, groups, outputs // groups)
+        windows = xp.matmul(pixels.transpose(1, 0, 2), matrices)
+        windows = windows.reshape(groups, -1, oh, ow, kh, kw, inputs).transpose(1, 2, 3, 0, 4, 5, 6)
+        image = _scratch("image", (len(windows), rows, columns, groups, inputs), g.dtype)
+        image[...] = 0
+        for i in range(kh):
+            for j in range(kw):
+                image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]] += windows[:, :, :, :, i, j]
+        dx[images] = image[:, padding[0]:padding[0] + height, padding[1]:padding[1] + width].reshape(dx[images].shape)
+
+    _run(block, _blocks(n, oh, ow * kh * kw * inputs * groups * g.itemsize, whole_images=True))
 
 
 def _blocks(images, rows, row_bytes, whole_images=False):
@@ -177,8 +209,8 @@ def _blocks(images, rows, row_bytes, whole_images=False):
             for part in parallel.blocks(rows, BLOCK_BYTES // row_bytes)]
 
 
-def _for_blocks(function, images, rows, row_bytes, whole_images=False):
-    _run(function, _blocks(images, rows, row_bytes, whole_images))
+def _scratch(name, shape, dtype):
+    return parallel.scratch(name, shape, dtype) if on_cpu() else xp.empty(shape, dtype)
 
 
 def _run(function, items):
