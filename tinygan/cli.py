@@ -1,0 +1,279 @@
+"""The command line: `tinygan train` and its siblings. Errors of use are one line on stderr and exit code 2."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from tinygan.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv=None) -> int:
+    """Run a command; returns its exit code."""
+    args = make_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"tinygan: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinygan: interrupted", file=sys.stderr)
+        return 130
+
+
+def make_parser():
+    parser = Parser(prog="tinygan", description="The GAN family tree in NumPy: train, sample and look inside.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name, run, summary):
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(run=run)
+        return sub
+
+    p = command("train", train, "train a recipe; without arguments, DCGAN on the built-in digits")
+    p.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: dcgan)")
+    p.add_argument("--data", metavar="NAME", help="digits (default), mnist or fashion-mnist: see `tinygan data`")
+    p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
+    p.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
+    p.add_argument("--batch-size", metavar="N", help="images per step")
+    p.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    p.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
+    p.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
+    p.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                   help="settings of the recipe, listed by `tinygan recipes RECIPE`")
+    add_device(p)
+
+    p = command("sample", sample, "draw images with a trained generator")
+    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    p.add_argument("-n", type=positive, default=64, metavar="N", help="how many images (default: 64)")
+    p.add_argument("--label", type=int, metavar="K", help="class of the images, for a conditional recipe")
+    p.add_argument("--truncation", type=float, metavar="PSI", help="trade variety for quality, where a recipe can")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the latents (default: 0)")
+    p.add_argument("-o", "--output", required=True, metavar="FILE",
+                   help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)")
+    add_device(p)
+
+    p = command("recipes", list_recipes, "list the recipes, or the settings of one")
+    p.add_argument("recipe", nargs="?", metavar="RECIPE")
+
+    p = command("show", show, "print the layers of a recipe's networks: shapes, parameters, multiply-adds")
+    p.add_argument("recipe", metavar="RECIPE")
+    p.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings of the recipe")
+
+    p = command("data", list_data, "list the data sets, what is here and where")
+    p.add_argument("--data-dir", metavar="DIR", help="a folder to look in first")
+
+    p = command("gradcheck", gradcheck, "check every op's first and second derivatives against differences")
+    p.add_argument("names", nargs="*", metavar="NAME", help="only rows whose name contains one of these")
+    return parser
+
+
+def positive(text):
+    n = int(text)
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return n
+
+
+def add_device(parser):
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to compute (default: $TINYGAN_BACKEND, or cpu)")
+
+
+def select_device(args):
+    from tinygan import backend
+
+    if args.device:
+        backend.use({"cpu": "numpy", "gpu": "cupy"}[args.device])
+
+
+# Commands. Each imports what it needs, so that `tinygan --help` starts at once.
+
+
+def train(args):
+    from tinygan import data
+    from tinygan.training import checkpoint, recipes
+    from tinygan.training.settings import parse_assignments
+    from tinygan.training.trainer import Trainer
+
+    select_device(args)
+    changes = parse_assignments(args.set)
+    for name in ("steps", "batch_size"):
+        if getattr(args, name) is not None:
+            changes[name] = getattr(args, name)
+    if args.seed is not None and args.seed < 0:
+        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
+    if args.resume:
+        fixed = [f"--{name}" for name in ("data", "seed", "out") if getattr(args, name) is not None]
+        if args.recipe or fixed or set(changes) - {"steps", "sample_every", "checkpoint_every"}:
+            raise InputError("--resume continues a run as it was set up; besides --data-dir and --device it takes "
+                             "only --steps and --set sample_every=N checkpoint_every=N")
+        folder, config, path = checkpoint.open_run(args.resume)
+        recipe = recipes.find(config["recipe"])
+        settings = recipe.settings().updated(config["settings"]).updated(changes)
+        dataset = data.load(config["data"], data_dir=args.data_dir)
+        trainer = Trainer(recipe, settings, dataset, folder, config["seed"])
+        trainer.resume(path)
+    else:
+        recipe = recipes.find(args.recipe or "dcgan")
+        settings = recipe.settings().updated(changes)
+        dataset = data.load(args.data or "digits", data_dir=args.data_dir)
+        if settings.batch_size > len(dataset):
+            raise InputError(f"batch_size {settings.batch_size} is more than the {len(dataset)} images of {dataset.name}")
+        out = args.out or new_folder(f"{recipe.name}-{dataset.name}")
+        trainer = Trainer.start(recipe, settings, dataset, out, args.seed or 0)
+
+    print(f"{recipe.name} on {len(trainer.dataset):,} images of {dataset.name}, "
+          f"{settings.steps:,} steps of {settings.batch_size}, into {trainer.out}")
+    started, first = time.perf_counter(), trainer.step
+    try:
+        grid = trainer.run()
+    except KeyboardInterrupt:
+        print(f"\nstopped at step {trainer.step}; continue with: tinygan train --resume {trainer.out}", file=sys.stderr)
+        return 130
+    seconds = time.perf_counter() - started
+    images = (trainer.step - first) * settings.batch_size
+    print(f"{trainer.step - first:,} steps, {images:,} images in {int(seconds) // 60}:{int(seconds) % 60:02d} "
+          f"({images / max(seconds, 1e-9):.0f} images/s)")
+    print(f"curves: {trainer.out / 'curves.png'}")
+    print(f"more:   tinygan sample {trainer.out} -n 100 -o more.png")
+    print(f"grid:   {grid}")
+
+
+def new_folder(name):
+    """runs/name-001, or the next number that is free."""
+    numbers = (f"runs/{name}-{i:03d}" for i in range(1, 1_000_000))
+    return Path(next(path for path in numbers if not Path(path).exists()))
+
+
+def sample(args):
+    import numpy as np
+
+    from tinygan import images
+    from tinygan.autograd import Tensor
+    from tinygan.backend import normal
+    from tinygan.files import replacing
+    from tinygan.training.trainer import generate, load_generator
+
+    select_device(args)
+    output = Path(args.output)
+    if output.suffix not in (".png", ".gif", ".npz"):
+        raise InputError(f"-o {output}: the name must end in .png, .gif or .npz")
+    if not output.parent.is_dir():
+        raise InputError(f"-o {output}: the folder {output.parent} does not exist")
+    G, config = load_generator(args.run_folder)
+    for option in ("label", "truncation"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option}: the recipe {config['recipe']} has no "
+                             + {"label": "classes", "truncation": "truncation"}[option])
+    rng = np.random.default_rng(args.seed)
+    z = normal(rng, (args.n, G.latent))
+    if output.suffix == ".gif":
+        z = walk(z, frames=12)
+    pictures = generate(G, Tensor(z))
+    if output.suffix == ".npz":
+        with replacing(output) as temporary:
+            np.savez_compressed(temporary, images=pictures)
+    elif output.suffix == ".gif":
+        images.save_gif(output, np.stack([images.grid(picture[None], scale=8) for picture in pictures]))
+    else:
+        images.save_image(output, images.grid(pictures))
+    print(f"{args.n} image{'s' * (args.n > 1)} by {config['recipe']}: {output}")
+
+
+def walk(z, frames):
+    """Latents on great circles from each z to the next and back to the first, `frames` to each stretch.
+
+    A straight line would pass nearer the origin than any latent that G was trained on.
+    """
+    import numpy as np
+
+    from tinygan.backend import xp
+
+    angles = np.linspace(0, np.pi / 2, frames, endpoint=False, dtype=np.float32)
+    following = xp.roll(z, -1, axis=0)
+    return xp.concatenate([float(np.cos(a)) * z[i:i + 1] + float(np.sin(a)) * following[i:i + 1]
+                           for i in range(len(z)) for a in angles])
+
+
+def list_recipes(args):
+    from tinygan.training import recipes
+
+    if args.recipe:
+        recipe = recipes.find(args.recipe)
+        print(f"{recipe.name}: {recipe.summary}\n\nsettings (--set name=value):")
+        print_table([(name, str(value), kind, doc) for name, value, kind, doc in recipe.settings().describe()])
+    else:
+        print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
+        print("\nsettings of one: tinygan recipes RECIPE")
+
+
+def show(args):
+    import numpy as np
+
+    from tinygan.autograd import tensor
+    from tinygan.nn.summary import summarize
+    from tinygan.training import recipes
+    from tinygan.training.settings import parse_assignments
+
+    recipe = recipes.find(args.recipe)
+    settings = recipe.settings().updated(parse_assignments(args.set))
+    shape = (28, 28, 1)
+    G, D = recipe.build(settings, shape, np.random.default_rng(0))
+    for name, network, x in (("G", G, np.zeros((1, settings.latent))), ("D", D, np.zeros((1, *shape)))):
+        rows = summarize(network, tensor(x, dtype="float32"))
+        print(f"{name}: input {x.shape}")
+        print_table([("layer", "kind", "output", "parameters", "multiply-adds")]
+                    + [(r.path, r.kind, str(r.shape), f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in rows]
+                    + [("total", "", "", f"{sum(r.parameters for r in rows):,}",
+                        f"{sum(r.multiply_adds for r in rows):,}")], right=(3, 4))
+        print()
+
+
+def list_data(args):
+    from tinygan import data
+
+    rows = data.catalogue(args.data_dir)
+    print_table([("name", "train", "test", "where", "what")]
+                + [(r.name, f"{r.train:,}", f"{r.test:,}", str(r.where), r.description) for r in rows], right=(1, 2))
+
+
+def gradcheck(args):
+    from tinygan.optable import run_gradchecks
+
+    failures = count = 0
+    print(f"{'op':44}{'order 1':>10}{'order 2':>10}")
+    for result in run_gradchecks():
+        if args.names and not any(name in result.name for name in args.names):
+            continue
+        count += 1
+        failures += not result.passed
+        print(f"{result.name:44}{result.order1:10.1e}{result.order2:10.1e}  {'pass' if result.passed else 'FAIL'}")
+        if not result.passed:
+            print(f"    {result.message}")
+    if not count:
+        raise InputError(f"no row of the op table is named like {' or '.join(args.names)}")
+    print(f"{count - failures} of {count} pass")
+    return 1 if failures else 0
+
+
+def print_table(rows, right=()):
+    """Columns as wide as they need to be; those in `right` end flush."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))]
+        print("  ".join(cells).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

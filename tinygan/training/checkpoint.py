@@ -1,0 +1,61 @@
+"""Checkpoints: npz files without pickles, written whole or not at all."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tinygan.errors import InputError
+from tinygan.files import replacing
+
+KEEP = 2  # checkpoints of a run; older ones are removed once a newer one is safely on disk
+
+
+def save(folder, step, states, meta) -> Path:
+    """Write folder/checkpoint-<step>.npz. states: {part: {name: array}}; meta: anything JSON can hold."""
+    arrays = {f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}
+    path = Path(folder) / f"checkpoint-{step:08d}.npz"
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, meta=json.dumps({"step": step, **meta}), **arrays)
+    for old in checkpoints(folder)[:-KEEP]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder) -> list:
+    """The checkpoints of a run, oldest first."""
+    return sorted(Path(folder).glob("checkpoint-*.npz"))
+
+
+def load(path):
+    """(states, meta) of a checkpoint. Raises InputError if the file is damaged or something else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            states = {}
+            for key in file.files:
+                if key != "meta":
+                    part, name = key.split("/", 1)
+                    states.setdefault(part, {})[name] = file[key]
+        return states, meta
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): "
+                         "use an older one, or train again") from None
+
+
+def open_run(path):
+    """(folder, config, latest checkpoint) of a run given by its folder, or by one of its checkpoints."""
+    path = Path(path)
+    folder = path.parent if path.suffix == ".npz" else path
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is not a run: it has no config.json; give the folder that "
+                         "`tinygan train` wrote, such as runs/dcgan-digits-001") from None
+    except ValueError as error:
+        raise InputError(f"{folder / 'config.json'} is damaged ({error})") from None
+    found = [path] if path.suffix == ".npz" else checkpoints(folder)
+    if not found:
+        raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")
+    return folder, config, found[-1]
