@@ -1,8 +1,10 @@
 """tinygan: the GAN family tree in NumPy that a person can read."""
 
-from . import ops
-from .autograd import Parameter, Tensor, grad, no_grad, tensor
+from . import nn, ops, optim
+from .autograd import Parameter, Tensor, anomaly, grad, no_grad, profile, tensor, trace
+from .autograd.gradcheck import GradientError, check_grads
 from .backend import use
 from .errors import InputError
+from .training.ema import EMA
 
 __version__ = "0.1.0"

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -20,10 +21,10 @@ from tinygan.files import replacing, write_json
 from tinygan.gan import losses
 from tinygan.kernels import parallel
 from tinygan.ops import sigmoid
+from tinygan.optim import Adam
 
 from . import checkpoint, recipes
 from .ema import EMA
-from .optim import Adam
 
 LOG_EVERY = 10  # steps averaged in one line of log.jsonl
 GRID = 64  # fixed latents in the sample pictures
@@ -81,7 +82,8 @@ class Trainer:
         total, batch = self.settings.steps, self.settings.batch_size
         if self.step == 0:
             self.write_grid()
-        bar = tqdm(total=total, initial=self.step, unit="step", disable=not progress, dynamic_ncols=True)
+        bar = tqdm(total=total, initial=self.step, unit="step", disable=not progress, dynamic_ncols=True,
+                   mininterval=0.2 if sys.stderr.isatty() else 10)  # a log file needs fewer lines
         started, first = time.perf_counter(), self.step
         with bar, _stop_signal() as stop, parallel.single_threaded_blas(), \
                 open(self.out / "log.jsonl", "a") as log, open(self.out / "time.jsonl", "a") as times:
@@ -100,7 +102,7 @@ class Trainer:
                     print(json.dumps({"step": self.step, "images": self.step * batch, **row}), file=log, flush=True)
                     print(json.dumps({"step": self.step, "seconds": round(elapsed, 3)}), file=times, flush=True)
                     speed = (self.step - first) * batch / elapsed
-                    bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s")
+                    bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s", refresh=False)
                 if self.step % self.settings.sample_every == 0 or self.step == total:
                     self.write_grid()
                 if self.step % self.settings.checkpoint_every == 0 or self.step == total or stop.is_set():

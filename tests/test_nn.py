@@ -1,0 +1,150 @@
+"""Modules: what they hold, save, load and convert; layers whose behaviour the op table does not cover."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from tinygan import check_grads, grad, nn, no_grad, tensor
+from tinygan.nn.summary import summarize
+
+
+def make(seed=0):
+    rng = np.random.default_rng(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(), nn.Flatten(),
+                         nn.Linear(64, 2, rng=rng))
+
+
+def images(seed=0, n=3):
+    return tensor(np.random.default_rng(seed).standard_normal((n, 4, 4, 1)), dtype="float32")
+
+
+def test_names_and_order():
+    names = [name for name, _ in make().named_parameters()]
+    assert names == ["0.weight", "0.bias", "1.gain", "1.bias", "4.weight", "4.bias"]
+    assert [name for name, _ in make().named_buffers()] == ["1.running_mean", "1.running_var"]
+
+    class Two(nn.Module):
+        def __init__(self):
+            self.first = nn.Linear(1, 1)
+            self.rest = [nn.Linear(1, 1), nn.Linear(1, 1, bias=False)]
+
+    assert [name for name, _ in Two().named_parameters()] == [
+        "first.weight", "first.bias", "rest.0.weight", "rest.0.bias", "rest.1.weight"]
+
+
+def test_state_round_trip():
+    a, b = make(0), make(1)
+    a(images())
+    assert not np.array_equal(a(images()).data, b(images()).data)
+    b.load_state_dict(a.state_dict())
+    assert np.array_equal(a.eval()(images()).data, b.eval()(images()).data)
+    state = a.state_dict()
+    state["0.weight"][...] = 0  # a copy: the network must not see this
+    assert a[0].weight.data.any()
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda s: s.pop("4.bias"), "missing 4.bias"),
+    (lambda s: s.update(extra=np.ones(1)), "unknown extra"),
+    (lambda s: s.update({"1.gain": np.ones(5)}), r"1.gain has shape \(5,\), not \(4,\)"),
+])
+def test_a_state_that_does_not_fit_changes_nothing(change, message):
+    network = make()
+    before, state = network.state_dict(), make(1).state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        network.load_state_dict(state)
+    assert all(np.array_equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_astype_and_deepcopy():
+    network = make().astype("float64")
+    assert {p.dtype for p in network.parameters()} | {b.dtype for b in network.buffers()} == {np.dtype("float64")}
+    assert network(images().astype("float64")).dtype == np.float64
+    twin = copy.deepcopy(network)
+    twin[0].weight.assign(np.zeros((3, 3, 1, 4)))
+    assert network[0].weight.data.any() and all(p.requires_grad for p in twin.parameters())
+
+
+def test_check_grads_of_a_network_names_its_parameters():
+    network = make()
+    before = network.state_dict()
+    assert max(check_grads(network, images())) < 1e-6
+    assert all(np.array_equal(before[key], value) for key, value in network.state_dict().items())
+
+    class Wrong(nn.Linear):
+        def forward(self, x):
+            return x @ self.weight + self.bias.detach()
+
+    with pytest.raises(AssertionError, match="Wrong, order 1: the gradient of bias is wrong"):
+        check_grads(Wrong(3, 2), np.ones((2, 3)))
+
+
+def test_batch_norm_statistics():
+    x = np.random.default_rng(0).standard_normal((5, 2, 3, 4)) * 3 + 1
+    for unbiased, n in ((True, 29), (False, 30)):
+        layer = nn.BatchNorm(4, momentum=0.25, unbiased=unbiased).astype("float64")
+        first = layer.running_mean
+        y = layer(tensor(x)).data
+        np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-12)
+        np.testing.assert_allclose(y.std((0, 1, 2)), 1, atol=1e-5)
+        centred = x - x.mean((0, 1, 2))
+        np.testing.assert_allclose(layer.running_mean, 0.25 * x.mean((0, 1, 2)))
+        np.testing.assert_allclose(layer.running_var, 0.75 + 0.25 * (centred ** 2).sum((0, 1, 2)) / n)
+        assert not first.any()  # rebound, not written into
+        held = layer.eval().running_mean
+        expected = (x - layer.running_mean) / np.sqrt(layer.running_var + 1e-5)
+        np.testing.assert_allclose(layer(tensor(x)).data, expected)
+        assert layer.running_mean is held
+    with pytest.raises(ValueError, match="batch of 1"):
+        nn.BatchNorm(2)(tensor(np.ones((1, 2))))
+
+
+def test_two_batches_in_one_graph_each_keep_their_statistics():
+    layer = nn.BatchNorm(3).astype("float64")
+    rng = np.random.default_rng(0)
+    a, b = (tensor(rng.standard_normal((4, 3)), requires_grad=True) for _ in range(2))
+    alone = grad((layer(a) ** 3).sum(), a).data
+    ya = layer(a)
+    yb = layer(b)
+    assert np.array_equal(grad((ya ** 3).sum() + (yb ** 3).sum(), a).data, alone)
+
+
+def test_dropout():
+    layer = nn.Dropout(0.25, rng=np.random.default_rng(0))
+    y = layer(tensor(np.ones((200, 200), "float32"))).data
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)} and abs((y == 0).mean() - 0.25) < 0.01
+    assert np.array_equal(layer.eval()(images()).data, images().data)
+    with pytest.raises(ValueError, match="rate"):
+        nn.Dropout(1.0, rng=None)
+
+
+def test_maxout_takes_the_largest_piece():
+    layer = nn.Maxout(2, 3, pieces=4, rng=np.random.default_rng(0))
+    x = tensor(np.random.default_rng(1).standard_normal((5, 2)), dtype="float32")
+    pieces = layer.linear(x).data.reshape(5, 3, 4)
+    assert np.array_equal(layer(x).data, pieces.max(2))
+
+
+def test_layers_are_a_function_of_their_generator():
+    assert all(np.array_equal(a, b) for a, b in zip(make(3).state_dict().values(), make(3).state_dict().values()))
+    rng = np.random.default_rng(0)
+    weight = nn.Linear(400, 300, rng=rng).weight.data
+    assert np.abs(weight).max() <= 1 / 20 and weight.std() == pytest.approx(1 / 20 / 3 ** 0.5, rel=0.02)
+    assert nn.Linear(400, 300, rng=rng, init=nn.init.he_normal).weight.data.std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+
+
+def test_summary_counts_by_hand():
+    network = make()
+    rows = summarize(network, images(n=1))
+    assert [(r.path, r.kind, r.shape, r.parameters, r.multiply_adds) for r in rows] == [
+        ("0", "Conv2d", (1, 4, 4, 4), 40, 16 * 9 * 4), ("1", "BatchNorm", (1, 4, 4, 4), 8, 0),
+        ("2", "LeakyReLU", (1, 4, 4, 4), 0, 0), ("3", "Flatten", (1, 64), 0, 0), ("4", "Linear", (1, 2), 130, 128)]
+    assert network.training and network[0](images()).shape == (3, 4, 4, 4)
+    assert "forward" not in vars(network[0])
+
+
+def test_no_forward_is_an_error_that_says_so():
+    with pytest.raises(NotImplementedError, match="Module must define forward"), no_grad():
+        nn.Module()(1)

@@ -1,0 +1,137 @@
+"""Optimisers and EMA: PyTorch's numbers, closed forms, and what they must leave alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygan
+from tinygan import Parameter, grad, nn, tensor
+from tinygan.kernels import optim as kernel
+from tinygan.optim import SGD, Adam, RMSprop
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "optimizers.npz")
+
+
+def lazy(interval):
+    """StyleGAN2's Adam for a network that is regularised every `interval` steps."""
+    c = interval / (interval + 1)
+    return lambda p: Adam(p, lr=0.0025 * c, betas=(0, 0.99 ** c), eps=1e-8)
+
+
+PAPERS = {
+    "dcgan": lambda p: Adam(p, lr=2e-4, betas=(0.5, 0.999)),
+    "wgangp": lambda p: Adam(p, lr=1e-4, betas=(0, 0.9)),
+    "sg2_G_lazy": lazy(4),
+    "sg2_D_lazy": lazy(16),
+    "biggan": lambda p: Adam(p, lr=1e-4, betas=(0, 0.999), eps=1e-6),
+    "rmsprop": lambda p: RMSprop(p, lr=5e-5),
+}
+
+
+def test_every_paper_is_covered():
+    assert set(PAPERS) == {key.split("/")[0] for key in GOLDEN.files if "/w" in key}
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_four_steps_as_in_pytorch(paper):
+    w = Parameter(GOLDEN["w0"])
+    optimizer = PAPERS[paper]([w])
+    for i, g in enumerate(GOLDEN["grads"]):
+        optimizer.step([tensor(g)])
+        expected = GOLDEN[f"{paper}/w{i + 1}"]
+        assert np.abs(w.data - expected).max() <= 1e-9 * np.abs(expected).max()
+        assert np.abs(expected - GOLDEN["w0"]).max() > 1e-6  # so that standing still would fail
+
+
+def test_sgd_and_its_momentum():
+    w = Parameter(np.array([1.0, 2.0]))
+    optimizer = SGD([w], lr=0.1, momentum=0.5)
+    for _ in range(2):
+        optimizer.step([tensor(np.array([1.0, -1.0]))])
+    np.testing.assert_allclose(w.data, [1 - 0.1 - 0.15, 2 + 0.1 + 0.15])
+    w = Parameter(np.array([1.0]))
+    SGD([w], lr=0.1).step([tensor(np.array([3.0]))])
+    np.testing.assert_allclose(w.data, [0.7])
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.05, 0.9), lambda p: RMSprop(p, 0.02), lambda p: Adam(p, 0.05)])
+def test_they_minimise(make):
+    w = Parameter(np.array([3.0, -2.0], "float32"))
+    optimizer = make([w])
+    for _ in range(300):
+        optimizer.step([grad((w * w).sum(), w)])
+    assert np.abs(w.data).max() < 0.05 and w.dtype == np.float32
+
+
+def test_none_leaves_a_parameter_as_it_is():
+    a, b = Parameter(np.ones(2)), Parameter(np.ones(2))
+    optimizer = Adam([a, b], 0.1)
+    optimizer.step(grad((a * a).sum(), [a, b]))
+    assert (a.data < 1).all() and (b.data == 1).all() and not optimizer.state[1]
+
+
+def test_a_large_parameter_is_updated_whole_and_in_one_way():
+    """Blocks, threads and a layout that cannot be cut into blocks all give the same update."""
+    rng = np.random.default_rng(0)
+    w, g = rng.standard_normal((2, 300, 200))
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    blocked, plain = w.copy(), np.asfortranarray(w)
+    kernel.adam(blocked, g, m, v, 0.1, 0.5, 0.9, 1e-8, 1)
+    kernel.adam(plain, g, np.asfortranarray(m * 0), np.asfortranarray(v * 0), 0.1, 0.5, 0.9, 1e-8, 1)
+    assert w.size > 3 * kernel.BLOCK and np.array_equal(blocked, plain)
+    np.testing.assert_allclose(w - blocked, 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-9)  # Adam's first step
+
+
+def test_a_step_is_noticed_by_graphs():
+    w = Parameter(np.ones(3), name="w")
+    loss = (w * w).sum()
+    Adam([w], 0.1).step([tensor(np.ones(3))])
+    with pytest.raises(RuntimeError, match="w, which was changed"):
+        grad(loss, w)
+
+
+def test_state_survives_saving():
+    rng = np.random.default_rng(0)
+    gradients = [tensor(rng.standard_normal((3, 2))) for _ in range(4)]
+    for make in (lambda p: SGD(p, 0.1, 0.9), lambda p: RMSprop(p, 0.1), lambda p: Adam(p, 0.1)):
+        straight, resumed = Parameter(np.ones((3, 2))), Parameter(np.ones((3, 2)))
+        a, b = make([straight]), make([resumed])
+        for g in gradients[:2]:
+            a.step([g]), b.step([g])
+        c = make([resumed])
+        c.load_state_dict(b.state_dict())
+        for g in gradients[2:]:
+            a.step([g]), c.step([g])
+        assert np.array_equal(straight.data, resumed.data)
+
+
+def test_mistakes_are_named():
+    with pytest.raises(TypeError, match="list of Parameters"):
+        Adam([tensor([1.0], requires_grad=True)], 0.1)
+    with pytest.raises(TypeError, match="non-empty"):
+        Adam([], 0.1)
+    w = Parameter(np.ones(3))
+    with pytest.raises(ValueError, match="shape"):
+        Adam([w], 0.1).step([tensor(np.ones(2))])
+    with pytest.raises(ValueError, match="fits no parameter"):
+        Adam([w], 0.1).load_state_dict({"0.m": np.ones(4)})
+
+
+def test_ema_averages_weights_and_copies_buffers():
+    net = nn.Sequential(nn.Linear(2, 3, rng=np.random.default_rng(0)), nn.BatchNorm(3))
+    ema = tinygan.EMA(net, decay=0.75)
+    expected = net.state_dict()["0.weight"].astype(np.float64)
+    for t in range(40):
+        net[0].weight.assign(net[0].weight.data + 1)
+        net(tensor(np.random.default_rng(t).standard_normal((4, 2)), dtype="float32"))
+        ema.update(net)
+        decay = min(0.75, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * net[0].weight.data
+    state = ema.module.state_dict()
+    np.testing.assert_allclose(state["0.weight"], expected, rtol=1e-5)
+    assert np.array_equal(state["1.running_mean"], net[1].running_mean) and state["1.running_mean"].any()
+    assert net.training and not ema.module.training
+    held = state["1.running_mean"]
+    net(tensor(np.ones((4, 2), "float32")))
+    assert np.array_equal(ema.module.state_dict()["1.running_mean"], held)
