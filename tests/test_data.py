@@ -349,11 +349,17 @@ def test_the_first_place_wins(elsewhere, monkeypatch):
     monkeypatch.setenv("TINYGAN_DATA", str(env))
     places = [given, given / "mnist", given / "MNIST/raw", env, env / "mnist", env / "MNIST/raw"]
     places += [elsewhere / "cache/tinygan/mnist", Path("data/MNIST/raw")]
+    given.mkdir()
     assert locate("mnist", given) is None
     for place in reversed(places):
         fill(place, "mnist")
         assert locate("mnist", given) == locate("mnist", str(given)) == place
         assert_loads("mnist", given)
+
+
+def test_a_data_folder_that_does_not_exist_is_refused_at_once(elsewhere):
+    assert "typo does not exist" in error_of(load, "mnist", "train", elsewhere / "typo")
+    assert "typo does not exist" in error_of(catalogue, elsewhere / "typo")
 
 
 def test_torchvision_and_subfolders_for_fashion(elsewhere):
@@ -594,6 +600,7 @@ def test_all_mirrors_down(elsewhere, server, use_mirrors):
     server.pages[f"/bad/{TRAIN_IMAGES}.gz"] = b"junk"
     urls = [closed_port(), f"{server.url}/bad/", f"{server.url}/missing/"]
     use_mirrors(*urls)
+    (elsewhere / "given").mkdir()
     message = error_of(load, "mnist", "train", elsewhere / "given")
     assert all(part in message for part in ("--data digits", "404", "/bad/ sent other bytes"))
     cache = elsewhere / "cache/tinygan/mnist"

@@ -129,7 +129,7 @@ def train(args):
         settings = recipe.settings().updated(changes)
         dataset = data.load(args.data or "digits", data_dir=args.data_dir)
         if settings.batch_size > len(dataset):
-            raise InputError(f"batch_size {settings.batch_size} is more than the {len(dataset)} images of {dataset.name}")
+            raise InputError(f"batch_size {settings.batch_size}: more than the {len(dataset):,} images of {dataset.name}")
         out = args.out or new_folder(f"{recipe.name}-{dataset.name}")
         trainer = Trainer.start(recipe, settings, dataset, out, args.seed or 0)
 

@@ -59,7 +59,8 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     their gradients; needed[i] says whether argument i's is wanted (anything may stand there if not).
     broadcasts: the arguments broadcast against each other, and their gradients are summed back here;
     "batch": all axes but the last two do (matmul). Elsewhere a gradient of the wrong shape is an error.
-    cost: multiply-adds as a function of the arrays (value, *arguments), for `profile` and `tinygan show`.
+    cost: multiply-adds, for `profile` and `tinygan show`: a function of the arrays (value, *arguments), and
+    of any settings that it names.
     """
     if function is None:
         return functools.partial(op, broadcasts=broadcasts, joint=joint, cost=cost, name=name)
@@ -70,10 +71,9 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
         xs, rest = (args, ()) if variadic else (args[:tensors], args[tensors:])
         xs = _as_tensors(call.name, xs)
         if monitor is None:
-            value, *derivatives = function(*xs, *rest, **settings)
-        else:
-            value, *derivatives = monitor.run_op(call, xs, lambda: function(*xs, *rest, **settings))
-        return _record(call, xs, value, derivatives)
+            return _record(call, xs, *function(*xs, *rest, **settings))
+        return monitor.run_op(call, (*xs, *rest), settings,
+                              lambda: _record(call, xs, *function(*xs, *rest, **settings)))
 
     call.name = name or function.__name__
     call.broadcasts, call.joint, call.cost = broadcasts, joint, cost
@@ -114,7 +114,7 @@ def _coerce(name, x, dtype):
     return Tensor(x, dtype=dtype)
 
 
-def _record(call, xs, value, derivatives):
+def _record(call, xs, value, *derivatives):
     """The op's value as a Tensor, with a node if a gradient can flow back from it."""
     if type(value) is not xp.ndarray:
         value = xp.asarray(value)  # NumPy's full reductions give a scalar, not a 0-d array

@@ -177,12 +177,13 @@ def load(name="digits", split="train", data_dir=None):
     """The Dataset `name` ("digits", "mnist", "fashion-mnist"), `split` "train" or "test".
 
     data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into the
-    user's cache folder. Raises InputError for an unknown name or split, a file that is not what it
-    should be, and a failed download.
+    user's cache folder. Raises InputError for an unknown name or split, a data_dir that does not exist, a
+    file that is not what it should be, and a failed download.
     """
     source = _source(name)
     if split not in FILES:
         raise InputError(f"unknown split {split!r}: choose from {', '.join(FILES)}")
+    _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
     return Dataset(name, split, images[..., np.newaxis], labels, source.class_names)
@@ -222,10 +223,17 @@ class Row(NamedTuple):
 
 def catalogue(data_dir=None):
     """A Row for every data set. Reads little and downloads nothing; a bad file is shown, not raised."""
+    _check_folder(data_dir)
     return [
         Row(name, _where(name, data_dir), source.sizes["train"], source.sizes["test"], source.description)
         for name, source in SOURCES.items()
     ]
+
+
+def _check_folder(data_dir):
+    """A mistyped folder must not end in a download."""
+    if data_dir and not os.path.isdir(os.path.expanduser(data_dir)):
+        raise InputError(f"data folder {data_dir} does not exist")
 
 
 def _where(name, data_dir):

@@ -16,8 +16,9 @@ def upfirdn2d(x, f, up, down, padding):
                          f"with up {up} and padding {padding}")
     stuffed = xp.zeros((n, rows, columns, channels), x.dtype)
     (y_from, y_to), (x_from, x_to) = _inside(height, up[0], top, rows), _inside(width, up[1], left, columns)
-    stuffed[:, top + y_from * up[0]:top + (y_to - 1) * up[0] + 1:up[0],
-            left + x_from * up[1]:left + (x_to - 1) * up[1] + 1:up[1]] = x[:, y_from:y_to, x_from:x_to]
+    if y_from < y_to and x_from < x_to:  # else the crop leaves nothing but padding
+        stuffed[:, top + y_from * up[0]:top + (y_to - 1) * up[0] + 1:up[0],
+                left + x_from * up[1]:left + (x_to - 1) * up[1] + 1:up[1]] = x[:, y_from:y_to, x_from:x_to]
     y = xp.zeros((n, *out, channels), x.dtype)
     for i in range(f.shape[0]):
         for j in range(f.shape[1]):

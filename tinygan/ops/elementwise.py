@@ -3,7 +3,7 @@
 What each keeps for its derivative is what its lambdas name: x and b are arguments, y is the result.
 """
 
-from tinygan.autograd import op
+from tinygan.autograd import Tensor, op
 from tinygan.backend import asarray, xp
 from tinygan.kernels import act, loss
 
@@ -123,6 +123,7 @@ def leaky_relu(x, /, slope=0.2):
     """x where x > 0, else slope * x, with 0 <= slope <= 1; the derivative at 0 is `slope`."""
     if not 0 <= slope <= 1:
         raise ValueError(f"leaky_relu: slope must lie in [0, 1], not {slope}")
+    slope = float(slope)  # a NumPy scalar would turn float32 into float64
     y = x.data * slope
     return xp.maximum(x.data, y, out=y), lambda g: gate(g, act.slopes(x.data, slope))
 
@@ -136,6 +137,8 @@ def abs(x, /):
 @elementwise
 def clip(x, /, low=None, high=None):
     """x held between `low` and `high` (numbers or None); the derivative is 1 at the ends, 0 outside."""
+
+    low, high = (None if end is None else float(end) for end in (low, high))
 
     def d_x(g):
         inside = xp.ones(x.shape, bool)
@@ -169,7 +172,7 @@ def minimum(a, b, /):
 
 def where(condition, a, b):
     """a where `condition` (a boolean array) holds, else b."""
-    return _where(a, b, asarray(getattr(condition, "data", condition)).astype(bool))
+    return _where(a, b, asarray(condition.data if isinstance(condition, Tensor) else condition).astype(bool))
 
 
 @op(broadcasts=True, name="where")

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tinygan.autograd import op
+from tinygan.autograd import Tensor, op
 from tinygan.backend import asarray, on_cpu, xp
 
 
@@ -27,8 +27,8 @@ def linear(adjoint):
             return apply(x.data, *settings, **named), lambda g: backward(g, shape, *settings, **named)
 
         @op(name=apply.__name__ + "_adjoint")
-        def backward(g, /, shape, *settings, **named):
-            return adjoint(g.data, shape, *settings, **named), lambda g: forward(g, *settings, **named)
+        def backward(g, /, before, *settings, **named):  # not `shape`: reshape has a setting of that name
+            return adjoint(g.data, before, *settings, **named), lambda g: forward(g, *settings, **named)
 
         forward.adjoint = backward
         return forward
@@ -71,10 +71,10 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axis, keepdims) * (1.0 / math.prod(x.shape[a] for a in axes_of(axis, x.ndim)))
 
 
-def _sum_repeats(g, shape, to):
-    extra = g.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n != g.shape[extra + i])
-    return g.sum(axes, keepdims=True).reshape(shape)
+def _sum_repeats(g, before, shape):
+    extra = g.ndim - len(before)
+    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(before) if n != g.shape[extra + i])
+    return g.sum(axes, keepdims=True).reshape(before)
 
 
 @linear(_sum_repeats)
@@ -133,8 +133,8 @@ def pad(x, /, widths):
 
 def _index_arrays(index):
     """An index with its Tensors and arrays as arrays of the backend in use."""
-    items = index if isinstance(index, tuple) else (index,)
-    return tuple(asarray(getattr(i, "data", i)) if hasattr(i, "dtype") or isinstance(i, list) else i for i in items)
+    items = (i.data if isinstance(i, Tensor) else i for i in (index if isinstance(index, tuple) else (index,)))
+    return tuple(asarray(i) if hasattr(i, "dtype") or isinstance(i, list) else i for i in items)
 
 
 def _is_basic(index):

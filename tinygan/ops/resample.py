@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tinygan.autograd import op
-from tinygan.backend import asarray, xp
+from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import warp
 
 from .bilinear import _pair, einsum
@@ -13,6 +13,14 @@ from .linear import getitem, linear, stack
 from .reduce import max
 
 # Pooling
+
+
+def _pooling(name, x, kernel_size, stride):
+    """kernel_size and stride as pairs, checked."""
+    kernel = _pair(kernel_size)
+    if x.ndim != 4 or x.shape[1] < kernel[0] or x.shape[2] < kernel[1]:
+        raise ValueError(f"{name}: takes images (N, H, W, C) no smaller than the window {kernel}, got {x.shape}")
+    return kernel, kernel if stride is None else _pair(stride)
 
 
 def _windows(size, kernel, stride):
@@ -42,14 +50,12 @@ def _avg_pool2d(x, /, kernel, stride):
 
 def avg_pool2d(x, kernel_size=2, stride=None):
     """Mean over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
-    kernel = _pair(kernel_size)
-    return _avg_pool2d(x, kernel, kernel if stride is None else _pair(stride))
+    return _avg_pool2d(x, *_pooling("avg_pool2d", x, kernel_size, stride))
 
 
 def max_pool2d(x, kernel_size=2, stride=None):
     """Maximum over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
-    kernel = _pair(kernel_size)
-    windows = _windows(x.shape[1:3], kernel, kernel if stride is None else _pair(stride))
+    windows = _windows(x.shape[1:3], *_pooling("max_pool2d", x, kernel_size, stride))
     return max(stack([getitem(x, window) for window in windows]), axis=0)
 
 
@@ -90,19 +96,17 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     bottom; negative crops); convolve with f times gain (correlate if flip_filter); keep every down-th pixel.
     f: an array (taps,), used along rows and columns, or (rows, columns); a constant.
     """
-    f = np.asarray(f, np.float64)
+    f = np.asarray(to_numpy(f), np.float64)
     if f.ndim not in (1, 2):
         raise ValueError(f"upfirdn2d: f has shape {f.shape}; it must be (taps,) or (rows, columns)")
     left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
     if not flip_filter:
         f = np.flip(f)
-    filters = [(f, f)] if f.ndim == 2 else [(f[None, :], f[None, :]), (f[:, None], f[:, None])]
-    gain = gain ** (1 / len(filters))
-    if f.ndim == 2:
-        return _upfirdn2d(x, f * gain, _pair(up), _pair(down), (left, right, top, bottom))
     up, down = _pair(up), _pair(down)
+    if f.ndim == 2:
+        return _upfirdn2d(x, f * gain, up, down, (left, right, top, bottom))
     x = _upfirdn2d(x, f[None, :] * gain, (1, up[1]), (1, down[1]), (left, right, 0, 0))
-    return _upfirdn2d(x, f[:, None] * gain, (up[0], 1), (down[0], 1), (0, 0, top, bottom))
+    return _upfirdn2d(x, f[:, None], (up[0], 1), (down[0], 1), (0, 0, top, bottom))
 
 
 @op(name="upfirdn2d", cost=lambda y, x, f, *_: y.size * f.size)

@@ -31,7 +31,7 @@ def checkpoints(folder) -> list:
 def load(path):
     """(states, meta) of a checkpoint. Raises InputError if the file is damaged or something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             meta = json.loads(str(file["meta"]))
             states = {}
             for key in file.files:

@@ -1,0 +1,166 @@
+"""The command line as a user meets it: what it writes and prints, and one line with exit code 2 for mistakes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tinygan.cli import main, walk
+
+TRAIN = ["train", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A tiny trained run."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    assert main([*TRAIN, "--out", str(out)]) == 0
+    return out
+
+
+def fails(capsys, *argv):
+    """Run a command that must fail; its one line on stderr."""
+    try:
+        code = main(list(map(str, argv)))
+    except SystemExit as exit:  # argparse
+        code = exit.code
+    out, err = capsys.readouterr()
+    assert code == 2 and err.count("\n") == 1 and err.startswith("tinygan") and "Traceback" not in err, (code, err)
+    return err
+
+
+def test_train_prints_where_things_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in ("001", "002"):  # a new folder each time
+        assert main(TRAIN) == 0
+        out = capsys.readouterr().out
+        grid = re.search(r"grid: +(\S+)", out).group(1)
+        assert grid == f"runs/dcgan-digits-{number}/samples/step-00000003.png" and os.path.exists(grid)
+        assert "3 steps, 12 images in 0:0" in out and "curves" in out
+    config = json.loads((tmp_path / "runs/dcgan-digits-001/config.json").read_text())
+    assert config["settings"]["g_channels"] == config["settings"]["d_channels"] == 2
+    assert config["settings"]["sample_every"] == 2 and config["data"] == "digits"
+
+
+def test_train_resumes_to_a_new_total(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*TRAIN, "--out", str(out)]) == 0
+    assert main(["train", "--resume", str(out), "--steps", "5"]) == 0
+    assert "2 steps, 8 images" in capsys.readouterr().out
+    assert (out / "samples" / "step-00000005.png").exists()
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["train", "biggest"], "unknown recipe 'biggest'; there are: gan, dcgan"),
+    (["train", "--data", "cifar"], "cifar"),
+    (["train", "--set", "width=3"], "unknown setting 'width'; there are: steps"),
+    (["train", "--set", "lr=fast"], "setting lr=fast: expected a number"),
+    (["train", "--set", "lr"], "write name=value"),
+    (["train", "--steps", "none"], "steps=none: expected a whole number"),
+    (["train", "--batch-size", "100000"], "more than the 10,000 images"),
+    (["train", "--seed", "-1"], "a seed is 0 or more"),
+    (["train", "--set", "layers=4"], "cannot be halved 4 times"),
+    (["train", "--resume", "nowhere"], "nowhere is not a run"),
+    (["train", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
+    (["train", "--device", "tpu"], "invalid choice"),
+    (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
+    (["recipes", "biggest"], "unknown recipe"),
+    (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
+    (["gradcheck", "no such op"], "no row"),
+    ([], "COMMAND"),
+    (["fly"], "invalid choice"),
+])
+def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, argv, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TINYGAN_DATA", raising=False)
+    assert message in fails(capsys, *argv)
+    assert not any(tmp_path.iterdir())  # nothing half-written
+
+
+def test_mistakes_about_a_run(run, tmp_path, capsys):
+    before = sorted(p.name for p in run.rglob("*"))
+    assert "--resume" in fails(capsys, *TRAIN, "--out", run)
+    assert "besides" in fails(capsys, "train", "--resume", run, "--set", "lr=1")
+    assert "besides" in fails(capsys, "train", "gan", "--resume", run)
+    assert "must end in .png, .gif or .npz" in fails(capsys, "sample", run, "-o", tmp_path / "a.jpg")
+    assert "does not exist" in fails(capsys, "sample", run, "-o", tmp_path / "no" / "a.png")
+    assert "no classes" in fails(capsys, "sample", run, "--label", 3, "-o", tmp_path / "a.png")
+    assert "no truncation" in fails(capsys, "sample", run, "--truncation", 0.5, "-o", tmp_path / "a.png")
+    assert "not at least 1" in fails(capsys, "sample", run, "-n", 0, "-o", tmp_path / "a.png")
+    assert not any(tmp_path.iterdir()) and before == sorted(p.name for p in run.rglob("*"))
+
+
+def test_sample_writes_each_format(run, tmp_path, capsys):
+    from PIL import Image
+
+    for name in ("a.npz", "b.npz", "c.png", "d.gif"):
+        assert main(["sample", str(run), "-n", "5", "--seed", "0" if name != "b.npz" else "1", "-o", str(tmp_path / name)]) == 0
+    a, b = (np.load(tmp_path / name)["images"] for name in ("a.npz", "b.npz"))
+    assert a.shape == (5, 28, 28, 1) and a.dtype == np.uint8 and not np.array_equal(a, b)
+    grid = np.asarray(Image.open(tmp_path / "c.png").convert("L"))[::2, ::2]
+    assert np.array_equal(grid[2:30, 32:60], a[1, :, :, 0])
+    with Image.open(tmp_path / "d.gif") as gif:
+        assert gif.n_frames == 60
+
+
+def test_the_walk_passes_every_latent_at_their_distance_from_the_origin():
+    z = np.random.default_rng(0).standard_normal((3, 1000)).astype("float32")
+    path = walk(z, frames=10)
+    assert path.shape == (30, 1000) and np.array_equal(path[::10], z)
+    assert np.abs(np.linalg.norm(path, axis=1) - 1000 ** 0.5).max() < 2.5
+
+
+def test_lists(capsys):
+    assert main(["recipes"]) == 0
+    assert main(["recipes", "dcgan"]) == 0
+    out = capsys.readouterr().out
+    assert "Goodfellow" in out and "Radford" in out and "g_channels" in out and "learning rate" in out
+    assert main(["data"]) == 0
+    out = capsys.readouterr().out
+    assert "digits" in out and "built in" in out and "60,000" in out
+
+
+def test_show_counts_parameters_and_multiply_adds(capsys):
+    assert main(["show", "dcgan"]) == 0
+    out = capsys.readouterr().out
+    assert f"{100 * 49 * 128:,}" in out and f"{49 * 16 * 64 * 128:,}" in out and "(1, 28, 28, 1)" in out
+
+
+def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monkeypatch):
+    assert main(["gradcheck", "tanh"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"tanh +\d\.\de-\d+ +\d\.\de-\d+  pass", out)
+
+    from tinygan import optable
+
+    class Failed:
+        name, order1, order2, passed, message = "wrong", 1.0, 1.0, False, "the gradient of x is wrong"
+
+    monkeypatch.setattr(optable, "run_gradchecks", lambda: [Failed])
+    assert main(["gradcheck"]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL" in out and "the gradient of x is wrong" in out and "0 of 1 pass" in out
+
+
+def test_help_starts_quickly_because_it_imports_little():
+    """Not a time, which depends on the machine, but its cause."""
+    code = ("import sys, tinygan.cli\n"
+            "try: tinygan.cli.main(['--help'])\n"
+            "except SystemExit: pass\n"
+            "slow = {'matplotlib', 'scipy', 'tqdm', 'PIL'} & set(sys.modules)\n"
+            "sys.exit(f'imported {slow}' if slow else 0)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "train" in done.stdout, done.stderr
+
+
+def test_as_a_program(tmp_path):
+    """`python -m tinygan.cli`, with a bar on stderr, and a pipe that closes early."""
+    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "3/3" in done.stderr and "step/s" in done.stderr, done.stderr
+    done = subprocess.run(f"{sys.executable} -m tinygan.cli recipes dcgan | true", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,139 @@
+"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone, from NumPy arrays.
+
+Each follows the definition of its op, not its implementation. The op table pairs them up.
+"""
+
+import importlib
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+
+def scipy(name):
+    """A function of SciPy, imported only when it is called: scipy("special.expit")."""
+    module, _, function = f"scipy.{name}".rpartition(".")
+    return lambda *args, **settings: getattr(importlib.import_module(module), function)(*args, **settings)
+
+
+# Convolutions: one call of scipy.signal for each pair of channels
+
+
+def pair(n):
+    return tuple(np.broadcast_to(n, 2).tolist())
+
+
+def stuffed(x, up):
+    """x (N, H, W, ...) with up - 1 zeros after each pixel."""
+    y = np.zeros((len(x), x.shape[1] * up[0], x.shape[2] * up[1], *x.shape[3:]))
+    y[:, ::up[0], ::up[1]] = x
+    return y
+
+
+def channels(inputs, outputs, groups):
+    """(o, c, i) for each weight: output channel o sees channel i of the image through w[:, :, c, o]."""
+    return [(o, c, o // (outputs // groups) * inputs + c) for o in range(outputs) for c in range(inputs)]
+
+
+def conv2d(x, w, stride=1, padding=0, groups=1):
+    rows, columns = pair(stride)
+    x = np.pad(x, ((0, 0), *((p, p) for p in pair(padding)), (0, 0)))
+    y = [0] * w.shape[3]
+    for o, c, i in channels(*w.shape[2:], groups):
+        y[o] += scipy("signal.correlate")(x[..., i], w[None, ..., c, o], "valid", "direct")[:, ::rows, ::columns]
+    return np.stack(y, -1)
+
+
+def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1):
+    stride, padding, extra = pair(stride), pair(padding), pair(output_padding)
+    size = [(n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, w.shape, extra)]
+    image = np.index_exp[:, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
+    x = stuffed(x, stride)
+    y = [0] * w.shape[2] * groups
+    for o, c, i in channels(*w.shape[2:], groups):
+        y[i] += scipy("signal.convolve")(x[..., o], w[None, ..., c, o], "full", "direct")[image]
+    return np.stack(y, -1)
+
+
+def conv2d_weight(x, dy, kernel_size, stride=1, padding=0, groups=1):
+    kernel, stride = pair(kernel_size), pair(stride)
+    x = np.pad(x, ((0, 0), *((p, p + s - 1) for p, s in zip(pair(padding), stride)), (0, 0)))
+    dy = stuffed(dy, stride)
+    w = np.zeros((*kernel, x.shape[3] // groups, dy.shape[3]))
+    for o, c, i in channels(*w.shape[2:], groups):
+        taps = scipy("signal.correlate")(x[..., i], dy[..., o], "valid", "direct")[0]
+        w[:, :, c, o] = taps[:kernel[0], :kernel[1]]
+    return w
+
+
+# Images
+
+
+def pooled(reduce):
+    """Pooling by `reduce`, such as np.mean."""
+
+    def reference(x, kernel_size=2, stride=None):
+        rows, columns = pair(kernel_size if stride is None else stride)
+        return reduce(sliding_window_view(x, pair(kernel_size), (1, 2))[:, ::rows, ::columns], axis=(-2, -1))
+
+    return reference
+
+
+def zoomed(order):
+    """Upsampling by a spline of that order."""
+    return lambda x, factor=2: scipy("ndimage.zoom")(x, (1, factor, factor, 1), order=order, mode="nearest",
+                                                     grid_mode=True)
+
+
+def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
+    """Word by word as defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel."""
+    f = np.outer(f, f) if np.ndim(f) == 1 else np.array(f)
+    left, right, top, bottom = np.broadcast_to(padding, 4)
+    x = stuffed(x, pair(up))
+    x = np.pad(x, ((0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)), (0, 0)))
+    x = x[:, max(-top, 0):x.shape[1] - max(-bottom, 0), max(-left, 0):x.shape[2] - max(-right, 0)]
+    rows, columns = pair(down)
+    filtered = scipy("signal.correlate" if flip_filter else "signal.convolve")
+    return gain * filtered(x, f[None, :, :, None], "valid", "direct")[:, ::rows, ::columns]
+
+
+def upfirdn2d_by_axis(x, f, up, down, padding):
+    """scipy.signal.upfirdn, which pads by taps - 1 on the left, taps - up on the right."""
+    upfirdn = scipy("signal.upfirdn")
+    return upfirdn(f, upfirdn(f, x, up, down, axis=1), up, down, axis=2)
+
+
+def affine_warp(x, theta, size=None):
+    """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the image."""
+    (height, width), size = x.shape[1:3], size or x.shape[1:3]
+    v, u = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in size), indexing="ij")
+    y = np.empty((len(x), *size, x.shape[3]))
+    for n, c in np.ndindex(len(x), x.shape[3]):
+        across, down = np.tensordot(theta[n], np.stack([u, v, np.ones(size)]), 1)
+        places = ((down + 1) * height - 1) / 2, ((across + 1) * width - 1) / 2
+        y[n, ..., c] = scipy("ndimage.map_coordinates")(x[n, ..., c], places, order=1, mode="grid-constant")
+    return y
+
+
+# Normalisation and losses
+
+
+def normalized(x, scale=1.0, shift=0.0, axes=None, eps=1e-5):
+    """axes: default all but the last."""
+    axes = tuple(range(x.ndim - 1)) if axes is None else axes
+    return scale * (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) + shift
+
+
+def minibatch_stddev(x, group_size=4, eps=1e-8):
+    """One group after another."""
+    groups = len(x) // min(group_size, len(x))
+    deviations = [np.sqrt(x[m::groups].var(0) + eps).mean() for m in range(groups)]
+    return np.concatenate([x, np.full((*x.shape[:3], 1), np.resize(deviations, (len(x), 1, 1, 1)))], 3)
+
+
+def binary_cross_entropy(x, target):
+    log_p = scipy("special.log_expit")
+    return -np.mean(target * log_p(x) + (1 - target) * log_p(-x))
+
+
+def cross_entropy(x, labels):
+    return -np.mean([scipy("special.log_softmax")(line)[label] for line, label in zip(x, labels)])
