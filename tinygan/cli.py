@@ -159,7 +159,7 @@ def new_folder(name):
 def sample(args):
     import numpy as np
 
-    from tinygan import images
+    from tinygan import plots
     from tinygan.autograd import Tensor
     from tinygan.backend import normal
     from tinygan.files import replacing
@@ -185,9 +185,9 @@ def sample(args):
         with replacing(output) as temporary:
             np.savez_compressed(temporary, images=pictures)
     elif output.suffix == ".gif":
-        images.save_gif(output, np.stack([images.grid(picture[None], scale=8) for picture in pictures]))
+        plots.save_gif(output, np.stack([plots.grid(picture[None], scale=8) for picture in pictures]))
     else:
-        images.save_image(output, images.grid(pictures))
+        plots.save_image(output, plots.grid(pictures))
     print(f"{args.n} image{'s' * (args.n > 1)} by {config['recipe']}: {output}")
 
 

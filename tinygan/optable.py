@@ -166,6 +166,7 @@ for _form, _reference, *_shapes in (
 for _note, _size, _in, _kernel, _out, _settings in (
         ("3x3", (5, 6), 2, (3, 3), 3, {}),
         ("4x4 stride=2 padding=1", (6, 8), 5, (4, 4), 3, {"stride": 2, "padding": 1}),
+        ("3x3 stride=2 of 6x5", (6, 5), 5, (3, 3), 2, {"stride": 2}),
         ("2x2 stride=3, with a remainder", (5, 7), 6, (2, 2), 2, {"stride": 3}),
         ("2x3 stride=(2, 1) padding=(0, 2)", (6, 5), 2, (2, 3), 2, {"stride": (2, 1), "padding": (0, 2)}),
         ("1x1", (3, 4), 3, (1, 1), 2, {}),

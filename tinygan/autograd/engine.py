@@ -75,7 +75,7 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
         return monitor.run_op(call, (*xs, *rest), settings,
                               lambda: _record(call, xs, *function(*xs, *rest, **settings)))
 
-    call.name = name or function.__name__
+    call.name = name or function.__name__.lstrip("_")
     call.broadcasts, call.joint, call.cost = broadcasts, joint, cost
     return call
 

@@ -359,7 +359,7 @@ COLOURS = {"op": "#dbe9f6", "backward op": "#d9f0dc", "leaf": "#fde3c0", "consta
 class Graph:
     """How a Tensor was computed: `nodes` in the order of computation, the Tensor itself last.
 
-    str(graph) lists the computation line by line; graph.dot() is Graphviz text; tinygan.plots.draw_graph
+    str(graph) lists the computation line by line; graph.dot() is Graphviz text; tinygan.drawing.draw_graph
     draws it.
     """
 
@@ -384,8 +384,8 @@ class Graph:
             values = " ".join(summary(node.value).split())
             slope = "" if node.gradient is None else "gradient " + " ".join(summary(node.gradient).split())
             rows.append((f"{names[i]} = {made}", shape, values, slope))
-        columns = [[text.ljust(max(map(len, column)) + 2) for text in column] for column in zip(*rows) if any(column)]
-        return "\n".join("".join(row).rstrip() for row in zip(*columns))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        return "\n".join("  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip() for row in rows)
 
     def dot(self):
         """The graph in Graphviz's language. Dashed: an argument that no gradient flows back to."""

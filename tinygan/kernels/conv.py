@@ -132,7 +132,8 @@ def _columns(x, images, rows, ow, kernel, stride, offset, groups):
     channels = x.shape[3]
     (kh, kw), oh = kernel, rows.stop - rows.start
     top, height, width = rows.start * stride[0] + offset[0], (oh - 1) * stride[0] + kh, (ow - 1) * stride[1] + kw
-    if kernel == stride == (1, 1) and offset == (0, 0) and groups == 1 and x.shape[2] == ow:
+    inside = rows.stop <= x.shape[1] and ow == x.shape[2]
+    if inside and kernel == stride == (1, 1) and offset == (0, 0) and groups == 1:
         return x[images, rows].reshape(1, -1, channels)
     image = _cut(x, images, top, height, offset[1], width)
     n = len(image)

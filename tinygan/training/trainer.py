@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygan import images
+from tinygan import plots
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import normal, to_numpy
 from tinygan.data import to_uint8
@@ -79,6 +79,7 @@ class Trainer:
         """
         from tqdm import tqdm
 
+        parallel.keep_memory()
         total, batch = self.settings.steps, self.settings.batch_size
         if self.step == 0:
             self.write_grid()
@@ -118,7 +119,7 @@ class Trainer:
 
     def write_grid(self):
         """The averaged generator's images of the fixed latents."""
-        images.save_image(self.grid_path(), images.grid(generate(self.ema.module, self.fixed_latents)))
+        plots.save_image(self.grid_path(), plots.grid(generate(self.ema.module, self.fixed_latents)))
 
     def save(self):
         """Write a checkpoint, and the curves up to it."""
@@ -126,7 +127,7 @@ class Trainer:
             "rng": self.rng.bit_generator.state, "ema_updates": self.ema.updates, "recent": self.recent})
         rows = [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines()]
         if rows:
-            images.save_curves(self.out / "curves.png", rows)
+            plots.save_curves(self.out / "curves.png", rows)
 
     def _states(self):
         return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.ema.module.state_dict(),
