@@ -118,7 +118,7 @@ def test_the_second_backward_pass_leads_back_to_the_same_line():
         return grad(slope, x)
 
     message = error_of(f)
-    assert message.startswith("the derivative of pow made inf")
+    assert message.startswith("the derivative of sqrt made inf")
     assert message.endswith(line("x^1.5: slope 0 at 0, curvature infinite") + " (differentiating pow)")
 
 
@@ -169,8 +169,8 @@ def test_a_fused_op_leads_back_to_its_caller_through_its_definition():
         return grad(grad(y, x, create_graph=True), x)
 
     message = error_of(f)
-    assert message.startswith("the derivative of pow made inf") and message.endswith(
-        f"pow was called at {line('fused')} (differentiating power)")
+    assert message.startswith("the derivative of sqrt made inf") and message.endswith(
+        f"sqrt was called at {line('fused')} (differentiating power)")
 
 
 def test_the_line_is_the_users_when_the_op_is_called_deep_inside_tinygan():
@@ -426,7 +426,7 @@ def test_gradients_of_every_value():
 def recompute(graph):
     """Hold the value of every node against its op, on the values of the nodes that its edges come from."""
     reference = {"mul": np.multiply, "add": np.add, "sub": np.subtract, "neg": np.negative, "tanh": np.tanh,
-                 "div": np.divide, "alias": np.asarray, "square": np.square, "pow": np.power, "matmul": np.matmul}
+                 "div": np.divide, "alias": np.asarray, "square": np.square, "matmul": np.matmul}
     checked = 0
     for i, node in enumerate(graph.nodes):
         assert all(source < i for source, _ in node.inputs)

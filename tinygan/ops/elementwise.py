@@ -40,13 +40,25 @@ def neg(x, /):
     return -x.data, lambda g: -g
 
 
-@elementwise
-def pow(a, b, /):
+def pow(a, b):
     """a ** b, for a >= 0 or whole b. d/da is 0 where b = 0; d/db is taken as 0 where a <= 0."""
+    if not isinstance(b, (int, float)):
+        return _pow(a, b)
+    if b == 2:
+        return square(a)
+    return sqrt(a) if b == 0.5 else _power(a, float(b))
 
+
+@op(name="pow")
+def _power(x, /, exponent):
+    return xp.power(x.data, exponent), lambda g: g * (exponent * pow(x, exponent - 1)) if exponent else g * 0.0
+
+
+@op(broadcasts=True, name="pow")
+def _pow(a, b, /):
     def d_base(g):
-        lower = where(b.data == 0, 0.0, b - 1)  # 0 * 0 ** -1 would be NaN
-        return g * b * pow(a, lower)
+        lower = where(b.data == 0, 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
+        return g * b * _pow(a, lower)
 
     def d_exponent(g, y):
         positive = a.data > 0

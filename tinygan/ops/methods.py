@@ -17,13 +17,6 @@ for _name, _op in {"add": elementwise.add, "sub": elementwise.sub, "mul": elemen
     setattr(Tensor, f"__r{_name}__", _reflected(_op))
 
 
-def _pow(self, exponent):
-    """self ** exponent; the two common exponents have ops of their own, far faster than a power."""
-    if isinstance(exponent, (int, float)) and exponent in (2, 0.5):
-        return elementwise.square(self) if exponent == 2 else elementwise.sqrt(self)
-    return elementwise.pow(self, exponent)
-
-
 def _compare(compare):
     def method(self, other):
         return compare(self.data, other.data if isinstance(other, Tensor) else other)
@@ -48,7 +41,6 @@ def _transpose(self, *axes):
     return linear.transpose(self, tuple(axes) if axes else None)
 
 
-Tensor.__pow__ = _pow
 Tensor.__neg__ = elementwise.neg
 Tensor.__pos__ = lambda self: self
 Tensor.__abs__ = elementwise.abs
