@@ -15,10 +15,12 @@ from matplotlib.patches import FancyBboxPatch
 
 import tinygan
 from tinygan import Parameter, anomaly, grad, no_grad, ops, profile, tensor, trace
-from tinygan.autograd import engine, fused, op
-from tinygan.autograd.inspect import COLOURS, Graph, GraphNode, Monitor
+from tinygan.autograd import engine, op
+from tinygan.autograd.inspect import Monitor
+from tinygan.autograd.trace import COLOURS, Graph, GraphNode
 from tinygan.kernels import Kernel
 from tinygan.drawing import draw_graph, layout
+from tinygan.ops.fused import fused
 
 ROOT = Path(__file__).parent.parent
 

@@ -115,9 +115,9 @@ def test_it_runs_outside_the_main_thread(tmp_path, digits):
 def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     trainer.train_step = lambda reals: {"d_loss": float("nan"), "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5}
-    with pytest.raises(InputError, match="no longer numbers at step 10"):
+    with pytest.raises(InputError, match="no longer numbers at step 1:"):
         trainer.run(progress=False)
-    assert not [p for p in checkpoint.checkpoints(tmp_path / "a") if "10" in p.name]
+    assert not checkpoint.checkpoints(tmp_path / "a")
 
 
 @pytest.mark.parametrize("recipe, steps, bound", [("gan", 150, 0.12), ("dcgan", 150, 0.15)])

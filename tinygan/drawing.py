@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from tinygan.autograd.inspect import COLOURS
+from tinygan.autograd.trace import COLOURS
 
 # Graph drawings. Sizes in inches; y points down until the figure is made.
 

@@ -1,6 +1,7 @@
 """The autograd engine: Tensors, ops, gradients of any order, and the tools to check and inspect them."""
 
-from .engine import alias, backward, fused, grad, no_grad, op, recording
+from .engine import as_tensors, backward, grad, no_grad, op, recording, tensor_parameters
 from .gradcheck import GradientError, check_grads
-from .inspect import anomaly, profile, trace
+from .inspect import anomaly, profile
 from .tensor import Node, Parameter, Tensor, tensor, wrap
+from .trace import trace

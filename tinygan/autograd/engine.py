@@ -12,7 +12,7 @@ import threading
 
 from tinygan.backend import xp
 
-from .tensor import Node, Tensor, wrap
+from .tensor import Node, Tensor, as_floating, wrap
 
 
 class _Mode(threading.local):
@@ -20,7 +20,7 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
-monitor = None  # set by inspect.py (anomaly, profile): it then runs every op and every derivative
+monitor = None  # an inspect.Monitor (anomaly, profile, trace): while set, it runs every op and derivative
 
 
 def recording() -> bool:
@@ -44,19 +44,21 @@ def no_grad():
 
 # ---- ops ----
 
-# The parameters that a derivative may have -> does it read y, the op's result?
-_READS_Y = {("g",): False, ("g", "y"): True, ("g", "needed"): False, ("g", "y", "needed"): True}
+# The names of a derivative's parameters -> does it read y, the op's result? Then, and only then, y is kept.
+_READS_Y = {False: {("g",): False, ("g", "y"): True},
+            True: {("g", "needed"): False, ("g", "y", "needed"): True}}  # of a joint one
 
 
 def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     """Turn `function(x1, x2, ..., /, settings)` into a differentiable op on Tensors.
 
-    Parameters before `/`, and `*xs`, are Tensors; the rest are settings. It returns
-    `(value, derivative_1, derivative_2, ...)`: an array, and for each Tensor a function of `g`, the
-    gradient of the result, or of `(g, y)`, where y is the result; None where there is no derivative.
+    Parameters before `/`, and `*xs`, are Tensors; the rest are settings, constants. It returns
+    `(value, derivative_1, derivative_2, ...)`: an array, and for each Tensor a function, of parameters named
+    exactly `g` (the gradient of the result) or `g, y` (and the result itself), that returns a Tensor computed
+    by ops; None where there is no derivative.
 
-    joint: the arguments share the work: one function of `(g, needed)` or `(g, y, needed)` returns all
-    their gradients; needed[i] says whether argument i's is wanted (anything may stand there if not).
+    joint: the arguments share the work: one function of `g, needed` or `g, y, needed` returns the gradients
+    of all; needed[i] says whether argument i's is wanted (anything may stand there if not).
     broadcasts: the arguments broadcast against each other, and their gradients are summed back here;
     "batch": all axes but the last two do (matmul). Elsewhere a gradient of the wrong shape is an error.
     cost: multiply-adds, for `profile` and `tinygan show`: a function of the arrays (value, *arguments), and
@@ -64,12 +66,16 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     """
     if function is None:
         return functools.partial(op, broadcasts=broadcasts, joint=joint, cost=cost, name=name)
-    tensors, variadic = _tensor_parameters(function)
+    tensors, variadic = tensor_parameters(function)
+    if not tensors and not variadic:
+        raise TypeError(f"op {function.__name__}: put `/` after the parameters that are Tensors")
 
     @functools.wraps(function)
     def call(*args, **settings):
         xs, rest = (args, ()) if variadic else (args[:tensors], args[tensors:])
-        xs = _as_tensors(call.name, xs)
+        xs = as_tensors(call.name, xs, optional=joint)
+        if any(isinstance(setting, Tensor) for setting in (*rest, *settings.values())):
+            raise TypeError(f"{call.name}: a setting is a constant: pass a number or an array, not a Tensor")
         if monitor is None:
             return _record(call, xs, *function(*xs, *rest, **settings))
         return monitor.run_op(call, (*xs, *rest), settings,
@@ -80,38 +86,41 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     return call
 
 
-def _tensor_parameters(function):
+def tensor_parameters(function):
     """How many parameters stand before `/`, and whether there is a `*xs` instead."""
     kinds = [p.kind for p in inspect.signature(function).parameters.values()]
     return kinds.count(inspect.Parameter.POSITIONAL_ONLY), kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
 
 
-def _as_tensors(name, xs):
-    """The arguments as Tensors of one dtype. A number takes the dtype of the Tensors beside it."""
-    dtype, plain = None, False
+def as_tensors(name, xs, optional=False):
+    """The arguments of op `name` as Tensors of one dtype; numbers take that of the Tensors and arrays beside them."""
+    dtype = plain = None
     for x in xs:
         if not isinstance(x, Tensor):
-            plain = plain or x is not None
+            plain = True
         elif dtype is None:
             dtype = x.data.dtype
         elif x.data.dtype != dtype:
             raise TypeError(f"{name}: a {dtype} Tensor met a {x.data.dtype} one; "
                             "convert one with .astype(), or a model with Module.astype()")
-    return [_coerce(name, x, dtype) for x in xs] if plain else xs
+    if not plain:
+        return xs
+    if dtype is None:
+        dtype = next((x.dtype for x in xs if isinstance(x, xp.ndarray) and x.dtype.kind == "f"), None)
+    return [x if isinstance(x, Tensor) or x is None and optional else _coerce(name, x, dtype) for x in xs]
 
 
 def _coerce(name, x, dtype):
-    if x is None or isinstance(x, Tensor):
-        return x
-    if isinstance(x, (int, float)) or getattr(x, "ndim", None) == 0:  # NumPy scalars and 0-d arrays too
+    """A number, list or array as a Tensor, copied so that nobody can change it under a graph."""
+    if isinstance(x, (int, float)) or getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
         return wrap(xp.asarray(x, dtype=dtype or "float32"))
     if not isinstance(x, (xp.ndarray, list, tuple)):
         raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, got "
                         f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)")
-    if dtype is not None and getattr(x, "dtype", dtype) != dtype:
+    if isinstance(x, xp.ndarray) and x.dtype != bool and x.dtype != (dtype or x.dtype):
         raise TypeError(f"{name}: a {x.dtype} array met a {dtype} Tensor; "
                         f"convert it with tinygan.tensor(array, dtype='{dtype}')")
-    return Tensor(x, dtype=dtype)
+    return wrap(xp.array(as_floating(x, dtype)))
 
 
 def _record(call, xs, value, *derivatives):
@@ -139,19 +148,21 @@ def _record(call, xs, value, *derivatives):
 
 
 def _reads_y(call, derivative):
-    code = derivative.__code__
+    code = getattr(derivative, "__code__", None)  # the code object knows the names; inspect.signature takes 20 us
+    names = code and code.co_varnames[:code.co_argcount]
     try:
-        return _READS_Y[code.co_varnames[:code.co_argcount]]
+        return _READS_Y[call.joint][names]
     except KeyError:
-        raise TypeError(f"{call.name}: a derivative takes g or (g, y), or joint (g, needed) or (g, y, needed), "
-                        f"not {code.co_varnames[:code.co_argcount]}; to bind a loop variable, "
-                        "make the derivative in a helper function") from None
+        wanted = "(g, needed) or (g, y, needed)" if call.joint else "(g) or (g, y)"
+        raise TypeError(f"{call.name}: a derivative is a function of {wanted}, not {names or type(derivative)}; write "
+                        "lambda g: ..., and bind loop variables by making it in a helper function") from None
 
 
 def _version_of_view(value, xs):
     """The version of the parameter that `value` shares memory with, so that `w.T` knows when w changes."""
     for x in xs:
         if x is not None and x.version is not None:
+            # The base of a view, and of a view of a view, is the array that owns the memory.
             owner = x.data if x.data.base is None else x.data.base
             if value is x.data or value.base is owner:
                 return x.version
@@ -176,8 +187,9 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
     for i, x in enumerate(inputs):
-        if not isinstance(x, Tensor) or x.node is None:
-            raise ValueError(f"grad: input {i} does not require a gradient: make it with requires_grad=True")
+        if getattr(x, "node", None) is None:
+            problem = "does not require a gradient" if isinstance(x, Tensor) else f"is a {type(x).__name__}"
+            raise ValueError(f"grad: input {i} {problem}: make it with requires_grad=True")
     gradients = _backpropagate(_seeds(outputs, grad_outputs), {x.node for x in inputs},
                                create_graph, create_graph if retain_graph is None else retain_graph)
     results = [gradients.get(x.node) for x in inputs]
@@ -206,11 +218,13 @@ def _seeds(outputs, grad_outputs):
     """{node of an output: the gradient that enters there}."""
     if isinstance(outputs, Tensor):
         outputs, grad_outputs = [outputs], [grad_outputs]
-    if grad_outputs is None:
-        grad_outputs = [None] * len(outputs)
+    outputs = list(outputs)
+    grad_outputs = [None] * len(outputs) if grad_outputs is None else list(grad_outputs)
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: give a list, one for each")
     seeds = {}
-    for y, g in zip(outputs, grad_outputs, strict=True):
-        if y.node is None:
+    for y, g in zip(outputs, grad_outputs):
+        if getattr(y, "node", None) is None:
             raise ValueError("the output does not require a gradient: was it computed under no_grad, "
                              "from detached Tensors, or from nothing with requires_grad=True?")
         if g is None:
@@ -219,9 +233,10 @@ def _seeds(outputs, grad_outputs):
                                  "or pass grad_outputs")
             g = wrap(xp.ones(y.shape, y.dtype))
         elif not isinstance(g, Tensor):
-            g = Tensor(g, dtype=y.dtype)
+            g = wrap(xp.array(as_floating(g, y.dtype)))
         if g.shape != y.shape or g.dtype != y.dtype:
-            raise ValueError(f"grad_outputs of shape {g.shape}, {g.dtype} for an output of shape {y.shape}, {y.dtype}")
+            raise ValueError(f"grad_outputs of shape {g.shape}, {g.dtype} "
+                             f"for an output of shape {y.shape}, {y.dtype}")
         seeds[y.node] = seeds[y.node] + g if y.node in seeds else g
     return seeds
 
@@ -231,44 +246,47 @@ def _reachable(roots, oldest=0):
     found = set(roots)
     pending = list(roots)
     while pending:
-        node = pending.pop()
-        if node.parents is None:
-            raise RuntimeError(f"the graph was used up by an earlier backward pass (at {node.op.name}): "
-                               "pass retain_graph=True there")
-        for parent in node.parents:
+        for parent in pending.pop().parents:
             if parent is not None and parent.order >= oldest and parent not in found:
                 found.add(parent)
                 pending.append(parent)
     return found
 
 
+def _path(seeds, targets):
+    """The nodes through which a gradient flows from `seeds` to `targets`, in the order of their creation."""
+    # Arguments are created before results: nothing older than the oldest target can depend on a target, and
+    # walking in that order, whether an argument is on the path is known before its result is looked at.
+    oldest = min(node.order for node in targets)
+    path = {}
+    for node in sorted(_reachable(seeds, oldest), key=lambda node: node.order):
+        if node in targets or any(parent in path for parent in node.parents):
+            path[node] = [parent in path for parent in node.parents]
+            if True in path[node] and node.derivatives is None:
+                raise RuntimeError(f"the graph was used up by an earlier backward pass (at {node.op.name}): "
+                                   "pass retain_graph=True there")
+    return path
+
+
 def _backpropagate(seeds, targets, create_graph, retain_graph):
     """{target: its gradient} for the targets that `seeds` reach. Iterative, so no graph is too deep."""
     if not targets:
         return {}
-    # An argument is always created before its result, so creation order is a topological order, and
-    # nothing older than the oldest target can depend on a target.
-    nodes = sorted(_reachable(seeds, min(node.order for node in targets)), key=lambda node: node.order)
-    on_path = set()
-    for node in nodes:
-        if node in targets or not on_path.isdisjoint(node.parents):
-            on_path.add(node)
-
-    gradients = {node: g for node, g in seeds.items() if node in on_path}
+    path = _path(seeds, targets)  # node -> which of its arguments' gradients are needed
+    gradients = {node: g for node, g in seeds.items() if node in path}
     with _recording_is(create_graph):
-        while nodes:
-            node = nodes.pop()
-            if node not in on_path or node not in gradients:
+        while path:  # newest first; nodes and gradients are let go of on the way, so that memory falls
+            node, needed = path.popitem()
+            if node not in gradients:
                 continue
-            g = gradients[node] if node in targets else gradients.pop(node)
-            needed = [parent in on_path for parent in node.parents]
+            g = gradients[node] if node in targets else gradients.pop(node)  # a target may lie in the middle
             if True in needed:
                 for parent, change in zip(node.parents, _input_gradients(node, g, needed)):
                     if change is not None:
                         gradients[parent] = gradients[parent] + change if parent in gradients else change
                 if not retain_graph:
                     node.consume()
-            g = change = None
+            g = change = None  # or they would outlive the next derivative
     return {node: gradients[node] for node in targets if node in gradients}
 
 
@@ -287,6 +305,9 @@ def _input_gradients(node, g, needed):
 
     if node.op.joint:
         results = run(node.derivatives[0], needed)
+        if len(results) != len(needed):
+            raise TypeError(f"{node.op.name}: a joint derivative returned {len(results)} gradients "
+                            f"for {len(needed)} arguments")
     else:
         results = [run(d) if wanted else None for d, wanted in zip(node.derivatives, needed)]
     return [_checked(node, i, result) if wanted else None for i, (result, wanted) in enumerate(zip(results, needed))]
@@ -296,66 +317,19 @@ def _checked(node, i, gradient):
     """The gradient of argument i, summed back if the op broadcasts, of the argument's shape and dtype."""
     if gradient is None:
         return None
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"{node.op.name}: the derivative of argument {i} returned a {type(gradient).__name__}, "
+                        "not a Tensor: compute it with ops, not with arrays")
     shape, dtype = node.parents[i].shape, node.parents[i].dtype
-    if gradient.shape != shape and node.op.broadcasts:
+    if gradient.shape != shape and node.op.broadcasts and _broadcasts(shape, gradient.shape):
         if node.op.broadcasts is True or gradient.shape[-2:] == shape[-2:]:
-            gradient = sum_to(gradient, shape)
+            gradient = gradient.sum_to(shape)
     if gradient.shape != shape or gradient.dtype != dtype:
-        raise ValueError(f"{node.op.name}: the gradient of argument {i} has shape {gradient.shape}, {gradient.dtype}, "
-                         f"but the argument has shape {shape}, {dtype}")
+        raise ValueError(f"{node.op.name}: the gradient of argument {i} has shape {gradient.shape}, "
+                         f"{gradient.dtype}, but the argument has shape {shape}, {dtype}")
     return gradient
 
 
-def sum_to(x, shape):
-    """Undo broadcasting: sum Tensor `x` over the axes along which an array of `shape` was repeated."""
-    extra = x.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 != x.shape[extra + i])
-    if axes:
-        x = x.sum(axis=axes, keepdims=True)
-    return x.reshape(shape) if extra else x
-
-
-# ---- definition and kernel ----
-
-
-@op
-def alias(x, /):
-    """The same values under a node of their own."""
-    return x.data, lambda g: g
-
-
-def fused(kernel):
-    """Give a slow composition of ops (the decorated definition) a fast kernel.
-
-    The kernel runs forward, and backward with its hand-written first derivative. When the backward pass
-    is itself recorded, the definition runs instead and is differentiated, so a second derivative is never
-    written by hand. kernel: see `tinygan.kernels.Kernel`. The result is an op with the definition's
-    signature; `.definition` and `.kernel` are its two halves.
-    """
-
-    def pair(definition):
-        tensors, _ = _tensor_parameters(definition)
-
-        @functools.wraps(definition)
-        def run(*args, **settings):
-            xs, rest = args[:tensors], args[tensors:]
-            value, saved = kernel.forward(*(None if x is None else x.data for x in xs), *rest, **settings)
-
-            def gradients(g, needed):
-                if not _mode.recording:
-                    results = kernel.backward(g.data, saved, needed)
-                    return [wrap(result) if wanted else None for result, wanted in zip(results, needed)]
-                # Aliases, so that in f(x, x) each argument has a gradient of its own, and the gradients
-                # still flow back to x (which they would not from fresh leaves).
-                inputs = [alias(x) if wanted else x for x, wanted in zip(xs, needed)]
-                wanted = [x for x, wanted in zip(inputs, needed) if wanted]
-                results = iter(grad(definition(*inputs, *rest, **settings), wanted, g, create_graph=True))
-                return [next(results) if wanted else None for wanted in needed]
-
-            return value, gradients
-
-        result = op(run, joint=True, name=definition.__name__)
-        result.definition, result.kernel = definition, kernel
-        return result
-
-    return pair
+def _broadcasts(shape, larger):
+    """Can an array of `shape` be repeated to `larger`?"""
+    return len(shape) <= len(larger) and all(n in (1, m) for n, m in zip(shape[::-1], larger[::-1]))

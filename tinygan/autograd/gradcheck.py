@@ -93,7 +93,11 @@ def _run(f, arrays, requires_grad=False):
     """f at `arrays`: the argument Tensors, and the list of results."""
     xs = [tensor(asarray(a), requires_grad) for a in arrays]
     ys = f(*xs)
-    return xs, [ys] if isinstance(ys, Tensor) else list(ys)
+    ys = list(ys) if isinstance(ys, (tuple, list)) else [ys]
+    for y in ys:
+        if not isinstance(y, Tensor):
+            raise TypeError(f"check_grads: the function must return a Tensor, or several, not {type(y).__name__}")
+    return xs, ys
 
 
 def _values(f, arrays):
@@ -175,23 +179,38 @@ def _worst(value, gradient, size, tolerance, step, directions):
     worst = 0.0, "", False
     for where, direction in directions:
         along = direction != 0  # 0 * inf would be NaN
-        derivative = gradient[along] @ direction[along]
-        for h in (step, step / 100):
-            f = {k: value(direction, k * h) for k in (-2, -1, 1, 2)}
-            difference = (8 * (f[1] - f[-1]) - (f[2] - f[-2])) / (12 * h)
-            # Rounding alone moves the quotient by some eps * size / h, which must stay within the tolerance.
-            rounding = 10 * np.finfo(np.float64).eps * size / (h * tolerance)
-            scale = max(abs(derivative), abs(difference), 1e-3 * np.sqrt(np.mean(gradient ** 2)), rounding, 1e-12)
-            error = abs(derivative - difference) / scale
-            if error <= tolerance:
-                break
-        error = np.inf if np.isnan(error) else error
+        slope = gradient[along] @ direction[along]
+        small = 1e-3 * np.sqrt(np.mean(gradient ** 2)) + 1e-12
+        error, difference, kink = _compare(slope, functools.partial(value, direction), small, size, tolerance, step)
         if error > worst[0]:
-            # By how much the slopes before and after x differ: where f is smooth, by no more than 2 h f''.
-            bend = abs(f[2] - 2 * value(direction, 0) + f[-2]) / (2 * h) if error > tolerance else 0
-            message = f"{where}: derivative {derivative:.10g}, differences {difference:.10g}"
-            worst = error, f"{message}, relative error {error:.1e}", 2 * bend >= abs(derivative - difference)
+            worst = error, (f"{where}: derivative {slope:.10g}, differences {difference:.10g}, "
+                            f"relative error {error:.1e}"), kink
     return worst
+
+
+def _compare(slope, line, small, size, tolerance, step):
+    """(relative error, difference quotient, kink): is `slope` the derivative of line(t) at t = 0?"""
+
+    def error_of(quotient, h, rounding):
+        """Relative, but rounding alone moves the quotient by about rounding / h, which is to be tolerated."""
+        return abs(slope - quotient) / max(abs(slope), abs(quotient), small, 10 * rounding / (h * tolerance))
+
+    rounding, quotients = np.finfo(np.float64).eps * size, {}
+    for h in (step, step / 100):
+        f = {k: line(k * h) for k in (-2, -1, 1, 2)}
+        quotients[h] = (8 * (f[1] - f[-1]) - (f[2] - f[-2])) / (12 * h)
+        error = error_of(quotients[h], h, rounding)
+        if error <= tolerance:
+            return error, quotients[h], False
+    # f may round more than its size tells, where large numbers cancel: how much does it jitter?
+    jitter = np.abs(np.diff([line(1e-5 * k * step) for k in range(7)], 2)).max()
+    for h, quotient in quotients.items():
+        if error_of(quotient, h, jitter) <= tolerance:
+            return error_of(quotient, h, jitter), quotient, False
+    # Where f is smooth, both quotients agree, and so do the slopes before and after x.
+    bend = abs(f[2] - 2 * line(0) + f[-2]) / (2 * h)
+    kink = 2 * max(bend, abs(quotients[step] - quotient)) >= abs(slope - quotient)
+    return np.inf if np.isnan(error) else error, quotient, kink
 
 
 def _same_bits(a, b):

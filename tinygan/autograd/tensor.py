@@ -7,39 +7,38 @@ import numpy as np
 
 from tinygan.backend import asarray, to_numpy, xp
 
-_orders = itertools.count()
+_creation_order = itertools.count()
 
 
 class Node:
     """One result in the graph: what it was computed from, and how a gradient flows back there.
 
-    Edges join nodes, never Tensors, so that an array which no derivative reads is freed as soon as the
-    caller lets go of it. References point backwards only, hence a graph frees itself.
+    Nodes point to nodes, never to Tensors, and only backwards. So an array that no derivative reads is freed
+    as soon as its caller lets go of it, and a graph frees itself without the cycle collector. (A derivative
+    is a closure, and keeps alive those Tensors that it names.)
 
-    op: the op's record (None for a leaf); order: creation order, a topological order of every graph;
-    shape, dtype: of the result, which its gradient must share; parents: the nodes of the arguments
-    (None at an argument that needs no gradient), or None once consumed; derivatives: one per argument,
-    or one joint function; y: the result itself, if a derivative reads it; read: (version, count) of the
-    parameters among the arguments; where: the source line of the call, recorded under `anomaly`.
+    op: the op that made it; None for a leaf.
+    order: when it was created; arguments come before results, so this orders every graph topologically.
+    shape, dtype: of the result; its gradient must have the same.
+    parents: the node of each argument, None for an argument that needs no gradient.
+    derivatives: one for each argument, or a single joint one; None once a backward pass has used them up.
+    y: the array of the result, if a derivative reads it.
+    read: (version, count) of each parameter among the arguments, whether or not a derivative reads it.
+    where: the source line of the call, recorded under `anomaly`.
+    leaf: of a leaf, a weak reference to its Tensor.
     """
 
     __slots__ = ("op", "order", "shape", "dtype", "parents", "derivatives", "y", "read", "where", "leaf")
 
     def __init__(self, op, value, parents=(), derivatives=(), y=None, read=()):
-        self.op = op
-        self.order = next(_orders)
-        self.shape = value.shape
-        self.dtype = value.dtype
-        self.parents = parents
-        self.derivatives = derivatives
-        self.y = y
-        self.read = read
-        self.where = None
-        self.leaf = None
+        self.op, self.parents, self.derivatives, self.y, self.read = op, parents, derivatives, y, read
+        self.order = next(_creation_order)
+        self.shape, self.dtype = value.shape, value.dtype
+        self.where = self.leaf = None
 
     def consume(self):
-        """Drop what the backward pass has used, so that its arrays are freed now."""
-        self.parents = self.derivatives = self.y = None
+        """Drop what a backward pass has used, so that its arrays are freed now, not with the graph."""
+        self.derivatives = self.y = None
         self.read = ()
 
 
@@ -57,9 +56,11 @@ class Tensor:
     """An n-dimensional array that gradients can be taken of. Immutable: ops return new Tensors.
 
     data: array of the module in use, float32 or float64; requires_grad: whether to record what is
-    computed from it. `.grad` is filled by `backward()` alone; `tinygan.grad` returns gradients instead.
+    computed from it (switched off and on again, it starts anew: earlier graphs no longer reach it). `.grad`
+    is filled by `backward()` alone; `tinygan.grad` returns gradients instead.
 
-    Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it.
+    Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it. Operators, indexing and methods
+    such as `sum` are ops, attached in ops/methods.py; `backward` is in engine.py.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
@@ -69,7 +70,7 @@ class Tensor:
     def __init__(self, data, requires_grad=False, dtype=None):
         if isinstance(data, Tensor):
             raise TypeError("Tensor(tensor): use .detach() for a constant, or the tensor itself")
-        self.data = floating(data, dtype)
+        self.data = as_floating(data, dtype)
         self.node = self.grad = self.version = None
         self.requires_grad = requires_grad
 
@@ -136,7 +137,7 @@ class Tensor:
         return self.data.item()
 
     def astype(self, dtype):
-        """A constant copy in another dtype. (No op changes dtype, so no gradient flows through this.)"""
+        """A constant copy in another dtype; no gradient could flow through it. For a model: Module.astype."""
         self._refuse_if_graph("astype()")
         return Tensor(self.data.astype(dtype), dtype=dtype)
 
@@ -168,6 +169,11 @@ class Tensor:
             raise TypeError(f"{what} would cut the graph of a Tensor that requires a gradient: "
                             "use a tinygan op, or .detach() first")
 
+    def __reduce__(self):  # copying and pickling: a leaf becomes a leaf of its own
+        if self.node is not None and self.node.op is not None:
+            raise TypeError("a computed Tensor cannot be copied or pickled with its graph: .detach() it first")
+        return _restore, (self.data, self.requires_grad)
+
     # What it refuses
 
     def __setitem__(self, index, value):
@@ -191,7 +197,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True, dtype=None, name="parameter"):
-        super().__init__(xp.array(floating(data, dtype), order="C"), requires_grad)
+        super().__init__(xp.array(as_floating(data, dtype), order="C"), requires_grad)
         self.version = Version(name)
 
     @property
@@ -205,7 +211,7 @@ class Parameter(Tensor):
 
     def assign(self, value) -> None:
         """Overwrite the values, in place. `value`: array or Tensor of the same shape; cast to our dtype."""
-        value = asarray(value.data if isinstance(value, Tensor) else value)
+        value = as_floating(value.data if isinstance(value, Tensor) else value, self.dtype)
         if value.shape != self.shape:
             raise ValueError(f"{self.name} has shape {self.shape}; assign got {value.shape}")
         self.data[...] = value
@@ -215,21 +221,18 @@ class Parameter(Tensor):
         """Say that `data` was written in place (an optimiser's kernel does, then calls this)."""
         self.version.count += 1
 
-    def __deepcopy__(self, memo):
-        return type(self)(self.data, self.requires_grad, name=self.name)
+    def __reduce__(self):
+        return type(self), (self.data, self.requires_grad, None, self.name)
 
 
 def wrap(data, node=None, version=None) -> Tensor:
     """A Tensor around an array that is known to be right: the quick constructor that ops use."""
-    result = _new(Tensor)
+    result = object.__new__(Tensor)
     result.data, result.node, result.grad, result.version = data, node, None, version
     return result
 
 
-_new = object.__new__
-
-
-def floating(data, dtype=None):
+def as_floating(data, dtype=None):
     """`data` as a floating array: `dtype` if given, else its own if float32 or float64, else float32."""
     array = asarray(data)
     if dtype is None:
@@ -242,9 +245,13 @@ def floating(data, dtype=None):
     return array.astype(dtype, copy=False)
 
 
+def _restore(data, requires_grad):
+    return Tensor(xp.array(data), requires_grad)
+
+
 def tensor(data, requires_grad=False, dtype=None) -> Tensor:
     """A new leaf Tensor with a copy of `data` (numbers, nested lists, an array).
 
     Arrays keep float32 or float64; everything else becomes float32 unless `dtype` says otherwise.
     """
-    return Tensor(xp.array(floating(data, dtype)), requires_grad)
+    return Tensor(xp.array(as_floating(data, dtype)), requires_grad)

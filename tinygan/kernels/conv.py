@@ -99,9 +99,9 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
             partial[index] += xp.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 
     _run(share, range(len(shares)))
-    dw = partial[0]
-    for other in partial[1:]:
-        dw += other
+    dw = xp.zeros(partial.shape[1:], x.dtype)
+    for part in partial:
+        dw += part
     dw = dw.reshape(groups, *kernel, inputs, outputs // groups).transpose(1, 2, 3, 0, 4)
     return xp.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
 

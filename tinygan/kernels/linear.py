@@ -1,4 +1,4 @@
-"""Matrix products in blocks of rows fixed by shape, shared out to threads."""
+"""Matrix products in blocks of rows fixed by shape, shared out to threads; and sums."""
 
 import numpy as np
 
@@ -22,3 +22,22 @@ def matmul(a, b):
     rows = max(16, BLOCK // (k * n))
     parallel.run(lambda part: np.matmul(a[part], b, out=out[part]), parallel.blocks(m, rows))
     return out
+
+
+def sum_to(x, shape):
+    """Undo broadcasting: sum x over the axes along which an array of `shape` was repeated to x's shape."""
+    extra = x.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 != x.shape[extra + i])
+    return (x.sum(axes, keepdims=True) if axes else x).reshape(shape)
+
+
+def sum_rows(g, shape, indices):
+    """A table of `shape` (rows, width), zero but for g[i] (..., width) added to row indices[i], int64 (...)."""
+    rows, width = shape
+    flat, g = indices.reshape(-1), g.reshape(indices.size, width)
+    if on_cpu():  # several times as fast as np.add.at, and adds in float64
+        cells = (flat[:, None] * width + np.arange(width)).reshape(-1)
+        return np.bincount(cells, g.reshape(-1), rows * width).reshape(shape).astype(g.dtype)
+    table = xp.zeros(shape, g.dtype)
+    xp.add.at(table, flat, g)
+    return table

@@ -7,7 +7,8 @@ from . import Kernel
 
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
-    y = xp.abs(x)
+    y = xp.empty_like(x)  # not xp.abs(x): of a 0-d array that is a scalar, which no `out=` takes
+    xp.abs(x, out=y)
     xp.negative(y, out=y)
     xp.exp(y, out=y)
     xp.log1p(y, out=y)
@@ -17,7 +18,8 @@ def softplus(x):
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), through tanh, which cannot overflow."""
-    y = x * x.dtype.type(0.5)
+    y = xp.empty_like(x)
+    xp.multiply(x, x.dtype.type(0.5), out=y)
     xp.tanh(y, out=y)
     y *= x.dtype.type(0.5)
     y += x.dtype.type(0.5)

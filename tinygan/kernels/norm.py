@@ -1,10 +1,9 @@
 """Normalisation: y = (x - mean) / sqrt(var + eps) * scale + shift, with its first derivative."""
 
-import math
-
 from tinygan.backend import xp
 
 from . import Kernel
+from .linear import sum_to
 
 
 def moments(x, axes):
@@ -23,11 +22,10 @@ def _mean(x, axes):
     return x.mean(axes, keepdims=True)
 
 
-def _sum_like(x, other):
-    """Sum x over the axes along which `other` was broadcast to x's shape."""
-    extra = x.ndim - other.ndim
-    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(other.shape) if n == 1)
-    return (_mean(x, axes) * math.prod(x.shape[axis] for axis in axes)).reshape(other.shape)
+def _sum_to(x, shape):
+    if shape == x.shape[-1:]:  # one number a channel: through BLAS, as above
+        return (_mean(x, tuple(range(x.ndim - 1))) * (x.size // x.shape[-1])).reshape(shape)
+    return sum_to(x, shape)
 
 
 def _forward(x, scale, shift, axes, eps, statistics=None):
@@ -46,8 +44,8 @@ def _backward(g, saved, needed):
     x, mean, inv_std, scale, shift, axes = saved
     y = x - mean
     y *= inv_std
-    dscale = _sum_like(g * y, scale) if needed[1] else None
-    dshift = _sum_like(g, shift) if needed[2] else None
+    dscale = _sum_to(g * y, scale.shape) if needed[1] else None
+    dshift = _sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
     dx = g * scale if scale is not None else g.copy()

@@ -23,8 +23,10 @@ class _State(threading.local):
 
 _state = _State()
 _scratch = threading.local()
+_lock = threading.Lock()
 _blas = None
-_blas_depth = 0
+_holders = 0  # how many are inside single_threaded_blas
+_limit = None
 _pool = None
 _threads = int(os.environ.get("TINYGAN_NUM_THREADS", 0)) or os.cpu_count() or 1
 
@@ -44,25 +46,23 @@ def set_num_threads(n: int) -> None:
 
 @contextlib.contextmanager
 def single_threaded_blas():
-    """Hold BLAS at one thread. Free when nested, so a training run enters it once (it costs 20 us)."""
-    global _blas, _blas_depth
-    if _blas_depth or _state.inside:
-        _blas_depth += not _state.inside
-        try:
-            yield
-        finally:
-            _blas_depth -= not _state.inside
-        return
-    if _blas is None:
-        from threadpoolctl import ThreadpoolController
+    """Hold BLAS at one thread. Nearly free when nested, so a training run enters it once (it costs 20 us)."""
+    global _blas, _holders, _limit
+    with _lock:
+        if _blas is None:
+            from threadpoolctl import ThreadpoolController
 
-        _blas = ThreadpoolController()
-    with _blas.limit(limits=1, user_api="blas"):
-        _blas_depth = 1
-        try:
-            yield
-        finally:
-            _blas_depth = 0
+            _blas = ThreadpoolController()
+        _holders += 1
+        if _holders == 1:
+            _limit = _blas.limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if _holders == 0:
+                _limit.restore_original_limits()
 
 
 def run(function, items) -> None:

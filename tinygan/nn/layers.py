@@ -17,7 +17,16 @@ from .module import Module
 
 
 def _parameter(init, rng, shape, fan_in):
+    """init: a function of (rng, shape, fan_in), see init.py."""
     return Parameter(init(np.random.default_rng() if rng is None else rng, shape, fan_in))
+
+
+def _kernel(size):
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _plus(y, bias):
+    return y if bias is None else y + bias
 
 
 class Linear(Module):
@@ -28,8 +37,7 @@ class Linear(Module):
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
     def forward(self, x):
-        y = ops.matmul(x, self.weight)
-        return y if self.bias is None else y + self.bias
+        return _plus(ops.matmul(x, self.weight), self.bias)
 
 
 class Embedding(Module):
@@ -50,15 +58,14 @@ class Conv2d(Module):
 
     def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0, groups=1, bias=True, *, rng=None,
                  init=initial.uniform_fan_in):
-        kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+        kernel = _kernel(kernel_size)
         fan_in = math.prod(kernel) * inputs // groups
         self.stride, self.padding, self.groups = stride, padding, groups
         self.weight = _parameter(init, rng, (*kernel, inputs // groups, outputs), fan_in)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
     def forward(self, x):
-        y = ops.conv2d(x, self.weight, self.stride, self.padding, self.groups)
-        return y if self.bias is None else y + self.bias
+        return _plus(ops.conv2d(x, self.weight, self.stride, self.padding, self.groups), self.bias)
 
 
 class ConvTranspose2d(Module):
@@ -70,7 +77,7 @@ class ConvTranspose2d(Module):
 
     def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, *,
                  rng=None, init=initial.uniform_fan_in):
-        kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+        kernel = _kernel(kernel_size)
         fan_in = math.prod(kernel) * inputs // groups
         self.stride, self.padding, self.output_padding, self.groups = stride, padding, output_padding, groups
         self.weight = _parameter(init, rng, (*kernel, outputs // groups, inputs), fan_in)
@@ -78,7 +85,7 @@ class ConvTranspose2d(Module):
 
     def forward(self, x):
         y = ops.conv_transpose2d(x, self.weight, self.stride, self.padding, self.output_padding, self.groups)
-        return y if self.bias is None else y + self.bias
+        return _plus(y, self.bias)
 
 
 class Maxout(Module):
@@ -115,7 +122,7 @@ class Flatten(Module):
     """(N, ...) -> (N, everything else)."""
 
     def forward(self, x):
-        return ops.reshape(x, (x.shape[0], -1))
+        return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 class Reshape(Module):

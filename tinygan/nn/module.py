@@ -4,8 +4,8 @@ import copy
 
 import numpy as np
 
-from tinygan.autograd import Parameter
-from tinygan.backend import asarray, to_numpy
+from tinygan.autograd import Parameter, Tensor
+from tinygan.backend import asarray, to_numpy, xp
 
 
 class Module:
@@ -24,11 +24,17 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *inputs, **settings):
+        """forward(*inputs); floating arrays among the inputs become constant Tensors."""
+        inputs = [Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs]
         return self.forward(*inputs, **settings)
 
     def __setattr__(self, name, value):
         if isinstance(value, Parameter):
             value.name = f"{type(self).__name__}.{name}"  # for error messages
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+        if any(isinstance(part, (Parameter, Module)[:1 + isinstance(value, dict)]) for part in parts):
+            raise TypeError(f"{type(self).__name__}.{name} would not be trained: keep Parameters as attributes of "
+                            "their own, and Modules as attributes or in a list")
         object.__setattr__(self, name, value)
 
     # What it holds
@@ -60,7 +66,10 @@ class Module:
 
     def named_parameters(self):
         """(path, Parameter) pairs, such as ('main.0.weight', ...)."""
-        return [(path, getattr(owner, name)) for path, owner, name in self._parameter_slots()]
+        found = {}  # by identity: a Parameter that two parts share counts once, under its first path
+        for path, owner, name in self._parameter_slots():
+            found.setdefault(id(getattr(owner, name)), (path, getattr(owner, name)))
+        return list(found.values())
 
     def parameters(self) -> list:
         """All Parameters, in order of definition: `grad(loss, net.parameters())`."""
@@ -86,16 +95,18 @@ class Module:
         Raises ValueError naming what is missing, what is unknown, or whose shape differs.
         """
         own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        state = {path: np.asarray(value) for path, value in state.items()}
         problems = [f"{kind} {', '.join(sorted(names)[:5])}" for kind, names in
                     (("missing", own.keys() - state.keys()), ("unknown", state.keys() - own.keys())) if names]
         problems += [f"{path} has shape {state[path].shape}, not {value.shape}"
                      for path, value in own.items() if path in state and state[path].shape != value.shape]
+        problems += [f"{path} holds {value.dtype}" for path, value in state.items() if value.dtype.kind not in "fiub"]
         if problems:
             raise ValueError(f"state does not fit {type(self).__name__}: " + "; ".join(problems))
         for path, parameter in self.named_parameters():
             parameter.assign(state[path])
         for path, owner, name in self._buffer_slots():
-            setattr(owner, name, asarray(np.array(state[path]), getattr(owner, name).dtype))
+            setattr(owner, name, asarray(state[path].copy(), getattr(owner, name).dtype))
 
     def copy_buffers(self, other) -> None:
         """Take over the buffers of `other`, a module of the same structure (they are never written in place)."""
@@ -104,9 +115,10 @@ class Module:
 
     def astype(self, dtype):
         """Convert all parameters and buffers, in this module itself; returns it. For checks in float64."""
-        for _, owner, name in self._parameter_slots():
-            old = getattr(owner, name)
-            setattr(owner, name, Parameter(old.data, old.requires_grad, dtype))
+        slots = self._parameter_slots()
+        converted = {id(p): Parameter(p.data, p.requires_grad, dtype) for p in self.parameters()}
+        for _, owner, name in slots:
+            setattr(owner, name, converted[id(getattr(owner, name))])
         for _, owner, name in self._buffer_slots():
             setattr(owner, name, getattr(owner, name).astype(dtype))
         return self
@@ -128,13 +140,14 @@ class Module:
         """
         module = copy.deepcopy(self).astype(dtype)
         parameters = dict(module.named_parameters())
-        slots = module._parameter_slots()
+        position = {id(p): i for i, p in enumerate(parameters.values())}
+        slots = [(owner, name, position[id(getattr(owner, name))]) for _, owner, name in module._parameter_slots()]
         buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module._buffer_slots()]
 
         def function(*args):
-            inputs, values = args[:len(args) - len(slots)], args[len(args) - len(slots):]
-            for (_, owner, name), value in zip(slots, values):
-                setattr(owner, name, value)
+            inputs, values = args[:len(args) - len(parameters)], args[len(args) - len(parameters):]
+            for owner, name, i in slots:
+                setattr(owner, name, values[i])
             for owner, name, value in buffers:
                 setattr(owner, name, value)
             return module(*inputs)
@@ -150,8 +163,9 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def children(self):
-        """The layers under their plain numbers: '0', '1', ..."""
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        """The layers under their plain numbers '0', '1', ...; then any other parts."""
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((name, part) for name, part in super().children() if not name.startswith("layers."))
 
     def __len__(self):
         return len(self.layers)

@@ -5,8 +5,9 @@ The convolutions are a closed triangle: with <conv2d(x, w), g> = <x, conv_transp
 """
 
 import math
+import operator
 
-from tinygan.autograd import op
+from tinygan.autograd import as_tensors, op
 from tinygan.backend import xp
 from tinygan.kernels import conv, linear
 
@@ -27,6 +28,7 @@ def _turned(x):
 
 def matmul(a, b):
     """Matrix product a (..., M, K) @ b (..., K, N) -> (..., M, N). A 1-D argument is a row or a column."""
+    a, b = as_tensors("matmul", (a, b))
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner lengths must agree")
     if a.ndim > 1 and b.ndim > 1:
@@ -70,6 +72,7 @@ def einsum(subscripts, *operands):
     Each term names every axis once; "->" may be left out. Raises ValueError for a diagonal ("ii"), an
     ellipsis, or lengths that disagree.
     """
+    operands = as_tensors("einsum", operands)
     subscripts = subscripts.replace(" ", "")
     if "." in subscripts:
         raise ValueError("einsum: write out the axes that '...' stands for")
@@ -106,6 +109,7 @@ def conv2d(x, w, /, stride=1, padding=0, groups=1):
     Output channels fall into `groups` equal runs; run i sees only the i-th run of input channels.
     """
     stride, padding = _pair(stride), _pair(padding)
+    _check_ranks("conv2d", x, w)
     _check_conv("conv2d", x.shape, w.shape, stride, padding, groups)
     size, kernel = x.shape[1:3], w.shape[:2]
     value = conv.forward(x.data, w.data, stride, padding, groups)
@@ -122,15 +126,15 @@ def conv_transpose2d(x, w, /, stride=1, padding=0, output_padding=0, groups=1):
     with output_padding < stride: which of the sizes that conv2d takes to H comes back.
     """
     stride, padding, extra = _pair(stride), _pair(padding), _pair(output_padding)
-    kernel = w.shape[:2]
-    size = tuple((n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel, extra))
+    _check_ranks("conv_transpose2d", x, w)
     if not all(0 <= e < s for e, s in zip(extra, stride)):
         raise ValueError(f"conv_transpose2d: output_padding {extra} must be less than stride {stride}")
-    if x.ndim == 4 and w.ndim == 4 and x.shape[3] != w.shape[3]:
+    if x.shape[3] != w.shape[3]:
         raise ValueError(f"conv_transpose2d: x {x.shape} has {x.shape[3]} channels, but w {w.shape} "
                          f"(kh, kw, out/groups, in) takes {w.shape[3]}")
-    _check_conv("conv_transpose2d", (len(x.shape) and x.shape[0], *size, w.shape[2] * groups), w.shape,
-                stride, padding, groups)
+    kernel = w.shape[:2]
+    size = tuple((n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel, extra))
+    _check_conv("conv_transpose2d", (x.shape[0], *size, w.shape[2] * groups), w.shape, stride, padding, groups)
     return (conv.input_gradient(x.data, w.data, size, stride, padding, groups),
             lambda g: conv2d(g, w, stride, padding, groups),
             lambda g: conv2d_weight(g, x, kernel, stride, padding, groups))
@@ -140,6 +144,7 @@ def conv_transpose2d(x, w, /, stride=1, padding=0, output_padding=0, groups=1):
 def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
     """The adjoint of conv2d in its weight: x (N, H, W, C), dy (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
     stride, padding, kernel = _pair(stride), _pair(padding), _pair(kernel_size)
+    _check_ranks("conv2d_weight", x, dy)
     size = x.shape[1:3]
     _check_conv("conv2d_weight", x.shape, (*kernel, x.shape[3] // groups, dy.shape[3]), stride, padding, groups)
     expected = tuple(map(conv.out_size, size, kernel, stride, padding))
@@ -153,7 +158,11 @@ def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
 
 
 def _pair(n):
-    return (n, n) if isinstance(n, int) else tuple(n)
+    """n or (rows, columns) as a pair of ints."""
+    pair = tuple(map(operator.index, n if isinstance(n, (tuple, list)) else (n, n)))
+    if len(pair) != 2:
+        raise ValueError(f"expected a number or a pair (rows, columns), got {n}")
+    return pair
 
 
 def _remainder(size, kernel, out, stride, padding):
@@ -161,11 +170,17 @@ def _remainder(size, kernel, out, stride, padding):
     return tuple(n - ((o - 1) * s - 2 * p + k) for n, k, o, s, p in zip(size, kernel, out, stride, padding))
 
 
+def _check_ranks(name, a, b):
+    if a.ndim != 4 or b.ndim != 4:
+        raise ValueError(f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), "
+                         f"got shapes {a.shape} and {b.shape}")
+
+
 def _check_conv(name, x, w, stride, padding, groups):
-    if len(x) != 4 or len(w) != 4:
-        raise ValueError(f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), got {x} and {w}")
+    """x, w: the shapes of the image and the weight of the convolution that this is, or is an adjoint of."""
     if min(stride) < 1 or min(padding) < 0 or groups < 1:
-        raise ValueError(f"{name}: stride {stride} and groups {groups} start at 1, padding {padding} at 0")
+        raise ValueError(f"{name}: stride and groups must be 1 or more and padding 0 or more, "
+                         f"got {stride}, {groups} and {padding}")
     if x[3] != w[2] * groups or w[3] % groups:
         raise ValueError(f"{name}: {x[3]} image channels in {groups} group(s) do not fit weights {w} "
                          "(kh, kw, in/groups, out)")

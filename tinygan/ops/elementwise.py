@@ -57,7 +57,7 @@ def _power(x, /, exponent):
 @op(broadcasts=True, name="pow")
 def _pow(a, b, /):
     def d_base(g):
-        lower = where(b.data == 0, 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
+        lower = where((a.data == 0) & (b.data == 0), 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
         return g * b * _pow(a, lower)
 
     def d_exponent(g, y):
@@ -136,7 +136,8 @@ def leaky_relu(x, /, slope=0.2):
     if not 0 <= slope <= 1:
         raise ValueError(f"leaky_relu: slope must lie in [0, 1], not {slope}")
     slope = float(slope)  # a NumPy scalar would turn float32 into float64
-    y = x.data * slope
+    y = xp.empty_like(x.data)
+    xp.multiply(x.data, slope, out=y)
     return xp.maximum(x.data, y, out=y), lambda g: gate(g, act.slopes(x.data, slope))
 
 
@@ -163,23 +164,20 @@ def clip(x, /, low=None, high=None):
     return xp.clip(x.data, low, high), d_x
 
 
-def _share(a, b):
-    """1 where a wins, 0 where b does, half each at a tie."""
-    return ((a > b) + 0.5 * (a == b)).astype(a.dtype)
-
-
 @elementwise
 def maximum(a, b, /):
     """The larger of a and b; at a tie each gets half of the gradient."""
-    return xp.maximum(a.data, b.data), (lambda g: gate(g, _share(a.data, b.data))), \
-        (lambda g: gate(g, _share(b.data, a.data)))
+
+    def share(mine, other):  # of the gradient: 1 for the larger, half at a tie
+        return ((mine > other) + 0.5 * (mine == other)).astype(mine.dtype)
+
+    return xp.maximum(a.data, b.data), (lambda g: gate(g, share(a.data, b.data))), \
+        (lambda g: gate(g, share(b.data, a.data)))
 
 
-@elementwise
-def minimum(a, b, /):
+def minimum(a, b):
     """The smaller of a and b; at a tie each gets half of the gradient."""
-    return xp.minimum(a.data, b.data), (lambda g: gate(g, _share(b.data, a.data))), \
-        (lambda g: gate(g, _share(a.data, b.data)))
+    return -maximum(-a, -b)
 
 
 def where(condition, a, b):

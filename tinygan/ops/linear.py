@@ -4,31 +4,44 @@
 """
 
 import functools
+import inspect
 import math
 
 import numpy as np
 
-from tinygan.autograd import Tensor, op
-from tinygan.backend import asarray, on_cpu, xp
+from tinygan.autograd import op
+from tinygan.backend import asarray, xp
+from tinygan.kernels import linear as kernel
 
 
 def linear(adjoint):
-    """Decorate a linear map on arrays, `apply(x, /, ...settings)`, with its adjoint.
+    """Decorate a linear map on arrays, `apply(x, /, settings)`, with its adjoint, and make it an op.
 
-    adjoint(g, shape, ...settings) takes a gradient of the map's result back to an array of the shape that
-    x had. The pair becomes two ops; nothing else is needed for derivatives of any order.
+    adjoint(g, shape, settings) takes the gradient of the map's result back to an array of the shape that x
+    had. That is all: the derivative of each is the other, at every order. For example
+
+        @linear(lambda g, shape, axis: xp.flip(g, axis))
+        def flip(x, /, axis=None):
+            return xp.flip(x, axis)
     """
 
     def pair(apply):
-        @op
-        @functools.wraps(apply)
-        def forward(x, /, *settings, **named):
-            shape = x.shape
-            return apply(x.data, *settings, **named), lambda g: backward(g, shape, *settings, **named)
+        _, *parameters = inspect.signature(apply).parameters.values()
+        names = [p.name for p in parameters]
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
 
-        @op(name=apply.__name__ + "_adjoint")
-        def backward(g, /, before, *settings, **named):  # not `shape`: reshape has a setting of that name
-            return adjoint(g.data, before, *settings, **named), lambda g: forward(g, *settings, **named)
+        @op
+        @functools.wraps(apply)  # so that `op` finds the signature of `apply`, with its `/`
+        def forward(x, /, *settings, **named):
+            if len(settings) > len(names):
+                raise TypeError(f"{apply.__name__} takes {len(names)} settings ({', '.join(names)}), not {len(settings)}")
+            named = {**defaults, **dict(zip(names, settings)), **named}
+            shape = x.shape
+            return apply(x.data, **named), lambda g: backward(g, shape, **named)
+
+        @op(name=apply.__name__.lstrip("_") + "_adjoint")
+        def backward(g, /, before, **named):
+            return adjoint(g.data, before, **named), lambda g: forward(g, **named)
 
         forward.adjoint = backward
         return forward
@@ -50,17 +63,17 @@ def axes_of(axis, ndim):
     return tuple(a % ndim for a in axes)
 
 
-def kept(shape, axis):
+def keepdims_shape(shape, axis):
     """`shape` with length 1 along `axis`: what a reduction with keepdims returns."""
     axes = axes_of(axis, len(shape))
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def _spread(g, shape, axis=None, keepdims=False):
-    return xp.broadcast_to(g.reshape(kept(shape, axis)), shape)
+def _repeat_along(g, shape, axis, keepdims):
+    return xp.broadcast_to(g.reshape(keepdims_shape(shape, axis)), shape)
 
 
-@linear(_spread)
+@linear(_repeat_along)
 def sum(x, /, axis=None, keepdims=False):
     """Sum over `axis` (an int, a tuple, or None for all)."""
     return x.sum(axes_of(axis, x.ndim), keepdims=keepdims)
@@ -71,13 +84,7 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axis, keepdims) * (1.0 / math.prod(x.shape[a] for a in axes_of(axis, x.ndim)))
 
 
-def _sum_repeats(g, before, shape):
-    extra = g.ndim - len(before)
-    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(before) if n != g.shape[extra + i])
-    return g.sum(axes, keepdims=True).reshape(before)
-
-
-@linear(_sum_repeats)
+@linear(lambda g, before, shape: kernel.sum_to(g, before))
 def broadcast_to(x, /, shape):
     """x repeated to `shape`, by NumPy's broadcasting rules."""
     return xp.broadcast_to(x, shape)
@@ -92,7 +99,7 @@ def reshape(x, /, shape):
     return x.reshape(shape)
 
 
-def _transpose_back(g, shape, axes=None):
+def _transpose_back(g, shape, axes):
     return g.transpose(None if axes is None else tuple(np.argsort(axes_of(axes, g.ndim))))
 
 
@@ -102,13 +109,13 @@ def transpose(x, /, axes=None):
     return x.transpose(axes)
 
 
-@linear(lambda g, shape, axis=None: xp.flip(g, axis))
+@linear(lambda g, shape, axis: xp.flip(g, axis))
 def flip(x, /, axis=None):
     """Reverse the order along `axis` (None: all)."""
     return xp.flip(x, axis)
 
 
-def _roll_back(g, shape, shift, axis=None):
+def _roll_back(g, shape, shift, axis):
     return xp.roll(g, tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift, axis)
 
 
@@ -123,18 +130,26 @@ def _crop(g, shape, widths):
 
 
 @linear(_crop)
-def pad(x, /, widths):
-    """Zeros around x: `widths` holds (before, after) per axis, as for numpy.pad."""
+def _pad(x, /, widths):
     return xp.pad(x, widths)
+
+
+def pad(x, widths):
+    """Zeros around x. widths: as for numpy.pad: (before, after) per axis, or one pair or number for all axes."""
+    return _pad(x, np.broadcast_to(widths, (x.ndim, 2)).tolist())
 
 
 # Indexing
 
 
 def _index_arrays(index):
-    """An index with its Tensors and arrays as arrays of the backend in use."""
-    items = (i.data if isinstance(i, Tensor) else i for i in (index if isinstance(index, tuple) else (index,)))
-    return tuple(asarray(i) if hasattr(i, "dtype") or isinstance(i, list) else i for i in items)
+    """An index as a tuple, with arrays and lists copied to the backend in use: nobody may change them later."""
+    def constant(i):
+        if isinstance(i, list) and not i:
+            return xp.zeros(0, int)
+        return xp.array(asarray(i)) if hasattr(i, "dtype") or isinstance(i, list) else i
+
+    return tuple(map(constant, index if isinstance(index, tuple) else (index,)))
 
 
 def _is_basic(index):
@@ -143,7 +158,6 @@ def _is_basic(index):
 
 def _scatter(g, shape, index):
     target = xp.zeros(shape, g.dtype)
-    index = _index_arrays(index)
     if _is_basic(index):
         target[index] = g  # a view picks no element twice
     else:
@@ -152,24 +166,16 @@ def _scatter(g, shape, index):
 
 
 @linear(_scatter)
-def getitem(x, /, index):
+def _getitem(x, /, index):
+    return x[index]
+
+
+def getitem(x, index):
     """x[index]: integers, slices, None, ..., integer or boolean arrays, as in NumPy."""
-    return x[_index_arrays(index)]
+    return _getitem(x, _index_arrays(index))
 
 
-def _sum_rows(g, shape, indices):
-    """Add row i of g to row indices[i] of the table."""
-    rows, width = shape
-    flat, g = indices.reshape(-1), g.reshape(-1, width)
-    if on_cpu():  # several times as fast as np.add.at, and adds in float64
-        cells = (flat[:, None] * width + np.arange(width)).reshape(-1)
-        return np.bincount(cells, g.reshape(-1), rows * width).reshape(shape).astype(g.dtype)
-    table = xp.zeros(shape, g.dtype)
-    xp.add.at(table, flat, g)
-    return table
-
-
-@linear(_sum_rows)
+@linear(kernel.sum_rows)
 def _embedding(weight, /, indices):
     return weight[indices]
 
@@ -185,7 +191,7 @@ def embedding(weight, indices):
     if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < weight.shape[0]):
         raise IndexError(f"embedding: indices must lie in 0..{weight.shape[0] - 1}, "
                          f"got {int(indices.min())}..{int(indices.max())}")
-    return _embedding(weight, indices)
+    return _embedding(weight, indices.astype("int64"))  # a copy, and wide enough to compute with
 
 
 # Joining
@@ -193,7 +199,6 @@ def embedding(weight, indices):
 
 @op(name="concatenate")
 def _concatenate(*xs, axis):
-    axis %= xs[0].ndim
     ends = np.cumsum([x.shape[axis] for x in xs]).tolist()
 
     def part(start, stop):  # a function, so that each lambda has its own start and stop
@@ -205,11 +210,10 @@ def _concatenate(*xs, axis):
 
 def concatenate(xs, axis=0):
     """Join a sequence of Tensors along an existing axis."""
-    return _concatenate(*xs, axis=axis)
+    return _concatenate(*xs, axis=axes_of(axis, xs[0].ndim)[0])
 
 
 def stack(xs, axis=0):
     """Join a sequence of Tensors of one shape along a new axis."""
-    ndim = xs[0].ndim + 1
-    index = (slice(None),) * (axis % ndim) + (None,)
-    return concatenate([getitem(x, index) for x in xs], axis % ndim)
+    axis, = axes_of(axis, xs[0].ndim + 1)
+    return concatenate([getitem(x, (slice(None),) * axis + (None,)) for x in xs], axis)

@@ -1,14 +1,15 @@
 """Losses: means over all elements, one number each. Gradients also flow to Tensor targets."""
 
-from tinygan.autograd import Tensor, fused
+import numpy as np
+
+from tinygan.autograd import Tensor
 from tinygan.backend import asarray
 from tinygan.kernels import loss as kernel
 
 from .elementwise import abs, softplus, square
-from .linear import getitem, mean
+from .fused import fused
+from .linear import broadcast_to, getitem, mean
 from .reduce import log_softmax
-
-import numpy as np
 
 
 @fused(kernel.binary_cross_entropy_with_logits)
@@ -21,9 +22,9 @@ def binary_cross_entropy_with_logits(logits, target):
 
     target: probabilities of logits' shape, or one number for all.
     """
-    if not isinstance(target, Tensor) or target.shape != logits.shape:
-        target = Tensor(asarray(np.broadcast_to(target, logits.shape), logits.dtype))
-    return _binary_cross_entropy_with_logits(logits, target)
+    if not isinstance(target, Tensor):
+        target = Tensor(target, dtype=logits.dtype)
+    return _binary_cross_entropy_with_logits(logits, broadcast_to(target, logits.shape))
 
 
 def cross_entropy(logits, labels):
@@ -31,14 +32,23 @@ def cross_entropy(logits, labels):
     labels = asarray(labels)
     if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
         raise ValueError(f"cross_entropy: labels must be {logits.shape[0]} integers, got {labels.dtype} {labels.shape}")
+    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) < logits.shape[1]):
+        raise IndexError(f"cross_entropy: labels must lie in 0..{logits.shape[1] - 1}, "
+                         f"got {int(labels.min())}..{int(labels.max())}")
     return -mean(getitem(log_softmax(logits), (np.arange(logits.shape[0]), labels)))
 
 
 def mse_loss(prediction, target):
-    """mean((prediction - target)^2)."""
-    return mean(square(prediction - target))
+    """mean((prediction - target)^2). target: of prediction's shape, or a number."""
+    return mean(square(_difference("mse_loss", prediction, target)))
 
 
 def l1_loss(prediction, target):
-    """mean(|prediction - target|)."""
-    return mean(abs(prediction - target))
+    """mean(|prediction - target|). target: of prediction's shape, or a number."""
+    return mean(abs(_difference("l1_loss", prediction, target)))
+
+
+def _difference(name, prediction, target):
+    if getattr(target, "shape", ()) not in ((), prediction.shape):
+        raise ValueError(f"{name}: a target of shape {target.shape} for a prediction of shape {prediction.shape}")
+    return prediction - target

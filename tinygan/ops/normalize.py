@@ -7,10 +7,10 @@
     pixel-norm             axis 3, not centred, no scale or shift
 """
 
-from tinygan.autograd import fused
 from tinygan.kernels import norm as kernel
 
 from .elementwise import square
+from .fused import fused
 from .linear import broadcast_to, concatenate, mean, reshape
 from .reduce import var
 
@@ -24,6 +24,7 @@ def modulate(x, scale=None, shift=None):
 
 @fused(kernel.normalize_modulate)
 def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
+    # `statistics` saves the kernel work; here they are computed, so that gradients flow through them.
     centred = x - mean(x, axes, keepdims=True)
     y = centred * (mean(square(centred), axes, keepdims=True) + eps) ** -0.5
     return modulate(y, scale, shift)
@@ -49,6 +50,8 @@ def instance_norm(x, scale=None, shift=None, eps=1e-5):
 
     With scale and shift (N, 1, 1, C) made from a style, this is AdaIN (Huang and Belongie 2017).
     """
+    if x.ndim != 4:
+        raise ValueError(f"instance_norm takes images (N, H, W, C), not shape {x.shape}")
     return _normalize_modulate(x, scale, shift, (1, 2), eps)
 
 

@@ -4,7 +4,7 @@ from tinygan.autograd import op
 from tinygan.backend import xp
 
 from .elementwise import exp, gate, square
-from .linear import axes_of, broadcast_to, kept, mean, reshape, sum
+from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum
 
 
 def var(x, axis=None, keepdims=False):
@@ -15,7 +15,7 @@ def var(x, axis=None, keepdims=False):
 @op
 def max(x, /, axis=None, keepdims=False):
     """The largest value over `axis`. Where several tie, they share the gradient equally."""
-    axes, keep = axes_of(axis, x.ndim), kept(x.shape, axis)
+    axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
 
     def d_x(g, y):
         ties = (x.data == y.data.reshape(keep)).astype(x.dtype)
@@ -33,7 +33,7 @@ def min(x, axis=None, keepdims=False):
 @op
 def logsumexp(x, /, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, without overflow."""
-    axes, keep = axes_of(axis, x.ndim), kept(x.shape, axis)
+    axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
     top = x.data.max(axes, keepdims=True)
     value = xp.log(xp.exp(x.data - top).sum(axes, keepdims=True)) + top
     return (value if keepdims else value.squeeze(axes)), lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep))
@@ -58,7 +58,7 @@ def softmax(x, /, axis=-1):
 @op
 def norm(x, /, axis=None, keepdims=False):
     """Length sqrt(sum(x ** 2)) over `axis`. The derivative where the length is 0 is 0, not NaN."""
-    axes, keep = axes_of(axis, x.ndim), kept(x.shape, axis)
+    axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
 
     def d_x(g, y):
         zero = (y.data.reshape(keep) == 0).astype(x.dtype)

@@ -57,7 +57,7 @@ class Trainer:
 
     def train_step(self, reals):
         """One update of D, then of G, on real images (N, H, W, C). Returns the numbers to log."""
-        fakes = self.G(self.latents(len(reals)))
+        fakes = self.G(self.latents(len(reals)))  # made once: D learns from the values, G through the graph
 
         real_logits, fake_logits = self.D(Tensor(reals)), self.D(fakes.detach())
         d_loss = losses.bce_discriminator(real_logits, fake_logits)
@@ -77,38 +77,25 @@ class Trainer:
         Writes log.jsonl, samples/, curves.png and checkpoints as it goes. The first Ctrl-C (or SIGTERM) ends
         the step, writes a checkpoint and raises KeyboardInterrupt. Raises InputError if a loss is no number.
         """
-        from tqdm import tqdm
-
-        parallel.keep_memory()
-        total, batch = self.settings.steps, self.settings.batch_size
+        s = self.settings
         if self.step == 0:
             self.write_grid()
-        bar = tqdm(total=total, initial=self.step, unit="step", disable=not progress, dynamic_ncols=True,
-                   mininterval=0.2 if sys.stderr.isatty() else 10)  # a log file needs fewer lines
-        started, first = time.perf_counter(), self.step
-        with bar, _stop_signal() as stop, parallel.single_threaded_blas(), \
-                open(self.out / "log.jsonl", "a") as log, open(self.out / "time.jsonl", "a") as times:
-            while self.step < total and not stop.is_set():
-                reals, _ = self.dataset.batch(self.step, batch, self.seed)
-                self.recent.append(self.train_step(reals))
+        parallel.keep_memory()
+        with _Log(self, progress) as log, _stop_signal() as stop, parallel.single_threaded_blas():
+            while self.step < s.steps and not stop.is_set():
+                reals, _ = self.dataset.batch(self.step, s.batch_size, self.seed)
+                numbers = self.train_step(reals)
                 self.step += 1
-                bar.update()
-                if self.step % LOG_EVERY == 0 or self.step == total:
-                    row = {key: float(np.mean([r[key] for r in self.recent])) for key in self.recent[0]}
-                    self.recent.clear()
-                    if not all(map(math.isfinite, row.values())):
-                        raise InputError(f"the losses are no longer numbers at step {self.step}: train with a smaller "
-                                         "--set lr; the last checkpoint is from before")
-                    elapsed = time.perf_counter() - started
-                    print(json.dumps({"step": self.step, "images": self.step * batch, **row}), file=log, flush=True)
-                    print(json.dumps({"step": self.step, "seconds": round(elapsed, 3)}), file=times, flush=True)
-                    speed = (self.step - first) * batch / elapsed
-                    bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s", refresh=False)
-                if self.step % self.settings.sample_every == 0 or self.step == total:
+                if not all(map(math.isfinite, numbers.values())):
+                    raise InputError(f"the losses are no longer numbers at step {self.step}: train with a smaller "
+                                     "--set lr; the last checkpoint is from before")
+                log.add(numbers)
+                last = self.step == s.steps
+                if self.step % s.sample_every == 0 or last:
                     self.write_grid()
-                if self.step % self.settings.checkpoint_every == 0 or self.step == total or stop.is_set():
+                if self.step % s.checkpoint_every == 0 or last or stop.is_set():
                     self.save()
-        if stop.is_set() and self.step < total:
+        if self.step < s.steps:
             raise KeyboardInterrupt
         return self.grid_path()
 
@@ -163,6 +150,40 @@ class Trainer:
         (out / "samples").mkdir(parents=True)
         write_json(out / "config.json", trainer.config)
         return trainer
+
+
+class _Log:
+    """The progress bar, log.jsonl and time.jsonl of a run: a line for every LOG_EVERY steps."""
+
+    def __init__(self, trainer, progress):
+        from tqdm import tqdm
+
+        self.trainer = trainer
+        self.first, self.started = trainer.step, time.perf_counter()
+        self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
+                        dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)  # 10: into a file
+        self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for file in (self.bar, self.numbers, self.times):
+            file.close()
+
+    def add(self, numbers):
+        """Take in the numbers of one step."""
+        t = self.trainer
+        t.recent.append(numbers)
+        if t.step % LOG_EVERY == 0 or t.step == t.settings.steps:
+            row = {key: float(np.mean([r[key] for r in t.recent])) for key in numbers}
+            t.recent.clear()
+            seconds, batch = time.perf_counter() - self.started, t.settings.batch_size
+            print(json.dumps({"step": t.step, "images": t.step * batch, **row}), file=self.numbers, flush=True)
+            print(json.dumps({"step": t.step, "seconds": round(seconds, 3)}), file=self.times, flush=True)
+            speed = (t.step - self.first) * batch / seconds
+            self.bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s", refresh=False)
+        self.bar.update()
 
 
 def generate(G, z, batch=256):

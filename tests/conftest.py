@@ -1,0 +1,51 @@
+"""`pytest --backend cupy` runs the suite on a GPU; fixtures for tests that run on more than one backend."""
+
+import tracemalloc
+
+import hypothesis
+import numpy as np
+import pytest
+import strict
+
+import tinygan
+
+# The same examples on every run. To look further: pytest --hypothesis-profile fuzz
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None, max_examples=60)
+hypothesis.settings.register_profile("fuzz", deadline=None, database=None, max_examples=2000)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--backend", choices=["numpy", "cupy", "strict"], default="numpy", help="where to compute")
+
+
+def pytest_configure(config):
+    name = config.getoption("--backend")
+    tinygan.backend.activate(strict.module) if name == "strict" else tinygan.use(name)
+
+
+@pytest.fixture
+def array_bytes():
+    """A function that tells how many bytes of NumPy arrays made during the test are alive."""
+    arrays = [tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)]
+    tracemalloc.start()
+    yield lambda: sum(s.size for s in tracemalloc.take_snapshot().filter_traces(arrays).statistics("filename"))
+    tracemalloc.stop()
+
+
+@pytest.fixture(autouse=True)
+def same_backend_after():
+    """Whatever a test activates, the next one starts from where this one did."""
+    before = tinygan.backend.active()
+    yield
+    tinygan.backend.activate(before)
+
+
+@pytest.fixture(params=["active", "strict"])
+def backend(request):
+    """The test runs twice: on the backend in use, and on the strict stand-in for CuPy."""
+    if request.param == "strict":
+        with strict.use_strict():
+            yield request.param
+    else:
+        yield request.param

@@ -1,0 +1,149 @@
+"""The rules of the house: who may import whom, how long a file may be, who knows of CuPy; and how strict the strict
+backend is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import strict
+
+import tinygan
+from tinygan import backend
+
+PACKAGE = Path(tinygan.__file__).parent
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+# Each may import those above it. Training reads data sets, and draws pictures as it goes.
+ORDER = ["errors", "files", "backend", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan", "models",
+         "data", "plots", "drawing", "training", "metrics", "cli"]
+
+
+def tree(file):
+    return ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+
+
+def part(file):
+    """The folder or file of ORDER that a path such as 'ops/linear.py' belongs to."""
+    return file.split("/")[0].removesuffix(".py")
+
+
+def imports(file, syntax):
+    """Dotted names within tinygan that `file` imports, inside of functions too, such as 'kernels.parallel.run'."""
+    package = ["tinygan", *file.split("/")[:-1]]
+    for node in ast.walk(syntax):
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            names = [".".join([*base, *([node.module] if node.module else []), name]) for name in names]
+        yield from (name.removeprefix("tinygan.") for name in names if name.split(".")[0] == "tinygan")
+
+
+def violations(file, syntax):
+    own = part(file)
+    for name in imports(file, syntax):
+        other = name.split(".")[0]
+        if other not in ORDER:
+            yield f"{file} imports tinygan.{name}: import it from where it is defined"
+        elif ORDER.index(other) > ORDER.index(own):
+            yield f"{file} imports tinygan.{name}, but {other} stands below {own}"
+
+
+def test_every_file_has_its_place():
+    assert {part(file) for file in FILES} - {"__init__"} <= set(ORDER)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
+def test_imports_point_one_way(file):
+    assert not list(violations(file, tree(file)))
+
+
+@pytest.mark.parametrize("file, line", [
+    ("ops/linear.py", "from tinygan import nn"), ("ops/linear.py", "from tinygan.nn import Linear"),
+    ("ops/linear.py", "import tinygan.nn.layers"), ("ops/linear.py", "from ..nn.layers import Linear"),
+    ("ops/linear.py", "from .. import nn"), ("ops/linear.py", "def f():\n    from tinygan import cli"),
+    ("kernels/conv.py", "from tinygan.autograd import op"), ("backend.py", "from . import kernels"),
+    ("nn/layers.py", "from tinygan import Tensor"), ("nn/layers.py", "import tinygan")])
+def test_an_import_the_other_way_is_seen(file, line):
+    assert list(violations(file, ast.parse(line)))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_file_is_long(file):
+    assert len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_only_the_backend_and_the_kernels_know_of_cupy():
+    """The command line may name it as a choice."""
+    for file in FILES:
+        if part(file) not in ("backend", "kernels"):
+            words = {getattr(node, field, None) for node in ast.walk(tree(file))
+                     for field in ("id", "attr", "name", "module", *["value"] * (part(file) != "cli"))}
+            assert not {"on_cpu", "cupy"} & {word for word in words if isinstance(word, str)}, file
+
+
+def test_only_kernels_know_of_threads():
+    """Training tells them when a run begins: BLAS is then held at one thread once, not at every call."""
+    users = {part(file) for file in FILES for name in imports(file, tree(file)) if name.startswith("kernels.parallel")}
+    assert users <= {"kernels", "training"}
+
+
+def test_import_tinygan_waits_for_neither_scipy_nor_matplotlib():
+    code = "import sys, tinygan; print(*sorted({'scipy', 'matplotlib', 'cupy', 'tqdm'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+# ---- the strict backend ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def xp():
+    with strict.use_strict():
+        yield backend.xp
+
+
+def test_strict_arrays_and_numpy_arrays_do_not_mix(xp):
+    ours, theirs = backend.asarray(np.arange(3.0)), np.arange(3.0)
+    for mixed in (
+        lambda: ours + theirs, lambda: theirs + ours, lambda: ours @ theirs, lambda: theirs @ ours, lambda: ours < theirs,
+        lambda: xp.add(ours, theirs), lambda: xp.concatenate([ours, theirs]), lambda: xp.sum(theirs), lambda: xp.exp(theirs),
+        lambda: xp.add.at(ours, theirs.astype(int), ours), lambda: np.add(theirs, ours), lambda: np.exp(ours),
+        lambda: np.asarray(ours), lambda: np.concatenate([ours, theirs]), lambda: np.array(ours), lambda: np.sqrt(ours),
+        lambda: ours[theirs.astype(int)], lambda: ours[theirs > 1], lambda: ours[(np.array([0]),)],
+        lambda: ours.__setitem__(0, theirs[:1]), lambda: ours.__setitem__(slice(None), theirs),
+        lambda: ours.__setitem__(theirs > 1, 0.0), lambda: theirs.__setitem__(slice(None), ours),
+        lambda: xp.exp(ours, out=theirs), lambda: np.exp(theirs, out=ours), lambda: ours.dot(theirs),
+        lambda: theirs.dot(ours), lambda: ours.__iadd__(theirs), lambda: xp.where(theirs > 1, ours, ours),
+        lambda: xp.asarray(ours.data), lambda: xp.asarray(memoryview(theirs)),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            mixed()
+    assert ours.get().tolist() == theirs.tolist() == [0, 1, 2]
+
+
+def test_what_a_strict_array_does(xp):
+    a = backend.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
+    for result in (a + 1, 1 - a, a * np.float32(2), np.float64(2) * a, a.sum(), a.max(0), a[0, 0], a[a > 2], a.T, -a,
+                   xp.exp(a), xp.float32(1) * a, a @ a.T, a.reshape(-1), xp.concatenate([a, a]), a.astype("float64")):
+        assert type(result) is xp.ndarray is strict.StrictArray
+    assert a.sum().shape == () and a.sum().item() == 15 and float(a.sum()) == 15 and bool(a[0, 1] > 0)
+    assert a.dtype == np.float32 and a.shape == (2, 3) and len(a) == 2 and len(list(a)) == 2
+    assert a.base is None and a.T.base is a and a.T[1:].base is a and (a + 1).base is None
+    b = a
+    b += 1
+    assert b is a and a.get()[0, 0] == 1 and xp.negative(a, out=b) is b
+    a[0] = 7.0
+    a[1] = a[0]
+    assert a.get().tolist() == [[7, 7, 7]] * 2
+    assert type(backend.to_numpy(a)) is np.ndarray and xp.asarray(a) is a and xp.array(a) is not a
+    assert not backend.on_cpu()
+
+
+def test_the_backend_comes_back(xp):
+    with pytest.raises(KeyError):
+        with strict.use_strict():
+            raise KeyError
+    assert backend.active() is strict.module

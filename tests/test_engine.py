@@ -1,0 +1,883 @@
+"""The engine: what the graph records, frees and refuses. Each trap that DESIGN section 2 names has a test here."""
+
+import copy
+import gc
+import importlib
+import pickle
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+import strict
+
+import tinygan
+from tinygan import GradientError, Parameter, Tensor, check_grads, grad, nn, no_grad, ops, tensor
+from tinygan.autograd import Node, op, recording
+from tinygan.backend import asarray, to_numpy, xp
+from tinygan.ops.fused import alias
+
+normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
+cross_entropy = importlib.import_module("tinygan.ops.losses")._binary_cross_entropy_with_logits
+
+
+def leaf(*values, shape=None):
+    return tensor(np.array(values).reshape(shape or len(values)), requires_grad=True)
+
+
+def normal(*shape, seed=0, requires_grad=True):
+    return tensor(np.random.default_rng(seed).standard_normal(shape), requires_grad)
+
+
+def host(x):
+    return to_numpy(x.data)
+
+
+def values(x):
+    return host(x).tolist()
+
+
+cpu_only = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about NumPy itself")
+
+
+def refuses(error, message, f, *args, **settings):
+    """f must raise `error` with a single line that contains `message`."""
+    with pytest.raises(error) as caught:
+        f(*args, **settings)
+    assert message in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
+
+
+# ---- higher derivatives ---------------------------------------------------------------------------------
+
+
+def test_derivatives_through_the_result_itself():
+    """A derivative of (g, y) reads y as a function of x. As a fresh leaf, y would lose all but the first term."""
+    x = leaf(0.3, -1.2)
+    y = ops.tanh(x)
+    t = np.tanh([0.3, -1.2])
+    first = grad(y.sum(), x, create_graph=True)
+    second = grad(first.sum(), x, create_graph=True)
+    third = grad(second.sum(), x)
+    np.testing.assert_allclose(host(first), 1 - t ** 2, rtol=1e-14)
+    np.testing.assert_allclose(host(second), -2 * t * (1 - t ** 2), rtol=1e-14)
+    np.testing.assert_allclose(host(third), (1 - t ** 2) * (6 * t ** 2 - 2), rtol=1e-14)
+
+
+def test_every_derivative_of_exp_is_exp():
+    x = leaf(0.5)
+    y = ops.exp(x)
+    for _ in range(6):
+        y = grad(y, x, create_graph=True)
+        assert y.item() == pytest.approx(np.exp(0.5), rel=1e-15)
+
+
+def test_second_derivative_of_the_length_of_a_weight_gradient():
+    """d/dx and d/dW of || d loss / d W ||, through a convolution."""
+
+    def length(x, w):
+        w = w if w.requires_grad else Tensor(w.data, requires_grad=True)
+        loss = ops.tanh(ops.conv2d(x, w, stride=2, padding=1)).sum()
+        return ops.norm(grad(loss, w, create_graph=True))
+
+    check_grads(length, [np.random.default_rng(0).standard_normal(s) for s in ((2, 6, 5, 3), (3, 3, 3, 4))], order=2)
+
+
+def test_gradient_penalty_against_a_formula():
+    """For a linear critic w.x the penalty (|w| - 1)^2 has the gradient 2 (|w| - 1) w / |w|."""
+    w, x = normal(5, 1), normal(8, 5, seed=1)
+    g = grad((x @ w).sum(), x, create_graph=True)
+    penalty = ((ops.norm(g, axis=1) - 1) ** 2).mean()
+    length = np.linalg.norm(host(w))
+    np.testing.assert_allclose(host(grad(penalty, w)), 2 * (length - 1) * host(w) / length, rtol=1e-12)
+
+
+@op
+def normalize_with_constant_std(x, /):
+    """Batch-norm with the classic mistake: the first derivative is right, but 1 / std counts as a constant in it."""
+    inv_std = 1 / xp.sqrt(x.data.var(0, keepdims=True) + 1e-5)
+
+    def d_x(g, y):
+        along = ops.mean(g * y, 0, keepdims=True)
+        return Tensor(inv_std) * (g - ops.mean(g, 0, keepdims=True) - y * along)
+
+    return (x.data - x.data.mean(0, keepdims=True)) * inv_std, d_x
+
+
+def test_batch_norm_with_a_constant_inverse_std_fails_at_second_order_only():
+    x = np.random.default_rng(0).standard_normal((6, 3))
+    check_grads(normalize_with_constant_std, x, order=1)
+    with pytest.raises(GradientError, match="normalize_with_constant_std, order 2: the gradient of x is wrong"):
+        check_grads(normalize_with_constant_std, x, order=2)
+    assert len(check_grads(ops.batch_norm, x, order=3)) == 3
+
+
+def test_norm_at_zero_has_finite_derivatives():
+    x = leaf(0.0, 0.0, 3.0, 4.0, shape=(2, 2))
+    y = ops.norm(x, axis=1)
+    first = grad(y.sum(), x, create_graph=True)
+    second = grad((first * first).sum() + first[:, 0].sum(), x)
+    assert values(first) == [[0, 0], pytest.approx([0.6, 0.8])]
+    assert np.isfinite(host(second)).all() and values(second)[0] == [0, 0]
+
+
+# ---- fused ops ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: cross_entropy(x, x),
+    lambda x: cross_entropy(ops.tanh(x), x),
+    lambda x: normalize_modulate(x, x, x, (0,), 1e-5),
+    lambda x: normalize_modulate(x * 2.0, None, x, (0, 1), 1e-5),
+    lambda x: cross_entropy(normalize_modulate(x, x, None, (1,), 1e-5), x),
+])
+def test_a_fused_op_of_one_tensor_several_times(f):
+    """Differentiating the definition by x itself would give every argument the sum of all their gradients."""
+    check_grads(f, np.random.default_rng(0).standard_normal((4, 3)), order=3)
+
+
+def test_the_second_derivative_flows_out_of_a_fused_op():
+    """Differentiating the definition at fresh leaves would end the graph there."""
+    w, x = normal(3), normal(6, 3, seed=1)
+    for fused in (ops.batch_norm, lambda h: cross_entropy(h, tensor(np.full((6, 3), 0.3)))):
+        g = grad((fused(x * w) ** 3).sum(), x, create_graph=True)
+        assert g.requires_grad
+        assert np.abs(host(grad((g * g).sum(), w))).min() > 1e-6
+
+
+def test_alias_is_the_same_values_under_a_node_of_its_own():
+    x = leaf(1.0, 2.0)
+    y = alias(x)
+    assert y.data is x.data and y.node is not x.node
+    assert values(grad((y * x).sum(), y)) == [1, 2]
+    assert values(grad((alias(x) * x).sum(), x)) == [2, 4]
+
+
+# ---- writing an op --------------------------------------------------------------------------------------
+
+
+def test_concatenate_of_unequal_parts():
+    """A lambda that closes over a loop variable would give every part the last slice."""
+    parts = [normal(n, 2, seed=n) for n in (1, 3, 2, 4)]
+    weights = np.arange(20.0).reshape(10, 2)
+    gs = grad((ops.concatenate(parts) * asarray(weights)).sum(), parts)
+    np.testing.assert_array_equal(np.concatenate([host(g) for g in gs]), weights)
+    assert [g.shape for g in gs] == [p.shape for p in parts]
+
+
+def test_a_derivative_with_a_default_argument_is_refused():
+    @op
+    def parts(x, /):
+        return x.data, *[lambda g, i=i: g * i for i in range(1)]
+
+    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not ('g', 'i'); write lambda g: ..., and "
+            "bind loop variables by making it in a helper function", parts, leaf(1.0))
+
+
+@pytest.mark.parametrize("derivative, claim", [
+    (lambda g: ops.sum(g, 1, keepdims=True), "shape (2, 1), float64"),
+    (lambda g: ops.sum(g, 0), "shape (3,), float64"),
+    (lambda g: ops.reshape(g, (3, 2)), "shape (3, 2), float64"),
+    (lambda g: Tensor(np.ones((2, 3)), dtype="float32"), "shape (2, 3), float32"),
+])
+@pytest.mark.parametrize("broadcasts", [False, "batch"])
+def test_a_gradient_of_the_wrong_shape_or_dtype_is_refused(derivative, claim, broadcasts):
+    """Also one that would broadcast, except in an op that declares that its arguments do."""
+
+    @op(broadcasts=broadcasts)
+    def wrong(x, /):
+        return x.data, derivative
+
+    x = normal(2, 3)
+    refuses(ValueError, f"wrong: the gradient of argument 0 has {claim}, but the argument has shape (2, 3), float64",
+            grad, wrong(x).sum(), x)
+
+
+def test_a_gradient_too_small_is_refused_in_a_broadcasting_op_too():
+    @op(broadcasts=True)
+    def wrong(x, /):
+        return x.data, lambda g: ops.sum(g, 1, keepdims=True)
+
+    refuses(ValueError, "wrong: the gradient of argument 0", lambda x: grad(wrong(x).sum(), x), normal(2, 3))
+
+
+def test_a_joint_derivative_is_checked_too():
+    @op(joint=True)
+    def wrong(a, b, /):
+        return a.data + b.data, lambda g, needed: (g, ops.sum(g))
+
+    a, b = normal(3), normal(3, seed=1)
+    assert values(grad(wrong(a, b).sum(), a)) == [1, 1, 1]
+    refuses(ValueError, "wrong: the gradient of argument 1 has shape ()", lambda: grad(wrong(a, b).sum(), b))
+
+
+def test_an_op_that_changes_dtype_or_forgets_a_derivative_is_refused():
+    @op
+    def half(x, /):
+        return x.data.astype("float32"), lambda g: g
+
+    @op
+    def forgetful(a, b, /):
+        return a.data + b.data, lambda g: g
+
+    @op
+    def unfinished(x, /):
+        return x.data, lambda g: g.data
+
+    @op(joint=True)
+    def half_done(a, b, /):
+        return a.data + b.data, lambda g, needed: [g]
+
+    x = leaf(1.0)
+    refuses(TypeError, "half_done: a joint derivative returned 1 gradients for 2", lambda: grad(half_done(x, x), x))
+    refuses(TypeError, "unfinished: the derivative of argument 0 returned a ndarray, not a Tensor: compute it with ops",
+            lambda: grad(unfinished(x), x))
+    refuses(TypeError, "half: made a float32 result from float64 arguments", half, leaf(1.0))
+    refuses(TypeError, "forgetful: has 2 Tensor arguments but 1 derivatives", forgetful, leaf(1.0), leaf(2.0))
+
+
+def test_settings_are_not_differentiated_and_none_is_no_gradient():
+    @op
+    def scale(x, index, /, factor):
+        return x.data * factor + index.data, lambda g: g * factor, None
+
+    x, i = leaf(1.0, 2.0), leaf(0.0, 1.0)
+    y = scale(x, i, factor=3.0)
+    assert values(grad(y.sum(), x, retain_graph=True)) == [3, 3] and grad(y.sum(), i, retain_graph=True) is None
+    assert scale.name == "scale" and "index" in scale.__wrapped__.__code__.co_varnames
+
+
+def test_only_what_is_asked_for_is_computed():
+    calls = []
+
+    def logged(name):
+        return lambda g: calls.append(name) or g
+
+    @op
+    def two(a, b, /):
+        return a.data + b.data, logged("a"), logged("b")
+
+    a, b, c = leaf(1.0), leaf(2.0), leaf(3.0)
+    y = two(two(a, b), two(c, Tensor(np.ones(1))))
+    grad(y, b, retain_graph=True)
+    assert calls == ["a", "b"]
+    calls.clear()
+    grad(y, c)
+    assert calls == ["b", "a"]
+
+
+def test_a_derivative_that_fails_leaves_the_mode_as_it_was():
+    @op
+    def failing(x, /):
+        return x.data, lambda g: 1 / 0
+
+    x = leaf(1.0)
+    with pytest.raises(ZeroDivisionError):
+        grad(failing(x), x)
+    assert recording() and (x * 2.0).requires_grad
+
+
+# ---- memory ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_gc():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def alive():
+    return sum(isinstance(thing, (Tensor, Node)) for thing in gc.get_objects())
+
+
+def _network():
+    rng = np.random.default_rng(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(),
+                         nn.ConvTranspose2d(4, 3, 4, 2, 1, rng=rng), nn.Tanh(), nn.Flatten(), nn.Linear(108, 1, rng=rng))
+
+
+def _loss(net, images):
+    h = net(images)
+    joined = ops.concatenate([h, h * h, ops.softplus(h)], 1)
+    return ops.binary_cross_entropy_with_logits(joined, 0.9) + ops.logsumexp(joined) + ops.norm(h)
+
+
+def _penalized(net, images):
+    images = Tensor(images.data, requires_grad=True)
+    loss = _loss(net, images)
+    return loss + (ops.norm(grad(loss, images, create_graph=True)) - 1.0) ** 2
+
+
+STEPS = {
+    "gradient": lambda net, images: grad(_loss(net, images), net.parameters()),
+    "forward only": _loss,
+    "no_grad": no_grad()(_loss),
+    "retained": lambda net, images: grad(_loss(net, images), net.parameters(), retain_graph=True),
+    "one parameter": lambda net, images: grad(_loss(net, images), net.parameters()[2]),
+    "backward": lambda net, images: _loss(net, images).backward() or [setattr(p, "grad", None) for p in net.parameters()],
+    "penalty": lambda net, images: grad(_penalized(net, images), net.parameters()),
+    "second order, kept": lambda net, images: grad(_penalized(net, images), net.parameters(), create_graph=True),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_graphs_free_themselves(step, no_gc, array_bytes):
+    """Without the cycle collector: Tensors, nodes and bytes are back where they were after each step."""
+    net, images = _network(), normal(4, 6, 6, 2, requires_grad=False).astype("float32")
+    STEPS[step](net, images)
+    before = alive(), array_bytes()
+    assert before[1] > 1000  # the parameters
+    for _ in range(3):
+        STEPS[step](net, images)
+        assert (alive(), array_bytes()) == before
+
+
+def test_a_failing_step_leaves_nothing_behind(no_gc):
+    @op
+    def failing(x, /):
+        return x.data, lambda g: g.no_such_attribute
+
+    x = normal(3)
+    before = alive()
+    for _ in range(3):
+        try:
+            grad(ops.tanh(failing(ops.exp(x) * x)).sum(), x)
+        except AttributeError:
+            pass
+    assert alive() == before
+
+
+def test_an_activation_that_no_derivative_reads_is_freed_at_once(no_gc):
+    x = normal(1000)
+    h = x + 1.0
+    array = weakref.ref(h.data)
+    y = (h - 2.0).sum()
+    del h
+    assert array() is None
+    assert values(grad(y, x))[:2] == [1, 1]
+
+
+def test_the_backward_pass_consumes_the_graph(no_gc):
+    """The arrays are freed while the loss lives on, and during the pass already."""
+    x = normal(1000)
+    h = ops.exp(x)
+    array, seen = weakref.ref(h.data), []
+
+    @op
+    def watch(x, /):
+        return x.data * 1, lambda g: seen.append(array() is not None) or g
+
+    y = (ops.square(h + 0.0) * 1.0).sum()
+    y = ops.tanh(watch(ops.square(watch(h)))).sum()
+    del h
+    g = grad(y, x)
+    assert g is not None and seen == [True, True] and array() is None and y.requires_grad
+
+
+def test_a_gradient_does_not_hold_the_graph(no_gc):
+    x = normal(10)
+    before = alive()
+    g = grad((ops.exp(x) * x).sum(), x)
+    assert not g.requires_grad and alive() == before + 1
+
+
+@pytest.mark.parametrize("link", [
+    lambda y, x: y * 1.0, lambda y, x: y * x, lambda y, x: ops.tanh(y), lambda y, x: y + x,
+    lambda y, x: ops.concatenate([y[1:], x[:1]]), lambda y, x: cross_entropy(y, x) + x],
+    ids=["mul", "mul x", "tanh", "add", "concatenate", "fused"])
+def test_a_chain_of_20000_ops(link):
+    """Built, differentiated and freed without recursion."""
+    x = leaf(0.5, 0.5)
+    y = x
+    for _ in range(20_000):
+        y = link(y, x)
+    unused = link(y, x)
+    del unused
+    assert grad(y.sum(), x, retain_graph=True).shape == (2,)
+    del y
+
+
+def test_the_second_derivative_of_a_long_chain():
+    x = leaf(1.0)
+    y = x
+    for _ in range(5_000):
+        y = y * x
+    first = grad(y, x, create_graph=True)
+    assert first.item() == 5_001 and grad(first, x).item() == 5_001 * 5_000
+
+
+def test_time_is_linear_in_the_size_of_the_graph():
+    """A diamond on a diamond has 2^60 paths, and 120 nodes."""
+    x = leaf(1.0)
+    y = x
+    for _ in range(60):
+        y = y * 0.5 + y * 0.5
+    start = time.perf_counter()
+    assert grad(y, x).item() == 1 and time.perf_counter() - start < 5
+
+
+# ---- versions -------------------------------------------------------------------------------------------
+
+VIEWS = {
+    "itself": lambda w: w,
+    "w.T": lambda w: w.T,
+    "w.T.T": lambda w: w.T.T,
+    "w[1:]": lambda w: w[1:],
+    "w[None, 0]": lambda w: w[None, 0],
+    "w.reshape": lambda w: w.reshape(-1, 2),
+    "broadcast_to": lambda w: ops.broadcast_to(w, (2, 4, 4)),
+    "flip": lambda w: ops.flip(w, 0),
+    "alias": alias,
+    "w.T[1:].reshape": lambda w: w.T[1:].T.reshape(4, 3, 1),
+    "detach": lambda w: w.detach(),
+    "w.T.detach": lambda w: w.T.detach(),
+    "detach()[0]": lambda w: w.detach()[0],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
+@pytest.mark.parametrize("change", [lambda w: w.assign(w.data * 2), lambda w: w.data.fill(3) or w.mark_changed()],
+                         ids=["assign", "mark_changed"])
+def test_a_weight_changed_between_forward_and_backward(view, frozen, change):
+    """The derivative by x reads the weight, through memory that it shares with a view."""
+    w = Parameter(np.arange(16.0).reshape(4, 4), requires_grad=not frozen, name="Critic.weight")
+    seen = VIEWS[view](w)
+    x = tensor(np.ones(seen.shape), requires_grad=True)
+    y = (seen * x).sum()
+    assert values(grad(y, x, retain_graph=True)) == values(seen)
+    change(w)
+    refuses(RuntimeError, "mul read Critic.weight, which was changed after the forward pass: take gradients before "
+            "the optimiser's step, or run the forward pass again", grad, y, x)
+
+
+def test_a_copy_may_outlive_the_weight():
+    w = Parameter(np.arange(4.0), name="w")
+    for copied in (w.detach()[[0, 1, 2, 3]], w.detach() * 1.0, tensor(w.data)):
+        x = leaf(1.0, 1.0, 1.0, 1.0)
+        y = (copied * x).sum()
+        kept = values(copied)
+        w.assign(w.data + 1)
+        assert values(grad(y, x)) == kept
+
+
+def test_changes_before_and_after_are_fine():
+    w, x = Parameter(np.ones(2), name="w"), leaf(1.0, 2.0)
+    for step in range(3):
+        loss = (w * x).sum()
+        g = grad(loss, w)
+        w.assign(w.data - g.data)
+    assert values(w) == [-2, -5]
+
+
+def test_a_weight_changed_before_the_second_backward():
+    w, x = Parameter(np.ones(3), name="D.w"), leaf(1.0, 2.0, 3.0)
+    g = grad(ops.tanh(w * x).sum(), x, create_graph=True)
+    w.assign(np.zeros(3))
+    refuses(RuntimeError, "read D.w, which was changed", grad, g.sum(), w)
+
+
+def test_a_weight_changed_under_a_fused_op():
+    gain, x = Parameter(np.ones(3), name="BatchNorm.gain"), normal(4, 3)
+    y = ops.batch_norm(x, gain).sum()
+    gain.mark_changed()
+    refuses(RuntimeError, "read BatchNorm.gain", grad, y, x)
+
+
+def test_a_module_names_its_parameters():
+    layer, x = nn.Linear(3, 2), tensor(np.ones((1, 3), "float32"), requires_grad=True)
+    y = layer(x).sum()
+    layer.weight.mark_changed()
+    refuses(RuntimeError, "matmul read Linear.weight", grad, y, x)
+
+
+# ---- grad -----------------------------------------------------------------------------------------------
+
+
+def test_a_tensor_in_a_tensor_out_a_sequence_in_a_list_out():
+    x, w = leaf(2.0), leaf(3.0)
+    y = x * w
+    assert grad(y, x, retain_graph=True).item() == 3
+    for sequence in ([x, w], (x, w), iter([x, w])):
+        result = grad(y, sequence, retain_graph=True)
+        assert type(result) is list and [g.item() for g in result] == [3, 2]
+    assert grad(y, [], retain_graph=True) == []
+
+
+def test_none_for_an_input_that_is_not_reached():
+    x, w, apart = leaf(2.0), leaf(3.0), leaf(1.0)
+    y, z = x * w, apart * 2.0
+    assert [g and g.item() for g in grad(y, [x, apart, w, z], retain_graph=True)] == [3, None, 2, None]
+    assert grad(y, apart) is None
+    assert grad(x * 2.0, leaf(1.0)) is None  # younger than the output
+
+
+def test_intermediate_and_repeated_inputs():
+    x = leaf(2.0)
+    h = x * x
+    y = h * h
+    assert [g.item() for g in grad(y, [h, x, h, y, x])] == [8, 32, 8, 1, 32]
+    assert grad(x, x).item() == 1
+
+
+def test_several_outputs_add_up():
+    x = leaf(1.0, 2.0)
+    a, b = x * 3.0, ops.square(x)
+    assert values(grad([a, b], x, [np.ones(2), np.array([1.0, 10.0])], retain_graph=True)) == [5, 43]
+    assert values(grad([a.sum(), a.sum(), b.sum()], x, retain_graph=True)) == [8, 10]
+    assert values(grad([a, a], x, [np.ones(2), np.ones(2)], retain_graph=True)) == [6, 6]  # one output twice
+    g = grad((b, h := a * 2.0), [x, a], (np.ones(2), np.ones(2)))
+    assert [values(t) for t in g] == [[8, 10], [2, 2]] and h is not None
+
+
+def test_grad_outputs():
+    x = leaf(1.0, 2.0, shape=(1, 2))
+    y = x * 2.0
+    assert values(grad(y, x, Tensor(np.array([[1.0, 5.0]])), retain_graph=True)) == [[2, 10]]
+    assert values(grad(y[:, :1], x, retain_graph=True)) == [[2, 0]]  # one element needs none
+    v = leaf(1.0, 1.0, shape=(1, 2))
+    g = grad(y, x, v, create_graph=True)
+    assert values(grad(g.sum(), v)) == [[2, 2]]
+    refuses(ValueError, "the output has shape (1, 2): reduce it to one number (.sum(), .mean()) or pass grad_outputs",
+            grad, y, x)
+    refuses(ValueError, "grad_outputs of shape (2,), float64 for an output of shape (1, 2), float64",
+            grad, y, x, np.ones(2))
+    refuses(ValueError, "float32 for an output", grad, y, x, Tensor(np.ones((1, 2), "float32")))
+
+
+def test_what_grad_refuses():
+    x = leaf(1.0)
+    constant = Tensor(np.ones(1))
+    refuses(ValueError, "grad: input 1 ", grad, x * 2.0, [x, constant])
+    refuses(ValueError, "requires_grad=True", grad, x * 2.0, [np.ones(1)])
+    refuses(ValueError, "2 outputs but 1 grad_outputs: give a list, one for each", grad, [x, x], x, [np.ones(1)])
+    for y in (constant * 2.0, (x * 2.0).detach(), no_grad()(ops.exp)(x)):
+        refuses(ValueError, "the output does not require a gradient: was it computed under no_grad, from detached "
+                "Tensors, or from nothing with requires_grad=True?", grad, y, x)
+
+
+def test_a_used_graph_says_so():
+    x = leaf(2.0)
+    h = ops.tanh(x)
+    y = ops.exp(h)
+    grad(y, x)
+    for again in (y, y * 2.0, h):
+        refuses(RuntimeError, "the graph was used up by an earlier backward pass (at ", grad, again, x)
+    refuses(RuntimeError, "pass retain_graph=True there", grad, y, h)
+
+
+def test_retain_graph():
+    x = leaf(2.0)
+    y = x * x * x
+    assert [grad(y, x, retain_graph=True).item() for _ in range(3)] == [12, 12, 12]
+    first = grad(y, x, create_graph=True)  # retains by default
+    assert grad(y, x).item() == 12
+    refuses(RuntimeError, "used up", grad, first, x)
+    first = grad(x * x * x, x, create_graph=True, retain_graph=False)
+    refuses(RuntimeError, "used up", grad, first, x)
+
+
+def test_a_graph_is_used_up_only_where_the_pass_went():
+    x, w = leaf(2.0), leaf(3.0)
+    a, b = ops.exp(x), ops.square(w)
+    y = a * b
+    grad(y, w)
+    assert grad(a, x).item() == pytest.approx(np.exp(2))
+
+
+# ---- backward -------------------------------------------------------------------------------------------
+
+
+def test_backward_accumulates_on_leaves():
+    x, w, apart = leaf(2.0), leaf(3.0), leaf(4.0)
+    constant = Tensor(np.ones(1))
+    h = x * w
+    (h * h * constant).backward()
+    assert (x.grad.item(), w.grad.item()) == (36, 24)
+    assert h.grad is None and apart.grad is None and constant.grad is None
+    first = x.grad
+    (x * 5.0).backward()
+    assert x.grad.item() == 41 and first.item() == 36 and not x.grad.requires_grad
+    x.grad = None
+    (x * 5.0).backward()
+    assert x.grad.item() == 5
+
+
+def test_backward_settings():
+    x = leaf(1.0, 2.0)
+    y = x * 2.0
+    refuses(ValueError, "reduce it to one number", y.backward)
+    y.backward(np.array([1.0, 10.0]), retain_graph=True)
+    y.backward(np.array([1.0, 10.0]))
+    assert values(x.grad) == [4, 40]
+    refuses(RuntimeError, "used up", y.backward, np.ones(2))
+    x.grad = None
+    x.sum().backward()
+    x.backward(np.ones(2))  # a leaf by itself
+    assert values(x.grad) == [2, 2]
+    refuses(ValueError, "does not require a gradient", Tensor(np.ones(1)).backward)
+
+
+def test_backward_past_a_leaf_that_is_gone():
+    x, w = leaf(2.0), leaf(3.0)
+    y = x * w
+    del w
+    y.backward()
+    assert x.grad.item() == 3
+
+
+# ---- no_grad --------------------------------------------------------------------------------------------
+
+
+def test_no_grad():
+    x = leaf(1.0)
+
+    @no_grad()
+    def twice(t):
+        """Doubles."""
+        return t * 2.0
+
+    assert not twice(x).requires_grad and not twice(x).requires_grad and twice.__doc__ == "Doubles."
+    with no_grad():
+        y = x * 2.0
+        assert not y.requires_grad and not recording()
+        with no_grad():
+            pass
+        assert not recording()
+        kept = Parameter(np.ones(1))
+        assert kept.requires_grad  # leaves are made as asked
+    assert recording() and (x * y).requires_grad
+    with pytest.raises(KeyError):
+        with no_grad():
+            raise KeyError
+    assert recording()
+
+
+def test_create_graph_records_under_no_grad():
+    x = leaf(3.0)
+    y = x * x * x
+    with no_grad():
+        first = grad(y, x, create_graph=True)
+        assert not recording()
+    assert grad(first, x).item() == 18
+
+
+def test_the_mode_belongs_to_a_thread():
+    x, seen = leaf(1.0), []
+    inside, done = threading.Event(), threading.Event()
+
+    def other():
+        with no_grad():
+            inside.set()
+            done.wait(10)
+            seen.append((x * 2.0).requires_grad)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait(10)
+    assert (x * 2.0).requires_grad
+    done.set()
+    thread.join()
+    assert seen == [False]
+
+
+def test_two_threads_differentiate_at_once():
+    x, results = normal(50), {}
+
+    def work(i):
+        y = x
+        for _ in range(200):
+            y = ops.tanh(y * (1.0 + i))
+        results[i] = values(grad(y.sum(), x))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(4):
+        expected = dict(results)[i]
+        work(i)
+        assert results[i] == expected
+
+
+# ---- Tensors --------------------------------------------------------------------------------------------
+
+
+def test_a_tensor_cannot_be_written_into():
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+
+    def assign():
+        x[0] = 1.0
+
+    def update(operator):
+        return lambda: exec(f"x {operator} y", {}, {"x": x, "y": y})
+
+    refuses(TypeError, "a Tensor is immutable: build a new one with tinygan.ops.where or concatenate (a Parameter "
+            "changes by .assign)", assign)
+    for operator in ("+=", "-=", "*=", "/=", "**=", "@="):
+        refuses(TypeError, "a Tensor is immutable: write x = x + y instead of x += y", update(operator))
+
+
+@cpu_only
+def test_dtypes_do_not_mix():
+    single, double = tensor([1.0]), tensor(np.ones(1))
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    refuses(TypeError, "add: a float32 Tensor met a float64 one; convert one with .astype(), or a model with "
+            "Module.astype()", lambda: single + double)
+    refuses(TypeError, "mul: a float64 array met a float32 Tensor; convert it with tinygan.tensor(array, "
+            "dtype='float32')", lambda: single * np.ones(1))
+    refuses(TypeError, "mul: a int64 array met a float32 Tensor; convert it", lambda: np.ones(1, int) * single)
+    refuses(TypeError, "concatenate: a float32 Tensor", lambda: ops.concatenate([single, double]))
+
+
+@cpu_only
+def test_numpy_arrays_beside_tensors():
+    x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
+    for y, expected in ((x * a, a * [1, 2]), (a * x, a * [1, 2]), (a - x, a - [1, 2]), (a / x, a / [1, 2]),
+                        (a @ x, 11), (a ** x, a ** [1, 2]), (a.reshape(2, 1) + x, a.reshape(2, 1) + [1, 2])):
+        assert isinstance(y, Tensor) and y.requires_grad
+        np.testing.assert_allclose(y.data, expected)
+    for compared in (a > x, x < a, x == a, x != 1.0, 1.0 >= x):
+        assert isinstance(compared, np.ndarray) and compared.dtype == bool and compared.shape == (2,)
+
+
+def test_things_that_are_no_arrays():
+    for thing in ("a", 1j, {}, object(), None):
+        refuses(TypeError, "mul: expected a Tensor, a number or an array of the backend in use, got ",
+                ops.mul, leaf(1.0), thing)
+    refuses(TypeError, "clip: a setting is a constant: pass a number or an array, not a Tensor",
+            ops.clip, leaf(1.0), leaf(0.0))
+    refuses(TypeError, "a Tensor holds real numbers, not complex128", tensor, np.ones(2, complex))
+    refuses(TypeError, "a Tensor is float32 or float64, not int64: indices and labels stay plain integer arrays",
+            tensor, [1], dtype="int64")
+    refuses(TypeError, "use .detach() for a constant, or the tensor itself", Tensor, leaf(1.0))
+
+
+@cpu_only
+def test_arrays_of_another_backend():
+    x = leaf(1.0)
+    with strict.use_strict():
+        foreign, here = asarray(np.ones(1)), tensor(asarray(np.ones(1)))
+        refuses(TypeError, "got numpy.ndarray; convert it with tinygan.tensor(...)", ops.add, here, np.ones(1))
+        refuses(TypeError, "got numpy.ndarray", lambda: np.ones(1) * here)
+    refuses(TypeError, "got strict.StrictArray; convert it with tinygan.tensor(...)", ops.add, x, foreign)
+
+
+@cpu_only
+def test_into_numpy():
+    constant, x = Tensor(np.array([1.0, 2.0])), leaf(1.0, 2.0)
+    assert np.asarray(constant) is constant.data and constant.numpy() is constant.data
+    assert np.asarray(constant, dtype="float32").dtype == np.float32
+    assert np.shares_memory(x.detach().numpy(), x.data)
+    for convert in (np.asarray, np.array, np.concatenate, lambda t: np.stack([t, t]), lambda t: np.array([t, t])):
+        refuses(TypeError, "a NumPy function would cut the graph of a Tensor that requires a gradient: use a tinygan "
+                "op, or .detach() first", convert, x)
+    refuses(TypeError, "numpy() would cut the graph", x.numpy)
+    refuses(TypeError, "astype() would cut the graph", x.astype, "float32")
+    for ufunc in (np.exp, np.negative, lambda t: np.add(np.ones(2), t)):
+        with pytest.raises(TypeError):
+            ufunc(x)
+
+
+@cpu_only
+def test_dlpack():
+    constant, x = Tensor(np.arange(6.0).reshape(2, 3)), leaf(1.0)
+    there = np.from_dlpack(constant)
+    assert np.shares_memory(there, constant.data)
+    back = Tensor(np.from_dlpack(there))
+    assert values(back) == values(constant) and back.dtype == constant.dtype
+    refuses(TypeError, "DLPack would cut the graph of a Tensor that requires a gradient", np.from_dlpack, x)
+
+
+def test_truth_and_numbers():
+    x = leaf(1.0, 2.0)
+    refuses(ValueError, "the truth value of a Tensor of shape (2,) is ambiguous: compare .numpy() with .any() or "
+            ".all()", bool, x)
+    assert bool(leaf(1.0)) and not bool(leaf(0.0)) and float(leaf(2.5)) == 2.5 and int(leaf(2.5)) == 2
+    assert isinstance(leaf(2.5).item(), float)
+    refuses(TypeError, "has no length", len, x.sum())
+    assert len(x) == 2 and [t.item() for t in x] == [1, 2]
+
+
+@cpu_only
+def test_making_tensors():
+    data = np.array([1.0, 2.0], np.float32)
+    copied, shared = tensor(data), Tensor(data)
+    assert shared.data is data and not np.shares_memory(copied.data, data)
+    assert tensor([1, 2]).dtype == tensor(np.array([1, 2])).dtype == tensor(1.5).dtype == np.float32
+    assert tensor(np.float64(1.5)).dtype == np.float64 and tensor([True]).dtype == np.float32
+    assert tensor(data, dtype="float64").dtype == np.float64
+    assert not tensor(1.0).requires_grad and tensor(1.0, requires_grad=True).requires_grad
+    assert repr(tensor([1.0, 2.0], requires_grad=True)) == "Tensor([1., 2.], requires_grad=True)"
+    assert repr(tensor(np.ones(1))) == "Tensor([1.], dtype=float64)"
+
+
+def test_requires_grad():
+    x = tensor([1.0])
+    x.requires_grad = True
+    assert grad(x * 2.0, x).item() == 2
+    x.requires_grad = False
+    assert not (x * 2.0).requires_grad
+    refuses(RuntimeError, "requires_grad of a computed Tensor is fixed: use .detach() for a constant",
+            setattr, leaf(1.0) * 2.0, "requires_grad", False)
+
+
+def test_constants_record_nothing():
+    assert (tensor([1.0]) * 2.0 + 1.0).node is None
+
+
+def test_parameters():
+    source = asarray(np.ones((2, 3), np.float32))
+    w = Parameter(source, name="w")
+    assert w.data is not source and w.data.base is None and w.requires_grad and w.data.flags.c_contiguous
+    assert Parameter(source.T).data.flags.c_contiguous
+    array = w.data
+    w.assign(tensor(np.full((2, 3), 2.0)))  # cast to its own dtype, in place
+    assert w.data is array and w.dtype == np.float32 and values(w) == [[2] * 3] * 2
+    refuses(ValueError, "w has shape (2, 3); assign got (3, 2)", w.assign, np.ones((3, 2)))
+    twin = copy.deepcopy(w)
+    twin.assign(np.zeros((2, 3)))
+    assert values(w) == [[2] * 3] * 2 and twin.name == "w" and type(twin) is Parameter
+    y = (w * 2.0).sum()
+    twin.assign(np.ones((2, 3)))
+    assert values(grad(y, w)) == [[2] * 3] * 2  # the copy has a version of its own
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
+                         ids=["copy", "deepcopy", "pickle"])
+def test_copies_are_leaves_of_their_own(duplicate):
+    x = leaf(1.0, 2.0)
+    for y in (duplicate(x), duplicate(Parameter(x.data, name="w"))):
+        (y * 3.0).sum().backward()
+        assert values(y.grad) == [3, 3] and x.grad is None and y.data is not x.data
+    assert not duplicate(x.detach()).requires_grad
+    refuses(TypeError, ".detach() it first", duplicate, x * 2.0)
+
+
+def test_what_was_handed_in_may_change_afterwards():
+    """Arrays and indices are copied when they enter a graph: it never sees them change."""
+    x, factor, index = leaf(1.0, 2.0), asarray(np.array([3.0, 4.0])), np.array([0, 0])
+    y, z = (x * factor).sum(), x[index].sum()
+    factor[...] = 9.0
+    index[...] = 1
+    assert values(grad(y, x)) == [3, 4] and values(grad(z, x)) == [2, 0]
+
+
+def test_operators_and_methods_are_the_ops():
+    x = normal(2, 3)
+    for a, b in ((-x, ops.neg(x)), (+x, x), (abs(x), ops.abs(x)), (x.T, ops.transpose(x)), (x @ x.T, ops.matmul(x, x.T)),
+                 (x ** 2, ops.square(x)), (abs(x) ** 0.5, ops.sqrt(abs(x))), (abs(x) ** 1.5, ops.pow(abs(x), 1.5)),
+                 (x.reshape(3, 2), ops.reshape(x, (3, 2))), (x.reshape((3, -1)), ops.reshape(x, (3, 2))),
+                 (x.transpose(), x.T), (x.transpose(1, 0), x.T), (x.transpose((1, 0)), x.T), (x[0], ops.getitem(x, 0)),
+                 (x.sum(1), ops.sum(x, 1)), (x.mean(0, keepdims=True), ops.mean(x, 0, True)), (x.var(), ops.var(x)),
+                 (x.max(1), ops.max(x, 1)), (x.min(), ops.min(x)), (x.exp(), ops.exp(x)), (abs(x).log(), ops.log(abs(x))),
+                 (x.tanh(), ops.tanh(x)), (x.sigmoid(), ops.sigmoid(x)), (x.relu(), ops.relu(x)), (x.norm(), ops.norm(x))):
+        np.testing.assert_array_equal(host(a), host(b))
+        assert a.requires_grad
+
+
+def test_use_names_what_it_knows():
+    refuses(tinygan.InputError, "unknown backend 'tpu': choose numpy or cupy", tinygan.use, "tpu")

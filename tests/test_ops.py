@@ -1,0 +1,547 @@
+"""Every op and layer, row by row of the op table: values, gradients, dtypes, broadcasting, adjoints, backends,
+kernels, threads, memory."""
+
+import importlib
+import inspect
+import threading
+import weakref
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+from strict import use_strict
+
+import tinygan
+from tinygan import Tensor, check_grads, grad, nn, no_grad, ops, oracles
+from tinygan.backend import asarray, to_numpy
+from tinygan.kernels import conv, linear, norm, parallel
+from tinygan.optable import ROWS
+
+cpu_only = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about kernels for CPUs")
+ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+LINEAR = pytest.mark.parametrize("row", [row for row in ROWS if row.linear], ids=lambda row: row.name)
+KEEPS = pytest.mark.parametrize("row", [row for row in ROWS if row.keeps is not None], ids=lambda row: row.name)
+
+
+def draw(row, seed=0):
+    return row.draw(np.random.default_rng(seed))
+
+
+def tensors(arrays, dtype="float64", requires_grad=True):
+    return [Tensor(asarray(np.asarray(a, dtype)), requires_grad) for a in arrays]
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+# ---- the table ------------------------------------------------------------------------------------------
+
+
+def public(module, kind):
+    return {name for name, value in vars(module).items()
+            if not name.startswith("_") and kind(value) and value.__module__.startswith("tinygan")}
+
+
+def test_every_op_and_layer_has_a_row():
+    tested = {row.name.split()[0] for row in ROWS}
+    assert public(ops, inspect.isfunction) <= tested
+    assert public(nn, inspect.isclass) - {"Module"} <= tested
+
+
+def test_the_names_of_rows_are_unique():
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+@ALL
+def test_value(row, backend):
+    arrays = draw(row)
+    expected = row.reference(*arrays)
+    y = row.function(*tensors(arrays))
+    assert y.dtype == np.float64 and y.shape == np.shape(expected)
+    np.testing.assert_allclose(to_numpy(y.data), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+
+
+@ALL
+def test_gradients_of_first_and_second_order(row, backend):
+    check_grads(row.function, draw(row), names=row.arguments)
+
+
+@pytest.mark.parametrize("name", ["div", "pow", "norm axis=1", "logsumexp axis=1", "softmax axis=1", "getitem pairs",
+                                  "batch_norm gain bias", "instance_norm style", "pixel_norm", "matmul batches",
+                                  "minibatch_stddev group_size=3", "affine_warp", "cross_entropy"])
+def test_every_entry_of_the_gradients(name):
+    row = next(row for row in ROWS if row.name == name)
+    check_grads(row.function, draw(row), mode="full", names=row.arguments)
+
+
+@pytest.mark.parametrize("name", ["pow", "norm", "batch_norm vectors", "silu", "conv2d 1x1"])
+def test_third_order(name):
+    row = next(row for row in ROWS if row.name == name)
+    assert len(check_grads(row.function, draw(row), order=3, names=row.arguments)) == 3
+
+
+@ALL
+def test_float32_stays_float32(row, backend):
+    arrays = [a.astype(np.float32) for a in draw(row)]
+    results = {}
+    for dtype in ("float32", "float64"):
+        xs = tensors(arrays, dtype)
+        y = row.function(*xs)
+        weights = Tensor(asarray(normal(*y.shape, seed=5).astype(dtype)))
+        results[dtype] = [y, *grad(y, xs, weights)]
+        assert all(t.dtype == dtype for t in results[dtype])
+    for x, low, high in zip(["value", *row.arguments], results["float32"], results["float64"], strict=True):
+        low, high = to_numpy(low.data), to_numpy(high.data)
+        np.testing.assert_allclose(low, high, rtol=1e-4, atol=1e-5 * np.abs(high).max(), err_msg=x)
+
+
+SCALARS = [2, 2.0, True, np.sqrt(2), np.float32(2), np.float64(2), np.int64(2), np.array(2.0)]
+
+
+@pytest.mark.parametrize("scalar", SCALARS, ids=lambda s: f"{type(s).__name__}-{s}")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_scalar_never_changes_the_dtype(scalar, dtype, backend):
+    x = Tensor(asarray(np.array([0.5, 3.0], dtype)), requires_grad=True)
+    for f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum):
+        op = {"subtract": ops.sub, "multiply": ops.mul, "divide": ops.div, "power": ops.pow}.get(f.__name__)
+        op = op or getattr(ops, f.__name__)
+        for y, expected in ((op(x, scalar), f([0.5, 3.0], float(scalar))), (op(scalar, x), f(float(scalar), [0.5, 3.0]))):
+            assert y.dtype == dtype and grad(y.sum(), x).dtype == dtype
+            np.testing.assert_allclose(to_numpy(y.data), expected, rtol=1e-6)
+    for y in (x + scalar, scalar + x, x - scalar, scalar - x, x * scalar, scalar * x, x / scalar, scalar / x,
+              x ** scalar, scalar ** x, ops.where([True, False], x, scalar), ops.where([True, False], scalar, x)):
+        assert isinstance(y, Tensor) and y.dtype == dtype and grad(y.sum(), x).dtype == dtype
+
+
+def test_a_numpy_scalar_as_a_setting_does_not_change_the_dtype(backend):
+    x = Tensor(asarray(normal(4, 2, 2, 3).astype(np.float32)), requires_grad=True)
+    number = np.float64(0.5)
+    for y in (ops.leaky_relu(x, number), ops.clip(x, -number, number), ops.normalize(x, (1, 2), number),
+              ops.batch_norm(x, eps=number), ops.instance_norm(x, eps=number), ops.pixel_norm(x, number),
+              ops.minibatch_stddev(x, 4, number), ops.upfirdn2d(x, [1.0, 2.0], gain=number),
+              ops.binary_cross_entropy_with_logits(x, number), ops.mse_loss(x, number), ops.l1_loss(x, number)):
+        assert y.dtype == np.float32
+        (gradient, second) = grad(y, x, y.detach(), create_graph=True), None
+        assert gradient.dtype == np.float32
+        if gradient.requires_grad:
+            second = grad(gradient.sum(), x)
+        assert second is None or second.dtype == np.float32
+
+
+# ---- broadcasting ---------------------------------------------------------------------------------------
+
+# op: (inputs are drawn from, value, derivative by a, derivative by b)
+PARTIALS = {
+    ops.add: (normal, lambda a, b: a + b, lambda a, b: 1 + 0 * (a + b), lambda a, b: 1 + 0 * (a + b)),
+    ops.sub: (normal, lambda a, b: a - b, lambda a, b: 1 + 0 * (a + b), lambda a, b: -1 + 0 * (a + b)),
+    ops.mul: (normal, lambda a, b: a * b, lambda a, b: b + 0 * a, lambda a, b: a + 0 * b),
+    ops.div: (normal, lambda a, b: a / b, lambda a, b: 1 / (b + 0 * a), lambda a, b: -a / b ** 2),
+    ops.maximum: (normal, np.maximum, lambda a, b: 1.0 * (a > b), lambda a, b: 1.0 * (b > a)),
+    ops.minimum: (normal, np.minimum, lambda a, b: 1.0 * (a < b), lambda a, b: 1.0 * (b < a)),
+    ops.pow: (lambda *shape, seed: np.exp(normal(*shape, seed=seed)), lambda a, b: a ** b,
+              lambda a, b: b * a ** (b - 1), lambda a, b: a ** b * np.log(a)),
+}
+
+
+def gathered(gradient, shape):
+    """Sum `gradient` back to an array of `shape` that was broadcast to it: which entry went where, one by one."""
+    source = np.broadcast_to(np.arange(np.prod(shape, dtype=int)).reshape(shape), gradient.shape)
+    total = np.zeros(shape)
+    for index, value in zip(source.ravel(), gradient.ravel()):
+        total.flat[index] += value
+    return total
+
+
+@pytest.mark.parametrize("op", PARTIALS, ids=lambda op: op.__name__)
+@given(shapes=mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3, min_side=0))
+def test_broadcasting_of_elementwise_ops(op, shapes):
+    a_shape, b_shape = shapes.input_shapes
+    inputs, value, by_a, by_b = PARTIALS[op]
+    a, b = inputs(*a_shape, seed=1), inputs(*b_shape, seed=2)
+    weights = normal(*shapes.result_shape, seed=3)
+    xs = tensors([a, b])
+    y = op(*xs)
+    np.testing.assert_allclose(to_numpy(y.data), value(a, b), rtol=1e-12)
+    for x, partial in zip(xs, (by_a, by_b)):
+        g = grad(y, x, asarray(weights), retain_graph=True)
+        assert g.shape == x.shape
+        np.testing.assert_allclose(to_numpy(g.data), gathered(weights * partial(a, b), x.shape), rtol=1e-9, atol=1e-12)
+
+
+@given(shapes=mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3))
+def test_broadcasting_of_where_and_broadcast_to(shapes):
+    a_shape, b_shape = shapes.input_shapes
+    mask, weights = normal(*a_shape, seed=4) > 0, normal(*shapes.result_shape, seed=3)
+    a, b = tensors([normal(*a_shape, seed=1), normal(*b_shape, seed=2)])
+    y = ops.where(mask, a, b)
+    np.testing.assert_array_equal(to_numpy(y.data), np.where(mask, to_numpy(a.data), to_numpy(b.data)))
+    da, db = grad(y, [a, b], asarray(weights))
+    np.testing.assert_allclose(to_numpy(da.data), gathered(weights * mask, a_shape), atol=1e-12)
+    np.testing.assert_allclose(to_numpy(db.data), gathered(weights * ~mask, b_shape), atol=1e-12)
+    repeated = ops.broadcast_to(b, shapes.result_shape)
+    np.testing.assert_allclose(to_numpy(grad(repeated, b, asarray(weights)).data), gathered(weights, b_shape), atol=1e-12)
+
+
+@given(batches=mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), size=st.tuples(*[st.integers(1, 3)] * 3))
+def test_broadcasting_of_matmul(batches, size):
+    (m, k, n), (a_batch, b_batch) = size, batches.input_shapes
+    a, b = normal(*a_batch, m, k, seed=1), normal(*b_batch, k, n, seed=2)
+    weights = normal(*batches.result_shape, m, n, seed=3)
+    xs = tensors([a, b])
+    y = ops.matmul(*xs)
+    np.testing.assert_allclose(to_numpy(y.data), np.einsum("...mk,...kn->...mn", a, b), atol=1e-12)
+    da, db = grad(y, xs, asarray(weights))
+    b_everywhere, a_everywhere = (np.broadcast_to(x, batches.result_shape + x.shape[-2:]) for x in (b, a))
+    np.testing.assert_allclose(
+        to_numpy(da.data), gathered(np.einsum("...mn,...kn->...mk", weights, b_everywhere), a.shape), atol=1e-12)
+    np.testing.assert_allclose(
+        to_numpy(db.data), gathered(np.einsum("...mk,...mn->...kn", a_everywhere, weights), b.shape), atol=1e-12)
+
+
+# ---- linear ops -----------------------------------------------------------------------------------------
+
+
+@LINEAR
+def test_adjoint(row, backend):
+    """<A x, y> = <x, A^T y> in each argument, and the adjoint of the adjoint is A again."""
+    arrays = draw(row)
+    for i in range(len(arrays)):
+        xs = tensors(arrays, requires_grad=False)
+        nothing = list(xs)
+        nothing[i] = xs[i] * 0.0
+        xs[i] = Tensor(xs[i].data, requires_grad=True)
+        value = row.function(*xs)
+        a_x = to_numpy((value - row.function(*nothing)).data)
+        y = Tensor(asarray(normal(*value.shape, seed=9)), requires_grad=True)
+        at_y = grad(value, xs[i], y, create_graph=True)
+        left, right = np.sum(a_x * to_numpy(y.data)), np.sum(arrays[i] * to_numpy(at_y.data))
+        scale = np.linalg.norm(a_x) * np.linalg.norm(to_numpy(y.data))
+        assert abs(left - right) <= 1e-13 * scale
+        np.testing.assert_allclose(to_numpy(grad(at_y, y, xs[i].detach()).data), a_x, atol=1e-12 * np.abs(a_x).max())
+
+
+@given(st.data())
+def test_convolutions_of_any_geometry(data):
+    """All three against scipy.signal, in float64, with the blocks of the kernels cut small, or not at all."""
+    size = st.tuples(st.integers(1, 7), st.integers(1, 7))
+    height, width = data.draw(size, "size")
+    stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)), "stride")
+    padding = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)), "padding")
+    kernel = (data.draw(st.integers(1, min(height + 2 * padding[0], 5)), "kh"),
+              data.draw(st.integers(1, min(width + 2 * padding[1], 5)), "kw"))
+    groups = data.draw(st.integers(1, 3), "groups")
+    inputs, outputs, n = (data.draw(st.integers(1, m), label) for m, label in ((3, "in"), (3, "out"), (3, "n")))
+    x, w = normal(n, height, width, groups * inputs, seed=1), normal(*kernel, inputs, groups * outputs, seed=2)
+    settings = dict(stride=stride, padding=padding, groups=groups)
+
+    with pytest.MonkeyPatch.context() as patch, data.draw(st.sampled_from([nullcontext, use_strict]), "backend")():
+        patch.setattr(conv, "BLOCK_BYTES", data.draw(st.sampled_from([1, 500, 1 << 20]), "block bytes"))
+        patch.setattr(conv, "FOLD_CHANNELS", data.draw(st.sampled_from([0, 4, 100]), "fold channels"))
+        xs = tensors([x, w])
+        y = ops.conv2d(*xs, **settings)
+        g = normal(*y.shape, seed=3)
+        y, dx, dw = (to_numpy(t.data) for t in (y, *grad(y, xs, asarray(g))))
+    np.testing.assert_allclose(y, oracles.conv2d(x, w, **settings), atol=1e-12)
+    spare = [(m + 2 * p - k) % s for m, p, k, s in zip((height, width), padding, kernel, stride)]
+    np.testing.assert_allclose(dx, oracles.conv_transpose2d(g, w, output_padding=spare, **settings), atol=1e-12)
+    np.testing.assert_allclose(dw, oracles.conv2d_weight(x, g, kernel, **settings), atol=1e-12)
+
+
+@given(st.data())
+def test_upfirdn2d_of_any_geometry(data):
+    pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    size, up, down = (data.draw(pairs, label) for label in ("size", "up", "down"))
+    padding = data.draw(st.tuples(*[st.integers(-4, 4)] * 4), "padding")
+    taps = data.draw(st.one_of(pairs, st.tuples(st.integers(1, 4))), "taps")
+    x, f = normal(2, *size, 2, seed=1), normal(*taps, seed=2)
+    long = taps * (3 - len(taps))
+    padded = [n * u + p + q for n, u, p, q in zip(size, up, padding[2::-2], padding[:0:-2])]
+    settings = dict(up=up, down=down, padding=padding, flip_filter=data.draw(st.booleans(), "flip"), gain=1.5)
+    if any(n < k for n, k in zip(padded, long)):
+        with pytest.raises(ValueError, match="leaves nothing"):
+            ops.upfirdn2d(Tensor(asarray(x)), f, **settings)
+        return
+    tx = Tensor(asarray(x), requires_grad=True)
+    y = ops.upfirdn2d(tx, f, **settings)
+    np.testing.assert_allclose(to_numpy(y.data), oracles.upfirdn2d(x, f, **settings), atol=1e-12)
+    g = normal(*y.shape, seed=3)
+    dx = to_numpy(grad(y, tx, asarray(g)).data)
+    np.testing.assert_allclose(np.sum(dx * x), np.sum(to_numpy(y.data) * g), atol=1e-12)
+
+
+# ---- kernels --------------------------------------------------------------------------------------------
+
+normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
+cross_entropy = importlib.import_module("tinygan.ops.losses")._binary_cross_entropy_with_logits
+FUSED = {
+    "batch-norm": (normalize_modulate, [(4, 3, 3, 5), (5,), (5,)], dict(axes=(0, 1, 2), eps=1e-5)),
+    "batch-norm of vectors": (normalize_modulate, [(8, 5), (5,), (5,)], dict(axes=(0,), eps=1e-3)),
+    "per sample": (normalize_modulate, [(4, 3, 3, 5), (4, 1, 1, 5), (4, 1, 1, 5)], dict(axes=(1, 2), eps=1e-5)),
+    "without scale": (normalize_modulate, [(4, 3, 3, 5), None, (5,)], dict(axes=(1, 2), eps=1e-5)),
+    "without shift": (normalize_modulate, [(4, 3, 3, 5), (3, 5), None], dict(axes=(3,), eps=1e-5)),
+    "plain": (normalize_modulate, [(4, 3, 3, 5), None, None], dict(axes=(0, 2), eps=1e-5)),
+    "BCE": (cross_entropy, [(4, 5), (4, 5)], {}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUSED)
+def test_a_kernel_agrees_with_its_definition(name, dtype, backend):
+    op, shapes, settings = FUSED[name]
+    tolerance = dict(rtol=1e-4, atol=1e-5) if dtype == "float32" else dict(rtol=1e-10, atol=1e-12)
+    present = [i for i, shape in enumerate(shapes) if shape is not None]
+    for wanted in range(1, 2 ** len(present)):  # every choice of arguments that require a gradient
+        required = [i for j, i in enumerate(present) if wanted >> j & 1]
+        xs = [None if s is None else Tensor(asarray(normal(*s, seed=i).astype(dtype)), i in required)
+              for i, s in enumerate(shapes)]
+        asked = [xs[i] for i in required]
+        before = op.kernel.forward_calls, op.kernel.backward_calls
+        y = op(*xs, **settings)
+        assert (op.kernel.forward_calls, op.kernel.backward_calls) == (before[0] + 1, before[1])
+        defined = op.definition(*xs, **settings)
+        g = Tensor(asarray(normal(*y.shape, seed=9).astype(dtype)))
+        fast = grad(y, asked, g, retain_graph=True)
+        assert op.kernel.backward_calls == before[1] + 1
+        recorded = grad(y, asked, g, create_graph=True)
+        assert op.kernel.backward_calls == before[1] + 1  # there the definition ran
+        for a, b, c in zip([y, *fast], [defined, *grad(defined, asked, g)], [y, *recorded], strict=True):
+            assert a.dtype == b.dtype == dtype and a.shape == b.shape
+            np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), **tolerance)
+            np.testing.assert_allclose(to_numpy(c.data), to_numpy(b.data), **tolerance)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_the_second_derivative_of_a_kernel_is_that_of_its_definition(name, backend):
+    op, shapes, settings = FUSED[name]
+
+    def second(f):
+        xs = [None if s is None else Tensor(asarray(normal(*s, seed=i)), True) for i, s in enumerate(shapes)]
+        asked = [x for x in xs if x is not None]
+        first = grad((f(*xs, **settings) ** 3).sum(), asked, create_graph=True)
+        return grad(sum((g * g).sum() for g in first), asked)
+
+    for a, b in zip(second(op), second(op.definition), strict=True):
+        assert np.abs(to_numpy(b.data)).max() > 1e-3
+        np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), rtol=1e-9, atol=1e-9)
+
+
+def test_batch_norm_with_statistics_at_hand(backend):
+    x, gain, bias = tensors([normal(4, 3, 3, 5), normal(5), normal(5)])
+    y = ops.batch_norm(x, gain, bias)
+    z = ops.batch_norm(x, gain, bias, statistics=norm.moments(x.data, (0, 1, 2)))
+    for a, b in zip([y, *grad(y, [x, gain, bias], y.detach())], [z, *grad(z, [x, gain, bias], y.detach())]):
+        np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), rtol=1e-13, atol=1e-13)
+
+
+# ---- threads --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads():
+    before = parallel.num_threads()
+    yield parallel.set_num_threads
+    parallel.set_num_threads(before)
+
+
+@cpu_only
+@pytest.mark.parametrize("settings", [dict(stride=2, padding=1), dict(padding=1), dict(stride=3, groups=2)], ids=str)
+@pytest.mark.parametrize("block", [1 << 13, 1 << 20])
+def test_the_bits_of_convolutions_do_not_depend_on_threads(settings, block, threads, monkeypatch):
+    monkeypatch.setattr(conv, "BLOCK_BYTES", block)
+    x, w = normal(9, 15, 14, 6).astype(np.float32), normal(4, 4, 6 // settings.get("groups", 1), 8).astype(np.float32)
+    results = []
+    for n in (1, 2, 4, 1):
+        threads(n)
+        tx, tw = tensors([x, w], "float32")
+        y = ops.conv2d(tx, tw, **settings)
+        results.append([to_numpy(t.data) for t in (y, *grad(y, [tx, tw], y.detach()))])
+    for result in results[1:]:
+        for a, b in zip(results[0], result):
+            assert np.array_equal(a, b)
+
+
+@cpu_only
+def test_the_bits_of_matmul_do_not_depend_on_threads(threads):
+    a, b = normal(700, 120).astype(np.float32), normal(120, 300).astype(np.float32)
+    assert 700 * 120 * 300 > linear.BLOCK > linear.SMALL
+    results = [threads(n) or linear.matmul(a, b) for n in (1, 2, 4)]
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
+    np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
+
+
+
+
+@cpu_only
+@pytest.mark.parametrize("pass_", ["forward", "input gradient", "weight gradient"])
+def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
+    """Two blocks wait for each other: with one thread, the first would wait in vain."""
+    x, w = tensors([normal(8, 12, 12, 6), normal(3, 3, 6, 5)], "float32")
+    y = ops.conv2d(x, w, padding=1)
+    threads(2)
+    meeting, columns = threading.Barrier(2, timeout=10), conv._columns
+    workers = set()
+
+    def waiting(*args, **settings):
+        if threading.get_ident() not in workers:
+            workers.add(threading.get_ident())
+            meeting.wait()
+        return columns(*args, **settings)
+
+    monkeypatch.setattr(conv, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(conv, "_columns", waiting)
+    if pass_ == "forward":
+        ops.conv2d(x, w, padding=1)
+    else:
+        grad(y, x if pass_ == "input gradient" else w, y.detach())
+    assert len(workers) == 2
+
+
+def test_an_error_in_a_thread_comes_out(threads):
+    threads(2)
+
+    def work(item):
+        if item == 5:
+            raise ValueError("item 5")
+
+    with pytest.raises(ValueError, match="item 5"):
+        parallel.run(work, range(20))
+    done = []
+    parallel.run(lambda item: parallel.run(done.append, [item, item]), range(5))  # and nesting does not deadlock
+    assert sorted(done) == sorted([*range(5)] * 2)
+
+
+# ---- memory ---------------------------------------------------------------------------------------------
+
+
+@KEEPS
+def test_what_an_op_keeps(row):
+    """The arrays that live on in the graph when every Tensor is gone are those that the table names."""
+    xs = tensors(draw(row))
+    y = row.function(*xs)
+    watched = {name: weakref.ref(t.data) for name, t in zip("abc", xs)} | {"y": weakref.ref(y.data)}
+    node = y.node
+    del xs, y
+    assert "".join(name for name, array in watched.items() if array() is not None) == row.keeps
+    del node
+    assert not any(array() is not None for array in watched.values())
+
+
+MEMORY = {  # name: (function, shapes of its arguments, what its graph may hold beside them, in sizes of the first)
+    "tanh": (ops.tanh, [(64, 8, 8, 64)], 1),
+    "relu": (ops.relu, [(64, 8, 8, 64)], 1),
+    "leaky_relu": (ops.leaky_relu, [(64, 8, 8, 64)], 0),
+    "add": (ops.add, [(64, 8, 8, 64), (64,)], 0),
+    "softplus": (ops.softplus, [(64, 8, 8, 64)], 0),
+    "batch_norm": (ops.batch_norm, [(64, 8, 8, 64), (64,), (64,)], 0),
+    "BCE": (ops.binary_cross_entropy_with_logits, [(64, 512), (64, 512)], 0),
+    "log_softmax": (ops.log_softmax, [(64, 512)], 1),
+    "max": (lambda x: ops.max(x, 3), [(64, 8, 8, 64)], 1 / 64),
+    "conv2d": (lambda x, w: ops.conv2d(x, w, 1, 1), [(16, 16, 16, 16), (3, 3, 16, 16)], 0),
+    "upfirdn2d": (lambda x: ops.upfirdn2d(x, np.ones((4, 4)), 2, 1, 1), [(16, 16, 16, 16)], 0),
+}
+
+
+@cpu_only
+@pytest.mark.parametrize("name", MEMORY)
+def test_a_graph_keeps_no_hidden_arrays(name, array_bytes):
+    f, shapes, more = MEMORY[name]
+    xs = tensors([normal(*shape) for shape in shapes], "float32")
+    f(*xs)  # scratch buffers live on
+    before = array_bytes()
+    node = f(*xs).node
+    assert array_bytes() - before <= more * xs[0].data.nbytes + 1000 and node is not None
+
+
+# ---- chosen values, and errors --------------------------------------------------------------------------
+
+
+def gradient(f, *values):
+    xs = [tinygan.tensor(v, requires_grad=True) for v in values]
+    gs = grad(f(*xs).sum(), xs)
+    return [to_numpy(g.data).tolist() for g in gs] if len(xs) > 1 else to_numpy(gs[0].data).tolist()
+
+
+def test_derivatives_where_there_is_none(backend):
+    assert gradient(ops.relu, [-1.0, 0.0, 1.0]) == [0, 0, 1]
+    assert gradient(lambda x: ops.leaky_relu(x, 0.25), [-1.0, 0.0, 1.0]) == [0.25, 0.25, 1]
+    assert gradient(ops.abs, [-2.0, 0.0, 3.0]) == [-1, 0, 1]
+    assert gradient(lambda x: ops.clip(x, -1, 1), [-2.0, -1.0, 0.0, 1.0, 2.0]) == [0, 1, 1, 1, 0]
+    assert gradient(lambda x: ops.max(x, 1), [[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]) == [
+        [0, 0.5, 0.5], pytest.approx([1 / 3] * 3)]
+    assert gradient(ops.min, [4.0, 1.0, 1.0]) == [0, 0.5, 0.5]
+    assert gradient(ops.maximum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 0, 1], [0.5, 1, 0]]
+    assert gradient(ops.minimum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 1, 0], [0.5, 0, 1]]
+    assert gradient(ops.norm, [0.0, 0.0]) == [0, 0]
+    assert gradient(ops.norm, [3.0, 4.0]) == pytest.approx([0.6, 0.8])
+    assert gradient(lambda x: x ** 3, [0.0, -2.0]) == [0, 12]
+    assert gradient(lambda x: x ** 0, [0.0, -2.0]) == [0, 0]
+    assert gradient(lambda x: x ** 1.0, [0.0, -2.0]) == [1, 1]
+    assert gradient(ops.pow, [0.0, 2.0], [3.0, 3.0]) == [[0, 12], [0, pytest.approx(8 * np.log(2), rel=1e-6)]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_overflow(dtype, backend):
+    big = Tensor(asarray(np.array([-1e4, -100.0, 0.0, 100.0, 1e4], dtype)), requires_grad=True)
+    for f in (ops.sigmoid, ops.softplus, ops.tanh, ops.silu, ops.log_softmax, ops.softmax, ops.logsumexp,
+              lambda x: ops.binary_cross_entropy_with_logits(x, 1.0)):
+        y = f(big)
+        g = grad(y, big, y.detach(), create_graph=True)
+        assert np.isfinite(to_numpy(y.data)).all() and np.isfinite(to_numpy(g.data)).all()
+        assert np.isfinite(to_numpy(grad(g.sum(), big).data)).all()
+    np.testing.assert_allclose(to_numpy(ops.softplus(big).data), [0, np.exp(-100), np.log(2), 100, 1e4], rtol=1e-6,
+                               atol=1e-45)
+
+
+def test_second_derivative_of_a_gate_is_free():
+    """R1 through leaky ReLUs costs one multiplication: the second derivative by x is exactly nothing."""
+    x = tinygan.tensor([-1.0, 2.0], requires_grad=True)
+    g = grad(ops.leaky_relu(x).sum(), x, create_graph=True)
+    assert not g.requires_grad
+
+
+X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: ops.conv2d(Tensor(X), Tensor(W[:, :, :3])), r"conv2d: 4 image channels in 1 group\(s\) do not fit"),
+    (lambda: ops.conv2d(Tensor(X), Tensor(W), groups=4), "do not fit"),
+    (lambda: ops.conv2d(Tensor(X[0]), Tensor(W)), r"takes images \(N, H, W, C\)"),
+    (lambda: ops.conv2d(Tensor(X), Tensor(W), stride=0), "stride"),
+    (lambda: ops.conv2d(Tensor(X), Tensor(W), padding=-1), "padding"),
+    (lambda: ops.conv2d(Tensor(X[:, :2]), Tensor(W)), "3x3 kernel is larger than the 2x6 image"),
+    (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W)), "x .* has 4 channels, but w"),
+    (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W[..., :4]), output_padding=1), "less than stride"),
+    (lambda: ops.conv2d_weight(Tensor(X), Tensor(X), 3), r"it must be \(2, 3, 4, O\)"),
+    (lambda: ops.matmul(Tensor(X), Tensor(X)), "inner lengths must agree"),
+    (lambda: ops.einsum("ii->i", Tensor(X[0, :, :5, 0])), "repeats an axis"),
+    (lambda: ops.einsum("...i,ij", Tensor(X), Tensor(X)), r"'\.\.\.' stands for"),
+    (lambda: ops.einsum("ij,jk", Tensor(X[0, 0]), Tensor(X[0, 0])), "axis 'j' has length 4 and 6"),
+    (lambda: ops.einsum("i", Tensor(X)), "does not fit shapes"),
+    (lambda: ops.sum(Tensor(X), axis=4), "axis 4 is out of range"),
+    (lambda: ops.max(Tensor(X), axis=-5), "axis -5 is out of range"),
+    (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
+    (lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4), "batch of 6 does not fall into groups of 4"),
+    (lambda: ops.upfirdn2d(Tensor(X), np.ones((2, 2, 2))), r"must be \(taps,\) or \(rows, columns\)"),
+    (lambda: ops.affine_warp(Tensor(X), np.eye(3)[None, :2]), "theta has shape"),
+    (lambda: ops.cross_entropy(Tensor(X[0, 0]), np.zeros(6)), "labels must be 6 integers"),
+    (lambda: ops.avg_pool2d(Tensor(X), 7), "avg_pool2d"),
+    (lambda: ops.max_pool2d(Tensor(X), (6, 2)), "max_pool2d"),
+])
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_indices():
+    table = Tensor(np.zeros((5, 3)))
+    with pytest.raises(IndexError, match=r"0\.\.4, got -1\.\.5"):
+        ops.embedding(table, [-1, 5])
+    with pytest.raises(TypeError, match="integers"):
+        ops.embedding(table, [0.5])
+    with pytest.raises(IndexError):
+        table[7]

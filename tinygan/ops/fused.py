@@ -1,0 +1,48 @@
+"""Definition and kernel: one op, written twice, for the reader and for speed."""
+
+import functools
+
+from tinygan.autograd import grad, op, recording, tensor_parameters, wrap
+
+
+@op
+def alias(x, /):
+    """The same values under a node of their own."""
+    return x.data, lambda g: g
+
+
+def fused(kernel):
+    """Give a slow composition of ops (the decorated definition) a fast kernel.
+
+    The kernel runs forward, and backward with its hand-written first derivative. When the backward pass
+    is itself recorded, the definition runs instead and is differentiated, so a second derivative is never
+    written by hand. kernel: see `tinygan.kernels.Kernel`. The result is an op with the definition's
+    signature; `.definition` and `.kernel` are its two halves.
+    """
+
+    def pair(definition):
+        tensors = tensor_parameters(definition)[0]
+
+        @functools.wraps(definition)  # so that `op` below finds the definition's signature, with its `/`
+        def run(*args, **settings):
+            xs, rest = args[:tensors], args[tensors:]
+            value, saved = kernel.forward(*(None if x is None else x.data for x in xs), *rest, **settings)
+
+            def gradients(g, needed):
+                if not recording():
+                    results = kernel.backward(g.data, saved, needed)
+                    return [wrap(result) if wanted else None for result, wanted in zip(results, needed)]
+                # Aliases, so that in f(x, x) each argument has a gradient of its own, and the gradients
+                # still flow back to x (which they would not from fresh leaves).
+                inputs = [alias(x) if wanted else x for x, wanted in zip(xs, needed)]
+                wanted = [x for x, wanted in zip(inputs, needed) if wanted]
+                results = iter(grad(definition(*inputs, *rest, **settings), wanted, g, create_graph=True))
+                return [next(results) if wanted else None for wanted in needed]
+
+            return value, gradients
+
+        result = op(run, joint=True)
+        result.definition, result.kernel = definition, kernel
+        return result
+
+    return pair
