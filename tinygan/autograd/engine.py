@@ -74,7 +74,7 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     def call(*args, **settings):
         xs, rest = (args, ()) if variadic else (args[:tensors], args[tensors:])
         xs = as_tensors(call.name, xs, optional=joint)
-        if any(isinstance(setting, Tensor) for setting in (*rest, *settings.values())):
+        if (rest or settings) and any(isinstance(setting, Tensor) for setting in (*rest, *settings.values())):
             raise TypeError(f"{call.name}: a setting is a constant: pass a number or an array, not a Tensor")
         if monitor is None:
             return _record(call, xs, *function(*xs, *rest, **settings))

@@ -28,7 +28,7 @@ class Discriminator(nn.Module):
     maxout: the paper's units, the largest of 5 linear maps each; otherwise leaky rectifiers.
     """
 
-    def __init__(self, image_shape, hidden=256, layers=2, maxout=False, dropout=0.3, *, rng):
+    def __init__(self, image_shape, hidden=256, layers=2, maxout=False, dropout=0.5, *, rng):
         widths = [math.prod(image_shape)] + [hidden] * layers
         self.main = nn.Sequential(nn.Flatten())
         for a, b in zip(widths, widths[1:]):
