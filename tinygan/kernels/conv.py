@@ -13,6 +13,8 @@ On a CPU columns are made a block at a time (about a megabyte, so that they are 
 reads them), and the blocks of a batch are shared out to threads. In NHWC a window's row is one copy.
 """
 
+import functools
+
 import numpy as np
 
 from tinygan.backend import on_cpu, xp
@@ -36,7 +38,7 @@ def forward(x, w, stride, padding, groups):
     y = xp.empty((n, *size, outputs), x.dtype)
     if w.shape[:2] == x.shape[1:3] and size == (1, 1) and groups == 1 and padding == (0, 0):  # a dense layer
         x, w = x.reshape(n, 1, 1, -1), w.reshape(1, 1, -1, outputs)
-    _correlate(x, w, stride, (-padding[0], -padding[1]), groups, y)
+    _run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y))
     return y
 
 
@@ -54,6 +56,7 @@ def input_gradient(g, w, size, stride, padding, groups):
     # (kh, kw, O/groups, C), turned by 180 degrees
     turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups).transpose(0, 1, 4, 3, 2)
     turned = xp.ascontiguousarray(turned).reshape(kh, kw, outputs // groups, inputs * groups)
+    tasks = []  # of all phases together, so that the threads wait for each other once
     for row in range(stride[0]):
         for column in range(stride[1]):
             taps, offset = zip(*map(_phase, (row, column), (kh, kw), stride, padding))
@@ -64,7 +67,8 @@ def input_gradient(g, w, size, stride, padding, groups):
             if 0 in kernel.shape:  # the stride skips these pixels
                 target[...] = 0
             else:
-                _correlate(g, kernel, (1, 1), offset, groups, target)
+                tasks += _correlation(g, kernel, (1, 1), offset, groups, target)
+    _run_all(tasks)
     return dx
 
 
@@ -98,7 +102,7 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
             pixels = g[images, rows].reshape(-1, groups, outputs // groups)
             partial[index] += xp.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 
-    _run(share, range(len(shares)))
+    _run_all([functools.partial(share, index) for index in range(len(shares))])
     dw = xp.zeros(partial.shape[1:], x.dtype)
     for part in partial:
         dw += part
@@ -106,14 +110,16 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     return xp.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
 
 
-def _correlate(x, w, stride, offset, groups, out):
-    """out[n, r, c] = the window of x at (r, c) * stride + offset, times w; zeros where it lies outside x."""
+def _correlation(x, w, stride, offset, groups, out):
+    """Tasks, one for each block, that write out[n, r, c] = (the window of x at (r, c) * stride + offset) @ w.
+
+    Where a window lies outside x it holds zeros.
+    """
     n, oh, ow, outputs = out.shape
     matrices = xp.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 0, 2))
     direct = groups == 1 and out.flags.c_contiguous
 
-    def block(part):
-        images, rows = part
+    def block(images, rows):
         columns = _columns(x, images, rows, ow, w.shape[:2], stride, offset, groups)
         target = out[images, rows]
         if direct:
@@ -124,7 +130,7 @@ def _correlate(x, w, stride, offset, groups, out):
         else:
             target[...] = xp.matmul(columns, matrices).transpose(1, 0, 2).reshape(target.shape)
 
-    _run(block, _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize))
+    return [functools.partial(block, *part) for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)]
 
 
 def _columns(x, images, rows, ow, kernel, stride, offset, groups):
@@ -184,8 +190,7 @@ def _fold_all(g, w, dx, stride, padding, groups):
     rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
     columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
 
-    def block(part):
-        images, _ = part
+    def block(images, _):
         pixels = g[images].reshape(-1, groups, outputs // groups)
         windows = xp.matmul(pixels.transpose(1, 0, 2), matrices)
         windows = windows.reshape(groups, -1, oh, ow, kh, kw, inputs).transpose(1, 2, 3, 0, 4, 5, 6)
@@ -196,7 +201,8 @@ def _fold_all(g, w, dx, stride, padding, groups):
                 image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]] += windows[:, :, :, :, i, j]
         dx[images] = image[:, padding[0]:padding[0] + height, padding[1]:padding[1] + width].reshape(dx[images].shape)
 
-    _run(block, _blocks(n, oh, ow * kh * kw * inputs * groups * g.itemsize, whole_images=True))
+    parts = _blocks(n, oh, ow * kh * kw * inputs * groups * g.itemsize, whole_images=True)
+    _run_all([functools.partial(block, *part) for part in parts])
 
 
 def _blocks(images, rows, row_bytes, whole_images=False):
@@ -214,9 +220,9 @@ def _scratch(name, shape, dtype):
     return parallel.scratch(name, shape, dtype) if on_cpu() else xp.empty(shape, dtype)
 
 
-def _run(function, items):
+def _run_all(tasks):
     if on_cpu():
-        parallel.run(function, items)
+        parallel.run(lambda task: task(), tasks)
     else:
-        for item in items:
-            function(item)
+        for task in tasks:
+            task()
