@@ -1,0 +1,40 @@
+"""What the README shows works as it is written there."""
+
+import re
+import shlex
+from pathlib import Path
+
+from tinygan.cli import make_parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_runs(capsys):
+    code = "".join(block for language, block in BLOCKS if language == "python")
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["dy"].data.tolist() == [3, 12, 27] and names["ddy"].data.tolist() == [6, 12, 18]
+    assert "conv_transpose2d" in capsys.readouterr().out
+
+
+def test_the_commands_exist():
+    lines = [line.split("#")[0] for language, block in BLOCKS if not language for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("tinygan ")]
+    assert len(commands) >= 9
+    for command in commands:
+        make_parser().parse_args(command)
+
+
+def test_two_commands_set_everything_up():
+    setup = [line for _, block in BLOCKS for line in block.splitlines() if line.startswith("python3 -m venv .venv")]
+    assert setup == ["python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/tinygan train",
+                     "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest"]
+
+
+def test_its_pictures_are_there():
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)|<img src=\"([^\"]+)\"", README)
+    assert len(pictures) >= 3
+    for picture in pictures:
+        assert (ROOT / "".join(picture)).exists(), picture
