@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it writes and prints, and one line with exit code 2 for mistakes."""
 
+import dataclasses
 import json
 import os
 import re
@@ -70,7 +71,7 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
     (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
     (["recipes", "biggest"], "unknown recipe"),
     (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
-    (["gradcheck", "no such op"], "no row"),
+    (["gradcheck", "no such op"], "no row of the op table"),
     ([], "COMMAND"),
     (["fly"], "invalid choice"),
 ])
@@ -138,13 +139,12 @@ def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monk
 
     from tinygan import optable
 
-    class Failed:
-        name, order1, order2, passed, message = "wrong", 1.0, 1.0, False, "the gradient of x is wrong"
-
-    monkeypatch.setattr(optable, "run_gradchecks", lambda: [Failed])
+    wrong = dataclasses.replace(optable.ROWS[0], name="wrong", function=lambda x: x * x.detach(),
+                                draw=lambda rng: [rng.normal(size=3)], arguments=["x"])
+    monkeypatch.setattr(optable, "ROWS", [wrong])
     assert main(["gradcheck"]) == 1
     out = capsys.readouterr().out
-    assert "FAIL" in out and "the gradient of x is wrong" in out and "0 of 1 pass" in out
+    assert "FAIL" in out and "order 1: the gradient of x is wrong" in out and "0 of 1 pass" in out
 
 
 def test_help_starts_quickly_because_it_imports_little():

@@ -80,7 +80,7 @@ def test_second_derivative_of_the_length_of_a_weight_gradient():
         loss = ops.tanh(ops.conv2d(x, w, stride=2, padding=1)).sum()
         return ops.norm(grad(loss, w, create_graph=True))
 
-    check_grads(length, [np.random.default_rng(0).standard_normal(s) for s in ((2, 6, 5, 3), (3, 3, 3, 4))], order=2)
+    check_grads(length, [normal(2, 6, 5, 3), normal(3, 3, 3, 4, seed=1)], order=2)
 
 
 def test_gradient_penalty_against_a_formula():
@@ -94,7 +94,7 @@ def test_gradient_penalty_against_a_formula():
 
 @op
 def normalize_with_constant_std(x, /):
-    """Batch-norm with the classic mistake: the first derivative is right, but 1 / std counts as a constant in it."""
+    """Batch-norm with the classic mistake: a first derivative that is right, but takes 1 / std for a constant."""
     inv_std = 1 / xp.sqrt(x.data.var(0, keepdims=True) + 1e-5)
 
     def d_x(g, y):
@@ -170,8 +170,8 @@ def test_a_derivative_with_a_default_argument_is_refused():
     def parts(x, /):
         return x.data, *[lambda g, i=i: g * i for i in range(1)]
 
-    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not ('g', 'i'); write lambda g: ..., and "
-            "bind loop variables by making it in a helper function", parts, leaf(1.0))
+    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not ('g', 'i'); write lambda g: ..., "
+            "and bind loop variables by making it in a helper function", parts, leaf(1.0))
 
 
 @pytest.mark.parametrize("derivative, claim", [
@@ -189,8 +189,8 @@ def test_a_gradient_of_the_wrong_shape_or_dtype_is_refused(derivative, claim, br
         return x.data, derivative
 
     x = normal(2, 3)
-    refuses(ValueError, f"wrong: the gradient of argument 0 has {claim}, but the argument has shape (2, 3), float64",
-            grad, wrong(x).sum(), x)
+    refuses(ValueError, f"wrong: the gradient of argument 0 has {claim}, but the argument has shape (2, 3), "
+            "float64", grad, wrong(x).sum(), x)
 
 
 def test_a_gradient_too_small_is_refused_in_a_broadcasting_op_too():
@@ -199,6 +199,20 @@ def test_a_gradient_too_small_is_refused_in_a_broadcasting_op_too():
         return x.data, lambda g: ops.sum(g, 1, keepdims=True)
 
     refuses(ValueError, "wrong: the gradient of argument 0", lambda x: grad(wrong(x).sum(), x), normal(2, 3))
+
+
+def test_only_batch_axes_broadcast_in_a_product():
+    def product(claimed):
+        @op(broadcasts="batch", name="product")
+        def identity(x, /):
+            return x.data, lambda g: ops.broadcast_to(g, claimed)
+
+        return identity
+
+    x = normal(2, 1)
+    assert values(grad(product((5, 2, 1))(x).sum(), x)) == [[5], [5]]
+    refuses(ValueError, "product: the gradient of argument 0 has shape (2, 3)",
+            lambda: grad(product((2, 3))(x).sum(), x))
 
 
 def test_a_joint_derivative_is_checked_too():
@@ -229,9 +243,15 @@ def test_an_op_that_changes_dtype_or_forgets_a_derivative_is_refused():
         return a.data + b.data, lambda g, needed: [g]
 
     x = leaf(1.0)
-    refuses(TypeError, "half_done: a joint derivative returned 1 gradients for 2", lambda: grad(half_done(x, x), x))
-    refuses(TypeError, "unfinished: the derivative of argument 0 returned a ndarray, not a Tensor: compute it with ops",
-            lambda: grad(unfinished(x), x))
+    refuses(TypeError, "half_done: a joint derivative returned 1 gradients for 2",
+            lambda: grad(half_done(x, x), x))
+    refuses(TypeError, "unfinished: the derivative of argument 0 returned a ", lambda: grad(unfinished(x), x))
+    refuses(TypeError, "not a Tensor: compute it with ops, not with arrays", lambda: grad(unfinished(x), x))
+    with pytest.raises(TypeError, match="op slashless: put `/` after the parameters that are Tensors"):
+        @op
+        def slashless(x):
+            return x.data, lambda g: g
+
     refuses(TypeError, "half: made a float32 result from float64 arguments", half, leaf(1.0))
     refuses(TypeError, "forgetful: has 2 Tensor arguments but 1 derivatives", forgetful, leaf(1.0), leaf(2.0))
 
@@ -295,13 +315,20 @@ def alive():
 def _network():
     rng = np.random.default_rng(0)
     return nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(),
-                         nn.ConvTranspose2d(4, 3, 4, 2, 1, rng=rng), nn.Tanh(), nn.Flatten(), nn.Linear(108, 1, rng=rng))
+                         nn.ConvTranspose2d(4, 3, 4, 2, 1, rng=rng), nn.Tanh(), nn.Flatten(),
+                         nn.Linear(108, 1, rng=rng))
 
 
 def _loss(net, images):
     h = net(images)
     joined = ops.concatenate([h, h * h, ops.softplus(h)], 1)
     return ops.binary_cross_entropy_with_logits(joined, 0.9) + ops.logsumexp(joined) + ops.norm(h)
+
+
+def _backward(net, images):
+    _loss(net, images).backward()
+    for parameter in net.parameters():
+        parameter.grad = None
 
 
 def _penalized(net, images):
@@ -316,7 +343,7 @@ STEPS = {
     "no_grad": no_grad()(_loss),
     "retained": lambda net, images: grad(_loss(net, images), net.parameters(), retain_graph=True),
     "one parameter": lambda net, images: grad(_loss(net, images), net.parameters()[2]),
-    "backward": lambda net, images: _loss(net, images).backward() or [setattr(p, "grad", None) for p in net.parameters()],
+    "backward": _backward,
     "penalty": lambda net, images: grad(_penalized(net, images), net.parameters()),
     "second order, kept": lambda net, images: grad(_penalized(net, images), net.parameters(), create_graph=True),
 }
@@ -357,6 +384,35 @@ def test_an_activation_that_no_derivative_reads_is_freed_at_once(no_gc):
     del h
     assert array() is None
     assert values(grad(y, x))[:2] == [1, 1]
+
+
+def test_a_derivative_that_is_not_needed_keeps_nothing(no_gc):
+    """d/dc of x * c would read x; c is a constant."""
+    x = normal(1000)
+    h = x + 1.0
+    array = weakref.ref(h.data)
+    y = (h * normal(1000, seed=1, requires_grad=False)).sum()
+    del h
+    assert array() is None and y.requires_grad
+
+
+def test_gradients_are_let_go_of_on_the_way(no_gc):
+    """While a derivative runs, the gradients of the ops behind it are gone already."""
+    made, counts = [], []
+
+    @op
+    def watch(x, /):
+        def d_x(g):
+            counts.append(sum(array() is not None for array in made))
+            made.append(weakref.ref((result := g * 2.0).data))
+            return result
+
+        return x.data * 1.0, d_x
+
+    x = normal(1000)
+    y = watch(watch(watch(x)))
+    assert grad((watch(watch(y)) + watch(watch(y))).sum(), x) is not None
+    assert counts == [0, 1, 1, 2, 0, 1, 1]  # its own and the other branch's; after the sum of both, neither
 
 
 def test_the_backward_pass_consumes_the_graph(no_gc):
@@ -449,8 +505,8 @@ def test_a_weight_changed_between_forward_and_backward(view, frozen, change):
     y = (seen * x).sum()
     assert values(grad(y, x, retain_graph=True)) == values(seen)
     change(w)
-    refuses(RuntimeError, "mul read Critic.weight, which was changed after the forward pass: take gradients before "
-            "the optimiser's step, or run the forward pass again", grad, y, x)
+    refuses(RuntimeError, "mul read Critic.weight, which was changed after the forward pass: take gradients "
+            "before the optimiser's step, or run the forward pass again", grad, y, x)
 
 
 def test_a_copy_may_outlive_the_weight():
@@ -540,8 +596,8 @@ def test_grad_outputs():
     v = leaf(1.0, 1.0, shape=(1, 2))
     g = grad(y, x, v, create_graph=True)
     assert values(grad(g.sum(), v)) == [[2, 2]]
-    refuses(ValueError, "the output has shape (1, 2): reduce it to one number (.sum(), .mean()) or pass grad_outputs",
-            grad, y, x)
+    refuses(ValueError, "the output has shape (1, 2): reduce it to one number (.sum(), .mean()) or pass "
+            "grad_outputs", grad, y, x)
     refuses(ValueError, "grad_outputs of shape (2,), float64 for an output of shape (1, 2), float64",
             grad, y, x, np.ones(2))
     refuses(ValueError, "float32 for an output", grad, y, x, Tensor(np.ones((1, 2), "float32")))
@@ -585,6 +641,9 @@ def test_a_graph_is_used_up_only_where_the_pass_went():
     y = a * b
     grad(y, w)
     assert grad(a, x).item() == pytest.approx(np.exp(2))
+    z = a * leaf(1.0)
+    w = leaf(5.0)
+    assert grad(z * w, w).item() == pytest.approx(np.exp(2))  # exp is used up, but not on the way to w
 
 
 # ---- backward -------------------------------------------------------------------------------------------
@@ -773,8 +832,8 @@ def test_into_numpy():
     assert np.asarray(constant, dtype="float32").dtype == np.float32
     assert np.shares_memory(x.detach().numpy(), x.data)
     for convert in (np.asarray, np.array, np.concatenate, lambda t: np.stack([t, t]), lambda t: np.array([t, t])):
-        refuses(TypeError, "a NumPy function would cut the graph of a Tensor that requires a gradient: use a tinygan "
-                "op, or .detach() first", convert, x)
+        refuses(TypeError, "a NumPy function would cut the graph of a Tensor that requires a gradient: use a "
+                "tinygan op, or .detach() first", convert, x)
     refuses(TypeError, "numpy() would cut the graph", x.numpy)
     refuses(TypeError, "astype() would cut the graph", x.astype, "float32")
     for ufunc in (np.exp, np.negative, lambda t: np.add(np.ones(2), t)):
@@ -868,13 +927,16 @@ def test_what_was_handed_in_may_change_afterwards():
 
 def test_operators_and_methods_are_the_ops():
     x = normal(2, 3)
-    for a, b in ((-x, ops.neg(x)), (+x, x), (abs(x), ops.abs(x)), (x.T, ops.transpose(x)), (x @ x.T, ops.matmul(x, x.T)),
-                 (x ** 2, ops.square(x)), (abs(x) ** 0.5, ops.sqrt(abs(x))), (abs(x) ** 1.5, ops.pow(abs(x), 1.5)),
-                 (x.reshape(3, 2), ops.reshape(x, (3, 2))), (x.reshape((3, -1)), ops.reshape(x, (3, 2))),
-                 (x.transpose(), x.T), (x.transpose(1, 0), x.T), (x.transpose((1, 0)), x.T), (x[0], ops.getitem(x, 0)),
-                 (x.sum(1), ops.sum(x, 1)), (x.mean(0, keepdims=True), ops.mean(x, 0, True)), (x.var(), ops.var(x)),
-                 (x.max(1), ops.max(x, 1)), (x.min(), ops.min(x)), (x.exp(), ops.exp(x)), (abs(x).log(), ops.log(abs(x))),
-                 (x.tanh(), ops.tanh(x)), (x.sigmoid(), ops.sigmoid(x)), (x.relu(), ops.relu(x)), (x.norm(), ops.norm(x))):
+    z = abs(x)
+    for a, b in (
+        (-x, ops.neg(x)), (+x, x), (z, ops.abs(x)), (x.T, ops.transpose(x)), (x @ x.T, ops.matmul(x, x.T)),
+        (x ** 2, ops.square(x)), (z ** 0.5, ops.sqrt(z)), (z ** 1.5, ops.pow(z, 1.5)), (2.0 ** x, ops.pow(2.0, x)),
+        (x.reshape(3, 2), ops.reshape(x, (3, 2))), (x.reshape((3, -1)), ops.reshape(x, (3, 2))),
+        (x.transpose(), x.T), (x.transpose(1, 0), x.T), (x.transpose((1, 0)), x.T), (x[0], ops.getitem(x, 0)),
+        (x.sum(1), ops.sum(x, 1)), (x.mean(0, keepdims=True), ops.mean(x, 0, True)), (x.var(), ops.var(x)),
+        (x.max(1), ops.max(x, 1)), (x.min(), ops.min(x)), (x.exp(), ops.exp(x)), (z.log(), ops.log(z)),
+        (x.tanh(), ops.tanh(x)), (x.sigmoid(), ops.sigmoid(x)), (x.relu(), ops.relu(x)), (x.norm(), ops.norm(x)),
+    ):
         np.testing.assert_array_equal(host(a), host(b))
         assert a.requires_grad
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinygan import GradientError, Tensor, check_grads, grad, nn, ops, optable, tensor
@@ -36,6 +36,11 @@ def planted(derivative, name="planted"):
     return cube
 
 
+def where_6(value, other):
+    """One number in entry 6 of 4 x 4, which is (1, 2), another everywhere else."""
+    return tensor(np.where(np.arange(16).reshape(4, 4) == 6, value, other))
+
+
 right = planted(lambda g, x: 3.0 * g * x * x)
 MISTAKES = {
     "factor 2.001": lambda g, x: 2.001 * 3.0 * g * x * x,
@@ -46,8 +51,8 @@ MISTAKES = {
     "of another function": lambda g, x: 2.0 * g * x,
     "plus a constant": lambda g, x: 3.0 * g * x * x + 1e-3,
     "transposed": lambda g, x: 3.0 * (g * x * x).T,
-    "in one entry": lambda g, x: 3.0 * g * x * x * Tensor(asarray(1 + 0.01 * (np.arange(16).reshape(4, 4) == 6))),
-    "NaN in one entry": lambda g, x: g * x * x * Tensor(asarray(np.where(np.arange(16).reshape(4, 4) == 6, np.nan, 3))),
+    "in one entry": lambda g, x: 3.0 * g * x * x * where_6(1.01, 1.0),
+    "NaN in one entry": lambda g, x: 3.0 * g * x * x * where_6(np.nan, 1.0),
     "infinite": lambda g, x: g * x * x * np.inf,
 }
 
@@ -55,7 +60,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mode", ["random", "full"])
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_wrong_derivative_is_caught(mistake, mode):
-    caught(planted(MISTAKES[mistake]), normal(4, 4), "planted, order 1: the gradient of x is wrong at index", mode=mode)
+    caught(planted(MISTAKES[mistake]), normal(4, 4), "planted, order 1: the gradient of x is wrong at index",
+           mode=mode)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -119,8 +125,8 @@ def test_the_worst_entry_is_named():
 def test_the_argument_is_named():
     @op(broadcasts=True)
     def product(left, right, scale, /):
-        return left.data * right.data * scale.data, (lambda g: g * right * scale), (lambda g: 1.5 * g * left * scale), \
-            (lambda g: g * left * right)
+        return (left.data * right.data * scale.data,
+                lambda g: g * right * scale, lambda g: 1.5 * g * left * scale, lambda g: g * left * right)
 
     inputs = [normal(2, 3), normal(3, seed=1), normal(2, 1, seed=2)]
     caught(product, inputs, r"product, order 1: the gradient of right is wrong at index \(\d,\)")
@@ -140,7 +146,8 @@ def test_wrong_for_one_argument_only_in_second_order():
 def test_an_op_that_claims_the_wrong_shape():
     for derivative in (lambda g, x: ops.sum(g, 0, keepdims=True), lambda g, x: ops.sum(g),
                        lambda g, x: ops.reshape(g, (3, 2))):
-        caught(planted(derivative), normal(2, 3), "planted: the gradient of argument 0 has shape", error=ValueError)
+        caught(planted(derivative), normal(2, 3), "planted: the gradient of argument 0 has shape",
+               error=ValueError)
 
 
 def test_a_wrong_dtype():
@@ -149,7 +156,8 @@ def test_a_wrong_dtype():
         return x.data.astype("float32"), lambda g: g
 
     caught(half, normal(3), "half: made a float32 result from float64", error=TypeError)
-    caught(planted(lambda g, x: tensor(to_numpy(g.data), dtype="float32")), normal(3), "float32, but", error=ValueError)
+    caught(planted(lambda g, x: tensor(to_numpy(g.data), dtype="float32")), normal(3), "float32, but",
+           error=ValueError)
     caught(lambda x: tensor(to_numpy(x.data), dtype="float32"), normal(3), "float64 inputs gave a float32 result")
 
 
@@ -160,8 +168,8 @@ def test_a_gradient_lost_on_the_way():
 
 def test_functions_that_are_not_deterministic():
     noise = np.random.default_rng(0)
-    caught(lambda x: x * noise.standard_normal(), normal(3), "two runs on the same inputs gave different results; fix "
-           "the seed inside f")
+    caught(lambda x: x * noise.standard_normal(), normal(3),
+           "two runs on the same inputs gave different results; fix the seed inside f")
     counter = itertools.count(1)
     caught(planted(lambda g, x: 3.0 * g * x * x * (1.0 + 1e-12 * next(counter))), normal(3),
            "two runs on the same inputs gave different gradients of x")
@@ -185,7 +193,7 @@ def rectified(x, w, v):
 
 
 def test_relu_networks_with_kinks_nearby():
-    """With 3,520 units in each, a kink lies within 2e-6 of the inputs, the reach of the differences, now and then."""
+    """With 3,520 units, now and then a kink lies within 2e-6 of the inputs, the reach of the differences."""
     for seed in [*range(20), 196]:
         check_grads(rectified, [normal(16, 10, seed=seed), normal(10, 200, seed=seed + 1000) / 3,
                                 normal(200, 20, seed=seed + 2000) / 14], seed=seed)
@@ -207,6 +215,7 @@ def test_a_kink_does_not_excuse_a_mistake():
 
 
 @given(st.integers(0, 10 ** 6))
+@example(6727)  # rounds more inside than the size of its values tells
 def test_smooth_networks_of_any_seed(seed):
     rng = np.random.default_rng(seed)
     n, inputs, hidden = rng.integers(1, 6, 3)
@@ -215,7 +224,8 @@ def test_smooth_networks_of_any_seed(seed):
     def net(x, w, b):
         return ops.softmax(ops.silu(ops.batch_norm(x @ w + b, eps=0.1)) @ w.T) * 100.0
 
-    check_grads(net, [scale * rng.standard_normal(s) for s in ((n, inputs), (inputs, hidden), (hidden,))], seed=seed)
+    arrays = [scale * rng.standard_normal(shape) for shape in ((n, inputs), (inputs, hidden), (hidden,))]
+    check_grads(net, arrays, seed=seed)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
@@ -278,15 +288,15 @@ def test_a_parameter_of_a_module_is_named():
             return ops.matmul(inputs, planted(MISTAKES["factor 2.001"])(self.weight)) + self.bias
 
     caught(Wrong(3, 2), normal(4, 3), r"Wrong, order 1: the gradient of weight is wrong at index \(\d, \d\)")
-    caught(nn.Sequential(nn.Tanh(), Wrong(3, 2)), normal(4, 3), r"Sequential, order 1: the gradient of 1\.weight is")
+    caught(nn.Sequential(nn.Tanh(), Wrong(3, 2)), normal(4, 3), r"Sequential, order 1: the gradient of 1\.weight ")
 
 
 # ---- the table ------------------------------------------------------------------------------------------
 
 
 def test_run_gradchecks():
-    rows = [optable.Row("a row", planted(derivative), None, lambda rng: [normal(3)], ["x"], False) for derivative in
-            (MISTAKES["wrong sign"], SECOND_ORDER["once"], lambda g, x: ops.sum(g))]
+    rows = [optable.Row("a row", planted(derivative), None, lambda rng: [normal(3)], ["x"], False)
+            for derivative in (MISTAKES["wrong sign"], SECOND_ORDER["once"], lambda g, x: ops.sum(g))]
     good, bad, worse, shape = optable.run_gradchecks(optable.ROWS[:1] + rows)
     assert good.passed and good.order1 < 1e-8 and good.order2 < 1e-8 and good.message == ""
     assert not bad.passed and np.isnan(bad.order1) and "gradient of x is wrong" in bad.message

@@ -214,6 +214,11 @@ def test_a_used_up_graph_is_refused_only_where_it_is_needed():
         grad((a * w).sum(), x)
 
 
+def test_a_first_order_gradient_is_a_constant_even_of_a_variable_grad_output():
+    a, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    assert not grad(a + 1.0, a, v).requires_grad and grad(a + 1.0, a, v, create_graph=True).requires_grad
+
+
 def test_load_state_dict_is_all_or_nothing():
     layer = nn.Linear(1, 1)
     before = layer.state_dict()
@@ -245,6 +250,8 @@ def mistakes():
         (TypeError, "f: the derivative of argument 0 returned a ndarray, not a Tensor", derivative(lambda g: g.data)),
         (ValueError, "2 outputs but 1 grad_outputs", lambda: grad([x, x], x, [np.ones(3)])),
         (ValueError, "input 0 is a ndarray", lambda: grad(x.sum(), [np.ones(3)])),
+        (ValueError, "the output does not require a gradient", lambda: grad(3.0, x)),
+        (ValueError, "mean over axis 0 of an empty Tensor", lambda: tensor(np.zeros((0, 2))).mean(axis=0)),
         (TypeError, "matmul: expected a Tensor", lambda: x @ None),
         (ValueError, "takes images", lambda: ops.conv2d_weight(x, x, 3)),
         (ValueError, "takes images", lambda: ops.conv_transpose2d(x, x)),

@@ -216,9 +216,8 @@ Tensor.backward = backward
 
 def _seeds(outputs, grad_outputs):
     """{node of an output: the gradient that enters there}."""
-    if isinstance(outputs, Tensor):
+    if not isinstance(outputs, (list, tuple)):
         outputs, grad_outputs = [outputs], [grad_outputs]
-    outputs = list(outputs)
     grad_outputs = [None] * len(outputs) if grad_outputs is None else list(grad_outputs)
     if len(grad_outputs) != len(outputs):
         raise ValueError(f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: give a list, one for each")
@@ -273,7 +272,7 @@ def _backpropagate(seeds, targets, create_graph, retain_graph):
     if not targets:
         return {}
     path = _path(seeds, targets)  # node -> which of its arguments' gradients are needed
-    gradients = {node: g for node, g in seeds.items() if node in path}
+    gradients = {node: g if create_graph else g.detach() for node, g in seeds.items() if node in path}
     with _recording_is(create_graph):
         while path:  # newest first; nodes and gradients are let go of on the way, so that memory falls
             node, needed = path.popitem()

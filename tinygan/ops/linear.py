@@ -80,8 +80,11 @@ def sum(x, /, axis=None, keepdims=False):
 
 
 def mean(x, axis=None, keepdims=False):
-    """Mean over `axis`."""
-    return sum(x, axis, keepdims) * (1.0 / math.prod(x.shape[a] for a in axes_of(axis, x.ndim)))
+    """Mean over `axis`. Raises ValueError where there is nothing to average."""
+    n = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
+    if not n:
+        raise ValueError(f"mean over axis {axis} of an empty Tensor of shape {x.shape}")
+    return sum(x, axis, keepdims) * (1.0 / n)
 
 
 @linear(lambda g, before, shape: kernel.sum_to(g, before))

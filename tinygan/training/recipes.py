@@ -36,7 +36,7 @@ def build_gan(s, image_shape, rng):
 class DCGANSettings(Settings):
     # The paper's constants, but batches of 16 instead of 128: at its learning rate, progress is counted in steps.
     # D is half as wide as G, which saves half of the time; with equal widths the digits look no better.
-    steps: int = setting(2800, "training steps: one update of D and one of G each", 1)
+    steps: int = setting(3600, "training steps: one update of D and one of G each", 1)
     batch_size: int = setting(16, "images per step", 2)
     ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
     sample_every: int = setting(200, "steps between sample grids", 1)
