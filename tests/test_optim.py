@@ -74,7 +74,7 @@ def test_none_leaves_a_parameter_as_it_is():
 def test_a_large_parameter_is_updated_whole_and_in_one_way():
     """Blocks, threads and a layout that cannot be cut into blocks all give the same update."""
     rng = np.random.default_rng(0)
-    w, g = rng.standard_normal((2, 300, 200))
+    w, g = rng.standard_normal((2, 900, 500))
     m, v = np.zeros_like(w), np.zeros_like(w)
     blocked, plain = w.copy(), np.asfortranarray(w)
     kernel.adam(blocked, g, m, v, 0.1, 0.5, 0.9, 1e-8, 1)

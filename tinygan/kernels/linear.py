@@ -7,7 +7,7 @@ from tinygan.backend import on_cpu, xp
 from . import parallel
 
 SMALL = 1 << 18  # multiply-adds below which BLAS stays on one thread by itself, and cutting costs more
-BLOCK = 1 << 22  # multiply-adds a block
+BLOCK = 1 << 24  # multiply-adds a block; with less, threads wait for the interpreter more than they work
 
 
 def matmul(a, b):

@@ -4,7 +4,9 @@ from tinygan.backend import on_cpu, xp
 
 from . import parallel
 
-BLOCK = 1 << 14  # elements
+# Elements in a block: 9 short passes over too few of them, and the threads only wait for each other at the
+# interpreter lock (627,200 weights: 3.9 ms with blocks of 16 K, 1.4 ms with 128 K, 1.6 ms on one thread).
+BLOCK = 1 << 17
 
 
 def _in_blocks(update, *arrays):
