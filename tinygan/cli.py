@@ -139,7 +139,8 @@ def train(args):
     try:
         grid = trainer.run()
     except KeyboardInterrupt:
-        print(f"\nstopped at step {trainer.step}; continue with: tinygan train --resume {trainer.out}", file=sys.stderr)
+        onward = f"; continue with: tinygan train --resume {trainer.out}" if checkpoint.checkpoints(trainer.out) else ""
+        print(f"\nstopped at step {trainer.step}{onward}", file=sys.stderr)
         return 130
     seconds = time.perf_counter() - started
     images = (trainer.step - first) * settings.batch_size

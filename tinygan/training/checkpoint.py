@@ -9,6 +9,7 @@ import numpy as np
 from tinygan.errors import InputError
 from tinygan.files import replacing
 
+CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "seed"}
 KEEP = 2  # checkpoints of a run; older ones are removed once a newer one is safely on disk
 
 
@@ -55,6 +56,9 @@ def open_run(path):
                          "`tinygan train` wrote, such as runs/dcgan-digits-001") from None
     except ValueError as error:
         raise InputError(f"{folder / 'config.json'} is damaged ({error})") from None
+    missing = CONFIG_KEYS - (config.keys() if isinstance(config, dict) else set())
+    if missing:
+        raise InputError(f"{folder / 'config.json'} is damaged (it lacks {', '.join(sorted(missing))})")
     found = [path] if path.suffix == ".npz" else checkpoints(folder)
     if not found:
         raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")

@@ -137,7 +137,7 @@ class Trainer:
             log = self.out / name
             lines = log.read_text().splitlines(keepends=True) if log.exists() else []
             with replacing(log) as temporary:
-                temporary.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))
+                temporary.write_text("".join(line for line in lines if _step_of(line) <= self.step))
 
     @classmethod
     def start(cls, recipe, settings, dataset, out, seed=0):
@@ -150,6 +150,14 @@ class Trainer:
         (out / "samples").mkdir(parents=True)
         write_json(out / "config.json", trainer.config)
         return trainer
+
+
+def _step_of(line):
+    """The step of a line of the log; infinite for a line cut short when the run was killed."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class _Log:
