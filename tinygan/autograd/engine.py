@@ -129,21 +129,31 @@ def _record(call, xs, value, *derivatives):
         value = xp.asarray(value)  # NumPy's full reductions give a scalar, not a 0-d array
     if value.dtype != xs[0].data.dtype:
         raise TypeError(f"{call.name}: made a {value.dtype} result from {xs[0].data.dtype} arguments")
-    versions = [x.version for x in xs if x is not None and x.version is not None]
-    version = _version_of_view(value, xs) if versions else None
+    parents, read = [], []
+    for x in xs:
+        parents.append(None if x is None else x.node)
+        if x is not None and x.version is not None:
+            read.append((x.version, x.version.count))
+    version = _version_of_view(value, xs) if read else None
     if not _mode.recording:
         return wrap(value, None, version)
+    y = None
     if call.joint:
-        parents = [None if x is None else x.node for x in xs]
+        if _reads_y(call, derivatives[0]):
+            y = value
+    elif len(derivatives) != len(xs):
+        raise TypeError(f"{call.name}: has {len(xs)} Tensor arguments but {len(derivatives)} derivatives")
     else:
-        if len(derivatives) != len(xs):
-            raise TypeError(f"{call.name}: has {len(xs)} Tensor arguments but {len(derivatives)} derivatives")
-        parents = [None if d is None or x is None else x.node for x, d in zip(xs, derivatives)]
-        derivatives = [None if parent is None else d for parent, d in zip(parents, derivatives)]
+        derivatives = list(derivatives)
+        for i, derivative in enumerate(derivatives):
+            if derivative is None:
+                parents[i] = None
+            elif parents[i] is None:
+                derivatives[i] = None  # lets go of the Tensors that it names
+            elif y is None and _reads_y(call, derivative):
+                y = value
     if not any(parents):
         return wrap(value, None, version)
-    y = value if any(_reads_y(call, d) for d in derivatives if d is not None) else None
-    read = [(version, version.count) for version in versions]
     return wrap(value, Node(call, value, parents, derivatives, y, read), version)
 
 
