@@ -173,6 +173,15 @@ def test_help_starts_quickly_because_it_imports_little():
     assert done.returncode == 0 and "train" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("name, value", [("TINYGAN_BACKEND", "abacus"), ("TINYGAN_NUM_THREADS", "many"),
+                                         ("TINYGAN_NUM_THREADS", "0"), ("TINYGAN_NUM_THREADS", "-1")])
+def test_a_wrong_environment_is_one_line(name, value):
+    done = subprocess.run([sys.executable, "-m", "tinygan.cli", "recipes"], capture_output=True, text=True,
+                          env={**os.environ, name: value})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"tinygan: error: {name}={value}: ")
+
+
 def test_as_a_program(tmp_path):
     """`python -m tinygan.cli`, with a bar on stderr, and a pipe that closes early."""
     done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], cwd=tmp_path, capture_output=True, text=True)

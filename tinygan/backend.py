@@ -4,11 +4,9 @@ Everything above the kernels writes `xp.tanh(x)` and works on either. Only this 
 know that there is more than one.
 """
 
-import os
-
 import numpy as np
 
-from tinygan.errors import InputError
+from tinygan.errors import InputError, from_environment
 
 
 class ArrayModule:
@@ -84,4 +82,4 @@ def uniform(rng: np.random.Generator, low, high, shape, dtype=np.float32):
     return asarray((low + (high - low) * rng.random(shape)).astype(dtype))
 
 
-use(os.environ.get("TINYGAN_BACKEND", "numpy"))
+from_environment("TINYGAN_BACKEND", "numpy", use)

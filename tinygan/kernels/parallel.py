@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tinygan.errors import InputError, from_environment
+
 
 class _State(threading.local):
     inside = False  # is this thread already working on a block?
@@ -28,7 +30,15 @@ _blas = None
 _holders = 0  # how many are inside single_threaded_blas
 _limit = None
 _pool = None
-_threads = int(os.environ.get("TINYGAN_NUM_THREADS", 0)) or os.cpu_count() or 1
+
+
+def _count(text):
+    if not str(text).isdecimal() or int(text) < 1:
+        raise InputError("the number of threads is a whole number, 1 or more")
+    return int(text)
+
+
+_threads = from_environment("TINYGAN_NUM_THREADS", os.cpu_count() or 1, _count)
 
 
 def num_threads() -> int:
@@ -39,9 +49,7 @@ def num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Use `n` threads from now on. Never changes a result, only its speed."""
     global _threads, _pool
-    if n < 1:
-        raise ValueError(f"the number of threads is 1 or more, not {n}")
-    _threads, _pool = n, None
+    _threads, _pool = _count(n), None
 
 
 @contextlib.contextmanager
