@@ -107,6 +107,8 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "does not exist" in fails(capsys, "sample", run, "-o", tmp_path / "no" / "a.png")
     assert "no classes" in fails(capsys, "sample", run, "--label", 3, "-o", tmp_path / "a.png")
     assert "no truncation" in fails(capsys, "sample", run, "--truncation", 0.5, "-o", tmp_path / "a.png")
+    assert "out of memory" in fails(capsys, "sample", run, "-n", 10 ** 11, "-o", tmp_path / "a.png")
+    assert "is a file" in fails(capsys, *TRAIN, "--out", run / "config.json")
     assert "not at least 1" in fails(capsys, "sample", run, "-n", 0, "-o", tmp_path / "a.png")
     assert not any(tmp_path.iterdir()) and before == sorted(p.name for p in run.rglob("*"))
 

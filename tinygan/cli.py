@@ -27,6 +27,9 @@ def main(argv=None) -> int:
             return 0
         print(f"tinygan: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"tinygan: error: out of memory ({error}): ask for less at once", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("tinygan: interrupted", file=sys.stderr)
         return 130

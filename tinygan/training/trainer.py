@@ -143,7 +143,9 @@ class Trainer:
     def start(cls, recipe, settings, dataset, out, seed=0):
         """A Trainer with a new run folder. Raises InputError if `out` holds a run already."""
         out = Path(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file: choose another --out")
+        if out.exists() and any(out.iterdir()):
             raise InputError(f"{out} exists and is not empty: continue that run with --resume {out}, "
                              "or choose another --out")
         trainer = cls(recipe, settings, dataset, out, seed)
