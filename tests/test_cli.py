@@ -55,6 +55,8 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
     assert main(["train", "--resume", str(out), "--steps", "5"]) == 0
     assert "2 steps, 8 images" in capsys.readouterr().out
     assert (out / "samples" / "step-00000005.png").exists()
+    assert json.loads((out / "config.json").read_text())["settings"]["steps"] == 5
+    assert "at step 5 already" in fails(capsys, "train", "--resume", out)
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
@@ -109,6 +111,9 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "no truncation" in fails(capsys, "sample", run, "--truncation", 0.5, "-o", tmp_path / "a.png")
     assert "out of memory" in fails(capsys, "sample", run, "-n", 10 ** 11, "-o", tmp_path / "a.png")
     assert "is a file" in fails(capsys, *TRAIN, "--out", run / "config.json")
+    assert "a seed is 0 or more" in fails(capsys, "sample", run, "--seed", -1, "-o", tmp_path / "a.png")
+    assert "is not a whole number" in fails(capsys, "sample", run, "-n", "abc", "-o", tmp_path / "a.png")
+    assert "is not a run" in fails(capsys, "sample", run / "curves.png", "-o", tmp_path / "a.png")
     assert "not at least 1" in fails(capsys, "sample", run, "-n", 0, "-o", tmp_path / "a.png")
     assert not any(tmp_path.iterdir()) and before == sorted(p.name for p in run.rglob("*"))
 

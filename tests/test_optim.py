@@ -114,6 +114,10 @@ def test_mistakes_are_named():
     w = Parameter(np.ones(3))
     with pytest.raises(ValueError, match="shape"):
         Adam([w], 0.1).step([tensor(np.ones(2))])
+    with pytest.raises(TypeError, match="is a ndarray: pass Tensors"):
+        Adam([w], 0.1).step([np.ones(3)])
+    with pytest.raises(ValueError, match="EMA: Linear.weight has shape"):
+        tinygan.EMA(nn.Linear(2, 3)).update(nn.Linear(4, 3))
     with pytest.raises(ValueError, match="fits no parameter"):
         Adam([w], 0.1).load_state_dict({"0.m": np.ones(4)})
 

@@ -168,9 +168,32 @@ def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
 
 
 def test_an_existing_run_is_refused(tmp_path, digits):
-    start(tmp_path / "a", digits)
+    trainer = start(tmp_path / "a", digits, steps=2)
+    with pytest.raises(InputError, match="no checkpoint to go on from"):
+        start(tmp_path / "a", digits)
+    trainer.run(progress=False)
     with pytest.raises(InputError, match="--resume"):
         start(tmp_path / "a", digits)
+
+
+def test_resuming_an_older_checkpoint_gives_up_the_newer_one(tmp_path, digits):
+    start(tmp_path / "a", digits).run(progress=False)
+    older, newer = checkpoint.checkpoints(tmp_path / "a")
+    newer.write_bytes(b"damaged")
+    for picture in (tmp_path / "a" / "samples").iterdir():
+        picture.unlink()
+    (tmp_path / "a" / "samples").rmdir()  # lost too: it is made again
+    resume(tmp_path / "a", digits, older, steps=11).run(progress=False)
+    assert [p.name for p in checkpoint.checkpoints(tmp_path / "a")] == ["checkpoint-00000010.npz", "checkpoint-00000011.npz"]
+    load_generator(tmp_path / "a")
+
+
+@pytest.mark.parametrize("key, value", [("settings", 5), ("seed", "a"), ("recipe", ["a"]), ("image_shape", "x")])
+def test_a_config_of_wrong_types_is_one_line(tmp_path, digits, key, value):
+    config = start(tmp_path / "a", digits).config
+    (tmp_path / "a" / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(InputError, match=f"a wrong type of {key}"):
+        checkpoint.open_run(tmp_path / "a")
 
 
 def test_damaged_files_are_one_line(tmp_path, digits):

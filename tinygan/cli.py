@@ -19,12 +19,14 @@ class Parser(argparse.ArgumentParser):
 def main(argv=None) -> int:
     """Run a command; returns its exit code."""
     args = make_parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path that the terminal cannot show is no error
     try:
         return args.run(args) or 0
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return 1 if args.run is train else 0
         print(f"tinygan: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except MemoryError as error:
@@ -83,7 +85,10 @@ def make_parser():
 
 
 def positive(text):
-    n = int(text)
+    try:
+        n = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
     if n < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return n
@@ -105,6 +110,7 @@ def select_device(args):
 
 def train(args):
     from tinygan import data
+    from tinygan.files import write_json
     from tinygan.training import checkpoint, recipes
     from tinygan.training.settings import parse_assignments
     from tinygan.training.trainer import Trainer
@@ -116,7 +122,7 @@ def train(args):
             changes[name] = getattr(args, name)
     if args.seed is not None and args.seed < 0:
         raise InputError(f"--seed {args.seed}: a seed is 0 or more")
-    if args.resume:
+    if args.resume is not None:
         fixed = [f"--{name}" for name in ("data", "seed", "out") if getattr(args, name) is not None]
         if args.recipe or fixed or set(changes) - {"steps", "sample_every", "checkpoint_every"}:
             raise InputError("--resume continues a run as it was set up; besides --data-dir and --device it takes "
@@ -127,13 +133,16 @@ def train(args):
         dataset = data.load(config["data"], data_dir=args.data_dir)
         trainer = Trainer(recipe, settings, dataset, folder, config["seed"])
         trainer.resume(path)
+        if trainer.step >= settings.steps:
+            raise InputError(f"{folder} is at step {trainer.step} already: give a larger --steps")
+        write_json(folder / "config.json", trainer.config)
     else:
         recipe = recipes.find(args.recipe or "dcgan")
         settings = recipe.settings().updated(changes)
         dataset = data.load(args.data or "digits", data_dir=args.data_dir)
         if settings.batch_size > len(dataset):
             raise InputError(f"batch_size {settings.batch_size}: more than the {len(dataset):,} images of {dataset.name}")
-        out = args.out or new_folder(f"{recipe.name}-{dataset.name}")
+        out = args.out if args.out is not None else new_folder(f"{recipe.name}-{dataset.name}")
         trainer = Trainer.start(recipe, settings, dataset, out, args.seed or 0)
 
     print(f"{recipe.name} on {len(trainer.dataset):,} images of {dataset.name}, "
@@ -171,6 +180,8 @@ def sample(args):
 
     select_device(args)
     output = Path(args.output)
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
     if output.suffix not in (".png", ".gif", ".npz"):
         raise InputError(f"-o {output}: the name must end in .png, .gif or .npz")
     if not output.parent.is_dir():

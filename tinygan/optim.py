@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygan.autograd import Parameter
+from tinygan.autograd import Parameter, Tensor
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import optim as kernel
 
@@ -27,6 +27,8 @@ class Optimizer:
         """Update every parameter from its gradient (a Tensor of its shape); None leaves one as it is."""
         for parameter, g, state in zip(self.parameters, gradients, self.state, strict=True):
             if g is not None:
+                if not isinstance(g, Tensor):
+                    raise TypeError(f"the gradient of {parameter.name} is a {type(g).__name__}: pass Tensors, from grad(...)")
                 if g.shape != parameter.shape:
                     raise ValueError(f"the gradient of {parameter.name} has shape {g.shape}, not {parameter.shape}")
                 self.update(parameter.data, g.data, state)

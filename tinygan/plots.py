@@ -10,7 +10,7 @@ from tinygan.files import replacing
 def grid(images, columns=None, gap=2, scale=2):
     """uint8 images (N, H, W, C) in rows of `columns` (default: about square): one uint8 image (H', W', 3).
 
-    gap: pixels of mid-grey between images; scale: each pixel is drawn scale x scale.
+    gap: pixels of dark grey between images; scale: each pixel is drawn scale x scale.
     """
     n, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(n))

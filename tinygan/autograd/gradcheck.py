@@ -49,6 +49,8 @@ def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6
 
     Returns the largest relative error at each order. Raises GradientError.
     """
+    if order < 1:
+        raise ValueError(f"order must be 1 or more, not {order}")
     if mode not in ("random", "full"):
         raise ValueError(f"mode must be 'random' or 'full', not {mode!r}")
     single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")

@@ -39,8 +39,10 @@ def load(path):
                 if key != "meta":
                     part, name = key.split("/", 1)
                     states.setdefault(part, {})[name] = file[key]
+        if not isinstance(meta, dict):
+            raise ValueError("its meta is no object")
         return states, meta
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): "
                          "use an older one, or train again") from None
 
@@ -51,7 +53,7 @@ def open_run(path):
     folder = path.parent if path.suffix == ".npz" else path
     try:
         config = json.loads((folder / "config.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is not a run: it has no config.json; give the folder that "
                          "`tinygan train` wrote, such as runs/dcgan-digits-001") from None
     except ValueError as error:
@@ -59,6 +61,10 @@ def open_run(path):
     missing = CONFIG_KEYS - (config.keys() if isinstance(config, dict) else set())
     if missing:
         raise InputError(f"{folder / 'config.json'} is damaged (it lacks {', '.join(sorted(missing))})")
+    kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list}
+    wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
+    if wrong:
+        raise InputError(f"{folder / 'config.json'} is damaged (a wrong type of {', '.join(wrong)})")
     found = [path] if path.suffix == ".npz" else checkpoints(folder)
     if not found:
         raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")

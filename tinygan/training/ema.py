@@ -21,6 +21,9 @@ class EMA:
 
     def update(self, module) -> None:
         """Move the average towards `module`'s weights."""
+        for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
+            if average.shape != current.shape:
+                raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):

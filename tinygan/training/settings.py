@@ -58,7 +58,7 @@ def _parse(field, value):
             parsed = int(float(value)) if isinstance(value, str) and "e" in value.lower() else int(value)
         else:
             parsed = field.type(value)
-    except (ValueError, KeyError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise InputError(f"setting {field.name}={value}: expected {_EXPECTED[field.type]}") from None
     low, high = metadata["minimum"], metadata["maximum"]
     if low is not None and not parsed >= low or high is not None and not parsed <= high or parsed in (float("inf"),):

@@ -78,10 +78,13 @@ class Trainer:
         the step, writes a checkpoint and raises KeyboardInterrupt. Raises InputError if a loss is no number.
         """
         s = self.settings
+        (self.out / "samples").mkdir(exist_ok=True)
         if self.step == 0:
             self.write_grid()
         parallel.keep_memory()
-        with _Log(self, progress) as log, _stop_signal() as stop, parallel.single_threaded_blas():
+        # NumPy's warnings of overflow are silent: whether the losses are finite is checked at every step.
+        with _Log(self, progress) as log, _stop_signal() as stop, parallel.single_threaded_blas(), \
+                np.errstate(all="ignore"):
             while self.step < s.steps and not stop.is_set():
                 reals, _ = self.dataset.batch(self.step, s.batch_size, self.seed)
                 numbers = self.train_step(reals)
@@ -91,11 +94,12 @@ class Trainer:
                                      "--set lr; the last checkpoint is from before")
                 log.add(numbers)
                 last = self.step == s.steps
+                if self.step % s.checkpoint_every == 0 or last:
+                    self.save()
                 if self.step % s.sample_every == 0 or last:
                     self.write_grid()
-                if self.step % s.checkpoint_every == 0 or last or stop.is_set():
-                    self.save()
         if self.step < s.steps:
+            self.save()
             raise KeyboardInterrupt
         return self.grid_path()
 
@@ -112,7 +116,7 @@ class Trainer:
         """Write a checkpoint, and the curves up to it."""
         checkpoint.save(self.out, self.step, self._states(), {
             "rng": self.rng.bit_generator.state, "ema_updates": self.ema.updates, "recent": self.recent})
-        rows = [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines() if _step_of(line) < math.inf]
         if rows:
             plots.save_curves(self.out / "curves.png", rows)
 
@@ -131,11 +135,14 @@ class Trainer:
             self.fixed_latents = Tensor(states["fixed"]["latents"])
             self.rng.bit_generator.state = meta["rng"]
             self.step, self.ema.updates, self.recent = meta["step"], meta["ema_updates"], meta["recent"]
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path} does not fit this run's config.json ({error})") from None
+        for newer in checkpoint.checkpoints(self.out):
+            if newer.name > f"checkpoint-{self.step:08d}.npz":
+                newer.unlink()  # of the branch that is given up
         for name in ("log.jsonl", "time.jsonl"):
             log = self.out / name
-            lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+            lines = log.read_text(errors="replace").splitlines(keepends=True) if log.exists() else []
             with replacing(log) as temporary:
                 temporary.write_text("".join(line for line in lines if _step_of(line) <= self.step))
 
@@ -146,6 +153,9 @@ class Trainer:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         if out.exists() and any(out.iterdir()):
+            if not checkpoint.checkpoints(out):
+                raise InputError(f"{out} is not empty, and holds no checkpoint to go on from: delete it, "
+                                 "or choose another --out")
             raise InputError(f"{out} exists and is not empty: continue that run with --resume {out}, "
                              "or choose another --out")
         trainer = cls(recipe, settings, dataset, out, seed)
@@ -157,7 +167,8 @@ class Trainer:
 def _step_of(line):
     """The step of a line of the log; infinite for a line cut short when the run was killed."""
     try:
-        return json.loads(line)["step"]
+        step = json.loads(line)["step"]
+        return step if isinstance(step, int) else math.inf
     except (ValueError, KeyError, TypeError):
         return math.inf
 
