@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from strict import use_strict
 
 import tinygan
-from tinygan import Tensor, check_grads, grad, nn, no_grad, ops, oracles
+from tinygan import Tensor, check_grads, grad, nn, ops, oracles
 from tinygan.backend import asarray, to_numpy
 from tinygan.kernels import conv, linear, norm, parallel
 from tinygan.optable import ROWS

@@ -26,7 +26,10 @@ def main(argv=None) -> int:
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1 if args.run is train else 0
+            if args.run is not train:
+                return 0
+            print("tinygan: training ended, because its output was closed", file=sys.stderr)
+            return 1
         print(f"tinygan: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except MemoryError as error:
