@@ -15,11 +15,10 @@ reads them), and the blocks of a batch are shared out to threads. In NHWC a wind
 
 import functools
 
-import numpy as np
-
 from tinygan.backend import on_cpu, xp
 
-from . import parallel
+from . import parallel, winograd
+from .windows import cut, scratch, strided
 
 # Of columns in a block. Small enough for a core's share of the cache, large enough that the threads seldom meet
 # at the interpreter lock: at batch 64, blocks of 0.5, 1, 2 and 4 MB took 6.7, 6.9, 6.1 and 5.8 ms, at batch 16,
@@ -41,8 +40,15 @@ def forward(x, w, stride, padding, groups):
     y = xp.empty((n, *size, outputs), x.dtype)
     if w.shape[:2] == x.shape[1:3] and size == (1, 1) and groups == 1 and padding == (0, 0):  # a dense layer
         x, w = x.reshape(n, 1, 1, -1), w.reshape(1, 1, -1, outputs)
+    elif plan := _plan(w, stride, size, groups):
+        winograd.forward(x, w, plan, padding, y)
+        return y
     _run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y))
     return y
+
+
+def _plan(w, stride, out, groups):
+    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups) if on_cpu() else None
 
 
 def input_gradient(g, w, size, stride, padding, groups):
@@ -55,6 +61,9 @@ def input_gradient(g, w, size, stride, padding, groups):
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= FOLD_CHANNELS:
         _fold_all(g, w, dx, stride, padding, groups)
+        return dx
+    if plan := _plan(w, stride, (oh, ow), groups):
+        winograd.input_gradient(g, w, plan, padding, dx)
         return dx
     # (kh, kw, O/groups, C), turned by 180 degrees
     turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups).transpose(0, 1, 4, 3, 2)
@@ -90,6 +99,8 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     """The adjoint of `forward` in w: x (N, H, W, C), g (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
     n, oh, ow, outputs = g.shape
     inputs = x.shape[3] // groups
+    if on_cpu() and (plan := winograd.plan(kernel, stride, (oh, ow), (x.shape[3], outputs), groups)):
+        return winograd.weight_gradient(x, g, plan, padding)
     taps = kernel
     if kernel == x.shape[1:3] and (oh, ow) == (1, 1) and groups == 1 and padding == (0, 0):
         x, taps = x.reshape(n, 1, 1, -1), (1, 1)
@@ -128,7 +139,7 @@ def _correlation(x, w, stride, offset, groups, out):
         if direct:
             xp.matmul(columns[0], matrices[0], out=target.reshape(-1, outputs))  # a view: blocks are contiguous
         elif groups == 1:
-            product = _scratch("product", (columns.shape[1], outputs), x.dtype)
+            product = scratch("product", (columns.shape[1], outputs), x.dtype)
             target[...] = xp.matmul(columns[0], matrices[0], out=product).reshape(target.shape)
         else:
             target[...] = xp.matmul(columns, matrices).transpose(1, 0, 2).reshape(target.shape)
@@ -144,44 +155,21 @@ def _columns(x, images, rows, ow, kernel, stride, offset, groups):
     inside = rows.stop <= x.shape[1] and ow == x.shape[2]
     if inside and kernel == stride == (1, 1) and offset == (0, 0) and groups == 1:
         return x[images, rows].reshape(1, -1, channels)
-    image = _cut(x, images, top, height, offset[1], width)
+    image = cut(x, images, top, height, offset[1], width)
     n = len(image)
     shape = (groups, n, oh, ow, kh, kw, channels // groups)
-    columns = _scratch("columns", shape, x.dtype)
+    columns = scratch("columns", shape, x.dtype)
     if on_cpu():
-        by_image, by_row, by_column, by_channel = image.strides
-        windows = np.lib.stride_tricks.as_strided(
-            image, shape, (by_channel * (channels // groups), by_image, by_row * stride[0], by_column * stride[1],
-                           by_row, by_column, by_channel), writeable=False)
-        np.copyto(columns, windows)
+        by_row = image.shape[2] * channels
+        windows = strided(image, shape, (channels // groups, image.shape[1] * by_row, by_row * stride[0],
+                                         channels * stride[1], by_row, channels, 1))
+        xp.copyto(columns, windows)
     else:
         for i in range(kh):
             for j in range(kw):
                 tap = image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]]
                 columns[:, :, :, :, i, j] = tap.reshape(n, oh, ow, groups, -1).transpose(3, 0, 1, 2, 4)
     return columns.reshape(groups, n * oh * ow, kh * kw * channels // groups)
-
-
-def _cut(x, images, top, height, left, width):
-    """The rectangle of x[images] with this corner and size, zeros where it lies outside."""
-    x = x[images]
-    n, rows, columns, channels = x.shape
-    if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
-        return x[:, top:top + height, left:left + width]
-    (above, below), (before, after) = _overlap(top, height, rows), _overlap(left, width, columns)
-    image = _scratch("image", (n, height, width, channels), x.dtype)
-    image[:, :above] = 0
-    image[:, below:] = 0
-    image[:, above:below, :before] = 0
-    image[:, above:below, after:] = 0
-    image[:, above:below, before:after] = x[:, top + above:top + below, left + before:left + after]
-    return image
-
-
-def _overlap(start, length, size):
-    """The stretch of range(length) for which start + i lies in range(size)."""
-    first = min(max(0, -start), length)
-    return first, max(first, min(length, size - start))
 
 
 def _fold_all(g, w, dx, stride, padding, groups):
@@ -197,7 +185,7 @@ def _fold_all(g, w, dx, stride, padding, groups):
         pixels = g[images].reshape(-1, groups, outputs // groups)
         windows = xp.matmul(pixels.transpose(1, 0, 2), matrices)
         windows = windows.reshape(groups, -1, oh, ow, kh, kw, inputs).transpose(1, 2, 3, 0, 4, 5, 6)
-        image = _scratch("image", (len(windows), rows, columns, groups, inputs), g.dtype)
+        image = scratch("image", (len(windows), rows, columns, groups, inputs), g.dtype)
         image[...] = 0
         for i in range(kh):
             for j in range(kw):
@@ -217,10 +205,6 @@ def _blocks(images, rows, row_bytes, whole_images=False):
         return [(part, slice(0, rows)) for part in parallel.blocks(images, together)]
     return [(slice(n, n + 1), part) for n in range(images)
             for part in parallel.blocks(rows, BLOCK_BYTES // row_bytes)]
-
-
-def _scratch(name, shape, dtype):
-    return parallel.scratch(name, shape, dtype) if on_cpu() else xp.empty(shape, dtype)
 
 
 def _run_all(tasks):

@@ -9,6 +9,7 @@ on one core and on sixteen.
 """
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -17,6 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tinygan.errors import InputError, from_environment
+
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
 class _State(threading.local):
@@ -140,13 +144,23 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
     """An uninitialised buffer of this thread's own, reused by every caller of the same name.
 
     Fresh large arrays cost page faults on first touch; this one's pages, and often its cache lines, are
-    already there. Valid until the same thread asks for the same name again.
+    already there. Valid until the same thread asks for the same name again. (Asking again for the same shape
+    is one look into a dictionary: blocks do so all the time, and threads wait for whoever holds the
+    interpreter lock.)
     """
-    buffers = vars(_scratch)
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if name not in buffers or buffers[name].size < size:
-        buffers[name] = np.empty(size, np.uint8)
-    return buffers[name][:size].view(dtype).reshape(shape)
+    views = vars(_scratch).get(name)
+    if views is None:
+        views = vars(_scratch)[name] = {}
+    view = views.get((shape, dtype))
+    if view is None:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        buffer = views.get("buffer")
+        if buffer is None or buffer.size < size + ALIGNMENT:
+            views.clear()  # the views of the smaller buffer would keep it alive
+            buffer = views["buffer"] = np.empty(size + ALIGNMENT, np.uint8)
+        start = -buffer.ctypes.data % ALIGNMENT
+        view = views[shape, dtype] = buffer[start:start + size].view(dtype).reshape(shape)
+    return view
 
 
 def blocks(count: int, size: int) -> list:

@@ -1,0 +1,229 @@
+"""Six training steps, each written as a user of tinygan would write it.
+
+`torch_side` and `jax_side` hold the same steps by the same names. There are no flattened images in front of
+dense layers (a convolution as large as its image stands there instead), so that all three can exchange
+their weights, and a test can hold their losses to each other.
+"""
+
+from typing import Callable, NamedTuple
+
+import numpy as np
+
+from tinygan import data, nn, ops
+from tinygan.autograd import Tensor, grad
+from tinygan.gan import losses
+from tinygan.models import dcgan as dcgan_model
+from tinygan.models import gan as gan_model
+from tinygan.optim import Adam
+
+LR, BETAS = 2e-4, (0.5, 0.999)
+R1_GAMMA, GP_WEIGHT, LAZY = 10.0, 10.0, 16
+
+
+class Job(NamedTuple):
+    """A workload that is ready to run.
+
+    networks: in the order in which the sides exchange their parameters. parts: {name: step}, where step()
+    trains once and returns its losses as floats.
+    """
+
+    networks: list
+    parts: dict
+
+
+class Workload(NamedTuple):
+    """make(batch_size, image_size) -> Job. target: the time, relative to PyTorch's, to stay below.
+
+    weights: {part: how often it runs in a step on average}.
+    """
+
+    name: str
+    summary: str
+    make: Callable
+    batch_size: int
+    image_size: int
+    target: float
+    weights: dict = {"step": 1.0}
+
+
+class Batches:
+    """Real images (N, size, size, 1), labels and latents (N, 100), float32: eight of each, over and over."""
+
+    def __init__(self, batch_size, image_size):
+        dataset, rng = data.load("digits"), np.random.default_rng(0)
+        self.batches = []
+        for i in range(8):
+            images, labels = dataset.batch(i, batch_size, seed=0)
+            images = np.tile(images, (1, 3, 3, 1))[:, :image_size, :image_size] if image_size > 28 else images
+            images = np.ascontiguousarray(images[:, :image_size, :image_size])
+            self.batches.append((images, labels, rng.standard_normal((batch_size, 100), dtype=np.float32)))
+
+    def __call__(self):
+        self.batches.append(self.batches.pop(0))
+        return self.batches[-1]
+
+
+def gan_step(G, D, batches, penalty=None):
+    """A step of the non-saturating GAN: D, then G, on the same fakes. penalty(reals): added to D's loss."""
+    g_optimizer, d_optimizer = Adam(G.parameters(), LR, BETAS), Adam(D.parameters(), LR, BETAS)
+
+    def step():
+        reals, _, z = batches()
+        fakes = G(Tensor(z))
+        d_loss = losses.bce_discriminator(D(Tensor(reals)), D(fakes.detach()))
+        if penalty:
+            d_loss = d_loss + penalty(reals)
+        d_optimizer.step(grad(d_loss, D.parameters()))
+        g_loss = losses.bce_generator(D(fakes))
+        g_optimizer.step(grad(g_loss, G.parameters()))
+        return d_loss.item(), g_loss.item()
+
+    return step
+
+
+def squared_slopes(D, x):
+    """The squared length of D's gradient at each image of x (N, H, W, C): (N,)."""
+    x = Tensor(x, requires_grad=True)
+    slope = grad(D(x).sum(), x, create_graph=True)
+    return ops.sum(slope * slope, (1, 2, 3))
+
+
+def dcgan(batch_size=64, image_size=28):
+    rng = np.random.default_rng(0)
+    G = dcgan_model.Generator(100, image_size, 1, (128, 64), rng=rng)
+    D = dcgan_model.Discriminator(image_size, 1, (64, 128), rng=rng)
+    return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size))})
+
+
+def dcgan_r1(batch_size=64, image_size=28):
+    rng = np.random.default_rng(0)
+    G = dcgan_model.Generator(100, image_size, 1, (128, 64), rng=rng)
+    D = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1, rng=rng), nn.LeakyReLU(), nn.Conv2d(64, 128, 4, 2, 1, rng=rng),
+                      nn.LeakyReLU(), nn.Conv2d(128, 1, image_size // 4, rng=rng))
+    penalty = lambda reals: squared_slopes(D, reals).mean() * (R1_GAMMA / 2)
+    return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size), penalty)})
+
+
+def wgan_gp(batch_size=64, image_size=32):
+    rng = np.random.default_rng(0)
+    D = nn.Sequential(nn.Conv2d(1, 32, 3, 1, 1, rng=rng), nn.LeakyReLU(), nn.Conv2d(32, 64, 3, 2, 1, rng=rng),
+                      nn.LeakyReLU(), nn.Conv2d(64, 128, 3, 2, 1, rng=rng), nn.LeakyReLU(),
+                      nn.Conv2d(128, 1, image_size // 4, rng=rng))
+    batches, optimizer = Batches(batch_size, image_size), Adam(D.parameters(), LR, (0.0, 0.9))
+    share = rng.random((batch_size, 1, 1, 1), dtype=np.float32)
+
+    def step():
+        reals, _, _ = batches()
+        fakes = reals[::-1, ::-1]  # any images will do
+        length = squared_slopes(D, share * reals + (1 - share) * fakes).sqrt()
+        loss = D(Tensor(fakes)).mean() - D(Tensor(reals)).mean() + GP_WEIGHT * ((length - 1.0) ** 2).mean()
+        optimizer.step(grad(loss, D.parameters()))
+        return loss.item(),
+
+    return Job([D], {"step": step})
+
+
+FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8
+
+
+def up2(x):
+    return ops.upfirdn2d(x, FIR, up=2, padding=(2, 1, 2, 1), gain=4.0)
+
+
+def down2(x):
+    return ops.upfirdn2d(x, FIR, down=2, padding=1)
+
+
+class Act(nn.Module):
+    """Leaky relu with a gain of sqrt(2), which keeps the variance."""
+
+    def forward(self, x):
+        return ops.leaky_relu(x, 0.2) * 2 ** 0.5
+
+
+class SkipGenerator(nn.Module):
+    """Latents (N, 100) -> images (N, size, size, 1), the sum of an image from each resolution, filtered up."""
+
+    def __init__(self, size, channels, *, rng):
+        self.first = nn.ConvTranspose2d(100, channels, 4, rng=rng)
+        self.convs = [nn.Conv2d(channels, channels, 3, 1, 1, rng=rng) for _ in range(2 * (size.bit_length() - 3))]
+        self.to_image = [nn.Conv2d(channels, 1, 1, rng=rng) for _ in range(size.bit_length() - 2)]
+        self.act = Act()
+
+    def forward(self, z):
+        x = self.act(self.first(z.reshape(-1, 1, 1, 100)))
+        image = self.to_image[0](x)
+        for a, b, to_image in zip(self.convs[::2], self.convs[1::2], self.to_image[1:]):
+            x = self.act(b(self.act(a(up2(x)))))
+            image = up2(image) + to_image(x)
+        return image
+
+
+class ResidualDiscriminator(nn.Module):
+    """Images (N, size, size, 1) -> logits, by residual blocks that filter down to 4x4."""
+
+    def __init__(self, size, channels, *, rng):
+        blocks = size.bit_length() - 3
+        self.from_image = nn.Conv2d(1, channels, 1, rng=rng)
+        self.convs = [nn.Conv2d(channels, channels, 3, 1, 1, rng=rng) for _ in range(2 * blocks)]
+        self.skips = [nn.Conv2d(channels, channels, 1, bias=False, rng=rng) for _ in range(blocks)]
+        self.last = nn.Conv2d(channels, 1, 4, rng=rng)
+        self.act = Act()
+
+    def forward(self, image):
+        x = self.act(self.from_image(image))
+        for a, b, skip in zip(self.convs[::2], self.convs[1::2], self.skips):
+            x = (down2(self.act(b(self.act(a(x))))) + skip(down2(x))) * 0.5 ** 0.5
+        return self.last(x)
+
+
+def stylegan2(batch_size=32, image_size=32):
+    rng = np.random.default_rng(0)
+    G, D = SkipGenerator(image_size, 64, rng=rng), ResidualDiscriminator(image_size, 64, rng=rng)
+    batches = Batches(batch_size, image_size)
+    optimizer = Adam(D.parameters(), LR, (0.0, 0.99))
+
+    def r1():
+        loss = squared_slopes(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
+        optimizer.step(grad(loss, D.parameters()))
+        return loss.item(),
+
+    return Job([G, D], {"step": gan_step(G, D, batches), "r1": r1})
+
+
+def lenet(batch_size=128, image_size=28):
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 5, 1, 2, rng=rng), nn.ReLU(), MaxPool(), nn.Conv2d(6, 16, 5, rng=rng),
+                        nn.ReLU(), MaxPool(), nn.Conv2d(16, 120, image_size // 4 - 2, rng=rng), nn.ReLU(),
+                        nn.Flatten(), nn.Linear(120, 84, rng=rng), nn.ReLU(), nn.Linear(84, 10, rng=rng))
+    batches, optimizer = Batches(batch_size, image_size), Adam(net.parameters(), 1e-3)
+
+    def step():
+        images, labels, _ = batches()
+        loss = ops.cross_entropy(net(Tensor(images)), labels)
+        optimizer.step(grad(loss, net.parameters()))
+        return loss.item(),
+
+    return Job([net], {"step": step})
+
+
+class MaxPool(nn.Module):
+    def forward(self, x):
+        return ops.max_pool2d(x)
+
+
+def mlp(batch_size=64, image_size=28):
+    rng = np.random.default_rng(0)
+    G = gan_model.Generator(100, (image_size, image_size, 1), 256, 2, rng=rng)
+    D = gan_model.Discriminator((image_size, image_size, 1), 256, 2, dropout=0.0, rng=rng)
+    return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size))})
+
+
+WORKLOADS = {w.name: w for w in (
+    Workload("dcgan", "DCGAN, G and D", dcgan, 64, 28, 0.8),
+    Workload("dcgan-r1", "DCGAN with R1 at every step", dcgan_r1, 64, 28, 0.8),
+    Workload("wgan-gp", "WGAN-GP critic, 3x3 convolutions", wgan_gp, 64, 32, 0.9),
+    Workload("stylegan2", "skip G, residual D, lazy R1", stylegan2, 32, 32, 0.9, {"step": 1.0, "r1": 1 / LAZY}),
+    Workload("lenet", "LeNet-5 classifier", lenet, 128, 28, 0.8),
+    Workload("mlp", "2014 GAN, 784-256-256", mlp, 64, 28, 1.0),
+)}
