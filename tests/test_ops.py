@@ -439,7 +439,7 @@ def test_what_an_op_keeps(row):
 MEMORY = {  # name: (function, shapes of its arguments, what its graph may hold beside them, in sizes of the first)
     "tanh": (ops.tanh, [(64, 8, 8, 64)], 1),
     "relu": (ops.relu, [(64, 8, 8, 64)], 1),
-    "leaky_relu": (ops.leaky_relu, [(64, 8, 8, 64)], 0),
+    "leaky_relu": (ops.leaky_relu, [(64, 8, 8, 64)], 1),
     "add": (ops.add, [(64, 8, 8, 64), (64,)], 0),
     "softplus": (ops.softplus, [(64, 8, 8, 64)], 0),
     "batch_norm": (ops.batch_norm, [(64, 8, 8, 64), (64,), (64,)], 0),

@@ -103,7 +103,14 @@ row(ops.tanh, np.tanh, normal(3, 4), keeps="y")
 row(ops.sigmoid, scipy("special.expit"), normal(3, 4), keeps="y")
 row(ops.softplus, lambda x: np.logaddexp(0, x), normal(3, 4), keeps="a")
 row(ops.relu, lambda x: np.maximum(x, 0), distinct(3, 4), keeps="y")
-row(ops.leaky_relu, lambda x, slope: np.where(x > 0, x, slope * x), distinct(3, 4), slope=0.1, keeps="a")
+row(ops.leaky_relu, lambda x, slope: np.where(x > 0, x, slope * x), distinct(3, 4), slope=0.1, keeps="y")
+row(ops.leaky_relu, lambda x, slope, gain: gain * np.where(x > 0, x, slope * x), distinct(3, 4), slope=0.3, gain=1.5,
+    keeps="y")
+row(lambda x: ops.leaky_gate(x, asarray(MASK - 0.5, x.dtype), 0.2, 1.5), lambda x: np.where(MASK, 1.5, 0.3) * x,
+    normal(3, 4), name="leaky_gate", linear=True, keeps="")
+row(ops.bias_act, lambda x, b, slope, gain: gain * np.where(x + b > 0, x + b, slope * (x + b)), distinct(2, 3, 4),
+    distinct(4, offset=0.05), slope=0.2, gain=1.5, keeps="aby")
+row(ops.bias_act, lambda x: np.where(x > 0, x, 0.2 * x), distinct(2, 3, 4), note="no bias", keeps="ay")
 row(ops.silu, lambda x: x * scipy("special.expit")(x), normal(3, 4))
 row(lambda x: ops.gate(x, asarray(MASK, x.dtype)), lambda x: MASK * x, normal(3, 4), name="gate", linear=True,
     keeps="")
@@ -150,6 +157,9 @@ row(ops.stack, np.stack, normal(2, 3), normal(2, 3), normal(2, 3), note="axis=-1
 for _a, _b, _note in (((3, 4), (4, 2), ""), ((5, 1, 3, 4), (2, 4, 2), "batches"), ((4,), (4,), "vectors"),
                       ((2, 3, 4), (4,), "by a vector"), ((4,), (2, 4, 3), "vector by batch")):
     row(ops.matmul, np.matmul, normal(*_a), normal(*_b), note=_note, linear=True, keeps="ab")
+row(ops.affine, lambda x, w, b: x @ w + b, normal(3, 4), normal(4, 2), normal(2), linear=True, keeps="ab")
+row(ops.affine, lambda x, w, b: x @ w + b, normal(2, 3, 4), normal(4, 2), normal(2), note="batches", linear=True,
+    keeps="ab")
 for _form, _reference, *_shapes in (
         ("nhwc,co->nhwo", lambda x, w: np.tensordot(x, w, 1), (2, 3, 2, 4), (4, 5)),
         ("nic,njc->nij", lambda a, b: a @ b.swapaxes(1, 2), (2, 3, 4), (2, 5, 4)),
@@ -180,6 +190,14 @@ for _note, _size, _in, _kernel, _out, _settings in (
     row(ops.conv2d, oracles.conv2d, _image, _filters, note=_note, linear=True, keeps="ab", **_settings)
     row(ops.conv_transpose2d, oracles.conv_transpose2d, _result, _filters, note=_note, linear=True, keeps="ab",
         output_padding=tuple(n % s for n, s in zip(_spare, _stride)), **_settings)
+    row(lambda *xs, **s: ops.conv2d(*xs[:2], bias=xs[2], **s),
+        lambda *xs, **s: oracles.conv2d(*xs[:2], **s) + xs[2], _image, _filters, normal(_out), name="conv2d",
+        note=_note + ", bias", linear=True, keeps="ab", call=lambda f, *xs, s=_settings: f(*xs, **s))
+    _settings_back = {"output_padding": tuple(n % s for n, s in zip(_spare, _stride)), **_settings}
+    row(lambda *xs, **s: ops.conv_transpose2d(*xs[:2], bias=xs[2], **s),
+        lambda *xs, **s: oracles.conv_transpose2d(*xs[:2], **s) + xs[2], _result, _filters, normal(_in),
+        name="conv_transpose2d", note=_note + ", bias", linear=True, keeps="ab",
+        call=lambda f, *xs, s=_settings_back: f(*xs, **s))
     row(ops.conv2d_weight, oracles.conv2d_weight, _image, _result, note=_note, linear=True, keeps="ab",
         kernel_size=_kernel, **_settings)
 

@@ -138,7 +138,7 @@ class Act(nn.Module):
     """Leaky relu with a gain of sqrt(2), which keeps the variance."""
 
     def forward(self, x):
-        return ops.leaky_relu(x, 0.2) * 2 ** 0.5
+        return ops.leaky_relu(x, 0.2, gain=2 ** 0.5)
 
 
 class SkipGenerator(nn.Module):

@@ -33,17 +33,19 @@ def out_size(size, kernel, stride, padding):
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def forward(x, w, stride, padding, groups):
-    """x (N, H, W, C), w (kh, kw, C/groups, O) -> (N, OH, OW, O). stride, padding: pairs (rows, columns)."""
+def forward(x, w, stride, padding, groups, bias=None):
+    """x (N, H, W, C), w (kh, kw, C/groups, O) -> (N, OH, OW, O). stride, padding: pairs (rows, columns).
+
+    bias (O,): added to every pixel, while it is still in cache."""
     n, outputs = x.shape[0], w.shape[3]
     size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
     y = xp.empty((n, *size, outputs), x.dtype)
     if w.shape[:2] == x.shape[1:3] and size == (1, 1) and groups == 1 and padding == (0, 0):  # a dense layer
         x, w = x.reshape(n, 1, 1, -1), w.reshape(1, 1, -1, outputs)
     elif plan := _plan(w, stride, size, groups):
-        winograd.forward(x, w, plan, padding, y)
+        winograd.forward(x, w, plan, padding, y, bias)
         return y
-    _run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y))
+    _run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y, bias))
     return y
 
 
@@ -51,19 +53,21 @@ def _plan(w, stride, out, groups):
     return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups) if on_cpu() else None
 
 
-def input_gradient(g, w, size, stride, padding, groups):
-    """The adjoint of `forward` in x: g (N, OH, OW, O), w -> (N, *size, C). Also the transposed convolution."""
+def input_gradient(g, w, size, stride, padding, groups, bias=None):
+    """The adjoint of `forward` in x: g (N, OH, OW, O), w -> (N, *size, C). Also the transposed convolution, which
+    may have a bias (C,)."""
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
     if (kh, kw) == size and (oh, ow) == (1, 1) and groups == 1 and padding == (0, 0):
         dense = w.transpose(3, 0, 1, 2).reshape(1, 1, outputs, -1)
-        return forward(g, dense, (1, 1), (0, 0), 1).reshape(n, kh, kw, inputs)
+        bias = None if bias is None else xp.tile(bias, kh * kw)
+        return forward(g, dense, (1, 1), (0, 0), 1, bias).reshape(n, kh, kw, inputs)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= FOLD_CHANNELS:
-        _fold_all(g, w, dx, stride, padding, groups)
+        _fold_all(g, w, dx, stride, padding, groups, bias)
         return dx
     if plan := _plan(w, stride, (oh, ow), groups):
-        winograd.input_gradient(g, w, plan, padding, dx)
+        winograd.input_gradient(g, w, plan, padding, dx, bias)
         return dx
     # (kh, kw, O/groups, C), turned by 180 degrees
     turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups).transpose(0, 1, 4, 3, 2)
@@ -77,9 +81,9 @@ def input_gradient(g, w, size, stride, padding, groups):
                 continue
             kernel = turned[taps]
             if 0 in kernel.shape:  # the stride skips these pixels
-                target[...] = 0
+                target[...] = 0 if bias is None else bias
             else:
-                tasks += _correlation(g, kernel, (1, 1), offset, groups, target)
+                tasks += _correlation(g, kernel, (1, 1), offset, groups, target, bias)
     _run_all(tasks)
     return dx
 
@@ -124,8 +128,8 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     return xp.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
 
 
-def _correlation(x, w, stride, offset, groups, out):
-    """Tasks, one for each block, that write out[n, r, c] = (the window of x at (r, c) * stride + offset) @ w.
+def _correlation(x, w, stride, offset, groups, out, bias=None):
+    """Tasks, one for each block, that write out[n, r, c] = (the window of x at (r, c) * stride + offset) @ w + bias.
 
     Where a window lies outside x it holds zeros.
     """
@@ -143,6 +147,8 @@ def _correlation(x, w, stride, offset, groups, out):
             target[...] = xp.matmul(columns[0], matrices[0], out=product).reshape(target.shape)
         else:
             target[...] = xp.matmul(columns, matrices).transpose(1, 0, 2).reshape(target.shape)
+        if bias is not None:
+            target += bias
 
     return [functools.partial(block, *part) for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)]
 
@@ -172,8 +178,8 @@ def _columns(x, images, rows, ow, kernel, stride, offset, groups):
     return columns.reshape(groups, n * oh * ow, kh * kw * channels // groups)
 
 
-def _fold_all(g, w, dx, stride, padding, groups):
-    """dx = fold(g @ w.T)."""
+def _fold_all(g, w, dx, stride, padding, groups, bias):
+    """dx = fold(g @ w.T) + bias."""
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
     height, width = dx.shape[1:3]
@@ -191,6 +197,8 @@ def _fold_all(g, w, dx, stride, padding, groups):
             for j in range(kw):
                 image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]] += windows[:, :, :, :, i, j]
         dx[images] = image[:, padding[0]:padding[0] + height, padding[1]:padding[1] + width].reshape(dx[images].shape)
+        if bias is not None:
+            dx[images] += bias
 
     parts = _blocks(n, oh, ow * kh * kw * inputs * groups * g.itemsize, whole_images=True)
     _run_all([functools.partial(block, *part) for part in parts])

@@ -1,5 +1,7 @@
 """Matrix products in blocks of rows fixed by shape, shared out to threads; and sums."""
 
+import functools
+
 import numpy as np
 
 from tinygan.backend import on_cpu, xp
@@ -24,11 +26,34 @@ def matmul(a, b):
     return out
 
 
+def row_sums(x):
+    """The sum of the rows of x (rows, C): (C,), as a product with ones, for which BLAS reads them in a row."""
+    return xp.matmul(_ones(len(x), x.dtype), x) if on_cpu() else x.sum(0)
+
+
+@functools.lru_cache(64)
+def _ones(n, dtype):
+    return np.ones(n, dtype)
+
+
+def sum_channels(x):
+    """The sum of x (..., C) over all axes but the last: (C,)."""
+    return xp.stack(parallel.map_rows(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
+
+
+def sum_over(x, axes, keepdims=False):
+    """x.sum(axes, keepdims=keepdims)."""
+    if x.size > SMALL and axes == tuple(range(x.ndim - 1)):
+        y = sum_channels(x)
+        return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
+    return x.sum(axes, keepdims=keepdims)
+
+
 def sum_to(x, shape):
     """Undo broadcasting: sum x over the axes along which an array of `shape` was repeated to x's shape."""
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 != x.shape[extra + i])
-    return (x.sum(axes, keepdims=True) if axes else x).reshape(shape)
+    return (sum_over(x, axes) if axes else x).reshape(shape)
 
 
 def sum_rows(g, shape, indices):

@@ -11,12 +11,13 @@ on one core and on sixteen.
 import contextlib
 import math
 import os
+import queue
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tinygan.backend import on_cpu
 from tinygan.errors import InputError, from_environment
 
 
@@ -52,8 +53,8 @@ def num_threads() -> int:
 
 def set_num_threads(n: int) -> None:
     """Use `n` threads from now on. Never changes a result, only its speed."""
-    global _threads, _pool
-    _threads, _pool = _count(n), None
+    global _threads
+    _threads = _count(n)
 
 
 @contextlib.contextmanager
@@ -89,40 +90,78 @@ def run(function, items) -> None:
             for item in items:
                 function(item)
             return
-        queue = iter(items)  # shared: each thread takes the next item (a list iterator is atomic)
-
-        def work():
-            _state.inside = True
-            try:
-                for item in queue:
-                    function(item)
-            finally:
-                _state.inside = False
-
-        others = [_executor().submit(work) for _ in range(workers - 1)]
+        shared = iter(items)  # shared: each thread takes the next item (a list iterator is atomic)
+        helpers = [_Helper(function, shared) for _ in range(workers - 1)]
+        for helper in helpers:
+            _submit(helper)
+        _state.inside = True
         try:
-            work()
+            for item in shared:
+                function(item)
         finally:
-            for other in others:
-                other.exception()  # wait for all, even after an error: they write into our arrays
-        for other in others:
-            other.result()
+            _state.inside = False
+            for helper in helpers:
+                if not helper.turn.acquire(blocking=False):  # it did begin
+                    helper.done.acquire()  # even after an error of ours: it writes into our arrays
+        for helper in helpers:
+            if helper.error is not None:
+                raise helper.error
 
 
-def _executor():
+class _Helper:
+    """One more thread's part in a `run`: whatever it gets of the items, once it is awake."""
+
+    def __init__(self, function, items):
+        self.function, self.items, self.error = function, items, None
+        self.turn, self.done = threading.Lock(), threading.Lock()  # turn: taken by it to begin, or by us to call it off
+        self.done.acquire()
+
+    def work(self):
+        if not self.turn.acquire(blocking=False):
+            return
+        try:
+            for item in self.items:
+                self.function(item)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.done.release()
+
+
+def _submit(helper):
+    """Have a thread of the pool work for `helper`. (A ThreadPoolExecutor takes 20 microseconds longer.)"""
     global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(_threads, thread_name_prefix="tinygan")
-    return _pool
+    with _lock:
+        if _pool is None:
+            _pool = _Pool()
+        _pool.grow(_threads - 1)
+    _pool.waiting.put(helper)
 
 
 def _forget_threads():  # threads do not survive a fork; the child makes its own
-    global _pool
-    _pool = None
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
+
+
+class _Pool:
+    """Threads that sleep until there is work. They live as long as the process."""
+
+    def __init__(self):
+        self.size, self.waiting = 0, queue.SimpleQueue()
+
+    def grow(self, size):
+        while self.size < size:
+            self.size += 1
+            threading.Thread(target=self._serve, name=f"tinygan-{self.size}", daemon=True).start()
+
+    def _serve(self):
+        _state.inside = True
+        while True:
+            self.waiting.get().work()
 
 
 def keep_memory() -> None:
@@ -161,6 +200,55 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
         start = -buffer.ctypes.data % ALIGNMENT
         view = views[shape, dtype] = buffer[start:start + size].view(dtype).reshape(shape)
     return view
+
+
+# Elements of a block in `elementwise`: its arrays together should stay in a core's own cache.
+BLOCK = 1 << 17
+SHARED = 1 << 19  # elements above which a second thread gains more than waking it takes (about 50 microseconds)
+
+
+def elementwise(function, arrays, rows=()) -> None:
+    """Call function(*stretches, *rows) over the same stretches of all `arrays` (of one shape), a block at a time.
+
+    A chain of NumPy calls over whole arrays goes to main memory and back at every call; over a block, only at
+    the first and the last. rows: vectors (C,) to broadcast along the last axis, of length C. They arrive
+    repeated, and the stretches as matrices of just that width, because NumPy starts anew at every row of a
+    matrix, which for rows of 64 numbers costs more than the numbers.
+    """
+    size = arrays[0].size
+    if not on_cpu() or not size or not all(array.flags.c_contiguous for array in arrays):
+        return function(*arrays, *rows)
+    flat = [array.reshape(-1) for array in arrays]
+    width = 1
+    if rows:
+        channels = len(rows[0])
+        times = math.gcd(size // channels, max(1, 1 << (1024 // channels).bit_length()))
+        rows = [np.tile(row, times) for row in rows]
+        width = channels * times
+        flat = [array.reshape(-1, width) for array in flat]
+    parts = blocks(size // width, max(1, BLOCK // width))
+    if size <= SHARED:
+        for part in parts:
+            function(*(array[part] for array in flat), *rows)
+    else:
+        run(lambda part: function(*(array[part] for array in flat), *rows), parts)
+
+
+def map_rows(function, *matrices) -> list:
+    """[function(*stretches of rows)] for blocks of the rows of matrices (rows, C), in their order."""
+    rows, width = matrices[0].shape
+    parts = blocks(rows, max(1, BLOCK // width)) if on_cpu() else [slice(0, rows)]
+    results = [None] * len(parts)
+
+    def work(i):
+        results[i] = function(*(matrix[parts[i]] for matrix in matrices))
+
+    if matrices[0].size <= SHARED:
+        for i in range(len(parts)):
+            work(i)
+    else:
+        run(work, range(len(parts)))
+    return results
 
 
 def blocks(count: int, size: int) -> list:

@@ -4,16 +4,81 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
+from . import parallel
+from .windows import scratch
+
 
 def upfirdn2d(x, f, up, down, padding):
-    """Correlate zero-stuffed, padded x (N, H, W, C) with f (rows, columns, a host array), keep every down-th pixel."""
+    """Correlate zero-stuffed, padded x (N, H, W, C) with f (rows, columns, a host array), keep every down-th pixel.
+
+    A filter that is an outer product, as almost all are, works on rows and on columns by itself, and along one
+    axis it is a matrix: output pixels by input pixels, mostly zeros, which BLAS multiplies faster than anything
+    else could skip them (32x32 images of 64 channels, [1, 3, 3, 1] up by two: 1.0 ms, tap by tap 17 ms).
+    """
     n, height, width, channels = x.shape
     left, right, top, bottom = padding
-    rows, columns = height * up[0] + top + bottom, width * up[1] + left + right
-    out = ((rows - f.shape[0]) // down[0] + 1, (columns - f.shape[1]) // down[1] + 1)
+    out = ((height * up[0] + top + bottom - f.shape[0]) // down[0] + 1,
+           (width * up[1] + left + right - f.shape[1]) // down[1] + 1)
     if min(out) < 1:
         raise ValueError(f"upfirdn2d: a filter of shape {f.shape} leaves nothing of images of {height}x{width} "
                          f"with up {up} and padding {padding}")
+    factors = _outer_factors(f)
+    if factors is None:
+        return _by_taps(x, f, up, down, padding, out)
+    by_row, by_column = factors
+    rows = _bands(by_row, height, out[0], up[0], down[0], top)
+    columns = _bands(by_column, width, out[1], up[1], down[1], left)
+    y = xp.empty((n, *out, channels), x.dtype)
+
+    def block(images):
+        part = x[images]
+        lines = scratch("lines", (len(part), out[0], width * channels), x.dtype)
+        for matrix, here, there in rows:
+            source = part[:, here].reshape(len(part), -1, width * channels)
+            xp.matmul(xp.asarray(matrix, x.dtype), source, out=lines[:, there])
+        lines = lines.reshape(len(part), out[0], width, channels)
+        for matrix, here, there in columns:
+            xp.matmul(xp.asarray(matrix, x.dtype), lines[:, :, here], out=y[images, :, there])
+
+    parts = parallel.blocks(n, max(1, BLOCK // (out[0] * max(out[1], width) * channels)))
+    if on_cpu() and y.size + x.size > parallel.SHARED:
+        parallel.run(block, parts)
+    else:
+        for part in parts:
+            block(part)
+    return y
+
+
+BLOCK = 1 << 18  # output pixels times channels that are filtered at a time
+BAND = 32  # output pixels of a band: along a longer axis the matrix is cut, because off its diagonal it is zero
+
+
+def _outer_factors(f):
+    """(by rows, by columns) with f = the outer product of the two, or None."""
+    row, column = np.unravel_index(np.abs(f).argmax(), f.shape)
+    if not f[row, column]:
+        return f[:, 0], f[0]
+    by_row, by_column = f[:, column], f[row] / f[row, column]
+    return (by_row, by_column) if np.allclose(np.outer(by_row, by_column), f, rtol=1e-14, atol=0) else None
+
+
+def _bands(f, size, out, up, down, before):
+    """[(matrix, input pixels, output pixels)] of the correlation with f along an axis of `size` pixels."""
+    position = np.arange(out)[:, None] * down - before  # of the first tap, on the zero-stuffed axis
+    tap = np.arange(size)[None] * up - position
+    matrix = np.where((tap >= 0) & (tap < len(f)), f[np.clip(tap, 0, len(f) - 1)], 0.0)
+    bands = []
+    for there in parallel.blocks(out, BAND):
+        used = np.flatnonzero(matrix[there].any(0))
+        here = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+        bands.append((np.ascontiguousarray(matrix[there, here]), here, there))
+    return bands
+
+
+def _by_taps(x, f, up, down, padding, out):
+    n, height, width, channels = x.shape
+    left, right, top, bottom = padding
+    rows, columns = height * up[0] + top + bottom, width * up[1] + left + right
     stuffed = xp.zeros((n, rows, columns, channels), x.dtype)
     (y_from, y_to), (x_from, x_to) = _inside(height, up[0], top, rows), _inside(width, up[1], left, columns)
     if y_from < y_to and x_from < x_to:  # else the crop leaves nothing but padding

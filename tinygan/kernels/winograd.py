@@ -76,20 +76,20 @@ def plan(kernel, stride, out, channels, groups):
     return Plan(taps, step)
 
 
-def forward(x, w, plan, padding, y):
-    """Write the convolution of x (N, H, W, C) with w (kh, kw, C, O) into y (N, OH, OW, O)."""
+def forward(x, w, plan, padding, y, bias=None):
+    """Write the convolution of x (N, H, W, C) with w (kh, kw, C, O), plus bias (O,), into y (N, OH, OW, O)."""
     taps, step = plan
     kernel = _split(w, plan)  # (taps, taps, step * step * C, O)
-    _filter(x, kernel, plan, step, 1, (-padding[0], -padding[1]), y, (0, 0))
+    _filter(x, kernel, plan, step, 1, (-padding[0], -padding[1]), y, (0, 0), bias)
 
 
-def input_gradient(g, w, plan, padding, dx):
-    """Write the adjoint in x into dx (N, H, W, C): a convolution of g with the turned kernel."""
+def input_gradient(g, w, plan, padding, dx, bias=None):
+    """Write the adjoint in x, plus bias (C,), into dx (N, H, W, C): a convolution of g with the turned kernel."""
     taps, step = plan
     kernel = _split(w, plan)[::-1, ::-1].swapaxes(2, 3)  # (taps, taps, O, step * step * C)
     first = [p // step for p in padding]  # of the squares of step x step pixels, the first with a pixel of dx
     start = [f - taps + 1 for f in first]
-    _filter(g, kernel, plan, 1, step, start, dx, [p - f * step for p, f in zip(padding, first)])
+    _filter(g, kernel, plan, 1, step, start, dx, [p - f * step for p, f in zip(padding, first)], bias)
 
 
 def weight_gradient(x, g, plan, padding):
@@ -139,8 +139,8 @@ def _join(dw, plan):
     return dw.reshape(taps * step, taps * step, -1, outputs)
 
 
-def _filter(x, kernel, plan, step_in, step_out, start, y, crop):
-    """y = the correlation of x with kernel (taps, taps, K, L), columns first, on squares of step_in pixels of x.
+def _filter(x, kernel, plan, step_in, step_out, start, y, crop, bias):
+    """y = bias + the correlation of x with kernel (taps, taps, K, L), columns first, on squares of step_in pixels of x.
 
     Output squares of step_out pixels begin with the window at square `start` of x (in pixels for step_in);
     y begins at pixel `crop` of them.
@@ -174,13 +174,20 @@ def _filter(x, kernel, plan, step_in, step_out, start, y, crop):
         np.copyto(lines, columns.transpose(2, 3, 1, 5, 4, 0, 6))
         lines = lines.reshape(count, high, size, -1)
         if exact:
-            np.matmul(at, lines, out=y[images, rows.start * M:rows.stop * M].reshape(count, high, M, -1))
+            target = y[images, rows.start * M:rows.stop * M]
+            np.matmul(at, lines, out=target.reshape(count, high, M, -1))
+            if bias is not None:
+                target += bias
             return
         image = scratch("values", (count, high * M * step_out, across * M * step_out, channels), x.dtype)
         np.matmul(at, lines, out=image.reshape(count, high, M, -1))
         first = rows.start * M * step_out - crop[0]  # row of y that this image begins at
         top, bottom = max(first, 0), min(first + image.shape[1], height)
-        y[images, top:bottom] = image[:, top - first:bottom - first, crop[1]:crop[1] + width]
+        part = image[:, top - first:bottom - first, crop[1]:crop[1] + width]
+        if bias is None:
+            y[images, top:bottom] = part
+        else:
+            np.add(part, bias, out=y[images, top:bottom])
 
     parallel.run(block, _blocks(n, down, across, size, depth, outputs))
 

@@ -25,10 +25,6 @@ def _kernel(size):
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _plus(y, bias):
-    return y if bias is None else y + bias
-
-
 class Linear(Module):
     """x (..., in) -> x @ weight + bias (..., out). weight (in, out), bias (out,)."""
 
@@ -37,7 +33,7 @@ class Linear(Module):
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
     def forward(self, x):
-        return _plus(ops.matmul(x, self.weight), self.bias)
+        return ops.affine(x, self.weight, self.bias)
 
 
 class Embedding(Module):
@@ -65,7 +61,7 @@ class Conv2d(Module):
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
     def forward(self, x):
-        return _plus(ops.conv2d(x, self.weight, self.stride, self.padding, self.groups), self.bias)
+        return ops.conv2d(x, self.weight, self.stride, self.padding, self.groups, self.bias)
 
 
 class ConvTranspose2d(Module):
@@ -84,8 +80,8 @@ class ConvTranspose2d(Module):
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
     def forward(self, x):
-        y = ops.conv_transpose2d(x, self.weight, self.stride, self.padding, self.output_padding, self.groups)
-        return _plus(y, self.bias)
+        return ops.conv_transpose2d(x, self.weight, self.stride, self.padding, self.output_padding, self.groups,
+                                    self.bias)
 
 
 class Maxout(Module):

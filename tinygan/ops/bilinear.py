@@ -11,7 +11,7 @@ from tinygan.autograd import as_tensors, op
 from tinygan.backend import xp
 from tinygan.kernels import conv, linear
 
-from .linear import reshape, transpose
+from .linear import reshape, sum, transpose
 
 # Matrices
 
@@ -19,6 +19,13 @@ from .linear import reshape, transpose
 @op(broadcasts="batch", cost=lambda y, a, b: y.size * a.shape[-1], name="matmul")
 def _matmul(a, b, /):
     return linear.matmul(a.data, b.data), (lambda g: _matmul(g, _turned(b))), (lambda g: _matmul(_turned(a), g))
+
+
+@op(cost=lambda y, x, w, bias: y.size * x.shape[-1], name="affine")
+def _affine(x, w, bias, /):
+    value = linear.matmul(x.data, w.data)
+    value += bias.data
+    return value, (lambda g: _matmul(g, _turned(w))), (lambda g: _matmul(_turned(x), g)), (lambda g: sum(g, 0))
 
 
 def _turned(x):
@@ -37,6 +44,17 @@ def matmul(a, b):
     columns = b.shape[-1:] if b.ndim > 1 else ()
     y = _matmul(a if a.ndim > 1 else reshape(a, (1, -1)), b if b.ndim > 1 else reshape(b, (-1, 1)))
     return reshape(y, rows + columns)
+
+
+def affine(x, w, bias=None):
+    """x @ w + bias: x (..., M), w (M, N), bias (N,) -> (..., N)."""
+    if bias is None:
+        return matmul(x, w)
+    if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[0] or bias.shape != w.shape[1:]:
+        raise ValueError(f"affine: shapes {x.shape}, {w.shape} and {bias.shape} do not fit (..., M), (M, N) and (N,)")
+    if x.ndim == 2:
+        return _affine(x, w, bias)
+    return reshape(_affine(reshape(x, (-1, x.shape[-1])), w, bias), (*x.shape[:-1], w.shape[1]))
 
 
 def _einsum_cost(y, *arrays, subscripts):
@@ -98,33 +116,54 @@ def _lengths(subscripts, xs):
     return lengths
 
 
-# Convolutions
+# Convolutions. With a bias they are ops of their own, because adding it later would be one more walk through memory.
 
 
-@op(cost=lambda y, x, w: y.size * w[..., 0].size)
-def conv2d(x, w, /, stride=1, padding=0, groups=1):
-    """Cross-correlation of images x (N, H, W, C) with w (kh, kw, C/groups, O) -> (N, OH, OW, O).
+def conv2d(x, w, stride=1, padding=0, groups=1, bias=None):
+    """Cross-correlation of images x (N, H, W, C) with w (kh, kw, C/groups, O), plus bias (O,) -> (N, OH, OW, O).
 
     OH = (H + 2 padding - kh) // stride + 1. stride and padding: an int, or a pair (rows, columns).
     Output channels fall into `groups` equal runs; run i sees only the i-th run of input channels.
     """
+    if bias is None:
+        return _conv2d(x, w, stride, padding, groups)
+    return _conv2d_bias(x, w, bias, stride, padding, groups)
+
+
+def _conv2d_and_derivatives(x, w, stride, padding, groups, bias=None):
     stride, padding = _pair(stride), _pair(padding)
     _check_ranks("conv2d", x, w)
     _check_conv("conv2d", x.shape, w.shape, stride, padding, groups)
+    _check_bias("conv2d", bias, w.shape[3])
     size, kernel = x.shape[1:3], w.shape[:2]
-    value = conv.forward(x.data, w.data, stride, padding, groups)
+    value = conv.forward(x.data, w.data, stride, padding, groups, None if bias is None else bias.data)
     remainder = _remainder(size, kernel, value.shape[1:3], stride, padding)
     return (value, lambda g: conv_transpose2d(g, w, stride, padding, remainder, groups),
             lambda g: conv2d_weight(x, g, kernel, stride, padding, groups))
 
 
-@op(cost=lambda y, x, w: x.size * w[..., 0].size)
-def conv_transpose2d(x, w, /, stride=1, padding=0, output_padding=0, groups=1):
-    """The adjoint of conv2d in its image: x (N, H, W, O), w (kh, kw, C/groups, O) -> (N, OH, OW, C).
+@op(cost=lambda y, x, w: y.size * w[..., 0].size, name="conv2d")
+def _conv2d(x, w, /, stride, padding, groups):
+    return _conv2d_and_derivatives(x, w, stride, padding, groups)
+
+
+@op(cost=lambda y, x, w, bias: y.size * w[..., 0].size, name="conv2d")
+def _conv2d_bias(x, w, bias, /, stride, padding, groups):
+    return *_conv2d_and_derivatives(x, w, stride, padding, groups, bias), lambda g: sum(g, (0, 1, 2))
+
+
+def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1, bias=None):
+    """The adjoint of conv2d in its image: x (N, H, W, O), w (kh, kw, C/groups, O), bias (C,) -> (N, OH, OW, C).
 
     w is the weight of the conv2d that is transposed. OH = (H - 1) stride - 2 padding + kh + output_padding,
     with output_padding < stride: which of the sizes that conv2d takes to H comes back.
     """
+    if bias is None:
+        return _conv_transpose2d(x, w, stride, padding, output_padding, groups)
+    return _conv_transpose2d_bias(x, w, bias, stride, padding, output_padding, groups)
+
+
+def _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, groups, bias=None):
     stride, padding, extra = _pair(stride), _pair(padding), _pair(output_padding)
     _check_ranks("conv_transpose2d", x, w)
     if not all(0 <= e < s for e, s in zip(extra, stride)):
@@ -134,10 +173,24 @@ def conv_transpose2d(x, w, /, stride=1, padding=0, output_padding=0, groups=1):
                          f"(kh, kw, out/groups, in) takes {w.shape[3]}")
     kernel = w.shape[:2]
     size = tuple((n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel, extra))
-    _check_conv("conv_transpose2d", (x.shape[0], *size, w.shape[2] * groups), w.shape, stride, padding, groups)
-    return (conv.input_gradient(x.data, w.data, size, stride, padding, groups),
+    channels = w.shape[2] * groups
+    _check_conv("conv_transpose2d", (x.shape[0], *size, channels), w.shape, stride, padding, groups)
+    _check_bias("conv_transpose2d", bias, channels)
+    bias = None if bias is None else bias.data
+    return (conv.input_gradient(x.data, w.data, size, stride, padding, groups, bias),
             lambda g: conv2d(g, w, stride, padding, groups),
             lambda g: conv2d_weight(g, x, kernel, stride, padding, groups))
+
+
+@op(cost=lambda y, x, w: x.size * w[..., 0].size, name="conv_transpose2d")
+def _conv_transpose2d(x, w, /, stride, padding, output_padding, groups):
+    return _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, groups)
+
+
+@op(cost=lambda y, x, w, bias: x.size * w[..., 0].size, name="conv_transpose2d")
+def _conv_transpose2d_bias(x, w, bias, /, stride, padding, output_padding, groups):
+    results = _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, groups, bias)
+    return *results, lambda g: sum(g, (0, 1, 2))
 
 
 @op(cost=lambda y, x, dy: dy.size * y[..., 0].size)
@@ -174,6 +227,11 @@ def _check_ranks(name, a, b):
     if a.ndim != 4 or b.ndim != 4:
         raise ValueError(f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), "
                          f"got shapes {a.shape} and {b.shape}")
+
+
+def _check_bias(name, bias, channels):
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"{name}: the bias has shape {bias.shape}, not ({channels},), one number a channel")
 
 
 def _check_conv(name, x, w, stride, padding, groups):

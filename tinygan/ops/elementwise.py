@@ -7,6 +7,8 @@ from tinygan.autograd import Tensor, op
 from tinygan.backend import asarray, xp
 from tinygan.kernels import act, loss
 
+from .fused import fused
+
 elementwise = op(broadcasts=True)
 
 
@@ -127,18 +129,38 @@ def gate(x, /, slope):
 @elementwise
 def relu(x, /):
     """max(x, 0); the derivative at 0 is 0."""
-    return xp.maximum(x.data, 0), lambda g, y: gate(g, act.slopes(y.data, 0.0))
+    return act.leaky_relu(x.data, 0.0), lambda g, y: leaky_gate(g, y.data, 0.0, 1.0)
 
 
 @elementwise
-def leaky_relu(x, /, slope=0.2):
-    """x where x > 0, else slope * x, with 0 <= slope <= 1; the derivative at 0 is `slope`."""
-    if not 0 <= slope <= 1:
-        raise ValueError(f"leaky_relu: slope must lie in [0, 1], not {slope}")
-    slope = float(slope)  # a NumPy scalar would turn float32 into float64
-    y = xp.empty_like(x.data)
-    xp.multiply(x.data, slope, out=y)
-    return xp.maximum(x.data, y, out=y), lambda g: gate(g, act.slopes(x.data, slope))
+def leaky_relu(x, /, slope=0.2, gain=1.0):
+    """gain * x where x > 0, else gain * slope * x, with 0 <= slope <= 1 and gain > 0.
+
+    The derivative at 0 is gain * slope. Raises ValueError for another slope or gain.
+    """
+    if not 0 <= slope <= 1 or not gain > 0:
+        raise ValueError(f"leaky_relu: slope must lie in [0, 1], not {slope}, and gain above 0, not {gain}")
+    slope, gain = float(slope), float(gain)  # a NumPy scalar would turn float32 into float64
+    return act.leaky_relu(x.data, slope, gain), lambda g, y: leaky_gate(g, y.data, slope, gain)
+
+
+@op
+def leaky_gate(x, /, y, slope, gain):
+    """x times the derivative of leaky_relu, told from its result, the array y, which counts as a constant."""
+    return act.gate(x.data, y, slope, gain), lambda g: leaky_gate(g, y, slope, gain)
+
+
+@fused(act.bias_act)
+def _bias_act(x, bias, /, slope, gain):
+    return leaky_relu(x if bias is None else x + bias, slope, gain)
+
+
+def bias_act(x, bias=None, slope=0.2, gain=1.0):
+    """leaky_relu(x + bias, slope, gain) in one pass; x (..., C), bias (C,). slope 1: the bias and gain alone."""
+    if not 0 <= slope <= 1 or not gain > 0 or bias is not None and bias.shape != x.shape[-1:]:
+        raise ValueError(f"bias_act: slope must lie in [0, 1], not {slope}, gain above 0, not {gain}, and bias have "
+                         f"shape {x.shape[-1:]}")
+    return _bias_act(x, bias, float(slope), float(gain))
 
 
 @elementwise

@@ -76,7 +76,7 @@ def _repeat_along(g, shape, axis, keepdims):
 @linear(_repeat_along)
 def sum(x, /, axis=None, keepdims=False):
     """Sum over `axis` (an int, a tuple, or None for all)."""
-    return x.sum(axes_of(axis, x.ndim), keepdims=keepdims)
+    return kernel.sum_over(x, axes_of(axis, x.ndim), keepdims)
 
 
 def mean(x, axis=None, keepdims=False):

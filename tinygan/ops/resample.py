@@ -103,10 +103,8 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     if not flip_filter:
         f = np.flip(f)
     up, down = _pair(up), _pair(down)
-    if f.ndim == 2:
-        return _upfirdn2d(x, f * gain, up, down, (left, right, top, bottom))
-    x = _upfirdn2d(x, f[None, :] * gain, (1, up[1]), (1, down[1]), (left, right, 0, 0))
-    return _upfirdn2d(x, f[:, None], (up[0], 1), (down[0], 1), (0, 0, top, bottom))
+    f = np.outer(f, f) if f.ndim == 1 else f
+    return _upfirdn2d(x, f * gain, up, down, (left, right, top, bottom))
 
 
 @op(name="upfirdn2d", cost=lambda y, x, f, *_: y.size * f.size)
