@@ -77,8 +77,8 @@ def test_a_large_parameter_is_updated_whole_and_in_one_way():
     w, g = rng.standard_normal((2, 900, 500))
     m, v = np.zeros_like(w), np.zeros_like(w)
     blocked, plain = w.copy(), np.asfortranarray(w)
-    kernel.adam(blocked, g, m, v, 0.1, 0.5, 0.9, 1e-8, 1)
-    kernel.adam(plain, g, np.asfortranarray(m * 0), np.asfortranarray(v * 0), 0.1, 0.5, 0.9, 1e-8, 1)
+    kernel.adam([blocked], [g], [m], [v], 0.1, 0.5, 0.9, 1e-8, [1])
+    kernel.adam([plain], [g], [np.asfortranarray(m * 0)], [np.asfortranarray(v * 0)], 0.1, 0.5, 0.9, 1e-8, [1])
     assert w.size > 3 * kernel.BLOCK and np.array_equal(blocked, plain)
     np.testing.assert_allclose(w - blocked, 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-9)  # Adam's first step
 

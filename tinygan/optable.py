@@ -157,9 +157,8 @@ row(ops.stack, np.stack, normal(2, 3), normal(2, 3), normal(2, 3), note="axis=-1
 for _a, _b, _note in (((3, 4), (4, 2), ""), ((5, 1, 3, 4), (2, 4, 2), "batches"), ((4,), (4,), "vectors"),
                       ((2, 3, 4), (4,), "by a vector"), ((4,), (2, 4, 3), "vector by batch")):
     row(ops.matmul, np.matmul, normal(*_a), normal(*_b), note=_note, linear=True, keeps="ab")
-row(ops.affine, lambda x, w, b: x @ w + b, normal(3, 4), normal(4, 2), normal(2), linear=True, keeps="ab")
-row(ops.affine, lambda x, w, b: x @ w + b, normal(2, 3, 4), normal(4, 2), normal(2), note="batches", linear=True,
-    keeps="ab")
+row(ops.affine, lambda x, w, b: x @ w + b, normal(3, 4), normal(4, 2), normal(2), linear=True, keeps="abc")
+row(ops.affine, lambda x, w, b: x @ w + b, normal(2, 3, 4), normal(4, 2), normal(2), note="batches", linear=True)
 for _form, _reference, *_shapes in (
         ("nhwc,co->nhwo", lambda x, w: np.tensordot(x, w, 1), (2, 3, 2, 4), (4, 5)),
         ("nic,njc->nij", lambda a, b: a @ b.swapaxes(1, 2), (2, 3, 4), (2, 5, 4)),

@@ -25,17 +25,22 @@ class Optimizer:
 
     def step(self, gradients) -> None:
         """Update every parameter from its gradient (a Tensor of its shape); None leaves one as it is."""
+        there = []
         for parameter, g, state in zip(self.parameters, gradients, self.state, strict=True):
             if g is not None:
                 if not isinstance(g, Tensor):
                     raise TypeError(f"the gradient of {parameter.name} is a {type(g).__name__}: pass Tensors, from grad(...)")
                 if g.shape != parameter.shape:
                     raise ValueError(f"the gradient of {parameter.name} has shape {g.shape}, not {parameter.shape}")
-                self.update(parameter.data, g.data, state)
+                there.append((parameter, g, state))
+        if there:
+            parameters, gradients, states = zip(*there)
+            self.update([p.data for p in parameters], [g.data for g in gradients], states)
+            for parameter in parameters:
                 parameter.mark_changed()
 
-    def update(self, w, g, state):
-        """Change the array w in place, given its gradient and this parameter's state."""
+    def update(self, ws, gs, states):
+        """Change the arrays ws in place, given their gradients and the state of each parameter (a dict)."""
         raise NotImplementedError
 
     def state_dict(self) -> dict:
@@ -54,6 +59,14 @@ class Optimizer:
         self.state = state
 
 
+def _kept(states, name, ws):
+    """The arrays of that name in each state; zeros like its parameter at the first step."""
+    for state, w in zip(states, ws):
+        if name not in state:
+            state[name] = xp.zeros_like(w)
+    return [state[name] for state in states]
+
+
 class SGD(Optimizer):
     """w -= lr * g; with momentum, w -= lr * v where v = momentum * v + g."""
 
@@ -61,10 +74,9 @@ class SGD(Optimizer):
         super().__init__(parameters)
         self.lr, self.momentum = lr, momentum
 
-    def update(self, w, g, state):
-        if self.momentum and "velocity" not in state:
-            state["velocity"] = xp.zeros_like(w)
-        kernel.sgd(w, g, state.get("velocity"), self.lr, self.momentum)
+    def update(self, ws, gs, states):
+        velocities = _kept(states, "velocity", ws) if self.momentum else None
+        kernel.sgd(ws, gs, velocities, self.lr, self.momentum)
 
 
 class RMSprop(Optimizer):
@@ -74,10 +86,8 @@ class RMSprop(Optimizer):
         super().__init__(parameters)
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
-    def update(self, w, g, state):
-        if not state:
-            state["v"] = xp.zeros_like(w)
-        kernel.rmsprop(w, g, state["v"], self.lr, self.alpha, self.eps)
+    def update(self, ws, gs, states):
+        kernel.rmsprop(ws, gs, _kept(states, "v", ws), self.lr, self.alpha, self.eps)
 
 
 class Adam(Optimizer):
@@ -87,8 +97,8 @@ class Adam(Optimizer):
         super().__init__(parameters)
         self.lr, self.betas, self.eps = lr, betas, eps
 
-    def update(self, w, g, state):
-        if not state:
-            state.update(m=xp.zeros_like(w), v=xp.zeros_like(w), step=0)
-        state["step"] += 1
-        kernel.adam(w, g, state["m"], state["v"], self.lr, *self.betas, self.eps, state["step"])
+    def update(self, ws, gs, states):
+        ms, vs = _kept(states, "m", ws), _kept(states, "v", ws)
+        for state in states:
+            state["step"] = state.get("step", 0) + 1
+        kernel.adam(ws, gs, ms, vs, self.lr, *self.betas, self.eps, [state["step"] for state in states])

@@ -217,7 +217,7 @@ def _blocks(images, rows, row_bytes, whole_images=False):
 
 def _run_all(tasks):
     if on_cpu():
-        parallel.run(lambda task: task(), tasks)
+        parallel.run_all(tasks)
     else:
         for task in tasks:
             task()

@@ -108,6 +108,11 @@ def run(function, items) -> None:
                 raise helper.error
 
 
+def run_all(tasks) -> None:
+    """Call every task(), as `run` does."""
+    run(lambda task: task(), tasks)
+
+
 class _Helper:
     """One more thread's part in a `run`: whatever it gets of the items, once it is awake."""
 
@@ -252,7 +257,8 @@ def map_rows(function, *matrices) -> list:
 
 
 def blocks(count: int, size: int) -> list:
-    """Slices of at most `size`, as equal as they come, that cover range(count)."""
+    """Slices of at most `size`, as equal as they come, that cover range(count); an even number, if more than one."""
     parts = -(-count // max(1, size))
-    size = -(-count // parts) if parts else 1
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    if 1 < parts < count:
+        parts += parts % 2  # else one of two threads would wait for the other's last block
+    return [slice(i * count // parts, (i + 1) * count // parts) for i in range(parts)]

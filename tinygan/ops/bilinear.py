@@ -11,6 +11,7 @@ from tinygan.autograd import as_tensors, op
 from tinygan.backend import xp
 from tinygan.kernels import conv, linear
 
+from .fused import fused
 from .linear import reshape, sum, transpose
 
 # Matrices
@@ -21,11 +22,9 @@ def _matmul(a, b, /):
     return linear.matmul(a.data, b.data), (lambda g: _matmul(g, _turned(b))), (lambda g: _matmul(_turned(a), g))
 
 
-@op(cost=lambda y, x, w, bias: y.size * x.shape[-1], name="affine")
+@fused(linear.affine, cost=lambda y, x, w, bias: y.size * x.shape[-1])
 def _affine(x, w, bias, /):
-    value = linear.matmul(x.data, w.data)
-    value += bias.data
-    return value, (lambda g: _matmul(g, _turned(w))), (lambda g: _matmul(_turned(x), g)), (lambda g: sum(g, 0))
+    return _matmul(x, w) + bias
 
 
 def _turned(x):

@@ -11,12 +11,12 @@ def alias(x, /):
     return x.data, lambda g: g
 
 
-def fused(kernel):
+def fused(kernel, cost=None):
     """Give a slow composition of ops (the decorated definition) a fast kernel.
 
     The kernel runs forward, and backward with its hand-written first derivative. When the backward pass
     is itself recorded, the definition runs instead and is differentiated, so a second derivative is never
-    written by hand. kernel: see `tinygan.kernels.Kernel`. The result is an op with the definition's
+    written by hand. kernel: see `tinygan.kernels.Kernel`; cost: see `op`. The result is an op with the definition's
     signature; `.definition` and `.kernel` are its two halves.
     """
 
@@ -41,7 +41,7 @@ def fused(kernel):
 
             return value, gradients
 
-        result = op(run, joint=True)
+        result = op(run, joint=True, cost=cost)
         result.definition, result.kernel = definition, kernel
         return result
 

@@ -26,7 +26,8 @@ class EMA:
                 raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
-            kernel.lerp(average.data, current.data, decay)
+        averages = self.module.parameters()
+        kernel.lerp([p.data for p in averages], [p.data for p in module.parameters()], decay)
+        for average in averages:
             average.mark_changed()
         self.module.copy_buffers(module)
