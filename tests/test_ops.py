@@ -385,7 +385,7 @@ def test_the_bits_of_matmul_do_not_depend_on_threads(threads):
 @pytest.mark.parametrize("pass_", ["forward", "input gradient", "weight gradient"])
 def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
     """Two blocks wait for each other: with one thread, the first would wait in vain."""
-    x, w = tensors([normal(8, 12, 12, 6), normal(3, 3, 6, 5)], "float32")
+    x, w = tensors([normal(8, 12, 12, 9), normal(3, 3, 9, 5)], "float32")
     y = ops.conv2d(x, w, padding=1)
     threads(2)
     meeting, columns = threading.Barrier(2, timeout=10), conv._columns

@@ -207,7 +207,8 @@ THETA = np.array([[[0.8, 0.3, 0.1], [-0.4, 1.1, -0.2]], [[1.3, 0.0, 0.55], [0.2,
 
 row(ops.avg_pool2d, pooled(np.mean), normal(2, 4, 6, 2), linear=True, keeps="")
 row(ops.avg_pool2d, pooled(np.mean), normal(2, 5, 6, 2), kernel_size=3, stride=(1, 2), linear=True, keeps="")
-row(ops.max_pool2d, pooled(np.max), distinct(2, 4, 6, 2))
+row(ops.max_pool2d, pooled(np.max), distinct(2, 4, 6, 2), keeps="ay")
+row(ops.max_pool2d, pooled(np.max), distinct(2, 5, 7, 2), note="with a remainder", call=lambda f, x: f(x), keeps="ay")
 row(ops.max_pool2d, pooled(np.max), distinct(2, 5, 6, 1), kernel_size=(3, 2), stride=1)
 for _factor in (2, 3):
     row(ops.upsample_nearest, zoomed(0), normal(2, 3, 4, 2), factor=_factor, linear=True, keeps="")

@@ -36,8 +36,7 @@ def make(name, batch_size, image_size, variant):
 def load(networks, states):
     """Give the networks tinygan's weights. states: a list of arrays for each network, in order."""
     for network, arrays in zip(networks, states, strict=True):
-        network.weights = [jnp.array(array).reshape(weight.shape)
-                           for weight, array in zip(network.weights, arrays, strict=True)]
+        network.weights = [jnp.array(array) for _, array in zip(network.weights, arrays, strict=True)]
 
 
 class JaxBatches:

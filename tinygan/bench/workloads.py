@@ -110,7 +110,7 @@ def wgan_gp(batch_size=64, image_size=32):
                       nn.LeakyReLU(), nn.Conv2d(64, 128, 3, 2, 1, rng=rng), nn.LeakyReLU(),
                       nn.Conv2d(128, 1, image_size // 4, rng=rng))
     batches, optimizer = Batches(batch_size, image_size), Adam(D.parameters(), LR, (0.0, 0.9))
-    share = rng.random((batch_size, 1, 1, 1), dtype=np.float32)
+    share = np.random.default_rng(1).random((batch_size, 1, 1, 1), dtype=np.float32)
 
     def step():
         reals, _, _ = batches()

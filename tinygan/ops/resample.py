@@ -6,11 +6,10 @@ import numpy as np
 
 from tinygan.autograd import op
 from tinygan.backend import asarray, to_numpy, xp
-from tinygan.kernels import warp
+from tinygan.kernels import pool, warp
 
 from .bilinear import _pair, einsum
-from .linear import getitem, linear, stack
-from .reduce import max
+from .linear import linear
 
 # Pooling
 
@@ -23,16 +22,9 @@ def _pooling(name, x, kernel_size, stride):
     return kernel, kernel if stride is None else _pair(stride)
 
 
-def _windows(size, kernel, stride):
-    """For each of the kernel's taps, the index of the pixels that it meets, one per output pixel."""
-    out = [(n - k) // s + 1 for n, k, s in zip(size, kernel, stride)]
-    return [(slice(None), slice(i, i + stride[0] * out[0], stride[0]), slice(j, j + stride[1] * out[1], stride[1]))
-            for i in range(kernel[0]) for j in range(kernel[1])]
-
-
 def _avg_pool_adjoint(g, shape, kernel, stride):
     x = xp.zeros(shape, g.dtype)
-    for window in _windows(shape[1:3], kernel, stride):
+    for window in pool.windows(shape[1:3], kernel, stride):
         x[window] += g
     x /= math.prod(kernel)
     return x
@@ -40,7 +32,7 @@ def _avg_pool_adjoint(g, shape, kernel, stride):
 
 @linear(_avg_pool_adjoint)
 def _avg_pool2d(x, /, kernel, stride):
-    first, *rest = _windows(x.shape[1:3], kernel, stride)
+    first, *rest = pool.windows(x.shape[1:3], kernel, stride)
     y = x[first].copy()
     for window in rest:
         y += x[window]
@@ -54,9 +46,31 @@ def avg_pool2d(x, kernel_size=2, stride=None):
 
 
 def max_pool2d(x, kernel_size=2, stride=None):
-    """Maximum over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
-    windows = _windows(x.shape[1:3], *_pooling("max_pool2d", x, kernel_size, stride))
-    return max(stack([getitem(x, window) for window in windows]), axis=0)
+    """Maximum over windows of `kernel_size`, one every `stride` pixels (default: side by side).
+
+    Where several pixels of a window tie, they share the gradient equally.
+    """
+    return _max_pool2d(x, *_pooling("max_pool2d", x, kernel_size, stride))
+
+
+@op(name="max_pool2d")
+def _max_pool2d(x, /, kernel, stride):
+    return pool.largest(x.data, kernel, stride), lambda g, y: _max_spread(g, x.data, y.data, kernel, stride)
+
+
+# Which pixels hold the maximum counts as constant; given that, taking g back to them is linear.
+
+
+@op
+def _max_spread(x, /, at, largest, kernel, stride):
+    return (pool.spread(x.data, at, largest, kernel, stride),
+            lambda g: _max_gather(g, at, largest, kernel, stride))
+
+
+@op
+def _max_gather(x, /, at, largest, kernel, stride):
+    return (pool.gather(x.data, at, largest, kernel, stride),
+            lambda g: _max_spread(g, at, largest, kernel, stride))
 
 
 # Upsampling

@@ -1,0 +1,48 @@
+"""The workloads of `tinygan bench` are the same in PyTorch and JAX: from the same weights, the same losses."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from tinygan.backend import to_numpy
+from tinygan.bench.workloads import WORKLOADS
+
+STEPS = [(w.name, part) for w in WORKLOADS.values() for part in w.weights]
+SIDES = [("torch", "contiguous"), ("torch", "channels-last"), ("jax", "jit")]
+BATCH = 8
+
+FIRST = 2e-5
+"""The relative error allowed to the first losses."""
+LATER = 2e-4
+"""And to those of the next steps, when rounding errors have been through Adam: its first steps are as long for
+gradients that are next to nothing as for others."""
+LATER_WITH_BATCH_NORM = 2e-3
+
+
+def jobs(library, variant, name):
+    """tinygan's Job and the library's, the latter with weights of its own."""
+    pytest.importorskip(library)
+    side, workload = importlib.import_module(f"tinygan.bench.{library}_side"), WORKLOADS[name]
+    assert variant in side.VARIANTS and library in side.version().lower()
+    ours, theirs = workload.make(BATCH, workload.image_size), side.make(name, BATCH, workload.image_size, variant)
+    assert len(ours.networks) == len(theirs.networks) and ours.parts.keys() == theirs.parts.keys() == workload.weights.keys()
+    return ours, theirs, side
+
+
+@pytest.mark.parametrize("library, variant", SIDES)
+@pytest.mark.parametrize("name, part", STEPS)
+def test_three_steps_have_the_losses_of_tinygan(name, part, library, variant):
+    ours, theirs, side = jobs(library, variant, name)
+    side.load(theirs.networks, [[np.array(to_numpy(p.data)) for p in net.parameters()] for net in ours.networks])
+    expected, losses = (np.array([job.parts[part]() for _ in range(3)]) for job in (ours, theirs))
+    np.testing.assert_allclose(losses[0], expected[0], rtol=FIRST)
+    np.testing.assert_allclose(losses, expected, rtol=LATER_WITH_BATCH_NORM if name == "dcgan" else LATER)
+    assert (np.abs(expected[1:] - expected[:-1]) > 2 * LATER * expected[:-1]).any()  # so that standing still would fail
+
+
+@pytest.mark.parametrize("library, variant", SIDES)
+def test_other_weights_have_other_losses(library, variant):
+    ours, theirs, _ = jobs(library, variant, "mlp")
+    difference = np.array(ours.parts["step"]()) / theirs.parts["step"]() - 1
+    assert np.abs(difference).max() > LATER_WITH_BATCH_NORM
