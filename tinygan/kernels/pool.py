@@ -4,7 +4,11 @@ Where the windows lie side by side, rows are compared first, a whole line of pix
 columns; short inner loops over a few channels are then left with half of the pixels or less.
 """
 
-from tinygan.backend import xp
+import numpy as np
+
+from tinygan.backend import on_cpu, xp
+
+from . import parallel
 
 
 def windows(size, kernel, stride):
@@ -17,19 +21,14 @@ def windows(size, kernel, stride):
 def largest(x, kernel, stride):
     """The maximum of x (N, H, W, C) over each window."""
     if kernel != stride:
-        return _over_taps(xp.maximum, x, kernel, stride)
-    return _side_by_side(xp.maximum, x, kernel)
+        return _chain(xp.maximum, [x[tap] for tap in windows(x.shape[1:3], kernel, stride)])
+    return _by_images(lambda x: _side_by_side(xp.maximum, x, kernel), x)
 
 
 def spread(g, x, y, kernel, stride):
     """Take g, one number for each window, back to the pixels that hold the maximum y; ties share it equally."""
-    hit = _hits(x, y, kernel, stride)
-    if hit is not None:
-        share = g / _side_by_side(xp.add, hit, kernel)
-        dx = xp.zeros(x.shape, x.dtype) if hit.shape != x.shape else xp.empty(x.shape, x.dtype)
-        inside = dx[:, :hit.shape[1], :hit.shape[2]]
-        xp.multiply(hit, _repeated(share, kernel), out=inside)
-        return dx
+    if kernel == stride:
+        return _by_images(lambda *images: _spread_side_by_side(*images, kernel), g, x, y)
     dx, taps = xp.zeros(x.shape, x.dtype), windows(x.shape[1:3], kernel, stride)
     share = g / sum(xp.asarray(x[tap] == y, x.dtype) for tap in taps)
     for tap in taps:
@@ -44,12 +43,31 @@ def gather(h, x, y, kernel, stride):
     return total / sum(hits)
 
 
-def _hits(x, y, kernel, stride):
-    """1 where a pixel is the maximum of its window, else 0, over the pixels that are in one; None if they overlap."""
-    if kernel != stride:
-        return None
+def _spread_side_by_side(g, x, y, kernel):
     inside = x[:, :y.shape[1] * kernel[0], :y.shape[2] * kernel[1]]
-    return xp.asarray(inside == _repeated(y, kernel), x.dtype)
+    hit = xp.asarray(inside == _repeated(y, kernel), x.dtype)
+    share = _repeated(g / _side_by_side(xp.add, hit, kernel), kernel)
+    share *= hit
+    if inside.shape == x.shape:
+        return share
+    dx = xp.zeros(x.shape, x.dtype)
+    dx[:, :inside.shape[1], :inside.shape[2]] = share
+    return dx
+
+
+def _by_images(function, *arrays):
+    """function(*arrays), some images at a time."""
+    n = len(arrays[0])
+    if not on_cpu() or arrays[-1].size < parallel.SHARED // 4:
+        return function(*arrays)
+    parts = parallel.blocks(n, max(1, parallel.BLOCK * n // max(array.size for array in arrays)))
+    results = [None] * len(parts)
+
+    def block(i):
+        results[i] = function(*(array[parts[i]] for array in arrays))
+
+    parallel.run(block, range(len(parts)))
+    return np.concatenate(results)
 
 
 def _repeated(y, kernel):
@@ -68,10 +86,6 @@ def _side_by_side(combine, x, kernel):
     rows = [x[:, i:height // kh * kh:kh] for i in range(kh)]
     lines = _chain(combine, rows)
     return _chain(combine, [lines[:, :, j:width // kw * kw:kw] for j in range(kw)])
-
-
-def _over_taps(combine, x, kernel, stride):
-    return _chain(combine, [x[tap] for tap in windows(x.shape[1:3], kernel, stride)])
 
 
 def _chain(combine, parts):
