@@ -82,6 +82,17 @@ def make_parser():
     p = command("data", list_data, "list the data sets, what is here and where")
     p.add_argument("--data-dir", metavar="DIR", help="a folder to look in first")
 
+    p = command("bench", bench, "time a training step of six workloads, by itself or beside PyTorch or JAX")
+    p.add_argument("names", nargs="*", metavar="WORKLOAD", help="dcgan, dcgan-r1, wgan-gp, stylegan2, lenet, mlp "
+                   "(default: all)")
+    p.add_argument("--against", choices=("torch", "jax"), help="measure this one beside us, turn by turn; the exit code "
+                   "is 1 if a ratio misses its target")
+    p.add_argument("--rounds", type=positive, default=8, metavar="N", help="turns of half a second each (default: 8)")
+    p.add_argument("--memory", action="store_true", help="peak memory of a step")
+    p.add_argument("--overhead", action="store_true", help="what an op costs on tiny tensors")
+    p.add_argument("--growth", action="store_true", help="time by batch size and image size")
+    p.add_argument("--profile", action="store_true", help="where the time of each workload goes, op by op")
+
     p = command("gradcheck", gradcheck, "check every op's first and second derivatives against differences")
     p.add_argument("names", nargs="*", metavar="NAME", help="only rows whose name contains one of these")
     return parser
@@ -264,6 +275,47 @@ def list_data(args):
     rows = data.catalogue(args.data_dir)
     print_table([("name", "train", "test", "where", "what")]
                 + [(r.name, f"{r.train:,}", f"{r.test:,}", str(r.where), r.description) for r in rows], right=(1, 2))
+
+
+def bench(args):
+    from tqdm import tqdm
+
+    from tinygan.bench import report
+    from tinygan.bench.workloads import WORKLOADS
+
+    unknown = [name for name in args.names if name not in WORKLOADS]
+    if unknown:
+        raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
+    names = args.names or list(WORKLOADS)
+    ways = 1 + len(report.variants(args.against) if args.against else ())
+    tables = [name for name in ("memory", "overhead", "growth", "profile") if getattr(args, name)]
+    print(report.machine())
+    good = True
+    with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
+        def show(rows, n=1):
+            progress.clear()
+            print()
+            print_table(rows, right=range(1, n))
+
+        if not tables:
+            progress.total = args.rounds * len(names)
+            rows, good = report.times(names, args.against, args.rounds, progress)
+            show(rows, 6)
+        if args.memory:
+            progress.reset(len(names) * ways)
+            rows, met = report.memory(names, args.against, progress)
+            good &= met
+            show(rows, 3)
+        if args.overhead:
+            show(report.overhead(), 3)
+        if args.growth:
+            progress.reset(report.GROWTH_STEPS)
+            show(report.growth(progress), 6)
+        if args.profile:
+            for name, table, inside, alone in report.profiles(names):
+                progress.clear()
+                print(f"\n{name}, 10 steps\n{table}\na step: {1e3 * inside:.1f} ms profiled, {1e3 * alone:.1f} ms by itself")
+    return 0 if good else 1
 
 
 def gradcheck(args):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygan.autograd import Parameter, Tensor
+from tinygan.autograd import Parameter, Tensor, watched
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import optim as kernel
 
@@ -35,7 +35,8 @@ class Optimizer:
                 there.append((parameter, g, state))
         if there:
             parameters, gradients, states = zip(*there)
-            self.update([p.data for p in parameters], [g.data for g in gradients], states)
+            arrays = [p.data for p in parameters], [g.data for g in gradients]
+            watched(type(self).__name__, lambda: self.update(*arrays, states))
             for parameter in parameters:
                 parameter.mark_changed()
 

@@ -48,6 +48,15 @@ class Monitor:
         """Run a derivative of node's op by calling run(). Returns a gradient; of a joint op, a sequence."""
         return run() if self._outer is None else self._outer.run_derivative(node, run)
 
+    def run_work(self, name, run):
+        """Run other work on arrays that has a name, such as an optimiser's update, by calling run()."""
+        return run() if self._outer is None else self._outer.run_work(name, run)
+
+
+def watched(name, run):
+    """run(), which works on arrays, seen by the monitor under this name: a row of its own in a profile."""
+    return run() if engine.monitor is None else engine.monitor.run_work(name, run)
+
 
 # ----------------------------------------------------------------------------------------- anomaly
 
@@ -149,16 +158,16 @@ class Row:
 class profile(Monitor):
     """`with profile() as p:` prints where the time of the block went, op by op; str(p) is that table.
 
-    An op's row is its forward computation. `name'` is the derivative of op `name` by itself: what a fused
+    An op's row is its forward computation. Optimisers have rows too. `name'` is the derivative of op `name` by itself: what a fused
     kernel computed, or the Python between the ops that the derivative called, which have rows of their own.
     So nothing counts twice, and the rows and "python and the rest" add up to the wall time. A multiply-add
     counts as two operations. (On a GPU, this is the time to launch the work rather than to do it.)
 
-    rows: Row objects, the slowest first; wall: seconds from start to end of the block.
+    rows: Row objects, the slowest first; wall: seconds from start to end of the block. show: print at the end.
     """
 
-    def __init__(self):
-        self._rows = {}
+    def __init__(self, show=True):
+        self._rows, self._show = {}, show
         self._inside = [0.0]  # for the block, and each op or derivative now running: seconds in what it called
         self.wall = 0.0
 
@@ -169,7 +178,8 @@ class profile(Monitor):
     def __exit__(self, *exception):
         super().__exit__(*exception)
         self.wall += time.perf_counter() - self._start
-        print(self)
+        if self._show:
+            print(self)
 
     def run_op(self, op, args, settings, run):
         y = self._timed(op.name, lambda: super(profile, self).run_op(op, args, settings, run))
@@ -181,6 +191,9 @@ class profile(Monitor):
 
     def run_derivative(self, node, run):
         return self._timed(node.op.name + "'", lambda: super(profile, self).run_derivative(node, run))
+
+    def run_work(self, name, run):
+        return self._timed(name, lambda: super(profile, self).run_work(name, run))
 
     def _timed(self, name, run):
         row = self._rows.setdefault(name, Row(name))

@@ -1,7 +1,7 @@
 """Normalisation layers: `normalize` over some axes, `modulate` by parameters (see ops/normalize.py)."""
 
 from tinygan import ops
-from tinygan.autograd import Parameter
+from tinygan.autograd import Parameter, watched
 from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
 
@@ -34,7 +34,7 @@ class BatchNorm(Module):
         n = x.size // x.shape[-1]
         if n < 2:
             raise ValueError("BatchNorm: training needs more than one value per channel; got a batch of 1")
-        mean, var = statistics = kernel.moments(x.data, tuple(range(x.ndim - 1)))
+        mean, var = statistics = watched("moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1))))
         self.running_mean = self._average(self.running_mean, mean)
         self.running_var = self._average(self.running_var, var * (n / (n - 1)) if self.unbiased else var)
         return ops.batch_norm(x, self.gain, self.bias, self.eps, statistics)

@@ -1,0 +1,175 @@
+"""What `tinygan bench` prints: tables of time, memory, overhead and growth, on the machine where it runs."""
+
+import contextlib
+import importlib.util
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tinygan import ops
+from tinygan.autograd import grad, tensor
+from tinygan.errors import InputError
+
+from .worker import SIDES, Worker
+from .workloads import WORKLOADS
+
+TURN = 0.5  # seconds of steps before the next side has its turn
+MEMORY_TARGET = 1.0  # of the other's, at its best
+
+
+def variants(side):
+    """The ways in which a side is tried. Raises InputError if its package is missing."""
+    if importlib.util.find_spec(side) is None:
+        raise InputError(f"--against {side}: {SIDES[side]} is not installed in this environment ({sys.executable}): "
+                         f"install the package {side} there, or leave --against out")
+    return {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}[side]
+
+
+def machine():
+    """The machine and the software, in a line."""
+    from threadpoolctl import threadpool_info
+
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.exists() else []
+    np.ones((2, 2)) @ np.ones((2, 2))  # so that BLAS is there
+    blas = next((f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '?')})"
+                 for pool in threadpool_info() if pool["user_api"] == "blas"), "unknown BLAS")
+    return (f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores, Python "
+            f"{platform.python_version()}, NumPy {np.__version__}, {blas}")
+
+
+def sgemm_peak(n=1024):
+    """GFLOP/s of this moment's best of three products of n x n float32 matrices, on all of BLAS's threads."""
+    a = np.ones((n, n), np.float32)
+    best = min(_seconds(lambda: a @ a) for _ in range(3))
+    return 2 * n ** 3 / best / 1e9
+
+
+def _seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def times(names, against, rounds, progress):
+    """(rows of the table of times, whether every ratio meets its target)."""
+    rows = [["workload", "batch", "tinygan ms", "GFLOP/s", "of sgemm"]
+            + ([f"{SIDES[against]} ms", "its best", "ratio", "target", ""] if against else [])]
+    good = True
+    for name in names:
+        workload = WORKLOADS[name]
+        with contextlib.ExitStack() as stack:
+            ours, *theirs = workers = [stack.enter_context(Worker(side, workload, variant)) for side, variant in
+                                       [("tinygan", None), *((against, v) for v in (variants(against) if against else ()))]]
+            flop = ours.flop()
+            peak, turns = 0.0, []
+            for i in range(rounds):
+                peak = max(peak, sgemm_peak())
+                order = workers if i % 2 else workers[::-1]
+                measured = {id(worker): worker.seconds(TURN) for worker in order}
+                turns.append([measured[id(worker)] for worker in workers])
+                progress.set_description(name, refresh=False)
+                progress.update()
+        ours_ms = 1e3 * statistics.median(turn[0] for turn in turns)
+        speed = flop / ours_ms / 1e6
+        row = [name, str(workload.batch_size), f"{ours_ms:.1f}", f"{speed:.0f}", f"{speed / peak:.0%}"]
+        if theirs:
+            best = min(range(1, len(workers)), key=lambda k: statistics.median(turn[k] for turn in turns))
+            ratio = statistics.median(turn[0] / turn[best] for turn in turns)
+            good &= ratio <= workload.target
+            row += [f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}", workers[best].variant,
+                    f"{ratio:.2f}", f"{workload.target:.1f}", "" if ratio <= workload.target else "missed"]
+        rows.append(row)
+    return rows, good
+
+
+def memory(names, against, progress):
+    """(rows of the table of peak memory, whether it is nowhere higher than the other's)."""
+    rows, good = [["workload", "tinygan MB"] + ([f"{SIDES[against]} MB", "its best", "ratio", "target", ""] if against else [])], True
+    for name in names:
+        measured = {}
+        for side, variant in [("tinygan", None), *((against, v) for v in (variants(against) if against else ()))]:
+            with Worker(side, WORKLOADS[name], variant) as worker:
+                measured[variant] = worker.peak_memory()
+            progress.update()
+        if None in measured.values():
+            return [["peak memory: not known on this system (needs Linux)"]], True
+        ours = measured.pop(None)
+        row = [name, f"{ours / 1e6:.0f}"]
+        if measured:
+            best = min(measured, key=measured.get)
+            ratio = ours / measured[best]
+            good &= ratio <= MEMORY_TARGET
+            row += [f"{measured[best] / 1e6:.0f}", best, f"{ratio:.2f}", f"{MEMORY_TARGET:.1f}",
+                    "" if ratio <= MEMORY_TARGET else "missed"]
+        rows.append(row)
+    return rows, good
+
+
+def growth(progress):
+    """The time of a DCGAN step by batch and image size, in microseconds an image: constant is linear."""
+    batches, sizes = (16, 64, 128, 256, 512), (16, 32, 64)
+    rows = [["microseconds an image", *(f"batch {b}" for b in batches)]]
+    for size in sizes:
+        row = [f"{size}x{size}"]
+        for batch in batches:
+            with Worker("tinygan", WORKLOADS["dcgan"], None, batch, size) as worker:
+                row.append(f"{worker.seconds(2 * TURN) / batch * 1e6:.0f}")
+            progress.update()
+        rows.append(row)
+    return rows
+
+
+GROWTH_STEPS = 15
+
+OVERHEAD = {
+    "add": lambda x, y: x + y, "mul": lambda x, y: x * y, "matmul": lambda x, y: x @ y, "sub": lambda x, y: x - y,
+    "div": lambda x, y: x / y, "exp": lambda x, y: ops.exp(x), "tanh": lambda x, y: ops.tanh(x),
+    "relu": lambda x, y: ops.relu(x), "leaky_relu": lambda x, y: ops.leaky_relu(x),
+    "sum": lambda x, y: x.sum(0, keepdims=True), "reshape": lambda x, y: x.reshape(1, 16),
+    "transpose": lambda x, y: x.T, "getitem": lambda x, y: x[1:3], "softplus": lambda x, y: ops.softplus(x),
+    "affine": lambda x, y: ops.affine(x, y, y[0]), "log_softmax": lambda x, y: ops.log_softmax(x),
+}
+FORWARD_TARGET, BACKWARD_TARGETS = 10, {"add": 15, "mul": 15, "matmul": 15}  # microseconds; backward otherwise 25
+
+
+def overhead(repeats=2000):
+    """Rows: what an op costs on 4x4 matrices, forward and backward, where arithmetic takes no time: the minima.
+
+    Backward is a whole call of `grad` for one op, less that for no op.
+    """
+    rng = np.random.default_rng(0)
+    x, y = (tensor(rng.standard_normal((4, 4)), requires_grad=True, dtype="float32") for _ in range(2))
+    g = tensor(np.ones((4, 4)), dtype="float32")
+    nothing = min(_seconds(lambda: grad(x, [x, y], g)) for _ in range(repeats))
+    rows = [["op", "forward us", "backward us", "targets"]]
+    for name, f in OVERHEAD.items():
+        forward, backward = [], []
+        seed = tensor(np.ones(f(x, y).shape), dtype="float32")
+        for _ in range(repeats):
+            start = time.perf_counter()
+            result = f(x, y)
+            middle = time.perf_counter()
+            grad(result, [x, y], seed)
+            forward.append(middle - start)
+            backward.append(time.perf_counter() - middle)
+        rows.append([name, f"{1e6 * min(forward):.1f}", f"{1e6 * (min(backward) - nothing):.1f}",
+                     f"{FORWARD_TARGET}, {BACKWARD_TARGETS.get(name, 25)}"])
+    return rows
+
+
+def profiles(names, steps=10):
+    """[(workload, the table of its ops, seconds a step while profiled, seconds a step by itself)]."""
+    results = []
+    for name in names:
+        with Worker("tinygan", WORKLOADS[name]) as worker:
+            worker.seconds(TURN)
+            text, inside = worker.profile(steps)
+            results.append((name, text, inside, worker.seconds(TURN)))
+    return results

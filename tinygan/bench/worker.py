@@ -1,0 +1,173 @@
+"""Runs one workload of one side in a process of its own, on request: so that each framework has its own threads,
+memory and caches of code, and no other's."""
+
+import gc
+import importlib
+import multiprocessing
+import signal
+import time
+import traceback
+from pathlib import Path
+
+from tinygan.autograd.inspect import Monitor, multiply_adds, profile
+from tinygan.errors import InputError
+
+SIDES = {"torch": "PyTorch", "jax": "JAX"}
+
+
+class Worker:
+    """A process that has set up a workload and waits. Close it, or use it as a context.
+
+    side: "tinygan", "torch" or "jax"; variant: one of the side's VARIANTS. Raises InputError if the set-up fails.
+    """
+
+    def __init__(self, side, workload, variant=None, batch_size=None, image_size=None):
+        self.side, self.variant, self.workload = side, variant, workload
+        context = multiprocessing.get_context("spawn")  # a fork would share what the parent has imported and touched
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, daemon=True, args=(
+            theirs, side, workload.name, batch_size or workload.batch_size, image_size or workload.image_size, variant))
+        self._process.start()
+        theirs.close()
+        self.version = self._ask("version")
+
+    def _ask(self, *request):
+        try:
+            self._pipe.send(request)
+            ok, answer = self._pipe.recv()
+        except (EOFError, OSError):
+            ok, answer = False, "the process ended (out of memory?)"
+        if not ok:
+            raise InputError(f"bench: {self.side} {self.workload.name}: {answer}")
+        return answer
+
+    def seconds(self, duration):
+        """The median time of a step, over about `duration` seconds of steps; the first after a pause is not counted.
+
+        A step is the workload's parts in the proportion of its weights: a lazy penalty counts by its share.
+        """
+        return sum(self.workload.weights[part] * t for part, t in self._ask("seconds", duration).items())
+
+    def peak_memory(self):
+        """Bytes by which the resident memory rises, at its highest, over that before the first step (Linux; or None).
+
+        Of a worker that has not run a step yet.
+        """
+        return self._ask("peak_memory")
+
+    def flop(self):
+        """Floating-point operations in the products of a step (tinygan only)."""
+        return sum(self.workload.weights[part] * n for part, n in self._ask("flop").items())
+
+    def profile(self, steps):
+        """(the profile of `steps` steps as text, seconds a step in it) (tinygan only)."""
+        return self._ask("profile", steps)
+
+    def close(self):
+        self._pipe.close()
+        self._process.terminate()
+        self._process.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def _serve(pipe, side, name, batch_size, image_size, variant):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    try:
+        job = _Job(side, name, batch_size, image_size, variant)
+    except Exception:
+        pipe.recv()
+        pipe.send((False, traceback.format_exc(limit=0).splitlines()[-1]))
+        return
+    while True:
+        try:
+            request, *arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((True, getattr(job, request)(*arguments)))
+        except Exception:
+            pipe.send((False, traceback.format_exc(limit=0).splitlines()[-1]))
+
+
+class _Job:
+    """What a Worker's process does."""
+
+    def __init__(self, side, name, batch_size, image_size, variant):
+        if side == "tinygan":
+            from tinygan.kernels import parallel
+
+            from .workloads import WORKLOADS
+
+            parallel.keep_memory()  # as the Trainer does
+            self._blas = parallel.single_threaded_blas()
+            self._blas.__enter__()
+            self._version = f"tinygan, {parallel.num_threads()} threads"
+            parts = WORKLOADS[name].make(batch_size, image_size).parts
+        else:
+            other = importlib.import_module(f"tinygan.bench.{side}_side")
+            parts = other.make(name, batch_size, image_size, variant).parts
+            self._version = other.version()
+        self.parts = parts
+
+    def version(self):
+        return self._version
+
+    def seconds(self, duration):
+        medians = {}
+        for part, step in self.parts.items():
+            step()
+            times, end = [], time.perf_counter() + duration / len(self.parts)
+            while len(times) < 3 or time.perf_counter() < end:
+                start = time.perf_counter()
+                step()
+                times.append(time.perf_counter() - start)
+            medians[part] = sorted(times)[len(times) // 2]
+        return medians
+
+    def peak_memory(self):
+        gc.collect()
+        status = Path("/proc/self/status")
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        except OSError:
+            return None
+        before = _kilobytes(status, "VmRSS")
+        for step in self.parts.values():
+            for _ in range(4):
+                step()
+        return 1024 * (_kilobytes(status, "VmHWM") - before)
+
+    def flop(self):
+        counts = {}
+        for part, step in self.parts.items():
+            with _Flop() as monitor:
+                step()
+            counts[part] = monitor.total
+        return counts
+
+    def profile(self, steps):
+        with profile(show=False) as p:
+            for _ in range(steps):
+                self.parts["step"]()
+        return str(p), p.wall / steps
+
+
+def _kilobytes(status, field):
+    return int(next(line for line in status.read_text().splitlines() if line.startswith(field)).split()[1])
+
+
+class _Flop(Monitor):
+    """Counts the operations of every op that knows its cost."""
+
+    total = 0
+
+    def run_op(self, op, args, settings, run):
+        y = super().run_op(op, args, settings, run)
+        if op.cost is not None:
+            self.total += 2 * multiply_adds(op, y, args, settings)
+        return y
