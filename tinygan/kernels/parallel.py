@@ -209,6 +209,7 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
 
 # Elements of a block in `elementwise`: its arrays together should stay in a core's own cache.
 BLOCK = 1 << 17
+SMALL = 1 << 14  # elements for which cutting and reshaping costs more than it saves
 SHARED = 1 << 19  # elements above which a second thread gains more than waking it takes (about 50 microseconds)
 
 
@@ -221,7 +222,7 @@ def elementwise(function, arrays, rows=()) -> None:
     matrix, which for rows of 64 numbers costs more than the numbers.
     """
     size = arrays[0].size
-    if not on_cpu() or not size or not all(array.flags.c_contiguous for array in arrays):
+    if size <= SMALL or not on_cpu() or not all(array.flags.c_contiguous for array in arrays):
         return function(*arrays, *rows)
     flat = [array.reshape(-1) for array in arrays]
     width = 1

@@ -17,19 +17,22 @@ from .linear import reshape, sum, transpose
 # Matrices
 
 
-@op(broadcasts="batch", cost=lambda y, a, b: y.size * a.shape[-1], name="matmul")
-def _matmul(a, b, /):
-    return linear.matmul(a.data, b.data), (lambda g: _matmul(g, _turned(b))), (lambda g: _matmul(_turned(a), g))
+@op(broadcasts="batch", cost=lambda y, a, b, turn_a=False: y.size * a.shape[-2 if turn_a else -1], name="matmul")
+def _matmul(a, b, /, turn_a=False, turn_b=False):
+    """a @ b, with the matrices of a, or of b, transposed first: so that the derivatives are of the same kind."""
+    def d_a(g):
+        return _matmul(b, g, turn_b, True) if turn_a else _matmul(g, b, False, not turn_b)
+
+    def d_b(g):
+        return _matmul(g, a, True, turn_a) if turn_b else _matmul(a, g, not turn_a, False)
+
+    left = a.data.swapaxes(-1, -2) if turn_a else a.data
+    return linear.matmul(left, b.data.swapaxes(-1, -2) if turn_b else b.data), d_a, d_b
 
 
 @fused(linear.affine, cost=lambda y, x, w, bias: y.size * x.shape[-1])
 def _affine(x, w, bias, /):
     return _matmul(x, w) + bias
-
-
-def _turned(x):
-    """The matrices in the last two axes, transposed."""
-    return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def matmul(a, b):
