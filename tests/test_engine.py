@@ -546,7 +546,7 @@ def test_a_module_names_its_parameters():
     layer, x = nn.Linear(3, 2), tensor(np.ones((1, 3), "float32"), requires_grad=True)
     y = layer(x).sum()
     layer.weight.mark_changed()
-    refuses(RuntimeError, "matmul read Linear.weight", grad, y, x)
+    refuses(RuntimeError, "affine read Linear.weight", grad, y, x)
 
 
 # ---- grad -----------------------------------------------------------------------------------------------

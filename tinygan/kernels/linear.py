@@ -8,15 +8,17 @@ from tinygan.backend import on_cpu, xp
 
 from . import Kernel, parallel
 
-SMALL = 1 << 18  # multiply-adds below which BLAS stays on one thread by itself, and cutting costs more
+TINY = 1 << 13  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
+SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves
 BLOCK = 1 << 22  # multiply-adds a block, at least: 40 microseconds
 
 
 def matmul(a, b):
     """a (..., M, K) @ b (..., K, N), both at least 2-D, as numpy.matmul."""
-    if not on_cpu() or a.shape[-2] * a.shape[-1] * b.shape[-1] <= SMALL:
+    size = a.shape[-2] * a.shape[-1] * b.shape[-1]
+    if size <= TINY or not on_cpu():
         return xp.matmul(a, b)
-    if a.ndim > 2 or b.ndim > 2:
+    if size <= SMALL or a.ndim > 2 or b.ndim > 2:
         with parallel.single_threaded_blas():
             return np.matmul(a, b)
     out = np.empty((a.shape[0], b.shape[1]), a.dtype)
@@ -42,11 +44,12 @@ def _affine_forward(x, w, bias):
 def _affine_backward(g, saved, needed):
     """Two products that wait for nothing but g, so the threads share them out."""
     x, w = saved
+    db = g.sum(0) if needed[2] else None
     if not on_cpu() or g.size * x.shape[1] <= SMALL:
-        return (g @ w.T if needed[0] else None), (x.T @ g if needed[1] else None), (g.sum(0) if needed[2] else None)
+        return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
     dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
     parallel.run_all((_product(g, w.T, dx) if needed[0] else []) + (_product(x.T, g, dw) if needed[1] else []))
-    return dx, dw, (row_sums(g) if needed[2] else None)
+    return dx, dw, db
 
 
 affine = Kernel(_affine_forward, _affine_backward)

@@ -22,11 +22,8 @@ def _in_blocks(update, *lists):
             continue
         flat = [array.reshape(-1) for array in arrays]
         tasks += [(i, *(array[part] for array in flat)) for part in parallel.blocks(flat[0].size, BLOCK)]
-    if sum(task[1].size for task in tasks) <= BLOCK:
-        for task in tasks:
-            update(*task)
-    else:
-        parallel.run(lambda task: update(*task), sorted(tasks, key=lambda task: -task[1].size))
+    tasks.sort(key=lambda task: -task[1].size)  # the small ones last, to even out the ends
+    parallel.run(lambda task: update(*task), tasks, sum(task[1].size for task in tasks) > BLOCK)
 
 
 def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, steps):

@@ -78,13 +78,14 @@ def single_threaded_blas():
                 _limit.restore_original_limits()
 
 
-def run(function, items) -> None:
+def run(function, items, shared=True) -> None:
     """Call function(item) for every item, on as many threads as there are; return when all are done.
 
-    The items must write to different places. Called from inside an item, it runs in that thread.
+    The items must write to different places. Called from inside an item, or if not `shared` because they are
+    small, they run in this thread. BLAS is at one thread in any case, so the bits are the same.
     """
     items = list(items)
-    workers = 1 if _state.inside else min(_threads, len(items))
+    workers = min(_threads, len(items)) if shared and not _state.inside else 1
     with single_threaded_blas():
         if workers <= 1:
             for item in items:
@@ -233,11 +234,7 @@ def elementwise(function, arrays, rows=()) -> None:
         width = channels * times
         flat = [array.reshape(-1, width) for array in flat]
     parts = blocks(size // width, max(1, BLOCK // width))
-    if size <= SHARED:
-        for part in parts:
-            function(*(array[part] for array in flat), *rows)
-    else:
-        run(lambda part: function(*(array[part] for array in flat), *rows), parts)
+    run(lambda part: function(*(array[part] for array in flat), *rows), parts, size > SHARED)
 
 
 def map_rows(function, *matrices) -> list:
@@ -249,11 +246,7 @@ def map_rows(function, *matrices) -> list:
     def work(i):
         results[i] = function(*(matrix[parts[i]] for matrix in matrices))
 
-    if matrices[0].size <= SHARED:
-        for i in range(len(parts)):
-            work(i)
-    else:
-        run(work, range(len(parts)))
+    run(work, range(len(parts)), matrices[0].size > SHARED)
     return results
 
 

@@ -41,11 +41,10 @@ def upfirdn2d(x, f, up, down, padding):
             xp.matmul(xp.asarray(matrix, x.dtype), lines[:, :, here], out=y[images, :, there])
 
     parts = parallel.blocks(n, max(1, BLOCK // (out[0] * max(out[1], width) * channels)))
-    if on_cpu() and y.size + x.size > parallel.SHARED:
-        parallel.run(block, parts)
+    if on_cpu():
+        parallel.run(block, parts, y.size + x.size > parallel.SHARED)
     else:
-        for part in parts:
-            block(part)
+        block(slice(0, n))
     return y
 
 

@@ -12,22 +12,33 @@ from tinygan.backend import xp
 from tinygan.kernels import conv, linear
 
 from .fused import fused
-from .linear import reshape, sum, transpose
+from .linear import reshape, sum
 
 # Matrices
 
 
-@op(broadcasts="batch", cost=lambda y, a, b, turn_a=False: y.size * a.shape[-2 if turn_a else -1], name="matmul")
-def _matmul(a, b, /, turn_a=False, turn_b=False):
-    """a @ b, with the matrices of a, or of b, transposed first: so that the derivatives are of the same kind."""
-    def d_a(g):
-        return _matmul(b, g, turn_b, True) if turn_a else _matmul(g, b, False, not turn_b)
+def _product(turn_a, turn_b):
+    """The op a @ b with the matrices of a, or of b, transposed first, named as in BLAS: matmul, matmul_nt, ...
 
-    def d_b(g):
-        return _matmul(g, a, True, turn_a) if turn_b else _matmul(a, g, not turn_a, False)
+    The derivatives are of the same kind, which saves two ops for each that would transpose first.
+    """
+    @op(broadcasts="batch", cost=lambda y, a, b: y.size * a.shape[-2 if turn_a else -1],
+        name="matmul" + f"_{'nt'[turn_a]}{'nt'[turn_b]}" * (turn_a or turn_b))
+    def product(a, b, /):
+        def d_a(g):
+            return _products[turn_b, True](b, g) if turn_a else _products[False, not turn_b](g, b)
 
-    left = a.data.swapaxes(-1, -2) if turn_a else a.data
-    return linear.matmul(left, b.data.swapaxes(-1, -2) if turn_b else b.data), d_a, d_b
+        def d_b(g):
+            return _products[True, turn_a](g, a) if turn_b else _products[not turn_a, False](a, g)
+
+        left, right = (x.data.swapaxes(-1, -2) if turn else x.data for x, turn in ((a, turn_a), (b, turn_b)))
+        return linear.matmul(left, right), d_a, d_b
+
+    return product
+
+
+_products = {(turn_a, turn_b): _product(turn_a, turn_b) for turn_a in (False, True) for turn_b in (False, True)}
+_matmul = _products[False, False]
 
 
 @fused(linear.affine, cost=lambda y, x, w, bias: y.size * x.shape[-1])
