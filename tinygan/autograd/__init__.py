@@ -2,6 +2,6 @@
 
 from .engine import as_tensors, backward, grad, no_grad, op, recording, tensor_parameters
 from .gradcheck import GradientError, check_grads
-from .inspect import anomaly, profile, watched
+from .inspect import anomaly, counted, profile, watched
 from .tensor import Node, Parameter, Tensor, tensor, wrap
 from .trace import trace

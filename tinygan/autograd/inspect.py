@@ -48,9 +48,20 @@ class Monitor:
         """Run a derivative of node's op by calling run(). Returns a gradient; of a joint op, a sequence."""
         return run() if self._outer is None else self._outer.run_derivative(node, run)
 
+    def count(self, op, multiply_adds):
+        """Take note of what the derivative of `op` cost: a kernel calls no ops whose cost is known."""
+        if self._outer is not None:
+            self._outer.count(op, multiply_adds)
+
     def run_work(self, name, run):
         """Run other work on arrays that has a name, such as an optimiser's update, by calling run()."""
         return run() if self._outer is None else self._outer.run_work(name, run)
+
+
+def counted(op, multiply_adds):
+    """Tell the monitor, if there is one, what the derivative of `op` cost: multiply_adds()."""
+    if engine.monitor is not None:
+        engine.monitor.count(op, multiply_adds())
 
 
 def watched(name, run):
@@ -191,6 +202,10 @@ class profile(Monitor):
 
     def run_derivative(self, node, run):
         return self._timed(node.op.name + "'", lambda: super(profile, self).run_derivative(node, run))
+
+    def count(self, op, multiply_adds):
+        super().count(op, multiply_adds)
+        self._rows[op.name + "'"].flop += 2 * multiply_adds
 
     def run_work(self, name, run):
         return self._timed(name, lambda: super(profile, self).run_work(name, run))

@@ -2,7 +2,7 @@
 
 import functools
 
-from tinygan.autograd import grad, op, recording, tensor_parameters, wrap
+from tinygan.autograd import counted, grad, op, recording, tensor_parameters, wrap
 
 
 @op
@@ -11,12 +11,13 @@ def alias(x, /):
     return x.data, lambda g: g
 
 
-def fused(kernel, cost=None):
+def fused(kernel, cost=None, backward_cost=None):
     """Give a slow composition of ops (the decorated definition) a fast kernel.
 
     The kernel runs forward, and backward with its hand-written first derivative. When the backward pass
     is itself recorded, the definition runs instead and is differentiated, so a second derivative is never
-    written by hand. kernel: see `tinygan.kernels.Kernel`; cost: see `op`. The result is an op with the definition's
+    written by hand. kernel: see `tinygan.kernels.Kernel`; cost: see `op`;
+    backward_cost: the multiply-adds of the kernel's backward, a function of (needed, g, *arguments). The result is an op with the definition's
     signature; `.definition` and `.kernel` are its two halves.
     """
 
@@ -31,6 +32,8 @@ def fused(kernel, cost=None):
             def gradients(g, needed):
                 if not recording():
                     results = kernel.backward(g.data, saved, needed)
+                    if backward_cost is not None:
+                        counted(result, lambda: backward_cost(needed, g, *xs))
                     return [wrap(result) if wanted else None for result, wanted in zip(results, needed)]
                 # Aliases, so that in f(x, x) each argument has a gradient of its own, and the gradients
                 # still flow back to x (which they would not from fresh leaves).
