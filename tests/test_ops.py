@@ -282,6 +282,8 @@ def test_upfirdn2d_of_any_geometry(data):
 
 normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
 cross_entropy = importlib.import_module("tinygan.ops.losses")._binary_cross_entropy_with_logits
+bias_act = importlib.import_module("tinygan.ops.elementwise")._bias_act
+affine = importlib.import_module("tinygan.ops.bilinear")._affine
 FUSED = {
     "batch-norm": (normalize_modulate, [(4, 3, 3, 5), (5,), (5,)], dict(axes=(0, 1, 2), eps=1e-5)),
     "batch-norm of vectors": (normalize_modulate, [(8, 5), (5,), (5,)], dict(axes=(0,), eps=1e-3)),
@@ -290,6 +292,9 @@ FUSED = {
     "without shift": (normalize_modulate, [(4, 3, 3, 5), (3, 5), None], dict(axes=(3,), eps=1e-5)),
     "plain": (normalize_modulate, [(4, 3, 3, 5), None, None], dict(axes=(0, 2), eps=1e-5)),
     "BCE": (cross_entropy, [(4, 5), (4, 5)], {}),
+    "bias and activation": (bias_act, [(4, 3, 3, 5), (5,)], dict(slope=0.2, gain=1.5)),
+    "activation": (bias_act, [(4, 3, 3, 5), None], dict(slope=0.0, gain=1.0)),
+    "affine": (affine, [(7, 5), (5, 3), (3,)], {}),
 }
 
 
@@ -377,8 +382,6 @@ def test_the_bits_of_matmul_do_not_depend_on_threads(threads):
     results = [threads(n) or linear.matmul(a, b) for n in (1, 2, 4)]
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
     np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
-
-
 
 
 @cpu_only

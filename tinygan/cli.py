@@ -309,7 +309,7 @@ def bench(args):
         if args.overhead:
             show(report.overhead(), 3)
         if args.growth:
-            progress.reset(report.GROWTH_STEPS)
+            progress.reset(len(report.GROWTH[0]) * len(report.GROWTH[1]))
             show(report.growth(progress), 6)
         if args.profile:
             for name, table, inside, alone in report.profiles(names):

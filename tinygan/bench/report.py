@@ -20,6 +20,7 @@ from .workloads import WORKLOADS
 
 TURN = 0.5  # seconds of steps before the next side has its turn
 MEMORY_TARGET = 1.0  # of the other's, at its best
+GROWTH = (16, 64, 128, 256, 512), (16, 32, 64)  # batches, sides of images
 
 
 def variants(side):
@@ -114,7 +115,7 @@ def memory(names, against, progress):
 
 def growth(progress):
     """The time of a DCGAN step by batch and image size, in microseconds an image: constant is linear."""
-    batches, sizes = (16, 64, 128, 256, 512), (16, 32, 64)
+    batches, sizes = GROWTH
     rows = [["microseconds an image", *(f"batch {b}" for b in batches)]]
     for size in sizes:
         row = [f"{size}x{size}"]
@@ -125,8 +126,6 @@ def growth(progress):
         rows.append(row)
     return rows
 
-
-GROWTH_STEPS = 15
 
 BIAS = tensor(np.ones(4), dtype="float32")
 OVERHEAD = {

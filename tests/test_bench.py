@@ -1,0 +1,95 @@
+"""`tinygan bench`: what it prints, its exit codes, and its one-line refusals. (That its workloads are the same on
+all sides: test_bench_parity.py. No test asserts a time.)"""
+
+import importlib.util
+import re
+import types
+
+import pytest
+from test_cli import fails
+
+from tinygan.bench import report, worker
+from tinygan.bench.workloads import WORKLOADS, Workload
+from tinygan.cli import main
+
+pytestmark = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about times on a CPU")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(report, "TURN", 0.01)
+
+
+def test_the_table_of_times(quick, capsys):
+    assert main(["bench", "mlp", "lenet", "--rounds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "NumPy" in out and re.search(r"^workload +batch +tinygan ms +GFLOP/s +of sgemm$", out, re.MULTILINE)
+    for name, batch in (("mlp", 64), ("lenet", 128)):
+        row = re.search(rf"^{name} +{batch} +([\d.]+) +(\d+) +(\d+)%$", out, re.MULTILINE)
+        assert row and float(row[1]) > 0 and int(row[2]) > 0 and int(row[3]) > 0
+
+
+def test_the_other_tables(quick, capsys, monkeypatch):
+    monkeypatch.setattr(report, "overhead", lambda: report_overhead(repeats=3))
+    monkeypatch.setattr(report, "GROWTH", ((4, 8), (16,)))
+    assert main(["bench", "mlp", "--memory", "--overhead", "--growth", "--profile"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^mlp +\d+$", out, re.MULTILINE) or "not known on this system" in out
+    assert re.search(r"^matmul +[\d.]+ +[\d.]+ +10, 15$", out, re.MULTILINE)
+    assert re.search(r"^16x16 +\d+ +\d+$", out, re.MULTILINE)
+    assert re.search(r"^affine'? .*%", out, re.MULTILINE) and re.search(r"^Adam .*%", out, re.MULTILINE)
+    profiled, alone = map(float, re.search(r"a step: ([\d.]+) ms profiled, ([\d.]+) ms by itself", out).groups())
+    assert profiled > 0 and alone > 0
+
+
+report_overhead = report.overhead
+
+
+@pytest.mark.parametrize("ours, code, word", [(0.79, 0, ""), (0.81, 1, "missed")])
+def test_the_exit_code_says_whether_the_targets_are_met(ours, code, word, quick, capsys, monkeypatch):
+    """With a stand-in for the processes: PyTorch's steps take 1 s and 1.1 s."""
+    class Stub:
+        def __init__(self, side, workload, variant=None):
+            self.side, self.variant = side, variant
+
+        def seconds(self, duration):
+            return {None: ours, "contiguous": 1.1, "channels-last": 1.0}[self.variant]
+
+        def peak_memory(self):
+            return {None: ours, "contiguous": 0.8, "channels-last": 1.0}[self.variant]
+
+        def flop(self):
+            return 1e9
+
+        __enter__, __exit__ = lambda self: self, lambda self, *exception: None
+
+    monkeypatch.setattr(report, "Worker", Stub)
+    monkeypatch.setattr(report, "importlib", types.SimpleNamespace(
+        util=types.SimpleNamespace(find_spec=lambda name: True)))
+    assert main(["bench", "dcgan", "--against", "torch", "--rounds", "3"]) == code
+    assert re.search(rf"^dcgan +64 +{ours * 1e3:.1f} .* 1000.0 +channels-last +{ours} +0.8 *{word}$",
+                     capsys.readouterr().out, re.MULTILINE)
+    assert main(["bench", "dcgan", "--against", "torch", "--memory"]) == code  # against the smaller, 0.8
+    assert re.search(rf"contiguous +{ours / 0.8:.2f} +1.0 *{word}$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_what_bench_refuses(capsys):
+    assert "unknown workload 'dcgna'; there are: dcgan, dcgan-r1" in fails(capsys, "bench", "dcgna")
+    assert "not at least 1" in fails(capsys, "bench", "--rounds", 0)
+    assert "invalid choice" in fails(capsys, "bench", "--against", "keras")
+    for side in worker.SIDES:
+        if importlib.util.find_spec(side) is None:
+            assert "is not installed in this environment" in fails(capsys, "bench", "mlp", "--against", side)
+
+
+def test_a_worker_that_fails_says_so_in_one_line(monkeypatch):
+    with pytest.raises(Exception, match="no side") as caught:
+        worker.Worker("no side", WORKLOADS["mlp"])
+    assert "\n" not in str(caught.value)
+
+
+def test_lazy_parts_count_by_their_share():
+    lazy = Workload("stylegan2", "", None, 4, 32, 1.0, {"step": 1.0, "r1": 1 / 16})
+    stub = object.__new__(worker.Worker)
+    stub.workload, stub._ask = lazy, lambda *request: {"step": 2.0, "r1": 16.0}
+    assert stub.seconds(1) == stub.flop() == 3.0

@@ -1,0 +1,339 @@
+"""The CPU kernels by themselves: against other ways to compute the same, on any number of threads, in forks."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygan import Tensor, check_grads, grad, ops, oracles
+from tinygan.bench.workloads import WORKLOADS
+from tinygan.kernels import act, conv, linear, norm, parallel, pool, warp, winograd
+
+pytestmark = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about kernels for CPUs")
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+@pytest.fixture
+def threads():
+    before = parallel.num_threads()
+    yield parallel.set_num_threads
+    parallel.set_num_threads(before)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Everything is cut into many blocks, however small."""
+    monkeypatch.setattr(conv, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(winograd, "BLOCK", 1 << 18)
+    monkeypatch.setattr(winograd, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(warp, "BLOCK", 1 << 12)
+    for name, value in (("SMALL", 16), ("BLOCK", 1 << 10), ("SHARED", 64)):
+        monkeypatch.setattr(parallel, name, value)
+    for name, value in (("TINY", 16), ("SMALL", 64), ("BLOCK", 1 << 12)):
+        monkeypatch.setattr(linear, name, value)
+
+
+def three_passes(x, w, g, stride, padding, bias=None):
+    """Forward, input gradient and weight gradient of a convolution."""
+    pairs = (stride, stride), (padding, padding)
+    return (conv.forward(x, w, *pairs, 1, bias), conv.input_gradient(g, w, x.shape[1:3], *pairs, 1),
+            conv.weight_gradient(x, g, w.shape[:2], *pairs, 1))
+
+
+def expected_passes(x, w, g, stride, padding):
+    rest = [(n + 2 * padding - k) % stride for n, k in zip(x.shape[1:3], w.shape[:2])]
+    return (oracles.conv2d(x, w, stride, padding), oracles.conv_transpose2d(g, w, stride, padding, rest),
+            oracles.conv2d_weight(x, g, w.shape[:2], stride, padding))
+
+
+def convolution(size, channels, kernel, stride, padding, batch=2, dtype="float64"):
+    """(x, w, g) of a convolution of these shapes."""
+    out = [(n + 2 * padding - kernel) // stride + 1 for n in size]
+    arrays = normal(batch, *size, channels[0], seed=1), normal(kernel, kernel, *channels, seed=2), \
+        normal(batch, *out, channels[1], seed=3)
+    return [a.astype(dtype) for a in arrays]
+
+
+# ---- Winograd -------------------------------------------------------------------------------------------
+
+SHAPES = [  # size, (in, out), kernel, stride, padding
+    ((8, 8), (32, 32), 3, 1, 1), ((7, 10), (33, 34), 3, 1, 1), ((9, 5), (32, 40), 3, 1, 0), ((5, 4), (40, 32), 3, 1, 2),
+    ((28, 12), (32, 32), 3, 1, 1), ((14, 14), (32, 64), 4, 2, 1), ((9, 11), (36, 33), 4, 2, 1),
+    ((8, 10), (32, 32), 4, 2, 0), ((10, 7), (33, 32), 4, 2, 2), ((11, 13), (32, 32), 4, 2, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_winograd_is_the_same_convolution(shape, monkeypatch):
+    size, channels, kernel, stride, padding = shape
+    x, w, g = convolution(*shape)
+    used, plan = [], winograd.plan
+    monkeypatch.setattr(winograd, "plan", lambda *a: used.append(plan(*a)) or used[-1])
+    for got, expected in zip(three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+    assert len(used) == 3 and all(used)
+
+
+def test_winograd_with_a_bias():
+    for shape in (SHAPES[0], SHAPES[1], SHAPES[5]):
+        x, w, _ = convolution(*shape)
+        bias = normal(w.shape[3], seed=4)
+        y = conv.forward(x, w, (shape[3],) * 2, (shape[4],) * 2, 1, bias)
+        np.testing.assert_allclose(y, oracles.conv2d(x, w, shape[3], shape[4]) + bias, rtol=1e-12, atol=1e-11)
+        g = normal(*y.shape, seed=5)
+        back = normal(w.shape[2], seed=6)
+        dx = conv.input_gradient(g, w, x.shape[1:3], (shape[3],) * 2, (shape[4],) * 2, 1, back)
+        np.testing.assert_allclose(dx, conv.input_gradient(g, w, x.shape[1:3], (shape[3],) * 2, (shape[4],) * 2, 1)
+                                   + back, rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (4, 2)])
+def test_winograd_to_second_order(kernel, stride):
+    x, w, _ = convolution((6, 5), (32, 32), kernel, stride, 1, batch=1)
+    check_grads(lambda x, w: ops.conv2d(x, w, stride, 1), [x, 0.1 * w])
+
+
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (4, 2)])
+def test_the_rounding_of_winograd_stays_small(kernel, stride):
+    """In float32, within 4e-6 of the root mean square of the result; a plain sum is at 0.6e-6."""
+    for channels in ((64, 64), (128, 32)):
+        arrays = convolution((16, 16), channels, kernel, stride, 1, batch=4, dtype="float32")
+        exact = expected_passes(*(a.astype("float64") for a in arrays), stride, 1)
+        for got, expected in zip(three_passes(*arrays, stride, 1), exact):
+            assert got.dtype == np.float32
+            assert np.sqrt(((got - expected) ** 2).mean() / (expected ** 2).mean()) < 4e-6
+
+
+def test_the_points_of_winograd_are_right():
+    """A tile of one row: At ((G w) * (Bt x)) is the correlation of x with w."""
+    for taps in winograd.POINTS:
+        at, g, bt = winograd.scheme(taps, np.dtype("float64"))
+        x, w = normal(len(bt)), normal(taps)
+        np.testing.assert_allclose(at @ ((g @ w) * (bt @ x)), np.correlate(x, w), rtol=1e-12)
+
+
+# ---- few channels ---------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_convolutions_of_few_channels(data):
+    """Neighbours computed as one, folding, phases: whichever way is taken, in all passes."""
+    size = data.draw(st.tuples(st.integers(3, 12), st.integers(3, 12)), "size")
+    channels = data.draw(st.tuples(st.sampled_from([1, 2, 3, 5, 9]), st.sampled_from([1, 2, 7, 16])), "channels")
+    kernel, stride = data.draw(st.integers(1, 3), "kernel"), data.draw(st.integers(1, 3), "stride")
+    padding = data.draw(st.integers(0, 2), "padding")
+    x, w, g = convolution(size, channels, kernel, stride, padding)
+    for got, expected in zip(three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("t", [1, 2, 7])
+def test_neighbours_as_one_pixel(t, monkeypatch):
+    monkeypatch.setattr(conv, "_together", lambda width, *rest: t if width % t == 0 else 1)
+    for channels in ((1, 6), (5, 3)):
+        for kernel, stride, padding in ((5, 1, 2), (4, 2, 1), (3, 3, 0)):
+            x, w, g = convolution((12, 14 * stride + kernel - stride - 2 * padding), channels, kernel, stride, padding)
+            assert g.shape[2] == 14
+            for got, expected in zip(three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)):
+                np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+# ---- maxima ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel, stride", [((2, 2), (2, 2)), ((3, 2), (3, 2)), ((1, 3), (1, 3)), ((3, 3), (2, 1))])
+def test_ties_share_the_gradient_of_a_maximum(kernel, stride):
+    x = np.random.default_rng(0).integers(0, 3, (3, 7, 8, 2)).astype(float)
+    y = pool.largest(x, kernel, stride)
+    g, dx = normal(*y.shape), np.zeros(x.shape)
+    for n, r, c, channel in np.ndindex(y.shape):
+        window = x[n, r * stride[0]:r * stride[0] + kernel[0], c * stride[1]:c * stride[1] + kernel[1], channel]
+        hit = window == window.max()
+        assert y[n, r, c, channel] == window.max()
+        dx[n, r * stride[0]:r * stride[0] + kernel[0], c * stride[1]:c * stride[1] + kernel[1], channel] += \
+            g[n, r, c, channel] * hit / hit.sum()
+    np.testing.assert_allclose(pool.spread(g, x, y, kernel, stride), dx, atol=1e-14)
+    h = normal(*x.shape, seed=1)
+    np.testing.assert_allclose(np.sum(pool.gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12)
+
+
+# ---- blocks and threads ---------------------------------------------------------------------------------
+
+
+def kernels_of_all_kinds():
+    """Results of every kernel that cuts its work into blocks, float32."""
+    results = []
+    for shape in (SHAPES[1], SHAPES[5], ((9, 14), (1, 6), 5, 1, 2), ((9, 8), (6, 16), 3, 2, 1), ((6, 6), (20, 9), 1, 1, 0)):
+        arrays = convolution(*shape, batch=5, dtype="float32")
+        results += three_passes(*arrays, *shape[3:])
+    x, g = normal(6, 7, 9, 20).astype("float32"), normal(6, 7, 9, 20, seed=1).astype("float32")
+    scale = normal(20, seed=2).astype("float32")
+    y, saved = norm.normalize_modulate.forward(x, scale, scale, (0, 1, 2), 1e-5)
+    results += [y, *norm.normalize_modulate.backward(g, saved, [True] * 3), act.leaky_relu(x, 0.2, 1.5, scale)]
+    results += [act.gate(g, x, 0.2, 1.5), linear.sum_channels(x), linear.matmul(normal(90, 70), normal(70, 80))]
+    results += [*linear.affine.backward(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)]
+    results += [warp.upfirdn2d(x, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, (2, 2), (1, 1), (2, 1, 2, 1))]
+    results += [pool.largest(x, (2, 2), (2, 2)), pool.spread(y[:, :3, :4], x, pool.largest(x, (2, 2), (2, 2)), (2, 2), (2, 2))]
+    return results
+
+
+def test_the_bits_of_no_kernel_depend_on_threads(threads, small_blocks):
+    results = [threads(n) or kernels_of_all_kinds() for n in (1, 2, 4, 1)]
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_blocks_change_nothing_but_rounding(small_blocks):
+    cut = kernels_of_all_kinds()
+    with pytest.MonkeyPatch.context() as whole:
+        whole.setattr(parallel, "SMALL", 1 << 40)
+        whole.setattr(linear, "TINY", 1 << 40)
+        for a, b in zip(cut, kernels_of_all_kinds(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def train(name, steps=2):
+    """A digest of the losses and parameters after a few steps of a workload."""
+    job = WORKLOADS[name].make(8, WORKLOADS[name].image_size)
+    losses = [step() for step in job.parts.values() for _ in range(steps)]
+    digest = hashlib.sha256(repr(losses).encode())
+    for network in job.networks:
+        for parameter in network.parameters():
+            digest.update(parameter.data.tobytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_bits_of_training_do_not_depend_on_threads(name, threads, small_blocks):
+    assert len({threads(n) or train(name) for n in (1, 2, 4)}) == 1
+
+
+def test_the_bits_of_training_do_not_depend_on_the_threads_of_blas():
+    code = "import test_kernels; print(test_kernels.train('dcgan-r1'), test_kernels.train('mlp'))"
+    digests = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True,
+                              cwd=os.path.dirname(__file__), env={**os.environ, "OPENBLAS_NUM_THREADS": n}).stdout
+               for n in ("1", "2", "4")}
+    assert len(digests) == 1 and len(digests.pop().split()) == 2
+
+
+KERNELS = {  # name: (module, function that runs inside a block, what calls it)
+    "winograd": (winograd, "_transform", lambda: three_passes(*convolution((14, 14), (32, 32), 3, 1, 1, 6), 1, 1)),
+    "batch-norm": (norm, "row_sums", lambda: norm.moments(normal(6, 7, 9, 20), (0, 1, 2))),
+    "activation": (act, "scratch", lambda: act.leaky_relu(normal(6, 7, 9, 20), 0.2)),
+    "filter": (warp, "scratch", lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4)),
+    "maximum": (pool, "_side_by_side", lambda: pool.largest(normal(64, 8, 8, 20), (2, 2), (2, 2))),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_really_use_two_threads(name, threads, small_blocks, monkeypatch):
+    """The first block of each of two threads waits for the other's: one thread alone would wait in vain."""
+    module, function, call = KERNELS[name]
+    threads(2)
+    meeting, original, workers = threading.Barrier(2, timeout=10), getattr(module, function), set()
+
+    def waiting(*args, **settings):
+        if threading.get_ident() not in workers:
+            workers.add(threading.get_ident())
+            meeting.wait()
+        return original(*args, **settings)
+
+    monkeypatch.setattr(module, function, waiting)
+    call()
+    assert len(workers) == 2
+
+
+def test_both_products_of_an_affine_map_are_shared_out_at_once(small_blocks, monkeypatch):
+    runs, run = [], parallel.run
+
+    def counting(function, items, shared=True):
+        runs.append(len(items))
+        run(function, items, shared)
+
+    monkeypatch.setattr(parallel, "run", counting)
+    linear.affine.backward(normal(90, 80), (normal(90, 70), normal(70, 80)), [True, True, False])
+    assert len(runs) == 1 and runs[0] >= 4
+
+
+# ---- the pool of threads --------------------------------------------------------------------------------
+
+
+def test_items_run_once_each_whatever_thread_takes_them(threads):
+    for n in (1, 2, 5):
+        threads(n)
+        done = []
+        parallel.run(done.append, range(50))
+        assert sorted(done) == list(range(50))
+
+
+def test_several_threads_may_call_kernels_at_once(threads):
+    threads(2)
+    x, w, g = convolution((16, 16), (32, 32), 3, 1, 1, batch=8, dtype="float32")
+    expected, results = three_passes(x, w, g, 1, 1), {}
+
+    def work(i):
+        results[i] = [three_passes(x, w, g, 1, 1) for _ in range(5)]
+
+    users = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join(timeout=60)
+    for rounds in results.values():
+        for passes in rounds:
+            for a, b in zip(expected, passes):
+                assert np.array_equal(a, b)
+    assert len(results) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are of Unix")
+def test_kernels_work_in_a_fork(threads):
+    threads(2)
+    x, w, g = convolution((16, 16), (32, 32), 3, 1, 1, batch=8, dtype="float32")
+    expected = three_passes(x, w, g, 1, 1)  # the pool of threads exists now
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = 0 if all(map(np.array_equal, expected, three_passes(x, w, g, 1, 1))) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_scratch_buffers_are_aligned_reused_and_a_threads_own():
+    a = parallel.scratch("test", (5, 3), np.dtype("float32"))
+    assert a.shape == (5, 3) and a.ctypes.data % parallel.ALIGNMENT == 0
+    assert parallel.scratch("test", (5, 3), np.dtype("float32")) is a
+    assert np.shares_memory(parallel.scratch("test", (2,), np.dtype("float64")), a)
+    others = []
+    other = threading.Thread(target=lambda: others.append(parallel.scratch("test", (5, 3), np.dtype("float32"))))
+    other.start()
+    other.join()
+    assert not np.shares_memory(others[0], a)
+
+
+def test_results_share_no_memory_with_scratch_buffers():
+    x, w, g = convolution((8, 8), (32, 32), 3, 1, 1, dtype="float32")
+    first = three_passes(x, w, g, 1, 1)
+    kept = [a.copy() for a in first]
+    three_passes(x + 1, w - 1, g * 2, 1, 1)
+    assert all(map(np.array_equal, first, kept))
+
+
+def test_a_graph_keeps_the_result_of_an_activation_not_its_argument():
+    x = Tensor(normal(4, 5), requires_grad=True)
+    y = ops.leaky_relu(x * 2.0, 0.2, gain=1.5)
+    np.testing.assert_allclose(grad(y.sum(), x).data, np.where(x.data > 0, 3.0, 0.6))
