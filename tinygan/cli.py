@@ -314,7 +314,8 @@ def bench(args):
         if args.profile:
             for name, table, inside, alone in report.profiles(names):
                 progress.clear()
-                print(f"\n{name}, 10 steps\n{table}\na step: {1e3 * inside:.1f} ms profiled, {1e3 * alone:.1f} ms by itself")
+                print(f"\n{name}, 10 steps\n{table}\na step: its ops {1e3 * inside:.1f} ms; "
+                      f"without the profile {1e3 * alone:.1f} ms")
     return 0 if good else 1
 
 

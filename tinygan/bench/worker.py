@@ -48,6 +48,10 @@ class Worker:
         """
         return sum(self.workload.weights[part] * t for part, t in self._ask("seconds", duration).items())
 
+    def alone(self, duration):
+        """The same of the part "step" only."""
+        return self._ask("seconds", duration)["step"]
+
     def peak_memory(self):
         """Bytes by which the resident memory rises, at its highest, over that before the first step (Linux; or None).
 
@@ -60,7 +64,7 @@ class Worker:
         return sum(self.workload.weights[part] * n for part, n in self._ask("flop").items())
 
     def profile(self, steps):
-        """(the profile of `steps` steps as text, seconds a step in it) (tinygan only)."""
+        """(the profile of `steps` steps as text, seconds a step in its ops) (tinygan only)."""
         return self._ask("profile", steps)
 
     def close(self):
@@ -154,7 +158,7 @@ class _Job:
         with profile(show=False) as p:
             for _ in range(steps):
                 self.parts["step"]()
-        return str(p), p.wall / steps
+        return str(p), sum(row.seconds for row in p.rows) / steps
 
 
 def _kilobytes(status, field):

@@ -13,7 +13,7 @@ def upfirdn2d(x, f, up, down, padding):
 
     A filter that is an outer product, as almost all are, works on rows and on columns by itself, and along one
     axis it is a matrix: output pixels by input pixels, mostly zeros, which BLAS multiplies faster than anything
-    else could skip them (32x32 images of 64 channels, [1, 3, 3, 1] up by two: 1.0 ms, tap by tap 17 ms).
+    else could skip them (16x16 -> 32x32, 64 channels, batch 32, by [1, 3, 3, 1]: 0.9 ms, tap by tap 31 ms).
     """
     n, height, width, channels = x.shape
     left, right, top, bottom = padding
