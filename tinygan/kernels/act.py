@@ -19,7 +19,7 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
         if bias is not None:
             x = xp.add(x, bias, out=y)
         if gain == 1 and not slope:
-            xp.maximum(x, 0, out=y)
+            xp.clip(x, 0, xp.inf, out=y)  # `maximum` with a number, which has no vector loop, takes three times as long
             return
         low = scratch("low", x.shape, x.dtype)
         xp.multiply(x, gain * slope, out=low)
@@ -39,7 +39,7 @@ def gate(g, y, slope, gain=1.0):
         if gain != 1:
             xp.multiply(slopes, gain, out=slopes)
         if slope:
-            xp.clip(slopes, gain * slope, gain, out=slopes)  # twice as fast as `maximum` with a number
+            xp.clip(slopes, gain * slope, gain, out=slopes)
         xp.multiply(g, slopes, out=out)
 
     parallel.elementwise(block, (g, y, out))
