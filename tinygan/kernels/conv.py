@@ -91,8 +91,8 @@ def _is_dense(kernel, size, out, padding, groups):
     return kernel == size and out == (1, 1) and groups == 1 and padding == (0, 0)
 
 
-def _plan(w, stride, out, groups):
-    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups) if on_cpu() else None
+def _plan(w, stride, out, groups, sizes=winograd.SIZES):
+    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes) if on_cpu() else None
 
 
 def input_gradient(g, w, size, stride, padding, groups, bias=None):
@@ -107,7 +107,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     if inputs * groups <= FOLD_CHANNELS:
         _fold_all(g, w, dx, stride, padding, groups, bias)
         return dx
-    if plan := _plan(w, stride, (oh, ow), groups):
+    if plan := _plan(w, stride, (oh, ow), groups, winograd.INPUT_SIZES):
         winograd.input_gradient(g, w, plan, padding, dx, bias)
         return dx
     # (kh, kw, O/groups, C), turned by 180 degrees
