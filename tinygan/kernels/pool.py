@@ -72,13 +72,7 @@ def _by_images(function, *arrays):
 
 def _repeated(y, kernel):
     """Each pixel of y kernel[0] x kernel[1] times."""
-    n, height, width, channels = y.shape
-    line = xp.empty((n, height, 1, width, kernel[1], channels), y.dtype)
-    line[...] = y[:, :, None, :, None]
-    line = line.reshape(n, height, 1, width * kernel[1] * channels)
-    image = xp.empty((n, height, kernel[0], line.shape[3]), y.dtype)
-    image[...] = line
-    return image.reshape(n, height * kernel[0], width * kernel[1], channels)
+    return y.repeat(kernel[1], 2).repeat(kernel[0], 1)
 
 
 def _side_by_side(combine, x, kernel):
