@@ -17,6 +17,8 @@ class Optimizer:
         self.parameters = list(parameters)
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
             raise TypeError(f"{type(self).__name__} takes a non-empty list of Parameters, such as net.parameters()")
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise ValueError(f"{type(self).__name__}: a Parameter is listed twice; it would be stepped twice")
         self.reset()
 
     def reset(self):
@@ -29,7 +31,8 @@ class Optimizer:
         for parameter, g, state in zip(self.parameters, gradients, self.state, strict=True):
             if g is not None:
                 if not isinstance(g, Tensor):
-                    raise TypeError(f"the gradient of {parameter.name} is a {type(g).__name__}: pass Tensors, from grad(...)")
+                    raise TypeError(f"the gradient of {parameter.name} is a {type(g).__name__}: "
+                                    "pass Tensors, from grad(...)")
                 if g.shape != parameter.shape:
                     raise ValueError(f"the gradient of {parameter.name} has shape {g.shape}, not {parameter.shape}")
                 there.append((parameter, g, state))

@@ -16,6 +16,7 @@ neighbouring output pixels are computed as one (`_together`); a kernel as large 
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def forward(x, w, stride, padding, groups, bias=None):
     size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
     y = xp.empty((n, *size, outputs), x.dtype)
     if _is_dense(w.shape[:2], x.shape[1:3], size, padding, groups):
-        y = linear.matmul(x.reshape(n, -1), w.reshape(-1, outputs)).reshape(y.shape)
+        y = linear.matmul(_flat(x), w.reshape(w[..., 0].size, outputs)).reshape(y.shape)
         return y if bias is None else xp.add(y, bias, out=y)
     if plan := _plan(w, stride, size, groups):
         winograd.forward(x, w, plan, padding, y, bias)
@@ -86,6 +87,11 @@ def _narrowed(wide, t, stride):
     return sum(wide[:, k * stride:k * stride + kw, :, k] for k in range(t))
 
 
+def _flat(x):
+    """x (N, ...) as (N, everything else), for no images too."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
 def _is_dense(kernel, size, out, padding, groups):
     """Does the kernel see a whole image of `size` at once? Then this is a matrix product without any windows."""
     return kernel == size and out == (1, 1) and groups == 1 and padding == (0, 0)
@@ -101,7 +107,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
     if _is_dense((kh, kw), size, (oh, ow), padding, groups):
-        dx = linear.matmul(g.reshape(n, outputs), w.reshape(-1, outputs).T).reshape(n, kh, kw, inputs)
+        dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T).reshape(n, kh, kw, inputs)
         return dx if bias is None else xp.add(dx, bias, out=dx)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= FOLD_CHANNELS:
@@ -147,8 +153,9 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     if on_cpu() and (plan := winograd.plan(kernel, stride, (oh, ow), (x.shape[3], outputs), groups)):
         return winograd.weight_gradient(x, g, plan, padding)
     if _is_dense(kernel, x.shape[1:3], (oh, ow), padding, groups):
-        return linear.matmul(x.reshape(n, -1).T, g.reshape(n, outputs)).reshape(*kernel, inputs, outputs)
-    t = _together(ow, kernel, stride[1], x.shape[3], outputs) if on_cpu() and groups == 1 and g.flags.c_contiguous else 1
+        return linear.matmul(_flat(x).T, _flat(g)).reshape(*kernel, inputs, outputs)
+    few = on_cpu() and groups == 1 and g.flags.c_contiguous
+    t = _together(ow, kernel, stride[1], x.shape[3], outputs) if few else 1
     if t > 1:
         wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
         dw = weight_gradient(x, g.reshape(n, oh, ow // t, t * outputs), wide, (stride[0], stride[1] * t), padding, 1)
@@ -179,7 +186,8 @@ def _correlation(x, w, stride, offset, groups, out, bias=None):
     Where a window lies outside x it holds zeros.
     """
     n, oh, ow, outputs = out.shape
-    t = _together(ow, w.shape, stride[1], w.shape[2], outputs) if on_cpu() and groups == 1 and out.flags.c_contiguous else 1
+    few = on_cpu() and groups == 1 and out.flags.c_contiguous
+    t = _together(ow, w.shape, stride[1], w.shape[2], outputs) if few else 1
     if t > 1:
         w, bias = _widened(w, t, stride[1]), None if bias is None else np.tile(bias, t)
         out, stride = out.reshape(n, oh, ow // t, t * outputs), (stride[0], stride[1] * t)

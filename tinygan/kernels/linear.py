@@ -18,12 +18,34 @@ def matmul(a, b):
     size = a.shape[-2] * a.shape[-1] * b.shape[-1]
     if size <= TINY or not on_cpu():
         return xp.matmul(a, b)
-    if size <= SMALL or a.ndim > 2 or b.ndim > 2:
+    if a.ndim > 2 or b.ndim > 2:
+        return _batched(a, b)
+    if size <= SMALL:
         with parallel.single_threaded_blas():
             return np.matmul(a, b)
     out = np.empty((a.shape[0], b.shape[1]), a.dtype)
     parallel.run_all(_product(a, b, out))
     return out
+
+
+def _batched(a, b):
+    """Products of many matrices, shared out along the first axis."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+
+    def some(x, part):
+        return x[part] if x.ndim == out.ndim and len(x) > 1 else x
+
+    each = max(1, out.size // max(1, batch[0])) * a.shape[-1]  # multiply-adds of one step along that axis
+    parts = parallel.blocks(batch[0], max(1, BLOCK // max(1, each)))
+    parallel.run(lambda part: np.matmul(some(a, part), some(b, part), out=out[part]), parts)
+    return out
+
+
+def einsum(subscripts, *arrays):
+    """numpy.einsum; of three arrays or more, pair by pair."""
+    with parallel.single_threaded_blas():
+        return xp.einsum(subscripts, *arrays, optimize=len(arrays) > 2)
 
 
 def _product(a, b, out):
@@ -67,6 +89,8 @@ def _ones(n, dtype):
 
 def sum_channels(x):
     """The sum of x (..., C) over all axes but the last: (C,)."""
+    if not x.size:
+        return xp.zeros(x.shape[-1:], x.dtype)
     return xp.stack(parallel.map_rows(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
 
 

@@ -23,6 +23,9 @@ def moments(x, axes):
 
 def _row_moments(x):
     """Moments over all axes but the last, of blocks, put together (Chan, Golub and LeVeque 1979)."""
+    if not x.size:
+        raise ValueError(f"an empty batch, of shape {x.shape}, has no mean and variance")
+
     def block(x):
         mean = row_sums(x) / x.dtype.type(len(x))
         centred = xp.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))

@@ -8,12 +8,13 @@ Work is cut into blocks by shape alone, never by the number of threads, so resul
 on one core and on sixteen.
 """
 
-import contextlib
+import contextvars
 import math
 import os
 import queue
 import sys
 import threading
+import weakref
 
 import numpy as np
 
@@ -31,10 +32,10 @@ class _State(threading.local):
 _state = _State()
 _scratch = threading.local()
 _lock = threading.Lock()
-_blas = None
-_holders = 0  # how many are inside single_threaded_blas
-_limit = None
 _pool = None
+_blas = None  # threadpoolctl's handles of the BLAS libraries
+_before = None  # their numbers of threads before they were held at one
+_holds = weakref.WeakSet()  # who holds them; weak, because an interrupt may end a block before its exit is set up
 
 
 def _count(text):
@@ -43,11 +44,15 @@ def _count(text):
     return int(text)
 
 
-_threads = from_environment("TINYGAN_NUM_THREADS", os.cpu_count() or 1, _count)
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads = from_environment("TINYGAN_NUM_THREADS", _cores(), _count)
 
 
 def num_threads() -> int:
-    """How many threads the kernels use: TINYGAN_NUM_THREADS, by default one per core."""
+    """How many threads the kernels use: TINYGAN_NUM_THREADS, by default one for each core that we may use."""
     return _threads
 
 
@@ -57,32 +62,51 @@ def set_num_threads(n: int) -> None:
     _threads = _count(n)
 
 
-@contextlib.contextmanager
-def single_threaded_blas():
-    """Hold BLAS at one thread. Nearly free when nested, so a training run enters it once (it costs 20 us)."""
-    global _blas, _holders, _limit
-    with _lock:
-        if _blas is None:
-            from threadpoolctl import ThreadpoolController
+class single_threaded_blas:
+    """`with single_threaded_blas():` holds BLAS at one thread. Nearly free when nested, so a training run enters it
+    once (it costs 20 us)."""
 
-            _blas = ThreadpoolController()
-        _holders += 1
-        if _holders == 1:
-            _limit = _blas.limit(limits=1, user_api="blas")
-    try:
-        yield
-    finally:
+    def __enter__(self):
+        global _before
         with _lock:
-            _holders -= 1
-            if _holders == 0:
-                _limit.restore_original_limits()
+            if not _holds:
+                libraries = _libraries()
+                if _before is None:
+                    _before = [library.get_num_threads() for library in libraries]
+                for library in libraries:
+                    library.set_num_threads(1)
+            _holds.add(self)
+        return self
+
+    def __exit__(self, *exception):
+        global _before
+        with _lock:
+            _holds.discard(self)
+            if not _holds and _before is not None:
+                for library, n in zip(_libraries(), _before):
+                    library.set_num_threads(n)
+                _before = None
+
+
+def _libraries():
+    """The BLAS libraries, ready to be told their number of threads by the thread that asks."""
+    global _blas
+    if _blas is None:
+        from threadpoolctl import ThreadpoolController
+
+        _blas = ThreadpoolController().select(user_api="blas").lib_controllers
+    for library in _blas:
+        if hasattr(library, "clear_controlling_thread"):  # or newer threadpoolctl obeys only whoever asked first
+            library.clear_controlling_thread(force=True)
+    return _blas
 
 
 def run(function, items, shared=True) -> None:
     """Call function(item) for every item, on as many threads as there are; return when all are done.
 
     The items must write to different places. Called from inside an item, or if not `shared` because they are
-    small, they run in this thread. BLAS is at one thread in any case, so the bits are the same.
+    small, they run in this thread. BLAS is at one thread in any case, so the bits are the same. After an error or
+    an interrupt, no further item begins, and those that have begun end before it is raised.
     """
     items = list(items)
     workers = min(_threads, len(items)) if shared and not _state.inside else 1
@@ -91,22 +115,24 @@ def run(function, items, shared=True) -> None:
             for item in items:
                 function(item)
             return
-        shared = iter(items)  # shared: each thread takes the next item (a list iterator is atomic)
-        helpers = [_Helper(function, shared) for _ in range(workers - 1)]
-        for helper in helpers:
-            _submit(helper)
+        rest = iter(items)  # each thread takes the next item (under the interpreter lock that is atomic)
+        helpers = [_Helper(function, rest) for _ in range(workers - 1)]
         _state.inside = True
         try:
-            for item in shared:
+            for helper in helpers:
+                _submit(helper)
+            for item in rest:
                 function(item)
         finally:
             _state.inside = False
+            for _ in rest:
+                pass
             for helper in helpers:
-                if not helper.turn.acquire(blocking=False):  # it did begin
-                    helper.done.acquire()  # even after an error of ours: it writes into our arrays
+                helper.wait()
         for helper in helpers:
             if helper.error is not None:
-                raise helper.error
+                error, helper.error = helper.error, None  # or error and helper would keep each other alive
+                raise error
 
 
 def run_all(tasks) -> None:
@@ -118,20 +144,37 @@ class _Helper:
     """One more thread's part in a `run`: whatever it gets of the items, once it is awake."""
 
     def __init__(self, function, items):
-        self.function, self.items, self.error = function, items, None
+        self.function, self.items, self.error, self.finished = function, items, None, False
         self.turn, self.done = threading.Lock(), threading.Lock()  # turn: taken by it to begin, or by us to call it off
         self.done.acquire()
+        self.context = contextvars.copy_context()  # NumPy's errstate is in there
 
     def work(self):
         if not self.turn.acquire(blocking=False):
             return
         try:
             for item in self.items:
-                self.function(item)
+                self.context.run(self.function, item)
         except BaseException as error:
             self.error = error
+            for _ in self.items:
+                pass
         finally:
+            self.finished = True
             self.done.release()
+
+    def wait(self):
+        """Until it has done what it began: it writes into our arrays, so an interrupt has to wait too."""
+        if self.turn.acquire(blocking=False):
+            return
+        interrupt = None
+        while not self.finished:
+            try:
+                self.done.acquire(timeout=1)
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
 
 def _submit(helper):
@@ -141,12 +184,14 @@ def _submit(helper):
         if _pool is None:
             _pool = _Pool()
         _pool.grow(_threads - 1)
-    _pool.waiting.put(helper)
+    if _pool.size:
+        _pool.waiting.put(helper)
 
 
 def _forget_threads():  # threads do not survive a fork; the child makes its own
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _state
+    _pool, _lock, _state = None, threading.Lock(), _State()
+    _holds.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -161,11 +206,18 @@ class _Pool:
 
     def grow(self, size):
         while self.size < size:
+            thread = threading.Thread(target=self._serve, name=f"tinygan-{self.size + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives us no more: those that there are will do
+                return
             self.size += 1
-            threading.Thread(target=self._serve, name=f"tinygan-{self.size}", daemon=True).start()
 
     def _serve(self):
         _state.inside = True
+        for library in _libraries():
+            if getattr(library, "threading_layer", None) == "openmp":  # there the number is each thread's own
+                library.set_num_threads(1)
         while True:
             self.waiting.get().work()
 
@@ -173,16 +225,16 @@ class _Pool:
 def keep_memory() -> None:
     """Ask the C library to keep freed memory for the next array, instead of handing it back to the system.
 
-    Otherwise a training step maps and unmaps its activations over and over: 13,700 page faults and 50 ms of
-    system time in each 240 ms step of DCGAN; with this, none. Known to glibc (Linux); elsewhere it does nothing.
+    Otherwise a training step may map and unmap its activations over and over, and the system clears every page
+    again. Known to glibc (Linux); elsewhere it does nothing.
     """
     if sys.platform == "linux":
         import ctypes
 
         libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        # M_MMAP_THRESHOLD (-3), as large as this glibc allows; M_TRIM_THRESHOLD (-1) alone would map every array afresh.
+        if hasattr(libc, "mallopt") and (libc.mallopt(-3, 1 << 30) or libc.mallopt(-3, 1 << 25)):
+            libc.mallopt(-1, 1 << 30)
 
 
 def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
@@ -223,9 +275,9 @@ def elementwise(function, arrays, rows=()) -> None:
     matrix, which for rows of 64 numbers costs more than the numbers.
     """
     size = arrays[0].size
-    if size <= SMALL or not on_cpu() or not all(array.flags.c_contiguous for array in arrays):
+    if size <= SMALL or not on_cpu():
         return function(*arrays, *rows)
-    flat = [array.reshape(-1) for array in arrays]
+    flat = [array.reshape(-1) for array in arrays]  # a copy if need be; those that are written are C-contiguous
     width = 1
     if rows:
         channels = len(rows[0])

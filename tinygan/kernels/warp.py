@@ -1,5 +1,7 @@
 """Filtering with resampling, and bilinear warping, on arrays."""
 
+import functools
+
 import numpy as np
 
 from tinygan.backend import on_cpu, xp
@@ -26,8 +28,8 @@ def upfirdn2d(x, f, up, down, padding):
     if factors is None:
         return _by_taps(x, f, up, down, padding, out)
     by_row, by_column = factors
-    rows = _bands(by_row, height, out[0], up[0], down[0], top)
-    columns = _bands(by_column, width, out[1], up[1], down[1], left)
+    rows = _bands(tuple(by_row), height, out[0], up[0], down[0], top)
+    columns = _bands(tuple(by_column), width, out[1], up[1], down[1], left)
     y = xp.empty((n, *out, channels), x.dtype)
 
     def block(images):
@@ -40,7 +42,7 @@ def upfirdn2d(x, f, up, down, padding):
         for matrix, here, there in columns:
             xp.matmul(xp.asarray(matrix, x.dtype), lines[:, :, here], out=y[images, :, there])
 
-    parts = parallel.blocks(n, max(1, BLOCK // (out[0] * max(out[1], width) * channels)))
+    parts = parallel.blocks(n, max(1, BLOCK // max(1, out[0] * max(out[1], width) * channels)))
     if on_cpu():
         parallel.run(block, parts, y.size + x.size > parallel.SHARED)
     else:
@@ -61,8 +63,10 @@ def _outer_factors(f):
     return (by_row, by_column) if np.allclose(np.outer(by_row, by_column), f, rtol=1e-14, atol=0) else None
 
 
+@functools.lru_cache(256)
 def _bands(f, size, out, up, down, before):
     """[(matrix, input pixels, output pixels)] of the correlation with f along an axis of `size` pixels."""
+    f = np.array(f)
     position = np.arange(out)[:, None] * down - before  # of the first tap, on the zero-stuffed axis
     tap = np.arange(size)[None] * up - position
     matrix = np.where((tap >= 0) & (tap < len(f)), f[np.clip(tap, 0, len(f) - 1)], 0.0)

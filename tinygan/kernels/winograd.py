@@ -109,22 +109,23 @@ def weight_gradient(x, g, plan, padding):
     size, across, down = len(bt), -(-ow // M), -(-oh // M)
     depth = step * step * x.shape[3]
     dw = np.zeros((taps, taps, depth, outputs), x.dtype)
-    together = max(1, CHUNK_BYTES // (size * size * across * down * (depth + outputs) * x.itemsize))
     spread = np.ascontiguousarray(at.T)
-    for chunk in parallel.blocks(n, together):
-        length = chunk.stop - chunk.start
-        tiles = length * down * across
+    tiles_together = CHUNK_BYTES // (size * size * (depth + outputs) * x.itemsize)
+    for images, rows in _cut(slice(0, n), slice(0, down), across, tiles_together):
+        high = rows.stop - rows.start
+        tiles = (images.stop - images.start) * high * across
         pixels = scratch("pixels", (size, size, tiles, depth), x.dtype)
         slopes = scratch("slopes", (size, size, tiles, outputs), x.dtype)
 
         def transform(part):
-            images, rows = part
-            where = slice((images.start * down + rows.start) * across, ((images.stop - 1) * down + rows.stop) * across)
-            images = slice(chunk.start + images.start, chunk.start + images.stop)
-            _transform(bt, x, step, images, rows, across, size, (-padding[0], -padding[1]), pixels[:, :, where])
-            _transform(spread, g, 1, images, rows, across, M, (0, 0), slopes[:, :, where])
+            some, lines = part
+            first = (some.start - images.start) * high + lines.start - rows.start  # rows of tiles before this part
+            count = (some.stop - some.start) * (lines.stop - lines.start)
+            where = slice(first * across, (first + count) * across)
+            _transform(bt, x, step, some, lines, across, size, (-padding[0], -padding[1]), pixels[:, :, where])
+            _transform(spread, g, 1, some, lines, across, M, (0, 0), slopes[:, :, where])
 
-        parallel.run(transform, _blocks(length, down, across, size, depth, outputs))
+        parallel.run(transform, _cut(images, rows, across, _tiles_of_a_block(size, depth, outputs)))
 
         def multiply(some):
             products = scratch("products", (size, size, some.stop - some.start, outputs), x.dtype)
@@ -199,7 +200,7 @@ def _filter(x, kernel, plan, step_in, step_out, start, y, crop, bias):
         else:
             np.add(part, bias, out=y[images, top:bottom])
 
-    parallel.run(block, _blocks(n, down, across, size, depth, outputs))
+    parallel.run(block, _cut(slice(0, n), slice(0, down), across, _tiles_of_a_block(size, depth, outputs)))
 
 
 def _transform(matrix, x, step, images, rows, across, size, start, out):
@@ -222,10 +223,19 @@ def _transform(matrix, x, step, images, rows, across, size, start, out):
     np.matmul(matrix, columns, out=out.reshape(points, points, -1).swapaxes(0, 1))
 
 
-def _blocks(images, down, across, size, depth, outputs):
-    """Cut (images, rows of tiles) into parts: several images, or rows of one."""
-    tiles = min(BLOCK // (size * size * depth * outputs), BLOCK_BYTES // (size * size * max(depth, outputs) * 4))
-    together = tiles // (down * across)
+def _tiles_of_a_block(size, depth, outputs):
+    return min(BLOCK // (size * size * depth * outputs), BLOCK_BYTES // (size * size * max(depth, outputs) * 4))
+
+
+def _cut(images, rows, across, tiles):
+    """Cut (images, rows of tiles) into parts of at most that many tiles: several images, or rows of one."""
+    high = rows.stop - rows.start
+    together = tiles // (high * across)
     if together:
-        return [(part, slice(0, down)) for part in parallel.blocks(images, together)]
-    return [(slice(n, n + 1), part) for n in range(images) for part in parallel.blocks(down, tiles // across)]
+        return [(_shifted(part, images.start), rows) for part in parallel.blocks(images.stop - images.start, together)]
+    return [(slice(i, i + 1), _shifted(part, rows.start)) for i in range(images.start, images.stop)
+            for part in parallel.blocks(high, tiles // across)]
+
+
+def _shifted(part, by):
+    return slice(part.start + by, part.stop + by)

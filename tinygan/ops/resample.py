@@ -1,6 +1,7 @@
 """Linear ops on images (N, H, W, C): pooling, upsampling, filtering, warping."""
 
 import math
+import operator
 
 import numpy as np
 
@@ -19,7 +20,10 @@ def _pooling(name, x, kernel_size, stride):
     kernel = _pair(kernel_size)
     if x.ndim != 4 or x.shape[1] < kernel[0] or x.shape[2] < kernel[1]:
         raise ValueError(f"{name}: takes images (N, H, W, C) no smaller than the window {kernel}, got {x.shape}")
-    return kernel, kernel if stride is None else _pair(stride)
+    stride = kernel if stride is None else _pair(stride)
+    if min(*kernel, *stride) < 1:
+        raise ValueError(f"{name}: window {kernel} and stride {stride} must be 1 or more")
+    return kernel, stride
 
 
 def _avg_pool_adjoint(g, shape, kernel, stride):
@@ -113,7 +117,13 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     f = np.asarray(to_numpy(f), np.float64)
     if f.ndim not in (1, 2):
         raise ValueError(f"upfirdn2d: f has shape {f.shape}; it must be (taps,) or (rows, columns)")
-    left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
+    if not f.size or min(*_pair(up), *_pair(down)) < 1:
+        raise ValueError(f"upfirdn2d: the filter, of shape {f.shape}, must not be empty, and up {up} and down {down} "
+                         "must be 1 or more")
+    try:
+        left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (operator.index(padding),) * 4
+    except (TypeError, ValueError):
+        raise ValueError(f"upfirdn2d: padding is a whole number or (left, right, top, bottom), not {padding}") from None
     if not flip_filter:
         f = np.flip(f)
     up, down = _pair(up), _pair(down)
