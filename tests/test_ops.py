@@ -395,7 +395,7 @@ def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
     workers = set()
 
     def waiting(*args, **settings):
-        if threading.get_ident() not in workers:
+        if len(workers) < 2 and threading.get_ident() not in workers:  # the pool may have more threads by now
             workers.add(threading.get_ident())
             meeting.wait()
         return columns(*args, **settings)

@@ -139,3 +139,9 @@ def test_ema_averages_weights_and_copies_buffers():
     held = state["1.running_mean"]
     net(tensor(np.ones((4, 2), "float32")))
     assert np.array_equal(ema.module.state_dict()["1.running_mean"], held)
+
+
+def test_a_parameter_listed_twice_is_refused():
+    w = Parameter(np.ones(3))
+    with pytest.raises(ValueError, match="listed twice"):
+        Adam([w, w], 0.1)

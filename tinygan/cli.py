@@ -83,10 +83,10 @@ def make_parser():
     p.add_argument("--data-dir", metavar="DIR", help="a folder to look in first")
 
     p = command("bench", bench, "time a training step of six workloads, by itself or beside PyTorch or JAX")
-    p.add_argument("names", nargs="*", metavar="WORKLOAD", help="dcgan, dcgan-r1, wgan-gp, stylegan2, lenet, mlp "
-                   "(default: all)")
-    p.add_argument("--against", choices=("torch", "jax"), help="measure this one beside us, turn by turn; the exit code "
-                   "is 1 if a ratio misses its target")
+    p.add_argument("names", nargs="*", metavar="WORKLOAD",
+                   help="dcgan, dcgan-r1, wgan-gp, stylegan2, lenet, mlp (default: all)")
+    p.add_argument("--against", choices=("torch", "jax"),
+                   help="measure this one beside us, turn by turn; the exit code is 1 if a ratio misses its target")
     p.add_argument("--rounds", type=positive, default=8, metavar="N", help="turns of half a second each (default: 8)")
     p.add_argument("--memory", action="store_true", help="peak memory of a step")
     p.add_argument("--overhead", action="store_true", help="what an op costs on tiny tensors")
@@ -289,6 +289,10 @@ def bench(args):
     names = args.names or list(WORKLOADS)
     ways = 1 + len(report.variants(args.against) if args.against else ())
     tables = [name for name in ("memory", "overhead", "growth", "profile") if getattr(args, name)]
+    if args.against and tables and tables != ["memory"]:
+        raise InputError(f"--{tables[-1]} measures tinygan alone: leave out --against {args.against}")
+    if args.names and {"overhead", "growth"} >= {*tables} and tables:
+        raise InputError(f"--{tables[0]} takes no workloads")
     print(report.machine())
     good = True
     with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
@@ -299,8 +303,9 @@ def bench(args):
 
         if not tables:
             progress.total = args.rounds * len(names)
-            rows, good = report.times(names, args.against, args.rounds, progress)
+            rows, good, versions = report.times(names, args.against, args.rounds, progress)
             show(rows, 6)
+            print(f"\n{versions}\nGFLOP/s are those of plain convolutions; Winograd's take fewer")
         if args.memory:
             progress.reset(len(names) * ways)
             rows, met = report.memory(names, args.against, progress)
@@ -314,7 +319,7 @@ def bench(args):
         if args.profile:
             for name, table, inside, alone in report.profiles(names):
                 progress.clear()
-                print(f"\n{name}, 10 steps\n{table}\na step: its ops {1e3 * inside:.1f} ms; "
+                print(f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\na step: its ops {1e3 * inside:.1f} ms; "
                       f"without the profile {1e3 * alone:.1f} ms")
     return 0 if good else 1
 

@@ -169,8 +169,8 @@ class Row:
 class profile(Monitor):
     """`with profile() as p:` prints where the time of the block went, op by op; str(p) is that table.
 
-    An op's row is its forward computation. Optimisers have rows too. `name'` is the derivative of op `name` by itself: what a fused
-    kernel computed, or the Python between the ops that the derivative called, which have rows of their own.
+    An op's row is its forward computation; optimisers have rows too. `name'` is the derivative of op `name` by
+    itself: what a fused kernel computed, or the Python between the ops that it called, which have rows of their own.
     So nothing counts twice, and the rows and "python and the rest" add up to the wall time. A multiply-add
     counts as two operations. (On a GPU, this is the time to launch the work rather than to do it.)
 

@@ -31,6 +31,11 @@ def variants(side):
     return {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}[side]
 
 
+def _sides(against):
+    """(side, variant) of every worker."""
+    return [("tinygan", None), *((against, variant) for variant in (variants(against) if against else ()))]
+
+
 def machine():
     """The machine and the software, in a line."""
     from threadpoolctl import threadpool_info
@@ -59,15 +64,20 @@ def _seconds(function):
 
 
 def times(names, against, rounds, progress):
-    """(rows of the table of times, whether every ratio meets its target)."""
+    """(rows of the table of times, whether every ratio meets its target, what was measured).
+
+    GFLOP/s are those of plain convolutions and products: Winograd's need fewer, so it may pass the peak of sgemm.
+    """
+    versions = []
     rows = [["workload", "batch", "tinygan ms", "GFLOP/s", "of sgemm"]
             + ([f"{SIDES[against]} ms", "its best", "ratio", "target", ""] if against else [])]
     good = True
     for name in names:
         workload = WORKLOADS[name]
         with contextlib.ExitStack() as stack:
-            ours, *theirs = workers = [stack.enter_context(Worker(side, workload, variant)) for side, variant in
-                                       [("tinygan", None), *((against, v) for v in (variants(against) if against else ()))]]
+            ours, *theirs = workers = [stack.enter_context(Worker(side, workload, variant))
+                                       for side, variant in _sides(against)]
+            versions = list(dict.fromkeys(worker.version for worker in workers))
             flop = ours.flop()
             peak, turns = 0.0, []
             for i in range(rounds):
@@ -87,15 +97,17 @@ def times(names, against, rounds, progress):
             row += [f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}", workers[best].variant,
                     f"{ratio:.2f}", f"{workload.target:.1f}", "" if ratio <= workload.target else "missed"]
         rows.append(row)
-    return rows, good
+    return rows, good, "; ".join(versions)
 
 
 def memory(names, against, progress):
     """(rows of the table of peak memory, whether it is nowhere higher than the other's)."""
-    rows, good = [["workload", "tinygan MB"] + ([f"{SIDES[against]} MB", "its best", "ratio", "target", ""] if against else [])], True
+    rows = [["workload", "tinygan MB"]
+            + ([f"{SIDES[against]} MB", "its best", "ratio", "target", ""] if against else [])]
+    good = True
     for name in names:
         measured = {}
-        for side, variant in [("tinygan", None), *((against, v) for v in (variants(against) if against else ()))]:
+        for side, variant in _sides(against):
             with Worker(side, WORKLOADS[name], variant) as worker:
                 measured[variant] = worker.peak_memory()
             progress.update()
@@ -148,7 +160,7 @@ def overhead(repeats=2000):
     x, y = (tensor(rng.standard_normal((4, 4)), requires_grad=True, dtype="float32") for _ in range(2))
     g = tensor(np.ones((4, 4)), dtype="float32")
     nothing = min(_seconds(lambda: grad(x, [x, y], g)) for _ in range(repeats))
-    rows = [["op", "forward us", "backward us", "targets"]]
+    rows = [["op", "forward us", "backward us", "targets", ""]]
     for name, f in OVERHEAD.items():
         forward, backward = [], []
         seed = tensor(np.ones(f(x, y).shape), dtype="float32")
@@ -159,8 +171,10 @@ def overhead(repeats=2000):
             grad(result, [x, y], seed)
             forward.append(middle - start)
             backward.append(time.perf_counter() - middle)
-        rows.append([name, f"{1e6 * min(forward):.1f}", f"{1e6 * (min(backward) - nothing):.1f}",
-                     f"{FORWARD_TARGET}, {BACKWARD_TARGETS.get(name, 25)}"])
+        times = 1e6 * min(forward), 1e6 * (min(backward) - nothing)
+        targets = FORWARD_TARGET, BACKWARD_TARGETS.get(name, 25)
+        missed = any(t > target for t, target in zip(times, targets))
+        rows.append([name, *(f"{t:.1f}" for t in times), "{}, {}".format(*targets), "missed" * missed])
     return rows
 
 

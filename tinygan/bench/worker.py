@@ -107,7 +107,7 @@ class _Job:
 
             from .workloads import WORKLOADS
 
-            parallel.keep_memory()  # as the Trainer does
+            parallel.keep_memory()  # as the Trainer does (to give PyTorch the same, see the README)
             self._blas = parallel.single_threaded_blas()
             self._blas.__enter__()
             self._version = f"tinygan, {parallel.num_threads()} threads"

@@ -145,7 +145,7 @@ class _Helper:
 
     def __init__(self, function, items):
         self.function, self.items, self.error, self.finished = function, items, None, False
-        self.turn, self.done = threading.Lock(), threading.Lock()  # turn: taken by it to begin, or by us to call it off
+        self.turn, self.done = threading.Lock(), threading.Lock()  # turn: it takes it to begin, or we to call it off
         self.done.acquire()
         self.context = contextvars.copy_context()  # NumPy's errstate is in there
 

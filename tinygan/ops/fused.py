@@ -16,9 +16,11 @@ def fused(kernel, cost=None, backward_cost=None):
 
     The kernel runs forward, and backward with its hand-written first derivative. When the backward pass
     is itself recorded, the definition runs instead and is differentiated, so a second derivative is never
-    written by hand. kernel: see `tinygan.kernels.Kernel`; cost: see `op`;
-    backward_cost: the multiply-adds of the kernel's backward, a function of (needed, g, *arguments). The result is an op with the definition's
-    signature; `.definition` and `.kernel` are its two halves.
+    written by hand. The result is an op with the definition's signature; `.definition` and `.kernel` are its
+    two halves.
+
+    kernel: see `tinygan.kernels.Kernel`; cost: see `op`; backward_cost: the multiply-adds of the kernel's
+    backward, a function of (needed, g, *arguments).
     """
 
     def pair(definition):
