@@ -178,7 +178,7 @@ def test_blas_limits_of_several_threads_end_together():
     with parallel.single_threaded_blas():
         barrier.wait()
         thread.join()
-    assert parallel._holders == 0
+    assert not parallel._holds
 
 
 def test_a_monitor_inside_itself_is_refused():
