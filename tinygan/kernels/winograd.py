@@ -21,7 +21,8 @@ depth), which here is only another way to read the strides; and a 3x3 one is a 4
 instead of 144, which pays for the input gradient. The zeros go where they make the padding a whole number of squares.
 
 Rounding errors grow with the points; 0, 1, -1, 1/2, -2 and infinity keep them at four times those of a
-plain sum (in float32: 1.2e-6 of the result's size, against 0.3e-6).
+plain sum (in float32: 1.2e-6 of the result's size, against 0.3e-6). A NaN or an infinity spoils all outputs of the
+tiles that see it, not only those whose windows do.
 """
 
 import functools
