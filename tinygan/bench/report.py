@@ -15,7 +15,7 @@ from tinygan import ops
 from tinygan.autograd import grad, tensor
 from tinygan.errors import InputError
 
-from .worker import SIDES, Worker
+from .worker import SIDES, VARIANTS, Worker
 from .workloads import WORKLOADS
 
 TURN = 0.5  # seconds of steps before the next side has its turn
@@ -28,7 +28,7 @@ def variants(side):
     if importlib.util.find_spec(side) is None:
         raise InputError(f"--against {side}: {SIDES[side]} is not installed in this environment ({sys.executable}): "
                          f"install the package {side} there, or leave --against out")
-    return {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}[side]
+    return VARIANTS[side]
 
 
 def _sides(against):

@@ -10,7 +10,7 @@ from torch import nn
 
 from .workloads import BETAS, FIR, GP_WEIGHT, LAZY, LR, R1_GAMMA, Batches, Job
 
-VARIANTS = {"contiguous": False, "channels-last": True}
+FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
 def version():
@@ -18,8 +18,8 @@ def version():
 
 
 def make(name, batch_size, image_size, variant):
-    """The Job of this workload. variant: a key of VARIANTS."""
-    format = torch.channels_last if VARIANTS[variant] else torch.contiguous_format
+    """The Job of this workload. variant: a key of FORMATS."""
+    format = FORMATS[variant]
     return JOBS[name](TorchBatches(batch_size, image_size, format), image_size, format)
 
 

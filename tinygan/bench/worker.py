@@ -13,12 +13,13 @@ from tinygan.autograd.inspect import Monitor, multiply_adds, profile
 from tinygan.errors import InputError
 
 SIDES = {"torch": "PyTorch", "jax": "JAX"}
+VARIANTS = {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}  # the ways in which a side is tried
 
 
 class Worker:
     """A process that has set up a workload and waits. Close it, or use it as a context.
 
-    side: "tinygan", "torch" or "jax"; variant: one of the side's VARIANTS. Raises InputError if the set-up fails.
+    side: "tinygan", "torch" or "jax"; variant: one of the side's in VARIANTS. Raises InputError if the set-up fails.
     """
 
     def __init__(self, side, workload, variant=None, batch_size=None, image_size=None):

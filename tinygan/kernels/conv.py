@@ -55,52 +55,6 @@ def forward(x, w, stride, padding, groups, bias=None):
     return y
 
 
-def _together(width, kernel, stride, channels, outputs):
-    """How many neighbours in a row of output pixels to compute as one, for the least time.
-
-    With few channels a window is many short runs of numbers, and BLAS is slow at a product with few columns. t
-    pixels side by side are one pixel of a convolution with t times the outputs, whose kernel, wider by the t - 1
-    steps between them, is mostly shifted copies of w and otherwise zeros: fewer and longer runs for more, but
-    faster, arithmetic. LeNet's first layer (5x5, 1 -> 6 channels, batch 128): 2.0 -> 1.0 ms.
-    """
-    def nanoseconds(t):  # an output pixel, as measured: a run takes 12, a number of it 0.25, a multiply-add 0.025
-        run = (kernel[1] + (t - 1) * stride) * channels
-        slow = 1 + 8 / (t * outputs)  # BLAS at few columns
-        return kernel[0] * ((12 + run * 0.25) / t + run * outputs * 0.025 * slow)
-
-    return min((t for t in range(1, width + 1) if width % t == 0), key=nanoseconds)
-
-
-def _widened(w, t, stride):
-    """w (kh, kw, C, O) for t output pixels as one: (kh, kw + (t - 1) * stride, C, t * O)."""
-    kh, kw, channels, outputs = w.shape
-    wide = np.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
-    for k in range(t):
-        wide[:, k * stride:k * stride + kw, :, k] = w
-    return wide.reshape(*wide.shape[:3], -1)
-
-
-def _narrowed(wide, t, stride):
-    """The adjoint of `_widened`."""
-    kh, width, channels, outputs = wide.shape
-    wide, kw = wide.reshape(kh, width, channels, t, outputs // t), width - (t - 1) * stride
-    return sum(wide[:, k * stride:k * stride + kw, :, k] for k in range(t))
-
-
-def _flat(x):
-    """x (N, ...) as (N, everything else), for no images too."""
-    return x.reshape(len(x), math.prod(x.shape[1:]))
-
-
-def _is_dense(kernel, size, out, padding, groups):
-    """Does the kernel see a whole image of `size` at once? Then this is a matrix product without any windows."""
-    return kernel == size and out == (1, 1) and groups == 1 and padding == (0, 0)
-
-
-def _plan(w, stride, out, groups, sizes=winograd.SIZES):
-    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes) if on_cpu() else None
-
-
 def input_gradient(g, w, size, stride, padding, groups, bias=None):
     """The adjoint of `forward` in x: g (N, OH, OW, O), w -> (N, *size, C). Also the transposed convolution, which
     may have a bias (C,)."""
@@ -154,8 +108,7 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
         return winograd.weight_gradient(x, g, plan, padding)
     if _is_dense(kernel, x.shape[1:3], (oh, ow), padding, groups):
         return linear.matmul(_flat(x).T, _flat(g)).reshape(*kernel, inputs, outputs)
-    few = on_cpu() and groups == 1 and g.flags.c_contiguous
-    t = _together(ow, kernel, stride[1], x.shape[3], outputs) if few else 1
+    t = _together(g, kernel, stride[1], inputs, groups)
     if t > 1:
         wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
         dw = weight_gradient(x, g.reshape(n, oh, ow // t, t * outputs), wide, (stride[0], stride[1] * t), padding, 1)
@@ -180,14 +133,63 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     return xp.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
 
 
+def _flat(x):
+    """x (N, ...) as (N, everything else), for no images too."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def _is_dense(kernel, size, out, padding, groups):
+    """Does the kernel see a whole image of `size` at once? Then this is a matrix product without any windows."""
+    return kernel == size and out == (1, 1) and groups == 1 and padding == (0, 0)
+
+
+def _plan(w, stride, out, groups, sizes=winograd.SIZES):
+    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes) if on_cpu() else None
+
+
+def _together(pixels, kernel, stride, channels, groups):
+    """How many neighbours in a row of output `pixels` (N, OH, OW, O) to compute as one, for the least time.
+
+    With few channels a window is many short runs of numbers, and BLAS is slow at a product with few columns. t
+    pixels side by side are one pixel of a convolution with t times the outputs, whose kernel, wider by the t - 1
+    steps between them, is mostly shifted copies of w and otherwise zeros: fewer and longer runs for more, but
+    faster, arithmetic. LeNet's first layer (5x5, 1 -> 6 channels, batch 128): 2.0 -> 1.0 ms.
+    """
+    width, outputs = pixels.shape[2:]
+    if not on_cpu() or groups > 1 or not pixels.flags.c_contiguous:
+        return 1
+
+    def nanoseconds(t):  # an output pixel, as measured: a run takes 12, a number of it 0.25, a multiply-add 0.025
+        run = (kernel[1] + (t - 1) * stride) * channels
+        slow = 1 + 8 / (t * outputs)  # BLAS at few columns
+        return kernel[0] * ((12 + run * 0.25) / t + run * outputs * 0.025 * slow)
+
+    return min((t for t in range(1, width + 1) if width % t == 0), key=nanoseconds)
+
+
+def _widened(w, t, stride):
+    """w (kh, kw, C, O) for t output pixels as one: (kh, kw + (t - 1) * stride, C, t * O)."""
+    kh, kw, channels, outputs = w.shape
+    wide = np.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
+    for k in range(t):
+        wide[:, k * stride:k * stride + kw, :, k] = w
+    return wide.reshape(*wide.shape[:3], -1)
+
+
+def _narrowed(wide, t, stride):
+    """The adjoint of `_widened`."""
+    kh, width, channels, outputs = wide.shape
+    wide, kw = wide.reshape(kh, width, channels, t, outputs // t), width - (t - 1) * stride
+    return sum(wide[:, k * stride:k * stride + kw, :, k] for k in range(t))
+
+
 def _correlation(x, w, stride, offset, groups, out, bias=None):
     """Tasks, one for each block, that write out[n, r, c] = (the window of x at (r, c) * stride + offset) @ w + bias.
 
     Where a window lies outside x it holds zeros.
     """
     n, oh, ow, outputs = out.shape
-    few = on_cpu() and groups == 1 and out.flags.c_contiguous
-    t = _together(ow, w.shape, stride[1], w.shape[2], outputs) if few else 1
+    t = _together(out, w.shape, stride[1], w.shape[2], groups)
     if t > 1:
         w, bias = _widened(w, t, stride[1]), None if bias is None else np.tile(bias, t)
         out, stride = out.reshape(n, oh, ow // t, t * outputs), (stride[0], stride[1] * t)
@@ -243,7 +245,7 @@ def _fold_all(g, w, dx, stride, padding, groups, bias):
     height, width = dx.shape[1:3]
     rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
     columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
-    t = _together(ow, w.shape, stride[1], inputs, outputs) if on_cpu() and groups == 1 and inputs > 3 else 1
+    t = _together(g, w.shape, stride[1], inputs, groups) if inputs > 3 else 1  # with fewer, taps are quicker
     if t > 1:
         w, kw = _widened(w, t, stride[1]), kw + (t - 1) * stride[1]
         ow, outputs, stride = ow // t, outputs * t, (stride[0], stride[1] * t)

@@ -96,7 +96,7 @@ def sum_channels(x):
 
 def sum_over(x, axes, keepdims=False):
     """x.sum(axes, keepdims=keepdims)."""
-    if x.size > SMALL and axes == tuple(range(x.ndim - 1)):
+    if x.size > parallel.BLOCK and axes == tuple(range(x.ndim - 1)):
         y = sum_channels(x)
         return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
     return x.sum(axes, keepdims=keepdims)

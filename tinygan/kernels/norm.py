@@ -13,7 +13,7 @@ from .windows import scratch
 
 def moments(x, axes):
     """Mean and variance (divided by n) of x over `axes`, which stay with length 1."""
-    if on_cpu() and axes == tuple(range(x.ndim - 1)) and x.flags.c_contiguous:
+    if on_cpu() and axes == tuple(range(x.ndim - 1)):
         return _row_moments(x)
     mean = x.mean(axes, keepdims=True)
     centred = x - mean
@@ -43,7 +43,7 @@ def _row_moments(x):
 def _by_channel(x, scale, shift, axes):
     """Can this go in rows: one mean, variance, scale and shift for each channel?"""
     rows = all(vector is None or vector.shape == x.shape[-1:] for vector in (scale, shift))
-    return rows and axes == tuple(range(x.ndim - 1)) and x.flags.c_contiguous
+    return rows and axes == tuple(range(x.ndim - 1))
 
 
 def _forward(x, scale, shift, axes, eps, statistics=None):
@@ -74,7 +74,7 @@ def _forward(x, scale, shift, axes, eps, statistics=None):
 def _backward(g, saved, needed):
     x, mean, inv_std, scale, shift, axes = saved
     # Both statistics depend on x: take out of the gradient its mean, and its part along y.
-    if _by_channel(x, scale, shift, axes) and g.flags.c_contiguous:
+    if _by_channel(x, scale, shift, axes):
         return _row_backward(g, x, mean.reshape(-1), inv_std.reshape(-1), scale, needed)
     y = x - mean
     y *= inv_std

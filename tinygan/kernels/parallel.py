@@ -21,7 +21,6 @@ import numpy as np
 from tinygan.backend import on_cpu
 from tinygan.errors import InputError, from_environment
 
-
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
