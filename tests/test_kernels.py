@@ -1,6 +1,8 @@
 """The CPU kernels by themselves: against other ways to compute the same, on any number of threads, in forks."""
 
 import hashlib
+import importlib
+import itertools
 import os
 import subprocess
 import sys
@@ -168,6 +170,102 @@ def test_ties_share_the_gradient_of_a_maximum(kernel, stride):
     np.testing.assert_allclose(np.sum(pool.gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12)
 
 
+# ---- normalisation --------------------------------------------------------------------------------------
+
+normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
+BATCH, IMAGE = (0, 1, 2), (1, 2)
+NORMS = [  # with small blocks: several images in one, or several blocks of an image; axes; can it go in blocks?
+    ((5, 7, 9, 6), BATCH, True), ((5, 7, 9, 6), IMAGE, True), ((1, 13, 11, 20), BATCH, True),
+    ((1, 13, 11, 20), IMAGE, True), ((3, 16, 16, 64), BATCH, True), ((3, 16, 16, 64), IMAGE, True),
+    ((6, 7, 7, 3), IMAGE, True), ((9, 2, 1, 5), BATCH, True), ((9, 2, 1, 5), IMAGE, True),
+    ((4, 37, 1, 1), IMAGE, True), ((3, 2, 600, 1), BATCH, True), ((5, 1, 1, 8), IMAGE, False),
+    ((3, 4, 5, 6), (3,), False), ((3, 4, 5, 6), (0, 2), False),
+    ((37, 20), (0,), True), ((4, 11, 13), (1,), True), ((4, 11, 13), (0, 1), True)]
+
+
+def vectors_of(shape):
+    """Scale or shift: none, shared by the images, or each image's own."""
+    return None, shape[-1:], (shape[0], *(1,) * (len(shape) - 2), shape[-1])
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """A list that grows with every walk through blocks."""
+    views, walk = [], norm._walk
+    monkeypatch.setattr(norm, "_walk", lambda function, view, *rest: views.append(view) or walk(function, view, *rest))
+    return views
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape, axes, in_blocks", NORMS, ids=str)
+def test_normalisation_in_blocks_is_its_definition(shape, axes, in_blocks, dtype, small_blocks, walks):
+    tolerance = 1e-11 if dtype == "float64" else 2e-4
+    x, g = normal(*shape) * 2 + 1, normal(*shape, seed=1)
+    for kinds in itertools.product(vectors_of(shape), repeat=2):
+        arrays = [x, *(None if kind is None else normal(*kind, seed=2 + i) for i, kind in enumerate(kinds))]
+        fast = [None if a is None else a.astype(dtype) for a in arrays]
+        exact = [None if a is None else Tensor(a.astype("float64"), requires_grad=True) for a in fast]
+        y = normalize_modulate.definition(*exact, axes, 1e-3)
+        wanted = [i for i, a in enumerate(arrays) if a is not None]
+        expected = dict(zip(wanted, grad(y, [exact[i] for i in wanted], Tensor(g.astype(dtype).astype("float64")))))
+        walks.clear()
+        value, saved = norm.normalize_modulate.forward(*fast, axes, 1e-3)
+        own = len(shape) == 2 and (shape in kinds)  # vectors with a scale or shift for each: the general way
+        assert len(walks) == (2 if in_blocks and not own else in_blocks)
+        assert value.dtype == dtype
+        np.testing.assert_allclose(value, y.data, rtol=tolerance, atol=tolerance)
+        for needed in itertools.product([False, True], repeat=3):
+            needed = [need and a is not None for need, a in zip(needed, arrays)]
+            walks.clear()
+            got = norm.normalize_modulate.backward(g.astype(dtype), saved, needed)
+            assert len(walks) == (1 + needed[0] if in_blocks and not own else 0)
+            for i in (i for i in range(3) if needed[i]):
+                assert got[i].dtype == dtype and got[i].shape == arrays[i].shape
+                scale = np.abs(expected[i].data).max()
+                np.testing.assert_allclose(got[i], expected[i].data, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("axes", [BATCH, IMAGE])
+def test_moments_keep_their_digits_far_from_zero(axes, small_blocks):
+    x = (normal(3, 20, 31, 8) + 3000).astype("float32")
+    exact = x.astype("float64")
+    for got, expected in zip(norm.moments(x, axes), (exact.mean(axes, keepdims=True), exact.var(axes, keepdims=True))):
+        assert got.dtype == np.float32 and got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("axes", [BATCH, IMAGE])
+def test_normalisation_takes_any_strides(axes, small_blocks, walks):
+    wide = normal(10, 9, 14, 12).astype("float32")
+    for x in (wide[::2], wide[:, ::-1], wide[:, :, 3:9], wide[..., ::3], wide.transpose(0, 2, 1, 3),
+              wide.transpose(3, 1, 2, 0), np.broadcast_to(wide[:1], (4, *wide.shape[1:])), np.asfortranarray(wide)):
+        vector = normal(2 * len(x), 1, 1, x.shape[3], seed=1).astype("float32")[::2]
+        g = np.broadcast_to(normal(x.shape[2], 1, seed=2).astype("float32"), x.shape)
+        results = []
+        for x, g, vector in ((x, g, vector), map(np.ascontiguousarray, (x, g, vector))):
+            y, saved = norm.normalize_modulate.forward(x, vector, vector, axes, 1e-5)
+            results.append([y, *norm.normalize_modulate.backward(g, saved, [True] * 3)])
+        for a, b in zip(*results):
+            assert np.array_equal(a, b)
+    assert len(walks) == 8 * 2 * 4
+
+
+def test_normalisation_leaves_numpys_buffer_and_its_arguments_alone(threads):
+    threads(2)
+    x, g, vector = normal(20, 32, 32, 64), normal(20, 32, 32, 64, seed=1), normal(20, 1, 1, 64, seed=2)
+    before, kept = np.getbufsize(), [a.copy() for a in (x, g, vector)]
+    _, saved = norm.normalize_modulate.forward(x, vector, vector, IMAGE, 1e-5)
+    first = norm.normalize_modulate.backward(g, saved, [True] * 3)
+    assert np.getbufsize() == before and all(map(np.array_equal, kept, (x, g, vector)))
+    assert all(map(np.array_equal, first, norm.normalize_modulate.backward(g, saved, [True] * 3)))
+
+
+def test_instance_norm_of_no_images():
+    y, saved = norm.normalize_modulate.forward(np.zeros((0, 3, 3, 4)), None, np.zeros(4), IMAGE, 1e-5)
+    dx, _, dshift = norm.normalize_modulate.backward(y, saved, [True, False, True])
+    assert y.shape == dx.shape == (0, 3, 3, 4) and not dshift.any()
+
+
 # ---- blocks and threads ---------------------------------------------------------------------------------
 
 
@@ -178,9 +276,11 @@ def kernels_of_all_kinds():
         arrays = convolution(*shape, batch=5, dtype="float32")
         results += three_passes(*arrays, *shape[3:])
     x, g = normal(6, 7, 9, 20).astype("float32"), normal(6, 7, 9, 20, seed=1).astype("float32")
-    scale = normal(20, seed=2).astype("float32")
-    y, saved = norm.normalize_modulate.forward(x, scale, scale, (0, 1, 2), 1e-5)
-    results += [y, *norm.normalize_modulate.backward(g, saved, [True] * 3), act.leaky_relu(x, 0.2, 1.5, scale)]
+    scale, own = normal(20, seed=2).astype("float32"), normal(6, 1, 1, 20, seed=2).astype("float32")
+    for vector, axes in ((own, BATCH), (own, IMAGE), (scale, IMAGE), (scale, BATCH)):
+        y, saved = norm.normalize_modulate.forward(x, vector, vector, axes, 1e-5)
+        results += [y, *norm.normalize_modulate.backward(g, saved, [True] * 3)]
+    results += [*norm.moments(x, BATCH), *norm.moments(x[:, :3, :2], IMAGE), act.leaky_relu(x, 0.2, 1.5, scale)]
     results += [act.gate(g, x, 0.2, 1.5), linear.sum_channels(x), linear.matmul(normal(90, 70), normal(70, 80))]
     results += [*linear.affine.backward(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)]
     results += [warp.upfirdn2d(x, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, (2, 2), (1, 1), (2, 1, 2, 1))]
@@ -230,7 +330,8 @@ def test_the_bits_of_training_do_not_depend_on_the_threads_of_blas():
 
 KERNELS = {  # name: (module, function that runs inside a block, what calls it)
     "winograd": (winograd, "_transform", lambda: three_passes(*convolution((14, 14), (32, 32), 3, 1, 1, 6), 1, 1)),
-    "batch-norm": (norm, "row_sums", lambda: norm.moments(normal(6, 7, 9, 20), (0, 1, 2))),
+    "batch-norm": (norm, "_sums", lambda: norm.moments(normal(6, 7, 9, 20), BATCH)),
+    "instance-norm": (norm, "_sums", lambda: norm.moments(normal(60, 3, 3, 20), IMAGE)),
     "activation": (act, "scratch", lambda: act.leaky_relu(normal(6, 7, 9, 20), 0.2)),
     "filter": (warp, "scratch", lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4)),
     "maximum": (pool, "_side_by_side", lambda: pool.largest(normal(64, 8, 8, 20), (2, 2), (2, 2))),
