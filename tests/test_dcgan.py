@@ -1,20 +1,15 @@
 """DCGAN against numbers from PyTorch (tests/golden/dcgan64.npz), and what its paper asks for."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+import reference
+from reference import assert_equal, gradients, images, kernel
 
-from tinygan import grad, tensor
+from tinygan import tensor
 from tinygan.gan import losses
 from tinygan.models import dcgan
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "dcgan64.npz")
-
-
-def ours(array):
-    """NCHW, OIHW and IOHW arrays in our NHWC and HWIO."""
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+GOLDEN = np.load(reference.GOLDEN / "dcgan64.npz")
 
 
 def weights(prefix):
@@ -25,20 +20,11 @@ def weights(prefix):
             path, name = key[len(prefix):].rsplit(".", 1)
             array = GOLDEN[key]
             if array.ndim == 4:
-                array = array.transpose(2, 3, 1, 0)
+                array = kernel(array)
             elif name == "weight":
                 name = "gain"
             arrays[f"{path}.{name}"] = array
     return arrays
-
-
-def assert_equal(actual, expected):
-    """Equal as a group: the largest difference within 1e-9 of the largest value. Every array is compared."""
-    assert actual.keys() == expected.keys()
-    scale = max(np.abs(value).max() for value in expected.values())
-    for name in expected:
-        assert actual[name].shape == expected[name].shape, name
-        assert np.abs(actual[name] - expected[name]).max() <= 1e-9 * scale, name
 
 
 @pytest.fixture
@@ -51,25 +37,20 @@ def networks():
     return G, D
 
 
-def gradients(loss, network):
-    names = [name for name, _ in network.named_parameters()]
-    return {name: g.data for name, g in zip(names, grad(loss, network.parameters()))}
-
-
 def test_images_logits_gradients_and_buffers(networks):
     G, D = networks
     image = G(tensor(GOLDEN["in/z"].reshape(6, 10)))
-    assert_equal({"img": image.data}, {"img": ours(GOLDEN["img"])})
+    assert_equal({"img": image.data}, {"img": images(GOLDEN["img"])})
 
-    real, fake = D(tensor(ours(GOLDEN["in/x"]))), D(image.detach())
+    real, fake = D(tensor(images(GOLDEN["in/x"]))), D(image.detach())
     probabilities = {"real": real.sigmoid().data, "fake": fake.sigmoid().data}
     assert_equal(probabilities, {"real": GOLDEN["D_real"], "fake": GOLDEN["D_fake"]})
-    loss = losses.bce_discriminator(real, fake)
+    loss = losses.find("bce").discriminator(real, fake)
     assert abs(loss.item() - GOLDEN["lossD"]) < 1e-12
     assert_equal(gradients(loss, D), weights("grad_D/"))
     assert_equal(dict(D.named_buffers()), weights("D_buffer_after/"))
 
-    assert_equal(gradients(losses.bce_generator(D(image)), G), weights("grad_G/"))
+    assert_equal(gradients(losses.find("bce").generator(real, D(image)), G), weights("grad_G/"))
     assert_equal(dict(G.named_buffers()), weights("G_buffer_after/"))
 
 

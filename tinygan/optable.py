@@ -5,6 +5,7 @@ adjoints, backends, and what each op keeps in memory. An op without a row fails 
 """
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def layer(make, reference, *draws, note="", linear=False):
     """Add the row of a layer, which make() returns. Its parameters follow the inputs as further arguments."""
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
     _add(f"{type(make()).__name__} {note}".strip(), lambda *args: make().as_function(args[0].dtype)[0](*args),
-         reference, (*draws, *parameters.values()), ["x", *parameters], linear)
+         reference, (*draws, *parameters.values()), [*("x", "condition")[:len(draws)], *parameters], linear)
 
 
 def _add(name, function, reference, draws, arguments, linear, keeps=None):
@@ -260,6 +261,13 @@ row(ops.l1_loss, lambda a, b: np.mean(np.abs(a - b)), distinct(3, 4), distinct(3
 
 
 MEAN, VAR = [0.5, -1.0, 0.0, 2.0], [4.0, 1.0, 0.5, 9.0]
+LABELS = np.array([1, 0, 1])
+
+
+def spectral(layer):
+    """In evaluation u and v stand still, as they do in the gradient."""
+    return nn.SpectralNorm(layer, rng=np.random.default_rng(7)).eval()
+
 
 
 def _batch_norm_with_history():
@@ -282,6 +290,12 @@ layer(lambda: nn.BatchNorm(4), normalized, IMAGES, note="train")
 layer(lambda: nn.BatchNorm(4, eps=0.1, affine=False), lambda x: normalized(x, eps=0.1), normal(5, 4), note="plain")
 layer(_batch_norm_with_history, lambda x, a, b: (x - MEAN) / np.sqrt(np.add(VAR, 1e-5)) * a + b, IMAGES,
       note="eval", linear=True)
+layer(lambda: nn.ConditionalBatchNorm(4, nn.Linear(2, 4, bias=False), nn.Linear(2, 4, bias=False)),
+      lambda x, c, gain, bias: normalized(x, 1 + (c @ gain)[:, None, None], (c @ bias)[:, None, None]), IMAGES,
+      normal(3, 2))
+row(lambda x, gain, bias: nn.ConditionalBatchNorm.of_classes(4, 2).as_function(x.dtype)[0](x, LABELS, gain, bias),
+    lambda x, gain, bias: normalized(x, 1 + gain[LABELS][:, None, None], bias[LABELS][:, None, None]), IMAGES,
+    normal(2, 4), normal(2, 4), name="ConditionalBatchNorm", note="classes")
 layer(lambda: nn.Maxout(4, 3, 2), lambda x, w, b: (x @ w + b).reshape(-1, 3, 2).max(2), normal(2, 4))
 layer(lambda: nn.Dropout(0.5, rng=np.random.default_rng(7)),
       lambda x: 2 * x * (np.random.default_rng(7).random(x.shape, np.float32) > 0.5), normal(3, 4), linear=True)
@@ -291,6 +305,21 @@ layer(lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)),
       lambda x, w, b, w2, b2: np.tanh(x @ w + b) @ w2 + b2, normal(2, 4))
 row(lambda weight: nn.Embedding(5, 3).as_function(weight.dtype)[0](asarray([2, 0, 2]), weight),
     lambda weight: weight[[2, 0, 2]], normal(5, 3), name="Embedding", linear=True)
+layer(lambda: spectral(nn.Linear(4, 3)), lambda x, w, b: x @ w / oracles.sigma(w, 7) + b, normal(2, 4))
+layer(lambda: spectral(nn.Conv2d(2, 3, 3)), lambda x, w, b: oracles.conv2d(x, w / oracles.sigma(w, 7)) + b,
+      normal(2, 4, 4, 2), note="Conv2d")
+layer(lambda: spectral(nn.ConvTranspose2d(2, 3, 3, bias=False)),
+      lambda x, w: oracles.conv_transpose2d(x, w / oracles.sigma(w.swapaxes(2, 3), 7)), normal(2, 3, 3, 2),
+      note="ConvTranspose2d")
+row(lambda w: spectral(nn.Embedding(5, 3)).as_function(w.dtype)[0](LABELS, w),
+    lambda w: (w / oracles.sigma(w.T, 7))[LABELS], normal(5, 3), name="SpectralNorm", note="Embedding")
+layer(lambda: nn.SelfAttention(8), oracles.self_attention, normal(2, 2, 4, 8))
+layer(lambda: nn.UpBlock(2, 3, norm=nn.BatchNorm, conv=functools.partial(nn.Conv2d, bias=False)), oracles.up_block, normal(2, 2, 3, 2))
+layer(lambda: nn.DownBlock(2, 3), oracles.down_block, normal(2, 4, 4, 2))
+layer(lambda: nn.DownBlock(3, 3, downsample=False, relu_shortcut=True),
+      lambda x, *w: oracles.down_block(np.maximum(x, 0), *w, pool=lambda x: x), normal(2, 3, 3, 3), note="same size")
+layer(lambda: nn.DownBlock(2, 3, first=True), lambda x, *w: oracles.down_block(x, *w, first=True), normal(2, 4, 4, 2),
+      note="first")
 layer(lambda: nn.LeakyReLU(0.3), lambda x: np.where(x > 0, x, 0.3 * x), distinct(3, 4))
 layer(nn.ReLU, lambda x: np.maximum(x, 0), distinct(3, 4))
 layer(nn.Tanh, np.tanh, normal(3, 4))

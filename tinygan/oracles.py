@@ -137,3 +137,38 @@ def binary_cross_entropy(x, target):
 
 def cross_entropy(x, labels):
     return -np.mean([scipy("special.log_softmax")(line)[label] for line, label in zip(x, labels)])
+
+
+def sigma(weight, seed):
+    """v' W u for W = weight as (inputs, outputs), with the unit vectors u and v that a SpectralNorm starts with."""
+    matrix, rng = weight.reshape(-1, weight.shape[-1]), np.random.default_rng(seed)
+    u, v = (rng.standard_normal(n) for n in matrix.shape[::-1])
+    u, v = (np.float32(x / np.linalg.norm(x)).astype(float) for x in (u, v))
+    return np.einsum("i,ij,j", v, matrix, u)
+
+
+def self_attention(x, gamma, theta, phi, g, o):
+    """Image by image, position by position; weights (1, 1, in, out)."""
+    result = np.empty_like(x)
+    for n, image in enumerate(x):
+        keys, values = (pooled(np.max)((image @ w[0, 0])[None])[0].reshape(-1, w.shape[3]) for w in (phi, g))
+        for place in np.ndindex(image.shape[:2]):
+            likeness = np.exp(keys @ (image[place] @ theta[0, 0]))
+            result[n][place] = image[place] + gamma * (likeness / likeness.sum() @ values @ o[0, 0])
+    return result
+
+
+def up_block(x, gain1, bias1, gain2, bias2, w1, w2, w):
+    """Batch-norm, relu, twice as large, 3x3, batch-norm, relu, 3x3; and the shortcut, convolved at the large size."""
+    large = zoomed(0)
+    h = conv2d(large(np.maximum(normalized(x, gain1, bias1), 0), 2), w1, padding=1)
+    h = conv2d(np.maximum(normalized(h, gain2, bias2), 0), w2, padding=1)
+    return h + conv2d(large(x, 2), w)
+
+
+def down_block(x, w1, b1, w2, b2, w=None, b=None, first=False, pool=None):
+    """(relu,) 3x3, relu, 3x3, pool; and the shortcut, convolved at the large size."""
+    pool = pool or pooled(np.mean)
+    h = conv2d(x if first else np.maximum(x, 0), w1, padding=1) + b1
+    h = conv2d(np.maximum(h, 0), w2, padding=1) + b2
+    return pool(h) + pool(x if w is None else conv2d(x, w) + b)

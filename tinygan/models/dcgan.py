@@ -5,6 +5,8 @@ logit); relu in G, leaky relu .2 in D; tanh at the end of G; weights N(0, .02), 
 bias before a norm.
 
     MNIST:  z 100 -> 7x7x128 -> 14x14x64 -> 28x28x1         28x28x1 -> 14x14x64 -> 7x7x128 -> logit
+
+The critics of WGAN-GP and of spectrally normalised GANs are D without batch-norm.
 """
 
 from tinygan import nn
@@ -26,38 +28,61 @@ class Generator(nn.Module):
     """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1].
 
     widths: channels of the feature maps, from the smallest map (a projection of z) to the largest.
+    classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer array (N,)
+    given as second argument (conditional batch-norm).
     """
 
-    def __init__(self, latent=100, image_size=28, image_channels=1, widths=(128, 64), *, rng):
+    conditional = True
+
+    def __init__(self, latent=100, image_size=28, image_channels=1, widths=(128, 64), classes=None, *, rng):
         side = start_size(image_size, len(widths))
-        self.latent = latent
+
+        def norm_relu(channels):
+            norm = (nn.ConditionalBatchNorm.of_classes(channels, classes) if classes else
+                    nn.BatchNorm(channels, rng=rng, init=GAINS))
+            return [norm, nn.ReLU()]
+
+        self.latent, self.classes = latent, classes
         self.main = nn.Sequential(
-            nn.ConvTranspose2d(latent, widths[0], side, bias=False, rng=rng, init=WEIGHTS),
-            nn.BatchNorm(widths[0], rng=rng, init=GAINS), nn.ReLU())
+            nn.ConvTranspose2d(latent, widths[0], side, bias=False, rng=rng, init=WEIGHTS), *norm_relu(widths[0]))
         for a, b in zip(widths, widths[1:]):
-            self.main.layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False, rng=rng, init=WEIGHTS),
-                                 nn.BatchNorm(b, rng=rng, init=GAINS), nn.ReLU()]
+            self.main.layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False, rng=rng, init=WEIGHTS), *norm_relu(b)]
         self.main.layers += [nn.ConvTranspose2d(widths[-1], image_channels, 4, 2, 1, bias=False, rng=rng,
                                                 init=WEIGHTS), nn.Tanh()]
 
-    def forward(self, z):
-        return self.main(z.reshape(-1, 1, 1, self.latent))
+    def forward(self, z, labels=None):
+        return self.main(z.reshape(-1, 1, 1, self.latent), labels)
 
 
 class Discriminator(nn.Module):
     """Images (N, size, size, image_channels) -> logits (N,): positive means real.
 
     widths: channels of the feature maps, from the largest map to the smallest.
+    norm: "batch"; "none"; or "spectral", which normalises the weights of every layer instead.
+    patches: give a logit for each position of the smallest map, (N, side, side), each about a part of the image.
+    `features` (N, *feature_shape) is the smallest feature map; `score` makes logits of it.
     """
 
-    def __init__(self, image_size=28, image_channels=1, widths=(64, 128), *, rng):
+    def __init__(self, image_size=28, image_channels=1, widths=(64, 128), norm="batch", patches=False, *, rng):
         side = start_size(image_size, len(widths))
-        self.main = nn.Sequential(
-            nn.Conv2d(image_channels, widths[0], 4, 2, 1, bias=False, rng=rng, init=WEIGHTS), nn.LeakyReLU(0.2))
+
+        def conv(inputs, outputs, *shape, bias=norm != "batch"):
+            layer = nn.Conv2d(inputs, outputs, *shape, bias=bias, rng=rng, init=WEIGHTS)
+            return nn.SpectralNorm(layer, rng=rng) if norm == "spectral" else layer
+
+        self.main = nn.Sequential(conv(image_channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2))
         for a, b in zip(widths, widths[1:]):
-            self.main.layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False, rng=rng, init=WEIGHTS),
-                                 nn.BatchNorm(b, rng=rng, init=GAINS), nn.LeakyReLU(0.2)]
-        self.main.layers += [nn.Conv2d(widths[-1], 1, side, bias=False, rng=rng, init=WEIGHTS)]
+            batch_norm = [nn.BatchNorm(b, rng=rng, init=GAINS)] if norm == "batch" else []
+            self.main.layers += [conv(a, b, 4, 2, 1), *batch_norm, nn.LeakyReLU(0.2)]
+        self.main.layers += [conv(widths[-1], 1, 3, 1, 1) if patches else conv(widths[-1], 1, side)]
+        self.feature_shape, self.patches = (side, side, widths[-1]), patches
+
+    def features(self, x):
+        return self.main[:-1](x)
+
+    def score(self, features):
+        logits = self.main[-1](features)
+        return logits.reshape(logits.shape[:3]) if self.patches else logits.reshape(-1)
 
     def forward(self, x):
-        return self.main(x).reshape(-1)
+        return self.score(self.features(x))

@@ -16,7 +16,7 @@ class Generator(nn.Module):
         self.main = nn.Sequential(
             *(part for a, b in zip(widths, widths[1:]) for part in (nn.Linear(a, b, rng=rng), nn.ReLU())),
             nn.Linear(widths[-1], math.prod(image_shape), rng=rng), nn.Tanh(), nn.Reshape(*image_shape))
-        self.latent = latent
+        self.latent, self.classes = latent, None
 
     def forward(self, z):
         return self.main(z)
@@ -35,6 +35,14 @@ class Discriminator(nn.Module):
             unit = [nn.Maxout(a, b, rng=rng)] if maxout else [nn.Linear(a, b, rng=rng), nn.LeakyReLU(0.2)]
             self.main.layers += [*unit, nn.Dropout(dropout, rng=rng)]
         self.main.layers += [nn.Linear(widths[-1], 1, rng=rng)]
+        self.feature_shape = (hidden,)
+
+    def features(self, x):
+        """The last hidden layer, (N, hidden)."""
+        return self.main[:-1](x)
+
+    def score(self, features):
+        return self.main[-1](features).reshape(-1)
 
     def forward(self, x):
-        return self.main(x).reshape(-1)
+        return self.score(self.features(x))

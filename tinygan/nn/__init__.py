@@ -1,7 +1,10 @@
 """Layers and the Module they are built on."""
 
 from . import init
+from .attention import SelfAttention
 from .layers import (Conv2d, ConvTranspose2d, Dropout, Embedding, Flatten, LeakyReLU, Linear, Maxout, ReLU, Reshape,
                      Sigmoid, SiLU, Softplus, Tanh)
 from .module import Module, Sequential
-from .norms import BatchNorm
+from .norms import BatchNorm, ConditionalBatchNorm
+from .residual import DownBlock, UpBlock
+from .spectral import SpectralNorm

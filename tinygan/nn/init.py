@@ -27,6 +27,17 @@ def he_normal(rng, shape, fan_in):
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
 
 
+def xavier_uniform(gain=1.0):
+    """U(-a, a) with a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010): SNGAN's residual networks."""
+
+    def init(rng, shape, fan_in):
+        fan_out = math.prod(shape[:-2]) * shape[-1]
+        limit = gain * math.sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+    return init
+
+
 def zeros(rng, shape, fan_in=None):
     return np.zeros(shape, np.float32)
 

@@ -1,7 +1,8 @@
 """Layers: each holds its parameters and says in one line of ops what it does.
 
 Images are (N, H, W, C). `rng` (a numpy.random.Generator) draws the initial weights; without one they are
-different each time.
+different each time. A layer called with `weight=` uses that Tensor instead of its own weight: so do layers that
+scale the weight of another (SpectralNorm).
 """
 
 import math
@@ -32,8 +33,8 @@ class Linear(Module):
         self.weight = _parameter(init, rng, (inputs, outputs), inputs)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
-    def forward(self, x):
-        return ops.affine(x, self.weight, self.bias)
+    def forward(self, x, weight=None):
+        return ops.affine(x, self.weight if weight is None else weight, self.bias)
 
 
 class Embedding(Module):
@@ -42,8 +43,8 @@ class Embedding(Module):
     def __init__(self, count, size, *, rng=None, init=initial.normal(1.0)):
         self.weight = _parameter(init, rng, (count, size), count)
 
-    def forward(self, indices):
-        return ops.embedding(self.weight, indices)
+    def forward(self, indices, weight=None):
+        return ops.embedding(self.weight if weight is None else weight, indices)
 
 
 class Conv2d(Module):
@@ -60,8 +61,9 @@ class Conv2d(Module):
         self.weight = _parameter(init, rng, (*kernel, inputs // groups, outputs), fan_in)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
-    def forward(self, x):
-        return ops.conv2d(x, self.weight, self.stride, self.padding, self.groups, self.bias)
+    def forward(self, x, weight=None):
+        weight = self.weight if weight is None else weight
+        return ops.conv2d(x, weight, self.stride, self.padding, self.groups, self.bias)
 
 
 class ConvTranspose2d(Module):
@@ -79,9 +81,9 @@ class ConvTranspose2d(Module):
         self.weight = _parameter(init, rng, (*kernel, outputs // groups, inputs), fan_in)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
-    def forward(self, x):
-        return ops.conv_transpose2d(x, self.weight, self.stride, self.padding, self.output_padding, self.groups,
-                                    self.bias)
+    def forward(self, x, weight=None):
+        weight = self.weight if weight is None else weight
+        return ops.conv_transpose2d(x, weight, self.stride, self.padding, self.output_padding, self.groups, self.bias)
 
 
 class Maxout(Module):

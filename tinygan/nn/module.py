@@ -15,10 +15,12 @@ class Module:
     buffer_names: the attributes that are state but not trained, such as running statistics: plain arrays,
     rebound and never written in place, so that a graph keeps the values that it saw.
     training: True until `eval()`; some layers (batch-norm, dropout) behave differently then.
+    conditional: does `forward` take a condition (such as class labels) as its second argument?
     """
 
     buffer_names = ()
     training = True
+    conditional = False
 
     def forward(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} must define forward")
@@ -157,7 +159,10 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules one after another: Sequential(a, b)(x) = b(a(x)). Indexable and iterable."""
+    """Modules one after another: Sequential(a, b)(x) = b(a(x)). Indexable and iterable.
+
+    Sequential(...)(x, condition) gives the condition to those layers whose `conditional` is True.
+    """
 
     def __init__(self, *layers):
         self.layers = list(layers)
@@ -176,7 +181,7 @@ class Sequential(Module):
     def __getitem__(self, index):
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
-    def forward(self, x):
+    def forward(self, x, condition=None):
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, condition) if layer.conditional else layer(x)
         return x

@@ -6,6 +6,7 @@ from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
 
 from . import init as initial
+from .layers import Embedding
 from .module import Module
 
 
@@ -28,16 +29,46 @@ class BatchNorm(Module):
         self.running_var = xp.ones(channels, "float32")
 
     def forward(self, x):
+        return self.normalize(x, self.gain, self.bias)
+
+    def normalize(self, x, gain, bias):
+        """gain * (x - mean) / sqrt(var + eps) + bias; in training, the running averages move on."""
         if not self.training:
             scale = (self.running_var + self.running_var.dtype.type(self.eps)) ** -0.5
-            return ops.modulate((x - self.running_mean) * scale, self.gain, self.bias)
+            return ops.modulate((x - self.running_mean) * scale, gain, bias)
         n = x.size // x.shape[-1]
         if n < 2:
             raise ValueError("BatchNorm: training needs more than one value per channel; got a batch of 1")
         mean, var = statistics = watched("moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1))))
         self.running_mean = self._average(self.running_mean, mean)
         self.running_var = self._average(self.running_var, var * (n / (n - 1)) if self.unbiased else var)
-        return ops.batch_norm(x, self.gain, self.bias, self.eps, statistics)
+        return ops.batch_norm(x, gain, bias, self.eps, statistics)
 
     def _average(self, running, batch):
         return (1 - self.momentum) * running + self.momentum * batch.reshape(running.shape)
+
+
+class ConditionalBatchNorm(BatchNorm):
+    """Batch-norm whose scale and shift depend on a condition, image by image (de Vries et al. 2017).
+
+    gain, bias: Modules from the condition to (N, channels); the scale is 1 + gain(condition), the shift
+    bias(condition). Embeddings make it depend on the class (`of_classes`; Miyato and Koyama 2018), linear layers
+    on an embedding of the class and a part of z (Brock et al. 2019, BigGAN).
+    """
+
+    conditional = True
+
+    def __init__(self, channels, gain, bias, momentum=0.1, eps=1e-5, unbiased=True):
+        super().__init__(channels, momentum, eps, unbiased, affine=False)
+        self.gain, self.bias = gain, bias
+
+    @classmethod
+    def of_classes(cls, channels, classes, **settings):
+        """The condition is a class, an integer array (N,); every class starts with scale 1 and shift 0."""
+        gain, bias = (Embedding(classes, channels, init=initial.zeros) for _ in range(2))
+        return cls(channels, gain, bias, **settings)
+
+    def forward(self, x, condition):
+        shape = (x.shape[0],) + (1,) * (x.ndim - 2) + x.shape[-1:]
+        gain, bias = self.gain(condition).reshape(shape), self.bias(condition).reshape(shape)
+        return self.normalize(x, 1.0 + gain, bias)

@@ -36,9 +36,9 @@ def summarize(module, *inputs):
     def watch(path, layer):
         forward = layer.forward
 
-        def watched(*args):
+        def watched(*args, **settings):
             before = counter.total
-            result = forward(*args)
+            result = forward(*args, **settings)
             rows.append(Row(path, type(layer).__name__, result.shape, sum(p.size for p in layer.parameters()),
                             counter.total - before))
             return result

@@ -1,0 +1,78 @@
+"""SNGAN (Miyato et al. 2018): residual networks, and spectral normalisation of every layer of D.
+
+The weights of each layer are divided by their largest singular value, so that D, a chain of such layers, cannot
+be steeper than 1-Lipschitz. Hinge loss; five steps of D to one of G. Weights are Glorot-uniform, times sqrt(2) in
+the residual branches.
+
+    G:  z -> 4x4 -> three UpBlocks -> 32x32 -> batch-norm, relu, 3x3, tanh
+    D:  32x32 -> two DownBlocks -> 8x8 -> two blocks of that size -> relu -> sum over positions -> logit
+"""
+
+from tinygan import nn, ops
+from tinygan.nn.init import xavier_uniform
+
+
+def convolutions(rng, spectral):
+    """What makes a block's convolutions: 3x3 with the gain of the residual branch, 1x1 without."""
+
+    def conv(inputs, outputs, kernel_size, padding=0):
+        init = xavier_uniform(2 ** 0.5 if kernel_size == 3 else 1.0)
+        layer = nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init)
+        layer.bias.assign(0.0 * layer.bias.data)
+        return nn.SpectralNorm(layer, rng=rng) if spectral else layer
+
+    return conv
+
+
+class Generator(nn.Module):
+    """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1]; size is a multiple of 8.
+
+    classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer array (N,)
+    given as second argument (conditional batch-norm).
+    """
+
+    conditional = True
+
+    def __init__(self, latent=128, image_size=32, image_channels=1, channels=64, classes=None,
+                 upsample=ops.upsample_nearest, *, rng):
+        start = image_size // 8
+        if start * 8 != image_size:
+            raise ValueError(f"images of {image_size} pixels cannot be halved 3 times: pad them to a multiple of 8")
+        conv = convolutions(rng, spectral=False)
+        norm = lambda n: nn.ConditionalBatchNorm.of_classes(n, classes) if classes else nn.BatchNorm(n)
+        self.latent, self.classes = latent, classes
+        self.project = nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform())
+        self.unflatten = nn.Reshape(start, start, channels)
+        self.blocks = [nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample) for _ in range(3)]
+        self.norm = nn.BatchNorm(channels)
+        self.to_image = nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform())
+
+    def forward(self, z, labels=None):
+        x = self.unflatten(self.project(z))
+        for block in self.blocks:
+            x = block(x, labels)
+        return ops.tanh(self.to_image(ops.relu(self.norm(x))))
+
+
+class Discriminator(nn.Module):
+    """Images (N, H, W, image_channels) -> logits (N,): positive means real; H and W are multiples of 4.
+
+    `features` (N, channels) are the last feature maps, summed over positions; `score` makes logits of them.
+    """
+
+    def __init__(self, image_channels=1, channels=64, relu_shortcut=False, *, rng):
+        conv = convolutions(rng, spectral=True)
+        block = lambda inputs, **s: nn.DownBlock(inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **s)
+        self.blocks = nn.Sequential(block(image_channels, first=True), block(channels),
+                                    block(channels, downsample=False), block(channels, downsample=False), nn.ReLU())
+        self.to_logit = nn.SpectralNorm(nn.Linear(channels, 1, rng=rng, init=xavier_uniform()), rng=rng)
+        self.feature_shape = (channels,)
+
+    def features(self, x):
+        return ops.sum(self.blocks(x), (1, 2))
+
+    def score(self, features):
+        return self.to_logit(features).reshape(-1)
+
+    def forward(self, x):
+        return self.score(self.features(x))
