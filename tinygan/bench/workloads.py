@@ -11,11 +11,12 @@ import numpy as np
 
 from tinygan import data, nn, ops
 from tinygan.autograd import Tensor, grad
-from tinygan.gan import losses
+from tinygan.gan import losses, penalties
 from tinygan.models import dcgan as dcgan_model
 from tinygan.models import gan as gan_model
 from tinygan.optim import Adam
 
+BCE = losses.find("bce")
 LR, BETAS = 2e-4, (0.5, 0.999)
 R1_GAMMA, GP_WEIGHT, LAZY = 10.0, 10.0, 16
 
@@ -70,22 +71,15 @@ def gan_step(G, D, batches, penalty=None):
     def step():
         reals, _, z = batches()
         fakes = G(Tensor(z))
-        d_loss = losses.bce_discriminator(D(Tensor(reals)), D(fakes.detach()))
+        d_loss = BCE.discriminator(D(Tensor(reals)), D(fakes.detach()))
         if penalty:
             d_loss = d_loss + penalty(reals)
         d_optimizer.step(grad(d_loss, D.parameters()))
-        g_loss = losses.bce_generator(D(fakes))
+        g_loss = BCE.generator(None, D(fakes))
         g_optimizer.step(grad(g_loss, G.parameters()))
         return d_loss.item(), g_loss.item()
 
     return step
-
-
-def squared_slopes(D, x):
-    """The squared length of D's gradient at each image of x (N, H, W, C): (N,)."""
-    x = Tensor(x, requires_grad=True)
-    slope = grad(D(x).sum(), x, create_graph=True)
-    return ops.sum(slope * slope, (1, 2, 3))
 
 
 def dcgan(batch_size=64, image_size=28):
@@ -100,7 +94,7 @@ def dcgan_r1(batch_size=64, image_size=28):
     G = dcgan_model.Generator(100, image_size, 1, (128, 64), rng=rng)
     D = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1, rng=rng), nn.LeakyReLU(), nn.Conv2d(64, 128, 4, 2, 1, rng=rng),
                       nn.LeakyReLU(), nn.Conv2d(128, 1, image_size // 4, rng=rng))
-    penalty = lambda reals: squared_slopes(D, reals).mean() * (R1_GAMMA / 2)
+    penalty = lambda reals: R1_GAMMA * penalties.r1(D, reals)
     return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size), penalty)})
 
 
@@ -115,7 +109,7 @@ def wgan_gp(batch_size=64, image_size=32):
     def step():
         reals, _, _ = batches()
         fakes = reals[::-1, ::-1]  # any images will do
-        length = squared_slopes(D, share * reals + (1 - share) * fakes).sqrt()
+        length = ops.norm(penalties.slopes(D, share * reals + (1 - share) * fakes), (1, 2, 3))
         loss = D(Tensor(fakes)).mean() - D(Tensor(reals)).mean() + GP_WEIGHT * ((length - 1.0) ** 2).mean()
         optimizer.step(grad(loss, D.parameters()))
         return loss.item(),
@@ -184,7 +178,7 @@ def stylegan2(batch_size=32, image_size=32):
     optimizer = Adam(D.parameters(), LR, (0.0, 0.99))
 
     def r1():
-        loss = squared_slopes(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
+        loss = R1_GAMMA * LAZY * penalties.r1(D, batches()[0])
         optimizer.step(grad(loss, D.parameters()))
         return loss.item(),
 

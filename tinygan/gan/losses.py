@@ -1,13 +1,60 @@
-"""Losses: what D and G minimise, as functions of D's logits (positive means real)."""
+"""Losses: what D and G minimise, as functions of D's logits on real and on fake images.
 
-from tinygan.ops import binary_cross_entropy_with_logits
+A logit is one number for each image, (N,), or a grid of them, (N, h, w), each about one patch of the image; every
+loss is a mean over all of them. Positive means real, but for l1 and l2, which pull scores to 1 (real) and 0 (fake).
+
+    name          D minimises                                 G minimises               source
+    bce           -log s(real) - log(1 - s(fake))             -log s(fake)              Goodfellow et al. 2014, section 3
+    bce-minimax   the same                                    log(1 - s(fake))          the same, equation 1
+    l2            (real - 1)^2 / 2 + fake^2 / 2               (fake - 1)^2 / 2          Mao et al. 2017 (LSGAN), equation 9
+    l1            |real - 1| + |fake|                         |fake - 1|                as l2, with absolute values
+    hinge         max(0, 1 - real) + max(0, 1 + fake)         -fake                     Lim and Ye 2017, Miyato et al. 2018
+    wasserstein   fake - real                                 -fake                     Arjovsky et al. 2017
+    relativistic  -log s(real - fake)                         -log s(fake - real)       Jolicoeur-Martineau 2018, Huang et al. 2024
+
+where s is the sigmoid, which appears only inside of losses that cannot overflow.
+"""
+
+from typing import Callable, NamedTuple
+
+from tinygan.errors import InputError
+from tinygan.ops import binary_cross_entropy_with_logits as bce
+from tinygan.ops import l1_loss, mean, mse_loss, relu, softplus
 
 
-def bce_discriminator(real, fake):
-    """-log sigmoid(real) - log(1 - sigmoid(fake)), each averaged over its batch: tell real (1) from fake (0)."""
-    return binary_cross_entropy_with_logits(real, 1.0) + binary_cross_entropy_with_logits(fake, 0.0)
+class Loss(NamedTuple):
+    """discriminator(real, fake) and generator(real, fake): one number each, from logits of the same shape.
+
+    probability: is the sigmoid of a logit D's probability that the image is real?
+    paired: does G's loss read the logits of the reals? (The others take None for them.)
+    """
+
+    discriminator: Callable
+    generator: Callable
+    probability: bool = False
+    paired: bool = False
 
 
-def bce_generator(fake):
-    """-log sigmoid(fake): the non-saturating loss (Goodfellow et al. 2014, section 3)."""
-    return binary_cross_entropy_with_logits(fake, 1.0)
+LOSSES = {
+    "bce": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
+                lambda real, fake: bce(fake, 1.0), probability=True),
+    "bce-minimax": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
+                        lambda real, fake: -bce(fake, 0.0), probability=True),
+    "l2": Loss(lambda real, fake: 0.5 * mse_loss(real, 1.0) + 0.5 * mse_loss(fake, 0.0),
+               lambda real, fake: 0.5 * mse_loss(fake, 1.0)),
+    "l1": Loss(lambda real, fake: l1_loss(real, 1.0) + l1_loss(fake, 0.0),
+               lambda real, fake: l1_loss(fake, 1.0)),
+    "hinge": Loss(lambda real, fake: mean(relu(1.0 - real)) + mean(relu(1.0 + fake)),
+                  lambda real, fake: -mean(fake)),
+    "wasserstein": Loss(lambda real, fake: mean(fake) - mean(real),
+                        lambda real, fake: -mean(fake)),
+    "relativistic": Loss(lambda real, fake: mean(softplus(fake - real)),
+                         lambda real, fake: mean(softplus(real - fake)), paired=True),
+}
+
+
+def find(name) -> Loss:
+    """The Loss of that name. Raises InputError listing what exists."""
+    if name not in LOSSES:
+        raise InputError(f"unknown loss {name!r}; there are: {', '.join(LOSSES)}")
+    return LOSSES[name]

@@ -1,0 +1,87 @@
+"""Telling G and D the class: wrappers that make any pair of networks conditional.
+
+    concatenation            G(z, y): an embedding of y beside z. D(x, y): a learned image of y beside x, as one more
+                             channel (Mirza and Osindero 2014, cGAN)
+    auxiliary classifier     D(x) also guesses the class; it learns that from reals and fakes, G from its fakes
+                             (Odena et al. 2017, AC-GAN)
+    projection               D(x, y) = psi(phi(x)) + e_y . phi(x): is this a real *seven*, not just real (Miyato and
+                             Koyama 2018, equation 3)
+    conditional batch-norm   in G, in place of batch-norm: `nn.ConditionalBatchNorm.of_classes`
+
+Classes y are integer arrays (N,). A discriminator to be wrapped has `features(x)` of `feature_shape`, and
+`score(features)`, its logits.
+"""
+
+import math
+
+from tinygan import nn, ops
+from tinygan.nn.init import normal
+
+
+class ConcatLatent(nn.Module):
+    """G of latents (N, latent + size) as a function of z (N, latent) and y: concatenated with z is an embedding of y."""
+
+    conditional = True
+
+    def __init__(self, G, classes, size, *, rng):
+        self.latent, self.classes = G.latent - size, classes
+        self.embedding = nn.Embedding(classes, size, rng=rng)
+        self.G = G
+
+    def forward(self, z, labels):
+        return self.G(ops.concatenate([z, self.embedding(labels)], axis=1))
+
+
+class ConcatImage(nn.Module):
+    """D of images (N, H, W, C + 1) as a function of x (N, H, W, C) and y: the last channel is learned for each class."""
+
+    conditional = True
+
+    def __init__(self, D, classes, image_size, *, rng):
+        self.embedding = nn.Embedding(classes, math.prod(image_size), rng=rng)
+        self.plane = nn.Reshape(*image_size, 1)
+        self.D = D
+
+    def forward(self, x, labels):
+        return self.D(ops.concatenate([x, self.plane(self.embedding(labels))], axis=3))
+
+
+class AuxiliaryClassifier(nn.Module):
+    """x -> (logits of being real, as D's; logits of the classes (N, classes)), both from D's features.
+
+    D does not see the class; `forward` takes and ignores it, so that all conditional discriminators are called alike.
+    spectral: normalise the new layer's weight too, as D's are.
+    """
+
+    conditional = True
+
+    def __init__(self, D, classes, spectral=False, *, rng):
+        self.D = D
+        self.flatten = nn.Flatten()
+        layer = nn.Linear(math.prod(D.feature_shape), classes, rng=rng, init=normal(0.02))
+        self.classify = nn.SpectralNorm(layer, rng=rng) if spectral else layer
+
+    def forward(self, x, labels=None):
+        features = self.D.features(x)
+        return self.D.score(features), self.classify(self.flatten(features))
+
+
+class Projection(nn.Module):
+    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F), or its feature maps summed over positions.
+
+    spectral: normalise the embedding too, as D's layers are.
+    """
+
+    conditional = True
+
+    def __init__(self, D, classes, spectral=False, *, rng):
+        self.D = D
+        layer = nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=nn.init.xavier_uniform())
+        self.embedding = nn.SpectralNorm(layer, rng=rng) if spectral else layer
+
+    def forward(self, x, labels):
+        features = self.D.features(x)
+        phi = features if features.ndim == 2 else ops.sum(features, (1, 2))
+        match = ops.sum(self.embedding(labels) * phi, 1)
+        logits = self.D.score(features)
+        return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))

@@ -1,0 +1,46 @@
+"""Penalties on the slope of D: what is added to its loss to keep it smooth, and weight clipping.
+
+All are means over the batch of a function of |grad D(x)|, the length of the gradient of D's logit at an image x
+(of its mean logit, where D gives a grid of them). Their own gradient needs second derivatives of D.
+
+    r1        1/2 |grad D(real)|^2                        Mescheder et al. 2018, equation 9; times gamma
+    r2        1/2 |grad D(fake)|^2                        the same, equation 10
+    wgan_gp   (|grad D(real + a (fake - real))| - 1)^2    Gulrajani et al. 2017, equation 3; a ~ U(0, 1) for each image
+
+In each, `D` is a function from images alone to logits (a condition is bound by the caller), and must judge each
+image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is still taken).
+"""
+
+from tinygan.autograd import Tensor, grad
+from tinygan.backend import asarray, uniform, xp
+from tinygan.ops import mean, norm, square, sum
+
+
+def slopes(D, x):
+    """The gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...), differentiable again."""
+    x = Tensor(x, requires_grad=True)
+    logits = D(x)
+    return grad(sum(logits) * (len(x) / logits.size), x, create_graph=True)
+
+
+def r1(D, reals):
+    """Half the squared slope of D at the array `reals` (N, ...), mean over the batch: a number."""
+    return sum(square(slopes(D, reals))) * (0.5 / len(reals))
+
+
+def r2(D, fakes):
+    """As `r1`, at the array `fakes`."""
+    return r1(D, fakes)
+
+
+def wgan_gp(D, reals, fakes, rng):
+    """How far D's slope is from 1, squared, at a random point between each real and its fake (arrays (N, ...))."""
+    share = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1)).astype(reals.dtype)
+    slope = slopes(D, reals + share * (fakes - reals))
+    return mean(square(norm(slope, tuple(range(1, slope.ndim))) - 1.0))
+
+
+def clip_weights(parameters, limit) -> None:
+    """Clip every weight to [-limit, limit] (Arjovsky et al. 2017, algorithm 1)."""
+    for parameter in parameters:
+        parameter.assign(xp.clip(parameter.data, -limit, limit))
