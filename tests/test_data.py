@@ -295,6 +295,42 @@ def test_digits_come_with_their_licence():
     assert "https://creativecommons.org/licenses/by-sa/3.0/" in text and "Yann LeCun" in text
 
 
+# ---- stacks of three digits -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", HISTOGRAMS)
+def test_a_stack_is_three_digits(split):
+    digits, stacks = load("digits", split), load("stacked-digits", split)
+    assert stacks.images.shape == (len(digits), 28, 28, 3) and (stacks.name, stacks.split) == ("stacked-digits", split)
+    assert stacks.class_names[:2] == ("000", "001") and stacks.class_names[-1] == "999" and stacks.num_classes == 1000
+    label_of = {image.tobytes(): label for image, label in zip(digits.images, digits.labels)}
+    for image, label in zip(stacks.images[:200], stacks.labels):
+        a, b, c = (label_of[np.ascontiguousarray(image[..., channel]).tobytes()] for channel in range(3))
+        assert label == 100 * a + 10 * b + c and stacks.class_names[label] == f"{a}{b}{c}"
+
+
+def test_stacks_are_drawn_evenly_and_always_alike():
+    digits, stacks = load("digits"), load("stacked-digits")
+    for place in 100, 10, 1:
+        counts = np.bincount(stacks.labels // place % 10)
+        np.testing.assert_allclose(counts, HISTOGRAMS["train"], atol=4 * np.sqrt(1000))
+        assert counts.tolist() != HISTOGRAMS["train"]  # drawn anew each time, not an order of the same digits
+    assert len(set(stacks.labels.tolist())) > 990
+    np.testing.assert_array_equal(stacks.images, load("stacked-digits").images)
+    chosen = np.random.default_rng(1000).integers(0, 10_000, (10_000, 3))  # the same for everyone, for good
+    np.testing.assert_array_equal(stacks.images[7], np.concatenate(digits.images[chosen[7]], axis=2))
+
+
+def test_stacked_mnist_is_where_mnist_is(elsewhere):
+    assert locate("stacked-mnist") is None and locate("stacked-digits") == datasets.BUILT_IN
+    folder = fill(elsewhere / "given", "mnist")
+    assert locate("stacked-mnist", folder) == folder
+    data = load("stacked-mnist", "test", folder)
+    assert data.images.shape == (4, 28, 28, 3) and data.name == "stacked-mnist"
+    assert "typo does not exist" in error_of(load, "stacked-mnist", "train", elsewhere / "typo")
+    assert "'valid'" in error_of(load, "stacked-mnist", "valid")
+
+
 # ---- where the others are found -------------------------------------------------------------------------
 
 
@@ -438,16 +474,16 @@ def test_images_in_place_of_labels(elsewhere):
 def test_unknown_names():
     for function in load, locate:
         message = error_of(function, "cifar")
-        assert all(name in message for name in ("'cifar'", "digits", "mnist", "fashion-mnist"))
+        assert all(name in message for name in ("'cifar'", "digits", "mnist", "fashion-mnist", "stacked-mnist"))
     assert all(word in error_of(load, "digits", "valid") for word in ("'valid'", "train", "test"))
 
 
 def test_catalogue(elsewhere):
     fill(elsewhere / "given/mnist", "mnist")
     rows = {row.name: row for row in catalogue(elsewhere / "given")}
-    assert list(rows) == ["digits", "mnist", "fashion-mnist"]
-    assert rows["digits"][1:4] == ("built in", 10_000, 2_000)
-    assert rows["mnist"][1:4] == (str(elsewhere / "given/mnist"), 6, 4)
+    assert list(rows) == ["digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"]
+    assert rows["digits"][1:4] == rows["stacked-digits"][1:4] == ("built in", 10_000, 2_000)
+    assert rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(elsewhere / "given/mnist"), 6, 4)
     assert rows["fashion-mnist"].where == "not here"
     assert all(row.description and "\n" not in row.description for row in rows.values())
 

@@ -2,6 +2,7 @@
 
 `digits` is part of the package. The full MNIST and Fashion-MNIST are looked for in a few folders, then
 downloaded once. Both use the same file names, so a file is known by its SHA-256, never by its folder.
+The stacked ones are made of the digits of another, and are where that one is.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygan.data.idx import read_idx
+from tinygan.data.stacked import STACK_NAMES, stack
 from tinygan.errors import InputError
 
 BUILT_IN = Path(__file__).parent / "digits"
@@ -97,6 +99,8 @@ SOURCES = {
     ),
 }
 
+STACKED = {"stacked-digits": "digits", "stacked-mnist": "mnist"}  # made of
+
 
 # ---- a data set in memory -------------------------------------------------------------------------------
 
@@ -139,6 +143,22 @@ class Dataset:
         """(H, W, C)"""
         return self.images.shape[1:]
 
+    def subset(self, chosen, split=None):
+        """The Dataset of the images that an index array or slice chooses."""
+        return Dataset(self.name, split or self.split, self.images[chosen], self.labels[chosen], self.class_names)
+
+    def hold_out(self):
+        """(rest, held-out): the last tenth of the images, at most 5,000, are kept apart, to choose settings by."""
+        n = min(len(self) // 10, 5000)
+        return self.subset(slice(0, len(self) - n)), self.subset(slice(len(self) - n, None), "held-out") if n else None
+
+    def padded(self, border):
+        """The same images with so many black pixels on each side."""
+        if not border:
+            return self
+        widths = (0, 0), (border, border), (border, border), (0, 0)
+        return Dataset(self.name, self.split, np.pad(self.images, widths), self.labels, self.class_names)
+
     def batch(self, index, batch_size, seed):
         """Minibatch number `index` (0, 1, ...) of an endless stream that is shuffled anew every epoch.
 
@@ -174,7 +194,8 @@ def to_uint8(images):
 
 
 def load(name="digits", split="train", data_dir=None):
-    """The Dataset `name` ("digits", "mnist", "fashion-mnist"), `split` "train" or "test".
+    """The Dataset `name` ("digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"), `split` "train"
+    or "test".
 
     data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into the
     user's cache folder. Raises InputError for an unknown name or split, a data_dir that does not exist, a
@@ -183,6 +204,9 @@ def load(name="digits", split="train", data_dir=None):
     source = _source(name)
     if split not in FILES:
         raise InputError(f"unknown split {split!r}: choose from {', '.join(FILES)}")
+    if name in STACKED:
+        digits = load(STACKED[name], split, data_dir)
+        return Dataset(name, split, *stack(digits.images, digits.labels), STACK_NAMES)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
@@ -198,6 +222,7 @@ def locate(name, data_dir=None):
     an InputError. Only the small test labels are read here; `load` checks each file that it uses.
     """
     _source(name)
+    name = STACKED.get(name, name)
     if name == "digits":
         return BUILT_IN
     for folder in _places(name, data_dir):
@@ -224,10 +249,12 @@ class Row(NamedTuple):
 def catalogue(data_dir=None):
     """A Row for every data set. Reads little and downloads nothing; a bad file is shown, not raised."""
     _check_folder(data_dir)
-    return [
-        Row(name, _where(name, data_dir), source.sizes["train"], source.sizes["test"], source.description)
-        for name, source in SOURCES.items()
-    ]
+    rows = []
+    for name in (*SOURCES, *STACKED):
+        source, where = _source(name), _where(name, data_dir)
+        about = f"three digits of {STACKED[name]} in red, green and blue" if name in STACKED else source.description
+        rows.append(Row(name, where, source.sizes["train"], source.sizes["test"], about))
+    return rows
 
 
 def _check_folder(data_dir):
@@ -245,9 +272,9 @@ def _where(name, data_dir):
 
 
 def _source(name):
-    if name not in SOURCES:
-        raise InputError(f"unknown data set {name!r}: choose from {', '.join(SOURCES)}")
-    return SOURCES[name]
+    if name not in (*SOURCES, *STACKED):
+        raise InputError(f"unknown data set {name!r}: choose from {', '.join((*SOURCES, *STACKED))}")
+    return SOURCES[STACKED.get(name, name)]
 
 
 # ---- files ----------------------------------------------------------------------------------------------
