@@ -14,7 +14,7 @@ import pytest
 
 from tinygan.cli import main, walk
 
-TRAIN = ["train", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]
+TRAIN = ["train", "dcgan", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,15 @@ def run(tmp_path_factory):
     """A tiny trained run."""
     out = tmp_path_factory.mktemp("cli") / "run"
     assert main([*TRAIN, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A tiny trained run of a conditional recipe, evaluated as it went."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    argv = ["train", "cgan", *TRAIN[2:], "--set", "eval_every=3", "eval_images=100", "--out", str(out)]
+    assert main(argv) == 0
     return out
 
 
@@ -49,6 +58,13 @@ def test_train_prints_where_things_are(tmp_path, monkeypatch, capsys):
     assert config["settings"]["sample_every"] == 2 and config["data"] == "digits"
 
 
+def test_the_default_recipe(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *TRAIN[2:]]) == 0
+    assert "quick on 9,000 images of digits (1,000 more are held out), 3 steps of 4, into runs/quick-digits-001" in (
+        capsys.readouterr().out)
+
+
 def test_train_resumes_to_a_new_total(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*TRAIN, "--out", str(out)]) == 0
@@ -73,13 +89,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.parametrize("argv, message", [
-    (["train", "biggest"], "unknown recipe 'biggest'; there are: gan, dcgan"),
+    (["train", "biggest"], "unknown recipe 'biggest'; there are: quick, gan, dcgan"),
     (["train", "--data", "cifar"], "cifar"),
     (["train", "--set", "width=3"], "unknown setting 'width'; there are: steps"),
     (["train", "--set", "lr=fast"], "setting lr=fast: expected a number"),
     (["train", "--set", "lr"], "write name=value"),
     (["train", "--steps", "none"], "steps=none: expected a whole number"),
-    (["train", "--batch-size", "100000"], "more than the 10,000 images"),
+    (["train", "--batch-size", "100000"], "more than the 9,000 images"),
     (["train", "--seed", "-1"], "a seed is 0 or more"),
     (["train", "--set", "layers=4"], "cannot be halved 4 times"),
     (["train", "--resume", "nowhere"], "nowhere is not a run"),
@@ -129,6 +145,39 @@ def test_sample_writes_each_format(run, tmp_path, capsys):
     assert np.array_equal(grid[2:30, 32:60], a[1, :, :, 0])
     with Image.open(tmp_path / "d.gif") as gif:
         assert gif.n_frames == 60
+
+
+def test_sample_draws_the_class_that_is_asked_for(conditional, tmp_path, capsys):
+    from PIL import Image
+
+    def arrays(*argv):
+        assert main(["sample", str(conditional), *argv, "-o", str(tmp_path / "a.npz")]) == 0
+        return dict(np.load(tmp_path / "a.npz"))
+
+    sevens, threes = arrays("-n", "4", "--label", "7"), arrays("-n", "4", "--label", "3")
+    assert sevens["labels"].tolist() == [7] * 4 and not np.array_equal(sevens["images"], threes["images"])
+    assert np.bincount(arrays("-n", "30")["labels"]).tolist() == [3] * 10
+    assert main(["sample", str(conditional), "-n", "20", "-o", str(tmp_path / "a.png")]) == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (2 * (2 * 30 + 2), 2 * (10 * 30 + 2))  # a row per class
+    assert main(["sample", str(conditional), "-n", "2", "--label", "7", "-o", str(tmp_path / "a.gif")]) == 0
+    assert "the classes are 0 to 9" in fails(capsys, "sample", conditional, "--label", 10, "-o", tmp_path / "b.png")
+    assert main(["sample", str(conditional), "-n", "1", "-o", str(tmp_path / "c.png")]) == 0
+    assert "best.npz" in capsys.readouterr().out
+
+
+def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
+    for folder, more in ((run, []), (conditional, ["--split", "held-out", "--weights", "last"])):
+        assert main(["eval", str(folder), "-n", "200", *more]) == 0
+        out = capsys.readouterr().out
+        report = json.loads((folder / "metrics.json").read_text())
+        assert report["samples"] == 200 and report["split"] == ("held-out" if more else "test")
+        assert report["real"] == (1000 if more else 2000) and "99." in report["extractor"]
+        assert "FID" in out and f"{report['fid']:.3f}" in out and "200 samples" in out and report["extractor"] in out
+        assert ("class_accuracy" in report) == (folder is conditional) and sum(report["class_counts"]) == 200
+        assert (folder / "neighbours.png").stat().st_size > 1000
+    assert "more than" in fails(capsys, "eval", run, "-n", 3)
+    assert "nowhere is not a run" in fails(capsys, "eval", "nowhere")
 
 
 def test_the_walk_passes_every_latent_at_their_distance_from_the_origin():

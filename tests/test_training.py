@@ -12,9 +12,11 @@ from tinygan import data, plots, tensor
 from tinygan.errors import InputError
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
-from tinygan.training.trainer import Trainer, generate, load_generator
+from tinygan.training.sampling import class_rows, generate, load_generator
+from tinygan.training.trainer import Trainer, make_optimizer
 
-SMALL = {"dcgan": {"g_channels": 4, "d_channels": 4}, "gan": {"hidden": 16}}
+SMALL = {name: {"hidden": 16} if recipe.family is recipes.MLP else {"g_channels": 4, "d_channels": 4, "d_boost": 0}
+         for name, recipe in recipes.RECIPES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,9 @@ def test_a_run_writes_what_it_says(tmp_path, digits, recipe):
     assert sorted(p.name for p in (out / "samples").iterdir()) == [f"step-{n:08d}.png" for n in (0, 5, 10, 12)]
     assert [p.name for p in checkpoint.checkpoints(out)] == ["checkpoint-00000010.npz", "checkpoint-00000012.npz"]
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [10, 12] and rows[-1]["images"] == 96
-    assert all(np.isfinite([row[k] for k in ("d_loss", "g_loss", "d_real", "d_fake")]).all() for row in rows)
+    assert [row["step"] for row in rows] == [10, 12]
+    assert rows[-1]["images"] == 96 * trainer.settings.d_steps
+    assert all(np.isfinite(list(row.values())).all() and {"d_loss", "g_loss", "d_real", "d_fake"} <= row.keys() for row in rows)
     assert (out / "curves.png").stat().st_size > 5000
     assert not [p for p in out.rglob(".*")]  # no temporary file left
     config = json.loads((out / "config.json").read_text())
@@ -89,10 +92,10 @@ def test_the_first_interrupt_saves_and_nothing_is_lost(tmp_path, digits):
     trainer = start(tmp_path / "b", digits, steps=30, checkpoint_every=30)
     one_step = trainer.train_step
 
-    def interrupting(reals):
+    def interrupting():
         if trainer.step == 13:
             os.kill(os.getpid(), signal.SIGINT)
-        return one_step(reals)
+        return one_step()
 
     trainer.train_step = interrupting
     before = signal.getsignal(signal.SIGINT)
@@ -114,7 +117,7 @@ def test_it_runs_outside_the_main_thread(tmp_path, digits):
 
 def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
-    trainer.train_step = lambda reals: {"d_loss": float("nan"), "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5}
+    trainer.train_step = lambda: {"d_loss": float("nan"), "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5}
     with pytest.raises(InputError, match="no longer numbers at step 1:"):
         trainer.run(progress=False)
     assert not checkpoint.checkpoints(tmp_path / "a")
@@ -161,10 +164,12 @@ def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     trainer.run(progress=False)
     for run in (tmp_path / "a", checkpoint.checkpoints(tmp_path / "a")[-1]):
-        G, config = load_generator(run)
+        G, config, _ = load_generator(run)
         assert config["recipe"] == "dcgan" and not G.training
         assert np.array_equal(generate(G, trainer.fixed_latents), generate(trainer.ema.module, trainer.fixed_latents))
-    assert not np.array_equal(generate(trainer.G, trainer.fixed_latents), generate(G, trainer.fixed_latents))
+    last = generate(trainer.G.eval(), trainer.fixed_latents)
+    assert not np.array_equal(last, generate(G, trainer.fixed_latents))
+    assert np.array_equal(last, generate(load_generator(tmp_path / "a", average=False)[0], trainer.fixed_latents))
 
 
 def test_an_existing_run_is_refused(tmp_path, digits):
@@ -208,7 +213,7 @@ def test_damaged_files_are_one_line(tmp_path, digits):
     with pytest.raises(InputError, match="no checkpoint"):
         load_generator(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="config.json is damaged .it lacks data, image_shape, recipe, seed, settings"):
+    with pytest.raises(InputError, match="config.json is damaged .it lacks classes, data, image_shape, recipe, seed, settings"):
         load_generator(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json is damaged"):
@@ -225,6 +230,170 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+# Losses, penalties and classes in the trainer
+
+
+@pytest.mark.parametrize("loss", ["bce-minimax", "l2", "l1", "hinge", "wasserstein", "relativistic"])
+@pytest.mark.parametrize("recipe", ["gan", "dcgan", "sngan", "acgan"])
+def test_any_loss_goes_with_any_recipe(tmp_path, digits, recipe, loss):
+    trainer = start(tmp_path / "a", digits, recipe, loss=loss, steps=2, d_steps=1)
+    before = trainer.G.state_dict()
+    trainer.run(progress=False)
+    assert any(not np.array_equal(before[k], v) for k, v in trainer.G.state_dict().items() if k.endswith("weight"))
+
+
+def test_patches_classes_and_penalties_go_together(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits, steps=3, patches=True, d_norm="none", r1=0.1, r2=0.1, gp=0.1,
+                    g_class="cbn", d_class="projection", loss="relativistic")
+    trainer.run(progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["penalty"] > 0
+
+
+def record_updates(trainer):
+    """Replaces the optimiser's steps by a list of the gradients that they were given."""
+    given = []
+    trainer.d_optimizer.step = lambda gradients: given.append([None if g is None else g.data for g in gradients])
+    return given
+
+
+def test_a_lazy_penalty_weighs_k_times_as_much_at_every_kth_update(tmp_path, digits):
+    """In an update of its own; without k, it is part of the loss."""
+    every, lazy, plain = (start(tmp_path / name, digits, d_norm="none", **settings) for name, settings in (
+        ("a", {"r1": 5.0}), ("b", {"r1": 5.0, "penalty_every": 4}), ("c", {})))
+    updates = [record_updates(trainer) for trainer in (every, lazy, plain)]
+    for trainer in (every, lazy, plain):
+        for _ in range(8):
+            trainer.train_step()
+    assert [len(u) for u in updates] == [8, 10, 8]  # lazily, at updates 0 and 4 of D, one more each
+    adversarial, penalty = updates[1][:2]
+    for one, a, p, without in zip(updates[0][0], adversarial, penalty, updates[2][0]):
+        np.testing.assert_array_equal(a, without)
+        np.testing.assert_allclose(one, a + (0 if p is None else p / 4), rtol=2e-4, atol=1e-6)
+
+
+def test_lazy_optimiser_settings():
+    """Karras et al. 2020b: rate c lr and decays beta^c with c = k / (k + 1)."""
+    settings = recipes.find("dcgan").settings().updated({"lr": 1e-3, "beta1": 0.5, "beta2": 0.99})
+    D = recipes.find("dcgan").build(settings, (28, 28, 1), 10, np.random.default_rng(0))[1]
+    adam = make_optimizer(settings, D, 1e-3, lazy=16)
+    np.testing.assert_allclose([adam.lr, *adam.betas], [1e-3 * 16 / 17, 0.5 ** (16 / 17), 0.99 ** (16 / 17)])
+    plain = make_optimizer(settings, D, 1e-3)
+    assert (plain.lr, *plain.betas) == (1e-3, 0.5, 0.99)
+    rmsprop = make_optimizer(settings.updated({"optimizer": "rmsprop"}), D, 1e-3)
+    assert (type(rmsprop).__name__, rmsprop.alpha) == ("RMSprop", 0.99)
+
+
+def test_wgan_clips_and_counts_as_its_paper(tmp_path, digits):
+    settings = recipes.find("wgan").settings()
+    assert (settings.optimizer, settings.lr, settings.clip, settings.loss) == ("rmsprop", 5e-5, 0.01, "wasserstein")
+    assert [settings.d_updates(step) for step in (0, 24, 25, 499, 500, 501)] == [100, 100, 5, 5, 100, 5]
+    trainer = start(tmp_path / "a", digits, "wgan", steps=2)
+    trainer.run(progress=False)
+    assert trainer.d_updates == 10 and max(np.abs(p.data).max() for p in trainer.D.parameters()) <= np.float32(0.01)
+
+
+def test_papers_settings():
+    """PAPERS: what each recipe takes from its paper."""
+    def of(name, *keys):
+        settings = recipes.find(name).settings()
+        return tuple(getattr(settings, key) for key in keys)
+
+    assert of("dcgan", "loss", "lr", "beta1", "beta2", "d_norm") == ("bce", 2e-4, 0.5, 0.999, "batch")
+    assert of("lsgan", "loss") == ("l2",)
+    assert of("wgan-gp", "loss", "gp", "d_steps", "lr", "beta1", "beta2", "d_norm") == (
+        "wasserstein", 10.0, 5, 1e-4, 0.5, 0.9, "none")
+    assert of("sngan", "loss", "d_steps", "lr", "beta1", "beta2") == ("hinge", 5, 2e-4, 0.0, 0.9)
+    assert of("cgan", "g_class", "d_class") == ("concat", "concat")
+    assert of("acgan", "g_class", "d_class", "lr", "beta1") == ("concat", "auxiliary", 2e-4, 0.5)
+    assert of("projection", "g_class", "d_class", "loss") == ("cbn", "projection", "hinge")
+    settings = recipes.find("sngan").settings()
+    _, D = recipes.find("sngan").build(settings, (32, 32, 1), 10, np.random.default_rng(0))
+    bare = [m for path, m in D.modules() if hasattr(m, "weight") and not path.endswith(".layer")]
+    assert not bare  # every layer of D is spectrally normalised
+
+
+def test_settings_that_do_not_go_together(tmp_path, digits):
+    with pytest.raises(InputError, match="g_class=concat d_class=none: tell both networks the class, or neither"):
+        start(tmp_path / "a", digits, g_class="concat")
+    with pytest.raises(InputError, match="no batch-norm; choose g_class=concat"):
+        start(tmp_path / "a", digits, "gan", g_class="cbn", d_class="projection")
+    with pytest.raises(InputError, match="multiple of 8"):
+        start(tmp_path / "a", digits, "sngan", pad=1)
+    with pytest.raises(InputError, match="loss=mse: must be one of bce, bce-minimax"):
+        start(tmp_path / "a", digits, loss="mse")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_grid_of_classes():
+    labels, columns = class_rows(10, 40)
+    assert columns == 4 and labels.tolist() == [k for k in range(10) for _ in range(4)]
+    labels, columns = class_rows(10, 37)  # the last row is short
+    assert columns == 4 and len(labels) == 37 and labels[-1] == 9
+    labels, columns = class_rows(1000, 50)  # ten of many
+    assert columns == 5 and sorted(set(labels)) == list(range(0, 1000, 100))
+
+
+def test_the_sample_grid_of_a_conditional_recipe_has_a_row_per_class(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits, "cgan", steps=1)
+    assert trainer.fixed_labels.tolist() == [k for k in range(10) for _ in range(8)]
+    z = trainer.fixed_latents.data.reshape(10, 8, -1)
+    assert (z == z[0]).all() and len(np.unique(z[0, :, 0])) == 8  # a column is one latent
+
+
+def test_conditional_samples_have_labels_drawn_evenly(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits, "cgan")
+    counts = np.bincount(trainer.labels(5000), minlength=10)
+    assert counts.min() > 400
+    assert start(tmp_path / "b", digits).labels(3) is None
+
+
+# Evaluation during training
+
+
+def test_evaluations_are_logged_and_the_best_is_kept(tmp_path, digits):
+    s = {"steps": 12, "checkpoint_every": 6, "eval_every": 4, "eval_images": 100}
+    trainer = start(tmp_path / "a", digits, **s)
+    seen = {}
+    measure = trainer.evaluate
+
+    def evaluate():
+        seen[trainer.step] = trainer.ema.module.state_dict()
+        measure()
+
+    trainer.evaluate = evaluate
+    trainer.run(progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "a" / "eval.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert all(row["split"] == "held-out" and row["samples"] == 100 and row["real"] == 20 for row in rows)
+    best = min(rows, key=lambda row: row["fid"])
+    states, meta = checkpoint.load(tmp_path / "a" / "best.npz")
+    assert meta["step"] == best["step"] and meta["evaluation"] == best
+    assert all(np.array_equal(states["ema"][k], v) for k, v in seen[best["step"]].items())
+    G, _, path = load_generator(tmp_path / "a")
+    assert path.name == "best.npz" and np.array_equal(G.state_dict()["main.0.weight"], states["ema"]["main.0.weight"])
+    assert load_generator(checkpoint.checkpoints(tmp_path / "a")[-1])[2].name == "checkpoint-00000012.npz"
+
+    # to look changes nothing, and a resumed run sees the same
+    start(tmp_path / "b", digits, **{**s, "eval_every": 0}).run(progress=False)
+    assert contents(tmp_path / "a")["log.jsonl"] == contents(tmp_path / "b")["log.jsonl"]
+    start(tmp_path / "c", digits, **{**s, "steps": 6}).run(progress=False)
+    resume(tmp_path / "c", digits, steps=12).run(progress=False)
+    resumed = [json.loads(line) for line in (tmp_path / "c" / "eval.jsonl").read_text().splitlines()]
+    assert [row for row in resumed if row["step"] != 6] == rows
+
+
+def test_the_held_out_images_are_never_trained_on(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits)
+    assert (len(trainer.dataset), len(trainer.held_out)) == (180, 20)
+    assert np.array_equal(trainer.held_out.images, digits.images[180:])
+    seen = np.concatenate([trainer.dataset.batch(i, 8, 0)[0] for i in range(22)])
+    held = data.datasets.to_float(trainer.held_out.images)
+    assert not (np.abs(seen[:, None] - held[None]).sum((2, 3, 4)) == 0).any()
+    large = data.load("digits").hold_out()
+    assert (len(large[0]), len(large[1]), large[1].split) == (9000, 1000, "held-out")
 
 
 # Settings
@@ -244,7 +413,7 @@ def test_bad_settings_are_named(text, message):
 def test_good_settings():
     settings = recipes.find("gan").settings().updated(parse_assignments(["steps=2e3", "lr=1e-3", "maxout=yes", "batch-size=7"]))
     assert (settings.steps, settings.lr, settings.maxout, settings.batch_size) == (2000, 1e-3, True, 7)
-    with pytest.raises(InputError, match="unknown recipe 'biggest'; there are: gan, dcgan"):
+    with pytest.raises(InputError, match="unknown recipe 'biggest'; there are: quick, gan, dcgan"):
         recipes.find("biggest")
 
 

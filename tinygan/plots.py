@@ -39,10 +39,10 @@ def save_gif(path, frames, milliseconds=80) -> None:
         first.save(temporary, save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
-def save_curves(path, rows) -> None:
-    """Draw the log of a run: the losses, and the mean probability of being real that D gives.
+def save_curves(path, rows, probability=True) -> None:
+    """Draw the log of a run: the losses, and D's mean output for real and for fake images.
 
-    rows: dicts with step, d_loss, g_loss, d_real, d_fake.
+    rows: dicts with step, d_loss, g_loss, d_real, d_fake. probability: the output is the probability of being real.
     """
     from matplotlib.figure import Figure
 
@@ -51,7 +51,8 @@ def save_curves(path, rows) -> None:
     above, below = figure.subplots(2, sharex=True)
     for axes, curves, title in (
             (above, {"d_loss": "D", "g_loss": "G"}, "loss"),
-            (below, {"d_real": "real images", "d_fake": "fake images"}, "D's probability that it is real")):
+            (below, {"d_real": "real images", "d_fake": "fake images"},
+             "D's probability that it is real" if probability else "D's output")):
         for key, label in curves.items():
             values = [row[key] for row in rows]
             line, = axes.plot(steps, values, alpha=0.3, linewidth=1)
@@ -59,7 +60,8 @@ def save_curves(path, rows) -> None:
         axes.set_ylabel(title)
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
-    below.set_ylim(0, 1)
+    if probability:
+        below.set_ylim(0, 1)
     below.set_xlabel("step")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -9,19 +9,25 @@ import numpy as np
 from tinygan.errors import InputError
 from tinygan.files import replacing
 
-CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "seed"}
+CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}
+BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FID
 KEEP = 2  # checkpoints of a run; older ones are removed once a newer one is safely on disk
 
 
 def save(folder, step, states, meta) -> Path:
     """Write folder/checkpoint-<step>.npz. states: {part: {name: array}}; meta: anything JSON can hold."""
-    arrays = {f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}
     path = Path(folder) / f"checkpoint-{step:08d}.npz"
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, meta=json.dumps({"step": step, **meta}), **arrays)
+    write(path, states, {"step": step, **meta})
     for old in checkpoints(folder)[:-KEEP]:
         old.unlink()
     return path
+
+
+def write(path, states, meta) -> None:
+    """Write states and meta as one npz file, whole or not at all."""
+    arrays = {f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, meta=json.dumps(meta), **arrays)
 
 
 def checkpoints(folder) -> list:
@@ -47,8 +53,11 @@ def load(path):
                          "use an older one, or train again") from None
 
 
-def open_run(path):
-    """(folder, config, latest checkpoint) of a run given by its folder, or by one of its checkpoints."""
+def open_run(path, best=False):
+    """(folder, config, checkpoint) of a run given by its folder, or by one of its checkpoints.
+
+    Of a folder, it is the latest checkpoint, or with `best` the one of the best evaluation, where there is one.
+    """
     path = Path(path)
     folder = path.parent if path.suffix == ".npz" else path
     try:
@@ -61,11 +70,13 @@ def open_run(path):
     missing = CONFIG_KEYS - (config.keys() if isinstance(config, dict) else set())
     if missing:
         raise InputError(f"{folder / 'config.json'} is damaged (it lacks {', '.join(sorted(missing))})")
-    kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list}
+    kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list, "classes": int}
     wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
     if wrong:
         raise InputError(f"{folder / 'config.json'} is damaged (a wrong type of {', '.join(wrong)})")
     found = [path] if path.suffix == ".npz" else checkpoints(folder)
+    if best and folder is path and (folder / BEST).exists():
+        found = [folder / BEST]
     if not found:
         raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")
     return folder, config, found[-1]

@@ -1,67 +1,147 @@
-"""Recipes: a paper's networks and settings under a name."""
+"""Recipes: a paper's networks and settings under a name.
+
+There are three families of networks; the other papers changed the loss, a penalty, or how the class is told, which
+are settings (settings.py), and can be given to any recipe.
+"""
 
 import dataclasses
 from typing import Callable, NamedTuple
 
 from tinygan.errors import InputError
-from tinygan.models import dcgan, gan
+from tinygan.gan import conditioning
+from tinygan.models import dcgan, gan, sngan
+from tinygan.nn import SpectralNorm
 
 from .settings import Settings, setting
 
 
-class Recipe(NamedTuple):
-    """summary: one line. settings: a Settings class. build(settings, image_shape, rng) -> (G, D)."""
 
-    name: str
-    summary: str
+class Family(NamedTuple):
+    """Networks that come in a pair, and how they are set up.
+
+    settings: a Settings class; defaults: where it starts from other values than Settings.
+    networks(settings, image_shape, latent, d_channels, classes, rng) -> (G, D), where latent is the length of what G
+    is given, d_channels the channels of what D is, and classes the number of them for conditional batch-norm, or None.
+    """
+
     settings: type
-    build: Callable
+    networks: Callable
+    defaults: dict
 
 
 @dataclasses.dataclass
-class GANSettings(Settings):
-    # Adam where the paper had momentum SGD. At a rate of 2e-4, or with less dropout, G drew little but ones and nines.
-    steps: int = setting(9000, "training steps: one update of D and one of G each", 1)
-    lr: float = setting(5e-4, "learning rate of Adam, for G and D", 0)
-    ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
-    sample_every: int = setting(500, "steps between sample grids", 1)
+class MLPSettings(Settings):
     hidden: int = setting(256, "units in each hidden layer of G and D", 1)
     layers: int = setting(2, "hidden layers of G and of D", 1)
     maxout: bool = setting(False, "D uses maxout units, as in the paper, instead of leaky rectifiers")
     dropout: float = setting(0.5, "share of D's hidden units silenced in each step", 0, 0.95)
 
 
-def build_gan(s, image_shape, rng):
-    return (gan.Generator(s.latent, image_shape, s.hidden, s.layers, rng=rng),
-            gan.Discriminator(image_shape, s.hidden, s.layers, s.maxout, s.dropout, rng=rng))
+def mlp_networks(s, image_shape, latent, d_channels, classes, rng):
+    if classes:
+        raise InputError("setting g_class=cbn: this G has no batch-norm; choose g_class=concat")
+    return (gan.Generator(latent, image_shape, s.hidden, s.layers, rng=rng),
+            gan.Discriminator((*image_shape[:2], d_channels), s.hidden, s.layers, s.maxout, s.dropout, rng=rng))
+
+
+# Adam where the paper had momentum SGD. At a rate of 2e-4, or with less dropout, G drew little but ones and nines.
+MLP = Family(MLPSettings, mlp_networks, {"steps": 20000, "lr": 5e-4, "sample_every": 1000})
 
 
 @dataclasses.dataclass
 class DCGANSettings(Settings):
-    # The paper's constants, but batches of 16 instead of 128: at its learning rate, progress is counted in steps.
-    # D is half as wide as G, which saves half of the time; with equal widths the digits look no better.
-    steps: int = setting(3600, "training steps: one update of D and one of G each", 1)
-    batch_size: int = setting(16, "images per step", 2)
-    ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
-    sample_every: int = setting(200, "steps between sample grids", 1)
     g_channels: int = setting(64, "channels of G's largest feature map; each smaller map has twice as many", 1)
     d_channels: int = setting(32, "channels of D's largest feature map; each smaller map has twice as many", 1)
     layers: int = setting(2, "stride-2 layers of G and of D", 1, 6)
+    d_norm: str = setting("batch", "what D normalises", choices=("batch", "none", "spectral"))
+    patches: bool = setting(False, "D judges overlapping patches, a logit for each, instead of the whole image")
 
 
-def build_dcgan(s, image_shape, rng):
+def dcgan_networks(s, image_shape, latent, d_channels, classes, rng):
     size, _, channels = image_shape
     growth = [1 << i for i in range(s.layers)]
-    try:
-        return (dcgan.Generator(s.latent, size, channels, [s.g_channels * n for n in reversed(growth)], rng=rng),
-                dcgan.Discriminator(size, channels, [s.d_channels * n for n in growth], rng=rng))
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    g_widths, d_widths = [s.g_channels * n for n in reversed(growth)], [s.d_channels * n for n in growth]
+    return (dcgan.Generator(latent, size, channels, g_widths, classes, rng=rng),
+            dcgan.Discriminator(size, d_channels, d_widths, s.d_norm, s.patches, rng=rng))
 
 
+# The paper's constants, but batches of 16 instead of 128: at its learning rate, progress is counted in steps.
+# D is half as wide as G, which saves half of the time; with equal widths the digits look no better.
+DCGAN = Family(DCGANSettings, dcgan_networks, {"steps": 10000, "batch_size": 16, "sample_every": 500})
+
+
+@dataclasses.dataclass
+class SNGANSettings(Settings):
+    g_channels: int = setting(32, "channels of G's feature maps", 1)
+    d_channels: int = setting(32, "channels of D's feature maps", 1)
+
+
+def sngan_networks(s, image_shape, latent, d_channels, classes, rng):
+    size, _, channels = image_shape
+    return (sngan.Generator(latent, size, channels, s.g_channels, classes, rng=rng),
+            sngan.Discriminator(d_channels, s.d_channels, rng=rng))
+
+
+# The paper's structure and constants, with fewer channels (it has 256 and 128) and smaller batches (64).
+SNGAN = Family(SNGANSettings, sngan_networks, {
+    "steps": 1700, "batch_size": 16, "sample_every": 100, "loss": "hinge", "beta1": 0.0, "beta2": 0.9, "d_steps": 5, "latent": 128, "pad": 2})
+
+
+class Recipe(NamedTuple):
+    """A name, a summary of one line, a family, and the settings in which the recipe differs from it."""
+
+    name: str
+    summary: str
+    family: Family
+    changes: dict = {}
+
+    def settings(self):
+        """The recipe's Settings, to be changed with `updated`."""
+        return self.family.settings().updated(self.family.defaults | self.changes)
+
+    def build(self, s, image_shape, classes, rng):
+        """(G, D) for images (H, W, C) of so many classes. Raises InputError if the settings do not go together."""
+        if (s.g_class == "none") != (s.d_class == "none"):
+            raise InputError(f"settings g_class={s.g_class} d_class={s.d_class}: tell both networks the class, or neither")
+        latent = s.latent + s.embedding * (s.g_class == "concat")
+        d_channels = image_shape[2] + (s.d_class == "concat")
+        try:
+            G, D = self.family.networks(s, image_shape, latent, d_channels, classes if s.g_class == "cbn" else None, rng)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        spectral = any(isinstance(module, SpectralNorm) for _, module in D.modules())
+        if s.g_class == "concat":
+            G = conditioning.ConcatLatent(G, classes, s.embedding, rng=rng)
+        if s.d_class == "concat":
+            D = conditioning.ConcatImage(D, classes, image_shape[:2], rng=rng)
+        elif s.d_class == "auxiliary":
+            D = conditioning.AuxiliaryClassifier(D, classes, spectral, rng=rng)
+        elif s.d_class == "projection":
+            D = conditioning.Projection(D, classes, spectral, rng=rng)
+        return G, D
+
+
+DEFAULT = "quick"
 RECIPES = {recipe.name: recipe for recipe in (
-    Recipe("gan", "the first GAN: two multilayer perceptrons (Goodfellow et al. 2014)", GANSettings, build_gan),
-    Recipe("dcgan", "convolutions and batch-norm (Radford et al. 2016)", DCGANSettings, build_dcgan),
+    Recipe("quick", "the best digits in two minutes: DCGAN's layers, class projection, R1 (see README)", DCGAN, {
+        "steps": 8000, "lr": 2e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.999, "g_channels": 32, "d_norm": "none",
+        "r1": 0.2, "penalty_every": 8, "g_class": "concat", "d_class": "projection", "sample_every": 500}),
+    Recipe("gan", "the first GAN: two multilayer perceptrons (Goodfellow et al. 2014)", MLP),
+    Recipe("dcgan", "convolutions and batch-norm (Radford et al. 2016)", DCGAN),
+    Recipe("lsgan", "least squares instead of cross-entropy (Mao et al. 2017)", DCGAN, {"loss": "l2"}),
+    Recipe("wgan", "the Wasserstein distance, by a critic with clipped weights (Arjovsky et al. 2017)", DCGAN, {
+        "steps": 5000, "loss": "wasserstein", "optimizer": "rmsprop", "lr": 5e-5, "beta2": 0.99, "clip": 0.01,
+        "d_steps": 5, "d_boost": 100}),
+    Recipe("wgan-gp", "a penalty on the critic's slope instead of clipping (Gulrajani et al. 2017)", DCGAN, {
+        "steps": 3500, "loss": "wasserstein", "lr": 1e-4, "beta1": 0.5, "beta2": 0.9, "d_steps": 5, "gp": 10.0,
+        "d_norm": "none"}),
+    Recipe("sngan", "residual networks, spectral normalisation and hinge loss (Miyato et al. 2018)", SNGAN),
+    Recipe("cgan", "G and D see the class, beside z and beside the image (Mirza and Osindero 2014)", DCGAN, {
+        "g_class": "concat", "d_class": "concat"}),
+    Recipe("acgan", "D also guesses the class (Odena et al. 2017)", DCGAN, {
+        "g_class": "concat", "d_class": "auxiliary"}),
+    Recipe("projection", "sngan with conditional batch-norm and a projection D (Miyato and Koyama 2018)", SNGAN, {
+        "g_class": "cbn", "d_class": "projection"}),
 )}
 
 

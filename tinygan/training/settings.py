@@ -4,30 +4,56 @@ import dataclasses
 from typing import Any
 
 from tinygan.errors import InputError
+from tinygan.gan.losses import LOSSES
 
 
-def setting(default, doc, minimum=None, maximum=None) -> Any:
-    """A field with its documentation and the range of its values (ends included)."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum})
+def setting(default, doc, minimum=None, maximum=None, choices=None) -> Any:
+    """A field with its documentation and the range of its values (ends included), or the words it may be."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum,
+                                                        "choices": choices})
 
 
 @dataclasses.dataclass
 class Settings:
     """What every recipe can be told."""
 
-    steps: int = setting(1000, "training steps: one update of D and one of G each", 1)
-    batch_size: int = setting(64, "images per step", 2)
-    lr: float = setting(2e-4, "learning rate of Adam, for G and D", 0)
+    steps: int = setting(1000, "training steps: one update of G each", 1)
+    batch_size: int = setting(64, "images per update", 2)
+    loss: str = setting("bce", "what D and G minimise", choices=tuple(LOSSES))
+    optimizer: str = setting("adam", "rule of the updates", choices=("adam", "rmsprop"))
+    lr: float = setting(2e-4, "learning rate of G, and of D unless d_lr is set", 0)
+    d_lr: float = setting(0.0, "learning rate of D; 0: the same as G's", 0)
     beta1: float = setting(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
-    beta2: float = setting(0.999, "Adam's decay of the mean squared gradient", 0, 0.999999)
+    beta2: float = setting(0.999, "decay of the mean squared gradient (RMSprop's alpha)", 0, 0.999999)
+    d_steps: int = setting(1, "updates of D to one of G", 1)
+    d_boost: int = setting(0, "updates of D in each of the first 25 steps, and in every 500th (WGAN); 0: no more than d_steps", 0)
+    r1: float = setting(0.0, "gamma of the R1 penalty: D's squared slope at reals; 0: none", 0)
+    r2: float = setting(0.0, "gamma of the R2 penalty, at fakes; 0: none", 0)
+    gp: float = setting(0.0, "weight of WGAN-GP's penalty: D's slope, away from 1; 0: none", 0)
+    penalty_every: int = setting(1, "updates of D between penalties, which then weigh as many times as much", 1)
+    clip: float = setting(0.0, "limit that D's weights are clipped to; 0: none", 0)
     latent: int = setting(100, "length of the latent z", 1)
-    ema: float = setting(0.99, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
-    sample_every: int = setting(100, "steps between sample grids", 1)
+    g_class: str = setting("none", "how G is told the class", choices=("none", "concat", "cbn"))
+    d_class: str = setting("none", "how D is told the class", choices=("none", "concat", "auxiliary", "projection"))
+    embedding: int = setting(10, "length of the class embedding beside z (g_class=concat)", 1)
+    class_weight: float = setting(1.0, "weight of the classification losses (d_class=auxiliary)", 0)
+    pad: int = setting(0, "border of black pixels around the images", 0, 64)
+    ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
+    sample_every: int = setting(200, "steps between sample grids", 1)
     checkpoint_every: int = setting(500, "steps between checkpoints", 1)
+    eval_every: int = setting(0, "steps between evaluations on held-out images, of which the best is kept; 0: none", 0)
+    eval_images: int = setting(5000, "samples of an evaluation", 100)
+
+    def d_updates(self, step):
+        """Updates of D in step number `step` (0, 1, ...)."""
+        boosted = self.d_boost and (step < 25 or step % 500 == 0)
+        return max(self.d_steps, self.d_boost) if boosted else self.d_steps
 
     def describe(self):
         """[(name, value, type name, doc)] of all settings."""
-        return [(f.name, getattr(self, f.name), f.type.__name__, f.metadata["doc"]) for f in dataclasses.fields(self)]
+        return [(f.name, getattr(self, f.name), f.type.__name__,
+                 f.metadata["doc"] + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""))
+                for f in dataclasses.fields(self)]
 
     def updated(self, assignments):
         """A copy with {name: text or value} parsed and taken over.
@@ -60,6 +86,8 @@ def _parse(field, value):
             parsed = field.type(value)
     except (ValueError, KeyError, TypeError, OverflowError):
         raise InputError(f"setting {field.name}={value}: expected {_EXPECTED[field.type]}") from None
+    if metadata["choices"] and parsed not in metadata["choices"]:
+        raise InputError(f"setting {field.name}={value}: must be one of {', '.join(metadata['choices'])}")
     low, high = metadata["minimum"], metadata["maximum"]
     if low is not None and not parsed >= low or high is not None and not parsed <= high or parsed in (float("inf"),):
         bounds = f"at least {low}" if high is None else f"between {low} and {high}"

@@ -5,29 +5,28 @@ import dataclasses
 import json
 import math
 import signal
-import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 
 from tinygan import plots
 from tinygan.autograd import Tensor, grad, no_grad
-from tinygan.backend import normal, to_numpy
-from tinygan.data import to_uint8
+from tinygan.backend import asarray, normal, to_numpy, xp
 from tinygan.errors import InputError
-from tinygan.files import replacing, write_json
-from tinygan.gan import losses
+from tinygan.files import write_json
+from tinygan.gan import losses, penalties
 from tinygan.kernels import parallel
-from tinygan.ops import sigmoid
-from tinygan.optim import Adam
+from tinygan.metrics import Evaluator
+from tinygan.nn import BatchNorm
+from tinygan.ops import cross_entropy, sigmoid
+from tinygan.optim import Adam, RMSprop
 
-from . import checkpoint, recipes
+from . import checkpoint, log
 from .ema import EMA
+from .sampling import ROWS, call, class_rows, generate
 
-LOG_EVERY = 10  # steps averaged in one line of log.jsonl
-GRID = 64  # fixed latents in the sample pictures
+GRID = 64  # fixed latents in the sample pictures of an unconditional recipe
 
 
 class Trainer:
@@ -38,38 +37,132 @@ class Trainer:
     """
 
     def __init__(self, recipe, settings, dataset, out, seed=0):
-        self.settings, self.dataset, self.out, self.seed = settings, dataset, Path(out), seed
+        s = settings
+        self.settings, self.out, self.seed = s, Path(out), seed
+        self.dataset, self.held_out = dataset.padded(s.pad).hold_out()
+        if s.batch_size > len(self.dataset):
+            raise InputError(f"batch_size {s.batch_size}: more than the {len(self.dataset):,} images of {dataset.name}")
         self.rng = np.random.default_rng([seed, 0, 1])  # a stream apart from that of the data's shuffling
-        self.G, self.D = recipe.build(settings, dataset.image_shape, self.rng)
-        self.ema = EMA(self.G, settings.ema)
-        betas = (settings.beta1, settings.beta2)
-        self.g_optimizer = Adam(self.G.parameters(), settings.lr, betas)
-        self.d_optimizer = Adam(self.D.parameters(), settings.lr, betas)
-        self.fixed_latents = self.latents(GRID)
+        self.conditional, classes = s.g_class != "none", dataset.num_classes
+        self.G, self.D = recipe.build(s, self.dataset.image_shape, classes, self.rng)
+        self.ema = EMA(self.G, s.ema)
+        self.loss = losses.find(s.loss)
+        self.apart = any(isinstance(module, BatchNorm) for _, module in self.D.modules())
+        self.penalised = bool(s.r1 or s.r2 or s.gp)
+        self.g_optimizer = make_optimizer(s, self.G, s.lr)
+        self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, s.penalty_every if self.penalised else 1)
+        self.fixed_latents, self.fixed_labels = self.fixed_inputs(classes)
         self.step = 0
+        self.d_updates = 0  # which also numbers the batches of reals
+        self.evaluator = None  # made when it is first needed
         self.recent = []  # what train_step returned since the last line of the log
-        self.config = {"recipe": recipe.name, "settings": dataclasses.asdict(settings), "data": dataset.name,
-                       "image_shape": list(dataset.image_shape), "seed": seed}
+        self.config = {"recipe": recipe.name, "settings": dataclasses.asdict(s), "data": dataset.name,
+                       "image_shape": list(self.dataset.image_shape), "classes": classes, "seed": seed}
 
     def latents(self, n):
         """n latents z ~ N(0, 1): a Tensor (n, latent)."""
         return Tensor(normal(self.rng, (n, self.settings.latent)))
 
-    def train_step(self, reals):
-        """One update of D, then of G, on real images (N, H, W, C). Returns the numbers to log."""
-        fakes = self.G(self.latents(len(reals)))  # made once: D learns from the values, G through the graph
+    def labels(self, n):
+        """n classes for G to draw, each as likely as the others; None for an unconditional recipe."""
+        return self.rng.integers(self.G.classes, size=n) if self.conditional else None
 
-        real_logits, fake_logits = self.D(Tensor(reals)), self.D(fakes.detach())
-        d_loss = losses.bce_discriminator(real_logits, fake_logits)
-        self.d_optimizer.step(grad(d_loss, self.D.parameters()))
+    def fixed_inputs(self, classes):
+        """The latents and labels of the sample grids: of a conditional recipe, a row per class, a column per latent."""
+        if not self.conditional:
+            return self.latents(GRID), None
+        labels, columns = class_rows(classes, 8 * min(classes, ROWS))
+        return Tensor(np.tile(self.latents(columns).data, (len(labels) // columns, 1))), labels
 
-        g_loss = losses.bce_generator(self.D(fakes))
-        self.g_optimizer.step(grad(g_loss, self.G.parameters()))
+    # A step
 
+    def train_step(self):
+        """The updates of D, then one of G. Returns the numbers to log."""
+        n = self.settings.batch_size
+        updates = self.settings.d_updates(self.step)
+        for i in range(updates):
+            reals, real_labels = self.dataset.batch(self.d_updates, n, self.seed)
+            z, labels = self.latents(n), self.labels(n)
+            # The last fakes serve twice: D learns from their values, then G through their graph.
+            with no_grad() if i < updates - 1 else contextlib.nullcontext():
+                fakes = call(self.G, z, labels)
+            numbers = self.d_step(reals, real_labels, fakes.detach(), labels)
+            self.d_updates += 1
+        numbers |= self.g_step(reals, real_labels, fakes, labels)
         self.ema.update(self.G)
-        return {"d_loss": d_loss.item(), "g_loss": g_loss.item(),
-                "d_real": sigmoid(real_logits.detach()).mean().item(),
-                "d_fake": sigmoid(fake_logits.detach()).mean().item()}
+        return numbers
+
+    def d_step(self, reals, real_labels, fakes, fake_labels):
+        """One update of D on real images (N, H, W, C) and fakes, a constant Tensor."""
+        s, parameters = self.settings, self.D.parameters()
+        (real_logits, real_classes), (fake_logits, fake_classes) = self.judge_both(reals, real_labels, fakes, fake_labels)
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        output = sigmoid if self.loss.probability else lambda logits: logits
+        numbers = {"d_loss": loss.item(), "d_real": output(real_logits.detach()).mean().item(),
+                   "d_fake": output(fake_logits.detach()).mean().item()}
+        if real_classes is not None:
+            class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(fake_classes, fake_labels)
+            numbers["d_class"] = class_loss.item()
+            loss = loss + s.class_weight * class_loss
+
+        images = reals, real_labels, fakes.data, fake_labels
+        if self.penalised and s.penalty_every == 1:
+            penalty = self.penalty(*images)
+            loss, numbers["penalty"] = loss + penalty, penalty.item()
+        self.d_optimizer.step(grad(loss, parameters))
+        # Lazily, a penalty weighs k times as much at every k-th update, in an update of its own (Karras et al. 2020b,
+        # section 3.1; make_optimizer has the rest).
+        if self.penalised and s.penalty_every > 1 and self.d_updates % s.penalty_every == 0:
+            penalty = self.penalty(*images)
+            numbers["penalty"] = penalty.item()
+            self.d_optimizer.step(grad(penalty * float(s.penalty_every), parameters))
+        if s.clip:
+            penalties.clip_weights(parameters, s.clip)
+        return numbers
+
+    def penalty(self, reals, real_labels, fakes, fake_labels):
+        """The weighted sum of the penalties that are switched on."""
+        s = self.settings
+        of_reals, of_fakes = (lambda x, y=y: self.judge(x, y)[0] for y in (real_labels, fake_labels))
+        total = 0.0
+        if s.r1:
+            total = total + s.r1 * penalties.r1(of_reals, reals)
+        if s.r2:
+            total = total + s.r2 * penalties.r2(of_fakes, fakes)
+        if s.gp:
+            total = total + s.gp * penalties.wgan_gp(of_reals, reals, fakes, self.rng)
+        return total
+
+    def g_step(self, reals, real_labels, fakes, fake_labels):
+        """One update of G through D's judgement of its fakes."""
+        fake_logits, fake_classes = self.judge(fakes, fake_labels)
+        real_logits = None
+        if self.loss.paired:
+            with no_grad():
+                real_logits, _ = self.judge(Tensor(reals), real_labels)
+        loss = self.loss.generator(real_logits, fake_logits)
+        numbers = {"g_loss": loss.item()}
+        if fake_classes is not None:
+            class_loss = cross_entropy(fake_classes, fake_labels)
+            numbers["g_class"] = class_loss.item()
+            loss = loss + self.settings.class_weight * class_loss
+        self.g_optimizer.step(grad(loss, self.G.parameters()))
+        return numbers
+
+    def judge_both(self, reals, real_labels, fakes, fake_labels):
+        """`judge` of the reals and of the fakes. One pass of both together is faster, but through batch-norm in D they
+        would see each other: then they go one by one, as DCGAN's do."""
+        if self.apart:
+            return self.judge(Tensor(reals), real_labels), self.judge(fakes, fake_labels)
+        n = len(reals)
+        images = Tensor(xp.concatenate([asarray(reals), fakes.data]))
+        both = self.judge(images, np.concatenate([real_labels, fake_labels]) if self.conditional else None)
+        return [[None if part is None else part[half] for part in both] for half in (slice(0, n), slice(n, None))]
+
+    def judge(self, x, labels):
+        """D's (logits, class logits) on images x; the second is None where D does not guess the class."""
+        output = call(self.D, x, labels if self.conditional else None)
+        return output if isinstance(output, tuple) else (output, None)
 
     def run(self, progress=True):
         """Train up to `settings.steps`; return the path of the last sample grid.
@@ -83,25 +176,41 @@ class Trainer:
             self.write_grid()
         parallel.keep_memory()
         # NumPy's warnings of overflow are silent: whether the losses are finite is checked at every step.
-        with _Log(self, progress) as log, _stop_signal() as stop, parallel.single_threaded_blas(), \
+        with log.Log(self, progress) as lines, _stop_signal() as stop, parallel.single_threaded_blas(), \
                 np.errstate(all="ignore"):
             while self.step < s.steps and not stop.is_set():
-                reals, _ = self.dataset.batch(self.step, s.batch_size, self.seed)
-                numbers = self.train_step(reals)
+                numbers = self.train_step()
                 self.step += 1
                 if not all(map(math.isfinite, numbers.values())):
                     raise InputError(f"the losses are no longer numbers at step {self.step}: train with a smaller "
                                      "--set lr; the last checkpoint is from before")
-                log.add(numbers)
+                lines.add(numbers)
                 last = self.step == s.steps
                 if self.step % s.checkpoint_every == 0 or last:
                     self.save()
                 if self.step % s.sample_every == 0 or last:
                     self.write_grid()
+                if s.eval_every and (self.step % s.eval_every == 0 or last):
+                    self.evaluate()
         if self.step < s.steps:
             self.save()
             raise KeyboardInterrupt
         return self.grid_path()
+
+    def evaluate(self):
+        """Compare samples with the held-out images: a line of eval.jsonl. Keeps the best averaged G in best.npz."""
+        s = self.settings
+        rng = np.random.default_rng([self.seed, self.step, 2])  # not the run's: to look must not change it
+        labels = rng.integers(self.G.classes, size=s.eval_images) if self.conditional else None
+        images = generate(self.ema.module, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
+        if self.evaluator is None:
+            self.evaluator = Evaluator(self.held_out, self.seed)
+        numbers = {"step": self.step, **self.evaluator.quick(images, labels)}
+        with open(self.out / "eval.jsonl", "a") as file:
+            print(json.dumps(numbers), file=file)
+        best = self.out / checkpoint.BEST
+        if not best.exists() or numbers["fid"] < checkpoint.load(best)[1]["evaluation"]["fid"]:
+            checkpoint.write(best, {"ema": self.ema.module.state_dict()}, {"step": self.step, "evaluation": numbers})
 
     # Pictures and files
 
@@ -110,15 +219,18 @@ class Trainer:
 
     def write_grid(self):
         """The averaged generator's images of the fixed latents."""
-        plots.save_image(self.grid_path(), plots.grid(generate(self.ema.module, self.fixed_latents)))
+        images = generate(self.ema.module, self.fixed_latents, self.fixed_labels)
+        columns = None if self.fixed_labels is None else class_rows(self.G.classes, len(images))[1]
+        plots.save_image(self.grid_path(), plots.grid(images, columns))
 
     def save(self):
         """Write a checkpoint, and the curves up to it."""
         checkpoint.save(self.out, self.step, self._states(), {
-            "rng": self.rng.bit_generator.state, "ema_updates": self.ema.updates, "recent": self.recent})
-        rows = [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines() if _step_of(line) < math.inf]
+            "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "ema_updates": self.ema.updates,
+            "recent": self.recent})
+        rows = log.rows(self.out)
         if rows:
-            plots.save_curves(self.out / "curves.png", rows)
+            plots.save_curves(self.out / "curves.png", rows, self.loss.probability)
 
     def _states(self):
         return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.ema.module.state_dict(),
@@ -134,17 +246,14 @@ class Trainer:
             self.ema.module.load_state_dict(states["ema"])
             self.fixed_latents = Tensor(states["fixed"]["latents"])
             self.rng.bit_generator.state = meta["rng"]
-            self.step, self.ema.updates, self.recent = meta["step"], meta["ema_updates"], meta["recent"]
+            self.step, self.d_updates, self.ema.updates, self.recent = (
+                meta[key] for key in ("step", "d_updates", "ema_updates", "recent"))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path} does not fit this run's config.json ({error})") from None
         for newer in checkpoint.checkpoints(self.out):
             if newer.name > f"checkpoint-{self.step:08d}.npz":
                 newer.unlink()  # of the branch that is given up
-        for name in ("log.jsonl", "time.jsonl"):
-            log = self.out / name
-            lines = log.read_text(errors="replace").splitlines(keepends=True) if log.exists() else []
-            with replacing(log) as temporary:
-                temporary.write_text("".join(line for line in lines if _step_of(line) <= self.step))
+        log.cut(self.out, self.step)
 
     @classmethod
     def start(cls, recipe, settings, dataset, out, seed=0):
@@ -162,70 +271,6 @@ class Trainer:
         (out / "samples").mkdir(parents=True)
         write_json(out / "config.json", trainer.config)
         return trainer
-
-
-def _step_of(line):
-    """The step of a line of the log; infinite for a line cut short when the run was killed."""
-    try:
-        step = json.loads(line)["step"]
-        return step if isinstance(step, int) else math.inf
-    except (ValueError, KeyError, TypeError):
-        return math.inf
-
-
-class _Log:
-    """The progress bar, log.jsonl and time.jsonl of a run: a line for every LOG_EVERY steps."""
-
-    def __init__(self, trainer, progress):
-        from tqdm import tqdm
-
-        self.trainer = trainer
-        self.first, self.started = trainer.step, time.perf_counter()
-        self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
-                        dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)  # 10: into a file
-        self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        for file in (self.bar, self.numbers, self.times):
-            file.close()
-
-    def add(self, numbers):
-        """Take in the numbers of one step."""
-        t = self.trainer
-        t.recent.append(numbers)
-        if t.step % LOG_EVERY == 0 or t.step == t.settings.steps:
-            row = {key: float(np.mean([r[key] for r in t.recent])) for key in numbers}
-            t.recent.clear()
-            seconds, batch = time.perf_counter() - self.started, t.settings.batch_size
-            print(json.dumps({"step": t.step, "images": t.step * batch, **row}), file=self.numbers, flush=True)
-            print(json.dumps({"step": t.step, "seconds": round(seconds, 3)}), file=self.times, flush=True)
-            speed = (t.step - self.first) * batch / seconds
-            self.bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s", refresh=False)
-        self.bar.update()
-
-
-def generate(G, z, batch=256):
-    """The images of latents z (N, latent) as uint8 (N, H, W, C) on the host, `batch` at a time."""
-    with no_grad(), parallel.single_threaded_blas():
-        parts = [to_numpy(G(z[i:i + batch]).data) for i in range(0, len(z), batch)]
-    return to_uint8(np.concatenate(parts))
-
-
-def load_generator(run):
-    """(the averaged G, config) of a run: its folder, or one of its checkpoints."""
-    _, config, path = checkpoint.open_run(run)
-    recipe = recipes.find(config["recipe"])
-    settings = recipe.settings().updated(config["settings"])
-    G, _ = recipe.build(settings, tuple(config["image_shape"]), np.random.default_rng(0))
-    states, _ = checkpoint.load(path)
-    try:
-        G.load_state_dict(states["ema"])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} does not fit {run}'s config.json ({error})") from None
-    return G.eval(), config
 
 
 @contextlib.contextmanager
@@ -247,3 +292,15 @@ def _stop_signal():
     finally:
         for s, previous in before.items():
             signal.signal(s, previous)
+
+
+def make_optimizer(s, network, lr, lazy=1):
+    """The optimiser of a network. lazy: k, where a penalty is minimised at every k-th step only, as an extra step.
+
+    k + 1 steps then do the work of k, so the rate and the decays become those of k / (k + 1) steps (Karras et al.
+    2020b, section 3.1).
+    """
+    share = lazy / (lazy + 1) if lazy > 1 else 1
+    if s.optimizer == "rmsprop":
+        return RMSprop(network.parameters(), lr * share, s.beta2 ** share)
+    return Adam(network.parameters(), lr * share, (s.beta1 ** share, s.beta2 ** share))

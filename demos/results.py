@@ -1,0 +1,112 @@
+"""The results table of the README: every recipe trained on full MNIST, then measured against the test set.
+
+    python demos/results.py                     # all rows; those that are done already are skipped
+    python demos/results.py dcgan wgan          # some of them
+    python demos/results.py --seeds 0 1 2 tiny dcgan
+    python demos/results.py --table             # print what there is, as Markdown
+
+A row takes up to 8 minutes on 2 cores. Each is two commands of tinygan, which are printed. Stop at any time: an
+unfinished run is resumed. Results are in demos/results/, the runs in runs/results/.
+"""
+
+# %%
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from tinygan.training.recipes import RECIPES
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = Path("runs/results")
+
+# %% A row: train with evaluations on held-out images, of which the best averaged generator is kept; then measure that
+# one against the test images
+
+
+def commands(recipe, data, seed):
+    """(run folder, command that trains, command that measures), the commands as a user types them."""
+    run = RUNS / f"{recipe}-{data}-{seed}"
+    every = max(1, RECIPES[recipe].settings().steps // 8)
+    return (run, f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every}",
+            f"tinygan eval {run}")
+
+
+def call(command):
+    print("$", command, flush=True)
+    subprocess.run([sys.executable, "-m", "tinygan.cli", *command.split()[1:]], check=True)
+
+
+def measure(recipe, data, seed):
+    """Train and measure one row, or what is left of it, and write its numbers to demos/results/."""
+    result = RESULTS / f"{recipe}-{data}-{seed}.json"
+    if result.exists():
+        return
+    run, train, evaluate = commands(recipe, data, seed)
+    steps = RECIPES[recipe].settings().steps
+    done = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
+    if steps not in done:
+        call(f"tinygan train --resume {run}" if done else train)
+    call(evaluate)
+    metrics = json.loads((run / "metrics.json").read_text())
+    RESULTS.mkdir(exist_ok=True)
+    result.write_text(json.dumps({
+        "commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "steps": steps,
+        "seconds": seconds(run / "time.jsonl"), "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "metrics": metrics}, indent=1) + "\n")
+
+
+def seconds(path):
+    """Of training, evaluations included: the clock starts anew at each resume."""
+    total, last = 0.0, 0.0
+    for line in path.read_text().splitlines():
+        now = json.loads(line)["seconds"]
+        total, last = total + (last if now < last else 0.0), now
+    return total + last
+
+
+# %% The table
+
+
+def table(data):
+    """The Markdown of README's table: a line per recipe; with several seeds, mean and range."""
+    print("| recipe | steps | minutes | FID | precision | recall | class accuracy |\n|---|---|---|---|---|---|---|")
+    for recipe in RECIPES:
+        found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{recipe}-{data}-[0-9]*.json"))]
+        if found:
+            minutes = max(row["seconds"] for row in found) / 60
+            cells = [span([row["metrics"].get(key) for row in found], digits) for key, digits in
+                     (("fid", 2), ("precision", 3), ("recall", 3), ("class_accuracy", 3))]
+            print(f"| `{recipe}` | {found[0]['steps']:,} | {minutes:.1f} | {' | '.join(cells)} |")
+
+
+def span(values, digits):
+    if None in values:
+        return "-"
+    mean = f"{sum(values) / len(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+# %%
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", help="default: all")
+    parser.add_argument("--data", default="mnist", choices=("mnist", "fashion-mnist", "digits"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    args = parser.parse_args()
+    if unknown := set(args.recipes) - RECIPES.keys():
+        parser.error(f"unknown recipe {min(unknown)}; there are: {', '.join(RECIPES)}")
+    if not args.table:
+        try:
+            for seed in args.seeds:
+                for recipe in args.recipes or RECIPES:
+                    measure(recipe, args.data, seed)
+        except subprocess.CalledProcessError as error:
+            sys.exit(error.returncode)
+        except KeyboardInterrupt:
+            sys.exit(130)
+    table(args.data)

@@ -1,0 +1,126 @@
+"""The command line: `tinygan train` and its siblings. Errors of use are one line on stderr and exit code 2."""
+
+import argparse
+import os
+import sys
+
+from tinygan.errors import InputError
+
+from .runs import measure, sample, train, walk
+from .tools import bench, gradcheck, list_data, list_recipes, show
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv=None) -> int:
+    """Run a command; returns its exit code."""
+    args = make_parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path that the terminal cannot show is no error
+    try:
+        return args.run(args) or 0
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if args.run is not train:
+                return 0
+            print("tinygan: training ended, because its output was closed", file=sys.stderr)
+            return 1
+        print(f"tinygan: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"tinygan: error: out of memory ({error}): ask for less at once", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinygan: interrupted", file=sys.stderr)
+        return 130
+
+
+def make_parser():
+    parser = Parser(prog="tinygan", description="The GAN family tree in NumPy: train, sample and look inside.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name, run, summary):
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(run=run)
+        return sub
+
+    p = command("train", train, "train a recipe; without arguments, the default one on the built-in digits")
+    p.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: quick)")
+    p.add_argument("--data", metavar="NAME", help="digits (default), mnist or fashion-mnist: see `tinygan data`")
+    p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
+    p.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
+    p.add_argument("--batch-size", metavar="N", help="images per step")
+    p.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    p.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
+    p.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
+    p.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                   help="settings of the recipe, listed by `tinygan recipes RECIPE`")
+    add_device(p)
+
+    p = command("sample", sample, "draw images with a trained generator")
+    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    p.add_argument("-n", type=positive, default=64, metavar="N", help="how many images (default: 64)")
+    p.add_argument("--label", type=int, metavar="K", help="class of the images, for a conditional recipe")
+    p.add_argument("--truncation", type=float, metavar="PSI", help="trade variety for quality, where a recipe can")
+    p.add_argument("--weights", choices=("average", "last"), default="average",
+                   help="G's averaged weights (EMA; the default), or those of the last step")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the latents (default: 0)")
+    p.add_argument("-o", "--output", required=True, metavar="FILE",
+                   help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)")
+    add_device(p)
+
+    p = command("eval", measure, "measure a trained generator against the test images; writes metrics.json")
+    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    p.add_argument("-n", type=positive, default=10_000, metavar="N", help="how many samples (default: 10,000)")
+    p.add_argument("--split", choices=("test", "held-out"), default="test",
+                   help="the real images: the test set, or those held out of training, to choose settings by")
+    p.add_argument("--weights", choices=("average", "last"), default="average",
+                   help="G's averaged weights (EMA; the default), or those of the last step")
+    p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)")
+    add_device(p)
+
+    p = command("recipes", list_recipes, "list the recipes, or the settings of one")
+    p.add_argument("recipe", nargs="?", metavar="RECIPE")
+
+    p = command("show", show, "print the layers of a recipe's networks: shapes, parameters, multiply-adds")
+    p.add_argument("recipe", metavar="RECIPE")
+    p.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings of the recipe")
+
+    p = command("data", list_data, "list the data sets, what is here and where")
+    p.add_argument("--data-dir", metavar="DIR", help="a folder to look in first")
+
+    p = command("bench", bench, "time a training step of six workloads, by itself or beside PyTorch or JAX")
+    p.add_argument("names", nargs="*", metavar="WORKLOAD",
+                   help="dcgan, dcgan-r1, wgan-gp, stylegan2, lenet, mlp (default: all)")
+    p.add_argument("--against", choices=("torch", "jax"),
+                   help="measure this one beside us, turn by turn; the exit code is 1 if a ratio misses its target")
+    p.add_argument("--rounds", type=positive, default=8, metavar="N", help="turns of half a second each (default: 8)")
+    p.add_argument("--memory", action="store_true", help="peak memory of a step")
+    p.add_argument("--overhead", action="store_true", help="what an op costs on tiny tensors")
+    p.add_argument("--growth", action="store_true", help="time by batch size and image size")
+    p.add_argument("--profile", action="store_true", help="where the time of each workload goes, op by op")
+
+    p = command("gradcheck", gradcheck, "check every op's first and second derivatives against differences")
+    p.add_argument("names", nargs="*", metavar="NAME", help="only rows whose name contains one of these")
+    return parser
+
+
+def positive(text):
+    try:
+        n = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return n
+
+
+def add_device(parser):
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to compute (default: $TINYGAN_BACKEND, or cpu)")

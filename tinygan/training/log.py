@@ -1,0 +1,71 @@
+"""The log of a run: its progress bar, log.jsonl and time.jsonl."""
+
+import json
+import math
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from tinygan.files import replacing
+
+LOG_EVERY = 10  # steps averaged in one line of log.jsonl
+
+
+class Log:
+    """The progress bar, log.jsonl and time.jsonl of a run: a line for every LOG_EVERY steps."""
+
+    def __init__(self, trainer, progress):
+        self.trainer = trainer
+        self.first, self.started = trainer.d_updates * trainer.settings.batch_size, time.perf_counter()
+        self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
+                        dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)  # 10: into a file
+        self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for file in (self.bar, self.numbers, self.times):
+            file.close()
+
+    def add(self, numbers):
+        """Take in the numbers of one step."""
+        t = self.trainer
+        t.recent.append(numbers)
+        if t.step % LOG_EVERY == 0 or t.step == t.settings.steps:
+            keys = dict.fromkeys(key for r in t.recent for key in r)  # a lazy penalty is not in all of them
+            row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
+            t.recent.clear()
+            seconds, images = time.perf_counter() - self.started, t.d_updates * t.settings.batch_size
+            print(json.dumps({"step": t.step, "images": images, **row}), file=self.numbers, flush=True)
+            print(json.dumps({"step": t.step, "seconds": round(seconds, 3)}), file=self.times, flush=True)
+            speed = (images - self.first) / seconds
+            self.bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s", refresh=False)
+        self.bar.update()
+
+
+def rows(folder):
+    """The whole lines of log.jsonl, as dicts."""
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if step_of(line) < math.inf]
+
+
+def cut(folder, step) -> None:
+    """Take out of a run's logs what was written after that step."""
+    for name in ("log.jsonl", "time.jsonl", "eval.jsonl"):
+        path = folder / name
+        if path.exists():
+            lines = path.read_text(errors="replace").splitlines(keepends=True)
+            with replacing(path) as temporary:
+                temporary.write_text("".join(line for line in lines if step_of(line) <= step))
+
+
+def step_of(line):
+    """The step of a line of the log; infinite for a line cut short when the run was killed."""
+    try:
+        step = json.loads(line)["step"]
+        return step if isinstance(step, int) else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf
