@@ -12,15 +12,17 @@ unfinished run is resumed. Results are in demos/results/, the runs in runs/resul
 # %%
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
-from tinygan.training.recipes import RECIPES
+import numpy as np
 
-RESULTS = Path(__file__).parent / "results"
+from tinygan import Tensor, plots
+from tinygan.training.recipes import RECIPES
+from tinygan.training.sampling import generate, load_generator
+
+RESULTS, PICTURES = (Path(__file__).parent / name for name in ("results", "pictures"))
 RUNS = Path("runs/results")
 
 # %% A row: train with evaluations on held-out images, of which the best averaged generator is kept; then measure that
@@ -55,8 +57,7 @@ def measure(recipe, data, seed):
     RESULTS.mkdir(exist_ok=True)
     result.write_text(json.dumps({
         "commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "steps": steps,
-        "seconds": seconds(run / "time.jsonl"), "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "metrics": metrics}, indent=1) + "\n")
+        "seconds": seconds(run / "time.jsonl"), "metrics": metrics}, indent=1) + "\n")
 
 
 def seconds(path):
@@ -68,19 +69,32 @@ def seconds(path):
     return total + last
 
 
-# %% The table
+# %% The table, and a strip of samples beside each row
+
+
+def strip(recipe, data, path):
+    """Four rows of ten samples by the best generator; of a conditional recipe, a column per class."""
+    G, _, _ = load_generator(RUNS / f"{recipe}-{data}-0")
+    z = np.random.default_rng(0).standard_normal((40, G.latent), dtype=np.float32)
+    labels = np.arange(40) % G.classes if G.classes else None
+    plots.save_image(path, plots.grid(generate(G, Tensor(z), labels), columns=10, gap=1, scale=1))
 
 
 def table(data):
     """The Markdown of README's table: a line per recipe; with several seeds, mean and range."""
-    print("| recipe | steps | minutes | FID | precision | recall | class accuracy |\n|---|---|---|---|---|---|---|")
+    print("| recipe | steps | minutes | FID | precision | recall | class accuracy | samples |")
+    print("|---|---|---|---|---|---|---|---|")
     for recipe in RECIPES:
         found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{recipe}-{data}-[0-9]*.json"))]
         if found:
             minutes = max(row["seconds"] for row in found) / 60
             cells = [span([row["metrics"].get(key) for row in found], digits) for key, digits in
                      (("fid", 2), ("precision", 3), ("recall", 3), ("class_accuracy", 3))]
-            print(f"| `{recipe}` | {found[0]['steps']:,} | {minutes:.1f} | {' | '.join(cells)} |")
+            picture = PICTURES / f"{data}-{recipe}.png"
+            if (RUNS / f"{recipe}-{data}-0").exists():
+                strip(recipe, data, picture)
+            print(f"| `{recipe}` | {found[0]['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
+                  f'<img src="demos/pictures/{picture.name}" width="300"> |')
 
 
 def span(values, digits):

@@ -313,8 +313,14 @@ layer(lambda: spectral(nn.ConvTranspose2d(2, 3, 3, bias=False)),
       note="ConvTranspose2d")
 row(lambda w: spectral(nn.Embedding(5, 3)).as_function(w.dtype)[0](LABELS, w),
     lambda w: (w / oracles.sigma(w.T, 7))[LABELS], normal(5, 3), name="SpectralNorm", note="Embedding")
+layer(lambda: nn.Equalized(nn.Linear(8, 3), rng=np.random.default_rng(0)), lambda x, w, b: x @ w / 2 + b,
+      normal(2, 8), linear=True)
+layer(lambda: nn.Equalized(nn.ConvTranspose2d(2, 3, 4, 2, 1, bias=False), 1.0, rng=np.random.default_rng(0)),
+      lambda x, w: oracles.conv_transpose2d(x, w, 2, 1) / 8 ** 0.5, normal(2, 3, 3, 2), note="ConvTranspose2d",
+      linear=True)
 layer(lambda: nn.SelfAttention(8), oracles.self_attention, normal(2, 2, 4, 8))
-layer(lambda: nn.UpBlock(2, 3, norm=nn.BatchNorm, conv=functools.partial(nn.Conv2d, bias=False)), oracles.up_block, normal(2, 2, 3, 2))
+layer(lambda: nn.UpBlock(2, 3, norm=nn.BatchNorm, conv=functools.partial(nn.Conv2d, bias=False)), oracles.up_block,
+      normal(2, 2, 3, 2))
 layer(lambda: nn.DownBlock(2, 3), oracles.down_block, normal(2, 4, 4, 2))
 layer(lambda: nn.DownBlock(3, 3, downsample=False, relu_shortcut=True),
       lambda x, *w: oracles.down_block(np.maximum(x, 0), *w, pool=lambda x: x), normal(2, 3, 3, 3), note="same size")

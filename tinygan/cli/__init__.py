@@ -77,7 +77,8 @@ def make_parser():
 
     p = command("eval", measure, "measure a trained generator against the test images; writes metrics.json")
     p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
-    p.add_argument("-n", type=positive, default=10_000, metavar="N", help="how many samples (default: 10,000)")
+    p.add_argument("-n", type=positive, metavar="N",
+                   help="how many samples (default: 10,000; of a stacked data set 26,000, as papers have it)")
     p.add_argument("--split", choices=("test", "held-out"), default="test",
                    help="the real images: the test set, or those held out of training, to choose settings by")
     p.add_argument("--weights", choices=("average", "last"), default="average",

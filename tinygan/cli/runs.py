@@ -1,4 +1,4 @@
-"""The commands about a run: train, sample, eval. Each imports what it needs, so that `tinygan --help` starts at once."""
+"""The commands about a run: train, sample, eval. Each imports what it needs: `tinygan --help` starts at once."""
 
 import sys
 import time
@@ -126,6 +126,7 @@ def measure(args):
     from tinygan.files import write_json
     from tinygan.metrics.evaluate import evaluate, rows
     from tinygan.metrics.neighbours import neighbours_picture
+    from tinygan.training import checkpoint
     from tinygan.training.sampling import generate, load_generator
 
     select_device(args)
@@ -135,16 +136,17 @@ def measure(args):
     train, real = data.load(config["data"], data_dir=args.data_dir).hold_out()
     if args.split == "test":
         real = data.load(config["data"], "test", args.data_dir)
+    n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
     rng = np.random.default_rng([args.seed, 3])
-    labels = np.arange(args.n) % G.classes if G.classes else None
-    images = generate(G, Tensor(normal(rng, (args.n, G.latent))), labels)
-    report = evaluate(images, labels, real, train, args.seed)
-    report = {"recipe": config["recipe"], "checkpoint": path.name, "weights": args.weights, **report}
+    labels = np.arange(n) % G.classes if G.classes else None
+    images = generate(G, Tensor(normal(rng, (n, G.latent))), labels)
+    report = {"recipe": config["recipe"], "checkpoint": path.name, "step": checkpoint.load(path)[1]["step"],
+              "weights": args.weights, **evaluate(images, labels, real, train, args.seed)}
     folder = path.parent
     write_json(folder / "metrics.json", report)
     neighbours_picture(folder / "neighbours.png", images[:20], train)
-    print(f"{config['recipe']}, {path}: {args.n:,} samples against {report['real']:,} {args.split} images of "
-          f"{config['data']}\nfeatures: {report['extractor']}\n")
+    print(f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against {report['real']:,} {args.split} "
+          f"images of {config['data']}\nfeatures: {report['extractor']}\n")
     print_table([("metric", "value", "meaning")] + rows(report), right=(1,))
     print(f"\nnumbers:    {folder / 'metrics.json'}")
     print(f"neighbours: {folder / 'neighbours.png'} (samples, and the training images nearest to each)")

@@ -19,7 +19,7 @@ from tinygan.nn.init import normal
 
 
 class ConcatLatent(nn.Module):
-    """G of latents (N, latent + size) as a function of z (N, latent) and y: concatenated with z is an embedding of y."""
+    """G of latents (N, latent + size) as a function of z (N, latent) and y: beside z stands an embedding of y."""
 
     conditional = True
 
@@ -33,7 +33,7 @@ class ConcatLatent(nn.Module):
 
 
 class ConcatImage(nn.Module):
-    """D of images (N, H, W, C + 1) as a function of x (N, H, W, C) and y: the last channel is learned for each class."""
+    """D of images (N, H, W, C + 1) as a function of x (N, H, W, C) and y: each class has a learned last channel."""
 
     conditional = True
 

@@ -3,14 +3,14 @@
 A logit is one number for each image, (N,), or a grid of them, (N, h, w), each about one patch of the image; every
 loss is a mean over all of them. Positive means real, but for l1 and l2, which pull scores to 1 (real) and 0 (fake).
 
-    name          D minimises                                 G minimises               source
-    bce           -log s(real) - log(1 - s(fake))             -log s(fake)              Goodfellow et al. 2014, section 3
-    bce-minimax   the same                                    log(1 - s(fake))          the same, equation 1
-    l2            (real - 1)^2 / 2 + fake^2 / 2               (fake - 1)^2 / 2          Mao et al. 2017 (LSGAN), equation 9
-    l1            |real - 1| + |fake|                         |fake - 1|                as l2, with absolute values
-    hinge         max(0, 1 - real) + max(0, 1 + fake)         -fake                     Lim and Ye 2017, Miyato et al. 2018
-    wasserstein   fake - real                                 -fake                     Arjovsky et al. 2017
-    relativistic  -log s(real - fake)                         -log s(fake - real)       Jolicoeur-Martineau 2018, Huang et al. 2024
+    name          D minimises                              G minimises            source
+    bce           -log s(real) - log(1 - s(fake))          -log s(fake)           Goodfellow et al. 2014, section 3
+    bce-minimax   the same                                 log(1 - s(fake))       the same, equation 1
+    l2            (real - 1)^2 / 2 + fake^2 / 2            (fake - 1)^2 / 2       Mao et al. 2017 (LSGAN), equation 9
+    l1            |real - 1| + |fake|                      |fake - 1|             as l2, with absolute values
+    hinge         max(0, 1 - real) + max(0, 1 + fake)      -fake                  Lim and Ye 2017; Miyato et al. 2018
+    wasserstein   fake - real                              -fake                  Arjovsky et al. 2017
+    relativistic  -log s(real - fake)                      -log s(fake - real)    Jolicoeur-Martineau 2018; R3GAN 2024
 
 where s is the sigmoid, which appears only inside of losses that cannot overflow.
 """

@@ -30,12 +30,18 @@ class Generator(nn.Module):
     widths: channels of the feature maps, from the smallest map (a projection of z) to the largest.
     classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer array (N,)
     given as second argument (conditional batch-norm).
+    equalized: learning rates (Karras et al. 2018) instead of weights N(0, .02).
     """
 
     conditional = True
 
-    def __init__(self, latent=100, image_size=28, image_channels=1, widths=(128, 64), classes=None, *, rng):
+    def __init__(self, latent=100, image_size=28, image_channels=1, widths=(128, 64), classes=None, equalized=False, *,
+                 rng):
         side = start_size(image_size, len(widths))
+
+        def conv(*shape, gain=2 ** 0.5):
+            layer = nn.ConvTranspose2d(*shape, bias=False, rng=rng, init=WEIGHTS)
+            return nn.Equalized(layer, gain, rng=rng) if equalized else layer
 
         def norm_relu(channels):
             norm = (nn.ConditionalBatchNorm.of_classes(channels, classes) if classes else
@@ -43,12 +49,10 @@ class Generator(nn.Module):
             return [norm, nn.ReLU()]
 
         self.latent, self.classes = latent, classes
-        self.main = nn.Sequential(
-            nn.ConvTranspose2d(latent, widths[0], side, bias=False, rng=rng, init=WEIGHTS), *norm_relu(widths[0]))
+        self.main = nn.Sequential(conv(latent, widths[0], side), *norm_relu(widths[0]))
         for a, b in zip(widths, widths[1:]):
-            self.main.layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False, rng=rng, init=WEIGHTS), *norm_relu(b)]
-        self.main.layers += [nn.ConvTranspose2d(widths[-1], image_channels, 4, 2, 1, bias=False, rng=rng,
-                                                init=WEIGHTS), nn.Tanh()]
+            self.main.layers += [conv(a, b, 4, 2, 1), *norm_relu(b)]
+        self.main.layers += [conv(widths[-1], image_channels, 4, 2, 1, gain=1.0), nn.Tanh()]
 
     def forward(self, z, labels=None):
         return self.main(z.reshape(-1, 1, 1, self.latent), labels)
@@ -59,22 +63,26 @@ class Discriminator(nn.Module):
 
     widths: channels of the feature maps, from the largest map to the smallest.
     norm: "batch"; "none"; or "spectral", which normalises the weights of every layer instead.
+    equalized: learning rates instead of weights N(0, .02).
     patches: give a logit for each position of the smallest map, (N, side, side), each about a part of the image.
     `features` (N, *feature_shape) is the smallest feature map; `score` makes logits of it.
     """
 
-    def __init__(self, image_size=28, image_channels=1, widths=(64, 128), norm="batch", patches=False, *, rng):
+    def __init__(self, image_size=28, image_channels=1, widths=(64, 128), norm="batch", patches=False,
+                 equalized=False, *, rng):
         side = start_size(image_size, len(widths))
 
-        def conv(inputs, outputs, *shape, bias=norm != "batch"):
-            layer = nn.Conv2d(inputs, outputs, *shape, bias=bias, rng=rng, init=WEIGHTS)
-            return nn.SpectralNorm(layer, rng=rng) if norm == "spectral" else layer
+        def conv(*shape, gain=2 ** 0.5):
+            layer = nn.Conv2d(*shape, bias=norm != "batch", rng=rng, init=WEIGHTS)
+            if norm == "spectral":
+                return nn.SpectralNorm(layer, rng=rng)
+            return nn.Equalized(layer, gain, rng=rng) if equalized else layer
 
         self.main = nn.Sequential(conv(image_channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2))
         for a, b in zip(widths, widths[1:]):
             batch_norm = [nn.BatchNorm(b, rng=rng, init=GAINS)] if norm == "batch" else []
             self.main.layers += [conv(a, b, 4, 2, 1), *batch_norm, nn.LeakyReLU(0.2)]
-        self.main.layers += [conv(widths[-1], 1, 3, 1, 1) if patches else conv(widths[-1], 1, side)]
+        self.main.layers += [conv(widths[-1], 1, 3, 1, 1, gain=1.0) if patches else conv(widths[-1], 1, side, gain=1.0)]
         self.feature_shape, self.patches = (side, side, widths[-1]), patches
 
     def features(self, x):

@@ -2,6 +2,7 @@
 
 from . import init
 from .attention import SelfAttention
+from .equalized import Equalized
 from .layers import (Conv2d, ConvTranspose2d, Dropout, Embedding, Flatten, LeakyReLU, Linear, Maxout, ReLU, Reshape,
                      Sigmoid, SiLU, Softplus, Tanh)
 from .module import Module, Sequential

@@ -54,6 +54,7 @@ class DCGANSettings(Settings):
     d_channels: int = setting(32, "channels of D's largest feature map; each smaller map has twice as many", 1)
     layers: int = setting(2, "stride-2 layers of G and of D", 1, 6)
     d_norm: str = setting("batch", "what D normalises", choices=("batch", "none", "spectral"))
+    equalized: bool = setting(False, "equalised learning rate in G and D, instead of weights N(0, .02)")
     patches: bool = setting(False, "D judges overlapping patches, a logit for each, instead of the whole image")
 
 
@@ -61,8 +62,8 @@ def dcgan_networks(s, image_shape, latent, d_channels, classes, rng):
     size, _, channels = image_shape
     growth = [1 << i for i in range(s.layers)]
     g_widths, d_widths = [s.g_channels * n for n in reversed(growth)], [s.d_channels * n for n in growth]
-    return (dcgan.Generator(latent, size, channels, g_widths, classes, rng=rng),
-            dcgan.Discriminator(size, d_channels, d_widths, s.d_norm, s.patches, rng=rng))
+    return (dcgan.Generator(latent, size, channels, g_widths, classes, s.equalized, rng=rng),
+            dcgan.Discriminator(size, d_channels, d_widths, s.d_norm, s.patches, s.equalized, rng=rng))
 
 
 # The paper's constants, but batches of 16 instead of 128: at its learning rate, progress is counted in steps.
@@ -84,7 +85,8 @@ def sngan_networks(s, image_shape, latent, d_channels, classes, rng):
 
 # The paper's structure and constants, with fewer channels (it has 256 and 128) and smaller batches (64).
 SNGAN = Family(SNGANSettings, sngan_networks, {
-    "steps": 1700, "batch_size": 16, "sample_every": 100, "loss": "hinge", "beta1": 0.0, "beta2": 0.9, "d_steps": 5, "latent": 128, "pad": 2})
+    "steps": 1700, "batch_size": 16, "sample_every": 100, "loss": "hinge", "beta1": 0.0, "beta2": 0.9, "d_steps": 5,
+    "latent": 128, "pad": 2})
 
 
 class Recipe(NamedTuple):
@@ -102,11 +104,13 @@ class Recipe(NamedTuple):
     def build(self, s, image_shape, classes, rng):
         """(G, D) for images (H, W, C) of so many classes. Raises InputError if the settings do not go together."""
         if (s.g_class == "none") != (s.d_class == "none"):
-            raise InputError(f"settings g_class={s.g_class} d_class={s.d_class}: tell both networks the class, or neither")
+            raise InputError(f"settings g_class={s.g_class} d_class={s.d_class}: tell both networks the class, "
+                             "or neither")
         latent = s.latent + s.embedding * (s.g_class == "concat")
         d_channels = image_shape[2] + (s.d_class == "concat")
         try:
-            G, D = self.family.networks(s, image_shape, latent, d_channels, classes if s.g_class == "cbn" else None, rng)
+            in_norms = classes if s.g_class == "cbn" else None
+            G, D = self.family.networks(s, image_shape, latent, d_channels, in_norms, rng)
         except ValueError as error:
             raise InputError(str(error)) from None
         spectral = any(isinstance(module, SpectralNorm) for _, module in D.modules())
@@ -140,7 +144,10 @@ RECIPES = {recipe.name: recipe for recipe in (
         "g_class": "concat", "d_class": "concat"}),
     Recipe("acgan", "D also guesses the class (Odena et al. 2017)", DCGAN, {
         "g_class": "concat", "d_class": "auxiliary"}),
+    # The rate (2e-4) and five updates of D of its paper are made for hundreds of thousands of steps: in 1,700, G did
+    # not learn to draw the class at all.
     Recipe("projection", "sngan with conditional batch-norm and a projection D (Miyato and Koyama 2018)", SNGAN, {
+        "steps": 6000, "lr": 2e-3, "d_steps": 1, "g_channels": 16, "d_channels": 16, "sample_every": 500,
         "g_class": "cbn", "d_class": "projection"}),
 )}
 

@@ -26,7 +26,7 @@ class Settings:
     beta1: float = setting(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
     beta2: float = setting(0.999, "decay of the mean squared gradient (RMSprop's alpha)", 0, 0.999999)
     d_steps: int = setting(1, "updates of D to one of G", 1)
-    d_boost: int = setting(0, "updates of D in each of the first 25 steps, and in every 500th (WGAN); 0: no more than d_steps", 0)
+    d_boost: int = setting(0, "updates of D in each of the first 25 steps, and in every 500th (WGAN); 0: d_steps", 0)
     r1: float = setting(0.0, "gamma of the R1 penalty: D's squared slope at reals; 0: none", 0)
     r2: float = setting(0.0, "gamma of the R2 penalty, at fakes; 0: none", 0)
     gp: float = setting(0.0, "weight of WGAN-GP's penalty: D's slope, away from 1; 0: none", 0)

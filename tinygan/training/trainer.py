@@ -95,7 +95,8 @@ class Trainer:
     def d_step(self, reals, real_labels, fakes, fake_labels):
         """One update of D on real images (N, H, W, C) and fakes, a constant Tensor."""
         s, parameters = self.settings, self.D.parameters()
-        (real_logits, real_classes), (fake_logits, fake_classes) = self.judge_both(reals, real_labels, fakes, fake_labels)
+        real, fake = self.judge_both(reals, real_labels, fakes, fake_labels)
+        (real_logits, real_classes), (fake_logits, fake_classes) = real, fake
         loss = self.loss.discriminator(real_logits, fake_logits)
         output = sigmoid if self.loss.probability else lambda logits: logits
         numbers = {"d_loss": loss.item(), "d_real": output(real_logits.detach()).mean().item(),
