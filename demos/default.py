@@ -1,7 +1,7 @@
 """Why `tinygan train` trains what it does: candidates after 60, 120 and 240 seconds of training.
 
-    python demos/default.py                    # all of them: half an hour on 2 cores, which nothing else should use
-    python demos/default.py --seeds 0 1 2 dcgan quick
+    python demos/default.py                    # all of them, 45 minutes, in which nothing else should use the machine
+    python demos/default.py quick dcgan --seeds 0 1 2
     python demos/default.py --table            # print what there is, as Markdown
 
 Trained on the built-in digits, without those that are held out; measured against the held-out ones, by which the
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from results import RESULTS, span
 
 from tinygan import data
 from tinygan.kernels import parallel
@@ -23,7 +24,6 @@ from tinygan.training import recipes
 from tinygan.training.settings import parse_assignments
 from tinygan.training.trainer import Trainer
 
-RESULTS = Path(__file__).parent / "results"
 SECONDS = 60, 120, 240
 
 # %% The candidates: from DCGAN's constants to the default, one change at a time, and the default with one change
@@ -54,7 +54,7 @@ def measure(name, seed):
     recipe = recipes.find(recipe)
     rows, spent = [], 0.0
     with tempfile.TemporaryDirectory() as folder:
-        settings = recipe.settings().updated(parse_assignments(changes.split()))
+        settings = recipe.settings().updated({"eval_every": 1, **parse_assignments(changes.split())})
         trainer = Trainer(recipe, settings, data.load("digits"), folder, seed)
         with parallel.single_threaded_blas(), np.errstate(all="ignore"):
             parallel.keep_memory()
@@ -79,15 +79,10 @@ def table():
     for name, (summary, _, _) in CANDIDATES.items():
         found = [json.loads(path.read_text())["rows"] for path in sorted(RESULTS.glob(f"default-{name}-[0-9]*.json"))]
         if found:
-            cells = [span([rows[i]["fid"] for rows in found]) for i in range(len(SECONDS))]
+            cells = [span([rows[i]["fid"] for rows in found], 2) for i in range(len(SECONDS))]
             accuracy = [rows[-1].get("class_accuracy") for rows in found]
             cells.append("-" if None in accuracy else f"{np.mean(accuracy):.3f}")
             print(f"| `{name}`: {summary} | {' | '.join(cells)} |")
-
-
-def span(values):
-    mean = f"{np.mean(values):.2f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.2f}-{max(values):.2f})"
 
 
 # %%

@@ -2,7 +2,7 @@
 
     python demos/results.py                     # all rows; those that are done already are skipped
     python demos/results.py dcgan wgan          # some of them
-    python demos/results.py --seeds 0 1 2 tiny dcgan
+    python demos/results.py quick dcgan --seeds 0 1 2
     python demos/results.py --table             # print what there is, as Markdown
 
 A row takes up to 8 minutes on 2 cores. Each is two commands of tinygan, which are printed. Stop at any time: an
@@ -11,7 +11,9 @@ unfinished run is resumed. Results are in demos/results/, the runs in runs/resul
 
 # %%
 import argparse
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,36 +34,49 @@ RUNS = Path("runs/results")
 def commands(recipe, data, seed):
     """(run folder, command that trains, command that measures), the commands as a user types them."""
     run = RUNS / f"{recipe}-{data}-{seed}"
-    every = max(1, RECIPES[recipe].settings().steps // 8)
+    every = -(-RECIPES[recipe].settings().steps // 8)
     return (run, f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every}",
             f"tinygan eval {run}")
 
 
 def call(command):
+    """Run a command of tinygan. Ctrl-C reaches it too: it ends its step, and we wait until it has saved."""
     print("$", command, flush=True)
-    subprocess.run([sys.executable, "-m", "tinygan.cli", *command.split()[1:]], check=True)
+    process = subprocess.Popen([sys.executable, "-m", "tinygan.cli", *command.split()[1:]])
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:
+            pass
+    if code:
+        sys.exit(code)
 
 
 def measure(recipe, data, seed):
     """Train and measure one row, or what is left of it, and write its numbers to demos/results/."""
-    result = RESULTS / f"{recipe}-{data}-{seed}.json"
+    result, settings = RESULTS / f"{recipe}-{data}-{seed}.json", dataclasses.asdict(RECIPES[recipe].settings())
     if result.exists():
+        old = json.loads(result.read_text())["settings"]
+        if any(old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
+            sys.exit(f"{result}: the recipe's settings have changed since; delete it, and its run, to measure again")
         return
     run, train, evaluate = commands(recipe, data, seed)
-    steps = RECIPES[recipe].settings().steps
     done = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
-    if steps not in done:
+    if run.exists() and not done:
+        shutil.rmtree(run)  # stopped before its first checkpoint
+    if settings["steps"] not in done:
         call(f"tinygan train --resume {run}" if done else train)
     call(evaluate)
     metrics = json.loads((run / "metrics.json").read_text())
     RESULTS.mkdir(exist_ok=True)
     result.write_text(json.dumps({
-        "commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "steps": steps,
+        "commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "settings": settings,
         "seconds": seconds(run / "time.jsonl"), "metrics": metrics}, indent=1) + "\n")
 
 
 def seconds(path):
-    """Of training, evaluations included: the clock starts anew at each resume."""
+    """Of training, evaluations but the last included: the clock starts anew at each resume."""
     total, last = 0.0, 0.0
     for line in path.read_text().splitlines():
         now = json.loads(line)["seconds"]
@@ -93,7 +108,7 @@ def table(data):
             picture = PICTURES / f"{data}-{recipe}.png"
             if (RUNS / f"{recipe}-{data}-0").exists():
                 strip(recipe, data, picture)
-            print(f"| `{recipe}` | {found[0]['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
+            print(f"| `{recipe}` | {found[0]['settings']['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
                   f'<img src="demos/pictures/{picture.name}" width="300"> |')
 
 
@@ -115,12 +130,7 @@ if __name__ == "__main__":
     if unknown := set(args.recipes) - RECIPES.keys():
         parser.error(f"unknown recipe {min(unknown)}; there are: {', '.join(RECIPES)}")
     if not args.table:
-        try:
-            for seed in args.seeds:
-                for recipe in args.recipes or RECIPES:
-                    measure(recipe, args.data, seed)
-        except subprocess.CalledProcessError as error:
-            sys.exit(error.returncode)
-        except KeyboardInterrupt:
-            sys.exit(130)
+        for seed in args.seeds:
+            for recipe in args.recipes or RECIPES:
+                measure(recipe, args.data, seed)
     table(args.data)

@@ -72,7 +72,7 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
     assert "2 steps, 8 images" in capsys.readouterr().out
     assert (out / "samples" / "step-00000005.png").exists()
     assert json.loads((out / "config.json").read_text())["settings"]["steps"] == 5
-    assert "at step 5 already" in fails(capsys, "train", "--resume", out)
+    assert "is at step 5 already" in fails(capsys, "train", "--resume", out)
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):

@@ -317,8 +317,17 @@ def test_stacks_are_drawn_evenly_and_always_alike():
         assert counts.tolist() != HISTOGRAMS["train"]  # drawn anew each time, not an order of the same digits
     assert len(set(stacks.labels.tolist())) > 990
     np.testing.assert_array_equal(stacks.images, load("stacked-digits").images)
-    chosen = np.random.default_rng(1000).integers(0, 10_000, (10_000, 3))  # the same for everyone, for good
+    chosen = np.random.default_rng(1000).integers(0, 9_000, (9_000, 3))  # the same for everyone, for good
     np.testing.assert_array_equal(stacks.images[7], np.concatenate(digits.images[chosen[7]], axis=2))
+
+
+def test_the_digits_of_held_out_stacks_are_in_no_other():
+    rest, held = load("digits").hold_out()
+    seen = {image.tobytes() for image in rest.images} - {image.tobytes() for image in held.images}
+    stacks = load("stacked-digits").hold_out()[1]
+    assert len(stacks) == 1000
+    for image in stacks.images:
+        assert not any(np.ascontiguousarray(image[..., channel]).tobytes() in seen for channel in range(3))
 
 
 def test_stacked_mnist_is_where_mnist_is(elsewhere):

@@ -9,6 +9,9 @@ from tinygan.errors import InputError
 from .common import print_table, select_device
 
 
+RESUMABLE = {"steps", "sample_every", "checkpoint_every", "eval_every"}  # settings that a resumed run may change
+
+
 def train(args):
     from tinygan import data
     from tinygan.files import write_json
@@ -25,17 +28,15 @@ def train(args):
         raise InputError(f"--seed {args.seed}: a seed is 0 or more")
     if args.resume is not None:
         fixed = [f"--{name}" for name in ("data", "seed", "out") if getattr(args, name) is not None]
-        if args.recipe or fixed or set(changes) - {"steps", "sample_every", "checkpoint_every"}:
+        if args.recipe or fixed or set(changes) - RESUMABLE:
             raise InputError("--resume continues a run as it was set up; besides --data-dir and --device it takes "
-                             "only --steps and --set sample_every=N checkpoint_every=N")
+                             "only --steps and --set sample_every=N checkpoint_every=N eval_every=N")
         folder, config, path = checkpoint.open_run(args.resume)
         recipe = recipes.find(config["recipe"])
         settings = recipe.settings().updated(config["settings"]).updated(changes)
         dataset = data.load(config["data"], data_dir=args.data_dir)
         trainer = Trainer(recipe, settings, dataset, folder, config["seed"])
         trainer.resume(path)
-        if trainer.step >= settings.steps:
-            raise InputError(f"{folder} is at step {trainer.step} already: give a larger --steps")
         write_json(folder / "config.json", trainer.config)
     else:
         recipe = recipes.find(args.recipe or recipes.DEFAULT)
@@ -74,7 +75,7 @@ def sample(args):
 
     from tinygan import plots
     from tinygan.autograd import Tensor
-    from tinygan.backend import normal
+    from tinygan.backend import asarray, normal, to_numpy
     from tinygan.files import replacing
     from tinygan.training.sampling import class_rows, generate, load_generator
 
@@ -94,15 +95,18 @@ def sample(args):
     if args.label is not None and not 0 <= args.label < G.classes:
         raise InputError(f"--label {args.label}: the classes are 0 to {G.classes - 1}")
     rng = np.random.default_rng(args.seed)
-    labels, columns = None, None
+    n, labels, columns = args.n, None, None
     if G.classes and args.label is not None:
-        labels = np.full(args.n, args.label)
-    elif G.classes:  # a row for each class; in a file of arrays, as many of each
-        labels, columns = class_rows(G.classes, args.n)
-        labels = np.arange(args.n) % G.classes if output.suffix == ".npz" else labels
-    z = normal(rng, (args.n, G.latent))
-    if columns and output.suffix == ".png":
-        z = z[np.arange(args.n) % columns]  # a column for each latent: the same hand, another digit
+        labels = np.full(n, args.label)
+    elif G.classes and output.suffix == ".png":  # full rows, one for each class
+        labels, columns = class_rows(G.classes, n)
+        n = len(labels)
+    elif G.classes:
+        labels = np.arange(n) % G.classes
+    if columns:  # a column for each latent: the same hand, another digit
+        z = asarray(to_numpy(normal(rng, (columns, G.latent)))[np.arange(n) % columns])
+    else:
+        z = normal(rng, (n, G.latent))
     if output.suffix == ".gif":
         z = walk(z, frames=12)
         labels = None if labels is None else labels.repeat(12)
@@ -114,7 +118,7 @@ def sample(args):
         plots.save_gif(output, np.stack([plots.grid(picture[None], scale=8) for picture in pictures]))
     else:
         plots.save_image(output, plots.grid(pictures, columns))
-    print(f"{args.n} image{'s' * (args.n > 1)} by {config['recipe']} ({path.name}): {output}")
+    print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {output}")
 
 
 def measure(args):

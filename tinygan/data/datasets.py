@@ -206,7 +206,9 @@ def load(name="digits", split="train", data_dir=None):
         raise InputError(f"unknown split {split!r}: choose from {', '.join(FILES)}")
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
-        return Dataset(name, split, *stack(digits.images, digits.labels), STACK_NAMES)
+        parts = digits.hold_out() if split == "train" else [digits]  # no digit of a held-out stack is in another
+        stacks = [stack(part.images, part.labels) for part in parts if part]
+        return Dataset(name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)), STACK_NAMES)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])

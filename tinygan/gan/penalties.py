@@ -12,7 +12,7 @@ image by itself: through batch-norm in D, the slopes of the whole batch mix (the
 """
 
 from tinygan.autograd import Tensor, grad
-from tinygan.backend import asarray, uniform, xp
+from tinygan.backend import uniform, xp
 from tinygan.ops import mean, norm, square, sum
 
 

@@ -39,9 +39,9 @@ class Generator(nn.Module):
                  rng):
         side = start_size(image_size, len(widths))
 
-        def conv(*shape, gain=2 ** 0.5):
+        def conv(*shape, gain=2 ** 0.5, fan_in=None):
             layer = nn.ConvTranspose2d(*shape, bias=False, rng=rng, init=WEIGHTS)
-            return nn.Equalized(layer, gain, rng=rng) if equalized else layer
+            return nn.Equalized(layer, gain, fan_in, rng=rng) if equalized else layer
 
         def norm_relu(channels):
             norm = (nn.ConditionalBatchNorm.of_classes(channels, classes) if classes else
@@ -49,7 +49,7 @@ class Generator(nn.Module):
             return [norm, nn.ReLU()]
 
         self.latent, self.classes = latent, classes
-        self.main = nn.Sequential(conv(latent, widths[0], side), *norm_relu(widths[0]))
+        self.main = nn.Sequential(conv(latent, widths[0], side, fan_in=latent), *norm_relu(widths[0]))
         for a, b in zip(widths, widths[1:]):
             self.main.layers += [conv(a, b, 4, 2, 1), *norm_relu(b)]
         self.main.layers += [conv(widths[-1], image_channels, 4, 2, 1, gain=1.0), nn.Tanh()]
@@ -71,6 +71,8 @@ class Discriminator(nn.Module):
     def __init__(self, image_size=28, image_channels=1, widths=(64, 128), norm="batch", patches=False,
                  equalized=False, *, rng):
         side = start_size(image_size, len(widths))
+        if equalized and norm == "spectral":
+            raise ValueError("equalized and norm=spectral both scale D's weights: choose one of them")
 
         def conv(*shape, gain=2 ** 0.5):
             layer = nn.Conv2d(*shape, bias=norm != "batch", rng=rng, init=WEIGHTS)

@@ -2,7 +2,7 @@
 
 The weights of each layer are divided by their largest singular value, so that D, a chain of such layers, cannot
 be steeper than 1-Lipschitz. Hinge loss; five steps of D to one of G. Weights are Glorot-uniform, times sqrt(2) in
-the residual branches.
+the residual branches; biases start at 0.
 
     G:  z -> 4x4 -> three UpBlocks -> 32x32 -> batch-norm, relu, 3x3, tanh
     D:  32x32 -> two DownBlocks -> 8x8 -> two blocks of that size -> relu -> sum over positions -> logit
@@ -12,13 +12,17 @@ from tinygan import nn, ops
 from tinygan.nn.init import xavier_uniform
 
 
+def zero_bias(layer):
+    layer.bias.assign(0.0 * layer.bias.data)
+    return layer
+
+
 def convolutions(rng, spectral):
     """What makes a block's convolutions: 3x3 with the gain of the residual branch, 1x1 without."""
 
     def conv(inputs, outputs, kernel_size, padding=0):
         init = xavier_uniform(2 ** 0.5 if kernel_size == 3 else 1.0)
-        layer = nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init)
-        layer.bias.assign(0.0 * layer.bias.data)
+        layer = zero_bias(nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init))
         return nn.SpectralNorm(layer, rng=rng) if spectral else layer
 
     return conv
@@ -41,11 +45,11 @@ class Generator(nn.Module):
         conv = convolutions(rng, spectral=False)
         norm = lambda n: nn.ConditionalBatchNorm.of_classes(n, classes) if classes else nn.BatchNorm(n)
         self.latent, self.classes = latent, classes
-        self.project = nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform())
+        self.project = zero_bias(nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform()))
         self.unflatten = nn.Reshape(start, start, channels)
         self.blocks = [nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample) for _ in range(3)]
         self.norm = nn.BatchNorm(channels)
-        self.to_image = nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform())
+        self.to_image = zero_bias(nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform()))
 
     def forward(self, z, labels=None):
         x = self.unflatten(self.project(z))
@@ -65,7 +69,7 @@ class Discriminator(nn.Module):
         block = lambda inputs, **s: nn.DownBlock(inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **s)
         self.blocks = nn.Sequential(block(image_channels, first=True), block(channels),
                                     block(channels, downsample=False), block(channels, downsample=False), nn.ReLU())
-        self.to_logit = nn.SpectralNorm(nn.Linear(channels, 1, rng=rng, init=xavier_uniform()), rng=rng)
+        self.to_logit = nn.SpectralNorm(zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform())), rng=rng)
         self.feature_shape = (channels,)
 
     def features(self, x):

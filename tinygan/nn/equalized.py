@@ -12,16 +12,18 @@ class Equalized(Module):
     An optimiser such as Adam, whose steps do not depend on the size of the gradient, then changes all layers at the
     same relative speed (Karras et al. 2018, section 4.1). gain: sqrt(2) before a rectifier, 1 without one. fan_in is
     the number of inputs that one output sums over: of a transposed convolution with stride s, about 1/s^2 of its
-    kernel. layer: its weight is drawn anew from rng, its bias starts at 0.
+    kernel, and of one whose input is a single pixel, its channels: give that one. layer: its weight is drawn anew from
+    rng, its bias starts at 0.
     """
 
-    def __init__(self, layer, gain=2 ** 0.5, *, rng):
+    def __init__(self, layer, gain=2 ** 0.5, fan_in=None, *, rng):
         self.layer = layer
         weight = layer.weight
-        fan_in = math.prod(weight.shape[:-1])
-        if isinstance(layer, ConvTranspose2d):  # holds the weight of the convolution that it transposes
+        if fan_in is None and isinstance(layer, ConvTranspose2d):  # holds the weight of what it transposes
             rows, columns = (layer.stride,) * 2 if isinstance(layer.stride, int) else layer.stride
             fan_in = math.prod(weight.shape[:2]) * weight.shape[3] / (rows * columns)
+        elif fan_in is None:
+            fan_in = math.prod(weight.shape[:-1])
         self.scale = gain / math.sqrt(fan_in)
         weight.assign(rng.standard_normal(weight.shape))
         if layer.bias is not None:

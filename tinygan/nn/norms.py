@@ -15,7 +15,7 @@ class BatchNorm(Module):
 
     Training uses the batch's own statistics and keeps running averages of them,
     running = (1 - momentum) running + momentum batch, which evaluation uses (Ioffe and Szegedy 2015).
-    unbiased: average the variance divided by n - 1 (PyTorch, DCGAN), not n (BigGAN). Normalisation itself
+    unbiased: average the variance divided by n - 1 (as PyTorch does), not n. Normalisation itself
     always divides by n.
     """
 

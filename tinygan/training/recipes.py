@@ -1,7 +1,7 @@
 """Recipes: a paper's networks and settings under a name.
 
 There are three families of networks; the other papers changed the loss, a penalty, or how the class is told, which
-are settings (settings.py), and can be given to any recipe.
+are settings (settings.py), and can be given to any recipe whose networks have the part.
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ from tinygan.models import dcgan, gan, sngan
 from tinygan.nn import SpectralNorm
 
 from .settings import Settings, setting
-
 
 
 class Family(NamedTuple):

@@ -29,10 +29,14 @@ def generate(G, z, labels=None, batch=256):
 
 
 def class_rows(classes, n):
-    """(labels, columns) of a grid of n images with a row per class (of many classes, ten spread evenly)."""
-    rows = min(classes, ROWS)
+    """(labels, columns) of a grid of at least n images with a row per class (of many classes, ten spread evenly).
+
+    Every row is full. Fewer images than rows stand in one row, each of another class.
+    """
+    rows = min(classes, ROWS, n)
     columns = -(-n // rows)
-    return np.arange(n) // columns * classes // rows, columns
+    labels = np.arange(rows).repeat(columns) * classes // min(classes, ROWS)
+    return labels, (columns if columns > 1 else rows)
 
 
 def load_generator(run, average=True):
@@ -46,6 +50,8 @@ def load_generator(run, average=True):
     settings = recipe.settings().updated(config["settings"])
     G, _ = recipe.build(settings, tuple(config["image_shape"]), config["classes"], np.random.default_rng(0))
     states, _ = checkpoint.load(path)
+    if path.name == checkpoint.BEST and not average:
+        raise InputError(f"{path} holds averaged weights only: give a checkpoint-*.npz for those of the last step")
     try:
         G.load_state_dict(states["ema" if average else "G"])
     except (KeyError, ValueError) as error:

@@ -27,9 +27,9 @@ class Settings:
     beta2: float = setting(0.999, "decay of the mean squared gradient (RMSprop's alpha)", 0, 0.999999)
     d_steps: int = setting(1, "updates of D to one of G", 1)
     d_boost: int = setting(0, "updates of D in each of the first 25 steps, and in every 500th (WGAN); 0: d_steps", 0)
-    r1: float = setting(0.0, "gamma of the R1 penalty: D's squared slope at reals; 0: none", 0)
+    r1: float = setting(0.0, "gamma of the R1 penalty: D's squared slope at reals (best with d_norm=none); 0: none", 0)
     r2: float = setting(0.0, "gamma of the R2 penalty, at fakes; 0: none", 0)
-    gp: float = setting(0.0, "weight of WGAN-GP's penalty: D's slope, away from 1; 0: none", 0)
+    gp: float = setting(0.0, "weight of WGAN-GP's penalty: D's slope, away from 1 (best with d_norm=none); 0: none", 0)
     penalty_every: int = setting(1, "updates of D between penalties, which then weigh as many times as much", 1)
     clip: float = setting(0.0, "limit that D's weights are clipped to; 0: none", 0)
     latent: int = setting(100, "length of the latent z", 1)
@@ -42,7 +42,7 @@ class Settings:
     sample_every: int = setting(200, "steps between sample grids", 1)
     checkpoint_every: int = setting(500, "steps between checkpoints", 1)
     eval_every: int = setting(0, "steps between evaluations on held-out images, of which the best is kept; 0: none", 0)
-    eval_images: int = setting(5000, "samples of an evaluation", 100)
+    eval_images: int = setting(5000, "samples of an evaluation", 100, 100_000)
 
     def d_updates(self, step):
         """Updates of D in step number `step` (0, 1, ...)."""

@@ -54,7 +54,10 @@ class Trainer:
         self.fixed_latents, self.fixed_labels = self.fixed_inputs(classes)
         self.step = 0
         self.d_updates = 0  # which also numbers the batches of reals
-        self.evaluator = None  # made when it is first needed
+        self.best_fid = math.inf
+        if s.eval_every and self.held_out is None:
+            raise InputError(f"eval_every={s.eval_every}: {dataset.name} is too small to hold images out")
+        self.evaluator = Evaluator(self.held_out, seed) if s.eval_every else None
         self.recent = []  # what train_step returned since the last line of the log
         self.config = {"recipe": recipe.name, "settings": dataclasses.asdict(s), "data": dataset.name,
                        "image_shape": list(self.dataset.image_shape), "classes": classes, "seed": seed}
@@ -72,7 +75,8 @@ class Trainer:
         if not self.conditional:
             return self.latents(GRID), None
         labels, columns = class_rows(classes, 8 * min(classes, ROWS))
-        return Tensor(np.tile(self.latents(columns).data, (len(labels) // columns, 1))), labels
+        z = np.tile(to_numpy(self.latents(columns).data), (len(labels) // columns, 1))
+        return Tensor(asarray(z)), labels
 
     # A step
 
@@ -80,13 +84,15 @@ class Trainer:
         """The updates of D, then one of G. Returns the numbers to log."""
         n = self.settings.batch_size
         updates = self.settings.d_updates(self.step)
+        numbers = {}
         for i in range(updates):
             reals, real_labels = self.dataset.batch(self.d_updates, n, self.seed)
-            z, labels = self.latents(n), self.labels(n)
+            reals, z = asarray(reals), self.latents(n)
+            labels = real_labels if self.conditional and self.loss.paired else self.labels(n)  # a real and a fake seven
             # The last fakes serve twice: D learns from their values, then G through their graph.
             with no_grad() if i < updates - 1 else contextlib.nullcontext():
                 fakes = call(self.G, z, labels)
-            numbers = self.d_step(reals, real_labels, fakes.detach(), labels)
+            numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
             self.d_updates += 1
         numbers |= self.g_step(reals, real_labels, fakes, labels)
         self.ema.update(self.G)
@@ -156,7 +162,7 @@ class Trainer:
         if self.apart:
             return self.judge(Tensor(reals), real_labels), self.judge(fakes, fake_labels)
         n = len(reals)
-        images = Tensor(xp.concatenate([asarray(reals), fakes.data]))
+        images = Tensor(xp.concatenate([reals, fakes.data]))
         both = self.judge(images, np.concatenate([real_labels, fake_labels]) if self.conditional else None)
         return [[None if part is None else part[half] for part in both] for half in (slice(0, n), slice(n, None))]
 
@@ -187,12 +193,12 @@ class Trainer:
                                      "--set lr; the last checkpoint is from before")
                 lines.add(numbers)
                 last = self.step == s.steps
+                if s.eval_every and (self.step % s.eval_every == 0 or last):
+                    self.evaluate()  # before the checkpoint: a resumed run does not go back for it
                 if self.step % s.checkpoint_every == 0 or last:
                     self.save()
                 if self.step % s.sample_every == 0 or last:
                     self.write_grid()
-                if s.eval_every and (self.step % s.eval_every == 0 or last):
-                    self.evaluate()
         if self.step < s.steps:
             self.save()
             raise KeyboardInterrupt
@@ -204,14 +210,13 @@ class Trainer:
         rng = np.random.default_rng([self.seed, self.step, 2])  # not the run's: to look must not change it
         labels = rng.integers(self.G.classes, size=s.eval_images) if self.conditional else None
         images = generate(self.ema.module, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
-        if self.evaluator is None:
-            self.evaluator = Evaluator(self.held_out, self.seed)
         numbers = {"step": self.step, **self.evaluator.quick(images, labels)}
         with open(self.out / "eval.jsonl", "a") as file:
             print(json.dumps(numbers), file=file)
-        best = self.out / checkpoint.BEST
-        if not best.exists() or numbers["fid"] < checkpoint.load(best)[1]["evaluation"]["fid"]:
-            checkpoint.write(best, {"ema": self.ema.module.state_dict()}, {"step": self.step, "evaluation": numbers})
+        if numbers["fid"] < self.best_fid:
+            self.best_fid = numbers["fid"]
+            checkpoint.write(self.out / checkpoint.BEST, {"ema": self.ema.module.state_dict()},
+                             {"step": self.step, "evaluation": numbers})
 
     # Pictures and files
 
@@ -241,6 +246,8 @@ class Trainer:
     def resume(self, path):
         """Continue from a checkpoint: everything as it was, and the log cut back to that step."""
         states, meta = checkpoint.load(path)
+        if meta.get("step", 0) >= self.settings.steps:
+            raise InputError(f"{path} is at step {meta['step']} already: give a larger --steps")
         try:
             for part in ("G", "D", "g_optimizer", "d_optimizer"):
                 getattr(self, part).load_state_dict(states[part])
@@ -254,6 +261,15 @@ class Trainer:
         for newer in checkpoint.checkpoints(self.out):
             if newer.name > f"checkpoint-{self.step:08d}.npz":
                 newer.unlink()  # of the branch that is given up
+        best = self.out / checkpoint.BEST
+        if best.exists():
+            try:
+                _, meta = checkpoint.load(best)
+                self.best_fid = meta["evaluation"]["fid"] if meta["step"] <= self.step else math.inf
+            except (InputError, KeyError, TypeError):
+                pass
+            if self.best_fid == math.inf:  # damaged, or later than where we go on: it comes again
+                best.unlink()
         log.cut(self.out, self.step)
 
     @classmethod
