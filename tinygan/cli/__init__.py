@@ -52,7 +52,7 @@ def make_parser():
 
     p = command("train", train, "train a recipe; without arguments, the default one on the built-in digits")
     p.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: quick)")
-    p.add_argument("--data", metavar="NAME", help="digits (default), mnist or fashion-mnist: see `tinygan data`")
+    p.add_argument("--data", metavar="NAME", help="digits (default), mnist, fashion-mnist, stacked-mnist...: see `tinygan data`")
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
     p.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
     p.add_argument("--batch-size", metavar="N", help="images per step")

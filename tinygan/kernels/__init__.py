@@ -12,7 +12,7 @@ float32; 24 November 2026):
     Memory is slow, caches are fast. The columns of a whole batch, 75 MB, go to memory and back; made a block of 2 MB
     at a time they are still in cache when BLAS reads them (39.5 -> 28.1 ms, 3x3, 64 -> 64 channels, 32x32, batch 32,
     one thread). Chains of elementwise calls go through a block before they turn to the next
-    (`parallel.elementwise`; batch-norm 1.8 -> 1.1 ms on 64x14x14x64). Scratch buffers are used again, because
+    (`parallel.elementwise`, `norm._walk`; batch-norm 1.8 -> 0.9 ms on 64x14x14x64). Scratch buffers are used again, because
     memory from the system is empty only after the system has cleared it.
 
     Threads. NumPy lets go of the interpreter lock while it computes, so Python threads that each take blocks of a
