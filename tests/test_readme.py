@@ -1,8 +1,12 @@
 """What the README shows works as it is written there."""
 
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
+
+import pytest
 
 from tinygan.cli import make_parser
 
@@ -38,3 +42,13 @@ def test_its_pictures_are_there():
     assert len(pictures) >= 3
     for picture in pictures:
         assert (ROOT / "".join(picture)).exists(), picture
+
+
+@pytest.mark.parametrize("script, arguments", [("results", ["mnist"]), ("default", [])])
+def test_its_tables_are_what_was_measured(script, arguments, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "demos"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(ROOT / "tests")  # where no runs are: it draws no pictures
+    importlib.import_module(script).table(*arguments)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") > 5 and printed in README
