@@ -1,0 +1,63 @@
+"""The scripts in demos/ that measure: their arithmetic, on runs made up for it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    import results
+
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
+    return results
+
+
+def test_the_time_of_a_run_that_was_resumed_is_the_sum(results, tmp_path):
+    lines = [{"step": step, "seconds": s} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))]
+    (tmp_path / "time.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert results.seconds(tmp_path / "time.jsonl") == 20.5
+
+
+def test_several_seeds_are_a_mean_and_a_range(results):
+    assert results.span([0.5, None], 2) == "-"
+    assert results.span([1.234], 2) == "1.23"
+    assert results.span([1.0, 2.0, 4.5], 2) == "2.50 (1.00-4.50)"
+
+
+def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, tmp_path):
+    said = []
+
+    def call(command):
+        said.append(command)
+        run = tmp_path / "runs" / "gan-digits-0"
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "time.jsonl").write_text('{"step": 20000, "seconds": 90.0}\n')
+        (run / "metrics.json").write_text('{"fid": 3.0, "precision": 0.5, "recall": 0.25}')
+
+    monkeypatch.setattr(results, "call", call)
+    for _ in range(2):
+        results.measure("gan", "digits", 0)
+    assert said == [f"tinygan train gan --data digits --seed 0 --out {tmp_path}/runs/gan-digits-0 --set eval_every=2500",
+                    f"tinygan eval {tmp_path}/runs/gan-digits-0"]
+    row = json.loads((tmp_path / "results" / "gan-digits-0.json").read_text())
+    assert row["seconds"] == 90 and row["metrics"]["fid"] == 3 and row["settings"]["hidden"] == 256
+    (tmp_path / "results" / "gan-digits-0.json").write_text(json.dumps(
+        {**row, "settings": {**row["settings"], "lr": 1.0}}))
+    with pytest.raises(SystemExit, match="settings have changed since"):
+        results.measure("gan", "digits", 0)
+
+
+def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    for seed, fid in ((0, 2.0), (1, 3.0)):
+        row = {"settings": {"steps": 1234}, "seconds": 90.0 + seed,
+               "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9}}
+        (tmp_path / "results" / f"cgan-mnist-{seed}.json").write_text(json.dumps(row))
+    results.table("mnist")
+    assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
