@@ -9,14 +9,13 @@ default was chosen. Evaluations do not count as training time. Results are in de
 """
 
 # %%
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from results import RESULTS, span
+from results import RESULTS, arguments, span
 
 from tinygan import data
 from tinygan.kernels import parallel
@@ -87,15 +86,9 @@ def table():
 
 # %%
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("candidates", nargs="*", help="default: all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--table", action="store_true", help="only print the table")
-    args = parser.parse_args()
-    if unknown := set(args.candidates) - CANDIDATES.keys():
-        parser.error(f"unknown candidate {min(unknown)}; there are: {', '.join(CANDIDATES)}")
+    args = arguments(__doc__, CANDIDATES)
     if not args.table:
         for seed in args.seeds:
-            for name in args.candidates or CANDIDATES:
+            for name in args.names or CANDIDATES:
                 measure(name, seed)
     table()

@@ -119,18 +119,25 @@ def span(values, digits):
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-# %%
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", help="default: all")
-    parser.add_argument("--data", default="mnist", choices=("mnist", "fashion-mnist", "digits"))
+def arguments(doc, known, data=()):
+    """The command line of a script that measures each of `known` with some seeds. data: the data sets it takes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all)")
+    if data:
+        parser.add_argument("--data", default=data[0], choices=data)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--table", action="store_true", help="only print the table")
     args = parser.parse_args()
-    if unknown := set(args.recipes) - RECIPES.keys():
-        parser.error(f"unknown recipe {min(unknown)}; there are: {', '.join(RECIPES)}")
+    if unknown := set(args.names) - known.keys():
+        parser.error(f"unknown name {min(unknown)}; there are: {', '.join(known)}")
+    return args
+
+
+# %%
+if __name__ == "__main__":
+    args = arguments(__doc__, RECIPES, ("mnist", "fashion-mnist", "digits"))
     if not args.table:
         for seed in args.seeds:
-            for recipe in args.recipes or RECIPES:
+            for recipe in args.names or RECIPES:
                 measure(recipe, args.data, seed)
     table(args.data)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mistakes import error_of
 
 from tinygan.data import Dataset, catalogue, datasets, load, locate, read_idx, to_float, to_uint8
-from tinygan.errors import InputError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = datasets.ALL_FILES
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -43,15 +43,6 @@ def write(tmp_path):
         return path
 
     return write
-
-
-def error_of(function, *args, **kwargs):
-    """The message of the InputError that the call must raise; always a single line."""
-    with pytest.raises(InputError) as caught:
-        function(*args, **kwargs)
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
 
 
 IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)

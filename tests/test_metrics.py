@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mistakes import error_of
 import scipy.linalg
 import scipy.spatial
 import scipy.special
@@ -9,7 +10,6 @@ from matplotlib.image import imread
 
 from tinygan import plots
 from tinygan.data import Dataset
-from tinygan.errors import InputError
 from tinygan.metrics import neighbours, scores
 from tinygan.metrics.fid import fid, frechet_distance, gaussian, kid
 from tinygan.metrics.modes import modes
@@ -20,15 +20,6 @@ from tinygan.metrics.precision_recall import density_coverage, precision_recall,
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def error_of(function, *args, **settings):
-    """The message of the InputError that the call must raise; always a single line."""
-    with pytest.raises(InputError) as caught:
-        function(*args, **settings)
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
 
 
 # ---- FID ------------------------------------------------------------------------------------------------

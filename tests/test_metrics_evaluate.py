@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mistakes import error_of
 
 from tinygan import data, ops
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
-from tinygan.errors import InputError
 from tinygan.metrics import Evaluator, Extractor, classifier, evaluate, network, rows, scores
 from tinygan.metrics.fid import fid, kid
 from tinygan.metrics.modes import modes
@@ -21,15 +21,6 @@ from tinygan.metrics.neighbours import memorisation
 from tinygan.metrics.precision_recall import density_coverage, precision_recall
 
 SHIPPED = {"mnist": 0.992, "fashion-mnist": 0.92}  # and at least how accurate
-
-
-def error_of(function, *args, **settings):
-    """The message of the InputError that the call must raise; always a single line."""
-    with pytest.raises(InputError) as caught:
-        function(*args, **settings)
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
 
 
 @functools.cache

@@ -8,7 +8,6 @@ from tinygan.errors import InputError
 
 from .common import print_table, select_device
 
-
 RESUMABLE = {"steps", "sample_every", "checkpoint_every", "eval_every"}  # settings that a resumed run may change
 
 

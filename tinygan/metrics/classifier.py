@@ -127,8 +127,7 @@ def parts(name, data_dir=None, hold_out=0):
     if not 0 < hold_out <= len(whole) - BATCH_SIZE:
         raise InputError(f"--hold-out {hold_out}: must be 1 to {len(whole) - BATCH_SIZE}")
     n = len(whole) - hold_out
-    return tuple(data.Dataset(name, "train", whole.images[part], whole.labels[part], whole.class_names)
-                 for part in (slice(n), slice(n, None)))
+    return whole.subset(slice(n)), whole.subset(slice(n, None))
 
 
 if __name__ == "__main__":

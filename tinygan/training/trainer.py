@@ -252,7 +252,7 @@ class Trainer:
             for part in ("G", "D", "g_optimizer", "d_optimizer"):
                 getattr(self, part).load_state_dict(states[part])
             self.ema.module.load_state_dict(states["ema"])
-            self.fixed_latents = Tensor(states["fixed"]["latents"])
+            self.fixed_latents = Tensor(asarray(states["fixed"]["latents"]))
             self.rng.bit_generator.state = meta["rng"]
             self.step, self.d_updates, self.ema.updates, self.recent = (
                 meta[key] for key in ("step", "d_updates", "ema_updates", "recent"))
