@@ -61,7 +61,6 @@ def measure(name, seed):
                 started = time.perf_counter()
                 while spent + time.perf_counter() - started < limit:
                     trainer.train_step()
-                    trainer.step += 1
                 spent += time.perf_counter() - started
                 trainer.evaluate()
                 row = json.loads((Path(folder) / "eval.jsonl").read_text().splitlines()[-1])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reference import GOLDEN, Replay, assert_equal, gradients, group, images, kernel
 
-from tinygan import ops, tensor
-from tinygan.gan import losses, penalties
-from tinygan.models import biggan, sngan
+from tinygan import nn, ops, tensor
+from tinygan.gan import conditioning, losses, penalties
+from tinygan.models import biggan, progan, sngan
 
 
 def golden(name):
@@ -97,9 +97,9 @@ def biggan_arrays(file, prefix, network):
     arrays = renamed(group(file, prefix), (r"output_layer\.0", "norm"), (r"output_layer\.2", "to_image"),
                      ("conv_sc", "shortcut"), (r"\.bn(\d)", r".norm\1"), ("stored_", "running_"), (r"\.u0$", ".u"),
                      ("^(shared|embed)", "embedding"))
-    if isinstance(network, biggan.Discriminator):  # there, a block and the attention after it make a list
-        arrays = renamed(arrays, (r"^blocks\.(\d)\.(\d)", lambda m: f"blocks.{2 * int(m[1]) + int(m[2])}"),
-                         ("^linear", "to_logit"))
+    if isinstance(network, conditioning.Projection):  # there, a block and the attention after it make a list
+        arrays = renamed(arrays, (r"^blocks\.(\d)\.(\d)", lambda m: f"D.blocks.{2 * int(m[1]) + int(m[2])}"),
+                         ("^linear", "D.to_logit"))
     arrays, result = renamed(arrays, ("^linear", "project")), {}
     normalised = {path for path, _ in network.modules() if hasattr(_, "u")}
     for name, array in arrays.items():
@@ -123,7 +123,9 @@ def load_biggan(network, file):
 
 
 def biggan_discriminator(file):
-    return load_biggan(biggan.Discriminator(10, 3, (16,) * 4, attention=range(4), rng=np.random.default_rng(0)), file)
+    rng = np.random.default_rng(0)
+    D = biggan.Discriminator(3, (16,) * 4, attention=range(4), rng=rng)
+    return load_biggan(conditioning.Projection(D, 10, rng=rng), file)
 
 
 def test_biggan_discriminator():
@@ -152,10 +154,68 @@ def test_biggan_generator():
     buffers = {name: b for name, b in G.named_buffers() if not name.endswith(".v")}
     assert_equal(buffers, biggan_arrays(file, "buffer_after/", G))
     assert_equal(gradients(hinge("generator", None, D(image, y)), G), biggan_arrays(file, "grad_Ghinge/", G))
+    assert_equal(gradients(1e-4 * penalties.orthogonal(G), G), biggan_arrays(file, "grad_ortho1e-4/", G))
+
+
+# Progressive GAN
+
+
+def progan_arrays(file, prefix, network):
+    """TF layout: convolutions HWIO, as ours; dense (in, out), after a flatten that sees NCHW."""
+    names = {f"{size}x{size}": f"blocks.{i}" for i, size in enumerate((4, 8, 16, 32))}
+    number = {"G": {"Dense": 0, "Conv": 3, "Conv0": 0, "Conv1": 3}, "D": {"Conv": 1, "Dense0": 4, "Conv0": 0, "Conv1": 2}}
+    result = {}
+    for name, array in group(file, prefix).items():
+        *path, leaf = name.split("/")
+        if path[0].startswith("ToRGB"):
+            path = f"to_image.{3 - int(path[0][-1])}"
+        elif path[0].startswith("FromRGB"):
+            path = f"from_image.{3 - int(path[0][-1])}.0"
+        elif path[1] == "Dense1":
+            path = "to_logit"
+        else:
+            path = f"{names[path[0]]}.{number[network][path[1]]}"
+            if leaf == "weight" and array.shape == (8, 128):  # G's first layer, of 4x4x8 outputs
+                array = array.reshape(8, 8, 4, 4).transpose(2, 3, 1, 0)
+            elif leaf == "weight" and array.shape == (128, 8):  # D's dense layer, of 4x4x8 inputs
+                array = array.reshape(8, 4, 4, 8).transpose(1, 2, 0, 3).reshape(128, 8)
+        result[f"{path}.layer.{leaf}"] = array
+    return result
+
+
+@pytest.mark.parametrize("lod", [0.0, 0.4, 1.0, 1.7, 3.0])
+def test_progressive_gan(lod):
+    file = golden("progan_fused0")
+    G = progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
+    D = progan.Discriminator(32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
+    for network, name in ((G, "G"), (D, "D")):
+        of_it = {key.removeprefix(f"param/{name}/") for key in file.files if key.startswith(f"param/{name}/")}
+        assert len(of_it) == len(network.parameters())
+        for _, module in network.modules():
+            if isinstance(module, nn.Equalized):
+                module.scale = float(np.float32(module.scale))  # a constant of that type there, in float64 too
+        network.load_state_dict(progan_arrays(file, f"param/{name}/", name) | {"lod": np.array(lod)})
+    x, at, z = images(file["in/x"]), f"lod{lod}", tensor(file["in/z"])
+    image = G(z)
+    assert_equal({"img": image.data}, {"img": images(file[f"{at}/img"])})
+    assert_equal({"scores": D(tensor(x)).data}, {"scores": file[f"{at}/scores"][:, 0]})
+    if f"{at}/D_wgangp_loss" not in file.files:
+        return
+    assert_equal({"slope": penalties.slopes(D, x).data}, {"slope": images(file[f"{at}/dscores_dx"])})
+    assert_equal(gradients(10.0 * penalties.r1(D, x), D), progan_arrays(file, f"{at}/grad_r1_gamma10/D/", "D"))
+    wasserstein, fakes = losses.find("wasserstein"), image.data
+    real_scores = D(tensor(x))
+    gp = penalties.wgan_gp(D, x, fakes, Replay(file["in/alpha"]))
+    loss = (wasserstein.discriminator(real_scores, D(tensor(fakes))) + 10.0 * gp
+            + 0.001 * ops.mean(ops.square(real_scores)))
+    assert_equal({"loss": loss.data}, {"loss": file[f"{at}/D_wgangp_loss"]})
+    assert_equal(gradients(loss, D), progan_arrays(file, f"{at}/grad_wgangp_drift/D/", "D"))
+    assert_equal(gradients(wasserstein.generator(None, D(image)), G), progan_arrays(file, f"{at}/grad_Gwgan/G/", "G"))
 
 
 @pytest.mark.parametrize("name, groups", [
     ("mimicry_sngan32_D", {"grad_real_hinge", "grad_r1", "grad_wgangp"}), ("mimicry_sngan32_G", {"grad_Ghinge"}),
-    ("biggan_D_hier_attn16", {"grad_r1", "grad_wgangp"}), ("biggan_G_hier_attn16", {"grad_Ghinge"})])
+    ("biggan_D_hier_attn16", {"grad_r1", "grad_wgangp"}), ("biggan_G_hier_attn16", {"grad_Ghinge", "grad_ortho1e-4"}),
+    ("progan_fused0", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gwgan"})])
 def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups):
-    assert {key.split("/")[0] for key in golden(name).files if key.startswith("grad_")} == groups
+    assert {part for key in golden(name).files for part in key.split("/") if part.startswith("grad_")} == groups

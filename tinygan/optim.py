@@ -59,7 +59,7 @@ class Optimizer:
             i, key = name.split(".", 1)
             if int(i) >= len(state) or value.shape not in ((), self.parameters[int(i)].shape):
                 raise ValueError(f"optimiser state {name} of shape {value.shape} fits no parameter")
-            state[int(i)][key] = asarray(value.copy()) if value.shape else value.item()
+            state[int(i)][key] = asarray(value.copy()) if value.dtype.kind == "f" else value.item()  # a count
         self.state = state
 
 

@@ -47,7 +47,7 @@ def train(args):
     apart = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
     print(f"{recipe.name} on {len(trainer.dataset):,} images of {dataset.name}{apart}, "
           f"{settings.steps:,} steps of {settings.batch_size}, into {trainer.out}")
-    started, first, seen = time.perf_counter(), trainer.step, trainer.d_updates
+    started, first, seen = time.perf_counter(), trainer.step, trainer.images
     try:
         grid = trainer.run()
     except KeyboardInterrupt:
@@ -55,7 +55,7 @@ def train(args):
         print(f"\nstopped at step {trainer.step}{onward}", file=sys.stderr)
         return 130
     seconds = time.perf_counter() - started
-    images = (trainer.d_updates - seen) * settings.batch_size
+    images = trainer.images - seen
     print(f"{trainer.step - first:,} steps, {images:,} images in {int(seconds) // 60}:{int(seconds) % 60:02d} "
           f"({images / max(seconds, 1e-9):.0f} images/s)")
     print(f"curves: {trainer.out / 'curves.png'}")

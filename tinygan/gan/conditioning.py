@@ -50,16 +50,15 @@ class AuxiliaryClassifier(nn.Module):
     """x -> (logits of being real, as D's; logits of the classes (N, classes)), both from D's features.
 
     D does not see the class; `forward` takes and ignores it, so that all conditional discriminators are called alike.
-    spectral: normalise the new layer's weight too, as D's are.
     """
 
     conditional = True
 
-    def __init__(self, D, classes, spectral=False, *, rng):
+    def __init__(self, D, classes, *, rng):
         self.D = D
         self.flatten = nn.Flatten()
         layer = nn.Linear(math.prod(D.feature_shape), classes, rng=rng, init=normal(0.02))
-        self.classify = nn.SpectralNorm(layer, rng=rng) if spectral else layer
+        self.classify = scaled_like(D, layer, rng)
 
     def forward(self, x, labels=None):
         features = self.D.features(x)
@@ -67,17 +66,13 @@ class AuxiliaryClassifier(nn.Module):
 
 
 class Projection(nn.Module):
-    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F), or its feature maps summed over positions.
-
-    spectral: normalise the embedding too, as D's layers are.
-    """
+    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F), or its feature maps summed over positions."""
 
     conditional = True
 
-    def __init__(self, D, classes, spectral=False, *, rng):
+    def __init__(self, D, classes, *, rng, init=nn.init.xavier_uniform()):
         self.D = D
-        layer = nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=nn.init.xavier_uniform())
-        self.embedding = nn.SpectralNorm(layer, rng=rng) if spectral else layer
+        self.embedding = scaled_like(D, nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init), rng)
 
     def forward(self, x, labels):
         features = self.D.features(x)
@@ -85,3 +80,11 @@ class Projection(nn.Module):
         match = ops.sum(self.embedding(labels) * phi, 1)
         logits = self.D.score(features)
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))
+
+
+def scaled_like(D, layer, rng):
+    """A new layer beside D's: where D's are spectrally normalised, in the same way."""
+    for _, module in D.modules():
+        if isinstance(module, nn.SpectralNorm):
+            return nn.SpectralNorm(layer, module.step_in_evaluation, rng=rng)
+    return layer

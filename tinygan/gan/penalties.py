@@ -1,6 +1,6 @@
-"""Penalties on the slope of D: what is added to its loss to keep it smooth, and weight clipping.
+"""Penalties: what is added to the loss of D to keep it smooth, weight clipping, and orthogonal regularisation.
 
-All are means over the batch of a function of |grad D(x)|, the length of the gradient of D's logit at an image x
+Those on the slope of D are means over the batch of a function of |grad D(x)|, the length of the gradient of D's logit at an image x
 (of its mean logit, where D gives a grid of them). Their own gradient needs second derivatives of D.
 
     r1        1/2 |grad D(real)|^2                        Mescheder et al. 2018, equation 9; times gamma
@@ -11,9 +11,13 @@ In each, `D` is a function from images alone to logits (a condition is bound by 
 image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is still taken).
 """
 
+import numpy as np
+
 from tinygan.autograd import Tensor, grad
-from tinygan.backend import uniform, xp
-from tinygan.ops import mean, norm, square, sum
+from tinygan.backend import asarray, uniform, xp
+from tinygan.nn import Conv2d, ConvTranspose2d, Linear, SpectralNorm
+from tinygan.nn.spectral import matrix
+from tinygan.ops import matmul, mean, norm, square, sum
 
 
 def slopes(D, x):
@@ -44,3 +48,21 @@ def clip_weights(parameters, limit) -> None:
     """Clip every weight to [-limit, limit] (Arjovsky et al. 2017, algorithm 1)."""
     for parameter in parameters:
         parameter.assign(xp.clip(parameter.data, -limit, limit))
+
+
+def orthogonal(network):
+    """1/2 |W'W * (1 - I)|^2, summed over the network's layers: how far the columns of their weights, as matrices W
+    (inputs, outputs), are from being orthogonal; of any length (Brock et al. 2019, equation 3; the half is their code's).
+
+    Counts linear and convolutional layers, and embeddings that are spectrally normalised, as BigGAN's D has one (G's
+    shared embedding is left out there).
+    """
+    layers = {id(m): m for _, m in network.modules() if isinstance(m, (Linear, Conv2d, ConvTranspose2d))}
+    layers |= {id(m.layer): m.layer for _, m in network.modules() if isinstance(m, SpectralNorm)}
+    total = 0.0
+    for layer in layers.values():
+        w = matrix(layer, layer.weight)
+        gram = matmul(w.T, w)
+        apart = asarray(1 - np.eye(len(gram.data)), gram.dtype)
+        total = total + sum(square(gram * apart)) * 0.5
+    return total

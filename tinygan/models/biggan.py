@@ -2,10 +2,10 @@
 
     G:  z is cut into one part per block and one more. The first part -> 4x4 -> UpBlocks, each with its own part of z
         beside an embedding of the class, which all blocks share -> batch-norm, relu, 3x3, tanh
-    D:  DownBlocks -> relu -> sum over positions -> logit + projection on an embedding of the class
+    D:  DownBlocks -> relu -> sum over positions -> logit  (+ projection on an embedding of the class: gan/conditioning.py)
 
-Spectral normalisation in both, with a power step in evaluation too.
-Self-attention after chosen blocks. (The reference numbers average the unbiased variance in batch-norm.)
+Spectral normalisation in both, with a power step in evaluation too. Orthogonal initial weights. Self-attention after
+chosen blocks. (The reference numbers average the unbiased variance in batch-norm.)
 """
 
 from tinygan import nn, ops
@@ -23,26 +23,28 @@ def convolutions(rng, init):
 class Generator(nn.Module):
     """Latents z (N, latent) and classes (N,) -> images (N, 4 * 2^blocks, ..., image_channels) in [-1, 1].
 
-    widths: channels of the 4x4 map, then of each block's output. embedding: length of the class embedding.
+    widths: channels of the 4x4 map, then of each block's output. embedding: length of the class embedding. classes: the
+    number of them; None leaves the class and its embedding out, so that the parts of z alone steer the blocks.
     attention: numbers of the blocks (from 0) that self-attention follows.
     """
 
     conditional = True
 
     def __init__(self, latent=128, classes=10, image_channels=1, widths=(64, 64, 64, 64), embedding=32, attention=(1,),
-                 *, rng, init=nn.init.normal(0.02)):
+                 *, rng, init=nn.init.orthogonal):
         if latent % len(widths):
-            raise ValueError(f"a latent of {latent} cannot be cut into {len(widths)} equal parts")
+            raise ValueError(f"a latent (and embedding) of {latent} cannot be cut into {len(widths)} equal parts")
         self.part = latent // len(widths)
-        conv = convolutions(rng, init)
+        conv, condition = convolutions(rng, init), self.part + (embedding if classes else 0)
 
         def norm(channels):
-            gain, bias = (spectral(nn.Linear(embedding + self.part, channels, bias=False, rng=rng, init=init), rng)
+            gain, bias = (spectral(nn.Linear(condition, channels, bias=False, rng=rng, init=init), rng)
                           for _ in range(2))
             return nn.ConditionalBatchNorm(channels, gain, bias)
 
         self.latent, self.classes = latent, classes
-        self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init)  # the one weight that is not normalised
+        # The one weight that is not normalised.
+        self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init) if classes else None
         self.project = spectral(nn.Linear(self.part, 16 * widths[0], rng=rng, init=init), rng)
         self.unflatten = nn.Reshape(4, 4, widths[0])
         self.blocks = []
@@ -52,34 +54,37 @@ class Generator(nn.Module):
         self.norm = nn.BatchNorm(widths[-1])
         self.to_image = conv(widths[-1], image_channels, 3, padding=1)
 
-    def forward(self, z, labels):
+    def forward(self, z, labels=None):
         first, *parts = (z[:, i:i + self.part] for i in range(0, self.latent, self.part))
-        shared = self.embedding(labels)
+        shared = [self.embedding(labels)] if self.classes else []
         x = self.unflatten(self.project(first))
         for block, part in zip(self.blocks, parts):
-            x = block(x, ops.concatenate([shared, part], axis=1))
+            x = block(x, ops.concatenate([*shared, part], axis=1))
         return ops.tanh(self.to_image(ops.relu(self.norm(x))))
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) and classes (N,) -> logits (N,): positive means real *and* of that class.
+    """Images (N, H, W, image_channels) -> logits (N,): positive means real.
 
     widths: channels of each block; downsample: which blocks halve the size; attention: which self-attention follows.
+    `features` (N, widths[-1]) are the last feature maps, summed over positions; `score` makes logits of them.
     """
 
-    conditional = True
-
-    def __init__(self, classes=10, image_channels=1, widths=(64, 64, 64, 64), downsample=(True, True, False, False),
-                 attention=(0,), *, rng, init=nn.init.normal(0.02)):
+    def __init__(self, image_channels=1, widths=(64, 64, 64, 64), downsample=(True, True, False, False), attention=(0,),
+                 *, rng, init=nn.init.orthogonal):
         conv = convolutions(rng, init)
         self.blocks = nn.Sequential()
         for i, (a, b) in enumerate(zip((image_channels, *widths), widths)):
             self.blocks.layers += [nn.DownBlock(a, b, conv=conv, downsample=downsample[i], first=i == 0)]
             self.blocks.layers += [nn.SelfAttention(b, conv)] if i in attention else []
         self.to_logit = spectral(nn.Linear(widths[-1], 1, rng=rng, init=init), rng)
-        self.embedding = spectral(nn.Embedding(classes, widths[-1], rng=rng, init=init), rng)
+        self.feature_shape = (widths[-1],)
 
-    def forward(self, x, labels):
-        features = ops.sum(ops.relu(self.blocks(x)), (1, 2))
-        match = ops.sum(self.embedding(labels) * features, 1)
-        return self.to_logit(features).reshape(-1) + match
+    def features(self, x):
+        return ops.sum(ops.relu(self.blocks(x)), (1, 2))
+
+    def score(self, features):
+        return self.to_logit(features).reshape(-1)
+
+    def forward(self, x):
+        return self.score(self.features(x))

@@ -38,6 +38,14 @@ def xavier_uniform(gain=1.0):
     return init
 
 
+def orthogonal(rng, shape, fan_in=None):
+    """The weight as a matrix (inputs, outputs) with orthonormal columns, or rows if it is wide (Saxe et al. 2014)."""
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diag(r))  # without which the signs would not be drawn evenly
+    return (q if rows >= columns else q.T).reshape(shape).astype(np.float32)
+
+
 def zeros(rng, shape, fan_in=None):
     return np.zeros(shape, np.float32)
 

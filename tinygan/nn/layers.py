@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import Parameter, wrap
+from tinygan.autograd import Parameter, Tensor, wrap
 from tinygan.backend import asarray
 
 from . import init as initial
@@ -38,13 +38,19 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """indices (integer array of any shape) -> rows of weight (count, size): (*indices.shape, size)."""
+    """indices (integer array of any shape) -> rows of weight (count, size): (*indices.shape, size).
+
+    Given a floating array (..., count) instead, mixtures of the rows: what lies between two classes.
+    """
 
     def __init__(self, count, size, *, rng=None, init=initial.normal(1.0)):
         self.weight = _parameter(init, rng, (count, size), count)
 
     def forward(self, indices, weight=None):
-        return ops.embedding(self.weight if weight is None else weight, indices)
+        weight = self.weight if weight is None else weight
+        if isinstance(indices, Tensor):  # which Module makes of floating arrays
+            return ops.matmul(indices, weight)
+        return ops.embedding(weight, indices)
 
 
 class Conv2d(Module):

@@ -48,6 +48,26 @@ class BatchNorm(Module):
         return (1 - self.momentum) * running + self.momentum * batch.reshape(running.shape)
 
 
+class PixelNorm(Module):
+    """x / sqrt(mean of x^2 over channels + eps): each pixel's features, or each latent, on a sphere (Karras et al. 2018)."""
+
+    def __init__(self, eps=1e-8):
+        self.eps = eps
+
+    def forward(self, x):
+        return ops.pixel_norm(x, self.eps)
+
+
+class MinibatchStddev(Module):
+    """One more channel, which tells how much the images of a group differ: see `ops.minibatch_stddev`."""
+
+    def __init__(self, group_size=4):
+        self.group_size = group_size
+
+    def forward(self, x):
+        return ops.minibatch_stddev(x, self.group_size)
+
+
 class ConditionalBatchNorm(BatchNorm):
     """Batch-norm whose scale and shift depend on a condition, image by image (de Vries et al. 2017).
 

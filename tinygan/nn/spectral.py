@@ -12,6 +12,15 @@ from .layers import ConvTranspose2d, Embedding
 from .module import Module
 
 
+def matrix(layer, weight):
+    """The weight of a layer, an array or a Tensor, as a matrix (inputs, outputs)."""
+    if isinstance(layer, ConvTranspose2d):  # holds the weight of the convolution that it transposes
+        weight = weight.transpose((0, 1, 3, 2))
+    elif isinstance(layer, Embedding):  # the rows count as outputs, as they do in PyTorch
+        weight = weight.transpose((1, 0))
+    return weight.reshape((math.prod(weight.shape[:-1]), weight.shape[-1]))
+
+
 class SpectralNorm(Module):
     """A Linear, Conv2d, ConvTranspose2d or Embedding with its weight divided by sigma, its largest singular value.
 
@@ -29,26 +38,18 @@ class SpectralNorm(Module):
     def __init__(self, layer, step_in_evaluation=False, *, rng=None):
         self.layer, self.step_in_evaluation = layer, step_in_evaluation
         rng = np.random.default_rng() if rng is None else rng
-        vectors = (rng.standard_normal(n) for n in self._matrix(layer.weight.data).shape[::-1])
+        vectors = (rng.standard_normal(n) for n in matrix(layer, layer.weight.data).shape[::-1])
         self.u, self.v = (asarray(vector / np.linalg.norm(vector), "float32") for vector in vectors)
 
-    def _matrix(self, weight):
-        """The weight, an array or a Tensor, as (inputs, outputs)."""
-        if isinstance(self.layer, ConvTranspose2d):  # holds the weight of the convolution that it transposes
-            weight = weight.transpose((0, 1, 3, 2))
-        elif isinstance(self.layer, Embedding):  # the rows count as outputs, as they do in PyTorch
-            weight = weight.transpose((1, 0))
-        return weight.reshape((math.prod(weight.shape[:-1]), weight.shape[-1]))
-
     def forward(self, x):
-        w = self._matrix(self.layer.weight.data)
+        w = matrix(self.layer, self.layer.weight.data)
         u, v = self.u, self.v
         if self.training or self.step_in_evaluation:
             v = _unit(w @ u)
             u = _unit(v @ w)
             if self.training:
                 self.u, self.v = u, v
-        sigma = ops.matmul(ops.matmul(wrap(v), self._matrix(self.layer.weight)), wrap(u))
+        sigma = ops.matmul(ops.matmul(wrap(v), matrix(self.layer, self.layer.weight)), wrap(u))
         return self.layer(x, weight=self.layer.weight / sigma)
 
 

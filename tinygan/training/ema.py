@@ -9,14 +9,14 @@ class EMA:
     """The exponential moving average of a module's weights, which draws better samples than the last weights.
 
     average = decay * average + (1 - decay) * weights at each update; buffers are copied. The decay ramps up,
-    min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten. `module` is the average
-    itself, in evaluation mode.
+    min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten; it is 0, so that the average is
+    the module, at the first `start` updates. `module` is the average itself, in evaluation mode.
     """
 
-    def __init__(self, module, decay=0.999):
+    def __init__(self, module, decay=0.999, start=0):
         if not 0 <= decay < 1:
             raise ValueError(f"EMA: decay must lie in [0, 1), not {decay}")
-        self.decay, self.updates = decay, 0
+        self.decay, self.start, self.updates = decay, start, 0
         self.module = copy.deepcopy(module).eval()
 
     def update(self, module) -> None:
@@ -24,7 +24,7 @@ class EMA:
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
                 raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.updates >= self.start else 0.0
         self.updates += 1
         averages = self.module.parameters()
         kernel.lerp([p.data for p in averages], [p.data for p in module.parameters()], decay)

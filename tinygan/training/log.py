@@ -18,7 +18,7 @@ class Log:
 
     def __init__(self, trainer, progress):
         self.trainer = trainer
-        self.first, self.started = trainer.d_updates * trainer.settings.batch_size, time.perf_counter()
+        self.first, self.started = trainer.images, time.perf_counter()
         self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
                         dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)  # 10: into a file
         self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
@@ -38,11 +38,13 @@ class Log:
             keys = dict.fromkeys(key for r in t.recent for key in r)  # a lazy penalty is not in all of them
             row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
             t.recent.clear()
-            seconds, images = time.perf_counter() - self.started, t.d_updates * t.settings.batch_size
-            print(json.dumps({"step": t.step, "images": images, **row}), file=self.numbers, flush=True)
+            seconds = time.perf_counter() - self.started
+            print(json.dumps({"step": t.step, "images": t.images, **row}), file=self.numbers, flush=True)
             print(json.dumps({"step": t.step, "seconds": round(seconds, 3)}), file=self.times, flush=True)
-            speed = (images - self.first) / seconds
-            self.bar.set_postfix_str(f"D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s", refresh=False)
+            size = f"{t.growth.describe(t.lod)}  " if t.growth else ""
+            speed = (t.images - self.first) / seconds
+            self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s",
+                                     refresh=False)
         self.bar.update()
 
 

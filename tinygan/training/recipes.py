@@ -1,17 +1,18 @@
 """Recipes: a paper's networks and settings under a name.
 
-There are three families of networks; the other papers changed the loss, a penalty, or how the class is told, which
+There are five families of networks; the other papers changed the loss, a penalty, or how the class is told, which
 are settings (settings.py), and can be given to any recipe whose networks have the part.
 """
 
 import dataclasses
 from typing import Callable, NamedTuple
 
+from tinygan import nn
 from tinygan.errors import InputError
 from tinygan.gan import conditioning
-from tinygan.models import dcgan, gan, sngan
-from tinygan.nn import SpectralNorm
+from tinygan.models import biggan, dcgan, gan, progan, sngan
 
+from .growth import START, GrowthSettings
 from .settings import Settings, setting
 
 
@@ -21,11 +22,13 @@ class Family(NamedTuple):
     settings: a Settings class; defaults: where it starts from other values than Settings.
     networks(settings, image_shape, latent, d_channels, classes, rng) -> (G, D), where latent is the length of what G
     is given, d_channels the channels of what D is, and classes the number of them for conditional batch-norm, or None.
+    truncation: what `--truncation` cuts off, "z"; None where it has no meaning.
     """
 
     settings: type
     networks: Callable
     defaults: dict
+    truncation: str | None = "z"
 
 
 @dataclasses.dataclass
@@ -88,6 +91,62 @@ SNGAN = Family(SNGANSettings, sngan_networks, {
     "latent": 128, "pad": 2})
 
 
+@dataclasses.dataclass
+class ProGANSettings(GrowthSettings):
+    channels: int = setting(16, "channels at full size; each halving of the size doubles them, up to max_channels", 1)
+    max_channels: int = setting(64, "most channels of a feature map", 1)
+
+
+def progan_networks(s, image_shape, latent, d_channels, classes, rng):
+    if classes:
+        raise InputError("setting g_class=cbn: this G has no batch-norm; choose g_class=concat")
+    size, _, channels = image_shape
+    levels = (size // START).bit_length()
+    widths = [min(s.channels << i, s.max_channels) for i in reversed(range(levels))]
+    return (progan.Generator(latent, size, channels, widths, rng=rng),
+            progan.Discriminator(size, d_channels, widths, rng=rng))
+
+
+# The paper's constants but its sizes: 600,000 images a phase, 512 channels, 16 images a batch at 1024x1024. A latent on
+# a sphere cannot be truncated.
+PROGAN = Family(ProGANSettings, progan_networks, {
+    "steps": 6500, "batch_size": 16, "loss": "wasserstein", "gp": 10.0, "drift": 0.001, "lr": 1e-3, "beta1": 0.0,
+    "beta2": 0.99, "latent": 64, "pad": 2, "ema": 0.999}, truncation=None)
+
+
+@dataclasses.dataclass
+class BigGANSettings(Settings):
+    g_channels: int = setting(16, "channels of G's feature maps", 1)
+    d_channels: int = setting(16, "channels of D's feature maps", 1)
+    attention: int = setting(16, "size of the feature maps that self-attention follows; 0: nowhere", 0)
+    init: str = setting("orthogonal", "initial weights; normal: N(0, .02)", choices=("orthogonal", "normal"))
+
+
+def biggan_networks(s, image_shape, latent, d_channels, classes, rng):
+    size, _, channels = image_shape
+    levels = (size // 4).bit_length() - 1
+    if size != 4 << levels:
+        raise InputError(f"images of {size} pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64...")
+    if s.attention and (s.g_channels % 8 or s.d_channels % 8):
+        raise InputError("self-attention divides the channels by 8: choose a multiple for g_channels and d_channels, "
+                         "or attention=0")
+    init = {"orthogonal": nn.init.orthogonal, "normal": nn.init.normal(0.02)}[s.init]
+    g_sizes, d_sizes = [8 << i for i in range(levels)], [size >> 1, *[size >> 2] * 3]
+    return (biggan.Generator(latent, classes, channels, [s.g_channels] * (levels + 1), s.embedding,
+                             [i for i, side in enumerate(g_sizes) if side == s.attention], rng=rng, init=init),
+            biggan.Discriminator(d_channels, [s.d_channels] * 4,
+                                 attention=[i for i, side in enumerate(d_sizes) if side == s.attention][:1],
+                                 rng=rng, init=init))
+
+
+# Their ImageNet networks, with a few channels and at rates at which a few thousand small batches are enough (theirs: 96
+# channels, batches of 2,048, rates of 5e-5 and 2e-4, an average over 10,000 steps).
+BIGGAN = Family(BigGANSettings, biggan_networks, {
+    "steps": 4500, "batch_size": 16, "loss": "hinge", "lr": 1e-3, "d_lr": 4e-3, "beta1": 0.0, "beta2": 0.999,
+    "eps": 1e-6, "latent": 128, "embedding": 32, "pad": 2, "ema": 0.999, "standing": 16, "ortho": 1e-4,
+    "g_class": "cbn", "d_class": "projection"})
+
+
 class Recipe(NamedTuple):
     """A name, a summary of one line, a family, and the settings in which the recipe differs from it."""
 
@@ -112,15 +171,14 @@ class Recipe(NamedTuple):
             G, D = self.family.networks(s, image_shape, latent, d_channels, in_norms, rng)
         except ValueError as error:
             raise InputError(str(error)) from None
-        spectral = any(isinstance(module, SpectralNorm) for _, module in D.modules())
         if s.g_class == "concat":
             G = conditioning.ConcatLatent(G, classes, s.embedding, rng=rng)
         if s.d_class == "concat":
             D = conditioning.ConcatImage(D, classes, image_shape[:2], rng=rng)
         elif s.d_class == "auxiliary":
-            D = conditioning.AuxiliaryClassifier(D, classes, spectral, rng=rng)
+            D = conditioning.AuxiliaryClassifier(D, classes, rng=rng)
         elif s.d_class == "projection":
-            D = conditioning.Projection(D, classes, spectral, rng=rng)
+            D = conditioning.Projection(D, classes, rng=rng)
         return G, D
 
 
@@ -151,6 +209,8 @@ RECIPES = {recipe.name: recipe for recipe in (
     Recipe("projection", "sngan with conditional batch-norm and a projection D (Miyato and Koyama 2018)", SNGAN, {
         "steps": 5500, "lr": 1e-3, "d_lr": 4e-3, "d_steps": 1, "g_channels": 16, "d_channels": 16, "sample_every": 500,
         "g_class": "cbn", "d_class": "projection"}),
+    Recipe("progan", "begin at 4x4 pixels, and let larger sizes fade in (Karras et al. 2018)", PROGAN),
+    Recipe("biggan", "class and z in every block, self-attention, truncation (Brock et al. 2019)", BIGGAN),
 )}
 
 

@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from tinygan.autograd import no_grad
-from tinygan.backend import to_numpy
+from tinygan.autograd import Tensor, no_grad
+from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
 from tinygan.kernels import parallel
+from tinygan.nn import BatchNorm
 
 from . import checkpoint, recipes
 
+TRUNCATION = 0.02, 10.0  # the thresholds that make sense: below, one number in a hundred is kept; above, all are
 ROWS = 10  # at most, of a grid with a row per class
 
 
@@ -26,6 +28,41 @@ def generate(G, z, labels=None, batch=256):
             images = call(G, z[i:i + batch], None if labels is None else labels[i:i + batch])
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
+
+
+def latents(rng, n, length, truncation=None):
+    """n latents z ~ N(0, 1): a Tensor (n, length).
+
+    truncation: the truncation trick of BigGAN (Brock et al. 2019, section 3.1): values beyond this threshold are drawn
+    again, until none is. Less variety, but each image from where G was trained most.
+    """
+    z = rng.standard_normal((n, length), dtype=np.float32)
+    if truncation is not None:
+        beyond = np.flatnonzero(np.abs(z) > truncation)
+        while beyond.size:
+            redrawn = rng.standard_normal(beyond.size, dtype=np.float32)
+            z.ravel()[beyond] = redrawn
+            beyond = beyond[np.abs(redrawn) > truncation]
+    return Tensor(asarray(z))
+
+
+def standing_statistics(G, rng, batches, truncation=None, size=64):
+    """Give G's batch-norm layers, in place, the mean and variance of so many batches of its own images.
+
+    The running averages of training are those of a G that changed meanwhile; and an averaged G, or one that is given
+    truncated latents, makes other images (Brock et al. 2019, appendix C: "standing statistics").
+    """
+    norms = [module for _, module in G.modules() if isinstance(module, BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for i in range(batches):
+            for norm in norms:
+                norm.training, norm.momentum = True, 1 / (i + 1)  # so that the running average is that of all
+            labels = rng.integers(G.classes, size=size) if G.classes else None
+            generate(G, latents(rng, size, G.latent, truncation), labels)
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.training, norm.momentum = False, momentum
 
 
 def class_rows(classes, n):

@@ -1,0 +1,234 @@
+"""What a training step does: sample, D step, G step, average."""
+
+import contextlib
+
+import numpy as np
+
+from tinygan.autograd import Tensor, grad, no_grad
+from tinygan.backend import asarray, normal, xp
+from tinygan.errors import InputError
+from tinygan.gan import losses, penalties
+from tinygan.nn import BatchNorm, MinibatchStddev
+from tinygan.ops import cross_entropy, mean, sigmoid, square
+from tinygan.optim import Adam, RMSprop
+
+from .ema import EMA
+from .growth import Growth, at_lod, set_lod
+from .sampling import call
+
+
+class Updates:
+    """G and D of a recipe, what trains them on the images of a Dataset, and how far they are.
+
+    All randomness comes from one generator made from `seed`, and from the data's own shuffling, a function of the seed
+    and of the images seen.
+    """
+
+    def __init__(self, recipe, settings, dataset, seed=0):
+        s = settings
+        self.settings, self.dataset, self.seed = s, dataset, seed
+        self.rng = np.random.default_rng([seed, 0, 1])  # a stream apart from that of the data's shuffling
+        self.conditional, classes = s.g_class != "none", dataset.num_classes
+        self.G, self.D = recipe.build(s, dataset.image_shape, classes, self.rng)
+        self.growth = Growth(s, dataset.image_shape[0]) if getattr(s, "grow", False) else None
+        self.check_batches()
+        self.ema = EMA(self.G, s.ema, s.ema_start)
+        self.loss = losses.find(s.loss)
+        self.apart = any(isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in self.D.modules())
+        self.penalised = bool(s.r1 or s.r2 or s.gp)
+        self.make_optimizers()
+        self.step = self.d_updates = 0
+        self.images = 0  # of D's updates; which also says where in the stream of reals the next batch is
+        self.lod = None
+
+    def check_batches(self):
+        s = self.settings
+        for n in {s.batch_size, *(self.growth.batch_sizes.values() if self.growth else ())}:
+            if n > len(self.dataset):
+                raise InputError(f"batch_size {n}: more than the {len(self.dataset):,} images of {self.dataset.name}")
+            parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
+            if 1 in parts:
+                raise InputError(f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: choose a divisor")
+            for _, module in self.D.modules():
+                if isinstance(module, MinibatchStddev) and any(m % min(module.group_size, m) for m in parts):
+                    raise InputError(f"batches of {n}: this D compares images in groups of {module.group_size}: choose "
+                                     "a multiple of that for batch_size and micro_batch")
+
+    def make_optimizers(self):
+        s = self.settings
+        self.g_optimizer = make_optimizer(s, self.G, s.lr)
+        self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, s.penalty_every if self.penalised else 1)
+
+    def latents(self, n):
+        """n latents z ~ N(0, 1): a Tensor (n, latent)."""
+        return Tensor(normal(self.rng, (n, self.settings.latent)))
+
+    def labels(self, n):
+        """n classes for G to draw, each as likely as the others; None for an unconditional recipe."""
+        return self.rng.integers(self.G.classes, size=n) if self.conditional else None
+
+    def grow(self):
+        """Bring the networks to the level of detail of the images seen so far."""
+        lod = self.growth.lod(self.images)
+        for network in (self.G, self.D, self.ema.module):
+            set_lod(network, lod)
+        # The authors' code forgets the moments whenever a size begins to fade in, or is all there.
+        if self.lod is not None and (int(lod), -int(-lod)) != (int(self.lod), -int(-self.lod)):
+            self.make_optimizers()
+        self.lod = lod
+
+    def train_step(self):
+        """The updates of D, then one of G. Returns the numbers to log."""
+        if self.growth:
+            self.grow()
+        n = self.growth.batch_size(self.lod) if self.growth else self.settings.batch_size
+        numbers = {"lod": self.lod} if self.growth else {}
+        updates = self.settings.d_updates(self.step)
+        for i in range(updates):
+            reals, real_labels = self.dataset.batch(self.images // n, n, self.seed)
+            reals, z = asarray(at_lod(reals, self.lod) if self.growth else reals), self.latents(n)
+            labels = real_labels if self.conditional and self.loss.paired else self.labels(n)  # a real and a fake seven
+            # The last fakes serve twice: D learns from their values, then G through their graph. In parts, only one
+            # part's graph should be there at a time, so that G draws them again.
+            last = i == updates - 1 and not self.settings.micro_batch
+            with contextlib.nullcontext() if last else no_grad():
+                fakes = call(self.G, z, labels) if last else self.draw(z, labels)
+            numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
+            self.d_updates += 1
+            self.images += n
+        numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels)
+        self.ema.update(self.G)
+        self.step += 1
+        return numbers
+
+    def draw(self, z, labels):
+        """G's images of a batch, a micro-batch at a time."""
+        size = self.settings.micro_batch or len(z)
+        return Tensor(xp.concatenate([call(self.G, z[i:i + size], None if labels is None else labels[i:i + size]).data
+                                      for i in range(0, len(z), size)]))
+
+    def gradients(self, objective, network, *batch):
+        """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over the batch.
+
+        Gradient accumulation: with micro_batch set, the batch is worked through in parts of that size, so that only
+        one part's activations are in memory, and their gradients are added. The sum is that of the whole batch, to
+        rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance are then those
+        of each part, and so are the groups of minibatch stddev.
+        """
+        n = len(batch[0])
+        size, parameters = self.settings.micro_batch or n, network.parameters()
+        total, numbers = None, {}
+        for start in range(0, n, size):
+            part = batch if size >= n else [None if x is None else x[start:start + size] for x in batch]
+            share = len(part[0]) / n
+            loss, found = objective(*part)
+            gradients = grad(loss if share == 1 else loss * share, parameters)
+            total = gradients if total is None else [a if b is None else b if a is None else Tensor(a.data + b.data)
+                                                     for a, b in zip(total, gradients)]
+            for key, value in found.items():
+                numbers[key] = numbers.get(key, 0.0) + share * value
+        return total, numbers
+
+    def d_step(self, reals, real_labels, fakes, fake_labels):
+        """One update of D on real images (N, H, W, C) and fakes, a constant Tensor."""
+        k = self.settings.penalty_every if self.penalised else 1
+        batch = reals, real_labels, fakes, fake_labels
+        gradients, numbers = self.gradients(self.d_loss, self.D, *batch)
+        self.d_optimizer.step(gradients)
+        # Lazily, a penalty weighs k times as much at every k-th update, in an update of its own (Karras et al. 2020b,
+        # section 3.1; make_optimizer has the rest).
+        if k > 1 and self.d_updates % k == 0:
+            def lazy(*batch):
+                penalty = self.penalty(*batch)
+                return penalty * float(k), {"penalty": penalty.item()}
+
+            gradients, found = self.gradients(lazy, self.D, *batch)
+            self.d_optimizer.step(gradients)
+            numbers |= found
+        if self.settings.clip:
+            penalties.clip_weights(self.D.parameters(), self.settings.clip)
+        return numbers
+
+    def d_loss(self, reals, real_labels, fakes, fake_labels):
+        """(what D minimises, the numbers to log)."""
+        s = self.settings
+        real, fake = self.judge_both(reals, real_labels, fakes, fake_labels)
+        (real_logits, real_classes), (fake_logits, fake_classes) = real, fake
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        output = sigmoid if self.loss.probability else lambda logits: logits
+        numbers = {"d_loss": loss.item(), "d_real": output(real_logits.detach()).mean().item(),
+                   "d_fake": output(fake_logits.detach()).mean().item()}
+        if real_classes is not None:
+            class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(fake_classes, fake_labels)
+            numbers["d_class"] = class_loss.item()
+            loss = loss + s.class_weight * class_loss
+        if s.drift:
+            loss = loss + s.drift * mean(square(real_logits))
+        if self.penalised and s.penalty_every == 1:
+            penalty = self.penalty(reals, real_labels, fakes, fake_labels)
+            loss, numbers["penalty"] = loss + penalty, penalty.item()
+        return self.orthogonal(loss, self.D), numbers
+
+    def penalty(self, reals, real_labels, fakes, fake_labels):
+        """The weighted sum of the penalties on D's slope that are switched on."""
+        s = self.settings
+        of_reals, of_fakes = (lambda x, y=y: self.judge(x, y)[0] for y in (real_labels, fake_labels))
+        total = 0.0
+        if s.r1:
+            total = total + s.r1 * penalties.r1(of_reals, reals)
+        if s.r2:
+            total = total + s.r2 * penalties.r2(of_fakes, fakes.data)
+        if s.gp:
+            total = total + s.gp * penalties.wgan_gp(of_reals, reals, fakes.data, self.rng)
+        return total
+
+    def orthogonal(self, loss, network):
+        return loss + self.settings.ortho * penalties.orthogonal(network) if self.settings.ortho else loss
+
+    def g_step(self, reals, real_labels, fakes, z, labels):
+        """One update of G through D's judgement of its fakes; they are drawn from z and labels if they are None."""
+        gradients, numbers = self.gradients(self.g_loss, self.G, reals, real_labels, fakes, z, labels)
+        self.g_optimizer.step(gradients)
+        return numbers
+
+    def g_loss(self, reals, real_labels, fakes, z, labels):
+        """(what G minimises, the numbers to log)."""
+        fake_logits, fake_classes = self.judge(call(self.G, z, labels) if fakes is None else fakes, labels)
+        real_logits = None
+        if self.loss.paired:
+            with no_grad():
+                real_logits, _ = self.judge(Tensor(reals), real_labels)
+        loss = self.loss.generator(real_logits, fake_logits)
+        numbers = {"g_loss": loss.item()}
+        if fake_classes is not None:
+            class_loss = cross_entropy(fake_classes, labels)
+            numbers["g_class"] = class_loss.item()
+            loss = loss + self.settings.class_weight * class_loss
+        return self.orthogonal(loss, self.G), numbers
+
+    def judge_both(self, reals, real_labels, fakes, fake_labels):
+        """`judge` of the reals and of the fakes. One pass of both together is faster, but where D compares images
+        (batch-norm, minibatch stddev) they would see each other: then they go one by one, as DCGAN's do."""
+        if self.apart:
+            return self.judge(Tensor(reals), real_labels), self.judge(fakes, fake_labels)
+        n = len(reals)
+        images = Tensor(xp.concatenate([reals, fakes.data]))
+        both = self.judge(images, np.concatenate([real_labels, fake_labels]) if self.conditional else None)
+        return [[None if part is None else part[half] for part in both] for half in (slice(0, n), slice(n, None))]
+
+    def judge(self, x, labels):
+        """D's (logits, class logits) on images x; the second is None where D does not guess the class."""
+        output = call(self.D, x, labels if self.conditional else None)
+        return output if isinstance(output, tuple) else (output, None)
+
+
+def make_optimizer(s, network, lr, lazy=1):
+    """The optimiser of a network. lazy: k, where a penalty is minimised at every k-th step only, as an extra step.
+
+    k + 1 steps then do the work of k, so the rate and the decays become those of k / (k + 1) steps (Karras et al.
+    2020b, section 3.1).
+    """
+    share = lazy / (lazy + 1) if lazy > 1 else 1
+    if s.optimizer == "rmsprop":
+        return RMSprop(network.parameters(), lr * share, s.beta2 ** share, s.eps)
+    return Adam(network.parameters(), lr * share, (s.beta1 ** share, s.beta2 ** share), s.eps)
