@@ -12,7 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from tinygan.cli import main, walk
+from tinygan import tensor
+from tinygan.cli import main
+from tinygan.cli.runs import class_walk, walk
 
 TRAIN = ["train", "dcgan", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]
 
@@ -124,7 +126,13 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "must end in .png, .gif or .npz" in fails(capsys, "sample", run, "-o", tmp_path / "a.jpg")
     assert "does not exist" in fails(capsys, "sample", run, "-o", tmp_path / "no" / "a.png")
     assert "no classes" in fails(capsys, "sample", run, "--label", 3, "-o", tmp_path / "a.png")
-    assert "no truncation" in fails(capsys, "sample", run, "--truncation", 0.5, "-o", tmp_path / "a.png")
+    assert "between 0.02 and 10" in fails(capsys, "sample", run, "--truncation", 0, "-o", tmp_path / "a.png")
+    assert "between 0.02 and 10" in fails(capsys, "eval", run, "--truncation", "nan")
+    assert "-o a.jpg" in fails(capsys, "truncation", run, "-o", "a.jpg")
+    assert "between 0.02" in fails(capsys, "truncation", run, "--thresholds", 1, 99, "-o", tmp_path / "a.png")
+    assert "no classes" in fails(capsys, "sample", run, "--walk", "classes", "-o", tmp_path / "a.gif")
+    assert "must end in .gif" in fails(capsys, "sample", run, "--walk", "latents", "-o", tmp_path / "a.png")
+    assert "must end in .gif" in fails(capsys, "animate", run, "-o", tmp_path / "a.png")
     assert "out of memory" in fails(capsys, "sample", run, "-n", 10 ** 11, "-o", tmp_path / "a.png")
     assert "is a file" in fails(capsys, *TRAIN, "--out", run / "config.json")
     assert "a seed is 0 or more" in fails(capsys, "sample", run, "--seed", -1, "-o", tmp_path / "a.png")
@@ -182,9 +190,39 @@ def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
 
 def test_the_walk_passes_every_latent_at_their_distance_from_the_origin():
     z = np.random.default_rng(0).standard_normal((3, 1000)).astype("float32")
-    path = walk(z, frames=10)
+    path = walk(tensor(z), frames=10).data
     assert path.shape == (30, 1000) and np.array_equal(path[::10], z)
     assert np.abs(np.linalg.norm(path, axis=1) - 1000 ** 0.5).max() < 2.5
+
+
+def test_the_walk_of_classes_begins_at_each_of_them():
+    mixtures = np.concatenate(list(class_walk(3, 4)))
+    assert np.array_equal(mixtures[::4], np.eye(3)) and np.allclose(mixtures.sum(1), 1)
+    assert np.allclose(mixtures[-2], [0.5, 0, 0.5])  # back to the first
+
+
+def test_animations(run, conditional, tmp_path, capsys):
+    from PIL import Image
+
+    assert main(["sample", str(conditional), "--walk", "classes", "-n", "3", "-o", str(tmp_path / "a.gif")]) == 0
+    assert main(["animate", str(run), "-o", str(tmp_path / "b.gif")]) == 0
+    with Image.open(tmp_path / "a.gif") as walked, Image.open(tmp_path / "b.gif") as film:
+        assert walked.n_frames == 120 and film.n_frames == len(list((run / "samples").iterdir()))
+    assert "leave out --label" in fails(capsys, "sample", conditional, "--walk", "classes", "--label", 1, "-o", "a.gif")
+
+
+def test_the_study_of_truncation(conditional, tmp_path, capsys):
+    from PIL import Image
+
+    assert main(["truncation", str(conditional), "-n", "40", "--thresholds", "2", ".5", "-o", str(tmp_path / "a.png")]) == 0
+    rows = json.loads((tmp_path / "a.json").read_text())["thresholds"]
+    assert [row["threshold"] for row in rows] == [0.5, 2] and rows[0]["fid"] != rows[1]["fid"]
+    assert {"precision", "recall", "class_accuracy"} < rows[0].keys() and rows[0]["samples"] == 40
+    out = capsys.readouterr().out
+    assert f"{rows[0]['fid']:.3f}" in out and f"{rows[1]['recall']:.3f}" in out
+    with Image.open(tmp_path / "a-grid.png") as grid:
+        assert grid.size == (2 * (10 * 30 + 2), 2 * (2 * 30 + 2))
+    assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_lists(capsys):

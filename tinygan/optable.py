@@ -296,6 +296,8 @@ layer(lambda: nn.ConditionalBatchNorm(4, nn.Linear(2, 4, bias=False), nn.Linear(
 row(lambda x, gain, bias: nn.ConditionalBatchNorm.of_classes(4, 2).as_function(x.dtype)[0](x, LABELS, gain, bias),
     lambda x, gain, bias: normalized(x, 1 + gain[LABELS][:, None, None], bias[LABELS][:, None, None]), IMAGES,
     normal(2, 4), normal(2, 4), name="ConditionalBatchNorm", note="classes")
+layer(lambda: nn.PixelNorm(0.1), lambda x: x / np.sqrt((x ** 2).mean(-1, keepdims=True) + 0.1), normal(3, 4))
+layer(lambda: nn.MinibatchStddev(2), lambda x: oracles.minibatch_stddev(x, 2), normal(4, 2, 3, 2))
 layer(lambda: nn.Maxout(4, 3, 2), lambda x, w, b: (x @ w + b).reshape(-1, 3, 2).max(2), normal(2, 4))
 layer(lambda: nn.Dropout(0.5, rng=np.random.default_rng(7)),
       lambda x: 2 * x * (np.random.default_rng(7).random(x.shape, np.float32) > 0.5), normal(3, 4), linear=True)
@@ -305,6 +307,7 @@ layer(lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)),
       lambda x, w, b, w2, b2: np.tanh(x @ w + b) @ w2 + b2, normal(2, 4))
 row(lambda weight: nn.Embedding(5, 3).as_function(weight.dtype)[0](asarray([2, 0, 2]), weight),
     lambda weight: weight[[2, 0, 2]], normal(5, 3), name="Embedding", linear=True)
+layer(lambda: nn.Embedding(4, 3), lambda mixtures, weight: mixtures @ weight, normal(2, 4), note="mixtures")
 layer(lambda: spectral(nn.Linear(4, 3)), lambda x, w, b: x @ w / oracles.sigma(w, 7) + b, normal(2, 4))
 layer(lambda: spectral(nn.Conv2d(2, 3, 3)), lambda x, w, b: oracles.conv2d(x, w / oracles.sigma(w, 7)) + b,
       normal(2, 4, 4, 2), note="Conv2d")

@@ -67,6 +67,21 @@ def save_curves(path, rows, probability=True) -> None:
         figure.savefig(temporary, dpi=100)
 
 
+def save_sweep(path, name, values, curves) -> None:
+    """Draw numbers over a quantity, side by side. curves: {"what it is": a number for each of the values}."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((3.2 * len(curves), 3), layout="constrained")
+    for axes, (label, numbers) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items()):
+        axes.plot(values, numbers, marker="o", markersize=4)
+        axes.set_title(label.replace("_", " ").replace("fid", "FID"))
+        axes.set_xlabel(name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
 def _smooth(values):
     """A moving average over a twentieth of the run, centred, shorter at the ends."""
     half = max(1, len(values) // 40)

@@ -6,7 +6,8 @@ import sys
 
 from tinygan.errors import InputError
 
-from .runs import measure, sample, train, walk
+from .figures import animate, truncation
+from .runs import measure, sample, train
 from .tools import bench, gradcheck, list_data, list_recipes, show
 
 
@@ -65,9 +66,11 @@ def make_parser():
 
     p = command("sample", sample, "draw images with a trained generator")
     p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
-    p.add_argument("-n", type=positive, default=64, metavar="N", help="how many images (default: 64)")
+    p.add_argument("-n", type=positive, metavar="N", help="how many images (default: 64; of a walk of classes 16)")
     p.add_argument("--label", type=int, metavar="K", help="class of the images, for a conditional recipe")
-    p.add_argument("--truncation", type=float, metavar="PSI", help="trade variety for quality, where a recipe can")
+    add_truncation(p)
+    p.add_argument("--walk", choices=("latents", "classes"),
+                   help="what changes in a .gif: z, from image to image (the default), or the class, of all images")
     p.add_argument("--weights", choices=("average", "last"), default="average",
                    help="G's averaged weights (EMA; the default), or those of the last step")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of the latents (default: 0)")
@@ -83,9 +86,24 @@ def make_parser():
                    help="the real images: the test set, or those held out of training, to choose settings by")
     p.add_argument("--weights", choices=("average", "last"), default="average",
                    help="G's averaged weights (EMA; the default), or those of the last step")
+    add_truncation(p)
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)")
     add_device(p)
+
+    p = command("truncation", truncation, "draw FID, precision and recall over the threshold of the truncation trick")
+    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    p.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each threshold (default: 5,000)")
+    p.add_argument("--thresholds", type=float, nargs="+", metavar="T", help="default: from 0.1 to 3")
+    p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)")
+    p.add_argument("-o", "--output", required=True, metavar="FILE.png", help="curves; FILE-grid.png: samples")
+    add_device(p)
+
+    p = command("animate", animate, "make a GIF of the sample grids that a run wrote")
+    p.add_argument("run_folder", metavar="RUN", help="a run folder")
+    p.add_argument("--milliseconds", type=positive, default=150, metavar="MS", help="for each grid (default: 150)")
+    p.add_argument("-o", "--output", required=True, metavar="FILE.gif")
 
     p = command("recipes", list_recipes, "list the recipes, or the settings of one")
     p.add_argument("recipe", nargs="?", metavar="RECIPE")
@@ -121,6 +139,11 @@ def positive(text):
     if n < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return n
+
+
+def add_truncation(parser):
+    parser.add_argument("--truncation", type=float, metavar="T",
+                        help="draw latents within [-T, T]: better images, and less variety")
 
 
 def add_device(parser):

@@ -1,5 +1,9 @@
 """What several commands share."""
 
+from pathlib import Path
+
+from tinygan.errors import InputError
+
 
 def select_device(args):
     from tinygan import backend
@@ -14,3 +18,44 @@ def print_table(rows, right=()):
     for row in rows:
         cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))]
         print("  ".join(cells).rstrip())
+
+
+def check_output(name, *suffixes):
+    """The path that -o names. Raises InputError unless it ends in one of the suffixes, in a folder that exists."""
+    path = Path(name)
+    if path.suffix not in suffixes:
+        *others, last = suffixes
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise InputError(f"-o {path}: the name must end in {names}")
+    if not path.parent.is_dir():
+        raise InputError(f"-o {path}: the folder {path.parent} does not exist")
+    return path
+
+
+def load_generator(args):
+    """(G, config, path of the checkpoint) that a command's RUN, --weights and --truncation ask for.
+
+    A G with batch-norm that is given truncated latents gets statistics of the images that it makes of them.
+    """
+    import numpy as np
+
+    from tinygan.training import sampling
+
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
+    G, config, path = sampling.load_generator(args.run_folder, args.weights == "average")
+    if args.truncation is not None:
+        check_truncation(config["recipe"], args.truncation)
+        sampling.standing_statistics(G, np.random.default_rng([args.seed, 4]), 16, args.truncation)
+    return G, config, path
+
+
+def check_truncation(recipe, threshold):
+    from tinygan.training import recipes
+    from tinygan.training.sampling import TRUNCATION
+
+    if recipes.find(recipe).family.truncation is None:
+        raise InputError(f"--truncation: the recipe {recipe} has no truncation, as G puts each latent on a sphere")
+    low, high = TRUNCATION
+    if not low <= threshold <= high:
+        raise InputError(f"--truncation {threshold}: the threshold must be between {low} and {high}")

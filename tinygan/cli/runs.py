@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinygan.errors import InputError
 
-from .common import print_table, select_device
+from .common import check_output, load_generator, print_table, select_device
 
 RESUMABLE = {"steps", "sample_every", "checkpoint_every", "eval_every"}  # settings that a resumed run may change
 
@@ -72,29 +72,24 @@ def new_folder(name):
 def sample(args):
     import numpy as np
 
-    from tinygan import plots
-    from tinygan.autograd import Tensor
-    from tinygan.backend import asarray, normal, to_numpy
+    from tinygan import ops, plots
     from tinygan.files import replacing
-    from tinygan.training.sampling import class_rows, generate, load_generator
+    from tinygan.training.sampling import class_rows, generate, latents
 
     select_device(args)
-    output = Path(args.output)
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
-    if output.suffix not in (".png", ".gif", ".npz"):
-        raise InputError(f"-o {output}: the name must end in .png, .gif or .npz")
-    if not output.parent.is_dir():
-        raise InputError(f"-o {output}: the folder {output.parent} does not exist")
-    G, config, path = load_generator(args.run_folder, args.weights == "average")
-    if args.truncation is not None:
-        raise InputError(f"--truncation: the recipe {config['recipe']} has no truncation")
+    output = check_output(args.output, ".png", ".gif", ".npz")
+    if args.walk and output.suffix != ".gif":
+        raise InputError(f"--walk {args.walk}: -o {output} must end in .gif")
+    G, config, path = load_generator(args)
     if args.label is not None and not G.classes:
         raise InputError(f"--label: the recipe {config['recipe']} has no classes")
     if args.label is not None and not 0 <= args.label < G.classes:
         raise InputError(f"--label {args.label}: the classes are 0 to {G.classes - 1}")
+    if args.walk == "classes" and (not G.classes or args.label is not None):
+        raise InputError("--walk classes: " + ("leave out --label" if G.classes else
+                                               f"the recipe {config['recipe']} has no classes"))
     rng = np.random.default_rng(args.seed)
-    n, labels, columns = args.n, None, None
+    n, labels, columns = args.n or (16 if args.walk == "classes" else 64), None, None
     if G.classes and args.label is not None:
         labels = np.full(n, args.label)
     elif G.classes and output.suffix == ".png":  # full rows, one for each class
@@ -102,21 +97,21 @@ def sample(args):
         n = len(labels)
     elif G.classes:
         labels = np.arange(n) % G.classes
+    z = latents(rng, columns or n, G.latent, args.truncation)
     if columns:  # a column for each latent: the same hand, another digit
-        z = asarray(to_numpy(normal(rng, (columns, G.latent)))[np.arange(n) % columns])
-    else:
-        z = normal(rng, (n, G.latent))
-    if output.suffix == ".gif":
-        z = walk(z, frames=12)
-        labels = None if labels is None else labels.repeat(12)
-    pictures = generate(G, Tensor(z), labels)
-    if output.suffix == ".npz":
-        with replacing(output) as temporary:
-            np.savez_compressed(temporary, images=pictures, **({} if labels is None else {"labels": labels}))
+        z = ops.concatenate([z] * (n // columns))
+    if args.walk == "classes":
+        frames = [generate(G, z, mixture.repeat(n, 0)) for mixture in class_walk(G.classes, 12)]
+        plots.save_gif(output, [plots.grid(frame, scale=4) for frame in frames])
     elif output.suffix == ".gif":
-        plots.save_gif(output, np.stack([plots.grid(picture[None], scale=8) for picture in pictures]))
+        pictures = generate(G, walk(z, 12), None if labels is None else labels.repeat(12))
+        plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
+    elif output.suffix == ".npz":
+        images = generate(G, z, labels)
+        with replacing(output) as temporary:
+            np.savez_compressed(temporary, images=images, **({} if labels is None else {"labels": labels}))
     else:
-        plots.save_image(output, plots.grid(pictures, columns))
+        plots.save_image(output, plots.grid(generate(G, z, labels), columns))
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {output}")
 
 
@@ -124,27 +119,24 @@ def measure(args):
     import numpy as np
 
     from tinygan import data
-    from tinygan.autograd import Tensor
-    from tinygan.backend import normal
     from tinygan.files import write_json
     from tinygan.metrics.evaluate import evaluate, rows
     from tinygan.metrics.neighbours import neighbours_picture
     from tinygan.training import checkpoint
-    from tinygan.training.sampling import generate, load_generator
+    from tinygan.training.sampling import generate, latents
 
     select_device(args)
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
-    G, config, path = load_generator(args.run_folder, args.weights == "average")
+    G, config, path = load_generator(args)
     train, real = data.load(config["data"], data_dir=args.data_dir).hold_out()
     if args.split == "test":
         real = data.load(config["data"], "test", args.data_dir)
     n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
     rng = np.random.default_rng([args.seed, 3])
     labels = np.arange(n) % G.classes if G.classes else None
-    images = generate(G, Tensor(normal(rng, (n, G.latent))), labels)
+    images = generate(G, latents(rng, n, G.latent, args.truncation), labels)
     report = {"recipe": config["recipe"], "checkpoint": path.name, "step": checkpoint.load(path)[1]["step"],
-              "weights": args.weights, **evaluate(images, labels, real, train, args.seed)}
+              "weights": args.weights, "truncation": args.truncation,
+              **evaluate(images, labels, real, train, args.seed)}
     folder = path.parent
     write_json(folder / "metrics.json", report)
     neighbours_picture(folder / "neighbours.png", images[:20], train)
@@ -156,15 +148,25 @@ def measure(args):
 
 
 def walk(z, frames):
-    """Latents on great circles from each z to the next and back to the first, `frames` to each stretch.
+    """Latents on great circles from each of z (N, latent) to the next and back to the first, `frames` to each stretch.
 
     A straight line would pass nearer the origin than any latent that G was trained on.
     """
     import numpy as np
 
-    from tinygan.backend import xp
+    from tinygan import ops
 
     angles = np.linspace(0, np.pi / 2, frames, endpoint=False, dtype=np.float32)
-    following = xp.roll(z, -1, axis=0)
-    return xp.concatenate([float(np.cos(a)) * z[i:i + 1] + float(np.sin(a)) * following[i:i + 1]
-                           for i in range(len(z)) for a in angles])
+    n = len(z.data)
+    return ops.concatenate([float(np.cos(a)) * z[i:i + 1] + float(np.sin(a)) * z[(i + 1) % n:(i + 1) % n + 1]
+                            for i in range(n) for a in angles])
+
+
+def class_walk(classes, frames):
+    """Mixtures of classes (1, classes), from each class to the next and back to the first, `frames` to each stretch."""
+    import numpy as np
+
+    one = np.eye(classes, dtype=np.float32)
+    for k in range(classes):
+        for share in np.linspace(0, 1, frames, endpoint=False, dtype=np.float32):
+            yield (1 - share) * one[[k]] + share * one[[(k + 1) % classes]]

@@ -21,11 +21,15 @@ def call(network, x, labels=None):
 
 
 def generate(G, z, labels=None, batch=256):
-    """The images of latents z (N, latent), and classes (N,), as uint8 (N, H, W, C) on the host, `batch` at a time."""
+    """The images of latents z (N, latent), and classes (N,), as uint8 (N, H, W, C) on the host, `batch` at a time.
+
+    Instead of classes, labels may be mixtures of them, float32 (N, classes) on the host.
+    """
     parts = []
     with no_grad(), parallel.single_threaded_blas():
         for i in range(0, len(z), batch):
-            images = call(G, z[i:i + batch], None if labels is None else labels[i:i + batch])
+            part = None if labels is None else labels[i:i + batch]
+            images = call(G, z[i:i + batch], asarray(part) if part is not None and part.dtype.kind == "f" else part)
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
 

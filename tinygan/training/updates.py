@@ -1,6 +1,7 @@
 """What a training step does: sample, D step, G step, average."""
 
 import contextlib
+import math
 
 import numpy as np
 
@@ -73,7 +74,8 @@ class Updates:
         for network in (self.G, self.D, self.ema.module):
             set_lod(network, lod)
         # The authors' code forgets the moments whenever a size begins to fade in, or is all there.
-        if self.lod is not None and (int(lod), -int(-lod)) != (int(self.lod), -int(-self.lod)):
+        ends = lambda lod: (math.floor(lod), math.ceil(lod))
+        if self.lod is not None and ends(lod) != ends(self.lod):
             self.make_optimizers()
         self.lod = lod
 

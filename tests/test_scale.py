@@ -1,0 +1,263 @@
+"""What BigGAN brought: big batches in parts, orthogonal weights, standing statistics, truncated latents, mixed classes."""
+
+import copy
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tinygan import Tensor, check_grads, data, grad, nn
+from tinygan.errors import InputError
+from tinygan.gan import penalties
+from tinygan.models import biggan
+from tinygan.training import recipes, sampling
+from tinygan.training.ema import EMA
+from tinygan.training.updates import Updates
+
+SMALL = {"g_channels": 8, "d_channels": 8, "latent": 16, "embedding": 4, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    full = data.load("digits")
+    return data.Dataset("digits", "train", full.images[:600], full.labels[:600], full.class_names).padded(2)
+
+
+def updates(digits, recipe="dcgan", **changes):
+    recipe = recipes.find(recipe)
+    return Updates(recipe, recipe.settings().updated(changes), digits)
+
+
+# Gradient accumulation
+
+
+def accumulated(digits, micro_batch, **changes):
+    """The gradients of D and G for one batch of 32, with all numbers in float64."""
+    u = updates(digits, batch_size=32, micro_batch=micro_batch, g_channels=4, d_channels=4, latent=8, **changes)
+    u.G.astype("float64"), u.D.astype("float64")
+    rng = np.random.default_rng(0)
+    z, (reals, real_labels) = Tensor(rng.standard_normal((32, u.settings.latent))), digits.batch(0, 32, 0)
+    labels = rng.integers(10, size=32) if u.conditional else None
+    fakes = u.draw(z, labels).detach()
+    d, d_numbers = u.gradients(u.d_loss, u.D, reals.astype("float64"), real_labels, fakes, labels)
+    g, g_numbers = u.gradients(u.g_loss, u.G, reals.astype("float64"), real_labels, None, z, labels)
+    return [x.data for x in (*d, *g)], {**d_numbers, **g_numbers}
+
+
+def difference(a, b):
+    return max(np.abs(x - y).max() for x, y in zip(a, b)) / max(np.abs(x).max() for x in a)
+
+
+class WithoutNorm:
+    """dcgan's networks with everything that compares images taken out: G's batch-norm too."""
+
+    @staticmethod
+    def strip(network):
+        for _, module in network.modules():
+            if isinstance(module, nn.Sequential):
+                module.layers = [layer for layer in module.layers if not isinstance(layer, nn.BatchNorm)]
+
+
+@pytest.fixture
+def no_norm(monkeypatch):
+    build = recipes.Recipe.build
+
+    def stripped(*args):
+        networks = build(*args)
+        for network in networks:
+            WithoutNorm.strip(network)
+        return networks
+
+    monkeypatch.setattr(recipes.Recipe, "build", stripped)
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"loss": "relativistic"}, {"r1": 1.0}, {"loss": "wasserstein", "gp": 10.0, "drift": 0.01},
+    {"g_class": "concat", "d_class": "projection", "ortho": 0.1}, {"g_class": "concat", "d_class": "auxiliary"}])
+@pytest.mark.parametrize("micro_batch", [8, 12])  # 12: the parts are not all of a size
+def test_the_accumulated_gradient_is_that_of_the_whole_batch(digits, no_norm, changes, micro_batch):
+    (whole, numbers), (parts, added) = (accumulated(digits, m, d_norm="none", **changes) for m in (0, micro_batch))
+    assert difference(whole, parts) < 1e-12
+    assert added == pytest.approx(numbers, rel=1e-10)
+
+
+def test_through_batch_norm_it_is_another_one(digits):
+    """Each part is normalised by its own mean and variance: the gradients differ by far more than rounding."""
+    whole, parts = (accumulated(digits, m)[0] for m in (0, 8))
+    assert 1e-3 < difference(whole, parts) < 10
+
+
+@pytest.mark.parametrize("lazy", [1, 2])
+def test_a_training_step_in_parts_is_the_step(digits, no_norm, lazy):
+    both = [updates(digits, batch_size=32, micro_batch=m, g_channels=4, d_channels=4, d_norm="none", r1=1.0,
+                    penalty_every=lazy) for m in (0, 8)]
+    for u in both:
+        for _ in range(3):
+            u.train_step()
+    for a, b in zip(both[0].G.parameters() + both[0].D.parameters(), both[1].G.parameters() + both[1].D.parameters()):
+        assert np.allclose(a.data, b.data, atol=1e-4)
+
+
+def test_a_large_batch_in_parts_takes_the_memory_of_a_part(digits):
+    """Peaks of what NumPy allocates in a step: 512 images in parts of 64, against 64, and against all at once."""
+    peaks = {}
+    for batch, micro in ((64, 0), (512, 64), (512, 0)):
+        u = updates(digits, "biggan", **{**SMALL, "batch_size": batch, "micro_batch": micro})
+        u.train_step()  # optimiser state and kernels' scratch memory are there from now on
+        tracemalloc.start()
+        u.train_step()
+        peaks[batch, micro] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[512, 64] < peaks[64, 0] + 16 * 2 ** 20 and peaks[512, 0] > 5 * peaks[64, 0]
+
+
+# Orthogonal
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (5, 12), (3, 3, 2, 7)])
+def test_orthogonal_weights(shape):
+    w = nn.init.orthogonal(np.random.default_rng(0), shape).reshape(-1, shape[-1]).astype("float64")
+    gram = w.T @ w if len(w) >= w.shape[1] else w @ w.T
+    assert np.allclose(gram, np.eye(len(gram)), atol=1e-6)
+
+
+def test_orthogonal_weights_are_drawn_evenly():
+    """Of the orthogonal 2x2 matrices, each entry is the sine of a uniform angle, of either sign."""
+    first = [nn.init.orthogonal(np.random.default_rng(i), (2, 2))[0, 0] for i in range(400)]
+    assert stats.kstest(np.arcsin(first) / np.pi + 0.5, "uniform").pvalue > 1e-3
+
+
+def test_orthogonal_regularisation():
+    """By hand, for a 2x2 weight; an embedding counts only where it is normalised, and nothing else has columns."""
+    w = np.array([[1.0, 2.0], [3.0, 4.0]])
+    layer = nn.Linear(2, 2)
+    layer.weight.assign(w)
+    assert penalties.orthogonal(layer).item() == pytest.approx((1 * 2 + 3 * 4) ** 2)  # twice the half of 14^2
+    assert penalties.orthogonal(nn.Sequential(nn.BatchNorm(3), nn.Embedding(4, 3))) == 0.0
+    table = nn.Embedding(2, 2)
+    table.weight.assign(w)
+    assert penalties.orthogonal(nn.SpectralNorm(table)).item() == pytest.approx((1 * 3 + 2 * 4) ** 2)  # its rows
+    nets = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ConvTranspose2d(3, 2, 3)).astype("float64")
+    check_grads(lambda a, b: penalties.orthogonal(_with(nets, a, b)), [nets[0].weight.data, nets[1].weight.data])
+
+
+def _with(network, a, b):
+    network = copy.copy(network)
+    network.layers = [copy.copy(layer) for layer in network.layers]
+    network[0].weight, network[1].weight = a, b
+    return network
+
+
+# Standing statistics and the average
+
+
+def test_standing_statistics_are_those_of_the_batches():
+    G = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm(4)).eval()
+    G.latent, G.classes = 3, None
+    G.forward = lambda z: nn.Sequential.forward(G, z).reshape(-1, 2, 2, 1)
+    sampling.standing_statistics(G, np.random.default_rng(0), 3)
+    rng = np.random.default_rng(0)
+    batches = [G[0](rng.standard_normal((64, 3), dtype=np.float32)).data for _ in range(3)]
+    assert np.allclose(G[1].running_mean, np.mean([b.mean(0) for b in batches], 0), atol=1e-6)
+    assert np.allclose(G[1].running_var, np.mean([b.var(0, ddof=1) for b in batches], 0), rtol=1e-5)
+    assert not G[1].training and G[1].momentum == 0.1
+
+
+def test_the_average_may_begin_later():
+    layer = nn.Linear(2, 2)
+    ema = EMA(layer, 0.5, start=3)
+    for step in range(3):
+        layer.weight.assign(np.full((2, 2), float(step)))
+        ema.update(layer)
+        assert np.array_equal(ema.module.weight.data, layer.weight.data)
+    layer.weight.assign(np.full((2, 2), 12.0))
+    ema.update(layer)
+    decay = min(0.5, 4 / 13)
+    assert np.allclose(ema.module.weight.data, decay * 2 + (1 - decay) * 12)
+
+
+# The truncation trick
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 2.0])
+def test_truncated_latents_are_a_truncated_normal(threshold):
+    """Drawn again, not clipped: no mass at the ends, and the distribution is the one that SciPy knows."""
+    z = sampling.latents(np.random.default_rng(0), 200, 50, threshold).data.ravel()
+    assert np.abs(z).max() <= threshold and len(np.unique(z)) > 0.9 * len(z)
+    assert stats.kstest(z, stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
+
+
+def test_without_a_threshold_the_draws_are_the_plain_ones():
+    z = sampling.latents(np.random.default_rng(0), 5, 7).data
+    assert np.array_equal(z, np.random.default_rng(0).standard_normal((5, 7), dtype=np.float32))
+    within = sampling.latents(np.random.default_rng(0), 5, 7, 10.0).data
+    assert np.array_equal(z, within)
+
+
+# Mixtures of classes
+
+
+def test_an_embedding_takes_mixtures():
+    layer = nn.Embedding(4, 3)
+    mixture = np.array([[0.25, 0, 0.75, 0], [0, 1, 0, 0]], np.float32)
+    assert np.allclose(layer(mixture).data, mixture @ layer.weight.data)
+    assert np.allclose(layer(mixture).data[1], layer(np.array([1])).data[0])
+
+
+def test_every_way_to_tell_g_the_class_takes_mixtures(digits):
+    one = np.eye(10, dtype=np.float32)[[3, 7]]
+    for recipe in ("cgan", "projection", "biggan"):
+        u = updates(digits, recipe)
+        u.G.eval()
+        z = u.latents(2)
+        assert np.array_equal(sampling.generate(u.G, z, one), sampling.generate(u.G, z, np.array([3, 7]))), recipe
+
+
+# The recipe
+
+
+def test_z_enters_in_parts():
+    """The first block's output does not depend on the parts of the blocks after it."""
+    G = biggan.Generator(16, 10, 1, (8, 8, 8, 8), 4, rng=np.random.default_rng(0)).eval()
+    z = np.random.default_rng(1).standard_normal((1, 16), dtype=np.float32)
+    seen = []
+    forward = G.blocks[0].forward
+    G.blocks[0].forward = lambda *args: seen.append(forward(*args)) or seen[-1]
+    for part in range(4):
+        changed = z.copy()
+        changed[:, 4 * part:4 * part + 4] += 1
+        G(changed, np.array([2]))
+    G(z, np.array([2]))
+    same = [np.array_equal(x.data, seen[-1].data) for x in seen[:4]]
+    assert same == [False, False, True, True]
+
+
+def test_without_classes_the_latent_alone_steers_the_blocks(digits):
+    u = updates(digits, "biggan", **SMALL, g_class="none", d_class="none")
+    assert not any("embedding" in name for name, _ in u.G.named_parameters())
+    u.train_step()
+    u = updates(digits, "biggan", **SMALL, g_class="concat", d_class="concat")
+    u.train_step()
+    assert u.G.latent == 16 and u.G.G.latent == 20
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"latent": 18}, "latent .* of 18 cannot be cut into 4 equal parts"), ({"g_channels": 12}, "divides the channels by 8"),
+    ({"batch_size": 601}, "more than the 600"), ({"micro_batch": 31}, "leaves one image")])
+def test_mistakes(digits, changes, message):
+    with pytest.raises(InputError, match=message):
+        updates(digits, "biggan", **{**SMALL, **changes})
+
+
+def test_where_attention_is(digits):
+    for size, expected in ((16, 2), (8, 2), (0, 0)):
+        u = updates(digits, "biggan", **{**SMALL, "attention": size})
+        modules = [m for network in (u.G, u.D) for _, m in network.modules() if isinstance(m, nn.SelfAttention)]
+        assert len(modules) == expected
+
+
+def test_d_normalises_the_embedding_of_the_class_as_its_own_layers(digits):
+    u = updates(digits, "biggan", **SMALL)
+    assert isinstance(u.D.embedding, nn.SpectralNorm) and u.D.embedding.step_in_evaluation
+    assert grad(u.judge(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(), u.D.embedding.layer.weight) is not None

@@ -1,0 +1,67 @@
+"""The commands that draw a study of a run: truncation, animate. Each imports what it needs."""
+
+from pathlib import Path
+
+from tinygan.errors import InputError
+
+from .common import check_output, check_truncation, print_table, select_device
+
+THRESHOLDS = 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0
+
+
+def truncation(args):
+    """FID, precision and recall over the threshold of the truncation trick, as curves, and a grid over it."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from tinygan import data, plots
+    from tinygan.files import write_json
+    from tinygan.metrics import Evaluator
+    from tinygan.training.sampling import class_rows, generate, latents, load_generator, standing_statistics
+
+    select_device(args)
+    output = check_output(args.output, ".png")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
+    thresholds = sorted(set(args.thresholds or THRESHOLDS))
+    G, config, path = load_generator(args.run_folder)
+    for threshold in thresholds:
+        check_truncation(config["recipe"], threshold)
+    evaluator = Evaluator(data.load(config["data"], "test", args.data_dir), args.seed)
+    labels = np.arange(args.n) % G.classes if G.classes else None
+    row_labels = np.arange(10) * G.classes // 10 if G.classes else None
+    reports, grid = [], []
+    for threshold in tqdm(thresholds, unit="threshold", dynamic_ncols=True):
+        # Each threshold has its batch-norm statistics, and the same draws.
+        standing_statistics(G, np.random.default_rng([args.seed, 4]), 16, threshold)
+        images = generate(G, latents(np.random.default_rng([args.seed, 3]), args.n, G.latent, threshold), labels)
+        reports.append({"threshold": threshold, **evaluator.quick(images, labels)})
+        grid.append(generate(G, latents(np.random.default_rng(args.seed), 10, G.latent, threshold), row_labels))
+    keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
+    numbers, rows = output.with_suffix(".json"), output.with_name(f"{output.stem}-grid.png")
+    write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
+    plots.save_sweep(output, "threshold", thresholds, {key: [r[key] for r in reports] for key in keys})
+    plots.save_image(rows, plots.grid(np.concatenate(grid), columns=10))
+    print(f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against {reports[0]['real']:,} test images "
+          f"of {config['data']}\nfeatures: {reports[0]['extractor']}\n")
+    print_table([("threshold", *keys)] + [(f"{r['threshold']:g}", *(f"{r[key]:.3f}" for key in keys)) for r in reports],
+                right=range(1, 1 + len(keys)))
+    print(f"\ncurves:  {output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each threshold, the smallest above)")
+
+
+def animate(args):
+    """The sample grids of a run, one after another."""
+    import numpy as np
+    from matplotlib.image import imread
+
+    from tinygan import plots
+    from tinygan.training import checkpoint
+
+    output = check_output(args.output, ".gif")
+    folder, _, _ = checkpoint.open_run(args.run_folder)
+    paths = sorted(Path(folder).glob("samples/step-*.png"))
+    if not paths:
+        raise InputError(f"{folder} has no pictures in samples/: train it with a smaller --set sample_every")
+    frames = [np.rint(255 * imread(path)[..., :3]).astype(np.uint8) for path in paths]
+    plots.save_gif(output, [*frames, *[frames[-1]] * 10], milliseconds=args.milliseconds)  # the last one stays a while
+    print(f"{len(frames)} grids of {folder}: {output}")
