@@ -23,6 +23,7 @@ import numpy as np
 from tinygan import Tensor, plots
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
+from tinygan.training.settings import Settings
 
 RESULTS, PICTURES = (Path(__file__).parent / name for name in ("results", "pictures"))
 RUNS = Path("runs/results")
@@ -57,7 +58,7 @@ def measure(recipe, data, seed):
     """Train and measure one row, or what is left of it, and write its numbers to demos/results/."""
     result, settings = RESULTS / f"{recipe}-{data}-{seed}.json", dataclasses.asdict(RECIPES[recipe].settings())
     if result.exists():
-        old = json.loads(result.read_text())["settings"]
+        old = dataclasses.asdict(Settings()) | json.loads(result.read_text())["settings"]  # which may predate a setting
         if any(old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
             sys.exit(f"{result}: the recipe's settings have changed since; delete it, and its run, to measure again")
         return
@@ -102,7 +103,7 @@ def table(data):
     for recipe in RECIPES:
         found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{recipe}-{data}-[0-9]*.json"))]
         if found:
-            minutes = max(row["seconds"] for row in found) / 60
+            minutes = min(row["seconds"] for row in found) / 60  # a longer one was beside other work
             cells = [span([row["metrics"].get(key) for row in found], digits) for key, digits in
                      (("fid", 2), ("precision", 3), ("recall", 3), ("class_accuracy", 3))]
             picture = PICTURES / f"{data}-{recipe}.png"
