@@ -23,7 +23,7 @@ import numpy as np
 from tinygan import Tensor, plots
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
-from tinygan.training.settings import Settings
+from tinygan.training.settings import Settings, parse_assignments
 
 RESULTS, PICTURES = (Path(__file__).parent / name for name in ("results", "pictures"))
 RUNS = Path("runs/results")
@@ -32,11 +32,10 @@ RUNS = Path("runs/results")
 # one against the test images
 
 
-def commands(recipe, data, seed):
-    """(run folder, command that trains, command that measures), the commands as a user types them."""
-    run = RUNS / f"{recipe}-{data}-{seed}"
-    every = -(-RECIPES[recipe].settings().steps // 8)
-    return (run, f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every}",
+def commands(run, recipe, data, seed, settings, changes=""):
+    """(command that trains, command that measures) as a user types them. settings: those which that comes to."""
+    every = -(-settings.steps // 8)
+    return (f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every} {changes}".strip(),
             f"tinygan eval {run}")
 
 
@@ -54,15 +53,20 @@ def call(command):
         sys.exit(code)
 
 
-def measure(recipe, data, seed):
-    """Train and measure one row, or what is left of it, and write its numbers to demos/results/."""
-    result, settings = RESULTS / f"{recipe}-{data}-{seed}.json", dataclasses.asdict(RECIPES[recipe].settings())
+def measure(recipe, data, seed, name=None, changes=""):
+    """Train and measure one row, or what is left of it, and write its numbers to demos/results/.
+
+    changes: settings in which it differs from the recipe, which then needs a name of its own.
+    """
+    run = RUNS / (name or f"{recipe}-{data}-{seed}")
+    result, settings = RESULTS / f"{run.name}.json", RECIPES[recipe].settings().updated(parse_assignments(changes.split()))
+    train, evaluate = commands(run, recipe, data, seed, settings, changes)
+    settings = dataclasses.asdict(settings)
     if result.exists():
         old = dataclasses.asdict(Settings()) | json.loads(result.read_text())["settings"]  # which may predate a setting
         if any(old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
             sys.exit(f"{result}: the recipe's settings have changed since; delete it, and its run, to measure again")
         return
-    run, train, evaluate = commands(recipe, data, seed)
     done = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
     if run.exists() and not done:
         shutil.rmtree(run)  # stopped before its first checkpoint
@@ -129,7 +133,7 @@ def arguments(doc, known, data=()):
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--table", action="store_true", help="only print the table")
     args = parser.parse_args()
-    if unknown := set(args.names) - known.keys():
+    if unknown := set(args.names) - set(known):
         parser.error(f"unknown name {min(unknown)}; there are: {', '.join(known)}")
     return args
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tinygan.training.recipes import find
+from tinygan.training.settings import parse_assignments
+
 
 @pytest.fixture
 def results(monkeypatch, tmp_path):
@@ -51,6 +54,36 @@ def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, t
         {**row, "settings": {**row["settings"], "lr": 1.0}}))
     with pytest.raises(SystemExit, match="settings have changed since"):
         results.measure("gan", "digits", 0)
+
+
+@pytest.fixture
+def scale(results, monkeypatch, tmp_path):
+    import scale
+
+    for name in ("RESULTS", "PICTURES"):
+        monkeypatch.setattr(scale, name, tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    return scale
+
+
+def test_scale_is_measured_at_equal_numbers_of_images(scale):
+    base = find("biggan").settings()
+    for name in scale.NAMES:
+        settings = base.updated(parse_assignments(scale.changes(name).split()))
+        batch, width = map(int, name.split("x"))
+        assert settings.steps * batch == scale.IMAGES and settings.g_channels == settings.d_channels == width
+        # A weight's share in the average after an image is the same, to the rounding of what is typed.
+        assert settings.ema == pytest.approx(base.ema ** (batch / base.batch_size), abs=5e-5)
+        assert settings.micro_batch == (64 if batch > 64 else 0)
+
+
+def test_the_table_of_scale(scale, tmp_path, capsys):
+    for seed, fid in enumerate((2.0, 3.0)):
+        row = {"seconds": 90.0 + seed, "metrics": {"fid": fid}}
+        (tmp_path / "results" / f"scale-64x8-{seed}.json").write_text(json.dumps(row))
+    scale.table()
+    assert f"| 64 | {scale.IMAGES // 64:,} | 2.50 (2.00-3.00) | 1.5 | - | - |" in capsys.readouterr().out
+    assert (tmp_path / "results" / "scale.png").exists()
 
 
 def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):

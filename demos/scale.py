@@ -1,0 +1,77 @@
+"""BigGAN's claim that scale helps: FID against batch size and channels, at equal numbers of images.
+
+    python demos/scale.py                  # all runs, half an hour; stop and go on at any time
+    python demos/scale.py 64x8 64x16       # some of them: batch size x channels
+    python demos/scale.py --table          # draw the figure and print the table of what there is
+
+Trained and measured as demos/results.py does, on full MNIST. The rates are the same everywhere; the average over G's
+weights is taken over the same number of images. Batches of more than 64 are accumulated from parts of 64.
+"""
+
+# %%
+import json
+
+import numpy as np
+from results import PICTURES, RESULTS, arguments, measure, span
+
+from tinygan.files import replacing
+from tinygan.training.recipes import RECIPES
+
+IMAGES = 49_152
+BATCHES, WIDTHS = (16, 64, 256), (8, 16)
+NAMES = [f"{batch}x{width}" for width in WIDTHS for batch in BATCHES]
+
+
+def changes(name):
+    """The settings of a run, as a user types them."""
+    batch, width = map(int, name.split("x"))
+    ema = RECIPES["biggan"].settings().ema ** (batch / RECIPES["biggan"].settings().batch_size)
+    return (f"steps={IMAGES // batch} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} "
+            f"d_channels={width} ema={ema:.4f}")
+
+
+# %%
+def table():
+    """The figure, and its numbers as Markdown: mean and range over the seeds that there are."""
+    found = {name: [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"scale-{name}-*.json"))]
+             for name in NAMES}
+    print("| batch size | steps | " + " | ".join(f"FID, {width} channels | minutes" for width in WIDTHS) + " |")
+    print("|---|---|" + "---|---|" * len(WIDTHS))
+    for batch in BATCHES:
+        cells = []
+        for rows in (found[f"{batch}x{width}"] for width in WIDTHS):
+            cells += [span([row["metrics"]["fid"] for row in rows], 2),
+                      f"{min(row['seconds'] for row in rows) / 60:.1f}"] if rows else ["-", "-"]
+        print(f"| {batch} | {IMAGES // batch:,} | {' | '.join(cells)} |")
+    draw({name: [row["metrics"]["fid"] for row in rows] for name, rows in found.items() if rows})
+
+
+def draw(fids):
+    """demos/pictures/scale.png. fids: {name: [the FID of each seed]}."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((4, 3), layout="constrained")
+    axes = figure.subplots()
+    for width in WIDTHS:
+        points = [(batch, fid) for batch in BATCHES for fid in fids.get(f"{batch}x{width}", ())]
+        means = [(batch, np.mean(fids[f"{batch}x{width}"])) for batch in BATCHES if f"{batch}x{width}" in fids]
+        if points:
+            line, = axes.plot(*zip(*means), label=f"{width} channels")
+            axes.plot(*zip(*points), "o", color=line.get_color(), markersize=4)
+    axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="FID")
+    axes.set_xticks(BATCHES, map(str, BATCHES), minor=False)
+    axes.minorticks_off()
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    with replacing(PICTURES / "scale.png") as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+# %%
+if __name__ == "__main__":
+    args = arguments(__doc__, NAMES)
+    if not args.table:
+        for seed in args.seeds:
+            for name in args.names or NAMES:
+                measure("biggan", "mnist", seed, f"scale-{name}-{seed}", changes(name))
+    table()
