@@ -16,9 +16,9 @@ class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
     grow: bool = setting(True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
-    stable_images: int = setting(20_000, "images of D's updates at one size, before the next fades in", 0)
-    fade_images: int = setting(20_000, "images of D's updates while it does", 0)
-    batch_sizes: str = setting("4:64,8:64,16:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
+    stable_images: int = setting(8_000, "images of D's updates at one size, before the next fades in", 0)
+    fade_images: int = setting(8_000, "images of D's updates while it does", 0)
+    batch_sizes: str = setting("4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
 
 
 class Growth:
