@@ -17,16 +17,21 @@ from results import PICTURES, RESULTS, arguments, measure, span
 from tinygan.files import replacing
 from tinygan.training.recipes import RECIPES
 
-IMAGES = 49_152
+BIGGAN = RECIPES["biggan"].settings()
+IMAGES = 65_536  # of D's updates
 BATCHES, WIDTHS = (16, 64, 256), (8, 16)
 NAMES = [f"{batch}x{width}" for width in WIDTHS for batch in BATCHES]
+
+
+def steps(batch):
+    return IMAGES // (batch * BIGGAN.d_steps)
 
 
 def changes(name):
     """The settings of a run, as a user types them."""
     batch, width = map(int, name.split("x"))
-    ema = RECIPES["biggan"].settings().ema ** (batch / RECIPES["biggan"].settings().batch_size)
-    return (f"steps={IMAGES // batch} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} "
+    ema = BIGGAN.ema ** (batch / BIGGAN.batch_size)
+    return (f"steps={steps(batch)} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} "
             f"d_channels={width} ema={ema:.4f}")
 
 
@@ -42,7 +47,7 @@ def table():
         for rows in (found[f"{batch}x{width}"] for width in WIDTHS):
             cells += [span([row["metrics"]["fid"] for row in rows], 2),
                       f"{min(row['seconds'] for row in rows) / 60:.1f}"] if rows else ["-", "-"]
-        print(f"| {batch} | {IMAGES // batch:,} | {' | '.join(cells)} |")
+        print(f"| {batch} | {steps(batch):,} | {' | '.join(cells)} |")
     draw({name: [row["metrics"]["fid"] for row in rows] for name, rows in found.items() if rows})
 
 

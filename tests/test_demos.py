@@ -71,7 +71,7 @@ def test_scale_is_measured_at_equal_numbers_of_images(scale):
     for name in scale.NAMES:
         settings = base.updated(parse_assignments(scale.changes(name).split()))
         batch, width = map(int, name.split("x"))
-        assert settings.steps * batch == scale.IMAGES and settings.g_channels == settings.d_channels == width
+        assert settings.steps * settings.d_steps * batch == scale.IMAGES and settings.g_channels == settings.d_channels == width
         # A weight's share in the average after an image is the same, to the rounding of what is typed.
         assert settings.ema == pytest.approx(base.ema ** (batch / base.batch_size), abs=5e-5)
         assert settings.micro_batch == (64 if batch > 64 else 0)
@@ -82,7 +82,7 @@ def test_the_table_of_scale(scale, tmp_path, capsys):
         row = {"seconds": 90.0 + seed, "metrics": {"fid": fid}}
         (tmp_path / "results" / f"scale-64x8-{seed}.json").write_text(json.dumps(row))
     scale.table()
-    assert f"| 64 | {scale.IMAGES // 64:,} | 2.50 (2.00-3.00) | 1.5 | - | - |" in capsys.readouterr().out
+    assert f"| 64 | {scale.steps(64):,} | 2.50 (2.00-3.00) | 1.5 | - | - |" in capsys.readouterr().out
     assert (tmp_path / "results" / "scale.png").exists()
 
 
