@@ -39,7 +39,7 @@ def r2(D, fakes):
 
 def wgan_gp(D, reals, fakes, rng):
     """How far D's slope is from 1, squared, at a random point between each real and its fake (arrays (N, ...))."""
-    share = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1)).astype(reals.dtype)
+    share = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
     slope = slopes(D, reals + share * (fakes - reals))
     return mean(square(norm(slope, tuple(range(1, slope.ndim))) - 1.0))
 
