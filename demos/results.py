@@ -23,7 +23,7 @@ import numpy as np
 from tinygan import Tensor, plots
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
-from tinygan.training.settings import Settings, parse_assignments
+from tinygan.training.settings import parse_assignments
 
 RESULTS, PICTURES = (Path(__file__).parent / name for name in ("results", "pictures"))
 RUNS = Path("runs/results")
@@ -63,10 +63,10 @@ def measure(recipe, data, seed, name=None, changes=""):
     train, evaluate = commands(run, recipe, data, seed, settings, changes)
     settings = dataclasses.asdict(settings)
     if result.exists():
-        old = dataclasses.asdict(Settings()) | json.loads(result.read_text())["settings"]  # which may predate a setting
-        if any(old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
-            sys.exit(f"{result}: the recipe's settings have changed since; delete it, and its run, to measure again")
+        check_settings(result, settings, recipe)
         return
+    if (run / "config.json").exists():
+        check_settings(run / "config.json", settings, recipe)
     done = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
     if run.exists() and not done:
         shutil.rmtree(run)  # stopped before its first checkpoint
@@ -78,6 +78,13 @@ def measure(recipe, data, seed, name=None, changes=""):
     result.write_text(json.dumps({
         "commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "settings": settings,
         "seconds": seconds(run / "time.jsonl"), "metrics": metrics}, indent=1) + "\n")
+
+
+def check_settings(path, settings, recipe):
+    """Exit with a message if those that `path` holds are others. It may be from before some setting existed."""
+    old = dataclasses.asdict(RECIPES[recipe].settings()) | json.loads(path.read_text())["settings"]
+    if any(old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
+        sys.exit(f"{path}: the recipe's settings have changed since; delete it, and its run, to measure again")
 
 
 def seconds(path):

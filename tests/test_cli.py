@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from tinygan import tensor
 from tinygan.cli import main
 from tinygan.cli.runs import class_walk, walk
+from tinygan.training.sampling import latents
 
 TRAIN = ["train", "dcgan", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]
 
@@ -98,7 +100,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     (["train", "--set", "lr"], "write name=value"),
     (["train", "--steps", "none"], "steps=none: expected a whole number"),
     (["train", "--batch-size", "100000"], "more than the 9,000 images"),
-    (["train", "--seed", "-1"], "a seed is 0 or more"),
+    (["train", "--seed", "-1"], "-1 is not between 0"),
     (["train", "--set", "layers=4"], "cannot be halved 4 times"),
     (["train", "--resume", "nowhere"], "nowhere is not a run"),
     (["train", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
@@ -133,12 +135,13 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "no classes" in fails(capsys, "sample", run, "--walk", "classes", "-o", tmp_path / "a.gif")
     assert "must end in .gif" in fails(capsys, "sample", run, "--walk", "latents", "-o", tmp_path / "a.png")
     assert "must end in .gif" in fails(capsys, "animate", run, "-o", tmp_path / "a.png")
-    assert "out of memory" in fails(capsys, "sample", run, "-n", 10 ** 11, "-o", tmp_path / "a.png")
     assert "is a file" in fails(capsys, *TRAIN, "--out", run / "config.json")
-    assert "a seed is 0 or more" in fails(capsys, "sample", run, "--seed", -1, "-o", tmp_path / "a.png")
+    assert "-1 is not between 0" in fails(capsys, "sample", run, "--seed", -1, "-o", tmp_path / "a.png")
+    assert "is not between 1" in fails(capsys, "sample", run, "-n", 10 ** 11, "-o", tmp_path / "a.png")
+    assert "is not between 10" in fails(capsys, "animate", run, "--milliseconds", 60_000, "-o", tmp_path / "a.gif")
     assert "is not a whole number" in fails(capsys, "sample", run, "-n", "abc", "-o", tmp_path / "a.png")
     assert "is not a run" in fails(capsys, "sample", run / "curves.png", "-o", tmp_path / "a.png")
-    assert "not at least 1" in fails(capsys, "sample", run, "-n", 0, "-o", tmp_path / "a.png")
+    assert "0 is not between 1" in fails(capsys, "sample", run, "-n", 0, "-o", tmp_path / "a.png")
     assert not any(tmp_path.iterdir()) and before == sorted(p.name for p in run.rglob("*"))
 
 
@@ -211,11 +214,32 @@ def test_animations(run, conditional, tmp_path, capsys):
     assert "leave out --label" in fails(capsys, "sample", conditional, "--walk", "classes", "--label", 1, "-o", "a.gif")
 
 
+@pytest.mark.parametrize("damage", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n"])
+def test_a_damaged_grid_is_one_line(run, tmp_path, capsys, damage):
+    copy = shutil.copytree(run, tmp_path / "run")
+    sorted((copy / "samples").iterdir())[0].write_bytes(damage)
+    assert "damaged" in fails(capsys, "animate", copy, "-o", tmp_path / "a.gif")
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_out_of_memory_is_one_line(run, tmp_path, capsys, monkeypatch):
+    def latents(*_):
+        raise MemoryError("Unable to allocate 400 GiB")
+
+    monkeypatch.setattr("tinygan.training.sampling.latents", latents)
+    assert "out of memory (Unable" in fails(capsys, "sample", run, "-o", tmp_path / "a.png")
+
+
+def test_a_walk_of_truncated_latents_stays_within_the_threshold():
+    z = latents(np.random.default_rng(0), 10, 1000, 0.5)
+    assert np.abs(walk(z, 12, straight=True).data).max() <= 0.5 < np.abs(walk(z, 12).data).max()
+
+
 def test_the_study_of_truncation(conditional, tmp_path, capsys):
     from PIL import Image
 
     assert main(["truncation", str(conditional), "-n", "40", "--thresholds", "2", ".5", "-o", str(tmp_path / "a.png")]) == 0
-    rows = json.loads((tmp_path / "a.json").read_text())["thresholds"]
+    rows = json.loads((tmp_path / "a-numbers.json").read_text())["thresholds"]
     assert [row["threshold"] for row in rows] == [0.5, 2] and rows[0]["fid"] != rows[1]["fid"]
     assert {"precision", "recall", "class_accuracy"} < rows[0].keys() and rows[0]["samples"] == 40
     out = capsys.readouterr().out

@@ -200,8 +200,9 @@ def test_a_config_of_wrong_types_is_one_line(tmp_path, digits, key, value):
 
 
 def test_damaged_files_are_one_line(tmp_path, digits):
-    start(tmp_path / "a", digits, steps=5).run(progress=False)
-    path = checkpoint.checkpoints(tmp_path / "a")[-1]
+    trainer = start(tmp_path / "a", digits, steps=5)
+    trainer.run(progress=False)
+    path, config = checkpoint.checkpoints(tmp_path / "a")[-1], trainer.config
     whole = path.read_bytes()
     for damaged in (b"", b"nonsense", whole[:len(whole) // 2]):
         path.write_bytes(damaged)
@@ -213,6 +214,10 @@ def test_damaged_files_are_one_line(tmp_path, digits):
     (tmp_path / "a" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="config.json is damaged .it lacks classes, data, image_shape, recipe, seed, settings"):
         load_generator(tmp_path / "a")
+    for change in ({"image_shape": [28]}, {"image_shape": ["a", "b", "c"]}, {"classes": -3}):
+        (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(InputError, match="config.json is damaged .its image_shape or classes"):
+            load_generator(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json is damaged"):
         load_generator(tmp_path / "a")

@@ -57,7 +57,7 @@ def make_parser():
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
     p.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
     p.add_argument("--batch-size", metavar="N", help="images per step")
-    p.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    p.add_argument("--seed", type=seed, metavar="N", help="of all random numbers (default: 0)")
     p.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
     p.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
     p.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
@@ -73,7 +73,7 @@ def make_parser():
                    help="what changes in a .gif: z, from image to image (the default), or the class, of all images")
     p.add_argument("--weights", choices=("average", "last"), default="average",
                    help="G's averaged weights (EMA; the default), or those of the last step")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the latents (default: 0)")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="of the latents (default: 0)")
     p.add_argument("-o", "--output", required=True, metavar="FILE",
                    help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)")
     add_device(p)
@@ -88,7 +88,7 @@ def make_parser():
                    help="G's averaged weights (EMA; the default), or those of the last step")
     add_truncation(p)
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="of the samples (default: 0)")
     add_device(p)
 
     p = command("truncation", truncation, "draw FID, precision and recall over the threshold of the truncation trick")
@@ -96,13 +96,14 @@ def make_parser():
     p.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each threshold (default: 5,000)")
     p.add_argument("--thresholds", type=float, nargs="+", metavar="T", help="default: from 0.1 to 3")
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (default: 0)")
-    p.add_argument("-o", "--output", required=True, metavar="FILE.png", help="curves; FILE-grid.png: samples")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="of the samples (default: 0)")
+    p.add_argument("-o", "--output", required=True, metavar="FILE.png", 
+                   help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
     add_device(p)
 
     p = command("animate", animate, "make a GIF of the sample grids that a run wrote")
     p.add_argument("run_folder", metavar="RUN", help="a run folder")
-    p.add_argument("--milliseconds", type=positive, default=150, metavar="MS", help="for each grid (default: 150)")
+    p.add_argument("--milliseconds", type=whole(10, 10_000), default=150, metavar="MS", help="for each grid (default: 150)")
     p.add_argument("-o", "--output", required=True, metavar="FILE.gif")
 
     p = command("recipes", list_recipes, "list the recipes, or the settings of one")
@@ -131,14 +132,21 @@ def make_parser():
     return parser
 
 
-def positive(text):
-    try:
-        n = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
-    if n < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return n
+def whole(low, high):
+    """An argparse type: whole numbers from low to high."""
+    def parse(text):
+        try:
+            n = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+        if not low <= n <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return n
+
+    return parse
+
+
+positive, seed = whole(1, 10 ** 9), whole(0, 2 ** 63)
 
 
 def add_truncation(parser):

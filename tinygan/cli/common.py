@@ -41,8 +41,6 @@ def load_generator(args):
 
     from tinygan.training import sampling
 
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
     G, config, path = sampling.load_generator(args.run_folder, args.weights == "average")
     if args.truncation is not None:
         check_truncation(config["recipe"], args.truncation)

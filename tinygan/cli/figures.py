@@ -21,15 +21,13 @@ def truncation(args):
 
     select_device(args)
     output = check_output(args.output, ".png")
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
     thresholds = sorted(set(args.thresholds or THRESHOLDS))
     G, config, path = load_generator(args.run_folder)
     for threshold in thresholds:
         check_truncation(config["recipe"], threshold)
     evaluator = Evaluator(data.load(config["data"], "test", args.data_dir), args.seed)
     labels = np.arange(args.n) % G.classes if G.classes else None
-    row_labels = np.arange(10) * G.classes // 10 if G.classes else None
+    row_labels = class_rows(G.classes, 10)[0] if G.classes else None
     reports, grid = [], []
     for threshold in tqdm(thresholds, unit="threshold", dynamic_ncols=True):
         # Each threshold has its batch-norm statistics, and the same draws.
@@ -38,7 +36,7 @@ def truncation(args):
         reports.append({"threshold": threshold, **evaluator.quick(images, labels)})
         grid.append(generate(G, latents(np.random.default_rng(args.seed), 10, G.latent, threshold), row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
-    numbers, rows = output.with_suffix(".json"), output.with_name(f"{output.stem}-grid.png")
+    numbers, rows = output.with_name(f"{output.stem}-numbers.json"), output.with_name(f"{output.stem}-grid.png")
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
     plots.save_sweep(output, "threshold", thresholds, {key: [r[key] for r in reports] for key in keys})
     plots.save_image(rows, plots.grid(np.concatenate(grid), columns=10))
@@ -62,6 +60,11 @@ def animate(args):
     paths = sorted(Path(folder).glob("samples/step-*.png"))
     if not paths:
         raise InputError(f"{folder} has no pictures in samples/: train it with a smaller --set sample_every")
-    frames = [np.rint(255 * imread(path)[..., :3]).astype(np.uint8) for path in paths]
+    frames = []
+    for path in paths:
+        try:
+            frames.append(np.rint(255 * imread(path)[..., :3]).astype(np.uint8))
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's for a broken PNG is SyntaxError
+            raise InputError(f"{path} is damaged ({error}): delete it") from None
     plots.save_gif(output, [*frames, *[frames[-1]] * 10], milliseconds=args.milliseconds)  # the last one stays a while
     print(f"{len(frames)} grids of {folder}: {output}")

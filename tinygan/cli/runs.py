@@ -23,8 +23,6 @@ def train(args):
     for name in ("steps", "batch_size"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name)
-    if args.seed is not None and args.seed < 0:
-        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
     if args.resume is not None:
         fixed = [f"--{name}" for name in ("data", "seed", "out") if getattr(args, name) is not None]
         if args.recipe or fixed or set(changes) - RESUMABLE:
@@ -104,7 +102,7 @@ def sample(args):
         frames = [generate(G, z, mixture.repeat(n, 0)) for mixture in class_walk(G.classes, 12)]
         plots.save_gif(output, [plots.grid(frame, scale=4) for frame in frames])
     elif output.suffix == ".gif":
-        pictures = generate(G, walk(z, 12), None if labels is None else labels.repeat(12))
+        pictures = generate(G, walk(z, 12, straight=args.truncation is not None), None if labels is None else labels.repeat(12))
         plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
     elif output.suffix == ".npz":
         images = generate(G, z, labels)
@@ -147,19 +145,20 @@ def measure(args):
     print(f"neighbours: {folder / 'neighbours.png'} (samples, and the training images nearest to each)")
 
 
-def walk(z, frames):
+def walk(z, frames, straight=False):
     """Latents on great circles from each of z (N, latent) to the next and back to the first, `frames` to each stretch.
 
-    A straight line would pass nearer the origin than any latent that G was trained on.
+    A straight line would pass nearer the origin than any latent that G was trained on; but it is the way for truncated
+    latents, which are near it, as it never leaves their range.
     """
     import numpy as np
 
     from tinygan import ops
 
-    angles = np.linspace(0, np.pi / 2, frames, endpoint=False, dtype=np.float32)
-    n = len(z.data)
-    return ops.concatenate([float(np.cos(a)) * z[i:i + 1] + float(np.sin(a)) * z[(i + 1) % n:(i + 1) % n + 1]
-                            for i in range(n) for a in angles])
+    shares, n = np.linspace(0, 1, frames, endpoint=False), len(z.data)
+    weights = [(1 - t, t) if straight else (np.cos(t * np.pi / 2), np.sin(t * np.pi / 2)) for t in shares]
+    return ops.concatenate([float(a) * z[i:i + 1] + float(b) * z[(i + 1) % n:(i + 1) % n + 1]
+                            for i in range(n) for a, b in weights])
 
 
 def class_walk(classes, frames):

@@ -21,7 +21,7 @@ def show(args):
     import numpy as np
 
     from tinygan.autograd import tensor
-    from tinygan.nn.summary import summarize
+    from tinygan.nn.summary import Row, summarize
     from tinygan.training import recipes
     from tinygan.training.settings import parse_assignments
 
@@ -32,10 +32,13 @@ def show(args):
     label = [np.zeros(1, int)] if settings.g_class != "none" else []
     for name, network, x in (("G", G, np.zeros((1, settings.latent))), ("D", D, np.zeros((1, *shape)))):
         rows = summarize(network, tensor(x, dtype="float32"), *label)
+        parameters = sum(p.size for p in network.parameters())
+        if others := parameters - sum(r.parameters for r in rows):  # of layers with parts, or for smaller images
+            rows.append(Row("others", "", "", others, 0))
         print(f"{name}: input {x.shape}")
         print_table([("layer", "kind", "output", "parameters", "multiply-adds")]
                     + [(r.path, r.kind, str(r.shape), f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in rows]
-                    + [("total", "", "", f"{sum(r.parameters for r in rows):,}",
+                    + [("total", "", "", f"{parameters:,}",
                         f"{sum(r.multiply_adds for r in rows):,}")], right=(3, 4))
         print()
 

@@ -70,8 +70,8 @@ class Projection(nn.Module):
 
     conditional = True
 
-    def __init__(self, D, classes, *, rng, init=nn.init.xavier_uniform()):
-        self.D = D
+    def __init__(self, D, classes, *, rng):
+        self.D, init = D, getattr(D, "init", nn.init.xavier_uniform())  # as D's layers, or as SNGAN's
         self.embedding = scaled_like(D, nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init), rng)
 
     def forward(self, x, labels):

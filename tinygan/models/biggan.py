@@ -78,7 +78,7 @@ class Discriminator(nn.Module):
             self.blocks.layers += [nn.DownBlock(a, b, conv=conv, downsample=downsample[i], first=i == 0)]
             self.blocks.layers += [nn.SelfAttention(b, conv)] if i in attention else []
         self.to_logit = spectral(nn.Linear(widths[-1], 1, rng=rng, init=init), rng)
-        self.feature_shape = (widths[-1],)
+        self.feature_shape, self.init = (widths[-1],), init
 
     def features(self, x):
         return ops.sum(ops.relu(self.blocks(x)), (1, 2))

@@ -53,5 +53,16 @@ class SpectralNorm(Module):
         return self.layer(x, weight=self.layer.weight / sigma)
 
 
+def power_vectors(*networks):
+    """[(layer, u, v)] of all SpectralNorm layers, to be given to `restore`."""
+    return [(m, m.u, m.v) for network in networks for _, m in network.modules() if isinstance(m, SpectralNorm)]
+
+
+def restore(vectors) -> None:
+    """Take back the power steps that were made since `power_vectors`."""
+    for layer, u, v in vectors:
+        layer.u, layer.v = u, v
+
+
 def _unit(vector):
     return vector / xp.maximum(xp.sqrt((vector * vector).sum()), 1e-12)

@@ -74,6 +74,9 @@ def open_run(path, best=False):
     wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
     if wrong:
         raise InputError(f"{folder / 'config.json'} is damaged (a wrong type of {', '.join(wrong)})")
+    sizes = [*config["image_shape"], config["classes"]]
+    if len(sizes) != 4 or not all(isinstance(n, int) and 0 < n < 10_000 for n in sizes):
+        raise InputError(f"{folder / 'config.json'} is damaged (its image_shape or classes)")
     found = [path] if path.suffix == ".npz" else checkpoints(folder)
     if best and folder is path and (folder / BEST).exists():
         found = [folder / BEST]

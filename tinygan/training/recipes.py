@@ -132,6 +132,10 @@ def biggan_networks(s, image_shape, latent, d_channels, classes, rng):
                          "or attention=0")
     init = {"orthogonal": nn.init.orthogonal, "normal": nn.init.normal(0.02)}[s.init]
     g_sizes, d_sizes = [8 << i for i in range(levels)], [size >> 1, *[size >> 2] * 3]
+    common = sorted({0, *g_sizes} & {0, *d_sizes})
+    if s.attention not in common:
+        raise InputError(f"attention={s.attention}: choose 0, for none, or a size that feature maps of both G and D have "
+                         f"(here {', '.join(map(str, common))})")
     return (biggan.Generator(latent, classes, channels, [s.g_channels] * (levels + 1), s.embedding,
                              [i for i, side in enumerate(g_sizes) if side == s.attention], rng=rng, init=init),
             biggan.Discriminator(d_channels, [s.d_channels] * 4,

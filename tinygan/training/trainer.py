@@ -65,7 +65,7 @@ class Trainer(Updates):
 
     def grow(self):
         """As in Updates; what a size has come to is kept before the next one fades in."""
-        if self.lod is not None and self.lod == int(self.lod) and self.growth.lod(self.images) < self.lod:
+        if self.lod is not None and self.growth.lod(self.images) < math.floor(self.lod):
             self.picture_growth()
         super().grow()
 
@@ -132,9 +132,12 @@ class Trainer(Updates):
 
     def picture_growth(self):
         """growth.png: the same latents at each size, a row each, up to the present one."""
-        labels = None if self.fixed_labels is None else self.fixed_labels[:10]
+        z, labels = self.fixed_latents, self.fixed_labels
+        if self.conditional:  # the first of each row
+            columns = class_rows(self.G.classes, len(labels))[1]
+            z, labels = z[::columns], labels[::columns]
         size = self.growth.size >> math.floor(self.lod)
-        self.grown[f"{size:04}"] = generate(self.average(), self.fixed_latents[:10], labels)
+        self.grown[f"{size:04}"] = generate(self.average(), z[:10], None if labels is None else labels[:10])
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
         plots.save_image(self.out / "growth.png", plots.grid(rows, columns=10))
 

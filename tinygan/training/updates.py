@@ -10,6 +10,7 @@ from tinygan.backend import asarray, normal, xp
 from tinygan.errors import InputError
 from tinygan.gan import losses, penalties
 from tinygan.nn import BatchNorm, MinibatchStddev
+from tinygan.nn.spectral import power_vectors, restore
 from tinygan.ops import cross_entropy, mean, sigmoid, square
 from tinygan.optim import Adam, RMSprop
 
@@ -89,15 +90,20 @@ class Updates:
         for i in range(updates):
             reals, real_labels = self.dataset.batch(self.images // n, n, self.seed)
             reals, z = asarray(at_lod(reals, self.lod) if self.growth else reals), self.latents(n)
-            labels = real_labels if self.conditional and self.loss.paired else self.labels(n)  # a real and a fake seven
+            # A real seven is compared with a fake seven, and what is between the two is one as well.
+            paired = self.loss.paired or self.settings.gp
+            labels = real_labels if self.conditional and paired else self.labels(n)
             # The last fakes serve twice: D learns from their values, then G through their graph. In parts, only one
             # part's graph should be there at a time, so that G draws them again.
-            last = i == updates - 1 and not self.settings.micro_batch
+            last = i == updates - 1 and not 0 < self.settings.micro_batch < n
+            vectors = power_vectors(self.G)
             with contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
             self.d_updates += 1
             self.images += n
+        if not last:
+            restore(vectors)  # the same fakes are drawn again
         numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels)
         self.ema.update(self.G)
         self.step += 1
@@ -105,9 +111,12 @@ class Updates:
 
     def draw(self, z, labels):
         """G's images of a batch, a micro-batch at a time."""
-        size = self.settings.micro_batch or len(z)
-        return Tensor(xp.concatenate([call(self.G, z[i:i + size], None if labels is None else labels[i:i + size]).data
-                                      for i in range(0, len(z), size)]))
+        size, parts = self.settings.micro_batch or len(z), []
+        vectors = power_vectors(self.G)
+        for i in range(0, len(z), size):
+            restore(vectors)
+            parts.append(call(self.G, z[i:i + size], None if labels is None else labels[i:i + size]).data)
+        return Tensor(xp.concatenate(parts))
 
     def gradients(self, objective, network, *batch):
         """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over the batch.
@@ -115,12 +124,13 @@ class Updates:
         Gradient accumulation: with micro_batch set, the batch is worked through in parts of that size, so that only
         one part's activations are in memory, and their gradients are added. The sum is that of the whole batch, to
         rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance are then those
-        of each part, and so are the groups of minibatch stddev.
+        of each part, and so are the groups of minibatch stddev. Spectral normalisation makes one power step for all.
         """
         n = len(batch[0])
         size, parameters = self.settings.micro_batch or n, network.parameters()
-        total, numbers = None, {}
+        total, numbers, vectors = None, {}, power_vectors(self.G, self.D)
         for start in range(0, n, size):
+            restore(vectors)
             part = batch if size >= n else [None if x is None else x[start:start + size] for x in batch]
             share = len(part[0]) / n
             loss, found = objective(*part)
