@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from results import RESULTS, arguments, span
+from results import RESULTS, arguments, results_of, span
 
 from tinygan import data
 from tinygan.kernels import parallel
@@ -99,7 +99,7 @@ def table():
     print("| candidate | " + " | ".join(f"FID after {s} s" for s in SECONDS) + " | class accuracy |")
     print("|---|" + "---|" * (len(SECONDS) + 1))
     for name, (summary, _, _) in CANDIDATES.items():
-        found = [json.loads(path.read_text())["rows"] for path in sorted(RESULTS.glob(f"default-{name}-[0-9]*.json"))]
+        found = [result["rows"] for result in results_of(f"default-{name}", RESULTS)]
         if found:
             cells = [span([rows[i]["fid"] for rows in found], 2) for i in range(len(SECONDS))]
             accuracy = [rows[-1].get("class_accuracy") for rows in found]

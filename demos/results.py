@@ -112,7 +112,7 @@ def table(data):
     print("| recipe | steps | minutes | FID | precision | recall | class accuracy | samples |")
     print("|---|---|---|---|---|---|---|---|")
     for recipe in RECIPES:
-        found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{recipe}-{data}-[0-9]*.json"))]
+        found = results_of(f"{recipe}-{data}", RESULTS)
         if found:
             minutes = min(row["seconds"] for row in found) / 60  # a longer one was beside other work
             cells = [span([row["metrics"].get(key) for row in found], digits) for key, digits in
@@ -122,6 +122,12 @@ def table(data):
                 strip(recipe, data, picture)
             print(f"| `{recipe}` | {found[0]['settings']['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
                   f'<img src="demos/pictures/{picture.name}" width="300"> |')
+
+
+def results_of(name, folder):
+    """What was measured under a name, a dict for each seed."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}-*.json"))
+            if path.stem.removeprefix(f"{name}-").isdigit()]
 
 
 def span(values, digits):

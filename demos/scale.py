@@ -9,10 +9,8 @@ weights is taken over the same number of images. Batches of more than 64 are acc
 """
 
 # %%
-import json
-
 import numpy as np
-from results import PICTURES, RESULTS, arguments, measure, span
+from results import PICTURES, RESULTS, arguments, measure, results_of, span
 
 from tinygan.files import replacing
 from tinygan.training.recipes import RECIPES
@@ -38,8 +36,7 @@ def changes(name):
 # %%
 def table():
     """The figure, and its numbers as Markdown: mean and range over the seeds that there are."""
-    found = {name: [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"scale-{name}-*.json"))]
-             for name in NAMES}
+    found = {name: results_of(f"scale-{name}", RESULTS) for name in NAMES}
     print("| batch size | steps | " + " | ".join(f"FID, {width} channels | minutes" for width in WIDTHS) + " |")
     print("|---|---|" + "---|---|" * len(WIDTHS))
     for batch in BATCHES:
@@ -48,7 +45,8 @@ def table():
             cells += [span([row["metrics"]["fid"] for row in rows], 2),
                       f"{min(row['seconds'] for row in rows) / 60:.1f}"] if rows else ["-", "-"]
         print(f"| {batch} | {steps(batch):,} | {' | '.join(cells)} |")
-    draw({name: [row["metrics"]["fid"] for row in rows] for name, rows in found.items() if rows})
+    if any(found.values()):
+        draw({name: [row["metrics"]["fid"] for row in rows] for name, rows in found.items() if rows})
 
 
 def draw(fids):

@@ -92,5 +92,6 @@ def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
         row = {"settings": {"steps": 1234}, "seconds": 90.0 + seed,
                "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9}}
         (tmp_path / "results" / f"cgan-mnist-{seed}.json").write_text(json.dumps(row))
+    (tmp_path / "results" / "cgan-mnist-64-0.json").write_text("{}")  # of something else
     results.table("mnist")
     assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
