@@ -37,6 +37,13 @@ def assert_equal(actual, expected):
         assert np.abs(actual[name] - expected[name]).max() <= 1e-9 * scale, name
 
 
+def assert_images(actual, expected):
+    """`assert_equal` of as many images (N, H, W, C) of a batch as the file keeps (NCHW); its gradients are of all."""
+    expected = images(expected)
+    assert len(expected) > 1
+    assert_equal({"images": actual[:len(expected)]}, {"images": expected})
+
+
 def gradients(loss, network):
     """{name: array} of the gradients of all parameters that the loss reaches."""
     names = [name for name, _ in network.named_parameters()]

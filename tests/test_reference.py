@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from reference import GOLDEN, Replay, assert_equal, gradients, group, images, kernel
+from reference import GOLDEN, Replay, assert_equal, assert_images, gradients, group, images, kernel
 
 from tinygan import nn, ops, tensor
 from tinygan.gan import conditioning, losses, penalties
-from tinygan.models import biggan, progan, sngan
+from tinygan.models import biggan, progan, sngan, stylegan
 
 
 def golden(name):
@@ -84,10 +84,10 @@ def test_sngan_generator():
     G.load_state_dict(sngan_g(file, "param/") | sngan_g(file, "buffer/"))
     z = tensor(file["in/z"])
     image = G(z)
-    assert_equal({"img": image.data}, {"img": images(file["img_train"])})
+    assert_images(image.data, file["img_train"])
     assert_equal(dict(G.named_buffers()), sngan_g(file, "buffer_after/"))
     assert_equal(gradients(hinge("generator", None, D(image)), G), sngan_g(file, "grad_Ghinge/"))
-    assert_equal({"img": G.eval()(z).data}, {"img": images(file["img_eval_after_train_fwd"])})
+    assert_images(G.eval()(z).data, file["img_eval_after_train_fwd"])
 
 
 # BigGAN
@@ -148,9 +148,9 @@ def test_biggan_generator():
     D = biggan_discriminator(golden("biggan_D_hier_attn16")).eval()
     G = load_biggan(biggan.Generator(16, 10, 3, (16,) * 4, 6, rng=np.random.default_rng(0)), file)
     z, y = tensor(file["in/z"]), file["in/y"]
-    assert_equal({"img": G.eval()(z, y).data}, {"img": images(file["img_eval"])})
+    assert_images(G.eval()(z, y).data, file["img_eval"])
     image = G.train()(z, y)
-    assert_equal({"img": image.data}, {"img": images(file["img_train"])})
+    assert_images(image.data, file["img_train"])
     buffers = {name: b for name, b in G.named_buffers() if not name.endswith(".v")}
     assert_equal(buffers, biggan_arrays(file, "buffer_after/", G))
     assert_equal(gradients(hinge("generator", None, D(image, y)), G), biggan_arrays(file, "grad_Ghinge/", G))
@@ -197,11 +197,11 @@ def test_progressive_gan(lod):
         network.load_state_dict(progan_arrays(file, f"param/{name}/", name) | {"lod": np.array(lod)})
     x, at, z = images(file["in/x"]), f"lod{lod}", tensor(file["in/z"])
     image = G(z)
-    assert_equal({"img": image.data}, {"img": images(file[f"{at}/img"])})
+    assert_images(image.data, file[f"{at}/img"])
     assert_equal({"scores": D(tensor(x)).data}, {"scores": file[f"{at}/scores"][:, 0]})
     if f"{at}/D_wgangp_loss" not in file.files:
         return
-    assert_equal({"slope": penalties.slopes(D, x).data}, {"slope": images(file[f"{at}/dscores_dx"])})
+    assert_images(penalties.slopes(D, x).data, file[f"{at}/dscores_dx"])
     assert_equal(gradients(10.0 * penalties.r1(D, x), D), progan_arrays(file, f"{at}/grad_r1_gamma10/D/", "D"))
     wasserstein, fakes = losses.find("wasserstein"), image.data
     real_scores = D(tensor(x))
@@ -213,7 +213,73 @@ def test_progressive_gan(lod):
     assert_equal(gradients(wasserstein.generator(None, D(image)), G), progan_arrays(file, f"{at}/grad_Gwgan/G/", "G"))
 
 
+# StyleGAN
+
+
+def stylegan_arrays(file, prefix, networks):
+    """TF layout, as above. networks: of G "MS", the mapping and synthesis, whose layers count from 4x4 up; or "D"."""
+    result = {}
+    for name, array in group(file, prefix).items():
+        network, *path, leaf = name.split("/")
+        if network not in networks:
+            continue
+        if network == "M":
+            path = f"mapping.layers.{path[0][-1]}.layer"
+        elif leaf.startswith("noise"):
+            i = int(leaf[-1])
+            path, leaf, array = f"blocks.{i // 2}.{i % 2}.noise", "fixed", array[0, 0]
+        elif path[0].startswith("ToRGB"):
+            path = f"to_image.{2 - int(path[0][-1])}.layer"
+        elif path[0].startswith("FromRGB"):
+            path = f"from_image.{2 - int(path[0][-1])}.0.layer"
+        elif path[1] == "Dense1":
+            path = "to_logit.layer"
+        else:
+            size, layer, *part = path
+            block = {"4x4": 0, "8x8": 1, "16x16": 2}[size]
+            path = f"blocks.{block}." + (
+                {"Conv": "1.layer", "Dense0": "4.layer", "Conv0": "0.layer", "Conv1_down": "3.layer"} if network == "D"
+                else {"Const": "0", "Conv": "1", "Conv0_up": "0", "Conv1": "1"})[layer]
+            if layer == "Dense0" and leaf == "weight":
+                array = array.reshape(8, 4, 4, 8).transpose(1, 2, 0, 3).reshape(128, 8)
+            elif part == ["StyleMod"]:
+                path += ".style.layer"
+            elif part == ["Noise"]:
+                path, leaf = f"{path}.noise", "strength"
+            elif leaf == "weight" and network == "S":
+                path += ".conv.layer"
+        result["constant" if leaf == "const" else f"{path}.{leaf}"] = images(array)[0] if leaf == "const" else array
+    return result
+
+
+@pytest.mark.parametrize("lod", [0.0, 0.3, 1.0])
+def test_stylegan(lod):
+    file, rng = golden("stylegan1_16"), np.random.default_rng(0)
+    G = stylegan.Generator(10, 16, 1, (8, 8, 8), 12, 3, hidden=14, rng=rng).astype("float64").eval()
+    D = stylegan.Discriminator(16, 1, (8, 8, 8), rng=rng).astype("float64")
+    at, lod = f"lod{lod}", {"lod": np.array(lod)}
+    G.load_state_dict(stylegan_arrays(file, "param/", "MS") | {"w_average": G.w_average} | lod)
+    D.load_state_dict(stylegan_arrays(file, "param/", "D") | lod)
+    x, z = images(file["in/x"]), tensor(file["in/z"])
+    assert_equal({"w": G.mapping(z).data}, {"w": file["w"]})
+    image, real_scores = G(z), D(tensor(x))
+    assert_images(image.data, file[f"{at}/img"])
+    assert_equal({"scores": real_scores.data}, {"scores": file[f"{at}/scores"][:, 0]})
+    assert_images(penalties.slopes(D, x).data, file[f"{at}/dscores_dx"])
+    if not group(file, f"{at}/grad"):  # at 1, for the size of the file
+        return
+    assert_equal(gradients(10.0 * penalties.r1(D, x), D), stylegan_arrays(file, f"{at}/grad_r1_gamma10/", "D"))
+    gp = penalties.wgan_gp(D, x, image.data, Replay(file["in/alpha"]))
+    loss = (losses.find("wasserstein").discriminator(real_scores, D(tensor(image.data))) + 10.0 * gp
+            + 0.001 * ops.mean(ops.square(real_scores)))
+    assert_equal({"loss": loss.data}, {"loss": file[f"{at}/D_wgangp_loss"]})
+    assert_equal(gradients(loss, D), stylegan_arrays(file, f"{at}/grad_wgangp_drift/", "D"))
+    loss = losses.find("bce").generator(None, D(image))
+    assert_equal(gradients(loss, G), stylegan_arrays(file, f"{at}/grad_Gns/", "MS"))
+
+
 @pytest.mark.parametrize("name, groups", [
+    ("stylegan1_16", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gns"}),
     ("mimicry_sngan32_D", {"grad_real_hinge", "grad_r1", "grad_wgangp"}), ("mimicry_sngan32_G", {"grad_Ghinge"}),
     ("biggan_D_hier_attn16", {"grad_r1", "grad_wgangp"}), ("biggan_G_hier_attn16", {"grad_Ghinge", "grad_ortho1e-4"}),
     ("progan_fused0", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gwgan"})])

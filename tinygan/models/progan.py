@@ -30,13 +30,21 @@ class Growing(nn.Module):
     def conv(self, *shape, gain=2 ** 0.5, kind=nn.Conv2d, fan_in=None, **settings):
         return nn.Equalized(kind(*shape, **settings, rng=self.rng), gain, fan_in, rng=self.rng)
 
-    def conv3(self, inputs, outputs):
-        return self.conv(inputs, outputs, 3, padding=1)
+    def conv3(self, inputs, outputs, **settings):
+        return self.conv(inputs, outputs, 3, padding=1, **settings)
 
     def stage(self):
         """(number of the finest block in use, share of the next coarser one in the blend)."""
         lod = float(self.lod)
         return len(self.blocks) - 1 - math.floor(lod), lod - math.floor(lod)
+
+    def draw(self, x, coarser):
+        """G's image, at full size, of the finest feature maps in use and of the next coarser ones."""
+        finest, blend = self.stage()
+        image = self.to_image[finest](x)
+        if blend:
+            image = lerp(image, ops.upsample_nearest(self.to_image[finest - 1](coarser)), blend)
+        return ops.upsample_nearest(image, self.size // image.shape[1])
 
 
 class Generator(Growing):
@@ -61,14 +69,10 @@ class Generator(Growing):
         return layer, nn.LeakyReLU(0.2), nn.PixelNorm()
 
     def forward(self, z):
-        finest, blend = self.stage()
         x = self.norm(z).reshape(-1, 1, 1, self.latent)
-        for i, block in enumerate(self.blocks[:finest + 1]):
+        for i, block in enumerate(self.blocks[:self.stage()[0] + 1]):
             coarser, x = x, block(ops.upsample_nearest(x) if i else x)
-        image = self.to_image[finest](x)
-        if blend:
-            image = lerp(image, ops.upsample_nearest(self.to_image[finest - 1](coarser)), blend)
-        return ops.upsample_nearest(image, self.size // image.shape[1])
+        return self.draw(x, coarser)
 
 
 class Discriminator(Growing):
@@ -86,16 +90,20 @@ class Discriminator(Growing):
         self.blocks = [nn.Sequential(
             nn.MinibatchStddev(), *act(self.conv(top + 1, top, 3, padding=1)),
             nn.Flatten(), *act(self.conv(16 * top, top, kind=nn.Linear)))]
-        self.blocks += [nn.Sequential(*act(self.conv3(b, b)), *act(self.conv3(b, a))) for a, b in zip(widths, widths[1:])]
+        self.blocks += [self.block(b, a) for a, b in zip(widths, widths[1:])]
         self.to_logit = self.conv(top, 1, gain=1.0, kind=nn.Linear)
         self.feature_shape = (top,)
+
+    def block(self, inputs, outputs):
+        return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), self.conv3(inputs, outputs),
+                             nn.LeakyReLU(0.2), nn.AvgPool2d(2))
 
     def features(self, x):
         finest, blend = self.stage()
         image = shrink(x, 1 << (len(self.blocks) - 1 - finest))
         x = self.from_image[finest](image)
         for i in range(finest, 0, -1):
-            x = shrink(self.blocks[i](x), 2)
+            x = self.blocks[i](x)
             if blend and i == finest:
                 x = lerp(x, self.from_image[i - 1](shrink(image, 2)), blend)
         return self.blocks[0](x)

@@ -1,8 +1,8 @@
 """Layers: each holds its parameters and says in one line of ops what it does.
 
 Images are (N, H, W, C). `rng` (a numpy.random.Generator) draws the initial weights; without one they are
-different each time. A layer called with `weight=` uses that Tensor instead of its own weight: so do layers that
-scale the weight of another (SpectralNorm).
+different each time. A layer called with `weight=` uses that Tensor instead of its own weight, and Linear so too with
+`bias=`: layers that scale the weight of another (SpectralNorm, Equalized) do so.
 """
 
 import math
@@ -33,8 +33,8 @@ class Linear(Module):
         self.weight = _parameter(init, rng, (inputs, outputs), inputs)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
-    def forward(self, x, weight=None):
-        return ops.affine(x, self.weight if weight is None else weight, self.bias)
+    def forward(self, x, weight=None, bias=None):
+        return ops.affine(x, self.weight if weight is None else weight, self.bias if bias is None else bias)
 
 
 class Embedding(Module):
@@ -120,6 +120,23 @@ class Dropout(Module):
             return x
         keep = self.rng.random(x.shape, dtype=np.float32) >= self.rate
         return x * wrap(asarray((keep / (1 - self.rate)).astype(x.dtype)))
+
+
+class AvgPool2d(Module):
+    """The mean over squares of `size` pixels: (N, H, W, C) -> (N, H / size, W / size, C)."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def forward(self, x):
+        return ops.avg_pool2d(x, self.size)
+
+
+class Blur(Module):
+    """Each channel filtered with [1, 2, 1] / 4 along rows and columns, against aliasing (Karras et al. 2019)."""
+
+    def forward(self, x):
+        return ops.upfirdn2d(x, (0.25, 0.5, 0.25), padding=1)
 
 
 class Flatten(Module):

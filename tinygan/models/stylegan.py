@@ -1,0 +1,80 @@
+"""StyleGAN (Karras, Laine and Aila 2019): the latent does not enter at the bottom; as a style, it enters every layer.
+
+    z -> mapping (8 layers) -> w -> a scale and a shift for every feature map
+    G:  a learned constant, 4x4, -> AdaIN -> conv -> AdaIN -> up, conv, blur -> AdaIN -> conv -> AdaIN -> ... -> image
+    D:  Progressive GAN's, with a blur before it halves the feature maps
+
+Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm -> scale and shift (AdaIN).
+G and D grow as Progressive GAN's do, or stand at full size from the start.
+"""
+
+from tinygan import nn, ops
+from tinygan.autograd import Parameter
+from tinygan.backend import xp
+
+from . import progan
+
+
+class Styled(nn.Module):
+    """(x, w) -> x with noise, bias, leaky relu and AdaIN; before that, conv(x) if there is one."""
+
+    conditional = True
+
+    def __init__(self, channels, size, style, conv=None, up=False, *, rng):
+        self.conv, self.blur = conv, nn.Blur() if up else None
+        self.noise = nn.Noise(channels, size, rng=rng)
+        self.bias = Parameter(xp.zeros(channels, "float32"))
+        self.style = nn.Equalized(nn.Linear(style, 2 * channels, rng=rng), 1.0, rng=rng)
+
+    def forward(self, x, w):
+        if self.blur:
+            x = self.blur(self.conv(ops.upsample_nearest(x)))
+        elif self.conv:
+            x = self.conv(x)
+        x = ops.bias_act(self.noise(x), self.bias)
+        style = ops.reshape(self.style(w), (len(x), 2, 1, 1, -1))
+        return ops.instance_norm(x, 1.0 + style[:, 0], style[:, 1], eps=1e-8)
+
+
+class Generator(nn.StyleGenerator, progan.Growing):
+    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, image_channels), about [-1, 1].
+
+    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden:
+    of the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`.
+    """
+
+    buffer_names = ("w_average", "lod")
+
+    def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16), style=64, layers=8,
+                 classes=None, mixing=0.9, hidden=None, *, rng):
+        progan.Growing.__init__(self, image_size, widths, rng)
+        mapping = nn.Mapping(latent, style, layers, classes, hidden=hidden, rng=rng)
+        self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
+        self.size, self.constant = image_size, Parameter(xp.ones((4, 4, widths[0]), "float32"))
+        self.blocks = []
+        for i, (a, b) in enumerate(zip((widths[0], *widths), widths)):
+            convs = [self.conv3(a, b, bias=False) if i else None, self.conv3(b, b, bias=False)]
+            self.blocks += [nn.Sequential(*(Styled(b, 4 << i, style, conv, up=i > 0 and conv is convs[0], rng=rng)
+                                            for conv in convs))]
+        self.to_image = [self.conv(width, image_channels, 1, gain=1.0) for width in widths]
+
+    def layers_in_use(self):
+        return 2 * self.stage()[0] + 2
+
+    def synthesis(self, ws):
+        """Styles (N, style_layers, style) -> images."""
+        x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
+        coarser = None
+        for i, block in enumerate(self.blocks[:self.stage()[0] + 1]):
+            coarser = x
+            for j, layer in enumerate(block):
+                x = layer(x, ws[:, 2 * i + j])
+        return self.draw(x, coarser)
+
+
+class Discriminator(progan.Discriminator):
+    """Progressive GAN's, but each block blurs before it halves, and halves before its last leaky relu."""
+
+    def block(self, inputs, outputs):
+        return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), nn.Blur(), self.conv3(inputs, outputs),
+                             nn.AvgPool2d(2), nn.LeakyReLU(0.2))

@@ -1,0 +1,126 @@
+"""What generators with styles are made of: the mapping network, noise, and styles that vary from layer to layer."""
+
+import numpy as np
+
+from tinygan import ops
+from tinygan.autograd import Parameter, Tensor, wrap
+from tinygan.backend import asarray, normal, xp
+
+from .equalized import Equalized
+from .layers import Embedding, Linear
+from .module import Module
+from .norms import PixelNorm
+
+
+class Mapping(Module):
+    """Latents z (N, latent), and classes (N,) if there are any -> styles w (N, size).
+
+    z is put on a sphere, then goes through `layers` fully connected layers with leaky rectifiers, which learn at `rate`
+    times the other layers' rate (Karras et al. 2019, section 3 and appendix C). A class is an embedding as long as z
+    beside it. apart: z and the embedding are each put on a sphere before they are joined, and the activations, not the
+    weights, have a gain of sqrt(2) (StyleGAN2-ADA); otherwise both are put on one sphere (StyleGAN). hidden: units of
+    all layers but the last (default: size).
+    """
+
+    def __init__(self, latent, size, layers=8, classes=None, rate=0.01, apart=False, hidden=None, *, rng):
+        self.classes, self.apart, self.norm = classes, apart, PixelNorm()
+        self.embedding = Embedding(classes, latent, rng=rng) if classes else None
+        widths = [2 * latent if classes else latent] + [hidden or size] * (layers - 1) + [size]
+        self.layers = [Equalized(Linear(a, b), 1.0 if apart else 2 ** 0.5, rate=rate, rng=rng)
+                       for a, b in zip(widths, widths[1:])]
+
+    @property
+    def conditional(self):
+        return self.classes is not None
+
+    def forward(self, z, labels=None):
+        parts = [z, self.embedding(labels)] if self.classes else [z]
+        x = ops.concatenate([self.norm(part) for part in parts] if self.apart else parts, 1)
+        x = x if self.apart else self.norm(x)
+        for layer in self.layers:
+            x = ops.leaky_relu(layer(x), 0.2, 2 ** 0.5 if self.apart else 1.0)
+        return x
+
+
+class Noise(Module):
+    """x (N, H, W, C) + strength * noise (N, H, W, 1), N(0, 1) and the same for all channels (Karras et al. 2019, 3.2).
+
+    strength: a Parameter (C,), or () with `shared`; it starts at 0. In training, every image has fresh noise; in
+    evaluation, all have the buffer `fixed` (H, W). Set `mode` to "random", "fixed" or "none" to have it otherwise.
+    """
+
+    buffer_names = ("fixed",)
+
+    def __init__(self, channels, size, shared=False, *, rng):
+        self.strength = Parameter(xp.zeros(() if shared else channels, "float32"))
+        self.fixed = normal(rng, (size, size))
+        self.rng, self.mode = rng, None
+
+    def forward(self, x):
+        mode = self.mode or ("random" if self.training else "fixed")
+        if mode == "none":
+            return x
+        n, height, width, _ = x.shape
+        noise = normal(self.rng, (n, height, width, 1)) if mode == "random" else self.fixed[..., None]
+        return x + self.strength * wrap(asarray(noise, x.dtype))
+
+
+class StyleGenerator(Module):
+    """z -> mapping -> w -> a style for each layer -> synthesis -> image: what StyleGAN and StyleGAN2 share.
+
+    A subclass sets `mapping`, `latent`, `classes`, and `style_layers`, the number of styles, and defines
+    synthesis(ws), from styles (N, style_layers, size) to images.
+
+    w_average, a buffer, follows the mean of w in training: w_average = .995 w_average + .005 mean w. mixing: in training, the share of images of which the layers from a random one on have the
+    style of another latent (style mixing: Karras et al. 2019, section 3.1). psi: in evaluation, the truncation trick in
+    W, w_average + psi (w - w_average), for the first `cutoff` layers (None: all; appendix B).
+    """
+
+    buffer_names = ("w_average",)
+
+    def set_styles(self, mapping, size, style_layers, mixing, rng):
+        self.mapping, self.style_layers, self.mixing, self.rng = mapping, style_layers, mixing, rng
+        self.latent = mapping.layers[0].layer.weight.shape[0] // (2 if mapping.classes else 1)
+        self.classes, self.w_average = mapping.classes, xp.zeros(size, "float32")
+        self.psi, self.cutoff = 1.0, None
+
+    @property
+    def conditional(self):
+        return self.classes is not None
+
+    def styles(self, z, labels=None):
+        """The styles (N, style_layers, size) of latents: averaged and mixed in training, truncated in evaluation."""
+        w = self.mapping(z, labels)
+        ws = self.spread(w)
+        if not self.training:
+            return self.truncate(ws)
+        mean = w.data.mean(0)
+        self.w_average = mean + 0.995 * (self.w_average - mean)
+        return self.mix(ws, labels) if self.mixing else ws
+
+    def spread(self, w):
+        """w (N, size) as the style of every layer (N, style_layers, size)."""
+        n, size = w.shape
+        return ops.broadcast_to(ops.reshape(w, (n, 1, size)), (n, self.style_layers, size))
+
+    def truncate(self, ws):
+        if self.psi == 1:
+            return ws
+        cutoff = self.style_layers if self.cutoff is None else self.cutoff
+        psi = np.where(np.arange(self.style_layers) < cutoff, self.psi, 1.0)[:, None]
+        average = wrap(asarray(self.w_average, ws.dtype))
+        return average + (ws - average) * wrap(asarray(psi, ws.dtype))
+
+    def layers_in_use(self):
+        return self.style_layers
+
+    def mix(self, ws, labels):
+        """A random layer for the batch, from which on the styles are those of other latents."""
+        first = self.style_layers
+        if self.rng.random() < self.mixing:
+            first = int(self.rng.integers(1, self.layers_in_use()))
+        others = self.spread(self.mapping(Tensor(asarray(normal(self.rng, (len(ws), self.latent)), ws.dtype)), labels))
+        return ops.concatenate([ws[:, :first], others[:, first:]], 1) if first < self.style_layers else ws
+
+    def forward(self, z, labels=None):
+        return self.synthesis(self.styles(z, labels))
