@@ -49,7 +49,7 @@ def public(module, kind):
 def test_every_op_and_layer_has_a_row():
     tested = {row.name.split()[0] for row in ROWS}
     assert public(ops, inspect.isfunction) <= tested
-    assert public(nn, inspect.isclass) - {"Module"} <= tested
+    assert public(nn, inspect.isclass) - {"Module", "StyleGenerator"} <= tested  # two bases
 
 
 def test_the_names_of_rows_are_unique():

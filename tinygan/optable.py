@@ -269,6 +269,13 @@ def spectral(layer):
     return nn.SpectralNorm(layer, rng=np.random.default_rng(7)).eval()
 
 
+def sphere(z):
+    return z / np.sqrt((z ** 2).mean(1, keepdims=True) + 1e-8)
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.2 * x)
+
 
 def _batch_norm_with_history():
     norm = nn.BatchNorm(4).eval()
@@ -298,6 +305,16 @@ row(lambda x, gain, bias: nn.ConditionalBatchNorm.of_classes(4, 2).as_function(x
     normal(2, 4), normal(2, 4), name="ConditionalBatchNorm", note="classes")
 layer(lambda: nn.PixelNorm(0.1), lambda x: x / np.sqrt((x ** 2).mean(-1, keepdims=True) + 0.1), normal(3, 4))
 layer(lambda: nn.MinibatchStddev(2), lambda x: oracles.minibatch_stddev(x, 2), normal(4, 2, 3, 2))
+layer(lambda: nn.AvgPool2d(2), lambda x: x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)), normal(2, 4, 6, 3), linear=True)
+layer(nn.Blur, lambda x: oracles.upfirdn2d(x, np.outer([1, 2, 1], [1, 2, 1]) / 16, padding=1),
+      normal(2, 4, 5, 3), linear=True)
+layer(lambda: nn.Mapping(3, 2, 1, rate=0.5, rng=np.random.default_rng(0)),
+      lambda z, w, b: leaky(0.5 * (sphere(z) @ w * (2 / 3) ** 0.5 + b)), normal(2, 3))
+layer(lambda: nn.Mapping(3, 2, 1, rate=0.5, apart=True, rng=np.random.default_rng(0)),
+      lambda z, w, b: 2 ** 0.5 * leaky(0.5 * (sphere(z) @ w / 3 ** 0.5 + b)), normal(2, 3), note="apart")
+layer(lambda: nn.Noise(3, 4, rng=np.random.default_rng(7)).eval(),
+      lambda x, strength: x + strength * np.random.default_rng(7).standard_normal((4, 4), np.float32)[..., None],
+      normal(2, 4, 4, 3))
 layer(lambda: nn.Maxout(4, 3, 2), lambda x, w, b: (x @ w + b).reshape(-1, 3, 2).max(2), normal(2, 4))
 layer(lambda: nn.Dropout(0.5, rng=np.random.default_rng(7)),
       lambda x: 2 * x * (np.random.default_rng(7).random(x.shape, np.float32) > 0.5), normal(3, 4), linear=True)

@@ -4,7 +4,7 @@
     G:  a learned constant, 4x4, -> AdaIN -> conv -> AdaIN -> up, conv, blur -> AdaIN -> conv -> AdaIN -> ... -> image
     D:  Progressive GAN's, with a blur before it halves the feature maps
 
-Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm -> scale and shift (AdaIN).
+Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm, scale and shift (AdaIN).
 G and D grow as Progressive GAN's do, or stand at full size from the start.
 """
 
@@ -37,7 +37,7 @@ class Styled(nn.Module):
 
 
 class Generator(nn.StyleGenerator, progan.Growing):
-    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, image_channels), about [-1, 1].
+    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels), about [-1, 1].
 
     widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden:
     of the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`.

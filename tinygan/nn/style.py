@@ -71,9 +71,10 @@ class StyleGenerator(Module):
     A subclass sets `mapping`, `latent`, `classes`, and `style_layers`, the number of styles, and defines
     synthesis(ws), from styles (N, style_layers, size) to images.
 
-    w_average, a buffer, follows the mean of w in training: w_average = .995 w_average + .005 mean w. mixing: in training, the share of images of which the layers from a random one on have the
-    style of another latent (style mixing: Karras et al. 2019, section 3.1). psi: in evaluation, the truncation trick in
-    W, w_average + psi (w - w_average), for the first `cutoff` layers (None: all; appendix B).
+    w_average, a buffer, follows the mean of w in training: w_average = .995 w_average + .005 mean w. mixing: in training,
+    the share of batches in which the layers from a random one on have the styles of other latents (style mixing: Karras
+    et al. 2019, section 3.1). psi: in evaluation, the truncation trick in W, w_average + psi (w - w_average), for the
+    first `cutoff` layers (None: all; appendix B).
     """
 
     buffer_names = ("w_average",)
