@@ -48,7 +48,7 @@ def truncation(args):
 
 
 def animate(args):
-    """The sample grids of a run, one after another."""
+    """The sample grids of a run, one after another, at half their size: a pixel of the grid for each of an image."""
     import numpy as np
     from matplotlib.image import imread
 
@@ -63,7 +63,7 @@ def animate(args):
     frames = []
     for path in paths:
         try:
-            frames.append(np.rint(255 * imread(path)[..., :3]).astype(np.uint8))
+            frames.append(np.rint(255 * imread(path)[::2, ::2, :3]).astype(np.uint8))
         except (OSError, SyntaxError, ValueError) as error:  # Pillow's for a broken PNG is SyntaxError
             raise InputError(f"{path} is damaged ({error}): delete it") from None
     plots.save_gif(output, [*frames, *[frames[-1]] * 10], milliseconds=args.milliseconds)  # the last one stays a while
