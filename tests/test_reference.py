@@ -216,6 +216,26 @@ def test_progressive_gan(lod):
 # StyleGAN
 
 
+def test_convolutions_of_stylegan2():
+    """Resampling, convolutions that change the size, with symmetric and other filters, modulation, minibatch stddev."""
+    file = golden("sg2ada_ops")
+    x, w, w1, style = tensor(images(file["x"])), kernel(file["w"]), kernel(file["w1"]), tensor(file["styles"])
+    f = file["f_asym"]
+    turned = lambda y, f: ops.upfirdn2d(y, f, flip_filter=True, padding=1)
+    for name, y in {
+            "up2": ops.upsample2d(x), "down2": ops.downsample2d(x), "asym_up": ops.upsample2d(x, f),
+            "asym_down": ops.downsample2d(x, f), "filter": ops.upfirdn2d(x, file["f"], padding=(2, 1, 2, 1)),
+            "asym_flip": turned(x, f), "conv": ops.conv2d(x, w, padding=1), "convup": ops.conv2d_up(x, w),
+            "convdown": ops.conv2d_down(x, w), "conv1up": ops.conv2d_up(x, w1), "conv1down": ops.conv2d_down(x, w1),
+            "convup_asym": ops.conv2d_up(x, w, f), "convdown_asym": ops.conv2d_down(x, w, f),
+            "mod": ops.modulated_conv2d(x, w, style), "modup": ops.modulated_conv2d(x, w, style, up=True),
+            "mod_nodemod": ops.modulated_conv2d(x, w, style, demodulate=False)}.items():
+        assert_equal({name: y.data}, {name: images(file[name])})
+    for group, features in ((4, 1), (2, 1), (8, 2), (None, 1)):
+        y, name = ops.minibatch_stddev(tensor(images(file["xm"])), group, features=features), f"mbstd_g{group}_f{features}"
+        assert_equal({name: y.data}, {name: images(file[name])})
+
+
 def stylegan_arrays(file, prefix, networks):
     """TF layout, as above. networks: of G "MS", the mapping and synthesis, whose layers count from 4x4 up; or "D"."""
     result = {}

@@ -123,11 +123,39 @@ def normalized(x, scale=1.0, shift=0.0, axes=None, eps=1e-5):
     return scale * (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) + shift
 
 
-def minibatch_stddev(x, group_size=4, eps=1e-8):
-    """One group after another."""
-    groups = len(x) // min(group_size, len(x))
-    deviations = [np.sqrt(x[m::groups].var(0) + eps).mean() for m in range(groups)]
-    return np.concatenate([x, np.full((*x.shape[:3], 1), np.resize(deviations, (len(x), 1, 1, 1)))], 3)
+def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
+    """One group after another, one part of the channels after another."""
+    groups, added = len(x) // min(group_size, len(x)), []
+    for part in np.split(x, features, 3):
+        deviations = [np.sqrt(part[m::groups].var(0) + eps).mean() for m in range(groups)]
+        added.append(np.full((*x.shape[:3], 1), np.resize(deviations, (len(x), 1, 1, 1))))
+    return np.concatenate([x, *added], 3)
+
+
+FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+
+
+def conv2d_up(x, w):
+    """The transposed convolution, then the filter; a 1x1 convolution may as well come last."""
+    if w.shape[0] == 1:
+        return conv2d(upfirdn2d(x, FIR, up=2, padding=(2, 1, 2, 1), gain=4), w)
+    return upfirdn2d(conv_transpose2d(x, w.swapaxes(2, 3), 2), FIR, padding=1, gain=4)
+
+
+def conv2d_down(x, w):
+    """All of the convolution, of which every second pixel stays."""
+    k = len(w) // 2
+    return conv2d(upfirdn2d(x, FIR, padding=(2 + k, 1 + k, 2 + k, 1 + k)), w)[:, 1::2, 1::2]
+
+
+def modulated_conv2d(x, w, style, up=False, demodulate=True):
+    """A weight for each image (Karras et al. 2020b, equations 1 and 3)."""
+    images = []
+    for image, s in zip(x, style):
+        own = w * s[:, None]
+        own = own / np.sqrt((own ** 2).sum((0, 1, 2)) + 1e-8) if demodulate else own
+        images.append(conv2d_up(image[None], own) if up else conv2d(image[None], own, padding=len(w) // 2))
+    return np.concatenate(images)
 
 
 def binary_cross_entropy(x, target):

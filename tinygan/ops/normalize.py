@@ -60,19 +60,21 @@ def pixel_norm(x, eps=1e-8):
     return x * (mean(square(x), -1, keepdims=True) + eps) ** -0.5
 
 
-def minibatch_stddev(x, group_size=4, eps=1e-8):
-    """Append a channel that tells how much the images of a group differ (Karras et al. 2018, section 3).
+def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
+    """Append channels that tell how much the images of a group differ (Karras et al. 2018, section 3).
 
-    x (N, H, W, C) -> (N, H, W, C + 1). G = min(group_size, N) images form a group, strided through the
-    batch: m, m + N/G, m + 2N/G, ... The channel holds the group's standard deviation sqrt(var + eps),
-    averaged over pixels and channels. Raises ValueError if G does not divide N.
+    x (N, H, W, C) -> (N, H, W, C + features). G = min(group_size, N) images form a group (None: all N), strided through
+    the batch: m, m + N/G, m + 2N/G, ... The channels of x are cut into `features` parts; a new channel holds the group's
+    standard deviation sqrt(var + eps), averaged over pixels and the channels of its part. Raises ValueError if G does
+    not divide N, or features C.
     """
     n, height, width, channels = x.shape
-    group = min(group_size, n)
-    if n % group:
-        raise ValueError(f"minibatch_stddev: a batch of {n} does not fall into groups of {group}")
-    members = reshape(x, (group, n // group, height, width, channels))
-    deviation = mean((var(members, 0) + eps) ** 0.5, (1, 2, 3))  # (N/G,)
-    deviation = reshape(deviation, (1, n // group, 1, 1, 1))
-    channel = reshape(broadcast_to(deviation, (group, n // group, height, width, 1)), (n, height, width, 1))
-    return concatenate([x, channel], axis=3)
+    group = n if group_size is None else min(group_size, n)
+    if n % group or channels % features:
+        raise ValueError(f"minibatch_stddev: a batch of {n} does not fall into groups of {group}, or {channels} channels "
+                         f"into {features} parts")
+    members = reshape(x, (group, n // group, height, width, features, channels // features))
+    deviation = mean((var(members, 0) + eps) ** 0.5, (1, 2, 4))  # (N/G, features)
+    deviation = reshape(deviation, (1, n // group, 1, 1, features))
+    added = reshape(broadcast_to(deviation, (group, n // group, height, width, features)), (n, height, width, features))
+    return concatenate([x, added], axis=3)
