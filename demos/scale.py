@@ -34,39 +34,38 @@ def changes(name):
 
 
 # %%
+def fids(batch, width):
+    """The FID of each seed."""
+    return [result["metrics"]["fid"] for result in results_of(f"scale-{batch}x{width}", RESULTS)]
+
+
 def table():
-    """The figure, and its numbers as Markdown: mean and range over the seeds that there are."""
-    found = {name: results_of(f"scale-{name}", RESULTS) for name in NAMES}
-    print("| batch size | steps | " + " | ".join(f"FID, {width} channels | minutes" for width in WIDTHS) + " |")
-    print("|---|---|" + "---|---|" * len(WIDTHS))
+    """Means and ranges over the seeds, as Markdown."""
+    print("| batch size | steps | " + " | ".join(f"FID, {width} channels" for width in WIDTHS) + " |")
+    print("|---|---|" + "---|" * len(WIDTHS))
     for batch in BATCHES:
-        cells = []
-        for rows in (found[f"{batch}x{width}"] for width in WIDTHS):
-            cells += [span([row["metrics"]["fid"] for row in rows], 2),
-                      f"{min(row['seconds'] for row in rows) / 60:.1f}"] if rows else ["-", "-"]
+        cells = [span(fids(batch, width) or [None], 2) for width in WIDTHS]
         print(f"| {batch} | {steps(batch):,} | {' | '.join(cells)} |")
-    if any(found.values()):
-        draw({name: [row["metrics"]["fid"] for row in rows] for name, rows in found.items() if rows})
 
 
-def draw(fids):
-    """demos/pictures/scale.png. fids: {name: [the FID of each seed]}."""
+def draw(path):
+    """The same as a figure."""
     from matplotlib.figure import Figure
 
     figure = Figure((4, 3), layout="constrained")
     axes = figure.subplots()
     for width in WIDTHS:
-        points = [(batch, fid) for batch in BATCHES for fid in fids.get(f"{batch}x{width}", ())]
-        means = [(batch, np.mean(fids[f"{batch}x{width}"])) for batch in BATCHES if f"{batch}x{width}" in fids]
-        if points:
-            line, = axes.plot(*zip(*means), label=f"{width} channels")
-            axes.plot(*zip(*points), "o", color=line.get_color(), markersize=4)
+        measured = {batch: fids(batch, width) for batch in BATCHES if fids(batch, width)}
+        line, = axes.plot(list(measured), [np.mean(found) for found in measured.values()], label=f"{width} channels")
+        for batch, found in measured.items():
+            axes.plot([batch] * len(found), found, "o", color=line.get_color(), markersize=4)
     axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="FID")
-    axes.set_xticks(BATCHES, map(str, BATCHES), minor=False)
+    axes.set_xticks(BATCHES, map(str, BATCHES))
+    axes.set_yticks((5, 10, 20, 40, 80), ("5", "10", "20", "40", "80"))
     axes.minorticks_off()
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
-    with replacing(PICTURES / "scale.png") as temporary:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
@@ -78,3 +77,4 @@ if __name__ == "__main__":
             for name in args.names or NAMES:
                 measure("biggan", "mnist", seed, f"scale-{name}-{seed}", changes(name))
     table()
+    draw(PICTURES / "scale.png")
