@@ -205,7 +205,7 @@ RECIPES = {recipe.name: recipe for recipe in (
         "d_norm": "none"}),
     Recipe("sngan", "residual networks, spectral normalisation and hinge loss (Miyato et al. 2018)", SNGAN),
     Recipe("cgan", "G and D see the class, beside z and beside the image (Mirza and Osindero 2014)", DCGAN, {
-        "g_class": "concat", "d_class": "concat"}),
+        "steps": 14000, "g_class": "concat", "d_class": "concat"}),
     # With the paper's batch-norm in D and its rate of 2e-4, D's classifier learns to read G's fakes by signs that are no
     # digits: it is sure of them, and half of them show another class (54% of the class asked for after 10,000 steps).
     Recipe("acgan", "D also guesses the class (Odena et al. 2017)", DCGAN, {
