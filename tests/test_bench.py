@@ -75,7 +75,7 @@ def test_the_exit_code_says_whether_the_targets_are_met(ours, code, word, quick,
 
 def test_what_bench_refuses(capsys):
     assert "unknown workload 'dcgna'; there are: dcgan, dcgan-r1" in fails(capsys, "bench", "dcgna")
-    assert "not at least 1" in fails(capsys, "bench", "--rounds", 0)
+    assert "0 is not between 1" in fails(capsys, "bench", "--rounds", 0)
     assert "invalid choice" in fails(capsys, "bench", "--against", "keras")
     assert "--growth takes no workloads" in fails(capsys, "bench", "mlp", "--growth")
     for side in worker.SIDES:

@@ -57,7 +57,9 @@ def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, t
 
 
 @pytest.fixture
-def scale(results, monkeypatch, tmp_path):
+def scale(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     import scale
 
     monkeypatch.setattr(scale, "RESULTS", tmp_path / "results")

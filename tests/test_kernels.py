@@ -245,8 +245,8 @@ def test_normalisation_takes_any_strides(axes, small_blocks, walks):
         for x, g, vector in ((x, g, vector), map(np.ascontiguousarray, (x, g, vector))):
             y, saved = norm.normalize_modulate.forward(x, vector, vector, axes, 1e-5)
             results.append([y, *norm.normalize_modulate.backward(g, saved, [True] * 3)])
-        for a, b in zip(*results):
-            assert np.array_equal(a, b)
+        for a, b in zip(*results):  # on some processors, BLAS adds up in another order for another layout
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
     assert len(walks) == 8 * 2 * 4
 
 
