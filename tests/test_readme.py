@@ -1,6 +1,7 @@
 """What the README shows works as it is written there."""
 
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -52,3 +53,12 @@ def test_its_tables_are_what_was_measured(script, arguments, capsys, monkeypatch
     importlib.import_module(script).table(*arguments)
     printed = capsys.readouterr().out
     assert printed.count("\n") > 4 and printed in README
+
+
+def test_its_table_of_truncation_is_what_was_measured():
+    rows = json.loads((ROOT / "demos" / "results" / "truncation.json").read_text())["thresholds"]
+    shown = [row for row in rows if f" {row['threshold']:g} |" in README[README.index("| threshold |"):].split("\n")[0]]
+    assert len(shown) == 6
+    for name, key, digits in (("FID", "fid", 2), ("precision", "precision", 3), ("recall", "recall", 3),
+                              ("class accuracy", "class_accuracy", 3)):
+        assert f"| {name} | " + " | ".join(f"{row[key]:.{digits}f}" for row in shown) + " |" in README

@@ -160,6 +160,14 @@ def test_biggan_generator():
 # Progressive GAN
 
 
+def edge_layer(path, top):
+    """Our name of a layer that makes an image, takes one, or gives the logit; None for others. top: their coarsest lod."""
+    if path[0].startswith(("ToRGB", "FromRGB")):
+        level = top - int(path[0][-1])
+        return f"to_image.{level}" if path[0].startswith("ToRGB") else f"from_image.{level}.0"
+    return "to_logit" if path[1] == "Dense1" else None
+
+
 def progan_arrays(file, prefix, network):
     """TF layout: convolutions HWIO, as ours; dense (in, out), after a flatten that sees NCHW."""
     names = {f"{size}x{size}": f"blocks.{i}" for i, size in enumerate((4, 8, 16, 32))}
@@ -167,12 +175,8 @@ def progan_arrays(file, prefix, network):
     result = {}
     for name, array in group(file, prefix).items():
         *path, leaf = name.split("/")
-        if path[0].startswith("ToRGB"):
-            path = f"to_image.{3 - int(path[0][-1])}"
-        elif path[0].startswith("FromRGB"):
-            path = f"from_image.{3 - int(path[0][-1])}.0"
-        elif path[1] == "Dense1":
-            path = "to_logit"
+        if edge := edge_layer(path, 3):
+            path = edge
         else:
             path = f"{names[path[0]]}.{number[network][path[1]]}"
             if leaf == "weight" and array.shape == (8, 128):  # G's first layer, of 4x4x8 outputs
@@ -248,12 +252,8 @@ def stylegan_arrays(file, prefix, networks):
         elif leaf.startswith("noise"):
             i = int(leaf[-1])
             path, leaf, array = f"blocks.{i // 2}.{i % 2}.noise", "fixed", array[0, 0]
-        elif path[0].startswith("ToRGB"):
-            path = f"to_image.{2 - int(path[0][-1])}.layer"
-        elif path[0].startswith("FromRGB"):
-            path = f"from_image.{2 - int(path[0][-1])}.0.layer"
-        elif path[1] == "Dense1":
-            path = "to_logit.layer"
+        elif edge := edge_layer(path, 2):
+            path = f"{edge}.layer"
         else:
             size, layer, *part = path
             block = {"4x4": 0, "8x8": 1, "16x16": 2}[size]

@@ -283,7 +283,8 @@ def test_without_classes_the_latent_alone_steers_the_blocks(digits):
 
 @pytest.mark.parametrize("changes, message", [
     ({"latent": 18}, "latent .* of 18 cannot be cut into 4 equal parts"), ({"g_channels": 12}, "divides the channels by 8"),
-    ({"batch_size": 601}, "more than the 600"), ({"attention": 12}, "attention=12: choose 0, .*here 0, 8, 16"), ({"micro_batch": 31}, "leaves one image")])
+    ({"batch_size": 601}, "more than the 600"),
+    ({"attention": 12}, "attention=12: choose 0, .*here 0, 8, 16"), ({"micro_batch": 31}, "leaves one image")])
 def test_mistakes(digits, changes, message):
     with pytest.raises(InputError, match=message):
         updates(digits, "biggan", **{**SMALL, **changes})

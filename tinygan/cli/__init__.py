@@ -65,39 +65,32 @@ def make_parser():
     add_device(p)
 
     p = command("sample", sample, "draw images with a trained generator")
-    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    add_run(p)
     p.add_argument("-n", type=positive, metavar="N", help="how many images (default: 64; of a walk of classes 16)")
     p.add_argument("--label", type=int, metavar="K", help="class of the images, for a conditional recipe")
-    add_truncation(p)
+    add_draws(p)
     p.add_argument("--walk", choices=("latents", "classes"),
                    help="what changes in a .gif: z, from image to image (the default), or the class, of all images")
-    p.add_argument("--weights", choices=("average", "last"), default="average",
-                   help="G's averaged weights (EMA; the default), or those of the last step")
-    p.add_argument("--seed", type=seed, default=0, metavar="N", help="of the latents (default: 0)")
     p.add_argument("-o", "--output", required=True, metavar="FILE",
                    help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)")
     add_device(p)
 
     p = command("eval", measure, "measure a trained generator against the test images; writes metrics.json")
-    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    add_run(p)
     p.add_argument("-n", type=positive, metavar="N",
                    help="how many samples (default: 10,000; of a stacked data set 26,000, as papers have it)")
     p.add_argument("--split", choices=("test", "held-out"), default="test",
                    help="the real images: the test set, or those held out of training, to choose settings by")
-    p.add_argument("--weights", choices=("average", "last"), default="average",
-                   help="G's averaged weights (EMA; the default), or those of the last step")
-    add_truncation(p)
+    add_draws(p)
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
-    p.add_argument("--seed", type=seed, default=0, metavar="N", help="of the samples (default: 0)")
     add_device(p)
 
     p = command("truncation", truncation, "draw FID, precision and recall over the threshold of the truncation trick")
-    p.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    add_run(p)
     p.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each threshold (default: 5,000)")
     p.add_argument("--thresholds", type=float, nargs="+", metavar="T", help="default: from 0.1 to 3")
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
-    p.add_argument("--seed", type=seed, default=0, metavar="N", help="of the samples (default: 0)")
-    p.add_argument("-o", "--output", required=True, metavar="FILE.png", 
+    p.add_argument("-o", "--output", required=True, metavar="FILE.png",
                    help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
     add_device(p)
 
@@ -149,9 +142,16 @@ def whole(low, high):
 positive, seed = whole(1, 10 ** 9), whole(0, 2 ** 63)
 
 
-def add_truncation(parser):
+def add_run(parser):
+    parser.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the latents (default: 0)")
+
+
+def add_draws(parser):
     parser.add_argument("--truncation", type=float, metavar="T",
                         help="draw latents within [-T, T]: better images, and less variety")
+    parser.add_argument("--weights", choices=("average", "last"), default="average",
+                        help="G's averaged weights (EMA; the default), or those of the last step")
 
 
 def add_device(parser):

@@ -117,11 +117,11 @@ class StyleGenerator(Module):
 
     def mix(self, ws, labels):
         """A random layer for the batch, from which on the styles are those of other latents."""
-        first = self.style_layers
-        if self.rng.random() < self.mixing:
-            first = int(self.rng.integers(1, self.layers_in_use()))
+        if self.rng.random() >= self.mixing:
+            return ws
+        first = int(self.rng.integers(1, self.layers_in_use()))
         others = self.spread(self.mapping(Tensor(asarray(normal(self.rng, (len(ws), self.latent)), ws.dtype)), labels))
-        return ops.concatenate([ws[:, :first], others[:, first:]], 1) if first < self.style_layers else ws
+        return ops.concatenate([ws[:, :first], others[:, first:]], 1)
 
     def forward(self, z, labels=None):
         return self.synthesis(self.styles(z, labels))

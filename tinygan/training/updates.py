@@ -96,14 +96,13 @@ class Updates:
             # The last fakes serve twice: D learns from their values, then G through their graph. In parts, only one
             # part's graph should be there at a time, so that G draws them again.
             last = i == updates - 1 and not 0 < self.settings.micro_batch < n
-            vectors = power_vectors(self.G)
+            vectors = [] if last else power_vectors(self.G)
             with contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
             self.d_updates += 1
             self.images += n
-        if not last:
-            restore(vectors)  # the same fakes are drawn again
+        restore(vectors)  # in parts, the same fakes are drawn again
         numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels)
         self.ema.update(self.G)
         self.step += 1
@@ -128,7 +127,7 @@ class Updates:
         """
         n = len(batch[0])
         size, parameters = self.settings.micro_batch or n, network.parameters()
-        total, numbers, vectors = None, {}, power_vectors(self.G, self.D)
+        total, numbers, vectors = None, {}, power_vectors(self.G, self.D) if size < n else []
         for start in range(0, n, size):
             restore(vectors)
             part = batch if size >= n else [None if x is None else x[start:start + size] for x in batch]
