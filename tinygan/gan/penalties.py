@@ -1,4 +1,4 @@
-"""Penalties: what is added to the loss of D to keep it smooth, weight clipping, and orthogonal regularisation.
+"""Penalties: what is added to the loss of D, or of G, to keep it smooth; weight clipping, and orthogonal regularisation.
 
 Those on the slope of D are means over the batch of a function of |grad D(x)|, the length of the gradient of D's logit at an image x
 (of its mean logit, where D gives a grid of them). Their own gradient needs second derivatives of D.
@@ -7,14 +7,16 @@ Those on the slope of D are means over the batch of a function of |grad D(x)|, t
     r2        1/2 |grad D(fake)|^2                        the same, equation 10
     wgan_gp   (|grad D(real + a (fake - real))| - 1)^2    Gulrajani et al. 2017, equation 3; a ~ U(0, 1) for each image
 
-In each, `D` is a function from images alone to logits (a condition is bound by the caller), and must judge each
+    path_length  (|J'y| - a)^2                            of G: Karras et al. 2020b, equation 4
+
+In the first three, `D` is a function from images alone to logits (a condition is bound by the caller), and must judge each
 image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is still taken).
 """
 
 import numpy as np
 
 from tinygan.autograd import Tensor, grad
-from tinygan.backend import asarray, uniform, xp
+from tinygan.backend import asarray, normal, uniform, xp
 from tinygan.nn import Conv2d, ConvTranspose2d, Linear, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, norm, square, sum
@@ -42,6 +44,23 @@ def wgan_gp(D, reals, fakes, rng):
     share = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
     slope = slopes(D, reals + share * (fakes - reals))
     return mean(square(norm(slope, tuple(range(1, slope.ndim))) - 1.0))
+
+
+def path_length(synthesis, ws, average, rng, decay=0.01):
+    """(how uneven the lengths are by which images move when styles do, the new average of these lengths).
+
+    synthesis: a function from styles ws (N, L, size), a Tensor of a graph, to images (N, H, W, C). The length of each
+    image is |J'y| / sqrt(L), where J are the slopes of the image in its styles, and y is an image of noise, N(0, 1 / HW);
+    the penalty is the mean of (length - a)^2. a = (1 - decay) average + decay (mean length), through which the gradient
+    flows too; the second result is its value, a number.
+    """
+    images = synthesis(ws)
+    n, height, width, _ = images.shape
+    noise = normal(rng, images.shape, images.dtype) * (height * width) ** -0.5
+    slope = grad(sum(images * noise), ws, create_graph=True)
+    lengths = norm(slope, (1, 2)) * ws.shape[1] ** -0.5
+    average = average + (mean(lengths) - average) * decay
+    return mean(square(lengths - average)), average.item()
 
 
 def clip_weights(parameters, limit) -> None:

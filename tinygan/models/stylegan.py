@@ -5,8 +5,11 @@
     D:  Progressive GAN's, with a blur before it halves the feature maps
 
 Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm, scale and shift (AdaIN).
-G and D grow as Progressive GAN's do, or stand at full size from the start.
+G and D grow as Progressive GAN's do, or stand at full size from the start. A class is an embedding beside z, and chooses one of
+D's logits.
 """
+
+import numpy as np
 
 from tinygan import nn, ops
 from tinygan.autograd import Parameter
@@ -73,8 +76,22 @@ class Generator(nn.StyleGenerator, progan.Growing):
 
 
 class Discriminator(progan.Discriminator):
-    """Progressive GAN's, but each block blurs before it halves, and halves before its last leaky relu."""
+    """Progressive GAN's, but each block blurs before it halves, and halves before its last leaky relu.
+
+    With classes, it has a logit for each, and `forward` takes labels (N,), to choose by (Mescheder et al. 2018).
+    """
+
+    def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *, rng):
+        super().__init__(image_size, image_channels, widths, rng=rng)
+        self.conditional = classes is not None
+        if classes:
+            self.to_logit = self.conv(widths[0], classes, gain=1.0, kind=nn.Linear)
 
     def block(self, inputs, outputs):
         return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), nn.Blur(), self.conv3(inputs, outputs),
                              nn.AvgPool2d(2), nn.LeakyReLU(0.2))
+
+    def forward(self, x, labels=None):
+        if not self.conditional:
+            return super().forward(x)
+        return self.to_logit(self.features(x))[np.arange(len(x)), labels]

@@ -9,4 +9,4 @@ from .module import Module, Sequential
 from .norms import BatchNorm, ConditionalBatchNorm, MinibatchStddev, PixelNorm
 from .residual import DownBlock, UpBlock
 from .spectral import SpectralNorm
-from .style import Mapping, Noise, StyleGenerator
+from .style import Mapping, ModulatedConv2d, Noise, ResampledConv2d, StyleGenerator

@@ -6,6 +6,7 @@ from tinygan import ops
 from tinygan.autograd import Parameter, Tensor, wrap
 from tinygan.backend import asarray, normal, xp
 
+from . import init as initial
 from .equalized import Equalized
 from .layers import Embedding, Linear
 from .module import Module
@@ -16,16 +17,17 @@ class Mapping(Module):
     """Latents z (N, latent), and classes (N,) if there are any -> styles w (N, size).
 
     z is put on a sphere, then goes through `layers` fully connected layers with leaky rectifiers, which learn at `rate`
-    times the other layers' rate (Karras et al. 2019, section 3 and appendix C). A class is an embedding as long as z
-    beside it. apart: z and the embedding are each put on a sphere before they are joined, and the activations, not the
-    weights, have a gain of sqrt(2) (StyleGAN2-ADA); otherwise both are put on one sphere (StyleGAN). hidden: units of
-    all layers but the last (default: size).
+    times the other layers' rate (Karras et al. 2019, section 3 and appendix C). A class is an embedding beside z, as
+    long as z. apart: z and the embedding, as long as w, are each put on a sphere before they are joined, and the
+    activations, not the weights, have a gain of sqrt(2) (StyleGAN2-ADA); otherwise both are put on one sphere (StyleGAN).
+    hidden: units of all layers but the last (default: size). latent 0: of the classes alone; z is None.
     """
 
     def __init__(self, latent, size, layers=8, classes=None, rate=0.01, apart=False, hidden=None, *, rng):
-        self.classes, self.apart, self.norm = classes, apart, PixelNorm()
-        self.embedding = Embedding(classes, latent, rng=rng) if classes else None
-        widths = [2 * latent if classes else latent] + [hidden or size] * (layers - 1) + [size]
+        self.latent, self.classes, self.apart, self.norm = latent, classes, apart, PixelNorm()
+        embedding = (size if apart else latent) if classes else 0
+        self.embedding = Embedding(classes, embedding, rng=rng) if classes else None
+        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size]
         self.layers = [Equalized(Linear(a, b), 1.0 if apart else 2 ** 0.5, rate=rate, rng=rng)
                        for a, b in zip(widths, widths[1:])]
 
@@ -34,7 +36,7 @@ class Mapping(Module):
         return self.classes is not None
 
     def forward(self, z, labels=None):
-        parts = [z, self.embedding(labels)] if self.classes else [z]
+        parts = [z] * (self.latent > 0) + ([self.embedding(labels)] if self.classes else [])
         x = ops.concatenate([self.norm(part) for part in parts] if self.apart else parts, 1)
         x = x if self.apart else self.norm(x)
         for layer in self.layers:
@@ -65,6 +67,40 @@ class Noise(Module):
         return x + self.strength * wrap(asarray(noise, x.dtype))
 
 
+class ResampledConv2d(Module):
+    """Convolution with an odd kernel and without a bias, of the same size, or with the filter of StyleGAN2 to twice the
+    size (`up`) or to half of it (`down`): see `ops.conv2d_up` and `ops.conv2d_down`. weight (k, k, in, out)."""
+
+    def __init__(self, inputs, outputs, kernel_size, up=False, down=False, *, rng, init=initial.normal(1.0)):
+        self.up, self.down, self.bias = up, down, None
+        self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
+
+    def forward(self, x, weight=None):
+        weight = self.weight if weight is None else weight
+        if self.up:
+            return ops.conv2d_up(x, weight)
+        return ops.conv2d_down(x, weight) if self.down else ops.conv2d(x, weight, padding=weight.shape[0] // 2)
+
+
+class ModulatedConv2d(Module):
+    """Convolution of each image x (N, H, W, in) with weights scaled by its style (N, in): see `ops.modulated_conv2d`.
+
+    weight (k, k, in, out), N(0, 1). Without demodulation, the styles are scaled by 1 / sqrt(fan_in), as an equalised
+    layer's weights are (Karras et al. 2020b, section 2.2).
+    """
+
+    conditional = True
+
+    def __init__(self, inputs, outputs, kernel_size, up=False, demodulate=True, *, rng, init=initial.normal(1.0)):
+        self.up, self.demodulate = up, demodulate
+        self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
+        self.scale = (kernel_size ** 2 * inputs) ** -0.5
+
+    def forward(self, x, style):
+        return ops.modulated_conv2d(x, self.weight, style if self.demodulate else style * self.scale, self.up,
+                                    self.demodulate)
+
+
 class StyleGenerator(Module):
     """z -> mapping -> w -> a style for each layer -> synthesis -> image: what StyleGAN and StyleGAN2 share.
 
@@ -81,8 +117,7 @@ class StyleGenerator(Module):
 
     def set_styles(self, mapping, size, style_layers, mixing, rng):
         self.mapping, self.style_layers, self.mixing, self.rng = mapping, style_layers, mixing, rng
-        self.latent = mapping.layers[0].layer.weight.shape[0] // (2 if mapping.classes else 1)
-        self.classes, self.w_average = mapping.classes, xp.zeros(size, "float32")
+        self.latent, self.classes, self.w_average = mapping.latent, mapping.classes, xp.zeros(size, "float32")
         self.psi, self.cutoff = 1.0, None
 
     @property

@@ -19,12 +19,14 @@ class EMA:
         self.decay, self.start, self.updates = decay, start, 0
         self.module = copy.deepcopy(module).eval()
 
-    def update(self, module) -> None:
-        """Move the average towards `module`'s weights."""
+    def update(self, module, decay=None) -> None:
+        """Move the average towards `module`'s weights. decay: of this update, without the ramp."""
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
                 raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.updates >= self.start else 0.0
+        if decay is None:
+            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = decay if self.updates >= self.start else 0.0
         self.updates += 1
         averages = self.module.parameters()
         kernel.lerp([p.data for p in averages], [p.data for p in module.parameters()], decay)

@@ -40,7 +40,8 @@ class Log:
             t.recent.clear()
             seconds = time.perf_counter() - self.started
             print(json.dumps({"step": t.step, "images": t.images, **row}), file=self.numbers, flush=True)
-            print(json.dumps({"step": t.step, "seconds": round(seconds, 3)}), file=self.times, flush=True)
+            phases = {name: round(spent, 4) for name, spent in t.seconds.items()}
+            print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}), file=self.times, flush=True)
             size = f"{t.growth.describe(t.lod)}  " if t.growth else ""
             speed = (t.images - self.first) / seconds
             self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s",

@@ -1,6 +1,6 @@
 """Recipes: a paper's networks and settings under a name.
 
-There are five families of networks; the other papers changed the loss, a penalty, or how the class is told, which
+There are seven families of networks; the other papers changed the loss, a penalty, or how the class is told, which
 are settings (settings.py), and can be given to any recipe whose networks have the part.
 """
 
@@ -10,25 +10,38 @@ from typing import Callable, NamedTuple
 from tinygan import nn
 from tinygan.errors import InputError
 from tinygan.gan import conditioning
-from tinygan.models import biggan, dcgan, gan, progan, sngan
+from tinygan.models import biggan, dcgan, gan, progan, sngan, stylegan, stylegan2
 
 from .growth import START, GrowthSettings
 from .settings import Settings, setting
+
+
+class Sizes(NamedTuple):
+    """What the networks of a pair are for: images (H, W, C); the length of what G is given; the channels of what D is
+    given; and the number of classes for networks that take them themselves (g_class cbn, mapping; d_class select,
+    mapping), or None."""
+
+    image: tuple
+    latent: int
+    d_channels: int
+    g_classes: int | None
+    d_classes: int | None
 
 
 class Family(NamedTuple):
     """Networks that come in a pair, and how they are set up.
 
     settings: a Settings class; defaults: where it starts from other values than Settings.
-    networks(settings, image_shape, latent, d_channels, classes, rng) -> (G, D), where latent is the length of what G
-    is given, d_channels the channels of what D is, and classes the number of them for conditional batch-norm, or None.
-    truncation: what `--truncation` cuts off, "z"; None where it has no meaning.
+    networks(settings, sizes, rng) -> (G, D). g_class, d_class: the ways of telling them the class.
+    truncation: what `--truncation` is about, "z" or "w"; None where it has no meaning.
     """
 
     settings: type
     networks: Callable
     defaults: dict
     truncation: str | None = "z"
+    g_class: tuple = ("none", "concat")
+    d_class: tuple = ("none", "concat", "auxiliary", "projection")
 
 
 @dataclasses.dataclass
@@ -39,11 +52,9 @@ class MLPSettings(Settings):
     dropout: float = setting(0.5, "share of D's hidden units silenced in each step", 0, 0.95)
 
 
-def mlp_networks(s, image_shape, latent, d_channels, classes, rng):
-    if classes:
-        raise InputError("setting g_class=cbn: this G has no batch-norm; choose g_class=concat")
-    return (gan.Generator(latent, image_shape, s.hidden, s.layers, rng=rng),
-            gan.Discriminator((*image_shape[:2], d_channels), s.hidden, s.layers, s.maxout, s.dropout, rng=rng))
+def mlp_networks(s, sizes, rng):
+    return (gan.Generator(sizes.latent, sizes.image, s.hidden, s.layers, rng=rng),
+            gan.Discriminator((*sizes.image[:2], sizes.d_channels), s.hidden, s.layers, s.maxout, s.dropout, rng=rng))
 
 
 # Adam where the paper had momentum SGD. At a rate of 2e-4, or with less dropout, G drew little but ones and nines.
@@ -60,17 +71,18 @@ class DCGANSettings(Settings):
     patches: bool = setting(False, "D judges overlapping patches, a logit for each, instead of the whole image")
 
 
-def dcgan_networks(s, image_shape, latent, d_channels, classes, rng):
-    size, _, channels = image_shape
+def dcgan_networks(s, sizes, rng):
+    size, _, channels = sizes.image
     growth = [1 << i for i in range(s.layers)]
     g_widths, d_widths = [s.g_channels * n for n in reversed(growth)], [s.d_channels * n for n in growth]
-    return (dcgan.Generator(latent, size, channels, g_widths, classes, s.equalized, rng=rng),
-            dcgan.Discriminator(size, d_channels, d_widths, s.d_norm, s.patches, s.equalized, rng=rng))
+    return (dcgan.Generator(sizes.latent, size, channels, g_widths, sizes.g_classes, s.equalized, rng=rng),
+            dcgan.Discriminator(size, sizes.d_channels, d_widths, s.d_norm, s.patches, s.equalized, rng=rng))
 
 
 # The paper's constants, but batches of 16 instead of 128: at its learning rate, progress is counted in steps.
 # D is half as wide as G, which saves half of the time; with equal widths the digits look no better.
-DCGAN = Family(DCGANSettings, dcgan_networks, {"steps": 10000, "batch_size": 16, "sample_every": 500})
+DCGAN = Family(DCGANSettings, dcgan_networks, {"steps": 10000, "batch_size": 16, "sample_every": 500},
+               g_class=("none", "concat", "cbn"))
 
 
 @dataclasses.dataclass
@@ -79,16 +91,16 @@ class SNGANSettings(Settings):
     d_channels: int = setting(32, "channels of D's feature maps", 1)
 
 
-def sngan_networks(s, image_shape, latent, d_channels, classes, rng):
-    size, _, channels = image_shape
-    return (sngan.Generator(latent, size, channels, s.g_channels, classes, rng=rng),
-            sngan.Discriminator(d_channels, s.d_channels, rng=rng))
+def sngan_networks(s, sizes, rng):
+    size, _, channels = sizes.image
+    return (sngan.Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),
+            sngan.Discriminator(sizes.d_channels, s.d_channels, rng=rng))
 
 
 # The paper's structure and constants, with fewer channels (it has 256 and 128) and smaller batches (64).
 SNGAN = Family(SNGANSettings, sngan_networks, {
     "steps": 1700, "batch_size": 16, "sample_every": 100, "loss": "hinge", "beta1": 0.0, "beta2": 0.9, "d_steps": 5,
-    "latent": 128, "pad": 2})
+    "latent": 128, "pad": 2}, g_class=("none", "concat", "cbn"))
 
 
 @dataclasses.dataclass
@@ -96,15 +108,15 @@ class ProGANSettings(GrowthSettings):
     channels: int = setting(8, "channels at full size; each halving of the size doubles them, up to max_channels", 1)
     max_channels: int = setting(64, "most channels of a feature map", 1)
 
+    def widths(self, size):
+        """Channels of the feature maps of 4x4, 8x8, ... up to the full size."""
+        return [min(self.channels << i, self.max_channels) for i in reversed(range((size // START).bit_length()))]
 
-def progan_networks(s, image_shape, latent, d_channels, classes, rng):
-    if classes:
-        raise InputError("setting g_class=cbn: this G has no batch-norm; choose g_class=concat")
-    size, _, channels = image_shape
-    levels = (size // START).bit_length()
-    widths = [min(s.channels << i, s.max_channels) for i in reversed(range(levels))]
-    return (progan.Generator(latent, size, channels, widths, rng=rng),
-            progan.Discriminator(size, d_channels, widths, rng=rng))
+
+def progan_networks(s, sizes, rng):
+    size, _, channels = sizes.image
+    return (progan.Generator(sizes.latent, size, channels, s.widths(size), rng=rng),
+            progan.Discriminator(size, sizes.d_channels, s.widths(size), rng=rng))
 
 
 # The paper's constants but its sizes (600,000 images a phase, 512 channels) and its rate, 1e-3: these are few steps, and
@@ -122,8 +134,8 @@ class BigGANSettings(Settings):
     init: str = setting("orthogonal", "initial weights; normal: N(0, .02)", choices=("orthogonal", "normal"))
 
 
-def biggan_networks(s, image_shape, latent, d_channels, classes, rng):
-    size, _, channels = image_shape
+def biggan_networks(s, sizes, rng):
+    size, _, channels = sizes.image
     levels = (size // 4).bit_length() - 1
     if size != 4 << levels:
         raise InputError(f"images of {size} pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64...")
@@ -136,9 +148,9 @@ def biggan_networks(s, image_shape, latent, d_channels, classes, rng):
     if s.attention not in common:
         raise InputError(f"attention={s.attention}: choose 0, for none, or a size that feature maps of both G and D have "
                          f"(here {', '.join(map(str, common))})")
-    return (biggan.Generator(latent, classes, channels, [s.g_channels] * (levels + 1), s.embedding,
+    return (biggan.Generator(sizes.latent, sizes.g_classes, channels, [s.g_channels] * (levels + 1), s.embedding,
                              [i for i, side in enumerate(g_sizes) if side == s.attention], rng=rng, init=init),
-            biggan.Discriminator(d_channels, [s.d_channels] * 4,
+            biggan.Discriminator(sizes.d_channels, [s.d_channels] * 4,
                                  attention=[i for i, side in enumerate(d_sizes) if side == s.attention][:1],
                                  rng=rng, init=init))
 
@@ -150,7 +162,56 @@ def biggan_networks(s, image_shape, latent, d_channels, classes, rng):
 BIGGAN = Family(BigGANSettings, biggan_networks, {
     "steps": 4000, "batch_size": 16, "loss": "hinge", "lr": 1e-3, "d_lr": 2e-3, "beta1": 0.0, "beta2": 0.9,
     "eps": 1e-6, "d_steps": 2, "latent": 128, "embedding": 32, "pad": 2, "ema": 0.999, "standing": 16, "ortho": 1e-4,
-    "g_class": "cbn", "d_class": "projection"})
+    "g_class": "cbn", "d_class": "projection"}, g_class=("none", "concat", "cbn"))
+
+
+@dataclasses.dataclass
+class StyleGANSettings(ProGANSettings):
+    style: int = setting(64, "length of the style w", 1)
+    mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
+    mixing: float = setting(0.9, "share of batches whose finer layers have the styles of other latents", 0, 1)
+
+
+def stylegan_networks(s, sizes, rng):
+    size, _, channels = sizes.image
+    return (stylegan.Generator(sizes.latent, size, channels, s.widths(size), s.style, s.mapping_layers, sizes.g_classes,
+                               s.mixing, rng=rng),
+            stylegan.Discriminator(size, sizes.d_channels, s.widths(size), sizes.d_classes, rng=rng))
+
+
+STYLEGAN = Family(StyleGANSettings, stylegan_networks, {
+    "steps": 6000, "batch_size": 16, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2, "ema": 0.999,
+    "r1": 1.0, "g_class": "mapping", "d_class": "select"},
+    "w", ("none", "mapping"), ("none", "concat", "auxiliary", "projection", "select"))
+
+
+@dataclasses.dataclass
+class StyleGAN2Settings(Settings):
+    channels: int = setting(16, "channels at full size; each halving of the size doubles them, up to max_channels", 1)
+    max_channels: int = setting(64, "most channels of a feature map", 1)
+    style: int = setting(64, "length of the style w", 1)
+    mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
+    mixing: float = setting(0.9, "share of batches whose finer layers have the styles of other latents", 0, 1)
+    configuration: str = setting("d", "steps of the redesign from StyleGAN, a, to StyleGAN2, d (models/stylegan2.py)",
+                                 choices=tuple(stylegan2.CONFIGURATIONS))
+    g_architecture: str = setting("skip", "how G's sizes are joined", choices=stylegan2.ARCHITECTURES)
+    d_architecture: str = setting("residual", "how D's sizes are joined", choices=stylegan2.ARCHITECTURES)
+
+    widths = ProGANSettings.widths
+
+
+def stylegan2_networks(s, sizes, rng):
+    size, _, channels = sizes.image
+    return (stylegan2.Generator(sizes.latent, size, channels, s.widths(size), s.style, s.mapping_layers, sizes.g_classes,
+                                s.mixing, configuration=s.configuration, architecture=s.g_architecture, rng=rng),
+            stylegan2.Discriminator(size, sizes.d_channels, s.widths(size), s.d_architecture, classes=sizes.d_classes,
+                                    layers=s.mapping_layers, rng=rng))
+
+
+STYLEGAN2 = Family(StyleGAN2Settings, stylegan2_networks, {
+    "steps": 4000, "batch_size": 32, "lr": 2.5e-3, "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2,
+    "ema_images": 10_000, "r1": 0.1, "penalty_every": 16, "path_length": 2.0, "sanitize": True, "g_class": "mapping",
+    "d_class": "mapping"}, "w", ("none", "mapping"), ("none", "concat", "auxiliary", "projection", "mapping"))
 
 
 class Recipe(NamedTuple):
@@ -170,11 +231,14 @@ class Recipe(NamedTuple):
         if (s.g_class == "none") != (s.d_class == "none"):
             raise InputError(f"settings g_class={s.g_class} d_class={s.d_class}: tell both networks the class, "
                              "or neither")
-        latent = s.latent + s.embedding * (s.g_class == "concat")
-        d_channels = image_shape[2] + (s.d_class == "concat")
+        for name, known in (("g_class", self.family.g_class), ("d_class", self.family.d_class)):
+            if getattr(s, name) not in known:
+                raise InputError(f"setting {name}={getattr(s, name)}: the networks of {self.name} take {', '.join(known)}")
+        sizes = Sizes(image_shape, s.latent + s.embedding * (s.g_class == "concat"),
+                      image_shape[2] + (s.d_class == "concat"), classes if s.g_class in ("cbn", "mapping") else None,
+                      classes if s.d_class in ("select", "mapping") else None)
         try:
-            in_norms = classes if s.g_class == "cbn" else None
-            G, D = self.family.networks(s, image_shape, latent, d_channels, in_norms, rng)
+            G, D = self.family.networks(s, sizes, rng)
         except ValueError as error:
             raise InputError(str(error)) from None
         if s.g_class == "concat":
@@ -218,6 +282,8 @@ RECIPES = {recipe.name: recipe for recipe in (
         "g_class": "cbn", "d_class": "projection"}),
     Recipe("progan", "begin at 4x4 pixels, and let larger sizes fade in (Karras et al. 2018)", PROGAN),
     Recipe("biggan", "class and z in every block, self-attention, truncation (Brock et al. 2019)", BIGGAN),
+    Recipe("stylegan", "z becomes a style, which enters every layer; noise, AdaIN (Karras et al. 2019)", STYLEGAN),
+    Recipe("stylegan2", "demodulated weights, skips, path-length penalty (Karras et al. 2020b)", STYLEGAN2),
 )}
 
 

@@ -36,14 +36,20 @@ class Settings:
     drift: float = setting(0.0, "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: none", 0)
     ortho: float = setting(0.0, "weight of orthogonal regularisation of both networks' layers (BigGAN); 0: none", 0)
     penalty_every: int = setting(1, "updates of D between penalties, which then weigh as many times as much", 1)
+    path_length: float = setting(0.0, "weight of the path-length penalty of a G with styles (StyleGAN2); 0: none", 0)
+    path_every: int = setting(4, "updates of G between path-length penalties, which then weigh as many times as much", 1)
+    sanitize: bool = setting(False, "of gradients, NaN becomes 0 and infinities become 1e5 (StyleGAN2)")
     clip: float = setting(0.0, "limit that D's weights are clipped to; 0: none", 0)
     latent: int = setting(100, "length of the latent z", 1)
-    g_class: str = setting("none", "how G is told the class", choices=("none", "concat", "cbn"))
-    d_class: str = setting("none", "how D is told the class", choices=("none", "concat", "auxiliary", "projection"))
+    g_class: str = setting("none", "how G is told the class", choices=("none", "concat", "cbn", "mapping"))
+    d_class: str = setting("none", "how D is told the class",
+                           choices=("none", "concat", "auxiliary", "projection", "select", "mapping"))
     embedding: int = setting(10, "length of the class embedding (beside z: g_class=concat; in every block: biggan)", 1)
     class_weight: float = setting(1.0, "weight of the classification losses (d_class=auxiliary)", 0)
     pad: int = setting(0, "border of black pixels around the images", 0, 64)
     ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
+    ema_images: int = setting(0, "half-life of that average in images, but at most a twentieth of those seen so far "
+                                 "(StyleGAN2); 0: ema is its decay", 0)
     ema_start: int = setting(0, "steps before the average begins; until then it is G itself", 0)
     standing: int = setting(0, "batches of 64 that give the averaged G its own batch-norm statistics before it draws; "
                                "0: it has G's running averages", 0)

@@ -145,7 +145,7 @@ class Trainer(Updates):
         """Write a checkpoint, and the curves up to it."""
         checkpoint.save(self.out, self.step, self._states(), {
             "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "images": self.images, "lod": self.lod,
-            "ema_updates": self.ema.updates, "recent": self.recent})
+            "ema_updates": self.ema.updates, "average_path": self.average_path, "recent": self.recent})
         rows = log.rows(self.out)
         if rows:
             plots.save_curves(self.out / "curves.png", rows, self.loss.probability)
@@ -167,8 +167,8 @@ class Trainer(Updates):
             self.fixed_latents = Tensor(asarray(states["fixed"]["latents"]))
             self.rng.bit_generator.state = meta["rng"]
             self.grown = states.get("grown", {})
-            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.recent = (
-                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "recent"))
+            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.average_path, self.recent = (
+                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "average_path", "recent"))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path} does not fit this run's config.json ({error})") from None
         for newer in checkpoint.checkpoints(self.out):

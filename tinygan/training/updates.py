@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, normal, xp
 from tinygan.errors import InputError
 from tinygan.gan import losses, penalties
-from tinygan.nn import BatchNorm, MinibatchStddev
+from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.nn.spectral import power_vectors, restore
 from tinygan.ops import cross_entropy, mean, sigmoid, square
 from tinygan.optim import Adam, RMSprop
@@ -38,7 +39,11 @@ class Updates:
         self.loss = losses.find(s.loss)
         self.apart = any(isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in self.D.modules())
         self.penalised = bool(s.r1 or s.r2 or s.gp)
+        if s.path_length and not isinstance(self.G, StyleGenerator):
+            raise InputError(f"setting path_length={s.path_length:g}: the G of {recipe.name} has no styles")
         self.make_optimizers()
+        self.average_path = 0.0  # length by which an image moves when its styles do
+        self.seconds = {}  # phase of a step -> time spent in it so far
         self.step = self.d_updates = 0
         self.images = 0  # of D's updates; which also says where in the stream of reals the next batch is
         self.lod = None
@@ -58,7 +63,7 @@ class Updates:
 
     def make_optimizers(self):
         s = self.settings
-        self.g_optimizer = make_optimizer(s, self.G, s.lr)
+        self.g_optimizer = make_optimizer(s, self.G, s.lr, s.path_every if s.path_length else 1)
         self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, s.penalty_every if self.penalised else 1)
 
     def latents(self, n):
@@ -80,6 +85,13 @@ class Updates:
             self.make_optimizers()
         self.lod = lod
 
+    @contextlib.contextmanager
+    def phase(self, name):
+        """Time what is done within: D, G, their penalties, or their draws and what else there is."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
     def train_step(self):
         """The updates of D, then one of G. Returns the numbers to log."""
         if self.growth:
@@ -88,8 +100,9 @@ class Updates:
         numbers = {"lod": self.lod} if self.growth else {}
         updates = self.settings.d_updates(self.step)
         for i in range(updates):
-            reals, real_labels = self.dataset.batch(self.images // n, n, self.seed)
-            reals, z = asarray(at_lod(reals, self.lod) if self.growth else reals), self.latents(n)
+            with self.phase("data"):
+                reals, real_labels = self.dataset.batch(self.images // n, n, self.seed)
+                reals, z = asarray(at_lod(reals, self.lod) if self.growth else reals), self.latents(n)
             # A real seven is compared with a fake seven, and what is between the two is one as well.
             paired = self.loss.paired or self.settings.gp
             labels = real_labels if self.conditional and paired else self.labels(n)
@@ -97,16 +110,23 @@ class Updates:
             # part's graph should be there at a time, so that G draws them again.
             last = i == updates - 1 and not 0 < self.settings.micro_batch < n
             vectors = [] if last else power_vectors(self.G)
-            with contextlib.nullcontext() if last else no_grad():
+            with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
             self.d_updates += 1
             self.images += n
         restore(vectors)  # in parts, the same fakes are drawn again
         numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels)
-        self.ema.update(self.G)
+        with self.phase("average"):
+            self.ema.update(self.G, self.ema_decay(n))
         self.step += 1
         return numbers
+
+    def ema_decay(self, n):
+        """Decay of the average over n images, where a half-life is set; it grows with the images seen so far, so that
+        the beginning is forgotten (StyleGAN2-ADA)."""
+        half_life = min(self.settings.ema_images, 0.05 * self.images)
+        return 0.5 ** (n / half_life) if half_life else None
 
     def draw(self, z, labels):
         """G's images of a batch, a micro-batch at a time."""
@@ -134,18 +154,18 @@ class Updates:
             share = len(part[0]) / n
             loss, found = objective(*part)
             gradients = grad(loss if share == 1 else loss * share, parameters)
-            total = gradients if total is None else [a if b is None else b if a is None else Tensor(a.data + b.data)
-                                                     for a, b in zip(total, gradients)]
+            total = gradients if total is None else added(total, gradients)
             for key, value in found.items():
                 numbers[key] = numbers.get(key, 0.0) + share * value
-        return total, numbers
+        return sanitized(total) if self.settings.sanitize else total, numbers
 
     def d_step(self, reals, real_labels, fakes, fake_labels):
         """One update of D on real images (N, H, W, C) and fakes, a constant Tensor."""
         k = self.settings.penalty_every if self.penalised else 1
         batch = reals, real_labels, fakes, fake_labels
-        gradients, numbers = self.gradients(self.d_loss, self.D, *batch)
-        self.d_optimizer.step(gradients)
+        with self.phase("D"):
+            gradients, numbers = self.gradients(self.d_loss, self.D, *batch)
+            self.d_optimizer.step(gradients)
         # Lazily, a penalty weighs k times as much at every k-th update, in an update of its own (Karras et al. 2020b,
         # section 3.1; make_optimizer has the rest).
         if k > 1 and self.d_updates % k == 0:
@@ -153,8 +173,9 @@ class Updates:
                 penalty = self.penalty(*batch)
                 return penalty * float(k), {"penalty": penalty.item()}
 
-            gradients, found = self.gradients(lazy, self.D, *batch)
-            self.d_optimizer.step(gradients)
+            with self.phase("D penalty"):
+                gradients, found = self.gradients(lazy, self.D, *batch)
+                self.d_optimizer.step(gradients)
             numbers |= found
         if self.settings.clip:
             penalties.clip_weights(self.D.parameters(), self.settings.clip)
@@ -198,9 +219,26 @@ class Updates:
 
     def g_step(self, reals, real_labels, fakes, z, labels):
         """One update of G through D's judgement of its fakes; they are drawn from z and labels if they are None."""
-        gradients, numbers = self.gradients(self.g_loss, self.G, reals, real_labels, fakes, z, labels)
-        self.g_optimizer.step(gradients)
-        return numbers
+        with self.phase("G"):
+            gradients, numbers = self.gradients(self.g_loss, self.G, reals, real_labels, fakes, z, labels)
+        k = self.settings.path_every
+        if not self.settings.path_length or self.step % k:
+            self.g_optimizer.step(gradients)
+            return numbers
+        if k > 1:  # the penalty has an update of its own
+            self.g_optimizer.step(gradients)
+        with self.phase("G penalty"):  # of half a batch, as the authors' code
+            n = -(-len(z) // 2)
+            found, more = self.gradients(self.g_penalty, self.G, self.latents(n), self.labels(n))
+        self.g_optimizer.step(found if k > 1 else added(gradients, found))
+        return numbers | more
+
+    def g_penalty(self, z, labels):
+        """(G's lazy penalty, the numbers to log)."""
+        penalty, self.average_path = penalties.path_length(self.G.synthesis, self.G.styles(z, labels), self.average_path,
+                                                           self.rng)
+        weight = self.settings.path_length * self.settings.path_every
+        return penalty * float(weight), {"path_penalty": penalty.item(), "path_length": self.average_path}
 
     def g_loss(self, reals, real_labels, fakes, z, labels):
         """(what G minimises, the numbers to log)."""
@@ -231,6 +269,16 @@ class Updates:
         """D's (logits, class logits) on images x; the second is None where D does not guess the class."""
         output = call(self.D, x, labels if self.conditional else None)
         return output if isinstance(output, tuple) else (output, None)
+
+
+def added(gradients, others):
+    """Gradients of two losses, of which each may be None, as those of their sum."""
+    return [a if b is None else b if a is None else Tensor(a.data + b.data) for a, b in zip(gradients, others)]
+
+
+def sanitized(gradients):
+    """Gradients without NaN, which becomes 0, and infinities, +-1e5 (StyleGAN2-ADA's only clipping)."""
+    return [g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5)) for g in gradients]
 
 
 def make_optimizer(s, network, lr, lazy=1):

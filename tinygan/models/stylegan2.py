@@ -1,0 +1,249 @@
+"""StyleGAN2 (Karras et al. 2020b): StyleGAN without the droplets, and without growing.
+
+AdaIN normalises each feature map by itself, and so loses how large they are compared with each other. StyleGAN's G found
+a way to keep that: a spot ("droplet") so strong that it alone sets the deviation of its map. The redesign, in four steps
+(figure 2 of the paper), each a layer below, from styles w to feature maps:
+
+    a  AdaIN        conv -> noise, bias, leaky relu -> AdaIN(w)
+    b  Detailed     the same function: AdaIN drawn as normalisation, by mean and deviation, and modulation, by both
+    c  Deviation    modulate by scale(w) -> conv -> divide by the deviation -> noise, bias, leaky relu
+    d  Demodulated  the same, but the deviation is the one to be expected, from the weights: nothing is measured
+
+In c and d, the constant at 4x4 goes into the first convolution as it is. In d, a strong spot no longer buys anything. What
+growing was for, to learn coarse things first, skips and residual connections do in a G and D of full size from the start:
+
+    skip      G: every size adds its part to the image.        D: every size also sees the image, made smaller
+    residual  G, D: blocks with a shortcut; their sum is scaled by 1/sqrt(2)
+    original  G, D: one path
+
+The authors' final choice is d, a G of skips and a residual D. Every convolution has equalised weights, and filters what it
+makes larger or smaller.
+"""
+
+import numpy as np
+
+from tinygan import nn, ops
+from tinygan.autograd import Parameter
+from tinygan.backend import normal
+
+PIXELS = 1, 2  # the axes of an image that a feature map is normalised over
+EPS = 1e-8
+ARCHITECTURES = "skip", "residual", "original"
+
+
+def conv(inputs, outputs, kernel_size, gain=1.0, *, rng, **resampling):
+    return nn.Equalized(nn.ResampledConv2d(inputs, outputs, kernel_size, **resampling, rng=rng), gain, rng=rng)
+
+
+def style_layer(style, scales, shifts=0, *, rng):
+    """w -> scales, which begin at 1, and shifts, at 0."""
+    layer = nn.Equalized(nn.Linear(style, scales + shifts, rng=rng), 1.0, rng=rng)
+    layer.layer.bias.assign(np.repeat([1.0, 0.0], [scales, shifts]))
+    return layer
+
+
+class Activation(nn.Module):
+    """x -> leaky relu (x + noise + bias) * sqrt(2); the noise has one strength for all channels."""
+
+    def __init__(self, channels, size, *, rng):
+        self.noise = nn.Noise(channels, size, shared=True, rng=rng)
+        self.bias = Parameter(np.zeros(channels, np.float32))
+
+    def forward(self, x):
+        return ops.bias_act(self.noise(x), self.bias, 0.2, 2 ** 0.5)
+
+
+# The redesign: layers (x (N, H, W, in), w (N, style)) -> (N, H, W, out), or twice the size with `up`
+
+
+class AdaIN(nn.Module):
+    """Step a. in = None: the layer of the constant, which has no convolution."""
+
+    conditional = True
+
+    def __init__(self, inputs, outputs, size, style, up=False, *, rng):
+        self.conv = conv(inputs, outputs, 3, up=up, rng=rng) if inputs else None
+        self.activation = Activation(outputs, size, rng=rng)
+        self.style = style_layer(style, outputs, outputs, rng=rng)
+
+    def forward(self, x, w):
+        scale, shift = self.scale_and_shift(w)
+        x = self.conv(x) if self.conv else x
+        x = self.activation(x)
+        return ops.instance_norm(x, scale, shift, EPS)
+
+    def scale_and_shift(self, w):
+        both = ops.reshape(self.style(w), (len(w), 2, 1, 1, -1))
+        return both[:, 0], both[:, 1]
+
+
+class Detailed(AdaIN):
+    """Step b."""
+
+    def forward(self, x, w):
+        scale, shift = self.scale_and_shift(w)
+        x = self.conv(x) if self.conv else x
+        x = self.activation(x)
+        mean = ops.mean(x, PIXELS, keepdims=True)
+        deviation = (ops.mean(ops.square(x - mean), PIXELS, keepdims=True) + EPS) ** 0.5
+        x = (x - mean) / deviation
+        return x * scale + shift
+
+
+class Deviation(nn.Module):
+    """Step c."""
+
+    conditional = True
+
+    def __init__(self, inputs, outputs, size, style, up=False, *, rng):
+        self.style = style_layer(style, inputs, rng=rng)
+        self.conv = conv(inputs, outputs, 3, up=up, rng=rng)
+        self.activation = Activation(outputs, size, rng=rng)
+
+    def forward(self, x, w):
+        scale = ops.reshape(self.style(w), (len(w), 1, 1, -1))
+        x = self.conv(x * scale)
+        x = x * (ops.var(x, PIXELS, keepdims=True) + EPS) ** -0.5
+        return self.activation(x)
+
+
+class Demodulated(nn.Module):
+    """Step d."""
+
+    conditional = True
+
+    def __init__(self, inputs, outputs, size, style, up=False, *, rng):
+        self.style = style_layer(style, inputs, rng=rng)
+        self.conv = nn.ModulatedConv2d(inputs, outputs, 3, up=up, rng=rng)
+        self.activation = Activation(outputs, size, rng=rng)
+
+    def forward(self, x, w):
+        x = self.conv(x, self.style(w))
+        return self.activation(x)
+
+
+CONFIGURATIONS = {"a": AdaIN, "b": Detailed, "c": Deviation, "d": Demodulated}
+
+
+class ToImage(nn.Module):
+    """Feature maps -> images, 1x1. In c and d, whose feature maps come without a style, it has its own."""
+
+    conditional = True
+
+    def __init__(self, inputs, channels, style, styled, *, rng):
+        self.style = style_layer(style, inputs, rng=rng) if styled else None
+        self.conv = (nn.ModulatedConv2d(inputs, channels, 1, demodulate=False, rng=rng) if styled
+                     else conv(inputs, channels, 1, rng=rng))
+        self.bias = Parameter(np.zeros(channels, np.float32))
+
+    def forward(self, x, w):
+        return (self.conv(x, self.style(w)) if self.style else self.conv(x)) + self.bias
+
+
+# The networks
+
+
+class Generator(nn.StyleGenerator):
+    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels), about [-1, 1].
+
+    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden: of
+    the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`. configuration: "a" to "d".
+    architecture: "skip", "residual" or "original".
+    """
+
+    def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16), style=64, layers=8,
+                 classes=None, mixing=0.9, hidden=None, configuration="d", architecture="skip", *, rng):
+        check(image_size, widths, architecture)
+        mapping = nn.Mapping(latent, style, layers, classes, apart=True, hidden=hidden, rng=rng)
+        self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
+        layer, styled = CONFIGURATIONS[configuration], configuration in "cd"
+        self.constant = Parameter(normal(rng, (4, 4, widths[0])))
+        first = [] if styled else [layer(None, widths[0], 4, style, rng=rng)]
+        self.blocks = [nn.Sequential(*first, layer(widths[0], widths[0], 4, style, rng=rng))]
+        self.blocks += [nn.Sequential(layer(a, b, 8 << i, style, up=True, rng=rng), layer(b, b, 8 << i, style, rng=rng))
+                        for i, (a, b) in enumerate(zip(widths, widths[1:]))]
+        self.shortcuts = [conv(a, b, 1, up=True, rng=rng) for a, b in zip(widths, widths[1:])
+                          if architecture == "residual"]
+        self.to_image = [ToImage(width, image_channels, style, styled, rng=rng)
+                         for width in (widths if architecture == "skip" else widths[-1:])]
+
+    def synthesis(self, ws):
+        """Styles (N, style_layers, style) -> images."""
+        x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
+        image, used = None, 0
+        for i, block in enumerate(self.blocks):
+            shortcut = self.shortcuts[i - 1](x) if self.shortcuts and i else None
+            for layer in block:
+                x = layer(x, ws[:, used])
+                used += 1
+            if shortcut is not None:
+                x = (x + shortcut) * 0.5 ** 0.5
+            later = len(self.blocks) - 1 - i
+            if later < len(self.to_image):  # with the style of the layer that comes next
+                part = self.to_image[-1 - later](x, ws[:, min(used, self.style_layers - 1)])
+                image = part if image is None else ops.upsample2d(image) + part
+        return image
+
+
+class Layer(nn.Module):
+    """D's: convolution -> leaky relu (x + bias) * sqrt(2)."""
+
+    def __init__(self, inputs, outputs, kernel_size, down=False, *, rng):
+        self.conv = conv(inputs, outputs, kernel_size, down=down, rng=rng)
+        self.bias = Parameter(np.zeros(outputs, np.float32))
+
+    def forward(self, x):
+        return ops.bias_act(self.conv(x), self.bias, 0.2, 2 ** 0.5)
+
+
+class Discriminator(nn.Module):
+    """Images (N, size, size, channels), and classes (N,) if there are any -> logits (N,): positive means real.
+
+    widths: as G's. architecture: "residual", "skip" or "original". group: images that are compared with each other, of
+    which N must be a multiple (or less). With classes, the features are compared with a mapping of the class, as long as
+    they are: logit = features . map(y) / sqrt(length) (StyleGAN2-ADA, after Miyato and Koyama 2018).
+    `features` (N, widths[0]) are those of the last hidden layer; `score` makes logits of them.
+    """
+
+    def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), architecture="residual", group=4,
+                 classes=None, layers=8, *, rng):
+        check(image_size, widths, architecture)
+        top, pairs = widths[0], list(zip(widths, widths[1:]))
+        self.conditional, self.skip = classes is not None, architecture == "skip"
+        self.from_image = [Layer(image_channels, width, 1, rng=rng) for width in (widths if self.skip else widths[-1:])]
+        self.blocks = [nn.Sequential(Layer(b, b, 3, rng=rng), Layer(b, a, 3, down=True, rng=rng)) for a, b in pairs]
+        self.shortcuts = [conv(b, a, 1, down=True, rng=rng) for a, b in pairs if architecture == "residual"]
+        self.last = nn.Sequential(nn.MinibatchStddev(group), Layer(top + 1, top, 3, rng=rng), nn.Flatten())
+        self.hidden = nn.Equalized(nn.Linear(16 * top, top, rng=rng), 1.0, rng=rng)
+        self.to_logit = nn.Equalized(nn.Linear(top, top if classes else 1, rng=rng), 1.0, rng=rng)
+        self.mapping = nn.Mapping(0, top, layers, classes, apart=True, rng=rng) if classes else None
+        self.feature_shape = (top,)
+
+    def features(self, image):
+        x = self.from_image[-1](image)
+        for i in reversed(range(len(self.blocks))):
+            shortcut = self.shortcuts[i](x) if self.shortcuts else None
+            x = self.blocks[i](x)
+            if shortcut is not None:
+                x = (x + shortcut) * 0.5 ** 0.5
+            if self.skip:
+                image = ops.downsample2d(image)
+                x = x + self.from_image[i](image)
+        return ops.leaky_relu(self.hidden(self.last(x)), 0.2, 2 ** 0.5)
+
+    def score(self, features):
+        return self.to_logit(features).reshape(-1)
+
+    def forward(self, x, labels=None):
+        features = self.features(x)
+        if not self.conditional:
+            return self.score(features)
+        target = self.mapping(None, labels)
+        return ops.sum(self.to_logit(features) * target, 1) * target.shape[1] ** -0.5
+
+
+def check(image_size, widths, architecture):
+    if image_size != 4 << (len(widths) - 1):
+        raise ValueError(f"images of {image_size} pixels: doubling 4x4 takes a size of 8, 16, 32, 64...: pad them")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture {architecture!r}: there are {', '.join(ARCHITECTURES)}")
