@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_out_of_memory_is_one_line(run, tmp_path, capsys, monkeypatch):
 
 
 def test_a_walk_of_truncated_latents_stays_within_the_threshold():
-    z = latents(np.random.default_rng(0), 10, 1000, 0.5)
+    z = latents(np.random.default_rng(0), 10, SimpleNamespace(latent=1000), 0.5)
     assert np.abs(walk(z, 12, straight=True).data).max() <= 0.5 < np.abs(walk(z, 12).data).max()
 
 

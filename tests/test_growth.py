@@ -145,7 +145,7 @@ def test_other_settings_compose(tmp_path, digits, changes):
     ({"pad": 0}, "images of 28 pixels: growing from 4x4"), ({"batch_size": 6}, "batches of 6: .* groups of 4"),
     ({"batch_sizes": "4:16,7:8"}, "'7:8' is not size:images"), ({"batch_sizes": "4=16"}, "'4=16' is not size:images"),
     ({"stable_images": 0, "fade_images": 0}, "one of them must be larger"), ({"micro_batch": 6}, "groups of 4"),
-    ({"g_class": "cbn", "d_class": "projection"}, "no batch-norm; choose g_class=concat")])
+    ({"g_class": "cbn", "d_class": "projection"}, "g_class=cbn: the networks of progan take none, concat")])
 def test_mistakes(tmp_path, digits, changes, message):
     with pytest.raises(InputError, match=message):
         start(tmp_path / "a", digits, **changes)

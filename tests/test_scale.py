@@ -2,6 +2,7 @@
 
 import copy
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,15 +223,15 @@ def test_the_average_may_begin_later():
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 2.0])
 def test_truncated_latents_are_a_truncated_normal(threshold):
     """Drawn again, not clipped: no mass at the ends, and the distribution is the one that SciPy knows."""
-    z = sampling.latents(np.random.default_rng(0), 200, 50, threshold).data.ravel()
+    z = sampling.latents(np.random.default_rng(0), 200, SimpleNamespace(latent=50), threshold).data.ravel()
     assert np.abs(z).max() <= threshold and len(np.unique(z)) > 0.9 * len(z)
     assert stats.kstest(z, stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
 
 
 def test_without_a_threshold_the_draws_are_the_plain_ones():
-    z = sampling.latents(np.random.default_rng(0), 5, 7).data
+    z = sampling.latents(np.random.default_rng(0), 5, SimpleNamespace(latent=7)).data
     assert np.array_equal(z, np.random.default_rng(0).standard_normal((5, 7), dtype=np.float32))
-    within = sampling.latents(np.random.default_rng(0), 5, 7, 10.0).data
+    within = sampling.latents(np.random.default_rng(0), 5, SimpleNamespace(latent=7), 10.0).data
     assert np.array_equal(z, within)
 
 

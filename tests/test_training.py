@@ -17,9 +17,11 @@ from tinygan.training.sampling import class_rows, generate, load_generator
 from tinygan.training.trainer import Trainer
 from tinygan.training.updates import make_optimizer
 
-BY_SETTINGS = {  # what makes each a matter of seconds; of progan, 12 steps of 8 images reach 32x32
+GROWS = {"channels": 4, "max_channels": 8, "batch_sizes": "", "stable_images": 16, "fade_images": 16}
+BY_SETTINGS = {  # what makes each a matter of seconds; of those that grow, 12 steps of 8 images reach 32x32
     recipes.MLPSettings: {"hidden": 16}, recipes.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
-    recipes.ProGANSettings: {"channels": 4, "max_channels": 8, "batch_sizes": "", "stable_images": 16, "fade_images": 16}}
+    recipes.ProGANSettings: GROWS, recipes.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
+    recipes.StyleGAN2Settings: {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
 SMALL = {name: BY_SETTINGS.get(recipe.family.settings, {"g_channels": 4, "d_channels": 4, "d_boost": 0})
          for name, recipe in recipes.RECIPES.items()}
 
@@ -321,7 +323,7 @@ def test_papers_settings():
 def test_settings_that_do_not_go_together(tmp_path, digits):
     with pytest.raises(InputError, match="g_class=concat d_class=none: tell both networks the class, or neither"):
         start(tmp_path / "a", digits, g_class="concat")
-    with pytest.raises(InputError, match="no batch-norm; choose g_class=concat"):
+    with pytest.raises(InputError, match="g_class=cbn: the networks of gan take none, concat"):
         start(tmp_path / "a", digits, "gan", g_class="cbn", d_class="projection")
     with pytest.raises(InputError, match="multiple of 8"):
         start(tmp_path / "a", digits, "sngan", pad=1)

@@ -330,6 +330,10 @@ layer(lambda: nn.Mapping(3, 2, 1, rate=0.5, apart=True, rng=np.random.default_rn
 layer(lambda: nn.Noise(3, 4, rng=np.random.default_rng(7)).eval(),
       lambda x, strength: x + strength * np.random.default_rng(7).standard_normal((4, 4), np.float32)[..., None],
       normal(2, 4, 4, 3))
+layer(lambda: nn.ResampledConv2d(2, 3, 3, down=True, rng=np.random.default_rng(0)), oracles.conv2d_down,
+      normal(2, 4, 6, 2), linear=True)
+layer(lambda: nn.ModulatedConv2d(2, 3, 3, rng=np.random.default_rng(0)),
+      lambda x, style, w: oracles.modulated_conv2d(x, w, style), normal(2, 4, 4, 2), normal(2, 2))
 layer(lambda: nn.Maxout(4, 3, 2), lambda x, w, b: (x @ w + b).reshape(-1, 3, 2).max(2), normal(2, 4))
 layer(lambda: nn.Dropout(0.5, rng=np.random.default_rng(7)),
       lambda x: 2 * x * (np.random.default_rng(7).random(x.shape, np.float32) > 0.5), normal(3, 4), linear=True)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygan.errors import InputError
 from tinygan.files import replacing
 
 
@@ -78,6 +79,78 @@ def save_sweep(path, name, values, curves) -> None:
         axes.set_xlabel(name)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def load_image(path, size, channels):
+    """A picture file as uint8 (H, W, C) of that size and number of channels, 1 or 3. Raises InputError if it is none."""
+    from PIL import Image, UnidentifiedImageError  # comes with matplotlib
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB").resize(size[::-1], Image.Resampling.BOX
+                                if image.width > size[1] else Image.Resampling.BILINEAR))
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a picture that can be read ({error}): give a PNG or JPEG") from None
+    return pixels.reshape(*size, channels)
+
+
+def save_convergence(path, rows, labels, curves, name) -> None:
+    """Draw uint8 images (N, T, H, W, C), a row of stages each, the last one being what they come near, above curves of
+    how far they are, (steps, N). labels: of the T stages; name: of the distance."""
+    from matplotlib.figure import Figure
+
+    n, stages = rows.shape[:2]
+    figure = Figure((0.9 * stages, 0.95 * n + 2.4), layout="constrained")
+    above, below = figure.subfigures(2, height_ratios=(0.95 * n, 2.4))
+    for axes, image in zip(above.subplots(n, stages, squeeze=False).ravel(), rows.reshape(-1, *rows.shape[2:])):
+        axes.imshow(image.repeat(4 - image.shape[2], 2)[:, :, :3], interpolation="nearest")
+        axes.set_axis_off()
+    for axes, label in zip(above.axes, labels):
+        axes.set_title(label, fontsize=8)
+    axes = below.subplots()
+    axes.plot(curves)
+    axes.set_xlabel("step")
+    axes.set_ylabel(name)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def save_histograms(path, groups, name, logarithmic=False) -> None:
+    """Draw the distributions of numbers. groups: {"what they are": numbers}; name: of what is counted."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    pooled = np.concatenate(list(groups.values()))
+    low, high = np.percentile(pooled, [0.2, 99.8])
+    bins = np.geomspace(max(low, high * 1e-6), high, 50) if logarithmic else np.linspace(low, high, 50)
+    for label, numbers in groups.items():
+        axes.hist(np.clip(numbers, bins[0], bins[-1]), bins, histtype="step", linewidth=1.5,
+                  label=f"{label} (mean {np.mean(numbers):.3g})")
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlabel(name)
+    axes.set_ylabel("how many")
+    axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def save_bars(path, groups, labels, name) -> None:
+    """Draw bars side by side. groups: {"whose they are": a number for each of `labels`}; name: of the numbers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((max(5, 0.55 * len(labels) + 1.5), 3.2), layout="constrained")
+    axes, width = figure.subplots(), 0.8 / len(groups)
+    for i, (label, numbers) in enumerate(groups.items()):
+        axes.bar(np.arange(len(labels)) + (i - (len(groups) - 1) / 2) * width, numbers, width, label=label)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_ylabel(name)
+    axes.legend(frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .workloads import BETAS, FIR, GP_WEIGHT, LAZY, LR, R1_GAMMA, Batches, Job
+from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
+from tinygan.ops.styled import FIR
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
@@ -29,7 +30,7 @@ def load(networks, states):
         for network, arrays in zip(networks, states, strict=True):
             for parameter, array in zip(network.parameters(), arrays, strict=True):
                 array = torch.from_numpy(array)
-                axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim]  # HWIO -> OIHW, (in, out) -> (out, in)
+                axes = {4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}[array.ndim]  # HWIO -> OIHW, HWC -> CHW, ...
                 parameter.copy_(array.permute(axes))
 
 
@@ -124,70 +125,194 @@ def wgan_gp(batches, image_size, format):
     return Job([D], {"step": step})
 
 
-class Resample(nn.Module):
-    """upfirdn2d by a separable filter: the fastest of the forms that PyTorch offers is a convolution a channel."""
+def filter_of(channels, gain):
+    f = torch.tensor(FIR, dtype=torch.float32)
+    return (torch.outer(f, f) * gain).expand(channels, 1, 4, 4).contiguous()
 
-    def __init__(self, channels, up):
+
+class Resample(nn.Module):
+    """upfirdn2d by a separable filter: the fastest of the forms that PyTorch offers is a convolution a channel.
+
+    change: "up" or "down" (with padding (2, 1) and 1), or an int: that padding, and no change of size.
+    """
+
+    def __init__(self, channels, change, gain=1.0):
         super().__init__()
         f = torch.tensor(FIR, dtype=torch.float32)
-        self.register_buffer("f", (torch.outer(f, f) * (4 if up else 1)).expand(channels, 1, 4, 4).contiguous())
-        self.up, self.channels = up, channels
+        self.register_buffer("f", (torch.outer(f, f) * gain).expand(channels, 1, 4, 4).contiguous())
+        self.channels, self.change = channels, change
 
     def forward(self, x):
-        if self.up:  # padding (2, 1) of the zero-stuffed image
+        if self.change == "up":
             return F.conv_transpose2d(x, self.f, stride=2, padding=1, groups=self.channels)
-        return F.conv2d(x, self.f, stride=2, padding=1, groups=self.channels)
+        if self.change == "down":
+            return F.conv2d(x, self.f, stride=2, padding=1, groups=self.channels)
+        return F.conv2d(x, self.f, padding=self.change, groups=self.channels)
 
 
-def act(x):
-    return F.leaky_relu(x, 0.2) * 2 ** 0.5
+class Dense(nn.Module):
+    """Equalised, with weights N(0, 1 / rate^2); gain: of the output."""
 
-
-class SkipGenerator(nn.Module):
-    def __init__(self, size, channels):
+    def __init__(self, inputs, outputs, gain=1.0, rate=1.0, bias=0.0):
         super().__init__()
-        self.first = nn.ConvTranspose2d(100, channels, 4)
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 1, 1) for _ in range(2 * (size.bit_length() - 3)))
-        self.to_image = nn.ModuleList(nn.Conv2d(channels, 1, 1) for _ in range(size.bit_length() - 2))
-        self.up, self.up_image = Resample(channels, True), Resample(1, True)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
+        self.scale, self.bias_scale = gain * rate * inputs ** -0.5, gain * rate
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x, self.weight.T, beta=self.bias_scale, alpha=self.scale)
+
+
+class Activation(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.strength = nn.Parameter(torch.tensor(0.1))
+        self.register_buffer("noise", torch.from_numpy(Fixed().standard_normal((size, size))))
+
+    def forward(self, x, scale):
+        """leaky_relu(x * scale + noise + bias) * sqrt(2), where the root is in scale."""
+        shift = 2 ** 0.5 * (self.noise * self.strength + self.bias[:, None, None])
+        return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
+
+
+class Styled(nn.Module):
+    def __init__(self, channels, size, style, up=False):
+        super().__init__()
+        self.style = Dense(style, channels, bias=1.0)
+        self.weight_ = nn.Conv2d(channels, channels, 3, bias=False)
+        nn.init.normal_(self.weight_.weight)
+        self.activation = Activation(channels, size)
+        self.blur = Resample(channels, 1, 4.0) if up else None
+
+    def forward(self, x, w):
+        style, weight = self.style(w), self.weight_.weight
+        x = x * style[:, :, None, None]
+        if self.blur:
+            x = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        else:
+            x = F.conv2d(x, weight, padding=1)
+        scale = ((style.square() @ weight.square().sum((2, 3)).T + 1e-8) * 0.5).rsqrt()
+        return self.activation(x, scale)
+
+
+class ToImage(nn.Module):
+    def __init__(self, channels, style):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.style = Dense(style, channels, bias=1.0)
+        self.conv = nn.Conv2d(channels, 1, 1, bias=False)
+        nn.init.normal_(self.conv.weight)
+
+    def forward(self, x, w):
+        weight = self.style(w) * (self.conv.weight.flatten() * self.conv.in_channels ** -0.5)
+        n, c, h, wd = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, h * wd, c) if False else x
+        return torch.einsum("nchw,nc->nhw", x, weight)[:, None] + self.bias
+
+
+class StyleGenerator(nn.Module):
+    def __init__(self, latent, size, channels, style, layers):
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(channels, 4, 4))
+        self.mapping = nn.ModuleList(Dense(latent if i == 0 else style, style, 2 ** 0.5, 0.01) for i in range(layers))
+        sizes = [4 << i for i in range(size.bit_length() - 2)]
+        self.convs = nn.ModuleList([Styled(channels, 4, style)])
+        for s in sizes[1:]:
+            self.convs += [Styled(channels, s, style, up=True), Styled(channels, s, style)]
+        self.to_image = nn.ModuleList(ToImage(channels, style) for _ in sizes)
+        self.up_image = Resample(1, "up", 4.0)
+
+    def styles(self, z):
+        w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.mapping:
+            w = F.leaky_relu_(layer(w), 0.2)
+        return w[:, None].expand(-1, len(self.convs) + 1, -1)
+
+    def synthesis(self, ws):
+        w = ws.unbind(1)
+        x = self.convs[0](self.constant.expand(len(ws), -1, -1, -1), w[0])
+        image = self.to_image[0](x, w[1])
+        for i in range(1, len(self.to_image)):
+            a, b = self.convs[2 * i - 1:2 * i + 1]
+            x = b(a(x, w[2 * i - 1]), w[2 * i])
+            image = self.up_image(image) + self.to_image[i](x, w[2 * i + 1])
+        return image
 
     def forward(self, z):
-        x = act(self.first(z[:, :, None, None]))
-        image = self.to_image[0](x)
-        for a, b, to_image in zip(self.convs[::2], self.convs[1::2], self.to_image[1:]):
-            x = act(b(act(a(self.up(x)))))
-            image = self.up_image(image) + to_image(x)
-        return image
+        return self.synthesis(self.styles(z))
+
+
+class Conv(nn.Module):
+    """Equalised; gain: of the output, the bias's too."""
+
+    def __init__(self, inputs, outputs, kernel_size, gain, stride=1, padding=0, bias=True):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel_size, kernel_size))
+        self.gain, self.scale = gain, gain * (kernel_size ** 2 * inputs) ** -0.5
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x):
+        bias = None if self.bias is None else self.bias * self.gain
+        return F.conv2d(x, self.weight * self.scale, bias, self.stride, self.padding)
 
 
 class ResidualDiscriminator(nn.Module):
-    def __init__(self, size, channels):
+    def __init__(self, size, channels, group=4):
         super().__init__()
-        blocks = size.bit_length() - 3
-        self.from_image = nn.Conv2d(1, channels, 1)
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 1, 1) for _ in range(2 * blocks))
-        self.skips = nn.ModuleList(nn.Conv2d(channels, channels, 1, bias=False) for _ in range(blocks))
-        self.last = nn.Conv2d(channels, 1, 4)
-        self.down = Resample(channels, False)
+        blocks, root = size.bit_length() - 3, 2 ** 0.5
+        self.from_image = Conv(1, channels, 1, root)
+        self.blocks = nn.ModuleList()
+        for _ in range(blocks):
+            self.blocks += [Conv(channels, channels, 3, root, padding=1), Conv(channels, channels, 3, 1.0, stride=2)]
+        self.shortcuts = nn.ModuleList(Conv(channels, channels, 1, 1 / root, bias=False) for _ in range(blocks))
+        self.last = Conv(channels + 1, channels, 3, root, padding=1)
+        self.hidden = Dense(16 * channels, channels, root)
+        self.to_logit = Dense(channels, 1)
+        self.blur, self.down, self.group = Resample(channels, 2), Resample(channels, "down"), group
 
     def forward(self, image):
-        x = act(self.from_image(image))
-        for a, b, skip in zip(self.convs[::2], self.convs[1::2], self.skips):
-            x = (self.down(act(b(act(a(x))))) + skip(self.down(x))) * 0.5 ** 0.5
-        return self.last(x)
+        x = F.leaky_relu_(self.from_image(image), 0.2)
+        for i in reversed(range(len(self.shortcuts))):
+            a, b = self.blocks[2 * i:2 * i + 2]
+            y = self.blur(F.leaky_relu_(a(x), 0.2))
+            x = F.leaky_relu_(b(y), 0.2) + self.shortcuts[i](self.down(x))
+        n, _, h, w = x.shape
+        group = min(self.group, n)
+        deviation = (x.unflatten(0, (group, -1)).var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+        x = torch.cat([x, deviation.repeat(group)[:, None, None, None].expand(n, 1, h, w)], 1)
+        x = F.leaky_relu_(self.last(x), 0.2)
+        x = F.leaky_relu_(self.hidden(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
+        return self.to_logit(x).flatten()
 
 
 def stylegan2(batches, image_size, format):
-    G = SkipGenerator(image_size, 64).to(memory_format=format)
+    G = StyleGenerator(100, image_size, 64, 64, 4).to(memory_format=format)
     D = ResidualDiscriminator(image_size, 64).to(memory_format=format)
-    d_step = adam(D, LR, (0.0, 0.99))
+    g_step, d_step = adam(G, LR, (0.0, 0.99)), adam(D, LR, (0.0, 0.99))
+    average = torch.zeros(())
+
+    def path():
+        nonlocal average
+        _, _, z = batches()
+        ws = G.styles(z[:-(-len(z) // 2)])
+        images = G.synthesis(ws)
+        noise = torch.from_numpy(Fixed().standard_normal(images.shape)) / image_size
+        slope, = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+        lengths = slope.square().sum(2).mean(1).sqrt()
+        a = average.lerp(lengths.mean(), 0.01)
+        average = a.detach()
+        loss = (lengths - a).square().mean() * (PATH_WEIGHT * PATH_LAZY)
+        g_step(loss)
+        return loss.item(),
 
     def r1():
         loss = squared_slopes(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
         d_step(loss)
         return loss.item(),
 
-    return Job([G, D], {"step": gan_step(G, D, batches), "r1": r1})
+    return Job([G, D], {"step": gan_step(G, D, batches), "path": path, "r1": r1})
 
 
 def lenet(batches, image_size, format):

@@ -11,14 +11,16 @@ import numpy as np
 
 from tinygan import data, nn, ops
 from tinygan.autograd import Tensor, grad
+from tinygan.backend import asarray
 from tinygan.gan import losses, penalties
 from tinygan.models import dcgan as dcgan_model
 from tinygan.models import gan as gan_model
+from tinygan.models import stylegan2 as stylegan2_model
 from tinygan.optim import Adam
 
 BCE = losses.find("bce")
 LR, BETAS = 2e-4, (0.5, 0.999)
-R1_GAMMA, GP_WEIGHT, LAZY = 10.0, 10.0, 16
+R1_GAMMA, GP_WEIGHT, LAZY, PATH_WEIGHT, PATH_LAZY = 10.0, 10.0, 16, 2.0, 4
 
 
 class Job(NamedTuple):
@@ -117,72 +119,40 @@ def wgan_gp(batch_size=64, image_size=32):
     return Job([D], {"step": step})
 
 
-FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8
+class Fixed:
+    """A generator whose normal draws are always the same: so that all sides have the same noise."""
 
-
-def up2(x):
-    return ops.upfirdn2d(x, FIR, up=2, padding=(2, 1, 2, 1), gain=4.0)
-
-
-def down2(x):
-    return ops.upfirdn2d(x, FIR, down=2, padding=1)
-
-
-class Act(nn.Module):
-    """Leaky relu with a gain of sqrt(2), which keeps the variance."""
-
-    def forward(self, x):
-        return ops.leaky_relu(x, 0.2, gain=2 ** 0.5)
-
-
-class SkipGenerator(nn.Module):
-    """Latents (N, 100) -> images (N, size, size, 1), the sum of an image from each resolution, filtered up."""
-
-    def __init__(self, size, channels, *, rng):
-        self.first = nn.ConvTranspose2d(100, channels, 4, rng=rng)
-        self.convs = [nn.Conv2d(channels, channels, 3, 1, 1, rng=rng) for _ in range(2 * (size.bit_length() - 3))]
-        self.to_image = [nn.Conv2d(channels, 1, 1, rng=rng) for _ in range(size.bit_length() - 2)]
-        self.act = Act()
-
-    def forward(self, z):
-        x = self.act(self.first(z.reshape(-1, 1, 1, 100)))
-        image = self.to_image[0](x)
-        for a, b, to_image in zip(self.convs[::2], self.convs[1::2], self.to_image[1:]):
-            x = self.act(b(self.act(a(up2(x)))))
-            image = up2(image) + to_image(x)
-        return image
-
-
-class ResidualDiscriminator(nn.Module):
-    """Images (N, size, size, 1) -> logits, by residual blocks that filter down to 4x4."""
-
-    def __init__(self, size, channels, *, rng):
-        blocks = size.bit_length() - 3
-        self.from_image = nn.Conv2d(1, channels, 1, rng=rng)
-        self.convs = [nn.Conv2d(channels, channels, 3, 1, 1, rng=rng) for _ in range(2 * blocks)]
-        self.skips = [nn.Conv2d(channels, channels, 1, bias=False, rng=rng) for _ in range(blocks)]
-        self.last = nn.Conv2d(channels, 1, 4, rng=rng)
-        self.act = Act()
-
-    def forward(self, image):
-        x = self.act(self.from_image(image))
-        for a, b, skip in zip(self.convs[::2], self.convs[1::2], self.skips):
-            x = (down2(self.act(b(self.act(a(x))))) + skip(down2(x))) * 0.5 ** 0.5
-        return self.last(x)
+    def standard_normal(self, shape, dtype=np.float32):
+        return np.random.default_rng(1).standard_normal(shape, dtype=dtype)
 
 
 def stylegan2(batch_size=32, image_size=32):
-    rng = np.random.default_rng(0)
-    G, D = SkipGenerator(image_size, 64, rng=rng), ResidualDiscriminator(image_size, 64, rng=rng)
-    batches = Batches(batch_size, image_size)
-    optimizer = Adam(D.parameters(), LR, (0.0, 0.99))
+    """64 feature maps at every size; noise that does not change, and no style mixing."""
+    rng, widths = np.random.default_rng(0), [64] * (image_size.bit_length() - 2)
+    G = stylegan2_model.Generator(100, image_size, 1, widths, 64, 4, mixing=0.0, rng=rng)
+    D = stylegan2_model.Discriminator(image_size, 1, widths, rng=rng)
+    for _, module in G.modules():
+        if isinstance(module, nn.Noise):
+            module.mode, module.fixed = "fixed", asarray(Fixed().standard_normal(module.fixed.shape))
+            module.strength.assign(np.array(0.1))
+    batches, average = Batches(batch_size, image_size), 0.0
+    g_optimizer, d_optimizer = (Adam(network.parameters(), LR, (0.0, 0.99)) for network in (G, D))
+
+    def path():
+        nonlocal average
+        _, _, z = batches()
+        ws = G.styles(Tensor(z[:-(-batch_size // 2)]))
+        penalty, average = penalties.path_length(G.synthesis, ws, average, Fixed())
+        loss = penalty * float(PATH_WEIGHT * PATH_LAZY)
+        g_optimizer.step(grad(loss, G.parameters()))
+        return loss.item(),
 
     def r1():
         loss = R1_GAMMA * LAZY * penalties.r1(D, batches()[0])
-        optimizer.step(grad(loss, D.parameters()))
+        d_optimizer.step(grad(loss, D.parameters()))
         return loss.item(),
 
-    return Job([G, D], {"step": gan_step(G, D, batches), "r1": r1})
+    return Job([G, D], {"step": gan_step(G, D, batches), "path": path, "r1": r1})
 
 
 def lenet(batch_size=128, image_size=28):
@@ -217,7 +187,8 @@ WORKLOADS = {w.name: w for w in (
     Workload("dcgan", "DCGAN, G and D", dcgan, 64, 28, 0.8),
     Workload("dcgan-r1", "DCGAN with R1 at every step", dcgan_r1, 64, 28, 0.8),
     Workload("wgan-gp", "WGAN-GP critic, 3x3 convolutions", wgan_gp, 64, 32, 0.9),
-    Workload("stylegan2", "skip G, residual D, lazy R1", stylegan2, 32, 32, 0.9, {"step": 1.0, "r1": 1 / LAZY}),
+    Workload("stylegan2", "StyleGAN2, lazy path length and R1", stylegan2, 32, 32, 1.0,
+             {"step": 1.0, "path": 1 / PATH_LAZY, "r1": 1 / LAZY}),
     Workload("lenet", "LeNet-5 classifier", lenet, 128, 28, 0.8),
     Workload("mlp", "2014 GAN, 784-256-256", mlp, 64, 28, 1.0),
 )}

@@ -8,6 +8,7 @@ from tinygan.errors import InputError
 
 from .figures import animate, truncation
 from .runs import measure, sample, train
+from .styles import mix, noise, ppl, project, separability
 from .tools import bench, gradcheck, list_data, list_recipes, show
 
 
@@ -69,8 +70,8 @@ def make_parser():
     p.add_argument("-n", type=positive, metavar="N", help="how many images (default: 64; of a walk of classes 16)")
     p.add_argument("--label", type=int, metavar="K", help="class of the images, for a conditional recipe")
     add_draws(p)
-    p.add_argument("--walk", choices=("latents", "classes"),
-                   help="what changes in a .gif: z, from image to image (the default), or the class, of all images")
+    p.add_argument("--walk", choices=("latents", "styles", "classes"),
+                   help="what changes in a .gif: z, from image to image (the default), w instead, or the class, of all")
     p.add_argument("-o", "--output", required=True, metavar="FILE",
                    help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)")
     add_device(p)
@@ -85,14 +86,46 @@ def make_parser():
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
     add_device(p)
 
-    p = command("truncation", truncation, "draw FID, precision and recall over the threshold of the truncation trick")
+    p = command("truncation", truncation, "draw FID, precision and recall over the strength of the truncation trick")
     add_run(p)
-    p.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each threshold (default: 5,000)")
-    p.add_argument("--thresholds", type=float, nargs="+", metavar="T", help="default: from 0.1 to 3")
+    p.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each (default: 5,000)")
+    p.add_argument("--thresholds", type=float, nargs="+", metavar="T",
+                   help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2")
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
     p.add_argument("-o", "--output", required=True, metavar="FILE.png",
                    help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
     add_device(p)
+
+    def of_styles(name, run, summary, n, what, truncation=True):
+        p = command(name, run, summary)
+        add_run(p)
+        p.add_argument("-n", type=whole(2, 10 ** 6), default=n, metavar="N", help=f"{what} (default: {n:,})")
+        if truncation:
+            add_draws(p)
+        p.add_argument("-o", "--output", required=True, metavar="FILE.png")
+        add_device(p)
+        return p
+
+    p = of_styles("mix", mix, "mix the styles of two images: coarse, middle and fine ones", 10, "images whose styles are taken")
+    p.add_argument("--rows", type=positive, default=3, metavar="N", help="images that take them (default: 3)")
+    p = of_styles("noise", noise, "draw what the noise inputs of a G with styles do", 8, "images")
+    p.add_argument("--draws", type=whole(2, 1000), default=50, metavar="N", help="of noise, for its deviation (default: 50)")
+
+    p = command("project", project, "find the style w for which G draws a given image")
+    add_run(p)
+    p.add_argument("images", nargs="*", metavar="IMAGE", help="picture files, scaled to the size of the data set's "
+                   "(digits are white on black)")
+    p.add_argument("--test", type=whole(0, 10 ** 9), nargs="+", default=[0, 1, 2, 3], metavar="N",
+                   help="instead, the numbers of test images (default: 0 1 2 3)")
+    p.add_argument("--steps", type=whole(10, 10 ** 6), default=300, metavar="N", help="of descent (default: 300)")
+    p.add_argument("--per-layer", action="store_true", help="a style for each layer, instead of one for all")
+    p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
+    p.add_argument("-o", "--output", required=True, metavar="FILE.png", help="and, beside it, FILE-styles.npz")
+    add_weights(p)
+    add_device(p)
+
+    of_styles("ppl", ppl, "measure the perceptual path length in Z and in W", 1000, "paths of each kind")
+    of_styles("separability", separability, "measure the linear separability of Z and of W", 5000, "samples")
 
     p = command("animate", animate, "make a GIF of the sample grids that a run wrote")
     p.add_argument("run_folder", metavar="RUN", help="a run folder")
@@ -149,7 +182,12 @@ def add_run(parser):
 
 def add_draws(parser):
     parser.add_argument("--truncation", type=float, metavar="T",
-                        help="draw latents within [-T, T]: better images, and less variety")
+                        help="draw latents within [-T, T], or styles w that are T times as far from their mean: "
+                             "better images, and less variety")
+    add_weights(parser)
+
+
+def add_weights(parser):
     parser.add_argument("--weights", choices=("average", "last"), default="average",
                         help="G's averaged weights (EMA; the default), or those of the last step")
 

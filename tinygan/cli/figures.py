@@ -6,23 +6,25 @@ from tinygan.errors import InputError
 
 from .common import check_output, check_truncation, print_table, select_device
 
-THRESHOLDS = 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0
+THRESHOLDS = {"z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0), "w": (-1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2)}
 
 
 def truncation(args):
-    """FID, precision and recall over the threshold of the truncation trick, as curves, and a grid over it."""
+    """FID, precision and recall over the threshold, or psi, of the truncation trick, as curves, and a grid over it."""
     import numpy as np
     from tqdm import tqdm
 
     from tinygan import data, plots
     from tinygan.files import write_json
     from tinygan.metrics import Evaluator
-    from tinygan.training.sampling import class_rows, generate, latents, load_generator, standing_statistics
+    from tinygan.training import recipes
+    from tinygan.training.sampling import class_rows, generate, latents, load_generator, truncate
 
     select_device(args)
     output = check_output(args.output, ".png")
-    thresholds = sorted(set(args.thresholds or THRESHOLDS))
     G, config, path = load_generator(args.run_folder)
+    kind = recipes.find(config["recipe"]).family.truncation
+    thresholds = sorted(set(args.thresholds or THRESHOLDS[kind or "z"]))
     for threshold in thresholds:
         check_truncation(config["recipe"], threshold)
     evaluator = Evaluator(data.load(config["data"], "test", args.data_dir), args.seed)
@@ -31,20 +33,21 @@ def truncation(args):
     reports, grid = [], []
     for threshold in tqdm(thresholds, unit="threshold", dynamic_ncols=True):
         # Each threshold has its batch-norm statistics, and the same draws.
-        standing_statistics(G, np.random.default_rng([args.seed, 4]), 16, threshold)
-        images = generate(G, latents(np.random.default_rng([args.seed, 3]), args.n, G.latent, threshold), labels)
+        truncate(G, threshold, np.random.default_rng([args.seed, 4]))
+        images = generate(G, latents(np.random.default_rng([args.seed, 3]), args.n, G, threshold), labels)
         reports.append({"threshold": threshold, **evaluator.quick(images, labels)})
-        grid.append(generate(G, latents(np.random.default_rng(args.seed), 10, G.latent, threshold), row_labels))
+        grid.append(generate(G, latents(np.random.default_rng(args.seed), 10, G, threshold), row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
     numbers, rows = output.with_name(f"{output.stem}-numbers.json"), output.with_name(f"{output.stem}-grid.png")
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
-    plots.save_sweep(output, "threshold", thresholds, {key: [r[key] for r in reports] for key in keys})
+    name = "psi" if kind == "w" else "threshold"
+    plots.save_sweep(output, name, thresholds, {key: [r[key] for r in reports] for key in keys})
     plots.save_image(rows, plots.grid(np.concatenate(grid), columns=10))
     print(f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against {reports[0]['real']:,} test images "
           f"of {config['data']}\nfeatures: {reports[0]['extractor']}\n")
-    print_table([("threshold", *keys)] + [(f"{r['threshold']:g}", *(f"{r[key]:.3f}" for key in keys)) for r in reports],
+    print_table([(name, *keys)] + [(f"{r['threshold']:g}", *(f"{r[key]:.3f}" for key in keys)) for r in reports],
                 right=range(1, 1 + len(keys)))
-    print(f"\ncurves:  {output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each threshold, the smallest above)")
+    print(f"\ncurves:  {output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each {name}, the smallest above)")
 
 
 def animate(args):

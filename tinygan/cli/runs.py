@@ -71,7 +71,9 @@ def sample(args):
     import numpy as np
 
     from tinygan import ops, plots
+    from tinygan.autograd import no_grad
     from tinygan.files import replacing
+    from tinygan.nn import StyleGenerator
     from tinygan.training.sampling import class_rows, generate, latents
 
     select_device(args)
@@ -83,6 +85,8 @@ def sample(args):
         raise InputError(f"--label: the recipe {config['recipe']} has no classes")
     if args.label is not None and not 0 <= args.label < G.classes:
         raise InputError(f"--label {args.label}: the classes are 0 to {G.classes - 1}")
+    if args.walk == "styles" and not isinstance(G, StyleGenerator):
+        raise InputError(f"--walk styles: the G of {config['recipe']} has no styles")
     if args.walk == "classes" and (not G.classes or args.label is not None):
         raise InputError("--walk classes: " + ("leave out --label" if G.classes else
                                                f"the recipe {config['recipe']} has no classes"))
@@ -95,14 +99,20 @@ def sample(args):
         n = len(labels)
     elif G.classes:
         labels = np.arange(n) % G.classes
-    z = latents(rng, columns or n, G.latent, args.truncation)
+    z = latents(rng, columns or n, G, args.truncation)
     if columns:  # a column for each latent: the same hand, another digit
         z = ops.concatenate([z] * (n // columns))
     if args.walk == "classes":
         frames = [generate(G, z, mixture.repeat(n, 0)) for mixture in class_walk(G.classes, 12)]
         plots.save_gif(output, [plots.grid(frame, scale=4) for frame in frames])
+    elif args.walk == "styles":
+        with no_grad():
+            ws = G.styles(z, labels)
+        pictures = generate(G.synthesis, walk(ws, 12, straight=True))
+        plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
     elif output.suffix == ".gif":
-        pictures = generate(G, walk(z, 12, straight=args.truncation is not None), None if labels is None else labels.repeat(12))
+        straight = args.truncation is not None and not isinstance(G, StyleGenerator)
+        pictures = generate(G, walk(z, 12, straight), None if labels is None else labels.repeat(12))
         plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
     elif output.suffix == ".npz":
         images = generate(G, z, labels)
@@ -131,7 +141,7 @@ def measure(args):
     n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
     rng = np.random.default_rng([args.seed, 3])
     labels = np.arange(n) % G.classes if G.classes else None
-    images = generate(G, latents(rng, n, G.latent, args.truncation), labels)
+    images = generate(G, latents(rng, n, G, args.truncation), labels)
     report = {"recipe": config["recipe"], "checkpoint": path.name, "step": checkpoint.load(path)[1]["step"],
               "weights": args.weights, "truncation": args.truncation,
               **evaluate(images, labels, real, train, args.seed)}
@@ -149,7 +159,7 @@ def walk(z, frames, straight=False):
     """Latents on great circles from each of z (N, latent) to the next and back to the first, `frames` to each stretch.
 
     A straight line would pass nearer the origin than any latent that G was trained on; but it is the way for truncated
-    latents, which are near it, as it never leaves their range.
+    latents, which are near it, as it never leaves their range; and for styles, which are anywhere.
     """
     import numpy as np
 

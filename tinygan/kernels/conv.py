@@ -29,8 +29,8 @@ from .windows import cut, scratch, strided
 # at the interpreter lock: at batch 64, blocks of 0.5, 1, 2 and 4 MB took 6.7, 6.9, 6.1 and 5.8 ms, at batch 16,
 # 2.1, 1.9, 1.6 and, no longer enough blocks for two threads, 2.7 ms (4x4 stride 2, 14x14x64 -> 7x7x128).
 BLOCK_BYTES = 2 << 20
+FOLD_CHANNELS = 1  # with so few input channels (of 1x1 kernels, 3), folding beats products with so thin a matrix
 WEIGHT_PARTS = 8  # partial weight gradients, added in order whichever thread made them
-FOLD_CHANNELS = 8  # with so few input channels, folding beats products with so thin a matrix
 
 
 def out_size(size, kernel, stride, padding):
@@ -64,7 +64,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
         dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T).reshape(n, kh, kw, inputs)
         return dx if bias is None else xp.add(dx, bias, out=dx)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
-    if inputs * groups <= FOLD_CHANNELS:
+    if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
         _fold_all(g, w, dx, stride, padding, groups, bias)
         return dx
     if plan := _plan(w, stride, (oh, ow), groups, winograd.INPUT_SIZES):

@@ -42,16 +42,16 @@ class Styled(nn.Module):
 class Generator(nn.StyleGenerator, progan.Growing):
     """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels), about [-1, 1].
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden:
+    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden, rate:
     of the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`.
     """
 
     buffer_names = ("w_average", "lod")
 
     def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16), style=64, layers=8,
-                 classes=None, mixing=0.9, hidden=None, *, rng):
+                 classes=None, mixing=0.9, hidden=None, rate=0.01, *, rng):
         progan.Growing.__init__(self, image_size, widths, rng)
-        mapping = nn.Mapping(latent, style, layers, classes, hidden=hidden, rng=rng)
+        mapping = nn.Mapping(latent, style, layers, classes, rate, hidden=hidden, rng=rng)
         self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
         self.size, self.constant = image_size, Parameter(xp.ones((4, 4, widths[0]), "float32"))
         self.blocks = []

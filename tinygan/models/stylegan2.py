@@ -146,15 +146,15 @@ class ToImage(nn.Module):
 class Generator(nn.StyleGenerator):
     """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels), about [-1, 1].
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden: of
-    the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`. configuration: "a" to "d".
+    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden, rate:
+    of the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`. configuration: "a" to "d".
     architecture: "skip", "residual" or "original".
     """
 
     def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16), style=64, layers=8,
-                 classes=None, mixing=0.9, hidden=None, configuration="d", architecture="skip", *, rng):
+                 classes=None, mixing=0.9, hidden=None, rate=0.01, configuration="d", architecture="skip", *, rng):
         check(image_size, widths, architecture)
-        mapping = nn.Mapping(latent, style, layers, classes, apart=True, hidden=hidden, rng=rng)
+        mapping = nn.Mapping(latent, style, layers, classes, rate, apart=True, hidden=hidden, rng=rng)
         self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
         layer, styled = CONFIGURATIONS[configuration], configuration in "cd"
         self.constant = Parameter(normal(rng, (4, 4, widths[0])))
@@ -206,7 +206,7 @@ class Discriminator(nn.Module):
     """
 
     def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), architecture="residual", group=4,
-                 classes=None, layers=8, *, rng):
+                 classes=None, layers=8, rate=0.01, *, rng):
         check(image_size, widths, architecture)
         top, pairs = widths[0], list(zip(widths, widths[1:]))
         self.conditional, self.skip = classes is not None, architecture == "skip"
@@ -216,7 +216,7 @@ class Discriminator(nn.Module):
         self.last = nn.Sequential(nn.MinibatchStddev(group), Layer(top + 1, top, 3, rng=rng), nn.Flatten())
         self.hidden = nn.Equalized(nn.Linear(16 * top, top, rng=rng), 1.0, rng=rng)
         self.to_logit = nn.Equalized(nn.Linear(top, top if classes else 1, rng=rng), 1.0, rng=rng)
-        self.mapping = nn.Mapping(0, top, layers, classes, apart=True, rng=rng) if classes else None
+        self.mapping = nn.Mapping(0, top, layers, classes, rate, apart=True, rng=rng) if classes else None
         self.feature_shape = (top,)
 
     def features(self, image):

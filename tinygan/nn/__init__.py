@@ -10,3 +10,4 @@ from .norms import BatchNorm, ConditionalBatchNorm, MinibatchStddev, PixelNorm
 from .residual import DownBlock, UpBlock
 from .spectral import SpectralNorm
 from .style import Mapping, ModulatedConv2d, Noise, ResampledConv2d, StyleGenerator
+from .watch import feature_maps

@@ -5,6 +5,8 @@ from typing import NamedTuple
 from tinygan.autograd import engine, no_grad
 from tinygan.autograd.inspect import multiply_adds
 
+from .watch import watching
+
 
 class Row(NamedTuple):
     """One layer: path in the network, class, shape of its result, parameters, multiply-adds."""
@@ -31,31 +33,19 @@ class _Counter:
 
 def summarize(module, *inputs):
     """Run `module` on `inputs` once, in evaluation mode. Returns a Row for each layer that has no parts."""
-    rows, counter = [], _Counter()
+    rows, counter, begun = [], _Counter(), []
 
-    def watch(path, layer):
-        forward = layer.forward
-
-        def watched(*args, **settings):
-            before = counter.total
-            result = forward(*args, **settings)
-            rows.append(Row(path, type(layer).__name__, result.shape, sum(p.size for p in layer.parameters()),
-                            counter.total - before))
-            return result
-
-        layer.forward = watched  # hides the class's method on this instance
+    def after(path, layer, result):
+        rows.append(Row(path, type(layer).__name__, result.shape, sum(p.size for p in layer.parameters()),
+                        counter.total - begun.pop()))
 
     leaves = [(path, part) for path, part in module.modules() if not list(part.children())]
     training, monitor = module.training, engine.monitor
     try:
-        for path, layer in leaves:
-            watch(path, layer)
         engine.monitor = counter
-        with no_grad():
+        with no_grad(), watching(leaves, lambda *_: begun.append(counter.total), after):
             module.eval()(*inputs)
     finally:
         engine.monitor = monitor
         module.train(training)
-        for _, layer in leaves:
-            vars(layer).pop("forward", None)
     return rows

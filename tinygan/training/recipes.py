@@ -169,13 +169,14 @@ BIGGAN = Family(BigGANSettings, biggan_networks, {
 class StyleGANSettings(ProGANSettings):
     style: int = setting(64, "length of the style w", 1)
     mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
+    mapping_rate: float = setting(0.01, "its learning rate, relative to that of the other layers", 1e-6, 1)
     mixing: float = setting(0.9, "share of batches whose finer layers have the styles of other latents", 0, 1)
 
 
 def stylegan_networks(s, sizes, rng):
     size, _, channels = sizes.image
     return (stylegan.Generator(sizes.latent, size, channels, s.widths(size), s.style, s.mapping_layers, sizes.g_classes,
-                               s.mixing, rng=rng),
+                               s.mixing, rate=s.mapping_rate, rng=rng),
             stylegan.Discriminator(size, sizes.d_channels, s.widths(size), sizes.d_classes, rng=rng))
 
 
@@ -191,6 +192,7 @@ class StyleGAN2Settings(Settings):
     max_channels: int = setting(64, "most channels of a feature map", 1)
     style: int = setting(64, "length of the style w", 1)
     mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
+    mapping_rate: float = setting(0.01, "its learning rate, relative to that of the other layers", 1e-6, 1)
     mixing: float = setting(0.9, "share of batches whose finer layers have the styles of other latents", 0, 1)
     configuration: str = setting("d", "steps of the redesign from StyleGAN, a, to StyleGAN2, d (models/stylegan2.py)",
                                  choices=tuple(stylegan2.CONFIGURATIONS))
@@ -203,9 +205,9 @@ class StyleGAN2Settings(Settings):
 def stylegan2_networks(s, sizes, rng):
     size, _, channels = sizes.image
     return (stylegan2.Generator(sizes.latent, size, channels, s.widths(size), s.style, s.mapping_layers, sizes.g_classes,
-                                s.mixing, configuration=s.configuration, architecture=s.g_architecture, rng=rng),
+                                s.mixing, rate=s.mapping_rate, configuration=s.configuration, architecture=s.g_architecture, rng=rng),
             stylegan2.Discriminator(size, sizes.d_channels, s.widths(size), s.d_architecture, classes=sizes.d_classes,
-                                    layers=s.mapping_layers, rng=rng))
+                                    layers=s.mapping_layers, rate=s.mapping_rate, rng=rng))
 
 
 STYLEGAN2 = Family(StyleGAN2Settings, stylegan2_networks, {

@@ -7,11 +7,13 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
 from tinygan.kernels import parallel
-from tinygan.nn import BatchNorm
+from tinygan.nn import BatchNorm, StyleGenerator
 
 from . import checkpoint, recipes
 
-TRUNCATION = 0.02, 10.0  # the thresholds that make sense: below, one number in a hundred is kept; above, all are
+# What --truncation may be, of z and of w. Of z: below, one number in a hundred is kept; above, all are. Of w: psi, which
+# is 1 where nothing is truncated; -1 draws the opposites.
+TRUNCATION = {"z": (0.02, 10.0), "w": (-2.0, 2.0)}
 ROWS = 10  # at most, of a grid with a row per class
 
 
@@ -34,14 +36,15 @@ def generate(G, z, labels=None, batch=256):
     return np.concatenate(parts)
 
 
-def latents(rng, n, length, truncation=None):
-    """n latents z ~ N(0, 1): a Tensor (n, length).
+def latents(rng, n, G, truncation=None):
+    """n latents z ~ N(0, 1) for G: a Tensor (n, latent).
 
     truncation: the truncation trick of BigGAN (Brock et al. 2019, section 3.1): values beyond this threshold are drawn
-    again, until none is. Less variety, but each image from where G was trained most.
+    again, until none is. Less variety, but each image from where G was trained most. A G with styles does not truncate
+    z, but w (`truncate`).
     """
-    z = rng.standard_normal((n, length), dtype=np.float32)
-    if truncation is not None:
+    z = rng.standard_normal((n, G.latent), dtype=np.float32)
+    if truncation is not None and not isinstance(G, StyleGenerator):
         beyond = np.flatnonzero(np.abs(z) > truncation)
         while beyond.size:
             redrawn = rng.standard_normal(beyond.size, dtype=np.float32)
@@ -50,10 +53,19 @@ def latents(rng, n, length, truncation=None):
     return Tensor(asarray(z))
 
 
+def truncate(G, truncation, rng, batches=16):
+    """Make G, in place, ready for latents of that truncation: psi of one with styles; of one with batch-norm, the
+    statistics of so many batches of its images."""
+    if isinstance(G, StyleGenerator):
+        G.psi = truncation
+    else:
+        standing_statistics(G, rng, batches, truncation)
+
+
 def standing_statistics(G, rng, batches, truncation=None, size=64):
     """Give G's batch-norm layers, in place, the mean and variance of so many batches of its own images.
 
-    The running averages of training are those of a G that changed meanwhile; and an averaged G, or one that is given
+    The running averages of training are those of a G that changed meanwhile; an averaged G, or one that is given
     truncated latents, makes other images (Brock et al. 2019, appendix C: "standing statistics").
     """
     norms = [module for _, module in G.modules() if isinstance(module, BatchNorm)]
@@ -63,7 +75,7 @@ def standing_statistics(G, rng, batches, truncation=None, size=64):
             for norm in norms:
                 norm.training, norm.momentum = True, 1 / (i + 1)  # so that the running average is that of all
             labels = rng.integers(G.classes, size=size) if G.classes else None
-            generate(G, latents(rng, size, G.latent, truncation), labels)
+            generate(G, latents(rng, size, G, truncation), labels)
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.training, norm.momentum = False, momentum

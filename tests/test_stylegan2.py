@@ -1,0 +1,429 @@
+"""StyleGAN2 against numbers from its authors' code, and the redesign step by step."""
+
+import re
+
+import numpy as np
+import pytest
+from reference import GOLDEN, assert_equal, assert_images, gradients, group, images, kernel
+
+from tinygan import Tensor, check_grads, data, grad, nn, ops, tensor
+from tinygan.errors import InputError
+from tinygan.gan import losses, penalties
+from tinygan.models import stylegan2
+from tinygan.training import recipes
+from tinygan.training.updates import Updates, sanitized
+
+
+def golden(name):
+    return np.load(GOLDEN / f"{name}.npz")
+
+
+# The authors' numbers
+
+
+def test_convolutions_of_stylegan2():
+    """Resampling, convolutions that change the size, with symmetric and other filters, modulation, minibatch stddev."""
+    file = golden("sg2ada_ops")
+    x, w, w1, style = tensor(images(file["x"])), kernel(file["w"]), kernel(file["w1"]), tensor(file["styles"])
+    f = file["f_asym"]
+    turned = lambda y, f: ops.upfirdn2d(y, f, flip_filter=True, padding=1)
+    for name, y in {
+            "up2": ops.upsample2d(x), "down2": ops.downsample2d(x), "asym_up": ops.upsample2d(x, f),
+            "asym_down": ops.downsample2d(x, f), "filter": ops.upfirdn2d(x, file["f"], padding=(2, 1, 2, 1)),
+            "asym_flip": turned(x, f), "conv": ops.conv2d(x, w, padding=1), "convup": ops.conv2d_up(x, w),
+            "convdown": ops.conv2d_down(x, w), "conv1up": ops.conv2d_up(x, w1), "conv1down": ops.conv2d_down(x, w1),
+            "convup_asym": ops.conv2d_up(x, w, f), "convdown_asym": ops.conv2d_down(x, w, f),
+            "mod": ops.modulated_conv2d(x, w, style), "modup": ops.modulated_conv2d(x, w, style, up=True),
+            "mod_nodemod": ops.modulated_conv2d(x, w, style, demodulate=False)}.items():
+        assert_equal({name: y.data}, {name: images(file[name])})
+    for group, features in ((4, 1), (2, 1), (8, 2), (None, 1)):
+        y, name = ops.minibatch_stddev(tensor(images(file["xm"])), group, features=features), f"mbstd_g{group}_f{features}"
+        assert_equal({name: y.data}, {name: images(file[name])})
+
+
+OF_G = (("affine", "style.layer"), ("noise_strength", "activation.noise.strength"),
+        ("noise_const", "activation.noise.fixed"))
+OF_D = (("^fromrgb.weight", "from_image.0.conv.layer.weight"), ("^fromrgb", "from_image.0"), ("^out", "to_logit.layer"),
+        ("^fc", "hidden.layer"), (r"^conv\.weight", "last.1.conv.layer.weight"), (r"^conv\.bias", "last.1.bias"))
+
+
+def arrays(file, prefix):
+    """{our name: array in our layout} of what is under `prefix`: parameters, buffers or gradients, of G or of D."""
+    result = {}
+    for name, array in group(file, prefix).items():
+        *network, size, leaf = re.fullmatch(r"(?:(mapping|synthesis)\.)?(?:b(\d+)\.)?(.*)", name).groups()
+        i = int(size).bit_length() - 3 if size else None
+        if network == ["mapping"]:
+            name = "w_average" if leaf == "w_avg" else re.sub(r"fc(\d)", r"mapping.layers.\1.layer", leaf)
+        elif leaf == "const":
+            name, array = "constant", array.transpose(1, 2, 0)
+        elif network == ["synthesis"]:
+            kind, number, part = re.fullmatch(r"(conv|torgb)(\d?)\.(.*)", leaf).groups()
+            owner = f"blocks.{i}.{number if i else 0}" if kind == "conv" else f"to_image.{i}"
+            part = {"weight": "conv.weight", "bias": "activation.bias" if kind == "conv" else "bias"}.get(part, part)
+            for pattern, replacement in OF_G:
+                part = re.sub(pattern, replacement, part)
+            name = f"{owner}.{part}"
+        else:
+            if leaf == "fc.weight":  # after a flatten of NCHW
+                array = array.reshape(-1, 8, 4, 4).transpose(0, 2, 3, 1).reshape(array.shape)
+            name = leaf
+            for pattern, replacement in OF_D:
+                name = re.sub(pattern, replacement, name)
+            if i:
+                name = re.sub(r"^conv(\d)\.weight", rf"blocks.{i - 1}.\1.conv.layer.weight", name)
+                name = re.sub(r"^conv(\d)\.bias", rf"blocks.{i - 1}.\1.bias", name)
+                name = re.sub(r"^skip", f"shortcuts.{i - 1}.layer", name)
+        result[name] = kernel(array) if name.endswith("weight") else array
+    return result
+
+
+class Draws:
+    """A generator whose draws are known, in the order of the authors' code: the layer from which on a batch has other
+    styles, and whether it has; then latents and noise (NCHW)."""
+
+    def __init__(self, *draws):
+        self.draws = [np.array(draw) for draw in draws]
+
+    def random(self):
+        return float(self.draws.pop(1))
+
+    def integers(self, low, high):
+        return int(self.draws.pop(0))
+
+    def standard_normal(self, shape, dtype=None):
+        draw = self.draws.pop(0)
+        return (images(draw) if draw.ndim == 4 else draw).reshape(shape)
+
+
+@pytest.fixture
+def networks():
+    """(G, D) with the parameters that all three files have."""
+    file, rng = golden("sg2ada_G"), np.random.default_rng(0)
+    G = stylegan2.Generator(12, 32, 1, (8,) * 4, 16, 3, rng=rng).astype("float64")
+    D = stylegan2.Discriminator(32, 1, (8,) * 4, rng=rng).astype("float64")
+    G.load_state_dict(arrays(file, "param/") | arrays(file, "buffer/"))
+    D.load_state_dict(arrays(golden("sg2ada_D"), "param/"))
+    return G, D
+
+
+def set_noise(G, mode):
+    for _, module in G.modules():
+        if isinstance(module, nn.Noise):
+            module.mode = mode
+
+
+def test_generator(networks):
+    file, (G, D) = golden("sg2ada_G"), networks
+    z = tensor(file["in/z"])
+    G.mixing = 0.0
+    assert_equal({"w": G.styles(z).data[:, 0]}, {"w": file["ws"]})
+    assert_equal({"w": G.w_average}, {"w": file["w_avg_after"]})
+    G.eval().psi = 0.7
+    assert_equal({"w": G.styles(z).data[:, -1]}, {"w": file["ws_trunc_psi0.7"]})
+    G.psi = 1.0
+    assert_images(G(z).data, file["img_const"])
+    assert_equal(gradients(losses.find("bce").generator(None, D(G(z))), G), arrays(file, "grad_Gmain/"))
+
+    noise = Draws(file["in/pl_noise"] * 32)  # which the authors' code divides by the root of the pixels
+    penalty, average = penalties.path_length(G.synthesis, G.styles(z), 0.0, noise)
+    assert_equal({"penalty": penalty.data}, {"penalty": file["pl_penalty"].mean()})
+    assert_equal({"average": np.array(average)}, {"average": file["pl_mean"]})
+    assert_equal(gradients(2.0 * penalty, G), arrays(file, "grad_pl/"))
+    set_noise(G, "none")
+    assert_images(G(z).data, file["img_none"])
+
+
+def test_discriminator(networks):
+    file, (_, D) = golden("sg2ada_D"), networks
+    x = images(file["in/x"])
+    logits = D(tensor(x))
+    assert_equal({"logits": logits.data}, {"logits": file["logits"][:, 0]})
+    assert_images(penalties.slopes(D, x).data, file["dlogits_dx"])
+    assert_equal({"r1": np.array(penalties.r1(D, x).item())}, {"r1": file["r1_penalty"].mean() / 2})
+    assert_equal(gradients(10.0 * penalties.r1(D, x), D), arrays(file, "grad_r1/"))
+    assert_equal(gradients(losses.find("bce").generator(None, logits), D), arrays(file, "grad_real_softplus/"))
+    assert_equal(gradients(ops.mean(ops.relu(1.0 - D(tensor(x)))), D), arrays(file, "grad_real_hinge/"))
+
+
+@pytest.fixture
+def updates(networks):
+    """Updates of the recipe, with these networks."""
+    settings = recipes.find("stylegan2").settings().updated({"g_class": "none", "d_class": "none", "r1": 0.1})
+    u = Updates(recipes.find("stylegan2"), settings, data.load("digits").padded(2))
+    u.G, u.D = networks
+    return u
+
+
+def test_an_iteration_phase_by_phase(updates):
+    """The gradients of each phase, by the methods that a training step calls, with the authors' draws."""
+    file, u = golden("sg2ada_loss_noaug"), updates
+
+    def draws(phase):
+        u.rng = u.G.rng = Draws(*group(file, f"{phase}/rng/").values())
+        for _, module in u.G.modules():
+            if isinstance(module, nn.Noise):
+                module.rng = u.rng
+
+    def assert_phase(phase, found, network):
+        names = [name for name, _ in network.named_parameters()]
+        expected = arrays(file, f"{phase}/grad/")
+        assert_equal({name: g.data for name, g in zip(names, found) if g is not None}, expected)
+        assert_equal({"w": u.G.w_average}, {"w": file[f"{phase}/w_avg_after"]})
+        assert_equal({"average": np.array(u.average_path)}, {"average": file[f"{phase}/pl_mean_after"]})
+
+    z, reals = tensor(file["in/z"]), images(file["in/real"])
+    draws("Gmain")
+    assert_phase("Gmain", u.gradients(u.g_loss, u.G, reals, None, None, z, None)[0], u.G)
+    draws("Greg")
+    assert_phase("Greg", u.gradients(u.g_penalty, u.G, z[:4], None)[0], u.G)
+    draws("Dmain")
+    fakes = u.G(z).detach()
+    assert_phase("Dmain", u.gradients(u.d_loss, u.D, reals, None, fakes, None)[0], u.D)
+    lazy = lambda *batch: (16.0 * u.penalty(*batch), {})
+    assert_phase("Dreg", u.gradients(lazy, u.D, reals, None, fakes, None)[0], u.D)
+
+
+@pytest.mark.parametrize("name, groups", [
+    ("sg2ada_G", {"grad_Gmain", "grad_pl"}), ("sg2ada_D", {"grad_r1", "grad_real_softplus", "grad_real_hinge"}),
+    ("sg2ada_loss_noaug", {"Gmain/grad", "Greg/grad", "Dmain/grad", "Dreg/grad"})])
+def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups):
+    keys = [key for key in golden(name).files if re.search(r"(^|/)grad[_/]", key)]
+    assert {re.match(r"(grad_\w+|\w+/grad)/", key)[1] for key in keys} == groups
+
+
+# The redesign
+
+
+def generator(configuration="d", seed=0, **settings):
+    """A small one, in float64, whose noise, biases and shifts are not 0."""
+    rng = np.random.default_rng(seed)
+    G = stylegan2.Generator(3, 8, 1, (3, 2), 4, 2, mixing=0.0, configuration=configuration, rng=rng, **settings)
+    for name, p in G.named_parameters():
+        if name.endswith(("bias", "strength")):
+            p.assign(p.data + 0.3 * rng.standard_normal(p.shape))
+    return G.astype("float64").eval()
+
+
+def latents(n=3, size=3):
+    return tensor(np.random.default_rng(5).standard_normal((n, size)))
+
+
+def test_steps_a_and_b_are_the_same_function():
+    """To rounding, in values, first derivatives and second ones; and from the same parameters."""
+    a, b = generator("a"), generator("b")
+    assert type(a.blocks[0][0]) is not type(b.blocks[0][0]) and [*a.state_dict()] == [*b.state_dict()]
+    b.load_state_dict(a.state_dict())
+    results = []
+    for G in (a, b):
+        ws = G.styles(latents())
+        penalty, _ = penalties.path_length(G.synthesis, ws, 1.0, np.random.default_rng(0))
+        results.append({"image": G.synthesis(ws).data, **{f"main {k}": v for k, v in gradients(
+            ops.sum(ops.square(G(latents()))), G).items()}, **{f"path {k}": v for k, v in gradients(penalty, G).items()}})
+    scale = {name: max(np.abs(v).max() for k, v in results[0].items() if k[:4] == name[:4]) for name in results[0]}
+    for name, value in results[0].items():
+        assert np.abs(value - results[1][name]).max() <= 1e-12 * scale[name], name
+
+
+def test_the_other_steps_are_other_functions():
+    images = {configuration: generator(configuration)(latents()).data for configuration in "acd"}
+    assert all(np.abs(images[x] - images[y]).max() > 1e-3 for x, y in ("ac", "ad", "cd"))
+
+
+def test_what_the_steps_do_to_a_strong_spot():
+    """AdaIN loses how large feature maps are; the deviation alone keeps their mean; demodulation changes nothing of either."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 8, 8, 3)), tensor(rng.standard_normal((2, 4)))
+    deviations = {}
+    for configuration, layer in stylegan2.CONFIGURATIONS.items():
+        layer = layer(3, 3, 8, 4, rng=np.random.default_rng(0)).astype("float64").eval()
+        before = lambda x: {"a": layer, "b": layer}.get(configuration) and layer(tensor(x), w).data
+        if configuration in "ab":  # normalised last: a stronger input is not seen at all
+            assert np.allclose(before(x), before(100 * x), atol=1e-6)
+            scale = layer.scale_and_shift(w)[0].data
+            assert np.allclose(layer(tensor(x), w).data.std((1, 2)), np.abs(scale[:, 0, 0]), atol=1e-6)
+        elif configuration == "c":
+            layer.activation.forward = lambda x: x
+            assert np.allclose(layer(tensor(x), w).data.std((1, 2)), 1.0, atol=1e-6)
+            assert np.abs(layer(tensor(x + 3.0), w).data.mean((1, 2))).max() > 0.5
+        else:  # linear in x: nothing is measured
+            layer.activation.forward = lambda x: x
+            y = layer(tensor(x), w).data
+            assert np.allclose(layer(tensor(100 * x), w).data, 100 * y)
+            deviations[configuration] = y[:, 1:-1, 1:-1].std()
+    assert 0.8 < deviations["d"] < 1.2  # of unit variance by expectation
+
+
+def test_the_constant_is_styled_but_not_normalised_from_c_on():
+    for configuration, layers in {"a": 2, "b": 2, "c": 1, "d": 1}.items():
+        G = generator(configuration)
+        assert len(G.blocks[0]) == layers and (G.to_image[0].style is None) == (configuration in "ab")
+        assert G.style_layers == 4
+
+
+@pytest.mark.parametrize("configuration", "abcd")
+def test_gradients_of_every_step(configuration):
+    G = stylegan2.Generator(2, 8, 1, (2, 2), 2, 1, mixing=0.0, configuration=configuration, rng=np.random.default_rng(3)).eval()
+    for name, p in G.named_parameters():
+        if name.endswith(("strength", "bias")):
+            p.assign(p.data + 0.2)
+    check_grads(G, np.random.default_rng(4).standard_normal((2, 2)))
+
+
+@pytest.mark.parametrize("architecture", stylegan2.ARCHITECTURES)
+def test_architectures(architecture):
+    G = generator(architecture=architecture)
+    D = stylegan2.Discriminator(8, 1, (3, 2), architecture, rng=np.random.default_rng(2))
+    assert len(G.to_image) == (2 if architecture == "skip" else 1) and len(G.shortcuts) == (architecture == "residual")
+    assert len(D.from_image) == (2 if architecture == "skip" else 1) and len(D.shortcuts) == (architecture == "residual")
+    z = latents(4)
+    assert G(z).shape == (4, 8, 8, 1) and not np.allclose(G(z).data[0], G(z).data[1])
+    if architecture == "skip":  # the image is the sum of those of both sizes
+        parts = []
+        for dropped in (0, 1):
+            part = generator(architecture=architecture)
+            part.to_image[dropped].conv.weight.assign(0.0 * part.to_image[dropped].conv.weight.data)
+            part.to_image[dropped].bias.assign(0.0 * part.to_image[dropped].bias.data)
+            parts.append(part(z).data)
+        assert np.allclose(parts[0] + parts[1], G(z).data)
+    check_grads(D, np.random.default_rng(1).standard_normal((4, 8, 8, 1)))
+
+
+def test_mistakes():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="images of 28 pixels: doubling"):
+        stylegan2.Generator(image_size=28, rng=rng)
+    with pytest.raises(ValueError, match="architecture 'resnet': there are skip, residual, original"):
+        stylegan2.Discriminator(architecture="resnet", rng=rng)
+
+
+def test_classes_go_through_mappings():
+    rng = np.random.default_rng(0)
+    G = stylegan2.Generator(3, 8, 1, (3, 2), 4, 2, classes=5, mixing=1.0, rng=rng)
+    D = stylegan2.Discriminator(8, 1, (3, 2), classes=5, layers=2, rng=rng)
+    z, labels = Tensor(rng.standard_normal((4, 3), dtype=np.float32)), np.array([0, 1, 2, 3])
+    other = (labels + 1) % 5
+    x = G.eval()(z, labels)
+    assert not np.allclose(x.data, G(z, other).data, atol=1e-4)
+    logits = D(x, labels).data
+    assert logits.shape == (4,) and not np.allclose(logits, D(x, other).data, atol=1e-4)
+    target = D.mapping(None, labels).data
+    assert np.allclose(logits, (D.to_logit(D.features(x)).data * target).sum(1) / 3 ** 0.5, atol=1e-5)
+    # the styles that are mixed in are of the same class
+    G.train()
+    labels = np.zeros(400, int)
+    seen = []
+    G.mapping.forward = lambda z, labels, forward=G.mapping.forward: seen.append(labels) or forward(z, labels)
+    G.styles(Tensor(rng.standard_normal((400, 3), dtype=np.float32)), labels)
+    assert len(seen) == 2 and seen[0] is seen[1]
+
+
+# How it is trained
+
+
+def test_path_length_of_a_linear_map():
+    """Of images that are A w, the length is |A'y| / sqrt(layers)."""
+    rng = np.random.default_rng(0)
+    a, ws = rng.standard_normal((2, 5, 6)), tensor(rng.standard_normal((3, 2, 5)), requires_grad=True)
+    synthesis = lambda ws: ops.reshape(ops.einsum("nls,lsp->np", ws, tensor(a)), (3, 2, 3, 1))
+    penalty, average = penalties.path_length(synthesis, ws, 0.5, np.random.default_rng(7), 0.25)
+    noise = np.random.default_rng(7).standard_normal((3, 6)) / 6 ** 0.5
+    lengths = np.sqrt((np.einsum("lsp,np->nls", a, noise) ** 2).sum(2).mean(1))
+    assert np.isclose(average, 0.5 + 0.25 * (lengths.mean() - 0.5))
+    assert np.isclose(penalty.item(), ((lengths - average) ** 2).mean())
+
+
+SMALL = {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8}
+
+
+def make(recipe="stylegan2", **settings):
+    recipe = recipes.find(recipe)
+    settings = recipe.settings().updated({**(SMALL if recipe.name.startswith("style") else {}), **settings})
+    full = data.load("digits")
+    digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
+    return Updates(recipe, settings, digits.padded(settings.pad))
+
+
+def test_both_lazy_penalties_have_updates_of_their_own_and_the_optimisers_allow_for_it():
+    u = make(path_every=4, penalty_every=16)
+    s = u.settings
+    assert np.isclose(u.g_optimizer.lr, s.lr * 4 / 5) and np.allclose(u.g_optimizer.betas, (0.0, s.beta2 ** (4 / 5)))
+    assert np.isclose(u.d_optimizer.lr, s.lr * 16 / 17) and np.allclose(u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17)))
+    numbers = [u.train_step() for _ in range(17)]
+    assert [i for i, n in enumerate(numbers) if "path_penalty" in n] == [0, 4, 8, 12, 16]
+    assert [i for i, n in enumerate(numbers) if "penalty" in n] == [0, 16]
+    assert u.g_optimizer.state[0]["step"] == 17 + 5 and u.d_optimizer.state[0]["step"] == 17 + 2
+    assert u.average_path == numbers[16]["path_length"] > 0
+    assert set(u.seconds) == {"data", "fakes", "D", "D penalty", "G", "G penalty", "average"}
+    assert all(seconds > 0 for seconds in u.seconds.values())
+
+
+def test_a_penalty_at_every_step_joins_the_loss():
+    lazy, joined = make(path_every=2), make(path_every=1)
+    assert joined.g_optimizer.lr == joined.settings.lr
+    for _ in range(3):
+        joined.train_step()
+    assert joined.g_optimizer.state[0]["step"] == 3
+    z, labels = lazy.latents(4), lazy.labels(4)
+    for u in (lazy, joined):  # the same but for the weight
+        u.G.load_state_dict(lazy.G.state_dict())
+        u.rng, u.average_path, u.G.mixing = np.random.default_rng(3), 0.5, 0.0
+        for _, module in u.G.modules():
+            if isinstance(module, nn.Noise):
+                module.mode = "none"
+    (twice, numbers), (once, others) = lazy.g_penalty(z, labels), joined.g_penalty(z, labels)
+    assert np.isclose(twice.item(), 2 * once.item()) and numbers == others
+
+
+def test_a_path_length_takes_styles():
+    with pytest.raises(InputError, match="path_length=2: the G of dcgan has no styles"):
+        make("dcgan", path_length=2)
+
+
+def test_the_half_life_of_the_average():
+    u = make(ema_images=1000, ema_start=0)
+    u.images = 1_000_000
+    assert np.isclose(u.ema_decay(1000), 0.5) and np.isclose(u.ema_decay(8), 0.5 ** (8 / 1000))
+    u.images = 2000  # at first, a twentieth of the images seen so far
+    assert np.isclose(u.ema_decay(8), 0.5 ** (8 / 100))
+    u.settings.ema_images = 0
+    assert u.ema_decay(8) is None
+    u = make(ema_images=40)
+    before = u.ema.module.constant.data.copy()
+    u.train_step()
+    decay = 0.5 ** (8 / (0.05 * 8))
+    assert np.allclose(u.ema.module.constant.data, decay * before + (1 - decay) * u.G.constant.data, atol=1e-6)
+    assert np.array_equal(u.ema.module.w_average, u.G.w_average)  # buffers are copied
+
+
+def test_gradients_are_sanitised():
+    g = tensor(np.array([1.0, np.nan, np.inf, -np.inf]))
+    kept, none = sanitized([g, None])
+    assert kept.data.tolist() == [1.0, 0.0, 1e5, -1e5] and none is None
+    u = make(sanitize=True)
+    broken = lambda *_: (ops.sum(u.G.constant * np.nan), {})
+    found, _ = u.gradients(broken, u.G, u.latents(2))
+    assert not found[0].data.any()
+    u.settings.sanitize = False
+    found, _ = u.gradients(broken, u.G, u.latents(2))
+    assert np.isnan(found[0].data).all()
+
+
+@pytest.mark.parametrize("configuration", "abc")
+def test_every_step_of_the_redesign_trains(configuration):
+    u = make(configuration=configuration, path_every=1)
+    for _ in range(2):
+        assert all(np.isfinite(v) for v in u.train_step().values())
+
+
+def test_feature_maps_can_be_read():
+    G = generator()
+    with nn.feature_maps(G) as maps:
+        image = G(latents())
+    assert maps["blocks.1.1"].shape == (3, 8, 8, 2) and maps["blocks.1.1.activation"].data is maps["blocks.1.1"].data
+    with nn.feature_maps(G, stylegan2.Demodulated) as styled:
+        G(latents())
+    assert [*styled] == ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
+    g = grad(ops.sum(image), maps["blocks.1.0"])
+    assert g.shape == (3, 8, 8, 2) and g.data.any()
+    assert "forward" not in vars(G.blocks[0])  # nothing stays behind
