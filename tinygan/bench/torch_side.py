@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
 from tinygan.ops.styled import FIR
@@ -78,7 +79,9 @@ def gan_step(G, D, batches, penalty=None):
 
 def squared_slopes(D, x):
     x = x.detach().requires_grad_()
-    slope, = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    with Twice():
+        logits = D(x)
+    slope, = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return slope.square().sum((1, 2, 3))
 
 
@@ -125,9 +128,48 @@ def wgan_gp(batches, image_size, format):
     return Job([D], {"step": step})
 
 
-def filter_of(channels, gain):
-    f = torch.tensor(FIR, dtype=torch.float32)
-    return (torch.outer(f, f) * gain).expand(channels, 1, 4, 4).contiguous()
+class Convolution(torch.autograd.Function):
+    """torch.convolution without dilation, with a second derivative for penalties on slopes that is as fast as the first.
+
+    PyTorch's own makes convolutions with kernels as large as images of it, or one for each group. Here, gradients with
+    a graph are those of the image alone: the slopes; and these, convolutions again, have gradients as usual.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, stride, padding, transposed, output_padding, groups):
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        ctx.settings = stride, padding, transposed, output_padding, groups
+        return torch.convolution(x, weight, bias, stride, padding, (1, 1), transposed, output_padding, groups)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        stride, padding, transposed, output_padding, groups = ctx.settings
+        if torch.is_grad_enabled():
+            smallest = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(g.shape[2:], stride, padding, weight.shape[2:])]
+            missing = (0, 0) if transposed else [n - m for n, m in zip(x.shape[2:], smallest)]
+            return Convolution.apply(g, weight, None, stride, padding, not transposed, missing, groups), *[None] * 7
+        gradients = torch.ops.aten.convolution_backward(
+            g, x, weight, [weight.shape[0]] if ctx.has_bias else None, stride, padding, (1, 1), transposed,
+            output_padding, groups, ctx.needs_input_grad[:3])
+        return *gradients, *[None] * 5
+
+
+class Twice(TorchFunctionMode):
+    """Within it, convolutions are those of the class Convolution."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function not in (F.conv2d, F.conv_transpose2d):
+            return function(*args, **(kwargs or {}))
+        def convolve(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+            stride, padding, output_padding = (
+                (n, n) if isinstance(n, int) else n for n in (stride, padding, output_padding))
+            return Convolution.apply(x, weight, bias, stride, padding, function is F.conv_transpose2d, output_padding, groups)
+        if function is F.conv2d:
+            full = convolve
+            convolve = lambda x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: full(x, weight, bias, stride, padding, 0, dilation, groups)
+        return convolve(*args, **(kwargs or {}))
 
 
 class Resample(nn.Module):
@@ -206,9 +248,7 @@ class ToImage(nn.Module):
 
     def forward(self, x, w):
         weight = self.style(w) * (self.conv.weight.flatten() * self.conv.in_channels ** -0.5)
-        n, c, h, wd = x.shape
-        x = x.permute(0, 2, 3, 1).reshape(n, h * wd, c) if False else x
-        return torch.einsum("nchw,nc->nhw", x, weight)[:, None] + self.bias
+        return (weight[:, None] @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias
 
 
 class StyleGenerator(nn.Module):
@@ -297,7 +337,8 @@ def stylegan2(batches, image_size, format):
         nonlocal average
         _, _, z = batches()
         ws = G.styles(z[:-(-len(z) // 2)])
-        images = G.synthesis(ws)
+        with Twice():
+            images = G.synthesis(ws)
         noise = torch.from_numpy(Fixed().standard_normal(images.shape)) / image_size
         slope, = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
         lengths = slope.square().sum(2).mean(1).sqrt()

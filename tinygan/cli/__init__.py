@@ -96,12 +96,11 @@ def make_parser():
                    help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
     add_device(p)
 
-    def of_styles(name, run, summary, n, what, truncation=True):
+    def of_styles(name, run, summary, n, what, least=2):
         p = command(name, run, summary)
         add_run(p)
-        p.add_argument("-n", type=whole(2, 10 ** 6), default=n, metavar="N", help=f"{what} (default: {n:,})")
-        if truncation:
-            add_draws(p)
+        p.add_argument("-n", type=whole(least, 10 ** 6), default=n, metavar="N", help=f"{what} (default: {n:,})")
+        add_draws(p)
         p.add_argument("-o", "--output", required=True, metavar="FILE.png")
         add_device(p)
         return p
@@ -124,8 +123,8 @@ def make_parser():
     add_weights(p)
     add_device(p)
 
-    of_styles("ppl", ppl, "measure the perceptual path length in Z and in W", 1000, "paths of each kind")
-    of_styles("separability", separability, "measure the linear separability of Z and of W", 5000, "samples")
+    of_styles("ppl", ppl, "measure the perceptual path length in Z and in W", 1000, "paths of each kind", 10)
+    of_styles("separability", separability, "measure the linear separability of Z and of W", 5000, "samples", 80)
 
     p = command("animate", animate, "make a GIF of the sample grids that a run wrote")
     p.add_argument("run_folder", metavar="RUN", help="a run folder")
