@@ -14,8 +14,8 @@ from tinygan.metrics import path_length, perceptual, separability
 from tinygan.training import projector
 from tinygan.training.sampling import generate, latents, load_generator, truncate
 
-TINY = ["--steps", "3", "--batch-size", "8", "--set", "channels=2", "max_channels=4", "style=6", "mapping_layers=2",
-        "latent=5"]
+TINY = ["--steps", "3", "--batch-size", "8", "--set", "g_channels=2", "d_channels=2", "max_channels=4", "style=6",
+        "mapping_layers=2", "latent=5"]
 
 
 @pytest.fixture(scope="module")

@@ -333,7 +333,7 @@ def test_path_length_of_a_linear_map():
     assert np.isclose(penalty.item(), ((lengths - average) ** 2).mean())
 
 
-SMALL = {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8}
+SMALL = {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8}
 
 
 def make(recipe="stylegan2", **settings):

@@ -21,7 +21,7 @@ GROWS = {"channels": 4, "max_channels": 8, "batch_sizes": "", "stable_images": 1
 BY_SETTINGS = {  # what makes each a matter of seconds; of those that grow, 12 steps of 8 images reach 32x32
     recipes.MLPSettings: {"hidden": 16}, recipes.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
     recipes.ProGANSettings: GROWS, recipes.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
-    recipes.StyleGAN2Settings: {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
+    recipes.StyleGAN2Settings: {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
 SMALL = {name: BY_SETTINGS.get(recipe.family.settings, {"g_channels": 4, "d_channels": 4, "d_boost": 0})
          for name, recipe in recipes.RECIPES.items()}
 
@@ -62,6 +62,10 @@ def test_a_run_writes_what_it_says(tmp_path, digits, recipe):
     assert [row["step"] for row in rows] == [10, 12]
     assert rows[-1]["images"] == 96 * trainer.settings.d_steps
     assert all(np.isfinite(list(row.values())).all() and {"d_loss", "g_loss", "d_real", "d_fake"} <= row.keys() for row in rows)
+    times = [json.loads(line) for line in (out / "time.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in times] == [10, 12] and {"data", "fakes", "D", "G", "average"} <= times[1]["phases"].keys()
+    assert all(times[0]["phases"][name] <= spent for name, spent in times[1]["phases"].items())
+    assert 0 < sum(times[1]["phases"].values()) <= times[1]["seconds"]
     assert (out / "curves.png").stat().st_size > 5000
     assert not [p for p in out.rglob(".*")]  # no temporary file left
     config = json.loads((out / "config.json").read_text())

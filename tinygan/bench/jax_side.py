@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.nn import leaky_relu, log_softmax, relu, softplus
 
-from .workloads import BETAS, GP_WEIGHT, LAZY, LR, R1_GAMMA, Batches, Job
+from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
 
 jax.config.update("jax_platforms", "cpu")  # where the others run too
 
@@ -65,19 +65,19 @@ def in_turn(layers, x):
 class Network:
     """weights: a list of arrays, in tinygan's order. network(weights, x) is a pure function.
 
-    forward(functions, x): says what to do with the layers, now functions of x alone.
+    forward(functions, x): says what to do with the layers, now without weights. equalized: weights begin as N(0, 1).
     """
 
-    def __init__(self, *layers, forward=in_turn):
+    def __init__(self, *layers, forward=in_turn, equalized=False):
         rng = np.random.default_rng(0)
         self.layers, self.forward = layers, forward
-        self.weights = [jnp.array(rng.normal(0, math.prod(shape[:-1]) ** -0.5, shape), jnp.float32)
+        self.weights = [jnp.array(rng.normal(0, 1 if equalized else math.prod(shape[:-1]) ** -0.5, shape), jnp.float32)
                         for layer in layers for shape in layer.shapes]
 
-    def __call__(self, weights, x):
+    def __call__(self, weights, *inputs):
         weights = iter(weights)
         functions = [partial(layer.apply, list(islice(weights, len(layer.shapes)))) for layer in self.layers]
-        return self.forward(functions, x)
+        return self.forward(functions, *inputs)
 
 
 def function(f):
@@ -85,7 +85,8 @@ def function(f):
     return Layer(lambda weights, x: f(x))
 
 
-LEAKY, RELU, TANH = function(partial(leaky_relu, negative_slope=0.2)), function(relu), function(jnp.tanh)
+leaky, ROOT = partial(leaky_relu, negative_slope=0.2), 2 ** 0.5
+LEAKY, RELU, TANH = function(leaky), function(relu), function(jnp.tanh)
 POOL = function(lambda x: x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4)))
 FLATTEN = function(lambda x: x.reshape(len(x), -1))
 
@@ -169,10 +170,10 @@ def adam(weights, gradients, state, lr=LR, betas=BETAS, eps=1e-8):
     return [w - size * m / (jnp.sqrt(v) * correction + eps) for w, m, v in zip(weights, m, v)], (count, m, v)
 
 
-def stepper(networks, train, batches):
+def stepper(networks, train, batches, *more):
     """step() of train(weights, states, images, labels, z) -> weights, states, losses; weights: a list per network."""
     train = jax.jit(train, donate_argnums=(0, 1))
-    states = [adam_state(network) for network in networks]
+    states = [*map(adam_state, networks), *more]  # more: what else a step hands on to the next
 
     def step():
         nonlocal states
@@ -257,69 +258,124 @@ def wgan_gp(batches, image_size):
     return Job([D], {"step": loss_step(D, loss, batches, LR, (0.0, 0.9))})
 
 
-def shift(x, axis, by):
-    """x moved by one pixel along the axis, forwards (by = 1) or backwards (-1), with zeros behind it."""
-    pads = [(0, 0, 0)] * x.ndim
-    pads[axis] = (by, -by, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), pads)
-
-
-def up2(x):
-    """upfirdn2d by FIR: one sum for even and one for odd pixels."""
+def fir(x, padding, up=1, down=1, gain=1.0):
+    """upfirdn2d by FIR; gain: along each axis."""
     for axis in (1, 2):
-        pairs = jnp.stack([shift(x, axis, 1) + 3 * x, 3 * x + shift(x, axis, -1)], axis + 1)
-        x = pairs.reshape([2 * n if i == axis else n for i, n in enumerate(x.shape)]) / 4
+        pads = [(padding, padding, up - 1) if i == axis else (0, 0, 0) for i in range(4)]
+        x = lax.pad(x, np.float32(0), pads)
+        a, b, c, d = (lax.slice_in_dim(x, i, x.shape[axis] - 3 + i, down, axis) for i in range(4))
+        x = (a + 3 * (b + c) + d) * (gain / 8)
     return x
 
 
-def down2(x):
-    for axis in (1, 2):
-        shape = list(x.shape)
-        shape[axis:axis + 1] = shape[axis] // 2, 2
-        even, odd = jnp.moveaxis(x.reshape(shape), axis + 1, 0)
-        x = (shift(odd, axis, 1) + 3 * (even + odd) + shift(even, axis, -1)) / 8
-    return x
+def dense(inputs, outputs, gain=1.0, rate=1.0):
+    """Equalised. gain: a later one moved forward, as leaky(x) * a = leaky(x * a)."""
+    layer, scale = linear(inputs, outputs), rate * gain
+    return Layer(lambda weights, x: layer.apply([weights[0] * (scale * inputs ** -0.5), weights[1] * scale], x),
+                 layer.shapes)
 
 
-def act(x):
-    return leaky_relu(x, 0.2) * 2 ** 0.5
+def equalized_conv(inputs, outputs, size, gain, stride=1, padding=0, bias=True):
+    layer, scale = conv(inputs, outputs, size, stride, padding, bias), gain * (size ** 2 * inputs) ** -0.5
+    return Layer(lambda weights, x: layer.apply([weights[-1] * scale] + [b * gain for b in weights[:-1]], x),
+                 layer.shapes[::-1])
 
 
-def skip_generator(size, channels):
-    count = 2 * (size.bit_length() - 3)
+def styled(channels, size, style, up=False):
+    """A modulated 3x3 convolution, noise, bias and leaky relu."""
+    to_style, noise = dense(style, channels), Fixed().standard_normal((size, size, 1))
+    same, double = conv(channels, channels, 3, 1, 1, bias=False), conv_transpose(channels, channels, 3, 2, bias=False)
 
-    def forward(layers, z):
-        first, convs, to_image = layers[0], layers[1:count + 1], layers[count + 1:]
-        x = act(first(z[:, None, None]))
-        image = to_image[0](x)
-        for a, b, to_image in zip(convs[::2], convs[1::2], to_image[1:]):
-            x = act(b(act(a(up2(x)))))
-            image = up2(image) + to_image(x)
+    def apply(weights, x, w):
+        *weights, weight, bias, strength = weights
+        s = to_style.apply(weights, w)
+        x = x * s[:, None, None]
+        x = fir(double.apply([weight.swapaxes(2, 3)], x), 1, gain=2.0) if up else same.apply([weight], x)
+        scale = lax.rsqrt(jnp.square(s) @ jnp.square(weight).sum((0, 1)) + 1e-8)
+        return leaky(x * (scale * ROOT)[:, None, None] + (noise * strength + bias) * ROOT)
+
+    return Layer(apply, (*to_style.shapes, *same.shapes, (channels,), ()))
+
+
+def to_image(channels, style):
+    to_style = dense(style, channels, channels ** -0.5)
+
+    def apply(weights, x, w):
+        bias, *weights, weight = weights
+        return jnp.einsum("nhwc,nc->nhw", x, to_style.apply(weights, w) * weight[0, 0, :, 0])[..., None] + bias
+
+    return Layer(apply, ((1,), *to_style.shapes, (1, 1, channels, 1)))
+
+
+def skip_generator(latent, size, channels, style, layers):
+    """network(weights, z, moves): moves (N, layers, style) are added to the styles, those of the last image too."""
+    convs = [(4 << i, up) for i in range(size.bit_length() - 2) for up in (True, False)][1:]
+
+    def forward(functions, z, moves=0.0):
+        (constant, *functions), last = functions, layers + len(convs)
+        w = z * lax.rsqrt(jnp.square(z).mean(1, keepdims=True) + 1e-8)
+        for layer in functions[:layers]:
+            w = leaky(layer(w))
+        ws = jnp.broadcast_to(w[:, None], (len(z), len(convs) + 1, style)) + moves
+        x = jnp.broadcast_to(constant(), (len(z), *constant().shape))
+        for i, layer in enumerate(functions[layers:last]):
+            x = layer(x, ws[:, i])
+            if i % 2 == 0:  # the last layer of this size
+                part = functions[last + i // 2](x, ws[:, i + 1])
+                image = fir(image, 2, up=2, gain=2.0) + part if i else part
         return image
 
-    return Network(conv_transpose(100, channels, 4), *[conv(channels, channels, 3, 1, 1)] * count,
-                   *[conv(channels, 1, 1)] * (count // 2 + 1), forward=forward)
+    return Network(Layer(lambda weights: weights[0], ((4, 4, channels),)),
+                   *[dense(style if i else latent, style, ROOT, 0.01) for i in range(layers)],
+                   *[styled(channels, size, style, up) for size, up in convs],
+                   *[to_image(channels, style)] * (len(convs) // 2 + 1), forward=forward, equalized=True)
 
 
-def residual_discriminator(size, channels):
+def residual_discriminator(size, channels, group=4):
     blocks = size.bit_length() - 3
 
-    def forward(layers, image):
-        from_image, *convs, last = layers
-        convs, skips = convs[:2 * blocks], convs[2 * blocks:]
-        x = act(from_image(image))
-        for a, b, skip in zip(convs[::2], convs[1::2], skips):
-            x = (down2(act(b(act(a(x))))) + skip(down2(x))) * 0.5 ** 0.5
-        return last(x)
+    def forward(functions, image):
+        from_image, *convs, last, hidden, to_logit = functions  # convs: two for each block, then the shortcuts
+        x = leaky(from_image(image))
+        for i in reversed(range(blocks)):
+            y = leaky(convs[2 * i](x))
+            y = leaky(convs[2 * i + 1](fir(y, 2)))
+            x = y + convs[2 * blocks + i](fir(x, 1, down=2))  # the root of a half is in their weights
+        members = x.reshape(min(group, len(x)), -1, *x.shape[1:])
+        deviation = jnp.tile(jnp.sqrt(members.var(0) + 1e-8).mean((1, 2, 3)), len(members))
+        x = jnp.concatenate([x, jnp.broadcast_to(deviation[:, None, None, None], (*x.shape[:3], 1))], 3)
+        return to_logit(leaky(hidden(leaky(last(x)).reshape(len(x), -1))))[:, 0]
 
-    return Network(conv(1, channels, 1), *[conv(channels, channels, 3, 1, 1)] * (2 * blocks),
-                   *[conv(channels, channels, 1, bias=False)] * blocks, conv(channels, 1, 4), forward=forward)
+    layer = partial(equalized_conv, channels, channels)
+    return Network(equalized_conv(1, channels, 1, ROOT),
+                   *[layer(3, ROOT, padding=1), layer(3, 1.0, stride=2)] * blocks,
+                   *[layer(1, 1 / ROOT, bias=False)] * blocks,
+                   equalized_conv(channels + 1, channels, 3, ROOT, padding=1),
+                   dense(16 * channels, channels, ROOT), dense(channels, 1), forward=forward, equalized=True)
 
 
 def stylegan2(batches, image_size):
-    G, D = skip_generator(image_size, 64), residual_discriminator(image_size, 64)
+    G, D = skip_generator(100, image_size, 64, 64, 4), residual_discriminator(image_size, 64)
+
+    def path(weights, states, images, labels, z):
+        (g,), (state, average) = weights, states
+        z = z[:-(-len(z) // 2)]
+        noise = Fixed().standard_normal((len(z), image_size, image_size, 1)) / image_size
+        unmoved = jnp.zeros((len(z), 2 * (image_size.bit_length() - 2), 64))
+
+        def loss(g):
+            slope = jax.grad(lambda moves: (G(g, z, moves) * noise).sum())(unmoved)
+            lengths = jnp.sqrt(jnp.square(slope).sum(2).mean(1))
+            new = average + (lengths.mean() - average) * 0.01
+            return jnp.square(lengths - new).mean() * (PATH_WEIGHT * PATH_LAZY), new
+
+        (value, average), gradients = jax.value_and_grad(loss, has_aux=True)(g)
+        g, state = adam(g, gradients, state, LR, (0.0, 0.99))
+        return [g], [state, average], (value,)
+
     r1 = lambda d, reals, labels: squared_slopes(D, d, reals).mean() * (R1_GAMMA / 2 * LAZY)
-    return Job([G, D], {"step": gan_step(G, D, batches), "r1": loss_step(D, r1, batches, LR, (0.0, 0.99))})
+    return Job([G, D], {"step": gan_step(G, D, batches), "path": stepper([G], path, batches, jnp.zeros(())),
+                        "r1": loss_step(D, r1, batches, LR, (0.0, 0.99))})
 
 
 def lenet(batches, image_size):

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
 from tinygan.ops.styled import FIR
+
+from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
@@ -31,7 +32,8 @@ def load(networks, states):
         for network, arrays in zip(networks, states, strict=True):
             for parameter, array in zip(network.parameters(), arrays, strict=True):
                 array = torch.from_numpy(array)
-                axes = {4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}[array.ndim]  # HWIO -> OIHW, HWC -> CHW, ...
+                # HWIO -> OIHW, HWC -> CHW, (in, out) -> (out, in)
+                axes = {4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}[array.ndim]
                 parameter.copy_(array.permute(axes))
 
 
@@ -79,9 +81,7 @@ def gan_step(G, D, batches, penalty=None):
 
 def squared_slopes(D, x):
     x = x.detach().requires_grad_()
-    with Twice():
-        logits = D(x)
-    slope, = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    slope, = torch.autograd.grad(D(x).sum(), x, create_graph=True)
     return slope.square().sum((1, 2, 3))
 
 
@@ -129,163 +129,76 @@ def wgan_gp(batches, image_size, format):
 
 
 class Convolution(torch.autograd.Function):
-    """torch.convolution without dilation, with a second derivative for penalties on slopes that is as fast as the first.
+    """A convolution, or a transposed one, whose second derivatives, for penalties on slopes, are as fast as its first.
 
-    PyTorch's own makes convolutions with kernels as large as images of it, or one for each group. Here, gradients with
-    a graph are those of the image alone: the slopes; and these, convolutions again, have gradients as usual.
+    PyTorch makes them of convolutions whose kernels are as large as images, and of one for each channel. Here, gradients
+    that have a graph are those of the image only, as slopes need no others: convolutions again, with gradients as usual.
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, stride, padding, transposed, output_padding, groups):
+    def forward(ctx, x, weight, bias, stride, padding, transposed, missing, groups):
+        """missing: the rows that a transposed one adds at the end (output_padding)."""
         ctx.save_for_backward(x, weight)
-        ctx.has_bias = bias is not None
-        ctx.settings = stride, padding, transposed, output_padding, groups
-        return torch.convolution(x, weight, bias, stride, padding, (1, 1), transposed, output_padding, groups)
+        ctx.bias_shape = None if bias is None else bias.shape
+        ctx.settings = (stride,), (padding,), (1,), transposed, (missing,), groups
+        return torch.convolution(x, weight, bias, *ctx.settings)
 
     @staticmethod
     def backward(ctx, g):
         x, weight = ctx.saved_tensors
-        stride, padding, transposed, output_padding, groups = ctx.settings
         if torch.is_grad_enabled():
-            smallest = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(g.shape[2:], stride, padding, weight.shape[2:])]
-            missing = (0, 0) if transposed else [n - m for n, m in zip(x.shape[2:], smallest)]
-            return Convolution.apply(g, weight, None, stride, padding, not transposed, missing, groups), *[None] * 7
-        gradients = torch.ops.aten.convolution_backward(
-            g, x, weight, [weight.shape[0]] if ctx.has_bias else None, stride, padding, (1, 1), transposed,
-            output_padding, groups, ctx.needs_input_grad[:3])
+            (stride,), (padding,), _, transposed, _, groups = ctx.settings
+            side = (g.shape[2] - 1) * stride - 2 * padding + weight.shape[2]
+            missing = 0 if transposed else x.shape[2] - side
+            gradients = Convolution.apply(g, weight, None, stride, padding, not transposed, missing, groups), None, None
+        else:
+            gradients = torch.ops.aten.convolution_backward(g, x, weight, ctx.bias_shape, *ctx.settings,
+                                                            ctx.needs_input_grad[:3])
         return *gradients, *[None] * 5
 
 
-class Twice(TorchFunctionMode):
-    """Within it, convolutions are those of the class Convolution."""
+class TwiceDifferentiable(TorchFunctionMode):
+    """As a context: convolutions made within are those of `Convolution`."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function not in (F.conv2d, F.conv_transpose2d):
             return function(*args, **(kwargs or {}))
-        def convolve(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
-            stride, padding, output_padding = (
-                (n, n) if isinstance(n, int) else n for n in (stride, padding, output_padding))
-            return Convolution.apply(x, weight, bias, stride, padding, function is F.conv_transpose2d, output_padding, groups)
-        if function is F.conv2d:
-            full = convolve
-            convolve = lambda x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: full(x, weight, bias, stride, padding, 0, dilation, groups)
+
+        def convolve(x, weight, bias=None, stride=1, padding=0, *, groups=1):
+            return Convolution.apply(x, weight, bias, stride, padding, function is F.conv_transpose2d, 0, groups)
+
         return convolve(*args, **(kwargs or {}))
 
 
 class Resample(nn.Module):
-    """upfirdn2d by a separable filter: the fastest of the forms that PyTorch offers is a convolution a channel.
+    """upfirdn2d by a separable filter: the fastest of the forms that PyTorch offers is a convolution a channel."""
 
-    change: "up" or "down" (with padding (2, 1) and 1), or an int: that padding, and no change of size.
-    """
-
-    def __init__(self, channels, change, gain=1.0):
+    def __init__(self, channels, gain=1.0, stride=1, padding=1, up=False):
         super().__init__()
         f = torch.tensor(FIR, dtype=torch.float32)
         self.register_buffer("f", (torch.outer(f, f) * gain).expand(channels, 1, 4, 4).contiguous())
-        self.channels, self.change = channels, change
+        self.convolve = F.conv_transpose2d if up else F.conv2d
+        self.settings = {"stride": stride, "padding": padding, "groups": channels}
 
     def forward(self, x):
-        if self.change == "up":
-            return F.conv_transpose2d(x, self.f, stride=2, padding=1, groups=self.channels)
-        if self.change == "down":
-            return F.conv2d(x, self.f, stride=2, padding=1, groups=self.channels)
-        return F.conv2d(x, self.f, padding=self.change, groups=self.channels)
+        return self.convolve(x, self.f, **self.settings)
+
+
+# Layers with equalised weights. gain: a later one moved forward, as leaky_relu(x) * a = leaky_relu(x * a).
 
 
 class Dense(nn.Module):
-    """Equalised, with weights N(0, 1 / rate^2); gain: of the output."""
-
     def __init__(self, inputs, outputs, gain=1.0, rate=1.0, bias=0.0):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias))
-        self.scale, self.bias_scale = gain * rate * inputs ** -0.5, gain * rate
+        self.bias_scale, self.scale = rate * gain, rate * gain * inputs ** -0.5
 
     def forward(self, x):
         return torch.addmm(self.bias, x, self.weight.T, beta=self.bias_scale, alpha=self.scale)
 
 
-class Activation(nn.Module):
-    def __init__(self, channels, size):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.strength = nn.Parameter(torch.tensor(0.1))
-        self.register_buffer("noise", torch.from_numpy(Fixed().standard_normal((size, size))))
-
-    def forward(self, x, scale):
-        """leaky_relu(x * scale + noise + bias) * sqrt(2), where the root is in scale."""
-        shift = 2 ** 0.5 * (self.noise * self.strength + self.bias[:, None, None])
-        return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
-
-
-class Styled(nn.Module):
-    def __init__(self, channels, size, style, up=False):
-        super().__init__()
-        self.style = Dense(style, channels, bias=1.0)
-        self.weight_ = nn.Conv2d(channels, channels, 3, bias=False)
-        nn.init.normal_(self.weight_.weight)
-        self.activation = Activation(channels, size)
-        self.blur = Resample(channels, 1, 4.0) if up else None
-
-    def forward(self, x, w):
-        style, weight = self.style(w), self.weight_.weight
-        x = x * style[:, :, None, None]
-        if self.blur:
-            x = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
-        else:
-            x = F.conv2d(x, weight, padding=1)
-        scale = ((style.square() @ weight.square().sum((2, 3)).T + 1e-8) * 0.5).rsqrt()
-        return self.activation(x, scale)
-
-
-class ToImage(nn.Module):
-    def __init__(self, channels, style):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(1))
-        self.style = Dense(style, channels, bias=1.0)
-        self.conv = nn.Conv2d(channels, 1, 1, bias=False)
-        nn.init.normal_(self.conv.weight)
-
-    def forward(self, x, w):
-        weight = self.style(w) * (self.conv.weight.flatten() * self.conv.in_channels ** -0.5)
-        return (weight[:, None] @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias
-
-
-class StyleGenerator(nn.Module):
-    def __init__(self, latent, size, channels, style, layers):
-        super().__init__()
-        self.constant = nn.Parameter(torch.randn(channels, 4, 4))
-        self.mapping = nn.ModuleList(Dense(latent if i == 0 else style, style, 2 ** 0.5, 0.01) for i in range(layers))
-        sizes = [4 << i for i in range(size.bit_length() - 2)]
-        self.convs = nn.ModuleList([Styled(channels, 4, style)])
-        for s in sizes[1:]:
-            self.convs += [Styled(channels, s, style, up=True), Styled(channels, s, style)]
-        self.to_image = nn.ModuleList(ToImage(channels, style) for _ in sizes)
-        self.up_image = Resample(1, "up", 4.0)
-
-    def styles(self, z):
-        w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.mapping:
-            w = F.leaky_relu_(layer(w), 0.2)
-        return w[:, None].expand(-1, len(self.convs) + 1, -1)
-
-    def synthesis(self, ws):
-        w = ws.unbind(1)
-        x = self.convs[0](self.constant.expand(len(ws), -1, -1, -1), w[0])
-        image = self.to_image[0](x, w[1])
-        for i in range(1, len(self.to_image)):
-            a, b = self.convs[2 * i - 1:2 * i + 1]
-            x = b(a(x, w[2 * i - 1]), w[2 * i])
-            image = self.up_image(image) + self.to_image[i](x, w[2 * i + 1])
-        return image
-
-    def forward(self, z):
-        return self.synthesis(self.styles(z))
-
-
 class Conv(nn.Module):
-    """Equalised; gain: of the output, the bias's too."""
-
     def __init__(self, inputs, outputs, kernel_size, gain, stride=1, padding=0, bias=True):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -298,58 +211,157 @@ class Conv(nn.Module):
         return F.conv2d(x, self.weight * self.scale, bias, self.stride, self.padding)
 
 
-class ResidualDiscriminator(nn.Module):
-    def __init__(self, size, channels, group=4):
+class Kernel(nn.Module):
+    """The weight of a modulated convolution."""
+
+    def __init__(self, inputs, outputs, size):
         super().__init__()
-        blocks, root = size.bit_length() - 3, 2 ** 0.5
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+
+
+class Activation(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.bias, self.strength = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.tensor(0.1))
+        self.register_buffer("noise", torch.from_numpy(Fixed().standard_normal((size, size))))
+
+    def forward(self, x, scale):
+        """leaky_relu(x * scale + noise + bias) * sqrt(2); the root is a part of scale (N, C) already."""
+        shift = (self.noise * self.strength + self.bias[:, None, None]) * 2 ** 0.5
+        shift = shift[None].contiguous(memory_format=format_of(x))  # which the sum inherits
+        return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
+
+
+class Styled(nn.Module):
+    """A modulated 3x3 convolution, noise, bias and leaky relu."""
+
+    def __init__(self, channels, size, style, up=False):
+        super().__init__()
+        self.style = Dense(style, channels, bias=1.0)
+        self.conv, self.activation = Kernel(channels, channels, 3), Activation(channels, size)
+        self.blur = Resample(channels, 4.0) if up else None
+
+    def forward(self, x, w):
+        style, weight = self.style(w), self.conv.weight
+        x = x * style[:, :, None, None]
+        if self.blur:
+            x = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        else:
+            x = F.conv2d(x, weight, padding=1)
+        variance = style.square() @ weight.square().sum((2, 3)).T + 1e-8
+        return self.activation(x, (variance / 2).rsqrt())
+
+
+class ToImage(nn.Module):
+    """One channel: a product of matrices for each image, whose gradient has the memory format of x."""
+
+    def __init__(self, channels, style):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.style, self.conv = Dense(style, channels, channels ** -0.5, bias=1.0), Kernel(channels, 1, 1)
+
+    def forward(self, x, w):
+        weight = self.style(w) * self.conv.weight.flatten()
+        if format_of(x) == torch.contiguous_format:
+            image = weight[:, None] @ x.flatten(2)
+        else:
+            image = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight[:, :, None]
+        return image.view(len(x), 1, *x.shape[2:]) + self.bias
+
+
+def format_of(x):
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
+
+
+class SkipGenerator(nn.Module):
+    def __init__(self, latent, size, channels, style, layers):
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(channels, 4, 4))
+        self.mapping = nn.ModuleList(Dense(style if i else latent, style, 2 ** 0.5, 0.01) for i in range(layers))
+        sizes = [4 << i for i in range(size.bit_length() - 2)]
+        self.blocks = nn.ModuleList([nn.ModuleList([Styled(channels, 4, style)])])
+        self.blocks += [nn.ModuleList(Styled(channels, size, style, up) for up in (True, False)) for size in sizes[1:]]
+        self.to_image = nn.ModuleList(ToImage(channels, style) for _ in sizes)
+        self.up = Resample(1, 4.0, stride=2, up=True)
+
+    def styles(self, z):
+        """z -> one style for each layer and the last image (N, layers + 1, style)."""
+        w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.mapping:
+            w = F.leaky_relu_(layer(w), 0.2)
+        return w[:, None].expand(-1, 2 * len(self.blocks), -1)
+
+    def synthesis(self, ws):
+        ws = ws.unbind(1)
+        x, image, used = self.constant.expand(len(ws[0]), -1, -1, -1), None, 0
+        for block, to_image in zip(self.blocks, self.to_image):
+            for layer in block:
+                x = layer(x, ws[used])
+                used += 1
+            part = to_image(x, ws[used])
+            image = part if image is None else self.up(image) + part
+        return image
+
+    def forward(self, z):
+        return self.synthesis(self.styles(z))
+
+
+class ResidualDiscriminator(nn.Module):
+    def __init__(self, size, channels, format, group=4):
+        super().__init__()
+        blocks, root = range(size.bit_length() - 3), 2 ** 0.5
         self.from_image = Conv(1, channels, 1, root)
-        self.blocks = nn.ModuleList()
-        for _ in range(blocks):
-            self.blocks += [Conv(channels, channels, 3, root, padding=1), Conv(channels, channels, 3, 1.0, stride=2)]
-        self.shortcuts = nn.ModuleList(Conv(channels, channels, 1, 1 / root, bias=False) for _ in range(blocks))
+        self.convs = nn.ModuleList(conv for _ in blocks for conv in (
+            Conv(channels, channels, 3, root, padding=1), Conv(channels, channels, 3, 1.0, stride=2)))
+        self.shortcuts = nn.ModuleList(Conv(channels, channels, 1, 1 / root, bias=False) for _ in blocks)
         self.last = Conv(channels + 1, channels, 3, root, padding=1)
-        self.hidden = Dense(16 * channels, channels, root)
-        self.to_logit = Dense(channels, 1)
-        self.blur, self.down, self.group = Resample(channels, 2), Resample(channels, "down"), group
+        self.hidden, self.to_logit = Dense(16 * channels, channels, root), Dense(channels, 1)
+        self.blur, self.down = Resample(channels, padding=2), Resample(channels, stride=2)
+        self.format, self.group = format, group
 
     def forward(self, image):
+        if self.format == torch.channels_last:  # with one channel, an image has both formats: let its strides tell
+            image = image.view(*image.shape[::2], -1, 1).permute(0, 3, 1, 2)
         x = F.leaky_relu_(self.from_image(image), 0.2)
         for i in reversed(range(len(self.shortcuts))):
-            a, b = self.blocks[2 * i:2 * i + 2]
-            y = self.blur(F.leaky_relu_(a(x), 0.2))
-            x = F.leaky_relu_(b(y), 0.2) + self.shortcuts[i](self.down(x))
-        n, _, h, w = x.shape
-        group = min(self.group, n)
-        deviation = (x.unflatten(0, (group, -1)).var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-        x = torch.cat([x, deviation.repeat(group)[:, None, None, None].expand(n, 1, h, w)], 1)
-        x = F.leaky_relu_(self.last(x), 0.2)
+            y = F.leaky_relu_(self.convs[2 * i](x), 0.2)
+            y = F.leaky_relu_(self.convs[2 * i + 1](self.blur(y)), 0.2)
+            x = y + self.shortcuts[i](self.down(x))  # the root of a half is in their weights
+        x = F.leaky_relu_(self.last(self.with_deviation(x)), 0.2)
         x = F.leaky_relu_(self.hidden(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
         return self.to_logit(x).flatten()
 
+    def with_deviation(self, x):
+        members = x.unflatten(0, (min(self.group, len(x)), -1))
+        deviation = ((members - members.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+        return torch.cat([x, deviation.repeat(len(members)).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])], 1)
+
 
 def stylegan2(batches, image_size, format):
-    G = StyleGenerator(100, image_size, 64, 64, 4).to(memory_format=format)
-    D = ResidualDiscriminator(image_size, 64).to(memory_format=format)
-    g_step, d_step = adam(G, LR, (0.0, 0.99)), adam(D, LR, (0.0, 0.99))
+    G = SkipGenerator(100, image_size, 64, 64, 4).to(memory_format=format)
+    D = ResidualDiscriminator(image_size, 64, format).to(memory_format=format)
+    g_step, d_step = (adam(network, LR, (0.0, 0.99)) for network in (G, D))
+    half = -(-len(batches.batches[0][0]) // 2)
+    noise = torch.from_numpy(Fixed().standard_normal((half, 1, image_size, image_size))) / image_size
     average = torch.zeros(())
 
     def path():
         nonlocal average
         _, _, z = batches()
-        ws = G.styles(z[:-(-len(z) // 2)])
-        with Twice():
+        ws = G.styles(z[:half])
+        with TwiceDifferentiable():
             images = G.synthesis(ws)
-        noise = torch.from_numpy(Fixed().standard_normal(images.shape)) / image_size
         slope, = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
         lengths = slope.square().sum(2).mean(1).sqrt()
-        a = average.lerp(lengths.mean(), 0.01)
-        average = a.detach()
-        loss = (lengths - a).square().mean() * (PATH_WEIGHT * PATH_LAZY)
+        new = average.lerp(lengths.mean(), 0.01)
+        average = new.detach()
+        loss = (lengths - new).square().mean() * (PATH_WEIGHT * PATH_LAZY)
         g_step(loss)
         return loss.item(),
 
     def r1():
-        loss = squared_slopes(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
+        with TwiceDifferentiable():
+            loss = squared_slopes(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
         d_step(loss)
         return loss.item(),
 

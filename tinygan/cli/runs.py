@@ -56,6 +56,7 @@ def train(args):
     images = trainer.images - seen
     print(f"{trainer.step - first:,} steps, {images:,} images in {int(seconds) // 60}:{int(seconds) % 60:02d} "
           f"({images / max(seconds, 1e-9):.0f} images/s)")
+    print("time:   " + ", ".join(f"{name} {spent / seconds:.0%}" for name, spent in trainer.seconds.items()))
     print(f"curves: {trainer.out / 'curves.png'}")
     print(f"more:   tinygan sample {trainer.out} -n 100 -o more.png")
     print(f"grid:   {grid}")

@@ -108,15 +108,17 @@ class ProGANSettings(GrowthSettings):
     channels: int = setting(8, "channels at full size; each halving of the size doubles them, up to max_channels", 1)
     max_channels: int = setting(64, "most channels of a feature map", 1)
 
-    def widths(self, size):
-        """Channels of the feature maps of 4x4, 8x8, ... up to the full size."""
-        return [min(self.channels << i, self.max_channels) for i in reversed(range((size // START).bit_length()))]
+
+def widths(channels, most, size):
+    """Channels of the feature maps of 4x4, 8x8, ... up to the full size, which has `channels`."""
+    return [min(channels << i, most) for i in reversed(range((size // START).bit_length()))]
 
 
 def progan_networks(s, sizes, rng):
     size, _, channels = sizes.image
-    return (progan.Generator(sizes.latent, size, channels, s.widths(size), rng=rng),
-            progan.Discriminator(size, sizes.d_channels, s.widths(size), rng=rng))
+    both = widths(s.channels, s.max_channels, size)
+    return (progan.Generator(sizes.latent, size, channels, both, rng=rng),
+            progan.Discriminator(size, sizes.d_channels, both, rng=rng))
 
 
 # The paper's constants but its sizes (600,000 images a phase, 512 channels) and its rate, 1e-3: these are few steps, and
@@ -175,9 +177,10 @@ class StyleGANSettings(ProGANSettings):
 
 def stylegan_networks(s, sizes, rng):
     size, _, channels = sizes.image
-    return (stylegan.Generator(sizes.latent, size, channels, s.widths(size), s.style, s.mapping_layers, sizes.g_classes,
-                               s.mixing, rate=s.mapping_rate, rng=rng),
-            stylegan.Discriminator(size, sizes.d_channels, s.widths(size), sizes.d_classes, rng=rng))
+    both = widths(s.channels, s.max_channels, size)
+    return (stylegan.Generator(sizes.latent, size, channels, both, s.style, s.mapping_layers, sizes.g_classes, s.mixing,
+                               rate=s.mapping_rate, rng=rng),
+            stylegan.Discriminator(size, sizes.d_channels, both, sizes.d_classes, rng=rng))
 
 
 STYLEGAN = Family(StyleGANSettings, stylegan_networks, {
@@ -188,7 +191,8 @@ STYLEGAN = Family(StyleGANSettings, stylegan_networks, {
 
 @dataclasses.dataclass
 class StyleGAN2Settings(Settings):
-    channels: int = setting(16, "channels at full size; each halving of the size doubles them, up to max_channels", 1)
+    g_channels: int = setting(16, "channels of G at full size; each halving of the size doubles them, up to max_channels", 1)
+    d_channels: int = setting(16, "channels of D at full size, likewise", 1)
     max_channels: int = setting(64, "most channels of a feature map", 1)
     style: int = setting(64, "length of the style w", 1)
     mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
@@ -199,14 +203,13 @@ class StyleGAN2Settings(Settings):
     g_architecture: str = setting("skip", "how G's sizes are joined", choices=stylegan2.ARCHITECTURES)
     d_architecture: str = setting("residual", "how D's sizes are joined", choices=stylegan2.ARCHITECTURES)
 
-    widths = ProGANSettings.widths
-
 
 def stylegan2_networks(s, sizes, rng):
     size, _, channels = sizes.image
-    return (stylegan2.Generator(sizes.latent, size, channels, s.widths(size), s.style, s.mapping_layers, sizes.g_classes,
+    g_widths, d_widths = (widths(n, s.max_channels, size) for n in (s.g_channels, s.d_channels))
+    return (stylegan2.Generator(sizes.latent, size, channels, g_widths, s.style, s.mapping_layers, sizes.g_classes,
                                 s.mixing, rate=s.mapping_rate, configuration=s.configuration, architecture=s.g_architecture, rng=rng),
-            stylegan2.Discriminator(size, sizes.d_channels, s.widths(size), s.d_architecture, classes=sizes.d_classes,
+            stylegan2.Discriminator(size, sizes.d_channels, d_widths, s.d_architecture, classes=sizes.d_classes,
                                     layers=s.mapping_layers, rate=s.mapping_rate, rng=rng))
 
 
