@@ -51,7 +51,7 @@ def upfirdn2d(x, f, up, down, padding):
 
 
 BLOCK = 1 << 18  # output pixels times channels that are filtered at a time
-BAND = 32  # output pixels of a band: along a longer axis the matrix is cut, because off its diagonal it is zero
+BAND = 16  # output pixels of a band: along a longer axis the matrix is cut, because off its diagonal it is zero
 
 
 def _outer_factors(f):

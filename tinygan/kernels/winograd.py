@@ -37,7 +37,7 @@ M = 4  # outputs of a tile along each axis
 POINTS = {2: (0.0, 1.0, -1.0, 0.5), 3: (0.0, 1.0, -1.0, 0.5, -2.0)}  # by taps; and infinity
 BLOCK = 1 << 24  # multiply-adds in a block, and
 BLOCK_BYTES = 1 << 20  # of transformed tiles in it, at most
-CHUNK_BYTES = 8 << 20  # of transformed images that a weight gradient holds at once
+CHUNK_BYTES = 16 << 20  # of transformed images that a weight gradient holds at once
 SIZES = (3, 1), (4, 2)  # of kernel and stride
 INPUT_SIZES = *SIZES, (3, 2)  # for the input gradient: 4.2 instead of 5.4 ms; forward it makes no difference
 MIN_CHANNELS = 32  # of input and output; with fewer the transforms cost more than they save
@@ -109,7 +109,7 @@ def weight_gradient(x, g, plan, padding):
     at, gt, bt = scheme(taps, x.dtype)
     size, across, down = len(bt), -(-ow // M), -(-oh // M)
     depth = step * step * x.shape[3]
-    dw = np.zeros((taps, taps, depth, outputs), x.dtype)
+    total = np.zeros((size * size, depth, outputs), x.dtype)
     spread = np.ascontiguousarray(at.T)
     tiles_together = CHUNK_BYTES // (size * size * (depth + outputs) * x.itemsize)
     for images, rows in _cut(slice(0, n), slice(0, down), across, tiles_together):
@@ -128,13 +128,14 @@ def weight_gradient(x, g, plan, padding):
 
         parallel.run(transform, _cut(images, rows, across, _tiles_of_a_block(size, depth, outputs)))
 
-        def multiply(some):
-            products = scratch("products", (size, size, some.stop - some.start, outputs), x.dtype)
-            np.matmul(pixels[..., some].swapaxes(2, 3), slopes, out=products)
-            products = np.matmul(gt.T, products.reshape(size, -1)).reshape(taps, size, -1)
-            dw[:, :, some] += np.matmul(gt.T, products).reshape(taps, taps, -1, outputs)
+        def multiply(some):  # positions of a tile
+            left, right = (a.reshape(size * size, tiles, -1)[some] for a in (pixels, slopes))
+            products = scratch("products", (len(left), depth, outputs), x.dtype)
+            total[some] += np.matmul(left.swapaxes(1, 2), right, out=products)
 
-        parallel.run(multiply, parallel.blocks(depth, 32))
+        parallel.run(multiply, parallel.blocks(size * size, size))
+    dw = np.matmul(gt.T, total.reshape(size, -1)).reshape(taps, size, -1)
+    dw = np.matmul(gt.T, dw).reshape(taps, taps, depth, outputs)
     return _join(dw, plan)
 
 

@@ -186,14 +186,14 @@ class Generator(nn.StyleGenerator):
 
 
 class Layer(nn.Module):
-    """D's: convolution -> leaky relu (x + bias) * sqrt(2)."""
+    """D's: convolution -> leaky relu (x + bias) * gain."""
 
-    def __init__(self, inputs, outputs, kernel_size, down=False, *, rng):
-        self.conv = conv(inputs, outputs, kernel_size, down=down, rng=rng)
+    def __init__(self, inputs, outputs, kernel_size, down=False, gain=2 ** 0.5, *, rng):
+        self.conv, self.gain = conv(inputs, outputs, kernel_size, down=down, rng=rng), gain
         self.bias = Parameter(np.zeros(outputs, np.float32))
 
     def forward(self, x):
-        return ops.bias_act(self.conv(x), self.bias, 0.2, 2 ** 0.5)
+        return ops.bias_act(self.conv(x), self.bias, 0.2, self.gain)
 
 
 class Discriminator(nn.Module):
@@ -211,8 +211,11 @@ class Discriminator(nn.Module):
         top, pairs = widths[0], list(zip(widths, widths[1:]))
         self.conditional, self.skip = classes is not None, architecture == "skip"
         self.from_image = [Layer(image_channels, width, 1, rng=rng) for width in (widths if self.skip else widths[-1:])]
-        self.blocks = [nn.Sequential(Layer(b, b, 3, rng=rng), Layer(b, a, 3, down=True, rng=rng)) for a, b in pairs]
-        self.shortcuts = [conv(b, a, 1, down=True, rng=rng) for a, b in pairs if architecture == "residual"]
+        residual = architecture == "residual"
+        half = 0.5 ** 0.5 if residual else 1.0  # of both ways, so that the variance of their sum is that of one
+        self.blocks = [nn.Sequential(Layer(b, b, 3, rng=rng), Layer(b, a, 3, down=True, gain=2 ** 0.5 * half, rng=rng))
+                       for a, b in pairs]
+        self.shortcuts = [conv(b, a, 1, half, down=True, rng=rng) for a, b in pairs if residual]
         self.last = nn.Sequential(nn.MinibatchStddev(group), Layer(top + 1, top, 3, rng=rng), nn.Flatten())
         self.hidden = nn.Equalized(nn.Linear(16 * top, top, rng=rng), 1.0, rng=rng)
         self.to_logit = nn.Equalized(nn.Linear(top, top if classes else 1, rng=rng), 1.0, rng=rng)
@@ -225,7 +228,7 @@ class Discriminator(nn.Module):
             shortcut = self.shortcuts[i](x) if self.shortcuts else None
             x = self.blocks[i](x)
             if shortcut is not None:
-                x = (x + shortcut) * 0.5 ** 0.5
+                x = x + shortcut
             if self.skip:
                 image = ops.downsample2d(image)
                 x = x + self.from_image[i](image)
