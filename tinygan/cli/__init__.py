@@ -54,7 +54,8 @@ def make_parser():
 
     p = command("train", train, "train a recipe; without arguments, the default one on the built-in digits")
     p.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: quick)")
-    p.add_argument("--data", metavar="NAME", help="digits (default), mnist, fashion-mnist, stacked-mnist...: see `tinygan data`")
+    p.add_argument("--data", metavar="NAME",
+                   help="digits (default), mnist, fashion-mnist, stacked-mnist...: see `tinygan data`")
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
     p.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
     p.add_argument("--batch-size", metavar="N", help="images per step")
@@ -105,10 +106,12 @@ def make_parser():
         add_device(p)
         return p
 
-    p = of_styles("mix", mix, "mix the styles of two images: coarse, middle and fine ones", 10, "images whose styles are taken")
+    p = of_styles("mix", mix, "mix the styles of two images: coarse, middle and fine ones", 10,
+                  "images whose styles are taken")
     p.add_argument("--rows", type=positive, default=3, metavar="N", help="images that take them (default: 3)")
     p = of_styles("noise", noise, "draw what the noise inputs of a G with styles do", 8, "images")
-    p.add_argument("--draws", type=whole(2, 1000), default=50, metavar="N", help="of noise, for its deviation (default: 50)")
+    p.add_argument("--draws", type=whole(2, 1000), default=50, metavar="N",
+                   help="of noise, for its deviation (default: 50)")
 
     p = command("project", project, "find the style w for which G draws a given image")
     add_run(p)

@@ -51,7 +51,8 @@ def load_styles(args):
 
     G, config, path = load_generator(args)
     if not isinstance(G, StyleGenerator):
-        raise InputError(f"{args.run_folder}: the G of {config['recipe']} has no styles: give a run of stylegan or stylegan2")
+        raise InputError(f"{args.run_folder}: the G of {config['recipe']} has no styles: give a run of stylegan or "
+                         "stylegan2")
     return G, config, path
 
 

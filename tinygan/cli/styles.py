@@ -1,7 +1,5 @@
 """The commands about generators with styles: mix, noise, project, ppl, separability. Each imports what it needs."""
 
-from pathlib import Path
-
 from tinygan.errors import InputError
 
 from .common import check_output, load_styles, print_table, select_device
@@ -14,7 +12,7 @@ def mix(args):
     from tinygan import plots
     from tinygan.autograd import Tensor, no_grad
     from tinygan.backend import asarray, to_numpy
-    from tinygan.training.sampling import class_rows, generate, latents
+    from tinygan.training.sampling import generate, latents
 
     select_device(args)
     output = check_output(args.output, ".png")
@@ -37,8 +35,8 @@ def mix(args):
             ws[:, start:stop] = givers[:, start:stop]
             rows.append(np.concatenate([left[k:k + 1], draw(ws)]))
     plots.save_image(output, plots.grid(np.concatenate(rows), columns=n + 1))
-    print(f"style mixing by {config['recipe']} ({path.name}): {output}\nabove: whose styles are taken; left: whose are kept. "
-          f"The {G.style_layers} styles taken:")
+    print(f"style mixing by {config['recipe']} ({path.name}): {output}\n"
+          f"above: whose styles are taken; left: whose are kept. Of {G.style_layers} styles, are taken:")
     print_table([(f"rows {1 + i * args.rows}-{(i + 1) * args.rows}", name, f"styles {start}-{stop - 1}")
                  for i, (name, start, stop) in enumerate(zip(("coarse", "middle", "fine"), third, third[1:]))])
 
@@ -48,7 +46,7 @@ def noise(args):
     import numpy as np
 
     from tinygan import nn, plots
-    from tinygan.training.sampling import class_rows, generate, latents
+    from tinygan.training.sampling import generate, latents
 
     select_device(args)
     output = check_output(args.output, ".png")
@@ -89,7 +87,7 @@ def project(args):
     from tinygan import data, plots
     from tinygan.autograd import Tensor
     from tinygan.backend import asarray
-    from tinygan.data import to_float, to_uint8
+    from tinygan.data import to_float
     from tinygan.files import replacing
     from tinygan.training import recipes
     from tinygan.training.projector import project
@@ -152,8 +150,8 @@ def ppl(args):
     plots.save_histograms(output, lengths, "perceptual length of a path", logarithmic=True)
     print(f"{config['recipe']}, {path}: {args.n:,} paths each\nfeatures: {extractor}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
-    print(f"\nshorter is smoother; Z: on great circles, W: on straight lines; full: anywhere on a path, ends: at its beginning\n"
-          f"picture: {output}\nnumbers: {numbers}")
+    print("\nshorter is smoother; Z: on great circles, W: on straight lines; full: anywhere on a path, ends: at its "
+          f"beginning\npicture: {output}\nnumbers: {numbers}")
 
 
 def separability(args):
@@ -190,5 +188,5 @@ def separability(args):
           + "; Z is z and the class" * (labels is not None) + "\n")
     print_table([("attribute", "Z", "W")] + [(name, *(f"{entropies[s][name]:.3f}" for s in "ZW")) for name in found]
                 + [("separability", *(f"{scores[s]:.2f}" for s in "ZW"))], right=(1, 2))
-    print(f"\n0 nats: a hyperplane tells it; 0.69: it tells nothing of an even attribute. Separability is exp of the sum: less is "
-          f"better\npicture: {output}\nnumbers: {numbers}")
+    print("\n0 nats: a hyperplane tells it; 0.69: it tells nothing of an even attribute. Separability is exp of the sum: "
+          f"less is better\npicture: {output}\nnumbers: {numbers}")

@@ -1,15 +1,12 @@
 """How different two images look: the distance of a classifier's feature maps, as LPIPS has it."""
 
-import numpy as np
-
 from tinygan import ops
-from tinygan.autograd import Tensor
 
 from . import network
 
 
 class Perceptual:
-    """Images, a Tensor (N, 28 or 32, ..., C) in [-1, 1] -> a Tensor (N, F), whose squared distances are those of the images.
+    """Images, a Tensor (N, 28 or 32, ..., C) in [-1, 1] -> a Tensor (N, F), whose squared distances are the images'.
 
     F are the three feature maps of the classifier of data set `name`; at each pixel, their channels are divided by their
     length, so that every layer weighs as much (Zhang et al. 2018, equation 1, without its learned weights). dtype: of the

@@ -5,8 +5,8 @@
     D:  Progressive GAN's, with a blur before it halves the feature maps
 
 Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm, scale and shift (AdaIN).
-G and D grow as Progressive GAN's do, or stand at full size from the start. A class is an embedding beside z, and chooses one of
-D's logits.
+G and D grow as Progressive GAN's do, or stand at full size from the start. A class is an embedding beside z, and chooses
+one of D's logits.
 """
 
 import numpy as np

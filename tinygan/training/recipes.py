@@ -208,7 +208,8 @@ def stylegan2_networks(s, sizes, rng):
     size, _, channels = sizes.image
     g_widths, d_widths = (widths(n, s.max_channels, size) for n in (s.g_channels, s.d_channels))
     return (stylegan2.Generator(sizes.latent, size, channels, g_widths, s.style, s.mapping_layers, sizes.g_classes,
-                                s.mixing, rate=s.mapping_rate, configuration=s.configuration, architecture=s.g_architecture, rng=rng),
+                                s.mixing, rate=s.mapping_rate, configuration=s.configuration,
+                                architecture=s.g_architecture, rng=rng),
             stylegan2.Discriminator(size, sizes.d_channels, d_widths, s.d_architecture, classes=sizes.d_classes,
                                     layers=s.mapping_layers, rate=s.mapping_rate, rng=rng))
 

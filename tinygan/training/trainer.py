@@ -152,7 +152,8 @@ class Trainer(Updates):
 
     def _states(self):
         return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.average().state_dict(),
-                "grown": self.grown, "g_optimizer": self.g_optimizer.state_dict(), "d_optimizer": self.d_optimizer.state_dict(),
+                "grown": self.grown, "g_optimizer": self.g_optimizer.state_dict(),
+                "d_optimizer": self.d_optimizer.state_dict(),
                 "fixed": {"latents": to_numpy(self.fixed_latents.data)}}
 
     def resume(self, path):
