@@ -183,9 +183,14 @@ def stylegan_networks(s, sizes, rng):
             stylegan.Discriminator(size, sizes.d_channels, both, sizes.d_classes, rng=rng))
 
 
+# The authors' gamma of R1 and half-life of the average, a lazy R1, and growth in a hundredth of their images. As for
+# StyleGAN2 below: D learns twice as fast as G, the mapping is short and learns faster, and styles are not mixed. The
+# projection replaces the authors' D with a logit for each class (d_class=select), which was at an FID of 17 where this
+# one was at 8.
 STYLEGAN = Family(StyleGANSettings, stylegan_networks, {
-    "steps": 6000, "batch_size": 16, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2, "ema": 0.999,
-    "r1": 1.0, "g_class": "mapping", "d_class": "select"},
+    "steps": 7500, "batch_size": 16, "lr": 4e-3, "d_lr": 8e-3, "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2,
+    "ema_images": 10_000, "r1": 10.0, "penalty_every": 4, "mixing": 0.0, "mapping_layers": 2, "mapping_rate": 0.1,
+    "g_class": "mapping", "d_class": "projection", "sample_every": 500},
     "w", ("none", "mapping"), ("none", "concat", "auxiliary", "projection", "select"))
 
 
