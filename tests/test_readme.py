@@ -55,10 +55,21 @@ def test_its_tables_are_what_was_measured(script, arguments, capsys, monkeypatch
     assert printed.count("\n") > 4 and printed in README
 
 
-def test_its_table_of_truncation_is_what_was_measured():
-    rows = json.loads((ROOT / "demos" / "results" / "truncation.json").read_text())["thresholds"]
-    shown = [row for row in rows if f" {row['threshold']:g} |" in README[README.index("| threshold |"):].split("\n")[0]]
+@pytest.mark.parametrize("file, name", [("truncation", "threshold"), ("truncation-w", "psi")])
+def test_its_tables_of_truncation_are_what_was_measured(file, name):
+    rows = json.loads((ROOT / "demos" / "results" / f"{file}.json").read_text())["thresholds"]
+    header = README[README.index(f"| {name} |"):].split("\n")[0]
+    shown = [row for row in rows if f" {row['threshold']:g} |" in header]
     assert len(shown) == 6
     for name, key, digits in (("FID", "fid", 2), ("precision", "precision", 3), ("recall", "recall", 3),
                               ("class accuracy", "class_accuracy", 3)):
         assert f"| {name} | " + " | ".join(f"{row[key]:.{digits}f}" for row in shown) + " |" in README
+
+
+def test_its_comparison_of_z_and_w_is_what_was_measured():
+    results = ROOT / "demos" / "results"
+    lengths = json.loads((results / "path-length.json").read_text())["perceptual_path_length"]
+    for name, key in (("anywhere on a path", "full"), ("at its beginning", "ends")):
+        assert f"| perceptual path length, {name} | {lengths[f'Z, {key}']:.1f} | {lengths[f'W, {key}']:.1f} |" in README
+    scores = json.loads((results / "separability.json").read_text())["separability"]
+    assert f"| linear separability | {scores['Z']:.2f} | {scores['W']:.2f} |" in README

@@ -119,7 +119,7 @@ def test_projector(G):
     found = projector.project(G, target, "digits", steps=60, stages=3)
     first, last = found.distances[0], found.distances[-1]
     assert found.distances.shape == (60, 2) and (last < 0.2 * first).all()
-    assert [step for step, _ in found.stages] == [0, 30, 59, 60] and found.ws.shape == (2, 8, 6)
+    assert [step for step, _ in found.stages] == [0, 30, 60] and found.ws.shape == (2, 8, 6)
     assert np.array_equal(found.stages[-1][1], found.ws) and np.array_equal(found.ws[:, 0], found.ws[:, 5])
     assert np.allclose(found.stages[0][1][0], found.stages[0][1][1])  # from the mean of w
     again = projector.project(G, target, "digits", steps=60, stages=3)

@@ -409,6 +409,36 @@ def test_gradients_are_sanitised():
     assert np.isnan(found[0].data).all()
 
 
+@pytest.mark.parametrize("settings", [
+    {"path_length": 2}, {"grow": False}, {"g_class": "none", "d_class": "none"}, {"d_class": "select", "grow": False},
+    {"d_class": "auxiliary"}, {"d_class": "concat"}])
+def test_ways_to_train_stylegan(settings):
+    small = {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8, "batch_sizes": "",
+             "stable_images": 8, "fade_images": 8}
+    recipe, full = recipes.find("stylegan"), data.load("digits")
+    digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
+    u = Updates(recipe, recipe.settings().updated(small | settings), digits.padded(2))
+    assert (u.growth is None) == (settings.get("grow") is False)
+    for _ in range(5):
+        numbers = u.train_step()
+        assert all(np.isfinite(v) for v in numbers.values())
+    if not settings.get("grow", True):
+        assert float(u.G.lod) == 0
+    z, labels = u.latents(4), u.labels(4)
+    if u.conditional and "select" in settings.values():  # one of D's logits
+        x = u.G(z, labels)
+        scores = u.D.to_logit(u.D.features(x)).data
+        assert scores.shape == (4, 10) and np.array_equal(u.D(x, labels).data, scores[np.arange(4), labels])
+
+
+@pytest.mark.parametrize("settings", [{"g_class": "none", "d_class": "none"}, {"d_class": "mapping"},
+                                      {"d_class": "auxiliary", "mixing": 0.9}, {"micro_batch": 4}])
+def test_ways_to_train_stylegan2(settings):
+    u = make(**settings)
+    for _ in range(5):
+        assert all(np.isfinite(v) for v in u.train_step().values())
+
+
 @pytest.mark.parametrize("configuration", "abc")
 def test_every_step_of_the_redesign_trains(configuration):
     u = make(configuration=configuration, path_every=1)

@@ -44,7 +44,7 @@ def project(G, images, data, steps=300, per_layer=False, seed=0, stages=8, progr
     w = Parameter(asarray(np.broadcast_to(mean, (n, layers, len(mean))).astype(np.float32).copy()))
     spread = lambda w: ops.broadcast_to(w, (n, G.style_layers, len(mean)))
     optimizer, distances, found = Adam([w], LR, (0.9, 0.999)), [], []
-    keep = set(np.linspace(0, steps - 1, stages).round().astype(int).tolist())
+    keep = set(np.linspace(0, steps, stages).round().astype(int).tolist())
     with parallel.single_threaded_blas():
         for step in progress(range(steps)):
             if step in keep:
