@@ -67,7 +67,9 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
         _fold_all(g, w, dx, stride, padding, groups, bias)
         return dx
-    if plan := _plan(w, stride, (oh, ow), groups, winograd.INPUT_SIZES):
+    # A 3x3 kernel of stride 2 among zeros is worth it where the tiles fill the image, not where an odd pixel is left over.
+    full = all(n % (winograd.M * s) == 0 for n, s in zip(size, stride))
+    if plan := _plan(w, stride, (oh, ow), groups, winograd.INPUT_SIZES if full else winograd.SIZES):
         winograd.input_gradient(g, w, plan, padding, dx, bias)
         return dx
     # (kh, kw, O/groups, C), turned by 180 degrees

@@ -39,7 +39,7 @@ BLOCK = 1 << 24  # multiply-adds in a block, and
 BLOCK_BYTES = 1 << 20  # of transformed tiles in it, at most
 CHUNK_BYTES = 16 << 20  # of transformed images that a weight gradient holds at once
 SIZES = (3, 1), (4, 2)  # of kernel and stride
-INPUT_SIZES = *SIZES, (3, 2)  # for the input gradient: 4.2 instead of 5.4 ms; forward it makes no difference
+INPUT_SIZES = *SIZES, (3, 2)  # for the input gradient of 32x32 pixels: 6.9 instead of 8.2 ms (of 33x33: 11.2 and 7.4)
 MIN_CHANNELS = 32  # of input and output; with fewer the transforms cost more than they save
 
 
