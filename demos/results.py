@@ -5,7 +5,7 @@
     python demos/results.py quick dcgan --seeds 0 1 2
     python demos/results.py --table             # print what there is, as Markdown
 
-A row takes up to 8 minutes on 2 cores. Each is two commands of tinygan, which are printed. Stop at any time: an
+A row takes up to 12 minutes on 2 cores. Each is two commands of tinygan, which are printed. Stop at any time: an
 unfinished run is resumed. Results are in demos/results/, the runs in runs/results/.
 """
 
