@@ -137,15 +137,17 @@ def test_the_projector_draws_its_way(run, tmp_path, capsys):
     images = data.load("digits", "test").images[[1, 5]]
     assert np.array_equal(saved["images"][:, 2:-2, 2:-2], images) and saved["ws"].shape == (2, 8, 6)
     plots.save_image(tmp_path / "seven.png", images[0].repeat(3, 2).repeat(2, 0).repeat(2, 1))
-    assert main(["project", str(run), str(tmp_path / "seven.png"), "--steps", "10", "-o", str(output)]) == 0
+    assert main(["project", str(run), "--steps", "10", "-o", str(output), "--images", str(tmp_path / "seven.png")]) == 0
     assert np.array_equal(np.load(tmp_path / "p-styles.npz")["images"], saved["images"][:1])
 
 
 def test_mistakes(run, tmp_path, capsys):
     out = ["-o", tmp_path / "x.png"]
-    assert "no picture" not in fails(capsys, "project", run, tmp_path / "none.png", *out)
+    assert "none.png is not a picture that can be read" in fails(capsys, "project", run, "--images", tmp_path / "none.png",
+                                                                 *out)
     (tmp_path / "text.png").write_text("no picture")
-    assert "text.png is not a picture that can be read" in fails(capsys, "project", run, tmp_path / "text.png", *out)
+    assert "text.png is not a picture that can be read" in fails(capsys, "project", run, "--images",
+                                                                 tmp_path / "text.png", *out)
     assert "the test images are 0 to 1999" in fails(capsys, "project", run, "--test", "2000", *out)
     assert "must end in .png" in fails(capsys, "mix", run, "-o", tmp_path / "x.gif")
     other = tmp_path / "dcgan"
@@ -156,6 +158,9 @@ def test_mistakes(run, tmp_path, capsys):
         assert "the G of dcgan has no styles" in fails(capsys, command, other, *out)
     assert "the G of dcgan has no styles" in fails(capsys, "sample", other, "--walk", "styles", "-o", tmp_path / "x.gif")
     assert not (tmp_path / "x.png").exists()
+    assert "not allowed with" in fails(capsys, "project", run, "--images", "a.png", "--test", "1", *out)
+    assert "their paths have no length" in fails(capsys, "ppl", run, "-n", "10", "--truncation", "0", *out)
+    assert not [*tmp_path.glob("x*")]
     assert "4 is not between 10 and" in fails(capsys, "ppl", run, "-n", "4", *out)
     assert "20 is not between 80 and" in fails(capsys, "separability", run, "-n", "20", *out)
     with pytest.raises(InputError, match="10 images are too few"):
@@ -228,9 +233,10 @@ def test_great_circles():
 
 
 def test_the_ends_are_left_out_of_the_mean():
-    lengths = np.arange(1.0, 202.0)
+    lengths = np.arange(1.0, 1001.0)
     lengths[-1] = 1e9
-    assert path_length.perceptual_path_length(lengths) == np.mean(lengths[2:199])
+    # 1% and 99% lie at 9.99 and 989.01 of 0 to 999: from the tenth on, and up to the 991st
+    assert path_length.perceptual_path_length(lengths) == np.mean(lengths[9:991])
     with pytest.raises(InputError, match="9 paths are too few"):
         path_length.perceptual_path_length(np.ones(9))
 

@@ -176,7 +176,9 @@ def test_an_iteration_phase_by_phase(updates):
     draws("Gmain")
     assert_phase("Gmain", u.gradients(u.g_loss, u.G, reals, None, None, z, None)[0], u.G)
     draws("Greg")
-    assert_phase("Greg", u.gradients(u.g_penalty, u.G, z[:4], None)[0], u.G)
+    found, numbers = u.gradients(u.g_penalty, u.G, z[:4], None)
+    u.average_path = numbers["path_length"]
+    assert_phase("Greg", found, u.G)
     draws("Dmain")
     fakes = u.G(z).detach()
     assert_phase("Dmain", u.gradients(u.d_loss, u.D, reals, None, fakes, None)[0], u.D)
@@ -348,7 +350,7 @@ def test_both_lazy_penalties_have_updates_of_their_own_and_the_optimisers_allow_
     u = make(path_every=4, penalty_every=16)
     s = u.settings
     assert np.isclose(u.g_optimizer.lr, s.lr * 4 / 5) and np.allclose(u.g_optimizer.betas, (0.0, s.beta2 ** (4 / 5)))
-    assert np.isclose(u.d_optimizer.lr, s.lr * 16 / 17) and np.allclose(u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17)))
+    assert np.isclose(u.d_optimizer.lr, s.d_lr * 16 / 17) and np.allclose(u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17)))
     numbers = [u.train_step() for _ in range(17)]
     assert [i for i, n in enumerate(numbers) if "path_penalty" in n] == [0, 4, 8, 12, 16]
     assert [i for i, n in enumerate(numbers) if "penalty" in n] == [0, 16]
@@ -373,6 +375,28 @@ def test_a_penalty_at_every_step_joins_the_loss():
                 module.mode = "none"
     (twice, numbers), (once, others) = lazy.g_penalty(z, labels), joined.g_penalty(z, labels)
     assert np.isclose(twice.item(), 2 * once.item()) and numbers == others
+
+
+def test_in_parts_g_draws_the_same_fakes_again():
+    """The same noise, and as many steps of the average length of paths, as all at once."""
+    parts, seen = make(micro_batch=4, mixing=0.5, path_every=1), []
+    for _, module in parts.G.modules():
+        if isinstance(module, nn.Noise):
+            module.strength.assign(np.array(1.0))
+    parts.G.forward = lambda *args, forward=parts.G.forward: seen.append(forward(*args)) or seen[-1]
+    for _ in range(3):
+        seen.clear()
+        before, numbers = parts.average_path, parts.train_step()
+        first, again = seen[:2], seen[2:4]
+        assert all(np.array_equal(a.data, b.data) for a, b in zip(first, again, strict=True))
+        assert 0 < numbers["path_length"] - 0.99 * before < 1 and parts.average_path == numbers["path_length"]
+
+
+def test_the_half_life_counts_all_updates_of_d():
+    u, decays = make(ema_images=1000, d_steps=3), []
+    u.ema.update = lambda module, decay: decays.append(decay)
+    u.train_step()
+    assert np.isclose(decays[0], 0.5 ** (24 / (0.05 * 24)))
 
 
 def test_a_path_length_takes_styles():
@@ -456,4 +480,9 @@ def test_feature_maps_can_be_read():
     assert [*styled] == ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
     g = grad(ops.sum(image), maps["blocks.1.0"])
     assert g.shape == (3, 8, 8, 2) and g.data.any()
+    with nn.feature_maps(G) as outer:
+        with nn.feature_maps(G, stylegan2.Demodulated):
+            pass
+        G(latents(2))
+    assert outer["blocks.1.1"].shape == (2, 8, 8, 2)  # a hook within another leaves it in place
     assert "forward" not in vars(G.blocks[0])  # nothing stays behind

@@ -119,20 +119,20 @@ def save_convergence(path, rows, labels, curves, name) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def save_histograms(path, groups, name, logarithmic=False) -> None:
-    """Draw the distributions of numbers. groups: {"what they are": numbers}; name: of what is counted."""
+def save_histograms(path, groups, name) -> None:
+    """Draw the distributions of positive numbers over their logarithm. groups: {"what they are": numbers}; name: of what
+    is counted."""
     from matplotlib.figure import Figure
 
     figure = Figure((7, 3.5), layout="constrained")
     axes = figure.subplots()
     pooled = np.concatenate(list(groups.values()))
     low, high = np.percentile(pooled, [0.2, 99.8])
-    bins = np.geomspace(max(low, high * 1e-6), high, 50) if logarithmic else np.linspace(low, high, 50)
+    bins = np.geomspace(max(low, high * 1e-6), high, 50)
     for label, numbers in groups.items():
         axes.hist(np.clip(numbers, bins[0], bins[-1]), bins, histtype="step", linewidth=1.5,
                   label=f"{label} (mean {np.mean(numbers):.3g})")
-    if logarithmic:
-        axes.set_xscale("log")
+    axes.set_xscale("log")
     axes.set_xlabel(name)
     axes.set_ylabel("how many")
     axes.legend(frameon=False)

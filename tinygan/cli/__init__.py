@@ -115,10 +115,11 @@ def make_parser():
 
     p = command("project", project, "find the style w for which G draws a given image")
     add_run(p)
-    p.add_argument("images", nargs="*", metavar="IMAGE", help="picture files, scaled to the size of the data set's "
-                   "(digits are white on black)")
-    p.add_argument("--test", type=whole(0, 10 ** 9), nargs="+", default=[0, 1, 2, 3], metavar="N",
-                   help="instead, the numbers of test images (default: 0 1 2 3)")
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--test", type=whole(0, 10 ** 9), nargs="+", metavar="N",
+                       help="the numbers of test images (default: 0 1 2 3)")
+    which.add_argument("--images", nargs="+", metavar="FILE", help="pictures instead, scaled to the size of the data set's "
+                       "(digits are white on black)")
     p.add_argument("--steps", type=whole(10, 10 ** 6), default=300, metavar="N", help="of descent (default: 300)")
     p.add_argument("--per-layer", action="store_true", help="a style for each layer, instead of one for all")
     p.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")

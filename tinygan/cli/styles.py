@@ -5,6 +5,12 @@ from tinygan.errors import InputError
 from .common import check_output, load_styles, print_table, select_device
 
 
+def drawn_with(args, config, path):
+    """What a file of numbers says of the images that they are of."""
+    return {"run": str(path), "recipe": config["recipe"], "data": config["data"], "weights": args.weights,
+            "truncation": args.truncation, "seed": args.seed}
+
+
 def mix(args):
     """Style mixing, as figure 3 of Karras et al. 2019."""
     import numpy as np
@@ -102,9 +108,10 @@ def project(args):
         images = np.stack([plots.load_image(name, (height - 2 * pad, width - 2 * pad), channels) for name in args.images])
     else:
         test = data.load(config["data"], "test", args.data_dir)
-        if max(args.test) >= len(test):
-            raise InputError(f"--test {max(args.test)}: the test images are 0 to {len(test) - 1}")
-        images = test.images[args.test]
+        chosen = args.test or [0, 1, 2, 3]
+        if max(chosen) >= len(test):
+            raise InputError(f"--test {max(chosen)}: the test images are 0 to {len(test) - 1}")
+        images = test.images[chosen]
     images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     found = project(G, to_float(images), config["data"], args.steps, args.per_layer, args.seed,
                     progress=lambda steps: tqdm(steps, unit="step", dynamic_ncols=True, leave=False))
@@ -120,7 +127,7 @@ def project(args):
           f"styles: {ws}")
     pixels = np.abs(stages[:, -1].astype(int) - images).mean((1, 2, 3))
     print_table([("image", "distance at first", "at last", "mean difference of a pixel (of 255)")] + [
-        (args.images[i] if args.images else f"test {args.test[i]}", f"{found.distances[0, i]:.3f}", f"{final[i]:.3f}",
+        (args.images[i] if args.images else f"test {chosen[i]}", f"{found.distances[0, i]:.3f}", f"{final[i]:.3f}",
          f"{pixels[i]:.1f}") for i in range(len(images))], right=(1, 2, 3))
 
 
@@ -136,6 +143,8 @@ def ppl(args):
     select_device(args)
     output = check_output(args.output, ".png")
     G, config, path = load_styles(args)
+    if args.truncation == 0:
+        raise InputError("--truncation 0: all images are then the same, so that their paths have no length")
     lengths, rows = {}, []
     for space in "zw":
         for ends in (False, True):
@@ -143,11 +152,13 @@ def ppl(args):
             lengths[name] = path_lengths(G, config["data"], args.n, space, ends, args.seed, progress=lambda batches: tqdm(
                 batches, desc=name, unit="batch", dynamic_ncols=True, leave=False))
             rows.append((name, f"{perceptual_path_length(lengths[name]):.2f}"))
+    if not all(values.any() for values in lengths.values()):
+        raise InputError(f"{args.run_folder}: the images do not change along a path: train G longer")
     numbers = output.with_name(f"{output.stem}-numbers.json")
     extractor = Perceptual(config["data"]).description
-    write_json(numbers, {"run": str(path), "recipe": config["recipe"], "paths": args.n, "seed": args.seed,
-                         "extractor": extractor, "perceptual_path_length": {name: float(v) for name, v in rows}})
-    plots.save_histograms(output, lengths, "perceptual length of a path", logarithmic=True)
+    plots.save_histograms(output, lengths, "perceptual length of a path")
+    write_json(numbers, {**drawn_with(args, config, path), "paths": args.n, "extractor": extractor,
+                         "perceptual_path_length": {name: float(v) for name, v in rows}})
     print(f"{config['recipe']}, {path}: {args.n:,} paths each\nfeatures: {extractor}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
     print("\nshorter is smoother; Z: on great circles, W: on straight lines; full: anywhere on a path, ends: at its "
@@ -180,10 +191,10 @@ def separability(args):
     entropies = {"Z": separability(known, found), "W": separability(w, found)}
     scores = {space: float(np.exp(sum(e.values()))) for space, e in entropies.items()}
     numbers = output.with_name(f"{output.stem}-numbers.json")
-    write_json(numbers, {"run": str(path), "recipe": config["recipe"], "samples": args.n, "seed": args.seed,
-                         "conditional_entropy": entropies, "separability": scores})
     plots.save_bars(output, {space: list(e.values()) for space, e in entropies.items()}, list(found),
                     "conditional entropy (nats)")
+    write_json(numbers, {**drawn_with(args, config, path), "samples": args.n, "extractor": extractor.description,
+                         "conditional_entropy": entropies, "separability": scores})
     print(f"{config['recipe']}, {path}: {args.n:,} samples, the surest half of each attribute"
           + "; Z is z and the class" * (labels is not None) + "\n")
     print_table([("attribute", "Z", "W")] + [(name, *(f"{entropies[s][name]:.3f}" for s in "ZW")) for name in found]

@@ -18,13 +18,16 @@ def watching(parts, before, after):
         module.forward = watched  # hides the class's method on this instance
 
     parts = list(parts)
+    hidden = [vars(module).get("forward") for _, module in parts]  # of a watch around this one
     try:
         for path, module in parts:
             watch(path, module)
         yield
     finally:
-        for _, module in parts:
+        for (_, module), forward in zip(parts, hidden):
             vars(module).pop("forward", None)
+            if forward:
+                module.forward = forward
 
 
 @contextlib.contextmanager

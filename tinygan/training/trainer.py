@@ -168,8 +168,9 @@ class Trainer(Updates):
             self.fixed_latents = Tensor(asarray(states["fixed"]["latents"]))
             self.rng.bit_generator.state = meta["rng"]
             self.grown = states.get("grown", {})
-            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.average_path, self.recent = (
-                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "average_path", "recent"))
+            self.average_path = meta.get("average_path", 0.0)  # which older checkpoints do not have
+            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.recent = (
+                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "recent"))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path} does not fit this run's config.json ({error})") from None
         for newer in checkpoint.checkpoints(self.out):

@@ -87,7 +87,7 @@ class Updates:
 
     @contextlib.contextmanager
     def phase(self, name):
-        """Time what is done within: D, G, their penalties, or their draws and what else there is."""
+        """Time what is done within: "fakes" is G's forward pass, "D" and "G" the updates, which may have lazy penalties."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
@@ -109,16 +109,16 @@ class Updates:
             # The last fakes serve twice: D learns from their values, then G through their graph. In parts, only one
             # part's graph should be there at a time, so that G draws them again.
             last = i == updates - 1 and not 0 < self.settings.micro_batch < n
-            vectors = [] if last else power_vectors(self.G)
+            vectors, state = ([], None) if last else (power_vectors(self.G), self.rng.bit_generator.state)
             with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
             self.d_updates += 1
             self.images += n
         restore(vectors)  # in parts, the same fakes are drawn again
-        numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels)
+        numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels, state)
         with self.phase("average"):
-            self.ema.update(self.G, self.ema_decay(n))
+            self.ema.update(self.G, self.ema_decay(updates * n))
         self.step += 1
         return numbers
 
@@ -143,7 +143,9 @@ class Updates:
         Gradient accumulation: with micro_batch set, the batch is worked through in parts of that size, so that only
         one part's activations are in memory, and their gradients are added. The sum is that of the whole batch, to
         rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance are then those
-        of each part, and so are the groups of minibatch stddev. Spectral normalisation makes one power step for all.
+        of each part, and so are the groups of minibatch stddev, and the layer from which on styles are mixed; path
+        lengths are compared with an average that their own part has moved. Spectral normalisation makes one power step
+        for all.
         """
         n = len(batch[0])
         size, parameters = self.settings.micro_batch or n, network.parameters()
@@ -217,28 +219,33 @@ class Updates:
     def orthogonal(self, loss, network):
         return loss + self.settings.ortho * penalties.orthogonal(network) if self.settings.ortho else loss
 
-    def g_step(self, reals, real_labels, fakes, z, labels):
-        """One update of G through D's judgement of its fakes; they are drawn from z and labels if they are None."""
+    def g_step(self, reals, real_labels, fakes, z, labels, state=None):
+        """One update of G through D's judgement of its fakes; if they are None, they are drawn from z and labels, and the
+        same noise and mixed styles as before, which the generator gives from that state on."""
+        k, lazy = self.settings.path_every, self.settings.path_length and not self.step % self.settings.path_every
         with self.phase("G"):
+            now = self.rng.bit_generator.state
+            if state:
+                self.rng.bit_generator.state = state
             gradients, numbers = self.gradients(self.g_loss, self.G, reals, real_labels, fakes, z, labels)
-        k = self.settings.path_every
-        if not self.settings.path_length or self.step % k:
-            self.g_optimizer.step(gradients)
-            return numbers
-        if k > 1:  # the penalty has an update of its own
-            self.g_optimizer.step(gradients)
-        with self.phase("G penalty"):  # of half a batch, as the authors' code
-            n = -(-len(z) // 2)
-            found, more = self.gradients(self.g_penalty, self.G, self.latents(n), self.labels(n))
-        self.g_optimizer.step(found if k > 1 else added(gradients, found))
-        return numbers | more
+            if state:
+                self.rng.bit_generator.state = now
+            if not (lazy and k == 1):
+                self.g_optimizer.step(gradients)
+        if lazy:
+            with self.phase("G penalty"):  # of half a batch, as in the authors' code; an update of its own if k > 1
+                n = -(-len(z) // 2)
+                found, more = self.gradients(self.g_penalty, self.G, self.latents(n), self.labels(n))
+                self.g_optimizer.step(found if k > 1 else added(gradients, found))
+            self.average_path = more["path_length"]
+            numbers |= more
+        return numbers
 
     def g_penalty(self, z, labels):
-        """(G's lazy penalty, the numbers to log)."""
-        penalty, self.average_path = penalties.path_length(self.G.synthesis, self.G.styles(z, labels), self.average_path,
-                                                           self.rng)
+        """(G's lazy penalty, the numbers to log, the new average length of paths among them)."""
+        penalty, average = penalties.path_length(self.G.synthesis, self.G.styles(z, labels), self.average_path, self.rng)
         weight = self.settings.path_length * self.settings.path_every
-        return penalty * float(weight), {"path_penalty": penalty.item(), "path_length": self.average_path}
+        return penalty * float(weight), {"path_penalty": penalty.item(), "path_length": average}
 
     def g_loss(self, reals, real_labels, fakes, z, labels):
         """(what G minimises, the numbers to log)."""
