@@ -168,11 +168,18 @@ BIGGAN = Family(BigGANSettings, biggan_networks, {
 
 
 @dataclasses.dataclass
-class StyleGANSettings(ProGANSettings):
+class StyleSettings(Settings):
+    """What StyleGAN and StyleGAN2 have in common."""
+
     style: int = setting(64, "length of the style w", 1)
-    mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
-    mapping_rate: float = setting(0.01, "its learning rate, relative to that of the other layers", 1e-6, 1)
-    mixing: float = setting(0.9, "share of batches whose finer layers have the styles of other latents", 0, 1)
+    mapping_layers: int = setting(2, "layers of the mapping from z to w", 1)
+    mapping_rate: float = setting(0.1, "its learning rate, relative to that of the other layers", 1e-6, 1)
+    mixing: float = setting(0.0, "share of batches whose finer layers have the styles of other latents", 0, 1)
+
+
+@dataclasses.dataclass
+class StyleGANSettings(StyleSettings, ProGANSettings):
+    pass
 
 
 def stylegan_networks(s, sizes, rng):
@@ -189,20 +196,16 @@ def stylegan_networks(s, sizes, rng):
 # one was at 8.
 STYLEGAN = Family(StyleGANSettings, stylegan_networks, {
     "steps": 7500, "batch_size": 16, "lr": 4e-3, "d_lr": 8e-3, "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2,
-    "ema_images": 10_000, "r1": 10.0, "penalty_every": 4, "mixing": 0.0, "mapping_layers": 2, "mapping_rate": 0.1,
-    "g_class": "mapping", "d_class": "projection", "sample_every": 500},
+    "ema_images": 10_000, "r1": 10.0, "penalty_every": 4, "g_class": "mapping", "d_class": "projection",
+    "sample_every": 500},
     "w", ("none", "mapping"), ("none", "concat", "auxiliary", "projection", "select"))
 
 
 @dataclasses.dataclass
-class StyleGAN2Settings(Settings):
+class StyleGAN2Settings(StyleSettings):
     g_channels: int = setting(8, "channels of G at full size; each halving of the size doubles them, up to max_channels", 1)
     d_channels: int = setting(8, "channels of D at full size, likewise", 1)
     max_channels: int = setting(64, "most channels of a feature map", 1)
-    style: int = setting(64, "length of the style w", 1)
-    mapping_layers: int = setting(4, "layers of the mapping from z to w", 1)
-    mapping_rate: float = setting(0.01, "its learning rate, relative to that of the other layers", 1e-6, 1)
-    mixing: float = setting(0.9, "share of batches whose finer layers have the styles of other latents", 0, 1)
     configuration: str = setting("d", "steps of the redesign from StyleGAN, a, to StyleGAN2, d (models/stylegan2.py)",
                                  choices=tuple(stylegan2.CONFIGURATIONS))
     g_architecture: str = setting("skip", "how G's sizes are joined", choices=stylegan2.ARCHITECTURES)
@@ -229,8 +232,7 @@ def stylegan2_networks(s, sizes, rng):
 STYLEGAN2 = Family(StyleGAN2Settings, stylegan2_networks, {
     "steps": 10000, "batch_size": 16, "lr": 4e-3, "d_lr": 8e-3, "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2,
     "ema_images": 10_000, "r1": 4.0, "penalty_every": 4, "path_length": 2.0, "path_every": 4, "sanitize": True,
-    "mixing": 0.0, "mapping_layers": 2, "mapping_rate": 0.1, "g_class": "mapping",
-    "d_class": "projection", "sample_every": 500},
+    "g_class": "mapping", "d_class": "projection", "sample_every": 500},
     "w", ("none", "mapping"), ("none", "concat", "auxiliary", "projection", "mapping"))
 
 
