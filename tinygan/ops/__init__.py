@@ -12,7 +12,7 @@ from .linear import (broadcast_to, concatenate, embedding, flip, getitem, mean, 
 from .losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from .normalize import batch_norm, instance_norm, minibatch_stddev, modulate, normalize, pixel_norm
 from .reduce import log_softmax, logsumexp, max, min, norm, softmax, var
-from .resample import affine_warp, avg_pool2d, max_pool2d, upfirdn2d, upsample_bilinear, upsample_nearest
+from .resample import affine_warp, avg_pool2d, max_pool2d, translate, upfirdn2d, upsample_bilinear, upsample_nearest
 from .styled import conv2d_down, conv2d_up, downsample2d, modulated_conv2d, upsample2d
 
 from . import methods  # gives Tensor its operators and methods

@@ -146,20 +146,33 @@ def _upfirdn2d(x, /, f, up, down, padding):
 # Warping
 
 
+def translate(x, shifts):
+    """Move each image of x (N, H, W, C) by whole pixels, shifts (N, 2): down and to the right; 0 comes in."""
+    shifts = np.asarray(to_numpy(shifts))
+    if shifts.shape != (x.shape[0], 2) or shifts.dtype.kind not in "iu":
+        raise ValueError(f"translate: shifts are {shifts.dtype} {shifts.shape}; for {x.shape[0]} images they must be "
+                         f"whole numbers ({x.shape[0]}, 2)")
+    return _translate(x, shifts)
+
+
+@linear(lambda g, shape, shifts: warp.translate(g, -shifts))
+def _translate(x, /, shifts):
+    return warp.translate(x, shifts)
+
+
 def affine_warp(x, theta, size=None):
     """Bilinear sampling of x (N, H, W, C) under affine maps theta (N, 2, 3), constants -> (N, *size, C).
 
     Coordinates run from -1 to 1 between the outer borders of the image, x to the right, y down. Output
     pixel (x, y) shows the input at theta @ (x, y, 1); outside the image is zero. size: default (H, W).
     """
-    theta = asarray(theta, np.float64)
+    theta = np.asarray(to_numpy(theta), np.float64)
     if theta.shape != (x.shape[0], 2, 3):
         raise ValueError(f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "
                          f"({x.shape[0]}, 2, 3)")
-    taps = warp.bilinear_taps(theta, x.shape[1:3], tuple(size or x.shape[1:3]), x.dtype)
-    return _warp(x, taps)
+    return _warp(x, theta, tuple(size or x.shape[1:3]))
 
 
-@linear(lambda g, shape, taps: warp.scatter(g, shape, taps))
-def _warp(x, /, taps):
-    return warp.gather(x, taps)
+@linear(lambda g, shape, theta, size: warp.scatter(g, shape, theta))
+def _warp(x, /, theta, size):
+    return warp.gather(x, theta, size)

@@ -1,0 +1,246 @@
+"""ADA: adaptive discriminator augmentation (Karras et al. 2020a, "Training GANs with limited data").
+
+    geometry   x-flip, 90-degree rotation, shift by whole pixels ("blit"); scale, rotation, anisotropic scale, and a shift
+               by any amount: one affine map for each image, and one warp (geometry.py)
+    colour     brightness, contrast, luma flip, hue, saturation: one affine map of colour space for each image
+    filter     amplifies or weakens four frequency bands
+    noise      of random strength
+    cutout     a square becomes 0
+
+Each transform fires for each image with probability p, so that with p < .8 what G learns is not augmented: D sees enough
+images that are not. `Controller` finds a p at which D does not overfit. Constants and the order of draws are those of the
+authors' code; images are in [-1, 1].
+"""
+
+import functools
+
+import numpy as np
+
+from tinygan.backend import asarray
+from tinygan.errors import InputError
+from tinygan.ops import matmul, transpose
+
+from . import geometry
+from .geometry import rotate2d, scale2d, translate2d
+
+# transform -> the strengths that it takes, each by default as published.
+TRANSFORMS = {
+    "xflip": {}, "rotate90": {}, "xint": {"xint_max": 0.125},
+    "scale": {"scale_std": 0.2}, "rotate": {"rotate_max": 1.0}, "aniso": {"aniso_std": 0.2}, "xfrac": {"xfrac_std": 0.125},
+    "brightness": {"brightness_std": 0.2}, "contrast": {"contrast_std": 0.5}, "lumaflip": {},
+    "hue": {"hue_max": 1.0}, "saturation": {"saturation_std": 1.0},
+    "imgfilter": {"imgfilter_std": 1.0}, "noise": {"noise_std": 0.1}, "cutout": {"cutout_size": 0.5},
+}
+_NAMES = list(TRANSFORMS)
+_BLIT, _GEOMETRY, _COLOUR, _CORRUPTION = _NAMES[:3], _NAMES[3:7], _NAMES[7:12], _NAMES[12:]
+POLICIES = {
+    "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"], "bg": _BLIT + _GEOMETRY,
+    "bgc": _BLIT + _GEOMETRY + _COLOUR, "bgcf": _NAMES[:13], "bgcfn": _NAMES[:14], "bgcfnc": _NAMES,
+    # A digit must stay that digit: without flips, of space and of brightness, and with small rotations only.
+    "digits": ["xint", "scale", "rotate", "aniso", "xfrac", "brightness", "contrast"],
+}
+PRESET_STRENGTHS = {"digits": {"rotate_max": 0.05}}  # 9 degrees
+
+
+class ADA:
+    """The pipe of a policy: call it with images and a generator.
+
+    policy: names of POLICIES or of TRANSFORMS, separated by commas. p: the probability of each transform, which may be
+    changed at any time. strengths: of TRANSFORMS. Raises InputError for unknown names, and p outside of [0, 1].
+    """
+
+    def __init__(self, policy="bgc", p=0.0, **strengths):
+        self.transforms, changed = set(), {}
+        for name in policy.split(","):
+            if name not in POLICIES and name not in TRANSFORMS:
+                raise InputError(f"setting policy={policy}: ada has {', '.join(dict.fromkeys([*POLICIES, *TRANSFORMS]))}, "
+                                 f"not {name!r}")
+            self.transforms |= set(POLICIES.get(name, [name]))
+            changed |= PRESET_STRENGTHS.get(name, {})
+        known = {name: value for transform in TRANSFORMS.values() for name, value in transform.items()}
+        if unknown := set(strengths) - set(known):
+            raise InputError(f"ada has no strength {min(unknown)!r}; there are: {', '.join(known)}")
+        if not 0 <= p <= 1:
+            raise InputError(f"ada: p is {p}; it must be from 0 to 1")
+        self.p, self.strengths = p, known | changed | strengths
+
+    def __call__(self, x, rng):
+        """Images x, a Tensor (N, H, W, C) with 1 or 3 channels, augmented; rng: a numpy Generator."""
+        if x.ndim != 4 or x.shape[3] not in (1, 3):
+            raise ValueError(f"ada: images of shape {x.shape}; they must be (N, H, W, 1) or (N, H, W, 3)")
+        if not self.p:
+            return x
+        draws = Draws(self, rng, len(x))
+        maps = self.geometry(draws, *x.shape[1:3])
+        if maps is not None:
+            x = geometry.warp(x, maps)
+        colours = self.colours(draws, x.shape[3])
+        if colours is not None:
+            x = recoloured(x, colours)
+        if "imgfilter" in self.transforms:
+            x = filtered(x, self.gains(draws))
+        if "noise" in self.transforms:
+            sigma = draws.fired("noise", np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"], 0.0)
+            n, height, width, channels = x.shape
+            noise = rng.standard_normal((n, channels, height, width)).transpose(0, 2, 3, 1)
+            x = x + asarray(noise * sigma, x.dtype)
+        if "cutout" in self.transforms:
+            x = x * asarray(self.holes(draws, *x.shape[1:3]), x.dtype)
+        return x
+
+    def geometry(self, draws, height, width):
+        """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle; or None."""
+        on, strength, maps = self.transforms, self.strengths, None
+
+        def then(matrix):
+            nonlocal maps
+            maps = matrix if maps is None else maps @ matrix
+
+        if "xflip" in on:
+            then(scale2d(1 - 2 * draws.fired("xflip", draws.choice(2), 0), 1))
+        if "rotate90" in on:
+            then(rotate2d(np.pi / 2 * draws.fired("rotate90", draws.choice(4), 0)))
+        if "xint" in on:
+            shift = draws.fired("xint", (draws.uniform(2) * 2 - 1) * strength["xint_max"], 0.0)
+            then(translate2d(-np.rint(shift[:, 0] * width), -np.rint(shift[:, 1] * height)))
+        if "scale" in on:
+            factor = draws.fired("scale", np.exp2(draws.normal() * strength["scale_std"]), 1.0)
+            then(scale2d(1 / factor, 1 / factor))
+        # A rotation before and one after the anisotropic scale: together they fire with probability p.
+        once = 1 - np.sqrt(1 - self.p)
+        if "rotate" in on:
+            then(rotate2d(draws.fired("rotate", draws.angle(strength["rotate_max"]), 0.0, once)))
+        if "aniso" in on:
+            factor = draws.fired("aniso", np.exp2(draws.normal() * strength["aniso_std"]), 1.0)
+            then(scale2d(1 / factor, factor))
+        if "rotate" in on:
+            then(rotate2d(draws.fired("rotate", draws.angle(strength["rotate_max"]), 0.0, once)))
+        if "xfrac" in on:
+            shift = draws.fired("xfrac", draws.normal(2) * strength["xfrac_std"], 0.0)
+            then(translate2d(-shift[:, 0] * width, -shift[:, 1] * height))
+        return maps
+
+    def colours(self, draws, channels):
+        """Maps (N, 4, 4) of (red, green, blue, 1); or None."""
+        on, strength, maps = self.transforms, self.strengths, None
+        grey = np.array([1, 1, 1, 0]) / np.sqrt(3)
+        onto_grey, one = np.outer(grey, grey), np.eye(4)
+
+        def then(matrix):
+            nonlocal maps
+            maps = matrix if maps is None else matrix @ maps
+
+        if "brightness" in on:
+            amount = draws.fired("brightness", draws.normal() * strength["brightness_std"], 0.0)
+            then(one + amount[:, None, None] * np.outer([1, 1, 1, 0], [0, 0, 0, 1]))
+        if "contrast" in on:
+            factor = draws.fired("contrast", np.exp2(draws.normal() * strength["contrast_std"]), 1.0)
+            then(one + (factor - 1)[:, None, None] * np.diag([1, 1, 1, 0]))
+        if "lumaflip" in on:
+            then(one - 2 * onto_grey * draws.fired("lumaflip", draws.choice(2, 1, 1), 0))
+        if "hue" in on and channels > 1:
+            angle = draws.fired("hue", draws.angle(strength["hue_max"]), 0.0)
+            then(_rotate_about_grey(angle))
+        if "saturation" in on and channels > 1:
+            factor = draws.fired("saturation", np.exp2(draws.normal(1, 1) * strength["saturation_std"]), 1.0)
+            then(onto_grey + (one - onto_grey) * factor)
+        return maps
+
+    def gains(self, draws):
+        """Gains (N, 4) of the frequency bands. Where one changes, all are scaled such that natural images, whose low
+        frequencies are the strongest, keep their power."""
+        power, gains = np.array([10, 1, 1, 1]) / 13, 1.0
+        for band in range(4):
+            changed = np.ones((draws.n, 4))
+            changed[:, band] = draws.fired("imgfilter", np.exp2(draws.normal() * self.strengths["imgfilter_std"]), 1.0)
+            gains = gains * changed / np.sqrt((power * changed ** 2).sum(1, keepdims=True))
+        return gains
+
+    def holes(self, draws, height, width):
+        """Masks (N, H, W, 1), 0 where the square is."""
+        size = draws.fired("cutout", np.full((draws.n, 1), self.strengths["cutout_size"]), 0.0)
+        centre = draws.uniform(2)
+        outside = [np.abs((np.arange(n) + 0.5) / n - centre[:, axis, None]) >= size / 2
+                   for axis, n in enumerate((width, height))]
+        return (outside[0][:, None, :] | outside[1][:, :, None])[..., None]
+
+
+class Draws:
+    """What is drawn for a batch of n images, by the order of calls."""
+
+    def __init__(self, pipe, rng, n):
+        self.p, self.rng, self.n = pipe.p, rng, n
+
+    def uniform(self, *shape):
+        return self.rng.random((self.n, *shape))
+
+    def normal(self, *shape):
+        return self.rng.standard_normal((self.n, *shape))
+
+    def choice(self, k, *shape):
+        """One of 0 ... k - 1."""
+        return np.floor(self.uniform(*shape) * k)
+
+    def angle(self, limit):
+        """U(-pi, pi) times limit."""
+        return (self.uniform() * 2 - 1) * np.pi * limit
+
+    def fired(self, transform, values, otherwise, p=None):
+        """values (N, ...) of the images for which a transform fires; `otherwise` of the others."""
+        gate = self.uniform(*(1,) * (values.ndim - 1))
+        return np.where(gate < (self.p if p is None else p), values, otherwise)
+
+
+def _rotate_about_grey(angle):
+    """Rotations (N, 4, 4) of colour space about the axis of greys, by radians (N,)."""
+    axis = np.full(3, 1 / np.sqrt(3))
+    cross = np.cross(np.eye(3), axis)  # cross @ v is axis x v
+    sin, cos = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    maps = np.tile(np.eye(4), (len(angle), 1, 1))
+    maps[:, :3, :3] = cos * np.eye(3) + sin * cross + (1 - cos) * np.outer(axis, axis)
+    return maps
+
+
+def recoloured(x, maps):
+    """Images x (N, H, W, C) under affine maps (N, 4, 4) of colour space. Those of one channel take the mean of the rows."""
+    if x.shape[3] == 1:
+        row = maps[:, :3].mean(1)
+        scale, shift = row[:, :3].sum(1), row[:, 3]
+        return x * asarray(scale[:, None, None, None], x.dtype) + asarray(shift[:, None, None, None], x.dtype)
+    n, height, width, _ = x.shape
+    turned = matmul(x.reshape((n, height * width, 3)), asarray(maps[:, :3, :3].transpose(0, 2, 1), x.dtype))
+    return turned.reshape(x.shape) + asarray(maps[:, None, None, :3, 3], x.dtype)
+
+
+@functools.cache
+def band_filters():
+    """Four filters (4, 43), of increasing frequency, whose sum leaves an image as it is: autocorrelations of the low- and
+    high-pass filters of Daubechies' wavelet "sym2", the band below upsampled at each step."""
+    low = np.array([-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025])
+    high = low * (-1.0) ** np.arange(4)
+    low, high = (np.convolve(f, f[::-1]) / 2 for f in (low, high))
+    bank = np.eye(4, 1)
+    for band in range(1, 4):
+        bank = np.stack([bank, np.zeros_like(bank)], 2).reshape(4, -1)[:, :-1]
+        bank = np.stack([np.convolve(f, low) for f in bank])
+        middle = bank.shape[1] // 2
+        bank[band, middle - 3:middle + 4] += high
+    return bank
+
+
+@functools.lru_cache(64)
+def band_matrices(size):
+    """The filters as matrices (4, size, size) along an axis, reflected at its ends."""
+    bank = band_filters()
+    half = bank.shape[1] // 2
+    ends = np.pad(np.eye(size), ((half, half), (0, 0)), "reflect") if size > 1 else np.ones((2 * half + 1, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(ends, bank.shape[1], axis=0)  # (size, size, taps)
+    return np.einsum("ijt,bt->bij", windows, bank)
+
+
+def filtered(x, gains):
+    """Images x (N, H, W, C), their frequency bands amplified by gains (N, 4), along columns and along rows."""
+    by_row, by_column = (np.tensordot(gains, band_matrices(size), 1)[:, None] for size in x.shape[1:3])
+    planes = transpose(x, (0, 3, 1, 2))
+    planes = matmul(matmul(asarray(by_row, x.dtype), planes), asarray(by_column.swapaxes(2, 3), x.dtype))
+    return transpose(planes, (0, 2, 3, 1))
