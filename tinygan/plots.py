@@ -40,32 +40,44 @@ def save_gif(path, frames, milliseconds=80) -> None:
         first.save(temporary, save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
-def save_curves(path, rows, probability=True) -> None:
-    """Draw the log of a run: the losses, and D's mean output for real and for fake images.
+def save_curves(path, rows, probability=True, target=0.6) -> None:
+    """Draw the log of a run: the losses, D's mean logits for real, held-out and fake images, where `probability` also its
+    probabilities of being real, and how ADA's p follows r_t, whose target is given.
 
-    rows: dicts with step, d_loss, g_loss, d_real, d_fake. probability: the output is the probability of being real.
+    rows: dicts with step, d_loss, g_loss, d_real, d_fake, and what else there is of logit_real, logit_held_out,
+    logit_fake, r_t, p; held-out images are not in all of them.
     """
     from matplotlib.figure import Figure
 
-    steps = [row["step"] for row in rows]
-    figure = Figure((8, 6), layout="constrained")
-    above, below = figure.subplots(2, sharex=True)
-    for axes, curves, title in (
-            (above, {"d_loss": "D", "g_loss": "G"}, "loss"),
-            (below, {"d_real": "real images", "d_fake": "fake images"},
-             "D's probability that it is real" if probability else "D's output")):
-        for key, label in curves.items():
-            values = [row[key] for row in rows]
-            line, = axes.plot(steps, values, alpha=0.3, linewidth=1)
-            axes.plot(steps, _smooth(values), color=line.get_color(), label=label)
-        axes.set_ylabel(title)
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
+    images = {"real": "real images", "held_out": "held-out real images", "fake": "fake images"}
+    panels = [("loss", {"d_loss": "D", "g_loss": "G"})]
     if probability:
-        below.set_ylim(0, 1)
-    below.set_xlabel("step")
+        panels.append(("D's probability that it is real", {"d_real": images["real"], "d_fake": images["fake"]}))
+    panels.append(("D's logit", {f"logit_{key}": label for key, label in images.items()}))
+    if any("p" in row for row in rows):
+        panels.append(("ADA", {"p": "p", "r_t": "r_t, the mean sign of D(real)"}))
+    figure = Figure((8, 2.6 * len(panels)), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(len(panels), sharex=True), panels):
+        for key, label in curves.items():
+            found = [row for row in rows if key in row]
+            if found:
+                steps, values = [row["step"] for row in found], [row[key] for row in found]
+                color = COLORS[label] if label in COLORS else None
+                line, = axes.plot(steps, values, alpha=0.3, linewidth=1, color=color)
+                axes.plot(steps, _smooth(values), color=line.get_color(), label=label)
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+        if title == "ADA":
+            axes.axhline(target, color="black", linestyle=":", linewidth=1, label="target of r_t")
+        axes.legend(frameon=False)
+        if "probability" in title:
+            axes.set_ylim(0, 1)
+    axes.set_xlabel("step")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+COLORS = {"real images": "tab:blue", "held-out real images": "tab:green", "fake images": "tab:orange"}
 
 
 def save_sweep(path, name, values, curves) -> None:

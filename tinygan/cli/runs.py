@@ -131,12 +131,14 @@ def measure(args):
     from tinygan.files import write_json
     from tinygan.metrics.evaluate import evaluate, rows
     from tinygan.metrics.neighbours import neighbours_picture
-    from tinygan.training import checkpoint
+    from tinygan.training import checkpoint, recipes
     from tinygan.training.sampling import generate, latents
+    from tinygan.training.trainer import training_data
 
     select_device(args)
     G, config, path = load_generator(args)
-    train, real = data.load(config["data"], data_dir=args.data_dir).hold_out()
+    settings = recipes.find(config["recipe"]).settings().updated(config["settings"])
+    train, real = training_data(data.load(config["data"], data_dir=args.data_dir), settings, config["seed"])
     if args.split == "test":
         real = data.load(config["data"], "test", args.data_dir)
     n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)

@@ -152,6 +152,20 @@ class Dataset:
         n = min(len(self) // 10, 5000)
         return self.subset(slice(0, len(self) - n)), self.subset(slice(len(self) - n, None), "held-out") if n else None
 
+    def balanced(self, n, seed):
+        """n images, drawn by the seed, of each class as many (to one) as far as there are so many. Raises InputError if
+        there are not n images."""
+        if not 1 <= n <= len(self):
+            raise InputError(f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})")
+        rng = np.random.default_rng([seed, 6])
+        order = rng.permutation(len(self))
+        labels, counts = self.labels[order], np.bincount(self.labels, minlength=self.num_classes)
+        by_class = np.argsort(labels, kind="stable")
+        turn = np.empty(len(self), int)  # 0 for the first image of each class, 1 for the second...
+        turn[by_class] = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)
+        first = np.lexsort((rng.permutation(self.num_classes)[labels], turn))[:n]
+        return self.subset(np.sort(order[first]))
+
     def padded(self, border):
         """The same images with so many black pixels on each side."""
         if not border:

@@ -27,12 +27,14 @@ class Loss(NamedTuple):
 
     probability: is the sigmoid of a logit D's probability that the image is real?
     paired: does G's loss read the logits of the reals? (The others take None for them.)
+    threshold: the logit above which D takes an image for real; None where only differences of logits count.
     """
 
     discriminator: Callable
     generator: Callable
     probability: bool = False
     paired: bool = False
+    threshold: float | None = 0.0
 
 
 LOSSES = {
@@ -41,15 +43,15 @@ LOSSES = {
     "bce-minimax": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
                         lambda real, fake: -bce(fake, 0.0), probability=True),
     "l2": Loss(lambda real, fake: 0.5 * mse_loss(real, 1.0) + 0.5 * mse_loss(fake, 0.0),
-               lambda real, fake: 0.5 * mse_loss(fake, 1.0)),
+               lambda real, fake: 0.5 * mse_loss(fake, 1.0), threshold=0.5),
     "l1": Loss(lambda real, fake: l1_loss(real, 1.0) + l1_loss(fake, 0.0),
-               lambda real, fake: l1_loss(fake, 1.0)),
+               lambda real, fake: l1_loss(fake, 1.0), threshold=0.5),
     "hinge": Loss(lambda real, fake: mean(relu(1.0 - real)) + mean(relu(1.0 + fake)),
                   lambda real, fake: -mean(fake)),
     "wasserstein": Loss(lambda real, fake: mean(fake) - mean(real),
-                        lambda real, fake: -mean(fake)),
+                        lambda real, fake: -mean(fake), threshold=None),
     "relativistic": Loss(lambda real, fake: mean(softplus(fake - real)),
-                         lambda real, fake: mean(softplus(real - fake)), paired=True),
+                         lambda real, fake: mean(softplus(real - fake)), paired=True, threshold=None),
 }
 
 

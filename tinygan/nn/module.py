@@ -112,7 +112,11 @@ class Module:
 
     def copy_buffers(self, other) -> None:
         """Take over the buffers of `other`, a module of the same structure (they are never written in place)."""
-        for (_, owner, name), buffer in zip(self._buffer_slots(), other.buffers(), strict=True):
+        self.set_buffers(other.buffers())
+
+    def set_buffers(self, buffers) -> None:
+        """Take over buffers that `buffers()` gave."""
+        for (_, owner, name), buffer in zip(self._buffer_slots(), buffers, strict=True):
             setattr(owner, name, buffer)
 
     def astype(self, dtype):

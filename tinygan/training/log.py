@@ -44,7 +44,8 @@ class Log:
             print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}), file=self.times, flush=True)
             size = f"{t.growth.describe(t.lod)}  " if t.growth else ""
             speed = (t.images - self.first) / seconds
-            self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}  {speed:.0f} images/s",
+            p = f"  p {row['p']:.2f}" if "p" in row else ""
+            self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  {speed:.0f} images/s",
                                      refresh=False)
         self.bar.update()
 

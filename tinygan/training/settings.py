@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from tinygan.errors import InputError
+from tinygan.gan.augment import KINDS, WHERE
 from tinygan.gan.losses import LOSSES
 
 
@@ -46,6 +47,15 @@ class Settings:
                            choices=("none", "concat", "auxiliary", "projection", "select", "mapping"))
     embedding: int = setting(10, "length of the class embedding (beside z: g_class=concat; in every block: biggan)", 1)
     class_weight: float = setting(1.0, "weight of the classification losses (d_class=auxiliary)", 0)
+    train_size: int = setting(0, "images to train on, drawn by the seed, of each class as many; 0: all", 0)
+    augment: str = setting("none", "how the images that D sees are augmented", choices=KINDS)
+    policy: str = setting("", "which transforms, separated by commas; by default, of diffaug color,translation,cutout, of "
+                              "ada digits (gan/augment/ has more)")
+    augment_where: str = setting("both", "what of: reals and fakes; the two wrong ways: reals only, D's step only",
+                                 choices=WHERE)
+    ada_p: float = setting(0.0, "probability of each of ada's transforms, in the beginning", 0, 1)
+    ada_target: float = setting(0.6, "mean sign of D's logits on reals at which ada keeps p; 0: p is fixed", 0, 0.999)
+    ada_kimg: float = setting(50.0, "thousands of images in which p can get from 0 to 1 (as published: 500)", 0.01)
     pad: int = setting(0, "border of black pixels around the images", 0, 64)
     ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)
     ema_images: int = setting(0, "half-life of that average in images, but at most a twentieth of those seen so far "

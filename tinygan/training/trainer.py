@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import plots
-from tinygan.autograd import Tensor
+from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, normal, to_numpy
 from tinygan.errors import InputError
 from tinygan.files import write_json
@@ -19,6 +19,7 @@ from tinygan.kernels import parallel
 from tinygan.metrics import Evaluator
 
 from . import checkpoint, log
+from .growth import at_lod
 from .sampling import ROWS, class_rows, generate, standing_statistics
 from .updates import Updates
 
@@ -33,7 +34,7 @@ class Trainer(Updates):
 
     def __init__(self, recipe, settings, dataset, out, seed=0):
         s = settings
-        dataset, self.held_out = dataset.padded(s.pad).hold_out()
+        dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         super().__init__(recipe, s, dataset, seed)
         self.out, classes = Path(out), dataset.num_classes
         self.fixed_latents, self.fixed_labels = self.fixed_inputs(classes)
@@ -90,6 +91,8 @@ class Trainer(Updates):
                 if not all(map(math.isfinite, numbers.values())):
                     raise InputError(f"the losses are no longer numbers at step {self.step}: train with a smaller "
                                      "--set lr; the last checkpoint is from before")
+                if self.held_out and self.step % log.LOG_EVERY == 0:
+                    numbers["logit_held_out"] = self.held_out_logit()
                 lines.add(numbers)
                 last = self.step == s.steps
                 if s.eval_every and (self.step % s.eval_every == 0 or last):
@@ -104,6 +107,18 @@ class Trainer(Updates):
         if self.growth:
             self.picture_growth()
         return self.grid_path()
+
+    def held_out_logit(self):
+        """D's mean logit on a batch of images that it never learns from, as it sees the reals. Changes nothing."""
+        n, states = min(self.settings.batch_size, len(self.held_out)), self.rng.bit_generator.state
+        images, labels = self.held_out.batch(self.step // log.LOG_EVERY, n, self.seed)
+        buffers, aside = self.D.buffers(), np.random.default_rng([self.seed, self.step, 7])
+        with no_grad():
+            images = Tensor(asarray(at_lod(images, self.lod) if self.growth else images))
+            logits, _ = self.score(self.augment(images, real=True, rng=aside), labels)
+        self.D.set_buffers(buffers)
+        self.rng.bit_generator.state = states  # dropout draws from it
+        return logits.mean().item()
 
     def evaluate(self):
         """Compare samples with the held-out images: a line of eval.jsonl. Keeps the best averaged G in best.npz."""
@@ -145,10 +160,12 @@ class Trainer(Updates):
         """Write a checkpoint, and the curves up to it."""
         checkpoint.save(self.out, self.step, self._states(), {
             "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "images": self.images, "lod": self.lod,
-            "ema_updates": self.ema.updates, "average_path": self.average_path, "recent": self.recent})
+            "ema_updates": self.ema.updates, "average_path": self.average_path, "recent": self.recent,
+            "augment_rng": self.augment.rng.bit_generator.state,
+            "controller": self.controller.state() if self.controller else None})
         rows = log.rows(self.out)
         if rows:
-            plots.save_curves(self.out / "curves.png", rows, self.loss.probability)
+            plots.save_curves(self.out / "curves.png", rows, self.loss.probability, self.settings.ada_target)
 
     def _states(self):
         return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.average().state_dict(),
@@ -168,7 +185,11 @@ class Trainer(Updates):
             self.fixed_latents = Tensor(asarray(states["fixed"]["latents"]))
             self.rng.bit_generator.state = meta["rng"]
             self.grown = states.get("grown", {})
-            self.average_path = meta.get("average_path", 0.0)  # which older checkpoints do not have
+            # Older checkpoints do not have the next three.
+            self.average_path = meta.get("average_path", 0.0)
+            self.augment.rng.bit_generator.state = meta.get("augment_rng", self.augment.rng.bit_generator.state)
+            if self.controller:
+                self.controller.restore(meta["controller"])
             self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.recent = (
                 meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "recent"))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -203,6 +224,12 @@ class Trainer(Updates):
         (out / "samples").mkdir(parents=True)
         write_json(out / "config.json", trainer.config)
         return trainer
+
+
+def training_data(dataset, settings, seed):
+    """(what a run with these settings is trained on, what is held out) of a Dataset."""
+    train, held_out = dataset.hold_out()
+    return train.balanced(settings.train_size, seed) if settings.train_size else train, held_out
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, normal, xp
 from tinygan.errors import InputError
-from tinygan.gan import losses, penalties
+from tinygan.gan import augment, losses, penalties
 from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.nn.spectral import power_vectors, restore
 from tinygan.ops import cross_entropy, mean, sigmoid, square
@@ -37,6 +37,9 @@ class Updates:
         self.check_batches()
         self.ema = EMA(self.G, s.ema, s.ema_start)
         self.loss = losses.find(s.loss)
+        self.augment = augment.Augment(s.augment, s.policy, s.augment_where, s.ada_p, seed=[seed, 0, 5])
+        self.adaptive = s.augment == "ada" and s.ada_target > 0
+        self.controller = augment.Controller(self.augment.pipe, s.ada_target, s.ada_kimg) if self.adaptive else None
         self.apart = any(isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in self.D.modules())
         self.penalised = bool(s.r1 or s.r2 or s.gp)
         if s.path_length and not isinstance(self.G, StyleGenerator):
@@ -113,6 +116,9 @@ class Updates:
             with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
+            if self.controller:
+                numbers["p"] = self.augment.pipe.p
+                self.controller(numbers["r_t"], n)
             self.d_updates += 1
             self.images += n
         restore(vectors)  # in parts, the same fakes are drawn again
@@ -190,8 +196,9 @@ class Updates:
         (real_logits, real_classes), (fake_logits, fake_classes) = real, fake
         loss = self.loss.discriminator(real_logits, fake_logits)
         output = sigmoid if self.loss.probability else lambda logits: logits
-        numbers = {"d_loss": loss.item(), "d_real": output(real_logits.detach()).mean().item(),
-                   "d_fake": output(fake_logits.detach()).mean().item()}
+        reals_say, fakes_say = real_logits.detach(), fake_logits.detach()
+        numbers = {"d_loss": loss.item(), "d_real": output(reals_say).mean().item(),
+                   "d_fake": output(fakes_say).mean().item(), **self.overfitting(reals_say.data, fakes_say.data)}
         if real_classes is not None:
             class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(fake_classes, fake_labels)
             numbers["d_class"] = class_loss.item()
@@ -203,17 +210,25 @@ class Updates:
             loss, numbers["penalty"] = loss + penalty, penalty.item()
         return self.orthogonal(loss, self.D), numbers
 
+    def overfitting(self, real, fake):
+        """D's mean logits, and r_t: the mean sign of those of reals, or, where only differences count, of how they compare
+        with the middle between reals and fakes."""
+        means = float(real.mean()), float(fake.mean())
+        threshold = sum(means) / 2 if self.loss.threshold is None else self.loss.threshold
+        return {"logit_real": means[0], "logit_fake": means[1], "r_t": float(xp.sign(real - threshold).mean())}
+
     def penalty(self, reals, real_labels, fakes, fake_labels):
         """The weighted sum of the penalties on D's slope that are switched on."""
         s = self.settings
-        of_reals, of_fakes = (lambda x, y=y: self.judge(x, y)[0] for y in (real_labels, fake_labels))
+        of_reals, of_fakes = (lambda x, y=y, real=real: self.judge(x, y, real)[0]
+                              for y, real in ((real_labels, True), (fake_labels, False)))
         total = 0.0
         if s.r1:
             total = total + s.r1 * penalties.r1(of_reals, reals)
         if s.r2:
             total = total + s.r2 * penalties.r2(of_fakes, fakes.data)
         if s.gp:
-            total = total + s.gp * penalties.wgan_gp(of_reals, reals, fakes.data, self.rng)
+            total = total + s.gp * penalties.wgan_gp(lambda x: self.judge(x, real_labels, False)[0], reals, fakes.data, self.rng)
         return total
 
     def orthogonal(self, loss, network):
@@ -249,11 +264,12 @@ class Updates:
 
     def g_loss(self, reals, real_labels, fakes, z, labels):
         """(what G minimises, the numbers to log)."""
-        fake_logits, fake_classes = self.judge(call(self.G, z, labels) if fakes is None else fakes, labels)
+        fakes = call(self.G, z, labels) if fakes is None else fakes
+        fake_logits, fake_classes = self.judge(fakes, labels, real=False, d_step=False)
         real_logits = None
         if self.loss.paired:
             with no_grad():
-                real_logits, _ = self.judge(Tensor(reals), real_labels)
+                real_logits, _ = self.judge(Tensor(reals), real_labels, real=True, d_step=False)
         loss = self.loss.generator(real_logits, fake_logits)
         numbers = {"g_loss": loss.item()}
         if fake_classes is not None:
@@ -266,13 +282,17 @@ class Updates:
         """`judge` of the reals and of the fakes. One pass of both together is faster, but where D compares images
         (batch-norm, minibatch stddev) they would see each other: then they go one by one, as DCGAN's do."""
         if self.apart:
-            return self.judge(Tensor(reals), real_labels), self.judge(fakes, fake_labels)
+            return self.judge(Tensor(reals), real_labels, True), self.judge(fakes, fake_labels, False)
         n = len(reals)
-        images = Tensor(xp.concatenate([reals, fakes.data]))
-        both = self.judge(images, np.concatenate([real_labels, fake_labels]) if self.conditional else None)
+        images = Tensor(xp.concatenate([self.augment(Tensor(reals), True).data, self.augment(fakes, False).data]))
+        both = self.score(images, np.concatenate([real_labels, fake_labels]) if self.conditional else None)
         return [[None if part is None else part[half] for part in both] for half in (slice(0, n), slice(n, None))]
 
-    def judge(self, x, labels):
+    def judge(self, x, labels, real, d_step=True):
+        """`score` of images x, which are reals or not, of D's step or of G's, through the augmentation."""
+        return self.score(self.augment(x, real, d_step), labels)
+
+    def score(self, x, labels):
         """D's (logits, class logits) on images x; the second is None where D does not guess the class."""
         output = call(self.D, x, labels if self.conditional else None)
         return output if isinstance(output, tuple) else (output, None)

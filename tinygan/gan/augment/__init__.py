@@ -1,0 +1,68 @@
+"""Augmentation of what D sees, against overfitting to few images: which, where, and with what probability.
+
+Whatever is done to the fakes in G's step is differentiable, so that G learns from D through it.
+"""
+
+import numpy as np
+
+from tinygan.errors import InputError
+
+from .ada import ADA
+from .diffaug import DiffAugment
+
+KINDS = ("none", "diffaug", "ada")
+DEFAULT_POLICY = {"diffaug": "color,translation,cutout", "ada": "digits"}
+WHERE = ("both", "reals", "d_step")
+
+
+class Augment:
+    """Call it with a batch that D is about to judge.
+
+    kind: of KINDS; policy: of its kind, "" for the default. p: of ADA's transforms. Has a random generator of its own, so
+    that all other draws of a run are the same with and without it.
+
+    where: "both" is right: reals and fakes, in D's step and in G's. The other two are ways in which G learns what it
+    should not (Zhao et al. 2020, section 3.1): "reals" only, so that G has to imitate augmented images; and "d_step", reals
+    and fakes but not in G's step, so that G is judged by a D that has not seen such images.
+    """
+
+    def __init__(self, kind="none", policy="", where="both", p=0.0, seed=0):
+        self.rng, self.where = np.random.default_rng(seed), where
+        if policy and kind == "none":
+            raise InputError(f"setting policy={policy}: of what? Set augment=diffaug or augment=ada")
+        policy = policy or DEFAULT_POLICY.get(kind)
+        self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy), "ada": lambda: ADA(policy, p)}[kind]()
+
+    def __call__(self, x, real, d_step=True, rng=None):
+        """Images x, a Tensor (N, H, W, C), as D sees them. rng: another generator for the draws."""
+        wanted = {"both": True, "reals": real, "d_step": d_step}[self.where]
+        return self.pipe(x, rng or self.rng) if wanted and self.pipe else x
+
+
+class Controller:
+    """Moves the p of an ADA pipe such that D does not overfit (Karras et al. 2020a, section 3.1).
+
+    r_t = E[sign D(real)] is 1 where D is sure of all reals, as it is once it knows them by heart. Every `every` updates of
+    D, p takes a step up if r_t was above the target since the last one, or down; its size is such that p needs `kimg`
+    thousand images from 0 to 1. p does not fall below 0.
+    """
+
+    def __init__(self, pipe, target=0.6, kimg=500.0, every=4):
+        self.pipe, self.target, self.kimg, self.every = pipe, target, kimg, every
+        self.updates = self.images = 0  # since the last step
+        self.signs = 0.0  # their sum over these images
+
+    def __call__(self, r_t, n):
+        """Take in the mean sign of an update of D on n reals."""
+        self.updates, self.images, self.signs = self.updates + 1, self.images + n, self.signs + r_t * n
+        if self.updates == self.every:
+            step = np.sign(self.signs / self.images - self.target) * self.images / (1000 * self.kimg)
+            self.pipe.p = max(float(self.pipe.p + step), 0.0)
+            self.updates, self.images, self.signs = 0, 0, 0.0
+
+    def state(self):
+        """What JSON can hold, for `restore`."""
+        return {"p": self.pipe.p, "updates": self.updates, "images": self.images, "signs": self.signs}
+
+    def restore(self, state) -> None:
+        self.pipe.p, self.updates, self.images, self.signs = (state[key] for key in ("p", "updates", "images", "signs"))

@@ -46,7 +46,7 @@ class ADA:
     """The pipe of a policy: call it with images and a generator.
 
     policy: names of POLICIES or of TRANSFORMS, separated by commas. p: the probability of each transform, which may be
-    changed at any time. strengths: of TRANSFORMS. Raises InputError for unknown names, and p outside of [0, 1].
+    changed at any time; above 1 it is as 1. strengths: of TRANSFORMS. Raises InputError for unknown names, and p below 0.
     """
 
     def __init__(self, policy="bgc", p=0.0, **strengths):
@@ -60,8 +60,8 @@ class ADA:
         known = {name: value for transform in TRANSFORMS.values() for name, value in transform.items()}
         if unknown := set(strengths) - set(known):
             raise InputError(f"ada has no strength {min(unknown)!r}; there are: {', '.join(known)}")
-        if not 0 <= p <= 1:
-            raise InputError(f"ada: p is {p}; it must be from 0 to 1")
+        if not p >= 0:
+            raise InputError(f"ada: p is {p}; it must not be negative")
         self.p, self.strengths = p, known | changed | strengths
 
     def __call__(self, x, rng):
@@ -107,7 +107,7 @@ class ADA:
             factor = draws.fired("scale", np.exp2(draws.normal() * strength["scale_std"]), 1.0)
             then(scale2d(1 / factor, 1 / factor))
         # A rotation before and one after the anisotropic scale: together they fire with probability p.
-        once = 1 - np.sqrt(1 - self.p)
+        once = 1 - np.sqrt(max(1 - self.p, 0))
         if "rotate" in on:
             then(rotate2d(draws.fired("rotate", draws.angle(strength["rotate_max"]), 0.0, once)))
         if "aniso" in on:
