@@ -225,6 +225,7 @@ for _note, _filter, _settings in (
         **_settings)
 row(ops.upfirdn2d, oracles.upfirdn2d_by_axis, normal(1, 4, 5, 2), note="as scipy.signal.upfirdn", f=TAPS, up=3,
     down=2, padding=(3, 1, 3, 1), linear=True, keeps="")
+row(ops.translate, oracles.translate, normal(3, 5, 4, 2), note="", shifts=np.array([[1, -2], [0, 0], [-5, 3]]), linear=True, keeps="")
 row(ops.affine_warp, oracles.affine_warp, normal(2, 5, 4, 2), note="", theta=THETA, linear=True, keeps="")
 row(ops.affine_warp, oracles.affine_warp, normal(2, 5, 4, 1), note="size", theta=THETA, size=(3, 7), linear=True,
     keeps="")

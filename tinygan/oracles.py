@@ -102,6 +102,12 @@ def upfirdn2d_by_axis(x, f, up, down, padding):
     return upfirdn(f, upfirdn(f, x, up, down, axis=1), up, down, axis=2)
 
 
+def translate(x, shifts):
+    """scipy.ndimage.shift, image by image."""
+    shift = scipy("ndimage.shift")
+    return np.stack([shift(image, (*by, 0), order=0, mode="constant") for image, by in zip(x, shifts)])
+
+
 def affine_warp(x, theta, size=None):
     """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the image."""
     (height, width), size = x.shape[1:3], size or x.shape[1:3]

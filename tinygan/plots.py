@@ -53,7 +53,8 @@ def save_curves(path, rows, probability=True, target=0.6) -> None:
     panels = [("loss", {"d_loss": "D", "g_loss": "G"})]
     if probability:
         panels.append(("D's probability that it is real", {"d_real": images["real"], "d_fake": images["fake"]}))
-    panels.append(("D's logit", {f"logit_{key}": label for key, label in images.items()}))
+    if any("logit_real" in row for row in rows):  # not in runs of older versions
+        panels.append(("D's logit", {f"logit_{key}": label for key, label in images.items()}))
     if any("p" in row for row in rows):
         panels.append(("ADA", {"p": "p", "r_t": "r_t, the mean sign of D(real)"}))
     figure = Figure((8, 2.6 * len(panels)), layout="constrained")

@@ -16,7 +16,7 @@ from tinygan.autograd import grad, tensor
 from tinygan.errors import InputError
 
 from .worker import SIDES, VARIANTS, Worker
-from .workloads import WORKLOADS
+from .workloads import AUGMENTED, WORKLOADS, find
 
 TURN = 0.5  # seconds of steps before the next side has its turn
 MEMORY_TARGET = 1.0  # of the other's, at its best
@@ -137,6 +137,25 @@ def growth(progress):
             progress.update()
         rows.append(row)
     return rows
+
+
+def augmentation(rounds, progress):
+    """(rows: what augmentation adds to a step of 64 images, turn by turn with the step without; whether all targets are
+    met)."""
+    rows, good = [["step, batch 64", "without ms", "with ms", "added", "target", ""]], True
+    for name, (plain, target, _) in AUGMENTED.items():
+        with Worker("tinygan", WORKLOADS[plain], None, 64) as without, Worker("tinygan", find(name), None, 64) as augmented:
+            turns = []
+            for i in range(rounds):
+                order = (without, augmented) if i % 2 else (augmented, without)
+                measured = {id(worker): worker.seconds(2 * TURN) for worker in order}
+                turns.append((measured[id(without)], measured[id(augmented)]))
+                progress.update()
+        added = statistics.median(b / a for a, b in turns) - 1
+        good &= added <= target
+        rows.append([name, *(f"{1e3 * statistics.median(turn[k] for turn in turns):.1f}" for k in (0, 1)), f"{added:.0%}",
+                     f"{target:.0%}", "" if added <= target else "missed"])
+    return rows, good
 
 
 BIAS = tensor(np.ones(4), dtype="float32")

@@ -106,13 +106,13 @@ class _Job:
         if side == "tinygan":
             from tinygan.kernels import parallel
 
-            from .workloads import WORKLOADS
+            from .workloads import find
 
             parallel.keep_memory()  # as the Trainer does (to give PyTorch the same, see the README)
             self._blas = parallel.single_threaded_blas()
             self._blas.__enter__()
             self._version = f"tinygan, {parallel.num_threads()} threads"
-            parts = WORKLOADS[name].make(batch_size, image_size).parts
+            parts = find(name).make(batch_size, image_size).parts
         else:
             other = importlib.import_module(f"tinygan.bench.{side}_side")
             parts = other.make(name, batch_size, image_size, variant).parts

@@ -13,6 +13,8 @@ from tinygan import data, nn, ops
 from tinygan.autograd import Tensor, grad
 from tinygan.backend import asarray
 from tinygan.gan import losses, penalties
+from tinygan.gan.augment.ada import ADA
+from tinygan.gan.augment.diffaug import DiffAugment
 from tinygan.models import dcgan as dcgan_model
 from tinygan.models import gan as gan_model
 from tinygan.models import stylegan2 as stylegan2_model
@@ -66,29 +68,36 @@ class Batches:
         return self.batches[-1]
 
 
-def gan_step(G, D, batches, penalty=None):
+def augmented(D, pipe):
+    """D of images that a pipe of gan/augment, or None, has augmented."""
+    rng = np.random.default_rng(0)
+    return (lambda x: D(pipe(x, rng))) if pipe else D
+
+
+def gan_step(G, D, batches, penalty=None, pipe=None):
     """A step of the non-saturating GAN: D, then G, on the same fakes. penalty(reals): added to D's loss."""
+    judge = augmented(D, pipe)
     g_optimizer, d_optimizer = Adam(G.parameters(), LR, BETAS), Adam(D.parameters(), LR, BETAS)
 
     def step():
         reals, _, z = batches()
         fakes = G(Tensor(z))
-        d_loss = BCE.discriminator(D(Tensor(reals)), D(fakes.detach()))
+        d_loss = BCE.discriminator(judge(Tensor(reals)), judge(fakes.detach()))
         if penalty:
             d_loss = d_loss + penalty(reals)
         d_optimizer.step(grad(d_loss, D.parameters()))
-        g_loss = BCE.generator(None, D(fakes))
+        g_loss = BCE.generator(None, judge(fakes))
         g_optimizer.step(grad(g_loss, G.parameters()))
         return d_loss.item(), g_loss.item()
 
     return step
 
 
-def dcgan(batch_size=64, image_size=28):
+def dcgan(batch_size=64, image_size=28, pipe=None):
     rng = np.random.default_rng(0)
     G = dcgan_model.Generator(100, image_size, 1, (128, 64), rng=rng)
     D = dcgan_model.Discriminator(image_size, 1, (64, 128), rng=rng)
-    return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size))})
+    return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size), pipe=pipe)})
 
 
 def dcgan_r1(batch_size=64, image_size=28):
@@ -126,7 +135,7 @@ class Fixed:
         return np.random.default_rng(1).standard_normal(shape, dtype=dtype)
 
 
-def stylegan2(batch_size=32, image_size=32):
+def stylegan2(batch_size=32, image_size=32, pipe=None):
     """64 feature maps at every size; noise that does not change, and no style mixing."""
     rng, widths = np.random.default_rng(0), [64] * (image_size.bit_length() - 2)
     G = stylegan2_model.Generator(100, image_size, 1, widths, 64, 4, mixing=0.0, rng=rng)
@@ -148,11 +157,11 @@ def stylegan2(batch_size=32, image_size=32):
         return loss.item(),
 
     def r1():
-        loss = R1_GAMMA * LAZY * penalties.r1(D, batches()[0])
+        loss = R1_GAMMA * LAZY * penalties.r1(augmented(D, pipe), batches()[0])
         d_optimizer.step(grad(loss, D.parameters()))
         return loss.item(),
 
-    return Job([G, D], {"step": gan_step(G, D, batches), "path": path, "r1": r1})
+    return Job([G, D], {"step": gan_step(G, D, batches, pipe=pipe), "path": path, "r1": r1})
 
 
 def lenet(batch_size=128, image_size=28):
@@ -192,3 +201,17 @@ WORKLOADS = {w.name: w for w in (
     Workload("lenet", "LeNet-5 classifier", lenet, 128, 28, 0.8),
     Workload("mlp", "2014 GAN, 784-256-256", mlp, 64, 28, 1.0),
 )}
+
+# name -> (the workload that it is compared with, what it may take of its time on top). ADA as expensive as it can be: all
+# of bgc, for each image.
+AUGMENTED = {"dcgan diffaug": ("dcgan", 0.05, DiffAugment()), "dcgan ada": ("dcgan", 0.8, ADA("bgc", 1.0)),
+             "stylegan2 ada": ("stylegan2", 0.25, ADA("bgc", 1.0))}
+
+
+def find(name):
+    """The Workload of that name: of WORKLOADS, or of AUGMENTED."""
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    plain, _, pipe = AUGMENTED[name]
+    plain = WORKLOADS[plain]
+    return plain._replace(name=name, make=lambda batch_size, image_size: plain.make(batch_size, image_size, pipe))

@@ -154,6 +154,7 @@ def make_parser():
     p.add_argument("--memory", action="store_true", help="peak memory of a step")
     p.add_argument("--overhead", action="store_true", help="what an op costs on tiny tensors")
     p.add_argument("--growth", action="store_true", help="time by batch size and image size")
+    p.add_argument("--augment", action="store_true", help="what DiffAugment and ADA add to a step")
     p.add_argument("--profile", action="store_true", help="where the time of each workload goes, op by op")
 
     p = command("gradcheck", gradcheck, "check every op's first and second derivatives against differences")

@@ -62,10 +62,10 @@ def bench(args):
         raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
     names = args.names or list(WORKLOADS)
     ways = 1 + len(report.variants(args.against) if args.against else ())
-    tables = [name for name in ("memory", "overhead", "growth", "profile") if getattr(args, name)]
+    tables = [name for name in ("memory", "overhead", "growth", "augment", "profile") if getattr(args, name)]
     if args.against and tables and tables != ["memory"]:
         raise InputError(f"--{tables[-1]} measures tinygan alone: leave out --against {args.against}")
-    if args.names and {"overhead", "growth"} >= {*tables} and tables:
+    if args.names and {"overhead", "growth", "augment"} >= {*tables} and tables:
         raise InputError(f"--{tables[0]} takes no workloads")
     print(report.machine())
     good = True
@@ -90,6 +90,11 @@ def bench(args):
         if args.growth:
             progress.reset(len(report.GROWTH[0]) * len(report.GROWTH[1]))
             show(report.growth(progress), 6)
+        if args.augment:
+            progress.reset(args.rounds * len(report.AUGMENTED))
+            rows, met = report.augmentation(args.rounds, progress)
+            good &= met
+            show(rows, 5)
         if args.profile:
             for name, table, inside, alone in report.profiles(names):
                 progress.clear()

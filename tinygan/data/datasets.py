@@ -158,13 +158,10 @@ class Dataset:
         if not 1 <= n <= len(self):
             raise InputError(f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})")
         rng = np.random.default_rng([seed, 6])
-        order = rng.permutation(len(self))
-        labels, counts = self.labels[order], np.bincount(self.labels, minlength=self.num_classes)
-        by_class = np.argsort(labels, kind="stable")
-        turn = np.empty(len(self), int)  # 0 for the first image of each class, 1 for the second...
-        turn[by_class] = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)
-        first = np.lexsort((rng.permutation(self.num_classes)[labels], turn))[:n]
-        return self.subset(np.sort(order[first]))
+        turn = np.empty(len(self), int)  # 0 for the first image of each class that is drawn, 1 for the second...
+        for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
+            turn[rng.permutation(members)] = np.arange(len(members))
+        return self.subset(np.sort(np.lexsort((rng.permutation(self.num_classes)[self.labels], turn))[:n]))
 
     def padded(self, border):
         """The same images with so many black pixels on each side."""

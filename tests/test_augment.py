@@ -1,0 +1,414 @@
+"""DiffAugment and ADA: equal to the authors' code draw by draw, differentiable twice, fired with probability p; the
+controller of p; what D sees where; subsets of a data set; and the log of overfitting."""
+
+import json
+
+import numpy as np
+import pytest
+import strict
+from numpy.testing import assert_allclose, assert_array_equal
+from reference import GOLDEN, assert_equal, group, images
+
+from tinygan import Tensor, data, grad, ops, plots, tensor
+from tinygan.autograd.gradcheck import check_grads
+from tinygan.backend import to_numpy
+from tinygan.errors import InputError
+from tinygan.gan import augment, losses, penalties
+from tinygan.gan.augment import ada, diffaug, geometry
+from tinygan.gan.augment.ada import ADA
+from tinygan.gan.augment.diffaug import DiffAugment
+from tinygan.training import recipes
+from tinygan.training.trainer import Trainer
+
+GREY = np.full(3, 1 / np.sqrt(3))
+
+
+class Replay:
+    """A generator whose draws, of any kind, are those that were recorded."""
+
+    def __init__(self, *draws):
+        self.draws = list(draws)
+
+    def random(self, shape):
+        return self.draws.pop(0).reshape(shape)
+
+    standard_normal = random
+
+    def integers(self, low, high, size):
+        values = self.random(size)
+        assert low <= values.min() and values.max() < high
+        return values
+
+
+def recorded(file, key):
+    return Replay(*(draw for _, draw in sorted(group(file, f"{key}/rng/").items())))
+
+
+def assert_matches(file, key, transform):
+    x = tensor(images(file["in/x"]), requires_grad=True)
+    draws = recorded(file, key)
+    y = transform(x, draws)
+    assert not draws.draws  # as many as theirs
+    assert_equal({"y": y.data}, {"y": images(file[f"{key}/y"])})
+    if f"{key}/vjp" in file.files:
+        vjp = grad(ops.sum(y * images(file["in/cotangent"])), x)
+        assert_equal({"vjp": vjp.data}, {"vjp": images(file[f"{key}/vjp"])})
+
+
+@pytest.mark.parametrize("name", ["blit", "scale", "rotate", "aniso", "xfrac", "imgfilter", "bgcfnc"])
+def test_ada_is_the_authors(name):
+    file = np.load(GOLDEN / "ada_augment_c1.npz")
+    assert_matches(file, f"{name}_p1.0", ADA(name, 1.0))
+
+
+def test_ada_fires_for_the_same_images_as_the_authors():
+    file = np.load(GOLDEN / "ada_augment_c1.npz")
+    assert_matches(file, "bgcfnc_p0.4", ADA("bgcfnc", 0.4))
+
+
+@pytest.mark.parametrize("key, transform", [
+    ("rand_contrast", diffaug.contrast), ("rand_translation", diffaug.translation), ("rand_cutout", diffaug.cutout),
+    ("color,translation,cutout", DiffAugment())])
+def test_diffaugment_is_the_authors(key, transform):
+    assert_matches(np.load(GOLDEN / "diffaug_c1_s28.npz"), key, transform)
+
+
+# Each transform by itself, by other means, where there are no numbers of the authors': colours, and sizes
+
+
+def rgb(n=3, height=7, width=10, channels=3, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (n, height, width, channels))
+
+
+def test_each_colour_transform_on_three_channels():
+    from scipy.spatial.transform import Rotation
+
+    x, n, fire = rgb(), 3, np.zeros(3)
+    value = np.array([0.3, -1.0, 0.7])
+    column = value[:, None, None, None]
+    assert_allclose(ADA("brightness", 1)(tensor(x), Replay(value, fire)).data, x + 0.2 * column)
+    assert_allclose(ADA("contrast", 1)(tensor(x), Replay(value, fire)).data, x * 2 ** (0.5 * column))
+    u = np.array([0.1, 0.6, 0.9])
+    angles = (2 * u - 1) * np.pi
+    turned = np.stack([Rotation.from_rotvec(a * GREY).apply(image.reshape(-1, 3)).reshape(image.shape) for a, image in zip(angles, x)])
+    assert_allclose(ADA("hue", 1)(tensor(x), Replay(u, fire)).data, turned)
+    grey = x.mean(3, keepdims=True)
+    assert_allclose(ADA("saturation", 1)(tensor(x), Replay(value, fire)).data, grey + (x - grey) * 2.0 ** column)
+    flipped = np.where((u >= 0.5)[:, None, None, None], x - 2 * grey, x)
+    assert_allclose(ADA("lumaflip", 1)(tensor(x), Replay(u, fire)).data, flipped)
+    assert_allclose(diffaug.saturation(tensor(x), Replay(u)).data, grey + (x - grey) * 2 * u[:, None, None, None])
+    assert_allclose(diffaug.brightness(tensor(x), Replay(u)).data, x + u[:, None, None, None] - 0.5)
+    middle = x.mean((1, 2, 3), keepdims=True)
+    assert_allclose(diffaug.contrast(tensor(x), Replay(u)).data, middle + (x - middle) * (0.5 + u[:, None, None, None]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_flips_and_turns_move_pixels(channels):
+    """Not to the last digit: sym6 is nearly, not quite, symmetric, and what filters back sees the image from behind."""
+    from scipy.ndimage import gaussian_filter
+
+    x, fire = gaussian_filter(rgb(4, 16, 16, channels), (0, 1.5, 1.5, 0)), np.zeros(4)
+    flipped = ADA("xflip", 1)(tensor(x), Replay(np.array([0.9, 0.1, 0.9, 0.1]), fire)).data
+    assert_allclose(flipped[::2], x[::2, :, ::-1], atol=0.08 * abs(x).max())
+    assert_allclose(flipped[1::2], x[1::2], atol=1e-9)
+    turned = ADA("rotate90", 1)(tensor(x), Replay(np.arange(4) / 4, fire)).data
+    counterclockwise = np.stack([np.rot90(image, k) for k, image in enumerate(x)])
+    assert_allclose(turned, counterclockwise, atol=0.08 * abs(x).max())
+
+
+def test_whole_shifts_move_pixels_exactly():
+    x, fire = rgb(3, 8, 8), np.zeros(3)
+    shifts = np.array([[1.0, 0.5], [0.5, 0.0], [0.5, 0.5]])  # one pixel of eight to the right; one up; none
+    shifted = ADA("xint", 1)(tensor(x), Replay(shifts, fire)).data
+    assert_allclose(shifted[0, :, 1:], x[0, :, :-1], atol=1e-9)
+    assert_allclose(shifted[0, :, 0], x[0, :, 1], atol=1e-9)  # reflected
+    assert_allclose(shifted[1, :-1], x[1, 1:], atol=1e-9)
+    assert_allclose(shifted[2], x[2], atol=1e-9)
+
+
+def test_cutout_and_noise():
+    x, fire = np.ones((1, 8, 6, 1)), np.zeros(1)
+    centre = np.array([[0.5, 0.25]])  # across, down
+    cut = ADA("cutout", 1)(tensor(x), Replay(fire, centre)).data[0, :, :, 0]
+    expected = np.ones((8, 6))
+    expected[0:4, 2:4] = 0  # pixels whose middle is less than a quarter of the image from the centre, on both axes
+    assert_array_equal(cut, expected)
+    noise = np.random.default_rng(0).standard_normal((1, 1, 8, 6))
+    noisy = ADA("noise", 1)(tensor(x), Replay(np.array([-2.0]), fire, noise)).data
+    assert_allclose(noisy, x + 0.2 * noise.transpose(0, 2, 3, 1))
+    cut = diffaug.cutout(tensor(x), Replay(np.array([1]), np.array([5]))).data[0, :, :, 0]  # 4 x 3, around row 1, column 5
+    expected = np.ones((8, 6))
+    expected[0:3, 4:6] = 0
+    assert_array_equal(cut, expected)
+
+
+def test_bands_of_the_filter_add_up_to_the_image():
+    assert_allclose(ada.band_filters().sum(0), np.eye(43)[21], atol=1e-12)
+    x = rgb(2, 28, 5)
+    assert_allclose(ada.filtered(tensor(x), np.ones((2, 4))).data, x, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (28, 20), (64, 64)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size(size, channels):
+    rng = np.random.default_rng(0)
+    x = tensor(rng.uniform(-1, 1, (5, *size, channels)).astype("float32"), requires_grad=True)
+    for pipe in (ADA("bgcfnc", 0.7), ADA("digits", 1), DiffAugment()):
+        y = pipe(x, rng)
+        assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y.data).all()
+        assert grad(ops.sum(y), x).dtype == np.float32
+
+
+# Derivatives
+
+
+@pytest.mark.parametrize("policy", ["digits", "bgcfnc"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ada_is_differentiable_twice(policy, channels):
+    weights = np.random.default_rng(1).standard_normal((3, 6, 5, channels))
+
+    def f(x):
+        y = ADA(policy, 0.8)(x, np.random.default_rng(4))
+        return ops.sum(ops.tanh(y) * weights)
+
+    check_grads(f, rgb(3, 6, 5, channels), order=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_diffaugment_is_differentiable_twice(channels):
+    def f(x):
+        return ops.sum(ops.square(ops.tanh(DiffAugment()(x, np.random.default_rng(2)))))
+
+    check_grads(f, rgb(3, 6, 5, channels), order=2)
+
+
+@pytest.mark.parametrize("pipe", [ADA("bgc", 0.8), DiffAugment("translation,color")])
+def test_r1_through_the_warp(pipe):
+    """The penalty's own gradient in D's weights; with respect to the image before augmentation."""
+    x = rgb(4, 6, 6, 1)
+
+    def penalty(w):
+        D = lambda x: ops.sum(ops.tanh(ops.conv2d(pipe(x, np.random.default_rng(3)), w)), (1, 2, 3))
+        return penalties.r1(D, x)
+
+    check_grads(penalty, np.random.default_rng(0).standard_normal((3, 3, 1, 2)) * 0.5, order=2)
+    # Of a linear D, the slope is the adjoint of the warp, applied to its weights.
+    weights = np.random.default_rng(1).standard_normal((1, 6, 6, 1))
+    slopes = penalties.slopes(lambda x: ops.sum(pipe(x, np.random.default_rng(3)) * weights, (1, 2, 3)), x)
+    y = np.random.default_rng(2).standard_normal(x.shape)
+    moved = pipe(tensor(x + y), np.random.default_rng(3)).data - pipe(tensor(x), np.random.default_rng(3)).data
+    assert_allclose((slopes.data * y).sum(), (moved * weights).sum())
+
+
+def test_a_mixed_batch_is_warped_as_its_images_are_in_pairs_of_a_kind():
+    """Maps without rotation take a shorter way, which must lead to the same place."""
+    rng, x = np.random.default_rng(0), rgb(6, 12, 9)
+    maps = geometry.scale2d(rng.uniform(0.8, 1.2, 6), rng.uniform(0.8, 1.2, 6)) @ geometry.translate2d(rng.normal(size=6), rng.normal(size=6))
+    maps[::2] = maps[::2] @ geometry.rotate2d(np.full(3, 1e-300))  # a rotation by nothing: the long way
+    assert (maps[::2, 0, 1] != 0).all()
+    long, short = geometry.warp(tensor(x), maps).data, geometry.warp(tensor(x), maps * (abs(maps) > 1e-200)).data
+    assert_allclose(long, short, atol=1e-12)
+    assert abs(long - x).max() > 0.1
+
+
+# Probability, and what adapts it
+
+
+def test_p_is_the_share_of_images_that_each_transform_changes():
+    x = tensor(rgb(2000, 4, 4, 1))
+    for name in ("brightness", "contrast", "scale", "aniso", "rotate", "noise", "cutout", "imgfilter"):
+        for p in (0.1, 0.6):
+            y = ADA(name, p)(x, np.random.default_rng(0)).data
+            share = (abs(y - x.data).max((1, 2, 3)) > 1e-9).mean()
+            p_any = 1 - (1 - p) ** 4 if name == "imgfilter" else p  # four bands; the two rotations share p
+            assert share == pytest.approx(p_any, abs=0.035), (name, p)
+    assert ADA("bgc", 0.0)(x, Replay()) is x
+    assert_array_equal(ADA("bgc", 1.7)(x, np.random.default_rng(0)).data, ADA("bgc", 1.0)(x, np.random.default_rng(0)).data)
+
+
+def test_digits_are_not_flipped_nor_turned_far():
+    pipe = ADA("digits", 1.0)
+    assert not {"xflip", "rotate90", "lumaflip", "hue", "saturation"} & pipe.transforms
+    maps = pipe.geometry(ada.Draws(pipe, np.random.default_rng(0), 1000), 28, 28)
+    angles = np.degrees(np.arctan2(maps[:, 1, 0] - maps[:, 0, 1], maps[:, 0, 0] + maps[:, 1, 1]))
+    assert 15 < abs(angles).max() <= 18.001 and np.linalg.det(maps[:, :2, :2]).min() > 0  # two rotations of 9 at most
+
+
+def test_the_controller_follows_r_t():
+    pipe = ADA("digits", 0.0)
+    controller = augment.Controller(pipe, target=0.6, kimg=500)
+    seen = []
+    for r_t in [0.9] * 8 + [0.1] * 12 + [0.8, 0.8, 0.3, 0.3, 0.9, 0.9, 0.9, 0.0]:
+        controller(r_t, 64)
+        seen.append(pipe.p)
+    step = 64 * 4 / 500_000
+    assert_allclose(seen[3::4], np.array([1, 2, 1, 0, 0, 0, 1]) * step)  # not below 0; means .55 and .675
+    assert seen[2] == 0 and seen[4] == seen[3]  # every fourth update only
+    again = augment.Controller(ADA("digits"), target=0.6, kimg=500)
+    controller(0.7, 32)
+    again.restore(json.loads(json.dumps(controller.state())))
+    assert again.state() == controller.state() and again.signs == 0.7 * 32
+
+
+@pytest.mark.parametrize("where, wanted", [("both", "1111"), ("reals", "1010"), ("d_step", "1100")])
+def test_where(where, wanted):
+    pipe, x = augment.Augment("diffaug", "color", where), tensor(rgb())
+    seen = [pipe(x, real, d_step) is not x for d_step in (True, False) for real in (True, False)]
+    assert seen == [flag == "1" for flag in wanted]
+
+
+# In a run
+
+
+@pytest.fixture(scope="module")
+def digits():
+    full = data.load("digits")
+    return data.Dataset("digits", "train", full.images[:400], full.labels[:400], full.class_names)
+
+
+def trainer(out, digits, recipe="dcgan", seed=0, **settings):
+    recipe = recipes.find(recipe)
+    small = {"g_channels": 4, "d_channels": 4} if recipe.family is recipes.DCGAN else {}
+    settings = {"steps": 12, "batch_size": 8, "sample_every": 6, "checkpoint_every": 6, **small, **settings}
+    return Trainer.start(recipe, recipe.settings().updated(settings), digits, out, seed)
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
+    from test_training import resume
+
+    settings = {"augment": "ada", "ada_kimg": 0.05, "ada_target": 0.1, "policy": "bgcfnc"}
+    whole = trainer(tmp_path / "whole", digits, **settings)
+    whole.run(progress=False)
+    first = trainer(tmp_path / "first", digits, **settings)
+    first.settings.steps = 6  # stops in the middle of four updates
+    first.run(progress=False)
+    second = resume(tmp_path / "first", digits)
+    assert second.controller.updates == 2 and second.augment.pipe.p == first.augment.pipe.p
+    second.run(progress=False)
+    assert log(tmp_path / "whole")[-1]["step"] == 12 and "p" in log(tmp_path / "whole")[-1]
+    assert whole.augment.pipe.p > 0
+    for a, b in zip(whole.D.parameters() + whole.G.parameters(), second.D.parameters() + second.G.parameters(), strict=True):
+        assert_array_equal(a.data, b.data)
+    assert (tmp_path / "whole" / "curves.png").exists()
+
+
+def test_p_fixed_or_from_somewhere(tmp_path, digits):
+    fixed = trainer(tmp_path / "fixed", digits, augment="ada", ada_p=0.4, ada_target=0)
+    fixed.run(progress=False)
+    assert fixed.augment.pipe.p == 0.4 and "p" not in log(tmp_path / "fixed")[-1]
+    run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.4, ada_kimg=1)
+    numbers = [run.train_step() for _ in range(4)]
+    assert [n["p"] for n in numbers] == [0.4] * 4
+    assert run.augment.pipe.p == pytest.approx(0.4 + np.sign(np.mean([n["r_t"] for n in numbers]) - 0.6) * 32 / 1000)
+
+
+def test_augmentation_changes_nothing_but_what_d_sees(tmp_path, digits):
+    """Same latents, same batches: the first fakes are those of a run without."""
+    plain, augmented = (trainer(tmp_path / kind, digits, augment=kind) for kind in ("none", "diffaug"))
+    seen = {}
+    for run in (plain, augmented):
+        score = run.score
+        calls = seen.setdefault(run, [])
+        run.score = lambda x, labels, calls=calls, score=score: (calls.append(to_numpy(x.data)), score(x, labels))[1]
+        run.train_step()
+    for which, differs in ((0, True), (1, True), (2, True)):  # reals, fakes, G's fakes
+        assert (abs(seen[plain][which] - seen[augmented][which]).max() > 0.01) == differs
+    assert plain.rng.bit_generator.state == augmented.rng.bit_generator.state
+
+
+def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
+    run = trainer(tmp_path / "run", digits, d_norm="none", r1=1.0, augment="diffaug", policy="cutout")
+    reals, labels = run.dataset.batch(0, 8, 0)
+    seen = []
+    pipe = run.augment.pipe
+    run.augment.pipe = lambda x, rng: (seen.append(x), pipe(x, rng))[1]
+    penalty = run.penalty(reals, labels, Tensor(reals), labels)
+    assert_array_equal(seen[0].data, reals)
+    assert seen[0].requires_grad and penalty.item() > 0
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES)
+@pytest.mark.parametrize("kind", ["diffaug", "ada"])
+def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
+    from test_training import SMALL
+
+    run = trainer(tmp_path / "run", digits, recipe, **SMALL[recipe], steps=2, augment=kind, ada_p=0.5)
+    for _ in range(2):
+        numbers = run.train_step()
+        assert np.isfinite(list(numbers.values())).all() and {"r_t", "logit_real", "logit_fake"} <= numbers.keys()
+        assert -1 <= numbers["r_t"] <= 1
+
+
+def test_on_another_backend(tmp_path, digits, monkeypatch):
+    strict.use_strict()
+    for kind, policy in (("ada", "bgcfnc"), ("diffaug", "")):
+        run = trainer(tmp_path / kind, digits, "stylegan2", steps=10, augment=kind, policy=policy, ada_p=0.5, g_channels=4,
+                      d_channels=4, max_channels=4, style=8, pad=2)
+        run.run(progress=False)
+        assert "logit_held_out" in log(tmp_path / kind)[-1]
+
+
+def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):
+    for recipe, settings in (("dcgan", {}), ("gan", {"hidden": 8}), ("sngan", {"g_channels": 4, "d_channels": 4})):
+        run = trainer(tmp_path / recipe, digits, recipe, **settings, augment="diffaug")
+        run.train_step()
+        before = [np.array(b) for b in run.D.buffers()], run.rng.bit_generator.state, run.augment.rng.bit_generator.state
+        logit = run.held_out_logit()
+        assert np.isfinite(logit) and logit == run.held_out_logit()
+        for a, b in zip(before[0], run.D.buffers(), strict=True):
+            assert_array_equal(a, b)
+        assert before[1:] == (run.rng.bit_generator.state, run.augment.rng.bit_generator.state)
+
+
+def test_r_t_of_each_loss(tmp_path, digits):
+    real, fake = np.array([-1.0, 0.2, 0.7, 3.0]), np.array([-3.0, -2.0, 0.0, 1.0])
+    run = trainer(tmp_path / "run", digits)
+    for name, r_t in (("bce", 0.5), ("hinge", 0.5), ("l2", 0.0), ("wasserstein", 0.5), ("relativistic", 0.5)):
+        run.loss = losses.find(name)
+        assert run.overfitting(real, fake) == {"logit_real": 0.725, "logit_fake": -1.0, "r_t": r_t}
+
+
+def test_balanced_subsets():
+    digits = data.load("digits")
+    subset = digits.balanced(505, seed=3)
+    counts = np.bincount(subset.labels)
+    assert len(subset) == 505 and sorted(counts) == [50] * 5 + [51] * 5
+    assert_array_equal(subset.images, digits.balanced(505, seed=3).images)
+    assert not np.array_equal(subset.images, digits.balanced(505, seed=4).images)
+    assert len({image.tobytes() for image in subset.images}) == 505
+    few = data.Dataset("few", "train", digits.images[:6], np.array([0, 0, 0, 0, 0, 1]), digits.class_names)
+    assert sorted(few.balanced(4, 0).labels) == [0, 0, 0, 1] and len(few.balanced(6, 0)) == 6
+    with pytest.raises(InputError, match="must be 1 to 6, the size of few"):
+        few.balanced(7, 0)
+
+
+def test_train_size(tmp_path, digits):
+    run = trainer(tmp_path / "run", digits, train_size=50)
+    assert len(run.dataset) == 50 and set(np.bincount(run.dataset.labels)) == {5} and len(run.held_out) == 40
+    learned, held = ({image.tobytes() for image in part.images} for part in (run.dataset, run.held_out))
+    assert not learned & held
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"augment": "diffaug", "policy": "colour"}, "diffaug has color, translation, cutout, not 'colour'"),
+    ({"augment": "ada", "policy": "bgc,flip"}, "ada has blit, geom.*not 'flip'"),
+    ({"policy": "color"}, "policy=color: of what"), ({"augment": "noise"}, "must be one of none, diffaug, ada"),
+    ({"ada_p": 1.2}, "between 0 and 1"), ({"train_size": 1000}, "1,000 images: must be 1 to 360"),
+    ({"train_size": 6}, "batch_size 8: more than the 6 images")])
+def test_bad_settings(tmp_path, digits, settings, message):
+    with pytest.raises(InputError, match=message):
+        trainer(tmp_path / "run", digits, **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_curves_show_what_there_is(tmp_path):
+    rows = [{"step": i, "d_loss": 1.0, "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5} for i in range(1, 5)]
+    plots.save_curves(tmp_path / "old.png", rows)  # as older runs
+    for row in rows:
+        row |= {"logit_real": 1.0, "logit_fake": -1.0, "r_t": 0.5, "p": 0.1, **({"logit_held_out": 0.2} if row["step"] % 2 else {})}
+    plots.save_curves(tmp_path / "new.png", rows)
+    assert (tmp_path / "new.png").stat().st_size > (tmp_path / "old.png").stat().st_size > 5000
