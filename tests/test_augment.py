@@ -162,7 +162,7 @@ def test_any_size(size, channels):
 # Derivatives
 
 
-@pytest.mark.parametrize("policy", ["digits", "bgcfnc"])
+@pytest.mark.parametrize("policy", ["digits", "digits,rotate", "bgcfnc"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ada_is_differentiable_twice(policy, channels):
     weights = np.random.default_rng(1).standard_normal((3, 6, 5, channels))
@@ -227,8 +227,8 @@ def test_p_is_the_share_of_images_that_each_transform_changes():
 
 
 def test_digits_are_not_flipped_nor_turned_far():
-    pipe = ADA("digits", 1.0)
-    assert not {"xflip", "rotate90", "lumaflip", "hue", "saturation"} & pipe.transforms
+    assert not {"xflip", "rotate90", "rotate", "lumaflip", "hue", "saturation"} & ADA("digits").transforms
+    pipe = ADA("digits,rotate", 1.0)
     maps = pipe.geometry(ada.Draws(pipe, np.random.default_rng(0), 1000), 28, 28)
     angles = np.degrees(np.arctan2(maps[:, 1, 0] - maps[:, 0, 1], maps[:, 0, 0] + maps[:, 1, 1]))
     assert 15 < abs(angles).max() <= 18.001 and np.linalg.det(maps[:, :2, :2]).min() > 0  # two rotations of 9 at most

@@ -36,10 +36,11 @@ _BLIT, _GEOMETRY, _COLOUR, _CORRUPTION = _NAMES[:3], _NAMES[3:7], _NAMES[7:12], 
 POLICIES = {
     "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"], "bg": _BLIT + _GEOMETRY,
     "bgc": _BLIT + _GEOMETRY + _COLOUR, "bgcf": _NAMES[:13], "bgcfn": _NAMES[:14], "bgcfnc": _NAMES,
-    # A digit must stay that digit: without flips, of space and of brightness, and with small rotations only.
-    "digits": ["xint", "scale", "rotate", "aniso", "xfrac", "brightness", "contrast"],
+    # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Those of 9 degrees at most, which
+    # "digits,rotate" adds, would be harmless, but are most of the pipe's time: without, all maps are straight.
+    "digits": ["xint", "scale", "aniso", "xfrac", "brightness", "contrast"],
 }
-PRESET_STRENGTHS = {"digits": {"rotate_max": 0.05}}  # 9 degrees
+PRESET_STRENGTHS = {"digits": {"rotate_max": 0.05}}
 
 
 class ADA:

@@ -78,9 +78,9 @@ def margins(maps, height, width):
 
 def _straight(planes, maps, rows, columns):
     """For maps that are diagonal but for the shift."""
-    by_row, by_column = rows.resampling(maps[:, 1, 1], maps[:, 1, 2]), columns.resampling(maps[:, 0, 0], maps[:, 0, 2])
-    by_row, by_column = (asarray(m[:, None], planes.dtype) for m in (by_row, by_column.transpose(0, 2, 1)))
-    return matmul(matmul(by_row, planes), by_column)
+    by_row = rows.resampling(maps[:, 1, 1], maps[:, 1, 2], planes.dtype)
+    by_column = columns.resampling(maps[:, 0, 0], maps[:, 0, 2], planes.dtype).swapaxes(1, 2)
+    return matmul(matmul(asarray(by_row[:, None]), planes), asarray(by_column[:, None]))
 
 
 def _tilted(planes, maps, rows, columns):
@@ -103,13 +103,15 @@ class _Axis:
         self.up, self.down = _upsampling(size, before, after), _downsampling(size)
         self.fine, self.out = len(self.up), self.down.shape[1]
 
-    def resampling(self, stretch, shift):
+    def resampling(self, stretch, shift, dtype):
         """The matrices (N, size, size) of the whole way, where fine pixel stretch * i + shift (N,) is sampled for the i-th."""
         at = (stretch[:, None] * (np.arange(self.out) - (self.out - 1) / 2) + shift[:, None]) + (self.fine - 1) / 2
         first = np.floor(at)
-        padded = np.pad(self.up, ((1, 1), (0, 0)))  # what is outside is 0
-        near = [padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)] for pixel in (first, first + 1)]
-        return self.down @ (near[0] + (at - first)[..., None] * (near[1] - near[0]))
+        padded = np.pad(self.up, ((1, 1), (0, 0))).astype(dtype)  # what is outside is 0
+        before, after = (padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)] for pixel in (first, first + 1))
+        after -= before
+        after *= (at - first)[..., None].astype(dtype)
+        return self.down.astype(dtype) @ (before + after)
 
 
 @functools.lru_cache(256)
