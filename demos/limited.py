@@ -20,7 +20,7 @@ from tinygan.training.recipes import RECIPES
 from tinygan.training.settings import parse_assignments
 
 RECIPE, DATA = "quick", "digits"
-COMMON = "train_size=500 steps=10000 eval_every=1250 r1=0.02"
+COMMON = "train_size=500 steps=8000 eval_every=1000 r1=0.02"
 NAMES = {"none": "augment=none", "diffaug": "augment=diffaug policy=translation", "ada": "augment=ada"}
 LABELS = {"none": "no augmentation", "diffaug": "DiffAugment (translation)", "ada": "ADA"}
 
@@ -46,7 +46,7 @@ def measure(name, seed):
         "commands": [train, evaluate], "settings": dataclasses.asdict(settings), "seconds": seconds(run / "time.jsonl"),
         "metrics": json.loads((run / "metrics.json").read_text()),
         "held_out_fid": [[row["step"], row["fid"]] for row in lines[0]],
-        "log": {key: [round(float(np.mean([row[key] for row in part])), 4) for part in np.array_split(lines[1], 40)]
+        "log": {key: [round(float(np.mean([row[key] for row in part])), 4) for part in np.array_split(lines[1], min(40, len(lines[1])))]
                 for key in ("step", "logit_real", "logit_held_out", "logit_fake", "r_t", "p") if key in lines[1][0]}},
         indent=1) + "\n")
 

@@ -2,6 +2,7 @@
 controller of p; what D sees where; subsets of a data set; and the log of overfitting."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tinygan.gan.augment import ada, diffaug, geometry
 from tinygan.gan.augment.ada import ADA
 from tinygan.gan.augment.diffaug import DiffAugment
 from tinygan.training import recipes
+from tinygan.training.log import Log
 from tinygan.training.trainer import Trainer
 
 GREY = np.full(3, 1 / np.sqrt(3))
@@ -294,6 +296,14 @@ def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
     for a, b in zip(whole.D.parameters() + whole.G.parameters(), second.D.parameters() + second.G.parameters(), strict=True):
         assert_array_equal(a.data, b.data)
     assert (tmp_path / "whole" / "curves.png").exists()
+
+
+def test_the_progress_bar_shows_p(tmp_path, digits):
+    run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.25)
+    with Log(run, progress=True) as lines:
+        for _ in range(10):
+            lines.add(run.train_step())
+        assert re.search(r"G [\d.]+  p 0\.2\d  \d+ images/s", lines.bar.postfix)
 
 
 def test_p_fixed_or_from_somewhere(tmp_path, digits):

@@ -1,6 +1,7 @@
 """The scripts in demos/ that measure: their arithmetic, on runs made up for it."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -110,3 +111,39 @@ def test_both_ways_of_modulation_are_the_same(monkeypatch, capsys):
     modulation.main()
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 4 and rows[2].startswith("| 4x4, 3 | ") and "e-1" in rows[3]
+
+
+@pytest.fixture
+def limited(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    import limited
+
+    for name in ("RESULTS", "RUNS"):
+        monkeypatch.setattr(limited, name, tmp_path / name.lower())
+    return limited
+
+
+def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatch, capsys):
+    from tinygan.cli import main
+
+    monkeypatch.setattr(limited, "COMMON", "train_size=40 steps=20 batch_size=8 eval_every=10 eval_images=100 g_channels=4 d_channels=4")
+    commands = []
+
+    def call(command):
+        commands.append(command)
+        assert main(shlex.split(command)[1:] + (["-n", "200"] if " eval " in command else [])) == 0
+
+    monkeypatch.setattr(limited, "call", call)
+    for name in limited.NAMES:
+        limited.measure(name, 0)
+    limited.measure("ada", 0)  # is done
+    assert len(commands) == 6 and commands[-1].endswith("limited-ada-0/checkpoint-00000020.npz")
+    result = json.loads((tmp_path / "results" / "limited-ada-0.json").read_text())
+    assert result["metrics"]["step"] == 20 and [step for step, _ in result["held_out_fid"]] == [10, 20] and "p" in result["log"]
+    capsys.readouterr()
+    limited.table()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[2].startswith("| no augmentation | ") and "| 1.00 |" in lines[2]
+    limited.draw(tmp_path / "limited.png")
+    assert (tmp_path / "limited.png").stat().st_size > 5000

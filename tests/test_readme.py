@@ -45,7 +45,7 @@ def test_its_pictures_are_there():
         assert (ROOT / "".join(picture)).exists(), picture
 
 
-@pytest.mark.parametrize("script, arguments", [("results", ["mnist"]), ("default", []), ("scale", [])])
+@pytest.mark.parametrize("script, arguments", [("results", ["mnist"]), ("default", []), ("scale", []), ("limited", [])])
 def test_its_tables_are_what_was_measured(script, arguments, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "demos"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -220,15 +220,16 @@ class Updates:
     def penalty(self, reals, real_labels, fakes, fake_labels):
         """The weighted sum of the penalties on D's slope that are switched on."""
         s = self.settings
-        of_reals, of_fakes = (lambda x, y=y, real=real: self.judge(x, y, real)[0]
-                              for y, real in ((real_labels, True), (fake_labels, False)))
+        of_reals, of_fakes, of_both = (lambda x, y=y, real=real: self.judge(x, y, real)[0] for y, real in (
+            (real_labels, True), (fake_labels, False), (real_labels, False)))
         total = 0.0
         if s.r1:
             total = total + s.r1 * penalties.r1(of_reals, reals)
         if s.r2:
             total = total + s.r2 * penalties.r2(of_fakes, fakes.data)
         if s.gp:
-            total = total + s.gp * penalties.wgan_gp(lambda x: self.judge(x, real_labels, False)[0], reals, fakes.data, self.rng)
+            # What is between a real and a fake is augmented where fakes are.
+            total = total + s.gp * penalties.wgan_gp(of_both, reals, fakes.data, self.rng)
         return total
 
     def orthogonal(self, loss, network):

@@ -104,7 +104,8 @@ class _Axis:
         self.fine, self.out = len(self.up), self.down.shape[1]
 
     def resampling(self, stretch, shift, dtype):
-        """The matrices (N, size, size) of the whole way, where fine pixel stretch * i + shift (N,) is sampled for the i-th."""
+        """The matrices (N, size, size) of the whole way, where the i-th sample is of fine pixel stretch * i + shift, both
+        counted from the middle; stretch and shift are (N,)."""
         at = (stretch[:, None] * (np.arange(self.out) - (self.out - 1) / 2) + shift[:, None]) + (self.fine - 1) / 2
         first = np.floor(at)
         padded = np.pad(self.up, ((1, 1), (0, 0))).astype(dtype)  # what is outside is 0
