@@ -15,14 +15,19 @@ import json
 import numpy as np
 from results import PICTURES, RESULTS, RUNS, arguments, call, check_settings, results_of, seconds, span
 
+from tinygan import data
 from tinygan.files import replacing
+from tinygan.metrics.evaluate import evaluate
 from tinygan.training.recipes import RECIPES
 from tinygan.training.settings import parse_assignments
+from tinygan.training.trainer import training_data
 
 RECIPE, DATA = "quick", "digits"
 COMMON = "train_size=500 steps=8000 eval_every=1000 r1=0.02"
-NAMES = {"none": "augment=none", "diffaug": "augment=diffaug policy=translation", "ada": "augment=ada"}
-LABELS = {"none": "no augmentation", "diffaug": "DiffAugment (translation)", "ada": "ADA"}
+NAMES = {"none": "augment=none", "diffaug": "augment=diffaug policy=translation", "ada-published": "augment=ada",
+         "ada": "augment=ada ada_target=0.3"}
+LABELS = {"none": "no augmentation", "diffaug": "DiffAugment (translation)", "ada-published": "ADA, target of r_t .6",
+          "ada": "ADA, target of r_t .3", "images": "(the training images themselves)"}
 
 
 # %% One run
@@ -51,19 +56,32 @@ def measure(name, seed):
         indent=1) + "\n")
 
 
+# %% For comparison: a G that has learned its training images by heart, and draws nothing else
+def measure_images(seed):
+    result = RESULTS / f"limited-images-{seed}.json"
+    if not result.exists():
+        settings = RECIPES[RECIPE].settings().updated(parse_assignments(COMMON.split()))
+        train, _ = training_data(data.load(DATA), settings, seed)
+        chosen = np.random.default_rng(seed).integers(len(train), size=10_000)
+        metrics = evaluate(train.images[chosen], train.labels[chosen], data.load(DATA, "test"), train, seed)
+        RESULTS.mkdir(exist_ok=True)
+        result.write_text(json.dumps({"metrics": metrics}, indent=1) + "\n")
+
+
 # %% What came of it
 def table():
     """Means and ranges over the seeds, as Markdown."""
     print("| augmentation | FID | of that without | precision | recall | class accuracy | D's logit, training images | held-out images |")
     print("|---|---|---|---|---|---|---|---|")
     without = np.mean([row["metrics"]["fid"] for row in results_of("limited-none", RESULTS)] or [np.nan])
-    for name in NAMES:
+    for name in (*NAMES, "images"):
         found = results_of(f"limited-{name}", RESULTS)
         if found:
             cells = [span([row["metrics"][key] for row in found], digits)
                      for key, digits in (("fid", 2), ("precision", 3), ("recall", 3), ("class_accuracy", 3))]
             ratio = np.mean([row["metrics"]["fid"] for row in found]) / without
-            logits = [span([row["log"][key][-1] for row in found], 1) for key in ("logit_real", "logit_held_out")]
+            logits = [span([row["log"][key][-1] if "log" in row else None for row in found], 1)
+                      for key in ("logit_real", "logit_held_out")]
             print(f"| {LABELS[name]} | {cells[0]} | {ratio:.2f} | {' | '.join(cells[1:] + logits)} |")
 
 
@@ -73,19 +91,19 @@ def draw(path):
 
     figure = Figure((10, 3), layout="constrained")
     fid, logits, p = figure.subplots(1, 3)
-    for color, name in zip(("tab:gray", "tab:blue", "tab:red"), NAMES):
+    for color, name in zip(("tab:gray", "tab:blue", "tab:pink", "tab:red"), NAMES):
         for i, row in enumerate(results_of(f"limited-{name}", RESULTS)):
             steps, values = zip(*row["held_out_fid"])
             fid.plot(steps, values, color=color, label=LABELS[name] if i == 0 else None)
             if name == "none" and i == 0:
                 for key, label in (("logit_real", "training images"), ("logit_held_out", "held-out images"), ("logit_fake", "fakes")):
                     logits.plot(row["log"]["step"], row["log"][key], label=label)
-            if "p" in row["log"]:
+            if name == "ada":
                 p.plot(row["log"]["step"], row["log"]["p"], color="tab:red", label="p" if i == 0 else None)
                 p.plot(row["log"]["step"], row["log"]["r_t"], color="tab:purple", alpha=0.5, label="r_t" if i == 0 else None)
     fid.set(ylabel="FID (held-out images)", yscale="log", xlabel="step")
     logits.set(ylabel="D's logit, no augmentation", xlabel="step")
-    p.axhline(0.6, color="black", linestyle=":", linewidth=1)
+    p.axhline(0.3, color="black", linestyle=":", linewidth=1)
     p.set(ylabel="ADA", xlabel="step")
     for axes in (fid, logits, p):
         axes.grid(alpha=0.3)
@@ -100,6 +118,7 @@ if __name__ == "__main__":
     args = arguments(__doc__, NAMES)
     if not args.table:
         for seed in args.seeds if args.seeds != [0] else (0, 1, 2):
+            measure_images(seed)
             for name in args.names or NAMES:
                 measure(name, seed)
     table()

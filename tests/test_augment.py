@@ -354,12 +354,15 @@ def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
 
 
 def test_on_another_backend(tmp_path, digits, monkeypatch):
-    strict.use_strict()
-    for kind, policy in (("ada", "bgcfnc"), ("diffaug", "")):
-        run = trainer(tmp_path / kind, digits, "stylegan2", steps=10, augment=kind, policy=policy, ada_p=0.5, g_channels=4,
-                      d_channels=4, max_channels=4, style=8, pad=2)
-        run.run(progress=False)
-        assert "logit_held_out" in log(tmp_path / kind)[-1]
+    with strict.use_strict():
+        for kind, policy in (("ada", "bgcfnc"), ("diffaug", "")):
+            run = trainer(tmp_path / kind, digits, "stylegan2", steps=10, augment=kind, policy=policy, ada_p=0.5, g_channels=4,
+                          d_channels=4, max_channels=4, style=8, pad=2)
+            run.run(progress=False)
+            assert "logit_held_out" in log(tmp_path / kind)[-1]
+        x = tensor(rgb(6, 8, 8, 3).astype("float32"), requires_grad=True)
+        for pipe in (ADA("bgcfnc", 0.5), ADA("digits", 1.0), DiffAugment()):
+            assert type(grad(ops.sum(pipe(x, np.random.default_rng(0))), x).data) is strict.StrictArray
 
 
 def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):

@@ -138,12 +138,12 @@ def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatc
     for name in limited.NAMES:
         limited.measure(name, 0)
     limited.measure("ada", 0)  # is done
-    assert len(commands) == 6 and commands[-1].endswith("limited-ada-0/checkpoint-00000020.npz")
+    assert len(commands) == 8 and commands[-1].endswith("limited-ada-0/checkpoint-00000020.npz")
     result = json.loads((tmp_path / "results" / "limited-ada-0.json").read_text())
     assert result["metrics"]["step"] == 20 and [step for step, _ in result["held_out_fid"]] == [10, 20] and "p" in result["log"]
     capsys.readouterr()
     limited.table()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5 and lines[2].startswith("| no augmentation | ") and "| 1.00 |" in lines[2]
+    assert len(lines) == 6 and lines[2].startswith("| no augmentation | ") and "| 1.00 |" in lines[2]
     limited.draw(tmp_path / "limited.png")
     assert (tmp_path / "limited.png").stat().st_size > 5000

@@ -301,4 +301,4 @@ def test_where_attention_is(digits):
 def test_d_normalises_the_embedding_of_the_class_as_its_own_layers(digits):
     u = updates(digits, "biggan", **SMALL)
     assert isinstance(u.D.embedding, nn.SpectralNorm) and u.D.embedding.step_in_evaluation
-    assert grad(u.judge(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(), u.D.embedding.layer.weight) is not None
+    assert grad(u.score(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(), u.D.embedding.layer.weight) is not None

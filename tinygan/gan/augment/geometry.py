@@ -8,7 +8,6 @@ Where a map neither turns nor shears, so is the interpolation, and with it all o
 import functools
 
 import numpy as np
-from scipy.signal import upfirdn
 
 from tinygan.backend import asarray
 from tinygan.ops import affine_warp, concatenate, getitem, matmul, transpose
@@ -119,9 +118,10 @@ class _Axis:
 def _upsampling(size, before, after):
     """The matrix that reflects and upsamples: (2 (before + size + after), size)."""
     reflect = np.pad(np.eye(size), ((before, after), (0, 0)), "reflect") if before or after else np.eye(size)
-    full = upfirdn(2 * SYM6, reflect, up=2, axis=0)
+    stuffed = np.zeros((2 * len(reflect), size))
+    stuffed[::2] = reflect
     first = (len(SYM6) - 1) // 2
-    return full[first:first + 2 * len(reflect)]
+    return np.stack([np.convolve(column, 2 * SYM6)[first:first + len(stuffed)] for column in stuffed.T], 1)
 
 
 @functools.lru_cache(16)
