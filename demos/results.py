@@ -137,13 +137,14 @@ def span(values, digits):
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def arguments(doc, known, data=()):
-    """The command line of a script that measures each of `known` with some seeds. data: the data sets it takes."""
+def arguments(doc, known, data=(), seeds=(0,)):
+    """The command line of a script that measures each of `known` with some seeds. data: the data sets it takes; seeds: by
+    default."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all)")
     if data:
         parser.add_argument("--data", default=data[0], choices=data)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=seeds)
     parser.add_argument("--table", action="store_true", help="only print the table")
     args = parser.parse_args()
     if unknown := set(args.names) - set(known):

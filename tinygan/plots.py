@@ -42,7 +42,7 @@ def save_gif(path, frames, milliseconds=80) -> None:
 
 def save_curves(path, rows, probability=True, target=0.6) -> None:
     """Draw the log of a run: the losses, D's mean logits for real, held-out and fake images, where `probability` also its
-    probabilities of being real, and how ADA's p follows r_t, whose target is given.
+    probabilities of being real, and how ADA's p follows r_t, whose target is given (0: it does not).
 
     rows: dicts with step, d_loss, g_loss, d_real, d_fake, and what else there is of logit_real, logit_held_out,
     logit_fake, r_t, p; held-out images are not in all of them.
@@ -68,7 +68,7 @@ def save_curves(path, rows, probability=True, target=0.6) -> None:
                 axes.plot(steps, _smooth(values), color=line.get_color(), label=label)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
-        if title == "ADA":
+        if title == "ADA" and target:
             axes.axhline(target, color="black", linestyle=":", linewidth=1, label="target of r_t")
         axes.legend(frameon=False)
         if "probability" in title:

@@ -147,12 +147,15 @@ def _upfirdn2d(x, /, f, up, down, padding):
 
 
 def translate(x, shifts):
-    """Move each image of x (N, H, W, C) by whole pixels, shifts (N, 2): down and to the right; 0 comes in."""
+    """Move each image of x (N, H, W, C) by whole pixels, shifts (N, 2): down and to the right; 0 comes in.
+
+    Raises ValueError for shifts of another shape, or that are not whole numbers.
+    """
     shifts = np.asarray(to_numpy(shifts))
     if shifts.shape != (x.shape[0], 2) or shifts.dtype.kind not in "iu":
         raise ValueError(f"translate: shifts are {shifts.dtype} {shifts.shape}; for {x.shape[0]} images they must be "
                          f"whole numbers ({x.shape[0]}, 2)")
-    return _translate(x, shifts)
+    return _translate(x, shifts.astype(np.int64))  # a copy, and one that can be negative
 
 
 @linear(lambda g, shape, shifts: warp.translate(g, -shifts))
@@ -164,9 +167,10 @@ def affine_warp(x, theta, size=None):
     """Bilinear sampling of x (N, H, W, C) under affine maps theta (N, 2, 3), constants -> (N, *size, C).
 
     Coordinates run from -1 to 1 between the outer borders of the image, x to the right, y down. Output
-    pixel (x, y) shows the input at theta @ (x, y, 1); outside the image is zero. size: default (H, W).
+    pixel (x, y) shows the input at theta @ (x, y, 1); outside the image is zero. size: default (H, W). Raises
+    ValueError for theta of another shape.
     """
-    theta = np.asarray(to_numpy(theta), np.float64)
+    theta = np.array(to_numpy(theta), np.float64)
     if theta.shape != (x.shape[0], 2, 3):
         raise ValueError(f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "
                          f"({x.shape[0]}, 2, 3)")

@@ -54,7 +54,7 @@ class Settings:
     augment_where: str = setting("both", "what of: reals and fakes; the two wrong ways: reals only, D's step only",
                                  choices=WHERE)
     ada_p: float = setting(0.0, "probability of each of ada's transforms, in the beginning", 0, 1)
-    ada_target: float = setting(0.6, "mean sign of D's logits on reals at which ada keeps p; 0: p is fixed", 0, 0.999)
+    ada_target: float = setting(0.6, "r_t, the mean sign of D's logits on reals, at which ada keeps p; 0: p is fixed", 0, 0.999)
     ada_kimg: float = setting(50.0, "thousands of images in which p can get from 0 to 1 (as published: 500)", 0.01)
     pad: int = setting(0, "border of black pixels around the images", 0, 64)
     ema: float = setting(0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999)

@@ -17,6 +17,7 @@ from tinygan.errors import InputError
 from tinygan.files import write_json
 from tinygan.kernels import parallel
 from tinygan.metrics import Evaluator
+from tinygan.nn import MinibatchStddev
 
 from . import checkpoint, log
 from .growth import at_lod
@@ -36,6 +37,7 @@ class Trainer(Updates):
         s = settings
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         super().__init__(recipe, s, dataset, seed)
+        self.held_out_batch = self.most_judged(len(self.held_out)) if self.held_out else 0
         self.out, classes = Path(out), dataset.num_classes
         self.fixed_latents, self.fixed_labels = self.fixed_inputs(classes)
         self.best_fid = math.inf
@@ -88,11 +90,12 @@ class Trainer(Updates):
                 np.errstate(all="ignore"):
             while self.step < s.steps and not stop.is_set():
                 numbers = self.train_step()
+                if self.held_out_batch and self.step % log.LOG_EVERY == 0:
+                    with self.phase("held out"):
+                        numbers["logit_held_out"] = self.held_out_logit()
                 if not all(map(math.isfinite, numbers.values())):
                     raise InputError(f"the losses are no longer numbers at step {self.step}: train with a smaller "
                                      "--set lr; the last checkpoint is from before")
-                if self.held_out and self.step % log.LOG_EVERY == 0:
-                    numbers["logit_held_out"] = self.held_out_logit()
                 lines.add(numbers)
                 last = self.step == s.steps
                 if s.eval_every and (self.step % s.eval_every == 0 or last):
@@ -108,16 +111,24 @@ class Trainer(Updates):
             self.picture_growth()
         return self.grid_path()
 
+    def most_judged(self, there):
+        """How many of so many images D judges at a time, at most a batch, or a micro-batch; 0: there are too few."""
+        n = min(self.settings.micro_batch or self.settings.batch_size, there)
+        for _, module in self.D.modules():
+            if isinstance(module, MinibatchStddev):
+                n -= n % min(module.group_size, n)
+        return n if n > 1 else 0
+
     def held_out_logit(self):
         """D's mean logit on a batch of images that it never learns from, as it sees the reals. Changes nothing."""
-        n, states = min(self.settings.batch_size, len(self.held_out)), self.rng.bit_generator.state
-        images, labels = self.held_out.batch(self.step // log.LOG_EVERY, n, self.seed)
+        state = self.rng.bit_generator.state
+        images, labels = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, self.seed)
         buffers, aside = self.D.buffers(), np.random.default_rng([self.seed, self.step, 7])
         with no_grad():
             images = Tensor(asarray(at_lod(images, self.lod) if self.growth else images))
             logits, _ = self.score(self.augment(images, real=True, rng=aside), labels)
         self.D.set_buffers(buffers)
-        self.rng.bit_generator.state = states  # dropout draws from it
+        self.rng.bit_generator.state = state  # dropout draws from it
         return logits.mean().item()
 
     def evaluate(self):
@@ -229,6 +240,9 @@ class Trainer(Updates):
 def training_data(dataset, settings, seed):
     """(what a run with these settings is trained on, what is held out) of a Dataset."""
     train, held_out = dataset.hold_out()
+    if settings.train_size > len(train):
+        raise InputError(f"setting train_size={settings.train_size}: {dataset.name} has {len(train):,} training images "
+                         f"({len(held_out or ()):,} more are held out)")
     return train.balanced(settings.train_size, seed) if settings.train_size else train, held_out
 
 

@@ -38,8 +38,10 @@ class Updates:
         self.ema = EMA(self.G, s.ema, s.ema_start)
         self.loss = losses.find(s.loss)
         self.augment = augment.Augment(s.augment, s.policy, s.augment_where, s.ada_p, seed=[seed, 0, 5])
-        self.adaptive = s.augment == "ada" and s.ada_target > 0
-        self.controller = augment.Controller(self.augment.pipe, s.ada_target, s.ada_kimg) if self.adaptive else None
+        if s.augment == "ada" and not (s.ada_p or s.ada_target):
+            raise InputError("settings ada_p=0 ada_target=0: nothing would ever be augmented; give one of them")
+        adaptive = s.augment == "ada" and s.ada_target > 0
+        self.controller = augment.Controller(self.augment.pipe, s.ada_target, s.ada_kimg) if adaptive else None
         self.apart = any(isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in self.D.modules())
         self.penalised = bool(s.r1 or s.r2 or s.gp)
         if s.path_length and not isinstance(self.G, StyleGenerator):
@@ -116,8 +118,9 @@ class Updates:
             with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
-            if self.controller:
+            if self.settings.augment == "ada":
                 numbers["p"] = self.augment.pipe.p
+            if self.controller:
                 self.controller(numbers["r_t"], n)
             self.d_updates += 1
             self.images += n
@@ -150,7 +153,7 @@ class Updates:
         one part's activations are in memory, and their gradients are added. The sum is that of the whole batch, to
         rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance are then those
         of each part, and so are the groups of minibatch stddev, and the layer from which on styles are mixed; path
-        lengths are compared with an average that their own part has moved. Spectral normalisation makes one power step
+        lengths are compared with an average that their own part has moved. Augmentation draws anew for each part. Spectral normalisation makes one power step
         for all.
         """
         n = len(batch[0])
@@ -211,8 +214,8 @@ class Updates:
         return self.orthogonal(loss, self.D), numbers
 
     def overfitting(self, real, fake):
-        """D's mean logits, and r_t: the mean sign of those of reals, or, where only differences count, of how they compare
-        with the middle between reals and fakes."""
+        """D's mean logits of images as it sees them, and r_t: the mean sign of those of reals; for l1 and l2, of what they
+        are above .5; where only differences count, above the middle between reals and fakes."""
         means = float(real.mean()), float(fake.mean())
         threshold = sum(means) / 2 if self.loss.threshold is None else self.loss.threshold
         return {"logit_real": means[0], "logit_fake": means[1], "r_t": float(xp.sign(real - threshold).mean())}

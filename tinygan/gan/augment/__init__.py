@@ -27,14 +27,19 @@ class Augment:
     """
 
     def __init__(self, kind="none", policy="", where="both", p=0.0, seed=0):
-        self.rng, self.where = np.random.default_rng(seed), where
+        if kind not in KINDS or where not in WHERE:
+            raise InputError(f"augment={kind} augment_where={where}: choose of {', '.join(KINDS)} and of {', '.join(WHERE)}")
         if policy and kind == "none":
             raise InputError(f"setting policy={policy}: of what? Set augment=diffaug or augment=ada")
+        if p and kind != "ada":
+            raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
+        self.rng, self.where = np.random.default_rng(seed), where
         policy = policy or DEFAULT_POLICY.get(kind)
         self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy), "ada": lambda: ADA(policy, p)}[kind]()
 
     def __call__(self, x, real, d_step=True, rng=None):
-        """Images x, a Tensor (N, H, W, C), as D sees them. rng: another generator for the draws."""
+        """Images x, a Tensor (N, H, W, C), as D sees them. real: are they reals, or fakes; d_step: in D's step, or in G's;
+        rng: another generator for the draws."""
         wanted = {"both": True, "reals": real, "d_step": d_step}[self.where]
         return self.pipe(x, rng or self.rng) if wanted and self.pipe else x
 
@@ -44,7 +49,7 @@ class Controller:
 
     r_t = E[sign D(real)] is 1 where D is sure of all reals, as it is once it knows them by heart. Every `every` updates of
     D, p takes a step up if r_t was above the target since the last one, or down; its size is such that p needs `kimg`
-    thousand images from 0 to 1. p does not fall below 0.
+    thousand images from 0 to 1. p does not fall below 0; above 1 it goes on to rise, and has to come back from there.
     """
 
     def __init__(self, pipe, target=0.6, kimg=500.0, every=4):

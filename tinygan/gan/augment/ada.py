@@ -7,8 +7,8 @@
     noise      of random strength
     cutout     a square becomes 0
 
-Each transform fires for each image with probability p, so that with p < .8 what G learns is not augmented: D sees enough
-images that are not. `Controller` finds a p at which D does not overfit. Constants and the order of draws are those of the
+Each transform fires for each image with probability p. With p below .8 or so it most often leaves images alone, so that G
+cannot make up for it by drawing images that are transformed already. `Controller` finds a p at which D does not overfit. Constants and the order of draws are those of the
 authors' code; images are in [-1, 1].
 """
 
@@ -23,7 +23,8 @@ from tinygan.ops import matmul, transpose
 from . import geometry
 from .geometry import rotate2d, scale2d, translate2d
 
-# transform -> the strengths that it takes, each by default as published.
+# transform -> the strengths that it takes, each by default as published: of shifts and cutout as a share of the image's
+# size, of rotations and hue of pi, of noise and brightness in units of [-1, 1], of the others as a power of 2.
 TRANSFORMS = {
     "xflip": {}, "rotate90": {}, "xint": {"xint_max": 0.125},
     "scale": {"scale_std": 0.2}, "rotate": {"rotate_max": 1.0}, "aniso": {"aniso_std": 0.2}, "xfrac": {"xfrac_std": 0.125},
@@ -36,11 +37,10 @@ _BLIT, _GEOMETRY, _COLOUR, _CORRUPTION = _NAMES[:3], _NAMES[3:7], _NAMES[7:12], 
 POLICIES = {
     "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"], "bg": _BLIT + _GEOMETRY,
     "bgc": _BLIT + _GEOMETRY + _COLOUR, "bgcf": _NAMES[:13], "bgcfn": _NAMES[:14], "bgcfnc": _NAMES,
-    # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Those of 9 degrees at most, which
-    # "digits,rotate" adds, would be harmless, but are most of the pipe's time: without, all maps are straight.
+    # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Small ones would be harmless, but
+    # most of the pipe's time: without, all maps are straight.
     "digits": ["xint", "scale", "aniso", "xfrac", "brightness", "contrast"],
 }
-PRESET_STRENGTHS = {"digits": {"rotate_max": 0.05}}
 
 
 class ADA:
@@ -51,19 +51,18 @@ class ADA:
     """
 
     def __init__(self, policy="bgc", p=0.0, **strengths):
-        self.transforms, changed = set(), {}
+        self.transforms = set()
         for name in policy.split(","):
             if name not in POLICIES and name not in TRANSFORMS:
                 raise InputError(f"setting policy={policy}: ada has {', '.join(dict.fromkeys([*POLICIES, *TRANSFORMS]))}, "
                                  f"not {name!r}")
             self.transforms |= set(POLICIES.get(name, [name]))
-            changed |= PRESET_STRENGTHS.get(name, {})
         known = {name: value for transform in TRANSFORMS.values() for name, value in transform.items()}
         if unknown := set(strengths) - set(known):
             raise InputError(f"ada has no strength {min(unknown)!r}; there are: {', '.join(known)}")
         if not p >= 0:
             raise InputError(f"ada: p is {p}; it must not be negative")
-        self.p, self.strengths = p, known | changed | strengths
+        self.p, self.strengths = p, known | strengths
 
     def __call__(self, x, rng):
         """Images x, a Tensor (N, H, W, C) with 1 or 3 channels, augmented; rng: a numpy Generator."""

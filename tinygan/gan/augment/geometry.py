@@ -114,7 +114,7 @@ class _Axis:
         return self.down.astype(dtype) @ (before + after)
 
 
-@functools.lru_cache(256)
+@functools.lru_cache(16)
 def _upsampling(size, before, after):
     """The matrix that reflects and upsamples: (2 (before + size + after), size)."""
     reflect = np.pad(np.eye(size), ((before, after), (0, 0)), "reflect") if before or after else np.eye(size)
