@@ -1,6 +1,6 @@
 """Few images: FID with 500 digits, without augmentation, with DiffAugment and with ADA, after equal numbers of steps.
 
-    python demos/limited.py                     # three seeds of each, at most 8 minutes a run; stop and go on at any time
+    python demos/limited.py                     # three seeds of each, 8 minutes a run; stop and go on at any time
     python demos/limited.py ada --seeds 0       # some of them
     python demos/limited.py --table             # draw the figure and print the table of what there is
 
@@ -108,6 +108,8 @@ def draw(path):
                 p.plot(row["log"]["step"], row["log"]["p"], color="tab:red", label="p" if i == 0 else None)
                 p.plot(row["log"]["step"], row["log"]["r_t"], color="tab:purple", alpha=0.5, label="r_t" if i == 0 else None)
     fid.set(ylabel="FID (held-out images)", yscale="log", xlabel="step")
+    fid.set_yticks((2, 3, 4, 6, 10), ("2", "3", "4", "6", "10"))
+    fid.minorticks_off()
     logits.set(ylabel="D's logit, no augmentation", xlabel="step")
     p.axhline(0.3, color="black", linestyle=":", linewidth=1)
     p.set(ylabel="ADA", xlabel="step")
