@@ -42,6 +42,13 @@ def test_the_other_tables(quick, capsys, monkeypatch):
     assert float(times[1]) > 0 and float(times[2]) > 0
 
 
+def test_the_table_of_augmentation(quick, capsys, monkeypatch):
+    monkeypatch.setattr(report, "AUGMENTED", {"dcgan diffaug": report.AUGMENTED["dcgan diffaug"]})
+    code = main(["bench", "--augment", "--rounds", "1"])
+    row = re.search(r"^dcgan diffaug +[\d.]+ +[\d.]+ +-?\d+% +5%( +missed)?$", capsys.readouterr().out, re.MULTILINE)
+    assert row and code == bool(row[1])
+
+
 report_overhead = report.overhead
 
 

@@ -63,8 +63,7 @@ def save_curves(path, rows, probability=True, target=0.6) -> None:
             found = [row for row in rows if key in row]
             if found:
                 steps, values = [row["step"] for row in found], [row[key] for row in found]
-                color = COLORS[label] if label in COLORS else None
-                line, = axes.plot(steps, values, alpha=0.3, linewidth=1, color=color)
+                line, = axes.plot(steps, values, alpha=0.3, linewidth=1, color=COLORS.get(label))
                 axes.plot(steps, _smooth(values), color=line.get_color(), label=label)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
