@@ -42,18 +42,18 @@ def measure(name, seed):
         check_settings(result, dataclasses.asdict(settings), RECIPE)
         return
     train = f"tinygan train {RECIPE} --data {DATA} --seed {seed} --out {run} --set {changes}"
-    evaluate = f"tinygan eval {last}"
+    measured_by = f"tinygan eval {last}"
     if (run / "config.json").exists():
         check_settings(run / "config.json", dataclasses.asdict(settings), RECIPE)
     if run.exists() and not any(run.glob("checkpoint-*.npz")):
         shutil.rmtree(run)  # stopped before its first checkpoint
     if not last.exists():
         call(f"tinygan train --resume {run}" if any(run.glob("checkpoint-*.npz")) else train)
-    call(evaluate)
+    call(measured_by)
     lines = [[json.loads(line) for line in (run / file).read_text().splitlines()] for file in ("eval.jsonl", "log.jsonl")]
     RESULTS.mkdir(exist_ok=True)
     result.write_text(json.dumps({
-        "commands": [train, evaluate], "settings": dataclasses.asdict(settings), "seconds": seconds(run / "time.jsonl"),
+        "commands": [train, measured_by], "settings": dataclasses.asdict(settings), "seconds": seconds(run / "time.jsonl"),
         "metrics": json.loads((run / "metrics.json").read_text()),
         "held_out_fid": [[row["step"], row["fid"]] for row in lines[0]],
         "log": {key: [round(float(np.mean([row[key] for row in part])), 4) for part in np.array_split(lines[1], min(40, len(lines[1])))]
