@@ -24,6 +24,13 @@ def pytest_configure(config):
     tinygan.backend.activate(strict.module) if name == "strict" else tinygan.use(name)
 
 
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--backend") != "numpy":
+        for item in items:
+            if item.get_closest_marker("cpu"):
+                item.add_marker(pytest.mark.skip(reason="about the CPU, or a matter of no backend: the run on NumPy covers it"))
+
+
 @pytest.fixture
 def array_bytes():
     """A function that tells how many bytes of NumPy arrays made during the test are alive."""

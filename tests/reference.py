@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from host import host
 
 from tinygan import grad
 
@@ -29,7 +30,8 @@ def assert_equal(actual, expected):
 
     A gradient that we do not have, because the loss does not depend on that parameter, is one of 0.
     """
-    actual = {name: np.zeros_like(value) for name, value in expected.items() if not value.any()} | actual
+    actual = {name: np.zeros_like(value) for name, value in expected.items() if not value.any()} | {
+        name: host(value) for name, value in actual.items()}
     assert actual.keys() == expected.keys()
     scale = max(np.abs(value).max() for value in expected.values())
     for name in expected:
@@ -47,7 +49,7 @@ def assert_images(actual, expected):
 def gradients(loss, network):
     """{name: array} of the gradients of all parameters that the loss reaches."""
     names = [name for name, _ in network.named_parameters()]
-    return {name: g.data for name, g in zip(names, grad(loss, network.parameters())) if g is not None}
+    return {name: host(g) for name, g in zip(names, grad(loss, network.parameters())) if g is not None}
 
 
 class Replay:

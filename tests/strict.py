@@ -6,16 +6,26 @@ arrays of no dimensions, not scalars. Like CuPy, it takes Python numbers and Num
 
     with use_strict():      # tinygan.backend.xp is `module` in here
         ...
+
+It counts what costs time on a GPU (`counts`): launches, uploads, and waits for a result. It runs kernels written in CUDA
+C, through a C++ compiler, records CUDA graphs and launches them, and does cuBLAS's products; see strict_cuda.py.
 """
 
+import collections
 import contextlib
 import weakref
 
 import numpy as np
+import strict_cuda
 
 from tinygan import backend
+from tinygan.kernels import cublas
 
 _owners = weakref.WeakValueDictionary()  # id of a NumPy array that owns its memory -> the StrictArray around it
+counts = collections.Counter()  # "launches", "uploads", "waits" so far
+NO_LAUNCH = {"empty", "empty_like", "broadcast_to", "expand_dims"}
+IN_PLACE = {"copyto", "at", "fill"}
+CUBLAS = {"matmul", "dot", "einsum", "tensordot", "__matmul__", "__rmatmul__", "__imatmul__"}
 
 
 def unwrap(value):
@@ -38,16 +48,52 @@ def wrap(value):
     return type(value)(map(wrap, value)) if isinstance(value, (list, tuple)) else value
 
 
-def forward(function):
-    """`function` of NumPy, for StrictArrays."""
+def launch(name, run, args, writes=False):
+    """run(): what a kernel does, now; or, while a graph is recorded, what it will do. writes: into one of its arguments;
+    otherwise the result is new memory, or a view of an argument, which needs no kernel."""
+    graph = strict_cuda.recorded()
+    if graph and name in CUBLAS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    if graph and name in ("concatenate", "stack") and len(args[0]) > 8:
+        raise NotImplementedError(f"{name} of more than 8 arrays uploads their addresses")
+    if graph and writes:
+        counts["launches"] += 1
+        return graph.steps.append(run)
+    with np.errstate(all="ignore") if graph else contextlib.nullcontext():  # what is recorded has no values yet
+        result = run()
+    if writes:
+        counts["launches"] += 1
+    elif name not in NO_LAUNCH and isinstance(result, (np.ndarray, np.generic)) and not _is_view(result, args):
+        counts["launches"] += 1
+        if graph:
+            result = np.asarray(result)
+            graph.steps.append(lambda: result.__setitem__(..., run()))
+    return result
+
+
+def _is_view(result, args):
+    return any(isinstance(arg, np.ndarray) and np.may_share_memory(result, arg) for arg in args)
+
+
+def forward(function, owner=None):
+    """`function` of NumPy, or the method of an array `owner`, for StrictArrays."""
+    name = function.__name__
 
     def call(*args, out=None, **settings):
+        args, settings = unwrap(args), unwrap(settings)
+        writes = name in IN_PLACE
         if out is None:
-            return wrap(function(*unwrap(args), **unwrap(settings)))
-        function(*unwrap(args), out=unwrap(out), **unwrap(settings))
+            return wrap(launch(name, lambda: function(*args, **settings), args if owner is None else (owner, *args), writes))
+        launch(name, lambda: function(*args, out=unwrap(out), **settings), args, writes=True)
         return out
 
     return call
+
+
+def _wait():
+    if strict_cuda.recorded():
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported: a result is read while the step is recorded")
+    counts["waits"] += 1
 
 
 class StrictArray:
@@ -58,6 +104,8 @@ class StrictArray:
 
     def __init__(self, array):
         self._array = array
+        if graph := strict_cuda.recorded():
+            graph.memory.append(array)
         self.base = None  # as CuPy's: the array that owns the memory of this view
         if array.base is None:
             _owners[id(array)] = self
@@ -69,25 +117,30 @@ class StrictArray:
         if name.startswith("__"):
             raise AttributeError(name)
         attribute = getattr(self._array, name)
+        if name in ("item", "tolist"):
+            _wait()
         if name in ("item", "tolist", "shape", "strides", "flags"):
             return attribute
-        return forward(attribute) if callable(attribute) else wrap(attribute)
+        return forward(attribute, self._array) if callable(attribute) else wrap(attribute)
 
     def get(self):
+        _wait()
         return self._array.copy()
 
     @property
     def data(self):
-        return object()  # a pointer to device memory; nothing that asarray could read
+        return strict_cuda.Memory(self._array)  # a pointer to device memory; nothing that asarray could read
 
     def __array__(self, *args, **settings):
         raise TypeError("implicit conversion to numpy.ndarray: use backend.to_numpy")
 
     def __getitem__(self, index):
-        return wrap(self._array[unwrap(index)])
+        index = unwrap(index)
+        return wrap(launch("getitem", lambda: self._array[index], (self._array,)))
 
     def __setitem__(self, index, value):
-        self._array[unwrap(index)] = unwrap(value)
+        index, value = unwrap(index), unwrap(value)
+        launch("setitem", lambda: self._array.__setitem__(index, value), (), writes=True)
 
     def __iter__(self):
         return map(wrap, self._array)
@@ -96,27 +149,35 @@ class StrictArray:
         return f"Strict{self._array!r}"
 
     def __bool__(self):
+        _wait()
         return bool(self._array)
 
     def __int__(self):
+        _wait()
         return int(self._array)
 
     def __float__(self):
+        _wait()
         return float(self._array)
 
     def __index__(self):
+        _wait()
         return self._array.__index__()
 
     def __len__(self):
         return len(self._array)
+
+    def __deepcopy__(self, memo):
+        return StrictArray(self._array.copy())
 
 
 def _operator(name):
     method = getattr(np.ndarray, name)
 
     def call(self, *others):
-        result = method(self._array, *unwrap(others))
-        return self if result is self._array else NotImplemented if result is NotImplemented else wrap(result)
+        others, writes = unwrap(others), name.startswith("__i") and name != "__invert__"
+        result = launch(name, lambda: method(self._array, *others), (), writes)
+        return self if writes else NotImplemented if result is NotImplemented else wrap(result)
 
     return call
 
@@ -140,33 +201,51 @@ class _Function:
         return forward(getattr(self._function, name))
 
 
+class ElementwiseKernel(strict_cuda.ElementwiseKernel):
+    """As CuPy's, for StrictArrays."""
+
+    def __call__(self, *args, size=None):
+        outputs, run = self.prepare(unwrap(args), size)
+        launch(self.name, run, (), writes=True)
+        return wrap(outputs)
+
+
 class StrictModule:
     """What `tinygan.backend.activate` takes in place of numpy or cupy."""
 
     ndarray = StrictArray
+    ElementwiseKernel = ElementwiseKernel
+    cuda = strict_cuda
 
     def __getattr__(self, name):
-        if name in ("lib", "frombuffer", "fromiter", "testing", "memmap"):  # not in CuPy, or only for host memory
-            raise AttributeError(f"the strict backend has no {name}")
+        if name in ("lib", "frombuffer", "fromiter", "testing", "memmap", "broadcast_shapes"):  # not in CuPy, or only
+            raise AttributeError(f"the strict backend has no {name}")  # for host memory
         value = getattr(np, name)
         return _Function(value) if callable(value) and not isinstance(value, type) else value
 
     @staticmethod
     def asarray(data, dtype=None):
         """Uploads."""
-        if isinstance(data, StrictArray) and (dtype is None or data.dtype == dtype):
-            return data
+        if isinstance(data, StrictArray):
+            return data if dtype is None or data.dtype == dtype else data.astype(dtype)
         return StrictModule.array(data, dtype=dtype)
 
     @staticmethod
     def array(data, dtype=None, copy=True, order="K"):
         """Uploads; always a copy."""
-        if not isinstance(data, (StrictArray, np.ndarray, np.generic, bool, int, float, list, tuple)):
+        if isinstance(data, StrictArray):
+            return wrap(launch("array", lambda: np.array(data._array, dtype=dtype, order=order), ()))
+        if not isinstance(data, (np.ndarray, np.generic, bool, int, float, list, tuple)):
             raise TypeError(f"cannot make an array of a {type(data).__name__}")
-        return wrap(np.array(data._array if isinstance(data, StrictArray) else data, dtype=dtype, order=order))
+        if strict_cuda.recorded():
+            raise RuntimeError("cudaErrorStreamCaptureUnsupported: an upload while the step is recorded")
+        counts["uploads"] += 1
+        return wrap(np.array(data, dtype=dtype, order=order))
 
 
 module = StrictModule()
+_real_cublas = cublas.load
+cublas.load = lambda: strict_cuda.Cublas() if backend.active() is module else _real_cublas()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tinygan.bench import report, worker
 from tinygan.bench.workloads import WORKLOADS, Workload
 from tinygan.cli import main
 
-pytestmark = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about times on a CPU")
+pytestmark = pytest.mark.cpu
 
 
 @pytest.fixture

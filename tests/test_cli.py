@@ -194,7 +194,7 @@ def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
 
 def test_the_walk_passes_every_latent_at_their_distance_from_the_origin():
     z = np.random.default_rng(0).standard_normal((3, 1000)).astype("float32")
-    path = walk(tensor(z), frames=10).data
+    path = walk(tensor(z), frames=10).numpy()
     assert path.shape == (30, 1000) and np.array_equal(path[::10], z)
     assert np.abs(np.linalg.norm(path, axis=1) - 1000 ** 0.5).max() < 2.5
 
@@ -233,7 +233,7 @@ def test_out_of_memory_is_one_line(run, tmp_path, capsys, monkeypatch):
 
 def test_a_walk_of_truncated_latents_stays_within_the_threshold():
     z = latents(np.random.default_rng(0), 10, SimpleNamespace(latent=1000), 0.5)
-    assert np.abs(walk(z, 12, straight=True).data).max() <= 0.5 < np.abs(walk(z, 12).data).max()
+    assert np.abs(walk(z, 12, straight=True).numpy()).max() <= 0.5 < np.abs(walk(z, 12).numpy()).max()
 
 
 def test_the_study_of_truncation(conditional, tmp_path, capsys):

@@ -10,6 +10,8 @@ import pytest
 from tinygan.training.recipes import find
 from tinygan.training.settings import parse_assignments
 
+pytestmark = pytest.mark.cpu  # they call what other tests run on any backend; modulation.py measures CPUs
+
 
 @pytest.fixture
 def results(monkeypatch, tmp_path):

@@ -11,11 +11,12 @@ import weakref
 import numpy as np
 import pytest
 import strict
+from host import host
 
 import tinygan
 from tinygan import GradientError, Parameter, Tensor, check_grads, grad, nn, no_grad, ops, tensor
 from tinygan.autograd import Node, op, recording
-from tinygan.backend import asarray, to_numpy, xp
+from tinygan.backend import asarray, xp
 from tinygan.ops.fused import alias
 
 normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
@@ -30,15 +31,8 @@ def normal(*shape, seed=0, requires_grad=True):
     return tensor(np.random.default_rng(seed).standard_normal(shape), requires_grad)
 
 
-def host(x):
-    return to_numpy(x.data)
-
-
 def values(x):
     return host(x).tolist()
-
-
-cpu_only = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about NumPy itself")
 
 
 def refuses(error, message, f, *args, **settings):
@@ -780,7 +774,7 @@ def test_a_tensor_cannot_be_written_into():
         refuses(TypeError, "a Tensor is immutable: write x = x + y instead of x += y", update(operator))
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_dtypes_do_not_mix():
     single, double = tensor([1.0]), tensor(np.ones(1))
     assert (single.dtype, double.dtype) == (np.float32, np.float64)
@@ -792,7 +786,7 @@ def test_dtypes_do_not_mix():
     refuses(TypeError, "concatenate: a float32 Tensor", lambda: ops.concatenate([single, double]))
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_numpy_arrays_beside_tensors():
     x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
     for y, expected in ((x * a, a * [1, 2]), (a * x, a * [1, 2]), (a - x, a - [1, 2]), (a / x, a / [1, 2]),
@@ -815,7 +809,7 @@ def test_things_that_are_no_arrays():
     refuses(TypeError, "use .detach() for a constant, or the tensor itself", Tensor, leaf(1.0))
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_arrays_of_another_backend():
     x = leaf(1.0)
     with strict.use_strict():
@@ -825,7 +819,7 @@ def test_arrays_of_another_backend():
     refuses(TypeError, "got strict.StrictArray; convert it with tinygan.tensor(...)", ops.add, x, foreign)
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_into_numpy():
     constant, x = Tensor(np.array([1.0, 2.0])), leaf(1.0, 2.0)
     assert np.asarray(constant) is constant.data and constant.numpy() is constant.data
@@ -841,7 +835,7 @@ def test_into_numpy():
             ufunc(x)
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_dlpack():
     constant, x = Tensor(np.arange(6.0).reshape(2, 3)), leaf(1.0)
     there = np.from_dlpack(constant)
@@ -861,7 +855,7 @@ def test_truth_and_numbers():
     assert len(x) == 2 and [t.item() for t in x] == [1, 2]
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_making_tensors():
     data = np.array([1.0, 2.0], np.float32)
     copied, shared = tensor(data), Tensor(data)

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from host import host
 
-from tinygan import Tensor, data
+from tinygan import Tensor, data, tensor
+from tinygan.backend import asarray
 from tinygan.errors import InputError
 from tinygan.models import progan
 from tinygan.training import checkpoint, recipes
@@ -48,25 +50,26 @@ def test_reals_are_blended_with_their_halved_version():
     """A 4x4 image by hand: the mean of each 2x2 square, and half of the way to it."""
     image = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
     halves = np.array([[2.5, 2.5, 4.5, 4.5]] * 2 + [[10.5, 10.5, 12.5, 12.5]] * 2, np.float32).reshape(1, 4, 4, 1)
-    assert np.array_equal(at_lod(image, 0.0), image) and np.array_equal(at_lod(image, 1.0), halves)
-    assert np.allclose(at_lod(image, 0.5), (image + halves) / 2) and np.allclose(at_lod(image, 2.0), 7.5)
-    assert np.allclose(at_lod(image, 1.25), 0.75 * halves + 0.25 * 7.5)
+    at = lambda lod: host(at_lod(asarray(image), lod))
+    assert np.array_equal(at(0.0), image) and np.array_equal(at(1.0), halves)
+    assert np.allclose(at(0.5), (image + halves) / 2) and np.allclose(at(2.0), 7.5)
+    assert np.allclose(at(1.25), 0.75 * halves + 0.25 * 7.5)
 
 
 def test_images_come_in_squares_and_d_sees_no_more():
     rng = np.random.default_rng(0)
     G, D = progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=rng), progan.Discriminator(32, 1, (8, 8, 8, 4), rng=rng)
-    x = rng.standard_normal((4, 32, 32, 1), dtype=np.float32)
+    x = tensor(rng.standard_normal((4, 32, 32, 1), dtype=np.float32))
     for lod in (0, 1, 2, 3, 0.5, 1.5):
         set_lod(G, lod), set_lod(D, lod)
-        image = G(rng.standard_normal((4, 8), dtype=np.float32)).data
-        assert image.shape == (4, 32, 32, 1) and np.allclose(at_lod(image, int(lod)), image, atol=1e-6)
-        assert np.allclose(D(x).data, D(at_lod(x, int(lod))).data, atol=1e-4)
+        image = G(tensor(rng.standard_normal((4, 8), dtype=np.float32))).data
+        assert image.shape == (4, 32, 32, 1) and np.allclose(host(at_lod(image, int(lod))), host(image), atol=1e-6)
+        assert np.allclose(host(D(x)), host(D(Tensor(at_lod(x.data, int(lod))))), atol=1e-4)
     for edge in (1.0, 2.0):  # nothing jumps where a new size begins, or is all there
         views = []
         for lod in (edge - 1e-4, edge, edge + 1e-4):
             set_lod(G, lod)
-            views.append(G(np.ones((1, 8), np.float32)).data)
+            views.append(host(G(tensor(np.ones((1, 8), np.float32)))))
         assert np.abs(views[0] - views[1]).max() < 1e-2 and np.abs(views[2] - views[1]).max() < 1e-2
 
 
@@ -98,10 +101,10 @@ def test_every_size_is_pictured(tmp_path, digits, changes):
 
 def test_layers_that_are_not_there_yet_do_not_move(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
-    before = {name: p.data.copy() for name, p in trainer.G.named_parameters()}
+    before = trainer.G.state_dict()
     trainer.train_step()
-    moved = {name for name, p in trainer.G.named_parameters() if not np.array_equal(p.data, before[name])}
-    assert moved == {name for name in before if name.startswith(("blocks.0", "to_image.0"))}
+    moved = {name for name, p in trainer.G.named_parameters() if not np.array_equal(host(p), before[name])}
+    assert moved == {name for name, _ in trainer.G.named_parameters() if name.startswith(("blocks.0", "to_image.0"))}
 
 
 @pytest.mark.parametrize("at", [2, 4, 9, 12])  # at 4x4; while 8x8 fades in; at 8x8; while 16x16 does
@@ -156,12 +159,12 @@ def test_the_recipe_has_the_papers_constants_but_the_rate():
     s = recipes.find("progan").settings()
     assert (s.lr, s.beta1, s.beta2, s.eps, s.gp, s.drift, s.ema, s.d_steps) == (4e-3, 0, 0.99, 1e-8, 10, 0.001, 0.999, 1)
     G, D = recipes.find("progan").build(s, (32, 32, 1), 10, np.random.default_rng(0))
-    weights = {name: p.data for name, p in [*G.named_parameters(), *D.named_parameters()] if name.endswith("weight")}
+    weights = {name: host(p) for name, p in [*G.named_parameters(), *D.named_parameters()] if name.endswith("weight")}
     assert all(abs(w.std() - 1) < 6 / w.size ** 0.5 for w in weights.values() if w.size > 50)
     scales = {path: module.scale for path, module in G.modules() if hasattr(module, "scale")}
     assert scales["blocks.0.0"] == pytest.approx(2 ** 0.5 / 4 / 64 ** 0.5)
     assert scales["blocks.3.0"] == pytest.approx((2 / (9 * 16)) ** 0.5)
     assert scales["to_image.3"] == pytest.approx(8 ** -0.5)
     z = np.random.default_rng(0).standard_normal((2, 64), dtype=np.float32)
-    assert np.allclose(G(z).data, G(3 * z).data, atol=1e-3)  # only the direction of z counts
-    assert isinstance(D(np.zeros((4, 32, 32, 1), np.float32)), Tensor)
+    assert np.allclose(host(G(tensor(z))), host(G(tensor(3 * z))), atol=1e-3)  # only the direction of z counts
+    assert isinstance(D(tensor(np.zeros((4, 32, 32, 1), np.float32))), Tensor)

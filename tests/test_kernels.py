@@ -18,7 +18,7 @@ from tinygan import Tensor, check_grads, grad, ops, oracles
 from tinygan.bench.workloads import WORKLOADS
 from tinygan.kernels import act, conv, linear, norm, parallel, pool, warp, winograd
 
-pytestmark = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about kernels for CPUs")
+pytestmark = pytest.mark.cpu
 
 
 def normal(*shape, seed=0):

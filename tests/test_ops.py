@@ -20,7 +20,6 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.kernels import conv, linear, norm, parallel
 from tinygan.optable import ROWS
 
-cpu_only = pytest.mark.skipif("config.getoption('--backend') != 'numpy'", reason="about kernels for CPUs")
 ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 LINEAR = pytest.mark.parametrize("row", [row for row in ROWS if row.linear], ids=lambda row: row.name)
 KEEPS = pytest.mark.parametrize("row", [row for row in ROWS if row.keeps is not None], ids=lambda row: row.name)
@@ -357,7 +356,7 @@ def threads():
     parallel.set_num_threads(before)
 
 
-@cpu_only
+@pytest.mark.cpu
 @pytest.mark.parametrize("settings", [dict(stride=2, padding=1), dict(padding=1), dict(stride=3, groups=2)],
                          ids=str)
 @pytest.mark.parametrize("block", [1 << 13, 1 << 20])
@@ -375,7 +374,7 @@ def test_the_bits_of_convolutions_do_not_depend_on_threads(settings, block, thre
             assert np.array_equal(a, b)
 
 
-@cpu_only
+@pytest.mark.cpu
 def test_the_bits_of_matmul_do_not_depend_on_threads(threads):
     a, b = normal(700, 120).astype(np.float32), normal(120, 300).astype(np.float32)
     assert 700 * 120 * 300 > linear.BLOCK > linear.SMALL
@@ -384,7 +383,7 @@ def test_the_bits_of_matmul_do_not_depend_on_threads(threads):
     np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
 
 
-@cpu_only
+@pytest.mark.cpu
 @pytest.mark.parametrize("pass_", ["forward", "input gradient", "weight gradient"])
 def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
     """Two blocks wait for each other: with one thread, the first would wait in vain."""
@@ -454,7 +453,7 @@ MEMORY = {  # name: (function, shapes of its arguments, what its graph may hold 
 }
 
 
-@cpu_only
+@pytest.mark.cpu
 @pytest.mark.parametrize("name", MEMORY)
 def test_a_graph_keeps_no_hidden_arrays(name, array_bytes, threads):
     threads(1)  # another thread's scratch buffers come when it first gets a block

@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.cpu  # it is for NumPy: its arrays go into networks as they are
 def test_the_python_runs(capsys):
     code = "".join(block for language, block in BLOCKS if language == "python")
     names = {}

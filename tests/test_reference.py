@@ -7,6 +7,7 @@ import pytest
 from reference import GOLDEN, Replay, assert_equal, assert_images, gradients, group, images, kernel
 
 from tinygan import nn, ops, tensor
+from tinygan.backend import asarray, to_numpy
 from tinygan.gan import conditioning, losses, penalties
 from tinygan.models import biggan, progan, sngan, stylegan
 
@@ -63,7 +64,7 @@ def sngan_discriminator(file):
 
 def test_sngan_discriminator():
     file = golden("mimicry_sngan32_D")
-    D, x = sngan_discriminator(file), images(file["in/x"])
+    D, x = sngan_discriminator(file), asarray(images(file["in/x"]))
     assert_equal({"logits": D(tensor(x)).data}, {"logits": file["logits_train"][:, 0]})
     assert_equal(dict(D.named_buffers()), sngan_d(file, "buffer_after/"))
 
@@ -114,7 +115,7 @@ def biggan_arrays(file, prefix, network):
 
 def load_biggan(network, file):
     """v is made anew at each call, and so is not in the file."""
-    network.astype("float64").load_state_dict({name: b for name, b in network.named_buffers() if name.endswith(".v")}
+    network.astype("float64").load_state_dict({name: to_numpy(b) for name, b in network.named_buffers() if name.endswith(".v")}
                                               | biggan_arrays(file, "param/", network)
                                               | biggan_arrays(file, "buffer/", network))
     return network
@@ -128,7 +129,7 @@ def biggan_discriminator(file):
 
 def test_biggan_discriminator():
     file = golden("biggan_D_hier_attn16")
-    D, x, y = biggan_discriminator(file).eval(), images(file["in/x"]), file["in/y"]
+    D, x, y = biggan_discriminator(file).eval(), asarray(images(file["in/x"])), file["in/y"]
     of_x = lambda x: D(x, y)
     assert_equal({"logits": D(tensor(x), y).data}, {"logits": file["logits"][:, 0]})
     assert_equal(gradients(10.0 * penalties.r1(of_x, x), D), biggan_arrays(file, "grad_r1/", D))
@@ -195,7 +196,7 @@ def test_progressive_gan(lod):
             if isinstance(module, nn.Equalized):
                 module.scale = float(np.float32(module.scale))  # a constant of that type there, in float64 too
         network.load_state_dict(progan_arrays(file, f"param/{name}/", name) | {"lod": np.array(lod)})
-    x, at, z = images(file["in/x"]), f"lod{lod}", tensor(file["in/z"])
+    x, at, z = asarray(images(file["in/x"])), f"lod{lod}", tensor(file["in/z"])
     image = G(z)
     assert_images(image.data, file[f"{at}/img"])
     assert_equal({"scores": D(tensor(x)).data}, {"scores": file[f"{at}/scores"][:, 0]})
@@ -254,9 +255,9 @@ def test_stylegan(lod):
     G = stylegan.Generator(10, 16, 1, (8, 8, 8), 12, 3, hidden=14, rng=rng).astype("float64").eval()
     D = stylegan.Discriminator(16, 1, (8, 8, 8), rng=rng).astype("float64")
     at, lod = f"lod{lod}", {"lod": np.array(lod)}
-    G.load_state_dict(stylegan_arrays(file, "param/", "MS") | {"w_average": G.w_average} | lod)
+    G.load_state_dict(stylegan_arrays(file, "param/", "MS") | {"w_average": to_numpy(G.w_average)} | lod)
     D.load_state_dict(stylegan_arrays(file, "param/", "D") | lod)
-    x, z = images(file["in/x"]), tensor(file["in/z"])
+    x, z = asarray(images(file["in/x"])), tensor(file["in/z"])
     assert_equal({"w": G.mapping(z).data}, {"w": file["w"]})
     image, real_scores = G(z), D(tensor(x))
     assert_images(image.data, file[f"{at}/img"])

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 import strict
+from host import host
 from test_cli import fails
 
-from tinygan import Tensor, data, nn, no_grad, ops, plots
+from tinygan import data, nn, no_grad, ops, plots, tensor
 from tinygan.cli import main
 from tinygan.errors import InputError
 from tinygan.metrics import path_length, perceptual, separability
@@ -53,14 +54,14 @@ def test_style_mixing(run, G, tmp_path, capsys):
     assert grid.shape[:2] == (7, 5)
     rng = np.random.default_rng(0)
     with no_grad():
-        givers = G.styles(latents(rng, 4, G), np.arange(4)).data
-        takers = G.styles(latents(rng, 2, G), (2 + np.arange(2)) % 10).data
-    assert np.array_equal(grid[0, 1:], generate(G.synthesis, Tensor(givers))[..., 0])
-    assert np.array_equal(grid[1:3, 0], generate(G.synthesis, Tensor(takers))[..., 0])
+        givers = host(G.styles(latents(rng, 4, G), np.arange(4)))
+        takers = host(G.styles(latents(rng, 2, G), (2 + np.arange(2)) % 10))
+    assert np.array_equal(grid[0, 1:], generate(G.synthesis, tensor(givers))[..., 0])
+    assert np.array_equal(grid[1:3, 0], generate(G.synthesis, tensor(takers))[..., 0])
     ws = np.concatenate([givers[3:, :3], takers[1:, 3:]], 1)
-    assert np.array_equal(grid[2, 4], generate(G.synthesis, Tensor(ws))[0, ..., 0])
+    assert np.array_equal(grid[2, 4], generate(G.synthesis, tensor(ws))[0, ..., 0])
     ws = np.concatenate([takers[:1, :5], givers[1:2, 5:]], 1)
-    assert np.array_equal(grid[5, 2], generate(G.synthesis, Tensor(ws))[0, ..., 0])
+    assert np.array_equal(grid[5, 2], generate(G.synthesis, tensor(ws))[0, ..., 0])
 
 
 def test_noise_on_and_off(run, G, tmp_path, capsys):
@@ -101,7 +102,7 @@ def test_truncation_is_of_w(run, G, tmp_path, capsys):
     cut = copy.deepcopy(G)
     truncate(cut, 0.5, None)
     z, labels = latents(np.random.default_rng(0), 4, G), np.arange(4)
-    assert np.array_equal(z.data, latents(np.random.default_rng(0), 4, G, 0.5).data)
+    assert np.array_equal(host(z), host(latents(np.random.default_rng(0), 4, G, 0.5)))
     images = np.load(tmp_path / "a.npz")["images"]
     assert np.array_equal(images, generate(cut, z, labels)) and not np.array_equal(images, generate(G, z, labels))
     assert "psi must be between -2 and 2" in fails(capsys, "sample", run, "--truncation", "3", "-o", tmp_path / "b.png")
@@ -183,23 +184,23 @@ def test_perceptual_distance():
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (3, 32, 32, 1))
     embed = perceptual.Perceptual("digits", "float64")
-    found = perceptual.squared_distance(embed(Tensor(images[:1])), embed(Tensor(images[1:2]))).item()
+    found = perceptual.squared_distance(embed(tensor(images[:1])), embed(tensor(images[1:2]))).item()
     net = embed.layers
     maps = [[], []]
     for k in range(2):
-        x = Tensor(images[k:k + 1, 2:-2, 2:-2])
+        x = tensor(images[k:k + 1, 2:-2, 2:-2])
         for i, layer in enumerate(net):
             x = layer(x)
             if i in (3, 7, 11):
-                maps[k].append(x.data[0])
+                maps[k].append(host(x)[0])
     expected = 0.0
     for a, b in zip(*maps):
         a, b = (m / np.sqrt((m ** 2).sum(2, keepdims=True) + 1e-10) for m in (a, b))
         expected += ((a - b) ** 2).sum(2).mean()
     assert np.isclose(found, expected) and [m.shape for m in maps[0]] == [(14, 14, 32), (7, 7, 64), (3, 3, 128)]
-    assert np.allclose(embed(Tensor(images)).data, embed(Tensor(images[:, 2:-2, 2:-2])).data)
-    three = Tensor(images.repeat(3, 3))
-    assert np.allclose((embed(three).data ** 2).sum(1), 3 * (embed(Tensor(images)).data ** 2).sum(1))
+    assert np.allclose(host(embed(tensor(images))), host(embed(tensor(images[:, 2:-2, 2:-2]))))
+    three = tensor(images.repeat(3, 3))
+    assert np.allclose((host(embed(three)) ** 2).sum(1), 3 * (host(embed(tensor(images))) ** 2).sum(1))
 
 
 class Linear(nn.StyleGenerator):
@@ -211,7 +212,7 @@ class Linear(nn.StyleGenerator):
         self.mapping = lambda z, labels: z * 3.0
 
     def synthesis(self, ws):
-        return ops.matmul(ws[:, 0], Tensor(self.a))
+        return ops.matmul(ws[:, 0], tensor(self.a))
 
 
 @pytest.fixture

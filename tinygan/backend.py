@@ -4,6 +4,8 @@ Everything above the kernels writes `xp.tanh(x)` and works on either. Only this 
 know that there is more than one.
 """
 
+import functools
+
 import numpy as np
 
 from tinygan.errors import InputError, from_environment
@@ -43,13 +45,23 @@ def use(name: str) -> None:
         raise InputError(f"unknown backend {name!r}: choose numpy or cupy")
     try:
         import cupy
-
-        cupy.cuda.runtime.getDeviceCount()
-    except ImportError:
-        raise InputError("backend cupy needs CuPy: pip install 'tinygan[cuda12]' (or cuda13)") from None
+    except ImportError as error:
+        raise InputError("backend cupy needs CuPy: pip install 'tinygan[cuda12]' or 'tinygan[cuda13]', by the CUDA "
+                         f"version that nvidia-smi shows ({_line(error)})") from None
+    if int(cupy.__version__.split(".")[0]) < 13:
+        raise InputError(f"backend cupy needs CuPy 13 or newer, not {cupy.__version__}: pip install -U 'tinygan[cuda12]' "
+                         "(or cuda13)")
+    try:
+        if not cupy.cuda.runtime.getDeviceCount():
+            raise RuntimeError("there is none")
     except Exception as error:  # CuPy raises its own classes, importable only with CuPy
-        raise InputError(f"backend cupy found no usable GPU ({str(error).splitlines()[0]})") from None
+        raise InputError("backend cupy found no usable GPU: it takes one by NVIDIA, and its driver (nvidia-smi shows "
+                         f"both); here: {_line(error)}") from None
     activate(cupy)
+
+
+def _line(error):
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def active():
@@ -62,24 +74,60 @@ def on_cpu() -> bool:
     return _module is np
 
 
+tape = None  # while a step is recorded (kernels/graphs.py), it takes in all that comes from host memory
+
+
 def asarray(data, dtype=None):
     """`data` (an array of either side, a list, a number) as an array of the module in use."""
-    return xp.asarray(data, dtype=dtype)
+    if tape is None or isinstance(data, xp.ndarray):
+        return xp.asarray(data, dtype=dtype)
+    return tape.constant(data, dtype)
+
+
+def from_host(make):
+    """What make() returns, an array in host memory or a tuple of them, on the device in use.
+
+    For whatever is new at each step: a step that was recorded (`capture`) and is launched again calls make() again.
+    """
+    if tape is not None:
+        return tape.varying(make)
+    made = make()
+    return tuple(map(asarray, made)) if isinstance(made, tuple) else asarray(made)
+
+
+def scalar(value, dtype):
+    """A number as an array of no dimensions. On a GPU it is uploaded once and kept."""
+    return np.asarray(value, dtype) if on_cpu() else _kept(_module, float(value).hex(), str(dtype))
+
+
+@functools.lru_cache(4096)
+def _kept(module, number, dtype):
+    return asarray(float.fromhex(number), dtype)
+
+
+def in_host_memory(array) -> bool:
+    """True for what Python can look at without waiting for a GPU."""
+    return not hasattr(array, "get")
 
 
 def to_numpy(array) -> np.ndarray:
     """`array` in host memory, as a numpy.ndarray (the same object where it is one already)."""
-    return array.get() if hasattr(array, "get") else np.asarray(array)
+    return np.asarray(array) if in_host_memory(array) else array.get()
+
+
+def number(array):
+    """An array of no dimensions as a float; on a GPU as it is, because to read it means to wait for it."""
+    return float(array) if on_cpu() else array
 
 
 def normal(rng: np.random.Generator, shape, dtype=np.float32):
     """Standard normal draws. Made on the CPU and uploaded, so that every backend sees the same numbers."""
-    return asarray(rng.standard_normal(shape, dtype=dtype))
+    return from_host(lambda: rng.standard_normal(shape, dtype=dtype))
 
 
 def uniform(rng: np.random.Generator, low, high, shape, dtype=np.float32):
     """Uniform draws on [low, high), made on the CPU and uploaded."""
-    return asarray((low + (high - low) * rng.random(shape)).astype(dtype))
+    return from_host(lambda: (low + (high - low) * rng.random(shape)).astype(dtype))
 
 
 from_environment("TINYGAN_BACKEND", "numpy", use)

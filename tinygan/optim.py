@@ -80,7 +80,7 @@ class SGD(Optimizer):
 
     def update(self, ws, gs, states):
         velocities = _kept(states, "velocity", ws) if self.momentum else None
-        kernel.sgd(ws, gs, velocities, self.lr, self.momentum)
+        kernel.sgd(ws, gs, velocities, lambda: self.lr, self.momentum)
 
 
 class RMSprop(Optimizer):
@@ -91,7 +91,7 @@ class RMSprop(Optimizer):
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
     def update(self, ws, gs, states):
-        kernel.rmsprop(ws, gs, _kept(states, "v", ws), self.lr, self.alpha, self.eps)
+        kernel.rmsprop(ws, gs, _kept(states, "v", ws), lambda: self.lr, self.alpha, self.eps)
 
 
 class Adam(Optimizer):
@@ -102,7 +102,12 @@ class Adam(Optimizer):
         self.lr, self.betas, self.eps = lr, betas, eps
 
     def update(self, ws, gs, states):
-        ms, vs = _kept(states, "m", ws), _kept(states, "v", ws)
-        for state in states:
-            state["step"] = state.get("step", 0) + 1
-        kernel.adam(ws, gs, ms, vs, self.lr, *self.betas, self.eps, [state["step"] for state in states])
+        def rates():
+            """Counts the step. lr m' / (sqrt(v') + eps) with m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t)."""
+            for state in states:
+                state["step"] = state.get("step", 0) + 1
+            roots = [(1 - self.betas[1] ** state["step"]) ** 0.5 for state in states]
+            return [(self.lr * root / (1 - self.betas[0] ** state["step"]), self.eps * root)
+                    for state, root in zip(states, roots)]
+
+        kernel.adam(ws, gs, _kept(states, "m", ws), _kept(states, "v", ws), rates, *self.betas)

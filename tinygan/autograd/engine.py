@@ -10,7 +10,7 @@ import functools
 import inspect
 import threading
 
-from tinygan.backend import xp
+from tinygan.backend import asarray, scalar, xp
 
 from .tensor import Node, Tensor, as_floating, wrap
 
@@ -112,8 +112,10 @@ def as_tensors(name, xs, optional=False):
 
 def _coerce(name, x, dtype):
     """A number, list or array as a Tensor, copied so that nobody can change it under a graph."""
-    if isinstance(x, (int, float)) or getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
-        return wrap(xp.asarray(x, dtype=dtype or "float32"))
+    if isinstance(x, (int, float)):
+        return wrap(scalar(x, dtype or "float32"))
+    if getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
+        return wrap(asarray(x, dtype=dtype or "float32"))
     if not isinstance(x, (xp.ndarray, list, tuple)):
         raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, got "
                         f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)")

@@ -165,25 +165,26 @@ class Dataset:
 
     def padded(self, border):
         """The same images with so many black pixels on each side."""
-        if not border:
-            return self
-        widths = (0, 0), (border, border), (border, border), (0, 0)
-        return Dataset(self.name, self.split, np.pad(self.images, widths), self.labels, self.class_names)
+        images = np.pad(self.images, ((0, 0), (border, border), (border, border), (0, 0))) if border else self.images
+        return Dataset(self.name, self.split, images, self.labels, self.class_names)
 
     def batch(self, index, batch_size, seed):
         """Minibatch number `index` (0, 1, ...) of an endless stream that is shuffled anew every epoch.
-
-        Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,).
-        The images that do not fill a last batch are left out of that epoch. The stream has no state: a
-        training run resumed at step `index` sees what the unbroken run would have seen.
+        Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,). The images that do not
+        fill a last batch are left out of that epoch. The stream has no state: a run resumed at step `index` sees what the
+        unbroken one would have seen.
         """
+        chosen = self.chosen(index, batch_size, seed)
+        return to_float(self.images[chosen]), self.labels[chosen]
+
+    def chosen(self, index, batch_size, seed):
+        """The numbers of the images of `batch`: int64 (batch_size,)."""
         if not 1 <= batch_size <= len(self):
             raise InputError(f"batch size {batch_size}: must be 1 to {len(self)}, the size of {self.name}")
         if index < 0 or seed < 0:
             raise InputError(f"batch index {index} and seed {seed} must not be negative")
         epoch, i = divmod(index, len(self) // batch_size)
-        chosen = _permutation(seed, epoch, len(self))[i * batch_size : (i + 1) * batch_size]
-        return to_float(self.images[chosen]), self.labels[chosen]
+        return _permutation(seed, epoch, len(self))[i * batch_size : (i + 1) * batch_size]
 
 
 @lru_cache(maxsize=4)  # the epoch in progress, for a few streams side by side

@@ -13,10 +13,8 @@ In the first three, `D` is a function from images alone to logits (a condition i
 image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is still taken).
 """
 
-import numpy as np
-
 from tinygan.autograd import Tensor, grad
-from tinygan.backend import asarray, normal, uniform, xp
+from tinygan.backend import normal, uniform, xp
 from tinygan.nn import Conv2d, ConvTranspose2d, Linear, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, norm, square, sum
@@ -52,7 +50,7 @@ def path_length(synthesis, ws, average, rng, decay=0.01):
     synthesis: a function from styles ws (N, L, size), a Tensor of a graph, to images (N, H, W, C). The length of each
     image is |J'y| / sqrt(L), where J are the slopes of the image in its styles, and y is an image of noise, N(0, 1 / HW);
     the penalty is the mean of (length - a)^2. a = (1 - decay) average + decay (mean length), through which the gradient
-    flows too; the second result is its value, a number.
+    flows too; the second result is its value, an array of no dimensions.
     """
     images = synthesis(ws)
     n, height, width, _ = images.shape
@@ -60,7 +58,7 @@ def path_length(synthesis, ws, average, rng, decay=0.01):
     slope = grad(sum(images * noise), ws, create_graph=True)
     lengths = norm(slope, (1, 2)) * ws.shape[1] ** -0.5
     average = average + (mean(lengths) - average) * decay
-    return mean(square(lengths - average)), average.item()
+    return mean(square(lengths - average)), average.data
 
 
 def clip_weights(parameters, limit) -> None:
@@ -82,6 +80,6 @@ def orthogonal(network):
     for layer in layers.values():
         w = matrix(layer, layer.weight)
         gram = matmul(w.T, w)
-        apart = asarray(1 - np.eye(len(gram.data)), gram.dtype)
+        apart = 1 - xp.eye(len(gram.data), dtype=gram.dtype)
         total = total + sum(square(gram * apart)) * 0.5
     return total

@@ -4,15 +4,17 @@
 of x and slope * x; and for the derivative a comparison, whose 0 or 1 becomes gain or gain * slope.
 """
 
-from tinygan.backend import xp
+from tinygan.backend import on_cpu, xp
 
-from . import Kernel, parallel
+from . import Kernel, gpu, parallel
 from .linear import sum_channels
 from .windows import scratch
 
 
 def leaky_relu(x, slope, gain=1.0, bias=None):
     """gain * leaky(x + bias), with 0 <= slope <= 1 and gain > 0; bias: (C,), one number a channel."""
+    if not on_cpu():
+        return gpu.leaky_relu(x, 0.0 if bias is None else bias, slope, gain)
     y = xp.empty(x.shape, x.dtype)
 
     def block(x, y, bias=None):
@@ -33,6 +35,8 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
 
 def gate(g, y, slope, gain=1.0):
     """g times the derivative of leaky_relu, told from the sign of its result y: gain where y > 0, else gain * slope."""
+    if not on_cpu():
+        return gpu.gate(g, y, slope, gain)
     out = xp.empty(g.shape, g.dtype)
 
     def block(g, y, out):

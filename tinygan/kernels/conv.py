@@ -13,6 +13,7 @@ On a CPU columns are made a block at a time (two megabytes, so that they are sti
 reads them), and the blocks of a batch are shared out to threads. In NHWC a window's row is one copy.
 3x3 kernels with many channels, and 4x4 ones of stride 2, go another way (winograd.py); with few channels,
 neighbouring output pixels are computed as one (`_together`); a kernel as large as its image is a plain product.
+On a GPU, columns are made of the whole batch, and fold is a sum for each pixel (gpu.py).
 """
 
 import functools
@@ -22,7 +23,7 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import linear, parallel, winograd
+from . import cublas, gpu, linear, parallel, winograd
 from .windows import cut, scratch, strided
 
 # Of columns in a block. Small enough for a core's share of the cache, large enough that the threads seldom meet
@@ -44,14 +45,18 @@ def forward(x, w, stride, padding, groups, bias=None):
     bias (O,): added to every pixel, while it is still in cache."""
     n, outputs = x.shape[0], w.shape[3]
     size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
-    y = xp.empty((n, *size, outputs), x.dtype)
     if _is_dense(w.shape[:2], x.shape[1:3], size, padding, groups):
-        y = linear.matmul(_flat(x), w.reshape(w[..., 0].size, outputs)).reshape(y.shape)
+        y = linear.matmul(_flat(x), w.reshape(w[..., 0].size, outputs)).reshape(n, *size, outputs)
         return y if bias is None else xp.add(y, bias, out=y)
+    if not on_cpu():
+        columns = _gpu_columns(x, size, w.shape[:2], stride, padding, groups)
+        y = _joined(cublas.matmul(columns, _by_group(w, groups))).reshape(n, *size, outputs)
+        return y if bias is None else xp.add(y, bias, out=y)
+    y = xp.empty((n, *size, outputs), x.dtype)
     if plan := _plan(w, stride, size, groups):
         winograd.forward(x, w, plan, padding, y, bias)
         return y
-    _run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y, bias))
+    parallel.run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y, bias))
     return y
 
 
@@ -64,6 +69,10 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
         dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T).reshape(n, kh, kw, inputs)
         return dx if bias is None else xp.add(dx, bias, out=dx)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
+    if not on_cpu():
+        windows = cublas.matmul(_parted(g, groups), _by_group(w, groups).transpose(0, 2, 1))
+        gpu.fold(windows, *size, inputs, groups, oh, ow, kh, kw, *stride, -padding[0], -padding[1], n, dx)
+        return dx if bias is None else xp.add(dx, bias, out=dx)
     if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
         _fold_all(g, w, dx, stride, padding, groups, bias)
         return dx
@@ -87,7 +96,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
                 target[...] = 0 if bias is None else bias
             else:
                 tasks += _correlation(g, kernel, (1, 1), offset, groups, target, bias)
-    _run_all(tasks)
+    parallel.run_all(tasks)
     return dx
 
 
@@ -110,6 +119,10 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
         return winograd.weight_gradient(x, g, plan, padding)
     if _is_dense(kernel, x.shape[1:3], (oh, ow), padding, groups):
         return linear.matmul(_flat(x).T, _flat(g)).reshape(*kernel, inputs, outputs)
+    if not on_cpu():
+        columns = _gpu_columns(x, (oh, ow), kernel, stride, padding, groups)
+        dw = cublas.matmul(columns.transpose(0, 2, 1), _parted(g, groups))
+        return _joined(dw).reshape(*kernel, inputs, outputs)
     t = _together(g, kernel, stride[1], inputs, groups)
     if t > 1:
         wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
@@ -127,12 +140,37 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
             pixels = g[images, rows].reshape(-1, groups, outputs // groups)
             partial[index] += xp.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 
-    _run_all([functools.partial(share, index) for index in range(len(shares))])
+    parallel.run_all([functools.partial(share, index) for index in range(len(shares))])
     dw = xp.zeros(partial.shape[1:], x.dtype)
     for part in partial:
         dw += part
     dw = dw.reshape(groups, *kernel, inputs, outputs // groups).transpose(1, 2, 3, 0, 4)
     return xp.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
+
+
+def _gpu_columns(x, out, kernel, stride, padding, groups):
+    """All windows, (groups, pixels, kh*kw*C/groups): of 1x1 kernels, x as it is."""
+    n, height, width, channels = x.shape
+    if kernel == stride == (1, 1) and padding == (0, 0) and groups == 1:
+        return x.reshape(1, -1, channels)
+    each = channels // groups
+    columns = xp.empty((groups, n * math.prod(out), math.prod(kernel) * each), x.dtype)
+    return gpu.columns(x, height, width, each, groups, *out, *kernel, *stride, -padding[0], -padding[1], n, columns)
+
+
+def _by_group(w, groups):
+    """w (kh, kw, C/groups, O) as (groups, kh*kw*C/groups, O/groups)."""
+    return w.reshape(-1, groups, w.shape[3] // groups).transpose(1, 0, 2)
+
+
+def _parted(g, groups):
+    """g (N, OH, OW, O) as (groups, pixels, O/groups)."""
+    return g.reshape(-1, groups, g.shape[3] // groups).transpose(1, 0, 2)
+
+
+def _joined(y):
+    """(groups, rows, O/groups) as (rows, O)."""
+    return y.transpose(1, 0, 2).reshape(y.shape[1], y.shape[0] * y.shape[2])
 
 
 def _flat(x):
@@ -146,7 +184,7 @@ def _is_dense(kernel, size, out, padding, groups):
 
 
 def _plan(w, stride, out, groups, sizes=winograd.SIZES):
-    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes) if on_cpu() else None
+    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes)
 
 
 def _together(pixels, kernel, stride, channels, groups):
@@ -158,7 +196,7 @@ def _together(pixels, kernel, stride, channels, groups):
     faster, arithmetic. LeNet's first layer (5x5, 1 -> 6 channels, batch 128): 2.0 -> 1.0 ms.
     """
     width, outputs = pixels.shape[2:]
-    if not on_cpu() or groups > 1 or not pixels.flags.c_contiguous:
+    if groups > 1 or not pixels.flags.c_contiguous:
         return 1
 
     def nanoseconds(t):  # an output pixel, as measured: a run takes 12, a number of it 0.25, a multiply-add 0.025
@@ -227,16 +265,10 @@ def _columns(x, images, rows, ow, kernel, stride, offset, groups):
     n = len(image)
     shape = (groups, n, oh, ow, kh, kw, channels // groups)
     columns = scratch("columns", shape, x.dtype)
-    if on_cpu():
-        by_row = image.shape[2] * channels
-        windows = strided(image, shape, (channels // groups, image.shape[1] * by_row, by_row * stride[0],
-                                         channels * stride[1], by_row, channels, 1))
-        xp.copyto(columns, windows)
-    else:
-        for i in range(kh):
-            for j in range(kw):
-                tap = image[:, i:i + stride[0] * oh:stride[0], j:j + stride[1] * ow:stride[1]]
-                columns[:, :, :, :, i, j] = tap.reshape(n, oh, ow, groups, -1).transpose(3, 0, 1, 2, 4)
+    by_row = image.shape[2] * channels
+    windows = strided(image, shape, (channels // groups, image.shape[1] * by_row, by_row * stride[0],
+                                     channels * stride[1], by_row, channels, 1))
+    xp.copyto(columns, windows)
     return columns.reshape(groups, n * oh * ow, kh * kw * channels // groups)
 
 
@@ -273,23 +305,13 @@ def _fold_all(g, w, dx, stride, padding, groups, bias):
             dx[images] += bias
 
     parts = _blocks(n, oh, ow * kh * kw * inputs * groups * g.itemsize, whole_images=True)
-    _run_all([functools.partial(block, *part) for part in parts])
+    parallel.run_all([functools.partial(block, *part) for part in parts])
 
 
 def _blocks(images, rows, row_bytes, whole_images=False):
     """Cut (images, output rows) into parts of about BLOCK_BYTES of columns: several images, or rows of one."""
-    if not on_cpu():
-        return [(slice(0, images), slice(0, rows))]
     size = min(BLOCK_BYTES, max(BLOCK_BYTES // 8, images * rows * row_bytes // 4))
     together = size // (row_bytes * rows)
     if together or whole_images:
         return [(part, slice(0, rows)) for part in parallel.blocks(images, together)]
     return [(slice(n, n + 1), part) for n in range(images) for part in parallel.blocks(rows, size // row_bytes)]
-
-
-def _run_all(tasks):
-    if on_cpu():
-        parallel.run_all(tasks)
-    else:
-        for task in tasks:
-            task()

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import Kernel, parallel
+from . import Kernel, cublas, gpu, parallel
 
 TINY = 1 << 13  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
 SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves
@@ -15,8 +15,10 @@ BLOCK = 1 << 22  # multiply-adds a block, at least: 40 microseconds
 
 def matmul(a, b):
     """a (..., M, K) @ b (..., K, N), both at least 2-D, as numpy.matmul."""
+    if not on_cpu():
+        return cublas.matmul(a, b)
     size = a.shape[-2] * a.shape[-1] * b.shape[-1]
-    if size <= TINY or not on_cpu():
+    if size <= TINY:
         return xp.matmul(a, b)
     if a.ndim > 2 or b.ndim > 2:
         return _batched(a, b)
@@ -40,6 +42,16 @@ def _batched(a, b):
     parts = parallel.blocks(batch[0], max(1, BLOCK // max(1, each)))
     parallel.run(lambda part: np.matmul(some(a, part), some(b, part), out=out[part]), parts)
     return out
+
+
+def matvec(w, u):
+    """w (M, K) @ u (K,)"""
+    return w @ u if on_cpu() else matmul(w, u[:, None])[:, 0]
+
+
+def vecmat(v, w):
+    """v (M,) @ w (M, K)"""
+    return v @ w if on_cpu() else matmul(v[None], w)[0]
 
 
 def einsum(subscripts, *arrays):
@@ -66,7 +78,7 @@ def _affine_forward(x, w, bias):
 def _affine_backward(g, saved, needed):
     """Two products that wait for nothing but g, so the threads share them out."""
     x, w = saved
-    db = g.sum(0) if needed[2] else None
+    db = (g.sum(0) if on_cpu() else sum_channels(g)) if needed[2] else None
     if not on_cpu() or g.size * x.shape[1] <= SMALL:
         return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
     dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
@@ -79,7 +91,7 @@ affine = Kernel(_affine_forward, _affine_backward)
 
 def row_sums(x):
     """The sum of the rows of x (rows, C): (C,), as a product with ones, for which BLAS reads them in a row."""
-    return xp.matmul(_ones(len(x), x.dtype), x) if on_cpu() else x.sum(0)
+    return np.matmul(_ones(len(x), x.dtype), x)
 
 
 @functools.lru_cache(64)
@@ -91,12 +103,14 @@ def sum_channels(x):
     """The sum of x (..., C) over all axes but the last: (C,)."""
     if not x.size:
         return xp.zeros(x.shape[-1:], x.dtype)
+    if not on_cpu():
+        return gpu.sums(x.reshape(-1, x.shape[-1]))
     return xp.stack(parallel.map_rows(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
 
 
 def sum_over(x, axes, keepdims=False):
     """x.sum(axes, keepdims=keepdims)."""
-    if x.size > parallel.BLOCK and axes == tuple(range(x.ndim - 1)):
+    if (x.size > parallel.BLOCK or not on_cpu()) and axes == tuple(range(x.ndim - 1)) and axes:
         y = sum_channels(x)
         return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
     return x.sum(axes, keepdims=keepdims)

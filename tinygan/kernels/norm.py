@@ -5,7 +5,8 @@ shift) the images of a batch share, and which each image has for itself. So x is
 and a vector as (1 or images, channels); where the images share all, the whole batch is one image of many pixels.
 
 `_walk` goes through that in blocks: one walk for the statistics, one for the values, and as many backward. Other
-axes, other shapes of scale and shift, small arrays and CuPy take the general way, whole arrays at a time.
+axes, other shapes of scale and shift, and small arrays take the general way, whole arrays at a time. So does a GPU, where
+each line is a kernel of gpu.py, or a product.
 """
 
 import functools
@@ -15,7 +16,7 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import Kernel, parallel
+from . import Kernel, gpu, parallel
 from .linear import sum_to
 from .windows import scratch
 
@@ -95,10 +96,18 @@ def moments(x, axes):
     view = _view(x.shape, axes)
     if view is not None:
         return _block_moments(x, axes, view)
+    if not on_cpu():
+        mean = _gpu_mean(x, axes)
+        return mean, _gpu_mean(gpu.squared_distance(x, mean), axes)
     mean = x.mean(axes, keepdims=True)
     centred = x - mean
     centred *= centred
     return mean, centred.mean(axes, keepdims=True)
+
+
+def _gpu_mean(x, axes):
+    up_to_channels = axes and axes == tuple(range(axes[0], x.ndim - 1)) and x.size
+    return gpu.means(x, axes) if up_to_channels else x.mean(axes, keepdims=True)
 
 
 def _block_moments(x, axes, view):
@@ -126,6 +135,10 @@ def _matrices(channels, *vectors):
 
 def _forward(x, scale, shift, axes, eps, statistics=None):
     mean, var = moments(x, axes) if statistics is None else statistics
+    if not on_cpu():
+        inv_std = gpu.inv_std(var, eps)
+        y = gpu.normalize(x, mean, inv_std, 1.0 if scale is None else scale, 0.0 if shift is None else shift)
+        return y, (x, mean, inv_std, scale, shift, axes)
     inv_std = 1 / xp.sqrt(var + x.dtype.type(eps))
     saved = x, mean, inv_std, scale, shift, axes
     view = _view(x.shape, axes, scale, shift)
@@ -157,6 +170,8 @@ def _block_values(view, x, mean, inv_std, scale, shift):
 
 def _backward(g, saved, needed):
     x, mean, inv_std, scale, shift, axes = saved
+    if not on_cpu():
+        return _gpu_backward(g, *saved, needed)
     # Both statistics depend on x: take out of the gradient its mean, and its part along y.
     view = _view(x.shape, axes, scale, shift)
     if view is not None:
@@ -174,6 +189,26 @@ def _backward(g, saved, needed):
     dx -= y
     dx *= inv_std
     return dx, dscale, dshift
+
+
+def _gpu_backward(g, x, mean, inv_std, scale, shift, axes, needed):
+    """In few kernels: where the scale is one number for each mean, it comes after the sums."""
+    along, factor = gpu.along(g, x, mean, inv_std), scale
+    dscale = sum_to(along, scale.shape) if needed[1] else None
+    dshift = sum_to(g, shift.shape) if needed[2] else None
+    if not needed[0]:
+        return None, dscale, dshift
+    if scale is not None and _varies(scale.shape, x.ndim, axes):
+        g, along, factor = g * scale, along * scale, None
+    g_mean, along_mean = _gpu_mean(g, axes), _gpu_mean(along, axes)
+    if factor is not None:
+        g_mean, along_mean = g_mean * factor, along_mean * factor
+    return gpu.normalize_slope(g, x, mean, inv_std, 1.0 if factor is None else factor, g_mean, along_mean), dscale, dshift
+
+
+def _varies(shape, ndim, axes):
+    """Does a vector of this shape vary along the axes?"""
+    return any(n > 1 and axis + ndim - len(shape) in axes for axis, n in enumerate(shape))
 
 
 def _block_backward(view, g, x, mean, inv_std, scale, shift, needed):

@@ -1,8 +1,9 @@
-"""Optimiser updates, in place. On a CPU, a block at a time, so that the temporaries stay in cache."""
+"""Optimiser updates, in place. On a CPU, a block at a time, so that the temporaries stay in cache; on a GPU, all arrays in
+one kernel. What may change from step to step comes from functions, which a recorded step calls anew."""
 
 from tinygan.backend import on_cpu, xp
 
-from . import parallel
+from . import gpu, parallel
 from .windows import scratch
 
 # Elements in a block: with too few, the threads only wait for each other at the interpreter lock (627,200 weights:
@@ -26,15 +27,15 @@ def _in_blocks(update, *lists):
     parallel.run(lambda task: update(*task), tasks, sum(task[1].size for task in tasks) > BLOCK)
 
 
-def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, steps):
-    """Adam (Kingma and Ba 2015, algorithm 1), eps outside the root of the bias-corrected second moment.
-
-    w -= lr m' / (sqrt(v') + eps) with m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t); steps: t of each array.
-    """
-    roots = [(1 - beta2 ** t) ** 0.5 for t in steps]
-    sizes = [lr * root / (1 - beta1 ** t) for root, t in zip(roots, steps)]
+def adam(ws, gs, ms, vs, rates, beta1, beta2):
+    """Adam (Kingma and Ba 2015, algorithm 1): m += (g - m) (1 - beta1), v += (g^2 - v) (1 - beta2), then
+    w -= size m / (sqrt(v) + eps). rates: a function that returns (size, eps) for each array."""
+    if _at_once(ws, gs, ms, vs):
+        return gpu.adam(rates, [ws, gs, ms, vs], 1 - beta1, 1 - beta2)
+    rates = rates()
 
     def update(i, w, g, m, v):
+        size, eps = rates[i]
         change = scratch("change", g.shape, g.dtype)
         xp.subtract(g, m, out=change)
         change *= 1 - beta1
@@ -44,16 +45,19 @@ def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, steps):
         change *= 1 - beta2
         v += change
         xp.sqrt(v, out=change)
-        change += eps * roots[i]
+        change += eps
         xp.divide(m, change, out=change)
-        change *= sizes[i]
+        change *= size
         w -= change
 
     _in_blocks(update, ws, gs, ms, vs)
 
 
-def rmsprop(ws, gs, vs, lr, alpha, eps):
-    """RMSprop (Hinton, lecture 6e), eps outside the root."""
+def rmsprop(ws, gs, vs, rate, alpha, eps):
+    """RMSprop (Hinton, lecture 6e), eps outside the root. rate: a function that returns the learning rate."""
+    if _at_once(ws, gs, vs):
+        return gpu.rmsprop(lambda: [rate()] * len(ws), [ws, gs, vs], alpha, 1 - alpha, eps)
+    lr = rate()
 
     def update(i, w, g, v):
         v *= alpha
@@ -63,8 +67,13 @@ def rmsprop(ws, gs, vs, lr, alpha, eps):
     _in_blocks(update, ws, gs, vs)
 
 
-def sgd(ws, gs, velocities, lr, momentum):
+def sgd(ws, gs, velocities, rate, momentum):
     """Gradient descent; with momentum (else velocities is None), along velocity = momentum * velocity + g."""
+    lists = (ws, gs) if velocities is None else (ws, gs, velocities)
+    if _at_once(*lists):
+        rates = lambda: [rate()] * len(ws)
+        return gpu.sgd(rates, lists) if velocities is None else gpu.momentum(rates, lists, momentum)
+    lr = rate()
 
     def update(i, w, g, velocity=None):
         if velocity is not None:
@@ -73,14 +82,30 @@ def sgd(ws, gs, velocities, lr, momentum):
             g = velocity
         w -= lr * g
 
-    _in_blocks(update, *((ws, gs) if velocities is None else (ws, gs, velocities)))
+    _in_blocks(update, *lists)
 
 
-def lerp(averages, ws, beta):
-    """average = beta * average + (1 - beta) * w, for each of both."""
+def lerp(averages, ws, decay):
+    """average = beta * average + (1 - beta) * w, for each of both. decay: a function that returns beta."""
+    if _at_once(averages, ws):
+        def shares():
+            beta = decay()
+            return [(beta, 1 - beta)] * len(ws)
+
+        return gpu.lerp(shares, [averages, ws])
+    beta = decay()
 
     def update(i, average, w):
         average *= beta
         average += (1 - beta) * w
 
     _in_blocks(update, averages, ws)
+
+
+def _at_once(ws, gs, *moments):
+    """On a GPU, can one kernel update all arrays? It reads them by address, so they must be whole, and of one type."""
+    if on_cpu():
+        return False
+    gs[:] = [xp.ascontiguousarray(g) for g in gs]
+    arrays = [array for arrays in (ws, gs, *moments) for array in arrays]
+    return all(array.flags.c_contiguous and array.dtype == ws[0].dtype for array in arrays)

@@ -45,8 +45,8 @@ def gather(h, x, y, kernel, stride):
 
 def _spread_side_by_side(g, x, y, kernel):
     inside = x[:, :y.shape[1] * kernel[0], :y.shape[2] * kernel[1]]
-    hit = xp.asarray(inside == _repeated(y, kernel), x.dtype)
-    share = _repeated(g / _side_by_side(xp.add, hit, kernel), kernel)
+    hit = xp.asarray(inside == repeated(y, kernel), x.dtype)
+    share = repeated(g / _side_by_side(xp.add, hit, kernel), kernel)
     share *= hit
     if inside.shape == x.shape:
         return share
@@ -70,9 +70,13 @@ def _by_images(function, *arrays):
     return np.concatenate(results)
 
 
-def _repeated(y, kernel):
+def repeated(y, kernel):
     """Each pixel of y kernel[0] x kernel[1] times."""
-    return y.repeat(kernel[1], 2).repeat(kernel[0], 1)
+    if on_cpu():
+        return y.repeat(kernel[1], 2).repeat(kernel[0], 1)
+    (kh, kw), (n, height, width, channels) = kernel, y.shape  # CuPy's `repeat` takes a launch for each row
+    wide = xp.broadcast_to(y[:, :, None, :, None], (n, height, kh, width, kw, channels))
+    return wide.reshape(n, height * kh, width * kw, channels)
 
 
 def _side_by_side(combine, x, kernel):

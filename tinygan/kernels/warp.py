@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from tinygan.backend import on_cpu, xp
+from tinygan.backend import active, asarray, on_cpu, xp
 
-from . import parallel
+from . import cublas, gpu, parallel
 from .windows import scratch
 
 
@@ -29,6 +29,11 @@ def upfirdn2d(x, f, up, down, padding):
     if factors is None:
         return _by_taps(x, f, up, down, padding, out)
     by_row, by_column = factors
+    if not on_cpu():
+        rows = _device_matrix(active(), tuple(by_row), height, out[0], up[0], down[0], top, str(x.dtype))
+        columns = _device_matrix(active(), tuple(by_column), width, out[1], up[1], down[1], left, str(x.dtype))
+        y = cublas.matmul(rows, x.reshape(n, height, width * channels))
+        return cublas.matmul(columns, y.reshape(n * out[0], width, channels)).reshape(n, *out, channels)
     rows = _bands(tuple(by_row), height, out[0], up[0], down[0], top)
     columns = _bands(tuple(by_column), width, out[1], up[1], down[1], left)
     y = xp.empty((n, *out, channels), x.dtype)
@@ -38,16 +43,13 @@ def upfirdn2d(x, f, up, down, padding):
         lines = scratch("lines", (len(part), out[0], width * channels), x.dtype)
         for matrix, here, there in rows:
             source = part[:, here].reshape(len(part), -1, width * channels)
-            xp.matmul(xp.asarray(matrix, x.dtype), source, out=lines[:, there])
+            np.matmul(np.asarray(matrix, x.dtype), source, out=lines[:, there])
         lines = lines.reshape(len(part), out[0], width, channels)
         for matrix, here, there in columns:
-            xp.matmul(xp.asarray(matrix, x.dtype), lines[:, :, here], out=y[images, :, there])
+            np.matmul(np.asarray(matrix, x.dtype), lines[:, :, here], out=y[images, :, there])
 
     parts = parallel.blocks(n, max(1, BLOCK // max(1, out[0] * max(out[1], width) * channels)))
-    if on_cpu():
-        parallel.run(block, parts, y.size + x.size > parallel.SHARED)
-    else:
-        block(slice(0, n))
+    parallel.run(block, parts, y.size + x.size > parallel.SHARED)
     return y
 
 
@@ -67,16 +69,24 @@ def _outer_factors(f):
 @functools.lru_cache(256)
 def _bands(f, size, out, up, down, before):
     """[(matrix, input pixels, output pixels)] of the correlation with f along an axis of `size` pixels."""
-    f = np.array(f)
-    position = np.arange(out)[:, None] * down - before  # of the first tap, on the zero-stuffed axis
-    tap = np.arange(size)[None] * up - position
-    matrix = np.where((tap >= 0) & (tap < len(f)), f[np.clip(tap, 0, len(f) - 1)], 0.0)
-    bands = []
+    matrix, bands = _matrix(f, size, out, up, down, before), []
     for there in parallel.blocks(out, BAND):
         used = np.flatnonzero(matrix[there].any(0))
         here = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
         bands.append((np.ascontiguousarray(matrix[there, here]), here, there))
     return bands
+
+
+def _matrix(f, size, out, up, down, before):
+    f = np.array(f)
+    position = np.arange(out)[:, None] * down - before  # of the first tap, on the zero-stuffed axis
+    tap = np.arange(size)[None] * up - position
+    return np.where((tap >= 0) & (tap < len(f)), f[np.clip(tap, 0, len(f) - 1)], 0.0)
+
+
+@functools.lru_cache(256)
+def _device_matrix(module, f, size, out, up, down, before, dtype):
+    return asarray(_matrix(f, size, out, up, down, before), dtype)
 
 
 def _by_taps(x, f, up, down, padding, out):
@@ -104,7 +114,7 @@ def _inside(n, up, before, length):
 
 
 def translate(x, shifts):
-    """x (N, H, W, C) moved by shifts (N, 2), host integers; 0 comes in."""
+    """x (N, H, W, C) moved by shifts (N, 2), integers; 0 comes in."""
     if on_cpu():
         y, (height, width) = xp.zeros(x.shape, x.dtype), x.shape[1:3]
         for image, source, (down, right) in zip(y, x, shifts.tolist()):
@@ -112,13 +122,7 @@ def translate(x, shifts):
             if rows.start < rows.stop and columns.start < columns.stop:  # else all of it has moved out
                 image[rows, columns] = source[rows.start - down:rows.stop - down, columns.start - right:columns.stop - right]
         return y
-    pixels, inside = [], True
-    for axis, size in enumerate(x.shape[1:3]):
-        source = np.arange(size) - shifts[:, axis, None]
-        expand = np.expand_dims(source, 2 - axis)
-        pixels.append(xp.asarray(np.clip(expand, 0, size - 1)))
-        inside = inside & (expand >= 0) & (expand < size)
-    return x[(xp.arange(len(x))[:, None, None], *pixels)] * xp.asarray(inside[..., None], x.dtype)
+    return gpu.translate(x, shifts)
 
 
 def gather(x, theta, size):
@@ -180,7 +184,7 @@ def _taps(theta, size, out_size, dtype):
         a = theta[:, row] * (n / 2)
         a[:, 2] += (n - 1) / 2
         by_column, by_row = a[:, :1] * across, a[:, 1:2] * down + a[:, 2:]
-        positions.append(xp.asarray(by_column, dtype)[:, None, :] + xp.asarray(by_row, dtype)[:, :, None])
+        positions.append(asarray(by_column, dtype)[:, None, :] + asarray(by_row, dtype)[:, :, None])
     halves = []
     for position, n in zip(positions, (height, width)):
         first = xp.floor(position)

@@ -12,12 +12,14 @@ Equalised learning rate everywhere; leaky relu .2, in G followed by pixel norm; 
 
 import math
 
+import numpy as np
+
 from tinygan import nn, ops
-from tinygan.backend import xp
+from tinygan.backend import from_host
 
 
 class Growing(nn.Module):
-    """What G and D share: `lod`, a buffer, and blocks and image layers for sizes 4, 8, ... (0, 1, ...)."""
+    """What G and D share: `lod`, a buffer in host memory, and blocks and image layers for sizes 4, 8, ... (0, 1, ...)."""
 
     buffer_names = ("lod",)
 
@@ -25,7 +27,7 @@ class Growing(nn.Module):
         if image_size != 4 << (len(widths) - 1):
             raise ValueError(f"images of {image_size} pixels: growing from 4x4 by doubling takes a size of 8, 16, 32, "
                              "64...: pad them")
-        self.lod, self.rng = xp.zeros((), "float32"), rng
+        self.lod, self.rng = np.zeros((), "float32"), rng
 
     def conv(self, *shape, gain=2 ** 0.5, kind=nn.Conv2d, fan_in=None, **settings):
         return nn.Equalized(kind(*shape, **settings, rng=self.rng), gain, fan_in, rng=self.rng)
@@ -34,16 +36,20 @@ class Growing(nn.Module):
         return self.conv(inputs, outputs, 3, padding=1, **settings)
 
     def stage(self):
-        """(number of the finest block in use, share of the next coarser one in the blend)."""
-        lod = float(self.lod)
-        return len(self.blocks) - 1 - math.floor(lod), lod - math.floor(lod)
+        """(number of the finest block in use, is it still blended with the next coarser one?)"""
+        return len(self.blocks) - 1 - math.floor(self.lod), self.lod % 1 > 0
+
+    def blend(self, finer, coarser):
+        """The way from one to the other, by the share of the coarser one, which changes from step to step."""
+        share = from_host(lambda: (self.lod % 1).astype(finer.dtype))
+        return finer + (coarser - finer) * share
 
     def draw(self, x, coarser):
         """G's image, at full size, of the finest feature maps in use and of the next coarser ones."""
-        finest, blend = self.stage()
+        finest, blended = self.stage()
         image = self.to_image[finest](x)
-        if blend:
-            image = lerp(image, ops.upsample_nearest(self.to_image[finest - 1](coarser)), blend)
+        if blended:
+            image = self.blend(image, ops.upsample_nearest(self.to_image[finest - 1](coarser)))
         return ops.upsample_nearest(image, self.size // image.shape[1])
 
 
@@ -99,13 +105,13 @@ class Discriminator(Growing):
                              nn.LeakyReLU(0.2), nn.AvgPool2d(2))
 
     def features(self, x):
-        finest, blend = self.stage()
+        finest, blended = self.stage()
         image = shrink(x, 1 << (len(self.blocks) - 1 - finest))
         x = self.from_image[finest](image)
         for i in range(finest, 0, -1):
             x = self.blocks[i](x)
-            if blend and i == finest:
-                x = lerp(x, self.from_image[i - 1](shrink(image, 2)), blend)
+            if blended and i == finest:
+                x = self.blend(x, self.from_image[i - 1](shrink(image, 2)))
         return self.blocks[0](x)
 
     def score(self, features):
@@ -113,11 +119,6 @@ class Discriminator(Growing):
 
     def forward(self, x):
         return self.score(self.features(x))
-
-
-def lerp(a, b, share):
-    """The way from a to b, by share."""
-    return a + (b - a) * share
 
 
 def shrink(x, factor):

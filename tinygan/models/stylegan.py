@@ -94,4 +94,4 @@ class Discriminator(progan.Discriminator):
     def forward(self, x, labels=None):
         if not self.conditional:
             return super().forward(x)
-        return self.to_logit(self.features(x))[np.arange(len(x)), labels]
+        return self.to_logit(self.features(x))[xp.arange(len(x)), labels]

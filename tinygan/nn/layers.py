@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygan import ops
 from tinygan.autograd import Parameter, Tensor, wrap
-from tinygan.backend import asarray
+from tinygan.backend import from_host
 
 from . import init as initial
 from .module import Module
@@ -118,8 +118,13 @@ class Dropout(Module):
     def forward(self, x):
         if not self.training or not self.rate:
             return x
-        keep = self.rng.random(x.shape, dtype=np.float32) >= self.rate
-        return x * wrap(asarray((keep / (1 - self.rate)).astype(x.dtype)))
+        shape, dtype = x.shape, x.dtype
+
+        def mask():
+            keep = self.rng.random(shape, dtype=np.float32) >= self.rate
+            return (keep / (1 - self.rate)).astype(dtype)
+
+        return x * wrap(from_host(mask))
 
 
 class AvgPool2d(Module):

@@ -63,7 +63,8 @@ class Module:
     def _parameter_slots(self):
         return self._slots(lambda owner, name, value: isinstance(value, Parameter))
 
-    def _buffer_slots(self):
+    def buffer_slots(self):
+        """[(path, owner, attribute)] of all buffers."""
         return self._slots(lambda owner, name, value: name in owner.buffer_names)
 
     def named_parameters(self):
@@ -79,7 +80,7 @@ class Module:
 
     def named_buffers(self):
         """(path, array) pairs."""
-        return [(path, getattr(owner, name)) for path, owner, name in self._buffer_slots()]
+        return [(path, getattr(owner, name)) for path, owner, name in self.buffer_slots()]
 
     def buffers(self) -> list:
         return [buffer for _, buffer in self.named_buffers()]
@@ -107,8 +108,10 @@ class Module:
             raise ValueError(f"state does not fit {type(self).__name__}: " + "; ".join(problems))
         for path, parameter in self.named_parameters():
             parameter.assign(state[path])
-        for path, owner, name in self._buffer_slots():
-            setattr(owner, name, asarray(state[path].copy(), getattr(owner, name).dtype))
+        for path, owner, name in self.buffer_slots():
+            now = getattr(owner, name)
+            value = state[path].astype(now.dtype)
+            setattr(owner, name, asarray(value) if isinstance(now, xp.ndarray) else value)  # some stay in host memory
 
     def copy_buffers(self, other) -> None:
         """Take over the buffers of `other`, a module of the same structure (they are never written in place)."""
@@ -116,7 +119,7 @@ class Module:
 
     def set_buffers(self, buffers) -> None:
         """Take over buffers that `buffers()` gave."""
-        for (_, owner, name), buffer in zip(self._buffer_slots(), buffers, strict=True):
+        for (_, owner, name), buffer in zip(self.buffer_slots(), buffers, strict=True):
             setattr(owner, name, buffer)
 
     def astype(self, dtype):
@@ -125,7 +128,7 @@ class Module:
         converted = {id(p): Parameter(p.data, p.requires_grad, dtype) for p in self.parameters()}
         for _, owner, name in slots:
             setattr(owner, name, converted[id(getattr(owner, name))])
-        for _, owner, name in self._buffer_slots():
+        for _, owner, name in self.buffer_slots():
             setattr(owner, name, getattr(owner, name).astype(dtype))
         return self
 
@@ -148,7 +151,7 @@ class Module:
         parameters = dict(module.named_parameters())
         position = {id(p): i for i, p in enumerate(parameters.values())}
         slots = [(owner, name, position[id(getattr(owner, name))]) for _, owner, name in module._parameter_slots()]
-        buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module._buffer_slots()]
+        buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module.buffer_slots()]
 
         def function(*args):
             inputs, values = args[:len(args) - len(parameters)], args[len(args) - len(parameters):]

@@ -7,6 +7,7 @@ import numpy as np
 from tinygan import ops
 from tinygan.autograd import wrap
 from tinygan.backend import asarray, xp
+from tinygan.kernels import linear
 
 from .layers import ConvTranspose2d, Embedding
 from .module import Module
@@ -45,8 +46,8 @@ class SpectralNorm(Module):
         w = matrix(self.layer, self.layer.weight.data)
         u, v = self.u, self.v
         if self.training or self.step_in_evaluation:
-            v = _unit(w @ u)
-            u = _unit(v @ w)
+            v = _unit(linear.matvec(w, u))
+            u = _unit(linear.vecmat(v, w))
             if self.training:
                 self.u, self.v = u, v
         sigma = ops.matmul(ops.matmul(wrap(v), matrix(self.layer, self.layer.weight)), wrap(u))

@@ -4,7 +4,7 @@ import numpy as np
 
 from tinygan import ops
 from tinygan.autograd import Parameter, Tensor, wrap
-from tinygan.backend import asarray, normal, xp
+from tinygan.backend import asarray, from_host, normal, xp
 
 from . import init as initial
 from .equalized import Equalized
@@ -152,11 +152,17 @@ class StyleGenerator(Module):
 
     def mix(self, ws, labels):
         """A random layer for the batch, from which on the styles are those of other latents."""
-        if self.rng.random() >= self.mixing:
-            return ws
-        first = int(self.rng.integers(1, self.layers_in_use()))
-        others = self.spread(self.mapping(Tensor(asarray(normal(self.rng, (len(ws), self.latent)), ws.dtype)), labels))
-        return ops.concatenate([ws[:, :first], others[:, first:]], 1)
+        n, layers, dtype = len(ws), self.layers_in_use(), ws.dtype
+
+        def drawn():
+            first, z = self.style_layers, np.zeros((n, self.latent), np.float32)  # of a batch that is not mixed
+            if self.rng.random() < self.mixing:
+                first = self.rng.integers(1, layers)
+                z = self.rng.standard_normal(z.shape, dtype=z.dtype)
+            return z.astype(dtype), (np.arange(self.style_layers) >= first)[:, None]
+
+        z, others = from_host(drawn)
+        return ops.where(others, self.spread(self.mapping(Tensor(z), labels)), ws)
 
     def forward(self, z, labels=None):
         return self.synthesis(self.styles(z, labels))

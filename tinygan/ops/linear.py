@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tinygan.autograd import op
-from tinygan.backend import asarray, xp
+from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as kernel
 
 
@@ -186,15 +186,21 @@ def _embedding(weight, /, indices):
 def embedding(weight, indices):
     """Rows of `weight` (V, D) for an integer array `indices` of any shape: (*indices.shape, D).
 
-    Raises IndexError for an index outside 0..V-1.
+    Raises IndexError for an index in host memory that is outside 0..V-1.
     """
-    indices = asarray(indices)
+    return _embedding(weight, indices_below(weight.shape[0], indices, "embedding: indices"))
+
+
+def indices_below(n, indices, what):
+    """Integers in 0..n-1 as an array of the backend in use, int64: a copy. Raises TypeError and IndexError; those that are
+    on a GPU already are not looked at, because that means to wait for it."""
+    if not hasattr(indices, "dtype"):
+        indices = np.asarray(indices)
     if indices.dtype.kind not in "iu":
-        raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < weight.shape[0]):
-        raise IndexError(f"embedding: indices must lie in 0..{weight.shape[0] - 1}, "
-                         f"got {int(indices.min())}..{int(indices.max())}")
-    return _embedding(weight, indices.astype("int64"))  # a copy, and wide enough to compute with
+        raise TypeError(f"{what} must be integers, not {indices.dtype}")
+    if in_host_memory(indices) and indices.size and not (0 <= int(indices.min()) and int(indices.max()) < n):
+        raise IndexError(f"{what} must lie in 0..{n - 1}, got {int(indices.min())}..{int(indices.max())}")
+    return asarray(indices).astype("int64")
 
 
 # Joining

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from tinygan.autograd import Tensor
-from tinygan.backend import asarray
+from tinygan.autograd import Tensor, wrap
+from tinygan.backend import scalar, xp
 from tinygan.kernels import loss as kernel
 
 from .elementwise import abs, softplus, square
 from .fused import fused
-from .linear import broadcast_to, getitem, mean
+from .linear import broadcast_to, getitem, indices_below, mean
 from .reduce import log_softmax
 
 
@@ -23,19 +23,17 @@ def binary_cross_entropy_with_logits(logits, target):
     target: probabilities of logits' shape, or one number for all.
     """
     if not isinstance(target, Tensor):
-        target = Tensor(target, dtype=logits.dtype)
+        target = wrap(scalar(target, logits.dtype))
     return _binary_cross_entropy_with_logits(logits, broadcast_to(target, logits.shape))
 
 
 def cross_entropy(logits, labels):
     """-mean over the batch of log softmax(logits)[label]; logits (N, K), labels: N integers in 0..K-1."""
-    labels = asarray(labels)
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
         raise ValueError(f"cross_entropy: labels must be {logits.shape[0]} integers, got {labels.dtype} {labels.shape}")
-    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) < logits.shape[1]):
-        raise IndexError(f"cross_entropy: labels must lie in 0..{logits.shape[1] - 1}, "
-                         f"got {int(labels.min())}..{int(labels.max())}")
-    return -mean(getitem(log_softmax(logits), (np.arange(logits.shape[0]), labels)))
+    labels = indices_below(logits.shape[1], labels, "cross_entropy: labels")
+    return -mean(getitem(log_softmax(logits), (xp.arange(logits.shape[0]), labels)))
 
 
 def mse_loss(prediction, target):

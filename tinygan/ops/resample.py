@@ -88,7 +88,7 @@ def _upsample_adjoint(g, shape, factor):
 @linear(_upsample_adjoint)
 def upsample_nearest(x, /, factor=2):
     """Each pixel repeated factor x factor times."""
-    return x.repeat(factor, 1).repeat(factor, 2)
+    return pool.repeated(x, (factor, factor))
 
 
 def upsample_bilinear(x, factor=2):
@@ -151,7 +151,7 @@ def translate(x, shifts):
 
     Raises ValueError for shifts of another shape, or that are not whole numbers.
     """
-    shifts = np.asarray(to_numpy(shifts))
+    shifts = asarray(shifts)
     if shifts.shape != (x.shape[0], 2) or shifts.dtype.kind not in "iu":
         raise ValueError(f"translate: shifts are {shifts.dtype} {shifts.shape}; for {x.shape[0]} images they must be "
                          f"whole numbers ({x.shape[0]}, 2)")

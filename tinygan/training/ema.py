@@ -20,16 +20,20 @@ class EMA:
         self.module = copy.deepcopy(module).eval()
 
     def update(self, module, decay=None) -> None:
-        """Move the average towards `module`'s weights. decay: of this update, without the ramp."""
+        """Move the average towards `module`'s weights. decay: of this update, without the ramp; or a function that returns
+        it, which a recorded step calls anew."""
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
                 raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")
-        if decay is None:
-            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        decay = decay if self.updates >= self.start else 0.0
-        self.updates += 1
+
+        def current():
+            beta = decay() if callable(decay) else decay
+            beta = min(self.decay, (1 + self.updates) / (10 + self.updates)) if beta is None else beta
+            self.updates += 1
+            return beta if self.updates > self.start else 0.0
+
         averages = self.module.parameters()
-        kernel.lerp([p.data for p in averages], [p.data for p in module.parameters()], decay)
+        kernel.lerp([p.data for p in averages], [p.data for p in module.parameters()], current)
         for average in averages:
             average.mark_changed()
         self.module.copy_buffers(module)

@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from tinygan.backend import asarray
+import numpy as np
+
+from tinygan.backend import xp
 from tinygan.errors import InputError
 
 from .settings import Settings, setting
@@ -64,20 +66,23 @@ def set_lod(network, lod):
     """Bring all growing parts of a network to a level of detail."""
     for _, module in network.modules():
         if "lod" in module.buffer_names:
-            module.lod = asarray(lod, module.lod.dtype)
+            module.lod = np.asarray(lod, module.lod.dtype)
 
 
-def at_lod(images, lod):
+def at_lod(images, lod, blend=None):
     """Images (N, H, W, C) of full size as they are at a level of detail: squares of 2^lod pixels are averaged, and
-    between two whole numbers, both versions are blended as G's are."""
+    between two whole numbers, both versions are blended as G's are. blend: the share of the coarser one, if it is at hand
+    as an array."""
     whole = math.floor(lod)
     images = _squares(images, 1 << whole)
-    return images if lod == whole else images + (_squares(images, 2 << whole) - images) * (lod - whole)
+    if lod == whole:
+        return images
+    return images + (_squares(images, 2 << whole) - images) * (lod - whole if blend is None else blend)
 
 
 def _squares(images, side):
     if side == 1:
         return images
     n, height, width, channels = images.shape
-    means = images.reshape(n, height // side, side, width // side, side, channels).mean((2, 4))
-    return means.repeat(side, 1).repeat(side, 2)
+    squares = images.reshape(n, height // side, side, width // side, side, channels)
+    return xp.broadcast_to(squares.mean((2, 4), keepdims=True), squares.shape).reshape(images.shape)

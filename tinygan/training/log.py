@@ -8,7 +8,11 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from tinygan.backend import in_host_memory
+from tinygan.errors import InputError
 from tinygan.files import replacing
+
+from .updates import read
 
 LOG_EVERY = 10  # steps averaged in one line of log.jsonl
 
@@ -34,7 +38,10 @@ class Log:
         """Take in the numbers of one step."""
         t = self.trainer
         t.recent.append(numbers)
+        if all(map(in_host_memory, numbers.values())) or t.step % LOG_EVERY == 0:
+            self.read()
         if t.step % LOG_EVERY == 0 or t.step == t.settings.steps:
+            self.read()
             keys = dict.fromkeys(key for r in t.recent for key in r)  # a lazy penalty is not in all of them
             row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
             t.recent.clear()
@@ -48,6 +55,16 @@ class Log:
             self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  {speed:.0f} images/s",
                                      refresh=False)
         self.bar.update()
+
+
+    def read(self):
+        """Bring the numbers so far to the host. Raises InputError if one is no number."""
+        t = self.trainer
+        t.recent[:] = map(read, t.recent)
+        for row in t.recent:
+            if not all(map(math.isfinite, row.values())):
+                raise InputError(f"the losses are no longer numbers at step {t.step}: train with a smaller --set lr; the "
+                                 "last checkpoint is from before")
 
 
 def rows(folder):

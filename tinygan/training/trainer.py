@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygan import plots
 from tinygan.autograd import Tensor, no_grad
-from tinygan.backend import asarray, normal, to_numpy
+from tinygan.backend import asarray, normal, number, to_numpy
 from tinygan.errors import InputError
 from tinygan.files import write_json
 from tinygan.kernels import parallel
@@ -85,7 +85,7 @@ class Trainer(Updates):
                 self.grow()
             self.write_grid()
         parallel.keep_memory()
-        # NumPy's warnings of overflow are silent: whether the losses are finite is checked at every step.
+        # NumPy's warnings of overflow are silent: whether the losses are finite is checked whenever they are read.
         with log.Log(self, progress) as lines, _stop_signal() as stop, parallel.single_threaded_blas(), \
                 np.errstate(all="ignore"):
             while self.step < s.steps and not stop.is_set():
@@ -93,20 +93,20 @@ class Trainer(Updates):
                 if self.held_out_batch and self.step % log.LOG_EVERY == 0:
                     with self.phase("held out"):
                         numbers["logit_held_out"] = self.held_out_logit()
-                if not all(map(math.isfinite, numbers.values())):
-                    raise InputError(f"the losses are no longer numbers at step {self.step}: train with a smaller "
-                                     "--set lr; the last checkpoint is from before")
                 lines.add(numbers)
                 last = self.step == s.steps
                 if s.eval_every and (self.step % s.eval_every == 0 or last):
+                    lines.read()
                     self.evaluate()  # before the checkpoint: a resumed run does not go back for it
                 if self.step % s.checkpoint_every == 0 or last:
+                    lines.read()
                     self.save()
                 if self.step % s.sample_every == 0 or last:
                     self.write_grid()
-        if self.step < s.steps:
-            self.save()
-            raise KeyboardInterrupt
+            if self.step < s.steps:
+                lines.read()
+                self.save()
+                raise KeyboardInterrupt
         if self.growth:
             self.picture_growth()
         return self.grid_path()
@@ -129,7 +129,7 @@ class Trainer(Updates):
             logits, _ = self.score(self.augment(images, real=True, rng=aside), labels)
         self.D.set_buffers(buffers)
         self.rng.bit_generator.state = state  # dropout draws from it
-        return logits.mean().item()
+        return number(logits.mean().data)
 
     def evaluate(self):
         """Compare samples with the held-out images: a line of eval.jsonl. Keeps the best averaged G in best.npz."""
@@ -171,7 +171,7 @@ class Trainer(Updates):
         """Write a checkpoint, and the curves up to it."""
         checkpoint.save(self.out, self.step, self._states(), {
             "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "images": self.images, "lod": self.lod,
-            "ema_updates": self.ema.updates, "average_path": self.average_path, "recent": self.recent,
+            "ema_updates": self.ema.updates, "average_path": float(self.average_path), "recent": self.recent,
             "augment_rng": self.augment.rng.bit_generator.state,
             "controller": self.controller.state() if self.controller else None})
         rows = log.rows(self.out)

@@ -7,9 +7,11 @@ import time
 import numpy as np
 
 from tinygan.autograd import Tensor, grad, no_grad
-from tinygan.backend import asarray, normal, xp
+from tinygan.backend import asarray, from_host, normal, number, xp
+from tinygan.data import to_float
 from tinygan.errors import InputError
 from tinygan.gan import augment, losses, penalties
+from tinygan.kernels.graphs import Graphs
 from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.nn.spectral import power_vectors, restore
 from tinygan.ops import cross_entropy, mean, sigmoid, square
@@ -47,6 +49,8 @@ class Updates:
         if s.path_length and not isinstance(self.G, StyleGenerator):
             raise InputError(f"setting path_length={s.path_length:g}: the G of {recipe.name} has no styles")
         self.make_optimizers()
+        self.data = asarray(dataset.images), asarray(dataset.labels)
+        self.graphs = Graphs(self.rebound)
         self.average_path = 0.0  # length by which an image moves when its styles do
         self.seconds = {}  # phase of a step -> time spent in it so far
         self.step = self.d_updates = 0
@@ -71,13 +75,18 @@ class Updates:
         self.g_optimizer = make_optimizer(s, self.G, s.lr, s.path_every if s.path_length else 1)
         self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, s.penalty_every if self.penalised else 1)
 
+    def rebound(self):
+        """[(owner, attribute)] of the arrays that a step replaces, rather than writes into."""
+        slots = [(owner, name) for network in (self.G, self.D) for _, owner, name in network.buffer_slots()]
+        return slots + [(self, "average_path")]
+
     def latents(self, n):
         """n latents z ~ N(0, 1): a Tensor (n, latent)."""
         return Tensor(normal(self.rng, (n, self.settings.latent)))
 
     def labels(self, n):
         """n classes for G to draw, each as likely as the others; None for an unconditional recipe."""
-        return self.rng.integers(self.G.classes, size=n) if self.conditional else None
+        return from_host(lambda: self.rng.integers(self.G.classes, size=n)) if self.conditional else None
 
     def grow(self):
         """Bring the networks to the level of detail of the images seen so far."""
@@ -88,6 +97,7 @@ class Updates:
         ends = lambda lod: (math.floor(lod), math.ceil(lod))
         if self.lod is not None and ends(lod) != ends(self.lod):
             self.make_optimizers()
+            self.graphs.clear()
         self.lod = lod
 
     @contextlib.contextmanager
@@ -98,16 +108,43 @@ class Updates:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def train_step(self):
-        """The updates of D, then one of G. Returns the numbers to log."""
+        """The updates of D, then one of G. Returns the numbers to log: {name: float}, or on a GPU, {name: array of no
+        dimensions} that `read` waits for."""
         if self.growth:
             self.grow()
         n = self.growth.batch_size(self.lod) if self.growth else self.settings.batch_size
-        numbers = {"lod": self.lod} if self.growth else {}
         updates = self.settings.d_updates(self.step)
+        numbers = {"lod": self.lod} if self.growth else {}
+        if self.settings.augment == "ada":
+            numbers["p"] = self.augment.pipe.p
+        numbers |= self.graphs.run(self.course(n, updates), lambda: self.updates(n, updates))
+        for parameter in self.G.parameters() + self.D.parameters():
+            parameter.mark_changed()  # also if a recorded step did it
+        self.ema.module.copy_buffers(self.G)
+        self.d_updates += updates
+        self.images += updates * n
+        self.step += 1
+        if self.controller:
+            self.controller(numbers["r_t"], updates * n)
+        return numbers
+
+    def course(self, n, updates):
+        """What decides which operations the next step consists of; None where its random draws do."""
+        s, pipe = self.settings, self.augment.pipe
+        if 0 < s.micro_batch < n or pipe and not pipe.steady:
+            return None
+        penalties = tuple((self.d_updates + i) % s.penalty_every == 0 for i in range(updates)) if self.penalised else ()
+        level = (math.floor(self.lod), self.lod % 1 > 0) if self.growth else ()
+        return n, updates, penalties, self.lazy_path(), level, bool(pipe and getattr(pipe, "p", 1))
+
+    def updates(self, n, updates):
+        """The part of a step that a GPU does: the same operations on the same memory for each step of one course, so that
+        it can be recorded. What changes from step to step comes through `from_host`."""
+        numbers = {}
         for i in range(updates):
             with self.phase("data"):
-                reals, real_labels = self.dataset.batch(self.images // n, n, self.seed)
-                reals, z = asarray(at_lod(reals, self.lod) if self.growth else reals), self.latents(n)
+                reals, real_labels = self.reals(i, n)
+                z = self.latents(n)
             # A real seven is compared with a fake seven, and what is between the two is one as well.
             paired = self.loss.paired or self.settings.gp
             labels = real_labels if self.conditional and paired else self.labels(n)
@@ -117,24 +154,25 @@ class Updates:
             vectors, state = ([], None) if last else (power_vectors(self.G), self.rng.bit_generator.state)
             with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
-            numbers |= self.d_step(reals, real_labels, fakes.detach(), labels)
-            if self.settings.augment == "ada":
-                numbers["p"] = self.augment.pipe.p
-            if self.controller:
-                self.controller(numbers["r_t"], n)
-            self.d_updates += 1
-            self.images += n
+            numbers |= self.d_step(reals, real_labels, fakes.detach(), labels, self.d_updates + i)
         restore(vectors)  # in parts, the same fakes are drawn again
         numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels, state)
         with self.phase("average"):
-            self.ema.update(self.G, self.ema_decay(updates * n))
-        self.step += 1
+            self.ema.update(self.G, lambda: self.ema_decay(updates * n))
         return numbers
+
+    def reals(self, i, n):
+        """(images, labels) of the i-th batch from here in the stream of reals."""
+        chosen = from_host(lambda: self.dataset.chosen(self.images // n + i, n, self.seed))
+        images = to_float(self.data[0][chosen])
+        if self.growth:
+            images = at_lod(images, self.lod, from_host(lambda: np.float32(self.lod % 1)))
+        return images, self.data[1][chosen]
 
     def ema_decay(self, n):
         """Decay of the average over n images, where a half-life is set; it grows with the images seen so far, so that
         the beginning is forgotten (StyleGAN2-ADA)."""
-        half_life = min(self.settings.ema_images, 0.05 * self.images)
+        half_life = min(self.settings.ema_images, 0.05 * (self.images + n))
         return 0.5 ** (n / half_life) if half_life else None
 
     def draw(self, z, labels):
@@ -167,11 +205,11 @@ class Updates:
             gradients = grad(loss if share == 1 else loss * share, parameters)
             total = gradients if total is None else added(total, gradients)
             for key, value in found.items():
-                numbers[key] = numbers.get(key, 0.0) + share * value
+                numbers[key] = value if share == 1 else numbers.get(key, 0.0) + share * value
         return sanitized(total) if self.settings.sanitize else total, numbers
 
-    def d_step(self, reals, real_labels, fakes, fake_labels):
-        """One update of D on real images (N, H, W, C) and fakes, a constant Tensor."""
+    def d_step(self, reals, real_labels, fakes, fake_labels, count):
+        """One update of D, after so many, on real images (N, H, W, C) and fakes, a constant Tensor."""
         k = self.settings.penalty_every if self.penalised else 1
         batch = reals, real_labels, fakes, fake_labels
         with self.phase("D"):
@@ -179,10 +217,10 @@ class Updates:
             self.d_optimizer.step(gradients)
         # Lazily, a penalty weighs k times as much at every k-th update, in an update of its own (Karras et al. 2020b,
         # section 3.1; make_optimizer has the rest).
-        if k > 1 and self.d_updates % k == 0:
+        if k > 1 and count % k == 0:
             def lazy(*batch):
                 penalty = self.penalty(*batch)
-                return penalty * float(k), {"penalty": penalty.item()}
+                return penalty * float(k), {"penalty": number(penalty.data)}
 
             with self.phase("D penalty"):
                 gradients, found = self.gradients(lazy, self.D, *batch)
@@ -200,25 +238,25 @@ class Updates:
         loss = self.loss.discriminator(real_logits, fake_logits)
         output = sigmoid if self.loss.probability else lambda logits: logits
         reals_say, fakes_say = real_logits.detach(), fake_logits.detach()
-        numbers = {"d_loss": loss.item(), "d_real": output(reals_say).mean().item(),
-                   "d_fake": output(fakes_say).mean().item(), **self.overfitting(reals_say.data, fakes_say.data)}
+        numbers = {"d_loss": number(loss.data), "d_real": number(output(reals_say).mean().data),
+                   "d_fake": number(output(fakes_say).mean().data), **self.overfitting(reals_say.data, fakes_say.data)}
         if real_classes is not None:
             class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(fake_classes, fake_labels)
-            numbers["d_class"] = class_loss.item()
+            numbers["d_class"] = number(class_loss.data)
             loss = loss + s.class_weight * class_loss
         if s.drift:
             loss = loss + s.drift * mean(square(real_logits))
         if self.penalised and s.penalty_every == 1:
             penalty = self.penalty(reals, real_labels, fakes, fake_labels)
-            loss, numbers["penalty"] = loss + penalty, penalty.item()
+            loss, numbers["penalty"] = loss + penalty, number(penalty.data)
         return self.orthogonal(loss, self.D), numbers
 
     def overfitting(self, real, fake):
         """D's mean logits of images as it sees them, and r_t: the mean sign of those of reals; for l1 and l2, of what they
         are above .5; where only differences count, above the middle between reals and fakes."""
-        means = float(real.mean()), float(fake.mean())
+        means = number(real.mean()), number(fake.mean())
         threshold = sum(means) / 2 if self.loss.threshold is None else self.loss.threshold
-        return {"logit_real": means[0], "logit_fake": means[1], "r_t": float(xp.sign(real - threshold).mean())}
+        return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(xp.sign(real - threshold).mean())}
 
     def penalty(self, reals, real_labels, fakes, fake_labels):
         """The weighted sum of the penalties on D's slope that are switched on."""
@@ -241,7 +279,7 @@ class Updates:
     def g_step(self, reals, real_labels, fakes, z, labels, state=None):
         """One update of G through D's judgement of its fakes; if they are None, they are drawn from z and labels, and the
         same noise and mixed styles as before, which the generator gives from that state on."""
-        k, lazy = self.settings.path_every, self.settings.path_length and not self.step % self.settings.path_every
+        k, lazy = self.settings.path_every, self.lazy_path()
         with self.phase("G"):
             now = self.rng.bit_generator.state
             if state:
@@ -256,15 +294,19 @@ class Updates:
                 n = -(-len(z) // 2)
                 found, more = self.gradients(self.g_penalty, self.G, self.latents(n), self.labels(n))
                 self.g_optimizer.step(found if k > 1 else added(gradients, found))
-            self.average_path = more["path_length"]
+            self.average_path = xp.array(more["path_length"])  # a copy: the number is yet to be read
             numbers |= more
         return numbers
+
+    def lazy_path(self):
+        """Does the next step have a penalty on path lengths?"""
+        return bool(self.settings.path_length) and not self.step % self.settings.path_every
 
     def g_penalty(self, z, labels):
         """(G's lazy penalty, the numbers to log, the new average length of paths among them)."""
         penalty, average = penalties.path_length(self.G.synthesis, self.G.styles(z, labels), self.average_path, self.rng)
         weight = self.settings.path_length * self.settings.path_every
-        return penalty * float(weight), {"path_penalty": penalty.item(), "path_length": average}
+        return penalty * float(weight), {"path_penalty": number(penalty.data), "path_length": number(average)}
 
     def g_loss(self, reals, real_labels, fakes, z, labels):
         """(what G minimises, the numbers to log)."""
@@ -275,10 +317,10 @@ class Updates:
             with no_grad():
                 real_logits, _ = self.judge(Tensor(reals), real_labels, real=True, d_step=False)
         loss = self.loss.generator(real_logits, fake_logits)
-        numbers = {"g_loss": loss.item()}
+        numbers = {"g_loss": number(loss.data)}
         if fake_classes is not None:
             class_loss = cross_entropy(fake_classes, labels)
-            numbers["g_class"] = class_loss.item()
+            numbers["g_class"] = number(class_loss.data)
             loss = loss + self.settings.class_weight * class_loss
         return self.orthogonal(loss, self.G), numbers
 
@@ -289,7 +331,7 @@ class Updates:
             return self.judge(Tensor(reals), real_labels, True), self.judge(fakes, fake_labels, False)
         n = len(reals)
         images = Tensor(xp.concatenate([self.augment(Tensor(reals), True).data, self.augment(fakes, False).data]))
-        both = self.score(images, np.concatenate([real_labels, fake_labels]) if self.conditional else None)
+        both = self.score(images, xp.concatenate([real_labels, fake_labels]) if self.conditional else None)
         return [[None if part is None else part[half] for part in both] for half in (slice(0, n), slice(n, None))]
 
     def judge(self, x, labels, real, d_step=True):
@@ -310,6 +352,11 @@ def added(gradients, others):
 def sanitized(gradients):
     """Gradients without NaN, which becomes 0, and infinities, +-1e5 (StyleGAN2-ADA's only clipping)."""
     return [g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5)) for g in gradients]
+
+
+def read(numbers):
+    """Numbers to log as floats: on a GPU, this waits for the step."""
+    return {key: float(value) for key, value in numbers.items()}
 
 
 def make_optimizer(s, network, lr, lazy=1):

@@ -58,16 +58,16 @@ class Controller:
         self.signs = 0.0  # their sum over these images
 
     def __call__(self, r_t, n):
-        """Take in the mean sign of an update of D on n reals."""
+        """Take in the mean sign of an update of D on n reals: a number, or an array, which is not waited for until p moves."""
         self.updates, self.images, self.signs = self.updates + 1, self.images + n, self.signs + r_t * n
         if self.updates == self.every:
-            step = np.sign(self.signs / self.images - self.target) * self.images / (1000 * self.kimg)
+            step = np.sign(float(self.signs) / self.images - self.target) * self.images / (1000 * self.kimg)
             self.pipe.p = max(float(self.pipe.p + step), 0.0)
             self.updates, self.images, self.signs = 0, 0, 0.0
 
     def state(self):
         """What JSON can hold, for `restore`."""
-        return {"p": self.pipe.p, "updates": self.updates, "images": self.images, "signs": self.signs}
+        return {"p": self.pipe.p, "updates": self.updates, "images": self.images, "signs": float(self.signs)}
 
     def restore(self, state) -> None:
         self.pipe.p, self.updates, self.images, self.signs = (state[key] for key in ("p", "updates", "images", "signs"))

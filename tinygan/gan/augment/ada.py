@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 
-from tinygan.backend import asarray
+from tinygan.backend import from_host
 from tinygan.errors import InputError
 from tinygan.ops import matmul, transpose
 
@@ -70,23 +70,30 @@ class ADA:
             raise ValueError(f"ada: images of shape {x.shape}; they must be (N, H, W, 1) or (N, H, W, 3)")
         if not self.p:
             return x
-        draws = Draws(self, rng, len(x))
-        maps = self.geometry(draws, *x.shape[1:3])
-        if maps is not None:
-            x = geometry.warp(x, maps)
-        colours = self.colours(draws, x.shape[3])
-        if colours is not None:
-            x = recoloured(x, colours)
+        (n, height, width, channels), dtype, draws = x.shape, x.dtype, Draws(self, rng, len(x))
+        if self.transforms & {*_BLIT, *_GEOMETRY}:
+            if self.steady:
+                x = geometry.warp_straight(x, lambda: self.geometry(draws, height, width))
+            else:
+                x = geometry.warp(x, self.geometry(draws, height, width))
+        if self.transforms & set(_COLOUR if channels > 1 else _COLOUR[:3]):
+            x = recoloured(x, lambda: self.colours(draws, channels))
         if "imgfilter" in self.transforms:
-            x = filtered(x, self.gains(draws))
+            x = filtered(x, lambda: self.gains(draws))
         if "noise" in self.transforms:
-            sigma = draws.fired("noise", np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"], 0.0)
-            n, height, width, channels = x.shape
-            noise = rng.standard_normal((n, channels, height, width)).transpose(0, 2, 3, 1)
-            x = x + asarray(noise * sigma, x.dtype)
+            def noise():
+                sigma = draws.fired("noise", np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"], 0.0)
+                return (rng.standard_normal((n, channels, height, width)).transpose(0, 2, 3, 1) * sigma).astype(dtype)
+
+            x = x + from_host(noise)
         if "cutout" in self.transforms:
-            x = x * asarray(self.holes(draws, *x.shape[1:3]), x.dtype)
+            x = x * from_host(lambda: self.holes(draws, height, width).astype(dtype))
         return x
+
+    @property
+    def steady(self):
+        """Does every batch go through the same operations? Not where some images are turned, and others are not."""
+        return not self.transforms & {"rotate90", "rotate"}
 
     def geometry(self, draws, height, width):
         """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle; or None."""
@@ -169,7 +176,7 @@ class Draws:
     """What is drawn for a batch of n images, by the order of calls."""
 
     def __init__(self, pipe, rng, n):
-        self.p, self.rng, self.n = pipe.p, rng, n
+        self.pipe, self.rng, self.n = pipe, rng, n
 
     def uniform(self, *shape):
         return self.rng.random((self.n, *shape))
@@ -188,7 +195,7 @@ class Draws:
     def fired(self, transform, values, otherwise, p=None):
         """values (N, ...) of the images for which a transform fires; `otherwise` of the others."""
         gate = self.uniform(*(1,) * (values.ndim - 1))
-        return np.where(gate < (self.p if p is None else p), values, otherwise)
+        return np.where(gate < (self.pipe.p if p is None else p), values, otherwise)
 
 
 def _rotate_about_grey(angle):
@@ -201,15 +208,25 @@ def _rotate_about_grey(angle):
     return maps
 
 
-def recoloured(x, maps):
-    """Images x (N, H, W, C) under affine maps (N, 4, 4) of colour space. Those of one channel take the mean of the rows."""
-    if x.shape[3] == 1:
-        row = maps[:, :3].mean(1)
-        scale, shift = row[:, :3].sum(1), row[:, 3]
-        return x * asarray(scale[:, None, None, None], x.dtype) + asarray(shift[:, None, None, None], x.dtype)
-    n, height, width, _ = x.shape
-    turned = matmul(x.reshape((n, height * width, 3)), asarray(maps[:, :3, :3].transpose(0, 2, 1), x.dtype))
-    return turned.reshape(x.shape) + asarray(maps[:, None, None, :3, 3], x.dtype)
+def recoloured(x, make):
+    """Images x (N, H, W, C) under affine maps make() (N, 4, 4) of colour space. Those of one channel take the mean of the
+    rows."""
+    (n, height, width, channels), dtype = x.shape, x.dtype
+
+    def parts():
+        """What to multiply by, and what to add."""
+        maps = make()
+        if channels == 1:
+            row = maps[:, :3].mean(1)
+            factor, shift = row[:, :3].sum(1)[:, None, None, None], row[:, 3, None, None, None]
+        else:
+            factor, shift = maps[:, :3, :3].transpose(0, 2, 1), maps[:, None, None, :3, 3]
+        return factor.astype(dtype), shift.astype(dtype)
+
+    factor, shift = from_host(parts)
+    if channels == 1:
+        return x * factor + shift
+    return matmul(x.reshape((n, height * width, 3)), factor).reshape(x.shape) + shift
 
 
 @functools.cache
@@ -238,9 +255,15 @@ def band_matrices(size):
     return np.einsum("ijt,bt->bij", windows, bank)
 
 
-def filtered(x, gains):
-    """Images x (N, H, W, C), their frequency bands amplified by gains (N, 4), along columns and along rows."""
-    by_row, by_column = (np.tensordot(gains, band_matrices(size), 1)[:, None] for size in x.shape[1:3])
-    planes = transpose(x, (0, 3, 1, 2))
-    planes = matmul(matmul(asarray(by_row, x.dtype), planes), asarray(by_column.swapaxes(2, 3), x.dtype))
+def filtered(x, make):
+    """Images x (N, H, W, C), their frequency bands amplified by gains make() (N, 4), along columns and along rows."""
+    sizes, dtype = x.shape[1:3], x.dtype
+
+    def matrices():
+        gains = make()
+        by_row, by_column = (np.tensordot(gains, band_matrices(size), 1)[:, None].astype(dtype) for size in sizes)
+        return by_row, by_column.swapaxes(2, 3)
+
+    by_row, by_column = from_host(matrices)
+    planes = matmul(matmul(by_row, transpose(x, (0, 3, 1, 2))), by_column)
     return transpose(planes, (0, 2, 3, 1))

@@ -9,7 +9,7 @@ Each image has draws of its own. Sizes and amounts are those of the authors' cod
 
 import numpy as np
 
-from tinygan.backend import asarray
+from tinygan.backend import from_host
 from tinygan.errors import InputError
 from tinygan.ops import mean, translate
 
@@ -38,22 +38,26 @@ def contrast(x, rng):
 def translation(x, rng, ratio=0.125):
     """Shift by whole pixels, up to `ratio` of the image in each direction; 0 comes in."""
     limits = [int(size * ratio + 0.5) for size in x.shape[1:3]]
-    shifts = [rng.integers(-limit, limit + 1, size=len(x)) for limit in limits]
-    return translate(x, -np.stack(shifts, 1))
+    n = len(x)
+    return translate(x, from_host(lambda: -np.stack([rng.integers(-limit, limit + 1, size=n) for limit in limits], 1)))
 
 
 def cutout(x, rng, ratio=0.5):
     """Set a rectangle of `ratio` of the image's size to 0. Its centre is any pixel, and so it may stick out."""
-    sizes = [int(size * ratio + 0.5) for size in x.shape[1:3]]
-    gone = True
-    for axis, size in enumerate(sizes):
-        length = x.shape[1 + axis]
-        first = rng.integers(0, length + (1 - size % 2), size=len(x)) - size // 2
-        # The authors move pixels beyond the border onto it.
-        low, high = (np.clip(edge, 0, length - 1)[:, None] for edge in (first, first + size - 1))
-        inside = (np.arange(length) >= low) & (np.arange(length) <= high)
-        gone = gone & (inside[:, :, None] if axis == 0 else inside[:, None, :])
-    return x * asarray(~gone[..., None], x.dtype)
+    (n, *lengths, _), dtype = x.shape, x.dtype
+
+    def mask():
+        gone = True
+        for axis, length in enumerate(lengths):
+            size = int(length * ratio + 0.5)
+            first = rng.integers(0, length + (1 - size % 2), size=n) - size // 2
+            # The authors move pixels beyond the border onto it.
+            low, high = (np.clip(edge, 0, length - 1)[:, None] for edge in (first, first + size - 1))
+            inside = (np.arange(length) >= low) & (np.arange(length) <= high)
+            gone = gone & (inside[:, :, None] if axis == 0 else inside[:, None, :])
+        return (~gone[..., None]).astype(dtype)
+
+    return x * from_host(mask)
 
 
 POLICIES = {"color": (brightness, saturation, contrast), "translation": (translation,), "cutout": (cutout,)}
@@ -69,6 +73,7 @@ class DiffAugment:
         names = policy.split(",")
         if unknown := [name for name in names if name not in POLICIES]:
             raise InputError(f"setting policy={policy}: diffaug has {', '.join(POLICIES)}, not {unknown[0]!r}")
+        self.steady = True  # every batch goes through the same operations
         self.transforms = [transform for name in names for transform in POLICIES[name]]
 
     def __call__(self, x, rng):
@@ -79,4 +84,5 @@ class DiffAugment:
 
 
 def _amounts(x, rng):
-    return asarray(rng.random((len(x), 1, 1, 1)), x.dtype)
+    n, dtype = len(x), x.dtype
+    return from_host(lambda: rng.random((n, 1, 1, 1)).astype(dtype))

@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from tinygan.backend import asarray
+from tinygan.backend import asarray, from_host
 from tinygan.ops import affine_warp, concatenate, getitem, matmul, transpose
 
 # The low-pass filter of Daubechies' orthogonal wavelet "sym6", with a sum of 1.
@@ -44,12 +44,7 @@ def _matrices(rows, n):
 def warp(x, maps):
     """Images x (N, H, W, C) under affine maps (N, 3, 3), host float64: the output pixel (across, down), counted from the
     middle of the image, shows the input at maps @ (across, down, 1). Linear in x."""
-    height, width = x.shape[1:3]
-    left, right, top, bottom = margins(maps, height, width)
-    maps = translate2d(np.array([(left - right) / 2]), (top - bottom) / 2) @ maps
-    # Both sides now have twice as many pixels; the first ones of their middles are half a pixel off.
-    maps[:, :2, 2] = 2 * maps[:, :2, 2] + 0.5 * maps[:, :2, :2].sum(2) - 0.5
-    rows, columns = _Axis(height, top, bottom), _Axis(width, left, right)
+    maps, rows, columns = _placed(maps, *x.shape[1:3])
     planes = transpose(x, (0, 3, 1, 2))
     straight = (maps[:, 0, 1] == 0) & (maps[:, 1, 0] == 0)
     if straight.all():
@@ -60,6 +55,22 @@ def warp(x, maps):
     both = concatenate([_straight(getitem(planes, first), maps[first], rows, columns),
                         _tilted(getitem(planes, then), maps[then], rows, columns)])
     return transpose(getitem(both, np.argsort(np.concatenate([first, then]))), (0, 2, 3, 1))
+
+
+def warp_straight(x, make):
+    """As `warp`, of maps make() that neither turn nor shear: always the same operations, which can be recorded."""
+    size, dtype = x.shape[1:3], x.dtype
+    by_row, by_column = from_host(lambda: _straight_matrices(*_placed(make(), *size), dtype))
+    return transpose(matmul(matmul(by_row, transpose(x, (0, 3, 1, 2))), by_column), (0, 2, 3, 1))
+
+
+def _placed(maps, height, width):
+    """(maps, rows, columns), where maps are of the extended images, of twice as many pixels."""
+    left, right, top, bottom = margins(maps, height, width)
+    maps = translate2d(np.array([(left - right) / 2]), (top - bottom) / 2) @ maps
+    # Both sides now have twice as many pixels; the first ones of their middles are half a pixel off.
+    maps[:, :2, 2] = 2 * maps[:, :2, 2] + 0.5 * maps[:, :2, :2].sum(2) - 0.5
+    return maps, _Axis(height, top, bottom), _Axis(width, left, right)
 
 
 def margins(maps, height, width):
@@ -77,9 +88,14 @@ def margins(maps, height, width):
 
 def _straight(planes, maps, rows, columns):
     """For maps that are diagonal but for the shift."""
-    by_row = rows.resampling(maps[:, 1, 1], maps[:, 1, 2], planes.dtype)
-    by_column = columns.resampling(maps[:, 0, 0], maps[:, 0, 2], planes.dtype).swapaxes(1, 2)
-    return matmul(matmul(asarray(by_row[:, None]), planes), asarray(by_column[:, None]))
+    by_row, by_column = map(asarray, _straight_matrices(maps, rows, columns, planes.dtype))
+    return matmul(matmul(by_row, planes), by_column)
+
+
+def _straight_matrices(maps, rows, columns, dtype):
+    by_row = rows.resampling(maps[:, 1, 1], maps[:, 1, 2], dtype)
+    by_column = columns.resampling(maps[:, 0, 0], maps[:, 0, 2], dtype).swapaxes(1, 2)
+    return by_row[:, None], by_column[:, None]
 
 
 def _tilted(planes, maps, rows, columns):

@@ -1,0 +1,205 @@
+"""A step recorded as a CUDA graph: its hundreds of kernels, found by running Python once, are from then on one launch.
+
+While Python runs the step, CUDA only takes down the kernels and the addresses that they work on. So
+
+    * whatever is new at each step comes through `backend.from_host`, into memory that is filled before each launch;
+    * whatever one step leaves to the next stays where it is: weights and moments are written in place, buffers (running
+      statistics) are copied back to where the step found them;
+    * no kernel may be waited for, and the step must take the same course each time.
+
+The step runs as it is on a CPU, and where TINYGAN_CUDA_GRAPHS=0.
+"""
+
+import contextlib
+import ctypes
+
+import numpy as np
+
+from tinygan import backend
+from tinygan.backend import on_cpu, xp
+from tinygan.errors import InputError, from_environment
+
+ALIGNMENT = 16  # bytes
+
+
+def _switch(text):
+    if text not in ("0", "1"):
+        raise InputError("choose 0 or 1")
+    return text == "1"
+
+
+enabled = from_environment("TINYGAN_CUDA_GRAPHS", "1", _switch)
+
+
+class _Measured:
+    """The tape of a step that runs as it is: how much comes from the host."""
+
+    size = 0
+
+    def constant(self, data, dtype):
+        return xp.asarray(data, dtype=dtype)
+
+    def varying(self, make):
+        made, single = _made(make)
+        self.size += sum(map(_room, made))
+        arrays = tuple(xp.asarray(array) for array in made)
+        return arrays[0] if single else arrays
+
+
+class _Recorded:
+    """The tape of a step that is recorded: what comes from the host each time has its place in one piece of memory."""
+
+    def __init__(self, size):
+        self.host, self.device, self.used = np.zeros(size, np.uint8), xp.zeros(size, "uint8"), 0
+        self.sources = []  # (make, [where in host memory]) in the order of the step
+        self.aside, self.kept = xp.cuda.Stream(non_blocking=True), []
+
+    def constant(self, data, dtype):
+        with self.aside:  # beside the stream that is recorded: done once, and now
+            array = xp.asarray(data, dtype=dtype)
+            self.aside.synchronize()
+        self.kept.append(array)
+        return array
+
+    def varying(self, make):
+        made, single = _made(make)
+        places, arrays = [], []
+        for array in made:
+            here = slice(self.used, self.used + array.nbytes)
+            self.used += _room(array)
+            if self.used > len(self.host):
+                raise RuntimeError("a recorded step takes more from the host than when it was measured: it does not take "
+                                   "the same course each time")
+            place = self.host[here].view(array.dtype).reshape(array.shape)
+            place[...] = array
+            places.append(place)
+            arrays.append(self.device[here].view(array.dtype).reshape(array.shape))
+        self.sources.append((make, places))
+        return arrays[0] if single else tuple(arrays)
+
+    def refill(self):
+        """What the step's sources give now."""
+        for make, places in self.sources:
+            for place, array in zip(places, _made(make)[0], strict=True):
+                place[...] = array
+
+    def upload(self):
+        self.device[...] = xp.asarray(self.host)
+
+
+def _made(make):
+    """([arrays], is it a single one?) from the host."""
+    made = make()
+    single = not isinstance(made, tuple)
+    return [np.asarray(array) for array in ((made,) if single else made)], single
+
+
+def _room(array):
+    return -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+
+
+class Graph:
+    """function() -> {name: array of no dimensions}, or a tuple of them. The first call runs it, and so makes what it needs
+    (moments, compiled kernels); the second records it; from then on, each is one launch, and one copy of the results.
+
+    slots: () -> [(owner, attribute)] of arrays that the function reads and rebinds, such as a module's buffers.
+    """
+
+    def __init__(self, function, slots=list, pool=None):
+        self.function, self.slots, self.pool = function, slots, pool
+        self.measured = self.tape = self.graph = None
+
+    def __call__(self):
+        if on_cpu() or not enabled:
+            return self.function()
+        if self.measured is None:
+            self.measured = _Measured()
+            with _tape(self.measured):
+                return self.function()
+        if self.graph is None:
+            self._record()
+        else:
+            self.tape.refill()
+        self.tape.upload()
+        self._settle()
+        self.graph.launch()
+        values = self.results.copy()  # the next launch writes over them
+        return dict(zip(self.names, values)) if self.names else tuple(values)
+
+    def _record(self):
+        self.tape, stream = _Recorded(self.measured.size), xp.cuda.Stream(non_blocking=True)
+        self.pool = self.pool or xp.cuda.MemoryPool()  # of its own: nobody else may use what the graph works on
+        slots = [(owner, name, getattr(owner, name)) for owner, name in self.slots()]
+        self.before = [slot for slot in slots if isinstance(slot[2], xp.ndarray)]
+        with xp.cuda.using_allocator(self.pool.malloc), stream, _tape(self.tape):
+            stream.begin_capture()
+            try:
+                results = self.function()
+                self._write_back()
+                values = list(results.values() if isinstance(results, dict) else results)
+                self.names = list(results) if isinstance(results, dict) else None
+                self.results = xp.empty(len(values), "float32")
+                for i, value in enumerate(values):  # not by `stack`, which uploads a list of addresses
+                    self.results[i] = value
+            except BaseException:
+                with contextlib.suppress(Exception):  # the capture is void; what matters is why
+                    stream.end_capture()
+                raise
+            self.graph = stream.end_capture()
+
+    def _write_back(self):
+        """Copy what was rebound to where the step found it, and bind that again."""
+        now = [getattr(owner, name) for owner, name, _ in self.before]
+        found = {id(array) for _, _, array in self.before}
+        now = [array.copy() if id(array) in found and array is not before else array  # or it might be overwritten first
+               for array, (_, _, before) in zip(now, self.before)]
+        for array, (owner, name, before) in zip(now, self.before):
+            if array is not before:
+                before[...] = array
+                setattr(owner, name, before)
+
+    def _settle(self):
+        """What others have bound since the last launch goes to where the graph will look for it."""
+        for owner, name, array in self.before:
+            now = getattr(owner, name)
+            if now is not array:
+                array[...] = now
+                setattr(owner, name, array)
+
+    def launches(self):
+        """How many kernels and copies it holds (CuPy 14 or newer, which keeps the graph; else, or not recorded: None)."""
+        address = getattr(self.graph, "graph", 0)
+        if not address:
+            return None
+        count, driver = ctypes.c_size_t(), ctypes.CDLL("libcuda.so.1")
+        status = driver.cuGraphGetNodes(ctypes.c_void_p(address), None, ctypes.byref(count))
+        return None if status else count.value
+
+
+class Graphs:
+    """One Graph for each course that a step can take, by a key; None as key: a step that takes its own each time."""
+
+    def __init__(self, slots):
+        self.slots, self.graphs, self.pool = slots, {}, None
+
+    def run(self, key, function):
+        if key is None or on_cpu():
+            return function()
+        if self.pool is None:
+            self.pool = xp.cuda.MemoryPool()  # shared: one graph runs at a time
+        if key not in self.graphs:
+            self.graphs[key] = Graph(function, self.slots, self.pool)
+        return self.graphs[key]()
+
+    def clear(self):
+        """Forget them, when arrays that they work on have been replaced."""
+        self.graphs.clear()
+
+
+@contextlib.contextmanager
+def _tape(tape):
+    before, backend.tape = backend.tape, tape
+    try:
+        yield
+    finally:
+        backend.tape = before
