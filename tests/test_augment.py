@@ -349,6 +349,7 @@ def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
         assert -1 <= numbers["r_t"] <= 1
 
 
+@pytest.mark.cpu  # with --backend, the tests above say more
 def test_on_another_backend(tmp_path, digits):
     with strict.use_strict():
         for kind, policy in (("ada", "bgcfnc"), ("diffaug", "")):

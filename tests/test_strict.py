@@ -16,6 +16,8 @@ from tinygan.gan.augment.ada import ADA
 from tinygan.metrics.extractor import Extractor
 from tinygan.models import stylegan2
 
+pytestmark = pytest.mark.cpu  # on NumPy and on the strict backend, whatever else there is
+
 
 @pytest.fixture
 def xp():

@@ -169,6 +169,7 @@ def test_mistakes(run, tmp_path, capsys):
         separability.separability(np.ones((10, 2)), {"a": (np.arange(10), np.ones(10, bool))})
 
 
+@pytest.mark.cpu  # with --backend, the tests of each say more
 @pytest.mark.parametrize("command", ["mix -n 3", "noise -n 2 --draws 2", "project --steps 10 --test 0", "ppl -n 10",
                                      "separability -n 80", "truncation -n 20 --thresholds 0.5 1"])
 def test_every_tool_runs_on_the_strict_backend(command, run, tmp_path):

@@ -364,6 +364,7 @@ def test_conditional_samples_have_labels_drawn_evenly(tmp_path, digits):
     assert start(tmp_path / "b", digits).labels(3) is None
 
 
+@pytest.mark.cpu  # with --backend, the tests above say more
 @pytest.mark.parametrize("recipe, settings", [
     *((name, {}) for name in recipes.RECIPES), ("dcgan", {"d_norm": "none", "gp": 1.0, "r2": 1.0, "patches": True}),
     ("quick", {"loss": "relativistic", "equalized": True}), ("dcgan", {"g_class": "cbn", "d_class": "auxiliary"})])
