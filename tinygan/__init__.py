@@ -3,8 +3,9 @@
 from . import nn, ops, optim
 from .autograd import Parameter, Tensor, anomaly, grad, no_grad, profile, tensor, trace
 from .autograd.gradcheck import GradientError, check_grads
-from .backend import use
+from .backend import from_host, use
 from .errors import InputError
+from .nn.capture import capture
 from .training.ema import EMA
 
 __version__ = "0.1.0"

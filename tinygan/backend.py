@@ -60,6 +60,24 @@ def use(name: str) -> None:
     activate(cupy)
 
 
+def use_device(device: str) -> None:
+    """As `use`, by "cpu" or "gpu"."""
+    use({"cpu": "numpy", "gpu": "cupy"}[device])
+
+
+def device() -> str:
+    """"cpu" or "gpu": where computation takes place."""
+    return "cpu" if on_cpu() else "gpu"
+
+
+def gpu_and_software() -> str:
+    """The GPU in use and its software, in a line."""
+    runtime = xp.cuda.runtime
+    version = runtime.runtimeGetVersion()
+    return (f"{runtime.getDeviceProperties(runtime.getDevice())['name'].decode()}, CUDA {version // 1000}."
+            f"{version % 1000 // 10}, CuPy {xp.__version__}")
+
+
 def _line(error):
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 

@@ -15,25 +15,28 @@ from tinygan import ops
 from tinygan.autograd import grad, tensor
 from tinygan.errors import InputError
 
-from .worker import SIDES, VARIANTS, Worker
+from .worker import GPU_VARIANTS, SIDES, VARIANTS, Worker
 from .workloads import AUGMENTED, WORKLOADS, find
 
 TURN = 0.5  # seconds of steps before the next side has its turn
+GPU_TARGET = 1.0  # of PyTorch's eager step
 MEMORY_TARGET = 1.0  # of the other's, at its best
 GROWTH = (16, 64, 128, 256, 512), (16, 32, 64)  # batches, sides of images
 
 
-def variants(side):
-    """The ways in which a side is tried. Raises InputError if its package is missing."""
+def variants(side, device="cpu"):
+    """The ways in which a side is tried. Raises InputError if its package is missing, or does not run there."""
+    if device == "gpu" and side not in GPU_VARIANTS:
+        raise InputError(f"--against {side} --device gpu: on a GPU, tinygan is compared with torch alone")
     if importlib.util.find_spec(side) is None:
         raise InputError(f"--against {side}: {SIDES[side]} is not installed in this environment ({sys.executable}): "
                          f"install the package {side} there, or leave --against out")
-    return VARIANTS[side]
+    return (GPU_VARIANTS if device == "gpu" else VARIANTS)[side]
 
 
-def _sides(against):
+def _sides(against, device="cpu"):
     """(side, variant) of every worker."""
-    return [("tinygan", None), *((against, variant) for variant in (variants(against) if against else ()))]
+    return [("tinygan", None), *((against, variant) for variant in (variants(against, device) if against else ()))]
 
 
 def machine():
@@ -96,6 +99,39 @@ def times(names, against, rounds, progress):
             good &= ratio <= workload.target
             row += [f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}", workers[best].variant,
                     f"{ratio:.2f}", f"{workload.target:.1f}", "" if ratio <= workload.target else "missed"]
+        rows.append(row)
+    return rows, good, "; ".join(versions)
+
+
+def gpu_times(names, against, rounds, progress):
+    """The same as `times`, on a GPU: (rows, whether no step takes longer than PyTorch's eager one, what was measured).
+
+    Eager: the faster memory format. Its whole step as a CUDA graph is another column.
+    """
+    rows = [["workload", "batch", "tinygan ms", "launches"]
+            + (["eager ms", "its best", "launches", "ratio", "target", "", "graph ms", "ratio"] if against else [])]
+    good, versions = True, []
+    number = lambda n: "?" if n is None else f"{n:.0f}"
+    for name in names:
+        with contextlib.ExitStack() as stack:
+            workers = [stack.enter_context(Worker(side, WORKLOADS[name], variant, device="gpu"))
+                       for side, variant in _sides(against, "gpu")]
+            versions = list(dict.fromkeys(worker.version for worker in workers))
+            turns = []
+            for i in range(rounds):
+                measured = {id(worker): worker.seconds(TURN) for worker in (workers if i % 2 else workers[::-1])}
+                turns.append([measured[id(worker)] for worker in workers])
+                progress.set_description(name, refresh=False)
+                progress.update()
+            launches = [worker.launches() for worker in workers[:3]]
+        times = [1e3 * statistics.median(turn[k] for turn in turns) for k in range(len(workers))]
+        row = [name, str(WORKLOADS[name].batch_size), f"{times[0]:.2f}", number(launches[0])]
+        if against:
+            best = min((1, 2), key=lambda k: times[k])
+            ratio, of_graph = (statistics.median(turn[0] / turn[k] for turn in turns) for k in (best, 3))
+            good &= ratio <= GPU_TARGET
+            row += [f"{times[best]:.2f}", workers[best].variant, number(launches[best]), f"{ratio:.2f}", f"{GPU_TARGET:.1f}",
+                    "" if ratio <= GPU_TARGET else "missed", f"{times[3]:.2f}", f"{of_graph:.2f}"]
         rows.append(row)
     return rows, good, "; ".join(versions)
 

@@ -9,25 +9,29 @@ import time
 import traceback
 from pathlib import Path
 
+from tinygan import backend
 from tinygan.autograd.inspect import Monitor, multiply_adds, profile
 from tinygan.errors import InputError
 
 SIDES = {"torch": "PyTorch", "jax": "JAX"}
 VARIANTS = {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}  # the ways in which a side is tried
+GPU_VARIANTS = {"torch": ("contiguous", "channels-last", "graph")}
+TOGETHER = 10  # steps between two waits for a GPU, which a training run does not wait for at each step either
 
 
 class Worker:
     """A process that has set up a workload and waits. Close it, or use it as a context.
 
-    side: "tinygan", "torch" or "jax"; variant: one of the side's in VARIANTS. Raises InputError if the set-up fails.
+    side: "tinygan", "torch" or "jax"; variant: one of the side's in VARIANTS, on device "gpu" in GPU_VARIANTS. Raises
+    InputError if the set-up fails.
     """
 
-    def __init__(self, side, workload, variant=None, batch_size=None, image_size=None):
+    def __init__(self, side, workload, variant=None, batch_size=None, image_size=None, device="cpu"):
         self.side, self.variant, self.workload = side, variant, workload
         context = multiprocessing.get_context("spawn")  # a fork would share what the parent has imported and touched
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, daemon=True, args=(
-            theirs, side, workload.name, batch_size or workload.batch_size, image_size or workload.image_size, variant))
+            theirs, side, workload.name, batch_size or workload.batch_size, image_size or workload.image_size, variant, device))
         self._process.start()
         theirs.close()
         self.version = self._ask("version")
@@ -64,6 +68,11 @@ class Worker:
         """Floating-point operations in the products of a step (tinygan only)."""
         return sum(self.workload.weights[part] * n for part, n in self._ask("flop").items())
 
+    def launches(self):
+        """Kernels and copies that a GPU runs in a step; None if it is not known."""
+        counts = self._ask("launches")
+        return None if None in counts.values() else sum(self.workload.weights[part] * n for part, n in counts.items())
+
     def profile(self, steps):
         """(the profile of `steps` steps as text, seconds a step in its ops) (tinygan only)."""
         return self._ask("profile", steps)
@@ -80,10 +89,10 @@ class Worker:
         self.close()
 
 
-def _serve(pipe, side, name, batch_size, image_size, variant):
+def _serve(pipe, side, name, batch_size, image_size, variant, device):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     try:
-        job = _Job(side, name, batch_size, image_size, variant)
+        job = _Job(side, name, batch_size, image_size, variant, device)
     except Exception:
         pipe.recv()
         pipe.send((False, traceback.format_exc(limit=0).splitlines()[-1]))
@@ -102,37 +111,54 @@ def _serve(pipe, side, name, batch_size, image_size, variant):
 class _Job:
     """What a Worker's process does."""
 
-    def __init__(self, side, name, batch_size, image_size, variant):
+    def __init__(self, side, name, batch_size, image_size, variant, device="cpu"):
+        self.device = device
         if side == "tinygan":
             from tinygan.kernels import parallel
 
             from .workloads import find
 
+            if device == "gpu":
+                backend.use_device(device)
             parallel.keep_memory()  # as the Trainer does (to give PyTorch the same, see the README)
             self._blas = parallel.single_threaded_blas()
             self._blas.__enter__()
-            self._version = f"tinygan, {parallel.num_threads()} threads"
+            self._version = "tinygan" if device == "gpu" else f"tinygan, {parallel.num_threads()} threads"
             parts = find(name).make(batch_size, image_size).parts
         else:
             other = importlib.import_module(f"tinygan.bench.{side}_side")
-            parts = other.make(name, batch_size, image_size, variant).parts
-            self._version = other.version()
+            more = {"device": "cuda"} if device == "gpu" else {}
+            parts = other.make(name, batch_size, image_size, variant, **more).parts
+            self._version = other.version(**more)
+            self._launches = getattr(other, "launches", None)
         self.parts = parts
 
     def version(self):
         return self._version
 
     def seconds(self, duration):
-        medians = {}
+        medians, together = {}, TOGETHER if self.device == "gpu" else 1
         for part, step in self.parts.items():
-            step()
+            for _ in range(together):  # on a GPU, the first ones compile, and record
+                float(step()[0])
             times, end = [], time.perf_counter() + duration / len(self.parts)
             while len(times) < 3 or time.perf_counter() < end:
                 start = time.perf_counter()
-                step()
-                times.append(time.perf_counter() - start)
+                for _ in range(together):
+                    losses = step()
+                float(losses[0])  # waits
+                times.append((time.perf_counter() - start) / together)
             medians[part] = sorted(times)[len(times) // 2]
         return medians
+
+    def launches(self):
+        counts = {}
+        for part, step in self.parts.items():
+            for _ in range(3):
+                step()
+            graph = getattr(step, "graph", None)
+            counts[part] = graph.launches() if graph else self._launches(step)
+        return counts
 
     def peak_memory(self):
         gc.collect()

@@ -5,19 +5,22 @@ dense layers (a convolution as large as its image stands there instead), so that
 their weights, and a test can hold their losses to each other.
 """
 
+import itertools
+from types import SimpleNamespace
 from typing import Callable, NamedTuple
 
 import numpy as np
 
 from tinygan import data, nn, ops
 from tinygan.autograd import Tensor, grad
-from tinygan.backend import asarray
+from tinygan.backend import asarray, from_host
 from tinygan.gan import losses, penalties
 from tinygan.gan.augment.ada import ADA
 from tinygan.gan.augment.diffaug import DiffAugment
 from tinygan.models import dcgan as dcgan_model
 from tinygan.models import gan as gan_model
 from tinygan.models import stylegan2 as stylegan2_model
+from tinygan.nn.capture import capture
 from tinygan.optim import Adam
 
 BCE = losses.find("bce")
@@ -29,7 +32,7 @@ class Job(NamedTuple):
     """A workload that is ready to run.
 
     networks: in the order in which the sides exchange their parameters. parts: {name: step}, where step()
-    trains once and returns its losses as floats.
+    trains once and returns its losses, arrays of no dimensions, or floats.
     """
 
     networks: list
@@ -52,7 +55,10 @@ class Workload(NamedTuple):
 
 
 class Batches:
-    """Real images (N, size, size, 1), labels and latents (N, 100), float32: eight of each, over and over."""
+    """Real images (N, size, size, 1), labels and latents (N, 100), float32: eight of each, over and over.
+
+    Where a GPU computes, they are there: a step asks for its batch by number.
+    """
 
     def __init__(self, batch_size, image_size):
         dataset, rng = data.load("digits"), np.random.default_rng(0)
@@ -62,10 +68,12 @@ class Batches:
             images = np.tile(images, (1, 3, 3, 1))[:, :image_size, :image_size] if image_size > 28 else images
             images = np.ascontiguousarray(images[:, :image_size, :image_size])
             self.batches.append((images, labels, rng.standard_normal((batch_size, 100), dtype=np.float32)))
+        self.stacks = [asarray(np.stack(arrays)) for arrays in zip(*self.batches)]
+        self.turns = itertools.count()
 
     def __call__(self):
-        self.batches.append(self.batches.pop(0))
-        return self.batches[-1]
+        turn = from_host(lambda: np.array([next(self.turns) % len(self.batches)]))
+        return [stack[turn][0] for stack in self.stacks]
 
 
 def augmented(D, pipe):
@@ -88,9 +96,9 @@ def gan_step(G, D, batches, penalty=None, pipe=None):
         d_optimizer.step(grad(d_loss, D.parameters()))
         g_loss = BCE.generator(None, judge(fakes))
         g_optimizer.step(grad(g_loss, G.parameters()))
-        return d_loss.item(), g_loss.item()
+        return d_loss.data, g_loss.data
 
-    return step
+    return capture(step, G, D) if pipe is None or pipe.steady else step
 
 
 def dcgan(batch_size=64, image_size=28, pipe=None):
@@ -115,7 +123,7 @@ def wgan_gp(batch_size=64, image_size=32):
                       nn.LeakyReLU(), nn.Conv2d(64, 128, 3, 2, 1, rng=rng), nn.LeakyReLU(),
                       nn.Conv2d(128, 1, image_size // 4, rng=rng))
     batches, optimizer = Batches(batch_size, image_size), Adam(D.parameters(), LR, (0.0, 0.9))
-    share = np.random.default_rng(1).random((batch_size, 1, 1, 1), dtype=np.float32)
+    share = asarray(np.random.default_rng(1).random((batch_size, 1, 1, 1), dtype=np.float32))
 
     def step():
         reals, _, _ = batches()
@@ -123,9 +131,9 @@ def wgan_gp(batch_size=64, image_size=32):
         length = ops.norm(penalties.slopes(D, share * reals + (1 - share) * fakes), (1, 2, 3))
         loss = D(Tensor(fakes)).mean() - D(Tensor(reals)).mean() + GP_WEIGHT * ((length - 1.0) ** 2).mean()
         optimizer.step(grad(loss, D.parameters()))
-        return loss.item(),
+        return loss.data,
 
-    return Job([D], {"step": step})
+    return Job([D], {"step": capture(step, D)})
 
 
 class Fixed:
@@ -143,25 +151,25 @@ def stylegan2(batch_size=32, image_size=32, pipe=None):
     for _, module in G.modules():
         if isinstance(module, nn.Noise):
             module.mode, module.fixed = "fixed", asarray(Fixed().standard_normal(module.fixed.shape))
-            module.strength.assign(np.array(0.1))
-    batches, average = Batches(batch_size, image_size), 0.0
+            module.strength.assign(asarray(0.1))
+    batches, state = Batches(batch_size, image_size), SimpleNamespace(average=asarray(np.zeros((), np.float32)))
     g_optimizer, d_optimizer = (Adam(network.parameters(), LR, (0.0, 0.99)) for network in (G, D))
 
     def path():
-        nonlocal average
         _, _, z = batches()
         ws = G.styles(Tensor(z[:-(-batch_size // 2)]))
-        penalty, average = penalties.path_length(G.synthesis, ws, average, Fixed())
+        penalty, state.average = penalties.path_length(G.synthesis, ws, state.average, Fixed())
         loss = penalty * float(PATH_WEIGHT * PATH_LAZY)
         g_optimizer.step(grad(loss, G.parameters()))
-        return loss.item(),
+        return loss.data,
 
     def r1():
         loss = R1_GAMMA * LAZY * penalties.r1(augmented(D, pipe), batches()[0])
         d_optimizer.step(grad(loss, D.parameters()))
-        return loss.item(),
+        return loss.data,
 
-    return Job([G, D], {"step": gan_step(G, D, batches, pipe=pipe), "path": path, "r1": r1})
+    return Job([G, D], {"step": gan_step(G, D, batches, pipe=pipe), "r1": capture(r1, G, D) if pipe is None else r1,
+                        "path": capture(path, G, D, state=[(state, "average")])})
 
 
 def lenet(batch_size=128, image_size=28):
@@ -175,9 +183,9 @@ def lenet(batch_size=128, image_size=28):
         images, labels, _ = batches()
         loss = ops.cross_entropy(net(Tensor(images)), labels)
         optimizer.step(grad(loss, net.parameters()))
-        return loss.item(),
+        return loss.data,
 
-    return Job([net], {"step": step})
+    return Job([net], {"step": capture(step, net)})
 
 
 class MaxPool(nn.Module):

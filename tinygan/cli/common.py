@@ -9,7 +9,7 @@ def select_device(args):
     from tinygan import backend
 
     if args.device:
-        backend.use({"cpu": "numpy", "gpu": "cupy"}[args.device])
+        backend.use_device(args.device)
 
 
 def print_table(rows, right=()):

@@ -2,7 +2,7 @@
 
 from tinygan.errors import InputError
 
-from .common import print_table
+from .common import print_table, select_device
 
 
 def list_recipes(args):
@@ -54,6 +54,7 @@ def list_data(args):
 def bench(args):
     from tqdm import tqdm
 
+    from tinygan import backend
     from tinygan.bench import report
     from tinygan.bench.workloads import WORKLOADS
 
@@ -61,13 +62,17 @@ def bench(args):
     if unknown:
         raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
     names = args.names or list(WORKLOADS)
-    ways = 1 + len(report.variants(args.against) if args.against else ())
+    select_device(args)
+    on_gpu = backend.device() == "gpu"
+    ways = 1 + len(report.variants(args.against, "gpu" if on_gpu else "cpu") if args.against else ())
     tables = [name for name in ("memory", "overhead", "growth", "augment", "profile") if getattr(args, name)]
     if args.against and tables and tables != ["memory"]:
         raise InputError(f"--{tables[-1]} measures tinygan alone: leave out --against {args.against}")
     if args.names and {"overhead", "growth", "augment"} >= {*tables} and tables:
         raise InputError(f"--{tables[0]} takes no workloads")
-    print(report.machine())
+    if on_gpu and tables:
+        raise InputError(f"--{tables[0]} measures the CPU: leave out --device gpu")
+    print(backend.gpu_and_software() if on_gpu else report.machine())
     good = True
     with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
         def show(rows, n=1):
@@ -75,7 +80,12 @@ def bench(args):
             print()
             print_table(rows, right=range(1, n))
 
-        if not tables:
+        if on_gpu:
+            progress.total = args.rounds * len(names)
+            rows, good, versions = report.gpu_times(names, args.against, args.rounds, progress)
+            show(rows, 12)
+            print(f"\n{versions}\nlaunches: kernels and copies in a step; tinygan's are recorded, and launched as one")
+        elif not tables:
             progress.total = args.rounds * len(names)
             rows, good, versions = report.times(names, args.against, args.rounds, progress)
             show(rows, 6)

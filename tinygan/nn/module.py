@@ -85,6 +85,11 @@ class Module:
     def buffers(self) -> list:
         return [buffer for _, buffer in self.named_buffers()]
 
+    def mark_changed(self) -> None:
+        """Say that all Parameters were written in place."""
+        for parameter in self.parameters():
+            parameter.mark_changed()
+
     # State
 
     def state_dict(self) -> dict:

@@ -118,8 +118,8 @@ class Updates:
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
         numbers |= self.graphs.run(self.course(n, updates), lambda: self.updates(n, updates))
-        for parameter in self.G.parameters() + self.D.parameters():
-            parameter.mark_changed()  # also if a recorded step did it
+        for network in (self.G, self.D):
+            network.mark_changed()  # a recorded step does not say so
         self.ema.module.copy_buffers(self.G)
         self.d_updates += updates
         self.images += updates * n

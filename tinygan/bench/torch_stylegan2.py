@@ -1,0 +1,219 @@
+"""StyleGAN2's networks in PyTorch, for the bench: in the operations that are fastest there."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from tinygan.ops.styled import FIR
+
+from .workloads import Fixed
+
+
+class Convolution(torch.autograd.Function):
+    """A convolution, or a transposed one, whose second derivatives, for penalties on slopes, are as fast as its first.
+
+    PyTorch makes them of convolutions whose kernels are as large as images, and of one for each channel. Here, gradients
+    that have a graph are those of the image only, as slopes need no others: convolutions again, with gradients as usual.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, stride, padding, transposed, missing, groups):
+        """missing: the rows that a transposed one adds at the end (output_padding)."""
+        ctx.save_for_backward(x, weight)
+        ctx.bias_shape = None if bias is None else bias.shape
+        ctx.settings = (stride,), (padding,), (1,), transposed, (missing,), groups
+        return torch.convolution(x, weight, bias, *ctx.settings)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            (stride,), (padding,), _, transposed, _, groups = ctx.settings
+            side = (g.shape[2] - 1) * stride - 2 * padding + weight.shape[2]
+            missing = 0 if transposed else x.shape[2] - side
+            gradients = Convolution.apply(g, weight, None, stride, padding, not transposed, missing, groups), None, None
+        else:
+            gradients = torch.ops.aten.convolution_backward(g, x, weight, ctx.bias_shape, *ctx.settings,
+                                                            ctx.needs_input_grad[:3])
+        return *gradients, *[None] * 5
+
+
+class TwiceDifferentiable(TorchFunctionMode):
+    """As a context: convolutions made within are those of `Convolution`."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function not in (F.conv2d, F.conv_transpose2d):
+            return function(*args, **(kwargs or {}))
+
+        def convolve(x, weight, bias=None, stride=1, padding=0, *, groups=1):
+            return Convolution.apply(x, weight, bias, stride, padding, function is F.conv_transpose2d, 0, groups)
+
+        return convolve(*args, **(kwargs or {}))
+
+
+class Resample(nn.Module):
+    """upfirdn2d by a separable filter: the fastest of the forms that PyTorch offers is a convolution a channel."""
+
+    def __init__(self, channels, gain=1.0, stride=1, padding=1, up=False):
+        super().__init__()
+        f = torch.tensor(FIR, dtype=torch.float32)
+        self.register_buffer("f", (torch.outer(f, f) * gain).expand(channels, 1, 4, 4).contiguous())
+        self.convolve = F.conv_transpose2d if up else F.conv2d
+        self.settings = {"stride": stride, "padding": padding, "groups": channels}
+
+    def forward(self, x):
+        return self.convolve(x, self.f, **self.settings)
+
+
+# Layers with equalised weights. gain: a later one moved forward, as leaky_relu(x) * a = leaky_relu(x * a).
+
+
+class Dense(nn.Module):
+    def __init__(self, inputs, outputs, gain=1.0, rate=1.0, bias=0.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
+        self.bias_scale, self.scale = rate * gain, rate * gain * inputs ** -0.5
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x, self.weight.T, beta=self.bias_scale, alpha=self.scale)
+
+
+class Conv(nn.Module):
+    def __init__(self, inputs, outputs, kernel_size, gain, stride=1, padding=0, bias=True):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel_size, kernel_size))
+        self.gain, self.scale = gain, gain * (kernel_size ** 2 * inputs) ** -0.5
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x):
+        bias = None if self.bias is None else self.bias * self.gain
+        return F.conv2d(x, self.weight * self.scale, bias, self.stride, self.padding)
+
+
+class Kernel(nn.Module):
+    """The weight of a modulated convolution."""
+
+    def __init__(self, inputs, outputs, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+
+
+class Activation(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.bias, self.strength = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.tensor(0.1))
+        self.register_buffer("noise", torch.from_numpy(Fixed().standard_normal((size, size))).to(torch.get_default_device()))
+
+    def forward(self, x, scale):
+        """leaky_relu(x * scale + noise + bias) * sqrt(2); the root is a part of scale (N, C) already."""
+        shift = (self.noise * self.strength + self.bias[:, None, None]) * 2 ** 0.5
+        shift = shift[None].contiguous(memory_format=format_of(x))  # which the sum inherits
+        return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
+
+
+class Styled(nn.Module):
+    """A modulated 3x3 convolution, noise, bias and leaky relu."""
+
+    def __init__(self, channels, size, style, up=False):
+        super().__init__()
+        self.style = Dense(style, channels, bias=1.0)
+        self.conv, self.activation = Kernel(channels, channels, 3), Activation(channels, size)
+        self.blur = Resample(channels, 4.0) if up else None
+
+    def forward(self, x, w):
+        style, weight = self.style(w), self.conv.weight
+        x = x * style[:, :, None, None]
+        if self.blur:
+            x = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        else:
+            x = F.conv2d(x, weight, padding=1)
+        variance = style.square() @ weight.square().sum((2, 3)).T + 1e-8
+        return self.activation(x, (variance / 2).rsqrt())
+
+
+class ToImage(nn.Module):
+    """One channel: a product of matrices for each image, whose gradient has the memory format of x."""
+
+    def __init__(self, channels, style):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.style, self.conv = Dense(style, channels, channels ** -0.5, bias=1.0), Kernel(channels, 1, 1)
+
+    def forward(self, x, w):
+        weight = self.style(w) * self.conv.weight.flatten()
+        if format_of(x) == torch.contiguous_format:
+            image = weight[:, None] @ x.flatten(2)
+        else:
+            image = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight[:, :, None]
+        return image.view(len(x), 1, *x.shape[2:]) + self.bias
+
+
+def format_of(x):
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
+
+
+class SkipGenerator(nn.Module):
+    def __init__(self, latent, size, channels, style, layers):
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(channels, 4, 4))
+        self.mapping = nn.ModuleList(Dense(style if i else latent, style, 2 ** 0.5, 0.01) for i in range(layers))
+        sizes = [4 << i for i in range(size.bit_length() - 2)]
+        self.blocks = nn.ModuleList([nn.ModuleList([Styled(channels, 4, style)])])
+        self.blocks += [nn.ModuleList(Styled(channels, size, style, up) for up in (True, False)) for size in sizes[1:]]
+        self.to_image = nn.ModuleList(ToImage(channels, style) for _ in sizes)
+        self.up = Resample(1, 4.0, stride=2, up=True)
+
+    def styles(self, z):
+        """z -> one style for each layer and the last image (N, layers + 1, style)."""
+        w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.mapping:
+            w = F.leaky_relu_(layer(w), 0.2)
+        return w[:, None].expand(-1, 2 * len(self.blocks), -1)
+
+    def synthesis(self, ws):
+        ws = ws.unbind(1)
+        x, image, used = self.constant.expand(len(ws[0]), -1, -1, -1), None, 0
+        for block, to_image in zip(self.blocks, self.to_image):
+            for layer in block:
+                x = layer(x, ws[used])
+                used += 1
+            part = to_image(x, ws[used])
+            image = part if image is None else self.up(image) + part
+        return image
+
+    def forward(self, z):
+        return self.synthesis(self.styles(z))
+
+
+class ResidualDiscriminator(nn.Module):
+    def __init__(self, size, channels, format, group=4):
+        super().__init__()
+        blocks, root = range(size.bit_length() - 3), 2 ** 0.5
+        self.from_image = Conv(1, channels, 1, root)
+        self.convs = nn.ModuleList(conv for _ in blocks for conv in (
+            Conv(channels, channels, 3, root, padding=1), Conv(channels, channels, 3, 1.0, stride=2)))
+        self.shortcuts = nn.ModuleList(Conv(channels, channels, 1, 1 / root, bias=False) for _ in blocks)
+        self.last = Conv(channels + 1, channels, 3, root, padding=1)
+        self.hidden, self.to_logit = Dense(16 * channels, channels, root), Dense(channels, 1)
+        self.blur, self.down = Resample(channels, padding=2), Resample(channels, stride=2)
+        self.format, self.group = format, group
+
+    def forward(self, image):
+        if self.format == torch.channels_last:  # with one channel, an image has both formats: let its strides tell
+            image = image.view(*image.shape[::2], -1, 1).permute(0, 3, 1, 2)
+        x = F.leaky_relu_(self.from_image(image), 0.2)
+        for i in reversed(range(len(self.shortcuts))):
+            y = F.leaky_relu_(self.convs[2 * i](x), 0.2)
+            y = F.leaky_relu_(self.convs[2 * i + 1](self.blur(y)), 0.2)
+            x = y + self.shortcuts[i](self.down(x))  # the root of a half is in their weights
+        x = F.leaky_relu_(self.last(self.with_deviation(x)), 0.2)
+        x = F.leaky_relu_(self.hidden(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
+        return self.to_logit(x).flatten()
+
+    def with_deviation(self, x):
+        members = x.unflatten(0, (min(self.group, len(x)), -1))
+        deviation = ((members - members.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+        return torch.cat([x, deviation.repeat(len(members)).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])], 1)
