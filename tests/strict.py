@@ -13,6 +13,7 @@ C, through a C++ compiler, records CUDA graphs and launches them, and does cuBLA
 
 import collections
 import contextlib
+import operator
 import weakref
 
 import numpy as np
@@ -119,7 +120,6 @@ class StrictArray:
         attribute = getattr(self._array, name)
         if name in ("item", "tolist"):
             _wait()
-        if name in ("item", "tolist", "shape", "strides", "flags"):
             return attribute
         return forward(attribute, self._array) if callable(attribute) else wrap(attribute)
 
@@ -186,6 +186,10 @@ for _name in ("lt le gt ge eq ne neg pos abs invert " + " ".join(
         prefix + name for prefix in ("", "r", "i") for name in
         "add sub mul truediv floordiv mod pow matmul and or xor".split())).split():
     setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+for _name in "shape dtype ndim size strides flags itemsize nbytes".split():  # asked for all the time
+    setattr(StrictArray, _name, property(operator.attrgetter(f"_array.{_name}")))
 
 
 class _Function:

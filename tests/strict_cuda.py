@@ -169,7 +169,7 @@ def _compiled(kernel, dtype, arrays):
         CACHE.mkdir(parents=True, exist_ok=True)
         code, new = library.with_suffix(f".{os.getpid()}.cpp"), library.with_suffix(f".{os.getpid()}.so")
         code.write_text(source)
-        subprocess.run([COMPILER, "-O1", "-fPIC", "-shared", "-o", new, code], check=True)
+        subprocess.run([COMPILER, "-O3", "-fPIC", "-shared", "-o", new, code], check=True)
         code.unlink()
         new.replace(library)
     return ctypes.CDLL(str(library)).run

@@ -256,7 +256,7 @@ def test_the_plain_monitor_only_looks_on():
         assert grad(x * x, x).item() == 6
 
 
-def test_all_three_on_either_backend(backend, capsys):
+def test_all_three_on_either_backend(capsys):
     x = leaf([[0.0, 1.0], [2.0, 3.0]])
     with anomaly(), profile() as p, trace() as t:
         slope = grad((x @ x).tanh().sum(), x, create_graph=True)

@@ -56,7 +56,7 @@ def test_the_names_of_rows_are_unique():
 
 
 @ALL
-def test_value(row, backend):
+def test_value(row):
     arrays = draw(row)
     expected = row.reference(*arrays)
     y = row.function(*tensors(arrays))
@@ -65,7 +65,7 @@ def test_value(row, backend):
 
 
 @ALL
-def test_gradients_of_first_and_second_order(row, backend):
+def test_gradients_of_first_and_second_order(row):
     check_grads(row.function, draw(row), names=row.arguments)
 
 
@@ -85,7 +85,7 @@ def test_third_order(name):
 
 
 @ALL
-def test_float32_stays_float32(row, backend):
+def test_float32_stays_float32(row):
     arrays = [a.astype(np.float32) for a in draw(row)]
     results = {}
     for dtype in ("float32", "float64"):
@@ -104,7 +104,7 @@ SCALARS = [2, 2.0, True, np.sqrt(2), np.float32(2), np.float64(2), np.int64(2), 
 
 @pytest.mark.parametrize("scalar", SCALARS, ids=lambda s: f"{type(s).__name__}-{s}")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_scalar_never_changes_the_dtype(scalar, dtype, backend):
+def test_a_scalar_never_changes_the_dtype(scalar, dtype):
     x = Tensor(asarray(np.array([0.5, 3.0], dtype)), requires_grad=True)
     for f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum):
         op = getattr(ops, {"subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow"}.get(
@@ -118,7 +118,7 @@ def test_a_scalar_never_changes_the_dtype(scalar, dtype, backend):
         assert isinstance(y, Tensor) and y.dtype == dtype and grad(y.sum(), x).dtype == dtype
 
 
-def test_a_numpy_scalar_as_a_setting_does_not_change_the_dtype(backend):
+def test_a_numpy_scalar_as_a_setting_does_not_change_the_dtype():
     x = Tensor(asarray(normal(4, 2, 2, 3).astype(np.float32)), requires_grad=True)
     number = np.float64(0.5)
     for y in (ops.leaky_relu(x, number), ops.clip(x, -number, number), ops.normalize(x, (1, 2), number),
@@ -209,7 +209,7 @@ def test_broadcasting_of_matmul(batches, size):
 
 
 @LINEAR
-def test_adjoint(row, backend):
+def test_adjoint(row):
     """<A x, y> = <x, A^T y> in each argument, and the adjoint of the adjoint is A again."""
     arrays = draw(row)
     for i in range(len(arrays)):
@@ -299,7 +299,7 @@ FUSED = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", FUSED)
-def test_a_kernel_agrees_with_its_definition(name, dtype, backend):
+def test_a_kernel_agrees_with_its_definition(name, dtype):
     op, shapes, settings = FUSED[name]
     tolerance = dict(rtol=1e-4, atol=1e-5) if dtype == "float32" else dict(rtol=1e-10, atol=1e-12)
     present = [i for i, shape in enumerate(shapes) if shape is not None]
@@ -324,7 +324,7 @@ def test_a_kernel_agrees_with_its_definition(name, dtype, backend):
 
 
 @pytest.mark.parametrize("name", FUSED)
-def test_the_second_derivative_of_a_kernel_is_that_of_its_definition(name, backend):
+def test_the_second_derivative_of_a_kernel_is_that_of_its_definition(name):
     op, shapes, settings = FUSED[name]
 
     def second(f):
@@ -338,7 +338,7 @@ def test_the_second_derivative_of_a_kernel_is_that_of_its_definition(name, backe
         np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), rtol=1e-9, atol=1e-9)
 
 
-def test_batch_norm_with_statistics_at_hand(backend):
+def test_batch_norm_with_statistics_at_hand():
     x, gain, bias = tensors([normal(4, 3, 3, 5), normal(5), normal(5)])
     y = ops.batch_norm(x, gain, bias)
     z = ops.batch_norm(x, gain, bias, statistics=norm.moments(x.data, (0, 1, 2)))
@@ -474,7 +474,7 @@ def gradient(f, *values):
     return [to_numpy(g.data).tolist() for g in gs] if len(xs) > 1 else to_numpy(gs[0].data).tolist()
 
 
-def test_derivatives_where_there_is_none(backend):
+def test_derivatives_where_there_is_none():
     assert gradient(ops.relu, [-1.0, 0.0, 1.0]) == [0, 0, 1]
     assert gradient(lambda x: ops.leaky_relu(x, 0.25), [-1.0, 0.0, 1.0]) == [0.25, 0.25, 1]
     assert gradient(ops.abs, [-2.0, 0.0, 3.0]) == [-1, 0, 1]
@@ -493,7 +493,7 @@ def test_derivatives_where_there_is_none(backend):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_no_overflow(dtype, backend):
+def test_no_overflow(dtype):
     big = Tensor(asarray(np.array([-1e4, -100.0, 0.0, 100.0, 1e4], dtype)), requires_grad=True)
     for f in (ops.sigmoid, ops.softplus, ops.tanh, ops.silu, ops.log_softmax, ops.softmax, ops.logsumexp,
               lambda x: ops.binary_cross_entropy_with_logits(x, 1.0)):

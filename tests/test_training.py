@@ -131,8 +131,7 @@ def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     one_step = trainer.train_step
     trainer.train_step = lambda: one_step() | {"d_loss": float("nan")}
-    noticed = 1 if backend.on_cpu() else 5  # on a GPU, when the numbers are read
-    with pytest.raises(InputError, match=f"no longer numbers at step {noticed}:"):
+    with pytest.raises(InputError, match="no longer numbers at step 1:"):  # if not before the numbers are read
         trainer.run(progress=False)
     assert not checkpoint.checkpoints(tmp_path / "a")
 

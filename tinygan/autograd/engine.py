@@ -113,7 +113,8 @@ def as_tensors(name, xs, optional=False):
 def _coerce(name, x, dtype):
     """A number, list or array as a Tensor, copied so that nobody can change it under a graph."""
     if isinstance(x, (int, float)):
-        return wrap(scalar(x, dtype or "float32"))
+        # A trace tells constants apart by their arrays, so there each has its own.
+        return wrap((scalar if monitor is None else asarray)(x, dtype or "float32"))
     if getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
         return wrap(asarray(x, dtype=dtype or "float32"))
     if not isinstance(x, (xp.ndarray, list, tuple)):

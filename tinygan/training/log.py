@@ -61,9 +61,9 @@ class Log:
         """Bring the numbers so far to the host. Raises InputError if one is no number."""
         t = self.trainer
         t.recent[:] = map(read, t.recent)
-        for row in t.recent:
+        for step, row in enumerate(t.recent, t.step - len(t.recent) + 1):
             if not all(map(math.isfinite, row.values())):
-                raise InputError(f"the losses are no longer numbers at step {t.step}: train with a smaller --set lr; the "
+                raise InputError(f"the losses are no longer numbers at step {step}: train with a smaller --set lr; the "
                                  "last checkpoint is from before")
 
 

@@ -125,7 +125,7 @@ class Trainer(Updates):
         images, labels = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, self.seed)
         buffers, aside = self.D.buffers(), np.random.default_rng([self.seed, self.step, 7])
         with no_grad():
-            images = Tensor(asarray(at_lod(images, self.lod) if self.growth else images))
+            images = Tensor(at_lod(asarray(images), self.lod) if self.growth else asarray(images))
             logits, _ = self.score(self.augment(images, real=True, rng=aside), labels)
         self.D.set_buffers(buffers)
         self.rng.bit_generator.state = state  # dropout draws from it

@@ -1,0 +1,493 @@
+"""The GPU path: that it agrees with the CPU, never waits inside a step, and does the same when a step is recorded.
+
+On CuPy with `pytest --backend cupy`, otherwise on the strict stand-in, which runs the kernels in C, does the products by
+address as cuBLAS would, and records and launches graphs.
+"""
+
+import contextlib
+import sys
+import types
+
+import numpy as np
+import pytest
+import strict
+from host import host
+from numpy.testing import assert_allclose, assert_array_equal
+from test_cli import fails
+from test_training import resume, start
+
+import tinygan
+from tinygan import Parameter, backend, data, grad, nn, ops, optim, tensor
+from tinygan.backend import asarray, from_host, to_numpy
+from tinygan.bench import report, worker
+from tinygan.bench.workloads import WORKLOADS
+from tinygan.cli import main
+from tinygan.kernels import conv, cublas, graphs
+from tinygan.optable import ROWS
+from tinygan.training import recipes, sampling
+from tinygan.training.updates import read
+
+pytestmark = pytest.mark.gpu
+real_gpu = backend.active() not in (np, strict.module)  # pytest has set the backend by now
+
+
+@contextlib.contextmanager
+def on(device):
+    """Compute on the "cpu", or on the "gpu": CuPy if the suite runs there, else the stand-in."""
+    before = backend.active()
+    backend.activate(np if device == "cpu" else before if real_gpu else strict.module)
+    try:
+        yield
+    finally:
+        backend.activate(before)
+
+
+@pytest.fixture
+def gpu():
+    with on("gpu"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def digits():
+    full = data.load("digits")
+    return data.Dataset("digits", "train", full.images[:400], full.labels[:400], full.class_names)
+
+
+# ---- agreement with the CPU ----
+
+# Of float32 results, relative to the largest: sums of n products round differently, by about sqrt(n) 6e-8.
+TOLERANCE = 2e-6
+TOLERANCES = {  # what stands between: differences of nearly equal numbers, quotients by small ones, powers
+    "ConditionalBatchNorm": 2e-5, "batch_norm": 2e-5, "BatchNorm": 2e-5, "instance_norm": 2e-5, "normalize": 2e-5,
+    "UpBlock": 2e-5, "DownBlock": 2e-5, "SpectralNorm": 1e-5, "minibatch_stddev": 1e-5, "MinibatchStddev": 1e-5, "pow": 1e-5,
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_an_op_agrees_with_the_cpu(row):
+    arrays = [array.astype(np.float32) for array in row.draw(np.random.default_rng(0))]
+    results = {}
+    for device in ("cpu", "gpu"):
+        with on(device):
+            xs = [tensor(array, requires_grad=True, dtype="float32") for array in arrays]
+            y = row.function(*xs)
+            weights = tensor(np.random.default_rng(1).standard_normal(y.shape), dtype="float32")
+            results[device] = [host(result) for result in (y, *grad(y, xs, weights))]
+    tolerance = TOLERANCES.get(row.name.split()[0], TOLERANCE)
+    for name, ours, theirs in zip(["value", *row.arguments], results["gpu"], results["cpu"], strict=True):
+        assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1e-3, abs(theirs).max(initial=0)), err_msg=name)
+
+
+SHAPES = [(2, 7, 8, 4, 6, 3, 1, 1, 1), (2, 8, 8, 4, 6, 4, 2, 1, 1), (2, 9, 8, 4, 6, 4, 2, 1, 2), (2, 5, 5, 1, 3, 5, 1, 2, 1),
+          (3, 4, 4, 2, 4, 1, 1, 0, 1), (2, 7, 7, 3, 4, 2, 3, 0, 1), (2, 4, 6, 3, 2, 1, 2, 0, 1), (1, 3, 3, 2, 2, 3, 1, 0, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_convolutions_agree_with_the_cpu(shape):
+    n, height, width, channels, outputs, k, stride, padding, groups = shape
+    rng, settings = np.random.default_rng(0), ((stride, stride), (padding, padding), groups)
+    x, w, bias = (rng.standard_normal(s) for s in ((n, height, width, channels), (k, k, channels // groups, outputs), outputs))
+    results = {}
+    for device in ("cpu", "gpu"):
+        with on(device):
+            y = conv.forward(asarray(x), asarray(w), *settings, asarray(bias))
+            g = asarray(np.random.default_rng(1).standard_normal(y.shape))
+            results[device] = [to_numpy(a) for a in (
+                y, conv.input_gradient(g, asarray(w), (height, width), *settings, asarray(bias[:channels])
+                                       if outputs >= channels else None),
+                conv.weight_gradient(asarray(x), g, (k, k), *settings))]
+    for ours, theirs in zip(results["gpu"], results["cpu"]):
+        assert_allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: optim.SGD(p, 0.1), lambda p: optim.SGD(p, 0.1, 0.9), lambda p: optim.RMSprop(p, 0.1, 0.9),
+    lambda p: optim.Adam(p, 0.1, (0.5, 0.9))], ids=["sgd", "momentum", "rmsprop", "adam"])
+def test_optimisers_agree_with_the_cpu(make):
+    """Parameters of all sizes at once: more than a chunk, none at all, one that has no gradient at times."""
+    shapes, results = [(3000,), (2, 3), (), (0, 4), (1024,)], {}
+    for device in ("cpu", "gpu"):
+        with on(device):
+            rng = np.random.default_rng(0)
+            parameters = [Parameter(asarray(rng.standard_normal(shape)), dtype="float64") for shape in shapes]
+            optimizer, average = make(parameters), nn.Sequential()
+            for step in range(4):
+                gradients = [tensor(rng.standard_normal(shape)) for shape in shapes]
+                optimizer.step([None if step == 1 and i == 1 else g for i, g in enumerate(gradients)])
+            results[device] = [host(p) for p in parameters]
+    for ours, theirs in zip(results["gpu"], results["cpu"]):
+        assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_averages_agree_with_the_cpu():
+    results = {}
+    for device in ("cpu", "gpu"):
+        with on(device):
+            net = nn.Linear(40, 50, rng=np.random.default_rng(0))
+            ema = tinygan.EMA(net, 0.75)
+            for k in range(3):
+                net.weight.assign(net.weight.data * (k + 2))
+                ema.update(net)
+            results[device] = host(ema.module.weight)
+    assert_allclose(results["gpu"], results["cpu"], rtol=1e-6)
+
+
+def layouts():
+    """Pairs of matrices in all the ways in which they may lie in memory."""
+    rng = np.random.default_rng(0)
+    a, b, many = rng.standard_normal((5, 7)), rng.standard_normal((7, 3)), rng.standard_normal((4, 5, 7))
+    yield from ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b)), (a[::-1], b[:, ::-1]), (a[:, ::2], b[::2]),
+                (many, b), (many[:, :, ::-1], b), (many.transpose(0, 2, 1)[:, :5], many[:, :, :4]), (a, many.transpose(0, 2, 1)),
+                (many[:, None], many.transpose(0, 2, 1)[None]), (many[:1], many.transpose(0, 2, 1)), (a[:1], b), (a, b[:, :1]),
+                (a[:, :1], b[:1]), (a[:0], b), (a[:, :0], b[:0]), (np.broadcast_to(a[:1], (5, 7)), b),
+                (a[1:3, 2:6], b[2:6, 1:2]), (rng.standard_normal((2, 3, 5, 7)), rng.standard_normal((3, 7, 2))))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("a, b", list(layouts()))
+def test_products_by_cublas(a, b, dtype, gpu):
+    """However the two lie in memory."""
+    a, b = (array.astype(dtype, order="K") if array.base is None else array for array in (a, b))
+    ours = [backend.xp.broadcast_to(asarray(x[:1]), x.shape) if x.strides[0] == 0 and x.ndim == 2 else asarray(x) for x in (a, b)]
+    ours = [x.astype(dtype) if x.dtype != dtype else x for x in ours]
+    assert_allclose(to_numpy(cublas.matmul(*ours)), np.matmul(a, b), rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-5
+                    if dtype == "float32" else 1e-12)
+
+
+def test_products_of_views_on_the_gpu(gpu):
+    """Views of one array: what cuBLAS reads is told by strides, not copied."""
+    x = asarray(np.random.default_rng(0).standard_normal((6, 8, 4)))
+    for a, b in ((x[1:, ::2], x[1:].transpose(0, 2, 1)), (x[0].T, x[1]), (x[:, 0], x[:, 1].T), (x.transpose(1, 0, 2), x[0].T)):
+        assert_allclose(to_numpy(cublas.matmul(a, b)), np.matmul(to_numpy(a), to_numpy(b)), rtol=1e-12)
+    whole = cublas.matmul(asarray(np.arange(6).reshape(2, 3)), asarray(np.arange(3)[:, None]))  # of integers: CuPy's own
+    assert to_numpy(whole).tolist() == [[5], [14]]
+    with pytest.raises(ValueError, match="do not fit"):
+        cublas.matmul(x[0], x[1])
+
+
+def test_a_translation_on_the_gpu_takes_shifts_from_both_sides(gpu):
+    x, shifts = np.random.default_rng(0).standard_normal((2, 4, 5, 3)), np.array([[1, -2], [-4, 0]])
+    expected = np.zeros_like(x)
+    expected[0, 1:, :3] = x[0, :3, 2:]
+    for given in (shifts, asarray(shifts)):
+        assert_array_equal(host(ops.translate(tensor(x), given)), expected)
+
+
+# ---- recorded steps ----
+
+
+class Counter(nn.Module):
+    """Moves a parameter by what comes from the host, and keeps two buffers, of which one follows the other."""
+
+    buffer_names = ("now", "before")
+
+    def __init__(self):
+        self.weight = Parameter(asarray(np.zeros(3, np.float32)))
+        self.now, self.before = asarray(np.zeros(3, np.float32)), asarray(np.zeros(3, np.float32))
+        self.rng, self.turn = np.random.default_rng(0), 0
+
+    def step(self):
+        self.before, self.now = self.now, self.now + 1
+        noise = backend.normal(self.rng, (3,))
+        number, vector = from_host(lambda: (np.float32(self.rng.random()), np.arange(3, dtype=np.float32)))
+        self.weight.assign(self.weight.data + noise * number + vector + self.before)
+        return self.weight.data.sum(), (self.now * 2.0).sum()
+
+
+def test_a_recorded_step_does_what_the_step_does(gpu):
+    plain, recorded = Counter(), Counter()
+    step = tinygan.capture(recorded.step, recorded)
+    for i in range(6):
+        assert [float(x) for x in plain.step()] == [float(x) for x in step()]
+        if i == 3:  # a state that was loaded in between counts
+            state = {"weight": np.full(3, 2.0), "now": np.full(3, -5.0), "before": np.ones(3)}
+            plain.load_state_dict(state), recorded.load_state_dict(state)
+        for name in ("weight", "now", "before"):
+            assert_array_equal(host(getattr(recorded, name)), host(getattr(plain, name)))
+    assert step.graph.graph is not None
+
+
+def test_results_are_not_overwritten_by_the_next_launch(gpu):
+    net = Counter()
+    step = tinygan.capture(net.step, net)
+    results = [step() for _ in range(5)]
+    assert [float(second) for _, second in results] == [6, 12, 18, 24, 30]
+
+
+def test_a_recorded_step_is_noticed_by_graphs(gpu):
+    net = Counter()
+    step = tinygan.capture(net.step, net)
+    step(), step()
+    loss = (net.weight * net.weight).sum()
+    step()
+    with pytest.raises(RuntimeError, match="changed"):
+        grad(loss, net.weight)
+
+
+def test_what_cannot_be_recorded_says_so_and_leaves_nothing_behind(gpu):
+    net = Counter()
+    more = []
+
+    def grows():
+        more.append(0)
+        return [from_host(lambda: np.zeros(8, np.float32)) for _ in more][0].sum(),
+
+    step = tinygan.capture(grows)
+    step()
+    with pytest.raises(RuntimeError, match="does not take the same course"):
+        step()
+    assert backend.tape is None
+    if not real_gpu:
+        waits = tinygan.capture(lambda: (asarray(np.float32(float(net.weight.data.sum()))),), net)
+        waits()
+        with pytest.raises(RuntimeError, match="read while the step is recorded"):
+            waits()
+    assert backend.tape is None and float(net.step()[1]) == 6
+
+
+def test_on_a_cpu_nothing_is_recorded(digits, tmp_path):
+    with on("cpu"):
+        net = Counter()
+        step = tinygan.capture(net.step, net)
+        assert [float(step()[1]) for _ in range(3)] == [6, 12, 18] and step.graph.graph is None
+        run = start(tmp_path / "a", digits, "quick", steps=2)
+        run.run(progress=False)
+        assert not run.graphs.graphs
+
+
+RUNS = {
+    **{name: (name, {}) for name in recipes.RECIPES},
+    "sngan": ("sngan", {"d_steps": 2}), "wgan": ("wgan", {"d_steps": 2}), "wgan-gp": ("wgan-gp", {"d_steps": 2}),
+    "progan": ("progan", {"stable_images": 8, "fade_images": 32, "batch_sizes": "4:8,8:8"}),
+    "stylegan": ("stylegan", {"stable_images": 8, "fade_images": 32, "batch_sizes": "4:8,8:8"}),
+    "stylegan2": ("stylegan2", {"penalty_every": 2, "path_every": 2}),
+    "penalties": ("dcgan", {"d_norm": "none", "gp": 1.0, "r2": 1.0, "patches": True}),
+    "relativistic": ("quick", {"loss": "relativistic", "equalized": True}),
+    "auxiliary": ("dcgan", {"g_class": "cbn", "d_class": "auxiliary"}),
+    "diffaug": ("quick", {"augment": "diffaug"}),
+    "ada": ("quick", {"augment": "ada", "ada_p": 0.4, "ada_kimg": 0.5}),
+    "ada all": ("quick", {"augment": "ada", "ada_p": 0.5, "policy": "brightness,imgfilter,noise,cutout,xflip,lumaflip"}),
+}
+STEPS = 5
+UNRECORDED = {"micro-batches": ("quick", {"micro_batch": 4}), "ada tilted": ("quick", {"augment": "ada", "ada_p": 0.9,
+                                                                                     "policy": "bgc"})}
+
+
+def trained(out, digits, name, steps, **settings):
+    """(the run, the numbers of its steps, its weights and buffers)."""
+    recipe, own = {**RUNS, **UNRECORDED}[name]
+    run = start(out, digits, recipe, steps=steps, batch_size=8, **own, **settings)
+    numbers = [run.train_step() for _ in range(steps)]
+    state = {**run.G.state_dict(), **{f"D.{key}": value for key, value in run.D.state_dict().items()},
+             **{f"ema.{key}": value for key, value in run.ema.module.state_dict().items()}}
+    return run, [read(row) for row in numbers], state
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_recorded_training_run_is_the_run(name, tmp_path, digits, gpu, monkeypatch):
+    """To the bit: losses, weights, buffers, averages and the state of all generators."""
+    monkeypatch.setattr(graphs, "enabled", False)
+    plain, expected, weights = trained(tmp_path / "plain", digits, name, STEPS)
+    monkeypatch.setattr(graphs, "enabled", True)
+    recorded, numbers, state = trained(tmp_path / "recorded", digits, name, STEPS)
+    assert any(graph.graph is not None for graph in recorded.graphs.graphs.values())
+    tolerance = dict(rtol=1e-4, atol=1e-4) if real_gpu else dict(rtol=1e-6)  # there, sums by atomics have no fixed order
+    for ours, theirs in zip(numbers, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert_allclose(list(ours.values()), list(theirs.values()), **tolerance)
+    for key, value in weights.items():
+        assert_allclose(state[key], value, **(tolerance if real_gpu else dict(rtol=0, atol=0)), err_msg=key)
+    assert recorded.rng.bit_generator.state == plain.rng.bit_generator.state
+    assert (recorded.step, recorded.images, recorded.ema.updates) == (plain.step, plain.images, plain.ema.updates)
+    assert [s.get("step") for s in recorded.d_optimizer.state] == [s.get("step") for s in plain.d_optimizer.state]
+
+
+@pytest.mark.parametrize("name", UNRECORDED)
+def test_a_step_without_a_fixed_course_is_not_recorded(name, tmp_path, digits, gpu):
+    run, _, _ = trained(tmp_path / "a", digits, name, 3)
+    assert not run.graphs.graphs
+
+
+@pytest.mark.skipif(real_gpu, reason="only the stand-in counts")
+@pytest.mark.parametrize("name", RUNS)
+def test_no_step_waits_for_a_result(name, tmp_path, digits, gpu, monkeypatch):
+    """ADA's controller does, at every fourth; everything else is read when it is logged. A recorded step uploads once."""
+    recipe, own = RUNS[name]
+    for enabled in (False, True):
+        monkeypatch.setattr(graphs, "enabled", enabled)
+        run = start(tmp_path / str(enabled), digits, recipe, steps=20, batch_size=8, **{**own, "ada_target": 0.0}
+                    if "augment" in own and own["augment"] == "ada" else {**own})
+        run.picture_growth = lambda: None  # which draws images, between one size and the next
+        for _ in range(5):
+            strict.counts.clear()
+            run.train_step()
+            assert not strict.counts["waits"]
+        if enabled and name not in ("progan", "stylegan"):  # whose 5th step is of a new kind
+            assert strict.counts["uploads"] == 1 and strict.counts["launches"] == 2
+
+
+def test_the_controller_waits_once_in_four_steps(tmp_path, digits, gpu):
+    run, numbers, _ = trained(tmp_path / "a", digits, "ada", 8)
+    assert [row["p"] for row in numbers[:4]] == [0.4] * 4 and numbers[4]["p"] == numbers[7]["p"] != 0.4
+
+
+# ---- the CPU's runs ----
+
+
+@pytest.mark.parametrize("name", [*RUNS, *UNRECORDED])
+def test_losses_follow_those_of_the_cpu(name, tmp_path, digits):
+    """Step by step rounding grows; the first steps agree. Same latents, batches and augmentations on both."""
+    with on("cpu"):
+        _, expected, _ = trained(tmp_path / "cpu", digits, name, 4)
+    with on("gpu"):
+        _, numbers, _ = trained(tmp_path / "gpu", digits, name, 4)
+    for step, (ours, theirs) in enumerate(zip(numbers, expected, strict=True)):
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            # r_t is a mean of signs: of logits near 0, rounding decides
+            if key != "r_t":
+                assert ours[key] == pytest.approx(value, rel=1e-4 * 10 ** step, abs=5e-5 * 10 ** step), (step, key)
+
+
+@pytest.mark.parametrize("there, here", [("cpu", "gpu"), ("gpu", "cpu")])
+@pytest.mark.parametrize("recipe", ["cgan", "stylegan2", "progan"])
+def test_checkpoints_are_portable(recipe, there, here, tmp_path, digits):
+    """Trained on one side; sampled, and trained further, on the other."""
+    settings = {"steps": 3, "batch_size": 8, "checkpoint_every": 3}
+    with on(there):
+        run = start(tmp_path / "run", digits, recipe, **settings)
+        run.run(progress=False)
+        z = np.random.default_rng(0).standard_normal((4, run.G.latent), dtype=np.float32)
+        labels = np.arange(4) if run.conditional else None
+        expected = sampling.generate(run.average(), tensor(z), labels)
+        weights = run.D.state_dict()
+    with on(here):
+        G, _, _ = sampling.load_generator(tmp_path / "run")
+        assert abs(sampling.generate(G, tensor(z), labels).astype(int) - expected).max() <= 1  # of 255
+        further = resume(tmp_path / "run", digits, steps=6)
+        for key, value in further.D.state_dict().items():
+            assert_array_equal(value, weights[key])
+        further.run(progress=False)
+        assert further.step == 6
+    with on(there):  # and back again
+        assert resume(tmp_path / "run", digits, steps=9).step == 6
+
+
+# ---- the command line ----
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A stand-in for the package cupy, of which a test sets what it needs."""
+    package = types.SimpleNamespace(__version__="14.0.0", cuda=types.SimpleNamespace(runtime=types.SimpleNamespace(
+        getDeviceCount=lambda: 1)))
+    monkeypatch.setitem(sys.modules, "cupy", package)
+    return package
+
+
+@pytest.mark.parametrize("command", [["train"], ["sample", "runs/x", "-n", "1", "-o", "x.png"], ["eval", "runs/x"], ["bench"]])
+def test_without_cupy_there_is_one_line(command, capsys, monkeypatch):
+    before = backend.active()
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert "pip install 'tinygan[cuda12]' or 'tinygan[cuda13]'" in fails(capsys, *command, "--device", "gpu")
+    assert backend.active() is before
+
+
+def test_without_a_gpu_there_is_one_line(cupy, capsys):
+    before = backend.active()
+
+    def none():
+        raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected\nand more")
+
+    cupy.cuda.runtime.getDeviceCount = none
+    message = fails(capsys, "train", "--device", "gpu").rstrip()
+    assert "no usable GPU" in message and message.endswith("here: cudaErrorNoDevice: no CUDA-capable device is detected")
+    cupy.cuda.runtime.getDeviceCount = lambda: 0
+    assert "no usable GPU" in fails(capsys, "train", "--device", "gpu")
+    cupy.__version__ = "12.3.0"
+    assert "CuPy 13 or newer, not 12.3.0" in fails(capsys, "train", "--device", "gpu")
+    assert backend.active() is before
+
+
+def test_device_gpu_computes_with_cupy(cupy):
+    backend.use_device("gpu")
+    assert backend.active() is cupy and backend.device() == "gpu"
+    tinygan.use("numpy")
+    assert backend.device() == "cpu"
+
+
+def test_a_run_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(backend, "use_device", lambda device: backend.activate(
+        np if device == "cpu" else backend.active() if real_gpu else strict.module))
+    out = str(tmp_path / "run")
+    assert main(["train", "cgan", "--data", "digits", "--steps", "12", "--device", "gpu", "--out", out,
+                 "--set", "eval_every=6", "eval_images=100", "batch_size=16"]) == 0
+    assert main(["sample", out, "-n", "4", "--device", "gpu", "-o", str(tmp_path / "x.png")]) == 0
+    assert main(["eval", out, "--device", "gpu", "-n", "100"]) == 0
+    assert main(["train", "--resume", out, "--steps", "14", "--device", "cpu"]) == 0
+    assert (tmp_path / "x.png").exists()
+
+
+# ---- the bench ----
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_workloads_of_the_bench(name):
+    """Their losses follow the CPU's, recorded; and how many launches are one now."""
+    losses = {}
+    for device in ("cpu", "gpu"):
+        with on(device):
+            job = WORKLOADS[name].make(4, 16 if name == "stylegan2" else WORKLOADS[name].image_size)
+            losses[device] = [[float(loss) for loss in step()] for step in job.parts.values() for _ in range(3)]
+            graphs_of = [step.graph.graph for step in job.parts.values()]
+        assert all((graph is None) == (device == "cpu") for graph in graphs_of)
+    assert_allclose(sum(losses["gpu"], []), sum(losses["cpu"], []), rtol=2e-2)
+    assert_allclose(losses["gpu"][0], losses["cpu"][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ours, code, word", [(0.9, 0, ""), (1.1, 1, "missed")])
+def test_the_table_of_the_bench(ours, code, word, monkeypatch, capsys):
+    """With a stand-in for the processes: PyTorch takes 1.2 and 1 s eagerly, and half a second as a graph."""
+    class Stub:
+        def __init__(self, side, workload, variant=None, device="cpu"):
+            assert device == "gpu"
+            self.side, self.variant, self.version = side, variant, side
+            self.time = {None: ours, "contiguous": 1.2, "channels-last": 1.0, "graph": 0.5}[variant]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def seconds(self, duration):
+            return self.time
+
+        def launches(self):
+            return {"tinygan": 150, "torch": 210.5}[self.side] if self.variant != "contiguous" else None
+
+    monkeypatch.setattr(report, "Worker", Stub)
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(backend, "use_device", lambda device: backend.activate(strict.module))
+    monkeypatch.setattr(backend, "gpu_and_software", lambda: "A GPU, CUDA 12.9, CuPy 14")
+    assert main(["bench", "mlp", "--device", "gpu", "--against", "torch", "--rounds", "2"]) == code
+    out = capsys.readouterr().out
+    assert out.startswith("A GPU, CUDA 12.9") and "launches: kernels and copies in a step" in out
+    row = next(line for line in out.splitlines() if line.startswith("mlp"))
+    assert row.split() == ["mlp", "64", f"{1e3 * ours:.2f}", "150", "1000.00", "channels-last", "210", f"{ours:.2f}", "1.0",
+                           *([word] if word else []), "500.00", f"{2 * ours:.2f}"]
+    assert "measures the CPU: leave out --device gpu" in fails(capsys, "bench", "--memory", "--device", "gpu")
+    assert "compared with torch alone" in fails(capsys, "bench", "--against", "jax", "--device", "gpu")
+
+
+def test_a_worker_of_the_bench(monkeypatch):
+    """In this process: what it times is recorded, and several steps pass between two waits."""
+    monkeypatch.setattr(worker.backend, "use_device", lambda device: backend.activate(
+        backend.active() if real_gpu else strict.module))
+    job = worker._Job("tinygan", "mlp", 8, 28, None, "gpu")
+    strict.counts.clear()
+    assert job.seconds(0.01)["step"] > 0
+    assert real_gpu or 0 < strict.counts["waits"] <= worker.TOGETHER + strict.counts["launches"] / worker.TOGETHER
+    counts = job.launches()
+    assert counts["step"] is None or counts["step"] > 30
