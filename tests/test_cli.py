@@ -178,6 +178,7 @@ def test_sample_draws_the_class_that_is_asked_for(conditional, tmp_path, capsys)
     assert "best.npz" in capsys.readouterr().out
 
 
+@pytest.mark.cpu  # takes long; the training, or the metrics, run on other backends in other tests
 def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
     for folder, more in ((run, []), (conditional, ["--split", "held-out", "--weights", "last"])):
         assert main(["eval", str(folder), "-n", "200", *more]) == 0

@@ -118,6 +118,7 @@ def test_augmentation_stays_within_its_limits(rng):
         assert 1.8 < centre.max() < 2.4 and -2.4 < centre.min() < -1.8 and abs(centre.mean()) < 0.2
 
 
+@pytest.mark.cpu  # takes long; the training, or the metrics, run on other backends in other tests
 def test_training_by_the_command_line(tmp_path, capfd, monkeypatch):
     """Here on a part of the digits, which takes seconds; the printed accuracy is that of the written file."""
     path, learned, tested = tmp_path / "w.npz", digits("train", 2560), digits("test", 500)

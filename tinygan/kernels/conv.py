@@ -154,7 +154,11 @@ def _gpu_columns(x, out, kernel, stride, padding, groups):
     if kernel == stride == (1, 1) and padding == (0, 0) and groups == 1:
         return x.reshape(1, -1, channels)
     each = channels // groups
-    columns = xp.empty((groups, n * math.prod(out), math.prod(kernel) * each), x.dtype)
+    shape = groups, n * math.prod(out), math.prod(kernel) * each
+    if math.prod(shape) >= 2 ** 31:
+        raise ValueError(f"the windows of {x.shape} are {math.prod(shape):,} numbers, too many for a GPU at once: give fewer "
+                         "images at a time (setting micro_batch)")
+    columns = xp.empty(shape, x.dtype)
     return gpu.columns(x, height, width, each, groups, *out, *kernel, *stride, -padding[0], -padding[1], n, columns)
 
 

@@ -4,7 +4,8 @@ A launch costs a GPU more than most of our arrays do: 5 microseconds from Python
 million additions. So chains of elementwise operations are one kernel each, a convolution is columns and one product, and
 an optimiser updates all its parameters at once.
 
-The bodies are CUDA C, run for every i; T is the type of the arrays. `raw` arguments are arrays indexed by hand, the others
+The bodies are CUDA C, run for every i; T is the type of the arrays. Where i is taken apart, it is in 32 bits, as division
+in 64 is slow on a GPU: no array may have 2^31 elements, 8 GB. `raw` arguments are arrays indexed by hand, the others
 broadcast against each other. They are plain enough that a C compiler takes them too, which is how they are tested without
 a GPU.
 """
@@ -66,22 +67,22 @@ normalize_slope = kernel("normalize_slope", "T g, T x, T mean, T inv_std, T scal
 
 columns = kernel("columns", "raw T x, int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
                  "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n", "T y", """
-    ptrdiff_t rest = i;
+    int rest = i;
     int channel = rest % each; rest /= each;
     int b = rest % kw; rest /= kw;
     int a = rest % kh; rest /= kh;
     int column = rest % ow; rest /= ow;
     int row = rest % oh; rest /= oh;
-    ptrdiff_t image = rest % n; rest /= n;
+    int image = rest % n; rest /= n;
     int v = row * down + a + top, h = column * across + b + left;
     bool inside = v >= 0 && v < height && h >= 0 && h < width;
     y = inside ? x[((image * height + v) * width + h) * (each * groups) + rest * each + channel] : T(0);""")
 
 fold = kernel("fold", "raw T windows, int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
               "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n", "T y", """
-    ptrdiff_t rest = i;
+    int rest = i;
     int channel = rest % each; rest /= each;
-    ptrdiff_t group = rest % groups; rest /= groups;
+    int group = rest % groups; rest /= groups;
     int h = rest % width - left; rest /= width;
     int v = rest % height - top; rest /= height;
     T sum = T(0);
@@ -98,7 +99,7 @@ fold = kernel("fold", "raw T windows, int32 height, int32 width, int32 each, int
 
 
 _translate = kernel("translate", "raw T x, raw int64 shifts, int32 height, int32 width, int32 channels", "T y", """
-    ptrdiff_t rest = i;
+    int rest = i;
     int channel = rest % channels; rest /= channels;
     int h = rest % width; rest /= width;
     int v = rest % height; rest /= height;
