@@ -220,6 +220,7 @@ class StrictModule:
     ndarray = StrictArray
     ElementwiseKernel = ElementwiseKernel
     cuda = strict_cuda
+    get_default_memory_pool = staticmethod(lambda: strict_cuda.MemoryPool(None))
 
     def __getattr__(self, name):
         if name in ("lib", "frombuffer", "fromiter", "testing", "memmap", "broadcast_shapes"):  # not in CuPy, or only

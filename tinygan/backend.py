@@ -118,7 +118,23 @@ def scalar(value, dtype):
     return np.asarray(value, dtype) if on_cpu() else _kept(_module, float(value).hex(), str(dtype))
 
 
-@functools.lru_cache(4096)
+def constants(make):
+    """functools.lru_cache for functions that make arrays on a device, or tuples of them. A step that is recorded holds on to
+    those that it reads, for it knows nothing but their addresses."""
+    cached = functools.lru_cache(4096)(make)
+
+    @functools.wraps(make)
+    def call(*args):
+        made = cached(*args)
+        if tape is not None:
+            tape.keep(made)
+        return made
+
+    call.cache_clear = cached.cache_clear
+    return call
+
+
+@constants
 def _kept(module, number, dtype):
     return asarray(float.fromhex(number), dtype)
 

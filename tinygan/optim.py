@@ -60,7 +60,14 @@ class Optimizer:
             if int(i) >= len(state) or value.shape not in ((), self.parameters[int(i)].shape):
                 raise ValueError(f"optimiser state {name} of shape {value.shape} fits no parameter")
             state[int(i)][key] = asarray(value.copy()) if value.dtype.kind == "f" else value.item()  # a count
-        self.state = state
+        for own, new in zip(self.state, state):
+            for key, value in new.items():
+                if isinstance(value, xp.ndarray) and key in own:
+                    own[key][...] = value  # where it is: a recorded step goes on to write there
+                else:
+                    own[key] = value
+            for key in own.keys() - new.keys():
+                del own[key]
 
 
 def _kept(states, name, ws):

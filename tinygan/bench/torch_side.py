@@ -22,13 +22,13 @@ def version(device="cpu"):
 
 def make(name, batch_size, image_size, variant, device="cpu"):
     """The Job of this workload. variant: a key of FORMATS, or "graph" on device "cuda"."""
-    torch.set_default_device(device)
     if device == "cuda":  # float32 is float32 on both sides
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
     format = FORMATS.get(variant, torch.contiguous_format)
-    batches = TorchBatches(batch_size, image_size, format)
-    job = JOBS[name](batches, image_size, format)
+    with torch.device(device):  # not for good: a default device slows every call
+        batches = TorchBatches(batch_size, image_size, format)
+        job = JOBS[name](batches, image_size, format)
     return job._replace(parts={part: graphed(step, batches) for part, step in job.parts.items()}) if variant == "graph" else job
 
 
@@ -57,10 +57,12 @@ def graphed(step, batches):
 
 def launches(step):
     """Kernels and copies of a step."""
+    torch.cuda.synchronize()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         step()
         torch.cuda.synchronize()
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())
+    return sum(event.device_type == torch.autograd.DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
+               and not event.name.startswith("Optimizer.") for event in profile.events())
 
 
 def results(*losses):

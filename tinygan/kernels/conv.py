@@ -70,6 +70,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
         return dx if bias is None else xp.add(dx, bias, out=dx)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if not on_cpu():
+        _indexable((n, oh, ow, kh, kw, inputs * groups))
         windows = cublas.matmul(_parted(g, groups), _by_group(w, groups).transpose(0, 2, 1))
         gpu.fold(windows, *size, inputs, groups, oh, ow, kh, kw, *stride, -padding[0], -padding[1], n, dx)
         return dx if bias is None else xp.add(dx, bias, out=dx)
@@ -154,12 +155,16 @@ def _gpu_columns(x, out, kernel, stride, padding, groups):
     if kernel == stride == (1, 1) and padding == (0, 0) and groups == 1:
         return x.reshape(1, -1, channels)
     each = channels // groups
-    shape = groups, n * math.prod(out), math.prod(kernel) * each
-    if math.prod(shape) >= 2 ** 31:
-        raise ValueError(f"the windows of {x.shape} are {math.prod(shape):,} numbers, too many for a GPU at once: give fewer "
-                         "images at a time (setting micro_batch)")
-    columns = xp.empty(shape, x.dtype)
+    columns = xp.empty(_indexable((groups, n * math.prod(out), math.prod(kernel) * each)), x.dtype)
     return gpu.columns(x, height, width, each, groups, *out, *kernel, *stride, -padding[0], -padding[1], n, columns)
+
+
+def _indexable(shape):
+    """The shape of windows, if the GPU's kernels can number them."""
+    if math.prod(shape) >= 2 ** 31:
+        raise ValueError(f"the windows of a convolution are {math.prod(shape):,} numbers, too many for a GPU at once: give "
+                         "fewer images at a time (setting micro_batch)")
+    return shape
 
 
 def _by_group(w, groups):

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from tinygan import backend
-from tinygan.backend import asarray, from_host, xp
+from tinygan.backend import asarray, constants, from_host, xp
 
 from . import cublas
 
@@ -138,6 +138,10 @@ def update(name, count, inputs, body):
     def call(numbers, lists, *settings):
         """numbers: a function that returns a row for each array; called anew whenever a recorded step is launched."""
         arrays = [array for row in zip(*lists, strict=True) for array in row]
+        if not any(array.size for array in lists[0]):
+            return
+        if backend.tape is not None:  # the gradients (the second list) are the step's own
+            backend.tape.keep([*lists[0], *(array for moments in lists[2:] for array in moments)])
         dtype = lists[0][0].dtype
         owner, start, length, size = _table(backend.active(), tuple(array.size for array in lists[0]))
         pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
@@ -147,7 +151,7 @@ def update(name, count, inputs, body):
     return call
 
 
-@functools.lru_cache(64)
+@constants
 def _table(module, sizes):
     """(the array of each chunk, where in it the chunk starts, the sizes; elements of all chunks)."""
     chunks = [(k, first) for k, size in enumerate(sizes) for first in range(0, size, CHUNK)]
@@ -189,6 +193,6 @@ def sums(x):
     return cublas.matmul(_row(backend.active(), len(x), 1.0, str(x.dtype)), x)[0]
 
 
-@functools.lru_cache(256)
+@constants
 def _row(module, n, value, dtype):
     return asarray(np.full((1, n), value, dtype))

@@ -31,10 +31,35 @@ def _switch(text):
 enabled = from_environment("TINYGAN_CUDA_GRAPHS", "1", _switch)
 
 
+class _Room:
+    """What graphs that run one at a time can share: the memory that they work on, and the streams of the recording."""
+
+    def __init__(self):
+        self.pool = xp.cuda.MemoryPool(_allocate)
+        self.stream, self.aside = (xp.cuda.Stream(non_blocking=True) for _ in range(2))
+
+    def __del__(self):  # CuPy 14 leaves the blocks of a pool that is gone where they are
+        if getattr(self, "pool", None) is not None:
+            self.pool.free_all_blocks()
+
+
+def _allocate(size):
+    """Memory for the pool. A pool that is out of memory would, of CUDA's own error, free all blocks that are not in use just
+    now, and those are what the graphs work on."""
+    try:
+        return xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0)
+    except xp.cuda.runtime.CUDARuntimeError as error:
+        raise InputError(f"the GPU's memory is full while a step is recorded ({error}): set micro_batch, or "
+                         "TINYGAN_CUDA_GRAPHS=0, which takes half as much") from None
+
+
 class _Measured:
     """The tape of a step that runs as it is: how much comes from the host."""
 
     size = 0
+
+    def keep(self, arrays):
+        pass
 
     def constant(self, data, dtype):
         return xp.asarray(data, dtype=dtype)
@@ -49,16 +74,20 @@ class _Measured:
 class _Recorded:
     """The tape of a step that is recorded: what comes from the host each time has its place in one piece of memory."""
 
-    def __init__(self, size):
+    def __init__(self, size, aside):
         self.host, self.device, self.used = np.zeros(size, np.uint8), xp.zeros(size, "uint8"), 0
         self.sources = []  # (make, [where in host memory]) in the order of the step
-        self.aside, self.kept = xp.cuda.Stream(non_blocking=True), []
+        self.aside, self.kept = aside, []
+
+    def keep(self, arrays):
+        """Hold on to arrays of which the graph knows but the addresses."""
+        self.kept += [*arrays] if isinstance(arrays, (list, tuple)) else [arrays]
 
     def constant(self, data, dtype):
         with self.aside:  # beside the stream that is recorded: done once, and now
             array = xp.asarray(data, dtype=dtype)
             self.aside.synchronize()
-        self.kept.append(array)
+        self.keep(array)
         return array
 
     def varying(self, make):
@@ -105,8 +134,8 @@ class Graph:
     slots: () -> [(owner, attribute)] of arrays that the function reads and rebinds, such as a module's buffers.
     """
 
-    def __init__(self, function, slots=list, pool=None):
-        self.function, self.slots, self.pool = function, slots, pool
+    def __init__(self, function, slots=list, room=None):
+        self.function, self.slots, self.room = function, slots, room
         self.measured = self.tape = self.graph = None
 
     def __call__(self):
@@ -127,11 +156,13 @@ class Graph:
         return dict(zip(self.names, values)) if self.names else tuple(values)
 
     def _record(self):
-        self.tape, stream = _Recorded(self.measured.size), xp.cuda.Stream(non_blocking=True)
-        self.pool = self.pool or xp.cuda.MemoryPool()  # of its own: nobody else may use what the graph works on
+        self.room = self.room or _Room()
+        xp.cuda.get_current_stream().synchronize()
+        xp.get_default_memory_pool().free_all_blocks()  # what the measured step has left, this one needs again
+        tape, stream = _Recorded(self.measured.size, self.room.aside), self.room.stream
         slots = [(owner, name, getattr(owner, name)) for owner, name in self.slots()]
         self.before = [slot for slot in slots if isinstance(slot[2], xp.ndarray)]
-        with xp.cuda.using_allocator(self.pool.malloc), stream, _tape(self.tape):
+        with xp.cuda.using_allocator(self.room.pool.malloc), stream, _tape(tape):
             stream.begin_capture()
             try:
                 results = self.function()
@@ -144,8 +175,10 @@ class Graph:
             except BaseException:
                 with contextlib.suppress(Exception):  # the capture is void; what matters is why
                     stream.end_capture()
+                for owner, name, array in slots:  # nothing that was bound since has been computed
+                    setattr(owner, name, array)
                 raise
-            self.graph = stream.end_capture()
+            self.tape, self.graph = tape, stream.end_capture()
 
     def _write_back(self):
         """Copy what was rebound to where the step found it, and bind that again."""
@@ -180,20 +213,21 @@ class Graphs:
     """One Graph for each course that a step can take, by a key; None as key: a step that takes its own each time."""
 
     def __init__(self, slots):
-        self.slots, self.graphs, self.pool = slots, {}, None
+        self.slots, self.graphs, self.room = slots, {}, None
 
     def run(self, key, function):
         if key is None or on_cpu():
             return function()
-        if self.pool is None:
-            self.pool = xp.cuda.MemoryPool()  # shared: one graph runs at a time
+        if self.room is None:
+            self.room = _Room()
         if key not in self.graphs:
-            self.graphs[key] = Graph(function, self.slots, self.pool)
+            self.graphs[key] = Graph(function, self.slots, self.room)
         return self.graphs[key]()
 
     def clear(self):
         """Forget them, when arrays that they work on have been replaced."""
         self.graphs.clear()
+        self.room = None
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Optimiser updates, in place. On a CPU, a block at a time, so that the temporaries stay in cache; on a GPU, all arrays in
 one kernel. What may change from step to step comes from functions, which a recorded step calls anew."""
 
+from tinygan import backend
 from tinygan.backend import on_cpu, xp
 
 from . import gpu, parallel
@@ -108,4 +109,7 @@ def _at_once(ws, gs, *moments):
         return False
     gs[:] = [xp.ascontiguousarray(g) for g in gs]
     arrays = [array for arrays in (ws, gs, *moments) for array in arrays]
-    return all(array.flags.c_contiguous and array.dtype == ws[0].dtype for array in arrays)
+    possible = all(array.flags.c_contiguous and array.dtype == ws[0].dtype for array in arrays)
+    if not possible and backend.tape is not None:  # one by one, this step's rates would be recorded with it
+        raise TypeError("a step that is recorded takes parameters of one dtype, and C-contiguous")
+    return possible

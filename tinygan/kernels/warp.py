@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tinygan.backend import active, asarray, on_cpu, xp
+from tinygan.backend import active, asarray, constants, on_cpu, xp
 
 from . import cublas, gpu, parallel
 from .windows import scratch
@@ -84,7 +84,7 @@ def _matrix(f, size, out, up, down, before):
     return np.where((tap >= 0) & (tap < len(f)), f[np.clip(tap, 0, len(f) - 1)], 0.0)
 
 
-@functools.lru_cache(256)
+@constants
 def _device_matrix(module, f, size, out, up, down, before, dtype):
     return asarray(_matrix(f, size, out, up, down, before), dtype)
 

@@ -41,7 +41,8 @@ class Growing(nn.Module):
 
     def blend(self, finer, coarser):
         """The way from one to the other, by the share of the coarser one, which changes from step to step."""
-        share = from_host(lambda: (self.lod % 1).astype(finer.dtype))
+        dtype = finer.dtype  # not `finer` itself, which a recorded step would keep
+        share = from_host(lambda: (self.lod % 1).astype(dtype))
         return finer + (coarser - finer) * share
 
     def draw(self, x, coarser):

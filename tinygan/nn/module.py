@@ -13,7 +13,8 @@ class Module:
     attributes in `__init__`, and defines `forward`.
 
     buffer_names: the attributes that are state but not trained, such as running statistics: plain arrays,
-    rebound and never written in place, so that a graph keeps the values that it saw.
+    rebound and never written in place, so that a graph keeps the values that it saw (a recorded step alone, see
+    `capture`, writes new values where it found the old ones).
     training: True until `eval()`; some layers (batch-norm, dropout) behave differently then.
     conditional: does `forward` take a condition (such as class labels) as its second argument?
     """

@@ -102,7 +102,7 @@ class Updates:
 
     @contextlib.contextmanager
     def phase(self, name):
-        """Time what is done within: "fakes" is G's forward pass, "D" and "G" the updates, which may have lazy penalties."""
+        """Time what Python does within; a recorded step is done without it. "fakes" is G's forward pass, "D" and "G" the updates, which may have lazy penalties."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
