@@ -5,8 +5,10 @@ address as cuBLAS would, and records and launches graphs.
 """
 
 import contextlib
+import gc
 import sys
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from tinygan.bench import report, worker
 from tinygan.bench.workloads import WORKLOADS
 from tinygan.cli import main
 from tinygan.kernels import conv, cublas, graphs
+from tinygan.kernels import gpu as gpu_kernels
 from tinygan.optable import ROWS
 from tinygan.training import recipes, sampling
 from tinygan.training.updates import read
@@ -244,6 +247,73 @@ def test_what_cannot_be_recorded_says_so_and_leaves_nothing_behind(gpu):
         with pytest.raises(RuntimeError, match="read while the step is recorded"):
             waits()
     assert backend.tape is None and float(net.step()[1]) == 6
+
+
+def test_a_failed_recording_leaves_buffers_as_they_were(gpu):
+    net = Counter()
+
+    def step():
+        results = net.step()
+        if backend.tape is not None and hasattr(backend.tape, "sources"):
+            raise KeyError("while it is recorded")
+        return results
+
+    run = tinygan.capture(step, net)
+    run()
+    with pytest.raises(KeyError):
+        run()
+    assert host(net.now).tolist() == [1, 1, 1] and host(net.before).tolist() == [0, 0, 0]
+
+
+def test_a_graph_holds_on_to_what_it_reads_and_writes_by_address(gpu):
+    """Constants that others push out of their caches, the moments of an optimiser that loads others, and its parameters."""
+    net = nn.Linear(20, 30, rng=np.random.default_rng(0))
+    optimizer = optim.Adam(net.parameters(), 0.001)
+    x = tensor(np.random.default_rng(0).standard_normal((40, 20)), dtype="float32")
+
+    def train():
+        loss = ops.mean(ops.square(net(x) * 3.25))
+        optimizer.step(grad(loss, net.parameters()))
+        return loss.data,
+
+    step = tinygan.capture(train, net)
+    step(), step()
+    kept = [weakref.ref(array) for array in (optimizer.state[0]["m"], net.weight.data, backend.scalar(3.25, np.float32))]
+    losses = [float(step()[0]) for _ in range(2)]
+    backend._kept.cache_clear(), gpu_kernels._table.cache_clear(), gpu_kernels._row.cache_clear()
+    optimizer.reset()
+    net.weight = net.bias = None
+    gc.collect()
+    assert all(ref() is not None for ref in kept) and losses[1] < losses[0]
+
+
+def test_an_optimiser_takes_over_a_state_under_a_recorded_step(gpu):
+    results = []
+    for recorded in (False, True):
+        net = nn.Linear(3, 2, rng=np.random.default_rng(0))
+        optimizer, x = optim.Adam(net.parameters(), 0.1), tensor(np.ones((4, 3)), dtype="float32")
+
+        def train():
+            loss = ops.mean(ops.square(net(x)))
+            optimizer.step(grad(loss, net.parameters()))
+            return loss.data,
+
+        step = tinygan.capture(train, net) if recorded else train
+        step()
+        state = optimizer.state_dict()
+        losses = [float(step()[0]) for _ in range(3)]
+        optimizer.load_state_dict(state)
+        results.append(losses + [float(step()[0]) for _ in range(3)])
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
+
+
+def test_parameters_that_are_not_whole_cannot_be_recorded(gpu):
+    w = Parameter(asarray(np.ones((3, 2), np.float32)))
+    w.data = w.data.T
+    optimizer = optim.SGD([w], 0.1)
+    step = tinygan.capture(lambda: (optimizer.step([tensor(np.ones((2, 3)), dtype="float32")]), (w.data.sum(),))[1])
+    with pytest.raises(TypeError, match="C-contiguous"):
+        step()
 
 
 def test_on_a_cpu_nothing_is_recorded(digits, tmp_path):

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import strict
 from host import host
 from test_cli import fails
 
@@ -167,15 +166,6 @@ def test_mistakes(run, tmp_path, capsys):
     assert "20 is not between 80 and" in fails(capsys, "separability", run, "-n", "20", *out)
     with pytest.raises(InputError, match="10 images are too few"):
         separability.separability(np.ones((10, 2)), {"a": (np.arange(10), np.ones(10, bool))})
-
-
-@pytest.mark.cpu  # with --backend, the tests of each say more
-@pytest.mark.parametrize("command", ["mix -n 3", "noise -n 2 --draws 2", "project --steps 10 --test 0", "ppl -n 10",
-                                     "separability -n 80", "truncation -n 20 --thresholds 0.5 1"])
-def test_every_tool_runs_on_the_strict_backend(command, run, tmp_path):
-    name, *settings = command.split()
-    with strict.use_strict():
-        assert main([name, str(run), *settings, "-o", str(tmp_path / "x.png")]) == 0
 
 
 # Distances, lengths of paths

@@ -7,10 +7,9 @@ import threading
 
 import numpy as np
 import pytest
-import strict
 from host import host
 
-from tinygan import backend, data, plots
+from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
@@ -361,17 +360,6 @@ def test_conditional_samples_have_labels_drawn_evenly(tmp_path, digits):
     counts = np.bincount(host(trainer.labels(5000)), minlength=10)
     assert counts.min() > 400
     assert start(tmp_path / "b", digits).labels(3) is None
-
-
-@pytest.mark.cpu  # with --backend, the tests above say more
-@pytest.mark.parametrize("recipe, settings", [
-    *((name, {}) for name in recipes.RECIPES), ("dcgan", {"d_norm": "none", "gp": 1.0, "r2": 1.0, "patches": True}),
-    ("quick", {"loss": "relativistic", "equalized": True}), ("dcgan", {"g_class": "cbn", "d_class": "auxiliary"})])
-def test_every_recipe_runs_on_the_strict_backend(tmp_path, digits, recipe, settings):
-    with strict.use_strict():
-        trainer = start(tmp_path / "a", digits, recipe, steps=1, batch_size=4, d_steps=1, penalty_every=1, **settings)
-        trainer.run(progress=False)
-    assert trainer.grid_path().exists()
 
 
 def test_a_real_and_a_fake_that_are_paired_are_of_one_class(tmp_path, digits):

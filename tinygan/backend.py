@@ -115,7 +115,7 @@ def from_host(make):
 
 def scalar(value, dtype):
     """A number as an array of no dimensions. On a GPU it is uploaded once and kept."""
-    return np.asarray(value, dtype) if on_cpu() else _kept(_module, float(value).hex(), str(dtype))
+    return np.asarray(value, dtype) if on_cpu() else _kept(_module, float(value).hex(), str(np.dtype(dtype)))
 
 
 def constants(make):
