@@ -10,7 +10,7 @@ import strict
 import tinygan
 
 # The same examples on every run. To look further: pytest --hypothesis-profile fuzz
-hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None, max_examples=60)
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.register_profile("fuzz", deadline=None, database=None, max_examples=2000)
 hypothesis.settings.load_profile("tests")
 
