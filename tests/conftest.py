@@ -6,6 +6,7 @@ import hypothesis
 import numpy as np
 import pytest
 import strict
+import strict_cuda
 
 import tinygan
 
@@ -21,6 +22,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     name = config.getoption("--backend")
+    if name == "strict" and strict_cuda.COMPILER is None:
+        raise pytest.UsageError("--backend strict runs the GPU's kernels through a C++ compiler: install one as c++, or set CXX")
     tinygan.backend.activate(strict.module) if name == "strict" else tinygan.use(name)
 
 

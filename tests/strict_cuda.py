@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 CACHE = Path(__file__).parent / "__pycache__" / "kernels"
@@ -172,6 +173,8 @@ def _compiled(kernel, dtype, arrays):
     source = kernel.source(dtype, arrays)
     library = CACHE / f"{kernel.name}-{hashlib.sha256(source.encode()).hexdigest()[:16]}.so"
     if not library.exists():
+        if COMPILER is None:
+            pytest.skip("the stand-in's kernels need a C++ compiler: c++, or $CXX")
         CACHE.mkdir(parents=True, exist_ok=True)
         code, new = library.with_suffix(f".{os.getpid()}.cpp"), library.with_suffix(f".{os.getpid()}.so")
         code.write_text(source)

@@ -31,6 +31,9 @@ float32; 24 November 2026):
     No branches. `where` looks at every number: 3.3 ms for the gradient of a leaky relu on 64x14x14x64, and 7.7 with
     a mask as an index. Comparing, converting to 0.0 and 1.0, clipping and multiplying: 0.65 ms (act.py).
 
+On a GPU all this is different: it wants few launches of large kernels (gpu.py), cuBLAS for products (cublas.py), and a step
+that Python does not have to run (graphs.py). Each function here goes that way first, where a GPU is in use.
+
 Each file says more. Where a kernel is the fast half of an op, its other half is the definition in ops/ that it
 stands for; the tests hold them to each other.
 """
