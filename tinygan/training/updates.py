@@ -102,7 +102,8 @@ class Updates:
 
     @contextlib.contextmanager
     def phase(self, name):
-        """Time what Python does within; a recorded step is done without it. "fakes" is G's forward pass, "D" and "G" the updates, which may have lazy penalties."""
+        """Time what Python does within; a recorded step is done without it. "fakes" is G's forward pass, "D" and "G" the
+        updates, which may have lazy penalties."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
@@ -191,8 +192,8 @@ class Updates:
         one part's activations are in memory, and their gradients are added. The sum is that of the whole batch, to
         rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance are then those
         of each part, and so are the groups of minibatch stddev, and the layer from which on styles are mixed; path
-        lengths are compared with an average that their own part has moved. Augmentation draws anew for each part. Spectral normalisation makes one power step
-        for all.
+        lengths are compared with an average that their own part has moved. Augmentation draws anew for each part. Spectral
+        normalisation makes one power step for all.
         """
         n = len(batch[0])
         size, parameters = self.settings.micro_batch or n, network.parameters()
