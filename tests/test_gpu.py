@@ -282,6 +282,7 @@ def test_a_graph_holds_on_to_what_it_reads_and_writes_by_address(gpu):
     losses = [float(step()[0]) for _ in range(2)]
     backend._kept.cache_clear(), gpu_kernels._table.cache_clear(), gpu_kernels._row.cache_clear()
     optimizer.reset()
+    optimizer.parameters = []
     net.weight = net.bias = None
     gc.collect()
     assert all(ref() is not None for ref in kept) and losses[1] < losses[0]

@@ -50,7 +50,7 @@ def _allocate(size):
         return xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0)
     except xp.cuda.runtime.CUDARuntimeError as error:
         raise InputError(f"the GPU's memory is full while a step is recorded ({error}): set micro_batch, or "
-                         "TINYGAN_CUDA_GRAPHS=0, which takes half as much") from None
+                         "TINYGAN_CUDA_GRAPHS=0") from None
 
 
 class _Measured:

@@ -9,8 +9,6 @@ G and D grow as Progressive GAN's do, or stand at full size from the start. A cl
 one of D's logits.
 """
 
-import numpy as np
-
 from tinygan import nn, ops
 from tinygan.autograd import Parameter
 from tinygan.backend import xp

@@ -118,7 +118,7 @@ class Updates:
         numbers = {"lod": self.lod} if self.growth else {}
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
-        numbers |= self.graphs.run(self.course(n, updates), lambda: self.updates(n, updates))
+        numbers |= self.graphs.run(self.course(n, updates), lambda: self.update_networks(n, updates))
         for network in (self.G, self.D):
             network.mark_changed()  # a recorded step does not say so
         self.ema.module.copy_buffers(self.G)
@@ -138,7 +138,7 @@ class Updates:
         level = (math.floor(self.lod), self.lod % 1 > 0) if self.growth else ()
         return n, updates, penalties, self.lazy_path(), level, bool(pipe and getattr(pipe, "p", 1))
 
-    def updates(self, n, updates):
+    def update_networks(self, n, updates):
         """The part of a step that a GPU does: the same operations on the same memory for each step of one course, so that
         it can be recorded. What changes from step to step comes through `from_host`."""
         numbers = {}
