@@ -80,19 +80,6 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
     assert "is at step 5 already" in fails(capsys, "train", "--resume", out)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path):
-    out = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, "-m", "tinygan.cli", *TRAIN, "--steps", "100000", "--out", str(out)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (out / "samples" / "step-00000004.png").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"continue with: tinygan train --resume {out}" in err and "Traceback" not in err
-    assert list(out.glob("checkpoint-*.npz"))
-
-
 @pytest.mark.parametrize("argv, message", [
     (["train", "biggest"], "unknown recipe 'biggest'; there are: quick, gan, dcgan"),
     (["train", "--data", "cifar"], "cifar"),

@@ -10,7 +10,7 @@ import pytest
 from host import host
 
 from tinygan import data, plots
-from tinygan.errors import InputError
+from tinygan.errors import Diverged, InputError
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
 from tinygan.training.sampling import class_rows, generate, load_generator
@@ -39,10 +39,11 @@ def start(out, digits, recipe="dcgan", seed=0, **settings):
 
 
 def resume(out, digits, path=None, **settings):
-    folder, config, latest = checkpoint.open_run(path or out)
-    recipe = recipes.find(config["recipe"])
-    trainer = Trainer(recipe, recipe.settings().updated(config["settings"]).updated(settings), digits, folder, config["seed"])
-    trainer.resume(latest)
+    run = checkpoint.open_run(path or out, empty=True)
+    recipe = recipes.find(run.config["recipe"])
+    settings = recipe.settings().updated(run.config["settings"]).updated(settings)
+    trainer = Trainer(recipe, settings, digits, run.folder, run.config["seed"])
+    trainer.resume(run)
     return trainer
 
 
@@ -130,7 +131,7 @@ def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     one_step = trainer.train_step
     trainer.train_step = lambda: one_step() | {"d_loss": float("nan")}
-    with pytest.raises(InputError, match="no longer numbers at step 1:"):  # if not before the numbers are read
+    with pytest.raises(Diverged, match="^step 1: d_loss is nan; the last checkpoint is from before; train anew"):
         trainer.run(progress=False)
     assert not checkpoint.checkpoints(tmp_path / "a")
 
@@ -177,12 +178,19 @@ def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
 
 
 def test_an_existing_run_is_refused(tmp_path, digits):
+    (tmp_path / "a" / "samples").mkdir(parents=True)  # as one leaves it that is killed at once
+    (tmp_path / "a" / ".config.123.json").write_text("{")
     trainer = start(tmp_path / "a", digits, steps=2)
-    with pytest.raises(InputError, match="no checkpoint to go on from"):
-        start(tmp_path / "a", digits)
-    trainer.run(progress=False)
     with pytest.raises(InputError, match="--resume"):
         start(tmp_path / "a", digits)
+    trainer.run(progress=False)
+    assert not (tmp_path / "a" / ".config.123.json").exists()
+    with pytest.raises(InputError, match="--resume"):
+        start(tmp_path / "a", digits)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds no run to go on with"):
+        start(tmp_path / "b", digits)
 
 
 def test_resuming_an_older_checkpoint_gives_up_the_newer_one(tmp_path, digits):
@@ -222,7 +230,7 @@ def test_damaged_files_are_one_line(tmp_path, digits):
         load_generator(tmp_path / "a")
     for change in ({"image_shape": [28]}, {"image_shape": ["a", "b", "c"]}, {"classes": -3}):
         (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(InputError, match="config.json is damaged .its image_shape or classes"):
+        with pytest.raises(InputError, match="config.json is damaged .its image_shape, classes or seed"):
             load_generator(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json is damaged"):
@@ -417,17 +425,17 @@ def test_what_cannot_be_evaluated_is_refused_before_it_starts(tmp_path, digits):
     assert not (tmp_path / "a").exists()
 
 
-def test_the_best_of_a_branch_that_is_given_up_goes_with_it(tmp_path, digits):
+def test_the_best_of_a_branch_that_is_given_up_goes_with_it(tmp_path, digits, capsys):
     s = {"steps": 12, "checkpoint_every": 6, "eval_every": 4, "eval_images": 100}
     start(tmp_path / "a", digits, **s).run(progress=False)
     first = checkpoint.checkpoints(tmp_path / "a")[0]
     states, meta = checkpoint.load(tmp_path / "a" / "best.npz")
     trainer = resume(tmp_path / "a", digits, first, steps=7, eval_every=4)
+    trainer.rewind()
     assert (tmp_path / "a" / "best.npz").exists() == (meta["step"] <= 6)
     (tmp_path / "a" / "best.npz").write_bytes(b"damaged")
-    trainer = resume(tmp_path / "a", digits, first, steps=7)
-    assert not (tmp_path / "a" / "best.npz").exists()  # it cannot be read: the next evaluation is the best
-    trainer.run(progress=False)
+    resume(tmp_path / "a", digits, first, steps=7).run(progress=False)  # it cannot be read: the next evaluation is the best
+    assert "best.npz is damaged" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "a" / "best.npz")[1]["step"] == 7
 
 

@@ -1,6 +1,7 @@
-"""The one exception that means: what you gave us is wrong, and here is what to do."""
+"""The exceptions that are no bugs: what you gave us is wrong, the numbers went wrong, you asked us to stop."""
 
 import os
+import signal
 import sys
 
 
@@ -10,6 +11,22 @@ class InputError(ValueError):
     Its message is a single line that says what is wrong and what to do. The command line prints it
     to stderr and exits with code 2; a traceback would only hide it.
     """
+
+
+class Diverged(InputError):
+    """A loss, a gradient or a weight is NaN or infinite. The message says which one was first, and at which step."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number."""
+
+    def __init__(self, signal=signal.SIGINT):
+        self.signal = signal
+
+
+def warn(message) -> None:
+    """Tell the user, in a line on stderr, of what is wrong although we can go on."""
+    print(f"tinygan: warning: {' '.join(message.split())}", file=sys.stderr)
 
 
 def from_environment(name, default, parse):

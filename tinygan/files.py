@@ -1,23 +1,128 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and folders that one process at a time works in."""
 
 import contextlib
+import errno
 import json
 import os
+import platform
+import time
 from pathlib import Path
+
+from tinygan.errors import InputError
+
+ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EFBIG: "the system allows no larger file",
+          errno.ENOENT: "its folder has gone", errno.ENOTDIR: "its folder has gone",
+          errno.EROFS: "choose another folder", errno.EACCES: "choose another folder", errno.EPERM: "choose another folder"}
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; it takes path's place if the block ends well, and goes if not."""
+    """Yield a temporary path beside `path`; it takes path's place if the block ends well, and goes if not.
+
+    What is there by then is on the disk, and not only on its way. Raises InputError if the disk is full, the folder
+    read-only, or gone: what was at `path` is then still there.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may have gone
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Make an OSError of writing `path` an InputError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in ADVICE:
+            raise
+        raise InputError(f"cannot write {path}: {error.strerror or error} ({ADVICE[error.errno]})") from error
+
+
+def _flush(path):
+    """Have the system write a file, or the names in a folder, to the disk."""
+    if path.is_dir() and os.name == "nt":  # which cannot open a folder
+        return
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_temporary(folder) -> None:
+    """Remove what `replacing` left in a folder when its process was killed. Nobody else may be writing there."""
+    for path in Path(folder).glob(".*"):
+        parts = path.name.split(".")
+        if path.is_file() and any(part.isdigit() for part in parts[2:]):
+            path.unlink()
 
 
 def write_json(path, value) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def locked(path, wait=None):
+    """Hold the file `path` while the block runs. It says who holds it, and goes with the block.
+
+    If another process holds it (or another block of this one): with wait, call wait(who) and wait; otherwise raise
+    InputError naming it. The system gives back what a killed process held.
+    """
+    path = Path(path)
+    while True:
+        with writing(path):
+            file = open(path, "a+")
+        with file:
+            if not _lock(file):
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                if not wait:
+                    raise InputError(f"{path.parent} is in use by {holder}: let it end, or stop it")
+                wait(holder)
+                while not _lock(file):
+                    time.sleep(0.1)
+            try:  # did whoever held it remove it, after we had opened it?
+                same = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+            except FileNotFoundError:
+                same = False
+            if not same:
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+            file.flush()
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # it has gone with its folder, or Windows keeps what is open
+                    path.unlink()
+            return
+
+
+def _lock(file):
+    """Lock a file; return False if another process has."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(1 << 30)  # a byte that nobody reads: Windows lets no other process read a locked one
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except PermissionError:  # so Windows says it
+        if os.name != "nt":
+            raise
+        return False
+    return True

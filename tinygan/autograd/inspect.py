@@ -78,9 +78,11 @@ class anomaly(Monitor):
     The message names the op and the line of your source (the innermost outside tinygan) that called it. In
     a backward pass it names the op whose derivative went wrong, and the line that called that op in the
     forward pass: so run both passes inside the block. NumPy's own warnings are silent meanwhile.
+    line: a function that names the place in another way.
     """
 
-    def __init__(self):
+    def __init__(self, line=None):
+        self._line = line or user_line
         self._differentiating = []  # nodes whose derivatives are running: the user's op first
 
     def run_op(self, op, args, settings, run):
@@ -112,13 +114,13 @@ class anomaly(Monitor):
     def _where(self):
         """The line behind the op that runs now. Inside a derivative: that of the op being differentiated."""
         if not self._differentiating:
-            return user_line()
+            return self._line()
         node = self._differentiating[0]
         return node.where and f"{node.where} (differentiating {node.op.name})"
 
     def _error(self, op, did):
         if not self._differentiating:
-            return FloatingPointError(f"{op} {did}; called at {user_line()}")
+            return FloatingPointError(f"{op} {did}; called at {self._line()}")
         node = self._differentiating[0]
         inside = f" (in its {op})" if op else ""
         where = f"at {node.where}" if node.where else "outside anomaly(), so its line is unknown"

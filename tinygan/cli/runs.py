@@ -1,57 +1,34 @@
 """The commands about a run: train, sample, eval. Each imports what it needs: `tinygan --help` starts at once."""
 
+import signal
 import sys
 import time
 from pathlib import Path
 
-from tinygan.errors import InputError
+from tinygan.errors import Diverged, InputError
 
 from .common import check_output, load_generator, print_table, select_device
 
-RESUMABLE = {"steps", "sample_every", "checkpoint_every", "eval_every"}  # settings that a resumed run may change
+RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}  # settings that a resumed run may change
 
 
 def train(args):
-    from tinygan import data
-    from tinygan.files import write_json
-    from tinygan.training import checkpoint, recipes
-    from tinygan.training.settings import parse_assignments
-    from tinygan.training.trainer import Trainer
-
     select_device(args)
-    changes = parse_assignments(args.set)
-    for name in ("steps", "batch_size"):
-        if getattr(args, name) is not None:
-            changes[name] = getattr(args, name)
-    if args.resume is not None:
-        fixed = [f"--{name}" for name in ("data", "seed", "out") if getattr(args, name) is not None]
-        if args.recipe or fixed or set(changes) - RESUMABLE:
-            raise InputError("--resume continues a run as it was set up; besides --data-dir and --device it takes "
-                             "only --steps and --set sample_every=N checkpoint_every=N eval_every=N")
-        folder, config, path = checkpoint.open_run(args.resume)
-        recipe = recipes.find(config["recipe"])
-        settings = recipe.settings().updated(config["settings"]).updated(changes)
-        dataset = data.load(config["data"], data_dir=args.data_dir)
-        trainer = Trainer(recipe, settings, dataset, folder, config["seed"])
-        trainer.resume(path)
-        write_json(folder / "config.json", trainer.config)
-    else:
-        recipe = recipes.find(args.recipe or recipes.DEFAULT)
-        settings = recipe.settings().updated(changes)
-        dataset = data.load(args.data or "digits", data_dir=args.data_dir)
-        out = args.out if args.out is not None else new_folder(f"{recipe.name}-{dataset.name}")
-        trainer = Trainer.start(recipe, settings, dataset, out, args.seed or 0)
-
+    trainer = continued(args) if args.resume is not None else new_run(args)
+    settings = trainer.settings
     apart = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
-    print(f"{recipe.name} on {len(trainer.dataset):,} images of {dataset.name}{apart}, "
+    print(f"{trainer.config['recipe']} on {len(trainer.dataset):,} images of {trainer.dataset.name}{apart}, "
           f"{settings.steps:,} steps of {settings.batch_size}, into {trainer.out}")
     started, first, seen = time.perf_counter(), trainer.step, trainer.images
     try:
         grid = trainer.run()
-    except KeyboardInterrupt:
-        onward = f"; continue with: tinygan train --resume {trainer.out}" if checkpoint.checkpoints(trainer.out) else ""
-        print(f"\nstopped at step {trainer.step}{onward}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"\nstopped at step {trainer.step}; {onward(trainer)}", file=sys.stderr)
+        return 128 + getattr(stopped, "signal", signal.SIGINT)
+    except Diverged:  # a second time, it would come to the same
+        raise
+    except InputError as error:
+        raise InputError(f"{error}; {onward(trainer)}") from error
     seconds = time.perf_counter() - started
     images = trainer.images - seen
     print(f"{trainer.step - first:,} steps, {images:,} images in {int(seconds) // 60}:{int(seconds) % 60:02d} "
@@ -60,6 +37,63 @@ def train(args):
     print(f"curves: {trainer.out / 'curves.png'}")
     print(f"more:   tinygan sample {trainer.out} -n 100 -o more.png")
     print(f"grid:   {grid}")
+
+
+def onward(trainer):
+    """How to go on with a run that has stopped, and from which step."""
+    from tinygan.training import checkpoint
+
+    if not trainer.out.is_dir():
+        return f"the folder {trainer.out} is gone"
+    last = checkpoint.checkpoints(trainer.out)[-1:]
+    step = int(last[0].stem.split("-")[1]) if last else 0
+    return f"continue from step {step} with: tinygan train --resume {trainer.out}"
+
+
+def settings_changed(args):
+    """{name: text} of the settings that the command line gives."""
+    from tinygan.training.settings import parse_assignments
+
+    given = {name: getattr(args, name) for name in ("steps", "batch_size") if getattr(args, name) is not None}
+    return parse_assignments(args.set) | given
+
+
+def continued(args):
+    """The Trainer of the run that --resume names."""
+    from tinygan import data
+    from tinygan.training import checkpoint, recipes
+    from tinygan.training.trainer import Trainer
+
+    changes = settings_changed(args)
+    fixed = [f"--{name}" for name in ("data", "seed", "out") if getattr(args, name) is not None]
+    if args.recipe or fixed or set(changes) - RESUMABLE:
+        raise InputError("--resume continues a run as it was set up; besides --data-dir and --device it takes only "
+                         "--steps and --set sample_every=N checkpoint_every=N keep=N eval_every=N")
+    run = checkpoint.open_run(args.resume, empty=True)
+    recipe = recipes.find(run.config["recipe"])
+    settings = recipe.settings().updated(run.config["settings"]).updated(changes)
+    dataset = data.load(run.config["data"], data_dir=args.data_dir)
+    trainer = Trainer(recipe, settings, dataset, run.folder, run.config["seed"])
+    trainer.resume(run)
+    return trainer
+
+
+def new_run(args):
+    """The Trainer of a new run, in the folder that --out names, or in the next free one under runs/."""
+    from tinygan import data
+    from tinygan.training import recipes
+    from tinygan.training.trainer import FolderTaken, Trainer
+
+    recipe = recipes.find(args.recipe or recipes.DEFAULT)
+    settings = recipe.settings().updated(settings_changed(args))
+    dataset = data.load(args.data or "digits", data_dir=args.data_dir)
+    while True:
+        try:
+            out = args.out if args.out is not None else new_folder(f"{recipe.name}-{dataset.name}")
+            return Trainer.start(recipe, settings, dataset, out, args.seed or 0)
+        except FolderTaken:  # by a process that looked for a new one at the same time
+            if args.out is not None:
+                raise
 
 
 def new_folder(name):

@@ -174,6 +174,25 @@ sgd = update("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
 lerp = update("lerp", 2, "", "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];")
 
 
+_squares = kernel("squares", "raw int64 pointers, raw int32 owner, raw int64 start, raw int64 length", "T y", f"""
+        int chunk = i / 32, k = owner[chunk];
+        const T* g = reinterpret_cast<const T*>(pointers[k]);
+        ptrdiff_t j = start[chunk] + i % 32, end = min(start[chunk] + {CHUNK}, length[k]);
+        T sum = 0;
+        for (; j < end; j += 32)
+            sum += g[j] * g[j];
+        y = sum;""")
+
+
+def squares(arrays):
+    """The sum of the squares of all elements of arrays, which must be C-contiguous and of one dtype."""
+    owner, start, length, size = _table(backend.active(), tuple(array.size for array in arrays))
+    pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
+    lanes = xp.empty(size // CHUNK * 32, arrays[0].dtype)
+    _squares(pointers, owner, start, length, lanes)
+    return sums(sums(lanes.reshape(-1, 32)).reshape(32, 1))[0]
+
+
 # ---- sums by products ----
 
 

@@ -1,6 +1,8 @@
 """Optimiser updates, in place. On a CPU, a block at a time, so that the temporaries stay in cache; on a GPU, all arrays in
 one kernel. What may change from step to step comes from functions, which a recorded step calls anew."""
 
+import math
+
 from tinygan import backend
 from tinygan.backend import on_cpu, xp
 
@@ -101,6 +103,15 @@ def lerp(averages, ws, decay):
         average += (1 - beta) * w
 
     _in_blocks(update, averages, ws)
+
+
+def norm(gs):
+    """The Euclidean norm of all arrays together: a float, or on a GPU an array of no dimensions."""
+    if not on_cpu():
+        return xp.sqrt(gpu.squares([xp.ascontiguousarray(g) for g in gs]))
+    with parallel.single_threaded_blas():  # the same bits on any number of threads
+        flat = [g.reshape(-1) for g in gs]
+        return math.sqrt(sum(float(xp.dot(g, g)) for g in flat))
 
 
 def _at_once(ws, gs, *moments):

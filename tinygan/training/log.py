@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 
@@ -9,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygan.backend import in_host_memory
-from tinygan.errors import InputError
-from tinygan.files import replacing
+from tinygan.files import replacing, writing
 
+from . import health
 from .updates import read
 
 LOG_EVERY = 10  # steps averaged in one line of log.jsonl
@@ -23,9 +24,13 @@ class Log:
     def __init__(self, trainer, progress):
         self.trainer = trainer
         self.first, self.started = trainer.images, time.perf_counter()
+        self.signs = health.Signs(trainer.loss.threshold is not None, LOG_EVERY)
+        for row in rows(trainer.out):
+            self.signs(row)  # which were warned of before a resumed run broke off
         self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
                         dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)  # 10: into a file
-        self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
+        with writing(trainer.out / "log.jsonl"):
+            self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
 
     def __enter__(self):
         return self
@@ -45,31 +50,45 @@ class Log:
             keys = dict.fromkeys(key for r in t.recent for key in r)  # a lazy penalty is not in all of them
             row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
             t.recent.clear()
-            seconds = time.perf_counter() - self.started
-            print(json.dumps({"step": t.step, "images": t.images, **row}), file=self.numbers, flush=True)
-            phases = {name: round(spent, 4) for name, spent in t.seconds.items()}
-            print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}), file=self.times, flush=True)
-            size = f"{t.growth.describe(t.lod)}  " if t.growth else ""
-            speed = (t.images - self.first) / seconds
-            p = f"  p {row['p']:.2f}" if "p" in row else ""
-            self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  {speed:.0f} images/s",
-                                     refresh=False)
+            self.write(row)
         self.bar.update()
 
+    def write(self, row):
+        t = self.trainer
+        seconds = time.perf_counter() - self.started
+        warnings = self.signs(row)
+        for warning in warnings:
+            self.bar.write(f"tinygan: warning: step {t.step}: {warning}", sys.stderr)
+        with writing(t.out / "log.jsonl"):
+            print(json.dumps({"step": t.step, "images": t.images, **row, **({"warnings": warnings} if warnings else {})}),
+                  file=self.numbers, flush=True)
+            phases = {name: round(spent, 4) for name, spent in t.seconds.items()}
+            print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}), file=self.times, flush=True)
+        size = f"{t.growth.describe(t.lod)}  " if t.growth else ""
+        speed = (t.images - self.first) / seconds
+        p = f"  p {row['p']:.2f}" if "p" in row else ""
+        self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  {speed:.0f} images/s", refresh=False)
 
     def read(self):
-        """Bring the numbers so far to the host. Raises InputError if one is no number."""
+        """Bring the numbers so far to the host. Raises Diverged if one is not finite."""
         t = self.trainer
         t.recent[:] = map(read, t.recent)
         for step, row in enumerate(t.recent, t.step - len(t.recent) + 1):
-            if not all(map(math.isfinite, row.values())):
-                raise InputError(f"the losses are no longer numbers at step {step}: train with a smaller --set lr; the "
-                                 "last checkpoint is from before")
+            for name, value in row.items():
+                if not math.isfinite(value):
+                    found = health.first_of(health.weights({"G": t.G, "D": t.D}))
+                    raise t.diverged(f"{name} is {value}" + (f", and by now the weight {found}" if found else ""), step)
+
+    def flush(self):
+        """See to it that the lines so far are on the disk."""
+        with writing(self.trainer.out / "log.jsonl"):
+            os.fsync(self.numbers.fileno())
 
 
 def rows(folder):
     """The whole lines of log.jsonl, as dicts."""
-    lines = (folder / "log.jsonl").read_text().splitlines()
+    path = folder / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines if step_of(line) < math.inf]
 
 
@@ -80,7 +99,7 @@ def cut(folder, step) -> None:
         if path.exists():
             lines = path.read_text(errors="replace").splitlines(keepends=True)
             with replacing(path) as temporary:
-                temporary.write_text("".join(line for line in lines if step_of(line) <= step))
+                temporary.write_text("".join(line for line in lines if line.endswith("\n") and step_of(line) <= step))
 
 
 def step_of(line):
@@ -88,5 +107,5 @@ def step_of(line):
     try:
         step = json.loads(line)["step"]
         return step if isinstance(step, int) else math.inf
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return math.inf

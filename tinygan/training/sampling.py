@@ -98,11 +98,10 @@ def load_generator(run, average=True):
     Of a folder, it is the best checkpoint where the run was evaluated, otherwise the last. average: the averaged
     weights (EMA), or the last ones of training.
     """
-    _, config, path = checkpoint.open_run(run, best=average)
+    _, config, path, states, _ = checkpoint.open_run(run, best=average)
     recipe = recipes.find(config["recipe"])
     settings = recipe.settings().updated(config["settings"])
     G, _ = recipe.build(settings, tuple(config["image_shape"]), config["classes"], np.random.default_rng(0))
-    states, _ = checkpoint.load(path)
     if path.name == checkpoint.BEST and not average:
         raise InputError(f"{path} holds averaged weights only: give a checkpoint-*.npz for those of the last step")
     try:

@@ -7,24 +7,29 @@ import math
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from tinygan import plots
+from tinygan import files, plots
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, normal, number, to_numpy
-from tinygan.errors import InputError
-from tinygan.files import write_json
+from tinygan.errors import InputError, Interrupted, warn
 from tinygan.kernels import parallel
 from tinygan.metrics import Evaluator
 from tinygan.nn import MinibatchStddev
 
-from . import checkpoint, log
+from . import checkpoint, health, log
 from .growth import at_lod
 from .sampling import ROWS, class_rows, generate, standing_statistics
 from .updates import Updates
 
+LOCK = "running"  # this file is there, and locked, while a process trains in the folder
 GRID = 64  # fixed latents in the sample pictures of an unconditional recipe
+
+
+class FolderTaken(InputError):
+    """The folder for a new run holds one already."""
 
 
 class Trainer(Updates):
@@ -75,41 +80,46 @@ class Trainer(Updates):
     def run(self, progress=True):
         """Train up to `settings.steps`; return the path of the last sample grid.
 
-        Writes log.jsonl, samples/, curves.png and checkpoints as it goes. The first Ctrl-C (or SIGTERM) ends
-        the step, writes a checkpoint and raises KeyboardInterrupt. Raises InputError if a loss is no number.
+        Writes log.jsonl, samples/, curves.png and checkpoints as it goes. The first Ctrl-C or SIGTERM ends the step, writes
+        a checkpoint and raises Interrupted; a second one raises it at once. Raises Diverged if a number is not finite, and
+        InputError if another process trains in this folder, or it cannot be written to.
         """
+        with files.locked(self.out / LOCK):
+            self.rewind()
+            parallel.keep_memory()
+            # NumPy's warnings of overflow are silent: whether numbers are finite is checked whenever they are read.
+            with log.Log(self, progress) as lines, _stop_signal() as stop, parallel.single_threaded_blas(), \
+                    np.errstate(all="ignore"):
+                self.steps(lines, stop)
+        return self.grid_path()
+
+    def steps(self, lines, stop):
+        """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is missing when the run is
+        killed comes again."""
         s = self.settings
-        (self.out / "samples").mkdir(exist_ok=True)
         if self.step == 0:
             if self.growth:
                 self.grow()
             self.write_grid()
-        parallel.keep_memory()
-        # NumPy's warnings of overflow are silent: whether the losses are finite is checked whenever they are read.
-        with log.Log(self, progress) as lines, _stop_signal() as stop, parallel.single_threaded_blas(), \
-                np.errstate(all="ignore"):
-            while self.step < s.steps and not stop.is_set():
-                numbers = self.train_step()
-                if self.held_out_batch and self.step % log.LOG_EVERY == 0:
-                    with self.phase("held out"):
-                        numbers["logit_held_out"] = self.held_out_logit()
-                lines.add(numbers)
-                last = self.step == s.steps
-                if s.eval_every and (self.step % s.eval_every == 0 or last):
-                    lines.read()
-                    self.evaluate()  # before the checkpoint: a resumed run does not go back for it
-                if self.step % s.checkpoint_every == 0 or last:
-                    lines.read()
-                    self.save()
-                if self.step % s.sample_every == 0 or last:
-                    self.write_grid()
-            if self.step < s.steps:
+        while self.step < s.steps:
+            numbers = self.train_step()
+            if self.held_out_batch and self.step % log.LOG_EVERY == 0:
+                with self.phase("held out"):
+                    numbers["logit_held_out"] = self.held_out_logit()
+            lines.add(numbers)
+            last = self.step == s.steps
+            if s.eval_every and (self.step % s.eval_every == 0 or last):
                 lines.read()
-                self.save()
-                raise KeyboardInterrupt
-        if self.growth:
-            self.picture_growth()
-        return self.grid_path()
+                self.evaluate()
+            if self.step % s.sample_every == 0 or last:
+                self.write_grid()
+            if last and self.growth:
+                self.picture_growth()
+            asked = stop.number  # once: it may come any moment
+            if self.step % s.checkpoint_every == 0 or last or asked:
+                self.save(lines)
+            if asked and not last:
+                raise Interrupted(asked)
 
     def most_judged(self, there):
         """How many of so many images D judges at a time, at most a batch, or a micro-batch; 0: there are too few."""
@@ -138,7 +148,8 @@ class Trainer(Updates):
         labels = rng.integers(self.G.classes, size=s.eval_images) if self.conditional else None
         images = generate(self.average(), Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         numbers = {"step": self.step, **self.evaluator.quick(images, labels)}
-        with open(self.out / "eval.jsonl", "a") as file:
+        path = self.out / "eval.jsonl"
+        with files.writing(path), open(path, "a") as file:
             print(json.dumps(numbers), file=file)
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
@@ -167,16 +178,21 @@ class Trainer(Updates):
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
         plots.save_image(self.out / "growth.png", plots.grid(rows, columns=10))
 
-    def save(self):
-        """Write a checkpoint, and the curves up to it."""
-        checkpoint.save(self.out, self.step, self._states(), {
-            "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "images": self.images, "lod": self.lod,
-            "ema_updates": self.ema.updates, "average_path": float(self.average_path), "recent": self.recent,
-            "augment_rng": self.augment.rng.bit_generator.state,
-            "controller": self.controller.state() if self.controller else None})
+    def save(self, lines):
+        """Write the curves up to here, and a checkpoint."""
+        lines.read()
+        lines.flush()
         rows = log.rows(self.out)
         if rows:
             plots.save_curves(self.out / "curves.png", rows, self.loss.probability, self.settings.ada_target)
+        states = self._states()
+        if found := health.first_of({f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}):
+            raise self.diverged(found, self.step)
+        checkpoint.save(self.out, self.step, states, {
+            "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "images": self.images, "lod": self.lod,
+            "ema_updates": self.ema.updates, "average_path": float(self.average_path), "recent": self.recent,
+            "augment_rng": self.augment.rng.bit_generator.state,
+            "controller": self.controller.state() if self.controller else None}, self.settings.keep)
 
     def _states(self):
         return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.average().state_dict(),
@@ -184,56 +200,71 @@ class Trainer(Updates):
                 "d_optimizer": self.d_optimizer.state_dict(),
                 "fixed": {"latents": to_numpy(self.fixed_latents.data)}}
 
-    def resume(self, path):
-        """Continue from a checkpoint: everything as it was, and the log cut back to that step."""
-        states, meta = checkpoint.load(path)
-        if meta.get("step", 0) >= self.settings.steps:
-            raise InputError(f"{path} is at step {meta['step']} already: give a larger --steps")
+    def resume(self, run):
+        """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there is no checkpoint. The
+        folder stays as it is until `run` goes on."""
+        if run.path is None:
+            return
+        states, meta = run.states, run.meta
+        if meta["step"] >= self.settings.steps:
+            raise InputError(f"{run.path} is at step {meta['step']} already: give a larger --steps")
         try:
             for part in ("G", "D", "g_optimizer", "d_optimizer"):
                 getattr(self, part).load_state_dict(states[part])
             self.ema.module.load_state_dict(states["ema"])
             self.fixed_latents = Tensor(asarray(states["fixed"]["latents"]))
-            self.rng.bit_generator.state = meta["rng"]
+            self.random_state([meta["rng"], meta["augment_rng"]])
             self.grown = states.get("grown", {})
-            # Older checkpoints do not have the next three.
-            self.average_path = meta.get("average_path", 0.0)
-            self.augment.rng.bit_generator.state = meta.get("augment_rng", self.augment.rng.bit_generator.state)
             if self.controller:
                 self.controller.restore(meta["controller"])
-            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.recent = (
-                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "recent"))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} does not fit this run's config.json ({error})") from None
-        for newer in checkpoint.checkpoints(self.out):
-            if newer.name > f"checkpoint-{self.step:08d}.npz":
-                newer.unlink()  # of the branch that is given up
+            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.average_path, self.recent = (
+                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "average_path", "recent"))
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise InputError(f"{run.path} does not fit this run's config.json ({error})") from None
+
+    def rewind(self):
+        """Bring the folder to this step: what is later was written by a process that was killed, or is of a branch that is
+        given up, and comes again."""
+        files.remove_temporary(self.out)
+        files.remove_temporary(self.out / "samples")
+        for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
+            for path in self.out.glob(pattern):
+                digits = path.stem.split("-")[1]
+                if digits.isdigit() and int(digits) > self.step:
+                    path.unlink()
         best = self.out / checkpoint.BEST
         if best.exists():
             try:
                 _, meta = checkpoint.load(best)
-                self.best_fid = meta["evaluation"]["fid"] if meta["step"] <= self.step else math.inf
-            except (InputError, KeyError, TypeError):
-                pass
-            if self.best_fid == math.inf:  # damaged, or later than where we go on: it comes again
+                self.best_fid = float(meta["evaluation"]["fid"]) if meta["step"] <= self.step else math.inf
+            except (InputError, KeyError, TypeError, ValueError) as error:
+                warn(f"{best} is damaged ({error}): the next evaluation makes a new one")
+            if self.best_fid == math.inf:
                 best.unlink()
         log.cut(self.out, self.step)
+        (self.out / "samples").mkdir(exist_ok=True)
+        files.write_json(self.out / "config.json", self.config)
 
     @classmethod
     def start(cls, recipe, settings, dataset, out, seed=0):
-        """A Trainer with a new run folder. Raises InputError if `out` holds a run already."""
+        """A Trainer with a new run folder. Raises FolderTaken if `out` holds a run already."""
         out = Path(out)
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
-        if out.exists() and any(out.iterdir()):
-            if not checkpoint.checkpoints(out):
-                raise InputError(f"{out} is not empty, and holds no checkpoint to go on from: delete it, "
-                                 "or choose another --out")
-            raise InputError(f"{out} exists and is not empty: continue that run with --resume {out}, "
-                             "or choose another --out")
+        # What is hidden, or a folder without files, is of a run that was killed before it began.
+        if any(not path.is_dir() and path.name[0] != "." for path in out.rglob("*")):
+            if not (out / "config.json").exists():
+                raise InputError(f"{out} is not empty, and holds no run to go on with: delete it, or choose another --out")
+            raise FolderTaken(f"{out} exists and is not empty: continue that run with --resume {out}, "
+                              "or choose another --out")
+        existed = out.exists()
         trainer = cls(recipe, settings, dataset, out, seed)
-        (out / "samples").mkdir(parents=True)
-        write_json(out / "config.json", trainer.config)
+        try:
+            with files.writing(out):
+                out.mkdir(parents=True, exist_ok=existed)
+        except FileExistsError:
+            raise FolderTaken(f"{out} has just been made by another process: choose another --out") from None
+        files.write_json(out / "config.json", trainer.config)
         return trainer
 
 
@@ -248,16 +279,17 @@ def training_data(dataset, settings, seed):
 
 @contextlib.contextmanager
 def _stop_signal():
-    """An Event that the first Ctrl-C or SIGTERM sets; a second one interrupts at once."""
-    stop = threading.Event()
+    """An object whose `number` is 0, and then that of the first SIGINT (Ctrl-C) or SIGTERM; a second one interrupts at
+    once."""
+    stop = SimpleNamespace(number=0)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def handler(number, frame):
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
+        if stop.number:
+            raise Interrupted(number)
+        stop.number = number
 
     before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -7,17 +7,20 @@ import time
 import numpy as np
 
 from tinygan.autograd import Tensor, grad, no_grad
-from tinygan.backend import asarray, from_host, normal, number, xp
+from tinygan.backend import asarray, from_host, in_host_memory, normal, number, xp
 from tinygan.data import to_float
-from tinygan.errors import InputError
+from tinygan.errors import Diverged, InputError
 from tinygan.gan import augment, losses, penalties
+from tinygan.kernels import optim as kernel
 from tinygan.kernels.graphs import Graphs
 from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.nn.spectral import power_vectors, restore
 from tinygan.ops import cross_entropy, mean, sigmoid, square
 from tinygan.optim import Adam, RMSprop
 
+from . import health
 from .ema import EMA
+from .gradients import accumulated, added, sanitized, split
 from .growth import Growth, at_lod, set_lod
 from .sampling import call
 
@@ -157,6 +160,7 @@ class Updates:
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels, self.d_updates + i)
         restore(vectors)  # in parts, the same fakes are drawn again
+        numbers["variety"] = number(variety(fakes.data) / variety(reals))
         numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels, state)
         with self.phase("average"):
             self.ema.update(self.G, lambda: self.ema_decay(updates * n))
@@ -186,28 +190,32 @@ class Updates:
         return Tensor(xp.concatenate(parts))
 
     def gradients(self, objective, network, *batch):
-        """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over the batch.
+        """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over the batch; in parts of
+        micro_batch images. Raises Diverged, on a CPU at once, if a number or a gradient is not finite."""
+        parts, before = split(batch, self.settings.micro_batch), self.random_state()
+        vectors = power_vectors(self.G, self.D) if len(parts) > 1 else []
+        gradients, numbers = accumulated(objective, network.parameters(), parts, lambda: restore(vectors))
+        if self.settings.sanitize:
+            gradients = sanitized(gradients)
+        norm = kernel.norm([g.data for g in gradients if g is not None])
+        numbers["d_grad_norm" if network is self.D else "g_grad_norm"] = norm
+        if all(map(in_host_memory, numbers.values())) and not all(map(math.isfinite, numbers.values())):
+            self.random_state(before)  # so that the same comes again
+            raise self.diverged(health.explain({"G": self.G, "D": self.D}, objective, network, parts, gradients, numbers))
+        return gradients, numbers
 
-        Gradient accumulation: with micro_batch set, the batch is worked through in parts of that size, so that only
-        one part's activations are in memory, and their gradients are added. The sum is that of the whole batch, to
-        rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance are then those
-        of each part, and so are the groups of minibatch stddev, and the layer from which on styles are mixed; path
-        lengths are compared with an average that their own part has moved. Augmentation draws anew for each part. Spectral
-        normalisation makes one power step for all.
-        """
-        n = len(batch[0])
-        size, parameters = self.settings.micro_batch or n, network.parameters()
-        total, numbers, vectors = None, {}, power_vectors(self.G, self.D) if size < n else []
-        for start in range(0, n, size):
-            restore(vectors)
-            part = batch if size >= n else [None if x is None else x[start:start + size] for x in batch]
-            share = len(part[0]) / n
-            loss, found = objective(*part)
-            gradients = grad(loss if share == 1 else loss * share, parameters)
-            total = gradients if total is None else added(total, gradients)
-            for key, value in found.items():
-                numbers[key] = value if share == 1 else numbers.get(key, 0.0) + share * value
-        return sanitized(total) if self.settings.sanitize else total, numbers
+    def random_state(self, state=None):
+        """The states of all generators of random numbers; or bring them to those of an earlier call."""
+        generators = self.rng, self.augment.rng
+        if state is None:
+            return [generator.bit_generator.state for generator in generators]
+        for generator, value in zip(generators, state):
+            generator.bit_generator.state = value
+
+    def diverged(self, what, step=None):
+        """The error to raise where something is not finite at a step, the present one if none is given."""
+        return Diverged(f"step {self.step + 1 if step is None else step}: {what}; the last checkpoint is from before; "
+                        f"{health.ADVICE}")
 
     def d_step(self, reals, real_labels, fakes, fake_labels, count):
         """One update of D, after so many, on real images (N, H, W, C) and fakes, a constant Tensor."""
@@ -226,7 +234,7 @@ class Updates:
             with self.phase("D penalty"):
                 gradients, found = self.gradients(lazy, self.D, *batch)
                 self.d_optimizer.step(gradients)
-            numbers |= found
+            numbers = found | numbers
         if self.settings.clip:
             penalties.clip_weights(self.D.parameters(), self.settings.clip)
         return numbers
@@ -254,10 +262,12 @@ class Updates:
 
     def overfitting(self, real, fake):
         """D's mean logits of images as it sees them, and r_t: the mean sign of those of reals; for l1 and l2, of what they
-        are above .5; where only differences count, above the middle between reals and fakes."""
+        are above .5; where only differences count, above the middle between reals and fakes. And the share of all that it tells
+        right."""
         means = number(real.mean()), number(fake.mean())
         threshold = sum(means) / 2 if self.loss.threshold is None else self.loss.threshold
-        return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(xp.sign(real - threshold).mean())}
+        r_t, f_t = (xp.sign(logits - threshold).mean() for logits in (real, fake))
+        return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(r_t), "d_accuracy": number((2 + r_t - f_t) / 4)}
 
     def penalty(self, reals, real_labels, fakes, fake_labels):
         """The weighted sum of the penalties on D's slope that are switched on."""
@@ -296,7 +306,7 @@ class Updates:
                 found, more = self.gradients(self.g_penalty, self.G, self.latents(n), self.labels(n))
                 self.g_optimizer.step(found if k > 1 else added(gradients, found))
             self.average_path = xp.array(more["path_length"])  # a copy: the number is yet to be read
-            numbers |= more
+            numbers = more | numbers
         return numbers
 
     def lazy_path(self):
@@ -345,14 +355,9 @@ class Updates:
         return output if isinstance(output, tuple) else (output, None)
 
 
-def added(gradients, others):
-    """Gradients of two losses, of which each may be None, as those of their sum."""
-    return [a if b is None else b if a is None else Tensor(a.data + b.data) for a, b in zip(gradients, others)]
-
-
-def sanitized(gradients):
-    """Gradients without NaN, which becomes 0, and infinities, +-1e5 (StyleGAN2-ADA's only clipping)."""
-    return [g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5)) for g in gradients]
+def variety(images):
+    """How much images (N, H, W, C) differ: the root of the mean variance of a pixel."""
+    return xp.sqrt(xp.square(images - images.mean(0)).mean())
 
 
 def read(numbers):

@@ -1,0 +1,608 @@
+"""What a run promises: it never loses work, resumes exactly, says what went wrong, and has its folder to itself."""
+
+import ast
+import errno
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stress
+from hypothesis import given
+from hypothesis import strategies as st
+from test_training import SMALL, resume, start
+
+import tinygan
+from tinygan import data, files, npz, ops
+from tinygan.cli import main
+from tinygan.errors import Diverged, InputError, Interrupted
+from tinygan.gan import losses
+from tinygan.training import checkpoint, health, trainer as trainer_module
+from tinygan.training.sampling import load_generator
+
+
+@pytest.fixture(scope="module")
+def digits():
+    full = data.load("digits")
+    return data.Dataset("digits", "train", full.images[:200], full.labels[:200], full.class_names)
+
+
+TINY = {"g_channels": 2, "d_channels": 2, "batch_size": 4}
+
+
+# Exactly the same, after a kill at any moment
+
+
+@pytest.mark.cpu
+def test_a_killed_process_that_is_resumed_writes_the_same_bytes(capsys):
+    assert stress.main(["gan", "--kills", "2"]) == 0
+    assert "the same bytes (4 rows" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_recipe_survives_its_kills():
+    assert stress.main([]) == 0
+
+
+@pytest.mark.cpu
+def test_the_comparison_sees_what_differs(tmp_path):
+    for name, text in (("a", "1"), ("b", "2")):
+        (tmp_path / name / "samples").mkdir(parents=True)
+        (tmp_path / name / "log.jsonl").write_text(text)
+        (tmp_path / name / "time.jsonl").write_text(text)
+        (tmp_path / name / f"{name}.png").write_text("")
+    found = stress.differences(tmp_path / "a", tmp_path / "b")
+    assert sorted(found) == ["a.png: is missing", "b.png: should not be there", "log.jsonl: differs"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, digits):
+    start(tmp_path / "a", digits, **TINY).run(progress=False)
+    trainer = start(tmp_path / "b", digits, **TINY)
+    (tmp_path / "b" / "samples").mkdir()
+    (tmp_path / "b" / "samples" / "step-00000005.png").write_bytes(b"half")
+    (tmp_path / "b" / "log.jsonl").write_text('{"step": 3}\n')
+    resume(tmp_path / "b", digits).run(progress=False)
+    assert stress.differences(tmp_path / "a", tmp_path / "b") == []
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        shutil.copy(tmp_path / "a" / "config.json", tmp_path / "config.json")
+        load_generator(tmp_path)
+    assert trainer.step == 0
+
+
+def generators(thing, seen):
+    """Every np.random.Generator that can be reached from an object of ours."""
+    if id(thing) in seen:
+        return
+    seen[id(thing)] = thing
+    if isinstance(thing, np.random.Generator):
+        yield thing
+    elif isinstance(thing, dict):
+        for value in thing.values():
+            yield from generators(value, seen)
+    elif isinstance(thing, (list, tuple, set)):
+        for value in thing:
+            yield from generators(value, seen)
+    elif isinstance(thing, functools.partial):
+        yield from generators(thing.args, seen)
+    elif callable(thing) and getattr(thing, "__closure__", None):
+        yield from generators([cell.cell_contents for cell in thing.__closure__ if cell != type(cell)()], seen)
+    elif type(thing).__module__.startswith("tinygan") and hasattr(thing, "__dict__"):
+        yield from generators(vars(thing), seen)
+
+
+@pytest.mark.parametrize("recipe", SMALL)
+def test_the_state_of_every_generator_is_in_the_checkpoint(tmp_path, digits, recipe):
+    trainer = start(tmp_path / "a", digits, recipe, augment="ada", batch_size=8, steps=2)
+    trainer.train_step()
+    found = list(generators(vars(trainer), {}))
+    saved = [trainer.rng, trainer.augment.rng]
+    # The averaged G is a copy, with a generator of its own: it must not draw when it is in use.
+    copies = list(generators(trainer.ema.module, {}))
+    assert all(any(g is s for s in saved + copies) for g in found) and all(any(s is g for g in found) for s in saved)
+    before = [str(g.bit_generator.state) for g in copies]
+    (trainer.out / "samples").mkdir(exist_ok=True)
+    trainer.write_grid()
+    assert before == [str(g.bit_generator.state) for g in copies]
+
+
+# Checkpoints: whole or absent
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of a small checkpoint."""
+    path = tmp_path_factory.mktemp("whole") / "checkpoint-00000003.npz"
+    rng = np.random.default_rng(0)
+    checkpoint.write(path, {"G": {"w": rng.standard_normal((3, 4), np.float32), "b": np.zeros(0)}, "D": {"n": np.array(3)}},
+                     {"step": 3, "text": "é"})
+    return path.read_bytes()
+
+
+def loaded(path, content):
+    path.write_bytes(content)
+    try:
+        return checkpoint.load(path)
+    except InputError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+        return None
+
+
+def same(a, b):
+    return a[1] == b[1] and all(np.array_equal(a[0][part][name], value) for part in b[0] for name, value in b[0][part].items())
+
+
+@given(st.data())
+def test_a_damaged_checkpoint_is_never_taken_for_a_whole_one(tmp_path_factory, whole, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    right = loaded(path, whole)
+    for _ in range(25):
+        damaged, kind = bytearray(whole), data.draw(st.sampled_from(["flip", "cut", "insert", "swap"]))
+        at = data.draw(st.integers(0, len(whole) - 1))
+        if kind == "flip":
+            damaged[at] ^= data.draw(st.integers(1, 255))
+        elif kind == "cut":
+            del damaged[at:at + data.draw(st.sampled_from([1, 4, len(whole)]))]
+        elif kind == "insert":
+            damaged[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+        else:
+            other = data.draw(st.integers(0, len(whole) - 8))
+            damaged[at:at + 8], damaged[other:other + 8] = damaged[other:other + 8], damaged[at:at + 8]
+        found = loaded(path, bytes(damaged))
+        assert found is None or same(found, right), (kind, at)  # such as in a date, which nobody reads
+
+
+@given(st.binary(max_size=300))
+def test_no_nonsense_is_a_checkpoint(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "nonsense.npz"
+    assert loaded(path, content) is None and loaded(path, b"PK\x03\x04" + content) is None
+
+
+def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
+    import tracemalloc
+    import zipfile
+
+    def write(name, header, content=b"", how=zipfile.ZIP_STORED):
+        with zipfile.ZipFile(tmp_path / name, "w", how) as file:
+            file.writestr("meta.npy", npz.MAGIC + len(header).to_bytes(2, "little") + header + content)
+
+    write("huge.npz", b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000,), }\n", bytes(8))
+    write("bomb.npz", b"{'descr': '|u1', 'fortran_order': False, 'shape': (50000000,), }\n", bytes(50_000_000), zipfile.ZIP_DEFLATED)
+    write("object.npz", b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"cos\nsystem\n(S'id'\ntR.")
+    for name, reason in (("huge.npz", "8 bytes"), ("bomb.npz", "more than it does"), ("object.npz", "no array of numbers")):
+        tracemalloc.start()
+        with pytest.raises(InputError, match=reason):
+            checkpoint.load(tmp_path / name)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2 * (tmp_path / name).stat().st_size + 100_000
+
+
+def test_to_load_a_checkpoint_takes_its_size_in_memory(tmp_path):
+    import tracemalloc
+
+    checkpoint.write(tmp_path / "a.npz", {"G": {"w": np.zeros((5000, 1000), np.float32)}}, {"step": 1})
+    tracemalloc.start()
+    checkpoint.load(tmp_path / "a.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * (tmp_path / "a.npz").stat().st_size
+
+
+META = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory, digits):
+    out = tmp_path_factory.mktemp("sound") / "a"
+    start(out, digits, steps=3, **TINY).run(progress=False)
+    return checkpoint.open_run(out), resume_target(out, digits)
+
+
+def resume_target(out, digits):
+    from tinygan.training import recipes
+    recipe = recipes.find("dcgan")
+    settings = recipe.settings().updated(json.loads((out / "config.json").read_text())["settings"])
+    return trainer_module.Trainer(recipe, settings.updated({"steps": 9}), digits, out)
+
+
+@given(st.integers(0, 99), st.integers(-1, 9), META)
+def test_a_checkpoint_of_something_else_is_one_line(sound, key, inner, value):
+    run, trainer = sound
+    key = sorted(run.meta)[key % len(run.meta)]
+    there = run.meta[key]
+    if isinstance(there, dict) and inner >= 0:
+        value = {**there, sorted(there)[inner % len(there)]: value}
+    meta = {**run.meta, key: value}
+    try:
+        trainer.resume(run._replace(meta=meta))
+    except InputError as error:
+        assert str(run.path) in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("part", ["G", "D", "ema", "g_optimizer", "d_optimizer", "fixed"])
+def test_a_checkpoint_that_lacks_something_is_one_line(sound, part):
+    run, trainer = sound
+    states = {name: state for name, state in run.states.items() if name != part}
+    for changed in (states, {**states, part: {"x": np.zeros(3)}}):
+        with pytest.raises(InputError, match="does not fit this run's config.json"):
+            trainer.resume(run._replace(states=changed))
+
+
+def test_the_last_k_checkpoints_are_kept(tmp_path, digits):
+    start(tmp_path / "a", digits, checkpoint_every=2, keep=3, **TINY).run(progress=False)
+    assert [p.name[-6:-4] for p in checkpoint.checkpoints(tmp_path / "a")] == ["08", "10", "12"]
+
+
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, digits, capsys):
+    start(tmp_path / "a", digits, **TINY).run(progress=False)
+    start(tmp_path / "b", digits, **TINY).run(progress=False)
+    older, newer = checkpoint.checkpoints(tmp_path / "b")
+    content = bytearray(newer.read_bytes())
+    content[len(content) // 2] ^= 1  # a single bit
+    newer.write_bytes(content)
+    assert load_generator(tmp_path / "b")[2] == older
+    resume(tmp_path / "b", digits).run(progress=False)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 2 and err.count(f"warning: {newer} is not a checkpoint of tinygan, or is damaged") == 2
+    assert stress.differences(tmp_path / "a", tmp_path / "b") == []
+    for path in checkpoint.checkpoints(tmp_path / "b"):
+        path.write_bytes(b"x")
+    with pytest.raises(InputError, match=f"{older.name} is not a checkpoint"):  # none is left: not from the start, in silence
+        resume(tmp_path / "b", digits)
+
+
+@pytest.mark.parametrize("number, advice", [(errno.ENOSPC, "make room"), (errno.EROFS, "choose another folder")])
+@pytest.mark.parametrize("what", ["npz.np.savez", "log.json.dumps", "plots.save_image"])
+def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(tmp_path, digits, monkeypatch, number, advice, what):
+    trainer = start(tmp_path / "a", digits, steps=30, **TINY)
+    whole = {}
+
+    def fails(*args, **settings):
+        if trainer.step < 16:
+            return original(*args, **settings)
+        whole.update(stress.contents(tmp_path / "a"))
+        if what == "npz.np.savez":
+            args[0].write(b"half a file")
+        raise OSError(number, os.strerror(number))
+
+    module, _, name = what.rpartition(".")
+    owner = {"npz.np": npz.np, "log.json": trainer_module.log.json, "plots": trainer_module.plots}[module]
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, fails)
+    with pytest.raises(InputError, match=f"cannot write .*{os.strerror(number)} .{advice}") if what != "plots.save_image" else (
+            pytest.raises(OSError)):
+        trainer.run(progress=False)
+    monkeypatch.undo()
+    assert stress.contents(tmp_path / "a") == whole and not list((tmp_path / "a").rglob(".*"))
+    start(tmp_path / "b", digits, steps=30, **TINY).run(progress=False)
+    resume(tmp_path / "a", digits).run(progress=False)
+    assert stress.differences(tmp_path / "a", tmp_path / "b") == []
+
+
+@pytest.mark.cpu
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+def test_a_real_limit_on_the_size_of_files_is_one_line(tmp_path):
+    """As a full disk, but without one: the system refuses to write on, in the midst of a checkpoint."""
+    code = ("import resource, sys\nfrom tinygan.cli import main\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\nsys.exit(main(sys.argv[1:]))")
+    argv = ["train", "gan", "--steps", "30", "--batch-size", "4", "--out", str(tmp_path / "a"), "--set", "hidden=100"]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("tinygan: error: cannot write") and "checkpoint-00000030.npz: File too large" in last
+    assert f"continue from step 0 with: tinygan train --resume {tmp_path / 'a'}" in last
+    assert not list((tmp_path / "a").rglob(".*")) and (tmp_path / "a" / "curves.png").exists()
+
+
+def test_a_folder_that_vanishes_is_one_line(tmp_path, digits, capsys):
+    trainer = start(tmp_path / "a", digits, steps=30, **TINY)
+    one_step = trainer.train_step
+
+    def vanish():
+        if trainer.step == 7:
+            shutil.rmtree(tmp_path / "a")
+        return one_step()
+
+    trainer.train_step = vanish
+    with pytest.raises(InputError, match="cannot write .*a.samples.step-00000010.png: No such file or directory .its folder has gone"):
+        trainer.run(progress=False)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path, digits):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="Permission denied .choose another folder"):
+        start(tmp_path / "a", digits)
+
+
+def unsafe(syntax):
+    """What in a file could run what it reads: pickles, eval, exec, os.system, shells."""
+    modules = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}
+    for node in ast.walk(syntax):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}
+            yield from names & modules
+        elif isinstance(node, ast.Call):
+            function, settings = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if function in ("eval", "exec", "compile", "__import__", "os.system", "os.popen") or settings.get("shell") == "True":
+                yield function
+            if function in ("np.load", "numpy.load", "np.lib.format.read_array") and settings.get("allow_pickle") != "False":
+                yield f"{function} without allow_pickle=False"
+            if function in ("np.save", "np.savez", "np.savez_compressed") and settings.get("allow_pickle", "False") != "False":
+                yield f"{function} of objects"
+
+
+def test_nothing_that_is_read_is_run():
+    package = Path(tinygan.__file__).parent
+    found = [(path.name, what) for path in package.rglob("*.py") for what in unsafe(ast.parse(path.read_text(encoding="utf-8")))]
+    assert found == []
+    planted = ["import pickle", "from pickle import loads", "eval(x)", "exec(x)", "np.load(f)", "np.load(f, allow_pickle=True)",
+               "subprocess.run(x, shell=True)", "import os, marshal"]
+    assert all(list(unsafe(ast.parse(code))) for code in planted)
+    assert not list(unsafe(ast.parse("G.eval(); np.load(f, allow_pickle=False); re.compile(x)")))
+
+
+# Signals
+
+
+def cli(out, *more):
+    return subprocess.Popen([sys.executable, "-m", "tinygan.cli", "train", "gan", "--steps", "100000", "--batch-size", "4",
+                             "--out", str(out), "--set", "hidden=8", "sample_every=2", "checkpoint_every=100000", *more],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def until(process, path):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(tmp_path, number, code):
+    out = tmp_path / "run"
+    process = cli(out)
+    until(process, out / "samples" / "step-00000004.png")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    path, = checkpoint.checkpoints(out)
+    step = checkpoint.load(path)[1]["step"]
+    assert process.returncode == code and "Traceback" not in err
+    assert f"stopped at step {step}; continue from step {step} with: tinygan train --resume {out}" in err
+    assert not (out / "running").exists()
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_leaves_at_once(tmp_path, number, code):
+    """In the midst of an evaluation that takes minutes, which a first one lets end."""
+    out = tmp_path / "run"
+    process = cli(out, "eval_every=4", "eval_images=100000", "checkpoint_every=2", "hidden=2048")
+    until(process, out / "checkpoint-00000002.npz")
+    time.sleep(0.5)
+    for _ in range(2):
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code and "Traceback" not in err
+    assert "continue from step 2 with:" in err and not list(out.rglob(".*"))
+
+
+def test_a_signal_that_comes_while_it_saves_is_not_lost(tmp_path, digits, monkeypatch):
+    trainer = start(tmp_path / "a", digits, steps=30, **TINY)
+    save = checkpoint.save
+
+    def signalled(*args):
+        path = save(*args)
+        if trainer.step == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return path
+
+    monkeypatch.setattr(checkpoint, "save", signalled)
+    with pytest.raises(Interrupted) as caught:
+        trainer.run(progress=False)
+    assert caught.value.signal == signal.SIGTERM
+    assert checkpoint.checkpoints(tmp_path / "a")[-1].name == "checkpoint-00000011.npz"
+
+
+def test_what_is_half_written_goes_when_a_command_is_terminated(tmp_path, monkeypatch, capsys):
+    def train(args):
+        with files.replacing(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("tinygan.cli.train", train)
+    assert main(["train"]) == 143 and capsys.readouterr().err == "tinygan: interrupted\n"
+    assert not list(tmp_path.iterdir()) and signal.getsignal(signal.SIGTERM) is before
+
+
+# Numbers that go wrong
+
+
+def diverged(trainer):
+    with pytest.raises(Diverged) as caught:
+        trainer.run(progress=False)
+    message = str(caught.value)
+    assert "\n" not in message and "train anew with a smaller learning rate" in message
+    for path in checkpoint.checkpoints(trainer.out):  # the good ones are still there
+        states, _ = checkpoint.load(path)
+        assert health.first_of({name: array for state in states.values() for name, array in state.items()}) is None
+    return message
+
+
+def broken_loss(monkeypatch, trainer, generator):
+    trainer.loss = losses.Loss(losses.find("bce").discriminator, generator)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("generator, message", [
+    (lambda real, fake: ops.mean(ops.log(fake * 0.0)), "log made inf in 4 of 4 values; called at the loss"),
+    (lambda real, fake: ops.mean(ops.sqrt(fake * 0.0)), "the derivative of sqrt made inf"),
+    (lambda real, fake: ops.sum(fake * 1e30) * 1e30, "mul made inf in 1 of 1 values; called at the loss"),
+])
+def test_the_op_that_made_a_nan_is_named(tmp_path, digits, monkeypatch, generator, message):
+    trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=2, **TINY)
+    one_step = trainer.train_step
+
+    def train_step():
+        if trainer.step == 4:
+            broken_loss(monkeypatch, trainer, generator)
+        return one_step()
+
+    trainer.train_step = train_step
+    found = diverged(trainer)
+    assert found.startswith(f"step 5: {message}"), found
+    assert checkpoint.checkpoints(tmp_path / "a")[-1].name == "checkpoint-00000004.npz"
+    assert len(stress.contents(tmp_path / "a")["log.jsonl"]) == 0
+
+
+@pytest.mark.parametrize("name", ["G", "D"])
+def test_the_weight_that_is_no_number_is_named(tmp_path, digits, name):
+    trainer = start(tmp_path / "a", digits, steps=3, **TINY)
+    path, parameter = getattr(trainer, name).named_parameters()[3]
+    parameter.data[...] = np.nan
+    parameter.mark_changed()
+    assert f"the weight {name}.{path} holds NaN" in diverged(trainer)
+
+
+def test_a_learning_rate_that_is_far_too_large(tmp_path, digits):
+    found = diverged(start(tmp_path / "a", digits, steps=20, lr=1e30, **TINY))
+    assert re.match(r"step 1: \w+ made (inf|NaN) in \d+ of \d+ values; called at D\.main\.\d", found) or "and by now" in found
+    assert checkpoint.checkpoints(tmp_path / "a") == []
+
+
+def test_what_no_loss_shows_is_not_saved(tmp_path, digits):
+    """A NaN in the average, or in an optimiser, would come out with the samples only."""
+    trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=5, **TINY)
+    one_step = trainer.train_step
+
+    def train_step():
+        numbers = one_step()
+        if trainer.step == 8:
+            trainer.ema.module.parameters()[0].data[...] = np.inf
+        return numbers
+
+    trainer.train_step = train_step
+    trainer.settings.sample_every = 1000
+    found = diverged(trainer)
+    path, _ = trainer.G.named_parameters()[0]
+    assert found.startswith(f"step 10: ema/{path} holds ") and checkpoint.checkpoints(tmp_path / "a")[-1].name[-6:-4] == "05"
+
+
+# Signs of collapse
+
+HEALTHY = {"d_accuracy": 0.8, "variety": 0.9, "g_grad_norm": 1.0}
+PATIENCE = health.Signs.PATIENCE
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"d_accuracy": 1.0}, "D has told all reals from all fakes for 500 steps"),
+    ({"d_accuracy": 0.0}, "D has been wrong about all images for 500 steps"),
+    ({"variety": 0.1}, "the images of G have varied less than a quarter as much"),
+    ({"g_grad_norm": 1e-4}, "G's gradient has been less than a thousandth"),
+])
+def test_each_sign_of_collapse_is_said_once(change, words):
+    signs = health.Signs(has_threshold=True, every=10)
+    assert not any(signs(HEALTHY) for _ in range(PATIENCE))
+    assert not any(signs({**HEALTHY, **change}) for _ in range(PATIENCE - 1))
+    assert not signs(HEALTHY)  # it was not for long enough
+    said = [warning for _ in range(3 * PATIENCE) for warning in signs({**HEALTHY, **change})]
+    assert len(said) == 1 and said[0].startswith(words)
+
+
+def test_a_critic_may_tell_reals_from_fakes():
+    signs = health.Signs(has_threshold=False, every=10)
+    assert not any(signs({**HEALTHY, "d_accuracy": 1.0}) for _ in range(2 * PATIENCE))
+
+
+def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monkeypatch, capsys):
+    """Also where the run was resumed in between."""
+    monkeypatch.setattr(health.Signs, "PATIENCE", 2)
+
+    def collapsing(trainer):
+        one_step = trainer.train_step
+        trainer.train_step = lambda: one_step() | {"variety": 0.1}
+        trainer.run(progress=False)
+
+    collapsing(start(tmp_path / "a", digits, steps=10, **TINY))
+    collapsing(resume(tmp_path / "a", digits, steps=50))
+    err = capsys.readouterr().err
+    assert err.startswith("tinygan: warning: step 20: the images of G have varied") and err.count("\n") == 1
+    rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "warnings" in row] == [20] and "mode collapse" in rows[1]["warnings"][0]
+    assert (tmp_path / "a" / "curves.png").exists()
+
+
+def test_what_the_signs_are_told_by(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits, "gan", steps=30, batch_size=16)
+    numbers = [trainer.train_step() for _ in range(3)][-1]
+    assert 0 <= float(numbers["d_accuracy"]) <= 1 and 0 < float(numbers["variety"]) < 1.5
+    assert float(numbers["g_grad_norm"]) > 0 and float(numbers["d_grad_norm"]) > 0
+
+
+# One run in one folder
+
+
+def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits, steps=4, **TINY)
+    one_step, messages = trainer.train_step, []
+
+    def train_step():
+        before = stress.contents(tmp_path / "a")
+        with pytest.raises(InputError) as caught:
+            resume(tmp_path / "a", digits).run(progress=False)
+        messages.append(str(caught.value))
+        assert stress.contents(tmp_path / "a") == before
+        return one_step()
+
+    trainer.train_step = train_step
+    trainer.run(progress=False)
+    assert len(messages) == 4 and messages[0].startswith(f"{tmp_path / 'a'} is in use by process {os.getpid()} on ")
+    assert not (tmp_path / "a" / "running").exists()
+
+
+@pytest.mark.cpu
+def test_a_second_process_is_refused_and_a_killed_one_is_no_obstacle(tmp_path, capsys):
+    out = tmp_path / "run"
+    process = cli(out)
+    until(process, out / "samples" / "step-00000004.png")
+    assert main(["train", "--resume", str(out)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and f"{out} is in use by process {process.pid} on " in err
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert (out / "running").exists()
+    assert main(["train", "--resume", str(out), "--steps", "6"]) == 0 and not (out / "running").exists()
+
+
+def test_who_waits_for_a_folder_gets_it(tmp_path):
+    import threading
+
+    order = []
+
+    def other():
+        with files.locked(tmp_path / "lock", wait=order.append):
+            order.append("other")
+
+    with files.locked(tmp_path / "lock"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not order:
+            time.sleep(0.01)
+        order.append("this")
+    thread.join()
+    assert order[0].startswith(f"process {os.getpid()} on ") and order[1:] == ["this", "other"]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,84 @@
+"""Numbers that go wrong: which NaN was first, and the signs of a GAN's collapse."""
+
+import math
+
+import numpy as np
+
+from tinygan.autograd import anomaly, grad
+from tinygan.backend import to_numpy, xp
+from tinygan.nn.watch import watching
+
+ADVICE = "train anew with a smaller learning rate (--set lr=...), a penalty on D's slope (r1=...), or another loss"
+
+
+def first_of(arrays):
+    """'NAME holds NaN' of the first of {name: array} that is not finite, or None."""
+    for name, array in arrays.items():
+        array = to_numpy(array)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return f"{name} holds {'NaN' if np.isnan(array).any() else 'inf'}"
+    return None
+
+
+def weights(networks):
+    """{name: array} of the parameters of {name: Module}."""
+    return {f"{name}.{path}": p.data for name, network in networks.items() for path, p in network.named_parameters()}
+
+
+def explain(networks, objective, network, parts, gradients, numbers):
+    """What is not finite in the gradients of network's parameters, or the numbers, in words: a weight, an op (of the loss,
+    or its derivative) and the layer that it belongs to, the gradient of a parameter, or the number.
+
+    networks: {name: Module}; gradients, numbers: those that objective(*part) -> (loss, numbers) has given. It is computed
+    again, looking at every op.
+    """
+    if found := first_of(weights(networks)):
+        return f"the weight {found}"
+    layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items() for path, module in whole.modules()]
+    inside = ["the loss"]
+    try:
+        with watching(layers, lambda path, _: inside.append(path), lambda *_: inside.pop()), anomaly(lambda: inside[-1]):
+            for part in parts:  # what was drawn with a graph is drawn again: that graph is used up
+                loss, _ = objective(*(None if getattr(x, "node", None) is not None else x for x in part))
+                grad(loss, network.parameters())
+    except FloatingPointError as error:
+        return str(error)
+    names = [path for path, _ in network.named_parameters()]
+    if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
+        return f"the gradient of {found}"
+    return ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
+
+
+class Signs:
+    """Warns, once each, of the signs that a GAN collapses, by the rows of its log."""
+
+    PATIENCE = 50  # rows in a row that look so, before it is said
+    ADVICE = {
+        "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn nothing from it: weaken D "
+                   "(d_lr, r1, augment), or take a loss that does not saturate",
+        "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or more d_steps",
+        "variety": "the images of G have varied less than a quarter as much as real ones for {steps} steps (mode collapse): try "
+                   "a smaller lr, a penalty on D's slope (r1, gp), or another loss",
+        "gradient": "G's gradient has been less than a thousandth of what it was for {steps} steps, so that G no longer learns: "
+                    "weaken D (d_lr, r1), or take a loss that does not saturate (loss=bce, hinge)",
+    }
+
+    def __init__(self, has_threshold, every):
+        """has_threshold: False for losses of critics, which are to tell reals from fakes; every: steps between rows."""
+        self.every, self.streaks, self.norms = every, dict.fromkeys(self.ADVICE, 0), []
+        self.pinned = has_threshold
+
+    def __call__(self, row):
+        """The warnings that a row of the log gives rise to, in plain words."""
+        self.norms.append(row["g_grad_norm"])
+        usual = np.median(self.norms[:self.PATIENCE])
+        seen = {"d_right": self.pinned and row["d_accuracy"] > 0.999, "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
+                "variety": row["variety"] < 0.25, "gradient": self.norms[-1] < 1e-3 * usual}
+        warnings = []
+        for sign, there in seen.items():
+            if self.streaks[sign] == self.PATIENCE:
+                continue  # said already
+            self.streaks[sign] = self.streaks[sign] + 1 if there else 0
+            if self.streaks[sign] == self.PATIENCE:
+                warnings.append(self.ADVICE[sign].format(steps=self.PATIENCE * self.every))
+        return warnings
