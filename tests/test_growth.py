@@ -111,9 +111,8 @@ def test_layers_that_are_not_there_yet_do_not_move(tmp_path, digits):
 def test_a_run_resumed_in_a_fade_is_the_unbroken_run(tmp_path, digits, at):
     start(tmp_path / "a", digits, steps=24).run(progress=False)
     start(tmp_path / "b", digits, steps=at).run(progress=False)
-    path = checkpoint.checkpoints(tmp_path / "b")[-1]
     trainer = Trainer(recipes.find("progan"), settings(steps=24), digits, tmp_path / "b")
-    trainer.resume(path)
+    trainer.resume(checkpoint.open_run(tmp_path / "b"))
     trainer.run(progress=False)
     (states_a, meta_a), (states_b, meta_b) = (checkpoint.load(checkpoint.checkpoints(tmp_path / n)[-1]) for n in "ab")
     assert meta_a == meta_b and states_a.keys() == states_b.keys()

@@ -14,7 +14,14 @@ class InputError(ValueError):
 
 
 class Diverged(InputError):
-    """A loss, a gradient or a weight is NaN or infinite. The message says which one was first, and at which step."""
+    """A loss, a gradient or a weight is NaN or infinite. The message says which one was first, and at which step.
+
+    everywhere: do all ranks of a run (ranks.py) raise it at once?
+    """
+
+    def __init__(self, message, everywhere=False):
+        super().__init__(message)
+        self.everywhere = everywhere
 
 
 class Interrupted(KeyboardInterrupt):
@@ -24,9 +31,24 @@ class Interrupted(KeyboardInterrupt):
         self.signal = signal
 
 
+quiet = False  # True of the processes of a run whose messages the first of them has as well (see ranks.py)
+
+
 def warn(message) -> None:
     """Tell the user, in a line on stderr, of what is wrong although we can go on."""
-    print(f"tinygan: warning: {' '.join(message.split())}", file=sys.stderr)
+    say(f"warning: {message}")
+
+
+def say(message) -> None:
+    """Write a message to stderr, as one line."""
+    if not quiet:
+        print(f"tinygan: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(text, most=1500):
+    """Text as an error shows it: on one line, without what a terminal would obey, and not longer than a screen."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(text).split()))
+    return text if len(text) <= most else f"{text[:most // 2]} ... {text[-most // 2:]}"
 
 
 def from_environment(name, default, parse):

@@ -1,6 +1,9 @@
 """Pictures of a run: grids of images, animations, and curves of the losses. PNG and GIF."""
 
+import gc
 import math
+import os
+import warnings
 
 import numpy as np
 
@@ -40,6 +43,13 @@ def save_gif(path, frames, milliseconds=80) -> None:
         first.save(temporary, save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
+def _save(figure, path, dpi) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
+    figure.clear()
+    gc.collect()  # a figure refers to itself: its megabytes would stay until Python looks for such cycles
+
+
 def save_curves(path, rows, probability=True, target=0.6) -> None:
     """Draw the log of a run: the losses, D's mean logits for real, held-out and fake images, where `probability` also its
     probabilities of being real, and how ADA's p follows r_t, whose target is given (0: it does not).
@@ -57,7 +67,9 @@ def save_curves(path, rows, probability=True, target=0.6) -> None:
         panels.append(("D's logit", {f"logit_{key}": label for key, label in images.items()}))
     if any("p" in row for row in rows):
         panels.append(("ADA", {"p": "p", "r_t": "r_t, the mean sign of D(real)"}))
-    figure = Figure((8, 2.6 * len(panels)), layout="constrained")
+    height = 2.6 * len(panels)  # inches; the margins are set by hand: to find them by a layout draws it all twice
+    figure = Figure((8, height))
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.5 / height, top=1 - 0.12 / height, hspace=0.1)
     for axes, (title, curves) in zip(figure.subplots(len(panels), sharex=True), panels):
         for key, label in curves.items():
             found = [row for row in rows if key in row]
@@ -73,8 +85,7 @@ def save_curves(path, rows, probability=True, target=0.6) -> None:
         if "probability" in title:
             axes.set_ylim(0, 1)
     axes.set_xlabel("step")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    _save(figure, path, 100)
 
 
 COLORS = {"real images": "tab:blue", "held-out real images": "tab:green", "fake images": "tab:orange"}
@@ -91,21 +102,41 @@ def save_sweep(path, name, values, curves) -> None:
         axes.set_xlabel(name)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    _save(figure, path, 100)
+
+
+FORMATS = "PNG", "JPEG", "GIF", "BMP", "WEBP"  # Pillow's others run programs (EPS), or write to stderr (TIFF)
+MOST_PIXELS = 50_000_000  # those of a large camera
+MOST_PER_BYTE = 8 * 1032  # pixels in a byte of a file: deflate's best ratio, of pixels of one bit
+
+
+def open_picture(path, mode="RGB"):
+    """A picture file as a Pillow image of mode "L" or "RGB". Raises InputError if it is none, or too large to be decoded
+    in peace: what its header claims is looked at first."""
+    from PIL import Image  # comes with matplotlib
+
+    try:
+        if not os.path.isfile(path):  # of which a pipe would be waited for
+            raise ValueError("there is no such file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of what it can read all the same
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > min(MOST_PIXELS, MOST_PER_BYTE * os.path.getsize(path)):
+                    raise ValueError(f"it claims to have {image.width} x {image.height} pixels")
+                if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
+                    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                return image.convert(mode)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a picture that can be read ({error}): give a PNG or JPEG") from None
 
 
 def load_image(path, size, channels):
     """A picture file as uint8 (H, W, C) of that size and number of channels, 1 or 3. Raises InputError if it is none."""
-    from PIL import Image, UnidentifiedImageError  # comes with matplotlib
+    from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB").resize(size[::-1], Image.Resampling.BOX
-                                if image.width > size[1] else Image.Resampling.BILINEAR))
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a picture that can be read ({error}): give a PNG or JPEG") from None
-    return pixels.reshape(*size, channels)
+    image = open_picture(path, "L" if channels == 1 else "RGB")
+    smaller = Image.Resampling.BOX if image.width > size[1] else Image.Resampling.BILINEAR
+    return np.asarray(image.resize(size[::-1], smaller)).reshape(*size, channels)
 
 
 def save_convergence(path, rows, labels, curves, name) -> None:
@@ -127,8 +158,7 @@ def save_convergence(path, rows, labels, curves, name) -> None:
     axes.set_ylabel(name)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    _save(figure, path, 110)
 
 
 def save_histograms(path, groups, name) -> None:
@@ -148,8 +178,7 @@ def save_histograms(path, groups, name) -> None:
     axes.set_xlabel(name)
     axes.set_ylabel("how many")
     axes.legend(frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    _save(figure, path, 100)
 
 
 def save_bars(path, groups, labels, name) -> None:
@@ -163,8 +192,7 @@ def save_bars(path, groups, labels, name) -> None:
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_ylabel(name)
     axes.legend(frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    _save(figure, path, 100)
 
 
 def _smooth(values):

@@ -2,10 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 
-from tinygan.errors import InputError
+from tinygan.errors import InputError, Interrupted, one_line, say
 
+from .common import for_system
 from .figures import animate, truncation
 from .runs import measure, sample, train
 from .styles import mix, noise, ppl, project, separability
@@ -16,15 +19,22 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def main(argv=None) -> int:
     """Run a command; returns its exit code."""
-    args = make_parser().parse_args(argv)
+    parser, argv = make_parser(), sys.argv[1:] if argv is None else argv
+    for text in argv:
+        if not for_system(text):  # nor can a shell give it to us
+            parser.error(f"no argument, and no file's name, can be {text}")
+    args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path that the terminal cannot show is no error
+    before = None
     try:
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, terminate)
         return args.run(args) or 0
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `| head`
@@ -33,14 +43,22 @@ def main(argv=None) -> int:
                 return 0
             print("tinygan: training ended, because its output was closed", file=sys.stderr)
             return 1
-        print(f"tinygan: error: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
     except MemoryError as error:
-        print(f"tinygan: error: out of memory ({error}): ask for less at once", file=sys.stderr)
+        say(f"error: out of memory ({error}): ask for less at once")
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("tinygan: interrupted", file=sys.stderr)
-        return 130
+        return 128 + getattr(stopped, "signal", signal.SIGINT)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def terminate(number, frame):
+    """SIGTERM is an exception here, as Ctrl-C is, so that half-written files go."""
+    raise Interrupted(number)
 
 
 def make_parser():

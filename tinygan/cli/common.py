@@ -1,5 +1,6 @@
 """What several commands share."""
 
+import os
 from pathlib import Path
 
 from tinygan.errors import InputError
@@ -10,6 +11,14 @@ def select_device(args):
 
     if args.device:
         backend.use_device(args.device)
+
+
+def for_system(text):
+    """Can text be passed to the system: has it no NUL, and no half of a surrogate pair?"""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def print_table(rows, right=()):
@@ -29,6 +38,8 @@ def check_output(name, *suffixes):
         raise InputError(f"-o {path}: the name must end in {names}")
     if not path.parent.is_dir():
         raise InputError(f"-o {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise InputError(f"-o {path}: is a folder")
     return path
 
 

@@ -53,21 +53,20 @@ def truncation(args):
 def animate(args):
     """The sample grids of a run, one after another, at half their size: a pixel of the grid for each of an image."""
     import numpy as np
-    from matplotlib.image import imread
 
     from tinygan import plots
     from tinygan.training import checkpoint
 
     output = check_output(args.output, ".gif")
-    folder, _, _ = checkpoint.open_run(args.run_folder)
+    folder = checkpoint.open_run(args.run_folder, empty=True).folder
     paths = sorted(Path(folder).glob("samples/step-*.png"))
     if not paths:
         raise InputError(f"{folder} has no pictures in samples/: train it with a smaller --set sample_every")
     frames = []
     for path in paths:
         try:
-            frames.append(np.rint(255 * imread(path)[::2, ::2, :3]).astype(np.uint8))
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow's for a broken PNG is SyntaxError
-            raise InputError(f"{path} is damaged ({error}): delete it") from None
+            frames.append(np.asarray(plots.open_picture(path))[::2, ::2])
+        except InputError as error:
+            raise InputError(f"{path} is damaged: delete it ({error})") from None
     plots.save_gif(output, [*frames, *[frames[-1]] * 10], milliseconds=args.milliseconds)  # the last one stays a while
     print(f"{len(frames)} grids of {folder}: {output}")

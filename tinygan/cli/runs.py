@@ -13,15 +13,22 @@ RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"} 
 
 
 def train(args):
+    from tinygan import ranks
+
     select_device(args)
-    trainer = continued(args) if args.resume is not None else new_run(args)
+    ranks.join()
+    trainer = made(args)
     settings = trainer.settings
+    if ranks.rank:
+        return follow(trainer)
     apart = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
+    shared = f", shared out to {ranks.size} ranks" if ranks.size > 1 else ""
     print(f"{trainer.config['recipe']} on {len(trainer.dataset):,} images of {trainer.dataset.name}{apart}, "
-          f"{settings.steps:,} steps of {settings.batch_size}, into {trainer.out}")
+          f"{settings.steps:,} steps of {settings.batch_size}{shared}, into {trainer.out}", flush=True)
     started, first, seen = time.perf_counter(), trainer.step, trainer.images
     try:
-        grid = trainer.run()
+        with ranks.aborting():
+            grid = trainer.run()
     except KeyboardInterrupt as stopped:
         print(f"\nstopped at step {trainer.step}; {onward(trainer)}", file=sys.stderr)
         return 128 + getattr(stopped, "signal", signal.SIGINT)
@@ -37,6 +44,34 @@ def train(args):
     print(f"curves: {trainer.out / 'curves.png'}")
     print(f"more:   tinygan sample {trainer.out} -n 100 -o more.png")
     print(f"grid:   {grid}")
+
+
+def follow(trainer):
+    """The part of a rank but the first (see ranks.py): it computes its share, and is silent."""
+    from tinygan import ranks
+
+    try:
+        with ranks.aborting():
+            trainer.run(progress=False)
+    except (KeyboardInterrupt, Diverged):  # of all ranks: the first says so
+        pass
+    return 0
+
+
+def made(args):
+    """The Trainer of a new run, or of one that is continued. Of several ranks, one's mistake is every one's."""
+    from tinygan import backend, ranks
+
+    trainer, mistake = None, ""
+    try:
+        if ranks.size > 1 and backend.device() == "gpu":
+            raise InputError("several ranks train on CPUs: leave out --device gpu, and TINYGAN_BACKEND")
+        trainer = continued(args) if args.resume is not None else new_run(args)
+    except InputError as error:
+        mistake = str(error)
+    if mistake := ranks.first(mistake):
+        raise InputError(mistake)
+    return trainer
 
 
 def onward(trainer):
@@ -80,13 +115,15 @@ def continued(args):
 
 def new_run(args):
     """The Trainer of a new run, in the folder that --out names, or in the next free one under runs/."""
-    from tinygan import data
+    from tinygan import data, ranks
     from tinygan.training import recipes
     from tinygan.training.trainer import FolderTaken, Trainer
 
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
     settings = recipe.settings().updated(settings_changed(args))
     dataset = data.load(args.data or "digits", data_dir=args.data_dir)
+    if ranks.rank:
+        return Trainer(recipe, settings, dataset, "", args.seed or 0)
     while True:
         try:
             out = args.out if args.out is not None else new_folder(f"{recipe.name}-{dataset.name}")

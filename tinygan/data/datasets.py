@@ -8,20 +8,19 @@ The stacked ones are made of the digits of another, and are where that one is.
 import hashlib
 import math
 import os
-import tempfile
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tinygan.data import download
 from tinygan.data.idx import read_idx
 from tinygan.data.stacked import STACK_NAMES, stack
 from tinygan.errors import InputError
 
 BUILT_IN = Path(__file__).parent / "digits"
-TIMEOUT = 30  # seconds without a byte, after which a mirror is given up
 
 FILES = {  # split -> (images, labels), under the names that MNIST gave them
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -209,9 +208,10 @@ def load(name="digits", split="train", data_dir=None):
     """The Dataset `name` ("digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"), `split` "train"
     or "test".
 
-    data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into the
-    user's cache folder. Raises InputError for an unknown name or split, a data_dir that does not exist, a
-    file that is not what it should be, and a failed download.
+    data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into the user's cache
+    folder: by one process, for which others wait, and from where an interrupted download ended. Raises InputError for
+    an unknown name or split, a data_dir that does not exist, a file that is not what it should be, and a failed
+    download.
     """
     source = _source(name)
     if split not in FILES:
@@ -341,60 +341,18 @@ def _read(path, name, file):
 
 def _download(name, data_dir):
     """Fetch what the cache folder lacks of data set `name`; returns that folder."""
-    folder = _cache_folder() / name
+    source, folder = SOURCES[name], _cache_folder() / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Whatever happens, the scratch folder goes, and with it every file that is not whole and right.
-        with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as scratch:
+        with download.alone_in(folder):
             for file in ALL_FILES:
                 if not _find(folder, file):
-                    packed = f"{file}.gz"
-                    _fetch(name, file, Path(scratch, packed))
-                    os.replace(Path(scratch, packed), folder / packed)
+                    limit, check = math.prod(source.shape(file)) + 4096, partial(_read, name=name, file=file)
+                    download.fetch(folder / f"{file}.gz", source.mirrors, limit, check)
     except (InputError, OSError) as error:
         looked = ", ".join(map(str, _places(name, data_dir)))
         wanted = ", ".join(f"{file}.gz" for file in ALL_FILES)
         raise InputError(
-            f"{name} is not here (looked in {looked}) and cannot be downloaded ({_reason(error)}): "
+            f"{name} is not here (looked in {looked}) and cannot be downloaded ({download.reason(error)}): "
             f"put {wanted} in {folder}, or use --data digits, which needs no download"
         ) from error
     return folder
-
-
-def _fetch(name, file, target):
-    """Download `file` to the path `target` from the first mirror that sends the right bytes."""
-    from http.client import HTTPException
-    from urllib.error import HTTPError
-
-    failures = []
-    for mirror in SOURCES[name].mirrors:
-        try:
-            _copy(f"{mirror}{file}.gz", target, limit=math.prod(SOURCES[name].shape(file)) + 4096)
-            _read(target, name, file)
-            return
-        except InputError:
-            failures.append(f"{mirror} sent other bytes")
-        except (OSError, HTTPException, ValueError) as error:
-            failures.append(f"{mirror} failed: {_reason(error)}")
-            if isinstance(error, HTTPError):
-                error.close()  # it is an open response too, and newer Pythons warn of one that is dropped
-    raise InputError("; ".join(failures))
-
-
-def _copy(url, target, limit):
-    """Download `url` to the path `target`. More than `limit` bytes is an InputError."""
-    from urllib.request import urlopen  # these two are slow to import and seldom needed
-
-    from tqdm import tqdm
-
-    with urlopen(url, timeout=TIMEOUT) as response, open(target, "wb") as out:
-        length = int(response.headers.get("Content-Length", 0)) or None
-        with tqdm(total=length, desc=target.name, unit="B", unit_scale=True, disable=None) as bar:
-            while chunk := response.read(1 << 16):
-                bar.update(out.write(chunk))
-                if out.tell() > limit:
-                    raise InputError(f"{url} sends more than {limit} bytes")
-
-
-def _reason(error):
-    return " ".join(str(error).split()) or type(error).__name__

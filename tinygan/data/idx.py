@@ -21,7 +21,7 @@ from tinygan.errors import InputError
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_BYTES = 1 << 30  # far above any file of this kind, far below what would hurt the machine
 MAX_NDIM = 32  # NumPy has had a limit of 32 or 64
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # what a short file may cost in memory, whatever its header announces
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -75,7 +75,8 @@ def _decode(file, path, shape, digest):
     if digest is not None:
         digest.update(magic + lengths)
         digest.update(items)
-    return np.frombuffer(items, dtype).reshape(found).astype(dtype.newbyteorder("="), copy=False)
+    array = np.frombuffer(items, dtype).reshape(found)
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))  # no second copy
 
 
 def _bad(path, problem):

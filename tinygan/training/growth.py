@@ -8,7 +8,7 @@ import numpy as np
 from tinygan.backend import xp
 from tinygan.errors import InputError
 
-from .settings import Settings, setting
+from .settings import MANY, Settings, setting
 
 START = 4  # pixels on a side
 
@@ -18,8 +18,8 @@ class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
     grow: bool = setting(True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
-    stable_images: int = setting(8_000, "images of D's updates at one size, before the next fades in", 0)
-    fade_images: int = setting(8_000, "images of D's updates while it does", 0)
+    stable_images: int = setting(8_000, "images of D's updates at one size, before the next fades in", 0, MANY)
+    fade_images: int = setting(8_000, "images of D's updates while it does", 0, MANY)
     batch_sizes: str = setting("4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
 
 
@@ -40,7 +40,7 @@ class Growth:
         for part in filter(None, settings.batch_sizes.split(",")):
             try:
                 side, n = map(int, part.split(":"))
-                if side not in self.batch_sizes or n < 2:
+                if side not in self.batch_sizes or not 2 <= n <= MANY:
                     raise ValueError
             except ValueError:
                 raise InputError(f"setting batch_sizes={settings.batch_sizes}: {part!r} is not size:images, with a size "

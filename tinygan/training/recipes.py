@@ -47,7 +47,7 @@ class Family(NamedTuple):
 @dataclasses.dataclass
 class MLPSettings(Settings):
     hidden: int = setting(256, "units in each hidden layer of G and D", 1)
-    layers: int = setting(2, "hidden layers of G and of D", 1)
+    layers: int = setting(2, "hidden layers of G and of D", 1, 100)
     maxout: bool = setting(False, "D uses maxout units, as in the paper, instead of leaky rectifiers")
     dropout: float = setting(0.5, "share of D's hidden units silenced in each step", 0, 0.95)
 
@@ -172,7 +172,7 @@ class StyleSettings(Settings):
     """What StyleGAN and StyleGAN2 have in common."""
 
     style: int = setting(64, "length of the style w", 1)
-    mapping_layers: int = setting(2, "layers of the mapping from z to w", 1)
+    mapping_layers: int = setting(2, "layers of the mapping from z to w", 1, 100)
     mapping_rate: float = setting(0.1, "its learning rate, relative to that of the other layers", 1e-6, 1)
     mixing: float = setting(0.0, "share of batches whose finer layers have the styles of other latents", 0, 1)
 
