@@ -13,7 +13,7 @@ PACKAGE = Path(tinygan.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 # Each may import those above it. Training reads data sets, and draws pictures as it goes.
-ORDER = ["errors", "files", "npz", "backend", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
+ORDER = ["errors", "ranks", "files", "npz", "backend", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
          "models", "data", "plots", "drawing", "metrics", "training", "bench", "cli"]
 
 

@@ -43,7 +43,7 @@ TINY = {"g_channels": 2, "d_channels": 2, "batch_size": 4}
 
 @pytest.mark.cpu
 def test_a_killed_process_that_is_resumed_writes_the_same_bytes(capsys):
-    assert stress.main(["gan", "--kills", "2"]) == 0
+    assert stress.main(["gan", "--kills", "1"]) == 0
     assert "the same bytes (4 rows" in capsys.readouterr().out
 
 
@@ -63,6 +63,7 @@ def test_the_comparison_sees_what_differs(tmp_path):
     assert sorted(found) == ["a.png: is missing", "b.png: should not be there", "log.jsonl: differs"]
 
 
+@pytest.mark.cpu
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, digits):
     start(tmp_path / "a", digits, **TINY).run(progress=False)
     trainer = start(tmp_path / "b", digits, **TINY)
@@ -139,6 +140,7 @@ def same(a, b):
     return a[1] == b[1] and all(np.array_equal(a[0][part][name], value) for part in b[0] for name, value in b[0][part].items())
 
 
+@pytest.mark.cpu
 @given(st.data())
 def test_a_damaged_checkpoint_is_never_taken_for_a_whole_one(tmp_path_factory, whole, data):
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
@@ -159,12 +161,14 @@ def test_a_damaged_checkpoint_is_never_taken_for_a_whole_one(tmp_path_factory, w
         assert found is None or same(found, right), (kind, at)  # such as in a date, which nobody reads
 
 
+@pytest.mark.cpu
 @given(st.binary(max_size=300))
 def test_no_nonsense_is_a_checkpoint(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "nonsense.npz"
     assert loaded(path, content) is None and loaded(path, b"PK\x03\x04" + content) is None
 
 
+@pytest.mark.cpu
 def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
     import tracemalloc
     import zipfile
@@ -185,6 +189,7 @@ def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
         assert peak < 2 * (tmp_path / name).stat().st_size + 100_000
 
 
+@pytest.mark.cpu
 def test_to_load_a_checkpoint_takes_its_size_in_memory(tmp_path):
     import tracemalloc
 
@@ -214,6 +219,7 @@ def resume_target(out, digits):
     return trainer_module.Trainer(recipe, settings.updated({"steps": 9}), digits, out)
 
 
+@pytest.mark.cpu
 @given(st.integers(0, 99), st.integers(-1, 9), META)
 def test_a_checkpoint_of_something_else_is_one_line(sound, key, inner, value):
     run, trainer = sound
@@ -228,6 +234,7 @@ def test_a_checkpoint_of_something_else_is_one_line(sound, key, inner, value):
         assert str(run.path) in str(error) and "\n" not in str(error)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("part", ["G", "D", "ema", "g_optimizer", "d_optimizer", "fixed"])
 def test_a_checkpoint_that_lacks_something_is_one_line(sound, part):
     run, trainer = sound
@@ -237,11 +244,13 @@ def test_a_checkpoint_that_lacks_something_is_one_line(sound, part):
             trainer.resume(run._replace(states=changed))
 
 
+@pytest.mark.cpu
 def test_the_last_k_checkpoints_are_kept(tmp_path, digits):
     start(tmp_path / "a", digits, checkpoint_every=2, keep=3, **TINY).run(progress=False)
     assert [p.name[-6:-4] for p in checkpoint.checkpoints(tmp_path / "a")] == ["08", "10", "12"]
 
 
+@pytest.mark.cpu
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, digits, capsys):
     start(tmp_path / "a", digits, **TINY).run(progress=False)
     start(tmp_path / "b", digits, **TINY).run(progress=False)
@@ -260,6 +269,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_
         resume(tmp_path / "b", digits)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("number, advice", [(errno.ENOSPC, "make room"), (errno.EROFS, "choose another folder")])
 @pytest.mark.parametrize("what", ["npz.np.savez", "log.json.dumps", "plots.save_image"])
 def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(tmp_path, digits, monkeypatch, number, advice, what):
@@ -303,6 +313,7 @@ def test_a_real_limit_on_the_size_of_files_is_one_line(tmp_path):
     assert not list((tmp_path / "a").rglob(".*")) and (tmp_path / "a" / "curves.png").exists()
 
 
+@pytest.mark.cpu
 def test_a_folder_that_vanishes_is_one_line(tmp_path, digits, capsys):
     trainer = start(tmp_path / "a", digits, steps=30, **TINY)
     one_step = trainer.train_step
@@ -342,6 +353,7 @@ def unsafe(syntax):
                 yield f"{function} of objects"
 
 
+@pytest.mark.cpu
 def test_nothing_that_is_read_is_run():
     package = Path(tinygan.__file__).parent
     found = [(path.name, what) for path in package.rglob("*.py") for what in unsafe(ast.parse(path.read_text(encoding="utf-8")))]
@@ -390,14 +402,20 @@ def test_a_second_signal_leaves_at_once(tmp_path, number, code):
     process = cli(out, "eval_every=4", "eval_images=100000", "checkpoint_every=2", "hidden=2048")
     until(process, out / "checkpoint-00000002.npz")
     time.sleep(0.5)
-    for _ in range(2):
+    process.send_signal(number)
+    time.sleep(0.3)
+    for _ in range(5):  # two that come while NumPy computes are one
         process.send_signal(number)
-        time.sleep(0.1)
-    _, err = process.communicate(timeout=20)
+        try:
+            _, err = process.communicate(timeout=5)
+            break
+        except subprocess.TimeoutExpired:
+            pass
     assert process.returncode == code and "Traceback" not in err
     assert "continue from step 2 with:" in err and not list(out.rglob(".*"))
 
 
+@pytest.mark.cpu
 def test_a_signal_that_comes_while_it_saves_is_not_lost(tmp_path, digits, monkeypatch):
     trainer = start(tmp_path / "a", digits, steps=30, **TINY)
     save = checkpoint.save
@@ -415,6 +433,7 @@ def test_a_signal_that_comes_while_it_saves_is_not_lost(tmp_path, digits, monkey
     assert checkpoint.checkpoints(tmp_path / "a")[-1].name == "checkpoint-00000011.npz"
 
 
+@pytest.mark.cpu
 def test_what_is_half_written_goes_when_a_command_is_terminated(tmp_path, monkeypatch, capsys):
     def train(args):
         with files.replacing(tmp_path / "a.txt") as temporary:
@@ -507,6 +526,7 @@ HEALTHY = {"d_accuracy": 0.8, "variety": 0.9, "g_grad_norm": 1.0}
 PATIENCE = health.Signs.PATIENCE
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("change, words", [
     ({"d_accuracy": 1.0}, "D has told all reals from all fakes for 500 steps"),
     ({"d_accuracy": 0.0}, "D has been wrong about all images for 500 steps"),
@@ -522,11 +542,13 @@ def test_each_sign_of_collapse_is_said_once(change, words):
     assert len(said) == 1 and said[0].startswith(words)
 
 
+@pytest.mark.cpu
 def test_a_critic_may_tell_reals_from_fakes():
     signs = health.Signs(has_threshold=False, every=10)
     assert not any(signs({**HEALTHY, "d_accuracy": 1.0}) for _ in range(2 * PATIENCE))
 
 
+@pytest.mark.cpu
 def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monkeypatch, capsys):
     """Also where the run was resumed in between."""
     monkeypatch.setattr(health.Signs, "PATIENCE", 2)
@@ -555,6 +577,7 @@ def test_what_the_signs_are_told_by(tmp_path, digits):
 # One run in one folder
 
 
+@pytest.mark.cpu
 def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=4, **TINY)
     one_step, messages = trainer.train_step, []
@@ -588,6 +611,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_no_obstacle(tmp_path, c
     assert main(["train", "--resume", str(out), "--steps", "6"]) == 0 and not (out / "running").exists()
 
 
+@pytest.mark.cpu
 def test_who_waits_for_a_folder_gets_it(tmp_path):
     import threading
 

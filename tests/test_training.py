@@ -1,5 +1,6 @@
 """Training: a run is a function of its seed, resumes exactly, writes what it says, and improves."""
 
+import functools
 import json
 import os
 import signal
@@ -51,11 +52,21 @@ def contents(folder):
     return {name: (folder / name).read_bytes() for name in ("log.jsonl", "config.json")}
 
 
+@pytest.fixture(scope="module")
+def unbroken(digits, tmp_path_factory):
+    """A function that trains a recipe, once, and returns the Trainer and what run() returned."""
+    @functools.lru_cache(None)
+    def trained(recipe):
+        trainer = start(tmp_path_factory.mktemp(recipe) / "run", digits, recipe)
+        return trainer, trainer.run(progress=False)
+
+    return trained
+
+
 @pytest.mark.parametrize("recipe", SMALL)
-def test_a_run_writes_what_it_says(tmp_path, digits, recipe):
-    out = tmp_path / "run"
-    trainer = start(out, digits, recipe)
-    grid = trainer.run(progress=False)
+def test_a_run_writes_what_it_says(unbroken, recipe):
+    trainer, grid = unbroken(recipe)
+    out = trainer.out
     assert grid == out / "samples" / "step-00000012.png" and grid.exists()
     assert sorted(p.name for p in (out / "samples").iterdir()) == [f"step-{n:08d}.png" for n in (0, 5, 10, 12)]
     assert [p.name for p in checkpoint.checkpoints(out)] == ["checkpoint-00000010.npz", "checkpoint-00000012.npz"]
@@ -84,13 +95,13 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(tmp_path, digits):
 
 
 @pytest.mark.parametrize("recipe", SMALL)
-def test_a_resumed_run_is_the_unbroken_run(tmp_path, digits, recipe):
-    start(tmp_path / "a", digits, recipe, checkpoint_every=7).run(progress=False)
-    start(tmp_path / "b", digits, recipe, checkpoint_every=7, steps=7).run(progress=False)
+def test_a_resumed_run_is_the_unbroken_run(tmp_path, digits, unbroken, recipe):
+    start(tmp_path / "b", digits, recipe, steps=7).run(progress=False)
     log = tmp_path / "b" / "log.jsonl"
     log.write_text(log.read_text() + '{"step": 9, "images": 0}\n{"ste')  # written after the checkpoint: must go
     resume(tmp_path / "b", digits, steps=12).run(progress=False)
-    (states_a, meta_a), (states_b, meta_b) = (checkpoint.load(checkpoint.checkpoints(tmp_path / n)[-1]) for n in "ab")
+    runs = unbroken(recipe)[0].out, tmp_path / "b"
+    (states_a, meta_a), (states_b, meta_b) = (checkpoint.load(checkpoint.checkpoints(run)[-1]) for run in runs)
     for part in states_a:
         for key in states_a[part]:
             assert np.array_equal(states_a[part][key], states_b[part][key]), (part, key)

@@ -121,8 +121,9 @@ def _lock(file):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except PermissionError:  # so Windows says it
-        if os.name != "nt":
+    except OSError as error:
+        if os.name == "nt" and isinstance(error, PermissionError):  # so Windows says it
+            return False
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks: then without one
             raise
-        return False
     return True

@@ -113,8 +113,7 @@ row(ops.bias_act, lambda x, b, slope, gain: gain * np.where(x + b > 0, x + b, sl
     distinct(4, offset=0.05), slope=0.2, gain=1.5, keeps="aby")
 row(ops.bias_act, lambda x: np.where(x > 0, x, 0.2 * x), distinct(2, 3, 4), note="no bias", keeps="ay")
 row(ops.silu, lambda x: x * scipy("special.expit")(x), normal(3, 4))
-row(lambda x: ops.gate(x, asarray(MASK, x.dtype)), lambda x: MASK * x, normal(3, 4), name="gate", linear=True,
-    keeps="")
+row(lambda x: ops.gate(x, asarray(MASK, x.dtype)), lambda x: MASK * x, normal(3, 4), name="gate", linear=True, keeps="")
 
 # Reductions
 
@@ -138,6 +137,7 @@ row(ops.transpose, np.transpose, normal(2, 3, 4), axes=(1, -1, 0), linear=True, 
 row(ops.broadcast_to, np.broadcast_to, normal(3, 1), shape=(2, 3, 4), linear=True, keeps="")
 row(ops.flip, np.flip, normal(2, 3), linear=True, keeps="")
 row(ops.flip, np.flip, normal(2, 3, 4), axis=(0, 2), linear=True, keeps="")
+row(ops.mean_over_ranks, lambda x: x, normal(3, 4), linear=True, keeps="")
 row(ops.roll, np.roll, normal(3, 4), shift=5, linear=True, keeps="")
 row(ops.roll, np.roll, normal(2, 3, 4), shift=(1, -2), axis=(0, 2), linear=True, keeps="")
 row(ops.pad, lambda x, widths: np.pad(x, widths), normal(2, 3), widths=((1, 0), (2, 3)), linear=True, keeps="")

@@ -12,6 +12,7 @@ import threading
 
 from tinygan.backend import asarray, scalar, xp
 
+from .refusal import REFUSED, described, refusal
 from .tensor import Node, Tensor, as_floating, wrap
 
 
@@ -73,13 +74,16 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     @functools.wraps(function)
     def call(*args, **settings):
         xs, rest = (args, ()) if variadic else (args[:tensors], args[tensors:])
-        xs = as_tensors(call.name, xs, optional=joint)
-        if (rest or settings) and any(isinstance(setting, Tensor) for setting in (*rest, *settings.values())):
-            raise TypeError(f"{call.name}: a setting is a constant: pass a number or an array, not a Tensor")
-        if monitor is None:
-            return _record(call, xs, *function(*xs, *rest, **settings))
-        return monitor.run_op(call, (*xs, *rest), settings,
-                              lambda: _record(call, xs, *function(*xs, *rest, **settings)))
+        try:
+            xs = as_tensors(call.name, xs, optional=joint)
+            if (rest or settings) and any(isinstance(setting, Tensor) for setting in (*rest, *settings.values())):
+                raise TypeError(f"{call.name}: a setting is a constant: pass a number or an array, not a Tensor")
+            if monitor is None:
+                return _record(call, xs, *function(*xs, *rest, **settings))
+            return monitor.run_op(call, (*xs, *rest), settings,
+                                  lambda: _record(call, xs, *function(*xs, *rest, **settings)))
+        except REFUSED as error:
+            raise refusal(call.name, error, args, settings)
 
     call.name = name or function.__name__.lstrip("_")
     call.broadcasts, call.joint, call.cost = broadcasts, joint, cost
@@ -106,7 +110,7 @@ def as_tensors(name, xs, optional=False):
     if not plain:
         return xs
     if dtype is None:
-        dtype = next((x.dtype for x in xs if isinstance(x, xp.ndarray) and x.dtype.kind == "f"), None)
+        dtype = next((x.dtype for x in xs if isinstance(x, xp.ndarray) and x.dtype.char in "fd"), None)
     return [x if isinstance(x, Tensor) or x is None and optional else _coerce(name, x, dtype) for x in xs]
 
 
@@ -118,12 +122,15 @@ def _coerce(name, x, dtype):
     if getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
         return wrap(asarray(x, dtype=dtype or "float32"))
     if not isinstance(x, (xp.ndarray, list, tuple)):
-        raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, got "
-                        f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)")
+        got = "None" if x is None else f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)"
+        raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, got {got}")
     if isinstance(x, xp.ndarray) and x.dtype != bool and x.dtype != (dtype or x.dtype):
         raise TypeError(f"{name}: a {x.dtype} array met a {dtype} Tensor; "
                         f"convert it with tinygan.tensor(array, dtype='{dtype}')")
-    return wrap(xp.array(as_floating(x, dtype)))
+    try:
+        return wrap(xp.array(as_floating(x, dtype)))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: {error}; given {described(x)}") from None
 
 
 def _record(call, xs, value, *derivatives):

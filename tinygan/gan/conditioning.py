@@ -29,7 +29,8 @@ class ConcatLatent(nn.Module):
         self.G = G
 
     def forward(self, z, labels):
-        return self.G(ops.concatenate([z, self.embedding(labels)], axis=1))
+        z = self.take(z, "N", self.latent, what="latents")
+        return self.G(ops.concatenate([z, self.embedding(self.take_labels(labels, len(z), self.classes))], axis=1))
 
 
 class ConcatImage(nn.Module):
@@ -40,10 +41,14 @@ class ConcatImage(nn.Module):
     def __init__(self, D, classes, image_size, *, rng):
         self.embedding = nn.Embedding(classes, math.prod(image_size), rng=rng)
         self.plane = nn.Reshape(*image_size, 1)
-        self.D = D
+        self.D, self.classes = D, classes
+        channels = D.image_shape[2] - 1 if hasattr(D, "image_shape") else "C"
+        self.image_shape = (*image_size, channels)
 
     def forward(self, x, labels):
-        return self.D(ops.concatenate([x, self.plane(self.embedding(labels))], axis=3))
+        x = self.take(x, "N", *self.image_shape, what="images")
+        plane = self.plane(self.embedding(self.take_labels(labels, len(x), self.classes)))
+        return self.D(ops.concatenate([x, plane], axis=3))
 
 
 class AuxiliaryClassifier(nn.Module):
@@ -71,13 +76,14 @@ class Projection(nn.Module):
     conditional = True
 
     def __init__(self, D, classes, *, rng):
+        self.classes = classes
         self.D, init = D, getattr(D, "init", nn.init.xavier_uniform())  # as D's layers, or as SNGAN's
         self.embedding = scaled_like(D, nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init), rng)
 
     def forward(self, x, labels):
         features = self.D.features(x)
         phi = features if features.ndim == 2 else ops.sum(features, (1, 2))
-        match = ops.sum(self.embedding(labels) * phi, 1)
+        match = ops.sum(self.embedding(self.take_labels(labels, len(x), self.classes)) * phi, 1)
         logits = self.D.score(features)
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))
 

@@ -37,6 +37,12 @@ class Loss(NamedTuple):
     threshold: float | None = 0.0
 
 
+def _difference(a, b):
+    if a.shape != b.shape:  # which would broadcast, (N,) and (N, 1) to all pairs
+        raise ValueError(f"relativistic: takes as many logits of reals as of fakes, got {a.shape} and {b.shape}")
+    return a - b
+
+
 LOSSES = {
     "bce": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
                 lambda real, fake: bce(fake, 1.0), probability=True),
@@ -50,8 +56,8 @@ LOSSES = {
                   lambda real, fake: -mean(fake)),
     "wasserstein": Loss(lambda real, fake: mean(fake) - mean(real),
                         lambda real, fake: -mean(fake), threshold=None),
-    "relativistic": Loss(lambda real, fake: mean(softplus(fake - real)),
-                         lambda real, fake: mean(softplus(real - fake)), paired=True, threshold=None),
+    "relativistic": Loss(lambda real, fake: mean(softplus(_difference(fake, real))),
+                         lambda real, fake: mean(softplus(_difference(real, fake))), paired=True, threshold=None),
 }
 
 

@@ -9,6 +9,7 @@ chosen blocks. (The reference numbers average the unbiased variance in batch-nor
 """
 
 from tinygan import nn, ops
+from tinygan.autograd import described
 
 
 def spectral(layer, rng):
@@ -55,8 +56,9 @@ class Generator(nn.Module):
         self.to_image = conv(widths[-1], image_channels, 3, padding=1)
 
     def forward(self, z, labels=None):
+        z = self.take(z, "N", self.latent, what="latents")
         first, *parts = (z[:, i:i + self.part] for i in range(0, self.latent, self.part))
-        shared = [self.embedding(labels)] if self.classes else []
+        shared = [self.embedding(self.take_labels(labels, len(z), self.classes))] if self.classes else []
         x = self.unflatten(self.project(first))
         for block, part in zip(self.blocks, parts):
             x = block(x, ops.concatenate([*shared, part], axis=1))
@@ -78,9 +80,14 @@ class Discriminator(nn.Module):
             self.blocks.layers += [nn.DownBlock(a, b, conv=conv, downsample=downsample[i], first=i == 0)]
             self.blocks.layers += [nn.SelfAttention(b, conv)] if i in attention else []
         self.to_logit = spectral(nn.Linear(widths[-1], 1, rng=rng, init=init), rng)
-        self.feature_shape, self.init = (widths[-1],), init
+        self.image_shape, self.feature_shape, self.init = ("H", "W", image_channels), (widths[-1],), init
+        self.divisor = 1 << sum(downsample[:len(widths)])
 
     def features(self, x):
+        x = self.take(x, "N", *self.image_shape, what="images")
+        if x.shape[1] % self.divisor or x.shape[2] % self.divisor:
+            raise self.refusal(f"takes images whose height and width are multiples of {self.divisor}, got "
+                               f"{described(x)}")
         return ops.sum(ops.relu(self.blocks(x)), (1, 2))
 
     def score(self, features):

@@ -55,6 +55,9 @@ class Generator(nn.Module):
         self.main.layers += [conv(widths[-1], image_channels, 4, 2, 1, gain=1.0), nn.Tanh()]
 
     def forward(self, z, labels=None):
+        z = self.take(z, "N", self.latent, what="latents")
+        if self.classes:
+            labels = self.take_labels(labels, len(z), self.classes)
         return self.main(z.reshape(-1, 1, 1, self.latent), labels)
 
 
@@ -85,10 +88,11 @@ class Discriminator(nn.Module):
             batch_norm = [nn.BatchNorm(b, rng=rng, init=GAINS)] if norm == "batch" else []
             self.main.layers += [conv(a, b, 4, 2, 1), *batch_norm, nn.LeakyReLU(0.2)]
         self.main.layers += [conv(widths[-1], 1, 3, 1, 1, gain=1.0) if patches else conv(widths[-1], 1, side, gain=1.0)]
+        self.image_shape = (image_size, image_size, image_channels)
         self.feature_shape, self.patches = (side, side, widths[-1]), patches
 
     def features(self, x):
-        return self.main[:-1](x)
+        return self.main[:-1](self.take(x, "N", *self.image_shape, what="images"))
 
     def score(self, features):
         logits = self.main[-1](features)

@@ -19,7 +19,7 @@ class Generator(nn.Module):
         self.latent, self.classes = latent, None
 
     def forward(self, z):
-        return self.main(z)
+        return self.main(self.take(z, "N", self.latent, what="latents"))
 
 
 class Discriminator(nn.Module):
@@ -35,11 +35,11 @@ class Discriminator(nn.Module):
             unit = [nn.Maxout(a, b, rng=rng)] if maxout else [nn.Linear(a, b, rng=rng), nn.LeakyReLU(0.2)]
             self.main.layers += [*unit, nn.Dropout(dropout, rng=rng)]
         self.main.layers += [nn.Linear(widths[-1], 1, rng=rng)]
-        self.feature_shape = (hidden,)
+        self.image_shape, self.feature_shape = tuple(image_shape), (hidden,)
 
     def features(self, x):
         """The last hidden layer, (N, hidden)."""
-        return self.main[:-1](x)
+        return self.main[:-1](self.take(x, "N", *self.image_shape, what="images"))
 
     def score(self, features):
         return self.main[-1](features).reshape(-1)

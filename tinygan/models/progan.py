@@ -76,6 +76,7 @@ class Generator(Growing):
         return layer, nn.LeakyReLU(0.2), nn.PixelNorm()
 
     def forward(self, z):
+        z = self.take(z, "N", self.latent, what="latents")
         x = self.norm(z).reshape(-1, 1, 1, self.latent)
         for i, block in enumerate(self.blocks[:self.stage()[0] + 1]):
             coarser, x = x, block(ops.upsample_nearest(x) if i else x)
@@ -99,13 +100,14 @@ class Discriminator(Growing):
             nn.Flatten(), *act(self.conv(16 * top, top, kind=nn.Linear)))]
         self.blocks += [self.block(b, a) for a, b in zip(widths, widths[1:])]
         self.to_logit = self.conv(top, 1, gain=1.0, kind=nn.Linear)
-        self.feature_shape = (top,)
+        self.image_shape, self.feature_shape = (image_size, image_size, image_channels), (top,)
 
     def block(self, inputs, outputs):
         return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), self.conv3(inputs, outputs),
                              nn.LeakyReLU(0.2), nn.AvgPool2d(2))
 
     def features(self, x):
+        x = self.take(x, "N", *self.image_shape, what="images")
         finest, blended = self.stage()
         image = shrink(x, 1 << (len(self.blocks) - 1 - finest))
         x = self.from_image[finest](image)

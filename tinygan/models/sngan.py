@@ -9,6 +9,7 @@ the residual branches; biases start at 0.
 """
 
 from tinygan import nn, ops
+from tinygan.autograd import described
 from tinygan.nn.init import xavier_uniform
 
 
@@ -52,7 +53,9 @@ class Generator(nn.Module):
         self.to_image = zero_bias(nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform()))
 
     def forward(self, z, labels=None):
-        x = self.unflatten(self.project(z))
+        x = self.unflatten(self.project(self.take(z, "N", self.latent, what="latents")))
+        if self.classes:
+            labels = self.take_labels(labels, len(x), self.classes)
         for block in self.blocks:
             x = block(x, labels)
         return ops.tanh(self.to_image(ops.relu(self.norm(x))))
@@ -70,9 +73,12 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential(block(image_channels, first=True), block(channels),
                                     block(channels, downsample=False), block(channels, downsample=False), nn.ReLU())
         self.to_logit = nn.SpectralNorm(zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform())), rng=rng)
-        self.feature_shape = (channels,)
+        self.image_shape, self.feature_shape = ("H", "W", image_channels), (channels,)
 
     def features(self, x):
+        x = self.take(x, "N", *self.image_shape, what="images")
+        if x.shape[1] % 4 or x.shape[2] % 4:
+            raise self.refusal(f"takes images whose height and width are multiples of 4, got {described(x)}")
         return ops.sum(self.blocks(x), (1, 2))
 
     def score(self, features):

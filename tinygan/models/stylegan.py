@@ -12,6 +12,7 @@ one of D's logits.
 from tinygan import nn, ops
 from tinygan.autograd import Parameter
 from tinygan.backend import xp
+from tinygan.ops.linear import indices_below
 
 from . import progan
 
@@ -33,7 +34,7 @@ class Styled(nn.Module):
         elif self.conv:
             x = self.conv(x)
         x = ops.bias_act(self.noise(x), self.bias)
-        style = ops.reshape(self.style(w), (len(x), 2, 1, 1, -1))
+        style = ops.reshape(self.style(w), (len(w), 2, 1, 1, len(self.bias)))
         return ops.instance_norm(x, 1.0 + style[:, 0], style[:, 1], eps=1e-8)
 
 
@@ -64,6 +65,7 @@ class Generator(nn.StyleGenerator, progan.Growing):
 
     def synthesis(self, ws):
         """Styles (N, style_layers, style) -> images."""
+        ws = self.take(ws, "N", self.style_layers, len(self.w_average), what="styles")
         x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
         coarser = None
         for i, block in enumerate(self.blocks[:self.stage()[0] + 1]):
@@ -81,7 +83,7 @@ class Discriminator(progan.Discriminator):
 
     def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *, rng):
         super().__init__(image_size, image_channels, widths, rng=rng)
-        self.conditional = classes is not None
+        self.conditional, self.classes = classes is not None, classes
         if classes:
             self.to_logit = self.conv(widths[0], classes, gain=1.0, kind=nn.Linear)
 
@@ -92,4 +94,6 @@ class Discriminator(progan.Discriminator):
     def forward(self, x, labels=None):
         if not self.conditional:
             return super().forward(x)
-        return self.to_logit(self.features(x))[xp.arange(len(x)), labels]
+        logits = self.to_logit(self.features(x))
+        labels = indices_below(self.classes, self.take_labels(labels, len(x), self.classes), "Discriminator: labels")
+        return logits[xp.arange(len(x)), labels]

@@ -73,7 +73,8 @@ class AdaIN(nn.Module):
         return ops.instance_norm(x, scale, shift, EPS)
 
     def scale_and_shift(self, w):
-        both = ops.reshape(self.style(w), (len(w), 2, 1, 1, -1))
+        both = self.style(w)
+        both = ops.reshape(both, (len(w), 2, 1, 1, both.shape[1] // 2))
         return both[:, 0], both[:, 1]
 
 
@@ -101,7 +102,8 @@ class Deviation(nn.Module):
         self.activation = Activation(outputs, size, rng=rng)
 
     def forward(self, x, w):
-        scale = ops.reshape(self.style(w), (len(w), 1, 1, -1))
+        scale = self.style(w)
+        scale = ops.reshape(scale, (len(w), 1, 1, scale.shape[1]))
         x = self.conv(x * scale)
         x = x * (ops.var(x, PIXELS, keepdims=True) + EPS) ** -0.5
         return self.activation(x)
@@ -169,6 +171,7 @@ class Generator(nn.StyleGenerator):
 
     def synthesis(self, ws):
         """Styles (N, style_layers, style) -> images."""
+        ws = self.take(ws, "N", self.style_layers, len(self.w_average), what="styles")
         x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
         image, used = None, 0
         for i, block in enumerate(self.blocks):
@@ -220,9 +223,10 @@ class Discriminator(nn.Module):
         self.hidden = nn.Equalized(nn.Linear(16 * top, top, rng=rng), 1.0, rng=rng)
         self.to_logit = nn.Equalized(nn.Linear(top, top if classes else 1, rng=rng), 1.0, rng=rng)
         self.mapping = nn.Mapping(0, top, layers, classes, rate, apart=True, rng=rng) if classes else None
-        self.feature_shape = (top,)
+        self.image_shape, self.feature_shape = (image_size, image_size, image_channels), (top,)
 
     def features(self, image):
+        image = self.take(image, "N", *self.image_shape, what="images")
         x = self.from_image[-1](image)
         for i in reversed(range(len(self.blocks))):
             shortcut = self.shortcuts[i](x) if self.shortcuts else None
@@ -241,7 +245,7 @@ class Discriminator(nn.Module):
         features = self.features(x)
         if not self.conditional:
             return self.score(features)
-        target = self.mapping(None, labels)
+        target = self.mapping(None, self.take_labels(labels, len(features), self.mapping.classes))
         return ops.sum(self.to_logit(features) * target, 1) * target.shape[1] ** -0.5
 
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import Parameter, Tensor, wrap
+from tinygan.autograd import Parameter, Tensor, as_tensors, described, wrap
 from tinygan.backend import from_host
 
 from . import init as initial
@@ -100,7 +100,7 @@ class Maxout(Module):
         self.pieces = pieces
 
     def forward(self, x):
-        y = self.linear(x)
+        y = self.linear(self.take(x, "N", self.linear.weight.shape[0]))
         return ops.max(y.reshape(y.shape[0], -1, self.pieces), axis=2)
 
 
@@ -116,6 +116,7 @@ class Dropout(Module):
         self.rate, self.rng = rate, rng
 
     def forward(self, x):
+        x, = as_tensors("Dropout", (x,))
         if not self.training or not self.rate:
             return x
         shape, dtype = x.shape, x.dtype
@@ -148,6 +149,9 @@ class Flatten(Module):
     """(N, ...) -> (N, everything else)."""
 
     def forward(self, x):
+        x, = as_tensors("Flatten", (x,))
+        if not x.ndim:
+            raise self.refusal(f"takes (N, ...), got {described(x)}")
         return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
@@ -158,6 +162,9 @@ class Reshape(Module):
         self.shape = shape
 
     def forward(self, x):
+        x, = as_tensors("Reshape", (x,))
+        if not x.ndim or math.prod(x.shape[1:]) != math.prod(self.shape):
+            raise self.refusal(f"takes {math.prod(self.shape)} values an image, got {described(x)}")
         return ops.reshape(x, (x.shape[0], *self.shape))
 
 

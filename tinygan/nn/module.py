@@ -1,10 +1,11 @@
 """Module: a function with parameters and buffers, built from smaller ones."""
 
 import copy
+import inspect
 
 import numpy as np
 
-from tinygan.autograd import Parameter, Tensor
+from tinygan.autograd import Parameter, Tensor, as_tensors, described
 from tinygan.backend import asarray, to_numpy, xp
 
 
@@ -28,8 +29,55 @@ class Module:
 
     def __call__(self, *inputs, **settings):
         """forward(*inputs); floating arrays among the inputs become constant Tensors."""
-        inputs = [Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs]
-        return self.forward(*inputs, **settings)
+        try:
+            inputs = [Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs]
+            return self.forward(*inputs, **settings)
+        except (TypeError, ValueError, IndexError) as error:
+            if error.__traceback__.tb_next is None:  # raised here: by the call of forward, for their number
+                takes = inspect.signature(self.forward)
+                raise self.refusal(f"takes {takes}, got {described(tuple(inputs))}", TypeError) from None
+            self._locate(error)
+            raise
+
+    def _locate(self, error):
+        """Say in the message of `error`, which passes through a call of this module, which layer it comes from."""
+        if type(error) not in (TypeError, ValueError, IndexError) or [*map(type, error.args)] != [str]:
+            return  # others have a message of their own making
+        layer, reason = getattr(error, "layer", (self, error.args[0].removeprefix(f"{type(self).__name__}: ")))
+        path = next((path for path, part in self.modules() if part is layer), None)
+        if path is None:  # a layer that is no part of this module: made on the way
+            layer, reason, path = self, error.args[0], ""
+        error.layer = layer, reason
+        error.args = f"{type(self).__name__}.{path} " * bool(path) + f"{layer!r}: {reason}",
+
+    def __repr__(self):
+        """The class with its sizes: shapes of parameters, or else of buffers, and settings that are whole numbers."""
+        values = vars(self).items()
+        sizes = {name: x.shape for name, x in values if isinstance(x, Tensor)}
+        sizes = sizes or {name: x.shape for name, x in values if name in self.buffer_names}
+        numbers = {name: x for name, x in values if type(x) is int or isinstance(x, tuple) and {*map(type, x)} == {int}}
+        return f"{type(self).__name__}({', '.join(f'{name}={x}' for name, x in {**sizes, **numbers}.items())})"
+
+    def take(self, x, *shape, what="x"):
+        """x as a Tensor if it has this shape, where a letter stands for any length; else raises a `refusal`."""
+        x, = as_tensors(type(self).__name__, (x,))
+        if x.ndim != len(shape) or any(type(n) is int and n != m for n, m in zip(shape, x.shape)):
+            raise self.refusal(f"takes {what} ({', '.join(map(str, shape))}), got {described(x)}")
+        return x
+
+    def take_labels(self, labels, n, classes):
+        """`labels`, if they are integers (n,), or a Tensor (n, classes) of mixtures; else raises a `refusal`."""
+        shape = getattr(labels, "shape", (len(labels),) if isinstance(labels, (list, tuple)) else None)
+        if shape != ((n, classes) if isinstance(labels, Tensor) else (n,)):
+            raise self.refusal(f"takes a label for each of {n}, integers ({n},) in 0..{classes - 1}, got "
+                               f"{described(labels)}")
+        return labels
+
+    def refusal(self, reason, kind=ValueError):
+        """The error to raise: it says which module refuses its arguments, and why."""
+        error = kind(f"{self!r}: {reason}")
+        error.layer = self, reason
+        return error
 
     def __setattr__(self, name, value):
         if isinstance(value, Parameter):

@@ -1,7 +1,7 @@
 """Normalisation layers: `normalize` over some axes, `modulate` by parameters (see ops/normalize.py)."""
 
-from tinygan import ops
-from tinygan.autograd import Parameter, watched
+from tinygan import ops, ranks
+from tinygan.autograd import Parameter, as_tensors, described, watched
 from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
 
@@ -33,16 +33,33 @@ class BatchNorm(Module):
 
     def normalize(self, x, gain, bias):
         """gain * (x - mean) / sqrt(var + eps) + bias; in training, the running averages move on."""
+        x, = as_tensors("BatchNorm", (x,))
+        if x.ndim < 2 or x.shape[-1:] != self.running_mean.shape:
+            raise self.refusal(f"takes (N, ..., {len(self.running_mean)}), got {described(x)}")
         if not self.training:
             scale = (self.running_var + self.running_var.dtype.type(self.eps)) ** -0.5
             return ops.modulate((x - self.running_mean) * scale, gain, bias)
         n = x.size // x.shape[-1]
         if n < 2:
-            raise ValueError("BatchNorm: training needs more than one value per channel; got a batch of 1")
+            raise self.refusal(f"training needs more than one value per channel; got a batch of {len(x)}, {described(x)}")
+        if x.dtype != self.running_mean.dtype:  # which the averages would take on
+            raise self.refusal(f"takes {self.running_mean.dtype}, got {described(x)}; convert one of them with astype()")
+        if ranks.count() > 1:
+            return self.normalize_together(x, gain, bias)
         mean, var = statistics = watched("moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1))))
         self.running_mean = self._average(self.running_mean, mean)
         self.running_var = self._average(self.running_var, var * (n / (n - 1)) if self.unbiased else var)
         return ops.batch_norm(x, gain, bias, self.eps, statistics)
+
+    def normalize_together(self, x, gain, bias):
+        """As in training, with the mean and variance of all ranks' batches."""
+        axes, n = tuple(range(x.ndim - 1)), ranks.count() * (x.size // x.shape[-1])
+        mean = ops.mean_over_ranks(ops.mean(x, axes, keepdims=True))
+        centred = x - mean
+        var = ops.mean_over_ranks(ops.mean(ops.square(centred), axes, keepdims=True))
+        self.running_mean = self._average(self.running_mean, mean.data)
+        self.running_var = self._average(self.running_var, var.data * (n / (n - 1)) if self.unbiased else var.data)
+        return ops.modulate(centred * (var + self.eps) ** -0.5, gain, bias)
 
     def _average(self, running, batch):
         return (1 - self.momentum) * running + self.momentum * batch.reshape(running.shape)
@@ -89,6 +106,9 @@ class ConditionalBatchNorm(BatchNorm):
         return cls(channels, gain, bias, **settings)
 
     def forward(self, x, condition):
+        x, = as_tensors("ConditionalBatchNorm", (x,))
+        gain, bias = self.gain(condition), self.bias(condition)
+        if not gain.shape == bias.shape == (*x.shape[:1], *x.shape[-1:]):
+            raise self.refusal(f"takes a condition for each of the images {described(x)}, got {described(condition)}")
         shape = (x.shape[0],) + (1,) * (x.ndim - 2) + x.shape[-1:]
-        gain, bias = self.gain(condition).reshape(shape), self.bias(condition).reshape(shape)
-        return self.normalize(x, 1.0 + gain, bias)
+        return self.normalize(x, 1.0 + gain.reshape(shape), bias.reshape(shape))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tinygan import ops
-from tinygan.autograd import Parameter, Tensor, wrap
+from tinygan import ops, ranks
+from tinygan.autograd import Parameter, Tensor, described, wrap
 from tinygan.backend import asarray, from_host, normal, xp
 
 from . import init as initial
@@ -36,7 +36,10 @@ class Mapping(Module):
         return self.classes is not None
 
     def forward(self, z, labels=None):
-        parts = [z] * (self.latent > 0) + ([self.embedding(labels)] if self.classes else [])
+        parts = [self.take(z, "N", self.latent, what="latents")] if self.latent else []
+        if self.classes:
+            labels = self.take_labels(labels, len(z), self.classes) if parts else labels
+            parts.append(self.embedding(labels))
         x = ops.concatenate([self.norm(part) for part in parts] if self.apart else parts, 1)
         x = x if self.apart else self.norm(x)
         for layer in self.layers:
@@ -59,6 +62,7 @@ class Noise(Module):
         self.rng, self.mode = rng, None
 
     def forward(self, x):
+        x = self.take(x, "N", *self.fixed.shape, *self.strength.shape or "C")
         mode = self.mode or ("random" if self.training else "fixed")
         if mode == "none":
             return x
@@ -130,7 +134,9 @@ class StyleGenerator(Module):
         ws = self.spread(w)
         if not self.training:
             return self.truncate(ws)
-        mean = w.data.mean(0)
+        if not len(w):
+            raise self.refusal(f"training takes the mean of the styles, got those of an empty batch, {described(w)}")
+        mean = ranks.mean(w.data.mean(0))
         self.w_average = mean + 0.995 * (self.w_average - mean)
         return self.mix(ws, labels) if self.mixing else ws
 

@@ -7,10 +7,11 @@ The convolutions are a closed triangle: with <conv2d(x, w), g> = <x, conv_transp
 import math
 import operator
 
-from tinygan.autograd import as_tensors, op
+from tinygan.autograd import Tensor, as_tensors, described, op
 from tinygan.backend import xp
 from tinygan.kernels import conv, linear
 
+from .composed import composed
 from .fused import fused
 from .linear import reshape, sum
 
@@ -47,9 +48,9 @@ def _affine(x, w, bias, /):
     return _matmul(x, w) + bias
 
 
+@composed(2)
 def matmul(a, b):
     """Matrix product a (..., M, K) @ b (..., K, N) -> (..., M, N). A 1-D argument is a row or a column."""
-    a, b = as_tensors("matmul", (a, b))
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner lengths must agree")
     if a.ndim > 1 and b.ndim > 1:
@@ -64,11 +65,14 @@ def affine(x, w, bias=None):
     """x @ w + bias: x (..., M), w (M, N), bias (N,) -> (..., N)."""
     if bias is None:
         return matmul(x, w)
+    if not (isinstance(x, Tensor) and isinstance(w, Tensor) and isinstance(bias, Tensor)):
+        x, w, bias = as_tensors("affine", (x, w, bias))
     if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[0] or bias.shape != w.shape[1:]:
         raise ValueError(f"affine: shapes {x.shape}, {w.shape} and {bias.shape} do not fit (..., M), (M, N) and (N,)")
     if x.ndim == 2:
         return _affine(x, w, bias)
-    return reshape(_affine(reshape(x, (-1, x.shape[-1])), w, bias), (*x.shape[:-1], w.shape[1]))
+    rows = math.prod(x.shape[:-1])
+    return reshape(_affine(reshape(x, (rows, x.shape[-1])), w, bias), (*x.shape[:-1], w.shape[1]))
 
 
 def _einsum_cost(y, *arrays, subscripts):
@@ -126,7 +130,8 @@ def _lengths(subscripts, xs):
     for term, x in zip(subscripts.split("->")[0].split(","), xs):
         for letter, n in zip(term, x.shape):
             if lengths.setdefault(letter, n) != n:
-                raise ValueError(f"einsum: axis {letter!r} has length {lengths[letter]} and {n}")
+                raise ValueError(f"einsum: axis {letter!r} has length {lengths[letter]} and {n}, in {subscripts!r} of "
+                                 + _list(xs))
     return lengths
 
 
@@ -147,8 +152,8 @@ def conv2d(x, w, stride=1, padding=0, groups=1, bias=None):
 def _conv2d_and_derivatives(x, w, stride, padding, groups, bias=None):
     stride, padding = _pair(stride), _pair(padding)
     _check_ranks("conv2d", x, w)
-    _check_conv("conv2d", x.shape, w.shape, stride, padding, groups)
-    _check_bias("conv2d", bias, w.shape[3])
+    _check_conv("conv2d", x.shape, w.shape, stride, padding, groups, x, w)
+    _check_bias("conv2d", bias, w.shape[3], x, w)
     size, kernel = x.shape[1:3], w.shape[:2]
     value = conv.forward(x.data, w.data, stride, padding, groups, None if bias is None else bias.data)
     remainder = _remainder(size, kernel, value.shape[1:3], stride, padding)
@@ -187,9 +192,11 @@ def _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, gro
                          f"(kh, kw, out/groups, in) takes {w.shape[3]}")
     kernel = w.shape[:2]
     size = tuple((n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel, extra))
+    if min(*x.shape[1:3], *size) < 1:
+        raise ValueError(f"conv_transpose2d: stride {stride} and padding {padding} leave no image of {_list((x, w))}")
     channels = w.shape[2] * groups
-    _check_conv("conv_transpose2d", (x.shape[0], *size, channels), w.shape, stride, padding, groups)
-    _check_bias("conv_transpose2d", bias, channels)
+    _check_conv("conv_transpose2d", (x.shape[0], *size, channels), w.shape, stride, padding, groups, x, w)
+    _check_bias("conv_transpose2d", bias, channels, x, w)
     bias = None if bias is None else bias.data
     return (conv.input_gradient(x.data, w.data, size, stride, padding, groups, bias),
             lambda g: conv2d(g, w, stride, padding, groups),
@@ -213,7 +220,8 @@ def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
     stride, padding, kernel = _pair(stride), _pair(padding), _pair(kernel_size)
     _check_ranks("conv2d_weight", x, dy)
     size = x.shape[1:3]
-    _check_conv("conv2d_weight", x.shape, (*kernel, x.shape[3] // groups, dy.shape[3]), stride, padding, groups)
+    _check_conv("conv2d_weight", x.shape, (*kernel, x.shape[3] // groups, dy.shape[3]), stride, padding, groups,
+                x, dy)
     expected = tuple(map(conv.out_size, size, kernel, stride, padding))
     if dy.shape[:3] != (x.shape[0], *expected):
         raise ValueError(f"conv2d_weight: dy has shape {dy.shape}; for x {x.shape} it must be "
@@ -237,24 +245,32 @@ def _remainder(size, kernel, out, stride, padding):
     return tuple(n - ((o - 1) * s - 2 * p + k) for n, k, o, s, p in zip(size, kernel, out, stride, padding))
 
 
+def _list(given):
+    return " and ".join(map(described, given))
+
+
 def _check_ranks(name, a, b):
     if a.ndim != 4 or b.ndim != 4:
         raise ValueError(f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), "
                          f"got shapes {a.shape} and {b.shape}")
 
 
-def _check_bias(name, bias, channels):
+def _check_bias(name, bias, channels, *given):
     if bias is not None and bias.shape != (channels,):
-        raise ValueError(f"{name}: the bias has shape {bias.shape}, not ({channels},), one number a channel")
+        raise ValueError(f"{name}: the bias has shape {bias.shape}, not ({channels},), one number a channel; got "
+                         f"{_list(given)}")
 
 
-def _check_conv(name, x, w, stride, padding, groups):
+def _check_conv(name, x, w, stride, padding, groups, *given):
     """x, w: the shapes of the image and the weight of the convolution that this is, or is an adjoint of."""
     if min(stride) < 1 or min(padding) < 0 or groups < 1:
         raise ValueError(f"{name}: stride and groups must be 1 or more and padding 0 or more, "
                          f"got {stride}, {groups} and {padding}")
+    if min(w[:2]) < 1:
+        raise ValueError(f"{name}: the kernel must be 1x1 or larger, got {_list(given)}")
     if x[3] != w[2] * groups or w[3] % groups:
         raise ValueError(f"{name}: {x[3]} image channels in {groups} group(s) do not fit weights {w} "
-                         "(kh, kw, in/groups, out)")
+                         f"(kh, kw, in/groups, out); got {_list(given)}")
     if x[1] + 2 * padding[0] < w[0] or x[2] + 2 * padding[1] < w[1]:
-        raise ValueError(f"{name}: the {w[0]}x{w[1]} kernel is larger than the {x[1]}x{x[2]} image with padding {padding}")
+        raise ValueError(f"{name}: the {w[0]}x{w[1]} kernel is larger than the {x[1]}x{x[2]} image with "
+                         f"padding {padding}; got {_list(given)}")

@@ -3,10 +3,11 @@
 What each keeps for its derivative is what its lambdas name: x and b are arguments, y is the result.
 """
 
-from tinygan.autograd import Tensor, op
+from tinygan.autograd import Tensor, described, op
 from tinygan.backend import asarray, xp
 from tinygan.kernels import act, loss
 
+from .composed import composed
 from .fused import fused
 
 elementwise = op(broadcasts=True)
@@ -111,6 +112,7 @@ def softplus(x, /):
     return loss.softplus(x.data), lambda g: g * sigmoid(x)
 
 
+@composed(1)
 def silu(x):
     """x * sigmoid(x), also called swish."""
     return x * sigmoid(x)
@@ -123,7 +125,10 @@ def silu(x):
 @op
 def gate(x, /, slope):
     """x * slope, where the array `slope` (of x's shape) counts as a constant."""
-    return x.data * slope, lambda g: gate(g, slope)
+    y = x.data * slope
+    if y.shape != x.shape:
+        raise ValueError(f"gate: a slope {described(slope)} for {described(x)}")
+    return y, lambda g: gate(g, slope)
 
 
 @elementwise
@@ -155,11 +160,12 @@ def _bias_act(x, bias, /, slope, gain):
     return leaky_relu(x if bias is None else x + bias, slope, gain)
 
 
+@composed(1)
 def bias_act(x, bias=None, slope=0.2, gain=1.0):
     """leaky_relu(x + bias, slope, gain) in one pass; x (..., C), bias (C,). slope 1: the bias and gain alone."""
-    if not 0 <= slope <= 1 or not gain > 0 or bias is not None and bias.shape != x.shape[-1:]:
+    if not 0 <= slope <= 1 or not gain > 0 or bias is not None and getattr(bias, "shape", None) != x.shape[-1:]:
         raise ValueError(f"bias_act: slope must lie in [0, 1], not {slope}, gain above 0, not {gain}, and bias have "
-                         f"shape {x.shape[-1:]}")
+                         f"shape {x.shape[-1:]}, not {described(bias)}")
     return _bias_act(x, bias, float(slope), float(gain))
 
 
@@ -197,6 +203,7 @@ def maximum(a, b, /):
         (lambda g: gate(g, share(b.data, a.data)))
 
 
+@composed(2)
 def minimum(a, b):
     """The smaller of a and b; at a tie each gets half of the gradient."""
     return -maximum(-a, -b)

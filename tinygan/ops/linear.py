@@ -9,9 +9,12 @@ import math
 
 import numpy as np
 
-from tinygan.autograd import op
+from tinygan import ranks
+from tinygan.autograd import REFUSED, as_tensors, described, op, refusal
 from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as kernel
+
+from .composed import composed
 
 
 def linear(adjoint):
@@ -49,6 +52,18 @@ def linear(adjoint):
     return pair
 
 
+# Ranks
+
+
+@linear(lambda g, shape: ranks.mean(g))
+def mean_over_ranks(x, /):
+    """The mean of the x of all ranks, the same on each of them (see ranks.py); x itself where there is one.
+
+    Its adjoint is the same map: the loss is the mean of the ranks' losses, and each of them depends on every rank's x.
+    """
+    return ranks.mean(x)
+
+
 # Sums and repetition
 
 
@@ -79,6 +94,7 @@ def sum(x, /, axis=None, keepdims=False):
     return kernel.sum_over(x, axes_of(axis, x.ndim), keepdims)
 
 
+@composed(1)
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis`. Raises ValueError where there is nothing to average."""
     n = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
@@ -137,6 +153,7 @@ def _pad(x, /, widths):
     return xp.pad(x, widths)
 
 
+@composed(1)
 def pad(x, widths):
     """Zeros around x. widths: as for numpy.pad: (before, after) per axis, or one pair or number for all axes."""
     return _pad(x, np.broadcast_to(widths, (x.ndim, 2)).tolist())
@@ -146,13 +163,13 @@ def pad(x, widths):
 
 
 def _index_arrays(index):
-    """An index as a tuple, with arrays and lists copied to the backend in use: nobody may change them later."""
+    """An index, a tuple, with arrays and lists copied to the backend in use: nobody may change them later."""
     def constant(i):
         if isinstance(i, list) and not i:
             return xp.zeros(0, int)
         return xp.array(asarray(i)) if hasattr(i, "dtype") or isinstance(i, list) else i
 
-    return tuple(map(constant, index if isinstance(index, tuple) else (index,)))
+    return tuple(map(constant, index))
 
 
 def _is_basic(index):
@@ -175,7 +192,11 @@ def _getitem(x, /, index):
 
 def getitem(x, index):
     """x[index]: integers, slices, None, ..., integer or boolean arrays, as in NumPy."""
-    return _getitem(x, _index_arrays(index))
+    parts = index if isinstance(index, tuple) else (index,)
+    try:
+        return _getitem(x, parts if _is_basic(parts) else _index_arrays(parts))
+    except REFUSED as error:
+        raise refusal("getitem", error, (x, index))
 
 
 @linear(kernel.sum_rows)
@@ -183,21 +204,24 @@ def _embedding(weight, /, indices):
     return weight[indices]
 
 
+@composed(1)
 def embedding(weight, indices):
     """Rows of `weight` (V, D) for an integer array `indices` of any shape: (*indices.shape, D).
 
     Raises IndexError for an index in host memory that is outside 0..V-1.
     """
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: the weight must be (V, D), got {described(weight)}")
     return _embedding(weight, indices_below(weight.shape[0], indices, "embedding: indices"))
 
 
 def indices_below(n, indices, what):
     """Integers in 0..n-1 as an array of the backend in use, int64: a copy. Raises TypeError and IndexError; those that are
     on a GPU already are not looked at, because that means to wait for it."""
-    if not hasattr(indices, "dtype"):
+    if not hasattr(indices, "dtype") and indices is not None:
         indices = np.asarray(indices)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be integers, not {indices.dtype}")
+    if indices is None or indices.dtype.kind not in "iu":
+        raise TypeError(f"{what} must be integers, not {'None' if indices is None else indices.dtype}")
     if in_host_memory(indices) and indices.size and not (0 <= int(indices.min()) and int(indices.max()) < n):
         raise IndexError(f"{what} must lie in 0..{n - 1}, got {int(indices.min())}..{int(indices.max())}")
     return asarray(indices).astype("int64")
@@ -217,12 +241,20 @@ def _concatenate(*xs, axis):
     return xp.concatenate([x.data for x in xs], axis), *map(part, [0] + ends, ends)
 
 
+@composed(0)
 def concatenate(xs, axis=0):
     """Join a sequence of Tensors along an existing axis."""
+    xs = as_tensors("concatenate", list(xs))
+    if not xs:
+        raise ValueError("concatenate: takes one Tensor or more, got none")
     return _concatenate(*xs, axis=axes_of(axis, xs[0].ndim)[0])
 
 
+@composed(0)
 def stack(xs, axis=0):
     """Join a sequence of Tensors of one shape along a new axis."""
+    xs = as_tensors("stack", list(xs))
+    if len({x.shape for x in xs}) != 1:
+        raise ValueError(f"stack: takes Tensors of one shape, got {described(xs)}")
     axis, = axes_of(axis, xs[0].ndim + 1)
     return concatenate([getitem(x, (slice(None),) * axis + (None,)) for x in xs], axis)

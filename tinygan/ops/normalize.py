@@ -7,19 +7,30 @@
     pixel-norm             axis 3, not centred, no scale or shift
 """
 
+from tinygan.autograd import described
 from tinygan.kernels import norm as kernel
 
+from .composed import check_images, composed
 from .elementwise import square
 from .fused import fused
 from .linear import broadcast_to, concatenate, mean, reshape
 from .reduce import var
 
 
+@composed(1)
 def modulate(x, scale=None, shift=None):
     """x * scale + shift, where scale and shift broadcast over x; None leaves one out."""
-    if scale is not None:
-        x = x * scale
-    return x if shift is None else x + shift
+    y = x if scale is None else x * scale
+    y = y if shift is None else y + shift
+    return _same_shape("modulate", x, y, scale, shift)
+
+
+def _same_shape(name, x, y, scale, shift):
+    """y, the result for x, unless scale and shift were such that x was repeated over them."""
+    if y.shape != x.shape:
+        raise ValueError(f"{name}: scale {described(scale)} and shift {described(shift)} do not broadcast over "
+                         f"{described(x)}")
+    return y
 
 
 @fused(kernel.normalize_modulate)
@@ -30,11 +41,16 @@ def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
     return modulate(y, scale, shift)
 
 
+@composed(1)
 def normalize(x, axes, eps=1e-5):
     """(x - mean) / sqrt(var + eps), with mean and variance (divided by n) over `axes`."""
-    return _normalize_modulate(x, None, None, tuple(axes), eps)
+    axes = tuple(axes)
+    if not x.size and not all(x.shape[axis] for axis in axes):
+        raise ValueError(f"normalize: there is no mean over the axes {axes} of {described(x)}")
+    return _normalize_modulate(x, None, None, axes, eps)
 
 
+@composed(1)
 def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
     """Normalise each channel over the batch (Ioffe and Szegedy 2015), then modulate.
 
@@ -42,24 +58,31 @@ def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
     the mean and variance of x if they are at hand (`kernels.norm.moments`), so as not to compute them
     twice; the gradient flows through them all the same.
     """
-    return _normalize_modulate(x, gain, bias, tuple(range(x.ndim - 1)), eps, statistics)
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm takes (N, H, W, C) or (N, C), got {described(x)}")
+    y = _normalize_modulate(x, gain, bias, tuple(range(x.ndim - 1)), eps, statistics)
+    return _same_shape("batch_norm", x, y, gain, bias)
 
 
+@composed(1)
 def instance_norm(x, scale=None, shift=None, eps=1e-5):
     """Normalise each channel of each image x (N, H, W, C) over its pixels (Ulyanov et al. 2016), then modulate.
 
     With scale and shift (N, 1, 1, C) made from a style, this is AdaIN (Huang and Belongie 2017).
     """
-    if x.ndim != 4:
-        raise ValueError(f"instance_norm takes images (N, H, W, C), not shape {x.shape}")
-    return _normalize_modulate(x, scale, shift, (1, 2), eps)
+    check_images("instance_norm", x)
+    if not x.shape[1] * x.shape[2]:
+        raise ValueError(f"instance_norm: images without pixels, {described(x)}, have no mean")
+    return _same_shape("instance_norm", x, _normalize_modulate(x, scale, shift, (1, 2), eps), scale, shift)
 
 
+@composed(1)
 def pixel_norm(x, eps=1e-8):
     """x / sqrt(mean of x^2 over channels + eps) (Karras et al. 2018, section 4.2)."""
     return x * (mean(square(x), -1, keepdims=True) + eps) ** -0.5
 
 
+@composed(1)
 def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
     """Append channels that tell how much the images of a group differ (Karras et al. 2018, section 3).
 

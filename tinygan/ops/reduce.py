@@ -3,10 +3,12 @@
 from tinygan.autograd import op
 from tinygan.backend import xp
 
+from .composed import composed
 from .elementwise import exp, gate, square
 from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum
 
 
+@composed(1)
 def var(x, axis=None, keepdims=False):
     """Variance over `axis`, divided by n (not n - 1)."""
     return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
@@ -25,6 +27,7 @@ def max(x, /, axis=None, keepdims=False):
     return x.data.max(axes, keepdims=keepdims), d_x
 
 
+@composed(1)
 def min(x, axis=None, keepdims=False):
     """The smallest value over `axis`. Where several tie, they share the gradient equally."""
     return -max(-x, axis, keepdims)

@@ -5,11 +5,12 @@ import operator
 
 import numpy as np
 
-from tinygan.autograd import op
+from tinygan.autograd import described, op
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import pool, warp
 
 from .bilinear import _pair, einsum
+from .composed import check_images, composed
 from .linear import linear
 
 # Pooling
@@ -44,11 +45,13 @@ def _avg_pool2d(x, /, kernel, stride):
     return y
 
 
+@composed(1)
 def avg_pool2d(x, kernel_size=2, stride=None):
     """Mean over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
     return _avg_pool2d(x, *_pooling("avg_pool2d", x, kernel_size, stride))
 
 
+@composed(1)
 def max_pool2d(x, kernel_size=2, stride=None):
     """Maximum over windows of `kernel_size`, one every `stride` pixels (default: side by side).
 
@@ -88,12 +91,15 @@ def _upsample_adjoint(g, shape, factor):
 @linear(_upsample_adjoint)
 def upsample_nearest(x, /, factor=2):
     """Each pixel repeated factor x factor times."""
+    check_images("upsample_nearest", x)
     return pool.repeated(x, (factor, factor))
 
 
+@composed(1)
 def upsample_bilinear(x, factor=2):
     """Bilinear interpolation to `factor` times the size. Pixels are areas: the centre of output pixel i
     lies at (i + 1/2) / factor - 1/2, and beyond the border the edge pixel continues."""
+    check_images("upsample_bilinear", x)
     rows, columns = (asarray(_interpolation(n, factor), x.dtype) for n in x.shape[1:3])
     return einsum("ph,nhqc->npqc", rows, einsum("qw,nhwc->nhqc", columns, x))
 
@@ -107,6 +113,7 @@ def _interpolation(n, factor):
 # Filtering
 
 
+@composed(1)
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     """Upsample, filter, downsample, each channel by itself (Karras et al. 2019, 2020).
 
@@ -114,6 +121,7 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     bottom; negative crops); convolve with f times gain (correlate if flip_filter); keep every down-th pixel.
     f: an array (taps,), used along rows and columns, or (rows, columns); a constant.
     """
+    check_images("upfirdn2d", x)
     f = np.asarray(to_numpy(f), np.float64)
     if f.ndim not in (1, 2):
         raise ValueError(f"upfirdn2d: f has shape {f.shape}; it must be (taps,) or (rows, columns)")
@@ -123,7 +131,8 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     try:
         left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (operator.index(padding),) * 4
     except (TypeError, ValueError):
-        raise ValueError(f"upfirdn2d: padding is a whole number or (left, right, top, bottom), not {padding}") from None
+        raise ValueError("upfirdn2d: padding is a whole number or (left, right, top, bottom), not "
+                         f"{described(padding)}") from None
     if not flip_filter:
         f = np.flip(f)
     up, down = _pair(up), _pair(down)
@@ -146,11 +155,13 @@ def _upfirdn2d(x, /, f, up, down, padding):
 # Warping
 
 
+@composed(1)
 def translate(x, shifts):
     """Move each image of x (N, H, W, C) by whole pixels, shifts (N, 2): down and to the right; 0 comes in.
 
     Raises ValueError for shifts of another shape, or that are not whole numbers.
     """
+    check_images("translate", x)
     shifts = asarray(shifts)
     if shifts.shape != (x.shape[0], 2) or shifts.dtype.kind not in "iu":
         raise ValueError(f"translate: shifts are {shifts.dtype} {shifts.shape}; for {x.shape[0]} images they must be "
@@ -163,6 +174,7 @@ def _translate(x, /, shifts):
     return warp.translate(x, shifts)
 
 
+@composed(1)
 def affine_warp(x, theta, size=None):
     """Bilinear sampling of x (N, H, W, C) under affine maps theta (N, 2, 3), constants -> (N, *size, C).
 
@@ -170,6 +182,7 @@ def affine_warp(x, theta, size=None):
     pixel (x, y) shows the input at theta @ (x, y, 1); outside the image is zero. size: default (H, W). Raises
     ValueError for theta of another shape.
     """
+    check_images("affine_warp", x)
     theta = np.array(to_numpy(theta), np.float64)
     if theta.shape != (x.shape[0], 2, 3):
         raise ValueError(f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from tinygan.autograd import described
+
 from .bilinear import conv2d, conv_transpose2d, matmul
+from .composed import composed
 from .elementwise import square
 from .linear import reshape, sum, transpose
 from .resample import upfirdn2d
@@ -10,37 +13,49 @@ from .resample import upfirdn2d
 FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # the filter of the authors; its outer product is used
 
 
+@composed(1)
 def upsample2d(x, f=FIR):
     """x (N, H, W, C) -> (N, 2H, 2W, C): zeros in between, then the filter f (4,) or (4, 4)."""
     return upfirdn2d(x, f, up=2, padding=(2, 1, 2, 1), gain=4.0)
 
 
+@composed(1)
 def downsample2d(x, f=FIR):
     """x (N, H, W, C) -> (N, H/2, W/2, C): the filter f (4,) or (4, 4), then every second pixel."""
     return upfirdn2d(x, f, down=2, padding=1)
 
 
+def _check_kernel(name, w):
+    if w.ndim != 4 or w.shape[:2] not in ((1, 1), (3, 3)):
+        raise ValueError(f"{name}: w must be (k, k, in, out) with k = 1 or 3, got {described(w)}")
+
+
+@composed(2)
 def conv2d_up(x, w, f=FIR):
     """Convolution with w (k, k, in, out), k = 1 or 3, to twice the size: (N, H, W, in) -> (N, 2H, 2W, out).
 
     For k = 3, a transposed convolution and then the filter f; w is turned by half a turn, compared with `conv2d`. For
     k = 1, the convolution comes first, where the image is small.
     """
+    _check_kernel("conv2d_up", w)
     if w.shape[0] == 1:
         return upsample2d(conv2d(x, w), f)
     return upfirdn2d(conv_transpose2d(x, transpose(w, (0, 1, 3, 2)), 2), f, padding=1, gain=4.0)
 
 
+@composed(2)
 def conv2d_down(x, w, f=FIR):
     """Convolution with w (k, k, in, out), k = 1 or 3, to half the size: (N, H, W, in) -> (N, H/2, W/2, out).
 
     The filter f comes first, so that what the stride leaves out does not alias.
     """
+    _check_kernel("conv2d_down", w)
     if w.shape[0] == 1:
         return conv2d(downsample2d(x, f), w)
     return conv2d(upfirdn2d(x, f, padding=2), w, stride=2)
 
 
+@composed(3)
 def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
     """Convolve each image x (N, H, W, in) with a weight of its own, w (k, k, in, out) scaled by its style (N, in).
 
@@ -49,10 +64,14 @@ def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
     channels by what demodulates: the same, as convolution is linear, with one convolution for all images. up: to twice
     the size, by `conv2d_up`.
     """
+    fits = x.ndim == w.ndim == 4 and style.shape == (x.shape[0], x.shape[3])
+    if not fits or w.shape[0] != w.shape[1] or w.shape[0] % 2 == 0:
+        raise ValueError("modulated_conv2d takes x (N, H, W, in), w (k, k, in, out), k odd, and style (N, in), got "
+                         f"{described(x)}, {described(w)} and {described(style)}")
     n, channels = style.shape
     y = x * reshape(style, (n, 1, 1, channels))
     y = conv2d_up(y, w, f) if up else conv2d(y, w, padding=w.shape[0] // 2)
     if demodulate:
         scale = (matmul(square(style), sum(square(w), (0, 1))) + 1e-8) ** -0.5
-        y = y * reshape(scale, (n, 1, 1, -1))
+        y = y * reshape(scale, (n, 1, 1, w.shape[3]))
     return y

@@ -1,5 +1,6 @@
 """Gradients of a batch that is worked through in parts."""
 
+from tinygan import ranks
 from tinygan.autograd import Tensor, grad
 from tinygan.backend import xp
 
@@ -32,6 +33,14 @@ def accumulated(objective, parameters, parts, before_each):
         for key, value in found.items():
             numbers[key] = value if share == 1 else numbers.get(key, 0.0) + share * value
     return total, numbers
+
+
+def averaged(gradients):
+    """The means over ranks of gradients, of which each may be None."""
+    if ranks.count() == 1:
+        return gradients
+    means = ranks.mean_of([None if g is None else g.data for g in gradients])
+    return [None if mean is None else Tensor(mean) for mean in means]
 
 
 def added(gradients, others):

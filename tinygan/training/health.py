@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygan import ranks
 from tinygan.autograd import anomaly, grad
 from tinygan.backend import to_numpy, xp
 from tinygan.nn.watch import watching
@@ -29,11 +30,22 @@ def explain(networks, objective, network, parts, gradients, numbers):
     """What is not finite in the gradients of network's parameters, or the numbers, in words: a weight, an op (of the loss,
     or its derivative) and the layer that it belongs to, the gradient of a parameter, or the number.
 
-    networks: {name: Module}; gradients, numbers: those that objective(*part) -> (loss, numbers) has given. It is computed
-    again, looking at every op.
+    networks: {name: Module}; gradients, numbers: those that objective(*part) -> (loss, numbers) has given.
     """
     if found := first_of(weights(networks)):
         return f"the weight {found}"
+    with ranks.together(False):  # one may stop where another goes on
+        found = op_at_fault(networks, objective, network, parts)
+    if found := ranks.first(found):
+        return found
+    names = [path for path, _ in network.named_parameters()]
+    if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
+        return f"the gradient of {found}"
+    return ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
+
+
+def op_at_fault(networks, objective, network, parts):
+    """Which op first made a NaN or an infinity, and in which layer: computes the gradients again, looking at each op."""
     layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items() for path, module in whole.modules()]
     inside = ["the loss"]
     try:
@@ -43,10 +55,7 @@ def explain(networks, objective, network, parts, gradients, numbers):
                 grad(loss, network.parameters())
     except FloatingPointError as error:
         return str(error)
-    names = [path for path, _ in network.named_parameters()]
-    if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
-        return f"the gradient of {found}"
-    return ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
+    return ""
 
 
 class Signs:
@@ -59,7 +68,7 @@ class Signs:
         "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or more d_steps",
         "variety": "the images of G have varied less than a quarter as much as real ones for {steps} steps (mode collapse): try "
                    "a smaller lr, a penalty on D's slope (r1, gp), or another loss",
-        "gradient": "G's gradient has been less than a thousandth of what it was for {steps} steps, so that G no longer learns: "
+        "gradient": "G's gradient has been less than a thousandth of what it was in the beginning for {steps} steps, so that G no longer learns: "
                     "weaken D (d_lr, r1), or take a loss that does not saturate (loss=bce, hinge)",
     }
 
@@ -70,10 +79,9 @@ class Signs:
 
     def __call__(self, row):
         """The warnings that a row of the log gives rise to, in plain words."""
-        self.norms.append(row["g_grad_norm"])
-        usual = np.median(self.norms[:self.PATIENCE])
+        self.norms += [row["g_grad_norm"]] * (len(self.norms) < self.PATIENCE)
         seen = {"d_right": self.pinned and row["d_accuracy"] > 0.999, "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
-                "variety": row["variety"] < 0.25, "gradient": self.norms[-1] < 1e-3 * usual}
+                "variety": row["variety"] < 0.25, "gradient": row["g_grad_norm"] < 1e-3 * max(self.norms)}
         warnings = []
         for sign, there in seen.items():
             if self.streaks[sign] == self.PATIENCE:

@@ -16,6 +16,7 @@ from . import health
 from .updates import read
 
 LOG_EVERY = 10  # steps averaged in one line of log.jsonl
+POINTS = 1000  # of each curve, at most: as many as a picture has columns
 
 
 class Log:
@@ -85,11 +86,17 @@ class Log:
             os.fsync(self.numbers.fileno())
 
 
-def rows(folder):
-    """The whole lines of log.jsonl, as dicts."""
+def rows(folder, most=math.inf):
+    """The whole lines of log.jsonl, as dicts, one after another; evenly thinned out to `most` of them."""
     path = folder / "log.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if step_of(line) < math.inf]
+    if not path.exists():
+        return
+    with open(path) as file:
+        every = max(1, math.ceil(sum(1 for _ in file) / most))
+        file.seek(0)
+        for i, line in enumerate(file, 1):
+            if i % every == 0 and step_of(line) < math.inf:
+                yield json.loads(line)
 
 
 def cut(folder, step) -> None:

@@ -4,14 +4,16 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from tinygan import files, plots
+from tinygan import files, plots, ranks
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, normal, number, to_numpy
 from tinygan.errors import InputError, Interrupted, warn
@@ -74,7 +76,8 @@ class Trainer(Updates):
     def grow(self):
         """As in Updates; what a size has come to is kept before the next one fades in."""
         if self.lod is not None and self.growth.lod(self.images) < math.floor(self.lod):
-            self.picture_growth()
+            if ranks.rank == 0:
+                self.picture_growth()
         super().grow()
 
     def run(self, progress=True):
@@ -84,62 +87,92 @@ class Trainer(Updates):
         a checkpoint and raises Interrupted; a second one raises it at once. Raises Diverged if a number is not finite, and
         InputError if another process trains in this folder, or it cannot be written to.
         """
-        with files.locked(self.out / LOCK):
-            self.rewind()
+        with contextlib.ExitStack() as around:
+            lines = None
+            if ranks.rank == 0:
+                around.enter_context(files.locked(self.out / LOCK))
+                self.rewind()
+                lines = around.enter_context(log.Log(self, progress))
+            self.agree()
+            stop = around.enter_context(_stop_signal(lambda: self.last_words(lines)))
             parallel.keep_memory()
             # NumPy's warnings of overflow are silent: whether numbers are finite is checked whenever they are read.
-            with log.Log(self, progress) as lines, _stop_signal() as stop, parallel.single_threaded_blas(), \
-                    np.errstate(all="ignore"):
+            with parallel.single_threaded_blas(), np.errstate(all="ignore"):
                 self.steps(lines, stop)
         return self.grid_path()
 
+    def agree(self):
+        """Bring all ranks to the weights of the first: what they drew or read themselves could differ in a last bit. Those
+        on one machine share its cores."""
+        if ranks.size > 1:
+            if "TINYGAN_NUM_THREADS" not in os.environ:
+                parallel.set_num_threads(max(1, min(parallel.num_threads(), (os.cpu_count() or 1) // ranks.beside())))
+            for network in (self.G, self.D, self.ema.module):
+                ranks.broadcast([p.data for p in network.parameters()] + [array for _, array in network.named_buffers()])
+
+    def last_words(self, lines):
+        """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there is time."""
+        if ranks.size > 1 and lines:
+            last = max((int(path.stem[-8:]) for path in checkpoint.checkpoints(self.out)), default=0)
+            lines.bar.write(f"tinygan: stopping; if this step is not saved in time, continue from step {last} with: tinygan "
+                            f"train --resume {self.out}", sys.stderr)
+
     def steps(self, lines, stop):
         """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is missing when the run is
-        killed comes again."""
+        killed comes again. lines: the Log; None on ranks but the first, which write nothing."""
         s = self.settings
         if self.step == 0:
             if self.growth:
                 self.grow()
-            self.write_grid()
+            if lines:
+                self.write_grid()
         while self.step < s.steps:
             numbers = self.train_step()
             if self.held_out_batch and self.step % log.LOG_EVERY == 0:
                 with self.phase("held out"):
                     numbers["logit_held_out"] = self.held_out_logit()
-            lines.add(numbers)
-            last = self.step == s.steps
-            if s.eval_every and (self.step % s.eval_every == 0 or last):
-                lines.read()
-                self.evaluate()
-            if self.step % s.sample_every == 0 or last:
-                self.write_grid()
-            if last and self.growth:
-                self.picture_growth()
-            asked = stop.number  # once: it may come any moment
-            if self.step % s.checkpoint_every == 0 or last or asked:
-                self.save(lines)
+            asked, last = ranks.largest(stop.number), self.step == s.steps  # asked once: it may come any moment
+            if lines:
+                lines.add(numbers)
+                self.write(lines, last, asked)
             if asked and not last:
+                ranks.largest(0)  # the first has saved
                 raise Interrupted(asked)
+
+    def write(self, lines, last, asked):
+        """What is due after this step, which is the last or the last for now."""
+        s = self.settings
+        if s.eval_every and (self.step % s.eval_every == 0 or last):
+            lines.read()
+            self.evaluate()
+        if self.step % s.sample_every == 0 or last:
+            self.write_grid()
+        if last and self.growth:
+            self.picture_growth()
+        if self.step % s.checkpoint_every == 0 or last or asked:
+            self.save(lines)
 
     def most_judged(self, there):
         """How many of so many images D judges at a time, at most a batch, or a micro-batch; 0: there are too few."""
-        n = min(self.settings.micro_batch or self.settings.batch_size, there)
+        n = min(self.settings.micro_batch or self.settings.batch_size // ranks.size, there // ranks.size)
         for _, module in self.D.modules():
             if isinstance(module, MinibatchStddev):
                 n -= n % min(module.group_size, n)
-        return n if n > 1 else 0
+        return n * ranks.size if n > 1 else 0
 
     def held_out_logit(self):
         """D's mean logit on a batch of images that it never learns from, as it sees the reals. Changes nothing."""
         state = self.rng.bit_generator.state
         images, labels = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, self.seed)
-        buffers, aside = self.D.buffers(), np.random.default_rng([self.seed, self.step, 7])
-        with no_grad():
+        buffers, aside = self.D.buffers(), ranks.Generator([self.seed, self.step, 7])
+        with no_grad(), ranks.together():
+            images, labels = ranks.share(images), ranks.share(labels)
             images = Tensor(at_lod(asarray(images), self.lod) if self.growth else asarray(images))
             logits, _ = self.score(self.augment(images, real=True, rng=aside), labels)
+            mean = ranks.mean(logits.mean().data)
         self.D.set_buffers(buffers)
         self.rng.bit_generator.state = state  # dropout draws from it
-        return number(logits.mean().data)
+        return number(mean)
 
     def evaluate(self):
         """Compare samples with the held-out images: a line of eval.jsonl. Keeps the best averaged G in best.npz."""
@@ -182,8 +215,7 @@ class Trainer(Updates):
         """Write the curves up to here, and a checkpoint."""
         lines.read()
         lines.flush()
-        rows = log.rows(self.out)
-        if rows:
+        if rows := list(log.rows(self.out, log.POINTS)):
             plots.save_curves(self.out / "curves.png", rows, self.loss.probability, self.settings.ada_target)
         states = self._states()
         if found := health.first_of({f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}):
@@ -278,9 +310,9 @@ def training_data(dataset, settings, seed):
 
 
 @contextlib.contextmanager
-def _stop_signal():
-    """An object whose `number` is 0, and then that of the first SIGINT (Ctrl-C) or SIGTERM; a second one interrupts at
-    once."""
+def _stop_signal(told):
+    """An object whose `number` is 0, and then that of the first SIGINT (Ctrl-C) or SIGTERM, after which told() is called; a
+    second one interrupts at once. Of several ranks, also SIGUSR1, which mpiexec hands on without killing them."""
     stop = SimpleNamespace(number=0)
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -288,10 +320,13 @@ def _stop_signal():
 
     def handler(number, frame):
         if stop.number:
+            ranks.abort(128 + number)
             raise Interrupted(number)
         stop.number = number
+        told()
 
-    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    signals = [signal.SIGINT, signal.SIGTERM] + [signal.SIGUSR1] * (ranks.size > 1)
+    before = {s: signal.signal(s, handler) for s in signals}
     try:
         yield stop
     finally:

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from tinygan import ranks
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, from_host, in_host_memory, normal, number, xp
 from tinygan.data import to_float
@@ -20,7 +21,7 @@ from tinygan.optim import Adam, RMSprop
 
 from . import health
 from .ema import EMA
-from .gradients import accumulated, added, sanitized, split
+from .gradients import accumulated, added, averaged, sanitized, split
 from .growth import Growth, at_lod, set_lod
 from .sampling import call
 
@@ -35,7 +36,7 @@ class Updates:
     def __init__(self, recipe, settings, dataset, seed=0):
         s = settings
         self.settings, self.dataset, self.seed = s, dataset, seed
-        self.rng = np.random.default_rng([seed, 0, 1])  # a stream apart from that of the data's shuffling
+        self.rng = ranks.Generator([seed, 0, 1])  # a stream apart from that of the data's shuffling
         self.conditional, classes = s.g_class != "none", dataset.num_classes
         self.G, self.D = recipe.build(s, dataset.image_shape, classes, self.rng)
         self.growth = Growth(s, dataset.image_shape[0]) if getattr(s, "grow", False) else None
@@ -65,6 +66,10 @@ class Updates:
         for n in {s.batch_size, *(self.growth.batch_sizes.values() if self.growth else ())}:
             if n > len(self.dataset):
                 raise InputError(f"batch_size {n}: more than the {len(self.dataset):,} images of {self.dataset.name}")
+            if n % ranks.size or n < 2 * ranks.size:
+                raise InputError(f"batches of {n} are shared out to {ranks.size} ranks: choose a multiple of that for "
+                                 "batch_size, at least two images for each")
+            n //= ranks.size
             parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
             if 1 in parts:
                 raise InputError(f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: choose a divisor")
@@ -121,7 +126,8 @@ class Updates:
         numbers = {"lod": self.lod} if self.growth else {}
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
-        numbers |= self.graphs.run(self.course(n, updates), lambda: self.update_networks(n, updates))
+        with ranks.together():
+            numbers |= self.graphs.run(self.course(n, updates), lambda: self.update_networks(n, updates))
         for network in (self.G, self.D):
             network.mark_changed()  # a recorded step does not say so
         self.ema.module.copy_buffers(self.G)
@@ -144,17 +150,17 @@ class Updates:
     def update_networks(self, n, updates):
         """The part of a step that a GPU does: the same operations on the same memory for each step of one course, so that
         it can be recorded. What changes from step to step comes through `from_host`."""
-        numbers = {}
+        numbers, own = {}, n // ranks.count()  # images of this rank
         for i in range(updates):
             with self.phase("data"):
                 reals, real_labels = self.reals(i, n)
-                z = self.latents(n)
+                z = self.latents(own)
             # A real seven is compared with a fake seven, and what is between the two is one as well.
             paired = self.loss.paired or self.settings.gp
-            labels = real_labels if self.conditional and paired else self.labels(n)
+            labels = real_labels if self.conditional and paired else self.labels(own)
             # The last fakes serve twice: D learns from their values, then G through their graph. In parts, only one
             # part's graph should be there at a time, so that G draws them again.
-            last = i == updates - 1 and not 0 < self.settings.micro_batch < n
+            last = i == updates - 1 and not 0 < self.settings.micro_batch < own
             vectors, state = ([], None) if last else (power_vectors(self.G), self.rng.bit_generator.state)
             with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
@@ -167,8 +173,8 @@ class Updates:
         return numbers
 
     def reals(self, i, n):
-        """(images, labels) of the i-th batch from here in the stream of reals."""
-        chosen = from_host(lambda: self.dataset.chosen(self.images // n + i, n, self.seed))
+        """(images, labels) of this rank's share of the i-th batch from here in the stream of reals."""
+        chosen = from_host(lambda: ranks.share(self.dataset.chosen(self.images // n + i, n, self.seed)))
         images = to_float(self.data[0][chosen])
         if self.growth:
             images = at_lod(images, self.lod, from_host(lambda: np.float32(self.lod % 1)))
@@ -191,17 +197,20 @@ class Updates:
 
     def gradients(self, objective, network, *batch):
         """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over the batch; in parts of
-        micro_batch images. Raises Diverged, on a CPU at once, if a number or a gradient is not finite."""
+        micro_batch images. Those of all ranks, averaged. Raises Diverged, on a CPU at once, if a number or a gradient is not
+        finite."""
         parts, before = split(batch, self.settings.micro_batch), self.random_state()
         vectors = power_vectors(self.G, self.D) if len(parts) > 1 else []
         gradients, numbers = accumulated(objective, network.parameters(), parts, lambda: restore(vectors))
+        gradients, numbers = averaged(gradients), ranks.mean_numbers(numbers)
         if self.settings.sanitize:
             gradients = sanitized(gradients)
         norm = kernel.norm([g.data for g in gradients if g is not None])
         numbers["d_grad_norm" if network is self.D else "g_grad_norm"] = norm
         if all(map(in_host_memory, numbers.values())) and not all(map(math.isfinite, numbers.values())):
             self.random_state(before)  # so that the same comes again
-            raise self.diverged(health.explain({"G": self.G, "D": self.D}, objective, network, parts, gradients, numbers))
+            what = health.explain({"G": self.G, "D": self.D}, objective, network, parts, gradients, numbers)
+            raise self.diverged(what, everywhere=True)
         return gradients, numbers
 
     def random_state(self, state=None):
@@ -212,10 +221,10 @@ class Updates:
         for generator, value in zip(generators, state):
             generator.bit_generator.state = value
 
-    def diverged(self, what, step=None):
+    def diverged(self, what, step=None, everywhere=False):
         """The error to raise where something is not finite at a step, the present one if none is given."""
         return Diverged(f"step {self.step + 1 if step is None else step}: {what}; the last checkpoint is from before; "
-                        f"{health.ADVICE}")
+                        f"{health.ADVICE}", everywhere)
 
     def d_step(self, reals, real_labels, fakes, fake_labels, count):
         """One update of D, after so many, on real images (N, H, W, C) and fakes, a constant Tensor."""
@@ -265,7 +274,9 @@ class Updates:
         are above .5; where only differences count, above the middle between reals and fakes. And the share of all that it tells
         right."""
         means = number(real.mean()), number(fake.mean())
-        threshold = sum(means) / 2 if self.loss.threshold is None else self.loss.threshold
+        threshold = self.loss.threshold
+        if threshold is None:
+            threshold = sum(ranks.mean_numbers(dict(enumerate(means))).values()) / 2
         r_t, f_t = (xp.sign(logits - threshold).mean() for logits in (real, fake))
         return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(r_t), "d_accuracy": number((2 + r_t - f_t) / 4)}
 
@@ -356,8 +367,9 @@ class Updates:
 
 
 def variety(images):
-    """How much images (N, H, W, C) differ: the root of the mean variance of a pixel."""
-    return xp.sqrt(xp.square(images - images.mean(0)).mean())
+    """How much the images (N, H, W, C) of all ranks differ: the root of the mean variance of a pixel."""
+    centre = ranks.mean(images.mean(0))
+    return xp.sqrt(ranks.mean(xp.square(images - centre).mean()))
 
 
 def read(numbers):

@@ -5,6 +5,7 @@ Whatever is done to the fakes in G's step is differentiable, so that G learns fr
 
 import numpy as np
 
+from tinygan import ranks
 from tinygan.errors import InputError
 
 from .ada import ADA
@@ -33,7 +34,7 @@ class Augment:
             raise InputError(f"setting policy={policy}: of what? Set augment=diffaug or augment=ada")
         if p and kind != "ada":
             raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
-        self.rng, self.where = np.random.default_rng(seed), where
+        self.rng, self.where = ranks.Generator(seed), where
         policy = policy or DEFAULT_POLICY.get(kind)
         self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy), "ada": lambda: ADA(policy, p)}[kind]()
 

@@ -1,0 +1,89 @@
+"""Do memory and the time of a step stay what they are in a long run? Prints both, for every recipe.
+
+    python tests/flat.py                          # every recipe, 8 channels wide, batches of 4, 5,000 steps
+    python tests/flat.py --full dcgan             # as the recipe has it
+
+Each run is a process of its own, with all that a run writes: log, pictures, curves, checkpoints. Memory is what the process
+holds after every tenth of the steps; the exit code is 1 if, from the second tenth on, it grows by more than 2% and 4 MB.
+(Linux only: it reads /proc.)
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tinygan import data
+from tinygan.kernels import parallel
+from tinygan.training import recipes
+from tinygan.training.trainer import Trainer
+
+NARROW = {recipes.MLPSettings: {"hidden": 8}, recipes.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
+          recipes.ProGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False},
+          recipes.StyleGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False, "style": 8},
+          recipes.StyleGAN2Settings: {"g_channels": 8, "d_channels": 8, "max_channels": 8, "style": 8}}
+TENTHS = 10
+
+
+def resident():
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure(recipe, steps, full):
+    """{"memory": [bytes after each tenth], "step": [median seconds in each tenth]} of a run."""
+    recipe = recipes.find(recipe)
+    narrow = {} if full else {"batch_size": 4, **NARROW.get(recipe.family.settings, {"g_channels": 8, "d_channels": 8})}
+    settings = recipe.settings().updated({**narrow, "steps": steps, "sample_every": steps // 5})
+    memory, times, tenth = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer.start(recipe, settings, data.load("digits"), Path(folder, "run"))
+        one_step = trainer.train_step
+
+        def timed():
+            start = time.perf_counter()
+            numbers = one_step()
+            tenth.append(time.perf_counter() - start)
+            if trainer.step % (steps // TENTHS) == 0:
+                memory.append(resident())
+                times.append(statistics.median(tenth))
+                tenth.clear()
+            return numbers
+
+        trainer.train_step = timed
+        trainer.run(progress=False)
+    return {"memory": memory, "step": times}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all")
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--full", action="store_true", help="the recipe's own sizes")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.measure:
+        parallel.set_num_threads(1)
+        print(json.dumps(measure(args.recipes[0], args.steps, args.full)))
+        return 0
+    grew = False
+    print("recipe       MB after a fifth   at the end   growth   ms a step, second tenth   last tenth   ratio")
+    for recipe in args.recipes or recipes.RECIPES:
+        argv = [sys.executable, __file__, recipe, "--steps", str(args.steps), "--measure", *["--full"] * args.full]
+        found = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        early, late = found["memory"][1], found["memory"][-1]
+        first, last = found["step"][1], found["step"][-1]
+        bad = late > 1.02 * early + (4 << 20)
+        grew |= bad
+        print(f"{recipe:12} {early / 1e6:16.1f} {late / 1e6:12.1f} {(late - early) / 1e6:8.1f} {1e3 * first:25.2f} "
+              f"{1e3 * last:12.2f} {last / first:7.2f}{'  it grows' * bad}", flush=True)
+    return int(grew)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Ops that are made of other ops, and what they check."""
+
+import functools
+
+from tinygan.autograd import REFUSED, Tensor, as_tensors, described, refusal
+
+
+def composed(tensors):
+    """Decorate a function made of several ops: its first `tensors` arguments become Tensors, as those of an op do, and
+    what is wrong with the arguments is told under its name, not under that of the op inside which did not take them.
+    """
+
+    def decorate(function):
+        name = function.__name__
+
+        @functools.wraps(function)
+        def call(*args, **settings):
+            try:
+                for x in args[:tensors]:
+                    if not isinstance(x, Tensor):
+                        return function(*as_tensors(name, args[:tensors]), *args[tensors:], **settings)
+                return function(*args, **settings)
+            except REFUSED as error:
+                raise refusal(name, error, args, settings)
+
+        return call
+
+    return decorate
+
+
+def check_images(name, x) -> None:
+    if x.ndim != 4:
+        raise ValueError(f"{name} takes images (N, H, W, C), got {described(x)}")

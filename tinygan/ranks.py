@@ -1,0 +1,192 @@
+"""Several processes that train one run: the ranks of MPI, started by `mpiexec -n K`.
+
+A batch is shared out: rank r of K has the images r, r + K, r + 2K, ... of it, so that groups strided through a batch
+(minibatch stddev) are those of the whole. Each rank draws the random numbers of the whole batch, and keeps its share: the
+generators' states are the same on all ranks, and those of one process. What is a mean over the batch becomes, `together`, the
+mean over ranks of each one's mean.
+
+Without MPI, or outside of `together`, there is one rank, and everything here does nothing.
+"""
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+
+import numpy as np
+
+from tinygan import errors
+from tinygan.errors import InputError
+
+# Set by mpiexec of Open MPI, of MPICH and its kin, and of Slurm's srun --mpi=pmix.
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
+SPINS = 2000  # looks at whether the others have come, before we sleep between them
+MESSAGE = 2000  # bytes
+
+size, rank = 1, 0
+_world = None  # the communicator of all ranks
+_together = False
+
+
+def join() -> None:
+    """Become one of the ranks that mpiexec has started; without it, nothing happens. Of ranks but the first, warnings and
+    errors that all have are silent from now on. Raises InputError if mpi4py is missing."""
+    global size, rank, _world
+    if _world is not None or not any(name in os.environ for name in RANKS) or not any(
+            os.environ.get(name, "1") != "1" for name in SIZES):
+        return
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise InputError("to train on several ranks takes mpi4py, and the MPI of this mpiexec: pip install 'tinygan[mpi]' "
+                         f"({' '.join(str(error).split())})") from None
+    _world = MPI.COMM_WORLD
+    size, rank = _world.size, _world.rank
+    errors.quiet = rank > 0
+
+
+def beside() -> int:
+    """How many ranks there are on this machine, as far as mpiexec tells."""
+    return int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS") or size)
+
+
+def abort(code) -> None:
+    """End all ranks at once, with that exit code."""
+    if _world is not None:
+        _world.Abort(code)
+
+
+@contextlib.contextmanager
+def aborting():
+    """What goes wrong on one rank alone is told, and ends all of them: the others would wait for it for ever."""
+    try:
+        yield
+    except BaseException as error:
+        if size == 1 or isinstance(error, KeyboardInterrupt) or getattr(error, "everywhere", False):
+            raise
+        errors.quiet = False
+        if isinstance(error, (InputError, OSError, MemoryError)):
+            errors.say(f"error: {error} (rank {rank} of {size})")
+        else:
+            traceback.print_exc()
+        sys.stderr.flush()
+        abort(2)
+
+
+@contextlib.contextmanager
+def together(yes=True):
+    """All ranks are in this block at once, each with its share of a batch; if not yes, each is by itself."""
+    global _together
+    before, _together = _together, yes and size > 1
+    try:
+        yield
+    finally:
+        _together = before
+
+
+def count() -> int:
+    """Of how many ranks each has a share of the batch now: 1 outside of `together`."""
+    return size if _together else 1
+
+
+def share(batch):
+    """This rank's share of an array or Tensor (N, ...)."""
+    return batch[rank::size] if _together else batch
+
+
+def mean(array):
+    """The mean over ranks of an array of floats: a new array, the same on all of them."""
+    return mean_of([array])[0]
+
+
+def mean_of(arrays) -> list:
+    """The mean over ranks of each array of a list (None stays None), by one flat buffer."""
+    there = [array for array in arrays if array is not None]
+    if count() == 1 or not there:
+        return list(arrays)
+    dtype = np.result_type(*there)
+    flat = np.concatenate([np.asarray(array, dtype).ravel() for array in there])
+    _reduce(flat, "SUM")
+    flat /= size
+    means, start = [], 0
+    for array in arrays:
+        if array is not None:
+            end = start + array.size
+            start, array = end, flat[start:end].reshape(array.shape).astype(array.dtype, copy=False)
+        means.append(array)
+    return means
+
+
+def mean_numbers(numbers) -> dict:
+    """The mean over ranks of each of {name: float}."""
+    if count() == 1:
+        return numbers
+    values = np.array([float(value) for value in numbers.values()])
+    return dict(zip(numbers, mean(values).tolist()))
+
+
+def largest(number) -> int:
+    """The largest of the whole numbers that all ranks have come with."""
+    if size == 1:
+        return number
+    found = np.array([number])
+    _reduce(found, "MAX")
+    return int(found[0])
+
+
+def broadcast(arrays) -> None:
+    """Overwrite the arrays of all ranks with those of the first."""
+    for array in arrays if size > 1 else ():
+        whole = np.ascontiguousarray(array)
+        _wait(_world.Ibcast(whole, 0))
+        array[...] = whole
+
+
+def first(text) -> str:
+    """Of the texts of all ranks, the first that is not empty."""
+    if size == 1:
+        return text
+    own = np.frombuffer(text.encode()[:MESSAGE].ljust(MESSAGE, b"\0"), np.uint8)
+    texts = np.empty((size, MESSAGE), np.uint8)
+    _wait(_world.Iallgather(own.copy(), texts))
+    return next((found for found in (row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts) if found), "")
+
+
+def _reduce(array, name):
+    from mpi4py import MPI
+
+    _wait(_world.Iallreduce(MPI.IN_PLACE, array, getattr(MPI, name)))
+
+
+def _wait(request):
+    """Until all ranks have come. In Python, so that signals are seen meanwhile; and who waits long, for a rank that draws
+    pictures, say, leaves it the processor."""
+    spins = 0
+    while not request.Test():
+        spins += 1
+        time.sleep(0 if spins < SPINS else 0.0005)
+
+
+class Generator(np.random.Generator):
+    """np.random.default_rng(seed), whose draws for each image, those with a shape (N, ...), are this rank's share of those
+    for the whole batch (K N, ...), `together`."""
+
+    def __init__(self, seed):
+        super().__init__(np.random.PCG64(seed))
+
+    def standard_normal(self, size=None, *args, **settings):
+        return self._share(super().standard_normal, size, args, settings)
+
+    def random(self, size=None, *args, **settings):
+        return self._share(super().random, size, args, settings)
+
+    def integers(self, low, high=None, size=None, **settings):
+        return self._share(lambda size: super(Generator, self).integers(low, high, size, **settings), size, (), {})
+
+    def _share(self, draw, size, args, settings):
+        if not _together or size is None:  # a number for all of the batch
+            return draw(size, *args, **settings)
+        n, *rest = (size,) if isinstance(size, int) else size
+        return share(draw((n * count(), *rest), *args, **settings))
