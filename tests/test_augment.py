@@ -403,10 +403,11 @@ def test_shifts_and_maps_are_copied():
 def test_r_t_of_each_loss(tmp_path, digits):
     real, fake = np.array([-1.0, 0.2, 0.7, 3.0]), np.array([-3.0, -2.0, 0.0, 1.0])
     run = trainer(tmp_path / "run", digits)
-    for name, r_t in (("bce", 0.5), ("hinge", 0.5), ("l2", 0.0), ("wasserstein", 0.5), ("relativistic", 0.5)):
+    for name, r_t, right in (("bce", 0.5, 5.5), ("hinge", 0.5, 5.5), ("l2", 0.0, 5), ("wasserstein", 0.5, 5), ("relativistic", 0.5, 5)):
         run.loss = losses.find(name)
         found = {name: float(value) for name, value in run.overfitting(asarray(real), asarray(fake)).items()}
-        assert found == pytest.approx({"logit_real": 0.725, "logit_fake": -1.0, "r_t": r_t}, rel=1e-14, abs=1e-15)
+        expected = {"logit_real": 0.725, "logit_fake": -1.0, "r_t": r_t, "d_accuracy": right / 8}
+        assert found == pytest.approx(expected, rel=1e-14, abs=1e-15)
 
 
 def test_balanced_subsets():
