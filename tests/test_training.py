@@ -239,7 +239,8 @@ def test_damaged_files_are_one_line(tmp_path, digits):
     (tmp_path / "a" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="config.json is damaged .it lacks classes, data, image_shape, recipe, seed, settings"):
         load_generator(tmp_path / "a")
-    for change in ({"image_shape": [28]}, {"image_shape": ["a", "b", "c"]}, {"classes": -3}):
+    for change in ({"image_shape": [28]}, {"image_shape": ["a", "b", "c"]}, {"classes": -3},
+                   {"image_shape": [9999, 9999, 1]}, {"seed": -1}, {"image_shape": [28, 28, 1, 1]}):
         (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(InputError, match="config.json is damaged .its image_shape, classes or seed"):
             load_generator(tmp_path / "a")

@@ -9,6 +9,7 @@ from tinygan import npz
 from tinygan.errors import InputError, warn
 
 CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}
+MOST = 1024, 1024, 16, 10_000  # height, width, channels of images, and classes
 BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FID
 
 
@@ -108,6 +109,7 @@ def read_config(folder, path):
     if wrong:
         raise InputError(f"{file} is damaged (a wrong type of {', '.join(wrong)})")
     sizes = [*config["image_shape"], config["classes"]]
-    if len(sizes) != 4 or not all(type(n) is int and 0 < n < 10_000 for n in sizes) or config["seed"] < 0:
+    # Networks of that size are about to be made: a wrong number must not take all the memory.
+    if not all(type(n) is int and 0 < n <= most for n, most in zip(sizes, MOST)) or len(sizes) != 4 or config["seed"] < 0:
         raise InputError(f"{file} is damaged (its image_shape, classes or seed)")
     return config
