@@ -3,8 +3,8 @@
     python tests/flat.py                          # every recipe, 8 channels wide, batches of 4, 5,000 steps
     python tests/flat.py --full dcgan             # as the recipe has it
 
-Each run is a process of its own, with all that a run writes: log, pictures, curves, checkpoints. Memory is what the process
-holds after every tenth of the steps; the exit code is 1 if, from the second tenth on, it grows by more than 2% and 4 MB.
+Each run is a process of its own, with all that a run writes: log, and fifty times pictures, curves and checkpoints. Memory is what
+the process holds after every tenth of the steps; the exit code is 1 if, from the second tenth on, it grows by more than 2% and 4 MB.
 (Linux only: it reads /proc.)
 """
 
@@ -39,7 +39,7 @@ def measure(recipe, steps, full):
     """{"memory": [bytes after each tenth], "step": [median seconds in each tenth]} of a run."""
     recipe = recipes.find(recipe)
     narrow = {} if full else {"batch_size": 4, **NARROW.get(recipe.family.settings, {"g_channels": 8, "d_channels": 8})}
-    settings = recipe.settings().updated({**narrow, "steps": steps, "sample_every": steps // 5})
+    settings = recipe.settings().updated({**narrow, "steps": steps, "sample_every": steps // 50, "checkpoint_every": steps // 50})
     memory, times, tenth = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer.start(recipe, settings, data.load("digits"), Path(folder, "run"))

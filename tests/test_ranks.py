@@ -15,7 +15,7 @@ import pytest
 import stress
 from ranks_step import CASES
 
-from tinygan import npz, ops, ranks, tensor
+from tinygan import files, npz, ops, ranks, tensor
 from tinygan.errors import InputError
 from tinygan.training import checkpoint
 
@@ -157,6 +157,14 @@ def test_mpiexec_without_mpi4py_is_one_line(tmp_path):
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install 'tinygan[mpi]'" in done.stderr
 
 
+@needs_mpi
+def test_mpi4py_of_another_mpi_is_one_line(tmp_path):
+    """Each of its processes would think that it is alone."""
+    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN, "--out", str(tmp_path / "a")], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "PMI_SIZE": "2", "PMI_RANK": "0"})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "mpi4py sees 1: it is of another MPI" in done.stderr
+
+
 # What ranks do, told without MPI
 
 
@@ -203,9 +211,10 @@ def test_what_a_batch_of_one_is_good_for_alone(of_three):
     with pytest.raises(InputError, match="batches of 3 are shared out to 3 ranks"):
         Updates(recipe, recipe.settings().updated({**SMALL["dcgan"], "batch_size": 3}), data.load("digits"))
     recipe = recipes.find("stylegan2")
-    with pytest.raises(InputError, match="compares images in groups of 4"):
-        settings = recipe.settings().updated({**SMALL["stylegan2"], "batch_size": 18})
-        Updates(recipe, settings, data.load("digits").padded(settings.pad))
+    for n in (6, 18):  # of 6, each would have two, which no group of 4 is
+        with pytest.raises(InputError, match="compares images in groups of 4"):
+            settings = recipe.settings().updated({**SMALL["stylegan2"], "batch_size": n})
+            Updates(recipe, settings, data.load("digits").padded(settings.pad))
 
 
 @pytest.mark.slow
@@ -216,9 +225,11 @@ def test_a_killed_run_on_ranks_resumes_exactly(tmp_path):
     finished(mpiexec(2, *argv, tmp_path / "one"))
     process = mpiexec(2, *argv, tmp_path / "two")
     while not (tmp_path / "two" / "checkpoint-00000010.npz").exists():
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    time.sleep(1)
+    with files.locked(tmp_path / "two" / "running", wait=print):  # until the last of its ranks has gone
+        pass
     finished(mpiexec(2, "train", "--resume", tmp_path / "two"))
     assert stress.differences(tmp_path / "one", tmp_path / "two") == []

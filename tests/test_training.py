@@ -142,7 +142,7 @@ def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     one_step = trainer.train_step
     trainer.train_step = lambda: one_step() | {"d_loss": float("nan")}
-    with pytest.raises(Diverged, match="^step 1: d_loss is nan; the last checkpoint is from before; train anew"):
+    with pytest.raises(Diverged, match="^step 1: d_loss is nan; it is in no checkpoint; train anew"):
         trainer.run(progress=False)
     assert not checkpoint.checkpoints(tmp_path / "a")
 
@@ -190,12 +190,12 @@ def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
 
 def test_an_existing_run_is_refused(tmp_path, digits):
     (tmp_path / "a" / "samples").mkdir(parents=True)  # as one leaves it that is killed at once
-    (tmp_path / "a" / ".config.123.json").write_text("{")
+    (tmp_path / "a" / ".config.tinygan-99999999.json").write_text("{")
     trainer = start(tmp_path / "a", digits, steps=2)
     with pytest.raises(InputError, match="--resume"):
         start(tmp_path / "a", digits)
     trainer.run(progress=False)
-    assert not (tmp_path / "a" / ".config.123.json").exists()
+    assert not (tmp_path / "a" / ".config.tinygan-99999999.json").exists()
     with pytest.raises(InputError, match="--resume"):
         start(tmp_path / "a", digits)
     (tmp_path / "b").mkdir()
@@ -447,7 +447,7 @@ def test_the_best_of_a_branch_that_is_given_up_goes_with_it(tmp_path, digits, ca
     assert (tmp_path / "a" / "best.npz").exists() == (meta["step"] <= 6)
     (tmp_path / "a" / "best.npz").write_bytes(b"damaged")
     resume(tmp_path / "a", digits, first, steps=7).run(progress=False)  # it cannot be read: the next evaluation is the best
-    assert "best.npz is damaged" in capsys.readouterr().err
+    assert "best.npz is not a checkpoint of tinygan, or is damaged" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "a" / "best.npz")[1]["step"] == 7
 
 

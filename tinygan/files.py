@@ -23,13 +23,14 @@ def replacing(path):
     read-only, or gone: what was at `path` is then still there.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.tinygan-{os.getpid()}{path.suffix}")
     try:
         with writing(path):
             yield temporary
             _flush(temporary)
             os.replace(temporary, path)
-            _flush(path.parent)
+            with contextlib.suppress(OSError):  # some network file systems flush no folder
+                _flush(path.parent)
     finally:
         with contextlib.suppress(OSError):  # the folder may have gone
             temporary.unlink(missing_ok=True)
@@ -40,10 +41,11 @@ def writing(path):
     """Make an OSError of writing `path` an InputError that says what to do."""
     try:
         yield
+    except FileExistsError:
+        raise
     except OSError as error:
-        if error.errno not in ADVICE:
-            raise
-        raise InputError(f"cannot write {path}: {error.strerror or error} ({ADVICE[error.errno]})") from error
+        advice = f" ({ADVICE[error.errno]})" if error.errno in ADVICE else ""
+        raise InputError(f"cannot write {path}: {error.strerror or error}{advice}") from error
 
 
 def _flush(path):
@@ -58,11 +60,24 @@ def _flush(path):
 
 
 def remove_temporary(folder) -> None:
-    """Remove what `replacing` left in a folder when its process was killed. Nobody else may be writing there."""
-    for path in Path(folder).glob(".*"):
-        parts = path.name.split(".")
-        if path.is_file() and any(part.isdigit() for part in parts[2:]):
-            path.unlink()
+    """Remove what `replacing` left in a folder when its process was killed."""
+    for path in Path(folder).glob(".*.tinygan-*"):
+        number = path.name.rpartition(".tinygan-")[2].split(".")[0]
+        if number.isdigit() and not _alive(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(process):
+    """Is there a process of that number, other than this one? (Windows cannot be asked without harm.)"""
+    if os.name == "nt" or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is someone else's
+        pass
+    return True
 
 
 def write_json(path, value) -> None:
@@ -70,12 +85,16 @@ def write_json(path, value) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
+class InUse(InputError):
+    """Another process holds the lock."""
+
+
 @contextlib.contextmanager
 def locked(path, wait=None):
     """Hold the file `path` while the block runs. It says who holds it, and goes with the block.
 
     If another process holds it (or another block of this one): with wait, call wait(who) and wait; otherwise raise
-    InputError naming it. The system gives back what a killed process held.
+    InUse, an InputError, naming it. The system gives back what a killed process held.
     """
     path = Path(path)
     while True:
@@ -86,7 +105,7 @@ def locked(path, wait=None):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
                 if not wait:
-                    raise InputError(f"{path.parent} is in use by {holder}: let it end, or stop it")
+                    raise InUse(f"{path.parent} is in use by {holder}: let it end, or stop it")
                 wait(holder)
                 while not _lock(file):
                     time.sleep(0.1)
@@ -124,6 +143,6 @@ def _lock(file):
     except OSError as error:
         if os.name == "nt" and isinstance(error, PermissionError):  # so Windows says it
             return False
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks: then without one
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks: then without one
             raise
     return True

@@ -33,7 +33,9 @@ def load(path):
                 sum(member.file_size for member in members) > os.path.getsize(path)):
             raise ValueError("it claims to hold more than it does")
         arrays = {member.filename.removesuffix(".npy"): _read(file, member) for member in members}
-    if len(arrays) < len(members) or str(arrays.pop(CHECKSUM, None)) != checksum(arrays):
+    if CHECKSUM not in arrays:
+        raise ValueError("it has no checksum, as those of older versions")
+    if len(arrays) < len(members) or str(arrays.pop(CHECKSUM)) != checksum(arrays):
         raise ValueError("its checksum is wrong")
     return arrays
 

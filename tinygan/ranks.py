@@ -19,9 +19,9 @@ import numpy as np
 from tinygan import errors
 from tinygan.errors import InputError
 
-# Set by mpiexec of Open MPI, of MPICH and its kin, and of Slurm's srun --mpi=pmix.
-SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
-RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
+# What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and Slurm's srun --mpi=pmix.
+LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+             ("PMI_RANK", "PMI_SIZE"), ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"))
 SPINS = 2000  # looks at whether the others have come, before we sleep between them
 MESSAGE = 2000  # bytes
 
@@ -31,17 +31,21 @@ _together = False
 
 
 def join() -> None:
-    """Become one of the ranks that mpiexec has started; without it, nothing happens. Of ranks but the first, warnings and
-    errors that all have are silent from now on. Raises InputError if mpi4py is missing."""
+    """Become one of the ranks that mpiexec has started; without it, or with TINYGAN_MPI=0, nothing happens. Of ranks but the
+    first, warnings and errors that all have are silent from now on. Raises InputError if mpi4py is missing, or of another
+    MPI than mpiexec."""
     global size, rank, _world
-    if _world is not None or not any(name in os.environ for name in RANKS) or not any(
-            os.environ.get(name, "1") != "1" for name in SIZES):
+    told = next((os.environ[n] for r, n in LAUNCHERS if r in os.environ and n in os.environ), "1")
+    if _world is not None or told == "1" or os.environ.get("TINYGAN_MPI") == "0":
         return
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise InputError("to train on several ranks takes mpi4py, and the MPI of this mpiexec: pip install 'tinygan[mpi]' "
                          f"({' '.join(str(error).split())})") from None
+    if str(MPI.COMM_WORLD.size) != told:
+        raise InputError(f"mpiexec has started {told} processes, but mpi4py sees {MPI.COMM_WORLD.size}: it is of another MPI "
+                         "(pip install --force-reinstall 'tinygan[mpi]'; TINYGAN_MPI=0 trains without)")
     _world = MPI.COMM_WORLD
     size, rank = _world.size, _world.rank
     errors.quiet = rank > 0
@@ -148,7 +152,7 @@ def first(text) -> str:
     """Of the texts of all ranks, the first that is not empty."""
     if size == 1:
         return text
-    own = np.frombuffer(text.encode()[:MESSAGE].ljust(MESSAGE, b"\0"), np.uint8)
+    own = np.frombuffer(text.encode(errors="backslashreplace")[:MESSAGE].ljust(MESSAGE, b"\0"), np.uint8)
     texts = np.empty((size, MESSAGE), np.uint8)
     _wait(_world.Iallgather(own.copy(), texts))
     return next((found for found in (row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts) if found), "")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tinygan.errors import Diverged, InputError
+from tinygan.files import InUse
 
 from .common import check_output, load_generator, print_table, select_device
 
@@ -17,7 +18,8 @@ def train(args):
 
     select_device(args)
     ranks.join()
-    trainer = made(args)
+    with ranks.aborting():
+        trainer = made(args)
     settings = trainer.settings
     if ranks.rank:
         return follow(trainer)
@@ -32,7 +34,7 @@ def train(args):
     except KeyboardInterrupt as stopped:
         print(f"\nstopped at step {trainer.step}; {onward(trainer)}", file=sys.stderr)
         return 128 + getattr(stopped, "signal", signal.SIGINT)
-    except Diverged:  # a second time, it would come to the same
+    except (Diverged, InUse):  # it would come to the same a second time; it is another's run
         raise
     except InputError as error:
         raise InputError(f"{error}; {onward(trainer)}") from error
@@ -70,7 +72,9 @@ def made(args):
     except InputError as error:
         mistake = str(error)
     if mistake := ranks.first(mistake):
-        raise InputError(mistake)
+        error = InputError(mistake)
+        error.everywhere = True
+        raise error
     return trainer
 
 

@@ -15,13 +15,14 @@ BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FI
 
 class Run(NamedTuple):
     """A run on disk: its folder, its config.json, and a checkpoint: its path and what it holds. path: None where there is
-    no checkpoint yet."""
+    no checkpoint yet; there: the names of all its checkpoints."""
 
     folder: Path
     config: dict
     path: Path | None
     states: dict
     meta: dict
+    there: tuple
 
 
 def save(folder, step, states, meta, keep) -> Path:
@@ -74,21 +75,22 @@ def open_run(path, best=False, empty=False) -> Run:
     path = Path(path)
     folder = path.parent if path.suffix == ".npz" else path
     config = read_config(folder, path)
-    if folder is not path:
-        return Run(folder, config, path, *load(path))
     found = checkpoints(folder)[::-1]
+    there = tuple(path.name for path in found)
+    if folder is not path:
+        return Run(folder, config, path, *load(path), there)
     if best and (folder / BEST).exists():
         found.insert(0, folder / BEST)
     if not found and not empty:
         raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")
     for path in found:
         try:
-            return Run(folder, config, path, *load(path))
+            return Run(folder, config, path, *load(path), there)
         except InputError as error:
             if path is found[-1]:
                 raise
             warn(f"{str(error).split(': use')[0]}: going on from the one before")
-    return Run(folder, config, None, {}, {})
+    return Run(folder, config, None, {}, {}, there)
 
 
 def read_config(folder, path):

@@ -26,17 +26,20 @@ def weights(networks):
     return {f"{name}.{path}": p.data for name, network in networks.items() for path, p in network.named_parameters()}
 
 
-def explain(networks, objective, network, parts, gradients, numbers):
+def explain(networks, objective, network, parts, gradients, numbers, draw):
     """What is not finite in the gradients of network's parameters, or the numbers, in words: a weight, an op (of the loss,
     or its derivative) and the layer that it belongs to, the gradient of a parameter, or the number.
 
-    networks: {name: Module}; gradients, numbers: those that objective(*part) -> (loss, numbers) has given.
+    networks: {name: Module}; gradients, numbers: those that objective(*part) -> (loss, numbers) has given; draw: a function
+    that draws the fakes again, in which it may have begun.
     """
     if found := first_of(weights(networks)):
         return f"the weight {found}"
     with ranks.together(False):  # one may stop where another goes on
-        found = op_at_fault(networks, objective, network, parts)
+        found = op_at_fault(networks, objective, network, parts, draw)
     if found := ranks.first(found):
+        return found
+    if found := first_of({f"{name}.{path}": array for name, net in networks.items() for path, array in net.named_buffers()}):
         return found
     names = [path for path, _ in network.named_parameters()]
     if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
@@ -44,12 +47,13 @@ def explain(networks, objective, network, parts, gradients, numbers):
     return ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
 
 
-def op_at_fault(networks, objective, network, parts):
+def op_at_fault(networks, objective, network, parts, draw):
     """Which op first made a NaN or an infinity, and in which layer: computes the gradients again, looking at each op."""
     layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items() for path, module in whole.modules()]
     inside = ["the loss"]
     try:
         with watching(layers, lambda path, _: inside.append(path), lambda *_: inside.pop()), anomaly(lambda: inside[-1]):
+            draw()
             for part in parts:  # what was drawn with a graph is drawn again: that graph is used up
                 loss, _ = objective(*(None if getattr(x, "node", None) is not None else x for x in part))
                 grad(loss, network.parameters())
@@ -62,31 +66,38 @@ class Signs:
     """Warns, once each, of the signs that a GAN collapses, by the rows of its log."""
 
     PATIENCE = 50  # rows in a row that look so, before it is said
+    NOTHING = 1e-5  # norm of G's gradient where it collapsed before there was a usual one; healthy recipes have .1 to 1000
     ADVICE = {
         "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn nothing from it: weaken D "
                    "(d_lr, r1, augment), or take a loss that does not saturate",
         "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or more d_steps",
         "variety": "the images of G have varied less than a quarter as much as real ones for {steps} steps (mode collapse): try "
                    "a smaller lr, a penalty on D's slope (r1, gp), or another loss",
-        "gradient": "G's gradient has been less than a thousandth of what it was in the beginning for {steps} steps, so that G no longer learns: "
-                    "weaken D (d_lr, r1), or take a loss that does not saturate (loss=bce, hinge)",
+        "gradient": "G's gradient has all but vanished for {steps} steps, so that G no longer learns: weaken D (d_lr, r1), or "
+                    "take a loss that does not saturate (loss=bce, hinge)",
     }
 
     def __init__(self, has_threshold, every):
         """has_threshold: False for losses of critics, which are to tell reals from fakes; every: steps between rows."""
         self.every, self.streaks, self.norms = every, dict.fromkeys(self.ADVICE, 0), []
-        self.pinned = has_threshold
+        self.pinned, self.most_varied, self.said = has_threshold, 0.0, set()
 
     def __call__(self, row):
         """The warnings that a row of the log gives rise to, in plain words."""
+        if not {"g_grad_norm", "d_accuracy", "variety"} <= row.keys():  # of an older version
+            return []
+        self.most_varied = max(self.most_varied, row["variety"])
         self.norms += [row["g_grad_norm"]] * (len(self.norms) < self.PATIENCE)
         seen = {"d_right": self.pinned and row["d_accuracy"] > 0.999, "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
-                "variety": row["variety"] < 0.25, "gradient": row["g_grad_norm"] < 1e-3 * max(self.norms)}
+                "variety": row["variety"] < 0.25, "gradient": row["g_grad_norm"] < max(1e-3 * np.median(self.norms), self.NOTHING)}
         warnings = []
         for sign, there in seen.items():
-            if self.streaks[sign] == self.PATIENCE:
-                continue  # said already
+            if sign in self.said:
+                continue
+            # At first, all images of G are alike; in a small network for long.
+            patience = self.PATIENCE * (4 if sign == "variety" and self.most_varied < 0.5 else 1)
             self.streaks[sign] = self.streaks[sign] + 1 if there else 0
-            if self.streaks[sign] == self.PATIENCE:
-                warnings.append(self.ADVICE[sign].format(steps=self.PATIENCE * self.every))
+            if self.streaks[sign] == patience:
+                self.said.add(sign)
+                warnings.append(self.ADVICE[sign].format(steps=patience * self.every))
         return warnings

@@ -99,6 +99,13 @@ def rows(folder, most=math.inf):
                 yield json.loads(line)
 
 
+def best_fid(folder):
+    """The lowest FID of the evaluations in eval.jsonl; infinite if there is none."""
+    path = folder / "eval.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return min((json.loads(line)["fid"] for line in lines if step_of(line) < math.inf), default=math.inf)
+
+
 def cut(folder, step) -> None:
     """Take out of a run's logs what was written after that step."""
     for name in ("log.jsonl", "time.jsonl", "eval.jsonl"):

@@ -98,7 +98,7 @@ def load_generator(run, average=True):
     Of a folder, it is the best checkpoint where the run was evaluated, otherwise the last. average: the averaged
     weights (EMA), or the last ones of training.
     """
-    _, config, path, states, _ = checkpoint.open_run(run, best=average)
+    _, config, path, states, *_ = checkpoint.open_run(run, best=average)
     recipe = recipes.find(config["recipe"])
     settings = recipe.settings().updated(config["settings"])
     G, _ = recipe.build(settings, tuple(config["image_shape"]), config["classes"], np.random.default_rng(0))

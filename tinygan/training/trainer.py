@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +52,7 @@ class Trainer(Updates):
         self.evaluator = Evaluator(self.held_out, seed) if s.eval_every else None
         self.recent = []  # what train_step returned since the last line of the log
         self.grown = {}  # pixels on a side -> images of the first fixed latents, when that size had settled
+        self.there = None  # names of the folder's checkpoints when it was read
         self.standing_step = None  # when the averaged G got its batch-norm statistics
         self.config = {"recipe": recipe.name, "settings": dataclasses.asdict(s), "data": dataset.name,
                        "image_shape": list(dataset.image_shape), "classes": classes, "seed": seed}
@@ -73,6 +73,13 @@ class Trainer(Updates):
             self.standing_step = self.step
         return G
 
+    def sound(self):
+        """The averaged G. Raises Diverged if something in it is not finite: an image of it would not show that."""
+        G = self.average()
+        if found := health.first_of({f"ema/{name}": array for name, array in G.state_dict().items()}):
+            raise self.diverged(found, self.step)
+        return G
+
     def grow(self):
         """As in Updates; what a size has come to is kept before the next one fades in."""
         if self.lod is not None and self.growth.lod(self.images) < math.floor(self.lod):
@@ -88,13 +95,15 @@ class Trainer(Updates):
         InputError if another process trains in this folder, or it cannot be written to.
         """
         with contextlib.ExitStack() as around:
-            lines = None
+            stop, lines = around.enter_context(_stop_signal(self.last_words)), None
             if ranks.rank == 0:
                 around.enter_context(files.locked(self.out / LOCK))
+                there, self.there = self.there, None
+                if there is not None and there != tuple(path.name for path in checkpoint.checkpoints(self.out)[::-1]):
+                    raise InputError(f"{self.out} has gone on meanwhile, by another process: try again")
                 self.rewind()
                 lines = around.enter_context(log.Log(self, progress))
             self.agree()
-            stop = around.enter_context(_stop_signal(lambda: self.last_words(lines)))
             parallel.keep_memory()
             # NumPy's warnings of overflow are silent: whether numbers are finite is checked whenever they are read.
             with parallel.single_threaded_blas(), np.errstate(all="ignore"):
@@ -107,15 +116,19 @@ class Trainer(Updates):
         if ranks.size > 1:
             if "TINYGAN_NUM_THREADS" not in os.environ:
                 parallel.set_num_threads(max(1, min(parallel.num_threads(), (os.cpu_count() or 1) // ranks.beside())))
+            if ranks.largest(self.step) != -ranks.largest(-self.step):
+                raise InputError("the ranks have read different checkpoints: do all see the same folder?")
             for network in (self.G, self.D, self.ema.module):
+                network.mark_changed()
                 ranks.broadcast([p.data for p in network.parameters()] + [array for _, array in network.named_buffers()])
 
-    def last_words(self, lines):
+    def last_words(self):
         """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there is time."""
-        if ranks.size > 1 and lines:
+        if ranks.size > 1 and ranks.rank == 0:
             last = max((int(path.stem[-8:]) for path in checkpoint.checkpoints(self.out)), default=0)
-            lines.bar.write(f"tinygan: stopping; if this step is not saved in time, continue from step {last} with: tinygan "
-                            f"train --resume {self.out}", sys.stderr)
+            words = (f"tinygan: stopping; if this step is not saved in time, continue from step {last} with: tinygan train "
+                     f"--resume {self.out}\n")
+            os.write(2, words.encode(errors="backslashreplace"))  # in a signal's handler, sys.stderr may be in use
 
     def steps(self, lines, stop):
         """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is missing when the run is
@@ -179,11 +192,12 @@ class Trainer(Updates):
         s = self.settings
         rng = np.random.default_rng([self.seed, self.step, 2])  # not the run's: to look must not change it
         labels = rng.integers(self.G.classes, size=s.eval_images) if self.conditional else None
-        images = generate(self.average(), Tensor(normal(rng, (s.eval_images, s.latent))), labels)
+        images = generate(self.sound(), Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         numbers = {"step": self.step, **self.evaluator.quick(images, labels)}
         path = self.out / "eval.jsonl"
         with files.writing(path), open(path, "a") as file:
-            print(json.dumps(numbers), file=file)
+            print(json.dumps(numbers), file=file, flush=True)
+            os.fsync(file.fileno())
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
             checkpoint.write(self.out / checkpoint.BEST, {"ema": self.average().state_dict()},
@@ -196,7 +210,7 @@ class Trainer(Updates):
 
     def write_grid(self):
         """The averaged generator's images of the fixed latents."""
-        images = generate(self.average(), self.fixed_latents, self.fixed_labels)
+        images = generate(self.sound(), self.fixed_latents, self.fixed_labels)
         columns = None if self.fixed_labels is None else class_rows(self.G.classes, len(images))[1]
         plots.save_image(self.grid_path(), plots.grid(images, columns))
 
@@ -235,6 +249,7 @@ class Trainer(Updates):
     def resume(self, run):
         """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there is no checkpoint. The
         folder stays as it is until `run` goes on."""
+        self.there = run.there
         if run.path is None:
             return
         states, meta = run.states, run.meta
@@ -264,16 +279,16 @@ class Trainer(Updates):
                 digits = path.stem.split("-")[1]
                 if digits.isdigit() and int(digits) > self.step:
                     path.unlink()
-        best = self.out / checkpoint.BEST
+        log.cut(self.out, self.step)
+        self.best_fid, best = log.best_fid(self.out), self.out / checkpoint.BEST
         if best.exists():
             try:
-                _, meta = checkpoint.load(best)
-                self.best_fid = float(meta["evaluation"]["fid"]) if meta["step"] <= self.step else math.inf
-            except (InputError, KeyError, TypeError, ValueError) as error:
-                warn(f"{best} is damaged ({error}): the next evaluation makes a new one")
-            if self.best_fid == math.inf:
+                if checkpoint.load(best)[1]["step"] > self.step:
+                    best.unlink()
+            except InputError as error:
+                warn(f"{str(error).split(': use')[0]}: the next evaluation makes a new one")
+                self.best_fid = math.inf
                 best.unlink()
-        log.cut(self.out, self.step)
         (self.out / "samples").mkdir(exist_ok=True)
         files.write_json(self.out / "config.json", self.config)
 
@@ -284,7 +299,7 @@ class Trainer(Updates):
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         # What is hidden, or a folder without files, is of a run that was killed before it began.
-        if any(not path.is_dir() and path.name[0] != "." for path in out.rglob("*")):
+        if any(not path.is_dir() and path.name[0] != "." and path.name != LOCK for path in out.rglob("*")):
             if not (out / "config.json").exists():
                 raise InputError(f"{out} is not empty, and holds no run to go on with: delete it, or choose another --out")
             raise FolderTaken(f"{out} exists and is not empty: continue that run with --resume {out}, "
@@ -294,9 +309,13 @@ class Trainer(Updates):
         try:
             with files.writing(out):
                 out.mkdir(parents=True, exist_ok=existed)
-        except FileExistsError:
-            raise FolderTaken(f"{out} has just been made by another process: choose another --out") from None
-        files.write_json(out / "config.json", trainer.config)
+            with files.locked(out / LOCK):
+                if (out / "config.json").exists():
+                    raise FileExistsError
+                files.write_json(out / "config.json", trainer.config)
+        except (FileExistsError, files.InUse):
+            raise FolderTaken(f"{out} has just been taken by another process: choose another --out") from None
+        trainer.there = ()
         return trainer
 
 

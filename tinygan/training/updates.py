@@ -60,6 +60,7 @@ class Updates:
         self.step = self.d_updates = 0
         self.images = 0  # of D's updates; which also says where in the stream of reals the next batch is
         self.lod = None
+        self.drawn = ()  # latents and labels of the last fakes
 
     def check_batches(self):
         s = self.settings
@@ -69,12 +70,13 @@ class Updates:
             if n % ranks.size or n < 2 * ranks.size:
                 raise InputError(f"batches of {n} are shared out to {ranks.size} ranks: choose a multiple of that for "
                                  "batch_size, at least two images for each")
-            n //= ranks.size
+            whole, n = n, n // ranks.size
             parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
             if 1 in parts:
                 raise InputError(f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: choose a divisor")
             for _, module in self.D.modules():
-                if isinstance(module, MinibatchStddev) and any(m % min(module.group_size, m) for m in parts):
+                if isinstance(module, MinibatchStddev) and any(m % group for m in parts for group in {
+                        min(module.group_size, m), min(module.group_size, whole) if ranks.size > 1 else 1}):
                     raise InputError(f"batches of {n}: this D compares images in groups of {module.group_size}: choose "
                                      "a multiple of that for batch_size and micro_batch")
 
@@ -162,11 +164,12 @@ class Updates:
             # part's graph should be there at a time, so that G draws them again.
             last = i == updates - 1 and not 0 < self.settings.micro_batch < own
             vectors, state = ([], None) if last else (power_vectors(self.G), self.rng.bit_generator.state)
+            self.drawn = z, labels
             with self.phase("fakes"), contextlib.nullcontext() if last else no_grad():
                 fakes = call(self.G, z, labels) if last else self.draw(z, labels)
             numbers |= self.d_step(reals, real_labels, fakes.detach(), labels, self.d_updates + i)
         restore(vectors)  # in parts, the same fakes are drawn again
-        numbers["variety"] = number(variety(fakes.data) / variety(reals))
+        numbers["variety"] = number(variety(fakes.data) / xp.maximum(variety(reals), 1e-6))  # reals may all be black
         numbers |= self.g_step(reals, real_labels, fakes if last else None, z, labels, state)
         with self.phase("average"):
             self.ema.update(self.G, lambda: self.ema_decay(updates * n))
@@ -209,7 +212,8 @@ class Updates:
         numbers["d_grad_norm" if network is self.D else "g_grad_norm"] = norm
         if all(map(in_host_memory, numbers.values())) and not all(map(math.isfinite, numbers.values())):
             self.random_state(before)  # so that the same comes again
-            what = health.explain({"G": self.G, "D": self.D}, objective, network, parts, gradients, numbers)
+            what = health.explain({"G": self.G, "D": self.D}, objective, network, parts, gradients, numbers,
+                                  lambda: self.drawn and call(self.G, *self.drawn))
             raise self.diverged(what, everywhere=True)
         return gradients, numbers
 
@@ -223,7 +227,7 @@ class Updates:
 
     def diverged(self, what, step=None, everywhere=False):
         """The error to raise where something is not finite at a step, the present one if none is given."""
-        return Diverged(f"step {self.step + 1 if step is None else step}: {what}; the last checkpoint is from before; "
+        return Diverged(f"step {self.step + 1 if step is None else step}: {what}; it is in no checkpoint; "
                         f"{health.ADVICE}", everywhere)
 
     def d_step(self, reals, real_labels, fakes, fake_labels, count):
