@@ -1,6 +1,7 @@
 """`pytest --backend cupy` runs the suite on a GPU; fixtures for tests that run on more than one backend."""
 
 import tracemalloc
+from types import SimpleNamespace
 
 import hypothesis
 import numpy as np
@@ -9,11 +10,16 @@ import strict
 import strict_cuda
 
 import tinygan
+import tinygan.plots
 
 # The same examples on every run. To look further: pytest --hypothesis-profile fuzz
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.register_profile("fuzz", deadline=None, database=None, max_examples=2000)
 hypothesis.settings.load_profile("tests")
+
+
+# Pictures end with a search for garbage (tests/flat.py shows why): in a process as full as this one it takes longer than they do.
+tinygan.plots.gc = SimpleNamespace(collect=lambda: 0)
 
 
 def pytest_addoption(parser):

@@ -552,7 +552,7 @@ def test_a_waiting_process_goes_on_where_a_killed_one_ended(elsewhere, part, ser
 
 
 def test_what_a_process_left_that_was_killed_while_renaming_goes(elsewhere, part, server, use_mirrors):
-    (part.parent / f".{TRAIN_IMAGES}.4711.gz").write_bytes(PAGE)
+    (part.parent / f".{TRAIN_IMAGES}.tinygan-99999999.gz").write_bytes(PAGE)
     use_mirrors(f"{server.url}/mnist/")
     assert_loads("mnist")
     assert files_under(elsewhere / "cache") == PACKED
