@@ -22,6 +22,8 @@ from pathlib import Path
 
 from test_training import SMALL
 
+from tinygan.training import checkpoint
+
 CLOCK = {"time.jsonl", "running"}
 STEPS = 40
 AUGMENTED = {"dcgan": ["augment=ada", "ada_kimg=0.5"], "stylegan2": ["augment=ada", "policy=bgc", "ada_kimg=0.5"],
@@ -51,17 +53,12 @@ def contents(folder):
             if path.is_file() and path.name not in CLOCK and path.name[0] != "."}
 
 
-def last_step(folder):
-    steps = [int(path.stem.split("-")[1]) for path in folder.glob("checkpoint-*.npz")]
-    return max(steps, default=0)
-
-
 def killed_run(recipe, out, seconds, kills, chance):
     """Train in `out`, killing the process so many times at moments within the `seconds` that an unbroken run takes; returns
     the steps of the checkpoints that the kills left."""
     left = []
     for threads in itertools.cycle((2, 1)):
-        done = last_step(out) == STEPS
+        done = checkpoint.last_step(out) == STEPS
         if done and len(left) < kills:  # killed after its last checkpoint, or never: once more from the start
             for path in sorted(out.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()
@@ -79,8 +76,10 @@ def killed_run(recipe, out, seconds, kills, chance):
             process.wait(chance.uniform(0, seconds))
         except subprocess.TimeoutExpired:
             process.kill()
-            left.append(last_step(out))
-        process.communicate()
+            left.append(checkpoint.last_step(out))
+            process.communicate()
+        else:
+            finish(process)
 
 
 def differences(unbroken, killed):

@@ -25,10 +25,10 @@ class Diverged(InputError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number."""
+    """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number; everywhere: as for Diverged."""
 
-    def __init__(self, signal=signal.SIGINT):
-        self.signal = signal
+    def __init__(self, signal=signal.SIGINT, everywhere=False):
+        self.signal, self.everywhere = signal, everywhere
 
 
 quiet = False  # True of the processes of a run whose messages the first of them has as well (see ranks.py)

@@ -10,6 +10,7 @@ Without MPI, or outside of `together`, there is one rank, and everything here do
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -68,8 +69,10 @@ def aborting():
     try:
         yield
     except BaseException as error:
-        if size == 1 or isinstance(error, KeyboardInterrupt) or getattr(error, "everywhere", False):
+        if size == 1 or getattr(error, "everywhere", False):
             raise
+        if isinstance(error, KeyboardInterrupt):
+            abort(128 + getattr(error, "signal", signal.SIGINT))
         errors.quiet = False
         if isinstance(error, (InputError, OSError, MemoryError)):
             errors.say(f"error: {error} (rank {rank} of {size})")

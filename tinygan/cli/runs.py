@@ -84,9 +84,7 @@ def onward(trainer):
 
     if not trainer.out.is_dir():
         return f"the folder {trainer.out} is gone"
-    last = checkpoint.checkpoints(trainer.out)[-1:]
-    step = int(last[0].stem.split("-")[1]) if last else 0
-    return f"continue from step {step} with: tinygan train --resume {trainer.out}"
+    return f"continue from step {checkpoint.last_step(trainer.out)} with: tinygan train --resume {trainer.out}"
 
 
 def settings_changed(args):

@@ -44,8 +44,19 @@ def write(path, states, meta) -> None:
 
 
 def checkpoints(folder) -> list:
-    """The checkpoints of a run, oldest first."""
-    return sorted(Path(folder).glob("checkpoint-*.npz"))
+    """The checkpoints of a run, oldest first. Files that someone has named otherwise are none."""
+    return sorted((path for path in Path(folder).glob("checkpoint-*.npz") if step_of(path) is not None), key=step_of)
+
+
+def step_of(path):
+    """The step in the name of a checkpoint or a sample grid, such as step-00000200.png; None if there is none."""
+    digits = path.stem.partition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+def last_step(folder) -> int:
+    """The step from which a run can go on: of its last checkpoint, or 0."""
+    return max(map(step_of, checkpoints(folder)), default=0)
 
 
 def load(path):
@@ -60,7 +71,7 @@ def load(path):
         if not isinstance(meta, dict) or not isinstance(meta.get("step"), int):
             raise ValueError("it has no step")
         return states, meta
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an older one, or train "
                          "again") from None
 

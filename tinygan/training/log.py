@@ -1,5 +1,6 @@
 """The log of a run: its progress bar, log.jsonl and time.jsonl."""
 
+import contextlib
 import json
 import math
 import os
@@ -37,8 +38,11 @@ class Log:
         return self
 
     def __exit__(self, *exception):
-        for file in (self.bar, self.numbers, self.times):
-            file.close()
+        self.bar.close()
+        for file in (self.numbers, self.times):
+            # What a full disk did not take is tried again, and must not hide the error that told of it.
+            with contextlib.suppress(OSError) if exception[0] else writing(file.name):
+                file.close()
 
     def add(self, numbers):
         """Take in the numbers of one step."""

@@ -96,6 +96,7 @@ class Trainer(Updates):
         """
         with contextlib.ExitStack() as around:
             stop, lines = around.enter_context(_stop_signal(self.last_words)), None
+            self.at_one_step()
             if ranks.rank == 0:
                 around.enter_context(files.locked(self.out / LOCK))
                 there, self.there = self.there, None
@@ -110,14 +111,19 @@ class Trainer(Updates):
                 self.steps(lines, stop)
         return self.grid_path()
 
+    def at_one_step(self):
+        """Raises InputError if the ranks have read different checkpoints: before anything later is removed."""
+        if ranks.largest(self.step) != -ranks.largest(-self.step):
+            error = InputError("the ranks have read different checkpoints: do all see the same folder?")
+            error.everywhere = True
+            raise error
+
     def agree(self):
         """Bring all ranks to the weights of the first: what they drew or read themselves could differ in a last bit. Those
         on one machine share its cores."""
         if ranks.size > 1:
             if "TINYGAN_NUM_THREADS" not in os.environ:
                 parallel.set_num_threads(max(1, min(parallel.num_threads(), (os.cpu_count() or 1) // ranks.beside())))
-            if ranks.largest(self.step) != -ranks.largest(-self.step):
-                raise InputError("the ranks have read different checkpoints: do all see the same folder?")
             for network in (self.G, self.D, self.ema.module):
                 network.mark_changed()
                 ranks.broadcast([p.data for p in network.parameters()] + [array for _, array in network.named_buffers()])
@@ -125,9 +131,8 @@ class Trainer(Updates):
     def last_words(self):
         """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there is time."""
         if ranks.size > 1 and ranks.rank == 0:
-            last = max((int(path.stem[-8:]) for path in checkpoint.checkpoints(self.out)), default=0)
-            words = (f"tinygan: stopping; if this step is not saved in time, continue from step {last} with: tinygan train "
-                     f"--resume {self.out}\n")
+            words = ("tinygan: stopping; if this step is not saved in time, continue from step "
+                     f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n")
             os.write(2, words.encode(errors="backslashreplace"))  # in a signal's handler, sys.stderr may be in use
 
     def steps(self, lines, stop):
@@ -150,7 +155,7 @@ class Trainer(Updates):
                 self.write(lines, last, asked)
             if asked and not last:
                 ranks.largest(0)  # the first has saved
-                raise Interrupted(asked)
+                raise Interrupted(asked, everywhere=True)
 
     def write(self, lines, last, asked):
         """What is due after this step, which is the last or the last for now."""
@@ -221,7 +226,7 @@ class Trainer(Updates):
             columns = class_rows(self.G.classes, len(labels))[1]
             z, labels = z[::columns], labels[::columns]
         size = self.growth.size >> math.floor(self.lod)
-        self.grown[f"{size:04}"] = generate(self.average(), z[:10], None if labels is None else labels[:10])
+        self.grown[f"{size:04}"] = generate(self.sound(), z[:10], None if labels is None else labels[:10])
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
         plots.save_image(self.out / "growth.png", plots.grid(rows, columns=10))
 
@@ -276,8 +281,7 @@ class Trainer(Updates):
         files.remove_temporary(self.out / "samples")
         for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
             for path in self.out.glob(pattern):
-                digits = path.stem.split("-")[1]
-                if digits.isdigit() and int(digits) > self.step:
+                if (checkpoint.step_of(path) or 0) > self.step:
                     path.unlink()
         log.cut(self.out, self.step)
         self.best_fid, best = log.best_fid(self.out), self.out / checkpoint.BEST
@@ -344,7 +348,7 @@ def _stop_signal(told):
         stop.number = number
         told()
 
-    signals = [signal.SIGINT, signal.SIGTERM] + [signal.SIGUSR1] * (ranks.size > 1)
+    signals = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if ranks.size > 1 else [])
     before = {s: signal.signal(s, handler) for s in signals}
     try:
         yield stop
