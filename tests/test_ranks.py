@@ -150,6 +150,15 @@ def test_an_error_of_one_rank_ends_all(tmp_path):
     assert time.monotonic() - start < 50
 
 
+@needs_mpi
+def test_an_interrupt_of_one_rank_ends_all():
+    code = ("import time\nfrom tinygan import ranks\nfrom tinygan.errors import Interrupted\nranks.join()\n"
+            "with ranks.aborting():\n    if ranks.rank == 1:\n        raise Interrupted(15)\n    time.sleep(60)\n")
+    process = mpiexec(2, code, module=("-c",))
+    process.communicate(timeout=50)
+    assert process.returncode == 143
+
+
 def test_mpiexec_without_mpi4py_is_one_line(tmp_path):
     code = "import sys\nsys.modules['mpi4py'] = None\nfrom tinygan.cli import main\nsys.exit(main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *TRAIN, "--out", str(tmp_path / "a")], capture_output=True, text=True,

@@ -48,6 +48,14 @@ def test_a_killed_process_that_is_resumed_writes_the_same_bytes(capsys):
     assert "the same bytes (4 rows" in capsys.readouterr().out
 
 
+@pytest.mark.cpu
+def test_a_resume_that_fails_ends_the_stress(tmp_path, monkeypatch):
+    begin = stress.start
+    monkeypatch.setattr(stress, "start", lambda argv, threads: begin([sys.executable, "-c", "raise SystemExit(2)"], threads))
+    with pytest.raises(SystemExit, match="exit code 2"):
+        stress.killed_run("gan", tmp_path, 20, 3, stress.random.Random(0))
+
+
 @pytest.mark.slow
 def test_every_recipe_survives_its_kills():
     assert stress.main([]) == 0
@@ -191,6 +199,29 @@ def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
 
 
 @pytest.mark.cpu
+@pytest.mark.parametrize("dtype", [b"'<f5'", b"'|u9'", b"'<i3'", b"'|b7'"])
+def test_a_type_that_there_is_not_is_damage(tmp_path, dtype):
+    """In an array so large that its header is read before zipfile has come to its own checksum."""
+    path = tmp_path / "a.npz"
+    checkpoint.write(path, {"G": {"w": np.zeros((300, 40), np.float32)}}, {"step": 1})
+    content = path.read_bytes()
+    assert content.count(b"'<f4'") == 1
+    assert loaded(path, content.replace(b"'<f4'", dtype)) is None
+
+
+@pytest.mark.cpu
+def test_a_checkpoint_that_someone_has_copied_is_not_the_newest(tmp_path, digits):
+    start(tmp_path / "a", digits, **TINY).run(progress=False)
+    older, newer = checkpoint.checkpoints(tmp_path / "a")
+    for name in ("checkpoint-good.npz", "checkpoint-00000010-copy.npz", "checkpoint-.npz"):
+        shutil.copy(older, tmp_path / "a" / name)
+    assert checkpoint.open_run(tmp_path / "a").path == newer and checkpoint.last_step(tmp_path / "a") == 12
+    resume(tmp_path / "a", digits, steps=20).run(progress=False)
+    assert [path.name[-6:-4] for path in checkpoint.checkpoints(tmp_path / "a")] == ["15", "20"]
+    assert (tmp_path / "a" / "checkpoint-good.npz").exists()
+
+
+@pytest.mark.cpu
 def test_to_load_a_checkpoint_takes_its_size_in_memory(tmp_path):
     import tracemalloc
 
@@ -297,6 +328,19 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(tmp_path, 
     start(tmp_path / "b", digits, steps=20, checkpoint_every=10, **TINY).run(progress=False)
     resume(tmp_path / "a", digits).run(progress=False)
     assert stress.differences(tmp_path / "b", tmp_path / "a") == []
+
+
+@pytest.mark.cpu
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no device that is always full")
+def test_a_log_that_does_not_fit_on_the_disk_says_so(tmp_path, digits, monkeypatch):
+    """Its buffer is written again when it is closed: that error must not take the place of the first."""
+    trainer = start(tmp_path / "a", digits, steps=12, **TINY)
+    monkeypatch.setattr(trainer, "rewind", lambda: (tmp_path / "a" / "samples").mkdir())
+    (tmp_path / "a" / "log.jsonl").symlink_to("/dev/full")
+    monkeypatch.setattr(trainer_module.log, "rows", lambda *_: [])
+    trainer.settings.checkpoint_every = 100
+    with pytest.raises(InputError, match="cannot write .*log.jsonl: No space left on device .make room"):
+        trainer.run(progress=False)
 
 
 @pytest.mark.cpu
@@ -432,6 +476,12 @@ def test_a_signal_that_comes_while_it_saves_is_not_lost(tmp_path, digits, monkey
         trainer.run(progress=False)
     assert caught.value.signal == signal.SIGTERM
     assert checkpoint.checkpoints(tmp_path / "a")[-1].name == "checkpoint-00000011.npz"
+
+
+@pytest.mark.cpu
+def test_a_system_without_sigusr1(tmp_path, digits, monkeypatch):
+    monkeypatch.delattr(signal, "SIGUSR1")
+    start(tmp_path / "a", digits, steps=1, **TINY).run(progress=False)
 
 
 @pytest.mark.cpu
