@@ -67,6 +67,8 @@ def main(argv=None):
     parser.add_argument("--full", action="store_true", help="the recipe's own sizes")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.steps < 50:
+        parser.error("--steps: at least 50")
     if args.measure:
         parallel.set_num_threads(1)
         print(json.dumps(measure(args.recipes[0], args.steps, args.full)))

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import flat
 import numpy as np
 import pytest
 import stress
@@ -54,6 +55,13 @@ def test_a_resume_that_fails_ends_the_stress(tmp_path, monkeypatch):
     monkeypatch.setattr(stress, "start", lambda argv, threads: begin([sys.executable, "-c", "raise SystemExit(2)"], threads))
     with pytest.raises(SystemExit, match="exit code 2"):
         stress.killed_run("gan", tmp_path, 20, 3, stress.random.Random(0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", [[], ["--full", "dcgan"]])
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="asks Linux for the memory of a process")
+def test_the_memory_of_a_long_run_stays_what_it_is(argv):
+    assert flat.main(argv) == 0
 
 
 @pytest.mark.slow
@@ -452,10 +460,13 @@ def test_a_second_signal_leaves_at_once(tmp_path, number, code):
     for _ in range(5):  # two that come while NumPy computes are one
         process.send_signal(number)
         try:
-            _, err = process.communicate(timeout=5)
+            _, err = process.communicate(timeout=8)
             break
         except subprocess.TimeoutExpired:
             pass
+    else:
+        process.kill()
+        pytest.fail(f"it does not leave: {process.communicate()}")
     assert process.returncode == code and "Traceback" not in err
     assert re.search("continue from step [23] with:", err) and not list(out.rglob(".*"))  # 3: it came before the evaluation
 
@@ -729,15 +740,17 @@ def test_of_two_that_start_in_one_folder_one_gets_it(tmp_path, digits, monkeypat
 
 
 @pytest.mark.cpu
-def test_to_go_back_keeps_what_was_best_until_then(tmp_path, digits):
+@pytest.mark.parametrize("same, best", [(True, 7.5), (False, np.inf)])
+def test_to_go_back_counts_the_evaluations_until_then(tmp_path, digits, same, best):
+    """The best one was later, and comes again; if not, because others are asked for now, the next one is kept."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "eval.jsonl").write_text('{"step": 5, "fid": 7.5}\n{"step": 10, "fid": 9.0}\n{"step": 20, "fid": 1.0}\n')
     (tmp_path / "a" / ".notes.2026.txt").write_text("mine")
     checkpoint.write(tmp_path / "a" / "best.npz", {}, {"step": 20})
     trainer = start(tmp_path / "b", digits, **TINY)
-    trainer.out, trainer.step = tmp_path / "a", 10
+    trainer.out, trainer.step, trainer.same_evaluations = tmp_path / "a", 10, same
     trainer.rewind()
-    assert trainer.best_fid == 7.5 and not (tmp_path / "a" / "best.npz").exists()
+    assert trainer.best_fid == best and not (tmp_path / "a" / "best.npz").exists()
     assert (tmp_path / "a" / ".notes.2026.txt").exists()
 
 

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tinygan import npz
+from tinygan import files, npz
 from tinygan.errors import InputError, warn
 
 CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}
@@ -15,14 +15,14 @@ BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FI
 
 class Run(NamedTuple):
     """A run on disk: its folder, its config.json, and a checkpoint: its path and what it holds. path: None where there is
-    no checkpoint yet; there: the names of all its checkpoints."""
+    no checkpoint yet; seen: the names of all its checkpoints."""
 
     folder: Path
     config: dict
     path: Path | None
     states: dict
     meta: dict
-    there: tuple
+    seen: tuple
 
 
 def save(folder, step, states, meta, keep) -> Path:
@@ -32,8 +32,9 @@ def save(folder, step, states, meta, keep) -> Path:
     """
     path = Path(folder) / f"checkpoint-{step:08d}.npz"
     write(path, states, {"step": step, **meta})
-    for old in checkpoints(folder)[:-keep]:
-        old.unlink()
+    with files.writing(folder):
+        for old in checkpoints(folder)[:-keep]:
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -46,6 +47,11 @@ def write(path, states, meta) -> None:
 def checkpoints(folder) -> list:
     """The checkpoints of a run, oldest first. Files that someone has named otherwise are none."""
     return sorted((path for path in Path(folder).glob("checkpoint-*.npz") if step_of(path) is not None), key=step_of)
+
+
+def names(folder) -> tuple:
+    """The names of the checkpoints of a run."""
+    return tuple(path.name for path in checkpoints(folder))
 
 
 def step_of(path):
@@ -87,21 +93,21 @@ def open_run(path, best=False, empty=False) -> Run:
     folder = path.parent if path.suffix == ".npz" else path
     config = read_config(folder, path)
     found = checkpoints(folder)[::-1]
-    there = tuple(path.name for path in found)
+    seen = names(folder)
     if folder is not path:
-        return Run(folder, config, path, *load(path), there)
+        return Run(folder, config, path, *load(path), seen)
     if best and (folder / BEST).exists():
         found.insert(0, folder / BEST)
     if not found and not empty:
         raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")
     for path in found:
         try:
-            return Run(folder, config, path, *load(path), there)
+            return Run(folder, config, path, *load(path), seen)
         except InputError as error:
             if path is found[-1]:
                 raise
             warn(f"{str(error).split(': use')[0]}: going on from the one before")
-    return Run(folder, config, None, {}, {}, there)
+    return Run(folder, config, None, {}, {}, seen)
 
 
 def read_config(folder, path):

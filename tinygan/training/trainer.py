@@ -49,10 +49,11 @@ class Trainer(Updates):
         self.best_fid = math.inf
         if s.eval_every and self.held_out is None:
             raise InputError(f"eval_every={s.eval_every}: {dataset.name} is too small to hold images out")
-        self.evaluator = Evaluator(self.held_out, seed) if s.eval_every else None
+        self.evaluator = Evaluator(self.held_out, seed) if s.eval_every and ranks.rank == 0 else None
         self.recent = []  # what train_step returned since the last line of the log
         self.grown = {}  # pixels on a side -> images of the first fixed latents, when that size had settled
-        self.there = None  # names of the folder's checkpoints when it was read
+        self.checkpoints_seen = None  # names of those in the folder when it was read
+        self.same_evaluations = True  # as before a run was resumed, or at other steps
         self.standing_step = None  # when the averaged G got its batch-norm statistics
         self.config = {"recipe": recipe.name, "settings": dataclasses.asdict(s), "data": dataset.name,
                        "image_shape": list(dataset.image_shape), "classes": classes, "seed": seed}
@@ -99,10 +100,11 @@ class Trainer(Updates):
             self.at_one_step()
             if ranks.rank == 0:
                 around.enter_context(files.locked(self.out / LOCK))
-                there, self.there = self.there, None
-                if there is not None and there != tuple(path.name for path in checkpoint.checkpoints(self.out)[::-1]):
+                seen, self.checkpoints_seen = self.checkpoints_seen, None
+                if seen not in (None, checkpoint.names(self.out)):
                     raise InputError(f"{self.out} has gone on meanwhile, by another process: try again")
-                self.rewind()
+                with files.writing(self.out):
+                    self.rewind()
                 lines = around.enter_context(log.Log(self, progress))
             self.agree()
             parallel.keep_memory()
@@ -172,11 +174,12 @@ class Trainer(Updates):
 
     def most_judged(self, there):
         """How many of so many images D judges at a time, at most a batch, or a micro-batch; 0: there are too few."""
-        n = min(self.settings.micro_batch or self.settings.batch_size // ranks.size, there // ranks.size)
+        n = min(self.settings.micro_batch or self.settings.batch_size, there)
         for _, module in self.D.modules():
             if isinstance(module, MinibatchStddev):
-                n -= n % min(module.group_size, n)
-        return n * ranks.size if n > 1 else 0
+                n -= n % (min(module.group_size, n) * ranks.size)
+        n -= n % ranks.size
+        return n if n > ranks.size else 0
 
     def held_out_logit(self):
         """D's mean logit on a batch of images that it never learns from, as it sees the reals. Changes nothing."""
@@ -254,7 +257,8 @@ class Trainer(Updates):
     def resume(self, run):
         """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there is no checkpoint. The
         folder stays as it is until `run` goes on."""
-        self.there = run.there
+        self.checkpoints_seen = run.seen
+        self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
         if run.path is None:
             return
         states, meta = run.states, run.meta
@@ -287,7 +291,8 @@ class Trainer(Updates):
         self.best_fid, best = log.best_fid(self.out), self.out / checkpoint.BEST
         if best.exists():
             try:
-                if checkpoint.load(best)[1]["step"] > self.step:
+                if checkpoint.load(best)[1]["step"] > self.step:  # that evaluation comes again, unless it is no longer asked for
+                    self.best_fid = self.best_fid if self.same_evaluations else math.inf
                     best.unlink()
             except InputError as error:
                 warn(f"{str(error).split(': use')[0]}: the next evaluation makes a new one")
@@ -319,7 +324,7 @@ class Trainer(Updates):
                 files.write_json(out / "config.json", trainer.config)
         except (FileExistsError, files.InUse):
             raise FolderTaken(f"{out} has just been taken by another process: choose another --out") from None
-        trainer.there = ()
+        trainer.checkpoints_seen = ()
         return trainer
 
 
