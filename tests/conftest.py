@@ -11,6 +11,8 @@ import strict_cuda
 
 import tinygan
 import tinygan.plots
+from tinygan.files import replacing
+from tinygan.training.trainer import Trainer
 
 # The same examples on every run. To look further: pytest --hypothesis-profile fuzz
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -20,6 +22,17 @@ hypothesis.settings.load_profile("tests")
 
 # Pictures end with a search for garbage (tests/flat.py shows why): in a process as full as this one it takes longer than they do.
 tinygan.plots.gc = SimpleNamespace(collect=lambda: 0)
+
+
+@pytest.fixture(autouse=True)
+def curves_in_words(request, monkeypatch):
+    """What a run would draw as curves, as text: matplotlib takes longer than a tiny run itself. Not of tests marked `curves`."""
+    def write(self, path, rows):
+        with replacing(path) as temporary:
+            temporary.write_text(repr(rows))
+
+    if not request.node.get_closest_marker("curves"):
+        monkeypatch.setattr(Trainer, "draw_curves", write)
 
 
 def pytest_addoption(parser):

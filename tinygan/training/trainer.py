@@ -238,7 +238,7 @@ class Trainer(Updates):
         lines.read()
         lines.flush()
         if rows := list(log.rows(self.out, log.POINTS)):
-            plots.save_curves(self.out / "curves.png", rows, self.loss.probability, self.settings.ada_target)
+            self.draw_curves(self.out / "curves.png", rows)
         states = self._states()
         if found := health.first_of({f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}):
             raise self.diverged(found, self.step)
@@ -247,6 +247,9 @@ class Trainer(Updates):
             "ema_updates": self.ema.updates, "average_path": float(self.average_path), "recent": self.recent,
             "augment_rng": self.augment.rng.bit_generator.state,
             "controller": self.controller.state() if self.controller else None}, self.settings.keep)
+
+    def draw_curves(self, path, rows):
+        plots.save_curves(path, rows, self.loss.probability, self.settings.ada_target)
 
     def _states(self):
         return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.average().state_dict(),
