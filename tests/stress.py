@@ -25,14 +25,13 @@ from test_training import SMALL
 from tinygan.training import checkpoint
 
 CLOCK = {"time.jsonl", "running"}
-STEPS = 40
 AUGMENTED = {"dcgan": ["augment=ada", "ada_kimg=0.5"], "stylegan2": ["augment=ada", "policy=bgc", "ada_kimg=0.5"],
              "quick": ["augment=diffaug"]}
 
 
-def command(recipe, out):
+def command(recipe, out, steps):
     settings = {**SMALL[recipe], "checkpoint_every": 6, "sample_every": 5, "eval_every": 14, "eval_images": 100}
-    return [sys.executable, "-m", "tinygan.cli", "train", recipe, "--steps", str(STEPS), "--batch-size", "8", "--out", str(out),
+    return [sys.executable, "-m", "tinygan.cli", "train", recipe, "--steps", str(steps), "--batch-size", "8", "--out", str(out),
             "--set", *(f"{name}={value}" for name, value in settings.items()), *AUGMENTED.get(recipe, [])]
 
 
@@ -53,19 +52,19 @@ def contents(folder):
             if path.is_file() and path.name not in CLOCK and path.name[0] != "."}
 
 
-def killed_run(recipe, out, seconds, kills, chance):
+def killed_run(recipe, out, steps, seconds, kills, chance):
     """Train in `out`, killing the process so many times at moments within the `seconds` that an unbroken run takes; returns
     the steps of the checkpoints that the kills left."""
     left = []
     for threads in itertools.cycle((2, 1)):
-        done = checkpoint.last_step(out) == STEPS
+        done = checkpoint.last_step(out) == steps
         if done and len(left) < kills:  # killed after its last checkpoint, or never: once more from the start
             for path in sorted(out.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()
             done = False
         if done:
             return left
-        argv = command(recipe, out)
+        argv = command(recipe, out, steps)
         if (out / "config.json").exists():
             argv = [*argv[:4], "--resume", str(out)]
         process = start(argv, threads)
@@ -94,6 +93,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all")
     parser.add_argument("--kills", type=int, default=56, help="in all (default: 56)")
+    parser.add_argument("--steps", type=int, default=40, help="of each run (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     args = parser.parse_args(argv)
     recipes, chance, wrong = args.recipes or list(SMALL), random.Random(args.seed), 0
@@ -102,9 +102,9 @@ def main(argv=None):
         with tempfile.TemporaryDirectory() as folder:
             unbroken, killed = Path(folder, "unbroken"), Path(folder, "killed")
             began = time.monotonic()
-            finish(start(command(recipe, unbroken), 1))
+            finish(start(command(recipe, unbroken, args.steps), 1))
             seconds = time.monotonic() - began
-            left = killed_run(recipe, killed, seconds, kills, chance)
+            left = killed_run(recipe, killed, args.steps, seconds, kills, chance)
             found = differences(unbroken, killed)
             rows = len((unbroken / "log.jsonl").read_text().splitlines())
             p = json.loads((unbroken / "log.jsonl").read_text().splitlines()[-1]).get("p", 0)
