@@ -129,20 +129,20 @@ def limited(monkeypatch, tmp_path):
 def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatch, capsys):
     from tinygan.cli import main
 
-    monkeypatch.setattr(limited, "COMMON", "train_size=40 steps=20 batch_size=8 eval_every=10 eval_images=100 g_channels=4 d_channels=4")
+    monkeypatch.setattr(limited, "COMMON", "train_size=40 steps=4 batch_size=8 eval_every=2 eval_images=100 g_channels=4 d_channels=4")
     commands = []
 
     def call(command):
         commands.append(command)
-        assert main(shlex.split(command)[1:] + (["-n", "200"] if " eval " in command else [])) == 0
+        assert main(shlex.split(command)[1:] + (["-n", "100"] if " eval " in command else [])) == 0
 
     monkeypatch.setattr(limited, "call", call)
     for name in limited.NAMES:
         limited.measure(name, 0)
     limited.measure("ada", 0)  # is done
-    assert len(commands) == 8 and commands[-1].endswith("limited-ada-0/checkpoint-00000020.npz")
+    assert len(commands) == 8 and commands[-1].endswith("limited-ada-0/checkpoint-00000004.npz")
     result = json.loads((tmp_path / "results" / "limited-ada-0.json").read_text())
-    assert result["metrics"]["step"] == 20 and [step for step, _ in result["held_out_fid"]] == [10, 20] and "p" in result["log"]
+    assert result["metrics"]["step"] == 4 and [step for step, _ in result["held_out_fid"]] == [2, 4] and "p" in result["log"]
     capsys.readouterr()
     limited.table()
     lines = capsys.readouterr().out.splitlines()

@@ -434,9 +434,8 @@ def test_a_gradient_does_not_hold_the_graph(no_gc):
 
 
 @pytest.mark.parametrize("link", [
-    lambda y, x: y * 1.0, lambda y, x: y * x, lambda y, x: ops.tanh(y), lambda y, x: y + x,
-    lambda y, x: ops.concatenate([y[1:], x[:1]]), lambda y, x: cross_entropy(y, x) + x],
-    ids=["mul", "mul x", "tanh", "add", "concatenate", "fused"])
+    lambda y, x: y * x, lambda y, x: ops.concatenate([y[1:], x[:1]]), lambda y, x: cross_entropy(y, x) + x],
+    ids=["mul", "concatenate", "fused"])
 def test_a_chain_of_20000_ops(link):
     """Built, differentiated and freed without recursion."""
     x = leaf(0.5, 0.5)

@@ -107,14 +107,21 @@ def test_layers_that_are_not_there_yet_do_not_move(tmp_path, digits):
     assert moved == {name for name, _ in trainer.G.named_parameters() if name.startswith(("blocks.0", "to_image.0"))}
 
 
+@pytest.fixture(scope="module")
+def unbroken(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    start(folder / "a", digits, steps=24).run(progress=False)
+    return folder / "a"
+
+
 @pytest.mark.parametrize("at", [2, 4, 9, 12])  # at 4x4; while 8x8 fades in; at 8x8; while 16x16 does
-def test_a_run_resumed_in_a_fade_is_the_unbroken_run(tmp_path, digits, at):
-    start(tmp_path / "a", digits, steps=24).run(progress=False)
+def test_a_run_resumed_in_a_fade_is_the_unbroken_run(tmp_path, digits, unbroken, at):
     start(tmp_path / "b", digits, steps=at).run(progress=False)
     trainer = Trainer(recipes.find("progan"), settings(steps=24), digits, tmp_path / "b")
     trainer.resume(checkpoint.open_run(tmp_path / "b"))
     trainer.run(progress=False)
-    (states_a, meta_a), (states_b, meta_b) = (checkpoint.load(checkpoint.checkpoints(tmp_path / n)[-1]) for n in "ab")
+    (states_a, meta_a), (states_b, meta_b) = (
+        checkpoint.load(checkpoint.checkpoints(folder)[-1]) for folder in (unbroken, tmp_path / "b"))
     assert meta_a == meta_b and states_a.keys() == states_b.keys()
     for part in states_a:
         assert states_a[part].keys() == states_b[part].keys()

@@ -59,7 +59,7 @@ def test_labels_and_axes_out_of_range():
         ops.instance_norm(tensor(np.zeros((2, 3, 4))))
     for loss in (ops.mse_loss, ops.l1_loss):
         with pytest.raises(ValueError, match=r"target of shape \(3, 1\) for a prediction of shape \(3,\)"):
-            loss(leaf(1.0, 2.0, 3.0), np.zeros((3, 1)))
+            loss(leaf(1.0, 2.0, 3.0), tensor(np.zeros((3, 1))))
 
 
 def test_an_array_written_to_after_the_call_changes_nothing():

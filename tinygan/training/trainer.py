@@ -162,14 +162,17 @@ class Trainer(Updates):
     def write(self, lines, last, asked):
         """What is due after this step, which is the last or the last for now."""
         s = self.settings
-        if s.eval_every and (self.step % s.eval_every == 0 or last):
-            lines.read()
+        due = [every and (last or self.step % every == 0) for every in (s.eval_every, s.sample_every, s.checkpoint_every)]
+        evaluation, picture, saved = *due[:2], due[2] or asked
+        if evaluation or picture or saved:
+            lines.read()  # first: a loss tells best where a number went wrong
+        if evaluation:
             self.evaluate()
-        if self.step % s.sample_every == 0 or last:
+        if picture:
             self.write_grid()
         if last and self.growth:
             self.picture_growth()
-        if self.step % s.checkpoint_every == 0 or last or asked:
+        if saved:
             self.save(lines)
 
     def most_judged(self, there):
@@ -235,7 +238,6 @@ class Trainer(Updates):
 
     def save(self, lines):
         """Write the curves up to here, and a checkpoint."""
-        lines.read()
         lines.flush()
         if rows := list(log.rows(self.out, log.POINTS)):
             self.draw_curves(self.out / "curves.png", rows)
