@@ -129,7 +129,7 @@ def limited(monkeypatch, tmp_path):
 def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatch, capsys):
     from tinygan.cli import main
 
-    monkeypatch.setattr(limited, "COMMON", "train_size=40 steps=4 batch_size=8 eval_every=2 eval_images=100 g_channels=4 d_channels=4")
+    monkeypatch.setattr(limited, "COMMON", "train_size=40 steps=10 batch_size=8 eval_every=5 eval_images=100 g_channels=4 d_channels=4")
     commands = []
 
     def call(command):
@@ -140,9 +140,9 @@ def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatc
     for name in limited.NAMES:
         limited.measure(name, 0)
     limited.measure("ada", 0)  # is done
-    assert len(commands) == 8 and commands[-1].endswith("limited-ada-0/checkpoint-00000004.npz")
+    assert len(commands) == 8 and commands[-1].endswith("limited-ada-0/checkpoint-00000010.npz")
     result = json.loads((tmp_path / "results" / "limited-ada-0.json").read_text())
-    assert result["metrics"]["step"] == 4 and [step for step, _ in result["held_out_fid"]] == [2, 4] and "p" in result["log"]
+    assert result["metrics"]["step"] == 10 and [step for step, _ in result["held_out_fid"]] == [5, 10] and "p" in result["log"]
     capsys.readouterr()
     limited.table()
     lines = capsys.readouterr().out.splitlines()
