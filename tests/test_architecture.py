@@ -14,7 +14,7 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 
 # Each may import those above it. Training reads data sets, and draws pictures as it goes.
 ORDER = ["errors", "ranks", "files", "npz", "backend", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
-         "models", "data", "plots", "drawing", "metrics", "training", "bench", "cli"]
+         "models", "data", "plots", "drawing", "metrics", "training", "study", "bench", "cli"]
 
 
 def tree(file):

@@ -270,7 +270,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 # Losses, penalties and classes in the trainer
 
 
-@pytest.mark.parametrize("loss", ["bce-minimax", "l2", "l1", "hinge", "wasserstein", "relativistic"])
+@pytest.mark.parametrize("loss", ["bce-minimax", "l2", "l1", "l2-sigmoid", "hinge", "wasserstein", "relativistic"])
 @pytest.mark.parametrize("recipe", ["gan", "dcgan", "sngan", "acgan"])
 def test_any_loss_goes_with_any_recipe(tmp_path, digits, recipe, loss):
     trainer = start(tmp_path / "a", digits, recipe, loss=loss, steps=2, d_steps=1)

@@ -174,6 +174,7 @@ def make_parser():
     p.add_argument("--growth", action="store_true", help="time by batch size and image size")
     p.add_argument("--augment", action="store_true", help="what DiffAugment and ADA add to a step")
     p.add_argument("--profile", action="store_true", help="where the time of each workload goes, op by op")
+    p.add_argument("-o", "--output", metavar="FILE.json", help="write the numbers of the tables, too")
     add_device(p)
 
     p = command("gradcheck", gradcheck, "check every op's first and second derivatives against differences")

@@ -2,7 +2,7 @@
 
 from tinygan.errors import InputError
 
-from .common import print_table, select_device
+from .common import check_output, print_table, select_device
 
 
 def list_recipes(args):
@@ -57,6 +57,7 @@ def bench(args):
     from tinygan import backend
     from tinygan.bench import report
     from tinygan.bench.workloads import WORKLOADS
+    from tinygan.files import write_json
 
     unknown = [name for name in args.names if name not in WORKLOADS]
     if unknown:
@@ -72,10 +73,12 @@ def bench(args):
         raise InputError(f"--{tables[0]} takes no workloads")
     if on_gpu and tables:
         raise InputError(f"--{tables[0]} measures the CPU: leave out --device gpu")
-    print(backend.gpu_and_software() if on_gpu else report.machine())
-    good = True
+    output = check_output(args.output, ".json") if args.output else None
+    kept, good = {"machine": backend.gpu_and_software() if on_gpu else report.machine()}, True
+    print(kept["machine"])
     with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
-        def show(rows, n=1):
+        def show(name, rows, n):
+            kept[name] = rows
             progress.clear()
             print()
             print_table(rows, right=range(1, n))
@@ -83,33 +86,37 @@ def bench(args):
         if on_gpu:
             progress.total = args.rounds * len(names)
             rows, good, versions = report.gpu_times(names, args.against, args.rounds, progress)
-            show(rows, 12)
+            show("steps", rows, 12)
             print(f"\n{versions}\nlaunches: kernels and copies in a step; tinygan's are recorded, and launched as one")
         elif not tables:
             progress.total = args.rounds * len(names)
             rows, good, versions = report.times(names, args.against, args.rounds, progress)
-            show(rows, 6)
+            show("steps", rows, 6)
+            kept["versions"] = versions
             print(f"\n{versions}\nGFLOP/s are those of plain convolutions; Winograd's take fewer")
         if args.memory:
             progress.reset(len(names) * ways)
             rows, met = report.memory(names, args.against, progress)
             good &= met
-            show(rows, 3)
+            show("memory", rows, 3)
         if args.overhead:
-            show(report.overhead(), 3)
+            show("overhead", report.overhead(), 3)
         if args.growth:
             progress.reset(len(report.GROWTH[0]) * len(report.GROWTH[1]))
-            show(report.growth(progress), 6)
+            show("growth", report.growth(progress), 6)
         if args.augment:
             progress.reset(args.rounds * len(report.AUGMENTED))
             rows, met = report.augmentation(args.rounds, progress)
             good &= met
-            show(rows, 5)
+            show("augmentation", rows, 5)
         if args.profile:
             for name, table, inside, alone in report.profiles(names):
                 progress.clear()
                 print(f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\na step: its ops {1e3 * inside:.1f} ms; "
                       f"without the profile {1e3 * alone:.1f} ms")
+    if output:
+        write_json(output, kept)
+        print(f"\nnumbers: {output}")
     return 0 if good else 1
 
 

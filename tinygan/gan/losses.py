@@ -8,6 +8,8 @@ loss is a mean over all of them. Positive means real, but for l1 and l2, which p
     bce-minimax   the same                                 log(1 - s(fake))       the same, equation 1
     l2            (real - 1)^2 / 2 + fake^2 / 2            (fake - 1)^2 / 2       Mao et al. 2017 (LSGAN), equation 9
     l1            |real - 1| + |fake|                      |fake - 1|             as l2, with absolute values
+    l2-sigmoid    l2 of s(real), s(fake)                   l2 of s(fake)          as l2, of probabilities; for comparison
+    l1-sigmoid    l1 of s(real), s(fake)                   l1 of s(fake)          likewise
     hinge         max(0, 1 - real) + max(0, 1 + fake)      -fake                  Lim and Ye 2017; Miyato et al. 2018
     wasserstein   fake - real                              -fake                  Arjovsky et al. 2017
     relativistic  -log s(real - fake)                      -log s(fake - real)    Jolicoeur-Martineau 2018; R3GAN 2024
@@ -19,7 +21,7 @@ from typing import Callable, NamedTuple
 
 from tinygan.errors import InputError
 from tinygan.ops import binary_cross_entropy_with_logits as bce
-from tinygan.ops import l1_loss, mean, mse_loss, relu, softplus
+from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus
 
 
 class Loss(NamedTuple):
@@ -43,6 +45,11 @@ def _difference(a, b):
     return a - b
 
 
+def _of_probabilities(loss):
+    return Loss(lambda real, fake: loss.discriminator(sigmoid(real), sigmoid(fake)),
+                lambda real, fake: loss.generator(None, sigmoid(fake)), probability=True)
+
+
 LOSSES = {
     "bce": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
                 lambda real, fake: bce(fake, 1.0), probability=True),
@@ -59,6 +66,7 @@ LOSSES = {
     "relativistic": Loss(lambda real, fake: mean(softplus(_difference(fake, real))),
                          lambda real, fake: mean(softplus(_difference(real, fake))), paired=True, threshold=None),
 }
+LOSSES |= {f"{name}-sigmoid": _of_probabilities(LOSSES[name]) for name in ("l2", "l1")}
 
 
 def find(name) -> Loss:

@@ -20,14 +20,17 @@ class Mapping(Module):
     times the other layers' rate (Karras et al. 2019, section 3 and appendix C). A class is an embedding beside z, as
     long as z. apart: z and the embedding, as long as w, are each put on a sphere before they are joined, and the
     activations, not the weights, have a gain of sqrt(2) (StyleGAN2-ADA); otherwise both are put on one sphere (StyleGAN).
-    hidden: units of all layers but the last (default: size). latent 0: of the classes alone; z is None.
+    hidden: units of all layers but the last (default: size). latent 0: of the classes alone; z is None. layers 0: w is z, and
+    the embedding beside it, on their spheres; as long as `size` must be.
     """
 
     def __init__(self, latent, size, layers=8, classes=None, rate=0.01, apart=False, hidden=None, *, rng):
         self.latent, self.classes, self.apart, self.norm = latent, classes, apart, PixelNorm()
         embedding = (size if apart else latent) if classes else 0
         self.embedding = Embedding(classes, embedding, rng=rng) if classes else None
-        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size]
+        if not layers and latent + embedding != size:
+            raise ValueError(f"without mapping_layers, a style is as long as z and its class: style={latent + embedding}, not {size}")
+        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * (layers > 0)
         self.layers = [Equalized(Linear(a, b), 1.0 if apart else 2 ** 0.5, rate=rate, rng=rng)
                        for a, b in zip(widths, widths[1:])]
 

@@ -172,7 +172,7 @@ class StyleSettings(Settings):
     """What StyleGAN and StyleGAN2 have in common."""
 
     style: int = setting(64, "length of the style w", 1)
-    mapping_layers: int = setting(2, "layers of the mapping from z to w", 1, 100)
+    mapping_layers: int = setting(2, "layers of the mapping from z to w; 0: w is z and the class", 0, 100)
     mapping_rate: float = setting(0.1, "its learning rate, relative to that of the other layers", 1e-6, 1)
     mixing: float = setting(0.0, "share of batches whose finer layers have the styles of other latents", 0, 1)
 

@@ -98,14 +98,30 @@ def load_generator(run, average=True):
     Of a folder, it is the best checkpoint where the run was evaluated, otherwise the last. average: the averaged
     weights (EMA), or the last ones of training.
     """
-    _, config, path, states, *_ = checkpoint.open_run(run, best=average)
-    recipe = recipes.find(config["recipe"])
-    settings = recipe.settings().updated(config["settings"])
-    G, _ = recipe.build(settings, tuple(config["image_shape"]), config["classes"], np.random.default_rng(0))
-    if path.name == checkpoint.BEST and not average:
-        raise InputError(f"{path} holds averaged weights only: give a checkpoint-*.npz for those of the last step")
+    run = checkpoint.open_run(run, best=average)
+    if run.path.name == checkpoint.BEST and not average:
+        raise InputError(f"{run.path} holds averaged weights only: give a checkpoint-*.npz for those of the last step")
+    G, _ = _built(run)
+    return _with(G, run, "ema" if average else "G"), run.config, run.path
+
+
+def load_networks(run):
+    """(G, D) of a run, its folder or one of its checkpoints, as they were trained to be: G averaged, D as it is."""
+    run = checkpoint.open_run(run)
+    G, D = _built(run)
+    return _with(G, run, "ema"), _with(D, run, "D")
+
+
+def _built(run):
+    recipe = recipes.find(run.config["recipe"])
+    settings = recipe.settings().updated(run.config["settings"])
+    return recipe.build(settings, tuple(run.config["image_shape"]), run.config["classes"], np.random.default_rng(0))
+
+
+def _with(network, run, part):
+    """The network with the weights of a part of a checkpoint, in evaluation mode."""
     try:
-        G.load_state_dict(states["ema" if average else "G"])
+        network.load_state_dict(run.states[part])
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path} does not fit {run}'s config.json ({error})") from None
-    return G.eval(), config, path
+        raise InputError(f"{run.path} does not fit its config.json ({error})") from None
+    return network.eval()

@@ -1,0 +1,176 @@
+"""StyleGAN: why z should not be what images are drawn from, and what w is good for.
+
+    python demos/stylegan.py              # two to three minutes
+    python demos/stylegan.py --full       # full MNIST, three seeds, at most ten minutes a run
+"""
+
+# %% Data with a hole in it
+# z is drawn from a round cloud without holes. Real data has holes: combinations that do not occur. If images were drawn from z
+# directly, the cloud would have to be bent around the hole, and directions in z would mean different things in different
+# places. StyleGAN puts a mapping in between: w = f(z) may have any distribution, also one with a hole. To look at that, the data are
+# points in a square, two attributes each, of which one corner does not occur.
+import numpy as np
+
+from tinygan import data, grad, nn, optim, tensor
+from tinygan.gan import losses, penalties
+from tinygan.metrics.path_length import path_lengths, perceptual_path_length
+from tinygan.metrics.separability import attributes, separability
+from tinygan.metrics import Evaluator
+from tinygan.metrics.extractor import Extractor
+from tinygan.study import Study, show, span
+from tinygan.training.sampling import generate, latents, load_networks
+
+study = Study(__file__, __doc__)
+rng = np.random.default_rng(0)
+
+
+def points(n):
+    """Points (n, 2) in the square from -1 to 1 without its upper right quarter."""
+    found = rng.uniform(-1, 1, (2 * n, 2)).astype(np.float32)
+    return found[~(found > 0).all(1)][:n]
+
+
+def perceptron(*widths):
+    layers = []
+    for a, b in zip(widths, widths[1:]):
+        layers += [nn.Linear(a, b, rng=rng), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers[:-1])
+
+
+# G = synthesis(mapping(z)). The synthesis is small, as in the paper it is asked to be: what bends, has to bend in the mapping.
+mapping, synthesis, D = perceptron(2, 64, 64, 64, 2), perceptron(2, 16, 2), perceptron(2, 64, 64, 64, 1)
+loss, weights = losses.find("bce"), [*mapping.parameters(), *synthesis.parameters()]
+g_optimizer, d_optimizer = (optim.Adam(p, lr=1e-3, betas=(0.0, 0.99)) for p in (weights, D.parameters()))
+for step in range(study.choose(20, 6000, 20_000)):
+    reals, z = points(256), rng.standard_normal((256, 2), dtype=np.float32)
+    fakes = synthesis(mapping(z))
+    d_loss = loss.discriminator(D(reals), D(fakes.detach())) + 0.1 * penalties.r1(D, reals)
+    d_optimizer.step(grad(d_loss, D.parameters()))
+    g_optimizer.step(grad(loss.generator(None, D(fakes)), weights))
+
+z = rng.standard_normal((4000, 2), dtype=np.float32)
+w = mapping(z).detach()
+drawn, w = synthesis(w).detach().numpy(), w.numpy()
+
+
+def linear(latent):
+    """R^2: how much of the two attributes a linear function of the latents tells."""
+    known = np.column_stack([latent, np.ones(len(latent))])
+    rest = drawn - known @ np.linalg.lstsq(known, drawn, rcond=None)[0]
+    return 1 - (rest ** 2).sum() / ((drawn - drawn.mean(0)) ** 2).sum()
+
+
+r2 = {"Z": linear(z), "W": linear(w)}
+in_hole = (drawn > 0.1).all(1).mean()
+print(f"points in the hole: {in_hole:.1%}; what a linear function tells of the attributes: Z {r2['Z']:.1%}, W {r2['W']:.1%}")
+
+# %% Digits: mappings of 8 layers and of none
+# What the paper measures of W and Z: how far images move along a path (path length: less is smoother), and how much a hyperplane tells of
+# how a digit is drawn (separability: less is better). And the class: does a deep mapping follow it better than none at all?
+name = study.choose("digits", "digits", "mnist")
+test = data.load(name, "test")
+evaluator, extractor = Evaluator(test.subset(slice(study.choose(200, 1000, None)))), Extractor(name)
+n = study.choose(100, 1000, 5000)
+psis = (0.0, 0.5, 1.0) if study.size != "full" else (0.0, 0.3, 0.5, 0.7, 0.9, 1.0, 1.2)
+
+
+def styles(folder):
+    """Path lengths, separability, and truncation in W over psi."""
+    G, _ = load_networks(folder)
+    paths = {space: perceptual_path_length(path_lengths(G, name, study.choose(50, 200, 1000), space)) for space in "zw"}
+    rng = np.random.default_rng(3)
+    z, labels = latents(rng, n, G), rng.integers(10, size=n)
+    images = generate(G, z, labels)
+    found = attributes(images, extractor(images)[1][:, 0])
+    known = {"z": np.concatenate([z.numpy(), np.eye(10)[labels]], 1), "w": G.mapping(z, labels).detach().numpy()}
+    scores = {space: float(np.exp(sum(separability(known[space], found).values()))) for space in "zw"}
+    truncated = []
+    for psi in psis:
+        G.psi = psi
+        report = evaluator.quick(generate(G, z, labels), labels)
+        truncated.append({key: report[key] for key in ("fid", "precision", "recall", "class_accuracy")})
+    return {"path_length": paths, "separability": scores, "truncation": truncated}
+
+
+phase = study.choose(8, 1200, 6000)
+runs = study.train({"8 layers": "mapping_layers=8", "2 layers": "mapping_layers=2", "none": "mapping_layers=0 style=128"}, "stylegan",
+                   f"stable_images={phase} fade_images={phase} mixing=0.5", steps=study.choose(5, 700, 5500), also=styles)
+mean = lambda label, *keys: np.mean([np.asarray(value) for value in (reduce(run.also, keys) for run in runs[label])])
+
+
+def reduce(value, keys):
+    for key in keys:
+        value = value[key]
+    return value
+
+
+study.table(("mapping", "FID", "class accuracy", "path length, Z", "W", "separability, Z", "W"),
+            *((label, span(run.fid for run in found), span((run.class_accuracy for run in found), 3),
+               *(span((run.also[key][space] for run in found), digits) for key, digits in (("path_length", 1), ("separability", 2)) for space in "zw"))
+              for label, found in runs.items()))
+
+# %% One G: mixed styles, noise
+G, _ = load_networks(runs["8 layers"][0].folder)
+rng = np.random.default_rng(1)
+labels = np.arange(10)
+ws, other = (G.styles(latents(rng, 10, G), classes).detach() for classes in (labels, labels[::-1].copy()))
+half = G.style_layers // 2
+mixed = tensor(np.concatenate([other.numpy()[:, :half], ws.numpy()[:, half:]], 1))  # coarse ones of the other, fine ones kept
+mixing = np.concatenate([generate(G.synthesis, x) for x in (ws, other, mixed)])
+noises = [module for _, module in G.modules() if isinstance(module, nn.Noise)]
+
+
+def with_noise(mode):
+    for module in noises:
+        module.mode, module.rng = mode, rng
+    return generate(G.synthesis, ws)
+
+
+draws = np.stack([with_noise("random") for _ in range(study.choose(2, 20, 50))]).astype(float)
+noise = np.concatenate([with_noise("fixed"), with_noise("none"), np.clip(draws.std(0) * 8, 0, 255).astype(np.uint8)])
+moved = draws.std(0).mean()
+print(f"noise moves a pixel by {moved:.2f} of 255")
+
+# %% The figure
+figure, axes = study.figure(12, 5.6, 2, 5)
+for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z: linear {r2['Z']:.0%}", f"(c) W: linear {r2['W']:.0%}")):
+    shown = where if title.startswith("(a)") else drawn
+    colors = np.clip(np.column_stack([shown[:, 0], 0 * shown[:, 0], shown[:, 1]]) / 2 + 0.5, 0, 1)
+    ax.scatter(*where.T, c=colors, s=2)
+    if not title.startswith("(a)"):
+        for i, color in enumerate(("k", "w")):
+            ax.tricontour(*where.T, drawn[:, i], levels=(-0.8, -0.4, 0, 0.4, 0.8), colors=color, linewidths=0.7)
+    low, high = np.percentile(where, (1, 99), axis=0)
+    ax.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=())
+axes[0, 0].set(xlabel="attribute 1", ylabel="attribute 2")
+for ax, key, title in zip(axes[0, 3:], ("path_length", "separability"), ("path length", "separability")):
+    for i, label in enumerate(runs):
+        for j, space in enumerate("zw"):
+            ax.bar(i + 0.4 * j - 0.2, mean(label, key, space), 0.4, color="C0" if space == "z" else "C1", label=space.upper() if i == 0 else None)
+    ax.set_xticks(range(len(runs)), runs, fontsize=7)
+    ax.set(ylabel=f"{title} (less is better)", xlabel="mapping")
+    ax.legend(frameon=False, fontsize=7)
+show(axes[1, 0], runs["8 layers"][0].samples, 10, "8 layers")
+show(axes[1, 1], runs["none"][0].samples, 10, "no mapping")
+show(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
+show(axes[1, 3], noise, 10, "noise: fixed, none,\ndeviation x 8")
+for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class_accuracy", "C3")):
+    values = np.mean([[row[key] for row in run.also["truncation"]] for run in runs["8 layers"]], 0)
+    axes[1, 4].plot(psis, values / (values.max() if key == "fid" else 1), color, marker="o", markersize=3,
+                    label=f"FID / {values.max():.0f}" if key == "fid" else key.replace("_", " "))
+axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
+axes[1, 4].legend(frameon=False, fontsize=7)
+study.save(figure)
+
+# %% What came of it
+accuracy = {label: np.mean([run.class_accuracy for run in found]) for label, found in runs.items()}
+better = [text for text, key in (("shorter paths", "path_length"), ("better separability", "separability"))
+          if mean("8 layers", key, "w") < mean("8 layers", key, "z")]
+study.finding(
+    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w. On digits, with 8 layers: path "
+    f"length {mean('8 layers', 'path_length', 'z'):.1f} in Z and {mean('8 layers', 'path_length', 'w'):.1f} in W, separability "
+    f"{mean('8 layers', 'separability', 'z'):.2f} and {mean('8 layers', 'separability', 'w'):.2f}: W has {' and '.join(better) or 'neither advantage here'}. "
+    f"Class accuracy: " + ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
+    (": the deep mapping follows the class best." if accuracy["8 layers"] == max(accuracy.values()) else
+     ": a deep mapping does not follow the class better here."),
+    r2=r2, class_accuracy=accuracy, noise=float(moved))

@@ -1,0 +1,43 @@
+"""What the figures of several studies are made of, on the axes of a matplotlib figure."""
+
+import numpy as np
+
+from tinygan import plots
+
+
+def show(axes, images, columns, title="") -> None:
+    """Draw uint8 images (N, H, W, C) in rows of `columns`."""
+    axes.imshow(plots.grid(images, columns, gap=1, scale=1), interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9)
+
+
+def curves(axes, runs, key, name=None, **line) -> None:
+    """Draw a column of log.jsonl over the steps: a colour for each label of `runs`, a line for each seed. name: of the axis."""
+    for i, (label, found) in enumerate(runs.items()):
+        for run in found:
+            points = [(x, y) for x, y in zip(run.log["step"], run.log.get(key, ())) if y is not None]
+            if points:
+                axes.plot(*zip(*points), label=label if run is found[0] else None, **{"color": f"C{i}", "linewidth": 1.2} | line)
+    axes.set(xlabel="step", ylabel=name or key)
+    axes.grid(alpha=0.3)
+
+
+def evaluations(axes, runs, key="fid", over="step", name=None) -> None:
+    """Draw a number of the evaluations on held-out images, over "step" or "seconds", likewise."""
+    for i, (label, found) in enumerate(runs.items()):
+        for run in found:
+            rows = run.evaluations
+            axes.plot([row[over] for row in rows], [row[key] for row in rows], color=f"C{i}", linewidth=1.2, marker="o", markersize=2,
+                      label=label if run is found[0] else None)
+    axes.set(xlabel={"seconds": "seconds of training"}.get(over, over), ylabel=name or {"fid": "FID (held-out images)"}.get(key, key))
+    axes.grid(alpha=0.3)
+
+
+def span(values, digits=2) -> str:
+    """The mean of some numbers and, of several, their range: "2.50 (2.00-3.00)"; "-" where one is None."""
+    values = list(values)
+    if not values or None in values:
+        return "-"
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"

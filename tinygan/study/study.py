@@ -1,0 +1,224 @@
+"""The runs of a study, side by side; what they came to; figures and findings."""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tinygan import plots
+from tinygan.errors import InputError
+from tinygan.files import replacing, write_json
+from tinygan.training import checkpoint, recipes
+from tinygan.training.settings import parse_assignments
+
+from .measure import COLUMNS, ROWS, chosen, command, measure
+
+
+class Run:
+    """What came of one run. label, seed; folder: the run's; `numbers`: what is kept of it, of which the attributes `seconds`
+    (of training), `metrics` (of the last step, against the test images) and `also` are parts."""
+
+    def __init__(self, label, seed, folder, numbers, samples):
+        self.label, self.seed, self.folder, self.numbers, self._samples = label, seed, folder, numbers, samples
+
+    def __getattr__(self, name):
+        numbers = self.__dict__.get("numbers", {})
+        if name in numbers:
+            return numbers[name]
+        if name in numbers.get("metrics", {}):
+            return numbers["metrics"][name]
+        raise AttributeError(f"of {self.label}, {name} was not measured; there are: {', '.join([*numbers, *numbers['metrics']])}")
+
+    @property
+    def samples(self):
+        """uint8 (40, H, W, 3), rows of ten; of a conditional recipe a column per class. Of seed 0 only, for size."""
+        sheet = np.asarray(plots.open_picture(self._samples))
+        height, width = sheet.shape[0] // ROWS, sheet.shape[1] // COLUMNS
+        return sheet.reshape(ROWS, height, COLUMNS, width, 3).swapaxes(1, 2).reshape(-1, height, width, 3)
+
+
+class Study:
+    """file, doc: the script's __file__ and __doc__; its command line is read. seeds: those of `--full`; otherwise one.
+
+    Attributes: name; size, "tiny", "fast" or "full"; seeds; out, the folder of its figures.
+    """
+
+    def __init__(self, file, doc, seeds=(0, 1, 2), argv=None):
+        parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        size = parser.add_mutually_exclusive_group()
+        size.add_argument("--full", action="store_true", help="the real experiment; stop and go on at any time")
+        size.add_argument("--tiny", action="store_true", help="a few steps of everything, to see that it runs")
+        parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help=f"default: 0; with --full {' '.join(map(str, seeds))}")
+        parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time, of one thread each; 1: one, of all threads "
+                            "(default: the processor's cores)")
+        # Editors run cells in a kernel, whose command line is its own.
+        args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
+        if (args.jobs or 1) < 1 or min(args.seeds or [0]) < 0:
+            parser.error("--jobs must be at least 1, and --seeds at least 0")
+        file = Path(file).absolute()
+        self.name, self.size = file.stem, "full" if args.full else "tiny" if args.tiny else "fast"
+        self.seeds = tuple(args.seeds or (seeds if args.full else (0,)))
+        self.jobs = args.jobs or (1 if args.tiny else os.cpu_count() or 1)
+        self.out, self.pictures = file.parent / "out", file.parent / "pictures"
+        self.results = file.parent / "results" if args.full else self.out / "results"
+        self.runs = Path("runs/demos") if args.full else self.out / "runs"
+        self.tables = []
+
+    def choose(self, tiny, fast, full):
+        """One of the three, by the study's size."""
+        return {"tiny": tiny, "fast": fast, "full": full}[self.size]
+
+    def train(self, variants, recipe, common="", data=None, also=None, seeds=None, **settings) -> dict:
+        """{label: [Run of each seed]}: train and measure what is not there yet.
+
+        variants: {label: settings in which it differs, as `--set` takes them, if need be after the name of another recipe};
+        common, settings: those of all. data: default "digits", with `--full` "mnist". also(folder) -> dict: measures
+        something more of a run. Raises InputError if what is kept was measured with other settings.
+        """
+        data = data or self.choose("digits", "digits", "mnist")
+        settings = parse_assignments(common.split()) | settings
+        runs, left = {}, []
+        for label, changes in variants.items():
+            own, *changes = changes.split() if changes and "=" not in changes.split()[0] else [recipe, *changes.split()]
+            for seed in seeds or self.seeds:
+                slug = f"{self.name}-{re.sub('[^a-z0-9]+', '-', label.lower()).strip('-')}-{seed}"
+                job = {"recipe": own, "data": data, "seed": seed, "settings": settings | parse_assignments(changes),
+                       "folder": str(self.runs / slug), "samples": self.choose(100, 2000, 10_000),
+                       "reals": self.choose(200, None, None), "sheet": str(self.results / f"{slug}.png") if not seed else None}
+                run = Run(label, seed, self.runs / slug, self._kept(slug, job), job["sheet"])
+                runs.setdefault(label, []).append(run)
+                if not run.numbers:
+                    left.append((run, job))
+        self.results.mkdir(parents=True, exist_ok=True)
+        for run, numbers in self._measured(left):
+            run.numbers = numbers
+            if also:
+                run.numbers["also"] = also(run.folder)
+            write_json(self.results / f"{run.folder.name}.json", run.numbers)
+        return runs
+
+    def _kept(self, slug, job):
+        """What is known of a run; {} where it must be measured."""
+        path, settings = self.results / f"{slug}.json", dataclasses.asdict(chosen(job))
+        if self.size != "full":
+            shutil.rmtree(self.runs / slug, ignore_errors=True)
+            return {}
+        if not path.exists():
+            return {}
+        kept = json.loads(path.read_text())
+        old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | kept["settings"]
+        if (kept["recipe"], kept["data"]) != (job["recipe"], job["data"]) or any(
+                old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
+            raise InputError(f"{path}: was measured with other settings; delete it, and {job['folder']}, to measure again")
+        return kept
+
+    def _measured(self, left):
+        """(run, numbers) of each, as they come."""
+        if self.jobs == 1 or len(left) < 2:
+            for i, (run, job) in enumerate(left, 1):
+                print(f"{run.label}, seed {run.seed} ({i} of {len(left)}): {command(job)}", flush=True)
+                yield run, measure(job)
+        else:
+            yield from self._side_by_side(left)
+
+    def _side_by_side(self, left):
+        """As many processes of one thread as there are jobs, and one bar for all of them."""
+        waiting, running, done = list(left), {}, 0
+        total = sum(chosen(job).steps for _, job in left)
+        environment = {**os.environ, "TINYGAN_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        for run, job in left:
+            print(f"{run.label}, seed {run.seed}: {command(job)}")
+        with tqdm(total=total, unit="step", dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30) as bar:
+            bar.update(sum(checkpoint.last_step(job["folder"]) for _, job in left))
+            bar.initial = bar.n
+            try:
+                while waiting or running:
+                    while waiting and len(running) < self.jobs:
+                        run, job = waiting.pop(0)
+                        out, errors = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+                        # A session of its own: Ctrl-C is for this process, which hands it on.
+                        process = subprocess.Popen([sys.executable, "-m", "tinygan.study.measure", json.dumps(job)], stdout=out,
+                                                   stderr=errors, env=environment, start_new_session=True)
+                        running[process] = run, job, out, errors
+                    time.sleep(0.3)
+                    for process in [process for process in running if process.poll() is not None]:
+                        run, job, out, errors = running.pop(process)
+                        said = [read(file) for file in (out, errors)]
+                        if process.returncode:
+                            raise InputError(f"{run.label}, seed {run.seed}: {(said[1].strip() or 'it was killed').splitlines()[-1]}")
+                        bar.write(said[1].strip(), sys.stderr) if said[1].strip() else None
+                        done += chosen(job).steps
+                        yield run, json.loads(said[0])
+                    bar.update(done + sum(last_logged(job["folder"]) for _, job, *_ in running.values())
+                               + sum(checkpoint.last_step(job["folder"]) for _, job in waiting) - bar.n)
+            finally:
+                for process in running:
+                    process.send_signal(signal.SIGTERM)
+                for process in running:
+                    process.wait()
+
+    # Figures and findings
+
+    def figure(self, width, height, *grid, **settings):
+        """(a matplotlib Figure of that many inches, its axes: as `subplots` takes a grid and makes them)."""
+        from matplotlib.figure import Figure
+
+        figure = Figure((width, height), layout="constrained")
+        return figure, figure.subplots(*grid, **settings)
+
+    def folders(self):
+        """Where pictures go: into out/, and of the full size also into pictures/."""
+        found = [self.out, *[self.pictures] * (self.size == "full")]
+        for folder in found:
+            folder.mkdir(parents=True, exist_ok=True)
+        return found
+
+    def save(self, figure) -> None:
+        """Write the figure as NAME.png."""
+        for folder in self.folders():
+            with replacing(folder / f"{self.name}.png") as temporary:
+                figure.savefig(temporary, dpi=110)
+        print(f"figure: {self.out / f'{self.name}.png'}")
+
+    def table(self, head, *rows) -> None:
+        """Print a table of texts and numbers, as Markdown; `finding` keeps it."""
+        lines = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in (head, *rows)]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        form = lambda cells, fill=" ": "|" + "|".join(f"{fill}{cell:{fill}<{width}}{fill}" for cell, width in zip(cells, widths)) + "|"
+        print("\n" + "\n".join([form(lines[0]), form([""] * len(head), "-"), *map(form, lines[1:])]) + "\n")
+        self.tables.append(lines)
+
+    def finding(self, sentence, **numbers) -> None:
+        """Print what came of it, and keep it in results/, as NAME.json: the sentence, the tables, and other numbers."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        write_json(self.results / f"{self.name}.json", {"finding": sentence, "size": self.size, "seeds": list(self.seeds),
+                                                        "tables": self.tables, **numbers})
+        print(f"finding: {sentence}")
+
+
+def last_logged(folder):
+    """The step that a run has come to."""
+    path = Path(folder) / "log.jsonl"
+    if not path.exists():
+        return 0
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 5000))
+        steps = re.findall(rb'^\{"step": (\d+),', file.read(), re.MULTILINE)
+    return int(steps[-1]) if steps else 0
+
+
+def read(file):
+    with file:
+        file.seek(0)
+        return file.read()
