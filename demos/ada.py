@@ -5,37 +5,39 @@
 """
 
 # %% D knows its images by heart
-# With few images D soon knows each of them, calls everything else fake, and has nothing left to tell G. Augmenting what D sees keeps it
-# from that. ADA does as much of it as is needed: r_t, the mean sign of D's logits on reals, is near 1 when D overfits, and then p, the
-# probability of each transform, goes up; below the target it comes down again.
+# With few images D soon knows each of them, calls everything else fake, and has nothing left to tell G. Augmenting
+# what D sees keeps it from that. ADA does as much of it as is needed: r_t, the mean sign of D's logits on reals, is
+# near 1 when D overfits, and then p, the probability of each transform, goes up; below the target it comes down
+# again.
 #
-# And why p must stay below .8 or so: a transform that always happens hides what the images were like before. If every real image that D
-# sees is rotated, G may as well draw rotated ones: D cannot tell. While some are left alone, upright must be likelier.
+# And why p must stay below .8 or so: a transform that always happens hides what the images were like before. If every
+# real image that D sees is rotated, G may as well draw rotated ones: D cannot tell. While some are left alone,
+# upright must be likelier.
 import numpy as np
 
-from tinygan.study import Study, evaluations, show, span
+from tinygan.study import Study, evaluations, means, show, span
 
 study = Study(__file__, __doc__)
 sizes = study.choose((100,), (100, 1000), (100, 500, 2000, 10_000))
 ways = {"none": "augment=none", "DiffAugment": "augment=diffaug policy=translation", "ADA": "augment=ada ada_target=0.3"}
 steps = study.choose(4, 1500, 8000)
-common = f"g_channels=16 d_channels=16 batch_size=32 r1=0.02 steps={steps} eval_every={steps // study.choose(1, 5, 16)} eval_images={study.choose(100, 500, 2000)}"
+common = (f"g_channels=16 d_channels=16 batch_size=32 ema=0.998 steps={steps} eval_every={steps // study.choose(1, 5, 16)} "
+          f"eval_images={study.choose(100, 500, 2000)}")
 
 # %% FID against the number of training images
 # Measured at the last step: to keep the best one would hide what happens to a D that knows its images by heart.
-runs = study.train({f"{way}, {size:,} images": f"{changes} train_size={size}" for size in sizes for way, changes in ways.items()}, "quick", common)
+runs = study.train({f"{way}, {size:,} images": f"{changes} train_size={size}" for size in sizes for way, changes in ways.items()},
+                   "quick", common, r1=0.02)
 fid = {way: [[run.fid for run in runs[f"{way}, {size:,} images"]] for size in sizes] for way in ways}
 study.table(("FID", *(f"{size:,} images" for size in sizes)), *((way, *map(span, of_sizes)) for way, of_sizes in fid.items()))
 
 # %% Rotations, always and often
-# All of them by any angle, fired always, and with p = .6. A digit that is drawn rotated is another digit, or none, to the classifier: the
-# class accuracy tells how often that happens.
+# All of them by any angle, fired always, and with p = .6. A digit that is drawn rotated is another digit, or none, to
+# the classifier: the class accuracy tells how often that happens.
 rotated = "augment=ada policy=rotate ada_target=0"
-rotations = study.train({"p = 1": f"{rotated} ada_p=1", "p = .6": f"{rotated} ada_p=0.6", "never": "augment=none"}, "quick",
-                        common.replace("r1=0.02", "r1=0.2"))
-upright = {label: np.mean([run.class_accuracy for run in found]) for label, found in rotations.items()}
-study.table(("rotated", "class accuracy", "FID"),
-            *((label, span((run.class_accuracy for run in found), 3), span(run.fid for run in found)) for label, found in rotations.items()))
+rotations = study.train({"p = 1": f"{rotated} ada_p=1", "p = .6": f"{rotated} ada_p=0.6", "never": "augment=none"}, "quick", common)
+upright = means(rotations, "class_accuracy")
+study.compare("rotated", rotations, {"class accuracy": ("class_accuracy", 3), "FID": ("fid", 2)})
 
 # %% The figure
 figure, axes = study.figure(12, 5.2, 2, 4)
@@ -62,17 +64,17 @@ for ax in axes[0]:
 for ax, (label, found) in zip(axes[1], {f"none, {smallest} images": runs[f"none, {smallest:,} images"], f"ADA, {smallest} images":
                                         runs[f"ADA, {smallest:,} images"], "rotated always": rotations["p = 1"],
                                         "rotated with p = .6": rotations["p = .6"]}.items()):
-    show(ax, found[0].samples, 10, label)
+    show(ax, found[0].images, 10, label)
 study.save(figure)
 
 # %% What came of it
 mean = {way: [np.mean(values) for values in of_sizes] for way, of_sizes in fid.items()}
 gains = [f"{size:,}: {mean['none'][i]:.1f}, {mean['DiffAugment'][i]:.1f}, {mean['ADA'][i]:.1f}" for i, size in enumerate(sizes)]
 least = min(mean["ADA"][0], mean["DiffAugment"][0]) / mean["none"][0]
+p_few, p_many = (runs[f"ADA, {size:,} images"][0].log["p"][-1] for size in (smallest, sizes[-1]))
 study.finding(
     f"FID without, with DiffAugment, with ADA, by training images: {'; '.join(gains)}: with {smallest}, augmentation brings it to {least:.0%}. "
-    f"p ends at {runs[f'ADA, {smallest:,} images'][0].log['p'][-1]:.2f} with {smallest} images and {runs[f'ADA, {sizes[-1]:,} images'][0].log['p'][-1]:.2f} with "
-    f"{sizes[-1]:,}. Rotations fired always: {upright['p = 1']:.0%} of the samples are the digit asked for; with p = .6 "
+    f"p ends at {p_few:.2f} with {smallest} images and {p_many:.2f} with {sizes[-1]:,}. Rotations fired always: {upright['p = 1']:.0%} of the samples are the digit asked for; with p = .6 "
     f"{upright['p = .6']:.0%}, never {upright['never']:.0%}" +
     (", so the leak is real." if upright["p = 1"] < upright["p = .6"] - 0.1 else ": no leak shows here."),
     sizes=list(sizes), fid=mean, class_accuracy=upright)

@@ -4,8 +4,8 @@
 """
 
 # %% 1. An expression is a graph
-# A Tensor remembers how it was computed. `trace` watches, so that we can look at what it remembers: one line per operation, each
-# with its value.
+# A Tensor remembers how it was computed. `trace` watches, so that we can look at what it remembers: one line per
+# operation, each with its value.
 import numpy as np
 
 import tinygan
@@ -30,18 +30,19 @@ with tinygan.trace() as t:
 print(t.graph(z, x=x, y=y, z=z))
 
 # %% 2. The gradient walks it backwards
-# Every operation knows one thing: given the gradient g of its result, the gradients of its arguments. add passes g on to both; mul gives
-# g times the other argument. Starting from dz/dz = 1 and going up, every value gets its gradient. x is used twice, and its two
-# gradients add up: y + 1 = 4.
+# Every operation knows one thing: given the gradient g of its result, the gradients of its arguments. add passes g on
+# to both; mul gives g times the other argument. Starting from dz/dz = 1 and going up, every value gets its gradient.
+# x is used twice, and its two gradients add up: y + 1 = 4.
 graph = t.graph(z, gradients=True, x=x, y=y, z=z)
 print(graph)
 draw(graph, "expression")
 print("grad(z, [x, y]) =", [g.item() for g in grad(z, [x, y])])
 
 # %% 3. A gradient is a computation too
-# Derivatives are written in the same operations as everything else: that of tanh is g * (1 - y * y). With create_graph=True they are recorded
-# while they run, and then the gradient has a graph of its own, which can be differentiated again. That is all there is to
-# higher derivatives. In the pictures, green is what a backward pass has made.
+# Derivatives are written in the same operations as everything else: that of tanh is g * (1 - y * y). With
+# create_graph=True they are recorded while they run, and then the gradient has a graph of its own, which can be
+# differentiated again. That is all there is to higher derivatives. In the pictures, green is what a backward pass has
+# made.
 x = tensor(0.5, requires_grad=True)
 with tinygan.trace() as t:
     y = x.tanh()
@@ -52,8 +53,8 @@ draw(t.graph(dy, x=x, y=y, dy=dy), "gradient")
 draw(t.graph(ddy, x=x, y=y, dy=dy, ddy=ddy), "second_derivative")
 
 # %% 4. By the engine, by hand, and by differences
-# Each derivative of tanh three ways, at many points, in float64. A difference of two values (f(x + h) - f(x - h)) / 2h knows nothing of
-# calculus: it is what the other two are held to.
+# Each derivative of tanh three ways, at many points, in float64. A difference of two values (f(x + h) - f(x - h)) /
+# 2h knows nothing of calculus: it is what the other two are held to.
 points = tensor(np.linspace(-3, 3, 61), requires_grad=True, dtype="float64")
 engine = [points.tanh()]
 for _ in range(3):
@@ -83,9 +84,9 @@ for order, (hand, differences) in apart.items():
     print(f"derivative {order}: the engine is {hand:.0e} from what is found by hand, {differences:.0e} from differences")
 
 # %% 5. Your own operation
-# An op is a plain function: its value, then one derivative per Tensor argument. There is no sine in tinygan, so here it is. The derivative of
-# each is written with the other, and so both have derivatives of every order. check_grads believes nothing: it compares each
-# order with differences.
+# An op is a plain function: its value, then one derivative per Tensor argument. There is no sine in tinygan, so here
+# it is. The derivative of each is written with the other, and so both have derivatives of every order. check_grads
+# believes nothing: it compares each order with differences.
 
 
 @op
@@ -101,9 +102,9 @@ def cos(x, /):
 print("check_grads(sin):", check_grads(sin, rng.normal(size=5), order=3))
 
 # %% 6. What a wrong derivative looks like
-# The first is off by a factor, a slip that any check finds. The second is the treacherous kind: its value is right, but it is computed from
-# the bare array x.data, which the engine takes for a constant. Every first-order check passes; a gradient penalty trained with it
-# would quietly train on nonsense.
+# The first is off by a factor, a slip that any check finds. The second is the treacherous kind: its value is right,
+# but it is computed from the bare array x.data, which the engine takes for a constant. Every first-order check
+# passes; a gradient penalty trained with it would quietly train on nonsense.
 
 
 @op
@@ -126,9 +127,9 @@ for wrong in cube_with_slip, cube_with_array:
 print("cube_with_array, first order only:", check_grads(cube_with_array, at, order=1))
 
 # %% 7. Where does the NaN come from?
-# By the time a loss prints nan, the cause is hundreds of operations back. Inside `anomaly` the first NaN or infinity is an error that names the
-# operation and your line. Two classics of GAN training: the sigmoid of -200 rounds to 0, whose logarithm is infinite; and the square
-# root has an infinite slope at 0.
+# By the time a loss prints nan, the cause is hundreds of operations back. Inside `anomaly` the first NaN or infinity
+# is an error that names the operation and your line. Two classics of GAN training: the sigmoid of -200 rounds to 0,
+# whose logarithm is infinite; and the square root has an infinite slope at 0.
 
 
 def generator_loss(logit):
@@ -148,17 +149,19 @@ for f, start in (generator_loss, [3.0, -200.0]), (length, [0.0, 0.0]):
     except FloatingPointError as error:
         print(f"FloatingPointError: {error}\n")
 
-# The cures: say -log(sigmoid(x)) as softplus(-x), which never forms the 0; and use norm, whose derivative at 0 is defined to be 0.
+# The cures: say -log(sigmoid(x)) as softplus(-x), which never forms the 0; and use norm, whose derivative at 0 is
+# defined to be 0.
 with tinygan.anomaly():
     logit, origin = tensor([3.0, -200.0], requires_grad=True), tensor([0.0, 0.0], requires_grad=True)
     print("softplus:", grad(ops.softplus(-logit).mean(), logit).numpy())
     print("norm:    ", grad(origin.norm(), origin).numpy())
 
 # %% 8. The gradient penalty
-# WGAN-GP (Gulrajani et al. 2017) asks that the critic's slope with respect to its image be 1. The penalty (|slope| - 1)^2 contains a gradient, so
-# that training on it takes a second derivative, through the convolution. Here is all of it, for a critic with one layer. The
-# picture shows, in blue, what the slope needs of the forward pass; in green, the backward pass that makes the slope; and then the
-# penalty, in blue again. Every value carries its gradient: that is the second derivative at work.
+# WGAN-GP (Gulrajani et al. 2017) asks that the critic's slope with respect to its image be 1. The penalty (|slope| -
+# 1)^2 contains a gradient, so that training on it takes a second derivative, through the convolution. Here is all of
+# it, for a critic with one layer. The picture shows, in blue, what the slope needs of the forward pass; in green, the
+# backward pass that makes the slope; and then the penalty, in blue again. Every value carries its gradient: that is
+# the second derivative at work.
 
 
 def penalty(image, w, v):
@@ -182,8 +185,8 @@ checked = check_grads(lambda w, v: penalty(image64, w, v), [w, v], order=2)
 print("check_grads(penalty):", checked)
 
 # %% The figure
-# Left: tanh and its derivatives, lines by the engine, dots by differences. Right: how far a derivative that is right and the two wrong ones are from
-# differences, at first and at second order.
+# Left: tanh and its derivatives, lines by the engine, dots by differences. Right: how far a derivative that is right
+# and the two wrong ones are from differences, at first and at second order.
 
 
 def error_of(f, order):
@@ -220,7 +223,8 @@ study.save(figure)
 
 # %% What came of it
 study.finding(
-    f"By the engine, the first three derivatives of tanh are within {max(hand for hand, _ in apart.values()):.0e} of those found by hand and within "
-    f"{max(d for _, d in apart.values()):.0e} of differences. A derivative of x cubed that is computed from a bare array is right at first order (off by "
-    f"{errors['a bare array'][0]:.0e}) and wrong at second (off by {errors['a bare array'][1]:.1f}): check_grads names it.",
+    f"By the engine, the first three derivatives of tanh are within {max(hand for hand, _ in apart.values()):.0e} of those found by "
+    f"hand and within {max(differences for _, differences in apart.values()):.0e} of differences. A derivative of x cubed that is computed from a "
+    f"bare array is right at first order (off by {errors['a bare array'][0]:.0e}) and wrong at second (off by "
+    f"{errors['a bare array'][1]:.1f}): check_grads names it.",
     apart={str(order): list(found) for order, found in apart.items()}, errors=errors)

@@ -5,14 +5,14 @@
 """
 
 # %% Three ideas
-# BigGAN tells every layer of G the class, by the scale and shift of its batch-norm, instead of putting it beside z once. It trains with
-# huge batches and many channels: "scale helps". And it draws latents closer to the middle than it was trained with, the
-# truncation trick: less variety, better images. Each is measured by itself.
+# BigGAN tells every layer of G the class, by the scale and shift of its batch-norm, instead of putting it beside z
+# once. It trains with huge batches and many channels: "scale helps". And it draws latents closer to the middle than
+# it was trained with, the truncation trick: less variety, better images. Each is measured by itself.
 import numpy as np
 
 from tinygan import data
 from tinygan.metrics import Evaluator
-from tinygan.study import Study, show, span
+from tinygan.study import Study, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks, truncate
 
 study = Study(__file__, __doc__)
@@ -34,53 +34,52 @@ def truncated(folder):
 
 
 # %% The class in batch-norm, against concatenation; and the trade-off
-into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan",
-                   f"g_channels={study.choose(8, 8, 16)} d_channels={study.choose(8, 8, 16)}", steps=study.choose(4, 500, 4000), also=truncated)
-study.table(("the class, by", "FID", "class accuracy", "recall"),
-            *((label, span(run.fid for run in found), *(span((getattr(run, key) for run in found), 3) for key in ("class_accuracy", "recall")))
-              for label, found in into.items()))
+channels, batches_of_statistics, ema = study.choose(8, 8, 16), study.choose(1, 16, 16), study.choose(0.9, 0.99, 0.999)
+into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan", steps=study.choose(2, 500, 4000),
+                   g_channels=channels, d_channels=channels, standing=batches_of_statistics, ema=ema, also=truncated)
+study.compare("the class, by", into, {"FID": ("fid", 2), "class accuracy": ("class_accuracy", 3), "recall": ("recall", 3)})
+metrics = {"FID": "fid", "precision": "precision", "recall": "recall", "class accuracy": "class_accuracy"}
 study.table(("threshold", *(f"{threshold:g}" for threshold in thresholds)),
-            *((key.replace("_", " ").replace("fid", "FID"),
-               *(span([run.also["truncation"][i][key] for run in into["batch-norm"]], 3) for i in range(len(thresholds))))
-              for key in ("fid", "precision", "recall", "class_accuracy")))
+            *((name, *(span([run.also["truncation"][i][key] for run in into["batch-norm"]], 3) for i in range(len(thresholds))))
+              for name, key in metrics.items()))
 
 # %% Scale: batch size and width, at equal numbers of images
-# The rates are the same for all; the average over G's weights is over as many images. Large batches go through memory in parts of 64.
-images, batches, widths = study.choose(64, 8192, 65_536), (16, 64, 256), (8, 16)
+# The rates are the same for all; the average over G's weights is over as many images. Large batches go through memory
+# in parts of 64.
+images, batches, widths = study.choose(16, 6144, 65_536), study.choose((4, 8), (16, 64), (16, 64, 256)), (8, 16)
 
 
 def at_scale(batch, width):
     steps = images // (2 * batch) or 1  # D makes two updates to one of G
     return (f"steps={steps} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} d_channels={width} "
-            f"ema={0.999 ** (batch / 16):.4f}")
+            f"ema={ema ** (batch / 16):.4f}")
 
 
-scales = {f"{batch} x {width}": at_scale(batch, width) for width in widths for batch in batches if study.size == "full" or batch < 256}
-scale = study.train(scales, "biggan")
-at = {label: np.mean([run.fid for run in found]) for label, found in scale.items()}
+scales = {f"{batch} x {width}": at_scale(batch, width) for width in widths for batch in batches}
+scale = study.train(scales, "biggan", standing=batches_of_statistics)
+at = means(scale, "fid")
 study.table(("batch size", *(f"FID, {width} channels" for width in widths)),
             *((str(batch), *(span(run.fid for run in scale[f"{batch} x {width}"]) for width in widths))
-              for batch in batches if f"{batch} x 8" in scale))
+              for batch in batches))
 
 # %% The figure
 figure, axes = study.figure(11, 5.4, 2, 4)
 for ax, (label, found) in zip(axes[0], into.items()):
-    show(ax, found[0].samples, 10, f"class by {label}: FID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"class by {label}: FID {span(run.fid for run in found)}")
 for width in widths:
-    known = [batch for batch in batches if f"{batch} x {width}" in scale]
-    line, = axes[0, 2].plot(known, [at[f"{batch} x {width}"] for batch in known], label=f"{width} channels")
-    for batch in known:
+    line, = axes[0, 2].plot(batches, [at[f"{batch} x {width}"] for batch in batches], label=f"{width} channels")
+    for batch in batches:
         axes[0, 2].plot([batch] * len(study.seeds), [run.fid for run in scale[f"{batch} x {width}"]], "o", color=line.get_color(), markersize=3)
 axes[0, 2].set(xscale="log", yscale="log", xlabel="batch size (images)", ylabel=f"FID after {images:,} images of D")
 axes[0, 2].set_xticks(batches, map(str, batches))
 axes[0, 2].minorticks_off()
 axes[0, 2].legend(frameon=False, fontsize=7)
-for ax, key in zip((*axes[1, :3], axes[1, 3]), ("fid", "precision", "recall", "class_accuracy")):
+for ax, (name, key) in zip(axes[1], metrics.items()):
     for i, (label, found) in enumerate(into.items()):
         for run in found:
             ax.plot(thresholds, [row[key] for row in run.also["truncation"]], f"C{i}", marker="o", markersize=3,
                     label=label if run is found[0] else None)
-    ax.set(xlabel="truncation threshold", ylabel="FID" if key == "fid" else key.replace("_", " "))
+    ax.set(xlabel="truncation threshold", ylabel=name)
     ax.grid(alpha=0.3)
 axes[1, 0].legend(frameon=False, fontsize=7)
 G, _ = load_networks(into["batch-norm"][0].folder)
@@ -92,13 +91,13 @@ show(axes[0, 3], np.concatenate(rows), 10, f"thresholds {', '.join(f'{t:g}' for 
 study.save(figure)
 
 # %% What came of it
-fid = {label: np.mean([run.fid for run in found]) for label, found in into.items()}
-trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in ("fid", "precision", "recall")}
-small, wide = (at[f"16 x {width}"] for width in widths)
-largest = max(batch for batch in batches if f"{batch} x 16" in at)
+fid = means(into, "fid")
+trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in metrics.values()}
+(small, wide), large = (at[f"{batches[0]} x {width}"] for width in widths), at[f"{batches[-1]} x {widths[-1]}"]
 study.finding(
-    f"The class in batch-norm: FID {fid['batch-norm']:.1f} against {fid['concatenation']:.1f}. Twice the channels: {wide:.1f} against {small:.1f}; batches of "
-    f"{largest} instead of 16, at equal images: {at[f'{largest} x 16']:.1f}, which {'helps' if at[f'{largest} x 16'] < wide else 'does not help at this scale'}. "
-    f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision {trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall "
-    f"{trade['recall'][0]:.2f} instead of {trade['recall'][-1]:.2f}.",
+    f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: {wide:.1f} "
+    f"against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, at equal images: {large:.1f}, which "
+    f"{'helps' if large < wide else 'does not help at this scale'}. Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
+    f"{trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
+    f"{trade['recall'][-1]:.2f}.",
     fid=fid, scale=at, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

@@ -12,36 +12,26 @@
 #   projection              D's logit gets the inner product of features and class added      (Miyato and Koyama 2018)
 #   conditional batch-norm  G's layers are scaled and shifted by the class; D as before       (Dumoulin et al. 2017)
 #
-# Two numbers tell whether it works. Accuracy: does a classifier see the class that was asked for? Variety: how much of the real
-# images' variety is covered (recall)? The auxiliary classifier is known to trade the second for the first: images that are
-# easy to classify are rewarded, and those are the typical ones.
-import numpy as np
-
-from tinygan.study import Study, curves, show, span
+# Two numbers tell whether it works. Accuracy: does a classifier see the class that was asked for? Variety: how much
+# of the real images' variety is covered (recall)? The auxiliary classifier is known to trade the second for the
+# first: images that are easy to classify are rewarded, and those are the typical ones.
+from tinygan.study import Study, bars, curves, means, show
 
 study = Study(__file__, __doc__)
 variants = {"concatenation": "g_class=concat d_class=concat", "auxiliary classifier": "g_class=concat d_class=auxiliary",
             "projection": "g_class=concat d_class=projection", "conditional batch-norm": "g_class=cbn d_class=projection"}
 
 # %% The same networks, rates and penalty for all: those of `quick`, 16 channels wide
-runs = study.train(variants, "quick", "g_channels=16 d_channels=16 batch_size=32", steps=study.choose(4, 1500, 8000))
-study.table(("the class, by", "class accuracy", "recall", "FID"),
-            *((label, *(span((getattr(run, key) for run in found), digits) for key, digits in (("class_accuracy", 3), ("recall", 3), ("fid", 2))))
-              for label, found in runs.items()))
-accuracy, recall, fid = ({label: np.mean([getattr(run, key) for run in found]) for label, found in runs.items()}
-                         for key in ("class_accuracy", "recall", "fid"))
+runs = study.train(variants, "quick", "g_channels=16 d_channels=16 batch_size=32 ema=0.998", steps=study.choose(4, 1500, 8000))
+study.compare("the class, by", runs, {"class accuracy": ("class_accuracy", 3), "recall": ("recall", 3), "FID": ("fid", 2)})
+accuracy, recall, fid = (means(runs, key) for key in ("class_accuracy", "recall", "fid"))
 
 # %% The figure
-figure, axes = study.figure(11, 5, 2, 4)
+figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1, 1.7))
 for ax, (label, found) in zip(axes[0], runs.items()):
-    show(ax, found[0].samples, 10, label)
-for ax, (name, numbers) in zip(axes[1], {"class accuracy": "class_accuracy", "recall (variety)": "recall", "FID": "fid"}.items()):
-    for i, (label, found) in enumerate(runs.items()):
-        values = [getattr(run, numbers) for run in found]
-        ax.bar(i, np.mean(values), color=f"C{i}", alpha=0.6)
-        ax.plot([i] * len(values), values, "k.", markersize=4)
-    ax.set_xticks(range(len(runs)), ["concat", "auxiliary", "projection", "cond. BN"], fontsize=7)
-    ax.set(ylabel=name)
+    show(ax, found[0].images, 10, label)
+for ax, key, name in zip(axes[1], ("class_accuracy", "recall", "fid"), ("class accuracy", "recall (variety)", "FID")):
+    bars(ax, runs, key, name, ["concat", "auxiliary", "projection", "cond. BN"])
 axes[1, 0].set_ylim(min(accuracy.values()) - 0.05, 1)
 curves(axes[1, 3], runs, "variety", "variety of a batch (1: that of reals)")
 study.save(figure)

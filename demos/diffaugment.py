@@ -5,17 +5,18 @@
 """
 
 # %% Three ways to augment
-# With more kinds of real images D is harder to fool by heart. But if reals alone are augmented, G learns to draw augmented images: what
-# D calls real has holes and grey borders. If both are, but not in G's step, G is judged on images of a kind that D has never
-# seen. Only one way is right: reals and fakes, in D's step and, differentiably, in G's.
+# With more kinds of real images D is harder to fool by heart. But if reals alone are augmented, G learns to draw
+# augmented images: what D calls real has holes and grey borders. If both are, but not in G's step, G is judged on
+# images of a kind that D has never seen. Only one way is right: reals and fakes, in D's step and, differentiably, in
+# G's.
 #
-# Look at the grids for squares cut out, shifts, and grey; and a small classifier, trained to tell augmented real images from
-# others, counts.
+# Look at the grids for squares cut out, shifts, and grey; and a small classifier, trained to tell augmented real
+# images from others, counts.
 import numpy as np
 
 from tinygan import data, grad, nn, no_grad, ops, optim, tensor
 from tinygan.gan.augment import Augment
-from tinygan.study import Study, show, span
+from tinygan.study import Study, bars, means, show
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -54,11 +55,9 @@ def leak(folder, n=study.choose(100, 1000, 5000)):
 # %% The runs
 variants = {"none": "augment=none", "both": "augment=diffaug", "reals only": "augment=diffaug augment_where=reals",
             "D's step only": "augment=diffaug augment_where=d_step"}
-runs = study.train(variants, "quick", "g_channels=16 d_channels=16 batch_size=32", steps=study.choose(4, 1500, 8000), also=leak)
-leaks, fid = ({label: np.mean([read(run) for run in found]) for label, found in runs.items()}
-              for read in (lambda run: run.also["augmented"], lambda run: run.fid))
-study.table(("augmented", "samples called augmented", "FID"),
-            *((label, span((100 * run.also["augmented"] for run in found), 1) + "%", span(run.fid for run in found)) for label, found in runs.items()))
+runs = study.train(variants, "quick", "g_channels=16 d_channels=16 batch_size=32 ema=0.998", steps=study.choose(4, 1500, 8000), also=leak)
+study.compare("augmented", runs, {"share of samples called augmented": ("also.augmented", 3), "FID": ("fid", 2)})
+leaks, fid = means(runs, "also.augmented"), means(runs, "fid")
 
 # %% The figure
 figure, axes = study.figure(11, 4.8, 2, 3)
@@ -66,13 +65,9 @@ reals = digits.images[:40]
 show(axes[0, 0], np.concatenate([reals[:20], data.to_uint8(augment(tensor(data.to_float(reals[20:])), real=True).numpy())]), 10,
      "real images (above), and augmented (below)")
 for ax, (label, found) in zip((axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]), runs.items()):
-    show(ax, found[0].samples, 10, f"augmented: {label}")
-for i, (label, found) in enumerate(runs.items()):
-    axes[1, 2].bar(i, 100 * leaks[label], color=f"C{i}", alpha=0.6)
-    axes[1, 2].plot([i] * len(found), [100 * run.also["augmented"] for run in found], "k.", markersize=4)
-axes[1, 2].axhline(100 * right["test images"], color="black", linestyle=":", linewidth=1)
-axes[1, 2].set_xticks(range(len(runs)), runs, fontsize=8)
-axes[1, 2].set(ylabel="% of samples called augmented\n(dotted: of real test images)", ylim=(0, 100))
+    show(ax, found[0].images, 10, f"augmented: {label}")
+bars(axes[1, 2], runs, "also.augmented", "share of samples called augmented\n(dotted: of real test images)", ylim=(0, 1))
+axes[1, 2].axhline(right["test images"], color="black", linestyle=":", linewidth=1)
 study.save(figure)
 
 # %% What came of it

@@ -5,22 +5,23 @@
 """
 
 # %% The game
-# D looks at an image and says how sure it is that it is real; G draws images and wants D to be wrong. In between stands a
-# loss. The lecture's three: cross-entropy, the squared difference (L2) and the absolute difference (L1) of D's answer from the
-# right one, 1 for real and 0 for fake. Its claims: all of them train; and cross-entropy punishes a confident mistake hardest.
+# D looks at an image and says how sure it is that it is real; G draws images and wants D to be wrong. In between
+# stands a loss. The lecture's three: cross-entropy, the squared difference (L2) and the absolute difference (L1) of
+# D's answer from the right one, 1 for real and 0 for fake. Its claims: all of them train; and cross-entropy punishes
+# a confident mistake hardest.
 import numpy as np
 
 from tinygan import data, grad, optim, tensor
 from tinygan.gan import losses
 from tinygan.models import dcgan
-from tinygan.study import Study, curves, show, span
+from tinygan.study import Study, curves, means, show, span
 
 study = Study(__file__, __doc__)
 rng = np.random.default_rng(0)
 
 # %% First, D alone
-# Let G stand still, untrained. D's probability for reals goes to 1, for fakes to 0, within some ten steps: left alone, D
-# wins. (That is what the game is about: G has to keep up.)
+# Let G stand still, untrained. D's probability for reals goes to 1, for fakes to 0, within some ten steps: left
+# alone, D wins. (That is what the game is about: G has to keep up.)
 G, D = dcgan.Generator(rng=rng, widths=(32, 16)), dcgan.Discriminator(rng=rng, widths=(16, 32))
 bce, optimizer, digits = losses.find("bce"), optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999)), data.load("digits")
 alone = []
@@ -32,10 +33,11 @@ for step in range(study.choose(5, 60, 60)):
 print(f"D alone, after {len(alone)} steps: real {alone[-1][0]:.3f}, fake {alone[-1][1]:.3f}")
 
 # %% How hard is a mistake punished?
-# A real image comes, and D answers with the score s, or with the probability p = sigmoid(s). The gradient of the loss is the push
-# that D gets. As a function of p, cross-entropy pushes with 1/p: without bound. But what a network puts out is s, and
-# there the push of cross-entropy is 1 - p, never above 1; L2 taken on raw scores pushes with the distance itself, however far. L2
-# and L1 of probabilities do not push at all where D is sure and wrong: the sigmoid is flat there.
+# A real image comes, and D answers with the score s, or with the probability p = sigmoid(s). The gradient of the loss
+# is the push that D gets. As a function of p, cross-entropy pushes with 1/p: without bound. But what a network puts
+# out is s, and there the push of cross-entropy is 1 - p, never above 1; L2 taken on raw scores pushes with the
+# distance itself, however far. L2 and L1 of probabilities do not push at all where D is sure and wrong: the sigmoid
+# is flat there.
 p, s = np.linspace(0.01, 0.999, 300), np.linspace(-8, 4, 300)
 
 
@@ -58,13 +60,12 @@ study.table(("of raw scores", *of_score), ("push at s = -8", *(f"{values[0]:.4f}
 variants = {"cross-entropy": "loss=bce", "L2 on scores": "loss=l2", "L1 on scores": "loss=l1",
             "L2 on probabilities": "loss=l2-sigmoid", "L1 on probabilities": "loss=l1-sigmoid"}
 runs = study.train(variants, "dcgan", "g_channels=16 d_channels=16 lr=1e-3", steps=study.choose(4, 1800, 12_000))
-fid = {label: np.mean([run.fid for run in found]) for label, found in runs.items()}
-norm = {label: max(max(run.log["d_grad_norm"]) for run in found) for label, found in runs.items()}
+fid, norm = means(runs, "fid"), {label: max(max(run.log["d_grad_norm"]) for run in found) for label, found in runs.items()}
 study.table(("loss", "FID", "largest gradient of D"),
             *((label, span(run.fid for run in found), f"{norm[label]:.2f}") for label, found in runs.items()))
 
 # %% The figure
-figure, axes = study.figure(11, 5.2, 2, 4)
+figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
 for (name, values), color in zip(of_probability.items(), ("C0", "C1", "C2")):
     axes[0, 0].plot(p, values, color, label=name)
 axes[0, 0].set(xlabel="D's probability for a real image", ylabel="push (gradient of the loss)", ylim=(0, 10))
@@ -82,7 +83,7 @@ for ax in axes[0]:
     ax.grid(alpha=0.3)
 picked = list(runs)[:3] + ["L1 on probabilities"]
 for ax, label in zip(axes[1], picked):
-    show(ax, runs[label][0].samples, 10, f"{label}: FID {span(run.fid for run in runs[label])}")
+    show(ax, runs[label][0].images, 10, f"{label}: FID {span(run.fid for run in runs[label])}")
 study.save(figure)
 
 # %% What came of it

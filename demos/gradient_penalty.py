@@ -5,15 +5,15 @@
 """
 
 # %% The smallest GAN (the Dirac-GAN of Mescheder et al. 2018)
-# All real images are the number 0. G draws one number, theta. D is a line through the origin: D(x) = psi x. The right answer is
-# theta = 0, after which D has nothing to say, psi = 0. But where theta = 0 and psi is not, D's slope still pushes G away:
-# the two chase each other in circles around the answer, forever. R1 charges D for its slope at the reals, gamma/2 psi^2, and
-# the circle becomes a spiral into the middle.
+# All real images are the number 0. G draws one number, theta. D is a line through the origin: D(x) = psi x. The right
+# answer is theta = 0, after which D has nothing to say, psi = 0. But where theta = 0 and psi is not, D's slope still
+# pushes G away: the two chase each other in circles around the answer, forever. R1 charges D for its slope at the
+# reals, gamma/2 psi^2, and the circle becomes a spiral into the middle.
 import numpy as np
 
 from tinygan import data, grad, tensor
 from tinygan.gan import losses, penalties
-from tinygan.study import Study, curves, show, span
+from tinygan.study import Study, curves, means, show, span
 from tinygan.training import checkpoint
 from tinygan.training.sampling import load_networks
 
@@ -45,8 +45,8 @@ distance = {name: np.linalg.norm(points[-1]) for name, points in games.items()}
 print("distance from the answer, first 1.41, in the end: " + ", ".join(f"{name} {d:.3f}" for name, d in distance.items()))
 
 # %% Digits
-# D of a DCGAN, without batch-norm, so that it can be as steep as it likes. Its slope is measured at real images it has learned from, from
-# checkpoints along the way: how much the logit changes for a small step of an image.
+# D of a DCGAN, without batch-norm, so that it can be as steep as it likes. Its slope is measured at real images it
+# has learned from, from checkpoints along the way: how much the logit changes for a small step of an image.
 reals = data.to_float(data.load("digits").images[:256])
 
 
@@ -57,20 +57,18 @@ def steepness(folder):
         _, D = load_networks(path)
         slope = penalties.slopes(D, reals).detach().numpy()
         found.append([checkpoint.step_of(path), float(np.linalg.norm(slope.reshape(len(slope), -1), axis=1).mean())])
-    return {"steepness": found}
+    return {"steepness": found, "last": found[-1][1]}
 
 
 steps = study.choose(4, 2400, 12_000)
 variants = {"without": "r1=0", "R1, gamma .2": "r1=0.2", "R1, gamma 2": "r1=2"}
 runs = study.train(variants, "dcgan", "g_channels=16 d_channels=16 d_norm=none lr=1e-3 keep=12", steps=steps,
                    checkpoint_every=max(steps // 12, 1), also=steepness)
-last = {label: np.mean([run.also["steepness"][-1][1] for run in found]) for label, found in runs.items()}
-fid = {label: np.mean([run.fid for run in found]) for label, found in runs.items()}
-study.table(("penalty", "slope of D in the end", "FID"),
-            *((label, span(run.also["steepness"][-1][1] for run in found), span(run.fid for run in found)) for label, found in runs.items()))
+last, fid = means(runs, "also.last"), means(runs, "fid")
+study.compare("penalty", runs, {"slope of D in the end": ("also.last", 2), "FID": ("fid", 2)})
 
 # %% The figure
-figure, axes = study.figure(11, 5, 2, 4)
+figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
 grid = np.linspace(-1.6, 1.6, 13)
 theta, psi = map(np.ravel, np.meshgrid(grid, grid))
 for ax, (name, points), gamma in zip(axes[0], games.items(), (0.0, 0.5)):
@@ -89,14 +87,14 @@ for ax in axes[0, 2:]:
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, fontsize=7)
 for ax, (label, found) in zip(axes[1], runs.items()):
-    show(ax, found[0].samples, 10, f"{label}: FID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"{label}: FID {span(run.fid for run in found)}")
 axes[1, 3].set_axis_off()
 study.save(figure)
 
 # %% What came of it
-steep, flat, best = last["without"], last["R1, gamma .2"], min(fid, key=fid.get)
+best = min(fid, key=fid.get)
 study.finding(
     f"Two numbers that play: without R1 they end {distance['without']:.2f} from the answer, with it {distance['with R1']:.3f} (from 1.41). "
-    f"On digits, D's slope at reals ends at {steep:.1f} without and {flat:.1f} with R1 (gamma .2), {steep / flat:.0f} times as small, and "
-    f"the FID {'falls' if best != 'without' else 'does not fall'}: " + ", ".join(f"{label} {value:.1f}" for label, value in fid.items()) + ".",
+    "On digits, D's slope at reals and the FID come to " + ", ".join(f"{last[label]:.2f} and {fid[label]:.1f} ({label})" for label in runs) +
+    f": R1 keeps D flat{', and makes better digits' if best != 'without' else '; it does not make better digits here'}.",
     slope=last, fid=fid)

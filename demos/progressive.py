@@ -5,63 +5,65 @@
 """
 
 # %% Small first
-# A Progressive GAN learns images of 4x4 pixels first, and lets larger sizes fade in. Two claims are looked at. That it gets to good
-# images sooner than the same networks at full size from the start: early steps are cheap, and coarse things are learned
-# first. And, held against it by StyleGAN2, that details stick to places: each size had to produce finished images, so that
-# its features keep to pixels instead of moving with what is drawn. Skips and residual connections, which need no growing, should be
-# free of it.
+# A Progressive GAN learns images of 4x4 pixels first, and lets larger sizes fade in. Two claims are looked at. That
+# it gets to good images sooner than the same networks at full size from the start: early steps are cheap, and coarse
+# things are learned first. And, held against it by StyleGAN2, that details stick to places: each size had to produce
+# finished images, so that its features keep to pixels instead of moving with what is drawn. Skips and residual
+# connections, which need no growing, should be free of it.
 import numpy as np
 
 from tinygan import Tensor, nn
-from tinygan.study import Study, evaluations, show, span
+from tinygan.study import Study, evaluations, means, show, span
 from tinygan.training.sampling import generate, load_networks
 
 study = Study(__file__, __doc__)
 
 
 # %% How far does a feature follow?
-# Walk from one latent to another, and see where the drawn digit is (the centre of its ink), and where each feature map is active (the
-# centre of its squared deviation). If, over all steps of all walks, a feature's centre moves as the digit's does, the
-# regression of one on the other has a slope of 1; if it stays where it is, 0.
-def centres(maps):
-    """(N, H, W, C) >= 0 -> (N, C, 2): row and column of the centre of each map, as a share of the side."""
-    total = maps.sum((1, 2)) + 1e-12
-    side = np.linspace(0, 1, maps.shape[1])
-    return np.stack([np.einsum("nhwc,h->nc", maps, side) / total, np.einsum("nhwc,w->nc", maps, side) / total], 2)
+# Walk from one latent to another in small steps, and ask of the image, and of every feature map, by how much it has
+# moved: the shift that explains most of its change, by least squares, as optical flow has it. The regression of the
+# features' shifts on the image's is 1 where a feature moves with what is drawn, and 0 where it stays.
+def shifts(maps):
+    """(walks, steps, H, W, C) -> (walks, steps - 1, C, 2): shifts between steps, down and right, as a share of the side."""
+    down, right = (np.gradient(maps[:, :-1], axis=axis) * maps.shape[2] for axis in (2, 3))
+    change = np.diff(maps, axis=1)
+    total = lambda a, b: (a * b).sum((2, 3))
+    a, b, c, p, q = total(down, down), total(down, right), total(right, right), -total(down, change), -total(right, change)
+    scale = a * c - b * b + 1e-6 * (a + c) ** 2 + 1e-12
+    return np.stack([c * p - b * q, a * q - b * p], -1) / scale[..., None]
 
 
 def following(folder, walks=study.choose(2, 24, 64), steps=8):
-    """{"following": mean slope over the features of 32x32 pixels, and of 16x16}."""
+    """{"following": {size: mean slope over the features of so many pixels}}."""
     G, _ = load_networks(folder)
     rng = np.random.default_rng(0)
     first, last = rng.standard_normal((2, walks, 1, G.latent))
-    z = (first + (last - first) * np.linspace(0, 1, steps)[:, None]).reshape(-1, G.latent).astype(np.float32)
-    z /= np.sqrt((z ** 2).mean(1, keepdims=True))  # where latents lie
+    z = (first + (last - first) * np.linspace(0, 0.5, steps)[:, None]).reshape(-1, G.latent).astype(np.float32)
+    for _, module in G.modules():
+        if isinstance(module, nn.Noise):
+            module.mode = "none"  # it stays where it is by design
     with nn.feature_maps(G) as maps:
         images = generate(G, Tensor(z), batch=len(z))
-    moves = lambda where: np.diff(where.reshape(walks, steps, -1, 2), axis=1).reshape(walks * (steps - 1), -1, 2)
-    of_image = moves(centres(images.astype(np.float64)))[:, :1]
-    found = {}
+    walk = lambda maps: shifts(maps.reshape(walks, steps, *maps.shape[1:]).astype(np.float64))
+    of_image, found = walk(images), {}
     for size in (16, 32):
-        last_of_size = [m for m in maps.values() if m.ndim == 4 and m.shape[1] == size and m.shape[3] > 3][-1].numpy().astype(np.float64)
-        of_maps = moves(centres((last_of_size - np.median(last_of_size, (1, 2), keepdims=True)) ** 2))
-        slope = (of_maps * of_image).sum((0, 2)) / ((of_image ** 2).sum() + 1e-12)
-        found[str(size)] = float(slope.mean())
+        features = [m for m in maps.values() if m.ndim == 4 and m.shape[1] == size and m.shape[3] > 3][-1].numpy()
+        slopes = (walk(features) * of_image).sum((0, 1, 3)) / ((of_image ** 2).sum() + 1e-12)
+        found[str(size)] = float(slopes.mean())
     return {"following": found}
 
 
 # %% Four ways to get to 32x32
-steps, every = study.choose(8, 900, 6000), study.choose(4, 150, 500)
+steps, every = study.choose(5, 800, 6000), study.choose(5, 80, 500)
 phase = study.choose(16, 1600, 8000)  # images at a size, and images of a fade
-common = f"steps={steps} eval_every={every} eval_images={study.choose(100, 500, 2000)}"
-growing = study.train({"growing": f"stable_images={phase} fade_images={phase}", "full size at once": "grow=false"}, "progan", common,
+common = f"steps={steps} eval_every={every} eval_images={study.choose(100, 300, 2000)}"
+growing = study.train({"growing": f"stable_images={phase} fade_images={phase}", "full size at once": "grow=false"}, "progan", common + " loss=bce gp=0 drift=0 r1=1 penalty_every=4 ema=" + study.choose("0.9", "0.99", "0.999"),
                       also=following)
 instead = study.train({"skips": "g_architecture=skip", "residual": "g_architecture=residual"}, "stylegan2",
                       common + " g_class=none d_class=none", also=following)
 runs = growing | instead
-study.table(("", "seconds of training", "FID", "features follow, 16x16", "32x32"),
-            *((label, span((run.seconds for run in found), 0), span(run.fid for run in found),
-               *(span(run.also["following"][size] for run in found) for size in ("16", "32"))) for label, found in runs.items()))
+study.compare("", runs, {"seconds of training": ("seconds", 0), "FID": ("fid", 2), "features follow, 16x16": ("also.following.16", 2),
+                         "32x32": ("also.following.32", 2)})
 
 # %% Time to quality
 # When was the FID first below a mark that both ways reach? (Training time on one thread, evaluations not counted.)
@@ -87,16 +89,16 @@ axes[0, 2].set_xticks(range(len(runs)), ["growing", "at once", "skips", "residua
 axes[0, 2].set_ylabel("how far features follow (1: all the way)\ndark: 16x16, light: 32x32", fontsize=8)
 axes[0, 3].set_axis_off()
 for ax, (label, found) in zip(axes[1], runs.items()):
-    show(ax, found[0].samples, 10, f"{label}: FID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"{label}: FID {span(run.fid for run in found)}")
 study.save(figure)
 
 # %% What came of it
-follow = {label: {size: np.mean([run.also["following"][size] for run in found]) for size in ("16", "32")} for label, found in runs.items()}
+follow = {size: means(runs, f"also.following.{size}") for size in ("16", "32")}
 ratio = until["full size at once"] / until["growing"]
-sticks = max(follow["growing"][size] - min(follow[label][size] for label in instead) for size in ("16", "32")) < 0
+sticks = all(follow[size]["growing"] < min(follow[size][label] for label in instead) for size in follow)
 study.finding(
     f"Growing is at an FID of {mark:.1f} after {until['growing']:.0f} s, full size at once after {until['full size at once']:.0f} s: "
     f"{'%.1f times as fast' % ratio if ratio > 1 else 'it is slower here'}. Of the digit's movement, features of 16x16 / 32x32 follow: "
-    + ", ".join(f"{label} {values['16']:.2f} / {values['32']:.2f}" for label, values in follow.items()) + ". "
+    + ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs) + ". "
     + ("Those of the grown network stick most." if sticks else "That the grown network's stick does not show on digits."),
     mark=mark, seconds=until, following=follow)

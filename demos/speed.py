@@ -5,9 +5,9 @@
 """
 
 # %% What there is to win
-# A processor multiplies matrices at its full speed: BLAS has been tuned for that for decades. Everything else waits for memory, or for Python. The
-# convolution below (3x3, 64 to 64 channels, 32x32, 32 images) is 1.2 billion multiplications. How close to the speed of a plain matrix
-# product can it come, without a line of C?
+# A processor multiplies matrices at its full speed: BLAS has been tuned for that for decades. Everything else waits
+# for memory, or for Python. The convolution below (3x3, 64 to 64 channels, 32x32, 32 images) is 1.2 billion
+# multiplications. How close to the speed of a plain matrix product can it come, without a line of C?
 import importlib.util
 import json
 import statistics
@@ -51,8 +51,8 @@ def loops(pixels):
 
 
 # %% Step 2: a product with the columns of the image
-# Every 3x3 patch becomes a row of a matrix, nine times as large as the images (75 MB here): one product does the rest. The product runs at full
-# speed; making the matrix and reading it back does not.
+# Every 3x3 patch becomes a row of a matrix, nine times as large as the images (75 MB here): one product does the
+# rest. The product runs at full speed; making the matrix and reading it back does not.
 def columns(images):
     n = len(images)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), axis=(1, 2))
@@ -67,8 +67,9 @@ def blocks(images):
 
 
 # %% Step 4: what tinygan does
-# Blocks, as above; copies that a processor likes; fewer multiplications (Winograd's: 36 instead of 144 for 4x4 pixels); and threads, each with
-# blocks of its own, because NumPy lets go of Python's lock while it computes. kernels/__init__.py tells more.
+# Blocks, as above; copies that a processor likes; fewer multiplications (Winograd's: 36 instead of 144 for 4x4
+# pixels); and threads, each with blocks of its own, because NumPy lets go of Python's lock while it computes.
+# kernels/__init__.py tells more.
 def ours(images):
     with no_grad():
         return ops.conv2d(tensor(images), tensor(w), padding=1).numpy()
@@ -140,6 +141,6 @@ last = list(speed)[-1]
 beside = "; beside PyTorch, time ratios: " + ", ".join(f"{row[0]} {row[7]}" for row in rows[1:]) if against else ""
 study.finding(
     f"A convolution at {speed[last]:.0f} GFLOP/s ({last}): {speed[last] / speed['Python loops']:,.0f} times as fast as Python loops, "
-    f"{speed[last] / speed['columns, one product']:.1f} times as fast as one product with all columns, and {speed['tinygan, 1 thread'] / one_core:.1f} times the speed "
-    f"of a plain matrix product on a core, as Winograd's method multiplies less{beside}.",
+    f"{speed[last] / speed['columns, one product']:.1f} times as fast as one product with all columns. One thread is at "
+    f"{speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, as Winograd's method multiplies less{beside}.",
     machine=machine(), gflops=speed, matrix_product=one_core, steps=rows)

@@ -5,10 +5,10 @@
 """
 
 # %% Data with a hole in it
-# z is drawn from a round cloud without holes. Real data has holes: combinations that do not occur. If images were drawn from z
-# directly, the cloud would have to be bent around the hole, and directions in z would mean different things in different
-# places. StyleGAN puts a mapping in between: w = f(z) may have any distribution, also one with a hole. To look at that, the data are
-# points in a square, two attributes each, of which one corner does not occur.
+# z is drawn from a round cloud without holes. Real data has holes: combinations that do not occur. If images were
+# drawn from z directly, the cloud would have to be bent around the hole, and directions in z would mean different
+# things in different places. StyleGAN puts a mapping in between: w = f(z) may have any distribution, also one with a
+# hole. To look at that, the data are points in a square, two attributes each, of which one corner does not occur.
 import numpy as np
 
 from tinygan import data, grad, nn, optim, tensor
@@ -17,7 +17,7 @@ from tinygan.metrics.path_length import path_lengths, perceptual_path_length
 from tinygan.metrics.separability import attributes, separability
 from tinygan.metrics import Evaluator
 from tinygan.metrics.extractor import Extractor
-from tinygan.study import Study, show, span
+from tinygan.study import Study, means, show
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -37,7 +37,8 @@ def perceptron(*widths):
     return nn.Sequential(*layers[:-1])
 
 
-# G = synthesis(mapping(z)). The synthesis is small, as in the paper it is asked to be: what bends, has to bend in the mapping.
+# G = synthesis(mapping(z)). The synthesis is small, as in the paper it is asked to be: what bends, has to bend in the
+# mapping.
 mapping, synthesis, D = perceptron(2, 64, 64, 64, 2), perceptron(2, 16, 2), perceptron(2, 64, 64, 64, 1)
 loss, weights = losses.find("bce"), [*mapping.parameters(), *synthesis.parameters()]
 g_optimizer, d_optimizer = (optim.Adam(p, lr=1e-3, betas=(0.0, 0.99)) for p in (weights, D.parameters()))
@@ -65,8 +66,9 @@ in_hole = (drawn > 0.1).all(1).mean()
 print(f"points in the hole: {in_hole:.1%}; what a linear function tells of the attributes: Z {r2['Z']:.1%}, W {r2['W']:.1%}")
 
 # %% Digits: mappings of 8 layers and of none
-# What the paper measures of W and Z: how far images move along a path (path length: less is smoother), and how much a hyperplane tells of
-# how a digit is drawn (separability: less is better). And the class: does a deep mapping follow it better than none at all?
+# What the paper measures of W and Z: how far images move along a path (path length: less is smoother), and how much a
+# hyperplane tells of how a digit is drawn (separability: less is better). And the class: does a deep mapping follow
+# it better than none at all?
 name = study.choose("digits", "digits", "mnist")
 test = data.load(name, "test")
 evaluator, extractor = Evaluator(test.subset(slice(study.choose(200, 1000, None)))), Extractor(name)
@@ -77,11 +79,12 @@ psis = (0.0, 0.5, 1.0) if study.size != "full" else (0.0, 0.3, 0.5, 0.7, 0.9, 1.
 def styles(folder):
     """Path lengths, separability, and truncation in W over psi."""
     G, _ = load_networks(folder)
-    paths = {space: perceptual_path_length(path_lengths(G, name, study.choose(50, 200, 1000), space)) for space in "zw"}
+    paths = {space: perceptual_path_length(path_lengths(G, name, study.choose(10, 200, 1000), space)) for space in "zw"}
     rng = np.random.default_rng(3)
     z, labels = latents(rng, n, G), rng.integers(10, size=n)
     images = generate(G, z, labels)
     found = attributes(images, extractor(images)[1][:, 0])
+    found = dict(list(found.items())[:study.choose(2, None, None)])
     known = {"z": np.concatenate([z.numpy(), np.eye(10)[labels]], 1), "w": G.mapping(z, labels).detach().numpy()}
     scores = {space: float(np.exp(sum(separability(known[space], found).values()))) for space in "zw"}
     truncated = []
@@ -94,20 +97,12 @@ def styles(folder):
 
 phase = study.choose(8, 1200, 6000)
 runs = study.train({"8 layers": "mapping_layers=8", "2 layers": "mapping_layers=2", "none": "mapping_layers=0 style=128"}, "stylegan",
-                   f"stable_images={phase} fade_images={phase} mixing=0.5", steps=study.choose(5, 700, 5500), also=styles)
-mean = lambda label, *keys: np.mean([np.asarray(value) for value in (reduce(run.also, keys) for run in runs[label])])
-
-
-def reduce(value, keys):
-    for key in keys:
-        value = value[key]
-    return value
-
-
-study.table(("mapping", "FID", "class accuracy", "path length, Z", "W", "separability, Z", "W"),
-            *((label, span(run.fid for run in found), span((run.class_accuracy for run in found), 3),
-               *(span((run.also[key][space] for run in found), digits) for key, digits in (("path_length", 1), ("separability", 2)) for space in "zw"))
-              for label, found in runs.items()))
+                   f"stable_images={phase} fade_images={phase} mixing=0.5", steps=study.choose(2, 600, 5500), also=styles)
+study.compare("mapping", runs, {
+    "FID": ("fid", 2), "class accuracy": ("class_accuracy", 3), "path length in Z": ("also.path_length.z", 1),
+    "path length in W": ("also.path_length.w", 1), "separability of Z": ("also.separability.z", 2),
+    "separability of W": ("also.separability.w", 2)})
+length, separable = ({space: means(runs, f"also.{key}.{space}") for space in "zw"} for key in ("path_length", "separability"))
 
 # %% One G: mixed styles, noise
 G, _ = load_networks(runs["8 layers"][0].folder)
@@ -143,15 +138,15 @@ for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z:
     low, high = np.percentile(where, (1, 99), axis=0)
     ax.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=())
 axes[0, 0].set(xlabel="attribute 1", ylabel="attribute 2")
-for ax, key, title in zip(axes[0, 3:], ("path_length", "separability"), ("path length", "separability")):
+for ax, found, title in zip(axes[0, 3:], (length, separable), ("path length", "separability")):
     for i, label in enumerate(runs):
         for j, space in enumerate("zw"):
-            ax.bar(i + 0.4 * j - 0.2, mean(label, key, space), 0.4, color="C0" if space == "z" else "C1", label=space.upper() if i == 0 else None)
+            ax.bar(i + 0.4 * j - 0.2, found[space][label], 0.4, color=f"C{j}", label=None if i else space.upper())
     ax.set_xticks(range(len(runs)), runs, fontsize=7)
     ax.set(ylabel=f"{title} (less is better)", xlabel="mapping")
     ax.legend(frameon=False, fontsize=7)
-show(axes[1, 0], runs["8 layers"][0].samples, 10, "8 layers")
-show(axes[1, 1], runs["none"][0].samples, 10, "no mapping")
+show(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
+show(axes[1, 1], runs["none"][0].images, 10, "no mapping")
 show(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
 show(axes[1, 3], noise, 10, "noise: fixed, none,\ndeviation x 8")
 for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class_accuracy", "C3")):
@@ -163,14 +158,12 @@ axes[1, 4].legend(frameon=False, fontsize=7)
 study.save(figure)
 
 # %% What came of it
-accuracy = {label: np.mean([run.class_accuracy for run in found]) for label, found in runs.items()}
-better = [text for text, key in (("shorter paths", "path_length"), ("better separability", "separability"))
-          if mean("8 layers", key, "w") < mean("8 layers", key, "z")]
+accuracy, deep = means(runs, "class_accuracy"), "8 layers"
+better = [text for text, found in (("shorter paths", length), ("better separability", separable)) if found["w"][deep] < found["z"][deep]]
 study.finding(
-    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w. On digits, with 8 layers: path "
-    f"length {mean('8 layers', 'path_length', 'z'):.1f} in Z and {mean('8 layers', 'path_length', 'w'):.1f} in W, separability "
-    f"{mean('8 layers', 'separability', 'z'):.2f} and {mean('8 layers', 'separability', 'w'):.2f}: W has {' and '.join(better) or 'neither advantage here'}. "
-    f"Class accuracy: " + ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
-    (": the deep mapping follows the class best." if accuracy["8 layers"] == max(accuracy.values()) else
+    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w. On digits, with "
+    f"8 layers: path length {length['z'][deep]:.1f} in Z and {length['w'][deep]:.1f} in W, separability {separable['z'][deep]:.2f} and "
+    f"{separable['w'][deep]:.2f}: W has {' and '.join(better) or 'neither advantage here'}. Class accuracy: " + ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
+    (": the deep mapping follows the class best." if accuracy[deep] == max(accuracy.values()) else
      ": a deep mapping does not follow the class better here."),
     r2=r2, class_accuracy=accuracy, noise=float(moved))

@@ -5,9 +5,10 @@
 """
 
 # %% Why droplets?
-# AdaIN divides each feature map by its own deviation. How strong a map is, compared with the others, is lost, and a G that wants to tell
-# its later layers so has one way: a spot so strong that it alone sets the deviation. The authors saw such a "droplet" in
-# all images of StyleGAN from 64x64 on. Their redesign takes the reason away in steps, each of which is a layer here:
+# AdaIN divides each feature map by its own deviation. How strong a map is, compared with the others, is lost, and a G
+# that wants to tell its later layers so has one way: a spot so strong that it alone sets the deviation. The authors
+# saw such a "droplet" in all images of StyleGAN from 64x64 on. Their redesign takes the reason away in steps, each of
+# which is a layer here:
 #
 #   (a) AdaIN   (b) the same function, in detail   (c) the deviation alone is normalised   (d) the deviation to be expected, by
 #   demodulating the weights: nothing is measured, so that a spot buys nothing
@@ -20,7 +21,7 @@ import numpy as np
 
 from tinygan import grad, nn, ops, tensor
 from tinygan.models import stylegan2
-from tinygan.study import Study, evaluations, show, span
+from tinygan.study import Study, evaluations, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -50,23 +51,23 @@ def activations(folder, n=study.choose(4, 64, 200)):
 
 
 # %% The four steps, with the same settings; and the last one with its penalties at every step
-# Lazy regularisation: R1 and the path-length penalty cost more than the step itself. Taken at every fourth step, and weighing four
-# times as much, they should do the same for a quarter of the price.
+# Lazy regularisation: R1 and the path-length penalty cost more than the step itself. Taken at every fourth step, and
+# weighing four times as much, they should do the same for a quarter of the price.
 steps = study.choose(4, 450, 4000)
 runs = study.train({"(a) AdaIN": "configuration=a", "(b) in detail": "configuration=b", "(c) deviation": "configuration=c",
                     "(d) demodulated": "configuration=d", "(d), penalties always": "configuration=d penalty_every=1 path_every=1"},
                    "stylegan2", f"g_channels={study.choose(4, 4, 8)} d_channels={study.choose(4, 4, 8)}", steps=steps,
                    eval_every=max(steps // 8, 1), eval_images=study.choose(100, 500, 2000), also=spots)
-fid = {label: np.mean([run.fid for run in found]) for label, found in runs.items()}
+fid, ms = means(runs, "fid"), {label: 1e3 * seconds / steps for label, seconds in means(runs, "seconds").items()}
 worst = {label: np.mean([max(largest for _, largest in run.also["spots"].values()) for run in found]) for label, found in runs.items()}
-ms = {label: 1e3 * np.mean([run.seconds for run in found]) / steps for label, found in runs.items()}
 study.table(("configuration", "FID", "strongest spot", "a step"),
             *((label, span(run.fid for run in found), f"{worst[label]:.1f}", f"{ms[label]:.0f} ms") for label, found in runs.items()))
 
 
 # %% Demodulated convolution, two ways
-# (d) gives every image of a batch weights of its own. Written down like that, it is a convolution with a group for each image. But convolution
-# is linear: scaling the channels that go in, and those that come out, is the same, with one convolution for all images.
+# (d) gives every image of a batch weights of its own. Written down like that, it is a convolution with a group for
+# each image. But convolution is linear: scaling the channels that go in, and those that come out, is the same, with
+# one convolution for all images.
 def with_own_weights(x, w, style):
     """x (N, H, W, C), w (3, 3, C, O), style (N, C) -> (N, H, W, O)."""
     n, height, width, channels = x.shape
@@ -123,7 +124,7 @@ axes[0, 0].set(ylabel="peak / mean of the most spotted map")
 axes[0, 0].tick_params("x", rotation=60, labelsize=7)
 axes[0, 0].legend(frameon=False, fontsize=7)
 for ax, (label, found) in zip(axes[1], runs.items()):
-    show(ax, found[0].samples, 10, f"{label}\nFID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"{label}\nFID {span(run.fid for run in found)}")
 evaluations(axes[0, 1], {label: found for label, found in runs.items() if "always" not in label})
 evaluations(axes[0, 2], {label: found for label, found in runs.items() if "(d)" in label}, over="seconds")
 for ax in axes[0, 1:3]:

@@ -1,7 +1,10 @@
-"""The scripts in demos/ that measure: their arithmetic, on runs made up for it."""
+"""The scripts in demos/: that each runs and says what it found; of those that measure, their arithmetic, on runs made up for it."""
 
 import json
+import re
+import runpy
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +14,38 @@ from tinygan.training.recipes import find
 from tinygan.training.settings import parse_assignments
 
 pytestmark = pytest.mark.cpu  # they call what other tests run on any backend; modulation.py measures CPUs
+
+
+DEMOS = Path(__file__).parent.parent / "demos"
+LECTURE = ["autograd_tour", "gan_losses", "gradient_penalty", "conditional", "progressive", "biggan", "stylegan", "stylegan2",
+           "diffaugment", "ada", "speed"]
+
+
+def test_these_are_the_demos():
+    assert {path.stem for path in DEMOS.glob("*.py") if "Study(__file__" in path.read_text()} == set(LECTURE)
+
+
+@pytest.mark.parametrize("name", LECTURE)
+def test_a_demo_runs_draws_its_figure_and_says_what_it_found(name, tmp_path, monkeypatch, capsys):
+    script = shutil.copy(DEMOS / f"{name}.py", tmp_path)  # its figures are beside it
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script, "--tiny"])
+    runpy.run_path(script)
+    found = re.search("^finding: (.*)$", capsys.readouterr().out, re.MULTILINE)[1]
+    assert len(re.findall(r"\d", found)) > 3 and "nan" not in found
+    assert json.loads((tmp_path / "out" / "results" / f"{name}.json").read_text())["finding"] == found
+    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", LECTURE)
+def test_a_demo_is_read_cell_by_cell(name):
+    """In percent format: a title and a story to each cell, and whole lines that fit on a screen."""
+    source = (DEMOS / f"{name}.py").read_text()
+    cells = re.split("^# %% ", source, flags=re.MULTILINE)
+    assert len(cells) > 4 and f"python demos/{name}.py" in cells[0] and '"""' in cells[0]
+    assert sum(cell.split("\n")[1].startswith("# ") for cell in cells[1:]) >= 3
+    compile(source, name, "exec")
+    assert max(map(len, source.splitlines())) <= 150
 
 
 @pytest.fixture

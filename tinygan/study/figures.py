@@ -34,6 +34,21 @@ def evaluations(axes, runs, key="fid", over="step", name=None) -> None:
     axes.grid(alpha=0.3)
 
 
+def means(runs, path) -> dict:
+    """{label: mean over the seeds} of a number of Runs, by its path (`Run.number`)."""
+    return {label: float(np.mean([run.number(path) for run in found])) for label, found in runs.items()}
+
+
+def bars(axes, runs, path, name, ticks=None, **labels) -> None:
+    """Draw a number as a bar for each label, with a dot for each seed. name: of the axis; ticks: shorter labels."""
+    for i, found in enumerate(runs.values()):
+        values = [run.number(path) for run in found]
+        axes.bar(i, np.mean(values), color=f"C{i}", alpha=0.6)
+        axes.plot([i] * len(values), values, "k.", markersize=4)
+    axes.set_xticks(range(len(runs)), ticks or list(runs), fontsize=7)
+    axes.set(ylabel=name, **labels)
+
+
 def span(values, digits=2) -> str:
     """The mean of some numbers and, of several, their range: "2.50 (2.00-3.00)"; "-" where one is None."""
     values = list(values)

@@ -17,11 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygan import plots
-from tinygan.errors import InputError
+from tinygan.errors import InputError, say
 from tinygan.files import replacing, write_json
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
 
+from .figures import span
 from .measure import COLUMNS, ROWS, chosen, command, measure
 
 
@@ -40,9 +41,19 @@ class Run:
             return numbers["metrics"][name]
         raise AttributeError(f"of {self.label}, {name} was not measured; there are: {', '.join([*numbers, *numbers['metrics']])}")
 
+    def number(self, path):
+        """A number by its path, such as "fid" or "also.path_length.w"."""
+        name, *keys = path.split(".")
+        value = getattr(self, name)
+        for key in keys:
+            value = value[key]
+        return value
+
     @property
-    def samples(self):
-        """uint8 (40, H, W, 3), rows of ten; of a conditional recipe a column per class. Of seed 0 only, for size."""
+    def images(self):
+        """uint8 (40, H, W, 3), rows of ten; of a conditional recipe a column per class. Kept of seed 0 only."""
+        if self._samples is None:
+            raise InputError(f"of {self.label}, seed {self.seed}, no samples are kept: only of seed 0")
         sheet = np.asarray(plots.open_picture(self._samples))
         height, width = sheet.shape[0] // ROWS, sheet.shape[1] // COLUMNS
         return sheet.reshape(ROWS, height, COLUMNS, width, 3).swapaxes(1, 2).reshape(-1, height, width, 3)
@@ -64,7 +75,7 @@ class Study:
                             "(default: the processor's cores)")
         # Editors run cells in a kernel, whose command line is its own.
         args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
-        if (args.jobs or 1) < 1 or min(args.seeds or [0]) < 0:
+        if args.jobs is not None and args.jobs < 1 or min(args.seeds or [0]) < 0:
             parser.error("--jobs must be at least 1, and --seeds at least 0")
         file = Path(file).absolute()
         self.name, self.size = file.stem, "full" if args.full else "tiny" if args.tiny else "fast"
@@ -74,30 +85,35 @@ class Study:
         self.results = file.parent / "results" if args.full else self.out / "results"
         self.runs = Path("runs/demos") if args.full else self.out / "runs"
         self.tables = []
+        if getattr(sys.modules["__main__"], "__file__", None) and Path(sys.modules["__main__"].__file__).absolute() == file:
+            sys.excepthook = ends_in_a_line
 
     def choose(self, tiny, fast, full):
         """One of the three, by the study's size."""
         return {"tiny": tiny, "fast": fast, "full": full}[self.size]
 
-    def train(self, variants, recipe, common="", data=None, also=None, seeds=None, **settings) -> dict:
+    def train(self, variants, recipe, common="", data=None, also=None, samples=None, **settings) -> dict:
         """{label: [Run of each seed]}: train and measure what is not there yet.
 
         variants: {label: settings in which it differs, as `--set` takes them, if need be after the name of another recipe};
         common, settings: those of all. data: default "digits", with `--full` "mnist". also(folder) -> dict: measures
-        something more of a run. Raises InputError if what is kept was measured with other settings.
+        something more of a run. samples: to measure (default: 100, 2,000 or 10,000, by the study's size). Raises InputError if what is kept was measured with other settings.
         """
         data = data or self.choose("digits", "digits", "mnist")
         settings = parse_assignments(common.split()) | settings
-        runs, left = {}, []
+        runs, left, slugs = {}, [], set()
         for label, changes in variants.items():
             own, *changes = changes.split() if changes and "=" not in changes.split()[0] else [recipe, *changes.split()]
-            for seed in seeds or self.seeds:
-                slug = f"{self.name}-{re.sub('[^a-z0-9]+', '-', label.lower()).strip('-')}-{seed}"
+            for seed in self.seeds:
+                slug = f"{self.name}-{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
                 job = {"recipe": own, "data": data, "seed": seed, "settings": settings | parse_assignments(changes),
-                       "folder": str(self.runs / slug), "samples": self.choose(100, 2000, 10_000),
+                       "folder": str(self.runs / slug), "samples": samples or self.choose(100, 2000, 10_000),
                        "reals": self.choose(200, None, None), "sheet": str(self.results / f"{slug}.png") if not seed else None}
                 run = Run(label, seed, self.runs / slug, self._kept(slug, job), job["sheet"])
                 runs.setdefault(label, []).append(run)
+                if slug in slugs:
+                    raise InputError(f"{label}: another label comes to the same file name, {slug}")
+                slugs.add(slug)
                 if not run.numbers:
                     left.append((run, job))
         self.results.mkdir(parents=True, exist_ok=True)
@@ -157,7 +173,8 @@ class Study:
                         said = [read(file) for file in (out, errors)]
                         if process.returncode:
                             raise InputError(f"{run.label}, seed {run.seed}: {(said[1].strip() or 'it was killed').splitlines()[-1]}")
-                        bar.write(said[1].strip(), sys.stderr) if said[1].strip() else None
+                        for line in said[1].splitlines():
+                            bar.write(f"{run.label}, seed {run.seed}: {line}", sys.stderr)
                         done += chosen(job).steps
                         yield run, json.loads(said[0])
                     bar.update(done + sum(last_logged(job["folder"]) for _, job, *_ in running.values())
@@ -165,8 +182,9 @@ class Study:
             finally:
                 for process in running:
                     process.send_signal(signal.SIGTERM)
-                for process in running:
+                for process, (*_, out, errors) in running.items():
                     process.wait()
+                    out.close(), errors.close()
 
     # Figures and findings
 
@@ -199,12 +217,28 @@ class Study:
         print("\n" + "\n".join([form(lines[0]), form([""] * len(head), "-"), *map(form, lines[1:])]) + "\n")
         self.tables.append(lines)
 
+    def compare(self, head, runs, columns) -> None:
+        """A table with a row for each label of `runs`. columns: {title: (path of the number, digits)}."""
+        self.table((head, *columns), *((label, *(span((run.number(path) for run in found), digits) for path, digits in columns.values()))
+                                       for label, found in runs.items()))
+
     def finding(self, sentence, **numbers) -> None:
         """Print what came of it, and keep it in results/, as NAME.json: the sentence, the tables, and other numbers."""
         self.results.mkdir(parents=True, exist_ok=True)
         write_json(self.results / f"{self.name}.json", {"finding": sentence, "size": self.size, "seeds": list(self.seeds),
                                                         "tables": self.tables, **numbers})
         print(f"finding: {sentence}")
+
+
+def ends_in_a_line(kind, error, trace):
+    """sys.excepthook of a script: what is no bug is told without a traceback."""
+    if issubclass(kind, InputError):
+        say(f"error: {error}")
+        raise SystemExit(2)
+    if issubclass(kind, KeyboardInterrupt):
+        say("interrupted: of --full, what is done is kept; the same command goes on from there")
+        raise SystemExit(128 + getattr(error, "signal", signal.SIGINT))
+    sys.__excepthook__(kind, error, trace)
 
 
 def last_logged(folder):

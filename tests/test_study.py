@@ -1,0 +1,181 @@
+"""Studies: what is trained, measured and kept, in which size, and how it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tinygan import data
+from tinygan.errors import InputError
+from tinygan.study import Study, curves, evaluations, measure, show, span, study as module
+from tinygan.training import checkpoint, recipes
+from tinygan.training.trainer import Trainer
+
+pytestmark = pytest.mark.cpu  # what it calls is tested on any backend; processes of its own would compute on NumPy
+VARIANTS = {"small": "hidden=4", "DCGAN .5": "dcgan g_channels=2 d_channels=2"}
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A function that makes a Study in a folder of its own, from a command line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measure, "evaluator", measure.evaluator.__wrapped__)
+    return lambda *argv, name="x": Study(tmp_path / f"{name}.py", "What it is.", argv=argv)
+
+
+def train(study, variants=VARIANTS, **settings):
+    return study.train(variants, "gan", "batch_size=4", data="digits", samples=60, **{"steps": 20} | settings)
+
+
+def same(a, b):
+    """Two Runs' numbers, without what the clock says."""
+    strip = lambda run: {**run.numbers, "seconds": 0, "evaluations": [{**row, "seconds": 0} for row in run.evaluations]}
+    return strip(a) == strip(b)
+
+
+def test_what_a_run_is(made, tmp_path):
+    study = made("--tiny")
+    runs = train(study, eval_every=10, eval_images=100, also=lambda folder: {"checkpoints": len(checkpoint.checkpoints(folder))})
+    assert list(runs) == list(VARIANTS) and study.choose(1, 2, 3) == 1
+    (run,) = runs["DCGAN .5"]
+    assert run.recipe == "dcgan" and run.settings["g_channels"] == 2 and run.settings["batch_size"] == 4 and run.fid > 0
+    assert run.also == {"checkpoints": 1} and run.metrics["samples"] == 60 and run.metrics["real"] == 200
+    assert [row["step"] for row in run.evaluations] == [10, 20] and run.evaluations[1]["fid"] > 0
+    assert len(run.log["step"]) == len(run.log["d_loss"]) == 2 and run.seconds > 0
+    assert run.images.shape == (40, 28, 28, 3)
+    assert run.command == ("tinygan train dcgan --data digits --seed 0 --set batch_size=4 steps=20 eval_every=10 eval_images=100 "
+                           "g_channels=2 d_channels=2")
+    kept = json.loads((tmp_path / "out" / "results" / "x-dcgan-.5-0.json").read_text())
+    assert kept == run.numbers
+    with pytest.raises(AttributeError, match="of DCGAN .5, class_accuracy was not measured; there are: command, recipe"):
+        run.class_accuracy
+
+
+def test_the_small_sizes_are_trained_anew(made):
+    first, second = (train(made("--tiny"), {"small": "hidden=4"}, steps=steps)["small"][0] for steps in (2, 3))
+    assert first.settings["steps"] == 2 and second.settings["steps"] == 3
+
+
+def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
+    full = made("--full", "--jobs", "1", "--seeds", "0", "3")
+    assert made("--full").seeds == (0, 1, 2) and made().seeds == (0,)
+    settings = recipes.find("gan").settings().updated({"batch_size": 4, "steps": 20, "hidden": 4, "checkpoint_every": 5})
+    begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "demos" / "x-small-3", 3)
+    one_step = begun.train_step
+
+    def killed():
+        if begun.step == 12:
+            raise KeyboardInterrupt
+        return one_step()
+
+    begun.train_step = killed
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(progress=False)
+    runs = train(full, {"small": "hidden=4"}, checkpoint_every=5)
+    whole = train(made("--full", "--jobs", "1", "--seeds", "3", name="y"), {"small": "hidden=4"}, checkpoint_every=5)
+    assert same(runs["small"][1], whole["small"][0]) and not same(*runs["small"])
+    with pytest.raises(InputError, match="only of seed 0"):
+        runs["small"][1].images
+    monkeypatch.setattr(module, "measure", None)
+    again = train(full, {"small": "hidden=4"}, checkpoint_every=10)
+    assert [a.numbers for a in again["small"]] == [a.numbers for a in runs["small"]]
+    with pytest.raises(InputError, match="x-small-0.json: was measured with other settings; delete it"):
+        train(full, {"small": "hidden=5"})
+    with pytest.raises(InputError, match="another label comes to the same file name, x-a-b-0"):
+        train(full, {"a b": "hidden=4", "a, b": "hidden=5"})
+
+
+def test_side_by_side_is_the_same(made):
+    one, two = (train(made("--full", "--jobs", jobs, "--seeds", "0", name=f"x{jobs}")) for jobs in ("1", "2"))
+    for label in VARIANTS:
+        assert same(one[label][0], two[label][0])
+
+
+def test_a_run_that_fails_is_told_by_its_name(made, capsys):
+    with pytest.raises(InputError, match=r"large, seed 0: .*(NaN|inf|nan).*train anew"):
+        train(made("--full", "--jobs", "2", "--seeds", "0"), {"large": "hidden=4 lr=1e30", "small": "hidden=4"}, steps=60)
+
+
+SCRIPT = '''"""A study."""
+from tinygan.study import Study
+study = Study(__file__, __doc__, seeds=(0, 1))
+runs = study.train({"a": "hidden=64", "b": "hidden=65 %s"}, "gan", data="digits", samples=60, steps=1500, batch_size=16)
+study.finding("done", fid=runs["a"][0].fid)
+'''
+
+
+def test_it_can_be_interrupted_and_goes_on(tmp_path):
+    script, environment = tmp_path / "s.py", {**os.environ, "PYTHONPATH": str(ROOT)}
+    script.write_text(SCRIPT % "")
+    start = lambda: subprocess.Popen([sys.executable, script, "--full", "--jobs", "2"], cwd=tmp_path, env=environment, text=True,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process, folders = start(), [tmp_path / "runs" / "demos" / f"s-a-{seed}" for seed in (0, 1)]
+    while not all((folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size for folder in folders):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors.splitlines()[-1].startswith("tinygan: interrupted: of --full, what is done is kept")
+    assert "Traceback" not in errors and all(checkpoint.last_step(folder) for folder in folders)
+    script.write_text(SCRIPT.replace("steps=1500", "steps=1500, nothing=1") % "")
+    process = start()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and errors.startswith("tinygan: error: unknown setting 'nothing'") and errors.count("\n") == 1
+
+
+def test_the_time_of_a_run_that_was_resumed_is_the_sum(tmp_path):
+    lines = [{"step": step, "phases": {"D": s / 2, "G": s / 2}} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))]
+    (tmp_path / "time.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert measure.spent(tmp_path) == [(10, 5.0), (20, 11.0), (30, 15.0), (40, 20.5)]
+
+
+def test_columns_of_the_log_that_are_not_in_all_rows():
+    rows = [{"step": i, "p": 1.0} if i % 2 else {"step": i} for i in range(1, 4)]
+    assert measure.thinned(rows) == {"step": [1, 2, 3], "p": [1, None, 1]}
+    long = measure.thinned([{"step": i, "x": float(i)} for i in range(1000)])
+    assert len(long["x"]) == measure.POINTS and long["x"][0] == np.mean(range(1000 // measure.POINTS))
+
+
+def test_several_seeds_are_a_mean_and_a_range():
+    assert span([0.5, None]) == "-" == span([])
+    assert span([1.234]) == "1.23"
+    assert span(iter([1.0, 2.0, 4.5]), 1) == "2.5 (1.0-4.5)"
+
+
+def test_findings_and_figures(made, tmp_path, capsys):
+    study = made("--tiny")
+    runs = train(study, {"small": "hidden=4"}, eval_every=10, eval_images=100)
+    figure, axes = study.figure(6, 3, 1, 3)
+    show(axes[0], runs["small"][0].images, 10, "samples")
+    curves(axes[1], runs, "d_loss", "D's loss")
+    evaluations(axes[2], runs, over="seconds")
+    assert isinstance(figure, Figure) and axes[1].get_ylabel() == "D's loss" and axes[2].get_xlabel() == "seconds of training"
+    assert [len(ax.lines) for ax in axes] == [0, 1, 1] and axes[0].images
+    study.save(figure)
+    assert (tmp_path / "out" / "x.png").stat().st_size > 3000 and not (tmp_path / "pictures").exists()
+    study.table(("a", "b"), ("x", 1234))
+    study.finding("It is so.", number=3)
+    out = capsys.readouterr().out
+    assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith("finding: It is so.\n")
+    assert json.loads((tmp_path / "out" / "results" / "x.json").read_text()) == {
+        "finding": "It is so.", "size": "tiny", "seeds": [0], "tables": [[["a", "b"], ["x", "1,234"]]], "number": 3}
+    full = made("--full")
+    full.save(figure)
+    full.finding("It is so.")
+    assert (tmp_path / "pictures" / "x.png").exists() and (tmp_path / "results" / "x.json").exists()
+
+
+@pytest.mark.parametrize("argv, message", [(["--jobs", "0"], "--jobs must be at least 1"), (["--tiny", "--full"], "not allowed"),
+                                           (["--seeds", "-1"], "--seeds at least 0")])
+def test_what_its_command_line_refuses(made, capsys, argv, message):
+    with pytest.raises(SystemExit) as stopped:
+        made(*argv)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
