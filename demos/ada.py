@@ -73,8 +73,8 @@ gains = [f"{size:,}: {mean['none'][i]:.1f}, {mean['DiffAugment'][i]:.1f}, {mean[
 least = min(mean["ADA"][0], mean["DiffAugment"][0]) / mean["none"][0]
 p_few, p_many = (runs[f"ADA, {size:,} images"][0].log["p"][-1] for size in (smallest, sizes[-1]))
 study.finding(
-    f"FID without, with DiffAugment, with ADA, by training images: {'; '.join(gains)}: with {smallest}, augmentation brings it to {least:.0%}. "
-    f"p ends at {p_few:.2f} with {smallest} images and {p_many:.2f} with {sizes[-1]:,}. Rotations fired always: {upright['p = 1']:.0%} of the samples are the digit asked for; with p = .6 "
-    f"{upright['p = .6']:.0%}, never {upright['never']:.0%}" +
+    f"FID without, with DiffAugment, with ADA, by training images: {'; '.join(gains)}: with {smallest}, augmentation brings it to "
+    f"{least:.0%}. p ends at {p_few:.2f} with {smallest} images and {p_many:.2f} with {sizes[-1]:,}. Rotations fired always: "
+    f"{upright['p = 1']:.0%} of the samples are the digit asked for; with p = .6 {upright['p = .6']:.0%}, never {upright['never']:.0%}" +
     (", so the leak is real." if upright["p = 1"] < upright["p = .6"] - 0.1 else ": no leak shows here."),
     sizes=list(sizes), fid=mean, class_accuracy=upright)

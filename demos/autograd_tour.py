@@ -224,7 +224,7 @@ study.save(figure)
 # %% What came of it
 study.finding(
     f"By the engine, the first three derivatives of tanh are within {max(hand for hand, _ in apart.values()):.0e} of those found by "
-    f"hand and within {max(differences for _, differences in apart.values()):.0e} of differences. A derivative of x cubed that is computed from a "
-    f"bare array is right at first order (off by {errors['a bare array'][0]:.0e}) and wrong at second (off by "
+    f"hand and within {max(differences for _, differences in apart.values()):.0e} of differences. A derivative of x cubed that is "
+    f"computed from a bare array is right at first order (off by {errors['a bare array'][0]:.0e}) and wrong at second (off by "
     f"{errors['a bare array'][1]:.1f}): check_grads names it.",
     apart={str(order): list(found) for order, found in apart.items()}, errors=errors)

@@ -69,7 +69,8 @@ for ax, (label, found) in zip(axes[0], into.items()):
 for width in widths:
     line, = axes[0, 2].plot(batches, [at[f"{batch} x {width}"] for batch in batches], label=f"{width} channels")
     for batch in batches:
-        axes[0, 2].plot([batch] * len(study.seeds), [run.fid for run in scale[f"{batch} x {width}"]], "o", color=line.get_color(), markersize=3)
+        found = [run.fid for run in scale[f"{batch} x {width}"]]
+        axes[0, 2].plot([batch] * len(found), found, "o", color=line.get_color(), markersize=3)
 axes[0, 2].set(xscale="log", yscale="log", xlabel="batch size (images)", ylabel=f"FID after {images:,} images of D")
 axes[0, 2].set_xticks(batches, map(str, batches))
 axes[0, 2].minorticks_off()
@@ -95,9 +96,9 @@ fid = means(into, "fid")
 trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in metrics.values()}
 (small, wide), large = (at[f"{batches[0]} x {width}"] for width in widths), at[f"{batches[-1]} x {widths[-1]}"]
 study.finding(
-    f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: {wide:.1f} "
-    f"against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, at equal images: {large:.1f}, which "
-    f"{'helps' if large < wide else 'does not help at this scale'}. Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
-    f"{trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
+    f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: "
+    f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, at equal images: {large:.1f}, which "
+    f"{'helps' if large < wide else 'does not help at this scale'}. Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: "
+    f"precision {trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
     f"{trade['recall'][-1]:.2f}.",
     fid=fid, scale=at, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

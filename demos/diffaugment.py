@@ -24,8 +24,8 @@ digits, rng = data.load("digits"), np.random.default_rng(0)
 augment = Augment("diffaug", seed=1)
 
 # %% A classifier of "augmented or not"
-classifier = nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1, rng=rng), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, 4, 2, 1, rng=rng), nn.LeakyReLU(0.2),
-                           nn.Flatten(), nn.Linear(32 * 7 * 7, 1, rng=rng))
+classifier = nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1, rng=rng), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, 4, 2, 1, rng=rng),
+                           nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(32 * 7 * 7, 1, rng=rng))
 optimizer = optim.Adam(classifier.parameters(), lr=1e-3)
 for step in range(study.choose(3, 500, 1500)):
     images, _ = digits.batch(step, batch_size=64, seed=0)
@@ -74,6 +74,7 @@ study.save(figure)
 study.finding(
     f"Called augmented by a classifier (of real test images: {right['test images']:.0%}): " +
     ", ".join(f"{label} {leaks[label]:.0%} (FID {fid[label]:.1f})" for label in runs) + ". " +
-    ("Reals only leaks into the samples, as claimed" if leaks["reals only"] > 2 * leaks["both"] + 0.05 else "Reals only does not leak here") +
+    ("Reals only leaks into the samples, as claimed" if leaks["reals only"] > 2 * leaks["both"] + 0.05
+     else "Reals only does not leak here") +
     (", and D's step only is worse than both." if fid["D's step only"] > fid["both"] else ", and D's step only is no worse than both."),
     augmented=leaks, fid=fid, classifier=right)

@@ -83,8 +83,8 @@ with parallel.single_threaded_blas():
     expected = ours(x)
     assert np.allclose(few, expected[0].reshape(-1)[:len(few)], rtol=1e-3, atol=1e-2)
     cores = parallel.num_threads()
-    for name, function, threads in (("columns, one product", columns, 1), ("columns by the image", blocks, 1), ("tinygan, 1 thread", ours, 1),
-                                    (f"tinygan, {cores} threads", ours, cores)):
+    for name, function, threads in (("columns, one product", columns, 1), ("columns by the image", blocks, 1),
+                                    ("tinygan, 1 thread", ours, 1), (f"tinygan, {cores} threads", ours, cores)):
         parallel.set_num_threads(threads)
         assert np.allclose(function(x), expected, rtol=1e-3, atol=1e-2)
         taken = []
@@ -101,7 +101,8 @@ with parallel.single_threaded_blas():
         taken.append(time.perf_counter() - start)
     one_core = 2 * 1024 ** 3 / min(taken) / 1e9
 speed = {name: flop / value / 1e9 for name, value in seconds.items()}
-study.table(("one convolution", "time", "GFLOP/s"), *((name, f"{1e3 * value:,.2f} ms", f"{speed[name]:.3g}") for name, value in seconds.items()),
+study.table(("one convolution", "time", "GFLOP/s"),
+            *((name, f"{1e3 * value:,.2f} ms", f"{speed[name]:.3g}") for name, value in seconds.items()),
             ("(a matrix product, 1 core)", "", f"{one_core:.3g}"))
 
 # %% Where the time of a training step goes

@@ -163,7 +163,8 @@ better = [text for text, found in (("shorter paths", length), ("better separabil
 study.finding(
     f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w. On digits, with "
     f"8 layers: path length {length['z'][deep]:.1f} in Z and {length['w'][deep]:.1f} in W, separability {separable['z'][deep]:.2f} and "
-    f"{separable['w'][deep]:.2f}: W has {' and '.join(better) or 'neither advantage here'}. Class accuracy: " + ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
+    f"{separable['w'][deep]:.2f}: W has {' and '.join(better) or 'neither advantage here'}. Class accuracy: " +
+    ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
     (": the deep mapping follows the class best." if accuracy[deep] == max(accuracy.values()) else
      ": a deep mapping does not follow the class better here."),
-    r2=r2, class_accuracy=accuracy, noise=float(moved))
+    r2=r2, path_length=length, separability=separable, class_accuracy=accuracy, noise=float(moved))

@@ -100,7 +100,8 @@ def milliseconds(function, args):
 
 
 modulation = []
-for size, channels in study.choose([(4, 4), (8, 4)], [(4, 64), (8, 64), (16, 64), (32, 16)], [(4, 64), (8, 64), (16, 64), (32, 64), (32, 16)]):
+shapes = (4, 64), (8, 64), (16, 64), (32, 64), (32, 16)  # pixels on a side, channels
+for size, channels in study.choose([(4, 4), (8, 4)], shapes, shapes):
     args, times = inputs(size, channels, study.choose(2, 32, 32)), ([], [])
     for _ in range(study.choose(2, 7, 15)):
         for function, found in zip((with_own_weights, ops.modulated_conv2d), times):
@@ -136,7 +137,8 @@ for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
     strongest = int((deviation.max((1, 2)) / (deviation.mean((1, 2)) + 1e-12)).mean(0).argmax())
     chosen = np.concatenate([maps[..., strongest], maps.mean(3)])
     low, high = chosen.min((1, 2), keepdims=True), chosen.max((1, 2), keepdims=True)
-    show(ax, np.uint8(255 * (chosen - low) / (high - low + 1e-12))[..., None], 5, f"{label}: most spotted map\n(above), mean of all maps (below)")
+    grey = np.uint8(255 * (chosen - low) / (high - low + 1e-12))[..., None]
+    show(ax, grey, 5, f"{label}: most spotted map\n(above), mean of all maps (below)")
 study.save(figure)
 
 # %% What came of it

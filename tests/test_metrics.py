@@ -6,7 +6,6 @@ from mistakes import error_of
 import scipy.linalg
 import scipy.spatial
 import scipy.special
-from matplotlib.image import imread
 
 from tinygan import plots
 from tinygan.data import Dataset
@@ -329,7 +328,7 @@ def test_memorisation_takes_some_of_many(rng, monkeypatch):
 def test_neighbours_picture(rng, tmp_path):
     training = pictures(rng, 30)
     neighbours_picture(tmp_path / "n.png", training[:5], training, k=2, columns=2)
-    sheet = np.rint(imread(tmp_path / "n.png")[..., :3] * 255).astype(np.uint8)
+    sheet = np.asarray(plots.open_picture(tmp_path / "n.png"))
     order = [image for i in range(5) for image in (i, *nearest(training[i:i + 1], training, 2)[0][0])]
     np.testing.assert_array_equal(sheet, plots.grid(training[order], 6))
     assert order[:2] == [0, 0]  # each sample is its own nearest one here

@@ -17,7 +17,8 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.cpu  # it is for NumPy: its arrays go into networks as they are
-def test_the_python_runs(capsys):
+def test_the_python_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some of it writes files
     code = "".join(block for language, block in BLOCKS if language == "python")
     names = {}
     exec(compile(code, "README.md", "exec"), names)

@@ -33,9 +33,7 @@ def G(run):
 
 
 def pixels(path):
-    from matplotlib.image import imread
-
-    return np.rint(255 * imread(path)[..., 0]).astype(np.uint8)
+    return np.asarray(plots.open_picture(path, "L"))
 
 
 def cells(path, columns, gap=2, scale=2):

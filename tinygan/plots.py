@@ -27,11 +27,12 @@ def grid(images, columns=None, gap=2, scale=2):
 
 
 def save_image(path, image) -> None:
-    """Write uint8 (H, W, 3) as a PNG."""
-    from matplotlib.image import imsave
+    """Write uint8 (H, W, 3) as a PNG; of one channel, if all are the same."""
+    from PIL import Image  # comes with matplotlib
 
+    grey = (image == image[..., :1]).all()
     with replacing(path) as temporary:
-        imsave(temporary, image)
+        Image.fromarray(np.ascontiguousarray(image[..., 0]) if grey else image).save(temporary)
 
 
 def save_gif(path, frames, milliseconds=80) -> None:
