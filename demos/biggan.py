@@ -35,7 +35,7 @@ def truncated(folder):
 
 # %% The class in batch-norm, against concatenation; and the trade-off
 channels, batches_of_statistics, ema = study.choose(8, 8, 16), study.choose(1, 16, 16), study.choose(0.9, 0.99, 0.999)
-into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan", steps=study.choose(2, 500, 4000),
+into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan", steps=study.choose(2, 500, 2500),
                    g_channels=channels, d_channels=channels, standing=batches_of_statistics, ema=ema, also=truncated)
 study.compare("the class, by", into, {"FID": ("fid", 2), "class accuracy": ("class_accuracy", 3), "recall": ("recall", 3)})
 metrics = {"FID": "fid", "precision": "precision", "recall": "recall", "class accuracy": "class_accuracy"}
@@ -46,7 +46,7 @@ study.table(("threshold", *(f"{threshold:g}" for threshold in thresholds)),
 # %% Scale: batch size and width, at equal numbers of images
 # The rates are the same for all; the average over G's weights is over as many images. Large batches go through memory
 # in parts of 64.
-images, batches, widths = study.choose(16, 6144, 65_536), study.choose((4, 8), (16, 64), (16, 64, 256)), (8, 16)
+images, batches, widths = study.choose(16, 6144, 32_768), study.choose((4, 8), (16, 64), (16, 64, 256)), (8, 16)
 
 
 def at_scale(batch, width):

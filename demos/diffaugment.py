@@ -55,7 +55,7 @@ def leak(folder, n=study.choose(100, 1000, 5000)):
 # %% The runs
 variants = {"none": "augment=none", "both": "augment=diffaug", "reals only": "augment=diffaug augment_where=reals",
             "D's step only": "augment=diffaug augment_where=d_step"}
-runs = study.train(variants, "quick", "g_channels=16 d_channels=16 batch_size=32 ema=0.998", steps=study.choose(4, 1500, 8000), also=leak)
+runs = study.train(variants, "quick", "g_channels=16 d_channels=16 batch_size=32 ema=0.998", steps=study.choose(4, 1500, 6000), also=leak)
 study.compare("augmented", runs, {"share of samples called augmented": ("also.augmented", 3), "FID": ("fid", 2)})
 leaks, fid = means(runs, "also.augmented"), means(runs, "fid")
 

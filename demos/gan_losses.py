@@ -59,7 +59,7 @@ study.table(("of raw scores", *of_score), ("push at s = -8", *(f"{values[0]:.4f}
 # The same DCGAN with each of them.
 variants = {"cross-entropy": "loss=bce", "L2 on scores": "loss=l2", "L1 on scores": "loss=l1",
             "L2 on probabilities": "loss=l2-sigmoid", "L1 on probabilities": "loss=l1-sigmoid"}
-runs = study.train(variants, "dcgan", "g_channels=16 d_channels=16 lr=1e-3", steps=study.choose(4, 1800, 12_000))
+runs = study.train(variants, "dcgan", "g_channels=16 d_channels=16 lr=1e-3", steps=study.choose(4, 1800, 8000))
 fid, norm = means(runs, "fid"), {label: max(max(run.log["d_grad_norm"]) for run in found) for label, found in runs.items()}
 study.table(("loss", "FID", "largest gradient of D"),
             *((label, span(run.fid for run in found), f"{norm[label]:.2f}") for label, found in runs.items()))

@@ -60,7 +60,7 @@ def steepness(folder):
     return {"steepness": found, "last": found[-1][1]}
 
 
-steps = study.choose(4, 2400, 12_000)
+steps = study.choose(4, 2400, 8000)
 variants = {"without": "r1=0", "R1, gamma .2": "r1=0.2", "R1, gamma 2": "r1=2"}
 runs = study.train(variants, "dcgan", "g_channels=16 d_channels=16 d_norm=none lr=1e-3 keep=12", steps=steps,
                    checkpoint_every=max(steps // 12, 1), also=steepness)

@@ -24,10 +24,55 @@ def result(name):
 # %% The gallery: a picture, and the sentence with which its demo ends
 
 
-def gallery():
-    return "\n".join(["| demo | what it found |", "|---|---|"] + [
-        f'| <a href="demos/{name}.py">{name}</a><br><img src="demos/pictures/{name}.png" width="420"> | {result(name)["finding"]} |'
+def gallery(head="demo | what it found", sentence=lambda name: result(name)["finding"]):
+    return "\n".join([f"| {head} |", "|---|---|"] + [
+        f'| <a href="demos/{name}.py">{name}</a><br><img src="demos/pictures/{name}.png" width="420"> | {sentence(name)} |'
         for name in LECTURE if (DEMOS / "results" / f"{name}.json").exists()])
+
+
+def listed(numbers, form="{:.1f}"):
+    return ", ".join(f"{name} {form.format(number)}" for name, number in numbers.items())
+
+
+# The same in Korean: the numbers are the demos', and so are the names of what is compared.
+KOREAN = {
+    "autograd_tour": lambda r: (
+        f"엔진이 구한 tanh의 1차부터 3차 도함수는 손으로 구한 것과 {max(a for a, _ in r['apart'].values()):.0e}, 차분과 "
+        f"{max(b for _, b in r['apart'].values()):.0e} 이내로 같습니다. 맨 배열로 계산한 도함수는 1차에서는 맞고(오차 "
+        f"{r['errors']['a bare array'][0]:.0e}) 2차에서는 틀립니다(오차 {r['errors']['a bare array'][1]:.1f})."),
+    "gan_losses": lambda r: (
+        f"D만 학습하면 진짜에 {r['alone'][0]:.2f}, 가짜에 {r['alone'][1]:.2f}를 줍니다. p = .01인 실수를 교차 엔트로피는 "
+        f"{r['push_at_p']['cross-entropy']:.0f}, L2는 {r['push_at_p']['L2']:.2f}의 힘으로 밀고, 원점수 -8에서는 L2가 "
+        f"{r['push_at_score']['L2 on scores']:.0f}, 교차 엔트로피가 {r['push_at_score']['cross-entropy']:.2f}의 힘으로 밉니다. FID: "
+        f"{listed(r['fid'])}."),
+    "gradient_penalty": lambda r: (
+        f"두 수의 게임은 R1 없이 정답에서 {r['distance']['without']:.2f}, R1이 있으면 {r['distance']['with R1']:.3f} 떨어진 곳에서 끝납니다. "
+        f"숫자 이미지에서 D의 기울기: {listed(r['slope'], '{:.2f}')}; FID: {listed(r['fid'])}."),
+    "conditional": lambda r: (
+        f"요청한 숫자를 그리는 비율: {listed(r['class_accuracy'], '{:.1%}')}. 다양성(재현율): {listed(r['recall'], '{:.2f}')}."),
+    "progressive": lambda r: (
+        f"FID {r['mark']:.1f}까지 걸린 시간(초): {listed(r['seconds'], '{:.0f}')}. 특징이 그림의 움직임을 따라가는 정도(16x16): "
+        f"{listed(r['following']['16'], '{:.2f}')}."),
+    "biggan": lambda r: (
+        f"클래스를 알려 주는 방법에 따른 FID: {listed(r['fid'])}. 배치 x 채널에 따른 FID: {listed(r['scale'])}. 잘라내기 {r['thresholds'][0]:g}에서 "
+        f"정밀도 {r['truncation']['precision'][0]:.2f}, 재현율 {r['truncation']['recall'][0]:.2f}, {r['thresholds'][-1]:g}에서 "
+        f"{r['truncation']['precision'][-1]:.2f}, {r['truncation']['recall'][-1]:.2f}."),
+    "stylegan": lambda r: (
+        f"구멍 난 데이터에서 선형 함수가 z에서는 속성의 {r['r2']['Z']:.0%}, w에서는 {r['r2']['W']:.0%}를 알아냅니다. 숫자에서 8층일 때 경로 길이는 Z "
+        f"{r['path_length']['z']['8 layers']:.1f}, W {r['path_length']['w']['8 layers']:.1f}, 분리도는 Z {r['separability']['z']['8 layers']:.2f}, W "
+        f"{r['separability']['w']['8 layers']:.2f}. 클래스 정확도: {listed(r['class_accuracy'], '{:.1%}')}."),
+    "stylegan2": lambda r: (
+        f"가장 강한 얼룩(최댓값 / 평균): {listed(r['spots'])}. FID: {listed(r['fid'])}. 한 스텝의 시간(ms): "
+        f"{listed(r['milliseconds'], '{:.0f}')}."),
+    "diffaugment": lambda r: (
+        f"증강된 것으로 보이는 표본의 비율: {listed(r['augmented'], '{:.0%}')}. FID: {listed(r['fid'])}."),
+    "ada": lambda r: (
+        "학습 이미지 수에 따른 FID(없음, DiffAugment, ADA): " + "; ".join(
+            f"{size:,}장 " + ", ".join(f"{r['fid'][way][i]:.1f}" for way in r["fid"]) for i, size in enumerate(r["sizes"])) +
+        f". 회전을 증강으로 쓸 때 요청한 숫자의 비율: {listed(r['class_accuracy'], '{:.0%}')}."),
+    "speed": lambda r: (
+        "합성곱 하나의 속도(GFLOP/s): " + listed(r["gflops"], "{:.3g}") + f"; 행렬 곱 {r['matrix_product']:.0f}."),
+}
 
 
 # %% Tables: "ada 0" is the first that ada.py prints
@@ -57,6 +102,8 @@ def content(mark):
     name, *arguments = mark.split()
     if name == "gallery":
         return gallery()
+    if name == "갤러리":
+        return gallery("데모 | 알아낸 것", lambda name: KOREAN[name](result(name)))
     return table(name, *arguments) if name in LECTURE else printed(name, *arguments)
 
 

@@ -95,9 +95,9 @@ def styles(folder):
     return {"path_length": paths, "separability": scores, "truncation": truncated}
 
 
-phase = study.choose(8, 1200, 6000)
-runs = study.train({"8 layers": "mapping_layers=8", "2 layers": "mapping_layers=2", "none": "mapping_layers=0 style=128"}, "stylegan",
-                   f"stable_images={phase} fade_images={phase} mixing=0.5", steps=study.choose(2, 600, 5500), also=styles)
+phase = study.choose(8, 1600, 6000)
+runs = study.train({"8 layers": "mapping_layers=8", "none": "mapping_layers=0 style=128"}, "stylegan",
+                   f"stable_images={phase} fade_images={phase} mixing=0.5", steps=study.choose(2, 850, 5000), also=styles)
 study.compare("mapping", runs, {
     "FID": ("fid", 2), "class accuracy": ("class_accuracy", 3), "path length in Z": ("also.path_length.z", 1),
     "path length in W": ("also.path_length.w", 1), "separability of Z": ("also.separability.z", 2),
@@ -122,19 +122,19 @@ def with_noise(mode):
 
 
 draws = np.stack([with_noise("random") for _ in range(study.choose(2, 20, 50))]).astype(float)
-noise = np.concatenate([with_noise("fixed"), with_noise("none"), np.clip(draws.std(0) * 8, 0, 255).astype(np.uint8)])
+noise = np.concatenate([with_noise("fixed"), with_noise("none"), np.uint8(255 * draws.std(0) / (draws.std(0).max() + 1e-9))])
 moved = draws.std(0).mean()
 print(f"noise moves a pixel by {moved:.2f} of 255")
 
 # %% The figure
-figure, axes = study.figure(12, 5.6, 2, 5)
+figure, axes = study.figure(12, 4.8, 2, 5, height_ratios=(1.4, 1))
 for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z: linear {r2['Z']:.0%}", f"(c) W: linear {r2['W']:.0%}")):
     shown = where if title.startswith("(a)") else drawn
-    colors = np.clip(np.column_stack([shown[:, 0], 0 * shown[:, 0], shown[:, 1]]) / 2 + 0.5, 0, 1)
+    colors = np.clip(np.column_stack([shown[:, 0], 0 * shown[:, 0] - 0.6, shown[:, 1]]) / 2 + 0.5, 0, 1)
     ax.scatter(*where.T, c=colors, s=2)
     if not title.startswith("(a)"):
-        for i, color in enumerate(("k", "w")):
-            ax.tricontour(*where.T, drawn[:, i], levels=(-0.8, -0.4, 0, 0.4, 0.8), colors=color, linewidths=0.7)
+        for i, color in enumerate(("black", "white")):
+            ax.tricontour(*where.T, drawn[:, i], levels=(-0.8, -0.4, 0, 0.4, 0.8), colors=color, linewidths=1.2)
     low, high = np.percentile(where, (1, 99), axis=0)
     ax.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=())
 axes[0, 0].set(xlabel="attribute 1", ylabel="attribute 2")
@@ -148,7 +148,7 @@ for ax, found, title in zip(axes[0, 3:], (length, separable), ("path length", "s
 show(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
 show(axes[1, 1], runs["none"][0].images, 10, "no mapping")
 show(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
-show(axes[1, 3], noise, 10, "noise: fixed, none,\ndeviation x 8")
+show(axes[1, 3], noise, 10, "noise: fixed, none,\nand how far it moves pixels")
 for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class_accuracy", "C3")):
     values = np.mean([[row[key] for row in run.also["truncation"]] for run in runs["8 layers"]], 0)
     axes[1, 4].plot(psis, values / (values.max() if key == "fid" else 1), color, marker="o", markersize=3,

@@ -53,7 +53,7 @@ def activations(folder, n=study.choose(4, 64, 200)):
 # %% The four steps, with the same settings; and the last one with its penalties at every step
 # Lazy regularisation: R1 and the path-length penalty cost more than the step itself. Taken at every fourth step, and
 # weighing four times as much, they should do the same for a quarter of the price.
-steps = study.choose(4, 450, 4000)
+steps = study.choose(4, 420, 3000)
 runs = study.train({"(a) AdaIN": "configuration=a", "(b) in detail": "configuration=b", "(c) deviation": "configuration=c",
                     "(d) demodulated": "configuration=d", "(d), penalties always": "configuration=d penalty_every=1 path_every=1"},
                    "stylegan2", f"g_channels={study.choose(4, 4, 8)} d_channels={study.choose(4, 4, 8)}", steps=steps,
@@ -113,7 +113,7 @@ study.table(("size, channels", "a weight for each image", "activations scaled", 
               for size, channels, slow, fast, apart in modulation))
 
 # %% The figure
-figure, axes = study.figure(12, 5.4, 2, 5)
+figure, axes = study.figure(12, 4.6, 2, 5, height_ratios=(1.6, 1))
 for i, (label, found) in enumerate(runs.items()):
     if "always" not in label:
         layers = {}
@@ -121,7 +121,7 @@ for i, (label, found) in enumerate(runs.items()):
             for name, (_, largest) in run.also["spots"].items():
                 layers.setdefault(name, []).append(largest)
         axes[0, 0].plot(list(layers), [np.mean(values) for values in layers.values()], marker="o", markersize=3, label=label)
-axes[0, 0].set(ylabel="peak / mean of the most spotted map")
+axes[0, 0].set(ylabel="peak over mean, most spotted map")
 axes[0, 0].tick_params("x", rotation=60, labelsize=7)
 axes[0, 0].legend(frameon=False, fontsize=7)
 for ax, (label, found) in zip(axes[1], runs.items()):
@@ -138,7 +138,7 @@ for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
     chosen = np.concatenate([maps[..., strongest], maps.mean(3)])
     low, high = chosen.min((1, 2), keepdims=True), chosen.max((1, 2), keepdims=True)
     grey = np.uint8(255 * (chosen - low) / (high - low + 1e-12))[..., None]
-    show(ax, grey, 5, f"{label}: most spotted map\n(above), mean of all maps (below)")
+    show(ax, grey, 5, f"{label[:3]} most spotted map,\nmean of all maps")
 study.save(figure)
 
 # %% What came of it

@@ -194,7 +194,7 @@ def rectified(x, w, v):
 
 def test_relu_networks_with_kinks_nearby():
     """With 3,520 units, now and then a kink lies within 2e-6 of the inputs, the reach of the differences."""
-    for seed in [*range(20), 196]:
+    for seed in [*range(8), 196]:
         check_grads(rectified, [normal(16, 10, seed=seed), normal(10, 200, seed=seed + 1000) / 3,
                                 normal(200, 20, seed=seed + 2000) / 14], seed=seed)
 

@@ -75,3 +75,42 @@ def test_its_comparison_of_z_and_w_is_what_was_measured():
         assert f"| perceptual path length, {name} | {lengths[f'Z, {key}']:.1f} | {lengths[f'W, {key}']:.1f} |" in README
     scores = json.loads((results / "separability.json").read_text())["separability"]
     assert f"| linear separability | {scores['Z']:.2f} | {scores['W']:.2f} |" in README
+
+
+@pytest.fixture
+def readme(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "demos"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(ROOT / "tests")  # where no runs are: nothing draws pictures
+    return importlib.import_module("readme")
+
+
+def test_what_is_between_marks_is_what_was_measured(readme):
+    for file in readme.FILES:
+        text = file.read_text(encoding="utf-8")
+        assert text.count("<!-- ") == 2 * text.count("<!-- end -->") > 0
+        assert readme.filled(text) == text, f"python demos/readme.py, and look at what changed in {file.name}"
+
+
+def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "DEMOS", tmp_path)
+    (tmp_path / "results").mkdir()
+    found = {"finding": "It is 3.", "tables": [[["a", "b"], ["x", "1"]]]}
+    (tmp_path / "results" / "speed.json").write_text(json.dumps(found))
+    assert readme.filled("<!-- speed 0 -->\nold\n<!-- end -->\nrest") == (
+        "<!-- speed 0 -->\n\n| a | b |\n| --- | --- |\n| x | 1 |\n\n<!-- end -->\nrest")
+    filled = readme.filled("<!-- gallery -->\n<!-- end -->")
+    assert filled.count("\n| <a href") == 1 and 'src="demos/pictures/speed.png"' in filled and filled.endswith(" It is 3. |\n\n<!-- end -->")
+
+
+def test_the_korean_readme_is_a_translation():
+    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w*)\n(.*?)```", korean, re.DOTALL)
+    commands = [line.split("#")[0].strip() for language, block in blocks if not language for line in block.splitlines() if line]
+    ours = [line.split("#")[0].strip() for language, block in BLOCKS if not language for line in block.splitlines()]
+    assert len(commands) > 10 and sum(command in ours for command in commands) >= len(commands) - 2
+    for command in commands:
+        if command.startswith("tinygan "):
+            make_parser().parse_args(shlex.split(command)[1:])
+    exec("".join(block for language, block in blocks if language == "python"), {})
+    assert "README.ko.md" in README

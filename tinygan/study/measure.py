@@ -1,6 +1,6 @@
 """A run of a study: trained, measured, and what is kept of it. A process of its own, if several run side by side:
 
-    python -m tinygan.study.measure JOB            # a job as JSON; what is kept is printed, as JSON
+    python -m tinygan.study JOB            # a job as JSON; what is kept is printed, as JSON
 """
 
 import dataclasses
@@ -107,7 +107,3 @@ def main():
         sys.exit(f"{error}")
     except KeyboardInterrupt as stopped:
         sys.exit(128 + getattr(stopped, "signal", signal.SIGINT))
-
-
-if __name__ == "__main__":
-    main()

@@ -164,7 +164,7 @@ class Study:
                         run, job = waiting.pop(0)
                         out, errors = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
                         # A session of its own: Ctrl-C is for this process, which hands it on.
-                        process = subprocess.Popen([sys.executable, "-m", "tinygan.study.measure", json.dumps(job)], stdout=out,
+                        process = subprocess.Popen([sys.executable, "-m", "tinygan.study", json.dumps(job)], stdout=out,
                                                    stderr=errors, env=environment, start_new_session=True)
                         running[process] = run, job, out, errors
                     time.sleep(0.3)
