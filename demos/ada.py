@@ -20,9 +20,9 @@ from tinygan.study import Study, evaluations, means, show, span
 study = Study(__file__, __doc__)
 sizes = study.choose((100,), (100, 1000), (100, 500, 2000, 10_000))
 ways = {"none": "augment=none", "DiffAugment": "augment=diffaug policy=translation", "ADA": "augment=ada ada_target=0.3"}
-steps = study.choose(4, 1500, 5000)
-common = (f"g_channels=16 d_channels=16 batch_size=32 ema=0.998 steps={steps} eval_every={steps // study.choose(1, 5, 10)} "
-          f"eval_images={study.choose(100, 500, 2000)}")
+steps = study.choose(4, 1000, 5000)
+common = (f"g_channels=16 d_channels=16 batch_size={study.choose(8, 16, 32)} ema=0.998 steps={steps} "
+          f"eval_every={steps // study.choose(1, 5, 10)} eval_images={study.choose(100, 500, 2000)}")
 
 # %% FID against the number of training images
 # Measured at the last step: to keep the best one would hide what happens to a D that knows its images by heart.
@@ -40,7 +40,7 @@ upright = means(rotations, "class_accuracy")
 study.compare("rotated", rotations, {"class accuracy": ("class_accuracy", 3), "FID": ("fid", 2)})
 
 # %% The figure
-figure, axes = study.figure(12, 5.2, 2, 4)
+figure, axes = study.figure(12, 4.4, 2, 4, height_ratios=(1.7, 1))
 smallest = sizes[0]
 for i, (way, of_sizes) in enumerate(fid.items()):
     axes[0, 0].plot(sizes, [np.mean(values) for values in of_sizes], f"C{i}", label=way)

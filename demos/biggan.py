@@ -83,12 +83,18 @@ for ax, (name, key) in zip(axes[1], metrics.items()):
     ax.set(xlabel="truncation threshold", ylabel=name)
     ax.grid(alpha=0.3)
 axes[1, 0].legend(frameon=False, fontsize=7)
-G, _ = load_networks(into["batch-norm"][0].folder)
-rows = []
-for threshold in thresholds[::2]:
-    truncate(G, threshold, np.random.default_rng(4))
-    rows.append(generate(G, latents(np.random.default_rng(1), 10, G, threshold), np.arange(10)))
-show(axes[0, 3], np.concatenate(rows), 10, f"thresholds {', '.join(f'{t:g}' for t in thresholds[::2])}")
+
+
+def over_thresholds():
+    """A row of images for every other threshold, of the same latents where they are not drawn again."""
+    G, _ = load_networks(into["batch-norm"][0].folder)
+    for threshold in thresholds[::2]:
+        truncate(G, threshold, np.random.default_rng(4))
+        yield generate(G, latents(np.random.default_rng(1), 10, G, threshold), np.arange(10))
+
+
+show(axes[0, 3], study.images("thresholds", lambda: np.concatenate(list(over_thresholds()))), 10,
+     f"thresholds {', '.join(f'{t:g}' for t in thresholds[::2])}")
 study.save(figure)
 
 # %% What came of it

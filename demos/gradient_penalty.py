@@ -95,6 +95,7 @@ study.save(figure)
 best = min(fid, key=fid.get)
 study.finding(
     f"Two numbers that play: without R1 they end {distance['without']:.2f} from the answer, with it {distance['with R1']:.3f} (from 1.41). "
-    "On digits, D's slope at reals and the FID come to " + ", ".join(f"{last[label]:.2f} and {fid[label]:.1f} ({label})" for label in runs) +
+    "On digits, D's slope at reals and the FID come to " +
+    ", ".join(f"{last[label]:.2f} and {fid[label]:.1f} ({label})" for label in runs) +
     f": R1 keeps D flat{', and makes better digits' if best != 'without' else '; it does not make better digits here'}.",
     distance=distance, slope=last, fid=fid)

@@ -59,7 +59,8 @@ phase = study.choose(16, 1600, 6000)  # images at a size, and images of a fade
 common = f"steps={steps} eval_every={every} eval_images={study.choose(100, 300, 2000)}"
 # All are told the class, which makes them learn sooner, and have a lazy R1 instead of a penalty at every step.
 growing = study.train({"growing": f"stable_images={phase} fade_images={phase}", "full size at once": "grow=false"}, "progan", common,
-                      g_class="concat", d_class="projection", loss="bce", gp=0.0, drift=0.0, r1=1.0, penalty_every=4, ema=study.choose(0.9, 0.99, 0.999),
+                      g_class="concat", d_class="projection", loss="bce", gp=0.0, drift=0.0, r1=1.0, penalty_every=4,
+                      ema=study.choose(0.9, 0.99, 0.999),
                       also=following)
 instead = study.train({"skips": "g_architecture=skip", "residual": "g_architecture=residual"}, "stylegan2",
                       common, also=following)

@@ -105,26 +105,32 @@ study.compare("mapping", runs, {
 length, separable = ({space: means(runs, f"also.{key}.{space}") for space in "zw"} for key in ("path_length", "separability"))
 
 # %% One G: mixed styles, noise
-G, _ = load_networks(runs["8 layers"][0].folder)
-rng = np.random.default_rng(1)
-labels = np.arange(10)
-ws, other = (G.styles(latents(rng, 10, G), classes).detach() for classes in (labels, labels[::-1].copy()))
-half = G.style_layers // 2
-mixed = tensor(np.concatenate([other.numpy()[:, :half], ws.numpy()[:, half:]], 1))  # coarse ones of the other, fine ones kept
-mixing = np.concatenate([generate(G.synthesis, x) for x in (ws, other, mixed)])
-noises = [module for _, module in G.modules() if isinstance(module, nn.Noise)]
+def mixed():
+    """Ten images, ten others, and the first with the coarse styles of the others."""
+    G, _ = load_networks(runs["8 layers"][0].folder)
+    rng, digits = np.random.default_rng(1), np.arange(10)
+    ws, others = (G.styles(latents(rng, 10, G), labels).detach().numpy() for labels in (digits, digits[::-1].copy()))
+    half = G.style_layers // 2
+    return np.concatenate([generate(G.synthesis, tensor(x)) for x in (ws, others, np.concatenate([others[:, :half], ws[:, half:]], 1))])
 
 
-def with_noise(mode):
-    for module in noises:
-        module.mode, module.rng = mode, rng
-    return generate(G.synthesis, ws)
+def noise():
+    """Ten images with fixed noise, without, and how far noise moves each pixel: white is 64 of 255."""
+    G, _ = load_networks(runs["8 layers"][0].folder)
+    rng, rows = np.random.default_rng(1), {}
+    z = latents(rng, 10, G)
+    for mode, draws in (("fixed", 1), ("none", 1), ("random", study.choose(2, 20, 50))):
+        for _, module in G.modules():
+            if isinstance(module, nn.Noise):
+                module.mode, module.rng = mode, rng
+        rows[mode] = np.stack([generate(G, z, np.arange(10)) for _ in range(draws)])
+    moved = np.clip(4 * rows["random"].std(0), 0, 255).astype(np.uint8)
+    return np.concatenate([rows["fixed"][0], rows["none"][0], moved])
 
 
-draws = np.stack([with_noise("random") for _ in range(study.choose(2, 20, 50))]).astype(float)
-noise = np.concatenate([with_noise("fixed"), with_noise("none"), np.uint8(255 * draws.std(0) / (draws.std(0).max() + 1e-9))])
-moved = draws.std(0).mean()
-print(f"noise moves a pixel by {moved:.2f} of 255")
+mixing, noisy = study.images("mixing", mixed), study.images("noise", noise)
+moved = noisy[20:].mean() / 4
+print(f"noise moves a pixel by {moved:.1f} of 255, on average")
 
 # %% The figure
 figure, axes = study.figure(12, 4.8, 2, 5, height_ratios=(1.4, 1))
@@ -148,7 +154,7 @@ for ax, found, title in zip(axes[0, 3:], (length, separable), ("path length", "s
 show(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
 show(axes[1, 1], runs["none"][0].images, 10, "no mapping")
 show(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
-show(axes[1, 3], noise, 10, "noise: fixed, none,\nand how far it moves pixels")
+show(axes[1, 3], noisy, 10, "noise: fixed, none,\nand how far it moves pixels")
 for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class_accuracy", "C3")):
     values = np.mean([[row[key] for row in run.also["truncation"]] for run in runs["8 layers"]], 0)
     axes[1, 4].plot(psis, values / (values.max() if key == "fid" else 1), color, marker="o", markersize=3,

@@ -131,14 +131,20 @@ evaluations(axes[0, 2], {label: found for label, found in runs.items() if "(d)" 
 for ax in axes[0, 1:3]:
     ax.set_yscale("log")
     ax.legend(frameon=False, fontsize=7)
-for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
-    maps = list(activations(runs[label][0].folder, 10).values())[-2][:10]  # before the last layer
+
+
+def most_spotted(label):
+    """Of ten images, the map of the last layer but one that is most spotted, and the mean of all its maps, as grey images."""
+    maps = list(activations(runs[label][0].folder, 10).values())[-2]
     deviation = np.abs(maps - maps.mean((1, 2), keepdims=True))
     strongest = int((deviation.max((1, 2)) / (deviation.mean((1, 2)) + 1e-12)).mean(0).argmax())
     chosen = np.concatenate([maps[..., strongest], maps.mean(3)])
     low, high = chosen.min((1, 2), keepdims=True), chosen.max((1, 2), keepdims=True)
-    grey = np.uint8(255 * (chosen - low) / (high - low + 1e-12))[..., None]
-    show(ax, grey, 5, f"{label[:3]} most spotted map,\nmean of all maps")
+    return np.uint8(255 * (chosen - low) / (high - low + 1e-12))[..., None]
+
+
+for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
+    show(ax, study.images(label[1], lambda: most_spotted(label)), 5, f"{label[:3]} most spotted map,\nmean of all maps")
 study.save(figure)
 
 # %% What came of it

@@ -168,6 +168,9 @@ def test_findings_and_figures(made, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "results" / "x.json").read_text()) == {
         "finding": "It is so.", "size": "tiny", "seeds": [0], "tables": [[["a", "b"], ["x", "1,234"]]], "number": 3}
     full = made("--full")
+    drawn = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
+    assert np.array_equal(full.images("sheet", lambda: drawn), drawn.repeat(3, 3))
+    assert np.array_equal(full.images("sheet", None), drawn.repeat(3, 3))  # kept
     full.save(figure)
     full.finding("It is so.")
     assert (tmp_path / "pictures" / "x.png").exists() and (tmp_path / "results" / "x.json").exists()

@@ -1,6 +1,7 @@
 """The runs of a study, side by side; what they came to; figures and findings."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -17,13 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygan import plots
-from tinygan.errors import InputError, say
+from tinygan.errors import InputError, Interrupted, say
 from tinygan.files import replacing, write_json
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
 
 from .figures import span
-from .measure import COLUMNS, ROWS, chosen, command, measure
+from .measure import COLUMNS, chosen, command, measure
 
 
 class Run:
@@ -51,12 +53,10 @@ class Run:
 
     @property
     def images(self):
-        """uint8 (40, H, W, 3), rows of ten; of a conditional recipe a column per class. Kept of seed 0 only."""
+        """uint8 (40, H, H, 3), rows of ten; of a conditional recipe a column per class. Kept of seed 0 only."""
         if self._samples is None:
             raise InputError(f"of {self.label}, seed {self.seed}, no samples are kept: only of seed 0")
-        sheet = np.asarray(plots.open_picture(self._samples))
-        height, width = sheet.shape[0] // ROWS, sheet.shape[1] // COLUMNS
-        return sheet.reshape(ROWS, height, COLUMNS, width, 3).swapaxes(1, 2).reshape(-1, height, width, 3)
+        return cut(self._samples)
 
 
 class Study:
@@ -97,7 +97,8 @@ class Study:
 
         variants: {label: settings in which it differs, as `--set` takes them, if need be after the name of another recipe};
         common, settings: those of all. data: default "digits", with `--full` "mnist". also(folder) -> dict: measures
-        something more of a run. samples: to measure (default: 100, 2,000 or 10,000, by the study's size). Raises InputError if what is kept was measured with other settings.
+        something more of a run. samples: to measure (default: 100, 2,000 or 10,000, by the study's size). Raises
+        InputError if what is kept was measured with other settings.
         """
         data = data or self.choose("digits", "digits", "mnist")
         settings = parse_assignments(common.split()) | settings
@@ -146,7 +147,8 @@ class Study:
                 print(f"{run.label}, seed {run.seed} ({i} of {len(left)}): {command(job)}", flush=True)
                 yield run, measure(job)
         else:
-            yield from self._side_by_side(left)
+            with ends_as_by_ctrl_c():
+                yield from self._side_by_side(left)
 
     def _side_by_side(self, left):
         """As many processes of one thread as there are jobs, and one bar for all of them."""
@@ -187,6 +189,15 @@ class Study:
                     out.close(), errors.close()
 
     # Figures and findings
+
+    def images(self, name, make):
+        """What make() draws, square uint8 images (10 N, H, H, C), as (10 N, H, H, 3). Of the full size they are kept, so that figures
+        can be drawn again where the runs are gone."""
+        path = self.results / f"{self.name}-{name}.png"
+        if self.size != "full" or not path.exists():
+            self.results.mkdir(parents=True, exist_ok=True)
+            plots.save_image(path, plots.grid(make(), COLUMNS, gap=0, scale=1))
+        return cut(path)
 
     def figure(self, width, height, *grid, **settings):
         """(a matplotlib Figure of that many inches, its axes: as `subplots` takes a grid and makes them)."""
@@ -239,6 +250,29 @@ def ends_in_a_line(kind, error, trace):
         say("interrupted: of --full, what is done is kept; the same command goes on from there")
         raise SystemExit(128 + getattr(error, "signal", signal.SIGINT))
     sys.__excepthook__(kind, error, trace)
+
+
+def cut(path):
+    """The images (N, H, H, 3) of a sheet without gaps, in rows of COLUMNS."""
+    sheet = np.asarray(plots.open_picture(path))
+    side = sheet.shape[1] // COLUMNS
+    return sheet.reshape(-1, side, COLUMNS, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+
+
+@contextlib.contextmanager
+def ends_as_by_ctrl_c():
+    """Within, SIGTERM ends us as Ctrl-C does: an exception, so that our processes end too."""
+    def handler(number, frame):
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def last_logged(folder):
