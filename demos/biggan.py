@@ -63,7 +63,7 @@ study.table(("batch size", *(f"FID, {width} channels" for width in widths)),
               for batch in batches))
 
 # %% The figure
-figure, axes = study.figure(11, 5.4, 2, 4)
+figure, axes = study.figure(11, 5, 2, 4)
 for ax, (label, found) in zip(axes[0], into.items()):
     show(ax, found[0].images, 10, f"class by {label}: FID {span(run.fid for run in found)}")
 for width in widths:
@@ -73,7 +73,9 @@ for width in widths:
         axes[0, 2].plot([batch] * len(found), found, "o", color=line.get_color(), markersize=3)
 axes[0, 2].set(xscale="log", yscale="log", xlabel="batch size (images)", ylabel=f"FID after {images:,} images of D")
 axes[0, 2].set_xticks(batches, map(str, batches))
-axes[0, 2].minorticks_off()
+axes[0, 2].tick_params("x", which="minor", bottom=False, labelbottom=False)
+axes[0, 2].yaxis.set_minor_formatter("{x:g}")
+axes[0, 2].tick_params("y", which="both", labelsize=7)
 axes[0, 2].legend(frameon=False, fontsize=7)
 for ax, (name, key) in zip(axes[1], metrics.items()):
     for i, (label, found) in enumerate(into.items()):

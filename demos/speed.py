@@ -127,7 +127,7 @@ figure, axes = study.figure(10, 3.4, 1, 2)
 axes[0].barh(list(speed)[::-1], list(speed.values())[::-1], color=["C0"] * 2 + ["C7"] * 3)
 axes[0].axvline(one_core, color="black", linestyle=":", label="a matrix product, 1 core")
 axes[0].set(xscale="log", xlabel="GFLOP/s of the convolution (more is faster)")
-axes[0].legend(frameon=False, fontsize=7, loc="lower right")
+axes[0].legend(frameon=False, fontsize=8, loc="upper center")
 axes[1].bar([row[0] for row in rows[1:]], [float(row[2]) for row in rows[1:]], 0.4, label="tinygan")
 if against:
     axes[1].bar([i + 0.4 for i in range(len(rows) - 1)], [float(row[5]) for row in rows[1:]], 0.4, label="PyTorch")

@@ -160,7 +160,7 @@ for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class
     axes[1, 4].plot(psis, values / (values.max() if key == "fid" else 1), color, marker="o", markersize=3,
                     label=f"FID / {values.max():.0f}" if key == "fid" else key.replace("_", " "))
 axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
-axes[1, 4].legend(frameon=False, fontsize=7)
+axes[1, 4].legend(fontsize=6, loc="center left")
 study.save(figure)
 
 # %% What came of it
