@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygan import data
 from tinygan.metrics import Evaluator
-from tinygan.study import Study, means, show, span
+from tinygan.study import Study, below, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks, truncate
 
 study = Study(__file__, __doc__)
@@ -102,11 +102,14 @@ study.save(figure)
 # %% What came of it
 fid = means(into, "fid")
 trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in metrics.values()}
+helps = below(scale, "fid", f"{batches[-1]} x {widths[-1]}", f"{batches[0]} x {widths[-1]}")
 (small, wide), large = (at[f"{batches[0]} x {width}"] for width in widths), at[f"{batches[-1]} x {widths[-1]}"]
 study.finding(
     f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: "
-    f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, at equal images: {large:.1f}, which "
-    f"{'helps' if large < wide else 'does not help at this scale'}. Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: "
+    f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, with equal images and so {batches[-1] // batches[0]} "
+    f"times fewer steps: {large:.1f}, which {'helps' if helps else 'does not help'} at this scale. Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: "
     f"precision {trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
     f"{trade['recall'][-1]:.2f}.",
+    {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"), "larger batches help": helps,
+     "more channels help": below(scale, "fid", f"{batches[0]} x 16", f"{batches[0]} x 8")},
     fid=fid, scale=at, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

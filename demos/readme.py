@@ -18,7 +18,11 @@ LECTURE = ("autograd_tour", "gan_losses", "gradient_penalty", "conditional", "pr
 
 
 def result(name):
-    return json.loads((DEMOS / "results" / f"{name}.json").read_text())
+    """What a demo's --full found, with all its seeds."""
+    found = json.loads((DEMOS / "results" / f"{name}.json").read_text())
+    if (found["size"], found["seeds"]) != ("full", [0, 1, 2]):
+        sys.exit(f"demos/results/{name}.json is of {found['size']} size and seeds {found['seeds']}: run demos/{name}.py --full")
+    return found
 
 
 # %% The gallery: a picture, and the sentence with which its demo ends
@@ -31,14 +35,40 @@ def gallery(head="demo | what it found", sentence=lambda name: result(name)["fin
 
 
 def listed(numbers, form="{:.1f}"):
-    return ", ".join(f"{name} {form.format(number)}" for name, number in numbers.items())
+    return "; ".join(f"{TRANSLATED.get(name, name)}: {form.format(number)}" for name, number in numbers.items())
+
+
+TRANSLATED = {
+    "cross-entropy": "교차 엔트로피", "L2 on scores": "원점수의 L2", "L1 on scores": "원점수의 L1", "L2 on probabilities": "확률의 L2",
+    "L1 on probabilities": "확률의 L1", "without": "없음", "never": "회전 없음", "none": "없음", "concatenation": "이어 붙이기",
+    "auxiliary classifier": "보조 분류기", "projection": "프로젝션", "conditional batch-norm": "조건부 배치 정규화", "growing": "점점 크게",
+    "full size at once": "처음부터 전체 크기", "skips": "스킵 연결", "residual": "잔차 연결", "batch-norm": "배치 정규화", "8 layers": "8층",
+    "both": "둘 다", "reals only": "진짜만", "D's step only": "D의 스텝만", "(b) in detail": "(b) 자세히", "(c) deviation": "(c) 표준편차만",
+    "(d) demodulated": "(d) 디모듈레이션", "(d), penalties always": "(d) 벌점 매번", "Python loops": "파이썬 반복문",
+    "columns, one product": "열 행렬 한 번", "columns by the image": "이미지마다 열 행렬"}
+
+
+def judged(holds):
+    """Of each claim, whether it holds, in Korean."""
+    return "".join(f" <br>{CLAIMS[claim]}: {'그렇다' if it_does else '이 규모에서는 뚜렷하지 않다'}." for claim, it_does in holds.items())
+
+
+CLAIMS = {
+    "all losses train": "모든 손실로 학습된다", "R1 keeps D flat": "R1은 D의 기울기를 작게 한다", "R1 makes better digits": "R1은 숫자를 더 좋게 한다",
+    "the auxiliary classifier pays with variety": "보조 분류기는 다양성을 희생한다", "growing is faster": "점점 키우는 쪽이 빠르다",
+    "growing makes features stick to places": "점점 키우면 특징이 위치에 고정된다", "the class belongs in batch-norm": "클래스는 배치 정규화로 알려 주는 편이 낫다",
+    "larger batches help": "배치를 키우면 좋아진다", "more channels help": "채널을 늘리면 좋아진다", "W has shorter paths": "W의 경로가 더 짧다",
+    "W has better separability": "W가 더 잘 분리된다", "w follows the class better than z": "w가 z보다 클래스를 더 잘 따른다",
+    "there is a droplet": "물방울 얼룩이 생긴다", "the redesign removes it": "재설계가 얼룩을 없앤다", "lazy penalties cost little": "벌점을 가끔만 계산해도 잃는 것이 적다",
+    "augmented reals alone leak": "진짜만 증강하면 표본에 새어 나온다", "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 나빠진다",
+    "rotations that are always fired leak": "항상 회전시키면 표본에 새어 나온다", "augmentation helps with few images": "이미지가 적을 때 증강이 도움이 된다"}
 
 
 # The same in Korean: the numbers are the demos', and so are the names of what is compared.
 KOREAN = {
     "autograd_tour": lambda r: (
         f"엔진이 구한 tanh의 1차부터 3차 도함수는 손으로 구한 것과 {max(a for a, _ in r['apart'].values()):.0e}, 차분과 "
-        f"{max(b for _, b in r['apart'].values()):.0e} 이내로 같습니다. 맨 배열로 계산한 도함수는 1차에서는 맞고(오차 "
+        f"{max(b for _, b in r['apart'].values()):.0e} 이내로 같습니다. 일반 배열로 계산한 도함수는 1차에서는 맞고(오차 "
         f"{r['errors']['a bare array'][0]:.0e}) 2차에서는 틀립니다(오차 {r['errors']['a bare array'][1]:.1f})."),
     "gan_losses": lambda r: (
         f"D만 학습하면 진짜에 {r['alone'][0]:.2f}, 가짜에 {r['alone'][1]:.2f}를 줍니다. p = .01인 실수를 교차 엔트로피는 "
@@ -54,7 +84,7 @@ KOREAN = {
         f"FID {r['mark']:.1f}까지 걸린 시간(초): {listed(r['seconds'], '{:.0f}')}. 특징이 그림의 움직임을 따라가는 정도(16x16): "
         f"{listed(r['following']['16'], '{:.2f}')}."),
     "biggan": lambda r: (
-        f"클래스를 알려 주는 방법에 따른 FID: {listed(r['fid'])}. 배치 x 채널에 따른 FID: {listed(r['scale'])}. 잘라내기 {r['thresholds'][0]:g}에서 "
+        f"클래스를 알려 주는 방법에 따른 FID: {listed(r['fid'])}. 배치 x 채널에 따른 FID: {listed(r['scale'])}. 절단(truncation) 문턱값 {r['thresholds'][0]:g}에서 "
         f"정밀도 {r['truncation']['precision'][0]:.2f}, 재현율 {r['truncation']['recall'][0]:.2f}, {r['thresholds'][-1]:g}에서 "
         f"{r['truncation']['precision'][-1]:.2f}, {r['truncation']['recall'][-1]:.2f}."),
     "stylegan": lambda r: (
@@ -103,7 +133,7 @@ def content(mark):
     if name == "gallery":
         return gallery()
     if name == "갤러리":
-        return gallery("데모 | 알아낸 것", lambda name: KOREAN[name](result(name)))
+        return gallery("데모 | 알아낸 것", lambda name: KOREAN[name](result(name)) + judged(result(name)["holds"]))
     return table(name, *arguments) if name in LECTURE else printed(name, *arguments)
 
 

@@ -1,5 +1,6 @@
 """The scripts in demos/: that each runs and says what it found; of those that measure, their arithmetic, on runs made up for it."""
 
+import importlib
 import json
 import re
 import runpy
@@ -33,7 +34,12 @@ def test_a_demo_runs_draws_its_figure_and_says_what_it_found(name, tmp_path, mon
     runpy.run_path(script)
     found = re.search("^finding: (.*)$", capsys.readouterr().out, re.MULTILINE)[1]
     assert len(re.findall(r"\d", found)) > 3 and "nan" not in found
-    assert json.loads((tmp_path / "out" / "results" / f"{name}.json").read_text())["finding"] == found
+    kept = json.loads((tmp_path / "out" / "results" / f"{name}.json").read_text())
+    assert kept["finding"] == found
+    monkeypatch.syspath_prepend(str(DEMOS))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    readme = importlib.import_module("readme")
+    assert len(re.findall(r"\d", readme.KOREAN[name](kept))) > 3 and readme.judged(kept["holds"]).count(":") == len(kept["holds"])
     assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
 
 

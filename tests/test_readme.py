@@ -95,12 +95,15 @@ def test_what_is_between_marks_is_what_was_measured(readme):
 def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "DEMOS", tmp_path)
     (tmp_path / "results").mkdir()
-    found = {"finding": "It is 3.", "tables": [[["a", "b"], ["x", "1"]]]}
+    found = {"finding": "It is 3.", "size": "full", "seeds": [0, 1, 2], "tables": [[["a", "b"], ["x", "1"]]]}
     (tmp_path / "results" / "speed.json").write_text(json.dumps(found))
     assert readme.filled("<!-- speed 0 -->\nold\n<!-- end -->\nrest") == (
         "<!-- speed 0 -->\n\n| a | b |\n| --- | --- |\n| x | 1 |\n\n<!-- end -->\nrest")
     filled = readme.filled("<!-- gallery -->\n<!-- end -->")
     assert filled.count("\n| <a href") == 1 and 'src="demos/pictures/speed.png"' in filled and filled.endswith(" It is 3. |\n\n<!-- end -->")
+    (tmp_path / "results" / "speed.json").write_text(json.dumps({**found, "seeds": [0]}))
+    with pytest.raises(SystemExit, match="is of full size and seeds .0.: run demos/speed.py --full"):
+        readme.filled("<!-- gallery -->\n<!-- end -->")
 
 
 def test_the_korean_readme_is_a_translation():

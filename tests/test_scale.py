@@ -195,6 +195,14 @@ def test_standing_statistics_are_those_of_the_batches():
     assert not G[1].training and G[1].momentum == 0.1
 
 
+def test_a_class_beside_z_reaches_the_first_layer(digits):
+    u = updates(digits, "biggan", **SMALL, g_class="concat", d_class="projection")
+    with nn.feature_maps(u.G) as maps:
+        u.G(asarray(np.zeros((2, u.G.latent), np.float32)), np.array([0, 1]))
+    first = host(maps["G.unflatten"])
+    assert first.shape[1:3] == (4, 4) and np.abs(first[0] - first[1]).max() > 0
+
+
 def test_standing_statistics_do_not_enter_the_training(tmp_path, digits):
     runs = []
     for standing, every in ((0, 100), (2, 2)):

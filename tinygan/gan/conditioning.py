@@ -19,18 +19,21 @@ from tinygan.nn.init import normal
 
 
 class ConcatLatent(nn.Module):
-    """G of latents (N, latent + size) as a function of z (N, latent) and y: beside z stands an embedding of y."""
+    """G of latents (N, latent + size) as a function of z (N, latent) and y: beside z stands an embedding of y.
+
+    In front of z, if G reads its latents in parts, as BigGAN's does: the class has to reach the first layer.
+    """
 
     conditional = True
 
     def __init__(self, G, classes, size, *, rng):
-        self.latent, self.classes = G.latent - size, classes
+        self.latent, self.classes, self.in_front = G.latent - size, classes, getattr(G, "reads_in_parts", False)
         self.embedding = nn.Embedding(classes, size, rng=rng)
         self.G = G
 
     def forward(self, z, labels):
-        z = self.take(z, "N", self.latent, what="latents")
-        return self.G(ops.concatenate([z, self.embedding(self.take_labels(labels, len(z), self.classes))], axis=1))
+        parts = [self.take(z, "N", self.latent, what="latents"), self.embedding(self.take_labels(labels, len(z), self.classes))]
+        return self.G(ops.concatenate(parts[::-1] if self.in_front else parts, axis=1))
 
 
 class ConcatImage(nn.Module):

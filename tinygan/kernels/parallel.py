@@ -43,11 +43,12 @@ def _count(text):
     return int(text)
 
 
-def _cores():
+def cores() -> int:
+    """How many of the processor's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_threads = from_environment("TINYGAN_NUM_THREADS", _cores(), _count)
+_threads = from_environment("TINYGAN_NUM_THREADS", cores(), _count)
 
 
 def num_threads() -> int:

@@ -29,7 +29,7 @@ class Generator(nn.Module):
     attention: numbers of the blocks (from 0) that self-attention follows.
     """
 
-    conditional = True
+    conditional, reads_in_parts = True, True
 
     def __init__(self, latent=128, classes=10, image_channels=1, widths=(64, 64, 64, 64), embedding=32, attention=(1,),
                  *, rng, init=nn.init.orthogonal):

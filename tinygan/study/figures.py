@@ -23,10 +23,10 @@ def curves(axes, runs, key, name=None, **line) -> None:
     axes.grid(alpha=0.3)
 
 
-def evaluations(axes, runs, key="fid", over="step", name=None) -> None:
-    """Draw a number of the evaluations on held-out images, over "step" or "seconds", likewise."""
+def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> None:
+    """Draw a number of the evaluations on held-out images, over "step" or "seconds", likewise. only: of these labels."""
     for i, (label, found) in enumerate(runs.items()):
-        for run in found:
+        for run in found if only is None or label in only else ():
             rows = run.evaluations
             axes.plot([row[over] for row in rows], [row[key] for row in rows], color=f"C{i}", linewidth=1.2, marker="o", markersize=2,
                       label=label if run is found[0] else None)
@@ -37,6 +37,12 @@ def evaluations(axes, runs, key="fid", over="step", name=None) -> None:
 def means(runs, path) -> dict:
     """{label: mean over the seeds} of a number of Runs, by its path (`Run.number`)."""
     return {label: float(np.mean([run.number(path) for run in found])) for label, found in runs.items()}
+
+
+def below(runs, path, a, b) -> bool:
+    """Is that number of label `a` clearly below that of label `b`: of every seed below that of every seed?"""
+    first, second = ([run.number(path) for run in runs[label]] for label in (a, b))
+    return max(first) < min(second)
 
 
 def bars(axes, runs, path, name, ticks=None, **labels) -> None:

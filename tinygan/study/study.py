@@ -21,11 +21,15 @@ from tqdm import tqdm
 from tinygan import plots
 from tinygan.errors import InputError, Interrupted, say
 from tinygan.files import replacing, write_json
+from tinygan.kernels import parallel
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
 
 from .figures import span
 from .measure import COLUMNS, chosen, command, measure
+
+
+OF_NO_MATTER = {"sample_every", "checkpoint_every", "keep"}  # settings that change nothing of what is measured
 
 
 class Run:
@@ -41,7 +45,8 @@ class Run:
             return numbers[name]
         if name in numbers.get("metrics", {}):
             return numbers["metrics"][name]
-        raise AttributeError(f"of {self.label}, {name} was not measured; there are: {', '.join([*numbers, *numbers['metrics']])}")
+        known = ", ".join([*numbers, *numbers.get("metrics", {})])
+        raise AttributeError(f"of {self.__dict__.get('label')}, {name} was not measured; there are: {known}")
 
     def number(self, path):
         """A number by its path, such as "fid" or "also.path_length.w"."""
@@ -53,16 +58,17 @@ class Run:
 
     @property
     def images(self):
-        """uint8 (40, H, H, 3), rows of ten; of a conditional recipe a column per class. Kept of seed 0 only."""
+        """uint8 (40, H, H, 3), rows of ten; of a conditional recipe a column per class. Kept of the first seed only."""
         if self._samples is None:
-            raise InputError(f"of {self.label}, seed {self.seed}, no samples are kept: only of seed 0")
+            raise InputError(f"of {self.label}, seed {self.seed}, no samples are kept: only of the first seed")
         return cut(self._samples)
 
 
 class Study:
     """file, doc: the script's __file__ and __doc__; its command line is read. seeds: those of `--full`; otherwise one.
 
-    Attributes: name; size, "tiny", "fast" or "full"; seeds; out, the folder of its figures.
+    Attributes: name; size, "tiny", "fast" or "full"; seeds; out, the folder of its figures. Of a full study that is stopped in
+    the midst of a run, what that run has since its last checkpoint is lost on Windows, which has no signal to end a step by.
     """
 
     def __init__(self, file, doc, seeds=(0, 1, 2), argv=None):
@@ -75,16 +81,16 @@ class Study:
                             "(default: the processor's cores)")
         # Editors run cells in a kernel, whose command line is its own.
         args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
-        if args.jobs is not None and args.jobs < 1 or min(args.seeds or [0]) < 0:
-            parser.error("--jobs must be at least 1, and --seeds at least 0")
+        if args.jobs is not None and args.jobs < 1 or min(args.seeds or [0]) < 0 or len(set(args.seeds or ())) < len(args.seeds or ()):
+            parser.error("--jobs must be at least 1, and --seeds at least 0, each given once")
         file = Path(file).absolute()
         self.name, self.size = file.stem, "full" if args.full else "tiny" if args.tiny else "fast"
         self.seeds = tuple(args.seeds or (seeds if args.full else (0,)))
-        self.jobs = args.jobs or (1 if args.tiny else os.cpu_count() or 1)
+        self.jobs = args.jobs or (1 if args.tiny else parallel.cores())
         self.out, self.pictures = file.parent / "out", file.parent / "pictures"
         self.results = file.parent / "results" if args.full else self.out / "results"
-        self.runs = Path("runs/demos") if args.full else self.out / "runs"
-        self.tables = []
+        self.runs = file.parent / "runs" if args.full else self.out / "runs"
+        self.tables, self.changed = [], not args.full  # has a run been measured since its figures were drawn?
         if getattr(sys.modules["__main__"], "__file__", None) and Path(sys.modules["__main__"].__file__).absolute() == file:
             sys.excepthook = ends_in_a_line
 
@@ -109,7 +115,7 @@ class Study:
                 slug = f"{self.name}-{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
                 job = {"recipe": own, "data": data, "seed": seed, "settings": settings | parse_assignments(changes),
                        "folder": str(self.runs / slug), "samples": samples or self.choose(100, 2000, 10_000),
-                       "reals": self.choose(200, None, None), "sheet": str(self.results / f"{slug}.png") if not seed else None}
+                       "reals": self.choose(200, None, None), "sheet": str(self.results / f"{slug}.png") if seed == self.seeds[0] else None}
                 run = Run(label, seed, self.runs / slug, self._kept(slug, job), job["sheet"])
                 runs.setdefault(label, []).append(run)
                 if slug in slugs:
@@ -118,11 +124,15 @@ class Study:
                 if not run.numbers:
                     left.append((run, job))
         self.results.mkdir(parents=True, exist_ok=True)
-        for run, numbers in self._measured(left):
-            run.numbers = numbers
-            if also:
+        keep = lambda run: write_json(self.results / f"{run.folder.name}.json", run.numbers)
+        # Seed by seed: what is compared runs at the same time, on a machine that is as busy.
+        for run, numbers in self._measured(sorted(left, key=lambda pair: pair[0].seed)):
+            run.numbers, self.changed = numbers, True
+            keep(run)
+        for run in (run for found in runs.values() for run in found):
+            if also and "also" not in run.numbers:
                 run.numbers["also"] = also(run.folder)
-            write_json(self.results / f"{run.folder.name}.json", run.numbers)
+                keep(run)
         return runs
 
     def _kept(self, slug, job):
@@ -131,18 +141,18 @@ class Study:
         if self.size != "full":
             shutil.rmtree(self.runs / slug, ignore_errors=True)
             return {}
-        if not path.exists():
+        if not path.exists() or job["sheet"] and not Path(job["sheet"]).exists():
             return {}
         kept = json.loads(path.read_text())
         old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | kept["settings"]
-        if (kept["recipe"], kept["data"]) != (job["recipe"], job["data"]) or any(
-                old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
+        same = (kept["recipe"], kept["data"], kept["metrics"]["samples"]) == (job["recipe"], job["data"], job["samples"])
+        if not same or any(old[key] != settings[key] for key in settings if key not in OF_NO_MATTER):
             raise InputError(f"{path}: was measured with other settings; delete it, and {job['folder']}, to measure again")
         return kept
 
     def _measured(self, left):
         """(run, numbers) of each, as they come."""
-        if self.jobs == 1 or len(left) < 2:
+        if self.jobs == 1:
             for i, (run, job) in enumerate(left, 1):
                 print(f"{run.label}, seed {run.seed} ({i} of {len(left)}): {command(job)}", flush=True)
                 yield run, measure(job)
@@ -194,7 +204,7 @@ class Study:
         """What make() draws, square uint8 images (10 N, H, H, C), as (10 N, H, H, 3). Of the full size they are kept, so that figures
         can be drawn again where the runs are gone."""
         path = self.results / f"{self.name}-{name}.png"
-        if self.size != "full" or not path.exists():
+        if self.changed or not path.exists():
             self.results.mkdir(parents=True, exist_ok=True)
             plots.save_image(path, plots.grid(make(), COLUMNS, gap=0, scale=1))
         return cut(path)
@@ -219,6 +229,10 @@ class Study:
             with replacing(folder / f"{self.name}.png") as temporary:
                 figure.savefig(temporary, dpi=110)
         print(f"figure: {self.out / f'{self.name}.png'}")
+        if "ipykernel" in sys.modules:
+            from IPython.display import display
+
+            display(figure)
 
     def table(self, head, *rows) -> None:
         """Print a table of texts and numbers, as Markdown; `finding` keeps it."""
@@ -226,18 +240,22 @@ class Study:
         widths = [max(map(len, column)) for column in zip(*lines)]
         form = lambda cells, fill=" ": "|" + "|".join(f"{fill}{cell:{fill}<{width}}{fill}" for cell, width in zip(cells, widths)) + "|"
         print("\n" + "\n".join([form(lines[0]), form([""] * len(head), "-"), *map(form, lines[1:])]) + "\n")
-        self.tables.append(lines)
+        self.tables = [table for table in self.tables if table[0] != lines[0]] + [lines]  # a cell may be run again
 
     def compare(self, head, runs, columns) -> None:
         """A table with a row for each label of `runs`. columns: {title: (path of the number, digits)}."""
         self.table((head, *columns), *((label, *(span((run.number(path) for run in found), digits) for path, digits in columns.values()))
                                        for label, found in runs.items()))
 
-    def finding(self, sentence, **numbers) -> None:
-        """Print what came of it, and keep it in results/, as NAME.json: the sentence, the tables, and other numbers."""
+    def finding(self, sentence, holds=None, **numbers) -> None:
+        """Print what came of it, and keep it in results/, as NAME.json: the sentence, which claims hold, {claim: bool}, the
+        tables, and other numbers."""
+        holds = {claim: bool(it_does) for claim, it_does in (holds or {}).items()}
         self.results.mkdir(parents=True, exist_ok=True)
-        write_json(self.results / f"{self.name}.json", {"finding": sentence, "size": self.size, "seeds": list(self.seeds),
-                                                        "tables": self.tables, **numbers})
+        write_json(self.results / f"{self.name}.json", {"finding": sentence, "holds": holds, "size": self.size,
+                                                        "seeds": list(self.seeds), "tables": self.tables, **numbers})
+        for claim, it_does in holds.items():
+            print(f"claim: {claim}: {'yes' if it_does else 'not clearly'}")
         print(f"finding: {sentence}")
 
 
@@ -261,18 +279,20 @@ def cut(path):
 
 @contextlib.contextmanager
 def ends_as_by_ctrl_c():
-    """Within, SIGTERM ends us as Ctrl-C does: an exception, so that our processes end too."""
+    """Within, SIGTERM and a terminal that hangs up end us as Ctrl-C does: by an exception, so that our processes end too."""
     def handler(number, frame):
         raise Interrupted(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, handler)
+    signals = [signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def last_logged(folder):
