@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import Tensor, plots
+from tinygan.study import span
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
 from tinygan.training.settings import parse_assignments
@@ -83,7 +84,7 @@ def measure(recipe, data, seed, name=None, changes=""):
 def check_settings(path, settings, recipe):
     """Exit with a message if those that `path` holds are others. It may be from before some setting existed."""
     old = dataclasses.asdict(RECIPES[recipe].settings()) | json.loads(path.read_text())["settings"]
-    if any(old[key] != settings[key] for key in settings if not key.endswith("_every") or key == "penalty_every"):
+    if any(old[key] != settings[key] for key in settings.keys() - {"sample_every", "checkpoint_every", "eval_every", "keep"}):
         sys.exit(f"{path}: the recipe's settings have changed since; delete it, and its run, to measure again")
 
 
@@ -128,13 +129,6 @@ def results_of(name, folder):
     """What was measured under a name, a dict for each seed."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}-*.json"))
             if path.stem.removeprefix(f"{name}-").isdigit()]
-
-
-def span(values, digits):
-    if None in values:
-        return "-"
-    mean = f"{sum(values) / len(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def arguments(doc, known, data=(), seeds=(0,)):

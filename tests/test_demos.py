@@ -71,12 +71,6 @@ def test_the_time_of_a_run_that_was_resumed_is_the_sum(results, tmp_path):
     assert results.seconds(tmp_path / "time.jsonl") == 20.5
 
 
-def test_several_seeds_are_a_mean_and_a_range(results):
-    assert results.span([0.5, None], 2) == "-"
-    assert results.span([1.234], 2) == "1.23"
-    assert results.span([1.0, 2.0, 4.5], 2) == "2.50 (1.00-4.50)"
-
-
 def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, tmp_path):
     said = []
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from tinygan import data
 from tinygan.errors import InputError
+from tinygan.files import locked
 from tinygan.study import Study, curves, evaluations, measure, show, span, study as module
 from tinygan.training import checkpoint, recipes
 from tinygan.training.trainer import Trainer
@@ -68,7 +69,7 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     full = made("--full", "--jobs", "1", "--seeds", "0", "3")
     assert made("--full").seeds == (0, 1, 2) and made().seeds == (0,)
     settings = recipes.find("gan").settings().updated({"batch_size": 4, "steps": 20, "hidden": 4, "checkpoint_every": 5})
-    begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "demos" / "x-small-3", 3)
+    begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-small-3", 3)
     one_step = begun.train_step
 
     def killed():
@@ -82,13 +83,17 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     runs = train(full, {"small": "hidden=4"}, checkpoint_every=5)
     whole = train(made("--full", "--jobs", "1", "--seeds", "3", name="y"), {"small": "hidden=4"}, checkpoint_every=5)
     assert same(runs["small"][1], whole["small"][0]) and not same(*runs["small"])
-    with pytest.raises(InputError, match="only of seed 0"):
+    with pytest.raises(InputError, match="only of the first seed"):
         runs["small"][1].images
     monkeypatch.setattr(module, "measure", None)
     again = train(full, {"small": "hidden=4"}, checkpoint_every=10)
     assert [a.numbers for a in again["small"]] == [a.numbers for a in runs["small"]]
-    with pytest.raises(InputError, match="x-small-0.json: was measured with other settings; delete it"):
-        train(full, {"small": "hidden=5"})
+    for changes in {"small": "hidden=5"}, {"small": "hidden=4 penalty_every=2"}, {"small": "hidden=4 eval_every=5"}:
+        with pytest.raises(InputError, match="x-small-0.json: was measured with other settings; delete it"):
+            train(full, changes)
+    (tmp_path / "results" / "x-small-0.png").unlink()  # a figure needs it: measured again
+    with pytest.raises(TypeError):
+        train(full, {"small": "hidden=4"})
     with pytest.raises(InputError, match="another label comes to the same file name, x-a-b-0"):
         train(full, {"a b": "hidden=4", "a, b": "hidden=5"})
 
@@ -107,28 +112,40 @@ def test_a_run_that_fails_is_told_by_its_name(made, capsys):
 SCRIPT = '''"""A study."""
 from tinygan.study import Study
 study = Study(__file__, __doc__, seeds=(0, 1))
-runs = study.train({"a": "hidden=64", "b": "hidden=65 %s"}, "gan", data="digits", samples=60, steps=1500, batch_size=16)
+runs = study.train({"a": "hidden=64"}, "gan", data="digits", samples=60, steps=500, batch_size=16)
 study.finding("done", fid=runs["a"][0].fid)
 '''
 
 
-def test_it_can_be_interrupted_and_goes_on(tmp_path):
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
     script, environment = tmp_path / "s.py", {**os.environ, "PYTHONPATH": str(ROOT)}
-    script.write_text(SCRIPT % "")
+    script.write_text(SCRIPT)
     start = lambda: subprocess.Popen([sys.executable, script, "--full", "--jobs", "2"], cwd=tmp_path, env=environment, text=True,
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process, folders = start(), [tmp_path / "runs" / "demos" / f"s-a-{seed}" for seed in (0, 1)]
+    process, folders = start(), [tmp_path / "runs" / f"s-a-{seed}" for seed in (0, 1)]
     while not all((folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size for folder in folders):
         assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors.splitlines()[-1].startswith("tinygan: interrupted: of --full, what is done is kept")
-    assert "Traceback" not in errors and all(checkpoint.last_step(folder) for folder in folders)
-    script.write_text(SCRIPT.replace("steps=1500", "steps=1500, nothing=1") % "")
-    process = start()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2 and errors.startswith("tinygan: error: unknown setting 'nothing'") and errors.count("\n") == 1
+    assert process.returncode == code and errors.splitlines()[-1].startswith("tinygan: interrupted: of --full, what is done is kept")
+    assert "Traceback" not in errors and all(0 < checkpoint.last_step(folder) < 500 for folder in folders)
+    for folder in folders:
+        with locked(folder / "running"):  # no process of it is left
+            pass
+    if number == signal.SIGTERM:
+        process = start()
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 0 and out.endswith("finding: done\n"), errors
+        numbers = json.loads((tmp_path / "results" / "s-a-1.json").read_text())
+        assert numbers["log"]["step"][-1] > 490 and checkpoint.last_step(folders[1]) == 500
+
+
+def test_bad_input_to_a_script_is_one_line(tmp_path):
+    (tmp_path / "s.py").write_text(SCRIPT.replace("steps=500", "nothing=1"))
+    done = subprocess.run([sys.executable, tmp_path / "s.py"], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("tinygan: error: unknown setting 'nothing'") and done.stderr.count("\n") == 1
 
 
 def test_the_time_of_a_run_that_was_resumed_is_the_sum(tmp_path):
@@ -177,7 +194,7 @@ def test_findings_and_figures(made, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("argv, message", [(["--jobs", "0"], "--jobs must be at least 1"), (["--tiny", "--full"], "not allowed"),
-                                           (["--seeds", "-1"], "--seeds at least 0")])
+                                           (["--seeds", "-1"], "--seeds at least 0"), (["--seeds", "1", "1"], "each given once")])
 def test_what_its_command_line_refuses(made, capsys, argv, message):
     with pytest.raises(SystemExit) as stopped:
         made(*argv)
