@@ -73,8 +73,9 @@ gains = [f"{size:,}: {mean['none'][i]:.1f}, {mean['DiffAugment'][i]:.1f}, {mean[
 least = {way: mean[way][0] / mean["none"][0] for way in ("DiffAugment", "ADA")}
 p_few, p_many = (np.mean([run.log["p"][-1] for run in runs[f"ADA, {size:,} images"]]) for size in (smallest, sizes[-1]))
 study.finding(
-    f"FID without, with DiffAugment, with ADA, by training images: {'; '.join(gains)}: with {smallest}, DiffAugment's is {least['DiffAugment']:.0%} of that "
-    f"without, and ADA's {least['ADA']:.0%}. p ends at {p_few:.2f} with {smallest} images and {p_many:.2f} with {sizes[-1]:,}. Rotations fired always: "
+    f"FID without, with DiffAugment, with ADA, by training images: {'; '.join(gains)}: with {smallest}, DiffAugment's is "
+    f"{least['DiffAugment']:.0%} of that without, and ADA's {least['ADA']:.0%}. p ends at {p_few:.2f} with {smallest} images and "
+    f"{p_many:.2f} with {sizes[-1]:,}. Rotations fired always: "
     f"{upright['p = 1']:.0%} of the samples are the digit asked for; with p = .6 {upright['p = .6']:.0%}, never {upright['never']:.0%}" +
     (", so the leak is real." if below(rotations, "class_accuracy", "p = 1", "p = .6") else ": no leak shows clearly."),
     {"rotations that are always fired leak": below(rotations, "class_accuracy", "p = 1", "p = .6"),

@@ -106,9 +106,9 @@ helps = below(scale, "fid", f"{batches[-1]} x {widths[-1]}", f"{batches[0]} x {w
 (small, wide), large = (at[f"{batches[0]} x {width}"] for width in widths), at[f"{batches[-1]} x {widths[-1]}"]
 study.finding(
     f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: "
-    f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, with equal images and so {batches[-1] // batches[0]} "
-    f"times fewer steps: {large:.1f}, which {'helps' if helps else 'does not help'} at this scale. Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: "
-    f"precision {trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
+    f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, with equal images and so "
+    f"{batches[-1] // batches[0]} times fewer steps: {large:.1f}, which {'helps' if helps else 'does not help'} at this scale. "
+    f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision {trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
     f"{trade['recall'][-1]:.2f}.",
     {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"), "larger batches help": helps,
      "more channels help": below(scale, "fid", f"{batches[0]} x 16", f"{batches[0]} x 8")},

@@ -92,6 +92,7 @@ study.finding(
     f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. A mistake at p = .01 is pushed "
     f"with {of_probability['cross-entropy'][0]:.0f} by cross-entropy and {of_probability['L2'][0]:.2f} by L2; on raw scores, at -8, L2 "
     f"pushes with {of_score['L2 on scores'][0]:.0f} and cross-entropy with {of_score['cross-entropy'][0]:.2f}. {len(trained)} of "
-    f"{len(fid)} losses train (FID below 30; untrained, it is about 100): " + ", ".join(f"{label} {fid[label]:.1f}" for label in fid) + ".",
-    {"all losses train": len(trained) == len(fid)}, alone=alone[-1], fid=fid, largest_gradient=norm, push_at_p={name: values[0] for name, values in of_probability.items()},
-    push_at_score={name: values[0] for name, values in of_score.items()})
+    f"{len(fid)} losses train (FID below 30; untrained, it is about 100): " +
+    ", ".join(f"{label} {fid[label]:.1f}" for label in fid) + ".",
+    {"all losses train": len(trained) == len(fid)}, alone=alone[-1], fid=fid, largest_gradient=norm,
+    push_at_p={name: values[0] for name, values in of_probability.items()}, push_at_score={name: values[0] for name, values in of_score.items()})

@@ -67,8 +67,8 @@ growing = study.train({"growing": f"stable_images={phase} fade_images={phase}", 
 instead = study.train({"skips": "g_architecture=skip", "residual": "g_architecture=residual"}, "stylegan2",
                       common, also=following)
 runs = growing | instead
-study.compare("", runs, {"seconds of training": ("seconds", 0), "FID after equal steps": ("fid", 2), "features follow, 16x16": ("also.following.16", 2),
-                         "32x32": ("also.following.32", 2)})
+study.compare("", runs, {"seconds of training": ("seconds", 0), "FID after equal steps": ("fid", 2),
+                         "features follow, 16x16": ("also.following.16", 2), "32x32": ("also.following.32", 2)})
 
 # %% Time to quality
 # When was the FID first below a mark that both ways reach? (Training time on one thread, evaluations not counted.)

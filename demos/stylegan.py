@@ -173,8 +173,8 @@ accuracy, deep = means(runs, "class_accuracy"), "8 layers"
 better = [text for text, key in (("shorter paths", "path_length"), ("better separability", "separability"))
           if max(run.number(f"also.{key}.w") for run in runs[deep]) < min(run.number(f"also.{key}.z") for run in runs[deep])]
 study.finding(
-    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w ({in_hole:.1%} of the points are in "
-    f"the hole). On digits, with "
+    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w "
+    f"({in_hole:.1%} of the points are in the hole). On digits, with "
     f"8 layers: path length {length['z'][deep]:.1f} in Z and {length['w'][deep]:.1f} in W, separability {separable['z'][deep]:.2f} and "
     f"{separable['w'][deep]:.2f}: W has {' and '.join(better) or 'neither advantage here'}. Class accuracy: " +
     ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
