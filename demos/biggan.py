@@ -34,7 +34,7 @@ def truncated(folder):
 
 
 # %% The class in batch-norm, against concatenation; and the trade-off
-channels, batches_of_statistics, ema = study.choose(8, 8, 16), study.choose(1, 16, 16), study.choose(0.9, 0.99, 0.999)
+channels, ema, batches_of_statistics = study.choose(8, 8, 16), study.choose(0.9, 0.99, 0.999), study.choose(1, 16, 16)
 into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan", steps=study.choose(2, 500, 2500),
                    g_channels=channels, d_channels=channels, standing=batches_of_statistics, ema=ema, also=truncated)
 study.compare("the class, by", into, {"FID": ("fid", 2), "class accuracy": ("class_accuracy", 3), "recall": ("recall", 3)})
@@ -108,7 +108,8 @@ study.finding(
     f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: "
     f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, with equal images and so "
     f"{batches[-1] // batches[0]} times fewer steps: {large:.1f}, which {'helps' if helps else 'does not help'} at this scale. "
-    f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision {trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
+    f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
+    f"{trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
     f"{trade['recall'][-1]:.2f}.",
     {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"), "larger batches help": helps,
      "more channels help": below(scale, "fid", f"{batches[0]} x 16", f"{batches[0]} x 8")},

@@ -95,4 +95,5 @@ study.finding(
     f"{len(fid)} losses train (FID below 30; untrained, it is about 100): " +
     ", ".join(f"{label} {fid[label]:.1f}" for label in fid) + ".",
     {"all losses train": len(trained) == len(fid)}, alone=alone[-1], fid=fid, largest_gradient=norm,
-    push_at_p={name: values[0] for name, values in of_probability.items()}, push_at_score={name: values[0] for name, values in of_score.items()})
+    push_at_p={name: values[0] for name, values in of_probability.items()},
+    push_at_score={name: values[0] for name, values in of_score.items()})
