@@ -476,8 +476,13 @@ def test_an_interrupted_download_leaves_a_part(elsewhere, part, server, use_mirr
     def half_then_interrupt(handler):
         half(handler)
         until(lambda: part.is_file() and part.stat().st_size == HALF)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        handler.hold()
+        handler.connection.settimeout(2)
+        for _ in range(5):  # one that comes just before the client waits for more is noticed only then
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            try:
+                return handler.connection.recv(1)
+            except TimeoutError:
+                pass
 
     use_mirrors(f"{server.url}/mnist/")
     server.pages[IMAGES_PATH] = half_then_interrupt

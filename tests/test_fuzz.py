@@ -520,10 +520,10 @@ def test_every_argument(world, name):
         for value in ("", "0", "nan", "9" * 400, "a\nb", "a\0b", "\ud800", "x" * 5000) if action.nargs != 0 else ():
             code, _ = check_command(world, command_line(name, {action: [value + suffix(action)]}), "stylegan2")
             assert code == 2 or value not in ("a\0b", "\ud800", "x" * 5000)
-    if any(action.dest == "output" for action in arguments(name)):
-        taken = world[0] / f"taken{suffix(next(a for a in arguments(name) if a.dest == 'output'))}"
+    for output in (action for action in arguments(name) if action.dest == "output"):
+        taken = world[0] / f"taken{suffix(output)}"
         taken.mkdir(exist_ok=True)
-        code, err = check_command(world, [name, "RUN", "-o", str(taken)], "stylegan2")
+        code, err = check_command(world, command_line(name, {output: [str(taken)]}), "stylegan2")
         assert code == 2 and "is a folder" in err
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -656,15 +657,15 @@ def test_drawing_leaves_pyplot_alone():
 
 
 def test_the_tour(tmp_path):
-    demo = ROOT / "demos" / "autograd_tour.py"
-    done = subprocess.run([sys.executable, "-W", "error", demo, "--out", "pictures"], cwd=tmp_path,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    demo = shutil.copy(ROOT / "demos" / "autograd_tour.py", tmp_path)  # its pictures are beside it
+    done = subprocess.run([sys.executable, "-W", "error", demo], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert len(pictures) == 4 and all(name.endswith(".png") for name in pictures)
+    pictures = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
+    assert len(pictures) == 5
     for said in ("z = add(v2, x)  8", "GradientError: cube_with_array, order 2", "log made inf in 1 of 2 values",
-                 "the derivative of sqrt made inf", "conv2d_weight", "check_grads(penalty): order 1:"):
+                 "the derivative of sqrt made inf", "check_grads(penalty): order 1:"):
         assert said in done.stdout
     source = (ROOT / "demos" / "autograd_tour.py").read_text().splitlines()
     number = 1 + next(i for i, text in enumerate(source) if "logit.sigmoid().log()" in text)

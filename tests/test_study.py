@@ -112,7 +112,7 @@ def test_a_run_that_fails_is_told_by_its_name(made, capsys):
 SCRIPT = '''"""A study."""
 from tinygan.study import Study
 study = Study(__file__, __doc__, seeds=(0, 1))
-runs = study.train({"a": "hidden=64"}, "gan", data="digits", samples=60, steps=500, batch_size=16)
+runs = study.train({"a": "hidden=64"}, "gan", data="digits", samples=60, steps=1500, batch_size=16)
 study.finding("done", fid=runs["a"][0].fid)
 '''
 
@@ -130,7 +130,7 @@ def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code and errors.splitlines()[-1].startswith("tinygan: interrupted: of --full, what is done is kept")
-    assert "Traceback" not in errors and all(0 < checkpoint.last_step(folder) < 500 for folder in folders)
+    assert "Traceback" not in errors and all(0 < checkpoint.last_step(folder) < 1500 for folder in folders)
     for folder in folders:
         with locked(folder / "running"):  # no process of it is left
             pass
@@ -139,11 +139,11 @@ def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
         out, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and out.endswith("finding: done\n"), errors
         numbers = json.loads((tmp_path / "results" / "s-a-1.json").read_text())
-        assert numbers["log"]["step"][-1] > 490 and checkpoint.last_step(folders[1]) == 500
+        assert numbers["log"]["step"][-1] > 1400 and checkpoint.last_step(folders[1]) == 1500
 
 
 def test_bad_input_to_a_script_is_one_line(tmp_path):
-    (tmp_path / "s.py").write_text(SCRIPT.replace("steps=500", "nothing=1"))
+    (tmp_path / "s.py").write_text(SCRIPT.replace("steps=1500", "nothing=1"))
     done = subprocess.run([sys.executable, tmp_path / "s.py"], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("tinygan: error: unknown setting 'nothing'") and done.stderr.count("\n") == 1
 

@@ -59,6 +59,7 @@ def bench(args):
     from tinygan.bench.workloads import WORKLOADS
     from tinygan.files import write_json
 
+    output = check_output(args.output, ".json") if args.output else None
     unknown = [name for name in args.names if name not in WORKLOADS]
     if unknown:
         raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
@@ -73,7 +74,6 @@ def bench(args):
         raise InputError(f"--{tables[0]} takes no workloads")
     if on_gpu and tables:
         raise InputError(f"--{tables[0]} measures the CPU: leave out --device gpu")
-    output = check_output(args.output, ".json") if args.output else None
     kept, good = {"machine": backend.gpu_and_software() if on_gpu else report.machine()}, True
     print(kept["machine"])
     with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
