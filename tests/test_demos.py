@@ -161,6 +161,7 @@ def limited(monkeypatch, tmp_path):
     return limited
 
 
+@pytest.mark.slow
 def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatch, capsys):
     from tinygan.cli import main
 

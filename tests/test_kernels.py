@@ -115,12 +115,11 @@ def test_winograd_to_second_order(kernel, stride):
 @pytest.mark.parametrize("kernel, stride", winograd.INPUT_SIZES)
 def test_the_rounding_of_winograd_stays_small(kernel, stride):
     """In float32, within 4e-6 of the root mean square of the result; a plain sum is at 0.6e-6."""
-    for channels in ((64, 64), (128, 32)):
-        arrays = convolution((12, 12), channels, kernel, stride, 1, batch=1, dtype="float32")
-        exact = expected_passes(*(a.astype("float64") for a in arrays), stride, 1)
-        for got, expected in zip(three_passes(*arrays, stride, 1), exact):
-            assert got.dtype == np.float32
-            assert np.sqrt(((got - expected) ** 2).mean() / (expected ** 2).mean()) < 4e-6
+    arrays = convolution((12, 12), (128, 48), kernel, stride, 1, batch=1, dtype="float32")
+    exact = expected_passes(*(a.astype("float64") for a in arrays), stride, 1)
+    for got, expected in zip(three_passes(*arrays, stride, 1), exact):
+        assert got.dtype == np.float32
+        assert np.sqrt(((got - expected) ** 2).mean() / (expected ** 2).mean()) < 4e-6
 
 
 def test_the_points_of_winograd_are_right():

@@ -63,7 +63,12 @@ def unbroken(digits, tmp_path_factory):
     return trained
 
 
-@pytest.mark.parametrize("recipe", SMALL)
+# Those that differ from another in a setting or two are left to the slow tests, and to tests/stress.py.
+ALIKE = {"lsgan", "wgan-gp", "dcgan", "cgan", "sngan"}
+FEW = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in SMALL]
+
+
+@pytest.mark.parametrize("recipe", FEW)
 def test_a_run_writes_what_it_says(unbroken, recipe):
     trainer, grid = unbroken(recipe)
     out = trainer.out
@@ -100,7 +105,7 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(tmp_path, digits):
     assert all(np.array_equal(logs[0][1][k], logs[1][1][k]) for k in logs[0][1])
 
 
-@pytest.mark.parametrize("recipe", SMALL)
+@pytest.mark.parametrize("recipe", FEW)
 def test_a_resumed_run_is_the_unbroken_run(tmp_path, digits, unbroken, recipe):
     start(tmp_path / "b", digits, recipe, steps=7).run(progress=False)
     log = tmp_path / "b" / "log.jsonl"
