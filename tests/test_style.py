@@ -123,3 +123,18 @@ def test_the_blur_keeps_the_mean_and_stripes_away():
     stripes = tensor(stripes)
     assert np.allclose(nn.Blur()(stripes).numpy()[:, 1:-1, 1:-1], 0.5)
     assert np.array_equal(nn.AvgPool2d(2)(stripes).numpy(), np.full((1, 4, 4, 1), 0.5))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_without_mapping_layers_w_is_z_and_the_class_on_their_spheres(apart):
+    rng, labels = np.random.default_rng(0), np.array([2, 0])
+    with pytest.raises(ValueError, match="a style is as long as z and its class: style=8, not 5" if not apart else "style=9, not 5"):
+        nn.Mapping(4, 5, 0, 3, apart=apart, rng=rng)
+    size = 8 if not apart else 4
+    mapping = nn.Mapping(4, size, 0, 3 if not apart else None, apart=apart, rng=rng)
+    z = rng.standard_normal((2, 4)).astype(np.float32)
+    w = host(mapping(asarray(z), labels if not apart else None))
+    parts = [z] if apart else [z, host(mapping.embedding(labels))]
+    expected = np.concatenate(parts, 1)
+    np.testing.assert_allclose(w, expected / np.sqrt((expected ** 2).mean(1, keepdims=True)), rtol=1e-5)
+    assert not mapping.layers

@@ -11,10 +11,11 @@ import pytest
 from host import host
 
 from tinygan import data, plots
+from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
-from tinygan.training.sampling import class_rows, generate, load_generator
+from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
 from tinygan.training.trainer import Trainer
 from tinygan.training.updates import make_optimizer
 
@@ -185,6 +186,18 @@ def test_the_main_job_draws_the_digits_that_it_is_asked_for(tmp_path):
     before, after = (json.loads(line) for line in (tmp_path / "run" / "eval.jsonl").read_text().splitlines())
     assert before["fid"] > 50 and before["class_accuracy"] < 0.2, before
     assert after["fid"] < 4 and after["class_accuracy"] > 0.95 and after["recall"] > 0.55, after
+
+
+def test_load_networks_gives_the_averaged_g_and_d_as_it_is(tmp_path, digits):
+    trainer = start(tmp_path / "a", digits, "quick", steps=3)
+    trainer.run(progress=False)
+    G, D = load_networks(tmp_path / "a")
+    images, labels = digits.batch(0, 4, 0)
+    assert not G.training and not D.training
+    assert np.array_equal(generate(G, trainer.fixed_latents, trainer.fixed_labels),
+                          generate(trainer.ema.module, trainer.fixed_latents, trainer.fixed_labels))
+    trainer.D.eval()
+    assert np.array_equal(host(D(asarray(images), labels)), host(trainer.D(asarray(images), labels)))
 
 
 def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
