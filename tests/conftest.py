@@ -1,5 +1,6 @@
 """`pytest --backend cupy` runs the suite on a GPU; fixtures for tests that run on more than one backend."""
 
+import signal
 import tracemalloc
 from types import SimpleNamespace
 
@@ -40,6 +41,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell starts what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     name = config.getoption("--backend")
     if name == "strict" and strict_cuda.COMPILER is None:
         raise pytest.UsageError("--backend strict runs the GPU's kernels through a C++ compiler: install one as c++, or set CXX")
