@@ -14,7 +14,7 @@ import pytest
 from tinygan.training.recipes import find
 from tinygan.training.settings import parse_assignments
 
-pytestmark = pytest.mark.cpu  # they call what other tests run on any backend; modulation.py measures CPUs
+pytestmark = pytest.mark.cpu  # they call what other tests run on any backend, and measure CPUs
 
 
 DEMOS = Path(__file__).parent.parent / "demos"
@@ -135,19 +135,6 @@ def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
     (tmp_path / "results" / "cgan-mnist-64-0.json").write_text("{}")  # of something else
     results.table("mnist")
     assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
-
-
-def test_both_ways_of_modulation_are_the_same(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    import modulation
-
-    for name, value in {"SHAPES": ((4, 3), (6, 5)), "BATCH": 3, "ROUNDS": 2}.items():
-        monkeypatch.setattr(modulation, name, value)
-    assert modulation.difference(4, 3) < 1e-13 and modulation.difference(6, 5) < 1e-13
-    modulation.main()
-    rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 4 and rows[2].startswith("| 4x4, 3 | ") and "e-1" in rows[3]
 
 
 @pytest.fixture

@@ -91,6 +91,11 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     for changes in {"small": "hidden=5"}, {"small": "hidden=4 penalty_every=2"}, {"small": "hidden=4 eval_every=5"}:
         with pytest.raises(InputError, match="x-small-0.json: was measured with other settings; delete it"):
             train(full, changes)
+    monkeypatch.setattr(module, "measure", measure.measure)
+    (tmp_path / "results" / "x-small-0.json").unlink()
+    with pytest.raises(InputError, match="x-small-0 was begun with other settings: delete it"):  # its run is there still
+        train(made("--full", "--jobs", "1", "--seeds", "0"), {"small": "hidden=5"}, checkpoint_every=5)
+    monkeypatch.setattr(module, "measure", None)
     (tmp_path / "results" / "x-small-0.png").unlink()  # a figure needs it: measured again
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"})

@@ -40,11 +40,15 @@ def measure(job, progress=True) -> dict:
     """Train what is left of a run, measure it at its last step, and keep some samples."""
     recipe, settings, folder, dataset = recipes.find(job["recipe"]), chosen(job), Path(job["folder"]), data.load(job["data"])
     last = folder / f"checkpoint-{settings.steps:08d}.npz"
+    begun = (folder / "config.json").exists()
+    if begun:  # also of one that is done: what is in its folder may be from before the settings changed
+        config = checkpoint.read_config(folder, folder)
+        if any(config[key] != value for key, value in {"recipe": recipe.name, "data": dataset.name, "seed": job["seed"],
+                                                       "settings": dataclasses.asdict(settings)}.items()):
+            raise InputError(f"{folder} was begun with other settings: delete it")
     if not last.exists():
-        if (folder / "config.json").exists():
+        if begun:
             trainer = Trainer(recipe, settings, dataset, folder, job["seed"])
-            if checkpoint.read_config(folder, folder) != json.loads(json.dumps(trainer.config)):
-                raise InputError(f"{folder} was begun with other settings: delete it")
             trainer.resume(checkpoint.open_run(folder, empty=True))
         else:
             trainer = Trainer.start(recipe, settings, dataset, folder, job["seed"])

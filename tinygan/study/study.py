@@ -28,7 +28,6 @@ from tinygan.training.settings import parse_assignments
 from .figures import span
 from .measure import COLUMNS, chosen, command, measure
 
-
 OF_NO_MATTER = {"sample_every", "checkpoint_every", "keep"}  # settings that change nothing of what is measured
 
 

@@ -125,7 +125,7 @@ class Trainer(Updates):
         on one machine share its cores."""
         if ranks.size > 1:
             if "TINYGAN_NUM_THREADS" not in os.environ:
-                parallel.set_num_threads(max(1, min(parallel.num_threads(), (os.cpu_count() or 1) // ranks.beside())))
+                parallel.set_num_threads(max(1, min(parallel.num_threads(), parallel.cores() // ranks.beside())))
             for network in (self.G, self.D, self.ema.module):
                 network.mark_changed()
                 ranks.broadcast([p.data for p in network.parameters()] + [array for _, array in network.named_buffers()])
