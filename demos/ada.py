@@ -21,7 +21,7 @@ study = Study(__file__, __doc__)
 sizes = study.choose((100,), (100, 1000), (100, 500, 2000, 10_000))
 ways = {"none": "augment=none", "DiffAugment": "augment=diffaug policy=translation", "ADA": "augment=ada ada_target=0.3"}
 steps = study.choose(4, 1000, 5000)
-common = (f"g_channels=16 d_channels=16 batch_size={study.choose(8, 16, 32)} ema=0.998 steps={steps} "
+common = (f"g_channels=16 d_channels=16 batch_size={study.choose(8, 32, 32)} ema=0.998 steps={steps} "
           f"eval_every={steps // study.choose(1, 5, 10)} eval_images={study.choose(100, 500, 2000)}")
 
 # %% FID against the number of training images

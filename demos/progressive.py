@@ -56,8 +56,8 @@ def following(folder, walks=study.choose(2, 24, 64), steps=8):
 
 
 # %% Four ways to get to 32x32
-steps, every = study.choose(5, 660, 4000), study.choose(5, 60, 400)
-phase = study.choose(16, 1300, 6000)  # images at a size, and images of a fade
+steps, every = study.choose(5, 600, 4000), study.choose(5, 60, 400)
+phase = study.choose(16, 1200, 6000)  # images at a size, and images of a fade
 common = f"steps={steps} eval_every={every} eval_images={study.choose(100, 300, 2000)}"
 # All are told the class, which makes them learn sooner, and have a lazy R1 instead of a penalty at every step.
 growing = study.train({"growing": f"stable_images={phase} fade_images={phase}", "full size at once": "grow=false"}, "progan", common,
