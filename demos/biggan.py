@@ -43,40 +43,44 @@ study.table(("threshold", *(f"{threshold:g}" for threshold in thresholds)),
             *((name, *(span([run.also["truncation"][i][key] for run in into["batch-norm"]], 3) for i in range(len(thresholds))))
               for name, key in metrics.items()))
 
-# %% Scale: batch size and width, at equal numbers of images
-# The rates are the same for all; the average over G's weights is over as many images. Large batches go through memory
-# in parts of 64.
-images, batches, widths = study.choose(16, 6144, 32_768), study.choose((4, 8), (16, 64), (16, 64, 256)), (8, 16)
+# %% Scale: batch size and width
+# The paper compares batches after equal numbers of steps, of which the larger ones are dearer; after equal numbers of
+# images, a larger batch has had fewer steps. Both are looked at: all runs see as many images, and the smaller batches
+# are measured, too, when they have made as many steps as the largest makes. The rates are the same for all; the
+# average over G's weights is over as many images. Large batches go through memory in parts of 64.
+images, batches, widths = study.choose(16, 4096, 32_768), study.choose((4, 8), (8, 32), (8, 32, 128)), (8, 16)
+few = images // (2 * batches[-1])  # steps of the largest; D makes two updates to one of G
 
 
 def at_scale(batch, width):
-    steps = images // (2 * batch) or 1  # D makes two updates to one of G
-    return (f"steps={steps} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} d_channels={width} "
-            f"ema={ema ** (batch / 16):.4f}")
+    return (f"steps={images // (2 * batch)} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} "
+            f"d_channels={width} ema={ema ** (batch / 16):.4f}")
 
 
-scales = {f"{batch} x {width}": at_scale(batch, width) for width in widths for batch in batches}
-scale = study.train(scales, "biggan", standing=batches_of_statistics)
-at = means(scale, "fid")
-study.table(("batch size", *(f"FID, {width} channels" for width in widths)),
-            *((str(batch), *(span(run.fid for run in scale[f"{batch} x {width}"]) for width in widths))
+scale = study.train({f"{batch} x {width}": at_scale(batch, width) for width in widths for batch in batches}, "biggan",
+                    standing=batches_of_statistics, eval_every=few, eval_images=study.choose(100, 500, 2000))
+after = {"images": {label: [run.fid for run in found] for label, found in scale.items()},
+         "steps": {label: [run.evaluations[0]["fid"] for run in found] for label, found in scale.items()}}
+study.table(("batch size", *(f"{width} channels, {steps}" for width in widths for steps in (f"{few} steps", f"{images:,} images"))),
+            *((str(batch), *(span(after[way][f"{batch} x {width}"], 1) for width in widths for way in ("steps", "images")))
               for batch in batches))
 
 # %% The figure
 figure, axes = study.figure(11, 5, 2, 4)
 for ax, (label, found) in zip(axes[0], into.items()):
     show(ax, found[0].images, 10, f"class by {label}: FID {span(run.fid for run in found)}")
-for width in widths:
-    line, = axes[0, 2].plot(batches, [at[f"{batch} x {width}"] for batch in batches], label=f"{width} channels")
-    for batch in batches:
-        found = [run.fid for run in scale[f"{batch} x {width}"]]
-        axes[0, 2].plot([batch] * len(found), found, "o", color=line.get_color(), markersize=3)
-axes[0, 2].set(xscale="log", yscale="log", xlabel="batch size (images)", ylabel=f"FID after {images:,} images of D")
+for i, width in enumerate(widths):
+    for way, line, name in (("steps", "--", f"{few} steps"), ("images", "-", f"{images:,} images")):
+        found = [after[way][f"{batch} x {width}"] for batch in batches]
+        axes[0, 2].plot(batches, [np.mean(values) for values in found], f"C{i}{line}", label=f"{width} channels, {name}")
+        for batch, values in zip(batches, found):
+            axes[0, 2].plot([batch] * len(values), values, f"C{i}o", markersize=3)
+axes[0, 2].set(xscale="log", yscale="log", xlabel="batch size (images)", ylabel="FID")
 axes[0, 2].set_xticks(batches, map(str, batches))
 axes[0, 2].tick_params("x", which="minor", bottom=False, labelbottom=False)
 axes[0, 2].yaxis.set_minor_formatter("{x:g}")
 axes[0, 2].tick_params("y", which="both", labelsize=7)
-axes[0, 2].legend(frameon=False, fontsize=7)
+axes[0, 2].legend(frameon=False, fontsize=6)
 for ax, (name, key) in zip(axes[1], metrics.items()):
     for i, (label, found) in enumerate(into.items()):
         for run in found:
@@ -102,15 +106,18 @@ study.save(figure)
 # %% What came of it
 fid = means(into, "fid")
 trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in metrics.values()}
-helps = below(scale, "fid", f"{batches[-1]} x {widths[-1]}", f"{batches[0]} x {widths[-1]}")
-(small, wide), large = (at[f"{batches[0]} x {width}"] for width in widths), at[f"{batches[-1]} x {widths[-1]}"]
+mean = {way: {label: float(np.mean(values)) for label, values in found.items()} for way, found in after.items()}
+least, most = f"{batches[0]} x {widths[-1]}", f"{batches[-1]} x {widths[-1]}"
+helps = {way: max(found[most]) < min(found[least]) for way, found in after.items()}
 study.finding(
     f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: "
-    f"{wide:.1f} against {small:.1f}; batches of {batches[-1]} instead of {batches[0]}, with equal images and so "
-    f"{batches[-1] // batches[0]} times fewer steps: {large:.1f}, which {'helps' if helps else 'does not help'} at this scale. "
+    f"{mean['images'][least]:.1f} against {mean['images'][f'{batches[0]} x {widths[0]}']:.1f}. Batches of {batches[-1]} instead of "
+    f"{batches[0]}: after {few} steps {mean['steps'][most]:.1f} against {mean['steps'][least]:.1f}, after {images:,} images "
+    f"{mean['images'][most]:.1f} against {mean['images'][least]:.1f}. "
     f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
     f"{trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
     f"{trade['recall'][-1]:.2f}.",
-    {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"), "larger batches help": helps,
+    {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"),
+     "larger batches help, step for step": helps["steps"], "larger batches help, image for image": helps["images"],
      "more channels help": below(scale, "fid", f"{batches[0]} x 16", f"{batches[0]} x 8")},
-    fid=fid, scale=at, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})
+    fid=fid, scale=mean, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

@@ -77,6 +77,8 @@ study.finding(
     ("Reals only leaks into the samples, as claimed" if leaks["reals only"] > 2 * leaks["both"] + 0.05
      else "Reals only does not leak here") +
     (", and D's step only is worse than both." if below(runs, "fid", "both", "D's step only") else
-     ", and D's step only is not clearly worse than both."),
+     ", and D's step only is not clearly worse than both.") +
+    (" With so many real images there is little for augmentation to prevent, and it costs quality." if below(runs, "fid", "none", "both")
+     else ""),
     {"augmented reals alone leak": leaks["reals only"] > 2 * leaks["both"] + 0.05,
      "augmenting in D's step alone is worse": below(runs, "fid", "both", "D's step only")}, augmented=leaks, fid=fid, classifier=right)

@@ -1,6 +1,9 @@
 """Put what was measured into README.md and README.ko.md: what is between <!-- NAME --> and <!-- end --> comes from demos/results/.
 
     python demos/readme.py
+
+A table is between two such lines; a single number, within a line, between <!-- = FILE PATH FORMAT --> and <!-- end -->: of
+demos/results/FILE.json, the number at the end of the PATH of keys, as Python's format() has it.
 """
 
 # %%
@@ -57,7 +60,8 @@ CLAIMS = {
     "all losses train": "모든 손실로 학습된다", "R1 keeps D flat": "R1은 D의 기울기를 작게 한다", "R1 makes better digits": "R1은 숫자를 더 좋게 한다",
     "the auxiliary classifier pays with variety": "보조 분류기는 다양성을 희생한다", "growing is faster": "점점 키우는 쪽이 빠르다",
     "growing makes features stick to places": "점점 키우면 특징이 위치에 고정된다", "the class belongs in batch-norm": "클래스는 배치 정규화로 알려 주는 편이 낫다",
-    "larger batches help": "배치를 키우면 좋아진다", "more channels help": "채널을 늘리면 좋아진다", "W has shorter paths": "W의 경로가 더 짧다",
+    "larger batches help, step for step": "같은 스텝 수에서 배치를 키우면 좋아진다",
+    "larger batches help, image for image": "같은 이미지 수에서 배치를 키우면 좋아진다", "more channels help": "채널을 늘리면 좋아진다", "W has shorter paths": "W의 경로가 더 짧다",
     "W has better separability": "W가 더 잘 분리된다", "w follows the class better than z": "w가 z보다 클래스를 더 잘 따른다",
     "there is a droplet": "물방울 얼룩이 생긴다", "the redesign removes it": "재설계가 얼룩을 없앤다", "lazy penalties cost little": "벌점을 가끔만 계산해도 잃는 것이 적다",
     "augmented reals alone leak": "진짜만 증강하면 표본에 새어 나온다", "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 나빠진다",
@@ -84,7 +88,8 @@ KOREAN = {
         f"FID {r['mark']:.1f}까지 걸린 시간(초): {listed(r['seconds'], '{:.0f}')}. 특징이 그림의 움직임을 따라가는 정도(16x16): "
         f"{listed(r['following']['16'], '{:.2f}')}."),
     "biggan": lambda r: (
-        f"클래스를 알려 주는 방법에 따른 FID: {listed(r['fid'])}. 배치 x 채널에 따른 FID: {listed(r['scale'])}. 절단(truncation) 문턱값 {r['thresholds'][0]:g}에서 "
+        f"클래스를 알려 주는 방법에 따른 FID: {listed(r['fid'])}. 배치 x 채널에 따른 FID: 같은 스텝 수에서 {listed(r['scale']['steps'])}; 같은 이미지 수에서 "
+        f"{listed(r['scale']['images'])}. 절단(truncation) 문턱값 {r['thresholds'][0]:g}에서 "
         f"정밀도 {r['truncation']['precision'][0]:.2f}, 재현율 {r['truncation']['recall'][0]:.2f}, {r['thresholds'][-1]:g}에서 "
         f"{r['truncation']['precision'][-1]:.2f}, {r['truncation']['recall'][-1]:.2f}."),
     "stylegan": lambda r: (
@@ -105,12 +110,60 @@ KOREAN = {
 }
 
 
+# %% Numbers within a line
+
+
+def value(file, path, form=""):
+    """The number of a JSON file at a path such as "metrics.fid"; of several files ("quick-mnist-*"), their mean."""
+    found = []
+    for name in sorted((DEMOS / "results").glob(f"{file}.json")):
+        number = json.loads(name.read_text())
+        for key in path.split("."):
+            number = number[int(key) if isinstance(number, list) else key]
+        found.append(number)
+    return format(found[0] if len(found) == 1 else sum(found) / len(found), form)
+
+
 # %% Tables: "ada 0" is the first that ada.py prints
 
 
-def table(name, number):
-    head, *rows = result(name)["tables"][int(number)]
+def markdown(head, *rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def table(name, number):
+    return markdown(*result(name)["tables"][int(number)])
+
+
+def kept(name):
+    return json.loads((DEMOS / "results" / f"{name}.json").read_text())
+
+
+def truncation(file, name, *shown):
+    """What `tinygan truncation` measured, at some thresholds or psis."""
+    rows = {f"{row['threshold']:g}": row for row in kept(file)["thresholds"]}
+    return markdown([name, *shown], *([title, *(f"{rows[value][key]:.{digits}f}" for value in shown)] for title, key, digits in (
+        ("FID", "fid", 2), ("precision", "precision", 3), ("recall", "recall", 3), ("class accuracy", "class_accuracy", 3))))
+
+
+def spaces():
+    """What `tinygan ppl` and `tinygan separability` measured of Z and W."""
+    lengths, scores = kept("path-length")["perceptual_path_length"], kept("separability")["separability"]
+    return markdown(["", "Z", "W"],
+                    ["perceptual path length, anywhere on a path", *(f"{lengths[f'{space}, full']:.1f}" for space in "ZW")],
+                    ["perceptual path length, at its beginning", *(f"{lengths[f'{space}, ends']:.1f}" for space in "ZW")],
+                    ["linear separability", *(f"{scores[space]:.2f}" for space in "ZW")])
+
+
+def bench(what):
+    """What `tinygan bench -o demos/results/bench-WHAT.json` measured."""
+    rows = kept(f"bench-{what}")[what]
+    if what == "steps":
+        memory = {row[0]: row for row in kept("bench-memory")["memory"]}
+        rows = [["step", "batch", "tinygan", "of sgemm's peak", "PyTorch", "time ratio", "target", "memory"]] + [
+            [row[0], row[1], f"{row[2]} ms", row[4], f"{row[5]} ms", f"**{row[7]}**", row[8],
+             f"{memory[row[0]][1]} against {memory[row[0]][2]} MB"] for row in rows[1:]]
+    return markdown(*(row[:5] if what == "augmentation" else row for row in rows))
 
 
 def printed(script, *arguments):
@@ -134,11 +187,14 @@ def content(mark):
         return gallery()
     if name == "갤러리":
         return gallery("데모 | 알아낸 것", lambda name: KOREAN[name](result(name)) + judged(result(name)["holds"]))
+    if name in ("truncation", "spaces", "bench"):
+        return globals()[name](*arguments)
     return table(name, *arguments) if name in LECTURE else printed(name, *arguments)
 
 
 def filled(text):
     """A README's text with everything between its marks as it was measured."""
+    text = re.sub("(<!-- = ([^>]*) -->).*?(<!-- end -->)", lambda found: f"{found[1]}{value(*found[2].split())}{found[3]}", text)
     return re.sub("(<!-- ([^>]*) -->\n)(.*?)(<!-- end -->)", lambda found: f"{found[1]}\n{content(found[2])}\n\n{found[4]}", text,
                   flags=re.DOTALL)
 

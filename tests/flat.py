@@ -2,6 +2,7 @@
 
     python tests/flat.py                          # every recipe, 8 channels wide, batches of 4, 5,000 steps
     python tests/flat.py --full dcgan             # as the recipe has it
+    python tests/flat.py -o demos/results/flat.json
 
 Each run is a process of its own, with all that a run writes: log, and fifty times pictures, curves and checkpoints. Memory is what
 the process holds after every tenth of the steps; the exit code is 1 if, from the second tenth on, it grows by more than 2% and 4 MB.
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 from tinygan import data
+from tinygan.files import write_json
 from tinygan.kernels import parallel
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
@@ -65,6 +67,7 @@ def main(argv=None):
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--full", action="store_true", help="the recipe's own sizes")
+    parser.add_argument("-o", "--output", metavar="FILE.json", help="write the numbers, too")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.steps < 50:
@@ -73,7 +76,7 @@ def main(argv=None):
         parallel.set_num_threads(1)
         print(json.dumps(measure(args.recipes[0], args.steps, args.full)))
         return 0
-    grew = False
+    grew, kept = False, {}
     print("recipe       MB after a fifth   at the end   growth   ms a step, second tenth   last tenth   ratio")
     for recipe in args.recipes or recipes.RECIPES:
         argv = [sys.executable, __file__, recipe, "--steps", str(args.steps), "--measure", *["--full"] * args.full]
@@ -82,8 +85,13 @@ def main(argv=None):
         first, last = found["step"][1], found["step"][-1]
         bad = late > 1.02 * early + (4 << 20)
         grew |= bad
-        print(f"{recipe:12} {early / 1e6:16.1f} {late / 1e6:12.1f} {(late - early) / 1e6:8.1f} {1e3 * first:25.2f} "
-              f"{1e3 * last:12.2f} {last / first:7.2f}{'  it grows' * bad}", flush=True)
+        kept[recipe] = row = {"early": early / 1e6, "late": late / 1e6, "growth": (late - early) / 1e6, "second_tenth": 1e3 * first,
+                              "last_tenth": 1e3 * last}
+        print("{:12} {:16.1f} {:12.1f} {:8.1f} {:25.2f} {:12.2f} {:7.2f}".format(recipe, *row.values(), last / first)
+              + "  it grows" * bad, flush=True)
+    if args.output:
+        write_json(args.output, {"recipes": kept, **{f"{side.__name__}_{key}": side(row[key] for row in kept.values())
+                                                     for side in (min, max) for key in ("late", "growth")}})
     return int(grew)
 
 

@@ -2,6 +2,7 @@
 
     python tests/stress.py                        # every recipe, 56 kills in all
     python tests/stress.py dcgan biggan --kills 100
+    python tests/stress.py -o demos/results/stress.json
 
 Each run that is resumed has another number of threads. When it is done at last, every file of the unbroken run must be
 there with the same bytes: config, log, evaluations, pictures, curves, and the checkpoints, which hold weights, optimisers,
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from test_training import SMALL
 
+from tinygan.files import write_json
 from tinygan.training import checkpoint
 
 CLOCK = {"time.jsonl", "running"}
@@ -95,6 +97,7 @@ def main(argv=None):
     parser.add_argument("--kills", type=int, default=56, help="in all (default: 56)")
     parser.add_argument("--steps", type=int, default=40, help="of each run (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    parser.add_argument("-o", "--output", metavar="FILE.json", help="write what came of it, too")
     args = parser.parse_args(argv)
     recipes, chance, wrong = args.recipes or list(SMALL), random.Random(args.seed), 0
     for i, recipe in enumerate(recipes):
@@ -111,6 +114,8 @@ def main(argv=None):
         wrong += bool(found)
         print(f"{recipe:12} {kills} kills, after which it was at steps {left}: "
               + ("; ".join(found) or f"the same bytes ({rows} rows" + f", p {p:.2f}" * bool(p) + ")"), flush=True)
+    if args.output:
+        write_json(args.output, {"kills": args.kills, "recipes": len(recipes), "wrong": wrong})
     return min(wrong, 1)
 
 

@@ -47,36 +47,6 @@ def test_its_pictures_are_there():
         assert (ROOT / "".join(picture)).exists(), picture
 
 
-@pytest.mark.parametrize("script, arguments", [("results", ["mnist"]), ("default", []), ("scale", []), ("limited", [])])
-def test_its_tables_are_what_was_measured(script, arguments, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "demos"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.chdir(ROOT / "tests")  # where no runs are: it draws no pictures
-    importlib.import_module(script).table(*arguments)
-    printed = capsys.readouterr().out
-    assert printed.count("\n") > 4 and printed in README
-
-
-@pytest.mark.parametrize("file, name", [("truncation", "threshold"), ("truncation-w", "psi")])
-def test_its_tables_of_truncation_are_what_was_measured(file, name):
-    rows = json.loads((ROOT / "demos" / "results" / f"{file}.json").read_text())["thresholds"]
-    header = README[README.index(f"| {name} |"):].split("\n")[0]
-    shown = [row for row in rows if f" {row['threshold']:g} |" in header]
-    assert len(shown) == 6
-    for name, key, digits in (("FID", "fid", 2), ("precision", "precision", 3), ("recall", "recall", 3),
-                              ("class accuracy", "class_accuracy", 3)):
-        assert f"| {name} | " + " | ".join(f"{row[key]:.{digits}f}" for row in shown) + " |" in README
-
-
-def test_its_comparison_of_z_and_w_is_what_was_measured():
-    results = ROOT / "demos" / "results"
-    lengths = json.loads((results / "path-length.json").read_text())["perceptual_path_length"]
-    for name, key in (("anywhere on a path", "full"), ("at its beginning", "ends")):
-        assert f"| perceptual path length, {name} | {lengths[f'Z, {key}']:.1f} | {lengths[f'W, {key}']:.1f} |" in README
-    scores = json.loads((results / "separability.json").read_text())["separability"]
-    assert f"| linear separability | {scores['Z']:.2f} | {scores['W']:.2f} |" in README
-
-
 @pytest.fixture
 def readme(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "demos"))
@@ -92,6 +62,14 @@ def test_what_is_between_marks_is_what_was_measured(readme):
         assert readme.filled(text) == text, f"python demos/readme.py, and look at what changed in {file.name}"
 
 
+def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme):
+    for file in readme.FILES:
+        text = file.read_text(encoding="utf-8")
+        for name in readme.LECTURE:
+            line, = re.findall(rf'^\| <a href="demos/{name}.py">.*$', text, re.MULTILINE)
+            assert f'"demos/pictures/{name}.png"' in line and len(re.findall(r"\d", line.split("</a>")[1])) > 3, (file.name, name)
+
+
 def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "DEMOS", tmp_path)
     (tmp_path / "results").mkdir()
@@ -99,6 +77,8 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     (tmp_path / "results" / "speed.json").write_text(json.dumps(found))
     assert readme.filled("<!-- speed 0 -->\nold\n<!-- end -->\nrest") == (
         "<!-- speed 0 -->\n\n| a | b |\n| --- | --- |\n| x | 1 |\n\n<!-- end -->\nrest")
+    assert readme.filled("It is <!-- = speed tables.0.1.1 -->2<!-- end -->, or <!-- = speed seeds.2 .1f --><!-- end -->.") == (
+        "It is <!-- = speed tables.0.1.1 -->1<!-- end -->, or <!-- = speed seeds.2 .1f -->2.0<!-- end -->.")
     filled = readme.filled("<!-- gallery -->\n<!-- end -->")
     assert filled.count("\n| <a href") == 1 and 'src="demos/pictures/speed.png"' in filled and filled.endswith(" It is 3. |\n\n<!-- end -->")
     (tmp_path / "results" / "speed.json").write_text(json.dumps({**found, "seeds": [0]}))
