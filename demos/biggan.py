@@ -35,7 +35,7 @@ def truncated(folder):
 
 # %% The class in batch-norm, against concatenation; and the trade-off
 channels, ema, batches_of_statistics = study.choose(8, 8, 16), study.choose(0.9, 0.99, 0.999), study.choose(1, 16, 16)
-into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan", steps=study.choose(2, 500, 2500),
+into = study.train({"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"}, "biggan", steps=study.choose(2, 500, 2000),
                    g_channels=channels, d_channels=channels, standing=batches_of_statistics, ema=ema, also=truncated)
 study.compare("the class, by", into, {"FID": ("fid", 2), "class accuracy": ("class_accuracy", 3), "recall": ("recall", 3)})
 metrics = {"FID": "fid", "precision": "precision", "recall": "recall", "class accuracy": "class_accuracy"}
@@ -45,22 +45,22 @@ study.table(("threshold", *(f"{threshold:g}" for threshold in thresholds)),
 
 # %% Scale: batch size and width
 # The paper compares batches after equal numbers of steps, of which the larger ones are dearer; after equal numbers of
-# images, a larger batch has had fewer steps. Both are looked at: all runs see as many images, and the smaller batches
-# are measured, too, when they have made as many steps as the largest makes. The rates are the same for all; the
-# average over G's weights is over as many images. Large batches go through memory in parts of 64.
+# images, a larger batch has had fewer steps. Here are both, with the same rates for all. Large batches go through
+# memory in parts of 64.
 images, batches, widths = study.choose(16, 4096, 32_768), study.choose((4, 8), (8, 32), (8, 32, 128)), (8, 16)
-few = images // (2 * batches[-1])  # steps of the largest; D makes two updates to one of G
+few = images // (2 * batches[-1])  # steps of the largest batch; D makes two updates to one of G
 
 
-def at_scale(batch, width):
-    return (f"steps={images // (2 * batch)} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} "
-            f"d_channels={width} ema={ema ** (batch / 16):.4f}")
+def at_scale(batch, width, steps):
+    return (f"steps={steps} batch_size={batch} micro_batch={64 if batch > 64 else 0} g_channels={width} d_channels={width} "
+            f"ema={ema ** (batch / 16):.4f}")
 
 
-scale = study.train({f"{batch} x {width}": at_scale(batch, width) for width in widths for batch in batches}, "biggan",
-                    standing=batches_of_statistics, eval_every=few, eval_images=study.choose(100, 500, 2000))
-after = {"images": {label: [run.fid for run in found] for label, found in scale.items()},
-         "steps": {label: [run.evaluations[0]["fid"] for run in found] for label, found in scale.items()}}
+scales = {f"{batch} x {width}": at_scale(batch, width, images // (2 * batch)) for width in widths for batch in batches}
+early = {f"{batch} x {width} early": at_scale(batch, width, few) for width in widths for batch in batches[:-1]}
+scale = study.train(scales | early, "biggan", standing=batches_of_statistics)
+after = {"images": {label: [run.fid for run in scale[label]] for label in scales},
+         "steps": {label: [run.fid for run in scale.get(f"{label} early", scale[label])] for label in scales}}
 study.table(("batch size", *(f"{width} channels, {steps}" for width in widths for steps in (f"{few} steps", f"{images:,} images"))),
             *((str(batch), *(span(after[way][f"{batch} x {width}"], 1) for width in widths for way in ("steps", "images")))
               for batch in batches))
@@ -119,5 +119,8 @@ study.finding(
     f"{trade['recall'][-1]:.2f}.",
     {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"),
      "larger batches help, step for step": helps["steps"], "larger batches help, image for image": helps["images"],
-     "more channels help": below(scale, "fid", f"{batches[0]} x 16", f"{batches[0]} x 8")},
+     "more channels help": below(scale, "fid", least, f"{batches[0]} x {widths[0]}"),
+     "truncation trades variety for quality": all(
+         run.also["truncation"][0]["precision"] > run.also["truncation"][-1]["precision"]
+         and run.also["truncation"][0]["recall"] < run.also["truncation"][-1]["recall"] for run in into["batch-norm"])},
     fid=fid, scale=mean, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

@@ -61,9 +61,10 @@ CLAIMS = {
     "the auxiliary classifier pays with variety": "보조 분류기는 다양성을 희생한다", "growing is faster": "점점 키우는 쪽이 빠르다",
     "growing makes features stick to places": "점점 키우면 특징이 위치에 고정된다", "the class belongs in batch-norm": "클래스는 배치 정규화로 알려 주는 편이 낫다",
     "larger batches help, step for step": "같은 스텝 수에서 배치를 키우면 좋아진다",
-    "larger batches help, image for image": "같은 이미지 수에서 배치를 키우면 좋아진다", "more channels help": "채널을 늘리면 좋아진다", "W has shorter paths": "W의 경로가 더 짧다",
+    "larger batches help, image for image": "같은 이미지 수에서 배치를 키우면 좋아진다", "more channels help": "채널을 늘리면 좋아진다",
+    "truncation trades variety for quality": "절단은 다양성을 품질과 맞바꾼다", "W has shorter paths": "W의 경로가 더 짧다",
     "W has better separability": "W가 더 잘 분리된다", "w follows the class better than z": "w가 z보다 클래스를 더 잘 따른다",
-    "there is a droplet": "물방울 얼룩이 생긴다", "the redesign removes it": "재설계가 얼룩을 없앤다", "lazy penalties cost little": "벌점을 가끔만 계산해도 잃는 것이 적다",
+    "there is a droplet": "물방울 얼룩이 생긴다", "the redesign has fewer spots": "재설계로 얼룩이 줄어든다", "lazy penalties cost little": "벌점을 가끔만 계산해도 잃는 것이 적다",
     "augmented reals alone leak": "진짜만 증강하면 표본에 새어 나온다", "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 나빠진다",
     "rotations that are always fired leak": "항상 회전시키면 표본에 새어 나온다", "augmentation helps with few images": "이미지가 적을 때 증강이 도움이 된다"}
 

@@ -221,7 +221,7 @@ def test_path_lengths_are_squared_speeds(straight, ends):
     found = path_length.path_lengths(straight, "digits", n, "z", ends)
     step = 1e-6
     ahead, back = (path_length.slerp(a, b, t + s) for s in (step + 5e-5, -step + 5e-5))
-    assert np.allclose(found, ((3 * (ahead - back) / (2 * step) @ straight.a) ** 2).sum(1), rtol=1e-4)
+    assert np.allclose(found, ((3 * 4 ** 0.5 * (ahead - back) / (2 * step) @ straight.a) ** 2).sum(1), rtol=1e-4)
 
 
 def test_great_circles():

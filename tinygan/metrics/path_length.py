@@ -29,7 +29,8 @@ def path_lengths(G, data, n=1000, space="w", ends=False, seed=0, batch=50, progr
 
     G: a generator with styles, in evaluation mode; data: the name of the data set whose classifier looks. space "z":
     great circles between latents; "w": straight lines between styles. The step is at a random place of the path, or at
-    its beginning (`ends`), where only real latents are compared. Both images have the same class and noise.
+    its beginning (`ends`), where only real latents are compared. Both images have the same class and noise. Great circles
+    are as far out as latents lie, at sqrt(latent): a mapping that normalises z and the class together weighs them by that.
     """
     G, perceptual = copy.deepcopy(G).astype("float64"), Perceptual(data, "float64")
     rng, lengths = np.random.default_rng(seed), []
@@ -40,7 +41,7 @@ def path_lengths(G, data, n=1000, space="w", ends=False, seed=0, batch=50, progr
             t = np.zeros((m, 1)) if ends else rng.random((m, 1))
             labels = rng.integers(G.classes, size=m) if G.classes else None
             if space == "z":
-                ws = [G.styles(Tensor(slerp(a, b, t + step)), labels) for step in (0.0, EPSILON)]
+                ws = [G.styles(Tensor(G.latent ** 0.5 * slerp(a, b, t + step)), labels) for step in (0.0, EPSILON)]
             else:
                 first, last = (G.styles(Tensor(z), labels) for z in (a, b))
                 ws = [first + (last - first) * Tensor((t + step)[:, :, None]) for step in (0.0, EPSILON)]
