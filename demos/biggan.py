@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygan import data
 from tinygan.metrics import Evaluator
-from tinygan.study import Study, below, means, show, span
+from tinygan.study import Study, below, logarithmic, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks, truncate
 
 study = Study(__file__, __doc__)
@@ -68,18 +68,17 @@ study.table(("batch size", *(f"{width} channels, {steps}" for width in widths fo
 # %% The figure
 figure, axes = study.figure(11, 5, 2, 4)
 for ax, (label, found) in zip(axes[0], into.items()):
-    show(ax, found[0].images, 10, f"class by {label}: FID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"class by {label}:\nFID {span(run.fid for run in found)}")
 for i, width in enumerate(widths):
     for way, line, name in (("steps", "--", f"{few} steps"), ("images", "-", f"{images:,} images")):
         found = [after[way][f"{batch} x {width}"] for batch in batches]
         axes[0, 2].plot(batches, [np.mean(values) for values in found], f"C{i}{line}", label=f"{width} channels, {name}")
         for batch, values in zip(batches, found):
             axes[0, 2].plot([batch] * len(values), values, f"C{i}o", markersize=3)
-axes[0, 2].set(xscale="log", yscale="log", xlabel="batch size (images)", ylabel="FID")
+axes[0, 2].set(xscale="log", xlabel="batch size (images)", ylabel="FID")
 axes[0, 2].set_xticks(batches, map(str, batches))
 axes[0, 2].tick_params("x", which="minor", bottom=False, labelbottom=False)
-axes[0, 2].yaxis.set_minor_formatter("{x:g}")
-axes[0, 2].tick_params("y", which="both", labelsize=7)
+logarithmic(axes[0, 2])
 axes[0, 2].legend(frameon=False, fontsize=6)
 for ax, (name, key) in zip(axes[1], metrics.items()):
     for i, (label, found) in enumerate(into.items()):
@@ -88,7 +87,7 @@ for ax, (name, key) in zip(axes[1], metrics.items()):
                     label=label if run is found[0] else None)
     ax.set(xlabel="truncation threshold", ylabel=name)
     ax.grid(alpha=0.3)
-axes[1, 0].legend(frameon=False, fontsize=7)
+axes[1, 1].legend(frameon=False, fontsize=7)
 
 
 def over_thresholds():
@@ -101,7 +100,7 @@ def over_thresholds():
 
 show(axes[0, 3], study.images("thresholds", lambda: np.concatenate(list(over_thresholds()))), 10,
      f"thresholds {', '.join(f'{t:g}' for t in thresholds[::2])}")
-study.save(figure)
+study.save(figure, *axes[1, 1:3])
 
 # %% What came of it
 fid = means(into, "fid")

@@ -68,7 +68,7 @@ for ax, (label, found) in zip((axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]), 
     show(ax, found[0].images, 10, f"augmented: {label}")
 bars(axes[1, 2], runs, "also.augmented", "share of samples called augmented\n(dotted: of real test images)", ylim=(0, 1))
 axes[1, 2].axhline(right["test images"], color="black", linestyle=":", linewidth=1)
-study.save(figure)
+study.save(figure, axes[0, 0], axes[1, 0])
 
 # %% What came of it
 study.finding(
@@ -78,7 +78,7 @@ study.finding(
      else "Reals only does not leak here") +
     (", and D's step only is worse than both." if below(runs, "fid", "both", "D's step only") else
      ", and D's step only is not clearly worse than both.") +
-    (" With so many real images there is little for augmentation to prevent, and it costs quality." if below(runs, "fid", "none", "both")
+    (" With all of MNIST to learn from, augmentation costs quality." if below(runs, "fid", "none", "both")
      else ""),
     {"augmented reals alone leak": leaks["reals only"] > 2 * leaks["both"] + 0.05,
      "augmenting in D's step alone is worse": below(runs, "fid", "both", "D's step only")}, augmented=leaks, fid=fid, classifier=right)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygan import data, grad, tensor
 from tinygan.gan import losses, penalties
-from tinygan.study import Study, below, curves, means, show, span
+from tinygan.study import Study, below, curves, logarithmic, means, show, span
 from tinygan.training import checkpoint
 from tinygan.training.sampling import load_networks
 
@@ -74,7 +74,8 @@ study.compare("penalty", runs, {"slope of D in the end": ("also.last", 2), "FID"
 
 # %% The figure
 figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
-grid = np.linspace(-1.6, 1.6, 13)
+reach = max(np.abs(points).max() for points in games.values())
+grid = np.linspace(-reach, reach, 13)
 theta, psi = map(np.ravel, np.meshgrid(grid, grid))
 for ax, (name, points), gamma in zip(axes[0], games.items(), (0.0, 0.5)):
     ax.quiver(theta, psi, *slopes_of_both(theta, psi, gamma), color="silver")
@@ -82,11 +83,12 @@ for ax, (name, points), gamma in zip(axes[0], games.items(), (0.0, 0.5)):
     ax.plot(*points[0], "ko", markersize=4)
     ax.plot(0, 0, "k+")
     ax.set(title=f"{name}: ends {distance[name]:.2f} away", xlabel="theta (what G draws)", ylabel="psi (slope of D)",
-           xlim=(-1.8, 1.8), ylim=(-1.8, 1.8))
+           xlim=(-1.1 * reach, 1.1 * reach), ylim=(-1.1 * reach, 1.1 * reach))
 for i, (label, found) in enumerate(runs.items()):
     for run in found:
         axes[0, 2].plot(*zip(*run.also["steepness"]), color=f"C{i}", label=label if run is found[0] else None)
-axes[0, 2].set(xlabel="step", ylabel="slope of D at real images", yscale="log")
+axes[0, 2].set(xlabel="step", ylabel="slope of D at real images (logit / length)")
+logarithmic(axes[0, 2])
 curves(axes[0, 3], runs, "d_accuracy", "share that D judges rightly")
 for ax in axes[0, 2:]:
     ax.grid(alpha=0.3)
@@ -94,7 +96,7 @@ for ax in axes[0, 2:]:
 for ax, (label, found) in zip(axes[1], runs.items()):
     show(ax, found[0].images, 10, f"{label}: FID {span(run.fid for run in found)}")
 axes[1, 3].set_axis_off()
-study.save(figure)
+study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it
 flat = all(below(runs, "also.last", label, "without") for label in runs if label != "without")

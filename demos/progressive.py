@@ -13,7 +13,7 @@
 import numpy as np
 
 from tinygan import Tensor, nn
-from tinygan.study import Study, below, evaluations, means, show, span
+from tinygan.study import Study, below, evaluations, logarithmic, means, show, span
 from tinygan.training.sampling import generate, load_networks
 
 study = Study(__file__, __doc__)
@@ -85,9 +85,9 @@ print(f"seconds until an FID of {mark:.1f}: " + ", ".join(f"{label} {seconds:.0f
 figure, axes = study.figure(11, 4.4, 2, 4, height_ratios=(1.7, 1))
 evaluations(axes[0, 0], growing, over="seconds")
 axes[0, 0].axhline(mark, color="black", linestyle=":", linewidth=1)
-axes[0, 0].set_yscale("log")
+logarithmic(axes[0, 0])
 evaluations(axes[0, 1], growing)
-axes[0, 1].set_yscale("log")
+logarithmic(axes[0, 1])
 axes[0, 1].legend(frameon=False, fontsize=7)
 for i, (label, found) in enumerate(runs.items()):
     for j, size in enumerate(("16", "32")):
@@ -99,7 +99,7 @@ axes[0, 2].set_ylabel("how far features follow (1: all the way)\ndark: 16x16, li
 axes[0, 3].set_axis_off()
 for ax, (label, found) in zip(axes[1], runs.items()):
     show(ax, found[0].images, 10, f"{label}: FID {span(run.fid for run in found)}")
-study.save(figure)
+study.save(figure, axes[0, 1], axes[0, 2])
 
 # %% What came of it
 follow = {size: means(runs, f"also.following.{size}") for size in ("16", "32")}

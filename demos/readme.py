@@ -33,7 +33,7 @@ def result(name):
 
 def gallery(head="demo | what it found", sentence=lambda name: result(name)["finding"]):
     return "\n".join([f"| {head} |", "|---|---|"] + [
-        f'| <a href="demos/{name}.py">{name}</a><br><img src="demos/pictures/{name}.png" width="420"> | {sentence(name)} |'
+        f'| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> | [{name}](demos/{name}.py): {sentence(name)} |'
         for name in LECTURE if (DEMOS / "results" / f"{name}.json").exists()])
 
 
@@ -58,7 +58,8 @@ def judged(holds):
 
 CLAIMS = {
     "all losses train": "모든 손실로 학습된다", "R1 keeps D flat": "R1은 D의 기울기를 작게 한다", "R1 makes better digits": "R1은 숫자를 더 좋게 한다",
-    "the auxiliary classifier pays with variety": "보조 분류기는 다양성을 희생한다", "growing is faster": "점점 키우는 쪽이 빠르다",
+    "the auxiliary classifier pays with variety": "보조 분류기는 다양성을 희생한다",
+    "all ways draw the digit that is asked for": "네 방법 모두 요청한 숫자를 그린다", "growing is faster": "점점 키우는 쪽이 빠르다",
     "growing makes features stick to places": "점점 키우면 특징이 위치에 고정된다", "the class belongs in batch-norm": "클래스는 배치 정규화로 알려 주는 편이 낫다",
     "larger batches help, step for step": "같은 스텝 수에서 배치를 키우면 좋아진다",
     "larger batches help, image for image": "같은 이미지 수에서 배치를 키우면 좋아진다", "more channels help": "채널을 늘리면 좋아진다",
@@ -66,7 +67,7 @@ CLAIMS = {
     "W has better separability": "W가 더 잘 분리된다", "w follows the class better than z": "w가 z보다 클래스를 더 잘 따른다",
     "there is a droplet": "물방울 얼룩이 생긴다", "the redesign has fewer spots": "재설계로 얼룩이 줄어든다", "lazy penalties cost little": "벌점을 가끔만 계산해도 잃는 것이 적다",
     "augmented reals alone leak": "진짜만 증강하면 표본에 새어 나온다", "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 나빠진다",
-    "rotations that are always fired leak": "항상 회전시키면 표본에 새어 나온다", "augmentation helps with few images": "이미지가 적을 때 증강이 도움이 된다"}
+    "turns that are always fired leak": "항상 돌리면 표본에 새어 나온다", "turns with p = .6 do not": "p = .6으로 돌리면 새어 나오지 않는다", "augmentation helps with few images": "이미지가 적을 때 증강이 도움이 된다"}
 
 
 # The same in Korean: the numbers are the demos', and so are the names of what is compared.
@@ -84,7 +85,8 @@ KOREAN = {
         f"두 수의 게임은 R1 없이 정답에서 {r['distance']['without']:.2f}, R1이 있으면 {r['distance']['with R1']:.3f} 떨어진 곳에서 끝납니다. "
         f"숫자 이미지에서 D의 기울기: {listed(r['slope'], '{:.2f}')}; FID: {listed(r['fid'])}."),
     "conditional": lambda r: (
-        f"요청한 숫자를 그리는 비율: {listed(r['class_accuracy'], '{:.1%}')}. 다양성(재현율): {listed(r['recall'], '{:.2f}')}."),
+        f"요청한 숫자를 그리는 비율: {listed(r['class_accuracy'], '{:.1%}')}. 다양성(재현율): {listed(r['recall'], '{:.2f}')}. "
+        f"D의 분류기만 속은 보조 분류기의 학습: 셋 중 {r['fooled']}번."),
     "progressive": lambda r: (
         f"FID {r['mark']:.1f}까지 걸린 시간(초): {listed(r['seconds'], '{:.0f}')}. 특징이 그림의 움직임을 따라가는 정도(16x16): "
         f"{listed(r['following']['16'], '{:.2f}')}."),
@@ -103,9 +105,9 @@ KOREAN = {
     "diffaugment": lambda r: (
         f"증강된 것으로 보이는 표본의 비율: {listed(r['augmented'], '{:.0%}')}. FID: {listed(r['fid'])}."),
     "ada": lambda r: (
-        "학습 이미지 수에 따른 FID(없음, DiffAugment, ADA): " + "; ".join(
+        "학습 이미지 수에 따른 FID(없음, DiffAugment의 이동, ADA): " + "; ".join(
             f"{size:,}장 " + ", ".join(f"{r['fid'][way][i]:.1f}" for way in r["fid"]) for i, size in enumerate(r["sizes"])) +
-        f". 회전을 증강으로 쓸 때 요청한 숫자의 비율: {listed(r['class_accuracy'], '{:.0%}')}."),
+        f". 90도 단위 회전을 증강으로 쓸 때 똑바로 서지 않은 표본의 비율: {listed(r['turned'], '{:.0%}')}."),
     "speed": lambda r: (
         "합성곱 하나의 속도(GFLOP/s): " + listed(r["gflops"], "{:.3g}") + f"; 행렬 곱 {r['matrix_product']:.0f}."),
 }

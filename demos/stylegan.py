@@ -151,8 +151,8 @@ for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z:
         for i, color in enumerate(("black", "white")):
             ax.tricontour(*where.T, drawn[:, i], levels=(-0.8, -0.4, 0, 0.4, 0.8), colors=color, linewidths=1.2)
     low, high = np.percentile(where, (1, 99), axis=0)
-    ax.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=())
-axes[0, 0].set(xlabel="attribute 1", ylabel="attribute 2")
+    name = {"(a)": "attribute", "(b)": "z", "(c)": "w"}[title[:3]]
+    ax.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=(), xlabel=f"{name} 1", ylabel=f"{name} 2")
 for ax, found, title in zip(axes[0, 3:], (length, separable), ("path length", "separability")):
     for i, label in enumerate(runs):
         for j, space in enumerate("zw"):
@@ -170,7 +170,7 @@ for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class
                     label=f"FID / {values.max():.0f}" if key == "fid" else key.replace("_", " "))
 axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
 axes[1, 4].legend(fontsize=6, loc="center left")
-study.save(figure)
+study.save(figure, axes[0, 1], axes[0, 2])
 
 # %% What came of it
 accuracy, deep = means(runs, "class_accuracy"), "8 layers"

@@ -25,7 +25,7 @@ import numpy as np
 
 from tinygan import data, grad, nn, ops, tensor
 from tinygan.models import stylegan2
-from tinygan.study import Study, below, evaluations, means, show, span
+from tinygan.study import Study, below, evaluations, logarithmic, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -146,14 +146,14 @@ for i, (label, found) in enumerate(runs.items()):
         axes[0, 0].plot(list(layers), [np.mean(values) for values in layers.values()], marker="o", markersize=3, label=label)
 axes[0, 0].set(ylabel="peak over its layer's mean")
 axes[0, 0].tick_params("x", rotation=60, labelsize=7)
+axes[0, 0].axhline(of_digits, color="black", linestyle=":", linewidth=1, label="(digits)")
 axes[0, 0].legend(frameon=False, fontsize=7)
 for ax, (label, found) in zip(axes[1], runs.items()):
     show(ax, found[0].images, 10, f"{label}\nFID {span(run.fid for run in found)}")
-axes[0, 0].axhline(of_digits, color="black", linestyle=":", linewidth=1)
 evaluations(axes[0, 1], runs, only=[label for label in runs if "always" not in label])
 evaluations(axes[0, 2], runs, over="seconds", only=[label for label in runs if "(d)" in label])
 for ax in axes[0, 1:3]:
-    ax.set_yscale("log")
+    logarithmic(ax)
     ax.legend(frameon=False, fontsize=7)
 
 
@@ -168,8 +168,8 @@ def most_spotted(label):
 
 
 for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
-    show(ax, study.images(label[1], lambda: most_spotted(label)), 5, f"{label[:3]} most spotted map,\nmean of all maps")
-study.save(figure)
+    show(ax, study.images(label[1], lambda: most_spotted(label)), 5, f"{label[:3]} above: the most spotted map\nof ten images; below: mean of all")
+study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it
 # (d) cannot have droplets: what it has of spots is what is drawn.

@@ -66,8 +66,9 @@ def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme):
     for file in readme.FILES:
         text = file.read_text(encoding="utf-8")
         for name in readme.LECTURE:
-            line, = re.findall(rf'^\| <a href="demos/{name}.py">.*$', text, re.MULTILINE)
-            assert f'"demos/pictures/{name}.png"' in line and len(re.findall(r"\d", line.split("</a>")[1])) > 3, (file.name, name)
+            line, = re.findall(rf'^\| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> .*$', text,
+                               re.MULTILINE)
+            assert f"[{name}](demos/{name}.py): " in line and len(re.findall(r"\d", line.split("</a>")[1])) > 3, (file.name, name)
 
 
 def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
@@ -80,7 +81,7 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     assert readme.filled("It is <!-- = speed tables.0.1.1 -->2<!-- end -->, or <!-- = speed seeds.2 .1f --><!-- end -->.") == (
         "It is <!-- = speed tables.0.1.1 -->1<!-- end -->, or <!-- = speed seeds.2 .1f -->2.0<!-- end -->.")
     filled = readme.filled("<!-- gallery -->\n<!-- end -->")
-    assert filled.count("\n| <a href") == 1 and 'src="demos/pictures/speed.png"' in filled and filled.endswith(" It is 3. |\n\n<!-- end -->")
+    assert filled.count("\n| <a href") == 1 and 'src="demos/pictures/speed-small.png"' in filled and filled.endswith(" It is 3. |\n\n<!-- end -->")
     (tmp_path / "results" / "speed.json").write_text(json.dumps({**found, "seeds": [0]}))
     with pytest.raises(SystemExit, match="is of full size and seeds .0.: run demos/speed.py --full"):
         readme.filled("<!-- gallery -->\n<!-- end -->")

@@ -9,5 +9,5 @@ the script. `--full` is the real experiment: what it measured is kept in results
 stopped, it goes on where it was. `--tiny` is a few steps of everything, to see that it runs.
 """
 
-from .figures import bars, below, curves, evaluations, means, show, span
+from .figures import bars, below, curves, evaluations, logarithmic, means, show, span
 from .study import Run, Study

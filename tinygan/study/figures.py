@@ -34,6 +34,17 @@ def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> Non
     axes.grid(alpha=0.3)
 
 
+def logarithmic(axes) -> None:
+    """Make the y axis logarithmic, with plain numbers beside it."""
+    from matplotlib.ticker import LogLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.tick_params("y", which="both", labelsize=7)
+
+
 def means(runs, path) -> dict:
     """{label: mean over the seeds} of a number of Runs, by its path (`Run.number`)."""
     return {label: float(np.mean([run.number(path) for run in found])) for label, found in runs.items()}

@@ -222,11 +222,17 @@ class Study:
             folder.mkdir(parents=True, exist_ok=True)
         return found
 
-    def save(self, figure) -> None:
-        """Write the figure as NAME.png."""
+    def save(self, figure, *small) -> None:
+        """Write the figure as NAME.png; and NAME-small.png, what is around the axes `small` of it (default: all)."""
+        from matplotlib.transforms import Bbox
+
+        figure.draw_without_rendering()  # which lays it out
+        boxes = [axes.get_tightbbox() for axes in small or figure.axes]
+        part = Bbox.union(boxes).transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
         for folder in self.folders():
-            with replacing(folder / f"{self.name}.png") as temporary:
-                figure.savefig(temporary, dpi=110)
+            for suffix, box in (("", None), ("-small", part)):
+                with replacing(folder / f"{self.name}{suffix}.png") as temporary:
+                    figure.savefig(temporary, dpi=110, bbox_inches=box)
         print(f"figure: {self.out / f'{self.name}.png'}")
         if "ipykernel" in sys.modules:
             from IPython.display import display
