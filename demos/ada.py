@@ -15,6 +15,8 @@
 # upright must be likelier.
 import numpy as np
 
+from tinygan import data
+from tinygan.metrics import Evaluator
 from tinygan.metrics.extractor import Extractor
 from tinygan.study import Study, below, evaluations, logarithmic, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks
@@ -22,7 +24,7 @@ from tinygan.training.sampling import generate, latents, load_networks
 study = Study(__file__, __doc__)
 sizes = study.choose((100,), (100, 1000), (100, 500, 2000, 10_000))
 ways = {"none": "augment=none", "DiffAugment (shifts)": "augment=diffaug policy=translation", "ADA": "augment=ada ada_target=0.3"}
-steps = study.choose(4, 1000, 5000)
+steps = study.choose(4, 1000, 4000)
 common = (f"g_channels=16 d_channels=16 batch_size={study.choose(8, 32, 32)} ema=0.998 steps={steps} "
           f"eval_every={steps // study.choose(1, 5, 10)} eval_images={study.choose(100, 500, 2000)}")
 
@@ -32,13 +34,18 @@ common = (f"g_channels=16 d_channels=16 batch_size={study.choose(8, 32, 32)} ema
 runs = study.train({f"{way}, {size:,} images": f"{changes} train_size={size}" for size in sizes for way, changes in ways.items()},
                    "quick", common, r1=0.02)
 fid = {way: [[run.fid for run in runs[f"{way}, {size:,} images"]] for size in sizes] for way in ways}
-study.table(("FID", *(f"{size:,} images" for size in sizes)), *((way, *map(span, of_sizes)) for way, of_sizes in fid.items()))
+# A G that drew its training images, and nothing else, would be at the FID of these.
+name = study.choose("digits", "digits", "mnist")
+evaluator, train = Evaluator(data.load(name, "test")), data.load(name).hold_out()[0]
+by_heart = [[evaluator.quick(train.balanced(size, seed).images)["fid"] for seed in study.seeds] for size in sizes]
+study.table(("FID", *(f"{size:,} images" for size in sizes)), *((way, *map(span, of_sizes)) for way, of_sizes in fid.items()),
+            ("(the training images)", *map(span, by_heart)))
 
 # %% Rotations, always and often
 # By a quarter, a half, three quarters of a turn, or not at all: always, and with p = .6. What G draws is turned back in
 # all four ways, and shown to the classifier: of the samples that it recognises in one of them as the digit that was
 # asked for, how many are not upright? (Of 3, 4, 6, 7 and 9, which are no digit, or another, upside down.)
-extractor = Extractor(study.choose("digits", "digits", "mnist"))
+extractor = Extractor(name)
 
 
 def turned(folder, n=study.choose(20, 500, 2000)):
@@ -51,7 +58,8 @@ def turned(folder, n=study.choose(20, 500, 2000)):
 
 
 rotated = "augment=ada policy=rotate90 ada_target=0"
-rotations = study.train({"p = 1": f"{rotated} ada_p=1", "p = .6": f"{rotated} ada_p=0.6", "never": "augment=none"}, "quick", common, also=turned)
+rotations = study.train({"p = 1": f"{rotated} ada_p=1", "p = .6": f"{rotated} ada_p=0.6", "never": "augment=none"}, "quick", common,
+                        also=turned)
 recognised, leaked = (means(rotations, f"also.{key}") for key in ("recognised", "turned"))
 study.compare("rotated", rotations, {"recognised in some position": ("also.recognised", 3), "of these, not upright": ("also.turned", 3),
                                      "FID": ("fid", 2)})
@@ -63,6 +71,7 @@ for i, (way, of_sizes) in enumerate(fid.items()):
     axes[0, 0].plot(sizes, [np.mean(values) for values in of_sizes], f"C{i}", label=way)
     for size, values in zip(sizes, of_sizes):
         axes[0, 0].plot([size] * len(values), values, f"C{i}o", markersize=3)
+axes[0, 0].plot(sizes, np.mean(by_heart, 1), "k:", label="(the training images)")
 axes[0, 0].set(xscale="log", xlabel="training images", ylabel="FID (test images)")
 axes[0, 0].set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
 axes[0, 0].tick_params("x", which="minor", bottom=False, labelbottom=False)
@@ -98,8 +107,10 @@ study.finding(
     f"FID with {', '.join(ways)}, by training images: {'; '.join(gains)}: with {smallest}, " +
     " and ".join(f"{way}'s is {ratio:.0%} of that without" for way, ratio in least.items()) +
     f". p ends at {p_few:.2f} with {smallest} images and {p_many:.2f} with {sizes[-1]:,}. Quarter turns that are always fired: of the "
-    f"samples that can be read, {leaked['p = 1']:.0%} are not upright; with p = .6 {leaked['p = .6']:.0%}, never {leaked['never']:.0%}"
+    f"samples that can be read ({recognised['p = 1']:.0%}), {leaked['p = 1']:.0%} are not upright; with p = .6 {leaked['p = .6']:.0%}, "
+    f"never {leaked['never']:.0%}"
     f"{': a leak' if leaks else ': no leak shows clearly'}.",
     {"turns that are always fired leak": leaks, "turns with p = .6 do not": leaked["p = .6"] < leaked["never"] + 0.05,
-     "augmentation helps with few images": all(below(runs, "fid", f"{way}, {smallest:,} images", f"none, {smallest:,} images") for way in least)},
-    sizes=list(sizes), fid=mean, turned=leaked, recognised=recognised)
+     "augmentation helps with few images": all(
+         below(runs, "fid", f"{way}, {smallest:,} images", f"none, {smallest:,} images") for way in least)},
+    sizes=list(sizes), fid=mean, by_heart=[float(np.mean(values)) for values in by_heart], turned=leaked, recognised=recognised)

@@ -186,4 +186,5 @@ study.finding(
     f". Noise moves a pixel by {moved:.1f} of 255; FID with it {noisy_fid:.1f}, without {silent:.1f}.",
     {f"W has {text}": text in better for text in ("shorter paths", "better separability")} |
     {"w follows the class better than z": below(runs, "class_accuracy", "none", deep)},
-    r2=r2, path_length=length, separability=separable, class_accuracy=accuracy, noise={"moves": moved, "fid": noisy_fid, "fid_without": silent})
+    r2=r2, path_length=length, separability=separable, class_accuracy=accuracy,
+    noise={"moves": moved, "fid": noisy_fid, "fid_without": silent})

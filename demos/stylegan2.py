@@ -83,7 +83,8 @@ def strongest(run):
 
 worst = {label: float(np.mean([strongest(run) for run in found])) for label, found in runs.items()}
 study.table(("configuration", "FID", "strongest spot", "a step"),
-            *((label, span(run.fid for run in found), span(map(strongest, found), 1), f"{ms[label]:.0f} ms") for label, found in runs.items()))
+            *((label, span(run.fid for run in found), span(map(strongest, found), 1), f"{ms[label]:.0f} ms")
+              for label, found in runs.items()))
 
 
 # %% Demodulated convolution, two ways
@@ -168,7 +169,8 @@ def most_spotted(label):
 
 
 for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
-    show(ax, study.images(label[1], lambda: most_spotted(label)), 5, f"{label[:3]} above: the most spotted map\nof ten images; below: mean of all")
+    show(ax, study.images(label[1], lambda: most_spotted(label)), 5,
+         f"{label[:3]} above: the most spotted map\nof ten images; below: mean of all")
 study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it

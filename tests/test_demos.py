@@ -4,15 +4,11 @@ import importlib
 import json
 import re
 import runpy
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-
-from tinygan.training.recipes import find
-from tinygan.training.settings import parse_assignments
 
 pytestmark = pytest.mark.cpu  # they call what other tests run on any backend, and measure CPUs
 
@@ -94,38 +90,6 @@ def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, t
         results.measure("gan", "digits", 0)
 
 
-@pytest.fixture
-def scale(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    import scale
-
-    monkeypatch.setattr(scale, "RESULTS", tmp_path / "results")
-    (tmp_path / "results").mkdir()
-    return scale
-
-
-def test_scale_is_measured_at_equal_numbers_of_images(scale):
-    base = find("biggan").settings()
-    for name in scale.NAMES:
-        settings = base.updated(parse_assignments(scale.changes(name).split()))
-        batch, width = map(int, name.split("x"))
-        assert settings.steps * settings.d_steps * batch == scale.IMAGES and settings.g_channels == settings.d_channels == width
-        # A weight's share in the average after an image is the same, to the rounding of what is typed.
-        assert settings.ema == pytest.approx(base.ema ** (batch / base.batch_size), abs=5e-5)
-        assert settings.micro_batch == (64 if batch > 64 else 0)
-
-
-def test_the_table_of_scale(scale, tmp_path, capsys):
-    for seed, fid in enumerate((2.0, 3.0)):
-        row = {"seconds": 90.0 + seed, "metrics": {"fid": fid}}
-        (tmp_path / "results" / f"scale-64x8-{seed}.json").write_text(json.dumps(row))
-    scale.table()
-    assert f"| 64 | {scale.steps(64):,} | 2.50 (2.00-3.00) | - |" in capsys.readouterr().out
-    scale.draw(tmp_path / "scale.png")
-    assert (tmp_path / "scale.png").exists()
-
-
 def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
     (tmp_path / "results").mkdir()
     for seed, fid in ((0, 2.0), (1, 3.0)):
@@ -135,40 +99,3 @@ def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
     (tmp_path / "results" / "cgan-mnist-64-0.json").write_text("{}")  # of something else
     results.table("mnist")
     assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
-
-
-@pytest.fixture
-def limited(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    import limited
-
-    for name in ("RESULTS", "RUNS"):
-        monkeypatch.setattr(limited, name, tmp_path / name.lower())
-    return limited
-
-
-@pytest.mark.slow
-def test_limited_data_is_measured_at_the_last_step(limited, tmp_path, monkeypatch, capsys):
-    from tinygan.cli import main
-
-    monkeypatch.setattr(limited, "COMMON", "train_size=40 steps=10 batch_size=8 eval_every=5 eval_images=100 g_channels=4 d_channels=4")
-    commands = []
-
-    def call(command):
-        commands.append(command)
-        assert main(shlex.split(command)[1:] + (["-n", "100"] if " eval " in command else [])) == 0
-
-    monkeypatch.setattr(limited, "call", call)
-    for name in limited.NAMES:
-        limited.measure(name, 0)
-    limited.measure("ada", 0)  # is done
-    assert len(commands) == 8 and commands[-1].endswith("limited-ada-0/checkpoint-00000010.npz")
-    result = json.loads((tmp_path / "results" / "limited-ada-0.json").read_text())
-    assert result["metrics"]["step"] == 10 and [step for step, _ in result["held_out_fid"]] == [5, 10] and "p" in result["log"]
-    capsys.readouterr()
-    limited.table()
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6 and lines[2].startswith("| no augmentation | ") and "| 1.00 |" in lines[2]
-    limited.draw(tmp_path / "limited.png")
-    assert (tmp_path / "limited.png").stat().st_size > 5000
