@@ -110,7 +110,8 @@ moves = all(below(runs, f"also.following.{size}", once, "growing") for size in f
 study.finding(
     f"Growing is at an FID of {mark:.1f} after {until['growing']:.0f} s, full size at once after {until[once]:.0f} s: "
     f"{'%.1f times as fast' % ratio if faster else 'not clearly faster' if ratio > 1 else 'it is slower here'}. "
-    "Of the digit's movement, features of 16x16 / 32x32 follow: " + ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs) + ". "
+    "Of the digit's movement, features of 16x16 / 32x32 follow: " +
+    ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs) + ". "
     + ("Those of the grown network stick most." if sticks else
        "Those of the grown network stick less than the same network's at full size from the start." if moves else
        "That the grown network's stick does not show clearly on digits."),

@@ -36,7 +36,7 @@ def test_a_demo_runs_draws_its_figure_and_says_what_it_found(name, tmp_path, mon
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     readme = importlib.import_module("readme")
     assert len(re.findall(r"\d", readme.KOREAN[name](kept))) > 3 and readme.judged(kept["holds"]).count(":") == len(kept["holds"])
-    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+    assert all((tmp_path / "out" / f"{name}{which}.png").stat().st_size > 5000 for which in ("", "-small"))
 
 
 @pytest.mark.parametrize("name", LECTURE)
