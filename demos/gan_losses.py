@@ -33,7 +33,7 @@ for step in range(study.choose(5, 60, 60)):
     optimizer.step(grad(bce.discriminator(on_reals, on_fakes), D.parameters()))
 print(f"D alone, after {len(alone)} steps: real {alone[-1][0]:.3f}, fake {alone[-1][1]:.3f}")
 test = data.load(study.choose("digits", "digits", "mnist"), "test")
-noise = data.to_uint8(G(rng.standard_normal((1000, 100), dtype=np.float32)).numpy())
+noise = data.to_uint8(G(rng.standard_normal((1000, 100), dtype=np.float32)).detach().numpy())
 untrained = Evaluator(test).quick(noise)["fid"]  # to compare with
 
 # %% How hard is a mistake punished?
