@@ -50,7 +50,7 @@ print("distance from the answer, first 1.41, in the end: " + ", ".join(f"{name} 
 reals = data.to_float(data.load("digits").images[:256])
 
 
-steps = study.choose(4, 2400, 8000)
+steps = study.choose(4, 2400, 6000)
 every = steps // study.choose(2, 12, 10)
 
 
