@@ -47,7 +47,7 @@ study.table(("threshold", *(f"{threshold:g}" for threshold in thresholds)),
 # The paper compares batches after equal numbers of steps, of which the larger ones are dearer; after equal numbers of
 # images, a larger batch has had fewer steps. Here are both, with the same rates for all. Large batches go through
 # memory in parts of 64.
-images, batches, widths = study.choose(16, 4096, 32_768), study.choose((4, 8), (8, 32), (8, 32, 128)), (8, 16)
+images, batches, widths = study.choose(16, 4096, 32_768), study.choose((4, 8), (8, 32), (8, 32, 128)), study.choose((8,), (8, 16), (8, 16))
 few = images // (2 * batches[-1])  # steps of the largest batch; D makes two updates to one of G
 
 

@@ -60,13 +60,13 @@ study.compare("augmented", runs, {"share of samples called augmented": ("also.au
 leaks, fid = means(runs, "also.augmented"), means(runs, "fid")
 
 # %% The figure
-figure, axes = study.figure(11, 4.8, 2, 3)
+figure, axes = study.figure(11, 4, 2, 3)
 reals = digits.images[:40]
 show(axes[0, 0], np.concatenate([reals[:20], data.to_uint8(augment(tensor(data.to_float(reals[20:])), real=True).numpy())]), 10,
      "real images (above), and augmented (below)")
 for ax, (label, found) in zip((axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]), runs.items()):
     show(ax, found[0].images, 10, f"augmented: {label}")
-bars(axes[1, 2], runs, "also.augmented", "share of samples called augmented\n(dotted: of real test images)", ylim=(0, 1))
+bars(axes[1, 2], runs, "also.augmented", "share called augmented\n(dotted: of real images)", ylim=(0, 1))
 axes[1, 2].axhline(right["test images"], color="black", linestyle=":", linewidth=1)
 study.save(figure, axes[0, 0], axes[1, 0])
 

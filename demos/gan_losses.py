@@ -83,11 +83,11 @@ for i, one in enumerate(first):
     curves(axes[0, 3], one, f"d_{next(iter(one))}", "D's probability", color=f"C{i}")
 axes[0, 3].set(title="D and G (cross-entropy)", ylim=(0, 1))
 for ax in axes[0]:
-    ax.legend(frameon=False, fontsize=7)
+    ax.legend(frameon=False, fontsize=6)
     ax.grid(alpha=0.3)
 picked = list(runs)[:3] + ["L1 on probabilities"]
 for ax, label in zip(axes[1], picked):
-    show(ax, runs[label][0].images, 10, f"{label}: FID {span(run.fid for run in runs[label])}")
+    show(ax, runs[label][0].images, 10, f"{label}:\nFID {span(run.fid for run in runs[label])}")
 study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it

@@ -94,7 +94,7 @@ for ax in axes[0, 2:]:
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, fontsize=7)
 for ax, (label, found) in zip(axes[1], runs.items()):
-    show(ax, found[0].images, 10, f"{label}: FID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"{label}:\nFID {span(run.fid for run in found)}")
 axes[1, 3].set_axis_off()
 study.save(figure, axes[0, 0], axes[0, 1])
 

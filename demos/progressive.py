@@ -98,7 +98,7 @@ axes[0, 2].set_xticks(range(len(runs)), ["growing", "at once", "skips", "residua
 axes[0, 2].set_ylabel("how far features follow (1: all the way)\ndark: 16x16, light: 32x32", fontsize=8)
 axes[0, 3].set_axis_off()
 for ax, (label, found) in zip(axes[1], runs.items()):
-    show(ax, found[0].images, 10, f"{label}: FID {span(run.fid for run in found)}")
+    show(ax, found[0].images, 10, f"{label}:\nFID {span(run.fid for run in found)}")
 study.save(figure, axes[0, 1], axes[0, 2])
 
 # %% What came of it

@@ -663,7 +663,7 @@ def test_the_tour(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     pictures = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     for said in ("z = add(v2, x)  8", "GradientError: cube_with_array, order 2", "log made inf in 1 of 2 values",
                  "the derivative of sqrt made inf", "check_grads(penalty): order 1:"):
         assert said in done.stdout

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tinygan import plots
 from tinygan.errors import InputError, Interrupted, say
-from tinygan.files import replacing, write_json
+from tinygan.files import write_json
 from tinygan.kernels import parallel
 from tinygan.training import checkpoint, recipes
 from tinygan.training.settings import parse_assignments
@@ -224,15 +224,18 @@ class Study:
 
     def save(self, figure, *small) -> None:
         """Write the figure as NAME.png; and NAME-small.png, what is around the axes `small` of it (default: all)."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.transforms import Bbox
 
-        figure.draw_without_rendering()  # which lays it out
-        boxes = [axes.get_tightbbox() for axes in small or figure.axes]
-        part = Bbox.union(boxes).transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
+        figure.set_dpi(110)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        image = np.asarray(canvas.buffer_rgba())[..., :3]
+        box = Bbox.union([axes.get_tightbbox() for axes in small or figure.axes]).padded(6)
+        (left, bottom), (right, top) = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(int)
         for folder in self.folders():
-            for suffix, box in (("", None), ("-small", part)):
-                with replacing(folder / f"{self.name}{suffix}.png") as temporary:
-                    figure.savefig(temporary, dpi=110, bbox_inches=box)
+            plots.save_image(folder / f"{self.name}.png", image)
+            plots.save_image(folder / f"{self.name}-small.png", image[len(image) - top:len(image) - bottom, left:right])
         print(f"figure: {self.out / f'{self.name}.png'}")
         if "ipykernel" in sys.modules:
             from IPython.display import display
