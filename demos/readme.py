@@ -20,9 +20,17 @@ LECTURE = ("autograd_tour", "gan_losses", "gradient_penalty", "conditional", "pr
            "diffaugment", "ada", "speed")
 
 
+def kept(name):
+    """What demos/results/NAME.json holds."""
+    path = DEMOS / "results" / f"{name}.json"
+    if not path.exists():
+        sys.exit(f"{path} is missing")
+    return json.loads(path.read_text())
+
+
 def result(name):
     """What a demo's --full found, with all its seeds."""
-    found = json.loads((DEMOS / "results" / f"{name}.json").read_text())
+    found = kept(name)
     if (found["size"], found["seeds"]) != ("full", [0, 1, 2]):
         sys.exit(f"demos/results/{name}.json is of {found['size']} size and seeds {found['seeds']}: run demos/{name}.py --full")
     return found
@@ -34,7 +42,7 @@ def result(name):
 def gallery(head="demo | what it found", sentence=lambda name: result(name)["finding"]):
     return "\n".join([f"| {head} |", "|---|---|"] + [
         f'| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> | [{name}](demos/{name}.py): {sentence(name)} |'
-        for name in LECTURE if (DEMOS / "results" / f"{name}.json").exists()])
+        for name in LECTURE])
 
 
 def listed(numbers, form="{:.1f}"):
@@ -117,14 +125,11 @@ KOREAN = {
 
 
 def value(file, path, form=""):
-    """The number of a JSON file at a path such as "metrics.fid"; of several files ("quick-mnist-*"), their mean."""
-    found = []
-    for name in sorted((DEMOS / "results").glob(f"{file}.json")):
-        number = json.loads(name.read_text())
-        for key in path.split("."):
-            number = number[int(key) if isinstance(number, list) else key]
-        found.append(number)
-    return format(found[0] if len(found) == 1 else sum(found) / len(found), form)
+    """The number of a JSON file at a path such as "metrics.fid"."""
+    number = kept(file)
+    for key in path.split("."):
+        number = number[int(key) if isinstance(number, list) else key]
+    return format(number, form)
 
 
 # %% Tables: "ada 0" is the first that ada.py prints
@@ -136,10 +141,6 @@ def markdown(head, *rows):
 
 def table(name, number):
     return markdown(*result(name)["tables"][int(number)])
-
-
-def kept(name):
-    return json.loads((DEMOS / "results" / f"{name}.json").read_text())
 
 
 def truncation(file, name, *shown):

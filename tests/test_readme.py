@@ -73,6 +73,7 @@ def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme):
 
 def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "DEMOS", tmp_path)
+    monkeypatch.setattr(readme, "LECTURE", ["speed"])
     (tmp_path / "results").mkdir()
     found = {"finding": "It is 3.", "size": "full", "seeds": [0, 1, 2], "tables": [[["a", "b"], ["x", "1"]]]}
     (tmp_path / "results" / "speed.json").write_text(json.dumps(found))
@@ -80,6 +81,8 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
         "<!-- speed 0 -->\n\n| a | b |\n| --- | --- |\n| x | 1 |\n\n<!-- end -->\nrest")
     assert readme.filled("It is <!-- = speed tables.0.1.1 -->2<!-- end -->, or <!-- = speed seeds.2 .1f --><!-- end -->.") == (
         "It is <!-- = speed tables.0.1.1 -->1<!-- end -->, or <!-- = speed seeds.2 .1f -->2.0<!-- end -->.")
+    with pytest.raises(SystemExit, match="results/ada.json is missing"):
+        readme.filled("<!-- = ada fid --><!-- end -->")
     filled = readme.filled("<!-- gallery -->\n<!-- end -->")
     assert filled.count("\n| <a href") == 1 and 'src="demos/pictures/speed-small.png"' in filled and filled.endswith(" It is 3. |\n\n<!-- end -->")
     (tmp_path / "results" / "speed.json").write_text(json.dumps({**found, "seeds": [0]}))
