@@ -219,7 +219,7 @@ right.set_xticks(range(3), kinds)
 right.set(yscale="log", ylabel="distance from differences", title="derivative of x cubed")
 for axes in (left, right):
     axes.legend(frameon=False, fontsize=7)
-study.save(figure)
+study.save(figure, right)
 
 # %% What came of it
 study.finding(

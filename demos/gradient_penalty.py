@@ -87,7 +87,7 @@ for ax, (name, points), gamma in zip(axes[0], games.items(), (0.0, 0.5)):
 for i, (label, found) in enumerate(runs.items()):
     for run in found:
         axes[0, 2].plot(*zip(*run.also["steepness"]), color=f"C{i}", label=label if run is found[0] else None)
-axes[0, 2].set(xlabel="step", ylabel="slope of D at real images (logit / length)")
+axes[0, 2].set(xlabel="step", ylabel="slope of D at real images")
 logarithmic(axes[0, 2])
 curves(axes[0, 3], runs, "d_accuracy", "share that D judges rightly")
 for ax in axes[0, 2:]:
