@@ -138,7 +138,7 @@ if against:
         axes[1].text(i + 0.2, max(float(row[2]), float(row[5])), row[7], ha="center", va="bottom", fontsize=8)
 axes[1].set(yscale="log", ylabel="milliseconds a step" + ("\n(above: ratio)" if against else ""))
 axes[1].legend(frameon=False, fontsize=7)
-study.save(figure)
+study.save(figure, axes[0])
 
 # %% What came of it
 last = list(speed)[-1]
