@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tinygan import data
+from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.files import locked
-from tinygan.study import Study, curves, evaluations, measure, show, span, study as module
+from tinygan.study import Study, curves, evaluations, logarithmic, measure, show, span, study as module
 from tinygan.training import checkpoint, recipes
 from tinygan.training.trainer import Trainer
 
@@ -181,8 +181,17 @@ def test_findings_and_figures(made, tmp_path, capsys):
     evaluations(axes[2], runs, over="seconds")
     assert isinstance(figure, Figure) and axes[1].get_ylabel() == "D's loss" and axes[2].get_xlabel() == "seconds of training"
     assert [len(ax.lines) for ax in axes] == [0, 1, 1] and axes[0].images
-    study.save(figure)
+    logarithmic(axes[2])
+    axes[2].set_ylim(0.5, 20)
+    study.save(figure, axes[1])
     assert (tmp_path / "out" / "x.png").stat().st_size > 3000 and not (tmp_path / "pictures").exists()
+    labels = [text.get_text() for text in axes[2].get_yticklabels() + axes[2].get_yticklabels(minor=True)]
+    assert {"0.5", "1", "2", "10", "20"} <= {*labels}
+    whole, small = (plots.open_picture(tmp_path / "out" / f"x{which}.png") for which in ("", "-small"))
+    assert whole.size == (660, 330) and 150 < small.size[0] < 330 and 200 < small.size[1] < 330
+    box = axes[1].get_tightbbox().padded(6)  # the middle panel, with its labels, as it is in the whole figure
+    part = np.asarray(whole)[330 - int(box.y1):, int(box.x0):int(box.x1)][:small.size[1]]
+    assert np.array_equal(np.asarray(small), part)
     study.table(("a", "b"), ("x", 1234))
     study.finding("It is so.", {"it is": 1}, number=3)
     out = capsys.readouterr().out
