@@ -41,8 +41,9 @@ def play(gamma, steps=500, rate=0.1):
 
 
 games = {"without": play(0.0), "with R1": play(0.5)}
+start = np.linalg.norm(games["without"][0])
 distance = {name: np.linalg.norm(points[-1]) for name, points in games.items()}
-print("distance from the answer, first 1.41, in the end: " + ", ".join(f"{name} {d:.3f}" for name, d in distance.items()))
+print(f"distance from the answer, first {start:.2f}, in the end: " + ", ".join(f"{name} {d:.3f}" for name, d in distance.items()))
 
 # %% Digits
 # D of a DCGAN, without batch-norm, so that it can be as steep as it likes. Its slope is measured at real images it
@@ -102,9 +103,9 @@ study.save(figure, axes[0, 0], axes[0, 1])
 flat = all(below(runs, "also.last", label, "without") for label in runs if label != "without")
 better = any(below(runs, "fid", label, "without") for label in runs if label != "without")
 study.finding(
-    f"Two numbers that play: without R1 they end {distance['without']:.2f} from the answer, with it {distance['with R1']:.3f} (from 1.41). "
+    f"Two numbers that play: without R1 they end {distance['without']:.2f} from the answer, with it {distance['with R1']:.3f} (from {start:.2f}). "
     "On digits, D's slope at reals and the FID come to " +
     ", ".join(f"{last[label]:.2f} and {fid[label]:.1f} ({label})" for label in runs) +
     f": R1 {'keeps D flat' if flat else 'does not clearly keep D flat here'}"
     f"{', and makes better digits' if better else '; the digits are not clearly better'}.",
-    {"R1 keeps D flat": flat, "R1 makes better digits": better}, distance=distance, slope=last, fid=fid)
+    {"R1 keeps D flat": flat, "R1 makes better digits": better}, distance={"start": start} | distance, slope=last, fid=fid)

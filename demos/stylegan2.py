@@ -122,16 +122,20 @@ def milliseconds(function, args):
     return 1e3 * (time.perf_counter() - start)
 
 
-modulation = []
-shapes = (4, 64), (8, 64), (16, 64), (32, 64), (32, 16)  # pixels on a side, channels
-for size, channels in study.choose([(4, 4), (8, 4)], shapes, shapes):
-    args, times = inputs(size, channels, study.choose(2, 32, 32)), ([], [])
-    for _ in range(study.choose(2, 7, 15)):
-        for function, found in zip((with_own_weights, ops.modulated_conv2d), times):
-            found.append(milliseconds(function, args))
-    slow, fast = map(statistics.median, times)
-    modulation.append([size, channels, slow, fast, difference(inputs(size, channels, 4, "float64"))])
-    assert modulation[-1][-1] < 1e-12
+def side_by_side():
+    """[size, channels, ms of the one way, ms of the other, difference] of some convolutions."""
+    shapes, found = ((4, 64), (8, 64), (16, 64), (32, 64), (32, 16)), []  # pixels on a side, channels
+    for size, channels in study.choose([(4, 4), (8, 4)], shapes, shapes):
+        args, times = inputs(size, channels, study.choose(2, 32, 32)), ([], [])
+        for _ in range(study.choose(2, 7, 15)):
+            for function, taken in zip((with_own_weights, ops.modulated_conv2d), times):
+                taken.append(milliseconds(function, args))
+        found.append([size, channels, *map(statistics.median, times), difference(inputs(size, channels, 4, "float64"))])
+        assert found[-1][-1] < 1e-12
+    return found
+
+
+modulation = study.numbers("modulation", side_by_side)
 study.table(("size, channels", "a weight for each image", "activations scaled", "times faster", "difference in float64"),
             *((f"{size}x{size}, {channels}", f"{slow:.2f} ms", f"{fast:.2f} ms", f"{slow / fast:.1f}", f"{apart:.0e}")
               for size, channels, slow, fast, apart in modulation))

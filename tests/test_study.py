@@ -202,6 +202,8 @@ def test_findings_and_figures(made, tmp_path, capsys):
     drawn = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
     assert np.array_equal(full.images("sheet", lambda: drawn), drawn.repeat(3, 3))
     assert np.array_equal(full.images("sheet", None), drawn.repeat(3, 3))  # kept
+    assert full.numbers("times", lambda: [1, 2.5]) == [1, 2.5] == full.numbers("times", None)  # kept, too
+    assert [study.numbers("times", lambda i=i: i) for i in range(2)] == [0, 1]
     full.save(figure)
     full.finding("It is so.")
     assert (tmp_path / "pictures" / "x.png").exists() and (tmp_path / "results" / "x.json").exists()

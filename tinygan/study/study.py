@@ -208,6 +208,15 @@ class Study:
             plots.save_image(path, plots.grid(make(), COLUMNS, gap=0, scale=1))
         return cut(path)
 
+    def numbers(self, name, make):
+        """What make() measures, numbers and lists of them. Of the full size they are kept, as NAME-name.json: delete that to measure
+        again."""
+        path = self.results / f"{self.name}-{name}.json"
+        if self.size != "full" or not path.exists():
+            self.results.mkdir(parents=True, exist_ok=True)
+            write_json(path, make())
+        return json.loads(path.read_text())
+
     def figure(self, width, height, *grid, **settings):
         """(a matplotlib Figure of that many inches, its axes: as `subplots` takes a grid and makes them)."""
         from matplotlib.figure import Figure
@@ -263,7 +272,7 @@ class Study:
         write_json(self.results / f"{self.name}.json", {"finding": sentence, "holds": holds, "size": self.size,
                                                         "seeds": list(self.seeds), "tables": self.tables, **numbers})
         for claim, it_does in holds.items():
-            print(f"claim: {claim}: {'yes' if it_does else 'not clearly'}")
+            print(f"claim: {claim}: {'yes' if it_does else 'no, or not clearly'}")
         print(f"finding: {sentence}")
 
 
