@@ -153,12 +153,14 @@ for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z:
     low, high = np.percentile(where, (1, 99), axis=0)
     name = {"(a)": "attribute", "(b)": "z", "(c)": "w"}[title[:3]]
     ax.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=(), xlabel=f"{name} 1", ylabel=f"{name} 2")
-for ax, found, title in zip(axes[0, 3:], (length, separable), ("path length", "separability")):
+for ax, found, key in zip(axes[0, 3:], (length, separable), ("path_length", "separability")):
     for i, label in enumerate(runs):
         for j, space in enumerate("zw"):
-            ax.bar(i + 0.4 * j - 0.2, found[space][label], 0.4, color=f"C{j}", label=None if i else space.upper())
+            at, values = i + 0.4 * j - 0.2, [run.number(f"also.{key}.{space}") for run in runs[label]]
+            ax.bar(at, found[space][label], 0.4, color=f"C{j}", alpha=0.6, label=None if i else space.upper())
+            ax.plot([at] * len(values), values, "k.", markersize=4)
     ax.set_xticks(range(len(runs)), runs, fontsize=7)
-    ax.set(ylabel=f"{title} (less is better)", xlabel="mapping")
+    ax.set(ylabel=f"{key.replace('_', ' ')} (less is better)", xlabel="mapping")
     ax.legend(frameon=False, fontsize=7)
 show(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
 show(axes[1, 1], runs["none"][0].images, 10, "no mapping")
@@ -169,7 +171,7 @@ for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class
     axes[1, 4].plot(psis, values / (values.max() if key == "fid" else 1), color, marker="o", markersize=3,
                     label=f"FID / {values.max():.0f}" if key == "fid" else key.replace("_", " "))
 axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
-axes[1, 4].legend(fontsize=6, loc="center left")
+axes[1, 4].legend(frameon=False, fontsize=6, loc="center right")
 study.save(figure, axes[0, 1], axes[0, 2])
 
 # %% What came of it
