@@ -86,10 +86,10 @@ def spaces():
 
 
 def bench(what):
-    """What `tinygan bench -o demos/results/bench-WHAT.json` measured."""
-    rows = kept(f"bench-{what}")[what]
-    if what == "steps":
-        memory = {row[0]: row for row in kept("bench-memory")["memory"]}
+    """What `tinygan bench -o demos/results/bench-WHAT.json` measured; of "steps", what speed.py had it measure."""
+    rows = kept("speed")["steps"] if what == "steps" else kept(f"bench-{what}")["steps" if what == "epyc" else what]
+    if what in ("steps", "epyc"):
+        memory = {row[0]: row for row in kept("bench-memory" if what == "steps" else "bench-epyc")["memory"]}
         rows = [["step", "batch", "tinygan", "of sgemm's peak", "PyTorch", "time ratio", "target", "memory"]] + [
             [row[0], row[1], f"{row[2]} ms", row[4], f"{row[5]} ms", f"**{row[7]}**", row[8],
              f"{memory[row[0]][1]} against {memory[row[0]][2]} MB"] for row in rows[1:]]

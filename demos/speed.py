@@ -123,7 +123,8 @@ done = subprocess.run([sys.executable, "-m", "tinygan.cli", "bench", *names, *([
                 str(study.choose(1, 3, 12)), "-o", str(numbers)], check=False)
 if done.returncode not in (0, 1):  # 1: a ratio missed its target
     raise SystemExit(done.returncode)
-rows = json.loads(numbers.read_text())["steps"]
+bench = json.loads(numbers.read_text())
+rows = bench["steps"]
 
 # %% The figure
 figure, axes = study.figure(10, 3.4, 1, 2)
@@ -147,4 +148,4 @@ study.finding(
     f"A convolution at {speed[last]:.0f} GFLOP/s ({last}): {speed[last] / speed['Python loops']:,.0f} times as fast as Python loops, "
     f"{speed[last] / speed['columns, one product']:.1f} times as fast as one product with all columns. One thread is at "
     f"{speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it multiplied as much{beside}.",
-    machine=machine(), gflops=speed, matrix_product=one_core, steps=rows)
+    machine=machine(), versions=bench["versions"], gflops=speed, matrix_product=one_core, steps=rows)
