@@ -13,7 +13,9 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -75,31 +77,31 @@ def ours(images):
         return ops.conv2d(tensor(images), tensor(w), padding=1).numpy()
 
 
-with parallel.single_threaded_blas():
-    pixels = study.choose(1, 3, 10)
+def timed(function, *args):
     start = time.perf_counter()
-    few = loops(pixels)
-    seconds = {"Python loops": (time.perf_counter() - start) * N * SIZE * SIZE / pixels}
-    expected = ours(x)
-    assert np.allclose(few, expected[0].reshape(-1)[:len(few)], rtol=1e-3, atol=1e-2)
-    cores = parallel.num_threads()
-    for name, function, threads in (("columns, one product", columns, 1), ("columns by the image", blocks, 1),
-                                    ("tinygan, 1 thread", ours, 1), (f"tinygan, {cores} threads", ours, cores)):
-        parallel.set_num_threads(threads)
-        assert np.allclose(function(x), expected, rtol=1e-3, atol=1e-2)
-        taken = []
-        for _ in range(rounds):
-            start = time.perf_counter()
-            function(x)
-            taken.append(time.perf_counter() - start)
-        seconds[name] = statistics.median(taken)
-    a = rng.standard_normal((1024, 1024), dtype=np.float32)
-    taken = []
-    for _ in range(max(rounds, 3)):
-        start = time.perf_counter()
-        a @ a
-        taken.append(time.perf_counter() - start)
-    one_core = 2 * 1024 ** 3 / min(taken) / 1e9
+    result = function(*args)
+    return result, time.perf_counter() - start
+
+
+def times():
+    """Seconds of each step, and of a matrix product on one core."""
+    with parallel.single_threaded_blas():
+        pixels = study.choose(1, 3, 10)
+        few, taken = timed(loops, pixels)
+        seconds, expected = {"Python loops": taken * N * SIZE * SIZE / pixels}, ours(x)
+        assert np.allclose(few, expected[0].reshape(-1)[:len(few)], rtol=1e-3, atol=1e-2)
+        cores = parallel.num_threads()
+        for name, function, threads in (("columns, one product", columns, 1), ("columns by the image", blocks, 1),
+                                        ("tinygan, 1 thread", ours, 1), (f"tinygan, {cores} threads", ours, cores)):
+            parallel.set_num_threads(threads)
+            assert np.allclose(function(x), expected, rtol=1e-3, atol=1e-2)
+            seconds[name] = statistics.median(timed(function, x)[1] for _ in range(rounds))
+        a = rng.standard_normal((1024, 1024), dtype=np.float32)
+        return {"seconds": seconds, "product": min(timed(np.matmul, a, a)[1] for _ in range(max(rounds, 3)))}
+
+
+measured = study.numbers("times", times)
+seconds, one_core = measured["seconds"], 2 * 1024 ** 3 / measured["product"] / 1e9
 speed = {name: flop / value / 1e9 for name, value in seconds.items()}
 study.table(("one convolution", "time", "GFLOP/s"),
             *((name, f"{1e3 * value:,.2f} ms", f"{speed[name]:.3g}") for name, value in seconds.items()),
@@ -114,17 +116,21 @@ with parallel.single_threaded_blas(), profile():
 
 # %% Six training steps, beside PyTorch's if it is there
 # Each framework in processes of its own that take turns; a ratio below 1 means that tinygan is faster.
-names = study.choose(["mlp"], ["dcgan", "lenet", "mlp"], list(WORKLOADS))
-against = "torch" if importlib.util.find_spec("torch") and study.size != "tiny" else None
-numbers = study.out / "bench.json"
-study.out.mkdir(exist_ok=True)
-numbers.unlink(missing_ok=True)
-done = subprocess.run([sys.executable, "-m", "tinygan.cli", "bench", *names, *(["--against", against] if against else []), "--rounds",
-                str(study.choose(1, 3, 12)), "-o", str(numbers)], check=False)
-if done.returncode not in (0, 1):  # 1: a ratio missed its target
-    raise SystemExit(done.returncode)
-bench = json.loads(numbers.read_text())
-rows = bench["steps"]
+def bench():
+    """What `tinygan bench` has to say."""
+    names = study.choose(["mlp"], ["dcgan", "lenet", "mlp"], list(WORKLOADS))
+    against = ["--against", "torch"] if importlib.util.find_spec("torch") and study.size != "tiny" else []
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-m", "tinygan.cli", "bench", *names, *against, "--rounds", str(study.choose(1, 3, 12)),
+                               "-o", f"{folder}/bench.json"], check=False)
+        if done.returncode not in (0, 1):  # 1: a ratio missed its target
+            raise SystemExit(done.returncode)
+        return json.loads(Path(folder, "bench.json").read_text())
+
+
+found = study.numbers("bench", bench)
+head, *rows = found["steps"]
+against = "ratio" in head
 
 # %% The figure
 figure, axes = study.figure(10, 3.4, 1, 2)
@@ -132,20 +138,22 @@ axes[0].barh(list(speed)[::-1], list(speed.values())[::-1], color=["C0"] * 2 + [
 axes[0].axvline(one_core, color="black", linestyle=":", label="a matrix product, 1 core")
 axes[0].set(xscale="log", xlabel="GFLOP/s of the convolution (more is faster)")
 axes[0].legend(frameon=False, fontsize=8, loc="upper center")
-axes[1].bar([row[0] for row in rows[1:]], [float(row[2]) for row in rows[1:]], 0.4, label="tinygan")
+axes[1].bar(range(len(rows)), [float(row[2]) for row in rows], 0.4, label="tinygan")
 if against:
-    axes[1].bar([i + 0.4 for i in range(len(rows) - 1)], [float(row[5]) for row in rows[1:]], 0.4, label="PyTorch")
-    for i, row in enumerate(rows[1:]):
+    axes[1].bar([i + 0.4 for i in range(len(rows))], [float(row[5]) for row in rows], 0.4, label="PyTorch")
+    for i, row in enumerate(rows):
         axes[1].text(i + 0.2, max(float(row[2]), float(row[5])), row[7], ha="center", va="bottom", fontsize=8)
-axes[1].set(yscale="log", ylabel="milliseconds a step" + ("\n(above: ratio)" if against else ""))
-axes[1].legend(frameon=False, fontsize=7)
+axes[1].set_xticks([i + 0.2 * against for i in range(len(rows))], [row[0] for row in rows], fontsize=7)
+axes[1].set(yscale="log", ylabel="milliseconds a step" + ("\n(above: time ratio)" if against else ""))
+axes[1].margins(y=0.1)
+axes[1].legend(frameon=False, fontsize=7, loc="upper right")
 study.save(figure, axes[0])
 
 # %% What came of it
 last = list(speed)[-1]
-beside = "; beside PyTorch, time ratios: " + ", ".join(f"{row[0]} {row[7]}" for row in rows[1:]) if against else ""
+beside = "; beside PyTorch, time ratios: " + ", ".join(f"{row[0]} {row[7]}" for row in rows) if against else ""
 study.finding(
     f"A convolution at {speed[last]:.0f} GFLOP/s ({last}): {speed[last] / speed['Python loops']:,.0f} times as fast as Python loops, "
     f"{speed[last] / speed['columns, one product']:.1f} times as fast as one product with all columns. One thread is at "
     f"{speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it multiplied as much{beside}.",
-    machine=machine(), versions=bench["versions"], gflops=speed, matrix_product=one_core, steps=rows)
+    machine=found["machine"], versions=found["versions"], gflops=speed, matrix_product=one_core, steps=[head, *rows])
