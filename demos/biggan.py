@@ -109,8 +109,8 @@ mean = {way: {label: float(np.mean(values)) for label, values in found.items()} 
 least, most = f"{batches[0]} x {widths[-1]}", f"{batches[-1]} x {widths[-1]}"
 helps = {way: max(found[most]) < min(found[least]) for way, found in after.items()}
 study.finding(
-    f"The class in batch-norm: FID {fid['batch-norm']:.1f}, against {fid['concatenation']:.1f} by concatenation. Twice the channels: "
-    f"{mean['images'][least]:.1f} against {mean['images'][f'{batches[0]} x {widths[0]}']:.1f}. Batches of {batches[-1]} instead of "
+    "The class in batch-norm: FID {}, against {} by concatenation. ".format(*(span((run.fid for run in found), 1) for found in into.values()))
+    + f"Twice the channels: {mean['images'][least]:.1f} against {mean['images'][f'{batches[0]} x {widths[0]}']:.1f}. Batches of {batches[-1]} instead of "
     f"{batches[0]}: after {few} steps {mean['steps'][most]:.1f} against {mean['steps'][least]:.1f}, after {images:,} images "
     f"{mean['images'][most]:.1f} against {mean['images'][least]:.1f}. "
     f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
