@@ -107,10 +107,12 @@ fid = means(into, "fid")
 trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in metrics.values()}
 mean = {way: {label: float(np.mean(values)) for label, values in found.items()} for way, found in after.items()}
 least, most = f"{batches[0]} x {widths[-1]}", f"{batches[-1]} x {widths[-1]}"
+narrow = f"{batches[0]} x {widths[0]}"
 helps = {way: max(found[most]) < min(found[least]) for way, found in after.items()}
 study.finding(
-    "The class in batch-norm: FID {}, against {} by concatenation. ".format(*(span((run.fid for run in found), 1) for found in into.values()))
-    + f"Twice the channels: {mean['images'][least]:.1f} against {mean['images'][f'{batches[0]} x {widths[0]}']:.1f}. Batches of {batches[-1]} instead of "
+    "The class in batch-norm: FID {}, against {} by concatenation. ".format(
+        *(span((run.fid for run in found), 1) for found in into.values())) +
+    f"Twice the channels: {mean['images'][least]:.1f} against {mean['images'][narrow]:.1f}. Batches of {batches[-1]} instead of "
     f"{batches[0]}: after {few} steps {mean['steps'][most]:.1f} against {mean['steps'][least]:.1f}, after {images:,} images "
     f"{mean['images'][most]:.1f} against {mean['images'][least]:.1f}. "
     f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
@@ -118,7 +120,7 @@ study.finding(
     f"{trade['recall'][-1]:.2f}.",
     {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"),
      "larger batches help, step for step": helps["steps"], "larger batches help, image for image": helps["images"],
-     "more channels help": below(scale, "fid", least, f"{batches[0]} x {widths[0]}"),
+     "more channels help": below(scale, "fid", least, narrow),
      "truncation trades variety for quality": all(
          run.also["truncation"][0]["precision"] > run.also["truncation"][-1]["precision"]
          and run.also["truncation"][0]["recall"] < run.also["truncation"][-1]["recall"] for run in into["batch-norm"])},

@@ -103,8 +103,8 @@ study.save(figure, axes[0, 0], axes[0, 1])
 flat = all(below(runs, "also.last", label, "without") for label in runs if label != "without")
 better = any(below(runs, "fid", label, "without") for label in runs if label != "without")
 study.finding(
-    f"Two numbers that play: without R1 they end {distance['without']:.2f} from the answer, with it {distance['with R1']:.3f} (from {start:.2f}). "
-    "On digits, D's slope at reals and the FID come to " +
+    f"Two numbers that play: without R1 they end {distance['without']:.2f} from the answer, with it {distance['with R1']:.3f} "
+    f"(from {start:.2f}). On digits, D's slope at reals and the FID come to " +
     ", ".join(f"{last[label]:.2f} and {fid[label]:.1f} ({label})" for label in runs) +
     f": R1 {'keeps D flat' if flat else 'does not clearly keep D flat here'}"
     f"{', and makes better digits' if better else '; the digits are not clearly better'}.",
