@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,9 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="x-small-0 was begun with other settings: delete it"):  # its run is there still
         train(made("--full", "--jobs", "1", "--seeds", "0"), {"small": "hidden=5"}, checkpoint_every=5)
     monkeypatch.setattr(module, "measure", None)
+    shutil.rmtree(tmp_path / "runs" / "x-small-3")  # and `also` has yet to look at it: trained again
+    with pytest.raises(TypeError):
+        train(full, {"small": "hidden=4"}, checkpoint_every=5, also=lambda folder: {})
     (tmp_path / "results" / "x-small-0.png").unlink()  # a figure needs it: measured again
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"})

@@ -120,7 +120,7 @@ class Study:
                 if slug in slugs:
                     raise InputError(f"{label}: another label comes to the same file name, {slug}")
                 slugs.add(slug)
-                if not run.numbers:
+                if not run.numbers or also and "also" not in run.numbers and not run.folder.exists():
                     left.append((run, job))
         self.results.mkdir(parents=True, exist_ok=True)
         keep = lambda run: write_json(self.results / f"{run.folder.name}.json", run.numbers)
