@@ -72,7 +72,7 @@ steps = study.choose(4, 420, 2500)
 runs = study.train({"(a) AdaIN": "configuration=a", "(b) in detail": "configuration=b", "(c) deviation": "configuration=c",
                     "(d) demodulated": "configuration=d", "(d), penalties always": "configuration=d penalty_every=1 path_every=1"},
                    "stylegan2", f"g_channels={study.choose(4, 4, 8)} d_channels={study.choose(4, 4, 8)}", steps=steps,
-                   eval_every=max(steps // 8, 1), eval_images=study.choose(100, 500, 2000), also=spots)
+                   eval_every=study.choose(2, 52, 312), eval_images=study.choose(100, 500, 2000), also=spots)
 fid, ms = means(runs, "fid"), {label: 1e3 * seconds / steps for label, seconds in means(runs, "seconds").items()}
 
 
