@@ -43,6 +43,7 @@ CLAIMS = {
     "truncation trades variety for quality": "절단은 다양성을 내주고 품질을 얻는다", "W has shorter paths": "Z보다 W에서 경로가 더 짧다",
     "W has better separability": "Z보다 W에서 속성이 더 잘 분리된다", "w follows the class better than z": "w가 z보다 클래스를 더 잘 따른다",
     "there is a droplet": "물방울 아티팩트(droplet)가 생긴다", "the redesign has fewer spots": "재설계로 얼룩이 줄어든다",
+    "demodulation draws better digits": "디모듈레이션을 쓰면 숫자 이미지가 더 좋아진다",
     "lazy penalties cost little": "페널티를 가끔만 계산해도 손해가 적다",
     "augmented reals alone leak": "진짜만 증강하면 증강이 생성 이미지에 새어 나온다",
     "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 D와 G의 스텝 모두에서 증강할 때보다 나쁘다",
