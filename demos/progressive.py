@@ -83,11 +83,11 @@ print(f"seconds until an FID of {mark:.1f}: " + ", ".join(f"{label} {seconds:.0f
 
 # %% The figure
 figure, axes = study.figure(11, 4.4, 2, 4, height_ratios=(1.7, 1))
-evaluations(axes[0, 0], growing, over="seconds")
-axes[0, 0].axhline(mark, color="black", linestyle=":", linewidth=1)
-logarithmic(axes[0, 0])
-evaluations(axes[0, 1], growing)
-logarithmic(axes[0, 1])
+evaluations(axes[0, 0], growing)
+evaluations(axes[0, 1], growing, over="seconds")
+axes[0, 1].axhline(mark, color="black", linestyle=":", linewidth=1)
+for ax in axes[0, :2]:
+    logarithmic(ax)
 axes[0, 1].legend(frameon=False, fontsize=7)
 for i, (label, found) in enumerate(runs.items()):
     for j, size in enumerate(("16", "32")):
