@@ -87,6 +87,7 @@ for ax, (name, key) in zip(axes[1], metrics.items()):
                     label=label if run is found[0] else None)
     ax.set(xlabel="truncation threshold", ylabel=name)
     ax.grid(alpha=0.3)
+logarithmic(axes[1, 0])
 axes[1, 1].legend(frameon=False, fontsize=7)
 
 

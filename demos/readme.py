@@ -43,7 +43,8 @@ def result(name):
 
 def gallery(head="demo | what it found", sentence=lambda name: result(name)["finding"]):
     return "\n".join([f"| {head} |", "|---|---|"] + [
-        f'| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> | [{name}](demos/{name}.py): {sentence(name)} |'
+        f'| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> '
+        f"| [{name}](demos/{name}.py): {sentence(name)} |"
         for name in LECTURE])
 
 
@@ -125,8 +126,8 @@ def content(mark):
 def filled(text):
     """A README's text with everything between its marks as it was measured."""
     text = re.sub("(<!-- = ([^>]*) -->).*?(<!-- end -->)", lambda found: f"{found[1]}{value(*found[2].split())}{found[3]}", text)
-    return re.sub("(<!-- ([^>]*) -->\n)(.*?)(<!-- end -->)", lambda found: f"{found[1]}\n{content(found[2])}\n\n{found[4]}", text,
-                  flags=re.DOTALL)
+    return re.sub("(<!-- (?!end |= )([^>]*) -->\n)(.*?)(<!-- end -->)", lambda found: f"{found[1]}\n{content(found[2])}\n\n{found[4]}",
+                  text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
