@@ -69,25 +69,26 @@ study.table(("batch size", *(f"{width} channels, {steps}" for width in widths fo
 figure, axes = study.figure(11, 5, 2, 4)
 for ax, (label, found) in zip(axes[0], into.items()):
     show(ax, found[0].images, 10, f"class by {label}:\nFID {span(run.fid for run in found)}")
+ax = axes[1, 0]
 for i, width in enumerate(widths):
-    for way, line, name in (("steps", "--", f"{few} steps"), ("images", "-", f"{images:,} images")):
+    for way, line, fill, name in (("steps", "--", "none", f"{few} steps"), ("images", "-", "full", f"{images:,} images")):
         found = [after[way][f"{batch} x {width}"] for batch in batches]
-        axes[0, 2].plot(batches, [np.mean(values) for values in found], f"C{i}{line}", label=f"{width} channels, {name}")
+        ax.plot(batches, [np.mean(values) for values in found], f"C{i}{line}", label=f"{width} channels, {name}")
         for batch, values in zip(batches, found):
-            axes[0, 2].plot([batch] * len(values), values, f"C{i}o", markersize=3)
-axes[0, 2].set(xscale="log", xlabel="batch size (images)", ylabel="FID")
-axes[0, 2].set_xticks(batches, map(str, batches))
-axes[0, 2].tick_params("x", which="minor", bottom=False, labelbottom=False)
-logarithmic(axes[0, 2])
-axes[0, 2].legend(frameon=False, fontsize=6)
-for ax, (name, key) in zip(axes[1], metrics.items()):
+            ax.plot([batch] * len(values), values, f"C{i}o", markersize=4, fillstyle=fill)
+ax.set(xscale="log", xlabel="batch size (images)", ylabel="FID")
+ax.set_xticks(batches, map(str, batches))
+ax.tick_params("x", which="minor", bottom=False, labelbottom=False)
+logarithmic(ax)
+ax.legend(frameon=False, fontsize=6)
+for ax, (name, key) in zip([*axes[1, 1:], axes[0, 3]], metrics.items()):
     for i, (label, found) in enumerate(into.items()):
         for run in found:
             ax.plot(thresholds, [row[key] for row in run.also["truncation"]], f"C{i}", marker="o", markersize=3,
                     label=label if run is found[0] else None)
     ax.set(xlabel="truncation threshold", ylabel=name)
     ax.grid(alpha=0.3)
-logarithmic(axes[1, 0])
+logarithmic(axes[1, 1])
 axes[1, 1].legend(frameon=False, fontsize=7)
 
 
@@ -99,30 +100,43 @@ def over_thresholds():
         yield generate(G, latents(np.random.default_rng(1), 10, G, threshold), np.arange(10))
 
 
-show(axes[0, 3], study.images("thresholds", lambda: np.concatenate(list(over_thresholds()))), 10,
+show(axes[0, 2], study.images("thresholds", lambda: np.concatenate(list(over_thresholds()))), 10,
      f"thresholds {', '.join(f'{t:g}' for t in thresholds[::2])}")
-study.save(figure, *axes[1, 1:3])
+study.save(figure, *axes[1, :2])
 
 # %% What came of it
 fid = means(into, "fid")
 trade = {key: np.mean([[row[key] for row in run.also["truncation"]] for run in into["batch-norm"]], 0) for key in metrics.values()}
 mean = {way: {label: float(np.mean(values)) for label, values in found.items()} for way, found in after.items()}
-least, most = f"{batches[0]} x {widths[-1]}", f"{batches[-1]} x {widths[-1]}"
-narrow = f"{batches[0]} x {widths[0]}"
-helps = {way: max(found[most]) < min(found[least]) for way, found in after.items()}
+small, large, narrow, wide = batches[0], batches[-1], widths[0], widths[-1]
+# A claim holds if it does at both widths, and at all batch sizes.
+helps = {way: all(max(found[f"{large} x {width}"]) < min(found[f"{small} x {width}"]) for width in widths)
+         for way, found in after.items()}
+wider = all(below(scale, "fid", f"{batch} x {wide}", f"{batch} x {narrow}") for batch in batches)
+
+
+def beside(way, a, b):
+    """The FIDs of two after as many steps, or images."""
+    return f"{mean[way][a]:.1f} against {mean[way][b]:.1f} after {few if way == 'steps' else images:,} {way}"
+
+
+collapsed = sum(run.recall == 0 for run in into["concatenation"])
 study.finding(
-    "The class in batch-norm: FID {}, against {} by concatenation. ".format(
+    "The class in batch-norm: FID {}, against {} by concatenation".format(
         *(span((run.fid for run in found), 1) for found in into.values())) +
-    f"Twice the channels: {mean['images'][least]:.1f} against {mean['images'][narrow]:.1f}. Batches of {batches[-1]} instead of "
-    f"{batches[0]}: after {few} steps {mean['steps'][most]:.1f} against {mean['steps'][least]:.1f}, after {images:,} images "
-    f"{mean['images'][most]:.1f} against {mean['images'][least]:.1f}. "
+    f" ({collapsed} of {len(study.seeds)} runs collapsed)" * bool(collapsed) +
+    f". Batches of {large} instead of {small}: " + "; ".join(
+        f"with {width} channels " + ", ".join(beside(way, f"{large} x {width}", f"{small} x {width}") for way in after)
+        for width in widths) +
+    f". {wide} channels instead of {narrow}, batches of {small}: " +
+    ", ".join(beside(way, f"{small} x {wide}", f"{small} x {narrow}") for way in after) + ". "
     f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
     f"{trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
     f"{trade['recall'][-1]:.2f}.",
     {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"),
      "larger batches help, step for step": helps["steps"], "larger batches help, image for image": helps["images"],
-     "more channels help": below(scale, "fid", least, narrow),
+     "more channels help": wider,
      "truncation trades variety for quality": all(
          run.also["truncation"][0]["precision"] > run.also["truncation"][-1]["precision"]
          and run.also["truncation"][0]["recall"] < run.also["truncation"][-1]["recall"] for run in into["batch-norm"])},
-    fid=fid, scale=mean, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})
+    fid=fid, collapsed=collapsed, scale=mean, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygan import data, grad, nn, no_grad, ops, optim, tensor
 from tinygan.gan.augment import Augment
-from tinygan.study import Study, bars, below, means, show
+from tinygan.study import Study, bars, below, means, show, span
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -65,14 +65,14 @@ reals = digits.images[:40]
 show(axes[0, 0], np.concatenate([reals[:20], data.to_uint8(augment(tensor(data.to_float(reals[20:])), real=True).numpy())]), 10,
      "real images (above), and augmented (below)")
 for ax, (label, found) in zip((axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]), runs.items()):
-    show(ax, found[0].images, 10, f"augmented: {label}")
+    show(ax, found[0].images, 10, f"augmented: {label}\nFID {span(run.fid for run in found)}")
 bars(axes[1, 2], runs, "also.augmented", "share called augmented\n(dotted: of real images)", ylim=(0, 1))
 axes[1, 2].axhline(right["test images"], color="black", linestyle=":", linewidth=1)
 study.save(figure, axes[0, 0], axes[1, 0])
 
 # %% What came of it
 study.finding(
-    f"Called augmented by a classifier (of real test images: {right['test images']:.0%}): " +
+    f"Share of samples that a classifier takes for augmented images (of real ones: {right['test images']:.0%}), where was augmented: " +
     ", ".join(f"{label} {leaks[label]:.0%} (FID {fid[label]:.1f})" for label in runs) + ". " +
     ("Reals only leaks into the samples, as claimed" if leaks["reals only"] > 2 * leaks["both"] + 0.05
      else "Reals only does not leak here") +

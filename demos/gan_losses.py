@@ -15,7 +15,7 @@ from tinygan import data, grad, optim, tensor
 from tinygan.gan import losses
 from tinygan.metrics import Evaluator
 from tinygan.models import dcgan
-from tinygan.study import Study, curves, means, show, span
+from tinygan.study import Study, curves, logarithmic, means, show, span
 
 study = Study(__file__, __doc__)
 rng = np.random.default_rng(0)
@@ -72,16 +72,18 @@ study.table(("loss", "FID", "largest mean gradient of D"),
 figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
 for (name, values), color in zip(of_probability.items(), ("C0", "C1", "C2")):
     axes[0, 0].plot(p, values, color, label=name)
-axes[0, 0].set(xlabel="D's probability for a real image", ylabel="push (gradient of the loss)", ylim=(0, 10))
+axes[0, 0].set(xlabel="D's probability for a real image", ylabel="push (gradient of the loss)", ylim=(0.1, 120))
 for i, (name, values) in enumerate(of_score.items()):
     axes[0, 1].plot(s, values, f"C{i}", label=name)
-axes[0, 1].set(xlabel="D's raw score for a real image", ylabel="push", ylim=(0, 4))
+axes[0, 1].set(xlabel="D's raw score for a real image", ylabel="push", ylim=(0.01, 20))
 axes[0, 2].plot(np.array(alone), label=["real", "fake"])
 axes[0, 2].set(xlabel="step", ylabel="D's probability", title="D alone", ylim=(0, 1))
 first = {"real": runs["cross-entropy"][:1]}, {"fake": runs["cross-entropy"][:1]}
 for i, one in enumerate(first):
     curves(axes[0, 3], one, f"d_{next(iter(one))}", "D's probability", color=f"C{i}")
 axes[0, 3].set(title="D and G (cross-entropy)", ylim=(0, 1))
+for ax in axes[0, :2]:
+    logarithmic(ax)
 for ax in axes[0]:
     ax.legend(frameon=False, fontsize=6)
     ax.grid(alpha=0.3)
@@ -91,13 +93,16 @@ for ax, label in zip(axes[1], picked):
 study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it
+hardest = lambda pushes: max(pushes, key=lambda name: pushes[name][0]) == "cross-entropy"
 trained = [label for label in fid if fid[label] < untrained / 3]
 study.finding(
     f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. A mistake at p = .01 is pushed "
     f"with {of_probability['cross-entropy'][0]:.0f} by cross-entropy and {of_probability['L2'][0]:.2f} by L2; on raw scores, at -8, L2 "
     f"pushes with {of_score['L2 on scores'][0]:.0f} and cross-entropy with {of_score['cross-entropy'][0]:.2f}. {len(trained)} of "
-    f"{len(fid)} losses train (FID below a third of {untrained:.0f}, an untrained G's): " +
-    ", ".join(f"{label} {fid[label]:.1f}" for label in fid) + ".",
-    {"all losses train": len(trained) == len(fid)}, alone=alone[-1], untrained=untrained, fid=fid, largest_gradient=norm,
+    f"{len(fid)} losses train (mean FID below a third of {untrained:.0f}, an untrained G's): " +
+    ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items()) + ".",
+    {"all losses train": len(trained) == len(fid),
+     "cross-entropy punishes confident mistakes hardest, as a function of the probability": hardest(of_probability),
+     "and as a function of the score": hardest(of_score)}, alone=alone[-1], untrained=untrained, fid=fid, largest_gradient=norm,
     push_at_p={name: values[0] for name, values in of_probability.items()},
     push_at_score={name: values[0] for name, values in of_score.items()})

@@ -88,7 +88,7 @@ evaluations(axes[0, 1], growing, over="seconds")
 axes[0, 1].axhline(mark, color="black", linestyle=":", linewidth=1)
 for ax in axes[0, :2]:
     logarithmic(ax)
-axes[0, 1].legend(frameon=False, fontsize=7)
+    ax.legend(frameon=False, fontsize=7)
 for i, (label, found) in enumerate(runs.items()):
     for j, size in enumerate(("16", "32")):
         values = [run.also["following"][size] for run in found]
@@ -106,13 +106,23 @@ follow = {size: means(runs, f"also.following.{size}") for size in ("16", "32")}
 once = "full size at once"
 ratio, faster = until[once] / until["growing"], max(took["growing"]) < min(took[once])
 sticks = all(below(runs, f"also.following.{size}", "growing", label) for size in follow for label in runs if label != "growing")
-moves = all(below(runs, f"also.following.{size}", once, "growing") for size in follow)
+whole = means(growing, "seconds")
+early = {label: [run.evaluations[0]["fid"] for run in found] for label, found in growing.items()}
+behind = min(early["growing"]) > max(early[once])
+
+
+def compared(size):
+    path = f"also.following.{size}"
+    return ("less than" if below(runs, path, "growing", once) else
+            "further than" if below(runs, path, once, "growing") else "about as far as")
+
+
 study.finding(
-    f"Growing is at an FID of {mark:.1f} after {until['growing']:.0f} s, full size at once after {until[once]:.0f} s: "
-    f"{'%.1f times as fast' % ratio if faster else 'not clearly faster' if ratio > 1 else 'it is slower here'}. "
+    f"Growing takes {whole['growing']:.0f} s instead of {whole[once]:.0f} in all{', but is behind at first' * behind}: it is at an FID of "
+    f"{mark:.1f} after {until['growing']:.0f} s, full size from the start after {until[once]:.0f} s"
+    f"{', %.1f times as fast' % ratio if faster else ', not clearly faster' if ratio > 1 else ', no faster'}. "
     "Of the digit's movement, features of 16x16 / 32x32 follow: " +
-    ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs) + ". "
-    + ("Those of the grown network stick most." if sticks else
-       "Those of the grown network stick less than the same network's at full size from the start." if moves else
-       "That the grown network's stick does not show clearly on digits."),
+    ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs) +
+    f". Those of the grown network follow {compared('16')} the same network's at full size from the start at 16x16, "
+    f"{compared('32')} them at 32x32" + (", and less than all others'." if sticks else ": that growing makes them stick does not show."),
     {"growing is faster": faster, "growing makes features stick to places": sticks}, mark=mark, seconds=until, following=follow)

@@ -135,6 +135,9 @@ against = "ratio" in head
 # %% The figure
 figure, axes = study.figure(10, 3.4, 1, 2)
 axes[0].barh(list(speed)[::-1], list(speed.values())[::-1], color=["C0"] * 2 + ["C7"] * 3)
+for i, value in enumerate(list(speed.values())[::-1]):
+    axes[0].text(value, i, f" {value:.3g}", va="center", fontsize=8)
+axes[0].margins(x=0.15)
 axes[0].axvline(one_core, color="black", linestyle=":", label="a matrix product, 1 core")
 axes[0].set(xscale="log", xlabel="GFLOP/s of the convolution (more is faster)")
 axes[0].legend(frameon=False, fontsize=8, loc="upper center")
@@ -151,9 +154,10 @@ study.save(figure, axes[0])
 
 # %% What came of it
 last = list(speed)[-1]
-beside = "; beside PyTorch, time ratios: " + ", ".join(f"{row[0]} {row[7]}" for row in rows) if against else ""
+times_loops = float(f"{speed[last] / speed['Python loops']:.1g}")  # these were timed on a few pixels
+beside = "; time of a step, as a multiple of PyTorch's: " + ", ".join(f"{row[0]} {row[7]}" for row in rows) if against else ""
 study.finding(
-    f"A convolution at {speed[last]:.0f} GFLOP/s ({last}): {speed[last] / speed['Python loops']:,.0f} times as fast as Python loops, "
+    f"A convolution at {speed[last]:.0f} GFLOP/s ({last}): some {times_loops:,.0f} times as fast as Python loops, "
     f"{speed[last] / speed['columns, one product']:.1f} times as fast as one product with all columns. One thread is at "
     f"{speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it multiplied as much{beside}.",
     machine=found["machine"], versions=found["versions"], gflops=speed, matrix_product=one_core, steps=[head, *rows])

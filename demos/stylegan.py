@@ -143,12 +143,13 @@ print(f"noise moves a pixel by {moved:.1f} of 255, on average; FID with noise {n
 
 # %% The figure
 figure, axes = study.figure(12, 4.8, 2, 5, height_ratios=(1.4, 1))
-for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z: linear {r2['Z']:.0%}", f"(c) W: linear {r2['W']:.0%}")):
+for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z: a linear fit explains {r2['Z']:.0%}",
+                                                            f"(c) W: a linear fit explains {r2['W']:.0%}")):
     shown = where if title.startswith("(a)") else drawn
     colors = np.clip(np.column_stack([shown[:, 0], 0 * shown[:, 0] - 0.6, shown[:, 1]]) / 2 + 0.5, 0, 1)
     ax.scatter(*where.T, c=colors, s=2)
     if not title.startswith("(a)"):
-        for i, color in enumerate(("black", "white")):
+        for i, color in enumerate(("black", "gold")):
             ax.tricontour(*where.T, drawn[:, i], levels=(-0.8, -0.4, 0, 0.4, 0.8), colors=color, linewidths=1.2)
     low, high = np.percentile(where, (1, 99), axis=0)
     name = {"(a)": "attribute", "(b)": "z", "(c)": "w"}[title[:3]]
@@ -159,7 +160,7 @@ for ax, found, key in zip(axes[0, 3:], (length, separable), ("path_length", "sep
             at, values = i + 0.4 * j - 0.2, [run.number(f"also.{key}.{space}") for run in runs[label]]
             ax.bar(at, found[space][label], 0.4, color=f"C{j}", alpha=0.6, label=None if i else space.upper())
             ax.plot([at] * len(values), values, "k.", markersize=4)
-    ax.set_xticks(range(len(runs)), runs, fontsize=7)
+    ax.set_xticks(range(len(runs)), ["8 layers", "none (W: z and class)"], fontsize=7)
     ax.set(ylabel=f"{key.replace('_', ' ')} (less is better)", xlabel="mapping")
     ax.legend(frameon=False, fontsize=7)
 show(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
@@ -184,8 +185,11 @@ study.finding(
     f"8 layers: path length {length['z'][deep]:.1f} in Z and {length['w'][deep]:.1f} in W, separability {separable['z'][deep]:.2f} and "
     f"{separable['w'][deep]:.2f}: W has {' and '.join(better) or 'neither advantage here'}. Class accuracy: " +
     ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
-    (": w follows the class better" if below(runs, "class_accuracy", "none", deep) else ": w does not clearly follow the class better") +
-    f". Noise moves a pixel by {moved:.1f} of 255; FID with it {noisy_fid:.1f}, without {silent:.1f}.",
+    (": w follows the class better" if below(runs, "class_accuracy", "none", deep) else
+     ": w follows the class less well" if below(runs, "class_accuracy", deep, "none") else ": no clear difference") +
+    f". The paths of the G without a mapping have a length of {length['z']['none']:.1f}; all draw little variety (recall " +
+    ", ".join(f"{label} {value:.2f}" for label, value in means(runs, "recall").items()) +
+    f"). Noise moves a pixel by {moved:.1f} of 255; FID with it {noisy_fid:.1f}, without {silent:.1f}.",
     {f"W has {text}": text in better for text in ("shorter paths", "better separability")} |
     {"w follows the class better than z": below(runs, "class_accuracy", "none", deep)},
     r2=r2, path_length=length, separability=separable, class_accuracy=accuracy,

@@ -66,7 +66,7 @@ of_digits = float((apart.max((1, 2)) / apart.mean((1, 2))).mean())
 
 
 # %% The four steps, with the same settings; and the last one with its penalties at every step
-# Lazy regularisation: R1 and the path-length penalty cost more than the step itself. Taken at every fourth step, and
+# Lazy regularisation: R1 and the path-length penalty cost nearly as much as the step itself. Taken at every fourth step, and
 # weighing four times as much, they should do the same for a quarter of the price.
 steps = study.choose(4, 420, 2500)
 runs = study.train({"(a) AdaIN": "configuration=a", "(b) in detail": "configuration=b", "(c) deviation": "configuration=c",
@@ -148,7 +148,8 @@ for i, (label, found) in enumerate(runs.items()):
         for run in found:
             for name, spot in run.also["spots"].items():
                 layers.setdefault(name, []).append(spot[-1])
-        axes[0, 0].plot(list(layers), [np.mean(values) for values in layers.values()], marker="o", markersize=3, label=label)
+        axes[0, 0].plot(list(layers), [np.mean(values) for values in layers.values()], f"C{i}", label=label)
+        axes[0, 0].plot(list(layers), list(layers.values()), f"C{i}o", markersize=3)
 axes[0, 0].set(ylabel="peak over its layer's mean")
 axes[0, 0].tick_params("x", rotation=60, labelsize=7)
 axes[0, 0].axhline(of_digits, color="black", linestyle=":", linewidth=1, label="(digits)")
@@ -185,13 +186,15 @@ b, c = "(b) in detail", "(c) deviation"
 lazy, always = "(d) demodulated", "(d), penalties always"
 best = all(below(runs, "fid", lazy, label) for label in runs if "(d)" not in label)
 study.finding(
-    "The strongest spot, peak over mean: " + ", ".join(f"{label} {value:.1f}" for label, value in worst.items() if "always" not in label) +
+    "The strongest spot, peak over mean: " +
+    ", ".join(f"{label} {span(map(strongest, found), 1)}" for label, found in runs.items() if "always" not in label) +
     f" (digits themselves: {of_digits:.1f}): " +
-    ("a droplet, which the redesign removes. " if droplet else "no droplet appears at 32x32, but the redesign has fewer spots. " if gone
-     else "no droplet appears at 32x32: (d), which cannot have one, is as spotted. ") +
+    ("AdaIN has a droplet, which the redesign removes. " if droplet else
+     "AdaIN has no droplet at 32x32, but (d) has fewer spots. " if gone else
+     "AdaIN has no droplet at 32x32: (d), which cannot have one, is as spotted. ") +
     f"FID, in this order: {', '.join(f'{value:.1f}' for label, value in fid.items() if 'always' not in label)}. The deviation alone (c) is "
     f"{'better than' if below(runs, 'fid', c, b) else 'worse than' if below(runs, 'fid', b, c) else 'not clearly different from'} mean and "
-    f"deviation (b), {'and demodulation better than all' if best else 'and demodulation not clearly better'}. Lazy penalties: "
+    f"deviation (b), {'and demodulation (d) better than all three' if best else 'and demodulation not clearly better'}. Lazy penalties: "
     f"{ms[lazy]:.0f} ms a step instead of {ms[always]:.0f}, FID {fid[lazy]:.1f} against {fid[always]:.1f} at equal images.",
     {"there is a droplet": droplet, "the redesign has fewer spots": gone, "demodulation draws better digits": best,
      "lazy penalties cost little": not below(runs, "fid", always, lazy)}, fid=fid, spots=worst, milliseconds=ms)
