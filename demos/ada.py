@@ -77,9 +77,11 @@ axes[0, 0].set(xscale="log", xlabel="training images", ylabel="FID (test images)
 axes[0, 0].set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
 axes[0, 0].tick_params("x", which="minor", bottom=False, labelbottom=False)
 logarithmic(axes[0, 0])
+axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] / 20)  # room for the legend
 evaluations(axes[0, 1], {way: runs[f"{way}, {smallest:,} images"] for way in ways})
 axes[0, 1].set_title(f"{smallest} images")
 logarithmic(axes[0, 1])
+axes[0, 1].set_ylim(bottom=axes[0, 1].get_ylim()[0] / 2)
 log = runs[f"ADA, {smallest:,} images"][0].log
 axes[0, 2].plot(log["step"], np.minimum(log["p"], 1), label="p")  # above 1, which the controller may reach, is as 1
 axes[0, 2].plot(log["step"], log["r_t"], label="r_t", alpha=0.6)

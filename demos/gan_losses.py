@@ -75,7 +75,7 @@ for (name, values), color in zip(of_probability.items(), ("C0", "C1", "C2")):
 axes[0, 0].set(xlabel="D's probability for a real image", ylabel="push (gradient of the loss)", ylim=(0.1, 120))
 for i, (name, values) in enumerate(of_score.items()):
     axes[0, 1].plot(s, values, f"C{i}", label=name)
-axes[0, 1].set(xlabel="D's raw score for a real image", ylabel="push", ylim=(0.01, 20))
+axes[0, 1].set(xlabel="D's raw score for a real image", ylabel="push", ylim=(0.01, 300))
 axes[0, 2].plot(np.array(alone), label=["real", "fake"])
 axes[0, 2].set(xlabel="step", ylabel="D's probability", title="D alone", ylim=(0, 1))
 first = {"real": runs["cross-entropy"][:1]}, {"fake": runs["cross-entropy"][:1]}

@@ -90,6 +90,7 @@ for i, (label, found) in enumerate(runs.items()):
         axes[0, 2].plot(*zip(*run.also["steepness"]), color=f"C{i}", label=label if run is found[0] else None)
 axes[0, 2].set(xlabel="step", ylabel="slope of D at real images")
 logarithmic(axes[0, 2])
+axes[0, 2].set_ylim(top=8)
 curves(axes[0, 3], runs, "d_accuracy", "share that D judges rightly")
 for ax in axes[0, 2:]:
     ax.grid(alpha=0.3)

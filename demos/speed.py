@@ -134,10 +134,8 @@ against = "ratio" in head
 
 # %% The figure
 figure, axes = study.figure(10, 3.4, 1, 2)
-axes[0].barh(list(speed)[::-1], list(speed.values())[::-1], color=["C0"] * 2 + ["C7"] * 3)
-for i, value in enumerate(list(speed.values())[::-1]):
-    axes[0].text(value, i, f" {value:.3g}", va="center", fontsize=8)
-axes[0].margins(x=0.15)
+axes[0].barh([f"{name}:\n{value:.3g}" for name, value in speed.items()][::-1], list(speed.values())[::-1],
+             color=["C0"] * 2 + ["C7"] * 3)
 axes[0].axvline(one_core, color="black", linestyle=":", label="a matrix product, 1 core")
 axes[0].set(xscale="log", xlabel="GFLOP/s of the convolution (more is faster)")
 axes[0].legend(frameon=False, fontsize=8, loc="upper center")

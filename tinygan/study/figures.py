@@ -35,11 +35,12 @@ def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> Non
 
 
 def logarithmic(axes) -> None:
-    """Make the y axis logarithmic, with plain numbers beside it."""
+    """Make the y axis of what is drawn already logarithmic, with as many plain numbers beside it as there is room for."""
     from matplotlib.ticker import LogLocator
 
     axes.set_yscale("log")
-    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7)))
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7) if high < 50 * low else (2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.tick_params("y", which="both", labelsize=7)
