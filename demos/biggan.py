@@ -116,22 +116,17 @@ wider = all(below(scale, "fid", f"{batch} x {wide}", f"{batch} x {narrow}") for 
 
 
 def beside(way, a, b):
-    """The FIDs of two after as many steps, or images."""
     return f"{mean[way][a]:.1f} against {mean[way][b]:.1f} after {few if way == 'steps' else images:,} {way}"
 
 
 collapsed = sum(run.recall == 0 for run in into["concatenation"])
 study.finding(
-    "The class in batch-norm: FID {}, against {} by concatenation".format(
+    "The class in batch-norm has an FID of {}, by concatenation of {}".format(
         *(span((run.fid for run in found), 1) for found in into.values())) +
     f" ({collapsed} of {len(study.seeds)} runs collapsed)" * bool(collapsed) +
-    f". Batches of {large} instead of {small}: " + "; ".join(
-        f"with {width} channels " + ", ".join(beside(way, f"{large} x {width}", f"{small} x {width}") for way in after)
-        for width in widths) +
-    f". {wide} channels instead of {narrow}, batches of {small}: " +
-    ", ".join(beside(way, f"{small} x {wide}", f"{small} x {narrow}") for way in after) + ". "
-    f"Truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}: precision "
-    f"{trade['precision'][0]:.2f} instead of {trade['precision'][-1]:.2f}, recall {trade['recall'][0]:.2f} instead of "
+    f"; batches of {large} instead of {small}, {beside('steps', f'{large} x {wide}', f'{small} x {wide}')}, and "
+    f"{beside('images', f'{large} x {wide}', f'{small} x {wide}')}; truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}, a "
+    f"precision of {trade['precision'][0]:.2f} against {trade['precision'][-1]:.2f} for a recall of {trade['recall'][0]:.2f} against "
     f"{trade['recall'][-1]:.2f}.",
     {"the class belongs in batch-norm": below(into, "fid", "batch-norm", "concatenation"),
      "larger batches help, step for step": helps["steps"], "larger batches help, image for image": helps["images"],
@@ -139,4 +134,9 @@ study.finding(
      "truncation trades variety for quality": all(
          run.also["truncation"][0]["precision"] > run.also["truncation"][-1]["precision"]
          and run.also["truncation"][0]["recall"] < run.also["truncation"][-1]["recall"] for run in into["batch-norm"])},
+    f"FID of batches of {large} instead of {small}: " + "; ".join(
+        f"with {width} channels " + ", ".join(beside(way, f"{large} x {width}", f"{small} x {width}") for way in after)
+        for width in widths) +
+    f". Of {wide} channels instead of {narrow}, batches of {small}: " +
+    ", ".join(beside(way, f"{small} x {wide}", f"{small} x {narrow}") for way in after) + ".",
     fid=fid, collapsed=collapsed, scale=mean, thresholds=list(thresholds), truncation={key: list(values) for key, values in trade.items()})

@@ -71,14 +71,14 @@ axes[1, 2].axhline(right["test images"], color="black", linestyle=":", linewidth
 study.save(figure, axes[0, 0], axes[1, 0])
 
 # %% What came of it
+only = "D's step only"
+leaking, worse = leaks["reals only"] > 2 * leaks["both"] + 0.05, below(runs, "fid", "both", only)
 study.finding(
-    f"Share of samples that a classifier takes for augmented images (of real ones: {right['test images']:.0%}), where was augmented: " +
-    ", ".join(f"{label} {leaks[label]:.0%} (FID {fid[label]:.1f})" for label in runs) + ". " +
-    ("Reals only leaks into the samples, as claimed" if leaks["reals only"] > 2 * leaks["both"] + 0.05
-     else "Reals only does not leak here") +
-    (", and D's step only is worse than both." if below(runs, "fid", "both", "D's step only") else
-     ", and D's step only is not clearly worse than both.") +
-    (" With all of MNIST to learn from, augmentation costs quality." if below(runs, "fid", "none", "both")
-     else ""),
-    {"augmented reals alone leak": leaks["reals only"] > 2 * leaks["both"] + 0.05,
-     "augmenting in D's step alone is worse": below(runs, "fid", "both", "D's step only")}, augmented=leaks, fid=fid, classifier=right)
+    f"Augmenting reals only {'leaks' if leaking else 'does not leak here'}: {leaks['reals only']:.0%} of the samples look augmented "
+    f"({leaks['both']:.0%} where reals and fakes are); augmenting in D's step only is {'worse' if worse else 'not clearly worse'} than in "
+    f"G's, too (FID {fid[only]:.1f} against {fid['both']:.1f}).",
+    {"augmented reals alone leak": leaking, "augmenting in D's step alone is worse": worse},
+    f"Samples that a classifier takes for augmented ones (real images: {right['test images']:.0%}): " +
+    ", ".join(f"{label} {leaks[label]:.0%} (FID {fid[label]:.1f})" for label in runs) + "." +
+    " With this many images to learn from, augmentation costs quality." * below(runs, "fid", "none", "both"),
+    augmented=leaks, fid=fid, classifier=right)

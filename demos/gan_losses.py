@@ -96,13 +96,16 @@ study.save(figure, axes[0, 0], axes[0, 1])
 hardest = lambda pushes: max(pushes, key=lambda name: pushes[name][0]) == "cross-entropy"
 trained = [label for label in fid if fid[label] < untrained / 3]
 study.finding(
-    f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. A mistake at p = .01 is pushed "
-    f"with {of_probability['cross-entropy'][0]:.0f} by cross-entropy and {of_probability['L2'][0]:.2f} by L2; on raw scores, at -8, L2 "
-    f"pushes with {of_score['L2 on scores'][0]:.0f} and cross-entropy with {of_score['cross-entropy'][0]:.2f}. {len(trained)} of "
-    f"{len(fid)} losses train (mean FID below a third of {untrained:.0f}, an untrained G's): " +
-    ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items()) + ".",
+    f"{len(trained)} of {len(fid)} losses train (FID {min(fid.values()):.1f} to {max(fid.values()):.1f}; an untrained G's is "
+    f"{untrained:.0f}), and cross-entropy pushes D's confident mistake{' hardest' * hardest(of_probability)} as a function of the "
+    f"probability ({of_probability['cross-entropy'][0]:.0f} at p = .01, L2 {of_probability['L2'][0]:.2f}), "
+    f"{'and' if hardest(of_score) else 'but not'} of the raw score ({of_score['cross-entropy'][0]:.2f} at -8, L2 "
+    f"{of_score['L2 on scores'][0]:.0f}).",
     {"all losses train": len(trained) == len(fid),
      "cross-entropy punishes confident mistakes hardest, as a function of the probability": hardest(of_probability),
-     "and as a function of the score": hardest(of_score)}, alone=alone[-1], untrained=untrained, fid=fid, largest_gradient=norm,
+     "and as a function of the score": hardest(of_score)},
+    f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. FID, to be below a third of "
+    "an untrained G's on average: " + ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items()) + ".",
+    alone=alone[-1], untrained=untrained, fid=fid, largest_gradient=norm,
     push_at_p={name: values[0] for name, values in of_probability.items()},
     push_at_score={name: values[0] for name, values in of_score.items()})

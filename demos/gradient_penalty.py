@@ -104,9 +104,9 @@ study.save(figure, axes[0, 0], axes[0, 1])
 flat = all(below(runs, "also.last", label, "without") for label in runs if label != "without")
 better = any(below(runs, "fid", label, "without") for label in runs if label != "without")
 study.finding(
-    f"A game of two numbers begins {start:.2f} from its answer, and ends {distance['without']:.2f} from it without R1, "
-    f"{distance['with R1']:.3f} with it. On digits, D's slope at real images is " +
-    ", ".join(f"{last[label]:.2f} ({label}; FID {fid[label]:.1f})" for label in runs) +
-    f": R1 {'keeps D flat' if flat else 'does not clearly keep D flat here'}"
-    f"{', and makes better digits' if better else '; the digits are not clearly better'}.",
-    {"R1 keeps D flat": flat, "R1 makes better digits": better}, distance={"start": start} | distance, slope=last, fid=fid)
+    f"R1 {'keeps D flat' if flat else 'does not clearly keep D flat here'}: its slope at real digits is " +
+    ", ".join(f"{last[label]:.2f} ({label})" for label in runs) +
+    f"; the digits are {'better' if better else 'not clearly better'} (FID {', '.join(f'{value:.1f}' for value in fid.values())}).",
+    {"R1 keeps D flat": flat, "R1 makes better digits": better},
+    f"The game of two numbers begins {start:.2f} from its answer, and ends {distance['without']:.2f} from it without R1, "
+    f"{distance['with R1']:.3f} with it.", distance={"start": start} | distance, slope=last, fid=fid)

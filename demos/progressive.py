@@ -118,11 +118,13 @@ def compared(size):
 
 
 study.finding(
-    f"Growing takes {whole['growing']:.0f} s instead of {whole[once]:.0f} in all{', but is behind at first' * behind}: it is at an FID of "
-    f"{mark:.1f} after {until['growing']:.0f} s, full size from the start after {until[once]:.0f} s"
-    f"{', %.1f times as fast' % ratio if faster else ', not clearly faster' if ratio > 1 else ', no faster'}. "
-    "Of the digit's movement, features of 16x16 / 32x32 follow: " +
+    f"Growing gets to an FID of {mark:.1f} in {until['growing']:.0f} s, full size from the start in {until[once]:.0f} s "
+    f"({'%.1f times as fast' % ratio if faster else 'not clearly faster' if ratio > 1 else 'no faster'}), and "
+    f"{'makes features stick to places' if sticks else 'that it makes features stick to places does not show'}: at 16x16 they follow "
+    f"{follow['16']['growing']:.2f} of the digit's movement, without growing {follow['16'][once]:.2f}.",
+    {"growing is faster": faster, "growing makes features stick to places": sticks},
+    f"In all, growing takes {whole['growing']:.0f} s instead of {whole[once]:.0f}{', but is behind at first' * behind}. Of the digit's "
+    "movement, features of 16x16 / 32x32 follow: " +
     ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs) +
     f". Those of the grown network follow {compared('16')} the same network's at full size from the start at 16x16, "
-    f"{compared('32')} them at 32x32" + (", and less than all others'." if sticks else ": that growing makes them stick does not show."),
-    {"growing is faster": faster, "growing makes features stick to places": sticks}, mark=mark, seconds=until, following=follow)
+    f"{compared('32')} them at 32x32.", mark=mark, seconds=until, following=follow)

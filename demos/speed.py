@@ -153,9 +153,11 @@ study.save(figure, axes[0])
 # %% What came of it
 last = list(speed)[-1]
 times_loops = float(f"{speed[last] / speed['Python loops']:.1g}")  # these were timed on a few pixels
-beside = "; time of a step, as a multiple of PyTorch's: " + ", ".join(f"{row[0]} {row[7]}" for row in rows) if against else ""
+ratios = [float(row[7]) for row in rows] if against else []
 study.finding(
-    f"A convolution at {speed[last]:.0f} GFLOP/s ({last}): some {times_loops:,.0f} times as fast as Python loops, "
-    f"{speed[last] / speed['columns, one product']:.1f} times as fast as one product with all columns. One thread is at "
-    f"{speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it multiplied as much{beside}.",
+    f"A convolution runs at {speed[last]:.0f} GFLOP/s ({last}), {speed[last] / speed['columns, one product']:.1f} times as fast as one "
+    f"product with all columns and some {times_loops:,.0f} times as fast as Python loops" +
+    (f", and a training step takes {min(ratios):.2f} to {max(ratios):.2f} times as long as PyTorch's" if against else "") + ".",
+    details=f"One thread is at {speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it "
+    "multiplied as much.",
     machine=found["machine"], versions=found["versions"], gflops=speed, matrix_product=one_core, steps=[head, *rows])

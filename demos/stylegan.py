@@ -143,8 +143,8 @@ print(f"noise moves a pixel by {moved:.1f} of 255, on average; FID with noise {n
 
 # %% The figure
 figure, axes = study.figure(12, 4.8, 2, 5, height_ratios=(1.4, 1))
-for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z: a linear fit explains {r2['Z']:.0%}",
-                                                            f"(c) W: a linear fit explains {r2['W']:.0%}")):
+for ax, where, title in zip(axes[0], (points(4000), z, w), ("(a) data", f"(b) Z: a linear fit\nexplains {r2['Z']:.0%}",
+                                                            f"(c) W: a linear fit\nexplains {r2['W']:.0%}")):
     shown = where if title.startswith("(a)") else drawn
     colors = np.clip(np.column_stack([shown[:, 0], 0 * shown[:, 0] - 0.6, shown[:, 1]]) / 2 + 0.5, 0, 1)
     ax.scatter(*where.T, c=colors, s=2)
@@ -180,17 +180,18 @@ accuracy, deep = means(runs, "class_accuracy"), "8 layers"
 better = [text for text, key in (("shorter paths", "path_length"), ("better separability", "separability"))
           if max(run.number(f"also.{key}.w") for run in runs[deep]) < min(run.number(f"also.{key}.z") for run in runs[deep])]
 study.finding(
-    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w "
-    f"({in_hole:.1%} of the points are in the hole). On digits, with "
-    f"8 layers: path length {length['z'][deep]:.1f} in Z and {length['w'][deep]:.1f} in W, separability {separable['z'][deep]:.2f} and "
-    f"{separable['w'][deep]:.2f}: W has {' and '.join(better) or 'neither advantage here'}. Class accuracy: " +
-    ", ".join(f"{label} {value:.1%}" for label, value in accuracy.items()) +
-    (": w follows the class better" if below(runs, "class_accuracy", "none", deep) else
-     ": w follows the class less well" if below(runs, "class_accuracy", deep, "none") else ": no clear difference") +
-    f". The paths of the G without a mapping have a length of {length['z']['none']:.1f}; all draw little variety (recall " +
-    ", ".join(f"{label} {value:.2f}" for label, value in means(runs, "recall").items()) +
-    f"). Noise moves a pixel by {moved:.1f} of 255; FID with it {noisy_fid:.1f}, without {silent:.1f}.",
+    f"W has {' and '.join(better) or 'neither shorter paths nor better separability'} than the Z of the same G (path length "
+    f"{length['w'][deep]:.1f} against {length['z'][deep]:.1f}, separability {separable['w'][deep]:.2f} against "
+    f"{separable['z'][deep]:.2f}), and 8 mapping layers follow the class " +
+    ("better than" if below(runs, "class_accuracy", "none", deep) else
+     "less well than" if below(runs, "class_accuracy", deep, "none") else "about as well as") +
+    f" none ({accuracy[deep]:.1%} against {accuracy['none']:.1%}).",
     {f"W has {text}": text in better for text in ("shorter paths", "better separability")} |
     {"w follows the class better than z": below(runs, "class_accuracy", "none", deep)},
+    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w "
+    f"({in_hole:.1%} of the points are in the hole). On digits, the paths of the G without a mapping have a length of "
+    f"{length['z']['none']:.1f}; all draw little variety (recall " +
+    ", ".join(f"{label} {value:.2f}" for label, value in means(runs, "recall").items()) +
+    f"). Noise moves a pixel by {moved:.1f} of 255; FID with it {noisy_fid:.1f}, without {silent:.1f}.",
     r2=r2, path_length=length, separability=separable, class_accuracy=accuracy,
     noise={"moves": moved, "fid": noisy_fid, "fid_without": silent})

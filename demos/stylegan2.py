@@ -186,15 +186,13 @@ b, c = "(b) in detail", "(c) deviation"
 lazy, always = "(d) demodulated", "(d), penalties always"
 best = all(below(runs, "fid", lazy, label) for label in runs if "(d)" not in label)
 study.finding(
-    "The strongest spot, peak over mean: " +
-    ", ".join(f"{label} {span(map(strongest, found), 1)}" for label, found in runs.items() if "always" not in label) +
-    f" (digits themselves: {of_digits:.1f}): " +
-    ("AdaIN has a droplet, which the redesign removes. " if droplet else
-     "AdaIN has no droplet at 32x32, but (d) has fewer spots. " if gone else
-     "AdaIN has no droplet at 32x32: (d), which cannot have one, is as spotted. ") +
-    f"FID, in this order: {', '.join(f'{value:.1f}' for label, value in fid.items() if 'always' not in label)}. The deviation alone (c) is "
-    f"{'better than' if below(runs, 'fid', c, b) else 'worse than' if below(runs, 'fid', b, c) else 'not clearly different from'} mean and "
-    f"deviation (b), {'and demodulation (d) better than all three' if best else 'and demodulation not clearly better'}. Lazy penalties: "
-    f"{ms[lazy]:.0f} ms a step instead of {ms[always]:.0f}, FID {fid[lazy]:.1f} against {fid[always]:.1f} at equal images.",
+    f"AdaIN has {'a droplet' if droplet else 'no droplet'} at 32x32 (strongest spot, peak over mean: {worst['(a) AdaIN']:.1f}, with "
+    f"demodulation, which cannot have one, {worst[lazy]:.1f}), and demodulation {'is' if best else 'is not clearly'} better than all "
+    f"before it (FID {fid[lazy]:.1f} against {', '.join(f'{value:.1f}' for label, value in fid.items() if '(d)' not in label)}).",
     {"there is a droplet": droplet, "the redesign has fewer spots": gone, "demodulation draws better digits": best,
-     "lazy penalties cost little": not below(runs, "fid", always, lazy)}, fid=fid, spots=worst, milliseconds=ms)
+     "lazy penalties cost little": not below(runs, "fid", always, lazy)},
+    "The strongest spot: " + ", ".join(f"{label} {span(map(strongest, found), 1)}" for label, found in runs.items()) +
+    f"; of digits themselves {of_digits:.1f}. By FID, the deviation alone (c) is "
+    f"{'better than' if below(runs, 'fid', c, b) else 'worse than' if below(runs, 'fid', b, c) else 'not clearly different from'} mean and "
+    f"deviation (b). Lazy penalties: {ms[lazy]:.0f} ms a step instead of {ms[always]:.0f}, FID {fid[lazy]:.1f} against {fid[always]:.1f} "
+    f"at equal images.", fid=fid, spots=worst, milliseconds=ms)

@@ -197,11 +197,12 @@ def test_findings_and_figures(made, tmp_path, capsys):
     part = np.asarray(whole)[330 - int(box.y1):, int(box.x0):int(box.x1)][:small.size[1]]
     assert np.array_equal(np.asarray(small), part)
     study.table(("a", "b"), ("x", 1234))
-    study.finding("It is so.", {"it is": 1}, number=3)
+    study.finding("It is so.", {"it is": 1}, "It is 3.", number=3)
     out = capsys.readouterr().out
-    assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith("claim: it is: yes\nfinding: It is so.\n")
+    assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith("It is 3.\nclaim: it is: yes\nfinding: It is so.\n")
     assert json.loads((tmp_path / "out" / "results" / "x.json").read_text()) == {
-        "finding": "It is so.", "holds": {"it is": True}, "size": "tiny", "seeds": [0], "tables": [[["a", "b"], ["x", "1,234"]]], "number": 3}
+        "finding": "It is so.", "holds": {"it is": True}, "details": "It is 3.", "size": "tiny", "seeds": [0],
+        "tables": [[["a", "b"], ["x", "1,234"]]], "number": 3}
     full = made("--full")
     drawn = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
     assert np.array_equal(full.images("sheet", lambda: drawn), drawn.repeat(3, 3))

@@ -264,13 +264,15 @@ class Study:
         self.table((head, *columns), *((label, *(span((run.number(path) for run in found), digits) for path, digits in columns.values()))
                                        for label, found in runs.items()))
 
-    def finding(self, sentence, holds=None, **numbers) -> None:
-        """Print what came of it, and keep it in results/, as NAME.json: the sentence, which claims hold, {claim: bool}, the
-        tables, and other numbers."""
+    def finding(self, sentence, holds=None, details="", **numbers) -> None:
+        """Print what came of it, and keep it in results/, as NAME.json: one sentence, which claims hold, {claim: bool}, what else
+        there is to say, the tables, and other numbers."""
         holds = {claim: bool(it_does) for claim, it_does in (holds or {}).items()}
         self.results.mkdir(parents=True, exist_ok=True)
-        write_json(self.results / f"{self.name}.json", {"finding": sentence, "holds": holds, "size": self.size,
-                                                        "seeds": list(self.seeds), "tables": self.tables, **numbers})
+        write_json(self.results / f"{self.name}.json", {"finding": sentence, "holds": holds, "details": details,
+                                                        "size": self.size, "seeds": list(self.seeds), "tables": self.tables, **numbers})
+        if details:
+            print(details)
         for claim, it_does in holds.items():
             print(f"claim: {claim}: {'yes' if it_does else 'no, or not clearly'}")
         print(f"finding: {sentence}")
