@@ -45,8 +45,8 @@ def scaled(found):
     """What larger batches do at the larger width: of keys such as "8 x 16", the first and the last."""
     width = list(found["steps"])[-1].split(" x ")[1]
     small, *_, large = [key for key in found["steps"] if key.endswith(f" x {width}")]
-    return (f"채널 {width}개에서 배치를 {small.split()[0]}에서 {large.split()[0]}로 키우면 스텝 수가 같을 때 {found['steps'][small]:.1f}에서 "
-            f"{found['steps'][large]:.1f}로, 이미지 수가 같을 때 {found['images'][small]:.1f}에서 {found['images'][large]:.1f}로 바뀌며,")
+    return (f"채널 {width}개에서 배치를 {small.split()[0]}에서 {large.split()[0]}로 키우면 스텝 수가 같을 때 {found['steps'][small]:.1f} → "
+            f"{found['steps'][large]:.1f}, 이미지 수가 같을 때 {found['images'][small]:.1f} → {found['images'][large]:.1f}이며,")
 
 
 # %% A sentence for each demo: what its results hold -> text
@@ -75,8 +75,8 @@ KOREAN = {
         f"클래스를 배치 정규화로 알려 주면 FID {r['fid']['batch-norm']:.1f}, 이어 붙이면 {r['fid']['concatenation']:.1f}" +
         f"({len(r['seeds'])}번 중 {r['collapsed']}번 붕괴)" * bool(r["collapsed"]) +
         "이고, " + scaled(r["scale"]) + f" 절단(truncation) 임계값을 {r['thresholds'][-1]:g}에서 {r['thresholds'][0]:g}로 낮추면 "
-        f"정밀도는 {r['truncation']['precision'][-1]:.2f}에서 {r['truncation']['precision'][0]:.2f}, 재현율은 "
-        f"{r['truncation']['recall'][-1]:.2f}에서 {r['truncation']['recall'][0]:.2f}로 바뀝니다."),
+        f"정밀도는 {r['truncation']['precision'][-1]:.2f} → {r['truncation']['precision'][0]:.2f}, 재현율은 "
+        f"{r['truncation']['recall'][-1]:.2f} → {r['truncation']['recall'][0]:.2f}입니다."),
     "stylegan": lambda r: (
         f"매핑이 8층인 G에서 경로 길이는 Z {r['path_length']['z']['8 layers']:.1f}, W {r['path_length']['w']['8 layers']:.1f}, 분리도는 Z "
         f"{r['separability']['z']['8 layers']:.2f}, W {r['separability']['w']['8 layers']:.2f}이고(둘 다 작을수록 좋음), 매핑 층수에 따른 클래스 "
