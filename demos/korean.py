@@ -93,6 +93,6 @@ KOREAN = {
         f"{listed(r['turned'], '{:.0%}')}입니다."),
     "speed": lambda r: (
         f"합성곱 하나는 {max(r['gflops'].values()):.0f} GFLOP/s로 im2col 행렬 곱 한 번보다 "
-        f"{max(r['gflops'].values()) / r['gflops']['columns, one product']:.1f}배 빠르고, 학습 한 스텝에는 PyTorch의 "
-        f"{min(float(row[7]) for row in r['steps'][1:]):.2f}배에서 {max(float(row[7]) for row in r['steps'][1:]):.2f}배의 시간이 걸립니다."),
+        f"{max(r['gflops'].values()) / r['gflops']['columns, one product']:.1f}배 빠릅니다" +
+        ("." if not r["ratios"] else f"(학습 한 스텝에는 PyTorch의 {min(r['ratios']):.2f}배에서 {max(r['ratios']):.2f}배의 시간이 걸립니다).")),
 }

@@ -160,4 +160,5 @@ study.finding(
     (f", and a training step takes {min(ratios):.2f} to {max(ratios):.2f} times as long as PyTorch's" if against else "") + ".",
     details=f"One thread is at {speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it "
     "multiplied as much.",
-    machine=found["machine"], versions=found["versions"], gflops=speed, matrix_product=one_core, steps=[head, *rows])
+    machine=found["machine"], versions=found["versions"], gflops=speed, matrix_product=one_core, ratios=ratios,
+    steps=[head, *rows])
