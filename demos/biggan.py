@@ -1,6 +1,6 @@
 """BigGAN: the class in batch-norm, scale, and the truncation trick.
 
-    python demos/biggan.py              # three minutes
+    python demos/biggan.py              # two to three minutes
     python demos/biggan.py --full       # full MNIST, three seeds, at most ten minutes a run
 """
 

@@ -1,6 +1,6 @@
 """Drawing the digit that you ask for: four ways to tell the networks the class.
 
-    python demos/conditional.py              # two minutes
+    python demos/conditional.py              # one to two minutes
     python demos/conditional.py --full       # full MNIST, three seeds, some minutes a run
 """
 

@@ -1,6 +1,6 @@
 """DiffAugment: augment reals and fakes, in both networks' steps; what happens if not.
 
-    python demos/diffaugment.py              # two minutes
+    python demos/diffaugment.py              # one to two minutes
     python demos/diffaugment.py --full       # full MNIST, three seeds, some minutes a run
 """
 

@@ -1,6 +1,6 @@
 """The game of two networks, and what they are scored by: cross-entropy, L2 or L1; of probabilities, or of raw scores?
 
-    python demos/gan_losses.py              # two minutes
+    python demos/gan_losses.py              # one to two minutes
     python demos/gan_losses.py --full       # full MNIST, three seeds, some minutes a run
 """
 

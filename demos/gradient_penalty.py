@@ -1,6 +1,6 @@
 """R1 keeps D's response to its input small: a game of two numbers, then digits.
 
-    python demos/gradient_penalty.py              # a minute and a half
+    python demos/gradient_penalty.py              # one to two minutes
     python demos/gradient_penalty.py --full       # full MNIST, three seeds, some minutes a run
 """
 
