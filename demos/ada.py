@@ -101,16 +101,16 @@ study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it
 mean = {way: [np.mean(values) for values in of_sizes] for way, of_sizes in fid.items()}
-gains = [", ".join(f"{mean[way][i]:.1f} ({way})" for way in ways) + f" with {size:,} images" for i, size in enumerate(sizes)]
+gains = [", ".join(f"{way} {mean[way][i]:.1f}" for way in ways) for i, size in enumerate(sizes)]
 p_few, p_many = (np.mean([min(run.log["p"][-1], 1) for run in runs[f"ADA, {size:,} images"]]) for size in (smallest, sizes[-1]))
 leaks = below(rotations, "also.turned", "p = .6", "p = 1") and below(rotations, "also.turned", "never", "p = 1")
 study.finding(
-    f"The FID is {gains[0]}, and where all that D sees is turned, {leaked['p = 1']:.0%} of the samples are not upright, with p = .6 "
-    f"{leaked['p = .6']:.0%}{'' if leaks else ': no leak shows clearly'}.",
+    f"FID with {smallest} training images: {gains[0]}; where all that D sees is turned, {leaked['p = 1']:.0%} of the samples are not "
+    f"upright, with p = .6 {leaked['p = .6']:.0%}{'' if leaks else ': no leak shows clearly'}.",
     {"turns that are always fired leak": leaks, "turns with p = .6 do not": leaked["p = .6"] < leaked["never"] + 0.05,
      f"augmentation helps with {smallest} images": all(
          below(runs, "fid", f"{way}, {smallest:,} images", f"none, {smallest:,} images") for way in ways if way != "none")},
-    f"FID: {'; '.join(gains)}. ADA's p ends at {p_few:.2f} with {smallest} images and at {p_many:.2f} with {sizes[-1]:,}. Turned by "
-    f"quarters always, {recognised['p = 1']:.0%} of the samples can be read in some position; without turns, {leaked['never']:.0%} "
+    f"FID: {'; '.join(f'with {size:,} images {found}' for size, found in zip(sizes, gains))}. ADA's p ends at {p_few:.2f} with "
+    f"{smallest} images and at {p_many:.2f} with {sizes[-1]:,}. Turned by quarters always, {recognised['p = 1']:.0%} of the samples can be read in some position; without turns, {leaked['never']:.0%} "
     "are not upright.",
     sizes=list(sizes), fid=mean, by_heart=[float(np.mean(values)) for values in by_heart], turned=leaked, recognised=recognised)

@@ -124,7 +124,7 @@ study.finding(
     "The class in batch-norm has an FID of {}, by concatenation of {}".format(
         *(span((run.fid for run in found), 1) for found in into.values())) +
     f" ({collapsed} of {len(study.seeds)} runs collapsed)" * bool(collapsed) +
-    f"; batches of {large} instead of {small}, {beside('steps', f'{large} x {wide}', f'{small} x {wide}')}, and "
+    f"; with {wide} channels, batches of {large} instead of {small}, {beside('steps', f'{large} x {wide}', f'{small} x {wide}')}, and "
     f"{beside('images', f'{large} x {wide}', f'{small} x {wide}')}; truncation at {thresholds[0]:g} instead of {thresholds[-1]:g}, a "
     f"precision of {trade['precision'][0]:.2f} against {trade['precision'][-1]:.2f} for a recall of {trade['recall'][0]:.2f} against "
     f"{trade['recall'][-1]:.2f}.",

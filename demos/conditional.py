@@ -15,7 +15,7 @@
 # Two numbers tell whether it works. Accuracy: does a classifier see the class that was asked for? Variety: how much
 # of the real images' variety is covered (recall)? The auxiliary classifier is known to trade the second for the
 # first: images that are easy to classify are rewarded, and those are the typical ones.
-from tinygan.study import Study, bars, below, curves, means, show, span
+from tinygan.study import Study, bars, below, curves, means, show
 
 study = Study(__file__, __doc__)
 variants = {"concatenation": "g_class=concat d_class=concat", "auxiliary classifier": "g_class=concat d_class=auxiliary",

@@ -93,17 +93,16 @@ for ax, label in zip(axes[1], picked):
 study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it
-hardest = lambda pushes: max(pushes, key=lambda name: pushes[name][0]) == "cross-entropy"
+hardest = lambda pushes: max(pushes, key=lambda name: pushes[name][0])
 trained = [label for label in fid if fid[label] < untrained / 3]
 study.finding(
     f"{len(trained)} of {len(fid)} losses train (FID {min(fid.values()):.1f} to {max(fid.values()):.1f}; an untrained G's is "
-    f"{untrained:.0f}), and cross-entropy pushes D's confident mistake{' hardest' * hardest(of_probability)} as a function of the "
-    f"probability ({of_probability['cross-entropy'][0]:.0f} at p = .01, L2 {of_probability['L2'][0]:.2f}), "
-    f"{'and' if hardest(of_score) else 'but not'} of the raw score ({of_score['cross-entropy'][0]:.2f} at -8, L2 "
-    f"{of_score['L2 on scores'][0]:.0f}).",
+    f"{untrained:.0f}); as a function of D's probability, {hardest(of_probability)} punishes a confident mistake hardest (a gradient of "
+    f"{of_probability['cross-entropy'][0]:.0f} at p = .01; L2 {of_probability['L2'][0]:.2f}), as a function of its raw score, "
+    f"{hardest(of_score)} ({of_score['L2 on scores'][0]:.0f} at -8; cross-entropy {of_score['cross-entropy'][0]:.2f}).",
     {"all losses train": len(trained) == len(fid),
-     "cross-entropy punishes confident mistakes hardest, as a function of the probability": hardest(of_probability),
-     "and as a function of the score": hardest(of_score)},
+     "on probabilities, cross-entropy punishes confident mistakes hardest": hardest(of_probability) == "cross-entropy",
+     "on raw scores, L2 does": hardest(of_score) == "L2 on scores"},
     f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. FID, to be below a third of "
     "an untrained G's on average: " + ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items()) + ".",
     alone=alone[-1], untrained=untrained, fid=fid, largest_gradient=norm,

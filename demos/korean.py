@@ -37,9 +37,8 @@ CLAIMS = {
     "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 D와 G의 스텝 모두에서 증강할 때보다 나쁘다",
     "turns that are always fired leak": "항상 회전시키면 회전이 생성 이미지에 새어 나온다",
     "turns with p = .6 do not": "p = .6으로 회전시키면 새어 나오지 않는다", "augmentation helps with 100 images": "이미지가 100장일 때 증강이 도움이 된다",
-    "cross-entropy punishes confident mistakes hardest, as a function of the probability":
-        "확률의 함수로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다",
-    "and as a function of the score": "로짓의 함수로 보아도 그렇다"}
+    "on probabilities, cross-entropy punishes confident mistakes hardest": "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다",
+    "on raw scores, L2 does": "로짓으로 보면 L2가 가장 크게 벌한다"}
 
 def scaled(found):
     """What larger batches do at the larger width: of keys such as "8 x 16", the first and the last."""

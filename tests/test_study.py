@@ -187,6 +187,10 @@ def test_findings_and_figures(made, tmp_path, capsys):
     assert [len(ax.lines) for ax in axes] == [0, 1, 1] and axes[0].images
     logarithmic(axes[2])
     axes[2].set_ylim(0.5, 20)
+    wide = study.figure(3, 3)[1]
+    wide.plot([0.01, 300])
+    logarithmic(wide)  # where there is room for fewer
+    assert {"0.05", "200"} <= {*(numbers := [text.get_text() for text in wide.get_yticklabels(minor=True)])} and "70" not in numbers
     study.save(figure, axes[1])
     assert (tmp_path / "out" / "x.png").stat().st_size > 3000 and not (tmp_path / "pictures").exists()
     labels = [text.get_text() for text in axes[2].get_yticklabels() + axes[2].get_yticklabels(minor=True)]
