@@ -111,6 +111,6 @@ study.finding(
      f"augmentation helps with {smallest} images": all(
          below(runs, "fid", f"{way}, {smallest:,} images", f"none, {smallest:,} images") for way in ways if way != "none")},
     f"FID: {'; '.join(f'with {size:,} images {found}' for size, found in zip(sizes, gains))}. ADA's p ends at {p_few:.2f} with "
-    f"{smallest} images and at {p_many:.2f} with {sizes[-1]:,}. Turned by quarters always, {recognised['p = 1']:.0%} of the samples can be read in some position; without turns, {leaked['never']:.0%} "
-    "are not upright.",
+    f"{smallest} images and at {p_many:.2f} with {sizes[-1]:,}. Turned by quarters always, {recognised['p = 1']:.0%} of the "
+    f"samples can be read in some position; without turns, {leaked['never']:.0%} are not upright.",
     sizes=list(sizes), fid=mean, by_heart=[float(np.mean(values)) for values in by_heart], turned=leaked, recognised=recognised)
