@@ -11,7 +11,7 @@ import numpy as np
 import tinygan
 from tinygan import Parameter, check_grads, grad, ops, tensor
 from tinygan.autograd import op
-from tinygan.drawing import draw_graph
+from tinygan.autograd.drawing import draw_graph
 from tinygan.study import Study
 
 study = Study(__file__, __doc__)

@@ -21,9 +21,9 @@ import numpy as np
 from results import RESULTS, arguments, results_of, span
 
 from tinygan import data
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.training import recipes
-from tinygan.training.settings import parse_assignments
+from tinygan.models.settings import parse_assignments
 from tinygan.training.trainer import Trainer
 
 SECONDS = 60, 120, 240

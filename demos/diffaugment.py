@@ -21,7 +21,7 @@ from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
 digits, rng = data.load("digits"), np.random.default_rng(0)
-augment = Augment("diffaug", seed=1)
+augment = Augment("diffaug", rng=np.random.default_rng(1))
 
 # %% A classifier of "augmented or not"
 classifier = nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1, rng=rng), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, 4, 2, 1, rng=rng),

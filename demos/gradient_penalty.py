@@ -14,7 +14,7 @@ import numpy as np
 from tinygan import data, grad, tensor
 from tinygan.gan import losses, penalties
 from tinygan.study import Study, below, curves, logarithmic, means, show, span
-from tinygan.training import checkpoint
+from tinygan.files import checkpoint
 from tinygan.training.sampling import load_networks
 
 study = Study(__file__, __doc__)

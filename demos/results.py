@@ -24,7 +24,7 @@ from tinygan import Tensor, plots
 from tinygan.study import span
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
-from tinygan.training.settings import parse_assignments
+from tinygan.models.settings import parse_assignments
 
 RESULTS, PICTURES = (Path(__file__).parent / name for name in ("results", "pictures"))
 RUNS = Path("runs/results")

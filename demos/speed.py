@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import no_grad, ops, profile, tensor
-from tinygan.bench.report import machine
-from tinygan.bench.workloads import WORKLOADS
-from tinygan.kernels import parallel
+from demos.bench.report import machine
+from demos.bench.workloads import WORKLOADS
+from tinygan.kernels.cpu import parallel
 from tinygan.study import Study
 
 study = Study(__file__, __doc__)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tinygan import data
 from tinygan.files import write_json
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 

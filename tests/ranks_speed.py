@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tinygan.bench.report import machine
+from demos.bench.report import machine
 from tinygan.files import write_json
 
 STEPS, BATCH = {"dcgan": 400, "stylegan2": 100}, 32

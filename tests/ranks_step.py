@@ -8,8 +8,9 @@ import sys
 import numpy as np
 from test_training import SMALL
 
-from tinygan import data, npz, ranks
-from tinygan.kernels import parallel
+from tinygan import data, npz
+from tinygan.training import ranks
+from tinygan.kernels.cpu import parallel
 from tinygan.training import recipes
 from tinygan.training.updates import Updates
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from test_training import SMALL
 
 from tinygan.files import write_json
-from tinygan.training import checkpoint
+from tinygan.files import checkpoint
 
 CLOCK = {"time.jsonl", "running"}
 AUGMENTED = {"dcgan": ["augment=ada", "ada_kimg=0.5"], "stylegan2": ["augment=ada", "policy=bgc", "ada_kimg=0.5"],

@@ -20,7 +20,7 @@ import numpy as np
 import strict_cuda
 
 from tinygan import backend
-from tinygan.kernels import cublas
+from tinygan.kernels.cuda import cublas
 
 _owners = weakref.WeakValueDictionary()  # id of a NumPy array that owns its memory -> the StrictArray around it
 counts = collections.Counter()  # "launches", "uploads", "waits" so far

@@ -13,8 +13,8 @@ PACKAGE = Path(tinygan.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 # Each may import those above it. Training reads data sets, and draws pictures as it goes.
-ORDER = ["errors", "ranks", "files", "npz", "backend", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
-         "models", "data", "plots", "drawing", "metrics", "training", "study", "bench", "cli"]
+ORDER = ["errors", "files", "npz", "backend", "batch", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
+         "models", "data", "plots", "metrics", "training", "study", "cli"]
 
 
 def tree(file):
@@ -84,8 +84,8 @@ def test_only_kernels_know_of_threads():
     """Training tells them when a run begins: BLAS is then held at one thread once, not at every call. The metrics
     share their distances among threads; a study asks how many cores there are."""
     for file in FILES:
-        if part(file) not in ("kernels", "training", "metrics", "study", "bench"):
-            assert not [name for name in imports(file, tree(file)) if name.startswith("kernels.parallel")], file
+        if part(file) not in ("kernels", "training", "metrics", "study"):
+            assert not [name for name in imports(file, tree(file)) if name.startswith("kernels.cpu.parallel")], file
 
 
 def test_import_tinygan_waits_for_neither_scipy_nor_matplotlib():

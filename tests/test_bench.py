@@ -8,8 +8,8 @@ import types
 import pytest
 from test_cli import fails
 
-from tinygan.bench import report, worker
-from tinygan.bench.workloads import WORKLOADS, Workload
+from demos.bench import report, worker
+from demos.bench.workloads import WORKLOADS, Workload
 from tinygan.cli import main
 
 pytestmark = pytest.mark.cpu

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tinygan.backend import to_numpy
-from tinygan.bench.worker import VARIANTS
-from tinygan.bench.workloads import WORKLOADS
+from demos.bench.worker import VARIANTS
+from demos.bench.workloads import WORKLOADS
 
 STEPS = [(w.name, part) for w in WORKLOADS.values() for part in w.weights]
 SIDES = [(library, variant) for library, variants in VARIANTS.items() for variant in variants]
@@ -22,7 +22,7 @@ FIRST, LATER, LATER_DCGAN = 2e-5, 2e-4, 2e-3
 def jobs(library, variant, name):
     """tinygan's Job and the library's, the latter with weights of its own."""
     pytest.importorskip(library)
-    side, workload = importlib.import_module(f"tinygan.bench.{library}_side"), WORKLOADS[name]
+    side, workload = importlib.import_module(f"demos.bench.{library}_side"), WORKLOADS[name]
     assert library in side.version().lower()
     ours, theirs = workload.make(BATCH, workload.image_size), side.make(name, BATCH, workload.image_size, variant)
     assert ours.parts.keys() == theirs.parts.keys() == workload.weights.keys()

@@ -17,7 +17,7 @@ import tinygan
 from tinygan import GradientError, Parameter, Tensor, check_grads, grad, nn, no_grad, ops, tensor
 from tinygan.autograd import Node, op, recording
 from tinygan.backend import asarray, xp
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.ops.fused import alias
 
 normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate

@@ -32,9 +32,9 @@ from tinygan.errors import InputError
 from tinygan.gan.augment import Augment
 from tinygan.plots import load_image
 from tinygan.training import sampling
-from tinygan.training.growth import Growth
+from tinygan.models.growth import Growth
 from tinygan.training.recipes import RECIPES
-from tinygan.training.settings import parse_assignments
+from tinygan.models.settings import parse_assignments
 
 pytestmark = pytest.mark.cpu
 SLACK = 400_000  # bytes: buffers, and what Python keeps

@@ -21,11 +21,12 @@ from test_training import resume, start
 import tinygan
 from tinygan import Parameter, backend, data, grad, nn, ops, optim, tensor
 from tinygan.backend import asarray, from_host, to_numpy
-from tinygan.bench import report, worker
-from tinygan.bench.workloads import WORKLOADS
+from demos.bench import report, worker
+from demos.bench.workloads import WORKLOADS
 from tinygan.cli import main
-from tinygan.kernels import conv, cublas, graphs
-from tinygan.kernels import gpu as gpu_kernels
+from tinygan.kernels import conv
+from tinygan.kernels.cuda import cublas, graphs
+from tinygan.kernels.cuda import gpu as gpu_kernels
 from tinygan.optable import ROWS
 from tinygan.training import recipes, sampling
 from tinygan.training.updates import read

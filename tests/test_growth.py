@@ -10,8 +10,9 @@ from tinygan import Tensor, data, tensor
 from tinygan.backend import asarray
 from tinygan.errors import InputError
 from tinygan.models import progan
-from tinygan.training import checkpoint, recipes
-from tinygan.training.growth import Growth, at_lod, set_lod
+from tinygan.files import checkpoint
+from tinygan.training import recipes
+from tinygan.models.growth import Growth, at_lod, set_lod
 from tinygan.training.trainer import Trainer
 
 TINY = {"channels": 4, "max_channels": 8, "batch_size": 4, "batch_sizes": "4:16,8:8", "stable_images": 32,

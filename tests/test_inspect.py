@@ -20,7 +20,7 @@ from tinygan.autograd import engine, op
 from tinygan.autograd.inspect import Monitor
 from tinygan.autograd.trace import COLOURS, Graph, GraphNode
 from tinygan.kernels import Kernel
-from tinygan.drawing import draw_graph, layout
+from tinygan.autograd.drawing import draw_graph, layout
 from tinygan.ops.fused import fused
 
 ROOT = Path(__file__).parent.parent
@@ -646,10 +646,10 @@ def test_a_drawing(tmp_path):
 
 
 def test_drawing_leaves_pyplot_alone():
-    code = ("import sys, tinygan.drawing\nfrom tinygan import tensor, trace\n"
+    code = ("import sys, tinygan.autograd.drawing\nfrom tinygan import tensor, trace\n"
             "assert 'matplotlib' not in sys.modules\n"
             "with trace() as t: y = tensor([1.0]) * 2\n"
-            "tinygan.drawing.draw_graph(t.graph(y))\nassert 'matplotlib.pyplot' not in sys.modules")
+            "tinygan.autograd.drawing.draw_graph(t.graph(y))\nassert 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

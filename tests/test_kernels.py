@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, check_grads, grad, ops, oracles
-from tinygan.bench.workloads import WORKLOADS
-from tinygan.kernels import act, conv, linear, norm, parallel, pool, warp, winograd
+from demos.bench.workloads import WORKLOADS
+from tinygan.kernels import act, conv, linear, norm, pool, warp
+from tinygan.kernels.cpu import parallel, winograd
 
 pytestmark = pytest.mark.cpu
 
@@ -329,7 +330,8 @@ def test_the_bits_of_training_do_not_depend_on_threads(name, threads, small_bloc
 def test_the_bits_of_training_do_not_depend_on_the_threads_of_blas():
     code = "import test_kernels; print(test_kernels.train('dcgan-r1'), test_kernels.train('mlp'))"
     digests = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True,
-                              cwd=os.path.dirname(__file__), env={**os.environ, "OPENBLAS_NUM_THREADS": n}).stdout
+                              cwd=os.path.dirname(__file__), env={
+                                  **os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)), "OPENBLAS_NUM_THREADS": n}).stdout
                for n in ("1", "2", "4")}
     assert len(digests) == 1 and len(digests.pop().split()) == 2
 

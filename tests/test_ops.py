@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 import tinygan
 from tinygan import Tensor, check_grads, grad, nn, ops, oracles
 from tinygan.backend import asarray, to_numpy
-from tinygan.kernels import conv, linear, norm, parallel
+from tinygan.kernels import conv, linear, norm
+from tinygan.kernels.cpu import parallel
 from tinygan.optable import ROWS
 
 ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

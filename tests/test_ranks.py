@@ -15,9 +15,10 @@ import pytest
 import stress
 from ranks_step import CASES
 
-from tinygan import files, npz, ops, ranks, tensor
+from tinygan import files, npz, ops, tensor
+from tinygan.training import ranks
 from tinygan.errors import InputError
-from tinygan.training import checkpoint
+from tinygan.files import checkpoint
 
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 needs_mpi = pytest.mark.skipif(MPIEXEC is None or not importlib.util.find_spec("mpi4py"), reason="needs MPI: the extra tinygan[mpi]")
@@ -141,7 +142,7 @@ def test_a_signal_that_mpiexec_hands_on_ends_the_step_and_saves(tmp_path):
 
 @needs_mpi
 def test_an_error_of_one_rank_ends_all(tmp_path):
-    code = ("import sys, time\nfrom tinygan import ranks\nfrom tinygan.errors import InputError\nranks.join()\n"
+    code = ("import sys, time\nfrom tinygan.training import ranks\nfrom tinygan.errors import InputError\nranks.join()\n"
             "with ranks.aborting():\n    if ranks.rank == 1:\n        raise InputError('no room on this disk')\n    time.sleep(60)\n")
     start = time.monotonic()
     process = mpiexec(2, code, module=("-c",))
@@ -152,7 +153,7 @@ def test_an_error_of_one_rank_ends_all(tmp_path):
 
 @needs_mpi
 def test_an_interrupt_of_one_rank_ends_all():
-    code = ("import time\nfrom tinygan import ranks\nfrom tinygan.errors import Interrupted\nranks.join()\n"
+    code = ("import time\nfrom tinygan.training import ranks\nfrom tinygan.errors import Interrupted\nranks.join()\n"
             "with ranks.aborting():\n    if ranks.rank == 1:\n        raise Interrupted(15)\n    time.sleep(60)\n")
     process = mpiexec(2, code, module=("-c",))
     process.communicate(timeout=50)
@@ -207,7 +208,7 @@ def test_means_are_taken_together_only(of_three, monkeypatch):
         with ranks.together(False):
             assert ranks.count() == 1
         assert ranks.count() == 3 and ranks.mean_numbers({"a": 2.0}) == {"a": 4.0}
-        assert np.allclose(ops.mean_over_ranks(tensor([2.0])).data, 4.0)
+        assert np.allclose(ops.mean_over_shares(tensor([2.0])).data, 4.0)
 
 
 def test_what_a_batch_of_one_is_good_for_alone(of_three):

@@ -11,7 +11,7 @@ from host import host
 from tinygan import Parameter, check_grads, grad, nn, no_grad, ops, optim, profile, tensor
 from tinygan.autograd import engine, op
 from tinygan.backend import asarray
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 
 
 def leaf(*values, dtype="float64"):

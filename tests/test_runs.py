@@ -27,7 +27,8 @@ from tinygan.backend import on_cpu
 from tinygan.cli import main
 from tinygan.errors import Diverged, InputError, Interrupted
 from tinygan.gan import losses
-from tinygan.training import checkpoint, health, trainer as trainer_module
+from tinygan.files import checkpoint
+from tinygan.training import health, trainer as trainer_module
 from tinygan.training.sampling import load_generator
 
 

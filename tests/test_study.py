@@ -17,7 +17,8 @@ from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.files import locked
 from tinygan.study import Study, curves, evaluations, logarithmic, measure, show, span, study as module
-from tinygan.training import checkpoint, recipes
+from tinygan.files import checkpoint
+from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
 pytestmark = pytest.mark.cpu  # what it calls is tested on any backend; processes of its own would compute on NumPy

@@ -13,8 +13,9 @@ from host import host
 from tinygan import data, plots
 from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
-from tinygan.training import checkpoint, recipes
-from tinygan.training.settings import parse_assignments
+from tinygan.files import checkpoint
+from tinygan.training import recipes
+from tinygan.models.settings import parse_assignments
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
 from tinygan.training.trainer import Trainer
 from tinygan.training.updates import make_optimizer

@@ -137,7 +137,7 @@ row(ops.transpose, np.transpose, normal(2, 3, 4), axes=(1, -1, 0), linear=True, 
 row(ops.broadcast_to, np.broadcast_to, normal(3, 1), shape=(2, 3, 4), linear=True, keeps="")
 row(ops.flip, np.flip, normal(2, 3), linear=True, keeps="")
 row(ops.flip, np.flip, normal(2, 3, 4), axis=(0, 2), linear=True, keeps="")
-row(ops.mean_over_ranks, lambda x: x, normal(3, 4), linear=True, keeps="")
+row(ops.mean_over_shares, lambda x: x, normal(3, 4), linear=True, keeps="")
 row(ops.roll, np.roll, normal(3, 4), shift=5, linear=True, keeps="")
 row(ops.roll, np.roll, normal(2, 3, 4), shift=(1, -2), axis=(0, 2), linear=True, keeps="")
 row(ops.pad, lambda x, widths: np.pad(x, widths), normal(2, 3), widths=((1, 0), (2, 3)), linear=True, keeps="")

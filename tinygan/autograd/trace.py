@@ -142,7 +142,7 @@ COLOURS = {"op": "#dbe9f6", "backward op": "#d9f0dc", "leaf": "#fde3c0", "consta
 class Graph:
     """How a Tensor was computed: `nodes` in the order of computation, the Tensor itself last.
 
-    str(graph) lists the computation line by line; graph.dot() is Graphviz text; tinygan.drawing.draw_graph
+    str(graph) lists the computation line by line; graph.dot() is Graphviz text; tinygan.autograd.drawing.draw_graph
     draws it.
     """
 

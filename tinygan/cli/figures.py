@@ -55,7 +55,7 @@ def animate(args):
     import numpy as np
 
     from tinygan import plots
-    from tinygan.training import checkpoint
+    from tinygan.files import checkpoint
 
     output = check_output(args.output, ".gif")
     folder = checkpoint.open_run(args.run_folder, empty=True).folder

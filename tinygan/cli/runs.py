@@ -14,7 +14,7 @@ RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"} 
 
 
 def train(args):
-    from tinygan import ranks
+    from tinygan.training import ranks
 
     select_device(args)
     ranks.join()
@@ -50,7 +50,7 @@ def train(args):
 
 def follow(trainer):
     """The part of a rank but the first (see ranks.py): it computes its share, and is silent."""
-    from tinygan import ranks
+    from tinygan.training import ranks
 
     try:
         with ranks.aborting():
@@ -62,7 +62,8 @@ def follow(trainer):
 
 def made(args):
     """The Trainer of a new run, or of one that is continued. Of several ranks, one's mistake is every one's."""
-    from tinygan import backend, ranks
+    from tinygan import backend
+    from tinygan.training import ranks
 
     trainer, mistake = None, ""
     try:
@@ -80,7 +81,7 @@ def made(args):
 
 def onward(trainer):
     """How to go on with a run that has stopped, and from which step."""
-    from tinygan.training import checkpoint
+    from tinygan.files import checkpoint
 
     if not trainer.out.is_dir():
         return f"the folder {trainer.out} is gone"
@@ -89,7 +90,7 @@ def onward(trainer):
 
 def settings_changed(args):
     """{name: text} of the settings that the command line gives."""
-    from tinygan.training.settings import parse_assignments
+    from tinygan.models.settings import parse_assignments
 
     given = {name: getattr(args, name) for name in ("steps", "batch_size") if getattr(args, name) is not None}
     return parse_assignments(args.set) | given
@@ -98,7 +99,8 @@ def settings_changed(args):
 def continued(args):
     """The Trainer of the run that --resume names."""
     from tinygan import data
-    from tinygan.training import checkpoint, recipes
+    from tinygan.files import checkpoint
+    from tinygan.training import ranks, recipes
     from tinygan.training.trainer import Trainer
 
     changes = settings_changed(args)
@@ -117,8 +119,8 @@ def continued(args):
 
 def new_run(args):
     """The Trainer of a new run, in the folder that --out names, or in the next free one under runs/."""
-    from tinygan import data, ranks
-    from tinygan.training import recipes
+    from tinygan import data
+    from tinygan.training import ranks, recipes
     from tinygan.training.trainer import FolderTaken, Trainer
 
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
@@ -204,7 +206,8 @@ def measure(args):
     from tinygan.files import write_json
     from tinygan.metrics.evaluate import evaluate, rows
     from tinygan.metrics.neighbours import neighbours_picture
-    from tinygan.training import checkpoint, recipes
+    from tinygan.files import checkpoint
+    from tinygan.training import ranks, recipes
     from tinygan.training.sampling import generate, latents
     from tinygan.training.trainer import training_data
 

@@ -23,7 +23,7 @@ def show(args):
     from tinygan.autograd import tensor
     from tinygan.nn.summary import Row, summarize
     from tinygan.training import recipes
-    from tinygan.training.settings import parse_assignments
+    from tinygan.models.settings import parse_assignments
 
     recipe = recipes.find(args.recipe)
     settings = recipe.settings().updated(parse_assignments(args.set))
@@ -55,8 +55,8 @@ def bench(args):
     from tqdm import tqdm
 
     from tinygan import backend
-    from tinygan.bench import report
-    from tinygan.bench.workloads import WORKLOADS
+    from demos.bench import report
+    from demos.bench.workloads import WORKLOADS
     from tinygan.files import write_json
 
     output = check_output(args.output, ".json") if args.output else None

@@ -17,7 +17,7 @@ from tinygan.autograd import Tensor, grad
 from tinygan.backend import normal, uniform, xp
 from tinygan.nn import Conv2d, ConvTranspose2d, Linear, SpectralNorm
 from tinygan.nn.spectral import matrix
-from tinygan.ops import matmul, mean, mean_over_ranks, norm, square, sum
+from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
 
 def slopes(D, x):
@@ -57,7 +57,7 @@ def path_length(synthesis, ws, average, rng, decay=0.01):
     noise = normal(rng, images.shape, images.dtype) * (height * width) ** -0.5
     slope = grad(sum(images * noise), ws, create_graph=True)
     lengths = norm(slope, (1, 2)) * ws.shape[1] ** -0.5
-    average = average + (mean_over_ranks(mean(lengths)) - average) * decay
+    average = average + (mean_over_shares(mean(lengths)) - average) * decay
     return mean(square(lengths - average)), average.data
 
 

@@ -6,9 +6,11 @@ of x and slope * x; and for the derivative a comparison, whose 0 or 1 becomes ga
 
 from tinygan.backend import on_cpu, xp
 
-from . import Kernel, gpu, parallel
+from . import Kernel
+from .cpu import parallel
+from .cuda import gpu
 from .linear import sum_channels
-from .windows import scratch
+from .cpu.windows import scratch
 
 
 def leaky_relu(x, slope, gain=1.0, bias=None):

@@ -23,8 +23,10 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import cublas, gpu, linear, parallel, winograd
-from .windows import cut, scratch, strided
+from . import linear
+from .cpu import parallel, winograd
+from .cuda import cublas, gpu
+from .cpu.windows import cut, scratch, strided
 
 # Of columns in a block. Small enough for a core's share of the cache, large enough that the threads seldom meet
 # at the interpreter lock: at batch 64, blocks of 0.5, 1, 2 and 4 MB took 6.7, 6.9, 6.1 and 5.8 ms, at batch 16,

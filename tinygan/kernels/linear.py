@@ -6,7 +6,9 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import Kernel, cublas, gpu, parallel
+from . import Kernel
+from .cpu import parallel
+from .cuda import cublas, gpu
 
 TINY = 1 << 13  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
 SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves

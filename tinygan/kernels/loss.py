@@ -2,7 +2,8 @@
 
 from tinygan.backend import on_cpu, xp
 
-from . import Kernel, gpu
+from . import Kernel
+from .cuda import gpu
 
 
 def softplus(x):

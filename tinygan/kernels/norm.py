@@ -16,9 +16,11 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import Kernel, gpu, parallel
+from . import Kernel
+from .cpu import parallel
+from .cuda import gpu
 from .linear import sum_to
-from .windows import scratch
+from .cpu.windows import scratch
 
 WIDTH = 2048  # numbers in a row, at most: neighbouring pixels with few channels make one row
 BUFFER = 512  # rows as long as this gain from doing without NumPy's buffer

@@ -6,8 +6,9 @@ import math
 from tinygan import backend
 from tinygan.backend import on_cpu, xp
 
-from . import gpu, parallel
-from .windows import scratch
+from .cpu import parallel
+from .cuda import gpu
+from .cpu.windows import scratch
 
 # Elements in a block: with too few, the threads only wait for each other at the interpreter lock (627,200 weights:
 # 3.9 ms with blocks of 16 K, 1.4 ms with 128 K, 1.6 ms on one thread).

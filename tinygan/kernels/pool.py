@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygan.backend import on_cpu, xp
 
-from . import parallel
+from .cpu import parallel
 
 
 def windows(size, kernel, stride):

@@ -7,8 +7,9 @@ import numpy as np
 
 from tinygan.backend import active, asarray, constants, on_cpu, xp
 
-from . import cublas, gpu, parallel
-from .windows import scratch
+from .cpu import parallel
+from .cuda import cublas, gpu
+from .cpu.windows import scratch
 
 
 def upfirdn2d(x, f, up, down, padding):

@@ -19,7 +19,7 @@ from tinygan import data, ops
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, to_numpy
 from tinygan.errors import InputError
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.optim import Adam
 
 from .network import WEIGHTS_OF, Classifier, read, write

@@ -5,7 +5,7 @@ import numpy as np
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_float
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 
 from . import network
 from .checks import as_images

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinygan.errors import InputError
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 
 from .checks import as_features
 

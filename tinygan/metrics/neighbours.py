@@ -4,7 +4,7 @@ import numpy as np
 
 from tinygan import plots
 from tinygan.errors import InputError
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 
 from .checks import as_images
 

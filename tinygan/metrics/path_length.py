@@ -7,7 +7,7 @@ import numpy as np
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import to_numpy
 from tinygan.errors import InputError
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 
 from .perceptual import Perceptual, squared_distance
 

@@ -7,7 +7,7 @@ throughout, and computed for a block of images at a time.
 
 import numpy as np
 
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 
 from .checks import as_features
 

@@ -1,6 +1,6 @@
 """A step that a GPU runs as a whole."""
 
-from tinygan.kernels.graphs import Graph
+from tinygan.kernels.cuda.graphs import Graph
 
 
 def capture(step, *modules, state=()):

@@ -1,6 +1,6 @@
 """Normalisation layers: `normalize` over some axes, `modulate` by parameters (see ops/normalize.py)."""
 
-from tinygan import ops, ranks
+from tinygan import batch, ops
 from tinygan.autograd import Parameter, as_tensors, described, watched
 from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
@@ -44,25 +44,25 @@ class BatchNorm(Module):
             raise self.refusal(f"training needs more than one value per channel; got a batch of {len(x)}, {described(x)}")
         if x.dtype != self.running_mean.dtype:  # which the averages would take on
             raise self.refusal(f"takes {self.running_mean.dtype}, got {described(x)}; convert one of them with astype()")
-        if ranks.count() > 1:
-            return self.normalize_together(x, gain, bias)
+        if batch.shares() > 1:
+            return self.normalize_over_shares(x, gain, bias)
         mean, var = statistics = watched("moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1))))
         self.running_mean = self._average(self.running_mean, mean)
         self.running_var = self._average(self.running_var, var * (n / (n - 1)) if self.unbiased else var)
         return ops.batch_norm(x, gain, bias, self.eps, statistics)
 
-    def normalize_together(self, x, gain, bias):
-        """As in training, with the mean and variance of all ranks' batches."""
-        axes, n = tuple(range(x.ndim - 1)), ranks.count() * (x.size // x.shape[-1])
-        mean = ops.mean_over_ranks(ops.mean(x, axes, keepdims=True))
+    def normalize_over_shares(self, x, gain, bias):
+        """As in training, with the mean and variance of the whole batch, of which x is a share."""
+        axes, n = tuple(range(x.ndim - 1)), batch.shares() * (x.size // x.shape[-1])
+        mean = ops.mean_over_shares(ops.mean(x, axes, keepdims=True))
         centred = x - mean
-        var = ops.mean_over_ranks(ops.mean(ops.square(centred), axes, keepdims=True))
+        var = ops.mean_over_shares(ops.mean(ops.square(centred), axes, keepdims=True))
         self.running_mean = self._average(self.running_mean, mean.data)
         self.running_var = self._average(self.running_var, var.data * (n / (n - 1)) if self.unbiased else var.data)
         return ops.modulate(centred * (var + self.eps) ** -0.5, gain, bias)
 
-    def _average(self, running, batch):
-        return (1 - self.momentum) * running + self.momentum * batch.reshape(running.shape)
+    def _average(self, running, new):
+        return (1 - self.momentum) * running + self.momentum * new.reshape(running.shape)
 
 
 class PixelNorm(Module):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygan import ops, ranks
+from tinygan import batch, ops
 from tinygan.autograd import Parameter, Tensor, described, wrap
 from tinygan.backend import asarray, from_host, normal, xp
 
@@ -139,7 +139,7 @@ class StyleGenerator(Module):
             return self.truncate(ws)
         if not len(w):
             raise self.refusal(f"training takes the mean of the styles, got those of an empty batch, {described(w)}")
-        mean = ranks.mean(w.data.mean(0))
+        mean = batch.mean(w.data.mean(0))
         self.w_average = mean + 0.995 * (self.w_average - mean)
         return self.mix(ws, labels) if self.mixing else ws
 

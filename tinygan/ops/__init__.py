@@ -7,7 +7,7 @@ again). The other files are compositions of these, some with a fused kernel.
 from .bilinear import affine, conv2d, conv2d_weight, conv_transpose2d, einsum, matmul
 from .elementwise import (abs, add, bias_act, clip, div, exp, gate, leaky_gate, leaky_relu, log, maximum, minimum, mul,
                           neg, pow, relu, sigmoid, silu, softplus, sqrt, square, sub, tanh, where)
-from .linear import (broadcast_to, concatenate, embedding, flip, getitem, mean, mean_over_ranks, pad, reshape,
+from .linear import (broadcast_to, concatenate, embedding, flip, getitem, mean, mean_over_shares, pad, reshape,
                      roll, stack, sum, transpose)
 from .losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from .normalize import batch_norm, instance_norm, minibatch_stddev, modulate, normalize, pixel_norm

@@ -151,7 +151,7 @@ def conv2d(x, w, stride=1, padding=0, groups=1, bias=None):
 
 def _conv2d_and_derivatives(x, w, stride, padding, groups, bias=None):
     stride, padding = _pair(stride), _pair(padding)
-    _check_ranks("conv2d", x, w)
+    _check_ndim("conv2d", x, w)
     _check_conv("conv2d", x.shape, w.shape, stride, padding, groups, x, w)
     _check_bias("conv2d", bias, w.shape[3], x, w)
     size, kernel = x.shape[1:3], w.shape[:2]
@@ -184,7 +184,7 @@ def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1, bias
 
 def _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, groups, bias=None):
     stride, padding, extra = _pair(stride), _pair(padding), _pair(output_padding)
-    _check_ranks("conv_transpose2d", x, w)
+    _check_ndim("conv_transpose2d", x, w)
     if not all(0 <= e < s for e, s in zip(extra, stride)):
         raise ValueError(f"conv_transpose2d: output_padding {extra} must be less than stride {stride}")
     if x.shape[3] != w.shape[3]:
@@ -218,7 +218,7 @@ def _conv_transpose2d_bias(x, w, bias, /, stride, padding, output_padding, group
 def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
     """The adjoint of conv2d in its weight: x (N, H, W, C), dy (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
     stride, padding, kernel = _pair(stride), _pair(padding), _pair(kernel_size)
-    _check_ranks("conv2d_weight", x, dy)
+    _check_ndim("conv2d_weight", x, dy)
     size = x.shape[1:3]
     _check_conv("conv2d_weight", x.shape, (*kernel, x.shape[3] // groups, dy.shape[3]), stride, padding, groups,
                 x, dy)
@@ -249,7 +249,7 @@ def _list(given):
     return " and ".join(map(described, given))
 
 
-def _check_ranks(name, a, b):
+def _check_ndim(name, a, b):
     if a.ndim != 4 or b.ndim != 4:
         raise ValueError(f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), "
                          f"got shapes {a.shape} and {b.shape}")

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tinygan import ranks
+from tinygan import batch
 from tinygan.autograd import REFUSED, as_tensors, described, op, refusal
 from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as kernel
@@ -52,16 +52,16 @@ def linear(adjoint):
     return pair
 
 
-# Ranks
+# The whole batch
 
 
-@linear(lambda g, shape: ranks.mean(g))
-def mean_over_ranks(x, /):
-    """The mean of the x of all ranks, the same on each of them (see ranks.py); x itself where there is one.
+@linear(lambda g, shape: batch.mean(g))
+def mean_over_shares(x, /):
+    """The mean of x over the shares of the whole batch (see batch.py); x itself where the whole batch is here.
 
-    Its adjoint is the same map: the loss is the mean of the ranks' losses, and each of them depends on every rank's x.
+    Its adjoint is the same map: the loss is the mean of the shares' losses, and each of them depends on every share's x.
     """
-    return ranks.mean(x)
+    return batch.mean(x)
 
 
 # Sums and repetition

@@ -15,7 +15,8 @@ import numpy as np
 from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.metrics import Evaluator
-from tinygan.training import checkpoint, log, recipes
+from tinygan.files import checkpoint
+from tinygan.training import log, recipes
 from tinygan.training.sampling import class_rows, generate, latents, load_generator
 from tinygan.training.trainer import Trainer
 

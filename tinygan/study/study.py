@@ -21,9 +21,10 @@ from tqdm import tqdm
 from tinygan import plots
 from tinygan.errors import InputError, Interrupted, say
 from tinygan.files import write_json
-from tinygan.kernels import parallel
-from tinygan.training import checkpoint, recipes
-from tinygan.training.settings import parse_assignments
+from tinygan.kernels.cpu import parallel
+from tinygan.files import checkpoint
+from tinygan.training import recipes
+from tinygan.models.settings import parse_assignments
 
 from .figures import span
 from .measure import COLUMNS, chosen, command, measure

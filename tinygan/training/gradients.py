@@ -1,8 +1,9 @@
 """Gradients of a batch that is worked through in parts."""
 
-from tinygan import ranks
 from tinygan.autograd import Tensor, grad
 from tinygan.backend import xp
+
+from . import ranks
 
 
 def split(batch, size):

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
-from tinygan import ranks
 from tinygan.autograd import anomaly, grad
 from tinygan.backend import to_numpy, xp
 from tinygan.nn.watch import watching
+
+from . import ranks
 
 ADVICE = "train anew with a smaller learning rate (--set lr=...), a penalty on D's slope (r1=...), or another loss"
 

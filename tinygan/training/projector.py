@@ -8,7 +8,7 @@ import numpy as np
 from tinygan import ops
 from tinygan.autograd import Parameter, Tensor, grad, no_grad
 from tinygan.backend import asarray, normal, to_numpy
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.metrics.perceptual import Perceptual, squared_distance
 from tinygan.optim import Adam
 

@@ -12,8 +12,8 @@ from tinygan.errors import InputError
 from tinygan.gan import conditioning
 from tinygan.models import biggan, dcgan, gan, progan, sngan, stylegan, stylegan2
 
-from .growth import START, GrowthSettings
-from .settings import Settings, setting
+from tinygan.models.growth import START, GrowthSettings
+from tinygan.models.settings import Settings, setting
 
 
 class Sizes(NamedTuple):

@@ -6,10 +6,12 @@ from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.nn import BatchNorm, StyleGenerator
 
-from . import checkpoint, recipes
+from tinygan.files import checkpoint
+
+from . import recipes
 
 # What --truncation may be, of z and of w. Of z: below, one number in a hundred is kept; above, all are. Of w: psi, which
 # is 1 where nothing is truncated; -1 draws the opposites.

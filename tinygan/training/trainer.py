@@ -12,16 +12,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tinygan import files, plots, ranks
+from tinygan import files, plots
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, normal, number, to_numpy
 from tinygan.errors import InputError, Interrupted, warn
-from tinygan.kernels import parallel
+from tinygan.kernels.cpu import parallel
 from tinygan.metrics import Evaluator
 from tinygan.nn import MinibatchStddev
 
-from . import checkpoint, health, log
-from .growth import at_lod
+from tinygan.files import checkpoint
+
+from . import health, log, ranks
+from tinygan.models.growth import at_lod
 from .sampling import ROWS, class_rows, generate, standing_statistics
 from .updates import Updates
 

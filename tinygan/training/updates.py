@@ -6,23 +6,22 @@ import time
 
 import numpy as np
 
-from tinygan import ranks
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, from_host, in_host_memory, normal, number, xp
 from tinygan.data import to_float
 from tinygan.errors import Diverged, InputError
 from tinygan.gan import augment, losses, penalties
 from tinygan.kernels import optim as kernel
-from tinygan.kernels.graphs import Graphs
+from tinygan.kernels.cuda.graphs import Graphs
 from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.nn.spectral import power_vectors, restore
 from tinygan.ops import cross_entropy, mean, sigmoid, square
 from tinygan.optim import Adam, RMSprop
 
-from . import health
+from . import health, ranks
 from .ema import EMA
 from .gradients import accumulated, added, averaged, sanitized, split
-from .growth import Growth, at_lod, set_lod
+from tinygan.models.growth import Growth, at_lod, set_lod
 from .sampling import call
 
 
@@ -43,7 +42,7 @@ class Updates:
         self.check_batches()
         self.ema = EMA(self.G, s.ema, s.ema_start)
         self.loss = losses.find(s.loss)
-        self.augment = augment.Augment(s.augment, s.policy, s.augment_where, s.ada_p, seed=[seed, 0, 5])
+        self.augment = augment.Augment(s.augment, s.policy, s.augment_where, s.ada_p, ranks.Generator([seed, 0, 5]))
         if s.augment == "ada" and not (s.ada_p or s.ada_target):
             raise InputError("settings ada_p=0 ada_target=0: nothing would ever be augmented; give one of them")
         adaptive = s.augment == "ada" and s.ada_target > 0

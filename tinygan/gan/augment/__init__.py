@@ -5,7 +5,6 @@ Whatever is done to the fakes in G's step is differentiable, so that G learns fr
 
 import numpy as np
 
-from tinygan import ranks
 from tinygan.errors import InputError
 
 from .ada import ADA
@@ -19,22 +18,22 @@ WHERE = ("both", "reals", "d_step")
 class Augment:
     """Call it with a batch that D is about to judge.
 
-    kind: of KINDS; policy: of its kind, "" for the default. p: of ADA's transforms. Has a random generator of its own, so
-    that all other draws of a run are the same with and without it.
+    kind: of KINDS; policy: of its kind, "" for the default. p: of ADA's transforms. rng: a numpy Generator for its
+    draws alone, so that all other draws of a run are the same with and without augmentation.
 
     where: "both" is right: reals and fakes, in D's step and in G's. The other two are ways in which G learns what it
     should not (Zhao et al. 2020, section 3.1): "reals" only, so that G has to imitate augmented images; and "d_step", reals
     and fakes but not in G's step, so that G is judged by a D that has not seen such images.
     """
 
-    def __init__(self, kind="none", policy="", where="both", p=0.0, seed=0):
+    def __init__(self, kind="none", policy="", where="both", p=0.0, rng=None):
         if kind not in KINDS or where not in WHERE:
             raise InputError(f"augment={kind} augment_where={where}: choose of {', '.join(KINDS)} and of {', '.join(WHERE)}")
         if policy and kind == "none":
             raise InputError(f"setting policy={policy}: of what? Set augment=diffaug or augment=ada")
         if p and kind != "ada":
             raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
-        self.rng, self.where = ranks.Generator(seed), where
+        self.rng, self.where = rng or np.random.default_rng(0), where
         policy = policy or DEFAULT_POLICY.get(kind)
         self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy), "ada": lambda: ADA(policy, p)}[kind]()
 

@@ -114,7 +114,7 @@ class _Job:
     def __init__(self, side, name, batch_size, image_size, variant, device="cpu"):
         self.device = device
         if side == "tinygan":
-            from tinygan.kernels import parallel
+            from tinygan.kernels.cpu import parallel
 
             from .workloads import find
 
@@ -126,7 +126,7 @@ class _Job:
             self._version = "tinygan" if device == "gpu" else f"tinygan, {parallel.num_threads()} threads"
             parts = find(name).make(batch_size, image_size).parts
         else:
-            other = importlib.import_module(f"tinygan.bench.{side}_side")
+            other = importlib.import_module(f"demos.bench.{side}_side")
             more = {"device": "cuda"} if device == "gpu" else {}
             parts = other.make(name, batch_size, image_size, variant, **more).parts
             self._version = other.version(**more)

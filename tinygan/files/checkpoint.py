@@ -5,7 +5,8 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tinygan import files, npz
+from tinygan import files
+from tinygan.files import npz
 from tinygan.errors import InputError, warn
 
 CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}

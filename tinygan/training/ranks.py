@@ -17,7 +17,7 @@ import traceback
 
 import numpy as np
 
-from tinygan import errors
+from tinygan import batch, errors
 from tinygan.errors import InputError
 
 # What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and Slurm's srun --mpi=pmix.
@@ -28,7 +28,6 @@ MESSAGE = 2000  # bytes
 
 size, rank = 1, 0
 _world = None  # the communicator of all ranks
-_together = False
 
 
 def join() -> None:
@@ -85,27 +84,40 @@ def aborting():
 @contextlib.contextmanager
 def together(yes=True):
     """All ranks are in this block at once, each with its share of a batch; if not yes, each is by itself."""
-    global _together
-    before, _together = _together, yes and size > 1
+    before, batch.holder = batch.holder, Shares() if yes and size > 1 else batch.Whole()
     try:
         yield
     finally:
-        _together = before
+        batch.holder = before
+
+
+class Shares:
+    """What layers find in `batch.holder`: every rank has a share of the batch."""
+
+    @property
+    def shares(self):
+        return size
+
+    def mean(self, array):
+        return mean_of([array])[0]
+
+    def share(self, array):
+        return array[rank::size]
 
 
 def count() -> int:
     """Of how many ranks each has a share of the batch now: 1 outside of `together`."""
-    return size if _together else 1
+    return batch.shares()
 
 
-def share(batch):
+def share(array):
     """This rank's share of an array or Tensor (N, ...)."""
-    return batch[rank::size] if _together else batch
+    return batch.holder.share(array)
 
 
 def mean(array):
     """The mean over ranks of an array of floats: a new array, the same on all of them."""
-    return mean_of([array])[0]
+    return batch.mean(array)
 
 
 def mean_of(arrays) -> list:
@@ -193,7 +205,7 @@ class Generator(np.random.Generator):
         return self._share(lambda size: super(Generator, self).integers(low, high, size, **settings), size, (), {})
 
     def _share(self, draw, size, args, settings):
-        if not _together or size is None:  # a number for all of the batch
+        if count() == 1 or size is None:  # a number for all of the batch
             return draw(size, *args, **settings)
         n, *rest = (size,) if isinstance(size, int) else size
         return share(draw((n * count(), *rest), *args, **settings))

@@ -1,0 +1,1 @@
+"""The fast floor for NumPy: blocks that fit the cache, Winograd, threads."""
