@@ -164,4 +164,9 @@ def uniform(rng: np.random.Generator, low, high, shape, dtype=np.float32):
     return from_host(lambda: (low + (high - low) * rng.random(shape)).astype(dtype))
 
 
+def integers(rng: np.random.Generator, high, n):
+    """n whole numbers, each of 0..high - 1 as likely as the others, drawn on the CPU and uploaded."""
+    return from_host(lambda: rng.integers(high, size=n))
+
+
 from_environment("TINYGAN_BACKEND", "numpy", use)

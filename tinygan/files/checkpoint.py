@@ -9,6 +9,7 @@ from tinygan import files
 from tinygan.files import npz
 from tinygan.errors import InputError, warn
 
+CONFIG_VERSION = 1  # of config.json; one without is from before there were versions, and is read as this one
 CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}
 MOST = 1024, 1024, 16, 10_000  # height, width, channels of images, and classes
 BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FID
@@ -124,6 +125,9 @@ def read_config(folder, path):
     missing = CONFIG_KEYS - (config.keys() if isinstance(config, dict) else set())
     if missing:
         raise InputError(f"{file} is damaged (it lacks {', '.join(sorted(missing))})")
+    if config.get("version", CONFIG_VERSION) != CONFIG_VERSION:
+        raise InputError(f"{file} is of version {config['version']}, and this tinygan reads version {CONFIG_VERSION}: use the "
+                         "tinygan that wrote it, or a newer one")
     kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list, "classes": int}
     wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
     if wrong:

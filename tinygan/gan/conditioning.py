@@ -18,6 +18,11 @@ from tinygan import nn, ops
 from tinygan.nn.init import normal
 
 
+def call(network, x, labels=None):
+    """network(x, labels), or network(x) where there are no classes."""
+    return network(x) if labels is None else network(x, labels)
+
+
 class ConcatLatent(nn.Module):
     """G of latents (N, latent + size) as a function of z (N, latent) and y: beside z stands an embedding of y.
 

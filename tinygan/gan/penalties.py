@@ -1,17 +1,25 @@
-"""Penalties: what is added to the loss of D, or of G, to keep it smooth; weight clipping, and orthogonal regularisation.
+"""Penalties: what is added to the loss of D, or of G, beside what D says; one table, PENALTIES.
 
-Those on the slope of D are means over the batch of a function of |grad D(x)|, the length of the gradient of D's logit at an image x
-(of its mean logit, where D gives a grid of them). Their own gradient needs second derivatives of D.
+    setting      what is minimised                                  source
+    drift        D(real)^2                                          Karras et al. 2018, appendix A.1
+    r1           1/2 |grad D(real)|^2                               Mescheder et al. 2018, equation 9
+    r2           1/2 |grad D(fake)|^2                               Mescheder et al. 2018, equation 10
+    gp           (|grad D(real + a (fake - real))| - 1)^2           Gulrajani et al. 2017, equation 3; a ~ U(0, 1)
+    path_length  (|J'y| - a)^2                                      Karras et al. 2020b, equation 4
+    ortho        1/2 |W'W * (1 - I)|^2 of each layer                Brock et al. 2019, equation 3
+    clip         none: D's weights are clipped after each update    Arjovsky et al. 2017, algorithm 1
 
-    r1        1/2 |grad D(real)|^2                        Mescheder et al. 2018, equation 9; times gamma
-    r2        1/2 |grad D(fake)|^2                        the same, equation 10
-    wgan_gp   (|grad D(real + a (fake - real))| - 1)^2    Gulrajani et al. 2017, equation 3; a ~ U(0, 1) for each image
+|grad D(x)| is the length of the gradient of D's logit at an image x (of its mean logit, where D gives a grid of them). The
+gradient of such a penalty needs second derivatives of D. In r1, r2 and gp, `D` is a function from images alone to logits (a
+condition is bound by the caller), and must judge each image by itself: through batch-norm in D, the slopes of the whole
+batch mix (the sum is still taken).
 
-    path_length  (|J'y| - a)^2                            of G: Karras et al. 2020b, equation 4
-
-In the first three, `D` is a function from images alone to logits (a condition is bound by the caller), and must judge each
-image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is still taken).
+To add a penalty: write its function, and its entry in PENALTIES. Its setting, the help text, how D's reals and fakes are
+paired, laziness, its state in checkpoints and its number in the log follow from the entry.
 """
+
+import inspect
+from typing import Callable, NamedTuple
 
 from tinygan.autograd import Tensor, grad
 from tinygan.backend import normal, uniform, xp
@@ -44,6 +52,11 @@ def wgan_gp(D, reals, fakes, rng):
     return mean(square(norm(slope, tuple(range(1, slope.ndim))) - 1.0))
 
 
+def drift(real_logits, fake_logits):
+    """The mean square of D's logits on reals, which nothing else holds near 0 in a critic."""
+    return mean(square(real_logits))
+
+
 def path_length(synthesis, ws, average, rng, decay=0.01):
     """(how uneven the lengths are by which images move when styles do, the new average of these lengths).
 
@@ -61,12 +74,6 @@ def path_length(synthesis, ws, average, rng, decay=0.01):
     return mean(square(lengths - average)), average.data
 
 
-def clip_weights(parameters, limit) -> None:
-    """Clip every weight to [-limit, limit] (Arjovsky et al. 2017, algorithm 1)."""
-    for parameter in parameters:
-        parameter.assign(xp.clip(parameter.data, -limit, limit))
-
-
 def orthogonal(network):
     """1/2 |W'W * (1 - I)|^2, summed over the network's layers: how far the columns of their weights, as matrices W
     (inputs, outputs), are from being orthogonal; of any length (Brock et al. 2019, equation 3; the half is their code's).
@@ -80,6 +87,101 @@ def orthogonal(network):
     for layer in layers.values():
         w = matrix(layer, layer.weight)
         gram = matmul(w.T, w)
-        apart = 1 - xp.eye(len(gram.data), dtype=gram.dtype)
-        total = total + sum(square(gram * apart)) * 0.5
+        off_diagonal = 1 - xp.eye(len(gram.data), dtype=gram.dtype)
+        total = total + sum(square(gram * off_diagonal)) * 0.5
     return total
+
+
+def clip_weights(parameters, limit) -> None:
+    """Clip every weight to [-limit, limit]."""
+    for parameter in parameters:
+        parameter.assign(xp.clip(parameter.data, -limit, limit))
+
+
+PLACES = {  # where a penalty is taken -> (the networks that it can train, how its function is called)
+    "logits": ("D", "function(real_logits, fake_logits)"),
+    "reals": ("D", "function(D, reals)"),
+    "fakes": ("D", "function(D, fakes)"),
+    "between": ("D", "function(D, reals, fakes): a real and its fake are of one class"),
+    "latents": ("G", "function(G, z): on latents z of its own, half a batch; G: a function from latents to images"),
+    "styles": ("G", "function(synthesis, ws): on the styles ws of such latents"),
+    "network": ("DG", "function(network)"),
+    "weights": ("D", "function(parameters, limit), after each update; returns nothing"),
+}
+
+
+IMAGES, LATENTS = ("reals", "fakes", "between"), ("latents", "styles")
+
+
+class Penalty(NamedTuple):
+    """An entry of the table.
+
+    name: of the setting with its weight (of "weights": its limit); 0 switches it off. function: see PLACES; if it draws, it
+    takes the generator `rng` last, and if it has a state, the state before that, and returns (penalty, new state).
+    source: paper and equation. meaning: of the setting, as `tinygan recipes` shows it. trains: "D", "G" or "DG".
+    taken_at: a key of PLACES. lazy: can it be left out of most updates (settings penalty_every of D, path_every of G) and
+    weigh more in the others? state: the name under which checkpoints keep a number that goes on from step to step (it
+    starts at 0), or "". draws: does it draw random numbers? logged_as: the names under which the log has its value (of D's,
+    the sum of all with that name, weighted), and its state; () for none.
+    """
+
+    name: str
+    function: Callable
+    source: str
+    meaning: str
+    trains: str
+    taken_at: str
+    lazy: bool
+    state: str
+    draws: bool
+    logged_as: tuple
+
+
+PENALTIES = (
+    Penalty("r1", r1, "Mescheder et al. 2018, equation 9",
+            "gamma of the R1 penalty: D's squared slope at reals (best with d_norm=none); 0: none",
+            "D", "reals", lazy=True, state="", draws=False, logged_as=("penalty",)),
+    Penalty("r2", r2, "Mescheder et al. 2018, equation 10", "gamma of the R2 penalty, at fakes; 0: none",
+            "D", "fakes", lazy=True, state="", draws=False, logged_as=("penalty",)),
+    Penalty("gp", wgan_gp, "Gulrajani et al. 2017, equation 3",
+            "weight of WGAN-GP's penalty: D's slope, away from 1 (best with d_norm=none); 0: none",
+            "D", "between", lazy=True, state="", draws=True, logged_as=("penalty",)),
+    Penalty("drift", drift, "Karras et al. 2018, appendix A.1",
+            "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: none",
+            "D", "logits", lazy=False, state="", draws=False, logged_as=()),
+    Penalty("ortho", orthogonal, "Brock et al. 2019, equation 3",
+            "weight of orthogonal regularisation of both networks' layers (BigGAN); 0: none",
+            "DG", "network", lazy=False, state="", draws=False, logged_as=()),
+    Penalty("path_length", path_length, "Karras et al. 2020b, equation 4",
+            "weight of the path-length penalty of a G with styles (StyleGAN2); 0: none",
+            "G", "styles", lazy=True, state="average_path", draws=True, logged_as=("path_penalty", "path_length")),
+    Penalty("clip", clip_weights, "Arjovsky et al. 2017, algorithm 1",
+            "limit that D's weights are clipped to; 0: none",
+            "D", "weights", lazy=False, state="", draws=False, logged_as=()),
+)
+
+
+def check(entry) -> None:
+    """Raises ValueError, saying what is wrong, for an entry that is not complete or whose parts do not fit."""
+    networks, call = PLACES.get(entry.taken_at, ("", ""))
+    parameters = list(inspect.signature(entry.function).parameters.values())
+    takes = [p.name for p in parameters if p.default is p.empty]
+    given = call[call.find("(") + 1:call.find(")")].split(", ") + ["state"] * bool(entry.state) + ["rng"] * entry.draws
+    separate = entry.taken_at in (*IMAGES, *LATENTS)  # it can be minimised in an update of its own
+    for right, wrong in (
+            (networks, f"taken_at={entry.taken_at!r}; there are: {', '.join(PLACES)}"),
+            (entry.trains and set(entry.trains) <= set(networks), f"taken at {entry.taken_at}, it cannot train {entry.trains!r}"),
+            (len(takes) == len(given), f"its function takes ({', '.join(takes)}), and is called with ({', '.join(given)})"),
+            (separate or not entry.lazy, f"taken at {entry.taken_at}, it cannot be lazy"),
+            (entry.taken_at in LATENTS or not entry.state, f"taken at {entry.taken_at}, it cannot have a state"),
+            (separate or not entry.draws, f"taken at {entry.taken_at}, it cannot draw"),
+            (len(entry.logged_as) == (1 + bool(entry.state) if separate else 0), f"logged_as={entry.logged_as}"),
+            (entry.source and entry.meaning, "its source and its meaning must be told")):
+        if not right:
+            raise ValueError(f"penalty {entry.name}: {wrong}")
+
+
+def chosen(settings, network, *places):
+    """[(entry, its weight)] of the penalties that these settings switch on, for "D" or "G", taken at one of the places."""
+    return [(entry, getattr(settings, entry.name)) for entry in PENALTIES
+            if network in entry.trains and entry.taken_at in places and getattr(settings, entry.name)]

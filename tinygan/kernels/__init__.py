@@ -58,3 +58,7 @@ class Kernel:
     def backward(self, g, saved, needed):
         self.backward_calls += 1
         return self._backward(g, saved, needed)
+
+
+def floor():
+    return "fast"

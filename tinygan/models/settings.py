@@ -7,22 +7,24 @@ from typing import Any
 from tinygan.errors import InputError
 from tinygan.gan.augment import KINDS, WHERE
 from tinygan.gan.losses import LOSSES
+from tinygan.gan.penalties import PENALTIES
 
 LARGEST = 10_000  # no layer is wider: the maximum of a whole number that has no other
 MANY = 10 ** 9  # of steps, and of images
 
 
-def setting(default, doc, minimum=None, maximum=None, choices=None) -> Any:
-    """A field with its documentation and the range of its values (ends included), or the words it may be."""
+def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=()) -> Any:
+    """A field with its documentation and the range of its values (ends included), or the words it may be. formerly: names
+    that the setting had in older versions, whose runs are still read."""
     if type(default) is int and maximum is None:
         maximum = LARGEST
-    return dataclasses.field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum,
-                                                        "choices": choices})
+    return dataclasses.field(default=default, metadata={
+        "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices, "formerly": formerly})
 
 
 @dataclasses.dataclass
-class Settings:
-    """What every recipe can be told."""
+class General:
+    """What every recipe can be told, but for the weights of penalties, which `Settings` adds from their table."""
 
     steps: int = setting(1000, "training steps: one update of G each", 1, MANY)
     batch_size: int = setting(64, "images per update", 2, MANY)
@@ -37,17 +39,10 @@ class Settings:
     eps: float = setting(1e-8, "what the optimiser adds to the root of the mean squared gradient", 0)
     d_steps: int = setting(1, "updates of D to one of G", 1)
     d_boost: int = setting(0, "updates of D in each of the first 25 steps, and in every 500th (WGAN); 0: d_steps", 0)
-    r1: float = setting(0.0, "gamma of the R1 penalty: D's squared slope at reals (best with d_norm=none); 0: none", 0)
-    r2: float = setting(0.0, "gamma of the R2 penalty, at fakes; 0: none", 0)
-    gp: float = setting(0.0, "weight of WGAN-GP's penalty: D's slope, away from 1 (best with d_norm=none); 0: none", 0)
-    drift: float = setting(0.0, "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: none", 0)
-    ortho: float = setting(0.0, "weight of orthogonal regularisation of both networks' layers (BigGAN); 0: none", 0)
     penalty_every: int = setting(1, "updates of D between penalties, which then weigh as many times as much", 1, MANY)
-    path_length: float = setting(0.0, "weight of the path-length penalty of a G with styles (StyleGAN2); 0: none", 0)
     path_every: int = setting(4, "updates of G between path-length penalties, which then weigh as many times as much", 1,
                               MANY)
     sanitize: bool = setting(False, "of gradients, NaN becomes 0 and infinities become 1e5 (StyleGAN2)")
-    clip: float = setting(0.0, "limit that D's weights are clipped to; 0: none", 0)
     latent: int = setting(100, "length of the latent z", 1)
     g_class: str = setting("none", "how G is told the class", choices=("none", "concat", "cbn", "mapping"))
     d_class: str = setting("none", "how D is told the class",
@@ -94,12 +89,19 @@ class Settings:
         Raises InputError for an unknown name (listing those that exist), or a value of the wrong type or range.
         """
         fields = {f.name: f for f in dataclasses.fields(self)}
+        renamed = {old: f.name for f in fields.values() for old in f.metadata["formerly"]}
         values = {}
         for name, value in assignments.items():
+            name = renamed.get(name, name)
             if name not in fields:
                 raise InputError(f"unknown setting {_shown(name)!r}; there are: {', '.join(fields)}")
             values[name] = _parse(fields[name], value)
         return dataclasses.replace(self, **values)
+
+
+Settings = dataclasses.make_dataclass(
+    "Settings", [(entry.name, float, setting(0.0, entry.meaning, 0)) for entry in PENALTIES], bases=(General,),
+    namespace={"__doc__": "What every recipe can be told.", "__module__": __name__})
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -6,11 +6,15 @@ import numpy as np
 
 from tinygan.autograd import anomaly, grad
 from tinygan.backend import to_numpy, xp
+from tinygan.errors import Diverged
 from tinygan.nn.watch import watching
 
-from . import ranks
-
 ADVICE = "train anew with a smaller learning rate (--set lr=...), a penalty on D's slope (r1=...), or another loss"
+
+
+def diverged(step, what, everywhere=False):
+    """The error to raise where something is not finite at a step."""
+    return Diverged(f"step {step}: {what}; it is in no checkpoint; {ADVICE}", everywhere)
 
 
 def first_of(arrays):
@@ -27,19 +31,8 @@ def weights(networks):
     return {f"{name}.{path}": p.data for name, network in networks.items() for path, p in network.named_parameters()}
 
 
-def explain(networks, objective, network, parts, gradients, numbers, draw):
-    """What is not finite in the gradients of network's parameters, or the numbers, in words: a weight, an op (of the loss,
-    or its derivative) and the layer that it belongs to, the gradient of a parameter, or the number.
-
-    networks: {name: Module}; gradients, numbers: those that objective(*part) -> (loss, numbers) has given; draw: a function
-    that draws the fakes again, in which it may have begun.
-    """
-    if found := first_of(weights(networks)):
-        return f"the weight {found}"
-    with ranks.together(False):  # one may stop where another goes on
-        found = op_at_fault(networks, objective, network, parts, draw)
-    if found := ranks.first(found):
-        return found
+def result_at_fault(networks, network, gradients, numbers):
+    """What is not finite, in words: a buffer of {name: Module}, the gradient of one of network's parameters, or a number."""
     if found := first_of({f"{name}.{path}": array for name, net in networks.items() for path, array in net.named_buffers()}):
         return found
     names = [path for path, _ in network.named_parameters()]
@@ -49,14 +42,15 @@ def explain(networks, objective, network, parts, gradients, numbers, draw):
 
 
 def op_at_fault(networks, objective, network, parts, draw):
-    """Which op first made a NaN or an infinity, and in which layer: computes the gradients again, looking at each op."""
+    """Which op first made a NaN or an infinity, and in which layer, in words: computes the gradients of objective(*part) ->
+    (loss, numbers) again, looking at each op. draw: a function that draws the fakes again, in which it may have begun."""
     layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items() for path, module in whole.modules()]
     inside = ["the loss"]
     try:
         with watching(layers, lambda path, _: inside.append(path), lambda *_: inside.pop()), anomaly(lambda: inside[-1]):
             draw()
-            for part in parts:  # what was drawn with a graph is drawn again: that graph is used up
-                loss, _ = objective(*(None if getattr(x, "node", None) is not None else x for x in part))
+            for part in parts:
+                loss, _ = objective(*part)
                 grad(loss, network.parameters())
     except FloatingPointError as error:
         return str(error)

@@ -14,7 +14,7 @@ from tinygan.backend import in_host_memory
 from tinygan.files import replacing, writing
 
 from . import health
-from .updates import read
+from .statistics import read
 
 LOG_EVERY = 10  # steps averaged in one line of log.jsonl
 POINTS = 1000  # of each curve, at most: as many as a picture has columns
@@ -24,9 +24,9 @@ class Log:
     """The progress bar, log.jsonl and time.jsonl of a run: a line for every LOG_EVERY steps."""
 
     def __init__(self, trainer, progress):
-        self.trainer = trainer
-        self.first, self.started = trainer.images, time.perf_counter()
-        self.signs = health.Signs(trainer.loss.threshold is not None, LOG_EVERY)
+        self.trainer, self.algorithm = trainer, trainer.algorithm
+        self.first, self.started = self.algorithm.images, time.perf_counter()
+        self.signs = health.Signs(self.algorithm.objectives.loss.threshold is not None, LOG_EVERY)
         for row in rows(trainer.out):
             self.signs(row)  # which were warned of before a resumed run broke off
         self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
@@ -59,18 +59,18 @@ class Log:
         self.bar.update()
 
     def write(self, row):
-        t = self.trainer
+        t, a = self.trainer, self.algorithm
         seconds = time.perf_counter() - self.started
         warnings = self.signs(row)
         for warning in warnings:
             self.bar.write(f"tinygan: warning: step {t.step}: {warning}", sys.stderr)
         with writing(t.out / "log.jsonl"):
-            print(json.dumps({"step": t.step, "images": t.images, **row, **({"warnings": warnings} if warnings else {})}),
+            print(json.dumps({"step": t.step, "images": a.images, **row, **({"warnings": warnings} if warnings else {})}),
                   file=self.numbers, flush=True)
-            phases = {name: round(spent, 4) for name, spent in t.seconds.items()}
+            phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
             print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}), file=self.times, flush=True)
-        size = f"{t.growth.describe(t.lod)}  " if t.growth else ""
-        speed = (t.images - self.first) / seconds
+        size = f"{a.growth.describe(a.lod)}  " if a.growth else ""
+        speed = (a.images - self.first) / seconds
         p = f"  p {row['p']:.2f}" if "p" in row else ""
         self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  {speed:.0f} images/s", refresh=False)
 
@@ -81,8 +81,8 @@ class Log:
         for step, row in enumerate(t.recent, t.step - len(t.recent) + 1):
             for name, value in row.items():
                 if not math.isfinite(value):
-                    found = health.first_of(health.weights({"G": t.G, "D": t.D}))
-                    raise t.diverged(f"{name} is {value}" + (f", and by now the weight {found}" if found else ""), step)
+                    found = health.first_of(health.weights({"G": self.algorithm.G, "D": self.algorithm.D}))
+                    raise health.diverged(step, f"{name} is {value}" + (f", and by now the weight {found}" if found else ""))
 
     def flush(self):
         """See to it that the lines so far are on the disk."""

@@ -99,7 +99,7 @@ class Shares:
         return size
 
     def mean(self, array):
-        return mean_of([array])[0]
+        return mean_of([np.asarray(array)])[0]
 
     def share(self, array):
         return array[rank::size]

@@ -6,10 +6,10 @@ from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
+from tinygan.files import checkpoint
+from tinygan.gan.conditioning import call
 from tinygan.kernels.cpu import parallel
 from tinygan.nn import BatchNorm, StyleGenerator
-
-from tinygan.files import checkpoint
 
 from . import recipes
 
@@ -17,11 +17,6 @@ from . import recipes
 # is 1 where nothing is truncated; -1 draws the opposites.
 TRUNCATION = {"z": (0.02, 10.0), "w": (-2.0, 2.0)}
 ROWS = 10  # at most, of a grid with a row per class
-
-
-def call(network, x, labels=None):
-    """network(x, labels), or network(x) where there are no classes."""
-    return network(x) if labels is None else network(x, labels)
 
 
 def generate(G, z, labels=None, batch=256):

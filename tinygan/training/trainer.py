@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import signal
@@ -12,83 +11,79 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tinygan import files, plots
-from tinygan.autograd import Tensor, no_grad
-from tinygan.backend import asarray, normal, number, to_numpy
+from tinygan import files, kernels, plots
 from tinygan.errors import InputError, Interrupted, warn
-from tinygan.kernels.cpu import parallel
-from tinygan.metrics import Evaluator
-from tinygan.nn import MinibatchStddev
-
 from tinygan.files import checkpoint
+from tinygan.kernels.cpu import parallel
 
 from . import health, log, ranks
-from tinygan.models.growth import at_lod
-from .sampling import ROWS, class_rows, generate, standing_statistics
-from .updates import Updates
+from .algorithm import Algorithm
+from .evaluation import Evaluation
+from .execution import most_judged
+from .gallery import Gallery
+from .sampling import standing_statistics
 
 LOCK = "running"  # this file is there, and locked, while a process trains in the folder
-GRID = 64  # fixed latents in the sample pictures of an unconditional recipe
+ALGORITHM_STATE = "step", "d_updates", "images", "lod"  # what checkpoints keep of the algorithm, besides arrays
 
 
 class FolderTaken(InputError):
     """The folder for a new run holds one already."""
 
 
-class Trainer(Updates):
-    """Trains a recipe's G and D on a Dataset, in a folder of its own.
+class Trainer:
+    """Trains a recipe's G and D on a Dataset, in a folder of its own: the steps of an Algorithm, and what a run keeps of them.
 
     A resumed run is the same run, bit for bit: the state of the generator of all randomness is part of a checkpoint.
     """
 
     def __init__(self, recipe, settings, dataset, out, seed=0):
-        s = settings
+        s = self.settings = settings
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
-        super().__init__(recipe, s, dataset, seed)
-        self.held_out_batch = self.most_judged(len(self.held_out)) if self.held_out else 0
-        self.out, classes = Path(out), dataset.num_classes
-        self.fixed_latents, self.fixed_labels = self.fixed_inputs(classes)
-        self.best_fid = math.inf
-        if s.eval_every and self.held_out is None:
-            raise InputError(f"eval_every={s.eval_every}: {dataset.name} is too small to hold images out")
-        self.evaluator = Evaluator(self.held_out, seed) if s.eval_every and ranks.rank == 0 else None
+        self.algorithm = a = Algorithm(recipe, s, dataset, seed)
+        self.held_out_batch = most_judged(a, len(self.held_out)) if self.held_out else 0
+        self.out, self.gallery = Path(out), Gallery(a, dataset.num_classes)
+        self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
         self.recent = []  # what train_step returned since the last line of the log
-        self.grown = {}  # pixels on a side -> images of the first fixed latents, when that size had settled
         self.checkpoints_seen = None  # names of those in the folder when it was read
         self.same_evaluations = True  # as before a run was resumed, or at other steps
         self.standing_step = None  # when the averaged G got its batch-norm statistics
-        self.config = {"recipe": recipe.name, "settings": dataclasses.asdict(s), "data": dataset.name,
-                       "image_shape": list(dataset.image_shape), "classes": classes, "seed": seed}
+        self.config = {"version": checkpoint.CONFIG_VERSION, "recipe": recipe.name, "settings": dataclasses.asdict(s),
+                       "data": dataset.name, "image_shape": list(dataset.image_shape), "classes": dataset.num_classes,
+                       "seed": seed, "kernels": kernels.floor()}
 
-    def fixed_inputs(self, classes):
-        """The latents and labels of the sample grids: of a conditional recipe, a row per class, a column per latent."""
-        if not self.conditional:
-            return self.latents(GRID), None
-        labels, columns = class_rows(classes, 8 * min(classes, ROWS))
-        z = np.tile(to_numpy(self.latents(columns).data), (len(labels) // columns, 1))
-        return Tensor(asarray(z)), labels
+    @property
+    def dataset(self):
+        return self.algorithm.dataset
+
+    @property
+    def step(self):
+        return self.algorithm.step
+
+    @property
+    def images(self):
+        return self.algorithm.images
+
+    @property
+    def seconds(self):
+        return self.algorithm.execution.seconds
 
     def average(self):
         """The averaged G, ready to draw: where `standing` asks for it, with batch-norm statistics of its own images."""
-        G, batches = self.ema.module, self.settings.standing
+        G, batches = self.algorithm.ema.module, self.settings.standing
         if batches and self.standing_step != self.step:
-            standing_statistics(G, np.random.default_rng([self.seed, self.step, 4]), batches)
+            standing_statistics(G, np.random.default_rng([self.algorithm.seed, self.step, 4]), batches)
             self.standing_step = self.step
         return G
 
-    def sound(self):
+    def finite_average(self):
         """The averaged G. Raises Diverged if something in it is not finite: an image of it would not show that."""
         G = self.average()
         if found := health.first_of({f"ema/{name}": array for name, array in G.state_dict().items()}):
-            raise self.diverged(found, self.step)
+            raise health.diverged(self.step, found)
         return G
 
-    def grow(self):
-        """As in Updates; what a size has come to is kept before the next one fades in."""
-        if self.lod is not None and self.growth.lod(self.images) < math.floor(self.lod):
-            if ranks.rank == 0:
-                self.picture_growth()
-        super().grow()
+    # A run
 
     def run(self, progress=True):
         """Train up to `settings.steps`; return the path of the last sample grid.
@@ -98,8 +93,8 @@ class Trainer(Updates):
         InputError if another process trains in this folder, or it cannot be written to.
         """
         with contextlib.ExitStack() as around:
-            stop, lines = around.enter_context(_stop_signal(self.last_words)), None
-            self.at_one_step()
+            stop, lines = around.enter_context(_stop_signal(self.say_how_to_resume)), None
+            self.algorithm.execution.check_ranks()  # before anything later is removed
             if ranks.rank == 0:
                 around.enter_context(files.locked(self.out / LOCK))
                 seen, self.checkpoints_seen = self.checkpoints_seen, None
@@ -108,31 +103,14 @@ class Trainer(Updates):
                 with files.writing(self.out):
                     self.rewind()
                 lines = around.enter_context(log.Log(self, progress))
-            self.agree()
+            self.algorithm.execution.share_weights()
             parallel.keep_memory()
             # NumPy's warnings of overflow are silent: whether numbers are finite is checked whenever they are read.
             with parallel.single_threaded_blas(), np.errstate(all="ignore"):
                 self.steps(lines, stop)
         return self.grid_path()
 
-    def at_one_step(self):
-        """Raises InputError if the ranks have read different checkpoints: before anything later is removed."""
-        if ranks.largest(self.step) != -ranks.largest(-self.step):
-            error = InputError("the ranks have read different checkpoints: do all see the same folder?")
-            error.everywhere = True
-            raise error
-
-    def agree(self):
-        """Bring all ranks to the weights of the first: what they drew or read themselves could differ in a last bit. Those
-        on one machine share its cores."""
-        if ranks.size > 1:
-            if "TINYGAN_NUM_THREADS" not in os.environ:
-                parallel.set_num_threads(max(1, min(parallel.num_threads(), parallel.cores() // ranks.beside())))
-            for network in (self.G, self.D, self.ema.module):
-                network.mark_changed()
-                ranks.broadcast([p.data for p in network.parameters()] + [array for _, array in network.named_buffers()])
-
-    def last_words(self):
+    def say_how_to_resume(self):
         """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there is time."""
         if ranks.size > 1 and ranks.rank == 0:
             words = ("tinygan: stopping; if this step is not saved in time, continue from step "
@@ -142,17 +120,20 @@ class Trainer(Updates):
     def steps(self, lines, stop):
         """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is missing when the run is
         killed comes again. lines: the Log; None on ranks but the first, which write nothing."""
-        s = self.settings
+        a, s = self.algorithm, self.settings
         if self.step == 0:
-            if self.growth:
-                self.grow()
+            if a.growth:
+                a.grow()
             if lines:
                 self.write_grid()
         while self.step < s.steps:
-            numbers = self.train_step()
+            # What a size has come to is kept before the next one fades in.
+            if lines and a.growth and a.growth.lod(a.images) < math.floor(a.lod):
+                self.write_growth()
+            numbers = a.train_step()
             if self.held_out_batch and self.step % log.LOG_EVERY == 0:
-                with self.phase("held out"):
-                    numbers["logit_held_out"] = self.held_out_logit()
+                images, labels = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, a.seed)
+                numbers["logit_held_out"] = a.execution.held_out_logit(images, labels)
             asked, last = ranks.largest(stop.number), self.step == s.steps  # asked once: it may come any moment
             if lines:
                 lines.add(numbers)
@@ -160,6 +141,8 @@ class Trainer(Updates):
             if asked and not last:
                 ranks.largest(0)  # the first has saved
                 raise Interrupted(asked, everywhere=True)
+
+    # What it writes
 
     def write(self, lines, last, asked):
         """What is due after this step, which is the last or the last for now."""
@@ -169,119 +152,71 @@ class Trainer(Updates):
         if evaluation or picture or saved:
             lines.read()  # first: a loss tells best where a number went wrong
         if evaluation:
-            self.evaluate()
+            self.evaluation.evaluate(self.out, self.step, self.finite_average())
         if picture:
             self.write_grid()
-        if last and self.growth:
-            self.picture_growth()
+        if last and self.algorithm.growth:
+            self.write_growth()
         if saved:
             self.save(lines)
-
-    def most_judged(self, there):
-        """How many of so many images D judges at a time, at most a batch, or a micro-batch; 0: there are too few."""
-        n = min(self.settings.micro_batch or self.settings.batch_size, there)
-        for _, module in self.D.modules():
-            if isinstance(module, MinibatchStddev):
-                n -= n % (min(module.group_size, n) * ranks.size)
-        n -= n % ranks.size
-        return n if n > ranks.size else 0
-
-    def held_out_logit(self):
-        """D's mean logit on a batch of images that it never learns from, as it sees the reals. Changes nothing."""
-        state = self.rng.bit_generator.state
-        images, labels = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, self.seed)
-        buffers, aside = self.D.buffers(), ranks.Generator([self.seed, self.step, 7])
-        with no_grad(), ranks.together():
-            images, labels = ranks.share(images), ranks.share(labels)
-            images = Tensor(at_lod(asarray(images), self.lod) if self.growth else asarray(images))
-            logits, _ = self.score(self.augment(images, real=True, rng=aside), labels)
-            mean = ranks.mean(logits.mean().data)
-        self.D.set_buffers(buffers)
-        self.rng.bit_generator.state = state  # dropout draws from it
-        return number(mean)
-
-    def evaluate(self):
-        """Compare samples with the held-out images: a line of eval.jsonl. Keeps the best averaged G in best.npz."""
-        s = self.settings
-        rng = np.random.default_rng([self.seed, self.step, 2])  # not the run's: to look must not change it
-        labels = rng.integers(self.G.classes, size=s.eval_images) if self.conditional else None
-        images = generate(self.sound(), Tensor(normal(rng, (s.eval_images, s.latent))), labels)
-        numbers = {"step": self.step, **self.evaluator.quick(images, labels)}
-        path = self.out / "eval.jsonl"
-        with files.writing(path), open(path, "a") as file:
-            print(json.dumps(numbers), file=file, flush=True)
-            os.fsync(file.fileno())
-        if numbers["fid"] < self.best_fid:
-            self.best_fid = numbers["fid"]
-            checkpoint.write(self.out / checkpoint.BEST, {"ema": self.average().state_dict()},
-                             {"step": self.step, "evaluation": numbers})
-
-    # Pictures and files
 
     def grid_path(self):
         return self.out / "samples" / f"step-{self.step:08d}.png"
 
     def write_grid(self):
-        """The averaged generator's images of the fixed latents."""
-        images = generate(self.sound(), self.fixed_latents, self.fixed_labels)
-        columns = None if self.fixed_labels is None else class_rows(self.G.classes, len(images))[1]
-        plots.save_image(self.grid_path(), plots.grid(images, columns))
+        self.gallery.draw_grid(self.grid_path(), self.finite_average())
 
-    def picture_growth(self):
-        """growth.png: the same latents at each size, a row each, up to the present one."""
-        z, labels = self.fixed_latents, self.fixed_labels
-        if self.conditional:  # the first of each row
-            columns = class_rows(self.G.classes, len(labels))[1]
-            z, labels = z[::columns], labels[::columns]
-        size = self.growth.size >> math.floor(self.lod)
-        self.grown[f"{size:04}"] = generate(self.sound(), z[:10], None if labels is None else labels[:10])
-        rows = np.concatenate([images for _, images in sorted(self.grown.items())])
-        plots.save_image(self.out / "growth.png", plots.grid(rows, columns=10))
+    def write_growth(self):
+        self.gallery.draw_growth(self.out / "growth.png", self.finite_average())
+
+    def draw_curves(self, path, rows):
+        plots.save_curves(path, rows, self.algorithm.objectives.loss.probability, self.settings.ada_target)
 
     def save(self, lines):
         """Write the curves up to here, and a checkpoint."""
+        a = self.algorithm
         lines.flush()
         if rows := list(log.rows(self.out, log.POINTS)):
             self.draw_curves(self.out / "curves.png", rows)
-        states = self._states()
+        states = {"G": a.G.state_dict(), "D": a.D.state_dict(), "ema": self.average().state_dict(),
+                  "grown": self.gallery.grown, "g_optimizer": a.g_optimizer.state_dict(),
+                  "d_optimizer": a.d_optimizer.state_dict(), "fixed": self.gallery.state_dict()}
         if found := health.first_of({f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}):
-            raise self.diverged(found, self.step)
+            raise health.diverged(self.step, found)
         checkpoint.save(self.out, self.step, states, {
-            "rng": self.rng.bit_generator.state, "d_updates": self.d_updates, "images": self.images, "lod": self.lod,
-            "ema_updates": self.ema.updates, "average_path": float(self.average_path), "recent": self.recent,
-            "augment_rng": self.augment.rng.bit_generator.state,
-            "controller": self.controller.state() if self.controller else None}, self.settings.keep)
+            **{key: getattr(a, key) for key in ALGORITHM_STATE}, "rng": a.rng.bit_generator.state,
+            "augment_rng": a.augment.rng.bit_generator.state, "ema_updates": a.ema.updates, "recent": self.recent,
+            **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
+            "controller": a.controller.state() if a.controller else None}, self.settings.keep)
 
-    def draw_curves(self, path, rows):
-        plots.save_curves(path, rows, self.loss.probability, self.settings.ada_target)
-
-    def _states(self):
-        return {"G": self.G.state_dict(), "D": self.D.state_dict(), "ema": self.average().state_dict(),
-                "grown": self.grown, "g_optimizer": self.g_optimizer.state_dict(),
-                "d_optimizer": self.d_optimizer.state_dict(),
-                "fixed": {"latents": to_numpy(self.fixed_latents.data)}}
+    # From and to disk
 
     def resume(self, run):
         """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there is no checkpoint. The
         folder stays as it is until `run` goes on."""
         self.checkpoints_seen = run.seen
         self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
+        if (before := run.config.get("kernels", "fast")) != self.config["kernels"]:
+            warn(f"{run.folder} was begun on the {before} kernels and goes on on the {self.config['kernels']} ones: its bits "
+                 f"will differ from those of an unbroken run (TINYGAN_KERNELS={before} goes on as it was)")
         if run.path is None:
             return
-        states, meta = run.states, run.meta
+        a, states, meta = self.algorithm, run.states, run.meta
         if meta["step"] >= self.settings.steps:
             raise InputError(f"{run.path} is at step {meta['step']} already: give a larger --steps")
         try:
             for part in ("G", "D", "g_optimizer", "d_optimizer"):
-                getattr(self, part).load_state_dict(states[part])
-            self.ema.module.load_state_dict(states["ema"])
-            self.fixed_latents = Tensor(asarray(states["fixed"]["latents"]))
-            self.random_state([meta["rng"], meta["augment_rng"]])
-            self.grown = states.get("grown", {})
-            if self.controller:
-                self.controller.restore(meta["controller"])
-            self.step, self.d_updates, self.images, self.lod, self.ema.updates, self.average_path, self.recent = (
-                meta[key] for key in ("step", "d_updates", "images", "lod", "ema_updates", "average_path", "recent"))
+                getattr(a, part).load_state_dict(states[part])
+            a.ema.module.load_state_dict(states["ema"])
+            self.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
+            a.execution.random_state([meta["rng"], meta["augment_rng"]])
+            if a.controller:
+                a.controller.restore(meta["controller"])
+            for key in ALGORITHM_STATE:
+                setattr(a, key, meta[key])
+            for name in vars(a.objectives.penalty_state):  # which a run of an older version may not have had
+                setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
+            a.ema.updates, self.recent = meta["ema_updates"], meta["recent"]
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"{run.path} does not fit this run's config.json ({error})") from None
 
@@ -295,16 +230,7 @@ class Trainer(Updates):
                 if (checkpoint.step_of(path) or 0) > self.step:
                     path.unlink()
         log.cut(self.out, self.step)
-        self.best_fid, best = log.best_fid(self.out), self.out / checkpoint.BEST
-        if best.exists():
-            try:
-                if checkpoint.load(best)[1]["step"] > self.step:  # that evaluation comes again, unless it is no longer asked for
-                    self.best_fid = self.best_fid if self.same_evaluations else math.inf
-                    best.unlink()
-            except InputError as error:
-                warn(f"{str(error).split(': use')[0]}: the next evaluation makes a new one")
-                self.best_fid = math.inf
-                best.unlink()
+        self.evaluation.rewind(self.out, self.step, self.same_evaluations)
         (self.out / "samples").mkdir(exist_ok=True)
         files.write_json(self.out / "config.json", self.config)
 

@@ -44,6 +44,17 @@ class Augment:
         return self.pipe(x, rng or self.rng) if wanted and self.pipe else x
 
 
+def chosen(settings, rng):
+    """(the Augment that settings ask for, the Controller of its p or None). Raises InputError for settings that do not go
+    together."""
+    s = settings
+    augment = Augment(s.augment, s.policy, s.augment_where, s.ada_p, rng)
+    if s.augment == "ada" and not (s.ada_p or s.ada_target):
+        raise InputError("settings ada_p=0 ada_target=0: nothing would ever be augmented; give one of them")
+    adaptive = s.augment == "ada" and s.ada_target > 0
+    return augment, Controller(augment.pipe, s.ada_target, s.ada_kimg) if adaptive else None
+
+
 class Controller:
     """Moves the p of an ADA pipe such that D does not overfit (Karras et al. 2020a, section 3.1).
 
