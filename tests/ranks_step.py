@@ -8,11 +8,12 @@ import sys
 import numpy as np
 from test_training import SMALL
 
-from tinygan import data, npz
+from tinygan import data
+from tinygan.files import npz
 from tinygan.training import ranks
 from tinygan.kernels.cpu import parallel
 from tinygan.training import recipes
-from tinygan.training.updates import Updates
+from tinygan.training.algorithm import Algorithm
 
 BATCH = 16
 # What recipes do not do by themselves.
@@ -30,7 +31,7 @@ def step(name, dataset):
     recipe, changes = CASES[name]
     recipe = recipes.find(recipe)
     settings = recipe.settings().updated({"batch_size": BATCH, **SMALL[recipe.name], **changes})
-    run = Updates(recipe, settings, dataset.padded(settings.pad))
+    run = Algorithm(recipe, settings, dataset.padded(settings.pad))
     found = {}
     for label, optimizer in (("d", run.d_optimizer), ("g", run.g_optimizer)):
         def recorded(gradients, label=label, update=optimizer.step):

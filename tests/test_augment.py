@@ -19,7 +19,7 @@ from tinygan.gan import augment, losses, penalties
 from tinygan.gan.augment import ada, diffaug, geometry
 from tinygan.gan.augment.ada import ADA
 from tinygan.gan.augment.diffaug import DiffAugment
-from tinygan.training import recipes
+from tinygan.training import recipes, statistics
 from tinygan.training.log import Log
 
 GREY = np.full(3, 1 / np.sqrt(3))
@@ -285,12 +285,12 @@ def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
     first.settings.steps = 6  # stops in the middle of four updates
     first.run(progress=False)
     second = resume(tmp_path / "first", digits)
-    assert second.controller.updates == 2 and second.augment.pipe.p == first.augment.pipe.p
+    assert second.algorithm.controller.updates == 2 and second.algorithm.augment.pipe.p == first.algorithm.augment.pipe.p
     second.run(progress=False)
     assert log(tmp_path / "whole")[-1]["step"] == 12 and "p" in log(tmp_path / "whole")[-1]
-    assert whole.augment.pipe.p == second.augment.pipe.p > 0
+    assert whole.algorithm.augment.pipe.p == second.algorithm.augment.pipe.p > 0
     assert log(tmp_path / "whole")[-1] == log(tmp_path / "first")[-1]
-    for a, b in zip(whole.D.parameters() + whole.G.parameters(), second.D.parameters() + second.G.parameters(), strict=True):
+    for a, b in zip(whole.algorithm.D.parameters() + whole.algorithm.G.parameters(), second.algorithm.D.parameters() + second.algorithm.G.parameters(), strict=True):
         assert_array_equal(host(a), host(b))
     assert (tmp_path / "whole" / "curves.png").exists()
 
@@ -299,18 +299,18 @@ def test_the_progress_bar_shows_p(tmp_path, digits):
     run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.25)
     with Log(run, progress=True) as lines:
         for _ in range(10):
-            lines.add(run.train_step())
+            lines.add(run.algorithm.train_step())
         assert re.search(r"G [\d.]+  p 0\.2\d  \d+ images/s", lines.bar.postfix)
 
 
 def test_p_fixed_or_from_somewhere(tmp_path, digits):
     fixed = trainer(tmp_path / "fixed", digits, augment="ada", ada_p=0.4, ada_target=0)
     fixed.run(progress=False)
-    assert fixed.augment.pipe.p == log(tmp_path / "fixed")[-1]["p"] == 0.4
+    assert fixed.algorithm.augment.pipe.p == log(tmp_path / "fixed")[-1]["p"] == 0.4
     run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.4, ada_kimg=1)
-    numbers = [run.train_step() for _ in range(4)]
+    numbers = [run.algorithm.train_step() for _ in range(4)]
     assert [n["p"] for n in numbers] == [0.4] * 4
-    assert run.augment.pipe.p == pytest.approx(0.4 + np.sign(np.mean([float(n["r_t"]) for n in numbers]) - 0.6) * 32 / 1000)
+    assert run.algorithm.augment.pipe.p == pytest.approx(0.4 + np.sign(np.mean([float(n["r_t"]) for n in numbers]) - 0.6) * 32 / 1000)
 
 
 def test_augmentation_changes_nothing_but_what_d_sees(tmp_path, digits):
@@ -318,22 +318,22 @@ def test_augmentation_changes_nothing_but_what_d_sees(tmp_path, digits):
     plain, augmented = (trainer(tmp_path / kind, digits, augment=kind) for kind in ("none", "diffaug"))
     seen = {}
     for run in (plain, augmented):
-        score = run.score
+        score = run.algorithm.objectives.score
         calls = seen.setdefault(run, [])
-        run.score = lambda x, labels, calls=calls, score=score: (calls.append(host(x)), score(x, labels))[1]
-        run.train_step()
+        run.algorithm.objectives.score = lambda x, labels, calls=calls, score=score: (calls.append(host(x)), score(x, labels))[1]
+        run.algorithm.train_step()
     for which in range(3):  # reals, fakes, G's fakes
         assert abs(seen[plain][which] - seen[augmented][which]).max() > 0.01
-    assert plain.rng.bit_generator.state == augmented.rng.bit_generator.state
+    assert plain.algorithm.rng.bit_generator.state == augmented.algorithm.rng.bit_generator.state
 
 
 def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
     run = trainer(tmp_path / "run", digits, d_norm="none", r1=1.0, augment="diffaug", policy="cutout")
     reals, labels = run.dataset.batch(0, 8, 0)
     seen = []
-    pipe = run.augment.pipe
-    run.augment.pipe = lambda x, rng: (seen.append(x), pipe(x, rng))[1]
-    penalty = run.penalty(reals, labels, Tensor(reals), labels)
+    pipe = run.algorithm.augment.pipe
+    run.algorithm.augment.pipe = lambda x, rng: (seen.append(x), pipe(x, rng))[1]
+    penalty, _ = run.algorithm.objectives.d_penalty(reals, labels, Tensor(reals), labels)
     assert_array_equal(host(seen[0]), host(reals))
     assert seen[0].requires_grad and penalty.item() > 0
 
@@ -343,7 +343,7 @@ def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
 def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
     run = trainer(tmp_path / "run", digits, recipe, steps=2, augment=kind, ada_p=0.5 * (kind == "ada"))
     for _ in range(2):
-        numbers = run.train_step()
+        numbers = run.algorithm.train_step()
         assert np.isfinite([float(v) for v in numbers.values()]).all() and {"r_t", "logit_real", "logit_fake"} <= numbers.keys()
         assert -1 <= numbers["r_t"] <= 1
 
@@ -351,13 +351,14 @@ def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
 def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):
     for recipe, settings in (("dcgan", {}), ("gan", {"hidden": 8}), ("sngan", {"g_channels": 4, "d_channels": 4})):
         run = trainer(tmp_path / recipe, digits, recipe, **settings, augment="diffaug")
-        run.train_step()
-        before = [host(b).copy() for b in run.D.buffers()], run.rng.bit_generator.state, run.augment.rng.bit_generator.state
-        logit = run.held_out_logit()
-        assert np.isfinite(float(logit)) and logit == run.held_out_logit()
-        for a, b in zip(before[0], run.D.buffers(), strict=True):
+        run.algorithm.train_step()
+        before = [host(b).copy() for b in run.algorithm.D.buffers()], run.algorithm.rng.bit_generator.state, run.algorithm.augment.rng.bit_generator.state
+        images, labels = run.held_out.batch(0, run.held_out_batch, 0)
+        logit = run.algorithm.execution.held_out_logit(images, labels)
+        assert np.isfinite(float(logit)) and logit == run.algorithm.execution.held_out_logit(images, labels)
+        for a, b in zip(before[0], run.algorithm.D.buffers(), strict=True):
             assert_array_equal(a, host(b))
-        assert before[1:] == (run.rng.bit_generator.state, run.augment.rng.bit_generator.state)
+        assert before[1:] == (run.algorithm.rng.bit_generator.state, run.algorithm.augment.rng.bit_generator.state)
 
 
 def test_few_held_out_images(tmp_path):
@@ -379,11 +380,11 @@ def test_colours_growth_and_parts(tmp_path, kind):
                 "steps": 8, "checkpoint_every": 6, "train_size": 60}
     whole = trainer(tmp_path / "run", few, "progan", **settings)
     whole.run(progress=False)
-    assert whole.lod % 1 and whole.dataset.image_shape == (32, 32, 3)
+    assert whole.algorithm.lod % 1 and whole.dataset.image_shape == (32, 32, 3)
     (tmp_path / "run" / "checkpoint-00000008.npz").unlink()
     again = resume(tmp_path / "run", few)
     again.run(progress=False)
-    for a, b in zip(whole.D.parameters() + whole.G.parameters(), again.D.parameters() + again.G.parameters(), strict=True):
+    for a, b in zip(whole.algorithm.D.parameters() + whole.algorithm.G.parameters(), again.algorithm.D.parameters() + again.algorithm.G.parameters(), strict=True):
         assert_array_equal(host(a), host(b))
 
 
@@ -400,12 +401,10 @@ def test_shifts_and_maps_are_copied():
     assert_allclose(host(grad(ops.sum(y), x)), 1)
 
 
-def test_r_t_of_each_loss(tmp_path, digits):
+def test_r_t_of_each_loss():
     real, fake = np.array([-1.0, 0.2, 0.7, 3.0]), np.array([-3.0, -2.0, 0.0, 1.0])
-    run = trainer(tmp_path / "run", digits)
     for name, r_t, right in (("bce", 0.5, 5.5), ("hinge", 0.5, 5.5), ("l2", 0.0, 5), ("wasserstein", 0.5, 5), ("relativistic", 0.5, 5)):
-        run.loss = losses.find(name)
-        found = {name: float(value) for name, value in run.overfitting(asarray(real), asarray(fake)).items()}
+        found = {name: float(value) for name, value in statistics.overfitting(losses.find(name), asarray(real), asarray(fake)).items()}
         expected = {"logit_real": 0.725, "logit_fake": -1.0, "r_t": r_t, "d_accuracy": right / 8}
         assert found == pytest.approx(expected, rel=1e-14, abs=1e-15)
 

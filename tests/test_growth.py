@@ -76,18 +76,18 @@ def test_images_come_in_squares_and_d_sees_no_more():
 
 def test_a_run_grows_and_says_so(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=60)
-    resets, make = [], trainer.make_optimizers
-    trainer.make_optimizers = lambda: (resets.append(trainer.images), make())
+    resets, make = [], trainer.algorithm.make_optimizers
+    trainer.algorithm.make_optimizers = lambda: (resets.append(trainer.algorithm.images), make())
     trainer.run(progress=False)
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert rows[0]["lod"] > rows[1]["lod"] > rows[-1]["lod"] == 0
     # By hand: 3 batches of 16 (the third begins at image 32, where the fade is at 0), 7 of 8, and the rest of 4. A size
     # begins to fade in at images 48, 104, 164, and is all there at 64, 128, 192.
     assert resets == [48, 64, 104, 128, 164, 192]
-    assert rows[-1]["images"] == trainer.images == 3 * 16 + 7 * 8 + 50 * 4
-    assert sorted(trainer.grown) == ["0004", "0008", "0016", "0032"]
-    assert [trainer.grown[key].shape for key in trainer.grown] == [(10, 32, 32, 1)] * 4
-    assert np.array_equal(trainer.grown["0004"], trainer.grown["0004"][:, ::8, ::8].repeat(8, 1).repeat(8, 2))
+    assert rows[-1]["images"] == trainer.algorithm.images == 3 * 16 + 7 * 8 + 50 * 4
+    assert sorted(trainer.gallery.grown) == ["0004", "0008", "0016", "0032"]
+    assert [trainer.gallery.grown[key].shape for key in trainer.gallery.grown] == [(10, 32, 32, 1)] * 4
+    assert np.array_equal(trainer.gallery.grown["0004"], trainer.gallery.grown["0004"][:, ::8, ::8].repeat(8, 1).repeat(8, 2))
     assert (tmp_path / "a" / "growth.png").exists()
 
 
@@ -95,16 +95,16 @@ def test_a_run_grows_and_says_so(tmp_path, digits):
 def test_every_size_is_pictured(tmp_path, digits, changes):
     trainer = start(tmp_path / "a", digits, steps=40, g_class="concat", d_class="projection", **changes)
     trainer.run(progress=False)
-    assert sorted(trainer.grown) == ["0004", "0008", "0016", "0032"]
-    assert [len(images) for images in trainer.grown.values()] == [10] * 4
+    assert sorted(trainer.gallery.grown) == ["0004", "0008", "0016", "0032"]
+    assert [len(images) for images in trainer.gallery.grown.values()] == [10] * 4
 
 
 def test_layers_that_are_not_there_yet_do_not_move(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
-    before = trainer.G.state_dict()
-    trainer.train_step()
-    moved = {name for name, p in trainer.G.named_parameters() if not np.array_equal(host(p), before[name])}
-    assert moved == {name for name, _ in trainer.G.named_parameters() if name.startswith(("blocks.0", "to_image.0"))}
+    before = trainer.algorithm.G.state_dict()
+    trainer.algorithm.train_step()
+    moved = {name for name, p in trainer.algorithm.G.named_parameters() if not np.array_equal(host(p), before[name])}
+    assert moved == {name for name, _ in trainer.algorithm.G.named_parameters() if name.startswith(("blocks.0", "to_image.0"))}
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_samples_of_every_stage(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=5)
     trainer.run(progress=False)
     G, _, _ = load_generator(tmp_path / "a")
-    assert float(G.lod) == float(trainer.G.lod) == 2.25
-    assert np.array_equal(generate(G, trainer.fixed_latents), generate(trainer.ema.module, trainer.fixed_latents))
+    assert float(G.lod) == float(trainer.algorithm.G.lod) == 2.25
+    assert np.array_equal(generate(G, trainer.gallery.latents), generate(trainer.algorithm.ema.module, trainer.gallery.latents))
 
 
 @pytest.mark.parametrize("changes", [
@@ -146,8 +146,8 @@ def test_other_settings_compose(tmp_path, digits, changes):
     trainer = start(tmp_path / "a", digits, steps=12, **changes)
     trainer.run(progress=False)
     assert (tmp_path / "a" / "growth.png").exists() == (changes.get("grow") != "false")
-    lod = trainer.G.state_dict()["G.lod" if "g_class" in changes else "lod"]
-    assert lod == (0 if "grow" in changes else trainer.lod) and 0 <= lod < 2
+    lod = trainer.algorithm.G.state_dict()["G.lod" if "g_class" in changes else "lod"]
+    assert lod == (0 if "grow" in changes else trainer.algorithm.lod) and 0 <= lod < 2
 
 
 @pytest.mark.parametrize("changes, message", [

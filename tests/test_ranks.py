@@ -15,10 +15,10 @@ import pytest
 import stress
 from ranks_step import CASES
 
-from tinygan import files, npz, ops, tensor
+from tinygan import files, ops, tensor
 from tinygan.training import ranks
 from tinygan.errors import InputError
-from tinygan.files import checkpoint
+from tinygan.files import checkpoint, npz
 
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 needs_mpi = pytest.mark.skipif(MPIEXEC is None or not importlib.util.find_spec("mpi4py"), reason="needs MPI: the extra tinygan[mpi]")
@@ -215,16 +215,16 @@ def test_what_a_batch_of_one_is_good_for_alone(of_three):
     from test_training import SMALL
     from tinygan import data
     from tinygan.training import recipes
-    from tinygan.training.updates import Updates
+    from tinygan.training.algorithm import Algorithm
 
     recipe = recipes.find("dcgan")
     with pytest.raises(InputError, match="batches of 3 are shared out to 3 ranks"):
-        Updates(recipe, recipe.settings().updated({**SMALL["dcgan"], "batch_size": 3}), data.load("digits"))
+        Algorithm(recipe, recipe.settings().updated({**SMALL["dcgan"], "batch_size": 3}), data.load("digits"))
     recipe = recipes.find("stylegan2")
     for n in (6, 18):  # of 6, each would have two, which no group of 4 is
         with pytest.raises(InputError, match="compares images in groups of 4"):
             settings = recipe.settings().updated({**SMALL["stylegan2"], "batch_size": n})
-            Updates(recipe, settings, data.load("digits").padded(settings.pad))
+            Algorithm(recipe, settings, data.load("digits").padded(settings.pad))
 
 
 @pytest.mark.slow

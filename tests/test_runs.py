@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from test_training import SMALL, resume, start
 
 import tinygan
-from tinygan import data, files, npz, ops
+from tinygan import data, files, ops
 from tinygan.backend import on_cpu
 from tinygan.cli import main
 from tinygan.errors import Diverged, InputError, Interrupted
 from tinygan.gan import losses
-from tinygan.files import checkpoint
+from tinygan.files import checkpoint, npz
 from tinygan.training import health, trainer as trainer_module
 from tinygan.training.sampling import load_generator
 
@@ -120,11 +120,11 @@ def generators(thing, seen):
 @pytest.mark.parametrize("recipe", SMALL)
 def test_the_state_of_every_generator_is_in_the_checkpoint(tmp_path, digits, recipe):
     trainer = start(tmp_path / "a", digits, recipe, augment="ada", batch_size=8, steps=2)
-    trainer.train_step()
+    trainer.algorithm.train_step()
     found = list(generators(vars(trainer), {}))
-    saved = [trainer.rng, trainer.augment.rng]
+    saved = [trainer.algorithm.rng, trainer.algorithm.augment.rng]
     # The averaged G is a copy, with a generator of its own: it must not draw when it is in use.
-    copies = list(generators(trainer.ema.module, {}))
+    copies = list(generators(trainer.algorithm.ema.module, {}))
     assert all(any(g is s for s in saved + copies) for g in found) and all(any(s is g for g in found) for s in saved)
     before = [str(g.bit_generator.state) for g in copies]
     (trainer.out / "samples").mkdir(exist_ok=True)
@@ -370,14 +370,14 @@ def test_a_real_limit_on_the_size_of_files_is_one_line(tmp_path):
 @pytest.mark.cpu
 def test_a_folder_that_vanishes_is_one_line(tmp_path, digits, capsys):
     trainer = start(tmp_path / "a", digits, steps=30, **TINY)
-    one_step = trainer.train_step
+    one_step = trainer.algorithm.train_step
 
     def vanish():
         if trainer.step == 7:
             shutil.rmtree(tmp_path / "a")
         return one_step()
 
-    trainer.train_step = vanish
+    trainer.algorithm.train_step = vanish
     with pytest.raises(InputError, match="cannot write .*a.samples.step-00000010.png: No such file or directory .its folder has gone"):
         trainer.run(progress=False)
     assert not (tmp_path / "a").exists()
@@ -524,7 +524,7 @@ def diverged(trainer):
 
 
 def broken_loss(monkeypatch, trainer, generator):
-    trainer.loss = losses.Loss(losses.find("bce").discriminator, generator)
+    trainer.algorithm.objectives.loss = losses.Loss(losses.find("bce").discriminator, generator)
 
 
 @pytest.mark.cpu
@@ -535,14 +535,14 @@ def broken_loss(monkeypatch, trainer, generator):
 ])
 def test_the_op_that_made_a_nan_is_named(tmp_path, digits, monkeypatch, generator, message):
     trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=2, **TINY)
-    one_step = trainer.train_step
+    one_step = trainer.algorithm.train_step
 
     def train_step():
         if trainer.step == 4:
             broken_loss(monkeypatch, trainer, generator)
         return one_step()
 
-    trainer.train_step = train_step
+    trainer.algorithm.train_step = train_step
     found = diverged(trainer)
     assert found.startswith(f"step 5: {message}"), found
     assert checkpoint.checkpoints(tmp_path / "a")[-1].name == "checkpoint-00000004.npz"
@@ -552,7 +552,7 @@ def test_the_op_that_made_a_nan_is_named(tmp_path, digits, monkeypatch, generato
 @pytest.mark.parametrize("name", ["G", "D"])
 def test_the_weight_that_is_no_number_is_named(tmp_path, digits, name):
     trainer = start(tmp_path / "a", digits, steps=3, **TINY)
-    path, parameter = getattr(trainer, name).named_parameters()[3]
+    path, parameter = getattr(trainer.algorithm, name).named_parameters()[3]
     parameter.data[...] = np.nan
     parameter.mark_changed()
     found = diverged(trainer)
@@ -568,7 +568,7 @@ def test_a_learning_rate_that_is_far_too_large(tmp_path, digits):
 
 def test_a_nan_that_g_made_is_not_blamed_on_d(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "quick", steps=3, **TINY)
-    for path, parameter in trainer.G.named_parameters():
+    for path, parameter in trainer.algorithm.G.named_parameters():
         parameter.data[...] *= 1e25
         parameter.mark_changed()
     found = diverged(trainer)
@@ -583,15 +583,15 @@ def test_images_that_are_all_the_same_are_no_divergence(tmp_path, digits):
 @pytest.mark.cpu
 def test_the_best_g_is_sound(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=10, eval_every=5, eval_images=100, **TINY)
-    one_step = trainer.train_step
+    one_step = trainer.algorithm.train_step
 
     def train_step():
         numbers = one_step()
         if trainer.step == 5:
-            trainer.ema.module.parameters()[0].data[...] = np.nan
+            trainer.algorithm.ema.module.parameters()[0].data[...] = np.nan
         return numbers
 
-    trainer.train_step = train_step
+    trainer.algorithm.train_step = train_step
     assert diverged(trainer).startswith("step 5: ema/") and not (tmp_path / "a" / "best.npz").exists()
     assert not (tmp_path / "a" / "eval.jsonl").exists()
 
@@ -599,18 +599,18 @@ def test_the_best_g_is_sound(tmp_path, digits):
 def test_what_no_loss_shows_is_not_saved(tmp_path, digits):
     """A NaN in the average, or in an optimiser, would come out with the samples only."""
     trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=5, **TINY)
-    one_step = trainer.train_step
+    one_step = trainer.algorithm.train_step
 
     def train_step():
         numbers = one_step()
         if trainer.step == 8:
-            trainer.ema.module.parameters()[0].data[...] = np.inf
+            trainer.algorithm.ema.module.parameters()[0].data[...] = np.inf
         return numbers
 
-    trainer.train_step = train_step
+    trainer.algorithm.train_step = train_step
     trainer.settings.sample_every = 1000
     found = diverged(trainer)
-    path, _ = trainer.G.named_parameters()[0]
+    path, _ = trainer.algorithm.G.named_parameters()[0]
     assert found.startswith(f"step 10: ema/{path} holds ") and checkpoint.checkpoints(tmp_path / "a")[-1].name[-6:-4] == "05"
 
 
@@ -669,8 +669,8 @@ def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monke
     monkeypatch.setattr(health.Signs, "PATIENCE", 2)
 
     def collapsing(trainer):
-        one_step = trainer.train_step
-        trainer.train_step = lambda: one_step() | {"variety": 0.1 if trainer.step >= 10 else 0.9}
+        one_step = trainer.algorithm.train_step
+        trainer.algorithm.train_step = lambda: one_step() | {"variety": 0.1 if trainer.step >= 10 else 0.9}
         trainer.run(progress=False)
 
     collapsing(start(tmp_path / "a", digits, steps=10, checkpoint_every=50, sample_every=50, **TINY))
@@ -684,7 +684,7 @@ def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monke
 
 def test_what_the_signs_are_told_by(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "gan", steps=30, batch_size=16)
-    numbers = [trainer.train_step() for _ in range(3)][-1]
+    numbers = [trainer.algorithm.train_step() for _ in range(3)][-1]
     assert 0 <= float(numbers["d_accuracy"]) <= 1 and 0 < float(numbers["variety"]) < 1.5
     assert float(numbers["g_grad_norm"]) > 0 and float(numbers["d_grad_norm"]) > 0
 
@@ -695,7 +695,7 @@ def test_what_the_signs_are_told_by(tmp_path, digits):
 @pytest.mark.cpu
 def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=4, **TINY)
-    one_step, messages = trainer.train_step, []
+    one_step, messages = trainer.algorithm.train_step, []
 
     def train_step():
         before = stress.contents(tmp_path / "a")
@@ -705,7 +705,7 @@ def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
         assert stress.contents(tmp_path / "a") == before
         return one_step()
 
-    trainer.train_step = train_step
+    trainer.algorithm.train_step = train_step
     trainer.run(progress=False)
     assert len(messages) == 4 and messages[0].startswith(f"{tmp_path / 'a'} is in use by process {os.getpid()} on ")
     assert not (tmp_path / "a" / "running").exists()
@@ -748,9 +748,9 @@ def test_to_go_back_counts_the_evaluations_until_then(tmp_path, digits, same, be
     (tmp_path / "a" / ".notes.2026.txt").write_text("mine")
     checkpoint.write(tmp_path / "a" / "best.npz", {}, {"step": 20})
     trainer = start(tmp_path / "b", digits, **TINY)
-    trainer.out, trainer.step, trainer.same_evaluations = tmp_path / "a", 10, same
+    trainer.out, trainer.algorithm.step, trainer.same_evaluations = tmp_path / "a", 10, same
     trainer.rewind()
-    assert trainer.best_fid == best and not (tmp_path / "a" / "best.npz").exists()
+    assert trainer.evaluation.best_fid == best and not (tmp_path / "a" / "best.npz").exists()
     assert (tmp_path / "a" / ".notes.2026.txt").exists()
 
 

@@ -17,7 +17,7 @@ from tinygan.models import biggan
 from tinygan.training import recipes, sampling
 from tinygan.training.ema import EMA
 from tinygan.training.trainer import Trainer
-from tinygan.training.updates import Updates
+from tinygan.training.algorithm import Algorithm
 
 SMALL = {"g_channels": 8, "d_channels": 8, "latent": 16, "embedding": 4, "batch_size": 32}
 
@@ -30,7 +30,7 @@ def digits():
 
 def updates(digits, recipe="dcgan", **changes):
     recipe = recipes.find(recipe)
-    return Updates(recipe, recipe.settings().updated(changes), digits)
+    return Algorithm(recipe, recipe.settings().updated(changes), digits)
 
 
 # Gradient accumulation
@@ -48,10 +48,10 @@ def accumulated(digits, micro_batch, **changes):
     u.G.astype("float64"), u.D.astype("float64")
     rng = np.random.default_rng(0)
     z, (reals, real_labels) = tensor(rng.standard_normal((32, u.settings.latent))), batch(digits)
-    labels = asarray(rng.integers(10, size=32)) if u.conditional else None
-    fakes = u.draw(z, labels).detach()
-    d, d_numbers = u.gradients(u.d_loss, u.D, reals, real_labels, fakes, labels)
-    g, g_numbers = u.gradients(u.g_loss, u.G, reals, real_labels, None, z, labels)
+    labels = asarray(rng.integers(10, size=32)) if u.objectives.conditional else None
+    fakes = u.execution.fakes(z, labels, for_G=True)
+    d, d_numbers = u.execution.gradients("D", u.D, u.objectives.d_loss, reals, real_labels, fakes.images, labels)
+    g, g_numbers = u.execution.gradients("G", u.G, u.objectives.g_loss, reals, real_labels, fakes, labels)
     return [host(x) for x in (*d, *g)], {name: float(value) for name, value in (d_numbers | g_numbers).items()}
 
 
@@ -105,7 +105,7 @@ def test_biggans_d_makes_one_power_step_for_all_parts(digits):
     for micro_batch in (0, 8):
         u = updates(digits, "biggan", **SMALL, micro_batch=micro_batch)
         u.D.astype("float64")
-        gradients, _ = u.gradients(u.d_loss, u.D, reals, real_labels, fakes, labels)
+        gradients, _ = u.execution.gradients("D", u.D, u.objectives.d_loss, reals, real_labels, fakes, labels)
         results.append(([host(g) for g in gradients], [host(b) for b in u.D.buffers()]))
     (whole, buffers), (parts, others) = results
     assert difference(whole, parts) < 1e-12
@@ -114,7 +114,7 @@ def test_biggans_d_makes_one_power_step_for_all_parts(digits):
 
 @pytest.mark.parametrize("changes", [{"r1": 1.0}, {"r1": 1.0, "penalty_every": 2}, {"d_norm": "spectral"}])
 def test_a_training_step_in_parts_gives_the_optimisers_the_same(digits, no_norm, changes, monkeypatch):
-    monkeypatch.setattr("tinygan.kernels.graphs.enabled", False)  # in a step that is recorded, nothing can be read
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
     given = {0: [], 8: []}
     for micro_batch, gradients in given.items():
         u = updates(digits, batch_size=32, micro_batch=micro_batch, g_channels=4, d_channels=4, lr=1e-6,
@@ -215,9 +215,9 @@ def test_standing_statistics_do_not_enter_the_training(tmp_path, digits):
     (a, log_a), (b, log_b) = runs
     assert log_a == log_b
     for part in ("G", "D", "g_optimizer", "d_optimizer"):
-        states = [getattr(trainer, part).state_dict() for trainer in (a, b)]
+        states = [getattr(trainer.algorithm, part).state_dict() for trainer in (a, b)]
         assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
-    averages = [trainer.ema.module.state_dict() for trainer in (a, b)]
+    averages = [trainer.algorithm.ema.module.state_dict() for trainer in (a, b)]
     differ = {key.rsplit(".", 1)[-1] for key in averages[0] if not np.array_equal(averages[0][key], averages[1][key])}
     assert differ == {"running_mean", "running_var"}
 
@@ -320,4 +320,4 @@ def test_where_attention_is(digits):
 def test_d_normalises_the_embedding_of_the_class_as_its_own_layers(digits):
     u = updates(digits, "biggan", **SMALL)
     assert isinstance(u.D.embedding, nn.SpectralNorm) and u.D.embedding.step_in_evaluation
-    assert grad(u.score(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(), u.D.embedding.layer.weight) is not None
+    assert grad(u.objectives.score(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(), u.D.embedding.layer.weight) is not None

@@ -72,14 +72,14 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     assert made("--full").seeds == (0, 1, 2) and made().seeds == (0,)
     settings = recipes.find("gan").settings().updated({"batch_size": 4, "steps": 20, "hidden": 4, "checkpoint_every": 5})
     begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-small-3", 3)
-    one_step = begun.train_step
+    one_step = begun.algorithm.train_step
 
     def killed():
         if begun.step == 12:
             raise KeyboardInterrupt
         return one_step()
 
-    begun.train_step = killed
+    begun.algorithm.train_step = killed
     with pytest.raises(KeyboardInterrupt):
         begun.run(progress=False)
     runs = train(full, {"small": "hidden=4"}, checkpoint_every=5)

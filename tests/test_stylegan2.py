@@ -15,8 +15,8 @@ from tinygan.errors import Diverged, InputError
 from tinygan.gan import losses, penalties
 from tinygan.models import stylegan2
 from tinygan.training import recipes
-from tinygan.training.gradients import sanitized
-from tinygan.training.updates import Updates
+from tinygan.training.algorithm import Algorithm
+from tinygan.training.execution import Fakes, sanitized
 
 
 def golden(name):
@@ -155,10 +155,10 @@ def test_discriminator(networks):
 
 @pytest.fixture
 def updates(networks):
-    """Updates of the recipe, with these networks."""
+    """The algorithm of the recipe, with these networks."""
     settings = recipes.find("stylegan2").settings().updated({"g_class": "none", "d_class": "none", "r1": 0.1})
-    u = Updates(recipes.find("stylegan2"), settings, data.load("digits").padded(2))
-    u.G, u.D = networks
+    u = Algorithm(recipes.find("stylegan2"), settings, data.load("digits").padded(2))
+    u.G, u.D = u.objectives.G, u.objectives.D = networks
     return u
 
 
@@ -167,7 +167,7 @@ def test_an_iteration_phase_by_phase(updates):
     file, u = golden("sg2ada_loss_noaug"), updates
 
     def draws(phase):
-        u.rng = u.G.rng = Draws(*group(file, f"{phase}/rng/").values())
+        u.rng = u.objectives.rng = u.G.rng = Draws(*group(file, f"{phase}/rng/").values())
         for _, module in u.G.modules():
             if isinstance(module, nn.Noise):
                 module.rng = u.rng
@@ -177,20 +177,20 @@ def test_an_iteration_phase_by_phase(updates):
         expected = arrays(file, f"{phase}/grad/")
         assert_equal({name: host(g) for name, g in zip(names, found) if g is not None}, expected)
         assert_equal({"w": u.G.w_average}, {"w": file[f"{phase}/w_avg_after"]})
-        assert_equal({"average": asarray(u.average_path)}, {"average": file[f"{phase}/pl_mean_after"]})
+        assert_equal({"average": asarray(u.objectives.penalty_state.average_path)}, {"average": file[f"{phase}/pl_mean_after"]})
 
     z, reals = tensor(file["in/z"]), asarray(images(file["in/real"]))
     draws("Gmain")
-    assert_phase("Gmain", u.gradients(u.g_loss, u.G, reals, None, None, z, None)[0], u.G)
+    assert_phase("Gmain", u.execution.gradients("G", u.G, u.objectives.g_loss, reals, None, Fakes(u.G, z, None), None)[0], u.G)
     draws("Greg")
-    found, numbers = u.gradients(u.g_penalty, u.G, z[:4], None)
-    u.average_path = numbers["path_length"]
+    found, numbers = u.execution.gradients("G penalty", u.G, u.objectives.g_penalty, z[:4], None)
+    u.objectives.penalty_state.average_path = numbers["path_length"]
     assert_phase("Greg", found, u.G)
     draws("Dmain")
     fakes = u.G(z).detach()
-    assert_phase("Dmain", u.gradients(u.d_loss, u.D, reals, None, fakes, None)[0], u.D)
-    lazy = lambda *batch: (16.0 * u.penalty(*batch), {})
-    assert_phase("Dreg", u.gradients(lazy, u.D, reals, None, fakes, None)[0], u.D)
+    assert_phase("Dmain", u.execution.gradients("D", u.D, u.objectives.d_loss, reals, None, fakes, None)[0], u.D)
+    lazy = lambda *batch: (16.0 * u.objectives.d_penalty(*batch)[0], {})
+    assert_phase("Dreg", u.execution.gradients("D penalty", u.D, lazy, reals, None, fakes, None)[0], u.D)
 
 
 @pytest.mark.parametrize("name, groups", [
@@ -347,7 +347,7 @@ def make(recipe="stylegan2", **settings):
     settings = recipe.settings().updated({**(SMALL if recipe.name.startswith("style") else {}), **settings})
     full = data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
-    return Updates(recipe, settings, digits.padded(settings.pad))
+    return Algorithm(recipe, settings, digits.padded(settings.pad))
 
 
 def test_both_lazy_penalties_have_updates_of_their_own_and_the_optimisers_allow_for_it():
@@ -359,9 +359,9 @@ def test_both_lazy_penalties_have_updates_of_their_own_and_the_optimisers_allow_
     assert [i for i, n in enumerate(numbers) if "path_penalty" in n] == [0, 4, 8, 12, 16]
     assert [i for i, n in enumerate(numbers) if "penalty" in n] == [0, 16]
     assert u.g_optimizer.state[0]["step"] == 17 + 5 and u.d_optimizer.state[0]["step"] == 17 + 2
-    assert u.average_path == numbers[16]["path_length"] > 0
-    assert set(u.seconds) == {"data", "fakes", "D", "D penalty", "G", "G penalty", "average"}
-    assert all(seconds > 0 for seconds in u.seconds.values())
+    assert u.objectives.penalty_state.average_path == numbers[16]["path_length"] > 0
+    assert set(u.execution.seconds) == {"data", "fakes", "D", "D penalty", "G", "G penalty", "average"}
+    assert all(seconds > 0 for seconds in u.execution.seconds.values())
 
 
 def test_a_penalty_at_every_step_joins_the_loss():
@@ -373,11 +373,12 @@ def test_a_penalty_at_every_step_joins_the_loss():
     z, labels = lazy.latents(4), lazy.labels(4)
     for u in (lazy, joined):  # the same but for the weight
         u.G.load_state_dict(lazy.G.state_dict())
-        u.rng, u.average_path, u.G.mixing = np.random.default_rng(3), 0.5, 0.0
+        u.objectives.rng, u.G.mixing = np.random.default_rng(3), 0.0
+        u.objectives.penalty_state.average_path = 0.5
         for _, module in u.G.modules():
             if isinstance(module, nn.Noise):
                 module.mode = "none"
-    (twice, numbers), (once, others) = lazy.g_penalty(z, labels), joined.g_penalty(z, labels)
+    (twice, numbers), (once, others) = (u.objectives.g_penalty(z, labels) for u in (lazy, joined))
     assert np.isclose(twice.item(), 2 * once.item()) and numbers == others
 
 
@@ -390,10 +391,10 @@ def test_in_parts_g_draws_the_same_fakes_again():
     parts.G.forward = lambda *args, forward=parts.G.forward: seen.append(forward(*args)) or seen[-1]
     for _ in range(3):
         seen.clear()
-        before, numbers = parts.average_path, parts.train_step()
+        before, numbers = parts.objectives.penalty_state.average_path, parts.train_step()
         first, again = seen[:2], seen[2:4]
         assert all(np.array_equal(host(a), host(b)) for a, b in zip(first, again, strict=True))
-        assert 0 < numbers["path_length"] - 0.99 * before < 1 and parts.average_path == numbers["path_length"]
+        assert 0 < numbers["path_length"] - 0.99 * before < 1 and parts.objectives.penalty_state.average_path == numbers["path_length"]
 
 
 def test_the_half_life_counts_all_updates_of_d():
@@ -430,11 +431,11 @@ def test_gradients_are_sanitised():
     assert kept.data.tolist() == [1.0, 0.0, 1e5, -1e5] and none is None
     u = make(sanitize=True)
     broken = lambda *_: (ops.sum(u.G.constant * np.nan), {})
-    found, _ = u.gradients(broken, u.G, u.latents(2))
+    found, _ = u.execution.gradients("G", u.G, broken, u.latents(2))
     assert not found[0].data.any()
     u.settings.sanitize = False
     with pytest.raises(Diverged, match="step 1: mul was given NaN") if on_cpu() else contextlib.nullcontext():
-        _, numbers = u.gradients(broken, u.G, u.latents(2))
+        _, numbers = u.execution.gradients("G", u.G, broken, u.latents(2))
         assert np.isnan(float(numbers["g_grad_norm"]))  # on a GPU, for whoever reads it
 
 
@@ -446,7 +447,7 @@ def test_ways_to_train_stylegan(settings):
              "stable_images": 8, "fade_images": 8}
     recipe, full = recipes.find("stylegan"), data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
-    u = Updates(recipe, recipe.settings().updated(small | settings), digits.padded(2))
+    u = Algorithm(recipe, recipe.settings().updated(small | settings), digits.padded(2))
     assert (u.growth is None) == (settings.get("grow") is False)
     for _ in range(5):
         numbers = u.train_step()
@@ -454,7 +455,7 @@ def test_ways_to_train_stylegan(settings):
     if not settings.get("grow", True):
         assert float(u.G.lod) == 0
     z, labels = u.latents(4), u.labels(4)
-    if u.conditional and "select" in settings.values():  # one of D's logits
+    if u.objectives.conditional and "select" in settings.values():  # one of D's logits
         x = u.G(z, labels)
         scores = host(u.D.to_logit(u.D.features(x)))
         assert scores.shape == (4, 10) and np.array_equal(host(u.D(x, labels)), scores[np.arange(4), host(labels)])

@@ -18,7 +18,7 @@ from tinygan.training import recipes
 from tinygan.models.settings import parse_assignments
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
 from tinygan.training.trainer import Trainer
-from tinygan.training.updates import make_optimizer
+from tinygan.training.algorithm import make_optimizer
 
 GROWS = {"channels": 4, "max_channels": 8, "batch_sizes": "", "stable_images": 16, "fade_images": 16}
 BY_SETTINGS = {  # what makes each a matter of seconds; of those that grow, 12 steps of 8 images reach 32x32
@@ -102,7 +102,7 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(tmp_path, digits):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         trainer = start(tmp_path / name, digits, seed=seed)
         trainer.run(progress=False)
-        logs.append((contents(tmp_path / name)["log.jsonl"], trainer.G.state_dict()))
+        logs.append((contents(tmp_path / name)["log.jsonl"], trainer.algorithm.G.state_dict()))
     assert logs[0][0] == logs[1][0] != logs[2][0]
     assert all(np.array_equal(logs[0][1][k], logs[1][1][k]) for k in logs[0][1])
 
@@ -126,14 +126,14 @@ def test_a_resumed_run_is_the_unbroken_run(tmp_path, digits, unbroken, recipe):
 def test_the_first_interrupt_saves_and_nothing_is_lost(tmp_path, digits):
     start(tmp_path / "a", digits, steps=30, checkpoint_every=30).run(progress=False)
     trainer = start(tmp_path / "b", digits, steps=30, checkpoint_every=30)
-    one_step = trainer.train_step
+    one_step = trainer.algorithm.train_step
 
     def interrupting():
         if trainer.step == 13:
             os.kill(os.getpid(), signal.SIGINT)
         return one_step()
 
-    trainer.train_step = interrupting
+    trainer.algorithm.train_step = interrupting
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         trainer.run(progress=False)
@@ -153,8 +153,8 @@ def test_it_runs_outside_the_main_thread(tmp_path, digits):
 
 def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
-    one_step = trainer.train_step
-    trainer.train_step = lambda: one_step() | {"d_loss": float("nan")}
+    one_step = trainer.algorithm.train_step
+    trainer.algorithm.train_step = lambda: one_step() | {"d_loss": float("nan")}
     with pytest.raises(Diverged, match="^step 1: d_loss is nan; it is in no checkpoint; train anew"):
         trainer.run(progress=False)
     assert not checkpoint.checkpoints(tmp_path / "a")
@@ -169,7 +169,7 @@ def test_a_few_steps_learn_something(tmp_path, digits, recipe, steps, bound):
     mean = (digits.images / 127.5 - 1).mean(0)
 
     def error():
-        return float(((generate(trainer.ema.module, trainer.fixed_latents) / 127.5 - 1).mean(0) - mean).__pow__(2).mean())
+        return float(((generate(trainer.algorithm.ema.module, trainer.gallery.latents) / 127.5 - 1).mean(0) - mean).__pow__(2).mean())
 
     before = error()
     trainer.run(progress=False)
@@ -195,10 +195,10 @@ def test_load_networks_gives_the_averaged_g_and_d_as_it_is(tmp_path, digits):
     G, D = load_networks(tmp_path / "a")
     images, labels = digits.batch(0, 4, 0)
     assert not G.training and not D.training
-    assert np.array_equal(generate(G, trainer.fixed_latents, trainer.fixed_labels),
-                          generate(trainer.ema.module, trainer.fixed_latents, trainer.fixed_labels))
-    trainer.D.eval()
-    assert np.array_equal(host(D(asarray(images), labels)), host(trainer.D(asarray(images), labels)))
+    assert np.array_equal(generate(G, trainer.gallery.latents, trainer.gallery.labels),
+                          generate(trainer.algorithm.ema.module, trainer.gallery.latents, trainer.gallery.labels))
+    trainer.algorithm.D.eval()
+    assert np.array_equal(host(D(asarray(images), labels)), host(trainer.algorithm.D(asarray(images), labels)))
 
 
 def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
@@ -207,10 +207,10 @@ def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
     for run in (tmp_path / "a", checkpoint.checkpoints(tmp_path / "a")[-1]):
         G, config, _ = load_generator(run)
         assert config["recipe"] == "dcgan" and not G.training
-        assert np.array_equal(generate(G, trainer.fixed_latents), generate(trainer.ema.module, trainer.fixed_latents))
-    last = generate(trainer.G.eval(), trainer.fixed_latents)
-    assert not np.array_equal(last, generate(G, trainer.fixed_latents))
-    assert np.array_equal(last, generate(load_generator(tmp_path / "a", average=False)[0], trainer.fixed_latents))
+        assert np.array_equal(generate(G, trainer.gallery.latents), generate(trainer.algorithm.ema.module, trainer.gallery.latents))
+    last = generate(trainer.algorithm.G.eval(), trainer.gallery.latents)
+    assert not np.array_equal(last, generate(G, trainer.gallery.latents))
+    assert np.array_equal(last, generate(load_generator(tmp_path / "a", average=False)[0], trainer.gallery.latents))
 
 
 def test_an_existing_run_is_refused(tmp_path, digits):
@@ -293,9 +293,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize("recipe", ["gan", "dcgan", "sngan", "acgan"])
 def test_any_loss_goes_with_any_recipe(tmp_path, digits, recipe, loss):
     trainer = start(tmp_path / "a", digits, recipe, loss=loss, steps=2, d_steps=1)
-    before = trainer.G.state_dict()
+    before = trainer.algorithm.G.state_dict()
     trainer.run(progress=False)
-    assert any(not np.array_equal(before[k], v) for k, v in trainer.G.state_dict().items() if k.endswith("weight"))
+    assert any(not np.array_equal(before[k], v) for k, v in trainer.algorithm.G.state_dict().items() if k.endswith("weight"))
 
 
 def test_patches_classes_and_penalties_go_together(tmp_path, digits):
@@ -309,19 +309,19 @@ def test_patches_classes_and_penalties_go_together(tmp_path, digits):
 def record_updates(trainer):
     """Replaces the optimiser's steps by a list of the gradients that they were given."""
     given = []
-    trainer.d_optimizer.step = lambda gradients: given.append([None if g is None else host(g) for g in gradients])
+    trainer.algorithm.d_optimizer.step = lambda gradients: given.append([None if g is None else host(g) for g in gradients])
     return given
 
 
 def test_a_lazy_penalty_weighs_k_times_as_much_at_every_kth_update(tmp_path, digits, monkeypatch):
     """In an update of its own; without k, it is part of the loss."""
-    monkeypatch.setattr("tinygan.kernels.graphs.enabled", False)  # in a step that is recorded, nothing can be read
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
     every, lazy, plain = (start(tmp_path / name, digits, d_norm="none", **settings) for name, settings in (
         ("a", {"r1": 5.0}), ("b", {"r1": 5.0, "penalty_every": 4}), ("c", {})))
     updates = [record_updates(trainer) for trainer in (every, lazy, plain)]
     for trainer in (every, lazy, plain):
         for _ in range(8):
-            trainer.train_step()
+            trainer.algorithm.train_step()
     assert [len(u) for u in updates] == [8, 10, 8]  # lazily, at updates 0 and 4 of D, one more each
     adversarial, penalty = updates[1][:2]
     for one, a, p, without in zip(updates[0][0], adversarial, penalty, updates[2][0]):
@@ -347,7 +347,7 @@ def test_wgan_clips_and_counts_as_its_paper(tmp_path, digits):
     assert [settings.d_updates(step) for step in (0, 24, 25, 499, 500, 501)] == [100, 100, 5, 5, 100, 5]
     trainer = start(tmp_path / "a", digits, "wgan", steps=2)
     trainer.run(progress=False)
-    assert trainer.d_updates == 10 and max(np.abs(host(p)).max() for p in trainer.D.parameters()) <= np.float32(0.01)
+    assert trainer.algorithm.d_updates == 10 and max(np.abs(host(p)).max() for p in trainer.algorithm.D.parameters()) <= np.float32(0.01)
 
 
 def test_papers_settings():
@@ -395,25 +395,25 @@ def test_a_grid_of_classes():
 
 def test_the_sample_grid_of_a_conditional_recipe_has_a_row_per_class(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "cgan", steps=1)
-    assert trainer.fixed_labels.tolist() == [k for k in range(10) for _ in range(8)]
-    z = trainer.fixed_latents.numpy().reshape(10, 8, -1)
+    assert trainer.gallery.labels.tolist() == [k for k in range(10) for _ in range(8)]
+    z = trainer.gallery.latents.numpy().reshape(10, 8, -1)
     assert (z == z[0]).all() and len(np.unique(z[0, :, 0])) == 8  # a column is one latent
 
 
 def test_conditional_samples_have_labels_drawn_evenly(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "cgan")
-    counts = np.bincount(host(trainer.labels(5000)), minlength=10)
+    counts = np.bincount(host(trainer.algorithm.labels(5000)), minlength=10)
     assert counts.min() > 400
-    assert start(tmp_path / "b", digits).labels(3) is None
+    assert start(tmp_path / "b", digits).algorithm.labels(3) is None
 
 
 def test_a_real_and_a_fake_that_are_paired_are_of_one_class(tmp_path, digits):
     """R3GAN compares D(real) with D(fake): with a seven, a seven."""
     trainer = start(tmp_path / "a", digits, "quick", loss="relativistic", steps=1)
     seen = []
-    d_step = trainer.d_step
-    trainer.d_step = lambda reals, real_labels, fakes, labels, *rest: (
-        seen.append((host(real_labels), host(labels))), d_step(reals, real_labels, fakes, labels, *rest))[1]
+    update_D = trainer.algorithm.update_D
+    trainer.algorithm.update_D = lambda reals, real_labels, fakes, count: (
+        seen.append((host(real_labels), host(fakes.labels))), update_D(reals, real_labels, fakes, count))[1]
     trainer.run(progress=False)
     assert np.array_equal(*seen[0])
 
@@ -428,7 +428,7 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path, digits):
     measure = trainer.evaluate
 
     def evaluate():
-        seen[trainer.step] = trainer.ema.module.state_dict()
+        seen[trainer.step] = trainer.algorithm.ema.module.state_dict()
         measure()
 
     trainer.evaluate = evaluate

@@ -152,13 +152,17 @@ class Trainer:
         if evaluation or picture or saved:
             lines.read()  # first: a loss tells best where a number went wrong
         if evaluation:
-            self.evaluation.evaluate(self.out, self.step, self.finite_average())
+            self.evaluate()
         if picture:
             self.write_grid()
         if last and self.algorithm.growth:
             self.write_growth()
         if saved:
             self.save(lines)
+
+    def evaluate(self):
+        """A line of eval.jsonl: see evaluation.py."""
+        self.evaluation.evaluate(self.out, self.step, self.finite_average())
 
     def grid_path(self):
         return self.out / "samples" / f"step-{self.step:08d}.png"
