@@ -1,0 +1,200 @@
+"""The table of penalties: an entry that is not complete, or does not do what it says, fails here."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from host import host
+from test_training import SMALL
+
+from tinygan import data, ops
+from tinygan.errors import InputError
+from tinygan.files import checkpoint
+from tinygan.gan import penalties
+from tinygan.gan.penalties import IMAGES, LATENTS, PENALTIES, Penalty, check
+from tinygan.models.settings import Settings, setting
+from tinygan.training import recipes
+from tinygan.training.algorithm import Algorithm
+from tinygan.training.trainer import Trainer
+
+EXAMPLE = Penalty("square", lambda D, reals: ops.mean(ops.square(D(reals))), "nobody 2026, equation 1", "weight of it; 0: none",
+                  "D", "reals", lazy=True, state="", draws=False, logged_as=("penalty",))
+
+
+def paths_of_z(G, z, average, rng):
+    images = G(z + ops.mean(z) * float(rng.random()))
+    level = ops.mean(ops.square(images))
+    return level + average, 0.5 * average + 0.5 * level.data
+
+
+OTHERS = [  # one for each place that the table does not use yet
+    EXAMPLE._replace(name="latents", function=paths_of_z, trains="G", taken_at="latents", state="average_level", draws=True,
+                     logged_as=("level_penalty", "level")),
+    EXAMPLE._replace(name="apart", function=lambda real, fake: ops.square(ops.mean(real) - ops.mean(fake)), taken_at="logits",
+                     lazy=False, logged_as=()),
+    EXAMPLE._replace(name="small_g", function=lambda network: sum(ops.sum(ops.square(p)) for p in network.parameters()),
+                     trains="G", taken_at="network", lazy=False, logged_as=()),
+    EXAMPLE._replace(name="fake_square", taken_at="fakes"),
+]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    full = data.load("digits")
+    return data.Dataset("digits", "train", full.images[:200], full.labels[:200], full.class_names)
+
+
+@pytest.fixture(params=[*PENALTIES, *OTHERS], ids=lambda entry: entry.name)
+def entry(request, monkeypatch):
+    """Each entry of the table, and others as somebody might add them."""
+    if request.param in OTHERS:
+        monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, request.param))
+    return request.param
+
+
+def settings_of(recipe, entry, **changes):
+    """The settings of a recipe, with one for the weight of an entry that is new."""
+    settings = recipe.settings()
+    if entry in OTHERS:
+        kind = dataclasses.make_dataclass("More", [(entry.name, float, setting(0.0, entry.meaning, 0))], bases=(type(settings),))
+        settings = kind(**dataclasses.asdict(settings))
+    none = {other.name: 0 for other in PENALTIES}
+    return settings.updated({**none, "batch_size": 8, "penalty_every": 1, "path_every": 1, **changes})
+
+
+def networks_for(entry):
+    """A recipe, with small settings, whose D judges each image by itself, and whose G has styles if they are needed."""
+    name, more = ("stylegan2", {}) if entry.taken_at == "styles" else ("dcgan", {"d_norm": "none"})
+    return recipes.find(name), {**SMALL[name], **more}
+
+
+def make(entry, digits, weight, **changes):
+    recipe, small = networks_for(entry)
+    settings = settings_of(recipe, entry, **{**small, entry.name: weight, **changes})
+    return Algorithm(recipe, settings, digits.padded(settings.pad))
+
+
+def gradients_of_a_step(algorithm):
+    """({"D": gradients of its updates, "G": ...}, numbers) of a step that leaves the weights as they are."""
+    given = {}
+    for which, optimizer in (("D", algorithm.d_optimizer), ("G", algorithm.g_optimizer)):
+        updates = given[which] = []
+        optimizer.step = lambda gradients, updates=updates: updates.append(
+            np.concatenate([host(g).ravel() for g in gradients if g is not None]))
+    return given, algorithm.train_step()
+
+
+def test_an_entry_is_complete(entry):
+    check(entry)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"taken_at": "nowhere"}, "taken_at='nowhere'; there are: logits, reals"), ({"trains": "G"}, "it cannot train 'G'"),
+    ({"trains": ""}, "it cannot train ''"), ({"draws": True}, "is called with .D, reals, rng."),
+    ({"taken_at": "between"}, "is called with .D, reals, fakes."), ({"state": "x"}, "is called with .D, reals, state."),
+    ({"taken_at": "network", "function": ops.sum}, "taken at network, it cannot be lazy"),
+    ({"logged_as": ()}, "logged_as="), ({"logged_as": ("a", "b")}, "logged_as="),
+    ({"source": ""}, "its source and its meaning"), ({"meaning": ""}, "its source and its meaning")])
+def test_an_entry_that_is_not_complete_is_refused(changes, message, digits, monkeypatch):
+    broken = EXAMPLE._replace(**changes)
+    with pytest.raises(ValueError, match=f"penalty square: .*{message}"):
+        check(broken)
+    monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, broken))  # and where it could be ignored, in training
+    with pytest.raises(ValueError, match="penalty square"):
+        make(PENALTIES[0], digits, 0.0)
+
+
+def test_a_field_that_is_left_out_is_an_error():
+    with pytest.raises(TypeError, match="logged_as"):
+        Penalty("square", EXAMPLE.function, "source", "meaning", "D", "reals", True, "", False)
+
+
+def test_every_entry_has_its_setting():
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    for entry in PENALTIES:
+        assert fields[entry.name].default == 0.0 and fields[entry.name].metadata["doc"] == entry.meaning
+    assert len({entry.name for entry in PENALTIES}) == len(PENALTIES)
+
+
+def test_it_trains_the_networks_that_it_says(entry, digits, monkeypatch):
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
+    if entry.taken_at == "weights":
+        algorithm = make(entry, digits, 0.01)
+        algorithm.train_step()
+        assert max(np.abs(host(p)).max() for p in algorithm.D.parameters()) <= np.float32(0.01)
+        assert max(np.abs(host(p)).max() for p in algorithm.G.parameters()) > 0.01
+        return
+    without, _ = gradients_of_a_step(make(entry, digits, 0.0))
+    with_it, numbers = gradients_of_a_step(make(entry, digits, 0.5))
+    for which in "DG":
+        assert len(without[which]) == len(with_it[which]) == 1
+        assert (np.abs(without[which][0] - with_it[which][0]).max() > 1e-7) == (which in entry.trains)
+    assert set(entry.logged_as) <= numbers.keys()
+
+
+def test_it_is_lazy_if_it_may_be(entry, digits, monkeypatch):
+    """In updates of its own, k times as strong; one that cannot be lazy is in every update."""
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
+    every = {"penalty_every": 4, "path_every": 4}
+    lazy, joined = make(entry, digits, 0.5, **every), make(entry, digits, 0.5)
+    separate = entry.lazy and entry.taken_at in (*IMAGES, *LATENTS)
+    which = "G" if entry.taken_at in LATENTS else "D"
+    assert lazy.objectives.penalty_every(which) == (4 if separate else 1)
+    optimizers = [getattr(algorithm, f"{which.lower()}_optimizer") for algorithm in (lazy, joined)]
+    assert np.isclose(optimizers[0].lr, optimizers[1].lr * (4 / 5 if separate else 1))
+    given, _ = gradients_of_a_step(lazy)
+    for _ in range(4):
+        lazy.train_step()
+    assert [len(given[name]) for name in "DG"] == [5 + 2 * separate * (name == which) for name in "DG"]
+
+
+def test_one_that_belongs_into_every_update_is_not_left_out_in_silence(digits, monkeypatch):
+    always = EXAMPLE._replace(lazy=False)
+    monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, always))
+    monkeypatch.setitem(globals(), "OTHERS", [*OTHERS, always])
+    make(always, digits, 0.5)
+    with pytest.raises(InputError, match="setting square=0.5: this penalty belongs into every update: set penalty_every=1, not 4"):
+        make(always, digits, 0.5, penalty_every=4)
+
+
+def test_it_draws_if_it_says_so(entry, digits):
+    if entry.taken_at not in IMAGES:
+        return
+    algorithm = make(entry, digits, 0.5)
+    reals, labels = algorithm.reals(0)
+    fakes = algorithm.fakes(labels, for_G=False)
+    before = algorithm.rng.bit_generator.state
+    algorithm.objectives.d_penalty(reals, labels, fakes.images, fakes.labels)
+    assert (algorithm.rng.bit_generator.state != before) == entry.draws
+
+
+def test_its_state_goes_on_and_is_in_the_checkpoints(entry, digits, tmp_path):
+    if not entry.state:
+        return
+    recipe, small = networks_for(entry)
+    settings = settings_of(recipe, entry, **{**small, entry.name: 0.5, "steps": 2, "checkpoint_every": 2})
+    trainer = Trainer.start(recipe, settings, digits, tmp_path / "run")
+    assert getattr(trainer.algorithm.objectives.penalty_state, entry.state) == 0
+    trainer.run(progress=False)
+    value = float(getattr(trainer.algorithm.objectives.penalty_state, entry.state))
+    run = checkpoint.open_run(tmp_path / "run")
+    assert value != 0 and run.meta[entry.state] == value
+    again = Trainer(recipe, settings.updated({"steps": 4}), digits, tmp_path / "run")
+    again.resume(run)
+    assert getattr(again.algorithm.objectives.penalty_state, entry.state) == value
+
+
+def test_a_class_is_the_same_on_both_sides_of_what_is_between(digits):
+    for entry in PENALTIES:
+        algorithm = make(entry, digits, 0.5, **({"g_class": "mapping"} if entry.taken_at == "styles" else {
+            "g_class": "concat"}), d_class="projection")
+        _, labels = algorithm.reals(0)
+        same = np.array_equal(host(labels), host(algorithm.fakes(labels, for_G=False).labels))
+        assert same == (entry.taken_at == "between"), entry.name
+
+
+def test_styles_are_asked_of_a_g_that_has_them(digits):
+    styled = next(entry for entry in PENALTIES if entry.taken_at == "styles")
+    recipe = recipes.find("dcgan")
+    with pytest.raises(InputError, match=f"{styled.name}=2: the G of dcgan has no styles"):
+        Algorithm(recipe, recipe.settings().updated({styled.name: 2}), digits)
