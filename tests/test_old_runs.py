@@ -2,11 +2,13 @@
 
 tests/golden/run-0.1.0 was begun by tinygan 0.1.0:
 
-    tinygan train stylegan2 --seed 3 --steps 10 --set g_channels=2 d_channels=2 max_channels=4 style=4 latent=4
-        batch_size=8 mapping_layers=1 augment=ada ada_p=0.3 eval_every=10 eval_images=100 checkpoint_every=10
-        sample_every=10 keep=1 path_every=4 mixing=0.5
+    tinygan train stylegan2 --seed 3 --steps 10 --set g_channels=2 d_channels=2 max_channels=4
+    style=4 latent=4
+        batch_size=8 mapping_layers=1 augment=ada ada_p=0.3 eval_every=10 eval_images=100
+        checkpoint_every=10 sample_every=10 keep=1 path_every=4 mixing=0.5
 
-Its numbers below are what that version made of it. A processor of another kind rounds otherwise, and training lets that grow.
+Its numbers below are what that version made of it. A processor of another kind rounds otherwise,
+and training lets that grow.
 """
 
 import dataclasses

@@ -1,4 +1,5 @@
-"""The table of penalties: an entry that is not complete, or does not do what it says, fails here."""
+"""The table of penalties: an entry that is not complete, or does not do what it says, fails here.
+"""
 
 import dataclasses
 
@@ -63,7 +64,8 @@ def settings_of(recipe, entry, **changes):
 
 
 def networks_for(entry):
-    """A recipe, with small settings, whose D judges each image by itself, and whose G has styles if they are needed."""
+    """A recipe, with small settings, whose D judges each image by itself, and whose G has styles if
+    they are needed."""
     name, more = ("stylegan2", {}) if entry.taken_at == "styles" else ("dcgan", {"d_norm": "none"})
     return recipes.find(name), {**SMALL[name], **more}
 
@@ -75,7 +77,8 @@ def make(entry, digits, weight, **changes):
 
 
 def gradients_of_a_step(algorithm):
-    """({"D": gradients of its updates, "G": ...}, numbers) of a step that leaves the weights as they are."""
+    """({"D": gradients of its updates, "G": ...}, numbers) of a step that leaves the weights as
+    they are."""
     given = {}
     for which, optimizer in (("D", algorithm.d_optimizer), ("G", algorithm.g_optimizer)):
         updates = given[which] = []

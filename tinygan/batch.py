@@ -1,8 +1,9 @@
 """The whole batch, of which this process may hold a share.
 
-Some numbers belong to the whole batch: batch-norm's mean and variance, the average style, the mean length of a path. A
-layer asks for them here. Usually the whole batch is in this process, and its mean is the mean that the layer has computed.
-When several processes train together, `training/ranks.py` puts itself in place of `holder`.
+Some numbers belong to the whole batch: batch-norm's mean and variance, the average style, the mean
+length of a path. A layer asks for them here. Usually the whole batch is in this process, and its
+mean is the mean that the layer has computed. When several processes train together,
+`training/ranks.py` puts itself in place of `holder`.
 """
 
 
@@ -27,5 +28,6 @@ def shares() -> int:
 
 
 def mean(array):
-    """The mean of the arrays that the holders of the shares have computed: the same on each of them."""
+    """The mean of the arrays that the holders of the shares have computed: the same on each of
+    them."""
     return holder.mean(array)

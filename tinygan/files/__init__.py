@@ -17,10 +17,11 @@ ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EFBIG: "th
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; it takes path's place if the block ends well, and goes if not.
+    """Yield a temporary path beside `path`; it takes path's place if the block ends well, and goes
+    if not.
 
-    What is there by then is on the disk, and not only on its way. Raises InputError if the disk is full, the folder
-    read-only, or gone: what was at `path` is then still there.
+    What is there by then is on the disk, and not only on its way. Raises InputError if the disk is
+    full, the folder read-only, or gone: what was at `path` is then still there.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.tinygan-{os.getpid()}{path.suffix}")
@@ -68,7 +69,8 @@ def remove_temporary(folder) -> None:
 
 
 def _alive(process):
-    """Is there a process of that number, other than this one? (Windows cannot be asked without harm.)"""
+    """Is there a process of that number, other than this one? (Windows cannot be asked without
+    harm.)"""
     if os.name == "nt" or process == os.getpid():
         return False
     try:
@@ -93,8 +95,9 @@ class InUse(InputError):
 def locked(path, wait=None):
     """Hold the file `path` while the block runs. It says who holds it, and goes with the block.
 
-    If another process holds it (or another block of this one): with wait, call wait(who) and wait; otherwise raise
-    InUse, an InputError, naming it. The system gives back what a killed process held.
+    If another process holds it (or another block of this one): with wait, call wait(who) and wait;
+    otherwise raise InUse, an InputError, naming it. The system gives back what a killed process
+    held.
     """
     path = Path(path)
     while True:

@@ -16,8 +16,8 @@ BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FI
 
 
 class Run(NamedTuple):
-    """A run on disk: its folder, its config.json, and a checkpoint: its path and what it holds. path: None where there is
-    no checkpoint yet; seen: the names of all its checkpoints."""
+    """A run on disk: its folder, its config.json, and a checkpoint: its path and what it holds.
+    path: None where there is no checkpoint yet; seen: the names of all its checkpoints."""
 
     folder: Path
     config: dict
@@ -57,7 +57,8 @@ def names(folder) -> tuple:
 
 
 def step_of(path):
-    """The step in the name of a checkpoint or a sample grid, such as step-00000200.png; None if there is none."""
+    """The step in the name of a checkpoint or a sample grid, such as step-00000200.png; None if
+    there is none."""
     digits = path.stem.partition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else None
 
@@ -68,7 +69,8 @@ def last_step(folder) -> int:
 
 
 def load(path):
-    """(states, meta) of a checkpoint. Raises InputError if the file is damaged or something else."""
+    """(states, meta) of a checkpoint. Raises InputError if the file is damaged or something else.
+    """
     try:
         arrays = npz.load(path)
         meta = json.loads(str(arrays.pop("meta")))
@@ -87,9 +89,9 @@ def load(path):
 def open_run(path, best=False, empty=False) -> Run:
     """The Run given by its folder, or by one of its checkpoints.
 
-    Of a folder, it is the latest checkpoint, or with `best` the one of the best evaluation, where there is one. A damaged
-    one is reported, and the one before it taken. Raises InputError if there is no run, or no checkpoint (which with
-    `empty` may be).
+    Of a folder, it is the latest checkpoint, or with `best` the one of the best evaluation, where
+    there is one. A damaged one is reported, and the one before it taken. Raises InputError if there
+    is no run, or no checkpoint (which with `empty` may be).
     """
     path = Path(path)
     folder = path.parent if path.suffix == ".npz" else path

@@ -1,4 +1,5 @@
-"""Arrays in an npz file, with a checksum. Reading one takes no more memory than the file is long, whatever it claims."""
+"""Arrays in an npz file, with a checksum. Reading one takes no more memory than the file is long,
+whatever it claims."""
 
 import hashlib
 import math
@@ -12,21 +13,24 @@ from tinygan.files import replacing
 
 CHECKSUM = "sha256"
 CHUNK = 1 << 20
-# What np.savez writes before an array: of format 1.0, numbers and text only. Never an object, which would be a pickle.
+# What np.savez writes before an array: of format 1.0, numbers and text only. Never an object, which
+# would be a pickle.
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER = re.compile(r"\{'descr': '([<>|](?:f[248]|[iu][1248]|b1|U\d{1,8}))', 'fortran_order': (False|True), "
                     r"'shape': \((\d{1,12}(?:, ?\d{1,12})*,?)?\), \} *\n")
 
 
 def save(path, arrays) -> None:
-    """Write {name: array} to an npz file, whole or not at all, with the SHA-256 of all names, types, shapes and values."""
+    """Write {name: array} to an npz file, whole or not at all, with the SHA-256 of all names,
+    types, shapes and values."""
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays, **{CHECKSUM: np.array(checksum(arrays))})
 
 
 def load(path):
-    """{name: array} of such a file. Raises ValueError or OSError, or what zipfile does, if it is damaged."""
+    """{name: array} of such a file. Raises ValueError or OSError, or what zipfile does, if it is
+    damaged."""
     with open(path, "rb") as raw, zipfile.ZipFile(raw) as file:
         members = file.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (

@@ -1,7 +1,8 @@
 """Losses: what D and G minimise, as functions of D's logits on real and on fake images.
 
-A logit is one number for each image, (N,), or a grid of them, (N, h, w), each about one patch of the image; every
-loss is a mean over all of them. Positive means real, but for l1 and l2, which pull scores to 1 (real) and 0 (fake).
+A logit is one number for each image, (N,), or a grid of them, (N, h, w), each about one patch of
+the image; every loss is a mean over all of them. Positive means real, but for l1 and l2, which pull
+scores to 1 (real) and 0 (fake).
 
     name          D minimises                              G minimises            source
     bce           -log s(real) - log(1 - s(fake))          -log s(fake)           Goodfellow et al. 2014, section 3
@@ -25,11 +26,12 @@ from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus
 
 
 class Loss(NamedTuple):
-    """discriminator(real, fake) and generator(real, fake): one number each, from logits of the same shape.
+    """discriminator(real, fake) and generator(real, fake): one number each, from logits of the same
+    shape.
 
-    probability: is the sigmoid of a logit D's probability that the image is real?
-    paired: does G's loss read the logits of the reals? (The others take None for them.)
-    threshold: the logit above which D takes an image for real; None where only differences of logits count.
+    probability: is the sigmoid of a logit D's probability that the image is real? paired: does G's
+    loss read the logits of the reals? (The others take None for them.) threshold: the logit above
+    which D takes an image for real; None where only differences of logits count.
     """
 
     discriminator: Callable

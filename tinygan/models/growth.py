@@ -1,4 +1,5 @@
-"""Progressive growing: which size a run is at, by the images that it has seen (Karras et al. 2018, section 2)."""
+"""Progressive growing: which size a run is at, by the images that it has seen (Karras et al. 2018,
+section 2)."""
 
 import math
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ class GrowthSettings(Settings):
 
 
 class Growth:
-    """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8, and so on.
+    """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8, and
+    so on.
 
-    size: pixels on a side, in the end. The level of detail `lod` is 0 at full size, 1 at half of it; between two whole
-    numbers, the larger size fades in (see models/progan.py). Raises InputError for batch_sizes that cannot be read.
+    size: pixels on a side, in the end. The level of detail `lod` is 0 at full size, 1 at half of
+    it; between two whole numbers, the larger size fades in (see models/progan.py). Raises
+    InputError for batch_sizes that cannot be read.
     """
 
     def __init__(self, settings, size):
@@ -70,9 +73,9 @@ def set_lod(network, lod):
 
 
 def at_lod(images, lod, blend=None):
-    """Images (N, H, W, C) of full size as they are at a level of detail: squares of 2^lod pixels are averaged, and
-    between two whole numbers, both versions are blended as G's are. blend: the share of the coarser one, if it is at hand
-    as an array."""
+    """Images (N, H, W, C) of full size as they are at a level of detail: squares of 2^lod pixels
+    are averaged, and between two whole numbers, both versions are blended as G's are. blend: the
+    share of the coarser one, if it is at hand as an array."""
     whole = math.floor(lod)
     images = _squares(images, 1 << whole)
     if lod == whole:

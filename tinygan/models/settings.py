@@ -14,8 +14,8 @@ MANY = 10 ** 9  # of steps, and of images
 
 
 def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=()) -> Any:
-    """A field with its documentation and the range of its values (ends included), or the words it may be. formerly: names
-    that the setting had in older versions, whose runs are still read."""
+    """A field with its documentation and the range of its values (ends included), or the words it
+    may be. formerly: names that the setting had in older versions, whose runs are still read."""
     if type(default) is int and maximum is None:
         maximum = LARGEST
     return dataclasses.field(default=default, metadata={
@@ -24,7 +24,8 @@ def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=())
 
 @dataclasses.dataclass
 class General:
-    """What every recipe can be told, but for the weights of penalties, which `Settings` adds from their table."""
+    """What every recipe can be told, but for the weights of penalties, which `Settings` adds from
+    their table."""
 
     steps: int = setting(1000, "training steps: one update of G each", 1, MANY)
     batch_size: int = setting(64, "images per update", 2, MANY)
@@ -86,7 +87,8 @@ class General:
     def updated(self, assignments):
         """A copy with {name: text or value} parsed and taken over.
 
-        Raises InputError for an unknown name (listing those that exist), or a value of the wrong type or range.
+        Raises InputError for an unknown name (listing those that exist), or a value of the wrong
+        type or range.
         """
         fields = {f.name: f for f in dataclasses.fields(self)}
         renamed = {old: f.name for f in fields.values() for old in f.metadata["formerly"]}

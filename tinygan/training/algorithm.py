@@ -1,13 +1,16 @@
-"""One step of training, to be read from top to bottom beside the papers (Goodfellow et al. 2014, algorithm 1):
+"""One step of training. Read it beside the papers (Goodfellow et al. 2014, algorithm 1):
 
-    reals, fakes -> D's loss (+ penalties) -> D's update -> G's loss (+ penalties) -> G's update -> average of G
+    reals, fakes  ->  D's loss, and its penalties  ->  D's update
+                  ->  G's loss, and its penalties  ->  G's update  ->  the average of G
 
-What sets the papers apart are the loss (gan/losses.py), the penalties (gan/penalties.py), how the class is told
-(gan/conditioning.py), what D sees (gan/augment/), and, for some, growing images (models/growth.py). One thing differs from
-the papers: G learns from the fakes that D has just seen, instead of drawing new ones, which saves a forward pass.
+The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), how the class is
+told (gan/conditioning.py), how images are augmented (gan/augment/), and in whether they grow
+(models/growth.py). In one thing we differ from the papers: G learns from the fakes that D has just
+seen, instead of drawing new ones. That saves a forward pass.
 
-A loss here is a method that returns (what is minimised, the numbers to log). `execution` takes the gradients of such a
-method over a batch: see execution.py for how, and trainer.py for the run around the steps.
+`Algorithm` is the step, `Objectives` is what D and G minimise: methods that return (what is
+minimised, the numbers to log). `execution.gradients` takes the gradients of such a method over a
+batch: execution.py says how, and trainer.py has the run around the steps.
 """
 
 import math
@@ -33,14 +36,15 @@ from .execution import Execution, added, check_batches
 class Algorithm:
     """G and D of a recipe, what trains them on the images of a Dataset, and how far they are.
 
-    All randomness comes from the generator `rng`, made from `seed`; from that of the augmentation; and from the data's own
-    shuffling, a function of the seed and of the images seen. Raises InputError for settings that do not go together.
+    All randomness comes from the generator `rng`, made from `seed`; from that of the augmentation;
+    and from the data's own shuffling, a function of the seed and of the images seen. Raises
+    InputError for settings that do not go together.
     """
 
     def __init__(self, recipe, settings, dataset, seed=0):
         s = self.settings = settings
         self.dataset, self.seed, self.execution = dataset, seed, Execution(self)
-        self.rng = self.execution.generator([seed, 0, 1])  # a stream apart from that of the data's shuffling
+        self.rng = self.execution.generator([seed, 0, 1])  # the data are shuffled by another one
         self.G, self.D = recipe.build(s, dataset.image_shape, dataset.num_classes, self.rng)
         self.growth = Growth(s, dataset.image_shape[0]) if getattr(s, "grow", False) else None
         check_batches(self)
@@ -51,14 +55,14 @@ class Algorithm:
         self.make_optimizers()
         self.execution.upload(dataset)
         self.step = self.d_updates = 0
-        self.images = 0  # of D's updates; which also says where in the stream of reals the next batch is
+        self.images = 0  # of D's updates so far: the place of the next batch in the stream of reals
         self.lod = None  # level of detail of networks that grow
 
     # The step
 
     def train_step(self):
-        """The updates of D, then one of G. Returns the numbers to log: {name: float}, or on a GPU, {name: array of no
-        dimensions} that `statistics.read` waits for."""
+        """The updates of D, then one of G. Returns the numbers to log: {name: float}, or on a GPU,
+        {name: array of no dimensions} that `statistics.read` waits for."""
         if self.growth:
             self.grow()
         numbers = {"lod": self.lod} if self.growth else {}
@@ -88,7 +92,7 @@ class Algorithm:
     def reals(self, i):
         """The i-th batch from here in the stream of reals: arrays (N, H, W, C) and (N,)."""
         images, labels = self.execution.reals(i)
-        if self.growth:  # as coarse as G's images are; the share of a fade changes from step to step
+        if self.growth:  # as coarse as G's images are
             images = at_lod(images, self.lod, from_host(lambda: np.float32(self.lod % 1)))
         return images, labels
 
@@ -102,13 +106,15 @@ class Algorithm:
 
     def update_D(self, reals, real_labels, fakes, count):
         """One update of D, after `count` others."""
-        batch, k = (reals, real_labels, fakes.images, fakes.labels), self.objectives.penalty_every("D")
+        batch = reals, real_labels, fakes.images, fakes.labels
         gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
         self.d_optimizer.step(gradients)
-        # Lazily, penalties weigh k times as much at every k-th update, in an update of their own (Karras et al. 2020b,
-        # section 3.1; make_optimizer has the rest).
+        # Lazy penalties weigh k times as much at every k-th update, in an update of their own
+        # (Karras et al. 2020b, section 3.1; make_optimizer has the rest).
+        k = self.objectives.penalty_every("D")
         if k > 1 and count % k == 0:
-            gradients, found = self.execution.gradients("D penalty", self.D, self.objectives.lazy_d_penalty, *batch)
+            gradients, found = self.execution.gradients(
+                "D penalty", self.D, self.objectives.lazy_d_penalty, *batch)
             self.d_optimizer.step(gradients)
             numbers = found | numbers
         for entry, limit in penalties.chosen(self.settings, "D", "weights"):
@@ -117,12 +123,13 @@ class Algorithm:
 
     def update_G(self, reals, real_labels, fakes):
         """One update of G, through D's judgement of its fakes."""
-        batch, k = (reals, real_labels, fakes, fakes.labels), self.objectives.penalty_every("G")
-        due = penalties.chosen(self.settings, "G", *penalties.LATENTS) if self.step % k == 0 else []
+        batch = reals, real_labels, fakes, fakes.labels
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
+        k = self.objectives.penalty_every("G")
+        due = penalties.chosen(self.settings, "G", *penalties.LATENTS) if self.step % k == 0 else []
         if not due or k > 1:
             self.g_optimizer.step(gradients)
-        if due:  # on half a batch, as in the authors' code of StyleGAN2; in an update of its own where it is lazy
+        if due:  # on half a batch, as in StyleGAN2's code; lazily, in an update of its own
             n = -(-len(fakes) // 2)
             more, found = self.execution.gradients(
                 "G penalty", self.G, self.objectives.g_penalty, self.latents(n), self.labels(n))
@@ -130,7 +137,8 @@ class Algorithm:
             numbers = found | numbers
             for entry, _ in due:
                 if entry.state:  # a copy: the number is yet to be read
-                    setattr(self.objectives.penalty_state, entry.state, xp.array(found[entry.logged_as[1]]))
+                    new = xp.array(found[entry.logged_as[1]])
+                    setattr(self.objectives.penalty_state, entry.state, new)
         return numbers
 
     # What it draws, and what changes while it trains
@@ -140,12 +148,12 @@ class Algorithm:
         return Tensor(normal(self.rng, (n, self.settings.latent)))
 
     def labels(self, n):
-        """n classes for G to draw, each as likely as the others; None for an unconditional recipe."""
+        """n classes for G to draw, all equally likely; None for an unconditional recipe."""
         return integers(self.rng, self.G.classes, n) if self.objectives.conditional else None
 
     @property
     def batch_size(self):
-        """Images of an update; networks that grow have larger batches while the images are small."""
+        """Images of an update. Networks that grow have larger batches of smaller images."""
         return self.growth.batch_size(self.lod) if self.growth else self.settings.batch_size
 
     def grow(self):
@@ -160,40 +168,46 @@ class Algorithm:
         self.lod = lod
 
     def ema_decay(self, n):
-        """Decay of the average over n images, where a half-life is set; it grows with the images seen so far, so that
-        the beginning is forgotten (StyleGAN2-ADA)."""
+        """Decay of the average over n images, where a half-life is set; it grows with the images
+        seen so far, so that the beginning is forgotten (StyleGAN2-ADA)."""
         half_life = min(self.settings.ema_images, 0.05 * (self.images + n))
         return 0.5 ** (n / half_life) if half_life else None
 
     def make_optimizers(self):
-        s = self.settings
-        self.g_optimizer = make_optimizer(s, self.G, s.lr, self.objectives.penalty_every("G"))
-        self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, self.objectives.penalty_every("D"))
+        s, every = self.settings, self.objectives.penalty_every
+        self.g_optimizer = make_optimizer(s, self.G, s.lr, every("G"))
+        self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, every("D"))
         self.execution.forget()
 
 
 class Objectives:
     """What D and G minimise: the loss, and the penalties that the settings switch on.
 
-    augment: what D sees goes through it; rng: for the draws of penalties; penalty_state: what penalties keep from step to
-    step, by the names in their entries. A batch is arrays: images (N, H, W, C) in [-1, 1], labels (N,) or None.
+    augment: what D sees goes through it; rng: for the draws of penalties; penalty_state: what
+    penalties keep from step to step, by the names in their entries. A batch is arrays: images (N,
+    H, W, C) in [-1, 1], labels (N,) or None.
     """
 
     def __init__(self, settings, G, D, augment, rng):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
         self.loss, self.conditional = losses.find(settings.loss), settings.g_class != "none"
         # Where D compares the images of a batch, reals must not see fakes.
-        self.one_by_one = any(isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules())
-        self.penalty_state = SimpleNamespace(**{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state})
+        self.one_by_one = any(isinstance(module, (BatchNorm, MinibatchStddev))
+                              for _, module in D.modules())
+        self.penalty_state = SimpleNamespace(
+            **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state})
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):
         """(what D minimises, the numbers to log)."""
         s = self.settings
-        (real, real_classes), (fake, fake_classes) = self.judge_both(reals, real_labels, fakes, fake_labels)
+        judged = self.judge_both(reals, real_labels, fakes, fake_labels)
+        (real, real_classes), (fake, fake_classes) = judged
         loss = self.loss.discriminator(real, fake)
-        numbers = {"d_loss": number(loss.data), **statistics.judgements(self.loss, real.detach(), fake.detach())}
+        numbers = {"d_loss": number(loss.data),
+                   **statistics.judgements(self.loss, real.detach(), fake.detach())}
         if real_classes is not None:
-            class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(fake_classes, fake_labels)
+            class_loss = (cross_entropy(real_classes, real_labels)
+                          + cross_entropy(fake_classes, fake_labels))
             numbers["d_class"] = number(class_loss.data)
             loss = loss + s.class_weight * class_loss
         for entry, weight in penalties.chosen(s, "D", "logits"):
@@ -208,10 +222,12 @@ class Objectives:
         total, numbers = 0.0, {}
         for entry, weight in penalties.chosen(self.settings, "D", *penalties.IMAGES):
             # What is between a real and a fake is augmented where fakes are.
-            labels, real, images = {"reals": (real_labels, True, [reals]), "fakes": (fake_labels, False, [fakes.data]),
-                                    "between": (real_labels, False, [reals, fakes.data])}[entry.taken_at]
+            labels, real, images = {
+                "reals": (real_labels, True, [reals]), "fakes": (fake_labels, False, [fakes.data]),
+                "between": (real_labels, False, [reals, fakes.data])}[entry.taken_at]
             D = lambda x, labels=labels, real=real: self.judge(x, labels, real)[0]
-            value, (name,) = weight * entry.function(D, *images, *[self.rng] * entry.draws), entry.logged_as
+            value = weight * entry.function(D, *images, *[self.rng] * entry.draws)
+            name, = entry.logged_as
             total, numbers[name] = total + value, numbers.get(name, 0.0) + value.data
         return total, {name: number(value) for name, value in numbers.items()}
 
@@ -235,11 +251,14 @@ class Objectives:
         return self.with_network_penalties(loss, self.G, "G"), numbers
 
     def g_penalty(self, z, labels):
-        """(the weighted sum of the penalties on what G makes of latents, the numbers to log, new states among them)."""
+        """(the weighted sum of the penalties on what G makes of latents, the numbers to log, new
+        states among them)."""
         total, numbers, k = 0.0, {}, self.penalty_every("G")
         for entry, weight in penalties.chosen(self.settings, "G", *penalties.LATENTS):
-            given = [self.G.synthesis, self.G.styles(z, labels)] if entry.taken_at == "styles" else [
-                lambda z: call(self.G, z, labels), z]
+            if entry.taken_at == "styles":
+                given = [self.G.synthesis, self.G.styles(z, labels)]
+            else:
+                given = [lambda z: call(self.G, z, labels), z]
             given += [getattr(self.penalty_state, entry.state)] if entry.state else []
             value = entry.function(*given, *[self.rng] * entry.draws)
             value, *state = value if entry.state else [value]
@@ -253,46 +272,55 @@ class Objectives:
         return loss
 
     def judge_both(self, reals, real_labels, fakes, fake_labels):
-        """`judge` of the reals and of the fakes: in one pass of both, which is faster, or one by one, as DCGAN's."""
+        """`judge` of the reals and of the fakes; in one pass where it can be, which is faster."""
+        reals = Tensor(reals)
         if self.one_by_one:
-            return self.judge(Tensor(reals), real_labels, True), self.judge(fakes, fake_labels, False)
-        n = len(reals)
-        images = Tensor(xp.concatenate([self.augment(Tensor(reals), True).data, self.augment(fakes, False).data]))
-        both = self.score(images, xp.concatenate([real_labels, fake_labels]) if self.conditional else None)
-        return [[None if part is None else part[half] for part in both] for half in (slice(0, n), slice(n, None))]
+            return self.judge(reals, real_labels, True), self.judge(fakes, fake_labels, False)
+        images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
+        labels = xp.concatenate([real_labels, fake_labels]) if self.conditional else None
+        both, n = self.score(Tensor(images), labels), len(reals)
+        return [[None if part is None else part[half] for part in both]
+                for half in (slice(0, n), slice(n, None))]
 
     def judge(self, x, labels, real, d_step=True):
-        """`score` of images x, which are reals or not, in D's step or in G's, through the augmentation."""
+        """`score` of images x, which are reals or not, in D's step or in G's, through the
+        augmentation."""
         return self.score(self.augment(x, real, d_step), labels)
 
     def score(self, x, labels):
-        """D's (logits, class logits) on images x; the second is None where D does not guess the class."""
+        """D's (logits, class logits) on images x; the second is None where D does not guess the
+        class."""
         output = call(self.D, x, labels if self.conditional else None)
         return output if isinstance(output, tuple) else (output, None)
 
     def penalty_every(self, which):
         """Updates of D, or of G, between its penalties on images, or on latents."""
-        s, places = self.settings, penalties.IMAGES if which == "D" else penalties.LATENTS
-        return (s.penalty_every if which == "D" else s.path_every) if penalties.chosen(s, which, *places) else 1
+        places, every = {"D": (penalties.IMAGES, self.settings.penalty_every),
+                         "G": (penalties.LATENTS, self.settings.path_every)}[which]
+        return every if penalties.chosen(self.settings, which, *places) else 1
 
     def check(self, recipe):
-        """Raises InputError for penalties that these networks cannot have, or that cannot be lazy, and are told to be."""
+        """Raises InputError for penalties that these networks cannot have, or that cannot be lazy,
+        and are told to be."""
         for entry in penalties.PENALTIES:
             penalties.check(entry)
         for which, places in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
             for entry, weight in penalties.chosen(self.settings, which, *places):
+                said = f"setting {entry.name}={weight:g}"
                 if entry.taken_at == "styles" and not isinstance(self.G, StyleGenerator):
-                    raise InputError(f"setting {entry.name}={weight:g}: the G of {recipe} has no styles")
+                    raise InputError(f"{said}: the G of {recipe} has no styles")
                 if not entry.lazy and (k := self.penalty_every(which)) > 1:
-                    raise InputError(f"setting {entry.name}={weight:g}: this penalty belongs into every update: set "
-                                     f"{'penalty_every' if which == 'D' else 'path_every'}=1, not {k}")
+                    every = "penalty_every" if which == "D" else "path_every"
+                    raise InputError(f"{said}: this penalty belongs into every update: set "
+                                     f"{every}=1, not {k}")
 
 
 def make_optimizer(s, network, lr, lazy=1):
-    """The optimiser of a network. lazy: k, where a penalty is minimised at every k-th step only, as an extra step.
+    """The optimiser of a network. lazy: k, where a penalty is minimised at every k-th step only, as
+    an extra step.
 
-    k + 1 steps then do the work of k, so the rate and the decays become those of k / (k + 1) steps (Karras et al.
-    2020b, section 3.1).
+    k + 1 steps then do the work of k, so the rate and the decays become those of k / (k + 1) steps
+    (Karras et al. 2020b, section 3.1).
     """
     share = lazy / (lazy + 1) if lazy > 1 else 1
     if s.optimizer == "rmsprop":

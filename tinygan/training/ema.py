@@ -6,11 +6,13 @@ from tinygan.kernels import optim as kernel
 
 
 class EMA:
-    """The exponential moving average of a module's weights, which draws better samples than the last weights.
+    """The exponential moving average of a module's weights, which draws better samples than the
+    last weights.
 
-    average = decay * average + (1 - decay) * weights at each update; buffers are copied. The decay ramps up,
-    min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten; it is 0, so that the average is
-    the module, at the first `start` updates. `module` is the average itself, in evaluation mode.
+    average = decay * average + (1 - decay) * weights at each update; buffers are copied. The decay
+    ramps up, min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten; it
+    is 0, so that the average is the module, at the first `start` updates. `module` is the average
+    itself, in evaluation mode.
     """
 
     def __init__(self, module, decay=0.999, start=0):
@@ -20,8 +22,8 @@ class EMA:
         self.module = copy.deepcopy(module).eval()
 
     def update(self, module, decay=None) -> None:
-        """Move the average towards `module`'s weights. decay: of this update, without the ramp; or a function that returns
-        it, which a recorded step calls anew."""
+        """Move the average towards `module`'s weights. decay: of this update, without the ramp; or
+        a function that returns it, which a recorded step calls anew."""
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
                 raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")

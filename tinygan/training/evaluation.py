@@ -1,4 +1,5 @@
-"""Evaluations during a run: samples of the averaged G against images that were held out of training."""
+"""Evaluations during a run: samples of the averaged G against images that were held out of
+training."""
 
 import json
 import math
@@ -18,8 +19,9 @@ from .sampling import generate
 
 
 class Evaluation:
-    """Writes eval.jsonl in the folder `out`, and the best averaged G so far as best.npz. Raises InputError if evaluations
-    are asked for, and there is nothing to compare with. best_fid: the lowest FID so far. here: is this the process that evaluates?"""
+    """Writes eval.jsonl in the folder `out`, and the best averaged G so far as best.npz. Raises
+    InputError if evaluations are asked for, and there is nothing to compare with. best_fid: the
+    lowest FID so far. here: is this the process that evaluates?"""
 
     def __init__(self, settings, held_out, data_name, seed, here=True):
         self.settings, self.seed, self.best_fid = settings, seed, math.inf
@@ -28,7 +30,8 @@ class Evaluation:
         self.evaluator = Evaluator(held_out, seed) if settings.eval_every and here else None
 
     def evaluate(self, out, step, G):
-        """Compare samples of G with the held-out images: a line of eval.jsonl. Keeps the best G in best.npz."""
+        """Compare samples of G with the held-out images: a line of eval.jsonl. Keeps the best G in
+        best.npz."""
         s = self.settings
         rng = np.random.default_rng([self.seed, step, 2])  # not the run's: to look must not change it
         labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
@@ -43,8 +46,9 @@ class Evaluation:
             checkpoint.write(out / checkpoint.BEST, {"ema": G.state_dict()}, {"step": step, "evaluation": numbers})
 
     def rewind(self, out, step, same_evaluations):
-        """Take back the best G if its evaluation was after this step. It comes again, unless other evaluations are asked for
-        now; then the best of those that are left has no weights any more, and the next one is kept."""
+        """Take back the best G if its evaluation was after this step. It comes again, unless other
+        evaluations are asked for now; then the best of those that are left has no weights any more,
+        and the next one is kept."""
         self.best_fid, best = log.best_fid(out), out / checkpoint.BEST
         if not best.exists():
             return

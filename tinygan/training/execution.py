@@ -1,9 +1,11 @@
-"""How a step is executed: what algorithm.py says, on one process or several, whole or in parts, op by op or recorded.
+"""How a step is executed: what algorithm.py says, on one process or several, whole or in parts, op
+by op or recorded.
 
-The gradients of a batch are the mean of those of its parts, if it is worked through in micro-batches, and of those of all
-ranks, if it is shared out to several processes (ranks.py). On a GPU, a step whose operations are always the same is recorded
-once and launched as a whole from then on (kernels/cuda/graphs.py). No other file of training knows of any of these, but for
-trainer.py, which has the ranks begin and end together.
+The gradients of a batch are the mean of those of its parts, if it is worked through in
+micro-batches, and of those of all ranks, if it is shared out to several processes (ranks.py). On a
+GPU, a step whose operations are always the same is recorded once and launched as a whole from then
+on (kernels/cuda/graphs.py). No other file of training knows of any of these, but for trainer.py,
+which has the ranks begin and end together.
 """
 
 import contextlib
@@ -27,8 +29,8 @@ from . import health, ranks
 
 
 class Execution:
-    """Executes the steps of an Algorithm. seconds: {part of a step: time spent in it so far, by Python}; what a GPU
-    launches as a whole is not in there."""
+    """Executes the steps of an Algorithm. seconds: {part of a step: time spent in it so far, by
+    Python}; what a GPU launches as a whole is not in there."""
 
     def __init__(self, algorithm):
         self.algorithm, self.seconds = algorithm, {}
@@ -37,13 +39,14 @@ class Execution:
         self.drawn = ()  # latents and labels of the last fakes
 
     def generator(self, seed):
-        """A numpy Generator. Its draws for each image of a batch are those of the images of this rank."""
+        """A numpy Generator. Its draws for each image of a batch are those of the images of this
+        rank."""
         return ranks.Generator(seed)
 
     @contextlib.contextmanager
     def clock(self, part):
-        """Count the time within as that of a part of the step: "data"; "fakes", G's forward pass; "D" and "G", the updates,
-        and their lazy penalties; "average"; "held out"."""
+        """Count the time within as that of a part of the step: "data"; "fakes", G's forward pass;
+        "D" and "G", the updates, and their lazy penalties; "average"; "held out"."""
         start = time.perf_counter()
         yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
@@ -51,7 +54,8 @@ class Execution:
     # A step
 
     def step(self, update):
-        """The numbers that update() returns: with a share of the batch on each rank; on a GPU, recorded and launched again."""
+        """The numbers that update() returns: with a share of the batch on each rank; on a GPU,
+        recorded and launched again."""
         a = self.algorithm
         with ranks.together():
             numbers = self.graphs.run(self.graph_key(), update)
@@ -61,19 +65,22 @@ class Execution:
         return numbers
 
     def graph_key(self):
-        """What decides which operations the next step consists of; None where its random draws do."""
+        """What decides which operations the next step consists of; None where its random draws do.
+        """
         a, s, pipe = self.algorithm, self.algorithm.settings, self.algorithm.augment.pipe
-        n, updates, k, path_every = a.batch_size, s.d_updates(a.step), a.objectives.penalty_every("D"), a.objectives.penalty_every("G")
+        n, updates, every = a.batch_size, s.d_updates(a.step), a.objectives.penalty_every
         if 0 < s.micro_batch < n or pipe and not pipe.steady:
             return None
-        due = *((a.d_updates + i) % k == 0 for i in range(updates)), a.step % path_every == 0
+        due = [(a.d_updates + i) % every("D") == 0 for i in range(updates)]
+        due.append(a.step % every("G") == 0)
         level = (math.floor(a.lod), a.lod % 1 > 0) if a.growth else ()
-        return n, updates, due, level, bool(pipe and getattr(pipe, "p", 1))
+        return n, updates, tuple(due), level, bool(pipe and getattr(pipe, "p", 1))
 
     def rebound(self):
         """[(owner, attribute)] of the arrays that a step replaces, rather than writes into."""
         a = self.algorithm
-        slots = [(owner, name) for network in (a.G, a.D) for _, owner, name in network.buffer_slots()]
+        slots = [(owner, name) for network in (a.G, a.D)
+                 for _, owner, name in network.buffer_slots()]
         state = a.objectives.penalty_state
         return slots + [(state, name) for name in vars(state)]
 
@@ -88,7 +95,8 @@ class Execution:
         self.data = asarray(dataset.images), asarray(dataset.labels)
 
     def reals(self, i):
-        """(images, labels) of this rank's share of the i-th batch from here in the stream of reals."""
+        """(images, labels) of this rank's share of the i-th batch from here in the stream of reals.
+        """
         a, n = self.algorithm, self.algorithm.batch_size
         with self.clock("data"):
             chosen = from_host(lambda: ranks.share(a.dataset.chosen(a.images // n + i, n, a.seed)))
@@ -96,8 +104,8 @@ class Execution:
             return to_float(images), labels
 
     def fakes(self, z, labels, for_G):
-        """The Fakes of latents. In parts, only one part's graph should be there at a time: then G, to learn from them, draws
-        the same ones again."""
+        """The Fakes of latents. In parts, only one part's graph should be there at a time: then G,
+        to learn from them, draws the same ones again."""
         a, parts = self.algorithm, 0 < self.algorithm.settings.micro_batch < len(z)
         self.drawn = z, labels
         before = power_vectors(a.G), a.rng.bit_generator.state
@@ -113,7 +121,8 @@ class Execution:
         with no_grad():
             for i in range(0, len(z), size):
                 restore(vectors)
-                parts.append(call(a.G, z[i:i + size], None if labels is None else labels[i:i + size]).data)
+                part = None if labels is None else labels[i:i + size]
+                parts.append(call(a.G, z[i:i + size], part).data)
         return Tensor(xp.concatenate(parts))
 
     def average(self, ema, decay):
@@ -124,29 +133,34 @@ class Execution:
     # Gradients
 
     def gradients(self, part, network, objective, *batch):
-        """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over the batch; in parts of
-        micro_batch images. Those of all ranks, averaged. part: of the step, for the clock. Raises Diverged, on a CPU at
-        once, if a number or a gradient is not finite."""
+        """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over
+        the batch; in parts of micro_batch images. Those of all ranks, averaged. part: of the step,
+        for the clock. Raises Diverged, on a CPU at once, if a number or a gradient is not finite.
+        """
         with self.clock(part), self.as_drawn(batch):
             a, before = self.algorithm, self.random_state()
-            of_part = lambda *part: objective(*(x.again() if isinstance(x, Fakes) else x for x in part))
+            drawn = lambda x: x.again() if isinstance(x, Fakes) else x
+            of_part = lambda *part: objective(*map(drawn, part))
             parts = split(batch, a.settings.micro_batch)
             vectors = power_vectors(a.G, a.D) if len(parts) > 1 else []
-            gradients, numbers = accumulated(of_part, network.parameters(), parts, lambda: restore(vectors))
+            gradients, numbers = accumulated(of_part, network.parameters(), parts,
+                                             lambda: restore(vectors))
             gradients, numbers = averaged(gradients), ranks.mean_numbers(numbers)
             if a.settings.sanitize:
                 gradients = sanitized(gradients)
             norm = kernel.norm([g.data for g in gradients if g is not None])
             numbers["d_grad_norm" if network is a.D else "g_grad_norm"] = norm
-            if all(map(in_host_memory, numbers.values())) and not all(map(math.isfinite, numbers.values())):
+            known = all(map(in_host_memory, numbers.values()))
+            if known and not all(map(math.isfinite, numbers.values())):
                 self.random_state(before)  # so that the same comes again
-                raise health.diverged(a.step + 1, self.explain(of_part, network, parts, gradients, numbers), everywhere=True)
+                found = self.explain(of_part, network, parts, gradients, numbers)
+                raise health.diverged(a.step + 1, found, everywhere=True)
             return gradients, numbers
 
     @contextlib.contextmanager
     def as_drawn(self, batch):
-        """Within, fakes of the batch that have to be drawn again come out the same: from the random numbers, and the power
-        vectors, that there were before."""
+        """Within, fakes of the batch that have to be drawn again come out the same: from the random
+        numbers, and the power vectors, that there were before."""
         rng, now = self.algorithm.rng.bit_generator, None
         for x in batch:
             if isinstance(x, Fakes) and x.before:
@@ -158,7 +172,8 @@ class Execution:
             rng.state = now
 
     def random_state(self, state=None):
-        """The states of all generators of random numbers; or bring them to those of an earlier call."""
+        """The states of all generators of random numbers; or bring them to those of an earlier
+        call."""
         generators = self.algorithm.rng, self.algorithm.augment.rng
         if state is None:
             return [generator.bit_generator.state for generator in generators]
@@ -166,19 +181,22 @@ class Execution:
             generator.bit_generator.state = value
 
     def explain(self, objective, network, parts, gradients, numbers):
-        """What is not finite in the gradients, or the numbers, of an objective, in words; the same on all ranks."""
+        """What is not finite in the gradients, or the numbers, of an objective, in words; the same
+        on all ranks."""
         a, found = self.algorithm, ""
         networks = {"G": a.G, "D": a.D}
         if weight := health.first_of(health.weights(networks)):
             return f"the weight {weight}"
         with ranks.together(False):  # one may stop where another goes on
-            found = health.op_at_fault(networks, objective, network, parts, lambda: self.drawn and call(a.G, *self.drawn))
+            draw_again = lambda: self.drawn and call(a.G, *self.drawn)
+            found = health.op_at_fault(networks, objective, network, parts, draw_again)
         return ranks.first(found) or health.result_at_fault(networks, network, gradients, numbers)
 
     # Looking without touching
 
     def held_out_logit(self, images, labels):
-        """D's mean logit on images (N, H, W, C) that it never learns from, as it sees the reals. Changes nothing."""
+        """D's mean logit on images (N, H, W, C) that it never learns from, as it sees the reals.
+        Changes nothing."""
         a = self.algorithm
         state, buffers = a.rng.bit_generator.state, a.D.buffers()
         with self.clock("held out"), no_grad(), ranks.together():
@@ -195,25 +213,28 @@ class Execution:
         """Raises InputError if the ranks have read different checkpoints."""
         step = self.algorithm.step
         if ranks.largest(step) != -ranks.largest(-step):
-            error = InputError("the ranks have read different checkpoints: do all see the same folder?")
+            error = InputError("the ranks have read different checkpoints: do all see the same "
+                               "folder?")
             error.everywhere = True
             raise error
 
     def share_weights(self):
-        """Bring all ranks to the weights of the first: what they drew or read themselves could differ in a last bit. Those
-        on one machine share its cores."""
+        """Bring all ranks to the weights of the first: what they drew or read themselves could
+        differ in a last bit. Those on one machine share its cores."""
         if ranks.size > 1:
             if "TINYGAN_NUM_THREADS" not in os.environ:
-                parallel.set_num_threads(max(1, min(parallel.num_threads(), parallel.cores() // ranks.beside())))
+                own = parallel.cores() // ranks.beside()
+                parallel.set_num_threads(max(1, min(parallel.num_threads(), own)))
             a = self.algorithm
             for network in (a.G, a.D, a.ema.module):
                 network.mark_changed()
-                ranks.broadcast([p.data for p in network.parameters()] + [array for _, array in network.named_buffers()])
+                ranks.broadcast([p.data for p in network.parameters()] + network.buffers())
 
 
 class Fakes:
-    """G's images of latents z (n, latent) and labels. D learns from their values, `images`; then G learns through their
-    graph, or, where none was kept, through the same images drawn again, as things were `before`."""
+    """G's images of latents z (n, latent) and labels. D learns from their values, `images`; then G
+    learns through their graph, or, where none was kept, through the same images drawn again, as
+    things were `before`."""
 
     def __init__(self, G, z, labels, graph=None, images=None, before=None):
         self.G, self.z, self.labels, self.graph, self.before = G, z, labels, graph, before
@@ -226,13 +247,15 @@ class Fakes:
         return Fakes(self.G, self.z[part], None if self.labels is None else self.labels[part])
 
     def again(self):
-        """The images as a Tensor with its graph; drawn again if there is none, or if it was handed out already."""
+        """The images as a Tensor with its graph; drawn again if there is none, or if it was handed
+        out already."""
         graph, self.graph = self.graph, None
         return call(self.G, self.z, self.labels) if graph is None else graph
 
 
 def most_judged(algorithm, there):
-    """How many of `there` images D can judge at once, at most a batch, or a micro-batch; 0 if they are too few."""
+    """How many of `there` images D can judge at once, at most a batch, or a micro-batch; 0 if they
+    are too few."""
     s = algorithm.settings
     n = min(s.micro_batch or s.batch_size, there)
     for group in group_sizes(algorithm.D):
@@ -242,22 +265,26 @@ def most_judged(algorithm, there):
 
 
 def check_batches(algorithm):
-    """Raises InputError for batches that are larger than the data set, or cannot be divided as they have to be."""
+    """Raises InputError for batches that are larger than the data set, or cannot be divided as they
+    have to be."""
     a, s = algorithm, algorithm.settings
     for n in {s.batch_size, *(a.growth.batch_sizes.values() if a.growth else ())}:
         if n > len(a.dataset):
-            raise InputError(f"batch_size {n}: more than the {len(a.dataset):,} images of {a.dataset.name}")
+            raise InputError(f"batch_size {n}: more than the {len(a.dataset):,} images of "
+                             f"{a.dataset.name}")
         if n % ranks.size or n < 2 * ranks.size:
-            raise InputError(f"batches of {n} are shared out to {ranks.size} ranks: choose a multiple of that for "
-                             "batch_size, at least two images for each")
+            raise InputError(f"batches of {n} are shared out to {ranks.size} ranks: choose a "
+                             "multiple of that for batch_size, at least two images for each")
         whole, n = n, n // ranks.size
         parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
         if 1 in parts:
-            raise InputError(f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: choose a divisor")
+            raise InputError(f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: "
+                             "choose a divisor")
         for group in group_sizes(a.D):
-            if any(m % size for m in parts for size in {min(group, m), min(group, whole) if ranks.size > 1 else 1}):
-                raise InputError(f"batches of {n}: this D compares images in groups of {group}: choose "
-                                 "a multiple of that for batch_size and micro_batch")
+            of_all = min(group, whole) if ranks.size > 1 else 1
+            if any(m % size for m in parts for size in (min(group, m), of_all)):
+                raise InputError(f"batches of {n}: this D compares images in groups of {group}: "
+                                 "choose a multiple of that for batch_size and micro_batch")
 
 
 def group_sizes(D):
@@ -266,21 +293,24 @@ def group_sizes(D):
 
 
 def split(batch, size):
-    """The parts of a batch, which is a list of Tensors, arrays, Fakes or None, of `size` images each (0: all)."""
+    """The parts of a batch, which is a list of Tensors, arrays, Fakes or None, of `size` images
+    each (0: all)."""
     n = len(batch[0])
     if not 0 < size < n:
         return [batch]
-    return [[None if x is None else x[start:start + size] for x in batch] for start in range(0, n, size)]
+    return [[None if x is None else x[start:start + size] for x in batch]
+            for start in range(0, n, size)]
 
 
 def accumulated(objective, parameters, parts, before_each):
     """(gradients, numbers) of objective(*part) -> (loss, numbers), the mean of all parts.
 
-    Only one part's activations are in memory at a time. The sum is that of the whole batch, to rounding, if each image is
-    judged by itself. Through batch-norm it is not: its mean and variance are then those of each part, and so are the
-    groups of minibatch stddev, and the layer from which on styles are mixed; path lengths are compared with an average
-    that their own part has moved. Augmentation draws anew for each part. Spectral normalisation makes one power step for
-    all, if before_each brings its vectors back.
+    Only one part's activations are in memory at a time. The sum is that of the whole batch, to
+    rounding, if each image is judged by itself. Through batch-norm it is not: its mean and variance
+    are then those of each part, and so are the groups of minibatch stddev, and the layer from which
+    on styles are mixed; path lengths are compared with an average that their own part has moved.
+    Augmentation draws anew for each part. Spectral normalisation makes one power step for all, if
+    before_each brings its vectors back.
     """
     n = sum(len(part[0]) for part in parts)
     total, numbers = None, {}
@@ -305,9 +335,12 @@ def averaged(gradients):
 
 def added(gradients, others):
     """Gradients of two losses, of which each may be None, as those of their sum."""
-    return [a if b is None else b if a is None else Tensor(a.data + b.data) for a, b in zip(gradients, others)]
+    return [a if b is None else b if a is None else Tensor(a.data + b.data)
+            for a, b in zip(gradients, others)]
 
 
 def sanitized(gradients):
-    """Gradients without NaN, which becomes 0, and infinities, +-1e5 (StyleGAN2-ADA's only clipping)."""
-    return [g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5)) for g in gradients]
+    """Gradients without NaN, which becomes 0, and infinities, +-1e5 (StyleGAN2-ADA's only
+    clipping)."""
+    return [g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
+            for g in gradients]

@@ -1,4 +1,5 @@
-"""The pictures of a run: sample grids of latents that stay the same, and what each size of a growing recipe came to."""
+"""The pictures of a run: sample grids of latents that stay the same, and what each size of a
+growing recipe came to."""
 
 import math
 
@@ -14,8 +15,8 @@ GRID = 64  # fixed latents in the sample pictures of an unconditional recipe
 
 
 class Gallery:
-    """latents, labels: those of the sample grids, which are the same all the time; grown: {pixels on a side: images of
-    some of them, when that size had settled}."""
+    """latents, labels: those of the sample grids, which are the same all the time; grown: {pixels
+    on a side: images of some of them, when that size had settled}."""
 
     def __init__(self, algorithm, classes):
         self.algorithm, self.classes, self.grown = algorithm, classes, {}

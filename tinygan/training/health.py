@@ -32,7 +32,8 @@ def weights(networks):
 
 
 def result_at_fault(networks, network, gradients, numbers):
-    """What is not finite, in words: a buffer of {name: Module}, the gradient of one of network's parameters, or a number."""
+    """What is not finite, in words: a buffer of {name: Module}, the gradient of one of network's
+    parameters, or a number."""
     if found := first_of({f"{name}.{path}": array for name, net in networks.items() for path, array in net.named_buffers()}):
         return found
     names = [path for path, _ in network.named_parameters()]
@@ -42,8 +43,9 @@ def result_at_fault(networks, network, gradients, numbers):
 
 
 def op_at_fault(networks, objective, network, parts, draw):
-    """Which op first made a NaN or an infinity, and in which layer, in words: computes the gradients of objective(*part) ->
-    (loss, numbers) again, looking at each op. draw: a function that draws the fakes again, in which it may have begun."""
+    """Which op first made a NaN or an infinity, and in which layer, in words: computes the
+    gradients of objective(*part) -> (loss, numbers) again, looking at each op. draw: a function
+    that draws the fakes again, in which it may have begun."""
     layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items() for path, module in whole.modules()]
     inside = ["the loss"]
     try:
@@ -73,7 +75,8 @@ class Signs:
     }
 
     def __init__(self, has_threshold, every):
-        """has_threshold: False for losses of critics, which are to tell reals from fakes; every: steps between rows."""
+        """has_threshold: False for losses of critics, which are to tell reals from fakes; every:
+        steps between rows."""
         self.every, self.streaks, self.norms = every, dict.fromkeys(self.ADVICE, 0), []
         self.pinned, self.most_varied, self.said = has_threshold, 0.0, set()
 

@@ -40,7 +40,8 @@ class Log:
     def __exit__(self, *exception):
         self.bar.close()
         for file in (self.numbers, self.times):
-            # What a full disk did not take is tried again, and must not hide the error that told of it.
+            # What a full disk did not take is tried again, and must not hide the error that told of
+            # it.
             with contextlib.suppress(OSError) if exception[0] else writing(file.name):
                 file.close()
 
@@ -91,7 +92,8 @@ class Log:
 
 
 def rows(folder, most=math.inf):
-    """The whole lines of log.jsonl, as dicts, one after another; evenly thinned out to `most` of them."""
+    """The whole lines of log.jsonl, as dicts, one after another; evenly thinned out to `most` of
+    them."""
     path = folder / "log.jsonl"
     if not path.exists():
         return

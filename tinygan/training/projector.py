@@ -1,4 +1,5 @@
-"""The projector: which style w makes G draw a given image? (Karras et al. 2020b, section 5 and appendix D)"""
+"""The projector: which style w makes G draw a given image? (Karras et al. 2020b, section 5 and
+appendix D)"""
 
 import math
 from typing import NamedTuple
@@ -18,8 +19,8 @@ STATISTICS = 10_000  # latents that give w's mean and deviation
 
 
 class Projection(NamedTuple):
-    """ws (N, style_layers, size): the styles found; distances (steps, N): from the images, at each step; stages: [(step,
-    ws)] on the way, the start and the end included. Arrays on the host."""
+    """ws (N, style_layers, size): the styles found; distances (steps, N): from the images, at each
+    step; stages: [(step, ws)] on the way, the start and the end included. Arrays on the host."""
 
     ws: np.ndarray
     distances: np.ndarray
@@ -27,12 +28,14 @@ class Projection(NamedTuple):
 
 
 def project(G, images, data, steps=300, per_layer=False, seed=0, stages=8, progress=iter):
-    """Styles with which G draws images like those given, float32 (N, H, W, C) in [-1, 1]: a Projection.
+    """Styles with which G draws images like those given, float32 (N, H, W, C) in [-1, 1]: a
+    Projection.
 
-    G: a generator with styles, in evaluation mode; data: the name of the data set whose classifier tells how different
-    two images look. From the mean of w, gradient descent with Adam on the distance, whose rate rises and falls, while
-    noise that is added to w goes to 0. One w for all layers, or with per_layer one for each (which can draw more, also
-    what G never learned to). The noise inputs of G stay as they are.
+    G: a generator with styles, in evaluation mode; data: the name of the data set whose classifier
+    tells how different two images look. From the mean of w, gradient descent with Adam on the
+    distance, whose rate rises and falls, while noise that is added to w goes to 0. One w for all
+    layers, or with per_layer one for each (which can draw more, also what G never learned to). The
+    noise inputs of G stay as they are.
     """
     rng, perceptual, n = np.random.default_rng(seed), Perceptual(data), len(images)
     labels = rng.integers(G.classes, size=STATISTICS) if G.classes else None

@@ -1,9 +1,10 @@
 """Several processes that train one run: the ranks of MPI, started by `mpiexec -n K`.
 
-A batch is shared out: rank r of K has the images r, r + K, r + 2K, ... of it, so that groups strided through a batch
-(minibatch stddev) are those of the whole. Each rank draws the random numbers of the whole batch, and keeps its share: the
-generators' states are the same on all ranks, and those of one process. What is a mean over the batch becomes, `together`, the
-mean over ranks of each one's mean.
+A batch is shared out: rank r of K has the images r, r + K, r + 2K, ... of it, so that groups
+strided through a batch (minibatch stddev) are those of the whole. Each rank draws the random
+numbers of the whole batch, and keeps its share: the generators' states are the same on all ranks,
+and those of one process. What is a mean over the batch becomes, `together`, the mean over ranks of
+each one's mean.
 
 Without MPI, or outside of `together`, there is one rank, and everything here does nothing.
 """
@@ -20,7 +21,8 @@ import numpy as np
 from tinygan import batch, errors
 from tinygan.errors import InputError
 
-# What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and Slurm's srun --mpi=pmix.
+# What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and
+# Slurm's srun --mpi=pmix.
 LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
              ("PMI_RANK", "PMI_SIZE"), ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"))
 SPINS = 2000  # looks at whether the others have come, before we sleep between them
@@ -31,9 +33,9 @@ _world = None  # the communicator of all ranks
 
 
 def join() -> None:
-    """Become one of the ranks that mpiexec has started; without it, or with TINYGAN_MPI=0, nothing happens. Of ranks but the
-    first, warnings and errors that all have are silent from now on. Raises InputError if mpi4py is missing, or of another
-    MPI than mpiexec."""
+    """Become one of the ranks that mpiexec has started; without it, or with TINYGAN_MPI=0, nothing
+    happens. Of ranks but the first, warnings and errors that all have are silent from now on.
+    Raises InputError if mpi4py is missing, or of another MPI than mpiexec."""
     global size, rank, _world
     told = next((os.environ[n] for r, n in LAUNCHERS if r in os.environ and n in os.environ), "1")
     if _world is not None or told == "1" or os.environ.get("TINYGAN_MPI") == "0":
@@ -64,7 +66,8 @@ def abort(code) -> None:
 
 @contextlib.contextmanager
 def aborting():
-    """What goes wrong on one rank alone is told, and ends all of them: the others would wait for it for ever."""
+    """What goes wrong on one rank alone is told, and ends all of them: the others would wait for it
+    for ever."""
     try:
         yield
     except BaseException as error:
@@ -83,7 +86,8 @@ def aborting():
 
 @contextlib.contextmanager
 def together(yes=True):
-    """All ranks are in this block at once, each with its share of a batch; if not yes, each is by itself."""
+    """All ranks are in this block at once, each with its share of a batch; if not yes, each is by
+    itself."""
     before, batch.holder = batch.holder, Shares() if yes and size > 1 else batch.Whole()
     try:
         yield
@@ -180,8 +184,8 @@ def _reduce(array, name):
 
 
 def _wait(request):
-    """Until all ranks have come. In Python, so that signals are seen meanwhile; and who waits long, for a rank that draws
-    pictures, say, leaves it the processor."""
+    """Until all ranks have come. In Python, so that signals are seen meanwhile; and who waits long,
+    for a rank that draws pictures, say, leaves it the processor."""
     spins = 0
     while not request.Test():
         spins += 1
@@ -189,8 +193,8 @@ def _wait(request):
 
 
 class Generator(np.random.Generator):
-    """np.random.default_rng(seed), whose draws for each image, those with a shape (N, ...), are this rank's share of those
-    for the whole batch (K N, ...), `together`."""
+    """np.random.default_rng(seed), whose draws for each image, those with a shape (N, ...), are
+    this rank's share of those for the whole batch (K N, ...), `together`."""
 
     def __init__(self, seed):
         super().__init__(np.random.PCG64(seed))

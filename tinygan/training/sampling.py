@@ -13,14 +13,15 @@ from tinygan.nn import BatchNorm, StyleGenerator
 
 from . import recipes
 
-# What --truncation may be, of z and of w. Of z: below, one number in a hundred is kept; above, all are. Of w: psi, which
-# is 1 where nothing is truncated; -1 draws the opposites.
+# What --truncation may be, of z and of w. Of z: below, one number in a hundred is kept; above, all
+# are. Of w: psi, which is 1 where nothing is truncated; -1 draws the opposites.
 TRUNCATION = {"z": (0.02, 10.0), "w": (-2.0, 2.0)}
 ROWS = 10  # at most, of a grid with a row per class
 
 
 def generate(G, z, labels=None, batch=256):
-    """The images of latents z (N, latent), and classes (N,), as uint8 (N, H, W, C) on the host, `batch` at a time.
+    """The images of latents z (N, latent), and classes (N,), as uint8 (N, H, W, C) on the host,
+    `batch` at a time.
 
     Instead of classes, labels may be mixtures of them, float32 (N, classes) on the host.
     """
@@ -36,9 +37,9 @@ def generate(G, z, labels=None, batch=256):
 def latents(rng, n, G, truncation=None):
     """n latents z ~ N(0, 1) for G: a Tensor (n, latent).
 
-    truncation: the truncation trick of BigGAN (Brock et al. 2019, section 3.1): values beyond this threshold are drawn
-    again, until none is. Less variety, but each image from where G was trained most. A G with styles does not truncate
-    z, but w (`truncate`).
+    truncation: the truncation trick of BigGAN (Brock et al. 2019, section 3.1): values beyond this
+    threshold are drawn again, until none is. Less variety, but each image from where G was trained
+    most. A G with styles does not truncate z, but w (`truncate`).
     """
     z = rng.standard_normal((n, G.latent), dtype=np.float32)
     if truncation is not None and not isinstance(G, StyleGenerator):
@@ -51,8 +52,8 @@ def latents(rng, n, G, truncation=None):
 
 
 def truncate(G, truncation, rng, batches=16):
-    """Make G, in place, ready for latents of that truncation: psi of one with styles; of one with batch-norm, the
-    statistics of so many batches of its images."""
+    """Make G, in place, ready for latents of that truncation: psi of one with styles; of one with
+    batch-norm, the statistics of so many batches of its images."""
     if isinstance(G, StyleGenerator):
         G.psi = truncation
     else:
@@ -60,10 +61,12 @@ def truncate(G, truncation, rng, batches=16):
 
 
 def standing_statistics(G, rng, batches, truncation=None, size=64):
-    """Give G's batch-norm layers, in place, the mean and variance of so many batches of its own images.
+    """Give G's batch-norm layers, in place, the mean and variance of so many batches of its own
+    images.
 
-    The running averages of training are those of a G that changed meanwhile; an averaged G, or one that is given
-    truncated latents, makes other images (Brock et al. 2019, appendix C: "standing statistics").
+    The running averages of training are those of a G that changed meanwhile; an averaged G, or one
+    that is given truncated latents, makes other images (Brock et al. 2019, appendix C: "standing
+    statistics").
     """
     norms = [module for _, module in G.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -79,7 +82,8 @@ def standing_statistics(G, rng, batches, truncation=None, size=64):
 
 
 def class_rows(classes, n):
-    """(labels, columns) of a grid of at least n images with a row per class (of many classes, ten spread evenly).
+    """(labels, columns) of a grid of at least n images with a row per class (of many classes, ten
+    spread evenly).
 
     Every row is full. Fewer images than rows stand in one row, each of another class.
     """
@@ -92,8 +96,8 @@ def class_rows(classes, n):
 def load_generator(run, average=True):
     """(G, config, path of the checkpoint) of a run: its folder, or one of its checkpoints.
 
-    Of a folder, it is the best checkpoint where the run was evaluated, otherwise the last. average: the averaged
-    weights (EMA), or the last ones of training.
+    Of a folder, it is the best checkpoint where the run was evaluated, otherwise the last. average:
+    the averaged weights (EMA), or the last ones of training.
     """
     run = checkpoint.open_run(run, best=average)
     if run.path.name == checkpoint.BEST and not average:
@@ -103,7 +107,8 @@ def load_generator(run, average=True):
 
 
 def load_networks(run):
-    """(G, D) of a run, its folder or one of its checkpoints, as they were trained to be: G averaged, D as it is."""
+    """(G, D) of a run, its folder or one of its checkpoints, as they were trained to be: G
+    averaged, D as it is."""
     run = checkpoint.open_run(run)
     G, D = _built(run)
     return _with(G, run, "ema"), _with(D, run, "D")

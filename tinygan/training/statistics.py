@@ -1,4 +1,5 @@
-"""What a step tells of itself: how D judges, and how much G's images vary. All of it goes into the log."""
+"""What a step tells of itself: how D judges, and how much G's images vary. All of it goes into the
+log."""
 
 from tinygan import batch
 from tinygan.backend import number, xp
@@ -6,17 +7,19 @@ from tinygan.ops import sigmoid
 
 
 def judgements(loss, real, fake):
-    """The numbers to log of D's logits on reals and on fakes (constant Tensors): d_real and d_fake, the mean probability
-    that an image is real where a loss has one, otherwise the mean logit; and those of `overfitting`."""
+    """The numbers to log of D's logits on reals and on fakes (constant Tensors): d_real and d_fake,
+    the mean probability that an image is real where a loss has one, otherwise the mean logit; and
+    those of `overfitting`."""
     output = sigmoid if loss.probability else lambda logits: logits
     return {"d_real": number(output(real).mean().data), "d_fake": number(output(fake).mean().data),
             **overfitting(loss, real.data, fake.data)}
 
 
 def overfitting(loss, real, fake):
-    """D's mean logits, from arrays of them, and r_t: the mean sign of those of reals (Karras et al. 2020a, equation 1); for
-    l1 and l2, of what they are above .5; where only differences count, above the middle between reals and fakes. And
-    d_accuracy, the share of all images that D tells right."""
+    """D's mean logits, from arrays of them, and r_t: the mean sign of those of reals (Karras et al.
+    2020a, equation 1); for l1 and l2, of what they are above .5; where only differences count,
+    above the middle between reals and fakes. And d_accuracy, the share of all images that D tells
+    right."""
     means = number(real.mean()), number(fake.mean())
     threshold = loss.threshold
     if threshold is None:

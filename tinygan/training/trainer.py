@@ -1,4 +1,5 @@
-"""The Trainer: a run of training steps in a folder of its own, with its log, pictures and checkpoints."""
+"""The Trainer: a run of training steps in a folder of its own, with its log, pictures and
+checkpoints."""
 
 import contextlib
 import dataclasses
@@ -32,9 +33,11 @@ class FolderTaken(InputError):
 
 
 class Trainer:
-    """Trains a recipe's G and D on a Dataset, in a folder of its own: the steps of an Algorithm, and what a run keeps of them.
+    """Trains a recipe's G and D on a Dataset, in a folder of its own: the steps of an Algorithm,
+    and what a run keeps of them.
 
-    A resumed run is the same run, bit for bit: the state of the generator of all randomness is part of a checkpoint.
+    A resumed run is the same run, bit for bit: the state of the generator of all randomness is part
+    of a checkpoint.
     """
 
     def __init__(self, recipe, settings, dataset, out, seed=0):
@@ -69,7 +72,8 @@ class Trainer:
         return self.algorithm.execution.seconds
 
     def average(self):
-        """The averaged G, ready to draw: where `standing` asks for it, with batch-norm statistics of its own images."""
+        """The averaged G, ready to draw: where `standing` asks for it, with batch-norm statistics
+        of its own images."""
         G, batches = self.algorithm.ema.module, self.settings.standing
         if batches and self.standing_step != self.step:
             standing_statistics(G, np.random.default_rng([self.algorithm.seed, self.step, 4]), batches)
@@ -77,7 +81,8 @@ class Trainer:
         return G
 
     def finite_average(self):
-        """The averaged G. Raises Diverged if something in it is not finite: an image of it would not show that."""
+        """The averaged G. Raises Diverged if something in it is not finite: an image of it would
+        not show that."""
         G = self.average()
         if found := health.first_of({f"ema/{name}": array for name, array in G.state_dict().items()}):
             raise health.diverged(self.step, found)
@@ -88,9 +93,10 @@ class Trainer:
     def run(self, progress=True):
         """Train up to `settings.steps`; return the path of the last sample grid.
 
-        Writes log.jsonl, samples/, curves.png and checkpoints as it goes. The first Ctrl-C or SIGTERM ends the step, writes
-        a checkpoint and raises Interrupted; a second one raises it at once. Raises Diverged if a number is not finite, and
-        InputError if another process trains in this folder, or it cannot be written to.
+        Writes log.jsonl, samples/, curves.png and checkpoints as it goes. The first Ctrl-C or
+        SIGTERM ends the step, writes a checkpoint and raises Interrupted; a second one raises it at
+        once. Raises Diverged if a number is not finite, and InputError if another process trains in
+        this folder, or it cannot be written to.
         """
         with contextlib.ExitStack() as around:
             stop, lines = around.enter_context(_stop_signal(self.say_how_to_resume)), None
@@ -105,21 +111,24 @@ class Trainer:
                 lines = around.enter_context(log.Log(self, progress))
             self.algorithm.execution.share_weights()
             parallel.keep_memory()
-            # NumPy's warnings of overflow are silent: whether numbers are finite is checked whenever they are read.
+            # NumPy's warnings of overflow are silent: whether numbers are finite is checked
+            # whenever they are read.
             with parallel.single_threaded_blas(), np.errstate(all="ignore"):
                 self.steps(lines, stop)
         return self.grid_path()
 
     def say_how_to_resume(self):
-        """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there is time."""
+        """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there
+        is time."""
         if ranks.size > 1 and ranks.rank == 0:
             words = ("tinygan: stopping; if this step is not saved in time, continue from step "
                      f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n")
             os.write(2, words.encode(errors="backslashreplace"))  # in a signal's handler, sys.stderr may be in use
 
     def steps(self, lines, stop):
-        """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is missing when the run is
-        killed comes again. lines: the Log; None on ranks but the first, which write nothing."""
+        """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is
+        missing when the run is killed comes again. lines: the Log; None on ranks but the first,
+        which write nothing."""
         a, s = self.algorithm, self.settings
         if self.step == 0:
             if a.growth:
@@ -196,8 +205,8 @@ class Trainer:
     # From and to disk
 
     def resume(self, run):
-        """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there is no checkpoint. The
-        folder stays as it is until `run` goes on."""
+        """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there
+        is no checkpoint. The folder stays as it is until `run` goes on."""
         self.checkpoints_seen = run.seen
         self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
         if (before := run.config.get("kernels", "fast")) != self.config["kernels"]:
@@ -225,8 +234,8 @@ class Trainer:
             raise InputError(f"{run.path} does not fit this run's config.json ({error})") from None
 
     def rewind(self):
-        """Bring the folder to this step: what is later was written by a process that was killed, or is of a branch that is
-        given up, and comes again."""
+        """Bring the folder to this step: what is later was written by a process that was killed, or
+        is of a branch that is given up, and comes again."""
         files.remove_temporary(self.out)
         files.remove_temporary(self.out / "samples")
         for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
@@ -276,8 +285,9 @@ def training_data(dataset, settings, seed):
 
 @contextlib.contextmanager
 def _stop_signal(told):
-    """An object whose `number` is 0, and then that of the first SIGINT (Ctrl-C) or SIGTERM, after which told() is called; a
-    second one interrupts at once. Of several ranks, also SIGUSR1, which mpiexec hands on without killing them."""
+    """An object whose `number` is 0, and then that of the first SIGINT (Ctrl-C) or SIGTERM, after
+    which told() is called; a second one interrupts at once. Of several ranks, also SIGUSR1, which
+    mpiexec hands on without killing them."""
     stop = SimpleNamespace(number=0)
     if threading.current_thread() is not threading.main_thread():
         yield stop
