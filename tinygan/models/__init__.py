@@ -96,16 +96,16 @@ def check_calls(G, D, image_shape, latent, classes):
     with no_grad(), np.errstate(all="ignore"):
         images = G.eval()(Tensor(xp.zeros((2, latent), "float32")), *labels)
         if getattr(images, "shape", None) != (2, *image_shape):
-            raise InputError(f"G makes {_shape(images)} of 2 latents: it must return images (2, "
-                             f"{', '.join(map(str, image_shape))})")
+            raise InputError(f"from 2 latents, G makes {_shape(images)}: it must return images "
+                             f"{(2, *image_shape)}")
         judged = D.eval()(images, *labels)
     logits, *class_logits = judged if isinstance(judged, tuple) else (judged,)
     if getattr(logits, "shape", ())[:1] != (2,):
-        raise InputError(f"D makes {_shape(logits)} of 2 images: it must return logits (2,), or "
+        raise InputError(f"from 2 images, D makes {_shape(logits)}: it must return logits (2,), or "
                          "(2, ...)")
     for found in class_logits:
         if getattr(found, "shape", None) != (2, classes):
-            raise InputError(f"D makes {_shape(found)} of 2 images: beside the logits, it must "
+            raise InputError(f"from 2 images, D makes {_shape(found)} beside its logits: it must "
                              f"return class logits (2, {classes})")
 
 
