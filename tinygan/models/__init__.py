@@ -12,7 +12,7 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
     G.latent            the length of its latents: sizes.latent
     G.classes           the number of classes that it takes labels of: sizes.g_classes, or None
     G(z), G(z, labels)  latents (N, latent), and classes (N,) if sizes.g_classes is a number
-                        -> images (N, H, W, C)
+                        -> images (N, H, W, C), about [-1, 1]
     D(x), D(x, labels)  images (N, H, W, C), and classes (N,) if sizes.d_classes is a number
                         -> logits (N, ...), positive for real; with d_class=auxiliary, a pair:
                         (logits, class logits (N, classes))

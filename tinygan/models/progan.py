@@ -50,7 +50,7 @@ class Growing(nn.Module):
 
     def blend(self, finer, coarser):
         """Between the two, by the share of the coarser one, which changes from step to step."""
-        dtype = finer.dtype  # not `finer` itself, which a recorded step would keep
+        dtype = finer.dtype  # the function below may outlive this call: it must not hold `finer`
         share = from_host(lambda: (self.lod % 1).astype(dtype))
         return finer + (coarser - finer) * share
 
