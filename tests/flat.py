@@ -22,13 +22,14 @@ from pathlib import Path
 from tinygan import data
 from tinygan.files import write_json
 from tinygan.kernels.cpu import parallel
+from tinygan.models import biggan, gan, progan, stylegan, stylegan2
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
-NARROW = {recipes.MLPSettings: {"hidden": 8}, recipes.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
-          recipes.ProGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False},
-          recipes.StyleGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False, "style": 8},
-          recipes.StyleGAN2Settings: {"g_channels": 8, "d_channels": 8, "max_channels": 8, "style": 8}}
+NARROW = {gan.MLPSettings: {"hidden": 8}, biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
+          progan.ProGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False},
+          stylegan.StyleGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False, "style": 8},
+          stylegan2.StyleGAN2Settings: {"g_channels": 8, "d_channels": 8, "max_channels": 8, "style": 8}}
 TENTHS = 10
 
 
@@ -40,7 +41,7 @@ def resident():
 def measure(recipe, steps, full):
     """{"memory": [bytes after each tenth], "step": [median seconds in each tenth]} of a run."""
     recipe = recipes.find(recipe)
-    narrow = {} if full else {"batch_size": 4, **NARROW.get(recipe.family.settings, {"g_channels": 8, "d_channels": 8})}
+    narrow = {} if full else {"batch_size": 4, **NARROW.get(recipe.settings_class, {"g_channels": 8, "d_channels": 8})}
     settings = recipe.settings().updated({**narrow, "steps": steps, "sample_every": steps // 50, "checkpoint_every": steps // 50})
     memory, times, tenth = [], [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ from host import host
 from reference import assert_equal, assert_images, gradients, images, kernel
 
 from tinygan import tensor
+from tinygan.errors import InputError
 from tinygan.gan import losses
 from tinygan.models import dcgan
 
@@ -83,5 +84,5 @@ def test_the_papers_rules():
 
 
 def test_a_size_that_cannot_be_halved():
-    with pytest.raises(ValueError, match="cannot be halved 3 times"):
+    with pytest.raises(InputError, match="cannot be halved 3 times"):
         dcgan.Generator(widths=(8, 4, 2), rng=np.random.default_rng(0))

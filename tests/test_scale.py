@@ -14,6 +14,7 @@ from tinygan.backend import asarray
 from tinygan.errors import InputError
 from tinygan.gan import penalties
 from tinygan.models import biggan
+from tinygan.models.recipe import Recipe
 from tinygan.training import recipes, sampling
 from tinygan.training.ema import EMA
 from tinygan.training.trainer import Trainer
@@ -71,7 +72,7 @@ class WithoutNorm:
 
 @pytest.fixture
 def no_norm(monkeypatch):
-    build = recipes.Recipe.build
+    build = Recipe.build
 
     def stripped(*args):
         networks = build(*args)
@@ -79,7 +80,7 @@ def no_norm(monkeypatch):
             WithoutNorm.strip(network)
         return networks
 
-    monkeypatch.setattr(recipes.Recipe, "build", stripped)
+    monkeypatch.setattr(Recipe, "build", stripped)
 
 
 @pytest.mark.parametrize("changes", [

@@ -6,6 +6,7 @@ from host import host
 
 from tinygan import check_grads, nn, tensor
 from tinygan.backend import asarray
+from tinygan.errors import InputError
 from tinygan.models import stylegan
 
 
@@ -128,7 +129,8 @@ def test_the_blur_keeps_the_mean_and_stripes_away():
 @pytest.mark.parametrize("apart", [False, True])
 def test_without_mapping_layers_w_is_z_and_the_class_on_their_spheres(apart):
     rng, labels = np.random.default_rng(0), np.array([2, 0])
-    with pytest.raises(ValueError, match="a style is as long as z and its class: style=8, not 5" if not apart else "style=9, not 5"):
+    style = "style=9, not 5" if apart else "a style is as long as z and its class: style=8, not 5"
+    with pytest.raises(InputError, match=style):
         nn.Mapping(4, 5, 0, 3, apart=apart, rng=rng)
     size = 8 if not apart else 4
     mapping = nn.Mapping(4, size, 0, 3 if not apart else None, apart=apart, rng=rng)

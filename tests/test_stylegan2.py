@@ -297,9 +297,9 @@ def test_architectures(architecture):
 
 def test_mistakes():
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="images of 28 pixels: doubling"):
+    with pytest.raises(InputError, match="images of 28 pixels: doubling"):
         stylegan2.Generator(image_size=28, rng=rng)
-    with pytest.raises(ValueError, match="architecture 'resnet': there are skip, residual, original"):
+    with pytest.raises(InputError, match="architecture 'resnet': there are skip, residual, original"):
         stylegan2.Discriminator(architecture="resnet", rng=rng)
 
 

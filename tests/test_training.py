@@ -14,6 +14,7 @@ from tinygan import data, plots
 from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
+from tinygan.models import biggan, gan, progan, stylegan, stylegan2
 from tinygan.training import recipes
 from tinygan.models.settings import parse_assignments
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
@@ -22,10 +23,10 @@ from tinygan.training.algorithm import make_optimizer
 
 GROWS = {"channels": 4, "max_channels": 8, "batch_sizes": "", "stable_images": 16, "fade_images": 16}
 BY_SETTINGS = {  # what makes each a matter of seconds; of those that grow, 12 steps of 8 images reach 32x32
-    recipes.MLPSettings: {"hidden": 16}, recipes.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
-    recipes.ProGANSettings: GROWS, recipes.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
-    recipes.StyleGAN2Settings: {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
-SMALL = {name: BY_SETTINGS.get(recipe.family.settings, {"g_channels": 4, "d_channels": 4, "d_boost": 0})
+    gan.MLPSettings: {"hidden": 16}, biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
+    progan.ProGANSettings: GROWS, stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
+    stylegan2.StyleGAN2Settings: {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
+SMALL = {name: BY_SETTINGS.get(recipe.settings_class, {"g_channels": 4, "d_channels": 4, "d_boost": 0})
          for name, recipe in recipes.RECIPES.items()}
 
 

@@ -72,7 +72,7 @@ def check_truncation(recipe, threshold):
     from tinygan.training import recipes
     from tinygan.training.sampling import TRUNCATION
 
-    kind = recipes.find(recipe).family.truncation
+    kind = recipes.find(recipe).truncation
     if kind is None:
         raise InputError(f"--truncation: the recipe {recipe} has no truncation, as G puts each latent on a sphere")
     low, high = TRUNCATION[kind]

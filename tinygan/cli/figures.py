@@ -23,7 +23,7 @@ def truncation(args):
     select_device(args)
     output = check_output(args.output, ".png")
     G, config, path = load_generator(args.run_folder)
-    kind = recipes.find(config["recipe"]).family.truncation
+    kind = recipes.find(config["recipe"]).truncation
     thresholds = sorted(set(args.thresholds or THRESHOLDS[kind or "z"]))
     for threshold in thresholds:
         check_truncation(config["recipe"], threshold)

@@ -1,15 +1,15 @@
 """Telling G and D the class: wrappers that make any pair of networks conditional.
 
-    concatenation            G(z, y): an embedding of y beside z. D(x, y): a learned image of y beside x, as one more
-                             channel (Mirza and Osindero 2014, cGAN)
-    auxiliary classifier     D(x) also guesses the class; it learns that from reals and fakes, G from its fakes
-                             (Odena et al. 2017, AC-GAN)
-    projection               D(x, y) = psi(phi(x)) + e_y . phi(x): is this a real *seven*, not just real (Miyato and
-                             Koyama 2018, equation 3)
-    conditional batch-norm   in G, in place of batch-norm: `nn.ConditionalBatchNorm.of_classes`
+    concatenation           G(z, y): an embedding of y beside z. D(x, y): a learned image of y
+                            beside x, as one more channel (Mirza and Osindero 2014, cGAN)
+    auxiliary classifier    D(x) also guesses the class; it learns that from reals and fakes, and G
+                            from its fakes (Odena et al. 2017, AC-GAN)
+    projection              D(x, y) = psi(phi(x)) + e_y . phi(x): is this a real *seven*, not just
+                            real? (Miyato and Koyama 2018, equation 3)
+    conditional batch-norm  in G, in place of batch-norm: `nn.ConditionalBatchNorm.of_classes`
 
-Classes y are integer arrays (N,). A discriminator to be wrapped has `features(x)` of `feature_shape`, and
-`score(features)`, its logits.
+Classes y are integer arrays (N,). What a network must have to be wrapped stands in
+`tinygan/models/__init__.py`.
 """
 
 import math
@@ -24,25 +24,31 @@ def call(network, x, labels=None):
 
 
 class ConcatLatent(nn.Module):
-    """G of latents (N, latent + size) as a function of z (N, latent) and y: beside z stands an embedding of y.
+    """A G of latents (N, latent + size) as a function of z (N, latent) and y, by an embedding of y.
 
-    In front of z, if G reads its latents in parts, as BigGAN's does: the class has to reach the first layer.
+    The embedding stands behind z; if G reads its latents in parts, as BigGAN's does, it stands in
+    front, since the class has to reach the first layer.
     """
 
     conditional = True
 
     def __init__(self, G, classes, size, *, rng):
-        self.latent, self.classes, self.in_front = G.latent - size, classes, getattr(G, "reads_in_parts", False)
+        self.latent, self.classes = G.latent - size, classes
+        self.in_front = getattr(G, "reads_in_parts", False)
         self.embedding = nn.Embedding(classes, size, rng=rng)
         self.G = G
 
     def forward(self, z, labels):
-        parts = [self.take(z, "N", self.latent, what="latents"), self.embedding(self.take_labels(labels, len(z), self.classes))]
+        z = self.take(z, "N", self.latent, what="latents")
+        parts = [z, self.embedding(self.take_labels(labels, len(z), self.classes))]
         return self.G(ops.concatenate(parts[::-1] if self.in_front else parts, axis=1))
 
 
 class ConcatImage(nn.Module):
-    """D of images (N, H, W, C + 1) as a function of x (N, H, W, C) and y: each class has a learned last channel."""
+    """A D of images (N, H, W, C + 1) as a function of x (N, H, W, C) and y.
+
+    The last channel is a learned image (H, W) of the class.
+    """
 
     conditional = True
 
@@ -50,8 +56,7 @@ class ConcatImage(nn.Module):
         self.embedding = nn.Embedding(classes, math.prod(image_size), rng=rng)
         self.plane = nn.Reshape(*image_size, 1)
         self.D, self.classes = D, classes
-        channels = D.image_shape[2] - 1 if hasattr(D, "image_shape") else "C"
-        self.image_shape = (*image_size, channels)
+        self.image_shape = (*image_size, D.image_shape[2] - 1)
 
     def forward(self, x, labels):
         x = self.take(x, "N", *self.image_shape, what="images")
@@ -60,9 +65,10 @@ class ConcatImage(nn.Module):
 
 
 class AuxiliaryClassifier(nn.Module):
-    """x -> (logits of being real, as D's; logits of the classes (N, classes)), both from D's features.
+    """x -> (D's logits; logits of the classes (N, classes)), both from D's features.
 
-    D does not see the class; `forward` takes and ignores it, so that all conditional discriminators are called alike.
+    D does not see the class. `forward` takes it and ignores it, so that all conditional
+    discriminators are called alike.
     """
 
     conditional = True
@@ -79,19 +85,21 @@ class AuxiliaryClassifier(nn.Module):
 
 
 class Projection(nn.Module):
-    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F), or its feature maps summed over positions."""
+    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F); of feature maps, their sums."""
 
     conditional = True
 
     def __init__(self, D, classes, *, rng):
         self.classes = classes
-        self.D, init = D, getattr(D, "init", nn.init.xavier_uniform())  # as D's layers, or as SNGAN's
-        self.embedding = scaled_like(D, nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init), rng)
+        self.D, init = D, getattr(D, "init", nn.init.xavier_uniform())  # the latter is SNGAN's
+        embedding = nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init)
+        self.embedding = scaled_like(D, embedding, rng)
 
     def forward(self, x, labels):
         features = self.D.features(x)
         phi = features if features.ndim == 2 else ops.sum(features, (1, 2))
-        match = ops.sum(self.embedding(self.take_labels(labels, len(x), self.classes)) * phi, 1)
+        labels = self.take_labels(labels, len(x), self.classes)
+        match = ops.sum(self.embedding(labels) * phi, 1)
         logits = self.D.score(features)
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))
 

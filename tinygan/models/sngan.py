@@ -1,16 +1,23 @@
 """SNGAN (Miyato et al. 2018): residual networks, and spectral normalisation of every layer of D.
 
-The weights of each layer are divided by their largest singular value, so that D, a chain of such layers, cannot
-be steeper than 1-Lipschitz. Hinge loss; five steps of D to one of G. Weights are Glorot-uniform, times sqrt(2) in
-the residual branches; biases start at 0.
+The weights of each layer are divided by their largest singular value, so that no layer is steeper
+than 1, and D, a chain of such layers, has a bounded slope. Hinge loss; five steps of D to one of G.
+Weights are Glorot-uniform, times sqrt(2) in the residual branches; biases start at 0.
 
     G:  z -> 4x4 -> three UpBlocks -> 32x32 -> batch-norm, relu, 3x3, tanh
-    D:  32x32 -> two DownBlocks -> 8x8 -> two blocks of that size -> relu -> sum over positions -> logit
+    D:  32x32 -> two DownBlocks -> 8x8 -> two blocks of that size -> relu -> sum over positions
+        -> logit
 """
+
+from dataclasses import dataclass
 
 from tinygan import nn, ops
 from tinygan.autograd import described
+from tinygan.errors import InputError
 from tinygan.nn.init import xavier_uniform
+
+from .recipe import Recipe
+from .settings import Settings, setting
 
 
 def zero_bias(layer):
@@ -23,17 +30,19 @@ def convolutions(rng, spectral):
 
     def conv(inputs, outputs, kernel_size, padding=0):
         init = xavier_uniform(2 ** 0.5 if kernel_size == 3 else 1.0)
-        layer = zero_bias(nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init))
+        layer = nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init)
+        zero_bias(layer)
         return nn.SpectralNorm(layer, rng=rng) if spectral else layer
 
     return conv
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1]; size is a multiple of 8.
+    """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1].
 
-    classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer array (N,)
-    given as second argument (conditional batch-norm).
+    size: a multiple of 8.
+    classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer
+    array (N,) given as second argument (conditional batch-norm).
     """
 
     conditional = True
@@ -42,15 +51,20 @@ class Generator(nn.Module):
                  upsample=ops.upsample_nearest, *, rng):
         start = image_size // 8
         if start * 8 != image_size:
-            raise ValueError(f"images of {image_size} pixels cannot be halved 3 times: pad them to a multiple of 8")
+            raise InputError(f"images of {image_size} pixels cannot be halved 3 times: "
+                             "pad them to a multiple of 8")
         conv = convolutions(rng, spectral=False)
-        norm = lambda n: nn.ConditionalBatchNorm.of_classes(n, classes) if classes else nn.BatchNorm(n)
+        of_classes = nn.ConditionalBatchNorm.of_classes
+        norm = lambda n: of_classes(n, classes) if classes else nn.BatchNorm(n)
         self.latent, self.classes = latent, classes
-        self.project = zero_bias(nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform()))
+        project = nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform())
+        self.project = zero_bias(project)
         self.unflatten = nn.Reshape(start, start, channels)
-        self.blocks = [nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample) for _ in range(3)]
+        self.blocks = [nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample)
+                       for _ in range(3)]
         self.norm = nn.BatchNorm(channels)
-        self.to_image = zero_bias(nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform()))
+        self.to_image = zero_bias(nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng,
+                                            init=xavier_uniform()))
 
     def forward(self, z, labels=None):
         x = self.unflatten(self.project(self.take(z, "N", self.latent, what="latents")))
@@ -62,23 +76,28 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) -> logits (N,): positive means real; H and W are multiples of 4.
+    """Images (N, H, W, image_channels) -> logits (N,): positive means real.
 
-    `features` (N, channels) are the last feature maps, summed over positions; `score` makes logits of them.
+    H and W are multiples of 4. `features` (N, channels) are the last feature maps, summed over
+    positions; `score` makes logits of them.
     """
 
     def __init__(self, image_channels=1, channels=64, relu_shortcut=False, *, rng):
         conv = convolutions(rng, spectral=True)
-        block = lambda inputs, **s: nn.DownBlock(inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **s)
-        self.blocks = nn.Sequential(block(image_channels, first=True), block(channels),
-                                    block(channels, downsample=False), block(channels, downsample=False), nn.ReLU())
-        self.to_logit = nn.SpectralNorm(zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform())), rng=rng)
+        block = lambda inputs, **settings: nn.DownBlock(
+            inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **settings)
+        self.blocks = nn.Sequential(
+            block(image_channels, first=True), block(channels),
+            block(channels, downsample=False), block(channels, downsample=False), nn.ReLU())
+        to_logit = zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform()))
+        self.to_logit = nn.SpectralNorm(to_logit, rng=rng)
         self.image_shape, self.feature_shape = ("H", "W", image_channels), (channels,)
 
     def features(self, x):
         x = self.take(x, "N", *self.image_shape, what="images")
         if x.shape[1] % 4 or x.shape[2] % 4:
-            raise self.refusal(f"takes images whose height and width are multiples of 4, got {described(x)}")
+            raise self.refusal("takes images whose height and width are multiples of 4, "
+                               f"got {described(x)}")
         return ops.sum(self.blocks(x), (1, 2))
 
     def score(self, features):
@@ -86,3 +105,25 @@ class Discriminator(nn.Module):
 
     def forward(self, x):
         return self.score(self.features(x))
+
+
+@dataclass
+class SNGANSettings(Settings):
+    g_channels: int = setting(32, "channels of G's feature maps", 1)
+    d_channels: int = setting(32, "channels of D's feature maps", 1)
+
+
+def networks(s, sizes, rng):
+    size, _, channels = sizes.image
+    return (Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),
+            Discriminator(sizes.d_channels, s.d_channels, rng=rng))
+
+
+# The paper's structure and constants, but fewer channels (it has 256 in G and 128 in D) and smaller
+# batches (it has 64).
+RECIPE = Recipe(
+    "sngan", "residual networks, spectral normalisation and hinge loss (Miyato et al. 2018)",
+    SNGANSettings, networks,
+    {"steps": 1700, "batch_size": 16, "sample_every": 100, "loss": "hinge", "beta1": 0.0,
+     "beta2": 0.9, "d_steps": 5, "latent": 128, "pad": 2},
+    g_class_choices=("none", "concat", "cbn"))

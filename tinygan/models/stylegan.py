@@ -1,13 +1,16 @@
-"""StyleGAN (Karras, Laine and Aila 2019): the latent does not enter at the bottom; as a style, it enters every layer.
+"""StyleGAN (Karras, Laine and Aila 2019): the latent enters every layer of G, as a style.
 
     z -> mapping (8 layers) -> w -> a scale and a shift for every feature map
-    G:  a learned constant, 4x4, -> AdaIN -> conv -> AdaIN -> up, conv, blur -> AdaIN -> conv -> AdaIN -> ... -> image
+    G:  a learned constant, 4x4, -> AdaIN -> conv -> AdaIN
+        -> up, conv, blur -> AdaIN -> conv -> AdaIN -> ... -> image
     D:  Progressive GAN's, with a blur before it halves the feature maps
 
-Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm, scale and shift (AdaIN).
-G and D grow as Progressive GAN's do, or stand at full size from the start. A class is an embedding beside z, and chooses
-one of D's logits.
+Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm, scale
+and shift (AdaIN). G and D grow as Progressive GAN's do, or stand at full size from the start. A
+class is an embedding beside z, and chooses one of D's logits.
 """
+
+from dataclasses import dataclass
 
 from tinygan import nn, ops
 from tinygan.autograd import Parameter
@@ -15,6 +18,8 @@ from tinygan.backend import xp
 from tinygan.ops.linear import indices_below
 
 from . import progan
+from .recipe import Recipe
+from .settings import Settings, setting
 
 
 class Styled(nn.Module):
@@ -39,16 +44,18 @@ class Styled(nn.Module):
 
 
 class Generator(nn.StyleGenerator, progan.Growing):
-    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels), about [-1, 1].
+    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels).
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w. layers, hidden, rate:
-    of the mapping (`nn.Mapping`). mixing, psi, cutoff: see `nn.StyleGenerator`.
+    The values of the images are about [-1, 1].
+    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w.
+    layers, hidden, rate: of the mapping (`nn.Mapping`). mixing, psi, cutoff: see
+    `nn.StyleGenerator`.
     """
 
     buffer_names = ("w_average", "lod")
 
-    def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16), style=64, layers=8,
-                 classes=None, mixing=0.9, hidden=None, rate=0.01, *, rng):
+    def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16),
+                 style=64, layers=8, classes=None, mixing=0.9, hidden=None, rate=0.01, *, rng):
         progan.Growing.__init__(self, image_size, widths, rng)
         mapping = nn.Mapping(latent, style, layers, classes, rate, hidden=hidden, rng=rng)
         self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
@@ -56,8 +63,9 @@ class Generator(nn.StyleGenerator, progan.Growing):
         self.blocks = []
         for i, (a, b) in enumerate(zip((widths[0], *widths), widths)):
             convs = [self.conv3(a, b, bias=False) if i else None, self.conv3(b, b, bias=False)]
-            self.blocks += [nn.Sequential(*(Styled(b, 4 << i, style, conv, up=i > 0 and conv is convs[0], rng=rng)
-                                            for conv in convs))]
+            ups = [i > 0, False]
+            self.blocks += [nn.Sequential(*(Styled(b, 4 << i, style, conv, up, rng=rng)
+                                            for conv, up in zip(convs, ups)))]
         self.to_image = [self.conv(width, image_channels, 1, gain=1.0) for width in widths]
 
     def layers_in_use(self):
@@ -76,24 +84,69 @@ class Generator(nn.StyleGenerator, progan.Growing):
 
 
 class Discriminator(progan.Discriminator):
-    """Progressive GAN's, but each block blurs before it halves, and halves before its last leaky relu.
+    """Progressive GAN's, but each block blurs before it halves, and its last relu comes after that.
 
-    With classes, it has a logit for each, and `forward` takes labels (N,), to choose by (Mescheder et al. 2018).
+    With classes, it has a logit for each, and `forward` takes labels (N,), to choose by (Mescheder
+    et al. 2018).
     """
 
-    def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *, rng):
+    def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *,
+                 rng):
         super().__init__(image_size, image_channels, widths, rng=rng)
         self.conditional, self.classes = classes is not None, classes
         if classes:
             self.to_logit = self.conv(widths[0], classes, gain=1.0, kind=nn.Linear)
 
     def block(self, inputs, outputs):
-        return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), nn.Blur(), self.conv3(inputs, outputs),
-                             nn.AvgPool2d(2), nn.LeakyReLU(0.2))
+        return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), nn.Blur(),
+                             self.conv3(inputs, outputs), nn.AvgPool2d(2), nn.LeakyReLU(0.2))
 
     def forward(self, x, labels=None):
         if not self.conditional:
             return super().forward(x)
         logits = self.to_logit(self.features(x))
-        labels = indices_below(self.classes, self.take_labels(labels, len(x), self.classes), "Discriminator: labels")
+        labels = self.take_labels(labels, len(x), self.classes)
+        labels = indices_below(self.classes, labels, "Discriminator: labels")
         return logits[xp.arange(len(x)), labels]
+
+
+@dataclass
+class StyleSettings(Settings):
+    """What StyleGAN and StyleGAN2 have in common."""
+
+    style: int = setting(64, "length of the style w", 1)
+    mapping_layers: int = setting(
+        2, "layers of the mapping from z to w; 0: w is z and the class", 0, 100)
+    mapping_rate: float = setting(
+        0.1, "its learning rate, relative to that of the other layers", 1e-6, 1)
+    mixing: float = setting(
+        0.0, "share of batches whose finer layers have the styles of other latents", 0, 1)
+
+
+@dataclass
+class StyleGANSettings(StyleSettings, progan.ProGANSettings):
+    pass
+
+
+def networks(s, sizes, rng):
+    size, _, channels = sizes.image
+    of_both = progan.channels_by_size(s.channels, s.max_channels, size)
+    return (Generator(sizes.latent, size, channels, of_both, s.style, s.mapping_layers,
+                      sizes.g_classes, s.mixing, rate=s.mapping_rate, rng=rng),
+            Discriminator(size, sizes.d_channels, of_both, sizes.d_classes, rng=rng))
+
+
+# Networks grow in a hundredth of the authors' images. D learns twice as fast as G, the mapping has
+# two layers and learns faster than theirs, and styles are not mixed: stylegan2.py says why.
+RECIPE = Recipe(
+    "stylegan", "z becomes a style, which enters every layer; noise, AdaIN (Karras et al. 2019)",
+    StyleGANSettings, networks,
+    {"steps": 7500, "batch_size": 16, "sample_every": 500, "lr": 4e-3, "d_lr": 8e-3, "beta1": 0.0,
+     "beta2": 0.99, "latent": 64, "pad": 2,
+     # The authors' gamma of R1 and half-life of the average; but R1 is lazy, as StyleGAN2's is.
+     "r1": 10.0, "penalty_every": 4, "ema_images": 10_000,
+     # The authors' D has a logit for each class (d_class=select). It was at an FID of 17 where the
+     # projection was at 8.
+     "g_class": "mapping", "d_class": "projection"},
+    truncation="w", g_class_choices=("none", "mapping"),
+    d_class_choices=("none", "concat", "auxiliary", "projection", "select"))

@@ -5,6 +5,7 @@ import numpy as np
 from tinygan import batch, ops
 from tinygan.autograd import Parameter, Tensor, described, wrap
 from tinygan.backend import asarray, from_host, normal, xp
+from tinygan.errors import InputError
 
 from . import init as initial
 from .equalized import Equalized
@@ -29,9 +30,13 @@ class Mapping(Module):
         embedding = (size if apart else latent) if classes else 0
         self.embedding = Embedding(classes, embedding, rng=rng) if classes else None
         if not layers and latent + embedding != size:
-            raise ValueError(f"without mapping_layers, a style is as long as z and its class: style={latent + embedding}, not {size}")
+            raise InputError("without mapping_layers, a style is as long as z and its class: "
+                             f"style={latent + embedding}, not {size}")
         widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * (layers > 0)
-        self.layers = [Equalized(Linear(a, b), 1.0 if apart else 2 ** 0.5, rate=rate, rng=rng)
+        # Equalized draws the weights anew and sets the biases to 0. The generator of a seed that is
+        # always the same gives these zeros the same signs each time.
+        linear = lambda a, b: Linear(a, b, rng=np.random.default_rng(0))
+        self.layers = [Equalized(linear(a, b), 1.0 if apart else 2 ** 0.5, rate=rate, rng=rng)
                        for a, b in zip(widths, widths[1:])]
 
     @property

@@ -1,0 +1,300 @@
+"""Recipes: one for each paper's file, the same networks from the same seed, and networks that have what they must."""
+
+import importlib
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+from host import host
+
+import tinygan.models
+from tinygan import nn, ops
+from tinygan.backend import asarray
+from tinygan.cli import main
+from tinygan.errors import InputError
+from tinygan.models import dcgan
+from tinygan.models.recipe import Recipe
+from tinygan.models.settings import Settings
+from tinygan.training import recipes
+
+IMAGE = (28, 28, 1)
+
+
+NARROW = {"g_channels": 8, "d_channels": 8, "channels": 4, "max_channels": 8, "hidden": 8, "style": 8}
+
+
+def build(recipe, seed=0, image=IMAGE, **changes):
+    """(G, D), narrow, for images of ten classes, and the state of the generator that they were drawn from."""
+    rng, settings = np.random.default_rng(seed), recipe.settings()
+    narrow = {name: value for name, value in NARROW.items() if hasattr(settings, name)}
+    pair = recipe.build(settings.updated(narrow | changes), image, 10, rng)
+    return pair, rng.bit_generator.state
+
+
+def as_trained(recipe):
+    """The images that a run of this recipe on MNIST has."""
+    return (28 + 2 * recipe.settings().pad,) * 2 + (1,)
+
+
+def same(a, b):
+    """Do two networks have the same parameters and buffers, to the bit?"""
+    a, b = ({name: (x.shape, x.tobytes()) for name, x in network.state_dict().items()} for network in (a, b))
+    return a == b
+
+
+# The registry
+
+
+def test_each_papers_file_has_its_recipe_and_the_registry_nothing_else():
+    files = {path.stem for path in Path(tinygan.models.__file__).parent.glob("*.py")}
+    papers = files - {"__init__", "recipe", "settings", "growth"}
+    assert {name.replace("-", "_") for name in recipes.RECIPES} == papers
+    for name, recipe in recipes.RECIPES.items():
+        paper = importlib.import_module(f"tinygan.models.{name.replace('-', '_')}")
+        assert paper.RECIPE is recipe and recipe.name == name
+        assert paper.__doc__.startswith(name) or "20" in paper.__doc__.partition("\n")[0]  # the year of the paper
+
+
+def test_the_order_is_that_of_the_family_tree():
+    assert [*recipes.RECIPES] == ["quick", "gan", "dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "cgan", "acgan",
+                                  "projection", "progan", "biggan", "stylegan", "stylegan2"]
+    assert recipes.DEFAULT == "quick" and recipes.find("wgan-gp") is recipes.RECIPES["wgan-gp"]
+
+
+def test_a_variant_differs_where_it_says():
+    before = dcgan.RECIPE.settings()
+    recipe = dcgan.RECIPE.variant("mine", "a summary", lr=0.5)
+    assert (recipe.name, recipe.summary, recipe.settings()) == ("mine", "a summary", before.updated({"lr": 0.5}))
+    assert recipe.networks is dcgan.RECIPE.networks and dcgan.RECIPE.settings() == before
+
+
+# The same from the same seed
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
+def test_a_recipe_built_twice_from_one_seed_is_the_same(recipe):
+    (G, D), state = build(recipe, 3, as_trained(recipe))
+    (again_G, again_D), again = build(recipe, 3, as_trained(recipe))
+    (other_G, other_D), _ = build(recipe, 4, as_trained(recipe))
+    assert same(G, again_G) and same(D, again_D) and state == again
+    assert not same(G, other_G) and not same(D, other_D)
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
+def test_the_checks_change_nothing(recipe, monkeypatch):
+    checked, state = build(recipe, 3, as_trained(recipe))
+    for check in ("check_draws", "check_calls"):
+        monkeypatch.setattr(f"tinygan.models.recipe.{check}", lambda *args: None)
+    unchecked, as_before = build(recipe, 3, as_trained(recipe))
+    assert state == as_before
+    for a, b in zip(checked, unchecked):
+        assert same(a, b) and all(module.training for _, module in a.modules())
+
+
+# What networks must have, by networks that do, and mistakes planted in them
+
+
+class G(nn.Module):
+    def __init__(self, sizes, rng):
+        self.layer = nn.Linear(sizes.latent, int(np.prod(sizes.image)), rng=rng)
+        self.latent, self.classes, self.image = sizes.latent, sizes.g_classes, sizes.image
+
+    def forward(self, z, labels=None):
+        return ops.tanh(self.layer(z)).reshape(-1, *self.image)
+
+
+class D(nn.Module):
+    def __init__(self, sizes, rng):
+        shape = (*sizes.image[:2], sizes.d_channels)
+        self.image_shape, self.feature_shape = shape, (5,)
+        self.hidden = nn.Linear(int(np.prod(shape)), 5, rng=rng)
+        self.dropout = nn.Dropout(0.5, rng=rng)
+        self.last = nn.Linear(5, 1, rng=rng)
+
+    def features(self, x):
+        return self.dropout(self.hidden(x.reshape(len(x), -1)))
+
+    def score(self, features):
+        return self.last(features).reshape(-1)
+
+    def forward(self, x, labels=None):
+        return self.score(self.features(x))
+
+
+def mine(change=lambda G, D, rng: None, make=lambda sizes, rng: (G(sizes, rng), D(sizes, rng)), g_class=(), d_class=()):
+    """A user's recipe, whose networks `change` has changed."""
+    def networks(s, sizes, rng):
+        pair = make(sizes, rng)
+        change(*pair, rng)
+        return pair
+
+    return Recipe("mine", "my networks", Settings, networks, {"latent": 6},
+                  g_class_choices=("none", "concat", "cbn", *g_class),
+                  d_class_choices=("none", "concat", "auxiliary", "projection", *d_class))
+
+
+WAYS = [{}, *({"g_class": g, "d_class": d} for g, d in (
+    ("concat", "concat"), ("concat", "auxiliary"), ("concat", "projection"), ("cbn", "projection")))]
+
+
+@pytest.mark.parametrize("changes", WAYS, ids=str)
+def test_networks_that_have_it_all(changes):
+    (g, d), _ = build(mine(), **changes)
+    labels = (np.array([3, 4, 5]),) if changes else ()
+    images = g(asarray(np.ones((3, 6), np.float32)), *labels)
+    logits = d(images, *labels)
+    assert images.shape == (3, *IMAGE)
+    assert logits[1].shape == (3, 10) if "auxiliary" in changes.values() else logits.shape == (3,)
+
+
+@pytest.mark.parametrize("changes", [{}, {"g_class": "concat", "d_class": "projection"}], ids=str)
+@pytest.mark.parametrize("change, path", [
+    (lambda G, D, rng: setattr(G, "layer", nn.Linear(*G.layer.weight.shape)), "G.+layer.weight"),
+    (lambda G, D, rng: setattr(D, "last", nn.Linear(5, 1)), "D.+last.weight"),
+    (lambda G, D, rng: D.last.bias.assign(np.random.default_rng().standard_normal(1)), "D.+last.bias"),
+    (lambda G, D, rng: setattr(G, "layer", nn.SpectralNorm(G.layer)), r"G.+layer.u")])
+def test_a_forgotten_rng_is_found(change, path, changes):
+    with pytest.raises(InputError, match=f"^{path} is not the same when it is drawn again.*: give the layer rng=rng"):
+        build(mine(change), **changes)
+
+
+def test_a_generator_of_a_layers_own_is_found():
+    with pytest.raises(InputError, match=r"^D.dropout.rng is a generator of its own, which a resumed run would start anew"):
+        build(mine(lambda G, D, rng: setattr(D, "dropout", nn.Dropout(0.5, rng=np.random.default_rng(0)))))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_found(value):
+    with pytest.raises(InputError, match="^D.last.bias begins with values that are NaN or infinite"):
+        build(mine(lambda G, D, rng: D.last.bias.assign(np.array([value]))))
+
+
+@pytest.mark.parametrize("name, message", [
+    ("latent", r"^G \(G\) has no attribute latent, and these settings need 6: write self.latent = 6$"),
+    ("classes", r"^G \(G\) has no attribute classes, and these settings need None: write self.classes = None$")])
+def test_what_g_lacks_is_named(name, message):
+    with pytest.raises(InputError, match=message):
+        build(mine(lambda G, D, rng: delattr(G, name)))
+
+
+@pytest.mark.parametrize("name, value, changes, message", [
+    ("latent", 5, {}, "G .* has latent = 5, and these settings need 6"),
+    ("latent", 6, {"g_class": "concat", "d_class": "concat"}, "has latent = 6, and these settings need 16"),
+    ("classes", 10, {}, "has classes = 10, and these settings need None: write self.classes = None"),
+    ("classes", None, {"g_class": "cbn", "d_class": "concat"}, "has classes = None, and these settings need 10")])
+def test_what_g_has_wrong_is_named(name, value, changes, message):
+    with pytest.raises(InputError, match=message):
+        build(mine(lambda G, D, rng: setattr(G, name, value)), **changes)
+
+
+@pytest.mark.parametrize("d_class, name, advice", [
+    ("concat", "image_shape", r"write self.image_shape = \(height, width, channels\)"),
+    *((d_class, name, advice) for d_class in ("auxiliary", "projection") for name, advice in (
+        ("features", r"define features\(self, x\)"), ("score", r"define score\(self, features\)"),
+        ("feature_shape", "write self.feature_shape = ")))])
+def test_what_d_lacks_is_named(d_class, name, advice):
+    class Lacking(D):
+        def __getattribute__(self, asked):
+            if asked == name:
+                raise AttributeError(name)
+            return super().__getattribute__(asked)
+
+    recipe = mine(make=lambda sizes, rng: (G(sizes, rng), Lacking(sizes, rng)))
+    with pytest.raises(InputError, match=rf"^D \(Lacking\) has no attribute {name}, which d_class={d_class} needs: {advice}"):
+        build(recipe, g_class="concat", d_class=d_class)
+
+
+def test_networks_are_modules():
+    with pytest.raises(InputError, match="^D is a function: derive it from nn.Module"):
+        build(mine(make=lambda sizes, rng: (G(sizes, rng), lambda x: x)))
+
+
+def replaced(name, forward):
+    """`networks` with another `forward` in G or D."""
+    def make(sizes, rng):
+        pair = {"G": G(sizes, rng), "D": D(sizes, rng)}
+        vars(pair[name])["forward"] = forward
+        return pair["G"], pair["D"]
+    return make
+
+
+@pytest.mark.parametrize("make, message", [
+    (replaced("G", lambda z: z), r"^from 2 latents, G makes an array \(2, 6\): it must return images \(2, 28, 28, 1\)$"),
+    (replaced("G", lambda z: None), "^from 2 latents, G makes None"),
+    (replaced("D", lambda x: ops.mean(x)), r"^from 2 images, D makes an array \(\): it must return logits \(2,\)"),
+    (replaced("D", lambda x: 0.5), "^from 2 images, D makes 0.5"),
+    (replaced("D", lambda x: (x[:, 0, 0, 0], x[:, 0, 0])), r"D makes an array \(2, 1\) beside its logits")])
+def test_what_networks_return_is_checked(make, message):
+    with pytest.raises(InputError, match=message):
+        build(mine(make=make))
+
+
+@pytest.mark.parametrize("changes, given", [({}, None), ({"g_class": "cbn", "d_class": "select"}, [0, 0])])
+def test_two_images_are_judged_with_labels_where_there_are_classes(changes, given):
+    seen = []
+
+    class Select(D):
+        def forward(self, x, labels=None):
+            seen.append((x.shape, self.training, None if labels is None else host(labels).tolist()))
+            return super().forward(x)
+
+    build(mine(make=lambda sizes, rng: (G(sizes, rng), Select(sizes, rng)), d_class=("select",)), **changes)
+    assert seen == [((2, *IMAGE), False, given)]
+
+
+# What is refused on purpose is one line; a bug keeps its traceback
+
+
+REFUSED = [
+    ("dcgan", {"pad": "1"}, "images of 30 pixels cannot be halved 2 times: pad them to a multiple of 4"),
+    ("dcgan", {"equalized": "true", "d_norm": "spectral"}, "equalized and norm=spectral both scale D's weights"),
+    ("dcgan", {"g_class": "concat"}, "settings g_class=concat d_class=none: tell both networks the class, or neither"),
+    ("gan", {"g_class": "cbn", "d_class": "projection"}, "g_class=cbn: the networks of gan take none, concat"),
+    ("sngan", {"pad": "0"}, "images of 28 pixels cannot be halved 3 times: pad them to a multiple of 8"),
+    ("progan", {"pad": "0"}, "images of 28 pixels: growing from 4x4 by doubling takes a size of 8, 16, 32, 64...: pad them"),
+    ("stylegan", {"pad": "3"}, "images of 34 pixels: growing from 4x4"),
+    ("stylegan", {"mapping_layers": "0"}, "a style is as long as z and its class: style=128, not 64"),
+    ("stylegan2", {"pad": "1"}, "images of 30 pixels: doubling 4x4 takes a size of 8, 16, 32, 64...: pad them"),
+    ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
+    ("biggan", {"pad": "0"}, "images of 28 pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64..."),
+    ("biggan", {"latent": "18"}, "a latent (and embedding) of 18 cannot be cut into 4 equal parts"),
+    ("biggan", {"g_channels": "12"}, "self-attention divides the channels by 8"),
+    ("biggan", {"attention": "12"}, "attention=12: choose 0, for none, or a size")]
+
+
+@pytest.mark.parametrize("recipe, changes, message", REFUSED)
+def test_settings_that_do_not_go_together_are_one_line(recipe, changes, message, capsys):
+    assert main(["show", recipe, "--set", *(f"{name}={value}" for name, value in changes.items())]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("tinygan: error: ") and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
+def test_images_of_any_size_are_taken_or_refused(recipe):
+    nowhere = {"attention": 0} if recipe.name == "biggan" else {}
+    for height, width in [(side, side) for side in (1, 2, 3, 4, 5, 6, 8, 12)] + [(8, 4), (4, 8), (8, 9)]:
+        try:
+            build(recipe, image=(height, width, 3), **nowhere)
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, IndexError])
+def test_a_bug_in_a_users_constructor_keeps_its_traceback(kind):
+    def constructor_with_a_bug(sizes, rng):
+        raise kind("a bug")
+
+    with pytest.raises(kind, match="^a bug$") as caught:
+        build(mine(make=constructor_with_a_bug))
+    assert type(caught.value) is kind
+    assert "constructor_with_a_bug" in "".join(traceback.format_tb(caught.value.__traceback__))
+
+
+def test_a_bug_in_a_users_forward_keeps_its_traceback():
+    def forward_with_a_bug(z):
+        return {}["a bug"]
+
+    with pytest.raises(KeyError) as caught:
+        build(mine(make=replaced("G", forward_with_a_bug)))
+    assert "forward_with_a_bug" in "".join(traceback.format_tb(caught.value.__traceback__))
