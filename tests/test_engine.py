@@ -4,6 +4,7 @@ import copy
 import gc
 import importlib
 import pickle
+import textwrap
 import threading
 import time
 import weakref
@@ -15,7 +16,7 @@ from host import host
 
 import tinygan
 from tinygan import GradientError, Parameter, Tensor, check_grads, grad, nn, no_grad, ops, tensor
-from tinygan.autograd import Node, op, recording
+from tinygan.autograd import Node, engine, op, recording
 from tinygan.backend import asarray, xp
 from tinygan.kernels.cpu import parallel
 from tinygan.ops.fused import alias
@@ -165,9 +166,49 @@ def test_a_derivative_with_a_default_argument_is_refused():
     def parts(x, /):
         return x.data, *[lambda g, i=i: g * i for i in range(1)]
 
-    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not ('g', 'i'); write lambda g: ..., "
+    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not (g, i=...); write lambda g: ..., "
             "and bind loop variables by making it in a helper function", parts, leaf(1.0))
 
+
+def test_the_second_parameter_of_a_derivative_is_the_result_whatever_its_name():
+    @op
+    def double(x, /):
+        return x.data * 2.0, lambda slope: slope * 2.0
+
+    @op
+    def exponential(x, /):
+        return xp.exp(x.data), lambda grad_out, result: grad_out * result
+
+    @op(joint=True)
+    def root(x, /):
+        return xp.sqrt(x.data), lambda slope, result, wanted: [slope / (result * 2.0)]
+
+    x = leaf(0.5, 2.0)
+    assert [f(x).node.y is not None for f in (double, exponential, root)] == [False, True, True]
+    for f, expected in ((double, [2.0, 2.0]), (exponential, np.exp([0.5, 2.0])), (root, 0.5 / np.sqrt([0.5, 2.0]))):
+        np.testing.assert_allclose(host(grad(f(x).sum(), x)), expected)
+
+
+class Methods:
+    def of_g(self, g):
+        return g
+
+    def of_all(self, *given):
+        return given[0]
+
+
+@pytest.mark.parametrize("joint, derivative, named", [
+    (False, lambda: 1.0, "()"), (False, lambda g, y, more: g, "(g, y, more)"), (False, Methods().of_g, "<class 'method'>"),
+    (False, Methods().of_all, "<class 'method'>"), (False, lambda *given: given[0], "(given)"), (False, 1.0, "<class 'float'>"),
+    (False, lambda g, y=None: g, "(g, y=...)"), (False, np.negative, "<class 'numpy.ufunc'>"),
+    (True, lambda g: [g], "(g)"), (True, lambda g, y, needed, more: [g], "(g, y, needed, more)")])
+def test_what_is_no_derivative_is_refused_when_the_op_is_called(joint, derivative, named):
+    @op(joint=joint)
+    def f(x, /):
+        return x.data * 1.0, derivative
+
+    wanted = "(g, needed) or (g, y, needed)" if joint else "(g) or (g, y)"
+    refuses(TypeError, f"f: a derivative is a function of {wanted}, not {named}; write lambda g: ", f, leaf(1.0))
 
 @pytest.mark.parametrize("derivative, claim", [
     (lambda g: ops.sum(g, 1, keepdims=True), "shape (2, 1), float64"),
@@ -553,6 +594,20 @@ def test_a_module_names_its_parameters():
 
 
 # ---- grad -----------------------------------------------------------------------------------------------
+
+
+def test_the_backward_pass_in_the_docstring_is_one():
+    """The lines that a learner reads there run, and give what grad does."""
+    (shown,) = [part for part in engine.__doc__.split("\n\n") if part.startswith("    def ")]
+    assert len(shown.splitlines()) == 8
+    scope = dict(vars(engine))
+    exec(textwrap.dedent(shown), scope)
+    x, w = normal(3, 4), normal(4, 2, seed=1)
+    h = x @ w
+    y = (h * h + h * 3.0 - ops.sum(x, 1, keepdims=True)).mean()
+    expected = grad(y, [x, h, w], retain_graph=True)
+    for a, b in zip(scope["gradients_of"](y, [x, h, w]), expected):
+        np.testing.assert_array_equal(host(a), host(b))
 
 
 def test_a_tensor_in_a_tensor_out_a_sequence_in_a_list_out():
