@@ -4,7 +4,7 @@ An op is a plain function that returns its value and one derivative per Tensor a
 written in ops too, so recording them while they run (`create_graph=True`) gives second derivatives, and
 third, with no further machinery.
 
-A backward pass comes to these eight lines (where derivatives need nothing but g):
+A backward pass comes to these eight lines (where derivatives need only g, and nothing broadcasts):
 
     def gradients_of(output, inputs):
         gradients = {output.node: Tensor(xp.ones(output.shape, output.dtype))}
@@ -15,8 +15,8 @@ A backward pass comes to these eight lines (where derivatives need nothing but g
                     gradients[parent] = gradients[parent] + change if parent in gradients else change
         return [gradients[x.node] for x in inputs]
 
-What `grad` does besides: it goes only where a gradient was asked for, hands y to the derivatives that read
-it, and lets go of nodes and gradients on the way. What it refuses is in checks.py.
+What `grad` does besides: it goes only where a gradient was asked for, hands the result y to the derivatives
+that read it, and lets go of nodes and gradients on the way. What is refused stands in checks.py.
 """
 
 import contextlib
