@@ -1,12 +1,13 @@
 """Modules: what they hold, save, load and convert; layers whose behaviour the op table does not cover."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
 from host import host
 
-from tinygan import check_grads, grad, nn, no_grad, tensor
+from tinygan import check_grads, grad, nn, no_grad, ops, tensor
 from tinygan.nn.summary import summarize
 
 
@@ -149,3 +150,56 @@ def test_summary_counts_by_hand():
 def test_no_forward_is_an_error_that_says_so():
     with pytest.raises(NotImplementedError, match="Module must define forward"), no_grad():
         nn.Module()(1)
+
+
+# Sequential
+
+
+def double(x):
+    return x * 2
+
+
+def mixed():
+    return nn.Sequential(nn.Linear(2, 3, rng=np.random.default_rng(0)), ops.relu, double, nn.Linear(3, 1, bias=False))
+
+
+def test_plain_functions_are_layers():
+    network, x = mixed(), tensor(np.random.default_rng(1).standard_normal((4, 2)), dtype="float32")
+    assert np.array_equal(host(network(x)), host(network[3](2 * ops.relu(network[0](x)))))
+    assert [name for name, _ in network.named_parameters()] == ["0.weight", "0.bias", "3.weight"]
+    assert [path for path, _ in network.modules()] == ["", "0", "3"] == [""] + [name for name, _ in network.children()]
+    assert list(network.state_dict()) == ["0.weight", "0.bias", "3.weight"]
+    assert (len(network), network[1], list(network)[2]) == (4, ops.relu, double)
+    part = network[1:3]
+    assert list(part) == [ops.relu, double] and not part.parameters() and host(part(x)).min() == 0
+    check_grads(network, np.random.default_rng(2).standard_normal((3, 2)))
+    network.layers.append(lambda y: y - 1)  # as models do
+    assert host(network(x)).max() < host(network[:4](x)).max() and not network.eval()[0].training
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))],
+                         ids=["deepcopy", "pickle"])
+def test_copies_of_a_network_with_functions(duplicate):
+    network, x = mixed(), tensor(np.ones((4, 2), "float32"))
+    twin = duplicate(network)
+    assert np.array_equal(host(twin(x)), host(network(x))) and twin[0].weight is not network[0].weight
+    assert (twin[1], twin[2]) == (ops.relu, double)
+
+
+def test_only_modules_take_the_condition():
+    def function(x, condition=None):
+        assert condition is None
+        return x
+
+    function.conditional = True
+    norm = nn.ConditionalBatchNorm.of_classes(3, 2)
+    images, labels = tensor(np.random.default_rng(0).standard_normal((4, 2, 2, 3)), dtype="float32"), [0, 1, 1, 0]
+    assert np.array_equal(host(nn.Sequential(function, norm)(images, labels)), host(norm(images, labels)))
+
+
+@pytest.mark.parametrize("layer, got", [(3, "3"), (None, "None"), ("relu", "'relu'"), (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>"),
+                                        ([nn.ReLU()], "[ReLU()]"), (tensor([1.0, 2.0]), "float32 (2,)")])
+def test_what_is_no_layer_is_refused_at_once(layer, got):
+    with pytest.raises(TypeError) as caught:
+        nn.Sequential(nn.Flatten(), layer)
+    assert str(caught.value) == f"Sequential: layer 1 must be a Module or a function, got {got}"

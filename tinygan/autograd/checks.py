@@ -213,6 +213,42 @@ for _name in ("iadd", "isub", "imul", "itruediv", "ipow", "imatmul"):
     setattr(Tensor, f"__{_name}__", _refuse_update)
 
 
+# A layer of a network
+
+
+def accepts(function, args, settings):
+    """Can the function be called with these: are there as many as it takes, under the names that it knows?"""
+    try:
+        inspect.signature(function).bind(*args, **settings)
+    except TypeError:
+        return False
+    return True
+
+
+def layer_error(layer, reason, kind):
+    """The error to raise where a layer (a Module) refuses its arguments. It remembers the layer and the reason."""
+    error = kind(f"{layer!r}: {reason}")
+    error.layer = layer, reason
+    return error
+
+
+def tell_path(error, network):
+    """Begin the message of an error, on its way out of a call of `network`, with the path to the layer it comes from.
+
+    Every Module that it leaves writes its own path there, over that of the part inside it: in the end it is
+    the path from the outermost network. Errors with a message of their own making stay as they are.
+    """
+    if type(error) not in (TypeError, ValueError, IndexError) or [*map(type, error.args)] != [str]:
+        return
+    text, own_name = error.args[0], type(network).__name__
+    layer, reason = getattr(error, "layer", (network, text.removeprefix(f"{own_name}: ")))
+    paths = [path for path, part in network.modules() if part is layer]
+    if not paths:  # the layer is no part of this network: it was made on the way
+        paths, layer, reason = [""], network, text
+    error.layer = layer, reason
+    error.args = f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer!r}: {reason}",
+
+
 # How it is said
 
 
@@ -227,12 +263,15 @@ def refusal(name, error, args, settings={}):
     if text.startswith((f"{name}:", f"{name} ")):
         return error
     reason = "the shapes do not broadcast" if "broadcast" in text else text.split("; given ")[0]
-    given = ", ".join([*map(described, args), *(f"{key}={described(value)}" for key, value in settings.items())])
     # NumPy has subclasses of its own, one of both ValueError and IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
-    result = kind(f"{name}: {reason}; given {given}")
+    result = kind(f"{name}: {reason}; given {described_call(args, settings)}")
     result.__cause__ = error
     return result
+
+
+def described_call(args, settings):
+    return ", ".join([*map(described, args), *(f"{key}={described(value)}" for key, value in settings.items())])
 
 
 def described(x):

@@ -6,6 +6,7 @@ import inspect
 import numpy as np
 
 from tinygan.autograd import Parameter, Tensor, as_tensors, described
+from tinygan.autograd.checks import accepts, described_call, layer_error, tell_path
 from tinygan.backend import asarray, to_numpy, xp
 
 
@@ -28,27 +29,19 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *inputs, **settings):
-        """forward(*inputs); floating arrays among the inputs become constant Tensors."""
+        """forward(*inputs); floating arrays among the inputs become constant Tensors.
+
+        What goes wrong in a part of this module is told with the path to that part.
+        """
+        inputs = [Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs]
         try:
-            inputs = [Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs]
             return self.forward(*inputs, **settings)
         except (TypeError, ValueError, IndexError) as error:
-            if error.__traceback__.tb_next is None:  # raised here: by the call of forward, for their number
-                takes = inspect.signature(self.forward)
-                raise self.refusal(f"takes {takes}, got {described(tuple(inputs))}", TypeError) from None
-            self._locate(error)
+            if not accepts(self.forward, inputs, settings):
+                takes, got = inspect.signature(self.forward), described_call(inputs, settings)
+                raise self.refusal(f"takes {takes}, got ({got})", TypeError) from None
+            tell_path(error, self)
             raise
-
-    def _locate(self, error):
-        """Say in the message of `error`, which passes through a call of this module, which layer it comes from."""
-        if type(error) not in (TypeError, ValueError, IndexError) or [*map(type, error.args)] != [str]:
-            return  # others have a message of their own making
-        layer, reason = getattr(error, "layer", (self, error.args[0].removeprefix(f"{type(self).__name__}: ")))
-        path = next((path for path, part in self.modules() if part is layer), None)
-        if path is None:  # a layer that is no part of this module: made on the way
-            layer, reason, path = self, error.args[0], ""
-        error.layer = layer, reason
-        error.args = f"{type(self).__name__}.{path} " * bool(path) + f"{layer!r}: {reason}",
 
     def __repr__(self):
         """The class with its sizes: shapes of parameters, or else of buffers, and settings that are whole numbers."""
@@ -75,9 +68,7 @@ class Module:
 
     def refusal(self, reason, kind=ValueError):
         """The error to raise: it says which module refuses its arguments, and why."""
-        error = kind(f"{self!r}: {reason}")
-        error.layer = self, reason
-        return error
+        return layer_error(self, reason, kind)
 
     def __setattr__(self, name, value):
         if isinstance(value, Parameter):
@@ -220,17 +211,22 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules one after another: Sequential(a, b)(x) = b(a(x)). Indexable and iterable.
+    """Layers one after another: Sequential(a, b)(x) = b(a(x)). Indexable and iterable.
 
-    Sequential(...)(x, condition) gives the condition to those layers whose `conditional` is True.
+    layers: Modules, and functions of one Tensor such as `ops.relu`; a function has no parameters.
+    Sequential(...)(x, condition) gives the condition to those Modules whose `conditional` is True.
+    Raises TypeError for anything else, a class such as `nn.ReLU` (without parentheses) included.
     """
 
     def __init__(self, *layers):
+        for i, layer in enumerate(layers):
+            if isinstance(layer, type) or not callable(layer):
+                raise TypeError(f"Sequential: layer {i} must be a Module or a function, got {described(layer)}")
         self.layers = list(layers)
 
     def children(self):
         """The layers under their plain numbers '0', '1', ...; then any other parts."""
-        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
         yield from ((name, part) for name, part in super().children() if not name.startswith("layers."))
 
     def __len__(self):
@@ -244,5 +240,5 @@ class Sequential(Module):
 
     def forward(self, x, condition=None):
         for layer in self.layers:
-            x = layer(x, condition) if layer.conditional else layer(x)
+            x = layer(x, condition) if isinstance(layer, Module) and layer.conditional else layer(x)
         return x
