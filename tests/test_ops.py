@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import tinygan
-from tinygan import Tensor, check_grads, grad, nn, ops, oracles
+from tinygan import Tensor, check_grads, grad, nn, ops
 from tinygan.backend import asarray, to_numpy
 from tinygan.kernels import conv, linear, norm
 from tinygan.kernels.cpu import parallel
-from tinygan.optable import ROWS
+from tinygan.optable import ROWS, oracles
 
 ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 LINEAR = pytest.mark.parametrize("row", [row for row in ROWS if row.linear], ids=lambda row: row.name)
