@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from host import host
 
-from tinygan import check_grads, grad, nn, no_grad, ops, tensor
+from tinygan import Parameter, check_grads, grad, nn, no_grad, ops, optim, tensor
+from tinygan.backend import asarray
 from tinygan.nn.summary import summarize
 
 
@@ -60,6 +61,18 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
     assert all(np.array_equal(before[key], value) for key, value in network.state_dict().items())
 
 
+def test_load_state_dict_is_all_or_nothing():
+    layer = nn.Linear(1, 1)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="bias holds <U1"):
+        layer.load_state_dict({"weight": [[5.0]], "bias": np.array(["a"])})
+    with pytest.raises(ValueError, match="weight holds complex128"):
+        layer.load_state_dict({"weight": np.ones((1, 1), complex), "bias": [1.0]})
+    assert all(np.array_equal(before[key], value) for key, value in layer.state_dict().items())
+    layer.load_state_dict({"weight": [[5.0]], "bias": [1.0]})
+    assert layer.weight.item() == 5
+
+
 def test_astype_and_deepcopy():
     network = make().astype("float64")
     assert {p.dtype for p in network.parameters()} | {b.dtype for b in network.buffers()} == {np.dtype("float64")}
@@ -67,6 +80,49 @@ def test_astype_and_deepcopy():
     twin = copy.deepcopy(network)
     twin[0].weight.assign(np.zeros((3, 3, 1, 4)))
     assert network[0].weight.data.any() and all(p.requires_grad for p in twin.parameters())
+
+
+def test_a_module_survives_pickling():
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3))
+    twin = pickle.loads(pickle.dumps(network))
+    x = tensor(np.random.default_rng(0).standard_normal((4, 2)).astype("float32"))
+    assert np.array_equal(host(twin(x)), host(network(x)))
+
+
+def test_a_parameter_that_two_parts_share_is_one_parameter():
+    class Tied(nn.Module):
+        def __init__(self):
+            self.a = nn.Linear(3, 3, bias=False, rng=np.random.default_rng(0))
+            self.b = nn.Linear(3, 3, bias=False)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    network = Tied()
+    assert [name for name, _ in network.named_parameters()] == ["a.weight"]
+    before = host(network.a.weight).copy()
+    optim.SGD(network.parameters(), lr=1.0).step([tensor(np.ones((3, 3), "float32"))])
+    np.testing.assert_allclose(host(network.a.weight), before - 1)
+    for twin in (copy.deepcopy(network), network.astype("float64")):
+        assert twin.a.weight is twin.b.weight
+    check_grads(network, np.random.default_rng(0).standard_normal((2, 3)))
+
+
+def test_parts_that_would_not_be_trained_are_refused():
+    class Net(nn.Module):
+        pass
+
+    for value in ([Parameter(np.ones(1))], {"a": nn.Linear(1, 1)}, {"a": Parameter(np.ones(1))}):
+        with pytest.raises(TypeError, match="Net.parts would not be trained"):
+            Net().parts = value
+
+    class Headed(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(1, 1))
+            self.head = nn.Linear(1, 1)
+
+    assert [name for name, _ in Headed().named_parameters()] == ["0.weight", "0.bias", "head.weight", "head.bias"]
 
 
 def test_check_grads_of_a_network_names_its_parameters():
@@ -145,6 +201,11 @@ def test_summary_counts_by_hand():
         ("2", "LeakyReLU", (1, 4, 4, 4), 0, 0), ("3", "Flatten", (1, 64), 0, 0), ("4", "Linear", (1, 2), 130, 128)]
     assert network.training and network[0](images()).shape == (3, 4, 4, 4)
     assert "forward" not in vars(network[0])
+
+
+def test_a_network_takes_an_array():
+    with no_grad():
+        assert nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3))(asarray(np.ones((4, 2), "float32"))).shape == (4, 3)
 
 
 def test_no_forward_is_an_error_that_says_so():
