@@ -1,4 +1,8 @@
-"""Layers and the Module they are built on."""
+"""Layers, and the Module they are built on.
+
+module.py says what a Module is; layers.py has the common ones, and norms.py, spectral.py, equalized.py, residual.py,
+attention.py and style.py those of the papers. init.py draws weights; watch.py and summary.py look into a network.
+"""
 
 from . import init
 from .attention import SelfAttention
