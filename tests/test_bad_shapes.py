@@ -322,8 +322,9 @@ def test_the_wrong_number_of_arguments():
     network, x = nn.Sequential(nn.Flatten(), nn.ReLU()), ones(2, 3)
     takes = "Flatten(): takes (x), got (float32 (2, 3), 2)"
     assert message(lambda: network[0](x, 2), TypeError) == takes
-    assert message(lambda: network(), TypeError) == "Sequential(): takes (x, condition=None), got ()"
-    assert message(lambda: network[1](x, slope=2), TypeError) == "ReLU(): takes (x), got (float32 (2, 3), slope=2)"
+    assert message(network, TypeError) == "Sequential(): takes (x, condition=None), got ()"
+    said = message(lambda: network[1](x, slope=2), TypeError)
+    assert said == "ReLU(): takes (x), got (float32 (2, 3), slope=2)"
     around = nn.Sequential(lambda x: network[0](x, 2))
     assert message(lambda: around(x), TypeError) == f"Sequential(): {takes}"
     around.part = network

@@ -165,8 +165,9 @@ def test_a_derivative_with_a_default_argument_is_refused():
     def parts(x, /):
         return x.data, *[lambda g, i=i: g * i for i in range(1)]
 
-    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not (g, i=...); write lambda g: ..., "
-            "and bind loop variables by making it in a helper function", parts, leaf(1.0))
+    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not (g, i=...); "
+            "write lambda g: ..., and bind loop variables by making it in a helper function",
+            parts, leaf(1.0))
 
 
 def test_the_second_parameter_of_a_derivative_is_the_result_whatever_its_name():
@@ -184,7 +185,8 @@ def test_the_second_parameter_of_a_derivative_is_the_result_whatever_its_name():
 
     x = leaf(0.5, 2.0)
     assert [f(x).node.y is not None for f in (double, exponential, root)] == [False, True, True]
-    for f, expected in ((double, [2.0, 2.0]), (exponential, np.exp([0.5, 2.0])), (root, 0.5 / np.sqrt([0.5, 2.0]))):
+    for f, expected in ((double, [2.0, 2.0]), (exponential, np.exp([0.5, 2.0])),
+                        (root, 0.5 / np.sqrt([0.5, 2.0]))):
         np.testing.assert_allclose(host(grad(f(x).sum(), x)), expected)
 
 
@@ -197,8 +199,9 @@ class Methods:
 
 
 @pytest.mark.parametrize("joint, derivative, named", [
-    (False, lambda: 1.0, "()"), (False, lambda g, y, more: g, "(g, y, more)"), (False, Methods().of_g, "<class 'method'>"),
-    (False, Methods().of_all, "<class 'method'>"), (False, lambda *given: given[0], "(given)"), (False, 1.0, "<class 'float'>"),
+    (False, lambda: 1.0, "()"), (False, lambda g, y, more: g, "(g, y, more)"),
+    (False, Methods().of_g, "<class 'method'>"), (False, Methods().of_all, "<class 'method'>"),
+    (False, lambda *given: given[0], "(given)"), (False, 1.0, "<class 'float'>"),
     (False, lambda g, y=None: g, "(g, y=...)"), (False, np.negative, "<class 'numpy.ufunc'>"),
     (True, lambda g: [g], "(g)"), (True, lambda g, y, needed, more: [g], "(g, y, needed, more)")])
 def test_what_is_no_derivative_is_refused_when_the_op_is_called(joint, derivative, named):
@@ -207,7 +210,8 @@ def test_what_is_no_derivative_is_refused_when_the_op_is_called(joint, derivativ
         return x.data * 1.0, derivative
 
     wanted = "(g, needed) or (g, y, needed)" if joint else "(g) or (g, y)"
-    refuses(TypeError, f"f: a derivative is a function of {wanted}, not {named}; write lambda g: ", f, leaf(1.0))
+    refuses(TypeError, f"f: a derivative is a function of {wanted}, not {named}; write lambda g: ",
+            f, leaf(1.0))
 
 @pytest.mark.parametrize("derivative, claim", [
     (lambda g: ops.sum(g, 1, keepdims=True), "shape (2, 1), float64"),
@@ -667,14 +671,16 @@ def test_grad_outputs():
 
 def test_a_first_order_gradient_is_a_constant_even_of_a_variable_grad_output():
     a, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    assert not grad(a + 1.0, a, v).requires_grad and grad(a + 1.0, a, v, create_graph=True).requires_grad
+    assert not grad(a + 1.0, a, v).requires_grad
+    assert grad(a + 1.0, a, v, create_graph=True).requires_grad
 
 
 def test_what_grad_refuses():
     x = leaf(1.0)
     constant = Tensor(np.ones(1))
     refuses(ValueError, "grad: input 1 ", grad, x * 2.0, [x, constant])
-    refuses(ValueError, "grad: input 0 is a ndarray: make it with requires_grad=True", grad, x * 2.0, [np.ones(1)])
+    refuses(ValueError, "grad: input 0 is a ndarray: make it with requires_grad=True",
+            grad, x * 2.0, [np.ones(1)])
     refuses(ValueError, "2 outputs but 1 grad_outputs: give a list, one for each", grad, [x, x], x, [np.ones(1)])
     for y in (constant * 2.0, (x * 2.0).detach(), no_grad()(ops.exp)(x), 3.0):
         refuses(ValueError, "the output does not require a gradient: was it computed under no_grad, from detached "
@@ -898,8 +904,8 @@ def test_things_that_are_no_arrays():
         refuses(TypeError, "matmul: expected a Tensor, ", lambda: leaf(1.0) @ thing)
     for op_, args, settings in ((ops.clip, [leaf(0.0)], {}), (ops.leaky_relu, [leaf(0.1)], {}),
                                 (ops.leaky_relu, [], {"slope": leaf(0.1)})):
-        refuses(TypeError, f"{op_.name}: a setting is a constant: pass a number or an array, not a Tensor",
-                op_, leaf(1.0), *args, **settings)
+        refuses(TypeError, f"{op_.name}: a setting is a constant: pass a number or an array, "
+                "not a Tensor", op_, leaf(1.0), *args, **settings)
     refuses(TypeError, "a Tensor holds real numbers, not complex128", tensor, np.ones(2, complex))
     refuses(TypeError, "real numbers", Parameter(np.ones(2)).assign, np.ones(2, complex))
     refuses(TypeError, "", lambda: leaf(1.0) * np.complex64(1 + 2j))

@@ -20,8 +20,8 @@ The house, from the ground floor up: each room imports only those listed before 
     study      comparisons over seeds
     cli        the command line
 
-To learn how it works, read kernels/*.py, autograd/engine.py and tensor.py, ops, nn, gan, models, and
-training/algorithm.py, in this order.
+To learn how it works, read kernels/*.py, autograd/engine.py and tensor.py, ops, nn, gan, models,
+and training/algorithm.py, in this order.
 """
 
 from . import nn, ops, optim

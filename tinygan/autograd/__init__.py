@@ -1,7 +1,8 @@
-"""The autograd engine: Tensors, ops, gradients of any order, and the tools to check and inspect them.
+"""The autograd engine: Tensors, ops, gradients of any order; tools to check and inspect them.
 
-Read engine.py and tensor.py first: they are the idea. checks.py refuses what does not fit; gradcheck.py
-holds derivatives against differences; inspect.py (anomaly, profile), trace.py and drawing.py look inside.
+Read engine.py and tensor.py first: they are the idea. checks.py refuses what does not fit;
+gradcheck.py holds derivatives against differences; inspect.py (anomaly, profile), trace.py and
+drawing.py look inside.
 """
 
 from .checks import REFUSED, as_tensors, described, refusal, tensor_parameters

@@ -23,16 +23,17 @@ def tensor_parameters(function):
     Raises TypeError where there is neither.
     """
     kinds = [p.kind for p in inspect.signature(function).parameters.values()]
-    tensors, variadic = kinds.count(inspect.Parameter.POSITIONAL_ONLY), kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
+    tensors = kinds.count(inspect.Parameter.POSITIONAL_ONLY)
+    variadic = kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
     if not tensors and not variadic:
         raise TypeError(f"op {function.__name__}: put `/` after the parameters that are Tensors")
     return tensors, variadic
 
 
 def as_tensors(name, xs, optional=False):
-    """The arguments of op `name` as Tensors of one dtype; numbers take that of the Tensors and arrays beside them.
+    """The arguments of op `name` as Tensors of one dtype.
 
-    optional: None may stand for an argument.
+    Numbers take the dtype of the Tensors and arrays beside them. optional: arguments may be None.
     """
     dtype = plain = None
     for x in xs:
@@ -46,8 +47,10 @@ def as_tensors(name, xs, optional=False):
     if not plain:
         return xs
     if dtype is None:
-        dtype = next((x.dtype for x in xs if isinstance(x, xp.ndarray) and x.dtype.char in "fd"), None)
-    return [x if isinstance(x, Tensor) or x is None and optional else _as_tensor(name, x, dtype) for x in xs]
+        arrays = (x for x in xs if isinstance(x, xp.ndarray))
+        dtype = next((x.dtype for x in arrays if x.dtype.char in "fd"), None)
+    return [x if isinstance(x, Tensor) or x is None and optional else _as_tensor(name, x, dtype)
+            for x in xs]
 
 
 def _as_tensor(name, x, dtype):
@@ -57,8 +60,9 @@ def _as_tensor(name, x, dtype):
     if getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
         return wrap(asarray(x, dtype=dtype or "float32"))
     if not isinstance(x, (xp.ndarray, list, tuple)):
-        got = "None" if x is None else f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)"
-        raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, got {got}")
+        kind = f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)"
+        raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, "
+                        f"got {'None' if x is None else kind}")
     if isinstance(x, xp.ndarray) and x.dtype != bool and x.dtype != (dtype or x.dtype):
         raise TypeError(f"{name}: a {x.dtype} array met a {dtype} Tensor; "
                         f"convert it with tinygan.tensor(array, dtype='{dtype}')")
@@ -72,29 +76,36 @@ def check_settings(name, settings) -> None:
     """A setting of op `name` is a constant: a Tensor there would get no gradient, in silence."""
     for setting in settings:
         if isinstance(setting, Tensor):
-            raise TypeError(f"{name}: a setting is a constant: pass a number or an array, not a Tensor")
+            raise TypeError(f"{name}: a setting is a constant: pass a number or an array, "
+                            "not a Tensor")
 
 
 # What an op returns
 
 
 def wrong_result(op, value, xs, derivatives):
-    """The error to raise: the value has another dtype than the arguments, or derivatives are missing."""
-    if value.dtype != xs[0].data.dtype:
-        return TypeError(f"{op.name}: made a {value.dtype} result from {xs[0].data.dtype} arguments")
-    return TypeError(f"{op.name}: has {len(xs)} Tensor arguments but {len(derivatives)} derivatives")
+    """The error to raise: the value has another dtype than the arguments, or derivatives lack."""
+    dtype = xs[0].data.dtype
+    if value.dtype != dtype:
+        return TypeError(f"{op.name}: made a {value.dtype} result from {dtype} arguments")
+    count = len(derivatives)
+    return TypeError(f"{op.name}: has {len(xs)} Tensor arguments but {count} derivatives")
 
 
 def reads_result(op, derivative):
-    """Is `derivative` a function of (g, y), not of g alone? Then y is kept. A joint one takes `needed` as well."""
+    """Is `derivative` a function of (g, y), not of g alone? (A joint one takes `needed` as well.)
+
+    Raises TypeError for anything else.
+    """
     # A default would count as a parameter: in `lambda g, i=i: ...`, i would silently be y.
     if type(derivative) is FunctionType and derivative.__defaults__ is None:
         count = derivative.__code__.co_argcount - op.joint  # inspect.signature would take 20 us
         if count == 1 or count == 2:
             return count == 2
     wanted = "(g, needed) or (g, y, needed)" if op.joint else "(g) or (g, y)"
-    raise TypeError(f"{op.name}: a derivative is a function of {wanted}, not {_signature(derivative)}; write "
-                    "lambda g: ..., and bind loop variables by making it in a helper function")
+    raise TypeError(f"{op.name}: a derivative is a function of {wanted}, not "
+                    f"{_signature(derivative)}; write lambda g: ..., and bind loop variables by "
+                    "making it in a helper function")
 
 
 def _signature(function):
@@ -108,12 +119,13 @@ def _signature(function):
 
 
 def checked_seeds(outputs, grad_outputs):
-    """[(output, the gradient that enters there, a Tensor)]. grad_outputs: None for outputs of one element."""
+    """[(output, the gradient that enters there, a Tensor)]. For one element, None stands for 1."""
     if not isinstance(outputs, (list, tuple)):
         outputs, grad_outputs = [outputs], [grad_outputs]
     grad_outputs = [None] * len(outputs) if grad_outputs is None else list(grad_outputs)
     if len(grad_outputs) != len(outputs):
-        raise ValueError(f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: give a list, one for each")
+        raise ValueError(f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: "
+                         "give a list, one for each")
     return [(y, _checked_seed(y, g)) for y, g in zip(outputs, grad_outputs)]
 
 
@@ -123,8 +135,8 @@ def _checked_seed(y, g):
                          "from detached Tensors, or from nothing with requires_grad=True?")
     if g is None:
         if y.size != 1:
-            raise ValueError(f"the output has shape {y.shape}: reduce it to one number (.sum(), .mean()) "
-                             "or pass grad_outputs")
+            raise ValueError(f"the output has shape {y.shape}: reduce it to one number "
+                             "(.sum(), .mean()) or pass grad_outputs")
         return wrap(xp.ones(y.shape, y.dtype))
     if not isinstance(g, Tensor):
         g = wrap(xp.array(as_floating(g, y.dtype)))
@@ -138,19 +150,20 @@ def check_inputs(inputs) -> None:
     """Gradients are taken with respect to Tensors that require one."""
     for i, x in enumerate(inputs):
         if getattr(x, "node", None) is None:
-            problem = "does not require a gradient" if isinstance(x, Tensor) else f"is a {type(x).__name__}"
+            is_tensor = isinstance(x, Tensor)
+            problem = "does not require a gradient" if is_tensor else f"is a {type(x).__name__}"
             raise ValueError(f"grad: input {i} {problem}: make it with requires_grad=True")
 
 
 def check_not_used_up(node) -> None:
     """A backward pass can go through the node only if none has consumed it before."""
     if node.derivatives is None:
-        raise RuntimeError(f"the graph was used up by an earlier backward pass (at {node.op.name}): "
-                           "pass retain_graph=True there")
+        raise RuntimeError("the graph was used up by an earlier backward pass "
+                           f"(at {node.op.name}): pass retain_graph=True there")
 
 
 def version_of_view(value, xs):
-    """The version of the parameter that `value` shares memory with, so that `w.T` knows when w changes."""
+    """The version of the parameter whose memory `value` shares: `w.T` knows when w changes."""
     for x in xs:
         if x is not None and x.version is not None:
             # The base of a view, and of a view of a view, is the array that owns the memory.
@@ -164,22 +177,25 @@ def check_unchanged(node) -> None:
     """The parameters that the node's op read still have the values that it read."""
     for version, count in node.read:
         if version.count != count:
-            raise RuntimeError(f"{node.op.name} read {version.name}, which was changed after the forward pass: "
-                               "take gradients before the optimiser's step, or run the forward pass again")
+            raise RuntimeError(f"{node.op.name} read {version.name}, which was changed after the "
+                               "forward pass: take gradients before the optimiser's step, or run "
+                               "the forward pass again")
 
 
 def checked_gradient(node, i, gradient):
-    """The gradient of argument i, summed back if the op broadcasts, of the argument's shape and dtype."""
+    """The gradient of argument i, of its shape and dtype: summed back if the op broadcasts."""
     if not isinstance(gradient, Tensor):
-        raise TypeError(f"{node.op.name}: the derivative of argument {i} returned a {type(gradient).__name__}, "
-                        "not a Tensor: compute it with ops, not with arrays")
+        raise TypeError(f"{node.op.name}: the derivative of argument {i} returned a "
+                        f"{type(gradient).__name__}, not a Tensor: compute it with ops, "
+                        "not with arrays")
     shape, dtype = node.parents[i].shape, node.parents[i].dtype
     if gradient.shape != shape and node.op.broadcasts and _broadcasts(shape, gradient.shape):
         if node.op.broadcasts is True or gradient.shape[-2:] == shape[-2:]:
             gradient = gradient.sum_to(shape)
     if gradient.shape != shape or gradient.dtype != dtype:
-        raise ValueError(f"{node.op.name}: the gradient of argument {i} has shape {gradient.shape}, "
-                         f"{gradient.dtype}, but the argument has shape {shape}, {dtype}")
+        raise ValueError(f"{node.op.name}: the gradient of argument {i} has shape "
+                         f"{gradient.shape}, {gradient.dtype}, but the argument has shape "
+                         f"{shape}, {dtype}")
     return gradient
 
 
@@ -217,7 +233,7 @@ for _name in ("iadd", "isub", "imul", "itruediv", "ipow", "imatmul"):
 
 
 def accepts(function, args, settings):
-    """Can the function be called with these: are there as many as it takes, under the names that it knows?"""
+    """Can the function be called with these? (Are they as many as it takes, by the right names?)"""
     try:
         inspect.signature(function).bind(*args, **settings)
     except TypeError:
@@ -226,17 +242,17 @@ def accepts(function, args, settings):
 
 
 def layer_error(layer, reason, kind):
-    """The error to raise where a layer (a Module) refuses its arguments. It remembers the layer and the reason."""
+    """The error to raise where a layer refuses its arguments. It notes the layer and the reason."""
     error = kind(f"{layer!r}: {reason}")
     error.layer = layer, reason
     return error
 
 
 def tell_path(error, network):
-    """Begin the message of an error, on its way out of a call of `network`, with the path to the layer it comes from.
+    """Begin the message of an error that leaves `network` with the path to the layer it comes from.
 
-    Every Module that it leaves writes its own path there, over that of the part inside it: in the end it is
-    the path from the outermost network. Errors with a message of their own making stay as they are.
+    Every Module that the error leaves writes its own path over that of the part inside it: in the
+    end it is the path from the outermost network. Only the three plain kinds of error are touched.
     """
     if type(error) not in (TypeError, ValueError, IndexError) or [*map(type, error.args)] != [str]:
         return
@@ -253,11 +269,11 @@ def tell_path(error, network):
 
 
 def refusal(name, error, args, settings={}):
-    """The error to raise for one of REFUSED met inside op `name`, which was called with args and settings.
+    """The error to raise for one of REFUSED met inside op `name`, called with args and settings.
 
-    It begins with the op's name. One that does already, from a check of the op, is returned as it is. The
-    others say neither which op it was nor what it was given: NumPy's, and those of an op that is a part of
-    this one.
+    It begins with the op's name. One that does already, from a check of the op, is returned as it
+    is. The others say neither which op it was nor what it was given: NumPy's, and those of an op
+    that is a part of this one.
     """
     text = " ".join(str(error).split())
     if text.startswith((f"{name}:", f"{name} ")):
@@ -271,11 +287,13 @@ def refusal(name, error, args, settings={}):
 
 
 def described_call(args, settings):
-    return ", ".join([*map(described, args), *(f"{key}={described(value)}" for key, value in settings.items())])
+    """The arguments of a call in a few characters."""
+    named = (f"{key}={described(value)}" for key, value in settings.items())
+    return ", ".join([*map(described, args), *named])
 
 
 def described(x):
-    """In a few characters: the dtype and shape of an array or a Tensor; of a list of some, each; others as they are."""
+    """x in a few characters: dtype and shape of an array or a Tensor, or of each in a list."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"{x.dtype} {tuple(x.shape)}"
     if isinstance(x, (list, tuple)) and len(x) <= 8 and any(hasattr(item, "shape") for item in x):

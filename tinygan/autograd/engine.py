@@ -1,8 +1,8 @@
 """The engine: ops that record how they were computed, and the walk back that differentiates them.
 
-An op is a plain function that returns its value and one derivative per Tensor argument. Derivatives are
-written in ops too, so recording them while they run (`create_graph=True`) gives second derivatives, and
-third, with no further machinery.
+An op is a plain function that returns its value and one derivative per Tensor argument. Derivatives
+are written in ops too, so recording them while they run (`create_graph=True`) gives second
+derivatives, and third, with no further machinery.
 
 A backward pass comes to these eight lines (where derivatives need only g, and nothing broadcasts):
 
@@ -11,12 +11,12 @@ A backward pass comes to these eight lines (where derivatives need only g, and n
         for node in sorted(_ancestors([output.node]), key=lambda node: -node.order):  # newest first
             for parent, derivative in zip(node.parents, node.derivatives):
                 if parent is not None:
-                    change = derivative(gradients[node])
-                    gradients[parent] = gradients[parent] + change if parent in gradients else change
+                    g = derivative(gradients[node])
+                    gradients[parent] = gradients[parent] + g if parent in gradients else g
         return [gradients[x.node] for x in inputs]
 
-What `grad` does besides: it goes only where a gradient was asked for, hands the result y to the derivatives
-that read it, and lets go of nodes and gradients on the way. What is refused stands in checks.py.
+What `grad` does besides: it goes only where a gradient was asked for, hands the result y to the
+derivatives that read it, and lets go of nodes and gradients on the way. checks.py has the refusals.
 """
 
 import contextlib
@@ -25,17 +25,17 @@ import functools
 
 from tinygan.backend import xp
 
-from .checks import (REFUSED, as_tensors, check_inputs, check_joint, check_not_used_up, check_settings,
-                     check_unchanged, checked_gradient, checked_seeds, reads_result, refusal, tensor_parameters,
-                     version_of_view, wrong_result)
+from .checks import (REFUSED, as_tensors, check_inputs, check_joint, check_not_used_up,
+                     check_settings, check_unchanged, checked_gradient, checked_seeds, reads_result,
+                     refusal, tensor_parameters, version_of_view, wrong_result)
 from .tensor import Node, Tensor, wrap
 
 _recording = contextvars.ContextVar("recording", default=True)  # each thread has its own
-monitor = None  # an inspect.Monitor (anomaly, profile, trace): while set, it runs every op and derivative
+monitor = None  # an inspect.Monitor (anomaly, profile, trace) that runs every op and derivative
 
 
 def recording() -> bool:
-    """True if ops record the graph now: always, except under `no_grad` and in a first-order backward."""
+    """True if ops record the graph now: not under `no_grad`, nor in a first-order backward pass."""
     return _recording.get()
 
 
@@ -49,7 +49,7 @@ def _recording_is(on):
 
 
 def no_grad():
-    """Inside `with no_grad():`, or in a function decorated with `@no_grad()`, nothing is recorded."""
+    """Record nothing inside `with no_grad():`, or in a function decorated with `@no_grad()`."""
     return _recording_is(False)
 
 
@@ -60,16 +60,17 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     """Turn `function(x1, x2, ..., /, settings)` into a differentiable op on Tensors.
 
     Parameters before `/`, and `*xs`, are Tensors; the rest are settings, constants. It returns
-    `(value, derivative_1, derivative_2, ...)`: an array, and for each Tensor a function of g, the gradient
-    of the result, or of (g, y), where y is the result itself, that returns a Tensor computed by ops; None
-    where there is no derivative. y is kept only if a derivative has a second parameter.
+    `(value, derivative_1, derivative_2, ...)`: an array, and for each Tensor a function of g, the
+    gradient of the result, or of (g, y), where y is the result itself. It returns a Tensor computed
+    by ops. None stands where there is no derivative. y is kept only if a derivative takes it.
 
-    joint: the arguments share the work: one function of (g, needed) or (g, y, needed) returns the gradients
-    of all; needed[i] says whether argument i's is wanted (anything may stand there if not).
-    broadcasts: the arguments broadcast against each other, and their gradients are summed back here;
-    "batch": all axes but the last two do (matmul). Elsewhere a gradient of the wrong shape is an error.
-    cost: multiply-adds, for `profile` and `tinygan show`: a function of the arrays (value, *arguments), and
-    of any settings that it names.
+    joint: the arguments share the work: one function of (g, needed) or (g, y, needed) returns the
+    gradients of all; needed[i]: is argument i's wanted? (If not, anything may stand there.)
+    broadcasts: the arguments broadcast against each other, and their gradients are summed back
+    here; "batch": all axes but the last two do (matmul). Elsewhere a gradient must have the shape
+    of its argument.
+    cost: multiply-adds, for `profile` and `tinygan show`: a function of the arrays (value,
+    *arguments), and of any settings that it names.
     """
     if function is None:
         return functools.partial(op, broadcasts=broadcasts, joint=joint, cost=cost, name=name)
@@ -125,13 +126,15 @@ def _record(op, xs, value, *derivatives):
 
 
 def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None):
-    """Gradients of `outputs` with respect to `inputs`: the vector-Jacobian product with `grad_outputs`.
+    """Gradients of `outputs` by `inputs`: the vector-Jacobian product with `grad_outputs`.
 
-    outputs: a Tensor, or a sequence whose gradients add up; inputs: a Tensor (one gradient comes back) or
-    a sequence (a list comes back), in the middle of the graph too. None stands for an input that no output
-    depends on. grad_outputs: of the shapes of the outputs; may be left out for outputs of one element.
-    create_graph: make the gradients differentiable in turn. retain_graph (default: create_graph): keep
-    the graph for another backward pass; otherwise it is freed as the pass goes.
+    outputs: a Tensor, or a sequence whose gradients add up.
+    inputs: a Tensor (one gradient comes back) or a sequence (a list comes back), in the middle of
+    the graph too. None stands for an input that no output depends on.
+    grad_outputs: of the shapes of the outputs; may be left out for outputs of one element.
+    create_graph: make the gradients differentiable in turn.
+    retain_graph: keep the graph for another backward pass; otherwise it is freed as the pass goes.
+    By default as create_graph.
 
     Raises ValueError for an input or output without a gradient, or a missing grad_outputs, and
     RuntimeError when the graph was used up, or when a parameter it read has changed since.
@@ -146,10 +149,10 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
 
 
 def backward(output, grad_output=None, retain_graph=False):
-    """Add the gradients of `output` to `.grad` of every leaf it depends on. First order only: see `grad`.
+    """Add the gradients of `output` to `.grad` of every leaf it depends on. First order only.
 
-    grad_output: of output's shape; may be left out for one element. Gradients accumulate over calls until
-    `.grad` is set to None.
+    grad_output: of output's shape; may be left out for one element. Gradients accumulate over calls
+    until `.grad` is set to None.
     """
     seeds = _seeds(output, grad_output)
     leaves = {node for node in _ancestors(seeds) if node.leaf is not None}
@@ -183,9 +186,9 @@ def _ancestors(nodes, oldest=0):
 
 
 def _path(seeds, targets):
-    """{node: [does argument i need a gradient?]} for the nodes on a way from `seeds` to `targets`, oldest first."""
-    # Arguments are created before results: nothing older than the oldest target can depend on a target, and
-    # walking in that order, whether an argument is on the path is known before its result is looked at.
+    """{node: [does argument i need a gradient?]} of all from seeds to targets, oldest first."""
+    # Arguments are created before results: nothing older than the oldest target depends on one, and
+    # in that order, whether an argument is on the path is known before its result is looked at.
     oldest = min(node.order for node in targets)
     path = {}
     for node in sorted(_ancestors(seeds, oldest), key=lambda node: node.order):
@@ -198,29 +201,31 @@ def _path(seeds, targets):
 
 
 def _backpropagate(seeds, targets, create_graph, retain_graph):
-    """{target: its gradient} for the targets that `seeds` reach. Iterative, so no graph is too deep."""
+    """{target: its gradient} for those that `seeds` reach. A loop, so that no graph is too deep."""
     if not targets:
         return {}
     path = _path(seeds, targets)
-    gradients = {node: g if create_graph else g.detach() for node, g in seeds.items() if node in path}
+    gradients = {node: g if create_graph else g.detach()
+                 for node, g in seeds.items() if node in path}
     with _recording_is(create_graph):
-        while path:  # newest first; nodes and gradients are let go of on the way, so that memory falls
+        while path:  # newest first; nodes and gradients are let go of on the way: memory falls
             node, needed = path.popitem()
             if node not in gradients:
                 continue
-            g = gradients[node] if node in targets else gradients.pop(node)  # a target may lie in the middle
+            # A target may lie in the middle: its gradient is passed on, and kept.
+            result_g = gradients[node] if node in targets else gradients.pop(node)
             if True in needed:
-                for parent, change in zip(node.parents, _input_gradients(node, g, needed)):
-                    if change is not None:
-                        gradients[parent] = gradients[parent] + change if parent in gradients else change
+                for parent, g in zip(node.parents, _input_gradients(node, result_g, needed)):
+                    if g is not None:
+                        gradients[parent] = gradients[parent] + g if parent in gradients else g
                 if not retain_graph:
                     node.consume()
-            g = change = None  # or they would outlive the next derivative
+            result_g = g = None  # or they would outlive the next derivative
     return {node: gradients[node] for node in targets if node in gradients}
 
 
 def _input_gradients(node, g, needed):
-    """The gradients of a node's arguments (None where not needed), given the gradient of its result."""
+    """The gradients of a node's arguments (None where not needed), from that of its result."""
     if node.read:
         check_unchanged(node)
     # The same node, not a fresh leaf (which would cut the second derivative).
@@ -228,7 +233,9 @@ def _input_gradients(node, g, needed):
 
     def run(derivative, *more):
         args = (g, y, *more) if reads_result(node.op, derivative) else (g, *more)
-        return derivative(*args) if monitor is None else monitor.run_derivative(node, lambda: derivative(*args))
+        if monitor is None:
+            return derivative(*args)
+        return monitor.run_derivative(node, lambda: derivative(*args))
 
     if node.op.joint:
         results = run(node.derivatives[0], needed)

@@ -1,1 +1,1 @@
-"""What makes networks a GAN: losses, penalties, the ways to give a class, augmentation. For any G and any D."""
+"""What makes two networks a GAN: losses, penalties, ways to give a class, augmentation."""

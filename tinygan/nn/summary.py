@@ -18,15 +18,16 @@ class Row(NamedTuple):
 
 
 def summarize(module, *inputs):
-    """Run `module` on `inputs` once, in evaluation mode. Returns a Row for each layer that has no parts."""
+    """A Row for each layer without parts. Runs `module` on `inputs` once, in evaluation mode."""
     rows, begun, counts = [], [], profile(show=False)
 
     def counted():
         return sum(row.flop for row in counts.rows) // 2
 
     def after(path, layer, result):
-        rows.append(Row(path, type(layer).__name__, result.shape, sum(p.size for p in layer.parameters()),
-                        counted() - begun.pop()))
+        parameters = sum(p.size for p in layer.parameters())
+        cost = counted() - begun.pop()
+        rows.append(Row(path, type(layer).__name__, result.shape, parameters, cost))
 
     leaves = [(path, part) for path, part in module.modules() if not list(part.children())]
     training = module.training
