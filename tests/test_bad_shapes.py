@@ -314,6 +314,23 @@ def test_a_layer_is_named_by_its_path():
     assert message(lambda: Wide()(large)).startswith("Wide.blocks.1.3 Linear(weight=(64, 2), bias=(2,)): affine: ")
     assert message(lambda: Wide()(large, 2), IndexError) == "Wide(): list index out of range"
     assert message(lambda: nn.Linear(4, 3)(large)).startswith("Linear(weight=(4, 3), bias=(3,)): affine: ")
+    network = nn.Sequential(nn.Flatten(), nn.Sequential(ops.relu, lambda x: ops.reshape(x, (7, 7))))
+    assert message(lambda: network(rgb)).startswith("Sequential.1 Sequential(): reshape: ")
+
+
+def test_the_wrong_number_of_arguments():
+    network, x = nn.Sequential(nn.Flatten(), nn.ReLU()), ones(2, 3)
+    takes = "Flatten(): takes (x), got (float32 (2, 3), 2)"
+    assert message(lambda: network[0](x, 2), TypeError) == takes
+    assert message(network, TypeError) == "Sequential(): takes (x, condition=None), got ()"
+    said = message(lambda: network[1](x, slope=2), TypeError)
+    assert said == "ReLU(): takes (x), got (float32 (2, 3), slope=2)"
+    around = nn.Sequential(lambda x: network[0](x, 2))
+    assert message(lambda: around(x), TypeError) == f"Sequential(): {takes}"
+    around.part = network
+    assert message(lambda: around(x), TypeError) == f"Sequential.part.0 {takes}"
+    with nn.feature_maps(network) as maps:  # which puts itself around forward
+        assert message(lambda: network[0](x, 2), TypeError) == takes and not maps
 
 
 def test_sizes_of_layers():

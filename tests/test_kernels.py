@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygan import Tensor, check_grads, grad, ops, oracles
+from tinygan import Tensor, check_grads, grad, ops
 from demos.bench.workloads import WORKLOADS
 from tinygan.kernels import act, conv, linear, norm, pool, warp
 from tinygan.kernels.cpu import parallel, winograd
+from tinygan.optable import oracles
 
 pytestmark = pytest.mark.cpu
 

@@ -1,12 +1,14 @@
 """Modules: what they hold, save, load and convert; layers whose behaviour the op table does not cover."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
 from host import host
 
-from tinygan import check_grads, grad, nn, no_grad, tensor
+from tinygan import Parameter, check_grads, grad, nn, no_grad, ops, optim, tensor
+from tinygan.backend import asarray
 from tinygan.nn.summary import summarize
 
 
@@ -59,6 +61,18 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
     assert all(np.array_equal(before[key], value) for key, value in network.state_dict().items())
 
 
+def test_load_state_dict_is_all_or_nothing():
+    layer = nn.Linear(1, 1)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="bias holds <U1"):
+        layer.load_state_dict({"weight": [[5.0]], "bias": np.array(["a"])})
+    with pytest.raises(ValueError, match="weight holds complex128"):
+        layer.load_state_dict({"weight": np.ones((1, 1), complex), "bias": [1.0]})
+    assert all(np.array_equal(before[key], value) for key, value in layer.state_dict().items())
+    layer.load_state_dict({"weight": [[5.0]], "bias": [1.0]})
+    assert layer.weight.item() == 5
+
+
 def test_astype_and_deepcopy():
     network = make().astype("float64")
     assert {p.dtype for p in network.parameters()} | {b.dtype for b in network.buffers()} == {np.dtype("float64")}
@@ -66,6 +80,50 @@ def test_astype_and_deepcopy():
     twin = copy.deepcopy(network)
     twin[0].weight.assign(np.zeros((3, 3, 1, 4)))
     assert network[0].weight.data.any() and all(p.requires_grad for p in twin.parameters())
+
+
+def test_a_module_survives_pickling():
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3))
+    twin = pickle.loads(pickle.dumps(network))
+    x = tensor(np.random.default_rng(0).standard_normal((4, 2)).astype("float32"))
+    assert np.array_equal(host(twin(x)), host(network(x)))
+
+
+def test_a_parameter_that_two_parts_share_is_one_parameter():
+    class Tied(nn.Module):
+        def __init__(self):
+            self.a = nn.Linear(3, 3, bias=False, rng=np.random.default_rng(0))
+            self.b = nn.Linear(3, 3, bias=False)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    network = Tied()
+    assert [name for name, _ in network.named_parameters()] == ["a.weight"]
+    before = host(network.a.weight).copy()
+    optim.SGD(network.parameters(), lr=1.0).step([tensor(np.ones((3, 3), "float32"))])
+    np.testing.assert_allclose(host(network.a.weight), before - 1)
+    for twin in (copy.deepcopy(network), network.astype("float64")):
+        assert twin.a.weight is twin.b.weight
+    check_grads(network, np.random.default_rng(0).standard_normal((2, 3)))
+
+
+def test_parts_that_would_not_be_trained_are_refused():
+    class Net(nn.Module):
+        pass
+
+    for value in ([Parameter(np.ones(1))], {"a": nn.Linear(1, 1)}, {"a": Parameter(np.ones(1))}):
+        with pytest.raises(TypeError, match="Net.parts would not be trained"):
+            Net().parts = value
+
+    class Headed(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(1, 1))
+            self.head = nn.Linear(1, 1)
+
+    names = [name for name, _ in Headed().named_parameters()]
+    assert names == ["0.weight", "0.bias", "head.weight", "head.bias"]
 
 
 def test_check_grads_of_a_network_names_its_parameters():
@@ -146,6 +204,71 @@ def test_summary_counts_by_hand():
     assert "forward" not in vars(network[0])
 
 
+def test_a_network_takes_an_array():
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3))
+    with no_grad():
+        assert network(asarray(np.ones((4, 2), "float32"))).shape == (4, 3)
+
+
 def test_no_forward_is_an_error_that_says_so():
     with pytest.raises(NotImplementedError, match="Module must define forward"), no_grad():
         nn.Module()(1)
+
+
+# Sequential
+
+
+def double(x):
+    return x * 2
+
+
+def mixed():
+    return nn.Sequential(nn.Linear(2, 3, rng=np.random.default_rng(0)), ops.relu, double,
+                         nn.Linear(3, 1, bias=False))
+
+
+def test_plain_functions_are_layers():
+    network = mixed()
+    x = tensor(np.random.default_rng(1).standard_normal((4, 2)), dtype="float32")
+    assert np.array_equal(host(network(x)), host(network[3](2 * ops.relu(network[0](x)))))
+    assert [name for name, _ in network.named_parameters()] == ["0.weight", "0.bias", "3.weight"]
+    assert [name for name, _ in network.children()] == ["0", "3"]
+    assert repr(network) == "Sequential()"
+    assert list(network.state_dict()) == ["0.weight", "0.bias", "3.weight"]
+    assert (len(network), network[1], list(network)[2]) == (4, ops.relu, double)
+    part = network[1:3]
+    assert list(part) == [ops.relu, double] and not part.parameters() and host(part(x)).min() == 0
+    check_grads(network, np.random.default_rng(2).standard_normal((3, 2)))
+    network.layers.append(lambda y: y - 1)  # as models do
+    assert host(network(x)).max() < host(network[:4](x)).max() and not network.eval()[0].training
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
+                         ids=["deepcopy", "pickle"])
+def test_copies_of_a_network_with_functions(duplicate):
+    network, x = mixed(), tensor(np.ones((4, 2), "float32"))
+    twin = duplicate(network)
+    assert np.array_equal(host(twin(x)), host(network(x)))
+    assert twin[0].weight is not network[0].weight
+    assert (twin[1], twin[2]) == (ops.relu, double)
+
+
+def test_only_modules_take_the_condition():
+    def function(x, condition=None):
+        assert condition is None
+        return x
+
+    function.conditional = True
+    norm = nn.ConditionalBatchNorm.of_classes(3, 2)
+    x = tensor(np.random.default_rng(0).standard_normal((4, 2, 2, 3)), dtype="float32")
+    labels = [0, 1, 1, 0]
+    assert np.array_equal(host(nn.Sequential(function, norm)(x, labels)), host(norm(x, labels)))
+
+
+@pytest.mark.parametrize("layer, got", [
+    (3, "3"), (None, "None"), ("relu", "'relu'"), (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>"),
+    ([nn.ReLU()], "[ReLU()]"), (tensor([1.0, 2.0]), "float32 (2,)")])
+def test_what_is_no_layer_is_refused_at_once(layer, got):
+    with pytest.raises(TypeError) as caught:
+        nn.Sequential(nn.Flatten(), layer)
+    assert str(caught.value) == f"Sequential: layer 1 must be a Module or a function, got {got}"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import tinygan
-from tinygan import Tensor, check_grads, grad, nn, ops, oracles
+from tinygan import Tensor, check_grads, grad, nn, ops, tensor
 from tinygan.backend import asarray, to_numpy
 from tinygan.kernels import conv, linear, norm
 from tinygan.kernels.cpu import parallel
-from tinygan.optable import ROWS
+from tinygan.optable import ROWS, oracles
 
 ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 LINEAR = pytest.mark.parametrize("row", [row for row in ROWS if row.linear], ids=lambda row: row.name)
@@ -30,6 +30,10 @@ def draw(row, seed=0):
 
 def tensors(arrays, dtype="float64", requires_grad=True):
     return [Tensor(asarray(np.asarray(a, dtype)), requires_grad) for a in arrays]
+
+
+def leaf(*values):
+    return tensor(np.array(values), requires_grad=True)
 
 
 def normal(*shape, seed=0):
@@ -421,6 +425,23 @@ def test_an_error_in_a_thread_comes_out(threads):
     assert sorted(done) == sorted([*range(5)] * 2)
 
 
+def test_blas_limits_of_several_threads_end_together():
+    barrier = threading.Barrier(2)
+
+    def outer():
+        with parallel.single_threaded_blas():
+            barrier.wait()
+        barrier.wait()
+
+    thread = threading.Thread(target=outer)
+    thread.start()
+    barrier.wait()
+    with parallel.single_threaded_blas():
+        barrier.wait()
+        thread.join()
+    assert not parallel._holds
+
+
 # ---- memory ---------------------------------------------------------------------------------------------
 
 
@@ -491,6 +512,14 @@ def test_derivatives_where_there_is_none():
     assert gradient(ops.pow, [0.0, 2.0], [3.0, 3.0]) == [[0, 12], [0, pytest.approx(8 * np.log(2), rel=1e-6)]]
 
 
+def test_the_mixed_second_derivative_of_a_power_at_exponent_0():
+    a, b = leaf(2.0), leaf(0.0)
+    first_a = grad(grad((a ** b).sum(), a, create_graph=True).sum(), b)
+    first_b = grad(grad((a ** b).sum(), b, create_graph=True).sum(), a)
+    assert first_a.item() == pytest.approx(0.5) == first_b.item()
+    assert grad((leaf(0.0) ** b).sum(), b).data == 0
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_overflow(dtype):
     big = Tensor(asarray(np.array([-1e4, -100.0, 0.0, 100.0, 1e4], dtype)), requires_grad=True)
@@ -511,6 +540,42 @@ def test_second_derivative_of_a_gate_is_free():
     assert not g.requires_grad
 
 
+@pytest.mark.parametrize("f", [ops.sigmoid, ops.softplus, ops.silu, ops.leaky_relu, ops.relu, ops.tanh,
+                               lambda x: ops.binary_cross_entropy_with_logits(x, 0.3)])
+def test_0_d_tensors(f):
+    check_grads(f, 0.7)
+
+
+def test_defaults_reach_the_adjoint():
+    check_grads(ops.upsample_nearest, np.random.default_rng(0).standard_normal((1, 2, 3, 1)))
+    with pytest.raises(TypeError, match="takes 1 settings"):
+        ops.flip(leaf(1.0), 0, 1)
+
+
+@pytest.mark.parametrize("widths", [1, (1, 2), ((1, 2),), ((1, 0), (0, 2))])
+def test_pad_takes_numpys_widths(widths):
+    x = np.random.default_rng(0).standard_normal((2, 3))
+    assert np.array_equal(ops.pad(tensor(x), widths).numpy(), np.pad(x, widths))
+    check_grads(lambda x: ops.pad(x, widths), x)
+
+
+def test_empty_batches():
+    x, w = tensor(np.zeros((0, 5, 5, 2)), requires_grad=True), tensor(np.ones((3, 3, 2, 4)), requires_grad=True)
+    dx, dw = grad(ops.conv2d(x, w).sum(), [x, w])
+    assert dx.shape == x.shape and dw.shape == w.shape and not dw.data.any()
+    assert nn.Flatten()(x).shape == (0, 50)
+    assert leaf(1.0, 2.0)[[]].shape == (0,)
+    table = tensor(np.zeros((3, 0)), requires_grad=True)
+    assert grad(ops.embedding(table, [1, 2]).sum(), table).shape == (3, 0)
+
+
+def test_a_stride_of_numpy_and_a_target_that_broadcasts():
+    image, weight = tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((4, 4, 1, 1)))
+    assert ops.conv2d(image, weight, stride=np.int64(1)).shape == (1, 1, 1, 1)
+    logits, target = tensor(np.zeros((2, 1))), tensor(np.full((1, 1), 0.5))
+    assert ops.binary_cross_entropy_with_logits(logits, target).shape == ()
+
+
 X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
 
 
@@ -518,7 +583,11 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
     (lambda: ops.conv2d(Tensor(X), Tensor(W[:, :, :3])), r"conv2d: 4 image channels in 1 group\(s\) do not fit"),
     (lambda: ops.conv2d(Tensor(X), Tensor(W), groups=4), "do not fit"),
     (lambda: ops.conv2d(Tensor(X[0]), Tensor(W)), r"takes images \(N, H, W, C\)"),
-    (lambda: ops.conv2d(Tensor(X), Tensor(W), stride=0), "stride"),
+    (lambda: ops.conv2d(Tensor(X), Tensor(W), stride=0), "stride and groups must be 1 or more"),
+    (lambda: ops.conv2d(Tensor(X), Tensor(W), (1, 1, 1)), "expected a number or a pair"),
+    (lambda: ops.conv_transpose2d(Tensor(X[0]), Tensor(X[0])), "takes images"),
+    (lambda: ops.conv2d_weight(Tensor(X[0]), Tensor(X[0]), 3), "takes images"),
+    (lambda: Tensor(X[:0]).mean(axis=0), "mean over axis 0 of an empty Tensor"),
     (lambda: ops.conv2d(Tensor(X), Tensor(W), padding=-1), "padding"),
     (lambda: ops.conv2d(Tensor(X[:, :2]), Tensor(W)), "3x3 kernel is larger than the 2x6 image"),
     (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W)), "x .* has 4 channels, but w"),
@@ -553,3 +622,26 @@ def test_bad_indices():
         ops.embedding(table, [0.5])
     with pytest.raises(IndexError):
         table[7]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint64", "int64"])
+@pytest.mark.parametrize("width", [128, 300])
+def test_embedding_takes_indices_of_any_integer_type(dtype, width):
+    table = tensor(np.zeros((10, width)), requires_grad=True)
+    g = grad(ops.embedding(table, np.array([3, 9, 3], dtype)).sum(), table).numpy()
+    assert np.array_equal(g[:, 0], [0, 0, 0, 2, 0, 0, 0, 0, 0, 1]) and (g == g[:, :1]).all()
+
+
+def test_labels_and_axes_out_of_range():
+    with pytest.raises(IndexError, match=r"labels must lie in 0\.\.2, got -1\.\.1"):
+        ops.cross_entropy(tensor(np.zeros((3, 3))), [-1, 0, 1])
+    for join in (ops.concatenate, ops.stack):
+        with pytest.raises(ValueError, match="axis 5 is out of range"):
+            join([leaf(1.0), leaf(2.0)], axis=5)
+    with pytest.raises(ValueError, match="axis 0 is out of range"):
+        ops.concatenate([tensor(1.0), tensor(2.0)])
+    with pytest.raises(ValueError, match="instance_norm takes images"):
+        ops.instance_norm(tensor(np.zeros((2, 3, 4))))
+    for loss in (ops.mse_loss, ops.l1_loss):
+        with pytest.raises(ValueError, match=r"target of shape \(3, 1\) for a prediction of shape \(3,\)"):
+            loss(leaf(1.0, 2.0, 3.0), tensor(np.zeros((3, 1))))

@@ -60,7 +60,7 @@ class Tensor:
     is filled by `backward()` alone; `tinygan.grad` returns gradients instead.
 
     Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it. Operators, indexing and methods
-    such as `sum` are ops, attached in ops/methods.py; `backward` is in engine.py.
+    such as `sum` are ops, attached in ops/methods.py; `backward` is in engine.py, and what a Tensor refuses in checks.py.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
@@ -173,18 +173,6 @@ class Tensor:
         if self.node is not None and self.node.op is not None:
             raise TypeError("a computed Tensor cannot be copied or pickled with its graph: .detach() it first")
         return _restore, (self.data, self.requires_grad)
-
-    # What it refuses
-
-    def __setitem__(self, index, value):
-        raise TypeError("a Tensor is immutable: build a new one with tinygan.ops.where or concatenate "
-                        "(a Parameter changes by .assign)")
-
-    def _refuse_in_place(self, other):
-        raise TypeError("a Tensor is immutable: write x = x + y instead of x += y "
-                        "(a Parameter changes by .assign)")
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _refuse_in_place
 
 
 class Parameter(Tensor):

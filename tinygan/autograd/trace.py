@@ -32,7 +32,10 @@ class trace(Monitor):
         return y
 
     def _find(self, x):
-        return self._values.get(_key(x))
+        value = self._values.get(_key(x))
+        if value is not None and value.is_number and value.tensor is not x:
+            return None  # on a GPU equal numbers share an array; in a graph each stands by itself
+        return value
 
     def _add(self, x, op=None, inputs=()):
         data = x.data.copy() if isinstance(x, Parameter) else x.data
@@ -78,6 +81,10 @@ class _Value:
     op: object
     inputs: list  # of (value, does a gradient flow back to it?)
     backward: bool
+
+    @property
+    def is_number(self):
+        return self.op is None and self.tensor.node is None and self.tensor.ndim == 0
 
 
 def _key(x):

@@ -1,0 +1,1 @@
+"""What makes two networks a GAN: losses, penalties, ways to give a class, augmentation."""

@@ -1,10 +1,15 @@
-"""Layers and the Module they are built on."""
+"""Layers, and the Module they are built on.
+
+module.py says what a Module is; layers.py has the common ones, and norms.py, spectral.py,
+equalized.py, residual.py, attention.py and style.py those of the papers. init.py draws weights;
+watch.py and summary.py look into a network.
+"""
 
 from . import init
 from .attention import SelfAttention
 from .equalized import Equalized
-from .layers import (AvgPool2d, Blur, Conv2d, ConvTranspose2d, Dropout, Embedding, Flatten, LeakyReLU, Linear, Maxout,
-                     ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh)
+from .layers import (AvgPool2d, Blur, Conv2d, ConvTranspose2d, Dropout, Embedding, Flatten,
+                     LeakyReLU, Linear, Maxout, ReLU, Reshape, Sigmoid, SiLU, Softplus, Tanh)
 from .module import Module, Sequential
 from .norms import BatchNorm, ConditionalBatchNorm, MinibatchStddev, PixelNorm
 from .residual import DownBlock, UpBlock

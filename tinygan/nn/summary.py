@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from tinygan.autograd import engine, no_grad
-from tinygan.autograd.inspect import multiply_adds
+from tinygan.autograd import no_grad, profile
 
 from .watch import watching
 
@@ -18,34 +17,23 @@ class Row(NamedTuple):
     multiply_adds: int
 
 
-class _Counter:
-    """An engine monitor that adds up the cost of the ops that run."""
-
-    def __init__(self):
-        self.total = 0
-
-    def run_op(self, call, args, settings, run):
-        result = run()
-        if call.cost is not None:
-            self.total += multiply_adds(call, result, args, settings)
-        return result
-
-
 def summarize(module, *inputs):
-    """Run `module` on `inputs` once, in evaluation mode. Returns a Row for each layer that has no parts."""
-    rows, counter, begun = [], _Counter(), []
+    """A Row for each layer without parts. Runs `module` on `inputs` once, in evaluation mode."""
+    rows, begun, counts = [], [], profile(show=False)
+
+    def counted():
+        return sum(row.flop for row in counts.rows) // 2
 
     def after(path, layer, result):
-        rows.append(Row(path, type(layer).__name__, result.shape, sum(p.size for p in layer.parameters()),
-                        counter.total - begun.pop()))
+        parameters = sum(p.size for p in layer.parameters())
+        cost = counted() - begun.pop()
+        rows.append(Row(path, type(layer).__name__, result.shape, parameters, cost))
 
     leaves = [(path, part) for path, part in module.modules() if not list(part.children())]
-    training, monitor = module.training, engine.monitor
+    training = module.training
     try:
-        engine.monitor = counter
-        with no_grad(), watching(leaves, lambda *_: begun.append(counter.total), after):
+        with no_grad(), counts, watching(leaves, lambda *_: begun.append(counted()), after):
             module.eval()(*inputs)
     finally:
-        engine.monitor = monitor
         module.train(training)
     return rows

@@ -1,6 +1,7 @@
 """Seeing what the parts of a network compute: hooks."""
 
 import contextlib
+import functools
 
 
 @contextlib.contextmanager
@@ -9,6 +10,7 @@ def watching(parts, before, after):
     def watch(path, module):
         forward = module.forward
 
+        @functools.wraps(forward)
         def watched(*args, **settings):
             before(path, module)
             result = forward(*args, **settings)

@@ -1,0 +1,12 @@
+"""The op table: a row per op and layer, with inputs, and an independent reference of its value.
+
+`tinygan gradcheck` prints it, and it drives the tests: values, gradients of first and second order,
+dtypes, adjoints, backends, and what each op keeps in memory. An op without a row fails the tests.
+
+A file per family; table.py says what a row is. oracles.py holds the longer references.
+"""
+
+# In the order of the rows
+from . import (elementwise, reductions, shapes, products, convolutions, images, normalisation,
+               styled, losses, layers)
+from .table import ROWS, Result, Row, layer, row, run_gradchecks

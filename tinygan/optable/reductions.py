@@ -1,0 +1,20 @@
+"""Reductions: sums, means, extremes, norms, softmax."""
+
+import numpy as np
+
+from tinygan import ops
+
+from .oracles import scipy
+from .table import distinct, normal, row
+
+for _settings in ({}, {"axis": 1}, {"axis": (0, 2), "keepdims": True}, {"axis": -1, "keepdims": True}):
+    row(ops.sum, np.sum, normal(2, 3, 4), linear=True, keeps="", **_settings)
+    row(ops.mean, np.mean, normal(2, 3, 4), linear=True, keeps="", **_settings)
+    row(ops.var, np.var, normal(2, 3, 4), **_settings)
+    row(ops.max, np.max, distinct(2, 3, 4), keeps="ay", **_settings)
+    row(ops.min, np.min, distinct(2, 3, 4), **_settings)
+    row(ops.logsumexp, scipy("special.logsumexp"), normal(2, 3, 4), keeps="ay", **_settings)
+    row(ops.norm, np.linalg.norm, normal(2, 3, 4), keeps="ay", **_settings)
+for _axis in (-1, 1):
+    row(ops.softmax, scipy("special.softmax"), normal(2, 3, 4), axis=_axis, keeps="y")
+    row(ops.log_softmax, scipy("special.log_softmax"), normal(2, 3, 4), axis=_axis, keeps="y")
