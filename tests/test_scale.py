@@ -114,7 +114,7 @@ def test_biggans_d_makes_one_power_step_for_all_parts(digits):
 
 @pytest.mark.parametrize("changes", [{"r1": 1.0}, {"r1": 1.0, "penalty_every": 2}, {"d_norm": "spectral"}])
 def test_a_training_step_in_parts_gives_the_optimisers_the_same(digits, no_norm, changes, monkeypatch):
-    monkeypatch.setattr("tinygan.kernels.graphs.enabled", False)  # in a step that is recorded, nothing can be read
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
     given = {0: [], 8: []}
     for micro_batch, gradients in given.items():
         u = updates(digits, batch_size=32, micro_batch=micro_batch, g_channels=4, d_channels=4, lr=1e-6,

@@ -315,7 +315,7 @@ def record_updates(trainer):
 
 def test_a_lazy_penalty_weighs_k_times_as_much_at_every_kth_update(tmp_path, digits, monkeypatch):
     """In an update of its own; without k, it is part of the loss."""
-    monkeypatch.setattr("tinygan.kernels.graphs.enabled", False)  # in a step that is recorded, nothing can be read
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
     every, lazy, plain = (start(tmp_path / name, digits, d_norm="none", **settings) for name, settings in (
         ("a", {"r1": 5.0}), ("b", {"r1": 5.0, "penalty_every": 4}), ("c", {})))
     updates = [record_updates(trainer) for trainer in (every, lazy, plain)]
