@@ -23,4 +23,4 @@ def repeated(y, kernel):
     """CuPy's `repeat` takes a launch for each row."""
     (kh, kw), (n, height, width, channels) = kernel, y.shape
     wide = xp.broadcast_to(y[:, :, None, :, None], (n, height, kh, width, kw, channels))
-    return wide.reshape(n, height * kh, width * kw, channels)
+    return wide.copy().reshape(n, height * kh, width * kw, channels)
