@@ -1,5 +1,7 @@
-"""`pytest --backend cupy` runs the suite on a GPU; fixtures for tests that run on more than one backend."""
+"""`pytest --backend cupy` runs the suite on a GPU, `pytest --floor plain` on the plain floor of kernels; fixtures for tests that
+run on more than one of either."""
 
+import os
 import signal
 import tracemalloc
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import strict_cuda
 
 import tinygan
 import tinygan.plots
+from tinygan import kernels
 from tinygan.files import replacing
 from tinygan.training.trainer import Trainer
 
@@ -38,6 +41,7 @@ def curves_in_words(request, monkeypatch):
 
 def pytest_addoption(parser):
     parser.addoption("--backend", choices=["numpy", "cupy", "strict"], default="numpy", help="where to compute")
+    parser.addoption("--floor", choices=["plain", "fast"], default="fast", help="by which kernels (op tests: by both, or plain)")
 
 
 def pytest_configure(config):
@@ -46,10 +50,23 @@ def pytest_configure(config):
     name = config.getoption("--backend")
     if name == "strict" and strict_cuda.COMPILER is None:
         raise pytest.UsageError("--backend strict runs the GPU's kernels through a C++ compiler: install one as c++, or set CXX")
+    os.environ["TINYGAN_KERNELS"] = config.getoption("--floor")  # of the processes that tests start, too
+    kernels.use_floor(config.getoption("--floor"))
     tinygan.backend.activate(strict.module) if name == "strict" else tinygan.use(name)
 
 
+def pytest_generate_tests(metafunc):
+    """Tests that use the fixture `floor` run on both; those about the fast one, marked `fast`, on that alone."""
+    if "floor" in metafunc.fixturenames:
+        fast, plain = metafunc.definition.get_closest_marker("fast"), metafunc.config.getoption("--floor") == "plain"
+        metafunc.parametrize("floor", ["fast"] if fast else ["plain"] if plain else ["fast", "plain"], indirect=True, scope="module")
+
+
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--floor") == "plain":
+        for item in items:
+            if item.get_closest_marker("fast"):
+                item.add_marker(pytest.mark.skip(reason="about the fast floor of kernels"))
     if config.getoption("--backend") == "numpy":
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -69,9 +86,19 @@ def array_bytes():
     tracemalloc.stop()
 
 
+@pytest.fixture(scope="module")
+def floor(request):
+    """The floor of kernels that the test runs on."""
+    before = kernels.floor()
+    kernels.use_floor(request.param)
+    yield request.param
+    kernels.use_floor(before)
+
+
 @pytest.fixture(autouse=True)
-def same_backend_after():
+def same_backend_and_floor_after():
     """Whatever a test activates, the next one starts from where this one did."""
-    before = tinygan.backend.active()
+    before, floor = tinygan.backend.active(), kernels.floor()
     yield
+    kernels.use_floor(floor)
     tinygan.backend.activate(before)

@@ -1,4 +1,4 @@
-"""The CPU kernels by themselves: against other ways to compute the same, on any number of threads, in forks."""
+"""The fast kernels of the CPU by themselves: against other ways to compute the same, on any number of threads, in forks."""
 
 import hashlib
 import importlib
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from tinygan import Tensor, check_grads, grad, ops
 from demos.bench.workloads import WORKLOADS
-from tinygan.kernels import act, conv, linear, norm, pool, warp
-from tinygan.kernels.cpu import parallel, winograd
+from tinygan.kernels.cpu import act, conv, linear, norm, parallel, pool, warp, winograd
+from tinygan.kernels.pool import gather
 from tinygan.optable import oracles
 
-pytestmark = pytest.mark.cpu
+pytestmark = [pytest.mark.cpu, pytest.mark.fast]
 
 
 def normal(*shape, seed=0):
@@ -175,7 +175,7 @@ def test_ties_share_the_gradient_of_a_maximum(kernel, stride):
             g[n, r, c, channel] * hit / hit.sum()
     np.testing.assert_allclose(pool.spread(g, x, y, kernel, stride), dx, atol=1e-14)
     h = normal(*x.shape, seed=1)
-    np.testing.assert_allclose(np.sum(pool.gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12)
+    np.testing.assert_allclose(np.sum(gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12)
 
 
 # ---- normalisation --------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_normalisation_in_blocks_is_its_definition(shape, axes, in_blocks, dtype
         wanted = [i for i, a in enumerate(arrays) if a is not None]
         expected = dict(zip(wanted, grad(y, [exact[i] for i in wanted], Tensor(g.astype(dtype).astype("float64")))))
         walks.clear()
-        value, saved = norm.normalize_modulate.forward(*fast, axes, 1e-3)
+        value, saved = norm.normalize(*fast, axes, 1e-3)
         own = len(shape) == 2 and (shape in kinds)  # vectors with a scale or shift for each: the general way
         assert len(walks) == (2 if in_blocks and not own else in_blocks)
         assert value.dtype == dtype
@@ -225,7 +225,7 @@ def test_normalisation_in_blocks_is_its_definition(shape, axes, in_blocks, dtype
         for needed in itertools.product([False, True], repeat=3):
             needed = [need and a is not None for need, a in zip(needed, arrays)]
             walks.clear()
-            got = norm.normalize_modulate.backward(g.astype(dtype), saved, needed)
+            got = norm.normalize_gradient(g.astype(dtype), saved, needed)
             assert len(walks) == (1 + needed[0] if in_blocks and not own else 0)
             for i in (i for i in range(3) if needed[i]):
                 assert got[i].dtype == dtype and got[i].shape == arrays[i].shape
@@ -251,8 +251,8 @@ def test_normalisation_takes_any_strides(axes, small_blocks, walks):
         g = np.broadcast_to(normal(x.shape[2], 1, seed=2).astype("float32"), x.shape)
         results = []
         for x, g, vector in ((x, g, vector), map(np.ascontiguousarray, (x, g, vector))):
-            y, saved = norm.normalize_modulate.forward(x, vector, vector, axes, 1e-5)
-            results.append([y, *norm.normalize_modulate.backward(g, saved, [True] * 3)])
+            y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
+            results.append([y, *norm.normalize_gradient(g, saved, [True] * 3)])
         for a, b in zip(*results):  # on some processors, BLAS adds up in another order for another layout
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
     assert len(walks) == 8 * 2 * 4
@@ -262,15 +262,15 @@ def test_normalisation_leaves_numpys_buffer_and_its_arguments_alone(threads):
     threads(2)
     x, g, vector = normal(20, 32, 32, 64), normal(20, 32, 32, 64, seed=1), normal(20, 1, 1, 64, seed=2)
     before, kept = np.getbufsize(), [a.copy() for a in (x, g, vector)]
-    _, saved = norm.normalize_modulate.forward(x, vector, vector, IMAGE, 1e-5)
-    first = norm.normalize_modulate.backward(g, saved, [True] * 3)
+    _, saved = norm.normalize(x, vector, vector, IMAGE, 1e-5)
+    first = norm.normalize_gradient(g, saved, [True] * 3)
     assert np.getbufsize() == before and all(map(np.array_equal, kept, (x, g, vector)))
-    assert all(map(np.array_equal, first, norm.normalize_modulate.backward(g, saved, [True] * 3)))
+    assert all(map(np.array_equal, first, norm.normalize_gradient(g, saved, [True] * 3)))
 
 
 def test_instance_norm_of_no_images():
-    y, saved = norm.normalize_modulate.forward(np.zeros((0, 3, 3, 4)), None, np.zeros(4), IMAGE, 1e-5)
-    dx, _, dshift = norm.normalize_modulate.backward(y, saved, [True, False, True])
+    y, saved = norm.normalize(np.zeros((0, 3, 3, 4)), None, np.zeros(4), IMAGE, 1e-5)
+    dx, _, dshift = norm.normalize_gradient(y, saved, [True, False, True])
     assert y.shape == dx.shape == (0, 3, 3, 4) and not dshift.any()
 
 
@@ -286,11 +286,11 @@ def kernels_of_all_kinds():
     x, g = normal(6, 7, 9, 20).astype("float32"), normal(6, 7, 9, 20, seed=1).astype("float32")
     scale, own = normal(20, seed=2).astype("float32"), normal(6, 1, 1, 20, seed=2).astype("float32")
     for vector, axes in ((own, BATCH), (own, IMAGE), (scale, IMAGE), (scale, BATCH)):
-        y, saved = norm.normalize_modulate.forward(x, vector, vector, axes, 1e-5)
-        results += [y, *norm.normalize_modulate.backward(g, saved, [True] * 3)]
+        y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
+        results += [y, *norm.normalize_gradient(g, saved, [True] * 3)]
     results += [*norm.moments(x, BATCH), *norm.moments(x[:, :3, :2], IMAGE), act.leaky_relu(x, 0.2, 1.5, scale)]
     results += [act.gate(g, x, 0.2, 1.5), linear.sum_channels(x), linear.matmul(normal(90, 70), normal(70, 80))]
-    results += [*linear.affine.backward(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)]
+    results += [*linear.affine_gradient(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)]
     results += [warp.upfirdn2d(x, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, (2, 2), (1, 1), (2, 1, 2, 1))]
     results += [pool.largest(x, (2, 2), (2, 2)), pool.spread(y[:, :3, :4], x, pool.largest(x, (2, 2), (2, 2)), (2, 2), (2, 2))]
     return results
@@ -343,7 +343,7 @@ KERNELS = {  # name: (module, function that runs inside a block, what calls it)
     "instance-norm": (norm, "_sums", lambda: norm.moments(normal(60, 3, 3, 20), IMAGE)),
     "activation": (act, "scratch", lambda: act.leaky_relu(normal(6, 7, 9, 20), 0.2)),
     "filter": (warp, "scratch", lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4)),
-    "maximum": (pool, "_side_by_side", lambda: pool.largest(normal(64, 8, 8, 20), (2, 2), (2, 2))),
+    "maximum": (pool, "side_by_side", lambda: pool.largest(normal(64, 8, 8, 20), (2, 2), (2, 2))),
 }
 
 
@@ -373,7 +373,7 @@ def test_both_products_of_an_affine_map_are_shared_out_at_once(small_blocks, mon
         run(function, items, shared)
 
     monkeypatch.setattr(parallel, "run", counting)
-    linear.affine.backward(normal(90, 80), (normal(90, 70), normal(70, 80)), [True, True, False])
+    linear.affine_gradient(normal(90, 80), (normal(90, 70), normal(70, 80)), [True, True, False])
     assert len(runs) == 1 and runs[0] >= 4
 
 

@@ -9,8 +9,10 @@ from host import host
 import tinygan
 from tinygan import Parameter, grad, nn, tensor
 from tinygan.kernels import optim as kernel
+from tinygan.kernels.cpu.optim import BLOCK
 from tinygan.optim import SGD, Adam, RMSprop
 
+pytestmark = pytest.mark.usefixtures("floor")
 GOLDEN = np.load(Path(__file__).parent / "golden" / "optimizers.npz")
 
 
@@ -73,6 +75,7 @@ def test_none_leaves_a_parameter_as_it_is():
 
 
 @pytest.mark.cpu
+@pytest.mark.fast
 def test_a_large_parameter_is_updated_whole_and_in_one_way():
     """Blocks, threads and a layout that cannot be cut into blocks all give the same update."""
     rng = np.random.default_rng(0)
@@ -82,7 +85,7 @@ def test_a_large_parameter_is_updated_whole_and_in_one_way():
     rates = lambda: [(0.1 * 0.1 ** 0.5 / 0.5, 1e-8 * 0.1 ** 0.5)]
     kernel.adam([blocked], [g], [m], [v], rates, 0.5, 0.9)
     kernel.adam([plain], [g], [np.asfortranarray(m * 0)], [np.asfortranarray(v * 0)], rates, 0.5, 0.9)
-    assert w.size > 3 * kernel.BLOCK and np.array_equal(blocked, plain)
+    assert w.size > 3 * BLOCK and np.array_equal(blocked, plain)
     np.testing.assert_allclose(w - blocked, 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-9)  # Adam's first step
 
 

@@ -1,7 +1,6 @@
 """The array module in use: NumPy, or CuPy on a GPU.
 
-Everything above the kernels writes `xp.tanh(x)` and works on either. Only this file and `kernels/`
-know that there is more than one.
+Everybody writes `xp.tanh(x)` and works on either. Only this file and `kernels/cuda/` know that there is more than one.
 """
 
 import functools
@@ -24,6 +23,7 @@ class ArrayModule:
 
 xp = ArrayModule()
 _module = np
+on_change = []  # functions to call when another array module comes into use
 
 
 def activate(module):
@@ -32,6 +32,8 @@ def activate(module):
     _module = module
     vars(xp).clear()
     vars(xp).update({name: value for name, value in vars(module).items() if not name.startswith("_")})
+    for call in on_change:
+        call()
 
 
 def use(name: str) -> None:
@@ -88,11 +90,11 @@ def active():
 
 
 def on_cpu() -> bool:
-    """True when NumPy is in use: then kernels may take views, write with `out=` and use threads."""
+    """True when NumPy is in use."""
     return _module is np
 
 
-tape = None  # while a step is recorded (kernels/graphs.py), it takes in all that comes from host memory
+tape = None  # while a step is recorded (kernels/cuda/graphs.py), it takes in all that comes from host memory
 
 
 def asarray(data, dtype=None):

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
-from tinygan import data, nn, ops
+from tinygan import capture, data, nn, ops
 from tinygan.autograd import Tensor, grad
 from tinygan.backend import asarray, from_host
 from tinygan.gan import losses, penalties
@@ -20,7 +20,6 @@ from tinygan.gan.augment.diffaug import DiffAugment
 from tinygan.models import dcgan as dcgan_model
 from tinygan.models import gan as gan_model
 from tinygan.models import stylegan2 as stylegan2_model
-from tinygan.nn.capture import capture
 from tinygan.optim import Adam
 
 BCE = losses.find("bce")

@@ -1,64 +1,114 @@
-"""Kernels: arrays in, arrays out, no autograd. This is where speed lives.
+"""Kernels: arrays in, arrays out, no autograd.
 
-Nothing here is more than NumPy; what makes it fast is knowing what a processor waits for. In each line, the time
-of the obvious way and of ours (2 cores of an AMD EPYC with AVX-512 in a virtual machine, NumPy 2.4, OpenBLAS,
-float32; 24 November 2026):
+Each is written on two floors. The plain floor, the files of this folder, says what is computed, in a page. The fast
+floor computes the same numbers sooner: `cpu/` for NumPy, `cuda/` for CuPy. README.md tells why its tricks work.
 
-    BLAS does the work. A matrix product runs at 100 billion operations a second and core, anything else at a
-    tenth of that. So a convolution is a product with the columns of the image (conv.py); a sum over rows, a product
-    with ones (0.22 -> 0.10 ms for 12,544 rows of 64); a filter along an axis, a product with a matrix that is
-    mostly zeros (warp.py: 30.6 -> 0.9 ms, [1, 3, 3, 1] up to 32x32x64, batch 32).
+    @kernel                                          # kernels/act.py
+    def gate(g, y, slope, gain=1.0): ...
 
-    Memory is slow, caches are fast. The columns of a whole batch, 75 MB, go to memory and back; made a block of 2 MB
-    at a time they are still in cache when BLAS reads them (39.5 -> 28.1 ms, 3x3, 64 -> 64 channels, 32x32, batch 32,
-    one thread). Chains of elementwise calls go through a block before they turn to the next
-    (`parallel.elementwise`, `norm._walk`; batch-norm 1.8 -> 0.9 ms on 64x14x14x64). Scratch buffers are used again, because
-    memory from the system is empty only after the system has cleared it.
+    @fast(act.gate)                                  # kernels/cpu/act.py, kernels/cuda/act.py
+    def gate(g, y, slope, gain=1.0): ...
 
-    Threads. NumPy lets go of the interpreter lock while it computes, so Python threads that each take blocks of a
-    batch run at once (28.1 -> 15.5 ms, the same convolution on 2 threads). To wake a thread takes 50 microseconds,
-    and after every NumPy call it must take the lock again: so few, long calls, and none for small arrays
-    (`parallel.run`). Blocks are cut by shape alone and added in order, so the bits do not depend on the threads.
-
-    Fewer multiplications. A tile of 4x4 outputs of a 3x3 kernel takes 36 products instead of 144 (winograd.py: 28.1
-    -> 10.4 ms on one thread, 15.5 -> 6.8 on two). Its transforms are products with 6x6 matrices, once for rows and
-    once for columns: twice as fast as one product with their 36x36 Kronecker product.
-
-    Long rows. An inner loop over 6 channels spends its time on starting. Seven neighbouring pixels of an image
-    with one channel are computed as one pixel with seven times the outputs (`conv._together`: 2.0 -> 1.0 ms,
-    LeNet's first layer, batch 128); vectors to broadcast are repeated to rows of a thousand numbers.
-
-    No branches. `where` looks at every number: 3.3 ms for the gradient of a leaky relu on 64x14x14x64, and 7.7 with
-    a mask as an index. Comparing, converting to 0.0 and 1.0, clipping and multiplying: 0.65 ms (act.py).
-
-On a GPU all this is different: it wants few launches of large kernels (gpu.py), cuBLAS for products (cublas.py), and a step
-that Python does not have to run (graphs.py). Each function here goes that way first, where a GPU is in use.
-
-Each file says more. Where a kernel is the fast half of an op, its other half is the definition in ops/ that it
-stands for; the tests hold them to each other.
+This file is the door between the floors and everybody else. It alone decides which version a call of `act.gate` runs:
+the fast one of the backend in use, unless TINYGAN_KERNELS=plain, or unless there is none.
 """
 
+import functools
+import importlib
 
-class Kernel:
-    """The fast half of a `fused` op.
+from tinygan import backend
+from tinygan.errors import InputError, from_environment, one_line, warn
 
-    forward(*arrays, **settings) -> (value, saved): `saved` is whatever backward reads.
-    backward(g, saved, needed) -> the gradient arrays of the arguments (anything where not needed).
-    forward_calls, backward_calls count the runs, so that a test can prove that the kernel really ran.
-    """
-
-    def __init__(self, forward, backward):
-        self._forward, self._backward = forward, backward
-        self.forward_calls = self.backward_calls = 0
-
-    def forward(self, *arrays, **settings):
-        self.forward_calls += 1
-        return self._forward(*arrays, **settings)
-
-    def backward(self, g, saved, needed):
-        self.backward_calls += 1
-        return self._backward(g, saved, needed)
+_fast = {}  # (the folder of a fast floor, a kernel) -> its fast version there
+_undecided = []  # one function for each kernel: decide anew, at the next call, which version it runs
+_works = {}  # id of an array module on a GPU -> does the fast floor work there?
 
 
-def floor():
-    return "fast"
+def kernel(plain):
+    """Decorate the plain version of a kernel. The result takes its arguments by position."""
+
+    @functools.wraps(plain)
+    def call(*arguments):
+        return version(*arguments)
+
+    def decide(*arguments):
+        nonlocal version
+        version = plain
+        if _folder is not None:
+            importlib.import_module(f"{__name__}.{_folder}.{plain.__module__.rpartition('.')[2]}")
+            version = _fast.get((_folder, call), plain)
+        return version(*arguments)
+
+    def undecided():
+        nonlocal version
+        version = decide
+
+    version = decide
+    _undecided.append(undecided)
+    return call
+
+
+def fast(slow):
+    """Decorate the version of the kernel `slow` on the fast floor of the folder that the file is in."""
+
+    def register(function):
+        _fast[function.__module__.split(".")[-2], slow] = function
+        return function
+
+    return register
+
+
+def floor() -> str:
+    """The floor that computes now: "plain" or "fast"."""
+    return "plain" if _folder is None else "fast"
+
+
+def use_floor(name: str) -> None:
+    """Compute on the floor "plain" or "fast" from now on. Raises InputError for another name."""
+    global _wanted
+    _wanted = _known(name)
+    _choose()
+
+
+def records_steps() -> bool:
+    """Can a step be recorded and launched again? Only the fast floor of a GPU does that."""
+    return _folder == "cuda"
+
+
+def _known(name):
+    if name not in ("plain", "fast"):
+        raise InputError(f"unknown floor {one_line(name)!r}: choose plain or fast")
+    return name
+
+
+def _choose():
+    """Choose the folder whose versions run: None for the plain floor, cpu, or cuda."""
+    global _folder
+    _folder = None
+    if _wanted == "fast":
+        _folder = "cpu" if backend.device() == "cpu" else "cuda"
+    for undecided in _undecided:
+        undecided()
+    if _folder == "cuda" and not _works_here():
+        _folder = None
+        for undecided in _undecided:
+            undecided()
+
+
+def _works_here():
+    """Does the fast floor work on this GPU? Tried once, when it comes into use: later errors are errors."""
+    module = id(backend.active())
+    if module not in _works:
+        try:
+            importlib.import_module(f"{__name__}.cuda.trial").run()
+            _works[module] = True
+        except Exception as error:  # whatever is missing, or does not compile, here
+            _works[module] = False
+            warn(f"the fast kernels do not work on this GPU, so the plain ones compute: {error}")
+    return _works[module]
+
+
+_folder = None
+_wanted = from_environment("TINYGAN_KERNELS", "fast", _known)
+backend.on_change.append(_choose)
+_choose()

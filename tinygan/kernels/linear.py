@@ -1,120 +1,45 @@
-"""Matrix products in blocks of rows fixed by shape, shared out to threads; and sums."""
+"""Matrix products and sums."""
 
-import functools
+from tinygan.backend import xp
 
-import numpy as np
-
-from tinygan.backend import on_cpu, xp
-
-from . import Kernel
-from .cpu import parallel
-from .cuda import cublas, gpu
-
-TINY = 1 << 13  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
-SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves
-BLOCK = 1 << 22  # multiply-adds a block, at least: 40 microseconds
+from . import kernel
 
 
+@kernel
 def matmul(a, b):
     """a (..., M, K) @ b (..., K, N), both at least 2-D, as numpy.matmul."""
-    if not on_cpu():
-        return cublas.matmul(a, b)
-    size = a.shape[-2] * a.shape[-1] * b.shape[-1]
-    if size <= TINY:
-        return xp.matmul(a, b)
-    if a.ndim > 2 or b.ndim > 2:
-        return _batched(a, b)
-    if size <= SMALL:
-        with parallel.single_threaded_blas():
-            return np.matmul(a, b)
-    out = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    parallel.run_all(_product(a, b, out))
-    return out
+    return a @ b
 
 
-def _batched(a, b):
-    """Products of many matrices, shared out along the first axis."""
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
-
-    def some(x, part):
-        return x[part] if x.ndim == out.ndim and len(x) > 1 else x
-
-    each = max(1, out.size // max(1, batch[0])) * a.shape[-1]  # multiply-adds of one step along that axis
-    parts = parallel.blocks(batch[0], max(1, BLOCK // max(1, each)))
-    parallel.run(lambda part: np.matmul(some(a, part), some(b, part), out=out[part]), parts)
-    return out
-
-
+@kernel
 def matvec(w, u):
-    """w (M, K) @ u (K,)"""
-    return w @ u if on_cpu() else matmul(w, u[:, None])[:, 0]
+    """w (M, K) @ u (K,)."""
+    return w @ u
 
 
-def vecmat(v, w):
-    """v (M,) @ w (M, K)"""
-    return v @ w if on_cpu() else matmul(v[None], w)[0]
-
-
+@kernel
 def einsum(subscripts, *arrays):
-    """numpy.einsum; of three arrays or more, pair by pair."""
-    with parallel.single_threaded_blas():
-        return xp.einsum(subscripts, *arrays, optimize=len(arrays) > 2)
+    """numpy.einsum."""
+    return xp.einsum(subscripts, *arrays, optimize=True)
 
 
-def _product(a, b, out):
-    """Tasks that write a @ b into `out`, for blocks of its longer side."""
-    (m, k), n = a.shape, b.shape[1]
-    size = max(16, BLOCK // (k * min(m, n)))
-    if m >= n:
-        return [functools.partial(np.matmul, a[part], b, out=out[part]) for part in parallel.blocks(m, size)]
-    return [functools.partial(np.matmul, a, b[:, part], out=out[:, part]) for part in parallel.blocks(n, size)]
+@kernel
+def affine(x, w, bias):
+    """(x @ w + bias, what its gradient reads): x (N, M), w (M, K), bias (K,)."""
+    return matmul(x, w) + bias, (x, w)
 
 
-def _affine_forward(x, w, bias):
-    y = matmul(x, w)
-    y += bias
-    return y, (x, w)
-
-
-def _affine_backward(g, saved, needed):
-    """Two products that wait for nothing but g, so the threads share them out."""
+@kernel
+def affine_gradient(g, saved, needed):
+    """The gradients of x, w and bias."""
     x, w = saved
-    db = (g.sum(0) if on_cpu() else sum_channels(g)) if needed[2] else None
-    if not on_cpu() or g.size * x.shape[1] <= SMALL:
-        return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
-    dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
-    parallel.run_all((_product(g, w.T, dx) if needed[0] else []) + (_product(x.T, g, dw) if needed[1] else []))
-    return dx, dw, db
+    dx, dw = matmul(g, w.T) if needed[0] else None, matmul(x.T, g) if needed[1] else None
+    return dx, dw, sum_over(g, (0,)) if needed[2] else None
 
 
-affine = Kernel(_affine_forward, _affine_backward)
-
-
-def row_sums(x):
-    """The sum of the rows of x (rows, C): (C,), as a product with ones, for which BLAS reads them in a row."""
-    return np.matmul(_ones(len(x), x.dtype), x)
-
-
-@functools.lru_cache(64)
-def _ones(n, dtype):
-    return np.ones(n, dtype)
-
-
-def sum_channels(x):
-    """The sum of x (..., C) over all axes but the last: (C,)."""
-    if not x.size:
-        return xp.zeros(x.shape[-1:], x.dtype)
-    if not on_cpu():
-        return gpu.sums(x.reshape(-1, x.shape[-1]))
-    return xp.stack(parallel.map_rows(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
-
-
+@kernel
 def sum_over(x, axes, keepdims=False):
     """x.sum(axes, keepdims=keepdims)."""
-    if (x.size > parallel.BLOCK or not on_cpu()) and axes == tuple(range(x.ndim - 1)) and axes:
-        y = sum_channels(x)
-        return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
     return x.sum(axes, keepdims=keepdims)
 
 
@@ -125,13 +50,9 @@ def sum_to(x, shape):
     return (sum_over(x, axes) if axes else x).reshape(shape)
 
 
+@kernel
 def sum_rows(g, shape, indices):
     """A table of `shape` (rows, width), zero but for g[i] (..., width) added to row indices[i], int64 (...)."""
-    rows, width = shape
-    flat, g = indices.reshape(-1), g.reshape(indices.size, width)
-    if on_cpu():  # several times as fast as np.add.at, and adds in float64
-        cells = (flat[:, None] * width + np.arange(width)).reshape(-1)
-        return np.bincount(cells, g.reshape(-1), rows * width).reshape(shape).astype(g.dtype)
     table = xp.zeros(shape, g.dtype)
-    xp.add.at(table, flat, g)
+    xp.add.at(table, indices, g)
     return table

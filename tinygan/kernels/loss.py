@@ -1,49 +1,31 @@
 """Losses on arrays, in forms that neither overflow nor lose small values."""
 
-from tinygan.backend import on_cpu, xp
+from tinygan.backend import xp
 
-from . import Kernel
-from .cuda import gpu
+from . import kernel
 
 
+@kernel
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
-    if not on_cpu():
-        return gpu.softplus(x)
-    y = xp.empty_like(x)  # not xp.abs(x): of a 0-d array that is a scalar, which no `out=` takes
-    xp.abs(x, out=y)
-    xp.negative(y, out=y)
-    xp.exp(y, out=y)
-    xp.log1p(y, out=y)
-    y += xp.maximum(x, 0)
-    return y
+    return xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(x, 0)
 
 
+@kernel
 def sigmoid(x):
     """1 / (1 + exp(-x)), through tanh, which cannot overflow."""
-    if not on_cpu():
-        return gpu.sigmoid(x)
-    y = xp.empty_like(x)
-    xp.multiply(x, x.dtype.type(0.5), out=y)
-    xp.tanh(y, out=y)
-    y *= x.dtype.type(0.5)
-    y += x.dtype.type(0.5)
-    return y
+    return 0.5 * xp.tanh(0.5 * x) + 0.5
 
 
-def _forward(x, target):
-    """Mean of softplus(x) - target * x."""
-    y = softplus(x) - target * x if on_cpu() else gpu.cross_entropy(x, target)
-    return y.mean(), (x, target)
+@kernel
+def binary_cross_entropy(x, target):
+    """(The mean of softplus(x) - target * x, what its gradient reads)."""
+    return (softplus(x) - target * x).mean(), (x, target)
 
 
-def _backward(g, saved, needed):
+@kernel
+def binary_cross_entropy_gradient(g, saved, needed):
+    """The gradients of x and of target."""
     x, target = saved
-    if not needed[0]:
-        d = None
-    else:
-        d = (sigmoid(x) - target) * (g / x.size) if on_cpu() else gpu.cross_entropy_slope(x, target, g, x.size)
-    return d, (-x * (g / x.size) if needed[1] else None)
-
-
-binary_cross_entropy_with_logits = Kernel(_forward, _backward)
+    g = g / x.size
+    return (sigmoid(x) - target) * g if needed[0] else None, -x * g if needed[1] else None

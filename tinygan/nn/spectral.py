@@ -47,7 +47,7 @@ class SpectralNorm(Module):
         u, v = self.u, self.v
         if self.training or self.step_in_evaluation:
             v = _unit(linear.matvec(w, u))
-            u = _unit(linear.vecmat(v, w))
+            u = _unit(linear.matvec(w.T, v))
             if self.training:
                 self.u, self.v = u, v
         sigma = ops.matmul(ops.matmul(wrap(v), matrix(self.layer, self.layer.weight)), wrap(u))

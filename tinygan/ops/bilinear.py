@@ -42,7 +42,7 @@ _products = {(turn_a, turn_b): _product(turn_a, turn_b) for turn_a in (False, Tr
 _matmul = _products[False, False]
 
 
-@fused(linear.affine, cost=lambda y, x, w, bias: y.size * x.shape[-1],
+@fused(linear.affine, linear.affine_gradient, cost=lambda y, x, w, bias: y.size * x.shape[-1],
        backward_cost=lambda needed, g, x, w, bias: g.size * x.shape[-1] * (needed[0] + needed[1]))
 def _affine(x, w, bias, /):
     return _matmul(x, w) + bias

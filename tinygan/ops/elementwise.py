@@ -155,7 +155,7 @@ def leaky_gate(x, /, y, slope, gain):
     return act.gate(x.data, y, slope, gain), lambda g: leaky_gate(g, y, slope, gain)
 
 
-@fused(act.bias_act)
+@fused(act.bias_act, act.bias_act_gradient)
 def _bias_act(x, bias, /, slope, gain):
     return leaky_relu(x if bias is None else x + bias, slope, gain)
 

@@ -1,4 +1,4 @@
-"""Definition and kernel: one op, written twice, for the reader and for speed."""
+"""Definition and kernels: one op, written twice, for the reader and for speed."""
 
 import functools
 
@@ -11,15 +11,15 @@ def alias(x, /):
     return x.data, lambda g: g
 
 
-def fused(kernel, cost=None, backward_cost=None):
-    """Give a slow composition of ops (the decorated definition) a fast kernel.
+def fused(forward, backward, cost=None, backward_cost=None):
+    """Give a slow composition of ops (the decorated definition) kernels that compute the same at once.
 
-    The kernel runs forward, and backward with its hand-written first derivative. When the backward pass
-    is itself recorded, the definition runs instead and is differentiated, so a second derivative is never
-    written by hand. The result is an op with the definition's signature; `.definition` and `.kernel` are its
-    two halves.
+    One kernel computes the value, another the first derivative. When the backward pass is itself recorded, the
+    definition runs instead and is differentiated, so a second derivative is never written by hand. The result is
+    an op with the definition's signature, whose settings go by position; `.definition` is what was decorated.
 
-    kernel: see `tinygan.kernels.Kernel`; cost: see `op`; backward_cost: the multiply-adds of the kernel's
+    forward(*arrays, *settings) -> (value, saved), where saved is whatever backward reads; backward(g, saved, needed)
+    -> the gradients of the arrays (anything where not needed). cost: see `op`; backward_cost: the multiply-adds of
     backward, a function of (needed, g, *arguments).
     """
 
@@ -27,13 +27,13 @@ def fused(kernel, cost=None, backward_cost=None):
         tensors = tensor_parameters(definition)[0]
 
         @functools.wraps(definition)  # so that `op` below finds the definition's signature, with its `/`
-        def run(*args, **settings):
-            xs, rest = args[:tensors], args[tensors:]
-            value, saved = kernel.forward(*(None if x is None else x.data for x in xs), *rest, **settings)
+        def run(*args):
+            xs, settings = args[:tensors], args[tensors:]
+            value, saved = forward(*(None if x is None else x.data for x in xs), *settings)
 
             def gradients(g, needed):
                 if not recording():
-                    results = kernel.backward(g.data, saved, needed)
+                    results = backward(g.data, saved, needed)
                     if backward_cost is not None:
                         counted(result, lambda: backward_cost(needed, g, *xs))
                     return [wrap(result) if wanted else None for result, wanted in zip(results, needed)]
@@ -41,13 +41,13 @@ def fused(kernel, cost=None, backward_cost=None):
                 # still flow back to x (which they would not from fresh leaves).
                 inputs = [alias(x) if wanted else x for x, wanted in zip(xs, needed)]
                 wanted = [x for x, wanted in zip(inputs, needed) if wanted]
-                results = iter(grad(definition(*inputs, *rest, **settings), wanted, g, create_graph=True))
+                results = iter(grad(definition(*inputs, *settings), wanted, g, create_graph=True))
                 return [next(results) if wanted else None for wanted in needed]
 
             return value, gradients
 
         result = op(run, joint=True, cost=cost)
-        result.definition, result.kernel = definition, kernel
+        result.definition = definition
         return result
 
     return pair

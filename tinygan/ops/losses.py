@@ -13,7 +13,7 @@ from .linear import broadcast_to, getitem, indices_below, mean
 from .reduce import log_softmax
 
 
-@fused(kernel.binary_cross_entropy_with_logits)
+@fused(kernel.binary_cross_entropy, kernel.binary_cross_entropy_gradient)
 def _binary_cross_entropy_with_logits(logits, target, /):
     return mean(softplus(logits) - target * logits)
 

@@ -33,7 +33,7 @@ def _same_shape(name, x, y, scale, shift):
     return y
 
 
-@fused(kernel.normalize_modulate)
+@fused(kernel.normalize, kernel.normalize_gradient)
 def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
     # `statistics` saves the kernel work; here they are computed, so that gradients flow through them.
     centred = x - mean(x, axes, keepdims=True)

@@ -8,6 +8,7 @@ import numpy as np
 from tinygan.autograd import described, op
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import pool, warp
+from tinygan.kernels.conv import taps
 
 from .bilinear import _pair, einsum
 from .composed import check_images, composed
@@ -29,7 +30,7 @@ def _pooling(name, x, kernel_size, stride):
 
 def _avg_pool_adjoint(g, shape, kernel, stride):
     x = xp.zeros(shape, g.dtype)
-    for window in pool.windows(shape[1:3], kernel, stride):
+    for window in taps(shape[1:3], kernel, stride):
         x[window] += g
     x /= math.prod(kernel)
     return x
@@ -37,7 +38,7 @@ def _avg_pool_adjoint(g, shape, kernel, stride):
 
 @linear(_avg_pool_adjoint)
 def _avg_pool2d(x, /, kernel, stride):
-    first, *rest = pool.windows(x.shape[1:3], kernel, stride)
+    first, *rest = taps(x.shape[1:3], kernel, stride)
     y = x[first].copy()
     for window in rest:
         y += x[window]

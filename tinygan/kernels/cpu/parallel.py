@@ -18,7 +18,6 @@ import weakref
 
 import numpy as np
 
-from tinygan.backend import on_cpu
 from tinygan.errors import InputError, from_environment
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -275,7 +274,7 @@ def elementwise(function, arrays, rows=()) -> None:
     matrix, which for rows of 64 numbers costs more than the numbers.
     """
     size = arrays[0].size
-    if size <= SMALL or not on_cpu():
+    if size <= SMALL:
         return function(*arrays, *rows)
     flat = [array.reshape(-1) for array in arrays]  # a copy if need be; those that are written are C-contiguous
     width = 1
@@ -292,7 +291,7 @@ def elementwise(function, arrays, rows=()) -> None:
 def map_rows(function, *matrices) -> list:
     """[function(*stretches of rows)] for blocks of the rows of matrices (rows, C), in their order."""
     rows, width = matrices[0].shape
-    parts = blocks(rows, max(1, BLOCK // width)) if on_cpu() else [slice(0, rows)]
+    parts = blocks(rows, max(1, BLOCK // width))
     results = [None] * len(parts)
 
     def work(i):

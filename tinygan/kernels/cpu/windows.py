@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from tinygan.backend import on_cpu, xp
-
-from . import parallel
+from .parallel import scratch
 
 
 def cut(x, images, top, height, left, width):
@@ -29,11 +27,6 @@ def _overlap(start, length, size):
     """The stretch of range(length) for which start + i lies in range(size)."""
     first = min(max(0, -start), length)
     return first, max(first, min(length, size - start))
-
-
-def scratch(name, shape, dtype):
-    """A buffer to overwrite: on a CPU one that is kept and reused (see `parallel.scratch`)."""
-    return parallel.scratch(name, shape, dtype) if on_cpu() else xp.empty(shape, dtype)
 
 
 def strided(x, shape, strides):

@@ -31,7 +31,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import parallel
-from .windows import cut, scratch, strided
+from .parallel import scratch
+from .windows import cut, strided
 
 M = 4  # outputs of a tile along each axis
 POINTS = {2: (0.0, 1.0, -1.0, 0.5), 3: (0.0, 1.0, -1.0, 0.5, -2.0)}  # by taps; and infinity

@@ -7,7 +7,7 @@ While Python runs the step, CUDA only takes down the kernels and the addresses t
       statistics) are copied back to where the step found them;
     * no kernel may be waited for, and the step must take the same course each time.
 
-The step runs as it is on a CPU, and where TINYGAN_CUDA_GRAPHS=0.
+The step runs as it is on a CPU, on the plain floor, whose products CuPy does not record, and where TINYGAN_CUDA_GRAPHS=0.
 """
 
 import contextlib
@@ -16,8 +16,10 @@ import ctypes
 import numpy as np
 
 from tinygan import backend
-from tinygan.backend import on_cpu, xp
+from tinygan.backend import xp
 from tinygan.errors import InputError, from_environment
+
+from .. import records_steps
 
 ALIGNMENT = 16  # bytes
 
@@ -139,7 +141,7 @@ class Graph:
         self.measured = self.tape = self.graph = None
 
     def __call__(self):
-        if on_cpu() or not enabled:
+        if not enabled or not records_steps():
             return self.function()
         if self.measured is None:
             self.measured = _Measured()
@@ -216,7 +218,7 @@ class Graphs:
         self.slots, self.graphs, self.room = slots, {}, None
 
     def run(self, key, function):
-        if key is None or on_cpu():
+        if key is None or not records_steps():
             return function()
         if self.room is None:
             self.room = _Room()
@@ -228,6 +230,28 @@ class Graphs:
         """Forget them, when arrays that they work on have been replaced."""
         self.graphs.clear()
         self.room = None
+
+
+def capture(step, *modules, state=()):
+    """`step`, which trains the modules once, as a function that a GPU runs as one launch: a recorded CUDA graph.
+
+    step() takes no arguments and returns a tuple of arrays without dimensions, such as losses (`loss.data`). It must do the
+    same operations each time, and wait for none of their results; what is new each time, batches and random draws, comes
+    through `tinygan.from_host` (`backend.normal` and all layers use it). state: (owner, attribute) of arrays, besides the
+    modules' buffers, that it replaces and reads again the next time. The first call runs it as it is, the second records
+    it. On a CPU every call runs it as it is.
+    """
+    slots = [*state, *((owner, name) for module in modules for _, owner, name in module.buffer_slots())]
+    graph = Graph(step, lambda: slots)
+
+    def run():
+        results = graph()
+        for module in modules:
+            module.mark_changed()
+        return results
+
+    run.graph = graph
+    return run
 
 
 @contextlib.contextmanager

@@ -1,0 +1,436 @@
+"""The two floors of kernels: the fast one computes what the plain one says, training goes the same way on both, and one door
+decides which is used."""
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import pytest
+import strict
+from test_gpu import on, real_gpu
+from test_training import SMALL, start
+
+import tinygan
+from tinygan import Tensor, data, grad, kernels, ops, tensor
+from tinygan.backend import asarray, to_numpy
+from tinygan.errors import InputError
+from tinygan.kernels import act, conv, linear, loss, norm, optim, pool, warp
+from tinygan.kernels.cuda import cublas, elementwise, trial
+from tinygan.training import recipes
+
+FOLDER = os.path.dirname(kernels.__file__)
+ROOMS = sorted(name for name in os.listdir(FOLDER) if name.endswith(".py") and name != "__init__.py")
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+# ---- the plain floor ----
+
+
+@pytest.mark.parametrize("file", ROOMS)
+def test_a_plain_kernel_is_read_in_a_page(file):
+    """At most 120 lines without docstrings, which know of no threads, no devices and no recorded steps."""
+    text = Path(FOLDER, file).read_text("utf-8")
+    tree, documented = ast.parse(text), set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    assert len(text.splitlines()) - len(documented) <= 120
+    words = {token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.NAME}
+    assert not words & {"threading", "parallel", "on_cpu", "cupy", "cpu", "cuda", "tape", "scratch", "fast"}
+
+
+# ---- each fast kernel against its plain one ----
+
+HALF = ((2, 2), (2, 2))
+FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+SLANTED = np.arange(6).reshape(2, 3) - 1.5  # no outer product of two filters
+THETA = np.array([[[0.8, 0.3, 0.1], [-0.4, 1.1, -0.2]], [[1.3, 0.0, 0.55], [0.2, -0.9, 0.0]]])
+
+
+class Host:
+    """An argument that stays in host memory."""
+
+    def __init__(self, array):
+        self.array = array
+
+
+def convolutions():
+    """(x, w, stride, padding, groups, bias) of all geometries that a fast floor tells apart."""
+    for n, size, channels, kernel, stride, padding, groups in (
+            (2, (7, 8), (4, 6), (3, 3), (1, 1), (1, 1), 1), (2, (8, 8), (4, 6), (4, 4), (2, 2), (1, 1), 1),
+            (2, (9, 8), (4, 6), (4, 4), (2, 2), (1, 1), 2), (2, (28, 28), (1, 6), (5, 5), (1, 1), (2, 2), 1),
+            (3, (4, 4), (2, 4), (1, 1), (1, 1), (0, 0), 1), (3, (5, 4), (2, 4), (1, 1), (2, 1), (0, 0), 2),
+            (2, (4, 6), (3, 2), (4, 6), (1, 1), (0, 0), 1), (2, (7, 7), (3, 3), (2, 2), (3, 3), (0, 0), 3),
+            (2, (6, 5), (2, 3), (2, 3), (2, 1), (0, 2), 1), (2, (9, 7), (32, 33), (3, 3), (1, 1), (1, 1), 1),
+            (2, (9, 11), (36, 32), (4, 4), (2, 2), (1, 1), 1), (1, (16, 8), (33, 32), (3, 3), (2, 2), (1, 1), 1),
+            (0, (5, 5), (2, 3), (3, 3), (1, 1), (1, 1), 1), (0, (3, 3), (2, 3), (3, 3), (1, 1), (0, 0), 1),
+            (0, (8, 8), (32, 32), (3, 3), (1, 1), (1, 1), 1)):
+        x, w = normal(n, *size, channels[0]), normal(*kernel, channels[0] // groups, channels[1])
+        yield x, w, stride, padding, groups, normal(channels[1])
+
+
+def cases():
+    """(kernel, its arguments, which of its results count; None: all)."""
+    image, vector, styles = normal(3, 5, 4, 6), normal(6), normal(3, 1, 1, 6)
+    large = normal(8, 17, 19, 20)  # more than a block, on a CPU
+    empty = normal(0, 3, 3, 4)
+    for x in (image, large, empty, normal(5), np.array(-2.0)):
+        for slope, gain in ((0.2, 1.0), (0.0, 1.0), (0.0, 1.5), (1.0, 0.5), (0.2, 2 ** 0.5)):
+            yield act.leaky_relu, (x, slope, gain), None
+            yield act.gate, (normal(*x.shape, seed=1), x, slope, gain), None
+        yield loss.softplus, (np.asarray(30 * x),), None
+        yield loss.sigmoid, (np.asarray(30 * x),), None
+    for x in (image, large, empty, normal(7, 5)):
+        bias = normal(x.shape[-1])
+        yield act.leaky_relu, (x, 0.2, 1.5, bias), None
+        yield act.bias_act, (x, bias, 0.2, 1.5), None
+        yield act.bias_act, (x, None, 0.0, 1.0), None
+        for needed in ([True, True], [True, False]):
+            yield act.bias_act_gradient, (normal(*x.shape, seed=1), (x, 0.2, 1.5), needed), needed
+    for x, w, stride, padding, groups, bias in convolutions():
+        size, kernel = x.shape[1:3], w.shape[:2]
+        out = tuple(map(conv.out_size, size, kernel, stride, padding))
+        g = normal(len(x), *out, w.shape[3], seed=1)
+        yield conv.forward, (x, w, stride, padding, groups), None
+        yield conv.forward, (x, w, stride, padding, groups, bias), None
+        yield conv.input_gradient, (g, w, size, stride, padding, groups), None
+        yield conv.input_gradient, (g, w, size, stride, padding, groups, normal(x.shape[3])), None
+        yield conv.weight_gradient, (x, g, kernel, stride, padding, groups), None
+    for a, b in (((5, 7), (7, 3)), ((300, 120), (120, 200)), ((40, 600), (600, 90)), ((6, 9, 8), (6, 8, 7)), ((1, 9, 8), (6, 8, 7)),
+                 ((6, 9, 8), (8, 7)), ((9, 8), (6, 8, 7)), ((2, 5, 9, 8), (5, 8, 7)), ((0, 4), (4, 3)), ((4, 0), (0, 3)),
+                 ((0, 9, 8), (8, 7))):
+        yield linear.matmul, (normal(*a), normal(*b)), None
+    yield linear.matvec, (normal(5, 7), normal(7)), None
+    yield linear.einsum, ("ij,kj->ik", normal(3, 4), normal(5, 4)), None
+    yield linear.einsum, ("ij,jk,kl->il", normal(3, 4), normal(4, 5), normal(5, 2)), None
+    for n, m, k in ((7, 5, 3), (0, 5, 3), (90, 70, 80), (64, 100, 120)):
+        x, w = normal(n, m), normal(m, k)
+        yield linear.affine, (x, w, normal(k)), None
+        for needed in ([True] * 3, [True, False, False], [False, True, True]):
+            yield linear.affine_gradient, (normal(n, k), (x, w), needed), needed
+    for x in (image, large, empty):
+        for axes, keepdims in (((0, 1, 2), False), ((0, 1, 2), True), ((1, 2), False), ((3,), True), ((0, 1, 2, 3), False), ((), False)):
+            yield linear.sum_over, (x, axes, keepdims), None
+    for shape in ((4,), (2, 3), (0,)):
+        yield linear.sum_rows, (normal(*shape, 3), (5, 3), np.arange(np.prod(shape, dtype=int)).reshape(shape) % 3), None
+    for x in (normal(4, 5), normal(3)):
+        yield loss.binary_cross_entropy, (x, normal(*x.shape, seed=1)), None
+        for needed in ([True, True], [False, True], [True, False]):
+            yield loss.binary_cross_entropy_gradient, (normal(), (x, normal(*x.shape, seed=1)), needed), needed
+    for x, axes, vectors in ((image, (0, 1, 2), (vector, styles, None)), (image, (1, 2), (vector, styles, None)),
+                             (large, (0, 1, 2), (normal(20), normal(8, 1, 1, 20), None)), (large, (1, 2), (normal(8, 1, 1, 20), None)),
+                             (normal(8, 5), (0,), (normal(5), None)), (image, (3,), (normal(4, 6), None)), (image, (0, 2), (None, vector)),
+                             (empty, (1, 2), (normal(4), None)), (normal(64, 28, 28, 3), (0, 1, 2), (normal(3),))):
+        yield norm.moments, (x, axes), None
+        mean, inv_std = x.mean(axes, keepdims=True), 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-3)
+        for scale in vectors:
+            for shift in vectors:
+                yield norm.normalize, (x, scale, shift, axes, 1e-3), None
+                needed = [True, scale is not None, shift is not None]
+                saved = (x, mean, inv_std, scale, shift, axes)
+                yield norm.normalize_gradient, (normal(*x.shape, seed=1), saved, needed), needed
+        needed = [False, vectors[0] is not None, False]
+        yield norm.normalize_gradient, (normal(*x.shape, seed=1), (x, mean, inv_std, vectors[0], None, axes), needed), needed
+    yield norm.normalize, (image, vector, None, (0, 1, 2), 1e-3, (np.zeros((1, 1, 1, 6)), np.ones((1, 1, 1, 6)))), None
+    lists = [[normal(*shape, seed=i) for shape in ((3, 2), (), (0, 4), (400, 500), (7,))] for i in range(4)]
+    ws, gs, ms, vs = (*lists[:3], [np.asarray(np.square(v)) for v in lists[3]])
+    yield optim.adam, (ws, gs, ms, vs, lambda: [(0.1, 1e-3), (0.2, 1e-2), (0.1, 1e-3), (0.1, 1e-3), (0.3, 1.0)], 0.5, 0.9), None
+    yield optim.rmsprop, (ws, gs, vs, lambda: 0.1, 0.9, 1e-3), None
+    yield optim.sgd, (ws, gs, None, lambda: 0.1, 0.0), None
+    yield optim.sgd, (ws, gs, ms, lambda: 0.1, 0.9), None
+    yield optim.lerp, (ws, gs, lambda: 0.75), None
+    yield optim.norm, (gs,), None
+    for x in (image, normal(64, 8, 8, 20), np.round(normal(3, 7, 8, 2)), normal(0, 4, 4, 2)):
+        for kernel, stride in (HALF, ((3, 2), (3, 2)), ((3, 3), (2, 1)), ((1, 1), (1, 1))):
+            y = pool.largest.__wrapped__(x, kernel, stride)
+            yield pool.largest, (x, kernel, stride), None
+            yield pool.spread, (normal(*y.shape, seed=1), x, y, kernel, stride), None
+            yield pool.gather, (normal(*x.shape, seed=1), x, y, kernel, stride), None
+        yield pool.repeated, (x, (2, 3)), None
+    for x in (image, normal(6, 16, 15, 20), empty):
+        for f in (FIR, SLANTED, np.zeros((2, 2))):
+            for up, down, padding in (((1, 1), (1, 1), (2, 1, 1, 2)), ((2, 2), (1, 1), (2, 1, 2, 1)), ((1, 1), (2, 2), (1,) * 4),
+                                      ((2, 3), (3, 2), (3, 4, 5, 1)), ((2, 2), (1, 1), (-1, 3, 2, -1))):
+                yield warp.upfirdn2d, (x, Host(f), up, down, padding), None
+    for x in (normal(2, 5, 4, 3), normal(2, 40, 30, 2)):
+        yield warp.translate, (x, np.array([[1, -2], [-5, 0]])), None
+        yield warp.gather, (x, Host(THETA), (6, 7)), None
+        yield warp.scatter, (normal(2, 6, 7, x.shape[3]), x.shape, Host(THETA)), None
+
+
+CASES = list(cases())
+
+
+def whole(array):
+    return asarray(array)
+
+
+def strided(array):
+    """Every second number of twice as many, along the last axis."""
+    return asarray(np.repeat(array, 2, -1))[..., ::2] if array.ndim else asarray(array)
+
+
+def turned(array):
+    """The first axis last in memory."""
+    return asarray(np.ascontiguousarray(array.T)).T if array.ndim else asarray(array)
+
+
+def given(value, dtype, layout, exact):
+    """An argument, made new, its arrays of this dtype (exact: then in float64) and layout on the backend in use."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(given(v, dtype, layout, exact) for v in value)
+    if isinstance(value, Host):
+        return value.array.copy()
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = value.astype(dtype).astype("float64" if exact else dtype)
+    return layout(value) if isinstance(value, np.ndarray) else value
+
+
+def numbers(value):
+    """The arrays and numbers in a value, in host memory."""
+    if isinstance(value, (tuple, list)):
+        return [number for v in value for number in numbers(v)]
+    return [] if value is None or callable(value) or isinstance(value, str) else [np.asarray(to_numpy(value))]
+
+
+def results(floor, case, dtype, layout, exact=False):
+    """What the kernel returns on a floor, and what its arguments are after it."""
+    kernel, arguments, needed = case
+    kernels.use_floor(floor)
+    arguments = given(arguments, dtype, layout, exact)
+    result = kernel(*arguments)
+    if needed is not None:
+        result = [r for r, wanted in zip(result, needed, strict=False) if wanted]
+    result = numbers(result)
+    assert all(array.dtype == ("float64" if exact else dtype) for array in result if array.ndim)  # a number may be a float
+    return result + numbers(arguments)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", [whole, strided, turned], ids=lambda layout: layout.__name__)
+def test_a_fast_kernel_computes_what_the_plain_one_says(layout, dtype, device):
+    """In float64; to the rounding of dtype."""
+    tolerance = 2e-5 if dtype == "float32" else 1e-12
+    for case in CASES:
+        with on("cpu"), np.errstate(all="ignore"):
+            expected = results("plain", case, dtype, whole, exact=True)
+        with on(device), np.errstate(all="ignore"):
+            found = results("fast", case, dtype, layout)
+        told = f"{case[0].__module__}.{case[0].__name__} of {[getattr(a, 'shape', a) for a in case[1]]}"
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.shape == theirs.shape, told
+            scale = max(1e-3, abs(theirs).max(initial=0)) if theirs.dtype.kind == "f" else 0
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * scale, err_msg=told)
+
+
+@pytest.mark.parametrize("folder", ["cpu", "cuda"])
+def test_every_fast_kernel_is_compared(folder):
+    for room in ROOMS:
+        __import__(f"tinygan.kernels.{folder}.{room[:-3]}")
+    assert {kernel for where, kernel in kernels._fast if where == folder} <= {kernel for kernel, *_ in CASES}
+    assert all(kernel.__module__.split(".")[-1] == function.__module__.split(".")[-1] or folder == "cuda"
+               for (where, kernel), function in kernels._fast.items() if where == folder)  # in files of one name
+
+
+# ---- training on both ----
+
+
+@pytest.fixture(scope="module")
+def digits():
+    full = data.load("digits")
+    return data.Dataset("digits", "train", full.images[:200], full.labels[:200], full.class_names)
+
+
+def largest(values):
+    return max(abs(value).max(initial=0) for value in values)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("recipe", SMALL)
+def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
+    """In float32: what is logged, and all weights. With the eps of its paper, Adam would turn the rounding of a gradient that is
+    0, as of a bias before batch-norm, into a step of full size."""
+    rows, weights = {}, {}
+    for floor in ("fast", "plain"):
+        kernels.use_floor(floor)
+        trainer = start(tmp_path / floor, digits, recipe, steps=3, eps=1e-2, sample_every=100, checkpoint_every=100)
+        trainer.run(progress=False)
+        rows[floor] = json.loads((tmp_path / floor / "log.jsonl").read_text().splitlines()[-1])
+        weights[floor] = [network.state_dict() for network in (trainer.G, trainer.D)]
+    assert rows["fast"].keys() == rows["plain"].keys()
+    for name, value in rows["fast"].items():
+        assert rows["plain"][name] == pytest.approx(value, rel=1e-4, abs=1e-4), name
+    for fast, plain in zip(*weights.values()):
+        assert largest([fast[name] - plain[name] for name in fast]) <= 1e-4 * largest(fast.values())
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("recipe", SMALL)
+def test_the_gradients_of_a_recipe_agree(recipe):
+    """In float64: D's loss with a penalty on its slope, G's loss through D, and the gradients of both."""
+    found = {}
+    for floor in ("fast", "plain"):
+        kernels.use_floor(floor)
+        rng = np.random.default_rng(0)
+        settings = recipes.find(recipe).settings().updated(SMALL[recipe])
+        G, D = (network.astype("float64") for network in recipes.find(recipe).build(settings, (32, 32, 1), 10, rng))
+        labels = [] if settings.g_class == "none" else [np.arange(8) % 10]
+        z, reals = rng.standard_normal((8, settings.latent)), Tensor(rng.uniform(-1, 1, (8, 32, 32, 1)), requires_grad=True)
+        fakes = G(Tensor(z), *labels)
+        real, fake = (D(images, *labels) for images in (reals, fakes))
+        real, fake = (output[0] if isinstance(output, tuple) else output for output in (real, fake))
+        slope = grad(ops.sum(real), reals, create_graph=True)
+        d_loss = ops.mean(ops.softplus(fake) + ops.softplus(-real)) + ops.mean(ops.square(slope))
+        g_loss = ops.mean(ops.softplus(-fake))
+        gradients = grad(d_loss, D.parameters(), retain_graph=True) + grad(g_loss, G.parameters())
+        found[floor] = [np.asarray(d_loss.data), np.asarray(g_loss.data), *(g.data for g in gradients if g is not None)]
+    assert len(found["fast"]) == len(found["plain"]) > 4
+    for fast, plain in zip(*found.values()):
+        assert fast.dtype == np.float64 and abs(fast - plain).max() <= 1e-9 * max(1e-3, abs(fast).max())
+
+
+# ---- the door ----
+
+
+def python(code, **environment):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+def test_the_floor_comes_from_the_environment():
+    code = "from tinygan import kernels; print(kernels.floor())"
+    assert python(code, TINYGAN_KERNELS="plain").stdout == "plain\n"
+    assert python(code, TINYGAN_KERNELS="fast").stdout == python(code, TINYGAN_KERNELS="").stdout == "fast\n"
+    wrong = python(code, TINYGAN_KERNELS="quick")
+    assert wrong.returncode == 2 and wrong.stderr == (
+        "tinygan: error: TINYGAN_KERNELS=quick: unknown floor 'quick': choose plain or fast\n")
+
+
+def test_use_floor():
+    with on("cpu"):
+        for floor in ("plain", "fast", "plain"):
+            kernels.use_floor(floor)
+            assert kernels.floor() == floor and not kernels.records_steps()
+        with pytest.raises(InputError, match="unknown floor 'slow': choose plain or fast"):
+            kernels.use_floor("slow")
+        assert kernels.floor() == "plain"
+
+
+def test_a_graph_may_be_made_on_one_floor_and_differentiated_on_the_other():
+    x, w, bias = (tensor(a, requires_grad=True) for a in (normal(4, 5), normal(5, 3), normal(3)))
+
+    def gradients(forward, backward):
+        kernels.use_floor(forward)
+        y = ops.mean(ops.batch_norm(ops.bias_act(ops.affine(x, w, bias), bias)) ** 3)
+        kernels.use_floor(backward)
+        return [to_numpy(g.data) for g in grad(y, [x, w, bias])]
+
+    for a, b in zip(gradients("plain", "fast"), gradients("fast", "plain"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_numpy_users_import_no_file_for_the_gpu_and_the_plain_floor_none_for_the_fast():
+    code = """if True:
+        import sys, numpy as np, tinygan
+        from tinygan import grad, nn, ops, optim, tensor
+        net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm(2), nn.LeakyReLU(), nn.Flatten(), nn.Linear(2, 1))
+        loss = ops.softplus(net(tensor(np.ones((4, 3, 3, 1), "float32")))).mean()
+        optim.Adam(net.parameters(), 0.1).step(grad(loss, net.parameters()))
+        print(*sorted(name[16:] for name in sys.modules if name.startswith("tinygan.kernels.c") and name.count(".") > 2))"""
+    fast = python(code, TINYGAN_KERNELS="fast", TINYGAN_BACKEND="numpy").stdout.split()
+    assert "cpu.conv" in fast and not [name for name in fast if name.startswith("cuda")]
+    assert python(code, TINYGAN_KERNELS="plain", TINYGAN_BACKEND="numpy").stdout.split() == []
+
+
+# ---- the fast floor of the GPU at start-up ----
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """A GPU that comes into use for the first time."""
+    kernels.use_floor("fast")
+    monkeypatch.setattr(kernels, "_works", {})
+    monkeypatch.setattr(cublas, "_handles", {})
+
+
+def test_the_trial_runs_every_kernel(monkeypatch, fresh):
+    """Those that are made as the files of the floor are imported, one by one."""
+    ran, compiled = set(), elementwise._compiled
+    monkeypatch.setattr(elementwise, "_compiled", lambda *args: ran.add(args[-1]) or compiled(*args))
+    made = {node.args[0].value for file in ROOMS for node in ast.walk(ast.parse(Path(FOLDER, "cuda", file).read_text("utf-8")))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("elementwise", "_update") and
+            isinstance(node.args[0], ast.Constant)}
+    with on("gpu"):
+        trial.run()
+    assert len(made) > 15 and ran == made
+
+
+needs_stand_in = pytest.mark.skipif(real_gpu, reason="what is missing is taken away from the stand-in")
+
+
+def computes():
+    """Work on the GPU that needs products, kernels and a step of an optimiser."""
+    w = tinygan.Parameter(asarray(normal(5, 3).astype("float32")))
+    loss = ops.mean(ops.leaky_relu(ops.matmul(tensor(normal(4, 5), dtype="float32"), w)))
+    tinygan.optim.Adam([w], 0.1).step([grad(loss, w)])
+    return to_numpy(w.data)
+
+
+@needs_stand_in
+@pytest.mark.parametrize("what", ["library", "kernel"])
+def test_a_fast_floor_that_does_not_work_here_is_switched_off_at_the_start(what, fresh, monkeypatch, capsys):
+    def fails(*_):
+        raise InputError("cuBLAS 12 cannot be opened") if what == "library" else RuntimeError("nvrtc:\n error in tinygan_gate")
+
+    monkeypatch.setattr(cublas, "load", fails) if what == "library" else monkeypatch.setattr(
+        strict.ElementwiseKernel, "__call__", fails)
+    with on("gpu"):
+        assert kernels.floor() == "plain" and not kernels.records_steps()
+        on_the_gpu = computes()
+        with on("gpu"):  # it is said once
+            pass
+    assert kernels.floor() == "fast"  # on NumPy it works
+    with on("cpu"):
+        np.testing.assert_allclose(on_the_gpu, computes(), rtol=1e-5)
+    cause = "cuBLAS 12 cannot be opened" if what == "library" else "nvrtc: error in tinygan_gate"
+    assert capsys.readouterr().err == (
+        f"tinygan: warning: the fast kernels do not work on this GPU, so the plain ones compute: {cause}\n")
+
+
+@needs_stand_in
+@pytest.mark.parametrize("what", ["library", "kernel"])
+def test_an_error_in_a_step_comes_through(what, fresh, monkeypatch, capsys):
+    """Nothing is caught, and nothing is switched, once the fast floor works."""
+    def fails(*_):
+        raise RuntimeError("an illegal memory access")
+
+    with on("gpu"):
+        assert kernels.floor() == "fast"
+        monkeypatch.setattr(*((strict.strict_cuda.Cublas, "cublasSgemmStridedBatched") if what == "library" else (
+            strict.ElementwiseKernel, "__call__")), fails)
+        with pytest.raises(RuntimeError, match="an illegal memory access"):
+            computes()
+        assert kernels.floor() == "fast"
+    assert not capsys.readouterr().err
+
+
+@needs_stand_in
+@pytest.mark.parametrize("name", ["plain", "fast"])
+def test_only_the_fast_floor_records_steps(name):
+    kernels.use_floor(name)
+    with on("gpu"):
+        net = tinygan.nn.Linear(2, 3, rng=np.random.default_rng(0))
+        step = tinygan.capture(lambda: (net(tensor(np.ones((1, 2)), dtype="float32")).data.sum(),), net)
+        values = [float(step()[0]) for _ in range(3)]
+        assert (step.graph.graph is not None) == kernels.records_steps() == (name == "fast")
+        assert values == pytest.approx([values[0]] * 3)

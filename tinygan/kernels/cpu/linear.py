@@ -1,0 +1,109 @@
+"""Matrix products in blocks of rows fixed by shape, shared out to threads; and sums."""
+
+import functools
+
+import numpy as np
+
+from .. import fast, linear
+from . import parallel
+
+TINY = 1 << 13  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
+SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves
+BLOCK = 1 << 22  # multiply-adds a block, at least: 40 microseconds
+
+
+@fast(linear.matmul)
+def matmul(a, b):
+    size = a.shape[-2] * a.shape[-1] * b.shape[-1]
+    if size <= TINY:
+        return np.matmul(a, b)
+    if a.ndim > 2 or b.ndim > 2:
+        return _batched(a, b)
+    if size <= SMALL:
+        with parallel.single_threaded_blas():
+            return np.matmul(a, b)
+    out = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    parallel.run_all(_product(a, b, out))
+    return out
+
+
+def _batched(a, b):
+    """Products of many matrices, shared out along the first axis."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+
+    def some(x, part):
+        return x[part] if x.ndim == out.ndim and len(x) > 1 else x
+
+    each = max(1, out.size // max(1, batch[0])) * a.shape[-1]  # multiply-adds of one step along that axis
+    parts = parallel.blocks(batch[0], max(1, BLOCK // max(1, each)))
+    parallel.run(lambda part: np.matmul(some(a, part), some(b, part), out=out[part]), parts)
+    return out
+
+
+@fast(linear.einsum)
+def einsum(subscripts, *arrays):
+    """Of three arrays or more, pair by pair."""
+    with parallel.single_threaded_blas():
+        return np.einsum(subscripts, *arrays, optimize=len(arrays) > 2)
+
+
+def _product(a, b, out):
+    """Tasks that write a @ b into `out`, for blocks of its longer side."""
+    (m, k), n = a.shape, b.shape[1]
+    size = max(16, BLOCK // (k * min(m, n)))
+    if m >= n:
+        return [functools.partial(np.matmul, a[part], b, out=out[part]) for part in parallel.blocks(m, size)]
+    return [functools.partial(np.matmul, a, b[:, part], out=out[:, part]) for part in parallel.blocks(n, size)]
+
+
+@fast(linear.affine)
+def affine(x, w, bias):
+    y = matmul(x, w)
+    y += bias
+    return y, (x, w)
+
+
+@fast(linear.affine_gradient)
+def affine_gradient(g, saved, needed):
+    """Two products that wait for nothing but g, so the threads share them out."""
+    x, w = saved
+    db = g.sum(0) if needed[2] else None
+    if g.size * x.shape[1] <= SMALL:
+        return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
+    dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
+    parallel.run_all((_product(g, w.T, dx) if needed[0] else []) + (_product(x.T, g, dw) if needed[1] else []))
+    return dx, dw, db
+
+
+def row_sums(x):
+    """The sum of the rows of x (rows, C): (C,), as a product with ones, for which BLAS reads them in a row."""
+    return np.matmul(_ones(len(x), x.dtype), x)
+
+
+@functools.lru_cache(64)
+def _ones(n, dtype):
+    return np.ones(n, dtype)
+
+
+def sum_channels(x):
+    """The sum of x (..., C) over all axes but the last: (C,)."""
+    if not x.size:
+        return np.zeros(x.shape[-1:], x.dtype)
+    return np.stack(parallel.map_rows(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
+
+
+@fast(linear.sum_over)
+def sum_over(x, axes, keepdims=False):
+    if x.size > parallel.BLOCK and axes == tuple(range(x.ndim - 1)) and axes:
+        y = sum_channels(x)
+        return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
+    return x.sum(axes, keepdims=keepdims)
+
+
+@fast(linear.sum_rows)
+def sum_rows(g, shape, indices):
+    """Several times as fast as np.add.at, and adds in float64."""
+    rows, width = shape
+    cells = (indices.reshape(-1)[:, None] * width + np.arange(width)).reshape(-1)
+    return np.bincount(cells, g.reshape(-1), rows * width).reshape(shape).astype(g.dtype)

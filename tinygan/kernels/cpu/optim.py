@@ -1,0 +1,96 @@
+"""Optimiser updates, in place, a block at a time, so that the temporaries stay in cache."""
+
+import math
+
+import numpy as np
+
+from .. import fast, optim
+from . import parallel
+from .parallel import scratch
+
+# Elements in a block: with too few, the threads only wait for each other at the interpreter lock (627,200 weights:
+# 3.9 ms with blocks of 16 K, 1.4 ms with 128 K, 1.6 ms on one thread).
+BLOCK = 1 << 17
+
+
+def _in_blocks(update, *lists):
+    """Call update(i, *blocks) over the same stretches of the i-th arrays of all lists; it may overwrite them.
+
+    The blocks of all arrays are shared out together, so that the threads meet once.
+    """
+    tasks = []
+    for i, arrays in enumerate(zip(*lists, strict=True)):
+        if not all(array.flags.c_contiguous for array in arrays):
+            update(i, *arrays)
+            continue
+        flat = [array.reshape(-1) for array in arrays]
+        tasks += [(i, *(array[part] for array in flat)) for part in parallel.blocks(flat[0].size, BLOCK)]
+    tasks.sort(key=lambda task: -task[1].size)  # the small ones last, to even out the ends
+    parallel.run(lambda task: update(*task), tasks, sum(task[1].size for task in tasks) > BLOCK)
+
+
+@fast(optim.adam)
+def adam(ws, gs, ms, vs, rates, beta1, beta2):
+    rates = rates()
+
+    def update(i, w, g, m, v):
+        size, eps = rates[i]
+        change = scratch("change", g.shape, g.dtype)
+        np.subtract(g, m, out=change)
+        change *= 1 - beta1
+        m += change
+        np.multiply(g, g, out=change)
+        change -= v
+        change *= 1 - beta2
+        v += change
+        np.sqrt(v, out=change)
+        change += eps
+        np.divide(m, change, out=change)
+        change *= size
+        w -= change
+
+    _in_blocks(update, ws, gs, ms, vs)
+
+
+@fast(optim.rmsprop)
+def rmsprop(ws, gs, vs, rate, alpha, eps):
+    lr = rate()
+
+    def update(i, w, g, v):
+        v *= alpha
+        v += (1 - alpha) * g * g
+        w -= lr * g / (np.sqrt(v) + eps)
+
+    _in_blocks(update, ws, gs, vs)
+
+
+@fast(optim.sgd)
+def sgd(ws, gs, velocities, rate, momentum):
+    lr = rate()
+
+    def update(i, w, g, velocity=None):
+        if velocity is not None:
+            velocity *= momentum
+            velocity += g
+            g = velocity
+        w -= lr * g
+
+    _in_blocks(update, ws, gs, *([] if velocities is None else [velocities]))
+
+
+@fast(optim.lerp)
+def lerp(averages, ws, decay):
+    beta = decay()
+
+    def update(i, average, w):
+        average *= beta
+        average += (1 - beta) * w
+
+    _in_blocks(update, averages, ws)
+
+
+@fast(optim.norm)
+def norm(gs):
+    with parallel.single_threaded_blas():  # the same bits on any number of threads
+        flat = [g.reshape(-1) for g in gs]
+        return math.sqrt(sum(float(np.dot(g, g)) for g in flat))
