@@ -267,7 +267,7 @@ def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
         trainer = start(tmp_path / floor, digits, recipe, steps=3, eps=1e-2, sample_every=100, checkpoint_every=100)
         trainer.run(progress=False)
         rows[floor] = json.loads((tmp_path / floor / "log.jsonl").read_text().splitlines()[-1])
-        weights[floor] = [network.state_dict() for network in (trainer.G, trainer.D)]
+        weights[floor] = [network.state_dict() for network in (trainer.algorithm.G, trainer.algorithm.D)]
     assert rows["fast"].keys() == rows["plain"].keys()
     for name, value in rows["fast"].items():
         assert rows["plain"][name] == pytest.approx(value, rel=1e-4, abs=1e-4), name

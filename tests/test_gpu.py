@@ -30,7 +30,7 @@ from tinygan.kernels.cuda.linear import _row
 from tinygan.kernels.cuda.optim import _table
 from tinygan.optable import ROWS
 from tinygan.training import recipes, sampling
-from tinygan.training.updates import read
+from tinygan.training.statistics import read
 
 pytestmark = pytest.mark.gpu
 real_gpu = backend.active() not in (np, strict.module)  # pytest has set the backend by now
@@ -333,7 +333,7 @@ def test_on_a_cpu_nothing_is_recorded(digits, tmp_path):
         assert [float(step()[1]) for _ in range(3)] == [6, 12, 18] and step.graph.graph is None
         run = start(tmp_path / "a", digits, "quick", steps=2)
         run.run(progress=False)
-        assert not run.graphs.graphs
+        assert not run.algorithm.execution.graphs.graphs
 
 
 RUNS = {
@@ -358,9 +358,9 @@ def trained(out, digits, name, steps, **settings):
     """(the run, the numbers of its steps, its weights and buffers)."""
     recipe, own = {**RUNS, **UNRECORDED}[name]
     run = start(out, digits, recipe, steps=steps, batch_size=8, **own, **settings)
-    numbers = [run.train_step() for _ in range(steps)]
-    state = {**run.G.state_dict(), **{f"D.{key}": value for key, value in run.D.state_dict().items()},
-             **{f"ema.{key}": value for key, value in run.ema.module.state_dict().items()}}
+    numbers = [run.algorithm.train_step() for _ in range(steps)]
+    state = {**run.algorithm.G.state_dict(), **{f"D.{key}": value for key, value in run.algorithm.D.state_dict().items()},
+             **{f"ema.{key}": value for key, value in run.algorithm.ema.module.state_dict().items()}}
     return run, [read(row) for row in numbers], state
 
 
@@ -372,22 +372,22 @@ def test_a_recorded_training_run_is_the_run(name, tmp_path, digits, gpu, monkeyp
     plain, expected, weights = trained(tmp_path / "plain", digits, name, STEPS)
     monkeypatch.setattr(graphs, "enabled", True)
     recorded, numbers, state = trained(tmp_path / "recorded", digits, name, STEPS)
-    assert any(graph.graph is not None for graph in recorded.graphs.graphs.values())
+    assert any(graph.graph is not None for graph in recorded.algorithm.execution.graphs.graphs.values())
     tolerance = dict(rtol=1e-4, atol=1e-4) if real_gpu else dict(rtol=1e-6)  # there, sums by atomics have no fixed order
     for ours, theirs in zip(numbers, expected, strict=True):
         assert ours.keys() == theirs.keys()
         assert_allclose(list(ours.values()), list(theirs.values()), **tolerance)
     for key, value in weights.items():
         assert_allclose(state[key], value, **(tolerance if real_gpu else dict(rtol=0, atol=0)), err_msg=key)
-    assert recorded.rng.bit_generator.state == plain.rng.bit_generator.state
-    assert (recorded.step, recorded.images, recorded.ema.updates) == (plain.step, plain.images, plain.ema.updates)
-    assert [s.get("step") for s in recorded.d_optimizer.state] == [s.get("step") for s in plain.d_optimizer.state]
+    assert recorded.algorithm.rng.bit_generator.state == plain.algorithm.rng.bit_generator.state
+    assert (recorded.step, recorded.algorithm.images, recorded.algorithm.ema.updates) == (plain.step, plain.algorithm.images, plain.algorithm.ema.updates)
+    assert [s.get("step") for s in recorded.algorithm.d_optimizer.state] == [s.get("step") for s in plain.algorithm.d_optimizer.state]
 
 
 @pytest.mark.parametrize("name", UNRECORDED)
 def test_a_step_without_a_fixed_course_is_not_recorded(name, tmp_path, digits, gpu):
     run, _, _ = trained(tmp_path / "a", digits, name, 3)
-    assert not run.graphs.graphs
+    assert not run.algorithm.execution.graphs.graphs
 
 
 @pytest.mark.skipif(real_gpu, reason="only the stand-in counts")
@@ -399,10 +399,9 @@ def test_no_step_waits_for_a_result(name, tmp_path, digits, gpu, monkeypatch):
         monkeypatch.setattr(graphs, "enabled", enabled)
         run = start(tmp_path / str(enabled), digits, recipe, steps=20, batch_size=8, **{**own, "ada_target": 0.0}
                     if "augment" in own and own["augment"] == "ada" else {**own})
-        run.picture_growth = lambda: None  # which draws images, between one size and the next
         for _ in range(5):
             strict.counts.clear()
-            run.train_step()
+            run.algorithm.train_step()
             assert not strict.counts["waits"]
         if enabled and kernels.records_steps() and name not in ("progan", "stylegan"):  # whose 5th step is of a new kind
             assert strict.counts["uploads"] == 1 and strict.counts["launches"] == 2
@@ -439,15 +438,15 @@ def test_checkpoints_are_portable(recipe, there, here, tmp_path, digits):
     with on(there):
         run = start(tmp_path / "run", digits, recipe, **settings)
         run.run(progress=False)
-        z = np.random.default_rng(0).standard_normal((4, run.G.latent), dtype=np.float32)
-        labels = np.arange(4) if run.conditional else None
+        z = np.random.default_rng(0).standard_normal((4, run.algorithm.G.latent), dtype=np.float32)
+        labels = np.arange(4) if run.algorithm.objectives.conditional else None
         expected = sampling.generate(run.average(), tensor(z), labels)
-        weights = run.D.state_dict()
+        weights = run.algorithm.D.state_dict()
     with on(here):
         G, _, _ = sampling.load_generator(tmp_path / "run")
         assert abs(sampling.generate(G, tensor(z), labels).astype(int) - expected).max() <= 1  # of 255
         further = resume(tmp_path / "run", digits, steps=6)
-        for key, value in further.D.state_dict().items():
+        for key, value in further.algorithm.D.state_dict().items():
             assert_array_equal(value, weights[key])
         further.run(progress=False)
         assert further.step == 6

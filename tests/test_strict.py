@@ -165,7 +165,7 @@ PLANTS = [  # the part, what is replaced there, by what, and work that comes acr
     ("gan", "gan.augment.ada.from_host", on_the_host, augmentation),
     ("models", "models.stylegan2.Discriminator.features", downloaded(stylegan2.Discriminator.features), judgement),
     ("optim", "optim.xp", Mostly(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
-    ("training", "training.updates.from_host", on_the_host, training_step),
+    ("training", "training.algorithm.from_host", on_the_host, training_step),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
 ]
 

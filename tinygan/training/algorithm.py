@@ -302,8 +302,6 @@ class Objectives:
     def check(self, recipe):
         """Raises InputError for penalties that these networks cannot have, or that cannot be lazy,
         and are told to be."""
-        for entry in penalties.PENALTIES:
-            penalties.check(entry)
         for which, places in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
             for entry, weight in penalties.chosen(self.settings, which, *places):
                 said = f"setting {entry.name}={weight:g}"
