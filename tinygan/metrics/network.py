@@ -75,7 +75,7 @@ def read(path):
             net.load_state_dict({key: file[key].astype(np.float32) for key in file.files if key != "accuracy"})
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} holds no classifier ({error}): write one with "
-                         "python -m tinygan.metrics.classifier") from None
+                         "python demos/classifier.py") from None
     return net.eval(), accuracy
 
 

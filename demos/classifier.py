@@ -1,6 +1,6 @@
 """Train the classifier of the metrics anew:
 
-    python -m tinygan.metrics.classifier --data mnist -o FILE
+    python demos/classifier.py --data mnist -o FILE
 
 Its layers and augmentation were chosen with `--hold-out 10000`, which trains on the first 50,000 training images
 and tests on the rest of them (99.5% of MNIST's and 93.0% of Fashion-MNIST's were right); the test images were used
@@ -22,7 +22,7 @@ from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
 from tinygan.optim import Adam
 
-from .network import WEIGHTS_OF, Classifier, read, write
+from tinygan.metrics.network import WEIGHTS_OF, Classifier, read, write
 
 BATCH_SIZE = 128
 LEARNING_RATE = 3e-3  # the peak: it rises over the first tenth of the steps, then falls to 0
@@ -91,7 +91,7 @@ def augmented(images, by, rng):
 
 def main(argv=None) -> int:
     """Train a classifier, test it, write it; returns the exit code."""
-    parser = argparse.ArgumentParser("tinygan.metrics.classifier", description=main.__doc__)
+    parser = argparse.ArgumentParser("classifier.py", description=main.__doc__)
     parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")
     parser.add_argument("--data", default="mnist", choices=("digits", *AUGMENTATIONS), help="default: mnist")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
