@@ -13,8 +13,8 @@ PACKAGE = Path(tinygan.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 # Each may import those above it. Training reads data sets, and draws pictures as it goes.
-ORDER = ["errors", "files", "npz", "backend", "batch", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
-         "models", "data", "plots", "metrics", "training", "study", "cli"]
+ORDER = ["version", "errors", "files", "npz", "backend", "batch", "kernels", "autograd", "ops", "nn", "optim", "oracles", "optable", "gan",
+         "models", "data", "plots", "metrics", "training", "study", "cli", "__main__"]
 
 
 def tree(file):

@@ -7,5 +7,4 @@ from .backend import from_host, use
 from .errors import InputError
 from .nn.capture import capture
 from .training.ema import EMA
-
-__version__ = "0.1.0"
+from .version import __version__

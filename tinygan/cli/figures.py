@@ -4,9 +4,20 @@ from pathlib import Path
 
 from tinygan.errors import InputError
 
-from .common import check_output, check_truncation, print_table, select_device
+from .common import check_truncation, print_table
+from .options import add_data_dir, add_device, add_output, add_run, positive, whole
 
 THRESHOLDS = {"z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0), "w": (-1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2)}
+
+
+def truncation_options(parser):
+    add_run(parser)
+    parser.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each (default: 5,000)")
+    parser.add_argument("--thresholds", type=float, nargs="+", metavar="T",
+                        help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2")
+    add_data_dir(parser)
+    add_output(parser, ".png", help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
+    add_device(parser)
 
 
 def truncation(args):
@@ -20,8 +31,7 @@ def truncation(args):
     from tinygan.training import recipes
     from tinygan.training.sampling import class_rows, generate, latents, load_generator, truncate
 
-    select_device(args)
-    output = check_output(args.output, ".png")
+    output = args.output
     G, config, path = load_generator(args.run_folder)
     kind = recipes.find(config["recipe"]).family.truncation
     thresholds = sorted(set(args.thresholds or THRESHOLDS[kind or "z"]))
@@ -50,6 +60,13 @@ def truncation(args):
     print(f"\ncurves:  {output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each {name}, the smallest above)")
 
 
+def animate_options(parser):
+    parser.add_argument("run_folder", metavar="RUN", help="a run folder")
+    parser.add_argument("--milliseconds", type=whole(10, 10_000), default=150, metavar="MS",
+                        help="for each grid (default: 150)")
+    add_output(parser, ".gif")
+
+
 def animate(args):
     """The sample grids of a run, one after another, at half their size: a pixel of the grid for each of an image."""
     import numpy as np
@@ -57,7 +74,6 @@ def animate(args):
     from tinygan import plots
     from tinygan.files import checkpoint
 
-    output = check_output(args.output, ".gif")
     folder = checkpoint.open_run(args.run_folder, empty=True).folder
     paths = sorted(Path(folder).glob("samples/step-*.png"))
     if not paths:
@@ -68,5 +84,6 @@ def animate(args):
             frames.append(np.asarray(plots.open_picture(path))[::2, ::2])
         except InputError as error:
             raise InputError(f"{path} is damaged: delete it ({error})") from None
-    plots.save_gif(output, [*frames, *[frames[-1]] * 10], milliseconds=args.milliseconds)  # the last one stays a while
-    print(f"{len(frames)} grids of {folder}: {output}")
+    frames += [frames[-1]] * 10  # the last one stays a while
+    plots.save_gif(args.output, frames, args.milliseconds)
+    print(f"{len(paths)} grids of {folder}: {args.output}")

@@ -2,13 +2,28 @@
 
 from tinygan.errors import InputError
 
-from .common import check_output, load_styles, print_table, select_device
+from .common import load_styles, print_table
+from .options import add_data_dir, add_device, add_draws, add_output, add_run, add_weights, positive, whole
+
+
+def add_styles(parser, n, what, least=2):
+    """The options of a command that draws n images, paths or samples with a run of stylegan or stylegan2."""
+    add_run(parser)
+    parser.add_argument("-n", type=whole(least, 10 ** 6), default=n, metavar="N", help=f"{what} (default: {n:,})")
+    add_draws(parser)
+    add_output(parser, ".png")
+    add_device(parser)
 
 
 def drawn_with(args, config, path):
     """What a file of numbers says of the images that they are of."""
     return {"run": str(path), "recipe": config["recipe"], "data": config["data"], "weights": args.weights,
             "truncation": args.truncation, "seed": args.seed}
+
+
+def mix_options(parser):
+    add_styles(parser, 10, "images whose styles are taken")
+    parser.add_argument("--rows", type=positive, default=3, metavar="N", help="images that take them (default: 3)")
 
 
 def mix(args):
@@ -20,8 +35,7 @@ def mix(args):
     from tinygan.backend import asarray, to_numpy
     from tinygan.training.sampling import generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png")
+    output = args.output
     G, config, path = load_styles(args)
     rng, n = np.random.default_rng(args.seed), args.n
 
@@ -47,6 +61,12 @@ def mix(args):
                  for i, (name, start, stop) in enumerate(zip(("coarse", "middle", "fine"), third, third[1:]))])
 
 
+def noise_options(parser):
+    add_styles(parser, 8, "images")
+    parser.add_argument("--draws", type=whole(2, 1000), default=50, metavar="N",
+                        help="of noise, for its deviation (default: 50)")
+
+
 def noise(args):
     """What the noise inputs do, as figures 4 and 5 of Karras et al. 2019."""
     import numpy as np
@@ -54,8 +74,7 @@ def noise(args):
     from tinygan import nn, plots
     from tinygan.training.sampling import generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png")
+    output = args.output
     G, config, path = load_styles(args)
     rng, n = np.random.default_rng(args.seed), args.n
     z, labels = latents(rng, n, G, args.truncation), np.arange(n) % G.classes if G.classes else None
@@ -85,6 +104,21 @@ def noise(args):
         for name, m in G.modules() if isinstance(m, nn.Noise)], right=(1, 2))
 
 
+def project_options(parser):
+    add_run(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--test", type=whole(0, 10 ** 9), nargs="+", metavar="N",
+                       help="the numbers of test images (default: 0 1 2 3)")
+    which.add_argument("--images", nargs="+", metavar="FILE", help="pictures instead, scaled to the size of the data set's "
+                       "(digits are white on black)")
+    parser.add_argument("--steps", type=whole(10, 10 ** 6), default=300, metavar="N", help="of descent (default: 300)")
+    parser.add_argument("--per-layer", action="store_true", help="a style for each layer, instead of one for all")
+    add_data_dir(parser)
+    add_output(parser, ".png", help="and, beside it, FILE-styles.npz")
+    add_weights(parser)
+    add_device(parser)
+
+
 def project(args):
     """Find styles for given images, and draw how that went."""
     import numpy as np
@@ -99,8 +133,7 @@ def project(args):
     from tinygan.training.projector import project
     from tinygan.training.sampling import generate
 
-    select_device(args)
-    output = check_output(args.output, ".png")
+    output = args.output
     G, config, path = load_styles(args)
     height, width, channels = config["image_shape"]
     pad = recipes.find(config["recipe"]).settings().updated(config["settings"]).pad
@@ -131,6 +164,10 @@ def project(args):
          f"{pixels[i]:.1f}") for i in range(len(images))], right=(1, 2, 3))
 
 
+def ppl_options(parser):
+    add_styles(parser, 1000, "paths of each kind", 10)
+
+
 def ppl(args):
     """Perceptual path length in Z and in W."""
     from tqdm import tqdm
@@ -140,8 +177,7 @@ def ppl(args):
     from tinygan.metrics.path_length import path_lengths, perceptual_path_length
     from tinygan.metrics.perceptual import Perceptual
 
-    select_device(args)
-    output = check_output(args.output, ".png")
+    output = args.output
     G, config, path = load_styles(args)
     if args.truncation == 0:
         raise InputError("--truncation 0: all images are then the same, so that their paths have no length")
@@ -165,6 +201,10 @@ def ppl(args):
           f"beginning\npicture: {output}\nnumbers: {numbers}")
 
 
+def separability_options(parser):
+    add_styles(parser, 5000, "samples", 80)
+
+
 def separability(args):
     """Linear separability of W against Z."""
     import numpy as np
@@ -177,8 +217,7 @@ def separability(args):
     from tinygan.metrics.separability import attributes, separability
     from tinygan.training.sampling import generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png")
+    output = args.output
     G, config, path = load_styles(args)
     rng = np.random.default_rng(args.seed)
     z, labels = latents(rng, args.n, G, args.truncation), rng.integers(G.classes, size=args.n) if G.classes else None

@@ -1,18 +1,20 @@
 """One step of each recipe on however many ranks there are: writes what came of it. Run by tests/test_ranks.py.
 
-    mpiexec -n K python tests/ranks_step.py OUT.npz [NAME ...]
+    mpiexec -n K python tests/tools/ranks_step.py OUT.npz [NAME ...]
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
-from test_training import SMALL
-
 from tinygan import data, npz
 from tinygan.training import ranks
 from tinygan.kernels.cpu import parallel
 from tinygan.training import recipes
 from tinygan.training.updates import Updates
+
+sys.path.append(str(Path(__file__).parents[1]))
+from test_training import SMALL
 
 BATCH = 16
 # What recipes do not do by themselves.

@@ -1,8 +1,8 @@
 """Kill real training processes (SIGKILL) at random moments, resume them, and compare with runs that were left alone.
 
-    python tests/stress.py                        # every recipe, 56 kills in all
-    python tests/stress.py dcgan biggan --kills 100
-    python tests/stress.py -o demos/results/stress.json
+    python tests/tools/stress.py                        # every recipe, 56 kills in all
+    python tests/tools/stress.py dcgan biggan --kills 100
+    python tests/tools/stress.py -o demos/results/stress.json
 
 Each run that is resumed has another number of threads. When it is done at last, every file of the unbroken run must be
 there with the same bytes: config, log, evaluations, pictures, curves, and the checkpoints, which hold weights, optimisers,
@@ -21,10 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from test_training import SMALL
-
 from tinygan.files import write_json
 from tinygan.files import checkpoint
+
+sys.path.append(str(Path(__file__).parents[1]))
+from test_training import SMALL
 
 CLOCK = {"time.jsonl", "running"}
 AUGMENTED = {"dcgan": ["augment=ada", "ada_kimg=0.5"], "stylegan2": ["augment=ada", "policy=bgc", "ada_kimg=0.5"],

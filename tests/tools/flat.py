@@ -1,8 +1,8 @@
 """Do memory and the time of a step stay what they are in a long run? Prints both, for every recipe.
 
-    python tests/flat.py                          # every recipe, 8 channels wide, batches of 4, 5,000 steps
-    python tests/flat.py --full dcgan             # as the recipe has it
-    python tests/flat.py -o demos/results/flat.json
+    python tests/tools/flat.py                          # every recipe, 8 channels wide, batches of 4, 5,000 steps
+    python tests/tools/flat.py --full dcgan             # as the recipe has it
+    python tests/tools/flat.py -o demos/results/flat.json
 
 Each run is a process of its own, with all that a run writes: log, and fifty times pictures, curves and checkpoints. Memory is what
 the process holds after every tenth of the steps; the exit code is 1 if, from the second tenth on, it grows by more than 2% and 4 MB.

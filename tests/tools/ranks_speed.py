@@ -1,7 +1,7 @@
 """Images a second of K processes of one thread against one process of K threads, turn by turn, on this machine.
 
-    python tests/ranks_speed.py                   # dcgan and stylegan2, K = 2
-    python tests/ranks_speed.py quick -n 4 -o FILE.json
+    python tests/tools/ranks_speed.py                   # dcgan and stylegan2, K = 2
+    python tests/tools/ranks_speed.py quick -n 4 -o FILE.json
 """
 
 import argparse
@@ -16,8 +16,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from demos.bench.report import machine
 from tinygan.files import write_json
+
+sys.path.append(str(Path(__file__).absolute().parents[2]))  # the checkout: demos.bench is found there
+from demos.bench.report import machine
 
 STEPS, BATCH = {"dcgan": 400, "stylegan2": 100}, 32
 
