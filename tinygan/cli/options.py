@@ -53,10 +53,13 @@ def output(*suffixes):
             *others, last = suffixes
             names = f"{', '.join(others)} or {last}" if others else last
             raise argparse.ArgumentTypeError(f"{path}: the name must end in {names}")
-        if not path.parent.is_dir():
-            raise argparse.ArgumentTypeError(f"{path}: the folder {path.parent} does not exist")
-        if path.is_dir():
-            raise argparse.ArgumentTypeError(f"{path}: is a folder")
+        try:
+            if not path.parent.is_dir():
+                raise argparse.ArgumentTypeError(f"{path}: the folder {path.parent} does not exist")
+            if path.is_dir():
+                raise argparse.ArgumentTypeError(f"{path}: is a folder")
+        except OSError as error:  # the name is too long, for one
+            raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
         return path
 
     return parse
