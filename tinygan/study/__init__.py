@@ -5,7 +5,7 @@
     study.finding(f"FID {mean(run.fid for run in runs['with R1']):.1f} with R1, ...")
 
 A study is run in one of three sizes. By default it takes minutes, trains anew each time, and leaves its figures in out/ beside
-the script. `--full` is the real experiment: what it measured is kept in results/, a file for each run, its figure in pictures/;
+the script. `--full` is the real experiment: what it measured is kept in results/, NAME.json (numbers) and NAME.npz (samples), its figure in pictures/;
 stopped, it goes on where it was. `--tiny` is a few steps of everything, to see that it runs.
 """
 
