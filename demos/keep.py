@@ -1,8 +1,8 @@
-"""Keep what a command has measured among the results: numbers that the guides then show (readme.py).
+"""Keep what a command has measured among the results, for the guides to show (readme.py).
 
-    python -m demos.bench --growth -o new.json && python demos/keep.py bench growth new.json
-    python tests/tools/flat.py -o new.json     && python demos/keep.py checks flat new.json
-    tinygan truncation RUN -o new.png          && python demos/keep.py commands truncation new-numbers.json
+    python -m demos.bench --growth -o new.json; python demos/keep.py bench growth new.json
+    python tests/tools/flat.py -o new.json;     python demos/keep.py checks flat new.json
+    tinygan ppl RUN -o new.png;                 python demos/keep.py commands path-length new-numbers.json
 
 The first writes what new.json holds into demos/results/bench.json, under the name "growth".
 """

@@ -22,17 +22,23 @@ from .workloads import WORKLOADS
 
 
 def make_parser():
-    parser = Parser(prog="python -m demos.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m demos.bench", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(run=bench)
-    parser.add_argument("names", nargs="*", metavar="WORKLOAD", help=f"{', '.join(WORKLOADS)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="WORKLOAD",
+                        help=f"{', '.join(WORKLOADS)} (default: all)")
     parser.add_argument("--against", choices=("torch", "jax"),
-                        help="measure this one beside us, turn by turn; the exit code is 1 if a ratio misses its target")
-    parser.add_argument("--rounds", type=positive, default=8, metavar="N", help="turns of half a second each (default: 8)")
+                        help="measure this one beside us, turn by turn; the exit code is 1 if a ratio "
+                             "misses its target")
+    parser.add_argument("--rounds", type=positive, default=8, metavar="N",
+                        help="turns of half a second each (default: 8)")
     parser.add_argument("--memory", action="store_true", help="peak memory of a step")
     parser.add_argument("--overhead", action="store_true", help="what an op costs on tiny tensors")
     parser.add_argument("--growth", action="store_true", help="time by batch size and image size")
-    parser.add_argument("--augment", action="store_true", help="what DiffAugment and ADA add to a step")
-    parser.add_argument("--profile", action="store_true", help="where the time of each workload goes, op by op")
+    parser.add_argument("--augment", action="store_true",
+                        help="what DiffAugment and ADA add to a step")
+    parser.add_argument("--profile", action="store_true",
+                        help="where the time of each workload goes, op by op")
     add_output(parser, ".json", required=False, help="write the numbers of the tables, too")
     add_device(parser)
     return parser
@@ -45,10 +51,14 @@ def bench(args):
         raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
     names = args.names or list(WORKLOADS)
     on_gpu = backend.device() == "gpu"
-    sides = 1 + len(report.variants(args.against, "gpu" if on_gpu else "cpu") if args.against else ())
-    tables = [name for name in ("memory", "overhead", "growth", "augment", "profile") if getattr(args, name)]
+    sides = 1
+    if args.against:
+        sides += len(report.variants(args.against, "gpu" if on_gpu else "cpu"))
+    tables = [name for name in ("memory", "overhead", "growth", "augment", "profile")
+              if getattr(args, name)]
     if args.against and tables and tables != ["memory"]:
-        raise InputError(f"--{tables[-1]} measures tinygan alone: leave out --against {args.against}")
+        raise InputError(f"--{tables[-1]} measures tinygan alone: "
+                         f"leave out --against {args.against}")
     if args.names and {"overhead", "growth", "augment"} >= {*tables} and tables:
         raise InputError(f"--{tables[0]} takes no workloads")
     if on_gpu and tables:
@@ -64,9 +74,12 @@ def bench(args):
 
         if not tables:
             progress.total = args.rounds * len(names)
-            measure, n, note = ((report.gpu_times, 12, "launches: kernels and copies in a step; tinygan's are recorded, and "
-                                 "launched as one") if on_gpu else
-                                (report.times, 6, "GFLOP/s are those of plain convolutions; Winograd's take fewer"))
+            measure, n, note = (
+                report.times, 6, "GFLOP/s are those of plain convolutions; Winograd's take fewer")
+            if on_gpu:
+                measure, n, note = (
+                    report.gpu_times, 12, "launches: kernels and copies in a step; tinygan's are "
+                    "recorded, and launched as one")
             rows, good, kept["versions"] = measure(names, args.against, args.rounds, progress)
             show("steps", rows, n)
             print(f"\n{kept['versions']}\n{note}")
@@ -88,8 +101,8 @@ def bench(args):
         if args.profile:
             for name, table, inside, alone in report.profiles(names):
                 progress.clear()
-                print(f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\na step: its ops {1e3 * inside:.1f} ms; "
-                      f"without the profile {1e3 * alone:.1f} ms")
+                print(f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\na step: its ops "
+                      f"{1e3 * inside:.1f} ms; without the profile {1e3 * alone:.1f} ms")
     if args.output:
         write_json(args.output, kept)
         print(f"\nnumbers: {args.output}")

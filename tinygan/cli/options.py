@@ -1,4 +1,4 @@
-"""The parts that the commands' parsers are made of: types of arguments, and options that several commands take."""
+"""What the commands' parsers are made of: types of arguments, and options that several of them take."""
 
 import argparse
 import os
@@ -72,13 +72,14 @@ def add_output(parser, *suffixes, required=True, **more):
 
 def add_run(parser):
     parser.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the latents (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N",
+                        help="of the latents (default: 0)")
 
 
 def add_draws(parser):
     parser.add_argument("--truncation", type=float, metavar="T",
-                        help="draw latents within [-T, T], or styles w that are T times as far from their mean: "
-                             "better images, and less variety")
+                        help="draw latents within [-T, T], or styles w that are T times as far from "
+                             "their mean: better images, and less variety")
     add_weights(parser)
 
 
@@ -88,7 +89,8 @@ def add_weights(parser):
 
 
 def add_settings(parser, help):
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=help)
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                        help=help)
 
 
 def add_data_dir(parser, help="folder with the data set's IDX files"):

@@ -1,7 +1,7 @@
 """What is kept of measurements: NAME.json, numbers, and NAME.npz, images.
 
-Each file is replaced as a whole, so that it is whole at any moment, and by one process at a time, so that none loses what
-another has added.
+Each file is replaced as a whole, so that it is whole at any moment, and by one process at a time,
+so that none loses what another has added.
 """
 
 import json
@@ -17,15 +17,19 @@ def numbers(path) -> dict:
 
 
 def change(path, edit) -> None:
-    """Write edit(what the JSON file at `path` holds), a dict: an entry a line, and a line for each entry of those that are dicts."""
-    _in_turn(path, lambda temporary: temporary.write_text(lines(edit(numbers(path))) + "\n", encoding="utf-8"))
+    """Replace what the JSON file at `path` holds, a dict, by edit(what it holds)."""
+    def write(temporary):
+        temporary.write_text(lines(edit(numbers(path))) + "\n", encoding="utf-8")
+
+    _in_turn(path, write)
 
 
 def lines(value, depth=2):
-    """value as JSON, with a line for each entry of dicts down to a depth, and nothing but numbers and names below."""
+    """value as JSON. Dicts down to that depth have a line for each entry; all else is compact."""
     if not depth or not isinstance(value, dict):
         return json.dumps(value, separators=(",", ":"))
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {lines(entry, depth - 1)}" for key, entry in value.items()) + "\n}"
+    entries = (f"{json.dumps(key)}: {lines(entry, depth - 1)}" for key, entry in value.items())
+    return "{\n" + ",\n".join(entries) + "\n}"
 
 
 def images(path) -> dict:
@@ -45,7 +49,9 @@ def add_images(path, name, array) -> None:
 
 
 def _in_turn(path, write):
-    """Have write(a temporary path) make what takes the place of the file at `path`, once no other process does so."""
+    """Call write(a temporary path), and put that file in the place of `path`; wait if another process
+    does so now."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.name}.lock"), wait=lambda holder: None), replacing(path) as temporary:
+    lock = path.with_name(f".{path.name}.lock")
+    with locked(lock, wait=lambda holder: None), replacing(path) as temporary:
         write(temporary)

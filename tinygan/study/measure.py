@@ -38,7 +38,10 @@ def command(job):
 
 
 def measure(job, progress=True):
-    """Train what is left of a run, and measure it at its last step: (what is kept of it, samples (40, H, W, C) or None)."""
+    """Train what is left of a run, and measure it at its last step.
+
+    Returns (the numbers that are kept of it, samples: uint8 (40, H, W, C) or None).
+    """
     recipe, settings, folder, dataset = recipes.find(job["recipe"]), chosen(job), Path(job["folder"]), data.load(job["data"])
     last = folder / f"checkpoint-{settings.steps:08d}.npz"
     begun = (folder / "config.json").exists()
@@ -64,12 +67,11 @@ def measure(job, progress=True):
         labels = np.tile(class_rows(G.classes, COLUMNS)[0][:COLUMNS], ROWS) if G.classes else None
         samples = generate(G, z, labels)
     clock, rows = spent(folder), list(log.rows(folder))
-    numbers = {"command": command(job), "recipe": job["recipe"], "data": job["data"], "seed": job["seed"],
+    keys = "fid", "precision", "recall", "class_accuracy", "samples", "real", "extractor"
+    numbers = {"command": command(job), **{key: job[key] for key in ("recipe", "data", "seed")},
                "settings": dataclasses.asdict(settings), "seconds": round(clock[-1][1], 1),
-               "metrics": {key: report[key] for key in ("fid", "precision", "recall", "class_accuracy", "samples", "real", "extractor")
-                           if key in report},
-               "evaluations": evaluations(folder, clock),
-               "log": thinned(rows)}
+               "metrics": {key: report[key] for key in keys if key in report},
+               "evaluations": evaluations(folder, clock), "log": thinned(rows)}
     return numbers, samples
 
 

@@ -30,16 +30,20 @@ from .figures import span
 from .measure import chosen, command, measure
 
 OF_NO_MATTER = {"sample_every", "checkpoint_every", "keep"}  # settings that change nothing of what is measured
-SAMPLES_OF = "runs/"  # before a run's name: what its samples are called among the images that are kept
+SAMPLES_OF = "runs/"  # and a run's name: what its samples are called among the images
 
 
 class Run:
-    """What came of one run. label, seed; name: of the two, as files have it; folder: the run's; `numbers`: what is kept of it, of
-    which the attributes `seconds` (of training), `metrics` (of the last step, against the test images) and `also` are parts."""
+    """What came of one run.
+
+    label, seed; name: a short form of both, under which it is kept; folder: where it was trained;
+    numbers: what is kept of it. Its parts are attributes, too: `seconds` (of training), `metrics`
+    (of the last step, against the test images), `also`.
+    """
 
     def __init__(self, label, seed, name, folder, numbers, images_file):
-        self.label, self.seed, self.name, self.folder, self.numbers = label, seed, name, folder, numbers
-        self._images_file = images_file
+        self.label, self.seed, self.name, self.folder = label, seed, name, folder
+        self.numbers, self._images_file = numbers, images_file
 
     def __getattr__(self, name):
         numbers = self.__dict__.get("numbers", {})
@@ -60,7 +64,8 @@ class Run:
 
     @property
     def images(self):
-        """uint8 (40, H, H, C), rows of ten; of a conditional recipe a column per class. Kept of the first seed only."""
+        """Samples, uint8 (40, H, H, C), in rows of ten; of a conditional recipe, a column per class.
+        They are kept of the first seed only."""
         found = kept.images(self._images_file)
         if SAMPLES_OF + self.name not in found:
             raise InputError(f"of {self.label}, seed {self.seed}, no samples are kept: only of the first seed")
@@ -82,8 +87,9 @@ class Study:
         parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help=f"default: 0; with --full {' '.join(map(str, seeds))}")
         parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time, of one thread each; 1: one, of all threads "
                             "(default: the processor's cores)")
-        parser.add_argument("--again", nargs="+", default=(), metavar="NAME", help="with --full: forget these first, runs or other "
-                            "measurements, by their names in results/, so that they are measured anew")
+        parser.add_argument("--again", nargs="+", default=(), metavar="NAME",
+                            help="with --full: measure these anew, runs or other measurements, by "
+                                 "their names in results/")
         # Editors run cells in a kernel, whose command line is its own.
         args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
         if args.jobs is not None and args.jobs < 1 or min(args.seeds or [0]) < 0 or len(set(args.seeds or ())) < len(args.seeds or ()):
@@ -95,7 +101,8 @@ class Study:
         self.out, self.pictures = file.parent / "out", file.parent / "pictures"
         self.runs = file.parent / "runs" if args.full else self.out / "runs"
         results = file.parent / "results" if args.full else self.out / "results"
-        self.numbers_file, self.images_file = results / f"{self.name}.json", results / f"{self.name}.npz"
+        self.numbers_file = results / f"{self.name}.json"
+        self.images_file = results / f"{self.name}.npz"
         if not args.full:
             for path in (self.numbers_file, self.images_file):
                 path.unlink(missing_ok=True)
@@ -104,7 +111,7 @@ class Study:
         for name in args.again:
             shutil.rmtree(self.runs / f"{self.name}-{name}", ignore_errors=True)
             for part in ("runs", "measured"):
-                self._keep(part, lambda found: {key: value for key, value in found.items() if key != name})
+                self._keep(part, lambda found: {key: found[key] for key in found if key != name})
         self.tables, self.changed = [], not args.full  # has a run been measured since its figures were drawn?
         if getattr(sys.modules["__main__"], "__file__", None) and Path(sys.modules["__main__"].__file__).absolute() == file:
             sys.excepthook = ends_in_a_line
@@ -151,7 +158,8 @@ class Study:
         for run, (numbers, samples) in self._measured(sorted(left, key=lambda pair: pair[0].seed)):
             run.numbers, self.changed = numbers, True
             if samples is not None:
-                kept.add_images(self.images_file, SAMPLES_OF + run.name, np.array(samples, np.uint8))
+                samples = np.array(samples, np.uint8)
+                kept.add_images(self.images_file, SAMPLES_OF + run.name, samples)
             self._keep("runs", lambda found: found | {run.name: run.numbers})
         for run in (run for found in runs.values() for run in found):
             if also and "also" not in run.numbers:
@@ -165,12 +173,15 @@ class Study:
             shutil.rmtree(job["folder"], ignore_errors=True)
             return {}
         found, settings = self._kept("runs").get(name), dataclasses.asdict(chosen(job))
-        if not found or job["keep_samples"] and SAMPLES_OF + name not in kept.images(self.images_file):
+        images = kept.images(self.images_file)
+        if not found or job["keep_samples"] and SAMPLES_OF + name not in images:
             return {}
         old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | found["settings"]
-        same = (found["recipe"], found["data"], found["metrics"]["samples"]) == (job["recipe"], job["data"], job["samples"])
+        asked = job["recipe"], job["data"], job["samples"]
+        same = (found["recipe"], found["data"], found["metrics"]["samples"]) == asked
         if not same or any(old[key] != settings[key] for key in settings if key not in OF_NO_MATTER):
-            raise InputError(f"{self.numbers_file}: {name} was measured with other settings: measure it again, with --again {name}")
+            raise InputError(f"{self.numbers_file}: {name} was measured with other settings: "
+                             f"measure it again, with --again {name}")
         return found
 
     def _measured(self, left):
@@ -224,14 +235,15 @@ class Study:
     # Figures and findings
 
     def images(self, name, make):
-        """What make() draws, uint8 images (N, H, W, C). Of the full size they are kept, so that figures can be drawn again where the
-        runs are gone."""
+        """What make() draws, uint8 images (N, H, W, C). With --full they are kept, so that figures
+        can be drawn again where the runs are gone."""
         if self.changed or name not in kept.images(self.images_file):
             kept.add_images(self.images_file, name, make())
         return kept.images(self.images_file)[name]
 
     def numbers(self, name, make):
-        """What make() measures, numbers and lists of them. Of the full size they are kept: `--again` measures them again."""
+        """What make() measures, numbers and lists of them. With --full they are kept; `--again NAME`
+        measures them again."""
         if self.size != "full" or name not in self._kept("measured"):
             made = make()
             self._keep("measured", lambda found: found | {name: made})
@@ -290,7 +302,8 @@ class Study:
         holds = {claim: bool(it_does) for claim, it_does in (holds or {}).items()}
         found = {"finding": sentence, "holds": holds, "details": details, "size": self.size, "seeds": list(self.seeds),
                  "tables": self.tables, **numbers}
-        kept.change(self.numbers_file, lambda old: found | {part: old[part] for part in ("measured", "runs") if part in old})
+        kept.change(self.numbers_file, lambda old: found | {
+            part: old[part] for part in ("measured", "runs") if part in old})
         if details:
             print(details)
         for claim, it_does in holds.items():
