@@ -118,8 +118,9 @@ def test_what_is_kept_is_measured_again_if_asked_for(made, tmp_path, monkeypatch
     again = runs("--again", "b-0")
     assert measured == [str(tmp_path / "runs" / "x-b-0")] and same(again["b"][0], first["b"][0])
     assert made("--full").numbers("times", None) == 2
-    with pytest.raises(SystemExit):
-        made("--full", "--again", "c-0")
+    for argv in ("--full", "--again", "c-0"), ("--again", "a-0"):  # of other sizes, nothing is kept
+        with pytest.raises(SystemExit):
+            made(*argv)
 
 
 def test_what_is_kept_is_whole_or_as_it_was(tmp_path, monkeypatch):

@@ -31,7 +31,6 @@ def truncation(args):
     from tinygan.training import recipes
     from tinygan.training.sampling import class_rows, generate, latents, load_generator, truncate
 
-    output = args.output
     G, config, path = load_generator(args.run_folder)
     kind = recipes.find(config["recipe"]).family.truncation
     thresholds = sorted(set(args.thresholds or THRESHOLDS[kind or "z"]))
@@ -48,16 +47,17 @@ def truncation(args):
         reports.append({"threshold": threshold, **evaluator.quick(images, labels)})
         grid.append(generate(G, latents(np.random.default_rng(args.seed), 10, G, threshold), row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
-    numbers, rows = output.with_name(f"{output.stem}-numbers.json"), output.with_name(f"{output.stem}-grid.png")
+    numbers = args.output.with_name(f"{args.output.stem}-numbers.json")
+    rows = args.output.with_name(f"{args.output.stem}-grid.png")
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
     name = "psi" if kind == "w" else "threshold"
-    plots.save_sweep(output, name, thresholds, {key: [r[key] for r in reports] for key in keys})
+    plots.save_sweep(args.output, name, thresholds, {key: [r[key] for r in reports] for key in keys})
     plots.save_image(rows, plots.grid(np.concatenate(grid), columns=10))
     print(f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against {reports[0]['real']:,} test images "
           f"of {config['data']}\nfeatures: {reports[0]['extractor']}\n")
     print_table([(name, *keys)] + [(f"{r['threshold']:g}", *(f"{r[key]:.3f}" for key in keys)) for r in reports],
                 right=range(1, 1 + len(keys)))
-    print(f"\ncurves:  {output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each {name}, the smallest above)")
+    print(f"\ncurves:  {args.output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each {name}, the smallest above)")
 
 
 def animate_options(parser):

@@ -9,7 +9,8 @@ from tinygan.errors import Diverged, InputError
 from tinygan.files import InUse
 
 from .common import load_generator, print_table
-from .options import add_data_dir, add_device, add_draws, add_output, add_run, add_settings, positive, seed
+from .options import (add_data_dir, add_device, add_draws, add_output, add_run, add_settings, positive,
+                      seed)
 
 RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}  # settings that a resumed run may change
 
@@ -114,7 +115,7 @@ def continued(args):
     """The Trainer of the run that --resume names."""
     from tinygan import data
     from tinygan.files import checkpoint
-    from tinygan.training import ranks, recipes
+    from tinygan.training import recipes
     from tinygan.training.trainer import Trainer
 
     changes = settings_changed(args)
@@ -178,9 +179,8 @@ def sample(args):
     from tinygan.nn import StyleGenerator
     from tinygan.training.sampling import class_rows, generate, latents
 
-    output = args.output
-    if args.walk and output.suffix != ".gif":
-        raise InputError(f"--walk {args.walk}: -o {output} must end in .gif")
+    if args.walk and args.output.suffix != ".gif":
+        raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
     G, config, path = load_generator(args)
     if args.label is not None and not G.classes:
         raise InputError(f"--label: the recipe {config['recipe']} has no classes")
@@ -195,7 +195,7 @@ def sample(args):
     n, labels, columns = args.n or (16 if args.walk == "classes" else 64), None, None
     if G.classes and args.label is not None:
         labels = np.full(n, args.label)
-    elif G.classes and output.suffix == ".png":  # full rows, one for each class
+    elif G.classes and args.output.suffix == ".png":  # full rows, one for each class
         labels, columns = class_rows(G.classes, n)
         n = len(labels)
     elif G.classes:
@@ -205,23 +205,23 @@ def sample(args):
         z = ops.concatenate([z] * (n // columns))
     if args.walk == "classes":
         frames = [generate(G, z, mixture.repeat(n, 0)) for mixture in class_walk(G.classes, 12)]
-        plots.save_gif(output, [plots.grid(frame, scale=4) for frame in frames])
+        plots.save_gif(args.output, [plots.grid(frame, scale=4) for frame in frames])
     elif args.walk == "styles":
         with no_grad():
             ws = G.styles(z, labels)
         pictures = generate(G.synthesis, walk(ws, 12, straight=True))
-        plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
-    elif output.suffix == ".gif":
+        plots.save_gif(args.output, [plots.grid(picture[None], scale=8) for picture in pictures])
+    elif args.output.suffix == ".gif":
         straight = args.truncation is not None and not isinstance(G, StyleGenerator)
         pictures = generate(G, walk(z, 12, straight), None if labels is None else labels.repeat(12))
-        plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
-    elif output.suffix == ".npz":
+        plots.save_gif(args.output, [plots.grid(picture[None], scale=8) for picture in pictures])
+    elif args.output.suffix == ".npz":
         images = generate(G, z, labels)
-        with replacing(output) as temporary:
+        with replacing(args.output) as temporary:
             np.savez_compressed(temporary, images=images, **({} if labels is None else {"labels": labels}))
     else:
-        plots.save_image(output, plots.grid(generate(G, z, labels), columns))
-    print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {output}")
+        plots.save_image(args.output, plots.grid(generate(G, z, labels), columns))
+    print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
 def eval_options(parser):
@@ -243,7 +243,7 @@ def evaluate(args):
     from tinygan.metrics.evaluate import evaluate as measured, rows
     from tinygan.metrics.neighbours import neighbours_picture
     from tinygan.files import checkpoint
-    from tinygan.training import ranks, recipes
+    from tinygan.training import recipes
     from tinygan.training.sampling import generate, latents
     from tinygan.training.trainer import training_data
 

@@ -103,10 +103,9 @@ class Study:
         results = file.parent / "results" if args.full else self.out / "results"
         self.numbers_file = results / f"{self.name}.json"
         self.images_file = results / f"{self.name}.npz"
-        if not args.full:
-            for path in (self.numbers_file, self.images_file):
-                path.unlink(missing_ok=True)
-        elif unknown := {*args.again} - {*self._kept("runs"), *self._kept("measured")}:
+        for path in () if args.full else (self.numbers_file, self.images_file):
+            path.unlink(missing_ok=True)
+        if unknown := {*args.again} - {*self._kept("runs"), *self._kept("measured")}:
             parser.error(f"--again {min(unknown)}: {self.numbers_file} has nothing of that name")
         for name in args.again:
             shutil.rmtree(self.runs / f"{self.name}-{name}", ignore_errors=True)
