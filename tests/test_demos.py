@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -100,3 +101,14 @@ def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
         "cgan-0": row(0, 2.0), "cgan-1": row(1, 3.0), "cgan-64-0": {}, "acgan-0": row(0, 9.0)})
     results.table("mnist")
     assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
+
+
+def test_what_a_command_measured_is_kept_under_a_name(tmp_path):
+    script = shutil.copy(DEMOS / "keep.py", tmp_path)  # results are beside it
+    for name, number in (("growth", 1), ("memory", 2), ("growth", 3)):
+        (tmp_path / "new.json").write_text(json.dumps({"machine": "this one", name: number}))
+        subprocess.run([sys.executable, script, "bench", name, tmp_path / "new.json"], check=True)
+    assert kept.numbers(tmp_path / "results" / "bench.json") == {
+        "growth": {"machine": "this one", "growth": 3}, "memory": {"machine": "this one", "memory": 2}}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 1 and "demos/keep.py bench growth new.json" in done.stderr
