@@ -7,7 +7,7 @@
 Trained on the built-in digits, without those that are held out; measured against the held-out ones, by which the
 default was chosen. How many steps a candidate makes in that time is measured first, for all of them turn about, in three
 minutes in which nothing else should use the machine; from then on, how busy it is changes nothing. Results are in
-demos/results/; what is there is skipped.
+demos/results/default.json; what is there is skipped, but for --again.
 """
 
 # %%
@@ -18,15 +18,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from results import RESULTS, arguments, results_of, span
+from results import RESULTS, arguments, of_name
 
 from tinygan import data
 from tinygan.kernels.cpu import parallel
-from tinygan.training import recipes
 from tinygan.models.settings import parse_assignments
+from tinygan.study import kept, span
+from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
-SECONDS = 60, 120, 240
+SECONDS, FILE = (60, 120, 240), RESULTS / "default.json"
 
 # %% The candidates: from DCGAN's constants to the default, a change or two at a time
 
@@ -57,9 +58,8 @@ def start(name, folder, seed=0):
 
 def rates(rounds=5, seconds=3.0):
     """{name: milliseconds a step} of all candidates: medians of rounds in which they take turns."""
-    path = RESULTS / "default-rates.json"
-    if path.exists():
-        return json.loads(path.read_text())
+    if found := kept.numbers(FILE).get("rates"):
+        return found
     trainers, times = {name: start(name, ".") for name in CANDIDATES}, {name: [] for name in CANDIDATES}
     for trainer in trainers.values():
         trainer.train_step()
@@ -70,16 +70,18 @@ def rates(rounds=5, seconds=3.0):
                 trainer.train_step()
             times[name].append(1000 * spent / (trainer.step - first))
     medians = {name: round(statistics.median(found), 3) for name, found in times.items()}
-    path.write_text(json.dumps(medians, indent=1) + "\n")
+    kept.change(FILE, lambda old: old | {"rates": medians})
     print(medians)
     return medians
 
 
+def measured():
+    """{"CANDIDATE-SEED": what is kept of it}."""
+    return kept.numbers(FILE).get("runs", {})
+
+
 def measure(name, seed, rate):
-    """Train a candidate for SECONDS at so many milliseconds a step, and write its numbers at each of them."""
-    result = RESULTS / f"default-{name}-{seed}.json"
-    if result.exists():
-        return
+    """Train a candidate for SECONDS at `rate` milliseconds a step, and keep its numbers at each of them."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         trainer = start(name, folder, seed)
@@ -90,8 +92,8 @@ def measure(name, seed, rate):
             row = json.loads((Path(folder) / "eval.jsonl").read_text().splitlines()[-1])
             rows.append({"seconds": limit, **row})
             print(f"{name:16} seed {seed}  {limit:4} s  {row['step']:6,} steps  FID {row['fid']:.2f}", flush=True)
-    changes = CANDIDATES[name][2]
-    result.write_text(json.dumps({"candidate": name, "seed": seed, "settings": changes, "rows": rows}, indent=1) + "\n")
+    row = {"candidate": name, "seed": seed, "settings": CANDIDATES[name][2], "rows": rows}
+    kept.change(FILE, lambda old: old | {"runs": measured() | {f"{name}-{seed}": row}})
 
 
 # %%
@@ -99,7 +101,7 @@ def table():
     print("| candidate | " + " | ".join(f"FID after {s} s" for s in SECONDS) + " | class accuracy |")
     print("|---|" + "---|" * (len(SECONDS) + 1))
     for name, (summary, _, _) in CANDIDATES.items():
-        found = [result["rows"] for result in results_of(f"default-{name}", RESULTS)]
+        found = [result["rows"] for result in of_name(measured(), name)]
         if found:
             cells = [span([rows[i]["fid"] for rows in found], 2) for i in range(len(SECONDS))]
             accuracy = [rows[-1].get("class_accuracy") for rows in found]
@@ -111,11 +113,11 @@ def table():
 if __name__ == "__main__":
     args = arguments(__doc__, CANDIDATES)
     if not args.table:
-        RESULTS.mkdir(exist_ok=True)
         with parallel.single_threaded_blas(), np.errstate(all="ignore"):
             parallel.keep_memory()
             rate = rates()
             for seed in args.seeds:
                 for name in args.names or CANDIDATES:
-                    measure(name, seed, rate[name])
+                    if args.again or f"{name}-{seed}" not in measured():
+                        measure(name, seed, rate[name])
     table()

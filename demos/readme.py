@@ -1,4 +1,4 @@
-"""Put what was measured into README.md and README.ko.md: what is between <!-- NAME --> and <!-- end --> comes from demos/results/.
+"""Put what was measured into the guides: what is between <!-- NAME --> and <!-- end --> comes from demos/results/.
 
     python demos/readme.py
 
@@ -9,32 +9,36 @@ demos/results/FILE.json, the number at the end of the PATH of keys, as Python's 
 # %%
 import contextlib
 import io
-import json
 import re
 import sys
 from pathlib import Path
 
 from korean import KOREAN, judged
 
+from tinygan.study import kept
+
 DEMOS = Path(__file__).parent
-FILES = DEMOS.parent / "README.md", DEMOS.parent / "README.ko.md"
+GUIDES = [DEMOS.parent / name for name in (
+    "README.md", "README.ko.md", "demos/README.md", "tinygan/README.md", "tinygan/training/README.md",
+    "tinygan/kernels/README.md", "tests/README.md")]
 LECTURE = ("autograd_tour", "gan_losses", "gradient_penalty", "conditional", "progressive", "biggan", "stylegan", "stylegan2",
            "diffaugment", "ada", "speed")
 
 
-def kept(name):
+def results(name):
     """What demos/results/NAME.json holds."""
-    path = DEMOS / "results" / f"{name}.json"
-    if not path.exists():
-        sys.exit(f"{path} is missing")
-    return json.loads(path.read_text())
+    found = kept.numbers(DEMOS / "results" / f"{name}.json")
+    if not found:
+        sys.exit(f"{DEMOS / 'results' / name}.json is missing")
+    return found
 
 
 def result(name):
     """What a demo's --full found, with all its seeds."""
-    found = kept(name)
-    if (found["size"], found["seeds"]) != ("full", [0, 1, 2]):
-        sys.exit(f"demos/results/{name}.json is of {found['size']} size and seeds {found['seeds']}: run demos/{name}.py --full")
+    found = results(name)
+    if (found.get("size"), found.get("seeds")) != ("full", [0, 1, 2]):
+        sys.exit(f"demos/results/{name}.json is of {found.get('size')} size and seeds {found.get('seeds')}: "
+                 f"run demos/{name}.py --full")
     return found
 
 
@@ -53,7 +57,7 @@ def gallery(head="demo | what it found", sentence=lambda name: result(name)["fin
 
 def value(file, path, form=""):
     """The number of a JSON file at a path such as "metrics.fid"."""
-    number = kept(file)
+    number = results(file)
     for key in path.split("."):
         number = number[int(key) if isinstance(number, list) else key]
     return format(number, form)
@@ -70,16 +74,17 @@ def table(name, number):
     return markdown(*result(name)["tables"][int(number)])
 
 
-def truncation(file, name, *shown):
+def truncation(which, name, *shown):
     """What `tinygan truncation` measured, at some thresholds or psis."""
-    rows = {f"{row['threshold']:g}": row for row in kept(file)["thresholds"]}
+    rows = {f"{row['threshold']:g}": row for row in results("commands")[which]["thresholds"]}
     return markdown([name, *shown], *([title, *(f"{rows[value][key]:.{digits}f}" for value in shown)] for title, key, digits in (
         ("FID", "fid", 2), ("precision", "precision", 3), ("recall", "recall", 3), ("class accuracy", "class_accuracy", 3))))
 
 
 def spaces():
     """What `tinygan ppl` and `tinygan separability` measured of Z and W."""
-    lengths, scores = kept("path-length")["perceptual_path_length"], kept("separability")["separability"]
+    found = results("commands")
+    lengths, scores = found["path-length"]["perceptual_path_length"], found["separability"]["separability"]
     return markdown(["", "Z", "W"],
                     ["perceptual path length, anywhere on a path", *(f"{lengths[f'{space}, full']:.1f}" for space in "ZW")],
                     ["perceptual path length, at its beginning", *(f"{lengths[f'{space}, ends']:.1f}" for space in "ZW")],
@@ -87,10 +92,11 @@ def spaces():
 
 
 def bench(what):
-    """What `tinygan bench -o demos/results/bench-WHAT.json` measured; of "steps", what speed.py had it measure."""
-    rows = kept("speed")["steps"] if what == "steps" else kept(f"bench-{what}")["steps" if what == "epyc" else what]
+    """What `python -m demos.bench` measured; of "steps", what speed.py had it measure."""
+    kept_by_name = results("bench")
+    rows = results("speed")["steps"] if what == "steps" else kept_by_name[what]["steps" if what == "epyc" else what]
     if what in ("steps", "epyc"):
-        memory = {row[0]: row for row in kept("bench-memory" if what == "steps" else "bench-epyc")["memory"]}
+        memory = {row[0]: row for row in kept_by_name["memory" if what == "steps" else "epyc"]["memory"]}
         rows = [["step", "batch", "tinygan", "of sgemm's peak", "PyTorch", "time ratio", "target", "memory"]] + [
             [row[0], row[1], f"{row[2]} ms", row[4], f"{row[5]} ms", f"**{row[7]}**", row[8],
              f"{memory[row[0]][1]} against {memory[row[0]][2]} MB"] for row in rows[1:]]
@@ -124,12 +130,12 @@ def content(mark):
 
 
 def filled(text):
-    """A README's text with everything between its marks as it was measured."""
+    """A guide's text with everything between its marks as it was measured."""
     text = re.sub("(<!-- = ([^>]*) -->).*?(<!-- end -->)", lambda found: f"{found[1]}{value(*found[2].split())}{found[3]}", text)
     return re.sub("(<!-- (?!end |= )([^>]*) -->\n)(.*?)(<!-- end -->)", lambda found: f"{found[1]}\n{content(found[2])}\n\n{found[4]}",
                   text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    for file in FILES:
+    for file in GUIDES:
         file.write_text(filled(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,12 +1,13 @@
-"""The results table of the README: every recipe trained on full MNIST, then measured against the test set.
+"""The results table of demos/README.md: every recipe trained on full MNIST, then measured against the test set.
 
     python demos/results.py                     # all rows; those that are done already are skipped
     python demos/results.py dcgan wgan          # some of them
     python demos/results.py quick dcgan --seeds 0 1 2
+    python demos/results.py dcgan --again       # measure that row anew
     python demos/results.py --table             # print what there is, as Markdown
 
-A row takes up to 12 minutes on 2 cores. Each is two commands of tinygan, which are printed. Stop at any time: an
-unfinished run is resumed. Results are in demos/results/, the runs in runs/results/.
+A row takes up to 12 minutes on 2 cores. Each is two commands of tinygan, which are printed. Stop at any time: an unfinished
+run is resumed. Results are in demos/results/, a file for each data set; the runs are in runs/results/.
 """
 
 # %%
@@ -21,10 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import Tensor, plots
-from tinygan.study import span
+from tinygan.study import kept, span
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
-from tinygan.models.settings import parse_assignments
 
 RESULTS, PICTURES = (Path(__file__).parent / name for name in ("results", "pictures"))
 RUNS = Path("runs/results")
@@ -33,11 +33,10 @@ RUNS = Path("runs/results")
 # one against the test images
 
 
-def commands(run, recipe, data, seed, settings, changes=""):
-    """(command that trains, command that measures) as a user types them. settings: those which that comes to."""
+def commands(run, recipe, data, seed, settings):
+    """(command that trains, command that measures) as a user types them."""
     every = -(-settings.steps // 8)
-    return (f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every} {changes}".strip(),
-            f"tinygan eval {run}")
+    return (f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every}", f"tinygan eval {run}")
 
 
 def call(command):
@@ -54,20 +53,19 @@ def call(command):
         sys.exit(code)
 
 
-def measure(recipe, data, seed, name=None, changes=""):
-    """Train and measure one row, or what is left of it, and write its numbers to demos/results/.
-
-    changes: settings in which it differs from the recipe, which then needs a name of its own.
-    """
-    run = RUNS / (name or f"{recipe}-{data}-{seed}")
-    result, settings = RESULTS / f"{run.name}.json", RECIPES[recipe].settings().updated(parse_assignments(changes.split()))
-    train, evaluate = commands(run, recipe, data, seed, settings, changes)
+def measure(recipe, data, seed, again=False):
+    """Train and measure one row, or what is left of it, and write its numbers to demos/results/. again: even if it is there."""
+    run, results, name = RUNS / f"{recipe}-{data}-{seed}", RESULTS / f"{data}.json", f"{recipe}-{seed}"
+    settings = RECIPES[recipe].settings()
+    train, evaluate = commands(run, recipe, data, seed, settings)
     settings = dataclasses.asdict(settings)
-    if result.exists():
-        check_settings(result, settings, recipe)
+    if again:
+        shutil.rmtree(run, ignore_errors=True)
+    elif name in (found := kept.numbers(results)):
+        check_settings(found[name]["settings"], settings, recipe, f"{results}: {name}")
         return
     if (run / "config.json").exists():
-        check_settings(run / "config.json", settings, recipe)
+        check_settings(json.loads((run / "config.json").read_text())["settings"], settings, recipe, run)
     done = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
     if run.exists() and not done:
         shutil.rmtree(run)  # stopped before its first checkpoint
@@ -75,17 +73,16 @@ def measure(recipe, data, seed, name=None, changes=""):
         call(f"tinygan train --resume {run}" if done else train)
     call(evaluate)
     metrics = json.loads((run / "metrics.json").read_text())
-    RESULTS.mkdir(exist_ok=True)
-    result.write_text(json.dumps({
-        "commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "settings": settings,
-        "seconds": seconds(run / "time.jsonl"), "metrics": metrics}, indent=1) + "\n")
+    row = {"commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "settings": settings,
+           "seconds": seconds(run / "time.jsonl"), "metrics": metrics}
+    kept.change(results, lambda old: old | {name: row})
 
 
-def check_settings(path, settings, recipe):
-    """Exit with a message if those that `path` holds are others. It may be from before some setting existed."""
-    old = dataclasses.asdict(RECIPES[recipe].settings()) | json.loads(path.read_text())["settings"]
+def check_settings(found, settings, recipe, where):
+    """Exit with a message if those that were found are others. They may be from before some setting existed."""
+    old = dataclasses.asdict(RECIPES[recipe].settings()) | found
     if any(old[key] != settings[key] for key in settings.keys() - {"sample_every", "checkpoint_every", "eval_every", "keep"}):
-        sys.exit(f"{path}: the recipe's settings have changed since; delete it, and its run, to measure again")
+        sys.exit(f"{where}: the recipe's settings have changed since; measure it anew, with --again")
 
 
 def seconds(path):
@@ -109,11 +106,11 @@ def strip(recipe, data, path):
 
 
 def table(data):
-    """The Markdown of README's table: a line per recipe; with several seeds, mean and range."""
+    """The Markdown of the table: a line per recipe; with several seeds, mean and range."""
     print("| recipe | steps | minutes | FID | precision | recall | class accuracy | samples |")
     print("|---|---|---|---|---|---|---|---|")
     for recipe in RECIPES:
-        found = results_of(f"{recipe}-{data}", RESULTS)
+        found = of_name(kept.numbers(RESULTS / f"{data}.json"), recipe)
         if found:
             minutes = min(row["seconds"] for row in found) / 60  # a longer one was beside other work
             cells = [span([row["metrics"].get(key) for row in found], digits) for key, digits in
@@ -122,13 +119,12 @@ def table(data):
             if (RUNS / f"{recipe}-{data}-0").exists():
                 strip(recipe, data, picture)
             print(f"| `{recipe}` | {found[0]['settings']['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
-                  f'<img src="demos/pictures/{picture.name}" width="300"> |')
+                  f'<img src="pictures/{picture.name}" width="300"> |')
 
 
-def results_of(name, folder):
-    """What was measured under a name, a dict for each seed."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}-*.json"))
-            if path.stem.removeprefix(f"{name}-").isdigit()]
+def of_name(results, name):
+    """What was measured under a name, for each seed: of results such as {"dcgan-0": ...}."""
+    return [results[key] for key in sorted(results) if key.rpartition("-")[0] == name]
 
 
 def arguments(doc, known, data=(), seeds=(0,)):
@@ -139,6 +135,7 @@ def arguments(doc, known, data=(), seeds=(0,)):
     if data:
         parser.add_argument("--data", default=data[0], choices=data)
     parser.add_argument("--seeds", nargs="+", type=int, default=seeds)
+    parser.add_argument("--again", action="store_true", help="measure anew what has been measured")
     parser.add_argument("--table", action="store_true", help="only print the table")
     args = parser.parse_args()
     if unknown := set(args.names) - set(known):
@@ -152,5 +149,5 @@ if __name__ == "__main__":
     if not args.table:
         for seed in args.seeds:
             for recipe in args.names or RECIPES:
-                measure(recipe, args.data, seed)
+                measure(recipe, args.data, seed, args.again)
     table(args.data)

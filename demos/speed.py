@@ -20,10 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import no_grad, ops, profile, tensor
-from demos.bench.report import machine
-from demos.bench.workloads import WORKLOADS
 from tinygan.kernels.cpu import parallel
 from tinygan.study import Study
+
+sys.path.append(str(Path(__file__).absolute().parents[1]))  # the checkout: demos.bench is found there
+from demos.bench import report
+from demos.bench.workloads import WORKLOADS
 
 study = Study(__file__, __doc__)
 N, SIZE, CHANNELS = study.choose((2, 8, 8), (32, 32, 64), (32, 32, 64))
@@ -32,7 +34,7 @@ rng = np.random.default_rng(0)
 x = rng.standard_normal((N, SIZE, SIZE, CHANNELS), dtype=np.float32)
 w = rng.standard_normal((3, 3, CHANNELS, CHANNELS), dtype=np.float32)
 flop = 2 * 9 * N * SIZE * SIZE * CHANNELS * CHANNELS
-print(machine())
+print(report.machine())
 
 
 # %% Step 1: loops
@@ -117,12 +119,12 @@ with parallel.single_threaded_blas(), profile():
 # %% Six training steps, beside PyTorch's if it is there
 # Each framework in processes of its own that take turns; a ratio below 1 means that tinygan is faster.
 def bench():
-    """What `tinygan bench` has to say."""
+    """What `python -m demos.bench` has to say."""
     names = study.choose(["mlp"], ["dcgan", "lenet", "mlp"], list(WORKLOADS))
     against = ["--against", "torch"] if importlib.util.find_spec("torch") and study.size != "tiny" else []
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([sys.executable, "-m", "tinygan.cli", "bench", *names, *against, "--rounds", str(study.choose(1, 3, 12)),
-                               "-o", f"{folder}/bench.json"], check=False)
+        done = subprocess.run([sys.executable, "-m", "demos.bench", *names, *against, "--rounds", str(study.choose(1, 3, 12)),
+                               "-o", f"{folder}/bench.json"], cwd=Path(report.__file__).parents[2], check=False)
         if done.returncode not in (0, 1):  # 1: a ratio missed its target
             raise SystemExit(done.returncode)
         return json.loads(Path(folder, "bench.json").read_text())

@@ -24,7 +24,7 @@ hypothesis.settings.register_profile("fuzz", deadline=None, database=None, max_e
 hypothesis.settings.load_profile("tests")
 
 
-# Pictures end with a search for garbage (tests/flat.py shows why): in a process as full as this one it takes longer than they do.
+# Pictures end with a search for garbage (tests/tools/flat.py shows why): in a process as full as this one it takes longer than they do.
 tinygan.plots.gc = SimpleNamespace(collect=lambda: 0)
 
 

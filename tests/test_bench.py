@@ -1,4 +1,4 @@
-"""`tinygan bench`: what it prints, its exit codes, and its one-line refusals. (That its workloads are the same on
+"""`python -m demos.bench`: what it prints, its exit codes, and its one-line refusals. (That its workloads are the same on
 all sides: test_bench_parity.py. No test asserts a time.)"""
 
 import importlib.util
@@ -9,8 +9,8 @@ import pytest
 from test_cli import fails
 
 from demos.bench import report, worker
+from demos.bench.__main__ import main
 from demos.bench.workloads import WORKLOADS, Workload
-from tinygan.cli import main
 
 pytestmark = pytest.mark.cpu
 
@@ -21,7 +21,7 @@ def quick(monkeypatch):
 
 
 def test_the_table_of_times(quick, capsys):
-    assert main(["bench", "mlp", "lenet", "--rounds", "2"]) == 0
+    assert main(["mlp", "lenet", "--rounds", "2"]) == 0
     out = capsys.readouterr().out
     assert "NumPy" in out and re.search(r"^workload +batch +tinygan ms +GFLOP/s +of sgemm$", out, re.MULTILINE)
     for name, batch in (("mlp", 64), ("lenet", 128)):
@@ -32,7 +32,7 @@ def test_the_table_of_times(quick, capsys):
 def test_the_other_tables(quick, capsys, monkeypatch):
     monkeypatch.setattr(report, "overhead", lambda: report_overhead(repeats=3))
     monkeypatch.setattr(report, "GROWTH", ((4, 8), (16,)))
-    assert main(["bench", "--overhead", "--growth"]) == main(["bench", "mlp", "--memory", "--profile"]) == 0
+    assert main(["--overhead", "--growth"]) == main(["mlp", "--memory", "--profile"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^mlp +\d+$", out, re.MULTILINE) or "not known on this system" in out
     assert re.search(r"^matmul +[\d.]+ +[\d.]+ +10, 15( +missed)?$", out, re.MULTILINE)
@@ -44,7 +44,7 @@ def test_the_other_tables(quick, capsys, monkeypatch):
 
 def test_the_table_of_augmentation(quick, capsys, monkeypatch):
     monkeypatch.setattr(report, "AUGMENTED", {"dcgan diffaug": report.AUGMENTED["dcgan diffaug"]})
-    code = main(["bench", "--augment", "--rounds", "1"])
+    code = main(["--augment", "--rounds", "1"])
     row = re.search(r"^dcgan diffaug +[\d.]+ +[\d.]+ +-?\d+% +5%( +missed)?$", capsys.readouterr().out, re.MULTILINE)
     assert row and code == bool(row[1])
 
@@ -73,21 +73,21 @@ def test_the_exit_code_says_whether_the_targets_are_met(ours, code, word, quick,
     monkeypatch.setattr(report, "Worker", Stub)
     monkeypatch.setattr(report, "importlib", types.SimpleNamespace(
         util=types.SimpleNamespace(find_spec=lambda name: True)))
-    assert main(["bench", "dcgan", "--against", "torch", "--rounds", "3"]) == code
+    assert main(["dcgan", "--against", "torch", "--rounds", "3"]) == code
     assert re.search(rf"^dcgan +64 +{ours * 1e3:.1f} .* 1000.0 +channels-last +{ours} +0.8 *{word}$",
                      (out := capsys.readouterr().out), re.MULTILINE) and "tinygan 1.0; torch 1.0" in out
-    assert main(["bench", "dcgan", "--against", "torch", "--memory"]) == code  # against the smaller, 0.8
+    assert main(["dcgan", "--against", "torch", "--memory"]) == code  # against the smaller, 0.8
     assert re.search(rf"contiguous +{ours / 0.8:.2f} +1.0 *{word}$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_what_bench_refuses(capsys):
-    assert "unknown workload 'dcgna'; there are: dcgan, dcgan-r1" in fails(capsys, "bench", "dcgna")
-    assert "0 is not between 1" in fails(capsys, "bench", "--rounds", 0)
-    assert "invalid choice" in fails(capsys, "bench", "--against", "keras")
-    assert "--growth takes no workloads" in fails(capsys, "bench", "mlp", "--growth")
+    assert "unknown workload 'dcgna'; there are: dcgan, dcgan-r1" in fails(capsys, "dcgna", main=main)
+    assert "0 is not between 1" in fails(capsys, "--rounds", 0, main=main)
+    assert "invalid choice" in fails(capsys, "--against", "keras", main=main)
+    assert "--growth takes no workloads" in fails(capsys, "mlp", "--growth", main=main)
     for side in worker.SIDES:
         if importlib.util.find_spec(side) is None:
-            assert "is not installed in this environment" in fails(capsys, "bench", "mlp", "--against", side)
+            assert "is not installed in this environment" in fails(capsys, "mlp", "--against", side, main=main)
 
 
 def test_a_worker_that_fails_says_so_in_one_line(monkeypatch):

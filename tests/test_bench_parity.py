@@ -1,4 +1,4 @@
-"""The workloads of `tinygan bench` are the same in PyTorch and JAX: from the same weights, the same losses."""
+"""The workloads of `python -m demos.bench` are the same in PyTorch and JAX: from the same weights, the same losses."""
 
 import importlib
 

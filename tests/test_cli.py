@@ -5,15 +5,14 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import tinygan
 from tinygan import tensor
 from tinygan.cli import main
 from tinygan.cli.runs import class_walk, walk
@@ -39,14 +38,14 @@ def conditional(tmp_path_factory):
     return out
 
 
-def fails(capsys, *argv):
+def fails(capsys, *argv, main=main):
     """Run a command that must fail; its one line on stderr."""
     try:
         code = main(list(map(str, argv)))
     except SystemExit as exit:  # argparse
         code = exit.code
     out, err = capsys.readouterr()
-    assert code == 2 and err.count("\n") == 1 and err.startswith("tinygan") and "Traceback" not in err, (code, err)
+    assert code == 2 and err.count("\n") == 1 and err.startswith(("tinygan", "python -m demos.bench")) and "Traceback" not in err, (code, err)
     return err
 
 
@@ -118,7 +117,7 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "no classes" in fails(capsys, "sample", run, "--label", 3, "-o", tmp_path / "a.png")
     assert "between 0.02 and 10" in fails(capsys, "sample", run, "--truncation", 0, "-o", tmp_path / "a.png")
     assert "between 0.02 and 10" in fails(capsys, "eval", run, "--truncation", "nan")
-    assert "-o a.jpg" in fails(capsys, "truncation", run, "-o", "a.jpg")
+    assert "--output: a.jpg: the name must end in .png" in fails(capsys, "truncation", run, "-o", "a.jpg")
     assert "between 0.02" in fails(capsys, "truncation", run, "--thresholds", 1, 99, "-o", tmp_path / "a.png")
     assert "no classes" in fails(capsys, "sample", run, "--walk", "classes", "-o", tmp_path / "a.gif")
     assert "must end in .gif" in fails(capsys, "sample", run, "--walk", "latents", "-o", tmp_path / "a.png")
@@ -289,9 +288,28 @@ def test_a_wrong_environment_is_one_line(name, value):
     assert done.stderr.startswith(f"tinygan: error: {name}={value}: ")
 
 
-def test_as_a_program(tmp_path):
-    """`python -m tinygan.cli`, with a bar on stderr, and a pipe that closes early."""
-    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], cwd=tmp_path, capture_output=True, text=True)
+def test_its_version_is_the_packages():
+    done = subprocess.run([sys.executable, "-m", "tinygan", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"tinygan {tinygan.__version__}\n")
+
+
+@pytest.mark.parametrize("more", [[], ["--help"], ["mlp", "--against", "torch"]])
+def test_bench_says_where_the_benchmark_is(capsys, more):
+    assert "run `python -m demos.bench` in a checkout" in fails(capsys, "bench", *more)
+
+
+def test_a_folder_named_tinygan_beside_a_script_does_not_hide_the_package(tmp_path):
+    """As a clone's folder, which has no __init__.py, does where the clone is installed by a hook that is asked last."""
+    (tmp_path / "tinygan").mkdir()
+    (tmp_path / "script.py").write_text("import tinygan\nprint(tinygan.__version__)\n")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{tinygan.__version__}\n"), done.stderr
+
+
+@pytest.mark.parametrize("module", ["tinygan", "tinygan.cli"])
+def test_as_a_program(tmp_path, module):
+    """With a bar on stderr, and a pipe that closes early."""
+    done = subprocess.run([sys.executable, "-m", module, *TRAIN], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and "3/3" in done.stderr and "step/s" in done.stderr, done.stderr
-    done = subprocess.run(f"{sys.executable} -m tinygan.cli recipes dcgan | true", shell=True, capture_output=True, text=True)
+    done = subprocess.run(f"{sys.executable} -m {module} recipes dcgan | true", shell=True, capture_output=True, text=True)
     assert "Traceback" not in done.stderr

@@ -5,10 +5,13 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tinygan.study import kept
 
 pytestmark = pytest.mark.cpu  # they call what other tests run on any backend, and measure CPUs
 
@@ -30,12 +33,12 @@ def test_a_demo_runs_draws_its_figure_and_says_what_it_found(name, tmp_path, mon
     runpy.run_path(script)
     found = re.search("^finding: (.*)$", capsys.readouterr().out, re.MULTILINE)[1]
     assert len(re.findall(r"\d", found)) > 3 and "nan" not in found
-    kept = json.loads((tmp_path / "out" / "results" / f"{name}.json").read_text())
-    assert kept["finding"] == found
+    numbers = kept.numbers(tmp_path / "out" / "results" / f"{name}.json")
+    assert numbers["finding"] == found
     monkeypatch.syspath_prepend(str(DEMOS))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     readme = importlib.import_module("readme")
-    assert len(re.findall(r"\d", readme.KOREAN[name](kept))) > 3 and readme.judged(kept["holds"]).count(":") == len(kept["holds"])
+    assert len(re.findall(r"\d", readme.KOREAN[name](numbers))) > 3 and readme.judged(numbers["holds"]).count(":") == len(numbers["holds"])
     assert all((tmp_path / "out" / f"{name}{which}.png").stat().st_size > 5000 for which in ("", "-small"))
 
 
@@ -82,20 +85,30 @@ def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, t
         results.measure("gan", "digits", 0)
     assert said == [f"tinygan train gan --data digits --seed 0 --out {tmp_path}/runs/gan-digits-0 --set eval_every=2500",
                     f"tinygan eval {tmp_path}/runs/gan-digits-0"]
-    row = json.loads((tmp_path / "results" / "gan-digits-0.json").read_text())
+    row = kept.numbers(tmp_path / "results" / "digits.json")["gan-0"]
     assert row["seconds"] == 90 and row["metrics"]["fid"] == 3 and row["settings"]["hidden"] == 256
-    (tmp_path / "results" / "gan-digits-0.json").write_text(json.dumps(
-        {**row, "settings": {**row["settings"], "lr": 1.0}}))
-    with pytest.raises(SystemExit, match="settings have changed since"):
+    kept.change(tmp_path / "results" / "digits.json", lambda old: {"gan-0": row | {"settings": row["settings"] | {"lr": 1.0}}})
+    with pytest.raises(SystemExit, match="digits.json: gan-0: the recipe's settings have changed since; measure it anew, with --again"):
         results.measure("gan", "digits", 0)
+    results.measure("gan", "digits", 0, again=True)
+    assert len(said) == 4 and kept.numbers(tmp_path / "results" / "digits.json")["gan-0"] == row
 
 
 def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
-    (tmp_path / "results").mkdir()
-    for seed, fid in ((0, 2.0), (1, 3.0)):
-        row = {"settings": {"steps": 1234}, "seconds": 90.0 + seed,
-               "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9}}
-        (tmp_path / "results" / f"cgan-mnist-{seed}.json").write_text(json.dumps(row))
-    (tmp_path / "results" / "cgan-mnist-64-0.json").write_text("{}")  # of something else
+    row = lambda seed, fid: {"settings": {"steps": 1234}, "seconds": 90.0 + seed,
+                             "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9}}
+    kept.change(tmp_path / "results" / "mnist.json", lambda old: {
+        "cgan-0": row(0, 2.0), "cgan-1": row(1, 3.0), "cgan-64-0": {}, "acgan-0": row(0, 9.0)})
     results.table("mnist")
     assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
+
+
+def test_what_a_command_measured_is_kept_under_a_name(tmp_path):
+    script = shutil.copy(DEMOS / "keep.py", tmp_path)  # results are beside it
+    for name, number in (("growth", 1), ("memory", 2), ("growth", 3)):
+        (tmp_path / "new.json").write_text(json.dumps({"machine": "this one", name: number}))
+        subprocess.run([sys.executable, script, "bench", name, tmp_path / "new.json"], check=True)
+    assert kept.numbers(tmp_path / "results" / "bench.json") == {
+        "growth": {"machine": "this one", "growth": 3}, "memory": {"machine": "this one", "memory": 2}}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 1 and "demos/keep.py bench growth new.json" in done.stderr

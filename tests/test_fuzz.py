@@ -421,7 +421,7 @@ NAMES = ["..", "../..", ".", "/", "/dev/null", "~", "~nobody/x", "a.png", "a.gif
          "FILE", "FILE/a.png", "--help", "--set", "-n"]
 WORK = ("metrics.evaluate.evaluate", "metrics.Evaluator", "training.projector.project",
         "metrics.path_length.path_lengths", "metrics.extractor.Extractor",
-        "optable.run_gradchecks", "data.datasets._download", "bench.report.machine")
+        "optable.run_gradchecks", "data.datasets._download")
 COMMANDS = next(action.choices for action in make_parser()._actions if action.choices)
 FINE = {"output": ["a"], "run_folder": ["RUN"], "recipe": ["dcgan"], "names": ["tanh", "dcgan"], "draws": ["2"],
         "rows": ["1"], "images": ["RUN/curves.png"], "set": ["latent=3", "ema=.5", "loss=l1"], "data": ["digits"],

@@ -22,6 +22,7 @@ import tinygan
 from tinygan import Parameter, backend, data, grad, kernels, nn, ops, optim, tensor
 from tinygan.backend import asarray, from_host, to_numpy
 from demos.bench import report, worker
+from demos.bench.__main__ import main as bench
 from demos.bench.workloads import WORKLOADS
 from tinygan.cli import main
 from tinygan.kernels import conv
@@ -466,11 +467,12 @@ def cupy(monkeypatch):
     return package
 
 
-@pytest.mark.parametrize("command", [["train"], ["sample", "runs/x", "-n", "1", "-o", "x.png"], ["eval", "runs/x"], ["bench"]])
+@pytest.mark.parametrize("command", [["train"], ["sample", "runs/x", "-n", "1", "-o", "x.png"], ["eval", "runs/x"], []])
 def test_without_cupy_there_is_one_line(command, capsys, monkeypatch):
     before = backend.active()
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert "pip install 'tinygan[cuda12]' or 'tinygan[cuda13]'" in fails(capsys, *command, "--device", "gpu")
+    assert "pip install 'tinygan[cuda12]' or 'tinygan[cuda13]'" in fails(capsys, *command, "--device", "gpu",
+                                                                         main=main if command else bench)
     assert backend.active() is before
 
 
@@ -558,14 +560,14 @@ def test_the_table_of_the_bench(ours, code, word, monkeypatch, capsys):
     monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: True)
     monkeypatch.setattr(backend, "use_device", lambda device: backend.activate(strict.module))
     monkeypatch.setattr(backend, "gpu_and_software", lambda: "A GPU, CUDA 12.9, CuPy 14")
-    assert main(["bench", "mlp", "--device", "gpu", "--against", "torch", "--rounds", "2"]) == code
+    assert bench(["mlp", "--device", "gpu", "--against", "torch", "--rounds", "2"]) == code
     out = capsys.readouterr().out
     assert out.startswith("A GPU, CUDA 12.9") and "launches: kernels and copies in a step" in out
     row = next(line for line in out.splitlines() if line.startswith("mlp"))
     assert row.split() == ["mlp", "64", f"{1e3 * ours:.2f}", "150", "1000.00", "channels-last", "210", f"{ours:.2f}", "1.0",
                            *([word] if word else []), "500.00", f"{2 * ours:.2f}"]
-    assert "measures the CPU: leave out --device gpu" in fails(capsys, "bench", "--memory", "--device", "gpu")
-    assert "compared with torch alone" in fails(capsys, "bench", "--against", "jax", "--device", "gpu")
+    assert "measures the CPU: leave out --device gpu" in fails(capsys, "--memory", "--device", "gpu", main=bench)
+    assert "compared with torch alone" in fails(capsys, "--against", "jax", "--device", "gpu", main=bench)
 
 
 @pytest.mark.fast

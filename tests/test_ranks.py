@@ -23,7 +23,7 @@ from tinygan.files import checkpoint, npz
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 needs_mpi = pytest.mark.skipif(MPIEXEC is None or not importlib.util.find_spec("mpi4py"), reason="needs MPI: the extra tinygan[mpi]")
 pytestmark = pytest.mark.cpu
-STEP = Path(__file__).with_name("ranks_step.py")
+STEP = Path(__file__).parent / "tools" / "ranks_step.py"
 # mpiexec refuses to work for root, and for more ranks than cores, unless it is told to.
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "TINYGAN_NUM_THREADS": "1",
                "OPENBLAS_NUM_THREADS": "1"}

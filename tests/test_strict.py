@@ -184,7 +184,7 @@ def test_a_planted_mix_is_noticed(target, replacement, work, tmp_path, monkeypat
 
 
 def test_every_part_that_makes_arrays_has_a_plant():
-    """But for the table of ops and the benchmark, which are no part of what they look at."""
+    """But for the table of ops, which is no part of what they look at."""
     makes = re.compile(r"^from tinygan\.backend import .*\b(xp|asarray|from_host|normal|uniform)\b", re.MULTILINE)
     parts = {part(file) for file in FILES if makes.search((PACKAGE / file).read_text(encoding="utf-8"))}
-    assert parts - {"optable", "bench"} == {row[0] for row in PLANTS}
+    assert parts - {"optable"} == {row[0] for row in PLANTS}

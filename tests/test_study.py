@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.files import locked
-from tinygan.study import Study, curves, evaluations, logarithmic, measure, show, span, study as module
 from tinygan.files import checkpoint
+from tinygan.study import Study, curves, evaluations, kept, logarithmic, measure, show, span, study as module
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
@@ -53,11 +53,10 @@ def test_what_a_run_is(made, tmp_path):
     assert run.also == {"checkpoints": 1} and run.metrics["samples"] == 60 and run.metrics["real"] == 200
     assert [row["step"] for row in run.evaluations] == [10, 20] and run.evaluations[1]["fid"] > 0
     assert len(run.log["step"]) == len(run.log["d_loss"]) == 2 and run.seconds > 0
-    assert run.images.shape == (40, 28, 28, 3)
+    assert run.images.shape == (40, 28, 28, 1) and run.images.dtype == np.uint8
     assert run.command == ("tinygan train dcgan --data digits --seed 0 --set batch_size=4 steps=20 eval_every=10 eval_images=100 "
                            "g_channels=2 d_channels=2")
-    kept = json.loads((tmp_path / "out" / "results" / "x-dcgan-.5-0.json").read_text())
-    assert kept == run.numbers
+    assert kept.numbers(tmp_path / "out" / "results" / "x.json")["runs"]["dcgan-.5-0"] == run.numbers
     with pytest.raises(AttributeError, match="of DCGAN .5, class_accuracy was not measured; there are: command, recipe"):
         run.class_accuracy
 
@@ -91,21 +90,67 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     again = train(full, {"small": "hidden=4"}, checkpoint_every=10)
     assert [a.numbers for a in again["small"]] == [a.numbers for a in runs["small"]]
     for changes in {"small": "hidden=5"}, {"small": "hidden=4 penalty_every=2"}, {"small": "hidden=4 eval_every=5"}:
-        with pytest.raises(InputError, match="x-small-0.json: was measured with other settings; delete it"):
+        with pytest.raises(InputError, match="x.json: small-0 was measured with other settings: measure it again, with --again small-0"):
             train(full, changes)
     monkeypatch.setattr(module, "measure", measure.measure)
-    (tmp_path / "results" / "x-small-0.json").unlink()
-    with pytest.raises(InputError, match="x-small-0 was begun with other settings: delete it"):  # its run is there still
-        train(made("--full", "--jobs", "1", "--seeds", "0"), {"small": "hidden=5"}, checkpoint_every=5)
+    begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-other-0", 0)
+    begun.run(progress=False)
+    with pytest.raises(InputError, match="x-other-0 was begun with other settings: delete it"):
+        train(made("--full", "--jobs", "1", "--seeds", "0"), {"other": "hidden=5"}, checkpoint_every=5)
     monkeypatch.setattr(module, "measure", None)
     shutil.rmtree(tmp_path / "runs" / "x-small-3")  # and `also` has yet to look at it: trained again
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"}, checkpoint_every=5, also=lambda folder: {})
-    (tmp_path / "results" / "x-small-0.png").unlink()  # a figure needs it: measured again
+    (tmp_path / "results" / "x.npz").unlink()  # a figure needs what is in it: measured again
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"})
-    with pytest.raises(InputError, match="another label comes to the same file name, x-a-b-0"):
+    with pytest.raises(InputError, match="another label comes to the same name, a-b-0"):
         train(full, {"a b": "hidden=4", "a, b": "hidden=5"})
+
+
+def test_what_is_kept_is_measured_again_if_asked_for(made, tmp_path, monkeypatch):
+    runs = lambda *argv: train(made("--full", "--jobs", "1", "--seeds", "0", *argv), {"a": "hidden=4", "b": "hidden=5"}, steps=2)
+    first = runs()
+    made("--full").numbers("times", lambda: 1)
+    assert made("--full", "--again", "times").numbers("times", lambda: 2) == 2
+    measured = []
+    monkeypatch.setattr(module, "measure", lambda job: measured.append(job["folder"]) or measure.measure(job))
+    again = runs("--again", "b-0")
+    assert measured == [str(tmp_path / "runs" / "x-b-0")] and same(again["b"][0], first["b"][0])
+    assert made("--full").numbers("times", None) == 2
+    for argv in ("--full", "--again", "c-0"), ("--again", "a-0"):  # of other sizes, nothing is kept
+        with pytest.raises(SystemExit):
+            made(*argv)
+
+
+def test_what_is_kept_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "x.json"
+    kept.change(path, lambda old: old | {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"})
+    assert path.read_text(encoding="utf-8") == '{\n"a": {\n"b": {"c":[1,2.5,null]}\n},\n"text": "\\u00e4\\n"\n}\n'
+    assert kept.numbers(path) == {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"}
+    before = path.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        kept.change(path, lambda old: {"a": 1 / 0})
+    with pytest.raises(TypeError):
+        kept.change(path, lambda old: {"a": 1, "b": object()})
+    assert path.read_bytes() == before and [found.name for found in path.parent.iterdir()] == ["x.json"]
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
+    kept.add_images(path.with_suffix(".npz"), "runs/a", images)
+    kept.add_images(path.with_suffix(".npz"), "b", images[:1])
+    monkeypatch.setattr(np, "savez_compressed", lambda path, **arrays: path.write_bytes(b"half") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        kept.add_images(path.with_suffix(".npz"), "c", images)
+    found = kept.images(path.with_suffix(".npz"))
+    assert list(found) == ["runs/a", "b"] and np.array_equal(found["runs/a"], images) and np.array_equal(found["b"], images[:1])
+
+
+def test_processes_that_keep_at_once_lose_nothing(tmp_path):
+    code = ("import sys, pathlib\nfrom tinygan.study import kept\n"
+            "for i in range(25): kept.change(pathlib.Path('x.json'), lambda old: old | {f'{sys.argv[1]} {i}': i})")
+    processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                 for name in "ab"]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert len(kept.numbers(tmp_path / "x.json")) == 50
 
 
 def test_side_by_side_is_the_same(made):
@@ -148,7 +193,7 @@ def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
         process = start()
         out, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and out.endswith("finding: done\n"), errors
-        numbers = json.loads((tmp_path / "results" / "s-a-1.json").read_text())
+        numbers = kept.numbers(tmp_path / "results" / "s.json")["runs"]["a-1"]
         assert numbers["log"]["step"][-1] > 780 and checkpoint.last_step(folders[1]) == 800
 
 
@@ -205,18 +250,22 @@ def test_findings_and_figures(made, tmp_path, capsys):
     study.finding("It is so.", {"it is": 1}, "It is 3.", number=3)
     out = capsys.readouterr().out
     assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith("It is 3.\nclaim: it is: yes\nfinding: It is so.\n")
-    assert json.loads((tmp_path / "out" / "results" / "x.json").read_text()) == {
+    found = kept.numbers(tmp_path / "out" / "results" / "x.json")
+    assert list(found.pop("runs")) == ["small-0"] and found == {
         "finding": "It is so.", "holds": {"it is": True}, "details": "It is 3.", "size": "tiny", "seeds": [0],
         "tables": [[["a", "b"], ["x", "1,234"]]], "number": 3}
     full = made("--full")
     drawn = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
-    assert np.array_equal(full.images("sheet", lambda: drawn), drawn.repeat(3, 3))
-    assert np.array_equal(full.images("sheet", None), drawn.repeat(3, 3))  # kept
+    assert np.array_equal(full.images("sheet", lambda: drawn), drawn)
+    assert np.array_equal(full.images("sheet", None), drawn)  # kept
     assert full.numbers("times", lambda: [1, 2.5]) == [1, 2.5] == full.numbers("times", None)  # kept, too
     assert [study.numbers("times", lambda i=i: i) for i in range(2)] == [0, 1]
     full.save(figure)
-    full.finding("It is so.")
-    assert (tmp_path / "pictures" / "x.png").exists() and (tmp_path / "results" / "x.json").exists()
+    full.finding("It is so.", number=1)
+    full.finding("It is so.", other=2)
+    assert (tmp_path / "pictures" / "x.png").exists()
+    found = kept.numbers(tmp_path / "results" / "x.json")
+    assert found["other"] == 2 and "number" not in found and found["measured"] == {"times": [1, 2.5]}  # of the last time only
 
 
 @pytest.mark.parametrize("argv, message", [(["--jobs", "0"], "--jobs must be at least 1"), (["--tiny", "--full"], "not allowed"),

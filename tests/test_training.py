@@ -66,7 +66,7 @@ def unbroken(digits, tmp_path_factory):
     return trained
 
 
-# Those that differ from another in a setting or two are left to the slow tests, and to tests/stress.py.
+# Those that differ from another in a setting or two are left to the slow tests, and to tests/tools/stress.py.
 ALIKE = {"lsgan", "wgan-gp", "dcgan", "cgan", "sngan"}
 FEW = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in SMALL]
 

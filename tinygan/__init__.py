@@ -30,8 +30,7 @@ from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
 from .errors import InputError
 from .training.ema import EMA
-
-__version__ = "0.1.0"
+from .version import __version__
 
 
 def capture(step, *modules, state=()):

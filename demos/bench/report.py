@@ -1,4 +1,4 @@
-"""What `tinygan bench` prints: tables of time, memory, overhead and growth, on the machine where it runs."""
+"""What the bench prints: tables of time, memory, overhead and growth, on the machine where it runs."""
 
 import contextlib
 import importlib.util

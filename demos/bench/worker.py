@@ -120,7 +120,7 @@ class _Job:
 
             if device == "gpu":
                 backend.use_device(device)
-            parallel.keep_memory()  # as the Trainer does (to give PyTorch the same, see the README)
+            parallel.keep_memory()  # as the Trainer does
             self._blas = parallel.single_threaded_blas()
             self._blas.__enter__()
             self._version = "tinygan" if device == "gpu" else f"tinygan, {parallel.num_threads()} threads"

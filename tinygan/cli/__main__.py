@@ -1,4 +1,4 @@
-"""`python -m tinygan.cli`."""
+"""`python -m tinygan.cli` is `tinygan`."""
 
 import sys
 

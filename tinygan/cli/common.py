@@ -1,24 +1,6 @@
 """What several commands share."""
 
-import os
-from pathlib import Path
-
 from tinygan.errors import InputError
-
-
-def select_device(args):
-    from tinygan import backend
-
-    if args.device:
-        backend.use_device(args.device)
-
-
-def for_system(text):
-    """Can text be passed to the system: has it no NUL, and no half of a surrogate pair?"""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 def print_table(rows, right=()):
@@ -27,20 +9,6 @@ def print_table(rows, right=()):
     for row in rows:
         cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))]
         print("  ".join(cells).rstrip())
-
-
-def check_output(name, *suffixes):
-    """The path that -o names. Raises InputError unless it ends in one of the suffixes, in a folder that exists."""
-    path = Path(name)
-    if path.suffix not in suffixes:
-        *others, last = suffixes
-        names = f"{', '.join(others)} or {last}" if others else last
-        raise InputError(f"-o {path}: the name must end in {names}")
-    if not path.parent.is_dir():
-        raise InputError(f"-o {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise InputError(f"-o {path}: is a folder")
-    return path
 
 
 def load_generator(args):

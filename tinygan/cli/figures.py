@@ -4,9 +4,20 @@ from pathlib import Path
 
 from tinygan.errors import InputError
 
-from .common import check_output, check_truncation, print_table, select_device
+from .common import check_truncation, print_table
+from .options import add_data_dir, add_device, add_output, add_run, positive, whole
 
 THRESHOLDS = {"z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0), "w": (-1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2)}
+
+
+def truncation_options(parser):
+    add_run(parser)
+    parser.add_argument("-n", type=positive, default=5000, metavar="N", help="samples for each (default: 5,000)")
+    parser.add_argument("--thresholds", type=float, nargs="+", metavar="T",
+                        help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2")
+    add_data_dir(parser)
+    add_output(parser, ".png", help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
+    add_device(parser)
 
 
 def truncation(args):
@@ -20,8 +31,6 @@ def truncation(args):
     from tinygan.training import recipes
     from tinygan.training.sampling import class_rows, generate, latents, load_generator, truncate
 
-    select_device(args)
-    output = check_output(args.output, ".png")
     G, config, path = load_generator(args.run_folder)
     kind = recipes.find(config["recipe"]).truncation
     thresholds = sorted(set(args.thresholds or THRESHOLDS[kind or "z"]))
@@ -38,16 +47,24 @@ def truncation(args):
         reports.append({"threshold": threshold, **evaluator.quick(images, labels)})
         grid.append(generate(G, latents(np.random.default_rng(args.seed), 10, G, threshold), row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
-    numbers, rows = output.with_name(f"{output.stem}-numbers.json"), output.with_name(f"{output.stem}-grid.png")
+    numbers = args.output.with_name(f"{args.output.stem}-numbers.json")
+    rows = args.output.with_name(f"{args.output.stem}-grid.png")
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
     name = "psi" if kind == "w" else "threshold"
-    plots.save_sweep(output, name, thresholds, {key: [r[key] for r in reports] for key in keys})
+    plots.save_sweep(args.output, name, thresholds, {key: [r[key] for r in reports] for key in keys})
     plots.save_image(rows, plots.grid(np.concatenate(grid), columns=10))
     print(f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against {reports[0]['real']:,} test images "
           f"of {config['data']}\nfeatures: {reports[0]['extractor']}\n")
     print_table([(name, *keys)] + [(f"{r['threshold']:g}", *(f"{r[key]:.3f}" for key in keys)) for r in reports],
                 right=range(1, 1 + len(keys)))
-    print(f"\ncurves:  {output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each {name}, the smallest above)")
+    print(f"\ncurves:  {args.output}\nnumbers: {numbers}\ngrid:    {rows} (a row for each {name}, the smallest above)")
+
+
+def animate_options(parser):
+    parser.add_argument("run_folder", metavar="RUN", help="a run folder")
+    parser.add_argument("--milliseconds", type=whole(10, 10_000), default=150, metavar="MS",
+                        help="for each grid (default: 150)")
+    add_output(parser, ".gif")
 
 
 def animate(args):
@@ -57,7 +74,6 @@ def animate(args):
     from tinygan import plots
     from tinygan.files import checkpoint
 
-    output = check_output(args.output, ".gif")
     folder = checkpoint.open_run(args.run_folder, empty=True).folder
     paths = sorted(Path(folder).glob("samples/step-*.png"))
     if not paths:
@@ -68,5 +84,6 @@ def animate(args):
             frames.append(np.asarray(plots.open_picture(path))[::2, ::2])
         except InputError as error:
             raise InputError(f"{path} is damaged: delete it ({error})") from None
-    plots.save_gif(output, [*frames, *[frames[-1]] * 10], milliseconds=args.milliseconds)  # the last one stays a while
-    print(f"{len(frames)} grids of {folder}: {output}")
+    frames += [frames[-1]] * 10  # the last one stays a while
+    plots.save_gif(args.output, frames, args.milliseconds)
+    print(f"{len(paths)} grids of {folder}: {args.output}")

@@ -8,15 +8,30 @@ from pathlib import Path
 from tinygan.errors import Diverged, InputError
 from tinygan.files import InUse
 
-from .common import check_output, load_generator, print_table, select_device
+from .common import load_generator, print_table
+from .options import (add_data_dir, add_device, add_draws, add_output, add_run, add_settings, positive,
+                      seed)
 
 RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}  # settings that a resumed run may change
+
+
+def train_options(parser):
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: quick)")
+    parser.add_argument("--data", metavar="NAME",
+                        help="digits (default), mnist, fashion-mnist, stacked-mnist...: see `tinygan data`")
+    add_data_dir(parser)
+    parser.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
+    parser.add_argument("--batch-size", metavar="N", help="images per step")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of all random numbers (default: 0)")
+    parser.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
+    parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint")
+    add_settings(parser, "settings of the recipe, listed by `tinygan recipes RECIPE`")
+    add_device(parser)
 
 
 def train(args):
     from tinygan.training import ranks
 
-    select_device(args)
     ranks.join()
     with ranks.aborting():
         trainer = made(args)
@@ -100,7 +115,7 @@ def continued(args):
     """The Trainer of the run that --resume names."""
     from tinygan import data
     from tinygan.files import checkpoint
-    from tinygan.training import ranks, recipes
+    from tinygan.training import recipes
     from tinygan.training.trainer import Trainer
 
     changes = settings_changed(args)
@@ -143,6 +158,18 @@ def new_folder(name):
     return Path(next(path for path in numbers if not Path(path).exists()))
 
 
+def sample_options(parser):
+    add_run(parser)
+    parser.add_argument("-n", type=positive, metavar="N", help="how many images (default: 64; of a walk of classes 16)")
+    parser.add_argument("--label", type=int, metavar="K", help="class of the images, for a conditional recipe")
+    add_draws(parser)
+    parser.add_argument("--walk", choices=("latents", "styles", "classes"),
+                        help="what changes in a .gif: z, from image to image (the default), w instead, or the class, of all")
+    add_output(parser, ".png", ".gif", ".npz", metavar="FILE",
+               help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)")
+    add_device(parser)
+
+
 def sample(args):
     import numpy as np
 
@@ -152,10 +179,8 @@ def sample(args):
     from tinygan.nn import StyleGenerator
     from tinygan.training.sampling import class_rows, generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png", ".gif", ".npz")
-    if args.walk and output.suffix != ".gif":
-        raise InputError(f"--walk {args.walk}: -o {output} must end in .gif")
+    if args.walk and args.output.suffix != ".gif":
+        raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
     G, config, path = load_generator(args)
     if args.label is not None and not G.classes:
         raise InputError(f"--label: the recipe {config['recipe']} has no classes")
@@ -170,7 +195,7 @@ def sample(args):
     n, labels, columns = args.n or (16 if args.walk == "classes" else 64), None, None
     if G.classes and args.label is not None:
         labels = np.full(n, args.label)
-    elif G.classes and output.suffix == ".png":  # full rows, one for each class
+    elif G.classes and args.output.suffix == ".png":  # full rows, one for each class
         labels, columns = class_rows(G.classes, n)
         n = len(labels)
     elif G.classes:
@@ -180,38 +205,48 @@ def sample(args):
         z = ops.concatenate([z] * (n // columns))
     if args.walk == "classes":
         frames = [generate(G, z, mixture.repeat(n, 0)) for mixture in class_walk(G.classes, 12)]
-        plots.save_gif(output, [plots.grid(frame, scale=4) for frame in frames])
+        plots.save_gif(args.output, [plots.grid(frame, scale=4) for frame in frames])
     elif args.walk == "styles":
         with no_grad():
             ws = G.styles(z, labels)
         pictures = generate(G.synthesis, walk(ws, 12, straight=True))
-        plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
-    elif output.suffix == ".gif":
+        plots.save_gif(args.output, [plots.grid(picture[None], scale=8) for picture in pictures])
+    elif args.output.suffix == ".gif":
         straight = args.truncation is not None and not isinstance(G, StyleGenerator)
         pictures = generate(G, walk(z, 12, straight), None if labels is None else labels.repeat(12))
-        plots.save_gif(output, [plots.grid(picture[None], scale=8) for picture in pictures])
-    elif output.suffix == ".npz":
+        plots.save_gif(args.output, [plots.grid(picture[None], scale=8) for picture in pictures])
+    elif args.output.suffix == ".npz":
         images = generate(G, z, labels)
-        with replacing(output) as temporary:
+        with replacing(args.output) as temporary:
             np.savez_compressed(temporary, images=images, **({} if labels is None else {"labels": labels}))
     else:
-        plots.save_image(output, plots.grid(generate(G, z, labels), columns))
-    print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {output}")
+        plots.save_image(args.output, plots.grid(generate(G, z, labels), columns))
+    print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
-def measure(args):
+def eval_options(parser):
+    add_run(parser)
+    parser.add_argument("-n", type=positive, metavar="N",
+                        help="how many samples (default: 10,000; of a stacked data set 26,000, as papers have it)")
+    parser.add_argument("--split", choices=("test", "held-out"), default="test",
+                        help="the real images: the test set, or those held out of training, to choose settings by")
+    add_draws(parser)
+    add_data_dir(parser)
+    add_device(parser)
+
+
+def evaluate(args):
     import numpy as np
 
     from tinygan import data
     from tinygan.files import write_json
-    from tinygan.metrics.evaluate import evaluate, rows
+    from tinygan.metrics.evaluate import evaluate as measured, rows
     from tinygan.metrics.neighbours import neighbours_picture
     from tinygan.files import checkpoint
-    from tinygan.training import ranks, recipes
+    from tinygan.training import recipes
     from tinygan.training.sampling import generate, latents
     from tinygan.training.trainer import training_data
 
-    select_device(args)
     G, config, path = load_generator(args)
     settings = recipes.find(config["recipe"]).settings().updated(config["settings"])
     train, real = training_data(data.load(config["data"], data_dir=args.data_dir), settings, config["seed"])
@@ -223,7 +258,7 @@ def measure(args):
     images = generate(G, latents(rng, n, G, args.truncation), labels)
     report = {"recipe": config["recipe"], "checkpoint": path.name, "step": checkpoint.load(path)[1]["step"],
               "weights": args.weights, "truncation": args.truncation,
-              **evaluate(images, labels, real, train, args.seed)}
+              **measured(images, labels, real, train, args.seed)}
     folder = path.parent
     write_json(folder / "metrics.json", report)
     neighbours_picture(folder / "neighbours.png", images[:20], train)

@@ -2,13 +2,28 @@
 
 from tinygan.errors import InputError
 
-from .common import check_output, load_styles, print_table, select_device
+from .common import load_styles, print_table
+from .options import add_data_dir, add_device, add_draws, add_output, add_run, add_weights, positive, whole
+
+
+def add_styles(parser, n, what, least=2):
+    """The options of a command that draws n images, paths or samples with a run of stylegan or stylegan2."""
+    add_run(parser)
+    parser.add_argument("-n", type=whole(least, 10 ** 6), default=n, metavar="N", help=f"{what} (default: {n:,})")
+    add_draws(parser)
+    add_output(parser, ".png")
+    add_device(parser)
 
 
 def drawn_with(args, config, path):
     """What a file of numbers says of the images that they are of."""
     return {"run": str(path), "recipe": config["recipe"], "data": config["data"], "weights": args.weights,
             "truncation": args.truncation, "seed": args.seed}
+
+
+def mix_options(parser):
+    add_styles(parser, 10, "images whose styles are taken")
+    parser.add_argument("--rows", type=positive, default=3, metavar="N", help="images that take them (default: 3)")
 
 
 def mix(args):
@@ -20,8 +35,6 @@ def mix(args):
     from tinygan.backend import asarray, to_numpy
     from tinygan.training.sampling import generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png")
     G, config, path = load_styles(args)
     rng, n = np.random.default_rng(args.seed), args.n
 
@@ -40,11 +53,17 @@ def mix(args):
             ws = taker[None].repeat(n, 0)
             ws[:, start:stop] = givers[:, start:stop]
             rows.append(np.concatenate([left[k:k + 1], draw(ws)]))
-    plots.save_image(output, plots.grid(np.concatenate(rows), columns=n + 1))
-    print(f"style mixing by {config['recipe']} ({path.name}): {output}\n"
+    plots.save_image(args.output, plots.grid(np.concatenate(rows), columns=n + 1))
+    print(f"style mixing by {config['recipe']} ({path.name}): {args.output}\n"
           f"above: whose styles are taken; left: whose are kept. Of {G.style_layers} styles, are taken:")
     print_table([(f"rows {1 + i * args.rows}-{(i + 1) * args.rows}", name, f"styles {start}-{stop - 1}")
                  for i, (name, start, stop) in enumerate(zip(("coarse", "middle", "fine"), third, third[1:]))])
+
+
+def noise_options(parser):
+    add_styles(parser, 8, "images")
+    parser.add_argument("--draws", type=whole(2, 1000), default=50, metavar="N",
+                        help="of noise, for its deviation (default: 50)")
 
 
 def noise(args):
@@ -54,8 +73,6 @@ def noise(args):
     from tinygan import nn, plots
     from tinygan.training.sampling import generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png")
     G, config, path = load_styles(args)
     rng, n = np.random.default_rng(args.seed), args.n
     z, labels = latents(rng, n, G, args.truncation), np.arange(n) % G.classes if G.classes else None
@@ -77,12 +94,28 @@ def noise(args):
                "no noise": draw(lambda size: "none"),
                f"only up to {middle // 2}x{middle // 2}": draw(lambda size: "fixed" if size < middle else "none"),
                f"only from {middle}x{middle} on": draw(lambda size: "none" if size < middle else "fixed")}
-    plots.save_image(output, plots.grid(np.stack(list(columns.values()), 1).reshape(-1, *draws.shape[2:]), len(columns)))
-    print(f"noise of {config['recipe']} ({path.name}): {output}\ncolumns: {'; '.join(columns)}\n"
+    rows = np.stack(list(columns.values()), 1).reshape(-1, *draws.shape[2:])
+    plots.save_image(args.output, plots.grid(rows, len(columns)))
+    print(f"noise of {config['recipe']} ({path.name}): {args.output}\ncolumns: {'; '.join(columns)}\n"
           f"mean deviation of a pixel: {deviation.mean():.2f} of 255")
     print_table([("noise input", "pixels", "mean strength")] + [
         (name, f"{len(m.fixed)}x{len(m.fixed)}", f"{float(abs(m.strength.data).mean()):.4f}")
         for name, m in G.modules() if isinstance(m, nn.Noise)], right=(1, 2))
+
+
+def project_options(parser):
+    add_run(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--test", type=whole(0, 10 ** 9), nargs="+", metavar="N",
+                       help="the numbers of test images (default: 0 1 2 3)")
+    which.add_argument("--images", nargs="+", metavar="FILE", help="pictures instead, scaled to the size of the data set's "
+                       "(digits are white on black)")
+    parser.add_argument("--steps", type=whole(10, 10 ** 6), default=300, metavar="N", help="of descent (default: 300)")
+    parser.add_argument("--per-layer", action="store_true", help="a style for each layer, instead of one for all")
+    add_data_dir(parser)
+    add_output(parser, ".png", help="and, beside it, FILE-styles.npz")
+    add_weights(parser)
+    add_device(parser)
 
 
 def project(args):
@@ -99,8 +132,6 @@ def project(args):
     from tinygan.training.projector import project
     from tinygan.training.sampling import generate
 
-    select_device(args)
-    output = check_output(args.output, ".png")
     G, config, path = load_styles(args)
     height, width, channels = config["image_shape"]
     pad = recipes.find(config["recipe"]).settings().updated(config["settings"]).pad
@@ -118,17 +149,21 @@ def project(args):
     stages = np.stack([generate(G.synthesis, Tensor(asarray(ws))) for _, ws in found.stages], 1)
     rows = np.concatenate([stages, images[:, None]], 1)
     labels = [*(f"step {step}" for step, _ in found.stages), "image"]
-    plots.save_convergence(output, rows, labels, found.distances, "perceptual distance")
-    ws = output.with_name(f"{output.stem}-styles.npz")
+    plots.save_convergence(args.output, rows, labels, found.distances, "perceptual distance")
+    ws = args.output.with_name(f"{args.output.stem}-styles.npz")
     with replacing(ws) as temporary, open(temporary, "wb") as file:
         np.savez(file, ws=found.ws, images=images, found=stages[:, -1])
     final = found.distances[-1]
-    print(f"{len(images)} image{'s' * (len(images) > 1)} projected by {config['recipe']} ({path.name}): {output}\n"
-          f"styles: {ws}")
+    print(f"{len(images)} image{'s' * (len(images) > 1)} projected by {config['recipe']} ({path.name}): "
+          f"{args.output}\nstyles: {ws}")
     pixels = np.abs(stages[:, -1].astype(int) - images).mean((1, 2, 3))
     print_table([("image", "distance at first", "at last", "mean difference of a pixel (of 255)")] + [
         (args.images[i] if args.images else f"test {chosen[i]}", f"{found.distances[0, i]:.3f}", f"{final[i]:.3f}",
          f"{pixels[i]:.1f}") for i in range(len(images))], right=(1, 2, 3))
+
+
+def ppl_options(parser):
+    add_styles(parser, 1000, "paths of each kind", 10)
 
 
 def ppl(args):
@@ -140,8 +175,6 @@ def ppl(args):
     from tinygan.metrics.path_length import path_lengths, perceptual_path_length
     from tinygan.metrics.perceptual import Perceptual
 
-    select_device(args)
-    output = check_output(args.output, ".png")
     G, config, path = load_styles(args)
     if args.truncation == 0:
         raise InputError("--truncation 0: all images are then the same, so that their paths have no length")
@@ -154,15 +187,19 @@ def ppl(args):
             rows.append((name, f"{perceptual_path_length(lengths[name]):.2f}"))
     if not all(values.any() for values in lengths.values()):
         raise InputError(f"{args.run_folder}: the images do not change along a path: train G longer")
-    numbers = output.with_name(f"{output.stem}-numbers.json")
+    numbers = args.output.with_name(f"{args.output.stem}-numbers.json")
     extractor = Perceptual(config["data"]).description
-    plots.save_histograms(output, lengths, "perceptual length of a path")
+    plots.save_histograms(args.output, lengths, "perceptual length of a path")
     write_json(numbers, {**drawn_with(args, config, path), "paths": args.n, "extractor": extractor,
                          "perceptual_path_length": {name: float(v) for name, v in rows}})
     print(f"{config['recipe']}, {path}: {args.n:,} paths each\nfeatures: {extractor}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
     print("\nshorter is smoother; Z: on great circles, W: on straight lines; full: anywhere on a path, ends: at its "
-          f"beginning\npicture: {output}\nnumbers: {numbers}")
+          f"beginning\npicture: {args.output}\nnumbers: {numbers}")
+
+
+def separability_options(parser):
+    add_styles(parser, 5000, "samples", 80)
 
 
 def separability(args):
@@ -177,8 +214,6 @@ def separability(args):
     from tinygan.metrics.separability import attributes, separability
     from tinygan.training.sampling import generate, latents
 
-    select_device(args)
-    output = check_output(args.output, ".png")
     G, config, path = load_styles(args)
     rng = np.random.default_rng(args.seed)
     z, labels = latents(rng, args.n, G, args.truncation), rng.integers(G.classes, size=args.n) if G.classes else None
@@ -190,8 +225,8 @@ def separability(args):
     known = to_numpy(z.data) if labels is None else np.concatenate([to_numpy(z.data), np.eye(G.classes)[labels]], 1)
     entropies = {"Z": separability(known, found), "W": separability(w, found)}
     scores = {space: float(np.exp(sum(e.values()))) for space, e in entropies.items()}
-    numbers = output.with_name(f"{output.stem}-numbers.json")
-    plots.save_bars(output, {space: list(e.values()) for space, e in entropies.items()}, list(found),
+    numbers = args.output.with_name(f"{args.output.stem}-numbers.json")
+    plots.save_bars(args.output, {space: list(e.values()) for space, e in entropies.items()}, list(found),
                     "conditional entropy (nats)")
     write_json(numbers, {**drawn_with(args, config, path), "samples": args.n, "extractor": extractor.description,
                          "conditional_entropy": entropies, "separability": scores})
@@ -200,4 +235,4 @@ def separability(args):
     print_table([("attribute", "Z", "W")] + [(name, *(f"{entropies[s][name]:.3f}" for s in "ZW")) for name in found]
                 + [("separability", *(f"{scores[s]:.2f}" for s in "ZW"))], right=(1, 2))
     print("\n0 nats: a hyperplane tells it; 0.69: it tells nothing of an even attribute. Separability is exp of the sum: "
-          f"less is better\npicture: {output}\nnumbers: {numbers}")
+          f"less is better\npicture: {args.output}\nnumbers: {numbers}")

@@ -1,8 +1,13 @@
-"""The commands that look inside: recipes, show, data, bench, gradcheck. Each imports what it needs."""
+"""The commands that look inside: recipes, show, data, gradcheck, bench. Each imports what it needs."""
 
 from tinygan.errors import InputError
 
-from .common import check_output, print_table, select_device
+from .common import print_table
+from .options import add_data_dir, add_settings
+
+
+def recipes_options(parser):
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE")
 
 
 def list_recipes(args):
@@ -15,6 +20,11 @@ def list_recipes(args):
     else:
         print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
         print("\nsettings of one: tinygan recipes RECIPE")
+
+
+def show_options(parser):
+    parser.add_argument("recipe", metavar="RECIPE")
+    add_settings(parser, "settings of the recipe")
 
 
 def show(args):
@@ -43,6 +53,10 @@ def show(args):
         print()
 
 
+def data_options(parser):
+    add_data_dir(parser, "a folder to look in first")
+
+
 def list_data(args):
     from tinygan import data
 
@@ -51,73 +65,17 @@ def list_data(args):
                 + [(r.name, f"{r.train:,}", f"{r.test:,}", str(r.where), r.description) for r in rows], right=(1, 2))
 
 
+def bench_options(parser):
+    parser.prefix_chars = "\0"  # every word comes to `bench`, even --help
+    parser.add_argument("words", nargs="*")
+
+
 def bench(args):
-    from tqdm import tqdm
+    raise InputError("the benchmark is not part of the package: run `python -m demos.bench` in a checkout of tinygan")
 
-    from tinygan import backend
-    from demos.bench import report
-    from demos.bench.workloads import WORKLOADS
-    from tinygan.files import write_json
 
-    output = check_output(args.output, ".json") if args.output else None
-    unknown = [name for name in args.names if name not in WORKLOADS]
-    if unknown:
-        raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
-    names = args.names or list(WORKLOADS)
-    select_device(args)
-    on_gpu = backend.device() == "gpu"
-    ways = 1 + len(report.variants(args.against, "gpu" if on_gpu else "cpu") if args.against else ())
-    tables = [name for name in ("memory", "overhead", "growth", "augment", "profile") if getattr(args, name)]
-    if args.against and tables and tables != ["memory"]:
-        raise InputError(f"--{tables[-1]} measures tinygan alone: leave out --against {args.against}")
-    if args.names and {"overhead", "growth", "augment"} >= {*tables} and tables:
-        raise InputError(f"--{tables[0]} takes no workloads")
-    if on_gpu and tables:
-        raise InputError(f"--{tables[0]} measures the CPU: leave out --device gpu")
-    kept, good = {"machine": backend.gpu_and_software() if on_gpu else report.machine()}, True
-    print(kept["machine"])
-    with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
-        def show(name, rows, n):
-            kept[name] = rows
-            progress.clear()
-            print()
-            print_table(rows, right=range(1, n))
-
-        if on_gpu:
-            progress.total = args.rounds * len(names)
-            rows, good, versions = report.gpu_times(names, args.against, args.rounds, progress)
-            show("steps", rows, 12)
-            print(f"\n{versions}\nlaunches: kernels and copies in a step; tinygan's are recorded, and launched as one")
-        elif not tables:
-            progress.total = args.rounds * len(names)
-            rows, good, versions = report.times(names, args.against, args.rounds, progress)
-            show("steps", rows, 6)
-            kept["versions"] = versions
-            print(f"\n{versions}\nGFLOP/s are those of plain convolutions; Winograd's take fewer")
-        if args.memory:
-            progress.reset(len(names) * ways)
-            rows, met = report.memory(names, args.against, progress)
-            good &= met
-            show("memory", rows, 3)
-        if args.overhead:
-            show("overhead", report.overhead(), 3)
-        if args.growth:
-            progress.reset(len(report.GROWTH[0]) * len(report.GROWTH[1]))
-            show("growth", report.growth(progress), 6)
-        if args.augment:
-            progress.reset(args.rounds * len(report.AUGMENTED))
-            rows, met = report.augmentation(args.rounds, progress)
-            good &= met
-            show("augmentation", rows, 5)
-        if args.profile:
-            for name, table, inside, alone in report.profiles(names):
-                progress.clear()
-                print(f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\na step: its ops {1e3 * inside:.1f} ms; "
-                      f"without the profile {1e3 * alone:.1f} ms")
-    if output:
-        write_json(output, kept)
-        print(f"\nnumbers: {output}")
-    return 0 if good else 1
+def gradcheck_options(parser):
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only rows whose name contains one of these")
 
 
 def gradcheck(args):

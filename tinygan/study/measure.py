@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygan import data, plots
+from tinygan import data
 from tinygan.errors import InputError
 from tinygan.metrics import Evaluator
 from tinygan.files import checkpoint
@@ -24,7 +24,7 @@ POINTS = 50  # of each column of the log that is kept
 ROWS, COLUMNS = 4, 10  # of the samples that are kept
 
 # A job is a dict: recipe, data, seed, settings {name: value}; folder: the run's; samples: how many to measure; reals: of how
-# many test images (None: all); sheet: the file of the samples that are kept (None: none).
+# many test images (None: all); keep_samples: are some of them kept?
 
 
 def chosen(job):
@@ -37,8 +37,11 @@ def command(job):
     return f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} --set {changes}"
 
 
-def measure(job, progress=True) -> dict:
-    """Train what is left of a run, measure it at its last step, and keep some samples."""
+def measure(job, progress=True):
+    """Train what is left of a run, and measure it at its last step.
+
+    Returns (the numbers that are kept of it, samples: uint8 (40, H, W, C) or None).
+    """
     recipe, settings, folder, dataset = recipes.find(job["recipe"]), chosen(job), Path(job["folder"]), data.load(job["data"])
     last = folder / f"checkpoint-{settings.steps:08d}.npz"
     begun = (folder / "config.json").exists()
@@ -58,17 +61,18 @@ def measure(job, progress=True) -> dict:
     n, rng = job["samples"], np.random.default_rng([job["seed"], 5])
     labels = np.arange(n) % G.classes if G.classes else None
     report = evaluator(job["data"], job["reals"]).quick(generate(G, latents(rng, n, G), labels), labels)
-    if job["sheet"]:
+    samples = None
+    if job["keep_samples"]:
         z = latents(np.random.default_rng(0), ROWS * COLUMNS, G)
         labels = np.tile(class_rows(G.classes, COLUMNS)[0][:COLUMNS], ROWS) if G.classes else None
-        plots.save_image(job["sheet"], plots.grid(generate(G, z, labels), COLUMNS, gap=0, scale=1))
+        samples = generate(G, z, labels)
     clock, rows = spent(folder), list(log.rows(folder))
-    return {"command": command(job), "recipe": job["recipe"], "data": job["data"], "seed": job["seed"],
-            "settings": dataclasses.asdict(settings), "seconds": round(clock[-1][1], 1),
-            "metrics": {key: report[key] for key in ("fid", "precision", "recall", "class_accuracy", "samples", "real", "extractor")
-                        if key in report},
-            "evaluations": evaluations(folder, clock),
-            "log": thinned(rows)}
+    keys = "fid", "precision", "recall", "class_accuracy", "samples", "real", "extractor"
+    numbers = {"command": command(job), **{key: job[key] for key in ("recipe", "data", "seed")},
+               "settings": dataclasses.asdict(settings), "seconds": round(clock[-1][1], 1),
+               "metrics": {key: report[key] for key in keys if key in report},
+               "evaluations": evaluations(folder, clock), "log": thinned(rows)}
+    return numbers, samples
 
 
 def thinned(rows):
@@ -107,7 +111,8 @@ def evaluations(folder, clock):
 def main():
     """A process of `Study.train`: measure the run that is given as JSON, and print what came of it as JSON."""
     try:
-        print(json.dumps(measure(json.loads(sys.argv[1]), progress=False)))
+        numbers, samples = measure(json.loads(sys.argv[1]), progress=False)
+        print(json.dumps([numbers, None if samples is None else samples.tolist()]))
     except InputError as error:
         sys.exit(f"{error}")
     except KeyboardInterrupt as stopped:

@@ -20,24 +20,30 @@ from tqdm import tqdm
 
 from tinygan import plots
 from tinygan.errors import InputError, Interrupted, say
-from tinygan.files import write_json
-from tinygan.kernels.cpu import parallel
 from tinygan.files import checkpoint
-from tinygan.training import recipes
+from tinygan.kernels.cpu import parallel
 from tinygan.models.settings import parse_assignments
+from tinygan.training import recipes
 
+from . import kept
 from .figures import span
-from .measure import COLUMNS, chosen, command, measure
+from .measure import chosen, command, measure
 
 OF_NO_MATTER = {"sample_every", "checkpoint_every", "keep"}  # settings that change nothing of what is measured
+SAMPLES_OF = "runs/"  # and a run's name: what its samples are called among the images
 
 
 class Run:
-    """What came of one run. label, seed; folder: the run's; `numbers`: what is kept of it, of which the attributes `seconds`
-    (of training), `metrics` (of the last step, against the test images) and `also` are parts."""
+    """What came of one run.
 
-    def __init__(self, label, seed, folder, numbers, samples):
-        self.label, self.seed, self.folder, self.numbers, self._samples = label, seed, folder, numbers, samples
+    label, seed; name: a short form of both, under which it is kept; folder: where it was trained;
+    numbers: what is kept of it. Its parts are attributes, too: `seconds` (of training), `metrics`
+    (of the last step, against the test images), `also`.
+    """
+
+    def __init__(self, label, seed, name, folder, numbers, images_file):
+        self.label, self.seed, self.name, self.folder = label, seed, name, folder
+        self.numbers, self._images_file = numbers, images_file
 
     def __getattr__(self, name):
         numbers = self.__dict__.get("numbers", {})
@@ -58,10 +64,12 @@ class Run:
 
     @property
     def images(self):
-        """uint8 (40, H, H, 3), rows of ten; of a conditional recipe a column per class. Kept of the first seed only."""
-        if self._samples is None:
+        """Samples, uint8 (40, H, H, C), in rows of ten; of a conditional recipe, a column per class.
+        They are kept of the first seed only."""
+        found = kept.images(self._images_file)
+        if SAMPLES_OF + self.name not in found:
             raise InputError(f"of {self.label}, seed {self.seed}, no samples are kept: only of the first seed")
-        return cut(self._samples)
+        return found[SAMPLES_OF + self.name]
 
 
 class Study:
@@ -79,6 +87,9 @@ class Study:
         parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help=f"default: 0; with --full {' '.join(map(str, seeds))}")
         parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time, of one thread each; 1: one, of all threads "
                             "(default: the processor's cores)")
+        parser.add_argument("--again", nargs="+", default=(), metavar="NAME",
+                            help="with --full: measure these anew, runs or other measurements, by "
+                                 "their names in results/")
         # Editors run cells in a kernel, whose command line is its own.
         args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
         if args.jobs is not None and args.jobs < 1 or min(args.seeds or [0]) < 0 or len(set(args.seeds or ())) < len(args.seeds or ()):
@@ -88,11 +99,29 @@ class Study:
         self.seeds = tuple(args.seeds or (seeds if args.full else (0,)))
         self.jobs = args.jobs or (1 if args.tiny else parallel.cores())
         self.out, self.pictures = file.parent / "out", file.parent / "pictures"
-        self.results = file.parent / "results" if args.full else self.out / "results"
         self.runs = file.parent / "runs" if args.full else self.out / "runs"
+        results = file.parent / "results" if args.full else self.out / "results"
+        self.numbers_file = results / f"{self.name}.json"
+        self.images_file = results / f"{self.name}.npz"
+        for path in () if args.full else (self.numbers_file, self.images_file):
+            path.unlink(missing_ok=True)
+        if unknown := {*args.again} - {*self._kept("runs"), *self._kept("measured")}:
+            parser.error(f"--again {min(unknown)}: {self.numbers_file} has nothing of that name")
+        for name in args.again:
+            shutil.rmtree(self.runs / f"{self.name}-{name}", ignore_errors=True)
+            for part in ("runs", "measured"):
+                self._keep(part, lambda found: {key: found[key] for key in found if key != name})
         self.tables, self.changed = [], not args.full  # has a run been measured since its figures were drawn?
         if getattr(sys.modules["__main__"], "__file__", None) and Path(sys.modules["__main__"].__file__).absolute() == file:
             sys.excepthook = ends_in_a_line
+
+    def _kept(self, part):
+        """{name: what is kept of it} of the "runs", or of what else was "measured"."""
+        return kept.numbers(self.numbers_file).get(part, {})
+
+    def _keep(self, part, edit):
+        """Keep edit(what is kept) of such a part."""
+        kept.change(self.numbers_file, lambda old: old | {part: edit(old.get(part, {}))})
 
     def choose(self, tiny, fast, full):
         """One of the three, by the study's size."""
@@ -108,50 +137,54 @@ class Study:
         """
         data = data or self.choose("digits", "digits", "mnist")
         settings = parse_assignments(common.split()) | settings
-        runs, left, slugs = {}, [], set()
+        runs, left, names = {}, [], set()
         for label, changes in variants.items():
             own, *changes = changes.split() if changes and "=" not in changes.split()[0] else [recipe, *changes.split()]
             for seed in self.seeds:
-                slug = f"{self.name}-{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
+                name = f"{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
+                folder = self.runs / f"{self.name}-{name}"
                 job = {"recipe": own, "data": data, "seed": seed, "settings": settings | parse_assignments(changes),
-                       "folder": str(self.runs / slug), "samples": samples or self.choose(100, 2000, 10_000),
-                       "reals": self.choose(200, None, None), "sheet": str(self.results / f"{slug}.png") if seed == self.seeds[0] else None}
-                run = Run(label, seed, self.runs / slug, self._kept(slug, job), job["sheet"])
+                       "folder": str(folder), "samples": samples or self.choose(100, 2000, 10_000),
+                       "reals": self.choose(200, None, None), "keep_samples": seed == self.seeds[0]}
+                run = Run(label, seed, name, folder, self._known(name, job), self.images_file)
                 runs.setdefault(label, []).append(run)
-                if slug in slugs:
-                    raise InputError(f"{label}: another label comes to the same file name, {slug}")
-                slugs.add(slug)
+                if name in names:
+                    raise InputError(f"{label}: another label comes to the same name, {name}")
+                names.add(name)
                 if not run.numbers or also and "also" not in run.numbers and not run.folder.exists():
                     left.append((run, job))
-        self.results.mkdir(parents=True, exist_ok=True)
-        keep = lambda run: write_json(self.results / f"{run.folder.name}.json", run.numbers)
         # Seed by seed: what is compared runs at the same time, on a machine that is as busy.
-        for run, numbers in self._measured(sorted(left, key=lambda pair: pair[0].seed)):
+        for run, (numbers, samples) in self._measured(sorted(left, key=lambda pair: pair[0].seed)):
             run.numbers, self.changed = numbers, True
-            keep(run)
+            if samples is not None:
+                samples = np.array(samples, np.uint8)
+                kept.add_images(self.images_file, SAMPLES_OF + run.name, samples)
+            self._keep("runs", lambda found: found | {run.name: run.numbers})
         for run in (run for found in runs.values() for run in found):
             if also and "also" not in run.numbers:
                 run.numbers["also"] = also(run.folder)
-                keep(run)
+                self._keep("runs", lambda found: found | {run.name: run.numbers})
         return runs
 
-    def _kept(self, slug, job):
+    def _known(self, name, job):
         """What is known of a run; {} where it must be measured."""
-        path, settings = self.results / f"{slug}.json", dataclasses.asdict(chosen(job))
         if self.size != "full":
-            shutil.rmtree(self.runs / slug, ignore_errors=True)
+            shutil.rmtree(job["folder"], ignore_errors=True)
             return {}
-        if not path.exists() or job["sheet"] and not Path(job["sheet"]).exists():
+        found, settings = self._kept("runs").get(name), dataclasses.asdict(chosen(job))
+        images = kept.images(self.images_file)
+        if not found or job["keep_samples"] and SAMPLES_OF + name not in images:
             return {}
-        kept = json.loads(path.read_text())
-        old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | kept["settings"]
-        same = (kept["recipe"], kept["data"], kept["metrics"]["samples"]) == (job["recipe"], job["data"], job["samples"])
+        old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | found["settings"]
+        asked = job["recipe"], job["data"], job["samples"]
+        same = (found["recipe"], found["data"], found["metrics"]["samples"]) == asked
         if not same or any(old[key] != settings[key] for key in settings if key not in OF_NO_MATTER):
-            raise InputError(f"{path}: was measured with other settings; delete it, and {job['folder']}, to measure again")
-        return kept
+            raise InputError(f"{self.numbers_file}: {name} was measured with other settings: "
+                             f"measure it again, with --again {name}")
+        return found
 
     def _measured(self, left):
-        """(run, numbers) of each, as they come."""
+        """(run, (numbers, samples)) of each, as they come."""
         if self.jobs == 1:
             for i, (run, job) in enumerate(left, 1):
                 print(f"{run.label}, seed {run.seed} ({i} of {len(left)}): {command(job)}", flush=True)
@@ -201,22 +234,19 @@ class Study:
     # Figures and findings
 
     def images(self, name, make):
-        """What make() draws, square uint8 images (10 N, H, H, C), as (10 N, H, H, 3). Of the full size they are kept, so that figures
+        """What make() draws, uint8 images (N, H, W, C). With --full they are kept, so that figures
         can be drawn again where the runs are gone."""
-        path = self.results / f"{self.name}-{name}.png"
-        if self.changed or not path.exists():
-            self.results.mkdir(parents=True, exist_ok=True)
-            plots.save_image(path, plots.grid(make(), COLUMNS, gap=0, scale=1))
-        return cut(path)
+        if self.changed or name not in kept.images(self.images_file):
+            kept.add_images(self.images_file, name, make())
+        return kept.images(self.images_file)[name]
 
     def numbers(self, name, make):
-        """What make() measures, numbers and lists of them. Of the full size they are kept, as NAME-name.json: delete that to measure
-        again."""
-        path = self.results / f"{self.name}-{name}.json"
-        if self.size != "full" or not path.exists():
-            self.results.mkdir(parents=True, exist_ok=True)
-            write_json(path, make())
-        return json.loads(path.read_text())
+        """What make() measures, numbers and lists of them. With --full they are kept; `--again NAME`
+        measures them again."""
+        if self.size != "full" or name not in self._kept("measured"):
+            made = make()
+            self._keep("measured", lambda found: found | {name: made})
+        return self._kept("measured")[name]
 
     def figure(self, width, height, *grid, **settings):
         """(a matplotlib Figure of that many inches, its axes: as `subplots` takes a grid and makes them)."""
@@ -269,9 +299,10 @@ class Study:
         """Print what came of it, and keep it in results/, as NAME.json: one sentence, which claims hold, {claim: bool}, what else
         there is to say, the tables, and other numbers."""
         holds = {claim: bool(it_does) for claim, it_does in (holds or {}).items()}
-        self.results.mkdir(parents=True, exist_ok=True)
-        write_json(self.results / f"{self.name}.json", {"finding": sentence, "holds": holds, "details": details,
-                                                        "size": self.size, "seeds": list(self.seeds), "tables": self.tables, **numbers})
+        found = {"finding": sentence, "holds": holds, "details": details, "size": self.size, "seeds": list(self.seeds),
+                 "tables": self.tables, **numbers}
+        kept.change(self.numbers_file, lambda old: found | {
+            part: old[part] for part in ("measured", "runs") if part in old})
         if details:
             print(details)
         for claim, it_does in holds.items():
@@ -288,13 +319,6 @@ def ends_in_a_line(kind, error, trace):
         say("interrupted: of --full, what is done is kept; the same command goes on from there")
         raise SystemExit(128 + getattr(error, "signal", signal.SIGINT))
     sys.__excepthook__(kind, error, trace)
-
-
-def cut(path):
-    """The images (N, H, H, 3) of a sheet without gaps, in rows of COLUMNS."""
-    sheet = np.asarray(plots.open_picture(path))
-    side = sheet.shape[1] // COLUMNS
-    return sheet.reshape(-1, side, COLUMNS, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
 
 
 @contextlib.contextmanager

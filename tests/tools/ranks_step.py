@@ -1,0 +1,65 @@
+"""One step of each recipe on however many ranks there are: writes what came of it. Run by tests/test_ranks.py.
+
+    mpiexec -n K python tests/tools/ranks_step.py OUT.npz [NAME ...]
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from tinygan import data
+from tinygan.files import npz
+from tinygan.training import ranks
+from tinygan.kernels.cpu import parallel
+from tinygan.training import recipes
+from tinygan.training.algorithm import Algorithm
+
+sys.path.append(str(Path(__file__).parents[1]))
+from test_training import SMALL
+
+BATCH = 16
+# What recipes do not do by themselves.
+MORE = {
+    "dcgan ada": ("dcgan", {"augment": "ada", "policy": "bgc", "ada_p": 0.7}),
+    "quick diffaug": ("quick", {"augment": "diffaug"}),
+    "dcgan relativistic": ("dcgan", {"loss": "relativistic", "r1": 1.0, "r2": 1.0}),
+    "gan maxout": ("gan", {"g_class": "concat", "d_class": "concat"}),
+}
+CASES = {**{name: (name, {}) for name in SMALL}, **MORE}
+
+
+def step(name, dataset):
+    """{what: array} of the first step: its numbers, gradients, buffers, and the states of the generators."""
+    recipe, changes = CASES[name]
+    recipe = recipes.find(recipe)
+    settings = recipe.settings().updated({"batch_size": BATCH, **SMALL[recipe.name], **changes})
+    run = Algorithm(recipe, settings, dataset.padded(settings.pad))
+    found = {}
+    for label, optimizer in (("d", run.d_optimizer), ("g", run.g_optimizer)):
+        def recorded(gradients, label=label, update=optimizer.step):
+            turn = sum(key.startswith(f"{label} gradients") for key in found)
+            there = [g.data.ravel() for g in gradients if g is not None]
+            found[f"{label} gradients {turn}"] = np.concatenate(there)
+            update(gradients)
+
+        optimizer.step = recorded
+    numbers = run.train_step()
+    found |= {f"number {key}": np.array(value) for key, value in numbers.items()}
+    for label, network in (("G", run.G), ("D", run.D)):
+        found |= {f"buffer {label}.{path}": array for path, array in network.named_buffers()}
+    found["generators"] = np.array(str([g.bit_generator.state for g in (run.rng, run.augment.rng)]))
+    return found
+
+
+def main(out, *names):
+    ranks.join()
+    full = data.load("digits")
+    dataset = data.Dataset("digits", "train", full.images[:200], full.labels[:200], full.class_names)
+    with parallel.single_threaded_blas(), np.errstate(all="ignore"):
+        found = {f"{name}: {key}": array for name in names or CASES for key, array in step(name, dataset).items()}
+    if ranks.rank == 0:
+        npz.save(out, found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

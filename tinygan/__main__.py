@@ -1,0 +1,7 @@
+"""`python -m tinygan` is `tinygan`."""
+
+import sys
+
+from tinygan.cli import main
+
+sys.exit(main())

@@ -1,0 +1,102 @@
+"""What the commands' parsers are made of: types of arguments, and options that several of them take."""
+
+import argparse
+import os
+from pathlib import Path
+
+from tinygan.errors import one_line
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
+
+    def parse_args(self, argv=None, namespace=None):
+        for text in argv or ():
+            if not for_system(text):  # no shell could pass it to us
+                self.error(f"no argument and no file name can be {text}")
+        return super().parse_args(argv, namespace)
+
+
+def for_system(text):
+    """Can text be passed to the system? Not if it has a NUL or half of a surrogate pair."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def whole(low, high):
+    """An argparse type: whole numbers from low to high."""
+    def parse(text):
+        try:
+            n = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+        if not low <= n <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return n
+
+    return parse
+
+
+positive, seed = whole(1, 10 ** 9), whole(0, 2 ** 63)
+
+
+def output(*suffixes):
+    """An argparse type: the path of a file that can be written, with one of these suffixes."""
+    def parse(text):
+        path = Path(text)
+        if path.suffix not in suffixes:
+            *others, last = suffixes
+            names = f"{', '.join(others)} or {last}" if others else last
+            raise argparse.ArgumentTypeError(f"{path}: the name must end in {names}")
+        try:
+            if not path.parent.is_dir():
+                raise argparse.ArgumentTypeError(f"{path}: the folder {path.parent} does not exist")
+            if path.is_dir():
+                raise argparse.ArgumentTypeError(f"{path}: is a folder")
+        except OSError as error:  # the name is too long, for one
+            raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
+        return path
+
+    return parse
+
+
+def add_output(parser, *suffixes, required=True, **more):
+    parser.add_argument("-o", "--output", required=required, type=output(*suffixes),
+                        **{"metavar": f"FILE{suffixes[0]}"} | more)
+
+
+def add_run(parser):
+    parser.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N",
+                        help="of the latents (default: 0)")
+
+
+def add_draws(parser):
+    parser.add_argument("--truncation", type=float, metavar="T",
+                        help="draw latents within [-T, T], or styles w that are T times as far from "
+                             "their mean: better images, and less variety")
+    add_weights(parser)
+
+
+def add_weights(parser):
+    parser.add_argument("--weights", choices=("average", "last"), default="average",
+                        help="G's averaged weights (EMA; the default), or those of the last step")
+
+
+def add_settings(parser, help):
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                        help=help)
+
+
+def add_data_dir(parser, help="folder with the data set's IDX files"):
+    parser.add_argument("--data-dir", metavar="DIR", help=help)
+
+
+def add_device(parser):
+    parser.add_argument("--device", choices=("cpu", "gpu"),
+                        help="where to compute (default: $TINYGAN_BACKEND, or cpu)")
