@@ -10,7 +10,7 @@ import strict
 from test_architecture import FILES, PACKAGE, part
 from test_training import start
 
-from tinygan import Parameter, backend, data, grad, nn, ops, optim, tensor
+from tinygan import Parameter, backend, data, grad, kernels, nn, ops, optim, tensor
 from tinygan.gan import penalties
 from tinygan.gan.augment.ada import ADA
 from tinygan.metrics.extractor import Extractor
@@ -157,6 +157,7 @@ def downloaded(method):
 
 PLANTS = [  # the part, what is replaced there, by what, and work that comes across it
     ("kernels", "kernels.conv.xp", np, convolution),
+    ("kernels", "kernels.cuda.conv.xp", np, convolution),
     ("autograd", "autograd.engine.xp", np, arithmetic),
     ("ops", "ops.elementwise.xp", np, arithmetic),
     ("ops", "ops.resample.asarray", np.asarray, bilinear),
@@ -173,6 +174,8 @@ PLANTS = [  # the part, what is replaced there, by what, and work that comes acr
 @pytest.mark.parametrize("target, replacement, work", [row[1:] for row in PLANTS], ids=[row[1] for row in PLANTS])
 def test_a_planted_mix_is_noticed(target, replacement, work, tmp_path, monkeypatch):
     """Where it is planted and only there; and on NumPy it is no mistake."""
+    if target.startswith("kernels."):
+        kernels.use_floor("fast" if "cuda" in target else "plain")
     with strict.use_strict():
         work(tmp_path / "without")
     monkeypatch.setattr(f"tinygan.{target}", replacement)
