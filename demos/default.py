@@ -62,12 +62,12 @@ def rates(rounds=5, seconds=3.0):
         return found
     trainers, times = {name: start(name, ".") for name in CANDIDATES}, {name: [] for name in CANDIDATES}
     for trainer in trainers.values():
-        trainer.train_step()
+        trainer.algorithm.train_step()
     for _ in range(rounds):
         for name, trainer in trainers.items():
             first, began = trainer.step, time.perf_counter()
             while (spent := time.perf_counter() - began) < seconds:
-                trainer.train_step()
+                trainer.algorithm.train_step()
             times[name].append(1000 * spent / (trainer.step - first))
     medians = {name: round(statistics.median(found), 3) for name, found in times.items()}
     kept.change(FILE, lambda old: old | {"rates": medians})
@@ -87,7 +87,7 @@ def measure(name, seed, rate):
         trainer = start(name, folder, seed)
         for limit in SECONDS:
             while trainer.step < round(1000 * limit / rate):
-                trainer.train_step()
+                trainer.algorithm.train_step()
             trainer.evaluate()
             row = json.loads((Path(folder) / "eval.jsonl").read_text().splitlines()[-1])
             rows.append({"seconds": limit, **row})

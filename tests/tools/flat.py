@@ -46,7 +46,7 @@ def measure(recipe, steps, full):
     memory, times, tenth = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer.start(recipe, settings, data.load("digits"), Path(folder, "run"))
-        one_step = trainer.train_step
+        one_step = trainer.algorithm.train_step
 
         def timed():
             start = time.perf_counter()
@@ -58,7 +58,7 @@ def measure(recipe, steps, full):
                 tenth.clear()
             return numbers
 
-        trainer.train_step = timed
+        trainer.algorithm.train_step = timed
         trainer.run(progress=False)
     return {"memory": memory, "step": times}
 
