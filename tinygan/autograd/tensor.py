@@ -55,12 +55,14 @@ class Version:
 class Tensor:
     """An n-dimensional array that gradients can be taken of. Immutable: ops return new Tensors.
 
-    data: array of the module in use, float32 or float64; requires_grad: whether to record what is
-    computed from it (switched off and on again, it starts anew: earlier graphs no longer reach it). `.grad`
-    is filled by `backward()` alone; `tinygan.grad` returns gradients instead.
+    data: array of the module in use, float32 or float64.
+    requires_grad: whether to record what is computed from it. Switched off and on again, it starts
+    anew: earlier graphs no longer reach it.
+    grad: filled by `backward()` alone; `tinygan.grad` returns gradients instead.
 
-    Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it. Operators, indexing and methods
-    such as `sum` are ops, attached in ops/methods.py; `backward` is in engine.py, and what a Tensor refuses in checks.py.
+    Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it. Operators, indexing
+    and methods such as `sum` are ops, attached in ops/methods.py; `backward` is attached in
+    engine.py, and the refusal to be changed in place in checks.py.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")

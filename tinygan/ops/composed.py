@@ -6,8 +6,10 @@ from tinygan.autograd import REFUSED, Tensor, as_tensors, described, refusal
 
 
 def composed(tensors):
-    """Decorate a function made of several ops: its first `tensors` arguments become Tensors, as those of an op do, and
-    what is wrong with the arguments is told under its name, not under that of the op inside which did not take them.
+    """Decorate a function made of several ops, so that its arguments are treated as those of an op.
+
+    Its first `tensors` arguments become Tensors, and what is wrong with the arguments is told under
+    its name, not under that of the op inside that refused them.
     """
 
     def decorate(function):
