@@ -1,7 +1,7 @@
-"""Augmentation of what D sees, against overfitting to few images: which, where, and with what
-probability.
+"""Augmentation of what D sees, against overfitting to few images.
 
-Whatever is done to the fakes in G's step is differentiable, so that G learns from D through it.
+Which transforms, of which images, and with what probability. Whatever is done to the fakes in G's
+step is differentiable, so that G learns from D through it.
 """
 
 import numpy as np
