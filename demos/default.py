@@ -22,7 +22,7 @@ from results import RESULTS, arguments, of_name
 
 from tinygan import data
 from tinygan.kernels.cpu import parallel
-from tinygan.models.settings import parse_assignments
+from tinygan.settings import parse_assignments
 from tinygan.study import kept, span
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer

@@ -15,7 +15,7 @@ FOLDERS = sorted({str(Path(file).parent) for file in FILES})
 
 # Bottom to top: each may import those before it. Training reads data sets, and draws pictures.
 ORDER = ["version", "errors", "files", "npz", "backend", "batch", "kernels", "autograd", "ops",
-         "nn", "optim", "optable", "gan", "models", "data", "plots", "metrics", "training", "study",
+         "nn", "optim", "optable", "settings", "gan", "models", "data", "plots", "metrics", "training", "study",
          "cli", "__main__"]
 
 # What makes it fast and unbreakable has rooms of its own. No learner meets these names elsewhere.

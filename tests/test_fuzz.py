@@ -34,7 +34,7 @@ from tinygan.plots import load_image
 from tinygan.training import sampling
 from tinygan.models.growth import Growth
 from tinygan.training.recipes import RECIPES
-from tinygan.models.settings import parse_assignments
+from tinygan.settings import parse_assignments
 
 pytestmark = pytest.mark.cpu
 SLACK = 400_000  # bytes: buffers, and what Python keeps

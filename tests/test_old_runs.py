@@ -23,7 +23,8 @@ from tinygan import data, kernels
 from tinygan.cli import main
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
-from tinygan.models.settings import Settings, setting
+from tinygan.models.settings import Settings
+from tinygan.settings import setting
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 

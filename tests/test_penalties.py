@@ -14,7 +14,8 @@ from tinygan.errors import InputError
 from tinygan.files import checkpoint
 from tinygan.gan import penalties
 from tinygan.gan.penalties import IMAGES, LATENTS, PENALTIES, PLACES, Penalty
-from tinygan.models.settings import Settings, setting
+from tinygan.models.settings import Settings
+from tinygan.settings import setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.trainer import Trainer

@@ -16,7 +16,7 @@ from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
 from tinygan.models import biggan, gan, progan, stylegan, stylegan2
 from tinygan.training import recipes
-from tinygan.models.settings import parse_assignments
+from tinygan.settings import parse_assignments
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
 from tinygan.training.trainer import Trainer
 from tinygan.training.algorithm import make_optimizer

@@ -12,6 +12,7 @@ The house, from the ground floor up: each room imports only those listed before 
     nn         layers, and the Module they are built on
     optim      SGD, Adam, RMSprop
     optable    a row per op and layer, with a second opinion on its value: for tests
+    settings   settings with a meaning and a range, which a command line can change
     gan        losses, penalties, conditioning, augmentation
     models     one paper, one file: networks, settings, recipe
     data       data sets, downloaded or your own

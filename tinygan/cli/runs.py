@@ -105,7 +105,7 @@ def onward(trainer):
 
 def settings_changed(args):
     """{name: text} of the settings that the command line gives."""
-    from tinygan.models.settings import parse_assignments
+    from tinygan.settings import parse_assignments
 
     given = {name: getattr(args, name) for name in ("steps", "batch_size") if getattr(args, name) is not None}
     return parse_assignments(args.set) | given

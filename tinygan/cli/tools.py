@@ -33,7 +33,7 @@ def show(args):
     from tinygan.autograd import tensor
     from tinygan.nn.summary import Row, summarize
     from tinygan.training import recipes
-    from tinygan.models.settings import parse_assignments
+    from tinygan.settings import parse_assignments
 
     recipe = recipes.find(args.recipe)
     settings = recipe.settings().updated(parse_assignments(args.set))

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from tinygan import nn, ops
 from tinygan.autograd import described
 from tinygan.errors import InputError
+from tinygan.settings import setting
 
 from .recipe import Recipe
-from .settings import Settings, setting
+from .settings import Settings
 
 
 def spectral(layer, rng):

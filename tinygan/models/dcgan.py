@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from tinygan import nn
 from tinygan.errors import InputError
+from tinygan.settings import setting
 
 from .recipe import Recipe
-from .settings import Settings, setting
+from .settings import Settings
 
 WEIGHTS = nn.init.normal(0.02)
 GAINS = nn.init.normal(0.02, mean=1.0)

@@ -8,9 +8,10 @@ import math
 from dataclasses import dataclass
 
 from tinygan import nn
+from tinygan.settings import setting
 
 from .recipe import Recipe
-from .settings import Settings, setting
+from .settings import Settings
 
 
 class Generator(nn.Module):

@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygan.backend import xp
 from tinygan.errors import InputError
+from tinygan.settings import MANY, setting
 
-from .settings import MANY, Settings, setting
+from .settings import Settings
 
 START = 4  # pixels on a side
 

@@ -20,10 +20,10 @@ import numpy as np
 from tinygan import nn, ops
 from tinygan.backend import from_host
 from tinygan.errors import InputError
+from tinygan.settings import setting
 
 from .growth import START, GrowthSettings
 from .recipe import Recipe
-from .settings import setting
 
 
 class Growing(nn.Module):

@@ -15,9 +15,10 @@ from tinygan import nn, ops
 from tinygan.autograd import described
 from tinygan.errors import InputError
 from tinygan.nn.init import xavier_uniform
+from tinygan.settings import setting
 
 from .recipe import Recipe
-from .settings import Settings, setting
+from .settings import Settings
 
 
 def zero_bias(layer):

@@ -16,10 +16,11 @@ from tinygan import nn, ops
 from tinygan.autograd import Parameter
 from tinygan.backend import xp
 from tinygan.ops.linear import indices_below
+from tinygan.settings import setting
 
 from . import progan
 from .recipe import Recipe
-from .settings import Settings, setting
+from .settings import Settings
 
 
 class Styled(nn.Module):

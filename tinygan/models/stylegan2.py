@@ -34,10 +34,10 @@ from tinygan import nn, ops
 from tinygan.autograd import Parameter
 from tinygan.backend import normal
 from tinygan.errors import InputError
+from tinygan.settings import setting
 
 from .progan import channels_by_size
 from .recipe import Recipe
-from .settings import setting
 from .stylegan import StyleSettings
 
 PIXELS = 1, 2  # the axes of an image that a feature map is normalised over

@@ -22,7 +22,7 @@ from tinygan import plots
 from tinygan.errors import InputError, Interrupted, say
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
-from tinygan.models.settings import parse_assignments
+from tinygan.settings import parse_assignments
 from tinygan.training import recipes
 
 from . import kept

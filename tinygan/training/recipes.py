@@ -1,8 +1,22 @@
 """The registry of recipes: those of models/, in the order in which `tinygan recipes` lists them."""
 
 from tinygan.errors import InputError
-from tinygan.models import (acgan, biggan, cgan, dcgan, gan, lsgan, progan, projection, quick,
-                            sngan, stylegan, stylegan2, wgan, wgan_gp)
+from tinygan.models import (
+    acgan,
+    biggan,
+    cgan,
+    dcgan,
+    gan,
+    lsgan,
+    progan,
+    projection,
+    quick,
+    sngan,
+    stylegan,
+    stylegan2,
+    wgan,
+    wgan_gp,
+)
 from tinygan.models.recipe import Recipe
 
 DEFAULT = "quick"
