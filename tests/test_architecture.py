@@ -256,4 +256,4 @@ def test_the_map_shows_every_room_from_bottom_to_top():
     rooms = [line.split()[0] for line in tinygan.__doc__.splitlines() if line.startswith("    ")]
     assert sorted(rooms, key=ORDER.index) == rooms
     folders = {file.split("/")[0] for file in FILES if "/" in file}
-    assert folders <= set(rooms) <= set(ORDER) and len(tinygan.__doc__.splitlines()) <= 24
+    assert folders <= set(rooms) <= set(ORDER) and len(tinygan.__doc__.splitlines()) <= 25
