@@ -281,8 +281,8 @@ def test_help_starts_quickly_because_it_imports_little():
 
 @pytest.mark.parametrize("name, value", [("TINYGAN_BACKEND", "abacus"), ("TINYGAN_NUM_THREADS", "many"),
                                          ("TINYGAN_NUM_THREADS", "0"), ("TINYGAN_NUM_THREADS", "-1")])
-def test_a_wrong_environment_is_one_line(name, value):
-    done = subprocess.run([sys.executable, "-m", "tinygan.cli", "recipes"], capture_output=True, text=True,
+def test_a_wrong_environment_is_one_line(name, value, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], capture_output=True, text=True, cwd=tmp_path,
                           env={**os.environ, name: value})
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"tinygan: error: {name}={value}: ")

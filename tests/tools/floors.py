@@ -1,0 +1,63 @@
+"""How much slower is the plain floor of kernels? Training steps on each floor, alternating, with the settings of each recipe.
+
+    python -m tests.tools.floors                    # from a checkout; a quarter of an hour
+    python -m tests.tools.floors --rounds 3 quick   # one recipe, a look
+
+A round is one step on each floor; both runs take the same steps, and so meet their lazy penalties together. Prints the
+median time of a step on each floor and the median of the rounds' ratios; if all recipes are measured, they are also
+written to demos/results/floors.json.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from demos.bench.report import machine
+from tinygan import data, kernels
+from tinygan.kernels.cpu.parallel import single_threaded_blas
+from tinygan.training import recipes
+from tinygan.training.trainer import Trainer
+
+RECIPES = ["quick", "dcgan", "stylegan2", "biggan"]
+RESULTS = Path(__file__).parents[2] / "demos" / "results" / "floors.json"
+
+
+def measure(name, rounds, folder):
+    """{"fast": median seconds of a step, "plain": ..., "ratio": the median of plain / fast}."""
+    recipe, digits = recipes.find(name), data.load("digits")
+    runs, times = {}, {"fast": [], "plain": []}
+    for floor in times:
+        runs[floor] = Trainer.start(recipe, recipe.settings(), digits, Path(folder, name, floor), 0)
+    with single_threaded_blas():
+        for _ in range(rounds + 1):
+            for floor, run in runs.items():
+                kernels.use_floor(floor)
+                start = time.perf_counter()
+                run.train_step()
+                times[floor].append(time.perf_counter() - start)
+    fast, plain = (seconds[1:] for seconds in times.values())  # the first step makes what later ones find
+    ratios = [p / f for p, f in zip(plain, fast)]
+    return {"fast": statistics.median(fast), "plain": statistics.median(plain), "ratio": statistics.median(ratios)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", default=RECIPES, help="default: " + " ".join(RECIPES))
+    parser.add_argument("--rounds", type=int, default=33)
+    args = parser.parse_args()
+    print(machine(), "\n")
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.recipes:
+            found[name] = row = measure(name, args.rounds, folder)
+            print(f"{name:10} fast {1e3 * row['fast']:7.1f} ms   plain {1e3 * row['plain']:7.1f} ms   "
+                  f"ratio {row['ratio']:5.2f}", flush=True)
+    if args.recipes == RECIPES:
+        RESULTS.write_text(json.dumps({"machine": machine(), "rounds": args.rounds, "steps": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
