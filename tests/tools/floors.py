@@ -36,7 +36,7 @@ def measure(name, rounds, folder):
             for floor, run in runs.items():
                 kernels.use_floor(floor)
                 start = time.perf_counter()
-                run.train_step()
+                run.algorithm.train_step()
                 times[floor].append(time.perf_counter() - start)
     fast, plain = (seconds[1:] for seconds in times.values())  # the first step makes what later ones find
     ratios = [p / f for p, f in zip(plain, fast)]
