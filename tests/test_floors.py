@@ -405,7 +405,7 @@ def test_a_fast_floor_that_does_not_work_here_is_switched_off_at_the_start(what,
         np.testing.assert_allclose(on_the_gpu, computes(), rtol=1e-5)
     cause = "cuBLAS 12 cannot be opened" if what == "library" else "nvrtc: error in tinygan_gate"
     assert capsys.readouterr().err == (
-        f"tinygan: warning: the fast kernels do not work on this GPU, so the plain ones compute: {cause}\n")
+        f"tinygan: warning: the fast kernels do not work on this GPU; the plain ones compute: {cause}\n")
 
 
 @needs_stand_in

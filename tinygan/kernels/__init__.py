@@ -1,7 +1,8 @@
 """Kernels: arrays in, arrays out, no autograd.
 
-Each is written on two floors. The plain floor, the files of this folder, says what is computed, in a page. The fast
-floor computes the same numbers sooner: `cpu/` for NumPy, `cuda/` for CuPy. README.md tells why its tricks work.
+Each is written on two floors. The plain floor, the files of this folder, says in a page what is
+computed. The fast floor computes the same numbers sooner: `cpu/` for NumPy, `cuda/` for CuPy.
+README.md tells why its tricks work.
 
     @kernel                                          # kernels/act.py
     def gate(g, y, slope, gain=1.0): ...
@@ -9,8 +10,9 @@ floor computes the same numbers sooner: `cpu/` for NumPy, `cuda/` for CuPy. READ
     @fast(act.gate)                                  # kernels/cpu/act.py, kernels/cuda/act.py
     def gate(g, y, slope, gain=1.0): ...
 
-This file is the door between the floors and everybody else. It alone decides which version a call of `act.gate` runs:
-the fast one of the backend in use, unless TINYGAN_KERNELS=plain, or unless there is none.
+This file is the door between the floors and everybody else. It alone decides which version a call
+of `act.gate` runs: the fast one for the array module in use, unless there is none, or
+TINYGAN_KERNELS=plain.
 """
 
 import functools
@@ -20,7 +22,7 @@ from tinygan import backend
 from tinygan.errors import InputError, from_environment, one_line, warn
 
 _fast = {}  # (the folder of a fast floor, a kernel) -> its fast version there
-_undecided = []  # one function for each kernel: decide anew, at the next call, which version it runs
+_undecided = []  # for each kernel, a function that has its next call decide which version runs
 _works = {}  # id of an array module on a GPU -> does the fast floor work there?
 
 
@@ -35,7 +37,8 @@ def kernel(plain):
         nonlocal version
         version = plain
         if _folder is not None:
-            importlib.import_module(f"{__name__}.{_folder}.{plain.__module__.rpartition('.')[2]}")
+            room = plain.__module__.rpartition(".")[2]
+            importlib.import_module(f"{__name__}.{_folder}.{room}")
             version = _fast.get((_folder, call), plain)
         return version(*arguments)
 
@@ -49,7 +52,7 @@ def kernel(plain):
 
 
 def fast(slow):
-    """Decorate the version of the kernel `slow` on the fast floor of the folder that the file is in."""
+    """Decorate the fast version of the kernel `slow`, in a file of cpu/ or of cuda/."""
 
     def register(function):
         _fast[function.__module__.split(".")[-2], slow] = function
@@ -96,7 +99,7 @@ def _choose():
 
 
 def _works_here():
-    """Does the fast floor work on this GPU? Tried once, when it comes into use: later errors are errors."""
+    """Does the fast floor work on this GPU? Tried once, when it comes into use."""
     module = id(backend.active())
     if module not in _works:
         try:
@@ -104,7 +107,7 @@ def _works_here():
             _works[module] = True
         except Exception as error:  # whatever is missing, or does not compile, here
             _works[module] = False
-            warn(f"the fast kernels do not work on this GPU, so the plain ones compute: {error}")
+            warn(f"the fast kernels do not work on this GPU; the plain ones compute: {error}")
     return _works[module]
 
 

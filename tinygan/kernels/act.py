@@ -1,4 +1,4 @@
-"""Activations on arrays. Every one is leaky: y = gain * (x where x > 0, else slope * x), relu with slope 0."""
+"""Activations. Every one is leaky: y = gain * (x where x > 0, else slope * x); relu has slope 0."""
 
 from tinygan.backend import xp
 
@@ -8,14 +8,14 @@ from .linear import sum_to
 
 @kernel
 def leaky_relu(x, slope, gain=1.0, bias=None):
-    """gain * leaky(x + bias), with 0 <= slope <= 1 and gain > 0; bias: (C,), one number a channel."""
+    """gain * leaky(x + bias): 0 <= slope <= 1, gain > 0, bias (C,), one number a channel."""
     x = x if bias is None else x + bias
     return gain * xp.maximum(x, slope * x if slope else 0)  # 0 times infinity would not be 0
 
 
 @kernel
 def gate(g, y, slope, gain=1.0):
-    """g times the derivative of leaky_relu, told from the sign of its result y: gain where y > 0, else gain * slope."""
+    """g times the derivative of leaky_relu: gain where its result y > 0, else gain * slope."""
     return xp.where(y > 0, gain * g, gain * slope * g)
 
 

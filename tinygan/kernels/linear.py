@@ -44,15 +44,16 @@ def sum_over(x, axes, keepdims=False):
 
 
 def sum_to(x, shape):
-    """Undo broadcasting: sum x over the axes along which an array of `shape` was repeated to x's shape."""
-    extra = x.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 != x.shape[extra + i])
+    """Undo broadcasting: sum x over the axes along which an array of `shape` was repeated."""
+    new = x.ndim - len(shape)
+    repeated = (new + i for i, n in enumerate(shape) if n == 1 != x.shape[new + i])
+    axes = (*range(new), *repeated)
     return (sum_over(x, axes) if axes else x).reshape(shape)
 
 
 @kernel
 def sum_rows(g, shape, indices):
-    """A table of `shape` (rows, width), zero but for g[i] (..., width) added to row indices[i], int64 (...)."""
+    """A table of `shape` (rows, width), with g[i] (..., width) added to row indices[i] (...)."""
     table = xp.zeros(shape, g.dtype)
     xp.add.at(table, indices, g)
     return table

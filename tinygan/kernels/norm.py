@@ -1,7 +1,7 @@
 """Normalisation: y = (x - mean) / sqrt(var + eps) * scale + shift, with its first derivative.
 
-Batch-norm, conditional batch-norm, instance-norm and AdaIN differ in the axes of the statistics, and in the shapes of
-scale and shift, which broadcast over x or are None.
+Batch-norm, conditional batch-norm, instance-norm and AdaIN differ in the axes of the statistics,
+and in the shapes of scale and shift, which broadcast over x or are None.
 """
 
 from tinygan.backend import xp
@@ -26,7 +26,7 @@ def moments(x, axes):
 
 @kernel
 def normalize(x, scale, shift, axes, eps, statistics=None):
-    """(y, what its gradient reads). statistics: the mean and variance of x over axes, if they are at hand."""
+    """(y, what its gradient reads). statistics: the moments of x, if they are at hand."""
     mean, var = moments(x, axes) if statistics is None else statistics
     inv_std = 1 / xp.sqrt(var + float(eps))
     y = (x - mean) * inv_std

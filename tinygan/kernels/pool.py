@@ -1,4 +1,4 @@
-"""Maxima over windows of NHWC images, and what takes gradients back; pixels repeated. kernel, stride: pairs."""
+"""Maxima over windows of NHWC images, and pixels repeated. kernel, stride: pairs."""
 
 import functools
 
@@ -16,7 +16,7 @@ def largest(x, kernel, stride):
 
 @kernel
 def spread(g, x, y, kernel, stride):
-    """Take g, one number for each window, back to the pixels that hold the maximum y; ties share it equally."""
+    """Take g, a number a window, back to the pixels that hold its maximum y; ties share it."""
     dx, places = xp.zeros(x.shape, x.dtype), taps(x.shape[1:3], kernel, stride)
     share = g / sum((x[tap] == y).astype(x.dtype) for tap in places)
     for tap in places:
@@ -26,7 +26,7 @@ def spread(g, x, y, kernel, stride):
 
 @kernel
 def gather(h, x, y, kernel, stride):
-    """The adjoint of `spread` in g: the mean of h over the pixels of each window that hold its maximum."""
+    """The adjoint of `spread` in g: the mean of h over the pixels that hold a window's maximum."""
     places = taps(x.shape[1:3], kernel, stride)
     hits = [(x[tap] == y).astype(x.dtype) for tap in places]
     return sum(hit * h[tap] for hit, tap in zip(hits, places)) / sum(hits)

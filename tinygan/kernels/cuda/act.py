@@ -7,7 +7,8 @@ _leaky_relu = elementwise("leaky_relu", "T x, T bias, T slope, T gain", "T y", "
     T a = x + bias;
     y = a > 0 ? gain * a : gain * slope * a;""")
 
-_gate = elementwise("gate", "T g, T y, T slope, T gain", "T d", "d = y > 0 ? gain * g : gain * slope * g;")
+_gate = elementwise("gate", "T g, T y, T slope, T gain", "T d",
+                    "d = y > 0 ? gain * g : gain * slope * g;")
 
 
 @fast(act.leaky_relu)

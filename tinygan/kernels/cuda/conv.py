@@ -8,8 +8,10 @@ from .. import conv, fast
 from .cublas import matmul
 from .elementwise import elementwise
 
-_columns = elementwise("columns", "raw T x, int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
-                 "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n", "T y", """
+_SHAPES = ("int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
+           "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n")
+
+_columns = elementwise("columns", "raw T x, " + _SHAPES, "T y", """
     int rest = i;
     int channel = rest % each; rest /= each;
     int b = rest % kw; rest /= kw;
@@ -19,10 +21,10 @@ _columns = elementwise("columns", "raw T x, int32 height, int32 width, int32 eac
     int image = rest % n; rest /= n;
     int v = row * down + a + top, h = column * across + b + left;
     bool inside = v >= 0 && v < height && h >= 0 && h < width;
-    y = inside ? x[((image * height + v) * width + h) * (each * groups) + rest * each + channel] : T(0);""")
+    int pixel = (image * height + v) * width + h;
+    y = inside ? x[pixel * (each * groups) + rest * each + channel] : T(0);""")
 
-_fold = elementwise("fold", "raw T windows, int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
-              "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n", "T y", """
+_fold = elementwise("fold", "raw T windows, " + _SHAPES, "T y", """
     int rest = i;
     int channel = rest % each; rest /= each;
     int group = rest % groups; rest /= groups;
@@ -35,7 +37,8 @@ _fold = elementwise("fold", "raw T windows, int32 height, int32 width, int32 eac
         for (int b = 0; b < kw; ++b) {
             int column = (h - b) / across;
             if (h < b || column >= ow || column * across != h - b) continue;
-            sum += windows[((((group * n + rest) * oh + row) * ow + column) * kh + a) * kw * each + b * each + channel];
+            int window = ((group * n + rest) * oh + row) * ow + column;
+            sum += windows[(window * kh + a) * kw * each + b * each + channel];
         }
     }
     y = sum;""")
@@ -59,8 +62,8 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     if whole:
         dx = windows.reshape(n, *size, inputs)
     else:
-        dx = xp.empty((n, *size, inputs * groups), g.dtype)
-        _fold(windows, *size, inputs, groups, oh, ow, kh, kw, *stride, -padding[0], -padding[1], n, dx)
+        dx, corner = xp.empty((n, *size, inputs * groups), g.dtype), (-padding[0], -padding[1])
+        _fold(windows, *size, inputs, groups, oh, ow, kh, kw, *stride, *corner, n, dx)
     return dx if bias is None else xp.add(dx, bias, out=dx)
 
 
@@ -79,8 +82,8 @@ def _windows(x, out, kernel, stride, padding, groups):
     if _is_whole(kernel, (height, width), stride, padding, groups):
         return x.reshape(shape)
     _check_size(shape)
-    columns = xp.empty(shape, x.dtype)
-    return _columns(x, height, width, each, groups, *out, *kernel, *stride, -padding[0], -padding[1], n, columns)
+    columns, corner = xp.empty(shape, x.dtype), (-padding[0], -padding[1])
+    return _columns(x, height, width, each, groups, *out, *kernel, *stride, *corner, n, columns)
 
 
 def _is_whole(kernel, size, stride, padding, groups):
@@ -91,8 +94,8 @@ def _is_whole(kernel, size, stride, padding, groups):
 def _check_size(shape):
     """The kernels must be able to number the windows."""
     if math.prod(shape) >= 2 ** 31:
-        raise ValueError(f"the windows of a convolution are {math.prod(shape):,} numbers, too many for a GPU at once: "
-                         "give fewer images at a time (setting micro_batch)")
+        raise ValueError(f"the windows of a convolution are {math.prod(shape):,} numbers, too many for "
+                         "a GPU at once: give fewer images at a time (setting micro_batch)")
 
 
 def _by_group(a, groups):

@@ -7,7 +7,8 @@ While Python runs the step, CUDA only takes down the kernels and the addresses t
       statistics) are copied back to where the step found them;
     * no kernel may be waited for, and the step must take the same course each time.
 
-The step runs as it is on a CPU, on the plain floor, whose products CuPy does not record, and where TINYGAN_CUDA_GRAPHS=0.
+The step runs as it is on a CPU, on the plain floor (CuPy refuses to record its own products), and
+where TINYGAN_CUDA_GRAPHS=0.
 """
 
 import contextlib

@@ -1,5 +1,5 @@
-"""Products by cuBLAS, and sums as products with ones, which read memory in a row, as a reduction over the first axes does
-not."""
+"""Products by cuBLAS, and sums as products with ones, which read memory in a row, as a reduction
+over the first axes does not."""
 
 import math
 

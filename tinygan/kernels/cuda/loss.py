@@ -3,7 +3,8 @@
 from .. import fast, loss
 from .elementwise import elementwise
 
-softplus = elementwise("softplus", "T x", "T y", "y = (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x));")
+softplus = elementwise("softplus", "T x", "T y",
+                       "y = (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x));")
 
 sigmoid = elementwise("sigmoid", "T x", "T y", "y = T(0.5) * tanh(T(0.5) * x) + T(0.5);")
 

@@ -7,14 +7,16 @@ from ..linear import sum_to
 from .elementwise import elementwise
 from .linear import means
 
-_squared_distance = elementwise("squared_distance", "T x, T mean", "T y", "y = (x - mean) * (x - mean);")
+_squared_distance = elementwise("squared_distance", "T x, T mean", "T y",
+                                "y = (x - mean) * (x - mean);")
 
 _inv_std = elementwise("inv_std", "T var, T eps", "T y", "y = T(1) / sqrt(var + eps);")
 
 _normalize = elementwise("normalize", "T x, T mean, T inv_std, T scale, T shift", "T y",
                    "y = (x - mean) * inv_std * scale + shift;")
 
-_along = elementwise("along", "T g, T x, T mean, T inv_std", "T y", "y = g * ((x - mean) * inv_std);")
+_along = elementwise("along", "T g, T x, T mean, T inv_std", "T y",
+                     "y = g * ((x - mean) * inv_std);")
 
 # The gradient of normalize in x, without its mean and its part along y.
 _normalize_slope = elementwise("normalize_slope", "T g, T x, T mean, T inv_std, T scale, T g_mean, T along_mean", "T d",
@@ -37,7 +39,8 @@ def _mean(x, axes):
 def normalize(x, scale, shift, axes, eps, statistics=None):
     mean, var = moments(x, axes) if statistics is None else statistics
     inv_std = _inv_std(var, eps)
-    y = _normalize(x, mean, inv_std, 1.0 if scale is None else scale, 0.0 if shift is None else shift)
+    gain, bias = 1.0 if scale is None else scale, 0.0 if shift is None else shift
+    y = _normalize(x, mean, inv_std, gain, bias)
     return y, (x, mean, inv_std, scale, shift, axes)
 
 
@@ -55,7 +58,8 @@ def normalize_gradient(g, saved, needed):
     g_mean, along_mean = _mean(g, axes), _mean(along, axes)
     if factor is not None:
         g_mean, along_mean = g_mean * factor, along_mean * factor
-    dx = _normalize_slope(g, x, mean, inv_std, 1.0 if factor is None else factor, g_mean, along_mean)
+    factor = 1.0 if factor is None else factor
+    dx = _normalize_slope(g, x, mean, inv_std, factor, g_mean, along_mean)
     return dx, dscale, dshift
 
 

@@ -1,4 +1,7 @@
-"""All arrays of an optimiser in one launch: the kernels read them by address, so they must be whole, and of one dtype."""
+"""All arrays of an optimiser in one launch.
+
+The kernels read the arrays by address, so they must be whole, and of one dtype.
+"""
 
 import numpy as np
 
@@ -9,7 +12,7 @@ from .. import fast, optim
 from .elementwise import elementwise
 from .linear import sums
 
-CHUNK = 1024  # elements of one array; a table says of which array each chunk is, and where in it the chunk starts
+CHUNK = 1024  # elements of one array; a table says of which, and where in it the chunk starts
 
 _TABLE = "raw int64 pointers, raw int32 owner, raw int64 start, raw int64 length"
 
@@ -94,7 +97,8 @@ def _sum_of_squares(arrays):
 def _whole(ws, gs, *more):
     """The lists as one kernel takes them, or None where it cannot."""
     lists = [ws, [xp.ascontiguousarray(g) for g in gs], *more]
-    if all(array.flags.c_contiguous and array.dtype == ws[0].dtype for arrays in lists for array in arrays):
+    arrays = [array for some in lists for array in some]
+    if all(array.flags.c_contiguous and array.dtype == ws[0].dtype for array in arrays):
         return lists
     if backend.tape is not None:  # one by one, this step's rates would be recorded with it
         raise TypeError("a step that is recorded takes parameters of one dtype, and C-contiguous")

@@ -8,7 +8,9 @@ from ..cpu.pool import side_by_side, spread_side_by_side
 
 @fast(pool.largest)
 def largest(x, kernel, stride):
-    return side_by_side(xp.maximum, x, kernel) if kernel == stride else pool.largest.__wrapped__(x, kernel, stride)
+    if kernel == stride:
+        return side_by_side(xp.maximum, x, kernel)
+    return pool.largest.__wrapped__(x, kernel, stride)
 
 
 @fast(pool.spread)

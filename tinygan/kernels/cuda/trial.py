@@ -1,16 +1,19 @@
-"""Does this floor work on the machine at hand? Found out when it comes into use, by running each of its kernels once."""
+"""Does this floor work on the machine at hand? Found out when it comes into use."""
+
+import numpy as np
 
 from tinygan.backend import number, xp
 
 from . import act, conv, linear, loss, norm, optim, pool, warp
-import numpy as np
 
 
 def run():
-    """Compile and run all kernels, on arrays of a few numbers. Raises whatever goes wrong: a library that is not there, a
-    kernel that does not compile."""
+    """Compile and run all kernels, on arrays of a few numbers.
+
+    Raises whatever goes wrong: a library that is not there, a kernel that does not compile.
+    """
     x, row = xp.ones((2, 4, 4, 2), "float32"), xp.ones(2, "float32")
-    needed, pair, nothing = [True] * 3, (1, 1), (0, 0)
+    needed, pair = [True] * 3, (1, 1)
     act.gate(x, act.leaky_relu(x, 0.2, 1.0, row), 0.2)
     loss.softplus(x), loss.sigmoid(x)
     _, saved = loss.binary_cross_entropy(x, x)
@@ -20,13 +23,17 @@ def run():
         norm.normalize_gradient(y, saved, needed)
     w = xp.ones((3, 3, 2, 2), "float32")
     y = conv.forward(x, w, pair, pair, 1, row)
-    conv.input_gradient(y, w, x.shape[1:3], pair, pair, 1), conv.weight_gradient(x, y, (3, 3), pair, pair, 1)
+    conv.input_gradient(y, w, (4, 4), pair, pair, 1)
+    conv.weight_gradient(x, y, (3, 3), pair, pair, 1)
     linear.sum_over(x, (0, 1, 2)), linear.matvec(w[0, 0], row)
-    pool.spread(pool.largest(x, (2, 2), (2, 2)), x, pool.largest(x, (2, 2), (2, 2)), (2, 2), (2, 2))
-    warp.upfirdn2d(x, np.ones((2, 2)), pair, pair, (0,) * 4), warp.translate(x, xp.ones((2, 2), "int64"))
+    y = pool.largest(x, (2, 2), (2, 2))
+    pool.spread(y, x, y, (2, 2), (2, 2))
+    warp.upfirdn2d(x, np.ones((2, 2)), pair, pair, (0,) * 4)
+    warp.translate(x, xp.ones((2, 2), "int64"))
     a, b, c, d = ([xp.ones(3, "float32")] for _ in range(4))
     optim.adam(a, b, c, d, lambda: [(0.1, 1e-8)], 0.5, 0.9)
     optim.rmsprop(a, b, c, lambda: 0.1, 0.9, 1e-8)
-    optim.sgd(a, b, None, lambda: 0.1, 0.0), optim.sgd(a, b, c, lambda: 0.1, 0.9), optim.lerp(a, b, lambda: 0.9)
+    optim.sgd(a, b, None, lambda: 0.1, 0.0), optim.sgd(a, b, c, lambda: 0.1, 0.9)
+    optim.lerp(a, b, lambda: 0.9)
     number(optim.norm(a))
     xp.cuda.get_current_stream().synchronize()  # so that what goes wrong there goes wrong here
