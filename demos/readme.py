@@ -103,6 +103,13 @@ def bench(what):
     return markdown(*(row[:5] if what == "augmentation" else row for row in rows))
 
 
+def floors():
+    """What `python -m tests.tools.floors` measured: a training step on both floors of kernels."""
+    return markdown(["recipe", "fast floor", "plain floor", "plain / fast"],
+                    *([f"`{name}`", f"{1e3 * row['fast']:.0f} ms", f"{1e3 * row['plain']:.0f} ms", f"{row['ratio']:.1f}"]
+                      for name, row in results("floors")["steps"].items()))
+
+
 def printed(script, *arguments):
     """What the table() of a script in demos/ prints."""
     sys.path.insert(0, str(DEMOS))
@@ -124,7 +131,7 @@ def content(mark):
         return gallery()
     if name == "갤러리":
         return gallery("데모 | 알아낸 것", lambda name: KOREAN[name](result(name)) + judged(result(name)["holds"]))
-    if name in ("truncation", "spaces", "bench"):
+    if name in ("truncation", "spaces", "bench", "floors"):
         return globals()[name](*arguments)
     return table(name, *arguments) if name in LECTURE else printed(name, *arguments)
 
