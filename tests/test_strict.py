@@ -120,7 +120,7 @@ def optimiser_step(_):
 def training_step(tmp_path):
     full = data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:40], full.labels[:40], full.class_names)
-    start(tmp_path / "run", digits).train_step()
+    start(tmp_path / "run", digits).algorithm.train_step()
 
 
 def evaluation(_):
@@ -166,7 +166,7 @@ PLANTS = [  # the part, what is replaced there, by what, and work that comes acr
     ("gan", "gan.augment.ada.from_host", on_the_host, augmentation),
     ("models", "models.stylegan2.Discriminator.features", downloaded(stylegan2.Discriminator.features), judgement),
     ("optim", "optim.xp", Mostly(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
-    ("training", "training.algorithm.from_host", on_the_host, training_step),
+    ("training", "training.execution.from_host", on_the_host, training_step),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
 ]
 

@@ -345,7 +345,7 @@ def test_lazy_optimiser_settings():
 def test_wgan_clips_and_counts_as_its_paper(tmp_path, digits):
     settings = recipes.find("wgan").settings()
     assert (settings.optimizer, settings.lr, settings.clip, settings.loss) == ("rmsprop", 5e-5, 0.01, "wasserstein")
-    assert [settings.d_updates(step) for step in (0, 24, 25, 499, 500, 501)] == [100, 100, 5, 5, 100, 5]
+    assert [settings.updates_of_D(step) for step in (0, 24, 25, 499, 500, 501)] == [100, 100, 5, 5, 100, 5]
     trainer = start(tmp_path / "a", digits, "wgan", steps=2)
     trainer.run(progress=False)
     assert trainer.algorithm.d_updates == 10 and max(np.abs(host(p)).max() for p in trainer.algorithm.D.parameters()) <= np.float32(0.01)

@@ -15,7 +15,7 @@ The house, from the ground floor up: each room imports only those listed before 
     settings   settings with a meaning and a range, which a command line can change
     gan        losses, penalties, conditioning, augmentation
     models     one paper, one file: networks, settings, recipe
-    data       data sets, downloaded or your own
+    data       data sets: built in, downloaded, or where you have them
     metrics    how good samples are
     training   a step as in the papers; how it is executed; the run around it
     study      comparisons over seeds

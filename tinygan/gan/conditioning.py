@@ -18,7 +18,7 @@ from tinygan import nn, ops
 from tinygan.nn.init import normal
 
 
-def call(network, x, labels=None):
+def with_labels(network, x, labels=None):
     """network(x, labels), or network(x) where there are no classes."""
     return network(x) if labels is None else network(x, labels)
 
@@ -85,7 +85,10 @@ class AuxiliaryClassifier(nn.Module):
 
 
 class Projection(nn.Module):
-    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F); of feature maps, their sums."""
+    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F); of feature maps, their sums.
+
+    It calls D.features and D.score, of which D.forward consists, to compute the features once.
+    """
 
     conditional = True
 

@@ -61,8 +61,9 @@ def drift(real_logits, fake_logits):
 
 
 def path_length(synthesis, ws, average, rng, decay=0.01):
-    """(how uneven the lengths are by which images move when styles do, the new average of these
-    lengths).
+    """(the mean squared deviation of path lengths from their running average, the new average).
+
+    A path length is the length by which an image moves when its styles do.
 
     synthesis: a function from styles ws (N, L, size), a Tensor of a graph, to images (N, H, W, C).
     The length of each image is |J'y| / sqrt(L), where J are the slopes of the image in its styles,
@@ -100,7 +101,7 @@ def orthogonal(network):
 
 
 def clip_weights(parameters, limit) -> None:
-    """Clip every weight to [-limit, limit]."""
+    """Clip every weight to [-limit, limit]: no penalty but a constraint, here for its setting."""
     for parameter in parameters:
         parameter.assign(xp.clip(parameter.data, -limit, limit))
 
@@ -123,14 +124,20 @@ IMAGES, LATENTS = ("reals", "fakes", "between"), ("latents", "styles")
 class Penalty(NamedTuple):
     """An entry of the table.
 
-    name: of the setting with its weight (of "weights": its limit); 0 switches it off. function: see
-    PLACES; if it draws, it takes the generator `rng` last, and if it has a state, the state before
-    that, and returns (penalty, new state). source: paper and equation. meaning: of the setting, as
-    `tinygan recipes` shows it. trains: "D", "G" or "DG". taken_at: a key of PLACES. lazy: can it be
-    left out of most updates (settings penalty_every of D, path_every of G) and weigh more in the
-    others? state: the name under which checkpoints keep a number that goes on from step to step (it
-    starts at 0), or "". draws: does it draw random numbers? logged_as: the names under which the
-    log has its value (of D's, the sum of all with that name, weighted), and its state; () for none.
+    name: of the setting that holds its weight (of "weights": its limit). 0 switches it off.
+    function: see PLACES. If it has a state, it takes that after what PLACES says, and returns (the
+    penalty, the new state); if it draws, it takes the generator `rng` last.
+    source: paper and equation.
+    meaning: of the setting, as `tinygan recipes NAME` shows it.
+    trains: "D", "G" or "DG".
+    taken_at: a key of PLACES.
+    lazy: may it be left out of most updates (settings penalty_every of D, path_every of G), and
+    weigh more in the others?
+    state: the name under which checkpoints keep a number that goes on from step to step, and
+    starts at 0; or "".
+    draws: does it draw random numbers?
+    logged_as: the names under which the log has its value, and its state. D's are weighted, and
+    those of one name are added up; G's are not weighted. () for what is part of the loss.
     """
 
     name: str
@@ -171,7 +178,7 @@ PENALTIES = (
 )
 
 
-def chosen(settings, network, *places):
+def switched_on(settings, network, *places):
     """[(entry, its weight)] of the penalties that these settings switch on, for "D" or "G", taken
     at one of the places."""
     return [(entry, getattr(settings, entry.name)) for entry in PENALTIES

@@ -1,5 +1,7 @@
 """Convolution on NHWC images and HWIO weights: forward, input gradient, weight gradient.
 
+Strictly speaking, it is a cross-correlation: the kernel is not turned around.
+
 Each output pixel sees a window of the image: kh x kw pixels of C channels. All windows together are
 an array (N, OH, OW, kh, kw, C), and with it all three are one matrix product:
 
@@ -22,7 +24,10 @@ def out_size(size, kernel, stride, padding):
 
 
 def taps(size, kernel, stride):
-    """For each position in the kernel, the index of the pixels there, one per output pixel."""
+    """For each position in the kernel, the index of the pixels there, one per output pixel.
+
+    size: rows and columns of the image, padding included.
+    """
     oh, ow = (out_size(n, k, s, 0) for n, k, s in zip(size, kernel, stride))
     rows = [slice(i, i + stride[0] * oh, stride[0]) for i in range(kernel[0])]
     columns = [slice(j, j + stride[1] * ow, stride[1]) for j in range(kernel[1])]

@@ -12,7 +12,8 @@ from . import kernel
 @kernel
 def adam(ws, gs, ms, vs, rates, beta1, beta2):
     """Adam (Kingma and Ba 2015, algorithm 1): w -= size m / (sqrt(v) + eps), where m and v are
-    moving averages of g and g^2. rates: a function that returns (size, eps) for each array."""
+    moving averages of g and g^2. rates: a function that returns (size, eps) for each array, with
+    the bias correction in them (see optim.py)."""
     for w, g, m, v, (size, eps) in zip(ws, gs, ms, vs, rates(), strict=True):
         m += (g - m) * (1 - beta1)
         v += (g * g - v) * (1 - beta2)

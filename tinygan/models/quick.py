@@ -5,6 +5,7 @@
     loss      cross-entropy + gamma / 2 |grad D(real)|^2, the R1 penalty (Mescheder et al. 2018),
               which is taken at every eighth update of D (Karras et al. 2020b)
     Adam      ten times DCGAN's rate, no momentum (beta1 = 0), beta2 = .99, as in the StyleGANs
+              (for D, 8/9 of that rate: every eighth update is followed by one for the penalty)
 """
 
 from . import dcgan

@@ -63,7 +63,7 @@ class General(Documented):
                               MANY)
     eval_images: int = setting(5000, "samples of an evaluation", 100, 100_000)
 
-    def d_updates(self, step):
+    def updates_of_D(self, step):
         """Updates of D in step number `step` (0, 1, ...)."""
         boosted = self.d_boost and (step < 25 or step % 500 == 0)
         return max(self.d_steps, self.d_boost) if boosted else self.d_steps

@@ -137,7 +137,8 @@ class StyleGenerator(Module):
         return self.classes is not None
 
     def styles(self, z, labels=None):
-        """The styles (N, style_layers, size) of latents: averaged and mixed in training, truncated in evaluation."""
+        """The styles (N, style_layers, size) of latents. In training, they are mixed, and the average
+        of w moves on; in evaluation, they are truncated."""
         w = self.mapping(z, labels)
         ws = self.spread(w)
         if not self.training:

@@ -22,7 +22,7 @@ from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import from_host, integers, normal, number, xp
 from tinygan.errors import InputError
 from tinygan.gan import augment, losses, penalties
-from tinygan.gan.conditioning import call
+from tinygan.gan.conditioning import with_labels
 from tinygan.models.growth import Growth, at_lod, set_lod
 from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.ops import cross_entropy
@@ -49,7 +49,8 @@ class Algorithm:
         self.growth = Growth(s, dataset.image_shape[0]) if getattr(s, "grow", False) else None
         check_batches(self)
         self.ema = EMA(self.G, s.ema, s.ema_start)
-        self.augment, self.controller = augment.chosen(s, self.execution.generator([seed, 0, 5]))
+        own_rng = self.execution.generator([seed, 0, 5])
+        self.augment, self.controller = augment.from_settings(s, own_rng)
         self.objectives = Objectives(s, self.G, self.D, self.augment, self.rng)
         self.objectives.check(recipe.name)
         self.make_optimizers()
@@ -68,8 +69,8 @@ class Algorithm:
         numbers = {"lod": self.lod} if self.growth else {}
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
-        numbers |= self.execution.step(self.update)
-        updates = self.settings.d_updates(self.step)
+        numbers |= self.execution.run_step(self.update)
+        updates = self.settings.updates_of_D(self.step)
         self.d_updates += updates
         self.images += updates * self.batch_size
         self.step += 1
@@ -78,8 +79,8 @@ class Algorithm:
         return numbers
 
     def update(self):
-        """All that one step computes."""
-        numbers, updates = {}, self.settings.d_updates(self.step)
+        """The updates of D, then one of G, then of G's average; the images that they are for."""
+        numbers, updates = {}, self.settings.updates_of_D(self.step)
         for i in range(updates):
             reals, real_labels = self.reals(i)
             fakes = self.fakes(real_labels, for_G=i == updates - 1)
@@ -100,7 +101,7 @@ class Algorithm:
         """G's images of new latents. for_G: will G learn from them, too?"""
         z = self.latents(len(real_labels))
         # A real seven is compared with a fake seven, and what is between the two is one as well.
-        paired = self.objectives.loss.paired or penalties.chosen(self.settings, "D", "between")
+        paired = self.objectives.loss.paired or penalties.switched_on(self.settings, "D", "between")
         labels = real_labels if self.objectives.conditional and paired else self.labels(len(z))
         return self.execution.fakes(z, labels, for_G)
 
@@ -116,8 +117,8 @@ class Algorithm:
             gradients, found = self.execution.gradients(
                 "D penalty", self.D, self.objectives.lazy_d_penalty, *batch)
             self.d_optimizer.step(gradients)
-            numbers = found | numbers
-        for entry, limit in penalties.chosen(self.settings, "D", "weights"):
+            numbers = found | numbers  # what both have is of the first update
+        for entry, limit in penalties.switched_on(self.settings, "D", "weights"):
             entry.function(self.D.parameters(), limit)
         return numbers
 
@@ -125,18 +126,20 @@ class Algorithm:
         """One update of G, through D's judgement of its fakes."""
         batch = reals, real_labels, fakes, fakes.labels
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
+        # Where a penalty is due: for k = 1, one update with both gradients; for k > 1, two updates.
         k = self.objectives.penalty_every("G")
-        due = penalties.chosen(self.settings, "G", *penalties.LATENTS) if self.step % k == 0 else []
+        due = penalties.switched_on(self.settings, "G", *penalties.LATENTS)
+        due = due if self.step % k == 0 else []
         if not due or k > 1:
             self.g_optimizer.step(gradients)
-        if due:  # on half a batch, as in StyleGAN2's code; lazily, in an update of its own
-            n = -(-len(fakes) // 2)
+        if due:
+            n = (len(fakes) + 1) // 2  # half a batch, as in StyleGAN2's code
             more, found = self.execution.gradients(
                 "G penalty", self.G, self.objectives.g_penalty, self.latents(n), self.labels(n))
             self.g_optimizer.step(more if k > 1 else added(gradients, more))
             numbers = found | numbers
             for entry, _ in due:
-                if entry.state:  # a copy: the number is yet to be read
+                if entry.state:  # the mean over the parts of a batch, if it is worked through so
                     new = xp.array(found[entry.logged_as[1]])
                     setattr(self.objectives.penalty_state, entry.state, new)
         return numbers
@@ -168,8 +171,8 @@ class Algorithm:
         self.lod = lod
 
     def ema_decay(self, n):
-        """Decay of the average over n images, where a half-life is set; it grows with the images
-        seen so far, so that the beginning is forgotten (StyleGAN2-ADA)."""
+        """The decay of G's average over n images where a half-life is set; else None: `EMA` has its
+        own. It grows with the images seen so far: the beginning is forgotten (StyleGAN2-ADA)."""
         half_life = min(self.settings.ema_images, 0.05 * (self.images + n))
         return 0.5 ** (n / half_life) if half_life else None
 
@@ -184,15 +187,17 @@ class Objectives:
     """What D and G minimise: the loss, and the penalties that the settings switch on.
 
     augment: what D sees goes through it; rng: for the draws of penalties; penalty_state: what
-    penalties keep from step to step, by the names in their entries. A batch is arrays: images (N,
-    H, W, C) in [-1, 1], labels (N,) or None.
+    penalties keep from step to step, by the names in their entries.
+
+    reals: an array (N, H, W, C) in [-1, 1]; fakes: a Tensor of that shape, constant where D learns,
+    with G's graph where G does; labels: an array (N,), or None for unconditional networks.
     """
 
     def __init__(self, settings, G, D, augment, rng):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
         self.loss, self.conditional = losses.find(settings.loss), settings.g_class != "none"
         # Where D compares the images of a batch, reals must not see fakes.
-        self.one_by_one = any(isinstance(module, (BatchNorm, MinibatchStddev))
+        self.two_passes = any(isinstance(module, (BatchNorm, MinibatchStddev))
                               for _, module in D.modules())
         self.penalty_state = SimpleNamespace(
             **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state})
@@ -210,9 +215,9 @@ class Objectives:
                           + cross_entropy(fake_classes, fake_labels))
             numbers["d_class"] = number(class_loss.data)
             loss = loss + s.class_weight * class_loss
-        for entry, weight in penalties.chosen(s, "D", "logits"):
+        for entry, weight in penalties.switched_on(s, "D", "logits"):
             loss = loss + weight * entry.function(real, fake)
-        if penalties.chosen(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
+        if penalties.switched_on(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
             penalty, found = self.d_penalty(reals, real_labels, fakes, fake_labels)
             loss, numbers = loss + penalty, numbers | found
         return self.with_network_penalties(loss, self.D, "D"), numbers
@@ -220,7 +225,7 @@ class Objectives:
     def d_penalty(self, reals, real_labels, fakes, fake_labels):
         """(the weighted sum of the penalties on what D makes of images, the numbers to log)."""
         total, numbers = 0.0, {}
-        for entry, weight in penalties.chosen(self.settings, "D", *penalties.IMAGES):
+        for entry, weight in penalties.switched_on(self.settings, "D", *penalties.IMAGES):
             # What is between a real and a fake is augmented where fakes are.
             labels, real, images = {
                 "reals": (real_labels, True, [reals]), "fakes": (fake_labels, False, [fakes.data]),
@@ -232,6 +237,7 @@ class Objectives:
         return total, {name: number(value) for name, value in numbers.items()}
 
     def lazy_d_penalty(self, *batch):
+        """`d_penalty`, as many times stronger as it is rarer. (`g_penalty` sees to that itself.)"""
         penalty, numbers = self.d_penalty(*batch)
         return penalty * float(self.penalty_every("D")), numbers
 
@@ -254,11 +260,11 @@ class Objectives:
         """(the weighted sum of the penalties on what G makes of latents, the numbers to log, new
         states among them)."""
         total, numbers, k = 0.0, {}, self.penalty_every("G")
-        for entry, weight in penalties.chosen(self.settings, "G", *penalties.LATENTS):
+        for entry, weight in penalties.switched_on(self.settings, "G", *penalties.LATENTS):
             if entry.taken_at == "styles":
                 given = [self.G.synthesis, self.G.styles(z, labels)]
             else:
-                given = [lambda z: call(self.G, z, labels), z]
+                given = [lambda z: with_labels(self.G, z, labels), z]
             given += [getattr(self.penalty_state, entry.state)] if entry.state else []
             value = entry.function(*given, *[self.rng] * entry.draws)
             value, *state = value if entry.state else [value]
@@ -267,15 +273,16 @@ class Objectives:
         return total, numbers
 
     def with_network_penalties(self, loss, network, which):
-        for entry, weight in penalties.chosen(self.settings, which, "network"):
+        for entry, weight in penalties.switched_on(self.settings, which, "network"):
             loss = loss + weight * entry.function(network)
         return loss
 
     def judge_both(self, reals, real_labels, fakes, fake_labels):
         """`judge` of the reals and of the fakes; in one pass where it can be, which is faster."""
         reals = Tensor(reals)
-        if self.one_by_one:
+        if self.two_passes:
             return self.judge(reals, real_labels, True), self.judge(fakes, fake_labels, False)
+        # Arrays: no gradient flows to the images in D's step.
         images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
         labels = xp.concatenate([real_labels, fake_labels]) if self.conditional else None
         both, n = self.score(Tensor(images), labels), len(reals)
@@ -290,20 +297,20 @@ class Objectives:
     def score(self, x, labels):
         """D's (logits, class logits) on images x; the second is None where D does not guess the
         class."""
-        output = call(self.D, x, labels if self.conditional else None)
+        output = with_labels(self.D, x, labels if self.conditional else None)
         return output if isinstance(output, tuple) else (output, None)
 
     def penalty_every(self, which):
         """Updates of D, or of G, between its penalties on images, or on latents."""
         places, every = {"D": (penalties.IMAGES, self.settings.penalty_every),
                          "G": (penalties.LATENTS, self.settings.path_every)}[which]
-        return every if penalties.chosen(self.settings, which, *places) else 1
+        return every if penalties.switched_on(self.settings, which, *places) else 1
 
     def check(self, recipe):
         """Raises InputError for penalties that these networks cannot have, or that cannot be lazy,
         and are told to be."""
         for which, places in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
-            for entry, weight in penalties.chosen(self.settings, which, *places):
+            for entry, weight in penalties.switched_on(self.settings, which, *places):
                 said = f"setting {entry.name}={weight:g}"
                 if entry.taken_at == "styles" and not isinstance(self.G, StyleGenerator):
                     raise InputError(f"{said}: the G of {recipe} has no styles")

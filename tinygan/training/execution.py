@@ -13,11 +13,12 @@ import math
 import os
 import time
 
+from tinygan import kernels
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, from_host, in_host_memory, number, xp
 from tinygan.data import to_float
 from tinygan.errors import InputError
-from tinygan.gan.conditioning import call
+from tinygan.gan.conditioning import with_labels
 from tinygan.kernels import optim as kernel
 from tinygan.kernels.cpu import parallel
 from tinygan.kernels.cuda.graphs import Graphs
@@ -46,19 +47,20 @@ class Execution:
     @contextlib.contextmanager
     def clock(self, part):
         """Count the time within as that of a part of the step: "data"; "fakes", G's forward pass;
-        "D" and "G", the updates, and their lazy penalties; "average"; "held out"."""
+        the gradients of "D", of "G", and of their lazy penalties; "average"; "held out"."""
         start = time.perf_counter()
         yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
 
     # A step
 
-    def step(self, update):
+    def run_step(self, update):
         """The numbers that update() returns: with a share of the batch on each rank; on a GPU,
         recorded and launched again."""
         a = self.algorithm
         with ranks.together():
-            numbers = self.graphs.run(self.graph_key(), update)
+            recorded = kernels.records_steps()
+            numbers = self.graphs.run(self.graph_key(), update) if recorded else update()
         for network in (a.G, a.D):
             network.mark_changed()  # a recorded step does not say so
         a.ema.module.copy_buffers(a.G)
@@ -68,7 +70,7 @@ class Execution:
         """What decides which operations the next step consists of; None where its random draws do.
         """
         a, s, pipe = self.algorithm, self.algorithm.settings, self.algorithm.augment.pipe
-        n, updates, every = a.batch_size, s.d_updates(a.step), a.objectives.penalty_every
+        n, updates, every = a.batch_size, s.updates_of_D(a.step), a.objectives.penalty_every
         if 0 < s.micro_batch < n or pipe and not pipe.steady:
             return None
         due = [(a.d_updates + i) % every("D") == 0 for i in range(updates)]
@@ -111,7 +113,7 @@ class Execution:
         before = power_vectors(a.G), a.rng.bit_generator.state
         with self.clock("fakes"):
             if for_G and not parts:
-                return Fakes(a.G, z, labels, graph=call(a.G, z, labels))
+                return Fakes(a.G, z, labels, graph=with_labels(a.G, z, labels))
             return Fakes(a.G, z, labels, images=self.draw(z, labels), before=before)
 
     def draw(self, z, labels):
@@ -122,7 +124,7 @@ class Execution:
             for i in range(0, len(z), size):
                 restore(vectors)
                 part = None if labels is None else labels[i:i + size]
-                parts.append(call(a.G, z[i:i + size], part).data)
+                parts.append(with_labels(a.G, z[i:i + size], part).data)
         return Tensor(xp.concatenate(parts))
 
     def average(self, ema, decay):
@@ -133,13 +135,18 @@ class Execution:
     # Gradients
 
     def gradients(self, part, network, objective, *batch):
-        """(gradients, numbers) of objective(*batch) -> (loss, numbers), which must be means over
-        the batch; in parts of micro_batch images. Those of all ranks, averaged. part: of the step,
-        for the clock. Raises Diverged, on a CPU at once, if a number or a gradient is not finite.
+        """(gradients, numbers) of objective(*batch) -> (loss, numbers). In short:
+
+            loss, numbers = objective(*batch)
+            return grad(loss, network.parameters()), numbers
+
+        The rest is for batches that are worked through in parts, of micro_batch images, or that
+        several ranks share, for which loss and numbers must be means over the batch; and for what
+        is not finite: then, on a CPU at once, it raises Diverged. part: of the step, for the clock.
         """
         with self.clock(part), self.as_drawn(batch):
             a, before = self.algorithm, self.random_state()
-            drawn = lambda x: x.again() if isinstance(x, Fakes) else x
+            drawn = lambda x: x.with_graph() if isinstance(x, Fakes) else x
             of_part = lambda *part: objective(*map(drawn, part))
             parts = split(batch, a.settings.micro_batch)
             vectors = power_vectors(a.G, a.D) if len(parts) > 1 else []
@@ -188,7 +195,7 @@ class Execution:
         if weight := health.first_of(health.weights(networks)):
             return f"the weight {weight}"
         with ranks.together(False):  # one may stop where another goes on
-            draw_again = lambda: self.drawn and call(a.G, *self.drawn)
+            draw_again = lambda: self.drawn and with_labels(a.G, *self.drawn)
             found = health.op_at_fault(networks, objective, network, parts, draw_again)
         return ranks.first(found) or health.result_at_fault(networks, network, gradients, numbers)
 
@@ -246,11 +253,11 @@ class Fakes:
     def __getitem__(self, part):
         return Fakes(self.G, self.z[part], None if self.labels is None else self.labels[part])
 
-    def again(self):
+    def with_graph(self):
         """The images as a Tensor with its graph; drawn again if there is none, or if it was handed
         out already."""
         graph, self.graph = self.graph, None
-        return call(self.G, self.z, self.labels) if graph is None else graph
+        return with_labels(self.G, self.z, self.labels) if graph is None else graph
 
 
 def most_judged(algorithm, there):

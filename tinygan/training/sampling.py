@@ -7,7 +7,7 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
-from tinygan.gan.conditioning import call
+from tinygan.gan.conditioning import with_labels
 from tinygan.kernels.cpu import parallel
 from tinygan.nn import BatchNorm, StyleGenerator
 
@@ -29,7 +29,7 @@ def generate(G, z, labels=None, batch=256):
     with no_grad(), parallel.single_threaded_blas():
         for i in range(0, len(z), batch):
             part = None if labels is None else labels[i:i + batch]
-            images = call(G, z[i:i + batch], asarray(part) if part is not None and part.dtype.kind == "f" else part)
+            images = with_labels(G, z[i:i + batch], asarray(part) if part is not None and part.dtype.kind == "f" else part)
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
 

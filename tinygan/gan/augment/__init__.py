@@ -47,7 +47,7 @@ class Augment:
         return self.pipe(x, rng or self.rng) if wanted and self.pipe else x
 
 
-def chosen(settings, rng):
+def from_settings(settings, rng):
     """(the Augment that settings ask for, the Controller of its p or None). Raises InputError for
     settings that do not go together."""
     s = settings
