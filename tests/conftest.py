@@ -1,5 +1,5 @@
-"""`pytest --backend cupy` runs the suite on a GPU, `pytest --floor plain` on the plain floor of kernels; fixtures for tests that
-run on more than one of either."""
+"""`pytest --backend cupy` runs the suite on a GPU, `pytest --floor plain` on the plain floor of
+kernels; fixtures for tests that run on more than one of either."""
 
 import os
 import signal
@@ -41,7 +41,8 @@ def curves_in_words(request, monkeypatch):
 
 def pytest_addoption(parser):
     parser.addoption("--backend", choices=["numpy", "cupy", "strict"], default="numpy", help="where to compute")
-    parser.addoption("--floor", choices=["plain", "fast"], default="fast", help="by which kernels (op tests: by both, or plain)")
+    parser.addoption("--floor", choices=["plain", "fast"], default="fast",
+                     help="by which kernels (op tests: by both, or plain)")
 
 
 def pytest_configure(config):
@@ -50,16 +51,17 @@ def pytest_configure(config):
     name = config.getoption("--backend")
     if name == "strict" and strict_cuda.COMPILER is None:
         raise pytest.UsageError("--backend strict runs the GPU's kernels through a C++ compiler: install one as c++, or set CXX")
-    os.environ["TINYGAN_KERNELS"] = config.getoption("--floor")  # of the processes that tests start, too
+    os.environ["TINYGAN_KERNELS"] = config.getoption("--floor")  # for processes that tests start
     kernels.use_floor(config.getoption("--floor"))
     tinygan.backend.activate(strict.module) if name == "strict" else tinygan.use(name)
 
 
 def pytest_generate_tests(metafunc):
-    """Tests that use the fixture `floor` run on both; those about the fast one, marked `fast`, on that alone."""
+    """Tests that use the fixture `floor` run on both; those marked `fast`, on that one alone."""
     if "floor" in metafunc.fixturenames:
-        fast, plain = metafunc.definition.get_closest_marker("fast"), metafunc.config.getoption("--floor") == "plain"
-        metafunc.parametrize("floor", ["fast"] if fast else ["plain"] if plain else ["fast", "plain"], indirect=True, scope="module")
+        only = metafunc.config.getoption("--floor") == "plain" and ["plain"]
+        only = ["fast"] if metafunc.definition.get_closest_marker("fast") else only
+        metafunc.parametrize("floor", only or ["fast", "plain"], indirect=True, scope="module")
 
 
 def pytest_collection_modifyitems(config, items):

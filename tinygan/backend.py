@@ -1,6 +1,7 @@
 """The array module in use: NumPy, or CuPy on a GPU.
 
-Everybody writes `xp.tanh(x)` and works on either. Only this file and `kernels/cuda/` know that there is more than one.
+Everybody writes `xp.tanh(x)` and works on either. Only this file and `kernels/` know that there is
+more than one.
 """
 
 import functools
@@ -94,7 +95,7 @@ def on_cpu() -> bool:
     return _module is np
 
 
-tape = None  # while a step is recorded (kernels/cuda/graphs.py), it takes in all that comes from host memory
+tape = None  # while a step is recorded (kernels/cuda/graphs.py), it takes what comes from the host
 
 
 def asarray(data, dtype=None):

@@ -1,11 +1,11 @@
-"""How much slower is the plain floor of kernels? Training steps on each floor, alternating, with the settings of each recipe.
+"""How much slower is the plain floor of kernels? Training steps of recipes on each floor.
 
     python -m tests.tools.floors                    # from a checkout; a quarter of an hour
     python -m tests.tools.floors --rounds 3 quick   # one recipe, a look
 
-A round is one step on each floor; both runs take the same steps, and so meet their lazy penalties together. Prints the
-median time of a step on each floor and the median of the rounds' ratios; if all recipes are measured, they are also
-written to demos/results/floors.json.
+A round is one step on each floor; both runs take the same steps, and so meet their lazy penalties
+together. Prints the median time of a step on each floor and the median of the rounds' ratios; if
+all recipes are measured, they are also written to demos/results/floors.json.
 """
 
 import argparse
@@ -38,13 +38,14 @@ def measure(name, rounds, folder):
                 start = time.perf_counter()
                 run.algorithm.train_step()
                 times[floor].append(time.perf_counter() - start)
-    fast, plain = (seconds[1:] for seconds in times.values())  # the first step makes what later ones find
-    ratios = [p / f for p, f in zip(plain, fast)]
-    return {"fast": statistics.median(fast), "plain": statistics.median(plain), "ratio": statistics.median(ratios)}
+    fast, plain = (seconds[1:] for seconds in times.values())  # the first makes what others find
+    ratio = statistics.median(p / f for p, f in zip(plain, fast))
+    return {"fast": statistics.median(fast), "plain": statistics.median(plain), "ratio": ratio}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", default=RECIPES, help="default: " + " ".join(RECIPES))
     parser.add_argument("--rounds", type=int, default=33)
     args = parser.parse_args()
@@ -53,10 +54,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in args.recipes:
             found[name] = row = measure(name, args.rounds, folder)
-            print(f"{name:10} fast {1e3 * row['fast']:7.1f} ms   plain {1e3 * row['plain']:7.1f} ms   "
+            fast, plain = (1e3 * row[floor] for floor in ("fast", "plain"))
+            print(f"{name:10} fast {fast:7.1f} ms   plain {plain:7.1f} ms   "
                   f"ratio {row['ratio']:5.2f}", flush=True)
     if args.recipes == RECIPES:
-        RESULTS.write_text(json.dumps({"machine": machine(), "rounds": args.rounds, "steps": found}, indent=2) + "\n")
+        found = {"machine": machine(), "rounds": args.rounds, "steps": found}
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

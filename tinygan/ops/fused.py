@@ -12,15 +12,16 @@ def alias(x, /):
 
 
 def fused(forward, backward, cost=None, backward_cost=None):
-    """Give a slow composition of ops (the decorated definition) kernels that compute the same at once.
+    """Give a composition of ops (the decorated definition) kernels that compute the same at once.
 
-    One kernel computes the value, another the first derivative. When the backward pass is itself recorded, the
-    definition runs instead and is differentiated, so a second derivative is never written by hand. The result is
-    an op with the definition's signature, whose settings go by position; `.definition` is what was decorated.
+    One kernel computes the value, another the first derivative. When the backward pass is itself
+    recorded, the definition runs instead and is differentiated, so a second derivative is never
+    written by hand. The result is an op with the definition's signature, whose settings go by
+    position; `.definition` is what was decorated.
 
-    forward(*arrays, *settings) -> (value, saved), where saved is whatever backward reads; backward(g, saved, needed)
-    -> the gradients of the arrays (anything where not needed). cost: see `op`; backward_cost: the multiply-adds of
-    backward, a function of (needed, g, *arguments).
+    forward(*arrays, *settings) -> (value, saved), where saved is whatever backward reads;
+    backward(g, saved, needed) -> the gradients of the arrays (anything where not needed). cost: see
+    `op`; backward_cost: the multiply-adds of backward, a function of (needed, g, *arguments).
     """
 
     def pair(definition):

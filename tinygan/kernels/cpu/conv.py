@@ -1,15 +1,17 @@
 """Convolution, a block at a time.
 
-Windows are columns here: row (n, r, c) of the column matrix is the window that output pixel (n, r, c) sees, kh*kw*C
-numbers. Columns are made a block at a time (two megabytes, so that they are still in cache when BLAS
-reads them), and the blocks of a batch are shared out to threads. In NHWC a window's row is one copy.
+The windows are called columns here: row (n, r, c) of the column matrix is what output pixel
+(n, r, c) sees, kh*kw*C numbers. Columns are made a block at a time (two megabytes, so that they are
+still in cache when BLAS reads them), and the blocks of a batch are shared out to threads. In NHWC a
+window's row is one copy.
 
-Fold writes each pixel many times, so dx is better seen as correlations with the turned kernel, one for each phase of
-the stride: with stride 2, the input pixels of even rows meet only every second row of the kernel, those of odd rows the
-others.
+Fold writes each pixel many times, so dx is better seen as correlations with the turned kernel, one
+for each phase of the stride: with stride 2, the input pixels of even rows meet only every second
+row of the kernel, those of odd rows the others.
 
-3x3 kernels with many channels, and 4x4 ones of stride 2, go another way (winograd.py); with few channels,
-neighbouring output pixels are computed as one (`_together`); a kernel as large as its image is a plain product.
+3x3 kernels with many channels, and 4x4 ones of stride 2, go another way (winograd.py); with few
+channels, neighbouring output pixels are computed as one (`_together`); a kernel as large as its
+image is a plain product.
 """
 
 import functools

@@ -1,10 +1,13 @@
 """Normalisation, a block at a time.
 
-What differs from one kind to the other is which vectors (mean, inv_std, scale, shift) the images of a batch share, and which each image has for itself. So x is seen as (images, pixels, channels)
-and a vector as (1 or images, channels); where the images share all, the whole batch is one image of many pixels.
+The kinds of normalisation differ in which vectors (mean, inv_std, scale, shift) the images of a
+batch share, and which each image has for itself. So x is seen as (images, pixels, channels) and a
+vector as (1 or images, channels); where the images share all, the whole batch is one image of many
+pixels.
 
-`_walk` goes through that in blocks: one walk for the statistics, one for the values, and as many backward. Other
-axes, other shapes of scale and shift, and small arrays take the general way, whole arrays at a time.
+`_walk` goes through that in blocks: one walk for the statistics, one for the values, and as many
+backward. Other axes, other shapes of scale and shift, and small arrays take the general way, whole
+arrays at a time.
 """
 
 import functools
