@@ -15,7 +15,7 @@ import pytest
 import tinygan
 from tinygan import tensor
 from tinygan.cli import main
-from tinygan.cli.runs import class_walk, walk
+from tinygan.cli.samples import class_walk, walk
 from tinygan.training.sampling import latents
 
 TRAIN = ["train", "dcgan", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]

@@ -504,7 +504,7 @@ def test_what_is_half_written_goes_when_a_command_is_terminated(tmp_path, monkey
             time.sleep(5)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("tinygan.cli.runs.train", train)
+    monkeypatch.setattr("tinygan.cli.train.run_train", train)
     assert main(["train"]) == 143 and capsys.readouterr().err == "tinygan: interrupted\n"
     assert not list(tmp_path.iterdir()) and signal.getsignal(signal.SIGTERM) is before
 

@@ -1,8 +1,10 @@
 """The exceptions that are no bugs: what you gave us is wrong, the numbers went wrong, you asked us to stop."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 
 
 class InputError(ValueError):
@@ -29,6 +31,26 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, signal=signal.SIGINT, everywhere=False):
         self.signal, self.everywhere = signal, everywhere
+
+
+@contextlib.contextmanager
+def interrupted_by(*names):
+    """Within, these signals ("SIGTERM", ...) raise Interrupted, as Ctrl-C does: half-written files
+    go, and processes that were started end.
+
+    Only the main thread can handle signals; in another one nothing changes. Windows has no SIGHUP.
+    """
+    def interrupt(number, frame):
+        raise Interrupted(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in names if in_main and hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 quiet = False  # True of the processes of a run whose messages the first of them has as well (see ranks.py)

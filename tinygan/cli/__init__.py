@@ -1,73 +1,70 @@
 """The command line: `tinygan train` and its siblings. Mistakes are one line on stderr, and exit code 2.
 
-    runs.py      train, sample, eval
-    figures.py   truncation, animate
-    styles.py    mix, noise, project, ppl, separability
-    tools.py     recipes, show, data, gradcheck, bench
-    options.py   the options that several of them take
-    common.py    what several of them do
+    train.py       train
+    samples.py     sample, animate
+    styles.py      mix, noise, project
+    measures.py    eval, truncation, ppl, separability
+    tools.py       recipes, show, data, bench
+    gradcheck.py   gradcheck
+    options.py     the options that several of them take
+    generators.py  the trained generator that a command asks for
+    common.py      how several of them print, and name their files
 
-The function `train_options` adds the options of the command `train` to its parser, and `train` runs
-it; so it is for every command. Each imports what it needs only when it runs, so that
-`tinygan --help` starts at once.
+In its file, `train_options` adds the options of the command `train` to its parser, and `run_train`
+runs it; so it is for every command. A file is imported only when one of its commands is asked for.
 """
 
+import importlib
 import os
 import signal
 import sys
-import threading
 
-from tinygan.errors import InputError, Interrupted, say
+from tinygan import backend
+from tinygan.errors import InputError, interrupted_by, say
 from tinygan.version import __version__
 
-from . import figures, runs, styles, tools
 from .options import Parser
+
+COMMANDS = {  # name: (its file, a summary)
+    "train": ("train", "train a recipe; without arguments, the default one on the built-in digits"),
+    "sample": ("samples", "draw images with a trained generator"),
+    "eval": ("measures",
+             "measure a trained generator against the test images; writes metrics.json"),
+    "truncation": ("measures",
+                   "draw FID, precision and recall over the strength of the truncation trick"),
+    "mix": ("styles", "mix the styles of two images: coarse, middle and fine ones"),
+    "noise": ("styles", "draw what the noise inputs of a G with styles do"),
+    "project": ("styles", "find the style w for which G draws a given image"),
+    "ppl": ("measures", "measure the perceptual path length in Z and in W"),
+    "separability": ("measures", "measure the linear separability of Z and of W"),
+    "animate": ("samples", "make a GIF of the sample grids that a run wrote"),
+    "recipes": ("tools", "list the recipes, or the settings of one"),
+    "show": ("tools", "print the layers of a recipe's networks: shapes, parameters, multiply-adds"),
+    "data": ("tools", "list the data sets, what is here and where"),
+    "gradcheck": ("gradcheck", "check every op's first and second derivatives against differences"),
+    "bench": ("tools", "say how to time training steps, for which you need a checkout"),
+}
 
 
 def main(argv=None) -> int:
     """Run a command of tinygan; returns its exit code. argv: its words (default: this process's)."""
-    return run_command(make_parser(), argv)
+    words = sys.argv[1:] if argv is None else argv
+    return run_command(make_parser(words), words)
 
 
-def make_parser():
+def make_parser(words=COMMANDS):
+    """The parser of a command line with these words: only commands among them get their options."""
     parser = Parser(prog="tinygan",
                     description="The GAN family tree in NumPy: train, sample and look inside.")
     parser.add_argument("--version", action="version", version=f"tinygan {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, options, run, summary in (
-            ("train", runs.train_options, runs.train,
-             "train a recipe; without arguments, the default one on the built-in digits"),
-            ("sample", runs.sample_options, runs.sample,
-             "draw images with a trained generator"),
-            ("eval", runs.eval_options, runs.evaluate,
-             "measure a trained generator against the test images; writes metrics.json"),
-            ("truncation", figures.truncation_options, figures.truncation,
-             "draw FID, precision and recall over the strength of the truncation trick"),
-            ("mix", styles.mix_options, styles.mix,
-             "mix the styles of two images: coarse, middle and fine ones"),
-            ("noise", styles.noise_options, styles.noise,
-             "draw what the noise inputs of a G with styles do"),
-            ("project", styles.project_options, styles.project,
-             "find the style w for which G draws a given image"),
-            ("ppl", styles.ppl_options, styles.ppl,
-             "measure the perceptual path length in Z and in W"),
-            ("separability", styles.separability_options, styles.separability,
-             "measure the linear separability of Z and of W"),
-            ("animate", figures.animate_options, figures.animate,
-             "make a GIF of the sample grids that a run wrote"),
-            ("recipes", tools.recipes_options, tools.list_recipes,
-             "list the recipes, or the settings of one"),
-            ("show", tools.show_options, tools.show,
-             "print the layers of a recipe's networks: shapes, parameters, multiply-adds"),
-            ("data", tools.data_options, tools.list_data,
-             "list the data sets, what is here and where"),
-            ("gradcheck", tools.gradcheck_options, tools.gradcheck,
-             "check every op's first and second derivatives against differences"),
-            ("bench", tools.bench_options, tools.bench,
-             "say how to time training steps, for which you need a checkout")):
+    commands = parser.add_subparsers(title="commands", required=True, dest="command",
+                                     metavar="COMMAND")
+    for name, (file, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        command.set_defaults(run=run)
-        options(command)
+        if name in words:
+            module = importlib.import_module(f".{file}", __name__)
+            getattr(module, f"{name}_options")(command)
+            command.set_defaults(run=getattr(module, f"run_{name}"))
     return parser
 
 
@@ -80,22 +77,18 @@ def run_command(parser, argv=None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         # A path that the terminal cannot show is no error.
         sys.stdout.reconfigure(errors="backslashreplace")
-    before = None
     try:
-        if threading.current_thread() is threading.main_thread():
-            before = signal.signal(signal.SIGTERM, terminate)
-        if getattr(args, "device", None):
-            from tinygan import backend
-
-            backend.use_device(args.device)
-        return args.run(args) or 0
+        with interrupted_by("SIGTERM"):
+            if getattr(args, "device", None):
+                backend.use_device(args.device)
+            return args.run(args) or 0
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if getattr(args, "command", None) != "train":
+            return 0
+        print("tinygan: training ended, because its output was closed", file=sys.stderr)
+        return 1
     except (InputError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if args.run is not runs.train:
-                return 0
-            print("tinygan: training ended, because its output was closed", file=sys.stderr)
-            return 1
         say(f"error: {error}")
         return 2
     except MemoryError as error:
@@ -104,11 +97,3 @@ def run_command(parser, argv=None) -> int:
     except KeyboardInterrupt as stopped:
         print("tinygan: interrupted", file=sys.stderr)
         return 128 + getattr(stopped, "signal", signal.SIGINT)
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-def terminate(number, frame):
-    """SIGTERM is an exception here, as Ctrl-C is, so that half-written files go."""
-    raise Interrupted(number)

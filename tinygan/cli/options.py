@@ -88,6 +88,17 @@ def add_weights(parser):
                         help="G's averaged weights (EMA; the default), or those of the last step")
 
 
+def add_style_options(parser, n, what, least=2):
+    """The options of a command that draws n images, paths or samples with a run of stylegan or
+    stylegan2."""
+    add_run(parser)
+    parser.add_argument("-n", type=whole(least, 10 ** 6), default=n, metavar="N",
+                        help=f"{what} (default: {n:,})")
+    add_draws(parser)
+    add_output(parser, ".png")
+    add_device(parser)
+
+
 def add_settings(parser, help):
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         help=help)

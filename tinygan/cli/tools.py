@@ -1,6 +1,13 @@
-"""The commands that look inside: recipes, show, data, gradcheck, bench. Each imports what it needs."""
+"""The commands that list what there is: recipes, show, data, bench."""
 
+import numpy as np
+
+from tinygan import data
+from tinygan.autograd import tensor
 from tinygan.errors import InputError
+from tinygan.nn.summary import Row, summarize
+from tinygan.settings import parse_assignments
+from tinygan.training import recipes
 
 from .common import print_table
 from .options import add_data_dir, add_settings
@@ -10,13 +17,12 @@ def recipes_options(parser):
     parser.add_argument("recipe", nargs="?", metavar="RECIPE")
 
 
-def list_recipes(args):
-    from tinygan.training import recipes
-
+def run_recipes(args):
     if args.recipe:
         recipe = recipes.find(args.recipe)
         print(f"{recipe.name}: {recipe.summary}\n\nsettings (--set name=value):")
-        print_table([(name, str(value), kind, doc) for name, value, kind, doc in recipe.settings().describe()])
+        print_table([(name, str(value), kind, doc)
+                     for name, value, kind, doc in recipe.settings().describe()])
     else:
         print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
         print("\nsettings of one: tinygan recipes RECIPE")
@@ -27,29 +33,24 @@ def show_options(parser):
     add_settings(parser, "settings of the recipe")
 
 
-def show(args):
-    import numpy as np
-
-    from tinygan.autograd import tensor
-    from tinygan.nn.summary import Row, summarize
-    from tinygan.training import recipes
-    from tinygan.settings import parse_assignments
-
+def run_show(args):
+    """The networks for images of MNIST: 28 pixels on a side, ten classes."""
     recipe = recipes.find(args.recipe)
     settings = recipe.settings().updated(parse_assignments(args.set))
-    shape = (28 + 2 * settings.pad, 28 + 2 * settings.pad, 1)
-    G, D = recipe.build(settings, shape, 10, np.random.default_rng(0))
+    side = 28 + 2 * settings.pad
+    G, D = recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0))
     label = [np.zeros(1, int)] if settings.g_class != "none" else []
-    for name, network, x in (("G", G, np.zeros((1, settings.latent))), ("D", D, np.zeros((1, *shape)))):
-        rows = summarize(network, tensor(x, dtype="float32"), *label)
+    for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (1, side, side, 1))):
+        rows = summarize(network, tensor(np.zeros(shape), dtype="float32"), *label)
         parameters = sum(p.size for p in network.parameters())
-        if others := parameters - sum(r.parameters for r in rows):  # of layers with parts, or for smaller images
+        # Layers that are made of others have some of their own, and there are layers for smaller images.
+        if others := parameters - sum(row.parameters for row in rows):
             rows.append(Row("others", "", "", others, 0))
-        print(f"{name}: input {x.shape}")
+        rows.append(Row("total", "", "", parameters, sum(row.multiply_adds for row in rows)))
+        print(f"{name}: input {shape}")
         print_table([("layer", "kind", "output", "parameters", "multiply-adds")]
-                    + [(r.path, r.kind, str(r.shape), f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in rows]
-                    + [("total", "", "", f"{parameters:,}",
-                        f"{sum(r.multiply_adds for r in rows):,}")], right=(3, 4))
+                    + [(row.path, row.kind, str(row.shape), f"{row.parameters:,}",
+                        f"{row.multiply_adds:,}") for row in rows], right=(3, 4))
         print()
 
 
@@ -57,39 +58,17 @@ def data_options(parser):
     add_data_dir(parser, "a folder to look in first")
 
 
-def list_data(args):
-    from tinygan import data
-
-    rows = data.catalogue(args.data_dir)
+def run_data(args):
     print_table([("name", "train", "test", "where", "what")]
-                + [(r.name, f"{r.train:,}", f"{r.test:,}", str(r.where), r.description) for r in rows], right=(1, 2))
+                + [(row.name, f"{row.train:,}", f"{row.test:,}", str(row.where), row.description)
+                   for row in data.catalogue(args.data_dir)], right=(1, 2))
 
 
 def bench_options(parser):
-    parser.prefix_chars = "\0"  # every word comes to `bench`, even --help
+    parser.prefix_chars = "\0"  # every word comes to `run_bench`, even --help
     parser.add_argument("words", nargs="*")
 
 
-def bench(args):
-    raise InputError("the benchmark is not part of the package: run `python -m demos.bench` in a checkout of tinygan")
-
-
-def gradcheck_options(parser):
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only rows whose name contains one of these")
-
-
-def gradcheck(args):
-    from tinygan.optable import ROWS, run_gradchecks
-
-    rows = [row for row in ROWS if not args.names or any(name in row.name for name in args.names)]
-    if not rows:
-        raise InputError(f"no row of the op table has {' or '.join(args.names)} in its name")
-    failures = 0
-    print(f"{'op':50}{'order 1':>10}{'order 2':>10}")
-    for result in run_gradchecks(rows):
-        print(f"{result.name:50}{result.order1:10.1e}{result.order2:10.1e}  {'pass' if result.passed else 'FAIL'}")
-        if not result.passed:
-            failures += 1
-            print(f"    {result.message}")
-    print(f"{len(rows) - failures} of {len(rows)} pass")
-    return 1 if failures else 0
+def run_bench(args):
+    raise InputError("the benchmark is not part of the package: "
+                     "run `python -m demos.bench` in a checkout of tinygan")

@@ -30,3 +30,8 @@ def find(name) -> Recipe:
     if name not in RECIPES:
         raise InputError(f"unknown recipe {name!r}; there are: {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def settings_of(config):
+    """The Settings of a run, by what its config.json holds: its recipe, and the settings."""
+    return find(config["recipe"]).settings().updated(config["settings"])

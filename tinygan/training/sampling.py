@@ -51,6 +51,11 @@ def latents(rng, n, G, truncation=None):
     return Tensor(asarray(z))
 
 
+def classes_in_turn(G, n):
+    """The classes of n images, 0, 1, 2, ... and from 0 again; None where G has no classes."""
+    return np.arange(n) % G.classes if G.classes else None
+
+
 def truncate(G, truncation, rng, batches=16):
     """Make G, in place, ready for latents of that truncation: psi of one with styles; of one with
     batch-norm, the statistics of so many batches of its images."""

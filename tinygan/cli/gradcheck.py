@@ -1,0 +1,24 @@
+"""The command gradcheck."""
+
+from tinygan import optable
+from tinygan.errors import InputError
+
+
+def gradcheck_options(parser):
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="only rows whose name contains one of these")
+
+
+def run_gradcheck(args):
+    rows = [row for row in optable.ROWS
+            if not args.names or any(name in row.name for name in args.names)]
+    if not rows:
+        raise InputError(f"no row of the op table has {' or '.join(args.names)} in its name")
+    passed = 0
+    print(f"{'op':50}{'order 1':>10}{'order 2':>10}")
+    for result in optable.run_gradchecks(rows):
+        judged = "pass" if result.passed else f"FAIL\n    {result.message}"
+        print(f"{result.name:50}{result.order1:10.1e}{result.order2:10.1e}  {judged}")
+        passed += result.passed
+    print(f"{passed} of {len(rows)} pass")
+    return int(passed < len(rows))

@@ -1,0 +1,142 @@
+"""The commands that draw a trained generator's images: sample, animate."""
+
+import numpy as np
+
+from tinygan import ops, plots
+from tinygan.autograd import no_grad
+from tinygan.errors import InputError
+from tinygan.files import checkpoint, replacing
+from tinygan.nn import StyleGenerator
+from tinygan.training import sampling
+
+from .generators import load_generator
+from .options import add_device, add_draws, add_output, add_run, positive, whole
+
+FRAMES = 12  # of a walk, from one image to the next
+
+
+def sample_options(parser):
+    add_run(parser)
+    parser.add_argument("-n", type=positive, metavar="N",
+                        help="how many images (default: 64; of a walk of classes 16)")
+    parser.add_argument("--label", type=int, metavar="K",
+                        help="class of the images, for a conditional recipe")
+    add_draws(parser)
+    parser.add_argument("--walk", choices=("latents", "styles", "classes"),
+                        help="what changes in a .gif: z, from image to image (the default), "
+                             "w instead, or the class, of all")
+    add_output(parser, ".png", ".gif", ".npz", metavar="FILE",
+               help=".png (a grid), .gif (a walk through the latents) or "
+                    ".npz (images, uint8 NHWC)")
+    add_device(parser)
+
+
+def run_sample(args):
+    suffix = args.output.suffix
+    if args.walk and suffix != ".gif":
+        raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
+    G, config, path = load_generator(args)
+    check_sample(args, G, config["recipe"])
+    n, columns = args.n or (16 if args.walk == "classes" else 64), None
+    labels = sampling.classes_in_turn(G, n)
+    if args.label is not None:
+        labels = np.full(n, args.label)
+    elif G.classes and suffix == ".png":  # full rows, one for each class
+        labels, columns = sampling.class_rows(G.classes, n)
+        n = len(labels)
+    z = sampling.latents(np.random.default_rng(args.seed), columns or n, G, args.truncation)
+    if columns:  # a column for each latent: the same hand, another digit
+        z = ops.concatenate([z] * (n // columns))
+    if suffix == ".gif":
+        plots.save_gif(args.output, frames_of_walk(args, G, z, labels))
+    else:
+        images = sampling.generate(G, z, labels)
+        if suffix == ".png":
+            plots.save_image(args.output, plots.grid(images, columns))
+        else:
+            with replacing(args.output) as temporary:
+                np.savez_compressed(temporary, images=images,
+                                    **({} if labels is None else {"labels": labels}))
+    print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
+
+
+def check_sample(args, G, recipe):
+    """Raises InputError for classes and styles that are asked of a G that has none."""
+    if args.label is not None and not G.classes:
+        raise InputError(f"--label: the recipe {recipe} has no classes")
+    if args.label is not None and not 0 <= args.label < G.classes:
+        raise InputError(f"--label {args.label}: the classes are 0 to {G.classes - 1}")
+    if args.walk == "styles" and not isinstance(G, StyleGenerator):
+        raise InputError(f"--walk styles: the G of {recipe} has no styles")
+    if args.walk == "classes" and not G.classes:
+        raise InputError(f"--walk classes: the recipe {recipe} has no classes")
+    if args.walk == "classes" and args.label is not None:
+        raise InputError("--walk classes: leave out --label")
+
+
+def frames_of_walk(args, G, z, labels):
+    """The frames of an animation, uint8 (H, W, 3): one image at a time; of a walk of classes, all
+    of them at once."""
+    if args.walk == "classes":
+        for mixture in class_walk(G.classes, FRAMES):
+            yield plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
+        return
+    if args.walk == "styles":
+        with no_grad():
+            ws = G.styles(z, labels)
+        images = sampling.generate(G.synthesis, walk(ws, FRAMES, straight=True))
+    else:
+        straight = args.truncation is not None and not isinstance(G, StyleGenerator)
+        images = sampling.generate(G, walk(z, FRAMES, straight),
+                                   None if labels is None else labels.repeat(FRAMES))
+    for image in images:
+        yield plots.grid(image[None], scale=8)
+
+
+def walk(z, frames, straight=False):
+    """Latents on great circles from each of z (N, latent) to the next and back to the first,
+    `frames` to each stretch.
+
+    A straight line would pass nearer the origin than any latent that G was trained on. But it is
+    the way for truncated latents, since it never leaves their range, and for styles, which are
+    anywhere.
+    """
+    shares, n = np.linspace(0, 1, frames, endpoint=False), len(z)
+    weights = [(1 - t, t) if straight else (np.cos(t * np.pi / 2), np.sin(t * np.pi / 2))
+               for t in shares]
+    return ops.concatenate([float(a) * z[i:i + 1] + float(b) * z[(i + 1) % n:(i + 1) % n + 1]
+                            for i in range(n) for a, b in weights])
+
+
+def class_walk(classes, frames):
+    """Mixtures of classes (1, classes), from each class to the next and back to the first,
+    `frames` to each stretch."""
+    one_hot = np.eye(classes, dtype=np.float32)
+    for k in range(classes):
+        for share in np.linspace(0, 1, frames, endpoint=False, dtype=np.float32):
+            yield (1 - share) * one_hot[[k]] + share * one_hot[[(k + 1) % classes]]
+
+
+def animate_options(parser):
+    parser.add_argument("run_folder", metavar="RUN", help="a run folder")
+    parser.add_argument("--milliseconds", type=whole(10, 10_000), default=150, metavar="MS",
+                        help="for each grid (default: 150)")
+    add_output(parser, ".gif")
+
+
+def run_animate(args):
+    """The sample grids of a run, one after another, at half their size: in a grid, a pixel of an
+    image is two pixels wide."""
+    folder = checkpoint.open_run(args.run_folder, empty=True).folder
+    frames = []
+    for path in sorted(folder.glob("samples/step-*.png")):
+        try:
+            frames.append(np.asarray(plots.open_picture(path))[::2, ::2])
+        except InputError as error:
+            raise InputError(f"{path} is damaged: delete it ({error})") from None
+    if not frames:
+        raise InputError(f"{folder} has no pictures in samples/: "
+                         "train it with a smaller --set sample_every")
+    stay = [frames[-1]] * 10  # the last grid stays a while
+    plots.save_gif(args.output, frames + stay, args.milliseconds)
+    print(f"{len(frames)} grids of {folder}: {args.output}")
