@@ -16,10 +16,12 @@ MARGIN, GAP_X, GAP_Y = 0.10, 0.25, 0.40
 
 
 def draw_graph(graph, path=None):
-    """Draw a Graph (`trace.graph`), inputs above, the result at the bottom. Returns a matplotlib Figure.
+    """Draw a Graph (`trace.graph`), inputs above, the result at the bottom. Returns a matplotlib
+    Figure.
 
-    Ops are blue, those of a backward pass green, leaves orange, constants grey; a dashed arrow is an argument
-    that no gradient flows back to. Arguments enter from left to right. path: where to save a PNG, if anywhere.
+    Ops are blue, those of a backward pass green, leaves orange, constants grey; a dashed arrow is
+    an argument that no gradient flows back to. Arguments enter from left to right. path: where to
+    save a PNG, if anywhere.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -54,9 +56,9 @@ def draw_graph(graph, path=None):
 def layout(graph, sizes):
     """Where to draw a graph: layer below layer, arrows running down from one to the next.
 
-    sizes: (width, height) of every node's box. Returns the centres of the boxes, a list of points for every
-    edge, and the (width, height) of the whole. After Sugiyama, Tagawa and Toda (1981): an arrow that passes
-    a layer has a place of its own there, a waypoint, so that it crosses no box.
+    sizes: (width, height) of every node's box. Returns the centres of the boxes, a list of points
+    for every edge, and the (width, height) of the whole. After Sugiyama, Tagawa and Toda (1981): an
+    arrow that passes a layer has a place of its own there, a waypoint, so that it crosses no box.
     """
     depth = _depths(graph)
     layers = [[i for i, d in enumerate(depth) if d == layer] for layer in range(max(depth) + 1)]
@@ -99,7 +101,8 @@ def layout(graph, sizes):
 
 
 def _depths(graph):
-    """The layer of every node: below its inputs, and if nothing but leaves feeds it, just above its users."""
+    """The layer of every node: below its inputs, and if nothing but leaves feeds it, just above its
+    users."""
     depth, users = [], [[] for _ in graph.nodes]
     for i, node in enumerate(graph.nodes):
         depth.append(1 + max((depth[source] for source, _ in node.inputs), default=-1))
@@ -112,7 +115,8 @@ def _depths(graph):
 
 
 def _untangle(layers, links):
-    """The layers, each in an order that lets few arrows cross: by the average place of its neighbours."""
+    """The layers, each in an order that lets few arrows cross: by the average place of its
+    neighbours."""
     neighbours = {True: {}, False: {}}  # going down, and going up
     for upper, lower, port in links:
         neighbours[True].setdefault(lower, []).append((upper, 0.0))
@@ -137,7 +141,8 @@ def _untangle(layers, links):
 
 
 def _place(layers, links, width):
-    """{stop: x of its middle}: near its neighbours, in the order given, and clear of the others in its layer."""
+    """{stop: x of its middle}: near its neighbours, in the order given, and clear of the others in
+    its layer."""
     x = {}
     for layer in layers:
         step = np.cumsum([width[stop] + GAP_X for stop in layer])

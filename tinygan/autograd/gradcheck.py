@@ -12,10 +12,11 @@ from .tensor import Tensor, tensor
 
 
 class GradientError(AssertionError):
-    """A derivative disagrees with finite differences. The message says which, where and by how much.
+    """A derivative disagrees with finite differences. The message says which, where and by how
+    much.
 
-    report: the GradReport of the orders that passed before. kink: f bends or jumps so close by that the
-    differences mean nothing.
+    report: the GradReport of the orders that passed before. kink: f bends or jumps so close by that
+    the differences mean nothing.
     """
 
     report, kink = (), False
@@ -32,20 +33,22 @@ class GradReport(list):
 def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4, seed=0) -> GradReport:
     """Check the derivatives of `f` at `inputs`, up to `order`, against central differences.
 
-    f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module, whose
-    parameters are then checked along with its inputs. inputs: one array or Tensor, or a sequence; they are
-    used as float64. Order 2 checks the gradients of the gradients, order 3 the gradients of those.
+    f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module,
+    whose parameters are then checked along with its inputs. inputs: one array or Tensor, or a
+    sequence; they are used as float64. Order 2 checks the gradients of the gradients, order 3 the
+    gradients of those.
 
     mode "random" compares, for each argument, the slope along one random direction, with one random
-    weighting of the outputs: quick, and a wrong derivative hardly ever passes by chance. When one fails, that
-    argument is checked again in "full" mode, to name the worst entry. mode "full" compares every entry of
-    the gradient. Both also check that gradients have the shape and dtype of their arguments, and that a
-    second run gives the same bits.
+    weighting of the outputs: quick, and a wrong derivative hardly ever passes by chance. When one
+    fails, that argument is checked again in "full" mode, to name the worst entry. mode "full"
+    compares every entry of the gradient. Both also check that gradients have the shape and dtype of
+    their arguments, and that a second run gives the same bits.
 
-    tolerance: on the relative error |d - n| / max(|d|, |n|), where numbers that are small beside the
-    others, or beside the rounding error of f, count as larger than they are. step: of the four-point
-    differences. A disagreement is tried again at step / 100, and where f has a kink even there (relu at 0),
-    a little to the side. names: what to call the arguments; by default the names of f's parameters.
+    tolerance: on the relative error |d - n| / max(|d|, |n|), where numbers that are small beside
+    the others, or beside the rounding error of f, count as larger than they are. step: of the
+    four-point differences. A disagreement is tried again at step / 100, and where f has a kink even
+    there (relu at 0), a little to the side. names: what to call the arguments; by default the names
+    of f's parameters.
 
     Returns the largest relative error at each order. Raises GradientError.
     """
@@ -107,7 +110,8 @@ def _values(f, arrays):
 
 
 def _gradients(f, arrays, weights):
-    """The arguments, and the gradients of sum(weights * f) there; None where one has no influence."""
+    """The arguments, and the gradients of sum(weights * f) there; None where one has no influence.
+    """
     xs, ys = _run(f, arrays, requires_grad=True)
     reached = [(y, w) for y, w in zip(ys, weights) if y.requires_grad]
     if not reached:
@@ -191,10 +195,12 @@ def _worst(value, gradient, size, tolerance, step, directions):
 
 
 def _compare(slope, line, small, size, tolerance, step):
-    """(relative error, difference quotient, kink): is `slope` the derivative of line(t) at t = 0?"""
+    """(relative error, difference quotient, kink): is `slope` the derivative of line(t) at t = 0?
+    """
 
     def error_of(quotient, h, rounding):
-        """Relative, but rounding alone moves the quotient by about rounding / h, which is to be tolerated."""
+        """Relative, but rounding alone moves the quotient by about rounding / h, which is to be
+        tolerated."""
         return abs(slope - quotient) / max(abs(slope), abs(quotient), small, 10 * rounding / (h * tolerance))
 
     rounding, quotients, ends = np.finfo(np.float64).eps * size, {}, {}
@@ -210,7 +216,8 @@ def _compare(slope, line, small, size, tolerance, step):
     for h, quotient in quotients.items():
         if error_of(quotient, h, jitter) <= tolerance:
             return error_of(quotient, h, jitter), quotient, False
-    # Where f is smooth, both quotients agree, and the slopes before and after x: they differ by 2 h f''.
+    # Where f is smooth, both quotients agree, and the slopes before and after x: they differ by 2 h
+    # f''.
     wide, narrow = (abs(both - 2 * line(0)) / (2 * h) for h, both in ends.items())
     kink = 2 * max(narrow - wide / 50, abs(quotients[step] - quotient)) >= abs(slope - quotient)
     return np.inf if np.isnan(error) else error, quotient, kink

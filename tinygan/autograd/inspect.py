@@ -21,9 +21,11 @@ from .tensor import Tensor
 
 
 class Monitor:
-    """Stands around every op and derivative that runs inside its `with` block. This one only looks on.
+    """Stands around every op and derivative that runs inside its `with` block. This one only looks
+    on.
 
-    Monitors nest: each passes on to the one that was there before it, and puts that one back at the end.
+    Monitors nest: each passes on to the one that was there before it, and puts that one back at the
+    end.
     """
 
     _outer = None
@@ -45,16 +47,19 @@ class Monitor:
         return run() if self._outer is None else self._outer.run_op(op, args, settings, run)
 
     def run_derivative(self, node, run):
-        """Run a derivative of node's op by calling run(). Returns a gradient; of a joint op, a sequence."""
+        """Run a derivative of node's op by calling run(). Returns a gradient; of a joint op, a
+        sequence."""
         return run() if self._outer is None else self._outer.run_derivative(node, run)
 
     def count(self, op, multiply_adds):
-        """Take note of what the derivative of `op` cost: a kernel calls no ops whose cost is known."""
+        """Take note of what the derivative of `op` cost: a kernel calls no ops whose cost is known.
+        """
         if self._outer is not None:
             self._outer.count(op, multiply_adds)
 
     def run_work(self, name, run):
-        """Run other work on arrays that has a name, such as an optimiser's update, by calling run()."""
+        """Run other work on arrays that has a name, such as an optimiser's update, by calling
+        run()."""
         return run() if self._outer is None else self._outer.run_work(name, run)
 
 
@@ -65,7 +70,8 @@ def counted(op, multiply_adds):
 
 
 def watched(name, run):
-    """run(), which works on arrays, seen by the monitor under this name: a row of its own in a profile."""
+    """run(), which works on arrays, seen by the monitor under this name: a row of its own in a
+    profile."""
     return run() if engine.monitor is None else engine.monitor.run_work(name, run)
 
 
@@ -73,12 +79,13 @@ def watched(name, run):
 
 
 class anomaly(Monitor):
-    """`with anomaly():` stops at the first NaN or infinity, forward or backward, with FloatingPointError.
+    """`with anomaly():` stops at the first NaN or infinity, forward or backward, with
+    FloatingPointError.
 
-    The message names the op and the line of your source (the innermost outside tinygan) that called it. In
-    a backward pass it names the op whose derivative went wrong, and the line that called that op in the
-    forward pass: so run both passes inside the block. NumPy's own warnings are silent meanwhile.
-    line: a function that names the place in another way.
+    The message names the op and the line of your source (the innermost outside tinygan) that called
+    it. In a backward pass it names the op whose derivative went wrong, and the line that called
+    that op in the forward pass: so run both passes inside the block. NumPy's own warnings are
+    silent meanwhile. line: a function that names the place in another way.
     """
 
     def __init__(self, line=None):
@@ -92,7 +99,8 @@ class anomaly(Monitor):
             y.node.where = self._where()
         if trouble := _trouble(y):
             for i, x in enumerate(args):
-                # Every op in this block has been checked, so what an argument holds came from elsewhere.
+                # Every op in this block has been checked, so what an argument holds came from
+                # elsewhere.
                 if isinstance(x, Tensor) and (given := _trouble(x)):
                     raise self._error(op.name, f"was given {given} from outside, as argument {i}")
             raise self._error(op.name, f"made {trouble}")
@@ -103,7 +111,8 @@ class anomaly(Monitor):
         try:
             with np.errstate(all="ignore"):
                 gradients = super().run_derivative(node, run)
-            # The ops of the derivative were checked one by one; this is for kernels, which work on arrays.
+            # The ops of the derivative were checked one by one; this is for kernels, which work on
+            # arrays.
             for g in [gradients] if isinstance(gradients, Tensor) else gradients or ():
                 if isinstance(g, Tensor) and (trouble := _trouble(g)):
                     raise self._error(None, f"made {trouble}")
@@ -112,7 +121,8 @@ class anomaly(Monitor):
             self._differentiating.pop()
 
     def _where(self):
-        """The line behind the op that runs now. Inside a derivative: that of the op being differentiated."""
+        """The line behind the op that runs now. Inside a derivative: that of the op being
+        differentiated."""
         if not self._differentiating:
             return self._line()
         node = self._differentiating[0]
@@ -155,7 +165,8 @@ def user_line():
 
 @dataclasses.dataclass
 class Row:
-    """A line of a profile. seconds: self time, without the ops called inside; flop: 0 where unknown."""
+    """A line of a profile. seconds: self time, without the ops called inside; flop: 0 where
+    unknown."""
 
     name: str
     calls: int = 0
@@ -169,14 +180,17 @@ class Row:
 
 
 class profile(Monitor):
-    """`with profile() as p:` prints where the time of the block went, op by op; str(p) is that table.
+    """`with profile() as p:` prints where the time of the block went, op by op; str(p) is that
+    table.
 
-    An op's row is its forward computation; optimisers have rows too. `name'` is the derivative of op `name` by
-    itself: what a fused kernel computed, or the Python between the ops that it called, which have rows of their own.
-    So nothing counts twice, and the rows and "python and the rest" add up to the wall time. A multiply-add
-    counts as two operations. (On a GPU, this is the time to launch the work rather than to do it.)
+    An op's row is its forward computation; optimisers have rows too. `name'` is the derivative of
+    op `name` by itself: what a fused kernel computed, or the Python between the ops that it called,
+    which have rows of their own. So nothing counts twice, and the rows and "python and the rest"
+    add up to the wall time. A multiply-add counts as two operations. (On a GPU, this is the time to
+    launch the work rather than to do it.)
 
-    rows: Row objects, the slowest first; wall: seconds from start to end of the block. show: print at the end.
+    rows: Row objects, the slowest first; wall: seconds from start to end of the block. show: print
+    at the end.
     """
 
     def __init__(self, show=True):

@@ -14,10 +14,11 @@ from .tensor import Parameter, Tensor
 
 
 class trace(Monitor):
-    """`with trace() as t:` remembers every op and its result; then t.graph(y) shows how y was computed.
+    """`with trace() as t:` remembers every op and its result; then t.graph(y) shows how y was
+    computed.
 
-    A gradient taken inside the block is a result like any other: t.graph(g) is the graph of that gradient.
-    All results stay alive as long as the trace does, so this is for small expressions.
+    A gradient taken inside the block is a result like any other: t.graph(g) is the graph of that
+    gradient. All results stay alive as long as the trace does, so this is for small expressions.
     """
 
     def __init__(self):
@@ -47,9 +48,9 @@ class trace(Monitor):
     def graph(self, y, /, gradients=False, **names):
         """The Graph of all that Tensor `y` was computed from.
 
-        gradients: compute, and show, the gradient of y with respect to every value; y then has one element,
-        and its graph must not be used up. names: what to call which Tensor, as in t.graph(y, x=x, w=w).
-        Raises ValueError for a y that was not computed inside the block.
+        gradients: compute, and show, the gradient of y with respect to every value; y then has one
+        element, and its graph must not be used up. names: what to call which Tensor, as in
+        t.graph(y, x=x, w=w). Raises ValueError for a y that was not computed inside the block.
         """
         if (end := self._find(y)) is None:
             raise ValueError("trace: this Tensor was not computed inside the block")
@@ -88,14 +89,16 @@ class _Value:
 
 
 def _key(x):
-    """What the Tensors that stand for one value have in common. (While we keep x alive, ids are its own.)"""
+    """What the Tensors that stand for one value have in common. (While we keep x alive, ids are its
+    own.)"""
     if isinstance(x, Parameter):
         return id(x), x.version.count  # changes in place, and then is another value
     return id(x.data) if x.node is None else x.node
 
 
 def _in_backward():
-    """Is a backward pass running? It adds gradients up outside any derivative, so ask the call stack."""
+    """Is a backward pass running? It adds gradients up outside any derivative, so ask the call
+    stack."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not engine._backpropagate.__code__:
         frame = frame.f_back
@@ -106,8 +109,9 @@ def _in_backward():
 class GraphNode:
     """A value in a Graph: given from outside (op is None), or the result of `op` on its `inputs`.
 
-    inputs: (index into Graph.nodes, whether a gradient flows back there) per argument; value, gradient:
-    arrays, gradient None where none was asked for or none flows; backward: made by a backward pass.
+    inputs: (index into Graph.nodes, whether a gradient flows back there) per argument; value,
+    gradient: arrays, gradient None where none was asked for or none flows; backward: made by a
+    backward pass.
     """
 
     name: str | None
@@ -120,7 +124,8 @@ class GraphNode:
 
     @property
     def kind(self):
-        """"op", "backward op", or for a value that was given, "leaf" (requires a gradient) or "constant"."""
+        """"op", "backward op", or for a value that was given, "leaf" (requires a gradient) or
+        "constant"."""
         if self.op:
             return "backward op" if self.backward else "op"
         return "leaf" if self.requires_grad else "constant"
@@ -149,15 +154,16 @@ COLOURS = {"op": "#dbe9f6", "backward op": "#d9f0dc", "leaf": "#fde3c0", "consta
 class Graph:
     """How a Tensor was computed: `nodes` in the order of computation, the Tensor itself last.
 
-    str(graph) lists the computation line by line; graph.dot() is Graphviz text; tinygan.autograd.drawing.draw_graph
-    draws it.
+    str(graph) lists the computation line by line; graph.dot() is Graphviz text;
+    tinygan.autograd.drawing.draw_graph draws it.
     """
 
     nodes: list
 
     @property
     def edges(self):
-        """(from, to, whether a gradient flows back) for every argument of every op; indices into nodes."""
+        """(from, to, whether a gradient flows back) for every argument of every op; indices into
+        nodes."""
         return [(source, target, flows) for target, node in enumerate(self.nodes) for source, flows in node.inputs]
 
     def __str__(self):
@@ -189,7 +195,8 @@ class Graph:
 
 
 def summary(array):
-    """The values of an array in a few characters: all of them up to six, else mean and standard deviation."""
+    """The values of an array in a few characters: all of them up to six, else mean and standard
+    deviation."""
     if array.size == 1:
         return f"{array.item():.4g}"
     if not array.size:

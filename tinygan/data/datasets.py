@@ -1,8 +1,8 @@
 """The data sets: what they are, where they are found, and how they are cut into minibatches.
 
-`digits` is part of the package. The full MNIST and Fashion-MNIST are looked for in a few folders, then
-downloaded once. Both use the same file names, so a file is known by its SHA-256, never by its folder.
-The stacked ones are made of the digits of another, and are where that one is.
+`digits` is part of the package. The full MNIST and Fashion-MNIST are looked for in a few folders,
+then downloaded once. Both use the same file names, so a file is known by its SHA-256, never by its
+folder. The stacked ones are made of the digits of another, and are where that one is.
 """
 
 import hashlib
@@ -147,13 +147,14 @@ class Dataset:
         return Dataset(self.name, split or self.split, self.images[chosen], self.labels[chosen], self.class_names)
 
     def hold_out(self):
-        """(rest, held-out): the last tenth of the images, at most 5,000, are kept apart, to choose settings by."""
+        """(rest, held-out): the last tenth of the images, at most 5,000, are kept apart, to choose
+        settings by."""
         n = min(len(self) // 10, 5000)
         return self.subset(slice(0, len(self) - n)), self.subset(slice(len(self) - n, None), "held-out") if n else None
 
     def balanced(self, n, seed):
-        """n images, drawn by the seed, of each class as many (to one) as far as there are so many. Raises InputError if
-        there are not n images."""
+        """n images, drawn by the seed, of each class as many (to one) as far as there are so many.
+        Raises InputError if there are not n images."""
         if not 1 <= n <= len(self):
             raise InputError(f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})")
         rng = np.random.default_rng([seed, 6])
@@ -168,10 +169,11 @@ class Dataset:
         return Dataset(self.name, self.split, images, self.labels, self.class_names)
 
     def batch(self, index, batch_size, seed):
-        """Minibatch number `index` (0, 1, ...) of an endless stream that is shuffled anew every epoch.
-        Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,). The images that do not
-        fill a last batch are left out of that epoch. The stream has no state: a run resumed at step `index` sees what the
-        unbroken one would have seen.
+        """Minibatch number `index` (0, 1, ...) of an endless stream that is shuffled anew every
+        epoch. Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64
+        (batch_size,). The images that do not fill a last batch are left out of that epoch. The
+        stream has no state: a run resumed at step `index` sees what the unbroken one would have
+        seen.
         """
         chosen = self.chosen(index, batch_size, seed)
         return to_float(self.images[chosen]), self.labels[chosen]
@@ -197,7 +199,8 @@ def to_float(images):
 
 
 def to_uint8(images):
-    """Float [-1, 1] to uint8 0..255, rounded; what lies outside is clipped. The inverse of `to_float`."""
+    """Float [-1, 1] to uint8 0..255, rounded; what lies outside is clipped. The inverse of
+    `to_float`."""
     return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
@@ -205,13 +208,13 @@ def to_uint8(images):
 
 
 def load(name="digits", split="train", data_dir=None):
-    """The Dataset `name` ("digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"), `split` "train"
-    or "test".
+    """The Dataset `name` ("digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"),
+    `split` "train" or "test".
 
-    data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into the user's cache
-    folder: by one process, for which others wait, and from where an interrupted download ended. Raises InputError for
-    an unknown name or split, a data_dir that does not exist, a file that is not what it should be, and a failed
-    download.
+    data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into
+    the user's cache folder: by one process, for which others wait, and from where an interrupted
+    download ended. Raises InputError for an unknown name or split, a data_dir that does not exist,
+    a file that is not what it should be, and a failed download.
     """
     source = _source(name)
     if split not in FILES:
@@ -230,10 +233,11 @@ def load(name="digits", split="train", data_dir=None):
 def locate(name, data_dir=None):
     """The folder that holds the four files of `name`, as a Path, or None.
 
-    In this order: `data_dir`, then $TINYGAN_DATA (for both: the folder itself, its subfolder `name`,
-    torchvision's MNIST/raw or FashionMNIST/raw in it), the user's cache folder, torchvision's folder in
-    ./data. A folder with another data set's files is passed over; unknown files under these names are
-    an InputError. Only the small test labels are read here; `load` checks each file that it uses.
+    In this order: `data_dir`, then $TINYGAN_DATA (for both: the folder itself, its subfolder
+    `name`, torchvision's MNIST/raw or FashionMNIST/raw in it), the user's cache folder,
+    torchvision's folder in ./data. A folder with another data set's files is passed over; unknown
+    files under these names are an InputError. Only the small test labels are read here; `load`
+    checks each file that it uses.
     """
     _source(name)
     name = STACKED.get(name, name)
@@ -261,7 +265,8 @@ class Row(NamedTuple):
 
 
 def catalogue(data_dir=None):
-    """A Row for every data set. Reads little and downloads nothing; a bad file is shown, not raised."""
+    """A Row for every data set. Reads little and downloads nothing; a bad file is shown, not
+    raised."""
     _check_folder(data_dir)
     rows = []
     for name in (*SOURCES, *STACKED):

@@ -1,7 +1,8 @@
 """Download a file into a folder: from one mirror or another, in one attempt or several.
 
-What has come of FILE so far stands beside it as FILE.part, and the next attempt goes on from there. FILE itself is
-there only when it is whole and has been checked. One process at a time downloads into a folder; others wait for it.
+What has come of FILE so far stands beside it as FILE.part, and the next attempt goes on from there.
+FILE itself is there only when it is whole and has been checked. One process at a time downloads
+into a folder; others wait for it.
 """
 
 import contextlib
@@ -21,9 +22,11 @@ CHUNK = 1 << 16
 
 @contextlib.contextmanager
 def alone_in(folder):
-    """Make `folder` if it is not there, and be the only process that downloads into it while the block runs.
+    """Make `folder` if it is not there, and be the only process that downloads into it while the
+    block runs.
 
-    If another one does, say so on stderr and wait for it: look again then whether anything is still missing.
+    If another one does, say so on stderr and wait for it: look again then whether anything is still
+    missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -38,10 +41,11 @@ def alone_in(folder):
 def fetch(target, mirrors, limit, check):
     """Download the file `target`, a Path, from the first of its mirrors that sends the right bytes.
 
-    mirrors: addresses, to which the file's name is added. limit: the most bytes that it may have. check(path) raises
-    InputError unless the file at `path` is the wanted one. Raises InputError if the file cannot be written, or if
-    every mirror fails, with what went wrong at each: what has come until then is kept, and the next call goes on from
-    there, with whichever mirror. Nobody else may be downloading to the same folder: see `alone_in`.
+    mirrors: addresses, to which the file's name is added. limit: the most bytes that it may have.
+    check(path) raises InputError unless the file at `path` is the wanted one. Raises InputError if
+    the file cannot be written, or if every mirror fails, with what went wrong at each: what has
+    come until then is kept, and the next call goes on from there, with whichever mirror. Nobody
+    else may be downloading to the same folder: see `alone_in`.
     """
     from http.client import HTTPException  # slow to import and seldom needed, as is urllib
     from urllib.error import HTTPError
@@ -66,7 +70,8 @@ def fetch(target, mirrors, limit, check):
 
 
 def _complete(part, url, limit, check):
-    """Make the file at `part` whole from `url`. Returns whether it passes the check; if not, it is deleted."""
+    """Make the file at `part` whole from `url`. Returns whether it passes the check; if not, it is
+    deleted."""
     if _size(part) and _passes(check, part):  # an attempt was interrupted after the last byte
         return True
     begun = True
@@ -93,8 +98,8 @@ def _size(path):
 def _copy(url, part, limit):
     """Add to the file at `part` what is missing of `url`, or write it anew, up to `limit` bytes.
 
-    Returns how many bytes of what was there were kept. Raises whatever can go wrong with a connection, and
-    InputError if the file cannot be written; what came until then is in it.
+    Returns how many bytes of what was there were kept. Raises whatever can go wrong with a
+    connection, and InputError if the file cannot be written; what came until then is in it.
     """
     from tqdm import tqdm
 
@@ -118,8 +123,8 @@ def _write(file, chunk):
 
 
 def _request(url, start):
-    """The response for the file at `url` from byte `start` on, or, if the server cannot do that, from the first on;
-    and the number of its first byte."""
+    """The response for the file at `url` from byte `start` on, or, if the server cannot do that,
+    from the first on; and the number of its first byte."""
     from urllib.error import HTTPError
 
     if start:
@@ -146,7 +151,8 @@ def _open(url, headers):
 
 @lru_cache  # it reads the system's certificates
 def _opener():
-    """What opens addresses, as urlopen's does, but no ftp:, file: or data: ones: a redirect must not lead there."""
+    """What opens addresses, as urlopen's does, but no ftp:, file: or data: ones: a redirect must
+    not lead there."""
     from urllib import request
 
     opener = request.OpenerDirector()
@@ -157,8 +163,8 @@ def _opener():
 
 
 def _chunks(response, most):
-    """Yield what `response` sends, as it comes, at most so many bytes. Raises ConnectionError if it ends before all
-    that it announced has come, TimeoutError if it trickles (see SLOWEST)."""
+    """Yield what `response` sends, as it comes, at most so many bytes. Raises ConnectionError if it
+    ends before all that it announced has come, TimeoutError if it trickles (see SLOWEST)."""
     left = math.inf if response.length is None else response.length  # not every Python's read1 counts them itself
     since, came = time.monotonic(), 0
     while chunk := response.read1(min(CHUNK, left, most)):

@@ -19,8 +19,8 @@ NEIGHBOURS_OF = 10_000  # images of each side for the metrics by nearest neighbo
 class Evaluator:
     """Measures samples against the real images of a Dataset, whose features are computed once.
 
-    dataset: of a name that has a classifier, most often the test split. seed: of all random choices.
-    Raises InputError where there is no classifier, or too few real images.
+    dataset: of a name that has a classifier, most often the test split. seed: of all random
+    choices. Raises InputError where there is no classifier, or too few real images.
     """
 
     def __init__(self, dataset, seed=0):
@@ -33,9 +33,11 @@ class Evaluator:
         self.radii = radii(self.near, K_PRECISION)
 
     def quick(self, images, labels=None):
-        """{"fid", "precision", "recall", with labels "class_accuracy", and of what}, to be called again and again.
+        """{"fid", "precision", "recall", with labels "class_accuracy", and of what}, to be called
+        again and again.
 
-        images: uint8 (N, 28 or 32, ..., C), a thousand or two; labels (N,): the classes that were asked for, or None.
+        images: uint8 (N, 28 or 32, ..., C), a thousand or two; labels (N,): the classes that were
+        asked for, or None.
         """
         return self._measure(images, labels)[0]
 
@@ -90,16 +92,19 @@ def _enough(n, what):
 
 
 def evaluate(images, labels, test, train=None, seed=0):
-    """Everything this package can tell of samples: a flat dict of numbers, texts and lists, as JSON has them.
+    """Everything this package can tell of samples: a flat dict of numbers, texts and lists, as JSON
+    has them.
 
-    images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each was asked to be, (N,), or None.
-    test: the Dataset to measure against; train: the Dataset that the generator saw, to look for copies in.
+    images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each was asked to
+    be, (N,), or None. test: the Dataset to measure against; train: the Dataset that the generator
+    saw, to look for copies in.
 
-    Keys (`rows` says what each means): fid, kid, kid_std, precision, recall, density, coverage, classifier_score;
-    class_counts, as predicted (stacked data sets have modes and mode_kl instead); with labels class_accuracy and,
-    unless stacked, fid_per_class (None for a class of fewer than 2 samples); with train memorisation and fid_train,
-    the FID of as many training images. And what they were measured on: data, split, extractor, samples, real, train,
-    seed; samples_knn and real_knn, of which precision, recall, density and coverage are (at most 10,000).
+    Keys (`rows` says what each means): fid, kid, kid_std, precision, recall, density, coverage,
+    classifier_score; class_counts, as predicted (stacked data sets have modes and mode_kl instead);
+    with labels class_accuracy and, unless stacked, fid_per_class (None for a class of fewer than 2
+    samples); with train memorisation and fid_train, the FID of as many training images. And what
+    they were measured on: data, split, extractor, samples, real, train, seed; samples_knn and
+    real_knn, of which precision, recall, density and coverage are (at most 10,000).
 
     Raises InputError for images and labels that do not fit, and for fewer than 6 samples.
     """
@@ -126,7 +131,8 @@ MEANINGS = {  # key: (name, format, meaning)
 
 
 def rows(report):
-    """[(name, value, meaning)] of the numbers in a report of `evaluate` or `quick`, all texts, to print as a table."""
+    """[(name, value, meaning)] of the numbers in a report of `evaluate` or `quick`, all texts, to
+    print as a table."""
     table = []
     for key, (name, form, meaning) in MEANINGS.items():
         if key in report:

@@ -1,8 +1,9 @@
-"""The network whose features and predictions the metrics use, and its shipped weights: one set for digits, one for
-clothes. classifier.py trains them.
+"""The network whose features and predictions the metrics use, and its shipped weights: one set for
+digits, one for clothes. classifier.py trains them.
 
-The Inception network of the published metrics was trained on photographs of 1,000 classes; for 28x28 images of ten
-classes, features that tell those classes apart serve better, and fit into this package.
+The Inception network of the published metrics was trained on photographs of 1,000 classes; for
+28x28 images of ten classes, features that tell those classes apart serve better, and fit into this
+package.
 """
 
 import zipfile
@@ -28,7 +29,8 @@ class MaxPool(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, which are never negative."""
+    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, which are never
+    negative."""
 
     def __init__(self, *, rng=None):
         layers, inputs = [], 1
@@ -53,7 +55,8 @@ class Classifier(nn.Module):
 
 
 def load(name):
-    """(Classifier in evaluation mode, its accuracy on the test set) for data set `name`, as shipped.
+    """(Classifier in evaluation mode, its accuracy on the test set) for data set `name`, as
+    shipped.
 
     Raises InputError for a data set that has no classifier.
     """
@@ -80,7 +83,8 @@ def read(path):
 
 
 def write(path, net, accuracy) -> None:
-    """Weights in half precision, which costs no accuracy, and vectors in single: together a third of a megabyte."""
+    """Weights in half precision, which costs no accuracy, and vectors in single: together a third
+    of a megabyte."""
     state = {key: value.astype(np.float16) if value.ndim > 1 else value for key, value in net.state_dict().items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, accuracy=accuracy, **state)

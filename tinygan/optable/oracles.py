@@ -1,4 +1,5 @@
-"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone, from NumPy arrays.
+"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone, from NumPy
+arrays.
 
 Each follows the definition of its op, not its implementation. The op table pairs them up.
 """
@@ -30,7 +31,8 @@ def stuffed(x, up):
 
 
 def channels(inputs, outputs, groups):
-    """(o, c, i) for each weight: output channel o sees channel i of the image through w[:, :, c, o]."""
+    """(o, c, i) for each weight: output channel o sees channel i of the image through w[:, :, c,
+    o]."""
     return [(o, c, o // (outputs // groups) * inputs + c) for o in range(outputs) for c in range(inputs)]
 
 
@@ -85,7 +87,8 @@ def zoomed(order):
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
-    """Word by word as defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel."""
+    """Word by word as defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel.
+    """
     f = np.outer(f, f) if np.ndim(f) == 1 else np.array(f)
     left, right, top, bottom = np.broadcast_to(padding, 4)
     x = stuffed(x, pair(up))
@@ -109,7 +112,8 @@ def translate(x, shifts):
 
 
 def affine_warp(x, theta, size=None):
-    """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the image."""
+    """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the
+    image."""
     (height, width), size = x.shape[1:3], size or x.shape[1:3]
     v, u = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in size), indexing="ij")
     y = np.empty((len(x), *size, x.shape[3]))
@@ -174,7 +178,8 @@ def cross_entropy(x, labels):
 
 
 def sigma(weight, seed):
-    """v' W u for W = weight as (inputs, outputs), with the unit vectors u and v that a SpectralNorm starts with."""
+    """v' W u for W = weight as (inputs, outputs), with the unit vectors u and v that a SpectralNorm
+    starts with."""
     matrix, rng = weight.reshape(-1, weight.shape[-1]), np.random.default_rng(seed)
     u, v = (rng.standard_normal(n) for n in matrix.shape[::-1])
     u, v = (np.float32(x / np.linalg.norm(x)).astype(float) for x in (u, v))
@@ -193,7 +198,8 @@ def self_attention(x, gamma, theta, phi, g, o):
 
 
 def up_block(x, gain1, bias1, gain2, bias2, w1, w2, w):
-    """Batch-norm, relu, twice as large, 3x3, batch-norm, relu, 3x3; and the shortcut, convolved at the large size."""
+    """Batch-norm, relu, twice as large, 3x3, batch-norm, relu, 3x3; and the shortcut, convolved at
+    the large size."""
     large = zoomed(0)
     h = conv2d(large(np.maximum(normalized(x, gain1, bias1), 0), 2), w1, padding=1)
     h = conv2d(np.maximum(normalized(h, gain2, bias2), 0), w2, padding=1)

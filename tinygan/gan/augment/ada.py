@@ -1,4 +1,5 @@
-"""ADA: adaptive discriminator augmentation (Karras et al. 2020a, "Training GANs with limited data").
+"""ADA: adaptive discriminator augmentation (Karras et al. 2020a, "Training GANs with limited
+data").
 
     geometry   x-flip, 90-degree rotation, shift by whole pixels ("blit"); scale, rotation, anisotropic scale, and a shift
                by any amount: one affine map for each image, and one warp (geometry.py)
@@ -7,9 +8,10 @@
     noise      of random strength
     cutout     a square becomes 0
 
-Each transform fires for each image with probability p. With p below .8 or so it most often leaves images alone, so that G
-cannot make up for it by drawing images that are transformed already. `Controller` finds a p at which D does not overfit. Constants and the order of draws are those of the
-authors' code; images are in [-1, 1].
+Each transform fires for each image with probability p. With p below .8 or so it most often leaves
+images alone, so that G cannot make up for it by drawing images that are transformed already.
+`Controller` finds a p at which D does not overfit. Constants and the order of draws are those of
+the authors' code; images are in [-1, 1].
 """
 
 import functools
@@ -23,8 +25,9 @@ from tinygan.ops import matmul, transpose
 from . import geometry
 from .geometry import rotate2d, scale2d, translate2d
 
-# transform -> the strengths that it takes, each by default as published: of shifts and cutout as a share of the image's
-# size, of rotations and hue of pi, of noise and brightness in units of [-1, 1], of the others as a power of 2.
+# transform -> the strengths that it takes, each by default as published: of shifts and cutout as a
+# share of the image's size, of rotations and hue of pi, of noise and brightness in units of [-1,
+# 1], of the others as a power of 2.
 TRANSFORMS = {
     "xflip": {}, "rotate90": {}, "xint": {"xint_max": 0.125},
     "scale": {"scale_std": 0.2}, "rotate": {"rotate_max": 1.0}, "aniso": {"aniso_std": 0.2}, "xfrac": {"xfrac_std": 0.125},
@@ -37,8 +40,8 @@ _BLIT, _GEOMETRY, _COLOUR, _CORRUPTION = _NAMES[:3], _NAMES[3:7], _NAMES[7:12], 
 POLICIES = {
     "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"], "bg": _BLIT + _GEOMETRY,
     "bgc": _BLIT + _GEOMETRY + _COLOUR, "bgcf": _NAMES[:13], "bgcfn": _NAMES[:14], "bgcfnc": _NAMES,
-    # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Small ones would be harmless, but
-    # most of the pipe's time: without, all maps are straight.
+    # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Small
+    # ones would be harmless, but most of the pipe's time: without, all maps are straight.
     "digits": ["xint", "scale", "aniso", "xfrac", "brightness", "contrast"],
 }
 
@@ -46,8 +49,9 @@ POLICIES = {
 class ADA:
     """The pipe of a policy: call it with images and a generator.
 
-    policy: names of POLICIES or of TRANSFORMS, separated by commas. p: the probability of each transform, which may be
-    changed at any time; above 1 it is as 1. strengths: of TRANSFORMS. Raises InputError for unknown names, and p below 0.
+    policy: names of POLICIES or of TRANSFORMS, separated by commas. p: the probability of each
+    transform, which may be changed at any time; above 1 it is as 1. strengths: of TRANSFORMS.
+    Raises InputError for unknown names, and p below 0.
     """
 
     def __init__(self, policy="bgc", p=0.0, **strengths):
@@ -65,7 +69,8 @@ class ADA:
         self.p, self.strengths = p, known | strengths
 
     def __call__(self, x, rng):
-        """Images x, a Tensor (N, H, W, C) with 1 or 3 channels, augmented; rng: a numpy Generator."""
+        """Images x, a Tensor (N, H, W, C) with 1 or 3 channels, augmented; rng: a numpy Generator.
+        """
         if x.ndim != 4 or x.shape[3] not in (1, 3):
             raise ValueError(f"ada: images of shape {x.shape}; they must be (N, H, W, 1) or (N, H, W, 3)")
         if not self.p:
@@ -92,11 +97,13 @@ class ADA:
 
     @property
     def steady(self):
-        """Does every batch go through the same operations? Not where some images are turned, and others are not."""
+        """Does every batch go through the same operations? Not where some images are turned, and
+        others are not."""
         return not self.transforms & {"rotate90", "rotate"}
 
     def geometry(self, draws, height, width):
-        """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle; or None."""
+        """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle;
+        or None."""
         on, strength, maps = self.transforms, self.strengths, None
 
         def then(matrix):
@@ -113,7 +120,8 @@ class ADA:
         if "scale" in on:
             factor = draws.fired("scale", np.exp2(draws.normal() * strength["scale_std"]), 1.0)
             then(scale2d(1 / factor, 1 / factor))
-        # A rotation before and one after the anisotropic scale: together they fire with probability p.
+        # A rotation before and one after the anisotropic scale: together they fire with probability
+        # p.
         once = 1 - np.sqrt(max(1 - self.p, 0))
         if "rotate" in on:
             then(rotate2d(draws.fired("rotate", draws.angle(strength["rotate_max"]), 0.0, once)))
@@ -154,8 +162,8 @@ class ADA:
         return maps
 
     def gains(self, draws):
-        """Gains (N, 4) of the frequency bands. Where one changes, all are scaled such that natural images, whose low
-        frequencies are the strongest, keep their power."""
+        """Gains (N, 4) of the frequency bands. Where one changes, all are scaled such that natural
+        images, whose low frequencies are the strongest, keep their power."""
         power, gains = np.array([10, 1, 1, 1]) / 13, 1.0
         for band in range(4):
             changed = np.ones((draws.n, 4))
@@ -209,8 +217,8 @@ def _rotate_about_grey(angle):
 
 
 def recoloured(x, make):
-    """Images x (N, H, W, C) under affine maps make() (N, 4, 4) of colour space. Those of one channel take the mean of the
-    rows."""
+    """Images x (N, H, W, C) under affine maps make() (N, 4, 4) of colour space. Those of one
+    channel take the mean of the rows."""
     (n, height, width, channels), dtype = x.shape, x.dtype
 
     def parts():
@@ -231,8 +239,9 @@ def recoloured(x, make):
 
 @functools.cache
 def band_filters():
-    """Four filters (4, 43), of increasing frequency, whose sum leaves an image as it is: autocorrelations of the low- and
-    high-pass filters of Daubechies' wavelet "sym2", the band below upsampled at each step."""
+    """Four filters (4, 43), of increasing frequency, whose sum leaves an image as it is:
+    autocorrelations of the low- and high-pass filters of Daubechies' wavelet "sym2", the band below
+    upsampled at each step."""
     low = np.array([-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025])
     high = low * (-1.0) ** np.arange(4)
     low, high = (np.convolve(f, f[::-1]) / 2 for f in (low, high))
@@ -256,7 +265,8 @@ def band_matrices(size):
 
 
 def filtered(x, make):
-    """Images x (N, H, W, C), their frequency bands amplified by gains make() (N, 4), along columns and along rows."""
+    """Images x (N, H, W, C), their frequency bands amplified by gains make() (N, 4), along columns
+    and along rows."""
     sizes, dtype = x.shape[1:3], x.dtype
 
     def matrices():

@@ -1,4 +1,5 @@
-"""DiffAugment: both of D's inputs, and what G is judged by, are augmented, always and differentiably (Zhao et al. 2020).
+"""DiffAugment: both of D's inputs, and what G is judged by, are augmented, always and
+differentiably (Zhao et al. 2020).
 
     color         brightness, saturation and contrast, each by a random amount
     translation   a shift by up to an eighth of the image; 0 comes in, which is the grey between black, -1, and white
@@ -20,7 +21,8 @@ def brightness(x, rng):
 
 
 def saturation(x, rng):
-    """Stretch the colours around each pixel's mean over the channels by U(0, 2); an image of one channel stays as it is."""
+    """Stretch the colours around each pixel's mean over the channels by U(0, 2); an image of one
+    channel stays as it is."""
     amounts = _amounts(x, rng) * 2
     if x.shape[3] == 1:
         return x
@@ -43,7 +45,8 @@ def translation(x, rng, ratio=0.125):
 
 
 def cutout(x, rng, ratio=0.5):
-    """Set a rectangle of `ratio` of the image's size to 0. Its centre is any pixel, and so it may stick out."""
+    """Set a rectangle of `ratio` of the image's size to 0. Its centre is any pixel, and so it may
+    stick out."""
     (n, *lengths, _), dtype = x.shape, x.dtype
 
     def mask():

@@ -1,8 +1,10 @@
-"""Affine maps of images without aliasing: reflect at the borders, sample between the pixels of twice as many, by bilinear
-interpolation, and filter back to as many as there were (Karras et al. 2020a, appendix B).
+"""Affine maps of images without aliasing: reflect at the borders, sample between the pixels of
+twice as many, by bilinear interpolation, and filter back to as many as there were (Karras et al.
+2020a, appendix B).
 
-Reflection, upsampling and downsampling work on rows and on columns by themselves, and along one axis each is a matrix.
-Where a map neither turns nor shears, so is the interpolation, and with it all of the way: two small products.
+Reflection, upsampling and downsampling work on rows and on columns by themselves, and along one
+axis each is a matrix. Where a map neither turns nor shears, so is the interpolation, and with it
+all of the way: two small products.
 """
 
 import functools
@@ -42,8 +44,9 @@ def _matrices(rows, n):
 
 
 def warp(x, maps):
-    """Images x (N, H, W, C) under affine maps (N, 3, 3), host float64: the output pixel (across, down), counted from the
-    middle of the image, shows the input at maps @ (across, down, 1). Linear in x."""
+    """Images x (N, H, W, C) under affine maps (N, 3, 3), host float64: the output pixel (across,
+    down), counted from the middle of the image, shows the input at maps @ (across, down, 1). Linear
+    in x."""
     maps, rows, columns = _placed(maps, *x.shape[1:3])
     planes = transpose(x, (0, 3, 1, 2))
     straight = (maps[:, 0, 1] == 0) & (maps[:, 1, 0] == 0)
@@ -58,7 +61,8 @@ def warp(x, maps):
 
 
 def warp_straight(x, make):
-    """As `warp`, of maps make() that neither turn nor shear: always the same operations, which can be recorded."""
+    """As `warp`, of maps make() that neither turn nor shear: always the same operations, which can
+    be recorded."""
     size, dtype = x.shape[1:3], x.dtype
     by_row, by_column = from_host(lambda: _straight_matrices(*_placed(make(), *size), dtype))
     return transpose(matmul(matmul(by_row, transpose(x, (0, 3, 1, 2))), by_column), (0, 2, 3, 1))
@@ -68,14 +72,15 @@ def _placed(maps, height, width):
     """(maps, rows, columns), where maps are of the extended images, of twice as many pixels."""
     left, right, top, bottom = margins(maps, height, width)
     maps = translate2d(np.array([(left - right) / 2]), (top - bottom) / 2) @ maps
-    # Both sides now have twice as many pixels; the first ones of their middles are half a pixel off.
+    # Both sides now have twice as many pixels; the first ones of their middles are half a pixel
+    # off.
     maps[:, :2, 2] = 2 * maps[:, :2, 2] + 0.5 * maps[:, :2, :2].sum(2) - 0.5
     return maps, _Axis(height, top, bottom), _Axis(width, left, right)
 
 
 def margins(maps, height, width):
-    """(left, right, top, bottom): pixels by which images are extended, so that all of a batch find what they read there;
-    at most what one reflection gives. Beyond is 0."""
+    """(left, right, top, bottom): pixels by which images are extended, so that all of a batch find
+    what they read there; at most what one reflection gives. Beyond is 0."""
     x, y = (width - 1) / 2, (height - 1) / 2
     corners = maps[:, :2] @ np.array([[-x, x, x, -x], [-y, -y, y, y], [1, 1, 1, 1]])
     beyond = []
@@ -119,8 +124,8 @@ class _Axis:
         self.fine, self.out = len(self.up), self.down.shape[1]
 
     def resampling(self, stretch, shift, dtype):
-        """The matrices (N, size, size) of the whole way, where the i-th sample is of fine pixel stretch * i + shift, both
-        counted from the middle; stretch and shift are (N,)."""
+        """The matrices (N, size, size) of the whole way, where the i-th sample is of fine pixel
+        stretch * i + shift, both counted from the middle; stretch and shift are (N,)."""
         at = (stretch[:, None] * (np.arange(self.out) - (self.out - 1) / 2) + shift[:, None]) + (self.fine - 1) / 2
         first = np.floor(at)
         padded = np.pad(self.up, ((1, 1), (0, 0))).astype(dtype)  # what is outside is 0
