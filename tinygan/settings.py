@@ -16,7 +16,8 @@ def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=())
     if type(default) is int and maximum is None:
         maximum = LARGEST
     return dataclasses.field(default=default, metadata={
-        "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices, "formerly": formerly})
+        "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices,
+                                                        "formerly": formerly})
 
 
 class Documented:
@@ -25,7 +26,8 @@ class Documented:
     def describe(self):
         """[(name, value, type name, doc)] of all settings."""
         return [(f.name, getattr(self, f.name), f.type.__name__,
-                 f.metadata["doc"] + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""))
+                 f.metadata["doc"]
+                 + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""))
                 for f in dataclasses.fields(self)]
 
     def updated(self, assignments):

@@ -30,7 +30,8 @@ class GradReport(list):
 
 
 @np.errstate(all="ignore")  # a NaN is an error here, with a better message
-def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4, seed=0) -> GradReport:
+def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4,
+                seed=0) -> GradReport:
     """Check the derivatives of `f` at `inputs`, up to `order`, against central differences.
 
     f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module,
@@ -70,7 +71,8 @@ def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6
     for k in range(1, order + 1):
         for attempts_left in reversed(range(4)):
             try:
-                report.append(_check(f, arrays, names, f"{title}, order {k}", tolerance, step, rng, mode))
+                report.append(_check(f, arrays, names, f"{title}, order {k}", tolerance, step, rng,
+                                     mode))
                 break
             except GradientError as error:
                 error.report = report
@@ -87,7 +89,9 @@ def _float64(x):
 
 def _parameter_names(f, count):
     try:
-        names = [p.name for p in inspect.signature(f).parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD
+        names = [p.name
+                 for p in inspect.signature(f).parameters.values()
+                 if p.kind == p.POSITIONAL_OR_KEYWORD
                  or p.kind == p.POSITIONAL_ONLY]
     except (TypeError, ValueError):
         names = []
@@ -128,7 +132,9 @@ def _gradient_function(f, arrays, names, rng):
         differentiate = any(a.requires_grad for a in args)
         xs = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in args[:count]]
         ys = f(*xs)
-        reached = [(y, w) for y, w in zip([ys] if isinstance(ys, Tensor) else ys, args[count:]) if y.requires_grad]
+        reached = [(y, w)
+                   for y, w in zip([ys] if isinstance(ys, Tensor) else ys, args[count:])
+                   if y.requires_grad]
         if not reached:
             return [x.detach() * 0.0 for x in xs]
         gs = grad([y for y, _ in reached], xs, [w for _, w in reached], create_graph=differentiate)
@@ -186,7 +192,8 @@ def _worst(value, gradient, size, tolerance, step, directions):
     for where, direction in directions:
         along = direction != 0  # 0 * inf would be NaN
         slope = gradient[along] @ direction[along]
-        line, small = functools.partial(value, direction), 1e-3 * np.sqrt(np.mean(gradient ** 2)) + 1e-12
+        line, small = functools.partial(value,
+                                        direction), 1e-3 * np.sqrt(np.mean(gradient ** 2)) + 1e-12
         error, difference, kink = _compare(slope, line, small, size, tolerance, step)
         if error > worst[0]:
             worst = error, (f"{where}: derivative {slope:.10g}, differences {difference:.10g}, "
@@ -201,7 +208,8 @@ def _compare(slope, line, small, size, tolerance, step):
     def error_of(quotient, h, rounding):
         """Relative, but rounding alone moves the quotient by about rounding / h, which is to be
         tolerated."""
-        return abs(slope - quotient) / max(abs(slope), abs(quotient), small, 10 * rounding / (h * tolerance))
+        return abs(slope - quotient) / max(abs(slope), abs(quotient), small,
+                                           10 * rounding / (h * tolerance))
 
     rounding, quotients, ends = np.finfo(np.float64).eps * size, {}, {}
     for h in (step, step / 100):

@@ -195,7 +195,8 @@ class profile(Monitor):
 
     def __init__(self, show=True):
         self._rows, self._show = {}, show
-        self._inside = [0.0]  # for the block, and each op or derivative now running: seconds in what it called
+        # for the block, and each op or derivative now running: seconds in what it called
+        self._inside = [0.0]
         self.wall = 0.0
 
     def __enter__(self):
@@ -217,7 +218,8 @@ class profile(Monitor):
         return y
 
     def run_derivative(self, node, run):
-        return self._timed(node.op.name + "'", lambda: super(profile, self).run_derivative(node, run))
+        return self._timed(node.op.name + "'",
+                           lambda: super(profile, self).run_derivative(node, run))
 
     def count(self, op, multiply_adds):
         super().count(op, multiply_adds)
@@ -249,7 +251,8 @@ class profile(Monitor):
             shown.append(Row(f"{len(others)} more below 0.5%", sum(row.calls for row in others),
                              sum(row.seconds for row in others)))
         inside = sum(row.seconds for row in self.rows)
-        total = [Row("python and the rest", seconds=self.wall - inside), Row("wall time", seconds=self.wall)]
+        total = [Row("python and the rest", seconds=self.wall - inside),
+                 Row("wall time", seconds=self.wall)]
         lines = [f"{'op':<28}{'calls':>7}{'ms':>11}{'share':>8}{'GFLOP/s':>9}"]
         for row in shown + total:
             speed = f"{row.gflops:.1f}" if row.gflops else ""

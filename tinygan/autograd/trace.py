@@ -29,7 +29,8 @@ class trace(Monitor):
         y = super().run_op(op, args, settings, run)
         xs = [x for x in args if isinstance(x, Tensor)]
         parents = () if y.node is None else y.node.parents
-        self._add(y, op, [(self._find(x) or self._add(x), x.node is not None and x.node in parents) for x in xs])
+        self._add(y, op, [(self._find(x) or self._add(x), x.node is not None and x.node in parents)
+                          for x in xs])
         return y
 
     def _find(self, x):
@@ -41,7 +42,8 @@ class trace(Monitor):
     def _add(self, x, op=None, inputs=()):
         data = x.data.copy() if isinstance(x, Parameter) else x.data
         value = self._values[_key(x)] = _Value(x, data, op, inputs, _in_backward())
-        self._values.setdefault(id(x.data), value)  # for y.detach(): the same value, but no gradient flows to it
+        # for y.detach(): the same value, but no gradient flows to it
+        self._values.setdefault(id(x.data), value)
         self._log.append(value)
         return value
 
@@ -62,10 +64,13 @@ class trace(Monitor):
         position = {value: i for i, value in enumerate(values)}
         names = {self._find(x): name for name, x in names.items()}
         reached = [value for value in values if gradients and value.tensor.requires_grad]
-        slopes = engine.grad(y, [value.tensor for value in reached], retain_graph=True) if reached else []
+        slopes = engine.grad(y, [value.tensor for value in reached],
+                             retain_graph=True) if reached else []
         slopes = {value: to_numpy(g.data) for value, g in zip(reached, slopes) if g is not None}
         return Graph([GraphNode(
-            name=names.get(value) or (value.tensor.name if isinstance(value.tensor, Parameter) else None),
+            name=names.get(value)
+                                or (value.tensor.name if isinstance(value.tensor, Parameter)
+                                    else None),
             op=value.op and value.op.name,
             value=to_numpy(value.data),
             gradient=slopes.get(value),
@@ -143,7 +148,8 @@ class GraphNode:
         title = " = ".join(filter(None, [self.name, self.op])) or self.kind
         lines = [title] + [str(self.value.shape)] * bool(self.value.shape) + summary(self.value).split("\n")
         if self.gradient is not None:
-            lines += ("gradient " + summary(self.gradient).replace("\n", "\n" + " " * 9)).split("\n")
+            lines += ("gradient "
+                      + summary(self.gradient).replace("\n", "\n" + " " * 9)).split("\n")
         return lines
 
 
@@ -164,11 +170,14 @@ class Graph:
     def edges(self):
         """(from, to, whether a gradient flows back) for every argument of every op; indices into
         nodes."""
-        return [(source, target, flows) for target, node in enumerate(self.nodes) for source, flows in node.inputs]
+        return [(source, target, flows) for target, node in enumerate(self.nodes)
+                for source, flows in node.inputs]
 
     def __str__(self):
-        given = collections.Counter(node.name for node in self.nodes)  # two layers may both own a Linear.weight
-        names = [f"v{i}" if not node.name else node.name if given[node.name] == 1 else f"{node.name}#{i}"
+        # two layers may both own a Linear.weight
+        given = collections.Counter(node.name for node in self.nodes)
+        names = [f"v{i}" if not node.name else node.name if given[node.name] == 1
+                 else f"{node.name}#{i}"
                  for i, node in enumerate(self.nodes)]
         rows = []
         for i, node in enumerate(self.nodes):
@@ -181,11 +190,13 @@ class Graph:
             slope = "" if node.gradient is None else "gradient " + " ".join(summary(node.gradient).split())
             rows.append((f"{names[i]} = {made}", shape, values, slope))
         widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip() for row in rows)
+        return "\n".join("  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip()
+                         for row in rows)
 
     def dot(self):
         """The graph in Graphviz's language. Dashed: an argument that no gradient flows back to."""
-        lines = ["digraph {", '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=10];']
+        lines = ["digraph {",
+                 '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=10];']
         for i, node in enumerate(self.nodes):
             label = "\\n".join(node.lines).replace('"', r'\"')
             lines.append(f'  n{i} [label="{label}", fillcolor="{COLOURS[node.kind]}"];')
@@ -202,7 +213,9 @@ def summary(array):
     if not array.size:
         return "empty"
     if array.size <= 6:
-        width = max(len(f"{v:.4g}") for v in array.flat) if array.ndim > 1 else 0  # to line up the columns
-        return np.array2string(array, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}".rjust(width)})
+        # to line up the columns
+        width = max(len(f"{v:.4g}") for v in array.flat) if array.ndim > 1 else 0
+        return np.array2string(array, separator=", ",
+                               formatter={"float_kind": lambda v: f"{v:.4g}".rjust(width)})
     with np.errstate(all="ignore"):
         return f"mean {array.mean():.3g}, std {array.std():.3g}"

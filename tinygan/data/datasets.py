@@ -144,13 +144,15 @@ class Dataset:
 
     def subset(self, chosen, split=None):
         """The Dataset of the images that an index array or slice chooses."""
-        return Dataset(self.name, split or self.split, self.images[chosen], self.labels[chosen], self.class_names)
+        return Dataset(self.name, split or self.split, self.images[chosen], self.labels[chosen],
+                       self.class_names)
 
     def hold_out(self):
         """(rest, held-out): the last tenth of the images, at most 5,000, are kept apart, to choose
         settings by."""
         n = min(len(self) // 10, 5000)
-        return self.subset(slice(0, len(self) - n)), self.subset(slice(len(self) - n, None), "held-out") if n else None
+        return self.subset(slice(0, len(self) - n)), self.subset(slice(len(self) - n, None),
+                                                                 "held-out") if n else None
 
     def balanced(self, n, seed):
         """n images, drawn by the seed, of each class as many (to one) as far as there are so many.
@@ -158,14 +160,18 @@ class Dataset:
         if not 1 <= n <= len(self):
             raise InputError(f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})")
         rng = np.random.default_rng([seed, 6])
-        turn = np.empty(len(self), int)  # 0 for the first image of each class that is drawn, 1 for the second...
+        # 0 for the first image of each class that is drawn, 1 for the second...
+        turn = np.empty(len(self), int)
         for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
             turn[rng.permutation(members)] = np.arange(len(members))
-        return self.subset(np.sort(np.lexsort((rng.permutation(self.num_classes)[self.labels], turn))[:n]))
+        return self.subset(np.sort(np.lexsort((rng.permutation(self.num_classes)[self.labels],
+                                               turn))[:n]))
 
     def padded(self, border):
         """The same images with so many black pixels on each side."""
-        images = np.pad(self.images, ((0, 0), (border, border), (border, border), (0, 0))) if border else self.images
+        images = np.pad(self.images,
+                        ((0, 0), (border, border), (border, border),
+                         (0, 0))) if border else self.images
         return Dataset(self.name, self.split, images, self.labels, self.class_names)
 
     def batch(self, index, batch_size, seed):
@@ -221,9 +227,11 @@ def load(name="digits", split="train", data_dir=None):
         raise InputError(f"unknown split {split!r}: choose from {', '.join(FILES)}")
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
-        parts = digits.hold_out() if split == "train" else [digits]  # no digit of a held-out stack is in another
+        # no digit of a held-out stack is in another
+        parts = digits.hold_out() if split == "train" else [digits]
         stacks = [stack(part.images, part.labels) for part in parts if part]
-        return Dataset(name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)), STACK_NAMES)
+        return Dataset(name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)),
+                       STACK_NAMES)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
@@ -332,7 +340,8 @@ def _read(path, name, file):
     """The array in `path`, which must be the `file` of data set `name`, byte for byte."""
     digest = hashlib.sha256()
     array = read_idx(path, SOURCES[name].shape(file), digest)
-    owners = [other for other, source in SOURCES.items() if source.sha256[file] == digest.hexdigest()]
+    owners = [other
+              for other, source in SOURCES.items() if source.sha256[file] == digest.hexdigest()]
     if name in owners:
         return array
     advice = "delete it, or point --data-dir elsewhere"
@@ -351,7 +360,8 @@ def _download(name, data_dir):
         with download.alone_in(folder):
             for file in ALL_FILES:
                 if not _find(folder, file):
-                    limit, check = math.prod(source.shape(file)) + 4096, partial(_read, name=name, file=file)
+                    limit, check = math.prod(source.shape(file)) + 4096, partial(_read, name=name,
+                                                                                 file=file)
                     download.fetch(folder / f"{file}.gz", source.mirrors, limit, check)
     except (InputError, OSError) as error:
         looked = ", ".join(map(str, _places(name, data_dir)))

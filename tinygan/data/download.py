@@ -59,7 +59,8 @@ def fetch(target, mirrors, limit, check):
         except (OSError, HTTPException, ValueError) as error:
             failures.append(f"{mirror} failed: {reason(error)}")
             if isinstance(error, HTTPError):
-                error.close()  # it is an open response too, and newer Pythons warn of one that is dropped
+                # it is an open response too, and newer Pythons warn of one that is dropped
+                error.close()
             continue
         if right:
             with replacing(target) as temporary:
@@ -75,7 +76,8 @@ def _complete(part, url, limit, check):
     if _size(part) and _passes(check, part):  # an attempt was interrupted after the last byte
         return True
     begun = True
-    while begun:  # what was there may have been another mirror's: if so, once more, with this one's bytes alone
+    # what was there may have been another mirror's: if so, once more, with this one's bytes alone
+    while begun:
         begun = _copy(url, part, limit)
         if _passes(check, part):
             return True
@@ -108,8 +110,10 @@ def _copy(url, part, limit):
     with response:
         total = None if response.length is None else start + response.length
         with writing(part):
-            file = open(part, "ab" if start else "wb", buffering=0)  # so that what came is there if we are killed
-        with file, tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None) as bar:
+            # so that what came is there if we are killed
+            file = open(part, "ab" if start else "wb", buffering=0)
+        with file, tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True,
+                        disable=None) as bar:
             for chunk in _chunks(response, limit - start):
                 _write(file, chunk)
                 bar.update(len(chunk))
@@ -156,8 +160,10 @@ def _opener():
     from urllib import request
 
     opener = request.OpenerDirector()
-    for handler in (request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler, request.HTTPRedirectHandler,
-                    request.HTTPDefaultErrorHandler, request.HTTPErrorProcessor, request.UnknownHandler):
+    for handler in (request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler,
+                    request.HTTPRedirectHandler,
+                    request.HTTPDefaultErrorHandler, request.HTTPErrorProcessor,
+                    request.UnknownHandler):
         opener.add_handler(handler())
     return opener
 
@@ -165,7 +171,8 @@ def _opener():
 def _chunks(response, most):
     """Yield what `response` sends, as it comes, at most so many bytes. Raises ConnectionError if it
     ends before all that it announced has come, TimeoutError if it trickles (see SLOWEST)."""
-    left = math.inf if response.length is None else response.length  # not every Python's read1 counts them itself
+    # not every Python's read1 counts them itself
+    left = math.inf if response.length is None else response.length
     since, came = time.monotonic(), 0
     while chunk := response.read1(min(CHUNK, left, most)):
         left, most, came = left - len(chunk), most - len(chunk), came + len(chunk)

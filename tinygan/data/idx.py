@@ -64,7 +64,8 @@ def _decode(file, path, shape, digest):
     # Python's integers do not overflow. An empty dimension must not excuse the others: NumPy has
     # limits.
     if math.prod(max(n, 1) for n in found) * dtype.itemsize > MAX_BYTES:
-        raise _bad(path, f"announces an array of shape {found}, more than the {MAX_BYTES >> 20} MiB allowed")
+        raise _bad(path,
+                   f"announces an array of shape {found}, more than the {MAX_BYTES >> 20} MiB allowed")
 
     size = math.prod(found) * dtype.itemsize
     items = bytearray()
@@ -79,7 +80,8 @@ def _decode(file, path, shape, digest):
         digest.update(magic + lengths)
         digest.update(items)
     array = np.frombuffer(items, dtype).reshape(found)
-    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))  # no second copy
+    # no second copy
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
 
 
 def _bad(path, problem):

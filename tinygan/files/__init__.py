@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tinygan.errors import InputError
 
-ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EFBIG: "the system allows no larger file",
+ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room",
+          errno.EFBIG: "the system allows no larger file",
           errno.ENOENT: "its folder has gone", errno.ENOTDIR: "its folder has gone",
-          errno.EROFS: "choose another folder", errno.EACCES: "choose another folder", errno.EPERM: "choose another folder"}
+          errno.EROFS: "choose another folder", errno.EACCES: "choose another folder",
+          errno.EPERM: "choose another folder"}
 
 
 @contextlib.contextmanager
@@ -124,7 +126,8 @@ def locked(path, wait=None):
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):  # it has gone with its folder, or Windows keeps what is open
+                # it has gone with its folder, or Windows keeps what is open
+                with contextlib.suppress(OSError):
                     path.unlink()
             return
 
@@ -135,7 +138,8 @@ def _lock(file):
         if os.name == "nt":
             import msvcrt
 
-            file.seek(1 << 30)  # a byte that nobody reads: Windows lets no other process read a locked one
+            # a byte that nobody reads: Windows lets no other process read a locked one
+            file.seek(1 << 30)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
@@ -146,6 +150,7 @@ def _lock(file):
     except OSError as error:
         if os.name == "nt" and isinstance(error, PermissionError):  # so Windows says it
             return False
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks: then without one
+        # a file system without locks: then without one
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
     return True

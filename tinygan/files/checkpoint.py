@@ -9,7 +9,8 @@ from tinygan import files
 from tinygan.files import npz
 from tinygan.errors import InputError, warn
 
-CONFIG_VERSION = 1  # of config.json; one without is from before there were versions, and is read as this one
+# of config.json; one without is from before there were versions, and is read as this one
+CONFIG_VERSION = 1
 CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}
 MOST = 1024, 1024, 16, 10_000  # height, width, channels of images, and classes
 BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FID
@@ -42,13 +43,16 @@ def save(folder, step, states, meta, keep) -> Path:
 
 def write(path, states, meta) -> None:
     """Write states and meta as one npz file, whole or not at all."""
-    arrays = {f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}
+    arrays = {f"{part}/{name}": array for part, state in states.items()
+              for name, array in state.items()}
     npz.save(path, {"meta": json.dumps(meta), **arrays})
 
 
 def checkpoints(folder) -> list:
     """The checkpoints of a run, oldest first. Files that someone has named otherwise are none."""
-    return sorted((path for path in Path(folder).glob("checkpoint-*.npz") if step_of(path) is not None), key=step_of)
+    return sorted((path
+                   for path in Path(folder).glob("checkpoint-*.npz") if step_of(path) is not None),
+                  key=step_of)
 
 
 def names(folder) -> tuple:
@@ -81,7 +85,8 @@ def load(path):
         if not isinstance(meta, dict) or not isinstance(meta.get("step"), int):
             raise ValueError("it has no step")
         return states, meta
-    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError,
+            zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an older one, or train "
                          "again") from None
 
@@ -130,12 +135,14 @@ def read_config(folder, path):
     if config.get("version", CONFIG_VERSION) != CONFIG_VERSION:
         raise InputError(f"{file} is of version {config['version']}, and this tinygan reads version {CONFIG_VERSION}: use the "
                          "tinygan that wrote it, or a newer one")
-    kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list, "classes": int}
+    kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list,
+             "classes": int}
     wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
     if wrong:
         raise InputError(f"{file} is damaged (a wrong type of {', '.join(wrong)})")
     sizes = [*config["image_shape"], config["classes"]]
     # Networks of that size are about to be made: a wrong number must not take all the memory.
-    if not all(type(n) is int and 0 < n <= most for n, most in zip(sizes, MOST)) or len(sizes) != 4 or config["seed"] < 0:
+    if not all(type(n) is int and 0 < n <= most
+               for n, most in zip(sizes, MOST)) or len(sizes) != 4 or config["seed"] < 0:
         raise InputError(f"{file} is damaged (its image_shape, classes or seed)")
     return config

@@ -13,7 +13,8 @@ from .neighbours import AT_MOST, memorisation
 from .precision_recall import density_coverage, precision_recall, radii
 
 K_PRECISION, K_DENSITY = 3, 5  # neighbours, as their papers have them
-NEIGHBOURS_OF = 10_000  # images of each side for the metrics by nearest neighbours, whose time grows with the square
+# images of each side for the metrics by nearest neighbours, whose time grows with the square
+NEIGHBOURS_OF = 10_000
 
 
 class Evaluator:
@@ -45,14 +46,18 @@ class Evaluator:
         """(the report of `quick`, features, probabilities, labels)."""
         images = as_images(images, self.extractor.channels)
         _enough(len(images), "samples")
-        labels = None if labels is None else as_labels(labels, len(images), self.dataset.num_classes)
+        labels = None if labels is None else as_labels(labels, len(images),
+                                                       self.dataset.num_classes)
         features, probabilities = self.extractor(images)
         near = self._some(features, NEIGHBOURS_OF)
         report = {
-            "data": self.dataset.name, "split": self.dataset.split, "extractor": self.extractor.description,
-            "samples": len(images), "real": len(self.features), "samples_knn": len(near), "real_knn": len(self.near),
+            "data": self.dataset.name, "split": self.dataset.split,
+                  "extractor": self.extractor.description,
+            "samples": len(images), "real": len(self.features), "samples_knn": len(near),
+                  "real_knn": len(self.near),
             "seed": self.seed, "fid": frechet_distance(*self.gaussian, *gaussian(features))}
-        report["precision"], report["recall"] = precision_recall(self.near, near, K_PRECISION, self.radii)
+        report["precision"], report["recall"] = precision_recall(self.near, near, K_PRECISION,
+                                                                 self.radii)
         if labels is not None:
             report["class_accuracy"] = scores.class_accuracy(probabilities, labels)
         return report, features, probabilities, labels
@@ -75,7 +80,8 @@ class Evaluator:
             report["train"] = len(train)
             likewise = self._some(train.images, len(features))
             report["fid_train"] = fid(self.features, self.extractor(likewise)[0])
-            report["memorisation"] = memorisation(images, self.dataset.images, train.images, self.seed)
+            report["memorisation"] = memorisation(images, self.dataset.images, train.images,
+                                                  self.seed)
         return report
 
     def _some(self, array, n):
@@ -114,17 +120,25 @@ def evaluate(images, labels, test, train=None, seed=0):
 MEANINGS = {  # key: (name, format, meaning)
     "fid": ("FID", "{:.3f}", "distance of the features' Gaussians: less is better"),
     "fid_train": ("FID of training images", "{:.3f}", "as many real ones: what to hope for"),
-    "kid": ("KID x 1000", "{:.3f}", "distance by a kernel, 100 subsets of up to 1,000: 0 is best, may be negative"),
-    "precision": ("precision", "{:.3f}", "samples that lie among real images: more is better, to 1"),
+    "kid": ("KID x 1000", "{:.3f}",
+            "distance by a kernel, 100 subsets of up to 1,000: 0 is best, may be negative"),
+    "precision": ("precision", "{:.3f}",
+                  "samples that lie among real images: more is better, to 1"),
     "recall": ("recall", "{:.3f}", "real images that lie among samples: more is better, to 1"),
-    "density": ("density", "{:.3f}", "real neighbourhoods that a sample lies in, / k: about 1 is best"),
-    "coverage": ("coverage", "{:.3f}", "real images with a sample in their neighbourhood: more is better, to 1"),
-    "classifier_score": ("classifier score", "{:.2f}", "sure and varied predictions: more is better, to the classes"),
-    "class_accuracy": ("class accuracy", "{:.2%}", "samples that are of the class asked for: more is better"),
+    "density": ("density", "{:.3f}",
+                "real neighbourhoods that a sample lies in, / k: about 1 is best"),
+    "coverage": ("coverage", "{:.3f}",
+                 "real images with a sample in their neighbourhood: more is better, to 1"),
+    "classifier_score": ("classifier score", "{:.2f}",
+                         "sure and varied predictions: more is better, to the classes"),
+    "class_accuracy": ("class accuracy", "{:.2%}",
+                       "samples that are of the class asked for: more is better"),
     "class_counts": ("samples of each class", "{}", "as predicted: even is better"),
-    "fid_per_class": ("FID of each class", "{}", "less is better; larger than the FID of all, as images are fewer"),
+    "fid_per_class": ("FID of each class", "{}",
+                      "less is better; larger than the FID of all, as images are fewer"),
     "modes": ("modes", "{:,}", "of 1,000: more is better"),
-    "mode_kl": ("KL from even modes", "{:.4f}", "nats: less is better; .0236 is perfect for 26,000 samples"),
+    "mode_kl": ("KL from even modes", "{:.4f}",
+                "nats: less is better; .0236 is perfect for 26,000 samples"),
     "memorisation": ("distance to training images", "{:.3f}",
                      f"that of test images = 1, of up to {AT_MOST:,}: much below 1 means copies"),
 }
@@ -145,5 +159,6 @@ def _text(report, key, form):
     if key == "kid":
         return f"{1000 * value:.3f} +- {1000 * report['kid_std']:.3f}"
     if isinstance(value, list):
-        return " ".join("-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in value)
+        return " ".join("-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v)
+                        for v in value)
     return form.format(value)

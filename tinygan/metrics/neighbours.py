@@ -50,7 +50,8 @@ def _nearest_of_block(a, b, k):
     for i in range(0, len(a), SAMPLES):
         distances = a[i:i + SAMPLES].astype(np.float32) @ (b.T * np.float32(-2 / 255))
         distances += norms  # the row's own norm is the same for all of b
-        found.append(distances.argmin(1)[:, None] if k == 1 else np.argpartition(distances, k - 1, 1)[:, :k])
+        found.append(distances.argmin(1)[:, None] if k == 1
+                     else np.argpartition(distances, k - 1, 1)[:, :k])
     return np.concatenate(found)
 
 
@@ -77,7 +78,8 @@ def memorisation(images, test, training, seed=0):
 
 
 def _some(images, rng):
-    return images if len(images) <= AT_MOST else images[np.sort(rng.choice(len(images), AT_MOST, replace=False))]
+    return images if len(images) <= AT_MOST else images[np.sort(rng.choice(len(images), AT_MOST,
+                                                                           replace=False))]
 
 
 def neighbours_picture(path, samples, training, k=3, columns=4):

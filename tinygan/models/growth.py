@@ -19,10 +19,14 @@ START = 4  # pixels on a side
 class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
-    grow: bool = setting(True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
-    stable_images: int = setting(8_000, "images of D's updates at one size, before the next fades in", 0, MANY)
+    grow: bool = setting(True,
+                         "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
+    stable_images: int = setting(8_000,
+                                 "images of D's updates at one size, before the next fades in", 0,
+                                 MANY)
     fade_images: int = setting(8_000, "images of D's updates while it does", 0, MANY)
-    batch_sizes: str = setting("4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
+    batch_sizes: str = setting("4:32,8:32",
+                               "batch sizes of some sizes, as size:images,...; others: batch_size")
 
 
 class Growth:
@@ -81,7 +85,8 @@ def at_lod(images, lod, blend=None):
     images = _squares(images, 1 << whole)
     if lod == whole:
         return images
-    return images + (_squares(images, 2 << whole) - images) * (lod - whole if blend is None else blend)
+    return images + (_squares(images, 2 << whole) - images) * (lod - whole if blend is None
+                                                               else blend)
 
 
 def _squares(images, side):

@@ -38,7 +38,8 @@ class Augment:
             raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
         self.rng, self.where = rng or np.random.default_rng(0), where
         policy = policy or DEFAULT_POLICY.get(kind)
-        self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy), "ada": lambda: ADA(policy, p)}[kind]()
+        self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy),
+                     "ada": lambda: ADA(policy, p)}[kind]()
 
     def __call__(self, x, real, d_step=True, rng=None):
         """Images x, a Tensor (N, H, W, C), as D sees them. real: are they reals, or fakes; d_step:
@@ -77,13 +78,17 @@ class Controller:
         waited for until p moves."""
         self.updates, self.images, self.signs = self.updates + 1, self.images + n, self.signs + r_t * n
         if self.updates == self.every:
-            step = np.sign(float(self.signs) / self.images - self.target) * self.images / (1000 * self.kimg)
+            step = np.sign(float(self.signs) / self.images
+                           - self.target) * self.images / (1000 * self.kimg)
             self.pipe.p = max(float(self.pipe.p + step), 0.0)
             self.updates, self.images, self.signs = 0, 0, 0.0
 
     def state(self):
         """What JSON can hold, for `restore`."""
-        return {"p": self.pipe.p, "updates": self.updates, "images": self.images, "signs": float(self.signs)}
+        return {"p": self.pipe.p, "updates": self.updates, "images": self.images,
+                "signs": float(self.signs)}
 
     def restore(self, state) -> None:
-        self.pipe.p, self.updates, self.images, self.signs = (state[key] for key in ("p", "updates", "images", "signs"))
+        self.pipe.p, self.updates, self.images, self.signs = (state[key]
+                                                              for key in ("p", "updates", "images",
+                                                                          "signs"))

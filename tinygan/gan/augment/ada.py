@@ -30,15 +30,18 @@ from .geometry import rotate2d, scale2d, translate2d
 # 1], of the others as a power of 2.
 TRANSFORMS = {
     "xflip": {}, "rotate90": {}, "xint": {"xint_max": 0.125},
-    "scale": {"scale_std": 0.2}, "rotate": {"rotate_max": 1.0}, "aniso": {"aniso_std": 0.2}, "xfrac": {"xfrac_std": 0.125},
+    "scale": {"scale_std": 0.2}, "rotate": {"rotate_max": 1.0}, "aniso": {"aniso_std": 0.2},
+              "xfrac": {"xfrac_std": 0.125},
     "brightness": {"brightness_std": 0.2}, "contrast": {"contrast_std": 0.5}, "lumaflip": {},
     "hue": {"hue_max": 1.0}, "saturation": {"saturation_std": 1.0},
-    "imgfilter": {"imgfilter_std": 1.0}, "noise": {"noise_std": 0.1}, "cutout": {"cutout_size": 0.5},
+    "imgfilter": {"imgfilter_std": 1.0}, "noise": {"noise_std": 0.1},
+              "cutout": {"cutout_size": 0.5},
 }
 _NAMES = list(TRANSFORMS)
 _BLIT, _GEOMETRY, _COLOUR, _CORRUPTION = _NAMES[:3], _NAMES[3:7], _NAMES[7:12], _NAMES[12:]
 POLICIES = {
-    "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"], "bg": _BLIT + _GEOMETRY,
+    "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"],
+            "bg": _BLIT + _GEOMETRY,
     "bgc": _BLIT + _GEOMETRY + _COLOUR, "bgcf": _NAMES[:13], "bgcfn": _NAMES[:14], "bgcfnc": _NAMES,
     # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Small
     # ones would be harmless, but most of the pipe's time: without, all maps are straight.
@@ -61,7 +64,8 @@ class ADA:
                 raise InputError(f"setting policy={policy}: ada has {', '.join(dict.fromkeys([*POLICIES, *TRANSFORMS]))}, "
                                  f"not {name!r}")
             self.transforms |= set(POLICIES.get(name, [name]))
-        known = {name: value for transform in TRANSFORMS.values() for name, value in transform.items()}
+        known = {name: value for transform in TRANSFORMS.values()
+                 for name, value in transform.items()}
         if unknown := set(strengths) - set(known):
             raise InputError(f"ada has no strength {min(unknown)!r}; there are: {', '.join(known)}")
         if not p >= 0:
@@ -87,8 +91,11 @@ class ADA:
             x = filtered(x, lambda: self.gains(draws))
         if "noise" in self.transforms:
             def noise():
-                sigma = draws.fired("noise", np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"], 0.0)
-                return (rng.standard_normal((n, channels, height, width)).transpose(0, 2, 3, 1) * sigma).astype(dtype)
+                sigma = draws.fired("noise",
+                                    np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"],
+                                    0.0)
+                return (rng.standard_normal((n, channels, height, width)).transpose(0, 2, 3, 1)
+                        * sigma).astype(dtype)
 
             x = x + from_host(noise)
         if "cutout" in self.transforms:
@@ -149,7 +156,8 @@ class ADA:
             amount = draws.fired("brightness", draws.normal() * strength["brightness_std"], 0.0)
             then(one + amount[:, None, None] * np.outer([1, 1, 1, 0], [0, 0, 0, 1]))
         if "contrast" in on:
-            factor = draws.fired("contrast", np.exp2(draws.normal() * strength["contrast_std"]), 1.0)
+            factor = draws.fired("contrast", np.exp2(draws.normal() * strength["contrast_std"]),
+                                 1.0)
             then(one + (factor - 1)[:, None, None] * np.diag([1, 1, 1, 0]))
         if "lumaflip" in on:
             then(one - 2 * onto_grey * draws.fired("lumaflip", draws.choice(2, 1, 1), 0))
@@ -157,7 +165,8 @@ class ADA:
             angle = draws.fired("hue", draws.angle(strength["hue_max"]), 0.0)
             then(_rotate_about_grey(angle))
         if "saturation" in on and channels > 1:
-            factor = draws.fired("saturation", np.exp2(draws.normal(1, 1) * strength["saturation_std"]), 1.0)
+            factor = draws.fired("saturation",
+                                 np.exp2(draws.normal(1, 1) * strength["saturation_std"]), 1.0)
             then(onto_grey + (one - onto_grey) * factor)
         return maps
 
@@ -167,7 +176,9 @@ class ADA:
         power, gains = np.array([10, 1, 1, 1]) / 13, 1.0
         for band in range(4):
             changed = np.ones((draws.n, 4))
-            changed[:, band] = draws.fired("imgfilter", np.exp2(draws.normal() * self.strengths["imgfilter_std"]), 1.0)
+            changed[:, band] = draws.fired("imgfilter",
+                                           np.exp2(draws.normal()
+                                                   * self.strengths["imgfilter_std"]), 1.0)
             gains = gains * changed / np.sqrt((power * changed ** 2).sum(1, keepdims=True))
         return gains
 
@@ -242,7 +253,8 @@ def band_filters():
     """Four filters (4, 43), of increasing frequency, whose sum leaves an image as it is:
     autocorrelations of the low- and high-pass filters of Daubechies' wavelet "sym2", the band below
     upsampled at each step."""
-    low = np.array([-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025])
+    low = np.array([-0.12940952255092145, 0.22414386804185735, 0.836516303737469,
+                    0.48296291314469025])
     high = low * (-1.0) ** np.arange(4)
     low, high = (np.convolve(f, f[::-1]) / 2 for f in (low, high))
     bank = np.eye(4, 1)
@@ -259,8 +271,10 @@ def band_matrices(size):
     """The filters as matrices (4, size, size) along an axis, reflected at its ends."""
     bank = band_filters()
     half = bank.shape[1] // 2
-    ends = np.pad(np.eye(size), ((half, half), (0, 0)), "reflect") if size > 1 else np.ones((2 * half + 1, 1))
-    windows = np.lib.stride_tricks.sliding_window_view(ends, bank.shape[1], axis=0)  # (size, size, taps)
+    ends = np.pad(np.eye(size), ((half, half), (0, 0)),
+                  "reflect") if size > 1 else np.ones((2 * half + 1, 1))
+    # (size, size, taps)
+    windows = np.lib.stride_tricks.sliding_window_view(ends, bank.shape[1], axis=0)
     return np.einsum("ijt,bt->bij", windows, bank)
 
 
@@ -271,7 +285,8 @@ def filtered(x, make):
 
     def matrices():
         gains = make()
-        by_row, by_column = (np.tensordot(gains, band_matrices(size), 1)[:, None].astype(dtype) for size in sizes)
+        by_row, by_column = (np.tensordot(gains, band_matrices(size), 1)[:, None].astype(dtype)
+                             for size in sizes)
         return by_row, by_column.swapaxes(2, 3)
 
     by_row, by_column = from_host(matrices)

@@ -34,14 +34,17 @@ def contrast(x, rng):
     """Stretch the values around their mean by U(.5, 1.5)."""
     middle = mean(x, (1, 2, 3), keepdims=True)
     amounts = _amounts(x, rng) + 0.5
-    return x * amounts + middle * (1 - amounts)  # fewer passes over the images than (x - middle) * amounts + middle
+    # fewer passes over the images than (x - middle) * amounts + middle
+    return x * amounts + middle * (1 - amounts)
 
 
 def translation(x, rng, ratio=0.125):
     """Shift by whole pixels, up to `ratio` of the image in each direction; 0 comes in."""
     limits = [int(size * ratio + 0.5) for size in x.shape[1:3]]
     n = len(x)
-    return translate(x, from_host(lambda: -np.stack([rng.integers(-limit, limit + 1, size=n) for limit in limits], 1)))
+    return translate(x,
+                     from_host(lambda: -np.stack([rng.integers(-limit, limit + 1, size=n)
+                                                  for limit in limits], 1)))
 
 
 def cutout(x, rng, ratio=0.5):
@@ -55,7 +58,8 @@ def cutout(x, rng, ratio=0.5):
             size = int(length * ratio + 0.5)
             first = rng.integers(0, length + (1 - size % 2), size=n) - size // 2
             # The authors move pixels beyond the border onto it.
-            low, high = (np.clip(edge, 0, length - 1)[:, None] for edge in (first, first + size - 1))
+            low, high = (np.clip(edge, 0, length - 1)[:, None]
+                         for edge in (first, first + size - 1))
             inside = (np.arange(length) >= low) & (np.arange(length) <= high)
             gone = gone & (inside[:, :, None] if axis == 0 else inside[:, None, :])
         return (~gone[..., None]).astype(dtype)
@@ -63,7 +67,8 @@ def cutout(x, rng, ratio=0.5):
     return x * from_host(mask)
 
 
-POLICIES = {"color": (brightness, saturation, contrast), "translation": (translation,), "cutout": (cutout,)}
+POLICIES = {"color": (brightness, saturation, contrast), "translation": (translation,),
+            "cutout": (cutout,)}
 
 
 class DiffAugment:

@@ -16,8 +16,10 @@ from tinygan.ops import affine_warp, concatenate, getitem, matmul, transpose
 
 # The low-pass filter of Daubechies' orthogonal wavelet "sym6", with a sum of 1.
 SYM6 = np.array([
-    0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633, 0.4910559419267466,
-    0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
+    0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
+                 0.4910559419267466,
+    0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564,
+                 0.04472490177066578,
     0.0017677118642428036, -0.007800708325034148])
 SYM6 /= SYM6.sum()
 BORDER = len(SYM6) // 4  # pixels beyond the image that downsampling reads
@@ -36,11 +38,13 @@ def translate2d(x, y):
 
 def rotate2d(angle):
     """From x to y, that is clockwise on images, by radians (N,)."""
-    return _matrices([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]], len(angle))
+    return _matrices([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0],
+                      [0, 0, 1]], len(angle))
 
 
 def _matrices(rows, n):
-    return np.stack([np.stack([np.broadcast_to(value, n) for value in row], -1) for row in rows], -2).astype(float)
+    return np.stack([np.stack([np.broadcast_to(value, n) for value in row], -1) for row in rows],
+                    -2).astype(float)
 
 
 def warp(x, maps):
@@ -126,10 +130,12 @@ class _Axis:
     def resampling(self, stretch, shift, dtype):
         """The matrices (N, size, size) of the whole way, where the i-th sample is of fine pixel
         stretch * i + shift, both counted from the middle; stretch and shift are (N,)."""
-        at = (stretch[:, None] * (np.arange(self.out) - (self.out - 1) / 2) + shift[:, None]) + (self.fine - 1) / 2
+        at = (stretch[:, None] * (np.arange(self.out) - (self.out - 1) / 2)
+              + shift[:, None]) + (self.fine - 1) / 2
         first = np.floor(at)
         padded = np.pad(self.up, ((1, 1), (0, 0))).astype(dtype)  # what is outside is 0
-        before, after = (padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)] for pixel in (first, first + 1))
+        before, after = (padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)]
+                         for pixel in (first, first + 1))
         after -= before
         after *= (at - first)[..., None].astype(dtype)
         return self.down.astype(dtype) @ (before + after)
@@ -138,11 +144,13 @@ class _Axis:
 @functools.lru_cache(16)
 def _upsampling(size, before, after):
     """The matrix that reflects and upsamples: (2 (before + size + after), size)."""
-    reflect = np.pad(np.eye(size), ((before, after), (0, 0)), "reflect") if before or after else np.eye(size)
+    reflect = np.pad(np.eye(size), ((before, after), (0, 0)),
+                     "reflect") if before or after else np.eye(size)
     stuffed = np.zeros((2 * len(reflect), size))
     stuffed[::2] = reflect
     first = (len(SYM6) - 1) // 2
-    return np.stack([np.convolve(column, 2 * SYM6)[first:first + len(stuffed)] for column in stuffed.T], 1)
+    return np.stack([np.convolve(column, 2 * SYM6)[first:first + len(stuffed)]
+                     for column in stuffed.T], 1)
 
 
 @functools.lru_cache(16)
