@@ -17,8 +17,7 @@ MARGIN, GAP_X, GAP_Y = 0.10, 0.25, 0.40
 
 
 def draw_graph(graph, path=None):
-    """Draw a Graph (`trace.graph`), inputs above, the result at the bottom. Returns a matplotlib
-    Figure.
+    """Draw a Graph (`trace.graph`), inputs above, the result at the bottom: a matplotlib Figure.
 
     Ops are blue, those of a backward pass green, leaves orange, constants grey; a dashed arrow is
     an argument that no gradient flows back to. Arguments enter from left to right. path: where to
@@ -41,16 +40,14 @@ def draw_graph(graph, path=None):
             middle = (y0 + y1) / 2
             vertices += [(x0, middle), (x1, middle), (x1, y1)]
             codes += [Curve.CURVE4] * 3
-        axes.add_patch(FancyArrowPatch(path=Curve(vertices, codes), arrowstyle="-|>",
-                                       mutation_scale=9,
-                                       linewidth=1, color="#667788",
-                                       linestyle="-" if flows else (0, (3, 2))))
+        axes.add_patch(FancyArrowPatch(
+            path=Curve(vertices, codes), arrowstyle="-|>", mutation_scale=9, linewidth=1,
+            color="#667788", linestyle="-" if flows else (0, (3, 2))))
     for node, (x, y), (w, h) in zip(graph.nodes, boxes, sizes):
         edge = 2 if node is graph.nodes[-1] else 0.8
-        axes.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h,
-                                      boxstyle="round,pad=0,rounding_size=0.06",
-                                      facecolor=COLOURS[node.kind], edgecolor="#334455",
-                                      linewidth=edge))
+        axes.add_patch(FancyBboxPatch(
+            (x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0,rounding_size=0.06",
+            facecolor=COLOURS[node.kind], edgecolor="#334455", linewidth=edge))
         axes.text(x, y, "\n".join(node.lines), family="DejaVu Sans Mono", size=FONT, ha="center",
                   va="center", parse_math=False)
     if path is not None:
@@ -107,16 +104,14 @@ def layout(graph, sizes):
         for stop in waypoints:
             way += [(x[stop], top[stop]), (x[stop], bottom[stop])]
         way += [(end, top[target]), (end, centres[target][1] - sizes[target][1] / 2)]
-        points.append([way[0]] + [after
-                                  for before, after in zip(way, way[1:])
+        points.append([way[0]] + [after for before, after in zip(way, way[1:])
                                   if math.dist(before, after) > 1e-6])
     return centres, points, (max(x[s] + width[s] / 2 for s in x) + MARGIN,
                              max(bottom.values()) + MARGIN)
 
 
 def _depths(graph):
-    """The layer of every node: below its inputs, and if nothing but leaves feeds it, just above its
-    users."""
+    """The layer of every node: below its inputs; if only leaves feed it, just above its users."""
     depth, users = [], [[] for _ in graph.nodes]
     for i, node in enumerate(graph.nodes):
         depth.append(1 + max((depth[source] for source, _ in node.inputs), default=-1))
@@ -130,8 +125,7 @@ def _depths(graph):
 
 
 def _untangle(layers, links):
-    """The layers, each in an order that lets few arrows cross: by the average place of its
-    neighbours."""
+    """The layers, each ordered by the average place of its neighbours, so that few arrows cross."""
     neighbours = {True: {}, False: {}}  # going down, and going up
     for upper, lower, port in links:
         neighbours[True].setdefault(lower, []).append((upper, 0.0))
@@ -148,8 +142,8 @@ def _untangle(layers, links):
             place.update({stop: i for i, stop in enumerate(layer)})
         crossings = 0
         for layer in layers:
-            ends = np.array([(place[a], place[b] + port)
-                             for a, b, port in links if a in layer]).reshape(-1, 2)
+            ends = [(place[a], place[b] + port) for a, b, port in links if a in layer]
+            ends = np.array(ends).reshape(-1, 2)
             before = np.sign(ends[:, None] - ends)
             crossings += (before[..., 0] * before[..., 1] < 0).sum() // 2
         if crossings < fewest:
@@ -158,8 +152,7 @@ def _untangle(layers, links):
 
 
 def _place(layers, links, width):
-    """{stop: x of its middle}: near its neighbours, in the order given, and clear of the others in
-    its layer."""
+    """{stop: x of its middle}: near its neighbours, in the order given, clear of its layer."""
     x = {}
     for layer in layers:
         step = np.cumsum([width[stop] + GAP_X for stop in layer])
@@ -178,6 +171,6 @@ def _place(layers, links, width):
                       if pulls[stop] else x[stop] for k, stop in enumerate(layer)]
             half = np.array([width[stop] / 2 for stop in layer])
             least = np.concatenate([[0], np.cumsum(half[:-1] + half[1:] + GAP_X)])
-            x.update(zip(layer,
-                         isotonic_regression(np.array(wanted) - least, weights=weights).x + least))
+            fitted = isotonic_regression(np.array(wanted) - least, weights=weights).x
+            x.update(zip(layer, fitted + least))
     return x

@@ -14,8 +14,7 @@ from .tensor import Parameter, Tensor
 
 
 class trace(Monitor):
-    """`with trace() as t:` remembers every op and its result; then t.graph(y) shows how y was
-    computed.
+    """`with trace() as t:` remembers every op and its result: t.graph(y) shows how y was computed.
 
     A gradient taken inside the block is a result like any other: t.graph(g) is the graph of that
     gradient. All results stay alive as long as the trace does, so this is for small expressions.
@@ -64,8 +63,8 @@ class trace(Monitor):
         position = {value: i for i, value in enumerate(values)}
         names = {self._find(x): name for name, x in names.items()}
         reached = [value for value in values if gradients and value.tensor.requires_grad]
-        slopes = engine.grad(y, [value.tensor for value in reached],
-                             retain_graph=True) if reached else []
+        tensors = [value.tensor for value in reached]
+        slopes = engine.grad(y, tensors, retain_graph=True) if reached else []
         slopes = {value: to_numpy(g.data) for value, g in zip(reached, slopes) if g is not None}
         return Graph([GraphNode(
             name=names.get(value)
@@ -94,16 +93,14 @@ class _Value:
 
 
 def _key(x):
-    """What the Tensors that stand for one value have in common. (While we keep x alive, ids are its
-    own.)"""
+    """What the Tensors that stand for one value share. (While we keep x alive, ids are its own.)"""
     if isinstance(x, Parameter):
         return id(x), x.version.count  # changes in place, and then is another value
     return id(x.data) if x.node is None else x.node
 
 
 def _in_backward():
-    """Is a backward pass running? It adds gradients up outside any derivative, so ask the call
-    stack."""
+    """Is a backward pass running? It adds gradients outside any derivative: ask the call stack."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not engine._backpropagate.__code__:
         frame = frame.f_back
@@ -146,10 +143,11 @@ class GraphNode:
         if self.is_number:
             return [summary(self.value)]
         title = " = ".join(filter(None, [self.name, self.op])) or self.kind
-        lines = [title] + [str(self.value.shape)] * bool(self.value.shape) + summary(self.value).split("\n")
+        shape = [str(self.value.shape)] if self.value.shape else []
+        lines = [title, *shape, *summary(self.value).split("\n")]
         if self.gradient is not None:
-            lines += ("gradient "
-                      + summary(self.gradient).replace("\n", "\n" + " " * 9)).split("\n")
+            indented = summary(self.gradient).replace("\n", "\n" + " " * len("gradient "))
+            lines += f"gradient {indented}".split("\n")
         return lines
 
 
@@ -168,15 +166,14 @@ class Graph:
 
     @property
     def edges(self):
-        """(from, to, whether a gradient flows back) for every argument of every op; indices into
-        nodes."""
+        """(from, to, whether a gradient flows back) per argument of each op; indices into nodes."""
         return [(source, target, flows) for target, node in enumerate(self.nodes)
                 for source, flows in node.inputs]
 
     def __str__(self):
         # two layers may both own a Linear.weight
-        given = collections.Counter(node.name for node in self.nodes)
-        names = [f"v{i}" if not node.name else node.name if given[node.name] == 1
+        count = collections.Counter(node.name for node in self.nodes)
+        names = [f"v{i}" if not node.name else node.name if count[node.name] == 1
                  else f"{node.name}#{i}"
                  for i, node in enumerate(self.nodes)]
         rows = []
@@ -184,11 +181,11 @@ class Graph:
             if node.is_number:
                 names[i] = summary(node.value)  # written where it is used
                 continue
-            made = f"{node.op}({', '.join(names[source] for source, _ in node.inputs)})" if node.op else node.kind
-            shape = str(node.value.shape) if node.value.shape else ""
-            values = " ".join(summary(node.value).split())
-            slope = "" if node.gradient is None else "gradient " + " ".join(summary(node.gradient).split())
-            rows.append((f"{names[i]} = {made}", shape, values, slope))
+            given = ", ".join(names[source] for source, _ in node.inputs)
+            made = f"{node.op}({given})" if node.op else node.kind
+            slope = "" if node.gradient is None else f"gradient {summary(node.gradient)}"
+            rows.append((f"{names[i]} = {made}", str(node.value.shape) if node.value.shape else "",
+                         *(" ".join(text.split()) for text in (summary(node.value), slope))))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join("  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip()
                          for row in rows)
