@@ -42,7 +42,8 @@ class Documented:
         for name, value in assignments.items():
             name = renamed.get(name, name)
             if name not in fields:
-                raise InputError(f"unknown setting {_shown(name)!r}; there are: {', '.join(fields)}")
+                raise InputError(f"unknown setting {_shown(name)!r}; there are: "
+                                 f"{', '.join(fields)}")
             values[name] = _parse(fields[name], value)
         return dataclasses.replace(self, **values)
 
@@ -67,7 +68,8 @@ def _parse(field, value):
     if metadata["choices"] and parsed not in metadata["choices"]:
         raise InputError(f"setting {shown}: must be one of {', '.join(metadata['choices'])}")
     low, high = metadata["minimum"], metadata["maximum"]
-    if low is not None and not parsed >= low or high is not None and not parsed <= high or parsed in (float("inf"),):
+    if (low is not None and not parsed >= low or high is not None and not parsed <= high
+            or parsed == float("inf")):
         least = f"at least {low}" + ", and finite" * (parsed == float("inf"))
         bounds = least if high is None or parsed <= high else f"between {low} and {high}"
         raise InputError(f"setting {shown}: must be {bounds}")

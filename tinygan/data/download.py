@@ -22,18 +22,14 @@ CHUNK = 1 << 16
 
 @contextlib.contextmanager
 def alone_in(folder):
-    """Make `folder` if it is not there, and be the only process that downloads into it while the
-    block runs.
+    """Be the only process that downloads into `folder`, made if need be, while the block runs.
 
-    If another one does, say so on stderr and wait for it: look again then whether anything is still
-    missing.
+    If another one is downloading, say so on stderr and wait for it; then look again whether
+    anything is still missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-
-    def wait(holder):
-        say(f"waiting for {holder}, to download into {folder}")
-
-    with locked(folder / "download.lock", wait):
+    with locked(folder / "download.lock",
+                lambda holder: say(f"waiting for {holder}, to download into {folder}")):
         remove_temporary(folder)
         yield
 
@@ -59,8 +55,7 @@ def fetch(target, mirrors, limit, check):
         except (OSError, HTTPException, ValueError) as error:
             failures.append(f"{mirror} failed: {reason(error)}")
             if isinstance(error, HTTPError):
-                # it is an open response too, and newer Pythons warn of one that is dropped
-                error.close()
+                error.close()  # it is an open response too: newer Pythons warn of a dropped one
             continue
         if right:
             with replacing(target) as temporary:
@@ -76,8 +71,7 @@ def _complete(part, url, limit, check):
     if _size(part) and _passes(check, part):  # an attempt was interrupted after the last byte
         return True
     begun = True
-    # what was there may have been another mirror's: if so, once more, with this one's bytes alone
-    while begun:
+    while begun:  # what was there may be another mirror's: if so, once more, with this one's alone
         begun = _copy(url, part, limit)
         if _passes(check, part):
             return True
@@ -110,7 +104,7 @@ def _copy(url, part, limit):
     with response:
         total = None if response.length is None else start + response.length
         with writing(part):
-            # so that what came is there if we are killed
+            # Unbuffered, so that what came is there if we are killed.
             file = open(part, "ab" if start else "wb", buffering=0)
         with file, tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True,
                         disable=None) as bar:
@@ -127,8 +121,8 @@ def _write(file, chunk):
 
 
 def _request(url, start):
-    """The response for the file at `url` from byte `start` on, or, if the server cannot do that,
-    from the first on; and the number of its first byte."""
+    """(the response for the file at `url` from byte `start` on, or, if the server cannot do that,
+    from the first on; the number of its first byte)."""
     from urllib.error import HTTPError
 
     if start:
@@ -155,8 +149,8 @@ def _open(url, headers):
 
 @lru_cache  # it reads the system's certificates
 def _opener():
-    """What opens addresses, as urlopen's does, but no ftp:, file: or data: ones: a redirect must
-    not lead there."""
+    """What opens addresses, as urlopen's does, but no ftp:, file: or data: ones, to which a
+    redirect might lead."""
     from urllib import request
 
     opener = request.OpenerDirector()
@@ -169,9 +163,9 @@ def _opener():
 
 
 def _chunks(response, most):
-    """Yield what `response` sends, as it comes, at most so many bytes. Raises ConnectionError if it
+    """Yield what `response` sends, as it comes, at most `most` bytes. Raises ConnectionError if it
     ends before all that it announced has come, TimeoutError if it trickles (see SLOWEST)."""
-    # not every Python's read1 counts them itself
+    # Not every Python's read1 counts the bytes that are left.
     left = math.inf if response.length is None else response.length
     since, came = time.monotonic(), 0
     while chunk := response.read1(min(CHUNK, left, most)):
@@ -180,7 +174,8 @@ def _chunks(response, most):
         seconds = time.monotonic() - since
         if left and seconds >= PATIENCE:
             if came < SLOWEST * seconds:
-                raise TimeoutError(f"it sent {came / seconds:.0f} bytes a second for {seconds:.0f} seconds")
+                raise TimeoutError(f"it sent {came / seconds:.0f} bytes a second "
+                                   f"for {seconds:.0f} seconds")
             since, came = time.monotonic(), 0
     if most and 0 < left < math.inf:
         raise ConnectionError(f"the connection was closed {left:,} bytes before the end")

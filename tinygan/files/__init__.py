@@ -19,11 +19,11 @@ ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room",
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; it takes path's place if the block ends well, and goes
-    if not.
+    """Yield a temporary path beside `path`. If the block ends well, what was written there takes
+    the place of `path`; otherwise it is removed.
 
-    What is there by then is on the disk, and not only on its way. Raises InputError if the disk is
-    full, the folder read-only, or gone: what was at `path` is then still there.
+    By the end it is on the disk, not only on its way there. Raises InputError if the disk is full,
+    or the folder read-only or gone: what was at `path` is then still there.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.tinygan-{os.getpid()}{path.suffix}")
@@ -71,8 +71,7 @@ def remove_temporary(folder) -> None:
 
 
 def _alive(process):
-    """Is there a process of that number, other than this one? (Windows cannot be asked without
-    harm.)"""
+    """Is there another process of that number? (Windows cannot be asked without harm.)"""
     if os.name == "nt" or process == os.getpid():
         return False
     try:
@@ -121,12 +120,13 @@ def locked(path, wait=None):
             if not same:
                 continue
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
             file.flush()
             try:
                 yield
             finally:
-                # it has gone with its folder, or Windows keeps what is open
+                # It may have gone with its folder, and Windows keeps what is open.
                 with contextlib.suppress(OSError):
                     path.unlink()
             return

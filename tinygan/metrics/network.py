@@ -54,7 +54,7 @@ class Classifier(nn.Module):
         return self.head(self.body(x))
 
 
-# ---- trained weights ------------------------------------------------------------------------------------
+# ---- trained weights ----
 
 
 def load(name):
