@@ -17,10 +17,8 @@ from tinygan.ops import affine_warp, concatenate, getitem, matmul, transpose
 # The low-pass filter of Daubechies' orthogonal wavelet "sym6", with a sum of 1.
 SYM6 = np.array([
     0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
-                 0.4910559419267466,
-    0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564,
-                 0.04472490177066578,
-    0.0017677118642428036, -0.007800708325034148])
+    0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
+    -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148])
 SYM6 /= SYM6.sum()
 BORDER = len(SYM6) // 4  # pixels beyond the image that downsampling reads
 
@@ -38,19 +36,21 @@ def translate2d(x, y):
 
 def rotate2d(angle):
     """From x to y, that is clockwise on images, by radians (N,)."""
-    return _matrices([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0],
-                      [0, 0, 1]], len(angle))
+    sin, cos = np.sin(angle), np.cos(angle)
+    return _matrices([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], len(angle))
 
 
 def _matrices(rows, n):
-    return np.stack([np.stack([np.broadcast_to(value, n) for value in row], -1) for row in rows],
-                    -2).astype(float)
+    columns = [np.stack([np.broadcast_to(value, n) for value in row], -1) for row in rows]
+    return np.stack(columns, -2).astype(float)
 
 
 def warp(x, maps):
-    """Images x (N, H, W, C) under affine maps (N, 3, 3), host float64: the output pixel (across,
-    down), counted from the middle of the image, shows the input at maps @ (across, down, 1). Linear
-    in x."""
+    """Images x (N, H, W, C) under affine maps (N, 3, 3), float64 in host memory. Linear in x.
+
+    The output pixel (across, down), counted from the middle, shows the input at
+    maps @ (across, down, 1).
+    """
     maps, rows, columns = _placed(maps, *x.shape[1:3])
     planes = transpose(x, (0, 3, 1, 2))
     straight = (maps[:, 0, 1] == 0) & (maps[:, 1, 0] == 0)
@@ -76,8 +76,7 @@ def _placed(maps, height, width):
     """(maps, rows, columns), where maps are of the extended images, of twice as many pixels."""
     left, right, top, bottom = margins(maps, height, width)
     maps = translate2d(np.array([(left - right) / 2]), (top - bottom) / 2) @ maps
-    # Both sides now have twice as many pixels; the first ones of their middles are half a pixel
-    # off.
+    # Both sides now have twice as many pixels, whose middles are half a pixel off.
     maps[:, :2, 2] = 2 * maps[:, :2, 2] + 0.5 * maps[:, :2, :2].sum(2) - 0.5
     return maps, _Axis(height, top, bottom), _Axis(width, left, right)
 
@@ -130,8 +129,8 @@ class _Axis:
     def resampling(self, stretch, shift, dtype):
         """The matrices (N, size, size) of the whole way, where the i-th sample is of fine pixel
         stretch * i + shift, both counted from the middle; stretch and shift are (N,)."""
-        at = (stretch[:, None] * (np.arange(self.out) - (self.out - 1) / 2)
-              + shift[:, None]) + (self.fine - 1) / 2
+        from_middle = np.arange(self.out) - (self.out - 1) / 2
+        at = (stretch[:, None] * from_middle + shift[:, None]) + (self.fine - 1) / 2
         first = np.floor(at)
         padded = np.pad(self.up, ((1, 1), (0, 0))).astype(dtype)  # what is outside is 0
         before, after = (padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)]
@@ -144,8 +143,7 @@ class _Axis:
 @functools.lru_cache(16)
 def _upsampling(size, before, after):
     """The matrix that reflects and upsamples: (2 (before + size + after), size)."""
-    reflect = np.pad(np.eye(size), ((before, after), (0, 0)),
-                     "reflect") if before or after else np.eye(size)
+    reflect = np.pad(np.eye(size), ((before, after), (0, 0)), "reflect")
     stuffed = np.zeros((2 * len(reflect), size))
     stuffed[::2] = reflect
     first = (len(SYM6) - 1) // 2
