@@ -12,7 +12,8 @@ from tinygan.files import replacing
 
 
 def grid(images, columns=None, gap=2, scale=2):
-    """uint8 images (N, H, W, C) in rows of `columns` (default: about square): one uint8 image (H', W', 3).
+    """uint8 images (N, H, W, C) in rows of `columns` (default: about square): one uint8 image (H',
+    W', 3).
 
     gap: pixels of dark grey between images; scale: each pixel is drawn scale x scale.
     """
@@ -52,11 +53,12 @@ def _save(figure, path, dpi) -> None:
 
 
 def save_curves(path, rows, probability=True, target=0.6) -> None:
-    """Draw the log of a run: the losses, D's mean logits for real, held-out and fake images, where `probability` also its
-    probabilities of being real, and how ADA's p follows r_t, whose target is given (0: it does not).
+    """Draw the log of a run: the losses, D's mean logits for real, held-out and fake images, where
+    `probability` also its probabilities of being real, and how ADA's p follows r_t, whose target is
+    given (0: it does not).
 
-    rows: dicts with step, d_loss, g_loss, d_real, d_fake, and what else there is of logit_real, logit_held_out,
-    logit_fake, r_t, p; held-out images are not in all of them.
+    rows: dicts with step, d_loss, g_loss, d_real, d_fake, and what else there is of logit_real,
+    logit_held_out, logit_fake, r_t, p; held-out images are not in all of them.
     """
     from matplotlib.figure import Figure
 
@@ -93,7 +95,8 @@ COLORS = {"real images": "tab:blue", "held-out real images": "tab:green", "fake 
 
 
 def save_sweep(path, name, values, curves) -> None:
-    """Draw numbers over a quantity, side by side. curves: {"what it is": a number for each of the values}."""
+    """Draw numbers over a quantity, side by side. curves: {"what it is": a number for each of the
+    values}."""
     from matplotlib.figure import Figure
 
     figure = Figure((3.2 * len(curves), 3), layout="constrained")
@@ -112,8 +115,8 @@ MOST_PER_BYTE = 8 * 1032  # pixels in a byte of a file: deflate's best ratio, of
 
 
 def open_picture(path, mode="RGB"):
-    """A picture file as a Pillow image of mode "L" or "RGB". Raises InputError if it is none, or too large to be decoded
-    in peace: what its header claims is looked at first."""
+    """A picture file as a Pillow image of mode "L" or "RGB". Raises InputError if it is none, or
+    too large to be decoded in peace: what its header claims is looked at first."""
     from PIL import Image  # comes with matplotlib
 
     try:
@@ -132,7 +135,8 @@ def open_picture(path, mode="RGB"):
 
 
 def load_image(path, size, channels):
-    """A picture file as uint8 (H, W, C) of that size and number of channels, 1 or 3. Raises InputError if it is none."""
+    """A picture file as uint8 (H, W, C) of that size and number of channels, 1 or 3. Raises
+    InputError if it is none."""
     from PIL import Image
 
     image = open_picture(path, "L" if channels == 1 else "RGB")
@@ -141,8 +145,9 @@ def load_image(path, size, channels):
 
 
 def save_convergence(path, rows, labels, curves, name) -> None:
-    """Draw uint8 images (N, T, H, W, C), a row of stages each, the last one being what they come near, above curves of
-    how far they are, (steps, N). labels: of the T stages; name: of the distance."""
+    """Draw uint8 images (N, T, H, W, C), a row of stages each, the last one being what they come
+    near, above curves of how far they are, (steps, N). labels: of the T stages; name: of the
+    distance."""
     from matplotlib.figure import Figure
 
     n, stages = rows.shape[:2]
@@ -163,8 +168,8 @@ def save_convergence(path, rows, labels, curves, name) -> None:
 
 
 def save_histograms(path, groups, name) -> None:
-    """Draw the distributions of positive numbers over their logarithm. groups: {"what they are": numbers}; name: of what
-    is counted."""
+    """Draw the distributions of positive numbers over their logarithm. groups: {"what they are":
+    numbers}; name: of what is counted."""
     from matplotlib.figure import Figure
 
     figure = Figure((7, 3.5), layout="constrained")
@@ -183,7 +188,8 @@ def save_histograms(path, groups, name) -> None:
 
 
 def save_bars(path, groups, labels, name) -> None:
-    """Draw bars side by side. groups: {"whose they are": a number for each of `labels`}; name: of the numbers."""
+    """Draw bars side by side. groups: {"whose they are": a number for each of `labels`}; name: of
+    the numbers."""
     from matplotlib.figure import Figure
 
     figure = Figure((max(5, 0.55 * len(labels) + 1.5), 3.2), layout="constrained")

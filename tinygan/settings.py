@@ -16,7 +16,8 @@ def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=())
     if type(default) is int and maximum is None:
         maximum = LARGEST
     return dataclasses.field(default=default, metadata={
-        "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices, "formerly": formerly})
+        "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices,
+                                                        "formerly": formerly})
 
 
 class Documented:
@@ -25,7 +26,8 @@ class Documented:
     def describe(self):
         """[(name, value, type name, doc)] of all settings."""
         return [(f.name, getattr(self, f.name), f.type.__name__,
-                 f.metadata["doc"] + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""))
+                 f.metadata["doc"]
+                 + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""))
                 for f in dataclasses.fields(self)]
 
     def updated(self, assignments):
@@ -40,7 +42,8 @@ class Documented:
         for name, value in assignments.items():
             name = renamed.get(name, name)
             if name not in fields:
-                raise InputError(f"unknown setting {_shown(name)!r}; there are: {', '.join(fields)}")
+                raise InputError(f"unknown setting {_shown(name)!r}; there are: "
+                                 f"{', '.join(fields)}")
             values[name] = _parse(fields[name], value)
         return dataclasses.replace(self, **values)
 
@@ -65,7 +68,8 @@ def _parse(field, value):
     if metadata["choices"] and parsed not in metadata["choices"]:
         raise InputError(f"setting {shown}: must be one of {', '.join(metadata['choices'])}")
     low, high = metadata["minimum"], metadata["maximum"]
-    if low is not None and not parsed >= low or high is not None and not parsed <= high or parsed in (float("inf"),):
+    if (low is not None and not parsed >= low or high is not None and not parsed <= high
+            or parsed == float("inf")):
         least = f"at least {low}" + ", and finite" * (parsed == float("inf"))
         bounds = least if high is None or parsed <= high else f"between {low} and {high}"
         raise InputError(f"setting {shown}: must be {bounds}")

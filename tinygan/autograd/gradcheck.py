@@ -12,10 +12,10 @@ from .tensor import Tensor, tensor
 
 
 class GradientError(AssertionError):
-    """A derivative disagrees with finite differences. The message says which, where and by how much.
+    """A derivative disagrees with finite differences: the message says which, where and how much.
 
-    report: the GradReport of the orders that passed before. kink: f bends or jumps so close by that the
-    differences mean nothing.
+    report: the GradReport of the orders that passed before. kink: f bends or jumps so close by that
+    the differences mean nothing.
     """
 
     report, kink = (), False
@@ -29,23 +29,26 @@ class GradReport(list):
 
 
 @np.errstate(all="ignore")  # a NaN is an error here, with a better message
-def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4, seed=0) -> GradReport:
+def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4,
+                seed=0) -> GradReport:
     """Check the derivatives of `f` at `inputs`, up to `order`, against central differences.
 
-    f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module, whose
-    parameters are then checked along with its inputs. inputs: one array or Tensor, or a sequence; they are
-    used as float64. Order 2 checks the gradients of the gradients, order 3 the gradients of those.
+    f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module,
+    whose parameters are then checked along with its inputs. inputs: one array or Tensor, or a
+    sequence; they are used as float64. Order 2 checks the gradients of the gradients, order 3 the
+    gradients of those.
 
     mode "random" compares, for each argument, the slope along one random direction, with one random
-    weighting of the outputs: quick, and a wrong derivative hardly ever passes by chance. When one fails, that
-    argument is checked again in "full" mode, to name the worst entry. mode "full" compares every entry of
-    the gradient. Both also check that gradients have the shape and dtype of their arguments, and that a
-    second run gives the same bits.
+    weighting of the outputs: quick, and a wrong derivative hardly ever passes by chance. When one
+    fails, that argument is checked again in "full" mode, to name the worst entry. mode "full"
+    compares every entry of the gradient. Both also check that gradients have the shape and dtype of
+    their arguments, and that a second run gives the same bits.
 
-    tolerance: on the relative error |d - n| / max(|d|, |n|), where numbers that are small beside the
-    others, or beside the rounding error of f, count as larger than they are. step: of the four-point
-    differences. A disagreement is tried again at step / 100, and where f has a kink even there (relu at 0),
-    a little to the side. names: what to call the arguments; by default the names of f's parameters.
+    tolerance: on the relative error |d - n| / max(|d|, |n|), where numbers that are small beside
+    the others, or beside the rounding error of f, count as larger than they are. step: of the
+    four-point differences. A disagreement is tried again at step / 100, and where f has a kink even
+    there (relu at 0), a little to the side. names: what to call the arguments; by default the names
+    of f's parameters.
 
     Returns the largest relative error at each order. Raises GradientError.
     """
@@ -67,14 +70,17 @@ def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6
     for k in range(1, order + 1):
         for attempts_left in reversed(range(4)):
             try:
-                report.append(_check(f, arrays, names, f"{title}, order {k}", tolerance, step, rng, mode))
+                report.append(_check(f, arrays, names, f"{title}, order {k}", tolerance, step, rng,
+                                     mode))
                 break
             except GradientError as error:
                 error.report = report
                 if not error.kink or not attempts_left:
                     raise
                 arrays = [a + 10 * step * rng.standard_normal(a.shape) for a in arrays]
-        f, arrays, names = _gradient_function(f, arrays, names, rng)
+        weights = [rng.standard_normal(value.shape) for value in _values(f, arrays)]
+        f, arrays = _gradients_of(f, len(arrays)), arrays + weights
+        names += ["grad_outputs"] * len(weights)
     return report
 
 
@@ -84,53 +90,40 @@ def _float64(x):
 
 def _parameter_names(f, count):
     try:
-        names = [p.name for p in inspect.signature(f).parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD
-                 or p.kind == p.POSITIONAL_ONLY]
+        names = [p.name for p in inspect.signature(f).parameters.values()
+                 if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
     except (TypeError, ValueError):
         names = []
     return names[:count] if len(names) >= count else [f"input {i}" for i in range(count)]
 
 
-def _run(f, arrays, requires_grad=False):
-    """f at `arrays`: the argument Tensors, and the list of results."""
-    xs = [tensor(asarray(a), requires_grad) for a in arrays]
-    ys = f(*xs)
+def _values(f, arrays):
+    """The results of f at `arrays`: a list of arrays."""
+    ys = f(*[tensor(asarray(a)) for a in arrays])
     ys = list(ys) if isinstance(ys, (tuple, list)) else [ys]
     for y in ys:
         if not isinstance(y, Tensor):
-            raise TypeError(f"check_grads: the function must return a Tensor, or several, not {type(y).__name__}")
-    return xs, ys
+            raise TypeError("check_grads: the function must return a Tensor, or several, not "
+                            f"{type(y).__name__}")
+    return [to_numpy(y.data) for y in ys]
 
 
-def _values(f, arrays):
-    return [to_numpy(y.data) for y in _run(f, arrays)[1]]
-
-
-def _gradients(f, arrays, weights):
-    """The arguments, and the gradients of sum(weights * f) there; None where one has no influence."""
-    xs, ys = _run(f, arrays, requires_grad=True)
-    reached = [(y, w) for y, w in zip(ys, weights) if y.requires_grad]
-    if not reached:
-        return xs, [None] * len(xs)
-    return xs, grad([y for y, _ in reached], xs, [asarray(w) for _, w in reached])
-
-
-def _gradient_function(f, arrays, names, rng):
-    """The gradients of f, as a function of its arguments and of the weights of its results."""
-    weights = [rng.standard_normal(v.shape) for v in _values(f, arrays)]
-    count = len(arrays)
+def _gradients_of(f, count):
+    """The gradients of sum(weights * f), as a function of f's `count` arguments and of the weights
+    of its results. They are 0 for an argument that has no influence."""
 
     def gradients(*args):
         differentiate = any(a.requires_grad for a in args)
         xs = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in args[:count]]
         ys = f(*xs)
-        reached = [(y, w) for y, w in zip([ys] if isinstance(ys, Tensor) else ys, args[count:]) if y.requires_grad]
+        ys = [ys] if isinstance(ys, Tensor) else ys
+        reached = [(y, w) for y, w in zip(ys, args[count:]) if y.requires_grad]
         if not reached:
             return [x.detach() * 0.0 for x in xs]
         gs = grad([y for y, _ in reached], xs, [w for _, w in reached], create_graph=differentiate)
         return [x.detach() * 0.0 if g is None else g for x, g in zip(xs, gs)]
 
-    return gradients, arrays + weights, names + ["grad_outputs"] * len(weights)
+    return gradients
 
 
 def _check(f, arrays, names, title, tolerance, step, rng, mode):
@@ -140,22 +133,21 @@ def _check(f, arrays, names, title, tolerance, step, rng, mode):
         if v.dtype != np.float64:
             raise GradientError(f"{title}: float64 inputs gave a {v.dtype} result")
     if not all(map(_same_bits, values, _values(f, arrays))):
-        raise GradientError(f"{title}: two runs on the same inputs gave different results; fix the seed inside f")
+        raise GradientError(f"{title}: two runs on the same inputs gave different results; "
+                            "fix the seed inside f")
     weights = [rng.standard_normal(v.shape) for v in values]
-    xs, gradients = _gradients(f, arrays, weights)
-    _, again = _gradients(f, arrays, weights)
+    gradients_of_f = _gradients_of(f, len(arrays))
+    gradients, again = (_values(gradients_of_f, arrays + weights) for _ in range(2))
     size = sum(np.sum(np.abs(w * v)) for w, v in zip(weights, values))
 
     worst = 0.0
-    for i, (x, g, g2, name) in enumerate(zip(xs, gradients, again, names)):
-        if g is None:
-            g = g2 = x.detach() * 0.0
+    for i, (x, g, g2, name) in enumerate(zip(arrays, gradients, again, names)):
         if g.shape != x.shape or g.dtype != x.dtype:
             raise GradientError(f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
                                 f"{name} has shape {x.shape}, {x.dtype}")
-        g = to_numpy(g.data)
-        if not _same_bits(g, to_numpy(g2.data)):
-            raise GradientError(f"{title}: two runs on the same inputs gave different gradients of {name}")
+        if not _same_bits(g, g2):
+            raise GradientError(f"{title}: two runs on the same inputs gave different gradients "
+                                f"of {name}")
 
         def value(direction, t):
             """sum(weights * f) at x + t * direction."""
@@ -182,8 +174,9 @@ def _worst(value, gradient, size, tolerance, step, directions):
     for where, direction in directions:
         along = direction != 0  # 0 * inf would be NaN
         slope = gradient[along] @ direction[along]
-        line, small = functools.partial(value, direction), 1e-3 * np.sqrt(np.mean(gradient ** 2)) + 1e-12
-        error, difference, kink = _compare(slope, line, small, size, tolerance, step)
+        small = 1e-3 * np.sqrt(np.mean(gradient ** 2)) + 1e-12
+        error, difference, kink = _compare(
+            slope, functools.partial(value, direction), small, size, tolerance, step)
         if error > worst[0]:
             worst = error, (f"{where}: derivative {slope:.10g}, differences {difference:.10g}, "
                             f"relative error {error:.1e}"), kink
@@ -191,11 +184,12 @@ def _worst(value, gradient, size, tolerance, step, directions):
 
 
 def _compare(slope, line, small, size, tolerance, step):
-    """(relative error, difference quotient, kink): is `slope` the derivative of line(t) at t = 0?"""
+    """Is `slope` the derivative of line(t) at t = 0? (relative error, difference quotient, kink)"""
 
     def error_of(quotient, h, rounding):
-        """Relative, but rounding alone moves the quotient by about rounding / h, which is to be tolerated."""
-        return abs(slope - quotient) / max(abs(slope), abs(quotient), small, 10 * rounding / (h * tolerance))
+        """Relative; but rounding alone moves the quotient by about rounding / h: tolerate that."""
+        return abs(slope - quotient) / max(abs(slope), abs(quotient), small,
+                                           10 * rounding / (h * tolerance))
 
     rounding, quotients, ends = np.finfo(np.float64).eps * size, {}, {}
     for h in (step, step / 100):
@@ -210,7 +204,7 @@ def _compare(slope, line, small, size, tolerance, step):
     for h, quotient in quotients.items():
         if error_of(quotient, h, jitter) <= tolerance:
             return error_of(quotient, h, jitter), quotient, False
-    # Where f is smooth, both quotients agree, and the slopes before and after x: they differ by 2 h f''.
+    # Where f is smooth, both quotients agree, and the slopes before and after x differ by 2 h f''.
     wide, narrow = (abs(both - 2 * line(0)) / (2 * h) for h, both in ends.items())
     kink = 2 * max(narrow - wide / 50, abs(quotients[step] - quotient)) >= abs(slope - quotient)
     return np.inf if np.isnan(error) else error, quotient, kink

@@ -21,9 +21,9 @@ from .tensor import Tensor
 
 
 class Monitor:
-    """Stands around every op and derivative that runs inside its `with` block. This one only looks on.
+    """Stands around every op and derivative that runs inside its `with` block, and only looks on.
 
-    Monitors nest: each passes on to the one that was there before it, and puts that one back at the end.
+    Monitors nest: each calls the one that was there before it, and puts that one back at the end.
     """
 
     _outer = None
@@ -32,7 +32,8 @@ class Monitor:
         outer = engine.monitor
         while outer is not None:
             if outer is self:
-                raise RuntimeError(f"this {type(self).__name__} is already watching: make another one")
+                raise RuntimeError(f"this {type(self).__name__} is already watching: "
+                                   "make another one")
             outer = outer._outer
         self._outer, engine.monitor = engine.monitor, self
         return self
@@ -45,16 +46,17 @@ class Monitor:
         return run() if self._outer is None else self._outer.run_op(op, args, settings, run)
 
     def run_derivative(self, node, run):
-        """Run a derivative of node's op by calling run(). Returns a gradient; of a joint op, a sequence."""
+        """Run a derivative of node's op by calling run(). Returns a gradient; a sequence of them
+        where the op is joint."""
         return run() if self._outer is None else self._outer.run_derivative(node, run)
 
     def count(self, op, multiply_adds):
-        """Take note of what the derivative of `op` cost: a kernel calls no ops whose cost is known."""
+        """Note what the derivative of `op` cost: a kernel calls no ops whose cost is known."""
         if self._outer is not None:
             self._outer.count(op, multiply_adds)
 
     def run_work(self, name, run):
-        """Run other work on arrays that has a name, such as an optimiser's update, by calling run()."""
+        """Run other work on arrays, such as an optimiser's update, by calling run()."""
         return run() if self._outer is None else self._outer.run_work(name, run)
 
 
@@ -65,7 +67,7 @@ def counted(op, multiply_adds):
 
 
 def watched(name, run):
-    """run(), which works on arrays, seen by the monitor under this name: a row of its own in a profile."""
+    """run(), which works on arrays; a profile has it in a row of this name."""
     return run() if engine.monitor is None else engine.monitor.run_work(name, run)
 
 
@@ -73,12 +75,13 @@ def watched(name, run):
 
 
 class anomaly(Monitor):
-    """`with anomaly():` stops at the first NaN or infinity, forward or backward, with FloatingPointError.
+    """`with anomaly():` stops at the first NaN or infinity, forward or backward, with
+    FloatingPointError.
 
-    The message names the op and the line of your source (the innermost outside tinygan) that called it. In
-    a backward pass it names the op whose derivative went wrong, and the line that called that op in the
-    forward pass: so run both passes inside the block. NumPy's own warnings are silent meanwhile.
-    line: a function that names the place in another way.
+    The message names the op and the line of your source (the innermost outside tinygan) that called
+    it. In a backward pass it names the op whose derivative went wrong, and the line that called
+    that op in the forward pass: so run both passes inside the block. NumPy's own warnings are
+    silent meanwhile. line: a function that names the place in another way.
     """
 
     def __init__(self, line=None):
@@ -92,7 +95,7 @@ class anomaly(Monitor):
             y.node.where = self._where()
         if trouble := _trouble(y):
             for i, x in enumerate(args):
-                # Every op in this block has been checked, so what an argument holds came from elsewhere.
+                # Every op in this block has been checked: this came from elsewhere.
                 if isinstance(x, Tensor) and (given := _trouble(x)):
                     raise self._error(op.name, f"was given {given} from outside, as argument {i}")
             raise self._error(op.name, f"made {trouble}")
@@ -103,7 +106,7 @@ class anomaly(Monitor):
         try:
             with np.errstate(all="ignore"):
                 gradients = super().run_derivative(node, run)
-            # The ops of the derivative were checked one by one; this is for kernels, which work on arrays.
+            # The derivative's ops were checked one by one; this is for kernels, which call none.
             for g in [gradients] if isinstance(gradients, Tensor) else gradients or ():
                 if isinstance(g, Tensor) and (trouble := _trouble(g)):
                     raise self._error(None, f"made {trouble}")
@@ -112,7 +115,7 @@ class anomaly(Monitor):
             self._differentiating.pop()
 
     def _where(self):
-        """The line behind the op that runs now. Inside a derivative: that of the op being differentiated."""
+        """The line that called the op that runs now; in a derivative, the op differentiated."""
         if not self._differentiating:
             return self._line()
         node = self._differentiating[0]
@@ -125,7 +128,8 @@ class anomaly(Monitor):
         inside = f" (in its {op})" if op else ""
         where = f"at {node.where}" if node.where else "outside anomaly(), so its line is unknown"
         name = node.op.name
-        return FloatingPointError(f"the derivative of {name} {did}{inside}; {name} was called {where}")
+        return FloatingPointError(
+            f"the derivative of {name} {did}{inside}; {name} was called {where}")
 
 
 def _trouble(x):
@@ -155,7 +159,7 @@ def user_line():
 
 @dataclasses.dataclass
 class Row:
-    """A line of a profile. seconds: self time, without the ops called inside; flop: 0 where unknown."""
+    """A line of a profile. seconds: without the ops called inside; flop: 0 where unknown."""
 
     name: str
     calls: int = 0
@@ -169,19 +173,22 @@ class Row:
 
 
 class profile(Monitor):
-    """`with profile() as p:` prints where the time of the block went, op by op; str(p) is that table.
+    """`with profile() as p:` prints a table of where the block's time went, op by op: str(p).
 
-    An op's row is its forward computation; optimisers have rows too. `name'` is the derivative of op `name` by
-    itself: what a fused kernel computed, or the Python between the ops that it called, which have rows of their own.
-    So nothing counts twice, and the rows and "python and the rest" add up to the wall time. A multiply-add
-    counts as two operations. (On a GPU, this is the time to launch the work rather than to do it.)
+    An op's row is its forward computation; optimisers have rows too. `name'` is the derivative of
+    op `name` by itself: what a fused kernel computed, or the Python between the ops that it called,
+    which have rows of their own. So nothing counts twice, and the rows and "python and the rest"
+    add up to the wall time. A multiply-add counts as two operations. (On a GPU, this is the time to
+    launch the work rather than to do it.)
 
-    rows: Row objects, the slowest first; wall: seconds from start to end of the block. show: print at the end.
+    rows: Row objects, the slowest first; wall: seconds from start to end of the block. show: print
+    at the end.
     """
 
     def __init__(self, show=True):
         self._rows, self._show = {}, show
-        self._inside = [0.0]  # for the block, and each op or derivative now running: seconds in what it called
+        # for the block, and each op or derivative now running: seconds in what it called
+        self._inside = [0.0]
         self.wall = 0.0
 
     def __enter__(self):
@@ -203,7 +210,8 @@ class profile(Monitor):
         return y
 
     def run_derivative(self, node, run):
-        return self._timed(node.op.name + "'", lambda: super(profile, self).run_derivative(node, run))
+        return self._timed(node.op.name + "'",
+                           lambda: super(profile, self).run_derivative(node, run))
 
     def count(self, op, multiply_adds):
         super().count(op, multiply_adds)
@@ -235,7 +243,8 @@ class profile(Monitor):
             shown.append(Row(f"{len(others)} more below 0.5%", sum(row.calls for row in others),
                              sum(row.seconds for row in others)))
         inside = sum(row.seconds for row in self.rows)
-        total = [Row("python and the rest", seconds=self.wall - inside), Row("wall time", seconds=self.wall)]
+        total = [Row("python and the rest", seconds=self.wall - inside),
+                 Row("wall time", seconds=self.wall)]
         lines = [f"{'op':<28}{'calls':>7}{'ms':>11}{'share':>8}{'GFLOP/s':>9}"]
         for row in shown + total:
             speed = f"{row.gflops:.1f}" if row.gflops else ""

@@ -1,14 +1,15 @@
 """The data sets: what they are, where they are found, and how they are cut into minibatches.
 
-`digits` is part of the package. The full MNIST and Fashion-MNIST are looked for in a few folders, then
-downloaded once. Both use the same file names, so a file is known by its SHA-256, never by its folder.
-The stacked ones are made of the digits of another, and are where that one is.
+`digits` is part of the package. The full MNIST and Fashion-MNIST are looked for in a few folders,
+then downloaded once. Both use the same file names, so a file is known by its SHA-256, never by its
+folder. The stacked ones are made of the digits of another, and are where that one is.
 """
 
+import contextlib
 import hashlib
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -57,23 +58,23 @@ SOURCES = {
         "handwritten digits: the first part of MNIST, built into tinygan",
         DIGIT_NAMES,
         {"train": 10_000, "test": 2_000},
-        {
-            "train-images-idx3-ubyte": "2889698e6bc3614913e76901316712919d1998fc2b44512451bfe65bc1e668b1",
-            "train-labels-idx1-ubyte": "651e38e2ac0632f5113ec18f1df4977117f953197819034009971a6675a0df78",
-            "t10k-images-idx3-ubyte": "3f6bd66dee48df299584c67669bceee490faa25f931496bd7473b42106d7daed",
-            "t10k-labels-idx1-ubyte": "7b098e5f6a3065807cebeabf36fb1724a8aff19f2673ac08b4923e0e8c715bce",
-        },
+        dict(zip(ALL_FILES, (
+            "2889698e6bc3614913e76901316712919d1998fc2b44512451bfe65bc1e668b1",
+            "651e38e2ac0632f5113ec18f1df4977117f953197819034009971a6675a0df78",
+            "3f6bd66dee48df299584c67669bceee490faa25f931496bd7473b42106d7daed",
+            "7b098e5f6a3065807cebeabf36fb1724a8aff19f2673ac08b4923e0e8c715bce",
+        ))),
     ),
     "mnist": Source(
         "handwritten digits (LeCun, Cortes and Burges)",
         DIGIT_NAMES,
         {"train": 60_000, "test": 10_000},
-        {
-            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
+        dict(zip(ALL_FILES, (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ))),
         "MNIST",
         (
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -84,12 +85,12 @@ SOURCES = {
         "clothes and shoes (Xiao, Rasul and Vollgraf, 2017)",
         FASHION_NAMES,
         {"train": 60_000, "test": 10_000},
-        {
-            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
+        dict(zip(ALL_FILES, (
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ))),
         "FashionMNIST",
         (
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -101,7 +102,7 @@ SOURCES = {
 STACKED = {"stacked-digits": "digits", "stacked-mnist": "mnist"}  # made of
 
 
-# ---- a data set in memory -------------------------------------------------------------------------------
+# ---- a data set in memory ----
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +120,11 @@ class Dataset:
         if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
             problem = f"images must be uint8 (N, H, W, C), not {images.dtype} {images.shape}"
         elif labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-            problem = f"{len(images)} images need as many integer labels, not {labels.dtype} {labels.shape}"
+            problem = (f"{len(images)} images need as many integer labels, "
+                       f"not {labels.dtype} {labels.shape}")
         elif labels.min() < 0 or labels.max() >= self.num_classes:
-            problem = f"labels {labels.min()} to {labels.max()} do not fit {self.num_classes} class names"
+            problem = (f"labels {labels.min()} to {labels.max()} do not fit "
+                       f"{self.num_classes} class names")
         if problem:
             raise InputError(f"data set {self.name} ({self.split}): {problem}")
 
@@ -143,35 +146,41 @@ class Dataset:
         return self.images.shape[1:]
 
     def subset(self, chosen, split=None):
-        """The Dataset of the images that an index array or slice chooses."""
-        return Dataset(self.name, split or self.split, self.images[chosen], self.labels[chosen], self.class_names)
+        """The Dataset of the images that an index array or a slice chooses."""
+        return replace(self, split=split or self.split, images=self.images[chosen],
+                       labels=self.labels[chosen])
 
     def hold_out(self):
-        """(rest, held-out): the last tenth of the images, at most 5,000, are kept apart, to choose settings by."""
+        """(the rest, the held-out images): the last tenth, at most 5,000, is kept apart, to choose
+        settings by. Of fewer than 10 images none is held out: then the second is None."""
         n = min(len(self) // 10, 5000)
-        return self.subset(slice(0, len(self) - n)), self.subset(slice(len(self) - n, None), "held-out") if n else None
+        rest = self.subset(slice(0, len(self) - n))
+        return rest, self.subset(slice(len(self) - n, None), "held-out") if n else None
 
     def balanced(self, n, seed):
-        """n images, drawn by the seed, of each class as many (to one) as far as there are so many. Raises InputError if
-        there are not n images."""
+        """n images, drawn by the seed: as many of each class (to one), as long as there are enough.
+        Raises InputError if there are not n images."""
         if not 1 <= n <= len(self):
-            raise InputError(f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})")
+            raise InputError(f"{n:,} images: must be 1 to {len(self):,}, "
+                             f"the size of {self.name} ({self.split})")
         rng = np.random.default_rng([seed, 6])
-        turn = np.empty(len(self), int)  # 0 for the first image of each class that is drawn, 1 for the second...
+        turn = np.empty(len(self), int)  # of each class, 0 for the image drawn first, then 1...
         for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
             turn[rng.permutation(members)] = np.arange(len(members))
-        return self.subset(np.sort(np.lexsort((rng.permutation(self.num_classes)[self.labels], turn))[:n]))
+        order = np.lexsort((rng.permutation(self.num_classes)[self.labels], turn))
+        return self.subset(np.sort(order[:n]))
 
     def padded(self, border):
-        """The same images with so many black pixels on each side."""
-        images = np.pad(self.images, ((0, 0), (border, border), (border, border), (0, 0))) if border else self.images
-        return Dataset(self.name, self.split, images, self.labels, self.class_names)
+        """The same images with `border` black pixels on each side."""
+        widths = (0, 0), (border, border), (border, border), (0, 0)
+        return replace(self, images=np.pad(self.images, widths)) if border else self
 
     def batch(self, index, batch_size, seed):
-        """Minibatch number `index` (0, 1, ...) of an endless stream that is shuffled anew every epoch.
-        Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,). The images that do not
-        fill a last batch are left out of that epoch. The stream has no state: a run resumed at step `index` sees what the
-        unbroken one would have seen.
+        """Minibatch number `index` (0, 1, ...) of an endless stream, shuffled anew every epoch.
+
+        Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,).
+        An epoch leaves out the images that do not fill a last batch. The stream has no state: a run
+        resumed at step `index` sees what the unbroken one would have seen.
         """
         chosen = self.chosen(index, batch_size, seed)
         return to_float(self.images[chosen]), self.labels[chosen]
@@ -179,7 +188,8 @@ class Dataset:
     def chosen(self, index, batch_size, seed):
         """The numbers of the images of `batch`: int64 (batch_size,)."""
         if not 1 <= batch_size <= len(self):
-            raise InputError(f"batch size {batch_size}: must be 1 to {len(self)}, the size of {self.name}")
+            raise InputError(f"batch size {batch_size}: must be 1 to {len(self)}, "
+                             f"the size of {self.name}")
         if index < 0 or seed < 0:
             raise InputError(f"batch index {index} and seed {seed} must not be negative")
         epoch, i = divmod(index, len(self) // batch_size)
@@ -197,30 +207,32 @@ def to_float(images):
 
 
 def to_uint8(images):
-    """Float [-1, 1] to uint8 0..255, rounded; what lies outside is clipped. The inverse of `to_float`."""
+    """Float [-1, 1] to uint8 0..255, rounded and clipped. The inverse of `to_float`."""
     return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-# ---- by name --------------------------------------------------------------------------------------------
+# ---- by name ----
 
 
 def load(name="digits", split="train", data_dir=None):
-    """The Dataset `name` ("digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"), `split` "train"
-    or "test".
+    """The Dataset `name` ("digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist").
 
-    data_dir: a folder to look in first; see `locate`. A data set that is nowhere is downloaded into the user's cache
-    folder: by one process, for which others wait, and from where an interrupted download ended. Raises InputError for
-    an unknown name or split, a data_dir that does not exist, a file that is not what it should be, and a failed
-    download.
+    split: "train" or "test"; data_dir: a folder to look in first, see `locate`. A data set that is
+    found nowhere is downloaded into the user's cache folder, by one process while others wait; an
+    interrupted download goes on from where it ended. Raises InputError for an unknown name or
+    split, a data_dir that does not exist, a file that is not what it should be, and a download that
+    fails.
     """
     source = _source(name)
     if split not in FILES:
         raise InputError(f"unknown split {split!r}: choose from {', '.join(FILES)}")
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
-        parts = digits.hold_out() if split == "train" else [digits]  # no digit of a held-out stack is in another
+        # No digit of a held-out stack is in another.
+        parts = digits.hold_out() if split == "train" else [digits]
         stacks = [stack(part.images, part.labels) for part in parts if part]
-        return Dataset(name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)), STACK_NAMES)
+        return Dataset(name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)),
+                       STACK_NAMES)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
@@ -230,10 +242,11 @@ def load(name="digits", split="train", data_dir=None):
 def locate(name, data_dir=None):
     """The folder that holds the four files of `name`, as a Path, or None.
 
-    In this order: `data_dir`, then $TINYGAN_DATA (for both: the folder itself, its subfolder `name`,
-    torchvision's MNIST/raw or FashionMNIST/raw in it), the user's cache folder, torchvision's folder in
-    ./data. A folder with another data set's files is passed over; unknown files under these names are
-    an InputError. Only the small test labels are read here; `load` checks each file that it uses.
+    In this order: `data_dir`, then $TINYGAN_DATA (for both: the folder itself, its subfolder
+    `name`, torchvision's MNIST/raw or FashionMNIST/raw in it), the user's cache folder,
+    torchvision's folder in ./data. A folder with another data set's files is passed over; unknown
+    files under these names are an InputError. Only the small test labels are read here; `load`
+    checks each file that it uses.
     """
     _source(name)
     name = STACKED.get(name, name)
@@ -242,11 +255,9 @@ def locate(name, data_dir=None):
     for folder in _places(name, data_dir):
         if all(_find(folder, file) for file in ALL_FILES):
             file = FILES["test"][1]
-            try:
+            with contextlib.suppress(_OtherDataset):
                 _read(_find(folder, file), name, file)
                 return folder
-            except _OtherDataset:
-                pass
     return None
 
 
@@ -261,13 +272,14 @@ class Row(NamedTuple):
 
 
 def catalogue(data_dir=None):
-    """A Row for every data set. Reads little and downloads nothing; a bad file is shown, not raised."""
+    """A Row for every data set. Reads little, downloads nothing, and shows bad files as such."""
     _check_folder(data_dir)
     rows = []
     for name in (*SOURCES, *STACKED):
-        source, where = _source(name), _where(name, data_dir)
-        about = f"three digits of {STACKED[name]} in red, green and blue" if name in STACKED else source.description
-        rows.append(Row(name, where, source.sizes["train"], source.sizes["test"], about))
+        source, about = _source(name), _source(name).description
+        if name in STACKED:
+            about = f"three digits of {STACKED[name]} in red, green and blue"
+        rows.append(Row(name, _where(name, data_dir), *source.sizes.values(), about))
     return rows
 
 
@@ -287,11 +299,12 @@ def _where(name, data_dir):
 
 def _source(name):
     if name not in (*SOURCES, *STACKED):
-        raise InputError(f"unknown data set {name!r}: choose from {', '.join((*SOURCES, *STACKED))}")
+        known = ", ".join((*SOURCES, *STACKED))
+        raise InputError(f"unknown data set {name!r}: choose from {known}")
     return SOURCES[STACKED.get(name, name)]
 
 
-# ---- files ----------------------------------------------------------------------------------------------
+# ---- files ----
 
 
 def _cache_folder():
@@ -327,16 +340,18 @@ def _read(path, name, file):
     """The array in `path`, which must be the `file` of data set `name`, byte for byte."""
     digest = hashlib.sha256()
     array = read_idx(path, SOURCES[name].shape(file), digest)
-    owners = [other for other, source in SOURCES.items() if source.sha256[file] == digest.hexdigest()]
+    found = digest.hexdigest()
+    owners = [other for other, source in SOURCES.items() if source.sha256[file] == found]
     if name in owners:
         return array
     advice = "delete it, or point --data-dir elsewhere"
     if owners:
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
-    raise InputError(f"{path} is not {name}'s {file}, or is corrupt (its SHA-256 differs): {advice}")
+    raise InputError(f"{path} is not {name}'s {file}, or is corrupt (its SHA-256 differs): "
+                     f"{advice}")
 
 
-# ---- download -------------------------------------------------------------------------------------------
+# ---- download ----
 
 
 def _download(name, data_dir):
@@ -346,13 +361,14 @@ def _download(name, data_dir):
         with download.alone_in(folder):
             for file in ALL_FILES:
                 if not _find(folder, file):
-                    limit, check = math.prod(source.shape(file)) + 4096, partial(_read, name=name, file=file)
-                    download.fetch(folder / f"{file}.gz", source.mirrors, limit, check)
+                    limit = math.prod(source.shape(file)) + 4096
+                    download.fetch(folder / f"{file}.gz", source.mirrors, limit,
+                                   check=partial(_read, name=name, file=file))
     except (InputError, OSError) as error:
         looked = ", ".join(map(str, _places(name, data_dir)))
         wanted = ", ".join(f"{file}.gz" for file in ALL_FILES)
         raise InputError(
-            f"{name} is not here (looked in {looked}) and cannot be downloaded ({download.reason(error)}): "
-            f"put {wanted} in {folder}, or use --data digits, which needs no download"
-        ) from error
+            f"{name} is not here (looked in {looked}) and cannot be downloaded "
+            f"({download.reason(error)}): put {wanted} in {folder}, or use --data digits, "
+            "which needs no download") from error
     return folder

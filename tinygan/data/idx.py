@@ -6,7 +6,7 @@
     then        the length of each dimension, uint32
     then        the items, the last dimension varying fastest
 
-Every number is big-endian. Source: Y. LeCun, http://yann.lecun.com/exdb/mnist/ ("The IDX file format").
+Every number is big-endian. Source: Y. LeCun, http://yann.lecun.com/exdb/mnist/ (the last section).
 """
 
 import gzip
@@ -26,15 +26,15 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_idx(path, shape=None, digest=None):
-    """The array in the IDX file at `path`, plain or gzipped (told by its first bytes, not its name).
+    """The array in the IDX file at `path`, plain or gzipped, which its first bytes tell.
 
     shape: the shape that the array must have, as a tuple; None takes any.
     digest: a hashlib object, which is fed the whole uncompressed file.
     Returns an array in the machine's own byte order. A file that is missing, truncated, over-long,
     corrupt, of another shape, or not IDX at all is an InputError that names it.
 
-    A header is a claim, so no memory is reserved on its word: the items are read in chunks, and at most
-    one byte more than it announced. A gzip bomb therefore unpacks no further than that.
+    A header is a claim, so no memory is reserved on its word: the items are read in chunks, and at
+    most one byte more than it announced. A gzip bomb therefore unpacks no further than that.
     """
     try:
         with open(path, "rb") as raw:
@@ -49,7 +49,8 @@ def read_idx(path, shape=None, digest=None):
 
 def _decode(file, path, shape, digest):
     magic = file.read(4)
-    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not 1 <= magic[3] <= MAX_NDIM:
+    if not (len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
+            and 1 <= magic[3] <= MAX_NDIM):
         raise _bad(path, f"is not an IDX file (it starts with {magic.hex() or 'nothing'})")
     dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
 
@@ -59,9 +60,10 @@ def _decode(file, path, shape, digest):
     found = struct.unpack(f">{ndim}I", lengths)
     if shape is not None and found != shape:
         raise _bad(path, f"holds an array of shape {found} where {shape} is expected")
-    # Python's integers do not overflow. An empty dimension must not excuse the others: NumPy has limits.
+    # An empty dimension must not excuse the others: NumPy has limits.
     if math.prod(max(n, 1) for n in found) * dtype.itemsize > MAX_BYTES:
-        raise _bad(path, f"announces an array of shape {found}, more than the {MAX_BYTES >> 20} MiB allowed")
+        raise _bad(path, f"announces an array of shape {found}, more than the "
+                         f"{MAX_BYTES >> 20} MiB allowed")
 
     size = math.prod(found) * dtype.itemsize
     items = bytearray()
@@ -76,7 +78,8 @@ def _decode(file, path, shape, digest):
         digest.update(magic + lengths)
         digest.update(items)
     array = np.frombuffer(items, dtype).reshape(found)
-    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))  # no second copy
+    # In place, so that there is no second copy.
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
 
 
 def _bad(path, problem):

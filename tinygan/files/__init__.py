@@ -10,18 +10,20 @@ from pathlib import Path
 
 from tinygan.errors import InputError
 
-ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EFBIG: "the system allows no larger file",
+ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room",
+          errno.EFBIG: "the system allows no larger file",
           errno.ENOENT: "its folder has gone", errno.ENOTDIR: "its folder has gone",
-          errno.EROFS: "choose another folder", errno.EACCES: "choose another folder", errno.EPERM: "choose another folder"}
+          errno.EROFS: "choose another folder", errno.EACCES: "choose another folder",
+          errno.EPERM: "choose another folder"}
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; it takes path's place if the block ends well, and goes
-    if not.
+    """Yield a temporary path beside `path`. If the block ends well, what was written there takes
+    the place of `path`; otherwise it is removed.
 
-    What is there by then is on the disk, and not only on its way. Raises InputError if the disk is
-    full, the folder read-only, or gone: what was at `path` is then still there.
+    By the end it is on the disk, not only on its way there. Raises InputError if the disk is full,
+    or the folder read-only or gone: what was at `path` is then still there.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.tinygan-{os.getpid()}{path.suffix}")
@@ -69,8 +71,7 @@ def remove_temporary(folder) -> None:
 
 
 def _alive(process):
-    """Is there a process of that number, other than this one? (Windows cannot be asked without
-    harm.)"""
+    """Is there another process of that number? (Windows cannot be asked without harm.)"""
     if os.name == "nt" or process == os.getpid():
         return False
     try:
@@ -119,12 +120,14 @@ def locked(path, wait=None):
             if not same:
                 continue
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
             file.flush()
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):  # it has gone with its folder, or Windows keeps what is open
+                # It may have gone with its folder, and Windows keeps what is open.
+                with contextlib.suppress(OSError):
                     path.unlink()
             return
 
@@ -135,7 +138,8 @@ def _lock(file):
         if os.name == "nt":
             import msvcrt
 
-            file.seek(1 << 30)  # a byte that nobody reads: Windows lets no other process read a locked one
+            # a byte that nobody reads: Windows lets no other process read a locked one
+            file.seek(1 << 30)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
@@ -146,6 +150,7 @@ def _lock(file):
     except OSError as error:
         if os.name == "nt" and isinstance(error, PermissionError):  # so Windows says it
             return False
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks: then without one
+        # a file system without locks: then without one
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
     return True

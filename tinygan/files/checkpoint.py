@@ -9,15 +9,18 @@ from tinygan import files
 from tinygan.files import npz
 from tinygan.errors import InputError, warn
 
-CONFIG_VERSION = 1  # of config.json; one without is from before there were versions, and is read as this one
-CONFIG_KEYS = {"recipe", "settings", "data", "image_shape", "classes", "seed"}
+CONFIG_VERSION = 1  # of config.json, and of those from before there were versions
+CONFIG_KINDS = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list,
+                "classes": int}
 MOST = 1024, 1024, 16, 10_000  # height, width, channels of images, and classes
 BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FID
 
 
 class Run(NamedTuple):
-    """A run on disk: its folder, its config.json, and a checkpoint: its path and what it holds.
-    path: None where there is no checkpoint yet; seen: the names of all its checkpoints."""
+    """A run on disk: its folder, its config.json, and one checkpoint: its path, and what it holds.
+
+    path: None where there is no checkpoint yet; seen: the names of all checkpoints of the run.
+    """
 
     folder: Path
     config: dict
@@ -42,13 +45,15 @@ def save(folder, step, states, meta, keep) -> Path:
 
 def write(path, states, meta) -> None:
     """Write states and meta as one npz file, whole or not at all."""
-    arrays = {f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}
+    arrays = {f"{part}/{name}": array for part, state in states.items()
+              for name, array in state.items()}
     npz.save(path, {"meta": json.dumps(meta), **arrays})
 
 
 def checkpoints(folder) -> list:
-    """The checkpoints of a run, oldest first. Files that someone has named otherwise are none."""
-    return sorted((path for path in Path(folder).glob("checkpoint-*.npz") if step_of(path) is not None), key=step_of)
+    """The checkpoints of a run, oldest first. Files that someone has renamed are left out."""
+    paths = Path(folder).glob("checkpoint-*.npz")
+    return sorted((path for path in paths if step_of(path) is not None), key=step_of)
 
 
 def names(folder) -> tuple:
@@ -57,8 +62,7 @@ def names(folder) -> tuple:
 
 
 def step_of(path):
-    """The step in the name of a checkpoint or a sample grid, such as step-00000200.png; None if
-    there is none."""
+    """The step in the name of a file, such as step-00000200.png; None if there is none."""
     digits = path.stem.partition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else None
 
@@ -69,8 +73,7 @@ def last_step(folder) -> int:
 
 
 def load(path):
-    """(states, meta) of a checkpoint. Raises InputError if the file is damaged or something else.
-    """
+    """(states, meta) of a checkpoint. Raises InputError for a damaged file, or another kind."""
     try:
         arrays = npz.load(path)
         meta = json.loads(str(arrays.pop("meta")))
@@ -81,17 +84,18 @@ def load(path):
         if not isinstance(meta, dict) or not isinstance(meta.get("step"), int):
             raise ValueError("it has no step")
         return states, meta
-    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an older one, or train "
-                         "again") from None
+    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError,
+            zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an "
+                         "older one, or train again") from None
 
 
 def open_run(path, best=False, empty=False) -> Run:
     """The Run given by its folder, or by one of its checkpoints.
 
-    Of a folder, it is the latest checkpoint, or with `best` the one of the best evaluation, where
-    there is one. A damaged one is reported, and the one before it taken. Raises InputError if there
-    is no run, or no checkpoint (which with `empty` may be).
+    Of a folder, it takes the latest checkpoint; with `best` that of the best evaluation, if there
+    is one. It reports a damaged one, and takes the one before. Raises InputError if there is no
+    run, or no checkpoint, unless it may be `empty`.
     """
     path = Path(path)
     folder = path.parent if path.suffix == ".npz" else path
@@ -103,7 +107,8 @@ def open_run(path, best=False, empty=False) -> Run:
     if best and (folder / BEST).exists():
         found.insert(0, folder / BEST)
     if not found and not empty:
-        raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its first one")
+        raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its "
+                         "first one")
     for path in found:
         try:
             return Run(folder, config, path, *load(path), seen)
@@ -124,18 +129,18 @@ def read_config(folder, path):
                          "`tinygan train` wrote, such as runs/dcgan-digits-001") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error})") from None
-    missing = CONFIG_KEYS - (config.keys() if isinstance(config, dict) else set())
+    missing = CONFIG_KINDS.keys() - (config.keys() if isinstance(config, dict) else set())
     if missing:
         raise InputError(f"{file} is damaged (it lacks {', '.join(sorted(missing))})")
     if config.get("version", CONFIG_VERSION) != CONFIG_VERSION:
-        raise InputError(f"{file} is of version {config['version']}, and this tinygan reads version {CONFIG_VERSION}: use the "
-                         "tinygan that wrote it, or a newer one")
-    kinds = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list, "classes": int}
-    wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
+        raise InputError(f"{file} is of version {config['version']}, and this tinygan reads "
+                         f"version {CONFIG_VERSION}: use the tinygan that wrote it, or a newer one")
+    wrong = [key for key, kind in CONFIG_KINDS.items() if not isinstance(config[key], kind)]
     if wrong:
         raise InputError(f"{file} is damaged (a wrong type of {', '.join(wrong)})")
     sizes = [*config["image_shape"], config["classes"]]
     # Networks of that size are about to be made: a wrong number must not take all the memory.
-    if not all(type(n) is int and 0 < n <= most for n, most in zip(sizes, MOST)) or len(sizes) != 4 or config["seed"] < 0:
+    if not all(type(n) is int and 0 < n <= most
+               for n, most in zip(sizes, MOST)) or len(sizes) != 4 or config["seed"] < 0:
         raise InputError(f"{file} is damaged (its image_shape, classes or seed)")
     return config

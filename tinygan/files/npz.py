@@ -16,7 +16,8 @@ CHUNK = 1 << 20
 # What np.savez writes before an array: of format 1.0, numbers and text only. Never an object, which
 # would be a pickle.
 MAGIC = b"\x93NUMPY\x01\x00"
-HEADER = re.compile(r"\{'descr': '([<>|](?:f[248]|[iu][1248]|b1|U\d{1,8}))', 'fortran_order': (False|True), "
+HEADER = re.compile(r"\{'descr': '([<>|](?:f[248]|[iu][1248]|b1|U\d{1,8}))', "
+                    r"'fortran_order': (False|True), "
                     r"'shape': \((\d{1,12}(?:, ?\d{1,12})*,?)?\), \} *\n")
 
 

@@ -4,16 +4,16 @@ A logit is one number for each image, (N,), or a grid of them, (N, h, w), each a
 the image; every loss is a mean over all of them. Positive means real, but for l1 and l2, which pull
 scores to 1 (real) and 0 (fake).
 
-    name          D minimises                              G minimises            source
-    bce           -log s(real) - log(1 - s(fake))          -log s(fake)           Goodfellow et al. 2014, section 3
-    bce-minimax   the same                                 log(1 - s(fake))       the same, equation 1
-    l2            (real - 1)^2 / 2 + fake^2 / 2            (fake - 1)^2 / 2       Mao et al. 2017 (LSGAN), equation 9
-    l1            |real - 1| + |fake|                      |fake - 1|             as l2, with absolute values
-    l2-sigmoid    l2 of s(real), s(fake)                   l2 of s(fake)          as l2, of probabilities; for comparison
-    l1-sigmoid    l1 of s(real), s(fake)                   l1 of s(fake)          likewise
-    hinge         max(0, 1 - real) + max(0, 1 + fake)      -fake                  Lim and Ye 2017; Miyato et al. 2018
-    wasserstein   fake - real                              -fake                  Arjovsky et al. 2017
-    relativistic  -log s(real - fake)                      -log s(fake - real)    Jolicoeur-Martineau 2018; R3GAN 2024
+    name          D minimises                          G minimises          source
+    bce           -log s(real) - log(1 - s(fake))      -log s(fake)         Goodfellow 2014, sec. 3
+    bce-minimax   the same                             log(1 - s(fake))     the same, equation 1
+    l2            (real - 1)^2 / 2 + fake^2 / 2        (fake - 1)^2 / 2     Mao 2017 (LSGAN), eq. 9
+    l1            |real - 1| + |fake|                  |fake - 1|           as l2, absolute values
+    l2-sigmoid    l2 of s(real), s(fake)               l2 of s(fake)        as l2, to compare
+    l1-sigmoid    l1 of s(real), s(fake)               l1 of s(fake)        as l1, to compare
+    hinge         max(0, 1 - real) + max(0, 1 + fake)  -fake                Lim 2017; Miyato 2018
+    wasserstein   fake - real                          -fake                Arjovsky 2017
+    relativistic  -log s(real - fake)                  -log s(fake - real)  Jolicoeur-Martineau 2018
 
 where s is the sigmoid, which appears only inside of losses that cannot overflow.
 """
@@ -26,8 +26,7 @@ from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus
 
 
 class Loss(NamedTuple):
-    """discriminator(real, fake) and generator(real, fake): one number each, from logits of the same
-    shape.
+    """discriminator(real, fake), generator(real, fake): one number, from logits of one shape.
 
     probability: is the sigmoid of a logit D's probability that the image is real? paired: does G's
     loss read the logits of the reals? (The others take None for them.) threshold: the logit above
@@ -43,7 +42,8 @@ class Loss(NamedTuple):
 
 def _difference(a, b):
     if a.shape != b.shape:  # which would broadcast, (N,) and (N, 1) to all pairs
-        raise ValueError(f"relativistic: takes as many logits of reals as of fakes, got {a.shape} and {b.shape}")
+        raise ValueError("relativistic: takes as many logits of reals as of fakes, got "
+                         f"{a.shape} and {b.shape}")
     return a - b
 
 
@@ -66,7 +66,8 @@ LOSSES = {
     "wasserstein": Loss(lambda real, fake: mean(fake) - mean(real),
                         lambda real, fake: -mean(fake), threshold=None),
     "relativistic": Loss(lambda real, fake: mean(softplus(_difference(fake, real))),
-                         lambda real, fake: mean(softplus(_difference(real, fake))), paired=True, threshold=None),
+                         lambda real, fake: mean(softplus(_difference(real, fake))),
+                         paired=True, threshold=None),
 }
 LOSSES |= {f"{name}-sigmoid": _of_probabilities(LOSSES[name]) for name in ("l2", "l1")}
 

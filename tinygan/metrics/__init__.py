@@ -1,11 +1,14 @@
-"""How good are samples? Measures on a small classifier's features, on its predictions, and on pixels.
+"""How good are samples? Measures on a small classifier's features, on its predictions, and on
+pixels.
 
-`evaluate(images, labels, test, train)` is a report of everything, `Evaluator(test).quick(images)` what to watch
-during training. Numbers of different extractors, numbers of images, or splits must not be compared.
+`evaluate(images, labels, test, train)` is a report of everything, `Evaluator(test).quick(images)`
+what to watch during training. Numbers of different extractors, numbers of images, or splits must
+not be compared.
 """
 
 from .evaluate import Evaluator, evaluate, rows
 from .extractor import Extractor
 from .neighbours import memorisation, nearest, neighbours_picture
 
-__all__ = ["Evaluator", "Extractor", "evaluate", "memorisation", "nearest", "neighbours_picture", "rows"]
+__all__ = ["Evaluator", "Extractor", "evaluate", "memorisation", "nearest", "neighbours_picture",
+           "rows"]

@@ -1,4 +1,5 @@
-"""What the metrics demand of their inputs: each returns its argument in the form that is used, or raises InputError."""
+"""What the metrics demand of their inputs: each returns its argument in the form that is used, or
+raises InputError."""
 
 import numpy as np
 
@@ -6,7 +7,8 @@ from tinygan.errors import InputError
 
 
 def as_features(*sets, at_least=1):
-    """Feature arrays (N, d), of one d, finite, with at least so many rows each: [float64 arrays]."""
+    """Feature arrays (N, d), of one d, finite, with at least so many rows each: [float64 arrays].
+    """
     arrays = [np.asarray(features, np.float64) for features in sets]
     for features in arrays:
         if features.ndim != 2 or not features.shape[1] or features.shape[1] != arrays[0].shape[-1]:
@@ -20,7 +22,8 @@ def as_features(*sets, at_least=1):
 
 
 def as_probabilities(probabilities):
-    """Probabilities (N, K), or (N, C, K) of C channels, which sum to 1 over K: float64 (N, C, K)."""
+    """Probabilities (N, K), or (N, C, K) of C channels, which sum to 1 over K: float64 (N, C, K).
+    """
     p = np.asarray(probabilities, np.float64)
     p = p[:, None] if p.ndim == 2 else p
     if p.ndim != 3 or not p.size:
@@ -41,7 +44,8 @@ def as_labels(labels, n, classes):
 
 
 def as_images(images, channels=None):
-    """uint8 images (N, 28, 28, C), or (N, 32, 32, C) of which the outer 2 pixels are cut off: (N, 28, 28, C).
+    """uint8 images (N, 28, 28, C), or (N, 32, 32, C) of which the outer 2 pixels are cut off: (N,
+    28, 28, C).
 
     MNIST is often padded to 32x32, a power of two. channels: the C that it must be, if any.
     """

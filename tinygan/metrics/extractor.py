@@ -12,11 +12,12 @@ from .checks import as_images
 
 
 class Extractor:
-    """The features and predictions of images of data set `name`, such as "mnist", by its shipped classifier.
+    """The features and predictions of images of data set `name`, such as "mnist", by its shipped
+    classifier.
 
-    The three channels of a stacked data set are three digits: each goes through the classifier by itself.
-    description: what it is, to stand beside every number that comes of it.
-    channels: C, as its images must have. Raises InputError for a data set without a classifier.
+    The three channels of a stacked data set are three digits: each goes through the classifier by
+    itself. description: what it is, to stand beside every number that comes of it. channels: C, as
+    its images must have. Raises InputError for a data set without a classifier.
     """
 
     def __init__(self, name):
@@ -27,7 +28,8 @@ class Extractor:
         self.description = f"{title} classifier, {count} features, {self.accuracy:.1%} on its test set"
 
     def __call__(self, images, batch_size=250):
-        """uint8 images (N, 28, 28, C) or (N, 32, 32, C) -> features float64 (N, 64 C), probabilities (N, C, 10).
+        """uint8 images (N, 28, 28, C) or (N, 32, 32, C) -> features float64 (N, 64 C),
+        probabilities (N, C, 10).
 
         32x32 images are cut to their middle 28x28. Raises InputError for other images.
         """

@@ -9,22 +9,26 @@ from .checks import as_features
 
 
 def frechet_distance(mean1, cov1, mean2, cov2):
-    """The squared Frechet distance of two Gaussians, means (d,) and covariances (d, d) (Dowson and Landau 1982):
+    """The squared Frechet distance of two Gaussians, means (d,) and covariances (d, d) (Dowson and
+    Landau 1982):
 
         |mean1 - mean2|^2 + Tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2))
 
-    The trace of that root is the sum of the singular values of A1^T A2, where cov = A A^T, A from the
-    eigenvalues of cov. So there is no root of an unsymmetric matrix, which may come out complex, or fail where
-    a covariance is singular, as it is with fewer images than features or a feature that never varies.
-    Raises InputError for shapes that do not fit, nan and inf, and a matrix that is no covariance.
+    The trace of that root is the sum of the singular values of A1^T A2, where cov = A A^T, A from
+    the eigenvalues of cov. So there is no root of an unsymmetric matrix, which may come out
+    complex, or fail where a covariance is singular, as it is with fewer images than features or a
+    feature that never varies. Raises InputError for shapes that do not fit, nan and inf, and a
+    matrix that is no covariance.
     """
     mean1, mean2 = np.asarray(mean1, np.float64), np.asarray(mean2, np.float64)
-    if mean1.ndim != 1 or not mean1.size or mean1.shape != mean2.shape or not np.isfinite([mean1, mean2]).all():
+    if mean1.ndim != 1 or not mean1.size or mean1.shape != mean2.shape or not np.isfinite([mean1,
+                                                                                           mean2]).all():
         raise InputError(f"means must be finite, of one shape (d,), not {mean1.shape} and {mean2.shape}")
     with parallel.single_threaded_blas():  # the same bits on any number of cores
         a1, a2 = _factor(cov1, len(mean1)), _factor(cov2, len(mean1))
         common = np.linalg.svd(a1.T @ a2, compute_uv=False).sum()
-    return max(0.0, float(np.sum((mean1 - mean2) ** 2) + np.sum(a1 ** 2) + np.sum(a2 ** 2) - 2 * common))
+    return max(0.0,
+               float(np.sum((mean1 - mean2) ** 2) + np.sum(a1 ** 2) + np.sum(a2 ** 2) - 2 * common))
 
 
 def _factor(cov, d):
@@ -47,22 +51,25 @@ def gaussian(features):
 
 
 def fid(features1, features2):
-    """The Frechet distance of Gaussians fitted to features (N, d) and (M, d), M, N >= 2 (Heusel et al. 2017, eq. 6).
+    """The Frechet distance of Gaussians fitted to features (N, d) and (M, d), M, N >= 2 (Heusel et
+    al. 2017, eq. 6).
 
-    0 for equal sets; in squared units of the features. It is biased: fewer images give a larger number, so
-    compare only at equal N and M. Raises InputError for features that do not fit.
+    0 for equal sets; in squared units of the features. It is biased: fewer images give a larger
+    number, so compare only at equal N and M. Raises InputError for features that do not fit.
     """
     as_features(features1, features2)
     return frechet_distance(*gaussian(features1), *gaussian(features2))
 
 
 def kid(features1, features2, subsets=100, subset_size=1000, seed=0):
-    """(mean, standard deviation) over random subsets of the squared maximum mean discrepancy of features (N, d)
-    and (M, d), with the kernel (x.y / d + 1)^3 and the unbiased estimator (KID: Binkowski et al. 2018, section 4).
+    """(mean, standard deviation) over random subsets of the squared maximum mean discrepancy of
+    features (N, d) and (M, d), with the kernel (x.y / d + 1)^3 and the unbiased estimator (KID:
+    Binkowski et al. 2018, section 4).
 
-    As they do, the subsets have 1,000 images of each side, or all of the smaller side if it has fewer; each is
-    drawn without replacement. Unbiased: its mean is 0 for equal distributions whatever the size, and a single
-    value may be negative. Raises InputError for features that do not fit, or fewer than 2 images.
+    As they do, the subsets have 1,000 images of each side, or all of the smaller side if it has
+    fewer; each is drawn without replacement. Unbiased: its mean is 0 for equal distributions
+    whatever the size, and a single value may be negative. Raises InputError for features that do
+    not fit, or fewer than 2 images.
     """
     x, y = as_features(features1, features2, at_least=2)
     size, rng = min(subset_size, len(x), len(y)), np.random.default_rng(seed)

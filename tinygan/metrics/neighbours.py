@@ -13,11 +13,12 @@ AT_MOST = 2000  # images whose neighbours the median is taken of
 
 
 def nearest(images, training, k=1):
-    """The k nearest of `training` to each of `images`, nearest first: (indices int64 (N, k), distances (N, k)).
+    """The k nearest of `training` to each of `images`, nearest first: (indices int64 (N, k),
+    distances (N, k)).
 
-    Both are uint8 (N, 28 or 32, ..., C). The distance is the Euclidean one of pixels as numbers 0..1, so that
-    two images of opposite colours lie sqrt(28 * 28 * C) apart. Raises InputError for images that do not fit, and
-    for a training set of fewer than k.
+    Both are uint8 (N, 28 or 32, ..., C). The distance is the Euclidean one of pixels as numbers
+    0..1, so that two images of opposite colours lie sqrt(28 * 28 * C) apart. Raises InputError for
+    images that do not fit, and for a training set of fewer than k.
     """
     images, training = as_images(images), as_images(training, np.shape(images)[-1])
     if not 1 <= k <= len(training):
@@ -37,7 +38,8 @@ def nearest(images, training, k=1):
 
 
 def _nearest_of_block(a, b, k):
-    """Indices of the k nearest rows of b, or of all if they are fewer, in no order, to each row of a: (N, k).
+    """Indices of the k nearest rows of b, or of all if they are fewer, in no order, to each row of
+    a: (N, k).
 
     In float32: of two that are nearly as near, the wrong one may be taken.
     """
@@ -48,7 +50,8 @@ def _nearest_of_block(a, b, k):
     for i in range(0, len(a), SAMPLES):
         distances = a[i:i + SAMPLES].astype(np.float32) @ (b.T * np.float32(-2 / 255))
         distances += norms  # the row's own norm is the same for all of b
-        found.append(distances.argmin(1)[:, None] if k == 1 else np.argpartition(distances, k - 1, 1)[:, :k])
+        found.append(distances.argmin(1)[:, None] if k == 1
+                     else np.argpartition(distances, k - 1, 1)[:, :k])
     return np.concatenate(found)
 
 
@@ -59,12 +62,13 @@ def _distance(a, b):
 
 
 def memorisation(images, test, training, seed=0):
-    """The median distance of samples to their nearest training image, as a ratio to that of real test images.
+    """The median distance of samples to their nearest training image, as a ratio to that of real
+    test images.
 
-    1: as far from the training images as new real images are; much below 1: copies. Well above 1 is no merit:
-    blurred or broken images are far from everything. All three are uint8 images, of at most 2,000 samples and
-    test images each, drawn by seed. Raises InputError for images that do not fit, and where the median test image
-    is a training image.
+    1: as far from the training images as new real images are; much below 1: copies. Well above 1 is
+    no merit: blurred or broken images are far from everything. All three are uint8 images, of at
+    most 2,000 samples and test images each, drawn by seed. Raises InputError for images that do not
+    fit, and where the median test image is a training image.
     """
     rng = np.random.default_rng(seed)
     medians = [np.median(nearest(_some(x, rng), training)[1]) for x in (images, test)]
@@ -74,13 +78,16 @@ def memorisation(images, test, training, seed=0):
 
 
 def _some(images, rng):
-    return images if len(images) <= AT_MOST else images[np.sort(rng.choice(len(images), AT_MOST, replace=False))]
+    return images if len(images) <= AT_MOST else images[np.sort(rng.choice(len(images), AT_MOST,
+                                                                           replace=False))]
 
 
 def neighbours_picture(path, samples, training, k=3, columns=4):
-    """Write a PNG of uint8 samples (N, H, W, C), each with its k nearest training images to its right.
+    """Write a PNG of uint8 samples (N, H, W, C), each with its k nearest training images to its
+    right.
 
-    Such groups stand side by side, `columns` of them. training: uint8 images, or a Dataset. Errors: see `nearest`.
+    Such groups stand side by side, `columns` of them. training: uint8 images, or a Dataset. Errors:
+    see `nearest`.
     """
     training = getattr(training, "images", training)
     samples, training = as_images(samples), as_images(training, np.shape(samples)[-1])

@@ -1,8 +1,9 @@
-"""The network whose features and predictions the metrics use, and its shipped weights: one set for digits, one for
-clothes. classifier.py trains them.
+"""The network whose features and predictions the metrics use, and its shipped weights: one set for
+digits, one for clothes. classifier.py trains them.
 
-The Inception network of the published metrics was trained on photographs of 1,000 classes; for 28x28 images of ten
-classes, features that tell those classes apart serve better, and fit into this package.
+The Inception network of the published metrics was trained on photographs of 1,000 classes; for
+28x28 images of ten classes, features that tell those classes apart serve better, and fit into this
+package.
 """
 
 import zipfile
@@ -15,7 +16,8 @@ from tinygan.errors import InputError
 from tinygan.files import replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
-WEIGHTS_OF = {"digits": "mnist", "mnist": "mnist", "stacked-digits": "mnist", "stacked-mnist": "mnist",
+WEIGHTS_OF = {"digits": "mnist", "mnist": "mnist", "stacked-digits": "mnist",
+              "stacked-mnist": "mnist",
               "fashion-mnist": "fashion-mnist"}  # data set -> whose classifier judges it
 FEATURES = 64
 
@@ -28,16 +30,19 @@ class MaxPool(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, which are never negative."""
+    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, which are never
+    negative."""
 
     def __init__(self, *, rng=None):
         layers, inputs = [], 1
         for channels in 32, 64, 128:  # on 28x28, 14x14 and 7x7 pixels
-            layers += [nn.Conv2d(inputs, channels, 3, padding=1, bias=False, rng=rng, init=nn.init.he_normal),
+            layers += [nn.Conv2d(inputs, channels, 3, padding=1, bias=False, rng=rng,
+                                 init=nn.init.he_normal),
                        MaxPool(), nn.BatchNorm(channels), nn.ReLU()]
             inputs = channels
         self.body = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(3 * 3 * inputs, FEATURES, bias=False, rng=rng, init=nn.init.he_normal),
+            *layers, nn.Flatten(), nn.Linear(3 * 3 * inputs, FEATURES, bias=False, rng=rng,
+                                             init=nn.init.he_normal),
             nn.BatchNorm(FEATURES), nn.ReLU())
         self.head = nn.Linear(FEATURES, 10, rng=rng)
 
@@ -49,11 +54,12 @@ class Classifier(nn.Module):
         return self.head(self.body(x))
 
 
-# ---- trained weights ------------------------------------------------------------------------------------
+# ---- trained weights ----
 
 
 def load(name):
-    """(Classifier in evaluation mode, its accuracy on the test set) for data set `name`, as shipped.
+    """(Classifier in evaluation mode, its accuracy on the test set) for data set `name`, as
+    shipped.
 
     Raises InputError for a data set that has no classifier.
     """
@@ -72,7 +78,8 @@ def read(path):
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             accuracy = float(file["accuracy"])
-            net.load_state_dict({key: file[key].astype(np.float32) for key in file.files if key != "accuracy"})
+            net.load_state_dict({key: file[key].astype(np.float32)
+                                 for key in file.files if key != "accuracy"})
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} holds no classifier ({error}): write one with "
                          "python demos/classifier.py") from None
@@ -80,7 +87,9 @@ def read(path):
 
 
 def write(path, net, accuracy) -> None:
-    """Weights in half precision, which costs no accuracy, and vectors in single: together a third of a megabyte."""
-    state = {key: value.astype(np.float16) if value.ndim > 1 else value for key, value in net.state_dict().items()}
+    """Weights in half precision, which costs no accuracy, and vectors in single: together a third
+    of a megabyte."""
+    state = {key: value.astype(np.float16) if value.ndim > 1 else value
+             for key, value in net.state_dict().items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, accuracy=accuracy, **state)

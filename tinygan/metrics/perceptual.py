@@ -6,11 +6,13 @@ from . import network
 
 
 class Perceptual:
-    """Images, a Tensor (N, 28 or 32, ..., C) in [-1, 1] -> a Tensor (N, F), whose squared distances are the images'.
+    """Images, a Tensor (N, 28 or 32, ..., C) in [-1, 1] -> a Tensor (N, F), whose squared distances
+    are the images'.
 
-    F are the three feature maps of the classifier of data set `name`; at each pixel, their channels are divided by their
-    length, so that every layer weighs as much (Zhang et al. 2018, equation 1, without its learned weights). dtype: of the
-    images. Raises InputError for a data set without a classifier. `description` goes beside every number.
+    F are the three feature maps of the classifier of data set `name`; at each pixel, their channels
+    are divided by their length, so that every layer weighs as much (Zhang et al. 2018, equation 1,
+    without its learned weights). dtype: of the images. Raises InputError for a data set without a
+    classifier. `description` goes beside every number.
     """
 
     def __init__(self, name, dtype="float32"):

@@ -1,8 +1,9 @@
-"""Precision and recall, density and coverage: are samples like real images, and is each real image like a sample?
+"""Precision and recall, density and coverage: are samples like real images, and is each real image
+like a sample?
 
-All four take the real images for balls in feature space, each reaching to its k-th nearest neighbour, or the
-samples likewise, and ask which images of the other set lie in them (border included). Distances are squared
-throughout, and computed for a block of images at a time.
+All four take the real images for balls in feature space, each reaching to its k-th nearest
+neighbour, or the samples likewise, and ask which images of the other set lie in them (border
+included). Distances are squared throughout, and computed for a block of images at a time.
 """
 
 import numpy as np
@@ -12,16 +13,19 @@ from tinygan.kernels.cpu import parallel
 from .checks import as_features
 
 BLOCK = 128  # images at a time: against 10,000 others that is 10 MB of distances per thread
-ROUNDING = 1e-12  # of the largest squared norm: so much a distance by the product form may be off, and more
+# of the largest squared norm: so much a distance by the product form may be off, and more
+ROUNDING = 1e-12
 
 
 def precision_recall(real, fake, k=3, real_radii=None):
-    """Improved precision and recall of features real (N, d) and fake (M, d) (Kynkaanniemi et al. 2019, eqs. 1-2).
+    """Improved precision and recall of features real (N, d) and fake (M, d) (Kynkaanniemi et al.
+    2019, eqs. 1-2).
 
-    Precision: the share of fakes that lie in the ball of some real image, whose radius is the distance to its
-    k-th nearest real neighbour. Recall: the share of reals in the ball of some fake, made of fakes likewise.
-    Both lie in 0..1, more is better. real_radii: `radii(real, k)`, if it is known already.
-    Raises InputError unless both have more than k images, and for features that do not fit.
+    Precision: the share of fakes that lie in the ball of some real image, whose radius is the
+    distance to its k-th nearest real neighbour. Recall: the share of reals in the ball of some
+    fake, made of fakes likewise. Both lie in 0..1, more is better. real_radii: `radii(real, k)`, if
+    it is known already. Raises InputError unless both have more than k images, and for features
+    that do not fit.
     """
     real, fake = as_features(real, fake, at_least=k + 1)
     fakes_in_balls, _ = _members(fake, real, radii(real, k) if real_radii is None else real_radii)
@@ -30,12 +34,13 @@ def precision_recall(real, fake, k=3, real_radii=None):
 
 
 def density_coverage(real, fake, k=5, real_radii=None):
-    """Density and coverage of features real (N, d) and fake (M, d) (Naeem et al. 2020, section 3.2).
+    """Density and coverage of features real (N, d) and fake (M, d) (Naeem et al. 2020, section
+    3.2).
 
-    Density: how many of the reals' balls a fake lies in, divided by k and averaged; about 1 for a perfect
-    generator, and more where fakes crowd into dense regions. Coverage: the share of reals whose ball holds a
-    fake, in 0..1. Only the reals make balls, so outliers among the fakes do no harm. Arguments and errors are
-    those of `precision_recall`.
+    Density: how many of the reals' balls a fake lies in, divided by k and averaged; about 1 for a
+    perfect generator, and more where fakes crowd into dense regions. Coverage: the share of reals
+    whose ball holds a fake, in 0..1. Only the reals make balls, so outliers among the fakes do no
+    harm. Arguments and errors are those of `precision_recall`.
     """
     real, fake = as_features(real, fake, at_least=k + 1)
     balls, held = _members(fake, real, radii(real, k) if real_radii is None else real_radii)
@@ -43,13 +48,15 @@ def density_coverage(real, fake, k=5, real_radii=None):
 
 
 def radii(features, k):
-    """The squared distance of each of features (N, d), N > k, to its k-th nearest neighbour among the others: (N,)."""
+    """The squared distance of each of features (N, d), N > k, to its k-th nearest neighbour among
+    the others: (N,)."""
     features, = as_features(features, at_least=k + 1)
     result = np.empty(len(features))
 
     def work(part):
         distances = _squared_distances(features[part], features)
-        distances[np.arange(part.stop - part.start), np.arange(part.start, part.stop)] = np.inf  # not itself
+        # not itself
+        distances[np.arange(part.stop - part.start), np.arange(part.start, part.stop)] = np.inf
         result[part] = np.partition(distances, k - 1)[:, k - 1]
 
     parallel.run(work, parallel.blocks(len(features), BLOCK))
@@ -59,8 +66,8 @@ def radii(features, k):
 def _members(points, centres, squared_radii):
     """(how many balls each point lies in (N,), whether each ball holds a point (M,)).
 
-    Equal distances must compare as equal, though each comes with a rounding error of its own: so the balls are
-    larger by more than that.
+    Equal distances must compare as equal, though each comes with a rounding error of its own: so
+    the balls are larger by more than that.
     """
     reach = squared_radii + ROUNDING * max(np.sum(x ** 2, 1).max() for x in (points, centres))
     counts, parts = np.empty(len(points), int), parallel.blocks(len(points), BLOCK)

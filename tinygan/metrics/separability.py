@@ -1,7 +1,9 @@
-"""Linear separability: do latents know an attribute of their image by a hyperplane? (Karras et al. 2019, section 4.2)
+"""Linear separability: do latents know an attribute of their image by a hyperplane? (Karras et al.
+2019, section 4.2)
 
-The paper trains 40 classifiers of faces. What can be told of a digit or a piece of clothing without training anything:
-its ten classes, by the metrics' classifier, and how it is drawn, by moments of its ink.
+The paper trains 40 classifiers of faces. What can be told of a digit or a piece of clothing without
+training anything: its ten classes, by the metrics' classifier, and how it is drawn, by moments of
+its ink.
 """
 
 import numpy as np
@@ -13,15 +15,17 @@ CONFIDENT = 0.5  # share of the images that is kept, those whose attribute is su
 
 
 def drawn(images):
-    """{"ink", "slant", "width", "height"}: numbers (N,) of uint8 images (N, H, W, C), of all channels together.
+    """{"ink", "slant", "width", "height"}: numbers (N,) of uint8 images (N, H, W, C), of all
+    channels together.
 
-    ink: the mean. The others are those of the ink as a distribution over the plane: deviation along both axes, and the
-    covariance of row and column, divided by the variance of the rows.
+    ink: the mean. The others are those of the ink as a distribution over the plane: deviation along
+    both axes, and the covariance of row and column, divided by the variance of the rows.
     """
     ink = images.astype(np.float64).mean(3)
     total = ink.sum((1, 2)) + 1e-9
     rows, columns = np.arange(ink.shape[1]), np.arange(ink.shape[2])
-    centre = lambda values, weights: values - (weights * values).sum(1, keepdims=True) / total[:, None]
+    centre = lambda values, weights: values - (weights * values).sum(1,
+                                                                     keepdims=True) / total[:, None]
     by_row, by_column = ink.sum(2), ink.sum(1)
     y, x = centre(rows, by_row), centre(columns, by_column)
     var_y, var_x = ((w * v * v).sum(1) / total for w, v in ((by_row, y), (by_column, x)))
@@ -32,8 +36,8 @@ def drawn(images):
 def attributes(images, probabilities=None):
     """{name: (which images count, of them whether they have it)}: index and bool arrays.
 
-    How it is drawn: above the median or not, of the half of the images that is furthest from it. With probabilities
-    (N, 10): is it of class k? of the half whose class is surest.
+    How it is drawn: above the median or not, of the half of the images that is furthest from it.
+    With probabilities (N, 10): is it of class k? of the half whose class is surest.
     """
     found, n = {}, len(images)
     keep = max(int(n * CONFIDENT), 2)
@@ -48,7 +52,8 @@ def attributes(images, probabilities=None):
 
 
 def hyperplane(x, y, weight=1e-3):
-    """(direction (F,), offset) of a linear support vector machine with squared hinge loss, fitted to x (N, F) and bool y.
+    """(direction (F,), offset) of a linear support vector machine with squared hinge loss, fitted
+    to x (N, F) and bool y.
 
     minimises weight/2 |direction|^2 + mean max(0, 1 - (+-1)(x . direction + offset))^2
     """
@@ -65,7 +70,8 @@ def hyperplane(x, y, weight=1e-3):
 
 
 def conditional_entropy(y, guess):
-    """H(y | guess) in nats of two bool arrays (N,): what remains unknown of y once the guess is known."""
+    """H(y | guess) in nats of two bool arrays (N,): what remains unknown of y once the guess is
+    known."""
     total = 0.0
     for value in (False, True):
         part = y[guess == value]
@@ -75,10 +81,12 @@ def conditional_entropy(y, guess):
 
 
 def separability(latents, found):
-    """{name: conditional entropy} of attributes, as `attributes` gives them, by hyperplanes in latents (N, F).
+    """{name: conditional entropy} of attributes, as `attributes` gives them, by hyperplanes in
+    latents (N, F).
 
-    Each is fitted to one half of the images and judged on the other. 0: linearly separable; log 2 at most. The score of
-    the paper is exp of their sum. Raises InputError where there are too few images.
+    Each is fitted to one half of the images and judged on the other. 0: linearly separable; log 2
+    at most. The score of the paper is exp of their sum. Raises InputError where there are too few
+    images.
     """
     entropies = {}
     scaled = (latents - latents.mean(0)) / (latents.std(0) + 1e-12)

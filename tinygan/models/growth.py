@@ -1,5 +1,4 @@
-"""Progressive growing: which size a run is at, by the images that it has seen (Karras et al. 2018,
-section 2)."""
+"""Progressive growing: a run's image size, by the images seen (Karras et al. 2018, section 2)."""
 
 import math
 from dataclasses import dataclass
@@ -19,15 +18,17 @@ START = 4  # pixels on a side
 class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
-    grow: bool = setting(True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
-    stable_images: int = setting(8_000, "images of D's updates at one size, before the next fades in", 0, MANY)
+    grow: bool = setting(
+        True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
+    stable_images: int = setting(
+        8_000, "images of D's updates at one size, before the next fades in", 0, MANY)
     fade_images: int = setting(8_000, "images of D's updates while it does", 0, MANY)
-    batch_sizes: str = setting("4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
+    batch_sizes: str = setting(
+        "4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
 
 
 class Growth:
-    """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8, and
-    so on.
+    """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8...
 
     size: pixels on a side, in the end. The level of detail `lod` is 0 at full size, 1 at half of
     it; between two whole numbers, the larger size fades in (see models/progan.py). Raises
@@ -38,8 +39,8 @@ class Growth:
         self.size, self.stable, self.fade = size, settings.stable_images, settings.fade_images
         self.levels = (size // START).bit_length() - 1
         if not self.stable + self.fade:
-            raise InputError("settings stable_images=0 fade_images=0: one of them must be larger; to begin at full "
-                             "size, set grow=false")
+            raise InputError("settings stable_images=0 fade_images=0: one of them must be larger; "
+                             "to begin at full size, set grow=false")
         self.batch_sizes = {START << i: settings.batch_size for i in range(self.levels + 1)}
         for part in filter(None, settings.batch_sizes.split(",")):
             try:
@@ -47,8 +48,10 @@ class Growth:
                 if side not in self.batch_sizes or not 2 <= n <= MANY:
                     raise ValueError
             except ValueError:
-                raise InputError(f"setting batch_sizes={settings.batch_sizes}: {part!r} is not size:images, with a size "
-                                 f"of {', '.join(map(str, self.batch_sizes))} and at least 2 images") from None
+                raise InputError(
+                    f"setting batch_sizes={settings.batch_sizes}: {part!r} is not size:images, "
+                    f"with a size of {', '.join(map(str, self.batch_sizes))} and at least 2 images"
+                ) from None
             self.batch_sizes[side] = n
 
     def lod(self, images):
@@ -74,14 +77,17 @@ def set_lod(network, lod):
 
 
 def at_lod(images, lod, blend=None):
-    """Images (N, H, W, C) of full size as they are at a level of detail: squares of 2^lod pixels
-    are averaged, and between two whole numbers, both versions are blended as G's are. blend: the
-    share of the coarser one, if it is at hand as an array."""
+    """Images (N, H, W, C) of full size as they are at a level of detail.
+
+    Squares of 2^lod pixels are averaged; between two whole numbers, both versions are blended as
+    G's are. blend: the share of the coarser one, if it is at hand as an array.
+    """
     whole = math.floor(lod)
     images = _squares(images, 1 << whole)
     if lod == whole:
         return images
-    return images + (_squares(images, 2 << whole) - images) * (lod - whole if blend is None else blend)
+    share = lod - whole if blend is None else blend
+    return images + (_squares(images, 2 << whole) - images) * share
 
 
 def _squares(images, side):

@@ -7,8 +7,8 @@ from tinygan import ops
 from . import oracles
 from .table import distinct, normal, positive, row
 
-row(ops.binary_cross_entropy_with_logits, oracles.binary_cross_entropy, normal(3, 4), positive(3, 4),
-    note="Tensor target", keeps="ab")
+row(ops.binary_cross_entropy_with_logits, oracles.binary_cross_entropy, normal(3, 4),
+    positive(3, 4), note="Tensor target", keeps="ab")
 row(ops.binary_cross_entropy_with_logits, oracles.binary_cross_entropy, normal(3, 4), note="number",
     call=lambda f, x: f(x, 0.9), keeps="a")
 row(ops.cross_entropy, oracles.cross_entropy, normal(3, 4), note="", labels=np.array([3, 0, 3]))

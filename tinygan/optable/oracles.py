@@ -1,4 +1,5 @@
-"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone, from NumPy arrays.
+"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone, from NumPy
+arrays.
 
 Each follows the definition of its op, not its implementation. The op table pairs them up.
 """
@@ -12,7 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 def scipy(name):
     """A function of SciPy, imported only when it is called: scipy("special.expit")."""
     module, _, function = f"scipy.{name}".rpartition(".")
-    return lambda *args, **settings: getattr(importlib.import_module(module), function)(*args, **settings)
+    return lambda *args, **settings: getattr(importlib.import_module(module), function)(*args,
+                                                                                        **settings)
 
 
 # Convolutions: one call of scipy.signal for each pair of channels
@@ -30,8 +32,10 @@ def stuffed(x, up):
 
 
 def channels(inputs, outputs, groups):
-    """(o, c, i) for each weight: output channel o sees channel i of the image through w[:, :, c, o]."""
-    return [(o, c, o // (outputs // groups) * inputs + c) for o in range(outputs) for c in range(inputs)]
+    """(o, c, i) for each weight: output channel o sees channel i of the image through w[:, :, c,
+    o]."""
+    return [(o, c, o // (outputs // groups) * inputs + c) for o in range(outputs)
+            for c in range(inputs)]
 
 
 def conv2d(x, w, stride=1, padding=0, groups=1):
@@ -39,13 +43,15 @@ def conv2d(x, w, stride=1, padding=0, groups=1):
     x = np.pad(x, ((0, 0), *((p, p) for p in pair(padding)), (0, 0)))
     y = [0] * w.shape[3]
     for o, c, i in channels(*w.shape[2:], groups):
-        y[o] += scipy("signal.correlate")(x[..., i], w[None, ..., c, o], "valid", "direct")[:, ::rows, ::columns]
+        y[o] += scipy("signal.correlate")(x[..., i], w[None, ..., c, o], "valid",
+                                          "direct")[:, ::rows, ::columns]
     return np.stack(y, -1)
 
 
 def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1):
     stride, padding, extra = pair(stride), pair(padding), pair(output_padding)
-    size = [(n - 1) * s - 2 * p + k + e for n, s, p, k, e in zip(x.shape[1:3], stride, padding, w.shape, extra)]
+    size = [(n - 1) * s - 2 * p + k + e
+            for n, s, p, k, e in zip(x.shape[1:3], stride, padding, w.shape, extra)]
     image = np.index_exp[:, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
     x = stuffed(x, stride)
     y = [0] * w.shape[2] * groups
@@ -73,19 +79,21 @@ def pooled(reduce):
 
     def reference(x, kernel_size=2, stride=None):
         rows, columns = pair(kernel_size if stride is None else stride)
-        return reduce(sliding_window_view(x, pair(kernel_size), (1, 2))[:, ::rows, ::columns], axis=(-2, -1))
+        return reduce(sliding_window_view(x, pair(kernel_size), (1, 2))[:, ::rows, ::columns],
+                      axis=(-2, -1))
 
     return reference
 
 
 def zoomed(order):
     """Upsampling by a spline of that order."""
-    return lambda x, factor=2: scipy("ndimage.zoom")(x, (1, factor, factor, 1), order=order, mode="nearest",
-                                                     grid_mode=True)
+    return lambda x, factor=2: scipy("ndimage.zoom")(x, (1, factor, factor, 1), order=order,
+                                                     mode="nearest", grid_mode=True)
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
-    """Word by word as defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel."""
+    """Word by word as defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel.
+    """
     f = np.outer(f, f) if np.ndim(f) == 1 else np.array(f)
     left, right, top, bottom = np.broadcast_to(padding, 4)
     x = stuffed(x, pair(up))
@@ -105,18 +113,21 @@ def upfirdn2d_by_axis(x, f, up, down, padding):
 def translate(x, shifts):
     """scipy.ndimage.shift, image by image."""
     shift = scipy("ndimage.shift")
-    return np.stack([shift(image, (*by, 0), order=0, mode="constant") for image, by in zip(x, shifts)])
+    return np.stack([shift(image, (*by, 0), order=0, mode="constant")
+                     for image, by in zip(x, shifts)])
 
 
 def affine_warp(x, theta, size=None):
-    """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the image."""
+    """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the
+    image."""
     (height, width), size = x.shape[1:3], size or x.shape[1:3]
     v, u = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in size), indexing="ij")
     y = np.empty((len(x), *size, x.shape[3]))
     for n, c in np.ndindex(len(x), x.shape[3]):
         across, down = np.tensordot(theta[n], np.stack([u, v, np.ones(size)]), 1)
         places = ((down + 1) * height - 1) / 2, ((across + 1) * width - 1) / 2
-        y[n, ..., c] = scipy("ndimage.map_coordinates")(x[n, ..., c], places, order=1, mode="grid-constant")
+        y[n, ..., c] = scipy("ndimage.map_coordinates")(x[n, ..., c], places, order=1,
+                                                        mode="grid-constant")
     return y
 
 
@@ -126,7 +137,8 @@ def affine_warp(x, theta, size=None):
 def normalized(x, scale=1.0, shift=0.0, axes=None, eps=1e-5):
     """axes: default all but the last."""
     axes = tuple(range(x.ndim - 1)) if axes is None else axes
-    return scale * (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) + shift
+    return scale * (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True)
+                                                               + eps) + shift
 
 
 def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
@@ -160,7 +172,8 @@ def modulated_conv2d(x, w, style, up=False, demodulate=True):
     for image, s in zip(x, style):
         own = w * s[:, None]
         own = own / np.sqrt((own ** 2).sum((0, 1, 2)) + 1e-8) if demodulate else own
-        images.append(conv2d_up(image[None], own) if up else conv2d(image[None], own, padding=len(w) // 2))
+        images.append(conv2d_up(image[None], own) if up
+                      else conv2d(image[None], own, padding=len(w) // 2))
     return np.concatenate(images)
 
 
@@ -174,7 +187,8 @@ def cross_entropy(x, labels):
 
 
 def sigma(weight, seed):
-    """v' W u for W = weight as (inputs, outputs), with the unit vectors u and v that a SpectralNorm starts with."""
+    """v' W u for W = weight as (inputs, outputs), with the unit vectors u and v that a SpectralNorm
+    starts with."""
     matrix, rng = weight.reshape(-1, weight.shape[-1]), np.random.default_rng(seed)
     u, v = (rng.standard_normal(n) for n in matrix.shape[::-1])
     u, v = (np.float32(x / np.linalg.norm(x)).astype(float) for x in (u, v))
@@ -185,7 +199,8 @@ def self_attention(x, gamma, theta, phi, g, o):
     """Image by image, position by position; weights (1, 1, in, out)."""
     result = np.empty_like(x)
     for n, image in enumerate(x):
-        keys, values = (pooled(np.max)((image @ w[0, 0])[None])[0].reshape(-1, w.shape[3]) for w in (phi, g))
+        keys, values = (pooled(np.max)((image @ w[0, 0])[None])[0].reshape(-1, w.shape[3])
+                        for w in (phi, g))
         for place in np.ndindex(image.shape[:2]):
             likeness = np.exp(keys @ (image[place] @ theta[0, 0]))
             result[n][place] = image[place] + gamma * (likeness / likeness.sum() @ values @ o[0, 0])
@@ -193,7 +208,8 @@ def self_attention(x, gamma, theta, phi, g, o):
 
 
 def up_block(x, gain1, bias1, gain2, bias2, w1, w2, w):
-    """Batch-norm, relu, twice as large, 3x3, batch-norm, relu, 3x3; and the shortcut, convolved at the large size."""
+    """Batch-norm, relu, twice as large, 3x3, batch-norm, relu, 3x3; and the shortcut, convolved at
+    the large size."""
     large = zoomed(0)
     h = conv2d(large(np.maximum(normalized(x, gain1, bias1), 0), 2), w1, padding=1)
     h = conv2d(np.maximum(normalized(h, gain2, bias2), 0), w2, padding=1)

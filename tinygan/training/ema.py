@@ -30,7 +30,8 @@ class EMA:
 
         def current():
             beta = decay() if callable(decay) else decay
-            beta = min(self.decay, (1 + self.updates) / (10 + self.updates)) if beta is None else beta
+            beta = min(self.decay,
+                       (1 + self.updates) / (10 + self.updates)) if beta is None else beta
             self.updates += 1
             return beta if self.updates > self.start else 0.0
 

@@ -33,7 +33,8 @@ class Evaluation:
         """Compare samples of G with the held-out images: a line of eval.jsonl. Keeps the best G in
         best.npz."""
         s = self.settings
-        rng = np.random.default_rng([self.seed, step, 2])  # not the run's: to look must not change it
+        # not the run's: to look must not change it
+        rng = np.random.default_rng([self.seed, step, 2])
         labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
         images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         numbers = {"step": step, **self.evaluator.quick(images, labels)}
@@ -43,7 +44,8 @@ class Evaluation:
             os.fsync(file.fileno())
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
-            checkpoint.write(out / checkpoint.BEST, {"ema": G.state_dict()}, {"step": step, "evaluation": numbers})
+            checkpoint.write(out / checkpoint.BEST, {"ema": G.state_dict()},
+                             {"step": step, "evaluation": numbers})
 
     def rewind(self, out, step, same_evaluations):
         """Take back the best G if its evaluation was after this step. It comes again, unless other

@@ -28,28 +28,33 @@ def first_of(arrays):
 
 def weights(networks):
     """{name: array} of the parameters of {name: Module}."""
-    return {f"{name}.{path}": p.data for name, network in networks.items() for path, p in network.named_parameters()}
+    return {f"{name}.{path}": p.data for name, network in networks.items()
+            for path, p in network.named_parameters()}
 
 
 def result_at_fault(networks, network, gradients, numbers):
     """What is not finite, in words: a buffer of {name: Module}, the gradient of one of network's
     parameters, or a number."""
-    if found := first_of({f"{name}.{path}": array for name, net in networks.items() for path, array in net.named_buffers()}):
+    if found := first_of({f"{name}.{path}": array for name, net in networks.items()
+                          for path, array in net.named_buffers()}):
         return found
     names = [path for path, _ in network.named_parameters()]
     if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
         return f"the gradient of {found}"
-    return ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
+    return ", ".join(f"{name} is {value}"
+                     for name, value in numbers.items() if not math.isfinite(value))
 
 
 def op_at_fault(networks, objective, network, parts, draw):
     """Which op first made a NaN or an infinity, and in which layer, in words: computes the
     gradients of objective(*part) -> (loss, numbers) again, looking at each op. draw: a function
     that draws the fakes again, in which it may have begun."""
-    layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items() for path, module in whole.modules()]
+    layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items()
+              for path, module in whole.modules()]
     inside = ["the loss"]
     try:
-        with watching(layers, lambda path, _: inside.append(path), lambda *_: inside.pop()), anomaly(lambda: inside[-1]):
+        with watching(layers, lambda path, _: inside.append(path),
+                      lambda *_: inside.pop()), anomaly(lambda: inside[-1]):
             draw()
             for part in parts:
                 loss, _ = objective(*part)
@@ -63,7 +68,9 @@ class Signs:
     """Warns, once each, of the signs that a GAN collapses, by the rows of its log."""
 
     PATIENCE = 50  # rows in a row that look so, before it is said
-    NOTHING = 1e-5  # norm of G's gradient where it collapsed before there was a usual one; healthy recipes have .1 to 1000
+    # norm of G's gradient where it collapsed before there was a usual one; healthy recipes have .1
+    # to 1000
+    NOTHING = 1e-5
     ADVICE = {
         "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn nothing from it: weaken D "
                    "(d_lr, r1, augment), or take a loss that does not saturate",
@@ -86,8 +93,10 @@ class Signs:
             return []
         self.most_varied = max(self.most_varied, row["variety"])
         self.norms += [row["g_grad_norm"]] * (len(self.norms) < self.PATIENCE)
-        seen = {"d_right": self.pinned and row["d_accuracy"] > 0.999, "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
-                "variety": row["variety"] < 0.25, "gradient": row["g_grad_norm"] < max(1e-3 * np.median(self.norms), self.NOTHING)}
+        seen = {"d_right": self.pinned and row["d_accuracy"] > 0.999,
+                "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
+                "variety": row["variety"] < 0.25,
+                "gradient": row["g_grad_norm"] < max(1e-3 * np.median(self.norms), self.NOTHING)}
         warnings = []
         for sign, there in seen.items():
             if sign in self.said:

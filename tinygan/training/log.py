@@ -29,10 +29,13 @@ class Log:
         self.signs = health.Signs(self.algorithm.objectives.loss.threshold is not None, LOG_EVERY)
         for row in rows(trainer.out):
             self.signs(row)  # which were warned of before a resumed run broke off
-        self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", disable=not progress,
-                        dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)  # 10: into a file
+        self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step",
+                        disable=not progress,
+                        # 10: into a file
+                        dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)
         with writing(trainer.out / "log.jsonl"):
-            self.numbers, self.times = (open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl"))
+            self.numbers, self.times = (open(trainer.out / name, "a")
+                                        for name in ("log.jsonl", "time.jsonl"))
 
     def __enter__(self):
         return self
@@ -53,7 +56,8 @@ class Log:
             self.read()
         if t.step % LOG_EVERY == 0 or t.step == t.settings.steps:
             self.read()
-            keys = dict.fromkeys(key for r in t.recent for key in r)  # a lazy penalty is not in all of them
+            # a lazy penalty is not in all of them
+            keys = dict.fromkeys(key for r in t.recent for key in r)
             row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
             t.recent.clear()
             self.write(row)
@@ -66,10 +70,12 @@ class Log:
         for warning in warnings:
             self.bar.write(f"tinygan: warning: step {t.step}: {warning}", sys.stderr)
         with writing(t.out / "log.jsonl"):
-            print(json.dumps({"step": t.step, "images": a.images, **row, **({"warnings": warnings} if warnings else {})}),
+            print(json.dumps({"step": t.step, "images": a.images, **row,
+                              **({"warnings": warnings} if warnings else {})}),
                   file=self.numbers, flush=True)
             phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
-            print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}), file=self.times, flush=True)
+            print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}),
+                  file=self.times, flush=True)
         size = f"{a.growth.describe(a.lod)}  " if a.growth else ""
         speed = (a.images - self.first) / seconds
         p = f"  p {row['p']:.2f}" if "p" in row else ""
@@ -82,8 +88,11 @@ class Log:
         for step, row in enumerate(t.recent, t.step - len(t.recent) + 1):
             for name, value in row.items():
                 if not math.isfinite(value):
-                    found = health.first_of(health.weights({"G": self.algorithm.G, "D": self.algorithm.D}))
-                    raise health.diverged(step, f"{name} is {value}" + (f", and by now the weight {found}" if found else ""))
+                    found = health.first_of(health.weights({"G": self.algorithm.G,
+                                                            "D": self.algorithm.D}))
+                    raise health.diverged(step,
+                                          f"{name} is {value}"
+                                          + (f", and by now the weight {found}" if found else ""))
 
     def flush(self):
         """See to it that the lines so far are on the disk."""
@@ -109,7 +118,8 @@ def best_fid(folder):
     """The lowest FID of the evaluations in eval.jsonl; infinite if there is none."""
     path = folder / "eval.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    return min((json.loads(line)["fid"] for line in lines if step_of(line) < math.inf), default=math.inf)
+    return min((json.loads(line)["fid"] for line in lines if step_of(line) < math.inf),
+               default=math.inf)
 
 
 def cut(folder, step) -> None:
@@ -119,7 +129,9 @@ def cut(folder, step) -> None:
         if path.exists():
             lines = path.read_text(errors="replace").splitlines(keepends=True)
             with replacing(path) as temporary:
-                temporary.write_text("".join(line for line in lines if line.endswith("\n") and step_of(line) <= step))
+                temporary.write_text("".join(line
+                                             for line in lines if line.endswith("\n")
+                                             and step_of(line) <= step))
 
 
 def step_of(line):

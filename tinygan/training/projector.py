@@ -13,8 +13,10 @@ from tinygan.kernels.cpu import parallel
 from tinygan.metrics.perceptual import Perceptual, squared_distance
 from tinygan.optim import Adam
 
-LR, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25  # rate, and the shares of the steps in which it rises and falls
-NOISE, NOISE_RAMP = 0.05, 0.75  # of w, in its deviations, and the share of the steps in which it goes to 0
+# rate, and the shares of the steps in which it rises and falls
+LR, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25
+# of w, in its deviations, and the share of the steps in which it goes to 0
+NOISE, NOISE_RAMP = 0.05, 0.75
 STATISTICS = 10_000  # latents that give w's mean and deviation
 
 

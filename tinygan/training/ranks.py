@@ -23,7 +23,8 @@ from tinygan.errors import InputError
 
 # What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and
 # Slurm's srun --mpi=pmix.
-LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+             ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
              ("PMI_RANK", "PMI_SIZE"), ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"))
 SPINS = 2000  # looks at whether the others have come, before we sleep between them
 MESSAGE = 2000  # bytes
@@ -55,7 +56,8 @@ def join() -> None:
 
 def beside() -> int:
     """How many ranks there are on this machine, as far as mpiexec tells."""
-    return int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS") or size)
+    return int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")
+               or size)
 
 
 def abort(code) -> None:
@@ -171,10 +173,13 @@ def first(text) -> str:
     """Of the texts of all ranks, the first that is not empty."""
     if size == 1:
         return text
-    own = np.frombuffer(text.encode(errors="backslashreplace")[:MESSAGE].ljust(MESSAGE, b"\0"), np.uint8)
+    own = np.frombuffer(text.encode(errors="backslashreplace")[:MESSAGE].ljust(MESSAGE, b"\0"),
+                        np.uint8)
     texts = np.empty((size, MESSAGE), np.uint8)
     _wait(_world.Iallgather(own.copy(), texts))
-    return next((found for found in (row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts) if found), "")
+    return next((found
+                 for found in (row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts)
+                 if found), "")
 
 
 def _reduce(array, name):
@@ -206,7 +211,8 @@ class Generator(np.random.Generator):
         return self._share(super().random, size, args, settings)
 
     def integers(self, low, high=None, size=None, **settings):
-        return self._share(lambda size: super(Generator, self).integers(low, high, size, **settings), size, (), {})
+        return self._share(lambda size: super(Generator, self).integers(low, high, size,
+                                                                        **settings), size, (), {})
 
     def _share(self, draw, size, args, settings):
         if count() == 1 or size is None:  # a number for all of the batch

@@ -29,7 +29,8 @@ def generate(G, z, labels=None, batch=256):
     with no_grad(), parallel.single_threaded_blas():
         for i in range(0, len(z), batch):
             part = None if labels is None else labels[i:i + batch]
-            images = with_labels(G, z[i:i + batch], asarray(part) if part is not None and part.dtype.kind == "f" else part)
+            images = with_labels(G, z[i:i + batch],
+                          asarray(part) if part is not None and part.dtype.kind == "f" else part)
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
 
@@ -78,7 +79,8 @@ def standing_statistics(G, rng, batches, truncation=None, size=64):
     try:
         for i in range(batches):
             for norm in norms:
-                norm.training, norm.momentum = True, 1 / (i + 1)  # so that the running average is that of all
+                # so that the running average is that of all
+                norm.training, norm.momentum = True, 1 / (i + 1)
             labels = rng.integers(G.classes, size=size) if G.classes else None
             generate(G, latents(rng, size, G, truncation), labels)
     finally:
@@ -122,7 +124,8 @@ def load_networks(run):
 def _built(run):
     recipe = recipes.find(run.config["recipe"])
     settings = recipe.settings().updated(run.config["settings"])
-    return recipe.build(settings, tuple(run.config["image_shape"]), run.config["classes"], np.random.default_rng(0))
+    return recipe.build(settings, tuple(run.config["image_shape"]), run.config["classes"],
+                        np.random.default_rng(0))
 
 
 def _with(network, run, part):

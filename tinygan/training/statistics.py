@@ -25,7 +25,8 @@ def overfitting(loss, real, fake):
     if threshold is None:
         threshold = sum(map(batch.mean, means)) / 2
     r_t, f_t = (xp.sign(logits - threshold).mean() for logits in (real, fake))
-    return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(r_t), "d_accuracy": number((2 + r_t - f_t) / 4)}
+    return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(r_t),
+            "d_accuracy": number((2 + r_t - f_t) / 4)}
 
 
 def variety(images):

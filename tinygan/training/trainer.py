@@ -25,7 +25,8 @@ from .gallery import Gallery
 from .sampling import standing_statistics
 
 LOCK = "running"  # this file is there, and locked, while a process trains in the folder
-ALGORITHM_STATE = "step", "d_updates", "images", "lod"  # what checkpoints keep of the algorithm, besides arrays
+# what checkpoints keep of the algorithm, besides arrays
+ALGORITHM_STATE = "step", "d_updates", "images", "lod"
 
 
 class FolderTaken(InputError):
@@ -51,8 +52,10 @@ class Trainer:
         self.checkpoints_seen = None  # names of those in the folder when it was read
         self.same_evaluations = True  # as before a run was resumed, or at other steps
         self.standing_step = None  # when the averaged G got its batch-norm statistics
-        self.config = {"version": checkpoint.CONFIG_VERSION, "recipe": recipe.name, "settings": dataclasses.asdict(s),
-                       "data": dataset.name, "image_shape": list(dataset.image_shape), "classes": dataset.num_classes,
+        self.config = {"version": checkpoint.CONFIG_VERSION, "recipe": recipe.name,
+                       "settings": dataclasses.asdict(s),
+                       "data": dataset.name, "image_shape": list(dataset.image_shape),
+                       "classes": dataset.num_classes,
                        "seed": seed, "kernels": kernels.floor()}
 
     @property
@@ -76,7 +79,8 @@ class Trainer:
         of its own images."""
         G, batches = self.algorithm.ema.module, self.settings.standing
         if batches and self.standing_step != self.step:
-            standing_statistics(G, np.random.default_rng([self.algorithm.seed, self.step, 4]), batches)
+            standing_statistics(G, np.random.default_rng([self.algorithm.seed, self.step, 4]),
+                                batches)
             self.standing_step = self.step
         return G
 
@@ -84,7 +88,8 @@ class Trainer:
         """The averaged G. Raises Diverged if something in it is not finite: an image of it would
         not show that."""
         G = self.average()
-        if found := health.first_of({f"ema/{name}": array for name, array in G.state_dict().items()}):
+        if found := health.first_of({f"ema/{name}": array
+                                     for name, array in G.state_dict().items()}):
             raise health.diverged(self.step, found)
         return G
 
@@ -123,7 +128,8 @@ class Trainer:
         if ranks.size > 1 and ranks.rank == 0:
             words = ("tinygan: stopping; if this step is not saved in time, continue from step "
                      f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n")
-            os.write(2, words.encode(errors="backslashreplace"))  # in a signal's handler, sys.stderr may be in use
+            # in a signal's handler, sys.stderr may be in use
+            os.write(2, words.encode(errors="backslashreplace"))
 
     def steps(self, lines, stop):
         """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is
@@ -141,9 +147,11 @@ class Trainer:
                 self.write_growth()
             numbers = a.train_step()
             if self.held_out_batch and self.step % log.LOG_EVERY == 0:
-                images, labels = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, a.seed)
+                images, labels = self.held_out.batch(self.step // log.LOG_EVERY,
+                                                     self.held_out_batch, a.seed)
                 numbers["logit_held_out"] = a.execution.held_out_logit(images, labels)
-            asked, last = ranks.largest(stop.number), self.step == s.steps  # asked once: it may come any moment
+            # asked once: it may come any moment
+            asked, last = ranks.largest(stop.number), self.step == s.steps
             if lines:
                 lines.add(numbers)
                 self.write(lines, last, asked)
@@ -156,7 +164,8 @@ class Trainer:
     def write(self, lines, last, asked):
         """What is due after this step, which is the last or the last for now."""
         s = self.settings
-        due = [every and (last or self.step % every == 0) for every in (s.eval_every, s.sample_every, s.checkpoint_every)]
+        due = [every and (last or self.step % every == 0)
+               for every in (s.eval_every, s.sample_every, s.checkpoint_every)]
         evaluation, picture, saved = *due[:2], due[2] or asked
         if evaluation or picture or saved:
             lines.read()  # first: a loss tells best where a number went wrong
@@ -183,7 +192,8 @@ class Trainer:
         self.gallery.draw_growth(self.out / "growth.png", self.finite_average())
 
     def draw_curves(self, path, rows):
-        plots.save_curves(path, rows, self.algorithm.objectives.loss.probability, self.settings.ada_target)
+        plots.save_curves(path, rows, self.algorithm.objectives.loss.probability,
+                          self.settings.ada_target)
 
     def save(self, lines):
         """Write the curves up to here, and a checkpoint."""
@@ -194,11 +204,13 @@ class Trainer:
         states = {"G": a.G.state_dict(), "D": a.D.state_dict(), "ema": self.average().state_dict(),
                   "grown": self.gallery.grown, "g_optimizer": a.g_optimizer.state_dict(),
                   "d_optimizer": a.d_optimizer.state_dict(), "fixed": self.gallery.state_dict()}
-        if found := health.first_of({f"{part}/{name}": array for part, state in states.items() for name, array in state.items()}):
+        if found := health.first_of({f"{part}/{name}": array for part, state in states.items()
+                                     for name, array in state.items()}):
             raise health.diverged(self.step, found)
         checkpoint.save(self.out, self.step, states, {
             **{key: getattr(a, key) for key in ALGORITHM_STATE}, "rng": a.rng.bit_generator.state,
-            "augment_rng": a.augment.rng.bit_generator.state, "ema_updates": a.ema.updates, "recent": self.recent,
+            "augment_rng": a.augment.rng.bit_generator.state, "ema_updates": a.ema.updates,
+                                                      "recent": self.recent,
             **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
             "controller": a.controller.state() if a.controller else None}, self.settings.keep)
 
@@ -227,7 +239,8 @@ class Trainer:
                 a.controller.restore(meta["controller"])
             for key in ALGORITHM_STATE:
                 setattr(a, key, meta[key])
-            for name in vars(a.objectives.penalty_state):  # which a run of an older version may not have had
+            # which a run of an older version may not have had
+            for name in vars(a.objectives.penalty_state):
                 setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
             a.ema.updates, self.recent = meta["ema_updates"], meta["recent"]
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
@@ -254,7 +267,8 @@ class Trainer:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         # What is hidden, or a folder without files, is of a run that was killed before it began.
-        if any(not path.is_dir() and path.name[0] != "." and path.name != LOCK for path in out.rglob("*")):
+        if any(not path.is_dir() and path.name[0] != "." and path.name != LOCK
+               for path in out.rglob("*")):
             if not (out / "config.json").exists():
                 raise InputError(f"{out} is not empty, and holds no run to go on with: delete it, or choose another --out")
             raise FolderTaken(f"{out} exists and is not empty: continue that run with --resume {out}, "
