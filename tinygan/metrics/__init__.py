@@ -1,5 +1,4 @@
-"""How good are samples? Measures on a small classifier's features, on its predictions, and on
-pixels.
+"""How good are samples? By a small classifier's features and predictions, and by pixels.
 
 `evaluate(images, labels, test, train)` is a report of everything, `Evaluator(test).quick(images)`
 what to watch during training. Numbers of different extractors, numbers of images, or splits must

@@ -29,8 +29,9 @@ def generate(G, z, labels=None, batch=256):
     with no_grad(), parallel.single_threaded_blas():
         for i in range(0, len(z), batch):
             part = None if labels is None else labels[i:i + batch]
-            images = with_labels(G, z[i:i + batch],
-                          asarray(part) if part is not None and part.dtype.kind == "f" else part)
+            if part is not None and part.dtype.kind == "f":
+                part = asarray(part)
+            images = with_labels(G, z[i:i + batch], part)
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
 
