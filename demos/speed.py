@@ -73,7 +73,7 @@ def blocks(images):
 # %% Step 4: what tinygan does
 # Blocks, as above; copies that a processor likes; fewer multiplications (Winograd's: 36 instead of 144 for 4x4
 # pixels); and threads, each with blocks of its own, because NumPy lets go of Python's lock while it computes.
-# kernels/__init__.py tells more.
+# kernels/README.md tells more.
 def ours(images):
     with no_grad():
         return ops.conv2d(tensor(images), tensor(w), padding=1).numpy()

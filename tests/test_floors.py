@@ -454,8 +454,8 @@ def test_an_error_in_a_step_comes_through(what, fresh, monkeypatch, capsys):
     with on("gpu"):
         assert kernels.floor() == "fast"
         library = strict.strict_cuda.Cublas, "cublasSgemmStridedBatched"
-        monkeypatch.setattr(*library if what == "library" else (strict.ElementwiseKernel, "__call__"),
-                            fails)
+        kernel = strict.ElementwiseKernel, "__call__"
+        monkeypatch.setattr(*library if what == "library" else kernel, fails)
         with pytest.raises(RuntimeError, match="an illegal memory access"):
             computes()
         assert kernels.floor() == "fast"
