@@ -14,7 +14,7 @@ import pytest
 
 import tinygan
 from tinygan import tensor
-from tinygan.cli import main
+from tinygan.cli import COMMANDS, main
 from tinygan.cli.samples import class_walk, walk
 from tinygan.training.sampling import latents
 
@@ -268,22 +268,47 @@ def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monk
     assert "FAIL" in out and "order 1: the gradient of x is wrong" in out and "0 of 1 pass" in out
 
 
-def test_help_starts_quickly_because_it_imports_little():
-    """Not a time, which depends on the machine, but its cause."""
-    code = ("import sys, tinygan.cli\n"
-            "try: tinygan.cli.main(['--help'])\n"
-            "except SystemExit: pass\n"
-            "slow = {'matplotlib', 'scipy', 'tqdm', 'PIL'} & set(sys.modules)\n"
-            "sys.exit(f'imported {slow}' if slow else 0)")
+LITTLE = ["--help"], ["--version"], ["fly"], ["fly", "--help"], [], ["--fly"]
+
+
+def test_a_command_is_imported_when_it_is_asked_for():
+    """So that help starts quickly: not a time, which depends on the machine, but its cause."""
+    code = ("import sys, tinygan\n"
+            "before = {*sys.modules}\n"
+            "from tinygan.cli import main\n"
+            f"for words in {LITTLE}:\n"
+            "    try: main(words)\n"
+            "    except SystemExit: pass\n"
+            "print(*sorted(name for name in {*sys.modules} - before if name.startswith('tinygan')))\n"
+            "print(*sorted({'matplotlib', 'scipy', 'tqdm', 'PIL'} & {*sys.modules}))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0 and "train" in done.stdout, done.stderr
+    *said, imported, slow = done.stdout.splitlines()
+    assert (imported, slow) == ("tinygan.cli tinygan.cli.options", ""), done.stderr
+    assert any("train a recipe" in line for line in said)
+
+
+@pytest.mark.parametrize("file, name", {file: name for name, (file, _) in COMMANDS.items()}.items())
+def test_a_file_of_commands_needs_no_other_one(file, name):
+    code = (f"import sys\nfrom tinygan.cli import main\ntry: main(['{name}', '--help'])\n"
+            "except SystemExit: pass\nprint(*sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    modules, files = done.stdout.split(), {file for file, _ in COMMANDS.values()}
+    assert {file for file in files if f"tinygan.cli.{file}" in modules} == {file}, done.stderr
+
+
+def test_every_command_has_a_help(capsys):
+    for name in COMMANDS.keys() - {"bench"}:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert f"usage: tinygan {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, value", [("TINYGAN_BACKEND", "abacus"), ("TINYGAN_NUM_THREADS", "many"),
                                          ("TINYGAN_NUM_THREADS", "0"), ("TINYGAN_NUM_THREADS", "-1")])
-def test_a_wrong_environment_is_one_line(name, value, tmp_path):
-    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], capture_output=True, text=True, cwd=tmp_path,
-                          env={**os.environ, name: value})
+def test_a_wrong_environment_is_one_line(tmp_path, name, value):
+    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], capture_output=True,
+                          text=True, env={**os.environ, name: value}, cwd=tmp_path)
+    assert not any(tmp_path.iterdir())
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"tinygan: error: {name}={value}: ")
 

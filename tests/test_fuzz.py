@@ -419,8 +419,8 @@ def test_no_picture(file, tmp_path):
 NAMES = ["..", "../..", ".", "/", "/dev/null", "~", "~nobody/x", "a.png", "a.gif", "a.npz", ".png", "..png", "a b.png",
          "a\nb.png", "\udcff.png", "-1.png", "x" * 240 + ".png", "x" * 300 + ".gif", "no/a.png", "RUN", "RUN.png",
          "FILE", "FILE/a.png", "--help", "--set", "-n"]
-WORK = ("metrics.evaluate.evaluate", "metrics.Evaluator", "training.projector.project",
-        "metrics.path_length.path_lengths", "metrics.extractor.Extractor",
+WORK = ("metrics.evaluate", "metrics.Evaluator", "training.projector.project",
+        "metrics.path_length.path_lengths", "metrics.Extractor",
         "optable.run_gradchecks", "data.datasets._download")
 COMMANDS = next(action.choices for action in make_parser()._actions if action.choices)
 FINE = {"output": ["a"], "run_folder": ["RUN"], "recipe": ["dcgan"], "names": ["tanh", "dcgan"], "draws": ["2"],
@@ -450,7 +450,8 @@ def world(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.delenv("TINYGAN_DATA", raising=False)
-        patch.setattr("tinygan.cli.make_parser", lru_cache(make_parser))
+        parser = make_parser()  # of all commands, once: to make one takes time
+        patch.setattr("tinygan.cli.make_parser", lambda words: parser)
         patch.setattr("tinygan.data.load", lru_cache(data.load))
         patch.setattr("tinygan.training.trainer.Trainer.run", lambda trainer: trainer.grid_path())
         patch.setattr(sampling, "generate", few(sampling.generate))

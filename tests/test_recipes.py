@@ -106,7 +106,7 @@ class G(nn.Module):
 
 class D(nn.Module):
     def __init__(self, sizes, rng):
-        shape = (*sizes.image[:2], sizes.d_channels)
+        shape = (*sizes.image[:2], sizes.d_image_channels)
         self.image_shape, self.feature_shape = shape, (5,)
         self.hidden = nn.Linear(int(np.prod(shape)), 5, rng=rng)
         self.dropout = nn.Dropout(0.5, rng=rng)

@@ -12,25 +12,31 @@ class InputError(ValueError):
 
     Its message is a single line that says what is wrong and what to do. The command line prints it
     to stderr and exits with code 2; a traceback would only hide it.
-    """
-
-
-class Diverged(InputError):
-    """A loss, a gradient or a weight is NaN or infinite. The message says which one was first, and at which step.
 
     everywhere: do all ranks of a run (ranks.py) raise it at once?
     """
 
-    def __init__(self, message, everywhere=False):
+    def __init__(self, message="", everywhere=False):
         super().__init__(message)
         self.everywhere = everywhere
 
 
+class Diverged(InputError):
+    """A loss, a gradient or a weight is NaN or infinite. The message says which one was first, and
+    at which step."""
+
+
 class Interrupted(KeyboardInterrupt):
-    """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number; everywhere: as for Diverged."""
+    """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number;
+    everywhere: as for InputError."""
 
     def __init__(self, signal=signal.SIGINT, everywhere=False):
         self.signal, self.everywhere = signal, everywhere
+
+
+def exit_code(stopped) -> int:
+    """The exit code of a program that this KeyboardInterrupt ends."""
+    return 128 + getattr(stopped, "signal", signal.SIGINT)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tinygan import backend
 from tinygan.cli import run_command
 from tinygan.cli.common import print_table
-from tinygan.cli.options import Parser, add_device, add_output, positive
+from tinygan.cli.options import Parser, add, add_output, positive
 from tinygan.errors import InputError
 from tinygan.files import write_json
 
@@ -40,7 +40,7 @@ def make_parser():
     parser.add_argument("--profile", action="store_true",
                         help="where the time of each workload goes, op by op")
     add_output(parser, ".json", required=False, help="write the numbers of the tables, too")
-    add_device(parser)
+    add(parser, "--device")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tinygan train` and its siblings. Mistakes are one line on stderr, and exit code 2.
+"""The command line: `tinygan train` and its siblings. A mistake is one line on stderr, exit code 2.
 
     train.py       train
     samples.py     sample, animate
@@ -16,11 +16,10 @@ runs it; so it is for every command. A file is imported only when one of its com
 
 import importlib
 import os
-import signal
 import sys
 
 from tinygan import backend
-from tinygan.errors import InputError, interrupted_by, say
+from tinygan.errors import InputError, exit_code, interrupted_by, say
 from tinygan.version import __version__
 
 from .options import Parser
@@ -47,7 +46,7 @@ COMMANDS = {  # name: (its file, a summary)
 
 
 def main(argv=None) -> int:
-    """Run a command of tinygan; returns its exit code. argv: its words (default: this process's)."""
+    """Run a command of tinygan; returns its exit code. argv: its words; default: this process's."""
     words = sys.argv[1:] if argv is None else argv
     return run_command(make_parser(words), words)
 
@@ -96,4 +95,4 @@ def run_command(parser, argv=None) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         print("tinygan: interrupted", file=sys.stderr)
-        return 128 + getattr(stopped, "signal", signal.SIGINT)
+        return exit_code(stopped)

@@ -17,8 +17,7 @@ from tinygan.training.trainer import training_data
 
 from .common import beside, print_table
 from .generators import check_truncation, load_generator, load_styles
-from .options import (add_data_dir, add_device, add_draws, add_output, add_run, add_style_options,
-                      positive)
+from .options import add, add_output, add_style_options, positive
 
 # Of z: thresholds; of w: psi.
 STRENGTHS = {"z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
@@ -26,16 +25,14 @@ STRENGTHS = {"z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
 
 
 def eval_options(parser):
-    add_run(parser)
+    add(parser, "run_folder", "--seed")
     parser.add_argument("-n", type=positive, metavar="N",
                         help="how many samples (default: 10,000; of a stacked data set 26,000, "
                              "as papers have it)")
     parser.add_argument("--split", choices=("test", "held-out"), default="test",
                         help="the real images: the test set, or those held out of training, "
                              "to choose settings by")
-    add_draws(parser)
-    add_data_dir(parser)
-    add_device(parser)
+    add(parser, "--truncation", "--weights", "--data-dir", "--device")
 
 
 def run_eval(args):
@@ -59,20 +56,20 @@ def run_eval(args):
           f"{report['real']:,} {args.split} images of {config['data']}\n"
           f"features: {report['extractor']}\n")
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
-    print(f"\nnumbers:    {numbers}")
-    print(f"neighbours: {neighbours} (samples, and the training images nearest to each)")
+    print(f"\nnumbers:    {numbers}\n"
+          f"neighbours: {neighbours} (samples, and the training images nearest to each)")
 
 
 def truncation_options(parser):
-    add_run(parser)
+    add(parser, "run_folder", "--seed")
     parser.add_argument("-n", type=positive, default=5000, metavar="N",
                         help="samples for each (default: 5,000)")
     parser.add_argument("--thresholds", type=float, nargs="+", metavar="T",
                         help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2")
-    add_data_dir(parser)
+    add(parser, "--data-dir")
     add_output(parser, ".png",
                help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
-    add_device(parser)
+    add(parser, "--device")
 
 
 def run_truncation(args):

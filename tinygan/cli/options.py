@@ -1,10 +1,13 @@
-"""What the commands' parsers are made of: types of arguments, and options that several of them take."""
+"""What the commands' parsers are made of: types of arguments, and the options they share."""
 
 import argparse
-import os
+import re
 from pathlib import Path
 
 from tinygan.errors import one_line
+
+# A NUL, or half of a surrogate pair (but for those that stand for a byte in a file's name).
+IMPOSSIBLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,17 +18,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, argv=None, namespace=None):
         for text in argv or ():
-            if not for_system(text):  # no shell could pass it to us
+            if IMPOSSIBLE.search(text):  # no shell could pass it to us
                 self.error(f"no argument and no file name can be {text}")
         return super().parse_args(argv, namespace)
-
-
-def for_system(text):
-    """Can text be passed to the system? Not if it has a NUL or half of a surrogate pair."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 def whole(low, high):
@@ -65,49 +60,41 @@ def output(*suffixes):
     return parse
 
 
-def add_output(parser, *suffixes, required=True, **more):
-    parser.add_argument("-o", "--output", required=required, type=output(*suffixes),
-                        **{"metavar": f"FILE{suffixes[0]}"} | more)
+SHARED = {
+    "run_folder": {"metavar": "RUN", "help": "a run folder, or one of its checkpoints"},
+    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "of the latents (default: 0)"},
+    "--truncation": {
+        "type": float, "metavar": "T",
+        "help": "draw latents within [-T, T], or styles w that are T times as far from their mean: "
+                "better images, and less variety"},
+    "--weights": {
+        "choices": ("average", "last"), "default": "average",
+        "help": "G's averaged weights (EMA; the default), or those of the last step"},
+    "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
+    "--data-dir": {"metavar": "DIR", "help": "folder with the data set's IDX files"},
+    "--device": {"choices": ("cpu", "gpu"),
+                 "help": "where to compute (default: $TINYGAN_BACKEND, or cpu)"},
+}
 
 
-def add_run(parser):
-    parser.add_argument("run_folder", metavar="RUN", help="a run folder, or one of its checkpoints")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N",
-                        help="of the latents (default: 0)")
+def add(parser, *names, **changes):
+    """Add options that several commands take. changes: what is other for this command."""
+    for name in names:
+        parser.add_argument(name, **SHARED[name] | changes)
 
 
-def add_draws(parser):
-    parser.add_argument("--truncation", type=float, metavar="T",
-                        help="draw latents within [-T, T], or styles w that are T times as far from "
-                             "their mean: better images, and less variety")
-    add_weights(parser)
-
-
-def add_weights(parser):
-    parser.add_argument("--weights", choices=("average", "last"), default="average",
-                        help="G's averaged weights (EMA; the default), or those of the last step")
+def add_output(parser, *suffixes, **changes):
+    """Add -o: the path of a file with one of these suffixes."""
+    parser.add_argument("-o", "--output", type=output(*suffixes), **{
+        "metavar": f"FILE{suffixes[0]}", "required": True} | changes)
 
 
 def add_style_options(parser, n, what, least=2):
     """The options of a command that draws n images, paths or samples with a run of stylegan or
     stylegan2."""
-    add_run(parser)
+    add(parser, "run_folder", "--seed")
     parser.add_argument("-n", type=whole(least, 10 ** 6), default=n, metavar="N",
                         help=f"{what} (default: {n:,})")
-    add_draws(parser)
+    add(parser, "--truncation", "--weights")
     add_output(parser, ".png")
-    add_device(parser)
-
-
-def add_settings(parser, help):
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-                        help=help)
-
-
-def add_data_dir(parser, help="folder with the data set's IDX files"):
-    parser.add_argument("--data-dir", metavar="DIR", help=help)
-
-
-def add_device(parser):
-    parser.add_argument("--device", choices=("cpu", "gpu"),
-                        help="where to compute (default: $TINYGAN_BACKEND, or cpu)")
+    add(parser, "--device")

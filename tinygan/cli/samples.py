@@ -10,25 +10,25 @@ from tinygan.nn import StyleGenerator
 from tinygan.training import sampling
 
 from .generators import load_generator
-from .options import add_device, add_draws, add_output, add_run, positive, whole
+from .options import add, add_output, positive, whole
 
 FRAMES = 12  # of a walk, from one image to the next
 
 
 def sample_options(parser):
-    add_run(parser)
+    add(parser, "run_folder", "--seed")
     parser.add_argument("-n", type=positive, metavar="N",
                         help="how many images (default: 64; of a walk of classes 16)")
     parser.add_argument("--label", type=int, metavar="K",
                         help="class of the images, for a conditional recipe")
-    add_draws(parser)
+    add(parser, "--truncation", "--weights")
     parser.add_argument("--walk", choices=("latents", "styles", "classes"),
                         help="what changes in a .gif: z, from image to image (the default), "
                              "w instead, or the class, of all")
     add_output(parser, ".png", ".gif", ".npz", metavar="FILE",
                help=".png (a grid), .gif (a walk through the latents) or "
                     ".npz (images, uint8 NHWC)")
-    add_device(parser)
+    add(parser, "--device")
 
 
 def run_sample(args):
@@ -78,9 +78,8 @@ def frames_of_walk(args, G, z, labels):
     """The frames of an animation, uint8 (H, W, 3): one image at a time; of a walk of classes, all
     of them at once."""
     if args.walk == "classes":
-        for mixture in class_walk(G.classes, FRAMES):
-            yield plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
-        return
+        return [plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
+                for mixture in class_walk(G.classes, FRAMES)]
     if args.walk == "styles":
         with no_grad():
             ws = G.styles(z, labels)
@@ -89,8 +88,7 @@ def frames_of_walk(args, G, z, labels):
         straight = args.truncation is not None and not isinstance(G, StyleGenerator)
         images = sampling.generate(G, walk(z, FRAMES, straight),
                                    None if labels is None else labels.repeat(FRAMES))
-    for image in images:
-        yield plots.grid(image[None], scale=8)
+    return [plots.grid(image[None], scale=8) for image in images]
 
 
 def walk(z, frames, straight=False):
@@ -118,7 +116,7 @@ def class_walk(classes, frames):
 
 
 def animate_options(parser):
-    parser.add_argument("run_folder", metavar="RUN", help="a run folder")
+    add(parser, "run_folder", help="a run folder")
     parser.add_argument("--milliseconds", type=whole(10, 10_000), default=150, metavar="MS",
                         help="for each grid (default: 150)")
     add_output(parser, ".gif")

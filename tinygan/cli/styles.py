@@ -14,8 +14,7 @@ from tinygan.training import projector, recipes, sampling
 
 from .common import beside, print_table
 from .generators import load_styles
-from .options import (add_data_dir, add_device, add_output, add_run, add_style_options,
-                      add_weights, positive, whole)
+from .options import add, add_output, add_style_options, positive, whole
 
 
 def draw_styles(G, ws):
@@ -35,9 +34,9 @@ def run_mix(args):
     rng, n = np.random.default_rng(args.seed), args.n
 
     def random_styles(count, first_class):
-        labels = (first_class + np.arange(count)) % G.classes if G.classes else None
+        labels = sampling.classes_in_turn(G, count, first_class)
+        z = sampling.latents(rng, count, G, args.truncation)
         with no_grad():
-            z = sampling.latents(rng, count, G, args.truncation)
             return to_numpy(G.styles(z, labels).data)
 
     givers, takers = random_styles(n, 0), random_styles(args.rows, n // 2)
@@ -100,7 +99,7 @@ def run_noise(args):
 
 
 def project_options(parser):
-    add_run(parser)
+    add(parser, "run_folder", "--seed")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--test", type=whole(0, 10 ** 9), nargs="+", metavar="N",
                        help="the numbers of test images (default: 0 1 2 3)")
@@ -111,10 +110,9 @@ def project_options(parser):
                         help="of descent (default: 300)")
     parser.add_argument("--per-layer", action="store_true",
                         help="a style for each layer, instead of one for all")
-    add_data_dir(parser)
+    add(parser, "--data-dir")
     add_output(parser, ".png", help="and, beside it, FILE-styles.npz")
-    add_weights(parser)
-    add_device(parser)
+    add(parser, "--weights", "--device")
 
 
 def run_project(args):
@@ -135,8 +133,8 @@ def run_project(args):
     print(f"{len(images)} image{'s' * (len(images) > 1)} projected by {config['recipe']} "
           f"({path.name}): {args.output}\nstyles: {styles}")
     print_table([("image", "distance at first", "at last", "mean difference of a pixel (of 255)")]
-                + [(name, f"{first:.3f}", f"{last:.3f}", f"{pixel:.1f}") for name, first, last, pixel
-                   in zip(names, found.distances[0], found.distances[-1], pixels)],
+                + [(name, f"{first:.3f}", f"{last:.3f}", f"{pixel:.1f}")
+                   for name, first, last, pixel in zip(names, *found.distances[[0, -1]], pixels)],
                 right=(1, 2, 3))
 
 

@@ -10,7 +10,7 @@ from tinygan.settings import parse_assignments
 from tinygan.training import recipes
 
 from .common import print_table
-from .options import add_data_dir, add_settings
+from .options import add
 
 
 def recipes_options(parser):
@@ -30,7 +30,7 @@ def run_recipes(args):
 
 def show_options(parser):
     parser.add_argument("recipe", metavar="RECIPE")
-    add_settings(parser, "settings of the recipe")
+    add(parser, "--set", help="settings of the recipe")
 
 
 def run_show(args):
@@ -43,7 +43,7 @@ def run_show(args):
     for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (1, side, side, 1))):
         rows = summarize(network, tensor(np.zeros(shape), dtype="float32"), *label)
         parameters = sum(p.size for p in network.parameters())
-        # Layers that are made of others have some of their own, and there are layers for smaller images.
+        # Layers made of others have some of their own, and so have layers for smaller images.
         if others := parameters - sum(row.parameters for row in rows):
             rows.append(Row("others", "", "", others, 0))
         rows.append(Row("total", "", "", parameters, sum(row.multiply_adds for row in rows)))
@@ -55,7 +55,7 @@ def run_show(args):
 
 
 def data_options(parser):
-    add_data_dir(parser, "a folder to look in first")
+    add(parser, "--data-dir", help="a folder to look in first")
 
 
 def run_data(args):

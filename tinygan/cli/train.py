@@ -1,18 +1,18 @@
 """The command train."""
 
-import signal
+import contextlib
 import sys
 import time
 from pathlib import Path
 
 from tinygan import backend, data
-from tinygan.errors import Diverged, InputError
+from tinygan.errors import Diverged, InputError, exit_code
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
 from tinygan.training import ranks, recipes
 from tinygan.training.trainer import FolderTaken, Trainer
 
-from .options import add_data_dir, add_device, add_settings, seed
+from .options import add
 
 # Settings that a resumed run may change.
 RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
@@ -23,17 +23,16 @@ def train_options(parser):
                         help="see `tinygan recipes` (default: quick)")
     parser.add_argument("--data", metavar="NAME", help="digits (default), mnist, fashion-mnist, "
                         "stacked-mnist...: see `tinygan data`")
-    add_data_dir(parser)
+    add(parser, "--data-dir")
     parser.add_argument("--steps", metavar="N",
                         help="training steps; with --resume, the new total")
     parser.add_argument("--batch-size", metavar="N", help="images per step")
-    parser.add_argument("--seed", type=seed, metavar="N",
-                        help="of all random numbers (default: 0)")
+    add(parser, "--seed", default=None, help="of all random numbers (default: 0)")
     parser.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
     parser.add_argument("--resume", metavar="DIR",
                         help="continue the run in DIR from its last checkpoint")
-    add_settings(parser, "settings of the recipe, listed by `tinygan recipes RECIPE`")
-    add_device(parser)
+    add(parser, "--set", help="settings of the recipe, listed by `tinygan recipes RECIPE`")
+    add(parser, "--device")
 
 
 def run_train(args):
@@ -54,7 +53,7 @@ def run_train(args):
             grid = trainer.run()
     except KeyboardInterrupt as stopped:
         print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer.out)}", file=sys.stderr)
-        return 128 + getattr(stopped, "signal", signal.SIGINT)
+        return exit_code(stopped)
     except (Diverged, InUse):  # it would diverge again; the folder is in use by another run
         raise
     except InputError as error:
@@ -64,21 +63,18 @@ def run_train(args):
     print(f"{trainer.step - first_step:,} steps, {images:,} images in "
           f"{int(seconds) // 60}:{int(seconds) % 60:02d} "
           f"({images / max(seconds, 1e-9):.0f} images/s)")
-    print("time:   " + ", ".join(f"{part} {spent / seconds:.0%}"
-                                 for part, spent in trainer.seconds.items()))
-    print(f"curves: {trainer.out / 'curves.png'}")
-    print(f"more:   tinygan sample {trainer.out} -n 100 -o more.png")
-    print(f"grid:   {grid}")
+    shares = (f"{part} {spent / seconds:.0%}" for part, spent in trainer.seconds.items())
+    print(f"time:   {', '.join(shares)}\n"
+          f"curves: {trainer.out / 'curves.png'}\n"
+          f"more:   tinygan sample {trainer.out} -n 100 -o more.png\n"
+          f"grid:   {grid}")
 
 
 def train_silently(trainer):
     """What a rank other than the first does (see ranks.py): it trains its share of each batch."""
-    try:
-        with ranks.aborting():
-            trainer.run(progress=False)
-    except (KeyboardInterrupt, Diverged):  # of all ranks: the first says so
-        pass
-    return 0
+    # When the run is stopped or diverges, all ranks raise it: the first says so.
+    with contextlib.suppress(KeyboardInterrupt, Diverged), ranks.aborting():
+        trainer.run(progress=False)
 
 
 def how_to_resume(folder):
@@ -101,9 +97,7 @@ def make_trainer(args):
     except InputError as error:
         mistake = str(error)
     if mistake := ranks.first(mistake):
-        error = InputError(mistake)
-        error.everywhere = True
-        raise error
+        raise InputError(mistake, everywhere=True)
     return trainer
 
 
@@ -137,14 +131,14 @@ def new_trainer(args):
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
     settings = recipe.settings().updated(settings_given(args))
     dataset = data.load(args.data or "digits", data_dir=args.data_dir)
-    what = recipe, settings, dataset
+    seed = args.seed or 0
     if ranks.rank:
-        return Trainer(*what, "", args.seed or 0)
+        return Trainer(recipe, settings, dataset, "", seed)
     if args.out is not None:
-        return Trainer.start(*what, args.out, args.seed or 0)
+        return Trainer.start(recipe, settings, dataset, args.out, seed)
     while True:
         try:
-            return Trainer.start(*what, next_folder(recipe, dataset), args.seed or 0)
+            return Trainer.start(recipe, settings, dataset, next_folder(recipe, dataset), seed)
         except FolderTaken:  # by a process that looked for a free one at the same time
             pass
 

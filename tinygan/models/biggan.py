@@ -145,7 +145,7 @@ def networks(s, sizes, rng):
     d_attention = [i for i, side in enumerate(d_sizes) if side == s.attention][:1]
     return (Generator(sizes.latent, sizes.g_classes, channels, [s.g_channels] * (levels + 1),
                       s.embedding, g_attention, rng=rng, init=init),
-            Discriminator(sizes.d_channels, [s.d_channels] * 4, attention=d_attention, rng=rng,
+            Discriminator(sizes.d_image_channels, [s.d_channels] * 4, attention=d_attention, rng=rng,
                           init=init))
 
 

@@ -133,7 +133,7 @@ def networks(s, sizes, rng):
     d_widths = [s.d_channels * n for n in doublings]
     return (Generator(sizes.latent, size, channels, g_widths, sizes.g_classes, s.equalized,
                       rng=rng),
-            Discriminator(size, sizes.d_channels, d_widths, s.d_norm, s.patches, s.equalized,
+            Discriminator(size, sizes.d_image_channels, d_widths, s.d_norm, s.patches, s.equalized,
                           rng=rng))
 
 

@@ -67,7 +67,7 @@ class MLPSettings(Settings):
 
 
 def networks(s, sizes, rng):
-    image_of_d = (*sizes.image[:2], sizes.d_channels)
+    image_of_d = (*sizes.image[:2], sizes.d_image_channels)
     return (Generator(sizes.latent, sizes.image, s.hidden, s.layers, rng=rng),
             Discriminator(image_of_d, s.hidden, s.layers, s.maxout, s.dropout, rng=rng))
 

@@ -158,7 +158,7 @@ def networks(s, sizes, rng):
     size, _, channels = sizes.image
     of_both = channels_by_size(s.channels, s.max_channels, size)
     return (Generator(sizes.latent, size, channels, of_both, rng=rng),
-            Discriminator(size, sizes.d_channels, of_both, rng=rng))
+            Discriminator(size, sizes.d_image_channels, of_both, rng=rng))
 
 
 # The paper's constants, but smaller: it has 600,000 images in each phase, and up to 512 channels.

@@ -13,14 +13,14 @@ class Sizes(NamedTuple):
     """What the networks of a pair are made for.
 
     image: the shape (H, W, C) of the images. latent: the length of the vectors that G is given.
-    d_channels: the channels of the images that D is given. g_classes, d_classes: the number of
+    d_image_channels: the channels of the images that D is given. g_classes, d_classes: the number of
     classes, for a network that takes the labels itself (g_class cbn, mapping; d_class select,
     mapping), or None.
     """
 
     image: tuple
     latent: int
-    d_channels: int
+    d_image_channels: int
     g_classes: int | None
     d_classes: int | None
 

@@ -117,7 +117,7 @@ class SNGANSettings(Settings):
 def networks(s, sizes, rng):
     size, _, channels = sizes.image
     return (Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),
-            Discriminator(sizes.d_channels, s.d_channels, rng=rng))
+            Discriminator(sizes.d_image_channels, s.d_channels, rng=rng))
 
 
 # The paper's structure and constants, but fewer channels (it has 256 in G and 128 in D) and smaller

@@ -134,7 +134,7 @@ def networks(s, sizes, rng):
     of_both = progan.channels_by_size(s.channels, s.max_channels, size)
     return (Generator(sizes.latent, size, channels, of_both, s.style, s.mapping_layers,
                       sizes.g_classes, s.mixing, rate=s.mapping_rate, rng=rng),
-            Discriminator(size, sizes.d_channels, of_both, sizes.d_classes, rng=rng))
+            Discriminator(size, sizes.d_image_channels, of_both, sizes.d_classes, rng=rng))
 
 
 # Networks grow in a hundredth of the authors' images. D learns twice as fast as G, the mapping has

@@ -303,7 +303,7 @@ def networks(s, sizes, rng):
     return (Generator(sizes.latent, size, channels, g_widths, s.style, s.mapping_layers,
                       sizes.g_classes, s.mixing, rate=s.mapping_rate, configuration=s.configuration,
                       architecture=s.g_architecture, rng=rng),
-            Discriminator(size, sizes.d_channels, d_widths, s.d_architecture,
+            Discriminator(size, sizes.d_image_channels, d_widths, s.d_architecture,
                           classes=sizes.d_classes, layers=s.mapping_layers, rate=s.mapping_rate,
                           rng=rng))
 

@@ -53,9 +53,9 @@ def latents(rng, n, G, truncation=None):
     return Tensor(asarray(z))
 
 
-def classes_in_turn(G, n):
-    """The classes of n images, 0, 1, 2, ... and from 0 again; None where G has no classes."""
-    return np.arange(n) % G.classes if G.classes else None
+def classes_in_turn(G, n, first=0):
+    """The classes of n images, in turn from `first` on; None where G has no classes."""
+    return (first + np.arange(n)) % G.classes if G.classes else None
 
 
 def truncate(G, truncation, rng, batches=16):
