@@ -1,9 +1,8 @@
-"""How good are samples? Measures on a small classifier's features, on its predictions, and on
-pixels.
+"""How good are samples? By a small classifier's features, by its predictions, and by pixels.
 
 `evaluate(images, labels, test, train)` is a report of everything, `Evaluator(test).quick(images)`
-what to watch during training. Numbers of different extractors, numbers of images, or splits must
-not be compared.
+what to watch during training. Compare only what was measured with the same extractor, the same
+number of images, and the same split.
 """
 
 from .evaluate import Evaluator, evaluate, rows
