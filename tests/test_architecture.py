@@ -204,7 +204,8 @@ def test_statements_are_counted():
 
 def test_the_learners_path_can_be_read_in_a_weekend():
     files = [file for file in FILES if any(belongs(file, room) for room in LEARNERS_PATH)]
-    assert sum(statements(tree(file)) for file in files) < 3400
+    count = sum(statements(tree(file)) for file in files)
+    assert count < 3400, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():

@@ -2,7 +2,6 @@
 """
 
 import dataclasses
-import inspect
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from tinygan import data, ops
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
 from tinygan.gan import penalties
-from tinygan.gan.penalties import IMAGES, LATENTS, PENALTIES, PLACES, Penalty
+from tinygan.gan.penalties import IMAGES, LATENTS, PENALTIES, Penalty, check
 from tinygan.models.settings import Settings
 from tinygan.settings import setting
 from tinygan.training import recipes
@@ -87,31 +86,6 @@ def gradients_of_a_step(algorithm):
         optimizer.step = lambda gradients, updates=updates: updates.append(
             np.concatenate([host(g).ravel() for g in gradients if g is not None]))
     return given, algorithm.train_step()
-
-
-def check(entry) -> None:
-    """Raises ValueError, with what is wrong, for an entry that is not complete or does not fit."""
-    networks, call = PLACES.get(entry.taken_at, ("", ""))
-    takes = [p.name for p in inspect.signature(entry.function).parameters.values()
-             if p.default is p.empty]
-    gets = call[call.find("(") + 1:call.find(")")].split(", ")
-    gets += ["state"] * bool(entry.state) + ["rng"] * entry.draws
-    separate = entry.taken_at in (*IMAGES, *LATENTS)  # it can be minimised in an update of its own
-    numbers = 1 + bool(entry.state) if separate else 0
-    for right, wrong in (
-            (networks, f"taken_at={entry.taken_at!r}; there are: {', '.join(PLACES)}"),
-            (entry.trains and set(entry.trains) <= set(networks),
-             f"taken at {entry.taken_at}, it cannot train {entry.trains!r}"),
-            (len(takes) == len(gets),
-             f"its function takes ({', '.join(takes)}), and is called with ({', '.join(gets)})"),
-            (separate or not entry.lazy, f"taken at {entry.taken_at}, it cannot be lazy"),
-            (separate or not entry.draws, f"taken at {entry.taken_at}, it cannot draw"),
-            (entry.taken_at in LATENTS or not entry.state,
-             f"taken at {entry.taken_at}, it cannot have a state"),
-            (len(entry.logged_as) == numbers, f"logged_as={entry.logged_as}: give {numbers}"),
-            (entry.source and entry.meaning, "its source and its meaning must be told")):
-        if not right:
-            raise ValueError(f"penalty {entry.name}: {wrong}")
 
 
 def test_an_entry_is_complete(entry):

@@ -53,7 +53,8 @@ def test_each_papers_file_has_its_recipe_and_the_registry_nothing_else():
     for name, recipe in recipes.RECIPES.items():
         paper = importlib.import_module(f"tinygan.models.{name.replace('-', '_')}")
         assert paper.RECIPE is recipe and recipe.name == name
-        assert paper.__doc__.startswith(name) or "20" in paper.__doc__.partition("\n")[0]  # the year of the paper
+        first_line = paper.__doc__.partition("\n")[0]
+        assert paper.__doc__.startswith(name) or "20" in first_line, f"{name}: name the paper and its year in the first line"
 
 
 def test_the_order_is_that_of_the_family_tree():

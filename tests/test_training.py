@@ -26,8 +26,9 @@ BY_SETTINGS = {  # what makes each a matter of seconds; of those that grow, 12 s
     gan.MLPSettings: {"hidden": 16}, biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
     progan.ProGANSettings: GROWS, stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
     stylegan2.StyleGAN2Settings: {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
-SMALL = {name: BY_SETTINGS.get(recipe.settings_class, {"g_channels": 4, "d_channels": 4, "d_boost": 0})
-         for name, recipe in recipes.RECIPES.items()}
+NARROW = {"g_channels": 4, "d_channels": 4, "d_boost": 0}
+SMALL = {name: BY_SETTINGS.get(recipe.settings_class, {
+    key: value for key, value in NARROW.items() if hasattr(recipe.settings(), key)}) for name, recipe in recipes.RECIPES.items()}
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,12 @@ gp, `D` is a function from images alone to logits (a condition is bound by the c
 judge each image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is
 still taken).
 
-To add a penalty: write its function, and its entry in PENALTIES. Its setting, the help text, how
-D's reals and fakes are paired, laziness, its state in checkpoints and its number in the log follow
-from the entry.
+To add a penalty: write its function, its entry in PENALTIES, and its line in the table above. Its
+setting, the help text, how D's reals and fakes are paired, laziness, its state in checkpoints and
+(but for those at logits, on the network or on weights) its number in the log follow from the entry.
 """
 
+import inspect
 from typing import Callable, NamedTuple
 
 from tinygan.autograd import Tensor, grad
@@ -176,6 +177,35 @@ PENALTIES = (
             "limit that D's weights are clipped to; 0: none",
             "D", "weights", lazy=False, state="", draws=False, logged_as=()),
 )
+
+
+def check(entry) -> None:
+    """Raises ValueError, with what is wrong, for an entry that is not complete or does not fit."""
+    networks, call = PLACES.get(entry.taken_at, ("", ""))
+    takes = [p.name for p in inspect.signature(entry.function).parameters.values()
+             if p.default is p.empty]
+    gets = call[call.find("(") + 1:call.find(")")].split(", ")
+    gets += ["state"] * bool(entry.state) + ["rng"] * entry.draws
+    separate = entry.taken_at in (*IMAGES, *LATENTS)  # it can be minimised in an update of its own
+    numbers = 1 + bool(entry.state) if separate else 0
+    for right, wrong in (
+            (networks, f"taken_at={entry.taken_at!r}; there are: {', '.join(PLACES)}"),
+            (entry.trains and set(entry.trains) <= set(networks),
+             f"taken at {entry.taken_at}, it cannot train {entry.trains!r}"),
+            (len(takes) == len(gets),
+             f"its function takes ({', '.join(takes)}), and is called with ({', '.join(gets)})"),
+            (separate or not entry.lazy, f"taken at {entry.taken_at}, it cannot be lazy"),
+            (separate or not entry.draws, f"taken at {entry.taken_at}, it cannot draw"),
+            (entry.taken_at in LATENTS or not entry.state,
+             f"taken at {entry.taken_at}, it cannot have a state"),
+            (len(entry.logged_as) == numbers, f"logged_as={entry.logged_as}: give {numbers}"),
+            (entry.source and entry.meaning, "its source and its meaning must be told")):
+        if not right:
+            raise ValueError(f"penalty {entry.name}: {wrong}")
+
+
+for _entry in PENALTIES:
+    check(_entry)
 
 
 def switched_on(settings, network, *places):

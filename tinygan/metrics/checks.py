@@ -1,5 +1,5 @@
-"""What the metrics demand of their inputs: each returns its argument in the form that is used, or
-raises InputError."""
+"""What the metrics demand of their inputs: each returns its argument as it is used, or raises
+InputError."""
 
 import numpy as np
 
@@ -7,29 +7,31 @@ from tinygan.errors import InputError
 
 
 def as_features(*sets, at_least=1):
-    """Feature arrays (N, d), of one d, finite, with at least so many rows each: [float64 arrays].
-    """
+    """Finite feature arrays (N, d) of one d, with N >= at_least: a list of float64 arrays."""
     arrays = [np.asarray(features, np.float64) for features in sets]
     for features in arrays:
         if features.ndim != 2 or not features.shape[1] or features.shape[1] != arrays[0].shape[-1]:
             raise InputError("features must be arrays (N, d) of one d, not "
                              + " and ".join(str(array.shape) for array in arrays))
         if len(features) < at_least:
-            raise InputError(f"{len(features)} images are too few here: at least {at_least} are needed")
+            raise InputError(f"{len(features)} images are too few here: at least {at_least} are "
+                             "needed")
         if not np.isfinite(features).all():
             raise InputError("features must be finite: there are nan or inf among them")
     return arrays
 
 
 def as_probabilities(probabilities):
-    """Probabilities (N, K), or (N, C, K) of C channels, which sum to 1 over K: float64 (N, C, K).
+    """Probabilities (N, K), or (N, C, K) of C channels, with a sum of 1 over K: float64 (N, C, K).
     """
     p = np.asarray(probabilities, np.float64)
     p = p[:, None] if p.ndim == 2 else p
     if p.ndim != 3 or not p.size:
-        raise InputError(f"probabilities must be an array (N, K) or (N, C, K), not {np.shape(probabilities)}")
+        raise InputError("probabilities must be an array (N, K) or (N, C, K), not "
+                         f"{np.shape(probabilities)}")
     if not (np.isfinite(p).all() and (p >= 0).all() and np.allclose(p.sum(-1), 1, atol=1e-4)):
-        raise InputError("probabilities must not be negative, and must sum to 1 over their last axis")
+        raise InputError("probabilities must not be negative, and must sum to 1 over their last "
+                         "axis")
     return p
 
 
@@ -44,8 +46,7 @@ def as_labels(labels, n, classes):
 
 
 def as_images(images, channels=None):
-    """uint8 images (N, 28, 28, C), or (N, 32, 32, C) of which the outer 2 pixels are cut off: (N,
-    28, 28, C).
+    """uint8 images (N, 28, 28, C); those of (N, 32, 32, C) without the outer 2 pixels.
 
     MNIST is often padded to 32x32, a power of two. channels: the C that it must be, if any.
     """

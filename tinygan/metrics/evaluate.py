@@ -5,16 +5,15 @@ import numpy as np
 from tinygan.errors import InputError
 
 from . import scores
-from .checks import as_images, as_labels
+from .checks import as_images
 from .extractor import Extractor
 from .fid import fid, frechet_distance, gaussian, kid
 from .modes import modes
-from .neighbours import AT_MOST, memorisation
+from .neighbours import AT_MOST, draw, memorisation
 from .precision_recall import density_coverage, precision_recall, radii
 
 K_PRECISION, K_DENSITY = 3, 5  # neighbours, as their papers have them
-# images of each side for the metrics by nearest neighbours, whose time grows with the square
-NEIGHBOURS_OF = 10_000
+NEIGHBOURS_OF = 10_000  # images of each side whose neighbours are sought: quadratic in time
 
 
 class Evaluator:
@@ -30,12 +29,11 @@ class Evaluator:
         self.features, _ = self.extractor(dataset.images)
         _enough(len(self.features), "real images")
         self.gaussian = gaussian(self.features)
-        self.near = self._some(self.features, NEIGHBOURS_OF)
+        self.near = draw(self.features, NEIGHBOURS_OF, seed)
         self.radii = radii(self.near, K_PRECISION)
 
     def quick(self, images, labels=None):
-        """{"fid", "precision", "recall", with labels "class_accuracy", and of what}, to be called
-        again and again.
+        """{"fid", "precision", "recall", with labels "class_accuracy", and of what}.
 
         images: uint8 (N, 28 or 32, ..., C), a thousand or two; labels (N,): the classes that were
         asked for, or None.
@@ -43,30 +41,27 @@ class Evaluator:
         return self._measure(images, labels)[0]
 
     def _measure(self, images, labels):
-        """(the report of `quick`, features, probabilities, labels)."""
+        """(the report of `quick`, features, those of them whose neighbours are sought,
+        probabilities)."""
         images = as_images(images, self.extractor.channels)
         _enough(len(images), "samples")
-        labels = None if labels is None else as_labels(labels, len(images),
-                                                       self.dataset.num_classes)
         features, probabilities = self.extractor(images)
-        near = self._some(features, NEIGHBOURS_OF)
+        near = draw(features, NEIGHBOURS_OF, self.seed)
+        precision, recall = precision_recall(self.near, near, K_PRECISION, self.radii)
         report = {
             "data": self.dataset.name, "split": self.dataset.split,
-                  "extractor": self.extractor.description,
-            "samples": len(images), "real": len(self.features), "samples_knn": len(near),
-                  "real_knn": len(self.near),
-            "seed": self.seed, "fid": frechet_distance(*self.gaussian, *gaussian(features))}
-        report["precision"], report["recall"] = precision_recall(self.near, near, K_PRECISION,
-                                                                 self.radii)
+            "extractor": self.extractor.description, "samples": len(images),
+            "real": len(self.features), "samples_knn": len(near), "real_knn": len(self.near),
+            "seed": self.seed, "fid": frechet_distance(*self.gaussian, *gaussian(features)),
+            "precision": precision, "recall": recall}
         if labels is not None:
             report["class_accuracy"] = scores.class_accuracy(probabilities, labels)
-        return report, features, probabilities, labels
+        return report, features, near, probabilities
 
     def report(self, images, labels=None, train=None):
         """See `evaluate`."""
-        report, features, probabilities, labels = self._measure(images, labels)
+        report, features, near, probabilities = self._measure(images, labels)
         report["kid"], report["kid_std"] = kid(self.features, features, seed=self.seed)
-        near = self._some(features, NEIGHBOURS_OF)
         report["density"], report["coverage"] = density_coverage(self.near, near, K_DENSITY)
         report["classifier_score"] = scores.classifier_score(probabilities)
         if self.extractor.channels > 1:
@@ -78,28 +73,21 @@ class Evaluator:
                     self.features, self.dataset.labels, features, labels, self.dataset.num_classes)
         if train is not None:
             report["train"] = len(train)
-            likewise = self._some(train.images, len(features))
+            likewise = draw(train.images, len(features), self.seed)
             report["fid_train"] = fid(self.features, self.extractor(likewise)[0])
-            report["memorisation"] = memorisation(images, self.dataset.images, train.images,
-                                                  self.seed)
+            report["memorisation"] = memorisation(
+                images, self.dataset.images, train.images, self.seed)
         return report
-
-    def _some(self, array, n):
-        """n rows of `array`, drawn by seed; all of them, in order, if there are no more."""
-        if len(array) <= n:
-            return array
-        return array[np.sort(np.random.default_rng(self.seed).choice(len(array), n, replace=False))]
 
 
 def _enough(n, what):
     if n <= K_DENSITY:
-        raise InputError(f"{n} {what} cannot be evaluated: there must be more than {K_DENSITY}, and thousands for "
-                         "numbers that mean much")
+        raise InputError(f"{n} {what} cannot be evaluated: there must be more than {K_DENSITY}, "
+                         "and thousands for numbers that mean much")
 
 
 def evaluate(images, labels, test, train=None, seed=0):
-    """Everything this package can tell of samples: a flat dict of numbers, texts and lists, as JSON
-    has them.
+    """Everything this package can tell of samples: a dict of numbers, texts and lists, for JSON.
 
     images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each was asked to
     be, (N,), or None. test: the Dataset to measure against; train: the Dataset that the generator
@@ -145,13 +133,10 @@ MEANINGS = {  # key: (name, format, meaning)
 
 
 def rows(report):
-    """[(name, value, meaning)] of the numbers in a report of `evaluate` or `quick`, all texts, to
-    print as a table."""
-    table = []
-    for key, (name, form, meaning) in MEANINGS.items():
-        if key in report:
-            table.append((name, _text(report, key, form), meaning))
-    return table
+    """[(name, value, meaning)], to print as a table, of the numbers in a report of `evaluate` or
+    `quick`: all are texts."""
+    return [(name, _text(report, key, form), meaning)
+            for key, (name, form, meaning) in MEANINGS.items() if key in report]
 
 
 def _text(report, key, form):

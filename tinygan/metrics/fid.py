@@ -21,14 +21,15 @@ def frechet_distance(mean1, cov1, mean2, cov2):
     matrix that is no covariance.
     """
     mean1, mean2 = np.asarray(mean1, np.float64), np.asarray(mean2, np.float64)
-    if mean1.ndim != 1 or not mean1.size or mean1.shape != mean2.shape or not np.isfinite([mean1,
-                                                                                           mean2]).all():
-        raise InputError(f"means must be finite, of one shape (d,), not {mean1.shape} and {mean2.shape}")
+    if not (mean1.ndim == 1 and mean1.size and mean1.shape == mean2.shape
+            and np.isfinite([mean1, mean2]).all()):
+        raise InputError(f"means must be finite, of one shape (d,), not {mean1.shape} "
+                         f"and {mean2.shape}")
     with parallel.single_threaded_blas():  # the same bits on any number of cores
         a1, a2 = _factor(cov1, len(mean1)), _factor(cov2, len(mean1))
         common = np.linalg.svd(a1.T @ a2, compute_uv=False).sum()
-    return max(0.0,
-               float(np.sum((mean1 - mean2) ** 2) + np.sum(a1 ** 2) + np.sum(a2 ** 2) - 2 * common))
+    distance = np.sum((mean1 - mean2) ** 2) + np.sum(a1 ** 2) + np.sum(a2 ** 2) - 2 * common
+    return max(0.0, float(distance))
 
 
 def _factor(cov, d):
@@ -96,9 +97,5 @@ def _mmd2(x, y):
 
 
 def _kernel(x, y):
-    base = x @ y.T
-    base /= x.shape[1]
-    base += 1
-    cube = base * base
-    cube *= base
-    return cube
+    base = x @ y.T / x.shape[1] + 1
+    return base * base * base

@@ -22,7 +22,8 @@ def nearest(images, training, k=1):
     """
     images, training = as_images(images), as_images(training, np.shape(images)[-1])
     if not 1 <= k <= len(training):
-        raise InputError(f"{k} nearest of {len(training)} training images: k must be 1 to {len(training)}")
+        raise InputError(f"{k} nearest of {len(training)} training images: k must be 1 to "
+                         f"{len(training)}")
     a, b = images.reshape(len(images), -1), training.reshape(len(training), -1)
     parts = parallel.blocks(len(b), TRAINING)
     found = [None] * len(parts)
@@ -71,15 +72,19 @@ def memorisation(images, test, training, seed=0):
     fit, and where the median test image is a training image.
     """
     rng = np.random.default_rng(seed)
-    medians = [np.median(nearest(_some(x, rng), training)[1]) for x in (images, test)]
+    medians = [np.median(nearest(draw(x, AT_MOST, rng), training)[1]) for x in (images, test)]
     if medians[1] == 0:
-        raise InputError("the test images are among the training images: memorisation cannot be measured")
+        raise InputError("the test images are among the training images: memorisation cannot be "
+                         "measured")
     return float(medians[0] / medians[1])
 
 
-def _some(images, rng):
-    return images if len(images) <= AT_MOST else images[np.sort(rng.choice(len(images), AT_MOST,
-                                                                           replace=False))]
+def draw(array, n, seed):
+    """n rows of an array, in order, drawn by a seed or a numpy Generator; all if there are fewer.
+    """
+    if len(array) <= n:
+        return array
+    return array[np.sort(np.random.default_rng(seed).choice(len(array), n, replace=False))]
 
 
 def neighbours_picture(path, samples, training, k=3, columns=4):

@@ -1,9 +1,9 @@
 """The network whose features and predictions the metrics use, and its shipped weights: one set for
-digits, one for clothes. classifier.py trains them.
+digits, one for clothes. demos/classifier.py trains them.
 
-The Inception network of the published metrics was trained on photographs of 1,000 classes; for
-28x28 images of ten classes, features that tell those classes apart serve better, and fit into this
-package.
+The Inception network of the published metrics was trained on photographs of 1,000 classes. For
+28x28 images of ten classes, features that tell those classes apart serve better, and they fit into
+this package.
 """
 
 import zipfile
@@ -17,32 +17,21 @@ from tinygan.files import replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
 WEIGHTS_OF = {"digits": "mnist", "mnist": "mnist", "stacked-digits": "mnist",
-              "stacked-mnist": "mnist",
-              "fashion-mnist": "fashion-mnist"}  # data set -> whose classifier judges it
+              "stacked-mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # data set -> weights
 FEATURES = 64
 
 
-class MaxPool(nn.Module):
-    """The maximum of each 2x2 pixels."""
-
-    def forward(self, x):
-        return ops.max_pool2d(x)
-
-
 class Classifier(nn.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, which are never
-    negative."""
+    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, none negative."""
 
     def __init__(self, *, rng=None):
-        layers, inputs = [], 1
+        layers, inputs, settings = [], 1, {"bias": False, "rng": rng, "init": nn.init.he_normal}
         for channels in 32, 64, 128:  # on 28x28, 14x14 and 7x7 pixels
-            layers += [nn.Conv2d(inputs, channels, 3, padding=1, bias=False, rng=rng,
-                                 init=nn.init.he_normal),
-                       MaxPool(), nn.BatchNorm(channels), nn.ReLU()]
+            layers += [nn.Conv2d(inputs, channels, 3, padding=1, **settings),
+                       ops.max_pool2d, nn.BatchNorm(channels), nn.ReLU()]
             inputs = channels
         self.body = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(3 * 3 * inputs, FEATURES, bias=False, rng=rng,
-                                             init=nn.init.he_normal),
+            *layers, nn.Flatten(), nn.Linear(3 * 3 * inputs, FEATURES, **settings),
             nn.BatchNorm(FEATURES), nn.ReLU())
         self.head = nn.Linear(FEATURES, 10, rng=rng)
 
@@ -58,22 +47,17 @@ class Classifier(nn.Module):
 
 
 def load(name):
-    """(Classifier in evaluation mode, its accuracy on the test set) for data set `name`, as
-    shipped.
-
-    Raises InputError for a data set that has no classifier.
-    """
+    """(the shipped Classifier for data set `name`, in evaluation mode, its accuracy on its test
+    set). Raises InputError for a data set that has no classifier."""
     if name not in WEIGHTS_OF:
-        raise InputError(f"no classifier for data set {name!r}, so it cannot be evaluated; there is one for "
-                         f"{', '.join(WEIGHTS_OF)}")
+        raise InputError(f"no classifier for data set {name!r}, so it cannot be evaluated; "
+                         f"there is one for {', '.join(WEIGHTS_OF)}")
     return read(WEIGHTS / f"{WEIGHTS_OF[name]}.npz")
 
 
 def read(path):
-    """(Classifier in evaluation mode, its accuracy on the test set) from a file that `write` wrote.
-
-    Raises InputError if it is something else.
-    """
+    """(Classifier in evaluation mode, its accuracy on its test set) from a file that `write` wrote.
+    Raises InputError if it is something else."""
     net = Classifier()
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:

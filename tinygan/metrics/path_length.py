@@ -60,6 +60,6 @@ def perceptual_path_length(lengths):
     InputError for fewer than 10."""
     if len(lengths) < 10:
         raise InputError(f"{len(lengths)} paths are too few to average: take at least 10")
-    low, high = np.percentile(lengths, 1, method="lower"), np.percentile(lengths, 99,
-                                                                         method="higher")
+    low = np.percentile(lengths, 1, method="lower")
+    high = np.percentile(lengths, 99, method="higher")
     return float(lengths[(lengths >= low) & (lengths <= high)].mean())

@@ -18,7 +18,8 @@ class Perceptual:
     def __init__(self, name, dtype="float32"):
         net, accuracy = network.load(name)
         self.layers = net.astype(dtype).body.layers[:12]
-        self.description = f"{network.WEIGHTS_OF[name]} classifier ({accuracy:.1%}), feature maps of 3 layers"
+        self.description = (f"{network.WEIGHTS_OF[name]} classifier ({accuracy:.1%}), "
+                            "feature maps of 3 layers")
 
     def __call__(self, images):
         n, height, width, channels = images.shape

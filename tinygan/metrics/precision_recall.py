@@ -13,8 +13,7 @@ from tinygan.kernels.cpu import parallel
 from .checks import as_features
 
 BLOCK = 128  # images at a time: against 10,000 others that is 10 MB of distances per thread
-# of the largest squared norm: so much a distance by the product form may be off, and more
-ROUNDING = 1e-12
+ROUNDING = 1e-12  # times the largest squared norm: more than the product form of a distance is off
 
 
 def precision_recall(real, fake, k=3, real_radii=None):
@@ -55,8 +54,7 @@ def radii(features, k):
 
     def work(part):
         distances = _squared_distances(features[part], features)
-        # not itself
-        distances[np.arange(part.stop - part.start), np.arange(part.start, part.stop)] = np.inf
+        np.fill_diagonal(distances[:, part.start:part.stop], np.inf)  # not itself
         result[part] = np.partition(distances, k - 1)[:, k - 1]
 
     parallel.run(work, parallel.blocks(len(features), BLOCK))

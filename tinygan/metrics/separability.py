@@ -24,10 +24,9 @@ def drawn(images):
     ink = images.astype(np.float64).mean(3)
     total = ink.sum((1, 2)) + 1e-9
     rows, columns = np.arange(ink.shape[1]), np.arange(ink.shape[2])
-    centre = lambda values, weights: values - (weights * values).sum(1,
-                                                                     keepdims=True) / total[:, None]
+    mean = lambda values, weights: (weights * values).sum(1, keepdims=True) / total[:, None]
     by_row, by_column = ink.sum(2), ink.sum(1)
-    y, x = centre(rows, by_row), centre(columns, by_column)
+    y, x = rows - mean(rows, by_row), columns - mean(columns, by_column)
     var_y, var_x = ((w * v * v).sum(1) / total for w, v in ((by_row, y), (by_column, x)))
     slant = -np.einsum("nhw,nh,nw->n", ink, y, x) / total / (var_y + 1e-9)
     return {"ink": ink.mean((1, 2)), "slant": slant, "width": var_x ** 0.5, "height": var_y ** 0.5}
