@@ -172,8 +172,8 @@ def test_weights_that_are_not_finite_are_found(value):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("latent", r"^G \(G\) has no attribute latent, and these settings need 6: write self.latent = 6$"),
-    ("classes", r"^G \(G\) has no attribute classes, and these settings need None: write self.classes = None$")])
+    ("latent", r"^G \(G\) has no attribute latent, and these settings need 6: write self.latent = sizes.latent$"),
+    ("classes", r"^G \(G\) has no attribute classes, and these settings need None: write self.classes = sizes.g_classes$")])
 def test_what_g_lacks_is_named(name, message):
     with pytest.raises(InputError, match=message):
         build(mine(lambda G, D, rng: delattr(G, name)))
@@ -182,7 +182,7 @@ def test_what_g_lacks_is_named(name, message):
 @pytest.mark.parametrize("name, value, changes, message", [
     ("latent", 5, {}, "G .* has latent = 5, and these settings need 6"),
     ("latent", 6, {"g_class": "concat", "d_class": "concat"}, "has latent = 6, and these settings need 16"),
-    ("classes", 10, {}, "has classes = 10, and these settings need None: write self.classes = None"),
+    ("classes", 10, {}, "has classes = 10, and these settings need None: write self.classes = sizes.g_classes"),
     ("classes", None, {"g_class": "cbn", "d_class": "concat"}, "has classes = None, and these settings need 10")])
 def test_what_g_has_wrong_is_named(name, value, changes, message):
     with pytest.raises(InputError, match=message):

@@ -17,8 +17,8 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
                         -> logits (N, ...), positive for real; with d_class=auxiliary, a pair:
                         (logits, class logits (N, classes))
 
-    d_class=concat needs
-    D.image_shape       (H, W, C) of its images; a letter stands for any size
+    D.image_shape       (H, W, C) of its images; a letter stands for any size: d_class=concat needs
+                        it, and D's refusal of other images (`take`)
 
     d_class=projection and d_class=auxiliary need
     D.features(x)       its last hidden layer, (N, *feature_shape)
@@ -57,11 +57,12 @@ def check_attributes(G, D, sizes, d_class):
     for role, network in (("G", G), ("D", D)):
         if not isinstance(network, nn.Module):
             raise InputError(f"{role} is a {type(network).__name__}: derive it from nn.Module")
-    for name, value in (("latent", sizes.latent), ("classes", sizes.g_classes)):
+    for name, source in (("latent", "latent"), ("classes", "g_classes")):
+        value = getattr(sizes, source)
         if not hasattr(G, name) or getattr(G, name) != value:
             has = f"{name} = {getattr(G, name)!r}" if hasattr(G, name) else f"no attribute {name}"
             raise InputError(f"G ({type(G).__name__}) has {has}, and these settings need "
-                             f"{value!r}: write self.{name} = {value!r}")
+                             f"{value!r}: write self.{name} = sizes.{source}")
     for name in NEEDED_OF_D.get(d_class, ()):
         if not hasattr(D, name):
             raise InputError(f"D ({type(D).__name__}) has no attribute {name}, which "
