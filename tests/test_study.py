@@ -206,13 +206,13 @@ def test_bad_input_to_a_script_is_one_line(tmp_path):
 def test_the_time_of_a_run_that_was_resumed_is_the_sum(tmp_path):
     lines = [{"step": step, "phases": {"D": s / 2, "G": s / 2}} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))]
     (tmp_path / "time.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert measure.spent(tmp_path) == [(10, 5.0), (20, 11.0), (30, 15.0), (40, 20.5)]
+    assert measure.training_time(tmp_path) == [(10, 5.0), (20, 11.0), (30, 15.0), (40, 20.5)]
 
 
 def test_columns_of_the_log_that_are_not_in_all_rows():
     rows = [{"step": i, "p": 1.0} if i % 2 else {"step": i} for i in range(1, 4)]
-    assert measure.thinned(rows) == {"step": [1, 2, 3], "p": [1, None, 1]}
-    long = measure.thinned([{"step": i, "x": float(i)} for i in range(1000)])
+    assert measure.thinned_out(rows) == {"step": [1, 2, 3], "p": [1, None, 1]}
+    long = measure.thinned_out([{"step": i, "x": float(i)} for i in range(1000)])
     assert len(long["x"]) == measure.POINTS and long["x"][0] == np.mean(range(1000 // measure.POINTS))
 
 

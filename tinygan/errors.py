@@ -1,4 +1,5 @@
-"""The exceptions that are no bugs: what you gave us is wrong, the numbers went wrong, you asked us to stop."""
+"""The exceptions that are no bugs: what you gave us is wrong, the numbers went wrong, you asked us to
+stop."""
 
 import contextlib
 import os
@@ -40,23 +41,26 @@ def exit_code(stopped) -> int:
 
 
 @contextlib.contextmanager
-def interrupted_by(*names):
-    """Within, these signals ("SIGTERM", ...) raise Interrupted, as Ctrl-C does: half-written files
-    go, and processes that were started end.
+def on_signals(names, handler):
+    """Within, handler(number, frame) is called for these signals: "SIGTERM", ...
 
-    Only the main thread can handle signals; in another one nothing changes. Windows has no SIGHUP.
+    Only the main thread can handle signals: in another one, nothing changes. A signal that the
+    system does not have, such as SIGHUP on Windows, is left out.
     """
-    def interrupt(number, frame):
-        raise Interrupted(number)
-
     in_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in names if in_main and hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def interrupt(number, frame):
+    """A handler that makes a signal what Ctrl-C is, an exception: so half-written files go, and
+    processes that were started end."""
+    raise Interrupted(number)
 
 
 quiet = False  # True of the processes of a run whose messages the first of them has as well (see ranks.py)

@@ -19,7 +19,7 @@ import os
 import sys
 
 from tinygan import backend
-from tinygan.errors import InputError, exit_code, interrupted_by, say
+from tinygan.errors import InputError, exit_code, interrupt, on_signals, say
 from tinygan.version import __version__
 
 from .options import Parser
@@ -77,7 +77,7 @@ def run_command(parser, argv=None) -> int:
         # A path that the terminal cannot show is no error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with interrupted_by("SIGTERM"):
+        with on_signals(["SIGTERM"], interrupt):
             if getattr(args, "device", None):
                 backend.use_device(args.device)
             return args.run(args) or 0

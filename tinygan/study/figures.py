@@ -1,4 +1,6 @@
-"""What the figures of several studies are made of, on the axes of a matplotlib figure."""
+"""What the figures and findings of several studies are made of. axes: of a matplotlib figure; runs:
+{label: [Run of each seed]}, as `Study.train` returns them; path: of a number of a Run
+(`Run.number`)."""
 
 import numpy as np
 
@@ -13,52 +15,62 @@ def show(axes, images, columns, title="") -> None:
 
 
 def curves(axes, runs, key, name=None, **line) -> None:
-    """Draw a column of log.jsonl over the steps: a colour for each label of `runs`, a line for each seed. name: of the axis."""
-    for i, (label, found) in enumerate(runs.items()):
-        for run in found:
-            points = [(x, y) for x, y in zip(run.log["step"], run.log.get(key, ())) if y is not None]
-            if points:
-                axes.plot(*zip(*points), label=label if run is found[0] else None, **{"color": f"C{i}", "linewidth": 1.2} | line)
+    """Draw a column of log.jsonl over the steps: a colour for each label, a line for each seed.
+    name: of the y axis."""
+    _lines(axes, runs, lambda run: [
+        (step, number) for step, number in zip(run.log["step"], run.log.get(key, ()))
+        if number is not None], **line)
     axes.set(xlabel="step", ylabel=name or key)
-    axes.grid(alpha=0.3)
 
 
 def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> None:
-    """Draw a number of the evaluations on held-out images, over "step" or "seconds", likewise. only: of these labels."""
+    """Draw a number of the evaluations on held-out images over "step" or "seconds", likewise.
+    only: the labels to draw."""
+    _lines(axes, runs, lambda run: [(row[over], row[key]) for row in run.evaluations], only,
+           marker="o", markersize=2)
+    axes.set(xlabel="seconds of training" if over == "seconds" else over,
+             ylabel=name or ("FID (held-out images)" if key == "fid" else key))
+
+
+def _lines(axes, runs, points, only=None, **line):
+    """Draw points(run), [(x, y)], of each run."""
     for i, (label, found) in enumerate(runs.items()):
         for run in found if only is None or label in only else ():
-            rows = run.evaluations
-            axes.plot([row[over] for row in rows], [row[key] for row in rows], color=f"C{i}", linewidth=1.2, marker="o", markersize=2,
-                      label=label if run is found[0] else None)
-    axes.set(xlabel={"seconds": "seconds of training"}.get(over, over), ylabel=name or {"fid": "FID (held-out images)"}.get(key, key))
+            if xy := points(run):
+                axes.plot(*zip(*xy), label=label if run is found[0] else None,
+                          **{"color": f"C{i}", "linewidth": 1.2} | line)
     axes.grid(alpha=0.3)
 
 
 def logarithmic(axes) -> None:
-    """Make the y axis of what is drawn already logarithmic, with as many plain numbers beside it as there is room for."""
+    """Make the y axis of what is drawn already logarithmic, with plain numbers beside it: more of
+    them where there is room."""
     from matplotlib.ticker import LogLocator
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7) if high < 50 * low else (2, 5)))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7) if high < 50 * low
+                                            else (2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.tick_params("y", which="both", labelsize=7)
 
 
 def means(runs, path) -> dict:
-    """{label: mean over the seeds} of a number of Runs, by its path (`Run.number`)."""
-    return {label: float(np.mean([run.number(path) for run in found])) for label, found in runs.items()}
+    """{label: mean over the seeds} of a number."""
+    return {label: float(np.mean([run.number(path) for run in found]))
+            for label, found in runs.items()}
 
 
 def below(runs, path, a, b) -> bool:
-    """Is that number of label `a` clearly below that of label `b`: of every seed below that of every seed?"""
-    first, second = ([run.number(path) for run in runs[label]] for label in (a, b))
-    return max(first) < min(second)
+    """Is a number of label `a` clearly below that of label `b`, with every seed of either?"""
+    return (max(run.number(path) for run in runs[a])
+            < min(run.number(path) for run in runs[b]))
 
 
 def bars(axes, runs, path, name, ticks=None, **labels) -> None:
-    """Draw a number as a bar for each label, with a dot for each seed. name: of the axis; ticks: shorter labels."""
+    """Draw a number as a bar for each label, with a dot for each seed. name: of the y axis;
+    ticks: shorter labels."""
     for i, found in enumerate(runs.values()):
         values = [run.number(path) for run in found]
         axes.bar(i, np.mean(values), color=f"C{i}", alpha=0.6)
@@ -68,9 +80,12 @@ def bars(axes, runs, path, name, ticks=None, **labels) -> None:
 
 
 def span(values, digits=2) -> str:
-    """The mean of some numbers and, of several, their range: "2.50 (2.00-3.00)"; "-" where one is None."""
+    """The mean of some numbers and, of several, their range: "2.50 (2.00-3.00)"; "-" where one is
+    None."""
     values = list(values)
     if not values or None in values:
         return "-"
     mean = f"{np.mean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"

@@ -5,15 +5,13 @@ import contextlib
 import dataclasses
 import math
 import os
-import signal
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from tinygan import files, kernels, plots
-from tinygan.errors import InputError, Interrupted, warn
+from tinygan.errors import InputError, Interrupted, on_signals, warn
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
 
@@ -303,9 +301,6 @@ def _stop_signal(told):
     which told() is called; a second one interrupts at once. Of several ranks, also SIGUSR1, which
     mpiexec hands on without killing them."""
     stop = SimpleNamespace(number=0)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
     def handler(number, frame):
         if stop.number:
@@ -314,10 +309,5 @@ def _stop_signal(told):
         stop.number = number
         told()
 
-    signals = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if ranks.size > 1 else [])
-    before = {s: signal.signal(s, handler) for s in signals}
-    try:
+    with on_signals(["SIGINT", "SIGTERM", *["SIGUSR1"] * (ranks.size > 1)], handler):
         yield stop
-    finally:
-        for s, previous in before.items():
-            signal.signal(s, previous)
