@@ -17,7 +17,7 @@ def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=())
         maximum = LARGEST
     return dataclasses.field(default=default, metadata={
         "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices,
-                                                        "formerly": formerly})
+        "formerly": formerly})
 
 
 class Documented:

@@ -137,8 +137,7 @@ def _untangle(layers, links):
         downwards = sweep % 2 == 0
         for layer in layers if downwards else reversed(layers):
             near = {stop: neighbours[downwards].get(stop, [(stop, 0.0)]) for stop in layer}
-            layer.sort(key=lambda stop: np.mean([place[other] + port
-                                                 for other, port in near[stop]]))
+            layer.sort(key=lambda stop: np.mean([place[other] + p for other, p in near[stop]]))
             place.update({stop: i for i, stop in enumerate(layer)})
         crossings = 0
         for layer in layers:

@@ -26,20 +26,15 @@ class Monitor:
     Monitors nest: each calls the one that was there before it, and puts that one back at the end.
     """
 
-    _outer = None
-
     def __enter__(self):
-        outer = engine.monitor
-        while outer is not None:
-            if outer is self:
-                raise RuntimeError(f"this {type(self).__name__} is already watching: "
-                                   "make another one")
-            outer = outer._outer
+        if hasattr(self, "_outer"):
+            raise RuntimeError(f"this {type(self).__name__} is already watching: make another one")
         self._outer, engine.monitor = engine.monitor, self
         return self
 
     def __exit__(self, *exception):
         engine.monitor = self._outer
+        del self._outer
 
     def run_op(self, op, args, settings, run):
         """Run op(*args, **settings) by calling run(), and return its result, a Tensor."""

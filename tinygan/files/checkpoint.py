@@ -45,9 +45,13 @@ def save(folder, step, states, meta, keep) -> Path:
 
 def write(path, states, meta) -> None:
     """Write states and meta as one npz file, whole or not at all."""
-    arrays = {f"{part}/{name}": array for part, state in states.items()
-              for name, array in state.items()}
-    npz.save(path, {"meta": json.dumps(meta), **arrays})
+    npz.save(path, {"meta": json.dumps(meta), **flat(states)})
+
+
+def flat(states) -> dict:
+    """{part/name: array} of {part: {name: array}}."""
+    return {f"{part}/{name}": array for part, state in states.items()
+            for name, array in state.items()}
 
 
 def checkpoints(folder) -> list:

@@ -72,11 +72,10 @@ class Evaluator:
                 report["fid_per_class"] = scores.fid_per_class(
                     self.features, self.dataset.labels, features, labels, self.dataset.num_classes)
         if train is not None:
-            report["train"] = len(train)
             likewise = draw(train.images, len(features), self.seed)
-            report["fid_train"] = fid(self.features, self.extractor(likewise)[0])
-            report["memorisation"] = memorisation(
-                images, self.dataset.images, train.images, self.seed)
+            report |= {
+                "train": len(train), "fid_train": fid(self.features, self.extractor(likewise)[0]),
+                "memorisation": memorisation(images, self.dataset.images, train.images, self.seed)}
         return report
 
 

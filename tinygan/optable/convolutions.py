@@ -20,19 +20,18 @@ for _note, _size, _in, _kernel, _out, _settings in (
          {"stride": 2, "padding": 1, "groups": 3})):
     _stride, _padding = pair(_settings.get("stride", 1)), pair(_settings.get("padding", 0))
     _spare = [n + 2 * p - k for n, p, k in zip(_size, _padding, _kernel)]
-    _image, _filters = normal(2, *_size, _in), normal(*_kernel, _in // _settings.get("groups", 1),
-                                                      _out)
+    _image = normal(2, *_size, _in)
+    _filters = normal(*_kernel, _in // _settings.get("groups", 1), _out)
     _result = normal(2, *(n // s + 1 for n, s in zip(_spare, _stride)), _out)
+    _settings_back = {"output_padding": tuple(n % s for n, s in zip(_spare, _stride)), **_settings}
     row(ops.conv2d, oracles.conv2d, _image, _filters, note=_note, linear=True, keeps="ab",
         **_settings)
     row(ops.conv_transpose2d, oracles.conv_transpose2d, _result, _filters, note=_note, linear=True,
-        keeps="ab", output_padding=tuple(n % s for n, s in zip(_spare, _stride)), **_settings)
+        keeps="ab", **_settings_back)
     row(lambda *xs, **s: ops.conv2d(*xs[:2], bias=xs[2], **s),
         lambda *xs, **s: oracles.conv2d(*xs[:2], **s) + xs[2], _image, _filters, normal(_out),
-        name="conv2d",
-        note=_note + ", bias", linear=True, keeps="ab",
+        name="conv2d", note=_note + ", bias", linear=True, keeps="ab",
         call=lambda f, *xs, s=_settings: f(*xs, **s))
-    _settings_back = {"output_padding": tuple(n % s for n, s in zip(_spare, _stride)), **_settings}
     row(lambda *xs, **s: ops.conv_transpose2d(*xs[:2], bias=xs[2], **s),
         lambda *xs, **s: oracles.conv_transpose2d(*xs[:2], **s) + xs[2], _result, _filters,
         normal(_in), name="conv_transpose2d", note=_note + ", bias", linear=True, keeps="ab",

@@ -26,9 +26,9 @@ for _note, _filter, _settings in (
         ("down", FILTER, {"down": 2, "padding": 1}), ("separable", TAPS, {"padding": 2}),
         ("up and down", TAPS, {"up": 3, "down": 2, "padding": (3, 4, 5, 1)}),
         ("crop", FILTER, {"up": (2, 3), "padding": (-3, 2, 4, -4)}),
-                                  ("flip", FILTER, {"flip_filter": True}),
+        ("flip", FILTER, {"flip_filter": True}),
         ("separable flip", TAPS, {"padding": 1, "flip_filter": True}),
-                                  ("gain", FILTER, {"gain": -2.0}),
+        ("gain", FILTER, {"gain": -2.0}),
         ("separable gain", TAPS, {"padding": 3, "gain": -2.0})):
     row(ops.upfirdn2d, oracles.upfirdn2d, normal(2, 4, 5, 2), note=_note, f=_filter, linear=True,
         keeps="", **_settings)

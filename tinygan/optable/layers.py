@@ -56,10 +56,8 @@ layer(lambda: nn.ConditionalBatchNorm(4, nn.Linear(2, 4, bias=False), nn.Linear(
       lambda x, c, gain, bias: normalized(x, 1 + (c @ gain)[:, None, None],
                                           (c @ bias)[:, None, None]), IMAGES,
       normal(3, 2))
-row(lambda x, gain, bias: nn.ConditionalBatchNorm.of_classes(4, 2).as_function(x.dtype)[0](x,
-                                                                                           LABELS,
-                                                                                           gain,
-                                                                                           bias),
+row(lambda x, gain, bias: nn.ConditionalBatchNorm.of_classes(4, 2).as_function(x.dtype)[0](
+        x, LABELS, gain, bias),
     lambda x, gain, bias: normalized(x, 1 + gain[LABELS][:, None, None],
                                      bias[LABELS][:, None, None]), IMAGES,
     normal(2, 4), normal(2, 4), name="ConditionalBatchNorm", note="classes")
@@ -76,8 +74,8 @@ layer(lambda: nn.Mapping(3, 2, 1, rate=0.5, apart=True, rng=np.random.default_rn
       lambda z, w, b: 2 ** 0.5 * leaky(0.5 * (sphere(z) @ w / 3 ** 0.5 + b)), normal(2, 3),
       note="apart")
 layer(lambda: nn.Noise(3, 4, rng=np.random.default_rng(7)).eval(),
-      lambda x, strength: x + strength
-      * np.random.default_rng(7).standard_normal((4, 4), np.float32)[..., None], normal(2, 4, 4, 3))
+      lambda x, strength: x + strength * np.random.default_rng(7).standard_normal(
+          (4, 4), np.float32)[..., None], normal(2, 4, 4, 3))
 layer(lambda: nn.ResampledConv2d(2, 3, 3, down=True, rng=np.random.default_rng(0)),
       oracles.conv2d_down, normal(2, 4, 6, 2), linear=True)
 layer(lambda: nn.ModulatedConv2d(2, 3, 3, rng=np.random.default_rng(0)),

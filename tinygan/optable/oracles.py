@@ -1,5 +1,4 @@
-"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone, from NumPy
-arrays.
+"""Oracles: slow second opinions on what the ops compute, with NumPy and SciPy alone.
 
 Each follows the definition of its op, not its implementation. The op table pairs them up.
 """
@@ -13,8 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 def scipy(name):
     """A function of SciPy, imported only when it is called: scipy("special.expit")."""
     module, _, function = f"scipy.{name}".rpartition(".")
-    return lambda *args, **settings: getattr(importlib.import_module(module), function)(*args,
-                                                                                        **settings)
+    return lambda *args, **settings: getattr(importlib.import_module(module), function)(
+        *args, **settings)
 
 
 # Convolutions: one call of scipy.signal for each pair of channels
@@ -32,10 +31,9 @@ def stuffed(x, up):
 
 
 def channels(inputs, outputs, groups):
-    """(o, c, i) for each weight: output channel o sees channel i of the image through w[:, :, c,
-    o]."""
-    return [(o, c, o // (outputs // groups) * inputs + c) for o in range(outputs)
-            for c in range(inputs)]
+    """(o, c, i) for each weight w[:, :, c, o]: output channel o sees the image's channel i."""
+    return [(o, c, o // (outputs // groups) * inputs + c)
+            for o in range(outputs) for c in range(inputs)]
 
 
 def conv2d(x, w, stride=1, padding=0, groups=1):
@@ -43,8 +41,8 @@ def conv2d(x, w, stride=1, padding=0, groups=1):
     x = np.pad(x, ((0, 0), *((p, p) for p in pair(padding)), (0, 0)))
     y = [0] * w.shape[3]
     for o, c, i in channels(*w.shape[2:], groups):
-        y[o] += scipy("signal.correlate")(x[..., i], w[None, ..., c, o], "valid",
-                                          "direct")[:, ::rows, ::columns]
+        y[o] += scipy("signal.correlate")(
+            x[..., i], w[None, ..., c, o], "valid", "direct")[:, ::rows, ::columns]
     return np.stack(y, -1)
 
 
@@ -87,13 +85,12 @@ def pooled(reduce):
 
 def zoomed(order):
     """Upsampling by a spline of that order."""
-    return lambda x, factor=2: scipy("ndimage.zoom")(x, (1, factor, factor, 1), order=order,
-                                                     mode="nearest", grid_mode=True)
+    return lambda x, factor=2: scipy("ndimage.zoom")(
+        x, (1, factor, factor, 1), order=order, mode="nearest", grid_mode=True)
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
-    """Word by word as defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel.
-    """
+    """As defined: zeros after each pixel, pad, crop, filter, keep every down-th pixel."""
     f = np.outer(f, f) if np.ndim(f) == 1 else np.array(f)
     left, right, top, bottom = np.broadcast_to(padding, 4)
     x = stuffed(x, pair(up))
@@ -118,16 +115,15 @@ def translate(x, shifts):
 
 
 def affine_warp(x, theta, size=None):
-    """scipy.ndimage.map_coordinates at the place where each output pixel looks, zero outside the
-    image."""
+    """scipy.ndimage.map_coordinates where each output pixel looks; zero outside the image."""
     (height, width), size = x.shape[1:3], size or x.shape[1:3]
     v, u = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in size), indexing="ij")
     y = np.empty((len(x), *size, x.shape[3]))
     for n, c in np.ndindex(len(x), x.shape[3]):
         across, down = np.tensordot(theta[n], np.stack([u, v, np.ones(size)]), 1)
         places = ((down + 1) * height - 1) / 2, ((across + 1) * width - 1) / 2
-        y[n, ..., c] = scipy("ndimage.map_coordinates")(x[n, ..., c], places, order=1,
-                                                        mode="grid-constant")
+        y[n, ..., c] = scipy("ndimage.map_coordinates")(
+            x[n, ..., c], places, order=1, mode="grid-constant")
     return y
 
 
@@ -137,8 +133,8 @@ def affine_warp(x, theta, size=None):
 def normalized(x, scale=1.0, shift=0.0, axes=None, eps=1e-5):
     """axes: default all but the last."""
     axes = tuple(range(x.ndim - 1)) if axes is None else axes
-    return scale * (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True)
-                                                               + eps) + shift
+    centred = x - x.mean(axes, keepdims=True)
+    return scale * centred / np.sqrt(x.var(axes, keepdims=True) + eps) + shift
 
 
 def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):

@@ -13,12 +13,14 @@ from tinygan.autograd.gradcheck import GradientError, check_grads
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """name: the op or layer, then what is special about this row. function: from Tensors to a
-    Tensor. reference: the same from float64 NumPy arrays, by other means. draw: from a numpy
-    Generator to the inputs, float64 arrays that lie away from kinks and poles. arguments: what to
-    call them. linear: in each argument by itself, up to a constant. keeps: which arrays a graph
-    holds on to for the derivatives: a, b, c for the arguments in order, y for the result. None
-    where not stated: compositions of several ops.
+    """name: the op or layer, then what is special about this row.
+    function: from Tensors to a Tensor.
+    reference: the same from float64 NumPy arrays, by other means.
+    draw: from a numpy Generator to the inputs, float64 arrays that lie away from kinks and poles.
+    arguments: what to call them.
+    linear: in each argument by itself, up to a constant.
+    keeps: which arrays a graph holds on to for the derivatives: a, b, c for the arguments in order,
+    y for the result. None where not stated: compositions of several ops.
     """
 
     name: str
@@ -35,19 +37,19 @@ ROWS = []
 
 def row(function, reference, *draws, name=None, note=None, call=None, linear=False, keeps=None,
         **settings):
-    """Add the row of an op. call(f, *xs): how both functions are called; by default f(*xs,
+    """Add the row of an op. call(f, *xs): how both functions are called, if not as f(*xs,
     **settings)."""
     note = " ".join(f"{key}={value}" for key, value in settings.items()) if note is None else note
-    names = [f"input {i}"
-             for i in range(len(draws))] if call else list(inspect.signature(function).parameters)
+    names = ([f"input {i}" for i in range(len(draws))] if call
+             else list(inspect.signature(function).parameters))
     call = call or (lambda f, *xs: f(*xs, **settings))
     _add(f"{name or function.__name__} {note}".strip(), lambda *xs: call(function, *xs),
          lambda *xs: call(reference, *xs), draws, names[:len(draws)], linear, keeps)
 
 
 def layer(make, reference, *draws, note="", linear=False):
-    """Add the row of a layer, which make() returns. Its parameters follow the inputs as further
-    arguments."""
+    """Add the row of a layer, which make() returns. Its parameters are arguments after the inputs.
+    """
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
     _add(f"{type(make()).__name__} {note}".strip(),
          lambda *args: make().as_function(args[0].dtype)[0](*args),
@@ -73,8 +75,7 @@ def positive(*shape):
 
 
 def distinct(*shape, offset=0.0):
-    """Multiples of 0.2, each once, moved off 0 by 0.1 + offset: nothing ties, nothing lies near a
-    kink."""
+    """Multiples of 0.2, each once, plus 0.1 + offset: nothing ties, and nothing is near a kink."""
     n = math.prod(shape)
     return lambda rng: (0.2 * (rng.permutation(n) - n // 2) + 0.1 + offset).reshape(shape)
 
@@ -83,7 +84,7 @@ def distinct(*shape, offset=0.0):
 
 
 class Result(NamedTuple):
-    """A line of `tinygan gradcheck`: the largest relative errors, NaN where a check failed or did
+    """A line of `tinygan gradcheck`: the largest relative errors; NaN where a check failed, or did
     not run."""
 
     name: str
@@ -94,8 +95,7 @@ class Result(NamedTuple):
 
 
 def run_gradchecks(rows=None, seed=0):
-    """Check the gradients of every row: an iterator of Results. message is that of the failure, if
-    any."""
+    """Check the gradients of every row: an iterator of Results. message: of the failure, if any."""
     for case in ROWS if rows is None else rows:
         errors, message = [], ""
         try:

@@ -6,8 +6,7 @@ from tinygan.kernels import optim as kernel
 
 
 class EMA:
-    """The exponential moving average of a module's weights, which draws better samples than the
-    last weights.
+    """The exponential moving average of a module's weights, which draws better than the last ones.
 
     average = decay * average + (1 - decay) * weights at each update; buffers are copied. The decay
     ramps up, min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten; it
@@ -22,21 +21,21 @@ class EMA:
         self.module = copy.deepcopy(module).eval()
 
     def update(self, module, decay=None) -> None:
-        """Move the average towards `module`'s weights. decay: of this update, without the ramp; or
-        a function that returns it, which a recorded step calls anew."""
+        """Move the average towards `module`'s weights. decay: a function, which a recorded step
+        calls anew, that returns the decay of this update, or None for that of the ramp."""
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
-                raise ValueError(f"EMA: {current.name} has shape {current.shape}, its average {average.shape}")
+                raise ValueError(f"EMA: {current.name} has shape {current.shape}, "
+                                 f"its average {average.shape}")
 
-        def current():
-            beta = decay() if callable(decay) else decay
-            beta = min(self.decay,
-                       (1 + self.updates) / (10 + self.updates)) if beta is None else beta
+        def decay_now():
+            beta = decay() if decay else None
+            if beta is None:
+                beta = min(self.decay, (1 + self.updates) / (10 + self.updates))
             self.updates += 1
             return beta if self.updates > self.start else 0.0
 
-        averages = self.module.parameters()
-        kernel.lerp([p.data for p in averages], [p.data for p in module.parameters()], current)
-        for average in averages:
-            average.mark_changed()
+        averages, weights = ([p.data for p in m.parameters()] for m in (self.module, module))
+        kernel.lerp(averages, weights, decay_now)
+        self.module.mark_changed()
         self.module.copy_buffers(module)

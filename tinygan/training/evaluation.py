@@ -1,5 +1,4 @@
-"""Evaluations during a run: samples of the averaged G against images that were held out of
-training."""
+"""Evaluations during a run: samples of the averaged G against images held out of training."""
 
 import json
 import math
@@ -19,19 +18,22 @@ from .sampling import generate
 
 
 class Evaluation:
-    """Writes eval.jsonl in the folder `out`, and the best averaged G so far as best.npz. Raises
-    InputError if evaluations are asked for, and there is nothing to compare with. best_fid: the
-    lowest FID so far. here: is this the process that evaluates?"""
+    """Writes eval.jsonl in the folder `out`, and the best averaged G so far as best.npz.
+
+    best_fid: the lowest FID so far; here: is this the process that evaluates? Raises InputError if
+    evaluations are asked for, but no images are held out.
+    """
 
     def __init__(self, settings, held_out, data_name, seed, here=True):
         self.settings, self.seed, self.best_fid = settings, seed, math.inf
         if settings.eval_every and held_out is None:
-            raise InputError(f"eval_every={settings.eval_every}: {data_name} is too small to hold images out")
+            raise InputError(f"eval_every={settings.eval_every}: {data_name} is too small to hold "
+                             "images out")
         self.evaluator = Evaluator(held_out, seed) if settings.eval_every and here else None
 
     def evaluate(self, out, step, G):
-        """Compare samples of G with the held-out images: a line of eval.jsonl. Keeps the best G in
-        best.npz."""
+        """Compare samples of G with the held-out images, in a line of eval.jsonl. Keep the best G
+        in best.npz."""
         s = self.settings
         # not the run's: to look must not change it
         rng = np.random.default_rng([self.seed, step, 2])

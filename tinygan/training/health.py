@@ -9,7 +9,8 @@ from tinygan.backend import to_numpy, xp
 from tinygan.errors import Diverged
 from tinygan.nn.watch import watching
 
-ADVICE = "train anew with a smaller learning rate (--set lr=...), a penalty on D's slope (r1=...), or another loss"
+ADVICE = ("train anew with a smaller learning rate (--set lr=...), a penalty on D's slope "
+          "(r1=...), or another loss")
 
 
 def diverged(step, what, everywhere=False):
@@ -46,15 +47,17 @@ def result_at_fault(networks, network, gradients, numbers):
 
 
 def op_at_fault(networks, objective, network, parts, draw):
-    """Which op first made a NaN or an infinity, and in which layer, in words: computes the
-    gradients of objective(*part) -> (loss, numbers) again, looking at each op. draw: a function
-    that draws the fakes again, in which it may have begun."""
+    """Which op first made a NaN or an infinity, and in which layer, in words.
+
+    Computes the gradients of objective(*part) -> (loss, numbers) again, looking at each op. draw: a
+    function that draws the fakes again, in which it may have begun.
+    """
     layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items()
               for path, module in whole.modules()]
     inside = ["the loss"]
+    enter, leave = lambda path, _: inside.append(path), lambda *_: inside.pop()
     try:
-        with watching(layers, lambda path, _: inside.append(path),
-                      lambda *_: inside.pop()), anomaly(lambda: inside[-1]):
+        with watching(layers, enter, leave), anomaly(lambda: inside[-1]):
             draw()
             for part in parts:
                 loss, _ = objective(*part)
@@ -68,17 +71,19 @@ class Signs:
     """Warns, once each, of the signs that a GAN collapses, by the rows of its log."""
 
     PATIENCE = 50  # rows in a row that look so, before it is said
-    # norm of G's gradient where it collapsed before there was a usual one; healthy recipes have .1
-    # to 1000
-    NOTHING = 1e-5
+    NOTHING = 1e-5  # norm of G's gradient that counts as none; healthy recipes have .1 to 1000
     ADVICE = {
-        "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn nothing from it: weaken D "
-                   "(d_lr, r1, augment), or take a loss that does not saturate",
-        "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or more d_steps",
-        "variety": "the images of G have varied less than a quarter as much as real ones for {steps} steps (mode collapse): try "
-                   "a smaller lr, a penalty on D's slope (r1, gp), or another loss",
-        "gradient": "G's gradient has all but vanished for {steps} steps, so that G no longer learns: weaken D (d_lr, r1), or "
-                    "take a loss that does not saturate (loss=bce, hinge)",
+        "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn "
+                   "nothing from it: weaken D (d_lr, r1, augment), or take a loss that does not "
+                   "saturate",
+        "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or "
+                   "more d_steps",
+        "variety": "the images of G have varied less than a quarter as much as real ones for "
+                   "{steps} steps (mode collapse): try a smaller lr, a penalty on D's slope (r1, "
+                   "gp), or another loss",
+        "gradient": "G's gradient has all but vanished for {steps} steps, so that G no longer "
+                    "learns: weaken D (d_lr, r1), or take a loss that does not saturate "
+                    "(loss=bce, hinge)",
     }
 
     def __init__(self, has_threshold, every):

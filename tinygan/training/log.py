@@ -30,9 +30,8 @@ class Log:
         for row in rows(trainer.out):
             self.signs(row)  # which were warned of before a resumed run broke off
         self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step",
-                        disable=not progress,
-                        # 10: into a file
-                        dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 10)
+                        disable=not progress, dynamic_ncols=True,
+                        mininterval=0.2 if sys.stderr.isatty() else 10)  # rarely into a file
         with writing(trainer.out / "log.jsonl"):
             self.numbers, self.times = (open(trainer.out / name, "a")
                                         for name in ("log.jsonl", "time.jsonl"))
@@ -43,8 +42,7 @@ class Log:
     def __exit__(self, *exception):
         self.bar.close()
         for file in (self.numbers, self.times):
-            # What a full disk did not take is tried again, and must not hide the error that told of
-            # it.
+            # What a full disk did not take is tried again; that must not hide the first error.
             with contextlib.suppress(OSError) if exception[0] else writing(file.name):
                 file.close()
 
@@ -52,11 +50,11 @@ class Log:
         """Take in the numbers of one step."""
         t = self.trainer
         t.recent.append(numbers)
-        if all(map(in_host_memory, numbers.values())) or t.step % LOG_EVERY == 0:
+        due = t.step % LOG_EVERY == 0 or t.step == t.settings.steps
+        if due or all(map(in_host_memory, numbers.values())):
             self.read()
-        if t.step % LOG_EVERY == 0 or t.step == t.settings.steps:
-            self.read()
-            # a lazy penalty is not in all of them
+        if due:
+            # The number of a lazy penalty is not in all of them.
             keys = dict.fromkeys(key for r in t.recent for key in r)
             row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
             t.recent.clear()
@@ -69,17 +67,18 @@ class Log:
         warnings = self.signs(row)
         for warning in warnings:
             self.bar.write(f"tinygan: warning: step {t.step}: {warning}", sys.stderr)
+        said = {"warnings": warnings} if warnings else {}
+        phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
         with writing(t.out / "log.jsonl"):
-            print(json.dumps({"step": t.step, "images": a.images, **row,
-                              **({"warnings": warnings} if warnings else {})}),
+            print(json.dumps({"step": t.step, "images": a.images, **row, **said}),
                   file=self.numbers, flush=True)
-            phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
             print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}),
                   file=self.times, flush=True)
         size = f"{a.growth.describe(a.lod)}  " if a.growth else ""
-        speed = (a.images - self.first) / seconds
         p = f"  p {row['p']:.2f}" if "p" in row else ""
-        self.bar.set_postfix_str(f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  {speed:.0f} images/s", refresh=False)
+        self.bar.set_postfix_str(
+            f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  "
+            f"{(a.images - self.first) / seconds:.0f} images/s", refresh=False)
 
     def read(self):
         """Bring the numbers so far to the host. Raises Diverged if one is not finite."""
@@ -88,11 +87,10 @@ class Log:
         for step, row in enumerate(t.recent, t.step - len(t.recent) + 1):
             for name, value in row.items():
                 if not math.isfinite(value):
-                    found = health.first_of(health.weights({"G": self.algorithm.G,
-                                                            "D": self.algorithm.D}))
-                    raise health.diverged(step,
-                                          f"{name} is {value}"
-                                          + (f", and by now the weight {found}" if found else ""))
+                    networks = {"G": self.algorithm.G, "D": self.algorithm.D}
+                    found = health.first_of(health.weights(networks))
+                    also = f", and by now the weight {found}" if found else ""
+                    raise health.diverged(step, f"{name} is {value}{also}")
 
     def flush(self):
         """See to it that the lines so far are on the disk."""
@@ -100,10 +98,10 @@ class Log:
             os.fsync(self.numbers.fileno())
 
 
-def rows(folder, most=math.inf):
-    """The whole lines of log.jsonl, as dicts, one after another; evenly thinned out to `most` of
-    them."""
-    path = folder / "log.jsonl"
+def rows(folder, most=math.inf, name="log.jsonl"):
+    """The whole lines of a log, as dicts, one after another; thinned out evenly to `most` of them.
+    """
+    path = folder / name
     if not path.exists():
         return
     with open(path) as file:
@@ -116,10 +114,7 @@ def rows(folder, most=math.inf):
 
 def best_fid(folder):
     """The lowest FID of the evaluations in eval.jsonl; infinite if there is none."""
-    path = folder / "eval.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return min((json.loads(line)["fid"] for line in lines if step_of(line) < math.inf),
-               default=math.inf)
+    return min((row["fid"] for row in rows(folder, name="eval.jsonl")), default=math.inf)
 
 
 def cut(folder, step) -> None:
@@ -128,10 +123,9 @@ def cut(folder, step) -> None:
         path = folder / name
         if path.exists():
             lines = path.read_text(errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and step_of(line) <= step]
             with replacing(path) as temporary:
-                temporary.write_text("".join(line
-                                             for line in lines if line.endswith("\n")
-                                             and step_of(line) <= step))
+                temporary.write_text("".join(kept))
 
 
 def step_of(line):

@@ -44,11 +44,12 @@ def join() -> None:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        raise InputError("to train on several ranks takes mpi4py, and the MPI of this mpiexec: pip install 'tinygan[mpi]' "
-                         f"({' '.join(str(error).split())})") from None
+        raise InputError("to train on several ranks takes mpi4py, and the MPI of this mpiexec: "
+                         f"pip install 'tinygan[mpi]' ({' '.join(str(error).split())})") from None
     if str(MPI.COMM_WORLD.size) != told:
-        raise InputError(f"mpiexec has started {told} processes, but mpi4py sees {MPI.COMM_WORLD.size}: it is of another MPI "
-                         "(pip install --force-reinstall 'tinygan[mpi]'; TINYGAN_MPI=0 trains without)")
+        raise InputError(f"mpiexec has started {told} processes, but mpi4py sees "
+                         f"{MPI.COMM_WORLD.size}: it is of another MPI (pip install "
+                         "--force-reinstall 'tinygan[mpi]'; TINYGAN_MPI=0 trains without)")
     _world = MPI.COMM_WORLD
     size, rank = _world.size, _world.rank
     errors.quiet = rank > 0
@@ -135,13 +136,9 @@ def mean_of(arrays) -> list:
     flat = np.concatenate([np.asarray(array, dtype).ravel() for array in there])
     _reduce(flat, "SUM")
     flat /= size
-    means, start = [], 0
-    for array in arrays:
-        if array is not None:
-            end = start + array.size
-            start, array = end, flat[start:end].reshape(array.shape).astype(array.dtype, copy=False)
-        means.append(array)
-    return means
+    parts = iter(np.split(flat, np.cumsum([array.size for array in there])))
+    return [None if array is None else
+            next(parts).reshape(array.shape).astype(array.dtype, copy=False) for array in arrays]
 
 
 def mean_numbers(numbers) -> dict:
@@ -177,9 +174,8 @@ def first(text) -> str:
                         np.uint8)
     texts = np.empty((size, MESSAGE), np.uint8)
     _wait(_world.Iallgather(own.copy(), texts))
-    return next((found
-                 for found in (row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts)
-                 if found), "")
+    told = [row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts]
+    return next(filter(None, told), "")
 
 
 def _reduce(array, name):
@@ -189,8 +185,8 @@ def _reduce(array, name):
 
 
 def _wait(request):
-    """Until all ranks have come. In Python, so that signals are seen meanwhile; and who waits long,
-    for a rank that draws pictures, say, leaves it the processor."""
+    """Wait until all ranks have come: in Python, so that signals are seen meanwhile. Who waits
+    long, for a rank that draws pictures, say, leaves it the processor."""
     spins = 0
     while not request.Test():
         spins += 1
@@ -211,8 +207,8 @@ class Generator(np.random.Generator):
         return self._share(super().random, size, args, settings)
 
     def integers(self, low, high=None, size=None, **settings):
-        return self._share(lambda size: super(Generator, self).integers(low, high, size,
-                                                                        **settings), size, (), {})
+        draw = lambda size: super(Generator, self).integers(low, high, size, **settings)
+        return self._share(draw, size, (), {})
 
     def _share(self, draw, size, args, settings):
         if count() == 1 or size is None:  # a number for all of the batch

@@ -109,7 +109,8 @@ def load_generator(run, average=True):
     """
     run = checkpoint.open_run(run, best=average)
     if run.path.name == checkpoint.BEST and not average:
-        raise InputError(f"{run.path} holds averaged weights only: give a checkpoint-*.npz for those of the last step")
+        raise InputError(f"{run.path} holds averaged weights only: give a checkpoint-*.npz for "
+                         "those of the last step")
     G, _ = _built(run)
     return _with(G, run, "ema" if average else "G"), run.config, run.path
 

@@ -1,5 +1,4 @@
-"""The Trainer: a run of training steps in a folder of its own, with its log, pictures and
-checkpoints."""
+"""The Trainer: a run of steps in a folder of its own, with its log, pictures and checkpoints."""
 
 import contextlib
 import dataclasses
@@ -51,9 +50,8 @@ class Trainer:
         self.same_evaluations = True  # as before a run was resumed, or at other steps
         self.standing_step = None  # when the averaged G got its batch-norm statistics
         self.config = {"version": checkpoint.CONFIG_VERSION, "recipe": recipe.name,
-                       "settings": dataclasses.asdict(s),
-                       "data": dataset.name, "image_shape": list(dataset.image_shape),
-                       "classes": dataset.num_classes,
+                       "settings": dataclasses.asdict(s), "data": dataset.name,
+                       "image_shape": list(dataset.image_shape), "classes": dataset.num_classes,
                        "seed": seed, "kernels": kernels.floor()}
 
     @property
@@ -77,17 +75,16 @@ class Trainer:
         of its own images."""
         G, batches = self.algorithm.ema.module, self.settings.standing
         if batches and self.standing_step != self.step:
-            standing_statistics(G, np.random.default_rng([self.algorithm.seed, self.step, 4]),
-                                batches)
+            rng = np.random.default_rng([self.algorithm.seed, self.step, 4])
+            standing_statistics(G, rng, batches)
             self.standing_step = self.step
         return G
 
     def finite_average(self):
-        """The averaged G. Raises Diverged if something in it is not finite: an image of it would
-        not show that."""
+        """The averaged G. Raises Diverged if something in it is not finite, which its images would
+        not show."""
         G = self.average()
-        if found := health.first_of({f"ema/{name}": array
-                                     for name, array in G.state_dict().items()}):
+        if found := health.first_of(checkpoint.flat({"ema": G.state_dict()})):
             raise health.diverged(self.step, found)
         return G
 
@@ -108,7 +105,8 @@ class Trainer:
                 around.enter_context(files.locked(self.out / LOCK))
                 seen, self.checkpoints_seen = self.checkpoints_seen, None
                 if seen not in (None, checkpoint.names(self.out)):
-                    raise InputError(f"{self.out} has gone on meanwhile, by another process: try again")
+                    raise InputError(f"{self.out} has gone on meanwhile, by another process: "
+                                     "try again")
                 with files.writing(self.out):
                     self.rewind()
                 lines = around.enter_context(log.Log(self, progress))
@@ -145,11 +143,11 @@ class Trainer:
                 self.write_growth()
             numbers = a.train_step()
             if self.held_out_batch and self.step % log.LOG_EVERY == 0:
-                images, labels = self.held_out.batch(self.step // log.LOG_EVERY,
-                                                     self.held_out_batch, a.seed)
-                numbers["logit_held_out"] = a.execution.held_out_logit(images, labels)
-            # asked once: it may come any moment
-            asked, last = ranks.largest(stop.number), self.step == s.steps
+                batch = self.held_out.batch(
+                    self.step // log.LOG_EVERY, self.held_out_batch, a.seed)
+                numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
+            asked = ranks.largest(stop.number)  # looked at once: the signal may come at any moment
+            last = self.step == s.steps
             if lines:
                 lines.add(numbers)
                 self.write(lines, last, asked)
@@ -162,14 +160,13 @@ class Trainer:
     def write(self, lines, last, asked):
         """What is due after this step, which is the last or the last for now."""
         s = self.settings
-        due = [every and (last or self.step % every == 0)
-               for every in (s.eval_every, s.sample_every, s.checkpoint_every)]
-        evaluation, picture, saved = *due[:2], due[2] or asked
-        if evaluation or picture or saved:
+        due = lambda every: every and (last or self.step % every == 0)
+        saved = asked or due(s.checkpoint_every)
+        if saved or due(s.eval_every) or due(s.sample_every):
             lines.read()  # first: a loss tells best where a number went wrong
-        if evaluation:
+        if due(s.eval_every):
             self.evaluate()
-        if picture:
+        if due(s.sample_every):
             self.write_grid()
         if last and self.algorithm.growth:
             self.write_growth()
@@ -202,13 +199,12 @@ class Trainer:
         states = {"G": a.G.state_dict(), "D": a.D.state_dict(), "ema": self.average().state_dict(),
                   "grown": self.gallery.grown, "g_optimizer": a.g_optimizer.state_dict(),
                   "d_optimizer": a.d_optimizer.state_dict(), "fixed": self.gallery.state_dict()}
-        if found := health.first_of({f"{part}/{name}": array for part, state in states.items()
-                                     for name, array in state.items()}):
+        if found := health.first_of(checkpoint.flat(states)):
             raise health.diverged(self.step, found)
         checkpoint.save(self.out, self.step, states, {
             **{key: getattr(a, key) for key in ALGORITHM_STATE}, "rng": a.rng.bit_generator.state,
             "augment_rng": a.augment.rng.bit_generator.state, "ema_updates": a.ema.updates,
-                                                      "recent": self.recent,
+            "recent": self.recent,
             **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
             "controller": a.controller.state() if a.controller else None}, self.settings.keep)
 
@@ -219,9 +215,11 @@ class Trainer:
         is no checkpoint. The folder stays as it is until `run` goes on."""
         self.checkpoints_seen = run.seen
         self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
-        if (before := run.config.get("kernels", "fast")) != self.config["kernels"]:
-            warn(f"{run.folder} was begun on the {before} kernels and goes on on the {self.config['kernels']} ones: its bits "
-                 f"will differ from those of an unbroken run (TINYGAN_KERNELS={before} goes on as it was)")
+        before, now = run.config.get("kernels", "fast"), self.config["kernels"]
+        if before != now:
+            warn(f"{run.folder} was begun on the {before} kernels and goes on on the {now} ones: "
+                 "its bits will differ from those of an unbroken run "
+                 f"(TINYGAN_KERNELS={before} goes on as it was)")
         if run.path is None:
             return
         a, states, meta = self.algorithm, run.states, run.meta
@@ -237,7 +235,7 @@ class Trainer:
                 a.controller.restore(meta["controller"])
             for key in ALGORITHM_STATE:
                 setattr(a, key, meta[key])
-            # which a run of an older version may not have had
+            # A run of an older version may not have had all of these.
             for name in vars(a.objectives.penalty_state):
                 setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
             a.ema.updates, self.recent = meta["ema_updates"], meta["recent"]
@@ -268,9 +266,10 @@ class Trainer:
         if any(not path.is_dir() and path.name[0] != "." and path.name != LOCK
                for path in out.rglob("*")):
             if not (out / "config.json").exists():
-                raise InputError(f"{out} is not empty, and holds no run to go on with: delete it, or choose another --out")
-            raise FolderTaken(f"{out} exists and is not empty: continue that run with --resume {out}, "
-                              "or choose another --out")
+                raise InputError(f"{out} is not empty, and holds no run to go on with: delete it, "
+                                 "or choose another --out")
+            raise FolderTaken(f"{out} exists and is not empty: continue that run with "
+                              f"--resume {out}, or choose another --out")
         existed = out.exists()
         trainer = cls(recipe, settings, dataset, out, seed)
         try:
@@ -281,7 +280,8 @@ class Trainer:
                     raise FileExistsError
                 files.write_json(out / "config.json", trainer.config)
         except (FileExistsError, files.InUse):
-            raise FolderTaken(f"{out} has just been taken by another process: choose another --out") from None
+            raise FolderTaken(f"{out} has just been taken by another process: choose another "
+                              "--out") from None
         trainer.checkpoints_seen = ()
         return trainer
 
@@ -290,16 +290,20 @@ def training_data(dataset, settings, seed):
     """(what a run with these settings is trained on, what is held out) of a Dataset."""
     train, held_out = dataset.hold_out()
     if settings.train_size > len(train):
-        raise InputError(f"setting train_size={settings.train_size}: {dataset.name} has {len(train):,} training images "
-                         f"({len(held_out or ()):,} more are held out)")
+        raise InputError(f"setting train_size={settings.train_size}: {dataset.name} has "
+                         f"{len(train):,} training images ({len(held_out or ()):,} more are held "
+                         "out)")
     return train.balanced(settings.train_size, seed) if settings.train_size else train, held_out
 
 
 @contextlib.contextmanager
 def _stop_signal(told):
-    """An object whose `number` is 0, and then that of the first SIGINT (Ctrl-C) or SIGTERM, after
-    which told() is called; a second one interrupts at once. Of several ranks, also SIGUSR1, which
-    mpiexec hands on without killing them."""
+    """An object whose `number` is 0, and from the first SIGINT (Ctrl-C) or SIGTERM on, that of the
+    signal.
+
+    told() is then called; a second signal interrupts at once. Where there are several ranks, so it
+    is with SIGUSR1, which mpiexec hands on without killing them.
+    """
     stop = SimpleNamespace(number=0)
 
     def handler(number, frame):

@@ -86,12 +86,9 @@ def margins(maps, height, width):
     what they read there; at most what one reflection gives. Beyond is 0."""
     x, y = (width - 1) / 2, (height - 1) / 2
     corners = maps[:, :2] @ np.array([[-x, x, x, -x], [-y, -y, y, y], [1, 1, 1, 1]])
-    beyond = []
-    for axis, (middle, size) in enumerate(((x, width), (y, height))):
-        for sign in (-1, 1):
-            needed = (sign * corners[:, axis]).max() + 2 * BORDER - middle
-            beyond.append(int(np.ceil(np.clip(needed, 0, size - 1))))
-    return beyond
+    reach = np.stack([-corners.min((0, 2)), corners.max((0, 2))], 1)  # (across, down), both ways
+    needed = np.clip(reach + 2 * BORDER - [[x], [y]], 0, [[width - 1], [height - 1]])
+    return np.ceil(needed).astype(int).ravel().tolist()
 
 
 def _straight(planes, maps, rows, columns):
