@@ -34,7 +34,7 @@ def images(path) -> dict:
     """{name: uint8 (N, H, W, C)} of the npz file at `path`; {} if it is not there."""
     if not path.exists():
         return {}
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
