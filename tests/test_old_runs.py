@@ -12,6 +12,7 @@ and training lets that grow.
 """
 
 import dataclasses
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -94,3 +95,25 @@ def test_a_resume_on_other_kernels_says_that_bits_will_differ(run, capsys):
     Trainer(recipe, settings, data.load("digits"), run, 3).resume(opened)
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "its bits will differ" in err and f"TINYGAN_KERNELS={other}" in err
+
+
+@pytest.mark.parametrize("module, names", [
+    ("tinygan.errors", "InputError"), ("tinygan.data", "Dataset load"), ("tinygan.training.recipes", "find RECIPES"),
+    ("tinygan.training.trainer", "Trainer training_data"), ("tinygan.npz", "load save"), ("tinygan.cli", "main"),
+    ("tinygan", "capture check_grads from_host grad no_grad nn ops optim tensor trace use EMA Parameter Tensor")])
+def test_names_that_scripts_use_are_where_they_were(module, names):
+    found = importlib.import_module(module)
+    assert all(hasattr(found, name) for name in names.split())
+    assert module != "tinygan.training.trainer" or {"start", "run", "resume"} <= vars(found.Trainer).keys()
+
+
+def test_a_run_has_the_files_and_keys_that_it_had(run, tmp_path):
+    old = checkpoint.open_run(run)
+    assert main(["train", "--resume", str(run), "--steps", "20"]) == 0
+    new = checkpoint.open_run(run)
+    assert new.path.name == "checkpoint-00000020.npz" and new.meta.keys() == old.meta.keys()
+    assert {part: state.keys() for part, state in new.states.items()} == {
+        part: state.keys() for part, state in old.states.items()}
+    assert old.config.keys() | {"version", "kernels"} == new.config.keys()
+    assert {path.name for path in run.iterdir()} - {"best.npz"} == {
+        "config.json", "log.jsonl", "time.jsonl", "eval.jsonl", "curves.png", "samples", new.path.name}
