@@ -328,6 +328,15 @@ def test_the_gradients_of_a_recipe_agree(recipe):
         assert abs(fast - plain).max() <= 1e-9 * abs(fast).max() + rounding
 
 
+def test_the_guide_tells_what_was_measured():
+    checkout = Path(__file__).parents[1]
+    measured = checkout / "demos" / "results" / "floors.json"
+    guide = (checkout / "tinygan" / "kernels" / "README.md").read_text("utf-8")
+    for recipe, row in json.loads(measured.read_text("utf-8"))["steps"].items():
+        fast, plain = (f"{1e3 * row[floor]:.0f} ms" for floor in ("fast", "plain"))
+        assert f"| {recipe} | {fast} | {plain} | {row['ratio']:.1f} |" in guide
+
+
 # ---- the door ----
 
 
