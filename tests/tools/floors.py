@@ -4,8 +4,10 @@
     python -m tests.tools.floors --rounds 3 quick   # one recipe, a look
 
 A round is one step on each floor; both runs take the same steps, and so meet their lazy penalties
-together. Prints the median time of a step on each floor and the median of the rounds' ratios; if
-all recipes are measured, they are also written to demos/results/floors.json.
+together. Measured is the time that one core computes (of two cores, only the fast floor makes use),
+which other programs on the machine hardly change. Prints the median time of a step on each floor
+and the median of the rounds' ratios; if all recipes are measured, they are also written to
+demos/results/floors.json.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from demos.bench.report import machine
 from tinygan import data, kernels
-from tinygan.kernels.cpu.parallel import single_threaded_blas
+from tinygan.kernels.cpu import parallel
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
@@ -31,13 +33,14 @@ def measure(name, rounds, folder):
     runs, times = {}, {"fast": [], "plain": []}
     for floor in times:
         runs[floor] = Trainer.start(recipe, recipe.settings(), digits, Path(folder, name, floor), 0)
-    with single_threaded_blas():
+    parallel.set_num_threads(1)
+    with parallel.single_threaded_blas():
         for _ in range(rounds + 1):
             for floor, run in runs.items():
                 kernels.use_floor(floor)
-                start = time.perf_counter()
+                start = time.process_time()
                 run.algorithm.train_step()
-                times[floor].append(time.perf_counter() - start)
+                times[floor].append(time.process_time() - start)
     fast, plain = (seconds[1:] for seconds in times.values())  # the first makes what others find
     ratio = statistics.median(p / f for p, f in zip(plain, fast))
     return {"fast": statistics.median(fast), "plain": statistics.median(plain), "ratio": ratio}
