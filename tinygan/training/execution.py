@@ -21,7 +21,6 @@ from tinygan.errors import InputError
 from tinygan.gan.conditioning import with_labels
 from tinygan.kernels import optim as kernel
 from tinygan.kernels.cpu import parallel
-from tinygan.kernels.cuda.graphs import Graphs
 from tinygan.models.growth import at_lod
 from tinygan.nn import MinibatchStddev
 from tinygan.nn.spectral import power_vectors, restore
@@ -35,7 +34,7 @@ class Execution:
 
     def __init__(self, algorithm):
         self.algorithm, self.seconds = algorithm, {}
-        self.graphs = Graphs(self.rebound)
+        self.graphs = None  # where steps are recorded
         self.data = ()  # images and labels of the data set
         self.drawn = ()  # latents and labels of the last fakes
 
@@ -59,12 +58,19 @@ class Execution:
         recorded and launched again."""
         a = self.algorithm
         with ranks.together():
-            recorded = kernels.records_steps()
-            numbers = self.graphs.run(self.graph_key(), update) if recorded else update()
+            numbers = self.record(update) if kernels.records_steps() else update()
         for network in (a.G, a.D):
             network.mark_changed()  # a recorded step does not say so
         a.ema.module.copy_buffers(a.G)
         return numbers
+
+    def record(self, update):
+        """Record update() or, if a step with the same operations was recorded, launch that."""
+        if self.graphs is None:
+            from tinygan.kernels.cuda.graphs import Graphs
+
+            self.graphs = Graphs(self.rebound)
+        return self.graphs.run(self.graph_key(), update)
 
     def graph_key(self):
         """What decides which operations the next step consists of; None where its random draws do.
@@ -88,7 +94,8 @@ class Execution:
 
     def forget(self):
         """Forget the recorded steps, when arrays that they work on have been replaced."""
-        self.graphs.clear()
+        if self.graphs:
+            self.graphs.clear()
 
     # What a step works on
 
