@@ -210,7 +210,7 @@ def test_the_learners_path_can_be_read_in_a_weekend():
 
 def test_the_package_stays_small():
     count = sum(statements(tree(file)) for file in FILES)
-    assert count < 9300, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 9350, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

@@ -94,8 +94,7 @@ class Execution:
 
     def forget(self):
         """Forget the recorded steps, when arrays that they work on have been replaced."""
-        if self.graphs:
-            self.graphs.clear()
+        self.graphs = None
 
     # What a step works on
 
