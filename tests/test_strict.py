@@ -11,7 +11,6 @@ from test_architecture import FILES, PACKAGE, part
 from test_training import start
 
 from tinygan import Parameter, backend, data, grad, kernels, nn, ops, optim, tensor
-from tinygan.cli import styles
 from tinygan.gan import penalties
 from tinygan.gan.augment.ada import ADA
 from tinygan.metrics.extractor import Extractor
@@ -128,11 +127,6 @@ def evaluation(_):
     Extractor("digits")(data.load("digits", "test").images[:8])
 
 
-def drawing(_):
-    G = stylegan2.Generator(2, 8, 1, (2, 2), 2, 1, rng=np.random.default_rng(0)).eval()
-    styles.draw_styles(G, np.ones((1, G.style_layers, 2), "float32"))
-
-
 class Mostly:
     """`xp`, but for some functions."""
 
@@ -174,7 +168,6 @@ PLANTS = [  # the part, what is replaced there, by what, and work that comes acr
     ("optim", "optim.xp", Mostly(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
     ("training", "training.execution.from_host", on_the_host, training_step),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
-    ("cli", "cli.styles.asarray", np.asarray, drawing),
 ]
 
 
