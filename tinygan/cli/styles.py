@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from tinygan import data, nn, plots
 from tinygan.autograd import Tensor, no_grad
-from tinygan.backend import asarray, to_numpy
+from tinygan.backend import to_numpy
 from tinygan.errors import InputError
 from tinygan.files import replacing
 from tinygan.training import projector, recipes, sampling
@@ -19,7 +19,7 @@ from .options import add, add_output, add_style_options, positive, whole
 
 def draw_styles(G, ws):
     """The images, uint8 on the host, of styles ws (N, style_layers, size), an array on the host."""
-    return sampling.generate(G.synthesis, Tensor(asarray(ws)))
+    return sampling.generate(G.synthesis, Tensor(ws))
 
 
 def mix_options(parser):
