@@ -102,5 +102,6 @@ def same_backend_and_floor_after():
     """Whatever a test activates, the next one starts from where this one did."""
     before, floor = tinygan.backend.active(), kernels.floor()
     yield
-    kernels.use_floor(floor)
     tinygan.backend.activate(before)
+    kernels.use_floor(floor)
+    assert kernels.floor() == floor

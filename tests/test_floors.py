@@ -387,11 +387,14 @@ def test_numpy_users_import_no_file_for_the_gpu_and_the_plain_floor_none_for_the
 
 
 @pytest.fixture
-def fresh(monkeypatch):
-    """A GPU that comes into use for the first time."""
+def fresh():
+    """A GPU that comes into use for the first time. What a trial found here is forgotten before the
+    floor is chosen again."""
     kernels.use_floor("fast")
-    monkeypatch.setattr(kernels, "_works", {})
-    monkeypatch.setattr(cublas, "_handles", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "_works", {})
+        patch.setattr(cublas, "_handles", {})
+        yield
 
 
 def test_the_trial_runs_every_kernel(monkeypatch, fresh):
