@@ -25,7 +25,8 @@ class Mapping(Module):
     the embedding beside it, on their spheres; as long as `size` must be.
     """
 
-    def __init__(self, latent, size, layers=8, classes=None, rate=0.01, apart=False, hidden=None, *, rng):
+    def __init__(self, latent, size, layers=8, classes=None, rate=0.01, apart=False, hidden=None, *,
+                 rng):
         self.latent, self.classes, self.apart, self.norm = latent, classes, apart, PixelNorm()
         embedding = (size if apart else latent) if classes else 0
         self.embedding = Embedding(classes, embedding, rng=rng) if classes else None
@@ -75,7 +76,8 @@ class Noise(Module):
         if mode == "none":
             return x
         n, height, width, _ = x.shape
-        noise = normal(self.rng, (n, height, width, 1)) if mode == "random" else self.fixed[..., None]
+        noise = (normal(self.rng, (n, height, width, 1)) if mode == "random"
+                 else self.fixed[..., None])
         return x + self.strength * wrap(asarray(noise, x.dtype))
 
 
@@ -83,7 +85,8 @@ class ResampledConv2d(Module):
     """Convolution with an odd kernel and without a bias, of the same size, or with the filter of StyleGAN2 to twice the
     size (`up`) or to half of it (`down`): see `ops.conv2d_up` and `ops.conv2d_down`. weight (k, k, in, out)."""
 
-    def __init__(self, inputs, outputs, kernel_size, up=False, down=False, *, rng, init=initial.normal(1.0)):
+    def __init__(self, inputs, outputs, kernel_size, up=False, down=False, *, rng,
+                 init=initial.normal(1.0)):
         self.up, self.down, self.bias = up, down, None
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
 
@@ -91,7 +94,9 @@ class ResampledConv2d(Module):
         weight = self.weight if weight is None else weight
         if self.up:
             return ops.conv2d_up(x, weight)
-        return ops.conv2d_down(x, weight) if self.down else ops.conv2d(x, weight, padding=weight.shape[0] // 2)
+        if self.down:
+            return ops.conv2d_down(x, weight)
+        return ops.conv2d(x, weight, padding=weight.shape[0] // 2)
 
 
 class ModulatedConv2d(Module):
@@ -103,7 +108,8 @@ class ModulatedConv2d(Module):
 
     conditional = True
 
-    def __init__(self, inputs, outputs, kernel_size, up=False, demodulate=True, *, rng, init=initial.normal(1.0)):
+    def __init__(self, inputs, outputs, kernel_size, up=False, demodulate=True, *, rng,
+                 init=initial.normal(1.0)):
         self.up, self.demodulate = up, demodulate
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
         self.scale = (kernel_size ** 2 * inputs) ** -0.5
@@ -129,7 +135,8 @@ class StyleGenerator(Module):
 
     def set_styles(self, mapping, size, style_layers, mixing, rng):
         self.mapping, self.style_layers, self.mixing, self.rng = mapping, style_layers, mixing, rng
-        self.latent, self.classes, self.w_average = mapping.latent, mapping.classes, xp.zeros(size, "float32")
+        self.latent, self.classes = mapping.latent, mapping.classes
+        self.w_average = xp.zeros(size, "float32")
         self.psi, self.cutoff = 1.0, None
 
     @property

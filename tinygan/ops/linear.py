@@ -135,7 +135,8 @@ def flip(x, /, axis=None):
 
 
 def _roll_back(g, shape, shift, axis):
-    return xp.roll(g, tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift, axis)
+    return xp.roll(g, tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift,
+                   axis)
 
 
 @linear(_roll_back)

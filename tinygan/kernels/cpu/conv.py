@@ -54,7 +54,8 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
     if _is_dense((kh, kw), size, (oh, ow), padding, groups):
-        dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T).reshape(n, kh, kw, inputs)
+        dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T)
+        dx = dx.reshape(n, kh, kw, inputs)
         return dx if bias is None else np.add(dx, bias, out=dx)
     dx = np.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
@@ -66,7 +67,8 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
         winograd.input_gradient(g, w, plan, padding, dx, bias)
         return dx
     # (kh, kw, O/groups, C), turned by 180 degrees
-    turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups).transpose(0, 1, 4, 3, 2)
+    turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups)
+    turned = turned.transpose(0, 1, 4, 3, 2)
     turned = np.ascontiguousarray(turned).reshape(kh, kw, outputs // groups, inputs * groups)
     tasks = []  # of all phases together, so that the threads wait for each other once
     for row in range(stride[0]):
@@ -106,7 +108,8 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     t = _together(g, kernel, stride[1], inputs, groups)
     if t > 1:
         wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
-        dw = weight_gradient(x, g.reshape(n, oh, ow // t, t * outputs), wide, (stride[0], stride[1] * t), padding, 1)
+        dw = weight_gradient(x, g.reshape(n, oh, ow // t, t * outputs), wide,
+                             (stride[0], stride[1] * t), padding, 1)
         return _narrowed(dw, t, stride[1])
     depth = kernel[0] * kernel[1] * inputs
     offset = (-padding[0], -padding[1])
@@ -205,7 +208,8 @@ def _correlation(x, w, stride, offset, groups, out, bias=None):
         if bias is not None:
             target += bias
 
-    return [functools.partial(block, *part) for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)]
+    return [functools.partial(block, *part)
+            for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)]
 
 
 def _columns(x, images, rows, ow, kernel, stride, offset, groups):
@@ -269,4 +273,5 @@ def _blocks(images, rows, row_bytes, whole_images=False):
     together = size // (row_bytes * rows)
     if together or whole_images:
         return [(part, slice(0, rows)) for part in parallel.blocks(images, together)]
-    return [(slice(n, n + 1), part) for n in range(images) for part in parallel.blocks(rows, size // row_bytes)]
+    return [(slice(n, n + 1), part) for n in range(images)
+            for part in parallel.blocks(rows, size // row_bytes)]

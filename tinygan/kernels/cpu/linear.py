@@ -53,8 +53,10 @@ def _product(a, b, out):
     (m, k), n = a.shape, b.shape[1]
     size = max(16, BLOCK // (k * min(m, n)))
     if m >= n:
-        return [functools.partial(np.matmul, a[part], b, out=out[part]) for part in parallel.blocks(m, size)]
-    return [functools.partial(np.matmul, a, b[:, part], out=out[:, part]) for part in parallel.blocks(n, size)]
+        return [functools.partial(np.matmul, a[part], b, out=out[part])
+                for part in parallel.blocks(m, size)]
+    return [functools.partial(np.matmul, a, b[:, part], out=out[:, part])
+            for part in parallel.blocks(n, size)]
 
 
 @fast(linear.affine)

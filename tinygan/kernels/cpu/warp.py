@@ -77,9 +77,11 @@ def filter_matrix(f, size, out, up, down, before):
 def translate(x, shifts):
     y, (height, width) = np.zeros(x.shape, x.dtype), x.shape[1:3]
     for image, source, (down, right) in zip(y, x, shifts.tolist()):
-        rows, columns = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
+        rows = slice(max(down, 0), height + min(down, 0))
+        columns = slice(max(right, 0), width + min(right, 0))
         if rows.start < rows.stop and columns.start < columns.stop:  # else all of it has moved out
-            image[rows, columns] = source[rows.start - down:rows.stop - down, columns.start - right:columns.stop - right]
+            image[rows, columns] = source[rows.start - down:rows.stop - down,
+                                          columns.start - right:columns.stop - right]
     return y
 
 
@@ -123,4 +125,5 @@ WARP_BLOCK = 1 << 15  # output pixels that are sampled at a time
 
 def _by_images(block, n, pixels):
     """Call block(slice of images)."""
-    parallel.run(block, parallel.blocks(n, max(1, WARP_BLOCK // max(1, pixels))), n * pixels > parallel.SHARED)
+    parallel.run(block, parallel.blocks(n, max(1, WARP_BLOCK // max(1, pixels))),
+                 n * pixels > parallel.SHARED)

@@ -242,7 +242,8 @@ def capture(step, *modules, state=()):
     modules' buffers, that it replaces and reads again the next time. The first call runs it as it is, the second records
     it. On a CPU every call runs it as it is.
     """
-    slots = [*state, *((owner, name) for module in modules for _, owner, name in module.buffer_slots())]
+    slots = [*state,
+             *((owner, name) for module in modules for _, owner, name in module.buffer_slots())]
     graph = Graph(step, lambda: slots)
 
     def run():

@@ -13,7 +13,7 @@ _squared_distance = elementwise("squared_distance", "T x, T mean", "T y",
 _inv_std = elementwise("inv_std", "T var, T eps", "T y", "y = T(1) / sqrt(var + eps);")
 
 _normalize = elementwise("normalize", "T x, T mean, T inv_std, T scale, T shift", "T y",
-                   "y = (x - mean) * inv_std * scale + shift;")
+                         "y = (x - mean) * inv_std * scale + shift;")
 
 _along = elementwise("along", "T g, T x, T mean, T inv_std", "T y",
                      "y = g * ((x - mean) * inv_std);")

@@ -31,7 +31,8 @@ def _update(name, count, inputs, body):
 
     count: how many lists; body: of element j of array k, whose own numbers are numbers[k * size], ...
     """
-    pointers = "".join(f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); " for n in range(2, count))
+    pointers = "".join(f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); "
+                       for n in range(2, count))
     code = _ELEMENT.replace("BODY", pointers + body).replace("COUNT", str(count))
     run = elementwise(name, _TABLE + inputs, "raw T numbers", code)
 
@@ -43,7 +44,8 @@ def _update(name, count, inputs, body):
         if backend.tape is not None:  # the gradients (the second list) are the step's own
             backend.tape.keep([*lists[0], *(array for moments in lists[2:] for array in moments)])
         dtype = lists[0][0].dtype
-        owner, start, length, size = _table(backend.active(), tuple(array.size for array in lists[0]))
+        owner, start, length, size = _table(backend.active(),
+                                            tuple(array.size for array in lists[0]))
         pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
         own = from_host(lambda: np.array(numbers(), dtype).reshape(-1))
         run(pointers, owner, start, length, *settings, own, size=size)
@@ -68,7 +70,8 @@ _rmsprop = _update("rmsprop", 3, ", T alpha, T share, T eps", """
         p2[j] = alpha * p2[j] + share * g[j] * g[j];
         w[j] -= numbers[k] * g[j] / (sqrt(p2[j]) + eps);""")
 
-_momentum = _update("momentum", 3, ", T keep", "p2[j] = keep * p2[j] + g[j]; w[j] -= numbers[k] * p2[j];")
+_momentum = _update("momentum", 3, ", T keep",
+                    "p2[j] = keep * p2[j] + g[j]; w[j] -= numbers[k] * p2[j];")
 
 _sgd = _update("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
 

@@ -17,8 +17,10 @@ def upfirdn2d(x, f, up, down, padding):
     if factors is None:
         return warp.upfirdn2d.__wrapped__(x, f, up, down, padding)
     by_row, by_column = (tuple(factor) for factor in factors)
-    rows = _matrix(backend.active(), by_row, height, out[0], up[0], down[0], padding[2], str(x.dtype))
-    columns = _matrix(backend.active(), by_column, width, out[1], up[1], down[1], padding[0], str(x.dtype))
+    rows = _matrix(backend.active(), by_row, height, out[0], up[0], down[0], padding[2],
+                   str(x.dtype))
+    columns = _matrix(backend.active(), by_column, width, out[1], up[1], down[1], padding[0],
+                      str(x.dtype))
     y = matmul(rows, x.reshape(n, height, width * channels))
     return matmul(columns, y.reshape(n * out[0], width, channels)).reshape(n, *out, channels)
 
