@@ -1,6 +1,6 @@
 """How a gradient is made: from two numbers to the gradient penalty of a GAN, in eight short stops.
 
-    python demos/autograd_tour.py              # some seconds; graphs are drawn into demos/out/
+python demos/autograd_tour.py              # some seconds; graphs are drawn into demos/out/
 """
 
 # %% 1. An expression is a graph
@@ -59,8 +59,12 @@ points = tensor(np.linspace(-3, 3, 61), requires_grad=True, dtype="float64")
 engine = [points.tanh()]
 for _ in range(3):
     engine.append(grad(engine[-1].sum(), points, create_graph=True))
-engine, x, Y = [found.detach().numpy() for found in engine], points.detach().numpy(), np.tanh(points.detach().numpy())
-by_hand = [Y, 1 - Y ** 2, -2 * Y * (1 - Y ** 2), (6 * Y ** 2 - 2) * (1 - Y ** 2)]
+engine, x, Y = (
+    [found.detach().numpy() for found in engine],
+    points.detach().numpy(),
+    np.tanh(points.detach().numpy()),
+)
+by_hand = [Y, 1 - Y**2, -2 * Y * (1 - Y**2), (6 * Y**2 - 2) * (1 - Y**2)]
 
 
 def difference(f, x, h=1e-5):
@@ -69,19 +73,29 @@ def difference(f, x, h=1e-5):
 
 def derivative(order):
     """That derivative of tanh as a function of arrays, by the engine."""
+
     def f(x):
         x = tensor(x, requires_grad=True, dtype="float64")
         y = x.tanh()
         for _ in range(order):
             y = grad(y.sum(), x, create_graph=True)
         return y.detach().numpy()
+
     return f
 
 
 numeric = [Y, *(difference(derivative(order), x) for order in range(3))]
-apart = {order: (np.abs(engine[order] - by_hand[order]).max(), np.abs(engine[order] - numeric[order]).max()) for order in (1, 2, 3)}
+apart = {
+    order: (
+        np.abs(engine[order] - by_hand[order]).max(),
+        np.abs(engine[order] - numeric[order]).max(),
+    )
+    for order in (1, 2, 3)
+}
 for order, (hand, differences) in apart.items():
-    print(f"derivative {order}: the engine is {hand:.0e} from what is found by hand, {differences:.0e} from differences")
+    print(
+        f"derivative {order}: the engine is {hand:.0e} from what is found by hand, {differences:.0e} from differences"
+    )
 
 # %% 5. Your own operation
 # An op is a plain function: its value, then one derivative per Tensor argument. There is no sine in tinygan, so here
@@ -109,12 +123,12 @@ print("check_grads(sin):", check_grads(sin, rng.normal(size=5), order=3))
 
 @op
 def cube_with_slip(x, /):
-    return x.data ** 3, lambda g: g * (2 * x * x)
+    return x.data**3, lambda g: g * (2 * x * x)
 
 
 @op
 def cube_with_array(x, /):
-    return x.data ** 3, lambda g: g * tensor(3 * x.data ** 2)
+    return x.data**3, lambda g: g * tensor(3 * x.data**2)
 
 
 at = rng.normal(size=5)
@@ -152,7 +166,10 @@ for f, start in (generator_loss, [3.0, -200.0]), (length, [0.0, 0.0]):
 # The cures: say -log(sigmoid(x)) as softplus(-x), which never forms the 0; and use norm, whose derivative at 0 is
 # defined to be 0.
 with tinygan.anomaly():
-    logit, origin = tensor([3.0, -200.0], requires_grad=True), tensor([0.0, 0.0], requires_grad=True)
+    logit, origin = (
+        tensor([3.0, -200.0], requires_grad=True),
+        tensor([0.0, 0.0], requires_grad=True),
+    )
     print("softplus:", grad(ops.softplus(-logit).mean(), logit).numpy())
     print("norm:    ", grad(origin.norm(), origin).numpy())
 
@@ -177,7 +194,9 @@ with tinygan.trace() as t:
     loss = penalty(image, w, v)
 draw(t.graph(loss, gradients=True, image=image, penalty=loss), "gradient_penalty")
 dw, dv = grad(loss, [w, v])
-print(f"penalty {loss.item():.3f}; lengths of its gradients: {dw.norm().item():.3f} for w, {dv.norm().item():.3f} for v")
+print(
+    f"penalty {loss.item():.3f}; lengths of its gradients: {dw.norm().item():.3f} for w, {dv.norm().item():.3f} for v"
+)
 
 # Order 1 of this check is already a second derivative of the critic; order 2 is a third.
 image64 = tensor(image.data, requires_grad=True, dtype="float64")
@@ -191,12 +210,14 @@ print("check_grads(penalty):", checked)
 
 def error_of(f, order):
     """The largest distance of the derivative of that order of an op from differences, at `at`."""
+
     def lower(x):
         x = tensor(x, requires_grad=True, dtype="float64")
         y = f(x)
         for _ in range(order - 1):
             y = grad(y.sum(), x, create_graph=True)
         return x, y
+
     x, y = lower(at)
     try:
         exact = grad(y.sum(), x).numpy()
@@ -211,12 +232,21 @@ for order, (line, dots) in enumerate(zip(engine, numeric)):
     left.plot(x[::3], dots[::3], f"C{order}.", markersize=4)
 left.set(xlabel="x", ylabel="engine: lines, differences: dots")
 left.grid(alpha=0.3)
-kinds = {"right": lambda x: x ** 3, "a wrong factor": cube_with_slip, "a bare array": cube_with_array}
+kinds = {"right": lambda x: x**3, "a wrong factor": cube_with_slip, "a bare array": cube_with_array}
 errors = {name: [error_of(f, order) for order in (1, 2)] for name, f in kinds.items()}
 for order in (0, 1):
-    right.bar(np.arange(3) + 0.4 * order - 0.2, [found[order] for found in errors.values()], 0.4, label=f"order {order + 1}")
+    right.bar(
+        np.arange(3) + 0.4 * order - 0.2,
+        [found[order] for found in errors.values()],
+        0.4,
+        label=f"order {order + 1}",
+    )
 right.set_xticks(range(3), kinds)
-right.set(yscale="log", ylabel="distance from differences", title="derivative of x cubed\n(order 2: of order 1, as it is)")
+right.set(
+    yscale="log",
+    ylabel="distance from differences",
+    title="derivative of x cubed\n(order 2: of order 1, as it is)",
+)
 for axes in (left, right):
     axes.legend(frameon=False, fontsize=7)
 study.save(figure, right)
@@ -227,4 +257,6 @@ study.finding(
     f"hand and within {max(differences for _, differences in apart.values()):.0e} of differences, and check_grads names a derivative "
     f"of x cubed that is computed from a bare array: right at first order (off by {errors['a bare array'][0]:.0e}), wrong at second "
     f"(off by {errors['a bare array'][1]:.1f}).",
-    apart={str(order): list(found) for order, found in apart.items()}, errors=errors)
+    apart={str(order): list(found) for order, found in apart.items()},
+    errors=errors,
+)

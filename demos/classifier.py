@@ -20,9 +20,8 @@ from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, to_numpy
 from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
-from tinygan.optim import Adam
-
 from tinygan.metrics.network import WEIGHTS_OF, Classifier, read, write
+from tinygan.optim import Adam
 
 BATCH_SIZE = 128
 LEARNING_RATE = 3e-3  # the peak: it rises over the first tenth of the steps, then falls to 0
@@ -46,8 +45,8 @@ def accuracy_on(net, dataset, batch_size=250):
     hits = 0
     with no_grad(), parallel.single_threaded_blas():
         for i in range(0, len(dataset), batch_size):
-            logits = net(asarray(data.to_float(dataset.images[i:i + batch_size])))
-            hits += np.sum(to_numpy(logits.data).argmax(1) == dataset.labels[i:i + batch_size])
+            logits = net(asarray(data.to_float(dataset.images[i : i + batch_size])))
+            hits += np.sum(to_numpy(logits.data).argmax(1) == dataset.labels[i : i + batch_size])
     return float(hits / len(dataset))
 
 
@@ -60,10 +59,15 @@ def train(dataset, augmentation, seed=0, epochs=EPOCHS, progress=False):
     optimizer = Adam(net.parameters(), LEARNING_RATE)
     steps = epochs * (len(dataset) // BATCH_SIZE)
     parallel.keep_memory()
-    with parallel.single_threaded_blas(), tqdm(total=steps, unit="step", disable=not progress) as bar:
+    with (
+        parallel.single_threaded_blas(),
+        tqdm(total=steps, unit="step", disable=not progress) as bar,
+    ):
         for step in range(steps):
             images, labels = dataset.batch(step, BATCH_SIZE, seed)
-            optimizer.lr = LEARNING_RATE * min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps))
+            optimizer.lr = LEARNING_RATE * min(
+                (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+            )
             loss = ops.cross_entropy(net(augmented(images, augmentation, rng)), labels)
             optimizer.step(grad(loss, net.parameters()))
             if not math.isfinite(loss.item()):
@@ -80,9 +84,15 @@ def augmented(images, by, rng):
     What comes in from outside is black, as the border of the digits and clothes is.
     """
     n, size = images.shape[:2]
-    angle, scale = np.deg2rad(rng.uniform(-by.angle, by.angle, n)), rng.uniform(1 - by.scale, 1 + by.scale, n)
+    angle, scale = (
+        np.deg2rad(rng.uniform(-by.angle, by.angle, n)),
+        rng.uniform(1 - by.scale, 1 + by.scale, n),
+    )
     side = rng.choice([-1, 1], n) if by.flip else 1
-    turn = np.array([[side * np.cos(angle), -np.sin(angle)], [side * np.sin(angle), np.cos(angle)]]) * scale
+    turn = (
+        np.array([[side * np.cos(angle), -np.sin(angle)], [side * np.sin(angle), np.cos(angle)]])
+        * scale
+    )
     shift = rng.uniform(-by.shift, by.shift, (n, 2, 1)) * 2 / size  # the image is 2 wide
     theta = np.concatenate([np.moveaxis(turn, 2, 0), shift], axis=2)
     with no_grad():
@@ -93,21 +103,36 @@ def main(argv=None) -> int:
     """Train a classifier, test it, write it; returns the exit code."""
     parser = argparse.ArgumentParser("classifier.py", description=main.__doc__)
     parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")
-    parser.add_argument("--data", default="mnist", choices=("digits", *AUGMENTATIONS), help="default: mnist")
+    parser.add_argument(
+        "--data", default="mnist", choices=("digits", *AUGMENTATIONS), help="default: mnist"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="folder with the data set's IDX files")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help=f"default: {EPOCHS}")
-    parser.add_argument("--hold-out", type=int, default=0, metavar="N",
-                        help="test on the last N training images, which are left out, instead of the test set")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=EPOCHS, metavar="N", help=f"default: {EPOCHS}"
+    )
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        default=0,
+        metavar="N",
+        help="test on the last N training images, which are left out, instead of the test set",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the weights, npz")
     args = parser.parse_args(argv)
     try:
         if args.seed < 0 or args.epochs < 1:
-            raise InputError(f"--seed {args.seed} must be at least 0, --epochs {args.epochs} at least 1")
+            raise InputError(
+                f"--seed {args.seed} must be at least 0, --epochs {args.epochs} at least 1"
+            )
         if not Path(args.output).absolute().parent.is_dir():
             raise InputError(f"the folder of {args.output} does not exist")
         reals, test = parts(args.data, args.data_dir, args.hold_out)
-        net = train(reals, AUGMENTATIONS[WEIGHTS_OF[args.data]], args.seed, args.epochs, progress=True)
+        net = train(
+            reals, AUGMENTATIONS[WEIGHTS_OF[args.data]], args.seed, args.epochs, progress=True
+        )
         write(args.output, net, math.nan)
         net, _ = read(args.output)  # as it is on disk, in half precision
         accuracy = accuracy_on(net, test)
@@ -115,7 +140,9 @@ def main(argv=None) -> int:
     except (InputError, OSError) as error:
         print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(f"{args.output}: {accuracy:.2%} of {len(test):,} {'held-out' if args.hold_out else 'test'} images are right")
+    print(
+        f"{args.output}: {accuracy:.2%} of {len(test):,} {'held-out' if args.hold_out else 'test'} images are right"
+    )
     return 0
 
 

@@ -37,13 +37,20 @@ CANDIDATES = {  # name: (what it is, recipe, settings)
     "dcgan": ("DCGAN's constants", "dcgan", ""),
     "dcgan-64": ("with batches of 64", "dcgan", "batch_size=64"),
     "r1": ("R1 instead of batch-norm in D, ten times the rate, EMA .999", "dcgan", R1),
-    "spectral": ("spectral normalisation and hinge loss instead of R1", "dcgan",
-                 "d_norm=spectral loss=hinge lr=2e-3 beta1=0 beta2=.99 ema=.999"),
+    "spectral": (
+        "spectral normalisation and hinge loss instead of R1",
+        "dcgan",
+        "d_norm=spectral loss=hinge lr=2e-3 beta1=0 beta2=.99 ema=.999",
+    ),
     "class": ("R1, and both networks see the class", "dcgan", f"{R1} {CLASS}"),
     "half": ("the same with half of G's channels", "quick", "batch_size=16"),
     "half-hinge": ("and hinge loss", "quick", "batch_size=16 loss=hinge"),
     "half-equalized": ("and equalised learning rate", "quick", "batch_size=16 equalized=true"),
-    "half-auxiliary": ("and an auxiliary classifier instead of the projection", "quick", "batch_size=16 d_class=auxiliary"),
+    "half-auxiliary": (
+        "and an auxiliary classifier instead of the projection",
+        "quick",
+        "batch_size=16 d_class=auxiliary",
+    ),
     "quick": ("half of G's channels, and batches of 64: the default", "quick", ""),
 }
 
@@ -60,7 +67,10 @@ def rates(rounds=5, seconds=3.0):
     """{name: milliseconds a step} of all candidates: medians of rounds in which they take turns."""
     if found := kept.numbers(FILE).get("rates"):
         return found
-    trainers, times = {name: start(name, ".") for name in CANDIDATES}, {name: [] for name in CANDIDATES}
+    trainers, times = (
+        {name: start(name, ".") for name in CANDIDATES},
+        {name: [] for name in CANDIDATES},
+    )
     for trainer in trainers.values():
         trainer.algorithm.train_step()
     for _ in range(rounds):
@@ -91,14 +101,19 @@ def measure(name, seed, rate):
             trainer.evaluate()
             row = json.loads((Path(folder) / "eval.jsonl").read_text().splitlines()[-1])
             rows.append({"seconds": limit, **row})
-            print(f"{name:16} seed {seed}  {limit:4} s  {row['step']:6,} steps  FID {row['fid']:.2f}", flush=True)
+            print(
+                f"{name:16} seed {seed}  {limit:4} s  {row['step']:6,} steps  FID {row['fid']:.2f}",
+                flush=True,
+            )
     row = {"candidate": name, "seed": seed, "settings": CANDIDATES[name][2], "rows": rows}
     kept.change(FILE, lambda old: old | {"runs": measured() | {f"{name}-{seed}": row}})
 
 
 # %%
 def table():
-    print("| candidate | " + " | ".join(f"FID after {s} s" for s in SECONDS) + " | class accuracy |")
+    print(
+        "| candidate | " + " | ".join(f"FID after {s} s" for s in SECONDS) + " | class accuracy |"
+    )
     print("|---|" + "---|" * (len(SECONDS) + 1))
     for name, (summary, _, _) in CANDIDATES.items():
         found = [result["rows"] for result in of_name(measured(), name)]

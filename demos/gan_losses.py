@@ -1,7 +1,7 @@
 """The game of two networks, and what they are scored by: cross-entropy, L2 or L1; of probabilities, or of raw scores?
 
-    python demos/gan_losses.py              # one to two minutes
-    python demos/gan_losses.py --full       # full MNIST, three seeds, some minutes a run
+python demos/gan_losses.py              # one to two minutes
+python demos/gan_losses.py --full       # full MNIST, three seeds, some minutes a run
 """
 
 # %% The game
@@ -24,7 +24,11 @@ rng = np.random.default_rng(0)
 # Let G stand still, untrained. D's probability for reals goes to 1, for fakes to 0, within a few steps: left alone, D
 # wins. (That is what the game is about: G has to keep up.)
 G, D = dcgan.Generator(rng=rng, widths=(32, 16)), dcgan.Discriminator(rng=rng, widths=(16, 32))
-bce, optimizer, digits = losses.find("bce"), optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999)), data.load("digits")
+bce, optimizer, digits = (
+    losses.find("bce"),
+    optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999)),
+    data.load("digits"),
+)
 alone = []
 for step in range(study.choose(5, 60, 60)):
     reals, _ = digits.batch(step, batch_size=16, seed=0)
@@ -51,28 +55,58 @@ def push(loss, answers):
     return np.abs(grad(loss(x).sum(), x).numpy())
 
 
-of_probability = {"cross-entropy": push(lambda x: -x.log(), p), "L2": push(lambda x: 0.5 * (x - 1) ** 2, p),
-                  "L1": push(lambda x: (x - 1).abs(), p)}
-of_score = {"cross-entropy": push(lambda x: -x.sigmoid().log(), s), "L2 on scores": push(lambda x: 0.5 * (x - 1) ** 2, s),
-            "L1 on scores": push(lambda x: (x - 1).abs(), s), "L2 on probabilities": push(lambda x: 0.5 * (x.sigmoid() - 1) ** 2, s),
-            "L1 on probabilities": push(lambda x: (x.sigmoid() - 1).abs(), s)}
-study.table(("of probabilities", *of_probability), ("push at p = .01", *(f"{values[0]:.2f}" for values in of_probability.values())))
-study.table(("of raw scores", *of_score), ("push at s = -8", *(f"{values[0]:.4f}" for values in of_score.values())))
+of_probability = {
+    "cross-entropy": push(lambda x: -x.log(), p),
+    "L2": push(lambda x: 0.5 * (x - 1) ** 2, p),
+    "L1": push(lambda x: (x - 1).abs(), p),
+}
+of_score = {
+    "cross-entropy": push(lambda x: -x.sigmoid().log(), s),
+    "L2 on scores": push(lambda x: 0.5 * (x - 1) ** 2, s),
+    "L1 on scores": push(lambda x: (x - 1).abs(), s),
+    "L2 on probabilities": push(lambda x: 0.5 * (x.sigmoid() - 1) ** 2, s),
+    "L1 on probabilities": push(lambda x: (x.sigmoid() - 1).abs(), s),
+}
+study.table(
+    ("of probabilities", *of_probability),
+    ("push at p = .01", *(f"{values[0]:.2f}" for values in of_probability.values())),
+)
+study.table(
+    ("of raw scores", *of_score),
+    ("push at s = -8", *(f"{values[0]:.4f}" for values in of_score.values())),
+)
 
 # %% What it does to training
 # The same DCGAN with each of them.
-variants = {"cross-entropy": "loss=bce", "L2 on scores": "loss=l2", "L1 on scores": "loss=l1",
-            "L2 on probabilities": "loss=l2-sigmoid", "L1 on probabilities": "loss=l1-sigmoid"}
-runs = study.train(variants, "dcgan", "g_channels=16 d_channels=16 lr=1e-3", steps=study.choose(4, 1800, 8000))
-fid, norm = means(runs, "fid"), {label: max(max(run.log["d_grad_norm"]) for run in found) for label, found in runs.items()}
-study.table(("loss", "FID", "largest mean gradient of D"),
-            *((label, span(run.fid for run in found), f"{norm[label]:.2f}") for label, found in runs.items()))
+variants = {
+    "cross-entropy": "loss=bce",
+    "L2 on scores": "loss=l2",
+    "L1 on scores": "loss=l1",
+    "L2 on probabilities": "loss=l2-sigmoid",
+    "L1 on probabilities": "loss=l1-sigmoid",
+}
+runs = study.train(
+    variants, "dcgan", "g_channels=16 d_channels=16 lr=1e-3", steps=study.choose(4, 1800, 8000)
+)
+fid, norm = (
+    means(runs, "fid"),
+    {label: max(max(run.log["d_grad_norm"]) for run in found) for label, found in runs.items()},
+)
+study.table(
+    ("loss", "FID", "largest mean gradient of D"),
+    *(
+        (label, span(run.fid for run in found), f"{norm[label]:.2f}")
+        for label, found in runs.items()
+    ),
+)
 
 # %% The figure
 figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
 for (name, values), color in zip(of_probability.items(), ("C0", "C1", "C2")):
     axes[0, 0].plot(p, values, color, label=name)
-axes[0, 0].set(xlabel="D's probability for a real image", ylabel="push (gradient of the loss)", ylim=(0.1, 120))
+axes[0, 0].set(
+    xlabel="D's probability for a real image", ylabel="push (gradient of the loss)", ylim=(0.1, 120)
+)
 for i, (name, values) in enumerate(of_score.items()):
     axes[0, 1].plot(s, values, f"C{i}", label=name)
 axes[0, 1].set(xlabel="D's raw score for a real image", ylabel="push", ylim=(0.01, 300))
@@ -100,11 +134,22 @@ study.finding(
     f"{untrained:.0f}); as a function of D's probability, {hardest(of_probability)} punishes a confident mistake hardest (a gradient of "
     f"{of_probability['cross-entropy'][0]:.0f} at p = .01; L2 {of_probability['L2'][0]:.2f}), as a function of its raw score, "
     f"{hardest(of_score)} ({of_score['L2 on scores'][0]:.0f} at -8; cross-entropy {of_score['cross-entropy'][0]:.2f}).",
-    {"all losses train": len(trained) == len(fid),
-     "on probabilities, cross-entropy punishes confident mistakes hardest": hardest(of_probability) == "cross-entropy",
-     "on raw scores, L2 does": hardest(of_score) == "L2 on scores"},
+    {
+        "all losses train": len(trained) == len(fid),
+        "on probabilities, cross-entropy punishes confident mistakes hardest": hardest(
+            of_probability
+        )
+        == "cross-entropy",
+        "on raw scores, L2 does": hardest(of_score) == "L2 on scores",
+    },
     f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. FID, to be below a third of "
-    "an untrained G's on average: " + ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items()) + ".",
-    alone=alone[-1], untrained=untrained, fid=fid, largest_gradient=norm,
+    "an untrained G's on average: "
+    + ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items())
+    + ".",
+    alone=alone[-1],
+    untrained=untrained,
+    fid=fid,
+    largest_gradient=norm,
     push_at_p={name: values[0] for name, values in of_probability.items()},
-    push_at_score={name: values[0] for name, values in of_score.items()})
+    push_at_score={name: values[0] for name, values in of_score.items()},
+)

@@ -36,7 +36,10 @@ RUNS = Path("runs/results")
 def commands(run, recipe, data, seed, settings):
     """(command that trains, command that measures) as a user types them."""
     every = -(-settings.steps // 8)
-    return (f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every}", f"tinygan eval {run}")
+    return (
+        f"tinygan train {recipe} --data {data} --seed {seed} --out {run} --set eval_every={every}",
+        f"tinygan eval {run}",
+    )
 
 
 def call(command):
@@ -55,7 +58,11 @@ def call(command):
 
 def measure(recipe, data, seed, again=False):
     """Train and measure one row, or what is left of it, and write its numbers to demos/results/. again: even if it is there."""
-    run, results, name = RUNS / f"{recipe}-{data}-{seed}", RESULTS / f"{data}.json", f"{recipe}-{seed}"
+    run, results, name = (
+        RUNS / f"{recipe}-{data}-{seed}",
+        RESULTS / f"{data}.json",
+        f"{recipe}-{seed}",
+    )
     settings = RECIPES[recipe].settings()
     train, evaluate = commands(run, recipe, data, seed, settings)
     settings = dataclasses.asdict(settings)
@@ -65,7 +72,9 @@ def measure(recipe, data, seed, again=False):
         check_settings(found[name]["settings"], settings, recipe, f"{results}: {name}")
         return
     if (run / "config.json").exists():
-        check_settings(json.loads((run / "config.json").read_text())["settings"], settings, recipe, run)
+        check_settings(
+            json.loads((run / "config.json").read_text())["settings"], settings, recipe, run
+        )
     done = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
     if run.exists() and not done:
         shutil.rmtree(run)  # stopped before its first checkpoint
@@ -73,16 +82,28 @@ def measure(recipe, data, seed, again=False):
         call(f"tinygan train --resume {run}" if done else train)
     call(evaluate)
     metrics = json.loads((run / "metrics.json").read_text())
-    row = {"commands": [train, evaluate], "recipe": recipe, "data": data, "seed": seed, "settings": settings,
-           "seconds": seconds(run / "time.jsonl"), "metrics": metrics}
+    row = {
+        "commands": [train, evaluate],
+        "recipe": recipe,
+        "data": data,
+        "seed": seed,
+        "settings": settings,
+        "seconds": seconds(run / "time.jsonl"),
+        "metrics": metrics,
+    }
     kept.change(results, lambda old: old | {name: row})
 
 
 def check_settings(found, settings, recipe, where):
     """Exit with a message if those that were found are others. They may be from before some setting existed."""
     old = dataclasses.asdict(RECIPES[recipe].settings()) | found
-    if any(old[key] != settings[key] for key in settings.keys() - {"sample_every", "checkpoint_every", "eval_every", "keep"}):
-        sys.exit(f"{where}: the recipe's settings have changed since; measure it anew, with --again")
+    if any(
+        old[key] != settings[key]
+        for key in settings.keys() - {"sample_every", "checkpoint_every", "eval_every", "keep"}
+    ):
+        sys.exit(
+            f"{where}: the recipe's settings have changed since; measure it anew, with --again"
+        )
 
 
 def seconds(path):
@@ -112,14 +133,25 @@ def table(data):
     for recipe in RECIPES:
         found = of_name(kept.numbers(RESULTS / f"{data}.json"), recipe)
         if found:
-            minutes = min(row["seconds"] for row in found) / 60  # a longer one was beside other work
-            cells = [span([row["metrics"].get(key) for row in found], digits) for key, digits in
-                     (("fid", 2), ("precision", 3), ("recall", 3), ("class_accuracy", 3))]
+            minutes = (
+                min(row["seconds"] for row in found) / 60
+            )  # a longer one was beside other work
+            cells = [
+                span([row["metrics"].get(key) for row in found], digits)
+                for key, digits in (
+                    ("fid", 2),
+                    ("precision", 3),
+                    ("recall", 3),
+                    ("class_accuracy", 3),
+                )
+            ]
             picture = PICTURES / f"{data}-{recipe}.png"
             if (RUNS / f"{recipe}-{data}-0").exists():
                 strip(recipe, data, picture)
-            print(f"| `{recipe}` | {found[0]['settings']['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
-                  f'<img src="pictures/{picture.name}" width="300"> |')
+            print(
+                f"| `{recipe}` | {found[0]['settings']['steps']:,} | {minutes:.1f} | {' | '.join(cells)} | "
+                f'<img src="pictures/{picture.name}" width="300"> |'
+            )
 
 
 def of_name(results, name):
@@ -130,7 +162,9 @@ def of_name(results, name):
 def arguments(doc, known, data=(), seeds=(0,)):
     """The command line of a script that measures each of `known` with some seeds. data: the data sets it takes; seeds: by
     default."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all)")
     if data:
         parser.add_argument("--data", default=data[0], choices=data)

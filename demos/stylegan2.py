@@ -1,7 +1,7 @@
 """StyleGAN2: the droplet and its cure, step by step; and penalties that are taken now and then only.
 
-    python demos/stylegan2.py              # two to three minutes
-    python demos/stylegan2.py --full       # full MNIST, three seeds, at most ten minutes a run
+python demos/stylegan2.py              # two to three minutes
+python demos/stylegan2.py --full       # full MNIST, three seeds, at most ten minutes a run
 """
 
 # %% Why droplets?
@@ -37,7 +37,9 @@ def spots(folder):
     found = {}
     for layer, maps in activations(folder).items():
         deviation = np.abs(maps - maps.mean((1, 2), keepdims=True))
-        ratio = (deviation.max((1, 2)) / (deviation.mean((1, 2)) + 1e-12)).mean(0)  # of each map, over the images
+        ratio = (deviation.max((1, 2)) / (deviation.mean((1, 2)) + 1e-12)).mean(
+            0
+        )  # of each map, over the images
         of_layer = deviation.max((1, 2, 3)) / (deviation.mean((1, 2, 3)) + 1e-12)
         found[layer] = [float(ratio.mean()), float(ratio.max()), float(of_layer.mean())]
     return {"spots": found}
@@ -53,8 +55,12 @@ def activations(folder, n=study.choose(4, 64, 200)):
     with nn.feature_maps(G, stylegan2.Activation) as maps:
         generate(G, latents(np.random.default_rng(0), n, G), np.arange(n) % 10, batch=n)
     sides, found = (4, 8, 8, 16, 16, 32, 32), {}
-    for side, features in zip(sides, list(maps.values())[-len(sides):]):  # (a) and (b) begin with a layer of the constant
-        name = f"{side}x{side}" + (" 2" if f"{side}x{side} 1" in found else " 1" if side > 4 else "")
+    for side, features in zip(
+        sides, list(maps.values())[-len(sides) :]
+    ):  # (a) and (b) begin with a layer of the constant
+        name = f"{side}x{side}" + (
+            " 2" if f"{side}x{side} 1" in found else " 1" if side > 4 else ""
+        )
         found[name] = features.numpy().astype(float)
     return found
 
@@ -69,11 +75,25 @@ of_digits = float((apart.max((1, 2)) / apart.mean((1, 2))).mean())
 # Lazy regularisation: R1 and the path-length penalty cost nearly as much as the step itself. Taken at every fourth step, and
 # weighing four times as much, they should do the same for a quarter of the price.
 steps = study.choose(4, 420, 2500)
-runs = study.train({"(a) AdaIN": "configuration=a", "(b) in detail": "configuration=b", "(c) deviation": "configuration=c",
-                    "(d) demodulated": "configuration=d", "(d), penalties always": "configuration=d penalty_every=1 path_every=1"},
-                   "stylegan2", f"g_channels={study.choose(4, 4, 8)} d_channels={study.choose(4, 4, 8)}", steps=steps,
-                   eval_every=study.choose(2, 52, 312), eval_images=study.choose(100, 500, 2000), also=spots)
-fid, ms = means(runs, "fid"), {label: 1e3 * seconds / steps for label, seconds in means(runs, "seconds").items()}
+runs = study.train(
+    {
+        "(a) AdaIN": "configuration=a",
+        "(b) in detail": "configuration=b",
+        "(c) deviation": "configuration=c",
+        "(d) demodulated": "configuration=d",
+        "(d), penalties always": "configuration=d penalty_every=1 path_every=1",
+    },
+    "stylegan2",
+    f"g_channels={study.choose(4, 4, 8)} d_channels={study.choose(4, 4, 8)}",
+    steps=steps,
+    eval_every=study.choose(2, 52, 312),
+    eval_images=study.choose(100, 500, 2000),
+    also=spots,
+)
+fid, ms = (
+    means(runs, "fid"),
+    {label: 1e3 * seconds / steps for label, seconds in means(runs, "seconds").items()},
+)
 
 
 def strongest(run):
@@ -82,9 +102,18 @@ def strongest(run):
 
 
 worst = {label: float(np.mean([strongest(run) for run in found])) for label, found in runs.items()}
-study.table(("configuration", "FID", "strongest spot", "a step"),
-            *((label, span(run.fid for run in found), span(map(strongest, found), 1), f"{ms[label]:.0f} ms")
-              for label, found in runs.items()))
+study.table(
+    ("configuration", "FID", "strongest spot", "a step"),
+    *(
+        (
+            label,
+            span(run.fid for run in found),
+            span(map(strongest, found), 1),
+            f"{ms[label]:.0f} ms",
+        )
+        for label, found in runs.items()
+    ),
+)
 
 
 # %% Demodulated convolution, two ways
@@ -113,7 +142,10 @@ def difference(args):
     """The largest of values and gradients, relative to the largest number."""
     y, other = with_own_weights(*args), ops.modulated_conv2d(*args)
     pairs = [(y, other), *zip(*(grad(ops.sum(ops.square(y)), args) for y in (y, other)))]
-    return max(np.abs(a.detach().numpy() - b.detach().numpy()).max() / np.abs(a.detach().numpy()).max() for a, b in pairs)
+    return max(
+        np.abs(a.detach().numpy() - b.detach().numpy()).max() / np.abs(a.detach().numpy()).max()
+        for a, b in pairs
+    )
 
 
 def milliseconds(function, args):
@@ -124,21 +156,47 @@ def milliseconds(function, args):
 
 def side_by_side():
     """[size, channels, ms of the one way, ms of the other, difference] of some convolutions."""
-    shapes, found = ((4, 64), (8, 64), (16, 64), (32, 64), (32, 16)), []  # pixels on a side, channels
+    shapes, found = (
+        ((4, 64), (8, 64), (16, 64), (32, 64), (32, 16)),
+        [],
+    )  # pixels on a side, channels
     for size, channels in study.choose([(4, 4), (8, 4)], shapes, shapes):
         args, times = inputs(size, channels, study.choose(2, 32, 32)), ([], [])
         for _ in range(study.choose(2, 7, 15)):
             for function, taken in zip((with_own_weights, ops.modulated_conv2d), times):
                 taken.append(milliseconds(function, args))
-        found.append([size, channels, *map(statistics.median, times), difference(inputs(size, channels, 4, "float64"))])
+        found.append(
+            [
+                size,
+                channels,
+                *map(statistics.median, times),
+                difference(inputs(size, channels, 4, "float64")),
+            ]
+        )
         assert found[-1][-1] < 1e-12
     return found
 
 
 modulation = study.numbers("modulation", side_by_side)
-study.table(("size, channels", "a weight for each image", "activations scaled", "times faster", "difference in float64"),
-            *((f"{size}x{size}, {channels}", f"{slow:.2f} ms", f"{fast:.2f} ms", f"{slow / fast:.1f}", f"{apart:.0e}")
-              for size, channels, slow, fast, apart in modulation))
+study.table(
+    (
+        "size, channels",
+        "a weight for each image",
+        "activations scaled",
+        "times faster",
+        "difference in float64",
+    ),
+    *(
+        (
+            f"{size}x{size}, {channels}",
+            f"{slow:.2f} ms",
+            f"{fast:.2f} ms",
+            f"{slow / fast:.1f}",
+            f"{apart:.0e}",
+        )
+        for size, channels, slow, fast, apart in modulation
+    ),
+)
 
 # %% The figure
 figure, axes = study.figure(12, 4.4, 2, 5, height_ratios=(1.6, 1))
@@ -148,7 +206,9 @@ for i, (label, found) in enumerate(runs.items()):
         for run in found:
             for name, spot in run.also["spots"].items():
                 layers.setdefault(name, []).append(spot[-1])
-        axes[0, 0].plot(list(layers), [np.mean(values) for values in layers.values()], f"C{i}", label=label)
+        axes[0, 0].plot(
+            list(layers), [np.mean(values) for values in layers.values()], f"C{i}", label=label
+        )
         axes[0, 0].plot(list(layers), list(layers.values()), f"C{i}o", markersize=3)
 axes[0, 0].set(ylabel="peak over its layer's mean")
 axes[0, 0].tick_params("x", rotation=60, labelsize=7)
@@ -174,13 +234,19 @@ def most_spotted(label):
 
 
 for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
-    show(ax, study.images(label[1], lambda: most_spotted(label)), 5,
-         f"{label[:3]} above: the most\nspotted map; below: mean")
+    show(
+        ax,
+        study.images(label[1], lambda: most_spotted(label)),
+        5,
+        f"{label[:3]} above: the most\nspotted map; below: mean",
+    )
 study.save(figure, axes[0, 0], axes[0, 1])
 
 # %% What came of it
 # (d) cannot have droplets: what it has of spots is what is drawn.
-with_spots, without = ([strongest(run) for run in runs[label]] for label in ("(a) AdaIN", "(d) demodulated"))
+with_spots, without = (
+    [strongest(run) for run in runs[label]] for label in ("(a) AdaIN", "(d) demodulated")
+)
 droplet, gone = min(with_spots) > 2 * max(without), max(without) < min(with_spots)
 b, c = "(b) in detail", "(c) deviation"
 lazy, always = "(d) demodulated", "(d), penalties always"
@@ -189,10 +255,19 @@ study.finding(
     f"AdaIN has {'a droplet' if droplet else 'no droplet'} at 32x32 (strongest spot, peak over mean: {worst['(a) AdaIN']:.1f}, with "
     f"demodulation, which cannot have one, {worst[lazy]:.1f}), and demodulation {'is' if best else 'is not clearly'} better than all "
     f"before it (FID {fid[lazy]:.1f} against {', '.join(f'{value:.1f}' for label, value in fid.items() if '(d)' not in label)}).",
-    {"there is a droplet": droplet, "the redesign has fewer spots": gone, "demodulation draws better digits": best,
-     "lazy penalties cost little": not below(runs, "fid", always, lazy)},
-    "The strongest spot: " + ", ".join(f"{label} {span(map(strongest, found), 1)}" for label, found in runs.items()) +
-    f"; of digits themselves {of_digits:.1f}. By FID, the deviation alone (c) is "
+    {
+        "there is a droplet": droplet,
+        "the redesign has fewer spots": gone,
+        "demodulation draws better digits": best,
+        "lazy penalties cost little": not below(runs, "fid", always, lazy),
+    },
+    "The strongest spot: "
+    + ", ".join(f"{label} {span(map(strongest, found), 1)}" for label, found in runs.items())
+    + f"; of digits themselves {of_digits:.1f}. By FID, the deviation alone (c) is "
     f"{'better than' if below(runs, 'fid', c, b) else 'worse than' if below(runs, 'fid', b, c) else 'not clearly different from'} mean and "
     f"deviation (b). Lazy penalties: {ms[lazy]:.0f} ms a step instead of {ms[always]:.0f}, FID {fid[lazy]:.1f} against {fid[always]:.1f} "
-    f"at equal images.", fid=fid, spots=worst, milliseconds=ms)
+    f"at equal images.",
+    fid=fid,
+    spots=worst,
+    milliseconds=ms,
+)

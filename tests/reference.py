@@ -22,7 +22,7 @@ def kernel(array):
 
 def group(file, prefix):
     """{name: array} of the arrays under `prefix`, without it."""
-    return {key[len(prefix):]: file[key] for key in file.files if key.startswith(prefix)}
+    return {key[len(prefix) :]: file[key] for key in file.files if key.startswith(prefix)}
 
 
 def assert_equal(actual, expected):
@@ -31,7 +31,8 @@ def assert_equal(actual, expected):
     A gradient that we do not have, because the loss does not depend on that parameter, is one of 0.
     """
     actual = {name: np.zeros_like(value) for name, value in expected.items() if not value.any()} | {
-        name: host(value) for name, value in actual.items()}
+        name: host(value) for name, value in actual.items()
+    }
     assert actual.keys() == expected.keys()
     scale = max(np.abs(value).max() for value in expected.values())
     for name in expected:
@@ -43,13 +44,15 @@ def assert_images(actual, expected):
     """`assert_equal` of as many images (N, H, W, C) of a batch as the file keeps (NCHW); its gradients are of all."""
     expected = images(expected)
     assert len(expected) > 1
-    assert_equal({"images": actual[:len(expected)]}, {"images": expected})
+    assert_equal({"images": actual[: len(expected)]}, {"images": expected})
 
 
 def gradients(loss, network):
     """{name: array} of the gradients of all parameters that the loss reaches."""
     names = [name for name, _ in network.named_parameters()]
-    return {name: host(g) for name, g in zip(names, grad(loss, network.parameters())) if g is not None}
+    return {
+        name: host(g) for name, g in zip(names, grad(loss, network.parameters())) if g is not None
+    }
 
 
 class Replay:

@@ -22,7 +22,9 @@ import strict_cuda
 from tinygan import backend
 from tinygan.kernels.cuda import cublas
 
-_owners = weakref.WeakValueDictionary()  # id of a NumPy array that owns its memory -> the StrictArray around it
+_owners = (
+    weakref.WeakValueDictionary()
+)  # id of a NumPy array that owns its memory -> the StrictArray around it
 counts = collections.Counter()  # "launches", "uploads", "waits" so far
 NO_LAUNCH = {"empty", "empty_like", "broadcast_to", "expand_dims"}
 IN_PLACE = {"copyto", "at", "fill"}
@@ -34,7 +36,9 @@ def unwrap(value):
     if isinstance(value, StrictArray):
         return value._array
     if isinstance(value, np.ndarray):
-        raise TypeError("numpy.ndarray where an array of the strict backend is needed: use backend.asarray")
+        raise TypeError(
+            "numpy.ndarray where an array of the strict backend is needed: use backend.asarray"
+        )
     if isinstance(value, (list, tuple)):
         return type(value)(map(unwrap, value))
     if isinstance(value, dict):
@@ -54,17 +58,25 @@ def launch(name, run, args, writes=False):
     otherwise the result is new memory, or a view of an argument, which needs no kernel."""
     graph = strict_cuda.recorded()
     if graph and name in CUBLAS:
-        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+        raise NotImplementedError(
+            "calling cuBLAS API during stream capture is currently unsupported"
+        )
     if graph and name in ("concatenate", "stack") and len(args[0]) > 8:
         raise NotImplementedError(f"{name} of more than 8 arrays uploads their addresses")
     if graph and writes:
         counts["launches"] += 1
         return graph.steps.append(run)
-    with np.errstate(all="ignore") if graph else contextlib.nullcontext():  # what is recorded has no values yet
+    with (
+        np.errstate(all="ignore") if graph else contextlib.nullcontext()
+    ):  # what is recorded has no values yet
         result = run()
     if writes:
         counts["launches"] += 1
-    elif name not in NO_LAUNCH and isinstance(result, (np.ndarray, np.generic)) and not _is_view(result, args):
+    elif (
+        name not in NO_LAUNCH
+        and isinstance(result, (np.ndarray, np.generic))
+        and not _is_view(result, args)
+    ):
         counts["launches"] += 1
         if graph:
             result = np.asarray(result)
@@ -84,7 +96,14 @@ def forward(function, owner=None):
         args, settings = unwrap(args), unwrap(settings)
         writes = name in IN_PLACE
         if out is None:
-            return wrap(launch(name, lambda: function(*args, **settings), args if owner is None else (owner, *args), writes))
+            return wrap(
+                launch(
+                    name,
+                    lambda: function(*args, **settings),
+                    args if owner is None else (owner, *args),
+                    writes,
+                )
+            )
         launch(name, lambda: function(*args, out=unwrap(out), **settings), args, writes=True)
         return out
 
@@ -93,7 +112,9 @@ def forward(function, owner=None):
 
 def _wait():
     if strict_cuda.recorded():
-        raise RuntimeError("cudaErrorStreamCaptureUnsupported: a result is read while the step is recorded")
+        raise RuntimeError(
+            "cudaErrorStreamCaptureUnsupported: a result is read while the step is recorded"
+        )
     counts["waits"] += 1
 
 
@@ -129,7 +150,9 @@ class StrictArray:
 
     @property
     def data(self):
-        return strict_cuda.Memory(self._array)  # a pointer to device memory; nothing that asarray could read
+        return strict_cuda.Memory(
+            self._array
+        )  # a pointer to device memory; nothing that asarray could read
 
     def __array__(self, *args, **settings):
         raise TypeError("implicit conversion to numpy.ndarray: use backend.to_numpy")
@@ -182,13 +205,20 @@ def _operator(name):
     return call
 
 
-for _name in ("lt le gt ge eq ne neg pos abs invert " + " ".join(
-        prefix + name for prefix in ("", "r", "i") for name in
-        "add sub mul truediv floordiv mod pow matmul and or xor".split())).split():
+for _name in (
+    "lt le gt ge eq ne neg pos abs invert "
+    + " ".join(
+        prefix + name
+        for prefix in ("", "r", "i")
+        for name in "add sub mul truediv floordiv mod pow matmul and or xor".split()
+    )
+).split():
     setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
-for _name in "shape dtype ndim size strides flags itemsize nbytes".split():  # asked for all the time
+for (
+    _name
+) in "shape dtype ndim size strides flags itemsize nbytes".split():  # asked for all the time
     setattr(StrictArray, _name, property(operator.attrgetter(f"_array.{_name}")))
 
 
@@ -223,7 +253,14 @@ class StrictModule:
     get_default_memory_pool = staticmethod(lambda: strict_cuda.MemoryPool(None))
 
     def __getattr__(self, name):
-        if name in ("lib", "frombuffer", "fromiter", "testing", "memmap", "broadcast_shapes"):  # not in CuPy, or only
+        if name in (
+            "lib",
+            "frombuffer",
+            "fromiter",
+            "testing",
+            "memmap",
+            "broadcast_shapes",
+        ):  # not in CuPy, or only
             raise AttributeError(f"the strict backend has no {name}")  # for host memory
         value = getattr(np, name)
         return _Function(value) if callable(value) and not isinstance(value, type) else value
@@ -239,11 +276,15 @@ class StrictModule:
     def array(data, dtype=None, copy=True, order="K"):
         """Uploads; always a copy."""
         if isinstance(data, StrictArray):
-            return wrap(launch("array", lambda: np.array(data._array, dtype=dtype, order=order), ()))
+            return wrap(
+                launch("array", lambda: np.array(data._array, dtype=dtype, order=order), ())
+            )
         if not isinstance(data, (np.ndarray, np.generic, bool, int, float, list, tuple)):
             raise TypeError(f"cannot make an array of a {type(data).__name__}")
         if strict_cuda.recorded():
-            raise RuntimeError("cudaErrorStreamCaptureUnsupported: an upload while the step is recorded")
+            raise RuntimeError(
+                "cudaErrorStreamCaptureUnsupported: an upload while the step is recorded"
+            )
         counts["uploads"] += 1
         return wrap(np.array(data, dtype=dtype, order=order))
 

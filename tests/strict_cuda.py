@@ -35,7 +35,9 @@ class Stream:
 
     def synchronize(self):
         if self.recorded:
-            raise RuntimeError("cudaErrorStreamCaptureUnsupported: a stream is waited for while it is recorded")
+            raise RuntimeError(
+                "cudaErrorStreamCaptureUnsupported: a stream is waited for while it is recorded"
+            )
 
     def begin_capture(self):
         self.recorded = Graph()
@@ -111,29 +113,51 @@ class ElementwiseKernel:
 
     def __init__(self, inputs, outputs, body, name):
         self.name, self.body = name, body
-        self.inputs = [(*text.split()[-2:], "raw" in text) for text in inputs.split(",")]  # (type, name, raw?)
+        self.inputs = [
+            (*text.split()[-2:], "raw" in text) for text in inputs.split(",")
+        ]  # (type, name, raw?)
         self.outputs = [(*text.split()[-2:], "raw" in text) for text in outputs.split(",")]
 
     def prepare(self, args, size):
         """(the outputs, a function that computes them) of arguments: arrays and numbers, and outputs or none."""
         parameters = self.inputs + self.outputs
         if len(args) not in (len(self.inputs), len(parameters)):
-            raise TypeError(f"{self.name} takes {len(self.inputs)} or {len(parameters)} arguments, not {len(args)}")
-        kinds = {array.dtype for (kind, _, _), array in zip(parameters, args) if kind == "T" and isinstance(array, np.ndarray)}
+            raise TypeError(
+                f"{self.name} takes {len(self.inputs)} or {len(parameters)} arguments, not {len(args)}"
+            )
+        kinds = {
+            array.dtype
+            for (kind, _, _), array in zip(parameters, args)
+            if kind == "T" and isinstance(array, np.ndarray)
+        }
         if len(kinds) != 1:
             raise TypeError(f"{self.name}: arrays of one type are needed, not {kinds}")
         dtype = kinds.pop()
-        shapes = [array.shape for (_, _, raw), array in zip(parameters, args) if isinstance(array, np.ndarray) and not raw]
+        shapes = [
+            array.shape
+            for (_, _, raw), array in zip(parameters, args)
+            if isinstance(array, np.ndarray) and not raw
+        ]
         shape = (size,) if size is not None else np.broadcast_shapes(*shapes)
-        made = [np.empty(shape, dtype) for _ in self.outputs] if len(args) == len(self.inputs) else list(args[len(self.inputs):])
-        if not all(array.flags.c_contiguous for array in made) or size is None and any(array.shape != shape for array in made):
+        made = (
+            [np.empty(shape, dtype) for _ in self.outputs]
+            if len(args) == len(self.inputs)
+            else list(args[len(self.inputs) :])
+        )
+        if (
+            not all(array.flags.c_contiguous for array in made)
+            or size is None
+            and any(array.shape != shape for array in made)
+        ):
             raise ValueError(f"{self.name}: outputs must be whole, and of shape {shape}")
-        values = list(args[:len(self.inputs)])
+        values = list(args[: len(self.inputs)])
         for k, (kind, name, raw) in enumerate(self.inputs):
             wanted = dtype if kind == "T" else _TYPES[kind]
             if raw and (not isinstance(values[k], np.ndarray) or values[k].dtype != wanted):
                 raise TypeError(f"{self.name}: {name} must be an array of {wanted}")
-        function = _compiled(self, str(dtype), tuple(isinstance(value, np.ndarray) for value in values))
+        function = _compiled(
+            self, str(dtype), tuple(isinstance(value, np.ndarray) for value in values)
+        )
         count = int(np.prod(shape))
 
         def run():
@@ -141,7 +165,9 @@ class ElementwiseKernel:
             for (kind, _, raw), value in zip(self.inputs, values):
                 spread = isinstance(value, np.ndarray) and not raw
                 value = np.asarray(value, dtype if kind == "T" else _TYPES[kind])
-                ready.append(np.ascontiguousarray(np.broadcast_to(value, shape) if spread else value))
+                ready.append(
+                    np.ascontiguousarray(np.broadcast_to(value, shape) if spread else value)
+                )
             pointers = [array.ctypes.data for array in ready + made]
             function(ctypes.c_ssize_t(count), (ctypes.c_void_p * len(pointers))(*pointers))
 
@@ -151,10 +177,15 @@ class ElementwiseKernel:
         lines = []
         for k, ((kind, name, raw), whole) in enumerate(zip(self.inputs, arrays)):
             c = "T" if kind == "T" else _C_TYPES[kind]
-            lines.append(f"const {c}* {name} = (const {c}*)args[{k}];" if raw else
-                         f"const {c} {name} = ((const {c}*)args[{k}])[{'i' if whole else 0}];")
+            lines.append(
+                f"const {c}* {name} = (const {c}*)args[{k}];"
+                if raw
+                else f"const {c} {name} = ((const {c}*)args[{k}])[{'i' if whole else 0}];"
+            )
         for k, (_, name, raw) in enumerate(self.outputs, len(self.inputs)):
-            lines.append(f"T* {name} = (T*)args[{k}];" if raw else f"T& {name} = ((T*)args[{k}])[i];")
+            lines.append(
+                f"T* {name} = (T*)args[{k}];" if raw else f"T& {name} = ((T*)args[{k}])[i];"
+            )
         return f"""#include <cmath>
 #include <cstddef>
 using namespace std;
@@ -176,7 +207,10 @@ def _compiled(kernel, dtype, arrays):
         if COMPILER is None:
             pytest.skip("the stand-in's kernels need a C++ compiler: c++, or $CXX")
         CACHE.mkdir(parents=True, exist_ok=True)
-        code, new = library.with_suffix(f".{os.getpid()}.cpp"), library.with_suffix(f".{os.getpid()}.so")
+        code, new = (
+            library.with_suffix(f".{os.getpid()}.cpp"),
+            library.with_suffix(f".{os.getpid()}.so"),
+        )
         code.write_text(source)
         subprocess.run([COMPILER, "-O3", "-fPIC", "-shared", "-o", new, code], check=True)
         code.unlink()
@@ -209,15 +243,49 @@ class Cublas:
         return self._gemm(np.float64, *args)
 
     @staticmethod
-    def _gemm(dtype, handle, turn_a, turn_b, m, n, k, alpha, a, lda, step_a, b, ldb, step_b, beta, c, ldc, step_c, batch):
+    def _gemm(
+        dtype,
+        handle,
+        turn_a,
+        turn_b,
+        m,
+        n,
+        k,
+        alpha,
+        a,
+        lda,
+        step_a,
+        b,
+        ldb,
+        step_b,
+        beta,
+        c,
+        ldc,
+        step_c,
+        batch,
+    ):
         import strict
 
         m, n, k, lda, ldb, ldc, batch = (x.value for x in (m, n, k, lda, ldb, ldc, batch))
-        a_shape, b_shape = ((k, m) if turn_a.value else (m, k)), ((n, k) if turn_b.value else (k, n))
-        if lda < a_shape[0] or ldb < b_shape[0] or ldc < m or not (alpha._obj.value == 1 and beta._obj.value == 0):
+        a_shape, b_shape = (
+            ((k, m) if turn_a.value else (m, k)),
+            ((n, k) if turn_b.value else (k, n)),
+        )
+        if (
+            lda < a_shape[0]
+            or ldb < b_shape[0]
+            or ldc < m
+            or not (alpha._obj.value == 1 and beta._obj.value == 0)
+        ):
             return 7  # CUBLAS_STATUS_INVALID_VALUE
-        A, B, C = (_by_columns(dtype, address.value, shape, lead, step.value, batch) for address, shape, lead, step in (
-            (a, a_shape, lda, step_a), (b, b_shape, ldb, step_b), (c, (m, n), ldc, step_c)))
+        A, B, C = (
+            _by_columns(dtype, address.value, shape, lead, step.value, batch)
+            for address, shape, lead, step in (
+                (a, a_shape, lda, step_a),
+                (b, b_shape, ldb, step_b),
+                (c, (m, n), ldc, step_c),
+            )
+        )
         A, B = A.swapaxes(1, 2) if turn_a.value else A, B.swapaxes(1, 2) if turn_b.value else B
         strict.launch("gemm", lambda: np.matmul(A, B, out=C), (), writes=True)
         return 0
@@ -229,4 +297,6 @@ def _by_columns(dtype, address, shape, lead, step, batch):
     size = (batch - 1) * step + (columns - 1) * lead + rows
     item = np.dtype(dtype).itemsize
     memory = np.frombuffer((ctypes.c_char * (size * item)).from_address(address), dtype)
-    return np.lib.stride_tricks.as_strided(memory, (batch, rows, columns), (step * item, item, lead * item))
+    return np.lib.stride_tricks.as_strided(
+        memory, (batch, rows, columns), (step * item, item, lead * item)
+    )

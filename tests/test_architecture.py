@@ -14,9 +14,30 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 FOLDERS = sorted({str(Path(file).parent) for file in FILES})
 
 # Bottom to top: each may import those before it. Training reads data sets, and draws pictures.
-ORDER = ["version", "errors", "files", "npz", "backend", "batch", "kernels", "autograd", "ops",
-         "nn", "optim", "optable", "settings", "gan", "models", "data", "plots", "metrics", "training", "study",
-         "cli", "__main__"]
+ORDER = [
+    "version",
+    "errors",
+    "files",
+    "npz",
+    "backend",
+    "batch",
+    "kernels",
+    "autograd",
+    "ops",
+    "nn",
+    "optim",
+    "optable",
+    "settings",
+    "gan",
+    "models",
+    "data",
+    "plots",
+    "metrics",
+    "training",
+    "study",
+    "cli",
+    "__main__",
+]
 
 # What makes it fast and unbreakable has rooms of its own. No learner meets these names elsewhere.
 MECHANICS = {"threading", "ranks", "cupy", "on_cpu", "tape", "micro_batch", "parallel", "graphs"}
@@ -52,11 +73,19 @@ def imports(file, syntax):
     """Dotted names within tinygan that `file` imports, inside of functions too, such as 'kernels.parallel.run'."""
     package = ["tinygan", *file.split("/")[:-1]]
     for node in ast.walk(syntax):
-        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            else []
+        )
         if isinstance(node, ast.ImportFrom):
-            base = package[:len(package) - node.level + 1] if node.level else []
-            names = [".".join([*base, *([node.module] if node.module else []), name]) for name in names]
-        yield from (name.removeprefix("tinygan.") for name in names if name.split(".")[0] == "tinygan")
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names = [
+                ".".join([*base, *([node.module] if node.module else []), name]) for name in names
+            ]
+        yield from (
+            name.removeprefix("tinygan.") for name in names if name.split(".")[0] == "tinygan"
+        )
 
 
 def violations(file, syntax):
@@ -78,12 +107,21 @@ def test_imports_point_one_way(file):
     assert not list(violations(file, tree(file)))
 
 
-@pytest.mark.parametrize("file, line", [
-    ("ops/linear.py", "from tinygan import nn"), ("ops/linear.py", "from tinygan.nn import Linear"),
-    ("ops/linear.py", "import tinygan.nn.layers"), ("ops/linear.py", "from ..nn.layers import Linear"),
-    ("ops/linear.py", "from .. import nn"), ("ops/linear.py", "def f():\n    from tinygan import cli"),
-    ("kernels/conv.py", "from tinygan.autograd import op"), ("backend.py", "from . import kernels"),
-    ("nn/layers.py", "from tinygan import Tensor"), ("nn/layers.py", "import tinygan")])
+@pytest.mark.parametrize(
+    "file, line",
+    [
+        ("ops/linear.py", "from tinygan import nn"),
+        ("ops/linear.py", "from tinygan.nn import Linear"),
+        ("ops/linear.py", "import tinygan.nn.layers"),
+        ("ops/linear.py", "from ..nn.layers import Linear"),
+        ("ops/linear.py", "from .. import nn"),
+        ("ops/linear.py", "def f():\n    from tinygan import cli"),
+        ("kernels/conv.py", "from tinygan.autograd import op"),
+        ("backend.py", "from . import kernels"),
+        ("nn/layers.py", "from tinygan import Tensor"),
+        ("nn/layers.py", "import tinygan"),
+    ],
+)
 def test_an_import_the_other_way_is_seen(file, line):
     assert list(violations(file, ast.parse(line)))
 
@@ -109,8 +147,13 @@ def names(syntax):
 
 def known(file, syntax):
     """Names in `file` that its room must not know."""
-    return {name for room, forbidden in MUST_NOT_KNOW.items() if belongs(file, room)
-            for name in names(syntax) if name in forbidden}
+    return {
+        name
+        for room, forbidden in MUST_NOT_KNOW.items()
+        if belongs(file, room)
+        for name in names(syntax)
+        if name in forbidden
+    }
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -118,28 +161,37 @@ def test_no_room_knows_what_it_must_not(file):
     assert not known(file, tree(file))
 
 
-@pytest.mark.parametrize("file, line, name", [
-    ("kernels/conv.py", "from tinygan.backend import on_cpu", "on_cpu"),
-    ("kernels/conv.py", "from .cpu import parallel", "parallel"),
-    ("kernels/act.py", "from tinygan.kernels.cpu.parallel import run", "parallel"),
-    ("autograd/engine.py", "import threading", "threading"),
-    ("autograd/tensor.py", "backend.tape = None", "tape"),
-    ("ops/linear.py", "if xp.__name__ == 'cupy': pass", "cupy"),
-    ("nn/norms.py", "from tinygan.training import ranks", "ranks"),
-    ("nn/norms.py", "mean = ranks.mean(x)", "ranks"),
-    ("gan/augment/ada.py", "def f(x, micro_batch=1): pass", "micro_batch"),
-    ("gan/losses.py", "getattr(settings, 'micro_batch')", "micro_batch"),
-    ("models/dcgan.py", "import tinygan.kernels.cuda.graphs as g", "graphs"),
-    ("training/algorithm.py", "self.graphs.run(step)", "graphs"),
-    ("training/algorithm.py", "s.updated(micro_batch=8)", "micro_batch")])
+@pytest.mark.parametrize(
+    "file, line, name",
+    [
+        ("kernels/conv.py", "from tinygan.backend import on_cpu", "on_cpu"),
+        ("kernels/conv.py", "from .cpu import parallel", "parallel"),
+        ("kernels/act.py", "from tinygan.kernels.cpu.parallel import run", "parallel"),
+        ("autograd/engine.py", "import threading", "threading"),
+        ("autograd/tensor.py", "backend.tape = None", "tape"),
+        ("ops/linear.py", "if xp.__name__ == 'cupy': pass", "cupy"),
+        ("nn/norms.py", "from tinygan.training import ranks", "ranks"),
+        ("nn/norms.py", "mean = ranks.mean(x)", "ranks"),
+        ("gan/augment/ada.py", "def f(x, micro_batch=1): pass", "micro_batch"),
+        ("gan/losses.py", "getattr(settings, 'micro_batch')", "micro_batch"),
+        ("models/dcgan.py", "import tinygan.kernels.cuda.graphs as g", "graphs"),
+        ("training/algorithm.py", "self.graphs.run(step)", "graphs"),
+        ("training/algorithm.py", "s.updated(micro_batch=8)", "micro_batch"),
+    ],
+)
 def test_a_name_that_a_room_must_not_know_is_seen(file, line, name):
     assert known(file, ast.parse(line)) == {name}
 
 
 def test_the_rooms_of_the_mechanic_may_know_all_of_it():
     everything = ast.parse("from tinygan.kernels.cpu import parallel\nimport threading, ranks")
-    for file in ("kernels/cpu/conv.py", "kernels/cuda/graphs.py", "autograd/inspect.py",
-                 "training/execution.py", "cli/train.py"):
+    for file in (
+        "kernels/cpu/conv.py",
+        "kernels/cuda/graphs.py",
+        "autograd/inspect.py",
+        "training/execution.py",
+        "cli/train.py",
+    ):
         assert not known(file, everything)
 
 
@@ -158,8 +210,11 @@ def test_only_the_backend_and_the_kernels_know_of_cupy():
     """The command line may name it as a choice."""
     for file in FILES:
         if part(file) not in ("backend", "kernels"):
-            words = {getattr(node, field, None) for node in ast.walk(tree(file))
-                     for field in ("id", "attr", "name", "module", *["value"] * (part(file) != "cli"))}
+            words = {
+                getattr(node, field, None)
+                for node in ast.walk(tree(file))
+                for field in ("id", "attr", "name", "module", *["value"] * (part(file) != "cli"))
+            }
             assert not {"on_cpu", "cupy"} & {word for word in words if isinstance(word, str)}, file
 
 
@@ -168,7 +223,11 @@ def test_only_kernels_know_of_threads():
     share their distances among threads; a study asks how many cores there are."""
     for file in FILES:
         if part(file) not in ("kernels", "training", "metrics", "study"):
-            assert not [name for name in imports(file, tree(file)) if name.startswith("kernels.cpu.parallel")], file
+            assert not [
+                name
+                for name in imports(file, tree(file))
+                if name.startswith("kernels.cpu.parallel")
+            ], file
 
 
 def test_import_tinygan_waits_for_neither_scipy_nor_matplotlib():
@@ -191,14 +250,18 @@ def test_no_file_is_long(file):
 def statements(syntax):
     """How many statements there are, docstrings apart: wrapping lines does not change it."""
     documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
-    docstrings = sum(isinstance(node, documented) and ast.get_docstring(node) is not None
-                     for node in ast.walk(syntax))
+    docstrings = sum(
+        isinstance(node, documented) and ast.get_docstring(node) is not None
+        for node in ast.walk(syntax)
+    )
     return sum(isinstance(node, ast.stmt) for node in ast.walk(syntax)) - docstrings
 
 
 def test_statements_are_counted():
-    text = ('"""A docstring."""\ndef f(x):\n    """Another."""\n    if x:\n        return (1,\n'
-            '                2)\n    "no docstring"\n')
+    text = (
+        '"""A docstring."""\ndef f(x):\n    """Another."""\n    if x:\n        return (1,\n'
+        '                2)\n    "no docstring"\n'
+    )
     assert statements(ast.parse(text)) == 4
 
 
@@ -219,8 +282,11 @@ def sizes(syntax):
 
     def of(node):
         methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
-        stored = [part for part in ast.walk(node) if isinstance(part, ast.Attribute)
-                  and isinstance(part.ctx, ast.Store)]
+        stored = [
+            part
+            for part in ast.walk(node)
+            if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+        ]
         attributes = {part.attr for part in stored if getattr(part.value, "id", None) == "self"}
         for base in node.bases:
             if getattr(base, "id", None) in classes:
@@ -239,9 +305,11 @@ def test_no_class_of_training_does_everything():
 
 
 def test_methods_and_attributes_are_counted():
-    syntax = ast.parse("class A:\n def f(self): self.x, self.y = 1, 2\n"
-                       "class B(A):\n def f(self): self.x += 1\n def g(self):\n"
-                       "  self.z: int = 1\n  other.w = self.x.v = self.y\n")
+    syntax = ast.parse(
+        "class A:\n def f(self): self.x, self.y = 1, 2\n"
+        "class B(A):\n def f(self): self.x += 1\n def g(self):\n"
+        "  self.z: int = 1\n  other.w = self.x.v = self.y\n"
+    )
     assert sizes(syntax) == {"A": (1, 2), "B": (2, 3)}
 
 

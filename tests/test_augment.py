@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
 from host import host
+from numpy.testing import assert_allclose, assert_array_equal
 from reference import GOLDEN, assert_equal, group, images
 from test_training import resume, start
 
@@ -57,7 +57,9 @@ def assert_matches(file, key, transform):
         assert_equal({"vjp": vjp.data}, {"vjp": images(file[f"{key}/vjp"])})
 
 
-@pytest.mark.parametrize("name", ["blit", "scale", "rotate", "aniso", "xfrac", "imgfilter", "bgcfnc"])
+@pytest.mark.parametrize(
+    "name", ["blit", "scale", "rotate", "aniso", "xfrac", "imgfilter", "bgcfnc"]
+)
 def test_ada_is_the_authors(name):
     file = np.load(GOLDEN / "ada_augment_c1.npz")
     assert_matches(file, f"{name}_p1.0", ADA(name, 1.0))
@@ -68,9 +70,15 @@ def test_ada_fires_for_the_same_images_as_the_authors():
     assert_matches(file, "bgcfnc_p0.4", ADA("bgcfnc", 0.4))
 
 
-@pytest.mark.parametrize("key, transform", [
-    ("rand_contrast", diffaug.contrast), ("rand_translation", diffaug.translation), ("rand_cutout", diffaug.cutout),
-    ("color,translation,cutout", DiffAugment())])
+@pytest.mark.parametrize(
+    "key, transform",
+    [
+        ("rand_contrast", diffaug.contrast),
+        ("rand_translation", diffaug.translation),
+        ("rand_cutout", diffaug.cutout),
+        ("color,translation,cutout", DiffAugment()),
+    ],
+)
 def test_diffaugment_is_the_authors(key, transform):
     assert_matches(np.load(GOLDEN / "diffaug_c1_s28.npz"), key, transform)
 
@@ -85,23 +93,41 @@ def rgb(n=3, height=7, width=10, channels=3, seed=0):
 def test_each_colour_transform_on_three_channels():
     from scipy.spatial.transform import Rotation
 
-    x, n, fire = rgb(), 3, np.zeros(3)
+    x, fire = rgb(), np.zeros(3)
     value = np.array([0.3, -1.0, 0.7])
     column = value[:, None, None, None]
     assert_allclose(ADA("brightness", 1)(tensor(x), Replay(value, fire)).numpy(), x + 0.2 * column)
-    assert_allclose(ADA("contrast", 1)(tensor(x), Replay(value, fire)).numpy(), x * 2 ** (0.5 * column))
+    assert_allclose(
+        ADA("contrast", 1)(tensor(x), Replay(value, fire)).numpy(), x * 2 ** (0.5 * column)
+    )
     u = np.array([0.1, 0.6, 0.9])
     angles = (2 * u - 1) * np.pi
-    turned = np.stack([Rotation.from_rotvec(a * GREY).apply(image.reshape(-1, 3)).reshape(image.shape) for a, image in zip(angles, x)])
+    turned = np.stack(
+        [
+            Rotation.from_rotvec(a * GREY).apply(image.reshape(-1, 3)).reshape(image.shape)
+            for a, image in zip(angles, x)
+        ]
+    )
     assert_allclose(ADA("hue", 1)(tensor(x), Replay(u, fire)).numpy(), turned)
     grey = x.mean(3, keepdims=True)
-    assert_allclose(ADA("saturation", 1)(tensor(x), Replay(value, fire)).numpy(), grey + (x - grey) * 2.0 ** column)
+    assert_allclose(
+        ADA("saturation", 1)(tensor(x), Replay(value, fire)).numpy(),
+        grey + (x - grey) * 2.0**column,
+    )
     flipped = np.where((u >= 0.5)[:, None, None, None], x - 2 * grey, x)
     assert_allclose(ADA("lumaflip", 1)(tensor(x), Replay(u, fire)).numpy(), flipped)
-    assert_allclose(diffaug.saturation(tensor(x), Replay(u)).numpy(), grey + (x - grey) * 2 * u[:, None, None, None])
-    assert_allclose(diffaug.brightness(tensor(x), Replay(u)).numpy(), x + u[:, None, None, None] - 0.5)
+    assert_allclose(
+        diffaug.saturation(tensor(x), Replay(u)).numpy(),
+        grey + (x - grey) * 2 * u[:, None, None, None],
+    )
+    assert_allclose(
+        diffaug.brightness(tensor(x), Replay(u)).numpy(), x + u[:, None, None, None] - 0.5
+    )
     middle = x.mean((1, 2, 3), keepdims=True)
-    assert_allclose(diffaug.contrast(tensor(x), Replay(u)).numpy(), middle + (x - middle) * (0.5 + u[:, None, None, None]))
+    assert_allclose(
+        diffaug.contrast(tensor(x), Replay(u)).numpy(),
+        middle + (x - middle) * (0.5 + u[:, None, None, None]),
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -120,7 +146,9 @@ def test_flips_and_turns_move_pixels(channels):
 
 def test_whole_shifts_move_pixels_exactly():
     x, fire = rgb(3, 8, 8), np.zeros(3)
-    shifts = np.array([[1.0, 0.5], [0.5, 0.0], [0.5, 0.5]])  # one pixel of eight to the right; one up; none
+    shifts = np.array(
+        [[1.0, 0.5], [0.5, 0.0], [0.5, 0.5]]
+    )  # one pixel of eight to the right; one up; none
     shifted = ADA("xint", 1)(tensor(x), Replay(shifts, fire)).numpy()
     assert_allclose(shifted[0, :, 1:], x[0, :, :-1], atol=1e-9)
     assert_allclose(shifted[0, :, 0], x[0, :, 1], atol=1e-9)  # reflected
@@ -133,12 +161,16 @@ def test_cutout_and_noise():
     centre = np.array([[0.5, 0.25]])  # across, down
     cut = ADA("cutout", 1)(tensor(x), Replay(fire, centre)).numpy()[0, :, :, 0]
     expected = np.ones((8, 6))
-    expected[0:4, 2:4] = 0  # pixels whose middle is less than a quarter of the image from the centre, on both axes
+    expected[0:4, 2:4] = (
+        0  # pixels whose middle is less than a quarter of the image from the centre, on both axes
+    )
     assert_array_equal(cut, expected)
     noise = np.random.default_rng(0).standard_normal((1, 1, 8, 6))
     noisy = ADA("noise", 1)(tensor(x), Replay(np.array([-2.0]), fire, noise)).numpy()
     assert_allclose(noisy, x + 0.2 * noise.transpose(0, 2, 3, 1))
-    cut = diffaug.cutout(tensor(x), Replay(np.array([1]), np.array([5]))).numpy()[0, :, :, 0]  # 4 x 3, around row 1, column 5
+    cut = diffaug.cutout(tensor(x), Replay(np.array([1]), np.array([5]))).numpy()[
+        0, :, :, 0
+    ]  # 4 x 3, around row 1, column 5
     expected = np.ones((8, 6))
     expected[0:3, 4:6] = 0
     assert_array_equal(cut, expected)
@@ -196,17 +228,26 @@ def test_r1_through_the_warp(pipe):
     check_grads(penalty, np.random.default_rng(0).standard_normal((3, 3, 1, 2)) * 0.5, order=2)
     # Of a linear D, the slope is the adjoint of the warp, applied to its weights.
     weights = np.random.default_rng(1).standard_normal((1, 6, 6, 1))
-    slopes = penalties.slopes(lambda x: ops.sum(pipe(x, np.random.default_rng(3)) * tensor(weights), (1, 2, 3)), asarray(x))
+    slopes = penalties.image_gradients(
+        lambda x: ops.sum(pipe(x, np.random.default_rng(3)) * tensor(weights), (1, 2, 3)),
+        asarray(x),
+    )
     y = np.random.default_rng(2).standard_normal(x.shape)
-    moved = host(pipe(tensor(x + y), np.random.default_rng(3))) - host(pipe(tensor(x), np.random.default_rng(3)))
+    moved = host(pipe(tensor(x + y), np.random.default_rng(3))) - host(
+        pipe(tensor(x), np.random.default_rng(3))
+    )
     assert_allclose((host(slopes) * y).sum(), (moved * weights).sum())
 
 
 def test_a_mixed_batch_is_warped_as_its_images_are_in_pairs_of_a_kind():
     """Maps without rotation take a shorter way, which must lead to the same place."""
     rng, x = np.random.default_rng(0), rgb(6, 12, 9)
-    maps = geometry.scale2d(rng.uniform(0.8, 1.2, 6), rng.uniform(0.8, 1.2, 6)) @ geometry.translate2d(rng.normal(size=6), rng.normal(size=6))
-    maps[::2] = maps[::2] @ geometry.rotate2d(np.full(3, 1e-300))  # a rotation by nothing: the long way
+    maps = geometry.scale2d(
+        rng.uniform(0.8, 1.2, 6), rng.uniform(0.8, 1.2, 6)
+    ) @ geometry.translate2d(rng.normal(size=6), rng.normal(size=6))
+    maps[::2] = maps[::2] @ geometry.rotate2d(
+        np.full(3, 1e-300)
+    )  # a rotation by nothing: the long way
     assert (maps[::2, 0, 1] != 0).all()
     long, short = (host(geometry.warp(tensor(x), m)) for m in (maps, maps * (abs(maps) > 1e-200)))
     assert_allclose(long, short, atol=1e-12)
@@ -219,22 +260,38 @@ def test_a_mixed_batch_is_warped_as_its_images_are_in_pairs_of_a_kind():
 def test_p_is_the_share_of_images_that_each_transform_changes():
     x = tensor(rgb(2000, 4, 4, 1))
     images = host(x)
-    for name in ("brightness", "contrast", "scale", "aniso", "rotate", "noise", "cutout", "imgfilter"):
+    for name in (
+        "brightness",
+        "contrast",
+        "scale",
+        "aniso",
+        "rotate",
+        "noise",
+        "cutout",
+        "imgfilter",
+    ):
         for p in (0.1, 0.6):
             y = host(ADA(name, p)(x, np.random.default_rng(0)))
             share = (abs(y - images).max((1, 2, 3)) > 1e-9).mean()
-            p_any = 1 - (1 - p) ** 4 if name == "imgfilter" else p  # four bands; the two rotations share p
+            p_any = (
+                1 - (1 - p) ** 4 if name == "imgfilter" else p
+            )  # four bands; the two rotations share p
             assert share == pytest.approx(p_any, abs=0.035), (name, p)
     assert ADA("bgc", 0.0)(x, Replay()) is x
     assert_array_equal(*(host(ADA("bgc", p)(x, np.random.default_rng(0))) for p in (1.7, 1.0)))
 
 
 def test_digits_are_not_flipped_nor_turned_far():
-    assert not {"xflip", "rotate90", "rotate", "lumaflip", "hue", "saturation"} & ADA("digits").transforms
+    assert (
+        not {"xflip", "rotate90", "rotate", "lumaflip", "hue", "saturation"}
+        & ADA("digits").transforms
+    )
     pipe = ADA("digits,rotate", 1.0, rotate_max=0.05)
     maps = pipe.geometry(ada.Draws(pipe, np.random.default_rng(0), 1000), 28, 28)
     angles = np.degrees(np.arctan2(maps[:, 1, 0] - maps[:, 0, 1], maps[:, 0, 0] + maps[:, 1, 1]))
-    assert 15 < abs(angles).max() <= 18.001 and np.linalg.det(maps[:, :2, :2]).min() > 0  # two rotations of 9 at most
+    assert (
+        15 < abs(angles).max() <= 18.001 and np.linalg.det(maps[:, :2, :2]).min() > 0
+    )  # two rotations of 9 at most
 
 
 def test_the_controller_follows_r_t():
@@ -245,7 +302,9 @@ def test_the_controller_follows_r_t():
         controller(r_t, 64)
         seen.append(pipe.p)
     step = 64 * 4 / 500_000
-    assert_allclose(seen[3::4], np.array([1, 2, 1, 0, 0, 0, 1]) * step)  # not below 0; means .55 and .675
+    assert_allclose(
+        seen[3::4], np.array([1, 2, 1, 0, 0, 0, 1]) * step
+    )  # not below 0; means .55 and .675
     assert seen[2] == 0 and seen[4] == seen[3]  # every fourth update only
     again = augment.Controller(ADA("digits"), target=0.6, kimg=500)
     controller(0.7, 32)
@@ -270,7 +329,9 @@ def digits():
 
 
 def trainer(out, digits, recipe="dcgan", seed=0, **settings):
-    return start(out, digits, recipe, seed, **{"sample_every": 6, "checkpoint_every": 6, **settings})
+    return start(
+        out, digits, recipe, seed, **{"sample_every": 6, "checkpoint_every": 6, **settings}
+    )
 
 
 def log(folder):
@@ -285,12 +346,19 @@ def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
     first.settings.steps = 6  # stops in the middle of four updates
     first.run(progress=False)
     second = resume(tmp_path / "first", digits)
-    assert second.algorithm.controller.updates == 2 and second.algorithm.augment.pipe.p == first.algorithm.augment.pipe.p
+    assert (
+        second.algorithm.controller.updates == 2
+        and second.algorithm.augment.pipe.p == first.algorithm.augment.pipe.p
+    )
     second.run(progress=False)
     assert log(tmp_path / "whole")[-1]["step"] == 12 and "p" in log(tmp_path / "whole")[-1]
     assert whole.algorithm.augment.pipe.p == second.algorithm.augment.pipe.p > 0
     assert log(tmp_path / "whole")[-1] == log(tmp_path / "first")[-1]
-    for a, b in zip(whole.algorithm.D.parameters() + whole.algorithm.G.parameters(), second.algorithm.D.parameters() + second.algorithm.G.parameters(), strict=True):
+    for a, b in zip(
+        whole.algorithm.D.parameters() + whole.algorithm.G.parameters(),
+        second.algorithm.D.parameters() + second.algorithm.G.parameters(),
+        strict=True,
+    ):
         assert_array_equal(host(a), host(b))
     assert (tmp_path / "whole" / "curves.png").exists()
 
@@ -310,17 +378,24 @@ def test_p_fixed_or_from_somewhere(tmp_path, digits):
     run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.4, ada_kimg=1)
     numbers = [run.algorithm.train_step() for _ in range(4)]
     assert [n["p"] for n in numbers] == [0.4] * 4
-    assert run.algorithm.augment.pipe.p == pytest.approx(0.4 + np.sign(np.mean([float(n["r_t"]) for n in numbers]) - 0.6) * 32 / 1000)
+    assert run.algorithm.augment.pipe.p == pytest.approx(
+        0.4 + np.sign(np.mean([float(n["r_t"]) for n in numbers]) - 0.6) * 32 / 1000
+    )
 
 
 def test_augmentation_changes_nothing_but_what_d_sees(tmp_path, digits):
     """Same latents, same batches: the first fakes are those of a run without."""
-    plain, augmented = (trainer(tmp_path / kind, digits, augment=kind) for kind in ("none", "diffaug"))
+    plain, augmented = (
+        trainer(tmp_path / kind, digits, augment=kind) for kind in ("none", "diffaug")
+    )
     seen = {}
     for run in (plain, augmented):
         score = run.algorithm.objectives.score
         calls = seen.setdefault(run, [])
-        run.algorithm.objectives.score = lambda x, labels, calls=calls, score=score: (calls.append(host(x)), score(x, labels))[1]
+        run.algorithm.objectives.score = lambda x, labels, calls=calls, score=score: (
+            calls.append(host(x)),
+            score(x, labels),
+        )[1]
         run.algorithm.train_step()
     for which in range(3):  # reals, fakes, G's fakes
         assert abs(seen[plain][which] - seen[augmented][which]).max() > 0.01
@@ -328,7 +403,9 @@ def test_augmentation_changes_nothing_but_what_d_sees(tmp_path, digits):
 
 
 def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
-    run = trainer(tmp_path / "run", digits, d_norm="none", r1=1.0, augment="diffaug", policy="cutout")
+    run = trainer(
+        tmp_path / "run", digits, d_norm="none", r1=1.0, augment="diffaug", policy="cutout"
+    )
     reals, labels = run.dataset.batch(0, 8, 0)
     seen = []
     pipe = run.algorithm.augment.pipe
@@ -341,24 +418,42 @@ def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
 @pytest.mark.parametrize("recipe", recipes.RECIPES)
 @pytest.mark.parametrize("kind", ["diffaug", "ada"])
 def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
-    run = trainer(tmp_path / "run", digits, recipe, steps=2, augment=kind, ada_p=0.5 * (kind == "ada"))
+    run = trainer(
+        tmp_path / "run", digits, recipe, steps=2, augment=kind, ada_p=0.5 * (kind == "ada")
+    )
     for _ in range(2):
         numbers = run.algorithm.train_step()
-        assert np.isfinite([float(v) for v in numbers.values()]).all() and {"r_t", "logit_real", "logit_fake"} <= numbers.keys()
+        assert (
+            np.isfinite([float(v) for v in numbers.values()]).all()
+            and {"r_t", "logit_real", "logit_fake"} <= numbers.keys()
+        )
         assert -1 <= numbers["r_t"] <= 1
 
 
 def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):
-    for recipe, settings in (("dcgan", {}), ("gan", {"hidden": 8}), ("sngan", {"g_channels": 4, "d_channels": 4})):
+    for recipe, settings in (
+        ("dcgan", {}),
+        ("gan", {"hidden": 8}),
+        ("sngan", {"g_channels": 4, "d_channels": 4}),
+    ):
         run = trainer(tmp_path / recipe, digits, recipe, **settings, augment="diffaug")
         run.algorithm.train_step()
-        before = [host(b).copy() for b in run.algorithm.D.buffers()], run.algorithm.rng.bit_generator.state, run.algorithm.augment.rng.bit_generator.state
+        before = (
+            [host(b).copy() for b in run.algorithm.D.buffers()],
+            run.algorithm.rng.bit_generator.state,
+            run.algorithm.augment.rng.bit_generator.state,
+        )
         images, labels = run.held_out.batch(0, run.held_out_batch, 0)
         logit = run.algorithm.execution.held_out_logit(images, labels)
-        assert np.isfinite(float(logit)) and logit == run.algorithm.execution.held_out_logit(images, labels)
+        assert np.isfinite(float(logit)) and logit == run.algorithm.execution.held_out_logit(
+            images, labels
+        )
         for a, b in zip(before[0], run.algorithm.D.buffers(), strict=True):
             assert_array_equal(a, host(b))
-        assert before[1:] == (run.algorithm.rng.bit_generator.state, run.algorithm.augment.rng.bit_generator.state)
+        assert before[1:] == (
+            run.algorithm.rng.bit_generator.state,
+            run.algorithm.augment.rng.bit_generator.state,
+        )
 
 
 def test_few_held_out_images(tmp_path):
@@ -366,25 +461,51 @@ def test_few_held_out_images(tmp_path):
     full = data.load("digits")
     for n, judged in ((100, 8), (19, 0)):
         few = data.Dataset("few", "train", full.images[:n], full.labels[:n], full.class_names)
-        run = trainer(tmp_path / str(n), few, "stylegan2", steps=10, pad=2, g_channels=4, d_channels=4, max_channels=4, style=8)
+        run = trainer(
+            tmp_path / str(n),
+            few,
+            "stylegan2",
+            steps=10,
+            pad=2,
+            g_channels=4,
+            d_channels=4,
+            max_channels=4,
+            style=8,
+        )
         run.run(progress=False)
-        assert run.held_out_batch == judged and ("logit_held_out" in log(tmp_path / str(n))[-1]) == bool(judged)
+        assert run.held_out_batch == judged and (
+            "logit_held_out" in log(tmp_path / str(n))[-1]
+        ) == bool(judged)
 
 
 @pytest.mark.parametrize("kind", ["diffaug", "ada"])
 def test_colours_growth_and_parts(tmp_path, kind):
     """A growing recipe in a fade, on three channels, in micro-batches, with all penalties: resumed, it is the same."""
     colours = data.load("stacked-digits")
-    few = data.Dataset("few", "train", colours.images[:200], colours.labels[:200], colours.class_names)
-    settings = {"augment": kind, "ada_p": 0.5 * (kind == "ada"), "micro_batch": 4, "r1": 1.0, "r2": 1.0,
-                "steps": 8, "checkpoint_every": 6, "train_size": 60}
+    few = data.Dataset(
+        "few", "train", colours.images[:200], colours.labels[:200], colours.class_names
+    )
+    settings = {
+        "augment": kind,
+        "ada_p": 0.5 * (kind == "ada"),
+        "micro_batch": 4,
+        "r1": 1.0,
+        "r2": 1.0,
+        "steps": 8,
+        "checkpoint_every": 6,
+        "train_size": 60,
+    }
     whole = trainer(tmp_path / "run", few, "progan", **settings)
     whole.run(progress=False)
     assert whole.algorithm.lod % 1 and whole.dataset.image_shape == (32, 32, 3)
     (tmp_path / "run" / "checkpoint-00000008.npz").unlink()
     again = resume(tmp_path / "run", few)
     again.run(progress=False)
-    for a, b in zip(whole.algorithm.D.parameters() + whole.algorithm.G.parameters(), again.algorithm.D.parameters() + again.algorithm.G.parameters(), strict=True):
+    for a, b in zip(
+        whole.algorithm.D.parameters() + whole.algorithm.G.parameters(),
+        again.algorithm.D.parameters() + again.algorithm.G.parameters(),
+        strict=True,
+    ):
         assert_array_equal(host(a), host(b))
 
 
@@ -403,8 +524,19 @@ def test_shifts_and_maps_are_copied():
 
 def test_r_t_of_each_loss():
     real, fake = np.array([-1.0, 0.2, 0.7, 3.0]), np.array([-3.0, -2.0, 0.0, 1.0])
-    for name, r_t, right in (("bce", 0.5, 5.5), ("hinge", 0.5, 5.5), ("l2", 0.0, 5), ("wasserstein", 0.5, 5), ("relativistic", 0.5, 5)):
-        found = {name: float(value) for name, value in statistics.overfitting(losses.find(name), asarray(real), asarray(fake)).items()}
+    for name, r_t, right in (
+        ("bce", 0.5, 5.5),
+        ("hinge", 0.5, 5.5),
+        ("l2", 0.0, 5),
+        ("wasserstein", 0.5, 5),
+        ("relativistic", 0.5, 5),
+    ):
+        found = {
+            name: float(value)
+            for name, value in statistics.overfitting(
+                losses.find(name), asarray(real), asarray(fake)
+            ).items()
+        }
         expected = {"logit_real": 0.725, "logit_fake": -1.0, "r_t": r_t, "d_accuracy": right / 8}
         assert found == pytest.approx(expected, rel=1e-14, abs=1e-15)
 
@@ -417,7 +549,9 @@ def test_balanced_subsets():
     assert_array_equal(subset.images, digits.balanced(505, seed=3).images)
     assert not np.array_equal(subset.images, digits.balanced(505, seed=4).images)
     assert len({image.tobytes() for image in subset.images}) == 505
-    few = data.Dataset("few", "train", digits.images[:6], np.array([0, 0, 0, 0, 0, 1]), digits.class_names)
+    few = data.Dataset(
+        "few", "train", digits.images[:6], np.array([0, 0, 0, 0, 0, 1]), digits.class_names
+    )
     assert sorted(few.balanced(4, 0).labels) == [0, 0, 0, 1] and len(few.balanced(6, 0)) == 6
     with pytest.raises(InputError, match="must be 1 to 6, the size of few"):
         few.balanced(7, 0)
@@ -425,19 +559,37 @@ def test_balanced_subsets():
 
 def test_train_size(tmp_path, digits):
     run = trainer(tmp_path / "run", digits, train_size=50)
-    assert len(run.dataset) == 50 and set(np.bincount(run.dataset.labels)) == {5} and len(run.held_out) == 40
-    learned, held = ({image.tobytes() for image in part.images} for part in (run.dataset, run.held_out))
+    assert (
+        len(run.dataset) == 50
+        and set(np.bincount(run.dataset.labels)) == {5}
+        and len(run.held_out) == 40
+    )
+    learned, held = (
+        {image.tobytes() for image in part.images} for part in (run.dataset, run.held_out)
+    )
     assert not learned & held
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"augment": "diffaug", "policy": "colour"}, "diffaug has color, translation, cutout, not 'colour'"),
-    ({"augment": "ada", "policy": "bgc,flip"}, "ada has blit, geom.*not 'flip'"),
-    ({"policy": "color"}, "policy=color: of what"), ({"augment": "noise"}, "must be one of none, diffaug, ada"),
-    ({"ada_p": 1.2}, "between 0 and 1"), ({"train_size": 1000}, "train_size=1000: digits has 360 training images \\(40 more are held out"),
-    ({"ada_p": 0.5}, "set augment=ada as well"), ({"augment": "ada", "ada_target": 0}, "nothing would ever be augmented"),
-    
-    ({"train_size": 6}, "batch_size 8: more than the 6 images")])
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (
+            {"augment": "diffaug", "policy": "colour"},
+            "diffaug has color, translation, cutout, not 'colour'",
+        ),
+        ({"augment": "ada", "policy": "bgc,flip"}, "ada has blit, geom.*not 'flip'"),
+        ({"policy": "color"}, "policy=color: of what"),
+        ({"augment": "noise"}, "must be one of none, diffaug, ada"),
+        ({"ada_p": 1.2}, "between 0 and 1"),
+        (
+            {"train_size": 1000},
+            "train_size=1000: digits has 360 training images \\(40 more are held out",
+        ),
+        ({"ada_p": 0.5}, "set augment=ada as well"),
+        ({"augment": "ada", "ada_target": 0}, "nothing would ever be augmented"),
+        ({"train_size": 6}, "batch_size 8: more than the 6 images"),
+    ],
+)
 def test_bad_settings(tmp_path, digits, settings, message):
     with pytest.raises(InputError, match=message):
         trainer(tmp_path / "run", digits, **settings)
@@ -445,9 +597,17 @@ def test_bad_settings(tmp_path, digits, settings, message):
 
 
 def test_curves_show_what_there_is(tmp_path):
-    rows = [{"step": i, "d_loss": 1.0, "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5} for i in range(1, 5)]
+    rows = [
+        {"step": i, "d_loss": 1.0, "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5} for i in range(1, 5)
+    ]
     plots.save_curves(tmp_path / "old.png", rows)  # as older runs
     for row in rows:
-        row |= {"logit_real": 1.0, "logit_fake": -1.0, "r_t": 0.5, "p": 0.1, **({"logit_held_out": 0.2} if row["step"] % 2 else {})}
+        row |= {
+            "logit_real": 1.0,
+            "logit_fake": -1.0,
+            "r_t": 0.5,
+            "p": 0.1,
+            **({"logit_held_out": 0.2} if row["step"] % 2 else {}),
+        }
     plots.save_curves(tmp_path / "new.png", rows)
     assert (tmp_path / "new.png").stat().st_size > (tmp_path / "old.png").stat().st_size > 5000

@@ -23,7 +23,9 @@ def quick(monkeypatch):
 def test_the_table_of_times(quick, capsys):
     assert main(["mlp", "lenet", "--rounds", "2"]) == 0
     out = capsys.readouterr().out
-    assert "NumPy" in out and re.search(r"^workload +batch +tinygan ms +GFLOP/s +of sgemm$", out, re.MULTILINE)
+    assert "NumPy" in out and re.search(
+        r"^workload +batch +tinygan ms +GFLOP/s +of sgemm$", out, re.MULTILINE
+    )
     for name, batch in (("mlp", 64), ("lenet", 128)):
         row = re.search(rf"^{name} +{batch} +([\d.]+) +(\d+) +(\d+)%$", out, re.MULTILINE)
         assert row and float(row[1]) > 0 and int(row[2]) > 0 and int(row[3]) > 0
@@ -37,15 +39,23 @@ def test_the_other_tables(quick, capsys, monkeypatch):
     assert re.search(r"^mlp +\d+$", out, re.MULTILINE) or "not known on this system" in out
     assert re.search(r"^matmul +[\d.]+ +[\d.]+ +10, 15( +missed)?$", out, re.MULTILINE)
     assert re.search(r"^16x16 +\d+ +\d+$", out, re.MULTILINE)
-    assert re.search(r"^affine'? .*%", out, re.MULTILINE) and re.search(r"^Adam .*%", out, re.MULTILINE)
-    times = re.search(r"^a step: its ops ([\d.]+) ms; without the profile ([\d.]+) ms$", out, re.MULTILINE)
+    assert re.search(r"^affine'? .*%", out, re.MULTILINE) and re.search(
+        r"^Adam .*%", out, re.MULTILINE
+    )
+    times = re.search(
+        r"^a step: its ops ([\d.]+) ms; without the profile ([\d.]+) ms$", out, re.MULTILINE
+    )
     assert float(times[1]) > 0 and float(times[2]) > 0
 
 
 def test_the_table_of_augmentation(quick, capsys, monkeypatch):
     monkeypatch.setattr(report, "AUGMENTED", {"dcgan diffaug": report.AUGMENTED["dcgan diffaug"]})
     code = main(["--augment", "--rounds", "1"])
-    row = re.search(r"^dcgan diffaug +[\d.]+ +[\d.]+ +-?\d+% +5%( +missed)?$", capsys.readouterr().out, re.MULTILINE)
+    row = re.search(
+        r"^dcgan diffaug +[\d.]+ +[\d.]+ +-?\d+% +5%( +missed)?$",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
     assert row and code == bool(row[1])
 
 
@@ -53,8 +63,11 @@ report_overhead = report.overhead
 
 
 @pytest.mark.parametrize("ours, code, word", [(0.79, 0, ""), (0.81, 1, "missed")])
-def test_the_exit_code_says_whether_the_targets_are_met(ours, code, word, quick, capsys, monkeypatch):
+def test_the_exit_code_says_whether_the_targets_are_met(
+    ours, code, word, quick, capsys, monkeypatch
+):
     """With a stand-in for the processes: PyTorch's steps take 1 s and 1.1 s."""
+
     class Stub:
         def __init__(self, side, workload, variant=None):
             self.side, self.variant, self.version = side, variant, f"{side} 1.0"
@@ -71,23 +84,38 @@ def test_the_exit_code_says_whether_the_targets_are_met(ours, code, word, quick,
         __enter__, __exit__ = lambda self: self, lambda self, *exception: None
 
     monkeypatch.setattr(report, "Worker", Stub)
-    monkeypatch.setattr(report, "importlib", types.SimpleNamespace(
-        util=types.SimpleNamespace(find_spec=lambda name: True)))
+    monkeypatch.setattr(
+        report,
+        "importlib",
+        types.SimpleNamespace(util=types.SimpleNamespace(find_spec=lambda name: True)),
+    )
     assert main(["dcgan", "--against", "torch", "--rounds", "3"]) == code
-    assert re.search(rf"^dcgan +64 +{ours * 1e3:.1f} .* 1000.0 +channels-last +{ours} +0.8 *{word}$",
-                     (out := capsys.readouterr().out), re.MULTILINE) and "tinygan 1.0; torch 1.0" in out
+    assert (
+        re.search(
+            rf"^dcgan +64 +{ours * 1e3:.1f} .* 1000.0 +channels-last +{ours} +0.8 *{word}$",
+            (out := capsys.readouterr().out),
+            re.MULTILINE,
+        )
+        and "tinygan 1.0; torch 1.0" in out
+    )
     assert main(["dcgan", "--against", "torch", "--memory"]) == code  # against the smaller, 0.8
-    assert re.search(rf"contiguous +{ours / 0.8:.2f} +1.0 *{word}$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        rf"contiguous +{ours / 0.8:.2f} +1.0 *{word}$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 def test_what_bench_refuses(capsys):
-    assert "unknown workload 'dcgna'; there are: dcgan, dcgan-r1" in fails(capsys, "dcgna", main=main)
+    assert "unknown workload 'dcgna'; there are: dcgan, dcgan-r1" in fails(
+        capsys, "dcgna", main=main
+    )
     assert "0 is not between 1" in fails(capsys, "--rounds", 0, main=main)
     assert "invalid choice" in fails(capsys, "--against", "keras", main=main)
     assert "--growth takes no workloads" in fails(capsys, "mlp", "--growth", main=main)
     for side in worker.SIDES:
         if importlib.util.find_spec(side) is None:
-            assert "is not installed in this environment" in fails(capsys, "mlp", "--against", side, main=main)
+            assert "is not installed in this environment" in fails(
+                capsys, "mlp", "--against", side, main=main
+            )
 
 
 def test_a_worker_that_fails_says_so_in_one_line(monkeypatch):

@@ -5,9 +5,9 @@ import importlib
 import numpy as np
 import pytest
 
-from tinygan.backend import to_numpy
 from demos.bench.worker import VARIANTS
 from demos.bench.workloads import WORKLOADS
+from tinygan.backend import to_numpy
 
 STEPS = [(w.name, part) for w in WORKLOADS.values() for part in w.weights]
 SIDES = [(library, variant) for library, variants in VARIANTS.items() for variant in variants]
@@ -24,7 +24,10 @@ def jobs(library, variant, name):
     pytest.importorskip(library)
     side, workload = importlib.import_module(f"demos.bench.{library}_side"), WORKLOADS[name]
     assert library in side.version().lower()
-    ours, theirs = workload.make(BATCH, workload.image_size), side.make(name, BATCH, workload.image_size, variant)
+    ours, theirs = (
+        workload.make(BATCH, workload.image_size),
+        side.make(name, BATCH, workload.image_size, variant),
+    )
     assert ours.parts.keys() == theirs.parts.keys() == workload.weights.keys()
     return ours, theirs, side
 
@@ -33,11 +36,16 @@ def jobs(library, variant, name):
 @pytest.mark.parametrize("name, part", STEPS)
 def test_three_steps_have_the_losses_of_tinygan(name, part, library, variant):
     ours, theirs, side = jobs(library, variant, name)
-    side.load(theirs.networks, [[np.array(to_numpy(p.data)) for p in net.parameters()] for net in ours.networks])
+    side.load(
+        theirs.networks,
+        [[np.array(to_numpy(p.data)) for p in net.parameters()] for net in ours.networks],
+    )
     expected, losses = (np.array([job.parts[part]() for _ in range(3)]) for job in (ours, theirs))
     np.testing.assert_allclose(losses[0], expected[0], rtol=FIRST)
     np.testing.assert_allclose(losses, expected, rtol=LATER_DCGAN if name == "dcgan" else LATER)
-    assert (np.abs(expected[1:] - expected[:-1]) > 2 * LATER * np.abs(expected[:-1])).any()  # so that standing still would fail
+    assert (
+        np.abs(expected[1:] - expected[:-1]) > 2 * LATER * np.abs(expected[:-1])
+    ).any()  # so that standing still would fail
 
 
 @pytest.mark.parametrize("library, variant", SIDES)

@@ -18,7 +18,19 @@ from tinygan.cli import COMMANDS, main
 from tinygan.cli.samples import class_walk, walk
 from tinygan.training.sampling import latents
 
-TRAIN = ["train", "dcgan", "--steps", "3", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--set", "sample_every=2"]
+TRAIN = [
+    "train",
+    "dcgan",
+    "--steps",
+    "3",
+    "--batch-size",
+    "4",
+    "--set",
+    "g_channels=2",
+    "d_channels=2",
+    "--set",
+    "sample_every=2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +45,16 @@ def run(tmp_path_factory):
 def conditional(tmp_path_factory):
     """A tiny trained run of a conditional recipe, evaluated as it went."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    argv = ["train", "cgan", *TRAIN[2:], "--set", "eval_every=3", "eval_images=100", "--out", str(out)]
+    argv = [
+        "train",
+        "cgan",
+        *TRAIN[2:],
+        "--set",
+        "eval_every=3",
+        "eval_images=100",
+        "--out",
+        str(out),
+    ]
     assert main(argv) == 0
     return out
 
@@ -45,7 +66,12 @@ def fails(capsys, *argv, main=main):
     except SystemExit as exit:  # argparse
         code = exit.code
     out, err = capsys.readouterr()
-    assert code == 2 and err.count("\n") == 1 and err.startswith(("tinygan", "python -m demos.bench")) and "Traceback" not in err, (code, err)
+    assert (
+        code == 2
+        and err.count("\n") == 1
+        and err.startswith(("tinygan", "python -m demos.bench"))
+        and "Traceback" not in err
+    ), (code, err)
     return err
 
 
@@ -55,7 +81,9 @@ def test_train_prints_where_things_are(tmp_path, monkeypatch, capsys):
         assert main(TRAIN) == 0
         out = capsys.readouterr().out
         grid = re.search(r"grid: +(\S+)", out).group(1)
-        assert grid == f"runs/dcgan-digits-{number}/samples/step-00000003.png" and os.path.exists(grid)
+        assert grid == f"runs/dcgan-digits-{number}/samples/step-00000003.png" and os.path.exists(
+            grid
+        )
         assert "3 steps, 12 images in 0:0" in out and "curves" in out
     config = json.loads((tmp_path / "runs/dcgan-digits-001/config.json").read_text())
     assert config["settings"]["g_channels"] == config["settings"]["d_channels"] == 2
@@ -65,8 +93,10 @@ def test_train_prints_where_things_are(tmp_path, monkeypatch, capsys):
 def test_the_default_recipe(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *TRAIN[2:]]) == 0
-    assert "quick on 9,000 images of digits (1,000 more are held out), 3 steps of 4, into runs/quick-digits-001" in (
-        capsys.readouterr().out)
+    assert (
+        "quick on 9,000 images of digits (1,000 more are held out), 3 steps of 4, into runs/quick-digits-001"
+        in (capsys.readouterr().out)
+    )
 
 
 def test_train_resumes_to_a_new_total(tmp_path, capsys):
@@ -79,26 +109,29 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
     assert "is at step 5 already" in fails(capsys, "train", "--resume", out)
 
 
-@pytest.mark.parametrize("argv, message", [
-    (["train", "biggest"], "unknown recipe 'biggest'; there are: quick, gan, dcgan"),
-    (["train", "--data", "cifar"], "cifar"),
-    (["train", "--set", "width=3"], "unknown setting 'width'; there are: steps"),
-    (["train", "--set", "lr=fast"], "setting lr=fast: expected a number"),
-    (["train", "--set", "lr"], "write name=value"),
-    (["train", "--steps", "none"], "steps=none: expected a whole number"),
-    (["train", "--batch-size", "100000"], "more than the 9,000 images"),
-    (["train", "--seed", "-1"], "-1 is not between 0"),
-    (["train", "--set", "layers=4"], "cannot be halved 4 times"),
-    (["train", "--resume", "nowhere"], "nowhere is not a run"),
-    (["train", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
-    (["train", "--device", "tpu"], "invalid choice"),
-    (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
-    (["recipes", "biggest"], "unknown recipe"),
-    (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
-    (["gradcheck", "no such op"], "no row of the op table"),
-    ([], "COMMAND"),
-    (["fly"], "invalid choice"),
-])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["train", "biggest"], "unknown recipe 'biggest'; there are: quick, gan, dcgan"),
+        (["train", "--data", "cifar"], "cifar"),
+        (["train", "--set", "width=3"], "unknown setting 'width'; there are: steps"),
+        (["train", "--set", "lr=fast"], "setting lr=fast: expected a number"),
+        (["train", "--set", "lr"], "write name=value"),
+        (["train", "--steps", "none"], "steps=none: expected a whole number"),
+        (["train", "--batch-size", "100000"], "more than the 9,000 images"),
+        (["train", "--seed", "-1"], "-1 is not between 0"),
+        (["train", "--set", "layers=4"], "cannot be halved 4 times"),
+        (["train", "--resume", "nowhere"], "nowhere is not a run"),
+        (["train", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
+        (["train", "--device", "tpu"], "invalid choice"),
+        (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
+        (["recipes", "biggest"], "unknown recipe"),
+        (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
+        (["gradcheck", "no such op"], "no row of the op table"),
+        ([], "COMMAND"),
+        (["fly"], "invalid choice"),
+    ],
+)
 def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, argv, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -112,21 +145,41 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "--resume" in fails(capsys, *TRAIN, "--out", run)
     assert "besides" in fails(capsys, "train", "--resume", run, "--set", "lr=1")
     assert "besides" in fails(capsys, "train", "gan", "--resume", run)
-    assert "must end in .png, .gif or .npz" in fails(capsys, "sample", run, "-o", tmp_path / "a.jpg")
+    assert "must end in .png, .gif or .npz" in fails(
+        capsys, "sample", run, "-o", tmp_path / "a.jpg"
+    )
     assert "does not exist" in fails(capsys, "sample", run, "-o", tmp_path / "no" / "a.png")
     assert "no classes" in fails(capsys, "sample", run, "--label", 3, "-o", tmp_path / "a.png")
-    assert "between 0.02 and 10" in fails(capsys, "sample", run, "--truncation", 0, "-o", tmp_path / "a.png")
+    assert "between 0.02 and 10" in fails(
+        capsys, "sample", run, "--truncation", 0, "-o", tmp_path / "a.png"
+    )
     assert "between 0.02 and 10" in fails(capsys, "eval", run, "--truncation", "nan")
-    assert "--output: a.jpg: the name must end in .png" in fails(capsys, "truncation", run, "-o", "a.jpg")
-    assert "between 0.02" in fails(capsys, "truncation", run, "--thresholds", 1, 99, "-o", tmp_path / "a.png")
-    assert "no classes" in fails(capsys, "sample", run, "--walk", "classes", "-o", tmp_path / "a.gif")
-    assert "must end in .gif" in fails(capsys, "sample", run, "--walk", "latents", "-o", tmp_path / "a.png")
+    assert "--output: a.jpg: the name must end in .png" in fails(
+        capsys, "truncation", run, "-o", "a.jpg"
+    )
+    assert "between 0.02" in fails(
+        capsys, "truncation", run, "--thresholds", 1, 99, "-o", tmp_path / "a.png"
+    )
+    assert "no classes" in fails(
+        capsys, "sample", run, "--walk", "classes", "-o", tmp_path / "a.gif"
+    )
+    assert "must end in .gif" in fails(
+        capsys, "sample", run, "--walk", "latents", "-o", tmp_path / "a.png"
+    )
     assert "must end in .gif" in fails(capsys, "animate", run, "-o", tmp_path / "a.png")
     assert "is a file" in fails(capsys, *TRAIN, "--out", run / "config.json")
-    assert "-1 is not between 0" in fails(capsys, "sample", run, "--seed", -1, "-o", tmp_path / "a.png")
-    assert "is not between 1" in fails(capsys, "sample", run, "-n", 10 ** 11, "-o", tmp_path / "a.png")
-    assert "is not between 10" in fails(capsys, "animate", run, "--milliseconds", 60_000, "-o", tmp_path / "a.gif")
-    assert "is not a whole number" in fails(capsys, "sample", run, "-n", "abc", "-o", tmp_path / "a.png")
+    assert "-1 is not between 0" in fails(
+        capsys, "sample", run, "--seed", -1, "-o", tmp_path / "a.png"
+    )
+    assert "is not between 1" in fails(
+        capsys, "sample", run, "-n", 10**11, "-o", tmp_path / "a.png"
+    )
+    assert "is not between 10" in fails(
+        capsys, "animate", run, "--milliseconds", 60_000, "-o", tmp_path / "a.gif"
+    )
+    assert "is not a whole number" in fails(
+        capsys, "sample", run, "-n", "abc", "-o", tmp_path / "a.png"
+    )
     assert "is not a run" in fails(capsys, "sample", run / "curves.png", "-o", tmp_path / "a.png")
     assert "0 is not between 1" in fails(capsys, "sample", run, "-n", 0, "-o", tmp_path / "a.png")
     assert not any(tmp_path.iterdir()) and before == sorted(p.name for p in run.rglob("*"))
@@ -136,7 +189,21 @@ def test_sample_writes_each_format(run, tmp_path, capsys):
     from PIL import Image
 
     for name in ("a.npz", "b.npz", "c.png", "d.gif"):
-        assert main(["sample", str(run), "-n", "5", "--seed", "0" if name != "b.npz" else "1", "-o", str(tmp_path / name)]) == 0
+        assert (
+            main(
+                [
+                    "sample",
+                    str(run),
+                    "-n",
+                    "5",
+                    "--seed",
+                    "0" if name != "b.npz" else "1",
+                    "-o",
+                    str(tmp_path / name),
+                ]
+            )
+            == 0
+        )
     a, b = (np.load(tmp_path / name)["images"] for name in ("a.npz", "b.npz"))
     assert a.shape == (5, 28, 28, 1) and a.dtype == np.uint8 and not np.array_equal(a, b)
     grid = np.asarray(Image.open(tmp_path / "c.png").convert("L"))[::2, ::2]
@@ -153,13 +220,20 @@ def test_sample_draws_the_class_that_is_asked_for(conditional, tmp_path, capsys)
         return dict(np.load(tmp_path / "a.npz"))
 
     sevens, threes = arrays("-n", "4", "--label", "7"), arrays("-n", "4", "--label", "3")
-    assert sevens["labels"].tolist() == [7] * 4 and not np.array_equal(sevens["images"], threes["images"])
+    assert sevens["labels"].tolist() == [7] * 4 and not np.array_equal(
+        sevens["images"], threes["images"]
+    )
     assert np.bincount(arrays("-n", "30")["labels"]).tolist() == [3] * 10
     assert main(["sample", str(conditional), "-n", "20", "-o", str(tmp_path / "a.png")]) == 0
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (2 * (2 * 30 + 2), 2 * (10 * 30 + 2))  # a row per class
-    assert main(["sample", str(conditional), "-n", "2", "--label", "7", "-o", str(tmp_path / "a.gif")]) == 0
-    assert "the classes are 0 to 9" in fails(capsys, "sample", conditional, "--label", 10, "-o", tmp_path / "b.png")
+    assert (
+        main(["sample", str(conditional), "-n", "2", "--label", "7", "-o", str(tmp_path / "a.gif")])
+        == 0
+    )
+    assert "the classes are 0 to 9" in fails(
+        capsys, "sample", conditional, "--label", 10, "-o", tmp_path / "b.png"
+    )
     assert main(["sample", str(conditional), "-n", "1", "-o", str(tmp_path / "c.png")]) == 0
     assert "best.npz" in capsys.readouterr().out
 
@@ -172,8 +246,15 @@ def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
         report = json.loads((folder / "metrics.json").read_text())
         assert report["samples"] == 200 and report["split"] == ("held-out" if more else "test")
         assert report["real"] == (1000 if more else 2000) and "99." in report["extractor"]
-        assert "FID" in out and f"{report['fid']:.3f}" in out and "200 samples" in out and report["extractor"] in out
-        assert ("class_accuracy" in report) == (folder is conditional) and sum(report["class_counts"]) == 200
+        assert (
+            "FID" in out
+            and f"{report['fid']:.3f}" in out
+            and "200 samples" in out
+            and report["extractor"] in out
+        )
+        assert ("class_accuracy" in report) == (folder is conditional) and sum(
+            report["class_counts"]
+        ) == 200
         assert (folder / "neighbours.png").stat().st_size > 1000
     assert "more than" in fails(capsys, "eval", run, "-n", 3)
     assert "nowhere is not a run" in fails(capsys, "eval", "nowhere")
@@ -183,7 +264,7 @@ def test_the_walk_passes_every_latent_at_their_distance_from_the_origin():
     z = np.random.default_rng(0).standard_normal((3, 1000)).astype("float32")
     path = walk(tensor(z), frames=10).numpy()
     assert path.shape == (30, 1000) and np.array_equal(path[::10], z)
-    assert np.abs(np.linalg.norm(path, axis=1) - 1000 ** 0.5).max() < 2.5
+    assert np.abs(np.linalg.norm(path, axis=1) - 1000**0.5).max() < 2.5
 
 
 def test_the_walk_of_classes_begins_at_each_of_them():
@@ -195,11 +276,27 @@ def test_the_walk_of_classes_begins_at_each_of_them():
 def test_animations(run, conditional, tmp_path, capsys):
     from PIL import Image
 
-    assert main(["sample", str(conditional), "--walk", "classes", "-n", "3", "-o", str(tmp_path / "a.gif")]) == 0
+    assert (
+        main(
+            [
+                "sample",
+                str(conditional),
+                "--walk",
+                "classes",
+                "-n",
+                "3",
+                "-o",
+                str(tmp_path / "a.gif"),
+            ]
+        )
+        == 0
+    )
     assert main(["animate", str(run), "-o", str(tmp_path / "b.gif")]) == 0
     with Image.open(tmp_path / "a.gif") as walked, Image.open(tmp_path / "b.gif") as film:
         assert walked.n_frames == 120 and film.n_frames == len(list((run / "samples").iterdir()))
-    assert "leave out --label" in fails(capsys, "sample", conditional, "--walk", "classes", "--label", 1, "-o", "a.gif")
+    assert "leave out --label" in fails(
+        capsys, "sample", conditional, "--walk", "classes", "--label", 1, "-o", "a.gif"
+    )
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n"])
@@ -220,13 +317,30 @@ def test_out_of_memory_is_one_line(run, tmp_path, capsys, monkeypatch):
 
 def test_a_walk_of_truncated_latents_stays_within_the_threshold():
     z = latents(np.random.default_rng(0), 10, SimpleNamespace(latent=1000), 0.5)
-    assert np.abs(walk(z, 12, straight=True).numpy()).max() <= 0.5 < np.abs(walk(z, 12).numpy()).max()
+    assert (
+        np.abs(walk(z, 12, straight=True).numpy()).max() <= 0.5 < np.abs(walk(z, 12).numpy()).max()
+    )
 
 
 def test_the_study_of_truncation(conditional, tmp_path, capsys):
     from PIL import Image
 
-    assert main(["truncation", str(conditional), "-n", "40", "--thresholds", "2", ".5", "-o", str(tmp_path / "a.png")]) == 0
+    assert (
+        main(
+            [
+                "truncation",
+                str(conditional),
+                "-n",
+                "40",
+                "--thresholds",
+                "2",
+                ".5",
+                "-o",
+                str(tmp_path / "a.png"),
+            ]
+        )
+        == 0
+    )
     rows = json.loads((tmp_path / "a-numbers.json").read_text())["thresholds"]
     assert [row["threshold"] for row in rows] == [0.5, 2] and rows[0]["fid"] != rows[1]["fid"]
     assert {"precision", "recall", "class_accuracy"} < rows[0].keys() and rows[0]["samples"] == 40
@@ -241,7 +355,9 @@ def test_lists(capsys):
     assert main(["recipes"]) == 0
     assert main(["recipes", "dcgan"]) == 0
     out = capsys.readouterr().out
-    assert "Goodfellow" in out and "Radford" in out and "g_channels" in out and "learning rate" in out
+    assert (
+        "Goodfellow" in out and "Radford" in out and "g_channels" in out and "learning rate" in out
+    )
     assert main(["data"]) == 0
     out = capsys.readouterr().out
     assert "digits" in out and "built in" in out and "60,000" in out
@@ -250,7 +366,11 @@ def test_lists(capsys):
 def test_show_counts_parameters_and_multiply_adds(capsys):
     assert main(["show", "dcgan"]) == 0
     out = capsys.readouterr().out
-    assert f"{100 * 49 * 128:,}" in out and f"{49 * 16 * 64 * 128:,}" in out and "(1, 28, 28, 1)" in out
+    assert (
+        f"{100 * 49 * 128:,}" in out
+        and f"{49 * 16 * 64 * 128:,}" in out
+        and "(1, 28, 28, 1)" in out
+    )
 
 
 def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monkeypatch):
@@ -260,8 +380,13 @@ def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monk
 
     from tinygan import optable
 
-    wrong = dataclasses.replace(optable.ROWS[0], name="wrong", function=lambda x: x * x.detach(),
-                                draw=lambda rng: [rng.normal(size=3)], arguments=["x"])
+    wrong = dataclasses.replace(
+        optable.ROWS[0],
+        name="wrong",
+        function=lambda x: x * x.detach(),
+        draw=lambda rng: [rng.normal(size=3)],
+        arguments=["x"],
+    )
     monkeypatch.setattr(optable, "ROWS", [wrong])
     assert main(["gradcheck"]) == 1
     out = capsys.readouterr().out
@@ -273,14 +398,16 @@ LITTLE = ["--help"], ["--version"], ["fly"], ["fly", "--help"], [], ["--fly"]
 
 def test_a_command_is_imported_when_it_is_asked_for():
     """So that help starts quickly: not a time, which depends on the machine, but its cause."""
-    code = ("import sys, tinygan\n"
-            "before = {*sys.modules}\n"
-            "from tinygan.cli import main\n"
-            f"for words in {LITTLE}:\n"
-            "    try: main(words)\n"
-            "    except SystemExit: pass\n"
-            "print(*sorted(name for name in {*sys.modules} - before if name.startswith('tinygan')))\n"
-            "print(*sorted({'matplotlib', 'scipy', 'tqdm', 'PIL'} & {*sys.modules}))")
+    code = (
+        "import sys, tinygan\n"
+        "before = {*sys.modules}\n"
+        "from tinygan.cli import main\n"
+        f"for words in {LITTLE}:\n"
+        "    try: main(words)\n"
+        "    except SystemExit: pass\n"
+        "print(*sorted(name for name in {*sys.modules} - before if name.startswith('tinygan')))\n"
+        "print(*sorted({'matplotlib', 'scipy', 'tqdm', 'PIL'} & {*sys.modules}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     *said, imported, slow = done.stdout.splitlines()
     assert (imported, slow) == ("tinygan.cli tinygan.cli.options", ""), done.stderr
@@ -289,8 +416,10 @@ def test_a_command_is_imported_when_it_is_asked_for():
 
 @pytest.mark.parametrize("file, name", {file: name for name, (file, _) in COMMANDS.items()}.items())
 def test_a_file_of_commands_needs_no_other_one(file, name):
-    code = (f"import sys\nfrom tinygan.cli import main\ntry: main(['{name}', '--help'])\n"
-            "except SystemExit: pass\nprint(*sys.modules)")
+    code = (
+        f"import sys\nfrom tinygan.cli import main\ntry: main(['{name}', '--help'])\n"
+        "except SystemExit: pass\nprint(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     modules, files = done.stdout.split(), {file for file, _ in COMMANDS.values()}
     assert {file for file in files if f"tinygan.cli.{file}" in modules} == {file}, done.stderr
@@ -303,18 +432,32 @@ def test_every_command_has_a_help(capsys):
         assert f"usage: tinygan {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name, value", [("TINYGAN_BACKEND", "abacus"), ("TINYGAN_NUM_THREADS", "many"),
-                                         ("TINYGAN_NUM_THREADS", "0"), ("TINYGAN_NUM_THREADS", "-1")])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("TINYGAN_BACKEND", "abacus"),
+        ("TINYGAN_NUM_THREADS", "many"),
+        ("TINYGAN_NUM_THREADS", "0"),
+        ("TINYGAN_NUM_THREADS", "-1"),
+    ],
+)
 def test_a_wrong_environment_is_one_line(tmp_path, name, value):
-    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN], capture_output=True,
-                          text=True, env={**os.environ, name: value}, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygan.cli", *TRAIN],
+        capture_output=True,
+        text=True,
+        env={**os.environ, name: value},
+        cwd=tmp_path,
+    )
     assert not any(tmp_path.iterdir())
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"tinygan: error: {name}={value}: ")
 
 
 def test_its_version_is_the_packages():
-    done = subprocess.run([sys.executable, "-m", "tinygan", "--version"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygan", "--version"], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (0, f"tinygan {tinygan.__version__}\n")
 
 
@@ -327,14 +470,23 @@ def test_a_folder_named_tinygan_beside_a_script_does_not_hide_the_package(tmp_pa
     """As a clone's folder, which has no __init__.py, does where the clone is installed by a hook that is asked last."""
     (tmp_path / "tinygan").mkdir()
     (tmp_path / "script.py").write_text("import tinygan\nprint(tinygan.__version__)\n")
-    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert (done.returncode, done.stdout) == (0, f"{tinygan.__version__}\n"), done.stderr
 
 
 @pytest.mark.parametrize("module", ["tinygan", "tinygan.cli"])
 def test_as_a_program(tmp_path, module):
     """With a bar on stderr, and a pipe that closes early."""
-    done = subprocess.run([sys.executable, "-m", module, *TRAIN], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *TRAIN], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "3/3" in done.stderr and "step/s" in done.stderr, done.stderr
-    done = subprocess.run(f"{sys.executable} -m {module} recipes dcgan | true", shell=True, capture_output=True, text=True)
+    done = subprocess.run(
+        f"{sys.executable} -m {module} recipes dcgan | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
     assert "Traceback" not in done.stderr

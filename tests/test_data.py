@@ -21,7 +21,9 @@ CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 def idx(array):
     """The IDX file of an array, as bytes."""
     array = np.asarray(array)
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[array.dtype.str[1:]], array.ndim, *array.shape)
+    header = struct.pack(
+        f">BBBB{array.ndim}I", 0, 0, CODES[array.dtype.str[1:]], array.ndim, *array.shape
+    )
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
@@ -55,7 +57,9 @@ def test_idx_round_trip(write, dtype, packed):
         content = idx(array)
         digest = hashlib.sha256()
         # Neither name is honest: only the first bytes decide.
-        got = read_idx(write(pack(content), "plain") if packed else write(content, "x.gz"), shape, digest)
+        got = read_idx(
+            write(pack(content), "plain") if packed else write(content, "x.gz"), shape, digest
+        )
         assert got.dtype == np.dtype(dtype) and got.dtype.isnative
         np.testing.assert_array_equal(got, array, strict=True)
         assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
@@ -63,7 +67,9 @@ def test_idx_round_trip(write, dtype, packed):
 
 def test_idx_bytes_are_those_of_the_specification(write):
     content = bytes([0, 0, 0x0B, 2, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 0xFF, 0xFE])  # int16 (1, 2)
-    np.testing.assert_array_equal(read_idx(write(content)), np.array([[258, -2]], np.int16), strict=True)
+    np.testing.assert_array_equal(
+        read_idx(write(content)), np.array([[258, -2]], np.int16), strict=True
+    )
 
 
 def test_idx_larger_than_a_chunk(write, monkeypatch):
@@ -81,7 +87,10 @@ BAD_FILES = {
     "first byte": (b"\1" + GOOD[1:], "not an IDX file"),
     "unknown type": (GOOD[:2] + b"\x0a" + GOOD[3:], "not an IDX file"),
     "no dimensions": (GOOD[:3] + b"\0" + b"x", "not an IDX file"),
-    "too many dimensions": (GOOD[:3] + b"\xff" + struct.pack(">255I", *[1] * 255) + b"x", "not an IDX file"),
+    "too many dimensions": (
+        GOOD[:3] + b"\xff" + struct.pack(">255I", *[1] * 255) + b"x",
+        "not an IDX file",
+    ),
     "header cut": (GOOD[:15], "ends inside its header"),
     "no items": (GOOD[:16], "truncated"),
     "item missing": (GOOD[:-1], "truncated"),
@@ -166,14 +175,18 @@ def test_pixels_to_float_and_back():
     np.testing.assert_array_equal(to_uint8(x), every, strict=True)
     np.testing.assert_array_equal(to_uint8(x.astype(np.float64)), every, strict=True)
     outside = np.float32([-np.inf, -7, -1.01, -0.999, 0.999, 1.01, 7, np.inf])
-    np.testing.assert_array_equal(to_uint8(outside), np.uint8([0, 0, 0, 0, 255, 255, 255, 255]), strict=True)
+    np.testing.assert_array_equal(
+        to_uint8(outside), np.uint8([0, 0, 0, 0, 255, 255, 255, 255]), strict=True
+    )
 
 
 def test_a_batch_is_a_function_of_its_arguments():
     data = numbered()
     stream = [to_uint8(data.batch(i, 3, seed=5)[0]).ravel() for i in range(9)]
     for i in (8, 0, 4, 4):  # in any order, from a fresh Dataset too
-        np.testing.assert_array_equal(to_uint8(numbered().batch(i, 3, seed=5)[0]).ravel(), stream[i])
+        np.testing.assert_array_equal(
+            to_uint8(numbered().batch(i, 3, seed=5)[0]).ravel(), stream[i]
+        )
     for epoch in range(3):
         order = np.random.default_rng([5, epoch]).permutation(10)
         np.testing.assert_array_equal(np.concatenate(stream[3 * epoch : 3 * epoch + 3]), order[:9])
@@ -260,7 +273,9 @@ def test_digits_are_the_default_and_batch():
     data = load()
     assert (data.name, data.split) == ("digits", "train")
     images, labels = data.batch(0, 64, seed=0)
-    assert images.shape == (64, 28, 28, 1) and images.dtype == np.float32 and labels.dtype == np.int64
+    assert (
+        images.shape == (64, 28, 28, 1) and images.dtype == np.float32 and labels.dtype == np.int64
+    )
     assert images.min() == -1 and images.max() == 1
     first = np.random.default_rng([0, 0]).permutation(10_000)[:64]
     np.testing.assert_array_equal(to_uint8(images), data.images[first])
@@ -287,11 +302,20 @@ def test_digits_come_with_their_licence():
 @pytest.mark.parametrize("split", HISTOGRAMS)
 def test_a_stack_is_three_digits(split):
     digits, stacks = load("digits", split), load("stacked-digits", split)
-    assert stacks.images.shape == (len(digits), 28, 28, 3) and (stacks.name, stacks.split) == ("stacked-digits", split)
-    assert stacks.class_names[:2] == ("000", "001") and stacks.class_names[-1] == "999" and stacks.num_classes == 1000
+    assert stacks.images.shape == (len(digits), 28, 28, 3) and (stacks.name, stacks.split) == (
+        "stacked-digits",
+        split,
+    )
+    assert (
+        stacks.class_names[:2] == ("000", "001")
+        and stacks.class_names[-1] == "999"
+        and stacks.num_classes == 1000
+    )
     label_of = {image.tobytes(): label for image, label in zip(digits.images, digits.labels)}
     for image, label in zip(stacks.images[:200], stacks.labels):
-        a, b, c = (label_of[np.ascontiguousarray(image[..., channel]).tobytes()] for channel in range(3))
+        a, b, c = (
+            label_of[np.ascontiguousarray(image[..., channel]).tobytes()] for channel in range(3)
+        )
         assert label == 100 * a + 10 * b + c and stacks.class_names[label] == f"{a}{b}{c}"
 
 
@@ -300,11 +324,17 @@ def test_stacks_are_drawn_evenly_and_always_alike():
     for place in 100, 10, 1:
         counts = np.bincount(stacks.labels // place % 10)
         np.testing.assert_allclose(counts, HISTOGRAMS["train"], atol=4 * np.sqrt(1000))
-        assert counts.tolist() != HISTOGRAMS["train"]  # drawn anew each time, not an order of the same digits
+        assert (
+            counts.tolist() != HISTOGRAMS["train"]
+        )  # drawn anew each time, not an order of the same digits
     assert len(set(stacks.labels.tolist())) > 990
     np.testing.assert_array_equal(stacks.images, load("stacked-digits").images)
-    chosen = np.random.default_rng(1000).integers(0, 9_000, (9_000, 3))  # the same for everyone, for good
-    np.testing.assert_array_equal(stacks.images[7], np.concatenate(digits.images[chosen[7]], axis=2))
+    chosen = np.random.default_rng(1000).integers(
+        0, 9_000, (9_000, 3)
+    )  # the same for everyone, for good
+    np.testing.assert_array_equal(
+        stacks.images[7], np.concatenate(digits.images[chosen[7]], axis=2)
+    )
 
 
 def test_the_digits_of_held_out_stacks_are_in_no_other():
@@ -313,7 +343,9 @@ def test_the_digits_of_held_out_stacks_are_in_no_other():
     stacks = load("stacked-digits").hold_out()[1]
     assert len(stacks) == 1000
     for image in stacks.images:
-        assert not any(np.ascontiguousarray(image[..., channel]).tobytes() in seen for channel in range(3))
+        assert not any(
+            np.ascontiguousarray(image[..., channel]).tobytes() in seen for channel in range(3)
+        )
 
 
 def test_stacked_mnist_is_where_mnist_is(elsewhere):
@@ -407,7 +439,9 @@ def test_the_user_cache_folder(elsewhere, monkeypatch):
     monkeypatch.setenv("HOME", str(elsewhere / "home"))
     monkeypatch.setenv("USERPROFILE", str(elsewhere / "home"))
     assert locate("mnist") is None
-    assert locate("mnist", fill(elsewhere / "home/.cache/tinygan/mnist", "mnist")) == locate("mnist")
+    assert locate("mnist", fill(elsewhere / "home/.cache/tinygan/mnist", "mnist")) == locate(
+        "mnist"
+    )
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -469,7 +503,10 @@ def test_images_in_place_of_labels(elsewhere):
 def test_unknown_names():
     for function in load, locate:
         message = error_of(function, "cifar")
-        assert all(name in message for name in ("'cifar'", "digits", "mnist", "fashion-mnist", "stacked-mnist"))
+        assert all(
+            name in message
+            for name in ("'cifar'", "digits", "mnist", "fashion-mnist", "stacked-mnist")
+        )
     assert all(word in error_of(load, "digits", "valid") for word in ("'valid'", "train", "test"))
 
 
@@ -478,7 +515,9 @@ def test_catalogue(elsewhere):
     rows = {row.name: row for row in catalogue(elsewhere / "given")}
     assert list(rows) == ["digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"]
     assert rows["digits"][1:4] == rows["stacked-digits"][1:4] == ("built in", 10_000, 2_000)
-    assert rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(elsewhere / "given/mnist"), 6, 4)
+    assert (
+        rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(elsewhere / "given/mnist"), 6, 4)
+    )
     assert rows["fashion-mnist"].where == "not here"
     assert all(row.description and "\n" not in row.description for row in rows.values())
 

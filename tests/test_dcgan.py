@@ -19,7 +19,7 @@ def weights(prefix):
     arrays = {}
     for key in GOLDEN.files:
         if key.startswith(prefix) and not key.endswith("num_batches_tracked"):
-            path, name = key[len(prefix):].rsplit(".", 1)
+            path, name = key[len(prefix) :].rsplit(".", 1)
             array = GOLDEN[key]
             if array.ndim == 4:
                 array = kernel(array)
@@ -60,7 +60,7 @@ def test_evaluation_uses_the_running_statistics(networks):
     G, _ = networks
     z = tensor(GOLDEN["in/z"].reshape(6, 10))
     before = [host(b).copy() for b in G.buffers()]
-    one_by_one = np.concatenate([host(G.eval()(z[i:i + 1])) for i in range(6)])
+    one_by_one = np.concatenate([host(G.eval()(z[i : i + 1])) for i in range(6)])
     np.testing.assert_allclose(host(G(z)), one_by_one, atol=1e-12)
     assert all(np.array_equal(a, host(b)) for a, b in zip(before, G.buffers()))
 

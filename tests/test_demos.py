@@ -17,12 +17,25 @@ pytestmark = pytest.mark.cpu  # they call what other tests run on any backend, a
 
 
 DEMOS = Path(__file__).parent.parent / "demos"
-LECTURE = ["autograd_tour", "gan_losses", "gradient_penalty", "conditional", "progressive", "biggan", "stylegan", "stylegan2",
-           "diffaugment", "ada", "speed"]
+LECTURE = [
+    "autograd_tour",
+    "gan_losses",
+    "gradient_penalty",
+    "conditional",
+    "progressive",
+    "biggan",
+    "stylegan",
+    "stylegan2",
+    "diffaugment",
+    "ada",
+    "speed",
+]
 
 
 def test_these_are_the_demos():
-    assert {path.stem for path in DEMOS.glob("*.py") if "Study(__file__" in path.read_text()} == set(LECTURE)
+    assert {
+        path.stem for path in DEMOS.glob("*.py") if "Study(__file__" in path.read_text()
+    } == set(LECTURE)
 
 
 @pytest.mark.parametrize("name", LECTURE)
@@ -38,8 +51,12 @@ def test_a_demo_runs_draws_its_figure_and_says_what_it_found(name, tmp_path, mon
     monkeypatch.syspath_prepend(str(DEMOS))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     readme = importlib.import_module("readme")
-    assert len(re.findall(r"\d", readme.KOREAN[name](numbers))) > 3 and readme.judged(numbers["holds"]).count(":") == len(numbers["holds"])
-    assert all((tmp_path / "out" / f"{name}{which}.png").stat().st_size > 5000 for which in ("", "-small"))
+    assert len(re.findall(r"\d", readme.KOREAN[name](numbers))) > 3 and readme.judged(
+        numbers["holds"]
+    ).count(":") == len(numbers["holds"])
+    assert all(
+        (tmp_path / "out" / f"{name}{which}.png").stat().st_size > 5000 for which in ("", "-small")
+    )
 
 
 @pytest.mark.parametrize("name", LECTURE)
@@ -65,7 +82,9 @@ def results(monkeypatch, tmp_path):
 
 
 def test_the_time_of_a_run_that_was_resumed_is_the_sum(results, tmp_path):
-    lines = [{"step": step, "seconds": s} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))]
+    lines = [
+        {"step": step, "seconds": s} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))
+    ]
     (tmp_path / "time.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert results.seconds(tmp_path / "time.jsonl") == 20.5
 
@@ -83,24 +102,45 @@ def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, t
     monkeypatch.setattr(results, "call", call)
     for _ in range(2):
         results.measure("gan", "digits", 0)
-    assert said == [f"tinygan train gan --data digits --seed 0 --out {tmp_path}/runs/gan-digits-0 --set eval_every=2500",
-                    f"tinygan eval {tmp_path}/runs/gan-digits-0"]
+    assert said == [
+        f"tinygan train gan --data digits --seed 0 --out {tmp_path}/runs/gan-digits-0 --set eval_every=2500",
+        f"tinygan eval {tmp_path}/runs/gan-digits-0",
+    ]
     row = kept.numbers(tmp_path / "results" / "digits.json")["gan-0"]
     assert row["seconds"] == 90 and row["metrics"]["fid"] == 3 and row["settings"]["hidden"] == 256
-    kept.change(tmp_path / "results" / "digits.json", lambda old: {"gan-0": row | {"settings": row["settings"] | {"lr": 1.0}}})
-    with pytest.raises(SystemExit, match="digits.json: gan-0: the recipe's settings have changed since; measure it anew, with --again"):
+    kept.change(
+        tmp_path / "results" / "digits.json",
+        lambda old: {"gan-0": row | {"settings": row["settings"] | {"lr": 1.0}}},
+    )
+    with pytest.raises(
+        SystemExit,
+        match="digits.json: gan-0: the recipe's settings have changed since; measure it anew, with --again",
+    ):
         results.measure("gan", "digits", 0)
     results.measure("gan", "digits", 0, again=True)
     assert len(said) == 4 and kept.numbers(tmp_path / "results" / "digits.json")["gan-0"] == row
 
 
 def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
-    row = lambda seed, fid: {"settings": {"steps": 1234}, "seconds": 90.0 + seed,
-                             "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9}}
-    kept.change(tmp_path / "results" / "mnist.json", lambda old: {
-        "cgan-0": row(0, 2.0), "cgan-1": row(1, 3.0), "cgan-64-0": {}, "acgan-0": row(0, 9.0)})
+    row = lambda seed, fid: {
+        "settings": {"steps": 1234},
+        "seconds": 90.0 + seed,
+        "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9},
+    }
+    kept.change(
+        tmp_path / "results" / "mnist.json",
+        lambda old: {
+            "cgan-0": row(0, 2.0),
+            "cgan-1": row(1, 3.0),
+            "cgan-64-0": {},
+            "acgan-0": row(0, 9.0),
+        },
+    )
     results.table("mnist")
-    assert "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |" in capsys.readouterr().out
+    assert (
+        "| `cgan` | 1,234 | 1.5 | 2.50 (2.00-3.00) | 0.500 (0.500-0.500) |"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_a_command_measured_is_kept_under_a_name(tmp_path):
@@ -109,6 +149,8 @@ def test_what_a_command_measured_is_kept_under_a_name(tmp_path):
         (tmp_path / "new.json").write_text(json.dumps({"machine": "this one", name: number}))
         subprocess.run([sys.executable, script, "bench", name, tmp_path / "new.json"], check=True)
     assert kept.numbers(tmp_path / "results" / "bench.json") == {
-        "growth": {"machine": "this one", "growth": 3}, "memory": {"machine": "this one", "memory": 2}}
+        "growth": {"machine": "this one", "growth": 3},
+        "memory": {"machine": "this one", "memory": 2},
+    }
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert done.returncode == 1 and "demos/keep.py bench growth new.json" in done.stderr

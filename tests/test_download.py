@@ -48,7 +48,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif (start := int(re.fullmatch(r"bytes=(\d+)-", asked)[1])) >= len(page):
             self.reply(416)
         else:
-            self.reply(206, page[start:], {"Content-Range": f"bytes {start}-{len(page) - 1}/{len(page)}"})
+            self.reply(
+                206, page[start:], {"Content-Range": f"bytes {start}-{len(page) - 1}/{len(page)}"}
+            )
 
     def reply(self, status, body=b"", headers={}):
         self.send_response(status)
@@ -71,8 +73,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked, server.ranges, server.sent = [], collections.defaultdict(list), collections.Counter()
-        server.pages = {f"/{name}/{file}.gz": pack(content) for name in FAKE for file, content in FAKE[name].items()}
+        server.asked, server.ranges, server.sent = (
+            [],
+            collections.defaultdict(list),
+            collections.Counter(),
+        )
+        server.pages = {
+            f"/{name}/{file}.gz": pack(content)
+            for name in FAKE
+            for file, content in FAKE[name].items()
+        }
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -167,7 +177,11 @@ def test_the_progress_bar_begins_with_what_is_there(part, server, use_mirrors, m
     error_of(load, "mnist")
     assert server.sent[IMAGES_PATH] == len(PAGE) - HALF
     assert bars[0]["total"] == bars[0]["initial"] == len(PAGE)
-    assert (bars[0]["desc"], bars[0]["unit"], bars[0]["disable"]) == (f"{TRAIN_IMAGES}.gz", "B", None)
+    assert (bars[0]["desc"], bars[0]["unit"], bars[0]["disable"]) == (
+        f"{TRAIN_IMAGES}.gz",
+        "B",
+        None,
+    )
     assert len(bars) == 3
 
 
@@ -203,7 +217,11 @@ def half(handler):
 
 
 def half_in_chunks(handler):
-    handler.reply(200, b"%x\r\n%s" % (len(PAGE), PAGE[:HALF]), {"Content-Length": None, "Transfer-Encoding": "chunked"})
+    handler.reply(
+        200,
+        b"%x\r\n%s" % (len(PAGE), PAGE[:HALF]),
+        {"Content-Length": None, "Transfer-Encoding": "chunked"},
+    )
 
 
 def half_then_silence(handler):
@@ -226,7 +244,11 @@ def redirect(to):
 FAULTS = {  # what the mirror does; what the error says of it; the part that is left
     "missing": (None, "HTTP Error 404", 0),
     "out of order": (lambda handler: handler.reply(503), "HTTP Error 503", 0),
-    "no HTTP": (lambda handler: handler.wfile.write(b"220 mail ready\r\n"), "failed: 220 mail ready", 0),
+    "no HTTP": (
+        lambda handler: handler.wfile.write(b"220 mail ready\r\n"),
+        "failed: 220 mail ready",
+        0,
+    ),
     "hangs up": (lambda handler: None, "closed connection", 0),
     "endless": (endless, "sent other bytes", 0),
     "too large": (lambda handler: handler.reply(200, bytes(LIMIT + 9)), "sent other bytes", 0),
@@ -235,17 +257,30 @@ FAULTS = {  # what the mirror does; what the error says of it; the part that is 
     "silent": (lambda handler: handler.hold(), "timed out", 0),
     "silent half-way": (half_then_silence, "timed out", HALF),
     "trickles": (half_then_a_trickle, "bytes a second for", None),
-    "announces less": (lambda handler: handler.reply(200, PAGE, {"Content-Length": HALF}), "sent other bytes", 0),
-    "announces more": (lambda handler: handler.reply(200, PAGE[:-1], {"Content-Length": 9999}), "before the end",
-                       len(PAGE) - 1),
+    "announces less": (
+        lambda handler: handler.reply(200, PAGE, {"Content-Length": HALF}),
+        "sent other bytes",
+        0,
+    ),
+    "announces more": (
+        lambda handler: handler.reply(200, PAGE[:-1], {"Content-Length": 9999}),
+        "before the end",
+        len(PAGE) - 1,
+    ),
     "redirects in a circle": (redirect(None), "infinite loop", 0),
-    "redirects to a file": (redirect("file:///etc/hostname"), "file:///etc/hostname' is not allowed", 0),
+    "redirects to a file": (
+        redirect("file:///etc/hostname"),
+        "file:///etc/hostname' is not allowed",
+        0,
+    ),
     "redirects to FTP": (redirect("ftp://127.0.0.1:9/x.gz"), "unknown url type: ftp", 0),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_mirror_leads_to_the_next(elsewhere, part, server, use_mirrors, monkeypatch, fault):
+def test_a_failing_mirror_leads_to_the_next(
+    elsewhere, part, server, use_mirrors, monkeypatch, fault
+):
     page, message, left = FAULTS[fault]
     server.pages[f"/bad/{TRAIN_IMAGES}.gz"] = page
     use_mirrors(f"{server.url}/bad/", f"{server.url}/nothing/")
@@ -258,8 +293,12 @@ def test_a_failing_mirror_leads_to_the_next(elsewhere, part, server, use_mirrors
     assert message in said and "/nothing/ failed: " in said
     if fault == "trickles":
         left = part.stat().st_size
-        assert left > HALF and int(re.search(r"sent (\d+) bytes a second", said)[1]) < download.SLOWEST
-    assert files_under(elsewhere / "cache") == [str(part.relative_to(elsewhere / "cache"))] * (left > 0)
+        assert (
+            left > HALF and int(re.search(r"sent (\d+) bytes a second", said)[1]) < download.SLOWEST
+        )
+    assert files_under(elsewhere / "cache") == [str(part.relative_to(elsewhere / "cache"))] * (
+        left > 0
+    )
     assert not left or part.read_bytes() == PAGE[:left]
 
     server.asked.clear()
@@ -270,12 +309,25 @@ def test_a_failing_mirror_leads_to_the_next(elsewhere, part, server, use_mirrors
     assert files_under(elsewhere / "cache") == PACKED
 
 
-A_LITTLE, MUCH = (10, 9_000), (0.5, 60_000)  # seconds, and the bytes that come after them: 900 B/s, 120 kB/s
+A_LITTLE, MUCH = (
+    (10, 9_000),
+    (0.5, 60_000),
+)  # seconds, and the bytes that come after them: 900 B/s, 120 kB/s
 
 
-@pytest.mark.parametrize("pieces, given_up", [
-    ([A_LITTLE] * 9, 60), ([(1, 900)] * 99, 60), ([(50, 40_000)] * 3, 100), ([MUCH] + [A_LITTLE] * 99, 120.5),
-    ([A_LITTLE] * 6, None), ([A_LITTLE, MUCH] * 9, None), ([(10, 10_000)] * 99, None), ([(500, 34)], None)])
+@pytest.mark.parametrize(
+    "pieces, given_up",
+    [
+        ([A_LITTLE] * 9, 60),
+        ([(1, 900)] * 99, 60),
+        ([(50, 40_000)] * 3, 100),
+        ([MUCH] + [A_LITTLE] * 99, 120.5),
+        ([A_LITTLE] * 6, None),
+        ([A_LITTLE, MUCH] * 9, None),
+        ([(10, 10_000)] * 99, None),
+        ([(500, 34)], None),
+    ],
+)
 def test_a_trickle_is_measured_over_a_minute(monkeypatch, pieces, given_up):
     """By a pretended clock. What has come to its end is good, however slow it was."""
     now, coming = 0, iter(pieces)
@@ -301,7 +353,9 @@ def test_a_trickle_is_measured_over_a_minute(monkeypatch, pieces, given_up):
 
 @pytest.mark.parametrize("first", ["closed", "nonsense"])
 def test_no_mirror_at_all_leads_to_the_next(elsewhere, server, use_mirrors, first):
-    use_mirrors({"closed": closed_port(), "nonsense": "not an address/"}[first], f"{server.url}/mnist/")
+    use_mirrors(
+        {"closed": closed_port(), "nonsense": "not an address/"}[first], f"{server.url}/mnist/"
+    )
     assert_loads("mnist")
     assert files_under(elsewhere / "cache") == PACKED
 
@@ -325,11 +379,17 @@ def and_wait(handler):
     handler.hold()
 
 
-@pytest.mark.parametrize("page", [
-    in_chunks, and_wait, redirect("/other/x"),
-    lambda handler: handler.reply(200, PAGE, {"Content-Length": None}),
-    lambda handler: handler.reply(200, PAGE, {"Content-Length": "a few"}),
-    lambda handler: handler.reply(200, PAGE, {"Content-Length": -1})])
+@pytest.mark.parametrize(
+    "page",
+    [
+        in_chunks,
+        and_wait,
+        redirect("/other/x"),
+        lambda handler: handler.reply(200, PAGE, {"Content-Length": None}),
+        lambda handler: handler.reply(200, PAGE, {"Content-Length": "a few"}),
+        lambda handler: handler.reply(200, PAGE, {"Content-Length": -1}),
+    ],
+)
 def test_an_unusual_mirror_is_good_enough(server, use_mirrors, monkeypatch, page):
     monkeypatch.setattr(download, "TIMEOUT", 1)
     server.pages.update({IMAGES_PATH: page, "/other/x": PAGE})
@@ -413,8 +473,11 @@ def test_an_attempt_goes_on_where_another_ended(elsewhere, part, server, use_mir
     assert server.ranges[IMAGES_PATH] == ranges and sent in (None, server.sent[IMAGES_PATH])
     assert files_under(elsewhere / "cache") == PACKED
     # A mirror that is wrong all by itself is given up, and the next one starts anew.
-    others = {"half, and a redirect": [FROM_HALF], "wrong, as is the mirror": [None],
-              "wrong, and an endless mirror": [None]}
+    others = {
+        "half, and a redirect": [FROM_HALF],
+        "wrong, as is the mirror": [None],
+        "wrong, and an endless mirror": [None],
+    }
     assert server.ranges[f"/bad/{TRAIN_IMAGES}.gz"] == others.get(case, [])
 
 
@@ -432,7 +495,10 @@ def test_a_reply_that_does_not_fit_leaves_the_part_alone(part, server, use_mirro
 def test_connections_that_are_cut_again_and_again_add_up(elsewhere, server, use_mirrors):
     def a_thousand_bytes(handler):
         start = int((handler.headers["Range"] or "bytes=0-")[6:-1])
-        headers = {"Content-Range": f"bytes {start}-{len(PAGE) - 1}/{len(PAGE)}", "Content-Length": len(PAGE) - start}
+        headers = {
+            "Content-Range": f"bytes {start}-{len(PAGE) - 1}/{len(PAGE)}",
+            "Content-Length": len(PAGE) - start,
+        }
         handler.reply(206 if start else 200, PAGE[start : start + 1000], headers)
 
     server.pages[IMAGES_PATH] = a_thousand_bytes
@@ -477,7 +543,9 @@ def test_an_interrupted_download_leaves_a_part(elsewhere, part, server, use_mirr
         half(handler)
         until(lambda: part.is_file() and part.stat().st_size == HALF)
         handler.connection.settimeout(2)
-        for _ in range(5):  # one that comes just before the client waits for more is noticed only then
+        for _ in range(
+            5
+        ):  # one that comes just before the client waits for more is noticed only then
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             try:
                 return handler.connection.recv(1)
@@ -530,8 +598,10 @@ def test_a_second_process_waits_and_fetches_nothing_again(elsewhere, server, use
     with process() as first:
         assert asked.wait(20)
         with process() as second:
-            assert re.fullmatch(f"tinygan: waiting for process {first.pid} on .*, to download into .*mnist\n",
-                                second.stderr.readline())
+            assert re.fullmatch(
+                f"tinygan: waiting for process {first.pid} on .*, to download into .*mnist\n",
+                second.stderr.readline(),
+            )
             go_on.set()
             assert (second.stderr.read(), second.wait(20)) == ("", 0)
         assert (first.stderr.read(), first.wait(20)) == ("", 0)
@@ -556,7 +626,9 @@ def test_a_waiting_process_goes_on_where_a_killed_one_ended(elsewhere, part, ser
     assert_loads("mnist")
 
 
-def test_what_a_process_left_that_was_killed_while_renaming_goes(elsewhere, part, server, use_mirrors):
+def test_what_a_process_left_that_was_killed_while_renaming_goes(
+    elsewhere, part, server, use_mirrors
+):
     (part.parent / f".{TRAIN_IMAGES}.tinygan-99999999.gz").write_bytes(PAGE)
     use_mirrors(f"{server.url}/mnist/")
     assert_loads("mnist")
@@ -585,7 +657,10 @@ def test_a_disk_that_is_full_half_way(elsewhere, part, server, use_mirrors):
     assert part.read_bytes() == PAGE[:1000] and files_under(part.parent) == [part.name]
     assert server.asked == [IMAGES_PATH]  # no other mirror, as it would be of no help
     assert_loads("mnist")
-    assert server.ranges[IMAGES_PATH] == [None, "bytes=1000-"] and files_under(elsewhere / "cache") == PACKED
+    assert (
+        server.ranges[IMAGES_PATH] == [None, "bytes=1000-"]
+        and files_under(elsewhere / "cache") == PACKED
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="takes a device that is always full")
@@ -593,7 +668,9 @@ def test_a_full_disk(part, server, use_mirrors):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
     part.symlink_to("/dev/full")
     assert f"cannot write {part}: No space left on device (make room)" in error_of(load, "mnist")
-    assert [path.name for path in part.parent.iterdir()] == [part.name] and server.asked == [IMAGES_PATH]
+    assert [path.name for path in part.parent.iterdir()] == [part.name] and server.asked == [
+        IMAGES_PATH
+    ]
 
 
 def failing(code):
@@ -603,7 +680,9 @@ def failing(code):
     return fail
 
 
-def test_a_file_that_the_disk_does_not_take_gets_no_name(elsewhere, server, use_mirrors, monkeypatch):
+def test_a_file_that_the_disk_does_not_take_gets_no_name(
+    elsewhere, server, use_mirrors, monkeypatch
+):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     assert f"{TRAIN_IMAGES}.gz: No space left on device (make room)" in error_of(load, "mnist")
@@ -615,7 +694,10 @@ def test_a_folder_that_is_read_only(elsewhere, part, server, use_mirrors, monkey
     use_mirrors(f"{server.url}/mnist/")
     monkeypatch.setattr("tinygan.files.open", failing(errno.EROFS), raising=False)
     message = error_of(load, "mnist")
-    assert f"{part.parent}/download.lock: Read-only file system" in message and "--data digits" in message
+    assert (
+        f"{part.parent}/download.lock: Read-only file system" in message
+        and "--data digits" in message
+    )
     assert server.asked == [] and list(part.parent.iterdir()) == []
 
 

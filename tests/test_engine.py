@@ -54,9 +54,9 @@ def test_derivatives_through_the_result_itself():
     first = grad(y.sum(), x, create_graph=True)
     second = grad(first.sum(), x, create_graph=True)
     third = grad(second.sum(), x)
-    np.testing.assert_allclose(host(first), 1 - t ** 2, rtol=1e-14)
-    np.testing.assert_allclose(host(second), -2 * t * (1 - t ** 2), rtol=1e-14)
-    np.testing.assert_allclose(host(third), (1 - t ** 2) * (6 * t ** 2 - 2), rtol=1e-14)
+    np.testing.assert_allclose(host(first), 1 - t**2, rtol=1e-14)
+    np.testing.assert_allclose(host(second), -2 * t * (1 - t**2), rtol=1e-14)
+    np.testing.assert_allclose(host(third), (1 - t**2) * (6 * t**2 - 2), rtol=1e-14)
 
 
 def test_every_derivative_of_exp_is_exp():
@@ -84,7 +84,9 @@ def test_gradient_penalty_against_a_formula():
     g = grad((x @ w).sum(), x, create_graph=True)
     penalty = ((ops.norm(g, axis=1) - 1) ** 2).mean()
     length = np.linalg.norm(host(w))
-    np.testing.assert_allclose(host(grad(penalty, w)), 2 * (length - 1) * host(w) / length, rtol=1e-12)
+    np.testing.assert_allclose(
+        host(grad(penalty, w)), 2 * (length - 1) * host(w) / length, rtol=1e-12
+    )
 
 
 @op
@@ -102,7 +104,9 @@ def normalize_with_constant_std(x, /):
 def test_batch_norm_with_a_constant_inverse_std_fails_at_second_order_only():
     x = np.random.default_rng(0).standard_normal((6, 3))
     check_grads(normalize_with_constant_std, x, order=1)
-    with pytest.raises(GradientError, match="normalize_with_constant_std, order 2: the gradient of x is wrong"):
+    with pytest.raises(
+        GradientError, match="normalize_with_constant_std, order 2: the gradient of x is wrong"
+    ):
         check_grads(normalize_with_constant_std, x, order=2)
     assert len(check_grads(ops.batch_norm, x, order=3)) == 3
 
@@ -119,13 +123,16 @@ def test_norm_at_zero_has_finite_derivatives():
 # ---- fused ops ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: cross_entropy(x, x),
-    lambda x: cross_entropy(ops.tanh(x), x),
-    lambda x: normalize_modulate(x, x, x, (0,), 1e-5),
-    lambda x: normalize_modulate(x * 2.0, None, x, (0, 1), 1e-5),
-    lambda x: cross_entropy(normalize_modulate(x, x, None, (1,), 1e-5), x),
-])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: cross_entropy(x, x),
+        lambda x: cross_entropy(ops.tanh(x), x),
+        lambda x: normalize_modulate(x, x, x, (0,), 1e-5),
+        lambda x: normalize_modulate(x * 2.0, None, x, (0, 1), 1e-5),
+        lambda x: cross_entropy(normalize_modulate(x, x, None, (1,), 1e-5), x),
+    ],
+)
 def test_a_fused_op_of_one_tensor_several_times(f):
     """Differentiating the definition by x itself would give every argument the sum of all their gradients."""
     check_grads(f, np.random.default_rng(0).standard_normal((4, 3)), order=3)
@@ -165,9 +172,13 @@ def test_a_derivative_with_a_default_argument_is_refused():
     def parts(x, /):
         return x.data, *[lambda g, i=i: g * i for i in range(1)]
 
-    refuses(TypeError, "parts: a derivative is a function of (g) or (g, y), not (g, i=...); "
-            "write lambda g: ..., and bind loop variables by making it in a helper function",
-            parts, leaf(1.0))
+    refuses(
+        TypeError,
+        "parts: a derivative is a function of (g) or (g, y), not (g, i=...); "
+        "write lambda g: ..., and bind loop variables by making it in a helper function",
+        parts,
+        leaf(1.0),
+    )
 
 
 def test_the_second_parameter_of_a_derivative_is_the_result_whatever_its_name():
@@ -185,8 +196,11 @@ def test_the_second_parameter_of_a_derivative_is_the_result_whatever_its_name():
 
     x = leaf(0.5, 2.0)
     assert [f(x).node.y is not None for f in (double, exponential, root)] == [False, True, True]
-    for f, expected in ((double, [2.0, 2.0]), (exponential, np.exp([0.5, 2.0])),
-                        (root, 0.5 / np.sqrt([0.5, 2.0]))):
+    for f, expected in (
+        (double, [2.0, 2.0]),
+        (exponential, np.exp([0.5, 2.0])),
+        (root, 0.5 / np.sqrt([0.5, 2.0])),
+    ):
         np.testing.assert_allclose(host(grad(f(x).sum(), x)), expected)
 
 
@@ -198,27 +212,44 @@ class Methods:
         return given[0]
 
 
-@pytest.mark.parametrize("joint, derivative, named", [
-    (False, lambda: 1.0, "()"), (False, lambda g, y, more: g, "(g, y, more)"),
-    (False, Methods().of_g, "<class 'method'>"), (False, Methods().of_all, "<class 'method'>"),
-    (False, lambda *given: given[0], "(given)"), (False, 1.0, "<class 'float'>"),
-    (False, lambda g, y=None: g, "(g, y=...)"), (False, np.negative, "<class 'numpy.ufunc'>"),
-    (True, lambda g: [g], "(g)"), (True, lambda g, y, needed, more: [g], "(g, y, needed, more)")])
+@pytest.mark.parametrize(
+    "joint, derivative, named",
+    [
+        (False, lambda: 1.0, "()"),
+        (False, lambda g, y, more: g, "(g, y, more)"),
+        (False, Methods().of_g, "<class 'method'>"),
+        (False, Methods().of_all, "<class 'method'>"),
+        (False, lambda *given: given[0], "(given)"),
+        (False, 1.0, "<class 'float'>"),
+        (False, lambda g, y=None: g, "(g, y=...)"),
+        (False, np.negative, "<class 'numpy.ufunc'>"),
+        (True, lambda g: [g], "(g)"),
+        (True, lambda g, y, needed, more: [g], "(g, y, needed, more)"),
+    ],
+)
 def test_what_is_no_derivative_is_refused_when_the_op_is_called(joint, derivative, named):
     @op(joint=joint)
     def f(x, /):
         return x.data * 1.0, derivative
 
     wanted = "(g, needed) or (g, y, needed)" if joint else "(g) or (g, y)"
-    refuses(TypeError, f"f: a derivative is a function of {wanted}, not {named}; write lambda g: ",
-            f, leaf(1.0))
+    refuses(
+        TypeError,
+        f"f: a derivative is a function of {wanted}, not {named}; write lambda g: ",
+        f,
+        leaf(1.0),
+    )
 
-@pytest.mark.parametrize("derivative, claim", [
-    (lambda g: ops.sum(g, 1, keepdims=True), "shape (2, 1), float64"),
-    (lambda g: ops.sum(g, 0), "shape (3,), float64"),
-    (lambda g: ops.reshape(g, (3, 2)), "shape (3, 2), float64"),
-    (lambda g: Tensor(np.ones((2, 3)), dtype="float32"), "shape (2, 3), float32"),
-])
+
+@pytest.mark.parametrize(
+    "derivative, claim",
+    [
+        (lambda g: ops.sum(g, 1, keepdims=True), "shape (2, 1), float64"),
+        (lambda g: ops.sum(g, 0), "shape (3,), float64"),
+        (lambda g: ops.reshape(g, (3, 2)), "shape (3, 2), float64"),
+        (lambda g: Tensor(np.ones((2, 3)), dtype="float32"), "shape (2, 3), float32"),
+    ],
+)
 @pytest.mark.parametrize("broadcasts", [False, "batch"])
 def test_a_gradient_of_the_wrong_shape_or_dtype_is_refused(derivative, claim, broadcasts):
     """Also one that would broadcast, except in an op that declares that its arguments do."""
@@ -228,8 +259,14 @@ def test_a_gradient_of_the_wrong_shape_or_dtype_is_refused(derivative, claim, br
         return x.data, derivative
 
     x = normal(2, 3)
-    refuses(ValueError, f"wrong: the gradient of argument 0 has {claim}, but the argument has shape (2, 3), "
-            "float64", grad, wrong(x).sum(), x)
+    refuses(
+        ValueError,
+        f"wrong: the gradient of argument 0 has {claim}, but the argument has shape (2, 3), "
+        "float64",
+        grad,
+        wrong(x).sum(),
+        x,
+    )
 
 
 def test_a_gradient_too_small_is_refused_in_a_broadcasting_op_too():
@@ -237,7 +274,12 @@ def test_a_gradient_too_small_is_refused_in_a_broadcasting_op_too():
     def wrong(x, /):
         return x.data, lambda g: ops.sum(g, 1, keepdims=True)
 
-    refuses(ValueError, "wrong: the gradient of argument 0", lambda x: grad(wrong(x).sum(), x), normal(2, 3))
+    refuses(
+        ValueError,
+        "wrong: the gradient of argument 0",
+        lambda x: grad(wrong(x).sum(), x),
+        normal(2, 3),
+    )
 
 
 def test_only_batch_axes_broadcast_in_a_product():
@@ -250,8 +292,11 @@ def test_only_batch_axes_broadcast_in_a_product():
 
     x = normal(2, 1)
     assert values(grad(product((5, 2, 1))(x).sum(), x)) == [[5], [5]]
-    refuses(ValueError, "product: the gradient of argument 0 has shape (2, 3)",
-            lambda: grad(product((2, 3))(x).sum(), x))
+    refuses(
+        ValueError,
+        "product: the gradient of argument 0 has shape (2, 3)",
+        lambda: grad(product((2, 3))(x).sum(), x),
+    )
 
 
 def test_a_joint_derivative_is_checked_too():
@@ -261,7 +306,11 @@ def test_a_joint_derivative_is_checked_too():
 
     a, b = normal(3), normal(3, seed=1)
     assert values(grad(wrong(a, b).sum(), a)) == [1, 1, 1]
-    refuses(ValueError, "wrong: the gradient of argument 1 has shape ()", lambda: grad(wrong(a, b).sum(), b))
+    refuses(
+        ValueError,
+        "wrong: the gradient of argument 1 has shape ()",
+        lambda: grad(wrong(a, b).sum(), b),
+    )
 
 
 def test_an_op_that_changes_dtype_or_forgets_a_derivative_is_refused():
@@ -282,17 +331,37 @@ def test_an_op_that_changes_dtype_or_forgets_a_derivative_is_refused():
         return a.data + b.data, lambda g, needed: [g]
 
     x = leaf(1.0)
-    refuses(TypeError, "half_done: a joint derivative returned 1 gradients for 2 arguments",
-            lambda: grad(half_done(x, x), x))
-    refuses(TypeError, "unfinished: the derivative of argument 0 returned a ", lambda: grad(unfinished(x), x))
-    refuses(TypeError, "not a Tensor: compute it with ops, not with arrays", lambda: grad(unfinished(x), x))
-    with pytest.raises(TypeError, match="op slashless: put `/` after the parameters that are Tensors"):
+    refuses(
+        TypeError,
+        "half_done: a joint derivative returned 1 gradients for 2 arguments",
+        lambda: grad(half_done(x, x), x),
+    )
+    refuses(
+        TypeError,
+        "unfinished: the derivative of argument 0 returned a ",
+        lambda: grad(unfinished(x), x),
+    )
+    refuses(
+        TypeError,
+        "not a Tensor: compute it with ops, not with arrays",
+        lambda: grad(unfinished(x), x),
+    )
+    with pytest.raises(
+        TypeError, match="op slashless: put `/` after the parameters that are Tensors"
+    ):
+
         @op
         def slashless(x):
             return x.data, lambda g: g
 
     refuses(TypeError, "half: made a float32 result from float64 arguments", half, leaf(1.0))
-    refuses(TypeError, "forgetful: has 2 Tensor arguments but 1 derivatives", forgetful, leaf(1.0), leaf(2.0))
+    refuses(
+        TypeError,
+        "forgetful: has 2 Tensor arguments but 1 derivatives",
+        forgetful,
+        leaf(1.0),
+        leaf(2.0),
+    )
 
 
 def test_settings_are_not_differentiated_and_none_is_no_gradient():
@@ -302,7 +371,10 @@ def test_settings_are_not_differentiated_and_none_is_no_gradient():
 
     x, i = leaf(1.0, 2.0), leaf(0.0, 1.0)
     y = scale(x, i, factor=3.0)
-    assert values(grad(y.sum(), x, retain_graph=True)) == [3, 3] and grad(y.sum(), i, retain_graph=True) is None
+    assert (
+        values(grad(y.sum(), x, retain_graph=True)) == [3, 3]
+        and grad(y.sum(), i, retain_graph=True) is None
+    )
     assert scale.name == "scale" and "index" in scale.__wrapped__.__code__.co_varnames
 
 
@@ -362,9 +434,15 @@ def alive():
 
 def _network():
     rng = np.random.default_rng(0)
-    return nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(),
-                         nn.ConvTranspose2d(4, 3, 4, 2, 1, rng=rng), nn.Tanh(), nn.Flatten(),
-                         nn.Linear(108, 1, rng=rng))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, 2, 1, rng=rng),
+        nn.BatchNorm(4),
+        nn.LeakyReLU(),
+        nn.ConvTranspose2d(4, 3, 4, 2, 1, rng=rng),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(108, 1, rng=rng),
+    )
 
 
 def _loss(net, images):
@@ -393,7 +471,9 @@ STEPS = {
     "one parameter": lambda net, images: grad(_loss(net, images), net.parameters()[2]),
     "backward": _backward,
     "penalty": lambda net, images: grad(_penalized(net, images), net.parameters()),
-    "second order, kept": lambda net, images: grad(_penalized(net, images), net.parameters(), create_graph=True),
+    "second order, kept": lambda net, images: grad(
+        _penalized(net, images), net.parameters(), create_graph=True
+    ),
 }
 
 
@@ -460,7 +540,15 @@ def test_gradients_are_let_go_of_on_the_way(no_gc):
     x = normal(1000)
     y = watch(watch(watch(x)))
     assert grad((watch(watch(y)) + watch(watch(y))).sum(), x) is not None
-    assert counts == [0, 1, 1, 2, 0, 1, 1]  # its own and the other branch's; after the sum of both, neither
+    assert counts == [
+        0,
+        1,
+        1,
+        2,
+        0,
+        1,
+        1,
+    ]  # its own and the other branch's; after the sum of both, neither
 
 
 def test_the_backward_pass_consumes_the_graph(no_gc):
@@ -487,9 +575,15 @@ def test_a_gradient_does_not_hold_the_graph(no_gc):
     assert not g.requires_grad and alive() == before + 1
 
 
-@pytest.mark.parametrize("link", [
-    lambda y, x: y * x, lambda y, x: ops.concatenate([y[1:], x[:1]]), lambda y, x: cross_entropy(y, x) + x],
-    ids=["mul", "concatenate", "fused"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda y, x: y * x,
+        lambda y, x: ops.concatenate([y[1:], x[:1]]),
+        lambda y, x: cross_entropy(y, x) + x,
+    ],
+    ids=["mul", "concatenate", "fused"],
+)
 def test_a_chain_of_20000_ops(link):
     """Built, differentiated and freed without recursion."""
     x = leaf(0.5, 0.5)
@@ -547,8 +641,11 @@ VIEWS = {
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
-@pytest.mark.parametrize("change", [lambda w: w.assign(w.data * 2), lambda w: w.data.fill(3) or w.mark_changed()],
-                         ids=["assign", "mark_changed"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda w: w.assign(w.data * 2), lambda w: w.data.fill(3) or w.mark_changed()],
+    ids=["assign", "mark_changed"],
+)
 def test_a_weight_changed_between_forward_and_backward(view, frozen, change):
     """The derivative by x reads the weight, through memory that it shares with a view."""
     w = Parameter(np.arange(16.0).reshape(4, 4), requires_grad=not frozen, name="Critic.weight")
@@ -557,8 +654,14 @@ def test_a_weight_changed_between_forward_and_backward(view, frozen, change):
     y = (seen * x).sum()
     assert values(grad(y, x, retain_graph=True)) == values(seen)
     change(w)
-    refuses(RuntimeError, "mul read Critic.weight, which was changed after the forward pass: take gradients "
-            "before the optimiser's step, or run the forward pass again", grad, y, x)
+    refuses(
+        RuntimeError,
+        "mul read Critic.weight, which was changed after the forward pass: take gradients "
+        "before the optimiser's step, or run the forward pass again",
+        grad,
+        y,
+        x,
+    )
 
 
 def test_a_copy_may_outlive_the_weight():
@@ -631,7 +734,12 @@ def test_a_tensor_in_a_tensor_out_a_sequence_in_a_list_out():
 def test_none_for_an_input_that_is_not_reached():
     x, w, apart = leaf(2.0), leaf(3.0), leaf(1.0)
     y, z = x * w, apart * 2.0
-    assert [g and g.item() for g in grad(y, [x, apart, w, z], retain_graph=True)] == [3, None, 2, None]
+    assert [g and g.item() for g in grad(y, [x, apart, w, z], retain_graph=True)] == [
+        3,
+        None,
+        2,
+        None,
+    ]
     assert grad(y, apart) is None
     assert grad(x * 2.0, leaf(1.0)) is None  # younger than the output
 
@@ -647,9 +755,15 @@ def test_intermediate_and_repeated_inputs():
 def test_several_outputs_add_up():
     x = leaf(1.0, 2.0)
     a, b = x * 3.0, ops.square(x)
-    assert values(grad([a, b], x, [np.ones(2), np.array([1.0, 10.0])], retain_graph=True)) == [5, 43]
+    assert values(grad([a, b], x, [np.ones(2), np.array([1.0, 10.0])], retain_graph=True)) == [
+        5,
+        43,
+    ]
     assert values(grad([a.sum(), a.sum(), b.sum()], x, retain_graph=True)) == [8, 10]
-    assert values(grad([a, a], x, [np.ones(2), np.ones(2)], retain_graph=True)) == [6, 6]  # one output twice
+    assert values(grad([a, a], x, [np.ones(2), np.ones(2)], retain_graph=True)) == [
+        6,
+        6,
+    ]  # one output twice
     g = grad((b, h := a * 2.0), [x, a], (np.ones(2), np.ones(2)))
     assert [values(t) for t in g] == [[8, 10], [2, 2]] and h is not None
 
@@ -662,10 +776,22 @@ def test_grad_outputs():
     v = leaf(1.0, 1.0, shape=(1, 2))
     g = grad(y, x, v, create_graph=True)
     assert values(grad(g.sum(), v)) == [[2, 2]]
-    refuses(ValueError, "the output has shape (1, 2): reduce it to one number (.sum(), .mean()) or pass "
-            "grad_outputs", grad, y, x)
-    refuses(ValueError, "grad_outputs of shape (2,), float64 for an output of shape (1, 2), float64",
-            grad, y, x, np.ones(2))
+    refuses(
+        ValueError,
+        "the output has shape (1, 2): reduce it to one number (.sum(), .mean()) or pass "
+        "grad_outputs",
+        grad,
+        y,
+        x,
+    )
+    refuses(
+        ValueError,
+        "grad_outputs of shape (2,), float64 for an output of shape (1, 2), float64",
+        grad,
+        y,
+        x,
+        np.ones(2),
+    )
     refuses(ValueError, "float32 for an output", grad, y, x, Tensor(np.ones((1, 2), "float32")))
 
 
@@ -679,12 +805,30 @@ def test_what_grad_refuses():
     x = leaf(1.0)
     constant = Tensor(np.ones(1))
     refuses(ValueError, "grad: input 1 ", grad, x * 2.0, [x, constant])
-    refuses(ValueError, "grad: input 0 is a ndarray: make it with requires_grad=True",
-            grad, x * 2.0, [np.ones(1)])
-    refuses(ValueError, "2 outputs but 1 grad_outputs: give a list, one for each", grad, [x, x], x, [np.ones(1)])
+    refuses(
+        ValueError,
+        "grad: input 0 is a ndarray: make it with requires_grad=True",
+        grad,
+        x * 2.0,
+        [np.ones(1)],
+    )
+    refuses(
+        ValueError,
+        "2 outputs but 1 grad_outputs: give a list, one for each",
+        grad,
+        [x, x],
+        x,
+        [np.ones(1)],
+    )
     for y in (constant * 2.0, (x * 2.0).detach(), no_grad()(ops.exp)(x), 3.0):
-        refuses(ValueError, "the output does not require a gradient: was it computed under no_grad, from detached "
-                "Tensors, or from nothing with requires_grad=True?", grad, y, x)
+        refuses(
+            ValueError,
+            "the output does not require a gradient: was it computed under no_grad, from detached "
+            "Tensors, or from nothing with requires_grad=True?",
+            grad,
+            y,
+            x,
+        )
 
 
 def test_a_used_graph_says_so():
@@ -693,7 +837,9 @@ def test_a_used_graph_says_so():
     y = ops.exp(h)
     grad(y, x)
     for again in (y, y * 2.0, h):
-        refuses(RuntimeError, "the graph was used up by an earlier backward pass (at ", grad, again, x)
+        refuses(
+            RuntimeError, "the graph was used up by an earlier backward pass (at ", grad, again, x
+        )
     refuses(RuntimeError, "pass retain_graph=True there", grad, y, h)
 
 
@@ -729,7 +875,9 @@ def test_a_graph_is_used_up_only_where_the_pass_went():
     assert grad(a, x).item() == pytest.approx(np.exp(2))
     z = a * leaf(1.0)
     w = leaf(5.0)
-    assert grad(z * w, w).item() == pytest.approx(np.exp(2))  # exp is used up, but not on the way to w
+    assert grad(z * w, w).item() == pytest.approx(
+        np.exp(2)
+    )  # exp is used up, but not on the way to w
 
 
 # ---- backward -------------------------------------------------------------------------------------------
@@ -860,33 +1008,60 @@ def test_a_tensor_cannot_be_written_into():
     def update(operator):
         return lambda: exec(f"x {operator} y", {}, {"x": x, "y": y})
 
-    refuses(TypeError, "a Tensor is immutable: build a new one with tinygan.ops.where or concatenate (a Parameter "
-            "changes by .assign)", assign)
+    refuses(
+        TypeError,
+        "a Tensor is immutable: build a new one with tinygan.ops.where or concatenate (a Parameter "
+        "changes by .assign)",
+        assign,
+    )
     for operator in ("+=", "-=", "*=", "/=", "**=", "@="):
-        refuses(TypeError, "a Tensor is immutable: write x = x + y instead of x += y", update(operator))
+        refuses(
+            TypeError, "a Tensor is immutable: write x = x + y instead of x += y", update(operator)
+        )
 
 
 @pytest.mark.cpu
 def test_dtypes_do_not_mix():
     single, double = tensor([1.0]), tensor(np.ones(1))
     assert (single.dtype, double.dtype) == (np.float32, np.float64)
-    refuses(TypeError, "add: a float32 Tensor met a float64 one; convert one with .astype(), or a model with "
-            "Module.astype()", lambda: single + double)
-    refuses(TypeError, "mul: a float64 array met a float32 Tensor; convert it with tinygan.tensor(array, "
-            "dtype='float32')", lambda: single * np.ones(1))
-    refuses(TypeError, "mul: a int64 array met a float32 Tensor; convert it", lambda: np.ones(1, int) * single)
+    refuses(
+        TypeError,
+        "add: a float32 Tensor met a float64 one; convert one with .astype(), or a model with "
+        "Module.astype()",
+        lambda: single + double,
+    )
+    refuses(
+        TypeError,
+        "mul: a float64 array met a float32 Tensor; convert it with tinygan.tensor(array, "
+        "dtype='float32')",
+        lambda: single * np.ones(1),
+    )
+    refuses(
+        TypeError,
+        "mul: a int64 array met a float32 Tensor; convert it",
+        lambda: np.ones(1, int) * single,
+    )
     refuses(TypeError, "concatenate: a float32 Tensor", lambda: ops.concatenate([single, double]))
 
 
 @pytest.mark.cpu
 def test_numpy_arrays_beside_tensors():
     x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
-    for y, expected in ((x * a, a * [1, 2]), (a * x, a * [1, 2]), (a - x, a - [1, 2]), (a / x, a / [1, 2]),
-                        (a @ x, 11), (a ** x, a ** [1, 2]), (a.reshape(2, 1) + x, a.reshape(2, 1) + [1, 2])):
+    for y, expected in (
+        (x * a, a * [1, 2]),
+        (a * x, a * [1, 2]),
+        (a - x, a - [1, 2]),
+        (a / x, a / [1, 2]),
+        (a @ x, 11),
+        (a**x, a ** [1, 2]),
+        (a.reshape(2, 1) + x, a.reshape(2, 1) + [1, 2]),
+    ):
         assert isinstance(y, Tensor) and y.requires_grad
         np.testing.assert_allclose(y.data, expected)
     for compared in (a > x, x < a, x == a, x != 1.0, 1.0 >= x):
-        assert isinstance(compared, np.ndarray) and compared.dtype == bool and compared.shape == (2,)
+        assert (
+            isinstance(compared, np.ndarray) and compared.dtype == bool and compared.shape == (2,)
+        )
 
 
 def test_booleans_lists_and_arrays_beside_tensors():
@@ -898,19 +1073,38 @@ def test_booleans_lists_and_arrays_beside_tensors():
 
 def test_things_that_are_no_arrays():
     for thing in ("a", 1j, {}, object(), None):
-        refuses(TypeError, "mul: expected a Tensor, a number or an array of the backend in use, got ",
-                ops.mul, leaf(1.0), thing)
+        refuses(
+            TypeError,
+            "mul: expected a Tensor, a number or an array of the backend in use, got ",
+            ops.mul,
+            leaf(1.0),
+            thing,
+        )
         refuses(TypeError, "add: expected a Tensor, ", lambda: leaf(1.0) + thing)
         refuses(TypeError, "matmul: expected a Tensor, ", lambda: leaf(1.0) @ thing)
-    for op_, args, settings in ((ops.clip, [leaf(0.0)], {}), (ops.leaky_relu, [leaf(0.1)], {}),
-                                (ops.leaky_relu, [], {"slope": leaf(0.1)})):
-        refuses(TypeError, f"{op_.name}: a setting is a constant: pass a number or an array, "
-                "not a Tensor", op_, leaf(1.0), *args, **settings)
+    for op_, args, settings in (
+        (ops.clip, [leaf(0.0)], {}),
+        (ops.leaky_relu, [leaf(0.1)], {}),
+        (ops.leaky_relu, [], {"slope": leaf(0.1)}),
+    ):
+        refuses(
+            TypeError,
+            f"{op_.name}: a setting is a constant: pass a number or an array, not a Tensor",
+            op_,
+            leaf(1.0),
+            *args,
+            **settings,
+        )
     refuses(TypeError, "a Tensor holds real numbers, not complex128", tensor, np.ones(2, complex))
     refuses(TypeError, "real numbers", Parameter(np.ones(2)).assign, np.ones(2, complex))
     refuses(TypeError, "", lambda: leaf(1.0) * np.complex64(1 + 2j))
-    refuses(TypeError, "a Tensor is float32 or float64, not int64: indices and labels stay plain integer arrays",
-            tensor, [1], dtype="int64")
+    refuses(
+        TypeError,
+        "a Tensor is float32 or float64, not int64: indices and labels stay plain integer arrays",
+        tensor,
+        [1],
+        dtype="int64",
+    )
     refuses(TypeError, "use .detach() for a constant, or the tensor itself", Tensor, leaf(1.0))
 
 
@@ -919,9 +1113,21 @@ def test_arrays_of_another_backend():
     x = leaf(1.0)
     with strict.use_strict():
         foreign, here = asarray(np.ones(1)), tensor(asarray(np.ones(1)))
-        refuses(TypeError, "got numpy.ndarray; convert it with tinygan.tensor(...)", ops.add, here, np.ones(1))
+        refuses(
+            TypeError,
+            "got numpy.ndarray; convert it with tinygan.tensor(...)",
+            ops.add,
+            here,
+            np.ones(1),
+        )
         refuses(TypeError, "got numpy.ndarray", lambda: np.ones(1) * here)
-    refuses(TypeError, "got strict.StrictArray; convert it with tinygan.tensor(...)", ops.add, x, foreign)
+    refuses(
+        TypeError,
+        "got strict.StrictArray; convert it with tinygan.tensor(...)",
+        ops.add,
+        x,
+        foreign,
+    )
 
 
 @pytest.mark.cpu
@@ -930,9 +1136,20 @@ def test_into_numpy():
     assert np.asarray(constant) is constant.data and constant.numpy() is constant.data
     assert np.asarray(constant, dtype="float32").dtype == np.float32
     assert np.shares_memory(x.detach().numpy(), x.data)
-    for convert in (np.asarray, np.array, np.concatenate, lambda t: np.stack([t, t]), lambda t: np.array([t, t])):
-        refuses(TypeError, "a NumPy function would cut the graph of a Tensor that requires a gradient: use a "
-                "tinygan op, or .detach() first", convert, x)
+    for convert in (
+        np.asarray,
+        np.array,
+        np.concatenate,
+        lambda t: np.stack([t, t]),
+        lambda t: np.array([t, t]),
+    ):
+        refuses(
+            TypeError,
+            "a NumPy function would cut the graph of a Tensor that requires a gradient: use a "
+            "tinygan op, or .detach() first",
+            convert,
+            x,
+        )
     refuses(TypeError, "numpy() would cut the graph", x.numpy)
     refuses(TypeError, "astype() would cut the graph", x.astype, "float32")
     for ufunc in (np.exp, np.negative, lambda t: np.add(np.ones(2), t)):
@@ -947,14 +1164,26 @@ def test_dlpack():
     assert np.shares_memory(there, constant.data)
     back = Tensor(np.from_dlpack(there))
     assert values(back) == values(constant) and back.dtype == constant.dtype
-    refuses(TypeError, "DLPack would cut the graph of a Tensor that requires a gradient", np.from_dlpack, x)
+    refuses(
+        TypeError,
+        "DLPack would cut the graph of a Tensor that requires a gradient",
+        np.from_dlpack,
+        x,
+    )
 
 
 def test_truth_and_numbers():
     x = leaf(1.0, 2.0)
-    refuses(ValueError, "the truth value of a Tensor of shape (2,) is ambiguous: compare .numpy() with .any() or "
-            ".all()", bool, x)
-    assert bool(leaf(1.0)) and not bool(leaf(0.0)) and float(leaf(2.5)) == 2.5 and int(leaf(2.5)) == 2
+    refuses(
+        ValueError,
+        "the truth value of a Tensor of shape (2,) is ambiguous: compare .numpy() with .any() or "
+        ".all()",
+        bool,
+        x,
+    )
+    assert (
+        bool(leaf(1.0)) and not bool(leaf(0.0)) and float(leaf(2.5)) == 2.5 and int(leaf(2.5)) == 2
+    )
     assert isinstance(leaf(2.5).item(), float)
     refuses(TypeError, "has no length", len, x.sum())
     assert len(x) == 2 and [t.item() for t in x] == [1, 2]
@@ -979,8 +1208,14 @@ def test_requires_grad():
     assert grad(x * 2.0, x).item() == 2
     x.requires_grad = False
     assert not (x * 2.0).requires_grad
-    refuses(RuntimeError, "requires_grad of a computed Tensor is fixed: use .detach() for a constant",
-            setattr, leaf(1.0) * 2.0, "requires_grad", False)
+    refuses(
+        RuntimeError,
+        "requires_grad of a computed Tensor is fixed: use .detach() for a constant",
+        setattr,
+        leaf(1.0) * 2.0,
+        "requires_grad",
+        False,
+    )
 
 
 def test_constants_record_nothing():
@@ -990,7 +1225,12 @@ def test_constants_record_nothing():
 def test_parameters():
     source = asarray(np.ones((2, 3), np.float32))
     w = Parameter(source, name="w")
-    assert w.data is not source and w.data.base is None and w.requires_grad and w.data.flags.c_contiguous
+    assert (
+        w.data is not source
+        and w.data.base is None
+        and w.requires_grad
+        and w.data.flags.c_contiguous
+    )
     assert Parameter(source.T).data.flags.c_contiguous
     array = w.data
     w.assign(tensor(np.full((2, 3), 2.0)))  # cast to its own dtype, in place
@@ -1004,8 +1244,11 @@ def test_parameters():
     assert values(grad(y, w)) == [[2] * 3] * 2  # the copy has a version of its own
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
-                         ids=["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
+    ids=["copy", "deepcopy", "pickle"],
+)
 def test_copies_are_leaves_of_their_own(duplicate):
     x = leaf(1.0, 2.0)
     w = Parameter(x.data, name="w")
@@ -1034,13 +1277,32 @@ def test_operators_and_methods_are_the_ops():
     x = normal(2, 3)
     z = abs(x)
     for a, b in (
-        (-x, ops.neg(x)), (+x, x), (z, ops.abs(x)), (x.T, ops.transpose(x)), (x @ x.T, ops.matmul(x, x.T)),
-        (x ** 2, ops.square(x)), (z ** 0.5, ops.sqrt(z)), (z ** 1.5, ops.pow(z, 1.5)), (2.0 ** x, ops.pow(2.0, x)),
-        (x.reshape(3, 2), ops.reshape(x, (3, 2))), (x.reshape((3, -1)), ops.reshape(x, (3, 2))),
-        (x.transpose(), x.T), (x.transpose(1, 0), x.T), (x.transpose((1, 0)), x.T), (x[0], ops.getitem(x, 0)),
-        (x.sum(1), ops.sum(x, 1)), (x.mean(0, keepdims=True), ops.mean(x, 0, True)), (x.var(), ops.var(x)),
-        (x.max(1), ops.max(x, 1)), (x.min(), ops.min(x)), (x.exp(), ops.exp(x)), (z.log(), ops.log(z)),
-        (x.tanh(), ops.tanh(x)), (x.sigmoid(), ops.sigmoid(x)), (x.relu(), ops.relu(x)), (x.norm(), ops.norm(x)),
+        (-x, ops.neg(x)),
+        (+x, x),
+        (z, ops.abs(x)),
+        (x.T, ops.transpose(x)),
+        (x @ x.T, ops.matmul(x, x.T)),
+        (x**2, ops.square(x)),
+        (z**0.5, ops.sqrt(z)),
+        (z**1.5, ops.pow(z, 1.5)),
+        (2.0**x, ops.pow(2.0, x)),
+        (x.reshape(3, 2), ops.reshape(x, (3, 2))),
+        (x.reshape((3, -1)), ops.reshape(x, (3, 2))),
+        (x.transpose(), x.T),
+        (x.transpose(1, 0), x.T),
+        (x.transpose((1, 0)), x.T),
+        (x[0], ops.getitem(x, 0)),
+        (x.sum(1), ops.sum(x, 1)),
+        (x.mean(0, keepdims=True), ops.mean(x, 0, True)),
+        (x.var(), ops.var(x)),
+        (x.max(1), ops.max(x, 1)),
+        (x.min(), ops.min(x)),
+        (x.exp(), ops.exp(x)),
+        (z.log(), ops.log(z)),
+        (x.tanh(), ops.tanh(x)),
+        (x.sigmoid(), ops.sigmoid(x)),
+        (x.relu(), ops.relu(x)),
+        (x.norm(), ops.norm(x)),
     ):
         np.testing.assert_array_equal(host(a), host(b))
         assert a.requires_grad

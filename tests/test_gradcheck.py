@@ -31,7 +31,7 @@ def planted(derivative, name="planted"):
 
     @op(name=name)
     def cube(x, /):
-        return x.data ** 3, lambda g: derivative(g, x)
+        return x.data**3, lambda g: derivative(g, x)
 
     return cube
 
@@ -60,8 +60,12 @@ MISTAKES = {
 @pytest.mark.parametrize("mode", ["random", "full"])
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_wrong_derivative_is_caught(mistake, mode):
-    caught(planted(MISTAKES[mistake]), normal(4, 4), "planted, order 1: the gradient of x is wrong at index",
-           mode=mode)
+    caught(
+        planted(MISTAKES[mistake]),
+        normal(4, 4),
+        "planted, order 1: the gradient of x is wrong at index",
+        mode=mode,
+    )
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -82,7 +86,7 @@ SECOND_ORDER = {
 
 @op
 def planted_square(x, /):
-    return x.data ** 2, lambda g: 2.001 * g * x
+    return x.data**2, lambda g: 2.001 * g * x
 
 
 @pytest.mark.parametrize("mode", ["random", "full"])
@@ -97,7 +101,9 @@ def test_a_derivative_wrong_in_second_order_only(mistake, mode):
 
 
 def test_a_derivative_wrong_in_third_order_only():
-    f = planted(lambda g, x: 3.0 * g * x.detach() * (2.0 * x - x.detach()))  # right up to the second
+    f = planted(
+        lambda g, x: 3.0 * g * x.detach() * (2.0 * x - x.detach())
+    )  # right up to the second
     assert len(check_grads(f, normal(3), order=2)) == 2
     caught(f, normal(3), "planted, order 3", order=3)
     assert len(check_grads(right, normal(3), order=4)) == 4
@@ -107,8 +113,11 @@ def test_the_report_names_everything():
     x = np.arange(1.0, 17.0).reshape(4, 4)
     text = caught(planted(MISTAKES["in one entry"], name="my_op"), x)
     number = r"([-+.e\d]+)"
-    found = re.fullmatch(rf"my_op, order 1: the gradient of x is wrong at index \(1, 2\): derivative {number}, "
-                         rf"differences {number}, relative error {number}", text)
+    found = re.fullmatch(
+        rf"my_op, order 1: the gradient of x is wrong at index \(1, 2\): derivative {number}, "
+        rf"differences {number}, relative error {number}",
+        text,
+    )
     derivative, difference, error = map(float, found.groups())
     assert derivative / difference == pytest.approx(1.01)
     assert error == pytest.approx(0.01 / 1.01, rel=0.1)
@@ -125,12 +134,18 @@ def test_the_worst_entry_is_named():
 def test_the_argument_is_named():
     @op(broadcasts=True)
     def product(left, right, scale, /):
-        return (left.data * right.data * scale.data,
-                lambda g: g * right * scale, lambda g: 1.5 * g * left * scale, lambda g: g * left * right)
+        return (
+            left.data * right.data * scale.data,
+            lambda g: g * right * scale,
+            lambda g: 1.5 * g * left * scale,
+            lambda g: g * left * right,
+        )
 
     inputs = [normal(2, 3), normal(3, seed=1), normal(2, 1, seed=2)]
     caught(product, inputs, r"product, order 1: the gradient of right is wrong at index \(\d,\)")
-    caught(lambda a, b: product(b, a, a), inputs[:2], "<lambda>, order 1: the gradient of a is wrong")
+    caught(
+        lambda a, b: product(b, a, a), inputs[:2], "<lambda>, order 1: the gradient of a is wrong"
+    )
     caught(lambda *xs: product(*xs), inputs, "the gradient of input 1 is wrong")
     caught(product, inputs, "the gradient of second is wrong", names=["first", "second", "third"])
 
@@ -144,10 +159,17 @@ def test_wrong_for_one_argument_only_in_second_order():
 
 
 def test_an_op_that_claims_the_wrong_shape():
-    for derivative in (lambda g, x: ops.sum(g, 0, keepdims=True), lambda g, x: ops.sum(g),
-                       lambda g, x: ops.reshape(g, (3, 2))):
-        caught(planted(derivative), normal(2, 3), "planted: the gradient of argument 0 has shape",
-               error=ValueError)
+    for derivative in (
+        lambda g, x: ops.sum(g, 0, keepdims=True),
+        lambda g, x: ops.sum(g),
+        lambda g, x: ops.reshape(g, (3, 2)),
+    ):
+        caught(
+            planted(derivative),
+            normal(2, 3),
+            "planted: the gradient of argument 0 has shape",
+            error=ValueError,
+        )
 
 
 def test_a_wrong_dtype():
@@ -156,9 +178,17 @@ def test_a_wrong_dtype():
         return x.data.astype("float32"), lambda g: g
 
     caught(half, normal(3), "half: made a float32 result from float64", error=TypeError)
-    caught(planted(lambda g, x: tensor(to_numpy(g.data), dtype="float32")), normal(3), "float32, but",
-           error=ValueError)
-    caught(lambda x: tensor(to_numpy(x.data), dtype="float32"), normal(3), "float64 inputs gave a float32 result")
+    caught(
+        planted(lambda g, x: tensor(to_numpy(g.data), dtype="float32")),
+        normal(3),
+        "float32, but",
+        error=ValueError,
+    )
+    caught(
+        lambda x: tensor(to_numpy(x.data), dtype="float32"),
+        normal(3),
+        "float64 inputs gave a float32 result",
+    )
 
 
 def test_a_gradient_lost_on_the_way():
@@ -168,11 +198,17 @@ def test_a_gradient_lost_on_the_way():
 
 def test_functions_that_are_not_deterministic():
     noise = np.random.default_rng(0)
-    caught(lambda x: x * noise.standard_normal(), normal(3),
-           "two runs on the same inputs gave different results; fix the seed inside f")
+    caught(
+        lambda x: x * noise.standard_normal(),
+        normal(3),
+        "two runs on the same inputs gave different results; fix the seed inside f",
+    )
     counter = itertools.count(1)
-    caught(planted(lambda g, x: 3.0 * g * x * x * (1.0 + 1e-12 * next(counter))), normal(3),
-           "two runs on the same inputs gave different gradients of x")
+    caught(
+        planted(lambda g, x: 3.0 * g * x * x * (1.0 + 1e-12 * next(counter))),
+        normal(3),
+        "two runs on the same inputs gave different gradients of x",
+    )
 
 
 @pytest.mark.parametrize("f", [ops.log, ops.sqrt, lambda x: x / 0.0, lambda x: x * np.nan])
@@ -181,8 +217,19 @@ def test_a_pole_is_an_error_and_no_warning(f):
 
 
 def test_a_function_of_the_wrong_kind():
-    caught(lambda x: to_numpy(x.data), normal(3), "must return a Tensor, or several, not ndarray", error=TypeError)
-    caught(ops.exp, normal(3), "mode must be 'random' or 'full', not 'fast'", error=ValueError, mode="fast")
+    caught(
+        lambda x: to_numpy(x.data),
+        normal(3),
+        "must return a Tensor, or several, not ndarray",
+        error=TypeError,
+    )
+    caught(
+        ops.exp,
+        normal(3),
+        "mode must be 'random' or 'full', not 'fast'",
+        error=ValueError,
+        mode="fast",
+    )
 
 
 # ---- what is right passes -------------------------------------------------------------------------------
@@ -195,13 +242,28 @@ def rectified(x, w, v):
 def test_relu_networks_with_kinks_nearby():
     """With 3,520 units, now and then a kink lies within 2e-6 of the inputs, the reach of the differences."""
     for seed in [*range(8), 196]:
-        check_grads(rectified, [normal(16, 10, seed=seed), normal(10, 200, seed=seed + 1000) / 3,
-                                normal(200, 20, seed=seed + 2000) / 14], seed=seed)
+        check_grads(
+            rectified,
+            [
+                normal(16, 10, seed=seed),
+                normal(10, 200, seed=seed + 1000) / 3,
+                normal(200, 20, seed=seed + 2000) / 14,
+            ],
+            seed=seed,
+        )
 
 
 @pytest.mark.parametrize("distance", [0.0, 1e-9, -1e-9, 3e-7, -1.5e-6, 5e-6, 1e-5, 1e-4, -2e-4])
-@pytest.mark.parametrize("f", [ops.relu, ops.abs, lambda x: ops.relu(x) ** 2, lambda x: ops.maximum(x, -x) * x,
-                               lambda x: ops.clip(x, 0, 1) * 3.0])
+@pytest.mark.parametrize(
+    "f",
+    [
+        ops.relu,
+        ops.abs,
+        lambda x: ops.relu(x) ** 2,
+        lambda x: ops.maximum(x, -x) * x,
+        lambda x: ops.clip(x, 0, 1) * 3.0,
+    ],
+)
 def test_a_kink_at_any_distance(f, distance):
     check_grads(f, np.array([distance, 1.7, -0.6]))
     check_grads(f, np.array(distance), mode="full")
@@ -214,7 +276,7 @@ def test_a_kink_does_not_excuse_a_mistake():
         caught(lambda x: wrong(ops.relu(x)), np.array([distance, 0.5]), "order 1")
 
 
-@given(st.integers(0, 10 ** 6))
+@given(st.integers(0, 10**6))
 @example(6727)  # rounds more inside than the size of its values tells
 def test_smooth_networks_of_any_seed(seed):
     rng = np.random.default_rng(seed)
@@ -224,7 +286,9 @@ def test_smooth_networks_of_any_seed(seed):
     def net(x, w, b):
         return ops.softmax(ops.silu(ops.batch_norm(x @ w + b, eps=0.1)) @ w.T) * 100.0
 
-    arrays = [scale * rng.standard_normal(shape) for shape in ((n, inputs), (inputs, hidden), (hidden,))]
+    arrays = [
+        scale * rng.standard_normal(shape) for shape in ((n, inputs), (inputs, hidden), (hidden,))
+    ]
     check_grads(net, arrays, seed=seed)
 
 
@@ -237,7 +301,14 @@ def test_large_and_small_numbers(offset, size):
 
 def test_many_forms_of_function_and_input():
     x, w = normal(2, 3), normal(3, seed=1)
-    for inputs in (x, Tensor(asarray(x)), [x], (x,), x.astype(np.float32), tensor(x, requires_grad=True)):
+    for inputs in (
+        x,
+        Tensor(asarray(x)),
+        [x],
+        (x,),
+        x.astype(np.float32),
+        tensor(x, requires_grad=True),
+    ):
         assert len(check_grads(ops.exp, inputs)) == 2
     check_grads(ops.exp, 0.5)
     check_grads(ops.exp, np.float64(0.5), mode="full")
@@ -268,8 +339,13 @@ def test_the_report():
 
 def network():
     rng = np.random.default_rng(0)
-    return nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng), nn.BatchNorm(3), nn.Tanh(), nn.Flatten(),
-                         nn.Linear(12, 2, rng=rng))
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, rng=rng),
+        nn.BatchNorm(3),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(12, 2, rng=rng),
+    )
 
 
 def test_a_module():
@@ -278,7 +354,9 @@ def test_a_module():
     assert len(check_grads(net, normal(4, 4, 4, 2))) == 2
     check_grads(nn.Linear(3, 2), normal(4, 3), mode="full")
     after = net.state_dict()
-    assert all(np.array_equal(before[name], after[name]) for name in before)  # weights, and buffers too
+    assert all(
+        np.array_equal(before[name], after[name]) for name in before
+    )  # weights, and buffers too
     assert all(p.dtype == np.float32 and p.grad is None for p in net.parameters())
 
 
@@ -287,18 +365,33 @@ def test_a_parameter_of_a_module_is_named():
         def forward(self, inputs):
             return ops.matmul(inputs, planted(MISTAKES["factor 2.001"])(self.weight)) + self.bias
 
-    caught(Wrong(3, 2), normal(4, 3), r"Wrong, order 1: the gradient of weight is wrong at index \(\d, \d\)")
-    caught(nn.Sequential(nn.Tanh(), Wrong(3, 2)), normal(4, 3), r"Sequential, order 1: the gradient of 1\.weight ")
+    caught(
+        Wrong(3, 2),
+        normal(4, 3),
+        r"Wrong, order 1: the gradient of weight is wrong at index \(\d, \d\)",
+    )
+    caught(
+        nn.Sequential(nn.Tanh(), Wrong(3, 2)),
+        normal(4, 3),
+        r"Sequential, order 1: the gradient of 1\.weight ",
+    )
 
 
 # ---- the table ------------------------------------------------------------------------------------------
 
 
 def test_run_gradchecks():
-    rows = [optable.Row("a row", planted(derivative), None, lambda rng: [normal(3)], ["x"], False)
-            for derivative in (MISTAKES["wrong sign"], SECOND_ORDER["once"], lambda g, x: ops.sum(g))]
+    rows = [
+        optable.Row("a row", planted(derivative), None, lambda rng: [normal(3)], ["x"], False)
+        for derivative in (MISTAKES["wrong sign"], SECOND_ORDER["once"], lambda g, x: ops.sum(g))
+    ]
     good, bad, worse, shape = optable.run_gradchecks(optable.ROWS[:1] + rows)
     assert good.passed and good.order1 < 1e-8 and good.order2 < 1e-8 and good.message == ""
     assert not bad.passed and np.isnan(bad.order1) and "gradient of x is wrong" in bad.message
-    assert not worse.passed and worse.order1 < 1e-8 and np.isnan(worse.order2) and "order 2" in worse.message
+    assert (
+        not worse.passed
+        and worse.order1 < 1e-8
+        and np.isnan(worse.order2)
+        and "order 2" in worse.message
+    )
     assert not shape.passed and "ValueError" in shape.message and "has shape ()" in shape.message

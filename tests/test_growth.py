@@ -9,14 +9,23 @@ from host import host
 from tinygan import Tensor, data, tensor
 from tinygan.backend import asarray
 from tinygan.errors import InputError
-from tinygan.models import progan
 from tinygan.files import checkpoint
-from tinygan.training import recipes
+from tinygan.models import progan
 from tinygan.models.growth import Growth, at_lod, set_lod
+from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
-TINY = {"channels": 4, "max_channels": 8, "batch_size": 4, "batch_sizes": "4:16,8:8", "stable_images": 32,
-        "fade_images": 32, "sample_every": 100, "checkpoint_every": 100, "steps": 100}
+TINY = {
+    "channels": 4,
+    "max_channels": 8,
+    "batch_size": 4,
+    "batch_sizes": "4:16,8:8",
+    "stable_images": 32,
+    "fade_images": 32,
+    "sample_every": 100,
+    "checkpoint_every": 100,
+    "steps": 100,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +45,26 @@ def start(out, digits, **changes):
 def test_the_schedule_is_the_papers():
     """Stable, then fade, for each size; values worked out by hand for phases of 600 thousand images."""
     growth = Growth(settings(stable_images=600_000, fade_images=600_000), 32)
-    for thousands, lod in ((0, 3), (599, 3), (600, 3), (900, 2.5), (1200, 2), (1800, 2), (1950, 1.75), (2400, 1),
-                           (3300, 0.5), (3600, 0), (9999, 0)):
+    for thousands, lod in (
+        (0, 3),
+        (599, 3),
+        (600, 3),
+        (900, 2.5),
+        (1200, 2),
+        (1800, 2),
+        (1950, 1.75),
+        (2400, 1),
+        (3300, 0.5),
+        (3600, 0),
+        (9999, 0),
+    ):
         assert growth.lod(thousands * 1000) == pytest.approx(lod), thousands
     assert [growth.batch_size(lod) for lod in (3, 2.9, 2, 1.5, 1, 0.5, 0)] == [16, 8, 8, 4, 4, 4, 4]
-    assert growth.describe(3) == "4x4" and growth.describe(1.75) == "8x8, 25% of 16x16" and growth.describe(0) == "32x32"
+    assert (
+        growth.describe(3) == "4x4"
+        and growth.describe(1.75) == "8x8, 25% of 16x16"
+        and growth.describe(0) == "32x32"
+    )
     at_once = Growth(settings(fade_images=0), 32)
     assert [at_once.lod(n) for n in (0, 31, 32, 64, 96)] == [3, 3, 2, 1, 0]
     never_still = Growth(settings(stable_images=0), 32)
@@ -50,7 +74,9 @@ def test_the_schedule_is_the_papers():
 def test_reals_are_blended_with_their_halved_version():
     """A 4x4 image by hand: the mean of each 2x2 square, and half of the way to it."""
     image = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
-    halves = np.array([[2.5, 2.5, 4.5, 4.5]] * 2 + [[10.5, 10.5, 12.5, 12.5]] * 2, np.float32).reshape(1, 4, 4, 1)
+    halves = np.array(
+        [[2.5, 2.5, 4.5, 4.5]] * 2 + [[10.5, 10.5, 12.5, 12.5]] * 2, np.float32
+    ).reshape(1, 4, 4, 1)
     at = lambda lod: host(at_lod(asarray(image), lod))
     assert np.array_equal(at(0.0), image) and np.array_equal(at(1.0), halves)
     assert np.allclose(at(0.5), (image + halves) / 2) and np.allclose(at(2.0), 7.5)
@@ -59,12 +85,17 @@ def test_reals_are_blended_with_their_halved_version():
 
 def test_images_come_in_squares_and_d_sees_no_more():
     rng = np.random.default_rng(0)
-    G, D = progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=rng), progan.Discriminator(32, 1, (8, 8, 8, 4), rng=rng)
+    G, D = (
+        progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=rng),
+        progan.Discriminator(32, 1, (8, 8, 8, 4), rng=rng),
+    )
     x = tensor(rng.standard_normal((4, 32, 32, 1), dtype=np.float32))
     for lod in (0, 1, 2, 3, 0.5, 1.5):
         set_lod(G, lod), set_lod(D, lod)
         image = G(tensor(rng.standard_normal((4, 8), dtype=np.float32))).data
-        assert image.shape == (4, 32, 32, 1) and np.allclose(host(at_lod(image, int(lod))), host(image), atol=1e-6)
+        assert image.shape == (4, 32, 32, 1) and np.allclose(
+            host(at_lod(image, int(lod))), host(image), atol=1e-6
+        )
         assert np.allclose(host(D(x)), host(D(Tensor(at_lod(x.data, int(lod))))), atol=1e-4)
     for edge in (1.0, 2.0):  # nothing jumps where a new size begins, or is all there
         views = []
@@ -86,14 +117,23 @@ def test_a_run_grows_and_says_so(tmp_path, digits):
     assert resets == [48, 64, 104, 128, 164, 192]
     assert rows[-1]["images"] == trainer.algorithm.images == 3 * 16 + 7 * 8 + 50 * 4
     assert sorted(trainer.gallery.grown) == ["0004", "0008", "0016", "0032"]
-    assert [trainer.gallery.grown[key].shape for key in trainer.gallery.grown] == [(10, 32, 32, 1)] * 4
-    assert np.array_equal(trainer.gallery.grown["0004"], trainer.gallery.grown["0004"][:, ::8, ::8].repeat(8, 1).repeat(8, 2))
+    assert [trainer.gallery.grown[key].shape for key in trainer.gallery.grown] == [
+        (10, 32, 32, 1)
+    ] * 4
+    assert np.array_equal(
+        trainer.gallery.grown["0004"],
+        trainer.gallery.grown["0004"][:, ::8, ::8].repeat(8, 1).repeat(8, 2),
+    )
     assert (tmp_path / "a" / "growth.png").exists()
 
 
-@pytest.mark.parametrize("changes", [{"stable_images": 0, "fade_images": 40}, {"stable_images": 40, "fade_images": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"stable_images": 0, "fade_images": 40}, {"stable_images": 40, "fade_images": 0}]
+)
 def test_every_size_is_pictured(tmp_path, digits, changes):
-    trainer = start(tmp_path / "a", digits, steps=40, g_class="concat", d_class="projection", **changes)
+    trainer = start(
+        tmp_path / "a", digits, steps=40, g_class="concat", d_class="projection", **changes
+    )
     trainer.run(progress=False)
     assert sorted(trainer.gallery.grown) == ["0004", "0008", "0016", "0032"]
     assert [len(images) for images in trainer.gallery.grown.values()] == [10] * 4
@@ -103,8 +143,16 @@ def test_layers_that_are_not_there_yet_do_not_move(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     before = trainer.algorithm.G.state_dict()
     trainer.algorithm.train_step()
-    moved = {name for name, p in trainer.algorithm.G.named_parameters() if not np.array_equal(host(p), before[name])}
-    assert moved == {name for name, _ in trainer.algorithm.G.named_parameters() if name.startswith(("blocks.0", "to_image.0"))}
+    moved = {
+        name
+        for name, p in trainer.algorithm.G.named_parameters()
+        if not np.array_equal(host(p), before[name])
+    }
+    assert moved == {
+        name
+        for name, _ in trainer.algorithm.G.named_parameters()
+        if name.startswith(("blocks.0", "to_image.0"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +162,23 @@ def unbroken(digits, tmp_path_factory):
     return folder / "a"
 
 
-@pytest.mark.parametrize("at", [2, 4, 9, 12])  # at 4x4; while 8x8 fades in; at 8x8; while 16x16 does
+@pytest.mark.parametrize(
+    "at", [2, 4, 9, 12]
+)  # at 4x4; while 8x8 fades in; at 8x8; while 16x16 does
 def test_a_run_resumed_in_a_fade_is_the_unbroken_run(tmp_path, digits, unbroken, at):
     start(tmp_path / "b", digits, steps=at).run(progress=False)
     trainer = Trainer(recipes.find("progan"), settings(steps=24), digits, tmp_path / "b")
     trainer.resume(checkpoint.open_run(tmp_path / "b"))
     trainer.run(progress=False)
     (states_a, meta_a), (states_b, meta_b) = (
-        checkpoint.load(checkpoint.checkpoints(folder)[-1]) for folder in (unbroken, tmp_path / "b"))
+        checkpoint.load(checkpoint.checkpoints(folder)[-1]) for folder in (unbroken, tmp_path / "b")
+    )
     assert meta_a == meta_b and states_a.keys() == states_b.keys()
     for part in states_a:
         assert states_a[part].keys() == states_b[part].keys()
-        assert all(np.array_equal(states_a[part][key], states_b[part][key]) for key in states_a[part]), part
+        assert all(
+            np.array_equal(states_a[part][key], states_b[part][key]) for key in states_a[part]
+        ), part
 
 
 def test_samples_of_every_stage(tmp_path, digits):
@@ -135,13 +188,24 @@ def test_samples_of_every_stage(tmp_path, digits):
     trainer.run(progress=False)
     G, _, _ = load_generator(tmp_path / "a")
     assert float(G.lod) == float(trainer.algorithm.G.lod) == 2.25
-    assert np.array_equal(generate(G, trainer.gallery.latents), generate(trainer.algorithm.ema.module, trainer.gallery.latents))
+    assert np.array_equal(
+        generate(G, trainer.gallery.latents),
+        generate(trainer.algorithm.ema.module, trainer.gallery.latents),
+    )
 
 
-@pytest.mark.parametrize("changes", [
-    {"grow": "false"}, {"loss": "bce", "gp": 0, "drift": 0, "r1": 1.0, "penalty_every": 2}, {"loss": "relativistic"},
-    {"g_class": "concat", "d_class": "projection"}, {"g_class": "concat", "d_class": "auxiliary"},
-    {"g_class": "concat", "d_class": "concat", "loss": "hinge"}, {"micro_batch": 4}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grow": "false"},
+        {"loss": "bce", "gp": 0, "drift": 0, "r1": 1.0, "penalty_every": 2},
+        {"loss": "relativistic"},
+        {"g_class": "concat", "d_class": "projection"},
+        {"g_class": "concat", "d_class": "auxiliary"},
+        {"g_class": "concat", "d_class": "concat", "loss": "hinge"},
+        {"micro_batch": 4},
+    ],
+)
 def test_other_settings_compose(tmp_path, digits, changes):
     trainer = start(tmp_path / "a", digits, steps=12, **changes)
     trainer.run(progress=False)
@@ -150,11 +214,21 @@ def test_other_settings_compose(tmp_path, digits, changes):
     assert lod == (0 if "grow" in changes else trainer.algorithm.lod) and 0 <= lod < 2
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"pad": 0}, "images of 28 pixels: growing from 4x4"), ({"batch_size": 6}, "batches of 6: .* groups of 4"),
-    ({"batch_sizes": "4:16,7:8"}, "'7:8' is not size:images"), ({"batch_sizes": "4=16"}, "'4=16' is not size:images"),
-    ({"stable_images": 0, "fade_images": 0}, "one of them must be larger"), ({"micro_batch": 6}, "groups of 4"),
-    ({"g_class": "cbn", "d_class": "projection"}, "g_class=cbn: the networks of progan take none, concat")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"pad": 0}, "images of 28 pixels: growing from 4x4"),
+        ({"batch_size": 6}, "batches of 6: .* groups of 4"),
+        ({"batch_sizes": "4:16,7:8"}, "'7:8' is not size:images"),
+        ({"batch_sizes": "4=16"}, "'4=16' is not size:images"),
+        ({"stable_images": 0, "fade_images": 0}, "one of them must be larger"),
+        ({"micro_batch": 6}, "groups of 4"),
+        (
+            {"g_class": "cbn", "d_class": "projection"},
+            "g_class=cbn: the networks of progan take none, concat",
+        ),
+    ],
+)
 def test_mistakes(tmp_path, digits, changes, message):
     with pytest.raises(InputError, match=message):
         start(tmp_path / "a", digits, **changes)
@@ -163,14 +237,29 @@ def test_mistakes(tmp_path, digits, changes, message):
 
 def test_the_recipe_has_the_papers_constants_but_the_rate():
     s = recipes.find("progan").settings()
-    assert (s.lr, s.beta1, s.beta2, s.eps, s.gp, s.drift, s.ema, s.d_steps) == (4e-3, 0, 0.99, 1e-8, 10, 0.001, 0.999, 1)
+    assert (s.lr, s.beta1, s.beta2, s.eps, s.gp, s.drift, s.ema, s.d_steps) == (
+        4e-3,
+        0,
+        0.99,
+        1e-8,
+        10,
+        0.001,
+        0.999,
+        1,
+    )
     G, D = recipes.find("progan").build(s, (32, 32, 1), 10, np.random.default_rng(0))
-    weights = {name: host(p) for name, p in [*G.named_parameters(), *D.named_parameters()] if name.endswith("weight")}
-    assert all(abs(w.std() - 1) < 6 / w.size ** 0.5 for w in weights.values() if w.size > 50)
+    weights = {
+        name: host(p)
+        for name, p in [*G.named_parameters(), *D.named_parameters()]
+        if name.endswith("weight")
+    }
+    assert all(abs(w.std() - 1) < 6 / w.size**0.5 for w in weights.values() if w.size > 50)
     scales = {path: module.scale for path, module in G.modules() if hasattr(module, "scale")}
-    assert scales["blocks.0.0"] == pytest.approx(2 ** 0.5 / 4 / 64 ** 0.5)
+    assert scales["blocks.0.0"] == pytest.approx(2**0.5 / 4 / 64**0.5)
     assert scales["blocks.3.0"] == pytest.approx((2 / (9 * 16)) ** 0.5)
-    assert scales["to_image.3"] == pytest.approx(8 ** -0.5)
+    assert scales["to_image.3"] == pytest.approx(8**-0.5)
     z = np.random.default_rng(0).standard_normal((2, 64), dtype=np.float32)
-    assert np.allclose(host(G(tensor(z))), host(G(tensor(3 * z))), atol=1e-3)  # only the direction of z counts
+    assert np.allclose(
+        host(G(tensor(z))), host(G(tensor(3 * z))), atol=1e-3
+    )  # only the direction of z counts
     assert isinstance(D(tensor(np.zeros((4, 32, 32, 1), np.float32))), Tensor)

@@ -16,18 +16,21 @@ from matplotlib.patches import FancyBboxPatch
 import tinygan
 from tinygan import Parameter, anomaly, grad, no_grad, ops, profile, tensor, trace
 from tinygan.autograd import engine, op
+from tinygan.autograd.drawing import draw_graph, layout
 from tinygan.autograd.inspect import Monitor
 from tinygan.autograd.trace import COLOURS, Graph, GraphNode
-from tinygan.autograd.drawing import draw_graph, layout
 from tinygan.ops.fused import fused
 
 ROOT = Path(__file__).parent.parent
 
 
 def line(marker):
-    """"file:number: source" of the line of this file that ends in a comment with `marker`."""
-    (found,) = [(n, text) for n, text in enumerate(Path(__file__).read_text().splitlines(), 1)
-                if text.endswith(f"# {marker}")]
+    """ "file:number: source" of the line of this file that ends in a comment with `marker`."""
+    (found,) = [
+        (n, text)
+        for n, text in enumerate(Path(__file__).read_text().splitlines(), 1)
+        if text.endswith(f"# {marker}")
+    ]
     return f"{__file__}:{found[0]}: {found[1].strip()}"
 
 
@@ -70,17 +73,22 @@ def test_a_nan_from_outside_is_said_to_be():
     def f():
         return ops.add(leaf([1.0, 2.0]), leaf([np.nan, np.inf]))  # outside
 
-    assert error_of(f) == ("add was given NaN in 2 of 2 values from outside, as argument 1; "
-                           f"called at {line('outside')}")
+    assert error_of(f) == (
+        "add was given NaN in 2 of 2 values from outside, as argument 1; "
+        f"called at {line('outside')}"
+    )
     before = leaf([np.inf]) * 2  # computed, but before the block
-    assert "mul was given inf in 1 of 1 values from outside, as argument 0" in error_of(lambda: before * 3)
+    assert "mul was given inf in 1 of 1 values from outside, as argument 0" in error_of(
+        lambda: before * 3
+    )
 
 
 def test_an_infinite_grad_outputs_is_from_outside():
     x = leaf([2.0])
     y = -x
     assert error_of(lambda: grad(y, x, [-np.inf])).startswith(
-        "the derivative of neg was given inf in 1 of 1 values from outside, as argument 0 (in its neg)")
+        "the derivative of neg was given inf in 1 of 1 values from outside, as argument 0 (in its neg)"
+    )
 
 
 def test_a_nan_in_a_constant_without_a_gradient_counts_too():
@@ -101,14 +109,13 @@ def test_infinities_that_vanish_are_no_trouble():
 def test_the_backward_pass_names_the_op_and_the_line_of_the_forward_pass():
     def f():
         x = leaf([0.0, 1.0])
-        y = (
-            (2 * x)
-            .sqrt()  # sqrt at zero
-        )
+        y = (2 * x).sqrt()  # sqrt at zero
         return grad(y.sum() * 3, x)
 
-    assert error_of(f) == ("the derivative of sqrt made inf in 1 of 2 values (in its div); "
-                           f"sqrt was called at {line('sqrt at zero')}")
+    assert error_of(f) == (
+        "the derivative of sqrt made inf in 1 of 2 values (in its div); "
+        f"sqrt was called at {line('sqrt at zero')}"
+    )
 
 
 def test_the_second_backward_pass_leads_back_to_the_same_line():
@@ -120,14 +127,18 @@ def test_the_second_backward_pass_leads_back_to_the_same_line():
 
     message = error_of(f)
     assert message.startswith("the derivative of sqrt made inf")
-    assert message.endswith(line("x^1.5: slope 0 at 0, curvature infinite") + " (differentiating pow)")
+    assert message.endswith(
+        line("x^1.5: slope 0 at 0, curvature infinite") + " (differentiating pow)"
+    )
 
 
 def test_a_forward_pass_outside_the_block_has_no_line():
     y = leaf([0.0]).sqrt()
     message = error_of(lambda: y.backward())
-    assert message == ("the derivative of sqrt made inf in 1 of 1 values (in its div); "
-                       "sqrt was called outside anomaly(), so its line is unknown")
+    assert message == (
+        "the derivative of sqrt made inf in 1 of 1 values (in its div); "
+        "sqrt was called outside anomaly(), so its line is unknown"
+    )
 
 
 @op
@@ -137,7 +148,10 @@ def bad_kernel(x, /):
 
 @op(joint=True)
 def bad_joint(a, b, /):
-    return a.data + b.data, lambda g, needed: [g if needed[0] else None, tensor(g.data / 0) if needed[1] else None]
+    return a.data + b.data, lambda g, needed: [
+        g if needed[0] else None,
+        tensor(g.data / 0) if needed[1] else None,
+    ]
 
 
 def test_a_derivative_computed_on_arrays_is_checked():
@@ -150,15 +164,17 @@ def test_a_derivative_computed_on_arrays_is_checked():
         y = bad_joint(a, b)  # joint
         return grad(y.sum(), [x for x in (a, b) if x.requires_grad])
 
-    assert error_of(single) == ("the derivative of bad_kernel made NaN in 2 of 2 values; "
-                                f"bad_kernel was called at {line('kernel')}")
+    assert error_of(single) == (
+        "the derivative of bad_kernel made NaN in 2 of 2 values; "
+        f"bad_kernel was called at {line('kernel')}"
+    )
     assert line("joint") in error_of(lambda: joint(leaf([1.0]), leaf([2.0])))
     with anomaly():  # the wrong half is not asked for
         assert joint(leaf([1.0]), tensor([2.0], dtype="float64"))[0].item() == 1
 
 
 def test_a_fused_op_leads_back_to_its_caller_through_its_definition():
-    @fused(lambda x: (x ** 1.5, x), lambda g, x, needed: [g * 1.5 * x ** 0.5])
+    @fused(lambda x: (x**1.5, x), lambda g, x, needed: [g * 1.5 * x**0.5])
     def power(x, /):
         return ops.pow(x, 1.5)
 
@@ -169,7 +185,8 @@ def test_a_fused_op_leads_back_to_its_caller_through_its_definition():
 
     message = error_of(f)
     assert message.startswith("the derivative of sqrt made inf") and message.endswith(
-        f"sqrt was called at {line('fused')} (differentiating power)")
+        f"sqrt was called at {line('fused')} (differentiating power)"
+    )
 
 
 def test_the_line_is_the_users_when_the_op_is_called_deep_inside_tinygan():
@@ -187,7 +204,9 @@ def test_the_line_is_the_users_when_the_op_is_called_deep_inside_tinygan():
 
 def test_names_of_private_ops_are_those_of_the_functions():
     table = leaf([[np.nan], [1.0]])
-    assert error_of(lambda: ops.embedding(table, np.array([0]))).startswith("embedding was given NaN")
+    assert error_of(lambda: ops.embedding(table, np.array([0]))).startswith(
+        "embedding was given NaN"
+    )
 
 
 def test_anomaly_changes_no_result():
@@ -356,7 +375,12 @@ def test_the_printed_table_adds_up_to_the_wall_time(capsys):
     assert wall == pytest.approx(1e3 * p.wall, abs=0.01)
     assert sum(ms.values()) == pytest.approx(wall, abs=0.01 * len(ms))
     assert "python and the rest" in ms and "matmul" in ms
-    assert [rows_of(p)[name].calls for name in ("matmul", "matmul_nt", "matmul_tn", "tanh")] == [3, 3, 3, 3]
+    assert [rows_of(p)[name].calls for name in ("matmul", "matmul_nt", "matmul_tn", "tanh")] == [
+        3,
+        3,
+        3,
+        3,
+    ]
 
 
 def test_small_rows_are_printed_as_one():
@@ -382,16 +406,28 @@ def test_floating_point_operations(capsys):
     a, b = leaf(rng.normal(size=(5, 7))), leaf(rng.normal(size=(7, 3)))
     assert flop_of(lambda: a @ b) == {"matmul": 2 * 5 * 7 * 3}
     product = 2 * 5 * 7 * 3
-    assert flop_of(lambda: grad((a @ b).sum(), [a, b])) == dict.fromkeys(["matmul", "matmul_nt", "matmul_tn"], product)
-    assert flop_of(lambda: grad(ops.affine(a, b, leaf(np.ones(3))).sum(), b)) == {"affine": product, "affine'": product}
+    assert flop_of(lambda: grad((a @ b).sum(), [a, b])) == dict.fromkeys(
+        ["matmul", "matmul_nt", "matmul_tn"], product
+    )
+    assert flop_of(lambda: grad(ops.affine(a, b, leaf(np.ones(3))).sum(), b)) == {
+        "affine": product,
+        "affine'": product,
+    }
     assert flop_of(lambda: ops.einsum("ij,jk->ik", a, b)) == {"einsum": 2 * 5 * 7 * 3}
 
     x, w = leaf(rng.normal(size=(2, 8, 6, 4))), leaf(rng.normal(size=(3, 3, 2, 10)))
-    conv = 2 * (2 * 4 * 3 * 10) * (3 * 3 * 2)  # every output pixel sees 3 x 3 pixels of its 2 channels
+    conv = (
+        2 * (2 * 4 * 3 * 10) * (3 * 3 * 2)
+    )  # every output pixel sees 3 x 3 pixels of its 2 channels
     assert flop_of(lambda: ops.conv2d(x, w, stride=2, padding=1, groups=2)) == {"conv2d": conv}
     assert flop_of(lambda: grad(ops.conv2d(x, w, 2, 1, 2).sum(), [x, w])) == {
-        "conv2d": conv, "conv_transpose2d": conv, "conv2d_weight": conv}
-    assert flop_of(lambda: ops.upfirdn2d(x, np.ones((3, 3)), padding=1)) == {"upfirdn2d": 2 * 2 * 8 * 6 * 4 * 9}
+        "conv2d": conv,
+        "conv_transpose2d": conv,
+        "conv2d_weight": conv,
+    }
+    assert flop_of(lambda: ops.upfirdn2d(x, np.ones((3, 3)), padding=1)) == {
+        "upfirdn2d": 2 * 2 * 8 * 6 * 4 * 9
+    }
     assert flop_of(lambda: a + a) == {}
 
 
@@ -428,7 +464,12 @@ def test_the_graph_of_an_expression():
     assert [node.name for node in graph.nodes] == ["x", "y", None, "z"]
     assert [node.kind for node in graph.nodes] == ["leaf", "leaf", "op", "op"]
     assert [node.value.item() for node in graph.nodes] == [2, 3, 6, 8]
-    assert graph.edges == [(0, 2, True), (1, 2, True), (2, 3, True), (0, 3, True)]  # in the order of the arguments
+    assert graph.edges == [
+        (0, 2, True),
+        (1, 2, True),
+        (2, 3, True),
+        (0, 3, True),
+    ]  # in the order of the arguments
     assert all(node.gradient is None for node in graph.nodes)
     assert str(graph).split("\n")[2:] == ["v2 = mul(x, y)  6", "z = add(v2, x)  8"]
 
@@ -446,9 +487,19 @@ def test_gradients_of_every_value():
 
 def recompute(graph):
     """Hold the value of every node against its op, on the values of the nodes that its edges come from."""
-    reference = {"mul": np.multiply, "add": np.add, "sub": np.subtract, "neg": np.negative, "tanh": np.tanh,
-                 "div": np.divide, "alias": np.asarray, "square": np.square, "matmul": np.matmul,
-                 "matmul_nt": lambda a, b: a @ b.T, "matmul_tn": lambda a, b: a.T @ b}
+    reference = {
+        "mul": np.multiply,
+        "add": np.add,
+        "sub": np.subtract,
+        "neg": np.negative,
+        "tanh": np.tanh,
+        "div": np.divide,
+        "alias": np.asarray,
+        "square": np.square,
+        "matmul": np.matmul,
+        "matmul_nt": lambda a, b: a @ b.T,
+        "matmul_tn": lambda a, b: a.T @ b,
+    }
     checked = 0
     for i, node in enumerate(graph.nodes):
         assert all(source < i for source, _ in node.inputs)
@@ -474,7 +525,9 @@ def test_the_graph_of_a_gradient_and_of_its_gradient():
     assert [node.kind for node in first.nodes].count("leaf") == 1
     assert {node.op for node in first.nodes if node.kind == "op"} == {"tanh"}
     assert all(node.backward for node in first.nodes if node.op not in ("tanh", None))
-    assert first.nodes[-1].kind == "backward op" and first.nodes[-1].op == "add"  # the two paths to x
+    assert (
+        first.nodes[-1].kind == "backward op" and first.nodes[-1].op == "add"
+    )  # the two paths to x
     flowing = {(a, b) for a, b, flows in first.edges if flows}
     assert any(first.nodes[a].name == "x" for a, _ in flowing)
     # Nothing can be differentiated through ddy, which was not recorded.
@@ -514,14 +567,28 @@ def test_constants_numbers_and_detached_values():
         z = y.detach() * y + tensor([1.0, 1.0], dtype="float64")
     graph = t.graph(z, x=x, y=y)
     assert [(node.name, node.op, node.kind) for node in graph.nodes] == [
-        ("x", None, "leaf"), (None, None, "constant"), ("y", "mul", "op"), (None, "mul", "op"),
-        (None, None, "constant"), (None, "add", "op")]
-    assert graph.edges == [(0, 2, True), (1, 2, False), (2, 3, False), (2, 3, True), (3, 5, True), (4, 5, False)]
-    assert str(graph) == ("x = leaf          (2,)  [1, 2]\n"
-                          "y = mul(x, 3)     (2,)  [3, 6]\n"
-                          "v3 = mul(y, y)    (2,)  [9, 36]\n"
-                          "v4 = constant     (2,)  [1, 1]\n"
-                          "v5 = add(v3, v4)  (2,)  [10, 37]")
+        ("x", None, "leaf"),
+        (None, None, "constant"),
+        ("y", "mul", "op"),
+        (None, "mul", "op"),
+        (None, None, "constant"),
+        (None, "add", "op"),
+    ]
+    assert graph.edges == [
+        (0, 2, True),
+        (1, 2, False),
+        (2, 3, False),
+        (2, 3, True),
+        (3, 5, True),
+        (4, 5, False),
+    ]
+    assert str(graph) == (
+        "x = leaf          (2,)  [1, 2]\n"
+        "y = mul(x, 3)     (2,)  [3, 6]\n"
+        "v3 = mul(y, y)    (2,)  [9, 36]\n"
+        "v4 = constant     (2,)  [1, 1]\n"
+        "v5 = add(v3, v4)  (2,)  [10, 37]"
+    )
     assert graph.nodes[1].lines == ["3"]
 
 
@@ -592,7 +659,10 @@ def test_dot():
 
 def gradient_penalty(between=lambda h: h):
     rng = np.random.default_rng(0)
-    image, w = leaf(rng.normal(size=(1, 6, 6, 1))), Parameter(rng.normal(size=(4, 4, 1, 2)), name="w")
+    image, w = (
+        leaf(rng.normal(size=(1, 6, 6, 1))),
+        Parameter(rng.normal(size=(4, 4, 1, 2)), name="w"),
+    )
     with trace() as t:
         scores = between(ops.conv2d(image, w, stride=2, padding=1)).tanh().sum()
         loss = (grad(scores, image, create_graph=True).norm() - 1) ** 2
@@ -602,8 +672,9 @@ def gradient_penalty(between=lambda h: h):
 def overlaps(a, b):
     """Do two rectangles (left, bottom, right, top) have inner points in common?"""
     eps = 1e-6
-    return (min(a[2], b[2]) - max(a[0], b[0]) > eps or a[0] == a[2] and b[0] + eps < a[0] < b[2] - eps) and \
-        min(a[3], b[3]) - max(a[1], b[1]) > eps
+    return (
+        min(a[2], b[2]) - max(a[0], b[0]) > eps or a[0] == a[2] and b[0] + eps < a[0] < b[2] - eps
+    ) and min(a[3], b[3]) - max(a[1], b[1]) > eps
 
 
 def check_layout(graph, sizes):
@@ -627,8 +698,14 @@ def test_no_box_overlaps_and_no_arrow_crosses_a_box_in_random_graphs():
     for _ in range(15):
         nodes = []
         for i in range(rng.integers(1, 40)):
-            inputs = [(int(j), bool(rng.integers(2))) for j in rng.integers(0, i, rng.integers(0, 4))] if i else []
-            nodes.append(GraphNode(None, "op" if inputs else None, np.zeros(()), None, True, False, inputs))
+            inputs = (
+                [(int(j), bool(rng.integers(2))) for j in rng.integers(0, i, rng.integers(0, 4))]
+                if i
+                else []
+            )
+            nodes.append(
+                GraphNode(None, "op" if inputs else None, np.zeros(()), None, True, False, inputs)
+            )
         check_layout(Graph(nodes), [tuple(size) for size in rng.uniform(0.2, 2, (len(nodes), 2))])
 
 
@@ -644,13 +721,15 @@ def test_a_drawing(tmp_path):
     figure = draw_graph(graph, path)
     pixels = imread(path)[..., :3]
     for kind in ("op", "backward op", "leaf", "constant"):
-        colour = [int(COLOURS[kind][i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        colour = [int(COLOURS[kind][i : i + 2], 16) / 255 for i in (1, 3, 5)]
         assert (np.abs(pixels - colour).max(-1) < 0.01).mean() > 0.001, kind
     assert (pixels.max(-1) < 0.2).mean() > 0.005  # writing
 
     FigureCanvasAgg(figure).draw()
     (axes,) = figure.axes
-    boxes = [patch.get_window_extent() for patch in axes.patches if isinstance(patch, FancyBboxPatch)]
+    boxes = [
+        patch.get_window_extent() for patch in axes.patches if isinstance(patch, FancyBboxPatch)
+    ]
     texts = [text.get_window_extent() for text in axes.texts]
     assert len(boxes) == len(texts) == len(graph.nodes)
     assert len(axes.patches) - len(boxes) == len(graph.edges)
@@ -661,10 +740,12 @@ def test_a_drawing(tmp_path):
 
 
 def test_drawing_leaves_pyplot_alone():
-    code = ("import sys, tinygan.autograd.drawing\nfrom tinygan import tensor, trace\n"
-            "assert 'matplotlib' not in sys.modules\n"
-            "with trace() as t: y = tensor([1.0]) * 2\n"
-            "tinygan.autograd.drawing.draw_graph(t.graph(y))\nassert 'matplotlib.pyplot' not in sys.modules")
+    code = (
+        "import sys, tinygan.autograd.drawing\nfrom tinygan import tensor, trace\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "with trace() as t: y = tensor([1.0]) * 2\n"
+        "tinygan.autograd.drawing.draw_graph(t.graph(y))\nassert 'matplotlib.pyplot' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
@@ -673,14 +754,24 @@ def test_drawing_leaves_pyplot_alone():
 
 def test_the_tour(tmp_path):
     demo = shutil.copy(ROOT / "demos" / "autograd_tour.py", tmp_path)  # its pictures are beside it
-    done = subprocess.run([sys.executable, "-W", "error", demo], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", demo],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     pictures = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
     assert len(pictures) == 6
-    for said in ("z = add(v2, x)  8", "GradientError: cube_with_array, order 2", "log made inf in 1 of 2 values",
-                 "the derivative of sqrt made inf", "check_grads(penalty): order 1:"):
+    for said in (
+        "z = add(v2, x)  8",
+        "GradientError: cube_with_array, order 2",
+        "log made inf in 1 of 2 values",
+        "the derivative of sqrt made inf",
+        "check_grads(penalty): order 1:",
+    ):
         assert said in done.stdout
     source = (ROOT / "demos" / "autograd_tour.py").read_text().splitlines()
     number = 1 + next(i for i, text in enumerate(source) if "logit.sigmoid().log()" in text)

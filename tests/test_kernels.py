@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygan import Tensor, check_grads, grad, ops
 from demos.bench.workloads import WORKLOADS
+from tinygan import Tensor, check_grads, grad, ops
 from tinygan.kernels.cpu import act, conv, linear, norm, parallel, pool, warp, winograd
 from tinygan.kernels.pool import gather
 from tinygan.optable import oracles
@@ -50,31 +50,51 @@ def small_blocks(monkeypatch):
 def three_passes(x, w, g, stride, padding, bias=None):
     """Forward, input gradient and weight gradient of a convolution."""
     pairs = (stride, stride), (padding, padding)
-    return (conv.forward(x, w, *pairs, 1, bias), conv.input_gradient(g, w, x.shape[1:3], *pairs, 1),
-            conv.weight_gradient(x, g, w.shape[:2], *pairs, 1))
+    return (
+        conv.forward(x, w, *pairs, 1, bias),
+        conv.input_gradient(g, w, x.shape[1:3], *pairs, 1),
+        conv.weight_gradient(x, g, w.shape[:2], *pairs, 1),
+    )
 
 
 def expected_passes(x, w, g, stride, padding):
     rest = [(n + 2 * padding - k) % stride for n, k in zip(x.shape[1:3], w.shape[:2])]
-    return (oracles.conv2d(x, w, stride, padding), oracles.conv_transpose2d(g, w, stride, padding, rest),
-            oracles.conv2d_weight(x, g, w.shape[:2], stride, padding))
+    return (
+        oracles.conv2d(x, w, stride, padding),
+        oracles.conv_transpose2d(g, w, stride, padding, rest),
+        oracles.conv2d_weight(x, g, w.shape[:2], stride, padding),
+    )
 
 
 def convolution(size, channels, kernel, stride, padding, batch=2, dtype="float64"):
     """(x, w, g) of a convolution of these shapes."""
     out = [(n + 2 * padding - kernel) // stride + 1 for n in size]
-    arrays = normal(batch, *size, channels[0], seed=1), normal(kernel, kernel, *channels, seed=2), \
-        normal(batch, *out, channels[1], seed=3)
+    arrays = (
+        normal(batch, *size, channels[0], seed=1),
+        normal(kernel, kernel, *channels, seed=2),
+        normal(batch, *out, channels[1], seed=3),
+    )
     return [a.astype(dtype) for a in arrays]
 
 
 # ---- Winograd -------------------------------------------------------------------------------------------
 
 SHAPES = [  # size, (in, out), kernel, stride, padding
-    ((8, 8), (32, 32), 3, 1, 1), ((7, 10), (33, 34), 3, 1, 1), ((9, 5), (32, 40), 3, 1, 0), ((5, 4), (40, 32), 3, 1, 2),
-    ((28, 12), (32, 32), 3, 1, 1), ((14, 14), (32, 64), 4, 2, 1), ((9, 11), (36, 33), 4, 2, 1),
-    ((8, 10), (32, 32), 4, 2, 0), ((10, 7), (33, 32), 4, 2, 2), ((11, 13), (32, 32), 4, 2, 3),
-    ((8, 16), (32, 33), 3, 2, 1), ((9, 12), (33, 32), 3, 2, 1), ((10, 7), (32, 32), 3, 2, 0), ((7, 8), (32, 36), 3, 2, 2)]
+    ((8, 8), (32, 32), 3, 1, 1),
+    ((7, 10), (33, 34), 3, 1, 1),
+    ((9, 5), (32, 40), 3, 1, 0),
+    ((5, 4), (40, 32), 3, 1, 2),
+    ((28, 12), (32, 32), 3, 1, 1),
+    ((14, 14), (32, 64), 4, 2, 1),
+    ((9, 11), (36, 33), 4, 2, 1),
+    ((8, 10), (32, 32), 4, 2, 0),
+    ((10, 7), (33, 32), 4, 2, 2),
+    ((11, 13), (32, 32), 4, 2, 3),
+    ((8, 16), (32, 33), 3, 2, 1),
+    ((9, 12), (33, 32), 3, 2, 1),
+    ((10, 7), (32, 32), 3, 2, 0),
+    ((7, 8), (32, 36), 3, 2, 2),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -83,7 +103,9 @@ def test_winograd_is_the_same_convolution(shape, monkeypatch):
     x, w, g = convolution(*shape)
     used, plan = [], winograd.plan
     monkeypatch.setattr(winograd, "plan", lambda *a: used.append(plan(*a)) or used[-1])
-    for got, expected in zip(three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)):
+    for got, expected in zip(
+        three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
     always, fills = (kernel, stride) in winograd.SIZES, all(n % 8 == 0 for n in size)
     assert list(map(bool, used)) == [always, always or fills, always]
@@ -100,12 +122,18 @@ def test_winograd_with_a_bias():
         x, w, _ = convolution(*shape)
         bias = normal(w.shape[3], seed=4)
         y = conv.forward(x, w, (shape[3],) * 2, (shape[4],) * 2, 1, bias)
-        np.testing.assert_allclose(y, oracles.conv2d(x, w, shape[3], shape[4]) + bias, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(
+            y, oracles.conv2d(x, w, shape[3], shape[4]) + bias, rtol=1e-12, atol=1e-11
+        )
         g = normal(*y.shape, seed=5)
         back = normal(w.shape[2], seed=6)
         dx = conv.input_gradient(g, w, x.shape[1:3], (shape[3],) * 2, (shape[4],) * 2, 1, back)
-        np.testing.assert_allclose(dx, conv.input_gradient(g, w, x.shape[1:3], (shape[3],) * 2, (shape[4],) * 2, 1)
-                                   + back, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(
+            dx,
+            conv.input_gradient(g, w, x.shape[1:3], (shape[3],) * 2, (shape[4],) * 2, 1) + back,
+            rtol=1e-12,
+            atol=1e-11,
+        )
 
 
 @pytest.mark.parametrize("kernel, stride", winograd.INPUT_SIZES)
@@ -121,7 +149,7 @@ def test_the_rounding_of_winograd_stays_small(kernel, stride):
     exact = expected_passes(*(a.astype("float64") for a in arrays), stride, 1)
     for got, expected in zip(three_passes(*arrays, stride, 1), exact):
         assert got.dtype == np.float32
-        assert np.sqrt(((got - expected) ** 2).mean() / (expected ** 2).mean()) < 4e-6
+        assert np.sqrt(((got - expected) ** 2).mean() / (expected**2).mean()) < 4e-6
 
 
 def test_the_points_of_winograd_are_right():
@@ -139,43 +167,67 @@ def test_the_points_of_winograd_are_right():
 def test_convolutions_of_few_channels(data):
     """Neighbours computed as one, folding, phases: whichever way is taken, in all passes."""
     size = data.draw(st.tuples(st.integers(3, 12), st.integers(3, 12)), "size")
-    channels = data.draw(st.tuples(st.sampled_from([1, 2, 3, 5, 9]), st.sampled_from([1, 2, 7, 16])), "channels")
+    channels = data.draw(
+        st.tuples(st.sampled_from([1, 2, 3, 5, 9]), st.sampled_from([1, 2, 7, 16])), "channels"
+    )
     kernel, stride = data.draw(st.integers(1, 3), "kernel"), data.draw(st.integers(1, 3), "stride")
     padding = data.draw(st.integers(0, 2), "padding")
     x, w, g = convolution(size, channels, kernel, stride, padding)
-    for got, expected in zip(three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)):
+    for got, expected in zip(
+        three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("t", [1, 2, 7])
 def test_neighbours_as_one_pixel(t, monkeypatch):
-    monkeypatch.setattr(conv, "_together", lambda pixels, *rest: t if pixels.flags.c_contiguous and
-                        pixels.shape[2] % t == 0 else 1)
+    monkeypatch.setattr(
+        conv,
+        "_together",
+        lambda pixels, *rest: t if pixels.flags.c_contiguous and pixels.shape[2] % t == 0 else 1,
+    )
     for channels in ((1, 6), (5, 3)):
         for kernel, stride, padding in ((5, 1, 2), (4, 2, 1), (3, 3, 0)):
-            x, w, g = convolution((12, 14 * stride + kernel - stride - 2 * padding), channels, kernel, stride, padding)
+            x, w, g = convolution(
+                (12, 14 * stride + kernel - stride - 2 * padding), channels, kernel, stride, padding
+            )
             assert g.shape[2] == 14
-            for got, expected in zip(three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)):
+            for got, expected in zip(
+                three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
+            ):
                 np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
 # ---- maxima ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kernel, stride", [((2, 2), (2, 2)), ((3, 2), (3, 2)), ((1, 3), (1, 3)), ((3, 3), (2, 1))])
+@pytest.mark.parametrize(
+    "kernel, stride", [((2, 2), (2, 2)), ((3, 2), (3, 2)), ((1, 3), (1, 3)), ((3, 3), (2, 1))]
+)
 def test_ties_share_the_gradient_of_a_maximum(kernel, stride):
     x = np.random.default_rng(0).integers(0, 3, (3, 7, 8, 2)).astype(float)
     y = pool.largest(x, kernel, stride)
     g, dx = normal(*y.shape), np.zeros(x.shape)
     for n, r, c, channel in np.ndindex(y.shape):
-        window = x[n, r * stride[0]:r * stride[0] + kernel[0], c * stride[1]:c * stride[1] + kernel[1], channel]
+        window = x[
+            n,
+            r * stride[0] : r * stride[0] + kernel[0],
+            c * stride[1] : c * stride[1] + kernel[1],
+            channel,
+        ]
         hit = window == window.max()
         assert y[n, r, c, channel] == window.max()
-        dx[n, r * stride[0]:r * stride[0] + kernel[0], c * stride[1]:c * stride[1] + kernel[1], channel] += \
-            g[n, r, c, channel] * hit / hit.sum()
+        dx[
+            n,
+            r * stride[0] : r * stride[0] + kernel[0],
+            c * stride[1] : c * stride[1] + kernel[1],
+            channel,
+        ] += g[n, r, c, channel] * hit / hit.sum()
     np.testing.assert_allclose(pool.spread(g, x, y, kernel, stride), dx, atol=1e-14)
     h = normal(*x.shape, seed=1)
-    np.testing.assert_allclose(np.sum(gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12)
+    np.testing.assert_allclose(
+        np.sum(gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12
+    )
 
 
 # ---- normalisation --------------------------------------------------------------------------------------
@@ -183,12 +235,24 @@ def test_ties_share_the_gradient_of_a_maximum(kernel, stride):
 normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
 BATCH, IMAGE = (0, 1, 2), (1, 2)
 NORMS = [  # with small blocks: several images in one, or several blocks of an image; axes; can it go in blocks?
-    ((5, 7, 9, 6), BATCH, True), ((5, 7, 9, 6), IMAGE, True), ((1, 13, 11, 20), BATCH, True),
-    ((1, 13, 11, 20), IMAGE, True), ((3, 16, 16, 64), BATCH, True), ((3, 16, 16, 64), IMAGE, True),
-    ((6, 7, 7, 3), IMAGE, True), ((9, 2, 1, 5), BATCH, True), ((9, 2, 1, 5), IMAGE, True),
-    ((4, 37, 1, 1), IMAGE, True), ((3, 2, 600, 1), BATCH, True), ((5, 1, 1, 8), IMAGE, False),
-    ((3, 4, 5, 6), (3,), False), ((3, 4, 5, 6), (0, 2), False),
-    ((37, 20), (0,), True), ((4, 11, 13), (1,), True), ((4, 11, 13), (0, 1), True)]
+    ((5, 7, 9, 6), BATCH, True),
+    ((5, 7, 9, 6), IMAGE, True),
+    ((1, 13, 11, 20), BATCH, True),
+    ((1, 13, 11, 20), IMAGE, True),
+    ((3, 16, 16, 64), BATCH, True),
+    ((3, 16, 16, 64), IMAGE, True),
+    ((6, 7, 7, 3), IMAGE, True),
+    ((9, 2, 1, 5), BATCH, True),
+    ((9, 2, 1, 5), IMAGE, True),
+    ((4, 37, 1, 1), IMAGE, True),
+    ((3, 2, 600, 1), BATCH, True),
+    ((5, 1, 1, 8), IMAGE, False),
+    ((3, 4, 5, 6), (3,), False),
+    ((3, 4, 5, 6), (0, 2), False),
+    ((37, 20), (0,), True),
+    ((4, 11, 13), (1,), True),
+    ((4, 11, 13), (0, 1), True),
+]
 
 
 def vectors_of(shape):
@@ -200,25 +264,43 @@ def vectors_of(shape):
 def walks(monkeypatch):
     """A list that grows with every walk through blocks."""
     views, walk = [], norm._walk
-    monkeypatch.setattr(norm, "_walk", lambda function, view, *rest: views.append(view) or walk(function, view, *rest))
+    monkeypatch.setattr(
+        norm,
+        "_walk",
+        lambda function, view, *rest: views.append(view) or walk(function, view, *rest),
+    )
     return views
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape, axes, in_blocks", NORMS, ids=str)
-def test_normalisation_in_blocks_is_its_definition(shape, axes, in_blocks, dtype, small_blocks, walks):
+def test_normalisation_in_blocks_is_its_definition(
+    shape, axes, in_blocks, dtype, small_blocks, walks
+):
     tolerance = 1e-11 if dtype == "float64" else 2e-4
     x, g = normal(*shape) * 2 + 1, normal(*shape, seed=1)
     for kinds in itertools.product(vectors_of(shape), repeat=2):
-        arrays = [x, *(None if kind is None else normal(*kind, seed=2 + i) for i, kind in enumerate(kinds))]
+        arrays = [
+            x,
+            *(None if kind is None else normal(*kind, seed=2 + i) for i, kind in enumerate(kinds)),
+        ]
         fast = [None if a is None else a.astype(dtype) for a in arrays]
-        exact = [None if a is None else Tensor(a.astype("float64"), requires_grad=True) for a in fast]
+        exact = [
+            None if a is None else Tensor(a.astype("float64"), requires_grad=True) for a in fast
+        ]
         y = normalize_modulate.definition(*exact, axes, 1e-3)
         wanted = [i for i, a in enumerate(arrays) if a is not None]
-        expected = dict(zip(wanted, grad(y, [exact[i] for i in wanted], Tensor(g.astype(dtype).astype("float64")))))
+        expected = dict(
+            zip(
+                wanted,
+                grad(y, [exact[i] for i in wanted], Tensor(g.astype(dtype).astype("float64"))),
+            )
+        )
         walks.clear()
         value, saved = norm.normalize(*fast, axes, 1e-3)
-        own = len(shape) == 2 and (shape in kinds)  # vectors with a scale or shift for each: the general way
+        own = len(shape) == 2 and (
+            shape in kinds
+        )  # vectors with a scale or shift for each: the general way
         assert len(walks) == (2 if in_blocks and not own else in_blocks)
         assert value.dtype == dtype
         np.testing.assert_allclose(value, y.data, rtol=tolerance, atol=tolerance)
@@ -230,14 +312,18 @@ def test_normalisation_in_blocks_is_its_definition(shape, axes, in_blocks, dtype
             for i in (i for i in range(3) if needed[i]):
                 assert got[i].dtype == dtype and got[i].shape == arrays[i].shape
                 scale = np.abs(expected[i].data).max()
-                np.testing.assert_allclose(got[i], expected[i].data, rtol=tolerance, atol=tolerance * scale)
+                np.testing.assert_allclose(
+                    got[i], expected[i].data, rtol=tolerance, atol=tolerance * scale
+                )
 
 
 @pytest.mark.parametrize("axes", [BATCH, IMAGE])
 def test_moments_keep_their_digits_far_from_zero(axes, small_blocks):
     x = (normal(3, 20, 31, 8) + 3000).astype("float32")
     exact = x.astype("float64")
-    for got, expected in zip(norm.moments(x, axes), (exact.mean(axes, keepdims=True), exact.var(axes, keepdims=True))):
+    for got, expected in zip(
+        norm.moments(x, axes), (exact.mean(axes, keepdims=True), exact.var(axes, keepdims=True))
+    ):
         assert got.dtype == np.float32 and got.shape == expected.shape
         np.testing.assert_allclose(got, expected, rtol=1e-4)
 
@@ -245,22 +331,36 @@ def test_moments_keep_their_digits_far_from_zero(axes, small_blocks):
 @pytest.mark.parametrize("axes", [BATCH, IMAGE])
 def test_normalisation_takes_any_strides(axes, small_blocks, walks):
     wide = normal(10, 9, 14, 12).astype("float32")
-    for x in (wide[::2], wide[:, ::-1], wide[:, :, 3:9], wide[..., ::3], wide.transpose(0, 2, 1, 3),
-              wide.transpose(3, 1, 2, 0), np.broadcast_to(wide[:1], (4, *wide.shape[1:])), np.asfortranarray(wide)):
+    for x in (
+        wide[::2],
+        wide[:, ::-1],
+        wide[:, :, 3:9],
+        wide[..., ::3],
+        wide.transpose(0, 2, 1, 3),
+        wide.transpose(3, 1, 2, 0),
+        np.broadcast_to(wide[:1], (4, *wide.shape[1:])),
+        np.asfortranarray(wide),
+    ):
         vector = normal(2 * len(x), 1, 1, x.shape[3], seed=1).astype("float32")[::2]
         g = np.broadcast_to(normal(x.shape[2], 1, seed=2).astype("float32"), x.shape)
         results = []
         for x, g, vector in ((x, g, vector), map(np.ascontiguousarray, (x, g, vector))):
             y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
             results.append([y, *norm.normalize_gradient(g, saved, [True] * 3)])
-        for a, b in zip(*results):  # on some processors, BLAS adds up in another order for another layout
+        for a, b in zip(
+            *results
+        ):  # on some processors, BLAS adds up in another order for another layout
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
     assert len(walks) == 8 * 2 * 4
 
 
 def test_normalisation_leaves_numpys_buffer_and_its_arguments_alone(threads):
     threads(2)
-    x, g, vector = normal(20, 32, 32, 64), normal(20, 32, 32, 64, seed=1), normal(20, 1, 1, 64, seed=2)
+    x, g, vector = (
+        normal(20, 32, 32, 64),
+        normal(20, 32, 32, 64, seed=1),
+        normal(20, 1, 1, 64, seed=2),
+    )
     before, kept = np.getbufsize(), [a.copy() for a in (x, g, vector)]
     _, saved = norm.normalize(x, vector, vector, IMAGE, 1e-5)
     first = norm.normalize_gradient(g, saved, [True] * 3)
@@ -280,7 +380,13 @@ def test_instance_norm_of_no_images():
 def kernels_of_all_kinds():
     """Results of every kernel that cuts its work into blocks, float32."""
     results = []
-    for shape in (SHAPES[1], SHAPES[5], ((9, 14), (1, 6), 5, 1, 2), ((9, 8), (6, 16), 3, 2, 1), ((6, 6), (20, 9), 1, 1, 0)):
+    for shape in (
+        SHAPES[1],
+        SHAPES[5],
+        ((9, 14), (1, 6), 5, 1, 2),
+        ((9, 8), (6, 16), 3, 2, 1),
+        ((6, 6), (20, 9), 1, 1, 0),
+    ):
         arrays = convolution(*shape, batch=5, dtype="float32")
         results += three_passes(*arrays, *shape[3:])
     x, g = normal(6, 7, 9, 20).astype("float32"), normal(6, 7, 9, 20, seed=1).astype("float32")
@@ -288,11 +394,26 @@ def kernels_of_all_kinds():
     for vector, axes in ((own, BATCH), (own, IMAGE), (scale, IMAGE), (scale, BATCH)):
         y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
         results += [y, *norm.normalize_gradient(g, saved, [True] * 3)]
-    results += [*norm.moments(x, BATCH), *norm.moments(x[:, :3, :2], IMAGE), act.leaky_relu(x, 0.2, 1.5, scale)]
-    results += [act.gate(g, x, 0.2, 1.5), linear.sum_channels(x), linear.matmul(normal(90, 70), normal(70, 80))]
-    results += [*linear.affine_gradient(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)]
-    results += [warp.upfirdn2d(x, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, (2, 2), (1, 1), (2, 1, 2, 1))]
-    results += [pool.largest(x, (2, 2), (2, 2)), pool.spread(y[:, :3, :4], x, pool.largest(x, (2, 2), (2, 2)), (2, 2), (2, 2))]
+    results += [
+        *norm.moments(x, BATCH),
+        *norm.moments(x[:, :3, :2], IMAGE),
+        act.leaky_relu(x, 0.2, 1.5, scale),
+    ]
+    results += [
+        act.leaky_relu_gradient(g, x, 0.2, 1.5),
+        linear.sum_channels(x),
+        linear.matmul(normal(90, 70), normal(70, 80)),
+    ]
+    results += [
+        *linear.affine_gradient(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)
+    ]
+    results += [
+        warp.upfirdn2d(x, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, (2, 2), (1, 1), (2, 1, 2, 1))
+    ]
+    results += [
+        pool.largest(x, (2, 2), (2, 2)),
+        pool.spread(y[:, :3, :4], x, pool.largest(x, (2, 2), (2, 2)), (2, 2), (2, 2)),
+    ]
     return results
 
 
@@ -330,19 +451,39 @@ def test_the_bits_of_training_do_not_depend_on_threads(name, threads, small_bloc
 
 def test_the_bits_of_training_do_not_depend_on_the_threads_of_blas():
     code = "import test_kernels; print(test_kernels.train('dcgan-r1'), test_kernels.train('mlp'))"
-    digests = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True,
-                              cwd=os.path.dirname(__file__), env={
-                                  **os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)), "OPENBLAS_NUM_THREADS": n}).stdout
-               for n in ("1", "2", "4")}
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            cwd=os.path.dirname(__file__),
+            env={
+                **os.environ,
+                "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)),
+                "OPENBLAS_NUM_THREADS": n,
+            },
+        ).stdout
+        for n in ("1", "2", "4")
+    }
     assert len(digests) == 1 and len(digests.pop().split()) == 2
 
 
 KERNELS = {  # name: (module, function that runs inside a block, what calls it)
-    "winograd": (winograd, "_transform", lambda: three_passes(*convolution((14, 14), (32, 32), 3, 1, 1, 6), 1, 1)),
+    "winograd": (
+        winograd,
+        "_transform",
+        lambda: three_passes(*convolution((14, 14), (32, 32), 3, 1, 1, 6), 1, 1),
+    ),
     "batch-norm": (norm, "_sums", lambda: norm.moments(normal(6, 7, 9, 20), BATCH)),
     "instance-norm": (norm, "_sums", lambda: norm.moments(normal(60, 3, 3, 20), IMAGE)),
     "activation": (act, "scratch", lambda: act.leaky_relu(normal(6, 7, 9, 20), 0.2)),
-    "filter": (warp, "scratch", lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4)),
+    "filter": (
+        warp,
+        "scratch",
+        lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4),
+    ),
     "maximum": (pool, "side_by_side", lambda: pool.largest(normal(64, 8, 8, 20), (2, 2), (2, 2))),
 }
 
@@ -355,7 +496,9 @@ def test_kernels_really_use_two_threads(name, threads, small_blocks, monkeypatch
     meeting, original, workers = threading.Barrier(2, timeout=10), getattr(module, function), set()
 
     def waiting(*args, **settings):
-        if len(workers) < 2 and threading.get_ident() not in workers:  # the pool may have more threads by now
+        if (
+            len(workers) < 2 and threading.get_ident() not in workers
+        ):  # the pool may have more threads by now
             workers.add(threading.get_ident())
             meeting.wait()
         return original(*args, **settings)
@@ -414,7 +557,9 @@ def test_kernels_work_in_a_fork(threads):
     x, w, g = convolution((16, 16), (32, 32), 3, 1, 1, batch=8, dtype="float32")
     expected = three_passes(x, w, g, 1, 1)  # the pool of threads exists now
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # Python 3.12 warns of forks beside threads
         child = os.fork()
     if not child:
         code = 1
@@ -431,7 +576,9 @@ def test_scratch_buffers_are_aligned_reused_and_a_threads_own():
     assert parallel.scratch("test", (5, 3), np.dtype("float32")) is a
     assert np.shares_memory(parallel.scratch("test", (2,), np.dtype("float64")), a)
     others = []
-    other = threading.Thread(target=lambda: others.append(parallel.scratch("test", (5, 3), np.dtype("float32"))))
+    other = threading.Thread(
+        target=lambda: others.append(parallel.scratch("test", (5, 3), np.dtype("float32")))
+    )
     other.start()
     other.join()
     assert not np.shares_memory(others[0], a)
@@ -522,8 +669,13 @@ def test_empty_batches():
         for channels in ((1, 2), (32, 32)):
             x, w, g = convolution(size, channels, kernel, 1, 0, batch=0)
             y, dx, dw = three_passes(x, w, g, 1, 0)
-            assert y.shape == g.shape and dx.shape == x.shape and dw.shape == w.shape and not dw.any()
-    x, b = Tensor(np.zeros((0, 3, 3, 4)), requires_grad=True), Tensor(np.zeros(4), requires_grad=True)
+            assert (
+                y.shape == g.shape and dx.shape == x.shape and dw.shape == w.shape and not dw.any()
+            )
+    x, b = (
+        Tensor(np.zeros((0, 3, 3, 4)), requires_grad=True),
+        Tensor(np.zeros(4), requires_grad=True),
+    )
     dx, db = grad(ops.bias_act(x, b).sum(), [x, b])
     assert dx.shape == x.shape and db.shape == b.shape
     with pytest.raises(ValueError, match="empty batch"):
@@ -532,17 +684,27 @@ def test_empty_batches():
 
 
 def test_batched_products(small_blocks):
-    for a, b in (((6, 9, 8), (6, 8, 7)), ((1, 9, 8), (6, 8, 7)), ((6, 9, 8), (8, 7)), ((9, 8), (6, 8, 7)),
-                 ((2, 5, 9, 8), (5, 8, 7)), ((3, 1, 9, 8), (4, 8, 7)), ((0, 9, 8), (8, 7))):
+    for a, b in (
+        ((6, 9, 8), (6, 8, 7)),
+        ((1, 9, 8), (6, 8, 7)),
+        ((6, 9, 8), (8, 7)),
+        ((9, 8), (6, 8, 7)),
+        ((2, 5, 9, 8), (5, 8, 7)),
+        ((3, 1, 9, 8), (4, 8, 7)),
+        ((0, 9, 8), (8, 7)),
+    ):
         x, y = normal(*a), normal(*b, seed=1)
         np.testing.assert_allclose(linear.matmul(x, y), x @ y, atol=1e-12)
 
 
 def test_noncontiguous_arrays_leave_no_large_scratch_buffers():
     y = normal(1 << 10, 1 << 11).astype("float32")
-    out = act.gate(np.broadcast_to(np.float32(1), y.shape), y, 0.2)
+    out = act.leaky_relu_gradient(np.broadcast_to(np.float32(1), y.shape), y, 0.2)
     np.testing.assert_array_equal(out, np.where(y > 0, np.float32(1), np.float32(0.2)))
-    assert parallel.scratch("low", (1,), np.dtype("float32")).base.nbytes <= 4 * parallel.BLOCK + 2 * parallel.ALIGNMENT
+    assert (
+        parallel.scratch("low", (1,), np.dtype("float32")).base.nbytes
+        <= 4 * parallel.BLOCK + 2 * parallel.ALIGNMENT
+    )
 
 
 def test_infinities_pass_a_relu_with_gain():
@@ -550,13 +712,23 @@ def test_infinities_pass_a_relu_with_gain():
     np.testing.assert_array_equal(act.leaky_relu(x, 0.0, 2.0), [0, 0, 0, 2, np.inf])
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda x: ops.upfirdn2d(x, []), "must not be empty"), (lambda x: ops.upfirdn2d(x, [1.0], down=0), "1 or more"),
-    (lambda x: ops.upfirdn2d(x, [1.0], padding=(1, 1)), "left, right, top, bottom"),
-    (lambda x: ops.max_pool2d(x, 2, 0), "stride"), (lambda x: ops.max_pool2d(x, 2, -1), "stride"),
-    (lambda x: ops.bias_act(x, Tensor(np.zeros(3))), "bias"), (lambda x: ops.bias_act(x, gain=0), "gain"),
-    (lambda x: ops.affine(x, Tensor(np.zeros((3, 2))), Tensor(np.zeros(2))), "do not fit"),
-    (lambda x: ops.conv2d(x, Tensor(np.zeros((1, 1, 4, 2))), bias=Tensor(np.zeros(3))), r"not \(2,\)")])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x: ops.upfirdn2d(x, []), "must not be empty"),
+        (lambda x: ops.upfirdn2d(x, [1.0], down=0), "1 or more"),
+        (lambda x: ops.upfirdn2d(x, [1.0], padding=(1, 1)), "left, right, top, bottom"),
+        (lambda x: ops.max_pool2d(x, 2, 0), "stride"),
+        (lambda x: ops.max_pool2d(x, 2, -1), "stride"),
+        (lambda x: ops.bias_act(x, Tensor(np.zeros(3))), "bias"),
+        (lambda x: ops.bias_act(x, gain=0), "gain"),
+        (lambda x: ops.affine(x, Tensor(np.zeros((3, 2))), Tensor(np.zeros(2))), "do not fit"),
+        (
+            lambda x: ops.conv2d(x, Tensor(np.zeros((1, 1, 4, 2))), bias=Tensor(np.zeros(3))),
+            r"not \(2,\)",
+        ),
+    ],
+)
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(Tensor(np.zeros((1, 4, 4, 4))))

@@ -19,18 +19,36 @@ def sigmoid(x):
 
 # name: (D's loss, G's loss), as the papers write them
 EXPECTED = {
-    "bce": (lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
-            lambda r, f: -np.log(sigmoid(f)).mean()),
-    "bce-minimax": (lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
-                    lambda r, f: np.log(1 - sigmoid(f)).mean()),
-    "l2": (lambda r, f: ((r - 1) ** 2).mean() / 2 + (f ** 2).mean() / 2, lambda r, f: ((f - 1) ** 2).mean() / 2),
+    "bce": (
+        lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
+        lambda r, f: -np.log(sigmoid(f)).mean(),
+    ),
+    "bce-minimax": (
+        lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
+        lambda r, f: np.log(1 - sigmoid(f)).mean(),
+    ),
+    "l2": (
+        lambda r, f: ((r - 1) ** 2).mean() / 2 + (f**2).mean() / 2,
+        lambda r, f: ((f - 1) ** 2).mean() / 2,
+    ),
     "l1": (lambda r, f: np.abs(r - 1).mean() + np.abs(f).mean(), lambda r, f: np.abs(f - 1).mean()),
-    "l2-sigmoid": (lambda r, f: ((sigmoid(r) - 1) ** 2).mean() / 2 + (sigmoid(f) ** 2).mean() / 2,
-                   lambda r, f: ((sigmoid(f) - 1) ** 2).mean() / 2),
-    "l1-sigmoid": (lambda r, f: (1 - sigmoid(r)).mean() + sigmoid(f).mean(), lambda r, f: (1 - sigmoid(f)).mean()),
-    "hinge": (lambda r, f: -np.minimum(0, r - 1).mean() - np.minimum(0, -1 - f).mean(), lambda r, f: -f.mean()),
+    "l2-sigmoid": (
+        lambda r, f: ((sigmoid(r) - 1) ** 2).mean() / 2 + (sigmoid(f) ** 2).mean() / 2,
+        lambda r, f: ((sigmoid(f) - 1) ** 2).mean() / 2,
+    ),
+    "l1-sigmoid": (
+        lambda r, f: (1 - sigmoid(r)).mean() + sigmoid(f).mean(),
+        lambda r, f: (1 - sigmoid(f)).mean(),
+    ),
+    "hinge": (
+        lambda r, f: -np.minimum(0, r - 1).mean() - np.minimum(0, -1 - f).mean(),
+        lambda r, f: -f.mean(),
+    ),
     "wasserstein": (lambda r, f: -(r.mean() - f.mean()), lambda r, f: -f.mean()),
-    "relativistic": (lambda r, f: -np.log(sigmoid(r - f)).mean(), lambda r, f: -np.log(sigmoid(f - r)).mean()),
+    "relativistic": (
+        lambda r, f: -np.log(sigmoid(r - f)).mean(),
+        lambda r, f: -np.log(sigmoid(f - r)).mean(),
+    ),
 }
 
 
@@ -39,14 +57,19 @@ def test_a_loss_is_what_its_paper_says_and_averages_over_patches(name):
     loss = losses.find(name)
     for shape in ((3,), (3, 1, 1)):
         real, fake = (tensor(x.reshape(shape)) for x in (REAL, FAKE))
-        ours = loss.discriminator(real, fake).item(), loss.generator(real if loss.paired else None, fake).item()
+        ours = (
+            loss.discriminator(real, fake).item(),
+            loss.generator(real if loss.paired else None, fake).item(),
+        )
         np.testing.assert_allclose(ours, [f(REAL, FAKE) for f in EXPECTED[name]], rtol=1e-12)
     grids = [tensor(np.stack([x, x[::-1]], 1).reshape(3, 2, 1)) for x in (REAL, FAKE)]
     real, fake = (np.stack([x, x[::-1]], 1) for x in (REAL, FAKE))
     ours = loss.discriminator(*grids).item(), loss.generator(*grids).item()
     np.testing.assert_allclose(ours, [f(real, fake) for f in EXPECTED[name]], rtol=1e-12)
     check_grads(loss.discriminator, [REAL, FAKE])
-    check_grads(loss.generator, [REAL, FAKE]) if loss.paired else check_grads(lambda f: loss.generator(None, f), [FAKE])
+    check_grads(loss.generator, [REAL, FAKE]) if loss.paired else check_grads(
+        lambda f: loss.generator(None, f), [FAKE]
+    )
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
@@ -83,32 +106,50 @@ class Quadratic(nn.Module):
     """D(x) = a |x|^2 / 2 + b . x, whose slope at x is a x + b; as one logit, or as a grid of the terms' mean."""
 
     def __init__(self, patches=1):
-        self.a, self.b, self.patches = Parameter(np.float64(0.7)), Parameter(np.linspace(-1, 1, 6)), patches
+        self.a, self.b, self.patches = (
+            Parameter(np.float64(0.7)),
+            Parameter(np.linspace(-1, 1, 6)),
+            patches,
+        )
 
     def forward(self, x):
         x = x.reshape(-1, 6)
         logits = 0.5 * self.a * (x * x).sum(1) + (x * self.b).sum(1)
         if self.patches == 1:
             return logits
-        return ops.stack([logits * (2.0 * i / (self.patches - 1)) for i in range(self.patches)], 1)  # mean: logits
+        return ops.stack(
+            [logits * (2.0 * i / (self.patches - 1)) for i in range(self.patches)], 1
+        )  # mean: logits
 
 
 @pytest.mark.parametrize("patches", [1, 3])
 def test_penalties_of_a_d_whose_slope_is_known(patches):
     rng = np.random.default_rng(0)
-    D, reals, fakes = Quadratic(patches), rng.normal(size=(4, 2, 3, 1)), rng.normal(size=(4, 2, 3, 1))
+    D, reals, fakes = (
+        Quadratic(patches),
+        rng.normal(size=(4, 2, 3, 1)),
+        rng.normal(size=(4, 2, 3, 1)),
+    )
     given, drawn = asarray(reals), asarray(fakes)
 
     def slope(x):
         return 0.7 * x.reshape(4, 6) + np.linspace(-1, 1, 6)
 
-    np.testing.assert_allclose(host(penalties.slopes(D, given)).reshape(4, 6), slope(reals), rtol=1e-12)
-    np.testing.assert_allclose(penalties.r1(D, given).item(), 0.5 * (slope(reals) ** 2).sum(1).mean())
-    np.testing.assert_allclose(penalties.r2(D, drawn).item(), 0.5 * (slope(fakes) ** 2).sum(1).mean())
+    np.testing.assert_allclose(
+        host(penalties.image_gradients(D, given)).reshape(4, 6), slope(reals), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        penalties.r1(D, given).item(), 0.5 * (slope(reals) ** 2).sum(1).mean()
+    )
+    np.testing.assert_allclose(
+        penalties.r2(D, drawn).item(), 0.5 * (slope(fakes) ** 2).sum(1).mean()
+    )
     share = np.random.default_rng(5).random((4, 1, 1, 1))
     between = slope(reals + share * (fakes - reals))
-    np.testing.assert_allclose(penalties.wgan_gp(D, given, drawn, np.random.default_rng(5)).item(),
-                               ((np.linalg.norm(between, axis=1) - 1) ** 2).mean())
+    np.testing.assert_allclose(
+        penalties.wgan_gp(D, given, drawn, np.random.default_rng(5)).item(),
+        ((np.linalg.norm(between, axis=1) - 1) ** 2).mean(),
+    )
     # of R1's, by hand: d/da 1/2 mean |a x + b|^2 = mean x . (a x + b), d/db = mean (a x + b)
     d_a, d_b = grad(penalties.r1(D, given), D.parameters())
     np.testing.assert_allclose(d_a.item(), (reals.reshape(4, 6) * slope(reals)).sum(1).mean())
@@ -117,15 +158,22 @@ def test_penalties_of_a_d_whose_slope_is_known(patches):
 
 @pytest.mark.parametrize("norm", ["none", "spectral"])
 def test_the_gradient_of_a_penalty_through_a_convolutional_d(norm):
-    D = dcgan.Discriminator(8, 1, (2, 3), norm, rng=np.random.default_rng(0)).astype("float64").eval()
+    D = (
+        dcgan.Discriminator(8, 1, (2, 3), norm, rng=np.random.default_rng(0))
+        .astype("float64")
+        .eval()
+    )
     for parameter in D.parameters():  # larger than DCGAN's .02, or the second order is all but 0
         parameter.assign(np.random.default_rng(1).normal(size=parameter.shape) * 0.3)
     f, parameters = D.as_function("float64")
     images = asarray(np.random.default_rng(2).normal(size=(2, 8, 8, 1)))
     values = [p.data for p in parameters.values()]
     check_grads(lambda *w: penalties.r1(lambda x: f(x, *w), images), values, order=1)
-    check_grads(lambda *w: penalties.wgan_gp(lambda x: f(x, *w), images, -images, np.random.default_rng(3)), values,
-                order=1)
+    check_grads(
+        lambda *w: penalties.wgan_gp(lambda x: f(x, *w), images, -images, np.random.default_rng(3)),
+        values,
+        order=1,
+    )
 
 
 def test_clipping():
@@ -139,19 +187,26 @@ def test_clipping():
 
 def test_spectral_norm_finds_the_largest_singular_value():
     rng = np.random.default_rng(0)
-    for layer, x in ((nn.Linear(6, 4, bias=False, rng=rng), (3, 6)), (nn.Conv2d(2, 5, 3, bias=False, rng=rng), (1, 5, 5, 2)),
-                     (nn.ConvTranspose2d(3, 4, 4, 2, 1, bias=False, rng=rng), (1, 3, 3, 3))):
+    for layer, x in (
+        (nn.Linear(6, 4, bias=False, rng=rng), (3, 6)),
+        (nn.Conv2d(2, 5, 3, bias=False, rng=rng), (1, 5, 5, 2)),
+        (nn.ConvTranspose2d(3, 4, 4, 2, 1, bias=False, rng=rng), (1, 3, 3, 3)),
+    ):
         normal = nn.SpectralNorm(layer, rng=rng).astype("float64")
         for _ in range(300):
             normal(tensor(np.ones(x)))
         w = host(layer.weight)
         w = w.swapaxes(2, 3) if isinstance(layer, nn.ConvTranspose2d) else w
         sigma = np.linalg.svd(w.reshape(-1, w.shape[-1]), compute_uv=False)[0]
-        np.testing.assert_allclose(host(normal(tensor(np.ones(x)))), host(layer(tensor(np.ones(x)))) / sigma, rtol=1e-9)
+        np.testing.assert_allclose(
+            host(normal(tensor(np.ones(x)))), host(layer(tensor(np.ones(x)))) / sigma, rtol=1e-9
+        )
 
 
 def test_one_power_step_in_training_none_in_evaluation_and_both_are_in_the_state():
-    layer = nn.SpectralNorm(nn.Linear(5, 3, rng=np.random.default_rng(0)), rng=np.random.default_rng(1))
+    layer = nn.SpectralNorm(
+        nn.Linear(5, 3, rng=np.random.default_rng(0)), rng=np.random.default_rng(1)
+    )
     w, u = host(layer.layer.weight), host(layer.u)
     v = w @ u
     v /= np.linalg.norm(v)
@@ -167,7 +222,9 @@ def test_one_power_step_in_training_none_in_evaluation_and_both_are_in_the_state
 
 def test_each_forward_pass_in_a_graph_keeps_its_own_sigma():
     """D(real) and D(fake) before one gradient: the second power step must not change the first's derivative."""
-    layer = nn.SpectralNorm(nn.Linear(4, 2, rng=np.random.default_rng(0)), rng=np.random.default_rng(1)).astype("float64")
+    layer = nn.SpectralNorm(
+        nn.Linear(4, 2, rng=np.random.default_rng(0)), rng=np.random.default_rng(1)
+    ).astype("float64")
     state, x = layer.state_dict(), tensor(np.ones((1, 4)))
     alone = grad(layer(x).sum(), layer.parameters())
     layer.load_state_dict(state)
@@ -183,8 +240,12 @@ def test_each_forward_pass_in_a_graph_keeps_its_own_sigma():
 def networks(family="dcgan"):
     rng = np.random.default_rng(0)
     if family == "gan":
-        return gan.Generator(7, (8, 8, 1), 5, rng=rng), lambda c=1: gan.Discriminator((8, 8, c), 5, dropout=0, rng=rng)
-    return dcgan.Generator(7, 8, 1, (4, 2), rng=rng), lambda c=1: dcgan.Discriminator(8, c, (2, 4), "none", rng=rng)
+        return gan.Generator(7, (8, 8, 1), 5, rng=rng), lambda c=1: gan.Discriminator(
+            (8, 8, c), 5, dropout=0, rng=rng
+        )
+    return dcgan.Generator(7, 8, 1, (4, 2), rng=rng), lambda c=1: dcgan.Discriminator(
+        8, c, (2, 4), "none", rng=rng
+    )
 
 
 @pytest.mark.parametrize("family", ["gan", "dcgan"])
@@ -198,7 +259,10 @@ def test_the_class_changes_what_is_drawn_and_how_it_is_judged(family):
     assert images.shape == (3, 8, 8, 1) and np.ptp(host(images), axis=0).max() > 0
     np.testing.assert_allclose(host(G(z, np.array([2, 2, 2])))[0], host(images)[2], atol=1e-6)
     x = tensor(np.ones((3, 8, 8, 1), "float32"))
-    for D in (conditioning.ConcatImage(make_d(2), 3, (8, 8), rng=rng), conditioning.Projection(make_d(), 3, rng=rng)):
+    for D in (
+        conditioning.ConcatImage(make_d(2), 3, (8, 8), rng=rng),
+        conditioning.Projection(make_d(), 3, rng=rng),
+    ):
         logits = D(x, labels)
         assert logits.shape == (3,) and np.ptp(host(logits)) > 0
         assert all(g is not None for g in grad(logits.sum(), D.parameters()))
@@ -214,30 +278,44 @@ def test_projection_is_a_score_and_an_inner_product():
     phi = host(D.D.features(tensor(x))).sum((1, 2))
     expected = host(D.D(tensor(x))) + (host(D.embedding.weight)[labels] * phi).sum(1)
     np.testing.assert_allclose(host(D(tensor(x), labels)), expected, rtol=1e-12)
-    patches = conditioning.Projection(dcgan.Discriminator(8, 1, (2, 4), "none", True, rng=np.random.default_rng(0)), 3,
-                                      rng=np.random.default_rng(0))
+    patches = conditioning.Projection(
+        dcgan.Discriminator(8, 1, (2, 4), "none", True, rng=np.random.default_rng(0)),
+        3,
+        rng=np.random.default_rng(0),
+    )
     assert patches(tensor(x.astype("float32")), labels).shape == (4, 2, 2)
 
 
 def test_conditional_batch_norm_gives_each_class_its_own_scale_and_shift():
     norm = nn.ConditionalBatchNorm.of_classes(2, 3).astype("float64")
-    norm.gain.weight.assign(np.arange(6).reshape(3, 2)), norm.bias.weight.assign(-np.arange(6).reshape(3, 2))
+    (
+        norm.gain.weight.assign(np.arange(6).reshape(3, 2)),
+        norm.bias.weight.assign(-np.arange(6).reshape(3, 2)),
+    )
     x, labels = np.random.default_rng(0).normal(2, 3, (5, 4, 4, 2)), np.array([0, 2, 1, 1, 0])
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     plain = (x - mean) / np.sqrt(var + 1e-5)
     table = np.arange(6).reshape(3, 2)[labels][:, None, None]
-    np.testing.assert_allclose(host(norm(tensor(x), labels)), plain * (1 + table) - table, rtol=1e-9)
+    np.testing.assert_allclose(
+        host(norm(tensor(x), labels)), plain * (1 + table) - table, rtol=1e-9
+    )
     np.testing.assert_allclose(host(norm.running_mean), 0.1 * mean)
     np.testing.assert_allclose(host(norm.running_var), 0.9 + 0.1 * var * 80 / 79)
     norm.eval()
-    expected = (x - host(norm.running_mean)) / np.sqrt(host(norm.running_var) + 1e-5) * (1 + table) - table
+    expected = (x - host(norm.running_mean)) / np.sqrt(host(norm.running_var) + 1e-5) * (
+        1 + table
+    ) - table
     np.testing.assert_allclose(host(norm(tensor(x), labels)), expected, rtol=1e-9)
 
 
 def test_a_grid_of_logits_sees_parts_of_the_image():
     D = dcgan.Discriminator(28, 1, (4, 8), "none", True, rng=np.random.default_rng(0))
-    x = tensor(np.random.default_rng(1).normal(size=(1, 28, 28, 1)).astype("float32"), requires_grad=True)
+    x = tensor(
+        np.random.default_rng(1).normal(size=(1, 28, 28, 1)).astype("float32"), requires_grad=True
+    )
     logits = D(x)
     assert logits.shape == (1, 7, 7)
     reached = np.flatnonzero(np.abs(host(grad(logits[0, 3, 3], x))[0, :, :, 0]).max(1))
-    assert 10 < len(reached) < 24 and reached[0] > 2  # rows of the image that the middle logit depends on
+    assert (
+        10 < len(reached) < 24 and reached[0] > 2
+    )  # rows of the image that the middle logit depends on

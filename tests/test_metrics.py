@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from mistakes import error_of
 import scipy.linalg
 import scipy.spatial
 import scipy.special
+from mistakes import error_of
 
 from tinygan import plots
 from tinygan.data import Dataset
@@ -33,14 +33,19 @@ def spd(rng, d, rank=None):
 def test_frechet_distance_of_diagonal_gaussians(rng):
     m1, m2, a, b = rng.standard_normal(8), rng.standard_normal(8), *rng.uniform(0.1, 5, (2, 8))
     expected = np.sum((m1 - m2) ** 2) + np.sum((np.sqrt(a) - np.sqrt(b)) ** 2)
-    np.testing.assert_allclose(frechet_distance(m1, np.diag(a), m2, np.diag(b)), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        frechet_distance(m1, np.diag(a), m2, np.diag(b)), expected, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 30])
 def test_frechet_distance_by_eigenvalues_and_by_the_matrix_root(rng, d):
     """The trace of the root of c1 c2 is the sum of the roots of its eigenvalues; SciPy makes the root itself."""
     m1, m2, c1, c2 = *rng.standard_normal((2, d)), spd(rng, d), spd(rng, d)
-    roots = np.sqrt(np.linalg.eigvals(c1 @ c2).real).sum(), np.trace(scipy.linalg.sqrtm(c1 @ c2).real)
+    roots = (
+        np.sqrt(np.linalg.eigvals(c1 @ c2).real).sum(),
+        np.trace(scipy.linalg.sqrtm(c1 @ c2).real),
+    )
     for root in roots:
         expected = np.sum((m1 - m2) ** 2) + np.trace(c1) + np.trace(c2) - 2 * root
         np.testing.assert_allclose(frechet_distance(m1, c1, m2, c2), expected, rtol=1e-9)
@@ -53,16 +58,23 @@ def test_frechet_distance_of_singular_covariances(rng):
     big = [rotation @ scipy.linalg.block_diag(c, np.zeros((6, 6))) @ rotation.T for c in (c1, c2)]
     expected = frechet_distance(zero[:3], c1, zero[:3], c2)
     np.testing.assert_allclose(frechet_distance(zero, big[0], zero, big[1]), expected, rtol=1e-6)
-    np.testing.assert_allclose(frechet_distance(zero, big[0], zero, np.zeros((9, 9))), np.trace(c1), rtol=1e-9)
+    np.testing.assert_allclose(
+        frechet_distance(zero, big[0], zero, np.zeros((9, 9))), np.trace(c1), rtol=1e-9
+    )
     assert 0 <= frechet_distance(zero, big[0], zero, big[0]) < 1e-9
     planes = np.diag([2.0, 0.0]), np.diag([0.0, 3.0])  # at right angles: nothing in common
     np.testing.assert_allclose(frechet_distance([0, 0], planes[0], [0, 0], planes[1]), 5)
 
 
 def test_fid_of_features(rng):
-    x, y = rng.standard_normal((500, 6)), rng.standard_normal((300, 6)) @ np.diag([1, 2, 1, 1, 0, 1]) + 1
+    x, y = (
+        rng.standard_normal((500, 6)),
+        rng.standard_normal((300, 6)) @ np.diag([1, 2, 1, 1, 0, 1]) + 1,
+    )
     expected = frechet_distance(x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T))
-    np.testing.assert_allclose([fid(x, y), fid(y, x), fid(x.astype(np.float32), y)], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        [fid(x, y), fid(y, x), fid(x.astype(np.float32), y)], expected, rtol=1e-5
+    )
     assert fid(x, x) < 1e-9 and fid(x, x[::-1]) < 1e-9 and fid(x[:3], x[:3]) < 1e-9
     np.testing.assert_allclose(fid(x, x + 3), 6 * 9, rtol=1e-9)
     assert [array.shape for array in gaussian(x[:, :1])] == [(1,), (1, 1)]
@@ -75,12 +87,18 @@ def test_fid_grows_as_features_get_worse(rng):
     assert fid(x, x[:100]) > fid(x, x[:1000]) > fid(x, x) + 1e-6  # the bias of few images
 
 
-@pytest.mark.parametrize("args, problem", [
-    (([0, np.nan], np.eye(2), [0, 0], np.eye(2)), "finite"), (([0, 0], np.eye(2), [0], np.eye(1)), "one shape"),
-    (([0, 0], np.eye(3), [0, 0], np.eye(2)), "(2, 2)"), (([], np.eye(0), [], np.eye(0)), "one shape"),
-    (([0, 0], np.eye(2), [0, 0], np.full((2, 2), np.inf)), "finite"),
-    (([0, 0], np.eye(2), [0, 0], np.diag([1, -1.0])), "negative"),
-    (([0, 0], np.eye(2), [0, 0], np.array([[1, 0.5], [0, 1]])), "symmetric")])
+@pytest.mark.parametrize(
+    "args, problem",
+    [
+        (([0, np.nan], np.eye(2), [0, 0], np.eye(2)), "finite"),
+        (([0, 0], np.eye(2), [0], np.eye(1)), "one shape"),
+        (([0, 0], np.eye(3), [0, 0], np.eye(2)), "(2, 2)"),
+        (([], np.eye(0), [], np.eye(0)), "one shape"),
+        (([0, 0], np.eye(2), [0, 0], np.full((2, 2), np.inf)), "finite"),
+        (([0, 0], np.eye(2), [0, 0], np.diag([1, -1.0])), "negative"),
+        (([0, 0], np.eye(2), [0, 0], np.array([[1, 0.5], [0, 1]])), "symmetric"),
+    ],
+)
 def test_what_is_no_gaussian(args, problem):
     assert problem in error_of(frechet_distance, *args)
 
@@ -102,8 +120,10 @@ def test_features_that_do_not_fit(rng, metric):
 def mmd2_by_loops(x, y):
     n, d = x.shape
     k = lambda a, b: (sum(p * q for p, q in zip(a, b)) / d + 1) ** 3
-    within = sum(k(s[i], s[j]) for s in (x, y) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
-    return within - 2 * sum(k(a, b) for a in x for b in y) / n ** 2
+    within = sum(k(s[i], s[j]) for s in (x, y) for i in range(n) for j in range(n) if i != j) / (
+        n * (n - 1)
+    )
+    return within - 2 * sum(k(a, b) for a in x for b in y) / n**2
 
 
 def test_kid_by_loops(rng):
@@ -119,7 +139,9 @@ def test_kid_averages_over_subsets(rng):
     for _ in range(4):
         mine, yours = (draws.choice(n, 7, replace=False) for n in (12, 9))
         values.append(mmd2_by_loops(x[mine], y[yours]))
-    np.testing.assert_allclose(kid(x, y, 4, 7, seed=5), (np.mean(values), np.std(values)), rtol=1e-10)
+    np.testing.assert_allclose(
+        kid(x, y, 4, 7, seed=5), (np.mean(values), np.std(values)), rtol=1e-10
+    )
     assert kid(x, y, 4, 7, seed=6) != kid(x, y, 4, 7, seed=5)
 
 
@@ -137,13 +159,19 @@ def test_kid_is_unbiased(rng):
 def by_loops(real, fake, k):
     """(precision, recall, density, coverage), from distances one by one."""
     distance = lambda a, b: np.sqrt(sum((p - q) ** 2 for p, q in zip(a, b)))
-    reach = lambda points: [sorted(distance(a, b) for j, b in enumerate(points) if j != i)[k - 1]
-                            for i, a in enumerate(points)]
+    reach = lambda points: [
+        sorted(distance(a, b) for j, b in enumerate(points) if j != i)[k - 1]
+        for i, a in enumerate(points)
+    ]
     real_reach, fake_reach = reach(real), reach(fake)
     balls = [[distance(y, x) <= r for x, r in zip(real, real_reach)] for y in fake]
     reals_found = [any(distance(x, y) <= r for y, r in zip(fake, fake_reach)) for x in real]
-    return (np.mean([any(row) for row in balls]), np.mean(reals_found), np.sum(balls) / (k * len(fake)),
-            np.mean([any(column) for column in zip(*balls)]))
+    return (
+        np.mean([any(row) for row in balls]),
+        np.mean(reals_found),
+        np.sum(balls) / (k * len(fake)),
+        np.mean([any(column) for column in zip(*balls)]),
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -158,7 +186,9 @@ def test_neighbour_metrics_by_loops(rng, k, kind, monkeypatch):
         fake = real[:33]
     expected = by_loops(real.tolist(), fake.tolist(), k)
     assert len(set(expected)) > 1
-    np.testing.assert_allclose((*precision_recall(real, fake, k), *density_coverage(real, fake, k)), expected)
+    np.testing.assert_allclose(
+        (*precision_recall(real, fake, k), *density_coverage(real, fake, k)), expected
+    )
 
 
 def test_neighbour_metrics_survive_rounding(rng):
@@ -201,7 +231,9 @@ def test_classifier_score(rng):
     p = rng.dirichlet(np.full(10, 0.2), 200)
     p[0] = np.eye(10)[3]  # zeros, whose logarithm must not matter
     expected = np.exp(np.mean(scipy.special.rel_entr(p, p.mean(0)).sum(1)))
-    np.testing.assert_allclose([scores.classifier_score(p), scores.classifier_score(p[:, None])], expected)
+    np.testing.assert_allclose(
+        [scores.classifier_score(p), scores.classifier_score(p[:, None])], expected
+    )
     np.testing.assert_allclose(scores.classifier_score(np.eye(10)), 10)
     np.testing.assert_allclose(scores.classifier_score(np.full((7, 10), 0.1)), 1)
     np.testing.assert_allclose(scores.classifier_score(np.eye(10)[[4] * 7]), 1)
@@ -210,9 +242,17 @@ def test_classifier_score(rng):
 @pytest.mark.parametrize("channels", [2, 3])
 def test_classifier_score_of_channels_is_that_of_their_joint_classes(rng, channels):
     p = rng.dirichlet(np.full(4, 0.3), (50, channels))
-    joint = np.stack([np.ravel(x[0]) if len(x) == 1 else np.multiply.outer(np.multiply.outer(*x[:2]), x[2] if
-                     channels == 3 else 1.0).ravel() for x in p])
-    assert joint.shape == (50, 4 ** channels)
+    joint = np.stack(
+        [
+            np.ravel(x[0])
+            if len(x) == 1
+            else np.multiply.outer(
+                np.multiply.outer(*x[:2]), x[2] if channels == 3 else 1.0
+            ).ravel()
+            for x in p
+        ]
+    )
+    assert joint.shape == (50, 4**channels)
     np.testing.assert_allclose(scores.classifier_score(p), scores.classifier_score(joint))
 
 
@@ -228,17 +268,29 @@ def test_predictions():
     assert counts.shape == (1000,) and counts.sum() == 2 and counts[307] == counts[1] == 1
 
 
-@pytest.mark.parametrize("p", [np.full((3, 10), 0.2), np.full((3, 10), np.nan), np.ones(10) / 10, np.zeros((0, 10)),
-                               np.eye(2) * 2 - 0.5 + [[0, 1], [-1, 0]]])
+@pytest.mark.parametrize(
+    "p",
+    [
+        np.full((3, 10), 0.2),
+        np.full((3, 10), np.nan),
+        np.ones(10) / 10,
+        np.zeros((0, 10)),
+        np.eye(2) * 2 - 0.5 + [[0, 1], [-1, 0]],
+    ],
+)
 def test_what_are_no_probabilities(p):
     for function in scores.classifier_score, scores.predicted, scores.class_counts:
         assert "probabilities" in error_of(function, p)
 
 
-@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 10], [0, -1, 2], [0.0, 1.0, 2.0], [[0], [1], [2]]])
+@pytest.mark.parametrize(
+    "labels", [[0, 1], [0, 1, 10], [0, -1, 2], [0.0, 1.0, 2.0], [[0], [1], [2]]]
+)
 def test_labels_that_do_not_fit(labels):
     assert "labels" in error_of(scores.class_accuracy, np.eye(10)[:3], labels)
-    assert "labels" in error_of(scores.fid_per_class, np.ones((3, 2)), labels, np.ones((3, 2)), [0, 1, 2])
+    assert "labels" in error_of(
+        scores.fid_per_class, np.ones((3, 2)), labels, np.ones((3, 2)), [0, 1, 2]
+    )
 
 
 def test_fid_per_class(rng):
@@ -260,7 +312,10 @@ def test_modes_by_hand():
     assert modes(np.arange(1000)) == (1000, pytest.approx(0, abs=1e-12))
     count, kl = modes([1, 1, 1, 999])
     assert count == 2 and kl == pytest.approx(0.75 * np.log(750) + 0.25 * np.log(250))
-    assert modes([0, 1, 1, 2], classes=3) == (3, pytest.approx(0.5 * np.log(1.5) + 0.5 * np.log(0.75)))
+    assert modes([0, 1, 1, 2], classes=3) == (
+        3,
+        pytest.approx(0.5 * np.log(1.5) + 0.5 * np.log(0.75)),
+    )
     assert "labels" in error_of(modes, [0, 1000])
     assert "labels" in error_of(modes, [])
 
@@ -270,7 +325,11 @@ def test_modes_of_a_perfect_generator(rng):
     digits = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000
     results = [modes(rng.choice(10, (26_000, 3), p=digits) @ [100, 10, 1]) for _ in range(60)]
     counts, kls = zip(*results)
-    assert set(counts) == {1000} and abs(np.mean(kls) - 0.0236) < 0.0005 and 0.0005 < np.std(kls) < 0.0015
+    assert (
+        set(counts) == {1000}
+        and abs(np.mean(kls) - 0.0236) < 0.0005
+        and 0.0005 < np.std(kls) < 0.0015
+    )
 
 
 # ---- neighbours -----------------------------------------------------------------------------------------
@@ -285,9 +344,14 @@ def test_nearest_by_brute_force(rng, monkeypatch, channels, k):
     monkeypatch.setattr(neighbours, "TRAINING", 7)
     monkeypatch.setattr(neighbours, "SAMPLES", 4)
     images, training = pictures(rng, 9, channels), pictures(rng, 25, channels)
-    images[2], training[11] = training[17], training[3]  # a copy, and two training images that are the same
+    images[2], training[11] = (
+        training[17],
+        training[3],
+    )  # a copy, and two training images that are the same
     images[4] = training[3]
-    distances = scipy.spatial.distance.cdist(*(x.reshape(len(x), -1) / 255.0 for x in (images, training)))
+    distances = scipy.spatial.distance.cdist(
+        *(x.reshape(len(x), -1) / 255.0 for x in (images, training))
+    )
     indices, got = nearest(images, training, k)
     assert indices.shape == got.shape == (9, k)
     np.testing.assert_allclose(got, np.sort(distances, axis=1)[:, :k], rtol=1e-12)
@@ -300,7 +364,9 @@ def test_nearest_of_padded_images(rng):
     padded = np.pad(small, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=9)
     indices, distances = nearest(padded, small)
     assert indices.ravel().tolist() == [0, 1, 2, 3, 4] and not distances.any()
-    black_and_white = np.stack([np.zeros((28, 28, 1), np.uint8), np.full((28, 28, 1), 255, np.uint8)])
+    black_and_white = np.stack(
+        [np.zeros((28, 28, 1), np.uint8), np.full((28, 28, 1), 255, np.uint8)]
+    )
     assert nearest(black_and_white[:1], black_and_white[1:])[1] == pytest.approx(28)
 
 
@@ -310,7 +376,9 @@ def test_memorisation_sees_copies(rng):
     assert 0.95 < memorisation(pictures(rng, 50), test, training) < 1.05
     half = training[:50] // 2 + pictures(rng, 50) // 2
     assert 0.3 < memorisation(half, test, training) < 0.7
-    mixed = np.concatenate([training[:20], pictures(rng, 30)])  # the median asks for half of them to be copies
+    mixed = np.concatenate(
+        [training[:20], pictures(rng, 30)]
+    )  # the median asks for half of them to be copies
     assert memorisation(mixed, test, training) > 0.9
     assert "among the training images" in error_of(memorisation, test, training[:50], training)
 
@@ -322,14 +390,18 @@ def test_memorisation_takes_some_of_many(rng, monkeypatch):
     for x in images, test:
         some.append(np.median(nearest(x[draws.choice(30, 10, replace=False)], training)[1]))
     assert memorisation(images, test, training, seed=4) == pytest.approx(some[0] / some[1])
-    assert memorisation(images, test, training, seed=5) != memorisation(images, test, training, seed=4)
+    assert memorisation(images, test, training, seed=5) != memorisation(
+        images, test, training, seed=4
+    )
 
 
 def test_neighbours_picture(rng, tmp_path):
     training = pictures(rng, 30)
     neighbours_picture(tmp_path / "n.png", training[:5], training, k=2, columns=2)
     sheet = np.asarray(plots.open_picture(tmp_path / "n.png"))
-    order = [image for i in range(5) for image in (i, *nearest(training[i:i + 1], training, 2)[0][0])]
+    order = [
+        image for i in range(5) for image in (i, *nearest(training[i : i + 1], training, 2)[0][0])
+    ]
     np.testing.assert_array_equal(sheet, plots.grid(training[order], 6))
     assert order[:2] == [0, 0]  # each sample is its own nearest one here
     dataset = Dataset("toy", "train", training, np.zeros(30, int), ("a",))

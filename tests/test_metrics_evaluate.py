@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from mistakes import error_of
 
+from demos import classifier
 from tinygan import data, ops
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
-from demos import classifier
 from tinygan.metrics import Evaluator, Extractor, evaluate, network, rows, scores
 from tinygan.metrics.fid import fid, kid
 from tinygan.metrics.modes import modes
@@ -69,7 +69,9 @@ def test_the_network():
 
 
 def test_weights_that_are_none(tmp_path):
-    assert "'cifar'" in error_of(network.load, "cifar") and "fashion-mnist" in error_of(Extractor, "cifar")
+    assert "'cifar'" in error_of(network.load, "cifar") and "fashion-mnist" in error_of(
+        Extractor, "cifar"
+    )
     path = tmp_path / "w.npz"
     assert str(path) in error_of(network.read, path)
     for content in b"", b"junk", (network.WEIGHTS / "mnist.npz").read_bytes()[:-5000]:
@@ -90,9 +92,14 @@ def test_written_weights_come_back(tmp_path):
         np.testing.assert_allclose(again.state_dict()[key], value, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("augmentation, expected", [
-    (classifier.Augmentation(0, 0, 0), lambda x: x), (classifier.Augmentation(180, 0.3, 9, True), None),
-    (classifier.Augmentation(0, 0, 0, True), lambda x: x[:, :, ::-1])])
+@pytest.mark.parametrize(
+    "augmentation, expected",
+    [
+        (classifier.Augmentation(0, 0, 0), lambda x: x),
+        (classifier.Augmentation(180, 0.3, 9, True), None),
+        (classifier.Augmentation(0, 0, 0, True), lambda x: x[:, :, ::-1]),
+    ],
+)
 def test_augmentation(rng, augmentation, expected):
     images = data.to_float(digits().images[:40])
     moved = to_numpy(classifier.augmented(images, augmentation, rng).data)
@@ -127,9 +134,15 @@ def test_training_by_the_command_line(tmp_path, capfd, monkeypatch):
     printed = capfd.readouterr()
     net, accuracy = network.read(path)
     assert accuracy == classifier.accuracy_on(net, tested) > 0.9
-    assert printed.out == f"{path}: {accuracy:.2%} of 500 test images are right\n" and "40/40" in printed.err
+    assert (
+        printed.out == f"{path}: {accuracy:.2%} of 500 test images are right\n"
+        and "40/40" in printed.err
+    )
     monkeypatch.setattr(classifier, "parts", lambda *args: (digits("train", 128), tested))
-    assert classifier.main(["--data", "digits", "-o", str(path), "--epochs", "1", "--hold-out", "9"]) == 0
+    assert (
+        classifier.main(["--data", "digits", "-o", str(path), "--epochs", "1", "--hold-out", "9"])
+        == 0
+    )
     assert "of 500 held-out images" in capfd.readouterr().out
 
 
@@ -144,17 +157,27 @@ def test_held_out_images_are_not_trained_on():
 
 def test_training_is_a_function_of_its_seed():
     few = digits("train", 256)
-    states = [classifier.train(few, classifier.Augmentation(), seed, 1).state_dict() for seed in (0, 0, 1)]
+    states = [
+        classifier.train(few, classifier.Augmentation(), seed, 1).state_dict() for seed in (0, 0, 1)
+    ]
     for key, value in states[0].items():
         np.testing.assert_array_equal(value, states[1][key])
     assert not np.array_equal(states[0]["head.weight"], states[2]["head.weight"])
 
 
-@pytest.mark.parametrize("args, problem", [
-    ([], "required"), (["-o", "w.npz", "--data", "cifar"], "cifar"), (["-o", "w.npz", "--seed", "x"], "seed"),
-    (["-o", "nowhere/w.npz"], "nowhere"), (["-o", "w.npz", "--seed", "-1"], "--seed"),
-    (["-o", "w.npz", "--epochs", "0"], "--epochs"), (["-o", "w.npz", "--data-dir", "nowhere"], "nowhere"),
-    (["-o", "w.npz", "--data", "digits", "--hold-out", "10000"], "--hold-out")])
+@pytest.mark.parametrize(
+    "args, problem",
+    [
+        ([], "required"),
+        (["-o", "w.npz", "--data", "cifar"], "cifar"),
+        (["-o", "w.npz", "--seed", "x"], "seed"),
+        (["-o", "nowhere/w.npz"], "nowhere"),
+        (["-o", "w.npz", "--seed", "-1"], "--seed"),
+        (["-o", "w.npz", "--epochs", "0"], "--epochs"),
+        (["-o", "w.npz", "--data-dir", "nowhere"], "nowhere"),
+        (["-o", "w.npz", "--data", "digits", "--hold-out", "10000"], "--hold-out"),
+    ],
+)
 def test_errors_of_use_are_one_line(args, problem, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     try:
@@ -162,12 +185,18 @@ def test_errors_of_use_are_one_line(args, problem, capsys, monkeypatch, tmp_path
     except SystemExit as exit:
         code = exit.code
     printed = capsys.readouterr()
-    assert code == 2 and printed.out == "" and printed.err.count("\n") == 1 and problem in printed.err
+    assert (
+        code == 2 and printed.out == "" and printed.err.count("\n") == 1 and problem in printed.err
+    )
 
 
 def test_the_script_runs_without_a_warning():
-    done = subprocess.run([sys.executable, "-W", "error", classifier.__file__, "--help"],
-                          capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", classifier.__file__, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0 and not done.stderr and "--hold-out" in done.stdout
 
 
@@ -190,7 +219,9 @@ def test_features_and_probabilities():
     with no_grad():
         x = Tensor(asarray(data.to_float(images)))
         expected = to_numpy(ops.softmax(extract.net(x)).data)
-        np.testing.assert_allclose(features, to_numpy(extract.net.features(x).data), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            features, to_numpy(extract.net.features(x).data), rtol=1e-4, atol=1e-4
+        )
     np.testing.assert_allclose(probabilities[:, 0], expected, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(2), 1)
     accuracy = f"{network.load('mnist')[1]:.1%}"
@@ -210,11 +241,19 @@ def test_channels_are_digits():
     extract, single, images = Extractor("stacked-digits"), Extractor("digits"), digits().images[:30]
     stack = np.concatenate([images[:10], images[10:20], images[20:]], axis=3)
     features, probabilities = extract(stack)
-    assert features.shape == (10, 192) and probabilities.shape == (10, 3, 10) and "64 x 3" in extract.description
+    assert (
+        features.shape == (10, 192)
+        and probabilities.shape == (10, 3, 10)
+        and "64 x 3" in extract.description
+    )
     for channel in range(3):
-        expected = single(images[10 * channel:10 * channel + 10])
-        np.testing.assert_allclose(features[:, 64 * channel:64 * channel + 64], expected[0], rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(probabilities[:, channel], expected[1][:, 0], rtol=1e-3, atol=1e-6)
+        expected = single(images[10 * channel : 10 * channel + 10])
+        np.testing.assert_allclose(
+            features[:, 64 * channel : 64 * channel + 64], expected[0], rtol=1e-4, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            probabilities[:, channel], expected[1][:, 0], rtol=1e-3, atol=1e-6
+        )
 
 
 def test_images_that_it_does_not_take():
@@ -239,22 +278,34 @@ def real_report():
 
 def test_real_digits_are_good_digits():
     report = real_report()
-    assert report["fid"] < 3 and report["kid"] < 0.1  # the first part of the test set is written more cleanly
+    assert (
+        report["fid"] < 3 and report["kid"] < 0.1
+    )  # the first part of the test set is written more cleanly
     assert min(report["precision"], report["recall"], report["coverage"]) > 0.65
     assert 0.75 < report["density"] < 1.25 and 9.7 < report["classifier_score"] < 10
-    assert report["class_accuracy"] > 0.99 and report["memorisation"] == 0  # they are training images
+    assert (
+        report["class_accuracy"] > 0.99 and report["memorisation"] == 0
+    )  # they are training images
 
 
 def test_noise_is_no_digit(rng):
-    report = evaluate(rng.integers(0, 256, (500, 28, 28, 1), np.uint8), None, digits(), digits("train", 1000))
+    report = evaluate(
+        rng.integers(0, 256, (500, 28, 28, 1), np.uint8), None, digits(), digits("train", 1000)
+    )
     assert report["fid"] > 50 * real_report()["fid"] and report["kid"] > 50 * real_report()["kid"]
-    assert report["precision"] == report["density"] == 0 and report["coverage"] < 0.01 and report["recall"] < 0.01
+    assert (
+        report["precision"] == report["density"] == 0
+        and report["coverage"] < 0.01
+        and report["recall"] < 0.01
+    )
     assert report["classifier_score"] < 3 and report["memorisation"] > 1.3
     assert "class_accuracy" not in report and "fid_per_class" not in report
 
 
 def test_the_report_agrees_with_its_parts(monkeypatch):
-    monkeypatch.setattr("tinygan.metrics.neighbours.AT_MOST", 100)  # so that its choice, by the seed, plays a part
+    monkeypatch.setattr(
+        "tinygan.metrics.neighbours.AT_MOST", 100
+    )  # so that its choice, by the seed, plays a part
     train, test, n = digits("train", 3000), digits("test", 400), 300
     other = data.load("digits")
     images, labels = other.images[-n:], (other.labels[-n:] + np.arange(n) % 2) % 10
@@ -265,16 +316,36 @@ def test_the_report_agrees_with_its_parts(monkeypatch):
     np.testing.assert_allclose(per_class, scores.fid_per_class(real, test.labels, fake, labels))
     chosen = np.sort(np.random.default_rng(3).choice(3000, n, replace=False))
     numbers = dict(zip(("kid", "kid_std"), kid(real, fake, seed=3)))
-    numbers |= dict(zip(("precision", "recall", "density", "coverage"),
-                        (*precision_recall(real, fake), *density_coverage(real, fake))))
-    numbers |= {"fid": fid(real, fake), "fid_train": fid(real, extract(train.images[chosen])[0]),
-                "classifier_score": scores.classifier_score(p), "class_accuracy": scores.class_accuracy(p, labels),
-                "memorisation": memorisation(images, test.images, train.images, 3)}
+    numbers |= dict(
+        zip(
+            ("precision", "recall", "density", "coverage"),
+            (*precision_recall(real, fake), *density_coverage(real, fake)),
+        )
+    )
+    numbers |= {
+        "fid": fid(real, fake),
+        "fid_train": fid(real, extract(train.images[chosen])[0]),
+        "classifier_score": scores.classifier_score(p),
+        "class_accuracy": scores.class_accuracy(p, labels),
+        "memorisation": memorisation(images, test.images, train.images, 3),
+    }
     assert {key: report.pop(key) for key in numbers} == pytest.approx(numbers)
     assert 0.4 < numbers["class_accuracy"] < 0.6
-    assert sum(report["class_counts"]) == n and report.pop("class_counts") == scores.class_counts(p).tolist()
-    assert report == {"data": "digits", "split": "test", "extractor": extract.description, "samples": n, "real": 400,
-                      "samples_knn": n, "real_knn": 400, "train": 3000, "seed": 3}
+    assert (
+        sum(report["class_counts"]) == n
+        and report.pop("class_counts") == scores.class_counts(p).tolist()
+    )
+    assert report == {
+        "data": "digits",
+        "split": "test",
+        "extractor": extract.description,
+        "samples": n,
+        "real": 400,
+        "samples_knn": n,
+        "real_knn": 400,
+        "train": 3000,
+        "seed": 3,
+    }
 
 
 def test_a_report_is_json_and_a_table():
@@ -284,8 +355,14 @@ def test_a_report_is_json_and_a_table():
     assert all(isinstance(text, str) and text for row in table for text in row)
     by_name = {name: value for name, value, _ in table}
     assert len(by_name) == len(table) == 14 - 2 and by_name["FID"] == f"{report['fid']:.3f}"
-    assert len(by_name["FID of each class"].split()) == len(by_name["samples of each class"].split()) == 10
-    few = rows({"fid": 1.5, "kid": 0.02, "kid_std": 0.001, "fid_per_class": [1.25, None], "modes": 1000})
+    assert (
+        len(by_name["FID of each class"].split())
+        == len(by_name["samples of each class"].split())
+        == 10
+    )
+    few = rows(
+        {"fid": 1.5, "kid": 0.02, "kid_std": 0.001, "fid_per_class": [1.25, None], "modes": 1000}
+    )
     assert [value for _, value, _ in few] == ["1.500", "20.000 +- 1.000", "1.25 -", "1,000"]
 
 
@@ -300,7 +377,9 @@ def test_worse_images_make_the_fid_grow(rng):
 
 def test_dropped_classes_lower_recall_not_precision():
     train, measure = digits("train"), Evaluator(digits("test", 1000))
-    some, both = (measure.quick(images[:500]) for images in (train.images[train.labels < 3], train.images))
+    some, both = (
+        measure.quick(images[:500]) for images in (train.images[train.labels < 3], train.images)
+    )
     assert some["precision"] > both["precision"] - 0.05 and some["recall"] < both["recall"] - 0.3
     assert some["fid"] > 10 * both["fid"]
 
@@ -309,7 +388,12 @@ def test_quick_is_a_part_of_the_report():
     train, measure = digits("train", 3000), Evaluator(digits("test", 400))
     whole = measure.report(train.images[:300], train.labels[:300])
     quick = measure.quick(train.images[:300], train.labels[:300])
-    assert quick == {key: whole[key] for key in quick} and {"fid", "precision", "recall", "class_accuracy"} < set(quick)
+    assert quick == {key: whole[key] for key in quick} and {
+        "fid",
+        "precision",
+        "recall",
+        "class_accuracy",
+    } < set(quick)
     assert quick == measure.quick(train.images[:300], train.labels[:300])
     assert "class_accuracy" not in measure.quick(train.images[:300])
 
@@ -318,19 +402,34 @@ def test_neighbours_of_some_of_many(monkeypatch):
     monkeypatch.setattr(sys.modules["tinygan.metrics.evaluate"], "NEIGHBOURS_OF", 100)
     train, test = digits("train", 300), digits("test", 400)
     report = Evaluator(test, seed=1).quick(train.images)
-    assert (report["samples"], report["real"], report["samples_knn"], report["real_knn"]) == (300, 400, 100, 100)
-    real, fake = (Extractor("digits")(x[np.sort(np.random.default_rng(1).choice(len(x), 100, replace=False))])[0]
-                  for x in (test.images, train.images))
+    assert (report["samples"], report["real"], report["samples_knn"], report["real_knn"]) == (
+        300,
+        400,
+        100,
+        100,
+    )
+    real, fake = (
+        Extractor("digits")(
+            x[np.sort(np.random.default_rng(1).choice(len(x), 100, replace=False))]
+        )[0]
+        for x in (test.images, train.images)
+    )
     assert (report["precision"], report["recall"]) == pytest.approx(precision_recall(real, fake))
 
 
 def test_stacked_digits():
     test = digits("test", 300, "stacked-digits")
     train = digits("train", 300, "stacked-digits")
-    report = evaluate(np.pad(train.images, ((0, 0), (2, 2), (2, 2), (0, 0))), train.labels, test, train)
+    report = evaluate(
+        np.pad(train.images, ((0, 0), (2, 2), (2, 2), (0, 0))), train.labels, test, train
+    )
     _, probabilities = Extractor("stacked-mnist")(train.images)
     assert (report["modes"], report["mode_kl"]) == modes(scores.predicted(probabilities))
-    assert 230 < report["modes"] < 300 and report["class_accuracy"] > 0.98 and report["memorisation"] == 0
+    assert (
+        230 < report["modes"] < 300
+        and report["class_accuracy"] > 0.98
+        and report["memorisation"] == 0
+    )
     assert 150 < report["classifier_score"] < 1000
     assert not {"class_counts", "fid_per_class"} & set(report)
     assert {"modes", "KL from even modes"} <= {name for name, _, _ in rows(report)}

@@ -14,8 +14,13 @@ from tinygan.nn.summary import summarize
 
 def make(seed=0):
     rng = np.random.default_rng(seed)
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(), nn.Flatten(),
-                         nn.Linear(64, 2, rng=rng))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, rng=rng),
+        nn.BatchNorm(4),
+        nn.LeakyReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 2, rng=rng),
+    )
 
 
 def images(seed=0, n=3):
@@ -33,7 +38,12 @@ def test_names_and_order():
             self.rest = [nn.Linear(1, 1), nn.Linear(1, 1, bias=False)]
 
     assert [name for name, _ in Two().named_parameters()] == [
-        "first.weight", "first.bias", "rest.0.weight", "rest.0.bias", "rest.1.weight"]
+        "first.weight",
+        "first.bias",
+        "rest.0.weight",
+        "rest.0.bias",
+        "rest.1.weight",
+    ]
 
 
 def test_state_round_trip():
@@ -47,11 +57,14 @@ def test_state_round_trip():
     assert a[0].weight.data.any()
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda s: s.pop("4.bias"), "missing 4.bias"),
-    (lambda s: s.update(extra=np.ones(1)), "unknown extra"),
-    (lambda s: s.update({"1.gain": np.ones(5)}), r"1.gain has shape \(5,\), not \(4,\)"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda s: s.pop("4.bias"), "missing 4.bias"),
+        (lambda s: s.update(extra=np.ones(1)), "unknown extra"),
+        (lambda s: s.update({"1.gain": np.ones(5)}), r"1.gain has shape \(5,\), not \(4,\)"),
+    ],
+)
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
     network = make()
     before, state = network.state_dict(), make(1).state_dict()
@@ -75,7 +88,9 @@ def test_load_state_dict_is_all_or_nothing():
 
 def test_astype_and_deepcopy():
     network = make().astype("float64")
-    assert {p.dtype for p in network.parameters()} | {b.dtype for b in network.buffers()} == {np.dtype("float64")}
+    assert {p.dtype for p in network.parameters()} | {b.dtype for b in network.buffers()} == {
+        np.dtype("float64")
+    }
     assert network(images().astype("float64")).dtype == np.float64
     twin = copy.deepcopy(network)
     twin[0].weight.assign(np.zeros((3, 3, 1, 4)))
@@ -150,7 +165,9 @@ def test_batch_norm_statistics():
         np.testing.assert_allclose(y.std((0, 1, 2)), 1, atol=1e-5)
         centred = x - x.mean((0, 1, 2))
         np.testing.assert_allclose(host(layer.running_mean), 0.25 * x.mean((0, 1, 2)))
-        np.testing.assert_allclose(host(layer.running_var), 0.75 + 0.25 * (centred ** 2).sum((0, 1, 2)) / n)
+        np.testing.assert_allclose(
+            host(layer.running_var), 0.75 + 0.25 * (centred**2).sum((0, 1, 2)) / n
+        )
         assert not first.any()  # rebound, not written into
         held = layer.eval().running_mean
         expected = (x - host(layer.running_mean)) / np.sqrt(host(layer.running_var) + 1e-5)
@@ -167,13 +184,16 @@ def test_two_batches_in_one_graph_each_keep_their_statistics():
     alone = host(grad((layer(a) ** 3).sum(), a))
     ya = layer(a)
     yb = layer(b)
-    assert np.array_equal(host(grad((ya ** 3).sum() + (yb ** 3).sum(), a)), alone)
+    assert np.array_equal(host(grad((ya**3).sum() + (yb**3).sum(), a)), alone)
 
 
 def test_dropout():
     layer = nn.Dropout(0.25, rng=np.random.default_rng(0))
     y = host(layer(tensor(np.ones((200, 200), "float32"))))
-    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)} and abs((y == 0).mean() - 0.25) < 0.01
+    assert (
+        set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+        and abs((y == 0).mean() - 0.25) < 0.01
+    )
     assert np.array_equal(host(layer.eval()(images())), host(images()))
     with pytest.raises(ValueError, match="rate"):
         nn.Dropout(1.0, rng=None)
@@ -187,19 +207,30 @@ def test_maxout_takes_the_largest_piece():
 
 
 def test_layers_are_a_function_of_their_generator():
-    assert all(np.array_equal(a, b) for a, b in zip(make(3).state_dict().values(), make(3).state_dict().values()))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(make(3).state_dict().values(), make(3).state_dict().values())
+    )
     rng = np.random.default_rng(0)
     weight = host(nn.Linear(400, 300, rng=rng).weight)
-    assert np.abs(weight).max() <= 1 / 20 and weight.std() == pytest.approx(1 / 20 / 3 ** 0.5, rel=0.02)
-    assert host(nn.Linear(400, 300, rng=rng, init=nn.init.he_normal).weight).std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+    assert np.abs(weight).max() <= 1 / 20 and weight.std() == pytest.approx(
+        1 / 20 / 3**0.5, rel=0.02
+    )
+    assert host(nn.Linear(400, 300, rng=rng, init=nn.init.he_normal).weight).std() == pytest.approx(
+        (2 / 400) ** 0.5, rel=0.02
+    )
 
 
 def test_summary_counts_by_hand():
     network = make()
     rows = summarize(network, images(n=1))
     assert [(r.path, r.kind, r.shape, r.parameters, r.multiply_adds) for r in rows] == [
-        ("0", "Conv2d", (1, 4, 4, 4), 40, 16 * 9 * 4), ("1", "BatchNorm", (1, 4, 4, 4), 8, 0),
-        ("2", "LeakyReLU", (1, 4, 4, 4), 0, 0), ("3", "Flatten", (1, 64), 0, 0), ("4", "Linear", (1, 2), 130, 128)]
+        ("0", "Conv2d", (1, 4, 4, 4), 40, 16 * 9 * 4),
+        ("1", "BatchNorm", (1, 4, 4, 4), 8, 0),
+        ("2", "LeakyReLU", (1, 4, 4, 4), 0, 0),
+        ("3", "Flatten", (1, 64), 0, 0),
+        ("4", "Linear", (1, 2), 130, 128),
+    ]
     assert network.training and network[0](images()).shape == (3, 4, 4, 4)
     assert "forward" not in vars(network[0])
 
@@ -223,8 +254,9 @@ def double(x):
 
 
 def mixed():
-    return nn.Sequential(nn.Linear(2, 3, rng=np.random.default_rng(0)), ops.relu, double,
-                         nn.Linear(3, 1, bias=False))
+    return nn.Sequential(
+        nn.Linear(2, 3, rng=np.random.default_rng(0)), ops.relu, double, nn.Linear(3, 1, bias=False)
+    )
 
 
 def test_plain_functions_are_layers():
@@ -243,8 +275,11 @@ def test_plain_functions_are_layers():
     assert host(network(x)).max() < host(network[:4](x)).max() and not network.eval()[0].training
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
-                         ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
+    ids=["deepcopy", "pickle"],
+)
 def test_copies_of_a_network_with_functions(duplicate):
     network, x = mixed(), tensor(np.ones((4, 2), "float32"))
     twin = duplicate(network)
@@ -265,9 +300,17 @@ def test_only_modules_take_the_condition():
     assert np.array_equal(host(nn.Sequential(function, norm)(x, labels)), host(norm(x, labels)))
 
 
-@pytest.mark.parametrize("layer, got", [
-    (3, "3"), (None, "None"), ("relu", "'relu'"), (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>"),
-    ([nn.ReLU()], "[ReLU()]"), (tensor([1.0, 2.0]), "float32 (2,)")])
+@pytest.mark.parametrize(
+    "layer, got",
+    [
+        (3, "3"),
+        (None, "None"),
+        ("relu", "'relu'"),
+        (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>"),
+        ([nn.ReLU()], "[ReLU()]"),
+        (tensor([1.0, 2.0]), "float32 (2,)"),
+    ],
+)
 def test_what_is_no_layer_is_refused_at_once(layer, got):
     with pytest.raises(TypeError) as caught:
         nn.Sequential(nn.Flatten(), layer)

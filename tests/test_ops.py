@@ -21,11 +21,15 @@ from tinygan.kernels.cpu import linear as fast_linear
 from tinygan.kernels.cpu import parallel
 from tinygan.optable import ROWS, oracles
 
-pytestmark = pytest.mark.usefixtures("floor")
+pytestmark = pytest.mark.usefixtures("kernel_set")
 
 ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-LINEAR = pytest.mark.parametrize("row", [row for row in ROWS if row.linear], ids=lambda row: row.name)
-KEEPS = pytest.mark.parametrize("row", [row for row in ROWS if row.keeps is not None], ids=lambda row: row.name)
+LINEAR = pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.linear], ids=lambda row: row.name
+)
+KEEPS = pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.keeps is not None], ids=lambda row: row.name
+)
 
 
 def draw(row, seed=0):
@@ -48,14 +52,22 @@ def normal(*shape, seed=0):
 
 
 def public(module, kind):
-    return {name for name, value in vars(module).items()
-            if not name.startswith("_") and kind(value) and value.__module__.startswith("tinygan")}
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and kind(value) and value.__module__.startswith("tinygan")
+    }
 
 
 def test_every_op_and_layer_has_a_row():
     tested = {row.name.split()[0] for row in ROWS}
-    there = public(ops, inspect.isfunction) | public(nn, inspect.isclass) - {"Module", "StyleGenerator"}  # two bases
-    assert not (missing := there - tested), f"no row in tinygan/optable/ for {missing}: see tinygan/README.md"
+    there = public(ops, inspect.isfunction) | public(nn, inspect.isclass) - {
+        "Module",
+        "StyleGenerator",
+    }  # two bases
+    assert not (missing := there - tested), (
+        f"no row in tinygan/optable/ for {missing}: see tinygan/README.md"
+    )
 
 
 def test_the_names_of_rows_are_unique():
@@ -68,7 +80,9 @@ def test_value(row):
     expected = row.reference(*arrays)
     y = row.function(*tensors(arrays))
     assert y.dtype == np.float64 and y.shape == np.shape(expected)
-    np.testing.assert_allclose(to_numpy(y.data), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        to_numpy(y.data), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max()
+    )
 
 
 @ALL
@@ -76,10 +90,24 @@ def test_gradients_of_first_and_second_order(row):
     check_grads(row.function, draw(row), names=row.arguments)
 
 
-@pytest.mark.parametrize("name", ["div", "pow", "norm axis=1", "logsumexp axis=1", "softmax axis=1",
-                                  "getitem pairs", "batch_norm gain bias", "instance_norm style", "pixel_norm",
-                                  "matmul batches", "minibatch_stddev group_size=3", "affine_warp",
-                                  "cross_entropy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "div",
+        "pow",
+        "norm axis=1",
+        "logsumexp axis=1",
+        "softmax axis=1",
+        "getitem pairs",
+        "batch_norm gain bias",
+        "instance_norm style",
+        "pixel_norm",
+        "matmul batches",
+        "minibatch_stddev group_size=3",
+        "affine_warp",
+        "cross_entropy",
+    ],
+)
 def test_every_entry_of_the_gradients(name):
     row = next(row for row in ROWS if row.name == name)
     check_grads(row.function, draw(row), mode="full", names=row.arguments)
@@ -101,7 +129,9 @@ def test_float32_stays_float32(row):
         weights = Tensor(asarray(normal(*y.shape, seed=5).astype(dtype)))
         results[dtype] = [y, *grad(y, xs, weights)]
         assert all(t.dtype == dtype for t in results[dtype])
-    for x, low, high in zip(["value", *row.arguments], results["float32"], results["float64"], strict=True):
+    for x, low, high in zip(
+        ["value", *row.arguments], results["float32"], results["float64"], strict=True
+    ):
         low, high = to_numpy(low.data), to_numpy(high.data)
         np.testing.assert_allclose(low, high, rtol=1e-4, atol=1e-5 * np.abs(high).max(), err_msg=x)
 
@@ -114,24 +144,51 @@ SCALARS = [2, 2.0, True, np.sqrt(2), np.float32(2), np.float64(2), np.int64(2), 
 def test_a_scalar_never_changes_the_dtype(scalar, dtype):
     x = Tensor(asarray(np.array([0.5, 3.0], dtype)), requires_grad=True)
     for f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum):
-        op = getattr(ops, {"subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow"}.get(
-            f.__name__, f.__name__))
-        for y, expected in ((op(x, scalar), f([0.5, 3.0], float(scalar))),
-                            (op(scalar, x), f(float(scalar), [0.5, 3.0]))):
+        op = getattr(
+            ops,
+            {"subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow"}.get(
+                f.__name__, f.__name__
+            ),
+        )
+        for y, expected in (
+            (op(x, scalar), f([0.5, 3.0], float(scalar))),
+            (op(scalar, x), f(float(scalar), [0.5, 3.0])),
+        ):
             assert y.dtype == dtype and grad(y.sum(), x).dtype == dtype
             np.testing.assert_allclose(to_numpy(y.data), expected, rtol=1e-6)
-    for y in (x + scalar, scalar + x, x - scalar, scalar - x, x * scalar, scalar * x, x / scalar, scalar / x,
-              x ** scalar, scalar ** x, ops.where([True, False], x, scalar), ops.where([True, False], scalar, x)):
+    for y in (
+        x + scalar,
+        scalar + x,
+        x - scalar,
+        scalar - x,
+        x * scalar,
+        scalar * x,
+        x / scalar,
+        scalar / x,
+        x**scalar,
+        scalar**x,
+        ops.where([True, False], x, scalar),
+        ops.where([True, False], scalar, x),
+    ):
         assert isinstance(y, Tensor) and y.dtype == dtype and grad(y.sum(), x).dtype == dtype
 
 
 def test_a_numpy_scalar_as_a_setting_does_not_change_the_dtype():
     x = Tensor(asarray(normal(4, 2, 2, 3).astype(np.float32)), requires_grad=True)
     number = np.float64(0.5)
-    for y in (ops.leaky_relu(x, number), ops.clip(x, -number, number), ops.normalize(x, (1, 2), number),
-              ops.batch_norm(x, eps=number), ops.instance_norm(x, eps=number), ops.pixel_norm(x, number),
-              ops.minibatch_stddev(x, 4, number), ops.upfirdn2d(x, [1.0, 2.0], gain=number),
-              ops.binary_cross_entropy_with_logits(x, number), ops.mse_loss(x, number), ops.l1_loss(x, number)):
+    for y in (
+        ops.leaky_relu(x, number),
+        ops.clip(x, -number, number),
+        ops.normalize(x, (1, 2), number),
+        ops.batch_norm(x, eps=number),
+        ops.instance_norm(x, eps=number),
+        ops.pixel_norm(x, number),
+        ops.minibatch_stddev(x, 4, number),
+        ops.upfirdn2d(x, [1.0, 2.0], gain=number),
+        ops.binary_cross_entropy_with_logits(x, number),
+        ops.mse_loss(x, number),
+        ops.l1_loss(x, number),
+    ):
         assert y.dtype == np.float32
         (gradient, second) = grad(y, x, y.detach(), create_graph=True), None
         assert gradient.dtype == np.float32
@@ -144,14 +201,28 @@ def test_a_numpy_scalar_as_a_setting_does_not_change_the_dtype():
 
 # op: (inputs are drawn from, value, derivative by a, derivative by b)
 PARTIALS = {
-    ops.add: (normal, lambda a, b: a + b, lambda a, b: 1 + 0 * (a + b), lambda a, b: 1 + 0 * (a + b)),
-    ops.sub: (normal, lambda a, b: a - b, lambda a, b: 1 + 0 * (a + b), lambda a, b: -1 + 0 * (a + b)),
+    ops.add: (
+        normal,
+        lambda a, b: a + b,
+        lambda a, b: 1 + 0 * (a + b),
+        lambda a, b: 1 + 0 * (a + b),
+    ),
+    ops.sub: (
+        normal,
+        lambda a, b: a - b,
+        lambda a, b: 1 + 0 * (a + b),
+        lambda a, b: -1 + 0 * (a + b),
+    ),
     ops.mul: (normal, lambda a, b: a * b, lambda a, b: b + 0 * a, lambda a, b: a + 0 * b),
-    ops.div: (normal, lambda a, b: a / b, lambda a, b: 1 / (b + 0 * a), lambda a, b: -a / b ** 2),
+    ops.div: (normal, lambda a, b: a / b, lambda a, b: 1 / (b + 0 * a), lambda a, b: -a / b**2),
     ops.maximum: (normal, np.maximum, lambda a, b: 1.0 * (a > b), lambda a, b: 1.0 * (b > a)),
     ops.minimum: (normal, np.minimum, lambda a, b: 1.0 * (a < b), lambda a, b: 1.0 * (b < a)),
-    ops.pow: (lambda *shape, seed: np.exp(normal(*shape, seed=seed)), lambda a, b: a ** b,
-              lambda a, b: b * a ** (b - 1), lambda a, b: a ** b * np.log(a)),
+    ops.pow: (
+        lambda *shape, seed: np.exp(normal(*shape, seed=seed)),
+        lambda a, b: a**b,
+        lambda a, b: b * a ** (b - 1),
+        lambda a, b: a**b * np.log(a),
+    ),
 }
 
 
@@ -187,7 +258,9 @@ def test_broadcasting_of_where_and_broadcast_to(shapes):
     mask, weights = normal(*a_shape, seed=4) > 0, normal(*shapes.result_shape, seed=3)
     a, b = tensors([normal(*a_shape, seed=1), normal(*b_shape, seed=2)])
     y = ops.where(mask, a, b)
-    np.testing.assert_array_equal(to_numpy(y.data), np.where(mask, to_numpy(a.data), to_numpy(b.data)))
+    np.testing.assert_array_equal(
+        to_numpy(y.data), np.where(mask, to_numpy(a.data), to_numpy(b.data))
+    )
     da, db = grad(y, [a, b], asarray(weights))
     np.testing.assert_allclose(to_numpy(da.data), gathered(weights * mask, a_shape), atol=1e-12)
     np.testing.assert_allclose(to_numpy(db.data), gathered(weights * ~mask, b_shape), atol=1e-12)
@@ -195,8 +268,10 @@ def test_broadcasting_of_where_and_broadcast_to(shapes):
     np.testing.assert_allclose(to_numpy(db.data), gathered(weights, b_shape), atol=1e-12)
 
 
-@given(batches=mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3),
-       size=st.tuples(*[st.integers(1, 3)] * 3))
+@given(
+    batches=mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3),
+    size=st.tuples(*[st.integers(1, 3)] * 3),
+)
 def test_broadcasting_of_matmul(batches, size):
     (m, k, n), (a_batch, b_batch) = size, batches.input_shapes
     a, b = normal(*a_batch, m, k, seed=1), normal(*b_batch, k, n, seed=2)
@@ -205,11 +280,19 @@ def test_broadcasting_of_matmul(batches, size):
     y = ops.matmul(*xs)
     np.testing.assert_allclose(to_numpy(y.data), np.einsum("...mk,...kn->...mn", a, b), atol=1e-12)
     da, db = grad(y, xs, asarray(weights))
-    b_everywhere, a_everywhere = (np.broadcast_to(x, batches.result_shape + x.shape[-2:]) for x in (b, a))
+    b_everywhere, a_everywhere = (
+        np.broadcast_to(x, batches.result_shape + x.shape[-2:]) for x in (b, a)
+    )
     np.testing.assert_allclose(
-        to_numpy(da.data), gathered(np.einsum("...mn,...kn->...mk", weights, b_everywhere), a.shape), atol=1e-12)
+        to_numpy(da.data),
+        gathered(np.einsum("...mn,...kn->...mk", weights, b_everywhere), a.shape),
+        atol=1e-12,
+    )
     np.testing.assert_allclose(
-        to_numpy(db.data), gathered(np.einsum("...mk,...mn->...kn", a_everywhere, weights), b.shape), atol=1e-12)
+        to_numpy(db.data),
+        gathered(np.einsum("...mk,...mn->...kn", a_everywhere, weights), b.shape),
+        atol=1e-12,
+    )
 
 
 # ---- linear ops -----------------------------------------------------------------------------------------
@@ -242,23 +325,36 @@ def test_convolutions_of_any_geometry(data):
     height, width = data.draw(size, "size")
     stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)), "stride")
     padding = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)), "padding")
-    kernel = (data.draw(st.integers(1, min(height + 2 * padding[0], 5)), "kh"),
-              data.draw(st.integers(1, min(width + 2 * padding[1], 5)), "kw"))
+    kernel = (
+        data.draw(st.integers(1, min(height + 2 * padding[0], 5)), "kh"),
+        data.draw(st.integers(1, min(width + 2 * padding[1], 5)), "kw"),
+    )
     groups = data.draw(st.integers(1, 3), "groups")
-    inputs, outputs, n = (data.draw(st.integers(1, m), label) for m, label in ((3, "in"), (3, "out"), (3, "n")))
-    x, w = normal(n, height, width, groups * inputs, seed=1), normal(*kernel, inputs, groups * outputs, seed=2)
+    inputs, outputs, n = (
+        data.draw(st.integers(1, m), label) for m, label in ((3, "in"), (3, "out"), (3, "n"))
+    )
+    x, w = (
+        normal(n, height, width, groups * inputs, seed=1),
+        normal(*kernel, inputs, groups * outputs, seed=2),
+    )
     settings = dict(stride=stride, padding=padding, groups=groups)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_conv, "BLOCK_BYTES", data.draw(st.sampled_from([1, 500, 1 << 20]), "block bytes"))
-        patch.setattr(fast_conv, "FOLD_CHANNELS", data.draw(st.sampled_from([0, 4, 100]), "fold channels"))
+        patch.setattr(
+            fast_conv, "BLOCK_BYTES", data.draw(st.sampled_from([1, 500, 1 << 20]), "block bytes")
+        )
+        patch.setattr(
+            fast_conv, "FOLD_CHANNELS", data.draw(st.sampled_from([0, 4, 100]), "fold channels")
+        )
         xs = tensors([x, w])
         y = ops.conv2d(*xs, **settings)
         g = normal(*y.shape, seed=3)
         y, dx, dw = (to_numpy(t.data) for t in (y, *grad(y, xs, asarray(g))))
     np.testing.assert_allclose(y, oracles.conv2d(x, w, **settings), atol=1e-12)
     spare = [(m + 2 * p - k) % s for m, p, k, s in zip((height, width), padding, kernel, stride)]
-    np.testing.assert_allclose(dx, oracles.conv_transpose2d(g, w, output_padding=spare, **settings), atol=1e-12)
+    np.testing.assert_allclose(
+        dx, oracles.conv_transpose2d(g, w, output_padding=spare, **settings), atol=1e-12
+    )
     np.testing.assert_allclose(dw, oracles.conv2d_weight(x, g, kernel, **settings), atol=1e-12)
 
 
@@ -271,7 +367,9 @@ def test_upfirdn2d_of_any_geometry(data):
     x, f = normal(2, *size, 2, seed=1), normal(*taps, seed=2)
     long = taps * (3 - len(taps))
     padded = [n * u + p + q for n, u, p, q in zip(size, up, padding[2::-2], padding[:0:-2])]
-    settings = dict(up=up, down=down, padding=padding, flip_filter=data.draw(st.booleans(), "flip"), gain=1.5)
+    settings = dict(
+        up=up, down=down, padding=padding, flip_filter=data.draw(st.booleans(), "flip"), gain=1.5
+    )
     if any(n < k for n, k in zip(padded, long)):
         with pytest.raises(ValueError, match="leaves nothing"):
             ops.upfirdn2d(Tensor(asarray(x)), f, **settings)
@@ -303,9 +401,11 @@ FUSED = {  # name: (op, shapes of its arguments, its settings)
     "affine": (affine, [(7, 5), (5, 3), (3,)], []),
 }
 KERNELS = {  # op: its kernels, forward and backward
-    normalize_modulate: (norm.normalize, norm.normalize_gradient), affine: (linear.affine, linear.affine_gradient),
+    normalize_modulate: (norm.normalize, norm.normalize_gradient),
+    affine: (linear.affine, linear.affine_gradient),
     cross_entropy: (loss.binary_cross_entropy, loss.binary_cross_entropy_gradient),
-    bias_act: (act.bias_act, act.bias_act_gradient)}
+    bias_act: (act.bias_act, act.bias_act_gradient),
+}
 
 
 def counted(kernel):
@@ -324,10 +424,14 @@ def test_a_kernel_agrees_with_its_definition(name, dtype):
     present = [i for i, shape in enumerate(shapes) if shape is not None]
     for wanted in range(1, 2 ** len(present)):  # every choice of arguments that require a gradient
         required = [i for j, i in enumerate(present) if wanted >> j & 1]
-        xs = [None if s is None else Tensor(asarray(normal(*s, seed=i).astype(dtype)), i in required)
-              for i, s in enumerate(shapes)]
+        xs = [
+            None if s is None else Tensor(asarray(normal(*s, seed=i).astype(dtype)), i in required)
+            for i, s in enumerate(shapes)
+        ]
         asked = [xs[i] for i in required]
-        grad(op(*xs, *settings).sum(), asked)  # from here on it is decided which version of a kernel runs
+        grad(
+            op(*xs, *settings).sum(), asked
+        )  # from here on it is decided which version of a kernel runs
         forward, backward = map(counted, KERNELS[op])
         y = op(*xs, *settings)
         assert (len(forward), len(backward)) == (1, 0)
@@ -337,7 +441,9 @@ def test_a_kernel_agrees_with_its_definition(name, dtype):
         assert len(backward) == 1
         recorded = grad(y, asked, g, create_graph=True)
         assert (len(forward), len(backward)) == (1, 1)  # there the definition ran
-        for a, b, c in zip([y, *fast], [defined, *grad(defined, asked, g)], [y, *recorded], strict=True):
+        for a, b, c in zip(
+            [y, *fast], [defined, *grad(defined, asked, g)], [y, *recorded], strict=True
+        ):
             assert a.dtype == b.dtype == dtype and a.shape == b.shape
             np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), **tolerance)
             np.testing.assert_allclose(to_numpy(c.data), to_numpy(b.data), **tolerance)
@@ -348,7 +454,10 @@ def test_the_second_derivative_of_a_kernel_is_that_of_its_definition(name):
     op, shapes, settings = FUSED[name]
 
     def second(f):
-        xs = [None if s is None else Tensor(asarray(normal(*s, seed=i)), True) for i, s in enumerate(shapes)]
+        xs = [
+            None if s is None else Tensor(asarray(normal(*s, seed=i)), True)
+            for i, s in enumerate(shapes)
+        ]
         asked = [x for x in xs if x is not None]
         first = grad((f(*xs, *settings) ** 3).sum(), asked, create_graph=True)
         return grad(sum((g * g).sum() for g in first), asked)
@@ -362,7 +471,9 @@ def test_batch_norm_with_statistics_at_hand():
     x, gain, bias = tensors([normal(4, 3, 3, 5), normal(5), normal(5)])
     y = ops.batch_norm(x, gain, bias)
     z = ops.batch_norm(x, gain, bias, statistics=norm.moments(x.data, (0, 1, 2)))
-    for a, b in zip([y, *grad(y, [x, gain, bias], y.detach())], [z, *grad(z, [x, gain, bias], y.detach())]):
+    for a, b in zip(
+        [y, *grad(y, [x, gain, bias], y.detach())], [z, *grad(z, [x, gain, bias], y.detach())]
+    ):
         np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), rtol=1e-13, atol=1e-13)
 
 
@@ -378,8 +489,9 @@ def threads():
 
 @pytest.mark.cpu
 @pytest.mark.fast
-@pytest.mark.parametrize("settings", [dict(stride=2, padding=1), dict(padding=1), dict(stride=3, groups=2)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "settings", [dict(stride=2, padding=1), dict(padding=1), dict(stride=3, groups=2)], ids=str
+)
 @pytest.mark.parametrize("block", [1 << 13, 1 << 20])
 def test_the_bits_of_convolutions_do_not_depend_on_threads(settings, block, threads, monkeypatch):
     monkeypatch.setattr(fast_conv, "BLOCK_BYTES", block)
@@ -417,7 +529,9 @@ def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
     workers = set()
 
     def waiting(*args, **settings):
-        if len(workers) < 2 and threading.get_ident() not in workers:  # the pool may have more threads by now
+        if (
+            len(workers) < 2 and threading.get_ident() not in workers
+        ):  # the pool may have more threads by now
             workers.add(threading.get_ident())
             meeting.wait()
         return columns(*args, **settings)
@@ -442,7 +556,9 @@ def test_an_error_in_a_thread_comes_out(threads):
     with pytest.raises(ValueError, match="item 5"):
         parallel.run(work, range(20))
     done = []
-    parallel.run(lambda item: parallel.run(done.append, [item, item]), range(5))  # and nesting does not deadlock
+    parallel.run(
+        lambda item: parallel.run(done.append, [item, item]), range(5)
+    )  # and nesting does not deadlock
     assert sorted(done) == sorted([*range(5)] * 2)
 
 
@@ -521,22 +637,27 @@ def test_derivatives_where_there_is_none():
     assert gradient(ops.abs, [-2.0, 0.0, 3.0]) == [-1, 0, 1]
     assert gradient(lambda x: ops.clip(x, -1, 1), [-2.0, -1.0, 0.0, 1.0, 2.0]) == [0, 1, 1, 1, 0]
     assert gradient(lambda x: ops.max(x, 1), [[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]) == [
-        [0, 0.5, 0.5], pytest.approx([1 / 3] * 3)]
+        [0, 0.5, 0.5],
+        pytest.approx([1 / 3] * 3),
+    ]
     assert gradient(ops.min, [4.0, 1.0, 1.0]) == [0, 0.5, 0.5]
     assert gradient(ops.maximum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 0, 1], [0.5, 1, 0]]
     assert gradient(ops.minimum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 1, 0], [0.5, 0, 1]]
     assert gradient(ops.norm, [0.0, 0.0]) == [0, 0]
     assert gradient(ops.norm, [3.0, 4.0]) == pytest.approx([0.6, 0.8])
-    assert gradient(lambda x: x ** 3, [0.0, -2.0]) == [0, 12]
-    assert gradient(lambda x: x ** 0, [0.0, -2.0]) == [0, 0]
-    assert gradient(lambda x: x ** 1.0, [0.0, -2.0]) == [1, 1]
-    assert gradient(ops.pow, [0.0, 2.0], [3.0, 3.0]) == [[0, 12], [0, pytest.approx(8 * np.log(2), rel=1e-6)]]
+    assert gradient(lambda x: x**3, [0.0, -2.0]) == [0, 12]
+    assert gradient(lambda x: x**0, [0.0, -2.0]) == [0, 0]
+    assert gradient(lambda x: x**1.0, [0.0, -2.0]) == [1, 1]
+    assert gradient(ops.pow, [0.0, 2.0], [3.0, 3.0]) == [
+        [0, 12],
+        [0, pytest.approx(8 * np.log(2), rel=1e-6)],
+    ]
 
 
 def test_the_mixed_second_derivative_of_a_power_at_exponent_0():
     a, b = leaf(2.0), leaf(0.0)
-    first_a = grad(grad((a ** b).sum(), a, create_graph=True).sum(), b)
-    first_b = grad(grad((a ** b).sum(), b, create_graph=True).sum(), a)
+    first_a = grad(grad((a**b).sum(), a, create_graph=True).sum(), b)
+    first_b = grad(grad((a**b).sum(), b, create_graph=True).sum(), a)
     assert first_a.item() == pytest.approx(0.5) == first_b.item()
     assert grad((leaf(0.0) ** b).sum(), b).data == 0
 
@@ -544,14 +665,26 @@ def test_the_mixed_second_derivative_of_a_power_at_exponent_0():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_overflow(dtype):
     big = Tensor(asarray(np.array([-1e4, -100.0, 0.0, 100.0, 1e4], dtype)), requires_grad=True)
-    for f in (ops.sigmoid, ops.softplus, ops.tanh, ops.silu, ops.log_softmax, ops.softmax, ops.logsumexp,
-              lambda x: ops.binary_cross_entropy_with_logits(x, 1.0)):
+    for f in (
+        ops.sigmoid,
+        ops.softplus,
+        ops.tanh,
+        ops.silu,
+        ops.log_softmax,
+        ops.softmax,
+        ops.logsumexp,
+        lambda x: ops.binary_cross_entropy_with_logits(x, 1.0),
+    ):
         y = f(big)
         g = grad(y, big, y.detach(), create_graph=True)
         assert np.isfinite(to_numpy(y.data)).all() and np.isfinite(to_numpy(g.data)).all()
         assert np.isfinite(to_numpy(grad(g.sum(), big).data)).all()
-    np.testing.assert_allclose(to_numpy(ops.softplus(big).data), [0, np.exp(-100), np.log(2), 100, 1e4], rtol=1e-6,
-                               atol=1e-45)
+    np.testing.assert_allclose(
+        to_numpy(ops.softplus(big).data),
+        [0, np.exp(-100), np.log(2), 100, 1e4],
+        rtol=1e-6,
+        atol=1e-45,
+    )
 
 
 def test_second_derivative_of_a_gate_is_free():
@@ -561,8 +694,18 @@ def test_second_derivative_of_a_gate_is_free():
     assert not g.requires_grad
 
 
-@pytest.mark.parametrize("f", [ops.sigmoid, ops.softplus, ops.silu, ops.leaky_relu, ops.relu, ops.tanh,
-                               lambda x: ops.binary_cross_entropy_with_logits(x, 0.3)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        ops.sigmoid,
+        ops.softplus,
+        ops.silu,
+        ops.leaky_relu,
+        ops.relu,
+        ops.tanh,
+        lambda x: ops.binary_cross_entropy_with_logits(x, 0.3),
+    ],
+)
 def test_0_d_tensors(f):
     check_grads(f, 0.7)
 
@@ -581,7 +724,10 @@ def test_pad_takes_numpys_widths(widths):
 
 
 def test_empty_batches():
-    x, w = tensor(np.zeros((0, 5, 5, 2)), requires_grad=True), tensor(np.ones((3, 3, 2, 4)), requires_grad=True)
+    x, w = (
+        tensor(np.zeros((0, 5, 5, 2)), requires_grad=True),
+        tensor(np.ones((3, 3, 2, 4)), requires_grad=True),
+    )
     dx, dw = grad(ops.conv2d(x, w).sum(), [x, w])
     assert dx.shape == x.shape and dw.shape == w.shape and not dw.data.any()
     assert nn.Flatten()(x).shape == (0, 50)
@@ -600,35 +746,56 @@ def test_a_stride_of_numpy_and_a_target_that_broadcasts():
 X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: ops.conv2d(Tensor(X), Tensor(W[:, :, :3])), r"conv2d: 4 image channels in 1 group\(s\) do not fit"),
-    (lambda: ops.conv2d(Tensor(X), Tensor(W), groups=4), "do not fit"),
-    (lambda: ops.conv2d(Tensor(X[0]), Tensor(W)), r"takes images \(N, H, W, C\)"),
-    (lambda: ops.conv2d(Tensor(X), Tensor(W), stride=0), "stride and groups must be 1 or more"),
-    (lambda: ops.conv2d(Tensor(X), Tensor(W), (1, 1, 1)), "expected a number or a pair"),
-    (lambda: ops.conv_transpose2d(Tensor(X[0]), Tensor(X[0])), "takes images"),
-    (lambda: ops.conv2d_weight(Tensor(X[0]), Tensor(X[0]), 3), "takes images"),
-    (lambda: Tensor(X[:0]).mean(axis=0), "mean over axis 0 of an empty Tensor"),
-    (lambda: ops.conv2d(Tensor(X), Tensor(W), padding=-1), "padding"),
-    (lambda: ops.conv2d(Tensor(X[:, :2]), Tensor(W)), "3x3 kernel is larger than the 2x6 image"),
-    (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W)), "x .* has 4 channels, but w"),
-    (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W[..., :4]), output_padding=1), "less than stride"),
-    (lambda: ops.conv2d_weight(Tensor(X), Tensor(X), 3), r"it must be \(2, 3, 4, O\)"),
-    (lambda: ops.matmul(Tensor(X), Tensor(X)), "inner lengths must agree"),
-    (lambda: ops.einsum("ii->i", Tensor(X[0, :, :5, 0])), "repeats an axis"),
-    (lambda: ops.einsum("...i,ij", Tensor(X), Tensor(X)), r"'\.\.\.' stands for"),
-    (lambda: ops.einsum("ij,jk", Tensor(X[0, 0]), Tensor(X[0, 0])), "axis 'j' has length 4 and 6"),
-    (lambda: ops.einsum("i", Tensor(X)), "does not fit shapes"),
-    (lambda: ops.sum(Tensor(X), axis=4), "axis 4 is out of range"),
-    (lambda: ops.max(Tensor(X), axis=-5), "axis -5 is out of range"),
-    (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
-    (lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4), "batch of 6 does not fall into groups of 4"),
-    (lambda: ops.upfirdn2d(Tensor(X), np.ones((2, 2, 2))), r"must be \(taps,\) or \(rows, columns\)"),
-    (lambda: ops.affine_warp(Tensor(X), np.eye(3)[None, :2]), "theta has shape"),
-    (lambda: ops.cross_entropy(Tensor(X[0, 0]), np.zeros(6)), "labels must be 6 integers"),
-    (lambda: ops.avg_pool2d(Tensor(X), 7), "avg_pool2d"),
-    (lambda: ops.max_pool2d(Tensor(X), (6, 2)), "max_pool2d"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: ops.conv2d(Tensor(X), Tensor(W[:, :, :3])),
+            r"conv2d: 4 image channels in 1 group\(s\) do not fit",
+        ),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), groups=4), "do not fit"),
+        (lambda: ops.conv2d(Tensor(X[0]), Tensor(W)), r"takes images \(N, H, W, C\)"),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), stride=0), "stride and groups must be 1 or more"),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), (1, 1, 1)), "expected a number or a pair"),
+        (lambda: ops.conv_transpose2d(Tensor(X[0]), Tensor(X[0])), "takes images"),
+        (lambda: ops.conv2d_weight(Tensor(X[0]), Tensor(X[0]), 3), "takes images"),
+        (lambda: Tensor(X[:0]).mean(axis=0), "mean over axis 0 of an empty Tensor"),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), padding=-1), "padding"),
+        (
+            lambda: ops.conv2d(Tensor(X[:, :2]), Tensor(W)),
+            "3x3 kernel is larger than the 2x6 image",
+        ),
+        (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W)), "x .* has 4 channels, but w"),
+        (
+            lambda: ops.conv_transpose2d(Tensor(X), Tensor(W[..., :4]), output_padding=1),
+            "less than stride",
+        ),
+        (lambda: ops.conv2d_weight(Tensor(X), Tensor(X), 3), r"it must be \(2, 3, 4, O\)"),
+        (lambda: ops.matmul(Tensor(X), Tensor(X)), "inner lengths must agree"),
+        (lambda: ops.einsum("ii->i", Tensor(X[0, :, :5, 0])), "repeats an axis"),
+        (lambda: ops.einsum("...i,ij", Tensor(X), Tensor(X)), r"'\.\.\.' stands for"),
+        (
+            lambda: ops.einsum("ij,jk", Tensor(X[0, 0]), Tensor(X[0, 0])),
+            "axis 'j' has length 4 and 6",
+        ),
+        (lambda: ops.einsum("i", Tensor(X)), "does not fit shapes"),
+        (lambda: ops.sum(Tensor(X), axis=4), "axis 4 is out of range"),
+        (lambda: ops.max(Tensor(X), axis=-5), "axis -5 is out of range"),
+        (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
+        (
+            lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4),
+            "batch of 6 does not fall into groups of 4",
+        ),
+        (
+            lambda: ops.upfirdn2d(Tensor(X), np.ones((2, 2, 2))),
+            r"must be \(taps,\) or \(rows, columns\)",
+        ),
+        (lambda: ops.affine_warp(Tensor(X), np.eye(3)[None, :2]), "theta has shape"),
+        (lambda: ops.cross_entropy(Tensor(X[0, 0]), np.zeros(6)), "labels must be 6 integers"),
+        (lambda: ops.avg_pool2d(Tensor(X), 7), "avg_pool2d"),
+        (lambda: ops.max_pool2d(Tensor(X), (6, 2)), "max_pool2d"),
+    ],
+)
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
@@ -663,6 +830,8 @@ def test_labels_and_axes_out_of_range():
         ops.concatenate([tensor(1.0), tensor(2.0)])
     with pytest.raises(ValueError, match="instance_norm takes images"):
         ops.instance_norm(tensor(np.zeros((2, 3, 4))))
-    for loss in (ops.mse_loss, ops.l1_loss):
-        with pytest.raises(ValueError, match=r"target of shape \(3, 1\) for a prediction of shape \(3,\)"):
-            loss(leaf(1.0, 2.0, 3.0), tensor(np.zeros((3, 1))))
+    for pixel_loss in (ops.mse_loss, ops.l1_loss):
+        with pytest.raises(
+            ValueError, match=r"target of shape \(3, 1\) for a prediction of shape \(3,\)"
+        ):
+            pixel_loss(leaf(1.0, 2.0, 3.0), tensor(np.zeros((3, 1))))

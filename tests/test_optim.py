@@ -12,14 +12,14 @@ from tinygan.kernels import optim as kernel
 from tinygan.kernels.cpu.optim import BLOCK
 from tinygan.optim import SGD, Adam, RMSprop
 
-pytestmark = pytest.mark.usefixtures("floor")
+pytestmark = pytest.mark.usefixtures("kernel_set")
 GOLDEN = np.load(Path(__file__).parent / "golden" / "optimizers.npz")
 
 
 def lazy(interval):
     """StyleGAN2's Adam for a network that is regularised every `interval` steps."""
     c = interval / (interval + 1)
-    return lambda p: Adam(p, lr=0.0025 * c, betas=(0, 0.99 ** c), eps=1e-8)
+    return lambda p: Adam(p, lr=0.0025 * c, betas=(0, 0.99**c), eps=1e-8)
 
 
 PAPERS = {
@@ -58,7 +58,9 @@ def test_sgd_and_its_momentum():
     np.testing.assert_allclose(host(w), [0.7])
 
 
-@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.05, 0.9), lambda p: RMSprop(p, 0.02), lambda p: Adam(p, 0.05)])
+@pytest.mark.parametrize(
+    "make", [lambda p: SGD(p, 0.05, 0.9), lambda p: RMSprop(p, 0.02), lambda p: Adam(p, 0.05)]
+)
 def test_they_minimise(make):
     w = Parameter(np.array([3.0, -2.0], "float32"))
     optimizer = make([w])
@@ -82,11 +84,15 @@ def test_a_large_parameter_is_updated_whole_and_in_one_way():
     w, g = rng.standard_normal((2, 900, 500))
     m, v = np.zeros_like(w), np.zeros_like(w)
     blocked, plain = w.copy(), np.asfortranarray(w)
-    rates = lambda: [(0.1 * 0.1 ** 0.5 / 0.5, 1e-8 * 0.1 ** 0.5)]
+    rates = lambda: [(0.1 * 0.1**0.5 / 0.5, 1e-8 * 0.1**0.5)]
     kernel.adam([blocked], [g], [m], [v], rates, 0.5, 0.9)
-    kernel.adam([plain], [g], [np.asfortranarray(m * 0)], [np.asfortranarray(v * 0)], rates, 0.5, 0.9)
+    kernel.adam(
+        [plain], [g], [np.asfortranarray(m * 0)], [np.asfortranarray(v * 0)], rates, 0.5, 0.9
+    )
     assert w.size > 3 * BLOCK and np.array_equal(blocked, plain)
-    np.testing.assert_allclose(w - blocked, 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-9)  # Adam's first step
+    np.testing.assert_allclose(
+        w - blocked, 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-9
+    )  # Adam's first step
 
 
 def test_a_step_is_noticed_by_graphs():
@@ -140,7 +146,10 @@ def test_ema_averages_weights_and_copies_buffers():
         expected = decay * expected + (1 - decay) * host(net[0].weight)
     state = ema.module.state_dict()
     np.testing.assert_allclose(state["0.weight"], expected, rtol=1e-5)
-    assert np.array_equal(state["1.running_mean"], host(net[1].running_mean)) and state["1.running_mean"].any()
+    assert (
+        np.array_equal(state["1.running_mean"], host(net[1].running_mean))
+        and state["1.running_mean"].any()
+    )
     assert net.training and not ema.module.training
     held = state["1.running_mean"]
     net(tensor(np.ones((4, 2), "float32")))

@@ -1,5 +1,4 @@
-"""The table of penalties: an entry that is not complete, or does not do what it says, fails here.
-"""
+"""The table of penalties: an entry that is not complete, or does not do what it says, fails here."""
 
 import dataclasses
 
@@ -19,8 +18,18 @@ from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.trainer import Trainer
 
-EXAMPLE = Penalty("square", lambda D, reals: ops.mean(ops.square(D(reals))), "nobody 2026, equation 1", "weight of it; 0: none",
-                  "D", "reals", lazy=True, state="", draws=False, logged_as=("penalty",))
+EXAMPLE = Penalty(
+    "square",
+    lambda D, reals: ops.mean(ops.square(D(reals))),
+    "nobody 2026, equation 1",
+    "weight of it; 0: none",
+    "D",
+    "reals",
+    lazy=True,
+    state="",
+    draws=False,
+    logged_as=("penalty",),
+)
 
 
 def paths_of_z(G, z, average, rng):
@@ -30,13 +39,31 @@ def paths_of_z(G, z, average, rng):
 
 
 OTHERS = [  # one for each place that the table does not use yet
-    EXAMPLE._replace(name="latents", function=paths_of_z, trains="G", taken_at="latents", state="average_level", draws=True,
-                     logged_as=("level_penalty", "level")),
-    EXAMPLE._replace(name="apart", function=lambda real, fake: ops.square(ops.mean(real) - ops.mean(fake)), taken_at="logits",
-                     lazy=False, logged_as=()),
-    EXAMPLE._replace(name="small_g", function=lambda network: sum(ops.sum(ops.square(p)) for p in network.parameters()),
-                     trains="G", taken_at="network", lazy=False, logged_as=()),
-    EXAMPLE._replace(name="fake_square", taken_at="fakes"),
+    EXAMPLE._replace(
+        name="latents",
+        function=paths_of_z,
+        trains="G",
+        applied_to="latents",
+        state="average_level",
+        draws=True,
+        logged_as=("level_penalty", "level"),
+    ),
+    EXAMPLE._replace(
+        name="apart",
+        function=lambda real, fake: ops.square(ops.mean(real) - ops.mean(fake)),
+        applied_to="logits",
+        lazy=False,
+        logged_as=(),
+    ),
+    EXAMPLE._replace(
+        name="small_g",
+        function=lambda network: sum(ops.sum(ops.square(p)) for p in network.parameters()),
+        trains="G",
+        applied_to="network",
+        lazy=False,
+        logged_as=(),
+    ),
+    EXAMPLE._replace(name="fake_square", applied_to="fakes"),
 ]
 
 
@@ -58,16 +85,22 @@ def settings_of(recipe, entry, **changes):
     """The settings of a recipe, with one for the weight of an entry that is new."""
     settings = recipe.settings()
     if entry in OTHERS:
-        kind = dataclasses.make_dataclass("More", [(entry.name, float, setting(0.0, entry.meaning, 0))], bases=(type(settings),))
+        kind = dataclasses.make_dataclass(
+            "More", [(entry.name, float, setting(0.0, entry.meaning, 0))], bases=(type(settings),)
+        )
         settings = kind(**dataclasses.asdict(settings))
     none = {other.name: 0 for other in PENALTIES}
-    return settings.updated({**none, "batch_size": 8, "penalty_every": 1, "path_every": 1, **changes})
+    return settings.updated(
+        {**none, "batch_size": 8, "penalty_every": 1, "path_every": 1, **changes}
+    )
 
 
 def networks_for(entry):
     """A recipe, with small settings, whose D judges each image by itself, and whose G has styles if
     they are needed."""
-    name, more = ("stylegan2", {}) if entry.taken_at == "styles" else ("dcgan", {"d_norm": "none"})
+    name, more = (
+        ("stylegan2", {}) if entry.applied_to == "styles" else ("dcgan", {"d_norm": "none"})
+    )
     return recipes.find(name), {**SMALL[name], **more}
 
 
@@ -84,7 +117,8 @@ def gradients_of_a_step(algorithm):
     for which, optimizer in (("D", algorithm.d_optimizer), ("G", algorithm.g_optimizer)):
         updates = given[which] = []
         optimizer.step = lambda gradients, updates=updates: updates.append(
-            np.concatenate([host(g).ravel() for g in gradients if g is not None]))
+            np.concatenate([host(g).ravel() for g in gradients if g is not None])
+        )
     return given, algorithm.train_step()
 
 
@@ -92,13 +126,22 @@ def test_an_entry_is_complete(entry):
     check(entry)
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"taken_at": "nowhere"}, "taken_at='nowhere'; there are: logits, reals"), ({"trains": "G"}, "it cannot train 'G'"),
-    ({"trains": ""}, "it cannot train ''"), ({"draws": True}, "is called with .D, reals, rng."),
-    ({"taken_at": "between"}, "is called with .D, reals, fakes."), ({"state": "x"}, "is called with .D, reals, state."),
-    ({"taken_at": "network", "function": ops.sum}, "taken at network, it cannot be lazy"),
-    ({"logged_as": ()}, "logged_as="), ({"logged_as": ("a", "b")}, "logged_as="),
-    ({"source": ""}, "its source and its meaning"), ({"meaning": ""}, "its source and its meaning")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"applied_to": "nowhere"}, "applied_to='nowhere'; there are: logits, reals"),
+        ({"trains": "G"}, "it cannot train 'G'"),
+        ({"trains": ""}, "it cannot train ''"),
+        ({"draws": True}, "is called with .D, reals, rng."),
+        ({"applied_to": "between"}, "is called with .D, reals, fakes."),
+        ({"state": "x"}, "is called with .D, reals, state."),
+        ({"applied_to": "network", "function": ops.sum}, "applied to network, it cannot be lazy"),
+        ({"logged_as": ()}, "logged_as="),
+        ({"logged_as": ("a", "b")}, "logged_as="),
+        ({"source": ""}, "its source and its meaning"),
+        ({"meaning": ""}, "its source and its meaning"),
+    ],
+)
 def test_an_entry_that_is_not_complete_is_seen(changes, message):
     with pytest.raises(ValueError, match=f"penalty square: .*{message}"):
         check(EXAMPLE._replace(**changes))
@@ -112,13 +155,18 @@ def test_a_field_that_is_left_out_is_an_error():
 def test_every_entry_has_its_setting():
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     for entry in PENALTIES:
-        assert fields[entry.name].default == 0.0 and fields[entry.name].metadata["doc"] == entry.meaning
+        assert (
+            fields[entry.name].default == 0.0
+            and fields[entry.name].metadata["doc"] == entry.meaning
+        )
     assert len({entry.name for entry in PENALTIES}) == len(PENALTIES)
 
 
 def test_it_trains_the_networks_that_it_says(entry, digits, monkeypatch):
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
-    if entry.taken_at == "weights":
+    monkeypatch.setattr(
+        "tinygan.kernels.cuda.graphs.enabled", False
+    )  # in a step that is recorded, nothing can be read
+    if entry.applied_to == "weights":
         algorithm = make(entry, digits, 0.01)
         algorithm.train_step()
         assert max(np.abs(host(p)).max() for p in algorithm.D.parameters()) <= np.float32(0.01)
@@ -128,7 +176,9 @@ def test_it_trains_the_networks_that_it_says(entry, digits, monkeypatch):
     with_it, numbers = gradients_of_a_step(make(entry, digits, 0.5))
     for which in "DG":
         assert len(without[which]) == len(with_it[which]) == 1
-        assert (np.abs(without[which][0] - with_it[which][0]).max() > 1e-7) == (which in entry.trains)
+        assert (np.abs(without[which][0] - with_it[which][0]).max() > 1e-7) == (
+            which in entry.trains
+        )
     assert set(entry.logged_as) <= numbers.keys()
 
 
@@ -137,15 +187,17 @@ def test_it_is_lazy_if_it_may_be(entry, digits, monkeypatch):
     monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
     every = {"penalty_every": 4, "path_every": 4}
     lazy, joined = make(entry, digits, 0.5, **every), make(entry, digits, 0.5)
-    separate = entry.lazy and entry.taken_at in (*IMAGES, *LATENTS)
-    which = "G" if entry.taken_at in LATENTS else "D"
+    separate = entry.lazy and entry.applied_to in (*IMAGES, *LATENTS)
+    which = "G" if entry.applied_to in LATENTS else "D"
     assert lazy.objectives.penalty_every(which) == (4 if separate else 1)
     optimizers = [getattr(algorithm, f"{which.lower()}_optimizer") for algorithm in (lazy, joined)]
     assert np.isclose(optimizers[0].lr, optimizers[1].lr * (4 / 5 if separate else 1))
     given, _ = gradients_of_a_step(lazy)
     for _ in range(4):
         lazy.train_step()
-    assert [len(given[name]) for name in "DG"] == [5 + 2 * separate * (name == which) for name in "DG"]
+    assert [len(given[name]) for name in "DG"] == [
+        5 + 2 * separate * (name == which) for name in "DG"
+    ]
 
 
 def test_one_that_belongs_into_every_update_is_not_left_out_in_silence(digits, monkeypatch):
@@ -153,12 +205,15 @@ def test_one_that_belongs_into_every_update_is_not_left_out_in_silence(digits, m
     monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, always))
     monkeypatch.setitem(globals(), "OTHERS", [*OTHERS, always])
     make(always, digits, 0.5)
-    with pytest.raises(InputError, match="setting square=0.5: this penalty belongs into every update: set penalty_every=1, not 4"):
+    with pytest.raises(
+        InputError,
+        match="setting square=0.5: this penalty belongs into every update: set penalty_every=1, not 4",
+    ):
         make(always, digits, 0.5, penalty_every=4)
 
 
 def test_it_draws_if_it_says_so(entry, digits):
-    if entry.taken_at not in IMAGES:
+    if entry.applied_to not in IMAGES:
         return
     algorithm = make(entry, digits, 0.5)
     reals, labels = algorithm.reals(0)
@@ -172,7 +227,9 @@ def test_its_state_goes_on_and_is_in_the_checkpoints(entry, digits, tmp_path):
     if not entry.state:
         return
     recipe, small = networks_for(entry)
-    settings = settings_of(recipe, entry, **{**small, entry.name: 0.5, "steps": 2, "checkpoint_every": 2})
+    settings = settings_of(
+        recipe, entry, **{**small, entry.name: 0.5, "steps": 2, "checkpoint_every": 2}
+    )
     trainer = Trainer.start(recipe, settings, digits, tmp_path / "run")
     assert getattr(trainer.algorithm.objectives.penalty_state, entry.state) == 0
     trainer.run(progress=False)
@@ -186,15 +243,20 @@ def test_its_state_goes_on_and_is_in_the_checkpoints(entry, digits, tmp_path):
 
 def test_a_class_is_the_same_on_both_sides_of_what_is_between(digits):
     for entry in PENALTIES:
-        algorithm = make(entry, digits, 0.5, **({"g_class": "mapping"} if entry.taken_at == "styles" else {
-            "g_class": "concat"}), d_class="projection")
+        algorithm = make(
+            entry,
+            digits,
+            0.5,
+            **({"g_class": "mapping"} if entry.applied_to == "styles" else {"g_class": "concat"}),
+            d_class="projection",
+        )
         _, labels = algorithm.reals(0)
         same = np.array_equal(host(labels), host(algorithm.fakes(labels, for_G=False).labels))
-        assert same == (entry.taken_at == "between"), entry.name
+        assert same == (entry.applied_to == "between"), entry.name
 
 
 def test_styles_are_asked_of_a_g_that_has_them(digits):
-    styled = next(entry for entry in PENALTIES if entry.taken_at == "styles")
+    styled = next(entry for entry in PENALTIES if entry.applied_to == "styles")
     recipe = recipes.find("dcgan")
     with pytest.raises(InputError, match=f"{styled.name}=2: the G of dcgan has no styles"):
         Algorithm(recipe, recipe.settings().updated({styled.name: 2}), digits)

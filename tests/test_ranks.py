@@ -16,22 +16,37 @@ import stress
 from ranks_step import CASES
 
 from tinygan import files, ops, tensor
-from tinygan.training import ranks
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, npz
+from tinygan.training import ranks
 
-MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-needs_mpi = pytest.mark.skipif(MPIEXEC is None or not importlib.util.find_spec("mpi4py"), reason="needs MPI: the extra tinygan[mpi]")
+MPIEXEC = shutil.which(
+    "mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
+needs_mpi = pytest.mark.skipif(
+    MPIEXEC is None or not importlib.util.find_spec("mpi4py"),
+    reason="needs MPI: the extra tinygan[mpi]",
+)
 pytestmark = pytest.mark.cpu
 STEP = Path(__file__).parent / "tools" / "ranks_step.py"
 # mpiexec refuses to work for root, and for more ranks than cores, unless it is told to.
-ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "TINYGAN_NUM_THREADS": "1",
-               "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    **os.environ,
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "TINYGAN_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 def mpiexec(n, *argv, module=("-m", "tinygan.cli")):
-    return subprocess.Popen([MPIEXEC, "-n", str(n), "--oversubscribe", sys.executable, *module, *map(str, argv)], env=ENVIRONMENT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [MPIEXEC, "-n", str(n), "--oversubscribe", sys.executable, *module, *map(str, argv)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finished(process, code=0):
@@ -71,32 +86,67 @@ def test_several_ranks_have_the_gradients_of_one(tmp_path, alone, n):
 def test_a_run_on_ranks_is_one_run(tmp_path):
     """What it prints and writes is that of one process, nearly; and it goes on on another number of ranks."""
     argv = (*TRAIN, "steps=20", "checkpoint_every=10", "eval_every=20", "eval_images=100", "--out")
-    subprocess.run([sys.executable, "-m", "tinygan.cli", *argv, str(tmp_path / "one")], env=ENVIRONMENT, check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "tinygan.cli", *argv, str(tmp_path / "one")],
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+    )
     out, err = finished(mpiexec(2, *argv, tmp_path / "two"))
-    assert "20 steps of 8, shared out to 2 ranks" in out and out.count("grid:") == 1 and "warning" not in err
-    names = lambda run: sorted(str(path.relative_to(tmp_path / run)) for path in (tmp_path / run).rglob("*"))
+    assert (
+        "20 steps of 8, shared out to 2 ranks" in out
+        and out.count("grid:") == 1
+        and "warning" not in err
+    )
+    names = lambda run: sorted(
+        str(path.relative_to(tmp_path / run)) for path in (tmp_path / run).rglob("*")
+    )
     assert names("one") == names("two")
-    one, two = ([json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()] for run in ("one", "two"))
+    one, two = (
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        for run in ("one", "two")
+    )
     for a, b in zip(one, two, strict=True):
-        assert a.keys() == b.keys() and all(abs(a[key] - b[key]) < 0.02 + 0.02 * abs(a[key]) for key in a), (a, b)
+        assert a.keys() == b.keys() and all(
+            abs(a[key] - b[key]) < 0.02 + 0.02 * abs(a[key]) for key in a
+        ), (a, b)
     from tinygan.cli import main
+
     assert main(["train", "--resume", str(tmp_path / "two"), "--steps", "24"]) == 0
-    assert [json.loads(line)["step"] for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()] == [10, 20, 24]
+    assert [
+        json.loads(line)["step"]
+        for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()
+    ] == [10, 20, 24]
 
 
 @needs_mpi
-@pytest.mark.parametrize("argv, message", [
-    (("--out", "."), "is not empty, and holds no run"),  # which the first rank alone finds
-    pytest.param(("--set", "lr=fast"), "setting lr=fast: expected a number", marks=pytest.mark.slow),
-    pytest.param(("--batch-size", "9"), "batches of 9 are shared out to 2 ranks: choose a multiple", marks=pytest.mark.slow),
-    pytest.param(("--set", "lr=1e30"), "train anew with a smaller learning rate", marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (("--out", "."), "is not empty, and holds no run"),  # which the first rank alone finds
+        pytest.param(
+            ("--set", "lr=fast"), "setting lr=fast: expected a number", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("--batch-size", "9"),
+            "batches of 9 are shared out to 2 ranks: choose a multiple",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("--set", "lr=1e30"), "train anew with a smaller learning rate", marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_a_mistake_is_told_once(tmp_path, argv, message):
     (tmp_path / "file").write_text("")
-    process = subprocess.Popen([MPIEXEC, "-n", "2", "--oversubscribe", sys.executable, "-m", "tinygan.cli", *TRAIN, *argv],
-                               env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[1])}, cwd=tmp_path,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [MPIEXEC, "-n", "2", "--oversubscribe", sys.executable, "-m", "tinygan.cli", *TRAIN, *argv],
+        env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     _, err = finished(process, 2)
     assert err.count(message) == 1 and err.count("tinygan: error") == 1 and "Traceback" not in err
 
@@ -111,7 +161,9 @@ def started(out, *settings):
 
 def ranks_of(process):
     """The process numbers of the ranks that mpiexec has started, the first one first."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+    found = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
+    ).stdout
     return [int(line.split()[0]) for line in found.splitlines() if "tinygan.cli" in line]
 
 
@@ -126,7 +178,9 @@ def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_good_checkpoint(tmp_
     if victim:
         assert f"with: tinygan train --resume {tmp_path / 'a'}" in err
     run = checkpoint.open_run(tmp_path / "a")  # which checks it
-    out, _ = finished(mpiexec(2, "train", "--resume", tmp_path / "a", "--steps", run.meta["step"] + 5))
+    out, _ = finished(
+        mpiexec(2, "train", "--resume", tmp_path / "a", "--steps", run.meta["step"] + 5)
+    )
     assert "5 steps, 40 images" in out
 
 
@@ -135,15 +189,21 @@ def test_a_signal_that_mpiexec_hands_on_ends_the_step_and_saves(tmp_path):
     process = started(tmp_path / "a", "checkpoint_every=10")
     process.send_signal(signal.SIGUSR1)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGUSR1 and "stopped at step" in err and "Traceback" not in err
+    assert (
+        process.returncode == 128 + signal.SIGUSR1
+        and "stopped at step" in err
+        and "Traceback" not in err
+    )
     last = checkpoint.open_run(tmp_path / "a").meta["step"]
     assert f"stopped at step {last}; continue from step {last} with: tinygan train --resume" in err
 
 
 @needs_mpi
 def test_an_error_of_one_rank_ends_all(tmp_path):
-    code = ("import sys, time\nfrom tinygan.training import ranks\nfrom tinygan.errors import InputError\nranks.join()\n"
-            "with ranks.aborting():\n    if ranks.rank == 1:\n        raise InputError('no room on this disk')\n    time.sleep(60)\n")
+    code = (
+        "import sys, time\nfrom tinygan.training import ranks\nfrom tinygan.errors import InputError\nranks.join()\n"
+        "with ranks.aborting():\n    if ranks.rank == 1:\n        raise InputError('no room on this disk')\n    time.sleep(60)\n"
+    )
     start = time.monotonic()
     process = mpiexec(2, code, module=("-c",))
     _, err = process.communicate(timeout=50)
@@ -153,8 +213,10 @@ def test_an_error_of_one_rank_ends_all(tmp_path):
 
 @needs_mpi
 def test_an_interrupt_of_one_rank_ends_all():
-    code = ("import time\nfrom tinygan.training import ranks\nfrom tinygan.errors import Interrupted\nranks.join()\n"
-            "with ranks.aborting():\n    if ranks.rank == 1:\n        raise Interrupted(15)\n    time.sleep(60)\n")
+    code = (
+        "import time\nfrom tinygan.training import ranks\nfrom tinygan.errors import Interrupted\nranks.join()\n"
+        "with ranks.aborting():\n    if ranks.rank == 1:\n        raise Interrupted(15)\n    time.sleep(60)\n"
+    )
     process = mpiexec(2, code, module=("-c",))
     process.communicate(timeout=50)
     assert process.returncode == 143
@@ -162,17 +224,33 @@ def test_an_interrupt_of_one_rank_ends_all():
 
 def test_mpiexec_without_mpi4py_is_one_line(tmp_path):
     code = "import sys\nsys.modules['mpi4py'] = None\nfrom tinygan.cli import main\nsys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, *TRAIN, "--out", str(tmp_path / "a")], capture_output=True, text=True,
-                          env={**os.environ, "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"})
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install 'tinygan[mpi]'" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, *TRAIN, "--out", str(tmp_path / "a")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
+    )
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and "pip install 'tinygan[mpi]'" in done.stderr
+    )
 
 
 @needs_mpi
 def test_mpi4py_of_another_mpi_is_one_line(tmp_path):
     """Each of its processes would think that it is alone."""
-    done = subprocess.run([sys.executable, "-m", "tinygan.cli", *TRAIN, "--out", str(tmp_path / "a")], capture_output=True, text=True,
-                          env={**ENVIRONMENT, "PMI_SIZE": "2", "PMI_RANK": "0"})
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "mpi4py sees 1: it is of another MPI" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygan.cli", *TRAIN, "--out", str(tmp_path / "a")],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "PMI_SIZE": "2", "PMI_RANK": "0"},
+    )
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and "mpi4py sees 1: it is of another MPI" in done.stderr
+    )
 
 
 # What ranks do, told without MPI
@@ -189,23 +267,42 @@ def of_three(monkeypatch):
 
 def test_a_generator_draws_this_ranks_share_of_the_whole_batch(of_three):
     whole, own = np.random.default_rng([3, 4]), ranks.Generator([3, 4])
-    assert np.array_equal(own.standard_normal((2, 5)), whole.standard_normal((2, 5)))  # not together: all of it
-    with ranks.together():
-        for draw in (lambda g, n: g.standard_normal((n, 5), dtype=np.float32), lambda g, n: g.random((n, 1, 1, 1)),
-                     lambda g, n: g.integers(10, size=n), lambda g, n: g.integers(-2, 3, size=n), lambda g, n: g.random(n)):
+    assert np.array_equal(
+        own.standard_normal((2, 5)), whole.standard_normal((2, 5))
+    )  # not together: all of it
+    with ranks.sharing_batches():
+        for draw in (
+            lambda g, n: g.standard_normal((n, 5), dtype=np.float32),
+            lambda g, n: g.random((n, 1, 1, 1)),
+            lambda g, n: g.integers(10, size=n),
+            lambda g, n: g.integers(-2, 3, size=n),
+            lambda g, n: g.random(n),
+        ):
             assert np.array_equal(draw(own, 4), draw(whole, 12)[1::3])
-        assert own.random() == whole.random() and own.integers(1, 6) == whole.integers(1, 6)  # of the batch
+        assert own.random() == whole.random() and own.integers(1, 6) == whole.integers(
+            1, 6
+        )  # of the batch
     assert own.bit_generator.state == whole.bit_generator.state
 
 
 def test_means_are_taken_together_only(of_three, monkeypatch):
     monkeypatch.setattr(ranks, "_reduce", lambda array, name: array.__iadd__(10.0))
     arrays = [np.ones((2, 3), np.float32), None, np.zeros(4, np.float64)]
-    assert ranks.mean_of(arrays)[0] is arrays[0] and ranks.mean_numbers({"a": 1.0}) == {"a": 1.0} and ranks.count() == 1
-    with ranks.together():
+    assert (
+        ranks.mean_of(arrays)[0] is arrays[0]
+        and ranks.mean_numbers({"a": 1.0}) == {"a": 1.0}
+        and ranks.count() == 1
+    )
+    with ranks.sharing_batches():
         a, none, b = ranks.mean_of(arrays)
-        assert a.dtype == np.float32 and np.allclose(a, 11 / 3) and none is None and np.allclose(b, 10 / 3) and b.shape == (4,)
-        with ranks.together(False):
+        assert (
+            a.dtype == np.float32
+            and np.allclose(a, 11 / 3)
+            and none is None
+            and np.allclose(b, 10 / 3)
+            and b.shape == (4,)
+        )
+        with ranks.sharing_batches(False):
             assert ranks.count() == 1
         assert ranks.count() == 3 and ranks.mean_numbers({"a": 2.0}) == {"a": 4.0}
         assert np.allclose(ops.mean_over_shares(tensor([2.0])).data, 4.0)
@@ -213,13 +310,18 @@ def test_means_are_taken_together_only(of_three, monkeypatch):
 
 def test_what_a_batch_of_one_is_good_for_alone(of_three):
     from test_training import SMALL
+
     from tinygan import data
     from tinygan.training import recipes
     from tinygan.training.algorithm import Algorithm
 
     recipe = recipes.find("dcgan")
     with pytest.raises(InputError, match="batches of 3 are shared out to 3 ranks"):
-        Algorithm(recipe, recipe.settings().updated({**SMALL["dcgan"], "batch_size": 3}), data.load("digits"))
+        Algorithm(
+            recipe,
+            recipe.settings().updated({**SMALL["dcgan"], "batch_size": 3}),
+            data.load("digits"),
+        )
     recipe = recipes.find("stylegan2")
     for n in (6, 18):  # of 6, each would have two, which no group of 4 is
         with pytest.raises(InputError, match="compares images in groups of 4"):
@@ -239,7 +341,9 @@ def test_a_killed_run_on_ranks_resumes_exactly(tmp_path):
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    with files.locked(tmp_path / "two" / "running", wait=print):  # until the last of its ranks has gone
+    with files.locked(
+        tmp_path / "two" / "running", wait=print
+    ):  # until the last of its ranks has gone
         pass
     finished(mpiexec(2, "train", "--resume", tmp_path / "two"))
     assert stress.differences(tmp_path / "one", tmp_path / "two") == []

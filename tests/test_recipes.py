@@ -21,7 +21,14 @@ from tinygan.training import recipes
 IMAGE = (28, 28, 1)
 
 
-NARROW = {"g_channels": 8, "d_channels": 8, "channels": 4, "max_channels": 8, "hidden": 8, "style": 8}
+NARROW = {
+    "g_channels": 8,
+    "d_channels": 8,
+    "channels": 4,
+    "max_channels": 8,
+    "hidden": 8,
+    "style": 8,
+}
 
 
 def build(recipe, seed=0, image=IMAGE, **changes):
@@ -39,7 +46,10 @@ def as_trained(recipe):
 
 def same(a, b):
     """Do two networks have the same parameters and buffers, to the bit?"""
-    a, b = ({name: (x.shape, x.tobytes()) for name, x in network.state_dict().items()} for network in (a, b))
+    a, b = (
+        {name: (x.shape, x.tobytes()) for name, x in network.state_dict().items()}
+        for network in (a, b)
+    )
     return a == b
 
 
@@ -54,19 +64,39 @@ def test_each_papers_file_has_its_recipe_and_the_registry_nothing_else():
         paper = importlib.import_module(f"tinygan.models.{name.replace('-', '_')}")
         assert paper.RECIPE is recipe and recipe.name == name
         first_line = paper.__doc__.partition("\n")[0]
-        assert paper.__doc__.startswith(name) or "20" in first_line, f"{name}: name the paper and its year in the first line"
+        assert paper.__doc__.startswith(name) or "20" in first_line, (
+            f"{name}: name the paper and its year in the first line"
+        )
 
 
 def test_the_order_is_that_of_the_family_tree():
-    assert [*recipes.RECIPES] == ["quick", "gan", "dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "cgan", "acgan",
-                                  "projection", "progan", "biggan", "stylegan", "stylegan2"]
+    assert [*recipes.RECIPES] == [
+        "quick",
+        "gan",
+        "dcgan",
+        "lsgan",
+        "wgan",
+        "wgan-gp",
+        "sngan",
+        "cgan",
+        "acgan",
+        "projection",
+        "progan",
+        "biggan",
+        "stylegan",
+        "stylegan2",
+    ]
     assert recipes.DEFAULT == "quick" and recipes.find("wgan-gp") is recipes.RECIPES["wgan-gp"]
 
 
 def test_a_variant_differs_where_it_says():
     before = dcgan.RECIPE.settings()
     recipe = dcgan.RECIPE.variant("mine", "a summary", lr=0.5)
-    assert (recipe.name, recipe.summary, recipe.settings()) == ("mine", "a summary", before.updated({"lr": 0.5}))
+    assert (recipe.name, recipe.summary, recipe.settings()) == (
+        "mine",
+        "a summary",
+        before.updated({"lr": 0.5}),
+    )
     assert recipe.networks is dcgan.RECIPE.networks and dcgan.RECIPE.settings() == before
 
 
@@ -123,20 +153,42 @@ class D(nn.Module):
         return self.score(self.features(x))
 
 
-def mine(change=lambda G, D, rng: None, make=lambda sizes, rng: (G(sizes, rng), D(sizes, rng)), g_class=(), d_class=()):
+def mine(
+    change=lambda G, D, rng: None,
+    make=lambda sizes, rng: (G(sizes, rng), D(sizes, rng)),
+    g_class=(),
+    d_class=(),
+):
     """A user's recipe, whose networks `change` has changed."""
+
     def networks(s, sizes, rng):
         pair = make(sizes, rng)
         change(*pair, rng)
         return pair
 
-    return Recipe("mine", "my networks", Settings, networks, {"latent": 6},
-                  g_class_choices=("none", "concat", "cbn", *g_class),
-                  d_class_choices=("none", "concat", "auxiliary", "projection", *d_class))
+    return Recipe(
+        "mine",
+        "my networks",
+        Settings,
+        networks,
+        {"latent": 6},
+        g_class_choices=("none", "concat", "cbn", *g_class),
+        d_class_choices=("none", "concat", "auxiliary", "projection", *d_class),
+    )
 
 
-WAYS = [{}, *({"g_class": g, "d_class": d} for g, d in (
-    ("concat", "concat"), ("concat", "auxiliary"), ("concat", "projection"), ("cbn", "projection")))]
+WAYS = [
+    {},
+    *(
+        {"g_class": g, "d_class": d}
+        for g, d in (
+            ("concat", "concat"),
+            ("concat", "auxiliary"),
+            ("concat", "projection"),
+            ("cbn", "projection"),
+        )
+    ),
+]
 
 
 @pytest.mark.parametrize("changes", WAYS, ids=str)
@@ -150,50 +202,113 @@ def test_networks_that_have_it_all(changes):
 
 
 @pytest.mark.parametrize("changes", [{}, {"g_class": "concat", "d_class": "projection"}], ids=str)
-@pytest.mark.parametrize("change, path", [
-    (lambda G, D, rng: setattr(G, "layer", nn.Linear(*G.layer.weight.shape)), "G.+layer.weight"),
-    (lambda G, D, rng: setattr(D, "last", nn.Linear(5, 1)), "D.+last.weight"),
-    (lambda G, D, rng: D.last.bias.assign(np.random.default_rng().standard_normal(1)), "D.+last.bias"),
-    (lambda G, D, rng: setattr(G, "layer", nn.SpectralNorm(G.layer)), r"G.+layer.u")])
+@pytest.mark.parametrize(
+    "change, path",
+    [
+        (
+            lambda G, D, rng: setattr(G, "layer", nn.Linear(*G.layer.weight.shape)),
+            "G.+layer.weight",
+        ),
+        (lambda G, D, rng: setattr(D, "last", nn.Linear(5, 1)), "D.+last.weight"),
+        (
+            lambda G, D, rng: D.last.bias.assign(np.random.default_rng().standard_normal(1)),
+            "D.+last.bias",
+        ),
+        (lambda G, D, rng: setattr(G, "layer", nn.SpectralNorm(G.layer)), r"G.+layer.u"),
+    ],
+)
 def test_a_forgotten_rng_is_found(change, path, changes):
-    with pytest.raises(InputError, match=f"^{path} is not the same when it is drawn again.*: give the layer rng=rng"):
+    with pytest.raises(
+        InputError,
+        match=f"^{path} is not the same when it is drawn again.*: give the layer rng=rng",
+    ):
         build(mine(change), **changes)
 
 
 def test_a_generator_of_a_layers_own_is_found():
-    with pytest.raises(InputError, match=r"^D.dropout.rng is a generator of its own, which a resumed run would start anew"):
-        build(mine(lambda G, D, rng: setattr(D, "dropout", nn.Dropout(0.5, rng=np.random.default_rng(0)))))
+    with pytest.raises(
+        InputError,
+        match=r"^D.dropout.rng is a generator of its own, which a resumed run would start anew",
+    ):
+        build(
+            mine(
+                lambda G, D, rng: setattr(
+                    D, "dropout", nn.Dropout(0.5, rng=np.random.default_rng(0))
+                )
+            )
+        )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_found(value):
-    with pytest.raises(InputError, match="^D.last.bias begins with values that are NaN or infinite"):
+    with pytest.raises(
+        InputError, match="^D.last.bias begins with values that are NaN or infinite"
+    ):
         build(mine(lambda G, D, rng: D.last.bias.assign(np.array([value]))))
 
 
-@pytest.mark.parametrize("name, message", [
-    ("latent", r"^G \(G\) has no attribute latent, and these settings need 6: write self.latent = sizes.latent$"),
-    ("classes", r"^G \(G\) has no attribute classes, and these settings need None: write self.classes = sizes.g_classes$")])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        (
+            "latent",
+            r"^G \(G\) has no attribute latent, and these settings need 6: write self.latent = sizes.latent$",
+        ),
+        (
+            "classes",
+            r"^G \(G\) has no attribute classes, and these settings need None: write self.classes = sizes.g_classes$",
+        ),
+    ],
+)
 def test_what_g_lacks_is_named(name, message):
     with pytest.raises(InputError, match=message):
         build(mine(lambda G, D, rng: delattr(G, name)))
 
 
-@pytest.mark.parametrize("name, value, changes, message", [
-    ("latent", 5, {}, "G .* has latent = 5, and these settings need 6"),
-    ("latent", 6, {"g_class": "concat", "d_class": "concat"}, "has latent = 6, and these settings need 16"),
-    ("classes", 10, {}, "has classes = 10, and these settings need None: write self.classes = sizes.g_classes"),
-    ("classes", None, {"g_class": "cbn", "d_class": "concat"}, "has classes = None, and these settings need 10")])
+@pytest.mark.parametrize(
+    "name, value, changes, message",
+    [
+        ("latent", 5, {}, "G .* has latent = 5, and these settings need 6"),
+        (
+            "latent",
+            6,
+            {"g_class": "concat", "d_class": "concat"},
+            "has latent = 6, and these settings need 16",
+        ),
+        (
+            "classes",
+            10,
+            {},
+            "has classes = 10, and these settings need None: write self.classes = sizes.g_classes",
+        ),
+        (
+            "classes",
+            None,
+            {"g_class": "cbn", "d_class": "concat"},
+            "has classes = None, and these settings need 10",
+        ),
+    ],
+)
 def test_what_g_has_wrong_is_named(name, value, changes, message):
     with pytest.raises(InputError, match=message):
         build(mine(lambda G, D, rng: setattr(G, name, value)), **changes)
 
 
-@pytest.mark.parametrize("d_class, name, advice", [
-    ("concat", "image_shape", r"write self.image_shape = \(height, width, channels\)"),
-    *((d_class, name, advice) for d_class in ("auxiliary", "projection") for name, advice in (
-        ("features", r"define features\(self, x\)"), ("score", r"define score\(self, features\)"),
-        ("feature_shape", "write self.feature_shape = ")))])
+@pytest.mark.parametrize(
+    "d_class, name, advice",
+    [
+        ("concat", "image_shape", r"write self.image_shape = \(height, width, channels\)"),
+        *(
+            (d_class, name, advice)
+            for d_class in ("auxiliary", "projection")
+            for name, advice in (
+                ("features", r"define features\(self, x\)"),
+                ("score", r"define score\(self, features\)"),
+                ("feature_shape", "write self.feature_shape = "),
+            )
+        ),
+    ],
+)
 def test_what_d_lacks_is_named(d_class, name, advice):
     class Lacking(D):
         def __getattribute__(self, asked):
@@ -202,7 +317,10 @@ def test_what_d_lacks_is_named(d_class, name, advice):
             return super().__getattribute__(asked)
 
     recipe = mine(make=lambda sizes, rng: (G(sizes, rng), Lacking(sizes, rng)))
-    with pytest.raises(InputError, match=rf"^D \(Lacking\) has no attribute {name}, which d_class={d_class} needs: {advice}"):
+    with pytest.raises(
+        InputError,
+        match=rf"^D \(Lacking\) has no attribute {name}, which d_class={d_class} needs: {advice}",
+    ):
         build(recipe, g_class="concat", d_class=d_class)
 
 
@@ -213,25 +331,42 @@ def test_networks_are_modules():
 
 def replaced(name, forward):
     """`networks` with another `forward` in G or D."""
+
     def make(sizes, rng):
         pair = {"G": G(sizes, rng), "D": D(sizes, rng)}
         vars(pair[name])["forward"] = forward
         return pair["G"], pair["D"]
+
     return make
 
 
-@pytest.mark.parametrize("make, message", [
-    (replaced("G", lambda z: z), r"^from 2 latents, G makes an array \(2, 6\): it must return images \(2, 28, 28, 1\)$"),
-    (replaced("G", lambda z: None), "^from 2 latents, G makes None"),
-    (replaced("D", lambda x: ops.mean(x)), r"^from 2 images, D makes an array \(\): it must return logits \(2,\)"),
-    (replaced("D", lambda x: 0.5), "^from 2 images, D makes 0.5"),
-    (replaced("D", lambda x: (x[:, 0, 0, 0], x[:, 0, 0])), r"D makes an array \(2, 1\) beside its logits")])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            replaced("G", lambda z: z),
+            r"^from 2 latents, G makes an array \(2, 6\): it must return images \(2, 28, 28, 1\)$",
+        ),
+        (replaced("G", lambda z: None), "^from 2 latents, G makes None"),
+        (
+            replaced("D", lambda x: ops.mean(x)),
+            r"^from 2 images, D makes an array \(\): it must return logits \(2,\)",
+        ),
+        (replaced("D", lambda x: 0.5), "^from 2 images, D makes 0.5"),
+        (
+            replaced("D", lambda x: (x[:, 0, 0, 0], x[:, 0, 0])),
+            r"D makes an array \(2, 1\) beside its logits",
+        ),
+    ],
+)
 def test_what_networks_return_is_checked(make, message):
     with pytest.raises(InputError, match=message):
         build(mine(make=make))
 
 
-@pytest.mark.parametrize("changes, given", [({}, None), ({"g_class": "cbn", "d_class": "select"}, [0, 0])])
+@pytest.mark.parametrize(
+    "changes, given", [({}, None), ({"g_class": "cbn", "d_class": "select"}, [0, 0])]
+)
 def test_two_images_are_judged_with_labels_where_there_are_classes(changes, given):
     seen = []
 
@@ -240,7 +375,10 @@ def test_two_images_are_judged_with_labels_where_there_are_classes(changes, give
             seen.append((x.shape, self.training, None if labels is None else host(labels).tolist()))
             return super().forward(x)
 
-    build(mine(make=lambda sizes, rng: (G(sizes, rng), Select(sizes, rng)), d_class=("select",)), **changes)
+    build(
+        mine(make=lambda sizes, rng: (G(sizes, rng), Select(sizes, rng)), d_class=("select",)),
+        **changes,
+    )
     assert seen == [((2, *IMAGE), False, given)]
 
 
@@ -248,25 +386,65 @@ def test_two_images_are_judged_with_labels_where_there_are_classes(changes, give
 
 
 REFUSED = [
-    ("dcgan", {"pad": "1"}, "images of 30 pixels cannot be halved 2 times: pad them to a multiple of 4"),
-    ("dcgan", {"equalized": "true", "d_norm": "spectral"}, "equalized and norm=spectral both scale D's weights"),
-    ("dcgan", {"g_class": "concat"}, "settings g_class=concat d_class=none: tell both networks the class, or neither"),
-    ("gan", {"g_class": "cbn", "d_class": "projection"}, "g_class=cbn: the networks of gan take none, concat"),
-    ("sngan", {"pad": "0"}, "images of 28 pixels cannot be halved 3 times: pad them to a multiple of 8"),
-    ("progan", {"pad": "0"}, "images of 28 pixels: growing from 4x4 by doubling takes a size of 8, 16, 32, 64...: pad them"),
+    (
+        "dcgan",
+        {"pad": "1"},
+        "images of 30 pixels cannot be halved 2 times: pad them to a multiple of 4",
+    ),
+    (
+        "dcgan",
+        {"equalized": "true", "d_norm": "spectral"},
+        "equalized and norm=spectral both scale D's weights",
+    ),
+    (
+        "dcgan",
+        {"g_class": "concat"},
+        "settings g_class=concat d_class=none: tell both networks the class, or neither",
+    ),
+    (
+        "gan",
+        {"g_class": "cbn", "d_class": "projection"},
+        "g_class=cbn: the networks of gan take none, concat",
+    ),
+    (
+        "sngan",
+        {"pad": "0"},
+        "images of 28 pixels cannot be halved 3 times: pad them to a multiple of 8",
+    ),
+    (
+        "progan",
+        {"pad": "0"},
+        "images of 28 pixels: growing from 4x4 by doubling takes a size of 8, 16, 32, 64...: pad them",
+    ),
     ("stylegan", {"pad": "3"}, "images of 34 pixels: growing from 4x4"),
-    ("stylegan", {"mapping_layers": "0"}, "a style is as long as z and its class: style=128, not 64"),
-    ("stylegan2", {"pad": "1"}, "images of 30 pixels: doubling 4x4 takes a size of 8, 16, 32, 64...: pad them"),
+    (
+        "stylegan",
+        {"mapping_layers": "0"},
+        "a style is as long as z and its class: style=128, not 64",
+    ),
+    (
+        "stylegan2",
+        {"pad": "1"},
+        "images of 30 pixels: doubling 4x4 takes a size of 8, 16, 32, 64...: pad them",
+    ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
-    ("biggan", {"pad": "0"}, "images of 28 pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64..."),
+    (
+        "biggan",
+        {"pad": "0"},
+        "images of 28 pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64...",
+    ),
     ("biggan", {"latent": "18"}, "a latent (and embedding) of 18 cannot be cut into 4 equal parts"),
     ("biggan", {"g_channels": "12"}, "self-attention divides the channels by 8"),
-    ("biggan", {"attention": "12"}, "attention=12: choose 0, for none, or a size")]
+    ("biggan", {"attention": "12"}, "attention=12: choose 0, for none, or a size"),
+]
 
 
 @pytest.mark.parametrize("recipe, changes, message", REFUSED)
 def test_settings_that_do_not_go_together_are_one_line(recipe, changes, message, capsys):
-    assert main(["show", recipe, "--set", *(f"{name}={value}" for name, value in changes.items())]) == 2
+    assert (
+        main(["show", recipe, "--set", *(f"{name}={value}" for name, value in changes.items())])
+        == 2
+    )
     err = capsys.readouterr().err
     assert err.startswith("tinygan: error: ") and message in err and err.count("\n") == 1
 
@@ -274,7 +452,11 @@ def test_settings_that_do_not_go_together_are_one_line(recipe, changes, message,
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
 def test_images_of_any_size_are_taken_or_refused(recipe):
     nowhere = {"attention": 0} if recipe.name == "biggan" else {}
-    for height, width in [(side, side) for side in (1, 2, 3, 4, 5, 6, 8, 12)] + [(8, 4), (4, 8), (8, 9)]:
+    for height, width in [(side, side) for side in (1, 2, 3, 4, 5, 6, 8, 12)] + [
+        (8, 4),
+        (4, 8),
+        (8, 9),
+    ]:
         try:
             build(recipe, image=(height, width, 3), **nowhere)
         except InputError as error:

@@ -32,9 +32,16 @@ def hinge(name="generator", *logits):
 
 def sngan_d(file, prefix):
     """The arrays under `prefix` by our names. v runs over OIHW's inputs there: channels first."""
-    arrays = renamed(group(file, prefix), (r"block(\d)", lambda m: f"blocks.{int(m[1]) - 1}"), (r"\.c(\d)\.", r".conv\1."),
-                     (r"\.c_sc\.", ".shortcut."), ("^l5", "to_logit"), (r"\.bias$", ".layer.bias"),
-                     ("weight_orig", "layer.weight"), ("weight_([uv])", r"\1"))
+    arrays = renamed(
+        group(file, prefix),
+        (r"block(\d)", lambda m: f"blocks.{int(m[1]) - 1}"),
+        (r"\.c(\d)\.", r".conv\1."),
+        (r"\.c_sc\.", ".shortcut."),
+        ("^l5", "to_logit"),
+        (r"\.bias$", ".layer.bias"),
+        ("weight_orig", "layer.weight"),
+        ("weight_([uv])", r"\1"),
+    )
     for name, array in arrays.items():
         if name.endswith("weight"):
             arrays[name] = kernel(array)
@@ -44,9 +51,17 @@ def sngan_d(file, prefix):
 
 
 def sngan_g(file, prefix):
-    arrays = renamed(group(file, prefix), (r"block(\d)", lambda m: f"blocks.{int(m[1]) - 2}"), (r"\.c(\d)\.", r".conv\1."),
-                     (r"\.c_sc\.", ".shortcut."), (r"\.b(\d)\.", r".norm\1."), ("^b5", "norm"), ("^c5", "to_image"),
-                     ("^l1", "project"), (r"(norm\d?)\.weight", r"\1.gain"))
+    arrays = renamed(
+        group(file, prefix),
+        (r"block(\d)", lambda m: f"blocks.{int(m[1]) - 2}"),
+        (r"\.c(\d)\.", r".conv\1."),
+        (r"\.c_sc\.", ".shortcut."),
+        (r"\.b(\d)\.", r".norm\1."),
+        ("^b5", "norm"),
+        ("^c5", "to_image"),
+        ("^l1", "project"),
+        (r"(norm\d?)\.weight", r"\1.gain"),
+    )
     for name, array in arrays.items():
         if name.startswith("project"):  # NCHW after the reshape there
             array = array.reshape(8, 4, 4, -1).transpose(1, 2, 0, 3).reshape(128, -1)
@@ -57,7 +72,9 @@ def sngan_g(file, prefix):
 
 
 def sngan_discriminator(file):
-    D = sngan.Discriminator(3, 8, relu_shortcut=True, rng=np.random.default_rng(0)).astype("float64")
+    D = sngan.Discriminator(3, 8, relu_shortcut=True, rng=np.random.default_rng(0)).astype(
+        "float64"
+    )
     D.load_state_dict(sngan_d(file, "param/") | sngan_d(file, "buffer/"))
     return D
 
@@ -70,16 +87,22 @@ def test_sngan_discriminator():
 
     D = sngan_discriminator(file).eval()
     assert_equal({"logits": D(tensor(x)).data}, {"logits": file["logits"][:, 0]})
-    real_hinge = hinge("discriminator", D(tensor(x)), tensor(np.full(6, -2.0)))  # the fakes are beyond the margin
+    real_hinge = hinge(
+        "discriminator", D(tensor(x)), tensor(np.full(6, -2.0))
+    )  # the fakes are beyond the margin
     assert_equal(gradients(real_hinge, D), sngan_d(file, "grad_real_hinge/"))
     assert_equal(gradients(10.0 * penalties.r1(D, x), D), sngan_d(file, "grad_r1/"))
-    assert_equal(dict(D.named_buffers()), sngan_d(file, "buffer/"))  # in evaluation, they stand still
+    assert_equal(
+        dict(D.named_buffers()), sngan_d(file, "buffer/")
+    )  # in evaluation, they stand still
 
 
 def test_sngan_generator():
     file = golden("mimicry_sngan32_G")
     D = sngan_discriminator(golden("mimicry_sngan32_D")).eval()
-    G = sngan.Generator(16, 32, 3, 8, upsample=ops.upsample_bilinear, rng=np.random.default_rng(0)).astype("float64")
+    G = sngan.Generator(
+        16, 32, 3, 8, upsample=ops.upsample_bilinear, rng=np.random.default_rng(0)
+    ).astype("float64")
     G.load_state_dict(sngan_g(file, "param/") | sngan_g(file, "buffer/"))
     z = tensor(file["in/z"])
     image = G(z)
@@ -93,12 +116,24 @@ def test_sngan_generator():
 
 
 def biggan_arrays(file, prefix, network):
-    arrays = renamed(group(file, prefix), (r"output_layer\.0", "norm"), (r"output_layer\.2", "to_image"),
-                     ("conv_sc", "shortcut"), (r"\.bn(\d)", r".norm\1"), ("stored_", "running_"), (r"\.u0$", ".u"),
-                     ("^(shared|embed)", "embedding"))
-    if isinstance(network, conditioning.Projection):  # there, a block and the attention after it make a list
-        arrays = renamed(arrays, (r"^blocks\.(\d)\.(\d)", lambda m: f"D.blocks.{2 * int(m[1]) + int(m[2])}"),
-                         ("^linear", "D.to_logit"))
+    arrays = renamed(
+        group(file, prefix),
+        (r"output_layer\.0", "norm"),
+        (r"output_layer\.2", "to_image"),
+        ("conv_sc", "shortcut"),
+        (r"\.bn(\d)", r".norm\1"),
+        ("stored_", "running_"),
+        (r"\.u0$", ".u"),
+        ("^(shared|embed)", "embedding"),
+    )
+    if isinstance(
+        network, conditioning.Projection
+    ):  # there, a block and the attention after it make a list
+        arrays = renamed(
+            arrays,
+            (r"^blocks\.(\d)\.(\d)", lambda m: f"D.blocks.{2 * int(m[1]) + int(m[2])}"),
+            ("^linear", "D.to_logit"),
+        )
     arrays, result = renamed(arrays, ("^linear", "project")), {}
     normalised = {path for path, _ in network.modules() if hasattr(_, "u")}
     for name, array in arrays.items():
@@ -109,15 +144,19 @@ def biggan_arrays(file, prefix, network):
             array = kernel(array)
         if path in normalised and leaf != "u":
             path += ".layer"
-        result[f"{path}.{leaf}"] = array.reshape(-1) if leaf in ("u", "bias") and array.ndim else array
+        result[f"{path}.{leaf}"] = (
+            array.reshape(-1) if leaf in ("u", "bias") and array.ndim else array
+        )
     return result
 
 
 def load_biggan(network, file):
     """v is made anew at each call, and so is not in the file."""
-    network.astype("float64").load_state_dict({name: to_numpy(b) for name, b in network.named_buffers() if name.endswith(".v")}
-                                              | biggan_arrays(file, "param/", network)
-                                              | biggan_arrays(file, "buffer/", network))
+    network.astype("float64").load_state_dict(
+        {name: to_numpy(b) for name, b in network.named_buffers() if name.endswith(".v")}
+        | biggan_arrays(file, "param/", network)
+        | biggan_arrays(file, "buffer/", network)
+    )
     return network
 
 
@@ -150,8 +189,12 @@ def test_biggan_generator():
     assert_images(image.data, file["img_train"])
     buffers = {name: b for name, b in G.named_buffers() if not name.endswith(".v")}
     assert_equal(buffers, biggan_arrays(file, "buffer_after/", G))
-    assert_equal(gradients(hinge("generator", None, D(image, y)), G), biggan_arrays(file, "grad_Ghinge/", G))
-    assert_equal(gradients(1e-4 * penalties.orthogonal(G), G), biggan_arrays(file, "grad_ortho1e-4/", G))
+    assert_equal(
+        gradients(hinge("generator", None, D(image, y)), G), biggan_arrays(file, "grad_Ghinge/", G)
+    )
+    assert_equal(
+        gradients(1e-4 * penalties.orthogonal(G), G), biggan_arrays(file, "grad_ortho1e-4/", G)
+    )
 
 
 # Progressive GAN
@@ -168,7 +211,10 @@ def edge_layer(path, top):
 def progan_arrays(file, prefix, network):
     """TF layout: convolutions HWIO, as ours; dense (in, out), after a flatten that sees NCHW."""
     names = {f"{size}x{size}": f"blocks.{i}" for i, size in enumerate((4, 8, 16, 32))}
-    number = {"G": {"Dense": 0, "Conv": 3, "Conv0": 0, "Conv1": 3}, "D": {"Conv": 1, "Dense0": 4, "Conv0": 0, "Conv1": 2}}
+    number = {
+        "G": {"Dense": 0, "Conv": 3, "Conv0": 0, "Conv1": 3},
+        "D": {"Conv": 1, "Dense0": 4, "Conv0": 0, "Conv1": 2},
+    }
     result = {}
     for name, array in group(file, prefix).items():
         *path, leaf = name.split("/")
@@ -190,28 +236,45 @@ def test_progressive_gan(lod):
     G = progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
     D = progan.Discriminator(32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
     for network, name in ((G, "G"), (D, "D")):
-        of_it = {key.removeprefix(f"param/{name}/") for key in file.files if key.startswith(f"param/{name}/")}
+        of_it = {
+            key.removeprefix(f"param/{name}/")
+            for key in file.files
+            if key.startswith(f"param/{name}/")
+        }
         assert len(of_it) == len(network.parameters())
         for _, module in network.modules():
             if isinstance(module, nn.Equalized):
-                module.scale = float(np.float32(module.scale))  # a constant of that type there, in float64 too
-        network.load_state_dict(progan_arrays(file, f"param/{name}/", name) | {"lod": np.array(lod)})
+                module.scale = float(
+                    np.float32(module.scale)
+                )  # a constant of that type there, in float64 too
+        network.load_state_dict(
+            progan_arrays(file, f"param/{name}/", name) | {"lod": np.array(lod)}
+        )
     x, at, z = asarray(images(file["in/x"])), f"lod{lod}", tensor(file["in/z"])
     image = G(z)
     assert_images(image.data, file[f"{at}/img"])
     assert_equal({"scores": D(tensor(x)).data}, {"scores": file[f"{at}/scores"][:, 0]})
     if f"{at}/D_wgangp_loss" not in file.files:
         return
-    assert_images(penalties.slopes(D, x).data, file[f"{at}/dscores_dx"])
-    assert_equal(gradients(10.0 * penalties.r1(D, x), D), progan_arrays(file, f"{at}/grad_r1_gamma10/D/", "D"))
+    assert_images(penalties.image_gradients(D, x).data, file[f"{at}/dscores_dx"])
+    assert_equal(
+        gradients(10.0 * penalties.r1(D, x), D),
+        progan_arrays(file, f"{at}/grad_r1_gamma10/D/", "D"),
+    )
     wasserstein, fakes = losses.find("wasserstein"), image.data
     real_scores = D(tensor(x))
     gp = penalties.wgan_gp(D, x, fakes, Replay(file["in/alpha"]))
-    loss = (wasserstein.discriminator(real_scores, D(tensor(fakes))) + 10.0 * gp
-            + 0.001 * ops.mean(ops.square(real_scores)))
+    loss = (
+        wasserstein.discriminator(real_scores, D(tensor(fakes)))
+        + 10.0 * gp
+        + 0.001 * ops.mean(ops.square(real_scores))
+    )
     assert_equal({"loss": loss.data}, {"loss": file[f"{at}/D_wgangp_loss"]})
     assert_equal(gradients(loss, D), progan_arrays(file, f"{at}/grad_wgangp_drift/D/", "D"))
-    assert_equal(gradients(wasserstein.generator(None, D(image)), G), progan_arrays(file, f"{at}/grad_Gwgan/G/", "G"))
+    assert_equal(
+        gradients(wasserstein.generator(None, D(image)), G),
+        progan_arrays(file, f"{at}/grad_Gwgan/G/", "G"),
+    )
 
 
 # StyleGAN
@@ -234,9 +297,19 @@ def stylegan_arrays(file, prefix, networks):
         else:
             size, layer, *part = path
             block = {"4x4": 0, "8x8": 1, "16x16": 2}[size]
-            path = f"blocks.{block}." + (
-                {"Conv": "1.layer", "Dense0": "4.layer", "Conv0": "0.layer", "Conv1_down": "3.layer"} if network == "D"
-                else {"Const": "0", "Conv": "1", "Conv0_up": "0", "Conv1": "1"})[layer]
+            path = (
+                f"blocks.{block}."
+                + (
+                    {
+                        "Conv": "1.layer",
+                        "Dense0": "4.layer",
+                        "Conv0": "0.layer",
+                        "Conv1_down": "3.layer",
+                    }
+                    if network == "D"
+                    else {"Const": "0", "Conv": "1", "Conv0_up": "0", "Conv1": "1"}
+                )[layer]
+            )
             if layer == "Dense0" and leaf == "weight":
                 array = array.reshape(8, 4, 4, 8).transpose(1, 2, 0, 3).reshape(128, 8)
             elif part == ["StyleMod"]:
@@ -245,7 +318,9 @@ def stylegan_arrays(file, prefix, networks):
                 path, leaf = f"{path}.noise", "strength"
             elif leaf == "weight" and network == "S":
                 path += ".conv.layer"
-        result["constant" if leaf == "const" else f"{path}.{leaf}"] = images(array)[0] if leaf == "const" else array
+        result["constant" if leaf == "const" else f"{path}.{leaf}"] = (
+            images(array)[0] if leaf == "const" else array
+        )
     return result
 
 
@@ -255,30 +330,46 @@ def test_stylegan(lod):
     G = stylegan.Generator(10, 16, 1, (8, 8, 8), 12, 3, hidden=14, rng=rng).astype("float64").eval()
     D = stylegan.Discriminator(16, 1, (8, 8, 8), rng=rng).astype("float64")
     at, lod = f"lod{lod}", {"lod": np.array(lod)}
-    G.load_state_dict(stylegan_arrays(file, "param/", "MS") | {"w_average": to_numpy(G.w_average)} | lod)
+    G.load_state_dict(
+        stylegan_arrays(file, "param/", "MS") | {"w_average": to_numpy(G.w_average)} | lod
+    )
     D.load_state_dict(stylegan_arrays(file, "param/", "D") | lod)
     x, z = asarray(images(file["in/x"])), tensor(file["in/z"])
     assert_equal({"w": G.mapping(z).data}, {"w": file["w"]})
     image, real_scores = G(z), D(tensor(x))
     assert_images(image.data, file[f"{at}/img"])
     assert_equal({"scores": real_scores.data}, {"scores": file[f"{at}/scores"][:, 0]})
-    assert_images(penalties.slopes(D, x).data, file[f"{at}/dscores_dx"])
+    assert_images(penalties.image_gradients(D, x).data, file[f"{at}/dscores_dx"])
     if not group(file, f"{at}/grad"):  # at 1, for the size of the file
         return
-    assert_equal(gradients(10.0 * penalties.r1(D, x), D), stylegan_arrays(file, f"{at}/grad_r1_gamma10/", "D"))
+    assert_equal(
+        gradients(10.0 * penalties.r1(D, x), D),
+        stylegan_arrays(file, f"{at}/grad_r1_gamma10/", "D"),
+    )
     gp = penalties.wgan_gp(D, x, image.data, Replay(file["in/alpha"]))
-    loss = (losses.find("wasserstein").discriminator(real_scores, D(tensor(image.data))) + 10.0 * gp
-            + 0.001 * ops.mean(ops.square(real_scores)))
+    loss = (
+        losses.find("wasserstein").discriminator(real_scores, D(tensor(image.data)))
+        + 10.0 * gp
+        + 0.001 * ops.mean(ops.square(real_scores))
+    )
     assert_equal({"loss": loss.data}, {"loss": file[f"{at}/D_wgangp_loss"]})
     assert_equal(gradients(loss, D), stylegan_arrays(file, f"{at}/grad_wgangp_drift/", "D"))
     loss = losses.find("bce").generator(None, D(image))
     assert_equal(gradients(loss, G), stylegan_arrays(file, f"{at}/grad_Gns/", "MS"))
 
 
-@pytest.mark.parametrize("name, groups", [
-    ("stylegan1_16", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gns"}),
-    ("mimicry_sngan32_D", {"grad_real_hinge", "grad_r1"}), ("mimicry_sngan32_G", {"grad_Ghinge"}),
-    ("biggan_D_hier_attn16", {"grad_r1"}), ("biggan_G_hier_attn16", {"grad_Ghinge", "grad_ortho1e-4"}),
-    ("progan_fused0", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gwgan"})])
+@pytest.mark.parametrize(
+    "name, groups",
+    [
+        ("stylegan1_16", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gns"}),
+        ("mimicry_sngan32_D", {"grad_real_hinge", "grad_r1"}),
+        ("mimicry_sngan32_G", {"grad_Ghinge"}),
+        ("biggan_D_hier_attn16", {"grad_r1"}),
+        ("biggan_G_hier_attn16", {"grad_Ghinge", "grad_ortho1e-4"}),
+        ("progan_fused0", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gwgan"}),
+    ],
+)
 def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups):
-    assert {part for key in golden(name).files for part in key.split("/") if part.startswith("grad_")} == groups
+    assert {
+        part for key in golden(name).files for part in key.split("/") if part.startswith("grad_")
+    } == groups

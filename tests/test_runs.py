@@ -26,9 +26,10 @@ from tinygan import data, files, ops
 from tinygan.backend import on_cpu
 from tinygan.cli import main
 from tinygan.errors import Diverged, InputError, Interrupted
-from tinygan.gan import losses
 from tinygan.files import checkpoint, npz
-from tinygan.training import health, trainer as trainer_module
+from tinygan.gan import losses
+from tinygan.training import health
+from tinygan.training import trainer as trainer_module
 from tinygan.training.sampling import load_generator
 
 
@@ -53,14 +54,20 @@ def test_a_killed_process_that_is_resumed_writes_the_same_bytes(capsys):
 @pytest.mark.cpu
 def test_a_resume_that_fails_ends_the_stress(tmp_path, monkeypatch):
     begin = stress.start
-    monkeypatch.setattr(stress, "start", lambda argv, threads: begin([sys.executable, "-c", "raise SystemExit(2)"], threads))
+    monkeypatch.setattr(
+        stress,
+        "start",
+        lambda argv, threads: begin([sys.executable, "-c", "raise SystemExit(2)"], threads),
+    )
     with pytest.raises(SystemExit, match="exit code 2"):
         stress.killed_run("gan", tmp_path, 40, 20, 3, stress.random.Random(0))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("argv", [[], ["--full", "dcgan"]])
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="asks Linux for the memory of a process")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="asks Linux for the memory of a process"
+)
 def test_the_memory_of_a_long_run_stays_what_it_is(argv):
     assert flat.main(argv) == 0
 
@@ -78,7 +85,11 @@ def test_the_comparison_sees_what_differs(tmp_path):
         (tmp_path / name / "time.jsonl").write_text(text)
         (tmp_path / name / f"{name}.png").write_text("")
     found = stress.differences(tmp_path / "a", tmp_path / "b")
-    assert sorted(found) == ["a.png: is missing", "b.png: should not be there", "log.jsonl: differs"]
+    assert sorted(found) == [
+        "a.png: is missing",
+        "b.png: should not be there",
+        "log.jsonl: differs",
+    ]
 
 
 @pytest.mark.cpu
@@ -112,7 +123,9 @@ def generators(thing, seen):
     elif isinstance(thing, functools.partial):
         yield from generators(thing.args, seen)
     elif callable(thing) and getattr(thing, "__closure__", None):
-        yield from generators([cell.cell_contents for cell in thing.__closure__ if cell != type(cell)()], seen)
+        yield from generators(
+            [cell.cell_contents for cell in thing.__closure__ if cell != type(cell)()], seen
+        )
     elif type(thing).__module__.startswith("tinygan") and hasattr(thing, "__dict__"):
         yield from generators(vars(thing), seen)
 
@@ -125,7 +138,9 @@ def test_the_state_of_every_generator_is_in_the_checkpoint(tmp_path, digits, rec
     saved = [trainer.algorithm.rng, trainer.algorithm.augment.rng]
     # The averaged G is a copy, with a generator of its own: it must not draw when it is in use.
     copies = list(generators(trainer.algorithm.ema.module, {}))
-    assert all(any(g is s for s in saved + copies) for g in found) and all(any(s is g for g in found) for s in saved)
+    assert all(any(g is s for s in saved + copies) for g in found) and all(
+        any(s is g for g in found) for s in saved
+    )
     before = [str(g.bit_generator.state) for g in copies]
     (trainer.out / "samples").mkdir(exist_ok=True)
     trainer.write_grid()
@@ -140,8 +155,14 @@ def whole(tmp_path_factory):
     """The bytes of a small checkpoint."""
     path = tmp_path_factory.mktemp("whole") / "checkpoint-00000003.npz"
     rng = np.random.default_rng(0)
-    checkpoint.write(path, {"G": {"w": rng.standard_normal((3, 4), np.float32), "b": np.zeros(0)}, "D": {"n": np.array(3)}},
-                     {"step": 3, "text": "é"})
+    checkpoint.write(
+        path,
+        {
+            "G": {"w": rng.standard_normal((3, 4), np.float32), "b": np.zeros(0)},
+            "D": {"n": np.array(3)},
+        },
+        {"step": 3, "text": "é"},
+    )
     return path.read_bytes()
 
 
@@ -155,7 +176,11 @@ def loaded(path, content):
 
 
 def same(a, b):
-    return a[1] == b[1] and all(np.array_equal(a[0][part][name], value) for part in b[0] for name, value in b[0][part].items())
+    return a[1] == b[1] and all(
+        np.array_equal(a[0][part][name], value)
+        for part in b[0]
+        for name, value in b[0][part].items()
+    )
 
 
 @pytest.mark.cpu
@@ -164,19 +189,28 @@ def test_a_damaged_checkpoint_is_never_taken_for_a_whole_one(tmp_path_factory, w
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     right = loaded(path, whole)
     for _ in range(25):
-        damaged, kind = bytearray(whole), data.draw(st.sampled_from(["flip", "cut", "insert", "swap"]))
+        damaged, kind = (
+            bytearray(whole),
+            data.draw(st.sampled_from(["flip", "cut", "insert", "swap"])),
+        )
         at = data.draw(st.integers(0, len(whole) - 1))
         if kind == "flip":
             damaged[at] ^= data.draw(st.integers(1, 255))
         elif kind == "cut":
-            del damaged[at:at + data.draw(st.sampled_from([1, 4, len(whole)]))]
+            del damaged[at : at + data.draw(st.sampled_from([1, 4, len(whole)]))]
         elif kind == "insert":
             damaged[at:at] = data.draw(st.binary(min_size=1, max_size=8))
         else:
             other = data.draw(st.integers(0, len(whole) - 8))
-            damaged[at:at + 8], damaged[other:other + 8] = damaged[other:other + 8], damaged[at:at + 8]
+            damaged[at : at + 8], damaged[other : other + 8] = (
+                damaged[other : other + 8],
+                damaged[at : at + 8],
+            )
         found = loaded(path, bytes(damaged))
-        assert found is None or same(found, right), (kind, at)  # such as in a date, which nobody reads
+        assert found is None or same(found, right), (
+            kind,
+            at,
+        )  # such as in a date, which nobody reads
 
 
 @pytest.mark.cpu
@@ -193,12 +227,31 @@ def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
 
     def write(name, header, content=b"", how=zipfile.ZIP_STORED):
         with zipfile.ZipFile(tmp_path / name, "w", how) as file:
-            file.writestr("meta.npy", npz.MAGIC + len(header).to_bytes(2, "little") + header + content)
+            file.writestr(
+                "meta.npy", npz.MAGIC + len(header).to_bytes(2, "little") + header + content
+            )
 
-    write("huge.npz", b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000,), }\n", bytes(8))
-    write("bomb.npz", b"{'descr': '|u1', 'fortran_order': False, 'shape': (50000000,), }\n", bytes(50_000_000), zipfile.ZIP_DEFLATED)
-    write("object.npz", b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"cos\nsystem\n(S'id'\ntR.")
-    for name, reason in (("huge.npz", "8 bytes"), ("bomb.npz", "more than it does"), ("object.npz", "no array of numbers")):
+    write(
+        "huge.npz",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000,), }\n",
+        bytes(8),
+    )
+    write(
+        "bomb.npz",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (50000000,), }\n",
+        bytes(50_000_000),
+        zipfile.ZIP_DEFLATED,
+    )
+    write(
+        "object.npz",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n",
+        b"cos\nsystem\n(S'id'\ntR.",
+    )
+    for name, reason in (
+        ("huge.npz", "8 bytes"),
+        ("bomb.npz", "more than it does"),
+        ("object.npz", "no array of numbers"),
+    ):
         tracemalloc.start()
         with pytest.raises(InputError, match=reason):
             checkpoint.load(tmp_path / name)
@@ -224,7 +277,10 @@ def test_a_checkpoint_that_someone_has_copied_is_not_the_newest(tmp_path, digits
     older, newer = checkpoint.checkpoints(tmp_path / "a")
     for name in ("checkpoint-good.npz", "checkpoint-00000010-copy.npz", "checkpoint-.npz"):
         shutil.copy(older, tmp_path / "a" / name)
-    assert checkpoint.open_run(tmp_path / "a").path == newer and checkpoint.last_step(tmp_path / "a") == 12
+    assert (
+        checkpoint.open_run(tmp_path / "a").path == newer
+        and checkpoint.last_step(tmp_path / "a") == 12
+    )
     resume(tmp_path / "a", digits, steps=20).run(progress=False)
     assert [path.name[-6:-4] for path in checkpoint.checkpoints(tmp_path / "a")] == ["15", "20"]
     assert (tmp_path / "a" / "checkpoint-good.npz").exists()
@@ -234,7 +290,9 @@ def test_a_checkpoint_that_someone_has_copied_is_not_the_newest(tmp_path, digits
 def test_to_load_a_checkpoint_takes_its_size_in_memory(tmp_path):
     import tracemalloc
 
-    checkpoint.write(tmp_path / "a.npz", {"G": {"w": np.zeros((5000, 1000), np.float32)}}, {"step": 1})
+    checkpoint.write(
+        tmp_path / "a.npz", {"G": {"w": np.zeros((5000, 1000), np.float32)}}, {"step": 1}
+    )
     tracemalloc.start()
     checkpoint.load(tmp_path / "a.npz")
     peak = tracemalloc.get_traced_memory()[1]
@@ -242,8 +300,13 @@ def test_to_load_a_checkpoint_takes_its_size_in_memory(tmp_path):
     assert peak < 2 * (tmp_path / "a.npz").stat().st_size
 
 
-META = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
+META = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +318,7 @@ def sound(tmp_path_factory, digits):
 
 def resume_target(out, digits):
     from tinygan.training import recipes
+
     recipe = recipes.find("dcgan")
     settings = recipe.settings().updated(json.loads((out / "config.json").read_text())["settings"])
     return trainer_module.Trainer(recipe, settings.updated({"steps": 9}), digits, out)
@@ -292,7 +356,9 @@ def test_the_last_k_checkpoints_are_kept(tmp_path, digits):
 
 
 @pytest.mark.cpu
-def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, digits, capsys):
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
+    tmp_path, digits, capsys
+):
     start(tmp_path / "a", digits, **TINY).run(progress=False)
     start(tmp_path / "b", digits, **TINY).run(progress=False)
     older, newer = checkpoint.checkpoints(tmp_path / "b")
@@ -302,18 +368,31 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_
     assert load_generator(tmp_path / "b")[2] == older
     resume(tmp_path / "b", digits).run(progress=False)
     err = capsys.readouterr().err
-    assert err.count("\n") == 2 and err.count(f"warning: {newer} is not a checkpoint of tinygan, or is damaged") == 2
+    assert (
+        err.count("\n") == 2
+        and err.count(f"warning: {newer} is not a checkpoint of tinygan, or is damaged") == 2
+    )
     assert stress.differences(tmp_path / "a", tmp_path / "b") == []
     for path in checkpoint.checkpoints(tmp_path / "b"):
         path.write_bytes(b"x")
-    with pytest.raises(InputError, match=f"{older.name} is not a checkpoint"):  # none is left: not from the start, in silence
+    with pytest.raises(
+        InputError, match=f"{older.name} is not a checkpoint"
+    ):  # none is left: not from the start, in silence
         resume(tmp_path / "b", digits)
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("what, number, advice", [("npz.np.savez", errno.ENOSPC, "make room"),
-    ("log.json.dumps", errno.EROFS, "choose another folder"), ("plots.save_image", errno.ENOSPC, "make room")])
-def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(tmp_path, digits, monkeypatch, what, number, advice):
+@pytest.mark.parametrize(
+    "what, number, advice",
+    [
+        ("npz.np.savez", errno.ENOSPC, "make room"),
+        ("log.json.dumps", errno.EROFS, "choose another folder"),
+        ("plots.save_image", errno.ENOSPC, "make room"),
+    ],
+)
+def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(
+    tmp_path, digits, monkeypatch, what, number, advice
+):
     trainer = start(tmp_path / "a", digits, steps=20, checkpoint_every=10, **TINY)
     whole = {}
 
@@ -326,11 +405,16 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(tmp_path, 
         raise OSError(number, os.strerror(number))
 
     module, _, name = what.rpartition(".")
-    owner = {"npz.np": npz.np, "log.json": trainer_module.log.json, "plots": trainer_module.plots}[module]
+    owner = {"npz.np": npz.np, "log.json": trainer_module.log.json, "plots": trainer_module.plots}[
+        module
+    ]
     original = getattr(owner, name)
     monkeypatch.setattr(owner, name, fails)
-    with pytest.raises(InputError, match=f"cannot write .*{os.strerror(number)} .{advice}") if what != "plots.save_image" else (
-            pytest.raises(OSError)):
+    with (
+        pytest.raises(InputError, match=f"cannot write .*{os.strerror(number)} .{advice}")
+        if what != "plots.save_image"
+        else (pytest.raises(OSError))
+    ):
         trainer.run(progress=False)
     monkeypatch.undo()
     assert stress.contents(tmp_path / "a") == whole and not list((tmp_path / "a").rglob(".*"))
@@ -348,7 +432,9 @@ def test_a_log_that_does_not_fit_on_the_disk_says_so(tmp_path, digits, monkeypat
     (tmp_path / "a" / "log.jsonl").symlink_to("/dev/full")
     monkeypatch.setattr(trainer_module.log, "rows", lambda *_: [])
     trainer.settings.checkpoint_every = 100
-    with pytest.raises(InputError, match="cannot write .*log.jsonl: No space left on device .make room"):
+    with pytest.raises(
+        InputError, match="cannot write .*log.jsonl: No space left on device .make room"
+    ):
         trainer.run(progress=False)
 
 
@@ -356,13 +442,29 @@ def test_a_log_that_does_not_fit_on_the_disk_says_so(tmp_path, digits, monkeypat
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
 def test_a_real_limit_on_the_size_of_files_is_one_line(tmp_path):
     """As a full disk, but without one: the system refuses to write on, in the midst of a checkpoint."""
-    code = ("import resource, sys\nfrom tinygan.cli import main\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\nsys.exit(main(sys.argv[1:]))")
-    argv = ["train", "gan", "--steps", "30", "--batch-size", "4", "--out", str(tmp_path / "a"), "--set", "hidden=100"]
+    code = (
+        "import resource, sys\nfrom tinygan.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\nsys.exit(main(sys.argv[1:]))"
+    )
+    argv = [
+        "train",
+        "gan",
+        "--steps",
+        "30",
+        "--batch-size",
+        "4",
+        "--out",
+        str(tmp_path / "a"),
+        "--set",
+        "hidden=100",
+    ]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("tinygan: error: cannot write") and "checkpoint-00000030.npz: File too large" in last
+    assert (
+        last.startswith("tinygan: error: cannot write")
+        and "checkpoint-00000030.npz: File too large" in last
+    )
     assert f"continue from step 0 with: tinygan train --resume {tmp_path / 'a'}" in last
     assert not list((tmp_path / "a").rglob(".*")) and (tmp_path / "a" / "curves.png").exists()
 
@@ -378,12 +480,17 @@ def test_a_folder_that_vanishes_is_one_line(tmp_path, digits, capsys):
         return one_step()
 
     trainer.algorithm.train_step = vanish
-    with pytest.raises(InputError, match="cannot write .*a.samples.step-00000010.png: No such file or directory .its folder has gone"):
+    with pytest.raises(
+        InputError,
+        match="cannot write .*a.samples.step-00000010.png: No such file or directory .its folder has gone",
+    ):
         trainer.run(progress=False)
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
 def test_a_folder_that_may_not_be_written_to(tmp_path, digits):
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="Permission denied .choose another folder"):
@@ -395,25 +502,51 @@ def unsafe(syntax):
     modules = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}
     for node in ast.walk(syntax):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}
+            names = {alias.name.split(".")[0] for alias in node.names} | {
+                (getattr(node, "module", "") or "").split(".")[0]
+            }
             yield from names & modules
         elif isinstance(node, ast.Call):
-            function, settings = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
-            if function in ("eval", "exec", "compile", "__import__", "os.system", "os.popen") or settings.get("shell") == "True":
+            function, settings = (
+                ast.unparse(node.func),
+                {k.arg: ast.unparse(k.value) for k in node.keywords},
+            )
+            if (
+                function in ("eval", "exec", "compile", "__import__", "os.system", "os.popen")
+                or settings.get("shell") == "True"
+            ):
                 yield function
-            if function in ("np.load", "numpy.load", "np.lib.format.read_array") and settings.get("allow_pickle") != "False":
+            if (
+                function in ("np.load", "numpy.load", "np.lib.format.read_array")
+                and settings.get("allow_pickle") != "False"
+            ):
                 yield f"{function} without allow_pickle=False"
-            if function in ("np.save", "np.savez", "np.savez_compressed") and settings.get("allow_pickle", "False") != "False":
+            if (
+                function in ("np.save", "np.savez", "np.savez_compressed")
+                and settings.get("allow_pickle", "False") != "False"
+            ):
                 yield f"{function} of objects"
 
 
 @pytest.mark.cpu
 def test_nothing_that_is_read_is_run():
     package = Path(tinygan.__file__).parent
-    found = [(path.name, what) for path in package.rglob("*.py") for what in unsafe(ast.parse(path.read_text(encoding="utf-8")))]
+    found = [
+        (path.name, what)
+        for path in package.rglob("*.py")
+        for what in unsafe(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert found == []
-    planted = ["import pickle", "from pickle import loads", "eval(x)", "exec(x)", "np.load(f)", "np.load(f, allow_pickle=True)",
-               "subprocess.run(x, shell=True)", "import os, marshal"]
+    planted = [
+        "import pickle",
+        "from pickle import loads",
+        "eval(x)",
+        "exec(x)",
+        "np.load(f)",
+        "np.load(f, allow_pickle=True)",
+        "subprocess.run(x, shell=True)",
+        "import os, marshal",
+    ]
     assert all(list(unsafe(ast.parse(code))) for code in planted)
     assert not list(unsafe(ast.parse("G.eval(); np.load(f, allow_pickle=False); re.compile(x)")))
 
@@ -422,9 +555,29 @@ def test_nothing_that_is_read_is_run():
 
 
 def cli(out, *more):
-    return subprocess.Popen([sys.executable, "-m", "tinygan.cli", "train", "gan", "--steps", "100000", "--batch-size", "4",
-                             "--out", str(out), "--set", "hidden=8", "sample_every=2", "checkpoint_every=100000", *more],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tinygan.cli",
+            "train",
+            "gan",
+            "--steps",
+            "100000",
+            "--batch-size",
+            "4",
+            "--out",
+            str(out),
+            "--set",
+            "hidden=8",
+            "sample_every=2",
+            "checkpoint_every=100000",
+            *more,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def until(process, path):
@@ -441,10 +594,13 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(tmp_path, number, co
     until(process, out / "samples" / "step-00000004.png")
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    path, = checkpoint.checkpoints(out)
+    (path,) = checkpoint.checkpoints(out)
     step = checkpoint.load(path)[1]["step"]
     assert process.returncode == code and "Traceback" not in err
-    assert f"stopped at step {step}; continue from step {step} with: tinygan train --resume {out}" in err
+    assert (
+        f"stopped at step {step}; continue from step {step} with: tinygan train --resume {out}"
+        in err
+    )
     assert not (out / "running").exists()
 
 
@@ -468,7 +624,9 @@ def test_a_second_signal_leaves_at_once(tmp_path):
         process.kill()
         pytest.fail(f"it does not leave: {process.communicate()}")
     assert process.returncode == 130 and "Traceback" not in err
-    assert re.search("continue from step [23] with:", err) and not list(out.rglob(".*"))  # 3: it came before the evaluation
+    assert re.search("continue from step [23] with:", err) and not list(
+        out.rglob(".*")
+    )  # 3: it came before the evaluation
 
 
 @pytest.mark.cpu
@@ -519,7 +677,12 @@ def diverged(trainer):
     assert "\n" not in message and "train anew with a smaller learning rate" in message
     for path in checkpoint.checkpoints(trainer.out):  # the good ones are still there
         states, _ = checkpoint.load(path)
-        assert health.first_of({name: array for state in states.values() for name, array in state.items()}) is None
+        assert (
+            health.first_of(
+                {name: array for state in states.values() for name, array in state.items()}
+            )
+            is None
+        )
     return message
 
 
@@ -528,11 +691,20 @@ def broken_loss(monkeypatch, trainer, generator):
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("generator, message", [
-    (lambda real, fake: ops.mean(ops.log(fake * 0.0)), "log made inf in 4 of 4 values; called at the loss"),
-    (lambda real, fake: ops.mean(ops.sqrt(fake * 0.0)), "the derivative of sqrt made inf"),
-    (lambda real, fake: ops.sum(fake * 1e30) * 1e30, "mul made inf in 1 of 1 values; called at the loss"),
-])
+@pytest.mark.parametrize(
+    "generator, message",
+    [
+        (
+            lambda real, fake: ops.mean(ops.log(fake * 0.0)),
+            "log made inf in 4 of 4 values; called at the loss",
+        ),
+        (lambda real, fake: ops.mean(ops.sqrt(fake * 0.0)), "the derivative of sqrt made inf"),
+        (
+            lambda real, fake: ops.sum(fake * 1e30) * 1e30,
+            "mul made inf in 1 of 1 values; called at the loss",
+        ),
+    ],
+)
 def test_the_op_that_made_a_nan_is_named(tmp_path, digits, monkeypatch, generator, message):
     trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=2, **TINY)
     one_step = trainer.algorithm.train_step
@@ -557,12 +729,19 @@ def test_the_weight_that_is_no_number_is_named(tmp_path, digits, name):
     parameter.mark_changed()
     found = diverged(trainer)
     # On a GPU, losses are read some steps later, when the NaN has got into the other weights too.
-    assert f"the weight {name}.{path} holds NaN" in found if on_cpu() else re.search(r"step 1: .* by now the weight .* holds NaN", found)
+    assert (
+        f"the weight {name}.{path} holds NaN" in found
+        if on_cpu()
+        else re.search(r"step 1: .* by now the weight .* holds NaN", found)
+    )
 
 
 def test_a_learning_rate_that_is_far_too_large(tmp_path, digits):
     found = diverged(start(tmp_path / "a", digits, steps=20, lr=1e30, **TINY))
-    assert re.match(r"step 1: \w+ made (inf|NaN) in \d+ of \d+ values; called at D\.main\.\d", found) or "and by now" in found
+    assert (
+        re.match(r"step 1: \w+ made (inf|NaN) in \d+ of \d+ values; called at D\.main\.\d", found)
+        or "and by now" in found
+    )
     assert checkpoint.checkpoints(tmp_path / "a") == []
 
 
@@ -576,7 +755,9 @@ def test_a_nan_that_g_made_is_not_blamed_on_d(tmp_path, digits):
 
 
 def test_images_that_are_all_the_same_are_no_divergence(tmp_path, digits):
-    black = data.Dataset("digits", "train", np.zeros_like(digits.images), digits.labels, digits.class_names)
+    black = data.Dataset(
+        "digits", "train", np.zeros_like(digits.images), digits.labels, digits.class_names
+    )
     start(tmp_path / "a", black, steps=2, **TINY).run(progress=False)
 
 
@@ -592,7 +773,9 @@ def test_the_best_g_is_sound(tmp_path, digits):
         return numbers
 
     trainer.algorithm.train_step = train_step
-    assert diverged(trainer).startswith("step 5: ema/") and not (tmp_path / "a" / "best.npz").exists()
+    assert (
+        diverged(trainer).startswith("step 5: ema/") and not (tmp_path / "a" / "best.npz").exists()
+    )
     assert not (tmp_path / "a" / "eval.jsonl").exists()
 
 
@@ -611,7 +794,10 @@ def test_what_no_loss_shows_is_not_saved(tmp_path, digits):
     trainer.settings.sample_every = 1000
     found = diverged(trainer)
     path, _ = trainer.algorithm.G.named_parameters()[0]
-    assert found.startswith(f"step 10: ema/{path} holds ") and checkpoint.checkpoints(tmp_path / "a")[-1].name[-6:-4] == "05"
+    assert (
+        found.startswith(f"step 10: ema/{path} holds ")
+        and checkpoint.checkpoints(tmp_path / "a")[-1].name[-6:-4] == "05"
+    )
 
 
 # Signs of collapse
@@ -621,12 +807,15 @@ PATIENCE = health.Signs.PATIENCE
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("change, words", [
-    ({"d_accuracy": 1.0}, "D has told all reals from all fakes for 500 steps"),
-    ({"d_accuracy": 0.0}, "D has been wrong about all images for 500 steps"),
-    ({"variety": 0.1}, "the images of G have varied less than a quarter as much"),
-    ({"g_grad_norm": 1e-4}, "G's gradient has all but vanished for 500 steps"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"d_accuracy": 1.0}, "D has told all reals from all fakes for 500 steps"),
+        ({"d_accuracy": 0.0}, "D has been wrong about all images for 500 steps"),
+        ({"variety": 0.1}, "the images of G have varied less than a quarter as much"),
+        ({"g_grad_norm": 1e-4}, "G's gradient has all but vanished for 500 steps"),
+    ],
+)
 def test_each_sign_of_collapse_is_said_once(change, words):
     signs = health.Signs(has_threshold=True, every=10)
     assert not any(signs(HEALTHY) for _ in range(PATIENCE))
@@ -640,7 +829,9 @@ def test_each_sign_of_collapse_is_said_once(change, words):
 def test_a_gradient_that_has_vanished_from_the_start_is_seen_and_a_first_large_one_forgotten():
     signs = health.Signs(has_threshold=True, every=10)
     assert sum(len(signs({**HEALTHY, "g_grad_norm": 1e-6})) for _ in range(PATIENCE)) == 1
-    signs = health.Signs(has_threshold=True, every=10)  # as StyleGAN's: 1484 in the first steps, then .14
+    signs = health.Signs(
+        has_threshold=True, every=10
+    )  # as StyleGAN's: 1484 in the first steps, then .14
     signs({**HEALTHY, "g_grad_norm": 1484.0})
     assert not any(signs({**HEALTHY, "g_grad_norm": 0.14}) for _ in range(3 * PATIENCE))
 
@@ -670,15 +861,24 @@ def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monke
 
     def collapsing(trainer):
         one_step = trainer.algorithm.train_step
-        trainer.algorithm.train_step = lambda: one_step() | {"variety": 0.1 if trainer.step >= 10 else 0.9}
+        trainer.algorithm.train_step = lambda: (
+            one_step() | {"variety": 0.1 if trainer.step >= 10 else 0.9}
+        )
         trainer.run(progress=False)
 
-    collapsing(start(tmp_path / "a", digits, steps=10, checkpoint_every=50, sample_every=50, **TINY))
+    collapsing(
+        start(tmp_path / "a", digits, steps=10, checkpoint_every=50, sample_every=50, **TINY)
+    )
     collapsing(resume(tmp_path / "a", digits, steps=50))
     err = capsys.readouterr().err
-    assert err.startswith("tinygan: warning: step 30: the images of G have varied") and err.count("\n") == 1
+    assert (
+        err.startswith("tinygan: warning: step 30: the images of G have varied")
+        and err.count("\n") == 1
+    )
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "warnings" in row] == [30] and "mode collapse" in rows[2]["warnings"][0]
+    assert [row["step"] for row in rows if "warnings" in row] == [30] and "mode collapse" in rows[
+        2
+    ]["warnings"][0]
     assert (tmp_path / "a" / "curves.png").exists()
 
 
@@ -707,7 +907,9 @@ def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
 
     trainer.algorithm.train_step = train_step
     trainer.run(progress=False)
-    assert len(messages) == 4 and messages[0].startswith(f"{tmp_path / 'a'} is in use by process {os.getpid()} on ")
+    assert len(messages) == 4 and messages[0].startswith(
+        f"{tmp_path / 'a'} is in use by process {os.getpid()} on "
+    )
     assert not (tmp_path / "a" / "running").exists()
 
 
@@ -744,7 +946,9 @@ def test_of_two_that_start_in_one_folder_one_gets_it(tmp_path, digits, monkeypat
 def test_to_go_back_counts_the_evaluations_until_then(tmp_path, digits, same, best):
     """The best one was later, and comes again; if not, because others are asked for now, the next one is kept."""
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "eval.jsonl").write_text('{"step": 5, "fid": 7.5}\n{"step": 10, "fid": 9.0}\n{"step": 20, "fid": 1.0}\n')
+    (tmp_path / "a" / "eval.jsonl").write_text(
+        '{"step": 5, "fid": 7.5}\n{"step": 10, "fid": 9.0}\n{"step": 20, "fid": 1.0}\n'
+    )
     (tmp_path / "a" / ".notes.2026.txt").write_text("mine")
     checkpoint.write(tmp_path / "a" / "best.npz", {}, {"step": 20})
     trainer = start(tmp_path / "b", digits, **TINY)
@@ -766,7 +970,10 @@ def test_a_second_process_is_refused_and_a_killed_one_is_no_obstacle(tmp_path, c
     process.kill()
     process.communicate()
     assert (out / "running").exists()
-    assert main(["train", "--resume", str(out), "--steps", "6"]) == 0 and not (out / "running").exists()
+    assert (
+        main(["train", "--resume", str(out), "--steps", "6"]) == 0
+        and not (out / "running").exists()
+    )
 
 
 @pytest.mark.cpu

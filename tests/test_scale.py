@@ -16,9 +16,9 @@ from tinygan.gan import penalties
 from tinygan.models import biggan
 from tinygan.models.recipe import Recipe
 from tinygan.training import recipes, sampling
+from tinygan.training.algorithm import Algorithm
 from tinygan.training.ema import EMA
 from tinygan.training.trainer import Trainer
-from tinygan.training.algorithm import Algorithm
 
 SMALL = {"g_channels": 8, "d_channels": 8, "latent": 16, "embedding": 4, "batch_size": 32}
 
@@ -26,7 +26,9 @@ SMALL = {"g_channels": 8, "d_channels": 8, "latent": 16, "embedding": 4, "batch_
 @pytest.fixture(scope="module")
 def digits():
     full = data.load("digits")
-    return data.Dataset("digits", "train", full.images[:600], full.labels[:600], full.class_names).padded(2)
+    return data.Dataset(
+        "digits", "train", full.images[:600], full.labels[:600], full.class_names
+    ).padded(2)
 
 
 def updates(digits, recipe="dcgan", **changes):
@@ -45,15 +47,29 @@ def batch(digits):
 
 def accumulated(digits, micro_batch, **changes):
     """The gradients of D and G for one batch of 32, with all numbers in float64."""
-    u = updates(digits, batch_size=32, micro_batch=micro_batch, g_channels=4, d_channels=4, latent=8, **changes)
+    u = updates(
+        digits,
+        batch_size=32,
+        micro_batch=micro_batch,
+        g_channels=4,
+        d_channels=4,
+        latent=8,
+        **changes,
+    )
     u.G.astype("float64"), u.D.astype("float64")
     rng = np.random.default_rng(0)
     z, (reals, real_labels) = tensor(rng.standard_normal((32, u.settings.latent))), batch(digits)
     labels = asarray(rng.integers(10, size=32)) if u.objectives.conditional else None
     fakes = u.execution.fakes(z, labels, for_G=True)
-    d, d_numbers = u.execution.gradients("D", u.D, u.objectives.d_loss, reals, real_labels, fakes.images, labels)
-    g, g_numbers = u.execution.gradients("G", u.G, u.objectives.g_loss, reals, real_labels, fakes, labels)
-    return [host(x) for x in (*d, *g)], {name: float(value) for name, value in (d_numbers | g_numbers).items()}
+    d, d_numbers = u.execution.gradients(
+        "D", u.D, u.objectives.d_loss, reals, real_labels, fakes.images, labels
+    )
+    g, g_numbers = u.execution.gradients(
+        "G", u.G, u.objectives.g_loss, reals, real_labels, fakes, labels
+    )
+    return [host(x) for x in (*d, *g)], {
+        name: float(value) for name, value in (d_numbers | g_numbers).items()
+    }
 
 
 def difference(a, b):
@@ -67,7 +83,9 @@ class WithoutNorm:
     def strip(network):
         for _, module in network.modules():
             if isinstance(module, nn.Sequential):
-                module.layers = [layer for layer in module.layers if not isinstance(layer, nn.BatchNorm)]
+                module.layers = [
+                    layer for layer in module.layers if not isinstance(layer, nn.BatchNorm)
+                ]
 
 
 @pytest.fixture
@@ -83,12 +101,23 @@ def no_norm(monkeypatch):
     monkeypatch.setattr(Recipe, "build", stripped)
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"loss": "relativistic"}, {"d_norm": "spectral", "loss": "hinge"}, {"r1": 1.0}, {"loss": "wasserstein", "gp": 10.0, "drift": 0.01},
-    {"g_class": "concat", "d_class": "projection", "ortho": 0.1}, {"g_class": "concat", "d_class": "auxiliary"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": "relativistic"},
+        {"d_norm": "spectral", "loss": "hinge"},
+        {"r1": 1.0},
+        {"loss": "wasserstein", "gp": 10.0, "drift": 0.01},
+        {"g_class": "concat", "d_class": "projection", "ortho": 0.1},
+        {"g_class": "concat", "d_class": "auxiliary"},
+    ],
+)
 @pytest.mark.parametrize("micro_batch", [8, 12])  # 12: the parts are not all of a size
 def test_the_accumulated_gradient_is_that_of_the_whole_batch(digits, no_norm, changes, micro_batch):
-    (whole, numbers), (parts, added) = (accumulated(digits, m, **{"d_norm": "none", **changes}) for m in (0, micro_batch))
+    (whole, numbers), (parts, added) = (
+        accumulated(digits, m, **{"d_norm": "none", **changes}) for m in (0, micro_batch)
+    )
     assert difference(whole, parts) < 1e-12
     assert added == pytest.approx(numbers, rel=1e-10)
 
@@ -106,28 +135,48 @@ def test_biggans_d_makes_one_power_step_for_all_parts(digits):
     for micro_batch in (0, 8):
         u = updates(digits, "biggan", **SMALL, micro_batch=micro_batch)
         u.D.astype("float64")
-        gradients, _ = u.execution.gradients("D", u.D, u.objectives.d_loss, reals, real_labels, fakes, labels)
+        gradients, _ = u.execution.gradients(
+            "D", u.D, u.objectives.d_loss, reals, real_labels, fakes, labels
+        )
         results.append(([host(g) for g in gradients], [host(b) for b in u.D.buffers()]))
     (whole, buffers), (parts, others) = results
     assert difference(whole, parts) < 1e-12
     assert all(np.allclose(a, b, atol=1e-12) for a, b in zip(buffers, others))
 
 
-@pytest.mark.parametrize("changes", [{"r1": 1.0}, {"r1": 1.0, "penalty_every": 2}, {"d_norm": "spectral"}])
-def test_a_training_step_in_parts_gives_the_optimisers_the_same(digits, no_norm, changes, monkeypatch):
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
+@pytest.mark.parametrize(
+    "changes", [{"r1": 1.0}, {"r1": 1.0, "penalty_every": 2}, {"d_norm": "spectral"}]
+)
+def test_a_training_step_in_parts_gives_the_optimisers_the_same(
+    digits, no_norm, changes, monkeypatch
+):
+    monkeypatch.setattr(
+        "tinygan.kernels.cuda.graphs.enabled", False
+    )  # in a step that is recorded, nothing can be read
     given = {0: [], 8: []}
     for micro_batch, gradients in given.items():
-        u = updates(digits, batch_size=32, micro_batch=micro_batch, g_channels=4, d_channels=4, lr=1e-6,
-                    **{"d_norm": "none", **changes})
+        u = updates(
+            digits,
+            batch_size=32,
+            micro_batch=micro_batch,
+            g_channels=4,
+            d_channels=4,
+            lr=1e-6,
+            **{"d_norm": "none", **changes},
+        )
         for optimizer in (u.d_optimizer, u.g_optimizer):
             step = optimizer.step
-            optimizer.step = lambda found, step=step: (gradients.append([host(g) for g in found if g is not None]), step(found))
+            optimizer.step = lambda found, step=step: (
+                gradients.append([host(g) for g in found if g is not None]),
+                step(found),
+            )
         for _ in range(2):
             u.train_step()
     assert len(given[0]) == len(given[8]) == (5 if "penalty_every" in changes else 4)
     for whole, parts in zip(given[0], given[8]):
-        assert difference(whole, parts) < 1e-3  # float32, and parameters that rounding has moved apart
+        assert (
+            difference(whole, parts) < 1e-3
+        )  # float32, and parameters that rounding has moved apart
 
 
 @pytest.mark.cpu
@@ -135,13 +184,15 @@ def test_a_large_batch_in_parts_takes_the_memory_of_a_part(digits):
     """Peaks of what NumPy allocates in a step: 256 images in parts of 32, against 32, and against all at once."""
     peaks = {}
     for batch, micro in ((32, 0), (256, 32), (256, 0)):
-        u = updates(digits, "quick", g_channels=8, d_channels=8, batch_size=batch, micro_batch=micro)
+        u = updates(
+            digits, "quick", g_channels=8, d_channels=8, batch_size=batch, micro_batch=micro
+        )
         u.train_step()  # optimiser state and kernels' scratch memory are there from now on
         tracemalloc.start()
         u.train_step()
         peaks[batch, micro] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peaks[256, 32] < peaks[32, 0] + 3 * 2 ** 20 and peaks[256, 0] > 5 * peaks[32, 0]
+    assert peaks[256, 32] < peaks[32, 0] + 3 * 2**20 and peaks[256, 0] > 5 * peaks[32, 0]
 
 
 # Orthogonal
@@ -165,13 +216,20 @@ def test_orthogonal_regularisation():
     w = np.array([[1.0, 2.0], [3.0, 4.0]])
     layer = nn.Linear(2, 2)
     layer.weight.assign(w)
-    assert penalties.orthogonal(layer).item() == pytest.approx((1 * 2 + 3 * 4) ** 2)  # twice the half of 14^2
+    assert penalties.orthogonal(layer).item() == pytest.approx(
+        (1 * 2 + 3 * 4) ** 2
+    )  # twice the half of 14^2
     assert penalties.orthogonal(nn.Sequential(nn.BatchNorm(3), nn.Embedding(4, 3))) == 0.0
     table = nn.Embedding(2, 2)
     table.weight.assign(w)
-    assert penalties.orthogonal(nn.SpectralNorm(table)).item() == pytest.approx((1 * 3 + 2 * 4) ** 2)  # its rows
+    assert penalties.orthogonal(nn.SpectralNorm(table)).item() == pytest.approx(
+        (1 * 3 + 2 * 4) ** 2
+    )  # its rows
     nets = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ConvTranspose2d(3, 2, 3)).astype("float64")
-    check_grads(lambda a, b: penalties.orthogonal(_with(nets, a, b)), [nets[0].weight.data, nets[1].weight.data])
+    check_grads(
+        lambda a, b: penalties.orthogonal(_with(nets, a, b)),
+        [nets[0].weight.data, nets[1].weight.data],
+    )
 
 
 def _with(network, a, b):
@@ -192,7 +250,9 @@ def test_standing_statistics_are_those_of_the_batches():
     rng = np.random.default_rng(0)
     batches = [host(G[0](tensor(rng.standard_normal((64, 3), dtype=np.float32)))) for _ in range(3)]
     assert np.allclose(host(G[1].running_mean), np.mean([b.mean(0) for b in batches], 0), atol=1e-6)
-    assert np.allclose(host(G[1].running_var), np.mean([b.var(0, ddof=1) for b in batches], 0), rtol=1e-5)
+    assert np.allclose(
+        host(G[1].running_var), np.mean([b.var(0, ddof=1) for b in batches], 0), rtol=1e-5
+    )
     assert not G[1].training and G[1].momentum == 0.1
 
 
@@ -208,8 +268,16 @@ def test_standing_statistics_do_not_enter_the_training(tmp_path, digits):
     runs = []
     for standing, every in ((0, 100), (2, 2)):
         recipe, out = recipes.find("biggan"), tmp_path / str(standing)
-        s = recipe.settings().updated({**SMALL, "batch_size": 8, "steps": 5, "pad": 0, "standing": standing,
-                                       "sample_every": every})
+        s = recipe.settings().updated(
+            {
+                **SMALL,
+                "batch_size": 8,
+                "steps": 5,
+                "pad": 0,
+                "standing": standing,
+                "sample_every": every,
+            }
+        )
         trainer = Trainer.start(recipe, s, digits, out)
         trainer.run(progress=False)
         runs.append((trainer, (out / "log.jsonl").read_text()))
@@ -219,7 +287,11 @@ def test_standing_statistics_do_not_enter_the_training(tmp_path, digits):
         states = [getattr(trainer.algorithm, part).state_dict() for trainer in (a, b)]
         assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
     averages = [trainer.algorithm.ema.module.state_dict() for trainer in (a, b)]
-    differ = {key.rsplit(".", 1)[-1] for key in averages[0] if not np.array_equal(averages[0][key], averages[1][key])}
+    differ = {
+        key.rsplit(".", 1)[-1]
+        for key in averages[0]
+        if not np.array_equal(averages[0][key], averages[1][key])
+    }
     assert differ == {"running_mean", "running_var"}
 
 
@@ -242,7 +314,11 @@ def test_the_average_may_begin_later():
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 2.0])
 def test_truncated_latents_are_a_truncated_normal(threshold):
     """Drawn again, not clipped: no mass at the ends, and the distribution is the one that SciPy knows."""
-    z = sampling.latents(np.random.default_rng(0), 200, SimpleNamespace(latent=50), threshold).numpy().ravel()
+    z = (
+        sampling.latents(np.random.default_rng(0), 200, SimpleNamespace(latent=50), threshold)
+        .numpy()
+        .ravel()
+    )
     assert np.abs(z).max() <= threshold and len(np.unique(z)) > 0.9 * len(z)
     assert stats.kstest(z, stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
 
@@ -271,7 +347,9 @@ def test_every_way_to_tell_g_the_class_takes_mixtures(digits):
         u = updates(digits, recipe)
         u.G.eval()
         z = u.latents(2)
-        assert np.array_equal(sampling.generate(u.G, z, one), sampling.generate(u.G, z, np.array([3, 7]))), recipe
+        assert np.array_equal(
+            sampling.generate(u.G, z, one), sampling.generate(u.G, z, np.array([3, 7]))
+        ), recipe
 
 
 # The recipe
@@ -286,7 +364,7 @@ def test_z_enters_in_parts():
     G.blocks[0].forward = lambda *args: seen.append(forward(*args)) or seen[-1]
     for part in range(4):
         changed = z.copy()
-        changed[:, 4 * part:4 * part + 4] += 1
+        changed[:, 4 * part : 4 * part + 4] += 1
         G(tensor(changed), np.array([2]))
     G(tensor(z), np.array([2]))
     same = [np.array_equal(host(x), host(seen[-1])) for x in seen[:4]]
@@ -302,10 +380,16 @@ def test_without_classes_the_latent_alone_steers_the_blocks(digits):
     assert u.G.latent == 16 and u.G.G.latent == 20
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"latent": 18}, "latent .* of 18 cannot be cut into 4 equal parts"), ({"g_channels": 12}, "divides the channels by 8"),
-    ({"batch_size": 601}, "more than the 600"),
-    ({"attention": 12}, "attention=12: choose 0, .*here 0, 8, 16"), ({"micro_batch": 31}, "leaves one image")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"latent": 18}, "latent .* of 18 cannot be cut into 4 equal parts"),
+        ({"g_channels": 12}, "divides the channels by 8"),
+        ({"batch_size": 601}, "more than the 600"),
+        ({"attention": 12}, "attention=12: choose 0, .*here 0, 8, 16"),
+        ({"micro_batch": 31}, "leaves one image"),
+    ],
+)
 def test_mistakes(digits, changes, message):
     with pytest.raises(InputError, match=message):
         updates(digits, "biggan", **{**SMALL, **changes})
@@ -314,11 +398,22 @@ def test_mistakes(digits, changes, message):
 def test_where_attention_is(digits):
     for size, expected in ((16, 2), (8, 2), (0, 0)):
         u = updates(digits, "biggan", **{**SMALL, "attention": size})
-        modules = [m for network in (u.G, u.D) for _, m in network.modules() if isinstance(m, nn.SelfAttention)]
+        modules = [
+            m
+            for network in (u.G, u.D)
+            for _, m in network.modules()
+            if isinstance(m, nn.SelfAttention)
+        ]
         assert len(modules) == expected
 
 
 def test_d_normalises_the_embedding_of_the_class_as_its_own_layers(digits):
     u = updates(digits, "biggan", **SMALL)
     assert isinstance(u.D.embedding, nn.SpectralNorm) and u.D.embedding.step_in_evaluation
-    assert grad(u.objectives.score(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(), u.D.embedding.layer.weight) is not None
+    assert (
+        grad(
+            u.objectives.score(Tensor(digits.batch(0, 4, 0)[0]), np.arange(4))[0].sum(),
+            u.D.embedding.layer.weight,
+        )
+        is not None
+    )

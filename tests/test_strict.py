@@ -28,17 +28,36 @@ def xp():
 def test_strict_arrays_and_numpy_arrays_do_not_mix(xp):
     ours, theirs = backend.asarray(np.arange(3.0)), np.arange(3.0)
     for mixed in (
-        lambda: ours + theirs, lambda: theirs + ours, lambda: ours @ theirs, lambda: theirs @ ours,
-        lambda: ours < theirs, lambda: xp.add(ours, theirs), lambda: xp.concatenate([ours, theirs]),
-        lambda: xp.sum(theirs), lambda: xp.exp(theirs),
-        lambda: xp.add.at(ours, theirs.astype(int), ours), lambda: np.add(theirs, ours), lambda: np.exp(ours),
-        lambda: np.asarray(ours), lambda: np.concatenate([ours, theirs]), lambda: np.array(ours),
-        lambda: ours[theirs.astype(int)], lambda: ours[theirs > 1], lambda: ours[(np.array([0]),)],
-        lambda: ours.__setitem__(0, theirs[:1]), lambda: ours.__setitem__(slice(None), theirs),
-        lambda: ours.__setitem__(theirs > 1, 0.0), lambda: theirs.__setitem__(slice(None), ours),
-        lambda: xp.exp(ours, out=theirs), lambda: np.exp(theirs, out=ours), lambda: ours.dot(theirs),
-        lambda: theirs.dot(ours), lambda: ours.__iadd__(theirs), lambda: xp.where(theirs > 1, ours, ours),
-        lambda: xp.asarray(ours.data), lambda: xp.asarray(memoryview(theirs)),
+        lambda: ours + theirs,
+        lambda: theirs + ours,
+        lambda: ours @ theirs,
+        lambda: theirs @ ours,
+        lambda: ours < theirs,
+        lambda: xp.add(ours, theirs),
+        lambda: xp.concatenate([ours, theirs]),
+        lambda: xp.sum(theirs),
+        lambda: xp.exp(theirs),
+        lambda: xp.add.at(ours, theirs.astype(int), ours),
+        lambda: np.add(theirs, ours),
+        lambda: np.exp(ours),
+        lambda: np.asarray(ours),
+        lambda: np.concatenate([ours, theirs]),
+        lambda: np.array(ours),
+        lambda: ours[theirs.astype(int)],
+        lambda: ours[theirs > 1],
+        lambda: ours[(np.array([0]),)],
+        lambda: ours.__setitem__(0, theirs[:1]),
+        lambda: ours.__setitem__(slice(None), theirs),
+        lambda: ours.__setitem__(theirs > 1, 0.0),
+        lambda: theirs.__setitem__(slice(None), ours),
+        lambda: xp.exp(ours, out=theirs),
+        lambda: np.exp(theirs, out=ours),
+        lambda: ours.dot(theirs),
+        lambda: theirs.dot(ours),
+        lambda: ours.__iadd__(theirs),
+        lambda: xp.where(theirs > 1, ours, ours),
+        lambda: xp.asarray(ours.data),
+        lambda: xp.asarray(memoryview(theirs)),
     ):
         with pytest.raises((TypeError, ValueError)):
             mixed()
@@ -47,10 +66,27 @@ def test_strict_arrays_and_numpy_arrays_do_not_mix(xp):
 
 def test_what_a_strict_array_does(xp):
     a = backend.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
-    for result in (a + 1, 1 - a, a * np.float32(2), np.float64(2) * a, a.sum(), a.max(0), a[0, 0], a[a > 2], a.T,
-                   -a, xp.exp(a), a @ a.T, a.reshape(-1), xp.concatenate([a, a]), a.astype("float64")):
+    for result in (
+        a + 1,
+        1 - a,
+        a * np.float32(2),
+        np.float64(2) * a,
+        a.sum(),
+        a.max(0),
+        a[0, 0],
+        a[a > 2],
+        a.T,
+        -a,
+        xp.exp(a),
+        a @ a.T,
+        a.reshape(-1),
+        xp.concatenate([a, a]),
+        a.astype("float64"),
+    ):
         assert type(result) is xp.ndarray is strict.StrictArray
-    assert a.sum().shape == () and a.sum().item() == 15 and float(a.sum()) == 15 and bool(a[0, 1] > 0)
+    assert (
+        a.sum().shape == () and a.sum().item() == 15 and float(a.sum()) == 15 and bool(a[0, 1] > 0)
+    )
     assert a.dtype == np.float32 and a.shape == (2, 3) and len(a) == 2 and len(list(a)) == 2
     assert a.base is None and a.T.base is a and a.T[1:].base is a and (a + 1).base is None
     b = a
@@ -99,7 +135,9 @@ def spectral_norm(_):
 
 def gradient_penalty(_):
     x = backend.asarray(images())
-    penalties.wgan_gp(lambda x: ops.sum(ops.square(x), (1, 2, 3)), x, 2 * x, np.random.default_rng(0))
+    penalties.wgan_gp(
+        lambda x: ops.sum(ops.square(x), (1, 2, 3)), x, 2 * x, np.random.default_rng(0)
+    )
 
 
 def augmentation(_):
@@ -164,30 +202,43 @@ PLANTS = [  # the part, what is replaced there, by what, and work that comes acr
     ("nn", "nn.spectral.asarray", np.asarray, spectral_norm),
     ("gan", "gan.penalties.uniform", uniform_on_the_host, gradient_penalty),
     ("gan", "gan.augment.ada.from_host", on_the_host, augmentation),
-    ("models", "models.stylegan2.Discriminator.features", downloaded(stylegan2.Discriminator.features), judgement),
+    (
+        "models",
+        "models.stylegan2.Discriminator.features",
+        downloaded(stylegan2.Discriminator.features),
+        judgement,
+    ),
     ("optim", "optim.xp", Mostly(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
     ("training", "training.execution.from_host", on_the_host, training_step),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
 ]
 
 
-@pytest.mark.parametrize("target, replacement, work", [row[1:] for row in PLANTS], ids=[row[1] for row in PLANTS])
+@pytest.mark.parametrize(
+    "target, replacement, work", [row[1:] for row in PLANTS], ids=[row[1] for row in PLANTS]
+)
 def test_a_planted_mix_is_noticed(target, replacement, work, tmp_path, monkeypatch):
     """Where it is planted and only there; and on NumPy it is no mistake."""
     if target.startswith("kernels."):
-        kernels.use_floor("fast" if "cuda" in target else "plain")
+        kernels.use("fast" if "cuda" in target else "plain")
     with strict.use_strict():
         work(tmp_path / "without")
     monkeypatch.setattr(f"tinygan.{target}", replacement)
     backend.use("numpy")
     work(tmp_path / "numpy")
     with strict.use_strict():
-        with pytest.raises((TypeError, ValueError, AttributeError), match="ndarray|StrictArray|memoryview"):
+        with pytest.raises(
+            (TypeError, ValueError, AttributeError), match="ndarray|StrictArray|memoryview"
+        ):
             work(tmp_path / "with")
 
 
 def test_every_part_that_makes_arrays_has_a_plant():
     """But for the table of ops, which is no part of what they look at."""
-    makes = re.compile(r"^from tinygan\.backend import .*\b(xp|asarray|from_host|normal|uniform)\b", re.MULTILINE)
-    parts = {part(file) for file in FILES if makes.search((PACKAGE / file).read_text(encoding="utf-8"))}
+    makes = re.compile(
+        r"^from tinygan\.backend import .*\b(xp|asarray|from_host|normal|uniform)\b", re.MULTILINE
+    )
+    parts = {
+        part(file) for file in FILES if makes.search((PACKAGE / file).read_text(encoding="utf-8"))
+    }
     assert parts - {"optable"} == {row[0] for row in PLANTS}

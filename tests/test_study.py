@@ -15,13 +15,15 @@ from matplotlib.figure import Figure
 
 from tinygan import data, plots
 from tinygan.errors import InputError
-from tinygan.files import locked
-from tinygan.files import checkpoint
-from tinygan.study import Study, curves, evaluations, kept, logarithmic, measure, show, span, study as module
+from tinygan.files import checkpoint, locked
+from tinygan.study import Study, curves, evaluations, kept, logarithmic, measure, show, span
+from tinygan.study import study as module
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
-pytestmark = pytest.mark.cpu  # what it calls is tested on any backend; processes of its own would compute on NumPy
+pytestmark = (
+    pytest.mark.cpu
+)  # what it calls is tested on any backend; processes of its own would compute on NumPy
 VARIANTS = {"small": "hidden=4", "DCGAN .5": "dcgan g_channels=2 d_channels=2"}
 ROOT = Path(__file__).parent.parent
 
@@ -35,42 +37,77 @@ def made(tmp_path, monkeypatch):
 
 
 def train(study, variants=VARIANTS, **settings):
-    return study.train(variants, "gan", "batch_size=4", data="digits", samples=60, **{"steps": 20} | settings)
+    return study.train(
+        variants, "gan", "batch_size=4", data="digits", samples=60, **{"steps": 20} | settings
+    )
 
 
 def same(a, b):
     """Two Runs' numbers, without what the clock says."""
-    strip = lambda run: {**run.numbers, "seconds": 0, "evaluations": [{**row, "seconds": 0} for row in run.evaluations]}
+    strip = lambda run: {
+        **run.numbers,
+        "seconds": 0,
+        "evaluations": [{**row, "seconds": 0} for row in run.evaluations],
+    }
     return strip(a) == strip(b)
 
 
 def test_what_a_run_is(made, tmp_path):
     study = made("--tiny")
-    runs = train(study, eval_every=10, eval_images=100, also=lambda folder: {"checkpoints": len(checkpoint.checkpoints(folder))})
+    runs = train(
+        study,
+        eval_every=10,
+        eval_images=100,
+        also=lambda folder: {"checkpoints": len(checkpoint.checkpoints(folder))},
+    )
     assert list(runs) == list(VARIANTS) and study.choose(1, 2, 3) == 1
     (run,) = runs["DCGAN .5"]
-    assert run.recipe == "dcgan" and run.settings["g_channels"] == 2 and run.settings["batch_size"] == 4 and run.fid > 0
-    assert run.also == {"checkpoints": 1} and run.metrics["samples"] == 60 and run.metrics["real"] == 200
+    assert (
+        run.recipe == "dcgan"
+        and run.settings["g_channels"] == 2
+        and run.settings["batch_size"] == 4
+        and run.fid > 0
+    )
+    assert (
+        run.also == {"checkpoints": 1}
+        and run.metrics["samples"] == 60
+        and run.metrics["real"] == 200
+    )
     assert [row["step"] for row in run.evaluations] == [10, 20] and run.evaluations[1]["fid"] > 0
     assert len(run.log["step"]) == len(run.log["d_loss"]) == 2 and run.seconds > 0
     assert run.images.shape == (40, 28, 28, 1) and run.images.dtype == np.uint8
-    assert run.command == ("tinygan train dcgan --data digits --seed 0 --set batch_size=4 steps=20 eval_every=10 eval_images=100 "
-                           "g_channels=2 d_channels=2")
-    assert kept.numbers(tmp_path / "out" / "results" / "x.json")["runs"]["dcgan-.5-0"] == run.numbers
-    with pytest.raises(AttributeError, match="of DCGAN .5, class_accuracy was not measured; there are: command, recipe"):
+    assert run.command == (
+        "tinygan train dcgan --data digits --seed 0 --set batch_size=4 steps=20 eval_every=10 eval_images=100 "
+        "g_channels=2 d_channels=2"
+    )
+    assert (
+        kept.numbers(tmp_path / "out" / "results" / "x.json")["runs"]["dcgan-.5-0"] == run.numbers
+    )
+    with pytest.raises(
+        AttributeError,
+        match="of DCGAN .5, class_accuracy was not measured; there are: command, recipe",
+    ):
         run.class_accuracy
 
 
 def test_the_small_sizes_are_trained_anew(made):
-    first, second = (train(made("--tiny"), {"small": "hidden=4"}, steps=steps)["small"][0] for steps in (2, 3))
+    first, second = (
+        train(made("--tiny"), {"small": "hidden=4"}, steps=steps)["small"][0] for steps in (2, 3)
+    )
     assert first.settings["steps"] == 2 and second.settings["steps"] == 3
 
 
 def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     full = made("--full", "--jobs", "1", "--seeds", "0", "3")
     assert made("--full").seeds == (0, 1, 2) and made().seeds == (0,)
-    settings = recipes.find("gan").settings().updated({"batch_size": 4, "steps": 20, "hidden": 4, "checkpoint_every": 5})
-    begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-small-3", 3)
+    settings = (
+        recipes.find("gan")
+        .settings()
+        .updated({"batch_size": 4, "steps": 20, "hidden": 4, "checkpoint_every": 5})
+    )
+    begun = Trainer.start(
+        recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-small-3", 3
+    )
     one_step = begun.algorithm.train_step
 
     def killed():
@@ -82,23 +119,40 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         begun.run(progress=False)
     runs = train(full, {"small": "hidden=4"}, checkpoint_every=5)
-    whole = train(made("--full", "--jobs", "1", "--seeds", "3", name="y"), {"small": "hidden=4"}, checkpoint_every=5)
+    whole = train(
+        made("--full", "--jobs", "1", "--seeds", "3", name="y"),
+        {"small": "hidden=4"},
+        checkpoint_every=5,
+    )
     assert same(runs["small"][1], whole["small"][0]) and not same(*runs["small"])
     with pytest.raises(InputError, match="only of the first seed"):
         runs["small"][1].images
     monkeypatch.setattr(module, "measure", None)
     again = train(full, {"small": "hidden=4"}, checkpoint_every=10)
     assert [a.numbers for a in again["small"]] == [a.numbers for a in runs["small"]]
-    for changes in {"small": "hidden=5"}, {"small": "hidden=4 penalty_every=2"}, {"small": "hidden=4 eval_every=5"}:
-        with pytest.raises(InputError, match="x.json: small-0 was measured with other settings: measure it again, with --again small-0"):
+    for changes in (
+        {"small": "hidden=5"},
+        {"small": "hidden=4 penalty_every=2"},
+        {"small": "hidden=4 eval_every=5"},
+    ):
+        with pytest.raises(
+            InputError,
+            match="x.json: small-0 was measured with other settings: measure it again, with --again small-0",
+        ):
             train(full, changes)
     monkeypatch.setattr(module, "measure", measure.measure)
-    begun = Trainer.start(recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-other-0", 0)
+    begun = Trainer.start(
+        recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-other-0", 0
+    )
     begun.run(progress=False)
     with pytest.raises(InputError, match="x-other-0 was begun with other settings: delete it"):
-        train(made("--full", "--jobs", "1", "--seeds", "0"), {"other": "hidden=5"}, checkpoint_every=5)
+        train(
+            made("--full", "--jobs", "1", "--seeds", "0"), {"other": "hidden=5"}, checkpoint_every=5
+        )
     monkeypatch.setattr(module, "measure", None)
-    shutil.rmtree(tmp_path / "runs" / "x-small-3")  # and `also` has yet to look at it: trained again
+    shutil.rmtree(
+        tmp_path / "runs" / "x-small-3"
+    )  # and `also` has yet to look at it: trained again
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"}, checkpoint_every=5, also=lambda folder: {})
     (tmp_path / "results" / "x.npz").unlink()  # a figure needs what is in it: measured again
@@ -109,12 +163,18 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
 
 
 def test_what_is_kept_is_measured_again_if_asked_for(made, tmp_path, monkeypatch):
-    runs = lambda *argv: train(made("--full", "--jobs", "1", "--seeds", "0", *argv), {"a": "hidden=4", "b": "hidden=5"}, steps=2)
+    runs = lambda *argv: train(
+        made("--full", "--jobs", "1", "--seeds", "0", *argv),
+        {"a": "hidden=4", "b": "hidden=5"},
+        steps=2,
+    )
     first = runs()
     made("--full").numbers("times", lambda: 1)
     assert made("--full", "--again", "times").numbers("times", lambda: 2) == 2
     measured = []
-    monkeypatch.setattr(module, "measure", lambda job: measured.append(job["folder"]) or measure.measure(job))
+    monkeypatch.setattr(
+        module, "measure", lambda job: measured.append(job["folder"]) or measure.measure(job)
+    )
     again = runs("--again", "b-0")
     assert measured == [str(tmp_path / "runs" / "x-b-0")] and same(again["b"][0], first["b"][0])
     assert made("--full").numbers("times", None) == 2
@@ -126,42 +186,68 @@ def test_what_is_kept_is_measured_again_if_asked_for(made, tmp_path, monkeypatch
 def test_what_is_kept_is_whole_or_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "new" / "x.json"
     kept.change(path, lambda old: old | {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"})
-    assert path.read_text(encoding="utf-8") == '{\n"a": {\n"b": {"c":[1,2.5,null]}\n},\n"text": "\\u00e4\\n"\n}\n'
+    assert (
+        path.read_text(encoding="utf-8")
+        == '{\n"a": {\n"b": {"c":[1,2.5,null]}\n},\n"text": "\\u00e4\\n"\n}\n'
+    )
     assert kept.numbers(path) == {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"}
     before = path.read_bytes()
     with pytest.raises(ZeroDivisionError):
         kept.change(path, lambda old: {"a": 1 / 0})
     with pytest.raises(TypeError):
         kept.change(path, lambda old: {"a": 1, "b": object()})
-    assert path.read_bytes() == before and [found.name for found in path.parent.iterdir()] == ["x.json"]
+    assert path.read_bytes() == before and [found.name for found in path.parent.iterdir()] == [
+        "x.json"
+    ]
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
     kept.add_images(path.with_suffix(".npz"), "runs/a", images)
     kept.add_images(path.with_suffix(".npz"), "b", images[:1])
-    monkeypatch.setattr(np, "savez_compressed", lambda path, **arrays: path.write_bytes(b"half") and 1 / 0)
+    monkeypatch.setattr(
+        np, "savez_compressed", lambda path, **arrays: path.write_bytes(b"half") and 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         kept.add_images(path.with_suffix(".npz"), "c", images)
     found = kept.images(path.with_suffix(".npz"))
-    assert list(found) == ["runs/a", "b"] and np.array_equal(found["runs/a"], images) and np.array_equal(found["b"], images[:1])
+    assert (
+        list(found) == ["runs/a", "b"]
+        and np.array_equal(found["runs/a"], images)
+        and np.array_equal(found["b"], images[:1])
+    )
 
 
 def test_processes_that_keep_at_once_lose_nothing(tmp_path):
-    code = ("import sys, pathlib\nfrom tinygan.study import kept\n"
-            "for i in range(25): kept.change(pathlib.Path('x.json'), lambda old: old | {f'{sys.argv[1]} {i}': i})")
-    processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-                 for name in "ab"]
+    code = (
+        "import sys, pathlib\nfrom tinygan.study import kept\n"
+        "for i in range(25): kept.change(pathlib.Path('x.json'), lambda old: old | {f'{sys.argv[1]} {i}': i})"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for name in "ab"
+    ]
     assert [process.wait(timeout=60) for process in processes] == [0, 0]
     assert len(kept.numbers(tmp_path / "x.json")) == 50
 
 
 def test_side_by_side_is_the_same(made):
-    one, two = (train(made("--full", "--jobs", jobs, "--seeds", "0", name=f"x{jobs}")) for jobs in ("1", "2"))
+    one, two = (
+        train(made("--full", "--jobs", jobs, "--seeds", "0", name=f"x{jobs}"))
+        for jobs in ("1", "2")
+    )
     for label in VARIANTS:
         assert same(one[label][0], two[label][0])
 
 
 def test_a_run_that_fails_is_told_by_its_name(made, capsys):
     with pytest.raises(InputError, match=r"large, seed 0: .*(NaN|inf|nan).*train anew"):
-        train(made("--full", "--jobs", "2", "--seeds", "0"), {"large": "hidden=4 lr=1e30", "small": "hidden=4"}, steps=60)
+        train(
+            made("--full", "--jobs", "2", "--seeds", "0"),
+            {"large": "hidden=4 lr=1e30", "small": "hidden=4"},
+            steps=60,
+        )
 
 
 SCRIPT = '''"""A study."""
@@ -176,16 +262,29 @@ study.finding("done", fid=runs["a"][0].fid)
 def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
     script, environment = tmp_path / "s.py", {**os.environ, "PYTHONPATH": str(ROOT)}
     script.write_text(SCRIPT)
-    start = lambda: subprocess.Popen([sys.executable, script, "--full", "--jobs", "2"], cwd=tmp_path, env=environment, text=True,
-                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    start = lambda: subprocess.Popen(
+        [sys.executable, script, "--full", "--jobs", "2"],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     process, folders = start(), [tmp_path / "runs" / f"s-a-{seed}" for seed in (0, 1)]
-    while not any((folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size for folder in folders):
+    while not any(
+        (folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size
+        for folder in folders
+    ):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == code and errors.splitlines()[-1].startswith("tinygan: interrupted: of --full, what is done is kept")
-    assert "Traceback" not in errors and any(0 < checkpoint.last_step(folder) < 800 for folder in folders)
+    assert process.returncode == code and errors.splitlines()[-1].startswith(
+        "tinygan: interrupted: of --full, what is done is kept"
+    )
+    assert "Traceback" not in errors and any(
+        0 < checkpoint.last_step(folder) < 800 for folder in folders
+    )
     for folder in filter(Path.exists, folders):
         with locked(folder / "running"):  # no process of it is left
             pass
@@ -199,12 +298,24 @@ def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
 
 def test_bad_input_to_a_script_is_one_line(tmp_path):
     (tmp_path / "s.py").write_text(SCRIPT.replace("steps=800", "nothing=1"))
-    done = subprocess.run([sys.executable, tmp_path / "s.py"], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("tinygan: error: unknown setting 'nothing'") and done.stderr.count("\n") == 1
+    done = subprocess.run(
+        [sys.executable, tmp_path / "s.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("tinygan: error: unknown setting 'nothing'")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_the_time_of_a_run_that_was_resumed_is_the_sum(tmp_path):
-    lines = [{"step": step, "phases": {"D": s / 2, "G": s / 2}} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))]
+    lines = [
+        {"step": step, "phases": {"D": s / 2, "G": s / 2}}
+        for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))
+    ]
     (tmp_path / "time.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert measure.training_time(tmp_path) == [(10, 5.0), (20, 11.0), (30, 15.0), (40, 20.5)]
 
@@ -213,7 +324,9 @@ def test_columns_of_the_log_that_are_not_in_all_rows():
     rows = [{"step": i, "p": 1.0} if i % 2 else {"step": i} for i in range(1, 4)]
     assert measure.thinned_out(rows) == {"step": [1, 2, 3], "p": [1, None, 1]}
     long = measure.thinned_out([{"step": i, "x": float(i)} for i in range(1000)])
-    assert len(long["x"]) == measure.POINTS and long["x"][0] == np.mean(range(1000 // measure.POINTS))
+    assert len(long["x"]) == measure.POINTS and long["x"][0] == np.mean(
+        range(1000 // measure.POINTS)
+    )
 
 
 def test_several_seeds_are_a_mean_and_a_range():
@@ -229,47 +342,80 @@ def test_findings_and_figures(made, tmp_path, capsys):
     show(axes[0], runs["small"][0].images, 10, "samples")
     curves(axes[1], runs, "d_loss", "D's loss")
     evaluations(axes[2], runs, over="seconds")
-    assert isinstance(figure, Figure) and axes[1].get_ylabel() == "D's loss" and axes[2].get_xlabel() == "seconds of training"
+    assert (
+        isinstance(figure, Figure)
+        and axes[1].get_ylabel() == "D's loss"
+        and axes[2].get_xlabel() == "seconds of training"
+    )
     assert [len(ax.lines) for ax in axes] == [0, 1, 1] and axes[0].images
     logarithmic(axes[2])
     axes[2].set_ylim(0.5, 20)
     wide = study.figure(3, 3)[1]
     wide.plot([0.01, 300])
     logarithmic(wide)  # where there is room for fewer
-    assert {"0.05", "200"} <= {*(numbers := [text.get_text() for text in wide.get_yticklabels(minor=True)])} and "70" not in numbers
+    assert {"0.05", "200"} <= {
+        *(numbers := [text.get_text() for text in wide.get_yticklabels(minor=True)])
+    } and "70" not in numbers
     study.save(figure, axes[1])
-    assert (tmp_path / "out" / "x.png").stat().st_size > 3000 and not (tmp_path / "pictures").exists()
-    labels = [text.get_text() for text in axes[2].get_yticklabels() + axes[2].get_yticklabels(minor=True)]
+    assert (tmp_path / "out" / "x.png").stat().st_size > 3000 and not (
+        tmp_path / "pictures"
+    ).exists()
+    labels = [
+        text.get_text() for text in axes[2].get_yticklabels() + axes[2].get_yticklabels(minor=True)
+    ]
     assert {"0.5", "1", "2", "10", "20"} <= {*labels}
-    whole, small = (plots.open_picture(tmp_path / "out" / f"x{which}.png") for which in ("", "-small"))
+    whole, small = (
+        plots.open_picture(tmp_path / "out" / f"x{which}.png") for which in ("", "-small")
+    )
     assert whole.size == (660, 330) and 150 < small.size[0] < 330 and 200 < small.size[1] < 330
-    box = axes[1].get_tightbbox().padded(6)  # the middle panel, with its labels, as it is in the whole figure
-    part = np.asarray(whole)[330 - int(box.y1):, int(box.x0):int(box.x1)][:small.size[1]]
+    box = (
+        axes[1].get_tightbbox().padded(6)
+    )  # the middle panel, with its labels, as it is in the whole figure
+    part = np.asarray(whole)[330 - int(box.y1) :, int(box.x0) : int(box.x1)][: small.size[1]]
     assert np.array_equal(np.asarray(small), part)
     study.table(("a", "b"), ("x", 1234))
     study.finding("It is so.", {"it is": 1}, "It is 3.", number=3)
     out = capsys.readouterr().out
-    assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith("It is 3.\nclaim: it is: yes\nfinding: It is so.\n")
+    assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith(
+        "It is 3.\nclaim: it is: yes\nfinding: It is so.\n"
+    )
     found = kept.numbers(tmp_path / "out" / "results" / "x.json")
     assert list(found.pop("runs")) == ["small-0"] and found == {
-        "finding": "It is so.", "holds": {"it is": True}, "details": "It is 3.", "size": "tiny", "seeds": [0],
-        "tables": [[["a", "b"], ["x", "1,234"]]], "number": 3}
+        "finding": "It is so.",
+        "holds": {"it is": True},
+        "details": "It is 3.",
+        "size": "tiny",
+        "seeds": [0],
+        "tables": [[["a", "b"], ["x", "1,234"]]],
+        "number": 3,
+    }
     full = made("--full")
     drawn = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
     assert np.array_equal(full.images("sheet", lambda: drawn), drawn)
     assert np.array_equal(full.images("sheet", None), drawn)  # kept
-    assert full.numbers("times", lambda: [1, 2.5]) == [1, 2.5] == full.numbers("times", None)  # kept, too
+    assert (
+        full.numbers("times", lambda: [1, 2.5]) == [1, 2.5] == full.numbers("times", None)
+    )  # kept, too
     assert [study.numbers("times", lambda i=i: i) for i in range(2)] == [0, 1]
     full.save(figure)
     full.finding("It is so.", number=1)
     full.finding("It is so.", other=2)
     assert (tmp_path / "pictures" / "x.png").exists()
     found = kept.numbers(tmp_path / "results" / "x.json")
-    assert found["other"] == 2 and "number" not in found and found["measured"] == {"times": [1, 2.5]}  # of the last time only
+    assert (
+        found["other"] == 2 and "number" not in found and found["measured"] == {"times": [1, 2.5]}
+    )  # of the last time only
 
 
-@pytest.mark.parametrize("argv, message", [(["--jobs", "0"], "--jobs must be at least 1"), (["--tiny", "--full"], "not allowed"),
-                                           (["--seeds", "-1"], "--seeds at least 0"), (["--seeds", "1", "1"], "each given once")])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--jobs", "0"], "--jobs must be at least 1"),
+        (["--tiny", "--full"], "not allowed"),
+        (["--seeds", "-1"], "--seeds at least 0"),
+        (["--seeds", "1", "1"], "each given once"),
+    ],
+)
 def test_what_its_command_line_refuses(made, capsys, argv, message):
     with pytest.raises(SystemExit) as stopped:
         made(*argv)

@@ -19,24 +19,32 @@ def latents(n=3, seed=1):
     return tensor(np.random.default_rng(seed).standard_normal((n, 4), dtype=np.float32))
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_the_mapping_sees_directions_and_classes(apart):
-    mapping = nn.Mapping(4, 6, 2, 10, apart=apart, hidden=5, rng=np.random.default_rng(0))
+@pytest.mark.parametrize("separate_norms", [False, True])
+def test_the_mapping_sees_directions_and_classes(separate_norms):
+    mapping = nn.Mapping(
+        4, 6, 2, 10, separate_norms=separate_norms, hidden=5, rng=np.random.default_rng(0)
+    )
     z, labels = latents(), np.array([0, 1, 1])
     w = host(mapping(z, labels))
     assert w.shape == (3, 6) and not np.allclose(w, host(mapping(z, labels[::-1].copy())))
-    assert np.allclose(w, host(mapping(3.0 * z, labels)), atol=1e-6) == apart  # only there, z has a sphere of its own
-    unconditional = nn.Mapping(4, 6, 2, apart=apart, rng=np.random.default_rng(0))
+    assert (
+        np.allclose(w, host(mapping(3.0 * z, labels)), atol=1e-6) == separate_norms
+    )  # only there, z has a sphere of its own
+    unconditional = nn.Mapping(4, 6, 2, separate_norms=separate_norms, rng=np.random.default_rng(0))
     assert np.allclose(host(unconditional(z)), host(unconditional(3.0 * z)), atol=1e-5)
-    check_grads(nn.Mapping(3, 2, 2, rate=0.1, apart=apart, rng=np.random.default_rng(0)),
-                np.random.default_rng(1).standard_normal((2, 3)))
+    check_grads(
+        nn.Mapping(3, 2, 2, rate=0.1, separate_norms=separate_norms, rng=np.random.default_rng(0)),
+        np.random.default_rng(1).standard_normal((2, 3)),
+    )
 
 
 def test_a_slower_layer_computes_the_same_and_learns_less():
     x = latents()
     for layer, rate in ((nn.Linear(4, 5), 0.01), (nn.Linear(4, 5, bias=False), 0.5)):
         slow = nn.Equalized(layer, rate=rate, rng=np.random.default_rng(0))
-        fast = nn.Equalized(nn.Linear(4, 5, bias=layer.bias is not None), rng=np.random.default_rng(0))
+        fast = nn.Equalized(
+            nn.Linear(4, 5, bias=layer.bias is not None), rng=np.random.default_rng(0)
+        )
         assert np.allclose(host(slow(x)), host(fast(x)), atol=1e-5)
         before = host(slow(x))
         layer.weight.assign(layer.weight.data + 1)
@@ -51,7 +59,11 @@ def test_noise():
     noise.strength.assign(np.array([0.0, 1.0, 2.0]))
     y, again = host(noise(x)), host(noise(x))
     assert not np.allclose(y, again) and not np.allclose(y[0], y[1])  # fresh for each image
-    assert not y[..., 0].any() and np.allclose(y[..., 2], 2 * y[..., 1]) and 0.5 < y[..., 1].std() < 1.5
+    assert (
+        not y[..., 0].any()
+        and np.allclose(y[..., 2], 2 * y[..., 1])
+        and 0.5 < y[..., 1].std() < 1.5
+    )
     fixed = host(noise.eval()(x))
     assert np.array_equal(fixed, host(noise(x))) and np.array_equal(fixed[0], fixed[1])
     assert np.array_equal(fixed[0, ..., 1], host(noise.fixed))
@@ -67,9 +79,9 @@ def test_w_average_follows_the_mean_of_w():
     G(latents())
     assert np.allclose(host(G.w_average), 0.005 * w)
     G(latents())
-    assert np.allclose(host(G.w_average), (1 - 0.995 ** 2) * w)
+    assert np.allclose(host(G.w_average), (1 - 0.995**2) * w)
     G.eval()(latents())
-    assert np.allclose(host(G.w_average), (1 - 0.995 ** 2) * w) and "w_average" in G.state_dict()
+    assert np.allclose(host(G.w_average), (1 - 0.995**2) * w) and "w_average" in G.state_dict()
 
 
 def test_truncation_in_w():
@@ -95,10 +107,15 @@ def test_mixing():
         styles, w = host(G.styles(z)), host(G.mapping(z))
         own = [np.array_equal(styles[:, i], w) for i in range(6)]
         firsts.add(own.index(False))
-        assert own == sorted(own, reverse=True) and np.array_equal(styles[:, -1], styles[:, own.index(False)])
+        assert own == sorted(own, reverse=True) and np.array_equal(
+            styles[:, -1], styles[:, own.index(False)]
+        )
     assert firsts == {1, 2, 3, 4, 5}
     G.lod = np.float32(1.0)  # at 8x8, four layers are in use
-    firsts = {[np.array_equal(host(G.styles(z))[:, i], w) for i in range(6)].index(False) for _ in range(3)}
+    firsts = {
+        [np.array_equal(host(G.styles(z))[:, i], w) for i in range(6)].index(False)
+        for _ in range(3)
+    }
     assert max(firsts) <= 3
     never = generator(mixing=0.0)
     assert np.array_equal(host(never.styles(z)), np.repeat(host(never.mapping(z))[:, None], 6, 1))
@@ -126,17 +143,25 @@ def test_the_blur_keeps_the_mean_and_stripes_away():
     assert np.array_equal(nn.AvgPool2d(2)(stripes).numpy(), np.full((1, 4, 4, 1), 0.5))
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_without_mapping_layers_w_is_z_and_the_class_on_their_spheres(apart):
+@pytest.mark.parametrize("separate_norms", [False, True])
+def test_without_mapping_layers_w_is_z_and_the_class_on_their_spheres(separate_norms):
     rng, labels = np.random.default_rng(0), np.array([2, 0])
-    style = "style=9, not 5" if apart else "a style is as long as z and its class: style=8, not 5"
+    style = (
+        "style=9, not 5"
+        if separate_norms
+        else "a style is as long as z and its class: style=8, not 5"
+    )
     with pytest.raises(InputError, match=style):
-        nn.Mapping(4, 5, 0, 3, apart=apart, rng=rng)
-    size = 8 if not apart else 4
-    mapping = nn.Mapping(4, size, 0, 3 if not apart else None, apart=apart, rng=rng)
+        nn.Mapping(4, 5, 0, 3, separate_norms=separate_norms, rng=rng)
+    size = 8 if not separate_norms else 4
+    mapping = nn.Mapping(
+        4, size, 0, 3 if not separate_norms else None, separate_norms=separate_norms, rng=rng
+    )
     z = rng.standard_normal((2, 4)).astype(np.float32)
-    w = host(mapping(asarray(z), labels if not apart else None))
-    parts = [z] if apart else [z, host(mapping.embedding(labels))]
+    w = host(mapping(asarray(z), labels if not separate_norms else None))
+    parts = [z] if separate_norms else [z, host(mapping.embedding(labels))]
     expected = np.concatenate(parts, 1)
-    np.testing.assert_allclose(w, expected / np.sqrt((expected ** 2).mean(1, keepdims=True)), rtol=1e-5)
+    np.testing.assert_allclose(
+        w, expected / np.sqrt((expected**2).mean(1, keepdims=True)), rtol=1e-5
+    )
     assert not mapping.layers

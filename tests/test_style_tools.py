@@ -15,8 +15,19 @@ from tinygan.metrics import path_length, perceptual, separability
 from tinygan.training import projector
 from tinygan.training.sampling import generate, latents, load_generator, truncate
 
-TINY = ["--steps", "3", "--batch-size", "8", "--set", "g_channels=2", "d_channels=2", "max_channels=4", "style=6",
-        "mapping_layers=2", "latent=5"]
+TINY = [
+    "--steps",
+    "3",
+    "--batch-size",
+    "8",
+    "--set",
+    "g_channels=2",
+    "d_channels=2",
+    "max_channels=4",
+    "style=6",
+    "mapping_layers=2",
+    "latent=5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +51,15 @@ def cells(path, columns, gap=2, scale=2):
     """The images (rows, columns, 32, 32) of a grid that was written."""
     sheet = pixels(path)[::scale, ::scale]
     rows = (len(sheet) - gap) // (32 + gap)
-    return np.stack([[sheet[gap + r * 34:gap + r * 34 + 32, gap + c * 34:gap + c * 34 + 32] for c in range(columns)]
-                     for r in range(rows)])
+    return np.stack(
+        [
+            [
+                sheet[gap + r * 34 : gap + r * 34 + 32, gap + c * 34 : gap + c * 34 + 32]
+                for c in range(columns)
+            ]
+            for r in range(rows)
+        ]
+    )
 
 
 def test_style_mixing(run, G, tmp_path, capsys):
@@ -62,9 +80,13 @@ def test_style_mixing(run, G, tmp_path, capsys):
 
 
 def test_noise_on_and_off(run, G, tmp_path, capsys):
-    assert main(["noise", str(run), "-n", "3", "--draws", "4", "-o", str(tmp_path / "noise.png")]) == 0
+    assert (
+        main(["noise", str(run), "-n", "3", "--draws", "4", "-o", str(tmp_path / "noise.png")]) == 0
+    )
     out = capsys.readouterr().out
-    assert "blocks.3.1.activation.noise   32x32" in out and "only up to 8x8; only from 16x16 on" in out
+    assert (
+        "blocks.3.1.activation.noise   32x32" in out and "only up to 8x8; only from 16x16 on" in out
+    )
     grid = cells(tmp_path / "noise.png", 7)
     assert grid.shape[:2] == (3, 7) and grid[:, 3].max() == 255
     z, labels = latents(np.random.default_rng(0), 3, G), np.arange(3)
@@ -80,7 +102,23 @@ def test_noise_on_and_off(run, G, tmp_path, capsys):
 def test_a_walk_through_w(run, G, tmp_path, capsys):
     from PIL import Image
 
-    assert main(["sample", str(run), "-n", "2", "--label", "3", "--walk", "styles", "-o", str(tmp_path / "w.gif")]) == 0
+    assert (
+        main(
+            [
+                "sample",
+                str(run),
+                "-n",
+                "2",
+                "--label",
+                "3",
+                "--walk",
+                "styles",
+                "-o",
+                str(tmp_path / "w.gif"),
+            ]
+        )
+        == 0
+    )
     assert main(["sample", str(run), "-n", "2", "--label", "3", "-o", str(tmp_path / "z.gif")]) == 0
     frames = []
     for name in "wz":
@@ -91,21 +129,37 @@ def test_a_walk_through_w(run, G, tmp_path, capsys):
     with no_grad():
         ws = G.styles(latents(np.random.default_rng(0), 2, G), np.array([3, 3]))
         middle = generate(G.synthesis, ws[:1] * 0.5 + ws[1:] * 0.5)[0, ..., 0]
-    assert np.abs(frames[0].astype(int) - middle).mean() < np.abs(frames[1].astype(int) - middle).mean()
+    assert (
+        np.abs(frames[0].astype(int) - middle).mean()
+        < np.abs(frames[1].astype(int) - middle).mean()
+    )
 
 
 def test_truncation_is_of_w(run, G, tmp_path, capsys):
-    assert main(["sample", str(run), "-n", "4", "--truncation", "0.5", "-o", str(tmp_path / "a.npz")]) == 0
+    assert (
+        main(["sample", str(run), "-n", "4", "--truncation", "0.5", "-o", str(tmp_path / "a.npz")])
+        == 0
+    )
     cut = copy.deepcopy(G)
     truncate(cut, 0.5, None)
     z, labels = latents(np.random.default_rng(0), 4, G), np.arange(4)
     assert np.array_equal(host(z), host(latents(np.random.default_rng(0), 4, G, 0.5)))
     images = np.load(tmp_path / "a.npz")["images"]
-    assert np.array_equal(images, generate(cut, z, labels)) and not np.array_equal(images, generate(G, z, labels))
-    assert "psi must be between -2 and 2" in fails(capsys, "sample", run, "--truncation", "3", "-o", tmp_path / "b.png")
+    assert np.array_equal(images, generate(cut, z, labels)) and not np.array_equal(
+        images, generate(G, z, labels)
+    )
+    assert "psi must be between -2 and 2" in fails(
+        capsys, "sample", run, "--truncation", "3", "-o", tmp_path / "b.png"
+    )
     output = tmp_path / "t.png"
-    assert main(["truncation", str(run), "-n", "20", "--thresholds", "0.5", "1", "-o", str(output)]) == 0
-    assert "psi" in capsys.readouterr().out and cells(tmp_path / "t-grid.png", 10).shape[:2] == (2, 10)
+    assert (
+        main(["truncation", str(run), "-n", "20", "--thresholds", "0.5", "1", "-o", str(output)])
+        == 0
+    )
+    assert "psi" in capsys.readouterr().out and cells(tmp_path / "t-grid.png", 10).shape[:2] == (
+        2,
+        10,
+    )
 
 
 # The projector
@@ -119,7 +173,9 @@ def test_projector(G):
     first, last = found.distances[0], found.distances[-1]
     assert found.distances.shape == (60, 2) and (last < 0.2 * first).all()
     assert [step for step, _ in found.stages] == [0, 30, 60] and found.ws.shape == (2, 8, 6)
-    assert np.array_equal(found.stages[-1][1], found.ws) and np.array_equal(found.ws[:, 0], found.ws[:, 5])
+    assert np.array_equal(found.stages[-1][1], found.ws) and np.array_equal(
+        found.ws[:, 0], found.ws[:, 5]
+    )
     assert np.allclose(found.stages[0][1][0], found.stages[0][1][1])  # from the mean of w
     again = projector.project(G, target, "digits", steps=60, stages=3)
     assert np.array_equal(again.ws, found.ws)
@@ -136,29 +192,67 @@ def test_the_projector_draws_its_way(run, tmp_path, capsys):
     images = data.load("digits", "test").images[[1, 5]]
     assert np.array_equal(saved["images"][:, 2:-2, 2:-2], images) and saved["ws"].shape == (2, 8, 6)
     plots.save_image(tmp_path / "seven.png", images[0].repeat(3, 2).repeat(2, 0).repeat(2, 1))
-    assert main(["project", str(run), "--steps", "10", "-o", str(output), "--images", str(tmp_path / "seven.png")]) == 0
+    assert (
+        main(
+            [
+                "project",
+                str(run),
+                "--steps",
+                "10",
+                "-o",
+                str(output),
+                "--images",
+                str(tmp_path / "seven.png"),
+            ]
+        )
+        == 0
+    )
     assert np.array_equal(np.load(tmp_path / "p-styles.npz")["images"], saved["images"][:1])
 
 
 def test_mistakes(run, tmp_path, capsys):
     out = ["-o", tmp_path / "x.png"]
-    assert "none.png is not a picture that can be read" in fails(capsys, "project", run, "--images", tmp_path / "none.png",
-                                                                 *out)
+    assert "none.png is not a picture that can be read" in fails(
+        capsys, "project", run, "--images", tmp_path / "none.png", *out
+    )
     (tmp_path / "text.png").write_text("no picture")
-    assert "text.png is not a picture that can be read" in fails(capsys, "project", run, "--images",
-                                                                 tmp_path / "text.png", *out)
+    assert "text.png is not a picture that can be read" in fails(
+        capsys, "project", run, "--images", tmp_path / "text.png", *out
+    )
     assert "the test images are 0 to 1999" in fails(capsys, "project", run, "--test", "2000", *out)
     assert "must end in .png" in fails(capsys, "mix", run, "-o", tmp_path / "x.gif")
     other = tmp_path / "dcgan"
-    assert main(["train", "dcgan", "--steps", "2", "--batch-size", "4", "--set", "g_channels=2", "d_channels=2", "--out",
-                 str(other)]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "dcgan",
+                "--steps",
+                "2",
+                "--batch-size",
+                "4",
+                "--set",
+                "g_channels=2",
+                "d_channels=2",
+                "--out",
+                str(other),
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     for command in "mix", "noise", "project", "ppl", "separability":
         assert "the G of dcgan has no styles" in fails(capsys, command, other, *out)
-    assert "the G of dcgan has no styles" in fails(capsys, "sample", other, "--walk", "styles", "-o", tmp_path / "x.gif")
+    assert "the G of dcgan has no styles" in fails(
+        capsys, "sample", other, "--walk", "styles", "-o", tmp_path / "x.gif"
+    )
     assert not (tmp_path / "x.png").exists()
-    assert "not allowed with" in fails(capsys, "project", run, "--images", "a.png", "--test", "1", *out)
-    assert "their paths have no length" in fails(capsys, "ppl", run, "-n", "10", "--truncation", "0", *out)
+    assert "not allowed with" in fails(
+        capsys, "project", run, "--images", "a.png", "--test", "1", *out
+    )
+    assert "their paths have no length" in fails(
+        capsys, "ppl", run, "-n", "10", "--truncation", "0", *out
+    )
     assert not [*tmp_path.glob("x*")]
     assert "4 is not between 10 and" in fails(capsys, "ppl", run, "-n", "4", *out)
     assert "20 is not between 80 and" in fails(capsys, "separability", run, "-n", "20", *out)
@@ -173,23 +267,31 @@ def test_perceptual_distance():
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (3, 32, 32, 1))
     embed = perceptual.Perceptual("digits", "float64")
-    found = perceptual.squared_distance(embed(tensor(images[:1])), embed(tensor(images[1:2]))).item()
+    found = perceptual.squared_distance(
+        embed(tensor(images[:1])), embed(tensor(images[1:2]))
+    ).item()
     net = embed.layers
     maps = [[], []]
     for k in range(2):
-        x = tensor(images[k:k + 1, 2:-2, 2:-2])
+        x = tensor(images[k : k + 1, 2:-2, 2:-2])
         for i, layer in enumerate(net):
             x = layer(x)
             if i in (3, 7, 11):
                 maps[k].append(host(x)[0])
     expected = 0.0
     for a, b in zip(*maps):
-        a, b = (m / np.sqrt((m ** 2).sum(2, keepdims=True) + 1e-10) for m in (a, b))
+        a, b = (m / np.sqrt((m**2).sum(2, keepdims=True) + 1e-10) for m in (a, b))
         expected += ((a - b) ** 2).sum(2).mean()
-    assert np.isclose(found, expected) and [m.shape for m in maps[0]] == [(14, 14, 32), (7, 7, 64), (3, 3, 128)]
+    assert np.isclose(found, expected) and [m.shape for m in maps[0]] == [
+        (14, 14, 32),
+        (7, 7, 64),
+        (3, 3, 128),
+    ]
     assert np.allclose(host(embed(tensor(images))), host(embed(tensor(images[:, 2:-2, 2:-2]))))
     three = tensor(images.repeat(3, 3))
-    assert np.allclose((host(embed(three)) ** 2).sum(1), 3 * (host(embed(tensor(images))) ** 2).sum(1))
+    assert np.allclose(
+        (host(embed(three)) ** 2).sum(1), 3 * (host(embed(tensor(images))) ** 2).sum(1)
+    )
 
 
 class Linear(nn.StyleGenerator):
@@ -221,13 +323,15 @@ def test_path_lengths_are_squared_speeds(straight, ends):
     found = path_length.path_lengths(straight, "digits", n, "z", ends)
     step = 1e-6
     ahead, back = (path_length.slerp(a, b, t + s) for s in (step + 5e-5, -step + 5e-5))
-    assert np.allclose(found, ((3 * 4 ** 0.5 * (ahead - back) / (2 * step) @ straight.a) ** 2).sum(1), rtol=1e-4)
+    assert np.allclose(
+        found, ((3 * 4**0.5 * (ahead - back) / (2 * step) @ straight.a) ** 2).sum(1), rtol=1e-4
+    )
 
 
 def test_great_circles():
     a, b = np.array([[2.0, 0, 0]]), np.array([[0, 3.0, 0]])
     half = path_length.slerp(a, b, np.array([[0.5]]))
-    assert np.allclose(half, [[0.5 ** 0.5, 0.5 ** 0.5, 0]])
+    assert np.allclose(half, [[0.5**0.5, 0.5**0.5, 0]])
     assert np.allclose(path_length.slerp(a, b, np.ones((1, 1))), [[0, 1, 0]])
 
 
@@ -244,7 +348,9 @@ def test_ppl(run, tmp_path, capsys):
     output = tmp_path / "ppl.png"
     assert main(["ppl", str(run), "-n", "12", "-o", str(output)]) == 0
     numbers = json.loads((tmp_path / "ppl-numbers.json").read_text())["perceptual_path_length"]
-    assert [*numbers] == ["Z, full", "Z, ends", "W, full", "W, ends"] and all(v > 0 for v in numbers.values())
+    assert [*numbers] == ["Z, full", "Z, ends", "W, full", "W, ends"] and all(
+        v > 0 for v in numbers.values()
+    )
     assert output.exists() and "shorter is smoother" in capsys.readouterr().out
 
 
@@ -258,7 +364,9 @@ def test_how_a_digit_is_drawn():
     leaning[np.arange(6, 22), 25 - np.arange(6, 22)] = 255
     found = separability.drawn(np.stack([upright, thick, leaning]))
     assert np.allclose(found["ink"], [16 * 255 / 784, 5 * 16 * 255 / 784, 16 * 255 / 784])
-    assert np.allclose(found["slant"], [0, 0, 1]) and np.allclose(found["height"], np.arange(16).std())
+    assert np.allclose(found["slant"], [0, 0, 1]) and np.allclose(
+        found["height"], np.arange(16).std()
+    )
     assert np.allclose(found["width"], [0, np.arange(5).std(), np.arange(16).std()])
     separability.drawn(np.zeros((1, 28, 28, 1), np.uint8))  # an empty image is no error
 
@@ -271,7 +379,10 @@ def test_the_hyperplane_is_where_its_loss_is_least():
     assert ((x @ direction + offset > 0) == y).mean() > 0.9
 
     def loss(v):
-        return 5e-4 * v[:4] @ v[:4] + (np.maximum(1 - np.where(y, 1, -1) * (x @ v[:4] + v[4]), 0) ** 2).mean()
+        return (
+            5e-4 * v[:4] @ v[:4]
+            + (np.maximum(1 - np.where(y, 1, -1) * (x @ v[:4] + v[4]), 0) ** 2).mean()
+        )
 
     least = np.append(direction, offset)
     assert all(loss(least) <= loss(least + 1e-2 * rng.standard_normal(5)) for _ in range(50))
@@ -281,14 +392,16 @@ def test_conditional_entropy():
     y = np.array([0, 0, 1, 1], bool)
     assert separability.conditional_entropy(y, y) == separability.conditional_entropy(y, ~y) == 0
     assert np.isclose(separability.conditional_entropy(y, np.array([0, 1, 0, 1], bool)), np.log(2))
-    assert np.isclose(separability.conditional_entropy(y, np.array([1, 1, 1, 0], bool)),
-                      0.75 * -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)))
+    assert np.isclose(
+        separability.conditional_entropy(y, np.array([1, 1, 1, 0], bool)),
+        0.75 * -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)),
+    )
 
 
 def test_separability_tells_a_plane_from_a_shell():
     rng = np.random.default_rng(0)
     z, everything = rng.standard_normal((2000, 5)), np.arange(2000)
-    found = {"plane": (everything, z[:, 2] > 0), "shell": (everything, (z ** 2).sum(1) > 4.35)}
+    found = {"plane": (everything, z[:, 2] > 0), "shell": (everything, (z**2).sum(1) > 4.35)}
     entropies = separability.separability(z, found)
     assert entropies["plane"] < 0.05 and 0.65 < entropies["shell"] < 0.7
 
@@ -296,7 +409,7 @@ def test_separability_tells_a_plane_from_a_shell():
 def test_attributes_are_of_the_surest_half():
     images = np.zeros((6, 28, 28, 1), np.uint8)
     for k in range(6):
-        images[k, :k + 1] = 200  # ever more ink
+        images[k, : k + 1] = 200  # ever more ink
     probabilities = np.full((6, 10), 0.05)
     probabilities[np.arange(6), [3, 3, 4, 4, 5, 5]] = [0.9, 0.3, 0.8, 0.2, 0.7, 0.1]
     found = separability.attributes(images, probabilities)
@@ -304,7 +417,12 @@ def test_attributes_are_of_the_surest_half():
     assert set(index) <= {0, 5, 1, 4} and np.array_equal(more, index >= 3)
     index, it_is = found["class 4"]
     assert index.tolist() == [0, 2, 4] and it_is.tolist() == [False, True, False]
-    assert len(found) == 14 and set(separability.attributes(images)) == {"ink", "slant", "width", "height"}
+    assert len(found) == 14 and set(separability.attributes(images)) == {
+        "ink",
+        "slant",
+        "width",
+        "height",
+    }
 
 
 def test_separability_of_a_run(run, tmp_path, capsys):
@@ -312,5 +430,7 @@ def test_separability_of_a_run(run, tmp_path, capsys):
     assert main(["separability", str(run), "-n", "200", "-o", str(output)]) == 0
     numbers = json.loads((tmp_path / "s-numbers.json").read_text())
     assert output.exists() and numbers["separability"].keys() == {"Z", "W"}
-    assert np.isclose(numbers["separability"]["W"], np.exp(sum(numbers["conditional_entropy"]["W"].values())))
+    assert np.isclose(
+        numbers["separability"]["W"], np.exp(sum(numbers["conditional_entropy"]["W"].values()))
+    )
     assert "Z is z and the class" in capsys.readouterr().out

@@ -29,43 +29,77 @@ def golden(name):
 def test_convolutions_of_stylegan2():
     """Resampling, convolutions that change the size, with symmetric and other filters, modulation, minibatch stddev."""
     file = golden("sg2ada_ops")
-    x, w, w1, style = (tensor(a) for a in (images(file["x"]), kernel(file["w"]), kernel(file["w1"]), file["styles"]))
+    x, w, w1, style = (
+        tensor(a)
+        for a in (images(file["x"]), kernel(file["w"]), kernel(file["w1"]), file["styles"])
+    )
     f = file["f_asym"]
     turned = lambda y, f: ops.upfirdn2d(y, f, flip_filter=True, padding=1)
     for name, y in {
-            "up2": ops.upsample2d(x), "down2": ops.downsample2d(x), "asym_up": ops.upsample2d(x, f),
-            "asym_down": ops.downsample2d(x, f), "filter": ops.upfirdn2d(x, file["f"], padding=(2, 1, 2, 1)),
-            "asym_flip": turned(x, f), "conv": ops.conv2d(x, w, padding=1), "convup": ops.conv2d_up(x, w),
-            "convdown": ops.conv2d_down(x, w), "conv1up": ops.conv2d_up(x, w1), "conv1down": ops.conv2d_down(x, w1),
-            "convup_asym": ops.conv2d_up(x, w, f), "convdown_asym": ops.conv2d_down(x, w, f),
-            "mod": ops.modulated_conv2d(x, w, style), "modup": ops.modulated_conv2d(x, w, style, up=True),
-            "mod_nodemod": ops.modulated_conv2d(x, w, style, demodulate=False)}.items():
+        "up2": ops.upsample2d(x),
+        "down2": ops.downsample2d(x),
+        "asym_up": ops.upsample2d(x, f),
+        "asym_down": ops.downsample2d(x, f),
+        "filter": ops.upfirdn2d(x, file["f"], padding=(2, 1, 2, 1)),
+        "asym_flip": turned(x, f),
+        "conv": ops.conv2d(x, w, padding=1),
+        "convup": ops.conv2d_up(x, w),
+        "convdown": ops.conv2d_down(x, w),
+        "conv1up": ops.conv2d_up(x, w1),
+        "conv1down": ops.conv2d_down(x, w1),
+        "convup_asym": ops.conv2d_up(x, w, f),
+        "convdown_asym": ops.conv2d_down(x, w, f),
+        "mod": ops.modulated_conv2d(x, w, style),
+        "modup": ops.modulated_conv2d(x, w, style, up=True),
+        "mod_nodemod": ops.modulated_conv2d(x, w, style, demodulate=False),
+    }.items():
         assert_equal({name: y.data}, {name: images(file[name])})
-    for group, features in ((4, 1), (2, 1), (8, 2), (None, 1)):
-        y, name = ops.minibatch_stddev(tensor(images(file["xm"])), group, features=features), f"mbstd_g{group}_f{features}"
+    for group_size, features in ((4, 1), (2, 1), (8, 2), (None, 1)):
+        y, name = (
+            ops.minibatch_stddev(tensor(images(file["xm"])), group_size, features=features),
+            f"mbstd_g{group_size}_f{features}",
+        )
         assert_equal({name: y.data}, {name: images(file[name])})
 
 
-OF_G = (("affine", "style.layer"), ("noise_strength", "activation.noise.strength"),
-        ("noise_const", "activation.noise.fixed"))
-OF_D = (("^fromrgb.weight", "from_image.0.conv.layer.weight"), ("^fromrgb", "from_image.0"), ("^out", "to_logit.layer"),
-        ("^fc", "hidden.layer"), (r"^conv\.weight", "last.1.conv.layer.weight"), (r"^conv\.bias", "last.1.bias"))
+OF_G = (
+    ("affine", "style.layer"),
+    ("noise_strength", "activation.noise.strength"),
+    ("noise_const", "activation.noise.fixed"),
+)
+OF_D = (
+    ("^fromrgb.weight", "from_image.0.conv.layer.weight"),
+    ("^fromrgb", "from_image.0"),
+    ("^out", "to_logit.layer"),
+    ("^fc", "hidden.layer"),
+    (r"^conv\.weight", "last.1.conv.layer.weight"),
+    (r"^conv\.bias", "last.1.bias"),
+)
 
 
 def arrays(file, prefix):
     """{our name: array in our layout} of what is under `prefix`: parameters, buffers or gradients, of G or of D."""
     result = {}
     for name, array in group(file, prefix).items():
-        *network, size, leaf = re.fullmatch(r"(?:(mapping|synthesis)\.)?(?:b(\d+)\.)?(.*)", name).groups()
+        *network, size, leaf = re.fullmatch(
+            r"(?:(mapping|synthesis)\.)?(?:b(\d+)\.)?(.*)", name
+        ).groups()
         i = int(size).bit_length() - 3 if size else None
         if network == ["mapping"]:
-            name = "w_average" if leaf == "w_avg" else re.sub(r"fc(\d)", r"mapping.layers.\1.layer", leaf)
+            name = (
+                "w_average"
+                if leaf == "w_avg"
+                else re.sub(r"fc(\d)", r"mapping.layers.\1.layer", leaf)
+            )
         elif leaf == "const":
             name, array = "constant", array.transpose(1, 2, 0)
         elif network == ["synthesis"]:
             kind, number, part = re.fullmatch(r"(conv|torgb)(\d?)\.(.*)", leaf).groups()
             owner = f"blocks.{i}.{number if i else 0}" if kind == "conv" else f"to_image.{i}"
-            part = {"weight": "conv.weight", "bias": "activation.bias" if kind == "conv" else "bias"}.get(part, part)
+            part = {
+                "weight": "conv.weight",
+                "bias": "activation.bias" if kind == "conv" else "bias",
+            }.get(part, part)
             for pattern, replacement in OF_G:
                 part = re.sub(pattern, replacement, part)
             name = f"{owner}.{part}"
@@ -130,9 +164,13 @@ def test_generator(networks):
     assert_equal({"w": G.styles(z).data[:, -1]}, {"w": file["ws_trunc_psi0.7"]})
     G.psi = 1.0
     assert_images(G(z).data, file["img_const"])
-    assert_equal(gradients(losses.find("bce").generator(None, D(G(z))), G), arrays(file, "grad_Gmain/"))
+    assert_equal(
+        gradients(losses.find("bce").generator(None, D(G(z))), G), arrays(file, "grad_Gmain/")
+    )
 
-    noise = Draws(file["in/pl_noise"] * 32)  # which the authors' code divides by the root of the pixels
+    noise = Draws(
+        file["in/pl_noise"] * 32
+    )  # which the authors' code divides by the root of the pixels
     penalty, average = penalties.path_length(G.synthesis, G.styles(z), 0.0, noise)
     assert_equal({"penalty": penalty.data}, {"penalty": file["pl_penalty"].mean()})
     assert_equal({"average": asarray(average)}, {"average": file["pl_mean"]})
@@ -146,17 +184,26 @@ def test_discriminator(networks):
     x = asarray(images(file["in/x"]))
     logits = D(tensor(x))
     assert_equal({"logits": logits.data}, {"logits": file["logits"][:, 0]})
-    assert_images(penalties.slopes(D, x).data, file["dlogits_dx"])
+    assert_images(penalties.image_gradients(D, x).data, file["dlogits_dx"])
     assert_equal({"r1": np.array(penalties.r1(D, x).item())}, {"r1": file["r1_penalty"].mean() / 2})
     assert_equal(gradients(10.0 * penalties.r1(D, x), D), arrays(file, "grad_r1/"))
-    assert_equal(gradients(losses.find("bce").generator(None, logits), D), arrays(file, "grad_real_softplus/"))
-    assert_equal(gradients(ops.mean(ops.relu(1.0 - D(tensor(x)))), D), arrays(file, "grad_real_hinge/"))
+    assert_equal(
+        gradients(losses.find("bce").generator(None, logits), D),
+        arrays(file, "grad_real_softplus/"),
+    )
+    assert_equal(
+        gradients(ops.mean(ops.relu(1.0 - D(tensor(x)))), D), arrays(file, "grad_real_hinge/")
+    )
 
 
 @pytest.fixture
 def updates(networks):
     """The algorithm of the recipe, with these networks."""
-    settings = recipes.find("stylegan2").settings().updated({"g_class": "none", "d_class": "none", "r1": 0.1})
+    settings = (
+        recipes.find("stylegan2")
+        .settings()
+        .updated({"g_class": "none", "d_class": "none", "r1": 0.1})
+    )
     u = Algorithm(recipes.find("stylegan2"), settings, data.load("digits").padded(2))
     u.G, u.D = u.objectives.G, u.objectives.D = networks
     return u
@@ -177,25 +224,45 @@ def test_an_iteration_phase_by_phase(updates):
         expected = arrays(file, f"{phase}/grad/")
         assert_equal({name: host(g) for name, g in zip(names, found) if g is not None}, expected)
         assert_equal({"w": u.G.w_average}, {"w": file[f"{phase}/w_avg_after"]})
-        assert_equal({"average": asarray(u.objectives.penalty_state.average_path)}, {"average": file[f"{phase}/pl_mean_after"]})
+        assert_equal(
+            {"average": asarray(u.objectives.penalty_state.average_path)},
+            {"average": file[f"{phase}/pl_mean_after"]},
+        )
 
     z, reals = tensor(file["in/z"]), asarray(images(file["in/real"]))
     draws("Gmain")
-    assert_phase("Gmain", u.execution.gradients("G", u.G, u.objectives.g_loss, reals, None, Fakes(u.G, z, None), None)[0], u.G)
+    assert_phase(
+        "Gmain",
+        u.execution.gradients(
+            "G", u.G, u.objectives.g_loss, reals, None, Fakes(u.G, z, None), None
+        )[0],
+        u.G,
+    )
     draws("Greg")
     found, numbers = u.execution.gradients("G penalty", u.G, u.objectives.g_penalty, z[:4], None)
     u.objectives.penalty_state.average_path = numbers["path_length"]
     assert_phase("Greg", found, u.G)
     draws("Dmain")
     fakes = u.G(z).detach()
-    assert_phase("Dmain", u.execution.gradients("D", u.D, u.objectives.d_loss, reals, None, fakes, None)[0], u.D)
+    assert_phase(
+        "Dmain",
+        u.execution.gradients("D", u.D, u.objectives.d_loss, reals, None, fakes, None)[0],
+        u.D,
+    )
     lazy = lambda *batch: (16.0 * u.objectives.d_penalty(*batch)[0], {})
-    assert_phase("Dreg", u.execution.gradients("D penalty", u.D, lazy, reals, None, fakes, None)[0], u.D)
+    assert_phase(
+        "Dreg", u.execution.gradients("D penalty", u.D, lazy, reals, None, fakes, None)[0], u.D
+    )
 
 
-@pytest.mark.parametrize("name, groups", [
-    ("sg2ada_G", {"grad_Gmain", "grad_pl"}), ("sg2ada_D", {"grad_r1", "grad_real_softplus", "grad_real_hinge"}),
-    ("sg2ada_loss_noaug", {"Gmain/grad", "Greg/grad", "Dmain/grad", "Dreg/grad"})])
+@pytest.mark.parametrize(
+    "name, groups",
+    [
+        ("sg2ada_G", {"grad_Gmain", "grad_pl"}),
+        ("sg2ada_D", {"grad_r1", "grad_real_softplus", "grad_real_hinge"}),
+        ("sg2ada_loss_noaug", {"Gmain/grad", "Greg/grad", "Dmain/grad", "Dreg/grad"}),
+    ],
+)
 def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups):
     keys = [key for key in golden(name).files if re.search(r"(^|/)grad[_/]", key)]
     assert {re.match(r"(grad_\w+|\w+/grad)/", key)[1] for key in keys} == groups
@@ -207,7 +274,9 @@ def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups)
 def generator(configuration="d", seed=0, **settings):
     """A small one, in float64, whose noise, biases and shifts are not 0."""
     rng = np.random.default_rng(seed)
-    G = stylegan2.Generator(3, 8, 1, (3, 2), 4, 2, mixing=0.0, configuration=configuration, rng=rng, **settings)
+    G = stylegan2.Generator(
+        3, 8, 1, (3, 2), 4, 2, mixing=0.0, configuration=configuration, rng=rng, **settings
+    )
     for name, p in G.named_parameters():
         if name.endswith(("bias", "strength")):
             p.assign(host(p) + 0.3 * rng.standard_normal(p.shape))
@@ -221,15 +290,28 @@ def latents(n=3, size=3):
 def test_steps_a_and_b_are_the_same_function():
     """To rounding, in values, first derivatives and second ones; and from the same parameters."""
     a, b = generator("a"), generator("b")
-    assert type(a.blocks[0][0]) is not type(b.blocks[0][0]) and [*a.state_dict()] == [*b.state_dict()]
+    assert type(a.blocks[0][0]) is not type(b.blocks[0][0]) and [*a.state_dict()] == [
+        *b.state_dict()
+    ]
     b.load_state_dict(a.state_dict())
     results = []
     for G in (a, b):
         ws = G.styles(latents())
         penalty, _ = penalties.path_length(G.synthesis, ws, 1.0, np.random.default_rng(0))
-        results.append({"image": host(G.synthesis(ws)), **{f"main {k}": v for k, v in gradients(
-            ops.sum(ops.square(G(latents()))), G).items()}, **{f"path {k}": v for k, v in gradients(penalty, G).items()}})
-    scale = {name: max(np.abs(v).max() for k, v in results[0].items() if k[:4] == name[:4]) for name in results[0]}
+        results.append(
+            {
+                "image": host(G.synthesis(ws)),
+                **{
+                    f"main {k}": v
+                    for k, v in gradients(ops.sum(ops.square(G(latents()))), G).items()
+                },
+                **{f"path {k}": v for k, v in gradients(penalty, G).items()},
+            }
+        )
+    scale = {
+        name: max(np.abs(v).max() for k, v in results[0].items() if k[:4] == name[:4])
+        for name in results[0]
+    }
     for name, value in results[0].items():
         assert np.abs(value - results[1][name]).max() <= 1e-12 * scale[name], name
 
@@ -246,9 +328,13 @@ def test_what_the_steps_do_to_a_strong_spot():
     for configuration, layer in stylegan2.CONFIGURATIONS.items():
         layer = layer(3, 3, 8, 4, rng=np.random.default_rng(0)).astype("float64").eval()
         if configuration in "ab":  # normalised last: a stronger input is not seen at all
-            assert np.allclose(host(layer(tensor(x), w)), host(layer(tensor(100 * x), w)), atol=1e-6)
+            assert np.allclose(
+                host(layer(tensor(x), w)), host(layer(tensor(100 * x), w)), atol=1e-6
+            )
             scale = host(layer.scale_and_shift(w)[0])
-            assert np.allclose(host(layer(tensor(x), w)).std((1, 2)), np.abs(scale[:, 0, 0]), atol=1e-6)
+            assert np.allclose(
+                host(layer(tensor(x), w)).std((1, 2)), np.abs(scale[:, 0, 0]), atol=1e-6
+            )
         elif configuration == "c":
             layer.activation.forward = lambda x: x
             assert np.allclose(host(layer(tensor(x), w)).std((1, 2)), 1.0, atol=1e-6)
@@ -263,13 +349,17 @@ def test_what_the_steps_do_to_a_strong_spot():
 def test_the_constant_is_styled_but_not_normalised_from_c_on():
     for configuration, layers in {"a": 2, "b": 2, "c": 1, "d": 1}.items():
         G = generator(configuration)
-        assert len(G.blocks[0]) == layers and (G.to_image[0].style is None) == (configuration in "ab")
+        assert len(G.blocks[0]) == layers and (G.to_image[0].style is None) == (
+            configuration in "ab"
+        )
         assert G.style_layers == 4
 
 
 @pytest.mark.parametrize("configuration", "abcd")
 def test_gradients_of_every_step(configuration):
-    G = stylegan2.Generator(2, 8, 1, (2, 2), 2, 1, mixing=0.0, configuration=configuration, rng=np.random.default_rng(3)).eval()
+    G = stylegan2.Generator(
+        2, 8, 1, (2, 2), 2, 1, mixing=0.0, configuration=configuration, rng=np.random.default_rng(3)
+    ).eval()
     for name, p in G.named_parameters():
         if name.endswith(("strength", "bias")):
             p.assign(p.data + 0.2)
@@ -280,8 +370,12 @@ def test_gradients_of_every_step(configuration):
 def test_architectures(architecture):
     G = generator(architecture=architecture)
     D = stylegan2.Discriminator(8, 1, (3, 2), architecture, rng=np.random.default_rng(2))
-    assert len(G.to_image) == (2 if architecture == "skip" else 1) and len(G.shortcuts) == (architecture == "residual")
-    assert len(D.from_image) == (2 if architecture == "skip" else 1) and len(D.shortcuts) == (architecture == "residual")
+    assert len(G.to_image) == (2 if architecture == "skip" else 1) and len(G.shortcuts) == (
+        architecture == "residual"
+    )
+    assert len(D.from_image) == (2 if architecture == "skip" else 1) and len(D.shortcuts) == (
+        architecture == "residual"
+    )
     z = latents(4)
     assert G(z).shape == (4, 8, 8, 1) and not np.allclose(host(G(z))[0], host(G(z))[1])
     if architecture == "skip":  # the image is the sum of those of both sizes
@@ -299,7 +393,9 @@ def test_mistakes():
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match="images of 28 pixels: doubling"):
         stylegan2.Generator(image_size=28, rng=rng)
-    with pytest.raises(InputError, match="architecture 'resnet': there are skip, residual, original"):
+    with pytest.raises(
+        InputError, match="architecture 'resnet': there are skip, residual, original"
+    ):
         stylegan2.Discriminator(architecture="resnet", rng=rng)
 
 
@@ -314,12 +410,16 @@ def test_classes_go_through_mappings():
     logits = host(D(x, labels))
     assert logits.shape == (4,) and not np.allclose(logits, host(D(x, other)), atol=1e-4)
     target = host(D.mapping(None, labels))
-    assert np.allclose(logits, (host(D.to_logit(D.features(x))) * target).sum(1) / 3 ** 0.5, atol=1e-5)
+    assert np.allclose(
+        logits, (host(D.to_logit(D.features(x))) * target).sum(1) / 3**0.5, atol=1e-5
+    )
     # the styles that are mixed in are of the same class
     G.train()
     labels = np.zeros(400, int)
     seen = []
-    G.mapping.forward = lambda z, labels, forward=G.mapping.forward: seen.append(labels) or forward(z, labels)
+    G.mapping.forward = lambda z, labels, forward=G.mapping.forward: (
+        seen.append(labels) or forward(z, labels)
+    )
     G.styles(tensor(rng.standard_normal((400, 3), dtype=np.float32)), labels)
     assert len(seen) == 2 and seen[0] is seen[1]
 
@@ -330,21 +430,33 @@ def test_classes_go_through_mappings():
 def test_path_length_of_a_linear_map():
     """Of images that are A w, the length is |A'y| / sqrt(layers)."""
     rng = np.random.default_rng(0)
-    a, ws = rng.standard_normal((2, 5, 6)), tensor(rng.standard_normal((3, 2, 5)), requires_grad=True)
+    a, ws = (
+        rng.standard_normal((2, 5, 6)),
+        tensor(rng.standard_normal((3, 2, 5)), requires_grad=True),
+    )
     synthesis = lambda ws: ops.reshape(ops.einsum("nls,lsp->np", ws, tensor(a)), (3, 2, 3, 1))
     penalty, average = penalties.path_length(synthesis, ws, 0.5, np.random.default_rng(7), 0.25)
-    noise = np.random.default_rng(7).standard_normal((3, 6)) / 6 ** 0.5
+    noise = np.random.default_rng(7).standard_normal((3, 6)) / 6**0.5
     lengths = np.sqrt((np.einsum("lsp,np->nls", a, noise) ** 2).sum(2).mean(1))
     assert np.isclose(float(average), 0.5 + 0.25 * (lengths.mean() - 0.5))
     assert np.isclose(penalty.item(), ((lengths - float(average)) ** 2).mean())
 
 
-SMALL = {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8}
+SMALL = {
+    "g_channels": 4,
+    "d_channels": 4,
+    "max_channels": 8,
+    "style": 8,
+    "mapping_layers": 2,
+    "batch_size": 8,
+}
 
 
 def make(recipe="stylegan2", **settings):
     recipe = recipes.find(recipe)
-    settings = recipe.settings().updated({**(SMALL if recipe.name.startswith("style") else {}), **settings})
+    settings = recipe.settings().updated(
+        {**(SMALL if recipe.name.startswith("style") else {}), **settings}
+    )
     full = data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
     return Algorithm(recipe, settings, digits.padded(settings.pad))
@@ -353,14 +465,26 @@ def make(recipe="stylegan2", **settings):
 def test_both_lazy_penalties_have_updates_of_their_own_and_the_optimisers_allow_for_it():
     u = make(path_every=4, penalty_every=16)
     s = u.settings
-    assert np.isclose(u.g_optimizer.lr, s.lr * 4 / 5) and np.allclose(u.g_optimizer.betas, (0.0, s.beta2 ** (4 / 5)))
-    assert np.isclose(u.d_optimizer.lr, s.d_lr * 16 / 17) and np.allclose(u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17)))
+    assert np.isclose(u.g_optimizer.lr, s.lr * 4 / 5) and np.allclose(
+        u.g_optimizer.betas, (0.0, s.beta2 ** (4 / 5))
+    )
+    assert np.isclose(u.d_optimizer.lr, s.d_lr * 16 / 17) and np.allclose(
+        u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17))
+    )
     numbers = [u.train_step() for _ in range(17)]
     assert [i for i, n in enumerate(numbers) if "path_penalty" in n] == [0, 4, 8, 12, 16]
     assert [i for i, n in enumerate(numbers) if "penalty" in n] == [0, 16]
     assert u.g_optimizer.state[0]["step"] == 17 + 5 and u.d_optimizer.state[0]["step"] == 17 + 2
     assert u.objectives.penalty_state.average_path == numbers[16]["path_length"] > 0
-    assert set(u.execution.seconds) == {"data", "fakes", "D", "D penalty", "G", "G penalty", "average"}
+    assert set(u.execution.seconds) == {
+        "data",
+        "fakes",
+        "D",
+        "D penalty",
+        "G",
+        "G penalty",
+        "average",
+    }
     assert all(seconds > 0 for seconds in u.execution.seconds.values())
 
 
@@ -394,7 +518,10 @@ def test_in_parts_g_draws_the_same_fakes_again():
         before, numbers = parts.objectives.penalty_state.average_path, parts.train_step()
         first, again = seen[:2], seen[2:4]
         assert all(np.array_equal(host(a), host(b)) for a, b in zip(first, again, strict=True))
-        assert 0 < numbers["path_length"] - 0.99 * before < 1 and parts.objectives.penalty_state.average_path == numbers["path_length"]
+        assert (
+            0 < numbers["path_length"] - 0.99 * before < 1
+            and parts.objectives.penalty_state.average_path == numbers["path_length"]
+        )
 
 
 def test_the_half_life_counts_all_updates_of_d():
@@ -421,7 +548,9 @@ def test_the_half_life_of_the_average():
     before = host(u.ema.module.constant).copy()
     u.train_step()
     decay = 0.5 ** (8 / (0.05 * 8))
-    assert np.allclose(host(u.ema.module.constant), decay * before + (1 - decay) * host(u.G.constant), atol=1e-6)
+    assert np.allclose(
+        host(u.ema.module.constant), decay * before + (1 - decay) * host(u.G.constant), atol=1e-6
+    )
     assert np.array_equal(host(u.ema.module.w_average), host(u.G.w_average))  # buffers are copied
 
 
@@ -434,17 +563,37 @@ def test_gradients_are_sanitised():
     found, _ = u.execution.gradients("G", u.G, broken, u.latents(2))
     assert not found[0].data.any()
     u.settings.sanitize = False
-    with pytest.raises(Diverged, match="step 1: mul was given NaN") if on_cpu() else contextlib.nullcontext():
+    with (
+        pytest.raises(Diverged, match="step 1: mul was given NaN")
+        if on_cpu()
+        else contextlib.nullcontext()
+    ):
         _, numbers = u.execution.gradients("G", u.G, broken, u.latents(2))
         assert np.isnan(float(numbers["g_grad_norm"]))  # on a GPU, for whoever reads it
 
 
-@pytest.mark.parametrize("settings", [
-    {"path_length": 2}, {"grow": False}, {"g_class": "none", "d_class": "none"}, {"d_class": "select", "grow": False},
-    {"d_class": "auxiliary"}, {"d_class": "concat"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"path_length": 2},
+        {"grow": False},
+        {"g_class": "none", "d_class": "none"},
+        {"d_class": "select", "grow": False},
+        {"d_class": "auxiliary"},
+        {"d_class": "concat"},
+    ],
+)
 def test_ways_to_train_stylegan(settings):
-    small = {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8, "batch_sizes": "",
-             "stable_images": 8, "fade_images": 8}
+    small = {
+        "channels": 4,
+        "max_channels": 8,
+        "style": 8,
+        "mapping_layers": 2,
+        "batch_size": 8,
+        "batch_sizes": "",
+        "stable_images": 8,
+        "fade_images": 8,
+    }
     recipe, full = recipes.find("stylegan"), data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
     u = Algorithm(recipe, recipe.settings().updated(small | settings), digits.padded(2))
@@ -458,11 +607,20 @@ def test_ways_to_train_stylegan(settings):
     if u.objectives.conditional and "select" in settings.values():  # one of D's logits
         x = u.G(z, labels)
         scores = host(u.D.to_logit(u.D.features(x)))
-        assert scores.shape == (4, 10) and np.array_equal(host(u.D(x, labels)), scores[np.arange(4), host(labels)])
+        assert scores.shape == (4, 10) and np.array_equal(
+            host(u.D(x, labels)), scores[np.arange(4), host(labels)]
+        )
 
 
-@pytest.mark.parametrize("settings", [{"g_class": "none", "d_class": "none"}, {"d_class": "mapping"},
-                                      {"d_class": "auxiliary", "mixing": 0.9}, {"micro_batch": 4}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"g_class": "none", "d_class": "none"},
+        {"d_class": "mapping"},
+        {"d_class": "auxiliary", "mixing": 0.9},
+        {"micro_batch": 4},
+    ],
+)
 def test_ways_to_train_stylegan2(settings):
     u = make(**settings)
     for _ in range(5):
@@ -480,7 +638,10 @@ def test_feature_maps_can_be_read():
     G = generator()
     with nn.feature_maps(G) as maps:
         image = G(latents())
-    assert maps["blocks.1.1"].shape == (3, 8, 8, 2) and maps["blocks.1.1.activation"].data is maps["blocks.1.1"].data
+    assert (
+        maps["blocks.1.1"].shape == (3, 8, 8, 2)
+        and maps["blocks.1.1.activation"].data is maps["blocks.1.1"].data
+    )
     with nn.feature_maps(G, stylegan2.Demodulated) as styled:
         G(latents())
     assert [*styled] == ["blocks.0.0", "blocks.1.0", "blocks.1.1"]

@@ -15,20 +15,41 @@ from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
 from tinygan.models import biggan, gan, progan, stylegan, stylegan2
-from tinygan.training import recipes
 from tinygan.settings import parse_assignments
+from tinygan.training import recipes
+from tinygan.training.algorithm import make_optimizer
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
 from tinygan.training.trainer import Trainer
-from tinygan.training.algorithm import make_optimizer
 
-GROWS = {"channels": 4, "max_channels": 8, "batch_sizes": "", "stable_images": 16, "fade_images": 16}
+GROWS = {
+    "channels": 4,
+    "max_channels": 8,
+    "batch_sizes": "",
+    "stable_images": 16,
+    "fade_images": 16,
+}
 BY_SETTINGS = {  # what makes each a matter of seconds; of those that grow, 12 steps of 8 images reach 32x32
-    gan.MLPSettings: {"hidden": 16}, biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
-    progan.ProGANSettings: GROWS, stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
-    stylegan2.StyleGAN2Settings: {"g_channels": 4, "d_channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2, "penalty_every": 4}}
+    gan.MLPSettings: {"hidden": 16},
+    biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
+    progan.ProGANSettings: GROWS,
+    stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
+    stylegan2.StyleGAN2Settings: {
+        "g_channels": 4,
+        "d_channels": 4,
+        "max_channels": 8,
+        "style": 8,
+        "mapping_layers": 2,
+        "penalty_every": 4,
+    },
+}
 NARROW = {"g_channels": 4, "d_channels": 4, "d_boost": 0}
-SMALL = {name: BY_SETTINGS.get(recipe.settings_class, {
-    key: value for key, value in NARROW.items() if hasattr(recipe.settings(), key)}) for name, recipe in recipes.RECIPES.items()}
+SMALL = {
+    name: BY_SETTINGS.get(
+        recipe.settings_class,
+        {key: value for key, value in NARROW.items() if hasattr(recipe.settings(), key)},
+    )
+    for name, recipe in recipes.RECIPES.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +60,14 @@ def digits():
 
 def start(out, digits, recipe="dcgan", seed=0, **settings):
     recipe = recipes.find(recipe)
-    settings = {"steps": 12, "batch_size": 8, "sample_every": 5, "checkpoint_every": 5, **SMALL[recipe.name], **settings}
+    settings = {
+        "steps": 12,
+        "batch_size": 8,
+        "sample_every": 5,
+        "checkpoint_every": 5,
+        **SMALL[recipe.name],
+        **settings,
+    }
     return Trainer.start(recipe, recipe.settings().updated(settings), digits, out, seed)
 
 
@@ -59,6 +87,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def unbroken(digits, tmp_path_factory):
     """A function that trains a recipe, once, and returns the Trainer and what run() returned."""
+
     @functools.lru_cache(None)
     def trained(recipe):
         trainer = start(tmp_path_factory.mktemp(recipe) / "run", digits, recipe)
@@ -77,26 +106,45 @@ def test_a_run_writes_what_it_says(unbroken, recipe):
     trainer, grid = unbroken(recipe)
     out = trainer.out
     assert grid == out / "samples" / "step-00000012.png" and grid.exists()
-    assert sorted(p.name for p in (out / "samples").iterdir()) == [f"step-{n:08d}.png" for n in (0, 5, 10, 12)]
-    assert [p.name for p in checkpoint.checkpoints(out)] == ["checkpoint-00000010.npz", "checkpoint-00000012.npz"]
+    assert sorted(p.name for p in (out / "samples").iterdir()) == [
+        f"step-{n:08d}.png" for n in (0, 5, 10, 12)
+    ]
+    assert [p.name for p in checkpoint.checkpoints(out)] == [
+        "checkpoint-00000010.npz",
+        "checkpoint-00000012.npz",
+    ]
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [10, 12]
     assert rows[-1]["images"] == 96 * trainer.settings.d_steps
-    assert all(np.isfinite(list(row.values())).all() and {"d_loss", "g_loss", "d_real", "d_fake"} <= row.keys() for row in rows)
+    assert all(
+        np.isfinite(list(row.values())).all()
+        and {"d_loss", "g_loss", "d_real", "d_fake"} <= row.keys()
+        for row in rows
+    )
     times = [json.loads(line) for line in (out / "time.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in times] == [10, 12] and {"data", "fakes", "D", "G", "average"} <= times[1]["phases"].keys()
+    assert [row["step"] for row in times] == [10, 12] and {
+        "data",
+        "fakes",
+        "D",
+        "G",
+        "average",
+    } <= times[1]["phases"].keys()
     assert all(times[0]["phases"][name] <= spent for name, spent in times[1]["phases"].items())
     assert 0 < sum(times[1]["phases"].values()) <= times[1]["seconds"]
     assert (out / "curves.png").exists()
     assert not [p for p in out.rglob(".*")]  # no temporary file left
     config = json.loads((out / "config.json").read_text())
-    assert config["recipe"] == recipe and config["seed"] == 0 and config["settings"]["batch_size"] == 8
+    assert (
+        config["recipe"] == recipe and config["seed"] == 0 and config["settings"]["batch_size"] == 8
+    )
 
 
 @pytest.mark.curves
 def test_a_run_draws_its_curves(tmp_path, digits):
     start(tmp_path / "a", digits, steps=10, g_channels=2, d_channels=2).run(progress=False)
-    assert (tmp_path / "a" / "curves.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "a" / "curves.png").stat().st_size > 5000
+    assert (tmp_path / "a" / "curves.png").read_bytes()[:4] == b"\x89PNG" and (
+        tmp_path / "a" / "curves.png"
+    ).stat().st_size > 5000
 
 
 def test_the_same_seed_is_the_same_run_and_another_is_not(tmp_path, digits):
@@ -113,10 +161,14 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(tmp_path, digits):
 def test_a_resumed_run_is_the_unbroken_run(tmp_path, digits, unbroken, recipe):
     start(tmp_path / "b", digits, recipe, steps=7).run(progress=False)
     log = tmp_path / "b" / "log.jsonl"
-    log.write_text(log.read_text() + '{"step": 9, "images": 0}\n{"ste')  # written after the checkpoint: must go
+    log.write_text(
+        log.read_text() + '{"step": 9, "images": 0}\n{"ste'
+    )  # written after the checkpoint: must go
     resume(tmp_path / "b", digits, steps=12).run(progress=False)
     runs = unbroken(recipe)[0].out, tmp_path / "b"
-    (states_a, meta_a), (states_b, meta_b) = (checkpoint.load(checkpoint.checkpoints(run)[-1]) for run in runs)
+    (states_a, meta_a), (states_b, meta_b) = (
+        checkpoint.load(checkpoint.checkpoints(run)[-1]) for run in runs
+    )
     for part in states_a:
         for key in states_a[part]:
             assert np.array_equal(states_a[part][key], states_b[part][key]), (part, key)
@@ -157,7 +209,9 @@ def test_divergence_stops_with_one_line(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     one_step = trainer.algorithm.train_step
     trainer.algorithm.train_step = lambda: one_step() | {"d_loss": float("nan")}
-    with pytest.raises(Diverged, match="^step 1: d_loss is nan; it is in no checkpoint; train anew"):
+    with pytest.raises(
+        Diverged, match="^step 1: d_loss is nan; it is in no checkpoint; train anew"
+    ):
         trainer.run(progress=False)
     assert not checkpoint.checkpoints(tmp_path / "a")
 
@@ -165,13 +219,34 @@ def test_divergence_stops_with_one_line(tmp_path, digits):
 @pytest.mark.parametrize("recipe, steps, bound", [("gan", 150, 0.12), ("dcgan", 150, 0.15)])
 def test_a_few_steps_learn_something(tmp_path, digits, recipe, steps, bound):
     """The mean image of G comes near that of the data: mean squared error below a stated number."""
-    settings = {"gan": {"hidden": 128, "lr": 1e-3}, "dcgan": {"g_channels": 32, "d_channels": 16, "lr": 1e-3}}[recipe]
-    trainer = start(tmp_path / "a", digits, recipe, steps=steps, batch_size=16, sample_every=1000,
-                    checkpoint_every=1000, ema=0.9, **settings)
+    settings = {
+        "gan": {"hidden": 128, "lr": 1e-3},
+        "dcgan": {"g_channels": 32, "d_channels": 16, "lr": 1e-3},
+    }[recipe]
+    trainer = start(
+        tmp_path / "a",
+        digits,
+        recipe,
+        steps=steps,
+        batch_size=16,
+        sample_every=1000,
+        checkpoint_every=1000,
+        ema=0.9,
+        **settings,
+    )
     mean = (digits.images / 127.5 - 1).mean(0)
 
     def error():
-        return float(((generate(trainer.algorithm.ema.module, trainer.gallery.latents) / 127.5 - 1).mean(0) - mean).__pow__(2).mean())
+        return float(
+            (
+                (generate(trainer.algorithm.ema.module, trainer.gallery.latents) / 127.5 - 1).mean(
+                    0
+                )
+                - mean
+            )
+            .__pow__(2)
+            .mean()
+        )
 
     before = error()
     trainer.run(progress=False)
@@ -186,7 +261,9 @@ def test_the_main_job_draws_the_digits_that_it_is_asked_for(tmp_path):
     trainer = Trainer.start(recipe, settings, data.load("digits"), tmp_path / "run")
     trainer.evaluate()
     trainer.run()
-    before, after = (json.loads(line) for line in (tmp_path / "run" / "eval.jsonl").read_text().splitlines())
+    before, after = (
+        json.loads(line) for line in (tmp_path / "run" / "eval.jsonl").read_text().splitlines()
+    )
     assert before["fid"] > 50 and before["class_accuracy"] < 0.2, before
     assert after["fid"] < 4 and after["class_accuracy"] > 0.95 and after["recall"] > 0.55, after
 
@@ -197,10 +274,14 @@ def test_load_networks_gives_the_averaged_g_and_d_as_it_is(tmp_path, digits):
     G, D = load_networks(tmp_path / "a")
     images, labels = digits.batch(0, 4, 0)
     assert not G.training and not D.training
-    assert np.array_equal(generate(G, trainer.gallery.latents, trainer.gallery.labels),
-                          generate(trainer.algorithm.ema.module, trainer.gallery.latents, trainer.gallery.labels))
+    assert np.array_equal(
+        generate(G, trainer.gallery.latents, trainer.gallery.labels),
+        generate(trainer.algorithm.ema.module, trainer.gallery.latents, trainer.gallery.labels),
+    )
     trainer.algorithm.D.eval()
-    assert np.array_equal(host(D(asarray(images), labels)), host(trainer.algorithm.D(asarray(images), labels)))
+    assert np.array_equal(
+        host(D(asarray(images), labels)), host(trainer.algorithm.D(asarray(images), labels))
+    )
 
 
 def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
@@ -209,10 +290,15 @@ def test_load_generator_gives_the_averaged_weights(tmp_path, digits):
     for run in (tmp_path / "a", checkpoint.checkpoints(tmp_path / "a")[-1]):
         G, config, _ = load_generator(run)
         assert config["recipe"] == "dcgan" and not G.training
-        assert np.array_equal(generate(G, trainer.gallery.latents), generate(trainer.algorithm.ema.module, trainer.gallery.latents))
+        assert np.array_equal(
+            generate(G, trainer.gallery.latents),
+            generate(trainer.algorithm.ema.module, trainer.gallery.latents),
+        )
     last = generate(trainer.algorithm.G.eval(), trainer.gallery.latents)
     assert not np.array_equal(last, generate(G, trainer.gallery.latents))
-    assert np.array_equal(last, generate(load_generator(tmp_path / "a", average=False)[0], trainer.gallery.latents))
+    assert np.array_equal(
+        last, generate(load_generator(tmp_path / "a", average=False)[0], trainer.gallery.latents)
+    )
 
 
 def test_an_existing_run_is_refused(tmp_path, digits):
@@ -239,11 +325,16 @@ def test_resuming_an_older_checkpoint_gives_up_the_newer_one(tmp_path, digits):
         picture.unlink()
     (tmp_path / "a" / "samples").rmdir()  # lost too: it is made again
     resume(tmp_path / "a", digits, older, steps=11).run(progress=False)
-    assert [p.name for p in checkpoint.checkpoints(tmp_path / "a")] == ["checkpoint-00000010.npz", "checkpoint-00000011.npz"]
+    assert [p.name for p in checkpoint.checkpoints(tmp_path / "a")] == [
+        "checkpoint-00000010.npz",
+        "checkpoint-00000011.npz",
+    ]
     load_generator(tmp_path / "a")
 
 
-@pytest.mark.parametrize("key, value", [("settings", 5), ("seed", "a"), ("recipe", ["a"]), ("image_shape", "x")])
+@pytest.mark.parametrize(
+    "key, value", [("settings", 5), ("seed", "a"), ("recipe", ["a"]), ("image_shape", "x")]
+)
 def test_a_config_of_wrong_types_is_one_line(tmp_path, digits, key, value):
     config = start(tmp_path / "a", digits).config
     (tmp_path / "a" / "config.json").write_text(json.dumps({**config, key: value}))
@@ -256,7 +347,7 @@ def test_damaged_files_are_one_line(tmp_path, digits):
     trainer.run(progress=False)
     path, config = checkpoint.checkpoints(tmp_path / "a")[-1], trainer.config
     whole = path.read_bytes()
-    for damaged in (b"", b"nonsense", whole[:len(whole) // 2]):
+    for damaged in (b"", b"nonsense", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged"):
             load_generator(tmp_path / "a")
@@ -264,12 +355,23 @@ def test_damaged_files_are_one_line(tmp_path, digits):
     with pytest.raises(InputError, match="no checkpoint"):
         load_generator(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="config.json is damaged .it lacks classes, data, image_shape, recipe, seed, settings"):
+    with pytest.raises(
+        InputError,
+        match="config.json is damaged .it lacks classes, data, image_shape, recipe, seed, settings",
+    ):
         load_generator(tmp_path / "a")
-    for change in ({"image_shape": [28]}, {"image_shape": ["a", "b", "c"]}, {"classes": -3},
-                   {"image_shape": [9999, 9999, 1]}, {"seed": -1}, {"image_shape": [28, 28, 1, 1]}):
+    for change in (
+        {"image_shape": [28]},
+        {"image_shape": ["a", "b", "c"]},
+        {"classes": -3},
+        {"image_shape": [9999, 9999, 1]},
+        {"seed": -1},
+        {"image_shape": [28, 28, 1, 1]},
+    ):
         (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(InputError, match="config.json is damaged .its image_shape, classes or seed"):
+        with pytest.raises(
+            InputError, match="config.json is damaged .its image_shape, classes or seed"
+        ):
             load_generator(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json is damaged"):
@@ -282,6 +384,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
     from tinygan.files import replacing
+
     with pytest.raises(RuntimeError), replacing(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
@@ -291,18 +394,35 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 # Losses, penalties and classes in the trainer
 
 
-@pytest.mark.parametrize("loss", ["bce-minimax", "l2", "l1", "l2-sigmoid", "hinge", "wasserstein", "relativistic"])
+@pytest.mark.parametrize(
+    "loss", ["bce-minimax", "l2", "l1", "l2-sigmoid", "hinge", "wasserstein", "relativistic"]
+)
 @pytest.mark.parametrize("recipe", ["gan", "dcgan", "sngan", "acgan"])
 def test_any_loss_goes_with_any_recipe(tmp_path, digits, recipe, loss):
     trainer = start(tmp_path / "a", digits, recipe, loss=loss, steps=2, d_steps=1)
     before = trainer.algorithm.G.state_dict()
     trainer.run(progress=False)
-    assert any(not np.array_equal(before[k], v) for k, v in trainer.algorithm.G.state_dict().items() if k.endswith("weight"))
+    assert any(
+        not np.array_equal(before[k], v)
+        for k, v in trainer.algorithm.G.state_dict().items()
+        if k.endswith("weight")
+    )
 
 
 def test_patches_classes_and_penalties_go_together(tmp_path, digits):
-    trainer = start(tmp_path / "a", digits, steps=3, patches=True, d_norm="none", r1=0.1, r2=0.1, gp=0.1,
-                    g_class="cbn", d_class="projection", loss="relativistic")
+    trainer = start(
+        tmp_path / "a",
+        digits,
+        steps=3,
+        patches=True,
+        d_norm="none",
+        r1=0.1,
+        r2=0.1,
+        gp=0.1,
+        g_class="cbn",
+        d_class="projection",
+        loss="relativistic",
+    )
     trainer.run(progress=False)
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["penalty"] > 0
@@ -311,15 +431,25 @@ def test_patches_classes_and_penalties_go_together(tmp_path, digits):
 def record_updates(trainer):
     """Replaces the optimiser's steps by a list of the gradients that they were given."""
     given = []
-    trainer.algorithm.d_optimizer.step = lambda gradients: given.append([None if g is None else host(g) for g in gradients])
+    trainer.algorithm.d_optimizer.step = lambda gradients: given.append(
+        [None if g is None else host(g) for g in gradients]
+    )
     return given
 
 
 def test_a_lazy_penalty_weighs_k_times_as_much_at_every_kth_update(tmp_path, digits, monkeypatch):
     """In an update of its own; without k, it is part of the loss."""
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)  # in a step that is recorded, nothing can be read
-    every, lazy, plain = (start(tmp_path / name, digits, d_norm="none", **settings) for name, settings in (
-        ("a", {"r1": 5.0}), ("b", {"r1": 5.0, "penalty_every": 4}), ("c", {})))
+    monkeypatch.setattr(
+        "tinygan.kernels.cuda.graphs.enabled", False
+    )  # in a step that is recorded, nothing can be read
+    every, lazy, plain = (
+        start(tmp_path / name, digits, d_norm="none", **settings)
+        for name, settings in (
+            ("a", {"r1": 5.0}),
+            ("b", {"r1": 5.0, "penalty_every": 4}),
+            ("c", {}),
+        )
+    )
     updates = [record_updates(trainer) for trainer in (every, lazy, plain)]
     for trainer in (every, lazy, plain):
         for _ in range(8):
@@ -336,7 +466,9 @@ def test_lazy_optimiser_settings():
     settings = recipes.find("dcgan").settings().updated({"lr": 1e-3, "beta1": 0.5, "beta2": 0.99})
     D = recipes.find("dcgan").build(settings, (28, 28, 1), 10, np.random.default_rng(0))[1]
     adam = make_optimizer(settings, D, 1e-3, lazy=16)
-    np.testing.assert_allclose([adam.lr, *adam.betas], [1e-3 * 16 / 17, 0.5 ** (16 / 17), 0.99 ** (16 / 17)])
+    np.testing.assert_allclose(
+        [adam.lr, *adam.betas], [1e-3 * 16 / 17, 0.5 ** (16 / 17), 0.99 ** (16 / 17)]
+    )
     plain = make_optimizer(settings, D, 1e-3)
     assert (plain.lr, *plain.betas) == (1e-3, 0.5, 0.99)
     rmsprop = make_optimizer(settings.updated({"optimizer": "rmsprop"}), D, 1e-3)
@@ -345,23 +477,51 @@ def test_lazy_optimiser_settings():
 
 def test_wgan_clips_and_counts_as_its_paper(tmp_path, digits):
     settings = recipes.find("wgan").settings()
-    assert (settings.optimizer, settings.lr, settings.clip, settings.loss) == ("rmsprop", 5e-5, 0.01, "wasserstein")
-    assert [settings.updates_of_D(step) for step in (0, 24, 25, 499, 500, 501)] == [100, 100, 5, 5, 100, 5]
+    assert (settings.optimizer, settings.lr, settings.clip, settings.loss) == (
+        "rmsprop",
+        5e-5,
+        0.01,
+        "wasserstein",
+    )
+    assert [settings.updates_of_D(step) for step in (0, 24, 25, 499, 500, 501)] == [
+        100,
+        100,
+        5,
+        5,
+        100,
+        5,
+    ]
     trainer = start(tmp_path / "a", digits, "wgan", steps=2)
     trainer.run(progress=False)
-    assert trainer.algorithm.d_updates == 10 and max(np.abs(host(p)).max() for p in trainer.algorithm.D.parameters()) <= np.float32(0.01)
+    assert trainer.algorithm.d_updates == 10 and max(
+        np.abs(host(p)).max() for p in trainer.algorithm.D.parameters()
+    ) <= np.float32(0.01)
 
 
 def test_papers_settings():
     """PAPERS: what each recipe takes from its paper."""
+
     def of(name, *keys):
         settings = recipes.find(name).settings()
         return tuple(getattr(settings, key) for key in keys)
 
-    assert of("dcgan", "loss", "lr", "beta1", "beta2", "d_norm") == ("bce", 2e-4, 0.5, 0.999, "batch")
+    assert of("dcgan", "loss", "lr", "beta1", "beta2", "d_norm") == (
+        "bce",
+        2e-4,
+        0.5,
+        0.999,
+        "batch",
+    )
     assert of("lsgan", "loss") == ("l2",)
     assert of("wgan-gp", "loss", "gp", "d_steps", "lr", "beta1", "beta2", "d_norm") == (
-        "wasserstein", 10.0, 5, 1e-4, 0.5, 0.9, "none")
+        "wasserstein",
+        10.0,
+        5,
+        1e-4,
+        0.5,
+        0.9,
+        "none",
+    )
     assert of("sngan", "loss", "d_steps", "lr", "beta1", "beta2") == ("hinge", 5, 2e-4, 0.0, 0.9)
     assert of("cgan", "g_class", "d_class") == ("concat", "concat")
     assert of("acgan", "g_class", "d_class") == ("concat", "auxiliary")
@@ -373,7 +533,9 @@ def test_papers_settings():
 
 
 def test_settings_that_do_not_go_together(tmp_path, digits):
-    with pytest.raises(InputError, match="g_class=concat d_class=none: tell both networks the class, or neither"):
+    with pytest.raises(
+        InputError, match="g_class=concat d_class=none: tell both networks the class, or neither"
+    ):
         start(tmp_path / "a", digits, g_class="concat")
     with pytest.raises(InputError, match="g_class=cbn: the networks of gan take none, concat"):
         start(tmp_path / "a", digits, "gan", g_class="cbn", d_class="projection")
@@ -415,7 +577,9 @@ def test_a_real_and_a_fake_that_are_paired_are_of_one_class(tmp_path, digits):
     seen = []
     update_D = trainer.algorithm.update_D
     trainer.algorithm.update_D = lambda reals, real_labels, fakes, count: (
-        seen.append((host(real_labels), host(fakes.labels))), update_D(reals, real_labels, fakes, count))[1]
+        seen.append((host(real_labels), host(fakes.labels))),
+        update_D(reals, real_labels, fakes, count),
+    )[1]
     trainer.run(progress=False)
     assert np.array_equal(*seen[0])
 
@@ -437,21 +601,30 @@ def test_evaluations_are_logged_and_the_best_is_kept(tmp_path, digits):
     trainer.run(progress=False)
     rows = [json.loads(line) for line in (tmp_path / "a" / "eval.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [4, 8, 12]
-    assert all(row["split"] == "held-out" and row["samples"] == 100 and row["real"] == 20 for row in rows)
+    assert all(
+        row["split"] == "held-out" and row["samples"] == 100 and row["real"] == 20 for row in rows
+    )
     best = min(rows, key=lambda row: row["fid"])
     states, meta = checkpoint.load(tmp_path / "a" / "best.npz")
     assert meta["step"] == best["step"] and meta["evaluation"] == best
     assert all(np.array_equal(states["ema"][k], v) for k, v in seen[best["step"]].items())
     G, _, path = load_generator(tmp_path / "a")
-    assert path.name == "best.npz" and np.array_equal(G.state_dict()["main.0.weight"], states["ema"]["main.0.weight"])
-    assert load_generator(checkpoint.checkpoints(tmp_path / "a")[-1])[2].name == "checkpoint-00000012.npz"
+    assert path.name == "best.npz" and np.array_equal(
+        G.state_dict()["main.0.weight"], states["ema"]["main.0.weight"]
+    )
+    assert (
+        load_generator(checkpoint.checkpoints(tmp_path / "a")[-1])[2].name
+        == "checkpoint-00000012.npz"
+    )
 
     # to look changes nothing, and a resumed run sees the same
     start(tmp_path / "b", digits, **{**s, "eval_every": 0}).run(progress=False)
     assert contents(tmp_path / "a")["log.jsonl"] == contents(tmp_path / "b")["log.jsonl"]
     start(tmp_path / "c", digits, **{**s, "steps": 6}).run(progress=False)
     resume(tmp_path / "c", digits, steps=12).run(progress=False)
-    resumed = [json.loads(line) for line in (tmp_path / "c" / "eval.jsonl").read_text().splitlines()]
+    resumed = [
+        json.loads(line) for line in (tmp_path / "c" / "eval.jsonl").read_text().splitlines()
+    ]
     assert [row for row in resumed if row["step"] != 6] == rows
 
 
@@ -473,7 +646,9 @@ def test_the_best_of_a_branch_that_is_given_up_goes_with_it(tmp_path, digits, ca
     trainer.rewind()
     assert (tmp_path / "a" / "best.npz").exists() == (meta["step"] <= 6)
     (tmp_path / "a" / "best.npz").write_bytes(b"damaged")
-    resume(tmp_path / "a", digits, first, steps=7).run(progress=False)  # it cannot be read: the next evaluation is the best
+    resume(tmp_path / "a", digits, first, steps=7).run(
+        progress=False
+    )  # it cannot be read: the next evaluation is the best
     assert "best.npz is not a checkpoint of tinygan, or is damaged" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "a" / "best.npz")[1]["step"] == 7
 
@@ -483,7 +658,9 @@ def test_a_resume_that_is_refused_changes_nothing(tmp_path, digits):
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir() if path.is_file()}
     with pytest.raises(InputError, match="is at step 10 already"):
         resume(tmp_path / "a", digits, checkpoint.checkpoints(tmp_path / "a")[0], steps=10)
-    assert before == {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir() if path.is_file()}
+    assert before == {
+        path.name: path.read_bytes() for path in (tmp_path / "a").iterdir() if path.is_file()
+    }
 
 
 def test_the_held_out_images_are_never_trained_on(tmp_path, digits):
@@ -500,11 +677,22 @@ def test_the_held_out_images_are_never_trained_on(tmp_path, digits):
 # Settings
 
 
-@pytest.mark.parametrize("text, message", [
-    ("width=3", "unknown setting 'width'; there are: steps, batch_size"), ("steps=many", "expected a whole number"),
-    ("steps=1.5", "expected a whole number"), ("steps=0", "must be at least 1"), ("lr=-1", "must be at least 0"),
-    ("lr=nan", "must be"), ("lr=inf", "must be"), ("beta1=2", "between 0 and 0.9999"), ("steps", "write name=value"),
-    ("=3", "write name=value"), ("steps=1e400", "expected a whole number")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("width=3", "unknown setting 'width'; there are: steps, batch_size"),
+        ("steps=many", "expected a whole number"),
+        ("steps=1.5", "expected a whole number"),
+        ("steps=0", "must be at least 1"),
+        ("lr=-1", "must be at least 0"),
+        ("lr=nan", "must be"),
+        ("lr=inf", "must be"),
+        ("beta1=2", "between 0 and 0.9999"),
+        ("steps", "write name=value"),
+        ("=3", "write name=value"),
+        ("steps=1e400", "expected a whole number"),
+    ],
+)
 def test_bad_settings_are_named(text, message):
     with pytest.raises(InputError, match=message) as error:
         recipes.find("dcgan").settings().updated(parse_assignments([text]))
@@ -512,8 +700,17 @@ def test_bad_settings_are_named(text, message):
 
 
 def test_good_settings():
-    settings = recipes.find("gan").settings().updated(parse_assignments(["steps=2e3", "lr=1e-3", "maxout=yes", "batch-size=7"]))
-    assert (settings.steps, settings.lr, settings.maxout, settings.batch_size) == (2000, 1e-3, True, 7)
+    settings = (
+        recipes.find("gan")
+        .settings()
+        .updated(parse_assignments(["steps=2e3", "lr=1e-3", "maxout=yes", "batch-size=7"]))
+    )
+    assert (settings.steps, settings.lr, settings.maxout, settings.batch_size) == (
+        2000,
+        1e-3,
+        True,
+        7,
+    )
     with pytest.raises(InputError, match="unknown recipe 'biggest'; there are: quick, gan, dcgan"):
         recipes.find("biggest")
 
@@ -534,7 +731,7 @@ def test_grid_puts_every_image_in_its_place():
     assert np.array_equal(sheet, small.repeat(2, 0).repeat(2, 1))
     for i, picture in enumerate(pictures):
         y, x = 1 + i // 2 * 5, 1 + i % 2 * 4
-        assert np.array_equal(small[y:y + 4, x:x + 3], picture.repeat(3, 2))
+        assert np.array_equal(small[y : y + 4, x : x + 3], picture.repeat(3, 2))
     colour = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), np.uint8)
     assert np.array_equal(plots.grid(colour, gap=0, scale=1), colour[0])
 

@@ -32,7 +32,9 @@ def activate(module):
     global _module
     _module = module
     vars(xp).clear()
-    vars(xp).update({name: value for name, value in vars(module).items() if not name.startswith("_")})
+    vars(xp).update(
+        {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    )
     for call in on_change:
         call()
 
@@ -49,17 +51,23 @@ def use(name: str) -> None:
     try:
         import cupy
     except ImportError as error:
-        raise InputError("backend cupy needs CuPy: pip install 'tinygan[cuda12]' or 'tinygan[cuda13]', by the CUDA "
-                         f"version that nvidia-smi shows ({_line(error)})") from None
+        raise InputError(
+            "backend cupy needs CuPy: pip install 'tinygan[cuda12]' or 'tinygan[cuda13]', by the CUDA "
+            f"version that nvidia-smi shows ({_line(error)})"
+        ) from None
     if int(cupy.__version__.split(".")[0]) < 13:
-        raise InputError(f"backend cupy needs CuPy 13 or newer, not {cupy.__version__}: pip install -U 'tinygan[cuda12]' "
-                         "(or cuda13)")
+        raise InputError(
+            f"backend cupy needs CuPy 13 or newer, not {cupy.__version__}: pip install -U 'tinygan[cuda12]' "
+            "(or cuda13)"
+        )
     try:
         if not cupy.cuda.runtime.getDeviceCount():
             raise RuntimeError("there is none")
     except Exception as error:  # CuPy raises its own classes, importable only with CuPy
-        raise InputError("backend cupy found no usable GPU: it takes one by NVIDIA, and its driver (nvidia-smi shows "
-                         f"both); here: {_line(error)}") from None
+        raise InputError(
+            "backend cupy found no usable GPU: it takes one by NVIDIA, and its driver (nvidia-smi shows "
+            f"both); here: {_line(error)}"
+        ) from None
     activate(cupy)
 
 
@@ -69,7 +77,7 @@ def use_device(device: str) -> None:
 
 
 def device() -> str:
-    """"cpu" or "gpu": where computation takes place."""
+    """ "cpu" or "gpu": where computation takes place."""
     return "cpu" if on_cpu() else "gpu"
 
 
@@ -77,8 +85,10 @@ def gpu_and_software() -> str:
     """The GPU in use and its software, in a line."""
     runtime = xp.cuda.runtime
     version = runtime.runtimeGetVersion()
-    return (f"{runtime.getDeviceProperties(runtime.getDevice())['name'].decode()}, CUDA {version // 1000}."
-            f"{version % 1000 // 10}, CuPy {xp.__version__}")
+    return (
+        f"{runtime.getDeviceProperties(runtime.getDevice())['name'].decode()}, CUDA {version // 1000}."
+        f"{version % 1000 // 10}, CuPy {xp.__version__}"
+    )
 
 
 def _line(error):
@@ -118,7 +128,11 @@ def from_host(make):
 
 def scalar(value, dtype):
     """A number as an array of no dimensions. On a GPU it is uploaded once and kept."""
-    return np.asarray(value, dtype) if on_cpu() else _kept(_module, float(value).hex(), str(np.dtype(dtype)))
+    return (
+        np.asarray(value, dtype)
+        if on_cpu()
+        else _kept(_module, float(value).hex(), str(np.dtype(dtype)))
+    )
 
 
 def constants(make):
@@ -152,7 +166,7 @@ def to_numpy(array) -> np.ndarray:
     return np.asarray(array) if in_host_memory(array) else array.get()
 
 
-def number(array):
+def float_on_cpu(array):
     """An array of no dimensions as a float; on a GPU as it is, because to read it means to wait for it."""
     return float(array) if on_cpu() else array
 

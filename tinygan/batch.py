@@ -7,7 +7,7 @@ mean is the mean that the layer has computed. When several processes train toget
 """
 
 
-class Whole:
+class WholeBatch:
     """The whole batch is here: one share."""
 
     shares = 1
@@ -19,7 +19,7 @@ class Whole:
         return array
 
 
-holder = Whole()
+holder = WholeBatch()
 
 
 def shares() -> int:

@@ -14,12 +14,12 @@ class InputError(ValueError):
     Its message is a single line that says what is wrong and what to do. The command line prints it
     to stderr and exits with code 2; a traceback would only hide it.
 
-    everywhere: do all ranks of a run (ranks.py) raise it at once?
+    on_all_ranks: do all ranks of a run (ranks.py) raise it at once?
     """
 
-    def __init__(self, message="", everywhere=False):
+    def __init__(self, message="", on_all_ranks=False):
         super().__init__(message)
-        self.everywhere = everywhere
+        self.on_all_ranks = on_all_ranks
 
 
 class Diverged(InputError):
@@ -29,10 +29,10 @@ class Diverged(InputError):
 
 class Interrupted(KeyboardInterrupt):
     """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number;
-    everywhere: as for InputError."""
+    on_all_ranks: as for InputError."""
 
-    def __init__(self, signal=signal.SIGINT, everywhere=False):
-        self.signal, self.everywhere = signal, everywhere
+    def __init__(self, signal=signal.SIGINT, on_all_ranks=False):
+        self.signal, self.on_all_ranks = signal, on_all_ranks
 
 
 def exit_code(stopped) -> int:
@@ -80,7 +80,7 @@ def say(message) -> None:
 def one_line(text, most=1500):
     """Text as an error shows it: on one line, without what a terminal would obey, and not longer than a screen."""
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(text).split()))
-    return text if len(text) <= most else f"{text[:most // 2]} ... {text[-most // 2:]}"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def from_environment(name, default, parse):

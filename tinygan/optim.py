@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygan.autograd import Parameter, Tensor, watched
+from tinygan.autograd import Parameter, Tensor, profiled
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import optim as kernel
 
@@ -16,9 +16,13 @@ class Optimizer:
     def __init__(self, parameters):
         self.parameters = list(parameters)
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
-            raise TypeError(f"{type(self).__name__} takes a non-empty list of Parameters, such as net.parameters()")
+            raise TypeError(
+                f"{type(self).__name__} takes a non-empty list of Parameters, such as net.parameters()"
+            )
         if len({id(p) for p in self.parameters}) < len(self.parameters):
-            raise ValueError(f"{type(self).__name__}: a Parameter is listed twice; it would be stepped twice")
+            raise ValueError(
+                f"{type(self).__name__}: a Parameter is listed twice; it would be stepped twice"
+            )
         self.reset()
 
     def reset(self):
@@ -31,15 +35,19 @@ class Optimizer:
         for parameter, g, state in zip(self.parameters, gradients, self.state, strict=True):
             if g is not None:
                 if not isinstance(g, Tensor):
-                    raise TypeError(f"the gradient of {parameter.name} is a {type(g).__name__}: "
-                                    "pass Tensors, from grad(...)")
+                    raise TypeError(
+                        f"the gradient of {parameter.name} is a {type(g).__name__}: "
+                        "pass Tensors, from grad(...)"
+                    )
                 if g.shape != parameter.shape:
-                    raise ValueError(f"the gradient of {parameter.name} has shape {g.shape}, not {parameter.shape}")
+                    raise ValueError(
+                        f"the gradient of {parameter.name} has shape {g.shape}, not {parameter.shape}"
+                    )
                 there.append((parameter, g, state))
         if there:
             parameters, gradients, states = zip(*there)
             arrays = [p.data for p in parameters], [g.data for g in gradients]
-            watched(type(self).__name__, lambda: self.update(*arrays, states))
+            profiled(type(self).__name__, lambda: self.update(*arrays, states))
             for parameter in parameters:
                 parameter.mark_changed()
 
@@ -49,8 +57,11 @@ class Optimizer:
 
     def state_dict(self) -> dict:
         """{'0.m': array, ...}: the state of each parameter, by its position."""
-        return {f"{i}.{key}": np.array(to_numpy(value)) if hasattr(value, "shape") else np.array(value)
-                for i, state in enumerate(self.state) for key, value in state.items()}
+        return {
+            f"{i}.{key}": np.array(to_numpy(value)) if hasattr(value, "shape") else np.array(value)
+            for i, state in enumerate(self.state)
+            for key, value in state.items()
+        }
 
     def load_state_dict(self, saved) -> None:
         """Continue from a saved state. Raises ValueError if it is of other parameters."""
@@ -59,7 +70,9 @@ class Optimizer:
             i, key = name.split(".", 1)
             if int(i) >= len(state) or value.shape not in ((), self.parameters[int(i)].shape):
                 raise ValueError(f"optimiser state {name} of shape {value.shape} fits no parameter")
-            state[int(i)][key] = asarray(value.copy()) if value.dtype.kind == "f" else value.item()  # a count
+            state[int(i)][key] = (
+                asarray(value.copy()) if value.dtype.kind == "f" else value.item()
+            )  # a count
         for own, new in zip(self.state, state):
             for key, value in new.items():
                 if isinstance(value, xp.ndarray) and key in own:
@@ -114,7 +127,9 @@ class Adam(Optimizer):
             for state in states:
                 state["step"] = state.get("step", 0) + 1
             roots = [(1 - self.betas[1] ** state["step"]) ** 0.5 for state in states]
-            return [(self.lr * root / (1 - self.betas[0] ** state["step"]), self.eps * root)
-                    for state, root in zip(states, roots)]
+            return [
+                (self.lr * root / (1 - self.betas[0] ** state["step"]), self.eps * root)
+                for state, root in zip(states, roots)
+            ]
 
         kernel.adam(ws, gs, _kept(states, "m", ws), _kept(states, "v", ws), rates, *self.betas)

@@ -25,7 +25,7 @@ def grid(images, columns=None, gap=2, scale=2):
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 48, np.uint8)
     for i, image in enumerate(images):
         y, x = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
-        sheet[y:y + height, x:x + width] = image  # one channel is repeated to three
+        sheet[y : y + height, x : x + width] = image  # one channel is repeated to three
     return sheet.repeat(scale, 0).repeat(scale, 1)
 
 
@@ -70,28 +70,32 @@ def save_curves(path, rows, probability=True, target=0.6) -> None:
     if probability:
         panels.append(("D's probability that it is real", {"d_real": real, "d_fake": fake}))
     if any("logit_real" in row for row in rows):  # not in runs of older versions
-        panels.append(("D's logit", {"logit_real": real, "logit_held_out": held_out,
-                                     "logit_fake": fake}))
+        panels.append(
+            ("D's logit", {"logit_real": real, "logit_held_out": held_out, "logit_fake": fake})
+        )
     if any("p" in row for row in rows):
         panels.append(("ADA", {"p": "p", "r_t": "r_t, the mean sign of D(real)"}))
     height = 2.6 * len(panels)  # inches
     with _figure(path, (8, height), layout="none") as figure:
         # Margins by hand: a layout would draw everything twice to find them.
-        figure.subplots_adjust(left=0.1, right=0.98, bottom=0.5 / height, top=1 - 0.12 / height,
-                               hspace=0.1)
+        figure.subplots_adjust(
+            left=0.1, right=0.98, bottom=0.5 / height, top=1 - 0.12 / height, hspace=0.1
+        )
         for axes, (title, curves) in zip(figure.subplots(len(panels), sharex=True), panels):
             for key, label in curves.items():
                 found = [row for row in rows if key in row]
                 if found:
                     steps, values = [row["step"] for row in found], [row[key] for row in found]
-                    line, = axes.plot(steps, values, alpha=0.3, linewidth=1,
-                                      color=colors.get(label))
+                    (line,) = axes.plot(
+                        steps, values, alpha=0.3, linewidth=1, color=colors.get(label)
+                    )
                     axes.plot(steps, _smooth(values), color=line.get_color(), label=label)
             axes.set(ylabel=title, ylim=(0, 1) if "probability" in title else None)
             axes.grid(alpha=0.3)
             if title == "ADA" and target:
-                axes.axhline(target, color="black", linestyle=":", linewidth=1,
-                             label="target of r_t")
+                axes.axhline(
+                    target, color="black", linestyle=":", linewidth=1, label="target of r_t"
+                )
             axes.legend(frameon=False)
         axes.set_xlabel("step")
 
@@ -102,8 +106,9 @@ def save_sweep(path, name, values, curves) -> None:
         panels = np.atleast_1d(figure.subplots(1, len(curves)))
         for axes, (label, numbers) in zip(panels, curves.items()):
             axes.plot(values, numbers, marker="o", markersize=4)
-            axes.set(title=label.replace("_", " ").replace("fid", "FID"), xlabel=name,
-                     ylim=(0, None))
+            axes.set(
+                title=label.replace("_", " ").replace("fid", "FID"), xlabel=name, ylim=(0, None)
+            )
             axes.grid(alpha=0.3)
 
 
@@ -129,8 +134,9 @@ def open_picture(path, mode="RGB"):
                     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
                 return image.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a picture that can be read ({error}): give a PNG or "
-                         "JPEG") from None
+        raise InputError(
+            f"{path} is not a picture that can be read ({error}): give a PNG or JPEG"
+        ) from None
 
 
 def load_image(path, size, channels):
@@ -169,15 +175,19 @@ def save_histograms(path, groups, name) -> None:
     with _figure(path, (7, 3.5)) as figure:
         axes = figure.subplots()
         for label, numbers in groups.items():
-            axes.hist(np.clip(numbers, bins[0], bins[-1]), bins, histtype="step", linewidth=1.5,
-                      label=f"{label} (mean {np.mean(numbers):.3g})")
+            axes.hist(
+                np.clip(numbers, bins[0], bins[-1]),
+                bins,
+                histtype="step",
+                linewidth=1.5,
+                label=f"{label} (mean {np.mean(numbers):.3g})",
+            )
         axes.set(xscale="log", xlabel=name, ylabel="how many")
         axes.legend(frameon=False)
 
 
 def save_bars(path, groups, labels, name) -> None:
-    """Draw bars side by side. groups: {"whose they are": a number per label}; name: of the numbers.
-    """
+    """Draw bars side by side. groups: {"whose they are": a number per label}; name: of the numbers."""
     width, places = 0.8 / len(groups), np.arange(len(labels))
     with _figure(path, (max(5, 0.55 * len(labels) + 1.5), 3.2)) as figure:
         axes = figure.subplots()

@@ -7,7 +7,7 @@ from typing import Any
 from tinygan.errors import InputError
 
 LARGEST = 10_000  # no layer is wider: the maximum of a whole number that has no other
-MANY = 10 ** 9  # of steps, and of images
+MANY = 10**9  # of steps, and of images
 
 
 def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=()) -> Any:
@@ -15,9 +15,16 @@ def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=())
     may be. formerly: names that the setting had in older versions, whose runs are still read."""
     if type(default) is int and maximum is None:
         maximum = LARGEST
-    return dataclasses.field(default=default, metadata={
-        "doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices,
-        "formerly": formerly})
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "doc": doc,
+            "minimum": minimum,
+            "maximum": maximum,
+            "choices": choices,
+            "formerly": formerly,
+        },
+    )
 
 
 class Documented:
@@ -25,10 +32,16 @@ class Documented:
 
     def describe(self):
         """[(name, value, type name, doc)] of all settings."""
-        return [(f.name, getattr(self, f.name), f.type.__name__,
-                 f.metadata["doc"]
-                 + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""))
-                for f in dataclasses.fields(self)]
+        return [
+            (
+                f.name,
+                getattr(self, f.name),
+                f.type.__name__,
+                f.metadata["doc"]
+                + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""),
+            )
+            for f in dataclasses.fields(self)
+        ]
 
     def updated(self, assignments):
         """A copy with {name: text or value} parsed and taken over.
@@ -42,8 +55,9 @@ class Documented:
         for name, value in assignments.items():
             name = renamed.get(name, name)
             if name not in fields:
-                raise InputError(f"unknown setting {_shown(name)!r}; there are: "
-                                 f"{', '.join(fields)}")
+                raise InputError(
+                    f"unknown setting {_shown(name)!r}; there are: {', '.join(fields)}"
+                )
             values[name] = _parse(fields[name], value)
         return dataclasses.replace(self, **values)
 
@@ -68,8 +82,13 @@ def _parse(field, value):
     if metadata["choices"] and parsed not in metadata["choices"]:
         raise InputError(f"setting {shown}: must be one of {', '.join(metadata['choices'])}")
     low, high = metadata["minimum"], metadata["maximum"]
-    if (low is not None and not parsed >= low or high is not None and not parsed <= high
-            or parsed == float("inf")):
+    if (
+        low is not None
+        and not parsed >= low
+        or high is not None
+        and not parsed <= high
+        or parsed == float("inf")
+    ):
         least = f"at least {low}" + ", and finite" * (parsed == float("inf"))
         bounds = least if high is None or parsed <= high else f"between {low} and {high}"
         raise InputError(f"setting {shown}: must be {bounds}")

@@ -17,7 +17,18 @@ import numpy as np
 from jax import lax
 from jax.nn import leaky_relu, log_softmax, relu, softplus
 
-from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
+from .workloads import (
+    BETAS,
+    GP_WEIGHT,
+    LAZY,
+    LR,
+    PATH_LAZY,
+    PATH_WEIGHT,
+    R1_GAMMA,
+    Batches,
+    Fixed,
+    Job,
+)
 
 jax.config.update("jax_platforms", "cpu")  # where the others run too
 
@@ -34,12 +45,16 @@ def make(name, batch_size, image_size, variant):
 def load(networks, states):
     """Give the networks tinygan's weights. states: a list of arrays for each network, in order."""
     for network, arrays in zip(networks, states, strict=True):
-        network.weights = [jnp.array(array) for _, array in zip(network.weights, arrays, strict=True)]
+        network.weights = [
+            jnp.array(array) for _, array in zip(network.weights, arrays, strict=True)
+        ]
 
 
 class JaxBatches:
     def __init__(self, batch_size, image_size):
-        self.batches = [tuple(map(jnp.array, batch)) for batch in Batches(batch_size, image_size).batches]
+        self.batches = [
+            tuple(map(jnp.array, batch)) for batch in Batches(batch_size, image_size).batches
+        ]
 
     def __call__(self):
         self.batches.append(self.batches.pop(0))
@@ -71,12 +86,19 @@ class Network:
     def __init__(self, *layers, forward=in_turn, equalized=False):
         rng = np.random.default_rng(0)
         self.layers, self.forward = layers, forward
-        self.weights = [jnp.array(rng.normal(0, 1 if equalized else math.prod(shape[:-1]) ** -0.5, shape), jnp.float32)
-                        for layer in layers for shape in layer.shapes]
+        self.weights = [
+            jnp.array(
+                rng.normal(0, 1 if equalized else math.prod(shape[:-1]) ** -0.5, shape), jnp.float32
+            )
+            for layer in layers
+            for shape in layer.shapes
+        ]
 
     def __call__(self, weights, *inputs):
         weights = iter(weights)
-        functions = [partial(layer.apply, list(islice(weights, len(layer.shapes)))) for layer in self.layers]
+        functions = [
+            partial(layer.apply, list(islice(weights, len(layer.shapes)))) for layer in self.layers
+        ]
         return self.forward(functions, *inputs)
 
 
@@ -85,7 +107,7 @@ def function(f):
     return Layer(lambda weights, x: f(x))
 
 
-leaky, ROOT = partial(leaky_relu, negative_slope=0.2), 2 ** 0.5
+leaky, ROOT = partial(leaky_relu, negative_slope=0.2), 2**0.5
 LEAKY, RELU, TANH = function(leaky), function(relu), function(jnp.tanh)
 POOL = function(lambda x: x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4)))
 FLATTEN = function(lambda x: x.reshape(len(x), -1))
@@ -97,13 +119,20 @@ def convolutions(image_shape, weight_shape, stride, padding):
     With <convolve(x, w), y> = <transpose(y, w), x> = <kernel(x, y), w>, each is the derivative of the others. JAX
     would find derivatives of derivatives that are 20 times slower in XLA, for stride 2.
     """
-    plain = lambda x, w: lax.conv_general_dilated(x, w, (stride, stride), [(padding, padding)] * 2,
-                                                  dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    plain = lambda x, w: lax.conv_general_dilated(
+        x, w, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     convolve = jax.custom_vjp(plain)
     transpose = jax.custom_vjp(
-        lambda y, w: jax.linear_transpose(lambda x: plain(x, w), jax.ShapeDtypeStruct(image_shape, y.dtype))(y)[0])
+        lambda y, w: jax.linear_transpose(
+            lambda x: plain(x, w), jax.ShapeDtypeStruct(image_shape, y.dtype)
+        )(y)[0]
+    )
     kernel = jax.custom_vjp(
-        lambda x, y: jax.linear_transpose(lambda w: plain(x, w), jax.ShapeDtypeStruct(weight_shape, y.dtype))(y)[0])
+        lambda x, y: jax.linear_transpose(
+            lambda w: plain(x, w), jax.ShapeDtypeStruct(weight_shape, y.dtype)
+        )(y)[0]
+    )
     keep = lambda f: lambda a, b: (f(a, b), (a, b))
     convolve.defvjp(keep(convolve), lambda xw, y: (transpose(y, xw[1]), kernel(xw[0], y)))
     transpose.defvjp(keep(transpose), lambda yw, x: (convolve(x, yw[1]), kernel(x, yw[0])))
@@ -157,7 +186,11 @@ def batch_norm(channels):
 
 def adam_state(network):
     """The number of steps taken, and the moments."""
-    return jnp.zeros(()), [jnp.zeros_like(w) for w in network.weights], [jnp.zeros_like(w) for w in network.weights]
+    return (
+        jnp.zeros(()),
+        [jnp.zeros_like(w) for w in network.weights],
+        [jnp.zeros_like(w) for w in network.weights],
+    )
 
 
 def adam(weights, gradients, state, lr=LR, betas=BETAS, eps=1e-8):
@@ -167,7 +200,11 @@ def adam(weights, gradients, state, lr=LR, betas=BETAS, eps=1e-8):
     m = [betas[0] * m + (1 - betas[0]) * g for m, g in zip(m, gradients)]
     v = [betas[1] * v + (1 - betas[1]) * g * g for v, g in zip(v, gradients)]
     size, correction = lr / (1 - betas[0] ** count), (1 - betas[1] ** count) ** -0.5
-    return [w - size * m / (jnp.sqrt(v) * correction + eps) for w, m, v in zip(weights, m, v)], (count, m, v)
+    return [w - size * m / (jnp.sqrt(v) * correction + eps) for w, m, v in zip(weights, m, v)], (
+        count,
+        m,
+        v,
+    )
 
 
 def stepper(networks, train, batches, *more):
@@ -226,28 +263,49 @@ def squared_slopes(D, weights, x):
 def dcgan_generator(image_size):
     return Network(
         function(lambda z: z[:, None, None]),
-        conv_transpose(100, 128, image_size // 4, bias=False), batch_norm(128), RELU,
-        conv_transpose(128, 64, 4, 2, 1, bias=False), batch_norm(64), RELU,
-        conv_transpose(64, 1, 4, 2, 1, bias=False), TANH)
+        conv_transpose(100, 128, image_size // 4, bias=False),
+        batch_norm(128),
+        RELU,
+        conv_transpose(128, 64, 4, 2, 1, bias=False),
+        batch_norm(64),
+        RELU,
+        conv_transpose(64, 1, 4, 2, 1, bias=False),
+        TANH,
+    )
 
 
 def dcgan(batches, image_size):
     G = dcgan_generator(image_size)
-    D = Network(conv(1, 64, 4, 2, 1, bias=False), LEAKY, conv(64, 128, 4, 2, 1, bias=False), batch_norm(128), LEAKY,
-                conv(128, 1, image_size // 4, bias=False))
+    D = Network(
+        conv(1, 64, 4, 2, 1, bias=False),
+        LEAKY,
+        conv(64, 128, 4, 2, 1, bias=False),
+        batch_norm(128),
+        LEAKY,
+        conv(128, 1, image_size // 4, bias=False),
+    )
     return Job([G, D], {"step": gan_step(G, D, batches)})
 
 
 def dcgan_r1(batches, image_size):
     G = dcgan_generator(image_size)
-    D = Network(conv(1, 64, 4, 2, 1), LEAKY, conv(64, 128, 4, 2, 1), LEAKY, conv(128, 1, image_size // 4))
+    D = Network(
+        conv(1, 64, 4, 2, 1), LEAKY, conv(64, 128, 4, 2, 1), LEAKY, conv(128, 1, image_size // 4)
+    )
     penalty = lambda d, reals: squared_slopes(D, d, reals).mean() * (R1_GAMMA / 2)
     return Job([G, D], {"step": gan_step(G, D, batches, penalty)})
 
 
 def wgan_gp(batches, image_size):
-    D = Network(conv(1, 32, 3, 1, 1), LEAKY, conv(32, 64, 3, 2, 1), LEAKY, conv(64, 128, 3, 2, 1), LEAKY,
-                conv(128, 1, image_size // 4))
+    D = Network(
+        conv(1, 32, 3, 1, 1),
+        LEAKY,
+        conv(32, 64, 3, 2, 1),
+        LEAKY,
+        conv(64, 128, 3, 2, 1),
+        LEAKY,
+        conv(128, 1, image_size // 4),
+    )
 
     def loss(d, reals, labels):
         share = np.random.default_rng(1).random((len(reals), 1, 1, 1), dtype=np.float32)
@@ -271,26 +329,42 @@ def fir(x, padding, up=1, down=1, gain=1.0):
 def dense(inputs, outputs, gain=1.0, rate=1.0):
     """Equalised. gain: a later one moved forward, as leaky(x) * a = leaky(x * a)."""
     layer, scale = linear(inputs, outputs), rate * gain
-    return Layer(lambda weights, x: layer.apply([weights[0] * (scale * inputs ** -0.5), weights[1] * scale], x),
-                 layer.shapes)
+    return Layer(
+        lambda weights, x: layer.apply(
+            [weights[0] * (scale * inputs**-0.5), weights[1] * scale], x
+        ),
+        layer.shapes,
+    )
 
 
 def equalized_conv(inputs, outputs, size, gain, stride=1, padding=0, bias=True):
-    layer, scale = conv(inputs, outputs, size, stride, padding, bias), gain * (size ** 2 * inputs) ** -0.5
-    return Layer(lambda weights, x: layer.apply([weights[-1] * scale] + [b * gain for b in weights[:-1]], x),
-                 layer.shapes[::-1])
+    layer, scale = (
+        conv(inputs, outputs, size, stride, padding, bias),
+        gain * (size**2 * inputs) ** -0.5,
+    )
+    return Layer(
+        lambda weights, x: layer.apply([weights[-1] * scale] + [b * gain for b in weights[:-1]], x),
+        layer.shapes[::-1],
+    )
 
 
 def styled(channels, size, style, up=False):
     """A modulated 3x3 convolution, noise, bias and leaky relu."""
     to_style, noise = dense(style, channels), Fixed().standard_normal((size, size, 1))
-    same, double = conv(channels, channels, 3, 1, 1, bias=False), conv_transpose(channels, channels, 3, 2, bias=False)
+    same, double = (
+        conv(channels, channels, 3, 1, 1, bias=False),
+        conv_transpose(channels, channels, 3, 2, bias=False),
+    )
 
     def apply(weights, x, w):
         *weights, weight, bias, strength = weights
         s = to_style.apply(weights, w)
         x = x * s[:, None, None]
-        x = fir(double.apply([weight.swapaxes(2, 3)], x), 1, gain=2.0) if up else same.apply([weight], x)
+        x = (
+            fir(double.apply([weight.swapaxes(2, 3)], x), 1, gain=2.0)
+            if up
+            else same.apply([weight], x)
+        )
         scale = lax.rsqrt(jnp.square(s) @ jnp.square(weight).sum((0, 1)) + 1e-8)
         return leaky(x * (scale * ROOT)[:, None, None] + (noise * strength + bias) * ROOT)
 
@@ -298,11 +372,16 @@ def styled(channels, size, style, up=False):
 
 
 def to_image(channels, style):
-    to_style = dense(style, channels, channels ** -0.5)
+    to_style = dense(style, channels, channels**-0.5)
 
     def apply(weights, x, w):
         bias, *weights, weight = weights
-        return jnp.einsum("nhwc,nc->nhw", x, to_style.apply(weights, w) * weight[0, 0, :, 0])[..., None] + bias
+        return (
+            jnp.einsum("nhwc,nc->nhw", x, to_style.apply(weights, w) * weight[0, 0, :, 0])[
+                ..., None
+            ]
+            + bias
+        )
 
     return Layer(apply, ((1,), *to_style.shapes, (1, 1, channels, 1)))
 
@@ -317,7 +396,7 @@ def skip_generator(latent, size, channels, style, layers):
         for layer in functions[:layers]:
             w = leaky(layer(w))
         ws = jnp.broadcast_to(w[:, None], (len(z), len(convs) + 1, style)) + moves
-        x = jnp.broadcast_to(constant(), (len(z), *constant().shape))
+        x, image = jnp.broadcast_to(constant(), (len(z), *constant().shape)), None
         for i, layer in enumerate(functions[layers:last]):
             x = layer(x, ws[:, i])
             if i % 2 == 0:  # the last layer of this size
@@ -325,33 +404,48 @@ def skip_generator(latent, size, channels, style, layers):
                 image = fir(image, 2, up=2, gain=2.0) + part if i else part
         return image
 
-    return Network(Layer(lambda weights: weights[0], ((4, 4, channels),)),
-                   *[dense(style if i else latent, style, ROOT, 0.01) for i in range(layers)],
-                   *[styled(channels, size, style, up) for size, up in convs],
-                   *[to_image(channels, style)] * (len(convs) // 2 + 1), forward=forward, equalized=True)
+    return Network(
+        Layer(lambda weights: weights[0], ((4, 4, channels),)),
+        *[dense(style if i else latent, style, ROOT, 0.01) for i in range(layers)],
+        *[styled(channels, size, style, up) for size, up in convs],
+        *[to_image(channels, style)] * (len(convs) // 2 + 1),
+        forward=forward,
+        equalized=True,
+    )
 
 
 def residual_discriminator(size, channels, group=4):
     blocks = size.bit_length() - 3
 
     def forward(functions, image):
-        from_image, *convs, last, hidden, to_logit = functions  # convs: two for each block, then the shortcuts
+        from_image, *convs, last, hidden, to_logit = (
+            functions  # convs: two for each block, then the shortcuts
+        )
         x = leaky(from_image(image))
         for i in reversed(range(blocks)):
             y = leaky(convs[2 * i](x))
             y = leaky(convs[2 * i + 1](fir(y, 2)))
-            x = y + convs[2 * blocks + i](fir(x, 1, down=2))  # the root of a half is in their weights
+            x = y + convs[2 * blocks + i](
+                fir(x, 1, down=2)
+            )  # the root of a half is in their weights
         members = x.reshape(min(group, len(x)), -1, *x.shape[1:])
         deviation = jnp.tile(jnp.sqrt(members.var(0) + 1e-8).mean((1, 2, 3)), len(members))
-        x = jnp.concatenate([x, jnp.broadcast_to(deviation[:, None, None, None], (*x.shape[:3], 1))], 3)
+        x = jnp.concatenate(
+            [x, jnp.broadcast_to(deviation[:, None, None, None], (*x.shape[:3], 1))], 3
+        )
         return to_logit(leaky(hidden(leaky(last(x)).reshape(len(x), -1))))[:, 0]
 
     layer = partial(equalized_conv, channels, channels)
-    return Network(equalized_conv(1, channels, 1, ROOT),
-                   *[layer(3, ROOT, padding=1), layer(3, 1.0, stride=2)] * blocks,
-                   *[layer(1, 1 / ROOT, bias=False)] * blocks,
-                   equalized_conv(channels + 1, channels, 3, ROOT, padding=1),
-                   dense(16 * channels, channels, ROOT), dense(channels, 1), forward=forward, equalized=True)
+    return Network(
+        equalized_conv(1, channels, 1, ROOT),
+        *[layer(3, ROOT, padding=1), layer(3, 1.0, stride=2)] * blocks,
+        *[layer(1, 1 / ROOT, bias=False)] * blocks,
+        equalized_conv(channels + 1, channels, 3, ROOT, padding=1),
+        dense(16 * channels, channels, ROOT),
+        dense(channels, 1),
+        forward=forward,
+        equalized=True,
+    )
 
 
 def stylegan2(batches, image_size):
@@ -359,7 +453,7 @@ def stylegan2(batches, image_size):
 
     def path(weights, states, images, labels, z):
         (g,), (state, average) = weights, states
-        z = z[:-(-len(z) // 2)]
+        z = z[: -(-len(z) // 2)]
         noise = Fixed().standard_normal((len(z), image_size, image_size, 1)) / image_size
         unmoved = jnp.zeros((len(z), 2 * (image_size.bit_length() - 2), 64))
 
@@ -374,13 +468,31 @@ def stylegan2(batches, image_size):
         return [g], [state, average], (value,)
 
     r1 = lambda d, reals, labels: squared_slopes(D, d, reals).mean() * (R1_GAMMA / 2 * LAZY)
-    return Job([G, D], {"step": gan_step(G, D, batches), "path": stepper([G], path, batches, jnp.zeros(())),
-                        "r1": loss_step(D, r1, batches, LR, (0.0, 0.99))})
+    return Job(
+        [G, D],
+        {
+            "step": gan_step(G, D, batches),
+            "path": stepper([G], path, batches, jnp.zeros(())),
+            "r1": loss_step(D, r1, batches, LR, (0.0, 0.99)),
+        },
+    )
 
 
 def lenet(batches, image_size):
-    net = Network(conv(1, 6, 5, 1, 2), RELU, POOL, conv(6, 16, 5), RELU, POOL, conv(16, 120, image_size // 4 - 2), RELU,
-                  FLATTEN, linear(120, 84), RELU, linear(84, 10))
+    net = Network(
+        conv(1, 6, 5, 1, 2),
+        RELU,
+        POOL,
+        conv(6, 16, 5),
+        RELU,
+        POOL,
+        conv(16, 120, image_size // 4 - 2),
+        RELU,
+        FLATTEN,
+        linear(120, 84),
+        RELU,
+        linear(84, 10),
+    )
 
     def loss(weights, images, labels):
         return -jnp.take_along_axis(log_softmax(net(weights, images)), labels[:, None], 1).mean()
@@ -390,10 +502,24 @@ def lenet(batches, image_size):
 
 def mlp(batches, image_size):
     pixels = image_size * image_size
-    G = Network(linear(100, 256), RELU, linear(256, 256), RELU, linear(256, pixels), TANH,
-                function(lambda x: x.reshape(-1, image_size, image_size, 1)))
+    G = Network(
+        linear(100, 256),
+        RELU,
+        linear(256, 256),
+        RELU,
+        linear(256, pixels),
+        TANH,
+        function(lambda x: x.reshape(-1, image_size, image_size, 1)),
+    )
     D = Network(FLATTEN, linear(pixels, 256), LEAKY, linear(256, 256), LEAKY, linear(256, 1))
     return Job([G, D], {"step": gan_step(G, D, batches)})
 
 
-JOBS = {"dcgan": dcgan, "dcgan-r1": dcgan_r1, "wgan-gp": wgan_gp, "stylegan2": stylegan2, "lenet": lenet, "mlp": mlp}
+JOBS = {
+    "dcgan": dcgan,
+    "dcgan-r1": dcgan_r1,
+    "wgan-gp": wgan_gp,
+    "stylegan2": stylegan2,
+    "lenet": lenet,
+    "mlp": mlp,
+}

@@ -27,16 +27,23 @@ GROWTH = (16, 64, 128, 256, 512), (16, 32, 64)  # batches, sides of images
 def variants(side, device="cpu"):
     """The ways in which a side is tried. Raises InputError if its package is missing, or does not run there."""
     if device == "gpu" and side not in GPU_VARIANTS:
-        raise InputError(f"--against {side} --device gpu: on a GPU, tinygan is compared with torch alone")
+        raise InputError(
+            f"--against {side} --device gpu: on a GPU, tinygan is compared with torch alone"
+        )
     if importlib.util.find_spec(side) is None:
-        raise InputError(f"--against {side}: {SIDES[side]} is not installed in this environment ({sys.executable}): "
-                         f"install the package {side} there, or leave --against out")
+        raise InputError(
+            f"--against {side}: {SIDES[side]} is not installed in this environment ({sys.executable}): "
+            f"install the package {side} there, or leave --against out"
+        )
     return (GPU_VARIANTS if device == "gpu" else VARIANTS)[side]
 
 
 def _sides(against, device="cpu"):
     """(side, variant) of every worker."""
-    return [("tinygan", None), *((against, variant) for variant in (variants(against, device) if against else ()))]
+    return [
+        ("tinygan", None),
+        *((against, variant) for variant in (variants(against, device) if against else ())),
+    ]
 
 
 def machine():
@@ -44,20 +51,35 @@ def machine():
     from threadpoolctl import threadpool_info
 
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
-        if cpuinfo.exists() else []
+    names = (
+        [
+            line.split(":")[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if cpuinfo.exists()
+        else []
+    )
     np.ones((2, 2)) @ np.ones((2, 2))  # so that BLAS is there
-    blas = next((f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '?')})"
-                 for pool in threadpool_info() if pool["user_api"] == "blas"), "unknown BLAS")
-    return (f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores, Python "
-            f"{platform.python_version()}, NumPy {np.__version__}, {blas}")
+    blas = next(
+        (
+            f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '?')})"
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        ),
+        "unknown BLAS",
+    )
+    return (
+        f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, NumPy {np.__version__}, {blas}"
+    )
 
 
 def sgemm_peak(n=1024):
     """GFLOP/s of this moment's best of three products of n x n float32 matrices, on all of BLAS's threads."""
     a = np.ones((n, n), np.float32)
     best = min(_seconds(lambda: a @ a) for _ in range(3))
-    return 2 * n ** 3 / best / 1e9
+    return 2 * n**3 / best / 1e9
 
 
 def _seconds(function):
@@ -72,14 +94,18 @@ def times(names, against, rounds, progress):
     GFLOP/s are those of plain convolutions and products: Winograd's need fewer, so it may pass the peak of sgemm.
     """
     versions = []
-    rows = [["workload", "batch", "tinygan ms", "GFLOP/s", "of sgemm"]
-            + ([f"{SIDES[against]} ms", "its best", "ratio", "target", ""] if against else [])]
+    rows = [
+        ["workload", "batch", "tinygan ms", "GFLOP/s", "of sgemm"]
+        + ([f"{SIDES[against]} ms", "its best", "ratio", "target", ""] if against else [])
+    ]
     good = True
     for name in names:
         workload = WORKLOADS[name]
         with contextlib.ExitStack() as stack:
-            ours, *theirs = workers = [stack.enter_context(Worker(side, workload, variant))
-                                       for side, variant in _sides(against)]
+            ours, *theirs = workers = [
+                stack.enter_context(Worker(side, workload, variant))
+                for side, variant in _sides(against)
+            ]
             versions = list(dict.fromkeys(worker.version for worker in workers))
             flop = ours.flop()
             peak, turns = 0.0, []
@@ -92,13 +118,26 @@ def times(names, against, rounds, progress):
                 progress.update()
         ours_ms = 1e3 * statistics.median(turn[0] for turn in turns)
         speed = flop / ours_ms / 1e6
-        row = [name, str(workload.batch_size), f"{ours_ms:.1f}", f"{speed:.0f}", f"{speed / peak:.0%}"]
+        row = [
+            name,
+            str(workload.batch_size),
+            f"{ours_ms:.1f}",
+            f"{speed:.0f}",
+            f"{speed / peak:.0%}",
+        ]
         if theirs:
-            best = min(range(1, len(workers)), key=lambda k: statistics.median(turn[k] for turn in turns))
+            best = min(
+                range(1, len(workers)), key=lambda k: statistics.median(turn[k] for turn in turns)
+            )
             ratio = statistics.median(turn[0] / turn[best] for turn in turns)
             good &= ratio <= workload.target
-            row += [f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}", workers[best].variant,
-                    f"{ratio:.2f}", f"{workload.target:.1f}", "" if ratio <= workload.target else "missed"]
+            row += [
+                f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}",
+                workers[best].variant,
+                f"{ratio:.2f}",
+                f"{workload.target:.1f}",
+                "" if ratio <= workload.target else "missed",
+            ]
         rows.append(row)
     return rows, good, "; ".join(versions)
 
@@ -108,18 +147,29 @@ def gpu_times(names, against, rounds, progress):
 
     Eager: the faster memory format. Its whole step as a CUDA graph is another column.
     """
-    rows = [["workload", "batch", "tinygan ms", "launches"]
-            + (["eager ms", "its best", "launches", "ratio", "target", "", "graph ms", "ratio"] if against else [])]
+    rows = [
+        ["workload", "batch", "tinygan ms", "launches"]
+        + (
+            ["eager ms", "its best", "launches", "ratio", "target", "", "graph ms", "ratio"]
+            if against
+            else []
+        )
+    ]
     good, versions = True, []
     number = lambda n: "?" if n is None else f"{n:.0f}"
     for name in names:
         with contextlib.ExitStack() as stack:
-            workers = [stack.enter_context(Worker(side, WORKLOADS[name], variant, device="gpu"))
-                       for side, variant in _sides(against, "gpu")]
+            workers = [
+                stack.enter_context(Worker(side, WORKLOADS[name], variant, device="gpu"))
+                for side, variant in _sides(against, "gpu")
+            ]
             versions = list(dict.fromkeys(worker.version for worker in workers))
             turns = []
             for i in range(rounds):
-                measured = {id(worker): worker.seconds(TURN) for worker in (workers if i % 2 else workers[::-1])}
+                measured = {
+                    id(worker): worker.seconds(TURN)
+                    for worker in (workers if i % 2 else workers[::-1])
+                }
                 turns.append([measured[id(worker)] for worker in workers])
                 progress.set_description(name, refresh=False)
                 progress.update()
@@ -128,18 +178,30 @@ def gpu_times(names, against, rounds, progress):
         row = [name, str(WORKLOADS[name].batch_size), f"{times[0]:.2f}", number(launches[0])]
         if against:
             best = min((1, 2), key=lambda k: times[k])
-            ratio, of_graph = (statistics.median(turn[0] / turn[k] for turn in turns) for k in (best, 3))
+            ratio, of_graph = (
+                statistics.median(turn[0] / turn[k] for turn in turns) for k in (best, 3)
+            )
             good &= ratio <= GPU_TARGET
-            row += [f"{times[best]:.2f}", workers[best].variant, number(launches[best]), f"{ratio:.2f}", f"{GPU_TARGET:.1f}",
-                    "" if ratio <= GPU_TARGET else "missed", f"{times[3]:.2f}", f"{of_graph:.2f}"]
+            row += [
+                f"{times[best]:.2f}",
+                workers[best].variant,
+                number(launches[best]),
+                f"{ratio:.2f}",
+                f"{GPU_TARGET:.1f}",
+                "" if ratio <= GPU_TARGET else "missed",
+                f"{times[3]:.2f}",
+                f"{of_graph:.2f}",
+            ]
         rows.append(row)
     return rows, good, "; ".join(versions)
 
 
 def memory(names, against, progress):
     """(rows of the table of peak memory, whether it is nowhere higher than the other's)."""
-    rows = [["workload", "tinygan MB"]
-            + ([f"{SIDES[against]} MB", "its best", "ratio", "target", ""] if against else [])]
+    rows = [
+        ["workload", "tinygan MB"]
+        + ([f"{SIDES[against]} MB", "its best", "ratio", "target", ""] if against else [])
+    ]
     good = True
     for name in names:
         measured = {}
@@ -155,8 +217,13 @@ def memory(names, against, progress):
             best = min(measured, key=measured.get)
             ratio = ours / measured[best]
             good &= ratio <= MEMORY_TARGET
-            row += [f"{measured[best] / 1e6:.0f}", best, f"{ratio:.2f}", f"{MEMORY_TARGET:.1f}",
-                    "" if ratio <= MEMORY_TARGET else "missed"]
+            row += [
+                f"{measured[best] / 1e6:.0f}",
+                best,
+                f"{ratio:.2f}",
+                f"{MEMORY_TARGET:.1f}",
+                "" if ratio <= MEMORY_TARGET else "missed",
+            ]
         rows.append(row)
     return rows, good
 
@@ -180,7 +247,10 @@ def augmentation(rounds, progress):
     met)."""
     rows, good = [["step, batch 64", "without ms", "with ms", "added", "target", ""]], True
     for name, (plain, target, _) in AUGMENTED.items():
-        with Worker("tinygan", WORKLOADS[plain], None, 64) as without, Worker("tinygan", find(name), None, 64) as augmented:
+        with (
+            Worker("tinygan", WORKLOADS[plain], None, 64) as without,
+            Worker("tinygan", find(name), None, 64) as augmented,
+        ):
             turns = []
             for i in range(rounds):
                 order = (without, augmented) if i % 2 else (augmented, without)
@@ -189,21 +259,41 @@ def augmentation(rounds, progress):
                 progress.update()
         added = statistics.median(b / a for a, b in turns) - 1
         good &= added <= target
-        rows.append([name, *(f"{1e3 * statistics.median(turn[k] for turn in turns):.1f}" for k in (0, 1)), f"{added:.0%}",
-                     f"{target:.0%}", "" if added <= target else "missed"])
+        rows.append(
+            [
+                name,
+                *(f"{1e3 * statistics.median(turn[k] for turn in turns):.1f}" for k in (0, 1)),
+                f"{added:.0%}",
+                f"{target:.0%}",
+                "" if added <= target else "missed",
+            ]
+        )
     return rows, good
 
 
 BIAS = tensor(np.ones(4), dtype="float32")
 OVERHEAD = {
-    "add": lambda x, y: x + y, "mul": lambda x, y: x * y, "matmul": lambda x, y: x @ y, "sub": lambda x, y: x - y,
-    "div": lambda x, y: x / y, "exp": lambda x, y: ops.exp(x), "tanh": lambda x, y: ops.tanh(x),
-    "relu": lambda x, y: ops.relu(x), "leaky_relu": lambda x, y: ops.leaky_relu(x),
-    "sum": lambda x, y: x.sum(0, keepdims=True), "reshape": lambda x, y: x.reshape(1, 16),
-    "transpose": lambda x, y: x.T, "getitem": lambda x, y: x[1:3], "softplus": lambda x, y: ops.softplus(x),
-    "affine": lambda x, y: ops.affine(x, y, BIAS), "log_softmax": lambda x, y: ops.log_softmax(x),
+    "add": lambda x, y: x + y,
+    "mul": lambda x, y: x * y,
+    "matmul": lambda x, y: x @ y,
+    "sub": lambda x, y: x - y,
+    "div": lambda x, y: x / y,
+    "exp": lambda x, y: ops.exp(x),
+    "tanh": lambda x, y: ops.tanh(x),
+    "relu": lambda x, y: ops.relu(x),
+    "leaky_relu": lambda x, y: ops.leaky_relu(x),
+    "sum": lambda x, y: x.sum(0, keepdims=True),
+    "reshape": lambda x, y: x.reshape(1, 16),
+    "transpose": lambda x, y: x.T,
+    "getitem": lambda x, y: x[1:3],
+    "softplus": lambda x, y: ops.softplus(x),
+    "affine": lambda x, y: ops.affine(x, y, BIAS),
+    "log_softmax": lambda x, y: ops.log_softmax(x),
 }
-FORWARD_TARGET, BACKWARD_TARGETS = 10, {"add": 15, "mul": 15, "matmul": 15}  # microseconds; backward otherwise 25
+FORWARD_TARGET, BACKWARD_TARGETS = (
+    10,
+    {"add": 15, "mul": 15, "matmul": 15},
+)  # microseconds; backward otherwise 25
 
 
 def overhead(repeats=2000):
@@ -212,7 +302,9 @@ def overhead(repeats=2000):
     Backward is a whole call of `grad` for one op, less that for no op.
     """
     rng = np.random.default_rng(0)
-    x, y = (tensor(rng.standard_normal((4, 4)), requires_grad=True, dtype="float32") for _ in range(2))
+    x, y = (
+        tensor(rng.standard_normal((4, 4)), requires_grad=True, dtype="float32") for _ in range(2)
+    )
     g = tensor(np.ones((4, 4)), dtype="float32")
     nothing = min(_seconds(lambda: grad(x, [x, y], g)) for _ in range(repeats))
     rows = [["op", "forward us", "backward us", "targets", ""]]
@@ -229,7 +321,9 @@ def overhead(repeats=2000):
         times = 1e6 * min(forward), 1e6 * (min(backward) - nothing)
         targets = FORWARD_TARGET, BACKWARD_TARGETS.get(name, 25)
         missed = any(t > target for t, target in zip(times, targets))
-        rows.append([name, *(f"{t:.1f}" for t in times), "{}, {}".format(*targets), "missed" * missed])
+        rows.append(
+            [name, *(f"{t:.1f}" for t in times), "{}, {}".format(*targets), "missed" * missed]
+        )
     return rows
 
 

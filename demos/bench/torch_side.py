@@ -11,13 +11,26 @@ import torch.nn.functional as F
 from torch import nn
 
 from .torch_stylegan2 import ResidualDiscriminator, SkipGenerator, TwiceDifferentiable
-from .workloads import BETAS, GP_WEIGHT, LAZY, LR, PATH_LAZY, PATH_WEIGHT, R1_GAMMA, Batches, Fixed, Job
+from .workloads import (
+    BETAS,
+    GP_WEIGHT,
+    LAZY,
+    LR,
+    PATH_LAZY,
+    PATH_WEIGHT,
+    R1_GAMMA,
+    Batches,
+    Fixed,
+    Job,
+)
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
 def version(device="cpu"):
-    return f"PyTorch {torch.__version__}" + (f", {torch.get_num_threads()} threads" if device == "cpu" else "")
+    return f"PyTorch {torch.__version__}" + (
+        f", {torch.get_num_threads()} threads" if device == "cpu" else ""
+    )
 
 
 def make(name, batch_size, image_size, variant, device="cpu"):
@@ -29,7 +42,11 @@ def make(name, batch_size, image_size, variant, device="cpu"):
     with torch.device(device):  # not for good: a default device slows every call
         batches = TorchBatches(batch_size, image_size, format)
         job = JOBS[name](batches, image_size, format)
-    return job._replace(parts={part: graphed(step, batches) for part, step in job.parts.items()}) if variant == "graph" else job
+    return (
+        job._replace(parts={part: graphed(step, batches) for part, step in job.parts.items()})
+        if variant == "graph"
+        else job
+    )
 
 
 def graphed(step, batches):
@@ -37,7 +54,9 @@ def graphed(step, batches):
     batches.kept = [array.clone() for array in batches()]
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # as PyTorch's manual has it: some steps first, beside the main stream
+    with torch.cuda.stream(
+        aside
+    ):  # as PyTorch's manual has it: some steps first, beside the main stream
         for _ in range(3):
             step()
     torch.cuda.current_stream().wait_stream(aside)
@@ -61,8 +80,12 @@ def launches(step):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         step()
         torch.cuda.synchronize()
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
-               and not event.name.startswith("Optimizer.") for event in profile.events())
+    return sum(
+        event.device_type == torch.autograd.DeviceType.CUDA
+        and not getattr(event, "is_user_annotation", False)
+        and not event.name.startswith("Optimizer.")
+        for event in profile.events()
+    )
 
 
 def results(*losses):
@@ -89,8 +112,14 @@ def load(networks, states):
 class TorchBatches:
     def __init__(self, batch_size, image_size, format):
         source = Batches(batch_size, image_size)
-        self.batches = [(here(images).permute(0, 3, 1, 2).contiguous(memory_format=format), here(labels).long(), here(z))
-                        for images, labels, z in source.batches]
+        self.batches = [
+            (
+                here(images).permute(0, 3, 1, 2).contiguous(memory_format=format),
+                here(labels).long(),
+                here(z),
+            )
+            for images, labels, z in source.batches
+        ]
         self.kept = None  # while a graph is recorded: the batch that it works on
 
     def __call__(self):
@@ -102,7 +131,9 @@ class TorchBatches:
 
 def adam(network, lr=LR, betas=BETAS):
     parameters = list(network.parameters())
-    optimizer = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=parameters[0].is_cuda)
+    optimizer = torch.optim.Adam(
+        parameters, lr, betas, fused=True, capturable=parameters[0].is_cuda
+    )
 
     def step(loss):
         # Unlike torch.autograd.grad, backward gives gradients the memory format of their weights: fused Adam pairs
@@ -133,38 +164,60 @@ def gan_step(G, D, batches, penalty=None):
 
 def squared_slopes(D, x):
     x = x.detach().requires_grad_()
-    slope, = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
     return slope.square().sum((1, 2, 3))
 
 
 def dcgan_generator(image_size):
     return nn.Sequential(
         nn.Unflatten(1, (100, 1, 1)),
-        nn.ConvTranspose2d(100, 128, image_size // 4, bias=False), nn.BatchNorm2d(128), nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False), nn.Tanh())
+        nn.ConvTranspose2d(100, 128, image_size // 4, bias=False),
+        nn.BatchNorm2d(128),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False),
+        nn.Tanh(),
+    )
 
 
 def dcgan(batches, image_size, format):
     G = dcgan_generator(image_size).to(memory_format=format)
-    D = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True),
-                      nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2, inplace=True),
-                      nn.Conv2d(128, 1, image_size // 4, bias=False)).to(memory_format=format)
+    D = nn.Sequential(
+        nn.Conv2d(1, 64, 4, 2, 1, bias=False),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(64, 128, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(128),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(128, 1, image_size // 4, bias=False),
+    ).to(memory_format=format)
     return Job([G, D], {"step": gan_step(G, D, batches)})
 
 
 def dcgan_r1(batches, image_size, format):
     G = dcgan_generator(image_size).to(memory_format=format)
-    D = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(64, 128, 4, 2, 1),
-                      nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(128, 1, image_size // 4)).to(memory_format=format)
+    D = nn.Sequential(
+        nn.Conv2d(1, 64, 4, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(64, 128, 4, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(128, 1, image_size // 4),
+    ).to(memory_format=format)
     penalty = lambda reals: squared_slopes(D, reals).mean() * (R1_GAMMA / 2)
     return Job([G, D], {"step": gan_step(G, D, batches, penalty)})
 
 
 def wgan_gp(batches, image_size, format):
-    D = nn.Sequential(nn.Conv2d(1, 32, 3, 1, 1), nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(32, 64, 3, 2, 1),
-                      nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(64, 128, 3, 2, 1), nn.LeakyReLU(0.2, inplace=True),
-                      nn.Conv2d(128, 1, image_size // 4)).to(memory_format=format)
+    D = nn.Sequential(
+        nn.Conv2d(1, 32, 3, 1, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(64, 128, 3, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(128, 1, image_size // 4),
+    ).to(memory_format=format)
     d_step = adam(D, LR, (0.0, 0.9))
     share = np.random.default_rng(1).random((len(batches.batches[0][0]), 1, 1, 1), dtype=np.float32)
     share = here(share)
@@ -193,7 +246,7 @@ def stylegan2(batches, image_size, format):
         ws = G.styles(z[:half])
         with TwiceDifferentiable():
             images = G.synthesis(ws)
-        slope, = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+        (slope,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
         lengths = slope.square().sum(2).mean(1).sqrt()
         new = average.lerp(lengths.mean(), 0.01)
         average.copy_(new.detach())  # in place, for a graph
@@ -211,10 +264,20 @@ def stylegan2(batches, image_size, format):
 
 
 def lenet(batches, image_size, format):
-    net = nn.Sequential(nn.Conv2d(1, 6, 5, 1, 2), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5),
-                        nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(16, 120, image_size // 4 - 2),
-                        nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(120, 84), nn.ReLU(inplace=True),
-                        nn.Linear(84, 10)).to(memory_format=format)
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 5, 1, 2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 120, image_size // 4 - 2),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(120, 84),
+        nn.ReLU(inplace=True),
+        nn.Linear(84, 10),
+    ).to(memory_format=format)
     net_step = adam(net, 1e-3, (0.9, 0.999))
 
     def step():
@@ -228,11 +291,31 @@ def lenet(batches, image_size, format):
 
 def mlp(batches, image_size, format):
     pixels = image_size * image_size
-    G = nn.Sequential(nn.Linear(100, 256), nn.ReLU(inplace=True), nn.Linear(256, 256), nn.ReLU(inplace=True),
-                      nn.Linear(256, pixels), nn.Tanh(), nn.Unflatten(1, (1, image_size, image_size)))
-    D = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 256), nn.LeakyReLU(0.2, inplace=True), nn.Linear(256, 256),
-                      nn.LeakyReLU(0.2, inplace=True), nn.Linear(256, 1))
+    G = nn.Sequential(
+        nn.Linear(100, 256),
+        nn.ReLU(inplace=True),
+        nn.Linear(256, 256),
+        nn.ReLU(inplace=True),
+        nn.Linear(256, pixels),
+        nn.Tanh(),
+        nn.Unflatten(1, (1, image_size, image_size)),
+    )
+    D = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(pixels, 256),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Linear(256, 256),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Linear(256, 1),
+    )
     return Job([G, D], {"step": gan_step(G, D, batches)})
 
 
-JOBS = {"dcgan": dcgan, "dcgan-r1": dcgan_r1, "wgan-gp": wgan_gp, "stylegan2": stylegan2, "lenet": lenet, "mlp": mlp}
+JOBS = {
+    "dcgan": dcgan,
+    "dcgan-r1": dcgan_r1,
+    "wgan-gp": wgan_gp,
+    "stylegan2": stylegan2,
+    "lenet": lenet,
+    "mlp": mlp,
+}

@@ -32,10 +32,17 @@ class Convolution(torch.autograd.Function):
             (stride,), (padding,), _, transposed, _, groups = ctx.settings
             side = (g.shape[2] - 1) * stride - 2 * padding + weight.shape[2]
             missing = 0 if transposed else x.shape[2] - side
-            gradients = Convolution.apply(g, weight, None, stride, padding, not transposed, missing, groups), None, None
+            gradients = (
+                Convolution.apply(
+                    g, weight, None, stride, padding, not transposed, missing, groups
+                ),
+                None,
+                None,
+            )
         else:
-            gradients = torch.ops.aten.convolution_backward(g, x, weight, ctx.bias_shape, *ctx.settings,
-                                                            ctx.needs_input_grad[:3])
+            gradients = torch.ops.aten.convolution_backward(
+                g, x, weight, ctx.bias_shape, *ctx.settings, ctx.needs_input_grad[:3]
+            )
         return *gradients, *[None] * 5
 
 
@@ -47,7 +54,9 @@ class TwiceDifferentiable(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
 
         def convolve(x, weight, bias=None, stride=1, padding=0, *, groups=1):
-            return Convolution.apply(x, weight, bias, stride, padding, function is F.conv_transpose2d, 0, groups)
+            return Convolution.apply(
+                x, weight, bias, stride, padding, function is F.conv_transpose2d, 0, groups
+            )
 
         return convolve(*args, **(kwargs or {}))
 
@@ -74,7 +83,7 @@ class Dense(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias))
-        self.bias_scale, self.scale = rate * gain, rate * gain * inputs ** -0.5
+        self.bias_scale, self.scale = rate * gain, rate * gain * inputs**-0.5
 
     def forward(self, x):
         return torch.addmm(self.bias, x, self.weight.T, beta=self.bias_scale, alpha=self.scale)
@@ -85,7 +94,7 @@ class Conv(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel_size, kernel_size))
-        self.gain, self.scale = gain, gain * (kernel_size ** 2 * inputs) ** -0.5
+        self.gain, self.scale = gain, gain * (kernel_size**2 * inputs) ** -0.5
         self.stride, self.padding = stride, padding
 
     def forward(self, x):
@@ -104,12 +113,18 @@ class Kernel(nn.Module):
 class Activation(nn.Module):
     def __init__(self, channels, size):
         super().__init__()
-        self.bias, self.strength = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.tensor(0.1))
-        self.register_buffer("noise", torch.from_numpy(Fixed().standard_normal((size, size))).to(torch.get_default_device()))
+        self.bias, self.strength = (
+            nn.Parameter(torch.zeros(channels)),
+            nn.Parameter(torch.tensor(0.1)),
+        )
+        self.register_buffer(
+            "noise",
+            torch.from_numpy(Fixed().standard_normal((size, size))).to(torch.get_default_device()),
+        )
 
     def forward(self, x, scale):
         """leaky_relu(x * scale + noise + bias) * sqrt(2); the root is a part of scale (N, C) already."""
-        shift = (self.noise * self.strength + self.bias[:, None, None]) * 2 ** 0.5
+        shift = (self.noise * self.strength + self.bias[:, None, None]) * 2**0.5
         shift = shift[None].contiguous(memory_format=format_of(x))  # which the sum inherits
         return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
 
@@ -140,7 +155,10 @@ class ToImage(nn.Module):
     def __init__(self, channels, style):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(1))
-        self.style, self.conv = Dense(style, channels, channels ** -0.5, bias=1.0), Kernel(channels, 1, 1)
+        self.style, self.conv = (
+            Dense(style, channels, channels**-0.5, bias=1.0),
+            Kernel(channels, 1, 1),
+        )
 
     def forward(self, x, w):
         weight = self.style(w) * self.conv.weight.flatten()
@@ -159,10 +177,15 @@ class SkipGenerator(nn.Module):
     def __init__(self, latent, size, channels, style, layers):
         super().__init__()
         self.constant = nn.Parameter(torch.randn(channels, 4, 4))
-        self.mapping = nn.ModuleList(Dense(style if i else latent, style, 2 ** 0.5, 0.01) for i in range(layers))
+        self.mapping = nn.ModuleList(
+            Dense(style if i else latent, style, 2**0.5, 0.01) for i in range(layers)
+        )
         sizes = [4 << i for i in range(size.bit_length() - 2)]
         self.blocks = nn.ModuleList([nn.ModuleList([Styled(channels, 4, style)])])
-        self.blocks += [nn.ModuleList(Styled(channels, size, style, up) for up in (True, False)) for size in sizes[1:]]
+        self.blocks += [
+            nn.ModuleList(Styled(channels, size, style, up) for up in (True, False))
+            for size in sizes[1:]
+        ]
         self.to_image = nn.ModuleList(ToImage(channels, style) for _ in sizes)
         self.up = Resample(1, 4.0, stride=2, up=True)
 
@@ -191,18 +214,28 @@ class SkipGenerator(nn.Module):
 class ResidualDiscriminator(nn.Module):
     def __init__(self, size, channels, format, group=4):
         super().__init__()
-        blocks, root = range(size.bit_length() - 3), 2 ** 0.5
+        blocks, root = range(size.bit_length() - 3), 2**0.5
         self.from_image = Conv(1, channels, 1, root)
-        self.convs = nn.ModuleList(conv for _ in blocks for conv in (
-            Conv(channels, channels, 3, root, padding=1), Conv(channels, channels, 3, 1.0, stride=2)))
-        self.shortcuts = nn.ModuleList(Conv(channels, channels, 1, 1 / root, bias=False) for _ in blocks)
+        self.convs = nn.ModuleList(
+            conv
+            for _ in blocks
+            for conv in (
+                Conv(channels, channels, 3, root, padding=1),
+                Conv(channels, channels, 3, 1.0, stride=2),
+            )
+        )
+        self.shortcuts = nn.ModuleList(
+            Conv(channels, channels, 1, 1 / root, bias=False) for _ in blocks
+        )
         self.last = Conv(channels + 1, channels, 3, root, padding=1)
         self.hidden, self.to_logit = Dense(16 * channels, channels, root), Dense(channels, 1)
         self.blur, self.down = Resample(channels, padding=2), Resample(channels, stride=2)
         self.format, self.group = format, group
 
     def forward(self, image):
-        if self.format == torch.channels_last:  # with one channel, an image has both formats: let its strides tell
+        if (
+            self.format == torch.channels_last
+        ):  # with one channel, an image has both formats: let its strides tell
             image = image.view(*image.shape[::2], -1, 1).permute(0, 3, 1, 2)
         x = F.leaky_relu_(self.from_image(image), 0.2)
         for i in reversed(range(len(self.shortcuts))):
@@ -216,4 +249,6 @@ class ResidualDiscriminator(nn.Module):
     def with_deviation(self, x):
         members = x.unflatten(0, (min(self.group, len(x)), -1))
         deviation = ((members - members.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
-        return torch.cat([x, deviation.repeat(len(members)).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])], 1)
+        return torch.cat(
+            [x, deviation.repeat(len(members)).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])], 1
+        )

@@ -14,7 +14,10 @@ from tinygan.autograd.inspect import Monitor, multiply_adds, profile
 from tinygan.errors import InputError
 
 SIDES = {"torch": "PyTorch", "jax": "JAX"}
-VARIANTS = {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}  # the ways in which a side is tried
+VARIANTS = {
+    "torch": ("contiguous", "channels-last"),
+    "jax": ("jit",),
+}  # the ways in which a side is tried
 GPU_VARIANTS = {"torch": ("contiguous", "channels-last", "graph")}
 TOGETHER = 10  # steps between two waits for a GPU, which a training run does not wait for at each step either
 
@@ -26,12 +29,27 @@ class Worker:
     InputError if the set-up fails.
     """
 
-    def __init__(self, side, workload, variant=None, batch_size=None, image_size=None, device="cpu"):
+    def __init__(
+        self, side, workload, variant=None, batch_size=None, image_size=None, device="cpu"
+    ):
         self.side, self.variant, self.workload = side, variant, workload
-        context = multiprocessing.get_context("spawn")  # a fork would share what the parent has imported and touched
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork would share what the parent has imported and touched
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, daemon=True, args=(
-            theirs, side, workload.name, batch_size or workload.batch_size, image_size or workload.image_size, variant, device))
+        self._process = context.Process(
+            target=_serve,
+            daemon=True,
+            args=(
+                theirs,
+                side,
+                workload.name,
+                batch_size or workload.batch_size,
+                image_size or workload.image_size,
+                variant,
+                device,
+            ),
+        )
         self._process.start()
         theirs.close()
         self.version = self._ask("version")
@@ -51,7 +69,9 @@ class Worker:
 
         A step is the workload's parts in the proportion of its weights: a lazy penalty counts by its share.
         """
-        return sum(self.workload.weights[part] * t for part, t in self._ask("seconds", duration).items())
+        return sum(
+            self.workload.weights[part] * t for part, t in self._ask("seconds", duration).items()
+        )
 
     def alone(self, duration):
         """The same of the part "step" only."""
@@ -71,7 +91,11 @@ class Worker:
     def launches(self):
         """Kernels and copies that a GPU runs in a step; None if it is not known."""
         counts = self._ask("launches")
-        return None if None in counts.values() else sum(self.workload.weights[part] * n for part, n in counts.items())
+        return (
+            None
+            if None in counts.values()
+            else sum(self.workload.weights[part] * n for part, n in counts.items())
+        )
 
     def profile(self, steps):
         """(the profile of `steps` steps as text, seconds a step in its ops) (tinygan only)."""
@@ -123,7 +147,9 @@ class _Job:
             parallel.keep_memory()  # as the Trainer does
             self._blas = parallel.single_threaded_blas()
             self._blas.__enter__()
-            self._version = "tinygan" if device == "gpu" else f"tinygan, {parallel.num_threads()} threads"
+            self._version = (
+                "tinygan" if device == "gpu" else f"tinygan, {parallel.num_threads()} threads"
+            )
             parts = find(name).make(batch_size, image_size).parts
         else:
             other = importlib.import_module(f"demos.bench.{side}_side")
@@ -189,7 +215,9 @@ class _Job:
 
 
 def _kilobytes(status, field):
-    return int(next(line for line in status.read_text().splitlines() if line.startswith(field)).split()[1])
+    return int(
+        next(line for line in status.read_text().splitlines() if line.startswith(field)).split()[1]
+    )
 
 
 class _Flop(Monitor):

@@ -64,9 +64,15 @@ class Batches:
         self.batches = []
         for i in range(8):
             images, labels = dataset.batch(i, batch_size, seed=0)
-            images = np.tile(images, (1, 3, 3, 1))[:, :image_size, :image_size] if image_size > 28 else images
+            images = (
+                np.tile(images, (1, 3, 3, 1))[:, :image_size, :image_size]
+                if image_size > 28
+                else images
+            )
             images = np.ascontiguousarray(images[:, :image_size, :image_size])
-            self.batches.append((images, labels, rng.standard_normal((batch_size, 100), dtype=np.float32)))
+            self.batches.append(
+                (images, labels, rng.standard_normal((batch_size, 100), dtype=np.float32))
+            )
         self.stacks = [asarray(np.stack(arrays)) for arrays in zip(*self.batches)]
         self.turns = itertools.count()
 
@@ -97,7 +103,7 @@ def gan_step(G, D, batches, penalty=None, pipe=None):
         g_optimizer.step(grad(g_loss, G.parameters()))
         return d_loss.data, g_loss.data
 
-    return capture(step, G, D) if pipe is None or pipe.steady else step
+    return capture(step, G, D) if pipe is None or pipe.fixed_operations else step
 
 
 def dcgan(batch_size=64, image_size=28, pipe=None):
@@ -110,27 +116,44 @@ def dcgan(batch_size=64, image_size=28, pipe=None):
 def dcgan_r1(batch_size=64, image_size=28):
     rng = np.random.default_rng(0)
     G = dcgan_model.Generator(100, image_size, 1, (128, 64), rng=rng)
-    D = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1, rng=rng), nn.LeakyReLU(), nn.Conv2d(64, 128, 4, 2, 1, rng=rng),
-                      nn.LeakyReLU(), nn.Conv2d(128, 1, image_size // 4, rng=rng))
+    D = nn.Sequential(
+        nn.Conv2d(1, 64, 4, 2, 1, rng=rng),
+        nn.LeakyReLU(),
+        nn.Conv2d(64, 128, 4, 2, 1, rng=rng),
+        nn.LeakyReLU(),
+        nn.Conv2d(128, 1, image_size // 4, rng=rng),
+    )
     penalty = lambda reals: R1_GAMMA * penalties.r1(D, reals)
     return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size), penalty)})
 
 
 def wgan_gp(batch_size=64, image_size=32):
     rng = np.random.default_rng(0)
-    D = nn.Sequential(nn.Conv2d(1, 32, 3, 1, 1, rng=rng), nn.LeakyReLU(), nn.Conv2d(32, 64, 3, 2, 1, rng=rng),
-                      nn.LeakyReLU(), nn.Conv2d(64, 128, 3, 2, 1, rng=rng), nn.LeakyReLU(),
-                      nn.Conv2d(128, 1, image_size // 4, rng=rng))
+    D = nn.Sequential(
+        nn.Conv2d(1, 32, 3, 1, 1, rng=rng),
+        nn.LeakyReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1, rng=rng),
+        nn.LeakyReLU(),
+        nn.Conv2d(64, 128, 3, 2, 1, rng=rng),
+        nn.LeakyReLU(),
+        nn.Conv2d(128, 1, image_size // 4, rng=rng),
+    )
     batches, optimizer = Batches(batch_size, image_size), Adam(D.parameters(), LR, (0.0, 0.9))
     share = asarray(np.random.default_rng(1).random((batch_size, 1, 1, 1), dtype=np.float32))
 
     def step():
         reals, _, _ = batches()
         fakes = reals[::-1, ::-1]  # any images will do
-        length = ops.norm(penalties.slopes(D, share * reals + (1 - share) * fakes), (1, 2, 3))
-        loss = D(Tensor(fakes)).mean() - D(Tensor(reals)).mean() + GP_WEIGHT * ((length - 1.0) ** 2).mean()
+        length = ops.norm(
+            penalties.image_gradients(D, share * reals + (1 - share) * fakes), (1, 2, 3)
+        )
+        loss = (
+            D(Tensor(fakes)).mean()
+            - D(Tensor(reals)).mean()
+            + GP_WEIGHT * ((length - 1.0) ** 2).mean()
+        )
         optimizer.step(grad(loss, D.parameters()))
-        return loss.data,
+        return (loss.data,)
 
     return Job([D], {"step": capture(step, D)})
 
@@ -149,40 +172,63 @@ def stylegan2(batch_size=32, image_size=32, pipe=None):
     D = stylegan2_model.Discriminator(image_size, 1, widths, rng=rng)
     for _, module in G.modules():
         if isinstance(module, nn.Noise):
-            module.mode, module.fixed = "fixed", asarray(Fixed().standard_normal(module.fixed.shape))
+            module.mode, module.fixed = (
+                "fixed",
+                asarray(Fixed().standard_normal(module.fixed.shape)),
+            )
             module.strength.assign(asarray(0.1))
-    batches, state = Batches(batch_size, image_size), SimpleNamespace(average=asarray(np.zeros((), np.float32)))
+    batches, state = (
+        Batches(batch_size, image_size),
+        SimpleNamespace(average=asarray(np.zeros((), np.float32))),
+    )
     g_optimizer, d_optimizer = (Adam(network.parameters(), LR, (0.0, 0.99)) for network in (G, D))
 
     def path():
         _, _, z = batches()
-        ws = G.styles(Tensor(z[:-(-batch_size // 2)]))
+        ws = G.styles(Tensor(z[: -(-batch_size // 2)]))
         penalty, state.average = penalties.path_length(G.synthesis, ws, state.average, Fixed())
         loss = penalty * float(PATH_WEIGHT * PATH_LAZY)
         g_optimizer.step(grad(loss, G.parameters()))
-        return loss.data,
+        return (loss.data,)
 
     def r1():
         loss = R1_GAMMA * LAZY * penalties.r1(augmented(D, pipe), batches()[0])
         d_optimizer.step(grad(loss, D.parameters()))
-        return loss.data,
+        return (loss.data,)
 
-    return Job([G, D], {"step": gan_step(G, D, batches, pipe=pipe), "r1": capture(r1, G, D) if pipe is None else r1,
-                        "path": capture(path, G, D, state=[(state, "average")])})
+    return Job(
+        [G, D],
+        {
+            "step": gan_step(G, D, batches, pipe=pipe),
+            "r1": capture(r1, G, D) if pipe is None else r1,
+            "path": capture(path, G, D, state=[(state, "average")]),
+        },
+    )
 
 
 def lenet(batch_size=128, image_size=28):
     rng = np.random.default_rng(0)
-    net = nn.Sequential(nn.Conv2d(1, 6, 5, 1, 2, rng=rng), nn.ReLU(), MaxPool(), nn.Conv2d(6, 16, 5, rng=rng),
-                        nn.ReLU(), MaxPool(), nn.Conv2d(16, 120, image_size // 4 - 2, rng=rng), nn.ReLU(),
-                        nn.Flatten(), nn.Linear(120, 84, rng=rng), nn.ReLU(), nn.Linear(84, 10, rng=rng))
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 5, 1, 2, rng=rng),
+        nn.ReLU(),
+        MaxPool(),
+        nn.Conv2d(6, 16, 5, rng=rng),
+        nn.ReLU(),
+        MaxPool(),
+        nn.Conv2d(16, 120, image_size // 4 - 2, rng=rng),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(120, 84, rng=rng),
+        nn.ReLU(),
+        nn.Linear(84, 10, rng=rng),
+    )
     batches, optimizer = Batches(batch_size, image_size), Adam(net.parameters(), 1e-3)
 
     def step():
         images, labels, _ = batches()
         loss = ops.cross_entropy(net(Tensor(images)), labels)
         optimizer.step(grad(loss, net.parameters()))
-        return loss.data,
+        return (loss.data,)
 
     return Job([net], {"step": capture(step, net)})
 
@@ -199,20 +245,33 @@ def mlp(batch_size=64, image_size=28):
     return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size))})
 
 
-WORKLOADS = {w.name: w for w in (
-    Workload("dcgan", "DCGAN, G and D", dcgan, 64, 28, 0.8),
-    Workload("dcgan-r1", "DCGAN with R1 at every step", dcgan_r1, 64, 28, 0.8),
-    Workload("wgan-gp", "WGAN-GP critic, 3x3 convolutions", wgan_gp, 64, 32, 0.9),
-    Workload("stylegan2", "StyleGAN2, lazy path length and R1", stylegan2, 32, 32, 1.0,
-             {"step": 1.0, "path": 1 / PATH_LAZY, "r1": 1 / LAZY}),
-    Workload("lenet", "LeNet-5 classifier", lenet, 128, 28, 0.8),
-    Workload("mlp", "2014 GAN, 784-256-256", mlp, 64, 28, 1.0),
-)}
+WORKLOADS = {
+    w.name: w
+    for w in (
+        Workload("dcgan", "DCGAN, G and D", dcgan, 64, 28, 0.8),
+        Workload("dcgan-r1", "DCGAN with R1 at every step", dcgan_r1, 64, 28, 0.8),
+        Workload("wgan-gp", "WGAN-GP critic, 3x3 convolutions", wgan_gp, 64, 32, 0.9),
+        Workload(
+            "stylegan2",
+            "StyleGAN2, lazy path length and R1",
+            stylegan2,
+            32,
+            32,
+            1.0,
+            {"step": 1.0, "path": 1 / PATH_LAZY, "r1": 1 / LAZY},
+        ),
+        Workload("lenet", "LeNet-5 classifier", lenet, 128, 28, 0.8),
+        Workload("mlp", "2014 GAN, 784-256-256", mlp, 64, 28, 1.0),
+    )
+}
 
 # name -> (the workload that it is compared with, what it may take of its time on top). ADA as expensive as it can be: all
 # of bgc, for each image.
-AUGMENTED = {"dcgan diffaug": ("dcgan", 0.05, DiffAugment()), "dcgan ada": ("dcgan", 0.8, ADA("bgc", 1.0)),
-             "stylegan2 ada": ("stylegan2", 0.25, ADA("bgc", 1.0))}
+AUGMENTED = {
+    "dcgan diffaug": ("dcgan", 0.05, DiffAugment()),
+    "dcgan ada": ("dcgan", 0.8, ADA("bgc", 1.0)),
+    "stylegan2 ada": ("stylegan2", 0.25, ADA("bgc", 1.0)),
+}
 
 
 def find(name):
@@ -221,4 +280,6 @@ def find(name):
         return WORKLOADS[name]
     plain, _, pipe = AUGMENTED[name]
     plain = WORKLOADS[plain]
-    return plain._replace(name=name, make=lambda batch_size, image_size: plain.make(batch_size, image_size, pipe))
+    return plain._replace(
+        name=name, make=lambda batch_size, image_size: plain.make(batch_size, image_size, pipe)
+    )

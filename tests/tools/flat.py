@@ -26,10 +26,19 @@ from tinygan.models import biggan, gan, progan, stylegan, stylegan2
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
-NARROW = {gan.MLPSettings: {"hidden": 8}, biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
-          progan.ProGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False},
-          stylegan.StyleGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False, "style": 8},
-          stylegan2.StyleGAN2Settings: {"g_channels": 8, "d_channels": 8, "max_channels": 8, "style": 8}}
+NARROW = {
+    gan.MLPSettings: {"hidden": 8},
+    biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
+    progan.ProGANSettings: {"channels": 8, "max_channels": 8, "batch_sizes": "", "grow": False},
+    stylegan.StyleGANSettings: {
+        "channels": 8,
+        "max_channels": 8,
+        "batch_sizes": "",
+        "grow": False,
+        "style": 8,
+    },
+    stylegan2.StyleGAN2Settings: {"g_channels": 8, "d_channels": 8, "max_channels": 8, "style": 8},
+}
 TENTHS = 10
 
 
@@ -41,8 +50,17 @@ def resident():
 def measure(recipe, steps, full):
     """{"memory": [bytes after each tenth], "step": [median seconds in each tenth]} of a run."""
     recipe = recipes.find(recipe)
-    narrow = {} if full else {"batch_size": 4, **NARROW.get(recipe.settings_class, {"g_channels": 8, "d_channels": 8})}
-    settings = recipe.settings().updated({**narrow, "steps": steps, "sample_every": steps // 50, "checkpoint_every": steps // 50})
+    narrow = (
+        {}
+        if full
+        else {
+            "batch_size": 4,
+            **NARROW.get(recipe.settings_class, {"g_channels": 8, "d_channels": 8}),
+        }
+    )
+    settings = recipe.settings().updated(
+        {**narrow, "steps": steps, "sample_every": steps // 50, "checkpoint_every": steps // 50}
+    )
     memory, times, tenth = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer.start(recipe, settings, data.load("digits"), Path(folder, "run"))
@@ -78,21 +96,52 @@ def main(argv=None):
         print(json.dumps(measure(args.recipes[0], args.steps, args.full)))
         return 0
     grew, kept = False, {}
-    print("recipe       MB after a fifth   at the end   growth   ms a step, second tenth   last tenth   ratio")
+    print(
+        "recipe       MB after a fifth   at the end   growth   ms a step, second tenth   last tenth   ratio"
+    )
     for recipe in args.recipes or recipes.RECIPES:
-        argv = [sys.executable, __file__, recipe, "--steps", str(args.steps), "--measure", *["--full"] * args.full]
-        found = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        argv = [
+            sys.executable,
+            __file__,
+            recipe,
+            "--steps",
+            str(args.steps),
+            "--measure",
+            *["--full"] * args.full,
+        ]
+        found = json.loads(
+            subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
         early, late = found["memory"][1], found["memory"][-1]
         first, last = found["step"][1], found["step"][-1]
         bad = late > 1.02 * early + (4 << 20)
         grew |= bad
-        kept[recipe] = row = {"early": early / 1e6, "late": late / 1e6, "growth": (late - early) / 1e6, "second_tenth": 1e3 * first,
-                              "last_tenth": 1e3 * last}
-        print("{:12} {:16.1f} {:12.1f} {:8.1f} {:25.2f} {:12.2f} {:7.2f}".format(recipe, *row.values(), last / first)
-              + "  it grows" * bad, flush=True)
+        kept[recipe] = row = {
+            "early": early / 1e6,
+            "late": late / 1e6,
+            "growth": (late - early) / 1e6,
+            "second_tenth": 1e3 * first,
+            "last_tenth": 1e3 * last,
+        }
+        print(
+            "{:12} {:16.1f} {:12.1f} {:8.1f} {:25.2f} {:12.2f} {:7.2f}".format(
+                recipe, *row.values(), last / first
+            )
+            + "  it grows" * bad,
+            flush=True,
+        )
     if args.output:
-        write_json(args.output, {"recipes": kept, **{f"{side.__name__}_{key}": side(row[key] for row in kept.values())
-                                                     for side in (min, max) for key in ("late", "growth")}})
+        write_json(
+            args.output,
+            {
+                "recipes": kept,
+                **{
+                    f"{side.__name__}_{key}": side(row[key] for row in kept.values())
+                    for side in (min, max)
+                    for key in ("late", "growth")
+                },
+            },
+        )
     return int(grew)
 
 

@@ -1,17 +1,17 @@
 """One step of each recipe on however many ranks there are: writes what came of it. Run by tests/test_ranks.py.
 
-    mpiexec -n K python tests/tools/ranks_step.py OUT.npz [NAME ...]
+mpiexec -n K python tests/tools/ranks_step.py OUT.npz [NAME ...]
 """
 
 import sys
 from pathlib import Path
 
 import numpy as np
+
 from tinygan import data
 from tinygan.files import npz
-from tinygan.training import ranks
 from tinygan.kernels.cpu import parallel
-from tinygan.training import recipes
+from tinygan.training import ranks, recipes
 from tinygan.training.algorithm import Algorithm
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -36,6 +36,7 @@ def step(name, dataset):
     run = Algorithm(recipe, settings, dataset.padded(settings.pad))
     found = {}
     for label, optimizer in (("d", run.d_optimizer), ("g", run.g_optimizer)):
+
         def recorded(gradients, label=label, update=optimizer.step):
             turn = sum(key.startswith(f"{label} gradients") for key in found)
             there = [g.data.ravel() for g in gradients if g is not None]
@@ -54,9 +55,15 @@ def step(name, dataset):
 def main(out, *names):
     ranks.join()
     full = data.load("digits")
-    dataset = data.Dataset("digits", "train", full.images[:200], full.labels[:200], full.class_names)
+    dataset = data.Dataset(
+        "digits", "train", full.images[:200], full.labels[:200], full.class_names
+    )
     with parallel.single_threaded_blas(), np.errstate(all="ignore"):
-        found = {f"{name}: {key}": array for name in names or CASES for key, array in step(name, dataset).items()}
+        found = {
+            f"{name}: {key}": array
+            for name in names or CASES
+            for key, array in step(name, dataset).items()
+        }
     if ranks.rank == 0:
         npz.save(out, found)
 

@@ -21,26 +21,54 @@ import tempfile
 import time
 from pathlib import Path
 
-from tinygan.files import write_json
-from tinygan.files import checkpoint
+from tinygan.files import checkpoint, write_json
 
 sys.path.append(str(Path(__file__).parents[1]))
 from test_training import SMALL
 
 CLOCK = {"time.jsonl", "running"}
-AUGMENTED = {"dcgan": ["augment=ada", "ada_kimg=0.5"], "stylegan2": ["augment=ada", "policy=bgc", "ada_kimg=0.5"],
-             "quick": ["augment=diffaug"]}
+AUGMENTED = {
+    "dcgan": ["augment=ada", "ada_kimg=0.5"],
+    "stylegan2": ["augment=ada", "policy=bgc", "ada_kimg=0.5"],
+    "quick": ["augment=diffaug"],
+}
 
 
 def command(recipe, out, steps):
-    settings = {**SMALL[recipe], "checkpoint_every": 6, "sample_every": 5, "eval_every": 14, "eval_images": 100}
-    return [sys.executable, "-m", "tinygan.cli", "train", recipe, "--steps", str(steps), "--batch-size", "8", "--out", str(out),
-            "--set", *(f"{name}={value}" for name, value in settings.items()), *AUGMENTED.get(recipe, [])]
+    settings = {
+        **SMALL[recipe],
+        "checkpoint_every": 6,
+        "sample_every": 5,
+        "eval_every": 14,
+        "eval_images": 100,
+    }
+    return [
+        sys.executable,
+        "-m",
+        "tinygan.cli",
+        "train",
+        recipe,
+        "--steps",
+        str(steps),
+        "--batch-size",
+        "8",
+        "--out",
+        str(out),
+        "--set",
+        *(f"{name}={value}" for name, value in settings.items()),
+        *AUGMENTED.get(recipe, []),
+    ]
 
 
 def start(argv, threads):
-    environment = {**os.environ, "TINYGAN_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
-    return subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    environment = {
+        **os.environ,
+        "TINYGAN_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+    }
+    return subprocess.Popen(
+        argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process):
@@ -51,8 +79,11 @@ def finish(process):
 
 def contents(folder):
     """{name: bytes} of all files of a run, but for those that tell the time and what is hidden."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
-            if path.is_file() and path.name not in CLOCK and path.name[0] != "."}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in CLOCK and path.name[0] != "."
+    }
 
 
 def killed_run(recipe, out, steps, seconds, kills, chance):
@@ -61,7 +92,9 @@ def killed_run(recipe, out, steps, seconds, kills, chance):
     left = []
     for threads in itertools.cycle((2, 1)):
         done = checkpoint.last_step(out) == steps
-        if done and len(left) < kills:  # killed after its last checkpoint, or never: once more from the start
+        if (
+            done and len(left) < kills
+        ):  # killed after its last checkpoint, or never: once more from the start
             for path in sorted(out.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()
             done = False
@@ -87,9 +120,17 @@ def killed_run(recipe, out, steps, seconds, kills, chance):
 def differences(unbroken, killed):
     """What is not the same in two run folders, as lines."""
     a, b = contents(unbroken), contents(killed)
-    lines = [f"{name}: {'is missing' if name not in b else 'differs'}" for name in a if b.get(name) != a[name]]
+    lines = [
+        f"{name}: {'is missing' if name not in b else 'differs'}"
+        for name in a
+        if b.get(name) != a[name]
+    ]
     # One killed between its last checkpoint and the removal of the oldest leaves that.
-    return lines + [f"{name}: should not be there" for name in b.keys() - a.keys() if not name.startswith("checkpoint-")]
+    return lines + [
+        f"{name}: should not be there"
+        for name in b.keys() - a.keys()
+        if not name.startswith("checkpoint-")
+    ]
 
 
 def main(argv=None):
@@ -113,8 +154,11 @@ def main(argv=None):
             rows = len((unbroken / "log.jsonl").read_text().splitlines())
             p = json.loads((unbroken / "log.jsonl").read_text().splitlines()[-1]).get("p", 0)
         wrong += bool(found)
-        print(f"{recipe:12} {kills} kills, after which it was at steps {left}: "
-              + ("; ".join(found) or f"the same bytes ({rows} rows" + f", p {p:.2f}" * bool(p) + ")"), flush=True)
+        print(
+            f"{recipe:12} {kills} kills, after which it was at steps {left}: "
+            + ("; ".join(found) or f"the same bytes ({rows} rows" + f", p {p:.2f}" * bool(p) + ")"),
+            flush=True,
+        )
     if args.output:
         write_json(args.output, {"kills": args.kills, "recipes": len(recipes), "wrong": wrong})
     return min(wrong, 1)

@@ -5,9 +5,9 @@ gradcheck.py holds derivatives against differences; inspect.py (anomaly, profile
 drawing.py look inside.
 """
 
-from .checks import REFUSED, as_tensors, described, refusal, tensor_parameters
+from .checks import REFUSED, as_tensors, described, op_error, tensor_parameters
 from .engine import backward, grad, no_grad, op, recording
 from .gradcheck import GradientError, check_grads
-from .inspect import anomaly, counted, profile, watched
+from .inspect import anomaly, profile, profiled, report_cost
 from .tensor import Node, Parameter, Tensor, tensor, wrap
 from .trace import trace

@@ -42,15 +42,19 @@ def as_tensors(name, xs, optional=False):
         elif dtype is None:
             dtype = x.data.dtype
         elif x.data.dtype != dtype:
-            raise TypeError(f"{name}: a {dtype} Tensor met a {x.data.dtype} one; "
-                            "convert one with .astype(), or a model with Module.astype()")
+            raise TypeError(
+                f"{name}: a {dtype} Tensor met a {x.data.dtype} one; "
+                "convert one with .astype(), or a model with Module.astype()"
+            )
     if not plain:
         return xs
     if dtype is None:
         arrays = (x for x in xs if isinstance(x, xp.ndarray))
         dtype = next((x.dtype for x in arrays if x.dtype.char in "fd"), None)
-    return [x if isinstance(x, Tensor) or x is None and optional else _as_tensor(name, x, dtype)
-            for x in xs]
+    return [
+        x if isinstance(x, Tensor) or x is None and optional else _as_tensor(name, x, dtype)
+        for x in xs
+    ]
 
 
 def _as_tensor(name, x, dtype):
@@ -61,11 +65,15 @@ def _as_tensor(name, x, dtype):
         return wrap(asarray(x, dtype=dtype or "float32"))
     if not isinstance(x, (xp.ndarray, list, tuple)):
         kind = f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)"
-        raise TypeError(f"{name}: expected a Tensor, a number or an array of the backend in use, "
-                        f"got {'None' if x is None else kind}")
+        raise TypeError(
+            f"{name}: expected a Tensor, a number or an array of the backend in use, "
+            f"got {'None' if x is None else kind}"
+        )
     if isinstance(x, xp.ndarray) and x.dtype != bool and x.dtype != (dtype or x.dtype):
-        raise TypeError(f"{name}: a {x.dtype} array met a {dtype} Tensor; "
-                        f"convert it with tinygan.tensor(array, dtype='{dtype}')")
+        raise TypeError(
+            f"{name}: a {x.dtype} array met a {dtype} Tensor; "
+            f"convert it with tinygan.tensor(array, dtype='{dtype}')"
+        )
     try:
         return wrap(xp.array(as_floating(x, dtype)))
     except (TypeError, ValueError) as error:
@@ -76,8 +84,9 @@ def check_settings(name, settings) -> None:
     """A setting of op `name` is a constant: a Tensor there would get no gradient, in silence."""
     for setting in settings:
         if isinstance(setting, Tensor):
-            raise TypeError(f"{name}: a setting is a constant: pass a number or an array, "
-                            "not a Tensor")
+            raise TypeError(
+                f"{name}: a setting is a constant: pass a number or an array, not a Tensor"
+            )
 
 
 # What an op returns
@@ -103,9 +112,11 @@ def reads_result(op, derivative):
         if count == 1 or count == 2:
             return count == 2
     wanted = "(g, needed) or (g, y, needed)" if op.joint else "(g) or (g, y)"
-    raise TypeError(f"{op.name}: a derivative is a function of {wanted}, not "
-                    f"{_signature(derivative)}; write lambda g: ..., and bind loop variables by "
-                    "making it in a helper function")
+    raise TypeError(
+        f"{op.name}: a derivative is a function of {wanted}, not "
+        f"{_signature(derivative)}; write lambda g: ..., and bind loop variables by "
+        "making it in a helper function"
+    )
 
 
 def _signature(function):
@@ -124,25 +135,33 @@ def checked_seeds(outputs, grad_outputs):
         outputs, grad_outputs = [outputs], [grad_outputs]
     grad_outputs = [None] * len(outputs) if grad_outputs is None else list(grad_outputs)
     if len(grad_outputs) != len(outputs):
-        raise ValueError(f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: "
-                         "give a list, one for each")
+        raise ValueError(
+            f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: "
+            "give a list, one for each"
+        )
     return [(y, _checked_seed(y, g)) for y, g in zip(outputs, grad_outputs)]
 
 
 def _checked_seed(y, g):
     if getattr(y, "node", None) is None:
-        raise ValueError("the output does not require a gradient: was it computed under no_grad, "
-                         "from detached Tensors, or from nothing with requires_grad=True?")
+        raise ValueError(
+            "the output does not require a gradient: was it computed under no_grad, "
+            "from detached Tensors, or from nothing with requires_grad=True?"
+        )
     if g is None:
         if y.size != 1:
-            raise ValueError(f"the output has shape {y.shape}: reduce it to one number "
-                             "(.sum(), .mean()) or pass grad_outputs")
+            raise ValueError(
+                f"the output has shape {y.shape}: reduce it to one number "
+                "(.sum(), .mean()) or pass grad_outputs"
+            )
         return wrap(xp.ones(y.shape, y.dtype))
     if not isinstance(g, Tensor):
         g = wrap(xp.array(as_floating(g, y.dtype)))
     if g.shape != y.shape or g.dtype != y.dtype:
-        raise ValueError(f"grad_outputs of shape {g.shape}, {g.dtype} "
-                         f"for an output of shape {y.shape}, {y.dtype}")
+        raise ValueError(
+            f"grad_outputs of shape {g.shape}, {g.dtype} "
+            f"for an output of shape {y.shape}, {y.dtype}"
+        )
     return g
 
 
@@ -158,8 +177,10 @@ def check_inputs(inputs) -> None:
 def check_not_used_up(node) -> None:
     """A backward pass can go through the node only if none has consumed it before."""
     if node.derivatives is None:
-        raise RuntimeError("the graph was used up by an earlier backward pass "
-                           f"(at {node.op.name}): pass retain_graph=True there")
+        raise RuntimeError(
+            "the graph was used up by an earlier backward pass "
+            f"(at {node.op.name}): pass retain_graph=True there"
+        )
 
 
 def version_of_view(value, xs):
@@ -177,25 +198,31 @@ def check_unchanged(node) -> None:
     """The parameters that the node's op read still have the values that it read."""
     for version, count in node.read:
         if version.count != count:
-            raise RuntimeError(f"{node.op.name} read {version.name}, which was changed after the "
-                               "forward pass: take gradients before the optimiser's step, or run "
-                               "the forward pass again")
+            raise RuntimeError(
+                f"{node.op.name} read {version.name}, which was changed after the "
+                "forward pass: take gradients before the optimiser's step, or run "
+                "the forward pass again"
+            )
 
 
 def checked_gradient(node, i, gradient):
     """The gradient of argument i, of its shape and dtype: summed back if the op broadcasts."""
     if not isinstance(gradient, Tensor):
-        raise TypeError(f"{node.op.name}: the derivative of argument {i} returned a "
-                        f"{type(gradient).__name__}, not a Tensor: compute it with ops, "
-                        "not with arrays")
+        raise TypeError(
+            f"{node.op.name}: the derivative of argument {i} returned a "
+            f"{type(gradient).__name__}, not a Tensor: compute it with ops, "
+            "not with arrays"
+        )
     shape, dtype = node.parents[i].shape, node.parents[i].dtype
     if gradient.shape != shape and node.op.broadcasts and _broadcasts(shape, gradient.shape):
         if node.op.broadcasts is True or gradient.shape[-2:] == shape[-2:]:
             gradient = gradient.sum_to(shape)
     if gradient.shape != shape or gradient.dtype != dtype:
-        raise ValueError(f"{node.op.name}: the gradient of argument {i} has shape "
-                         f"{gradient.shape}, {gradient.dtype}, but the argument has shape "
-                         f"{shape}, {dtype}")
+        raise ValueError(
+            f"{node.op.name}: the gradient of argument {i} has shape "
+            f"{gradient.shape}, {gradient.dtype}, but the argument has shape "
+            f"{shape}, {dtype}"
+        )
     return gradient
 
 
@@ -207,21 +234,26 @@ def _broadcasts(shape, larger):
 def check_joint(node, gradients, needed) -> None:
     """A joint derivative returns a gradient for each argument."""
     if len(gradients) != len(needed):
-        raise TypeError(f"{node.op.name}: a joint derivative returned {len(gradients)} gradients "
-                        f"for {len(needed)} arguments")
+        raise TypeError(
+            f"{node.op.name}: a joint derivative returned {len(gradients)} gradients "
+            f"for {len(needed)} arguments"
+        )
 
 
 # A Tensor
 
 
 def _refuse_assignment(self, index, value):
-    raise TypeError("a Tensor is immutable: build a new one with tinygan.ops.where or concatenate "
-                    "(a Parameter changes by .assign)")
+    raise TypeError(
+        "a Tensor is immutable: build a new one with tinygan.ops.where or concatenate "
+        "(a Parameter changes by .assign)"
+    )
 
 
 def _refuse_update(self, other):
-    raise TypeError("a Tensor is immutable: write x = x + y instead of x += y "
-                    "(a Parameter changes by .assign)")
+    raise TypeError(
+        "a Tensor is immutable: write x = x + y instead of x += y (a Parameter changes by .assign)"
+    )
 
 
 Tensor.__setitem__ = _refuse_assignment
@@ -262,13 +294,13 @@ def tell_path(error, network):
     if not paths:  # the layer is no part of this network: it was made on the way
         paths, layer, reason = [""], network, text
     error.layer = layer, reason
-    error.args = f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer!r}: {reason}",
+    error.args = (f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer!r}: {reason}",)
 
 
 # How it is said
 
 
-def refusal(name, error, args, settings={}):
+def op_error(name, error, args, settings={}):
     """The error to raise for one of REFUSED met inside op `name`, called with args and settings.
 
     It begins with the op's name. One that does already, from a check of the op, is returned as it

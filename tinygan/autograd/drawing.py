@@ -27,8 +27,10 @@ def draw_graph(graph, path=None):
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve
 
-    sizes = [((max(map(len, node.lines)) + 2) * CHARACTER, (len(node.lines) + 0.6) * LINE)
-             for node in graph.nodes]
+    sizes = [
+        ((max(map(len, node.lines)) + 2) * CHARACTER, (len(node.lines) + 0.6) * LINE)
+        for node in graph.nodes
+    ]
     boxes, routes, (width, height) = layout(graph, sizes)
 
     figure = Figure((width, height), dpi=min(150, 20000 / max(width, height)))
@@ -40,16 +42,39 @@ def draw_graph(graph, path=None):
             middle = (y0 + y1) / 2
             vertices += [(x0, middle), (x1, middle), (x1, y1)]
             codes += [Curve.CURVE4] * 3
-        axes.add_patch(FancyArrowPatch(
-            path=Curve(vertices, codes), arrowstyle="-|>", mutation_scale=9, linewidth=1,
-            color="#667788", linestyle="-" if flows else (0, (3, 2))))
+        axes.add_patch(
+            FancyArrowPatch(
+                path=Curve(vertices, codes),
+                arrowstyle="-|>",
+                mutation_scale=9,
+                linewidth=1,
+                color="#667788",
+                linestyle="-" if flows else (0, (3, 2)),
+            )
+        )
     for node, (x, y), (w, h) in zip(graph.nodes, boxes, sizes):
         edge = 2 if node is graph.nodes[-1] else 0.8
-        axes.add_patch(FancyBboxPatch(
-            (x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0,rounding_size=0.06",
-            facecolor=COLOURS[node.kind], edgecolor="#334455", linewidth=edge))
-        axes.text(x, y, "\n".join(node.lines), family="DejaVu Sans Mono", size=FONT, ha="center",
-                  va="center", parse_math=False)
+        axes.add_patch(
+            FancyBboxPatch(
+                (x - w / 2, y - h / 2),
+                w,
+                h,
+                boxstyle="round,pad=0,rounding_size=0.06",
+                facecolor=COLOURS[node.kind],
+                edgecolor="#334455",
+                linewidth=edge,
+            )
+        )
+        axes.text(
+            x,
+            y,
+            "\n".join(node.lines),
+            family="DejaVu Sans Mono",
+            size=FONT,
+            ha="center",
+            va="center",
+            parse_math=False,
+        )
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
@@ -70,19 +95,23 @@ def layout(graph, sizes):
     for target, node in enumerate(graph.nodes):
         for argument, (source, flows) in enumerate(node.inputs, 1):
             # Arrows from one box share their waypoints, and part where their ways do.
-            waypoints = [(source, flows, layer)
-                         for layer in range(depth[source] + 1, depth[target])]
+            waypoints = [
+                (source, flows, layer) for layer in range(depth[source] + 1, depth[target])
+            ]
             for waypoint in waypoints:
                 if waypoint not in layers[waypoint[2]]:
                     layers[waypoint[2]].append(waypoint)
             stops = [source, *waypoints, target]
             port = argument / (len(node.inputs) + 1) - 0.5  # arguments enter from left to right
-            links += [(upper, lower, port if lower == target else 0.0)
-                      for upper, lower in zip(stops, stops[1:])]
+            links += [
+                (upper, lower, port if lower == target else 0.0)
+                for upper, lower in zip(stops, stops[1:])
+            ]
             routes.append((stops, port))
 
-    width = {stop: sizes[stop][0] if isinstance(stop, int) else 0.0 for layer in layers
-             for stop in layer}
+    width = {
+        stop: sizes[stop][0] if isinstance(stop, int) else 0.0 for layer in layers for stop in layer
+    }
     x = _place(_untangle(layers, links), links, width)
     left = min(x[stop] - width[stop] / 2 for stop in x) - MARGIN
     x = {stop: x[stop] - left for stop in x}
@@ -92,8 +121,9 @@ def layout(graph, sizes):
         below = y + max(sizes[stop][1] for stop in layer if isinstance(stop, int))
         top.update(dict.fromkeys(layer, y))
         bottom.update(dict.fromkeys(layer, below))
-        reach = max((abs(x[lower] - x[upper]) for upper, lower, _ in links if upper in layer),
-                    default=0)
+        reach = max(
+            (abs(x[lower] - x[upper]) for upper, lower, _ in links if upper in layer), default=0
+        )
         y = below + GAP_Y + min(0.08 * reach, 0.6)  # room for the arrows to swing to the side
 
     centres = [(x[i], (top[i] + bottom[i]) / 2) for i in range(len(sizes))]
@@ -104,10 +134,15 @@ def layout(graph, sizes):
         for stop in waypoints:
             way += [(x[stop], top[stop]), (x[stop], bottom[stop])]
         way += [(end, top[target]), (end, centres[target][1] - sizes[target][1] / 2)]
-        points.append([way[0]] + [after for before, after in zip(way, way[1:])
-                                  if math.dist(before, after) > 1e-6])
-    return centres, points, (max(x[s] + width[s] / 2 for s in x) + MARGIN,
-                             max(bottom.values()) + MARGIN)
+        points.append(
+            [way[0]]
+            + [after for before, after in zip(way, way[1:]) if math.dist(before, after) > 1e-6]
+        )
+    return (
+        centres,
+        points,
+        (max(x[s] + width[s] / 2 for s in x) + MARGIN, max(bottom.values()) + MARGIN),
+    )
 
 
 def _depths(graph):
@@ -118,8 +153,10 @@ def _depths(graph):
         for source, _ in node.inputs:
             users[source].append(i)
     for i in reversed(range(len(depth))):
-        if users[i] and sum(graph.nodes[source].op is not None
-                            for source, _ in graph.nodes[i].inputs) <= 1:
+        if (
+            users[i]
+            and sum(graph.nodes[source].op is not None for source, _ in graph.nodes[i].inputs) <= 1
+        ):
             depth[i] = min(depth[user] for user in users[i]) - 1
     return depth
 
@@ -165,9 +202,13 @@ def _place(layers, links, width):
     for sweep in range(100):
         for layer in layers if sweep % 2 else reversed(layers):
             weights = [sum(weight for _, _, weight in pulls[stop]) or 1 for stop in layer]
-            wanted = [sum((x[other] + offset) * weight
-                          for other, offset, weight in pulls[stop]) / weights[k]
-                      if pulls[stop] else x[stop] for k, stop in enumerate(layer)]
+            wanted = [
+                sum((x[other] + offset) * weight for other, offset, weight in pulls[stop])
+                / weights[k]
+                if pulls[stop]
+                else x[stop]
+                for k, stop in enumerate(layer)
+            ]
             half = np.array([width[stop] / 2 for stop in layer])
             least = np.concatenate([[0], np.cumsum(half[:-1] + half[1:] + GAP_X)])
             fitted = isotonic_regression(np.array(wanted) - least, weights=weights).x

@@ -25,9 +25,22 @@ import functools
 
 from tinygan.backend import xp
 
-from .checks import (REFUSED, as_tensors, check_inputs, check_joint, check_not_used_up,
-                     check_settings, check_unchanged, checked_gradient, checked_seeds, reads_result,
-                     refusal, tensor_parameters, version_of_view, wrong_result)
+from .checks import (
+    REFUSED,
+    as_tensors,
+    check_inputs,
+    check_joint,
+    check_not_used_up,
+    check_settings,
+    check_unchanged,
+    checked_gradient,
+    checked_seeds,
+    op_error,
+    reads_result,
+    tensor_parameters,
+    version_of_view,
+    wrong_result,
+)
 from .tensor import Node, Tensor, wrap
 
 _recording = contextvars.ContextVar("recording", default=True)  # each thread has its own
@@ -85,10 +98,14 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
                 check_settings(call.name, (*rest, *settings.values()))
             if monitor is None:
                 return _record(call, xs, *function(*xs, *rest, **settings))
-            return monitor.run_op(call, (*xs, *rest), settings,
-                                  lambda: _record(call, xs, *function(*xs, *rest, **settings)))
+            return monitor.run_op(
+                call,
+                (*xs, *rest),
+                settings,
+                lambda: _record(call, xs, *function(*xs, *rest, **settings)),
+            )
         except REFUSED as error:
-            raise refusal(call.name, error, args, settings)
+            raise op_error(call.name, error, args, settings)
 
     call.name = name or function.__name__.lstrip("_")
     call.broadcasts, call.joint, call.cost = broadcasts, joint, cost
@@ -142,8 +159,12 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
     check_inputs(inputs)
-    gradients = _backpropagate(_seeds(outputs, grad_outputs), {x.node for x in inputs},
-                               create_graph, create_graph if retain_graph is None else retain_graph)
+    gradients = _backpropagate(
+        _seeds(outputs, grad_outputs),
+        {x.node for x in inputs},
+        create_graph,
+        create_graph if retain_graph is None else retain_graph,
+    )
     results = [gradients.get(x.node) for x in inputs]
     return results[0] if single else results
 
@@ -205,8 +226,9 @@ def _backpropagate(seeds, targets, create_graph, retain_graph):
     if not targets:
         return {}
     path = _path(seeds, targets)
-    gradients = {node: g if create_graph else g.detach()
-                 for node, g in seeds.items() if node in path}
+    gradients = {
+        node: g if create_graph else g.detach() for node, g in seeds.items() if node in path
+    }
     with _recording_is(create_graph):
         while path:  # newest first; nodes and gradients are let go of on the way: memory falls
             node, needed = path.popitem()
@@ -242,5 +264,7 @@ def _input_gradients(node, g, needed):
         check_joint(node, results, needed)
     else:
         results = [run(d) if wanted else None for d, wanted in zip(node.derivatives, needed)]
-    return [None if result is None or not wanted else checked_gradient(node, i, result)
-            for i, (result, wanted) in enumerate(zip(results, needed))]
+    return [
+        None if result is None or not wanted else checked_gradient(node, i, result)
+        for i, (result, wanted) in enumerate(zip(results, needed))
+    ]

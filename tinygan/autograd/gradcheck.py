@@ -29,8 +29,9 @@ class GradReport(list):
 
 
 @np.errstate(all="ignore")  # a NaN is an error here, with a better message
-def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4,
-                seed=0) -> GradReport:
+def check_grads(
+    f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4, seed=0
+) -> GradReport:
     """Check the derivatives of `f` at `inputs`, up to `order`, against central differences.
 
     f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module,
@@ -70,14 +71,15 @@ def check_grads(f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6
     for k in range(1, order + 1):
         for attempts_left in reversed(range(4)):
             try:
-                report.append(_check(f, arrays, names, f"{title}, order {k}", tolerance, step, rng,
-                                     mode))
+                report.append(
+                    _check(f, arrays, names, f"{title}, order {k}", tolerance, step, rng, mode)
+                )
                 break
             except GradientError as error:
                 error.report = report
                 if not error.kink or not attempts_left:
                     if k > 1:  # what a derivative computes from arrays is a constant to the next
-                        error.args = f"{error} (derivatives must be computed by ops, not arrays)",
+                        error.args = (f"{error} (derivatives must be computed by ops, not arrays)",)
                     raise
                 arrays = [a + 10 * step * rng.standard_normal(a.shape) for a in arrays]
         weights = [rng.standard_normal(value.shape) for value in _values(f, arrays)]
@@ -92,8 +94,11 @@ def _float64(x):
 
 def _parameter_names(f, count):
     try:
-        names = [p.name for p in inspect.signature(f).parameters.values()
-                 if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
+        names = [
+            p.name
+            for p in inspect.signature(f).parameters.values()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
+        ]
     except (TypeError, ValueError):
         names = []
     return names[:count] if len(names) >= count else [f"input {i}" for i in range(count)]
@@ -105,8 +110,10 @@ def _values(f, arrays):
     ys = list(ys) if isinstance(ys, (tuple, list)) else [ys]
     for y in ys:
         if not isinstance(y, Tensor):
-            raise TypeError("check_grads: the function must return a Tensor, or several, not "
-                            f"{type(y).__name__}")
+            raise TypeError(
+                "check_grads: the function must return a Tensor, or several, not "
+                f"{type(y).__name__}"
+            )
     return [to_numpy(y.data) for y in ys]
 
 
@@ -135,8 +142,9 @@ def _check(f, arrays, names, title, tolerance, step, rng, mode):
         if v.dtype != np.float64:
             raise GradientError(f"{title}: float64 inputs gave a {v.dtype} result")
     if not all(map(_same_bits, values, _values(f, arrays))):
-        raise GradientError(f"{title}: two runs on the same inputs gave different results; "
-                            "fix the seed inside f")
+        raise GradientError(
+            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
+        )
     weights = [rng.standard_normal(v.shape) for v in values]
     gradients_of_f = _gradients_of(f, len(arrays))
     gradients, again = (_values(gradients_of_f, arrays + weights) for _ in range(2))
@@ -145,11 +153,14 @@ def _check(f, arrays, names, title, tolerance, step, rng, mode):
     worst = 0.0
     for i, (x, g, g2, name) in enumerate(zip(arrays, gradients, again, names)):
         if g.shape != x.shape or g.dtype != x.dtype:
-            raise GradientError(f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
-                                f"{name} has shape {x.shape}, {x.dtype}")
+            raise GradientError(
+                f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
+                f"{name} has shape {x.shape}, {x.dtype}"
+            )
         if not _same_bits(g, g2):
-            raise GradientError(f"{title}: two runs on the same inputs gave different gradients "
-                                f"of {name}")
+            raise GradientError(
+                f"{title}: two runs on the same inputs gave different gradients of {name}"
+            )
 
         def value(direction, t):
             """sum(weights * f) at x + t * direction."""
@@ -176,12 +187,19 @@ def _worst(value, gradient, size, tolerance, step, directions):
     for where, direction in directions:
         along = direction != 0  # 0 * inf would be NaN
         slope = gradient[along] @ direction[along]
-        small = 1e-3 * np.sqrt(np.mean(gradient ** 2)) + 1e-12
+        small = 1e-3 * np.sqrt(np.mean(gradient**2)) + 1e-12
         error, difference, kink = _compare(
-            slope, functools.partial(value, direction), small, size, tolerance, step)
+            slope, functools.partial(value, direction), small, size, tolerance, step
+        )
         if error > worst[0]:
-            worst = error, (f"{where}: derivative {slope:.10g}, differences {difference:.10g}, "
-                            f"relative error {error:.1e}"), kink
+            worst = (
+                error,
+                (
+                    f"{where}: derivative {slope:.10g}, differences {difference:.10g}, "
+                    f"relative error {error:.1e}"
+                ),
+                kink,
+            )
     return worst
 
 
@@ -190,8 +208,9 @@ def _compare(slope, line, small, size, tolerance, step):
 
     def error_of(quotient, h, rounding):
         """Relative; but rounding alone moves the quotient by about rounding / h: tolerate that."""
-        return abs(slope - quotient) / max(abs(slope), abs(quotient), small,
-                                           10 * rounding / (h * tolerance))
+        return abs(slope - quotient) / max(
+            abs(slope), abs(quotient), small, 10 * rounding / (h * tolerance)
+        )
 
     rounding, quotients, ends = np.finfo(np.float64).eps * size, {}, {}
     for h in (step, step / 100):

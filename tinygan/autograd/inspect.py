@@ -55,13 +55,13 @@ class Monitor:
         return run() if self._outer is None else self._outer.run_work(name, run)
 
 
-def counted(op, multiply_adds):
+def report_cost(op, multiply_adds):
     """Tell the monitor, if there is one, what the derivative of `op` cost: multiply_adds()."""
     if engine.monitor is not None:
         engine.monitor.count(op, multiply_adds())
 
 
-def watched(name, run):
+def profiled(name, run):
     """run(), which works on arrays; a profile has it in a row of this name."""
     return run() if engine.monitor is None else engine.monitor.run_work(name, run)
 
@@ -124,7 +124,8 @@ class anomaly(Monitor):
         where = f"at {node.where}" if node.where else "outside anomaly(), so its line is unknown"
         name = node.op.name
         return FloatingPointError(
-            f"the derivative of {name} {did}{inside}; {name} was called {where}")
+            f"the derivative of {name} {did}{inside}; {name} was called {where}"
+        )
 
 
 def _trouble(x):
@@ -205,8 +206,9 @@ class profile(Monitor):
         return y
 
     def run_derivative(self, node, run):
-        return self._timed(node.op.name + "'",
-                           lambda: super(profile, self).run_derivative(node, run))
+        return self._timed(
+            node.op.name + "'", lambda: super(profile, self).run_derivative(node, run)
+        )
 
     def count(self, op, multiply_adds):
         super().count(op, multiply_adds)
@@ -233,18 +235,27 @@ class profile(Monitor):
 
     def __str__(self):
         shown = [row for row in self.rows if row.seconds >= 0.005 * self.wall]
-        others = self.rows[len(shown):]
+        others = self.rows[len(shown) :]
         if others:
-            shown.append(Row(f"{len(others)} more below 0.5%", sum(row.calls for row in others),
-                             sum(row.seconds for row in others)))
+            shown.append(
+                Row(
+                    f"{len(others)} more below 0.5%",
+                    sum(row.calls for row in others),
+                    sum(row.seconds for row in others),
+                )
+            )
         inside = sum(row.seconds for row in self.rows)
-        total = [Row("python and the rest", seconds=self.wall - inside),
-                 Row("wall time", seconds=self.wall)]
+        total = [
+            Row("python and the rest", seconds=self.wall - inside),
+            Row("wall time", seconds=self.wall),
+        ]
         lines = [f"{'op':<28}{'calls':>7}{'ms':>11}{'share':>8}{'GFLOP/s':>9}"]
         for row in shown + total:
             speed = f"{row.gflops:.1f}" if row.gflops else ""
-            lines.append(f"{row.name:<28}{row.calls or '':>7}{1e3 * row.seconds:>11.2f}"
-                         f"{row.seconds / (self.wall or 1):>8.1%}{speed:>9}")
+            lines.append(
+                f"{row.name:<28}{row.calls or '':>7}{1e3 * row.seconds:>11.2f}"
+                f"{row.seconds / (self.wall or 1):>8.1%}{speed:>9}"
+            )
         lines.insert(-len(total), "-" * len(lines[0]))
         return "\n".join(lines)
 
@@ -256,6 +267,9 @@ def multiply_adds(op, y, args, settings):
     """What the call y = op(*args, **settings) cost, by the op's `cost` function."""
     call = _signature(op).bind(*args, **settings)
     call.apply_defaults()
-    named = {name: value for name, value in call.arguments.items()
-             if name in _signature(op.cost).parameters and not isinstance(value, Tensor)}
+    named = {
+        name: value
+        for name, value in call.arguments.items()
+        if name in _signature(op.cost).parameters and not isinstance(value, Tensor)
+    }
     return op.cost(y.data, *(x.data for x in args if isinstance(x, Tensor)), **named)

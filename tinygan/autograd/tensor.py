@@ -28,10 +28,27 @@ class Node:
     leaf: of a leaf, a weak reference to its Tensor.
     """
 
-    __slots__ = ("op", "order", "shape", "dtype", "parents", "derivatives", "y", "read", "where", "leaf")
+    __slots__ = (
+        "op",
+        "order",
+        "shape",
+        "dtype",
+        "parents",
+        "derivatives",
+        "y",
+        "read",
+        "where",
+        "leaf",
+    )
 
     def __init__(self, op, value, parents=(), derivatives=(), y=None, read=()):
-        self.op, self.parents, self.derivatives, self.y, self.read = op, parents, derivatives, y, read
+        self.op, self.parents, self.derivatives, self.y, self.read = (
+            op,
+            parents,
+            derivatives,
+            y,
+            read,
+        )
         self.order = next(_creation_order)
         self.shape, self.dtype = value.shape, value.dtype
         self.where = self.leaf = None
@@ -66,7 +83,9 @@ class Tensor:
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
-    __array_ufunc__ = None  # ndarray * Tensor must come to Tensor.__rmul__, not be looped over by NumPy
+    __array_ufunc__ = (
+        None  # ndarray * Tensor must come to Tensor.__rmul__, not be looped over by NumPy
+    )
     __hash__ = object.__hash__
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -87,7 +106,9 @@ class Tensor:
     def requires_grad(self, required):
         if self.node is not None and self.node.op is not None:
             if not required:
-                raise RuntimeError("requires_grad of a computed Tensor is fixed: use .detach() for a constant")
+                raise RuntimeError(
+                    "requires_grad of a computed Tensor is fixed: use .detach() for a constant"
+                )
         elif not required:
             self.node = None
         elif self.node is None:
@@ -119,9 +140,13 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self):
-        inside = np.array2string(to_numpy(self.data), separator=", ", prefix=type(self).__name__ + "(")
+        inside = np.array2string(
+            to_numpy(self.data), separator=", ", prefix=type(self).__name__ + "("
+        )
         dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        return f"{type(self).__name__}({inside}{dtype}{', requires_grad=True' * self.requires_grad})"
+        return (
+            f"{type(self).__name__}({inside}{dtype}{', requires_grad=True' * self.requires_grad})"
+        )
 
     # What leaves the graph
 
@@ -150,8 +175,10 @@ class Tensor:
 
     def __bool__(self):
         if self.size != 1:
-            raise ValueError(f"the truth value of a Tensor of shape {self.shape} is ambiguous: "
-                             "compare .numpy() with .any() or .all()")
+            raise ValueError(
+                f"the truth value of a Tensor of shape {self.shape} is ambiguous: "
+                "compare .numpy() with .any() or .all()"
+            )
         return bool(self.item())
 
     def __array__(self, dtype=None, copy=None):
@@ -168,12 +195,16 @@ class Tensor:
 
     def _refuse_if_graph(self, what):
         if self.requires_grad:
-            raise TypeError(f"{what} would cut the graph of a Tensor that requires a gradient: "
-                            "use a tinygan op, or .detach() first")
+            raise TypeError(
+                f"{what} would cut the graph of a Tensor that requires a gradient: "
+                "use a tinygan op, or .detach() first"
+            )
 
     def __reduce__(self):  # copying and pickling: a leaf becomes a leaf of its own
         if self.node is not None and self.node.op is not None:
-            raise TypeError("a computed Tensor cannot be copied or pickled with its graph: .detach() it first")
+            raise TypeError(
+                "a computed Tensor cannot be copied or pickled with its graph: .detach() it first"
+            )
         return _restore, (self.data, self.requires_grad)
 
 
@@ -226,10 +257,16 @@ def as_floating(data, dtype=None):
     """`data` as a floating array: `dtype` if given, else its own if float32 or float64, else float32."""
     array = asarray(data)
     if dtype is None:
-        dtype = array.dtype if array.dtype in (np.float32, np.float64) and hasattr(data, "dtype") else np.float32
+        dtype = (
+            array.dtype
+            if array.dtype in (np.float32, np.float64) and hasattr(data, "dtype")
+            else np.float32
+        )
     if np.dtype(dtype) not in (np.float32, np.float64):
-        raise TypeError(f"a Tensor is float32 or float64, not {np.dtype(dtype)}: "
-                        "indices and labels stay plain integer arrays")
+        raise TypeError(
+            f"a Tensor is float32 or float64, not {np.dtype(dtype)}: "
+            "indices and labels stay plain integer arrays"
+        )
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a Tensor holds real numbers, not {array.dtype}")
     return array.astype(dtype, copy=False)

@@ -28,8 +28,11 @@ class trace(Monitor):
         y = super().run_op(op, args, settings, run)
         xs = [x for x in args if isinstance(x, Tensor)]
         parents = () if y.node is None else y.node.parents
-        self._add(y, op, [(self._find(x) or self._add(x), x.node is not None and x.node in parents)
-                          for x in xs])
+        self._add(
+            y,
+            op,
+            [(self._find(x) or self._add(x), x.node is not None and x.node in parents) for x in xs],
+        )
         return y
 
     def _find(self, x):
@@ -66,17 +69,21 @@ class trace(Monitor):
         tensors = [value.tensor for value in reached]
         slopes = engine.grad(y, tensors, retain_graph=True) if reached else []
         slopes = {value: to_numpy(g.data) for value, g in zip(reached, slopes) if g is not None}
-        return Graph([GraphNode(
-            name=names.get(value)
-                                or (value.tensor.name if isinstance(value.tensor, Parameter)
-                                    else None),
-            op=value.op and value.op.name,
-            value=to_numpy(value.data),
-            gradient=slopes.get(value),
-            requires_grad=value.tensor.requires_grad,
-            backward=value.backward,
-            inputs=[(position[x], flows) for x, flows in value.inputs],
-        ) for value in values])
+        return Graph(
+            [
+                GraphNode(
+                    name=names.get(value)
+                    or (value.tensor.name if isinstance(value.tensor, Parameter) else None),
+                    op=value.op and value.op.name,
+                    value=to_numpy(value.data),
+                    gradient=slopes.get(value),
+                    requires_grad=value.tensor.requires_grad,
+                    backward=value.backward,
+                    inputs=[(position[x], flows) for x, flows in value.inputs],
+                )
+                for value in values
+            ]
+        )
 
 
 @dataclasses.dataclass(eq=False)
@@ -126,7 +133,7 @@ class GraphNode:
 
     @property
     def kind(self):
-        """"op", "backward op", or for a value that was given, "leaf" (requires a gradient) or
+        """ "op", "backward op", or for a value that was given, "leaf" (requires a gradient) or
         "constant"."""
         if self.op:
             return "backward op" if self.backward else "op"
@@ -167,15 +174,19 @@ class Graph:
     @property
     def edges(self):
         """(from, to, whether a gradient flows back) per argument of each op; indices into nodes."""
-        return [(source, target, flows) for target, node in enumerate(self.nodes)
-                for source, flows in node.inputs]
+        return [
+            (source, target, flows)
+            for target, node in enumerate(self.nodes)
+            for source, flows in node.inputs
+        ]
 
     def __str__(self):
         # two layers may both own a Linear.weight
         count = collections.Counter(node.name for node in self.nodes)
-        names = [f"v{i}" if not node.name else node.name if count[node.name] == 1
-                 else f"{node.name}#{i}"
-                 for i, node in enumerate(self.nodes)]
+        names = [
+            f"v{i}" if not node.name else node.name if count[node.name] == 1 else f"{node.name}#{i}"
+            for i, node in enumerate(self.nodes)
+        ]
         rows = []
         for i, node in enumerate(self.nodes):
             if node.is_number:
@@ -184,18 +195,26 @@ class Graph:
             given = ", ".join(names[source] for source, _ in node.inputs)
             made = f"{node.op}({given})" if node.op else node.kind
             slope = "" if node.gradient is None else f"gradient {summary(node.gradient)}"
-            rows.append((f"{names[i]} = {made}", str(node.value.shape) if node.value.shape else "",
-                         *(" ".join(text.split()) for text in (summary(node.value), slope))))
+            rows.append(
+                (
+                    f"{names[i]} = {made}",
+                    str(node.value.shape) if node.value.shape else "",
+                    *(" ".join(text.split()) for text in (summary(node.value), slope)),
+                )
+            )
         widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip()
-                         for row in rows)
+        return "\n".join(
+            "  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip() for row in rows
+        )
 
     def dot(self):
         """The graph in Graphviz's language. Dashed: an argument that no gradient flows back to."""
-        lines = ["digraph {",
-                 '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=10];']
+        lines = [
+            "digraph {",
+            '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=10];',
+        ]
         for i, node in enumerate(self.nodes):
-            label = "\\n".join(node.lines).replace('"', r'\"')
+            label = "\\n".join(node.lines).replace('"', r"\"")
             lines.append(f'  n{i} [label="{label}", fillcolor="{COLOURS[node.kind]}"];')
         for source, target, flows in self.edges:
             lines.append(f"  n{source} -> n{target}{'' if flows else ' [style=dashed]'};")
@@ -212,7 +231,8 @@ def summary(array):
     if array.size <= 6:
         # to line up the columns
         width = max(len(f"{v:.4g}") for v in array.flat) if array.ndim > 1 else 0
-        return np.array2string(array, separator=", ",
-                               formatter={"float_kind": lambda v: f"{v:.4g}".rjust(width)})
+        return np.array2string(
+            array, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}".rjust(width)}
+        )
     with np.errstate(all="ignore"):
         return f"mean {array.mean():.3g}, std {array.std():.3g}"

@@ -27,10 +27,14 @@ from .options import Parser
 COMMANDS = {  # name: (its file, a summary)
     "train": ("train", "train a recipe; without arguments, the default one on the built-in digits"),
     "sample": ("samples", "draw images with a trained generator"),
-    "eval": ("measures",
-             "measure a trained generator against the test images; writes metrics.json"),
-    "truncation": ("measures",
-                   "draw FID, precision and recall over the strength of the truncation trick"),
+    "eval": (
+        "measures",
+        "measure a trained generator against the test images; writes metrics.json",
+    ),
+    "truncation": (
+        "measures",
+        "draw FID, precision and recall over the strength of the truncation trick",
+    ),
     "mix": ("styles", "mix the styles of two images: coarse, middle and fine ones"),
     "noise": ("styles", "draw what the noise inputs of a G with styles do"),
     "project": ("styles", "find the style w for which G draws a given image"),
@@ -53,11 +57,13 @@ def main(argv=None) -> int:
 
 def make_parser(words=COMMANDS):
     """The parser of a command line with these words: only commands among them get their options."""
-    parser = Parser(prog="tinygan",
-                    description="The GAN family tree in NumPy: train, sample and look inside.")
+    parser = Parser(
+        prog="tinygan", description="The GAN family tree in NumPy: train, sample and look inside."
+    )
     parser.add_argument("--version", action="version", version=f"tinygan {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, dest="command",
-                                     metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, dest="command", metavar="COMMAND"
+    )
     for name, (file, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name in words:

@@ -5,8 +5,10 @@ def print_table(rows, right=()):
     """Columns as wide as they need to be; those in `right` end flush."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
-        cells = [cell.rjust(width) if i in right else cell.ljust(width)
-                 for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ]
         print("  ".join(cells).rstrip())
 
 

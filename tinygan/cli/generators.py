@@ -20,8 +20,10 @@ def load_styles(args):
     """The same, of a recipe whose G has styles."""
     G, config, path = load_generator(args)
     if not isinstance(G, StyleGenerator):
-        raise InputError(f"{args.run_folder}: the G of {config['recipe']} has no styles: "
-                         "give a run of stylegan or stylegan2")
+        raise InputError(
+            f"{args.run_folder}: the G of {config['recipe']} has no styles: "
+            "give a run of stylegan or stylegan2"
+        )
     return G, config, path
 
 
@@ -30,10 +32,14 @@ def check_truncation(recipe, strength):
     `strength`, the threshold of z or psi of w, is out of range."""
     kind = recipes.find(recipe).truncation
     if kind is None:
-        raise InputError(f"--truncation: the recipe {recipe} has no truncation, "
-                         "as G puts each latent on a sphere")
+        raise InputError(
+            f"--truncation: the recipe {recipe} has no truncation, "
+            "as G puts each latent on a sphere"
+        )
     low, high = sampling.TRUNCATION[kind]
     if not low <= strength <= high:
-        raise InputError(f"--truncation {strength}: {'the threshold' if kind == 'z' else 'psi'} "
-                         f"must be between {low:g} and {high:g}")
+        raise InputError(
+            f"--truncation {strength}: {'the threshold' if kind == 'z' else 'psi'} "
+            f"must be between {low:g} and {high:g}"
+        )
     return kind

@@ -5,13 +5,17 @@ from tinygan.errors import InputError
 
 
 def gradcheck_options(parser):
-    parser.add_argument("names", nargs="*", metavar="NAME",
-                        help="only rows whose name contains one of these")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="only rows whose name contains one of these"
+    )
 
 
 def run_gradcheck(args):
-    rows = [row for row in optable.ROWS
-            if not args.names or any(name in row.name for name in args.names)]
+    rows = [
+        row
+        for row in optable.ROWS
+        if not args.names or any(name in row.name for name in args.names)
+    ]
     if not rows:
         raise InputError(f"no row of the op table has {' or '.join(args.names)} in its name")
     passed = 0

@@ -20,55 +20,81 @@ from .generators import check_truncation, load_generator, load_styles
 from .options import add, add_output, add_style_options, positive
 
 # Of z: thresholds; of w: psi.
-STRENGTHS = {"z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
-             "w": (-1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2)}
+STRENGTHS = {
+    "z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
+    "w": (-1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2),
+}
 
 
 def eval_options(parser):
     add(parser, "run_folder", "--seed")
-    parser.add_argument("-n", type=positive, metavar="N",
-                        help="how many samples (default: 10,000; of a stacked data set 26,000, "
-                             "as papers have it)")
-    parser.add_argument("--split", choices=("test", "held-out"), default="test",
-                        help="the real images: the test set, or those held out of training, "
-                             "to choose settings by")
+    parser.add_argument(
+        "-n",
+        type=positive,
+        metavar="N",
+        help="how many samples (default: 10,000; of a stacked data set 26,000, as papers have it)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("test", "held-out"),
+        default="test",
+        help="the real images: the test set, or those held out of training, to choose settings by",
+    )
     add(parser, "--truncation", "--weights", "--data-dir", "--device")
 
 
 def run_eval(args):
     G, config, path = load_generator(args)
-    train, real = training_data(data.load(config["data"], data_dir=args.data_dir),
-                                recipes.settings_of(config), config["seed"])
+    train, real = training_data(
+        data.load(config["data"], data_dir=args.data_dir),
+        recipes.settings_of(config),
+        config["seed"],
+    )
     if args.split == "test":
         real = data.load(config["data"], "test", args.data_dir)
     n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
     labels = sampling.classes_in_turn(G, n)
     z = sampling.latents(np.random.default_rng([args.seed, 3]), n, G, args.truncation)
     images = sampling.generate(G, z, labels)
-    report = {"recipe": config["recipe"], "checkpoint": path.name,
-              "step": checkpoint.load(path)[1]["step"], "weights": args.weights,
-              "truncation": args.truncation,
-              **metrics.evaluate(images, labels, real, train, args.seed)}
+    report = {
+        "recipe": config["recipe"],
+        "checkpoint": path.name,
+        "step": checkpoint.load(path)[1]["step"],
+        "weights": args.weights,
+        "truncation": args.truncation,
+        **metrics.evaluate(images, labels, real, train, args.seed),
+    }
     numbers, neighbours = path.parent / "metrics.json", path.parent / "neighbours.png"
     write_json(numbers, report)
     metrics.neighbours_picture(neighbours, images[:20], train)
-    print(f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
-          f"{report['real']:,} {args.split} images of {config['data']}\n"
-          f"features: {report['extractor']}\n")
+    print(
+        f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
+        f"{report['real']:,} {args.split} images of {config['data']}\n"
+        f"features: {report['extractor']}\n"
+    )
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
-    print(f"\nnumbers:    {numbers}\n"
-          f"neighbours: {neighbours} (samples, and the training images nearest to each)")
+    print(
+        f"\nnumbers:    {numbers}\n"
+        f"neighbours: {neighbours} (samples, and the training images nearest to each)"
+    )
 
 
 def truncation_options(parser):
     add(parser, "run_folder", "--seed")
-    parser.add_argument("-n", type=positive, default=5000, metavar="N",
-                        help="samples for each (default: 5,000)")
-    parser.add_argument("--thresholds", type=float, nargs="+", metavar="T",
-                        help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2")
+    parser.add_argument(
+        "-n", type=positive, default=5000, metavar="N", help="samples for each (default: 5,000)"
+    )
+    parser.add_argument(
+        "--thresholds",
+        type=float,
+        nargs="+",
+        metavar="T",
+        help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2",
+    )
     add(parser, "--data-dir")
-    add_output(parser, ".png",
-               help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json")
+    add_output(
+        parser, ".png", help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json"
+    )
     add(parser, "--device")
 
 
@@ -88,7 +114,8 @@ def run_truncation(args):
         # Each has its own batch-norm statistics, and the same draws.
         sampling.truncate(G, strength, np.random.default_rng([args.seed, 4]))
         draw = lambda seed, n, labels: sampling.generate(
-            G, sampling.latents(np.random.default_rng(seed), n, G, strength), labels)
+            G, sampling.latents(np.random.default_rng(seed), n, G, strength), labels
+        )
         images = draw([args.seed, 3], args.n, labels)
         reports.append({"threshold": strength, **evaluator.quick(images, labels)})
         rows.append(draw(args.seed, 10, row_labels))
@@ -96,17 +123,27 @@ def run_truncation(args):
     name = "psi" if kind == "w" else "threshold"
     numbers, grid = (beside(args.output, ending) for ending in ("numbers.json", "grid.png"))
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
-    plots.save_sweep(args.output, name, strengths,
-                     {key: [report[key] for report in reports] for key in keys})
+    plots.save_sweep(
+        args.output, name, strengths, {key: [report[key] for report in reports] for key in keys}
+    )
     plots.save_image(grid, plots.grid(np.concatenate(rows), columns=10))
-    print(f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against "
-          f"{reports[0]['real']:,} test images of {config['data']}\n"
-          f"features: {reports[0]['extractor']}\n")
-    print_table([(name, *keys)] + [(f"{report['threshold']:g}",
-                                    *(f"{report[key]:.3f}" for key in keys))
-                                   for report in reports], right=range(1, 1 + len(keys)))
-    print(f"\ncurves:  {args.output}\nnumbers: {numbers}\n"
-          f"grid:    {grid} (a row for each {name}, the smallest above)")
+    print(
+        f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against "
+        f"{reports[0]['real']:,} test images of {config['data']}\n"
+        f"features: {reports[0]['extractor']}\n"
+    )
+    print_table(
+        [(name, *keys)]
+        + [
+            (f"{report['threshold']:g}", *(f"{report[key]:.3f}" for key in keys))
+            for report in reports
+        ],
+        right=range(1, 1 + len(keys)),
+    )
+    print(
+        f"\ncurves:  {args.output}\nnumbers: {numbers}\n"
+        f"grid:    {grid} (a row for each {name}, the smallest above)"
+    )
 
 
 def ppl_options(parser):
@@ -117,28 +154,51 @@ def run_ppl(args):
     """Perceptual path length in Z and in W."""
     G, config, path = load_styles(args)
     if args.truncation == 0:
-        raise InputError("--truncation 0: all images are then the same, so that their paths have "
-                         "no length")
-    kinds = {f"{space.upper()}, {'ends' if ends else 'full'}": (space, ends)
-             for space in "zw" for ends in (False, True)}
-    lengths = {name: path_length.path_lengths(
-        G, config["data"], args.n, space, ends, args.seed,
-        progress=partial(tqdm, desc=name, unit="batch", dynamic_ncols=True, leave=False))
-        for name, (space, ends) in kinds.items()}
+        raise InputError(
+            "--truncation 0: all images are then the same, so that their paths have no length"
+        )
+    kinds = {
+        f"{space.upper()}, {'ends' if ends else 'full'}": (space, ends)
+        for space in "zw"
+        for ends in (False, True)
+    }
+    lengths = {
+        name: path_length.path_lengths(
+            G,
+            config["data"],
+            args.n,
+            space,
+            ends,
+            args.seed,
+            progress=partial(tqdm, desc=name, unit="batch", dynamic_ncols=True, leave=False),
+        )
+        for name, (space, ends) in kinds.items()
+    }
     if not all(values.any() for values in lengths.values()):
-        raise InputError(f"{args.run_folder}: the images do not change along a path: "
-                         "train G longer")
-    rows = [(name, f"{path_length.perceptual_path_length(values):.2f}")
-            for name, values in lengths.items()]
+        raise InputError(
+            f"{args.run_folder}: the images do not change along a path: train G longer"
+        )
+    rows = [
+        (name, f"{path_length.perceptual_path_length(values):.2f}")
+        for name, values in lengths.items()
+    ]
     extractor = Perceptual(config["data"]).description
     plots.save_histograms(args.output, lengths, "perceptual length of a path")
-    numbers = save_numbers(args, config, path, paths=args.n, extractor=extractor,
-                           perceptual_path_length={name: float(text) for name, text in rows})
+    numbers = save_numbers(
+        args,
+        config,
+        path,
+        paths=args.n,
+        extractor=extractor,
+        perceptual_path_length={name: float(text) for name, text in rows},
+    )
     print(f"{config['recipe']}, {path}: {args.n:,} paths each\nfeatures: {extractor}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
-    print("\nshorter is smoother; Z: on great circles, W: on straight lines; "
-          "full: anywhere on a path, ends: at its beginning\n"
-          f"picture: {args.output}\nnumbers: {numbers}")
+    print(
+        "\nshorter is smoother; Z: on great circles, W: on straight lines; "
+        "full: anywhere on a path, ends: at its beginning\n"
+        f"picture: {args.output}\nnumbers: {numbers}"
+    )
 
 
 def separability_options(parser):
@@ -159,28 +219,57 @@ def run_separability(args):
     known = to_numpy(z.data)
     if labels is not None:
         known = np.concatenate([known, np.eye(G.classes)[labels]], 1)
-    entropies = {"Z": separability.separability(known, attributes),
-                 "W": separability.separability(w, attributes)}
+    entropies = {
+        "Z": separability.separability(known, attributes),
+        "W": separability.separability(w, attributes),
+    }
     scores = {space: float(np.exp(sum(of.values()))) for space, of in entropies.items()}
-    plots.save_bars(args.output, {space: list(of.values()) for space, of in entropies.items()},
-                    list(attributes), "conditional entropy (nats)")
-    numbers = save_numbers(args, config, path, samples=args.n, extractor=extractor.description,
-                           conditional_entropy=entropies, separability=scores)
-    print(f"{config['recipe']}, {path}: {args.n:,} samples, the surest half of each attribute"
-          + "; Z is z and the class" * (labels is not None) + "\n")
-    print_table([("attribute", "Z", "W")]
-                + [(name, *(f"{entropies[space][name]:.3f}" for space in "ZW"))
-                   for name in attributes]
-                + [("separability", *(f"{scores[space]:.2f}" for space in "ZW"))], right=(1, 2))
-    print("\n0 nats: a hyperplane tells it; 0.69: it tells nothing of an even attribute. "
-          "Separability is exp of the sum: less is better\n"
-          f"picture: {args.output}\nnumbers: {numbers}")
+    plots.save_bars(
+        args.output,
+        {space: list(of.values()) for space, of in entropies.items()},
+        list(attributes),
+        "conditional entropy (nats)",
+    )
+    numbers = save_numbers(
+        args,
+        config,
+        path,
+        samples=args.n,
+        extractor=extractor.description,
+        conditional_entropy=entropies,
+        separability=scores,
+    )
+    print(
+        f"{config['recipe']}, {path}: {args.n:,} samples, the surest half of each attribute"
+        + "; Z is z and the class" * (labels is not None)
+        + "\n"
+    )
+    print_table(
+        [("attribute", "Z", "W")]
+        + [(name, *(f"{entropies[space][name]:.3f}" for space in "ZW")) for name in attributes]
+        + [("separability", *(f"{scores[space]:.2f}" for space in "ZW"))],
+        right=(1, 2),
+    )
+    print(
+        "\n0 nats: a hyperplane tells it; 0.69: it tells nothing of an even attribute. "
+        "Separability is exp of the sum: less is better\n"
+        f"picture: {args.output}\nnumbers: {numbers}"
+    )
 
 
 def save_numbers(args, config, path, **measured):
     """Write what was measured, and of what images, beside the picture; returns the file's path."""
     numbers = beside(args.output, "numbers.json")
-    write_json(numbers, {"run": str(path), "recipe": config["recipe"], "data": config["data"],
-                         "weights": args.weights, "truncation": args.truncation,
-                         "seed": args.seed, **measured})
+    write_json(
+        numbers,
+        {
+            "run": str(path),
+            "recipe": config["recipe"],
+            "data": config["data"],
+            "weights": args.weights,
+            "truncation": args.truncation,
+            "seed": args.seed,
+            **measured,
+        },
+    )
     return numbers

@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 def whole(low, high):
     """An argparse type: whole numbers from low to high."""
+
     def parse(text):
         try:
             n = int(text)
@@ -37,11 +38,12 @@ def whole(low, high):
     return parse
 
 
-positive, seed = whole(1, 10 ** 9), whole(0, 2 ** 63)
+positive, seed = whole(1, 10**9), whole(0, 2**63)
 
 
 def output(*suffixes):
     """An argparse type: the path of a file that can be written, with one of these suffixes."""
+
     def parse(text):
         path = Path(text)
         if path.suffix not in suffixes:
@@ -64,16 +66,22 @@ SHARED = {
     "run_folder": {"metavar": "RUN", "help": "a run folder, or one of its checkpoints"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "of the latents (default: 0)"},
     "--truncation": {
-        "type": float, "metavar": "T",
+        "type": float,
+        "metavar": "T",
         "help": "draw latents within [-T, T], or styles w that are T times as far from their mean: "
-                "better images, and less variety"},
+        "better images, and less variety",
+    },
     "--weights": {
-        "choices": ("average", "last"), "default": "average",
-        "help": "G's averaged weights (EMA; the default), or those of the last step"},
+        "choices": ("average", "last"),
+        "default": "average",
+        "help": "G's averaged weights (EMA; the default), or those of the last step",
+    },
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
     "--data-dir": {"metavar": "DIR", "help": "folder with the data set's IDX files"},
-    "--device": {"choices": ("cpu", "gpu"),
-                 "help": "where to compute (default: $TINYGAN_BACKEND, or cpu)"},
+    "--device": {
+        "choices": ("cpu", "gpu"),
+        "help": "where to compute (default: $TINYGAN_BACKEND, or cpu)",
+    },
 }
 
 
@@ -85,16 +93,21 @@ def add(parser, *names, **changes):
 
 def add_output(parser, *suffixes, **changes):
     """Add -o: the path of a file with one of these suffixes."""
-    parser.add_argument("-o", "--output", type=output(*suffixes), **{
-        "metavar": f"FILE{suffixes[0]}", "required": True} | changes)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=output(*suffixes),
+        **{"metavar": f"FILE{suffixes[0]}", "required": True} | changes,
+    )
 
 
 def add_style_options(parser, n, what, least=2):
     """The options of a command that draws n images, paths or samples with a run of stylegan or
     stylegan2."""
     add(parser, "run_folder", "--seed")
-    parser.add_argument("-n", type=whole(least, 10 ** 6), default=n, metavar="N",
-                        help=f"{what} (default: {n:,})")
+    parser.add_argument(
+        "-n", type=whole(least, 10**6), default=n, metavar="N", help=f"{what} (default: {n:,})"
+    )
     add(parser, "--truncation", "--weights")
     add_output(parser, ".png")
     add(parser, "--device")

@@ -17,17 +17,30 @@ FRAMES = 12  # of a walk, from one image to the next
 
 def sample_options(parser):
     add(parser, "run_folder", "--seed")
-    parser.add_argument("-n", type=positive, metavar="N",
-                        help="how many images (default: 64; of a walk of classes 16)")
-    parser.add_argument("--label", type=int, metavar="K",
-                        help="class of the images, for a conditional recipe")
+    parser.add_argument(
+        "-n",
+        type=positive,
+        metavar="N",
+        help="how many images (default: 64; of a walk of classes 16)",
+    )
+    parser.add_argument(
+        "--label", type=int, metavar="K", help="class of the images, for a conditional recipe"
+    )
     add(parser, "--truncation", "--weights")
-    parser.add_argument("--walk", choices=("latents", "styles", "classes"),
-                        help="what changes in a .gif: z, from image to image (the default), "
-                             "w instead, or the class, of all")
-    add_output(parser, ".png", ".gif", ".npz", metavar="FILE",
-               help=".png (a grid), .gif (a walk through the latents) or "
-                    ".npz (images, uint8 NHWC)")
+    parser.add_argument(
+        "--walk",
+        choices=("latents", "styles", "classes"),
+        help="what changes in a .gif: z, from image to image (the default), "
+        "w instead, or the class, of all",
+    )
+    add_output(
+        parser,
+        ".png",
+        ".gif",
+        ".npz",
+        metavar="FILE",
+        help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)",
+    )
     add(parser, "--device")
 
 
@@ -55,8 +68,9 @@ def run_sample(args):
             plots.save_image(args.output, plots.grid(images, columns))
         else:
             with replacing(args.output) as temporary:
-                np.savez_compressed(temporary, images=images,
-                                    **({} if labels is None else {"labels": labels}))
+                np.savez_compressed(
+                    temporary, images=images, **({} if labels is None else {"labels": labels})
+                )
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
@@ -78,16 +92,19 @@ def frames_of_walk(args, G, z, labels):
     """The frames of an animation, uint8 (H, W, 3): one image at a time; of a walk of classes, all
     of them at once."""
     if args.walk == "classes":
-        return [plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
-                for mixture in class_walk(G.classes, FRAMES)]
+        return [
+            plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
+            for mixture in class_walk(G.classes, FRAMES)
+        ]
     if args.walk == "styles":
         with no_grad():
             ws = G.styles(z, labels)
         images = sampling.generate(G.synthesis, walk(ws, FRAMES, straight=True))
     else:
         straight = args.truncation is not None and not isinstance(G, StyleGenerator)
-        images = sampling.generate(G, walk(z, FRAMES, straight),
-                                   None if labels is None else labels.repeat(FRAMES))
+        images = sampling.generate(
+            G, walk(z, FRAMES, straight), None if labels is None else labels.repeat(FRAMES)
+        )
     return [plots.grid(image[None], scale=8) for image in images]
 
 
@@ -100,10 +117,16 @@ def walk(z, frames, straight=False):
     anywhere.
     """
     shares, n = np.linspace(0, 1, frames, endpoint=False), len(z)
-    weights = [(1 - t, t) if straight else (np.cos(t * np.pi / 2), np.sin(t * np.pi / 2))
-               for t in shares]
-    return ops.concatenate([float(a) * z[i:i + 1] + float(b) * z[(i + 1) % n:(i + 1) % n + 1]
-                            for i in range(n) for a, b in weights])
+    weights = [
+        (1 - t, t) if straight else (np.cos(t * np.pi / 2), np.sin(t * np.pi / 2)) for t in shares
+    ]
+    return ops.concatenate(
+        [
+            float(a) * z[i : i + 1] + float(b) * z[(i + 1) % n : (i + 1) % n + 1]
+            for i in range(n)
+            for a, b in weights
+        ]
+    )
 
 
 def class_walk(classes, frames):
@@ -117,8 +140,13 @@ def class_walk(classes, frames):
 
 def animate_options(parser):
     add(parser, "run_folder", help="a run folder")
-    parser.add_argument("--milliseconds", type=whole(10, 10_000), default=150, metavar="MS",
-                        help="for each grid (default: 150)")
+    parser.add_argument(
+        "--milliseconds",
+        type=whole(10, 10_000),
+        default=150,
+        metavar="MS",
+        help="for each grid (default: 150)",
+    )
     add_output(parser, ".gif")
 
 
@@ -133,8 +161,9 @@ def run_animate(args):
         except InputError as error:
             raise InputError(f"{path} is damaged: delete it ({error})") from None
     if not frames:
-        raise InputError(f"{folder} has no pictures in samples/: "
-                         "train it with a smaller --set sample_every")
+        raise InputError(
+            f"{folder} has no pictures in samples/: train it with a smaller --set sample_every"
+        )
     stay = [frames[-1]] * 10  # the last grid stays a while
     plots.save_gif(args.output, frames + stay, args.milliseconds)
     print(f"{len(frames)} grids of {folder}: {args.output}")

@@ -21,8 +21,12 @@ def run_recipes(args):
     if args.recipe:
         recipe = recipes.find(args.recipe)
         print(f"{recipe.name}: {recipe.summary}\n\nsettings (--set name=value):")
-        print_table([(name, str(value), kind, doc)
-                     for name, value, kind, doc in recipe.settings().describe()])
+        print_table(
+            [
+                (name, str(value), kind, doc)
+                for name, value, kind, doc in recipe.settings().describe()
+            ]
+        )
     else:
         print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
         print("\nsettings of one: tinygan recipes RECIPE")
@@ -48,9 +52,20 @@ def run_show(args):
             rows.append(Row("others", "", "", others, 0))
         rows.append(Row("total", "", "", parameters, sum(row.multiply_adds for row in rows)))
         print(f"{name}: input {shape}")
-        print_table([("layer", "kind", "output", "parameters", "multiply-adds")]
-                    + [(row.path, row.kind, str(row.shape), f"{row.parameters:,}",
-                        f"{row.multiply_adds:,}") for row in rows], right=(3, 4))
+        print_table(
+            [("layer", "kind", "output", "parameters", "multiply-adds")]
+            + [
+                (
+                    row.path,
+                    row.kind,
+                    str(row.shape),
+                    f"{row.parameters:,}",
+                    f"{row.multiply_adds:,}",
+                )
+                for row in rows
+            ],
+            right=(3, 4),
+        )
         print()
 
 
@@ -59,9 +74,14 @@ def data_options(parser):
 
 
 def run_data(args):
-    print_table([("name", "train", "test", "where", "what")]
-                + [(row.name, f"{row.train:,}", f"{row.test:,}", str(row.where), row.description)
-                   for row in data.catalogue(args.data_dir)], right=(1, 2))
+    print_table(
+        [("name", "train", "test", "where", "what")]
+        + [
+            (row.name, f"{row.train:,}", f"{row.test:,}", str(row.where), row.description)
+            for row in data.catalogue(args.data_dir)
+        ],
+        right=(1, 2),
+    )
 
 
 def bench_options(parser):
@@ -70,5 +90,7 @@ def bench_options(parser):
 
 
 def run_bench(args):
-    raise InputError("the benchmark is not part of the package: "
-                     "run `python -m demos.bench` in a checkout of tinygan")
+    raise InputError(
+        "the benchmark is not part of the package: "
+        "run `python -m demos.bench` in a checkout of tinygan"
+    )

@@ -19,18 +19,22 @@ RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 
 
 def train_options(parser):
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE",
-                        help="see `tinygan recipes` (default: quick)")
-    parser.add_argument("--data", metavar="NAME", help="digits (default), mnist, fashion-mnist, "
-                        "stacked-mnist...: see `tinygan data`")
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: quick)"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help="digits (default), mnist, fashion-mnist, stacked-mnist...: see `tinygan data`",
+    )
     add(parser, "--data-dir")
-    parser.add_argument("--steps", metavar="N",
-                        help="training steps; with --resume, the new total")
+    parser.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
     parser.add_argument("--batch-size", metavar="N", help="images per step")
     add(parser, "--seed", default=None, help="of all random numbers (default: 0)")
     parser.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
-    parser.add_argument("--resume", metavar="DIR",
-                        help="continue the run in DIR from its last checkpoint")
+    parser.add_argument(
+        "--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint"
+    )
     add(parser, "--set", help="settings of the recipe, listed by `tinygan recipes RECIPE`")
     add(parser, "--device")
 
@@ -44,9 +48,12 @@ def run_train(args):
     settings = trainer.settings
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
     shared = f", shared out to {ranks.size} ranks" if ranks.size > 1 else ""
-    print(f"{trainer.config['recipe']} on {len(trainer.dataset):,} images of "
-          f"{trainer.dataset.name}{held_out}, {settings.steps:,} steps of {settings.batch_size}"
-          f"{shared}, into {trainer.out}", flush=True)
+    print(
+        f"{trainer.config['recipe']} on {len(trainer.dataset):,} images of "
+        f"{trainer.dataset.name}{held_out}, {settings.steps:,} steps of {settings.batch_size}"
+        f"{shared}, into {trainer.out}",
+        flush=True,
+    )
     started, first_step, first_image = time.perf_counter(), trainer.step, trainer.images
     try:
         with ranks.aborting():
@@ -60,14 +67,18 @@ def run_train(args):
         raise InputError(f"{error}; {how_to_resume(trainer.out)}") from error
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
-    print(f"{trainer.step - first_step:,} steps, {images:,} images in "
-          f"{int(seconds) // 60}:{int(seconds) % 60:02d} "
-          f"({images / max(seconds, 1e-9):.0f} images/s)")
+    print(
+        f"{trainer.step - first_step:,} steps, {images:,} images in "
+        f"{int(seconds) // 60}:{int(seconds) % 60:02d} "
+        f"({images / max(seconds, 1e-9):.0f} images/s)"
+    )
     shares = (f"{part} {spent / seconds:.0%}" for part, spent in trainer.seconds.items())
-    print(f"time:   {', '.join(shares)}\n"
-          f"curves: {trainer.out / 'curves.png'}\n"
-          f"more:   tinygan sample {trainer.out} -n 100 -o more.png\n"
-          f"grid:   {grid}")
+    print(
+        f"time:   {', '.join(shares)}\n"
+        f"curves: {trainer.out / 'curves.png'}\n"
+        f"more:   tinygan sample {trainer.out} -n 100 -o more.png\n"
+        f"grid:   {grid}"
+    )
 
 
 def train_silently(trainer):
@@ -81,8 +92,9 @@ def how_to_resume(folder):
     """How to go on with a run that has stopped, and from which step."""
     if not folder.is_dir():
         return f"the folder {folder} is gone"
-    return (f"continue from step {checkpoint.last_step(folder)} "
-            f"with: tinygan train --resume {folder}")
+    return (
+        f"continue from step {checkpoint.last_step(folder)} with: tinygan train --resume {folder}"
+    )
 
 
 def make_trainer(args):
@@ -91,21 +103,23 @@ def make_trainer(args):
     trainer, mistake = None, ""
     try:
         if ranks.size > 1 and backend.device() == "gpu":
-            raise InputError("several ranks train on CPUs: "
-                             "leave out --device gpu, and TINYGAN_BACKEND")
+            raise InputError(
+                "several ranks train on CPUs: leave out --device gpu, and TINYGAN_BACKEND"
+            )
         trainer = new_trainer(args) if args.resume is None else resumed_trainer(args)
     except InputError as error:
         mistake = str(error)
     if mistake := ranks.first(mistake):
-        raise InputError(mistake, everywhere=True)
+        raise InputError(mistake, on_all_ranks=True)
     return trainer
 
 
 def settings_given(args):
     """{name: text} of the settings that the command line gives."""
     given = {"steps": args.steps, "batch_size": args.batch_size}
-    return parse_assignments(args.set) | {name: text for name, text in given.items()
-                                          if text is not None}
+    return parse_assignments(args.set) | {
+        name: text for name, text in given.items() if text is not None
+    }
 
 
 def resumed_trainer(args):
@@ -113,14 +127,19 @@ def resumed_trainer(args):
     changes = settings_given(args)
     fixed = args.recipe, args.data, args.seed, args.out
     if any(given is not None for given in fixed) or changes.keys() - RESUMABLE:
-        raise InputError("--resume continues a run as it was set up; besides --data-dir and "
-                         "--device it takes only --steps and --set sample_every=N "
-                         "checkpoint_every=N keep=N eval_every=N")
+        raise InputError(
+            "--resume continues a run as it was set up; besides --data-dir and "
+            "--device it takes only --steps and --set sample_every=N "
+            "checkpoint_every=N keep=N eval_every=N"
+        )
     run = checkpoint.open_run(args.resume, empty=True)
-    trainer = Trainer(recipes.find(run.config["recipe"]),
-                      recipes.settings_of(run.config).updated(changes),
-                      data.load(run.config["data"], data_dir=args.data_dir),
-                      run.folder, run.config["seed"])
+    trainer = Trainer(
+        recipes.find(run.config["recipe"]),
+        recipes.settings_of(run.config).updated(changes),
+        data.load(run.config["data"], data_dir=args.data_dir),
+        run.folder,
+        run.config["seed"],
+    )
     trainer.resume(run)
     return trainer
 

@@ -58,23 +58,33 @@ SOURCES = {
         "handwritten digits: the first part of MNIST, built into tinygan",
         DIGIT_NAMES,
         {"train": 10_000, "test": 2_000},
-        dict(zip(ALL_FILES, (
-            "2889698e6bc3614913e76901316712919d1998fc2b44512451bfe65bc1e668b1",
-            "651e38e2ac0632f5113ec18f1df4977117f953197819034009971a6675a0df78",
-            "3f6bd66dee48df299584c67669bceee490faa25f931496bd7473b42106d7daed",
-            "7b098e5f6a3065807cebeabf36fb1724a8aff19f2673ac08b4923e0e8c715bce",
-        ))),
+        dict(
+            zip(
+                ALL_FILES,
+                (
+                    "2889698e6bc3614913e76901316712919d1998fc2b44512451bfe65bc1e668b1",
+                    "651e38e2ac0632f5113ec18f1df4977117f953197819034009971a6675a0df78",
+                    "3f6bd66dee48df299584c67669bceee490faa25f931496bd7473b42106d7daed",
+                    "7b098e5f6a3065807cebeabf36fb1724a8aff19f2673ac08b4923e0e8c715bce",
+                ),
+            )
+        ),
     ),
     "mnist": Source(
         "handwritten digits (LeCun, Cortes and Burges)",
         DIGIT_NAMES,
         {"train": 60_000, "test": 10_000},
-        dict(zip(ALL_FILES, (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ))),
+        dict(
+            zip(
+                ALL_FILES,
+                (
+                    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+                    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+                    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+                    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+                ),
+            )
+        ),
         "MNIST",
         (
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -85,12 +95,17 @@ SOURCES = {
         "clothes and shoes (Xiao, Rasul and Vollgraf, 2017)",
         FASHION_NAMES,
         {"train": 60_000, "test": 10_000},
-        dict(zip(ALL_FILES, (
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ))),
+        dict(
+            zip(
+                ALL_FILES,
+                (
+                    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+                ),
+            )
+        ),
         "FashionMNIST",
         (
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -120,11 +135,14 @@ class Dataset:
         if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
             problem = f"images must be uint8 (N, H, W, C), not {images.dtype} {images.shape}"
         elif labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-            problem = (f"{len(images)} images need as many integer labels, "
-                       f"not {labels.dtype} {labels.shape}")
+            problem = (
+                f"{len(images)} images need as many integer labels, "
+                f"not {labels.dtype} {labels.shape}"
+            )
         elif labels.min() < 0 or labels.max() >= self.num_classes:
-            problem = (f"labels {labels.min()} to {labels.max()} do not fit "
-                       f"{self.num_classes} class names")
+            problem = (
+                f"labels {labels.min()} to {labels.max()} do not fit {self.num_classes} class names"
+            )
         if problem:
             raise InputError(f"data set {self.name} ({self.split}): {problem}")
 
@@ -147,8 +165,9 @@ class Dataset:
 
     def subset(self, chosen, split=None):
         """The Dataset of the images that an index array or a slice chooses."""
-        return replace(self, split=split or self.split, images=self.images[chosen],
-                       labels=self.labels[chosen])
+        return replace(
+            self, split=split or self.split, images=self.images[chosen], labels=self.labels[chosen]
+        )
 
     def hold_out(self):
         """(the rest, the held-out images): the last tenth, at most 5,000, is kept apart, to choose
@@ -161,8 +180,9 @@ class Dataset:
         """n images, drawn by the seed: as many of each class (to one), as long as there are enough.
         Raises InputError if there are not n images."""
         if not 1 <= n <= len(self):
-            raise InputError(f"{n:,} images: must be 1 to {len(self):,}, "
-                             f"the size of {self.name} ({self.split})")
+            raise InputError(
+                f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})"
+            )
         rng = np.random.default_rng([seed, 6])
         turn = np.empty(len(self), int)  # of each class, 0 for the image drawn first, then 1...
         for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
@@ -188,8 +208,9 @@ class Dataset:
     def chosen(self, index, batch_size, seed):
         """The numbers of the images of `batch`: int64 (batch_size,)."""
         if not 1 <= batch_size <= len(self):
-            raise InputError(f"batch size {batch_size}: must be 1 to {len(self)}, "
-                             f"the size of {self.name}")
+            raise InputError(
+                f"batch size {batch_size}: must be 1 to {len(self)}, the size of {self.name}"
+            )
         if index < 0 or seed < 0:
             raise InputError(f"batch index {index} and seed {seed} must not be negative")
         epoch, i = divmod(index, len(self) // batch_size)
@@ -231,8 +252,9 @@ def load(name="digits", split="train", data_dir=None):
         # No digit of a held-out stack is in another.
         parts = digits.hold_out() if split == "train" else [digits]
         stacks = [stack(part.images, part.labels) for part in parts if part]
-        return Dataset(name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)),
-                       STACK_NAMES)
+        return Dataset(
+            name, split, *(np.concatenate(arrays) for arrays in zip(*stacks)), STACK_NAMES
+        )
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
@@ -347,8 +369,9 @@ def _read(path, name, file):
     advice = "delete it, or point --data-dir elsewhere"
     if owners:
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
-    raise InputError(f"{path} is not {name}'s {file}, or is corrupt (its SHA-256 differs): "
-                     f"{advice}")
+    raise InputError(
+        f"{path} is not {name}'s {file}, or is corrupt (its SHA-256 differs): {advice}"
+    )
 
 
 # ---- download ----
@@ -362,13 +385,18 @@ def _download(name, data_dir):
             for file in ALL_FILES:
                 if not _find(folder, file):
                     limit = math.prod(source.shape(file)) + 4096
-                    download.fetch(folder / f"{file}.gz", source.mirrors, limit,
-                                   check=partial(_read, name=name, file=file))
+                    download.fetch(
+                        folder / f"{file}.gz",
+                        source.mirrors,
+                        limit,
+                        check=partial(_read, name=name, file=file),
+                    )
     except (InputError, OSError) as error:
         looked = ", ".join(map(str, _places(name, data_dir)))
         wanted = ", ".join(f"{file}.gz" for file in ALL_FILES)
         raise InputError(
             f"{name} is not here (looked in {looked}) and cannot be downloaded "
             f"({download.reason(error)}): put {wanted} in {folder}, or use --data digits, "
-            "which needs no download") from error
+            "which needs no download"
+        ) from error
     return folder

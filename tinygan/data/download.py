@@ -28,8 +28,10 @@ def alone_in(folder):
     anything is still missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "download.lock",
-                lambda holder: say(f"waiting for {holder}, to download into {folder}")):
+    with locked(
+        folder / "download.lock",
+        lambda holder: say(f"waiting for {holder}, to download into {folder}"),
+    ):
         remove_temporary(folder)
         yield
 
@@ -106,8 +108,12 @@ def _copy(url, part, limit):
         with writing(part):
             # Unbuffered, so that what came is there if we are killed.
             file = open(part, "ab" if start else "wb", buffering=0)
-        with file, tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True,
-                        disable=None) as bar:
+        with (
+            file,
+            tqdm(
+                total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None
+            ) as bar,
+        ):
             for chunk in _chunks(response, limit - start):
                 _write(file, chunk)
                 bar.update(len(chunk))
@@ -154,10 +160,15 @@ def _opener():
     from urllib import request
 
     opener = request.OpenerDirector()
-    for handler in (request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler,
-                    request.HTTPRedirectHandler,
-                    request.HTTPDefaultErrorHandler, request.HTTPErrorProcessor,
-                    request.UnknownHandler):
+    for handler in (
+        request.ProxyHandler,
+        request.HTTPHandler,
+        request.HTTPSHandler,
+        request.HTTPRedirectHandler,
+        request.HTTPDefaultErrorHandler,
+        request.HTTPErrorProcessor,
+        request.UnknownHandler,
+    ):
         opener.add_handler(handler())
     return opener
 
@@ -174,8 +185,9 @@ def _chunks(response, most):
         seconds = time.monotonic() - since
         if left and seconds >= PATIENCE:
             if came < SLOWEST * seconds:
-                raise TimeoutError(f"it sent {came / seconds:.0f} bytes a second "
-                                   f"for {seconds:.0f} seconds")
+                raise TimeoutError(
+                    f"it sent {came / seconds:.0f} bytes a second for {seconds:.0f} seconds"
+                )
             since, came = time.monotonic(), 0
     if most and 0 < left < math.inf:
         raise ConnectionError(f"the connection was closed {left:,} bytes before the end")

@@ -49,8 +49,12 @@ def read_idx(path, shape=None, digest=None):
 
 def _decode(file, path, shape, digest):
     magic = file.read(4)
-    if not (len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
-            and 1 <= magic[3] <= MAX_NDIM):
+    if not (
+        len(magic) == 4
+        and magic[:2] == b"\0\0"
+        and magic[2] in DTYPES
+        and 1 <= magic[3] <= MAX_NDIM
+    ):
         raise _bad(path, f"is not an IDX file (it starts with {magic.hex() or 'nothing'})")
     dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
 
@@ -62,8 +66,10 @@ def _decode(file, path, shape, digest):
         raise _bad(path, f"holds an array of shape {found} where {shape} is expected")
     # An empty dimension must not excuse the others: NumPy has limits.
     if math.prod(max(n, 1) for n in found) * dtype.itemsize > MAX_BYTES:
-        raise _bad(path, f"announces an array of shape {found}, more than the "
-                         f"{MAX_BYTES >> 20} MiB allowed")
+        raise _bad(
+            path,
+            f"announces an array of shape {found}, more than the {MAX_BYTES >> 20} MiB allowed",
+        )
 
     size = math.prod(found) * dtype.itemsize
     items = bytearray()

@@ -10,11 +10,16 @@ from pathlib import Path
 
 from tinygan.errors import InputError
 
-ADVICE = {errno.ENOSPC: "make room", errno.EDQUOT: "make room",
-          errno.EFBIG: "the system allows no larger file",
-          errno.ENOENT: "its folder has gone", errno.ENOTDIR: "its folder has gone",
-          errno.EROFS: "choose another folder", errno.EACCES: "choose another folder",
-          errno.EPERM: "choose another folder"}
+ADVICE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "the system allows no larger file",
+    errno.ENOENT: "its folder has gone",
+    errno.ENOTDIR: "its folder has gone",
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "choose another folder",
+    errno.EPERM: "choose another folder",
+}
 
 
 @contextlib.contextmanager

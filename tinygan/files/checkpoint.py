@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinygan import files
-from tinygan.files import npz
 from tinygan.errors import InputError, warn
+from tinygan.files import npz
 
 CONFIG_VERSION = 1  # of config.json, and of those from before there were versions
-CONFIG_KINDS = {"recipe": str, "data": str, "settings": dict, "seed": int, "image_shape": list,
-                "classes": int}
+CONFIG_KINDS = {
+    "recipe": str,
+    "data": str,
+    "settings": dict,
+    "seed": int,
+    "image_shape": list,
+    "classes": int,
+}
 MOST = 1024, 1024, 16, 10_000  # height, width, channels of images, and classes
 BEST = "best.npz"  # the averaged generator of the evaluation with the lowest FID
 
@@ -50,8 +56,9 @@ def write(path, states, meta) -> None:
 
 def flat(states) -> dict:
     """{part/name: array} of {part: {name: array}}."""
-    return {f"{part}/{name}": array for part, state in states.items()
-            for name, array in state.items()}
+    return {
+        f"{part}/{name}": array for part, state in states.items() for name, array in state.items()
+    }
 
 
 def checkpoints(folder) -> list:
@@ -88,10 +95,20 @@ def load(path):
         if not isinstance(meta, dict) or not isinstance(meta.get("step"), int):
             raise ValueError("it has no step")
         return states, meta
-    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError,
-            zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an "
-                         "older one, or train again") from None
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise InputError(
+            f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an "
+            "older one, or train again"
+        ) from None
 
 
 def open_run(path, best=False, empty=False) -> Run:
@@ -111,8 +128,9 @@ def open_run(path, best=False, empty=False) -> Run:
     if best and (folder / BEST).exists():
         found.insert(0, folder / BEST)
     if not found and not empty:
-        raise InputError(f"{folder} has no checkpoint yet: let `tinygan train` run until its "
-                         "first one")
+        raise InputError(
+            f"{folder} has no checkpoint yet: let `tinygan train` run until its first one"
+        )
     for path in found:
         try:
             return Run(folder, config, path, *load(path), seen)
@@ -129,22 +147,29 @@ def read_config(folder, path):
     try:
         config = json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path} is not a run: it has no config.json; give the folder that "
-                         "`tinygan train` wrote, such as runs/dcgan-digits-001") from None
+        raise InputError(
+            f"{path} is not a run: it has no config.json; give the folder that "
+            "`tinygan train` wrote, such as runs/dcgan-digits-001"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error})") from None
     missing = CONFIG_KINDS.keys() - (config.keys() if isinstance(config, dict) else set())
     if missing:
         raise InputError(f"{file} is damaged (it lacks {', '.join(sorted(missing))})")
     if config.get("version", CONFIG_VERSION) != CONFIG_VERSION:
-        raise InputError(f"{file} is of version {config['version']}, and this tinygan reads "
-                         f"version {CONFIG_VERSION}: use the tinygan that wrote it, or a newer one")
+        raise InputError(
+            f"{file} is of version {config['version']}, and this tinygan reads "
+            f"version {CONFIG_VERSION}: use the tinygan that wrote it, or a newer one"
+        )
     wrong = [key for key, kind in CONFIG_KINDS.items() if not isinstance(config[key], kind)]
     if wrong:
         raise InputError(f"{file} is damaged (a wrong type of {', '.join(wrong)})")
     sizes = [*config["image_shape"], config["classes"]]
     # Networks of that size are about to be made: a wrong number must not take all the memory.
-    if not all(type(n) is int and 0 < n <= most
-               for n, most in zip(sizes, MOST)) or len(sizes) != 4 or config["seed"] < 0:
+    if (
+        not all(type(n) is int and 0 < n <= most for n, most in zip(sizes, MOST))
+        or len(sizes) != 4
+        or config["seed"] < 0
+    ):
         raise InputError(f"{file} is damaged (its image_shape, classes or seed)")
     return config

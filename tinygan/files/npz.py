@@ -16,9 +16,11 @@ CHUNK = 1 << 20
 # What np.savez writes before an array: of format 1.0, numbers and text only. Never an object, which
 # would be a pickle.
 MAGIC = b"\x93NUMPY\x01\x00"
-HEADER = re.compile(r"\{'descr': '([<>|](?:f[248]|[iu][1248]|b1|U\d{1,8}))', "
-                    r"'fortran_order': (False|True), "
-                    r"'shape': \((\d{1,12}(?:, ?\d{1,12})*,?)?\), \} *\n")
+HEADER = re.compile(
+    r"\{'descr': '([<>|](?:f[248]|[iu][1248]|b1|U\d{1,8}))', "
+    r"'fortran_order': (False|True), "
+    r"'shape': \((\d{1,12}(?:, ?\d{1,12})*,?)?\), \} *\n"
+)
 
 
 def save(path, arrays) -> None:
@@ -35,7 +37,8 @@ def load(path):
     with open(path, "rb") as raw, zipfile.ZipFile(raw) as file:
         members = file.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
-                sum(member.file_size for member in members) > os.path.getsize(path)):
+            sum(member.file_size for member in members) > os.path.getsize(path)
+        ):
             raise ValueError("it claims to hold more than it does")
         arrays = {member.filename.removesuffix(".npy"): _read(file, member) for member in members}
     if CHECKSUM not in arrays:
@@ -60,7 +63,7 @@ def _read(file, member):
         values = memoryview(array.reshape(-1, order="A").view(np.uint8)) if left else b""
         for start in range(0, left, CHUNK):
             part = stream.read(min(CHUNK, left - start))
-            values[start:start + len(part)] = part
+            values[start : start + len(part)] = part
             if len(part) < min(CHUNK, left - start):
                 raise ValueError(f"{member.filename} is cut short")
         stream.read(1)  # to the end, where zipfile compares its own checksum
@@ -74,5 +77,5 @@ def checksum(arrays):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode("utf-8", "surrogatepass"))
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         for start in range(0, flat.size, CHUNK):
-            digest.update(flat[start:start + CHUNK])
+            digest.update(flat[start : start + CHUNK])
     return digest.hexdigest()

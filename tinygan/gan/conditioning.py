@@ -18,7 +18,7 @@ from tinygan import nn, ops
 from tinygan.nn.init import normal
 
 
-def with_labels(network, x, labels=None):
+def call_with_labels(network, x, labels=None):
     """network(x, labels), or network(x) where there are no classes."""
     return network(x) if labels is None else network(x, labels)
 
@@ -39,8 +39,8 @@ class ConcatLatent(nn.Module):
         self.G = G
 
     def forward(self, z, labels):
-        z = self.take(z, "N", self.latent, what="latents")
-        parts = [z, self.embedding(self.take_labels(labels, len(z), self.classes))]
+        z = self.expect_shape(z, "N", self.latent, what="latents")
+        parts = [z, self.embedding(self.expect_labels(labels, len(z), self.classes))]
         return self.G(ops.concatenate(parts[::-1] if self.in_front else parts, axis=1))
 
 
@@ -59,8 +59,8 @@ class ConcatImage(nn.Module):
         self.image_shape = (*image_size, D.image_shape[2] - 1)
 
     def forward(self, x, labels):
-        x = self.take(x, "N", *self.image_shape, what="images")
-        plane = self.plane(self.embedding(self.take_labels(labels, len(x), self.classes)))
+        x = self.expect_shape(x, "N", *self.image_shape, what="images")
+        plane = self.plane(self.embedding(self.expect_labels(labels, len(x), self.classes)))
         return self.D(ops.concatenate([x, plane], axis=3))
 
 
@@ -101,7 +101,7 @@ class Projection(nn.Module):
     def forward(self, x, labels):
         features = self.D.features(x)
         phi = features if features.ndim == 2 else ops.sum(features, (1, 2))
-        labels = self.take_labels(labels, len(x), self.classes)
+        labels = self.expect_labels(labels, len(x), self.classes)
         match = ops.sum(self.embedding(labels) * phi, 1)
         logits = self.D.score(features)
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))

@@ -42,32 +42,54 @@ class Loss(NamedTuple):
 
 def _difference(a, b):
     if a.shape != b.shape:  # which would broadcast, (N,) and (N, 1) to all pairs
-        raise ValueError("relativistic: takes as many logits of reals as of fakes, got "
-                         f"{a.shape} and {b.shape}")
+        raise ValueError(
+            f"relativistic: takes as many logits of reals as of fakes, got {a.shape} and {b.shape}"
+        )
     return a - b
 
 
 def _of_probabilities(loss):
-    return Loss(lambda real, fake: loss.discriminator(sigmoid(real), sigmoid(fake)),
-                lambda real, fake: loss.generator(None, sigmoid(fake)), probability=True)
+    return Loss(
+        lambda real, fake: loss.discriminator(sigmoid(real), sigmoid(fake)),
+        lambda real, fake: loss.generator(None, sigmoid(fake)),
+        probability=True,
+    )
 
 
 LOSSES = {
-    "bce": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
-                lambda real, fake: bce(fake, 1.0), probability=True),
-    "bce-minimax": Loss(lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
-                        lambda real, fake: -bce(fake, 0.0), probability=True),
-    "l2": Loss(lambda real, fake: 0.5 * mse_loss(real, 1.0) + 0.5 * mse_loss(fake, 0.0),
-               lambda real, fake: 0.5 * mse_loss(fake, 1.0), threshold=0.5),
-    "l1": Loss(lambda real, fake: l1_loss(real, 1.0) + l1_loss(fake, 0.0),
-               lambda real, fake: l1_loss(fake, 1.0), threshold=0.5),
-    "hinge": Loss(lambda real, fake: mean(relu(1.0 - real)) + mean(relu(1.0 + fake)),
-                  lambda real, fake: -mean(fake)),
-    "wasserstein": Loss(lambda real, fake: mean(fake) - mean(real),
-                        lambda real, fake: -mean(fake), threshold=None),
-    "relativistic": Loss(lambda real, fake: mean(softplus(_difference(fake, real))),
-                         lambda real, fake: mean(softplus(_difference(real, fake))),
-                         paired=True, threshold=None),
+    "bce": Loss(
+        lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
+        lambda real, fake: bce(fake, 1.0),
+        probability=True,
+    ),
+    "bce-minimax": Loss(
+        lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
+        lambda real, fake: -bce(fake, 0.0),
+        probability=True,
+    ),
+    "l2": Loss(
+        lambda real, fake: 0.5 * mse_loss(real, 1.0) + 0.5 * mse_loss(fake, 0.0),
+        lambda real, fake: 0.5 * mse_loss(fake, 1.0),
+        threshold=0.5,
+    ),
+    "l1": Loss(
+        lambda real, fake: l1_loss(real, 1.0) + l1_loss(fake, 0.0),
+        lambda real, fake: l1_loss(fake, 1.0),
+        threshold=0.5,
+    ),
+    "hinge": Loss(
+        lambda real, fake: mean(relu(1.0 - real)) + mean(relu(1.0 + fake)),
+        lambda real, fake: -mean(fake),
+    ),
+    "wasserstein": Loss(
+        lambda real, fake: mean(fake) - mean(real), lambda real, fake: -mean(fake), threshold=None
+    ),
+    "relativistic": Loss(
+        lambda real, fake: mean(softplus(_difference(fake, real))),
+        lambda real, fake: mean(softplus(_difference(real, fake))),
+        paired=True,
+        threshold=None,
+    ),
 }
 LOSSES |= {f"{name}-sigmoid": _of_probabilities(LOSSES[name]) for name in ("l2", "l1")}
 

@@ -30,7 +30,7 @@ from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
 
-def slopes(D, x):
+def image_gradients(D, x):
     """The gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...),
     differentiable again."""
     x = Tensor(x, requires_grad=True)
@@ -40,7 +40,7 @@ def slopes(D, x):
 
 def r1(D, reals):
     """Half the squared slope of D at the array `reals` (N, ...), mean over the batch: a number."""
-    return sum(square(slopes(D, reals))) * (0.5 / len(reals))
+    return sum(square(image_gradients(D, reals))) * (0.5 / len(reals))
 
 
 def r2(D, fakes):
@@ -52,7 +52,7 @@ def wgan_gp(D, reals, fakes, rng):
     """How far D's slope is from 1, squared, at a random point between each real and its fake
     (arrays (N, ...))."""
     share = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
-    slope = slopes(D, reals + share * (fakes - reals))
+    slope = image_gradients(D, reals + share * (fakes - reals))
     return mean(square(norm(slope, tuple(range(1, slope.ndim))) - 1.0))
 
 
@@ -109,7 +109,7 @@ def clip_weights(parameters, limit) -> None:
 
 # Where a penalty is taken -> (the networks that it can train, how its function is called).
 # "between": a real and its fake are of one class. "latents", "styles": of half a batch of new z.
-PLACES = {
+APPLIED_TO = {
     "logits": ("D", "function(real_logits, fake_logits)"),
     "reals": ("D", "function(D, reals)"),
     "fakes": ("D", "function(D, fakes)"),
@@ -126,12 +126,12 @@ class Penalty(NamedTuple):
     """An entry of the table.
 
     name: of the setting that holds its weight (of "weights": its limit). 0 switches it off.
-    function: see PLACES. If it has a state, it takes that after what PLACES says, and returns (the
+    function: see APPLIED_TO. If it has a state, it takes that after what APPLIED_TO says, and returns (the
     penalty, the new state); if it draws, it takes the generator `rng` last.
     source: paper and equation.
     meaning: of the setting, as `tinygan recipes NAME` shows it.
     trains: "D", "G" or "DG".
-    taken_at: a key of PLACES.
+    applied_to: a key of APPLIED_TO.
     lazy: may it be left out of most updates (settings penalty_every of D, path_every of G), and
     weigh more in the others?
     state: the name under which checkpoints keep a number that goes on from step to step, and
@@ -146,7 +146,7 @@ class Penalty(NamedTuple):
     source: str
     meaning: str
     trains: str
-    taken_at: str
+    applied_to: str
     lazy: bool
     state: str
     draws: bool
@@ -154,52 +154,127 @@ class Penalty(NamedTuple):
 
 
 PENALTIES = (
-    Penalty("r1", r1, "Mescheder et al. 2018, equation 9",
-            "gamma of the R1 penalty: D's squared slope at reals (best with d_norm=none); 0: none",
-            "D", "reals", lazy=True, state="", draws=False, logged_as=("penalty",)),
-    Penalty("r2", r2, "Mescheder et al. 2018, equation 10",
-            "gamma of the R2 penalty, at fakes; 0: none",
-            "D", "fakes", lazy=True, state="", draws=False, logged_as=("penalty",)),
-    Penalty("gp", wgan_gp, "Gulrajani et al. 2017, equation 3",
-            "weight of WGAN-GP's penalty: D's slope, away from 1 (best with d_norm=none); 0: none",
-            "D", "between", lazy=True, state="", draws=True, logged_as=("penalty",)),
-    Penalty("drift", drift, "Karras et al. 2018, appendix A.1",
-            "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: none",
-            "D", "logits", lazy=False, state="", draws=False, logged_as=()),
-    Penalty("ortho", orthogonal, "Brock et al. 2019, equation 3",
-            "weight of orthogonal regularisation of both networks' layers (BigGAN); 0: none",
-            "DG", "network", lazy=False, state="", draws=False, logged_as=()),
-    Penalty("path_length", path_length, "Karras et al. 2020b, equation 4",
-            "weight of the path-length penalty of a G with styles (StyleGAN2); 0: none",
-            "G", "styles", lazy=True, state="average_path", draws=True,
-            logged_as=("path_penalty", "path_length")),
-    Penalty("clip", clip_weights, "Arjovsky et al. 2017, algorithm 1",
-            "limit that D's weights are clipped to; 0: none",
-            "D", "weights", lazy=False, state="", draws=False, logged_as=()),
+    Penalty(
+        "r1",
+        r1,
+        "Mescheder et al. 2018, equation 9",
+        "gamma of the R1 penalty: D's squared slope at reals (best with d_norm=none); 0: none",
+        "D",
+        "reals",
+        lazy=True,
+        state="",
+        draws=False,
+        logged_as=("penalty",),
+    ),
+    Penalty(
+        "r2",
+        r2,
+        "Mescheder et al. 2018, equation 10",
+        "gamma of the R2 penalty, at fakes; 0: none",
+        "D",
+        "fakes",
+        lazy=True,
+        state="",
+        draws=False,
+        logged_as=("penalty",),
+    ),
+    Penalty(
+        "gp",
+        wgan_gp,
+        "Gulrajani et al. 2017, equation 3",
+        "weight of WGAN-GP's penalty: D's slope, away from 1 (best with d_norm=none); 0: none",
+        "D",
+        "between",
+        lazy=True,
+        state="",
+        draws=True,
+        logged_as=("penalty",),
+    ),
+    Penalty(
+        "drift",
+        drift,
+        "Karras et al. 2018, appendix A.1",
+        "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: none",
+        "D",
+        "logits",
+        lazy=False,
+        state="",
+        draws=False,
+        logged_as=(),
+    ),
+    Penalty(
+        "ortho",
+        orthogonal,
+        "Brock et al. 2019, equation 3",
+        "weight of orthogonal regularisation of both networks' layers (BigGAN); 0: none",
+        "DG",
+        "network",
+        lazy=False,
+        state="",
+        draws=False,
+        logged_as=(),
+    ),
+    Penalty(
+        "path_length",
+        path_length,
+        "Karras et al. 2020b, equation 4",
+        "weight of the path-length penalty of a G with styles (StyleGAN2); 0: none",
+        "G",
+        "styles",
+        lazy=True,
+        state="average_path",
+        draws=True,
+        logged_as=("path_penalty", "path_length"),
+    ),
+    Penalty(
+        "clip",
+        clip_weights,
+        "Arjovsky et al. 2017, algorithm 1",
+        "limit that D's weights are clipped to; 0: none",
+        "D",
+        "weights",
+        lazy=False,
+        state="",
+        draws=False,
+        logged_as=(),
+    ),
 )
 
 
 def check(entry) -> None:
     """Raises ValueError, with what is wrong, for an entry that is not complete or does not fit."""
-    networks, call = PLACES.get(entry.taken_at, ("", ""))
-    takes = [p.name for p in inspect.signature(entry.function).parameters.values()
-             if p.default is p.empty]
-    gets = call[call.find("(") + 1:call.find(")")].split(", ")
+    networks, call = APPLIED_TO.get(entry.applied_to, ("", ""))
+    takes = [
+        p.name
+        for p in inspect.signature(entry.function).parameters.values()
+        if p.default is p.empty
+    ]
+    gets = call[call.find("(") + 1 : call.find(")")].split(", ")
     gets += ["state"] * bool(entry.state) + ["rng"] * entry.draws
-    separate = entry.taken_at in (*IMAGES, *LATENTS)  # it can be minimised in an update of its own
+    separate = entry.applied_to in (
+        *IMAGES,
+        *LATENTS,
+    )  # it can be minimised in an update of its own
     numbers = 1 + bool(entry.state) if separate else 0
     for right, wrong in (
-            (networks, f"taken_at={entry.taken_at!r}; there are: {', '.join(PLACES)}"),
-            (entry.trains and set(entry.trains) <= set(networks),
-             f"taken at {entry.taken_at}, it cannot train {entry.trains!r}"),
-            (len(takes) == len(gets),
-             f"its function takes ({', '.join(takes)}), and is called with ({', '.join(gets)})"),
-            (separate or not entry.lazy, f"taken at {entry.taken_at}, it cannot be lazy"),
-            (separate or not entry.draws, f"taken at {entry.taken_at}, it cannot draw"),
-            (entry.taken_at in LATENTS or not entry.state,
-             f"taken at {entry.taken_at}, it cannot have a state"),
-            (len(entry.logged_as) == numbers, f"logged_as={entry.logged_as}: give {numbers}"),
-            (entry.source and entry.meaning, "its source and its meaning must be told")):
+        (networks, f"applied_to={entry.applied_to!r}; there are: {', '.join(APPLIED_TO)}"),
+        (
+            entry.trains and set(entry.trains) <= set(networks),
+            f"applied to {entry.applied_to}, it cannot train {entry.trains!r}",
+        ),
+        (
+            len(takes) == len(gets),
+            f"its function takes ({', '.join(takes)}), and is called with ({', '.join(gets)})",
+        ),
+        (separate or not entry.lazy, f"applied to {entry.applied_to}, it cannot be lazy"),
+        (separate or not entry.draws, f"applied to {entry.applied_to}, it cannot draw"),
+        (
+            entry.applied_to in LATENTS or not entry.state,
+            f"applied to {entry.applied_to}, it cannot have a state",
+        ),
+        (len(entry.logged_as) == numbers, f"logged_as={entry.logged_as}: give {numbers}"),
+        (entry.source and entry.meaning, "its source and its meaning must be told"),
+    ):
         if not right:
             raise ValueError(f"penalty {entry.name}: {wrong}")
 
@@ -208,9 +283,11 @@ for _entry in PENALTIES:
     check(_entry)
 
 
-def switched_on(settings, network, *places):
+def active(settings, network, *places):
     """[(entry, its weight)] of the penalties that these settings switch on, for "D" or "G", taken
     at one of the places."""
-    return [(entry, getattr(settings, entry.name)) for entry in PENALTIES
-            if network in entry.trains and entry.taken_at in places
-            and getattr(settings, entry.name)]
+    return [
+        (entry, getattr(settings, entry.name))
+        for entry in PENALTIES
+        if network in entry.trains and entry.applied_to in places and getattr(settings, entry.name)
+    ]

@@ -7,11 +7,11 @@ README.md tells why its tricks work.
     @kernel                                          # kernels/act.py
     def gate(g, y, slope, gain=1.0): ...
 
-    @fast(act.gate)                                  # kernels/cpu/act.py, kernels/cuda/act.py
+    @fast(act.leaky_relu_gradient)                                  # kernels/cpu/act.py, kernels/cuda/act.py
     def gate(g, y, slope, gain=1.0): ...
 
 This file is the door between the floors and everybody else. It alone decides which version a call
-of `act.gate` runs: the fast one for the array module in use, unless there is none, or
+of `act.leaky_relu_gradient` runs: the fast one for the array module in use, unless there is none, or
 TINYGAN_KERNELS=plain.
 """
 
@@ -61,12 +61,12 @@ def fast(slow):
     return register
 
 
-def floor() -> str:
+def in_use() -> str:
     """The floor that computes now: "plain" or "fast"."""
     return "plain" if _folder is None else "fast"
 
 
-def use_floor(name: str) -> None:
+def use(name: str) -> None:
     """Compute on the floor "plain" or "fast" from now on. Raises InputError for another name."""
     global _wanted
     _wanted = _known(name)
@@ -80,7 +80,7 @@ def records_steps() -> bool:
 
 def _known(name):
     if name not in ("plain", "fast"):
-        raise InputError(f"unknown floor {one_line(name)!r}: choose plain or fast")
+        raise InputError(f"unknown kernels {one_line(name)!r}: choose plain or fast")
     return name
 
 

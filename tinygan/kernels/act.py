@@ -14,7 +14,7 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
 
 
 @kernel
-def gate(g, y, slope, gain=1.0):
+def leaky_relu_gradient(g, y, slope, gain=1.0):
     """g times the derivative of leaky_relu: gain where its result y > 0, else gain * slope."""
     return xp.where(y > 0, gain * g, gain * slope * g)
 
@@ -29,5 +29,5 @@ def bias_act(x, bias, slope, gain):
 @kernel
 def bias_act_gradient(g, saved, needed):
     """The gradients of x and of bias."""
-    dx = gate(g, *saved)
+    dx = leaky_relu_gradient(g, *saved)
     return dx, sum_to(dx, dx.shape[-1:]) if needed[1] else None

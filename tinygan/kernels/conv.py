@@ -48,7 +48,7 @@ def fold(seen, size, stride, padding):
     x = xp.zeros((n, height, width, channels), seen.dtype)
     for k, tap in enumerate(taps((height, width), (kh, kw), stride)):
         x[tap] += seen[:, :, :, k // kw, k % kw]
-    return x[:, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
+    return x[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
 
 
 def by_group(function, groups, a, b):
@@ -60,6 +60,7 @@ def by_group(function, groups, a, b):
 @kernel
 def forward(x, w, stride, padding, groups, bias=None):
     """x (N, H, W, C), w (kh, kw, C/groups, O), bias (O,) -> (N, OH, OW, O)."""
+
     def one_group(x, w):
         return xp.tensordot(windows(x, w.shape[:2], stride, padding), w, 3)
 
@@ -72,6 +73,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     """The adjoint of `forward` in x: g (N, OH, OW, O), w -> (N, *size, C).
 
     Also the transposed convolution, which may have a bias (C,)."""
+
     def one_group(g, w):
         return fold(xp.tensordot(g, w, (3, 3)), size, stride, padding)
 
@@ -82,6 +84,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
 @kernel
 def weight_gradient(x, g, kernel, stride, padding, groups):
     """The adjoint of `forward` in w: x (N, H, W, C), g (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
+
     def one_group(x, g):
         return xp.tensordot(windows(x, kernel, stride, padding), g, ((0, 1, 2), (0, 1, 2)))
 

@@ -4,7 +4,7 @@ What may change from step to step (a rate, a decay) comes from a function: a ste
 and launched again calls it anew.
 """
 
-from tinygan.backend import number, xp
+from tinygan.backend import float_on_cpu, xp
 
 from . import kernel
 
@@ -54,4 +54,4 @@ def lerp(averages, ws, decay):
 @kernel
 def norm(gs):
     """The Euclidean norm of all arrays together: a float; on a GPU, an array of no dimensions."""
-    return number(xp.sqrt(sum(xp.square(g).sum() for g in gs)))
+    return float_on_cpu(xp.sqrt(sum(xp.square(g).sum() for g in gs)))

@@ -10,11 +10,15 @@ from . import kernel
 def filtered_size(size, f, up, down, padding):
     """Rows and columns that `upfirdn2d` makes of `size`. Raises ValueError for none."""
     left, right, top, bottom = padding
-    out = ((size[0] * up[0] + top + bottom - f.shape[0]) // down[0] + 1,
-           (size[1] * up[1] + left + right - f.shape[1]) // down[1] + 1)
+    out = (
+        (size[0] * up[0] + top + bottom - f.shape[0]) // down[0] + 1,
+        (size[1] * up[1] + left + right - f.shape[1]) // down[1] + 1,
+    )
     if min(out) < 1:
-        raise ValueError(f"upfirdn2d: a filter of shape {f.shape} leaves nothing of images of "
-                         f"{size[0]}x{size[1]} with up {up} and padding {padding}")
+        raise ValueError(
+            f"upfirdn2d: a filter of shape {f.shape} leaves nothing of images of "
+            f"{size[0]}x{size[1]} with up {up} and padding {padding}"
+        )
     return out
 
 
@@ -27,13 +31,13 @@ def upfirdn2d(x, f, up, down, padding):
     n, height, width, channels = x.shape
     rows, columns = filtered_size((height, width), f, up, down, padding)
     stuffed = xp.zeros((n, height * up[0], width * up[1], channels), x.dtype)
-    stuffed[:, ::up[0], ::up[1]] = x
+    stuffed[:, :: up[0], :: up[1]] = x
     left, right, top, bottom = padding
     widths = (max(0, top), max(0, bottom)), (max(0, left), max(0, right))
-    padded = xp.pad(stuffed, ((0, 0), *widths, (0, 0)))[:, max(0, -top):, max(0, -left):]
+    padded = xp.pad(stuffed, ((0, 0), *widths, (0, 0)))[:, max(0, -top) :, max(0, -left) :]
     y = xp.zeros((n, rows, columns, channels), x.dtype)
     for i, j in np.ndindex(f.shape):
-        seen = padded[:, i:i + down[0] * rows:down[0], j:j + down[1] * columns:down[1]]
+        seen = padded[:, i : i + down[0] * rows : down[0], j : j + down[1] * columns : down[1]]
         y += float(f[i, j]) * seen
     return y
 

@@ -9,5 +9,12 @@ from .evaluate import Evaluator, evaluate, rows
 from .extractor import Extractor
 from .neighbours import memorisation, nearest, neighbours_picture
 
-__all__ = ["Evaluator", "Extractor", "evaluate", "memorisation", "nearest", "neighbours_picture",
-           "rows"]
+__all__ = [
+    "Evaluator",
+    "Extractor",
+    "evaluate",
+    "memorisation",
+    "nearest",
+    "neighbours_picture",
+    "rows",
+]

@@ -11,27 +11,31 @@ def as_features(*sets, at_least=1):
     arrays = [np.asarray(features, np.float64) for features in sets]
     for features in arrays:
         if features.ndim != 2 or not features.shape[1] or features.shape[1] != arrays[0].shape[-1]:
-            raise InputError("features must be arrays (N, d) of one d, not "
-                             + " and ".join(str(array.shape) for array in arrays))
+            raise InputError(
+                "features must be arrays (N, d) of one d, not "
+                + " and ".join(str(array.shape) for array in arrays)
+            )
         if len(features) < at_least:
-            raise InputError(f"{len(features)} images are too few here: at least {at_least} are "
-                             "needed")
+            raise InputError(
+                f"{len(features)} images are too few here: at least {at_least} are needed"
+            )
         if not np.isfinite(features).all():
             raise InputError("features must be finite: there are nan or inf among them")
     return arrays
 
 
 def as_probabilities(probabilities):
-    """Probabilities (N, K), or (N, C, K) of C channels, with a sum of 1 over K: float64 (N, C, K).
-    """
+    """Probabilities (N, K), or (N, C, K) of C channels, with a sum of 1 over K: float64 (N, C, K)."""
     p = np.asarray(probabilities, np.float64)
     p = p[:, None] if p.ndim == 2 else p
     if p.ndim != 3 or not p.size:
-        raise InputError("probabilities must be an array (N, K) or (N, C, K), not "
-                         f"{np.shape(probabilities)}")
+        raise InputError(
+            f"probabilities must be an array (N, K) or (N, C, K), not {np.shape(probabilities)}"
+        )
     if not (np.isfinite(p).all() and (p >= 0).all() and np.allclose(p.sum(-1), 1, atol=1e-4)):
-        raise InputError("probabilities must not be negative, and must sum to 1 over their last "
-                         "axis")
+        raise InputError(
+            "probabilities must not be negative, and must sum to 1 over their last axis"
+        )
     return p
 
 
@@ -54,9 +58,11 @@ def as_images(images, channels=None):
     if array.dtype != np.uint8 or array.ndim != 4 or array.size == 0:
         raise InputError(f"images must be uint8 (N, H, W, C), not {array.dtype} {array.shape}")
     if array.shape[1:3] not in ((28, 28), (32, 32)):
-        raise InputError(f"images of {array.shape[1]}x{array.shape[2]} pixels cannot be evaluated: "
-                         "they must have 28x28, or 32x32 with a border of 2")
+        raise InputError(
+            f"images of {array.shape[1]}x{array.shape[2]} pixels cannot be evaluated: "
+            "they must have 28x28, or 32x32 with a border of 2"
+        )
     if channels not in (None, array.shape[3]):
         raise InputError(f"images have {array.shape[3]} channels where {channels} are expected")
     border = (array.shape[1] - 28) // 2
-    return array[:, border:border + 28, border:border + 28]
+    return array[:, border : border + 28, border : border + 28]

@@ -49,11 +49,18 @@ class Evaluator:
         near = draw(features, NEIGHBOURS_OF, self.seed)
         precision, recall = precision_recall(self.near, near, K_PRECISION, self.radii)
         report = {
-            "data": self.dataset.name, "split": self.dataset.split,
-            "extractor": self.extractor.description, "samples": len(images),
-            "real": len(self.features), "samples_knn": len(near), "real_knn": len(self.near),
-            "seed": self.seed, "fid": frechet_distance(*self.gaussian, *gaussian(features)),
-            "precision": precision, "recall": recall}
+            "data": self.dataset.name,
+            "split": self.dataset.split,
+            "extractor": self.extractor.description,
+            "samples": len(images),
+            "real": len(self.features),
+            "samples_knn": len(near),
+            "real_knn": len(self.near),
+            "seed": self.seed,
+            "fid": frechet_distance(*self.gaussian, *gaussian(features)),
+            "precision": precision,
+            "recall": recall,
+        }
         if labels is not None:
             report["class_accuracy"] = scores.class_accuracy(probabilities, labels)
         return report, features, near, probabilities
@@ -70,19 +77,24 @@ class Evaluator:
             report["class_counts"] = scores.class_counts(probabilities).tolist()
             if labels is not None:
                 report["fid_per_class"] = scores.fid_per_class(
-                    self.features, self.dataset.labels, features, labels, self.dataset.num_classes)
+                    self.features, self.dataset.labels, features, labels, self.dataset.num_classes
+                )
         if train is not None:
             likewise = draw(train.images, len(features), self.seed)
             report |= {
-                "train": len(train), "fid_train": fid(self.features, self.extractor(likewise)[0]),
-                "memorisation": memorisation(images, self.dataset.images, train.images, self.seed)}
+                "train": len(train),
+                "fid_train": fid(self.features, self.extractor(likewise)[0]),
+                "memorisation": memorisation(images, self.dataset.images, train.images, self.seed),
+            }
         return report
 
 
 def _enough(n, what):
     if n <= K_DENSITY:
-        raise InputError(f"{n} {what} cannot be evaluated: there must be more than {K_DENSITY}, "
-                         "and thousands for numbers that mean much")
+        raise InputError(
+            f"{n} {what} cannot be evaluated: there must be more than {K_DENSITY}, "
+            "and thousands for numbers that mean much"
+        )
 
 
 def evaluate(images, labels, test, train=None, seed=0):
@@ -107,35 +119,65 @@ def evaluate(images, labels, test, train=None, seed=0):
 MEANINGS = {  # key: (name, format, meaning)
     "fid": ("FID", "{:.3f}", "distance of the features' Gaussians: less is better"),
     "fid_train": ("FID of training images", "{:.3f}", "as many real ones: what to hope for"),
-    "kid": ("KID x 1000", "{:.3f}",
-            "distance by a kernel, 100 subsets of up to 1,000: 0 is best, may be negative"),
-    "precision": ("precision", "{:.3f}",
-                  "samples that lie among real images: more is better, to 1"),
+    "kid": (
+        "KID x 1000",
+        "{:.3f}",
+        "distance by a kernel, 100 subsets of up to 1,000: 0 is best, may be negative",
+    ),
+    "precision": (
+        "precision",
+        "{:.3f}",
+        "samples that lie among real images: more is better, to 1",
+    ),
     "recall": ("recall", "{:.3f}", "real images that lie among samples: more is better, to 1"),
-    "density": ("density", "{:.3f}",
-                "real neighbourhoods that a sample lies in, / k: about 1 is best"),
-    "coverage": ("coverage", "{:.3f}",
-                 "real images with a sample in their neighbourhood: more is better, to 1"),
-    "classifier_score": ("classifier score", "{:.2f}",
-                         "sure and varied predictions: more is better, to the classes"),
-    "class_accuracy": ("class accuracy", "{:.2%}",
-                       "samples that are of the class asked for: more is better"),
+    "density": (
+        "density",
+        "{:.3f}",
+        "real neighbourhoods that a sample lies in, / k: about 1 is best",
+    ),
+    "coverage": (
+        "coverage",
+        "{:.3f}",
+        "real images with a sample in their neighbourhood: more is better, to 1",
+    ),
+    "classifier_score": (
+        "classifier score",
+        "{:.2f}",
+        "sure and varied predictions: more is better, to the classes",
+    ),
+    "class_accuracy": (
+        "class accuracy",
+        "{:.2%}",
+        "samples that are of the class asked for: more is better",
+    ),
     "class_counts": ("samples of each class", "{}", "as predicted: even is better"),
-    "fid_per_class": ("FID of each class", "{}",
-                      "less is better; larger than the FID of all, as images are fewer"),
+    "fid_per_class": (
+        "FID of each class",
+        "{}",
+        "less is better; larger than the FID of all, as images are fewer",
+    ),
     "modes": ("modes", "{:,}", "of 1,000: more is better"),
-    "mode_kl": ("KL from even modes", "{:.4f}",
-                "nats: less is better; .0236 is perfect for 26,000 samples"),
-    "memorisation": ("distance to training images", "{:.3f}",
-                     f"that of test images = 1, of up to {AT_MOST:,}: much below 1 means copies"),
+    "mode_kl": (
+        "KL from even modes",
+        "{:.4f}",
+        "nats: less is better; .0236 is perfect for 26,000 samples",
+    ),
+    "memorisation": (
+        "distance to training images",
+        "{:.3f}",
+        f"that of test images = 1, of up to {AT_MOST:,}: much below 1 means copies",
+    ),
 }
 
 
 def rows(report):
     """[(name, value, meaning)], to print as a table, of the numbers in a report of `evaluate` or
     `quick`: all are texts."""
-    return [(name, _text(report, key, form), meaning)
-            for key, (name, form, meaning) in MEANINGS.items() if key in report]
+    return [
+        (name, _text(report, key, form), meaning)
+        for key, (name, form, meaning) in MEANINGS.items()
+        if key in report
+    ]
 
 
 def _text(report, key, form):
@@ -143,6 +185,7 @@ def _text(report, key, form):
     if key == "kid":
         return f"{1000 * value:.3f} +- {1000 * report['kid_std']:.3f}"
     if isinstance(value, list):
-        return " ".join("-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v)
-                        for v in value)
+        return " ".join(
+            "-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in value
+        )
     return form.format(value)

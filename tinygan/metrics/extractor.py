@@ -25,8 +25,9 @@ class Extractor:
         self.channels = 3 if name.startswith("stacked-") else 1
         title = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}[network.WEIGHTS_OF[name]]
         count = f"{network.FEATURES}{' x 3' * (self.channels > 1)}"
-        self.description = (f"{title} classifier, {count} features, {self.accuracy:.1%} on its "
-                            "test set")
+        self.description = (
+            f"{title} classifier, {count} features, {self.accuracy:.1%} on its test set"
+        )
 
     def __call__(self, images, batch_size=250):
         """uint8 images (N, 28, 28, C) or (N, 32, 32, C) -> features float64 (N, 64 C),

@@ -21,14 +21,19 @@ def frechet_distance(mean1, cov1, mean2, cov2):
     matrix that is no covariance.
     """
     mean1, mean2 = np.asarray(mean1, np.float64), np.asarray(mean2, np.float64)
-    if not (mean1.ndim == 1 and mean1.size and mean1.shape == mean2.shape
-            and np.isfinite([mean1, mean2]).all()):
-        raise InputError(f"means must be finite, of one shape (d,), not {mean1.shape} "
-                         f"and {mean2.shape}")
+    if not (
+        mean1.ndim == 1
+        and mean1.size
+        and mean1.shape == mean2.shape
+        and np.isfinite([mean1, mean2]).all()
+    ):
+        raise InputError(
+            f"means must be finite, of one shape (d,), not {mean1.shape} and {mean2.shape}"
+        )
     with parallel.single_threaded_blas():  # the same bits on any number of cores
         a1, a2 = _factor(cov1, len(mean1)), _factor(cov2, len(mean1))
         common = np.linalg.svd(a1.T @ a2, compute_uv=False).sum()
-    distance = np.sum((mean1 - mean2) ** 2) + np.sum(a1 ** 2) + np.sum(a2 ** 2) - 2 * common
+    distance = np.sum((mean1 - mean2) ** 2) + np.sum(a1**2) + np.sum(a2**2) - 2 * common
     return max(0.0, float(distance))
 
 
@@ -46,7 +51,7 @@ def _factor(cov, d):
 
 def gaussian(features):
     """(mean (d,), covariance (d, d), divided by N - 1) of features (N, d). N must be at least 2."""
-    features, = as_features(features, at_least=2)
+    (features,) = as_features(features, at_least=2)
     with parallel.single_threaded_blas():
         return features.mean(0), np.cov(features, rowvar=False).reshape(features.shape[1], -1)
 
@@ -76,8 +81,10 @@ def kid(features1, features2, subsets=100, subset_size=1000, seed=0):
     size, rng = min(subset_size, len(x), len(y)), np.random.default_rng(seed)
     if size < 2 or subsets < 1:
         raise InputError(f"KID needs subsets of 2 images or more, not {subsets} of {size}")
-    chosen = [(rng.choice(len(x), size, replace=False), rng.choice(len(y), size, replace=False))
-              for _ in range(subsets)]
+    chosen = [
+        (rng.choice(len(x), size, replace=False), rng.choice(len(y), size, replace=False))
+        for _ in range(subsets)
+    ]
     values = np.empty(subsets)
 
     def work(i):

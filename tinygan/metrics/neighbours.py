@@ -22,8 +22,9 @@ def nearest(images, training, k=1):
     """
     images, training = as_images(images), as_images(training, np.shape(images)[-1])
     if not 1 <= k <= len(training):
-        raise InputError(f"{k} nearest of {len(training)} training images: k must be 1 to "
-                         f"{len(training)}")
+        raise InputError(
+            f"{k} nearest of {len(training)} training images: k must be 1 to {len(training)}"
+        )
     a, b = images.reshape(len(images), -1), training.reshape(len(training), -1)
     parts = parallel.blocks(len(b), TRAINING)
     found = [None] * len(parts)
@@ -49,10 +50,11 @@ def _nearest_of_block(a, b, k):
     norms = np.sum(b * b, axis=1)
     found = []
     for i in range(0, len(a), SAMPLES):
-        distances = a[i:i + SAMPLES].astype(np.float32) @ (b.T * np.float32(-2 / 255))
+        distances = a[i : i + SAMPLES].astype(np.float32) @ (b.T * np.float32(-2 / 255))
         distances += norms  # the row's own norm is the same for all of b
-        found.append(distances.argmin(1)[:, None] if k == 1
-                     else np.argpartition(distances, k - 1, 1)[:, :k])
+        found.append(
+            distances.argmin(1)[:, None] if k == 1 else np.argpartition(distances, k - 1, 1)[:, :k]
+        )
     return np.concatenate(found)
 
 
@@ -74,14 +76,14 @@ def memorisation(images, test, training, seed=0):
     rng = np.random.default_rng(seed)
     medians = [np.median(nearest(draw(x, AT_MOST, rng), training)[1]) for x in (images, test)]
     if medians[1] == 0:
-        raise InputError("the test images are among the training images: memorisation cannot be "
-                         "measured")
+        raise InputError(
+            "the test images are among the training images: memorisation cannot be measured"
+        )
     return float(medians[0] / medians[1])
 
 
 def draw(array, n, seed):
-    """n rows of an array, in order, drawn by a seed or a numpy Generator; all if there are fewer.
-    """
+    """n rows of an array, in order, drawn by a seed or a numpy Generator; all if there are fewer."""
     if len(array) <= n:
         return array
     return array[np.sort(np.random.default_rng(seed).choice(len(array), n, replace=False))]

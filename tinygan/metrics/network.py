@@ -16,8 +16,13 @@ from tinygan.errors import InputError
 from tinygan.files import replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
-WEIGHTS_OF = {"digits": "mnist", "mnist": "mnist", "stacked-digits": "mnist",
-              "stacked-mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # data set -> weights
+WEIGHTS_OF = {
+    "digits": "mnist",
+    "mnist": "mnist",
+    "stacked-digits": "mnist",
+    "stacked-mnist": "mnist",
+    "fashion-mnist": "fashion-mnist",
+}  # data set -> weights
 FEATURES = 64
 
 
@@ -27,12 +32,20 @@ class Classifier(nn.Module):
     def __init__(self, *, rng=None):
         layers, inputs, settings = [], 1, {"bias": False, "rng": rng, "init": nn.init.he_normal}
         for channels in 32, 64, 128:  # on 28x28, 14x14 and 7x7 pixels
-            layers += [nn.Conv2d(inputs, channels, 3, padding=1, **settings),
-                       ops.max_pool2d, nn.BatchNorm(channels), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, channels, 3, padding=1, **settings),
+                ops.max_pool2d,
+                nn.BatchNorm(channels),
+                nn.ReLU(),
+            ]
             inputs = channels
         self.body = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(3 * 3 * inputs, FEATURES, **settings),
-            nn.BatchNorm(FEATURES), nn.ReLU())
+            *layers,
+            nn.Flatten(),
+            nn.Linear(3 * 3 * inputs, FEATURES, **settings),
+            nn.BatchNorm(FEATURES),
+            nn.ReLU(),
+        )
         self.head = nn.Linear(FEATURES, 10, rng=rng)
 
     def features(self, x):
@@ -50,8 +63,10 @@ def load(name):
     """(the shipped Classifier for data set `name`, in evaluation mode, its accuracy on its test
     set). Raises InputError for a data set that has no classifier."""
     if name not in WEIGHTS_OF:
-        raise InputError(f"no classifier for data set {name!r}, so it cannot be evaluated; "
-                         f"there is one for {', '.join(WEIGHTS_OF)}")
+        raise InputError(
+            f"no classifier for data set {name!r}, so it cannot be evaluated; "
+            f"there is one for {', '.join(WEIGHTS_OF)}"
+        )
     return read(WEIGHTS / f"{WEIGHTS_OF[name]}.npz")
 
 
@@ -62,18 +77,22 @@ def read(path):
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             accuracy = float(file["accuracy"])
-            net.load_state_dict({key: file[key].astype(np.float32)
-                                 for key in file.files if key != "accuracy"})
+            net.load_state_dict(
+                {key: file[key].astype(np.float32) for key in file.files if key != "accuracy"}
+            )
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} holds no classifier ({error}): write one with "
-                         "python demos/classifier.py") from None
+        raise InputError(
+            f"{path} holds no classifier ({error}): write one with python demos/classifier.py"
+        ) from None
     return net.eval(), accuracy
 
 
 def write(path, net, accuracy) -> None:
     """Weights in half precision, which costs no accuracy, and vectors in single: together a third
     of a megabyte."""
-    state = {key: value.astype(np.float16) if value.ndim > 1 else value
-             for key, value in net.state_dict().items()}
+    state = {
+        key: value.astype(np.float16) if value.ndim > 1 else value
+        for key, value in net.state_dict().items()
+    }
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, accuracy=accuracy, **state)

@@ -44,14 +44,18 @@ def path_lengths(G, data, n=1000, space="w", ends=False, seed=0, batch=50, progr
             t = np.zeros((m, 1)) if ends else rng.random((m, 1))
             labels = rng.integers(G.classes, size=m) if G.classes else None
             if space == "z":
-                ws = [G.styles(Tensor(G.latent ** 0.5 * slerp(a, b, t + step)), labels)
-                      for step in (0.0, EPSILON)]
+                ws = [
+                    G.styles(Tensor(G.latent**0.5 * slerp(a, b, t + step)), labels)
+                    for step in (0.0, EPSILON)
+                ]
             else:
                 first, last = (G.styles(Tensor(z), labels) for z in (a, b))
-                ws = [first + (last - first) * Tensor((t + step)[:, :, None])
-                      for step in (0.0, EPSILON)]
+                ws = [
+                    first + (last - first) * Tensor((t + step)[:, :, None])
+                    for step in (0.0, EPSILON)
+                ]
             pair = [perceptual(G.synthesis(w)) for w in ws]
-            lengths.append(to_numpy(squared_distance(*pair).data) / EPSILON ** 2)
+            lengths.append(to_numpy(squared_distance(*pair).data) / EPSILON**2)
     return np.concatenate(lengths)
 
 

@@ -18,13 +18,14 @@ class Perceptual:
     def __init__(self, name, dtype="float32"):
         net, accuracy = network.load(name)
         self.layers = net.astype(dtype).body.layers[:12]
-        self.description = (f"{network.WEIGHTS_OF[name]} classifier ({accuracy:.1%}), "
-                            "feature maps of 3 layers")
+        self.description = (
+            f"{network.WEIGHTS_OF[name]} classifier ({accuracy:.1%}), feature maps of 3 layers"
+        )
 
     def __call__(self, images):
         n, height, width, channels = images.shape
         border = (height - 28) // 2
-        x = images[:, border:height - border, border:width - border] if border else images
+        x = images[:, border : height - border, border : width - border] if border else images
         x = ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (n * channels, 28, 28, 1))
         parts = []
         for i, layer in enumerate(self.layers):

@@ -49,12 +49,12 @@ def density_coverage(real, fake, k=5, real_radii=None):
 def radii(features, k):
     """The squared distance of each of features (N, d), N > k, to its k-th nearest neighbour among
     the others: (N,)."""
-    features, = as_features(features, at_least=k + 1)
+    (features,) = as_features(features, at_least=k + 1)
     result = np.empty(len(features))
 
     def work(part):
         distances = _squared_distances(features[part], features)
-        np.fill_diagonal(distances[:, part.start:part.stop], np.inf)  # not itself
+        np.fill_diagonal(distances[:, part.start : part.stop], np.inf)  # not itself
         result[part] = np.partition(distances, k - 1)[:, k - 1]
 
     parallel.run(work, parallel.blocks(len(features), BLOCK))
@@ -67,7 +67,7 @@ def _members(points, centres, squared_radii):
     Equal distances must compare as equal, though each comes with a rounding error of its own: so
     the balls are larger by more than that.
     """
-    reach = squared_radii + ROUNDING * max(np.sum(x ** 2, 1).max() for x in (points, centres))
+    reach = squared_radii + ROUNDING * max(np.sum(x**2, 1).max() for x in (points, centres))
     counts, parts = np.empty(len(points), int), parallel.blocks(len(points), BLOCK)
     held = np.zeros((len(parts), len(centres)), bool)
 
@@ -83,6 +83,6 @@ def _members(points, centres, squared_radii):
 def _squared_distances(x, y):
     """|x_i - y_j|^2 as |x_i|^2 - 2 x_i.y_j + |y_j|^2: (N, M)."""
     d = x @ (-2 * y.T)
-    d += np.sum(x ** 2, 1)[:, None]
-    d += np.sum(y ** 2, 1)
+    d += np.sum(x**2, 1)[:, None]
+    d += np.sum(y**2, 1)
     return d

@@ -66,7 +66,9 @@ def fid_per_class(real, real_labels, fake, fake_labels, classes=10):
     than the FID of all.
     """
     real, fake = as_features(real, fake)
-    sides = ((real, as_labels(real_labels, len(real), classes)),
-             (fake, as_labels(fake_labels, len(fake), classes)))
+    sides = (
+        (real, as_labels(real_labels, len(real), classes)),
+        (fake, as_labels(fake_labels, len(fake), classes)),
+    )
     both = [[features[labels == k] for features, labels in sides] for k in range(classes)]
     return [fid(*pair) if min(map(len, pair)) >= 2 else None for pair in both]

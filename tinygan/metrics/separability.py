@@ -29,7 +29,7 @@ def drawn(images):
     y, x = rows - mean(rows, by_row), columns - mean(columns, by_column)
     var_y, var_x = ((w * v * v).sum(1) / total for w, v in ((by_row, y), (by_column, x)))
     slant = -np.einsum("nhw,nh,nw->n", ink, y, x) / total / (var_y + 1e-9)
-    return {"ink": ink.mean((1, 2)), "slant": slant, "width": var_x ** 0.5, "height": var_y ** 0.5}
+    return {"ink": ink.mean((1, 2)), "slant": slant, "width": var_x**0.5, "height": var_y**0.5}
 
 
 def attributes(images, probabilities=None):
@@ -61,8 +61,10 @@ def hyperplane(x, y, weight=1e-3):
     def loss(v):
         slack = np.maximum(1 - sign * (x @ v[:size] + v[size]), 0)
         slope = -2 / n * slack * sign
-        return (weight / 2 * v[:size] @ v[:size] + (slack ** 2).mean(),
-                np.append(weight * v[:size] + slope @ x, slope.sum()))
+        return (
+            weight / 2 * v[:size] @ v[:size] + (slack**2).mean(),
+            np.append(weight * v[:size] + slope @ x, slope.sum()),
+        )
 
     v = minimize(loss, np.zeros(size + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
     return v[:size], v[size]

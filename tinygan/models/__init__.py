@@ -43,13 +43,17 @@ from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import to_numpy, xp
 from tinygan.errors import InputError
 
-NEEDED_OF_D = {"concat": ("image_shape",), "auxiliary": ("features", "feature_shape", "score"),
-               "projection": ("features", "feature_shape", "score")}
+NEEDED_OF_D = {
+    "concat": ("image_shape",),
+    "auxiliary": ("features", "feature_shape", "score"),
+    "projection": ("features", "feature_shape", "score"),
+}
 WHAT_TO_WRITE = {
     "image_shape": "write self.image_shape = (height, width, channels)",
     "features": "define features(self, x), the last hidden layer",
     "feature_shape": "write self.feature_shape = the shape of the features of one image",
-    "score": "define score(self, features), which makes the logits of them"}
+    "score": "define score(self, features), which makes the logits of them",
+}
 
 
 def check_attributes(G, D, sizes, d_class):
@@ -61,12 +65,16 @@ def check_attributes(G, D, sizes, d_class):
         value = getattr(sizes, source)
         if not hasattr(G, name) or getattr(G, name) != value:
             has = f"{name} = {getattr(G, name)!r}" if hasattr(G, name) else f"no attribute {name}"
-            raise InputError(f"G ({type(G).__name__}) has {has}, and these settings need "
-                             f"{value!r}: write self.{name} = sizes.{source}")
+            raise InputError(
+                f"G ({type(G).__name__}) has {has}, and these settings need "
+                f"{value!r}: write self.{name} = sizes.{source}"
+            )
     for name in NEEDED_OF_D.get(d_class, ()):
         if not hasattr(D, name):
-            raise InputError(f"D ({type(D).__name__}) has no attribute {name}, which "
-                             f"d_class={d_class} needs: {WHAT_TO_WRITE[name]}")
+            raise InputError(
+                f"D ({type(D).__name__}) has no attribute {name}, which "
+                f"d_class={d_class} needs: {WHAT_TO_WRITE[name]}"
+            )
 
 
 def check_draws(role, network, twin, rng):
@@ -80,14 +88,18 @@ def check_draws(role, network, twin, rng):
             raise InputError(f"{role}.{path} begins with values that are NaN or infinite")
     for path, array in network.state_dict().items():
         if path not in again or not np.array_equal(array, again[path], equal_nan=True):
-            raise InputError(f"{role}.{path} is not the same when it is drawn again from the same "
-                             "seed: give the layer rng=rng, and draw nothing from elsewhere")
+            raise InputError(
+                f"{role}.{path} is not the same when it is drawn again from the same "
+                "seed: give the layer rng=rng, and draw nothing from elsewhere"
+            )
     for path, module in network.modules():
         for name, value in vars(module).items():
             if isinstance(value, np.random.Generator) and value is not rng:
                 where = ".".join(filter(None, (role, path, name)))
-                raise InputError(f"{where} is a generator of its own, which a resumed run would "
-                                 "start anew: give the layer rng=rng")
+                raise InputError(
+                    f"{where} is a generator of its own, which a resumed run would "
+                    "start anew: give the layer rng=rng"
+                )
 
 
 def check_calls(G, D, image_shape, latent, classes):
@@ -97,17 +109,22 @@ def check_calls(G, D, image_shape, latent, classes):
     with no_grad(), np.errstate(all="ignore"):
         images = G.eval()(Tensor(xp.zeros((2, latent), "float32")), *labels)
         if getattr(images, "shape", None) != (2, *image_shape):
-            raise InputError(f"from 2 latents, G makes {_shape(images)}: it must return images "
-                             f"{(2, *image_shape)}")
+            raise InputError(
+                f"from 2 latents, G makes {_shape(images)}: it must return images "
+                f"{(2, *image_shape)}"
+            )
         judged = D.eval()(images, *labels)
     logits, *class_logits = judged if isinstance(judged, tuple) else (judged,)
     if getattr(logits, "shape", ())[:1] != (2,):
-        raise InputError(f"from 2 images, D makes {_shape(logits)}: it must return logits (2,), or "
-                         "(2, ...)")
+        raise InputError(
+            f"from 2 images, D makes {_shape(logits)}: it must return logits (2,), or (2, ...)"
+        )
     for found in class_logits:
         if getattr(found, "shape", None) != (2, classes):
-            raise InputError(f"from 2 images, D makes {_shape(found)} beside its logits: it must "
-                             f"return class logits (2, {classes})")
+            raise InputError(
+                f"from 2 images, D makes {_shape(found)} beside its logits: it must "
+                f"return class logits (2, {classes})"
+            )
 
 
 def _shape(found):

@@ -29,7 +29,8 @@ def spectral(layer, rng):
 def convolutions(rng, init):
     """What makes the convolutions: conv(inputs, outputs, kernel_size, padding=0, bias=True)."""
     return lambda *shape, **settings: spectral(
-        nn.Conv2d(*shape, **settings, rng=rng, init=init), rng)
+        nn.Conv2d(*shape, **settings, rng=rng, init=init), rng
+    )
 
 
 class Generator(nn.Module):
@@ -43,11 +44,22 @@ class Generator(nn.Module):
 
     conditional, reads_in_parts = True, True
 
-    def __init__(self, latent=128, classes=10, image_channels=1, widths=(64, 64, 64, 64),
-                 embedding=32, attention=(1,), *, rng, init=nn.init.orthogonal):
+    def __init__(
+        self,
+        latent=128,
+        classes=10,
+        image_channels=1,
+        widths=(64, 64, 64, 64),
+        embedding=32,
+        attention=(1,),
+        *,
+        rng,
+        init=nn.init.orthogonal,
+    ):
         if latent % len(widths):
-            raise InputError(f"a latent (and embedding) of {latent} cannot be cut into "
-                             f"{len(widths)} equal parts")
+            raise InputError(
+                f"a latent (and embedding) of {latent} cannot be cut into {len(widths)} equal parts"
+            )
         self.part = latent // len(widths)
         conv, condition = convolutions(rng, init), self.part + (embedding if classes else 0)
 
@@ -69,11 +81,11 @@ class Generator(nn.Module):
         self.to_image = conv(widths[-1], image_channels, 3, padding=1)
 
     def forward(self, z, labels=None):
-        z = self.take(z, "N", self.latent, what="latents")
-        first, *parts = (z[:, i:i + self.part] for i in range(0, self.latent, self.part))
+        z = self.expect_shape(z, "N", self.latent, what="latents")
+        first, *parts = (z[:, i : i + self.part] for i in range(0, self.latent, self.part))
         shared = []
         if self.classes:
-            shared = [self.embedding(self.take_labels(labels, len(z), self.classes))]
+            shared = [self.embedding(self.expect_labels(labels, len(z), self.classes))]
         x = self.unflatten(self.project(first))
         for block, part in zip(self.blocks, parts):
             x = block(x, ops.concatenate([*shared, part], axis=1))
@@ -88,9 +100,16 @@ class Discriminator(nn.Module):
     positions; `score` makes logits of them.
     """
 
-    def __init__(self, image_channels=1, widths=(64, 64, 64, 64),
-                 downsample=(True, True, False, False), attention=(0,), *, rng,
-                 init=nn.init.orthogonal):
+    def __init__(
+        self,
+        image_channels=1,
+        widths=(64, 64, 64, 64),
+        downsample=(True, True, False, False),
+        attention=(0,),
+        *,
+        rng,
+        init=nn.init.orthogonal,
+    ):
         conv = convolutions(rng, init)
         self.blocks = nn.Sequential()
         for i, (a, b) in enumerate(zip((image_channels, *widths), widths)):
@@ -100,13 +119,15 @@ class Discriminator(nn.Module):
         self.to_logit = spectral(nn.Linear(widths[-1], 1, rng=rng, init=init), rng)
         self.image_shape, self.feature_shape = ("H", "W", image_channels), (widths[-1],)
         self.init = init
-        self.divisor = 1 << sum(downsample[:len(widths)])
+        self.divisor = 1 << sum(downsample[: len(widths)])
 
     def features(self, x):
-        x = self.take(x, "N", *self.image_shape, what="images")
+        x = self.expect_shape(x, "N", *self.image_shape, what="images")
         if x.shape[1] % self.divisor or x.shape[2] % self.divisor:
-            raise self.refusal("takes images whose height and width are multiples of "
-                               f"{self.divisor}, got {described(x)}")
+            raise self.argument_error(
+                "takes images whose height and width are multiples of "
+                f"{self.divisor}, got {described(x)}"
+            )
         return ops.sum(ops.relu(self.blocks(x)), (1, 2))
 
     def score(self, features):
@@ -121,48 +142,83 @@ class BigGANSettings(Settings):
     g_channels: int = setting(16, "channels of G's feature maps", 1)
     d_channels: int = setting(16, "channels of D's feature maps", 1)
     attention: int = setting(
-        16, "size of the feature maps that self-attention follows; 0: nowhere", 0)
-    init: str = setting("orthogonal", "initial weights; normal: N(0, .02)",
-                        choices=("orthogonal", "normal"))
+        16, "size of the feature maps that self-attention follows; 0: nowhere", 0
+    )
+    init: str = setting(
+        "orthogonal", "initial weights; normal: N(0, .02)", choices=("orthogonal", "normal")
+    )
 
 
 def networks(s, sizes, rng):
     size, _, channels = sizes.image
     levels = (size // 4).bit_length() - 1
     if levels < 0 or size != 4 << levels:
-        raise InputError(f"images of {size} pixels cannot be halved to 4x4: "
-                         "pad them to 8, 16, 32, 64...")
+        raise InputError(
+            f"images of {size} pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64..."
+        )
     if s.attention and (s.g_channels % 8 or s.d_channels % 8):
-        raise InputError("self-attention divides the channels by 8: choose a multiple for "
-                         "g_channels and d_channels, or attention=0")
+        raise InputError(
+            "self-attention divides the channels by 8: choose a multiple for "
+            "g_channels and d_channels, or attention=0"
+        )
     g_sizes, d_sizes = [8 << i for i in range(levels)], [size >> 1, *[size >> 2] * 3]
     common = sorted({0, *g_sizes} & {0, *d_sizes})
     if s.attention not in common:
-        raise InputError(f"attention={s.attention}: choose 0, for none, or a size that feature "
-                         f"maps of both G and D have (here {', '.join(map(str, common))})")
+        raise InputError(
+            f"attention={s.attention}: choose 0, for none, or a size that feature "
+            f"maps of both G and D have (here {', '.join(map(str, common))})"
+        )
     init = {"orthogonal": nn.init.orthogonal, "normal": nn.init.normal(0.02)}[s.init]
     g_attention = [i for i, side in enumerate(g_sizes) if side == s.attention]
     d_attention = [i for i, side in enumerate(d_sizes) if side == s.attention][:1]
-    return (Generator(sizes.latent, sizes.g_classes, channels, [s.g_channels] * (levels + 1),
-                      s.embedding, g_attention, rng=rng, init=init),
-            Discriminator(sizes.d_image_channels, [s.d_channels] * 4, attention=d_attention, rng=rng,
-                          init=init))
+    return (
+        Generator(
+            sizes.latent,
+            sizes.g_classes,
+            channels,
+            [s.g_channels] * (levels + 1),
+            s.embedding,
+            g_attention,
+            rng=rng,
+            init=init,
+        ),
+        Discriminator(
+            sizes.d_image_channels, [s.d_channels] * 4, attention=d_attention, rng=rng, init=init
+        ),
+    )
 
 
 # The authors' networks for ImageNet with a few channels (they have 96), at rates at which a few
 # thousand small batches are enough.
 RECIPE = Recipe(
-    "biggan", "class and z in every block, self-attention, truncation (Brock et al. 2019)",
-    BigGANSettings, networks,
-    {"steps": 4000, "batch_size": 16, "loss": "hinge", "eps": 1e-6, "latent": 128, "embedding": 32,
-     "pad": 2, "ortho": 1e-4, "g_class": "cbn", "d_class": "projection",
-     # The authors have batches of 2,048, and rates of 5e-5 for G and 2e-4 for D. At the rates here,
-     # beta2 must be smaller than their .999: Adam then reacts in time where gradients grow, and
-     # neither D nor G dies.
-     "lr": 1e-3, "d_lr": 2e-3, "beta1": 0.0, "beta2": 0.9,
-     # As the authors have it. With one update of D to one of G, G drew each class in fewer ways
-     # (recall .2 instead of .4).
-     "d_steps": 2,
-     # Theirs is an average over 10,000 steps.
-     "ema": 0.999, "standing": 16},
-    g_class_choices=("none", "concat", "cbn"))
+    "biggan",
+    "class and z in every block, self-attention, truncation (Brock et al. 2019)",
+    BigGANSettings,
+    networks,
+    {
+        "steps": 4000,
+        "batch_size": 16,
+        "loss": "hinge",
+        "eps": 1e-6,
+        "latent": 128,
+        "embedding": 32,
+        "pad": 2,
+        "ortho": 1e-4,
+        "g_class": "cbn",
+        "d_class": "projection",
+        # The authors have batches of 2,048, and rates of 5e-5 for G and 2e-4 for D. At the rates here,
+        # beta2 must be smaller than their .999: Adam then reacts in time where gradients grow, and
+        # neither D nor G dies.
+        "lr": 1e-3,
+        "d_lr": 2e-3,
+        "beta1": 0.0,
+        "beta2": 0.9,
+        # As the authors have it. With one update of D to one of G, G drew each class in fewer ways
+        # (recall .2 instead of .4).
+        "d_steps": 2,
+        # Theirs is an average over 10,000 steps.
+        "ema": 0.999,
+        "standing": 16,
+    },
+    g_class_choices=("none", "concat", "cbn"),
+)

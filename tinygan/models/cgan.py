@@ -9,5 +9,9 @@
 from . import dcgan
 
 RECIPE = dcgan.RECIPE.variant(
-    "cgan", "G and D see the class, beside z and beside the image (Mirza and Osindero 2014)",
-    steps=14000, g_class="concat", d_class="concat")
+    "cgan",
+    "G and D see the class, beside z and beside the image (Mirza and Osindero 2014)",
+    steps=14000,
+    g_class="concat",
+    d_class="concat",
+)

@@ -26,8 +26,10 @@ def start_size(image_size, layers):
     """The side of the smallest feature map, which each of `layers` 4x4 stride-2 layers doubles."""
     side = image_size >> layers
     if side < 1 or side << layers != image_size:
-        raise InputError(f"images of {image_size} pixels cannot be halved {layers} times: "
-                         f"pad them to a multiple of {1 << layers}")
+        raise InputError(
+            f"images of {image_size} pixels cannot be halved {layers} times: "
+            f"pad them to a multiple of {1 << layers}"
+        )
     return side
 
 
@@ -42,17 +44,29 @@ class Generator(nn.Module):
 
     conditional = True
 
-    def __init__(self, latent=100, image_size=28, image_channels=1, widths=(128, 64), classes=None,
-                 equalized=False, *, rng):
+    def __init__(
+        self,
+        latent=100,
+        image_size=28,
+        image_channels=1,
+        widths=(128, 64),
+        classes=None,
+        equalized=False,
+        *,
+        rng,
+    ):
         side = start_size(image_size, len(widths))
 
-        def conv(*shape, gain=2 ** 0.5, fan_in=None):
+        def conv(*shape, gain=2**0.5, fan_in=None):
             layer = nn.ConvTranspose2d(*shape, bias=False, rng=rng, init=WEIGHTS)
             return nn.Equalized(layer, gain, fan_in, rng=rng) if equalized else layer
 
         def norm_relu(channels):
-            norm = (nn.ConditionalBatchNorm.of_classes(channels, classes) if classes
-                    else nn.BatchNorm(channels, rng=rng, init=GAINS))
+            norm = (
+                nn.ConditionalBatchNorm.of_classes(channels, classes)
+                if classes
+                else nn.BatchNorm(channels, rng=rng, init=GAINS)
+            )
             return [norm, nn.ReLU()]
 
         self.latent, self.classes = latent, classes
@@ -63,9 +77,9 @@ class Generator(nn.Module):
         self.main.layers += [conv(widths[-1], image_channels, 4, 2, 1, gain=1.0), nn.Tanh()]
 
     def forward(self, z, labels=None):
-        z = self.take(z, "N", self.latent, what="latents")
+        z = self.expect_shape(z, "N", self.latent, what="latents")
         if self.classes:
-            labels = self.take_labels(labels, len(z), self.classes)
+            labels = self.expect_labels(labels, len(z), self.classes)
         return self.main(z.reshape(-1, 1, 1, self.latent), labels)
 
 
@@ -79,14 +93,24 @@ class Discriminator(nn.Module):
     image. `features` (N, *feature_shape) is the smallest feature map; `score` makes logits of it.
     """
 
-    def __init__(self, image_size=28, image_channels=1, widths=(64, 128), norm="batch",
-                 patches=False, equalized=False, *, rng):
+    def __init__(
+        self,
+        image_size=28,
+        image_channels=1,
+        widths=(64, 128),
+        norm="batch",
+        patches=False,
+        equalized=False,
+        *,
+        rng,
+    ):
         side = start_size(image_size, len(widths))
         if equalized and norm == "spectral":
-            raise InputError("equalized and norm=spectral both scale D's weights: "
-                             "choose one of them")
+            raise InputError(
+                "equalized and norm=spectral both scale D's weights: choose one of them"
+            )
 
-        def conv(*shape, gain=2 ** 0.5):
+        def conv(*shape, gain=2**0.5):
             layer = nn.Conv2d(*shape, bias=norm != "batch", rng=rng, init=WEIGHTS)
             if norm == "spectral":
                 return nn.SpectralNorm(layer, rng=rng)
@@ -102,7 +126,7 @@ class Discriminator(nn.Module):
         self.feature_shape, self.patches = (side, side, widths[-1]), patches
 
     def features(self, x):
-        return self.main[:-1](self.take(x, "N", *self.image_shape, what="images"))
+        return self.main[:-1](self.expect_shape(x, "N", *self.image_shape, what="images"))
 
     def score(self, features):
         logits = self.main[-1](features)
@@ -115,15 +139,19 @@ class Discriminator(nn.Module):
 @dataclass
 class DCGANSettings(Settings):
     g_channels: int = setting(
-        64, "channels of G's largest feature map; each smaller map has twice as many", 1)
+        64, "channels of G's largest feature map; each smaller map has twice as many", 1
+    )
     d_channels: int = setting(
-        32, "channels of D's largest feature map; each smaller map has twice as many", 1)
+        32, "channels of D's largest feature map; each smaller map has twice as many", 1
+    )
     layers: int = setting(2, "stride-2 layers of G and of D", 1, 6)
     d_norm: str = setting("batch", "what D normalises", choices=("batch", "none", "spectral"))
     equalized: bool = setting(
-        False, "equalised learning rate in G and D, instead of weights N(0, .02)")
+        False, "equalised learning rate in G and D, instead of weights N(0, .02)"
+    )
     patches: bool = setting(
-        False, "D judges overlapping patches, a logit for each, instead of the whole image")
+        False, "D judges overlapping patches, a logit for each, instead of the whole image"
+    )
 
 
 def networks(s, sizes, rng):
@@ -131,17 +159,26 @@ def networks(s, sizes, rng):
     doublings = [1 << i for i in range(s.layers)]
     g_widths = [s.g_channels * n for n in reversed(doublings)]
     d_widths = [s.d_channels * n for n in doublings]
-    return (Generator(sizes.latent, size, channels, g_widths, sizes.g_classes, s.equalized,
-                      rng=rng),
-            Discriminator(size, sizes.d_image_channels, d_widths, s.d_norm, s.patches, s.equalized,
-                          rng=rng))
+    return (
+        Generator(sizes.latent, size, channels, g_widths, sizes.g_classes, s.equalized, rng=rng),
+        Discriminator(
+            size, sizes.d_image_channels, d_widths, s.d_norm, s.patches, s.equalized, rng=rng
+        ),
+    )
 
 
 # The paper's constants, but for two. D has half of G's channels, which saves half of the time: with
 # as many as G, the digits look no better. And batches are smaller.
 RECIPE = Recipe(
-    "dcgan", "convolutions and batch-norm (Radford et al. 2016)", DCGANSettings, networks,
-    {"steps": 10000, "sample_every": 500,
-     # The paper has 128. At its learning rate, progress depends on the number of steps.
-     "batch_size": 16},
-    g_class_choices=("none", "concat", "cbn"))
+    "dcgan",
+    "convolutions and batch-norm (Radford et al. 2016)",
+    DCGANSettings,
+    networks,
+    {
+        "steps": 10000,
+        "sample_every": 500,
+        # The paper has 128. At its learning rate, progress depends on the number of steps.
+        "batch_size": 16,
+    },
+    g_class_choices=("none", "concat", "cbn"),
+)

@@ -19,12 +19,15 @@ class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
     grow: bool = setting(
-        True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start")
+        True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start"
+    )
     stable_images: int = setting(
-        8_000, "images of D's updates at one size, before the next fades in", 0, MANY)
+        8_000, "images of D's updates at one size, before the next fades in", 0, MANY
+    )
     fade_images: int = setting(8_000, "images of D's updates while it does", 0, MANY)
     batch_sizes: str = setting(
-        "4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size")
+        "4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size"
+    )
 
 
 class Growth:
@@ -39,8 +42,10 @@ class Growth:
         self.size, self.stable, self.fade = size, settings.stable_images, settings.fade_images
         self.levels = (size // START).bit_length() - 1
         if not self.stable + self.fade:
-            raise InputError("settings stable_images=0 fade_images=0: one of them must be larger; "
-                             "to begin at full size, set grow=false")
+            raise InputError(
+                "settings stable_images=0 fade_images=0: one of them must be larger; "
+                "to begin at full size, set grow=false"
+            )
         self.batch_sizes = {START << i: settings.batch_size for i in range(self.levels + 1)}
         for part in filter(None, settings.batch_sizes.split(",")):
             try:

@@ -10,4 +10,5 @@ squares pulls every fake to D's boundary, from either side.
 from . import dcgan
 
 RECIPE = dcgan.RECIPE.variant(
-    "lsgan", "least squares instead of cross-entropy (Mao et al. 2017)", loss="l2")
+    "lsgan", "least squares instead of cross-entropy (Mao et al. 2017)", loss="l2"
+)

@@ -34,11 +34,13 @@ class Growing(nn.Module):
 
     def __init__(self, image_size, widths, rng):
         if not widths or image_size != START << (len(widths) - 1):
-            raise InputError(f"images of {image_size} pixels: growing from 4x4 by doubling takes "
-                             "a size of 8, 16, 32, 64...: pad them")
+            raise InputError(
+                f"images of {image_size} pixels: growing from 4x4 by doubling takes "
+                "a size of 8, 16, 32, 64...: pad them"
+            )
         self.lod, self.rng = np.zeros((), "float32"), rng
 
-    def conv(self, *shape, gain=2 ** 0.5, kind=nn.Conv2d, fan_in=None, **settings):
+    def conv(self, *shape, gain=2**0.5, kind=nn.Conv2d, fan_in=None, **settings):
         return nn.Equalized(kind(*shape, **settings, rng=self.rng), gain, fan_in, rng=self.rng)
 
     def conv3(self, inputs, outputs, **settings):
@@ -74,13 +76,15 @@ class Generator(Growing):
         self.latent, self.classes, self.size = latent, None, image_size
         self.norm = nn.PixelNorm()
         # The first layer's gain is a quarter of the others': so the authors have it.
-        first = self.conv(latent, widths[0], 4, gain=2 ** 0.5 / 4, kind=nn.ConvTranspose2d,
-                          fan_in=latent)
+        first = self.conv(
+            latent, widths[0], 4, gain=2**0.5 / 4, kind=nn.ConvTranspose2d, fan_in=latent
+        )
         second = self.conv3(widths[0], widths[0])
         self.blocks = [nn.Sequential(*self.normalized(first), *self.normalized(second))]
         self.blocks += [
             nn.Sequential(*self.normalized(self.conv3(a, b)), *self.normalized(self.conv3(b, b)))
-            for a, b in zip(widths, widths[1:])]
+            for a, b in zip(widths, widths[1:])
+        ]
         self.to_image = [self.conv(width, image_channels, 1, gain=1.0) for width in widths]
 
     @staticmethod
@@ -88,9 +92,9 @@ class Generator(Growing):
         return layer, nn.LeakyReLU(0.2), nn.PixelNorm()
 
     def forward(self, z):
-        z = self.take(z, "N", self.latent, what="latents")
+        z = self.expect_shape(z, "N", self.latent, what="latents")
         x = self.norm(z).reshape(-1, 1, 1, self.latent)
-        for i, block in enumerate(self.blocks[:self.stage()[0] + 1]):
+        for i, block in enumerate(self.blocks[: self.stage()[0] + 1]):
             coarser, x = x, block(ops.upsample_nearest(x) if i else x)
         return self.draw(x, coarser)
 
@@ -106,21 +110,32 @@ class Discriminator(Growing):
     def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), *, rng):
         super().__init__(image_size, widths, rng)
         act, top = lambda layer: (layer, nn.LeakyReLU(0.2)), widths[0]
-        self.from_image = [nn.Sequential(*act(self.conv(image_channels, width, 1)))
-                           for width in widths]
-        self.blocks = [nn.Sequential(
-            nn.MinibatchStddev(), *act(self.conv(top + 1, top, 3, padding=1)),
-            nn.Flatten(), *act(self.conv(16 * top, top, kind=nn.Linear)))]
+        self.from_image = [
+            nn.Sequential(*act(self.conv(image_channels, width, 1))) for width in widths
+        ]
+        self.blocks = [
+            nn.Sequential(
+                nn.MinibatchStddev(),
+                *act(self.conv(top + 1, top, 3, padding=1)),
+                nn.Flatten(),
+                *act(self.conv(16 * top, top, kind=nn.Linear)),
+            )
+        ]
         self.blocks += [self.block(b, a) for a, b in zip(widths, widths[1:])]
         self.to_logit = self.conv(top, 1, gain=1.0, kind=nn.Linear)
         self.image_shape, self.feature_shape = (image_size, image_size, image_channels), (top,)
 
     def block(self, inputs, outputs):
-        return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2),
-                             self.conv3(inputs, outputs), nn.LeakyReLU(0.2), nn.AvgPool2d(2))
+        return nn.Sequential(
+            self.conv3(inputs, inputs),
+            nn.LeakyReLU(0.2),
+            self.conv3(inputs, outputs),
+            nn.LeakyReLU(0.2),
+            nn.AvgPool2d(2),
+        )
 
     def features(self, x):
-        x = self.take(x, "N", *self.image_shape, what="images")
+        x = self.expect_shape(x, "N", *self.image_shape, what="images")
         finest, blended = self.stage()
         image = shrink(x, 1 << (len(self.blocks) - 1 - finest))
         x = self.from_image[finest](image)
@@ -150,24 +165,40 @@ def channels_by_size(channels, most, size):
 @dataclass
 class ProGANSettings(GrowthSettings):
     channels: int = setting(
-        8, "channels at full size; each halving of the size doubles them, up to max_channels", 1)
+        8, "channels at full size; each halving of the size doubles them, up to max_channels", 1
+    )
     max_channels: int = setting(64, "most channels of a feature map", 1)
 
 
 def networks(s, sizes, rng):
     size, _, channels = sizes.image
     of_both = channels_by_size(s.channels, s.max_channels, size)
-    return (Generator(sizes.latent, size, channels, of_both, rng=rng),
-            Discriminator(size, sizes.d_image_channels, of_both, rng=rng))
+    return (
+        Generator(sizes.latent, size, channels, of_both, rng=rng),
+        Discriminator(size, sizes.d_image_channels, of_both, rng=rng),
+    )
 
 
 # The paper's constants, but smaller: it has 600,000 images in each phase, and up to 512 channels.
 RECIPE = Recipe(
-    "progan", "begin at 4x4 pixels, and let larger sizes fade in (Karras et al. 2018)",
-    ProGANSettings, networks,
-    {"steps": 6800, "batch_size": 16, "loss": "wasserstein", "gp": 10.0, "drift": 0.001,
-     "beta1": 0.0, "beta2": 0.99, "latent": 64, "pad": 2, "ema": 0.999,
-     # The paper has 1e-3, for many more steps. Half of this rate gave an FID of 10.8 instead of
-     # 6.2.
-     "lr": 4e-3},
-    truncation=None)  # G puts each latent on a sphere, where none is farther out than the others
+    "progan",
+    "begin at 4x4 pixels, and let larger sizes fade in (Karras et al. 2018)",
+    ProGANSettings,
+    networks,
+    {
+        "steps": 6800,
+        "batch_size": 16,
+        "loss": "wasserstein",
+        "gp": 10.0,
+        "drift": 0.001,
+        "beta1": 0.0,
+        "beta2": 0.99,
+        "latent": 64,
+        "pad": 2,
+        "ema": 0.999,
+        # The paper has 1e-3, for many more steps. Half of this rate gave an FID of 10.8 instead of
+        # 6.2.
+        "lr": 4e-3,
+    },
+    truncation=None,
+)  # G puts each latent on a sphere, where none is farther out than the others

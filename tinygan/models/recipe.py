@@ -59,12 +59,16 @@ class Recipe(NamedTuple):
         find out, it builds them once more, from a copy of `rng`, and tries that pair on two images.
         """
         if (s.g_class == "none") != (s.d_class == "none"):
-            raise InputError(f"settings g_class={s.g_class} d_class={s.d_class}: tell both "
-                             "networks the class, or neither")
+            raise InputError(
+                f"settings g_class={s.g_class} d_class={s.d_class}: tell both "
+                "networks the class, or neither"
+            )
         for name, choices in (("g_class", self.g_class_choices), ("d_class", self.d_class_choices)):
             if getattr(s, name) not in choices:
-                raise InputError(f"setting {name}={getattr(s, name)}: the networks of {self.name} "
-                                 f"take {', '.join(choices)}")
+                raise InputError(
+                    f"setting {name}={getattr(s, name)}: the networks of {self.name} "
+                    f"take {', '.join(choices)}"
+                )
         rng_before = copy.deepcopy(rng)
         pair = self._pair(s, image_shape, classes, rng)
         twins = self._pair(s, image_shape, classes, rng_before)
@@ -75,10 +79,13 @@ class Recipe(NamedTuple):
 
     def _pair(self, s, image_shape, classes, rng):
         """The (G, D) of `networks`, wrapped in what tells them the class if they do not take it."""
-        sizes = Sizes(image_shape, s.latent + s.embedding * (s.g_class == "concat"),
-                      image_shape[2] + (s.d_class == "concat"),
-                      classes if s.g_class in ("cbn", "mapping") else None,
-                      classes if s.d_class in ("select", "mapping") else None)
+        sizes = Sizes(
+            image_shape,
+            s.latent + s.embedding * (s.g_class == "concat"),
+            image_shape[2] + (s.d_class == "concat"),
+            classes if s.g_class in ("cbn", "mapping") else None,
+            classes if s.d_class in ("select", "mapping") else None,
+        )
         G, D = self.networks(s, sizes, rng)
         check_attributes(G, D, sizes, s.d_class)
         if s.g_class == "concat":

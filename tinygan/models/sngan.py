@@ -30,7 +30,7 @@ def convolutions(rng, spectral):
     """What makes a block's convolutions: 3x3 with the gain of the residual branch, 1x1 without."""
 
     def conv(inputs, outputs, kernel_size, padding=0):
-        init = xavier_uniform(2 ** 0.5 if kernel_size == 3 else 1.0)
+        init = xavier_uniform(2**0.5 if kernel_size == 3 else 1.0)
         layer = nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init)
         zero_bias(layer)
         return nn.SpectralNorm(layer, rng=rng) if spectral else layer
@@ -48,12 +48,23 @@ class Generator(nn.Module):
 
     conditional = True
 
-    def __init__(self, latent=128, image_size=32, image_channels=1, channels=64, classes=None,
-                 upsample=ops.upsample_nearest, *, rng):
+    def __init__(
+        self,
+        latent=128,
+        image_size=32,
+        image_channels=1,
+        channels=64,
+        classes=None,
+        upsample=ops.upsample_nearest,
+        *,
+        rng,
+    ):
         start = image_size // 8
         if start * 8 != image_size:
-            raise InputError(f"images of {image_size} pixels cannot be halved 3 times: "
-                             "pad them to a multiple of 8")
+            raise InputError(
+                f"images of {image_size} pixels cannot be halved 3 times: "
+                "pad them to a multiple of 8"
+            )
         conv = convolutions(rng, spectral=False)
         of_classes = nn.ConditionalBatchNorm.of_classes
         norm = lambda n: of_classes(n, classes) if classes else nn.BatchNorm(n)
@@ -61,16 +72,19 @@ class Generator(nn.Module):
         project = nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform())
         self.project = zero_bias(project)
         self.unflatten = nn.Reshape(start, start, channels)
-        self.blocks = [nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample)
-                       for _ in range(3)]
+        self.blocks = [
+            nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample)
+            for _ in range(3)
+        ]
         self.norm = nn.BatchNorm(channels)
-        self.to_image = zero_bias(nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng,
-                                            init=xavier_uniform()))
+        self.to_image = zero_bias(
+            nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform())
+        )
 
     def forward(self, z, labels=None):
-        x = self.unflatten(self.project(self.take(z, "N", self.latent, what="latents")))
+        x = self.unflatten(self.project(self.expect_shape(z, "N", self.latent, what="latents")))
         if self.classes:
-            labels = self.take_labels(labels, len(x), self.classes)
+            labels = self.expect_labels(labels, len(x), self.classes)
         for block in self.blocks:
             x = block(x, labels)
         return ops.tanh(self.to_image(ops.relu(self.norm(x))))
@@ -86,19 +100,25 @@ class Discriminator(nn.Module):
     def __init__(self, image_channels=1, channels=64, relu_shortcut=False, *, rng):
         conv = convolutions(rng, spectral=True)
         block = lambda inputs, **settings: nn.DownBlock(
-            inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **settings)
+            inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **settings
+        )
         self.blocks = nn.Sequential(
-            block(image_channels, first=True), block(channels),
-            block(channels, downsample=False), block(channels, downsample=False), nn.ReLU())
+            block(image_channels, first=True),
+            block(channels),
+            block(channels, downsample=False),
+            block(channels, downsample=False),
+            nn.ReLU(),
+        )
         to_logit = zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform()))
         self.to_logit = nn.SpectralNorm(to_logit, rng=rng)
         self.image_shape, self.feature_shape = ("H", "W", image_channels), (channels,)
 
     def features(self, x):
-        x = self.take(x, "N", *self.image_shape, what="images")
+        x = self.expect_shape(x, "N", *self.image_shape, what="images")
         if x.shape[1] % 4 or x.shape[2] % 4:
-            raise self.refusal("takes images whose height and width are multiples of 4, "
-                               f"got {described(x)}")
+            raise self.argument_error(
+                f"takes images whose height and width are multiples of 4, got {described(x)}"
+            )
         return ops.sum(self.blocks(x), (1, 2))
 
     def score(self, features):
@@ -116,15 +136,29 @@ class SNGANSettings(Settings):
 
 def networks(s, sizes, rng):
     size, _, channels = sizes.image
-    return (Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),
-            Discriminator(sizes.d_image_channels, s.d_channels, rng=rng))
+    return (
+        Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),
+        Discriminator(sizes.d_image_channels, s.d_channels, rng=rng),
+    )
 
 
 # The paper's structure and constants, but fewer channels (it has 256 in G and 128 in D) and smaller
 # batches (it has 64).
 RECIPE = Recipe(
-    "sngan", "residual networks, spectral normalisation and hinge loss (Miyato et al. 2018)",
-    SNGANSettings, networks,
-    {"steps": 1700, "batch_size": 16, "sample_every": 100, "loss": "hinge", "beta1": 0.0,
-     "beta2": 0.9, "d_steps": 5, "latent": 128, "pad": 2},
-    g_class_choices=("none", "concat", "cbn"))
+    "sngan",
+    "residual networks, spectral normalisation and hinge loss (Miyato et al. 2018)",
+    SNGANSettings,
+    networks,
+    {
+        "steps": 1700,
+        "batch_size": 16,
+        "sample_every": 100,
+        "loss": "hinge",
+        "beta1": 0.0,
+        "beta2": 0.9,
+        "d_steps": 5,
+        "latent": 128,
+        "pad": 2,
+    },
+    g_class_choices=("none", "concat", "cbn"),
+)

@@ -55,8 +55,21 @@ class Generator(nn.StyleGenerator, progan.Growing):
 
     buffer_names = ("w_average", "lod")
 
-    def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16),
-                 style=64, layers=8, classes=None, mixing=0.9, hidden=None, rate=0.01, *, rng):
+    def __init__(
+        self,
+        latent=64,
+        image_size=32,
+        image_channels=1,
+        widths=(64, 64, 32, 16),
+        style=64,
+        layers=8,
+        classes=None,
+        mixing=0.9,
+        hidden=None,
+        rate=0.01,
+        *,
+        rng,
+    ):
         progan.Growing.__init__(self, image_size, widths, rng)
         mapping = nn.Mapping(latent, style, layers, classes, rate, hidden=hidden, rng=rng)
         self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
@@ -65,8 +78,11 @@ class Generator(nn.StyleGenerator, progan.Growing):
         for i, (a, b) in enumerate(zip((widths[0], *widths), widths)):
             convs = [self.conv3(a, b, bias=False) if i else None, self.conv3(b, b, bias=False)]
             ups = [i > 0, False]
-            self.blocks += [nn.Sequential(*(Styled(b, 4 << i, style, conv, up, rng=rng)
-                                            for conv, up in zip(convs, ups)))]
+            self.blocks += [
+                nn.Sequential(
+                    *(Styled(b, 4 << i, style, conv, up, rng=rng) for conv, up in zip(convs, ups))
+                )
+            ]
         self.to_image = [self.conv(width, image_channels, 1, gain=1.0) for width in widths]
 
     def layers_in_use(self):
@@ -74,10 +90,10 @@ class Generator(nn.StyleGenerator, progan.Growing):
 
     def synthesis(self, ws):
         """Styles (N, style_layers, style) -> images."""
-        ws = self.take(ws, "N", self.style_layers, len(self.w_average), what="styles")
+        ws = self.expect_shape(ws, "N", self.style_layers, len(self.w_average), what="styles")
         x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
         coarser = None
-        for i, block in enumerate(self.blocks[:self.stage()[0] + 1]):
+        for i, block in enumerate(self.blocks[: self.stage()[0] + 1]):
             coarser = x
             for j, layer in enumerate(block):
                 x = layer(x, ws[:, 2 * i + j])
@@ -91,22 +107,29 @@ class Discriminator(progan.Discriminator):
     et al. 2018).
     """
 
-    def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *,
-                 rng):
+    def __init__(
+        self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *, rng
+    ):
         super().__init__(image_size, image_channels, widths, rng=rng)
         self.conditional, self.classes = classes is not None, classes
         if classes:
             self.to_logit = self.conv(widths[0], classes, gain=1.0, kind=nn.Linear)
 
     def block(self, inputs, outputs):
-        return nn.Sequential(self.conv3(inputs, inputs), nn.LeakyReLU(0.2), nn.Blur(),
-                             self.conv3(inputs, outputs), nn.AvgPool2d(2), nn.LeakyReLU(0.2))
+        return nn.Sequential(
+            self.conv3(inputs, inputs),
+            nn.LeakyReLU(0.2),
+            nn.Blur(),
+            self.conv3(inputs, outputs),
+            nn.AvgPool2d(2),
+            nn.LeakyReLU(0.2),
+        )
 
     def forward(self, x, labels=None):
         if not self.conditional:
             return super().forward(x)
         logits = self.to_logit(self.features(x))
-        labels = self.take_labels(labels, len(x), self.classes)
+        labels = self.expect_labels(labels, len(x), self.classes)
         labels = indices_below(self.classes, labels, "Discriminator: labels")
         return logits[xp.arange(len(x)), labels]
 
@@ -117,11 +140,14 @@ class StyleSettings(Settings):
 
     style: int = setting(64, "length of the style w", 1)
     mapping_layers: int = setting(
-        2, "layers of the mapping from z to w; 0: w is z and the class", 0, 100)
+        2, "layers of the mapping from z to w; 0: w is z and the class", 0, 100
+    )
     mapping_rate: float = setting(
-        0.1, "its learning rate, relative to that of the other layers", 1e-6, 1)
+        0.1, "its learning rate, relative to that of the other layers", 1e-6, 1
+    )
     mixing: float = setting(
-        0.0, "share of batches whose finer layers have the styles of other latents", 0, 1)
+        0.0, "share of batches whose finer layers have the styles of other latents", 0, 1
+    )
 
 
 @dataclass
@@ -132,22 +158,50 @@ class StyleGANSettings(StyleSettings, progan.ProGANSettings):
 def networks(s, sizes, rng):
     size, _, channels = sizes.image
     of_both = progan.channels_by_size(s.channels, s.max_channels, size)
-    return (Generator(sizes.latent, size, channels, of_both, s.style, s.mapping_layers,
-                      sizes.g_classes, s.mixing, rate=s.mapping_rate, rng=rng),
-            Discriminator(size, sizes.d_image_channels, of_both, sizes.d_classes, rng=rng))
+    return (
+        Generator(
+            sizes.latent,
+            size,
+            channels,
+            of_both,
+            s.style,
+            s.mapping_layers,
+            sizes.g_classes,
+            s.mixing,
+            rate=s.mapping_rate,
+            rng=rng,
+        ),
+        Discriminator(size, sizes.d_image_channels, of_both, sizes.d_classes, rng=rng),
+    )
 
 
 # Networks grow in a hundredth of the authors' images. D learns twice as fast as G, the mapping has
 # two layers and learns faster than theirs, and styles are not mixed: stylegan2.py says why.
 RECIPE = Recipe(
-    "stylegan", "z becomes a style, which enters every layer; noise, AdaIN (Karras et al. 2019)",
-    StyleGANSettings, networks,
-    {"steps": 7500, "batch_size": 16, "sample_every": 500, "lr": 4e-3, "d_lr": 8e-3, "beta1": 0.0,
-     "beta2": 0.99, "latent": 64, "pad": 2,
-     # The authors' gamma of R1 and half-life of the average; but R1 is lazy, as StyleGAN2's is.
-     "r1": 10.0, "penalty_every": 4, "ema_images": 10_000,
-     # The authors' D has a logit for each class (d_class=select). It was at an FID of 17 where the
-     # projection was at 8.
-     "g_class": "mapping", "d_class": "projection"},
-    truncation="w", g_class_choices=("none", "mapping"),
-    d_class_choices=("none", "concat", "auxiliary", "projection", "select"))
+    "stylegan",
+    "z becomes a style, which enters every layer; noise, AdaIN (Karras et al. 2019)",
+    StyleGANSettings,
+    networks,
+    {
+        "steps": 7500,
+        "batch_size": 16,
+        "sample_every": 500,
+        "lr": 4e-3,
+        "d_lr": 8e-3,
+        "beta1": 0.0,
+        "beta2": 0.99,
+        "latent": 64,
+        "pad": 2,
+        # The authors' gamma of R1 and half-life of the average; but R1 is lazy, as StyleGAN2's is.
+        "r1": 10.0,
+        "penalty_every": 4,
+        "ema_images": 10_000,
+        # The authors' D has a logit for each class (d_class=select). It was at an FID of 17 where the
+        # projection was at 8.
+        "g_class": "mapping",
+        "d_class": "projection",
+    },
+    truncation="w",
+    g_class_choices=("none", "mapping"),
+    d_class_choices=("none", "concat", "auxiliary", "projection", "select"),
+)

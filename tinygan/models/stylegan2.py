@@ -65,7 +65,7 @@ class Activation(nn.Module):
         self.bias = Parameter(np.zeros(channels, np.float32))
 
     def forward(self, x):
-        return ops.bias_act(self.noise(x), self.bias, 0.2, 2 ** 0.5)
+        return ops.bias_act(self.noise(x), self.bias, 0.2, 2**0.5)
 
 
 # The redesign: layers (x (N, H, W, in), w (N, style)) -> (N, H, W, out), or twice the size with
@@ -150,8 +150,11 @@ class ToImage(nn.Module):
 
     def __init__(self, inputs, channels, style, styled, *, rng):
         self.style = style_layer(style, inputs, rng=rng) if styled else None
-        self.conv = (nn.ModulatedConv2d(inputs, channels, 1, demodulate=False, rng=rng) if styled
-                     else conv(inputs, channels, 1, rng=rng))
+        self.conv = (
+            nn.ModulatedConv2d(inputs, channels, 1, demodulate=False, rng=rng)
+            if styled
+            else conv(inputs, channels, 1, rng=rng)
+        )
         self.bias = Parameter(np.zeros(channels, np.float32))
 
     def forward(self, x, w):
@@ -170,28 +173,51 @@ class Generator(nn.StyleGenerator):
     `nn.StyleGenerator`. configuration: "a" to "d". architecture: "skip", "residual" or "original".
     """
 
-    def __init__(self, latent=64, image_size=32, image_channels=1, widths=(64, 64, 32, 16),
-                 style=64, layers=8, classes=None, mixing=0.9, hidden=None, rate=0.01,
-                 configuration="d", architecture="skip", *, rng):
+    def __init__(
+        self,
+        latent=64,
+        image_size=32,
+        image_channels=1,
+        widths=(64, 64, 32, 16),
+        style=64,
+        layers=8,
+        classes=None,
+        mixing=0.9,
+        hidden=None,
+        rate=0.01,
+        configuration="d",
+        architecture="skip",
+        *,
+        rng,
+    ):
         check(image_size, widths, architecture)
-        mapping = nn.Mapping(latent, style, layers, classes, rate, apart=True, hidden=hidden,
-                             rng=rng)
+        mapping = nn.Mapping(
+            latent, style, layers, classes, rate, separate_norms=True, hidden=hidden, rng=rng
+        )
         self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
         layer, styled = CONFIGURATIONS[configuration], configuration in "cd"
         self.constant = Parameter(normal(rng, (4, 4, widths[0])))
         first = [] if styled else [layer(None, widths[0], 4, style, rng=rng)]
         self.blocks = [nn.Sequential(*first, layer(widths[0], widths[0], 4, style, rng=rng))]
-        self.blocks += [nn.Sequential(layer(a, b, 8 << i, style, up=True, rng=rng),
-                                      layer(b, b, 8 << i, style, rng=rng))
-                        for i, (a, b) in enumerate(zip(widths, widths[1:]))]
-        self.shortcuts = [conv(a, b, 1, up=True, rng=rng) for a, b in zip(widths, widths[1:])
-                          if architecture == "residual"]
-        self.to_image = [ToImage(width, image_channels, style, styled, rng=rng)
-                         for width in (widths if architecture == "skip" else widths[-1:])]
+        self.blocks += [
+            nn.Sequential(
+                layer(a, b, 8 << i, style, up=True, rng=rng), layer(b, b, 8 << i, style, rng=rng)
+            )
+            for i, (a, b) in enumerate(zip(widths, widths[1:]))
+        ]
+        self.shortcuts = [
+            conv(a, b, 1, up=True, rng=rng)
+            for a, b in zip(widths, widths[1:])
+            if architecture == "residual"
+        ]
+        self.to_image = [
+            ToImage(width, image_channels, style, styled, rng=rng)
+            for width in (widths if architecture == "skip" else widths[-1:])
+        ]
 
     def synthesis(self, ws):
         """Styles (N, style_layers, style) -> images."""
-        ws = self.take(ws, "N", self.style_layers, len(self.w_average), what="styles")
+        ws = self.expect_shape(ws, "N", self.style_layers, len(self.w_average), what="styles")
         x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
         image, used = None, 0
         for i, block in enumerate(self.blocks):
@@ -200,7 +226,7 @@ class Generator(nn.StyleGenerator):
                 x = layer(x, ws[:, used])
                 used += 1
             if shortcut is not None:
-                x = (x + shortcut) * 0.5 ** 0.5
+                x = (x + shortcut) * 0.5**0.5
             later = len(self.blocks) - 1 - i
             if later < len(self.to_image):  # with the style of the layer that comes next
                 part = self.to_image[-1 - later](x, ws[:, min(used, self.style_layers - 1)])
@@ -211,7 +237,7 @@ class Generator(nn.StyleGenerator):
 class Layer(nn.Module):
     """D's: convolution -> leaky relu (x + bias) * gain."""
 
-    def __init__(self, inputs, outputs, kernel_size, down=False, gain=2 ** 0.5, *, rng):
+    def __init__(self, inputs, outputs, kernel_size, down=False, gain=2**0.5, *, rng):
         self.conv, self.gain = conv(inputs, outputs, kernel_size, down=down, rng=rng), gain
         self.bias = Parameter(np.zeros(outputs, np.float32))
 
@@ -230,29 +256,49 @@ class Discriminator(nn.Module):
     of the last hidden layer; `score` makes logits of them.
     """
 
-    def __init__(self, image_size=32, image_channels=1, widths=(64, 64, 32, 16),
-                 architecture="residual", group=4, classes=None, layers=8, rate=0.01, *, rng):
+    def __init__(
+        self,
+        image_size=32,
+        image_channels=1,
+        widths=(64, 64, 32, 16),
+        architecture="residual",
+        group=4,
+        classes=None,
+        layers=8,
+        rate=0.01,
+        *,
+        rng,
+    ):
         check(image_size, widths, architecture)
         top, pairs = widths[0], list(zip(widths, widths[1:]))
         self.conditional, self.skip = classes is not None, architecture == "skip"
-        self.from_image = [Layer(image_channels, width, 1, rng=rng)
-                           for width in (widths if self.skip else widths[-1:])]
+        self.from_image = [
+            Layer(image_channels, width, 1, rng=rng)
+            for width in (widths if self.skip else widths[-1:])
+        ]
         residual = architecture == "residual"
-        half = 0.5 ** 0.5 if residual else 1.0  # both paths have it: their sum keeps the variance
-        self.blocks = [nn.Sequential(Layer(b, b, 3, rng=rng),
-                                     Layer(b, a, 3, down=True, gain=2 ** 0.5 * half, rng=rng))
-                       for a, b in pairs]
+        half = 0.5**0.5 if residual else 1.0  # both paths have it: their sum keeps the variance
+        self.blocks = [
+            nn.Sequential(
+                Layer(b, b, 3, rng=rng), Layer(b, a, 3, down=True, gain=2**0.5 * half, rng=rng)
+            )
+            for a, b in pairs
+        ]
         self.shortcuts = [conv(b, a, 1, half, down=True, rng=rng) for a, b in pairs if residual]
-        self.last = nn.Sequential(nn.MinibatchStddev(group), Layer(top + 1, top, 3, rng=rng),
-                                  nn.Flatten())
+        self.last = nn.Sequential(
+            nn.MinibatchStddev(group), Layer(top + 1, top, 3, rng=rng), nn.Flatten()
+        )
         self.hidden = nn.Equalized(nn.Linear(16 * top, top, rng=rng), 1.0, rng=rng)
         self.to_logit = nn.Equalized(nn.Linear(top, top if classes else 1, rng=rng), 1.0, rng=rng)
-        self.mapping = (nn.Mapping(0, top, layers, classes, rate, apart=True, rng=rng) if classes
-                        else None)
+        self.mapping = (
+            nn.Mapping(0, top, layers, classes, rate, separate_norms=True, rng=rng)
+            if classes
+            else None
+        )
         self.image_shape, self.feature_shape = (image_size, image_size, image_channels), (top,)
 
     def features(self, image):
-        image = self.take(image, "N", *self.image_shape, what="images")
+        image = self.expect_shape(image, "N", *self.image_shape, what="images")
         x = self.from_image[-1](image)
         for i in reversed(range(len(self.blocks))):
             shortcut = self.shortcuts[i](x) if self.shortcuts else None
@@ -262,7 +308,7 @@ class Discriminator(nn.Module):
             if self.skip:
                 image = ops.downsample2d(image)
                 x = x + self.from_image[i](image)
-        return ops.leaky_relu(self.hidden(self.last(x)), 0.2, 2 ** 0.5)
+        return ops.leaky_relu(self.hidden(self.last(x)), 0.2, 2**0.5)
 
     def score(self, features):
         return self.to_logit(features).reshape(-1)
@@ -271,27 +317,34 @@ class Discriminator(nn.Module):
         features = self.features(x)
         if not self.conditional:
             return self.score(features)
-        target = self.mapping(None, self.take_labels(labels, len(features), self.mapping.classes))
+        target = self.mapping(None, self.expect_labels(labels, len(features), self.mapping.classes))
         return ops.sum(self.to_logit(features) * target, 1) * target.shape[1] ** -0.5
 
 
 def check(image_size, widths, architecture):
     if not widths or image_size != 4 << (len(widths) - 1):
-        raise InputError(f"images of {image_size} pixels: doubling 4x4 takes a size of 8, 16, 32, "
-                         "64...: pad them")
+        raise InputError(
+            f"images of {image_size} pixels: doubling 4x4 takes a size of 8, 16, 32, "
+            "64...: pad them"
+        )
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture {architecture!r}: there are {', '.join(ARCHITECTURES)}")
 
 
 @dataclass
 class StyleGAN2Settings(StyleSettings):
-    g_channels: int = setting(8, "channels of G at full size; each halving of the size doubles "
-                                 "them, up to max_channels", 1)
+    g_channels: int = setting(
+        8,
+        "channels of G at full size; each halving of the size doubles them, up to max_channels",
+        1,
+    )
     d_channels: int = setting(8, "channels of D at full size, likewise", 1)
     max_channels: int = setting(64, "most channels of a feature map", 1)
     configuration: str = setting(
-        "d", "steps of the redesign from StyleGAN, a, to StyleGAN2, d (models/stylegan2.py)",
-        choices=tuple(CONFIGURATIONS))
+        "d",
+        "steps of the redesign from StyleGAN, a, to StyleGAN2, d (models/stylegan2.py)",
+        choices=tuple(CONFIGURATIONS),
+    )
     g_architecture: str = setting("skip", "how G's sizes are joined", choices=ARCHITECTURES)
     d_architecture: str = setting("residual", "how D's sizes are joined", choices=ARCHITECTURES)
 
@@ -300,34 +353,73 @@ def networks(s, sizes, rng):
     size, _, channels = sizes.image
     g_widths = channels_by_size(s.g_channels, s.max_channels, size)
     d_widths = channels_by_size(s.d_channels, s.max_channels, size)
-    return (Generator(sizes.latent, size, channels, g_widths, s.style, s.mapping_layers,
-                      sizes.g_classes, s.mixing, rate=s.mapping_rate, configuration=s.configuration,
-                      architecture=s.g_architecture, rng=rng),
-            Discriminator(size, sizes.d_image_channels, d_widths, s.d_architecture,
-                          classes=sizes.d_classes, layers=s.mapping_layers, rate=s.mapping_rate,
-                          rng=rng))
+    return (
+        Generator(
+            sizes.latent,
+            size,
+            channels,
+            g_widths,
+            s.style,
+            s.mapping_layers,
+            sizes.g_classes,
+            s.mixing,
+            rate=s.mapping_rate,
+            configuration=s.configuration,
+            architecture=s.g_architecture,
+            rng=rng,
+        ),
+        Discriminator(
+            size,
+            sizes.d_image_channels,
+            d_widths,
+            s.d_architecture,
+            classes=sizes.d_classes,
+            layers=s.mapping_layers,
+            rate=s.mapping_rate,
+            rng=rng,
+        ),
+    )
 
 
 # The authors' networks, loss, penalties and average, for 160,000 images instead of 25 million. With
 # rates like theirs and a small gamma, G drew one image for all latents, and took long to learn to
 # draw others: without batch-norm, nothing but D sees that all images are the same.
 RECIPE = Recipe(
-    "stylegan2", "demodulated weights, skips, path-length penalty (Karras et al. 2020b)",
-    StyleGAN2Settings, networks,
-    {"steps": 10000, "batch_size": 16, "sample_every": 500, "beta1": 0.0, "beta2": 0.99,
-     "latent": 64, "pad": 2, "ema_images": 10_000, "path_length": 2.0, "path_every": 4,
-     "sanitize": True,
-     # Two things prevent that. First, D learns twice as fast as G, and gamma is larger: a held-out
-     # FID of 7 after 32,000 images, instead of 79. (The authors' rate is 2.5e-3 for both, and 4e-3
-     # for both was tried; their rule gives a gamma of .0064, and .1 was tried.)
-     "lr": 4e-3, "d_lr": 8e-3, "r1": 4.0, "penalty_every": 4,
-     # Second, the mapping is short and learns faster. (Theirs has 8 layers and .01 of the rate.)
-     "mapping_layers": 2, "mapping_rate": 0.1,
-     # In so few images, mixing styles costs too much: an FID of 21 at mixing=.9, where it was 8
-     # without. (The authors leave it out for CIFAR-10, too.)
-     "mixing": 0.0,
-     # The projection learns faster than their D, which compares its features with a mapping of the
-     # class (d_class=mapping): an FID of 8 instead of 13.
-     "g_class": "mapping", "d_class": "projection"},
-    truncation="w", g_class_choices=("none", "mapping"),
-    d_class_choices=("none", "concat", "auxiliary", "projection", "mapping"))
+    "stylegan2",
+    "demodulated weights, skips, path-length penalty (Karras et al. 2020b)",
+    StyleGAN2Settings,
+    networks,
+    {
+        "steps": 10000,
+        "batch_size": 16,
+        "sample_every": 500,
+        "beta1": 0.0,
+        "beta2": 0.99,
+        "latent": 64,
+        "pad": 2,
+        "ema_images": 10_000,
+        "path_length": 2.0,
+        "path_every": 4,
+        "sanitize": True,
+        # Two things prevent that. First, D learns twice as fast as G, and gamma is larger: a held-out
+        # FID of 7 after 32,000 images, instead of 79. (The authors' rate is 2.5e-3 for both, and 4e-3
+        # for both was tried; their rule gives a gamma of .0064, and .1 was tried.)
+        "lr": 4e-3,
+        "d_lr": 8e-3,
+        "r1": 4.0,
+        "penalty_every": 4,
+        # Second, the mapping is short and learns faster. (Theirs has 8 layers and .01 of the rate.)
+        "mapping_layers": 2,
+        "mapping_rate": 0.1,
+        # In so few images, mixing styles costs too much: an FID of 21 at mixing=.9, where it was 8
+        # without. (The authors leave it out for CIFAR-10, too.)
+        "mixing": 0.0,
+        # The projection learns faster than their D, which compares its features with a mapping of the
+        # class (d_class=mapping): an FID of 8 instead of 13.
+        "g_class": "mapping",
+        "d_class": "projection",
+    },
+    truncation="w",
+    g_class_choices=("none", "mapping"),
+    d_class_choices=("none", "concat", "auxiliary", "projection", "mapping"),
+)

@@ -11,9 +11,17 @@ factor.
 from . import dcgan
 
 RECIPE = dcgan.RECIPE.variant(
-    "wgan", "the Wasserstein distance, by a critic with clipped weights (Arjovsky et al. 2017)",
+    "wgan",
+    "the Wasserstein distance, by a critic with clipped weights (Arjovsky et al. 2017)",
     # Algorithm 1: RMSprop, because momentum made training unstable; clipping at c = .01.
-    loss="wasserstein", optimizer="rmsprop", lr=5e-5, beta2=0.99, clip=0.01,
+    loss="wasserstein",
+    optimizer="rmsprop",
+    lr=5e-5,
+    beta2=0.99,
+    clip=0.01,
     # The critic should be close to the best one whenever G learns from it: five updates to one of
     # G, and a hundred in each of the first 25 steps and in every 500th, as in the authors' code.
-    d_steps=5, d_boost=100, steps=5000)
+    d_steps=5,
+    d_boost=100,
+    steps=5000,
+)

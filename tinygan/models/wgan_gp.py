@@ -9,9 +9,17 @@ between the two. With clipping, most weights end at the limits, and the critic i
 from . import dcgan
 
 RECIPE = dcgan.RECIPE.variant(
-    "wgan-gp", "a penalty on the critic's slope instead of clipping (Gulrajani et al. 2017)",
+    "wgan-gp",
+    "a penalty on the critic's slope instead of clipping (Gulrajani et al. 2017)",
     # Algorithm 1: lambda, Adam's rate, and five updates of the critic to one of G. There, beta1 is
     # 0; in the authors' code for MNIST, it is .5.
-    loss="wasserstein", gp=10.0, lr=1e-4, beta1=0.5, beta2=0.9, d_steps=5,
+    loss="wasserstein",
+    gp=10.0,
+    lr=1e-4,
+    beta1=0.5,
+    beta2=0.9,
+    d_steps=5,
     # The penalty is on the slope at each image, and batch-norm would mix them (section 4).
-    d_norm="none", steps=3500)
+    d_norm="none",
+    steps=3500,
+)

@@ -18,13 +18,18 @@ class SelfAttention(Module):
     def __init__(self, channels, conv=Conv2d):
         self.channels = channels
         self.theta, self.phi = (conv(channels, channels // 8, 1, bias=False) for _ in range(2))
-        self.g, self.o = conv(channels, channels // 2, 1, bias=False), conv(channels // 2, channels, 1, bias=False)
+        self.g, self.o = (
+            conv(channels, channels // 2, 1, bias=False),
+            conv(channels // 2, channels, 1, bias=False),
+        )
         self.gamma = Parameter(xp.zeros((), "float32"))
 
     def forward(self, x):
-        n, height, width, channels = self.take(x, "N", "H", "W", self.channels).shape
+        n, height, width, channels = self.expect_shape(x, "N", "H", "W", self.channels).shape
         if height % 2 or width % 2:
-            raise self.refusal(f"takes feature maps of even height and width, got {described(x)}")
+            raise self.argument_error(
+                f"takes feature maps of even height and width, got {described(x)}"
+            )
         queries = self.theta(x).reshape(n, height * width, channels // 8)
         keys = ops.max_pool2d(self.phi(x)).reshape(n, height * width // 4, channels // 8)
         values = ops.max_pool2d(self.g(x)).reshape(n, height * width // 4, channels // 2)

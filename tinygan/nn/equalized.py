@@ -17,10 +17,12 @@ class Equalized(Module):
     and of the bias, is so many times smaller. layer: its weight is drawn anew from rng, its bias starts at 0.
     """
 
-    def __init__(self, layer, gain=2 ** 0.5, fan_in=None, rate=1.0, *, rng):
+    def __init__(self, layer, gain=2**0.5, fan_in=None, rate=1.0, *, rng):
         self.layer, self.rate = layer, rate
         weight = layer.weight
-        if fan_in is None and isinstance(layer, ConvTranspose2d):  # holds the weight of what it transposes
+        if fan_in is None and isinstance(
+            layer, ConvTranspose2d
+        ):  # holds the weight of what it transposes
             rows, columns = (layer.stride,) * 2 if isinstance(layer.stride, int) else layer.stride
             fan_in = math.prod(weight.shape[:2]) * weight.shape[3] / (rows * columns)
         elif fan_in is None:
@@ -31,5 +33,9 @@ class Equalized(Module):
             layer.bias.assign(0.0 * layer.bias.data)
 
     def forward(self, x):
-        bias = {} if self.rate == 1 or self.layer.bias is None else {"bias": self.layer.bias * self.rate}
+        bias = (
+            {}
+            if self.rate == 1 or self.layer.bias is None
+            else {"bias": self.layer.bias * self.rate}
+        )
         return self.layer(x, weight=self.layer.weight * self.scale, **bias)

@@ -34,7 +34,9 @@ class Linear(Module):
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
     def forward(self, x, weight=None, bias=None):
-        return ops.affine(x, self.weight if weight is None else weight, self.bias if bias is None else bias)
+        return ops.affine(
+            x, self.weight if weight is None else weight, self.bias if bias is None else bias
+        )
 
 
 class Embedding(Module):
@@ -59,8 +61,19 @@ class Conv2d(Module):
     kernel_size, stride, padding: an int or a pair (rows, columns). OH = (H + 2 padding - kh) // stride + 1.
     """
 
-    def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0, groups=1, bias=True, *, rng=None,
-                 init=initial.uniform_fan_in):
+    def __init__(
+        self,
+        inputs,
+        outputs,
+        kernel_size,
+        stride=1,
+        padding=0,
+        groups=1,
+        bias=True,
+        *,
+        rng=None,
+        init=initial.uniform_fan_in,
+    ):
         kernel = _kernel(kernel_size)
         fan_in = math.prod(kernel) * inputs // groups
         self.stride, self.padding, self.groups = stride, padding, groups
@@ -79,17 +92,36 @@ class ConvTranspose2d(Module):
     OH = (H - 1) stride - 2 padding + kh + output_padding.
     """
 
-    def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, *,
-                 rng=None, init=initial.uniform_fan_in):
+    def __init__(
+        self,
+        inputs,
+        outputs,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        *,
+        rng=None,
+        init=initial.uniform_fan_in,
+    ):
         kernel = _kernel(kernel_size)
         fan_in = math.prod(kernel) * inputs // groups
-        self.stride, self.padding, self.output_padding, self.groups = stride, padding, output_padding, groups
+        self.stride, self.padding, self.output_padding, self.groups = (
+            stride,
+            padding,
+            output_padding,
+            groups,
+        )
         self.weight = _parameter(init, rng, (*kernel, outputs // groups, inputs), fan_in)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
     def forward(self, x, weight=None):
         weight = self.weight if weight is None else weight
-        return ops.conv_transpose2d(x, weight, self.stride, self.padding, self.output_padding, self.groups, self.bias)
+        return ops.conv_transpose2d(
+            x, weight, self.stride, self.padding, self.output_padding, self.groups, self.bias
+        )
 
 
 class Maxout(Module):
@@ -100,7 +132,7 @@ class Maxout(Module):
         self.pieces = pieces
 
     def forward(self, x):
-        y = self.linear(self.take(x, "N", self.linear.weight.shape[0]))
+        y = self.linear(self.expect_shape(x, "N", self.linear.weight.shape[0]))
         return ops.max(y.reshape(y.shape[0], -1, self.pieces), axis=2)
 
 
@@ -116,7 +148,7 @@ class Dropout(Module):
         self.rate, self.rng = rate, rng
 
     def forward(self, x):
-        x, = as_tensors("Dropout", (x,))
+        (x,) = as_tensors("Dropout", (x,))
         if not self.training or not self.rate:
             return x
         shape, dtype = x.shape, x.dtype
@@ -149,9 +181,9 @@ class Flatten(Module):
     """(N, ...) -> (N, everything else)."""
 
     def forward(self, x):
-        x, = as_tensors("Flatten", (x,))
+        (x,) = as_tensors("Flatten", (x,))
         if not x.ndim:
-            raise self.refusal(f"takes (N, ...), got {described(x)}")
+            raise self.argument_error(f"takes (N, ...), got {described(x)}")
         return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
@@ -162,9 +194,11 @@ class Reshape(Module):
         self.shape = shape
 
     def forward(self, x):
-        x, = as_tensors("Reshape", (x,))
+        (x,) = as_tensors("Reshape", (x,))
         if not x.ndim or math.prod(x.shape[1:]) != math.prod(self.shape):
-            raise self.refusal(f"takes {math.prod(self.shape)} values an image, got {described(x)}")
+            raise self.argument_error(
+                f"takes {math.prod(self.shape)} values an image, got {described(x)}"
+            )
         return ops.reshape(x, (x.shape[0], *self.shape))
 
 

@@ -33,14 +33,15 @@ class Module:
 
         What goes wrong in a part of this module is told with the path to that part.
         """
-        inputs = [Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x
-                  for x in inputs]
+        inputs = [
+            Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs
+        ]
         try:
             return self.forward(*inputs, **settings)
         except (TypeError, ValueError, IndexError) as error:
             if not accepts(self.forward, inputs, settings):
                 takes, got = inspect.signature(self.forward), described_call(inputs, settings)
-                raise self.refusal(f"takes {takes}, got ({got})", TypeError) from None
+                raise self.argument_error(f"takes {takes}, got ({got})", TypeError) from None
             tell_path(error, self)
             raise
 
@@ -49,28 +50,35 @@ class Module:
         values = vars(self).items()
         sizes = {name: x.shape for name, x in values if isinstance(x, Tensor)}
         sizes = sizes or {name: x.shape for name, x in values if name in self.buffer_names}
-        numbers = {name: x for name, x in values
-                   if type(x) is int or isinstance(x, tuple) and {*map(type, x)} == {int}}
+        numbers = {
+            name: x
+            for name, x in values
+            if type(x) is int or isinstance(x, tuple) and {*map(type, x)} == {int}
+        }
         inside = ", ".join(f"{name}={x}" for name, x in {**sizes, **numbers}.items())
         return f"{type(self).__name__}({inside})"
 
-    def take(self, x, *shape, what="x"):
-        """x as a Tensor of this shape, where a letter is any length; else raises `refusal`."""
-        x, = as_tensors(type(self).__name__, (x,))
+    def expect_shape(self, x, *shape, what="x"):
+        """x as a Tensor of this shape, where a letter is any length; else raises `argument_error`."""
+        (x,) = as_tensors(type(self).__name__, (x,))
         if x.ndim != len(shape) or any(type(n) is int and n != m for n, m in zip(shape, x.shape)):
-            raise self.refusal(f"takes {what} ({', '.join(map(str, shape))}), got {described(x)}")
+            raise self.argument_error(
+                f"takes {what} ({', '.join(map(str, shape))}), got {described(x)}"
+            )
         return x
 
-    def take_labels(self, labels, n, classes):
-        """labels: integers (n,), or a Tensor (n, classes) of mixtures; else raises `refusal`."""
+    def expect_labels(self, labels, n, classes):
+        """labels: integers (n,), or a Tensor (n, classes) of mixtures; else raises `argument_error`."""
         length = (len(labels),) if isinstance(labels, (list, tuple)) else None
         shape = getattr(labels, "shape", length)
         if shape != ((n, classes) if isinstance(labels, Tensor) else (n,)):
-            raise self.refusal(f"takes a label for each of {n}, integers ({n},) in "
-                               f"0..{classes - 1}, got {described(labels)}")
+            raise self.argument_error(
+                f"takes a label for each of {n}, integers ({n},) in "
+                f"0..{classes - 1}, got {described(labels)}"
+            )
         return labels
 
-    def refusal(self, reason, kind=ValueError):
+    def argument_error(self, reason, kind=ValueError):
         """The error to raise: it says which module refuses its arguments, and why."""
         return layer_error(self, reason, kind)
 
@@ -83,8 +91,10 @@ class Module:
         elif isinstance(value, (list, tuple)):
             lost = [part for part in value if isinstance(part, Parameter)]
         if lost:
-            raise TypeError(f"{type(self).__name__}.{name} would not be trained: keep Parameters "
-                            "as attributes of their own, and Modules as attributes or in a list")
+            raise TypeError(
+                f"{type(self).__name__}.{name} would not be trained: keep Parameters "
+                "as attributes of their own, and Modules as attributes or in a list"
+            )
         object.__setattr__(self, name, value)
 
     # What it holds
@@ -95,8 +105,11 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
             elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(value)
-                            if isinstance(part, Module))
+                yield from (
+                    (f"{name}.{i}", part)
+                    for i, part in enumerate(value)
+                    if isinstance(part, Module)
+                )
 
     def modules(self, prefix=""):
         """(path, Module) of this module (path '') and everything in it, depth first."""
@@ -106,9 +119,12 @@ class Module:
 
     def _slots(self, wanted):
         """[(path, owner, attribute)] of all for which wanted(owner, attribute, value) is true."""
-        return [(f"{path}.{name}" if path else name, module, name)
-                for path, module in self.modules()
-                for name, value in vars(module).items() if wanted(module, name, value)]
+        return [
+            (f"{path}.{name}" if path else name, module, name)
+            for path, module in self.modules()
+            for name, value in vars(module).items()
+            if wanted(module, name, value)
+        ]
 
     def _parameter_slots(self):
         return self._slots(lambda owner, name, value: isinstance(value, Parameter))
@@ -155,13 +171,19 @@ class Module:
         own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         state = {path: np.asarray(value) for path, value in state.items()}
         differences = {"missing": own.keys() - state.keys(), "unknown": state.keys() - own.keys()}
-        problems = [f"{kind} {', '.join(sorted(names)[:5])}"
-                    for kind, names in differences.items() if names]
-        problems += [f"{path} has shape {state[path].shape}, not {value.shape}"
-                     for path, value in own.items()
-                     if path in state and state[path].shape != value.shape]
-        problems += [f"{path} holds {value.dtype}" for path, value in state.items()
-                     if value.dtype.kind not in "fiub"]
+        problems = [
+            f"{kind} {', '.join(sorted(names)[:5])}" for kind, names in differences.items() if names
+        ]
+        problems += [
+            f"{path} has shape {state[path].shape}, not {value.shape}"
+            for path, value in own.items()
+            if path in state and state[path].shape != value.shape
+        ]
+        problems += [
+            f"{path} holds {value.dtype}"
+            for path, value in state.items()
+            if value.dtype.kind not in "fiub"
+        ]
         if problems:
             raise ValueError(f"state does not fit {type(self).__name__}: " + "; ".join(problems))
         for path, parameter in self.named_parameters():
@@ -209,12 +231,17 @@ class Module:
         module = copy.deepcopy(self).astype(dtype)
         parameters = dict(module.named_parameters())
         position = {id(p): i for i, p in enumerate(parameters.values())}
-        slots = [(owner, name, position[id(getattr(owner, name))])
-                 for _, owner, name in module._parameter_slots()]
+        slots = [
+            (owner, name, position[id(getattr(owner, name))])
+            for _, owner, name in module._parameter_slots()
+        ]
         buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module.buffer_slots()]
 
         def function(*args):
-            inputs, values = args[:len(args) - len(parameters)], args[len(args) - len(parameters):]
+            inputs, values = (
+                args[: len(args) - len(parameters)],
+                args[len(args) - len(parameters) :],
+            )
             for owner, name, i in slots:
                 setattr(owner, name, values[i])
             for owner, name, value in buffers:
@@ -236,16 +263,19 @@ class Sequential(Module):
     def __init__(self, *layers):
         for i, layer in enumerate(layers):
             if isinstance(layer, type) or not callable(layer):
-                raise TypeError(f"Sequential: layer {i} must be a Module or a function, "
-                                f"got {described(layer)}")
+                raise TypeError(
+                    f"Sequential: layer {i} must be a Module or a function, got {described(layer)}"
+                )
         self.layers = list(layers)
 
     def children(self):
         """The layers under their plain numbers '0', '1', ...; then any other parts."""
-        yield from ((str(i), layer) for i, layer in enumerate(self.layers)
-                    if isinstance(layer, Module))
-        yield from ((name, part) for name, part in super().children()
-                    if not name.startswith("layers."))
+        yield from (
+            (str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module)
+        )
+        yield from (
+            (name, part) for name, part in super().children() if not name.startswith("layers.")
+        )
 
     def __len__(self):
         return len(self.layers)

@@ -1,7 +1,7 @@
 """Normalisation layers: `normalize` over some axes, `modulate` by parameters (see ops/normalize.py)."""
 
 from tinygan import batch, ops
-from tinygan.autograd import Parameter, as_tensors, described, watched
+from tinygan.autograd import Parameter, as_tensors, described, profiled
 from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
 
@@ -21,7 +21,17 @@ class BatchNorm(Module):
 
     buffer_names = ("running_mean", "running_var")
 
-    def __init__(self, channels, momentum=0.1, eps=1e-5, unbiased=True, affine=True, *, rng=None, init=initial.ones):
+    def __init__(
+        self,
+        channels,
+        momentum=0.1,
+        eps=1e-5,
+        unbiased=True,
+        affine=True,
+        *,
+        rng=None,
+        init=initial.ones,
+    ):
         self.momentum, self.eps, self.unbiased = momentum, eps, unbiased
         self.gain = Parameter(init(rng, (channels,))) if affine else None
         self.bias = Parameter(xp.zeros(channels, "float32")) if affine else None
@@ -33,22 +43,32 @@ class BatchNorm(Module):
 
     def normalize(self, x, gain, bias):
         """gain * (x - mean) / sqrt(var + eps) + bias; in training, the running averages move on."""
-        x, = as_tensors("BatchNorm", (x,))
+        (x,) = as_tensors("BatchNorm", (x,))
         if x.ndim < 2 or x.shape[-1:] != self.running_mean.shape:
-            raise self.refusal(f"takes (N, ..., {len(self.running_mean)}), got {described(x)}")
+            raise self.argument_error(
+                f"takes (N, ..., {len(self.running_mean)}), got {described(x)}"
+            )
         if not self.training:
             scale = (self.running_var + self.running_var.dtype.type(self.eps)) ** -0.5
             return ops.modulate((x - self.running_mean) * scale, gain, bias)
         n = x.size // x.shape[-1]
         if n < 2:
-            raise self.refusal(f"training needs more than one value per channel; got a batch of {len(x)}, {described(x)}")
+            raise self.argument_error(
+                f"training needs more than one value per channel; got a batch of {len(x)}, {described(x)}"
+            )
         if x.dtype != self.running_mean.dtype:  # which the averages would take on
-            raise self.refusal(f"takes {self.running_mean.dtype}, got {described(x)}; convert one of them with astype()")
+            raise self.argument_error(
+                f"takes {self.running_mean.dtype}, got {described(x)}; convert one of them with astype()"
+            )
         if batch.shares() > 1:
             return self.normalize_over_shares(x, gain, bias)
-        mean, var = statistics = watched("moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1))))
+        mean, var = statistics = profiled(
+            "moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1)))
+        )
         self.running_mean = self._average(self.running_mean, mean)
-        self.running_var = self._average(self.running_var, var * (n / (n - 1)) if self.unbiased else var)
+        self.running_var = self._average(
+            self.running_var, var * (n / (n - 1)) if self.unbiased else var
+        )
         return ops.batch_norm(x, gain, bias, self.eps, statistics)
 
     def normalize_over_shares(self, x, gain, bias):
@@ -58,7 +78,9 @@ class BatchNorm(Module):
         centred = x - mean
         var = ops.mean_over_shares(ops.mean(ops.square(centred), axes, keepdims=True))
         self.running_mean = self._average(self.running_mean, mean.data)
-        self.running_var = self._average(self.running_var, var.data * (n / (n - 1)) if self.unbiased else var.data)
+        self.running_var = self._average(
+            self.running_var, var.data * (n / (n - 1)) if self.unbiased else var.data
+        )
         return ops.modulate(centred * (var + self.eps) ** -0.5, gain, bias)
 
     def _average(self, running, new):
@@ -106,9 +128,11 @@ class ConditionalBatchNorm(BatchNorm):
         return cls(channels, gain, bias, **settings)
 
     def forward(self, x, condition):
-        x, = as_tensors("ConditionalBatchNorm", (x,))
+        (x,) = as_tensors("ConditionalBatchNorm", (x,))
         gain, bias = self.gain(condition), self.bias(condition)
         if not gain.shape == bias.shape == (*x.shape[:1], *x.shape[-1:]):
-            raise self.refusal(f"takes a condition for each of the images {described(x)}, got {described(condition)}")
+            raise self.argument_error(
+                f"takes a condition for each of the images {described(x)}, got {described(condition)}"
+            )
         shape = (x.shape[0],) + (1,) * (x.ndim - 2) + x.shape[-1:]
         return self.normalize(x, 1.0 + gain.reshape(shape), bias.reshape(shape))

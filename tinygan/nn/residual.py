@@ -22,7 +22,10 @@ class UpBlock(Module):
 
     def __init__(self, inputs, outputs, *, norm, conv=Conv2d, upsample=ops.upsample_nearest):
         self.norm1, self.norm2 = norm(inputs), norm(outputs)
-        self.conv1, self.conv2 = conv(inputs, outputs, 3, padding=1), conv(outputs, outputs, 3, padding=1)
+        self.conv1, self.conv2 = (
+            conv(inputs, outputs, 3, padding=1),
+            conv(outputs, outputs, 3, padding=1),
+        )
         self.shortcut = conv(inputs, outputs, 1) if inputs != outputs or upsample else None
         self.upsample = upsample or (lambda x: x)
 
@@ -45,8 +48,13 @@ class DownBlock(Module):
     starts without a relu. relu_shortcut: the shortcut sees relu(x), as in PyTorch ports with an in-place relu.
     """
 
-    def __init__(self, inputs, outputs, *, conv=Conv2d, downsample=True, first=False, relu_shortcut=False):
-        self.conv1, self.conv2 = conv(inputs, outputs, 3, padding=1), conv(outputs, outputs, 3, padding=1)
+    def __init__(
+        self, inputs, outputs, *, conv=Conv2d, downsample=True, first=False, relu_shortcut=False
+    ):
+        self.conv1, self.conv2 = (
+            conv(inputs, outputs, 3, padding=1),
+            conv(outputs, outputs, 3, padding=1),
+        )
         self.shortcut = conv(inputs, outputs, 1) if inputs != outputs or downsample else None
         self.pool = ops.avg_pool2d if downsample else lambda x: x
         self.first, self.relu_shortcut = first, relu_shortcut

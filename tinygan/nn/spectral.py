@@ -56,7 +56,12 @@ class SpectralNorm(Module):
 
 def power_vectors(*networks):
     """[(layer, u, v)] of all SpectralNorm layers, to be given to `restore`."""
-    return [(m, m.u, m.v) for network in networks for _, m in network.modules() if isinstance(m, SpectralNorm)]
+    return [
+        (m, m.u, m.v)
+        for network in networks
+        for _, m in network.modules()
+        if isinstance(m, SpectralNorm)
+    ]
 
 
 def restore(vectors) -> None:

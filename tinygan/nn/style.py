@@ -25,34 +25,55 @@ class Mapping(Module):
     the embedding beside it, on their spheres; as long as `size` must be.
     """
 
-    def __init__(self, latent, size, layers=8, classes=None, rate=0.01, apart=False, hidden=None, *,
-                 rng):
-        self.latent, self.classes, self.apart, self.norm = latent, classes, apart, PixelNorm()
-        embedding = (size if apart else latent) if classes else 0
+    def __init__(
+        self,
+        latent,
+        size,
+        layers=8,
+        classes=None,
+        rate=0.01,
+        separate_norms=False,
+        hidden=None,
+        *,
+        rng,
+    ):
+        self.latent, self.classes, self.separate_norms, self.norm = (
+            latent,
+            classes,
+            separate_norms,
+            PixelNorm(),
+        )
+        embedding = (size if separate_norms else latent) if classes else 0
         self.embedding = Embedding(classes, embedding, rng=rng) if classes else None
         if not layers and latent + embedding != size:
-            raise InputError("without mapping_layers, a style is as long as z and its class: "
-                             f"style={latent + embedding}, not {size}")
+            raise InputError(
+                "without mapping_layers, a style is as long as z and its class: "
+                f"style={latent + embedding}, not {size}"
+            )
         widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * (layers > 0)
         # Equalized draws the weights anew and sets the biases to 0. The generator of a seed that is
         # always the same gives these zeros the same signs each time.
         linear = lambda a, b: Linear(a, b, rng=np.random.default_rng(0))
-        self.layers = [Equalized(linear(a, b), 1.0 if apart else 2 ** 0.5, rate=rate, rng=rng)
-                       for a, b in zip(widths, widths[1:])]
+        self.layers = [
+            Equalized(linear(a, b), 1.0 if separate_norms else 2**0.5, rate=rate, rng=rng)
+            for a, b in zip(widths, widths[1:])
+        ]
 
     @property
     def conditional(self):
         return self.classes is not None
 
     def forward(self, z, labels=None):
-        parts = [self.take(z, "N", self.latent, what="latents")] if self.latent else []
+        parts = [self.expect_shape(z, "N", self.latent, what="latents")] if self.latent else []
         if self.classes:
-            labels = self.take_labels(labels, len(z), self.classes) if parts else labels
+            labels = self.expect_labels(labels, len(z), self.classes) if parts else labels
             parts.append(self.embedding(labels))
-        x = ops.concatenate([self.norm(part) for part in parts] if self.apart else parts, 1)
-        x = x if self.apart else self.norm(x)
+        x = ops.concatenate(
+            [self.norm(part) for part in parts] if self.separate_norms else parts, 1
+        )
+        x = x if self.separate_norms else self.norm(x)
         for layer in self.layers:
-            x = ops.leaky_relu(layer(x), 0.2, 2 ** 0.5 if self.apart else 1.0)
+            x = ops.leaky_relu(layer(x), 0.2, 2**0.5 if self.separate_norms else 1.0)
         return x
 
 
@@ -71,13 +92,14 @@ class Noise(Module):
         self.rng, self.mode = rng, None
 
     def forward(self, x):
-        x = self.take(x, "N", *self.fixed.shape, *self.strength.shape or "C")
+        x = self.expect_shape(x, "N", *self.fixed.shape, *self.strength.shape or "C")
         mode = self.mode or ("random" if self.training else "fixed")
         if mode == "none":
             return x
         n, height, width, _ = x.shape
-        noise = (normal(self.rng, (n, height, width, 1)) if mode == "random"
-                 else self.fixed[..., None])
+        noise = (
+            normal(self.rng, (n, height, width, 1)) if mode == "random" else self.fixed[..., None]
+        )
         return x + self.strength * wrap(asarray(noise, x.dtype))
 
 
@@ -85,8 +107,9 @@ class ResampledConv2d(Module):
     """Convolution with an odd kernel and without a bias, of the same size, or with the filter of StyleGAN2 to twice the
     size (`up`) or to half of it (`down`): see `ops.conv2d_up` and `ops.conv2d_down`. weight (k, k, in, out)."""
 
-    def __init__(self, inputs, outputs, kernel_size, up=False, down=False, *, rng,
-                 init=initial.normal(1.0)):
+    def __init__(
+        self, inputs, outputs, kernel_size, up=False, down=False, *, rng, init=initial.normal(1.0)
+    ):
         self.up, self.down, self.bias = up, down, None
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
 
@@ -108,15 +131,29 @@ class ModulatedConv2d(Module):
 
     conditional = True
 
-    def __init__(self, inputs, outputs, kernel_size, up=False, demodulate=True, *, rng,
-                 init=initial.normal(1.0)):
+    def __init__(
+        self,
+        inputs,
+        outputs,
+        kernel_size,
+        up=False,
+        demodulate=True,
+        *,
+        rng,
+        init=initial.normal(1.0),
+    ):
         self.up, self.demodulate = up, demodulate
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
-        self.scale = (kernel_size ** 2 * inputs) ** -0.5
+        self.scale = (kernel_size**2 * inputs) ** -0.5
 
     def forward(self, x, style):
-        return ops.modulated_conv2d(x, self.weight, style if self.demodulate else style * self.scale, self.up,
-                                    self.demodulate)
+        return ops.modulated_conv2d(
+            x,
+            self.weight,
+            style if self.demodulate else style * self.scale,
+            self.up,
+            self.demodulate,
+        )
 
 
 class StyleGenerator(Module):
@@ -151,7 +188,9 @@ class StyleGenerator(Module):
         if not self.training:
             return self.truncate(ws)
         if not len(w):
-            raise self.refusal(f"training takes the mean of the styles, got those of an empty batch, {described(w)}")
+            raise self.argument_error(
+                f"training takes the mean of the styles, got those of an empty batch, {described(w)}"
+            )
         mean = batch.mean(w.data.mean(0))
         self.w_average = mean + 0.995 * (self.w_average - mean)
         return self.mix(ws, labels) if self.mixing else ws
@@ -177,7 +216,10 @@ class StyleGenerator(Module):
         n, layers, dtype = len(ws), self.layers_in_use(), ws.dtype
 
         def drawn():
-            first, z = self.style_layers, np.zeros((n, self.latent), np.float32)  # of a batch that is not mixed
+            first, z = (
+                self.style_layers,
+                np.zeros((n, self.latent), np.float32),
+            )  # of a batch that is not mixed
             if self.rng.random() < self.mixing:
                 first = self.rng.integers(1, layers)
                 z = self.rng.standard_normal(z.shape, dtype=z.dtype)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from tinygan.autograd import no_grad, profile
 
-from .watch import watching
+from .hooks import forward_hooks
 
 
 class Row(NamedTuple):
@@ -32,7 +32,7 @@ def summarize(module, *inputs):
     leaves = [(path, part) for path, part in module.modules() if not list(part.children())]
     training = module.training
     try:
-        with no_grad(), counts, watching(leaves, lambda *_: begun.append(counted()), after):
+        with no_grad(), counts, forward_hooks(leaves, lambda *_: begun.append(counted()), after):
             module.eval()(*inputs)
     finally:
         module.train(training)

@@ -4,15 +4,59 @@ Three families: elementwise (f and f'), linear (a map and its adjoint), bilinear
 again). The other files are compositions of these, some with a fused kernel.
 """
 
+from . import methods  # gives Tensor its operators and methods
 from .bilinear import affine, conv2d, conv2d_weight, conv_transpose2d, einsum, matmul
-from .elementwise import (abs, add, bias_act, clip, div, exp, gate, leaky_gate, leaky_relu, log, maximum, minimum, mul,
-                          neg, pow, relu, sigmoid, silu, softplus, sqrt, square, sub, tanh, where)
-from .linear import (broadcast_to, concatenate, embedding, flip, getitem, mean, mean_over_shares, pad, reshape,
-                     roll, stack, sum, transpose)
+from .elementwise import (
+    abs,
+    add,
+    bias_act,
+    clip,
+    div,
+    exp,
+    leaky_relu,
+    leaky_relu_gradient,
+    log,
+    maximum,
+    minimum,
+    mul,
+    mul_constant,
+    neg,
+    pow,
+    relu,
+    sigmoid,
+    silu,
+    softplus,
+    sqrt,
+    square,
+    sub,
+    tanh,
+    where,
+)
+from .linear import (
+    broadcast_to,
+    concatenate,
+    embedding,
+    flip,
+    getitem,
+    mean,
+    mean_over_shares,
+    pad,
+    reshape,
+    roll,
+    stack,
+    sum,
+    transpose,
+)
 from .losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from .normalize import batch_norm, instance_norm, minibatch_stddev, modulate, normalize, pixel_norm
 from .reduce import log_softmax, logsumexp, max, min, norm, softmax, var
-from .resample import affine_warp, avg_pool2d, max_pool2d, translate, upfirdn2d, upsample_bilinear, upsample_nearest
+from .resample import (
+    affine_warp,
+    avg_pool2d,
+    max_pool2d,
+    translate,
+    upfirdn2d,
+    upsample_bilinear,
+    upsample_nearest,
+)
 from .styled import conv2d_down, conv2d_up, downsample2d, modulated_conv2d, upsample2d
-
-from . import methods  # gives Tensor its operators and methods

@@ -7,7 +7,7 @@ from tinygan.autograd import Tensor, described, op
 from tinygan.backend import asarray, xp
 from tinygan.kernels import act, loss
 
-from .composed import composed
+from .composite import composite_op
 from .fused import fused
 
 elementwise = op(broadcasts=True)
@@ -54,7 +54,9 @@ def pow(a, b):
 
 @op(name="pow")
 def _power(x, /, exponent):
-    return xp.power(x.data, exponent), lambda g: g * (exponent * pow(x, exponent - 1)) if exponent else g * 0.0
+    return xp.power(
+        x.data, exponent
+    ), lambda g: g * (exponent * pow(x, exponent - 1)) if exponent else g * 0.0
 
 
 @op(broadcasts=True, name="pow")
@@ -65,7 +67,7 @@ def _pow(a, b, /):
 
     def d_exponent(g, y):
         positive = a.data > 0
-        return g * gate(y * log(where(positive, a, 1.0)), positive.astype(a.dtype))
+        return g * mul_constant(y * log(where(positive, a, 1.0)), positive.astype(a.dtype))
 
     return xp.power(a.data, b.data), d_base, d_exponent
 
@@ -112,29 +114,30 @@ def softplus(x, /):
     return loss.softplus(x.data), lambda g: g * sigmoid(x)
 
 
-@composed(1)
+@composite_op(1)
 def silu(x):
     """x * sigmoid(x), also called swish."""
     return x * sigmoid(x)
 
 
-# Piecewise linear: the slope is constant on each piece, so it passes through `gate`, which is linear
-# in g and its own derivative. A second derivative (R1, gradient penalty) then costs one multiplication.
+# Piecewise linear functions: the slope is constant on each piece, so the gradient is multiplied by a
+# constant, which is linear in g. A second derivative (R1, gradient penalty) then costs one
+# multiplication.
 
 
 @op
-def gate(x, /, slope):
-    """x * slope, where the array `slope` (of x's shape) counts as a constant."""
-    y = x.data * slope
+def mul_constant(x, /, constant):
+    """x * constant, where `constant`, an array of x's shape, receives no gradient."""
+    y = x.data * constant
     if y.shape != x.shape:
-        raise ValueError(f"gate: a slope {described(slope)} for {described(x)}")
-    return y, lambda g: gate(g, slope)
+        raise ValueError(f"mul_constant: {described(constant)} does not fit {described(x)}")
+    return y, lambda g: mul_constant(g, constant)
 
 
 @elementwise
 def relu(x, /):
     """max(x, 0); the derivative at 0 is 0."""
-    return act.leaky_relu(x.data, 0.0), lambda g, y: leaky_gate(g, y.data, 0.0, 1.0)
+    return act.leaky_relu(x.data, 0.0), lambda g, y: leaky_relu_gradient(g, y.data, 0.0, 1.0)
 
 
 @elementwise
@@ -144,15 +147,21 @@ def leaky_relu(x, /, slope=0.2, gain=1.0):
     The derivative at 0 is gain * slope. Raises ValueError for another slope or gain.
     """
     if not 0 <= slope <= 1 or not gain > 0:
-        raise ValueError(f"leaky_relu: slope must lie in [0, 1], not {slope}, and gain above 0, not {gain}")
+        raise ValueError(
+            f"leaky_relu: slope must lie in [0, 1], not {slope}, and gain above 0, not {gain}"
+        )
     slope, gain = float(slope), float(gain)  # a NumPy scalar would turn float32 into float64
-    return act.leaky_relu(x.data, slope, gain), lambda g, y: leaky_gate(g, y.data, slope, gain)
+    return act.leaky_relu(x.data, slope, gain), lambda g, y: leaky_relu_gradient(
+        g, y.data, slope, gain
+    )
 
 
 @op
-def leaky_gate(x, /, y, slope, gain):
+def leaky_relu_gradient(x, /, y, slope, gain):
     """x times the derivative of leaky_relu, told from its result, the array y, which counts as a constant."""
-    return act.gate(x.data, y, slope, gain), lambda g: leaky_gate(g, y, slope, gain)
+    return act.leaky_relu_gradient(x.data, y, slope, gain), lambda g: leaky_relu_gradient(
+        g, y, slope, gain
+    )
 
 
 @fused(act.bias_act, act.bias_act_gradient)
@@ -160,19 +169,26 @@ def _bias_act(x, bias, /, slope, gain):
     return leaky_relu(x if bias is None else x + bias, slope, gain)
 
 
-@composed(1)
+@composite_op(1)
 def bias_act(x, bias=None, slope=0.2, gain=1.0):
     """leaky_relu(x + bias, slope, gain) in one pass; x (..., C), bias (C,). slope 1: the bias and gain alone."""
-    if not 0 <= slope <= 1 or not gain > 0 or bias is not None and getattr(bias, "shape", None) != x.shape[-1:]:
-        raise ValueError(f"bias_act: slope must lie in [0, 1], not {slope}, gain above 0, not {gain}, and bias have "
-                         f"shape {x.shape[-1:]}, not {described(bias)}")
+    if (
+        not 0 <= slope <= 1
+        or not gain > 0
+        or bias is not None
+        and getattr(bias, "shape", None) != x.shape[-1:]
+    ):
+        raise ValueError(
+            f"bias_act: slope must lie in [0, 1], not {slope}, gain above 0, not {gain}, and bias have "
+            f"shape {x.shape[-1:]}, not {described(bias)}"
+        )
     return _bias_act(x, bias, float(slope), float(gain))
 
 
 @elementwise
 def abs(x, /):
     """|x|; the derivative at 0 is 0."""
-    return xp.abs(x.data), lambda g: gate(g, xp.sign(x.data))
+    return xp.abs(x.data), lambda g: mul_constant(g, xp.sign(x.data))
 
 
 @elementwise
@@ -187,7 +203,7 @@ def clip(x, /, low=None, high=None):
             inside &= x.data >= low
         if high is not None:
             inside &= x.data <= high
-        return gate(g, inside.astype(x.dtype))
+        return mul_constant(g, inside.astype(x.dtype))
 
     return xp.clip(x.data, low, high), d_x
 
@@ -199,11 +215,14 @@ def maximum(a, b, /):
     def share(mine, other):  # of the gradient: 1 for the larger, half at a tie
         return ((mine > other) + 0.5 * (mine == other)).astype(mine.dtype)
 
-    return xp.maximum(a.data, b.data), (lambda g: gate(g, share(a.data, b.data))), \
-        (lambda g: gate(g, share(b.data, a.data)))
+    return (
+        xp.maximum(a.data, b.data),
+        (lambda g: mul_constant(g, share(a.data, b.data))),
+        (lambda g: mul_constant(g, share(b.data, a.data))),
+    )
 
 
-@composed(2)
+@composite_op(2)
 def minimum(a, b):
     """The smaller of a and b; at a tie each gets half of the gradient."""
     return -maximum(-a, -b)
@@ -211,11 +230,16 @@ def minimum(a, b):
 
 def where(condition, a, b):
     """a where `condition` (a boolean array) holds, else b."""
-    return _where(a, b, asarray(condition.data if isinstance(condition, Tensor) else condition).astype(bool))
+    return _where(
+        a, b, asarray(condition.data if isinstance(condition, Tensor) else condition).astype(bool)
+    )
 
 
 @op(broadcasts=True, name="where")
 def _where(a, b, /, condition):
     dtype = a.dtype
-    return xp.where(condition, a.data, b.data), (lambda g: gate(g, condition.astype(dtype))), \
-        (lambda g: gate(g, (~condition).astype(dtype)))
+    return (
+        xp.where(condition, a.data, b.data),
+        (lambda g: mul_constant(g, condition.astype(dtype))),
+        (lambda g: mul_constant(g, (~condition).astype(dtype))),
+    )

@@ -2,7 +2,7 @@
 
 import functools
 
-from tinygan.autograd import counted, grad, op, recording, tensor_parameters, wrap
+from tinygan.autograd import grad, op, recording, report_cost, tensor_parameters, wrap
 
 
 @op
@@ -27,7 +27,9 @@ def fused(forward, backward, cost=None, backward_cost=None):
     def pair(definition):
         tensors = tensor_parameters(definition)[0]
 
-        @functools.wraps(definition)  # so that `op` below finds the definition's signature, with its `/`
+        @functools.wraps(
+            definition
+        )  # so that `op` below finds the definition's signature, with its `/`
         def run(*args):
             xs, settings = args[:tensors], args[tensors:]
             value, saved = forward(*(None if x is None else x.data for x in xs), *settings)
@@ -36,8 +38,10 @@ def fused(forward, backward, cost=None, backward_cost=None):
                 if not recording():
                     results = backward(g.data, saved, needed)
                     if backward_cost is not None:
-                        counted(result, lambda: backward_cost(needed, g, *xs))
-                    return [wrap(result) if wanted else None for result, wanted in zip(results, needed)]
+                        report_cost(result, lambda: backward_cost(needed, g, *xs))
+                    return [
+                        wrap(result) if wanted else None for result, wanted in zip(results, needed)
+                    ]
                 # Aliases, so that in f(x, x) each argument has a gradient of its own, and the gradients
                 # still flow back to x (which they would not from fresh leaves).
                 inputs = [alias(x) if wanted else x for x, wanted in zip(xs, needed)]

@@ -10,11 +10,11 @@ import math
 import numpy as np
 
 from tinygan import batch
-from tinygan.autograd import REFUSED, as_tensors, described, op, refusal
+from tinygan.autograd import REFUSED, as_tensors, described, op, op_error
 from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as kernel
 
-from .composed import composed
+from .composite import composite_op
 
 
 def linear(adjoint):
@@ -37,7 +37,9 @@ def linear(adjoint):
         @functools.wraps(apply)  # so that `op` finds the signature of `apply`, with its `/`
         def forward(x, /, *settings, **named):
             if len(settings) > len(names):
-                raise TypeError(f"{apply.__name__} takes {len(names)} settings ({', '.join(names)}), not {len(settings)}")
+                raise TypeError(
+                    f"{apply.__name__} takes {len(names)} settings ({', '.join(names)}), not {len(settings)}"
+                )
             named = {**defaults, **dict(zip(names, settings)), **named}
             shape = x.shape
             return apply(x.data, **named), lambda g: backward(g, shape, **named)
@@ -94,7 +96,7 @@ def sum(x, /, axis=None, keepdims=False):
     return kernel.sum_over(x, axes_of(axis, x.ndim), keepdims)
 
 
-@composed(1)
+@composite_op(1)
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis`. Raises ValueError where there is nothing to average."""
     n = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
@@ -135,8 +137,9 @@ def flip(x, /, axis=None):
 
 
 def _roll_back(g, shape, shift, axis):
-    return xp.roll(g, tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift,
-                   axis)
+    return xp.roll(
+        g, tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift, axis
+    )
 
 
 @linear(_roll_back)
@@ -154,7 +157,7 @@ def _pad(x, /, widths):
     return xp.pad(x, widths)
 
 
-@composed(1)
+@composite_op(1)
 def pad(x, widths):
     """Zeros around x. widths: as for numpy.pad: (before, after) per axis, or one pair or number for all axes."""
     return _pad(x, np.broadcast_to(widths, (x.ndim, 2)).tolist())
@@ -165,6 +168,7 @@ def pad(x, widths):
 
 def _index_arrays(index):
     """An index, a tuple, with arrays and lists copied to the backend in use: nobody may change them later."""
+
     def constant(i):
         if isinstance(i, list) and not i:
             return xp.zeros(0, int)
@@ -197,7 +201,7 @@ def getitem(x, index):
     try:
         return _getitem(x, parts if _is_basic(parts) else _index_arrays(parts))
     except REFUSED as error:
-        raise refusal("getitem", error, (x, index))
+        raise op_error("getitem", error, (x, index))
 
 
 @linear(lambda g, shape, indices: kernel.sum_rows(g, shape, indices))
@@ -205,7 +209,7 @@ def _embedding(weight, /, indices):
     return weight[indices]
 
 
-@composed(1)
+@composite_op(1)
 def embedding(weight, indices):
     """Rows of `weight` (V, D) for an integer array `indices` of any shape: (*indices.shape, D).
 
@@ -222,9 +226,17 @@ def indices_below(n, indices, what):
     if not hasattr(indices, "dtype") and indices is not None:
         indices = np.asarray(indices)
     if indices is None or indices.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be integers, not {'None' if indices is None else indices.dtype}")
-    if in_host_memory(indices) and indices.size and not (0 <= int(indices.min()) and int(indices.max()) < n):
-        raise IndexError(f"{what} must lie in 0..{n - 1}, got {int(indices.min())}..{int(indices.max())}")
+        raise TypeError(
+            f"{what} must be integers, not {'None' if indices is None else indices.dtype}"
+        )
+    if (
+        in_host_memory(indices)
+        and indices.size
+        and not (0 <= int(indices.min()) and int(indices.max()) < n)
+    ):
+        raise IndexError(
+            f"{what} must lie in 0..{n - 1}, got {int(indices.min())}..{int(indices.max())}"
+        )
     return asarray(indices).astype("int64")
 
 
@@ -242,7 +254,7 @@ def _concatenate(*xs, axis):
     return xp.concatenate([x.data for x in xs], axis), *map(part, [0] + ends, ends)
 
 
-@composed(0)
+@composite_op(0)
 def concatenate(xs, axis=0):
     """Join a sequence of Tensors along an existing axis."""
     xs = as_tensors("concatenate", list(xs))
@@ -251,11 +263,11 @@ def concatenate(xs, axis=0):
     return _concatenate(*xs, axis=axes_of(axis, xs[0].ndim)[0])
 
 
-@composed(0)
+@composite_op(0)
 def stack(xs, axis=0):
     """Join a sequence of Tensors of one shape along a new axis."""
     xs = as_tensors("stack", list(xs))
     if len({x.shape for x in xs}) != 1:
         raise ValueError(f"stack: takes Tensors of one shape, got {described(xs)}")
-    axis, = axes_of(axis, xs[0].ndim + 1)
+    (axis,) = axes_of(axis, xs[0].ndim + 1)
     return concatenate([getitem(x, (slice(None),) * axis + (None,)) for x in xs], axis)

@@ -11,8 +11,14 @@ def _reflected(op):
     return lambda self, other: op(other, self)
 
 
-for _name, _op in {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul,
-                   "truediv": elementwise.div, "pow": elementwise.pow, "matmul": bilinear.matmul}.items():
+for _name, _op in {
+    "add": elementwise.add,
+    "sub": elementwise.sub,
+    "mul": elementwise.mul,
+    "truediv": elementwise.div,
+    "pow": elementwise.pow,
+    "matmul": bilinear.matmul,
+}.items():
     setattr(Tensor, f"__{_name}__", _op)
     setattr(Tensor, f"__r{_name}__", _reflected(_op))
 
@@ -31,7 +37,9 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 
 def _reshape(self, *shape):
     """reshape(2, -1) or reshape((2, -1))."""
-    return linear.reshape(self, tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+    return linear.reshape(
+        self, tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    )
 
 
 def _transpose(self, *axes):
@@ -41,7 +49,9 @@ def _transpose(self, *axes):
     return linear.transpose(self, tuple(axes) if axes else None)
 
 
-Tensor.sum_to = lambda self, shape: linear.broadcast_to.adjoint(self, shape, shape=self.shape)  # undoes broadcasting
+Tensor.sum_to = lambda self, shape: linear.broadcast_to.adjoint(
+    self, shape, shape=self.shape
+)  # undoes broadcasting
 Tensor.__neg__ = elementwise.neg
 Tensor.__pos__ = lambda self: self
 Tensor.__abs__ = elementwise.abs
@@ -49,7 +59,10 @@ Tensor.__getitem__ = linear.getitem
 Tensor.reshape = _reshape
 Tensor.transpose = _transpose
 Tensor.T = property(linear.transpose, doc="All axes reversed.")
-for _module, _names in ((linear, "sum mean flip"), (reduce, "var max min softmax log_softmax logsumexp norm"),
-                        (elementwise, "exp log sqrt square abs tanh sigmoid softplus relu leaky_relu clip")):
+for _module, _names in (
+    (linear, "sum mean flip"),
+    (reduce, "var max min softmax log_softmax logsumexp norm"),
+    (elementwise, "exp log sqrt square abs tanh sigmoid softplus relu leaky_relu clip"),
+):
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_module, _name))

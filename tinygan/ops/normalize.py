@@ -1,23 +1,23 @@
 """Normalisation is two ideas: `normalize` over some axes, and `modulate` by a scale and a shift.
 
-    batch-norm             axes (0, 1, 2)   scale, shift: parameters (C,)
-    conditional batch-norm axes (0, 1, 2)   scale, shift: looked up from the class (N, 1, 1, C)
-    instance-norm          axes (1, 2)      scale, shift: parameters (C,), or none
-    AdaIN                  axes (1, 2)      scale, shift: an affine map of the style w (N, 1, 1, C)
-    pixel-norm             axis 3, not centred, no scale or shift
+batch-norm             axes (0, 1, 2)   scale, shift: parameters (C,)
+conditional batch-norm axes (0, 1, 2)   scale, shift: looked up from the class (N, 1, 1, C)
+instance-norm          axes (1, 2)      scale, shift: parameters (C,), or none
+AdaIN                  axes (1, 2)      scale, shift: an affine map of the style w (N, 1, 1, C)
+pixel-norm             axis 3, not centred, no scale or shift
 """
 
 from tinygan.autograd import described
 from tinygan.kernels import norm as kernel
 
-from .composed import check_images, composed
+from .composite import check_images, composite_op
 from .elementwise import square
 from .fused import fused
 from .linear import broadcast_to, concatenate, mean, reshape
 from .reduce import var
 
 
-@composed(1)
+@composite_op(1)
 def modulate(x, scale=None, shift=None):
     """x * scale + shift, where scale and shift broadcast over x; None leaves one out."""
     y = x if scale is None else x * scale
@@ -28,8 +28,10 @@ def modulate(x, scale=None, shift=None):
 def _same_shape(name, x, y, scale, shift):
     """y, the result for x, unless scale and shift were such that x was repeated over them."""
     if y.shape != x.shape:
-        raise ValueError(f"{name}: scale {described(scale)} and shift {described(shift)} do not broadcast over "
-                         f"{described(x)}")
+        raise ValueError(
+            f"{name}: scale {described(scale)} and shift {described(shift)} do not broadcast over "
+            f"{described(x)}"
+        )
     return y
 
 
@@ -41,7 +43,7 @@ def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
     return modulate(y, scale, shift)
 
 
-@composed(1)
+@composite_op(1)
 def normalize(x, axes, eps=1e-5):
     """(x - mean) / sqrt(var + eps), with mean and variance (divided by n) over `axes`."""
     axes = tuple(axes)
@@ -50,7 +52,7 @@ def normalize(x, axes, eps=1e-5):
     return _normalize_modulate(x, None, None, axes, eps)
 
 
-@composed(1)
+@composite_op(1)
 def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
     """Normalise each channel over the batch (Ioffe and Szegedy 2015), then modulate.
 
@@ -64,7 +66,7 @@ def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
     return _same_shape("batch_norm", x, y, gain, bias)
 
 
-@composed(1)
+@composite_op(1)
 def instance_norm(x, scale=None, shift=None, eps=1e-5):
     """Normalise each channel of each image x (N, H, W, C) over its pixels (Ulyanov et al. 2016), then modulate.
 
@@ -73,16 +75,18 @@ def instance_norm(x, scale=None, shift=None, eps=1e-5):
     check_images("instance_norm", x)
     if not x.shape[1] * x.shape[2]:
         raise ValueError(f"instance_norm: images without pixels, {described(x)}, have no mean")
-    return _same_shape("instance_norm", x, _normalize_modulate(x, scale, shift, (1, 2), eps), scale, shift)
+    return _same_shape(
+        "instance_norm", x, _normalize_modulate(x, scale, shift, (1, 2), eps), scale, shift
+    )
 
 
-@composed(1)
+@composite_op(1)
 def pixel_norm(x, eps=1e-8):
     """x / sqrt(mean of x^2 over channels + eps) (Karras et al. 2018, section 4.2)."""
     return x * (mean(square(x), -1, keepdims=True) + eps) ** -0.5
 
 
-@composed(1)
+@composite_op(1)
 def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
     """Append channels that tell how much the images of a group differ (Karras et al. 2018, section 3).
 
@@ -94,10 +98,15 @@ def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
     n, height, width, channels = x.shape
     group = n if group_size is None else min(group_size, n)
     if n % group or channels % features:
-        raise ValueError(f"minibatch_stddev: a batch of {n} does not fall into groups of {group}, or {channels} channels "
-                         f"into {features} parts")
+        raise ValueError(
+            f"minibatch_stddev: a batch of {n} does not fall into groups of {group}, or {channels} channels "
+            f"into {features} parts"
+        )
     members = reshape(x, (group, n // group, height, width, features, channels // features))
     deviation = mean((var(members, 0) + eps) ** 0.5, (1, 2, 4))  # (N/G, features)
     deviation = reshape(deviation, (1, n // group, 1, 1, features))
-    added = reshape(broadcast_to(deviation, (group, n // group, height, width, features)), (n, height, width, features))
+    added = reshape(
+        broadcast_to(deviation, (group, n // group, height, width, features)),
+        (n, height, width, features),
+    )
     return concatenate([x, added], axis=3)

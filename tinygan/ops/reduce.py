@@ -3,12 +3,12 @@
 from tinygan.autograd import op
 from tinygan.backend import xp
 
-from .composed import composed
-from .elementwise import exp, gate, square
+from .composite import composite_op
+from .elementwise import exp, mul_constant, square
 from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum
 
 
-@composed(1)
+@composite_op(1)
 def var(x, axis=None, keepdims=False):
     """Variance over `axis`, divided by n (not n - 1)."""
     return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
@@ -22,12 +22,12 @@ def max(x, /, axis=None, keepdims=False):
     def d_x(g, y):
         ties = (x.data == y.data.reshape(keep)).astype(x.dtype)
         ties /= ties.sum(axes, keepdims=True)
-        return gate(broadcast_to(reshape(g, keep), x.shape), ties)
+        return mul_constant(broadcast_to(reshape(g, keep), x.shape), ties)
 
     return x.data.max(axes, keepdims=keepdims), d_x
 
 
-@composed(1)
+@composite_op(1)
 def min(x, axis=None, keepdims=False):
     """The smallest value over `axis`. Where several tie, they share the gradient equally."""
     return -max(-x, axis, keepdims)
@@ -39,7 +39,9 @@ def logsumexp(x, /, axis=None, keepdims=False):
     axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
     top = x.data.max(axes, keepdims=True)
     value = xp.log(xp.exp(x.data - top).sum(axes, keepdims=True)) + top
-    return (value if keepdims else value.squeeze(axes)), lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep))
+    return (
+        value if keepdims else value.squeeze(axes)
+    ), lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep))
 
 
 @op
@@ -66,6 +68,6 @@ def norm(x, /, axis=None, keepdims=False):
     def d_x(g, y):
         zero = (y.data.reshape(keep) == 0).astype(x.dtype)
         direction = x / (reshape(y, keep) + zero)
-        return gate(reshape(g, keep) * direction, xp.broadcast_to(1 - zero, x.shape))
+        return mul_constant(reshape(g, keep) * direction, xp.broadcast_to(1 - zero, x.shape))
 
     return xp.sqrt((x.data * x.data).sum(axes, keepdims=keepdims)), d_x

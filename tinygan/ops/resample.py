@@ -11,7 +11,7 @@ from tinygan.kernels import pool, warp
 from tinygan.kernels.conv import taps
 
 from .bilinear import _pair, einsum
-from .composed import check_images, composed
+from .composite import check_images, composite_op
 from .linear import linear
 
 # Pooling
@@ -21,7 +21,9 @@ def _pooling(name, x, kernel_size, stride):
     """kernel_size and stride as pairs, checked."""
     kernel = _pair(kernel_size)
     if x.ndim != 4 or x.shape[1] < kernel[0] or x.shape[2] < kernel[1]:
-        raise ValueError(f"{name}: takes images (N, H, W, C) no smaller than the window {kernel}, got {x.shape}")
+        raise ValueError(
+            f"{name}: takes images (N, H, W, C) no smaller than the window {kernel}, got {x.shape}"
+        )
     stride = kernel if stride is None else _pair(stride)
     if min(*kernel, *stride) < 1:
         raise ValueError(f"{name}: window {kernel} and stride {stride} must be 1 or more")
@@ -46,13 +48,13 @@ def _avg_pool2d(x, /, kernel, stride):
     return y
 
 
-@composed(1)
+@composite_op(1)
 def avg_pool2d(x, kernel_size=2, stride=None):
     """Mean over windows of `kernel_size`, one every `stride` pixels (default: side by side)."""
     return _avg_pool2d(x, *_pooling("avg_pool2d", x, kernel_size, stride))
 
 
-@composed(1)
+@composite_op(1)
 def max_pool2d(x, kernel_size=2, stride=None):
     """Maximum over windows of `kernel_size`, one every `stride` pixels (default: side by side).
 
@@ -63,7 +65,9 @@ def max_pool2d(x, kernel_size=2, stride=None):
 
 @op(name="max_pool2d")
 def _max_pool2d(x, /, kernel, stride):
-    return pool.largest(x.data, kernel, stride), lambda g, y: _max_spread(g, x.data, y.data, kernel, stride)
+    return pool.largest(x.data, kernel, stride), lambda g, y: _max_spread(
+        g, x.data, y.data, kernel, stride
+    )
 
 
 # Which pixels hold the maximum counts as constant; given that, taking g back to them is linear.
@@ -71,14 +75,18 @@ def _max_pool2d(x, /, kernel, stride):
 
 @op
 def _max_spread(x, /, at, largest, kernel, stride):
-    return (pool.spread(x.data, at, largest, kernel, stride),
-            lambda g: _max_gather(g, at, largest, kernel, stride))
+    return (
+        pool.spread(x.data, at, largest, kernel, stride),
+        lambda g: _max_gather(g, at, largest, kernel, stride),
+    )
 
 
 @op
 def _max_gather(x, /, at, largest, kernel, stride):
-    return (pool.gather(x.data, at, largest, kernel, stride),
-            lambda g: _max_spread(g, at, largest, kernel, stride))
+    return (
+        pool.gather(x.data, at, largest, kernel, stride),
+        lambda g: _max_spread(g, at, largest, kernel, stride),
+    )
 
 
 # Upsampling
@@ -96,7 +104,7 @@ def upsample_nearest(x, /, factor=2):
     return pool.repeated(x, (factor, factor))
 
 
-@composed(1)
+@composite_op(1)
 def upsample_bilinear(x, factor=2):
     """Bilinear interpolation to `factor` times the size. Pixels are areas: the centre of output pixel i
     lies at (i + 1/2) / factor - 1/2, and beyond the border the edge pixel continues."""
@@ -114,7 +122,7 @@ def _interpolation(n, factor):
 # Filtering
 
 
-@composed(1)
+@composite_op(1)
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     """Upsample, filter, downsample, each channel by itself (Karras et al. 2019, 2020).
 
@@ -127,13 +135,19 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     if f.ndim not in (1, 2):
         raise ValueError(f"upfirdn2d: f has shape {f.shape}; it must be (taps,) or (rows, columns)")
     if not f.size or min(*_pair(up), *_pair(down)) < 1:
-        raise ValueError(f"upfirdn2d: the filter, of shape {f.shape}, must not be empty, and up {up} and down {down} "
-                         "must be 1 or more")
+        raise ValueError(
+            f"upfirdn2d: the filter, of shape {f.shape}, must not be empty, and up {up} and down {down} "
+            "must be 1 or more"
+        )
     try:
-        left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (operator.index(padding),) * 4
+        left, right, top, bottom = (
+            padding if isinstance(padding, (tuple, list)) else (operator.index(padding),) * 4
+        )
     except (TypeError, ValueError):
-        raise ValueError("upfirdn2d: padding is a whole number or (left, right, top, bottom), not "
-                         f"{described(padding)}") from None
+        raise ValueError(
+            "upfirdn2d: padding is a whole number or (left, right, top, bottom), not "
+            f"{described(padding)}"
+        ) from None
     if not flip_filter:
         f = np.flip(f)
     up, down = _pair(up), _pair(down)
@@ -148,15 +162,19 @@ def _upfirdn2d(x, /, f, up, down, padding):
     left, _, top, _ = padding
     (height, width), (out_height, out_width) = x.shape[1:3], value.shape[1:3]
     rows, columns = f.shape
-    back = (columns - 1 - left, width * up[1] - out_width * down[1] + left - up[1] + 1,
-            rows - 1 - top, height * up[0] - out_height * down[0] + top - up[0] + 1)
+    back = (
+        columns - 1 - left,
+        width * up[1] - out_width * down[1] + left - up[1] + 1,
+        rows - 1 - top,
+        height * up[0] - out_height * down[0] + top - up[0] + 1,
+    )
     return value, lambda g: _upfirdn2d(g, np.flip(f), down, up, back)
 
 
 # Warping
 
 
-@composed(1)
+@composite_op(1)
 def translate(x, shifts):
     """Move each image of x (N, H, W, C) by whole pixels, shifts (N, 2): down and to the right; 0 comes in.
 
@@ -165,8 +183,10 @@ def translate(x, shifts):
     check_images("translate", x)
     shifts = asarray(shifts)
     if shifts.shape != (x.shape[0], 2) or shifts.dtype.kind not in "iu":
-        raise ValueError(f"translate: shifts are {shifts.dtype} {shifts.shape}; for {x.shape[0]} images they must be "
-                         f"whole numbers ({x.shape[0]}, 2)")
+        raise ValueError(
+            f"translate: shifts are {shifts.dtype} {shifts.shape}; for {x.shape[0]} images they must be "
+            f"whole numbers ({x.shape[0]}, 2)"
+        )
     return _translate(x, shifts.astype(np.int64))  # a copy, and one that can be negative
 
 
@@ -175,7 +195,7 @@ def _translate(x, /, shifts):
     return warp.translate(x, shifts)
 
 
-@composed(1)
+@composite_op(1)
 def affine_warp(x, theta, size=None):
     """Bilinear sampling of x (N, H, W, C) under affine maps theta (N, 2, 3), constants -> (N, *size, C).
 
@@ -186,8 +206,10 @@ def affine_warp(x, theta, size=None):
     check_images("affine_warp", x)
     theta = np.array(to_numpy(theta), np.float64)
     if theta.shape != (x.shape[0], 2, 3):
-        raise ValueError(f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "
-                         f"({x.shape[0]}, 2, 3)")
+        raise ValueError(
+            f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "
+            f"({x.shape[0]}, 2, 3)"
+        )
     return _warp(x, theta, tuple(size or x.shape[1:3]))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from tinygan.autograd import described
 
 from .bilinear import conv2d, conv_transpose2d, matmul
-from .composed import composed
+from .composite import composite_op
 from .elementwise import square
 from .linear import reshape, sum, transpose
 from .resample import upfirdn2d
@@ -13,13 +13,13 @@ from .resample import upfirdn2d
 FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # the filter of the authors; its outer product is used
 
 
-@composed(1)
+@composite_op(1)
 def upsample2d(x, f=FIR):
     """x (N, H, W, C) -> (N, 2H, 2W, C): zeros in between, then the filter f (4,) or (4, 4)."""
     return upfirdn2d(x, f, up=2, padding=(2, 1, 2, 1), gain=4.0)
 
 
-@composed(1)
+@composite_op(1)
 def downsample2d(x, f=FIR):
     """x (N, H, W, C) -> (N, H/2, W/2, C): the filter f (4,) or (4, 4), then every second pixel."""
     return upfirdn2d(x, f, down=2, padding=1)
@@ -30,7 +30,7 @@ def _check_kernel(name, w):
         raise ValueError(f"{name}: w must be (k, k, in, out) with k = 1 or 3, got {described(w)}")
 
 
-@composed(2)
+@composite_op(2)
 def conv2d_up(x, w, f=FIR):
     """Convolution with w (k, k, in, out), k = 1 or 3, to twice the size: (N, H, W, in) -> (N, 2H, 2W, out).
 
@@ -43,7 +43,7 @@ def conv2d_up(x, w, f=FIR):
     return upfirdn2d(conv_transpose2d(x, transpose(w, (0, 1, 3, 2)), 2), f, padding=1, gain=4.0)
 
 
-@composed(2)
+@composite_op(2)
 def conv2d_down(x, w, f=FIR):
     """Convolution with w (k, k, in, out), k = 1 or 3, to half the size: (N, H, W, in) -> (N, H/2, W/2, out).
 
@@ -55,7 +55,7 @@ def conv2d_down(x, w, f=FIR):
     return conv2d(upfirdn2d(x, f, padding=2), w, stride=2)
 
 
-@composed(3)
+@composite_op(3)
 def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
     """Convolve each image x (N, H, W, in) with a weight of its own, w (k, k, in, out) scaled by its style (N, in).
 
@@ -66,8 +66,10 @@ def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
     """
     fits = x.ndim == w.ndim == 4 and style.shape == (x.shape[0], x.shape[3])
     if not fits or w.shape[0] != w.shape[1] or w.shape[0] % 2 == 0:
-        raise ValueError("modulated_conv2d takes x (N, H, W, in), w (k, k, in, out), k odd, and style (N, in), got "
-                         f"{described(x)}, {described(w)} and {described(style)}")
+        raise ValueError(
+            "modulated_conv2d takes x (N, H, W, in), w (k, k, in, out), k odd, and style (N, in), got "
+            f"{described(x)}, {described(w)} and {described(style)}"
+        )
     n, channels = style.shape
     y = x * reshape(style, (n, 1, 1, channels))
     y = conv2d_up(y, w, f) if up else conv2d(y, w, padding=w.shape[0] // 2)

@@ -7,6 +7,16 @@ A file per family; table.py says what a row is. oracles.py holds the longer refe
 """
 
 # In the order of the rows
-from . import (elementwise, reductions, shapes, products, convolutions, images, normalisation,
-               styled, losses, layers)
+from . import (
+    convolutions,
+    elementwise,
+    images,
+    layers,
+    losses,
+    normalisation,
+    products,
+    reductions,
+    shapes,
+    styled,
+)
 from .table import ROWS, Result, Row, layer, row, run_gradchecks

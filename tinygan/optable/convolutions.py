@@ -7,34 +7,81 @@ from .oracles import pair
 from .table import normal, row
 
 for _note, _size, _in, _kernel, _out, _settings in (
-        ("3x3", (5, 6), 2, (3, 3), 3, {}),
-        ("4x4 stride=2 padding=1", (6, 8), 5, (4, 4), 3, {"stride": 2, "padding": 1}),
-        ("3x3 stride=2 of 6x5", (6, 5), 5, (3, 3), 2, {"stride": 2}),
-        ("2x2 stride=3, with a remainder", (5, 7), 6, (2, 2), 2, {"stride": 3}),
-        ("2x3 stride=(2, 1) padding=(0, 2)", (6, 5), 2, (2, 3), 2,
-         {"stride": (2, 1), "padding": (0, 2)}),
-        ("1x1", (3, 4), 3, (1, 1), 2, {}),
-        ("whole image", (4, 3), 2, (4, 3), 3, {}),
-        ("3x3 groups=2", (5, 5), 6, (3, 3), 4, {"padding": 1, "groups": 2}),
-        ("3x3 stride=2, depthwise", (5, 6), 3, (3, 3), 3,
-         {"stride": 2, "padding": 1, "groups": 3})):
+    ("3x3", (5, 6), 2, (3, 3), 3, {}),
+    ("4x4 stride=2 padding=1", (6, 8), 5, (4, 4), 3, {"stride": 2, "padding": 1}),
+    ("3x3 stride=2 of 6x5", (6, 5), 5, (3, 3), 2, {"stride": 2}),
+    ("2x2 stride=3, with a remainder", (5, 7), 6, (2, 2), 2, {"stride": 3}),
+    (
+        "2x3 stride=(2, 1) padding=(0, 2)",
+        (6, 5),
+        2,
+        (2, 3),
+        2,
+        {"stride": (2, 1), "padding": (0, 2)},
+    ),
+    ("1x1", (3, 4), 3, (1, 1), 2, {}),
+    ("whole image", (4, 3), 2, (4, 3), 3, {}),
+    ("3x3 groups=2", (5, 5), 6, (3, 3), 4, {"padding": 1, "groups": 2}),
+    ("3x3 stride=2, depthwise", (5, 6), 3, (3, 3), 3, {"stride": 2, "padding": 1, "groups": 3}),
+):
     _stride, _padding = pair(_settings.get("stride", 1)), pair(_settings.get("padding", 0))
     _spare = [n + 2 * p - k for n, p, k in zip(_size, _padding, _kernel)]
     _image = normal(2, *_size, _in)
     _filters = normal(*_kernel, _in // _settings.get("groups", 1), _out)
     _result = normal(2, *(n // s + 1 for n, s in zip(_spare, _stride)), _out)
     _settings_back = {"output_padding": tuple(n % s for n, s in zip(_spare, _stride)), **_settings}
-    row(ops.conv2d, oracles.conv2d, _image, _filters, note=_note, linear=True, keeps="ab",
-        **_settings)
-    row(ops.conv_transpose2d, oracles.conv_transpose2d, _result, _filters, note=_note, linear=True,
-        keeps="ab", **_settings_back)
-    row(lambda *xs, **s: ops.conv2d(*xs[:2], bias=xs[2], **s),
-        lambda *xs, **s: oracles.conv2d(*xs[:2], **s) + xs[2], _image, _filters, normal(_out),
-        name="conv2d", note=_note + ", bias", linear=True, keeps="ab",
-        call=lambda f, *xs, s=_settings: f(*xs, **s))
-    row(lambda *xs, **s: ops.conv_transpose2d(*xs[:2], bias=xs[2], **s),
-        lambda *xs, **s: oracles.conv_transpose2d(*xs[:2], **s) + xs[2], _result, _filters,
-        normal(_in), name="conv_transpose2d", note=_note + ", bias", linear=True, keeps="ab",
-        call=lambda f, *xs, s=_settings_back: f(*xs, **s))
-    row(ops.conv2d_weight, oracles.conv2d_weight, _image, _result, note=_note, linear=True,
-        keeps="ab", kernel_size=_kernel, **_settings)
+    row(
+        ops.conv2d,
+        oracles.conv2d,
+        _image,
+        _filters,
+        note=_note,
+        linear=True,
+        keeps="ab",
+        **_settings,
+    )
+    row(
+        ops.conv_transpose2d,
+        oracles.conv_transpose2d,
+        _result,
+        _filters,
+        note=_note,
+        linear=True,
+        keeps="ab",
+        **_settings_back,
+    )
+    row(
+        lambda *xs, **s: ops.conv2d(*xs[:2], bias=xs[2], **s),
+        lambda *xs, **s: oracles.conv2d(*xs[:2], **s) + xs[2],
+        _image,
+        _filters,
+        normal(_out),
+        name="conv2d",
+        note=_note + ", bias",
+        linear=True,
+        keeps="ab",
+        call=lambda f, *xs, s=_settings: f(*xs, **s),
+    )
+    row(
+        lambda *xs, **s: ops.conv_transpose2d(*xs[:2], bias=xs[2], **s),
+        lambda *xs, **s: oracles.conv_transpose2d(*xs[:2], **s) + xs[2],
+        _result,
+        _filters,
+        normal(_in),
+        name="conv_transpose2d",
+        note=_note + ", bias",
+        linear=True,
+        keeps="ab",
+        call=lambda f, *xs, s=_settings_back: f(*xs, **s),
+    )
+    row(
+        ops.conv2d_weight,
+        oracles.conv2d_weight,
+        _image,
+        _result,
+        note=_note,
+        linear=True,
+        keeps="ab",
+        kernel_size=_kernel,
+        **_settings,
+    )

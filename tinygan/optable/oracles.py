@@ -13,7 +13,8 @@ def scipy(name):
     """A function of SciPy, imported only when it is called: scipy("special.expit")."""
     module, _, function = f"scipy.{name}".rpartition(".")
     return lambda *args, **settings: getattr(importlib.import_module(module), function)(
-        *args, **settings)
+        *args, **settings
+    )
 
 
 # Convolutions: one call of scipy.signal for each pair of channels
@@ -26,14 +27,15 @@ def pair(n):
 def stuffed(x, up):
     """x (N, H, W, ...) with up - 1 zeros after each pixel."""
     y = np.zeros((len(x), x.shape[1] * up[0], x.shape[2] * up[1], *x.shape[3:]))
-    y[:, ::up[0], ::up[1]] = x
+    y[:, :: up[0], :: up[1]] = x
     return y
 
 
 def channels(inputs, outputs, groups):
     """(o, c, i) for each weight w[:, :, c, o]: output channel o sees the image's channel i."""
-    return [(o, c, o // (outputs // groups) * inputs + c)
-            for o in range(outputs) for c in range(inputs)]
+    return [
+        (o, c, o // (outputs // groups) * inputs + c) for o in range(outputs) for c in range(inputs)
+    ]
 
 
 def conv2d(x, w, stride=1, padding=0, groups=1):
@@ -41,16 +43,19 @@ def conv2d(x, w, stride=1, padding=0, groups=1):
     x = np.pad(x, ((0, 0), *((p, p) for p in pair(padding)), (0, 0)))
     y = [0] * w.shape[3]
     for o, c, i in channels(*w.shape[2:], groups):
-        y[o] += scipy("signal.correlate")(
-            x[..., i], w[None, ..., c, o], "valid", "direct")[:, ::rows, ::columns]
+        y[o] += scipy("signal.correlate")(x[..., i], w[None, ..., c, o], "valid", "direct")[
+            :, ::rows, ::columns
+        ]
     return np.stack(y, -1)
 
 
 def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1):
     stride, padding, extra = pair(stride), pair(padding), pair(output_padding)
-    size = [(n - 1) * s - 2 * p + k + e
-            for n, s, p, k, e in zip(x.shape[1:3], stride, padding, w.shape, extra)]
-    image = np.index_exp[:, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
+    size = [
+        (n - 1) * s - 2 * p + k + e
+        for n, s, p, k, e in zip(x.shape[1:3], stride, padding, w.shape, extra)
+    ]
+    image = np.index_exp[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
     x = stuffed(x, stride)
     y = [0] * w.shape[2] * groups
     for o, c, i in channels(*w.shape[2:], groups):
@@ -65,7 +70,7 @@ def conv2d_weight(x, dy, kernel_size, stride=1, padding=0, groups=1):
     w = np.zeros((*kernel, x.shape[3] // groups, dy.shape[3]))
     for o, c, i in channels(*w.shape[2:], groups):
         taps = scipy("signal.correlate")(x[..., i], dy[..., o], "valid", "direct")[0]
-        w[:, :, c, o] = taps[:kernel[0], :kernel[1]]
+        w[:, :, c, o] = taps[: kernel[0], : kernel[1]]
     return w
 
 
@@ -77,8 +82,9 @@ def pooled(reduce):
 
     def reference(x, kernel_size=2, stride=None):
         rows, columns = pair(kernel_size if stride is None else stride)
-        return reduce(sliding_window_view(x, pair(kernel_size), (1, 2))[:, ::rows, ::columns],
-                      axis=(-2, -1))
+        return reduce(
+            sliding_window_view(x, pair(kernel_size), (1, 2))[:, ::rows, ::columns], axis=(-2, -1)
+        )
 
     return reference
 
@@ -86,7 +92,8 @@ def pooled(reduce):
 def zoomed(order):
     """Upsampling by a spline of that order."""
     return lambda x, factor=2: scipy("ndimage.zoom")(
-        x, (1, factor, factor, 1), order=order, mode="nearest", grid_mode=True)
+        x, (1, factor, factor, 1), order=order, mode="nearest", grid_mode=True
+    )
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
@@ -95,7 +102,9 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     left, right, top, bottom = np.broadcast_to(padding, 4)
     x = stuffed(x, pair(up))
     x = np.pad(x, ((0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)), (0, 0)))
-    x = x[:, max(-top, 0):x.shape[1] - max(-bottom, 0), max(-left, 0):x.shape[2] - max(-right, 0)]
+    x = x[
+        :, max(-top, 0) : x.shape[1] - max(-bottom, 0), max(-left, 0) : x.shape[2] - max(-right, 0)
+    ]
     rows, columns = pair(down)
     filtered = scipy("signal.correlate" if flip_filter else "signal.convolve")
     return gain * filtered(x, f[None, :, :, None], "valid", "direct")[:, ::rows, ::columns]
@@ -110,8 +119,9 @@ def upfirdn2d_by_axis(x, f, up, down, padding):
 def translate(x, shifts):
     """scipy.ndimage.shift, image by image."""
     shift = scipy("ndimage.shift")
-    return np.stack([shift(image, (*by, 0), order=0, mode="constant")
-                     for image, by in zip(x, shifts)])
+    return np.stack(
+        [shift(image, (*by, 0), order=0, mode="constant") for image, by in zip(x, shifts)]
+    )
 
 
 def affine_warp(x, theta, size=None):
@@ -123,7 +133,8 @@ def affine_warp(x, theta, size=None):
         across, down = np.tensordot(theta[n], np.stack([u, v, np.ones(size)]), 1)
         places = ((down + 1) * height - 1) / 2, ((across + 1) * width - 1) / 2
         y[n, ..., c] = scipy("ndimage.map_coordinates")(
-            x[n, ..., c], places, order=1, mode="grid-constant")
+            x[n, ..., c], places, order=1, mode="grid-constant"
+        )
     return y
 
 
@@ -167,9 +178,10 @@ def modulated_conv2d(x, w, style, up=False, demodulate=True):
     images = []
     for image, s in zip(x, style):
         own = w * s[:, None]
-        own = own / np.sqrt((own ** 2).sum((0, 1, 2)) + 1e-8) if demodulate else own
-        images.append(conv2d_up(image[None], own) if up
-                      else conv2d(image[None], own, padding=len(w) // 2))
+        own = own / np.sqrt((own**2).sum((0, 1, 2)) + 1e-8) if demodulate else own
+        images.append(
+            conv2d_up(image[None], own) if up else conv2d(image[None], own, padding=len(w) // 2)
+        )
     return np.concatenate(images)
 
 
@@ -195,8 +207,9 @@ def self_attention(x, gamma, theta, phi, g, o):
     """Image by image, position by position; weights (1, 1, in, out)."""
     result = np.empty_like(x)
     for n, image in enumerate(x):
-        keys, values = (pooled(np.max)((image @ w[0, 0])[None])[0].reshape(-1, w.shape[3])
-                        for w in (phi, g))
+        keys, values = (
+            pooled(np.max)((image @ w[0, 0])[None])[0].reshape(-1, w.shape[3]) for w in (phi, g)
+        )
         for place in np.ndindex(image.shape[:2]):
             likeness = np.exp(keys @ (image[place] @ theta[0, 0]))
             result[n][place] = image[place] + gamma * (likeness / likeness.sum() @ values @ o[0, 0])

@@ -7,8 +7,12 @@ from tinygan import ops
 from .oracles import scipy
 from .table import distinct, normal, row
 
-for _settings in ({}, {"axis": 1}, {"axis": (0, 2), "keepdims": True},
-                  {"axis": -1, "keepdims": True}):
+for _settings in (
+    {},
+    {"axis": 1},
+    {"axis": (0, 2), "keepdims": True},
+    {"axis": -1, "keepdims": True},
+):
     row(ops.sum, np.sum, normal(2, 3, 4), linear=True, keeps="", **_settings)
     row(ops.mean, np.mean, normal(2, 3, 4), linear=True, keeps="", **_settings)
     row(ops.var, np.var, normal(2, 3, 4), **_settings)

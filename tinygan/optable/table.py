@@ -35,32 +35,57 @@ class Row:
 ROWS = []
 
 
-def row(function, reference, *draws, name=None, note=None, call=None, linear=False, keeps=None,
-        **settings):
+def row(
+    function,
+    reference,
+    *draws,
+    name=None,
+    note=None,
+    call=None,
+    linear=False,
+    keeps=None,
+    **settings,
+):
     """Add the row of an op. call(f, *xs): how both functions are called, if not as f(*xs,
     **settings)."""
     note = " ".join(f"{key}={value}" for key, value in settings.items()) if note is None else note
-    names = ([f"input {i}" for i in range(len(draws))] if call
-             else list(inspect.signature(function).parameters))
+    names = (
+        [f"input {i}" for i in range(len(draws))]
+        if call
+        else list(inspect.signature(function).parameters)
+    )
     call = call or (lambda f, *xs: f(*xs, **settings))
-    _add(f"{name or function.__name__} {note}".strip(), lambda *xs: call(function, *xs),
-         lambda *xs: call(reference, *xs), draws, names[:len(draws)], linear, keeps)
+    _add(
+        f"{name or function.__name__} {note}".strip(),
+        lambda *xs: call(function, *xs),
+        lambda *xs: call(reference, *xs),
+        draws,
+        names[: len(draws)],
+        linear,
+        keeps,
+    )
 
 
 def layer(make, reference, *draws, note="", linear=False):
-    """Add the row of a layer, which make() returns. Its parameters are arguments after the inputs.
-    """
+    """Add the row of a layer, which make() returns. Its parameters are arguments after the inputs."""
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
-    _add(f"{type(make()).__name__} {note}".strip(),
-         lambda *args: make().as_function(args[0].dtype)[0](*args),
-         reference, (*draws, *parameters.values()), [*("x", "condition")[:len(draws)], *parameters],
-         linear)
+    _add(
+        f"{type(make()).__name__} {note}".strip(),
+        lambda *args: make().as_function(args[0].dtype)[0](*args),
+        reference,
+        (*draws, *parameters.values()),
+        [*("x", "condition")[: len(draws)], *parameters],
+        linear,
+    )
 
 
 def _add(name, function, reference, draws, arguments, linear, keeps=None):
     function.__name__ = name  # for error messages
-    ROWS.append(Row(name, function, reference, lambda rng: [d(rng) for d in draws], arguments,
-                    linear, keeps))
+    ROWS.append(
+        Row(
+            name, function, reference, lambda rng: [d(rng) for d in draws], arguments, linear, keeps
+        )
+    )
 
 
 # Inputs
@@ -99,8 +124,9 @@ def run_gradchecks(rows=None, seed=0):
     for case in ROWS if rows is None else rows:
         errors, message = [], ""
         try:
-            errors = check_grads(case.function, case.draw(np.random.default_rng(seed)),
-                                 names=case.arguments)
+            errors = check_grads(
+                case.function, case.draw(np.random.default_rng(seed)), names=case.arguments
+            )
         except GradientError as failure:
             errors, message = failure.report, str(failure)
         except Exception as failure:  # the engine refuses a gradient of the wrong shape, for one

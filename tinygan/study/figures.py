@@ -17,19 +17,34 @@ def show(axes, images, columns, title="") -> None:
 def curves(axes, runs, key, name=None, **line) -> None:
     """Draw a column of log.jsonl over the steps: a colour for each label, a line for each seed.
     name: of the y axis."""
-    _lines(axes, runs, lambda run: [
-        (step, number) for step, number in zip(run.log["step"], run.log.get(key, ()))
-        if number is not None], **line)
+    _lines(
+        axes,
+        runs,
+        lambda run: [
+            (step, number)
+            for step, number in zip(run.log["step"], run.log.get(key, ()))
+            if number is not None
+        ],
+        **line,
+    )
     axes.set(xlabel="step", ylabel=name or key)
 
 
 def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> None:
     """Draw a number of the evaluations on held-out images over "step" or "seconds", likewise.
     only: the labels to draw."""
-    _lines(axes, runs, lambda run: [(row[over], row[key]) for row in run.evaluations], only,
-           marker="o", markersize=2)
-    axes.set(xlabel="seconds of training" if over == "seconds" else over,
-             ylabel=name or ("FID (held-out images)" if key == "fid" else key))
+    _lines(
+        axes,
+        runs,
+        lambda run: [(row[over], row[key]) for row in run.evaluations],
+        only,
+        marker="o",
+        markersize=2,
+    )
+    axes.set(
+        xlabel="seconds of training" if over == "seconds" else over,
+        ylabel=name or ("FID (held-out images)" if key == "fid" else key),
+    )
 
 
 def _lines(axes, runs, points, only=None, **line):
@@ -37,8 +52,11 @@ def _lines(axes, runs, points, only=None, **line):
     for i, (label, found) in enumerate(runs.items()):
         for run in found if only is None or label in only else ():
             if xy := points(run):
-                axes.plot(*zip(*xy), label=label if run is found[0] else None,
-                          **{"color": f"C{i}", "linewidth": 1.2} | line)
+                axes.plot(
+                    *zip(*xy),
+                    label=label if run is found[0] else None,
+                    **{"color": f"C{i}", "linewidth": 1.2} | line,
+                )
     axes.grid(alpha=0.3)
 
 
@@ -49,8 +67,9 @@ def logarithmic(axes) -> None:
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 4, 5, 7) if high < 50 * low
-                                            else (2, 5)))
+    axes.yaxis.set_minor_locator(
+        LogLocator(subs=(1.5, 2, 3, 4, 5, 7) if high < 50 * low else (2, 5))
+    )
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.tick_params("y", which="both", labelsize=7)
@@ -58,14 +77,14 @@ def logarithmic(axes) -> None:
 
 def means(runs, path) -> dict:
     """{label: mean over the seeds} of a number."""
-    return {label: float(np.mean([run.number(path) for run in found]))
-            for label, found in runs.items()}
+    return {
+        label: float(np.mean([run.number(path) for run in found])) for label, found in runs.items()
+    }
 
 
 def below(runs, path, a, b) -> bool:
     """Is a number of label `a` clearly below that of label `b`, with every seed of either?"""
-    return (max(run.number(path) for run in runs[a])
-            < min(run.number(path) for run in runs[b]))
+    return max(run.number(path) for run in runs[a]) < min(run.number(path) for run in runs[b])
 
 
 def bars(axes, runs, path, name, ticks=None, **labels) -> None:

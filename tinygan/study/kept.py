@@ -18,8 +18,12 @@ def numbers(path) -> dict:
 
 def change(path, edit) -> None:
     """Replace what the JSON file at `path` holds, a dict, by edit(what it holds)."""
-    _replace(path, lambda temporary: temporary.write_text(
-        as_json(edit(numbers(path))) + "\n", encoding="utf-8"))
+    _replace(
+        path,
+        lambda temporary: temporary.write_text(
+            as_json(edit(numbers(path))) + "\n", encoding="utf-8"
+        ),
+    )
 
 
 def as_json(value, depth=2):

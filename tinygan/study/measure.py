@@ -30,8 +30,9 @@ METRICS = "fid", "precision", "recall", "class_accuracy"
 def command(job):
     """As a user types it."""
     changes = " ".join(f"{key}={value}" for key, value in job["settings"].items())
-    return (f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} "
-            f"--set {changes}")
+    return (
+        f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} --set {changes}"
+    )
 
 
 def measure(job, progress=True):
@@ -53,11 +54,15 @@ def measure(job, progress=True):
         classes = sampling.class_rows(G.classes, COLUMNS)[0][:COLUMNS] if G.classes else None
         samples = sampling.generate(G, z, None if classes is None else np.tile(classes, ROWS))
     clock, keys = training_time(folder), (*METRICS, "samples", "real", "extractor")
-    numbers = {"command": command(job), **{key: job[key] for key in ("recipe", "data", "seed")},
-               "settings": dataclasses.asdict(settings), "seconds": round(clock[-1][1], 1),
-               "metrics": {key: report[key] for key in keys if key in report},
-               "evaluations": evaluations(folder, clock),
-               "log": thinned_out(list(log.rows(folder)))}
+    numbers = {
+        "command": command(job),
+        **{key: job[key] for key in ("recipe", "data", "seed")},
+        "settings": dataclasses.asdict(settings),
+        "seconds": round(clock[-1][1], 1),
+        "metrics": {key: report[key] for key in keys if key in report},
+        "evaluations": evaluations(folder, clock),
+        "log": thinned_out(list(log.rows(folder))),
+    }
     return numbers, samples
 
 
@@ -67,8 +72,12 @@ def train(job, settings, folder, last, progress):
     recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
     begun = (folder / "config.json").exists()
     if begun:
-        asked = {"recipe": recipe.name, "data": dataset.name, "seed": job["seed"],
-                 "settings": dataclasses.asdict(settings)}
+        asked = {
+            "recipe": recipe.name,
+            "data": dataset.name,
+            "seed": job["seed"],
+            "settings": dataclasses.asdict(settings),
+        }
         config = checkpoint.read_config(folder, folder)
         if any(config[key] != value for key, value in asked.items()):
             raise InputError(f"{folder} was begun with other settings: delete it")
@@ -86,8 +95,11 @@ def thinned_out(rows):
     number."""
     parts = np.array_split(rows, min(POINTS, len(rows)))
     mean = lambda values: round(float(np.mean(values)), 5) if values else None
-    return {key: [mean([row[key] for row in part if key in row]) for part in parts]
-            for key in dict.fromkeys(key for row in rows for key in row) if key != "warnings"}
+    return {
+        key: [mean([row[key] for row in part if key in row]) for part in parts]
+        for key in dict.fromkeys(key for row in rows for key in row)
+        if key != "warnings"
+    }
 
 
 @lru_cache(1)
@@ -111,9 +123,14 @@ def evaluations(folder, clock):
     """[{"step", "seconds", "fid", ...}] on held-out images, during training."""
     path, (steps, seconds) = folder / "eval.jsonl", zip(*clock)
     rows = map(json.loads, path.read_text().splitlines() if path.exists() else ())
-    return [{"step": row["step"],
-             "seconds": round(float(np.interp(row["step"], steps, seconds)), 2),
-             **{key: round(row[key], 4) for key in METRICS if key in row}} for row in rows]
+    return [
+        {
+            "step": row["step"],
+            "seconds": round(float(np.interp(row["step"], steps, seconds)), 2),
+            **{key: round(row[key], 4) for key in METRICS if key in row},
+        }
+        for row in rows
+    ]
 
 
 def main():

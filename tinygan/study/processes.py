@@ -22,19 +22,31 @@ def side_by_side(runs, at_once):
     jobs, waiting, running = [job for _, job in runs], list(runs), {}
     steps_done = lambda: sum(logged_step(job["folder"]) for job in jobs)
     environment = {**os.environ, "TINYGAN_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with on_signals(["SIGTERM", "SIGHUP"], interrupt), tqdm(
-            total=sum(recipes.settings_of(job).steps for job in jobs), initial=steps_done(),
-            unit="step", dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 30) as bar:
+    with (
+        on_signals(["SIGTERM", "SIGHUP"], interrupt),
+        tqdm(
+            total=sum(recipes.settings_of(job).steps for job in jobs),
+            initial=steps_done(),
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 30,
+        ) as bar,
+    ):
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     run, job = waiting.pop(0)
                     # A session of its own: Ctrl-C is for us alone, and we tell our processes.
-                    running[subprocess.Popen(
-                        [sys.executable, "-m", "tinygan.study", json.dumps(job)], text=True,
-                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
-                        start_new_session=True)] = run
+                    running[
+                        subprocess.Popen(
+                            [sys.executable, "-m", "tinygan.study", json.dumps(job)],
+                            text=True,
+                            stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE,
+                            env=environment,
+                            start_new_session=True,
+                        )
+                    ] = run
                 for process in list(running):
                     try:
                         out, errors = process.communicate(timeout=0.3 / len(running))

@@ -42,8 +42,10 @@ class Run:
         numbers = vars(self).get("numbers", {})
         known = numbers | numbers.get("metrics", {})
         if name not in known:
-            raise AttributeError(f"of {vars(self).get('label')}, {name} was not measured; "
-                                 f"there are: {', '.join(known)}")
+            raise AttributeError(
+                f"of {vars(self).get('label')}, {name} was not measured; "
+                f"there are: {', '.join(known)}"
+            )
         return known[name]
 
     def number(self, path):
@@ -83,8 +85,12 @@ class Study:
         # Editors run cells in a kernel, whose command line is its own.
         args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
         chosen = args.seeds or ()
-        if (args.jobs is not None and args.jobs < 1 or min(chosen, default=0) < 0
-                or len({*chosen}) < len(chosen)):
+        if (
+            args.jobs is not None
+            and args.jobs < 1
+            or min(chosen, default=0) < 0
+            or len({*chosen}) < len(chosen)
+        ):
             parser.error("--jobs must be at least 1, and --seeds at least 0, each given once")
         self.name, self.size = file.stem, args.size
         full = self.size == "full"
@@ -93,8 +99,9 @@ class Study:
         self.out, self.pictures = file.parent / "out", file.parent / "pictures"
         folder = file.parent if full else self.out
         self.runs, results = folder / "runs", folder / "results"
-        self.numbers_file, self.images_file = (results / f"{self.name}{suffix}"
-                                               for suffix in (".json", ".npz"))
+        self.numbers_file, self.images_file = (
+            results / f"{self.name}{suffix}" for suffix in (".json", ".npz")
+        )
         for path in () if full else (self.numbers_file, self.images_file):
             path.unlink(missing_ok=True)
         if unknown := {*args.again} - {*self._kept("runs"), *self._kept("measured")}:
@@ -125,8 +132,9 @@ class Study:
 
     # Runs
 
-    def train(self, variants, recipe, common="", data=None, also=None, samples=None,
-              **settings) -> dict:
+    def train(
+        self, variants, recipe, common="", data=None, also=None, samples=None, **settings
+    ) -> dict:
         """{label: [Run of each seed]}: train and measure what is not there yet.
 
         variants: {label: settings in which it differs, as `--set` takes them, if need be after the
@@ -135,9 +143,11 @@ class Study:
         to measure (default: 100, 2,000 or 10,000, by the study's size). Raises InputError if what
         is kept was measured with other settings.
         """
-        shared = {"data": data or self.choose("digits", "digits", "mnist"),
-                  "samples": samples or self.choose(100, 2000, 10_000),
-                  "reals": self.choose(200, None, None)}
+        shared = {
+            "data": data or self.choose("digits", "digits", "mnist"),
+            "samples": samples or self.choose(100, 2000, 10_000),
+            "reals": self.choose(200, None, None),
+        }
         settings, runs, to_measure = parse_assignments(common.split()) | settings, {}, []
         for label, changes in variants.items():
             changes = changes.split()
@@ -146,9 +156,13 @@ class Study:
                 name = f"{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
                 if name in runs:
                     raise InputError(f"{label}: another label comes to the same name, {name}")
-                job = shared | {"recipe": own, "seed": seed, "folder": str(self._folder(name)),
-                                "settings": settings | parse_assignments(changes),
-                                "keep_samples": seed == self.seeds[0]}
+                job = shared | {
+                    "recipe": own,
+                    "seed": seed,
+                    "folder": str(self._folder(name)),
+                    "settings": settings | parse_assignments(changes),
+                    "keep_samples": seed == self.seeds[0],
+                }
                 run = runs[name] = Run(label, seed, name, self._folder(name), {}, self.images_file)
                 run.numbers = self._numbers_kept(run, job)
                 missing = also and "also" not in run.numbers and not run.folder.exists()
@@ -181,8 +195,10 @@ class Study:
         asked = job["recipe"], job["data"], job["samples"]
         same = (found["recipe"], found["data"], found["metrics"]["samples"]) == asked
         if not same or any(old[key] != settings[key] for key in settings.keys() - UNMEASURED):
-            raise InputError(f"{self.numbers_file}: {run.name} was measured with other settings: "
-                             f"measure it again, with --again {run.name}")
+            raise InputError(
+                f"{self.numbers_file}: {run.name} was measured with other settings: "
+                f"measure it again, with --again {run.name}"
+            )
         return found
 
     def _measure(self, runs):
@@ -239,9 +255,10 @@ class Study:
         canvas.draw()
         image = np.asarray(canvas.buffer_rgba())[..., :3]
         box = Bbox.union([axes.get_tightbbox() for axes in small or figure.axes]).padded(6)
-        (left, bottom), (right, top) = np.clip([box.min, box.max], 0,
-                                               image.shape[1::-1]).astype(int)
-        part = image[len(image) - top:len(image) - bottom, left:right]
+        (left, bottom), (right, top) = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(
+            int
+        )
+        part = image[len(image) - top : len(image) - bottom, left:right]
         for folder in self.folders():
             plots.save_image(folder / f"{self.name}.png", image)
             plots.save_image(folder / f"{self.name}-small.png", part)
@@ -253,8 +270,10 @@ class Study:
 
     def table(self, head, *rows) -> None:
         """Print a table of texts and numbers, as Markdown; `finding` keeps it."""
-        lines = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row]
-                 for row in (head, *rows)]
+        lines = [
+            [cell if isinstance(cell, str) else f"{cell:,}" for cell in row]
+            for row in (head, *rows)
+        ]
         widths = [max(map(len, column)) for column in zip(*lines)]
         padded = [[f" {cell:{width}} " for cell, width in zip(line, widths)] for line in lines]
         padded.insert(1, ["-" * (width + 2) for width in widths])
@@ -265,18 +284,37 @@ class Study:
     def compare(self, head, runs, columns) -> None:
         """A table with a row for each label of `runs`. columns: {title: (path of the number,
         digits)}."""
-        self.table((head, *columns), *(
-            (label, *(span((run.number(path) for run in found), digits)
-                      for path, digits in columns.values())) for label, found in runs.items()))
+        self.table(
+            (head, *columns),
+            *(
+                (
+                    label,
+                    *(
+                        span((run.number(path) for run in found), digits)
+                        for path, digits in columns.values()
+                    ),
+                )
+                for label, found in runs.items()
+            ),
+        )
 
     def finding(self, sentence, holds=None, details="", **numbers) -> None:
         """Print what came of it, and keep it in results/, as NAME.json: one sentence, which claims
         hold, {claim: bool}, what else there is to say, the tables, and other numbers."""
         holds = {claim: bool(it_does) for claim, it_does in (holds or {}).items()}
-        found = {"finding": sentence, "holds": holds, "details": details, "size": self.size,
-                 "seeds": list(self.seeds), "tables": self.tables, **numbers}
-        kept.change(self.numbers_file, lambda old: found | {
-            part: old[part] for part in ("measured", "runs") if part in old})
+        found = {
+            "finding": sentence,
+            "holds": holds,
+            "details": details,
+            "size": self.size,
+            "seeds": list(self.seeds),
+            "tables": self.tables,
+            **numbers,
+        }
+        kept.change(
+            self.numbers_file,
+            lambda old: found | {part: old[part] for part in ("measured", "runs") if part in old},
+        )
         if details:
             print(details)
         for claim, it_does in holds.items():
@@ -286,21 +324,47 @@ class Study:
 
 def make_parser(doc, seeds):
     """The command line of a script. seeds: of `--full`."""
-    parser = argparse.ArgumentParser(description=doc,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", dest="size", action="store_const", const="full", default="fast",
-                      help="the real experiment; stop and go on at any time")
-    size.add_argument("--tiny", dest="size", action="store_const", const="tiny",
-                      help="a few steps of everything, to see that it runs")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N",
-                        help=f"default: 0; with --full {' '.join(map(str, seeds))}")
-    parser.add_argument("--jobs", type=int, metavar="N",
-                        help="runs at a time, of one thread each; 1: one, of all threads "
-                             "(default: the processor's cores)")
-    parser.add_argument("--again", nargs="+", default=(), metavar="NAME",
-                        help="with --full: measure these anew, runs or other measurements, by "
-                             "their names in results/")
+    size.add_argument(
+        "--full",
+        dest="size",
+        action="store_const",
+        const="full",
+        default="fast",
+        help="the real experiment; stop and go on at any time",
+    )
+    size.add_argument(
+        "--tiny",
+        dest="size",
+        action="store_const",
+        const="tiny",
+        help="a few steps of everything, to see that it runs",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help=f"default: 0; with --full {' '.join(map(str, seeds))}",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at a time, of one thread each; 1: one, of all threads "
+        "(default: the processor's cores)",
+    )
+    parser.add_argument(
+        "--again",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="with --full: measure these anew, runs or other measurements, by "
+        "their names in results/",
+    )
     return parser
 
 

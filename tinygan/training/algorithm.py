@@ -19,10 +19,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from tinygan.autograd import Tensor, no_grad
-from tinygan.backend import from_host, integers, normal, number, xp
+from tinygan.backend import float_on_cpu, from_host, integers, normal, xp
 from tinygan.errors import InputError
 from tinygan.gan import augment, losses, penalties
-from tinygan.gan.conditioning import with_labels
+from tinygan.gan.conditioning import call_with_labels
 from tinygan.models.growth import Growth, at_lod, set_lod
 from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
 from tinygan.ops import cross_entropy
@@ -101,7 +101,7 @@ class Algorithm:
         """G's images of new latents. for_G: will G learn from them, too?"""
         z = self.latents(len(real_labels))
         # A real seven is compared with a fake seven, and what is between the two is one as well.
-        paired = self.objectives.loss.paired or penalties.switched_on(self.settings, "D", "between")
+        paired = self.objectives.loss.paired or penalties.active(self.settings, "D", "between")
         labels = real_labels if self.objectives.conditional and paired else self.labels(len(z))
         return self.execution.fakes(z, labels, for_G)
 
@@ -115,10 +115,11 @@ class Algorithm:
         k = self.objectives.penalty_every("D")
         if k > 1 and count % k == 0:
             gradients, found = self.execution.gradients(
-                "D penalty", self.D, self.objectives.lazy_d_penalty, *batch)
+                "D penalty", self.D, self.objectives.lazy_d_penalty, *batch
+            )
             self.d_optimizer.step(gradients)
             numbers = found | numbers  # what both have is of the first update
-        for entry, limit in penalties.switched_on(self.settings, "D", "weights"):
+        for entry, limit in penalties.active(self.settings, "D", "weights"):
             entry.function(self.D.parameters(), limit)
         return numbers
 
@@ -128,14 +129,15 @@ class Algorithm:
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
         # Where a penalty is due: for k = 1, one update with both gradients; for k > 1, two updates.
         k = self.objectives.penalty_every("G")
-        due = penalties.switched_on(self.settings, "G", *penalties.LATENTS)
+        due = penalties.active(self.settings, "G", *penalties.LATENTS)
         due = due if self.step % k == 0 else []
         if not due or k > 1:
             self.g_optimizer.step(gradients)
         if due:
             n = (len(fakes) + 1) // 2  # half a batch, as in StyleGAN2's code
             more, found = self.execution.gradients(
-                "G penalty", self.G, self.objectives.g_penalty, self.latents(n), self.labels(n))
+                "G penalty", self.G, self.objectives.g_penalty, self.latents(n), self.labels(n)
+            )
             self.g_optimizer.step(more if k > 1 else added(gradients, more))
             numbers = found | numbers
             for entry, _ in due:
@@ -197,10 +199,12 @@ class Objectives:
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
         self.loss, self.conditional = losses.find(settings.loss), settings.g_class != "none"
         # Where D compares the images of a batch, reals must not see fakes.
-        self.two_passes = any(isinstance(module, (BatchNorm, MinibatchStddev))
-                              for _, module in D.modules())
+        self.two_passes = any(
+            isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
+        )
         self.penalty_state = SimpleNamespace(
-            **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state})
+            **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state}
+        )
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):
         """(what D minimises, the numbers to log)."""
@@ -208,16 +212,19 @@ class Objectives:
         judged = self.judge_both(reals, real_labels, fakes, fake_labels)
         (real, real_classes), (fake, fake_classes) = judged
         loss = self.loss.discriminator(real, fake)
-        numbers = {"d_loss": number(loss.data),
-                   **statistics.judgements(self.loss, real.detach(), fake.detach())}
+        numbers = {
+            "d_loss": float_on_cpu(loss.data),
+            **statistics.judgements(self.loss, real.detach(), fake.detach()),
+        }
         if real_classes is not None:
-            class_loss = (cross_entropy(real_classes, real_labels)
-                          + cross_entropy(fake_classes, fake_labels))
-            numbers["d_class"] = number(class_loss.data)
+            class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(
+                fake_classes, fake_labels
+            )
+            numbers["d_class"] = float_on_cpu(class_loss.data)
             loss = loss + s.class_weight * class_loss
-        for entry, weight in penalties.switched_on(s, "D", "logits"):
+        for entry, weight in penalties.active(s, "D", "logits"):
             loss = loss + weight * entry.function(real, fake)
-        if penalties.switched_on(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
+        if penalties.active(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
             penalty, found = self.d_penalty(reals, real_labels, fakes, fake_labels)
             loss, numbers = loss + penalty, numbers | found
         return self.with_network_penalties(loss, self.D, "D"), numbers
@@ -225,16 +232,18 @@ class Objectives:
     def d_penalty(self, reals, real_labels, fakes, fake_labels):
         """(the weighted sum of the penalties on what D makes of images, the numbers to log)."""
         total, numbers = 0.0, {}
-        for entry, weight in penalties.switched_on(self.settings, "D", *penalties.IMAGES):
+        for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
             # What is between a real and a fake is augmented where fakes are.
             labels, real, images = {
-                "reals": (real_labels, True, [reals]), "fakes": (fake_labels, False, [fakes.data]),
-                "between": (real_labels, False, [reals, fakes.data])}[entry.taken_at]
+                "reals": (real_labels, True, [reals]),
+                "fakes": (fake_labels, False, [fakes.data]),
+                "between": (real_labels, False, [reals, fakes.data]),
+            }[entry.applied_to]
             D = lambda x, labels=labels, real=real: self.judge(x, labels, real)[0]
             value = weight * entry.function(D, *images, *[self.rng] * entry.draws)
-            name, = entry.logged_as
+            (name,) = entry.logged_as
             total, numbers[name] = total + value, numbers.get(name, 0.0) + value.data
-        return total, {name: number(value) for name, value in numbers.items()}
+        return total, {name: float_on_cpu(value) for name, value in numbers.items()}
 
     def lazy_d_penalty(self, *batch):
         """`d_penalty`, as many times stronger as it is rarer. (`g_penalty` sees to that itself.)"""
@@ -249,10 +258,10 @@ class Objectives:
             with no_grad():
                 real, _ = self.judge(Tensor(reals), real_labels, real=True, d_step=False)
         loss = self.loss.generator(real, fake)
-        numbers = {"g_loss": number(loss.data)}
+        numbers = {"g_loss": float_on_cpu(loss.data)}
         if fake_classes is not None:
             class_loss = cross_entropy(fake_classes, labels)
-            numbers["g_class"] = number(class_loss.data)
+            numbers["g_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.settings.class_weight * class_loss
         return self.with_network_penalties(loss, self.G, "G"), numbers
 
@@ -260,20 +269,20 @@ class Objectives:
         """(the weighted sum of the penalties on what G makes of latents, the numbers to log, new
         states among them)."""
         total, numbers, k = 0.0, {}, self.penalty_every("G")
-        for entry, weight in penalties.switched_on(self.settings, "G", *penalties.LATENTS):
-            if entry.taken_at == "styles":
+        for entry, weight in penalties.active(self.settings, "G", *penalties.LATENTS):
+            if entry.applied_to == "styles":
                 given = [self.G.synthesis, self.G.styles(z, labels)]
             else:
-                given = [lambda z: with_labels(self.G, z, labels), z]
+                given = [lambda z: call_with_labels(self.G, z, labels), z]
             given += [getattr(self.penalty_state, entry.state)] if entry.state else []
             value = entry.function(*given, *[self.rng] * entry.draws)
             value, *state = value if entry.state else [value]
-            numbers |= zip(entry.logged_as, map(number, [value.data, *state]))
+            numbers |= zip(entry.logged_as, map(float_on_cpu, [value.data, *state]))
             total = total + value * float(weight * k)
         return total, numbers
 
     def with_network_penalties(self, loss, network, which):
-        for entry, weight in penalties.switched_on(self.settings, which, "network"):
+        for entry, weight in penalties.active(self.settings, which, "network"):
             loss = loss + weight * entry.function(network)
         return loss
 
@@ -286,8 +295,10 @@ class Objectives:
         images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
         labels = xp.concatenate([real_labels, fake_labels]) if self.conditional else None
         both, n = self.score(Tensor(images), labels), len(reals)
-        return [[None if part is None else part[half] for part in both]
-                for half in (slice(0, n), slice(n, None))]
+        return [
+            [None if part is None else part[half] for part in both]
+            for half in (slice(0, n), slice(n, None))
+        ]
 
     def judge(self, x, labels, real, d_step=True):
         """`score` of images x, which are reals or not, in D's step or in G's, through the
@@ -297,27 +308,30 @@ class Objectives:
     def score(self, x, labels):
         """D's (logits, class logits) on images x; the second is None where D does not guess the
         class."""
-        output = with_labels(self.D, x, labels if self.conditional else None)
+        output = call_with_labels(self.D, x, labels if self.conditional else None)
         return output if isinstance(output, tuple) else (output, None)
 
     def penalty_every(self, which):
         """Updates of D, or of G, between its penalties on images, or on latents."""
-        places, every = {"D": (penalties.IMAGES, self.settings.penalty_every),
-                         "G": (penalties.LATENTS, self.settings.path_every)}[which]
-        return every if penalties.switched_on(self.settings, which, *places) else 1
+        places, every = {
+            "D": (penalties.IMAGES, self.settings.penalty_every),
+            "G": (penalties.LATENTS, self.settings.path_every),
+        }[which]
+        return every if penalties.active(self.settings, which, *places) else 1
 
     def check(self, recipe):
         """Raises InputError for penalties that these networks cannot have, or that cannot be lazy,
         and are told to be."""
         for which, places in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
-            for entry, weight in penalties.switched_on(self.settings, which, *places):
+            for entry, weight in penalties.active(self.settings, which, *places):
                 said = f"setting {entry.name}={weight:g}"
-                if entry.taken_at == "styles" and not isinstance(self.G, StyleGenerator):
+                if entry.applied_to == "styles" and not isinstance(self.G, StyleGenerator):
                     raise InputError(f"{said}: the G of {recipe} has no styles")
                 if not entry.lazy and (k := self.penalty_every(which)) > 1:
                     every = "penalty_every" if which == "D" else "path_every"
-                    raise InputError(f"{said}: this penalty belongs into every update: set "
-                                     f"{every}=1, not {k}")
+                    raise InputError(
+                        f"{said}: this penalty belongs into every update: set {every}=1, not {k}"
+                    )
 
 
 def make_optimizer(s, network, lr, lazy=1):
@@ -329,5 +343,5 @@ def make_optimizer(s, network, lr, lazy=1):
     """
     share = lazy / (lazy + 1) if lazy > 1 else 1
     if s.optimizer == "rmsprop":
-        return RMSprop(network.parameters(), lr * share, s.beta2 ** share, s.eps)
-    return Adam(network.parameters(), lr * share, (s.beta1 ** share, s.beta2 ** share), s.eps)
+        return RMSprop(network.parameters(), lr * share, s.beta2**share, s.eps)
+    return Adam(network.parameters(), lr * share, (s.beta1**share, s.beta2**share), s.eps)

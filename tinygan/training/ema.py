@@ -25,8 +25,9 @@ class EMA:
         calls anew, that returns the decay of this update, or None for that of the ramp."""
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
-                raise ValueError(f"EMA: {current.name} has shape {current.shape}, "
-                                 f"its average {average.shape}")
+                raise ValueError(
+                    f"EMA: {current.name} has shape {current.shape}, its average {average.shape}"
+                )
 
         def decay_now():
             beta = decay() if decay else None

@@ -27,8 +27,9 @@ class Evaluation:
     def __init__(self, settings, held_out, data_name, seed, here=True):
         self.settings, self.seed, self.best_fid = settings, seed, math.inf
         if settings.eval_every and held_out is None:
-            raise InputError(f"eval_every={settings.eval_every}: {data_name} is too small to hold "
-                             "images out")
+            raise InputError(
+                f"eval_every={settings.eval_every}: {data_name} is too small to hold images out"
+            )
         self.evaluator = Evaluator(held_out, seed) if settings.eval_every and here else None
 
     def evaluate(self, out, step, G):
@@ -46,8 +47,11 @@ class Evaluation:
             os.fsync(file.fileno())
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
-            checkpoint.write(out / checkpoint.BEST, {"ema": G.state_dict()},
-                             {"step": step, "evaluation": numbers})
+            checkpoint.write(
+                out / checkpoint.BEST,
+                {"ema": G.state_dict()},
+                {"step": step, "evaluation": numbers},
+            )
 
     def rewind(self, out, step, same_evaluations):
         """Take back the best G if its evaluation was after this step. It comes again, unless other

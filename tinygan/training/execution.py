@@ -15,10 +15,10 @@ import time
 
 from tinygan import kernels
 from tinygan.autograd import Tensor, grad, no_grad
-from tinygan.backend import asarray, from_host, in_host_memory, number, xp
+from tinygan.backend import asarray, float_on_cpu, from_host, in_host_memory, xp
 from tinygan.data import to_float
 from tinygan.errors import InputError
-from tinygan.gan.conditioning import with_labels
+from tinygan.gan.conditioning import call_with_labels
 from tinygan.kernels import optim as kernel
 from tinygan.kernels.cpu import parallel
 from tinygan.models.growth import at_lod
@@ -57,7 +57,7 @@ class Execution:
         """The numbers that update() returns: with a share of the batch on each rank; on a GPU,
         recorded and launched again."""
         a = self.algorithm
-        with ranks.together():
+        with ranks.sharing_batches():
             numbers = self.record(update) if kernels.records_steps() else update()
         for network in (a.G, a.D):
             network.mark_changed()  # a recorded step does not say so
@@ -73,11 +73,10 @@ class Execution:
         return self.graphs.run(self.graph_key(), update)
 
     def graph_key(self):
-        """What decides which operations the next step consists of; None where its random draws do.
-        """
+        """What decides which operations the next step consists of; None where its random draws do."""
         a, s, pipe = self.algorithm, self.algorithm.settings, self.algorithm.augment.pipe
         n, updates, every = a.batch_size, s.updates_of_D(a.step), a.objectives.penalty_every
-        if 0 < s.micro_batch < n or pipe and not pipe.steady:
+        if 0 < s.micro_batch < n or pipe and not pipe.fixed_operations:
             return None
         due = [(a.d_updates + i) % every("D") == 0 for i in range(updates)]
         due.append(a.step % every("G") == 0)
@@ -87,8 +86,9 @@ class Execution:
     def rebound(self):
         """[(owner, attribute)] of the arrays that a step replaces, rather than writes into."""
         a = self.algorithm
-        slots = [(owner, name) for network in (a.G, a.D)
-                 for _, owner, name in network.buffer_slots()]
+        slots = [
+            (owner, name) for network in (a.G, a.D) for _, owner, name in network.buffer_slots()
+        ]
         state = a.objectives.penalty_state
         return slots + [(state, name) for name in vars(state)]
 
@@ -103,8 +103,7 @@ class Execution:
         self.data = asarray(dataset.images), asarray(dataset.labels)
 
     def reals(self, i):
-        """(images, labels) of this rank's share of the i-th batch from here in the stream of reals.
-        """
+        """(images, labels) of this rank's share of the i-th batch from here in the stream of reals."""
         a, n = self.algorithm, self.algorithm.batch_size
         with self.clock("data"):
             chosen = from_host(lambda: ranks.share(a.dataset.chosen(a.images // n + i, n, a.seed)))
@@ -119,7 +118,7 @@ class Execution:
         before = power_vectors(a.G), a.rng.bit_generator.state
         with self.clock("fakes"):
             if for_G and not parts:
-                return Fakes(a.G, z, labels, graph=with_labels(a.G, z, labels))
+                return Fakes(a.G, z, labels, graph=call_with_labels(a.G, z, labels))
             return Fakes(a.G, z, labels, images=self.draw(z, labels), before=before)
 
     def draw(self, z, labels):
@@ -129,8 +128,8 @@ class Execution:
         with no_grad():
             for i in range(0, len(z), size):
                 restore(vectors)
-                part = None if labels is None else labels[i:i + size]
-                parts.append(with_labels(a.G, z[i:i + size], part).data)
+                part = None if labels is None else labels[i : i + size]
+                parts.append(call_with_labels(a.G, z[i : i + size], part).data)
         return Tensor(xp.concatenate(parts))
 
     def average(self, ema, decay):
@@ -156,8 +155,9 @@ class Execution:
             of_part = lambda *part: objective(*map(drawn, part))
             parts = split(batch, a.settings.micro_batch)
             vectors = power_vectors(a.G, a.D) if len(parts) > 1 else []
-            gradients, numbers = accumulated(of_part, network.parameters(), parts,
-                                             lambda: restore(vectors))
+            gradients, numbers = accumulated(
+                of_part, network.parameters(), parts, lambda: restore(vectors)
+            )
             gradients, numbers = averaged(gradients), ranks.mean_numbers(numbers)
             if a.settings.sanitize:
                 gradients = sanitized(gradients)
@@ -167,7 +167,7 @@ class Execution:
             if known and not all(map(math.isfinite, numbers.values())):
                 self.random_state(before)  # so that the same comes again
                 found = self.explain(of_part, network, parts, gradients, numbers)
-                raise health.diverged(a.step + 1, found, everywhere=True)
+                raise health.diverged(a.step + 1, found, on_all_ranks=True)
             return gradients, numbers
 
     @contextlib.contextmanager
@@ -200,8 +200,8 @@ class Execution:
         networks = {"G": a.G, "D": a.D}
         if weight := health.first_of(health.weights(networks)):
             return f"the weight {weight}"
-        with ranks.together(False):  # one may stop where another goes on
-            draw_again = lambda: self.drawn and with_labels(a.G, *self.drawn)
+        with ranks.sharing_batches(False):  # one may stop where another goes on
+            draw_again = lambda: self.drawn and call_with_labels(a.G, *self.drawn)
             found = health.op_at_fault(networks, objective, network, parts, draw_again)
         return ranks.first(found) or health.result_at_fault(networks, network, gradients, numbers)
 
@@ -212,7 +212,7 @@ class Execution:
         Changes nothing."""
         a = self.algorithm
         state, buffers = a.rng.bit_generator.state, a.D.buffers()
-        with self.clock("held out"), no_grad(), ranks.together():
+        with self.clock("held out"), no_grad(), ranks.sharing_batches():
             images, labels = asarray(ranks.share(images)), ranks.share(labels)
             images = Tensor(at_lod(images, a.lod) if a.growth else images)
             rng = ranks.Generator([a.seed, a.step, 7])
@@ -220,15 +220,16 @@ class Execution:
             mean = ranks.mean(logits.mean().data)
         a.D.set_buffers(buffers)
         a.rng.bit_generator.state = state  # dropout draws from it
-        return number(mean)
+        return float_on_cpu(mean)
 
     def check_ranks(self):
         """Raises InputError if the ranks have read different checkpoints."""
         step = self.algorithm.step
         if ranks.largest(step) != -ranks.largest(-step):
-            error = InputError("the ranks have read different checkpoints: do all see the same "
-                               "folder?")
-            error.everywhere = True
+            error = InputError(
+                "the ranks have read different checkpoints: do all see the same folder?"
+            )
+            error.on_all_ranks = True
             raise error
 
     def share_weights(self):
@@ -263,7 +264,7 @@ class Fakes:
         """The images as a Tensor with its graph; drawn again if there is none, or if it was handed
         out already."""
         graph, self.graph = self.graph, None
-        return with_labels(self.G, self.z, self.labels) if graph is None else graph
+        return call_with_labels(self.G, self.z, self.labels) if graph is None else graph
 
 
 def most_judged(algorithm, there):
@@ -283,21 +284,27 @@ def check_batches(algorithm):
     a, s = algorithm, algorithm.settings
     for n in {s.batch_size, *(a.growth.batch_sizes.values() if a.growth else ())}:
         if n > len(a.dataset):
-            raise InputError(f"batch_size {n}: more than the {len(a.dataset):,} images of "
-                             f"{a.dataset.name}")
+            raise InputError(
+                f"batch_size {n}: more than the {len(a.dataset):,} images of {a.dataset.name}"
+            )
         if n % ranks.size or n < 2 * ranks.size:
-            raise InputError(f"batches of {n} are shared out to {ranks.size} ranks: choose a "
-                             "multiple of that for batch_size, at least two images for each")
+            raise InputError(
+                f"batches of {n} are shared out to {ranks.size} ranks: choose a "
+                "multiple of that for batch_size, at least two images for each"
+            )
         whole, n = n, n // ranks.size
         parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
         if 1 in parts:
-            raise InputError(f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: "
-                             "choose a divisor")
+            raise InputError(
+                f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: choose a divisor"
+            )
         for group in group_sizes(a.D):
             of_all = min(group, whole) if ranks.size > 1 else 1
             if any(m % size for m in parts for size in (min(group, m), of_all)):
-                raise InputError(f"batches of {n}: this D compares images in groups of {group}: "
-                                 "choose a multiple of that for batch_size and micro_batch")
+                raise InputError(
+                    f"batches of {n}: this D compares images in groups of {group}: "
+                    "choose a multiple of that for batch_size and micro_batch"
+                )
 
 
 def group_sizes(D):
@@ -311,8 +318,10 @@ def split(batch, size):
     n = len(batch[0])
     if not 0 < size < n:
         return [batch]
-    return [[None if x is None else x[start:start + size] for x in batch]
-            for start in range(0, n, size)]
+    return [
+        [None if x is None else x[start : start + size] for x in batch]
+        for start in range(0, n, size)
+    ]
 
 
 def accumulated(objective, parameters, parts, before_each):
@@ -348,12 +357,16 @@ def averaged(gradients):
 
 def added(gradients, others):
     """Gradients of two losses, of which each may be None, as those of their sum."""
-    return [a if b is None else b if a is None else Tensor(a.data + b.data)
-            for a, b in zip(gradients, others)]
+    return [
+        a if b is None else b if a is None else Tensor(a.data + b.data)
+        for a, b in zip(gradients, others)
+    ]
 
 
 def sanitized(gradients):
     """Gradients without NaN, which becomes 0, and infinities, +-1e5 (StyleGAN2-ADA's only
     clipping)."""
-    return [g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
-            for g in gradients]
+    return [
+        g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
+        for g in gradients
+    ]

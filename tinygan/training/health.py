@@ -7,15 +7,17 @@ import numpy as np
 from tinygan.autograd import anomaly, grad
 from tinygan.backend import to_numpy, xp
 from tinygan.errors import Diverged
-from tinygan.nn.watch import watching
+from tinygan.nn.hooks import forward_hooks
 
-ADVICE = ("train anew with a smaller learning rate (--set lr=...), a penalty on D's slope "
-          "(r1=...), or another loss")
+ADVICE = (
+    "train anew with a smaller learning rate (--set lr=...), a penalty on D's slope "
+    "(r1=...), or another loss"
+)
 
 
-def diverged(step, what, everywhere=False):
+def diverged(step, what, on_all_ranks=False):
     """The error to raise where something is not finite at a step."""
-    return Diverged(f"step {step}: {what}; it is in no checkpoint; {ADVICE}", everywhere)
+    return Diverged(f"step {step}: {what}; it is in no checkpoint; {ADVICE}", on_all_ranks)
 
 
 def first_of(arrays):
@@ -29,21 +31,30 @@ def first_of(arrays):
 
 def weights(networks):
     """{name: array} of the parameters of {name: Module}."""
-    return {f"{name}.{path}": p.data for name, network in networks.items()
-            for path, p in network.named_parameters()}
+    return {
+        f"{name}.{path}": p.data
+        for name, network in networks.items()
+        for path, p in network.named_parameters()
+    }
 
 
 def result_at_fault(networks, network, gradients, numbers):
     """What is not finite, in words: a buffer of {name: Module}, the gradient of one of network's
     parameters, or a number."""
-    if found := first_of({f"{name}.{path}": array for name, net in networks.items()
-                          for path, array in net.named_buffers()}):
+    if found := first_of(
+        {
+            f"{name}.{path}": array
+            for name, net in networks.items()
+            for path, array in net.named_buffers()
+        }
+    ):
         return found
     names = [path for path, _ in network.named_parameters()]
     if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
         return f"the gradient of {found}"
-    return ", ".join(f"{name} is {value}"
-                     for name, value in numbers.items() if not math.isfinite(value))
+    return ", ".join(
+        f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)
+    )
 
 
 def op_at_fault(networks, objective, network, parts, draw):
@@ -52,12 +63,15 @@ def op_at_fault(networks, objective, network, parts, draw):
     Computes the gradients of objective(*part) -> (loss, numbers) again, looking at each op. draw: a
     function that draws the fakes again, in which it may have begun.
     """
-    layers = [(f"{name}.{path}" if path else name, module) for name, whole in networks.items()
-              for path, module in whole.modules()]
+    layers = [
+        (f"{name}.{path}" if path else name, module)
+        for name, whole in networks.items()
+        for path, module in whole.modules()
+    ]
     inside = ["the loss"]
     enter, leave = lambda path, _: inside.append(path), lambda *_: inside.pop()
     try:
-        with watching(layers, enter, leave), anomaly(lambda: inside[-1]):
+        with forward_hooks(layers, enter, leave), anomaly(lambda: inside[-1]):
             draw()
             for part in parts:
                 loss, _ = objective(*part)
@@ -74,16 +88,16 @@ class Signs:
     NOTHING = 1e-5  # norm of G's gradient that counts as none; healthy recipes have .1 to 1000
     ADVICE = {
         "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn "
-                   "nothing from it: weaken D (d_lr, r1, augment), or take a loss that does not "
-                   "saturate",
+        "nothing from it: weaken D (d_lr, r1, augment), or take a loss that does not "
+        "saturate",
         "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or "
-                   "more d_steps",
+        "more d_steps",
         "variety": "the images of G have varied less than a quarter as much as real ones for "
-                   "{steps} steps (mode collapse): try a smaller lr, a penalty on D's slope (r1, "
-                   "gp), or another loss",
+        "{steps} steps (mode collapse): try a smaller lr, a penalty on D's slope (r1, "
+        "gp), or another loss",
         "gradient": "G's gradient has all but vanished for {steps} steps, so that G no longer "
-                    "learns: weaken D (d_lr, r1), or take a loss that does not saturate "
-                    "(loss=bce, hinge)",
+        "learns: weaken D (d_lr, r1), or take a loss that does not saturate "
+        "(loss=bce, hinge)",
     }
 
     def __init__(self, has_threshold, every):
@@ -98,10 +112,12 @@ class Signs:
             return []
         self.most_varied = max(self.most_varied, row["variety"])
         self.norms += [row["g_grad_norm"]] * (len(self.norms) < self.PATIENCE)
-        seen = {"d_right": self.pinned and row["d_accuracy"] > 0.999,
-                "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
-                "variety": row["variety"] < 0.25,
-                "gradient": row["g_grad_norm"] < max(1e-3 * np.median(self.norms), self.NOTHING)}
+        seen = {
+            "d_right": self.pinned and row["d_accuracy"] > 0.999,
+            "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
+            "variety": row["variety"] < 0.25,
+            "gradient": row["g_grad_norm"] < max(1e-3 * np.median(self.norms), self.NOTHING),
+        }
         warnings = []
         for sign, there in seen.items():
             if sign in self.said:

@@ -29,12 +29,18 @@ class Log:
         self.signs = health.Signs(self.algorithm.objectives.loss.threshold is not None, LOG_EVERY)
         for row in rows(trainer.out):
             self.signs(row)  # which were warned of before a resumed run broke off
-        self.bar = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step",
-                        disable=not progress, dynamic_ncols=True,
-                        mininterval=0.2 if sys.stderr.isatty() else 10)  # rarely into a file
+        self.bar = tqdm(
+            total=trainer.settings.steps,
+            initial=trainer.step,
+            unit="step",
+            disable=not progress,
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 10,
+        )  # rarely into a file
         with writing(trainer.out / "log.jsonl"):
-            self.numbers, self.times = (open(trainer.out / name, "a")
-                                        for name in ("log.jsonl", "time.jsonl"))
+            self.numbers, self.times = (
+                open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl")
+            )
 
     def __enter__(self):
         return self
@@ -70,15 +76,23 @@ class Log:
         said = {"warnings": warnings} if warnings else {}
         phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
         with writing(t.out / "log.jsonl"):
-            print(json.dumps({"step": t.step, "images": a.images, **row, **said}),
-                  file=self.numbers, flush=True)
-            print(json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}),
-                  file=self.times, flush=True)
+            print(
+                json.dumps({"step": t.step, "images": a.images, **row, **said}),
+                file=self.numbers,
+                flush=True,
+            )
+            print(
+                json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}),
+                file=self.times,
+                flush=True,
+            )
         size = f"{a.growth.describe(a.lod)}  " if a.growth else ""
         p = f"  p {row['p']:.2f}" if "p" in row else ""
         self.bar.set_postfix_str(
             f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  "
-            f"{(a.images - self.first) / seconds:.0f} images/s", refresh=False)
+            f"{(a.images - self.first) / seconds:.0f} images/s",
+            refresh=False,
+        )
 
     def read(self):
         """Bring the numbers so far to the host. Raises Diverged if one is not finite."""
@@ -99,8 +113,7 @@ class Log:
 
 
 def rows(folder, most=math.inf, name="log.jsonl"):
-    """The whole lines of a log, as dicts, one after another; thinned out evenly to `most` of them.
-    """
+    """The whole lines of a log, as dicts, one after another; thinned out evenly to `most` of them."""
     path = folder / name
     if not path.exists():
         return

@@ -23,9 +23,12 @@ from tinygan.errors import InputError
 
 # What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and
 # Slurm's srun --mpi=pmix.
-LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-             ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
-             ("PMI_RANK", "PMI_SIZE"), ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"))
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
+)
 SPINS = 2000  # looks at whether the others have come, before we sleep between them
 MESSAGE = 2000  # bytes
 
@@ -44,12 +47,16 @@ def join() -> None:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        raise InputError("to train on several ranks takes mpi4py, and the MPI of this mpiexec: "
-                         f"pip install 'tinygan[mpi]' ({' '.join(str(error).split())})") from None
+        raise InputError(
+            "to train on several ranks takes mpi4py, and the MPI of this mpiexec: "
+            f"pip install 'tinygan[mpi]' ({' '.join(str(error).split())})"
+        ) from None
     if str(MPI.COMM_WORLD.size) != told:
-        raise InputError(f"mpiexec has started {told} processes, but mpi4py sees "
-                         f"{MPI.COMM_WORLD.size}: it is of another MPI (pip install "
-                         "--force-reinstall 'tinygan[mpi]'; TINYGAN_MPI=0 trains without)")
+        raise InputError(
+            f"mpiexec has started {told} processes, but mpi4py sees "
+            f"{MPI.COMM_WORLD.size}: it is of another MPI (pip install "
+            "--force-reinstall 'tinygan[mpi]'; TINYGAN_MPI=0 trains without)"
+        )
     _world = MPI.COMM_WORLD
     size, rank = _world.size, _world.rank
     errors.quiet = rank > 0
@@ -57,8 +64,9 @@ def join() -> None:
 
 def beside() -> int:
     """How many ranks there are on this machine, as far as mpiexec tells."""
-    return int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")
-               or size)
+    return int(
+        os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS") or size
+    )
 
 
 def abort(code) -> None:
@@ -74,7 +82,7 @@ def aborting():
     try:
         yield
     except BaseException as error:
-        if size == 1 or getattr(error, "everywhere", False):
+        if size == 1 or getattr(error, "on_all_ranks", False):
             raise
         if isinstance(error, KeyboardInterrupt):
             abort(128 + getattr(error, "signal", signal.SIGINT))
@@ -88,10 +96,10 @@ def aborting():
 
 
 @contextlib.contextmanager
-def together(yes=True):
+def sharing_batches(yes=True):
     """All ranks are in this block at once, each with its share of a batch; if not yes, each is by
     itself."""
-    before, batch.holder = batch.holder, Shares() if yes and size > 1 else batch.Whole()
+    before, batch.holder = batch.holder, Shares() if yes and size > 1 else batch.WholeBatch()
     try:
         yield
     finally:
@@ -137,8 +145,10 @@ def mean_of(arrays) -> list:
     _reduce(flat, "SUM")
     flat /= size
     parts = iter(np.split(flat, np.cumsum([array.size for array in there])))
-    return [None if array is None else
-            next(parts).reshape(array.shape).astype(array.dtype, copy=False) for array in arrays]
+    return [
+        None if array is None else next(parts).reshape(array.shape).astype(array.dtype, copy=False)
+        for array in arrays
+    ]
 
 
 def mean_numbers(numbers) -> dict:
@@ -170,8 +180,9 @@ def first(text) -> str:
     """Of the texts of all ranks, the first that is not empty."""
     if size == 1:
         return text
-    own = np.frombuffer(text.encode(errors="backslashreplace")[:MESSAGE].ljust(MESSAGE, b"\0"),
-                        np.uint8)
+    own = np.frombuffer(
+        text.encode(errors="backslashreplace")[:MESSAGE].ljust(MESSAGE, b"\0"), np.uint8
+    )
     texts = np.empty((size, MESSAGE), np.uint8)
     _wait(_world.Iallgather(own.copy(), texts))
     told = [row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts]

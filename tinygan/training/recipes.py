@@ -20,9 +20,25 @@ from tinygan.models import (
 from tinygan.models.recipe import Recipe
 
 DEFAULT = "quick"
-RECIPES = {paper.RECIPE.name: paper.RECIPE for paper in (
-    quick, gan, dcgan, lsgan, wgan, wgan_gp, sngan, cgan, acgan, projection, progan, biggan,
-    stylegan, stylegan2)}
+RECIPES = {
+    paper.RECIPE.name: paper.RECIPE
+    for paper in (
+        quick,
+        gan,
+        dcgan,
+        lsgan,
+        wgan,
+        wgan_gp,
+        sngan,
+        cgan,
+        acgan,
+        projection,
+        progan,
+        biggan,
+        stylegan,
+        stylegan2,
+    )
+}
 
 
 def find(name) -> Recipe:

@@ -7,7 +7,7 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
-from tinygan.gan.conditioning import with_labels
+from tinygan.gan.conditioning import call_with_labels
 from tinygan.kernels.cpu import parallel
 from tinygan.nn import BatchNorm, StyleGenerator
 
@@ -28,10 +28,10 @@ def generate(G, z, labels=None, batch=256):
     parts = []
     with no_grad(), parallel.single_threaded_blas():
         for i in range(0, len(z), batch):
-            part = None if labels is None else labels[i:i + batch]
+            part = None if labels is None else labels[i : i + batch]
             if part is not None and part.dtype.kind == "f":
                 part = asarray(part)
-            images = with_labels(G, z[i:i + batch], part)
+            images = call_with_labels(G, z[i : i + batch], part)
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
 
@@ -109,8 +109,10 @@ def load_generator(run, average=True):
     """
     run = checkpoint.open_run(run, best=average)
     if run.path.name == checkpoint.BEST and not average:
-        raise InputError(f"{run.path} holds averaged weights only: give a checkpoint-*.npz for "
-                         "those of the last step")
+        raise InputError(
+            f"{run.path} holds averaged weights only: give a checkpoint-*.npz for "
+            "those of the last step"
+        )
     G, _ = _built(run)
     return _with(G, run, "ema" if average else "G"), run.config, run.path
 
@@ -126,8 +128,9 @@ def load_networks(run):
 def _built(run):
     recipe = recipes.find(run.config["recipe"])
     settings = recipe.settings().updated(run.config["settings"])
-    return recipe.build(settings, tuple(run.config["image_shape"]), run.config["classes"],
-                        np.random.default_rng(0))
+    return recipe.build(
+        settings, tuple(run.config["image_shape"]), run.config["classes"], np.random.default_rng(0)
+    )
 
 
 def _with(network, run, part):

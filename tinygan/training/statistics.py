@@ -2,7 +2,7 @@
 log."""
 
 from tinygan import batch
-from tinygan.backend import number, xp
+from tinygan.backend import float_on_cpu, xp
 from tinygan.ops import sigmoid
 
 
@@ -11,8 +11,11 @@ def judgements(loss, real, fake):
     the mean probability that an image is real where a loss has one, otherwise the mean logit; and
     those of `overfitting`."""
     output = sigmoid if loss.probability else lambda logits: logits
-    return {"d_real": number(output(real).mean().data), "d_fake": number(output(fake).mean().data),
-            **overfitting(loss, real.data, fake.data)}
+    return {
+        "d_real": float_on_cpu(output(real).mean().data),
+        "d_fake": float_on_cpu(output(fake).mean().data),
+        **overfitting(loss, real.data, fake.data),
+    }
 
 
 def overfitting(loss, real, fake):
@@ -20,13 +23,17 @@ def overfitting(loss, real, fake):
     2020a, equation 1); for l1 and l2, of what they are above .5; where only differences count,
     above the middle between reals and fakes. And d_accuracy, the share of all images that D tells
     right."""
-    means = number(real.mean()), number(fake.mean())
+    means = float_on_cpu(real.mean()), float_on_cpu(fake.mean())
     threshold = loss.threshold
     if threshold is None:
         threshold = sum(map(batch.mean, means)) / 2
     r_t, f_t = (xp.sign(logits - threshold).mean() for logits in (real, fake))
-    return {"logit_real": means[0], "logit_fake": means[1], "r_t": number(r_t),
-            "d_accuracy": number((2 + r_t - f_t) / 4)}
+    return {
+        "logit_real": means[0],
+        "logit_fake": means[1],
+        "r_t": float_on_cpu(r_t),
+        "d_accuracy": float_on_cpu((2 + r_t - f_t) / 4),
+    }
 
 
 def variety(images):
@@ -37,7 +44,7 @@ def variety(images):
 
 def relative_variety(fakes, reals):
     """The variety of fakes as a share of that of reals, which may all be black."""
-    return number(variety(fakes) / xp.maximum(variety(reals), 1e-6))
+    return float_on_cpu(variety(fakes) / xp.maximum(variety(reals), 1e-6))
 
 
 def read(numbers):

@@ -49,10 +49,16 @@ class Trainer:
         self.checkpoints_seen = None  # names of those in the folder when it was read
         self.same_evaluations = True  # as before a run was resumed, or at other steps
         self.standing_step = None  # when the averaged G got its batch-norm statistics
-        self.config = {"version": checkpoint.CONFIG_VERSION, "recipe": recipe.name,
-                       "settings": dataclasses.asdict(s), "data": dataset.name,
-                       "image_shape": list(dataset.image_shape), "classes": dataset.num_classes,
-                       "seed": seed, "kernels": kernels.floor()}
+        self.config = {
+            "version": checkpoint.CONFIG_VERSION,
+            "recipe": recipe.name,
+            "settings": dataclasses.asdict(s),
+            "data": dataset.name,
+            "image_shape": list(dataset.image_shape),
+            "classes": dataset.num_classes,
+            "seed": seed,
+            "kernels": kernels.in_use(),
+        }
 
     @property
     def dataset(self):
@@ -105,8 +111,9 @@ class Trainer:
                 around.enter_context(files.locked(self.out / LOCK))
                 seen, self.checkpoints_seen = self.checkpoints_seen, None
                 if seen not in (None, checkpoint.names(self.out)):
-                    raise InputError(f"{self.out} has gone on meanwhile, by another process: "
-                                     "try again")
+                    raise InputError(
+                        f"{self.out} has gone on meanwhile, by another process: try again"
+                    )
                 with files.writing(self.out):
                     self.rewind()
                 lines = around.enter_context(log.Log(self, progress))
@@ -122,8 +129,10 @@ class Trainer:
         """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there
         is time."""
         if ranks.size > 1 and ranks.rank == 0:
-            words = ("tinygan: stopping; if this step is not saved in time, continue from step "
-                     f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n")
+            words = (
+                "tinygan: stopping; if this step is not saved in time, continue from step "
+                f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n"
+            )
             # in a signal's handler, sys.stderr may be in use
             os.write(2, words.encode(errors="backslashreplace"))
 
@@ -143,8 +152,7 @@ class Trainer:
                 self.write_growth()
             numbers = a.train_step()
             if self.held_out_batch and self.step % log.LOG_EVERY == 0:
-                batch = self.held_out.batch(
-                    self.step // log.LOG_EVERY, self.held_out_batch, a.seed)
+                batch = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, a.seed)
                 numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
             asked = ranks.largest(stop.number)  # looked at once: the signal may come at any moment
             last = self.step == s.steps
@@ -153,7 +161,7 @@ class Trainer:
                 self.write(lines, last, asked)
             if asked and not last:
                 ranks.largest(0)  # the first has saved
-                raise Interrupted(asked, everywhere=True)
+                raise Interrupted(asked, on_all_ranks=True)
 
     # What it writes
 
@@ -187,8 +195,9 @@ class Trainer:
         self.gallery.draw_growth(self.out / "growth.png", self.finite_average())
 
     def draw_curves(self, path, rows):
-        plots.save_curves(path, rows, self.algorithm.objectives.loss.probability,
-                          self.settings.ada_target)
+        plots.save_curves(
+            path, rows, self.algorithm.objectives.loss.probability, self.settings.ada_target
+        )
 
     def save(self, lines):
         """Write the curves up to here, and a checkpoint."""
@@ -196,17 +205,32 @@ class Trainer:
         lines.flush()
         if rows := list(log.rows(self.out, log.POINTS)):
             self.draw_curves(self.out / "curves.png", rows)
-        states = {"G": a.G.state_dict(), "D": a.D.state_dict(), "ema": self.average().state_dict(),
-                  "grown": self.gallery.grown, "g_optimizer": a.g_optimizer.state_dict(),
-                  "d_optimizer": a.d_optimizer.state_dict(), "fixed": self.gallery.state_dict()}
+        states = {
+            "G": a.G.state_dict(),
+            "D": a.D.state_dict(),
+            "ema": self.average().state_dict(),
+            "grown": self.gallery.grown,
+            "g_optimizer": a.g_optimizer.state_dict(),
+            "d_optimizer": a.d_optimizer.state_dict(),
+            "fixed": self.gallery.state_dict(),
+        }
         if found := health.first_of(checkpoint.flat(states)):
             raise health.diverged(self.step, found)
-        checkpoint.save(self.out, self.step, states, {
-            **{key: getattr(a, key) for key in ALGORITHM_STATE}, "rng": a.rng.bit_generator.state,
-            "augment_rng": a.augment.rng.bit_generator.state, "ema_updates": a.ema.updates,
-            "recent": self.recent,
-            **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
-            "controller": a.controller.state() if a.controller else None}, self.settings.keep)
+        checkpoint.save(
+            self.out,
+            self.step,
+            states,
+            {
+                **{key: getattr(a, key) for key in ALGORITHM_STATE},
+                "rng": a.rng.bit_generator.state,
+                "augment_rng": a.augment.rng.bit_generator.state,
+                "ema_updates": a.ema.updates,
+                "recent": self.recent,
+                **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
+                "controller": a.controller.state() if a.controller else None,
+            },
+            self.settings.keep,
+        )
 
     # From and to disk
 
@@ -217,9 +241,11 @@ class Trainer:
         self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
         before, now = run.config.get("kernels", "fast"), self.config["kernels"]
         if before != now:
-            warn(f"{run.folder} was begun on the {before} kernels and goes on on the {now} ones: "
-                 "its bits will differ from those of an unbroken run "
-                 f"(TINYGAN_KERNELS={before} goes on as it was)")
+            warn(
+                f"{run.folder} was begun on the {before} kernels and goes on on the {now} ones: "
+                "its bits will differ from those of an unbroken run "
+                f"(TINYGAN_KERNELS={before} goes on as it was)"
+            )
         if run.path is None:
             return
         a, states, meta = self.algorithm, run.states, run.meta
@@ -263,13 +289,19 @@ class Trainer:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         # What is hidden, or a folder without files, is of a run that was killed before it began.
-        if any(not path.is_dir() and path.name[0] != "." and path.name != LOCK
-               for path in out.rglob("*")):
+        if any(
+            not path.is_dir() and path.name[0] != "." and path.name != LOCK
+            for path in out.rglob("*")
+        ):
             if not (out / "config.json").exists():
-                raise InputError(f"{out} is not empty, and holds no run to go on with: delete it, "
-                                 "or choose another --out")
-            raise FolderTaken(f"{out} exists and is not empty: continue that run with "
-                              f"--resume {out}, or choose another --out")
+                raise InputError(
+                    f"{out} is not empty, and holds no run to go on with: delete it, "
+                    "or choose another --out"
+                )
+            raise FolderTaken(
+                f"{out} exists and is not empty: continue that run with "
+                f"--resume {out}, or choose another --out"
+            )
         existed = out.exists()
         trainer = cls(recipe, settings, dataset, out, seed)
         try:
@@ -280,8 +312,9 @@ class Trainer:
                     raise FileExistsError
                 files.write_json(out / "config.json", trainer.config)
         except (FileExistsError, files.InUse):
-            raise FolderTaken(f"{out} has just been taken by another process: choose another "
-                              "--out") from None
+            raise FolderTaken(
+                f"{out} has just been taken by another process: choose another --out"
+            ) from None
         trainer.checkpoints_seen = ()
         return trainer
 
@@ -290,9 +323,11 @@ def training_data(dataset, settings, seed):
     """(what a run with these settings is trained on, what is held out) of a Dataset."""
     train, held_out = dataset.hold_out()
     if settings.train_size > len(train):
-        raise InputError(f"setting train_size={settings.train_size}: {dataset.name} has "
-                         f"{len(train):,} training images ({len(held_out or ()):,} more are held "
-                         "out)")
+        raise InputError(
+            f"setting train_size={settings.train_size}: {dataset.name} has "
+            f"{len(train):,} training images ({len(held_out or ()):,} more are held "
+            "out)"
+        )
     return train.balanced(settings.train_size, seed) if settings.train_size else train, held_out
 
 

@@ -31,17 +31,23 @@ class Augment:
 
     def __init__(self, kind="none", policy="", where="both", p=0.0, rng=None):
         if kind not in KINDS or where not in WHERE:
-            raise InputError(f"augment={kind} augment_where={where}: choose of {', '.join(KINDS)} "
-                             f"and of {', '.join(WHERE)}")
+            raise InputError(
+                f"augment={kind} augment_where={where}: choose of {', '.join(KINDS)} "
+                f"and of {', '.join(WHERE)}"
+            )
         if policy and kind == "none":
-            raise InputError(f"setting policy={policy}: of what? Set augment=diffaug or "
-                             "augment=ada")
+            raise InputError(
+                f"setting policy={policy}: of what? Set augment=diffaug or augment=ada"
+            )
         if p and kind != "ada":
             raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
         self.rng, self.where = rng or np.random.default_rng(0), where
         policy = policy or DEFAULT_POLICY.get(kind)
-        self.pipe = {"none": lambda: None, "diffaug": lambda: DiffAugment(policy),
-                     "ada": lambda: ADA(policy, p)}[kind]()
+        self.pipe = {
+            "none": lambda: None,
+            "diffaug": lambda: DiffAugment(policy),
+            "ada": lambda: ADA(policy, p),
+        }[kind]()
 
     def __call__(self, x, real, d_step=True, rng=None):
         """Images x, a Tensor (N, H, W, C), as D sees them. real: are they reals, or fakes; d_step:
@@ -56,8 +62,9 @@ def from_settings(settings, rng):
     s = settings
     augment = Augment(s.augment, s.policy, s.augment_where, s.ada_p, rng)
     if s.augment == "ada" and not (s.ada_p or s.ada_target):
-        raise InputError("settings ada_p=0 ada_target=0: nothing would ever be augmented; "
-                         "give one of them")
+        raise InputError(
+            "settings ada_p=0 ada_target=0: nothing would ever be augmented; give one of them"
+        )
     adaptive = s.augment == "ada" and s.ada_target > 0
     return augment, Controller(augment.pipe, s.ada_target, s.ada_kimg) if adaptive else None
 
@@ -90,8 +97,12 @@ class Controller:
 
     def state(self):
         """What JSON can hold, for `restore`."""
-        return {"p": self.pipe.p, "updates": self.updates, "images": self.images,
-                "signs": float(self.signs)}
+        return {
+            "p": self.pipe.p,
+            "updates": self.updates,
+            "images": self.images,
+            "signs": float(self.signs),
+        }
 
     def restore(self, state) -> None:
         keys = "p", "updates", "images", "signs"

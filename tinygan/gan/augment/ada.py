@@ -30,20 +30,34 @@ from .geometry import rotate2d, scale2d, translate2d
 # share of the image's size, of rotations and hue of pi, of noise and brightness in units of [-1,
 # 1], of the others as a power of 2.
 TRANSFORMS = {
-    "xflip": {}, "rotate90": {}, "xint": {"xint_max": 0.125},
-    "scale": {"scale_std": 0.2}, "rotate": {"rotate_max": 1.0}, "aniso": {"aniso_std": 0.2},
-              "xfrac": {"xfrac_std": 0.125},
-    "brightness": {"brightness_std": 0.2}, "contrast": {"contrast_std": 0.5}, "lumaflip": {},
-    "hue": {"hue_max": 1.0}, "saturation": {"saturation_std": 1.0},
-    "imgfilter": {"imgfilter_std": 1.0}, "noise": {"noise_std": 0.1},
-              "cutout": {"cutout_size": 0.5},
+    "xflip": {},
+    "rotate90": {},
+    "xint": {"xint_max": 0.125},
+    "scale": {"scale_std": 0.2},
+    "rotate": {"rotate_max": 1.0},
+    "aniso": {"aniso_std": 0.2},
+    "xfrac": {"xfrac_std": 0.125},
+    "brightness": {"brightness_std": 0.2},
+    "contrast": {"contrast_std": 0.5},
+    "lumaflip": {},
+    "hue": {"hue_max": 1.0},
+    "saturation": {"saturation_std": 1.0},
+    "imgfilter": {"imgfilter_std": 1.0},
+    "noise": {"noise_std": 0.1},
+    "cutout": {"cutout_size": 0.5},
 }
 _NAMES = list(TRANSFORMS)
 _BLIT, _GEOMETRY, _COLOUR, _CORRUPTION = _NAMES[:3], _NAMES[3:7], _NAMES[7:12], _NAMES[12:]
 POLICIES = {
-    "blit": _BLIT, "geom": _GEOMETRY, "color": _COLOUR, "filter": ["imgfilter"],
-            "bg": _BLIT + _GEOMETRY,
-    "bgc": _BLIT + _GEOMETRY + _COLOUR, "bgcf": _NAMES[:13], "bgcfn": _NAMES[:14], "bgcfnc": _NAMES,
+    "blit": _BLIT,
+    "geom": _GEOMETRY,
+    "color": _COLOUR,
+    "filter": ["imgfilter"],
+    "bg": _BLIT + _GEOMETRY,
+    "bgc": _BLIT + _GEOMETRY + _COLOUR,
+    "bgcf": _NAMES[:13],
+    "bgcfn": _NAMES[:14],
+    "bgcfnc": _NAMES,
     # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Small
     # ones would be harmless, but most of the pipe's time: without, all maps are straight.
     "digits": ["xint", "scale", "aniso", "xfrac", "brightness", "contrast"],
@@ -65,8 +79,9 @@ class ADA:
                 known = ", ".join(dict.fromkeys([*POLICIES, *TRANSFORMS]))
                 raise InputError(f"setting policy={policy}: ada has {known}, not {name!r}")
             self.transforms |= set(POLICIES.get(name, [name]))
-        known = {name: value for transform in TRANSFORMS.values()
-                 for name, value in transform.items()}
+        known = {
+            name: value for transform in TRANSFORMS.values() for name, value in transform.items()
+        }
         if unknown := set(strengths) - set(known):
             raise InputError(f"ada has no strength {min(unknown)!r}; there are: {', '.join(known)}")
         if not p >= 0:
@@ -76,13 +91,14 @@ class ADA:
     def __call__(self, x, rng):
         """Images x, a Tensor (N, H, W, 1) or (N, H, W, 3), augmented; rng: a numpy Generator."""
         if x.ndim != 4 or x.shape[3] not in (1, 3):
-            raise ValueError(f"ada: images of shape {x.shape}; they must be (N, H, W, 1) or "
-                             "(N, H, W, 3)")
+            raise ValueError(
+                f"ada: images of shape {x.shape}; they must be (N, H, W, 1) or (N, H, W, 3)"
+            )
         if not self.p:
             return x
         (n, height, width, channels), dtype, draws = x.shape, x.dtype, Draws(self, rng, len(x))
         if self.transforms & {*_BLIT, *_GEOMETRY}:
-            if self.steady:
+            if self.fixed_operations:
                 x = geometry.warp_straight(x, lambda: self.geometry(draws, height, width))
             else:
                 x = geometry.warp(x, self.geometry(draws, height, width))
@@ -91,6 +107,7 @@ class ADA:
         if "imgfilter" in self.transforms:
             x = filtered(x, lambda: self.gains(draws))
         if "noise" in self.transforms:
+
             def noise():
                 sigma = np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"]
                 sigma = draws.fired(sigma, 0.0)
@@ -103,13 +120,12 @@ class ADA:
         return x
 
     @property
-    def steady(self):
+    def fixed_operations(self):
         """Does every batch go through the same operations? Not if only some images are turned."""
         return not self.transforms & {"rotate90", "rotate"}
 
     def geometry(self, draws, height, width):
-        """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle.
-        """
+        """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle."""
         on, strength, maps = self.transforms, self.strengths, []
         if "xflip" in on:
             maps.append(scale2d(1 - 2 * draws.fired(draws.choice(2), 0), 1))
@@ -161,15 +177,17 @@ class ADA:
         for band in range(4):
             changed = np.ones((draws.n, 4))
             changed[:, band] = draws.power("imgfilter")
-            gains = gains * changed / np.sqrt((power * changed ** 2).sum(1, keepdims=True))
+            gains = gains * changed / np.sqrt((power * changed**2).sum(1, keepdims=True))
         return gains
 
     def holes(self, draws, height, width):
         """Masks (N, H, W, 1), 0 where the square is."""
         size = draws.fired(np.full((draws.n, 1), self.strengths["cutout_size"]), 0.0)
         centre = draws.uniform(2)
-        outside = [np.abs((np.arange(n) + 0.5) / n - centre[:, axis, None]) >= size / 2
-                   for axis, n in enumerate((width, height))]
+        outside = [
+            np.abs((np.arange(n) + 0.5) / n - centre[:, axis, None]) >= size / 2
+            for axis, n in enumerate((width, height))
+        ]
         return (outside[0][:, None, :] | outside[1][:, :, None])[..., None]
 
 
@@ -242,8 +260,9 @@ def band_filters():
     """Four filters (4, 43), of increasing frequency, whose sum leaves an image as it is:
     autocorrelations of the low- and high-pass filters of Daubechies' wavelet "sym2", the band below
     upsampled at each step."""
-    low = np.array([-0.12940952255092145, 0.22414386804185735, 0.836516303737469,
-                    0.48296291314469025])
+    low = np.array(
+        [-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025]
+    )
     high = low * (-1.0) ** np.arange(4)
     low, high = (np.convolve(f, f[::-1]) / 2 for f in (low, high))
     bank = np.eye(4, 1)
@@ -251,7 +270,7 @@ def band_filters():
         bank = np.stack([bank, np.zeros_like(bank)], 2).reshape(4, -1)[:, :-1]
         bank = np.stack([np.convolve(f, low) for f in bank])
         middle = bank.shape[1] // 2
-        bank[band, middle - 3:middle + 4] += high
+        bank[band, middle - 3 : middle + 4] += high
     return bank
 
 
@@ -260,8 +279,11 @@ def band_matrices(size):
     """The filters as matrices (4, size, size) along an axis, reflected at its ends."""
     bank = band_filters()
     half = bank.shape[1] // 2
-    ends = np.pad(np.eye(size), ((half, half), (0, 0)),
-                  "reflect") if size > 1 else np.ones((2 * half + 1, 1))
+    ends = (
+        np.pad(np.eye(size), ((half, half), (0, 0)), "reflect")
+        if size > 1
+        else np.ones((2 * half + 1, 1))
+    )
     # (size, size, taps)
     windows = np.lib.stride_tricks.sliding_window_view(ends, bank.shape[1], axis=0)
     return np.einsum("ijt,bt->bij", windows, bank)
@@ -274,8 +296,9 @@ def filtered(x, make):
 
     def matrices():
         gains = make()
-        by_row, by_column = (np.tensordot(gains, band_matrices(size), 1)[:, None].astype(dtype)
-                             for size in sizes)
+        by_row, by_column = (
+            np.tensordot(gains, band_matrices(size), 1)[:, None].astype(dtype) for size in sizes
+        )
         return by_row, by_column.swapaxes(2, 3)
 
     by_row, by_column = from_host(matrices)

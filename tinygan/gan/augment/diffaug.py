@@ -41,8 +41,12 @@ def contrast(x, rng):
 def translation(x, rng, ratio=0.125):
     """Shift by whole pixels, up to `ratio` of the image in each direction; 0 comes in."""
     n, limits = len(x), [int(size * ratio + 0.5) for size in x.shape[1:3]]
-    return translate(x, from_host(lambda: -np.stack(
-        [rng.integers(-limit, limit + 1, size=n) for limit in limits], 1)))
+    return translate(
+        x,
+        from_host(
+            lambda: -np.stack([rng.integers(-limit, limit + 1, size=n) for limit in limits], 1)
+        ),
+    )
 
 
 def cutout(x, rng, ratio=0.5):
@@ -56,8 +60,9 @@ def cutout(x, rng, ratio=0.5):
             size = int(length * ratio + 0.5)
             first = rng.integers(0, length + (1 - size % 2), size=n) - size // 2
             # The authors move pixels beyond the border onto it.
-            low, high = (np.clip(edge, 0, length - 1)[:, None]
-                         for edge in (first, first + size - 1))
+            low, high = (
+                np.clip(edge, 0, length - 1)[:, None] for edge in (first, first + size - 1)
+            )
             inside = (np.arange(length) >= low) & (np.arange(length) <= high)
             gone = gone & (inside[:, :, None] if axis == 0 else inside[:, None, :])
         return (~gone[..., None]).astype(dtype)
@@ -65,8 +70,11 @@ def cutout(x, rng, ratio=0.5):
     return x * from_host(mask)
 
 
-POLICIES = {"color": (brightness, saturation, contrast), "translation": (translation,),
-            "cutout": (cutout,)}
+POLICIES = {
+    "color": (brightness, saturation, contrast),
+    "translation": (translation,),
+    "cutout": (cutout,),
+}
 
 
 class DiffAugment:
@@ -78,9 +86,10 @@ class DiffAugment:
     def __init__(self, policy="color,translation,cutout"):
         names = policy.split(",")
         if unknown := [name for name in names if name not in POLICIES]:
-            raise InputError(f"setting policy={policy}: diffaug has {', '.join(POLICIES)}, "
-                             f"not {unknown[0]!r}")
-        self.steady = True  # every batch goes through the same operations
+            raise InputError(
+                f"setting policy={policy}: diffaug has {', '.join(POLICIES)}, not {unknown[0]!r}"
+            )
+        self.fixed_operations = True  # every batch goes through the same operations
         self.transforms = [transform for name in names for transform in POLICIES[name]]
 
     def __call__(self, x, rng):

@@ -15,10 +15,22 @@ from tinygan.backend import asarray, from_host
 from tinygan.ops import affine_warp, concatenate, getitem, matmul, transpose
 
 # The low-pass filter of Daubechies' orthogonal wavelet "sym6", with a sum of 1.
-SYM6 = np.array([
-    0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
-    0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
-    -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148])
+SYM6 = np.array(
+    [
+        0.015404109327027373,
+        0.0034907120842174702,
+        -0.11799011114819057,
+        -0.048311742585633,
+        0.4910559419267466,
+        0.787641141030194,
+        0.3379294217276218,
+        -0.07263752278646252,
+        -0.021060292512300564,
+        0.04472490177066578,
+        0.0017677118642428036,
+        -0.007800708325034148,
+    ]
+)
 SYM6 /= SYM6.sum()
 BORDER = len(SYM6) // 4  # pixels beyond the image that downsampling reads
 
@@ -59,8 +71,12 @@ def warp(x, maps):
     if not straight.any():
         return transpose(_tilted(planes, maps, rows, columns), (0, 2, 3, 1))
     first, then = np.flatnonzero(straight), np.flatnonzero(~straight)
-    both = concatenate([_straight(getitem(planes, first), maps[first], rows, columns),
-                        _tilted(getitem(planes, then), maps[then], rows, columns)])
+    both = concatenate(
+        [
+            _straight(getitem(planes, first), maps[first], rows, columns),
+            _tilted(getitem(planes, then), maps[then], rows, columns),
+        ]
+    )
     return transpose(getitem(both, np.argsort(np.concatenate([first, then]))), (0, 2, 3, 1))
 
 
@@ -104,8 +120,10 @@ def _straight_matrices(maps, rows, columns, dtype):
 
 
 def _tilted(planes, maps, rows, columns):
-    up, down = ((asarray(a, planes.dtype), asarray(b.T, planes.dtype))
-                for a, b in ((rows.up, columns.up), (rows.down, columns.down)))
+    up, down = (
+        (asarray(a, planes.dtype), asarray(b.T, planes.dtype))
+        for a, b in ((rows.up, columns.up), (rows.down, columns.down))
+    )
     fine = transpose(matmul(matmul(up[0], planes), up[1]), (0, 2, 3, 1))
     sizes = np.array([columns.fine, rows.fine]), np.array([columns.out, rows.out])
     theta = maps[:, :2].copy()
@@ -130,8 +148,9 @@ class _Axis:
         at = (stretch[:, None] * from_middle + shift[:, None]) + (self.fine - 1) / 2
         first = np.floor(at)
         padded = np.pad(self.up, ((1, 1), (0, 0))).astype(dtype)  # what is outside is 0
-        before, after = (padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)]
-                         for pixel in (first, first + 1))
+        before, after = (
+            padded[np.clip(pixel + 1, 0, self.fine + 1).astype(int)] for pixel in (first, first + 1)
+        )
         after -= before
         after *= (at - first)[..., None].astype(dtype)
         return self.down.astype(dtype) @ (before + after)
@@ -144,8 +163,9 @@ def _upsampling(size, before, after):
     stuffed = np.zeros((2 * len(reflect), size))
     stuffed[::2] = reflect
     first = (len(SYM6) - 1) // 2
-    return np.stack([np.convolve(column, 2 * SYM6)[first:first + len(stuffed)]
-                     for column in stuffed.T], 1)
+    return np.stack(
+        [np.convolve(column, 2 * SYM6)[first : first + len(stuffed)] for column in stuffed.T], 1
+    )
 
 
 @functools.lru_cache(16)
@@ -153,5 +173,5 @@ def _downsampling(size):
     """The matrix that filters and keeps every other pixel: (size, 2 (size + 2 BORDER))."""
     out = np.zeros((size, 2 * (size + 2 * BORDER)))
     for i in range(size):
-        out[i, 2 * i + 1:2 * i + 1 + len(SYM6)] = SYM6
+        out[i, 2 * i + 1 : 2 * i + 1 + len(SYM6)] = SYM6
     return out

@@ -19,7 +19,9 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
     def block(x, y, bias=None):
         if bias is not None:
             x = np.add(x, bias, out=y)
-        if not slope:  # `maximum` with a number, which has no vector loop, takes three times as long as `clip`
+        if (
+            not slope
+        ):  # `maximum` with a number, which has no vector loop, takes three times as long as `clip`
             np.clip(x, 0, np.inf, out=y)
             if gain != 1:
                 np.multiply(y, gain, out=y)
@@ -32,8 +34,8 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
     return y
 
 
-@fast(act.gate)
-def gate(g, y, slope, gain=1.0):
+@fast(act.leaky_relu_gradient)
+def leaky_relu_gradient(g, y, slope, gain=1.0):
     out = np.empty(g.shape, g.dtype)
 
     def block(g, y, out):
@@ -57,5 +59,5 @@ def bias_act(x, bias, slope, gain):
 
 @fast(act.bias_act_gradient)
 def bias_act_gradient(g, saved, needed):
-    dx = gate(g, *saved)
+    dx = leaky_relu_gradient(g, *saved)
     return dx, sum_channels(dx) if needed[1] else None

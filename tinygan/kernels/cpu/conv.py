@@ -74,7 +74,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     for row in range(stride[0]):
         for column in range(stride[1]):
             taps, offset = zip(*map(_phase, (row, column), (kh, kw), stride, padding))
-            target = dx[:, row::stride[0], column::stride[1]]
+            target = dx[:, row :: stride[0], column :: stride[1]]
             if 0 in target.shape:
                 continue
             kernel = turned[taps]
@@ -108,8 +108,9 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     t = _together(g, kernel, stride[1], inputs, groups)
     if t > 1:
         wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
-        dw = weight_gradient(x, g.reshape(n, oh, ow // t, t * outputs), wide,
-                             (stride[0], stride[1] * t), padding, 1)
+        dw = weight_gradient(
+            x, g.reshape(n, oh, ow // t, t * outputs), wide, (stride[0], stride[1] * t), padding, 1
+        )
         return _narrowed(dw, t, stride[1])
     depth = kernel[0] * kernel[1] * inputs
     offset = (-padding[0], -padding[1])
@@ -157,7 +158,9 @@ def _together(pixels, kernel, stride, channels, groups):
     if groups > 1 or not pixels.flags.c_contiguous:
         return 1
 
-    def nanoseconds(t):  # an output pixel, as measured: a run takes 12, a number of it 0.25, a multiply-add 0.025
+    def nanoseconds(
+        t,
+    ):  # an output pixel, as measured: a run takes 12, a number of it 0.25, a multiply-add 0.025
         run = (kernel[1] + (t - 1) * stride) * channels
         slow = 1 + 8 / (t * outputs)  # BLAS at few columns
         return kernel[0] * ((12 + run * 0.25) / t + run * outputs * 0.025 * slow)
@@ -170,7 +173,7 @@ def _widened(w, t, stride):
     kh, kw, channels, outputs = w.shape
     wide = np.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
     for k in range(t):
-        wide[:, k * stride:k * stride + kw, :, k] = w
+        wide[:, k * stride : k * stride + kw, :, k] = w
     return wide.reshape(*wide.shape[:3], -1)
 
 
@@ -178,7 +181,7 @@ def _narrowed(wide, t, stride):
     """The adjoint of `_widened`."""
     kh, width, channels, outputs = wide.shape
     wide, kw = wide.reshape(kh, width, channels, t, outputs // t), width - (t - 1) * stride
-    return sum(wide[:, k * stride:k * stride + kw, :, k] for k in range(t))
+    return sum(wide[:, k * stride : k * stride + kw, :, k] for k in range(t))
 
 
 def _correlation(x, w, stride, offset, groups, out, bias=None):
@@ -199,7 +202,9 @@ def _correlation(x, w, stride, offset, groups, out, bias=None):
         columns = _columns(x, images, rows, ow, w.shape[:2], stride, offset, groups)
         target = out[images, rows]
         if direct:
-            np.matmul(columns[0], matrices[0], out=target.reshape(-1, outputs))  # a view: blocks are contiguous
+            np.matmul(
+                columns[0], matrices[0], out=target.reshape(-1, outputs)
+            )  # a view: blocks are contiguous
         elif groups == 1:
             product = scratch("product", (columns.shape[1], outputs), x.dtype)
             target[...] = np.matmul(columns[0], matrices[0], out=product).reshape(target.shape)
@@ -208,15 +213,21 @@ def _correlation(x, w, stride, offset, groups, out, bias=None):
         if bias is not None:
             target += bias
 
-    return [functools.partial(block, *part)
-            for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)]
+    return [
+        functools.partial(block, *part)
+        for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)
+    ]
 
 
 def _columns(x, images, rows, ow, kernel, stride, offset, groups):
     """The windows of output pixels (images, rows, 0..ow): (groups, pixels, kh*kw*C/groups)."""
     channels = x.shape[3]
     (kh, kw), oh = kernel, rows.stop - rows.start
-    top, height, width = rows.start * stride[0] + offset[0], (oh - 1) * stride[0] + kh, (ow - 1) * stride[1] + kw
+    top, height, width = (
+        rows.start * stride[0] + offset[0],
+        (oh - 1) * stride[0] + kh,
+        (ow - 1) * stride[1] + kw,
+    )
     inside = rows.stop <= x.shape[1] and ow == x.shape[2]
     if inside and kernel == stride == (1, 1) and offset == (0, 0) and groups == 1:
         return x[images, rows].reshape(1, -1, channels)
@@ -225,8 +236,19 @@ def _columns(x, images, rows, ow, kernel, stride, offset, groups):
     shape = (groups, n, oh, ow, kh, kw, channels // groups)
     columns = scratch("columns", shape, x.dtype)
     by_row = image.shape[2] * channels
-    windows = strided(image, shape, (channels // groups, image.shape[1] * by_row, by_row * stride[0],
-                                     channels * stride[1], by_row, channels, 1))
+    windows = strided(
+        image,
+        shape,
+        (
+            channels // groups,
+            image.shape[1] * by_row,
+            by_row * stride[0],
+            channels * stride[1],
+            by_row,
+            channels,
+            1,
+        ),
+    )
     np.copyto(columns, windows)
     return columns.reshape(groups, n * oh * ow, kh * kw * channels // groups)
 
@@ -238,7 +260,9 @@ def _fold_all(g, w, dx, stride, padding, groups, bias):
     height, width = dx.shape[1:3]
     rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
     columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
-    t = _together(g, w.shape, stride[1], inputs, groups) if inputs > 3 else 1  # with fewer, taps are quicker
+    t = (
+        _together(g, w.shape, stride[1], inputs, groups) if inputs > 3 else 1
+    )  # with fewer, taps are quicker
     if t > 1:
         w, kw = _widened(w, t, stride[1]), kw + (t - 1) * stride[1]
         ow, outputs, stride = ow // t, outputs * t, (stride[0], stride[1] * t)
@@ -252,14 +276,16 @@ def _fold_all(g, w, dx, stride, padding, groups, bias):
         image = scratch("image", (len(windows), rows, columns, groups, inputs), g.dtype)
         image[...] = 0
         for i in range(kh):
-            lines = image[:, i:i + stride[0] * oh:stride[0]]
+            lines = image[:, i : i + stride[0] * oh : stride[0]]
             if ow < kw:  # whichever takes fewer steps: a window at a time,
                 for c in range(ow):
-                    lines[:, :, stride[1] * c:stride[1] * c + kw] += windows[:, :, c, i]
+                    lines[:, :, stride[1] * c : stride[1] * c + kw] += windows[:, :, c, i]
             else:  # or a tap of all windows
                 for j in range(kw):
-                    lines[:, :, j:j + stride[1] * ow:stride[1]] += windows[:, :, :, i, j]
-        dx[images] = image[:, padding[0]:padding[0] + height, padding[1]:padding[1] + width].reshape(dx[images].shape)
+                    lines[:, :, j : j + stride[1] * ow : stride[1]] += windows[:, :, :, i, j]
+        dx[images] = image[
+            :, padding[0] : padding[0] + height, padding[1] : padding[1] + width
+        ].reshape(dx[images].shape)
         if bias is not None:
             dx[images] += bias
 
@@ -273,5 +299,8 @@ def _blocks(images, rows, row_bytes, whole_images=False):
     together = size // (row_bytes * rows)
     if together or whole_images:
         return [(part, slice(0, rows)) for part in parallel.blocks(images, together)]
-    return [(slice(n, n + 1), part) for n in range(images)
-            for part in parallel.blocks(rows, size // row_bytes)]
+    return [
+        (slice(n, n + 1), part)
+        for n in range(images)
+        for part in parallel.blocks(rows, size // row_bytes)
+    ]

@@ -7,7 +7,9 @@ import numpy as np
 from .. import fast, linear
 from . import parallel
 
-TINY = 1 << 13  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
+TINY = (
+    1 << 13
+)  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
 SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves
 BLOCK = 1 << 22  # multiply-adds a block, at least: 40 microseconds
 
@@ -35,7 +37,9 @@ def _batched(a, b):
     def some(x, part):
         return x[part] if x.ndim == out.ndim and len(x) > 1 else x
 
-    each = max(1, out.size // max(1, batch[0])) * a.shape[-1]  # multiply-adds of one step along that axis
+    each = (
+        max(1, out.size // max(1, batch[0])) * a.shape[-1]
+    )  # multiply-adds of one step along that axis
     parts = parallel.blocks(batch[0], max(1, BLOCK // max(1, each)))
     parallel.run(lambda part: np.matmul(some(a, part), some(b, part), out=out[part]), parts)
     return out
@@ -53,10 +57,14 @@ def _product(a, b, out):
     (m, k), n = a.shape, b.shape[1]
     size = max(16, BLOCK // (k * min(m, n)))
     if m >= n:
-        return [functools.partial(np.matmul, a[part], b, out=out[part])
-                for part in parallel.blocks(m, size)]
-    return [functools.partial(np.matmul, a, b[:, part], out=out[:, part])
-            for part in parallel.blocks(n, size)]
+        return [
+            functools.partial(np.matmul, a[part], b, out=out[part])
+            for part in parallel.blocks(m, size)
+        ]
+    return [
+        functools.partial(np.matmul, a, b[:, part], out=out[:, part])
+        for part in parallel.blocks(n, size)
+    ]
 
 
 @fast(linear.affine)
@@ -74,7 +82,9 @@ def affine_gradient(g, saved, needed):
     if g.size * x.shape[1] <= SMALL:
         return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
     dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
-    parallel.run_all((_product(g, w.T, dx) if needed[0] else []) + (_product(x.T, g, dw) if needed[1] else []))
+    parallel.run_all(
+        (_product(g, w.T, dx) if needed[0] else []) + (_product(x.T, g, dw) if needed[1] else [])
+    )
     return dx, dw, db
 
 

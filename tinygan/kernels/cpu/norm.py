@@ -44,8 +44,9 @@ def _together(pixels, channels):
 
     Vectors are repeated as often; against a seventh of an image (7x7: a row) that costs little.
     """
-    return next((t for t in range(min(WIDTH // channels, pixels // 7), 1, -1)
-                 if pixels % t == 0), 1)
+    return next(
+        (t for t in range(min(WIDTH // channels, pixels // 7), 1, -1) if pixels % t == 0), 1
+    )
 
 
 def _walk(function, view, arrays, vectors=()):
@@ -57,17 +58,22 @@ def _walk(function, view, arrays, vectors=()):
     images, pixels, channels = view
     width = channels * _together(pixels, channels)
     rows = pixels * channels // width
-    arrays = [array.reshape(images, rows, width) for array in arrays]  # copies if need be; what is written is whole
+    arrays = [
+        array.reshape(images, rows, width) for array in arrays
+    ]  # copies if need be; what is written is whole
     stretches = parallel.blocks(rows, max(1, parallel.BLOCK // width))
-    parts = [(some, stretch)
-             for some in parallel.blocks(images, max(1, parallel.BLOCK // (rows * width)))
-             for stretch in stretches]
+    parts = [
+        (some, stretch)
+        for some in parallel.blocks(images, max(1, parallel.BLOCK // (rows * width)))
+        for stretch in stretches
+    ]
     results = [None] * len(parts)
 
     def work(i):
         mine = [vector if len(vector) == 1 else vector[parts[i][0]] for vector in vectors]
-        results[i] = function(*(array[parts[i]] for array in arrays),
-                              *(_repeat(vector, width) for vector in mine))
+        results[i] = function(
+            *(array[parts[i]] for array in arrays), *(_repeat(vector, width) for vector in mine)
+        )
 
     with np.errstate():  # which also gives the buffer its old size at the end
         if width >= BUFFER:
@@ -76,8 +82,9 @@ def _walk(function, view, arrays, vectors=()):
             np.setbufsize(BUFFER)
         parallel.run(work, range(len(parts)), arrays[0].size > parallel.SHARED)
     if results[0] is not None:
-        return [np.concatenate(result).reshape(images, len(stretches), -1)
-                for result in zip(*results)]
+        return [
+            np.concatenate(result).reshape(images, len(stretches), -1) for result in zip(*results)
+        ]
 
 
 def _repeat(vectors, width):
@@ -112,8 +119,9 @@ def _block_moments(x, axes, view):
     def block(x):
         count = np.full((len(x), 1), x[0].size // channels, x.dtype)
         mean = _sums(x, channels) / count
-        centred = np.subtract(x, _repeat(mean, x.shape[2]),
-                              out=scratch("centred", x.shape, x.dtype))
+        centred = np.subtract(
+            x, _repeat(mean, x.shape[2]), out=scratch("centred", x.shape, x.dtype)
+        )
         np.multiply(centred, centred, out=centred)
         return count, mean, _sums(centred, channels)
 
@@ -197,13 +205,19 @@ def _block_backward(view, g, x, mean, inv_std, scale, shift, needed):
 
     total, along = (parts.sum(1) for parts in _walk(sums, view, [x, g], [mean]))  # of each image
     along *= inv_std
-    dscale, dshift = gradient(along, scale) if needed[1] else None, gradient(total, shift) if needed[2] else None
+    dscale, dshift = (
+        gradient(along, scale) if needed[1] else None,
+        gradient(total, shift) if needed[2] else None,
+    )
     if not needed[0]:
         return None, dscale, dshift
     if factor is not None:
         total, along = total * factor, along * factor
     n = x.dtype.type(x.size // mean.size)
-    total, along = sum_to(total, mean.shape) * inv_std / n, sum_to(along, mean.shape) * inv_std ** 2 / n
+    total, along = (
+        sum_to(total, mean.shape) * inv_std / n,
+        sum_to(along, mean.shape) * inv_std**2 / n,
+    )
     dx = np.empty(x.shape, x.dtype)
 
     def block(x, g, dx, mean, along, total, size):
@@ -213,6 +227,10 @@ def _block_backward(view, g, x, mean, inv_std, scale, shift, needed):
         np.multiply(g, size, out=dx)
         dx -= y
 
-    _walk(block, view, [x, g, dx],
-          [mean, along, total, inv_std if factor is None else inv_std * factor])
+    _walk(
+        block,
+        view,
+        [x, g, dx],
+        [mean, along, total, inv_std if factor is None else inv_std * factor],
+    )
     return dx, dscale, dshift

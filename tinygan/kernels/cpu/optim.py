@@ -24,8 +24,9 @@ def _in_blocks(update, *lists):
             update(i, *arrays)
             continue
         flat = [array.reshape(-1) for array in arrays]
-        tasks += [(i, *(array[part] for array in flat))
-                  for part in parallel.blocks(flat[0].size, BLOCK)]
+        tasks += [
+            (i, *(array[part] for array in flat)) for part in parallel.blocks(flat[0].size, BLOCK)
+        ]
     tasks.sort(key=lambda task: -task[1].size)  # the small ones last, to even out the ends
     parallel.run(lambda task: update(*task), tasks, sum(task[1].size for task in tasks) > BLOCK)
 

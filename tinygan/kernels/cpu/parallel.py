@@ -33,7 +33,9 @@ _lock = threading.Lock()
 _pool = None
 _blas = None  # threadpoolctl's handles of the BLAS libraries
 _before = None  # their numbers of threads before they were held at one
-_holds = weakref.WeakSet()  # who holds them; weak, because an interrupt may end a block before its exit is set up
+_holds = (
+    weakref.WeakSet()
+)  # who holds them; weak, because an interrupt may end a block before its exit is set up
 
 
 def _count(text):
@@ -95,7 +97,9 @@ def _libraries():
 
         _blas = ThreadpoolController().select(user_api="blas").lib_controllers
     for library in _blas:
-        if hasattr(library, "clear_controlling_thread"):  # or newer threadpoolctl obeys only whoever asked first
+        if hasattr(
+            library, "clear_controlling_thread"
+        ):  # or newer threadpoolctl obeys only whoever asked first
             library.clear_controlling_thread(force=True)
     return _blas
 
@@ -114,7 +118,9 @@ def run(function, items, shared=True) -> None:
             for item in items:
                 function(item)
             return
-        rest = iter(items)  # each thread takes the next item (under the interpreter lock that is atomic)
+        rest = iter(
+            items
+        )  # each thread takes the next item (under the interpreter lock that is atomic)
         helpers = [_Helper(function, rest) for _ in range(workers - 1)]
         _state.inside = True
         try:
@@ -130,7 +136,10 @@ def run(function, items, shared=True) -> None:
                 helper.wait()
         for helper in helpers:
             if helper.error is not None:
-                error, helper.error = helper.error, None  # or error and helper would keep each other alive
+                error, helper.error = (
+                    helper.error,
+                    None,
+                )  # or error and helper would keep each other alive
                 raise error
 
 
@@ -144,7 +153,10 @@ class _Helper:
 
     def __init__(self, function, items):
         self.function, self.items, self.error, self.finished = function, items, None, False
-        self.turn, self.done = threading.Lock(), threading.Lock()  # turn: it takes it to begin, or we to call it off
+        self.turn, self.done = (
+            threading.Lock(),
+            threading.Lock(),
+        )  # turn: it takes it to begin, or we to call it off
         self.done.acquire()
         self.context = contextvars.copy_context()  # NumPy's errstate is in there
 
@@ -205,7 +217,9 @@ class _Pool:
 
     def grow(self, size):
         while self.size < size:
-            thread = threading.Thread(target=self._serve, name=f"tinygan-{self.size + 1}", daemon=True)
+            thread = threading.Thread(
+                target=self._serve, name=f"tinygan-{self.size + 1}", daemon=True
+            )
             try:
                 thread.start()
             except RuntimeError:  # the system gives us no more: those that there are will do
@@ -215,7 +229,9 @@ class _Pool:
     def _serve(self):
         _state.inside = True
         for library in _libraries():
-            if getattr(library, "threading_layer", None) == "openmp":  # there the number is each thread's own
+            if (
+                getattr(library, "threading_layer", None) == "openmp"
+            ):  # there the number is each thread's own
                 library.set_num_threads(1)
         while True:
             self.waiting.get().work()
@@ -255,14 +271,16 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
             views.clear()  # the views of the smaller buffer would keep it alive
             buffer = views["buffer"] = np.empty(size + ALIGNMENT, np.uint8)
         start = -buffer.ctypes.data % ALIGNMENT
-        view = views[shape, dtype] = buffer[start:start + size].view(dtype).reshape(shape)
+        view = views[shape, dtype] = buffer[start : start + size].view(dtype).reshape(shape)
     return view
 
 
 # Elements of a block in `elementwise`: its arrays together should stay in a core's own cache.
 BLOCK = 1 << 17
 SMALL = 1 << 14  # elements for which cutting and reshaping costs more than it saves
-SHARED = 1 << 19  # elements above which a second thread gains more than waking it takes (about 50 microseconds)
+SHARED = (
+    1 << 19
+)  # elements above which a second thread gains more than waking it takes (about 50 microseconds)
 
 
 def elementwise(function, arrays, rows=()) -> None:
@@ -276,7 +294,9 @@ def elementwise(function, arrays, rows=()) -> None:
     size = arrays[0].size
     if size <= SMALL:
         return function(*arrays, *rows)
-    flat = [array.reshape(-1) for array in arrays]  # a copy if need be; those that are written are C-contiguous
+    flat = [
+        array.reshape(-1) for array in arrays
+    ]  # a copy if need be; those that are written are C-contiguous
     width = 1
     if rows:
         channels = len(rows[0])

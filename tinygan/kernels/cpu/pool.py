@@ -27,14 +27,14 @@ def spread(g, x, y, kernel, stride):
 
 
 def spread_side_by_side(g, x, y, kernel):
-    inside = x[:, :y.shape[1] * kernel[0], :y.shape[2] * kernel[1]]
+    inside = x[:, : y.shape[1] * kernel[0], : y.shape[2] * kernel[1]]
     hit = xp.asarray(inside == pool.repeated(y, kernel), x.dtype)
     share = pool.repeated(g / side_by_side(xp.add, hit, kernel), kernel)
     share *= hit
     if inside.shape == x.shape:
         return share
     dx = xp.zeros(x.shape, x.dtype)
-    dx[:, :inside.shape[1], :inside.shape[2]] = share
+    dx[:, : inside.shape[1], : inside.shape[2]] = share
     return dx
 
 
@@ -55,10 +55,10 @@ def _by_images(function, *arrays):
 
 def side_by_side(combine, x, kernel):
     """combine, such as xp.maximum, over windows of x that lie side by side."""
-    (kh, kw), (n, height, width, channels) = kernel, x.shape
-    rows = [x[:, i:height // kh * kh:kh] for i in range(kh)]
+    (kh, kw), (height, width) = kernel, x.shape[1:3]
+    rows = [x[:, i : height // kh * kh : kh] for i in range(kh)]
     lines = _chain(combine, rows)
-    return _chain(combine, [lines[:, :, j:width // kw * kw:kw] for j in range(kw)])
+    return _chain(combine, [lines[:, :, j : width // kw * kw : kw] for j in range(kw)])
 
 
 def _chain(combine, parts):

@@ -51,7 +51,11 @@ def outer_factors(f):
     if not f[row, column]:
         return f[:, 0], f[0]
     by_row, by_column = f[:, column], f[row] / f[row, column]
-    return (by_row, by_column) if np.allclose(np.outer(by_row, by_column), f, rtol=1e-14, atol=0) else None
+    return (
+        (by_row, by_column)
+        if np.allclose(np.outer(by_row, by_column), f, rtol=1e-14, atol=0)
+        else None
+    )
 
 
 @functools.lru_cache(256)
@@ -80,8 +84,9 @@ def translate(x, shifts):
         rows = slice(max(down, 0), height + min(down, 0))
         columns = slice(max(right, 0), width + min(right, 0))
         if rows.start < rows.stop and columns.start < columns.stop:  # else all of it has moved out
-            image[rows, columns] = source[rows.start - down:rows.stop - down,
-                                          columns.start - right:columns.stop - right]
+            image[rows, columns] = source[
+                rows.start - down : rows.stop - down, columns.start - right : columns.stop - right
+            ]
     return y
 
 
@@ -92,7 +97,9 @@ def gather(x, theta, size):
 
     def block(images):
         pixels, out = x[images].reshape(-1, channels), y[images].reshape(-1, channels)
-        for i, (index, weight) in enumerate(warp.neighbours(theta[images], (height, width), size, x.dtype)):
+        for i, (index, weight) in enumerate(
+            warp.neighbours(theta[images], (height, width), size, x.dtype)
+        ):
             value = np.take(pixels, index, 0)
             value *= weight
             if i:
@@ -125,5 +132,8 @@ WARP_BLOCK = 1 << 15  # output pixels that are sampled at a time
 
 def _by_images(block, n, pixels):
     """Call block(slice of images)."""
-    parallel.run(block, parallel.blocks(n, max(1, WARP_BLOCK // max(1, pixels))),
-                 n * pixels > parallel.SHARED)
+    parallel.run(
+        block,
+        parallel.blocks(n, max(1, WARP_BLOCK // max(1, pixels))),
+        n * pixels > parallel.SHARED,
+    )

@@ -16,10 +16,17 @@ def cut(x, images, top, height, left, width):
         return x
     (above, below), (before, after) = _overlap(top, height, rows), _overlap(left, width, columns)
     image = scratch("image", (n, height, width, channels), x.dtype)
-    for edge in (image[:, :above], image[:, below:], image[:, above:below, :before], image[:, above:below, after:]):
+    for edge in (
+        image[:, :above],
+        image[:, below:],
+        image[:, above:below, :before],
+        image[:, above:below, after:],
+    ):
         if edge.size:
             edge[...] = 0
-    image[:, above:below, before:after] = x[:, top + above:top + below, left + before:left + after]
+    image[:, above:below, before:after] = x[
+        :, top + above : top + below, left + before : left + after
+    ]
     return image
 
 

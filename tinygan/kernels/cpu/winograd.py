@@ -40,7 +40,10 @@ BLOCK = 1 << 24  # multiply-adds in a block, and
 BLOCK_BYTES = 1 << 20  # of transformed tiles in it, at most
 CHUNK_BYTES = 16 << 20  # of transformed images that a weight gradient holds at once
 SIZES = (3, 1), (4, 2)  # of kernel and stride
-INPUT_SIZES = *SIZES, (3, 2)  # for the input gradient of 32x32 pixels: 6.9 instead of 8.2 ms (of 33x33: 11.2 and 7.4)
+INPUT_SIZES = (
+    *SIZES,
+    (3, 2),
+)  # for the input gradient of 32x32 pixels: 6.9 instead of 8.2 ms (of 33x33: 11.2 and 7.4)
 MIN_CHANNELS = 32  # of input and output; with fewer the transforms cost more than they save
 
 
@@ -51,13 +54,16 @@ def scheme(taps, dtype):
     By the transposition of polynomial multiplication: if Vn c = (Vm a) * (Vr b) are the values of c = a b at
     the points, with Vk the Vandermonde matrix of k coefficients, then At = Vm^T, G = Vr, Bt = (Vn^-1)^T.
     """
+
     def vandermonde(k):
-        finite = [[p ** j for j in range(k)] for p in POINTS[taps]]
+        finite = [[p**j for j in range(k)] for p in POINTS[taps]]
         return np.array(finite + [[0.0] * (k - 1) + [1.0]])  # at infinity: the leading coefficient
 
     n = M + taps - 1
     at, g, bt = vandermonde(M).T, vandermonde(taps), np.linalg.inv(vandermonde(n)).T
-    size = np.abs(bt).max(1, keepdims=True)  # moved from one factor to the other, so that neither is large
+    size = np.abs(bt).max(
+        1, keepdims=True
+    )  # moved from one factor to the other, so that neither is large
     return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (at, g * size, bt / size))
 
 
@@ -79,7 +85,13 @@ def plan(kernel, stride, out, channels, groups, sizes=SIZES):
     """
     step, size = stride[0], kernel[0]
     square = kernel == (size, size) and stride == (step, step)
-    if not square or (size, step) not in sizes or groups != 1 or min(channels) < MIN_CHANNELS or min(out) < M - 1:
+    if (
+        not square
+        or (size, step) not in sizes
+        or groups != 1
+        or min(channels) < MIN_CHANNELS
+        or min(out) < M - 1
+    ):
         return None
     return Plan(-(-size // step), step, size)
 
@@ -99,9 +111,13 @@ def input_gradient(g, w, plan, padding, dx, bias=None):
         w = np.pad(w, [(f, spare - f) for f in front] + [(0, 0)] * 2)
         padding = [p + f for p, f in zip(padding, front)]
     kernel = _split(w, plan)[::-1, ::-1].swapaxes(2, 3)  # (taps, taps, O, step * step * C)
-    first = [p // step for p in padding]  # of the squares of step x step pixels, the first with a pixel of dx
+    first = [
+        p // step for p in padding
+    ]  # of the squares of step x step pixels, the first with a pixel of dx
     start = [f - taps + 1 for f in first]
-    _filter(g, kernel, plan, 1, step, start, dx, [p - f * step for p, f in zip(padding, first)], bias)
+    _filter(
+        g, kernel, plan, 1, step, start, dx, [p - f * step for p, f in zip(padding, first)], bias
+    )
 
 
 def weight_gradient(x, g, plan, padding):
@@ -121,10 +137,22 @@ def weight_gradient(x, g, plan, padding):
 
         def transform(part):
             some, lines = part
-            first = (some.start - images.start) * high + lines.start - rows.start  # rows of tiles before this part
+            first = (
+                (some.start - images.start) * high + lines.start - rows.start
+            )  # rows of tiles before this part
             count = (some.stop - some.start) * (lines.stop - lines.start)
             where = slice(first * across, (first + count) * across)
-            _transform(bt, x, step, some, lines, across, size, (-padding[0], -padding[1]), pixels[:, :, where])
+            _transform(
+                bt,
+                x,
+                step,
+                some,
+                lines,
+                across,
+                size,
+                (-padding[0], -padding[1]),
+                pixels[:, :, where],
+            )
             _transform(spread, g, 1, some, lines, across, M, (0, 0), slopes[:, :, where])
 
         parallel.run(transform, _cut(images, rows, across, _tiles_of_a_block(size, depth, outputs)))
@@ -143,7 +171,11 @@ def weight_gradient(x, g, plan, padding):
 def _split(w, plan):
     """w (kh, kw, C, O) as taps of squares, columns first: (taps, taps, step * step * C, O)."""
     taps, step, _ = plan
-    return w.reshape(taps, step, taps, step, *w.shape[2:]).transpose(2, 0, 1, 3, 4, 5).reshape(taps, taps, -1, w.shape[3])
+    return (
+        w.reshape(taps, step, taps, step, *w.shape[2:])
+        .transpose(2, 0, 1, 3, 4, 5)
+        .reshape(taps, taps, -1, w.shape[3])
+    )
 
 
 def _join(dw, plan):
@@ -182,28 +214,36 @@ def _filter(x, kernel, plan, step_in, step_out, start, y, crop, bias):
         products = scratch("products", (size, size, tiles, outputs), x.dtype)
         np.matmul(values, weights, out=products)
         # Back: columns first, then, with the tiles' columns side by side, rows.
-        columns = scratch("values", (M, size, count, high, across, step_out, outputs // step_out), x.dtype)
+        columns = scratch(
+            "values", (M, size, count, high, across, step_out, outputs // step_out), x.dtype
+        )
         np.matmul(at, products.reshape(size, -1), out=columns.reshape(M, -1))
-        lines = scratch("products", (count, high, size, step_out, across, M, outputs // step_out), x.dtype)
+        lines = scratch(
+            "products", (count, high, size, step_out, across, M, outputs // step_out), x.dtype
+        )
         np.copyto(lines, columns.transpose(2, 3, 1, 5, 4, 0, 6))
         lines = lines.reshape(count, high, size, -1)
         if exact:
-            target = y[images, rows.start * M:rows.stop * M]
+            target = y[images, rows.start * M : rows.stop * M]
             np.matmul(at, lines, out=target.reshape(count, high, M, -1))
             if bias is not None:
                 target += bias
             return
-        image = scratch("values", (count, high * M * step_out, across * M * step_out, channels), x.dtype)
+        image = scratch(
+            "values", (count, high * M * step_out, across * M * step_out, channels), x.dtype
+        )
         np.matmul(at, lines, out=image.reshape(count, high, M, -1))
         first = rows.start * M * step_out - crop[0]  # row of y that this image begins at
         top, bottom = max(first, 0), min(first + image.shape[1], height)
-        part = image[:, top - first:bottom - first, crop[1]:crop[1] + width]
+        part = image[:, top - first : bottom - first, crop[1] : crop[1] + width]
         if bias is None:
             y[images, top:bottom] = part
         else:
             np.add(part, bias, out=y[images, top:bottom])
 
-    parallel.run(block, _cut(slice(0, n), slice(0, down), across, _tiles_of_a_block(size, depth, outputs)))
+    parallel.run(
+        block, _cut(slice(0, n), slice(0, down), across, _tiles_of_a_block(size, depth, outputs))
+    )
 
 
 def _transform(matrix, x, step, images, rows, across, size, start, out):
@@ -214,12 +254,21 @@ def _transform(matrix, x, step, images, rows, across, size, start, out):
     """
     points, channels, high = len(matrix), x.shape[3], rows.stop - rows.start
     reach = ((high - 1) * M + size, (across - 1) * M + size)  # squares
-    image = cut(x, images, start[0] + rows.start * M * step, reach[0] * step, start[1], reach[1] * step)
-    n, line, square = len(image), reach[1] * step * step * channels, step * channels  # a row of squares, of pixels
+    image = cut(
+        x, images, start[0] + rows.start * M * step, reach[0] * step, start[1], reach[1] * step
+    )
+    n, line, square = (
+        len(image),
+        reach[1] * step * step * channels,
+        step * channels,
+    )  # a row of squares, of pixels
     tiles = strided(image, (n, high, size, line), (reach[0] * line, M * line, line, 1))
     lines = np.matmul(matrix, tiles, out=scratch("lines", (n, high, points, line), x.dtype))
-    side = strided(lines, (size, points, n, high, across, step, square),
-                   (square, line, high * points * line, points * line, M * square, line // step, 1))
+    side = strided(
+        lines,
+        (size, points, n, high, across, step, square),
+        (square, line, high * points * line, points * line, M * square, line // step, 1),
+    )
     columns = scratch("columns", side.shape, x.dtype)
     np.copyto(columns, side)
     columns = columns.reshape(size, points, -1).swapaxes(0, 1)
@@ -227,7 +276,10 @@ def _transform(matrix, x, step, images, rows, across, size, start, out):
 
 
 def _tiles_of_a_block(size, depth, outputs):
-    return min(BLOCK // (size * size * depth * outputs), BLOCK_BYTES // (size * size * max(depth, outputs) * 4))
+    return min(
+        BLOCK // (size * size * depth * outputs),
+        BLOCK_BYTES // (size * size * max(depth, outputs) * 4),
+    )
 
 
 def _cut(images, rows, across, tiles):
@@ -235,9 +287,15 @@ def _cut(images, rows, across, tiles):
     high = rows.stop - rows.start
     together = tiles // (high * across)
     if together:
-        return [(_shifted(part, images.start), rows) for part in parallel.blocks(images.stop - images.start, together)]
-    return [(slice(i, i + 1), _shifted(part, rows.start)) for i in range(images.start, images.stop)
-            for part in parallel.blocks(high, tiles // across)]
+        return [
+            (_shifted(part, images.start), rows)
+            for part in parallel.blocks(images.stop - images.start, together)
+        ]
+    return [
+        (slice(i, i + 1), _shifted(part, rows.start))
+        for i in range(images.start, images.stop)
+        for part in parallel.blocks(high, tiles // across)
+    ]
 
 
 def _shifted(part, by):

@@ -3,12 +3,21 @@
 from .. import act, fast
 from .elementwise import elementwise
 
-_leaky_relu = elementwise("leaky_relu", "T x, T bias, T slope, T gain", "T y", """
+_leaky_relu = elementwise(
+    "leaky_relu",
+    "T x, T bias, T slope, T gain",
+    "T y",
+    """
     T a = x + bias;
-    y = a > 0 ? gain * a : gain * slope * a;""")
+    y = a > 0 ? gain * a : gain * slope * a;""",
+)
 
-_gate = elementwise("gate", "T g, T y, T slope, T gain", "T d",
-                    "d = y > 0 ? gain * g : gain * slope * g;")
+_leaky_relu_gradient = elementwise(
+    "leaky_relu_gradient",
+    "T g, T y, T slope, T gain",
+    "T d",
+    "d = y > 0 ? gain * g : gain * slope * g;",
+)
 
 
 @fast(act.leaky_relu)
@@ -16,6 +25,6 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
     return _leaky_relu(x, 0.0 if bias is None else bias, slope, gain)
 
 
-@fast(act.gate)
-def gate(g, y, slope, gain=1.0):
-    return _gate(g, y, slope, gain)
+@fast(act.leaky_relu_gradient)
+def leaky_relu_gradient(g, y, slope, gain=1.0):
+    return _leaky_relu_gradient(g, y, slope, gain)

@@ -8,10 +8,16 @@ from .. import conv, fast
 from .cublas import matmul
 from .elementwise import elementwise
 
-_SHAPES = ("int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
-           "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n")
+_SHAPES = (
+    "int32 height, int32 width, int32 each, int32 groups, int32 oh, int32 ow, int32 kh, "
+    "int32 kw, int32 down, int32 across, int32 top, int32 left, int32 n"
+)
 
-_columns = elementwise("columns", "raw T x, " + _SHAPES, "T y", """
+_columns = elementwise(
+    "columns",
+    "raw T x, " + _SHAPES,
+    "T y",
+    """
     int rest = i;
     int channel = rest % each; rest /= each;
     int b = rest % kw; rest /= kw;
@@ -22,9 +28,14 @@ _columns = elementwise("columns", "raw T x, " + _SHAPES, "T y", """
     int v = row * down + a + top, h = column * across + b + left;
     bool inside = v >= 0 && v < height && h >= 0 && h < width;
     int pixel = (image * height + v) * width + h;
-    y = inside ? x[pixel * (each * groups) + rest * each + channel] : T(0);""")
+    y = inside ? x[pixel * (each * groups) + rest * each + channel] : T(0);""",
+)
 
-_fold = elementwise("fold", "raw T windows, " + _SHAPES, "T y", """
+_fold = elementwise(
+    "fold",
+    "raw T windows, " + _SHAPES,
+    "T y",
+    """
     int rest = i;
     int channel = rest % each; rest /= each;
     int group = rest % groups; rest /= groups;
@@ -41,7 +52,8 @@ _fold = elementwise("fold", "raw T windows, " + _SHAPES, "T y", """
             sum += windows[(window * kh + a) * kw * each + b * each + channel];
         }
     }
-    y = sum;""")
+    y = sum;""",
+)
 
 
 @fast(conv.forward)
@@ -93,9 +105,11 @@ def _is_whole(kernel, size, stride, padding, groups):
 
 def _check_size(shape):
     """The kernels must be able to number the windows."""
-    if math.prod(shape) >= 2 ** 31:
-        raise ValueError(f"the windows of a convolution are {math.prod(shape):,} numbers, too many for "
-                         "a GPU at once: give fewer images at a time (setting micro_batch)")
+    if math.prod(shape) >= 2**31:
+        raise ValueError(
+            f"the windows of a convolution are {math.prod(shape):,} numbers, too many for "
+            "a GPU at once: give fewer images at a time (setting micro_batch)"
+        )
 
 
 def _by_group(a, groups):

@@ -14,9 +14,13 @@ from tinygan import backend
 from tinygan.backend import xp
 from tinygan.errors import InputError
 
-WORKSPACE = 32 << 20  # bytes, as its manual advises for Hopper. Its own pool would not do: a graph keeps the address
-ROUTINES = {"float32": ("cublasSgemmStridedBatched", ctypes.c_float),
-            "float64": ("cublasDgemmStridedBatched", ctypes.c_double)}
+WORKSPACE = (
+    32 << 20
+)  # bytes, as its manual advises for Hopper. Its own pool would not do: a graph keeps the address
+ROUTINES = {
+    "float32": ("cublasSgemmStridedBatched", ctypes.c_float),
+    "float64": ("cublasDgemmStridedBatched", ctypes.c_double),
+}
 
 _handles = {}  # device -> _Handle
 
@@ -30,8 +34,10 @@ def load():
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise InputError(f"backend cupy: cuBLAS {major} cannot be opened ({error}): reinstall CuPy with its CUDA "
-                         f"libraries, pip install 'tinygan[cuda{major}]'") from None
+        raise InputError(
+            f"backend cupy: cuBLAS {major} cannot be opened ({error}): reinstall CuPy with its CUDA "
+            f"libraries, pip install 'tinygan[cuda{major}]'"
+        ) from None
 
 
 class _Handle:
@@ -44,9 +50,16 @@ class _Handle:
 
     def on(self, stream):
         if stream != self.stream:
-            _check("cublasSetStream", self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)))
-            _check("cublasSetWorkspace", self.library.cublasSetWorkspace_v2(  # which a new stream has forgotten
-                self.handle, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE)))
+            _check(
+                "cublasSetStream",
+                self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)),
+            )
+            _check(
+                "cublasSetWorkspace",
+                self.library.cublasSetWorkspace_v2(  # which a new stream has forgotten
+                    self.handle, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE)
+                ),
+            )
             self.stream = stream
         return self
 
@@ -78,16 +91,35 @@ def matmul(a, b):
         y[...] = 0
         return y
     n = math.prod(batch)
-    (a, lead_a, turned_a, step_a), (b, lead_b, turned_b, step_b) = (_operand(x, batch) for x in (a, b))
+    (a, lead_a, turned_a, step_a), (b, lead_b, turned_b, step_b) = (
+        _operand(x, batch) for x in (a, b)
+    )
     name, number = ROUTINES[str(y.dtype)]
     handle = _handle()
     m, k = y.shape[-2], a.shape[-1]
-    _check(name, getattr(handle.library, name)(
-        handle.handle, ctypes.c_int(turned_b), ctypes.c_int(turned_a),
-        ctypes.c_int(y.shape[-1]), ctypes.c_int(m), ctypes.c_int(k), ctypes.byref(number(1)),
-        ctypes.c_void_p(b.data.ptr), ctypes.c_int(lead_b), ctypes.c_longlong(step_b),
-        ctypes.c_void_p(a.data.ptr), ctypes.c_int(lead_a), ctypes.c_longlong(step_a), ctypes.byref(number(0)),
-        ctypes.c_void_p(y.data.ptr), ctypes.c_int(y.shape[-1]), ctypes.c_longlong(m * y.shape[-1]), ctypes.c_int(n)))
+    _check(
+        name,
+        getattr(handle.library, name)(
+            handle.handle,
+            ctypes.c_int(turned_b),
+            ctypes.c_int(turned_a),
+            ctypes.c_int(y.shape[-1]),
+            ctypes.c_int(m),
+            ctypes.c_int(k),
+            ctypes.byref(number(1)),
+            ctypes.c_void_p(b.data.ptr),
+            ctypes.c_int(lead_b),
+            ctypes.c_longlong(step_b),
+            ctypes.c_void_p(a.data.ptr),
+            ctypes.c_int(lead_a),
+            ctypes.c_longlong(step_a),
+            ctypes.byref(number(0)),
+            ctypes.c_void_p(y.data.ptr),
+            ctypes.c_int(y.shape[-1]),
+            ctypes.c_longlong(m * y.shape[-1]),
+            ctypes.c_int(n),
+        ),
+    )
     return y
 
 

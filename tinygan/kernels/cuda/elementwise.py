@@ -22,6 +22,7 @@ def _compiled(module, inputs, outputs, body, name):
 
 def elementwise(name, inputs, outputs, body):
     """A function that runs `body`, made when first called: CuPy may not be there."""
+
     def run(*args, **settings):
         return _compiled(backend.active(), inputs, outputs, body, name)(*args, **settings)
 

@@ -52,8 +52,10 @@ def _allocate(size):
     try:
         return xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0)
     except xp.cuda.runtime.CUDARuntimeError as error:
-        raise InputError(f"the GPU's memory is full while a step is recorded ({error}): set micro_batch, or "
-                         "TINYGAN_CUDA_GRAPHS=0") from None
+        raise InputError(
+            f"the GPU's memory is full while a step is recorded ({error}): set micro_batch, or "
+            "TINYGAN_CUDA_GRAPHS=0"
+        ) from None
 
 
 class _Measured:
@@ -100,8 +102,10 @@ class _Recorded:
             here = slice(self.used, self.used + array.nbytes)
             self.used += _room(array)
             if self.used > len(self.host):
-                raise RuntimeError("a recorded step takes more from the host than when it was measured: it does not take "
-                                   "the same course each time")
+                raise RuntimeError(
+                    "a recorded step takes more from the host than when it was measured: it does not take "
+                    "the same course each time"
+                )
             place = self.host[here].view(array.dtype).reshape(array.shape)
             place[...] = array
             places.append(place)
@@ -173,7 +177,9 @@ class Graph:
                 values = list(results.values() if isinstance(results, dict) else results)
                 self.names = list(results) if isinstance(results, dict) else None
                 self.results = xp.empty(len(values), "float32")
-                for i, value in enumerate(values):  # not by `stack`, which uploads a list of addresses
+                for i, value in enumerate(
+                    values
+                ):  # not by `stack`, which uploads a list of addresses
                     self.results[i] = value
             except BaseException:
                 with contextlib.suppress(Exception):  # the capture is void; what matters is why
@@ -187,8 +193,12 @@ class Graph:
         """Copy what was rebound to where the step found it, and bind that again."""
         now = [getattr(owner, name) for owner, name, _ in self.before]
         found = {id(array) for _, _, array in self.before}
-        now = [array.copy() if id(array) in found and array is not before else array  # or it might be overwritten first
-               for array, (_, _, before) in zip(now, self.before)]
+        now = [
+            array.copy()
+            if id(array) in found and array is not before
+            else array  # or it might be overwritten first
+            for array, (_, _, before) in zip(now, self.before)
+        ]
         for array, (owner, name, before) in zip(now, self.before):
             if array is not before:
                 before[...] = array
@@ -242,8 +252,10 @@ def capture(step, *modules, state=()):
     modules' buffers, that it replaces and reads again the next time. The first call runs it as it is, the second records
     it. On a CPU every call runs it as it is.
     """
-    slots = [*state,
-             *((owner, name) for module in modules for _, owner, name in module.buffer_slots())]
+    slots = [
+        *state,
+        *((owner, name) for module in modules for _, owner, name in module.buffer_slots()),
+    ]
     graph = Graph(step, lambda: slots)
 
     def run():

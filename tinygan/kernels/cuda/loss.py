@@ -3,19 +3,28 @@
 from .. import fast, loss
 from .elementwise import elementwise
 
-softplus = elementwise("softplus", "T x", "T y",
-                       "y = (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x));")
+softplus = elementwise(
+    "softplus", "T x", "T y", "y = (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x));"
+)
 
 sigmoid = elementwise("sigmoid", "T x", "T y", "y = T(0.5) * tanh(T(0.5) * x) + T(0.5);")
 
 fast(loss.softplus)(softplus)
 fast(loss.sigmoid)(sigmoid)
 
-_cross_entropy = elementwise("cross_entropy", "T x, T target", "T y",
-                             "y = (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x)) - target * x;")
+_cross_entropy = elementwise(
+    "cross_entropy",
+    "T x, T target",
+    "T y",
+    "y = (x > 0 ? x : T(0)) + log1p(exp(x > 0 ? -x : x)) - target * x;",
+)
 
-_cross_entropy_slope = elementwise("cross_entropy_slope", "T x, T target, T g, T n", "T d",
-                                   "d = (T(0.5) * tanh(T(0.5) * x) + T(0.5) - target) * (g / n);")
+_cross_entropy_slope = elementwise(
+    "cross_entropy_slope",
+    "T x, T target, T g, T n",
+    "T d",
+    "d = (T(0.5) * tanh(T(0.5) * x) + T(0.5) - target) * (g / n);",
+)
 
 
 @fast(loss.binary_cross_entropy)

@@ -7,20 +7,30 @@ from ..linear import sum_to
 from .elementwise import elementwise
 from .linear import means
 
-_squared_distance = elementwise("squared_distance", "T x, T mean", "T y",
-                                "y = (x - mean) * (x - mean);")
+_squared_distance = elementwise(
+    "squared_distance", "T x, T mean", "T y", "y = (x - mean) * (x - mean);"
+)
 
 _inv_std = elementwise("inv_std", "T var, T eps", "T y", "y = T(1) / sqrt(var + eps);")
 
-_normalize = elementwise("normalize", "T x, T mean, T inv_std, T scale, T shift", "T y",
-                         "y = (x - mean) * inv_std * scale + shift;")
+_normalize = elementwise(
+    "normalize",
+    "T x, T mean, T inv_std, T scale, T shift",
+    "T y",
+    "y = (x - mean) * inv_std * scale + shift;",
+)
 
-_along = elementwise("along", "T g, T x, T mean, T inv_std", "T y",
-                     "y = g * ((x - mean) * inv_std);")
+_along = elementwise(
+    "along", "T g, T x, T mean, T inv_std", "T y", "y = g * ((x - mean) * inv_std);"
+)
 
 # The gradient of normalize in x, without its mean and its part along y.
-_normalize_slope = elementwise("normalize_slope", "T g, T x, T mean, T inv_std, T scale, T g_mean, T along_mean", "T d",
-                         "d = inv_std * (scale * g - g_mean - (x - mean) * inv_std * along_mean);")
+_normalize_slope = elementwise(
+    "normalize_slope",
+    "T g, T x, T mean, T inv_std, T scale, T g_mean, T along_mean",
+    "T d",
+    "d = inv_std * (scale * g - g_mean - (x - mean) * inv_std * along_mean);",
+)
 
 
 @fast(norm.moments)

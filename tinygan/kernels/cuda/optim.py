@@ -31,8 +31,9 @@ def _update(name, count, inputs, body):
 
     count: how many lists; body: of element j of array k, whose own numbers are numbers[k * size], ...
     """
-    pointers = "".join(f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); "
-                       for n in range(2, count))
+    pointers = "".join(
+        f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); " for n in range(2, count)
+    )
     code = _ELEMENT.replace("BODY", pointers + body).replace("COUNT", str(count))
     run = elementwise(name, _TABLE + inputs, "raw T numbers", code)
 
@@ -44,8 +45,9 @@ def _update(name, count, inputs, body):
         if backend.tape is not None:  # the gradients (the second list) are the step's own
             backend.tape.keep([*lists[0], *(array for moments in lists[2:] for array in moments)])
         dtype = lists[0][0].dtype
-        owner, start, length, size = _table(backend.active(),
-                                            tuple(array.size for array in lists[0]))
+        owner, start, length, size = _table(
+            backend.active(), tuple(array.size for array in lists[0])
+        )
         pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
         own = from_host(lambda: np.array(numbers(), dtype).reshape(-1))
         run(pointers, owner, start, length, *settings, own, size=size)
@@ -61,31 +63,47 @@ def _table(module, sizes):
     return asarray(owner), asarray(start), asarray(np.array(sizes, np.int64)), len(chunks) * CHUNK
 
 
-_adam = _update("adam", 4, ", T share1, T share2", """
+_adam = _update(
+    "adam",
+    4,
+    ", T share1, T share2",
+    """
         T m = p2[j] + (g[j] - p2[j]) * share1, v = p3[j] + (g[j] * g[j] - p3[j]) * share2;
         p2[j] = m; p3[j] = v;
-        w[j] -= numbers[2 * k] * m / (sqrt(v) + numbers[2 * k + 1]);""")
+        w[j] -= numbers[2 * k] * m / (sqrt(v) + numbers[2 * k + 1]);""",
+)
 
-_rmsprop = _update("rmsprop", 3, ", T alpha, T share, T eps", """
+_rmsprop = _update(
+    "rmsprop",
+    3,
+    ", T alpha, T share, T eps",
+    """
         p2[j] = alpha * p2[j] + share * g[j] * g[j];
-        w[j] -= numbers[k] * g[j] / (sqrt(p2[j]) + eps);""")
+        w[j] -= numbers[k] * g[j] / (sqrt(p2[j]) + eps);""",
+)
 
-_momentum = _update("momentum", 3, ", T keep",
-                    "p2[j] = keep * p2[j] + g[j]; w[j] -= numbers[k] * p2[j];")
+_momentum = _update(
+    "momentum", 3, ", T keep", "p2[j] = keep * p2[j] + g[j]; w[j] -= numbers[k] * p2[j];"
+)
 
 _sgd = _update("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
 
 _lerp = _update("lerp", 2, "", "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];")
 
 
-_squares = elementwise("squares", _TABLE, "T y", f"""
+_squares = elementwise(
+    "squares",
+    _TABLE,
+    "T y",
+    f"""
         int chunk = i / 32, k = owner[chunk];
         const T* g = reinterpret_cast<const T*>(pointers[k]);
         ptrdiff_t j = start[chunk] + i % 32, end = min(start[chunk] + {CHUNK}, length[k]);
         T sum = 0;
         for (; j < end; j += 32)
             sum += g[j] * g[j];
-        y = sum;""")
+        y = sum;""",
+)
 
 
 def _sum_of_squares(arrays):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygan.backend import number, xp
+from tinygan.backend import float_on_cpu, xp
 
 from . import act, conv, linear, loss, norm, optim, pool, warp
 
@@ -14,7 +14,7 @@ def run():
     """
     x, row = xp.ones((2, 4, 4, 2), "float32"), xp.ones(2, "float32")
     needed, pair = [True] * 3, (1, 1)
-    act.gate(x, act.leaky_relu(x, 0.2, 1.0, row), 0.2)
+    act.leaky_relu_gradient(x, act.leaky_relu(x, 0.2, 1.0, row), 0.2)
     loss.softplus(x), loss.sigmoid(x)
     _, saved = loss.binary_cross_entropy(x, x)
     loss.binary_cross_entropy_gradient(row[0], saved, needed)
@@ -35,5 +35,5 @@ def run():
     optim.rmsprop(a, b, c, lambda: 0.1, 0.9, 1e-8)
     optim.sgd(a, b, None, lambda: 0.1, 0.0), optim.sgd(a, b, c, lambda: 0.1, 0.9)
     optim.lerp(a, b, lambda: 0.9)
-    number(optim.norm(a))
+    float_on_cpu(optim.norm(a))
     xp.cuda.get_current_stream().synchronize()  # so that what goes wrong there goes wrong here

@@ -17,10 +17,12 @@ def upfirdn2d(x, f, up, down, padding):
     if factors is None:
         return warp.upfirdn2d.__wrapped__(x, f, up, down, padding)
     by_row, by_column = (tuple(factor) for factor in factors)
-    rows = _matrix(backend.active(), by_row, height, out[0], up[0], down[0], padding[2],
-                   str(x.dtype))
-    columns = _matrix(backend.active(), by_column, width, out[1], up[1], down[1], padding[0],
-                      str(x.dtype))
+    rows = _matrix(
+        backend.active(), by_row, height, out[0], up[0], down[0], padding[2], str(x.dtype)
+    )
+    columns = _matrix(
+        backend.active(), by_column, width, out[1], up[1], down[1], padding[0], str(x.dtype)
+    )
     y = matmul(rows, x.reshape(n, height, width * channels))
     return matmul(columns, y.reshape(n * out[0], width, channels)).reshape(n, *out, channels)
 
@@ -30,14 +32,19 @@ def _matrix(module, f, size, out, up, down, before, dtype):
     return asarray(filter_matrix(f, size, out, up, down, before), dtype)
 
 
-_translate = elementwise("translate", "raw T x, raw int64 shifts, int32 height, int32 width, int32 channels", "T y", """
+_translate = elementwise(
+    "translate",
+    "raw T x, raw int64 shifts, int32 height, int32 width, int32 channels",
+    "T y",
+    """
     int rest = i;
     int channel = rest % channels; rest /= channels;
     int h = rest % width; rest /= width;
     int v = rest % height; rest /= height;
     v -= shifts[2 * rest]; h -= shifts[2 * rest + 1];
     bool inside = v >= 0 && v < height && h >= 0 && h < width;
-    y = inside ? x[((rest * height + v) * width + h) * channels + channel] : T(0);""")
+    y = inside ? x[((rest * height + v) * width + h) * channels + channel] : T(0);""",
+)
 
 
 @fast(warp.translate)

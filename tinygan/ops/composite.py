@@ -2,10 +2,10 @@
 
 import functools
 
-from tinygan.autograd import REFUSED, Tensor, as_tensors, described, refusal
+from tinygan.autograd import REFUSED, Tensor, as_tensors, described, op_error
 
 
-def composed(tensors):
+def composite_op(tensors):
     """Decorate a function made of several ops, so that its arguments are treated as those of an op.
 
     Its first `tensors` arguments become Tensors, and what is wrong with the arguments is told under
@@ -20,10 +20,12 @@ def composed(tensors):
             try:
                 for x in args[:tensors]:
                     if not isinstance(x, Tensor):
-                        return function(*as_tensors(name, args[:tensors]), *args[tensors:], **settings)
+                        return function(
+                            *as_tensors(name, args[:tensors]), *args[tensors:], **settings
+                        )
                 return function(*args, **settings)
             except REFUSED as error:
-                raise refusal(name, error, args, settings)
+                raise op_error(name, error, args, settings)
 
         return call
 

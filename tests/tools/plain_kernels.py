@@ -1,13 +1,13 @@
 """How much slower is the plain floor of kernels? Training steps of recipes on each floor.
 
-    python -m tests.tools.floors                    # from a checkout; a quarter of an hour
-    python -m tests.tools.floors --rounds 3 quick   # one recipe, a look
+    python -m tests.tools.plain_kernels                    # from a checkout; a quarter of an hour
+    python -m tests.tools.plain_kernels --rounds 3 quick   # one recipe, a look
 
 A round is one step on each floor; both runs take the same steps, and so meet their lazy penalties
 together. Measured is the time that one core computes (of two cores, only the fast floor makes use),
 which other programs on the machine hardly change. Prints the median time of a step on each floor
 and the median of the rounds' ratios; if all recipes are measured, they are also written to
-demos/results/floors.json.
+demos/results/plain_kernels.json.
 """
 
 import argparse
@@ -24,31 +24,34 @@ from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
 RECIPES = ["quick", "dcgan", "stylegan2", "biggan"]
-RESULTS = Path(__file__).parents[2] / "demos" / "results" / "floors.json"
+RESULTS = Path(__file__).parents[2] / "demos" / "results" / "plain_kernels.json"
 
 
 def measure(name, rounds, folder):
     """{"fast": median seconds of a step, "plain": ..., "ratio": the median of plain / fast}."""
     recipe, digits = recipes.find(name), data.load("digits")
     runs, times = {}, {"fast": [], "plain": []}
-    for floor in times:
-        runs[floor] = Trainer.start(recipe, recipe.settings(), digits, Path(folder, name, floor), 0)
+    for kernel_set in times:
+        runs[kernel_set] = Trainer.start(
+            recipe, recipe.settings(), digits, Path(folder, name, kernel_set), 0
+        )
     parallel.set_num_threads(1)
     with parallel.single_threaded_blas():
         for _ in range(rounds + 1):
-            for floor, run in runs.items():
-                kernels.use_floor(floor)
+            for kernel_set, run in runs.items():
+                kernels.use(kernel_set)
                 start = time.process_time()
                 run.algorithm.train_step()
-                times[floor].append(time.process_time() - start)
+                times[kernel_set].append(time.process_time() - start)
     fast, plain = (seconds[1:] for seconds in times.values())  # the first makes what others find
     ratio = statistics.median(p / f for p, f in zip(plain, fast))
     return {"fast": statistics.median(fast), "plain": statistics.median(plain), "ratio": ratio}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipes", nargs="*", default=RECIPES, help="default: " + " ".join(RECIPES))
     parser.add_argument("--rounds", type=int, default=33)
     args = parser.parse_args()
@@ -57,9 +60,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in args.recipes:
             found[name] = row = measure(name, args.rounds, folder)
-            fast, plain = (1e3 * row[floor] for floor in ("fast", "plain"))
-            print(f"{name:10} fast {fast:7.1f} ms   plain {plain:7.1f} ms   "
-                  f"ratio {row['ratio']:5.2f}", flush=True)
+            fast, plain = (1e3 * row[kernel_set] for kernel_set in ("fast", "plain"))
+            print(
+                f"{name:10} fast {fast:7.1f} ms   plain {plain:7.1f} ms   "
+                f"ratio {row['ratio']:5.2f}",
+                flush=True,
+            )
     if args.recipes == RECIPES:
         found = {"machine": machine(), "rounds": args.rounds, "steps": found}
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")

@@ -44,8 +44,11 @@ def test_a_plain_kernel_is_read_in_a_page(file):
         if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node):
             lines -= node.body[0].end_lineno - node.body[0].lineno + 1
     assert lines <= 120
-    names = {token.string for token in tokenize.generate_tokens(io.StringIO(text).readline)
-             if token.type == tokenize.NAME}
+    names = {
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.NAME
+    }
     assert not names & {"threading", "parallel", "on_cpu", "cupy", "cpu", "cuda", "tape", "fast"}
 
 
@@ -67,21 +70,22 @@ class Host:
 def convolutions():
     """(x, w, stride, padding, groups, bias) of all geometries that a fast floor tells apart."""
     for n, size, channels, kernel, stride, padding, groups in (
-            (2, (7, 8), (4, 6), (3, 3), (1, 1), (1, 1), 1),
-            (2, (8, 8), (4, 6), (4, 4), (2, 2), (1, 1), 1),
-            (2, (9, 8), (4, 6), (4, 4), (2, 2), (1, 1), 2),
-            (2, (28, 28), (1, 6), (5, 5), (1, 1), (2, 2), 1),
-            (3, (4, 4), (2, 4), (1, 1), (1, 1), (0, 0), 1),
-            (3, (5, 4), (2, 4), (1, 1), (2, 1), (0, 0), 2),
-            (2, (4, 6), (3, 2), (4, 6), (1, 1), (0, 0), 1),
-            (2, (7, 7), (3, 3), (2, 2), (3, 3), (0, 0), 3),
-            (2, (6, 5), (2, 3), (2, 3), (2, 1), (0, 2), 1),
-            (2, (9, 7), (32, 33), (3, 3), (1, 1), (1, 1), 1),
-            (2, (9, 11), (36, 32), (4, 4), (2, 2), (1, 1), 1),
-            (1, (16, 8), (33, 32), (3, 3), (2, 2), (1, 1), 1),
-            (0, (5, 5), (2, 3), (3, 3), (1, 1), (1, 1), 1),
-            (0, (3, 3), (2, 3), (3, 3), (1, 1), (0, 0), 1),
-            (0, (8, 8), (32, 32), (3, 3), (1, 1), (1, 1), 1)):
+        (2, (7, 8), (4, 6), (3, 3), (1, 1), (1, 1), 1),
+        (2, (8, 8), (4, 6), (4, 4), (2, 2), (1, 1), 1),
+        (2, (9, 8), (4, 6), (4, 4), (2, 2), (1, 1), 2),
+        (2, (28, 28), (1, 6), (5, 5), (1, 1), (2, 2), 1),
+        (3, (4, 4), (2, 4), (1, 1), (1, 1), (0, 0), 1),
+        (3, (5, 4), (2, 4), (1, 1), (2, 1), (0, 0), 2),
+        (2, (4, 6), (3, 2), (4, 6), (1, 1), (0, 0), 1),
+        (2, (7, 7), (3, 3), (2, 2), (3, 3), (0, 0), 3),
+        (2, (6, 5), (2, 3), (2, 3), (2, 1), (0, 2), 1),
+        (2, (9, 7), (32, 33), (3, 3), (1, 1), (1, 1), 1),
+        (2, (9, 11), (36, 32), (4, 4), (2, 2), (1, 1), 1),
+        (1, (16, 8), (33, 32), (3, 3), (2, 2), (1, 1), 1),
+        (0, (5, 5), (2, 3), (3, 3), (1, 1), (1, 1), 1),
+        (0, (3, 3), (2, 3), (3, 3), (1, 1), (0, 0), 1),
+        (0, (8, 8), (32, 32), (3, 3), (1, 1), (1, 1), 1),
+    ):
         x, w = normal(n, *size, channels[0]), normal(*kernel, channels[0] // groups, channels[1])
         yield x, w, stride, padding, groups, normal(channels[1])
 
@@ -92,9 +96,9 @@ def cases():
     large = normal(8, 17, 19, 20)  # more than a block, on a CPU
     empty = normal(0, 3, 3, 4)
     for x in (image, large, empty, normal(5), np.array(-2.0)):
-        for slope, gain in ((0.2, 1.0), (0.0, 1.0), (0.0, 1.5), (1.0, 0.5), (0.2, 2 ** 0.5)):
+        for slope, gain in ((0.2, 1.0), (0.0, 1.0), (0.0, 1.5), (1.0, 0.5), (0.2, 2**0.5)):
             yield act.leaky_relu, (x, slope, gain), None
-            yield act.gate, (normal(*x.shape, seed=1), x, slope, gain), None
+            yield act.leaky_relu_gradient, (normal(*x.shape, seed=1), x, slope, gain), None
         yield loss.softplus, (np.asarray(30 * x),), None
         yield loss.sigmoid, (np.asarray(30 * x),), None
     for x in (image, large, empty, normal(7, 5)):
@@ -113,10 +117,19 @@ def cases():
         yield conv.input_gradient, (g, w, size, stride, padding, groups), None
         yield conv.input_gradient, (g, w, size, stride, padding, groups, normal(x.shape[3])), None
         yield conv.weight_gradient, (x, g, kernel, stride, padding, groups), None
-    for a, b in (((5, 7), (7, 3)), ((300, 120), (120, 200)), ((40, 600), (600, 90)),
-                 ((6, 9, 8), (6, 8, 7)), ((1, 9, 8), (6, 8, 7)), ((6, 9, 8), (8, 7)),
-                 ((9, 8), (6, 8, 7)), ((2, 5, 9, 8), (5, 8, 7)), ((0, 4), (4, 3)),
-                 ((4, 0), (0, 3)), ((0, 9, 8), (8, 7))):
+    for a, b in (
+        ((5, 7), (7, 3)),
+        ((300, 120), (120, 200)),
+        ((40, 600), (600, 90)),
+        ((6, 9, 8), (6, 8, 7)),
+        ((1, 9, 8), (6, 8, 7)),
+        ((6, 9, 8), (8, 7)),
+        ((9, 8), (6, 8, 7)),
+        ((2, 5, 9, 8), (5, 8, 7)),
+        ((0, 4), (4, 3)),
+        ((4, 0), (0, 3)),
+        ((0, 9, 8), (8, 7)),
+    ):
         yield linear.matmul, (normal(*a), normal(*b)), None
     yield linear.matvec, (normal(5, 7), normal(7)), None
     yield linear.einsum, ("ij,kj->ik", normal(3, 4), normal(5, 4)), None
@@ -127,8 +140,14 @@ def cases():
         for needed in ([True] * 3, [True, False, False], [False, True, True]):
             yield linear.affine_gradient, (normal(n, k), (x, w), needed), needed
     for x in (image, large, empty):
-        for axes, keepdims in (((0, 1, 2), False), ((0, 1, 2), True), ((1, 2), False), ((3,), True),
-                               ((0, 1, 2, 3), False), ((), False)):
+        for axes, keepdims in (
+            ((0, 1, 2), False),
+            ((0, 1, 2), True),
+            ((1, 2), False),
+            ((3,), True),
+            ((0, 1, 2, 3), False),
+            ((), False),
+        ):
             yield linear.sum_over, (x, axes, keepdims), None
     for rows in (np.array([2, 0, 2, 1]), np.array([[0, 1, 0], [4, 4, 4]]), np.zeros(0, int)):
         yield linear.sum_rows, (normal(*rows.shape, 3), (5, 3), rows), None
@@ -138,11 +157,16 @@ def cases():
         for needed in ([True, True], [False, True], [True, False]):
             yield loss.binary_cross_entropy_gradient, (normal(), (x, target), needed), needed
     for x, axes, vectors in (
-            (image, (0, 1, 2), (vector, styles, None)), (image, (1, 2), (vector, styles, None)),
-            (large, (0, 1, 2), (normal(20), normal(8, 1, 1, 20), None)),
-            (large, (1, 2), (normal(8, 1, 1, 20), None)), (normal(8, 5), (0,), (normal(5), None)),
-            (image, (3,), (normal(4, 6), None)), (image, (0, 2), (None, vector)),
-            (empty, (1, 2), (normal(4), None)), (normal(64, 28, 28, 3), (0, 1, 2), (normal(3),))):
+        (image, (0, 1, 2), (vector, styles, None)),
+        (image, (1, 2), (vector, styles, None)),
+        (large, (0, 1, 2), (normal(20), normal(8, 1, 1, 20), None)),
+        (large, (1, 2), (normal(8, 1, 1, 20), None)),
+        (normal(8, 5), (0,), (normal(5), None)),
+        (image, (3,), (normal(4, 6), None)),
+        (image, (0, 2), (None, vector)),
+        (empty, (1, 2), (normal(4), None)),
+        (normal(64, 28, 28, 3), (0, 1, 2), (normal(3),)),
+    ):
         yield norm.moments, (x, axes), None
         g, mean = normal(*x.shape, seed=1), x.mean(axes, keepdims=True)
         inv_std = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-3)
@@ -177,9 +201,12 @@ def cases():
     for x in (image, normal(6, 16, 15, 20), empty):
         for f in (FIR, SLANTED, np.zeros((2, 2))):
             for up, down, padding in (
-                    ((1, 1), (1, 1), (2, 1, 1, 2)), ((2, 2), (1, 1), (2, 1, 2, 1)),
-                    ((1, 1), (2, 2), (1,) * 4), ((2, 3), (3, 2), (3, 4, 5, 1)),
-                    ((2, 2), (1, 1), (-1, 3, 2, -1))):
+                ((1, 1), (1, 1), (2, 1, 1, 2)),
+                ((2, 2), (1, 1), (2, 1, 2, 1)),
+                ((1, 1), (2, 2), (1,) * 4),
+                ((2, 3), (3, 2), (3, 4, 5, 1)),
+                ((2, 2), (1, 1), (-1, 3, 2, -1)),
+            ):
                 yield warp.upfirdn2d, (x, Host(f), up, down, padding), None
     for x in (normal(2, 5, 4, 3), normal(2, 40, 30, 2)):
         yield warp.translate, (x, np.array([[1, -2], [-5, 0]])), None
@@ -225,10 +252,10 @@ def numbers(value):
     return [np.asarray(to_numpy(value))]
 
 
-def results(floor, case, dtype, layout, exact=False):
+def results(kernel_set, case, dtype, layout, exact=False):
     """What the kernel returns on a floor, and what its arguments are after it."""
     kernel, arguments, needed = case
-    kernels.use_floor(floor)
+    kernels.use(kernel_set)
     arguments = given(arguments, dtype, layout, exact)
     result = kernel(*arguments)
     if needed is not None:
@@ -286,13 +313,24 @@ def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
     """In float32: what is logged, and all weights. With the eps of its paper, Adam would turn the
     rounding of a gradient that is 0, as of a bias before batch-norm, into a step of full size."""
     rows, weights = {}, {}
-    for floor in ("fast", "plain"):
-        kernels.use_floor(floor)
-        trainer = start(tmp_path / floor, digits, recipe, steps=3, eps=1e-2, sample_every=100,
-                        checkpoint_every=100)
+    for kernel_set in ("fast", "plain"):
+        kernels.use(kernel_set)
+        trainer = start(
+            tmp_path / kernel_set,
+            digits,
+            recipe,
+            steps=3,
+            eps=1e-2,
+            sample_every=100,
+            checkpoint_every=100,
+        )
         trainer.run(progress=False)
-        rows[floor] = json.loads((tmp_path / floor / "log.jsonl").read_text().splitlines()[-1])
-        weights[floor] = [network.state_dict() for network in (trainer.algorithm.G, trainer.algorithm.D)]
+        rows[kernel_set] = json.loads(
+            (tmp_path / kernel_set / "log.jsonl").read_text().splitlines()[-1]
+        )
+        weights[kernel_set] = [
+            network.state_dict() for network in (trainer.algorithm.G, trainer.algorithm.D)
+        ]
     assert rows["fast"].keys() == rows["plain"].keys()
     for name, value in rows["fast"].items():
         assert rows["plain"][name] == pytest.approx(value, rel=1e-4, abs=1e-4), name
@@ -305,8 +343,8 @@ def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
 def test_the_gradients_of_a_recipe_agree(recipe):
     """In float64: D's loss with a penalty on its slope, G's loss through D, and their gradients."""
     found = {}
-    for floor in ("fast", "plain"):
-        kernels.use_floor(floor)
+    for kernel_set in ("fast", "plain"):
+        kernels.use(kernel_set)
         rng = np.random.default_rng(0)
         settings = recipes.find(recipe).settings().updated(SMALL[recipe])
         networks = recipes.find(recipe).build(settings, (32, 32, 1), 10, rng)
@@ -320,7 +358,11 @@ def test_the_gradients_of_a_recipe_agree(recipe):
         d_loss = ops.mean(ops.softplus(fake) + ops.softplus(-real)) + ops.mean(ops.square(slope))
         g_loss = ops.mean(ops.softplus(-fake))
         gradients = grad(d_loss, D.parameters(), retain_graph=True) + grad(g_loss, G.parameters())
-        found[floor] = [d_loss.data, g_loss.data, *(g.data for g in gradients if g is not None)]
+        found[kernel_set] = [
+            d_loss.data,
+            g_loss.data,
+            *(g.data for g in gradients if g is not None),
+        ]
     assert len(found["fast"]) == len(found["plain"]) > 4
     rounding = 1e-12 * largest(found["fast"])  # of gradients that are 0, as of a bias before a norm
     for fast, plain in zip(*found.values()):
@@ -332,37 +374,43 @@ def test_the_gradients_of_a_recipe_agree(recipe):
 
 
 def python(code, **environment):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
 
 
 def test_the_floor_comes_from_the_environment():
-    code = "from tinygan import kernels; print(kernels.floor())"
+    code = "from tinygan import kernels; print(kernels.in_use())"
     assert python(code, TINYGAN_KERNELS="plain").stdout == "plain\n"
     for value in ("fast", ""):
         assert python(code, TINYGAN_KERNELS=value).stdout == "fast\n"
     wrong = python(code, TINYGAN_KERNELS="quick")
     assert wrong.returncode == 2 and wrong.stderr == (
-        "tinygan: error: TINYGAN_KERNELS=quick: unknown floor 'quick': choose plain or fast\n")
+        "tinygan: error: TINYGAN_KERNELS=quick: unknown kernels 'quick': choose plain or fast\n"
+    )
 
 
-def test_use_floor():
+def test_use():
     with on("cpu"):
-        for floor in ("plain", "fast", "plain"):
-            kernels.use_floor(floor)
-            assert kernels.floor() == floor and not kernels.records_steps()
-        with pytest.raises(InputError, match="unknown floor 'slow': choose plain or fast"):
-            kernels.use_floor("slow")
-        assert kernels.floor() == "plain"
+        for kernel_set in ("plain", "fast", "plain"):
+            kernels.use(kernel_set)
+            assert kernels.in_use() == kernel_set and not kernels.records_steps()
+        with pytest.raises(InputError, match="unknown kernels 'slow': choose plain or fast"):
+            kernels.use("slow")
+        assert kernels.in_use() == "plain"
 
 
 def test_a_graph_may_be_made_on_one_floor_and_differentiated_on_the_other():
     x, w, bias = (tensor(a, requires_grad=True) for a in (normal(4, 5), normal(5, 3), normal(3)))
 
     def gradients(forward, backward):
-        kernels.use_floor(forward)
+        kernels.use(forward)
         y = ops.mean(ops.batch_norm(ops.bias_act(ops.affine(x, w, bias), bias)) ** 3)
-        kernels.use_floor(backward)
+        kernels.use(backward)
         return [to_numpy(g.data) for g in grad(y, [x, w, bias])]
 
     for a, b in zip(gradients("plain", "fast"), gradients("fast", "plain"), strict=True):
@@ -390,7 +438,7 @@ def test_numpy_users_import_no_file_for_the_gpu_and_the_plain_floor_none_for_the
 def fresh():
     """A GPU that comes into use for the first time. What a trial found here is forgotten before the
     floor is chosen again."""
-    kernels.use_floor("fast")
+    kernels.use("fast")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "_works", {})
         patch.setattr(cublas, "_handles", {})
@@ -400,8 +448,9 @@ def fresh():
 def test_the_trial_runs_every_kernel(monkeypatch, fresh):
     """Each that the files of the floor make."""
     ran, compiled = set(), elementwise._compiled
-    monkeypatch.setattr(elementwise, "_compiled",
-                        lambda *args: ran.add(args[-1]) or compiled(*args))
+    monkeypatch.setattr(
+        elementwise, "_compiled", lambda *args: ran.add(args[-1]) or compiled(*args)
+    )
     trees = [ast.parse(Path(FOLDER, "cuda", file).read_text("utf-8")) for file in ROOMS]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     calls = [call for call in calls if getattr(call.func, "id", "") in ("elementwise", "_update")]
@@ -431,44 +480,49 @@ def test_a_fast_floor_that_does_not_work_here_is_off(what, fresh, monkeypatch, c
     def no_kernel(*_):
         raise RuntimeError("nvrtc:\n error in tinygan_gate")
 
-    monkeypatch.setattr(*(cublas, "load", no_library) if what == "library" else
-                        (strict.ElementwiseKernel, "__call__", no_kernel))
+    monkeypatch.setattr(
+        *(cublas, "load", no_library)
+        if what == "library"
+        else (strict.ElementwiseKernel, "__call__", no_kernel)
+    )
     with on("gpu"):
-        assert kernels.floor() == "plain" and not kernels.records_steps()
+        assert kernels.in_use() == "plain" and not kernels.records_steps()
         on_the_gpu = computes()
         with on("gpu"):  # it is said once
             pass
     with on("cpu"):
-        assert kernels.floor() == "fast"  # on NumPy it works
+        assert kernels.in_use() == "fast"  # on NumPy it works
         np.testing.assert_allclose(on_the_gpu, computes(), rtol=1e-5)
     cause = "cuBLAS 12 cannot be opened" if what == "library" else "nvrtc: error in tinygan_gate"
     assert capsys.readouterr().err == (
         "tinygan: warning: the fast kernels do not work on this GPU; the plain ones compute: "
-        f"{cause}\n")
+        f"{cause}\n"
+    )
 
 
 @needs_stand_in
 @pytest.mark.parametrize("what", ["library", "kernel"])
 def test_an_error_in_a_step_comes_through(what, fresh, monkeypatch, capsys):
     """Nothing is caught, and nothing is switched, once the fast floor works."""
+
     def fails(*_):
         raise RuntimeError("an illegal memory access")
 
     with on("gpu"):
-        assert kernels.floor() == "fast"
+        assert kernels.in_use() == "fast"
         library = strict.strict_cuda.Cublas, "cublasSgemmStridedBatched"
         kernel = strict.ElementwiseKernel, "__call__"
         monkeypatch.setattr(*library if what == "library" else kernel, fails)
         with pytest.raises(RuntimeError, match="an illegal memory access"):
             computes()
-        assert kernels.floor() == "fast"
+        assert kernels.in_use() == "fast"
     assert not capsys.readouterr().err
 
 
 @needs_stand_in
 @pytest.mark.parametrize("name", ["plain", "fast"])
 def test_only_the_fast_floor_records_steps(name):
-    kernels.use_floor(name)
+    kernels.use(name)
     with on("gpu"):
         net = tinygan.nn.Linear(2, 3, rng=np.random.default_rng(0))
         x = tensor(np.ones((1, 2)), dtype="float32")

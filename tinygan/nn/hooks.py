@@ -5,25 +5,26 @@ import functools
 
 
 @contextlib.contextmanager
-def watching(parts, before, after):
+def forward_hooks(parts, before, after):
     """Within, of each (path, Module) in `parts`: before(path, module), its forward, after(path, module, result)."""
-    def watch(path, module):
+
+    def hook(path, module):
         forward = module.forward
 
         @functools.wraps(forward)
-        def watched(*args, **settings):
+        def hooked(*args, **settings):
             before(path, module)
             result = forward(*args, **settings)
             after(path, module, result)
             return result
 
-        module.forward = watched  # hides the class's method on this instance
+        module.forward = hooked  # hides the class's method on this instance
 
     parts = list(parts)
     hidden = [vars(module).get("forward") for _, module in parts]  # of a watch around this one
     try:
         for path, module in parts:
-            watch(path, module)
+            hook(path, module)
         yield
     finally:
         for (_, module), forward in zip(parts, hidden):
@@ -43,6 +44,10 @@ def feature_maps(network, kind=None):
     kind: only of Modules of this class (or these). The Tensors are those of the graph: gradients flow to them.
     """
     maps = {}
-    parts = [(path, m) for path, m in network.modules() if path and (kind is None or isinstance(m, kind))]
-    with watching(parts, lambda *_: None, lambda path, _, result: maps.__setitem__(path, result)):
+    parts = [
+        (path, m) for path, m in network.modules() if path and (kind is None or isinstance(m, kind))
+    ]
+    with forward_hooks(
+        parts, lambda *_: None, lambda path, _, result: maps.__setitem__(path, result)
+    ):
         yield maps
