@@ -33,6 +33,14 @@ from .errors import InputError
 from .training.ema import EMA
 from .version import __version__
 
+# fmt: off
+__all__ = [
+    "__version__", "anomaly", "capture", "check_grads", "EMA", "from_host", "grad",
+    "GradientError", "InputError", "nn", "no_grad", "ops", "optim", "Parameter", "profile",
+    "Tensor", "tensor", "trace", "use",
+]
+# fmt: on
+
 
 def capture(step, *modules, state=()):
     """A training step that a GPU runs as one launch: see `capture` in kernels/cuda/graphs.py."""

@@ -11,3 +11,11 @@ from .gradcheck import GradientError, check_grads
 from .inspect import anomaly, profile, profiled, report_cost
 from .tensor import Node, Parameter, Tensor, tensor, wrap
 from .trace import trace
+
+# fmt: off
+__all__ = [
+    "anomaly", "as_tensors", "backward", "check_grads", "described", "grad", "GradientError",
+    "no_grad", "Node", "op", "op_error", "Parameter", "profile", "profiled", "recording",
+    "REFUSED", "report_cost", "Tensor", "tensor", "tensor_parameters", "trace", "wrap",
+]
+# fmt: on

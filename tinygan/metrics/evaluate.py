@@ -1,7 +1,5 @@
 """All metrics of a set of samples as one report, and the few to watch during training."""
 
-import numpy as np
-
 from tinygan.errors import InputError
 
 from . import scores

@@ -32,3 +32,13 @@ from .norms import BatchNorm, ConditionalBatchNorm, MinibatchStddev, PixelNorm
 from .residual import DownBlock, UpBlock
 from .spectral import SpectralNorm
 from .style import Mapping, ModulatedConv2d, Noise, ResampledConv2d, StyleGenerator
+
+# fmt: off
+__all__ = [
+    "AvgPool2d", "BatchNorm", "Blur", "ConditionalBatchNorm", "Conv2d", "ConvTranspose2d",
+    "DownBlock", "Dropout", "Embedding", "Equalized", "feature_maps", "Flatten", "init",
+    "LeakyReLU", "Linear", "Mapping", "Maxout", "MinibatchStddev", "ModulatedConv2d", "Module",
+    "Noise", "PixelNorm", "ReLU", "ResampledConv2d", "Reshape", "SelfAttention", "Sequential",
+    "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "StyleGenerator", "Tanh", "UpBlock",
+]
+# fmt: on

@@ -4,7 +4,7 @@ Three families: elementwise (f and f'), linear (a map and its adjoint), bilinear
 again). The other files are compositions of these, some with a fused kernel.
 """
 
-from . import methods  # gives Tensor its operators and methods
+from . import methods  # noqa: F401 (gives Tensor its operators and methods)
 from .bilinear import affine, conv2d, conv2d_weight, conv_transpose2d, einsum, matmul
 from .elementwise import (
     abs,
@@ -60,3 +60,19 @@ from .resample import (
     upsample_nearest,
 )
 from .styled import conv2d_down, conv2d_up, downsample2d, modulated_conv2d, upsample2d
+
+# fmt: off
+__all__ = [
+    "abs", "add", "affine", "affine_warp", "avg_pool2d", "batch_norm", "bias_act",
+    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv2d",
+    "conv2d_down", "conv2d_up", "conv2d_weight", "conv_transpose2d", "cross_entropy", "div",
+    "downsample2d", "einsum", "embedding", "exp", "flip", "getitem", "instance_norm", "l1_loss",
+    "leaky_relu", "leaky_relu_gradient", "log", "log_softmax", "logsumexp", "matmul", "max",
+    "max_pool2d", "maximum", "mean", "mean_over_shares", "min", "minibatch_stddev", "minimum",
+    "modulate", "modulated_conv2d", "mse_loss", "mul", "mul_constant", "neg", "norm",
+    "normalize", "pad", "pixel_norm", "pow", "relu", "reshape", "roll", "sigmoid", "silu",
+    "softmax", "softplus", "sqrt", "square", "stack", "sub", "sum", "tanh", "translate",
+    "transpose", "upfirdn2d", "upsample2d", "upsample_bilinear", "upsample_nearest", "var",
+    "where",
+]
+# fmt: on

@@ -1,11 +1,14 @@
 """Ops that are made of other ops, and what they check."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from tinygan.autograd import REFUSED, Tensor, as_tensors, described, op_error
+from tinygan.autograd.types import P
 
 
-def composite_op(tensors):
+def composite_op(tensors: int) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]:
     """Decorate a function made of several ops, so that its arguments are treated as those of an op.
 
     Its first `tensors` arguments become Tensors, and what is wrong with the arguments is told under

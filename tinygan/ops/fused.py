@@ -1,8 +1,11 @@
 """Definition and kernels: one op, written twice, for the reader and for speed."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from tinygan.autograd import grad, op, recording, report_cost, tensor_parameters, wrap
+from tinygan.autograd.types import Op, P
 
 
 @op
@@ -11,7 +14,7 @@ def alias(x, /):
     return x.data, lambda g: g
 
 
-def fused(forward, backward, cost=None, backward_cost=None):
+def fused(forward, backward, cost=None, backward_cost=None) -> Callable[[Callable[P, Any]], Op[P]]:
     """Give a composition of ops (the decorated definition) kernels that compute the same at once.
 
     One kernel computes the value, another the first derivative. When the backward pass is itself

@@ -6,18 +6,21 @@
 import functools
 import inspect
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tinygan import batch
 from tinygan.autograd import REFUSED, as_tensors, described, op, op_error
+from tinygan.autograd.types import Op, P
 from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as kernel
 
 from .composite import composite_op
 
 
-def linear(adjoint):
+def linear(adjoint) -> Callable[[Callable[P, Any]], Op[P]]:
     """Decorate a linear map on arrays, `apply(x, /, settings)`, with its adjoint, and make it an op.
 
     adjoint(g, shape, settings) takes the gradient of the map's result back to an array of the shape that x

@@ -20,3 +20,11 @@ from . import (
     styled,
 )
 from .table import ROWS, Result, Row, layer, row, run_gradchecks
+
+# fmt: off
+__all__ = [
+    "convolutions", "elementwise", "images", "layer", "layers", "losses", "normalisation",
+    "products", "reductions", "Result", "Row", "row", "ROWS", "run_gradchecks", "shapes",
+    "styled",
+]
+# fmt: on

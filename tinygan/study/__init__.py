@@ -17,3 +17,10 @@ by side; kept.py keeps what was measured; figures.py draws.
 
 from .figures import bars, below, curves, evaluations, logarithmic, means, show, span
 from .study import Run, Study
+
+# fmt: off
+__all__ = [
+    "bars", "below", "curves", "evaluations", "logarithmic", "means", "Run", "show", "span",
+    "Study",
+]
+# fmt: on

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tinygan.autograd import anomaly, grad
-from tinygan.backend import to_numpy, xp
+from tinygan.backend import to_numpy
 from tinygan.errors import Diverged
 from tinygan.nn.hooks import forward_hooks
 

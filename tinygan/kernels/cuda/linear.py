@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from tinygan import backend
-from tinygan.backend import asarray, constants, xp
+from tinygan.backend import asarray, constants
 
 from .. import fast, linear
 from .cublas import matmul

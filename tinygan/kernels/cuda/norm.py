@@ -1,7 +1,5 @@
 """Normalisation in few launches: chains of operations in CUDA C, and means as products."""
 
-from tinygan.backend import xp
-
 from .. import fast, norm
 from ..linear import sum_to
 from .elementwise import elementwise
