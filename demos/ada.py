@@ -1,24 +1,33 @@
-"""ADA: few images, and an augmentation that comes as D overfits, and goes.
+"""ADA: few images, and an augmentation that is only as strong as D's overfitting requires.
 
 python demos/ada.py              # two to three minutes
-python demos/ada.py --full       # full MNIST, three seeds, some minutes a run
+python demos/ada.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
-# %% D knows its images by heart
-# With few images D soon knows each of them, calls everything else fake, and has nothing left to tell G. Augmenting
-# what D sees keeps it from that. ADA does as much of it as is needed: r_t, the mean sign of D's logits on reals, is
-# near 1 when D overfits, and then p, the probability of each transform, goes up; below the target it comes down
-# again.
+# %% D memorises its images
+# With few images, D soon memorises each of them and calls everything else fake. From then on, its
+# gradient tells G nothing useful. Augmenting D's input prevents this. ADA augments only as much as
+# necessary: r_t, the mean sign of D's logits on reals, is near 1 when D overfits. If r_t is above a
+# target, p, the probability of each transform, goes up; if it is below, p goes down.
 #
-# And why p must stay below .8 or so: a transform that always happens hides what the images were like before. If every
-# real image that D sees is rotated, G may as well draw rotated ones: D cannot tell. While some are left alone,
-# upright must be likelier.
+# Why must p stay below about .8? A transform that is always applied hides the original images. If
+# every real image is rotated before D sees it, G can just as well generate rotated images, because
+# D cannot tell the difference. If some images stay as they are, upright images are more likely than
+# any others, and D can tell.
 import numpy as np
 
 from tinygan import data
 from tinygan.metrics import Evaluator
 from tinygan.metrics.extractor import Extractor
-from tinygan.study import Study, below, evaluations, logarithmic, means, show, span
+from tinygan.study import (
+    Study,
+    clearly_below,
+    mean_and_range,
+    mean_over_seeds,
+    plot_evaluations,
+    plot_images,
+    set_log_scale,
+)
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -35,9 +44,9 @@ common = (
 )
 
 # %% FID against the number of training images
-# Measured at the last step: to keep the best one would hide what happens to a D that knows its images by heart. (Of
-# DiffAugment, translation alone: grey squares and other brightnesses are further from what digits look like. R1, which
-# keeps D from it too, is a tenth of `quick`'s.)
+# The FID is measured at the last step: the best step would hide what happens when D memorises its
+# images. (DiffAugment uses translation alone: grey squares and changed brightness look less like
+# digits. R1, which also prevents overfitting, is a tenth of that of `quick`.)
 runs = study.train(
     {
         f"{way}, {size:,} images": f"{changes} train_size={size}"
@@ -51,37 +60,42 @@ runs = study.train(
 fid = {
     way: [[run.fid for run in runs[f"{way}, {size:,} images"]] for size in sizes] for way in ways
 }
-# A G that drew its training images, and nothing else, would be at the FID of these.
+# A G that generated exactly its training images would have the FID of these images.
 name = study.choose("digits", "digits", "mnist")
 evaluator, train = Evaluator(data.load(name, "test")), data.load(name).hold_out()[0]
-by_heart = [
+fid_of_training_images = [
     [evaluator.quick(train.balanced(size, seed).images)["fid"] for seed in study.seeds]
     for size in sizes
 ]
 study.table(
     ("FID", *(f"{size:,} images" for size in sizes)),
-    *((way, *map(span, of_sizes)) for way, of_sizes in fid.items()),
-    ("(the training images)", *map(span, by_heart)),
+    *((way, *map(mean_and_range, of_sizes)) for way, of_sizes in fid.items()),
+    ("(the training images)", *map(mean_and_range, fid_of_training_images)),
 )
 
 # %% Rotations, always and often
-# By a quarter, a half, three quarters of a turn, or not at all: always, and with p = .6. What G draws is turned back in
-# all four ways, and shown to the classifier: of the samples that it recognises in one of them as the digit that was
-# asked for, how many are not upright? (Of 3, 4, 6, 7 and 9, which are no digit, or another, upside down.)
+# D's input is rotated by 0, 90, 180 or 270 degrees, always or with p = .6. We rotate each sample of
+# G to all four orientations, and give them to a classifier. Among the samples that it recognises as
+# the requested digit in one of the orientations, how many are not upright? (We use the digits 3, 4,
+# 6, 7 and 9. Upside down, each of them is another digit, or none.)
 extractor = Extractor(name)
 
 
 def turned(folder, n=study.choose(20, 500, 2000)):
+    """Measure the share of n samples that the classifier recognises in one of the four
+    orientations, and the share of these that are not upright."""
     G, _ = load_networks(folder)
     labels = np.array([3, 4, 6, 7, 9])[np.arange(n) % 5]
     images = generate(G, latents(np.random.default_rng(0), n, G), labels)
-    sure = np.stack(
+    probability = np.stack(  # (4, n): of the requested digit
         [extractor(np.rot90(images, k, (1, 2)))[1][np.arange(n), 0, labels] for k in range(4)]
     )
-    recognised = sure.max(0) > 0.5
+    recognised = probability.max(0) > 0.5
     return {
         "recognised": float(recognised.mean()),
-        "turned": float((sure.argmax(0) > 0)[recognised].mean()) if recognised.any() else 0.0,
+        "turned": float((probability.argmax(0) > 0)[recognised].mean())
+        if recognised.any()
+        else 0.0,
     }
 
 
@@ -92,7 +106,7 @@ rotations = study.train(
     common,
     also=turned,
 )
-recognised, leaked = (means(rotations, f"also.{key}") for key in ("recognised", "turned"))
+recognised, leaked = (mean_over_seeds(rotations, f"also.{key}") for key in ("recognised", "turned"))
 study.compare(
     "rotated",
     rotations,
@@ -110,20 +124,19 @@ for i, (way, of_sizes) in enumerate(fid.items()):
     axes[0, 0].plot(sizes, [np.mean(values) for values in of_sizes], f"C{i}", label=way)
     for size, values in zip(sizes, of_sizes):
         axes[0, 0].plot([size] * len(values), values, f"C{i}o", markersize=3)
-axes[0, 0].plot(sizes, np.mean(by_heart, 1), "k:", label="(the training images)")
+axes[0, 0].plot(sizes, np.mean(fid_of_training_images, 1), "k:", label="(the training images)")
 axes[0, 0].set(xscale="log", xlabel="training images", ylabel="FID (test images)")
 axes[0, 0].set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
 axes[0, 0].tick_params("x", which="minor", bottom=False, labelbottom=False)
-logarithmic(axes[0, 0])
+set_log_scale(axes[0, 0])
 axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] / 20)  # room for the legend
-evaluations(axes[0, 1], {way: runs[f"{way}, {smallest:,} images"] for way in ways})
+plot_evaluations(axes[0, 1], {way: runs[f"{way}, {smallest:,} images"] for way in ways})
 axes[0, 1].set_title(f"{smallest} images")
-logarithmic(axes[0, 1])
+set_log_scale(axes[0, 1])
 axes[0, 1].set_ylim(bottom=axes[0, 1].get_ylim()[0] / 2)
 log = runs[f"ADA, {smallest:,} images"][0].log
-axes[0, 2].plot(
-    log["step"], np.minimum(log["p"], 1), label="p"
-)  # above 1, which the controller may reach, is as 1
+# The controller can raise p above 1, which has the same effect as 1.
+axes[0, 2].plot(log["step"], np.minimum(log["p"], 1), label="p")
 axes[0, 2].plot(log["step"], log["r_t"], label="r_t", alpha=0.6)
 axes[0, 2].axhline(0.3, color="black", linestyle=":", linewidth=1, label="target")
 axes[0, 2].set(xlabel="step", ylabel="p, r_t", title=f"ADA, {smallest} images")
@@ -143,38 +156,42 @@ for ax in axes[0]:
 shown = {f"{way}, {smallest} images": runs[f"{way}, {smallest:,} images"] for way in ways} | {
     "turned always": rotations["p = 1"]
 }
-for ax, (label, found) in zip(axes[1], shown.items()):
-    show(ax, found[0].images, 10, f"{label}\nFID {span(run.fid for run in found)}")
-study.save(figure, axes[0, 0], axes[0, 1])
+for ax, (label, group) in zip(axes[1], shown.items()):
+    plot_images(ax, group[0].images, 10, f"{label}\nFID {mean_and_range(run.fid for run in group)}")
+study.save_figure(figure, axes[0, 0], axes[0, 1])
 
-# %% What came of it
+# %% The result
 mean = {way: [np.mean(values) for values in of_sizes] for way, of_sizes in fid.items()}
-gains = [", ".join(f"{way} {mean[way][i]:.1f}" for way in ways) for i, size in enumerate(sizes)]
+by_size = [", ".join(f"{way} {mean[way][i]:.1f}" for way in ways) for i, size in enumerate(sizes)]
 p_few, p_many = (
     np.mean([min(run.log["p"][-1], 1) for run in runs[f"ADA, {size:,} images"]])
     for size in (smallest, sizes[-1])
 )
-leaks = below(rotations, "also.turned", "p = .6", "p = 1") and below(
+leaks = clearly_below(rotations, "also.turned", "p = .6", "p = 1") and clearly_below(
     rotations, "also.turned", "never", "p = 1"
 )
 study.finding(
-    f"FID with {smallest} training images: {gains[0]}; where all that D sees is turned, {leaked['p = 1']:.0%} of the samples are not "
-    f"upright, with p = .6 {leaked['p = .6']:.0%}{'' if leaks else ': no leak shows clearly'}.",
+    f"FID with {smallest} training images: {by_size[0]}. If D's input is always rotated at random, "
+    f"{leaked['p = 1']:.0%} of the recognised samples are not upright; if it is rotated with p = "
+    f".6, {leaked['p = .6']:.0%} are not{'' if leaks else ' (no clear leak)'}.",
     {
-        "turns that are always fired leak": leaks,
-        "turns with p = .6 do not": leaked["p = .6"] < leaked["never"] + 0.05,
+        "rotations that are always applied leak": leaks,
+        "rotations with p = .6 do not leak": leaked["p = .6"] < leaked["never"] + 0.05,
         f"augmentation helps with {smallest} images": all(
-            below(runs, "fid", f"{way}, {smallest:,} images", f"none, {smallest:,} images")
+            clearly_below(runs, "fid", f"{way}, {smallest:,} images", f"none, {smallest:,} images")
             for way in ways
             if way != "none"
         ),
     },
-    f"FID: {'; '.join(f'with {size:,} images {found}' for size, found in zip(sizes, gains))}. ADA's p ends at {p_few:.2f} with "
-    f"{smallest} images and at {p_many:.2f} with {sizes[-1]:,}. Turned by quarters always, {recognised['p = 1']:.0%} of the "
-    f"samples can be read in some position; without turns, {leaked['never']:.0%} are not upright.",
+    "FID: "
+    + "; ".join(f"with {size:,} images {text}" for size, text in zip(sizes, by_size))
+    + f". ADA's p is {p_few:.2f} at the end with {smallest} images, and {p_many:.2f} with "
+    f"{sizes[-1]:,}. If the rotations are always applied, a classifier recognises "
+    f"{recognised['p = 1']:.0%} of the samples in one of the four orientations. Without rotations, "
+    f"{leaked['never']:.0%} of the recognised samples are not upright.",
     sizes=list(sizes),
     fid=mean,
-    by_heart=[float(np.mean(values)) for values in by_heart],
+    by_heart=[float(np.mean(values)) for values in fid_of_training_images],
     turned=leaked,
     recognised=recognised,
 )

@@ -1,11 +1,11 @@
-"""How a gradient is made: from two numbers to the gradient penalty of a GAN, in eight short stops.
+"""How gradients are computed: from two numbers to a GAN's gradient penalty, in eight short steps.
 
-python demos/autograd_tour.py              # some seconds; graphs are drawn into demos/out/
+python demos/autograd_tour.py              # a few seconds; graphs are drawn into demos/out/
 """
 
 # %% 1. An expression is a graph
-# A Tensor remembers how it was computed. `trace` watches, so that we can look at what it remembers: one line per
-# operation, each with its value.
+# A Tensor remembers how it was computed. `trace` records this, so that we can look at it: one line
+# per operation, each with its value.
 import numpy as np
 
 import tinygan
@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 
 
 def draw(graph, name):
-    for folder in study.folders():
+    for folder in study.picture_folders():
         draw_graph(graph, folder / f"{study.name}-{name}.png")
     print(f"\n[picture: {study.out / f'{study.name}-{name}.png'}]\n")
 
@@ -29,20 +29,21 @@ with tinygan.trace() as t:
     z = x * y + x
 print(t.graph(z, x=x, y=y, z=z))
 
-# %% 2. The gradient walks it backwards
-# Every operation knows one thing: given the gradient g of its result, the gradients of its arguments. add passes g on
-# to both; mul gives g times the other argument. Starting from dz/dz = 1 and going up, every value gets its gradient.
-# x is used twice, and its two gradients add up: y + 1 = 4.
+# %% 2. The backward pass walks through the graph in reverse
+# Every operation has one rule: from the gradient g of its result, it computes the gradients of its
+# arguments. add passes g on to both arguments; mul multiplies g by the other argument. The pass
+# starts at the result with dz/dz = 1, and gives every value its gradient. x is used twice, so its
+# two gradients add up: y + 1 = 4.
 graph = t.graph(z, gradients=True, x=x, y=y, z=z)
 print(graph)
 draw(graph, "expression")
 print("grad(z, [x, y]) =", [g.item() for g in grad(z, [x, y])])
 
 # %% 3. A gradient is a computation too
-# Derivatives are written in the same operations as everything else: that of tanh is g * (1 - y * y). With
-# create_graph=True they are recorded while they run, and then the gradient has a graph of its own, which can be
-# differentiated again. That is all there is to higher derivatives. In the pictures, green is what a backward pass has
-# made.
+# Derivatives are written in the same operations as everything else: the derivative of tanh is g *
+# (1 - y * y). With create_graph=True, these operations are recorded while they run. The gradient
+# then has a graph of its own, which can be differentiated again. Higher derivatives need nothing
+# more. In the pictures, green marks the operations of a backward pass.
 x = tensor(0.5, requires_grad=True)
 with tinygan.trace() as t:
     y = x.tanh()
@@ -52,18 +53,17 @@ print(t.graph(dy, x=x, y=y, dy=dy))
 draw(t.graph(dy, x=x, y=y, dy=dy), "gradient")
 draw(t.graph(ddy, x=x, y=y, dy=dy, ddy=ddy), "second_derivative")
 
-# %% 4. By the engine, by hand, and by differences
-# Each derivative of tanh three ways, at many points, in float64. A difference of two values (f(x + h) - f(x - h)) /
-# 2h knows nothing of calculus: it is what the other two are held to.
+# %% 4. By the engine, by hand, and by finite differences
+# Here are three ways to compute each derivative of tanh, at many points, in float64. The finite
+# difference (f(x + h) - f(x - h)) / 2h uses no rules of differentiation, so it is an independent
+# check of the other two.
 points = tensor(np.linspace(-3, 3, 61), requires_grad=True, dtype="float64")
 engine = [points.tanh()]
 for _ in range(3):
     engine.append(grad(engine[-1].sum(), points, create_graph=True))
-engine, x, Y = (
-    [found.detach().numpy() for found in engine],
-    points.detach().numpy(),
-    np.tanh(points.detach().numpy()),
-)
+engine = [values.detach().numpy() for values in engine]
+x = points.detach().numpy()
+Y = np.tanh(x)
 by_hand = [Y, 1 - Y**2, -2 * Y * (1 - Y**2), (6 * Y**2 - 2) * (1 - Y**2)]
 
 
@@ -72,7 +72,7 @@ def difference(f, x, h=1e-5):
 
 
 def derivative(order):
-    """That derivative of tanh as a function of arrays, by the engine."""
+    """Return tanh's derivative of this order, by the engine, as a function of arrays."""
 
     def f(x):
         x = tensor(x, requires_grad=True, dtype="float64")
@@ -85,22 +85,24 @@ def derivative(order):
 
 
 numeric = [Y, *(difference(derivative(order), x) for order in range(3))]
-apart = {
+engine_errors = {  # order: (largest distance from `by_hand`, largest distance from `numeric`)
     order: (
         np.abs(engine[order] - by_hand[order]).max(),
         np.abs(engine[order] - numeric[order]).max(),
     )
     for order in (1, 2, 3)
 }
-for order, (hand, differences) in apart.items():
+for order, (hand, differences) in engine_errors.items():
     print(
-        f"derivative {order}: the engine is {hand:.0e} from what is found by hand, {differences:.0e} from differences"
+        f"derivative {order}: the engine differs by {hand:.0e} from the result by hand, "
+        f"by {differences:.0e} from finite differences"
     )
 
 # %% 5. Your own operation
-# An op is a plain function: its value, then one derivative per Tensor argument. There is no sine in tinygan, so here
-# it is. The derivative of each is written with the other, and so both have derivatives of every order. check_grads
-# believes nothing: it compares each order with differences.
+# An op is a plain function that returns its value and one derivative per Tensor argument. tinygan
+# has no sine, so we write one. The derivatives of sine and cosine are written in terms of each
+# other, so that both have derivatives of every order. check_grads compares each order with finite
+# differences.
 
 
 @op
@@ -116,9 +118,10 @@ def cos(x, /):
 print("check_grads(sin):", check_grads(sin, rng.normal(size=5), order=3))
 
 # %% 6. What a wrong derivative looks like
-# The first is off by a factor, a slip that any check finds. The second is the treacherous kind: its value is right,
-# but it is computed from the bare array x.data, which the engine takes for a constant. Every first-order check
-# passes; a gradient penalty trained with it would quietly train on nonsense.
+# The first derivative is wrong by a factor; any check finds this mistake. The second is more
+# treacherous: its value is right, but it is computed from the bare array x.data, which the engine
+# treats as a constant. It passes every first-order check, but a gradient penalty would silently
+# train on wrong gradients.
 
 
 @op
@@ -141,9 +144,10 @@ for wrong in cube_with_slip, cube_with_array:
 print("cube_with_array, first order only:", check_grads(cube_with_array, at, order=1))
 
 # %% 7. Where does the NaN come from?
-# By the time a loss prints nan, the cause is hundreds of operations back. Inside `anomaly` the first NaN or infinity
-# is an error that names the operation and your line. Two classics of GAN training: the sigmoid of -200 rounds to 0,
-# whose logarithm is infinite; and the square root has an infinite slope at 0.
+# When a loss prints nan, the cause is hundreds of operations back. Inside `anomaly`, the first NaN
+# or infinity raises an error that names the operation and your line of code. Here are two classics
+# of GAN training: the sigmoid of -200 rounds to 0, whose logarithm is infinite; and the derivative
+# of the square root is infinite at 0.
 
 
 def generator_loss(logit):
@@ -159,32 +163,31 @@ for f, start in (generator_loss, [3.0, -200.0]), (length, [0.0, 0.0]):
     try:
         with tinygan.anomaly():
             grad(f(start), start)
-        raise SystemExit("anomaly missed it")
+        raise SystemExit("anomaly missed a NaN or an infinity")
     except FloatingPointError as error:
         print(f"FloatingPointError: {error}\n")
 
-# The cures: say -log(sigmoid(x)) as softplus(-x), which never forms the 0; and use norm, whose derivative at 0 is
-# defined to be 0.
+# The cures: write -log(sigmoid(x)) as softplus(-x), which never computes the 0; and use norm, whose
+# derivative at 0 is defined as 0.
 with tinygan.anomaly():
-    logit, origin = (
-        tensor([3.0, -200.0], requires_grad=True),
-        tensor([0.0, 0.0], requires_grad=True),
-    )
+    logit = tensor([3.0, -200.0], requires_grad=True)
+    origin = tensor([0.0, 0.0], requires_grad=True)
     print("softplus:", grad(ops.softplus(-logit).mean(), logit).numpy())
     print("norm:    ", grad(origin.norm(), origin).numpy())
 
 # %% 8. The gradient penalty
-# WGAN-GP (Gulrajani et al. 2017) asks that the critic's slope with respect to its image be 1. The penalty (|slope| -
-# 1)^2 contains a gradient, so that training on it takes a second derivative, through the convolution. Here is all of
-# it, for a critic with one layer. The picture shows, in blue, what the slope needs of the forward pass; in green, the
-# backward pass that makes the slope; and then the penalty, in blue again. Every value carries its gradient: that is
-# the second derivative at work.
+# WGAN-GP (Gulrajani et al. 2017) requires that the critic's gradient with respect to its input
+# image have length 1. The penalty (|gradient| - 1)^2 contains a gradient, so training with it needs
+# a second derivative, through the convolution. Here is the whole computation, for a critic with one
+# layer. The picture shows in blue the part of the forward pass that the gradient needs, in green
+# the backward pass that computes the gradient, and then, in blue again, the penalty. Every value in
+# it has its own gradient: this is the second derivative.
 
 
 def penalty(image, w, v):
     scores = (ops.conv2d(image, w, stride=2, padding=1).tanh() * v).sum()
-    slope = grad(scores, image, create_graph=True)  # recorded, for we are going to differentiate it
-    return (slope.norm() - 1) ** 2
+    gradient = grad(scores, image, create_graph=True)  # recorded, so that it can be differentiated
+    return (gradient.norm() - 1) ** 2
 
 
 image = tensor(rng.standard_normal((1, 6, 6, 1), dtype=np.float32), requires_grad=True)
@@ -195,21 +198,24 @@ with tinygan.trace() as t:
 draw(t.graph(loss, gradients=True, image=image, penalty=loss), "gradient_penalty")
 dw, dv = grad(loss, [w, v])
 print(
-    f"penalty {loss.item():.3f}; lengths of its gradients: {dw.norm().item():.3f} for w, {dv.norm().item():.3f} for v"
+    f"penalty {loss.item():.3f}; lengths of its gradients: {dw.norm().item():.3f} for w, "
+    f"{dv.norm().item():.3f} for v"
 )
 
-# Order 1 of this check is already a second derivative of the critic; order 2 is a third.
+# In this check, order 1 is already a second derivative of the critic, and order 2 is a third one.
 image64 = tensor(image.data, requires_grad=True, dtype="float64")
 checked = check_grads(lambda w, v: penalty(image64, w, v), [w, v], order=2)
 print("check_grads(penalty):", checked)
 
 # %% The figure
-# Left: tanh and its derivatives, lines by the engine, dots by differences. Right: how far a derivative that is right
-# and the two wrong ones are from differences, at first and at second order.
+# Left: tanh and its derivatives, by the engine (lines) and by finite differences (dots). Right: the
+# distance of the right derivative and of the two wrong ones from finite differences, at first and
+# at second order.
 
 
 def error_of(f, order):
-    """The largest distance of the derivative of that order of an op from differences, at `at`."""
+    """Return the largest distance, at the points `at`, between the derivative of the op f of this
+    order and finite differences."""
 
     def lower(x):
         x = tensor(x, requires_grad=True, dtype="float64")
@@ -221,7 +227,7 @@ def error_of(f, order):
     x, y = lower(at)
     try:
         exact = grad(y.sum(), x).numpy()
-    except ValueError:  # what the engine took for a constant has no gradient
+    except ValueError:  # the engine treats y as a constant, which has no gradient
         exact = np.zeros_like(at)
     return np.abs(exact - difference(lambda x: lower(x)[1].detach().numpy(), at)).max()
 
@@ -237,7 +243,7 @@ errors = {name: [error_of(f, order) for order in (1, 2)] for name, f in kinds.it
 for order in (0, 1):
     right.bar(
         np.arange(3) + 0.4 * order - 0.2,
-        [found[order] for found in errors.values()],
+        [by_order[order] for by_order in errors.values()],
         0.4,
         label=f"order {order + 1}",
     )
@@ -249,14 +255,16 @@ right.set(
 )
 for axes in (left, right):
     axes.legend(frameon=False, fontsize=7)
-study.save(figure, right)
+study.save_figure(figure, right)
 
-# %% What came of it
+# %% The result
+from_hand, from_differences = (max(column) for column in zip(*engine_errors.values()))
 study.finding(
-    f"By the engine, the first three derivatives of tanh are within {max(hand for hand, _ in apart.values()):.0e} of those found by "
-    f"hand and within {max(differences for _, differences in apart.values()):.0e} of differences, and check_grads names a derivative "
-    f"of x cubed that is computed from a bare array: right at first order (off by {errors['a bare array'][0]:.0e}), wrong at second "
-    f"(off by {errors['a bare array'][1]:.1f}).",
-    apart={str(order): list(found) for order, found in apart.items()},
+    f"The engine's first three derivatives of tanh agree with the derivatives by hand to "
+    f"{from_hand:.0e} and with finite differences to {from_differences:.0e}. check_grads finds "
+    "that a derivative of x cubed, computed from a bare array, is right at first order (error "
+    f"{errors['a bare array'][0]:.0e}) but wrong at second order (error "
+    f"{errors['a bare array'][1]:.1f}).",
+    apart={str(order): list(distances) for order, distances in engine_errors.items()},
     errors=errors,
 )

@@ -1,29 +1,37 @@
-"""DiffAugment: augment reals and fakes, in both networks' steps; what happens if not.
+"""DiffAugment: why reals and fakes must be augmented, in both networks' steps.
 
 python demos/diffaugment.py              # one to two minutes
-python demos/diffaugment.py --full       # full MNIST, three seeds, some minutes a run
+python demos/diffaugment.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
 # %% Three ways to augment
-# With more varied real images, D cannot so easily learn them by heart. But if reals alone are augmented, G learns to draw
-# augmented images: what D calls real has holes and grey borders. If both are, but not in G's step, G is judged on
-# images of a kind that D has never seen. Only one way is right: reals and fakes, in D's step and, differentiably, in
-# G's.
+# If the real images vary more, D cannot memorise them so easily. But if only the reals are
+# augmented, G learns to generate augmented images, because D's examples of real images have holes
+# and grey borders. If reals and fakes are augmented, but not in G's step, D scores unaugmented
+# fakes there, a kind of image that it has never seen. Only one way is right: augment reals and
+# fakes, in D's step and, differentiably, in G's.
 #
-# Look at the grids for squares cut out, shifts, and grey; and a small classifier, trained to tell augmented real
-# images from others, counts.
+# In the grids, look for cut-out squares, shifts, and grey. A small classifier counts them: it is
+# trained to distinguish augmented real images from other real images.
 import numpy as np
 
 from tinygan import data, grad, nn, no_grad, ops, optim, tensor
 from tinygan.gan.augment import Augment
-from tinygan.study import Study, bars, below, means, show, span
+from tinygan.study import (
+    Study,
+    clearly_below,
+    mean_and_range,
+    mean_over_seeds,
+    plot_bars,
+    plot_images,
+)
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
 digits, rng = data.load("digits"), np.random.default_rng(0)
 augment = Augment("diffaug", rng=np.random.default_rng(1))
 
-# %% A classifier of "augmented or not"
+# %% A classifier: augmented or not?
 classifier = nn.Sequential(
     nn.Conv2d(1, 16, 4, 2, 1, rng=rng),
     nn.LeakyReLU(0.2),
@@ -44,19 +52,21 @@ for step in range(study.choose(3, 500, 1500)):
 
 
 def share(images):
-    """How many of the images, in [-1, 1], are taken for augmented ones."""
+    """Return the share of the images, in [-1, 1], that the classifier calls augmented."""
     with no_grad():
         return float((classifier(images).numpy() > 0).mean())
 
 
 test = tensor(data.to_float(data.load("digits", "test").images[:1000]))
-right = {"test images": share(test), "augmented": share(augment(test, real=True))}
+called_augmented = {"test images": share(test), "augmented": share(augment(test, real=True))}
 print(
-    f"called augmented: {right['augmented']:.1%} of augmented test images, {right['test images']:.1%} of the others"
+    f"called augmented: {called_augmented['augmented']:.1%} of the augmented test images, "
+    f"{called_augmented['test images']:.1%} of the others"
 )
 
 
 def leak(folder, n=study.choose(100, 1000, 5000)):
+    """Measure the share of n samples of a run's G that the classifier calls augmented."""
     G, _ = load_networks(folder)
     images = generate(G, latents(np.random.default_rng(0), n, G), np.arange(n) % 10)
     return {"augmented": share(data.to_float(images))}
@@ -81,12 +91,12 @@ study.compare(
     runs,
     {"share of samples called augmented": ("also.augmented", 3), "FID": ("fid", 2)},
 )
-leaks, fid = means(runs, "also.augmented"), means(runs, "fid")
+leaks, fid = mean_over_seeds(runs, "also.augmented"), mean_over_seeds(runs, "fid")
 
 # %% The figure
 figure, axes = study.figure(11, 4, 2, 3)
 reals = digits.images[:40]
-show(
+plot_images(
     axes[0, 0],
     np.concatenate(
         [reals[:20], data.to_uint8(augment(tensor(data.to_float(reals[20:])), real=True).numpy())]
@@ -94,32 +104,41 @@ show(
     10,
     "real images (above), and augmented (below)",
 )
-for ax, (label, found) in zip((axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]), runs.items()):
-    show(ax, found[0].images, 10, f"augmented: {label}\nFID {span(run.fid for run in found)}")
-bars(
+for ax, (label, group) in zip((axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1]), runs.items()):
+    plot_images(
+        ax,
+        group[0].images,
+        10,
+        f"augmented: {label}\nFID {mean_and_range(run.fid for run in group)}",
+    )
+plot_bars(
     axes[1, 2],
     runs,
     "also.augmented",
     "share called augmented\n(dotted: of real images)",
     ylim=(0, 1),
 )
-axes[1, 2].axhline(right["test images"], color="black", linestyle=":", linewidth=1)
-study.save(figure, axes[0, 0], axes[1, 0])
+axes[1, 2].axhline(called_augmented["test images"], color="black", linestyle=":", linewidth=1)
+study.save_figure(figure, axes[0, 0], axes[1, 0])
 
-# %% What came of it
-only = "D's step only"
-leaking, worse = leaks["reals only"] > 2 * leaks["both"] + 0.05, below(runs, "fid", "both", only)
+# %% The result
+d_step_only = "D's step only"
+leaking = leaks["reals only"] > 2 * leaks["both"] + 0.05
+worse = clearly_below(runs, "fid", "both", d_step_only)
 study.finding(
-    f"Augmenting reals only {'leaks' if leaking else 'does not leak here'}: {leaks['reals only']:.0%} of the samples look augmented "
-    f"({leaks['both']:.0%} where reals and fakes are); augmenting in D's step only is {'worse' if worse else 'not clearly worse'} than in "
-    f"G's, too (FID {fid[only]:.1f} against {fid['both']:.1f}).",
-    {"augmented reals alone leak": leaking, "augmenting in D's step alone is worse": worse},
-    f"Samples that a classifier takes for augmented ones (real images: {right['test images']:.0%}): "
+    f"Augmenting only the reals {'leaks' if leaking else 'does not leak here'}: "
+    f"{leaks['reals only']:.0%} of the samples look augmented, against {leaks['both']:.0%} if "
+    "reals and fakes are augmented. Augmenting only in D's step is "
+    f"{'worse' if worse else 'not clearly worse'} than augmenting in both networks' steps (FID "
+    f"{fid[d_step_only]:.1f} against {fid['both']:.1f}).",
+    {"augmenting only the reals leaks": leaking, "augmenting only in D's step is worse": worse},
+    "Share of the samples that a classifier calls augmented (real images: "
+    f"{called_augmented['test images']:.0%}): "
     + ", ".join(f"{label} {leaks[label]:.0%} (FID {fid[label]:.1f})" for label in runs)
     + "."
-    + " With this many images to learn from, augmentation costs quality."
-    * below(runs, "fid", "none", "both"),
+    + " With this many training images, augmentation costs quality."
+    * clearly_below(runs, "fid", "none", "both"),
     augmented=leaks,
     fid=fid,
-    classifier=right,
+    classifier=called_augmented,
 )

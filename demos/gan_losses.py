@@ -1,35 +1,40 @@
-"""The game of two networks, and what they are scored by: cross-entropy, L2 or L1; of probabilities, or of raw scores?
+"""The game of two networks, and its loss: cross-entropy, L2 or L1, on probabilities or on logits?
 
 python demos/gan_losses.py              # one to two minutes
-python demos/gan_losses.py --full       # full MNIST, three seeds, some minutes a run
+python demos/gan_losses.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
 # %% The game
-# D looks at an image and says how sure it is that it is real; G draws images and wants D to be wrong. In between
-# stands a loss. The lecture's three: cross-entropy, the squared difference (L2) and the absolute difference (L1) of
-# D's answer from the right one, 1 for real and 0 for fake. Its claims: all of them train; and cross-entropy punishes
-# a confident mistake hardest.
+# D sees an image and estimates the probability that it is real. G generates images, and tries to
+# make D wrong. A loss tells both networks how well they do. The lecture has three losses:
+# cross-entropy, and the squared difference (L2) and the absolute difference (L1) between D's output
+# and the target, which is 1 for real and 0 for fake. The lecture claims that all of them train, and
+# that cross-entropy punishes a confident mistake hardest.
 import numpy as np
 
 from tinygan import data, grad, optim, tensor
 from tinygan.gan import losses
 from tinygan.metrics import Evaluator
 from tinygan.models import dcgan
-from tinygan.study import Study, curves, logarithmic, means, show, span
+from tinygan.study import (
+    Study,
+    mean_and_range,
+    mean_over_seeds,
+    plot_images,
+    plot_log,
+    set_log_scale,
+)
 
 study = Study(__file__, __doc__)
 rng = np.random.default_rng(0)
 
 # %% First, D alone
-# Let G stand still, untrained. D's probability for reals goes to 1, for fakes to 0, within a few steps: left alone, D
-# wins. (That is what the game is about: G has to keep up.)
+# First, G stays untrained. Within a few steps, D's probability goes to 1 for reals and to 0 for
+# fakes: if G does not learn, D wins. In the game, G has to keep up with D.
 G, D = dcgan.Generator(rng=rng, widths=(32, 16)), dcgan.Discriminator(rng=rng, widths=(16, 32))
-bce, optimizer, digits = (
-    losses.find("bce"),
-    optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999)),
-    data.load("digits"),
-)
-alone = []
+bce, digits = losses.find("bce"), data.load("digits")
+optimizer = optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999))
+alone = []  # D's mean probabilities for reals and for fakes, at each step
 for step in range(study.choose(5, 60, 60)):
     reals, _ = digits.batch(step, batch_size=16, seed=0)
     on_reals, on_fakes = D(reals), D(G(rng.standard_normal((16, 100), dtype=np.float32)).detach())
@@ -38,19 +43,20 @@ for step in range(study.choose(5, 60, 60)):
 print(f"D alone, after {len(alone)} steps: real {alone[-1][0]:.3f}, fake {alone[-1][1]:.3f}")
 test = data.load(study.choose("digits", "digits", "mnist"), "test")
 noise = data.to_uint8(G(rng.standard_normal((1000, 100), dtype=np.float32)).detach().numpy())
-untrained = Evaluator(test).quick(noise)["fid"]  # to compare with
+untrained = Evaluator(test).quick(noise)["fid"]  # a reference for the FIDs below
 
 # %% How hard is a mistake punished?
-# A real image comes, and D answers with the score s, or with the probability p = sigmoid(s). The gradient of the loss
-# is the push that D gets. As a function of p, cross-entropy pushes with 1/p: without bound. But what a network puts
-# out is s, and there the push of cross-entropy is 1 - p, never above 1; L2 taken on raw scores pushes with the
-# distance itself, however far. L2 and L1 of probabilities hardly push where D is sure and wrong: the sigmoid
-# is flat there.
+# For a real image, D outputs the logit s, or the probability p = sigmoid(s). The gradient of the
+# loss pushes D towards the right answer. As a function of p, the push of cross-entropy is 1/p,
+# which has no bound. But a network outputs s, and as a function of s the push of cross-entropy is 1
+# - p, which is never above 1. The push of L2 on logits ("scores" below) is the distance itself,
+# however large. L2 and L1 on probabilities hardly push at all where D is sure and wrong, because
+# the sigmoid is flat there.
 p, s = np.linspace(0.01, 0.999, 300), np.linspace(-8, 4, 300)
 
 
 def push(loss, answers):
-    """|d loss / d answer| for a real image, by the engine."""
+    """Return |d loss / d answer| for a real image, computed by the engine."""
     x = tensor(answers, requires_grad=True, dtype="float64")
     return np.abs(grad(loss(x).sum(), x).numpy())
 
@@ -76,8 +82,8 @@ study.table(
     ("push at s = -8", *(f"{values[0]:.4f}" for values in of_score.values())),
 )
 
-# %% What it does to training
-# The same DCGAN with each of them.
+# %% The effect on training
+# The same DCGAN is trained with each of the losses.
 variants = {
     "cross-entropy": "loss=bce",
     "L2 on scores": "loss=l2",
@@ -88,15 +94,15 @@ variants = {
 runs = study.train(
     variants, "dcgan", "g_channels=16 d_channels=16 lr=1e-3", steps=study.choose(4, 1800, 8000)
 )
-fid, norm = (
-    means(runs, "fid"),
-    {label: max(max(run.log["d_grad_norm"]) for run in found) for label, found in runs.items()},
-)
+fid = mean_over_seeds(runs, "fid")
+largest_gradient = {
+    label: max(max(run.log["d_grad_norm"]) for run in group) for label, group in runs.items()
+}
 study.table(
     ("loss", "FID", "largest mean gradient of D"),
     *(
-        (label, span(run.fid for run in found), f"{norm[label]:.2f}")
-        for label, found in runs.items()
+        (label, mean_and_range(run.fid for run in group), f"{largest_gradient[label]:.2f}")
+        for label, group in runs.items()
     ),
 )
 
@@ -112,44 +118,54 @@ for i, (name, values) in enumerate(of_score.items()):
 axes[0, 1].set(xlabel="D's raw score for a real image", ylabel="push", ylim=(0.01, 300))
 axes[0, 2].plot(np.array(alone), label=["real", "fake"])
 axes[0, 2].set(xlabel="step", ylabel="D's probability", title="D alone", ylim=(0, 1))
-first = {"real": runs["cross-entropy"][:1]}, {"fake": runs["cross-entropy"][:1]}
-for i, one in enumerate(first):
-    curves(axes[0, 3], one, f"d_{next(iter(one))}", "D's probability", color=f"C{i}")
+for i, kind in enumerate(("real", "fake")):
+    first_seed = {kind: runs["cross-entropy"][:1]}
+    plot_log(axes[0, 3], first_seed, f"d_{kind}", "D's probability", color=f"C{i}")
 axes[0, 3].set(title="D and G (cross-entropy)", ylim=(0, 1))
 for ax in axes[0, :2]:
-    logarithmic(ax)
+    set_log_scale(ax)
 for ax in axes[0]:
     ax.legend(frameon=False, fontsize=6)
     ax.grid(alpha=0.3)
-picked = list(runs)[:3] + ["L1 on probabilities"]
-for ax, label in zip(axes[1], picked):
-    show(ax, runs[label][0].images, 10, f"{label}:\nFID {span(run.fid for run in runs[label])}")
-study.save(figure, axes[0, 0], axes[0, 1])
+shown_losses = list(runs)[:3] + ["L1 on probabilities"]
+for ax, label in zip(axes[1], shown_losses):
+    plot_images(
+        ax,
+        runs[label][0].images,
+        10,
+        f"{label}:\nFID {mean_and_range(run.fid for run in runs[label])}",
+    )
+study.save_figure(figure, axes[0, 0], axes[0, 1])
 
-# %% What came of it
+# %% The result
 hardest = lambda pushes: max(pushes, key=lambda name: pushes[name][0])
+on_probability, on_logit = hardest(of_probability), hardest(of_score)
 trained = [label for label in fid if fid[label] < untrained / 3]
 study.finding(
-    f"{len(trained)} of {len(fid)} losses train (FID {min(fid.values()):.1f} to {max(fid.values()):.1f}; an untrained G's is "
-    f"{untrained:.0f}); as a function of D's probability, {hardest(of_probability)} punishes a confident mistake hardest (a gradient of "
-    f"{of_probability['cross-entropy'][0]:.0f} at p = .01; L2 {of_probability['L2'][0]:.2f}), as a function of its raw score, "
-    f"{hardest(of_score)} ({of_score['L2 on scores'][0]:.0f} at -8; cross-entropy {of_score['cross-entropy'][0]:.2f}).",
+    f"{len(trained)} of {len(fid)} losses train (FID {min(fid.values()):.1f} to "
+    f"{max(fid.values()):.1f}, against {untrained:.0f} for an untrained G). Measured on D's "
+    f"probability, {on_probability} punishes a confident mistake hardest (a gradient of "
+    f"{of_probability['cross-entropy'][0]:.0f} at p = .01, against {of_probability['L2'][0]:.2f} "
+    f"for L2). Measured on D's logit, {on_logit} punishes it hardest (a gradient of "
+    f"{of_score['L2 on scores'][0]:.0f} at a logit of -8, against "
+    f"{of_score['cross-entropy'][0]:.2f} for cross-entropy).",
     {
         "all losses train": len(trained) == len(fid),
-        "on probabilities, cross-entropy punishes confident mistakes hardest": hardest(
-            of_probability
-        )
+        "on probabilities, cross-entropy punishes confident mistakes hardest": on_probability
         == "cross-entropy",
-        "on raw scores, L2 does": hardest(of_score) == "L2 on scores",
+        "on logits, L2 punishes confident mistakes hardest": on_logit == "L2 on scores",
     },
-    f"D alone says {alone[-1][0]:.2f} to reals and {alone[-1][1]:.2f} to fakes after {len(alone)} steps. FID, to be below a third of "
-    "an untrained G's on average: "
-    + ", ".join(f"{label} {span((run.fid for run in found), 1)}" for label, found in runs.items())
+    f"If D trains alone, its mean probability after {len(alone)} steps is {alone[-1][0]:.2f} for "
+    f"reals and {alone[-1][1]:.2f} for fakes. A loss counts as one that trains if its mean FID is "
+    "below a third of an untrained G's. FID: "
+    + ", ".join(
+        f"{label} {mean_and_range((run.fid for run in group), 1)}" for label, group in runs.items()
+    )
     + ".",
     alone=alone[-1],
     untrained=untrained,
     fid=fid,
-    largest_gradient=norm,
+    largest_gradient=largest_gradient,
     push_at_p={name: values[0] for name, values in of_probability.items()},
     push_at_score={name: values[0] for name, values in of_score.items()},
 )

@@ -1,5 +1,5 @@
-"""What the demos found, in Korean, for README.ko.md (readme.py): the numbers are the demos', and so are the names of what is
-compared."""
+"""The demos' results in Korean, for README.ko.md (readme.py). The sentences are built from the
+numbers and labels in demos/results/."""
 
 # %%
 TRANSLATED = {
@@ -30,8 +30,8 @@ def listed(numbers, form="{:.1f}"):
     )
 
 
-def judged(holds):
-    """Of each claim, whether it holds."""
+def verdicts(holds):
+    """Return a line of HTML for each claim that says whether it holds. holds: {claim: bool}."""
     return "".join(
         f" <br>{CLAIMS[claim]}: {'확인됨' if it_does else '이 규모에서는 확인되지 않음'}."
         for claim, it_does in holds.items()
@@ -42,95 +42,127 @@ CLAIMS = {
     "all losses train": "모든 손실로 학습된다",
     "R1 keeps D flat": "R1은 입력에 대한 D의 기울기를 작게 유지한다",
     "R1 makes better digits": "R1을 쓰면 숫자 이미지가 더 좋아진다",
-    "the auxiliary classifier pays with variety": "보조 분류기는 다양성을 희생한다",
-    "all ways draw the digit that is asked for": "네 방법 모두 요청한 숫자를 그린다",
+    "the auxiliary classifier loses variety": "보조 분류기는 다양성을 희생한다",
+    "all four ways generate the requested digit": "네 방법 모두 요청한 숫자를 그린다",
     "growing is faster": "점진적으로 키우는 쪽이 빠르다",
     "growing makes features stick to places": "점진적으로 키우면 특징이 화면의 위치에 고정된다",
     "the class belongs in batch-norm": "클래스는 배치 정규화로 알려 주는 편이 낫다",
-    "larger batches help, step for step": "스텝 수가 같으면 배치가 클수록 좋다(채널 수와 상관없이)",
-    "larger batches help, image for image": "이미지 수가 같으면 배치가 클수록 좋다(채널 수와 상관없이)",
+    "larger batches help after the same number of steps": (
+        "스텝 수가 같으면 배치가 클수록 좋다(채널 수와 상관없이)"
+    ),
+    "larger batches help after the same number of images": (
+        "이미지 수가 같으면 배치가 클수록 좋다(채널 수와 상관없이)"
+    ),
     "more channels help": "채널이 많을수록 좋다(모든 배치 크기에서)",
     "truncation trades variety for quality": "절단은 다양성을 내주고 품질을 얻는다",
     "W has shorter paths": "Z보다 W에서 경로가 더 짧다",
     "W has better separability": "Z보다 W에서 속성이 더 잘 분리된다",
     "w follows the class better than z": "w가 z보다 클래스를 더 잘 따른다",
-    "there is a droplet": "물방울 아티팩트(droplet)가 생긴다",
+    "AdaIN has a droplet": "물방울 아티팩트(droplet)가 생긴다",
     "the redesign has fewer spots": "재설계로 얼룩이 줄어든다",
-    "demodulation draws better digits": "디모듈레이션을 쓰면 숫자 이미지가 더 좋아진다",
+    "demodulation gives better digits": "디모듈레이션을 쓰면 숫자 이미지가 더 좋아진다",
     "lazy penalties cost little": "페널티를 가끔만 계산해도 손해가 적다",
-    "augmented reals alone leak": "진짜만 증강하면 증강이 생성 이미지에 새어 나온다",
-    "augmenting in D's step alone is worse": "D의 스텝에서만 증강하면 D와 G의 스텝 모두에서 증강할 때보다 나쁘다",
-    "turns that are always fired leak": "항상 회전시키면 회전이 생성 이미지에 새어 나온다",
-    "turns with p = .6 do not": "p = .6으로 회전시키면 새어 나오지 않는다",
+    "augmenting only the reals leaks": "진짜만 증강하면 증강이 생성 이미지에 새어 나온다",
+    "augmenting only in D's step is worse": (
+        "D의 스텝에서만 증강하면 D와 G의 스텝 모두에서 증강할 때보다 나쁘다"
+    ),
+    "rotations that are always applied leak": "항상 회전시키면 회전이 생성 이미지에 새어 나온다",
+    "rotations with p = .6 do not leak": "p = .6으로 회전시키면 새어 나오지 않는다",
     "augmentation helps with 100 images": "이미지가 100장일 때 증강이 도움이 된다",
-    "on probabilities, cross-entropy punishes confident mistakes hardest": "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다",
-    "on raw scores, L2 does": "로짓으로 보면 L2가 가장 크게 벌한다",
+    "on probabilities, cross-entropy punishes confident mistakes hardest": (
+        "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다"
+    ),
+    "on logits, L2 punishes confident mistakes hardest": "로짓으로 보면 L2가 가장 크게 벌한다",
 }
 
 
-def scaled(found):
-    """What larger batches do at the larger width: of keys such as "8 x 16", the first and the last."""
-    width = list(found["steps"])[-1].split(" x ")[1]
-    small, *_, large = [key for key in found["steps"] if key.endswith(f" x {width}")]
+def scaled(fid):
+    """Return the text on the effect of larger batches at the larger width.
+
+    fid: {"steps" or "images": {"BATCH x WIDTH": mean FID}}, of which the smallest and the largest
+    batch are compared.
+    """
+    width = list(fid["steps"])[-1].split(" x ")[1]
+    small, *_, large = [key for key in fid["steps"] if key.endswith(f" x {width}")]
     return (
-        f"채널 {width}개에서 배치를 {small.split()[0]}에서 {large.split()[0]}로 키우면 스텝 수가 같을 때 {found['steps'][small]:.1f} → "
-        f"{found['steps'][large]:.1f}, 이미지 수가 같을 때 {found['images'][small]:.1f} → {found['images'][large]:.1f}이며,"
+        f"채널 {width}개에서 배치를 {small.split()[0]}에서 {large.split()[0]}로 키우면 스텝 수가 "
+        f"같을 때 {fid['steps'][small]:.1f} → "
+        f"{fid['steps'][large]:.1f}, 이미지 수가 같을 때 {fid['images'][small]:.1f} → "
+        f"{fid['images'][large]:.1f}이며,"
     )
 
 
-# %% A sentence for each demo: what its results hold -> text
+# %% A sentence for each demo: its results r -> text
 KOREAN = {
     "autograd_tour": lambda r: (
-        f"엔진이 구한 tanh의 1차부터 3차까지의 도함수는 손으로 구한 도함수와 {max(a for a, _ in r['apart'].values()):.0e}, 유한 차분과 "
-        f"{max(b for _, b in r['apart'].values()):.0e} 이내로 일치하고, 2차에서만 틀리는(오차 {r['errors']['a bare array'][1]:.1f}) x³의 "
+        "엔진이 구한 tanh의 1차부터 3차까지의 도함수는 손으로 구한 도함수와 "
+        f"{max(a for a, _ in r['apart'].values()):.0e}, 유한 차분과 "
+        f"{max(b for _, b in r['apart'].values()):.0e} 이내로 일치하고, 2차에서만 틀리는(오차 "
+        f"{r['errors']['a bare array'][1]:.1f}) x³의 "
         "도함수는 check_grads가 짚어 냅니다."
     ),
     "gan_losses": lambda r: (
-        f"FID는 손실에 따라 {min(r['fid'].values()):.1f}에서 {max(r['fid'].values()):.1f}이고(학습하지 않은 G: {r['untrained']:.0f}), D가 진짜를 "
-        f"가짜로 확신할 때 D를 미는 힘(손실의 기울기)은 확률 .01에서 교차 엔트로피 {r['push_at_p']['cross-entropy']:.0f}, L2 "
-        f"{r['push_at_p']['L2']:.2f}, 로짓 -8에서 교차 엔트로피 {r['push_at_score']['cross-entropy']:.2f}, L2 "
+        f"FID는 손실에 따라 {min(r['fid'].values()):.1f}에서 {max(r['fid'].values()):.1f}"
+        f"이고(학습하지 않은 G: {r['untrained']:.0f}), D가 진짜를 "
+        "가짜로 확신할 때 D를 미는 힘(손실의 기울기)은 확률 .01에서 교차 엔트로피 "
+        f"{r['push_at_p']['cross-entropy']:.0f}, L2 "
+        f"{r['push_at_p']['L2']:.2f}, 로짓 -8에서 교차 엔트로피 "
+        f"{r['push_at_score']['cross-entropy']:.2f}, L2 "
         f"{r['push_at_score']['L2 on scores']:.0f}입니다."
     ),
     "gradient_penalty": lambda r: (
-        f"진짜 숫자 이미지에서 입력에 대한 D의 기울기는 {listed(r['slope'], '{:.2f}')}이고, FID는 차례로 "
+        f"진짜 숫자 이미지에서 입력에 대한 D의 기울기는 {listed(r['slope'], '{:.2f}')}이고, FID는 "
+        "차례로 "
         f"{', '.join(f'{value:.1f}' for value in r['fid'].values())}입니다."
     ),
     "conditional": lambda r: (
-        f"요청한 숫자로 인식되는 비율은 {listed(r['class_accuracy'], '{:.0%}')}이고, 재현율(다양성)은 차례로 "
+        f"요청한 숫자로 인식되는 비율은 {listed(r['class_accuracy'], '{:.0%}')}이고, "
+        "재현율(다양성)은 차례로 "
         f"{', '.join(f'{value:.2f}' for value in r['recall'].values())}입니다"
         + f"(보조 분류기는 {len(r['seeds'])}번 중 {r['fooled']}번 학습에 실패)" * bool(r["fooled"])
         + "."
     ),
     "progressive": lambda r: (
-        f"FID {r['mark']:.1f}까지 점진적 성장은 {r['seconds']['growing']:.0f}초, 처음부터 전체 크기로는 {r['seconds']['full size at once']:.0f}초가 "
-        f"걸리고, 16x16 특징은 숫자의 움직임을 점진적 성장에서 {r['following']['16']['growing']:.2f}, 처음부터 전체 크기에서 "
+        f"FID {r['mark']:.1f}까지 점진적 성장은 {r['seconds']['growing']:.0f}초, 처음부터 전체 "
+        f"크기로는 {r['seconds']['full size at once']:.0f}초가 "
+        "걸리고, 16x16 특징은 숫자의 움직임을 점진적 성장에서 "
+        f"{r['following']['16']['growing']:.2f}, 처음부터 전체 크기에서 "
         f"{r['following']['16']['full size at once']:.2f}만큼 따라갑니다(1이면 완전히)."
     ),
     "biggan": lambda r: (
-        f"클래스를 배치 정규화로 알려 주면 FID {r['fid']['batch-norm']:.1f}, 이어 붙이면 {r['fid']['concatenation']:.1f}"
+        f"클래스를 배치 정규화로 알려 주면 FID {r['fid']['batch-norm']:.1f}, 이어 붙이면 "
+        f"{r['fid']['concatenation']:.1f}"
         + f"({len(r['seeds'])}번 중 {r['collapsed']}번 붕괴)" * bool(r["collapsed"])
         + "이고, "
         + scaled(r["scale"])
         + f" 절단(truncation) 임계값을 {r['thresholds'][-1]:g}에서 {r['thresholds'][0]:g}로 낮추면 "
-        f"정밀도는 {r['truncation']['precision'][-1]:.2f} → {r['truncation']['precision'][0]:.2f}, 재현율은 "
+        f"정밀도는 {r['truncation']['precision'][-1]:.2f} → {r['truncation']['precision'][0]:.2f}, "
+        "재현율은 "
         f"{r['truncation']['recall'][-1]:.2f} → {r['truncation']['recall'][0]:.2f}입니다."
     ),
     "stylegan": lambda r: (
-        f"매핑이 8층인 G에서 경로 길이는 Z {r['path_length']['z']['8 layers']:.1f}, W {r['path_length']['w']['8 layers']:.1f}, 분리도는 Z "
-        f"{r['separability']['z']['8 layers']:.2f}, W {r['separability']['w']['8 layers']:.2f}이고(둘 다 작을수록 좋음), 매핑 층수에 따른 클래스 "
+        f"매핑이 8층인 G에서 경로 길이는 Z {r['path_length']['z']['8 layers']:.1f}, W "
+        f"{r['path_length']['w']['8 layers']:.1f}, 분리도는 Z "
+        f"{r['separability']['z']['8 layers']:.2f}, W {r['separability']['w']['8 layers']:.2f}"
+        "이고(둘 다 작을수록 좋음), 매핑 층수에 따른 클래스 "
         f"정확도는 {listed(r['class_accuracy'], '{:.1%}')}입니다."
     ),
     "stylegan2": lambda r: (
-        f"가장 강한 얼룩(층 안의 최대 편차 ÷ 평균 편차)은 {listed({k: v for k, v in r['spots'].items() if 'always' not in k})}이고, FID는 차례로 "
-        f"{', '.join(f'{value:.1f}' for key, value in r['fid'].items() if 'always' not in key)}입니다."
+        "가장 강한 얼룩(층 안의 최대 편차 ÷ 평균 편차)은 "
+        f"{listed({k: v for k, v in r['spots'].items() if 'always' not in k})}이고, FID는 차례로 "
+        f"{', '.join(f'{value:.1f}' for key, value in r['fid'].items() if 'always' not in key)}"
+        "입니다."
     ),
     "diffaugment": lambda r: (
-        f"생성 이미지 중 분류기가 증강된 것으로 본 비율은 증강 대상에 따라 {listed(r['augmented'], '{:.0%}')}이고, FID는 차례로 "
+        "생성 이미지 중 분류기가 증강된 것으로 본 비율은 증강 대상에 따라 "
+        f"{listed(r['augmented'], '{:.0%}')}이고, FID는 차례로 "
         f"{', '.join(f'{value:.1f}' for value in r['fid'].values())}입니다."
     ),
     "ada": lambda r: (
-        f"학습 이미지가 {r['sizes'][0]}장일 때 FID는 증강 없음 {r['fid']['none'][0]:.1f}, DiffAugment의 평행 이동 "
-        f"{r['fid']['DiffAugment (shifts)'][0]:.1f}, ADA {r['fid']['ADA'][0]:.1f}이고, 90도 단위 회전으로 증강할 때 똑바로 서 있지 않은 생성 이미지는 "
+        f"학습 이미지가 {r['sizes'][0]}장일 때 FID는 증강 없음 {r['fid']['none'][0]:.1f}, "
+        "DiffAugment의 평행 이동 "
+        f"{r['fid']['DiffAugment (shifts)'][0]:.1f}, ADA {r['fid']['ADA'][0]:.1f}이고, 90도 단위 "
+        "회전으로 증강할 때 똑바로 서 있지 않은 생성 이미지는 "
         f"{listed(r['turned'], '{:.0%}')}입니다."
     ),
     "speed": lambda r: (
@@ -139,7 +171,8 @@ KOREAN = {
         + (
             "."
             if not r["ratios"]
-            else f"(학습 한 스텝에는 PyTorch의 {min(r['ratios']):.2f}배에서 {max(r['ratios']):.2f}배의 시간이 걸립니다)."
+            else f"(학습 한 스텝에는 PyTorch의 {min(r['ratios']):.2f}배에서 "
+            f"{max(r['ratios']):.2f}배의 시간이 걸립니다)."
         )
     ),
 }

@@ -1,48 +1,61 @@
-"""Growing from 4x4 to 32x32: is it faster, and do details stick to places?
+"""Growing from 4x4 to 32x32 pixels: is it faster, and do details stick to places?
 
 python demos/progressive.py              # two to three minutes
-python demos/progressive.py --full       # full MNIST, three seeds, at most ten minutes a run
+python demos/progressive.py --full       # full MNIST, three seeds, at most ten minutes per run
 """
 
 # %% Small first
-# A Progressive GAN learns images of 4x4 pixels first, and lets larger sizes fade in. Two claims are looked at. That
-# it gets to good images sooner than the same networks at full size from the start: early steps are cheap, and coarse
-# things are learned first. And, held against it by StyleGAN2, that details stick to places: each size had to produce
-# finished images, so that its features keep to pixels instead of moving with what is drawn. Skips and residual
-# connections, which need no growing, should be free of it.
+# A Progressive GAN first learns images of 4x4 pixels, and then lets larger sizes fade in. We test
+# two claims. The first: it reaches good images sooner than the same networks trained at full size
+# from the start, because early steps are cheap and coarse structure is learned first. The second is
+# a criticism by StyleGAN2's authors: details stick to places. Each size once had to produce
+# finished images, so its features stay at fixed pixels instead of moving with the digit. Networks
+# with skips or residual connections need no growing, and should not have this problem.
 import numpy as np
 
 from tinygan import Tensor, nn
-from tinygan.study import Study, below, evaluations, logarithmic, means, show, span
+from tinygan.study import (
+    Study,
+    clearly_below,
+    mean_and_range,
+    mean_over_seeds,
+    plot_evaluations,
+    plot_images,
+    set_log_scale,
+)
 from tinygan.training.sampling import generate, load_networks
 
 study = Study(__file__, __doc__)
 
 
 # %% How far does a feature follow?
-# Walk from one latent to another in small steps, and ask of the image, and of every feature map, by how much it has
-# moved: the shift that explains most of its change, by least squares, as optical flow has it. The regression of the
-# features' shifts on the image's is 1 where a feature moves with what is drawn, and 0 where it stays. (The first two
-# networks below normalise each pixel of their features, the others do not: compare these two with each other first.)
+# We walk from one latent to another in small steps, and estimate how far the image and every
+# feature map move at each step: the least-squares shift that best explains the change, as in
+# optical flow. Then we regress the features' shifts on the image's shift. The slope is 1 if a
+# feature moves with the digit, and 0 if it stays in place. (The first two networks below normalise
+# each pixel of their features, the others do not. So compare the first two with each other first.)
 def shifts(maps):
-    """(walks, steps, H, W, C) -> shifts between steps (walks, steps - 1, C, 2), down and right, as a share of the side; and how
-    much there is to be seen moving (walks, steps - 1, C)."""
+    """Estimate how far maps (walks, steps, H, W, C) move from step to step.
+
+    Returns the shifts (walks, steps - 1, C, 2), down and right, as a share of the side; and the
+    strength of the maps' spatial gradients (walks, steps - 1, C), which says how well a shift can
+    be seen.
+    """
     down, right = (np.gradient(maps[:, :-1], axis=axis) * maps.shape[2] for axis in (2, 3))
     change = np.diff(maps, axis=1)
     total = lambda a, b: (a * b).sum((2, 3))
-    a, b, c, p, q = (
-        total(down, down),
-        total(down, right),
-        total(right, right),
-        -total(down, change),
-        -total(right, change),
-    )
+    a, b, c = total(down, down), total(down, right), total(right, right)
+    p, q = -total(down, change), -total(right, change)
     scale = a * c - b * b + 1e-6 * (a + c) ** 2 + 1e-12
     return np.stack([c * p - b * q, a * q - b * p], -1) / scale[..., None], a + c
 
 
 def following(folder, walks=study.choose(2, 24, 64), steps=8):
-    """{"following": {size: mean slope over the features of so many pixels, each weighing as much as there is to see in it}}."""
+    """Measure how far the features of a run's G follow the movement of the image.
+
+    Returns {"following": {size: mean regression slope of the features of size x size pixels}},
+    where each feature is weighted by the strength of its spatial gradients.
+    """
     G, _ = load_networks(folder)
     rng = np.random.default_rng(0)
     first, last = rng.standard_normal((2, walks, 1, G.latent))
@@ -53,30 +66,30 @@ def following(folder, walks=study.choose(2, 24, 64), steps=8):
     )
     for _, module in G.modules():
         if isinstance(module, nn.Noise):
-            module.mode = "none"  # it stays where it is by design
+            module.mode = "none"  # noise stays in place by design
     with nn.feature_maps(G) as maps:
-        images = generate(G, Tensor(z), (np.arange(walks) % 10).repeat(steps), batch=len(z))
+        images = generate(G, Tensor(z), (np.arange(walks) % 10).repeat(steps), batch_size=len(z))
     walk = lambda maps: shifts(maps.reshape(walks, steps, *maps.shape[1:]).astype(np.float64))
-    (of_image, _), found = walk(images), {}
+    image_shifts, _ = walk(images)
+    mean_slopes = {}
     for size in (16, 32):
-        features = [
-            m for m in maps.values() if m.ndim == 4 and m.shape[1] == size and m.shape[3] > 3
-        ][-1].numpy()
-        if (
-            shortcut := maps.get(f"shortcuts.{size // 16}")
-        ) is not None:  # a residual block's feature is the sum
+        of_size = [m for m in maps.values() if m.ndim == 4 and m.shape[1] == size]
+        features = [m for m in of_size if m.shape[3] > 3][-1].numpy()
+        shortcut = maps.get(f"shortcuts.{size // 16}")
+        if shortcut is not None:  # a residual block's feature is the sum
             features = (features + shortcut.numpy()) * 0.5**0.5
-        moved, seen = walk(features)
-        slopes = (moved * of_image).sum((0, 1, 3)) / ((of_image**2).sum() + 1e-12)
-        found[str(size)] = float(np.average(slopes, weights=seen.sum((0, 1)) + 1e-12))
-    return {"following": found}
+        feature_shifts, strength = walk(features)
+        slopes = (feature_shifts * image_shifts).sum((0, 1, 3)) / ((image_shifts**2).sum() + 1e-12)
+        mean_slopes[str(size)] = float(np.average(slopes, weights=strength.sum((0, 1)) + 1e-12))
+    return {"following": mean_slopes}
 
 
 # %% Four ways to get to 32x32
 steps, every = study.choose(5, 600, 3500), study.choose(5, 60, 350)
-phase = study.choose(16, 1200, 5000)  # images at a size, and images of a fade
+phase = study.choose(16, 1200, 5000)  # images at one size, and also images of one fade
 common = f"steps={steps} eval_every={every} eval_images={study.choose(100, 300, 2000)}"
-# All are told the class, which makes them learn sooner, and have a lazy R1 instead of a penalty at every step.
+# All four networks receive the class, so that they learn sooner. A lazy R1 replaces the penalty at
+# every step.
 growing = study.train(
     {"growing": f"stable_images={phase} fade_images={phase}", "full size at once": "grow=false"},
     "progan",
@@ -110,31 +123,32 @@ study.compare(
 )
 
 # %% Time to quality
-# When was the FID first below a mark that both ways reach? (Training time on one thread, evaluations not counted.)
+# When does the FID first fall to a mark that both ways reach? (Training time on one thread, without
+# the evaluations.)
 mark = 1.1 * max(
-    min(row["fid"] for row in run.evaluations) for found in growing.values() for run in found
+    min(row["fid"] for row in run.evaluations) for group in growing.values() for run in group
 )
-took = {
-    label: [next(row["seconds"] for row in run.evaluations if row["fid"] <= mark) for run in found]
-    for label, found in growing.items()
+seconds_to_mark = {  # label: [seconds of each seed]
+    label: [next(row["seconds"] for row in run.evaluations if row["fid"] <= mark) for run in group]
+    for label, group in growing.items()
 }
-until = {label: np.mean(seconds) for label, seconds in took.items()}
+mean_seconds = {label: np.mean(seconds) for label, seconds in seconds_to_mark.items()}
 print(
     f"seconds until an FID of {mark:.1f}: "
-    + ", ".join(f"{label} {seconds:.0f}" for label, seconds in until.items())
+    + ", ".join(f"{label} {seconds:.0f}" for label, seconds in mean_seconds.items())
 )
 
 # %% The figure
 figure, axes = study.figure(11, 4.4, 2, 4, height_ratios=(1.7, 1))
-evaluations(axes[0, 0], growing)
-evaluations(axes[0, 1], growing, over="seconds")
+plot_evaluations(axes[0, 0], growing)
+plot_evaluations(axes[0, 1], growing, over="seconds")
 axes[0, 1].axhline(mark, color="black", linestyle=":", linewidth=1)
 for ax in axes[0, :2]:
-    logarithmic(ax)
+    set_log_scale(ax)
     ax.legend(frameon=False, fontsize=7)
-for i, (label, found) in enumerate(runs.items()):
+for i, (label, group) in enumerate(runs.items()):
     for j, size in enumerate(("16", "32")):
-        values = [run.also["following"][size] for run in found]
+        values = [run.also["following"][size] for run in group]
         axes[0, 2].bar(i + 0.4 * j - 0.2, np.mean(values), 0.4, color=f"C{i}", alpha=0.9 - 0.4 * j)
         axes[0, 2].plot([i + 0.4 * j - 0.2] * len(values), values, "k.", markersize=3)
 axes[0, 2].set_xticks(range(len(runs)), ["growing", "at once", "skips", "residual"], fontsize=7)
@@ -142,48 +156,65 @@ axes[0, 2].set_ylabel(
     "how far features follow (1: all the way)\ndark: 16x16, light: 32x32", fontsize=8
 )
 axes[0, 3].set_axis_off()
-for ax, (label, found) in zip(axes[1], runs.items()):
-    show(ax, found[0].images, 10, f"{label}:\nFID {span(run.fid for run in found)}")
-study.save(figure, axes[0, 1], axes[0, 2])
+for ax, (label, group) in zip(axes[1], runs.items()):
+    plot_images(
+        ax, group[0].images, 10, f"{label}:\nFID {mean_and_range(run.fid for run in group)}"
+    )
+study.save_figure(figure, axes[0, 1], axes[0, 2])
 
-# %% What came of it
-follow = {size: means(runs, f"also.following.{size}") for size in ("16", "32")}
+# %% The result
+follow = {size: mean_over_seeds(runs, f"also.following.{size}") for size in ("16", "32")}
 once = "full size at once"
-ratio, faster = until[once] / until["growing"], max(took["growing"]) < min(took[once])
+ratio = mean_seconds[once] / mean_seconds["growing"]
+faster = max(seconds_to_mark["growing"]) < min(seconds_to_mark[once])
 sticks = all(
-    below(runs, f"also.following.{size}", "growing", label)
+    clearly_below(runs, f"also.following.{size}", "growing", label)
     for size in follow
     for label in runs
     if label != "growing"
 )
-whole = means(growing, "seconds")
-early = {label: [run.evaluations[0]["fid"] for run in found] for label, found in growing.items()}
-behind = min(early["growing"]) > max(early[once])
+in_all = mean_over_seeds(growing, "seconds")
+first_fid = {
+    label: [run.evaluations[0]["fid"] for run in group] for label, group in growing.items()
+}
+behind_at_first = min(first_fid["growing"]) > max(first_fid[once])
 
 
 def compared(size):
     path = f"also.following.{size}"
     return (
-        "less than"
-        if below(runs, path, "growing", once)
-        else "further than"
-        if below(runs, path, once, "growing")
-        else "about as far as"
+        "less far"
+        if clearly_below(runs, path, "growing", once)
+        else "further"
+        if clearly_below(runs, path, once, "growing")
+        else "about as far"
     )
 
 
 study.finding(
-    f"Growing gets to an FID of {mark:.1f} in {until['growing']:.0f} s, full size from the start in {until[once]:.0f} s "
-    f"({'%.1f times as fast' % ratio if faster else 'not clearly faster' if ratio > 1 else 'no faster'}), and "
-    f"{'makes features stick to places' if sticks else 'that it makes features stick to places does not show'}: at 16x16 they follow "
-    f"{follow['16']['growing']:.2f} of the digit's movement, without growing {follow['16'][once]:.2f}.",
+    f"Growing reaches an FID of {mark:.1f} after {mean_seconds['growing']:.0f} s, training at full "
+    f"size from the start after {mean_seconds[once]:.0f} s (growing is "
+    + (
+        f"{ratio:.1f} times as fast"
+        if faster
+        else "not clearly faster"
+        if ratio > 1
+        else "no faster"
+    )
+    + "). "
+    + ("Growing makes" if sticks else "There is no sign that growing makes")
+    + " features stick to places: at 16x16, the features follow "
+    f"{follow['16']['growing']:.2f} of the digit's movement with growing, and "
+    f"{follow['16'][once]:.2f} without.",
     {"growing is faster": faster, "growing makes features stick to places": sticks},
-    f"In all, growing takes {whole['growing']:.0f} s instead of {whole[once]:.0f}{', but is behind at first' * behind}. Of the digit's "
-    "movement, features of 16x16 / 32x32 follow: "
+    f"The whole training takes {in_all['growing']:.0f} s with growing and {in_all[once]:.0f} s "
+    "without"
+    + ", but growing is behind at first" * behind_at_first
+    + ". The share of the digit's movement that the features follow at 16x16 / 32x32 is: "
     + ", ".join(f"{label} {follow['16'][label]:.2f} / {follow['32'][label]:.2f}" for label in runs)
-    + f". Those of the grown network follow {compared('16')} the same network's at full size from the start at 16x16, "
-    f"{compared('32')} them at 32x32.",
+    + ". Compared with the same network trained at full size from the start, the features of the "
+    f"grown network follow {compared('16')} at 16x16 and {compared('32')} at 32x32.",
     mark=mark,
-    seconds=until,
+    seconds=mean_seconds,
     following=follow,
 )

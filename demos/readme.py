@@ -1,9 +1,11 @@
-"""Put what was measured into the guides: what is between <!-- NAME --> and <!-- end --> comes from demos/results/.
+"""Insert the measurements of demos/results/ into the guides, between their marks.
 
     python demos/readme.py
 
-A table is between two such lines; a single number, within a line, between <!-- = FILE PATH FORMAT --> and <!-- end -->: of
-demos/results/FILE.json, the number at the end of the PATH of keys, as Python's format() has it.
+There are two kinds of marks, and <!-- end --> ends both. <!-- NAME ... --> stands on a line of its
+own, before a table. <!-- = FILE PATH FORMAT --> stands within a line, before a single number or
+text: the value in demos/results/FILE.json at PATH (keys with dots between them), formatted by
+format().
 """
 
 # %%
@@ -13,9 +15,9 @@ import re
 import sys
 from pathlib import Path
 
-from korean import KOREAN, judged
+from korean import KOREAN, verdicts
 
-from tinygan.study import kept
+from tinygan.study import result_files
 
 DEMOS = Path(__file__).parent
 GUIDES = [
@@ -46,32 +48,34 @@ LECTURE = (
 
 
 def results(name):
-    """What demos/results/NAME.json holds."""
-    found = kept.numbers(DEMOS / "results" / f"{name}.json")
-    if not found:
+    """Return the contents of demos/results/NAME.json. Exits with a message if it is missing."""
+    numbers = result_files.read_json(DEMOS / "results" / f"{name}.json")
+    if not numbers:
         sys.exit(f"{DEMOS / 'results' / name}.json is missing")
-    return found
+    return numbers
 
 
 def result(name):
-    """What a demo's --full found, with all its seeds."""
-    found = results(name)
-    if (found.get("size"), found.get("seeds")) != ("full", [0, 1, 2]):
+    """Return the results of a demo's --full run. Exits with a message if it had another size, or
+    other seeds."""
+    numbers = results(name)
+    if (numbers.get("size"), numbers.get("seeds")) != ("full", [0, 1, 2]):
         sys.exit(
-            f"demos/results/{name}.json is of {found.get('size')} size and seeds {found.get('seeds')}: "
-            f"run demos/{name}.py --full"
+            f"demos/results/{name}.json has size {numbers.get('size')} and seeds "
+            f"{numbers.get('seeds')}: run demos/{name}.py --full"
         )
-    return found
+    return numbers
 
 
-# %% The gallery: a picture, and the sentence with which its demo ends
+# %% The gallery: for each demo, its picture and its result in a sentence or two
 
 
-def gallery(head="demo | what it found", sentence=lambda name: result(name)["finding"]):
+def gallery(head="demo | result", sentence=lambda name: result(name)["finding"]):
     return "\n".join(
         [f"| {head} |", "|---|---|"]
         + [
-            f'| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> '
+            f'| <a href="demos/pictures/{name}.png">'
+            f'<img src="demos/pictures/{name}-small.png"></a> '
             f"| [{name}](demos/{name}.py): {sentence(name)} |"
             for name in LECTURE
         ]
@@ -82,14 +86,14 @@ def gallery(head="demo | what it found", sentence=lambda name: result(name)["fin
 
 
 def value(file, path, form=""):
-    """The number of a JSON file at a path such as "metrics.fid"."""
+    """Return the formatted value in a result file at a path such as "metrics.fid"."""
     number = results(file)
     for key in path.split("."):
         number = number[int(key) if isinstance(number, list) else key]
     return format(number, form)
 
 
-# %% Tables: "ada 0" is the first that ada.py prints
+# %% Tables: the mark "ada 0" stands for the first table that ada.py prints
 
 
 def markdown(head, *rows):
@@ -100,13 +104,14 @@ def table(name, number):
     return markdown(*result(name)["tables"][int(number)])
 
 
-def truncation(which, name, *shown):
-    """What `tinygan truncation` measured, at some thresholds or psis."""
-    rows = {f"{row['threshold']:g}": row for row in results("commands")[which]["thresholds"]}
+def truncation(measurement, head, *columns):
+    """Return the table of a measurement by `tinygan truncation`. columns: the thresholds or psis to
+    show; head: "threshold" or "psi"."""
+    rows = {f"{row['threshold']:g}": row for row in results("commands")[measurement]["thresholds"]}
     return markdown(
-        [name, *shown],
+        [head, *columns],
         *(
-            [title, *(f"{rows[value][key]:.{digits}f}" for value in shown)]
+            [title, *(f"{rows[value][key]:.{digits}f}" for value in columns)]
             for title, key, digits in (
                 ("FID", "fid", 2),
                 ("precision", "precision", 3),
@@ -118,12 +123,10 @@ def truncation(which, name, *shown):
 
 
 def spaces():
-    """What `tinygan ppl` and `tinygan separability` measured of Z and W."""
-    found = results("commands")
-    lengths, scores = (
-        found["path-length"]["perceptual_path_length"],
-        found["separability"]["separability"],
-    )
+    """Return the table in which `tinygan ppl` and `tinygan separability` compare Z and W."""
+    measurements = results("commands")
+    lengths = measurements["path-length"]["perceptual_path_length"]
+    scores = measurements["separability"]["separability"]
     return markdown(
         ["", "Z", "W"],
         [
@@ -138,18 +141,19 @@ def spaces():
     )
 
 
-def bench(what):
-    """What `python -m demos.bench` measured; of "steps", what speed.py had it measure."""
-    kept_by_name = results("bench")
-    rows = (
-        results("speed")["steps"]
-        if what == "steps"
-        else kept_by_name[what]["steps" if what == "epyc" else what]
-    )
-    if what in ("steps", "epyc"):
-        memory = {
-            row[0]: row for row in kept_by_name["memory" if what == "steps" else "epyc"]["memory"]
-        }
+def bench(name):
+    """Return a table of measurements by `python -m demos.bench`.
+
+    name: "steps" for those that speed.py started, otherwise a name in demos/results/bench.json.
+    """
+    measurements = results("bench")
+    if name == "steps":
+        rows = results("speed")["steps"]
+    else:
+        rows = measurements[name]["steps" if name == "epyc" else name]
+    if name in ("steps", "epyc"):
+        with_memory = measurements["memory" if name == "steps" else "epyc"]
+        memory = {row[0]: row for row in with_memory["memory"]}
         rows = [
             [
                 "step",
@@ -174,11 +178,12 @@ def bench(what):
             ]
             for row in rows[1:]
         ]
-    return markdown(*(row[:5] if what == "augmentation" else row for row in rows))
+    return markdown(*(row[:5] if name == "augmentation" else row for row in rows))
 
 
 def plain_kernels():
-    """What `python -m tests.tools.plain_kernels` measured: a training step on both floors of kernels."""
+    """Return the table of `python -m tests.tools.plain_kernels`: the time of a training step with
+    fast and with plain kernels."""
     return markdown(
         ["recipe", "fast kernels", "plain kernels", "plain / fast"],
         *(
@@ -194,7 +199,7 @@ def plain_kernels():
 
 
 def printed(script, *arguments):
-    """What the table() of a script in demos/ prints."""
+    """Return the output of the function table() of a script in demos/."""
     sys.path.insert(0, str(DEMOS))
     try:
         with contextlib.redirect_stdout(io.StringIO()) as out:
@@ -208,14 +213,14 @@ def printed(script, *arguments):
 
 
 def content(mark):
-    """What belongs between <!-- mark --> and <!-- end -->."""
+    """Return the text that belongs between <!-- mark --> and <!-- end -->."""
     name, *arguments = mark.split()
     if name == "gallery":
         return gallery()
     if name == "갤러리":
         return gallery(
             "데모 | 알아낸 것",
-            lambda name: KOREAN[name](result(name)) + judged(result(name)["holds"]),
+            lambda name: KOREAN[name](result(name)) + verdicts(result(name)["holds"]),
         )
     if name in ("truncation", "spaces", "bench", "plain_kernels"):
         return globals()[name](*arguments)
@@ -223,15 +228,15 @@ def content(mark):
 
 
 def filled(text):
-    """A guide's text with everything between its marks as it was measured."""
+    """Return a guide's text with everything between its marks replaced by the measurements."""
     text = re.sub(
         "(<!-- = ([^>]*) -->).*?(<!-- end -->)",
-        lambda found: f"{found[1]}{value(*found[2].split())}{found[3]}",
+        lambda match: f"{match[1]}{value(*match[2].split())}{match[3]}",
         text,
     )
     return re.sub(
         "(<!-- (?!end |= )([^>]*) -->\n)(.*?)(<!-- end -->)",
-        lambda found: f"{found[1]}\n{content(found[2])}\n\n{found[4]}",
+        lambda match: f"{match[1]}\n{content(match[2])}\n\n{match[4]}",
         text,
         flags=re.DOTALL,
     )

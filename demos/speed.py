@@ -1,13 +1,14 @@
-"""Why NumPy can be this fast: one convolution, from loops to what tinygan does; and whole training steps.
+"""Why NumPy can be this fast: one convolution, from loops to tinygan; and whole training steps.
 
 python demos/speed.py              # a minute
-python demos/speed.py --full       # more rounds; beside PyTorch, if it is installed
+python demos/speed.py --full       # more rounds; and PyTorch for comparison, if it is installed
 """
 
-# %% What there is to win
-# A processor multiplies matrices at its full speed: BLAS has been tuned for that for decades. Everything else waits
-# for memory, or for Python. The convolution below (3x3, 64 to 64 channels, 32x32, 32 images) is 1.2 billion
-# multiplications. How close to the speed of a plain matrix product can it come, without a line of C?
+# %% The goal
+# A processor multiplies matrices at its full speed: BLAS has been tuned for this for decades.
+# Everything else waits for memory, or for Python. The convolution below (3x3, 64 to 64 channels,
+# 32x32 pixels, 32 images) has 1.2 billion multiplications. How close can it come to the speed of a
+# plain matrix product, without a line of C?
 import importlib.util
 import json
 import statistics
@@ -25,7 +26,7 @@ from tinygan.study import Study
 
 sys.path.append(
     str(Path(__file__).absolute().parents[1])
-)  # the checkout: demos.bench is found there
+)  # for demos.bench, which is not installed
 from demos.bench import report
 from demos.bench.workloads import WORKLOADS
 
@@ -40,10 +41,10 @@ print(report.machine())
 
 
 # %% Step 1: loops
-# What the definition says, for a few pixels only; the rest would take minutes.
+# This is the definition, for a few pixels only; all of them would take minutes.
 def loops(pixels):
-    padded, found = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).tolist(), []
-    kernel = w.tolist()
+    padded, results = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).tolist(), []
+    weights = w.tolist()
     for pixel in range(pixels):
         row, column = divmod(pixel, SIZE)
         for out in range(CHANNELS):
@@ -51,14 +52,15 @@ def loops(pixels):
             for i in range(3):
                 for j in range(3):
                     for c in range(CHANNELS):
-                        total += padded[0][row + i][column + j][c] * kernel[i][j][c][out]
-            found.append(total)
-    return found
+                        total += padded[0][row + i][column + j][c] * weights[i][j][c][out]
+            results.append(total)
+    return results
 
 
-# %% Step 2: a product with the columns of the image
-# Every 3x3 patch becomes a row of a matrix, nine times as large as the images (75 MB here): one product does the
-# rest. The product runs at full speed; making the matrix and reading it back does not.
+# %% Step 2: one matrix product (im2col)
+# Every 3x3 patch becomes a row of a matrix that is nine times as large as the images (75 MB here).
+# One product does the rest. The product runs at full speed; writing the matrix and reading it back
+# does not.
 def columns(images):
     n = len(images)
     windows = np.lib.stride_tricks.sliding_window_view(
@@ -68,40 +70,42 @@ def columns(images):
     return (rows @ w.reshape(9 * CHANNELS, CHANNELS)).reshape(n, SIZE, SIZE, CHANNELS)
 
 
-# %% Step 3: the same, an image at a time
-# The columns of one image, 2 MB, are still in cache when the product reads them.
+# %% Step 3: one matrix product per image
+# The matrix of one image (2 MB) is still in the cache when the product reads it.
 def blocks(images):
     return np.concatenate([columns(images[i : i + 1]) for i in range(len(images))])
 
 
-# %% Step 4: what tinygan does
-# Blocks, as above; copies that a processor likes; fewer multiplications (Winograd's: 36 instead of 144 for 4x4
-# pixels); and threads, each with blocks of its own, because NumPy lets go of Python's lock while it computes.
-# kernels/README.md tells more.
-def ours(images):
+# %% Step 4: tinygan
+# tinygan also computes block by block. Its copies suit the processor's caches. Winograd's algorithm
+# needs fewer multiplications (36 instead of 144 for 4x4 pixels). Several threads each compute
+# blocks of their own, because NumPy releases Python's lock while it computes. kernels/README.md has
+# more.
+def with_tinygan(images):
     with no_grad():
         return ops.conv2d(tensor(images), tensor(w), padding=1).numpy()
 
 
 def timed(function, *args):
+    """Return (the function's result, the seconds that it took)."""
     start = time.perf_counter()
     result = function(*args)
     return result, time.perf_counter() - start
 
 
 def times():
-    """Seconds of each step, and of a matrix product on one core."""
+    """Measure the seconds of each step above, and of a matrix product on one core."""
     with parallel.single_threaded_blas():
         pixels = study.choose(1, 3, 10)
-        few, taken = timed(loops, pixels)
-        seconds, expected = {"Python loops": taken * N * SIZE * SIZE / pixels}, ours(x)
-        assert np.allclose(few, expected[0].reshape(-1)[: len(few)], rtol=1e-3, atol=1e-2)
+        first, taken = timed(loops, pixels)
+        seconds, expected = {"Python loops": taken * N * SIZE * SIZE / pixels}, with_tinygan(x)
+        assert np.allclose(first, expected[0].reshape(-1)[: len(first)], rtol=1e-3, atol=1e-2)
         cores = parallel.num_threads()
         for name, function, threads in (
             ("columns, one product", columns, 1),
             ("columns by the image", blocks, 1),
-            ("tinygan, 1 thread", ours, 1),
-            (f"tinygan, {cores} threads", ours, cores),
+            ("tinygan, 1 thread", with_tinygan, 1),
+            (f"tinygan, {cores} threads", with_tinygan, cores),
         ):
             parallel.set_num_threads(threads)
             assert np.allclose(function(x), expected, rtol=1e-3, atol=1e-2)
@@ -113,7 +117,7 @@ def times():
         }
 
 
-measured = study.numbers("times", times)
+measured = study.cached("times", times)
 seconds, one_core = measured["seconds"], 2 * 1024**3 / measured["product"] / 1e9
 speed = {name: flop / value / 1e9 for name, value in seconds.items()}
 study.table(
@@ -123,17 +127,19 @@ study.table(
 )
 
 # %% Where the time of a training step goes
-# A DCGAN step, op by op: what is no convolution is bound by memory.
+# This is the profile of a DCGAN step, op by op. Memory limits the speed of everything except the
+# convolutions.
 job = WORKLOADS["dcgan"].make(study.choose(4, 64, 64), 28)
 job.parts["step"]()
 with parallel.single_threaded_blas(), profile():
     job.parts["step"]()
 
 
-# %% Six training steps, beside PyTorch's if it is there
-# Each framework in processes of its own that take turns; a ratio below 1 means that tinygan is faster.
+# %% Six training steps, in tinygan and, if it is installed, in PyTorch
+# Each framework runs in its own processes, and they take turns. A ratio below 1 means that tinygan
+# is faster.
 def bench():
-    """What `python -m demos.bench` has to say."""
+    """Run `python -m demos.bench` and return its numbers."""
     names = study.choose(["mlp"], ["dcgan", "lenet", "mlp"], list(WORKLOADS))
     against = (
         ["--against", "torch"] if importlib.util.find_spec("torch") and study.size != "tiny" else []
@@ -159,9 +165,9 @@ def bench():
         return json.loads(Path(folder, "bench.json").read_text())
 
 
-found = study.numbers("bench", bench)
-head, *rows = found["steps"]
-against = "ratio" in head
+benchmark = study.cached("bench", bench)
+head, *rows = benchmark["steps"]
+against = "ratio" in head  # PyTorch was measured, too
 
 # %% The figure
 figure, axes = study.figure(10, 3.4, 1, 2)
@@ -190,27 +196,28 @@ axes[1].set(
 )
 axes[1].margins(y=0.1)
 axes[1].legend(frameon=False, fontsize=7, loc="upper right")
-study.save(figure, axes[0])
+study.save_figure(figure, axes[0])
 
-# %% What came of it
+# %% The result
 last = list(speed)[-1]
-times_loops = float(
-    f"{speed[last] / speed['Python loops']:.1g}"
-)  # these were timed on a few pixels
+# One digit, because the loops were timed on a few pixels.
+times_loops = float(f"{speed[last] / speed['Python loops']:.1g}")
 ratios = [float(row[7]) for row in rows] if against else []
 study.finding(
-    f"A convolution runs at {speed[last]:.0f} GFLOP/s ({last}), {speed[last] / speed['columns, one product']:.1f} times as fast as one "
-    f"product with all columns and some {times_loops:,.0f} times as fast as Python loops"
+    f"A convolution runs at {speed[last]:.0f} GFLOP/s ({last}), "
+    f"{speed[last] / speed['columns, one product']:.1f} times as fast as a single im2col product "
+    f"and about {times_loops:,.0f} times as fast as Python loops."
     + (
-        f", and a training step takes {min(ratios):.2f} to {max(ratios):.2f} times as long as PyTorch's"
+        f" A training step takes {min(ratios):.2f} to {max(ratios):.2f} times as long as in "
+        "PyTorch."
         if against
         else ""
-    )
-    + ".",
-    details=f"One thread is at {speed['tinygan, 1 thread'] / one_core:.1f} times the speed of a plain matrix product, counted as if it "
-    "multiplied as much.",
-    machine=found["machine"],
-    versions=found["versions"],
+    ),
+    details=f"On one thread, it runs at {speed['tinygan, 1 thread'] / one_core:.1f} times the "
+    "GFLOP/s of a plain matrix product. (GFLOP/s count the multiplications of a plain convolution; "
+    "Winograd's algorithm needs fewer.)",
+    machine=benchmark["machine"],
+    versions=benchmark["versions"],
     gflops=speed,
     matrix_product=one_core,
     ratios=ratios,

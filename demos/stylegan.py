@@ -1,14 +1,15 @@
-"""StyleGAN: why z should not be what images are drawn from, and what w is good for.
+"""StyleGAN: why images should not be generated directly from z, and what w is good for.
 
 python demos/stylegan.py              # two to three minutes
-python demos/stylegan.py --full       # full MNIST, three seeds, at most ten minutes a run
+python demos/stylegan.py --full       # full MNIST, three seeds, at most ten minutes per run
 """
 
 # %% Data with a hole in it
-# z is drawn from a round cloud without holes. Real data has holes: combinations that do not occur. If images were
-# drawn from z directly, the cloud would have to be bent around the hole, and directions in z would mean different
-# things in different places. StyleGAN puts a mapping in between: w = f(z) may have any distribution, also one with a
-# hole. To look at that, the data are points in a square, two attributes each, of which one corner does not occur.
+# z is drawn from a round cloud without holes. Real data have holes: combinations of attributes that
+# do not occur. A G that generates images from z directly has to bend the cloud around the hole, and
+# then a direction in z means different things in different places. StyleGAN inserts a mapping: w =
+# f(z) can have any distribution, even one with a hole. To see this, we use points in a square as
+# data. A point has two attributes, its coordinates, and one corner of the square is empty.
 import numpy as np
 
 from tinygan import data, grad, nn, optim, tensor
@@ -17,7 +18,7 @@ from tinygan.metrics import Evaluator
 from tinygan.metrics.extractor import Extractor
 from tinygan.metrics.path_length import path_lengths, perceptual_path_length
 from tinygan.metrics.separability import attributes, separability
-from tinygan.study import Study, below, means, show
+from tinygan.study import Study, clearly_below, mean_over_seeds, plot_images
 from tinygan.training.sampling import generate, latents, load_networks
 
 study = Study(__file__, __doc__)
@@ -25,9 +26,9 @@ rng = np.random.default_rng(0)
 
 
 def points(n):
-    """Points (n, 2) in the square from -1 to 1 without its upper right quarter."""
-    found = rng.uniform(-1, 1, (2 * n, 2)).astype(np.float32)
-    return found[~(found > 0).all(1)][:n]
+    """Draw n points (n, 2) from the square from -1 to 1 without its upper right quarter."""
+    in_square = rng.uniform(-1, 1, (2 * n, 2)).astype(np.float32)
+    return in_square[~(in_square > 0).all(1)][:n]
 
 
 def perceptron(*widths):
@@ -37,13 +38,10 @@ def perceptron(*widths):
     return nn.Sequential(*layers[:-1])
 
 
-# G = synthesis(mapping(z)). The synthesis is small, as in the paper it is asked to be: what bends, has to bend in the
-# mapping.
-mapping, synthesis, D = (
-    perceptron(2, 64, 64, 64, 2),
-    perceptron(2, 16, 2),
-    perceptron(2, 64, 64, 64, 1),
-)
+# G = synthesis(mapping(z)). The synthesis network is small, so that the mapping has to do the
+# bending.
+mapping, synthesis = perceptron(2, 64, 64, 64, 2), perceptron(2, 16, 2)
+D = perceptron(2, 64, 64, 64, 1)
 loss, weights = losses.find("bce"), [*mapping.parameters(), *synthesis.parameters()]
 g_optimizer, d_optimizer = (
     optim.Adam(p, lr=1e-3, betas=(0.0, 0.99)) for p in (weights, D.parameters())
@@ -57,27 +55,30 @@ for step in range(study.choose(20, 6000, 20_000)):
 
 z = rng.standard_normal((4000, 2), dtype=np.float32)
 w = mapping(z).detach()
-drawn, w = synthesis(w).detach().numpy(), w.numpy()
+generated, w = synthesis(w).detach().numpy(), w.numpy()
 
 
-def linear(latent):
-    """R^2: how much of the two attributes a linear function of the latents tells."""
-    known = np.column_stack([latent, np.ones(len(latent))])
-    rest = drawn - known @ np.linalg.lstsq(known, drawn, rcond=None)[0]
-    return 1 - (rest**2).sum() / ((drawn - drawn.mean(0)) ** 2).sum()
+def linear_r2(latent):
+    """Return R^2, the share of the two attributes' variance that a linear function of the latents
+    explains."""
+    inputs = np.column_stack([latent, np.ones(len(latent))])
+    residuals = generated - inputs @ np.linalg.lstsq(inputs, generated, rcond=None)[0]
+    return 1 - (residuals**2).sum() / ((generated - generated.mean(0)) ** 2).sum()
 
 
-r2 = {"Z": linear(z), "W": linear(w)}
-in_hole = (drawn > 0.1).all(1).mean()
+r2 = {"Z": linear_r2(z), "W": linear_r2(w)}
+in_hole = (generated > 0.1).all(1).mean()
 print(
-    f"points in the hole: {in_hole:.1%}; what a linear function tells of the attributes: Z {r2['Z']:.1%}, W {r2['W']:.1%}"
+    f"points in the hole: {in_hole:.1%}; variance of the attributes that a linear function "
+    f"explains: Z {r2['Z']:.1%}, W {r2['W']:.1%}"
 )
 
-# %% Digits: mappings of 8 layers and of none
-# What the paper measures of W and Z: how far images move along a path (path length: less is smoother), and how much a
-# hyperplane tells of how a digit is drawn (separability: less is better). And the class: does a deep mapping follow
-# it better than none at all?
-# (Without a mapping, w is z and the embedding of the class, twice as long as a style.)
+# %% Digits: a mapping of 8 layers, and none
+# The paper compares W and Z by two measures. Path length: how far do images move along a path
+# (shorter is smoother)? Separability: how well does a hyperplane separate images by properties such
+# as their slant (less is better)? We also ask whether G follows the class better with a deep
+# mapping than without one. (Without a mapping, w is the concatenation of z and the embedding of the
+# class, which is twice as long as a style.)
 name = study.choose("digits", "digits", "mnist")
 test = data.load(name, "test")
 evaluator, extractor = Evaluator(test.subset(slice(study.choose(200, 1000, None)))), Extractor(name)
@@ -86,7 +87,8 @@ psis = (0.0, 0.5, 1.0) if study.size != "full" else (0.0, 0.3, 0.5, 0.7, 0.9, 1.
 
 
 def styles(folder):
-    """Path lengths, separability, truncation in W over psi, and noise: FID without it, and how far it moves a pixel."""
+    """Measure path lengths, separability, truncation in W for each psi, how far noise moves a
+    pixel, and the FID without noise."""
     G, _ = load_networks(folder)
     paths = {
         space: perceptual_path_length(path_lengths(G, name, study.choose(10, 200, 1000), space))
@@ -95,14 +97,15 @@ def styles(folder):
     rng = np.random.default_rng(3)
     z, labels = latents(rng, n, G), rng.integers(10, size=n)
     images = generate(G, z, labels)
-    found = attributes(images, extractor(images)[1][:, 0])
-    found = dict(list(found.items())[: study.choose(2, None, None)])
-    known = {
+    image_attributes = attributes(images, extractor(images)[1][:, 0])
+    image_attributes = dict(list(image_attributes.items())[: study.choose(2, None, None)])
+    codes = {
         "z": np.concatenate([z.numpy(), np.eye(10)[labels]], 1),
         "w": G.mapping(z, labels).detach().numpy(),
     }
     scores = {
-        space: float(np.exp(sum(separability(known[space], found).values()))) for space in "zw"
+        space: float(np.exp(sum(separability(codes[space], image_attributes).values())))
+        for space in "zw"
     }
     truncated = []
     for psi in psis:
@@ -114,20 +117,17 @@ def styles(folder):
     noises, G.psi = [module for _, module in G.modules() if isinstance(module, nn.Noise)], 1.0
     for module in noises:
         module.mode, module.rng = "none", rng
-    silent = evaluator.quick(generate(G, z, labels), labels)["fid"]
+    fid_without_noise = evaluator.quick(generate(G, z, labels), labels)["fid"]
     for module in noises:
         module.mode = "random"
-    moved = (
-        np.stack([generate(G, z[:20], labels[:20]) for _ in range(study.choose(2, 20, 50))])
-        .std(0)
-        .mean()
-    )
+    draws = [generate(G, z[:20], labels[:20]) for _ in range(study.choose(2, 20, 50))]
+    moved = np.stack(draws).std(0).mean()
     return {
         "path_length": paths,
         "separability": scores,
         "truncation": truncated,
         "noise": float(moved),
-        "fid_without_noise": silent,
+        "fid_without_noise": fid_without_noise,
     }
 
 
@@ -153,14 +153,15 @@ study.compare(
     },
 )
 length, separable = (
-    {space: means(runs, f"also.{key}.{space}") for space in "zw"}
+    {space: mean_over_seeds(runs, f"also.{key}.{space}") for space in "zw"}
     for key in ("path_length", "separability")
 )
 
 
-# %% One G: mixed styles, noise
+# %% One G: mixed styles and noise
 def mixed():
-    """Ten images, ten others, and the first with the coarse styles of the others."""
+    """Generate ten images, ten others, and images with the coarse styles of the others and the fine
+    styles of the first."""
     G, _ = load_networks(runs["8 layers"][0].folder)
     rng, digits = np.random.default_rng(1), np.arange(10)
     ws, others = (
@@ -177,7 +178,8 @@ def mixed():
 
 
 def noise():
-    """Ten images with fixed noise, without, and how far noise moves each pixel: white is 64 of 255."""
+    """Generate ten images with fixed noise and without noise, and show how far noise moves each
+    pixel: white is 64 of 255."""
     G, _ = load_networks(runs["8 layers"][0].folder)
     rng, rows = np.random.default_rng(1), {}
     z = latents(rng, 10, G)
@@ -190,13 +192,16 @@ def noise():
     return np.concatenate([rows["fixed"][0], rows["none"][0], moved])
 
 
-mixing, noisy = study.images("mixing", mixed), study.images("noise", noise)
-moved, silent = (means(runs, f"also.{key}")["8 layers"] for key in ("noise", "fid_without_noise"))
-noisy_fid = float(
+mixing, noisy = study.cached_images("mixing", mixed), study.cached_images("noise", noise)
+moved, fid_without_noise = (
+    mean_over_seeds(runs, f"also.{key}")["8 layers"] for key in ("noise", "fid_without_noise")
+)
+fid_with_noise = float(
     np.mean([run.also["truncation"][psis.index(1.0)]["fid"] for run in runs["8 layers"]])
 )
 print(
-    f"noise moves a pixel by {moved:.1f} of 255, on average; FID with noise {noisy_fid:.2f}, without {silent:.2f}"
+    f"noise moves a pixel by {moved:.1f} of 255, on average; FID with noise {fid_with_noise:.2f}, "
+    f"without {fid_without_noise:.2f}"
 )
 
 # %% The figure
@@ -210,7 +215,7 @@ for ax, where, title in zip(
         f"(c) W: a linear fit\nexplains {r2['W']:.0%}",
     ),
 ):
-    shown = where if title.startswith("(a)") else drawn
+    shown = where if title.startswith("(a)") else generated
     colors = np.clip(
         np.column_stack([shown[:, 0], 0 * shown[:, 0] - 0.6, shown[:, 1]]) / 2 + 0.5, 0, 1
     )
@@ -219,7 +224,7 @@ for ax, where, title in zip(
         for i, color in enumerate(("black", "gold")):
             ax.tricontour(
                 *where.T,
-                drawn[:, i],
+                generated[:, i],
                 levels=(-0.8, -0.4, 0, 0.4, 0.8),
                 colors=color,
                 linewidths=1.2,
@@ -235,16 +240,14 @@ for ax, where, title in zip(
         xlabel=f"{name} 1",
         ylabel=f"{name} 2",
     )
-for ax, found, key in zip(axes[0, 3:], (length, separable), ("path_length", "separability")):
+for ax, means, key in zip(axes[0, 3:], (length, separable), ("path_length", "separability")):
     for i, label in enumerate(runs):
         for j, space in enumerate("zw"):
-            at, values = (
-                i + 0.4 * j - 0.2,
-                [run.number(f"also.{key}.{space}") for run in runs[label]],
-            )
+            at = i + 0.4 * j - 0.2
+            values = [run.number(f"also.{key}.{space}") for run in runs[label]]
             ax.bar(
                 at,
-                found[space][label],
+                means[space][label],
                 0.4,
                 color=f"C{j}",
                 alpha=0.6,
@@ -254,10 +257,10 @@ for ax, found, key in zip(axes[0, 3:], (length, separable), ("path_length", "sep
     ax.set_xticks(range(len(runs)), ["8 layers", "none (W: z and class)"], fontsize=7)
     ax.set(ylabel=f"{key.replace('_', ' ')} (less is better)", xlabel="mapping")
     ax.legend(frameon=False, fontsize=7)
-show(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
-show(axes[1, 1], runs["none"][0].images, 10, "no mapping")
-show(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
-show(axes[1, 3], noisy, 10, "noise: fixed, none,\nand how far it moves pixels")
+plot_images(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
+plot_images(axes[1, 1], runs["none"][0].images, 10, "no mapping")
+plot_images(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
+plot_images(axes[1, 3], noisy, 10, "noise: fixed, none,\nand how far it moves pixels")
 for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class_accuracy", "C3")):
     values = np.mean([[row[key] for row in run.also["truncation"]] for run in runs["8 layers"]], 0)
     axes[1, 4].plot(
@@ -270,38 +273,41 @@ for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class
     )
 axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
 axes[1, 4].legend(frameon=False, fontsize=6, loc="center right")
-study.save(figure, axes[0, 1], axes[0, 2])
+study.save_figure(figure, axes[0, 1], axes[0, 2])
 
-# %% What came of it
-accuracy, deep = means(runs, "class_accuracy"), "8 layers"
-better = [
+# %% The result
+accuracy, deep = mean_over_seeds(runs, "class_accuracy"), "8 layers"
+w_is_better = [
     text
     for text, key in (("shorter paths", "path_length"), ("better separability", "separability"))
     if max(run.number(f"also.{key}.w") for run in runs[deep])
     < min(run.number(f"also.{key}.z") for run in runs[deep])
 ]
 study.finding(
-    f"W has {' and '.join(better) or 'neither shorter paths nor better separability'} than the Z of the same G (path length "
-    f"{length['w'][deep]:.1f} against {length['z'][deep]:.1f}, separability {separable['w'][deep]:.2f} against "
-    f"{separable['z'][deep]:.2f}), and 8 mapping layers follow the class "
+    f"W has {' and '.join(w_is_better) or 'neither shorter paths nor better separability'} than "
+    f"the Z of the same G (path length {length['w'][deep]:.1f} against {length['z'][deep]:.1f}, "
+    f"separability {separable['w'][deep]:.2f} against {separable['z'][deep]:.2f}). With 8 mapping "
+    "layers, G follows the class "
     + (
         "better than"
-        if below(runs, "class_accuracy", "none", deep)
+        if clearly_below(runs, "class_accuracy", "none", deep)
         else "less well than"
-        if below(runs, "class_accuracy", deep, "none")
+        if clearly_below(runs, "class_accuracy", deep, "none")
         else "about as well as"
     )
-    + f" none ({accuracy[deep]:.1%} against {accuracy['none']:.1%}).",
-    {f"W has {text}": text in better for text in ("shorter paths", "better separability")}
-    | {"w follows the class better than z": below(runs, "class_accuracy", "none", deep)},
-    f"With a hole in the data, a linear function tells {r2['Z']:.0%} of the attributes from z and {r2['W']:.0%} from w "
-    f"({in_hole:.1%} of the points are in the hole). On digits, the paths of the G without a mapping have a length of "
-    f"{length['z']['none']:.1f}; all draw little variety (recall "
-    + ", ".join(f"{label} {value:.2f}" for label, value in means(runs, "recall").items())
-    + f"). Noise moves a pixel by {moved:.1f} of 255; FID with it {noisy_fid:.1f}, without {silent:.1f}.",
+    + f" with none (class accuracy {accuracy[deep]:.1%} against {accuracy['none']:.1%}).",
+    {f"W has {text}": text in w_is_better for text in ("shorter paths", "better separability")}
+    | {"w follows the class better than z": clearly_below(runs, "class_accuracy", "none", deep)},
+    f"For data with a hole, a linear function of z explains {r2['Z']:.0%} of the attributes' "
+    f"variance, and one of w {r2['W']:.0%} ({in_hole:.1%} of the points are in the hole). On "
+    f"digits, the G without a mapping has a path length of {length['z']['none']:.1f}. Both Gs "
+    "generate little variety (recall "
+    + ", ".join(f"{label} {value:.2f}" for label, value in mean_over_seeds(runs, "recall").items())
+    + f"). Noise moves a pixel by {moved:.1f} of 255; the FID is {fid_with_noise:.1f} with noise "
+    f"and {fid_without_noise:.1f} without.",
     r2=r2,
     path_length=length,
     separability=separable,
     class_accuracy=accuracy,
-    noise={"moves": moved, "fid": noisy_fid, "fid_without": silent},
+    noise={"moves": moved, "fid": fid_with_noise, "fid_without": fid_without_noise},
 )

@@ -1,5 +1,5 @@
-"""`pytest --backend cupy` runs the suite on a GPU, `pytest --kernels plain` on the plain floor of
-kernels; fixtures for tests that run on more than one of either."""
+"""Options and fixtures of all tests: `pytest --backend cupy` runs the tests on a GPU, and
+`pytest --kernels plain` with the plain kernels."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tinygan import kernels
 from tinygan.files import replacing
 from tinygan.training.trainer import Trainer
 
-# The same examples on every run. To look further: pytest --hypothesis-profile fuzz
+# Every run draws the same examples. For more: pytest --hypothesis-profile fuzz
 hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize=True, database=None, max_examples=40
 )
@@ -26,43 +26,50 @@ hypothesis.settings.register_profile("fuzz", deadline=None, database=None, max_e
 hypothesis.settings.load_profile("tests")
 
 
-# Pictures end with a search for garbage (tests/tools/flat.py shows why): in a process as full as this one it takes longer than they do.
+# After each figure, tinygan collects garbage (tests/tools/flat.py shows why). In a process with so
+# many objects, that takes longer than the figure.
 tinygan.plots.gc = SimpleNamespace(collect=lambda: 0)
 
 
 @pytest.fixture(autouse=True)
-def curves_in_words(request, monkeypatch):
-    """What a run would draw as curves, as text: matplotlib takes longer than a tiny run itself. Not of tests marked `curves`."""
+def curves_as_text(request, monkeypatch):
+    """Let runs write their curves as text, except in tests marked `curves`.
+
+    Matplotlib takes longer than a tiny run.
+    """
 
     def write(self, path, rows):
         with replacing(path) as temporary:
             temporary.write_text(repr(rows))
 
     if not request.node.get_closest_marker("curves"):
-        monkeypatch.setattr(Trainer, "draw_curves", write)
+        monkeypatch.setattr(Trainer, "write_curves", write)
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--backend", choices=["numpy", "cupy", "strict"], default="numpy", help="where to compute"
+        "--backend",
+        choices=["numpy", "cupy", "strict"],
+        default="numpy",
+        help="the backend that computes",
     )
     parser.addoption(
         "--kernels",
         choices=["plain", "fast"],
         default="fast",
-        help="by which kernels (op tests: by both, or plain)",
+        help="which kernels compute (op tests use both, or only the plain ones)",
     )
 
 
 def pytest_configure(config):
-    if (
-        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    ):  # so a shell starts what it runs in the background
+    # A shell starts background processes with SIGINT ignored.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     name = config.getoption("--backend")
     if name == "strict" and strict_cuda.COMPILER is None:
         raise pytest.UsageError(
-            "--backend strict runs the GPU's kernels through a C++ compiler: install one as c++, or set CXX"
+            "--backend strict compiles the GPU's kernels as C++: install a C++ compiler as c++, or "
+            "set CXX"
         )
     os.environ["TINYGAN_KERNELS"] = config.getoption("--kernels")  # for processes that tests start
     kernels.use(config.getoption("--kernels"))
@@ -70,7 +77,7 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    """Tests that use the fixture `floor` run on both; those marked `fast`, on that one alone."""
+    """Run tests with the fixture `kernel_set` with both; those marked `fast` with fast kernels."""
     if "kernel_set" in metafunc.fixturenames:
         only = metafunc.config.getoption("--kernels") == "plain" and ["plain"]
         only = ["fast"] if metafunc.definition.get_closest_marker("fast") else only
@@ -81,39 +88,36 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("--kernels") == "plain":
         for item in items:
             if item.get_closest_marker("fast"):
-                item.add_marker(pytest.mark.skip(reason="about the fast floor of kernels"))
+                item.add_marker(pytest.mark.skip(reason="tests the fast kernels"))
     if config.getoption("--backend") == "numpy":
         for item in items:
             if item.get_closest_marker("gpu"):
-                item.add_marker(
-                    pytest.mark.skip(
-                        reason="the GPU path: pytest --backend strict, or cupy on a GPU"
-                    )
-                )
+                reason = "tests the GPU path: pytest --backend strict, or cupy on a GPU"
+                item.add_marker(pytest.mark.skip(reason=reason))
     if config.getoption("--backend") != "numpy":
         for item in items:
             if item.get_closest_marker("cpu"):
-                item.add_marker(
-                    pytest.mark.skip(
-                        reason="about the CPU, or a matter of no backend: the run on NumPy covers it"
-                    )
-                )
+                reason = "tests the CPU, or no backend: the run on NumPy covers it"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
 def array_bytes():
-    """A function that tells how many bytes of NumPy arrays made during the test are alive."""
+    """A function that returns the bytes of living NumPy arrays that the test has created."""
     arrays = [tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)]
+
+    def size():
+        snapshot = tracemalloc.take_snapshot().filter_traces(arrays)
+        return sum(statistic.size for statistic in snapshot.statistics("filename"))
+
     tracemalloc.start()
-    yield lambda: sum(
-        s.size for s in tracemalloc.take_snapshot().filter_traces(arrays).statistics("filename")
-    )
+    yield size
     tracemalloc.stop()
 
 
 @pytest.fixture(scope="module")
 def kernel_set(request):
-    """The kernels that the test runs on: "plain" or "fast"."""
+    """The kernels that compute in the test: "plain" or "fast"."""
     before = kernels.in_use()
     kernels.use(request.param)
     yield request.param
@@ -121,8 +125,8 @@ def kernel_set(request):
 
 
 @pytest.fixture(autouse=True)
-def same_backend_and_kernels_after():
-    """Whatever a test activates, the next one starts from where this one did."""
+def restore_backend_and_kernels():
+    """Restore the backend and the kernels after each test."""
     backend, kernel_set = tinygan.backend.active(), kernels.in_use()
     yield
     tinygan.backend.activate(backend)

@@ -1,4 +1,4 @@
-"""What several tests of bad input share."""
+"""A helper for tests of bad input."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from tinygan.errors import InputError
 
 
 def error_of(function, *args, **settings):
-    """The message of the InputError that the call must raise; always a single line."""
-    with pytest.raises(InputError) as caught:
+    """Return the message of the InputError that the call must raise. It must be a single line."""
+    with pytest.raises(InputError) as raised:
         function(*args, **settings)
-    message = str(caught.value)
+    message = str(raised.value)
     assert message and "\n" not in message
     return message

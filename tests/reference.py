@@ -1,4 +1,5 @@
-"""Reading golden files (tests/golden), which hold PyTorch's names and layouts, as tinygan's state_dicts."""
+"""Helpers that turn golden files (tests/golden), with PyTorch's names and layouts, into tinygan's
+state_dicts, and compare them."""
 
 from pathlib import Path
 
@@ -11,28 +12,28 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def images(array):
-    """NCHW as our NHWC."""
+    """Images in NCHW, as NHWC."""
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
 
 
-def kernel(array):
-    """OIHW and IOHW as our HWIO; dense (out, in) as (in, out)."""
+def weight(array):
+    """A PyTorch weight, OIHW or IOHW, as HWIO; a linear layer's, (out, in), as (in, out)."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
 def group(file, prefix):
-    """{name: array} of the arrays under `prefix`, without it."""
+    """The arrays whose names begin with `prefix`: {name without the prefix: array}."""
     return {key[len(prefix) :]: file[key] for key in file.files if key.startswith(prefix)}
 
 
 def assert_equal(actual, expected):
-    """Equal as a group: the largest difference within 1e-9 of the largest value. Every array is compared.
+    """Assert that two dicts of arrays are equal: no difference exceeds 1e-9 of the largest value.
 
-    A gradient that we do not have, because the loss does not depend on that parameter, is one of 0.
+    An array missing from `actual`, such as the gradient of a parameter on which the loss does not
+    depend, counts as 0.
     """
-    actual = {name: np.zeros_like(value) for name, value in expected.items() if not value.any()} | {
-        name: host(value) for name, value in actual.items()
-    }
+    zeros = {name: np.zeros_like(value) for name, value in expected.items() if not value.any()}
+    actual = zeros | {name: host(value) for name, value in actual.items()}
     assert actual.keys() == expected.keys()
     scale = max(np.abs(value).max() for value in expected.values())
     for name in expected:
@@ -41,22 +42,22 @@ def assert_equal(actual, expected):
 
 
 def assert_images(actual, expected):
-    """`assert_equal` of as many images (N, H, W, C) of a batch as the file keeps (NCHW); its gradients are of all."""
+    """`assert_equal` for the first images (N, H, W, C) of a batch, the only ones in the file (there
+    in NCHW). The gradients in the file are of the whole batch."""
     expected = images(expected)
     assert len(expected) > 1
     assert_equal({"images": actual[: len(expected)]}, {"images": expected})
 
 
 def gradients(loss, network):
-    """{name: array} of the gradients of all parameters that the loss reaches."""
+    """The gradients of all parameters that the loss depends on: {name: array}."""
     names = [name for name, _ in network.named_parameters()]
-    return {
-        name: host(g) for name, g in zip(names, grad(loss, network.parameters())) if g is not None
-    }
+    found = zip(names, grad(loss, network.parameters()))
+    return {name: host(g) for name, g in found if g is not None}
 
 
 class Replay:
-    """A generator whose next draw is known."""
+    """A stand-in for a generator whose next draw is given."""
 
     def __init__(self, draw):
         self.draw = draw

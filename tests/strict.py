@@ -1,14 +1,16 @@
-"""A stand-in for CuPy on machines without a GPU: NumPy behind an array type that is as strict as CuPy's.
+"""A stand-in for CuPy on machines without a GPU: NumPy with an array type as strict as CuPy's.
 
-A StrictArray does not mix with numpy.ndarray, in operators, functions, indices or assignments, and does not
-turn into one by itself: only `asarray` and `array` upload, only `.get()` downloads. Reductions and elements are
-arrays of no dimensions, not scalars. Like CuPy, it takes Python numbers and NumPy scalars beside arrays.
+A StrictArray does not mix with numpy.ndarray in operators, functions, indices or assignments. It is
+never converted implicitly: only `asarray` and `array` upload, and only `.get()` downloads.
+Reductions and elements are arrays of no dimensions, not scalars. Like CuPy, it accepts Python
+numbers and NumPy scalars beside arrays.
 
-    with use_strict():      # tinygan.backend.xp is `module` in here
+    with use_strict():      # here, tinygan.backend.xp is `module`
         ...
 
-It counts what costs time on a GPU (`counts`): launches, uploads, and waits for a result. It runs kernels written in CUDA
-C, through a C++ compiler, records CUDA graphs and launches them, and does cuBLAS's products; see strict_cuda.py.
+The stand-in counts what costs time on a GPU (`counts`): launches, uploads, and waits for a result.
+It compiles kernels in CUDA C with a C++ compiler, records and launches CUDA graphs, and computes
+the products of cuBLAS; see strict_cuda.py.
 """
 
 import collections
@@ -22,17 +24,19 @@ import strict_cuda
 from tinygan import backend
 from tinygan.kernels.cuda import cublas
 
-_owners = (
-    weakref.WeakValueDictionary()
-)  # id of a NumPy array that owns its memory -> the StrictArray around it
-counts = collections.Counter()  # "launches", "uploads", "waits" so far
+# id of a NumPy array that owns its memory -> the StrictArray around it
+_owners = weakref.WeakValueDictionary()
+counts = collections.Counter()  # of "launches", "uploads" and "waits"
 NO_LAUNCH = {"empty", "empty_like", "broadcast_to", "expand_dims"}
 IN_PLACE = {"copyto", "at", "fill"}
 CUBLAS = {"matmul", "dot", "einsum", "tensordot", "__matmul__", "__rmatmul__", "__imatmul__"}
 
 
 def unwrap(value):
-    """The NumPy arrays inside `value`, through lists, tuples and dicts. Raises TypeError for bare ones."""
+    """Replace StrictArrays in `value`, also in lists, tuples and dicts, by their NumPy arrays.
+
+    Raises TypeError if it contains a numpy.ndarray.
+    """
     if isinstance(value, StrictArray):
         return value._array
     if isinstance(value, np.ndarray):
@@ -47,15 +51,18 @@ def unwrap(value):
 
 
 def wrap(value):
-    """Arrays and NumPy scalars as StrictArrays, through lists and tuples; anything else as it is."""
+    """Replace NumPy arrays and scalars in `value`, also in lists and tuples, by StrictArrays."""
     if isinstance(value, (np.ndarray, np.generic)):
         return StrictArray(np.asarray(value))
     return type(value)(map(wrap, value)) if isinstance(value, (list, tuple)) else value
 
 
 def launch(name, run, args, writes=False):
-    """run(): what a kernel does, now; or, while a graph is recorded, what it will do. writes: into one of its arguments;
-    otherwise the result is new memory, or a view of an argument, which needs no kernel."""
+    """Call run(), which does the work of a kernel; or record it, while a graph is recorded.
+
+    writes: run() writes into an argument. Otherwise its result is new memory, or a view of an
+    argument, which needs no kernel.
+    """
     graph = strict_cuda.recorded()
     if graph and name in CUBLAS:
         raise NotImplementedError(
@@ -66,9 +73,8 @@ def launch(name, run, args, writes=False):
     if graph and writes:
         counts["launches"] += 1
         return graph.steps.append(run)
-    with (
-        np.errstate(all="ignore") if graph else contextlib.nullcontext()
-    ):  # what is recorded has no values yet
+    # While a graph is recorded, arrays have no meaningful values yet.
+    with np.errstate(all="ignore") if graph else contextlib.nullcontext():
         result = run()
     if writes:
         counts["launches"] += 1
@@ -89,21 +95,15 @@ def _is_view(result, args):
 
 
 def forward(function, owner=None):
-    """`function` of NumPy, or the method of an array `owner`, for StrictArrays."""
+    """Return a NumPy function, or a method of the array `owner`, as a function of StrictArrays."""
     name = function.__name__
 
     def call(*args, out=None, **settings):
         args, settings = unwrap(args), unwrap(settings)
         writes = name in IN_PLACE
         if out is None:
-            return wrap(
-                launch(
-                    name,
-                    lambda: function(*args, **settings),
-                    args if owner is None else (owner, *args),
-                    writes,
-                )
-            )
+            arrays = args if owner is None else (owner, *args)
+            return wrap(launch(name, lambda: function(*args, **settings), arrays, writes))
         launch(name, lambda: function(*args, out=unwrap(out), **settings), args, writes=True)
         return out
 
@@ -119,7 +119,7 @@ def _wait():
 
 
 class StrictArray:
-    """An array that only `module` and its own kind understand."""
+    """An array that only `module` and other StrictArrays understand."""
 
     __array_ufunc__ = None
     __hash__ = None
@@ -128,7 +128,7 @@ class StrictArray:
         self._array = array
         if graph := strict_cuda.recorded():
             graph.memory.append(array)
-        self.base = None  # as CuPy's: the array that owns the memory of this view
+        self.base = None  # as in CuPy: the array that owns the memory of this view
         if array.base is None:
             _owners[id(array)] = self
         elif isinstance(array.base, np.ndarray):
@@ -150,9 +150,7 @@ class StrictArray:
 
     @property
     def data(self):
-        return strict_cuda.Memory(
-            self._array
-        )  # a pointer to device memory; nothing that asarray could read
+        return strict_cuda.Memory(self._array)  # a device pointer, which asarray cannot read
 
     def __array__(self, *args, **settings):
         raise TypeError("implicit conversion to numpy.ndarray: use backend.to_numpy")
@@ -205,25 +203,19 @@ def _operator(name):
     return call
 
 
-for _name in (
-    "lt le gt ge eq ne neg pos abs invert "
-    + " ".join(
-        prefix + name
-        for prefix in ("", "r", "i")
-        for name in "add sub mul truediv floordiv mod pow matmul and or xor".split()
-    )
-).split():
+_binary = "add sub mul truediv floordiv mod pow matmul and or xor".split()
+_operators = "lt le gt ge eq ne neg pos abs invert".split()
+for _name in _operators + [prefix + name for prefix in ("", "r", "i") for name in _binary]:
     setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
-for (
-    _name
-) in "shape dtype ndim size strides flags itemsize nbytes".split():  # asked for all the time
+# Used very often, so they do not go through __getattr__.
+for _name in "shape dtype ndim size strides flags itemsize nbytes".split():
     setattr(StrictArray, _name, property(operator.attrgetter(f"_array.{_name}")))
 
 
 class _Function:
-    """A function of NumPy; `xp.add.at` and its like too."""
+    """A function of NumPy. Its attributes, such as `xp.add.at`, are functions as well."""
 
     def __init__(self, function):
         self._function = function
@@ -236,7 +228,7 @@ class _Function:
 
 
 class ElementwiseKernel(strict_cuda.ElementwiseKernel):
-    """As CuPy's, for StrictArrays."""
+    """CuPy's ElementwiseKernel, for StrictArrays."""
 
     def __call__(self, *args, size=None):
         outputs, run = self.prepare(unwrap(args), size)
@@ -245,7 +237,7 @@ class ElementwiseKernel(strict_cuda.ElementwiseKernel):
 
 
 class StrictModule:
-    """What `tinygan.backend.activate` takes in place of numpy or cupy."""
+    """An array module that `tinygan.backend.activate` accepts in place of numpy or cupy."""
 
     ndarray = StrictArray
     ElementwiseKernel = ElementwiseKernel
@@ -253,32 +245,25 @@ class StrictModule:
     get_default_memory_pool = staticmethod(lambda: strict_cuda.MemoryPool(None))
 
     def __getattr__(self, name):
-        if name in (
-            "lib",
-            "frombuffer",
-            "fromiter",
-            "testing",
-            "memmap",
-            "broadcast_shapes",
-        ):  # not in CuPy, or only
-            raise AttributeError(f"the strict backend has no {name}")  # for host memory
+        # CuPy does not have these, or only for host memory.
+        if name in "lib frombuffer fromiter testing memmap broadcast_shapes".split():
+            raise AttributeError(f"the strict backend has no {name}")
         value = getattr(np, name)
         return _Function(value) if callable(value) and not isinstance(value, type) else value
 
     @staticmethod
     def asarray(data, dtype=None):
-        """Uploads."""
+        """Upload `data`, unless it is a StrictArray."""
         if isinstance(data, StrictArray):
             return data if dtype is None or data.dtype == dtype else data.astype(dtype)
         return StrictModule.array(data, dtype=dtype)
 
     @staticmethod
     def array(data, dtype=None, copy=True, order="K"):
-        """Uploads; always a copy."""
+        """Upload or copy `data`."""
         if isinstance(data, StrictArray):
-            return wrap(
-                launch("array", lambda: np.array(data._array, dtype=dtype, order=order), ())
-            )
+            copy_array = lambda: np.array(data._array, dtype=dtype, order=order)
+            return wrap(launch("array", copy_array, ()))
         if not isinstance(data, (np.ndarray, np.generic, bool, int, float, list, tuple)):
             raise TypeError(f"cannot make an array of a {type(data).__name__}")
         if strict_cuda.recorded():
@@ -296,7 +281,7 @@ cublas.load = lambda: strict_cuda.Cublas() if backend.active() is module else _r
 
 @contextlib.contextmanager
 def use_strict():
-    """Compute on the strict backend inside the `with` block."""
+    """Compute with the strict backend inside a `with` block."""
     before = backend.active()
     backend.activate(module)
     try:

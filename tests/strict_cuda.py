@@ -1,4 +1,4 @@
-"""The CUDA side of the strict backend: its `cuda` namespace, graphs, kernels in C, and cuBLAS, all in host memory."""
+"""The `cuda` namespace of the strict backend: graphs, kernels in C, and cuBLAS, in host memory."""
 
 import contextlib
 import ctypes
@@ -14,11 +14,11 @@ import pytest
 
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 CACHE = Path(__file__).parent / "__pycache__" / "kernels"
-_streams = []  # of the `with` blocks that we are in
+_streams = []  # of the `with` blocks that are entered
 
 
 class Stream:
-    """A stream, on which a graph may be recorded."""
+    """A stream. It can record a graph."""
 
     def __init__(self, non_blocking=False):
         self.recorded = None
@@ -48,7 +48,7 @@ class Stream:
 
 
 class Graph:
-    """What was recorded: functions to run, and the memory that they run on."""
+    """A recorded graph: functions to run, and the memory that they work on."""
 
     def __init__(self):
         self.steps, self.memory = [], []
@@ -66,7 +66,7 @@ def get_current_stream():
 
 
 def recorded():
-    """The Graph that is being recorded, or None."""
+    """Return the Graph that is being recorded, or None."""
     return get_current_stream().recorded
 
 
@@ -86,7 +86,7 @@ def using_allocator(allocator):
 
 
 class Memory:
-    """A pointer; it keeps the array that it points into."""
+    """A pointer. It keeps its array alive."""
 
     def __init__(self, array):
         self.ptr, self._array = array.ctypes.data, array
@@ -109,83 +109,76 @@ _C_TYPES = {"int32": "int", "int64": "long long", "float32": "float", "float64":
 
 
 class ElementwiseKernel:
-    """CuPy's ElementwiseKernel: a body of CUDA C that is run for every i, here by a C++ compiler."""
+    """CuPy's ElementwiseKernel: a body in CUDA C that runs for every i, here compiled as C++."""
 
     def __init__(self, inputs, outputs, body, name):
         self.name, self.body = name, body
-        self.inputs = [
-            (*text.split()[-2:], "raw" in text) for text in inputs.split(",")
-        ]  # (type, name, raw?)
-        self.outputs = [(*text.split()[-2:], "raw" in text) for text in outputs.split(",")]
+        self.inputs, self.outputs = (  # (type, name, is it raw?) of each parameter
+            [(*text.split()[-2:], "raw" in text) for text in parameters.split(",")]
+            for parameters in (inputs, outputs)
+        )
 
     def prepare(self, args, size):
-        """(the outputs, a function that computes them) of arguments: arrays and numbers, and outputs or none."""
+        """Check the arguments. Return the outputs, and a function that computes them.
+
+        args: arrays and numbers for the inputs, and arrays for the outputs or none.
+        """
         parameters = self.inputs + self.outputs
         if len(args) not in (len(self.inputs), len(parameters)):
             raise TypeError(
-                f"{self.name} takes {len(self.inputs)} or {len(parameters)} arguments, not {len(args)}"
+                f"{self.name} takes {len(self.inputs)} or {len(parameters)} arguments, "
+                f"not {len(args)}"
             )
-        kinds = {
+        dtypes = {
             array.dtype
             for (kind, _, _), array in zip(parameters, args)
             if kind == "T" and isinstance(array, np.ndarray)
         }
-        if len(kinds) != 1:
-            raise TypeError(f"{self.name}: arrays of one type are needed, not {kinds}")
-        dtype = kinds.pop()
+        if len(dtypes) != 1:
+            raise TypeError(f"{self.name}: arrays of one type are needed, not {dtypes}")
+        dtype = dtypes.pop()
         shapes = [
             array.shape
             for (_, _, raw), array in zip(parameters, args)
             if isinstance(array, np.ndarray) and not raw
         ]
         shape = (size,) if size is not None else np.broadcast_shapes(*shapes)
-        made = (
-            [np.empty(shape, dtype) for _ in self.outputs]
-            if len(args) == len(self.inputs)
-            else list(args[len(self.inputs) :])
-        )
-        if (
-            not all(array.flags.c_contiguous for array in made)
-            or size is None
-            and any(array.shape != shape for array in made)
-        ):
-            raise ValueError(f"{self.name}: outputs must be whole, and of shape {shape}")
+        outputs = list(args[len(self.inputs) :]) or [np.empty(shape, dtype) for _ in self.outputs]
+        contiguous = all(array.flags.c_contiguous for array in outputs)
+        if not contiguous or size is None and any(array.shape != shape for array in outputs):
+            raise ValueError(f"{self.name}: outputs must be C-contiguous, with shape {shape}")
         values = list(args[: len(self.inputs)])
         for k, (kind, name, raw) in enumerate(self.inputs):
-            wanted = dtype if kind == "T" else _TYPES[kind]
-            if raw and (not isinstance(values[k], np.ndarray) or values[k].dtype != wanted):
-                raise TypeError(f"{self.name}: {name} must be an array of {wanted}")
-        function = _compiled(
-            self, str(dtype), tuple(isinstance(value, np.ndarray) for value in values)
-        )
+            input_dtype = dtype if kind == "T" else _TYPES[kind]
+            if raw and (not isinstance(values[k], np.ndarray) or values[k].dtype != input_dtype):
+                raise TypeError(f"{self.name}: {name} must be an array of {input_dtype}")
+        are_arrays = tuple(isinstance(value, np.ndarray) for value in values)
+        function = _compiled(self, str(dtype), are_arrays)
         count = int(np.prod(shape))
 
         def run():
-            ready = []
+            inputs = []
             for (kind, _, raw), value in zip(self.inputs, values):
-                spread = isinstance(value, np.ndarray) and not raw
+                broadcast = isinstance(value, np.ndarray) and not raw
                 value = np.asarray(value, dtype if kind == "T" else _TYPES[kind])
-                ready.append(
-                    np.ascontiguousarray(np.broadcast_to(value, shape) if spread else value)
-                )
-            pointers = [array.ctypes.data for array in ready + made]
+                value = np.broadcast_to(value, shape) if broadcast else value
+                inputs.append(np.ascontiguousarray(value))
+            pointers = [array.ctypes.data for array in inputs + outputs]
             function(ctypes.c_ssize_t(count), (ctypes.c_void_p * len(pointers))(*pointers))
 
-        return made[0] if len(made) == 1 else tuple(made), run
+        return outputs[0] if len(outputs) == 1 else tuple(outputs), run
 
-    def source(self, dtype, arrays):
+    def source(self, dtype, are_arrays):
+        """Return the C++ source for this dtype. are_arrays: is each input an array or a number?"""
         lines = []
-        for k, ((kind, name, raw), whole) in enumerate(zip(self.inputs, arrays)):
+        for k, ((kind, name, raw), is_array) in enumerate(zip(self.inputs, are_arrays)):
             c = "T" if kind == "T" else _C_TYPES[kind]
-            lines.append(
-                f"const {c}* {name} = (const {c}*)args[{k}];"
-                if raw
-                else f"const {c} {name} = ((const {c}*)args[{k}])[{'i' if whole else 0}];"
-            )
+            pointer, index = f"(const {c}*)args[{k}]", "i" if is_array else 0
+            one = f"const {c} {name} = ({pointer})[{index}];"
+            lines.append(f"const {c}* {name} = {pointer};" if raw else one)
         for k, (_, name, raw) in enumerate(self.outputs, len(self.inputs)):
-            lines.append(
-                f"T* {name} = (T*)args[{k}];" if raw else f"T& {name} = ((T*)args[{k}])[i];"
-            )
+            pointer = f"(T*)args[{k}]"
+            lines.append(f"T* {name} = {pointer};" if raw else f"T& {name} = ({pointer})[i];")
         return f"""#include <cmath>
 #include <cstddef>
 using namespace std;
@@ -200,17 +193,14 @@ extern "C" void run(ptrdiff_t n, void** args) {{
 
 
 @functools.cache
-def _compiled(kernel, dtype, arrays):
-    source = kernel.source(dtype, arrays)
+def _compiled(kernel, dtype, are_arrays):
+    source = kernel.source(dtype, are_arrays)
     library = CACHE / f"{kernel.name}-{hashlib.sha256(source.encode()).hexdigest()[:16]}.so"
     if not library.exists():
         if COMPILER is None:
             pytest.skip("the stand-in's kernels need a C++ compiler: c++, or $CXX")
         CACHE.mkdir(parents=True, exist_ok=True)
-        code, new = (
-            library.with_suffix(f".{os.getpid()}.cpp"),
-            library.with_suffix(f".{os.getpid()}.so"),
-        )
+        code, new = (library.with_suffix(f".{os.getpid()}.{end}") for end in ("cpp", "so"))
         code.write_text(source)
         subprocess.run([COMPILER, "-O3", "-fPIC", "-shared", "-o", new, code], check=True)
         code.unlink()
@@ -222,7 +212,10 @@ def _compiled(kernel, dtype, arrays):
 
 
 class Cublas:
-    """The routines that we call, as the manual defines them: matrices by columns, addresses, leading dimensions."""
+    """The routines of cuBLAS that tinygan calls, as its manual defines them.
+
+    Matrices are given by address and leading dimension, and lie in memory by columns.
+    """
 
     @staticmethod
     def cublasCreate_v2(handle):
@@ -246,8 +239,8 @@ class Cublas:
     def _gemm(
         dtype,
         handle,
-        turn_a,
-        turn_b,
+        transpose_a,
+        transpose_b,
         m,
         n,
         k,
@@ -267,16 +260,10 @@ class Cublas:
         import strict
 
         m, n, k, lda, ldb, ldc, batch = (x.value for x in (m, n, k, lda, ldb, ldc, batch))
-        a_shape, b_shape = (
-            ((k, m) if turn_a.value else (m, k)),
-            ((n, k) if turn_b.value else (k, n)),
-        )
-        if (
-            lda < a_shape[0]
-            or ldb < b_shape[0]
-            or ldc < m
-            or not (alpha._obj.value == 1 and beta._obj.value == 0)
-        ):
+        a_shape = (k, m) if transpose_a.value else (m, k)
+        b_shape = (n, k) if transpose_b.value else (k, n)
+        plain_product = alpha._obj.value == 1 and beta._obj.value == 0
+        if lda < a_shape[0] or ldb < b_shape[0] or ldc < m or not plain_product:
             return 7  # CUBLAS_STATUS_INVALID_VALUE
         A, B, C = (
             _by_columns(dtype, address.value, shape, lead, step.value, batch)
@@ -286,13 +273,14 @@ class Cublas:
                 (c, (m, n), ldc, step_c),
             )
         )
-        A, B = A.swapaxes(1, 2) if turn_a.value else A, B.swapaxes(1, 2) if turn_b.value else B
+        A = A.swapaxes(1, 2) if transpose_a.value else A
+        B = B.swapaxes(1, 2) if transpose_b.value else B
         strict.launch("gemm", lambda: np.matmul(A, B, out=C), (), writes=True)
         return 0
 
 
 def _by_columns(dtype, address, shape, lead, step, batch):
-    """A view (batch, rows, columns) of what is at an address."""
+    """Return a view (batch, rows, columns) of the matrices at an address, stored by columns."""
     rows, columns = shape
     size = (batch - 1) * step + (columns - 1) * lead + rows
     item = np.dtype(dtype).itemsize

@@ -1,4 +1,5 @@
-"""The rules of the house: who may import whom, what a room must not know, how large it may grow."""
+"""The structure of the package: which parts may import which, which names a part must not use, and
+how large files, classes and the package may grow."""
 
 import ast
 import subprocess
@@ -13,7 +14,8 @@ PACKAGE = Path(tinygan.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 FOLDERS = sorted({str(Path(file).parent) for file in FILES})
 
-# Bottom to top: each may import those before it. Training reads data sets, and draws pictures.
+# The parts of the package (folders, and files beside them) from bottom to top: a part may import
+# only from itself and from the parts before it.
 ORDER = [
     "version",
     "errors",
@@ -39,10 +41,11 @@ ORDER = [
     "__main__",
 ]
 
-# What makes it fast and unbreakable has rooms of its own. No learner meets these names elsewhere.
+# The code that makes tinygan fast and robust has folders of its own. A learner meets its names
+# nowhere else.
 MECHANICS = {"threading", "ranks", "cupy", "on_cpu", "tape", "micro_batch", "parallel", "graphs"}
-MUST_NOT_KNOW = {  # room, or file of a room -> the names that nothing there may have
-    "kernels/*.py": MECHANICS,  # the plain floor
+FORBIDDEN_NAMES = {  # place (see `belongs`): the names that no code there may use
+    "kernels/*.py": MECHANICS,  # the plain kernels
     "autograd/engine.py": MECHANICS,
     "autograd/tensor.py": MECHANICS,
     "ops": MECHANICS,
@@ -51,26 +54,29 @@ MUST_NOT_KNOW = {  # room, or file of a room -> the names that nothing there may
     "models": MECHANICS - {"micro_batch"},  # a setting of every recipe
     "training/algorithm.py": MECHANICS,
 }
-LEARNERS_PATH = list(MUST_NOT_KNOW)
+LEARNERS_PATH = list(FORBIDDEN_NAMES)
 
 
 def tree(file):
+    """Return the syntax tree of a file of the package."""
     return ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
 
 
-def belongs(file, room):
-    """Is `file` in this room: a folder and all inside, a pattern for one folder, or a file?"""
-    same_depth = file.count("/") == room.count("/")
-    return same_depth and Path(file).match(room) or file.startswith(f"{room}/")
+def belongs(file, place):
+    """Return whether `file` belongs to a place: a folder with its subfolders ("ops"), the files of
+    one folder that match a pattern ("kernels/*.py"), or a file."""
+    same_depth = file.count("/") == place.count("/")
+    return same_depth and Path(file).match(place) or file.startswith(f"{place}/")
 
 
 def part(file):
-    """The folder or file of ORDER that a path such as 'ops/linear.py' belongs to."""
+    """Return the part of ORDER that a path such as 'ops/linear.py' belongs to."""
     return file.split("/")[0].removesuffix(".py")
 
 
 def imports(file, syntax):
-    """Dotted names within tinygan that `file` imports, inside of functions too, such as 'kernels.parallel.run'."""
+    """Yield the dotted names within tinygan that `file` imports, also inside functions, such as
+    'kernels.parallel.run'."""
     package = ["tinygan", *file.split("/")[:-1]]
     for node in ast.walk(syntax):
         names = (
@@ -89,21 +95,22 @@ def imports(file, syntax):
 
 
 def violations(file, syntax):
+    """Yield a message for each import of `file` that ORDER does not allow."""
     own = part(file)
     for name in imports(file, syntax):
         other = name.split(".")[0]
         if other not in ORDER:
             yield f"{file} imports tinygan.{name}: import it from where it is defined"
         elif ORDER.index(other) > ORDER.index(own):
-            yield f"{file} imports tinygan.{name}, but {other} stands below {own}"
+            yield f"{file} imports tinygan.{name}, but {own} comes before {other} in ORDER"
 
 
-def test_every_file_has_its_place():
+def test_every_file_belongs_to_a_part():
     assert {part(file) for file in FILES} - {"__init__"} <= set(ORDER)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
-def test_imports_point_one_way(file):
+def test_a_part_imports_only_parts_below_it(file):
     assert not list(violations(file, tree(file)))
 
 
@@ -122,22 +129,22 @@ def test_imports_point_one_way(file):
         ("nn/layers.py", "import tinygan"),
     ],
 )
-def test_an_import_the_other_way_is_seen(file, line):
+def test_forbidden_imports_are_detected(file, line):
     assert list(violations(file, ast.parse(line)))
 
 
-def test_the_plain_floor_of_kernels_stands_below_the_fast_ones():
+def test_plain_kernels_do_not_import_fast_kernels():
     for file in FILES:
         if belongs(file, "kernels/*.py"):
             for name in imports(file, tree(file)):
                 assert not name.startswith(("kernels.cpu", "kernels.cuda")), file
 
 
-# What a room must not know
+# Names that a part must not use
 
 
 def names(syntax):
-    """Every name in the code: identifiers, attributes, parts of what is imported; and strings."""
+    """Yield every name in the code: identifiers, attributes, parts of imported names, strings."""
     for node in ast.walk(syntax):
         for field in ("id", "attr", "name", "asname", "arg", "module", "value"):
             text = getattr(node, field, None)
@@ -145,20 +152,20 @@ def names(syntax):
                 yield from [text] if field == "value" else text.split(".")
 
 
-def known(file, syntax):
-    """Names in `file` that its room must not know."""
+def forbidden_names(file, syntax):
+    """Return the names in the code of `file` that it must not use."""
     return {
         name
-        for room, forbidden in MUST_NOT_KNOW.items()
-        if belongs(file, room)
+        for place, forbidden in FORBIDDEN_NAMES.items()
+        if belongs(file, place)
         for name in names(syntax)
         if name in forbidden
     }
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_no_room_knows_what_it_must_not(file):
-    assert not known(file, tree(file))
+def test_no_file_uses_a_forbidden_name(file):
+    assert not forbidden_names(file, tree(file))
 
 
 @pytest.mark.parametrize(
@@ -179,11 +186,11 @@ def test_no_room_knows_what_it_must_not(file):
         ("training/algorithm.py", "s.updated(micro_batch=8)", "micro_batch"),
     ],
 )
-def test_a_name_that_a_room_must_not_know_is_seen(file, line, name):
-    assert known(file, ast.parse(line)) == {name}
+def test_forbidden_names_are_detected(file, line, name):
+    assert forbidden_names(file, ast.parse(line)) == {name}
 
 
-def test_the_rooms_of_the_mechanic_may_know_all_of_it():
+def test_other_files_may_use_these_names():
     everything = ast.parse("from tinygan.kernels.cpu import parallel\nimport threading, ranks")
     for file in (
         "kernels/cpu/conv.py",
@@ -192,22 +199,22 @@ def test_the_rooms_of_the_mechanic_may_know_all_of_it():
         "training/execution.py",
         "cli/train.py",
     ):
-        assert not known(file, everything)
+        assert not forbidden_names(file, everything)
 
 
-def test_words_in_prose_are_no_names():
-    said = '"""Means over all ranks (see graphs)."""  # in parallel'
-    assert not known("nn/norms.py", ast.parse(said))
+def test_words_in_docstrings_and_comments_are_no_names():
+    prose = '"""Means over all ranks (see graphs)."""  # in parallel'
+    assert not forbidden_names("nn/norms.py", ast.parse(prose))
 
 
-def test_few_files_know_of_ranks():
+def test_few_files_use_ranks():
     others = [file for file in FILES if not file.endswith("/ranks.py")]
     files = [file for file in others if "ranks" in names(tree(file))]
     assert len(files) <= 3, files
 
 
-def test_only_the_backend_and_the_kernels_know_of_cupy():
-    """The command line may name it as a choice."""
+def test_only_the_backend_and_the_kernels_use_cupy():
+    """The command line may contain the word as a string."""
     for file in FILES:
         if part(file) not in ("backend", "kernels"):
             words = {
@@ -218,9 +225,9 @@ def test_only_the_backend_and_the_kernels_know_of_cupy():
             assert not {"on_cpu", "cupy"} & {word for word in words if isinstance(word, str)}, file
 
 
-def test_only_kernels_know_of_threads():
-    """Training tells them when a run begins: BLAS is then held at one thread once, not at every call. The metrics
-    share their distances among threads; a study asks how many cores there are."""
+def test_few_parts_use_threads():
+    """Training holds BLAS at one thread for a whole run, instead of at every call; the metrics
+    share the computation of distances among threads; a study counts the cores."""
     for file in FILES:
         if part(file) not in ("kernels", "training", "metrics", "study"):
             assert not [
@@ -230,8 +237,8 @@ def test_only_kernels_know_of_threads():
             ], file
 
 
-def test_import_tinygan_waits_for_neither_scipy_nor_matplotlib():
-    """Nor for the op table; and the engine does not wait for the pictures of its graphs."""
+def test_import_tinygan_imports_neither_scipy_nor_matplotlib():
+    """Nor the op table; and the engine does not import the module that draws graphs."""
     slow = {"scipy", "matplotlib", "cupy", "tqdm", "tinygan.optable", "tinygan.autograd.drawing"}
     for module in ("tinygan", "tinygan.autograd"):
         code = f"import sys, {module}; print(*sorted({slow} & set(sys.modules)))"
@@ -239,7 +246,7 @@ def test_import_tinygan_waits_for_neither_scipy_nor_matplotlib():
         assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-# How large things may grow
+# Sizes
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -248,7 +255,8 @@ def test_no_file_is_long(file):
 
 
 def statements(syntax):
-    """How many statements there are, docstrings apart: wrapping lines does not change it."""
+    """Return the number of statements without docstrings: a measure that does not depend on how
+    lines are wrapped."""
     documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
     docstrings = sum(
         isinstance(node, documented) and ast.get_docstring(node) is not None
@@ -266,7 +274,7 @@ def test_statements_are_counted():
 
 
 def test_the_learners_path_can_be_read_in_a_weekend():
-    files = [file for file in FILES if any(belongs(file, room) for room in LEARNERS_PATH)]
+    files = [file for file in FILES if any(belongs(file, place) for place in LEARNERS_PATH)]
     count = sum(statements(tree(file)) for file in files)
     assert count < 3400, f"{count} statements: take something out, or raise the limit and say why"
 
@@ -277,28 +285,29 @@ def test_the_package_stays_small():
 
 
 def sizes(syntax):
-    """{class: (methods, attributes that it sets on self)}, with those of its bases in this code."""
+    """Return {class: (number of methods, number of attributes that it sets on self)}, each with
+    those of its bases in this code."""
     classes = {node.name: node for node in ast.walk(syntax) if isinstance(node, ast.ClassDef)}
 
     def of(node):
-        methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+        methods = {child.name for child in node.body if isinstance(child, ast.FunctionDef)}
         stored = [
-            part
-            for part in ast.walk(node)
-            if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+            child
+            for child in ast.walk(node)
+            if isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Store)
         ]
-        attributes = {part.attr for part in stored if getattr(part.value, "id", None) == "self"}
+        attributes = {child.attr for child in stored if getattr(child.value, "id", None) == "self"}
         for base in node.bases:
             if getattr(base, "id", None) in classes:
-                more = of(classes[base.id])
-                methods, attributes = methods | more[0], attributes | more[1]
+                inherited = of(classes[base.id])
+                methods, attributes = methods | inherited[0], attributes | inherited[1]
         return methods, attributes
 
     return {name: tuple(map(len, of(node))) for name, node in classes.items()}
 
 
-def test_no_class_of_training_does_everything():
-    """All files together, because a class may have its bases in another one."""
+def test_no_class_of_training_is_large():
+    """All files are checked together, because a class may have its base in another file."""
     files = [file for file in FILES if belongs(file, "training")]
     syntax = ast.Module([node for file in files for node in tree(file).body], [])
     assert not {name: size for name, size in sizes(syntax).items() if max(size) > 20}
@@ -313,17 +322,17 @@ def test_methods_and_attributes_are_counted():
     assert sizes(syntax) == {"A": (1, 2), "B": (2, 3)}
 
 
-# What is told where
+# Documentation
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_folder_says_what_lives_there(folder):
-    said = ast.get_docstring(tree(f"{folder}/__init__.py"))
-    assert said and said.split("\n")[0].endswith((".", ":"))
+def test_the_docstring_of_every_folder_starts_with_one_line(folder):
+    docstring = ast.get_docstring(tree(f"{folder}/__init__.py"))
+    assert docstring and docstring.split("\n")[0].endswith((".", ":"))
 
 
-def test_the_map_shows_every_room_from_bottom_to_top():
-    rooms = [line.split()[0] for line in tinygan.__doc__.splitlines() if line.startswith("    ")]
-    assert sorted(rooms, key=ORDER.index) == rooms
+def test_the_package_docstring_lists_every_folder_from_bottom_to_top():
+    parts = [line.split()[0] for line in tinygan.__doc__.splitlines() if line.startswith("    ")]
+    assert sorted(parts, key=ORDER.index) == parts
     folders = {file.split("/")[0] for file in FILES if "/" in file}
-    assert folders <= set(rooms) <= set(ORDER) and len(tinygan.__doc__.splitlines()) <= 25
+    assert folders <= set(parts) <= set(ORDER) and len(tinygan.__doc__.splitlines()) <= 25

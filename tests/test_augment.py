@@ -1,5 +1,6 @@
-"""DiffAugment and ADA: equal to the authors' code draw by draw, differentiable twice, fired with probability p; the
-controller of p; what D sees where; subsets of a data set; and the log of overfitting."""
+"""Tests of DiffAugment and ADA: equality with the authors' code for the same random draws, second
+derivatives, the probability p and its controller, where images are augmented, subsets of a data
+set, and the signs of overfitting in the log."""
 
 import json
 import re
@@ -26,7 +27,7 @@ GREY = np.full(3, 1 / np.sqrt(3))
 
 
 class Replay:
-    """A generator whose draws, of any kind, are those that were recorded."""
+    """A generator that returns recorded draws, whichever kind it is asked for."""
 
     def __init__(self, *draws):
         self.draws = list(draws)
@@ -50,7 +51,7 @@ def assert_matches(file, key, transform):
     x = tensor(images(file["in/x"]), requires_grad=True)
     draws = recorded(file, key)
     y = transform(x, draws)
-    assert not draws.draws  # as many as theirs
+    assert not draws.draws  # all recorded draws were used
     assert_equal({"y": y.data}, {"y": images(file[f"{key}/y"])})
     if f"{key}/vjp" in file.files:
         vjp = grad(ops.sum(y * tensor(images(file["in/cotangent"]))), x)
@@ -60,12 +61,12 @@ def assert_matches(file, key, transform):
 @pytest.mark.parametrize(
     "name", ["blit", "scale", "rotate", "aniso", "xfrac", "imgfilter", "bgcfnc"]
 )
-def test_ada_is_the_authors(name):
+def test_ada_equals_the_authors_code(name):
     file = np.load(GOLDEN / "ada_augment_c1.npz")
     assert_matches(file, f"{name}_p1.0", ADA(name, 1.0))
 
 
-def test_ada_fires_for_the_same_images_as_the_authors():
+def test_ada_augments_the_same_images_as_the_authors_code():
     file = np.load(GOLDEN / "ada_augment_c1.npz")
     assert_matches(file, "bgcfnc_p0.4", ADA("bgcfnc", 0.4))
 
@@ -79,11 +80,12 @@ def test_ada_fires_for_the_same_images_as_the_authors():
         ("color,translation,cutout", DiffAugment()),
     ],
 )
-def test_diffaugment_is_the_authors(key, transform):
+def test_diffaugment_equals_the_authors_code(key, transform):
     assert_matches(np.load(GOLDEN / "diffaug_c1_s28.npz"), key, transform)
 
 
-# Each transform by itself, by other means, where there are no numbers of the authors': colours, and sizes
+# Each transform against a direct computation, where there are no recorded numbers of the authors'
+# code: colours, and other sizes
 
 
 def rgb(n=3, height=7, width=10, channels=3, seed=0):
@@ -93,29 +95,31 @@ def rgb(n=3, height=7, width=10, channels=3, seed=0):
 def test_each_colour_transform_on_three_channels():
     from scipy.spatial.transform import Rotation
 
-    x, fire = rgb(), np.zeros(3)
+    x, always = rgb(), np.zeros(3)
     value = np.array([0.3, -1.0, 0.7])
     column = value[:, None, None, None]
-    assert_allclose(ADA("brightness", 1)(tensor(x), Replay(value, fire)).numpy(), x + 0.2 * column)
     assert_allclose(
-        ADA("contrast", 1)(tensor(x), Replay(value, fire)).numpy(), x * 2 ** (0.5 * column)
+        ADA("brightness", 1)(tensor(x), Replay(value, always)).numpy(), x + 0.2 * column
+    )
+    assert_allclose(
+        ADA("contrast", 1)(tensor(x), Replay(value, always)).numpy(), x * 2 ** (0.5 * column)
     )
     u = np.array([0.1, 0.6, 0.9])
     angles = (2 * u - 1) * np.pi
-    turned = np.stack(
+    rotated = np.stack(
         [
             Rotation.from_rotvec(a * GREY).apply(image.reshape(-1, 3)).reshape(image.shape)
             for a, image in zip(angles, x)
         ]
     )
-    assert_allclose(ADA("hue", 1)(tensor(x), Replay(u, fire)).numpy(), turned)
+    assert_allclose(ADA("hue", 1)(tensor(x), Replay(u, always)).numpy(), rotated)
     grey = x.mean(3, keepdims=True)
     assert_allclose(
-        ADA("saturation", 1)(tensor(x), Replay(value, fire)).numpy(),
+        ADA("saturation", 1)(tensor(x), Replay(value, always)).numpy(),
         grey + (x - grey) * 2.0**column,
     )
     flipped = np.where((u >= 0.5)[:, None, None, None], x - 2 * grey, x)
-    assert_allclose(ADA("lumaflip", 1)(tensor(x), Replay(u, fire)).numpy(), flipped)
+    assert_allclose(ADA("lumaflip", 1)(tensor(x), Replay(u, always)).numpy(), flipped)
     assert_allclose(
         diffaug.saturation(tensor(x), Replay(u)).numpy(),
         grey + (x - grey) * 2 * u[:, None, None, None],
@@ -131,25 +135,25 @@ def test_each_colour_transform_on_three_channels():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_flips_and_turns_move_pixels(channels):
-    """Not to the last digit: sym6 is nearly, not quite, symmetric, and what filters back sees the image from behind."""
+def test_flips_and_rotations_move_pixels(channels):
+    """The tolerance is wide because the filter sym6 is not quite symmetric, and a flipped image is
+    filtered in the other direction."""
     from scipy.ndimage import gaussian_filter
 
-    x, fire = gaussian_filter(rgb(4, 16, 16, channels), (0, 1.5, 1.5, 0)), np.zeros(4)
-    flipped = ADA("xflip", 1)(tensor(x), Replay(np.array([0.9, 0.1, 0.9, 0.1]), fire)).numpy()
+    x, always = gaussian_filter(rgb(4, 16, 16, channels), (0, 1.5, 1.5, 0)), np.zeros(4)
+    flipped = ADA("xflip", 1)(tensor(x), Replay(np.array([0.9, 0.1, 0.9, 0.1]), always)).numpy()
     assert_allclose(flipped[::2], x[::2, :, ::-1], atol=0.08 * abs(x).max())
     assert_allclose(flipped[1::2], x[1::2], atol=1e-9)
-    turned = ADA("rotate90", 1)(tensor(x), Replay(np.arange(4) / 4, fire)).numpy()
+    rotated = ADA("rotate90", 1)(tensor(x), Replay(np.arange(4) / 4, always)).numpy()
     counterclockwise = np.stack([np.rot90(image, k) for k, image in enumerate(x)])
-    assert_allclose(turned, counterclockwise, atol=0.08 * abs(x).max())
+    assert_allclose(rotated, counterclockwise, atol=0.08 * abs(x).max())
 
 
 def test_whole_shifts_move_pixels_exactly():
-    x, fire = rgb(3, 8, 8), np.zeros(3)
-    shifts = np.array(
-        [[1.0, 0.5], [0.5, 0.0], [0.5, 0.5]]
-    )  # one pixel of eight to the right; one up; none
-    shifted = ADA("xint", 1)(tensor(x), Replay(shifts, fire)).numpy()
+    x, always = rgb(3, 8, 8), np.zeros(3)
+    # One pixel of eight to the right; one pixel up; none.
+    shifts = np.array([[1.0, 0.5], [0.5, 0.0], [0.5, 0.5]])
+    shifted = ADA("xint", 1)(tensor(x), Replay(shifts, always)).numpy()
     assert_allclose(shifted[0, :, 1:], x[0, :, :-1], atol=1e-9)
     assert_allclose(shifted[0, :, 0], x[0, :, 1], atol=1e-9)  # reflected
     assert_allclose(shifted[1, :-1], x[1, 1:], atol=1e-9)
@@ -157,20 +161,18 @@ def test_whole_shifts_move_pixels_exactly():
 
 
 def test_cutout_and_noise():
-    x, fire = np.ones((1, 8, 6, 1)), np.zeros(1)
-    centre = np.array([[0.5, 0.25]])  # across, down
-    cut = ADA("cutout", 1)(tensor(x), Replay(fire, centre)).numpy()[0, :, :, 0]
+    x, always = np.ones((1, 8, 6, 1)), np.zeros(1)
+    centre = np.array([[0.5, 0.25]])  # horizontal, vertical
+    cut = ADA("cutout", 1)(tensor(x), Replay(always, centre)).numpy()[0, :, :, 0]
     expected = np.ones((8, 6))
-    expected[0:4, 2:4] = (
-        0  # pixels whose middle is less than a quarter of the image from the centre, on both axes
-    )
+    # Pixels whose centre is less than a quarter of the image away from that point, on both axes.
+    expected[0:4, 2:4] = 0
     assert_array_equal(cut, expected)
     noise = np.random.default_rng(0).standard_normal((1, 1, 8, 6))
-    noisy = ADA("noise", 1)(tensor(x), Replay(np.array([-2.0]), fire, noise)).numpy()
+    noisy = ADA("noise", 1)(tensor(x), Replay(np.array([-2.0]), always, noise)).numpy()
     assert_allclose(noisy, x + 0.2 * noise.transpose(0, 2, 3, 1))
-    cut = diffaug.cutout(tensor(x), Replay(np.array([1]), np.array([5]))).numpy()[
-        0, :, :, 0
-    ]  # 4 x 3, around row 1, column 5
+    # A rectangle of 4 x 3 around row 1, column 5.
+    cut = diffaug.cutout(tensor(x), Replay(np.array([1]), np.array([5]))).numpy()[0, :, :, 0]
     expected = np.ones((8, 6))
     expected[0:3, 4:6] = 0
     assert_array_equal(cut, expected)
@@ -179,7 +181,7 @@ def test_cutout_and_noise():
 def test_bands_of_the_filter_add_up_to_the_image():
     assert_allclose(ada.band_filters().sum(0), np.eye(43)[21], atol=1e-12)
     x = rgb(2, 28, 5)
-    assert_allclose(ada.filtered(tensor(x), lambda: np.ones((2, 4))).numpy(), x, atol=1e-12)
+    assert_allclose(ada.filter_bands(tensor(x), lambda: np.ones((2, 4))).numpy(), x, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (28, 20), (64, 64)])
@@ -218,7 +220,8 @@ def test_diffaugment_is_differentiable_twice(channels):
 
 @pytest.mark.parametrize("pipe", [ADA("bgc", 0.8), DiffAugment("translation,color")])
 def test_r1_through_the_warp(pipe):
-    """The penalty's own gradient in D's weights; with respect to the image before augmentation."""
+    """The gradient of the penalty with respect to D's weights, where the penalty is taken at the
+    images before augmentation."""
     x = rgb(4, 6, 6, 1)
 
     def penalty(w):
@@ -226,9 +229,9 @@ def test_r1_through_the_warp(pipe):
         return penalties.r1(D, asarray(x))
 
     check_grads(penalty, np.random.default_rng(0).standard_normal((3, 3, 1, 2)) * 0.5, order=2)
-    # Of a linear D, the slope is the adjoint of the warp, applied to its weights.
+    # The gradient of a linear D is the adjoint of the warp, applied to D's weights.
     weights = np.random.default_rng(1).standard_normal((1, 6, 6, 1))
-    slopes = penalties.image_gradients(
+    gradients = penalties.image_gradients(
         lambda x: ops.sum(pipe(x, np.random.default_rng(3)) * tensor(weights), (1, 2, 3)),
         asarray(x),
     )
@@ -236,25 +239,25 @@ def test_r1_through_the_warp(pipe):
     moved = host(pipe(tensor(x + y), np.random.default_rng(3))) - host(
         pipe(tensor(x), np.random.default_rng(3))
     )
-    assert_allclose((host(slopes) * y).sum(), (moved * weights).sum())
+    assert_allclose((host(gradients) * y).sum(), (moved * weights).sum())
 
 
-def test_a_mixed_batch_is_warped_as_its_images_are_in_pairs_of_a_kind():
-    """Maps without rotation take a shorter way, which must lead to the same place."""
+def test_diagonal_maps_give_the_same_result_as_general_ones_also_in_a_mixed_batch():
+    """Maps without rotation are computed in a faster way, with the same result."""
     rng, x = np.random.default_rng(0), rgb(6, 12, 9)
     maps = geometry.scale2d(
         rng.uniform(0.8, 1.2, 6), rng.uniform(0.8, 1.2, 6)
     ) @ geometry.translate2d(rng.normal(size=6), rng.normal(size=6))
-    maps[::2] = maps[::2] @ geometry.rotate2d(
-        np.full(3, 1e-300)
-    )  # a rotation by nothing: the long way
+    # A rotation by almost nothing makes every second map a general one.
+    maps[::2] = maps[::2] @ geometry.rotate2d(np.full(3, 1e-300))
     assert (maps[::2, 0, 1] != 0).all()
-    long, short = (host(geometry.warp(tensor(x), m)) for m in (maps, maps * (abs(maps) > 1e-200)))
-    assert_allclose(long, short, atol=1e-12)
-    assert abs(long - x).max() > 0.1
+    diagonal_maps = maps * (abs(maps) > 1e-200)
+    mixed, diagonal = (host(geometry.warp(tensor(x), m)) for m in (maps, diagonal_maps))
+    assert_allclose(mixed, diagonal, atol=1e-12)
+    assert abs(mixed - x).max() > 0.1
 
 
-# Probability, and what adapts it
+# The probability p, and its controller
 
 
 def test_p_is_the_share_of_images_that_each_transform_changes():
@@ -273,50 +276,51 @@ def test_p_is_the_share_of_images_that_each_transform_changes():
         for p in (0.1, 0.6):
             y = host(ADA(name, p)(x, np.random.default_rng(0)))
             share = (abs(y - images).max((1, 2, 3)) > 1e-9).mean()
-            p_any = (
-                1 - (1 - p) ** 4 if name == "imgfilter" else p
-            )  # four bands; the two rotations share p
+            # The filter has four bands. The two rotations share p.
+            p_any = 1 - (1 - p) ** 4 if name == "imgfilter" else p
             assert share == pytest.approx(p_any, abs=0.035), (name, p)
     assert ADA("bgc", 0.0)(x, Replay()) is x
     assert_array_equal(*(host(ADA("bgc", p)(x, np.random.default_rng(0))) for p in (1.7, 1.0)))
 
 
-def test_digits_are_not_flipped_nor_turned_far():
+def test_digits_are_not_flipped_and_not_rotated_far():
     assert (
         not {"xflip", "rotate90", "rotate", "lumaflip", "hue", "saturation"}
         & ADA("digits").transforms
     )
     pipe = ADA("digits,rotate", 1.0, rotate_max=0.05)
-    maps = pipe.geometry(ada.Draws(pipe, np.random.default_rng(0), 1000), 28, 28)
+    maps = pipe.geometric_maps(ada.ImageDraws(pipe, np.random.default_rng(0), 1000), 28, 28)
     angles = np.degrees(np.arctan2(maps[:, 1, 0] - maps[:, 0, 1], maps[:, 0, 0] + maps[:, 1, 1]))
-    assert (
-        15 < abs(angles).max() <= 18.001 and np.linalg.det(maps[:, :2, :2]).min() > 0
-    )  # two rotations of 9 at most
+    # Two rotations by at most 9 degrees each.
+    assert 15 < abs(angles).max() <= 18.001 and np.linalg.det(maps[:, :2, :2]).min() > 0
 
 
 def test_the_controller_follows_r_t():
     pipe = ADA("digits", 0.0)
     controller = augment.Controller(pipe, target=0.6, kimg=500)
-    seen = []
+    ps = []
     for r_t in [0.9] * 8 + [0.1] * 12 + [0.8, 0.8, 0.3, 0.3, 0.9, 0.9, 0.9, 0.0]:
         controller(r_t, 64)
-        seen.append(pipe.p)
+        ps.append(pipe.p)
     step = 64 * 4 / 500_000
-    assert_allclose(
-        seen[3::4], np.array([1, 2, 1, 0, 0, 0, 1]) * step
-    )  # not below 0; means .55 and .675
-    assert seen[2] == 0 and seen[4] == seen[3]  # every fourth update only
+    # p does not fall below 0. The last two means of r_t are .55 and .675.
+    assert_allclose(ps[3::4], np.array([1, 2, 1, 0, 0, 0, 1]) * step)
+    assert ps[2] == 0 and ps[4] == ps[3]  # p moves at every fourth update only
     again = augment.Controller(ADA("digits"), target=0.6, kimg=500)
     controller(0.7, 32)
     again.restore(json.loads(json.dumps(controller.state())))
     assert again.state() == controller.state() and again.signs == 0.7 * 32
 
 
-@pytest.mark.parametrize("where, wanted", [("both", "1111"), ("reals", "1010"), ("d_step", "1100")])
-def test_where(where, wanted):
+@pytest.mark.parametrize(
+    "where, expected", [("both", "1111"), ("reals", "1010"), ("d_step", "1100")]
+)
+def test_which_images_are_augmented(where, expected):
     pipe, x = augment.Augment("diffaug", "color", where), tensor(rgb())
-    seen = [pipe(x, real, d_step) is not x for d_step in (True, False) for real in (True, False)]
-    assert seen == [flag == "1" for flag in wanted]
+    augmented = [
+        pipe(x, real, d_step) is not x for d_step in (True, False) for real in (True, False)
+    ]
+    assert augmented == [flag == "1" for flag in expected]
 
 
 # In a run
@@ -343,7 +347,7 @@ def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
     whole = trainer(tmp_path / "whole", digits, **settings)
     whole.run(progress=False)
     first = trainer(tmp_path / "first", digits, **settings)
-    first.settings.steps = 6  # stops in the middle of four updates
+    first.settings.steps = 6  # in the middle of the four updates between moves of p
     first.run(progress=False)
     second = resume(tmp_path / "first", digits)
     assert (
@@ -365,13 +369,13 @@ def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
 
 def test_the_progress_bar_shows_p(tmp_path, digits):
     run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.25)
-    with Log(run, progress=True) as lines:
+    with Log(run, progress=True) as run_log:
         for _ in range(10):
-            lines.add(run.algorithm.train_step())
-        assert re.search(r"G [\d.]+  p 0\.2\d  \d+ images/s", lines.bar.postfix)
+            run_log.add(run.algorithm.train_step())
+        assert re.search(r"G [\d.]+  p 0\.2\d  \d+ images/s", run_log.bar.postfix)
 
 
-def test_p_fixed_or_from_somewhere(tmp_path, digits):
+def test_p_stays_fixed_or_begins_at_ada_p(tmp_path, digits):
     fixed = trainer(tmp_path / "fixed", digits, augment="ada", ada_p=0.4, ada_target=0)
     fixed.run(progress=False)
     assert fixed.algorithm.augment.pipe.p == log(tmp_path / "fixed")[-1]["p"] == 0.4
@@ -383,26 +387,25 @@ def test_p_fixed_or_from_somewhere(tmp_path, digits):
     )
 
 
-def test_augmentation_changes_nothing_but_what_d_sees(tmp_path, digits):
-    """Same latents, same batches: the first fakes are those of a run without."""
+def test_augmentation_changes_nothing_but_the_input_of_d(tmp_path, digits):
+    """Latents and batches are those of a run without augmentation, so the first fakes are, too."""
     plain, augmented = (
         trainer(tmp_path / kind, digits, augment=kind) for kind in ("none", "diffaug")
     )
-    seen = {}
-    for run in (plain, augmented):
-        score = run.algorithm.objectives.score
-        calls = seen.setdefault(run, [])
-        run.algorithm.objectives.score = lambda x, labels, calls=calls, score=score: (
-            calls.append(host(x)),
-            score(x, labels),
+    inputs = {plain: [], augmented: []}
+    for run, seen in inputs.items():
+        original = run.algorithm.objectives.logits
+        run.algorithm.objectives.logits = lambda x, labels, seen=seen, original=original: (
+            seen.append(host(x)),
+            original(x, labels),
         )[1]
         run.algorithm.train_step()
-    for which in range(3):  # reals, fakes, G's fakes
-        assert abs(seen[plain][which] - seen[augmented][which]).max() > 0.01
+    for i in range(3):  # reals, fakes, fakes in G's step
+        assert abs(inputs[plain][i] - inputs[augmented][i]).max() > 0.01
     assert plain.algorithm.rng.bit_generator.state == augmented.algorithm.rng.bit_generator.state
 
 
-def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
+def test_r1_is_taken_at_the_images_before_augmentation(tmp_path, digits):
     run = trainer(
         tmp_path / "run", digits, d_norm="none", r1=1.0, augment="diffaug", policy="cutout"
     )
@@ -417,7 +420,7 @@ def test_r1_sees_the_image_before_augmentation(tmp_path, digits):
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES)
 @pytest.mark.parametrize("kind", ["diffaug", "ada"])
-def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
+def test_every_recipe_trains_with_augmentation(tmp_path, digits, recipe, kind):
     run = trainer(
         tmp_path / "run", digits, recipe, steps=2, augment=kind, ada_p=0.5 * (kind == "ada")
     )
@@ -430,7 +433,7 @@ def test_every_recipe_takes_it(tmp_path, digits, recipe, kind):
         assert -1 <= numbers["r_t"] <= 1
 
 
-def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):
+def test_scoring_held_out_images_changes_nothing(tmp_path, digits):
     for recipe, settings in (
         ("dcgan", {}),
         ("gan", {"hidden": 8}),
@@ -443,7 +446,7 @@ def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):
             run.algorithm.rng.bit_generator.state,
             run.algorithm.augment.rng.bit_generator.state,
         )
-        images, labels = run.held_out.batch(0, run.held_out_batch, 0)
+        images, labels = run.held_out.batch(0, run.held_out_batch_size, 0)
         logit = run.algorithm.execution.held_out_logit(images, labels)
         assert np.isfinite(float(logit)) and logit == run.algorithm.execution.held_out_logit(
             images, labels
@@ -457,9 +460,10 @@ def test_held_out_images_are_judged_without_a_trace(tmp_path, digits):
 
 
 def test_few_held_out_images(tmp_path):
-    """D judges as many as it can: StyleGAN2's, groups of four; one image is too few."""
+    """D scores as many as it can at once. StyleGAN2's D takes groups of four, and one image is too
+    few."""
     full = data.load("digits")
-    for n, judged in ((100, 8), (19, 0)):
+    for n, batch_size in ((100, 8), (19, 0)):
         few = data.Dataset("few", "train", full.images[:n], full.labels[:n], full.class_names)
         run = trainer(
             tmp_path / str(n),
@@ -473,14 +477,13 @@ def test_few_held_out_images(tmp_path):
             style=8,
         )
         run.run(progress=False)
-        assert run.held_out_batch == judged and (
-            "logit_held_out" in log(tmp_path / str(n))[-1]
-        ) == bool(judged)
+        assert run.held_out_batch_size == batch_size
+        assert ("logit_held_out" in log(tmp_path / str(n))[-1]) == bool(batch_size)
 
 
 @pytest.mark.parametrize("kind", ["diffaug", "ada"])
-def test_colours_growth_and_parts(tmp_path, kind):
-    """A growing recipe in a fade, on three channels, in micro-batches, with all penalties: resumed, it is the same."""
+def test_a_growing_recipe_on_colours_in_micro_batches_resumes_exactly(tmp_path, kind):
+    """The checkpoint is in the middle of a fade, and the penalties R1 and R2 are on."""
     colours = data.load("stacked-digits")
     few = data.Dataset(
         "few", "train", colours.images[:200], colours.labels[:200], colours.class_names
@@ -541,7 +544,7 @@ def test_r_t_of_each_loss():
         assert found == pytest.approx(expected, rel=1e-14, abs=1e-15)
 
 
-def test_balanced_subsets():
+def test_subsets_are_balanced():
     digits = data.load("digits")
     subset = digits.balanced(505, seed=3)
     counts = np.bincount(subset.labels)
@@ -575,19 +578,22 @@ def test_train_size(tmp_path, digits):
     [
         (
             {"augment": "diffaug", "policy": "colour"},
-            "diffaug has color, translation, cutout, not 'colour'",
+            "unknown transform 'colour': did you mean color",
         ),
-        ({"augment": "ada", "policy": "bgc,flip"}, "ada has blit, geom.*not 'flip'"),
-        ({"policy": "color"}, "policy=color: of what"),
-        ({"augment": "noise"}, "must be one of none, diffaug, ada"),
+        (
+            {"augment": "ada", "policy": "bgc,flip"},
+            "unknown transform 'flip': .*choose from blit, geom",
+        ),
+        ({"policy": "color"}, "policy=color needs an augmentation"),
+        ({"augment": "noise"}, "choose from none, diffaug, ada"),
         ({"ada_p": 1.2}, "between 0 and 1"),
         (
             {"train_size": 1000},
             "train_size=1000: digits has 360 training images \\(40 more are held out",
         ),
         ({"ada_p": 0.5}, "set augment=ada as well"),
-        ({"augment": "ada", "ada_target": 0}, "nothing would ever be augmented"),
-        ({"train_size": 6}, "batch_size 8: more than the 6 images"),
+        ({"augment": "ada", "ada_target": 0}, "would never augment an image"),
+        ({"train_size": 6}, "batch_size 8 is more than the 6 images"),
     ],
 )
 def test_bad_settings(tmp_path, digits, settings, message):
@@ -596,11 +602,11 @@ def test_bad_settings(tmp_path, digits, settings, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_curves_show_what_there_is(tmp_path):
+def test_curves_show_all_columns_of_the_log(tmp_path):
     rows = [
         {"step": i, "d_loss": 1.0, "g_loss": 1.0, "d_real": 0.5, "d_fake": 0.5} for i in range(1, 5)
     ]
-    plots.save_curves(tmp_path / "old.png", rows)  # as older runs
+    plots.save_curves(tmp_path / "old.png", rows)  # the columns of an older version
     for row in rows:
         row |= {
             "logit_real": 1.0,

@@ -1,6 +1,7 @@
-"""Arguments that do not fit: every op and layer works with them, or refuses in a line that says who refuses what.
+"""Arguments that do not fit: every op and layer accepts them, or raises a clear error of one line.
 
-The op table says what there is and what it takes; that is damaged in every way that is likely to happen to someone.
+The op table lists the ops and layers with valid arguments. The tests change these arguments in the
+ways that users are likely to get them wrong.
 """
 
 import ast
@@ -31,48 +32,46 @@ PACKAGE = os.path.dirname(tinygan.__file__) + os.sep
 
 @functools.cache
 def raise_statements(file):
-    """The lines of a file that belong to `raise` statements."""
+    """The numbers of the lines of a file that belong to `raise` statements."""
     tree = ast.parse("".join(linecache.getlines(file)))
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.Raise))
-    return {line for node in found for line in range(node.lineno, node.end_lineno + 1)}
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Raise))
+    return {line for node in nodes for line in range(node.lineno, node.end_lineno + 1)}
 
 
-def attempt(name, call, came=()):
-    """Run call(). It gives Tensors, and None comes back; or it raises an error as it should, and that comes back."""
+def attempt(name, call, hints=()):
+    """Check that call() returns Tensors, or raises a good error. Return the error, or None."""
     try:
         results = call()
     except (TypeError, ValueError, IndexError) as error:
-        check(name, error, came)
+        check_error(name, error, hints)
         return error
     for y in results if isinstance(results, tuple) else [results]:
-        assert (
-            isinstance(y, Tensor)
-            and isinstance(y.data, xp.ndarray)
-            and y.dtype in (np.float32, np.float64)
-        )
+        assert isinstance(y, Tensor) and isinstance(y.data, xp.ndarray)
+        assert y.dtype in (np.float32, np.float64)
     return None
 
 
-def check(name, error, came=()):
-    """One line, which names what refused and one of `came`, raised by a `raise` of tinygan's."""
+def check_error(name, error, hints=()):
+    """Check `error`: raised in tinygan, of one line, with `name` and one of `hints`."""
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
     file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
-    assert file.startswith(PACKAGE) and line in raise_statements(file), (
-        f"from {file}:{line}: {error!r}"
-    )
+    raised_here = file.startswith(PACKAGE) and line in raise_statements(file)
+    assert raised_here, f"from {file}:{line}: {error!r}"
     message = str(error)
     assert message and "\n" not in message and name in message, f"{name} is not in {message!r}"
-    assert not came or any(part in message for part in came), f"none of {came} is in {message!r}"
+    assert not hints or any(h in message for h in hints), f"none of {hints} is in {message!r}"
 
 
-# What there is
+# Ops and layers with valid arguments
 
 
 class Case(NamedTuple):
-    """A row of the op table: the name of the op or layer; a function of `inputs`, float32 arrays of NumPy, and of
-    settings, with their values."""
+    """A row of the op table.
+
+    name: of the op or layer. function: takes `inputs`, float32 arrays of NumPy, and `settings`.
+    """
 
     row: str
     name: str
@@ -83,21 +82,16 @@ class Case(NamedTuple):
 
 def cases():
     for row in ROWS:
-        name, held = row.name.split()[0], inspect.getclosurevars(row.function).nonlocals
+        name, closure = row.name.split()[0], inspect.getclosurevars(row.function).nonlocals
         inputs = [x.astype("float32") for x in row.draw(np.random.default_rng(0))]
-        if "make" in held:  # a layer: called as it is, without its parameters
-            make = held["make"]
+        if "make" in closure:  # a layer: called without its parameters
+            make = closure["make"]
             inputs = inputs[: len(inputs) - len(make().parameters())]
             yield Case(row.name, name, lambda *xs, make=make: make()(*xs), inputs, {})
-        elif not hasattr(
-            nn, name
-        ):  # the others are of layers, too, and take no Tensors but parameters
-            settings = (
-                inspect.getclosurevars(held["call"]).nonlocals.get("settings", {})
-                if "call" in held
-                else {}
-            )
-            function = held["function"] if settings else row.function
+        elif not hasattr(nn, name):  # a layer without "make" takes no Tensors but parameters
+            call = closure.get("call")
+            settings = inspect.getclosurevars(call).nonlocals.get("settings", {}) if call else {}
+            function = closure["function"] if settings else row.function
             yield Case(row.name, name, function, inputs, settings)
 
 
@@ -107,21 +101,16 @@ each_case = pytest.mark.parametrize("case", CASES, ids=[case.row for case in CAS
 
 def test_the_cases_are_the_op_table():
     rows = {row.name for row in ROWS} - {case.row for case in CASES}
-    assert rows == {
-        "ConditionalBatchNorm classes",
-        "Embedding",
-        "SpectralNorm Embedding",
-    }  # see test_labels
+    # test_labels tests these.
+    assert rows == {"ConditionalBatchNorm classes", "Embedding", "SpectralNorm Embedding"}
     assert len(CASES) > 200 and sum(bool(case.settings) for case in CASES) > 80
     for case in CASES:
-        assert (
-            attempt(case.name, lambda: case.function(*map(given, case.inputs), **case.settings))
-            is None
-        )
+        inputs = map(as_argument, case.inputs)
+        assert attempt(case.name, lambda: case.function(*inputs, **case.settings)) is None
 
 
-def given(array, kind="tensor"):
-    """An array of NumPy as someone hands it over: as a Tensor if it can be one, or as an array of the backend."""
+def as_argument(array, kind="tensor"):
+    """A NumPy array as a user passes it: as a Tensor if possible, or as an array of the backend."""
     try:
         array = asarray(array)
         return Tensor(array) if kind == "tensor" else array
@@ -129,7 +118,7 @@ def given(array, kind="tensor"):
         return array
 
 
-# Damage
+# Invalid arguments
 
 NO_ARRAYS = {
     "None": None,
@@ -145,17 +134,17 @@ DTYPES = ["float64", "float16", "int64", "uint8", "bool", "complex64", "object",
 
 
 def resized(x, shape):
-    """The values of x, over and over, in another shape: what is positive stays so."""
+    """The values of x, repeated as needed, in another shape. Positive values stay positive."""
     return np.resize(x, shape) if x.size else np.zeros(shape, x.dtype)
 
 
 def cast(x, dtype):
-    """x in another dtype; ones, if it could be 0 there, which some ops do not like."""
+    """x in another dtype; ones if the dtype would round values to 0, which some ops reject."""
     return x.astype(dtype) if dtype.startswith("float") else np.ones(x.shape).astype(dtype)
 
 
-def damaged_arrays(x):
-    """(dtype and shape that differ from those of x) as arrays."""
+def changed_arrays(x):
+    """Yield arrays whose dtype or shape differs from that of x."""
     yield from (cast(y, dtype) for dtype in DTYPES for y in (x, resized(x, ())))
     shapes = [(1, *x.shape), (*x.shape, 1), (*x.shape, 2), (), (0,), (0,) * x.ndim]
     for axis, n in enumerate(x.shape):
@@ -164,14 +153,13 @@ def damaged_arrays(x):
     yield from (resized(x, shape) for shape in dict.fromkeys(shapes) if shape != x.shape)
 
 
-def attempt_with(case, i, value, came=()):
-    """The case's function, with another value of argument i; the others stay as they are."""
-    if case.name in ("mul_constant", "leaky_relu_gradient") and getattr(
-        value, "dtype", None
-    ) not in (np.float32, np.float64):
-        return None  # they are for arrays of ops, and in their rows make others of this dtype
-    inputs = [value if j == i else given(x) for j, x in enumerate(case.inputs)]
-    return attempt(case.name, lambda: case.function(*inputs, **case.settings), came)
+def attempt_with(case, i, value, hints=()):
+    """Attempt the case with another value of argument i."""
+    floating = getattr(value, "dtype", None) in (np.float32, np.float64)
+    if case.name in ("mul_constant", "leaky_relu_gradient") and not floating:
+        return None  # ops use these with floating arrays only; their rows derive a constant from x
+    inputs = [value if j == i else as_argument(x) for j, x in enumerate(case.inputs)]
+    return attempt(case.name, lambda: case.function(*inputs, **case.settings), hints)
 
 
 @each_case
@@ -179,13 +167,13 @@ def test_arguments(case):
     for i, x in enumerate(case.inputs):
         for value in [*NO_ARRAYS.values(), x.tolist()]:
             attempt_with(case, i, value)
-        for array in damaged_arrays(x):
-            for value in (given(array), given(array, "array")):
-                attempt_with(case, i, value, came(array))
+        for array in changed_arrays(x):
+            for value in (as_argument(array), as_argument(array, "array")):
+                attempt_with(case, i, value, hints(array))
 
 
-def came(array):
-    """What of an array a message tells: its shape or its dtype, or lengths in words."""
+def hints(array):
+    """What a message may say about an array: its shape, its dtype, or its lengths in words."""
     n, height, width = (*array.shape, 0, 0, 0)[:3]
     return (
         str(array.shape),
@@ -201,8 +189,8 @@ def came(array):
     )
 
 
-def several(data):
-    """A case with one or more arguments of any shape and dtype."""
+def attempt_with_several(data):
+    """Attempt a case with any shapes and dtypes of any of its arguments."""
     case = data.draw(st.sampled_from(CASES))
     inputs = list(case.inputs)
     for i, x in enumerate(inputs):
@@ -210,21 +198,21 @@ def several(data):
             shape = data.draw(array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6))
             x = resized(x, shape)
             x = cast(x, data.draw(st.sampled_from(["float32", "float32", *DTYPES])))
-        inputs[i] = given(x, data.draw(st.sampled_from(["tensor", "array"])))
+        inputs[i] = as_argument(x, data.draw(st.sampled_from(["tensor", "array"])))
     attempt(case.name, lambda: case.function(*inputs, **case.settings))
 
 
 @hypothesis.settings(max_examples=max(150, hypothesis.settings().max_examples))
 @hypothesis.given(st.data())
 def test_several_arguments(data):
-    several(data)
+    attempt_with_several(data)
 
 
 @pytest.mark.slow
 @hypothesis.settings(max_examples=20_000, derandomize=False)
 @hypothesis.given(st.data())
 def test_several_arguments_thoroughly(data):
-    several(data)
+    attempt_with_several(data)
 
 
 SETTINGS = [
@@ -260,16 +248,14 @@ ARRAYS = [
     "case", [case for case in CASES if case.settings], ids=lambda case: case.row
 )
 def test_settings(case):
-    inputs = [given(x) for x in case.inputs]
+    inputs = [as_argument(x) for x in case.inputs]
     for key, value in case.settings.items():
-        takes_arrays = not isinstance(value, (int, float, str))
-        for other in (
-            SETTINGS + [asarray(array) for array in ARRAYS] * takes_arrays + [tensor([1.0])]
-        ):
+        arrays = [] if isinstance(value, (int, float, str)) else map(asarray, ARRAYS)
+        for other in [*SETTINGS, *arrays, tensor([1.0])]:
             attempt(case.name, lambda: case.function(*inputs, **(case.settings | {key: other})))
 
 
-# Broadcasting and reshaping let these through without a word
+# Broadcasting and reshaping would accept these silently
 
 
 def ones(*shape):
@@ -320,7 +306,7 @@ def ones(*shape):
         ("SelfAttention", lambda: nn.SelfAttention(8)(ones(2, 3, 4, 8))),
     ],
 )
-def test_no_longer_in_silence(name, call):
+def test_shapes_that_would_broadcast_raise(name, call):
     assert attempt(name, call) is not None
 
 
@@ -329,11 +315,8 @@ def test_no_longer_in_silence(name, call):
 
 def test_labels():
     weight, logits, rng = tensor(np.ones((5, 3))), tensor(np.ones((3, 5))), np.random.default_rng(0)
-    norm, images = (
-        nn.ConditionalBatchNorm.of_classes(4, 5),
-        tensor(np.ones((3, 2, 2, 4)), dtype="float32"),
-    )
-    takers = {
+    norm, images = nn.ConditionalBatchNorm.of_classes(4, 5), ones(3, 2, 2, 4)
+    functions = {
         "embedding": lambda y: ops.embedding(weight, y),
         "cross_entropy": lambda y: ops.cross_entropy(logits, y),
         "Embedding": lambda y: nn.Embedding(5, 3)(y),
@@ -341,10 +324,10 @@ def test_labels():
         "SpectralNorm": lambda y: nn.SpectralNorm(nn.Embedding(5, 3))(y),
         "Mapping": lambda y: nn.Mapping(0, 4, 1, classes=5, separate_norms=True, rng=rng)(None, y),
     }
-    for name, take in takers.items():
-        assert attempt(name, lambda: take([0, 4, 1])) is None
+    for name, function in functions.items():
+        assert attempt(name, lambda: function([0, 4, 1])) is None
         for wrong in ([0, 5, 1], [-1, 0, 1], np.array([0, 2**40, 1])):
-            error = attempt(name, lambda: take(wrong))
+            error = attempt(name, lambda: function(wrong))
             assert isinstance(error, IndexError) and "0..4, got " in str(error)
         for wrong in (
             None,
@@ -358,10 +341,10 @@ def test_labels():
             tensor([0.0, 1.0, 2.0]),
             asarray(np.ones(3, "complex64")),
         ):
-            assert attempt(name, lambda: take(wrong)) is not None
+            assert attempt(name, lambda: function(wrong)) is not None
         if name in ("cross_entropy", "ConditionalBatchNorm"):
             for wrong in ([0, 1], [], 1, [[0, 1, 2]], [[0], [1], [2]]):
-                assert attempt(name, lambda: take(wrong)) is not None
+                assert attempt(name, lambda: function(wrong)) is not None
 
 
 @pytest.mark.parametrize(
@@ -395,7 +378,7 @@ def test_indices():
     ):
         error = attempt("getitem", lambda: x[wrong])
         assert error is not None and "float32 (3, 4)" in str(error).replace("64", "32")
-    assert isinstance(attempt("getitem", lambda: x[3]), IndexError)  # as of a list
+    assert isinstance(attempt("getitem", lambda: x[3]), IndexError)  # like that of a list
 
 
 # Layers in networks
@@ -415,10 +398,9 @@ class Wide(nn.Module):
     def __init__(self):
         self.blocks = [net(), net(1)]
 
-    def forward(self, x, which=1):
-        return nn.Sequential(*self.blocks[which][:3])(x) + self.blocks[which][3](
-            ops.reshape(x, (-1, 8))
-        )
+    def forward(self, x, index=1):
+        block = self.blocks[index]
+        return nn.Sequential(*block[:3])(x) + block[3](ops.reshape(x, (-1, 8)))
 
 
 def message(call, kind=ValueError):
@@ -430,23 +412,19 @@ def message(call, kind=ValueError):
 
 def test_a_layer_is_named_by_its_path():
     rgb, large = ones(2, 4, 4, 3), ones(2, 6, 6, 1)
-    said = message(lambda: net()(rgb))
-    assert said.startswith(
+    text = message(lambda: net()(rgb))
+    assert text.startswith(
         "Sequential.0 Conv2d(weight=(3, 3, 1, 4), bias=(4,), stride=1, padding=1, groups=1): conv2d"
     )
-    assert "3 image channels" in said and "float32 (2, 4, 4, 3)" in said
-    assert message(lambda: net()(large)).startswith(
-        "Sequential.3 Linear(weight=(64, 2), bias=(2,)): affine: "
-    )
-    # The path is that from the outermost network, through modules made on the way, too.
+    assert "3 image channels" in text and "float32 (2, 4, 4, 3)" in text
+    linear = "Linear(weight=(64, 2), bias=(2,)): affine: "
+    assert message(lambda: net()(large)).startswith(f"Sequential.3 {linear}")
+    # The path starts at the outermost network, even through modules created during the call.
     assert message(lambda: Wide()(rgb)).startswith("Wide.blocks.1.0 Conv2d(weight")
-    assert message(lambda: Wide()(large)).startswith(
-        "Wide.blocks.1.3 Linear(weight=(64, 2), bias=(2,)): affine: "
-    )
+    assert message(lambda: Wide()(large)).startswith(f"Wide.blocks.1.3 {linear}")
     assert message(lambda: Wide()(large, 2), IndexError) == "Wide(): list index out of range"
-    assert message(lambda: nn.Linear(4, 3)(large)).startswith(
-        "Linear(weight=(4, 3), bias=(3,)): affine: "
-    )
+    linear = "Linear(weight=(4, 3), bias=(3,)): affine: "
+    assert message(lambda: nn.Linear(4, 3)(large)).startswith(linear)
     network = nn.Sequential(nn.Flatten(), nn.Sequential(ops.relu, lambda x: ops.reshape(x, (7, 7))))
     assert message(lambda: network(rgb)).startswith("Sequential.1 Sequential(): reshape: ")
 
@@ -456,17 +434,17 @@ def test_the_wrong_number_of_arguments():
     takes = "Flatten(): takes (x), got (float32 (2, 3), 2)"
     assert message(lambda: network[0](x, 2), TypeError) == takes
     assert message(network, TypeError) == "Sequential(): takes (x, condition=None), got ()"
-    said = message(lambda: network[1](x, slope=2), TypeError)
-    assert said == "ReLU(): takes (x), got (float32 (2, 3), slope=2)"
-    around = nn.Sequential(lambda x: network[0](x, 2))
-    assert message(lambda: around(x), TypeError) == f"Sequential(): {takes}"
-    around.part = network
-    assert message(lambda: around(x), TypeError) == f"Sequential.part.0 {takes}"
-    with nn.feature_maps(network) as maps:  # which puts itself around forward
+    text = message(lambda: network[1](x, slope=2), TypeError)
+    assert text == "ReLU(): takes (x), got (float32 (2, 3), slope=2)"
+    outer = nn.Sequential(lambda x: network[0](x, 2))
+    assert message(lambda: outer(x), TypeError) == f"Sequential(): {takes}"
+    outer.part = network
+    assert message(lambda: outer(x), TypeError) == f"Sequential.part.0 {takes}"
+    with nn.feature_maps(network) as maps:  # it wraps forward
         assert message(lambda: network[0](x, 2), TypeError) == takes and not maps
 
 
-def test_sizes_of_layers():
+def test_the_titles_of_layers():
     rng = np.random.default_rng(0)
     for layer, text in (
         (nn.Embedding(5, 3), "Embedding(weight=(5, 3))"),
@@ -478,7 +456,7 @@ def test_sizes_of_layers():
         (nn.ReLU().eval(), "ReLU()"),
         (nn.Mapping(3, 4, classes=2, rng=rng), "Mapping(latent=3, classes=2)"),
     ):
-        assert repr(layer) == text
+        assert layer.title() == text
 
 
 def test_errors_that_are_not_about_arguments_stay_as_they_are():
@@ -506,7 +484,7 @@ def test_errors_that_are_not_about_arguments_stay_as_they_are():
         ValueError(1),
         ValueError(),
         ValueError("a", "b"),
-        FloatingPointError("log made inf"),
+        FloatingPointError("log produced inf"),
         RuntimeError("used up"),
         UnicodeDecodeError("a", b"", 0, 1, ""),
     ):
@@ -516,41 +494,34 @@ def test_errors_that_are_not_about_arguments_stay_as_they_are():
         assert caught.value is error and (error.args, vars(error)) == before
     error = ValueError("mine")
     network = nn.Sequential(nn.Sequential(Fails(error)))
-    for _ in range(2):  # the same one, told twice, does not grow
+    for _ in range(2):  # raised again, the same error does not grow
         with pytest.raises(ValueError) as caught:
             network(x)
-        assert (
-            caught.value is error
-            and str(error) == "Sequential.0.0 Fails(): mine"
-            and error.__cause__ is None
-        )
-    with (
-        anomaly(),
-        pytest.raises(FloatingPointError, match="^log made inf in 1 of 1 values; called at "),
-    ):
+        assert caught.value is error and error.__cause__ is None
+        assert str(error) == "Sequential.0.0 Fails(): mine"
+    text = "^log produced inf in 1 of 1 values; called at "
+    with anomaly(), pytest.raises(FloatingPointError, match=text):
         nn.Sequential(nn.Sequential(), Log())(x)
 
 
-def test_what_went_wrong_inside_an_op_is_kept():
+def test_the_error_inside_an_op_is_the_cause():
     @op
     def cube(x, /):
         return x.data**3 + np.ones(7), lambda g: g * 3.0 * x * x
 
-    with pytest.raises(
-        (ValueError, TypeError), match=r"^cube: .*; given float32 \(2, 3\)$"
-    ) as caught:
-        cube(tensor(np.ones((2, 3)), dtype="float32"))
+    text = r"^cube: .*; given float32 \(2, 3\)$"
+    with pytest.raises((ValueError, TypeError), match=text) as caught:
+        cube(ones(2, 3))
     assert caught.value.__cause__ is not None  # the traceback shows the user's line
-    with pytest.raises(
-        ValueError, match=r"^var: mean: axis 5 is out of range .*; given float32 \(2, 3\), 5$"
-    ):
-        ops.var(tensor(np.ones((2, 3)), dtype="float32"), 5)
-    said = r"^add: the shapes do not broadcast; given float32 \(2,\), float32 \(3,\)$"
-    with anomaly(), pytest.raises(ValueError, match=said):
+    text = r"^var: mean: axis 5 is out of range .*; given float32 \(2, 3\), 5$"
+    with pytest.raises(ValueError, match=text):
+        ops.var(ones(2, 3), 5)
+    text = r"^add: the shapes do not broadcast; given float32 \(2,\), float32 \(3,\)$"
+    with anomaly(), pytest.raises(ValueError, match=text):
         tensor([1.0, 2.0]) + tensor([1.0, 2.0, 3.0])
 
 
-def test_a_refusal_leaves_a_layer_as_it_was():
+def test_an_error_leaves_a_layer_unchanged():
     for layer, condition in (
         (nn.BatchNorm(4), ()),
         (nn.ConditionalBatchNorm.of_classes(4, 3), ([0, 1, 2],)),
@@ -566,7 +537,7 @@ def test_a_refusal_leaves_a_layer_as_it_was():
 
 
 def networks(name):
-    """Settings of a recipe, small networks for them, and the size of their images."""
+    """The settings of a recipe, G and D with few channels, and the side of their images."""
     recipe = RECIPES[name]
     settings = recipe.settings()
     small = {
@@ -578,17 +549,16 @@ def networks(name):
         "style": 8,
         "attention": 0,
     }
-    settings = settings.updated(
-        {key: value for key, value in small.items() if hasattr(settings, key)}
-    )
+    changes = {key: value for key, value in small.items() if hasattr(settings, key)}
+    settings = settings.updated(changes)
     side = 28 + 2 * settings.pad
     return settings, *recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0)), side
 
 
-def refused(network, inputs, *parts):
-    """The network refuses these inputs, and names itself, with a path if it is a part, and all `parts`."""
-    said = str(attempt(type(network).__name__, lambda: network(*inputs)))
-    assert said.startswith(type(network).__name__) and all(part in said for part in parts), said
+def check_raises(network, inputs, *parts):
+    """Check that network(*inputs) raises an error that names it first and contains `parts`."""
+    text = str(attempt(type(network).__name__, lambda: network(*inputs)))
+    assert text.startswith(type(network).__name__) and all(part in text for part in parts), text
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -604,7 +574,7 @@ def test_latents_and_images_of(name):
         (2, 2, length),
         (),
     ):
-        refused(G, (ones(*shape), *labels), f"(N, {length})", f"got float32 {shape}")
+        check_raises(G, (ones(*shape), *labels), f"(N, {length})", f"got float32 {shape}")
     shapes = [
         (4, side, side, 3),
         (4, side + 1, side, 1),
@@ -615,22 +585,21 @@ def test_latents_and_images_of(name):
         (4, side * side),
         (4, 1, side, side),
     ]
-    if (
-        settings.d_class == "concat" or "H" not in getattr(D, "D", D).image_shape
-    ):  # others take any size of 4 n
+    # Other discriminators accept any multiple of 4.
+    if settings.d_class == "concat" or "H" not in getattr(D, "D", D).image_shape:
         shapes += [(4, side + 4, side + 4, 1), (4, side // 2, side // 2, 1)]
     for shape in shapes:
-        refused(D, (ones(*shape), *labels), "images", f"got float32 {shape}")
+        check_raises(D, (ones(*shape), *labels), "images", f"got float32 {shape}")
     for network, shape in ((G, (4, length)), (D, (4, side, side, 1))):
         for wrong in (
             None,
             "z",
-            given(np.zeros(shape)),
+            as_argument(np.zeros(shape)),
             asarray(np.zeros(shape, complex)),
             np.zeros(shape, object),
         ):
-            refused(network, (wrong, *labels))
-        refused(network, (), "takes (", "got ()")
+            check_raises(network, (wrong, *labels))
+        check_raises(network, (), "takes (", "got ()")
 
 
 @pytest.mark.parametrize(
@@ -639,10 +608,10 @@ def test_latents_and_images_of(name):
 def test_labels_of(name):
     settings, G, D, side = networks(name)
     labels, z, images = np.array([3, 1, 4, 1]), ones(4, settings.latent), ones(4, side, side, 1)
-    refused(G, (z,), "label")
-    for network, x in [(G, z)] + [(D, images)] * (
-        settings.d_class != "auxiliary"
-    ):  # which does not look at them
+    check_raises(G, (z,), "label")
+    # An auxiliary classifier ignores the labels.
+    conditional = [(G, z)] if settings.d_class == "auxiliary" else [(G, z), (D, images)]
+    for network, x in conditional:
         for wrong in (
             labels[:3],
             labels[:1],
@@ -656,10 +625,12 @@ def test_labels_of(name):
             ones(4),
             ones(4, 9),
         ):
-            refused(network, (x, wrong), "a label for each of 4, integers (4,) in 0..9, got ")
+            check_raises(
+                network, (x, wrong), "a label for each of 4 samples, integers (4,) in 0..9, got "
+            )
         for wrong in (labels * 1.0, labels > 1, ["3", "1", "4", "1"], labels - 2):
-            refused(network, (x, wrong))
-        refused(network, (x, labels + 6), "0..9, got 7..10")
+            check_raises(network, (x, wrong))
+        check_raises(network, (x, labels + 6), "0..9, got 7..10")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -667,15 +638,14 @@ def test_an_empty_batch_of(name):
     settings, G, D, side = networks(name)
     labels = (np.zeros(0, int),) * (settings.g_class != "none")
     for network, x in ((G, ones(0, settings.latent)), (D, ones(0, side, side, 1))):
-        for _ in range(
-            2
-        ):  # in training, batch-norm refuses, and so does what averages styles or compares images
+        # In training mode, batch-norm, style averages and minibatch statistics raise errors.
+        for _ in range(2):
             attempt(type(network).__name__, lambda: network(x, *labels))
             network.eval()
     assert G(ones(0, settings.latent), *labels).shape == (0, side, side, 1)
 
 
-# The tests themselves
+# The checks themselves
 
 
 def test_the_checks_can_fail(monkeypatch):
@@ -688,9 +658,8 @@ def test_the_checks_can_fail(monkeypatch):
         attempt("mul", lambda: a + b)
     with pytest.raises(AssertionError, match="none of"):
         attempt("add", lambda: a + b, ["float64"])
-    monkeypatch.setattr(
-        engine, "refusal", lambda name, error, *given: error
-    )  # NumPy's own get through
+    # Without op_error, the errors of NumPy reach the user.
+    monkeypatch.setattr(engine, "op_error", lambda name, error, *args: error)
     with pytest.raises(AssertionError, match="^from "):
         attempt("add", lambda: a + b)
     with pytest.raises(AssertionError):

@@ -1,4 +1,5 @@
-"""The command line as a user meets it: what it writes and prints, and one line with exit code 2 for mistakes."""
+"""The command line as a user sees it: its files, its output, and one line with exit code 2 for a
+mistake."""
 
 import dataclasses
 import json
@@ -18,49 +19,34 @@ from tinygan.cli import COMMANDS, main
 from tinygan.cli.samples import class_walk, walk
 from tinygan.training.sampling import latents
 
-TRAIN = [
-    "train",
-    "dcgan",
-    "--steps",
-    "3",
-    "--batch-size",
-    "4",
-    "--set",
-    "g_channels=2",
-    "d_channels=2",
-    "--set",
-    "sample_every=2",
-]
+TRAIN = "train dcgan --steps 3 --batch-size 4 --set g_channels=2 d_channels=2".split()
+TRAIN += ["--set", "sample_every=2"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A tiny trained run."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    assert main([*TRAIN, "--out", str(out)]) == 0
+    succeeds(*TRAIN, "--out", out)
     return out
 
 
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
-    """A tiny trained run of a conditional recipe, evaluated as it went."""
+    """A tiny trained run of a conditional recipe, with evaluations."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    argv = [
-        "train",
-        "cgan",
-        *TRAIN[2:],
-        "--set",
-        "eval_every=3",
-        "eval_images=100",
-        "--out",
-        str(out),
-    ]
-    assert main(argv) == 0
+    evaluate = ["--set", "eval_every=3", "eval_images=100"]
+    succeeds("train", "cgan", *TRAIN[2:], *evaluate, "--out", out)
     return out
 
 
+def succeeds(*argv):
+    """Run a command that must succeed."""
+    assert main(list(map(str, argv))) == 0
+
+
 def fails(capsys, *argv, main=main):
-    """Run a command that must fail; its one line on stderr."""
+    """Run a command that must fail; return the one line that it writes to stderr."""
     try:
         code = main(list(map(str, argv)))
     except SystemExit as exit:  # argparse
@@ -75,15 +61,14 @@ def fails(capsys, *argv, main=main):
     return err
 
 
-def test_train_prints_where_things_are(tmp_path, monkeypatch, capsys):
+def test_train_prints_the_paths_of_its_output(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for number in ("001", "002"):  # a new folder each time
         assert main(TRAIN) == 0
         out = capsys.readouterr().out
         grid = re.search(r"grid: +(\S+)", out).group(1)
-        assert grid == f"runs/dcgan-digits-{number}/samples/step-00000003.png" and os.path.exists(
-            grid
-        )
+        assert grid == f"runs/dcgan-digits-{number}/samples/step-00000003.png"
+        assert os.path.exists(grid)
         assert "3 steps, 12 images in 0:0" in out and "curves" in out
     config = json.loads((tmp_path / "runs/dcgan-digits-001/config.json").read_text())
     assert config["settings"]["g_channels"] == config["settings"]["d_channels"] == 2
@@ -92,29 +77,33 @@ def test_train_prints_where_things_are(tmp_path, monkeypatch, capsys):
 
 def test_the_default_recipe(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", *TRAIN[2:]]) == 0
-    assert (
-        "quick on 9,000 images of digits (1,000 more are held out), 3 steps of 4, into runs/quick-digits-001"
-        in (capsys.readouterr().out)
+    succeeds("train", *TRAIN[2:])
+    expected = (
+        "training quick on 9,000 images of digits (1,000 more are held out): "
+        "3 steps with batches of 4; run folder: runs/quick-digits-001"
     )
+    assert expected in capsys.readouterr().out
 
 
 def test_train_resumes_to_a_new_total(tmp_path, capsys):
     out = tmp_path / "run"
-    assert main([*TRAIN, "--out", str(out)]) == 0
-    assert main(["train", "--resume", str(out), "--steps", "5"]) == 0
+    succeeds(*TRAIN, "--out", out)
+    succeeds("train", "--resume", out, "--steps", 5)
     assert "2 steps, 8 images" in capsys.readouterr().out
     assert (out / "samples" / "step-00000005.png").exists()
     assert json.loads((out / "config.json").read_text())["settings"]["steps"] == 5
-    assert "is at step 5 already" in fails(capsys, "train", "--resume", out)
+    assert "is already at step 5" in fails(capsys, "train", "--resume", out)
 
 
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["train", "biggest"], "unknown recipe 'biggest'; there are: quick, gan, dcgan"),
+        (
+            ["train", "biggest"],
+            "unknown recipe 'biggest': did you mean biggan? (choose from quick, gan, dcgan",
+        ),
         (["train", "--data", "cifar"], "cifar"),
-        (["train", "--set", "width=3"], "unknown setting 'width'; there are: steps"),
+        (["train", "--set", "width=3"], "unknown setting 'width': choose from steps"),
         (["train", "--set", "lr=fast"], "setting lr=fast: expected a number"),
         (["train", "--set", "lr"], "write name=value"),
         (["train", "--steps", "none"], "steps=none: expected a whole number"),
@@ -127,7 +116,7 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
         (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
         (["recipes", "biggest"], "unknown recipe"),
         (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
-        (["gradcheck", "no such op"], "no row of the op table"),
+        (["gradcheck", "no such op"], "no op or layer has no such op in its name"),
         ([], "COMMAND"),
         (["fly"], "invalid choice"),
     ],
@@ -137,14 +126,14 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, argv, message):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("TINYGAN_DATA", raising=False)
     assert message in fails(capsys, *argv)
-    assert not any(tmp_path.iterdir())  # nothing half-written
+    assert not any(tmp_path.iterdir())  # not even a part of a file
 
 
 def test_mistakes_about_a_run(run, tmp_path, capsys):
     before = sorted(p.name for p in run.rglob("*"))
     assert "--resume" in fails(capsys, *TRAIN, "--out", run)
-    assert "besides" in fails(capsys, "train", "--resume", run, "--set", "lr=1")
-    assert "besides" in fails(capsys, "train", "gan", "--resume", run)
+    assert "you can add only" in fails(capsys, "train", "--resume", run, "--set", "lr=1")
+    assert "you can add only" in fails(capsys, "train", "gan", "--resume", run)
     assert "must end in .png, .gif or .npz" in fails(
         capsys, "sample", run, "-o", tmp_path / "a.jpg"
     )
@@ -189,20 +178,8 @@ def test_sample_writes_each_format(run, tmp_path, capsys):
     from PIL import Image
 
     for name in ("a.npz", "b.npz", "c.png", "d.gif"):
-        assert (
-            main(
-                [
-                    "sample",
-                    str(run),
-                    "-n",
-                    "5",
-                    "--seed",
-                    "0" if name != "b.npz" else "1",
-                    "-o",
-                    str(tmp_path / name),
-                ]
-            )
-            == 0
+        succeeds(
+            "sample", run, "-n", 5, "--seed", "0" if name != "b.npz" else "1", "-o", tmp_path / name
         )
     a, b = (np.load(tmp_path / name)["images"] for name in ("a.npz", "b.npz"))
     assert a.shape == (5, 28, 28, 1) and a.dtype == np.uint8 and not np.array_equal(a, b)
@@ -212,36 +189,32 @@ def test_sample_writes_each_format(run, tmp_path, capsys):
         assert gif.n_frames == 60
 
 
-def test_sample_draws_the_class_that_is_asked_for(conditional, tmp_path, capsys):
+def test_sample_generates_the_requested_class(conditional, tmp_path, capsys):
     from PIL import Image
 
     def arrays(*argv):
-        assert main(["sample", str(conditional), *argv, "-o", str(tmp_path / "a.npz")]) == 0
+        succeeds("sample", conditional, *argv, "-o", tmp_path / "a.npz")
         return dict(np.load(tmp_path / "a.npz"))
 
     sevens, threes = arrays("-n", "4", "--label", "7"), arrays("-n", "4", "--label", "3")
-    assert sevens["labels"].tolist() == [7] * 4 and not np.array_equal(
-        sevens["images"], threes["images"]
-    )
+    assert sevens["labels"].tolist() == [7] * 4
+    assert not np.array_equal(sevens["images"], threes["images"])
     assert np.bincount(arrays("-n", "30")["labels"]).tolist() == [3] * 10
-    assert main(["sample", str(conditional), "-n", "20", "-o", str(tmp_path / "a.png")]) == 0
+    succeeds("sample", conditional, "-n", 20, "-o", tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (2 * (2 * 30 + 2), 2 * (10 * 30 + 2))  # a row per class
-    assert (
-        main(["sample", str(conditional), "-n", "2", "--label", "7", "-o", str(tmp_path / "a.gif")])
-        == 0
-    )
+    succeeds("sample", conditional, "-n", 2, "--label", 7, "-o", tmp_path / "a.gif")
     assert "the classes are 0 to 9" in fails(
         capsys, "sample", conditional, "--label", 10, "-o", tmp_path / "b.png"
     )
-    assert main(["sample", str(conditional), "-n", "1", "-o", str(tmp_path / "c.png")]) == 0
+    succeeds("sample", conditional, "-n", 1, "-o", tmp_path / "c.png")
     assert "best.npz" in capsys.readouterr().out
 
 
-@pytest.mark.cpu  # takes long; the training, or the metrics, run on other backends in other tests
+@pytest.mark.cpu  # slow; other tests train and evaluate on the other backends
 def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
     for folder, more in ((run, []), (conditional, ["--split", "held-out", "--weights", "last"])):
-        assert main(["eval", str(folder), "-n", "200", *more]) == 0
+        succeeds("eval", folder, "-n", 200, *more)
         out = capsys.readouterr().out
         report = json.loads((folder / "metrics.json").read_text())
         assert report["samples"] == 200 and report["split"] == ("held-out" if more else "test")
@@ -252,46 +225,31 @@ def test_eval_prints_a_table_and_writes_it(run, conditional, capsys):
             and "200 samples" in out
             and report["extractor"] in out
         )
-        assert ("class_accuracy" in report) == (folder is conditional) and sum(
-            report["class_counts"]
-        ) == 200
+        assert ("class_accuracy" in report) == (folder is conditional)
+        assert sum(report["class_counts"]) == 200
         assert (folder / "neighbours.png").stat().st_size > 1000
     assert "more than" in fails(capsys, "eval", run, "-n", 3)
     assert "nowhere is not a run" in fails(capsys, "eval", "nowhere")
 
 
-def test_the_walk_passes_every_latent_at_their_distance_from_the_origin():
+def test_a_walk_passes_through_every_latent_and_keeps_their_length():
     z = np.random.default_rng(0).standard_normal((3, 1000)).astype("float32")
     path = walk(tensor(z), frames=10).numpy()
     assert path.shape == (30, 1000) and np.array_equal(path[::10], z)
     assert np.abs(np.linalg.norm(path, axis=1) - 1000**0.5).max() < 2.5
 
 
-def test_the_walk_of_classes_begins_at_each_of_them():
+def test_a_walk_through_the_classes_reaches_each_of_them():
     mixtures = np.concatenate(list(class_walk(3, 4)))
     assert np.array_equal(mixtures[::4], np.eye(3)) and np.allclose(mixtures.sum(1), 1)
-    assert np.allclose(mixtures[-2], [0.5, 0, 0.5])  # back to the first
+    assert np.allclose(mixtures[-2], [0.5, 0, 0.5])  # from the last class to the first
 
 
 def test_animations(run, conditional, tmp_path, capsys):
     from PIL import Image
 
-    assert (
-        main(
-            [
-                "sample",
-                str(conditional),
-                "--walk",
-                "classes",
-                "-n",
-                "3",
-                "-o",
-                str(tmp_path / "a.gif"),
-            ]
-        )
-        == 0
-    )
-    assert main(["animate", str(run), "-o", str(tmp_path / "b.gif")]) == 0
+    succeeds("sample", conditional, "--walk", "classes", "-n", 3, "-o", tmp_path / "a.gif")
+    succeeds("animate", run, "-o", tmp_path / "b.gif")
     with Image.open(tmp_path / "a.gif") as walked, Image.open(tmp_path / "b.gif") as film:
         assert walked.n_frames == 120 and film.n_frames == len(list((run / "samples").iterdir()))
     assert "leave out --label" in fails(
@@ -317,30 +275,14 @@ def test_out_of_memory_is_one_line(run, tmp_path, capsys, monkeypatch):
 
 def test_a_walk_of_truncated_latents_stays_within_the_threshold():
     z = latents(np.random.default_rng(0), 10, SimpleNamespace(latent=1000), 0.5)
-    assert (
-        np.abs(walk(z, 12, straight=True).numpy()).max() <= 0.5 < np.abs(walk(z, 12).numpy()).max()
-    )
+    straight, circular = walk(z, 12, straight=True).numpy(), walk(z, 12).numpy()
+    assert np.abs(straight).max() <= 0.5 < np.abs(circular).max()
 
 
-def test_the_study_of_truncation(conditional, tmp_path, capsys):
+def test_truncation_writes_curves_numbers_and_a_grid(conditional, tmp_path, capsys):
     from PIL import Image
 
-    assert (
-        main(
-            [
-                "truncation",
-                str(conditional),
-                "-n",
-                "40",
-                "--thresholds",
-                "2",
-                ".5",
-                "-o",
-                str(tmp_path / "a.png"),
-            ]
-        )
-        == 0
-    )
+    succeeds("truncation", conditional, "-n", 40, "--thresholds", 2, ".5", "-o", tmp_path / "a.png")
     rows = json.loads((tmp_path / "a-numbers.json").read_text())["thresholds"]
     assert [row["threshold"] for row in rows] == [0.5, 2] and rows[0]["fid"] != rows[1]["fid"]
     assert {"precision", "recall", "class_accuracy"} < rows[0].keys() and rows[0]["samples"] == 40
@@ -352,19 +294,19 @@ def test_the_study_of_truncation(conditional, tmp_path, capsys):
 
 
 def test_lists(capsys):
-    assert main(["recipes"]) == 0
-    assert main(["recipes", "dcgan"]) == 0
+    succeeds("recipes")
+    succeeds("recipes", "dcgan")
     out = capsys.readouterr().out
     assert (
         "Goodfellow" in out and "Radford" in out and "g_channels" in out and "learning rate" in out
     )
-    assert main(["data"]) == 0
+    succeeds("data")
     out = capsys.readouterr().out
     assert "digits" in out and "built in" in out and "60,000" in out
 
 
 def test_show_counts_parameters_and_multiply_adds(capsys):
-    assert main(["show", "dcgan"]) == 0
+    succeeds("show", "dcgan")
     out = capsys.readouterr().out
     assert (
         f"{100 * 49 * 128:,}" in out
@@ -374,7 +316,7 @@ def test_show_counts_parameters_and_multiply_adds(capsys):
 
 
 def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monkeypatch):
-    assert main(["gradcheck", "tanh"]) == 0
+    succeeds("gradcheck", "tanh")
     out = capsys.readouterr().out
     assert re.search(r"tanh +\d\.\de-\d+ +\d\.\de-\d+  pass", out)
 
@@ -393,29 +335,29 @@ def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monk
     assert "FAIL" in out and "order 1: the gradient of x is wrong" in out and "0 of 1 pass" in out
 
 
-LITTLE = ["--help"], ["--version"], ["fly"], ["fly", "--help"], [], ["--fly"]
+WITHOUT_COMMAND = ["--help"], ["--version"], ["fly"], ["fly", "--help"], [], ["--fly"]
 
 
-def test_a_command_is_imported_when_it_is_asked_for():
-    """So that help starts quickly: not a time, which depends on the machine, but its cause."""
+def test_a_command_is_imported_only_when_it_is_called():
+    """So the help appears quickly. The time itself depends on the machine; the imports do not."""
     code = (
         "import sys, tinygan\n"
         "before = {*sys.modules}\n"
         "from tinygan.cli import main\n"
-        f"for words in {LITTLE}:\n"
+        f"for words in {WITHOUT_COMMAND}:\n"
         "    try: main(words)\n"
         "    except SystemExit: pass\n"
         "print(*sorted(name for name in {*sys.modules} - before if name.startswith('tinygan')))\n"
         "print(*sorted({'matplotlib', 'scipy', 'tqdm', 'PIL'} & {*sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    *said, imported, slow = done.stdout.splitlines()
+    *output, imported, slow = done.stdout.splitlines()
     assert (imported, slow) == ("tinygan.cli tinygan.cli.options", ""), done.stderr
-    assert any("train a recipe" in line for line in said)
+    assert any("train a recipe" in line for line in output)
 
 
 @pytest.mark.parametrize("file, name", {file: name for name, (file, _) in COMMANDS.items()}.items())
-def test_a_file_of_commands_needs_no_other_one(file, name):
+def test_a_file_of_commands_imports_no_other_one(file, name):
     code = (
         f"import sys\nfrom tinygan.cli import main\ntry: main(['{name}', '--help'])\n"
         "except SystemExit: pass\nprint(*sys.modules)"
@@ -425,7 +367,7 @@ def test_a_file_of_commands_needs_no_other_one(file, name):
     assert {file for file in files if f"tinygan.cli.{file}" in modules} == {file}, done.stderr
 
 
-def test_every_command_has_a_help(capsys):
+def test_every_command_has_help(capsys):
     for name in COMMANDS.keys() - {"bench"}:
         with pytest.raises(SystemExit):
             main([name, "--help"])
@@ -454,7 +396,7 @@ def test_a_wrong_environment_is_one_line(tmp_path, name, value):
     assert done.stderr.startswith(f"tinygan: error: {name}={value}: ")
 
 
-def test_its_version_is_the_packages():
+def test_the_version_is_that_of_the_package():
     done = subprocess.run(
         [sys.executable, "-m", "tinygan", "--version"], capture_output=True, text=True
     )
@@ -467,7 +409,8 @@ def test_bench_says_where_the_benchmark_is(capsys, more):
 
 
 def test_a_folder_named_tinygan_beside_a_script_does_not_hide_the_package(tmp_path):
-    """As a clone's folder, which has no __init__.py, does where the clone is installed by a hook that is asked last."""
+    """A clone's folder has no __init__.py. Python could take it for the package if the clone were
+    installed by an import hook, which Python tries last."""
     (tmp_path / "tinygan").mkdir()
     (tmp_path / "script.py").write_text("import tinygan\nprint(tinygan.__version__)\n")
     done = subprocess.run(
@@ -478,7 +421,7 @@ def test_a_folder_named_tinygan_beside_a_script_does_not_hide_the_package(tmp_pa
 
 @pytest.mark.parametrize("module", ["tinygan", "tinygan.cli"])
 def test_as_a_program(tmp_path, module):
-    """With a bar on stderr, and a pipe that closes early."""
+    """A progress bar goes to stderr, and a pipe that closes early causes no traceback."""
     done = subprocess.run(
         [sys.executable, "-m", module, *TRAIN], cwd=tmp_path, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""The data sets: IDX files good and bad, minibatches, where data is looked for."""
+"""Data sets: good and bad IDX files, minibatches, and the folders that are searched for files."""
 
 import dataclasses
 import gzip
@@ -12,14 +12,24 @@ import numpy as np
 import pytest
 from mistakes import error_of
 
-from tinygan.data import Dataset, catalogue, datasets, load, locate, read_idx, to_float, to_uint8
+from tinygan.data import (
+    Dataset,
+    catalogue,
+    load,
+    loading,
+    locate,
+    read_idx,
+    sources,
+    to_float,
+    to_uint8,
+)
+from tinygan.data.sources import TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = datasets.ALL_FILES
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 
 def idx(array):
-    """The IDX file of an array, as bytes."""
+    """Return the bytes of an IDX file that holds an array."""
     array = np.asarray(array)
     header = struct.pack(
         f">BBBB{array.ndim}I", 0, 0, CODES[array.dtype.str[1:]], array.ndim, *array.shape
@@ -33,6 +43,8 @@ def pack(content):
 
 @pytest.fixture
 def write(tmp_path):
+    """A function that writes bytes to a file and returns its path."""
+
     def write(content, name="file"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +57,7 @@ def write(tmp_path):
 IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
 
 
-# ---- IDX ------------------------------------------------------------------------------------------------
+# ---- IDX ----
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -56,12 +68,11 @@ def test_idx_round_trip(write, dtype, packed):
         array = (rng.normal(size=shape) * 50).clip(0 if dtype == "u1" else -100, 100).astype(dtype)
         content = idx(array)
         digest = hashlib.sha256()
-        # Neither name is honest: only the first bytes decide.
-        got = read_idx(
-            write(pack(content), "plain") if packed else write(content, "x.gz"), shape, digest
-        )
-        assert got.dtype == np.dtype(dtype) and got.dtype.isnative
-        np.testing.assert_array_equal(got, array, strict=True)
+        # Both names are misleading: only the first bytes decide.
+        path = write(pack(content), "plain") if packed else write(content, "x.gz")
+        result = read_idx(path, shape, digest)
+        assert result.dtype == np.dtype(dtype) and result.dtype.isnative
+        np.testing.assert_array_equal(result, array, strict=True)
         assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
@@ -108,7 +119,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_a_bad_idx_file_is_one_clear_error(write, case):
+def test_a_bad_idx_file_raises_one_clear_error(write, case):
     content, problem = BAD_FILES[case]
     path = write(content)
     message = error_of(read_idx, path)
@@ -121,7 +132,7 @@ def test_idx_of_another_shape(write):
     assert "(3, 4, 5) where (3,) is expected" in error_of(read_idx, images, (3,))
 
 
-def test_an_unreadable_path(tmp_path):
+def test_an_unreadable_path_is_named(tmp_path):
     for path in tmp_path / "absent", tmp_path:
         assert str(path) in error_of(read_idx, path)
 
@@ -135,9 +146,9 @@ BOMBS = {
     "the same, zipped": pack(header(2**31, 28, 28) + bytes(100)),
     "1 GiB to the byte": header(2**30) + bytes(100),
     "1 GiB to the byte, zipped": pack(header(2**30) + bytes(100)),
-    "product wraps to 0 in 64 bits": header(2**16, 2**16, 2**16, 2**16),
-    "empty, yet too big for NumPy": header(0, *[2**32 - 1] * 3),
-    "unpacks to far more than announced": pack(header(10, 28, 28) + bytes(40 << 20)),
+    "product overflows to 0 in 64 bits": header(2**16, 2**16, 2**16, 2**16),
+    "empty, but too large for NumPy": header(0, *[2**32 - 1] * 3),
+    "unpacks to much more than announced": pack(header(10, 28, 28) + bytes(40 << 20)),
 }
 
 
@@ -158,42 +169,40 @@ def test_no_more_than_the_limit(write, monkeypatch):
     assert "announces" in error_of(read_idx, write(idx(IMAGES.astype("i2"))))
 
 
-# ---- Dataset --------------------------------------------------------------------------------------------
+# ---- Dataset ----
 
 
 def numbered(n=10, classes=3):
-    """A data set whose image i is one pixel of value i."""
+    """Return a data set whose image i is a single pixel of value i."""
     pixels = np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1)
     return Dataset("toy", "train", pixels, np.arange(n) % classes, tuple("abcdefgh"[:classes]))
 
 
 def test_pixels_to_float_and_back():
-    every = np.arange(256, dtype=np.uint8)
-    x = to_float(every)
+    pixels = np.arange(256, dtype=np.uint8)
+    x = to_float(pixels)
     assert x.dtype == np.float32 and x[0] == -1 and x[255] == 1 and np.all(np.diff(x) > 0)
-    np.testing.assert_allclose(x, every / 127.5 - 1, atol=1e-7)
-    np.testing.assert_array_equal(to_uint8(x), every, strict=True)
-    np.testing.assert_array_equal(to_uint8(x.astype(np.float64)), every, strict=True)
+    np.testing.assert_allclose(x, pixels / 127.5 - 1, atol=1e-7)
+    np.testing.assert_array_equal(to_uint8(x), pixels, strict=True)
+    np.testing.assert_array_equal(to_uint8(x.astype(np.float64)), pixels, strict=True)
     outside = np.float32([-np.inf, -7, -1.01, -0.999, 0.999, 1.01, 7, np.inf])
-    np.testing.assert_array_equal(
-        to_uint8(outside), np.uint8([0, 0, 0, 0, 255, 255, 255, 255]), strict=True
-    )
+    clipped = np.uint8([0, 0, 0, 0, 255, 255, 255, 255])
+    np.testing.assert_array_equal(to_uint8(outside), clipped, strict=True)
 
 
-def test_a_batch_is_a_function_of_its_arguments():
+def test_a_batch_depends_only_on_its_arguments():
     data = numbered()
     stream = [to_uint8(data.batch(i, 3, seed=5)[0]).ravel() for i in range(9)]
-    for i in (8, 0, 4, 4):  # in any order, from a fresh Dataset too
-        np.testing.assert_array_equal(
-            to_uint8(numbered().batch(i, 3, seed=5)[0]).ravel(), stream[i]
-        )
+    for i in (8, 0, 4, 4):  # in any order, and from a new Dataset
+        again = to_uint8(numbered().batch(i, 3, seed=5)[0]).ravel()
+        np.testing.assert_array_equal(again, stream[i])
     for epoch in range(3):
         order = np.random.default_rng([5, epoch]).permutation(10)
         np.testing.assert_array_equal(np.concatenate(stream[3 * epoch : 3 * epoch + 3]), order[:9])
     assert not np.array_equal(stream[0], to_uint8(data.batch(0, 3, seed=6)[0]).ravel())
 
 
-def test_streams_side_by_side_do_not_disturb_each_other():
+def test_parallel_streams_do_not_disturb_each_other():
     small, large = numbered(4), numbered(10)
     alone = [large.batch(i, 5, seed=1)[1] for i in range(4)]
     for i in range(4):
@@ -202,7 +211,7 @@ def test_streams_side_by_side_do_not_disturb_each_other():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 10])
-def test_an_epoch_shows_no_image_twice_and_drops_the_partial_batch(batch_size):
+def test_an_epoch_has_no_image_twice_and_drops_the_partial_batch(batch_size):
     data, per_epoch = numbered(), 10 // batch_size
     for epoch in range(3):
         batches = [data.batch(epoch * per_epoch + i, batch_size, seed=0) for i in range(per_epoch)]
@@ -212,7 +221,7 @@ def test_an_epoch_shows_no_image_twice_and_drops_the_partial_batch(batch_size):
         np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), seen % 3)
 
 
-def test_batch_arguments_out_of_range():
+def test_batch_arguments_out_of_range_are_errors():
     data = numbered()
     assert "11" in error_of(data.batch, 0, 11, 0) and "10" in error_of(data.batch, 0, 11, 0)
     error_of(data.batch, 0, 0, 0)
@@ -247,20 +256,20 @@ def test_a_dataset_is_read_only_and_leaves_its_inputs_alone():
         (np.zeros((2, 3, 3, 1), np.uint8), [-1, 0]),
     ],
 )
-def test_a_dataset_that_does_not_fit_together(images, labels):
+def test_images_and_labels_that_do_not_fit_are_errors(images, labels):
     assert "toy" in error_of(Dataset, "toy", "train", images, labels, ("a", "b"))
 
 
-# ---- the built-in digits --------------------------------------------------------------------------------
+# ---- the built-in digits ----
 
-HISTOGRAMS = {  # of MNIST's first 10,000 and 2,000 labels
+HISTOGRAMS = {  # of MNIST's first 10,000 training labels and first 2,000 test labels
     "train": [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978],
     "test": [175, 234, 219, 207, 217, 179, 178, 205, 192, 194],
 }
 
 
 @pytest.mark.parametrize("split", HISTOGRAMS)
-def test_digits(split):
+def test_the_built_in_digits(split):
     data = load("digits", split)
     n = sum(HISTOGRAMS[split])
     assert data.images.shape == (n, 28, 28, 1) and data.images.dtype == np.uint8 and len(data) == n
@@ -269,13 +278,12 @@ def test_digits(split):
     assert data.images.min() == 0 and data.images.max() == 255
 
 
-def test_digits_are_the_default_and_batch():
+def test_digits_are_the_default_data_set():
     data = load()
     assert (data.name, data.split) == ("digits", "train")
     images, labels = data.batch(0, 64, seed=0)
-    assert (
-        images.shape == (64, 28, 28, 1) and images.dtype == np.float32 and labels.dtype == np.int64
-    )
+    assert images.shape == (64, 28, 28, 1)
+    assert images.dtype == np.float32 and labels.dtype == np.int64
     assert images.min() == -1 and images.max() == 1
     first = np.random.default_rng([0, 0]).permutation(10_000)[:64]
     np.testing.assert_array_equal(to_uint8(images), data.images[first])
@@ -283,7 +291,7 @@ def test_digits_are_the_default_and_batch():
 
 
 def test_digits_look_like_their_labels():
-    """The images and labels belong together: the nearest class mean is right four times in five."""
+    """Images and labels belong together: the nearest class mean is right four times out of five."""
     train, test = load("digits", "train"), load("digits", "test")
     means = np.stack([to_float(train.images[train.labels == k]).mean(0).ravel() for k in range(10)])
     x = to_float(test.images).reshape(len(test), -1)
@@ -292,90 +300,84 @@ def test_digits_look_like_their_labels():
 
 
 def test_digits_come_with_their_licence():
-    text = (datasets.BUILT_IN / "README.md").read_text()
+    text = (loading.BUILT_IN / "README.md").read_text()
     assert "https://creativecommons.org/licenses/by-sa/3.0/" in text and "Yann LeCun" in text
 
 
-# ---- stacks of three digits -----------------------------------------------------------------------------
+# ---- stacks of three digits ----
+
+
+def channels(image):
+    """Return the bytes of each channel of an image."""
+    return [channel.tobytes() for channel in np.moveaxis(image, 2, 0)]
 
 
 @pytest.mark.parametrize("split", HISTOGRAMS)
 def test_a_stack_is_three_digits(split):
     digits, stacks = load("digits", split), load("stacked-digits", split)
-    assert stacks.images.shape == (len(digits), 28, 28, 3) and (stacks.name, stacks.split) == (
-        "stacked-digits",
-        split,
-    )
-    assert (
-        stacks.class_names[:2] == ("000", "001")
-        and stacks.class_names[-1] == "999"
-        and stacks.num_classes == 1000
-    )
+    assert stacks.images.shape == (len(digits), 28, 28, 3)
+    assert (stacks.name, stacks.split) == ("stacked-digits", split)
+    assert stacks.num_classes == 1000
+    assert stacks.class_names[:2] == ("000", "001") and stacks.class_names[-1] == "999"
     label_of = {image.tobytes(): label for image, label in zip(digits.images, digits.labels)}
     for image, label in zip(stacks.images[:200], stacks.labels):
-        a, b, c = (
-            label_of[np.ascontiguousarray(image[..., channel]).tobytes()] for channel in range(3)
-        )
+        a, b, c = (label_of[channel] for channel in channels(image))
         assert label == 100 * a + 10 * b + c and stacks.class_names[label] == f"{a}{b}{c}"
 
 
-def test_stacks_are_drawn_evenly_and_always_alike():
+def test_stacks_are_drawn_evenly_and_are_always_the_same():
     digits, stacks = load("digits"), load("stacked-digits")
     for place in 100, 10, 1:
         counts = np.bincount(stacks.labels // place % 10)
         np.testing.assert_allclose(counts, HISTOGRAMS["train"], atol=4 * np.sqrt(1000))
-        assert (
-            counts.tolist() != HISTOGRAMS["train"]
-        )  # drawn anew each time, not an order of the same digits
+        assert counts.tolist() != HISTOGRAMS["train"]  # digits are drawn with replacement
     assert len(set(stacks.labels.tolist())) > 990
     np.testing.assert_array_equal(stacks.images, load("stacked-digits").images)
-    chosen = np.random.default_rng(1000).integers(
-        0, 9_000, (9_000, 3)
-    )  # the same for everyone, for good
-    np.testing.assert_array_equal(
-        stacks.images[7], np.concatenate(digits.images[chosen[7]], axis=2)
-    )
+    # These draws must never change: the stacks are the same for everyone.
+    indices = np.random.default_rng(1000).integers(0, 9_000, (9_000, 3))
+    expected = np.concatenate(digits.images[indices[7]], axis=2)
+    np.testing.assert_array_equal(stacks.images[7], expected)
 
 
-def test_the_digits_of_held_out_stacks_are_in_no_other():
-    rest, held = load("digits").hold_out()
-    seen = {image.tobytes() for image in rest.images} - {image.tobytes() for image in held.images}
+def test_the_digits_of_held_out_stacks_are_in_no_other_stack():
+    rest, held_out = load("digits").hold_out()
+    training_digits = {image.tobytes() for image in rest.images}
+    training_digits -= {image.tobytes() for image in held_out.images}  # in case of duplicates
     stacks = load("stacked-digits").hold_out()[1]
     assert len(stacks) == 1000
     for image in stacks.images:
-        assert not any(
-            np.ascontiguousarray(image[..., channel]).tobytes() in seen for channel in range(3)
-        )
+        assert not training_digits.intersection(channels(image))
 
 
-def test_stacked_mnist_is_where_mnist_is(elsewhere):
-    assert locate("stacked-mnist") is None and locate("stacked-digits") == datasets.BUILT_IN
-    folder = fill(elsewhere / "given", "mnist")
+def test_stacked_mnist_is_where_mnist_is(sandbox):
+    assert locate("stacked-mnist") is None and locate("stacked-digits") == loading.BUILT_IN
+    folder = fill(sandbox / "data_dir", "mnist")
     assert locate("stacked-mnist", folder) == folder
     data = load("stacked-mnist", "test", folder)
     assert data.images.shape == (4, 28, 28, 3) and data.name == "stacked-mnist"
-    assert "typo does not exist" in error_of(load, "stacked-mnist", "train", elsewhere / "typo")
+    assert "typo does not exist" in error_of(load, "stacked-mnist", "train", sandbox / "typo")
     assert "'valid'" in error_of(load, "stacked-mnist", "valid")
 
 
-# ---- where the others are found -------------------------------------------------------------------------
+# ---- the search for files ----
 
 
 def fake_files(seed):
-    """A small data set in MNIST's format: {file: content}."""
+    """Return a small data set in MNIST's format: {file: content}."""
     rng = np.random.default_rng(seed)
     arrays = []
     for n in (6, 4):
         arrays += [rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)]
-    return dict(zip(datasets.ALL_FILES, map(idx, arrays)))
+    return dict(zip(sources.ALL_FILES, map(idx, arrays)))
 
 
 FAKE = {"mnist": fake_files(1), "fashion-mnist": fake_files(2)}
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """An empty working directory and cache folder, small stand-ins for the two data sets, no mirrors."""
+def sandbox(tmp_path, monkeypatch):
+    """A folder with an empty working directory and cache, where small fake data sets replace MNIST
+    and Fashion-MNIST, and nothing can be downloaded."""
     work, cache = tmp_path / "work", tmp_path / "cache"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -385,13 +387,14 @@ def elsewhere(tmp_path, monkeypatch):
     for name, files in FAKE.items():
         checksums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
         fake = dataclasses.replace(
-            datasets.SOURCES[name], sizes={"train": 6, "test": 4}, sha256=checksums, mirrors=()
+            sources.SOURCES[name], sizes={"train": 6, "test": 4}, sha256=checksums, mirrors=()
         )
-        monkeypatch.setitem(datasets.SOURCES, name, fake)
+        monkeypatch.setitem(sources.SOURCES, name, fake)
     return tmp_path
 
 
 def fill(folder, name, spelling="{}", packed=False):
+    """Write the files of a fake data set to a folder, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in FAKE[name].items():
         (folder / spelling.format(file)).write_bytes(pack(content) if packed else content)
@@ -399,7 +402,8 @@ def fill(folder, name, spelling="{}", packed=False):
 
 
 def assert_loads(name, data_dir=None):
-    for split, files in datasets.FILES.items():
+    """Assert that `load` returns the fake data set."""
+    for split, files in sources.FILES.items():
         data = load(name, split, data_dir)
         images, labels = (np.frombuffer(FAKE[name][file], np.uint8) for file in files)
         np.testing.assert_array_equal(data.images.ravel(), images[16:])
@@ -407,47 +411,47 @@ def assert_loads(name, data_dir=None):
         assert data.name == name and data.image_shape == (28, 28, 1) and data.num_classes == 10
 
 
-def test_the_first_place_wins(elsewhere, monkeypatch):
-    given, env = elsewhere / "given", elsewhere / "env"
+def test_the_first_folder_wins(sandbox, monkeypatch):
+    data_dir, env = sandbox / "data_dir", sandbox / "env"
     monkeypatch.setenv("TINYGAN_DATA", str(env))
-    places = [given, given / "mnist", given / "MNIST/raw", env, env / "mnist", env / "MNIST/raw"]
-    places += [elsewhere / "cache/tinygan/mnist", Path("data/MNIST/raw")]
-    given.mkdir()
-    assert locate("mnist", given) is None
-    for place in reversed(places):
-        fill(place, "mnist")
-        assert locate("mnist", given) == locate("mnist", str(given)) == place
-        assert_loads("mnist", given)
+    folders = [root / name for root in (data_dir, env) for name in ("", "mnist", "MNIST/raw")]
+    folders += [sandbox / "cache/tinygan/mnist", Path("data/MNIST/raw")]
+    data_dir.mkdir()
+    assert locate("mnist", data_dir) is None
+    for folder in reversed(folders):
+        fill(folder, "mnist")
+        assert locate("mnist", data_dir) == locate("mnist", str(data_dir)) == folder
+        assert_loads("mnist", data_dir)
 
 
-def test_a_data_folder_that_does_not_exist_is_refused_at_once(elsewhere):
-    assert "typo does not exist" in error_of(load, "mnist", "train", elsewhere / "typo")
-    assert "typo does not exist" in error_of(catalogue, elsewhere / "typo")
+def test_a_data_folder_that_does_not_exist_is_refused_at_once(sandbox):
+    assert "typo does not exist" in error_of(load, "mnist", "train", sandbox / "typo")
+    assert "typo does not exist" in error_of(catalogue, sandbox / "typo")
 
 
-def test_torchvision_and_subfolders_for_fashion(elsewhere):
-    for place in "FashionMNIST/raw", "fashion-mnist":
-        fill(elsewhere / "given" / place, "fashion-mnist")
-        assert locate("fashion-mnist", elsewhere / "given") == elsewhere / "given" / place
-        assert_loads("fashion-mnist", elsewhere / "given")
-    assert load("fashion-mnist", "train", elsewhere / "given").class_names[9] == "Ankle boot"
+def test_torchvision_and_subfolders_for_fashion(sandbox):
+    data_dir = sandbox / "data_dir"
+    for subfolder in "FashionMNIST/raw", "fashion-mnist":
+        fill(data_dir / subfolder, "fashion-mnist")
+        assert locate("fashion-mnist", data_dir) == data_dir / subfolder
+        assert_loads("fashion-mnist", data_dir)
+    assert load("fashion-mnist", "train", data_dir).class_names[9] == "Ankle boot"
 
 
-def test_the_user_cache_folder(elsewhere, monkeypatch):
+def test_the_user_cache_folder(sandbox, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
-    monkeypatch.setenv("HOME", str(elsewhere / "home"))
-    monkeypatch.setenv("USERPROFILE", str(elsewhere / "home"))
+    monkeypatch.setenv("HOME", str(sandbox / "home"))
+    monkeypatch.setenv("USERPROFILE", str(sandbox / "home"))
     assert locate("mnist") is None
-    assert locate("mnist", fill(elsewhere / "home/.cache/tinygan/mnist", "mnist")) == locate(
-        "mnist"
-    )
+    folder = fill(sandbox / "home/.cache/tinygan/mnist", "mnist")
+    assert locate("mnist", folder) == locate("mnist")
 
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dotted", [False, True])
-def test_spellings(elsewhere, packed, dotted):
-    folder = fill(elsewhere / "given", "mnist", "{}.gz" if packed else "{}", packed)
+def test_all_spellings_of_the_file_names(sandbox, packed, dotted):
+    folder = fill(sandbox / "data_dir", "mnist", "{}.gz" if packed else "{}", packed)
     if dotted:
         for path in list(folder.iterdir()):
             path.rename(folder / path.name.replace("-idx", ".idx"))
@@ -455,27 +459,27 @@ def test_spellings(elsewhere, packed, dotted):
     assert_loads("mnist", folder)
 
 
-def test_a_folder_with_a_file_missing_does_not_count(elsewhere):
-    for file in datasets.ALL_FILES:
-        folder = fill(elsewhere / file, "mnist")
+def test_a_folder_with_a_file_missing_does_not_count(sandbox):
+    for file in sources.ALL_FILES:
+        folder = fill(sandbox / file, "mnist")
         (folder / file).unlink()
         assert locate("mnist", folder) is None
 
 
-def test_the_other_data_set_is_passed_over(elsewhere, monkeypatch):
-    given, env = fill(elsewhere / "given", "fashion-mnist"), elsewhere / "env"
+def test_a_folder_of_the_other_data_set_is_skipped(sandbox, monkeypatch):
+    data_dir, env = fill(sandbox / "data_dir", "fashion-mnist"), sandbox / "env"
     monkeypatch.setenv("TINYGAN_DATA", str(env))
-    assert locate("mnist", given) is None
+    assert locate("mnist", data_dir) is None
     fill(env, "mnist")
-    assert locate("mnist", given) == env and locate("fashion-mnist", given) == given
-    assert_loads("mnist", given)
-    assert_loads("fashion-mnist", given)
+    assert locate("mnist", data_dir) == env and locate("fashion-mnist", data_dir) == data_dir
+    assert_loads("mnist", data_dir)
+    assert_loads("fashion-mnist", data_dir)
 
 
-@pytest.mark.parametrize("file", datasets.ALL_FILES)
-def test_a_wrong_file_is_named_and_never_used(elsewhere, file):
-    folder = fill(elsewhere / "given", "mnist")
-    split = "train" if file in datasets.FILES["train"] else "test"
+@pytest.mark.parametrize("file", sources.ALL_FILES)
+def test_a_wrong_file_is_named_and_never_used(sandbox, file):
+    folder = fill(sandbox / "data_dir", "mnist")
+    split = "train" if file in sources.FILES["train"] else "test"
     content = FAKE["mnist"][file]
     (folder / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     message = error_of(load, "mnist", split, folder)
@@ -486,50 +490,45 @@ def test_a_wrong_file_is_named_and_never_used(elsewhere, file):
     assert "truncated" in error_of(load, "mnist", split, folder)
 
 
-def test_a_file_of_the_other_data_set_among_the_right_ones(elsewhere):
-    folder = fill(elsewhere / "given", "mnist")
+def test_a_file_of_the_other_data_set_among_the_right_ones(sandbox):
+    folder = fill(sandbox / "data_dir", "mnist")
     (folder / TRAIN_IMAGES).write_bytes(FAKE["fashion-mnist"][TRAIN_IMAGES])
     message = error_of(load, "mnist", "train", folder)
     assert str(folder / TRAIN_IMAGES) in message and "belongs to fashion-mnist" in message
 
 
-def test_images_in_place_of_labels(elsewhere):
-    folder = fill(elsewhere / "given", "mnist")
+def test_images_in_place_of_labels_are_an_error(sandbox):
+    folder = fill(sandbox / "data_dir", "mnist")
     (folder / TRAIN_LABELS).write_bytes(FAKE["mnist"][TRAIN_IMAGES])
     message = error_of(load, "mnist", "train", folder)
     assert str(folder / TRAIN_LABELS) in message and "(6, 28, 28) where (6,) is expected" in message
 
 
-def test_unknown_names():
+def test_unknown_names_are_errors():
+    known = "digits", "mnist", "fashion-mnist", "stacked-mnist"
     for function in load, locate:
         message = error_of(function, "cifar")
-        assert all(
-            name in message
-            for name in ("'cifar'", "digits", "mnist", "fashion-mnist", "stacked-mnist")
-        )
+        assert all(name in message for name in ("'cifar'", *known))
     assert all(word in error_of(load, "digits", "valid") for word in ("'valid'", "train", "test"))
 
 
-def test_catalogue(elsewhere):
-    fill(elsewhere / "given/mnist", "mnist")
-    rows = {row.name: row for row in catalogue(elsewhere / "given")}
+def test_catalogue(sandbox):
+    folder = fill(sandbox / "data_dir/mnist", "mnist")
+    rows = {row.name: row for row in catalogue(sandbox / "data_dir")}
     assert list(rows) == ["digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"]
     assert rows["digits"][1:4] == rows["stacked-digits"][1:4] == ("built in", 10_000, 2_000)
-    assert (
-        rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(elsewhere / "given/mnist"), 6, 4)
-    )
+    assert rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(folder), 6, 4)
     assert rows["fashion-mnist"].where == "not here"
     assert all(row.description and "\n" not in row.description for row in rows.values())
 
-    (elsewhere / "given/mnist" / TEST_LABELS).write_bytes(b"junk")
-    assert "not an IDX file" in catalogue(elsewhere / "given")[1].where
+    (folder / TEST_LABELS).write_bytes(b"junk")
+    assert "not an IDX file" in catalogue(sandbox / "data_dir")[1].where
 
 
-def test_the_real_table():
-    """The published checksums; the fixture above replaces them, so they are read from the source."""
-    source = Path(datasets.__file__).read_text()
-    sums = re.findall(r'"([0-9a-f]{64})"', source)
-    assert len(sums) == len(set(sums)) == 12
+def test_the_checksums_are_the_published_ones():
+    """They are read from the source file, because the fixture `sandbox` replaces them."""
+    checksums = re.findall(r'"([0-9a-f]{64})"', Path(sources.__file__).read_text())
+    assert len(checksums) == len(set(checksums)) == 12
     for published in (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -540,4 +539,4 @@ def test_the_real_table():
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ):
-        assert published in sums
+        assert published in checksums

@@ -1,10 +1,10 @@
-"""DCGAN against numbers from PyTorch (tests/golden/dcgan64.npz), and what its paper asks for."""
+"""DCGAN against numbers from PyTorch (tests/golden/dcgan64.npz), and the rules of its paper."""
 
 import numpy as np
 import pytest
 import reference
 from host import host
-from reference import assert_equal, assert_images, gradients, images, kernel
+from reference import assert_equal, assert_images, gradients, images, weight
 
 from tinygan import tensor
 from tinygan.errors import InputError
@@ -15,14 +15,14 @@ GOLDEN = np.load(reference.GOLDEN / "dcgan64.npz")
 
 
 def weights(prefix):
-    """The arrays under `prefix`, by the names and in the layout that our modules use."""
+    """The arrays under `prefix`, with tinygan's names and layout."""
     arrays = {}
     for key in GOLDEN.files:
         if key.startswith(prefix) and not key.endswith("num_batches_tracked"):
             path, name = key[len(prefix) :].rsplit(".", 1)
             array = GOLDEN[key]
             if array.ndim == 4:
-                array = kernel(array)
+                array = weight(array)
             elif name == "weight":
                 name = "gain"
             arrays[f"{path}.{name}"] = array
@@ -83,6 +83,6 @@ def test_the_papers_rules():
     assert all(layer.bias is None for layer in [*G.main, *D.main] if "Conv" in type(layer).__name__)
 
 
-def test_a_size_that_cannot_be_halved():
+def test_an_image_size_that_cannot_be_halved():
     with pytest.raises(InputError, match="cannot be halved 3 times"):
         dcgan.Generator(widths=(8, 4, 2), rng=np.random.default_rng(0))

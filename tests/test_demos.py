@@ -1,4 +1,5 @@
-"""The scripts in demos/: that each runs and says what it found; of those that measure, their arithmetic, on runs made up for it."""
+"""The scripts in demos/: every demo runs and prints its result; the tools are tested on made-up
+runs."""
 
 import importlib
 import json
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tinygan.study import kept
+from tinygan import kernels, plots
+from tinygan.study import result_files
 
-pytestmark = pytest.mark.cpu  # they call what other tests run on any backend, and measure CPUs
-
+# They call code that other tests run on every backend, and they measure CPUs.
+pytestmark = pytest.mark.cpu
 
 DEMOS = Path(__file__).parent.parent / "demos"
 LECTURE = [
@@ -32,42 +34,42 @@ LECTURE = [
 ]
 
 
-def test_these_are_the_demos():
+def test_the_list_of_demos_is_complete():
     assert {
         path.stem for path in DEMOS.glob("*.py") if "Study(__file__" in path.read_text()
     } == set(LECTURE)
 
 
 @pytest.mark.parametrize("name", LECTURE)
-def test_a_demo_runs_draws_its_figure_and_says_what_it_found(name, tmp_path, monkeypatch, capsys):
-    script = shutil.copy(DEMOS / f"{name}.py", tmp_path)  # its figures are beside it
+def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monkeypatch, capsys):
+    script = shutil.copy(DEMOS / f"{name}.py", tmp_path)  # its figures are written beside it
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, "--tiny"])
     runpy.run_path(script)
-    found = re.search("^finding: (.*)$", capsys.readouterr().out, re.MULTILINE)[1]
-    assert len(re.findall(r"\d", found)) > 3 and "nan" not in found
-    numbers = kept.numbers(tmp_path / "out" / "results" / f"{name}.json")
-    assert numbers["finding"] == found
+    finding = re.search("^finding: (.*)$", capsys.readouterr().out, re.MULTILINE)[1]
+    assert len(re.findall(r"\d", finding)) > 3 and "nan" not in finding
+    numbers = result_files.read_json(tmp_path / "out" / "results" / f"{name}.json")
+    assert numbers["finding"] == finding
     monkeypatch.syspath_prepend(str(DEMOS))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     readme = importlib.import_module("readme")
-    assert len(re.findall(r"\d", readme.KOREAN[name](numbers))) > 3 and readme.judged(
-        numbers["holds"]
-    ).count(":") == len(numbers["holds"])
+    assert len(re.findall(r"\d", readme.KOREAN[name](numbers))) > 3
+    assert readme.verdicts(numbers["holds"]).count(":") == len(numbers["holds"])
     assert all(
         (tmp_path / "out" / f"{name}{which}.png").stat().st_size > 5000 for which in ("", "-small")
     )
 
 
 @pytest.mark.parametrize("name", LECTURE)
-def test_a_demo_is_read_cell_by_cell(name):
-    """In percent format: a title and a story to each cell, and whole lines that fit on a screen."""
+def test_a_demo_has_cells_in_percent_format(name):
+    """The first cell is the docstring with the command; the next one begins with a title and a
+    comment; and lines fit on a screen."""
     source = (DEMOS / f"{name}.py").read_text()
     cells = re.split("^# %% ", source, flags=re.MULTILINE)
     assert len(cells) > 4 and f"python demos/{name}.py" in cells[0] and '"""' in cells[0]
     assert cells[1].split("\n")[1].startswith("# ")
     compile(source, name, "exec")
-    assert max(map(len, source.splitlines())) <= 140
+    assert max(map(len, source.splitlines())) <= 100
 
 
 @pytest.fixture
@@ -81,53 +83,58 @@ def results(monkeypatch, tmp_path):
     return results
 
 
-def test_the_time_of_a_run_that_was_resumed_is_the_sum(results, tmp_path):
+def test_the_time_of_a_resumed_run_is_the_sum_of_its_parts(results, tmp_path):
     lines = [
         {"step": step, "seconds": s} for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))
     ]
     (tmp_path / "time.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert results.seconds(tmp_path / "time.jsonl") == 20.5
+    assert results.training_seconds(tmp_path / "time.jsonl") == 20.5
 
 
-def test_a_row_is_two_commands_and_is_not_measured_twice(results, monkeypatch, tmp_path):
-    said = []
+def test_a_row_runs_two_commands_and_is_not_measured_twice(results, monkeypatch, tmp_path):
+    commands = []
 
-    def call(command):
-        said.append(command)
+    def run_command(command):
+        commands.append(command)
         run = tmp_path / "runs" / "gan-digits-0"
         run.mkdir(parents=True, exist_ok=True)
         (run / "time.jsonl").write_text('{"step": 20000, "seconds": 90.0}\n')
         (run / "metrics.json").write_text('{"fid": 3.0, "precision": 0.5, "recall": 0.25}')
 
-    monkeypatch.setattr(results, "call", call)
+    monkeypatch.setattr(results, "run_command", run_command)
     for _ in range(2):
         results.measure("gan", "digits", 0)
-    assert said == [
-        f"tinygan train gan --data digits --seed 0 --out {tmp_path}/runs/gan-digits-0 --set eval_every=2500",
-        f"tinygan eval {tmp_path}/runs/gan-digits-0",
+    run = f"{tmp_path}/runs/gan-digits-0"
+    assert commands == [
+        f"tinygan train gan --data digits --seed 0 --out {run} --set eval_every=2500",
+        f"tinygan eval {run}",
     ]
-    row = kept.numbers(tmp_path / "results" / "digits.json")["gan-0"]
+    row = result_files.read_json(tmp_path / "results" / "digits.json")["gan-0"]
     assert row["seconds"] == 90 and row["metrics"]["fid"] == 3 and row["settings"]["hidden"] == 256
-    kept.change(
+    result_files.update_json(
         tmp_path / "results" / "digits.json",
         lambda old: {"gan-0": row | {"settings": row["settings"] | {"lr": 1.0}}},
     )
     with pytest.raises(
         SystemExit,
-        match="digits.json: gan-0: the recipe's settings have changed since; measure it anew, with --again",
+        match="digits.json: gan-0: the recipe's settings have changed since; measure it again, "
+        "with --again",
     ):
         results.measure("gan", "digits", 0)
     results.measure("gan", "digits", 0, again=True)
-    assert len(said) == 4 and kept.numbers(tmp_path / "results" / "digits.json")["gan-0"] == row
+    assert (
+        len(commands) == 4
+        and result_files.read_json(tmp_path / "results" / "digits.json")["gan-0"] == row
+    )
 
 
-def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
+def test_the_table_has_one_line_per_recipe(results, tmp_path, capsys):
     row = lambda seed, fid: {
         "settings": {"steps": 1234},
         "seconds": 90.0 + seed,
         "metrics": {"fid": fid, "precision": 0.5, "recall": 0.25, "class_accuracy": 0.9},
     }
-    kept.change(
+    result_files.update_json(
         tmp_path / "results" / "mnist.json",
         lambda old: {
             "cgan-0": row(0, 2.0),
@@ -143,14 +150,37 @@ def test_the_table_has_a_line_per_recipe(results, tmp_path, capsys):
     )
 
 
-def test_what_a_command_measured_is_kept_under_a_name(tmp_path):
-    script = shutil.copy(DEMOS / "keep.py", tmp_path)  # results are beside it
+def test_keep_stores_the_numbers_of_a_command_under_a_name(tmp_path):
+    script = shutil.copy(DEMOS / "keep.py", tmp_path)  # the results are written beside it
     for name, number in (("growth", 1), ("memory", 2), ("growth", 3)):
         (tmp_path / "new.json").write_text(json.dumps({"machine": "this one", name: number}))
         subprocess.run([sys.executable, script, "bench", name, tmp_path / "new.json"], check=True)
-    assert kept.numbers(tmp_path / "results" / "bench.json") == {
+    assert result_files.read_json(tmp_path / "results" / "bench.json") == {
         "growth": {"machine": "this one", "growth": 3},
         "memory": {"machine": "this one", "memory": 2},
     }
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert done.returncode == 1 and "demos/keep.py bench growth new.json" in done.stderr
+
+
+# A first GAN
+
+
+def first_losses(name, monkeypatch, tmp_path):
+    """Run a few steps of demos/NAME.py; return the losses and the picture that it writes."""
+    source = (DEMOS / f"{name}.py").read_text(encoding="utf-8")
+    assert source.count("trange(4000)") == 1
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    exec(compile(source.replace("trange(4000)", "trange(6, disable=True)"), name, "exec"), names)
+    return names["d_loss"].item(), names["g_loss"].item(), tmp_path / f"{name}.png"
+
+
+def test_the_plain_gan_is_the_first_gan(monkeypatch, tmp_path):
+    d_loss, g_loss, picture = first_losses("first_gan", monkeypatch, tmp_path)
+    assert plots.open_picture(picture).size == (604, 604)
+    plain_d_loss, plain_g_loss, picture = first_losses("plain_gan", monkeypatch, tmp_path)
+    assert plots.open_picture(picture).size == (604, 604)
+    assert plain_d_loss == pytest.approx(d_loss, rel=1e-4)
+    assert plain_g_loss == pytest.approx(g_loss, rel=1e-4)
+    assert kernels.in_use() == "plain"

@@ -1,4 +1,5 @@
-"""Downloads from localhost: mirrors that fail in every way, attempts that are cut short, processes that compete."""
+"""Downloads from localhost: mirrors that fail in every way, interrupted attempts, and several
+processes at once."""
 
 import collections
 import contextlib
@@ -19,38 +20,45 @@ import types
 
 import pytest
 from mistakes import error_of
-from test_data import FAKE, TEST_LABELS, TRAIN_IMAGES, assert_loads, elsewhere, fill, pack
+from test_data import FAKE, TEST_LABELS, TRAIN_IMAGES, assert_loads, fill, pack, sandbox
 
-from tinygan.data import datasets, download, load, locate
+from tinygan.data import download, load, loading, locate, sources
 
-__all__ = ["elsewhere"]  # the fixture, which is for every test here too
+__all__ = ["sandbox"]  # this fixture is automatic, so every test here uses it
 
 IMAGES_PATH = f"/mnist/{TRAIN_IMAGES}.gz"
 PAGE = pack(FAKE["mnist"][TRAIN_IMAGES])
 HALF = len(PAGE) // 2
 LIMIT = 6 * 28 * 28 + 4096
-PACKED = sorted(f"tinygan/mnist/{file}.gz" for file in datasets.ALL_FILES)
+PACKED = sorted(f"tinygan/mnist/{file}.gz" for file in sources.ALL_FILES)
+
+
+def content_range(start, size):
+    """Return the header of a reply with the bytes from `start` on."""
+    return {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves the server's pages: {path: bytes, or a function of this handler}; notes what was asked for and sent."""
+    """Serves the server's pages: {path: bytes, or a function of this handler}.
+
+    Records the path of each request, and for each path the ranges requested and the number of
+    bytes sent.
+    """
 
     def do_GET(self):
-        asked, page = self.headers["Range"], self.server.pages.get(self.path)
-        self.server.asked.append(self.path)
-        self.server.ranges[self.path].append(asked)
+        byte_range, page = self.headers["Range"], self.server.pages.get(self.path)
+        self.server.requests.append(self.path)
+        self.server.ranges[self.path].append(byte_range)
         if callable(page):
             page(self)
         elif page is None:
             self.reply(404)
-        elif asked is None:
+        elif byte_range is None:
             self.reply(200, page)
-        elif (start := int(re.fullmatch(r"bytes=(\d+)-", asked)[1])) >= len(page):
+        elif (start := int(re.fullmatch(r"bytes=(\d+)-", byte_range)[1])) >= len(page):
             self.reply(416)
         else:
-            self.reply(
-                206, page[start:], {"Content-Range": f"bytes {start}-{len(page) - 1}/{len(page)}"}
-            )
+            self.reply(206, page[start:], content_range(start, len(page)))
 
     def reply(self, status, body=b"", headers={}):
         self.send_response(status)
@@ -58,11 +66,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if value is not None:
                 self.send_header(key, str(value))
         self.end_headers()
-        self.server.sent[self.path] += len(body)  # before the client can know of them
+        self.server.sent[self.path] += len(body)  # first, so that the client cannot be faster
         self.wfile.write(body)
 
     def hold(self):
-        """Keep the connection open until the client hangs up, or has died."""
+        """Keep the connection open until the client closes it or dies."""
         with contextlib.suppress(OSError):
             self.connection.recv(1)
 
@@ -73,11 +81,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked, server.ranges, server.sent = (
-            [],
-            collections.defaultdict(list),
-            collections.Counter(),
-        )
+        server.requests, server.ranges = [], collections.defaultdict(list)
+        server.sent = collections.Counter()
         server.pages = {
             f"/{name}/{file}.gz": pack(content)
             for name in FAKE
@@ -93,18 +98,19 @@ def server():
 
 @pytest.fixture
 def use_mirrors(monkeypatch):
+    """A function that sets the mirrors of a data set."""
+
     def use_mirrors(*urls, name="mnist"):
-        monkeypatch.setitem(
-            datasets.SOURCES, name, dataclasses.replace(datasets.SOURCES[name], mirrors=urls)
-        )
+        source = dataclasses.replace(sources.SOURCES[name], mirrors=urls)
+        monkeypatch.setitem(sources.SOURCES, name, source)
 
     return use_mirrors
 
 
 @pytest.fixture
-def part(elsewhere):
-    """The path at which the first file grows."""
-    path = elsewhere / f"cache/tinygan/mnist/{TRAIN_IMAGES}.gz.part"
+def part(sandbox):
+    """The path of the part of the first file that has been downloaded so far."""
+    path = sandbox / f"cache/tinygan/mnist/{TRAIN_IMAGES}.gz.part"
     path.parent.mkdir(parents=True)
     return path
 
@@ -114,47 +120,49 @@ def files_under(folder):
 
 
 def closed_port():
-    """The address of a server that has gone."""
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as gone:
-        return f"http://127.0.0.1:{gone.server_port}/"
+    """Return the address of a server that no longer exists."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        return f"http://127.0.0.1:{server.server_port}/"
 
 
-def until(condition):
-    """Wait for it, for long on a machine that is busy."""
+def wait_until(condition):
+    """Wait until condition() is true, at most 20 seconds: the machine may be busy."""
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-# ---- what is downloaded, and where it ends up -----------------------------------------------------------
+# ---- what is downloaded, and where it ends up ----
 
 
 @pytest.mark.parametrize("name", FAKE)
-def test_download_once(elsewhere, server, use_mirrors, name):
+def test_every_file_is_downloaded_once(sandbox, server, use_mirrors, name):
     use_mirrors(f"{server.url}/{name}/", name=name)
     assert_loads(name)
-    assert files_under(elsewhere / "cache") == [path.replace("mnist", name, 1) for path in PACKED]
-    assert locate(name) == elsewhere / "cache/tinygan" / name
-    assert sorted(server.asked) == sorted(f"/{name}/{file}.gz" for file in datasets.ALL_FILES)
+    assert files_under(sandbox / "cache") == [path.replace("mnist", name, 1) for path in PACKED]
+    assert locate(name) == sandbox / "cache/tinygan" / name
+    assert sorted(server.requests) == sorted(f"/{name}/{file}.gz" for file in sources.ALL_FILES)
     assert_loads(name)
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
-def test_download_only_what_is_missing(elsewhere, server, use_mirrors):
+def test_only_missing_files_are_downloaded(sandbox, server, use_mirrors):
     use_mirrors(f"{server.url}/mnist/")
-    (fill(elsewhere / "cache/tinygan/mnist", "mnist") / TRAIN_IMAGES).unlink()
+    (fill(sandbox / "cache/tinygan/mnist", "mnist") / TRAIN_IMAGES).unlink()
     assert_loads("mnist")
-    assert server.asked == [IMAGES_PATH]
+    assert server.requests == [IMAGES_PATH]
 
 
 def test_digits_need_no_download(server, use_mirrors):
     use_mirrors(f"{server.url}/mnist/")
     load("digits")
-    assert server.asked == []
+    assert server.requests == []
 
 
-def test_the_progress_bar_begins_with_what_is_there(part, server, use_mirrors, monkeypatch):
+def test_the_progress_bar_begins_with_the_bytes_already_there(
+    part, server, use_mirrors, monkeypatch
+):
     bars = []
 
     class Bar:
@@ -177,15 +185,12 @@ def test_the_progress_bar_begins_with_what_is_there(part, server, use_mirrors, m
     error_of(load, "mnist")
     assert server.sent[IMAGES_PATH] == len(PAGE) - HALF
     assert bars[0]["total"] == bars[0]["initial"] == len(PAGE)
-    assert (bars[0]["desc"], bars[0]["unit"], bars[0]["disable"]) == (
-        f"{TRAIN_IMAGES}.gz",
-        "B",
-        None,
-    )
+    assert bars[0]["desc"] == f"{TRAIN_IMAGES}.gz"
+    assert (bars[0]["unit"], bars[0]["disable"]) == ("B", None)
     assert len(bars) == 3
 
 
-# ---- mirrors that fail ----------------------------------------------------------------------------------
+# ---- mirrors that fail ----
 
 BAD_PAGES = {
     "html": b"<html>please log in</html>",
@@ -197,17 +202,17 @@ BAD_PAGES = {
 
 
 @pytest.mark.parametrize("bad", BAD_PAGES)
-def test_wrong_bytes_lead_to_the_next_mirror(elsewhere, server, use_mirrors, bad):
-    server.pages.update({f"/bad/{file}.gz": BAD_PAGES[bad] for file in datasets.ALL_FILES})
+def test_wrong_bytes_lead_to_the_next_mirror(sandbox, server, use_mirrors, bad):
+    server.pages.update({f"/bad/{file}.gz": BAD_PAGES[bad] for file in sources.ALL_FILES})
     use_mirrors(f"{server.url}/bad/", f"{server.url}/mnist/")
     assert_loads("mnist")
-    assert len(server.asked) == 8  # wrong from the start to the end: nobody is asked twice
-    assert files_under(elsewhere / "cache") == PACKED
+    assert len(server.requests) == 8  # the first mirror's bytes are all its own: no second try
+    assert files_under(sandbox / "cache") == PACKED
 
 
 def endless(handler):
     handler.reply(200, headers={"Content-Length": None})
-    with contextlib.suppress(OSError):  # the client hangs up, as it should
+    with contextlib.suppress(OSError):  # the client closes the connection, as it should
         while True:
             handler.wfile.write(bytes(1 << 16))
 
@@ -238,10 +243,13 @@ def half_then_a_trickle(handler):
 
 
 def redirect(to):
+    """Return a page that redirects to `to`, or if that is None, to itself."""
     return lambda handler: handler.reply(302, headers={"Location": to or handler.path})
 
 
-FAULTS = {  # what the mirror does; what the error says of it; the part that is left
+# Each fault: the page of the mirror, a part of the error message, the size of the part file that
+# is left (None: see the test).
+FAULTS = {
     "missing": (None, "HTTP Error 404", 0),
     "out of order": (lambda handler: handler.reply(503), "HTTP Error 503", 0),
     "no HTTP": (
@@ -249,9 +257,9 @@ FAULTS = {  # what the mirror does; what the error says of it; the part that is 
         "failed: 220 mail ready",
         0,
     ),
-    "hangs up": (lambda handler: None, "closed connection", 0),
-    "endless": (endless, "sent other bytes", 0),
-    "too large": (lambda handler: handler.reply(200, bytes(LIMIT + 9)), "sent other bytes", 0),
+    "closes the connection": (lambda handler: None, "closed connection", 0),
+    "endless": (endless, "sent the wrong bytes", 0),
+    "too large": (lambda handler: handler.reply(200, bytes(LIMIT + 9)), "sent the wrong bytes", 0),
     "cut short": (half, f"closed {len(PAGE) - HALF:,} bytes before the end", HALF),
     "chunks, cut short": (half_in_chunks, "failed: IncompleteRead", HALF),
     "silent": (lambda handler: handler.hold(), "timed out", 0),
@@ -259,7 +267,7 @@ FAULTS = {  # what the mirror does; what the error says of it; the part that is 
     "trickles": (half_then_a_trickle, "bytes a second for", None),
     "announces less": (
         lambda handler: handler.reply(200, PAGE, {"Content-Length": HALF}),
-        "sent other bytes",
+        "sent the wrong bytes",
         0,
     ),
     "announces more": (
@@ -267,7 +275,7 @@ FAULTS = {  # what the mirror does; what the error says of it; the part that is 
         "before the end",
         len(PAGE) - 1,
     ),
-    "redirects in a circle": (redirect(None), "infinite loop", 0),
+    "redirects to itself": (redirect(None), "infinite loop", 0),
     "redirects to a file": (
         redirect("file:///etc/hostname"),
         "file:///etc/hostname' is not allowed",
@@ -278,91 +286,84 @@ FAULTS = {  # what the mirror does; what the error says of it; the part that is 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_mirror_leads_to_the_next(
-    elsewhere, part, server, use_mirrors, monkeypatch, fault
-):
-    page, message, left = FAULTS[fault]
+def test_a_failing_mirror_leads_to_the_next(sandbox, part, server, use_mirrors, monkeypatch, fault):
+    page, expected, left = FAULTS[fault]
     server.pages[f"/bad/{TRAIN_IMAGES}.gz"] = page
     use_mirrors(f"{server.url}/bad/", f"{server.url}/nothing/")
-    with monkeypatch.context() as hurried:
+    with monkeypatch.context() as impatient:
         if "silent" in fault:
-            hurried.setattr(download, "TIMEOUT", 0.2)
+            impatient.setattr(download, "TIMEOUT", 0.2)
         if fault == "trickles":
-            hurried.setattr(download, "PATIENCE", 0.05)
-        said = error_of(load, "mnist")
-    assert message in said and "/nothing/ failed: " in said
+            impatient.setattr(download, "PATIENCE", 0.05)
+        message = error_of(load, "mnist")
+    assert expected in message and "/nothing/ failed: " in message
     if fault == "trickles":
         left = part.stat().st_size
-        assert (
-            left > HALF and int(re.search(r"sent (\d+) bytes a second", said)[1]) < download.SLOWEST
-        )
-    assert files_under(elsewhere / "cache") == [str(part.relative_to(elsewhere / "cache"))] * (
-        left > 0
-    )
+        speed = int(re.search(r"sent (\d+) bytes a second", message)[1])
+        assert left > HALF and speed < download.MIN_SPEED
+    part_name = str(part.relative_to(sandbox / "cache"))
+    assert files_under(sandbox / "cache") == ([part_name] if left else [])
     assert not left or part.read_bytes() == PAGE[:left]
 
-    server.asked.clear()
+    server.requests.clear()
     server.pages[f"/bad/{TRAIN_IMAGES}.gz"] = None
     use_mirrors(f"{server.url}/bad/", f"{server.url}/mnist/")
     assert_loads("mnist")
-    assert len(server.asked) == 8 and server.sent[IMAGES_PATH] == len(PAGE) - left
-    assert files_under(elsewhere / "cache") == PACKED
+    assert len(server.requests) == 8 and server.sent[IMAGES_PATH] == len(PAGE) - left
+    assert files_under(sandbox / "cache") == PACKED
 
 
-A_LITTLE, MUCH = (
-    (10, 9_000),
-    (0.5, 60_000),
-)  # seconds, and the bytes that come after them: 900 B/s, 120 kB/s
+# (seconds, number of bytes that arrive after them): 900 bytes a second, and 120,000.
+SLOW, FAST = (10, 9_000), (0.5, 60_000)
 
 
 @pytest.mark.parametrize(
-    "pieces, given_up",
+    "pieces, given_up_after",
     [
-        ([A_LITTLE] * 9, 60),
+        ([SLOW] * 9, 60),
         ([(1, 900)] * 99, 60),
         ([(50, 40_000)] * 3, 100),
-        ([MUCH] + [A_LITTLE] * 99, 120.5),
-        ([A_LITTLE] * 6, None),
-        ([A_LITTLE, MUCH] * 9, None),
+        ([FAST] + [SLOW] * 99, 120.5),
+        ([SLOW] * 6, None),
+        ([SLOW, FAST] * 9, None),
         ([(10, 10_000)] * 99, None),
         ([(500, 34)], None),
     ],
 )
-def test_a_trickle_is_measured_over_a_minute(monkeypatch, pieces, given_up):
-    """By a pretended clock. What has come to its end is good, however slow it was."""
-    now, coming = 0, iter(pieces)
+def test_speed_is_measured_over_a_minute(monkeypatch, pieces, given_up_after):
+    """Uses a fake clock. A response that has reached its end is accepted, however slow it was."""
+    now, remaining_pieces = 0, iter(pieces)
 
     class Response:
         length = sum(size for _, size in pieces)
 
-        def read1(self, most):
+        def read1(self, max_bytes):
             nonlocal now
-            seconds, size = next(coming, (0, 0))
+            seconds, size = next(remaining_pieces, (0, 0))
             now += seconds
             return bytes(size)
 
     monkeypatch.setattr(download, "time", types.SimpleNamespace(monotonic=lambda: now))
     chunks = download._chunks(Response(), math.inf)
-    if given_up:
+    if given_up_after:
         with pytest.raises(TimeoutError, match=r"it sent \d+ bytes a second"):
             collections.deque(chunks)
-        assert now == given_up
+        assert now == given_up_after
     else:
         assert sum(map(len, chunks)) == Response.length
 
 
 @pytest.mark.parametrize("first", ["closed", "nonsense"])
-def test_no_mirror_at_all_leads_to_the_next(elsewhere, server, use_mirrors, first):
-    use_mirrors(
-        {"closed": closed_port(), "nonsense": "not an address/"}[first], f"{server.url}/mnist/"
-    )
+def test_an_unreachable_mirror_leads_to_the_next(sandbox, server, use_mirrors, first):
+    url = closed_port() if first == "closed" else "not an address/"
+    use_mirrors(url, f"{server.url}/mnist/")
     assert_loads("mnist")
-    assert files_under(elsewhere / "cache") == PACKED
+    assert files_under(sandbox / "cache") == PACKED
 
 
 def test_a_silent_mirror_times_out(use_mirrors, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, but sends nothing
         use_mirrors(f"http://127.0.0.1:{silent.getsockname()[1]}/")
         start = time.monotonic()
         assert "timed out" in error_of(load, "mnist")
@@ -374,7 +375,7 @@ def in_chunks(handler):
     handler.reply(200, body, {"Content-Length": None, "Transfer-Encoding": "chunked"})
 
 
-def and_wait(handler):
+def then_hold(handler):
     handler.reply(200, PAGE)
     handler.hold()
 
@@ -383,7 +384,7 @@ def and_wait(handler):
     "page",
     [
         in_chunks,
-        and_wait,
+        then_hold,
         redirect("/other/x"),
         lambda handler: handler.reply(200, PAGE, {"Content-Length": None}),
         lambda handler: handler.reply(200, PAGE, {"Content-Length": "a few"}),
@@ -398,41 +399,41 @@ def test_an_unusual_mirror_is_good_enough(server, use_mirrors, monkeypatch, page
     assert server.ranges[IMAGES_PATH] == [None]
 
 
-def test_all_mirrors_down(elsewhere, server, use_mirrors):
+def test_all_mirrors_down(sandbox, server, use_mirrors):
     server.pages[f"/bad/{TRAIN_IMAGES}.gz"] = b"junk"
     urls = [closed_port(), f"{server.url}/bad/", f"{server.url}/missing/"]
     use_mirrors(*urls)
-    (elsewhere / "given").mkdir()
-    message = error_of(load, "mnist", "train", elsewhere / "given")
-    assert all(part in message for part in ("--data digits", "404", "/bad/ sent other bytes"))
-    cache = elsewhere / "cache/tinygan/mnist"
-    for part in (*urls, *datasets.ALL_FILES, elsewhere / "given/MNIST/raw", cache):
+    (sandbox / "data_dir").mkdir()
+    message = error_of(load, "mnist", "train", sandbox / "data_dir")
+    assert all(part in message for part in ("--data digits", "404", "/bad/ sent the wrong bytes"))
+    cache = sandbox / "cache/tinygan/mnist"
+    for part in (*urls, *sources.ALL_FILES, sandbox / "data_dir/MNIST/raw", cache):
         assert str(part) in message
     assert f"in {cache}," in message
-    assert files_under(elsewhere / "cache") == []
+    assert files_under(sandbox / "cache") == []
 
 
-# ---- attempts that go on where another ended ------------------------------------------------------------
+# ---- attempts that continue where the last one stopped ----
 
 
-def test_what_was_fetched_before_a_failure_is_kept(elsewhere, server, use_mirrors):
-    """It is whole and checked, so the next attempt need not fetch it again."""
+def test_files_downloaded_before_a_failure_are_kept(sandbox, server, use_mirrors):
+    """They are complete and checked, so the next attempt does not download them again."""
     use_mirrors(f"{server.url}/mnist/")
     page = server.pages.pop(f"/mnist/{TEST_LABELS}.gz")
     error_of(load, "mnist")
-    assert files_under(elsewhere / "cache") == [path for path in PACKED if TEST_LABELS not in path]
+    assert files_under(sandbox / "cache") == [path for path in PACKED if TEST_LABELS not in path]
     server.pages[f"/mnist/{TEST_LABELS}.gz"] = page
     assert_loads("mnist")
-    assert len(server.asked) == 5
+    assert len(server.requests) == 5
 
 
 def ignores_ranges(handler):
     handler.reply(200, PAGE)
 
 
-def mistakes_ranges(handler):
+def sends_a_wrong_range(handler):
     if handler.headers["Range"]:
-        handler.reply(206, PAGE[1:], {"Content-Range": f"bytes 1-{len(PAGE) - 1}/{len(PAGE)}"})
+        handler.reply(206, PAGE[1:], content_range(1, len(PAGE)))
     else:
         handler.reply(200, PAGE)
 
@@ -445,7 +446,9 @@ def multipart(handler):
 
 
 FROM_HALF, WRONG = f"bytes={HALF}-", bytes(HALF)
-PARTS = {  # what an earlier attempt left; how the mirror answers; what it is asked for; how many bytes it sends
+# Each case: the part file that an earlier attempt left, the page of the mirror, the ranges that are
+# requested from it, the number of bytes that it sends (None: not checked).
+PARTS = {
     "half": (PAGE[:HALF], PAGE, [FROM_HALF], len(PAGE) - HALF),
     "nothing": (b"", PAGE, [None], len(PAGE)),
     "all but a byte": (PAGE[:-1], PAGE, [f"bytes={len(PAGE) - 1}-"], 1),
@@ -454,36 +457,41 @@ PARTS = {  # what an earlier attempt left; how the mirror answers; what it is as
     "the limit": (bytes(LIMIT), PAGE, [None], len(PAGE)),
     "beyond the limit": (bytes(LIMIT + 1), PAGE, [None], len(PAGE)),
     "half, and no ranges": (PAGE[:HALF], ignores_ranges, [FROM_HALF], len(PAGE)),
-    "half, and a wrong range": (PAGE[:HALF], mistakes_ranges, [FROM_HALF, None], 2 * len(PAGE) - 1),
+    "half, and a wrong range": (
+        PAGE[:HALF],
+        sends_a_wrong_range,
+        [FROM_HALF, None],
+        2 * len(PAGE) - 1,
+    ),
     "half, and several ranges": (PAGE[:HALF], multipart, [FROM_HALF, None], 3 + len(PAGE)),
     "half, and a redirect": (PAGE[:HALF], redirect(f"/bad/{TRAIN_IMAGES}.gz"), [FROM_HALF], 0),
     "wrong": (WRONG, PAGE, [FROM_HALF, None], 2 * len(PAGE) - HALF),
-    "wrong, as is the mirror": (WRONG, BAD_PAGES["one pixel off"], [FROM_HALF, None], None),
+    "wrong, and a wrong mirror": (WRONG, BAD_PAGES["one pixel off"], [FROM_HALF, None], None),
     "wrong, and an endless mirror": (WRONG, endless, [FROM_HALF], 0),
 }
 
 
 @pytest.mark.parametrize("case", PARTS)
-def test_an_attempt_goes_on_where_another_ended(elsewhere, part, server, use_mirrors, case):
+def test_an_attempt_continues_where_the_last_one_stopped(sandbox, part, server, use_mirrors, case):
     content, page, ranges, sent = PARTS[case]
     part.write_bytes(content)
     server.pages.update({IMAGES_PATH: page, f"/bad/{TRAIN_IMAGES}.gz": PAGE})
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
     assert_loads("mnist")
     assert server.ranges[IMAGES_PATH] == ranges and sent in (None, server.sent[IMAGES_PATH])
-    assert files_under(elsewhere / "cache") == PACKED
-    # A mirror that is wrong all by itself is given up, and the next one starts anew.
-    others = {
+    assert files_under(sandbox / "cache") == PACKED
+    # If all the wrong bytes are the mirror's own, it is given up, and the next one starts again.
+    ranges_from_next = {
         "half, and a redirect": [FROM_HALF],
-        "wrong, as is the mirror": [None],
+        "wrong, and a wrong mirror": [None],
         "wrong, and an endless mirror": [None],
     }
-    assert server.ranges[f"/bad/{TRAIN_IMAGES}.gz"] == others.get(case, [])
+    assert server.ranges[f"/bad/{TRAIN_IMAGES}.gz"] == ranges_from_next.get(case, [])
 
 
-def test_a_reply_that_does_not_fit_leaves_the_part_alone(part, server, use_mirrors):
+def test_a_reply_with_a_wrong_range_does_not_change_the_part(part, server, use_mirrors):
     def wrong_range_or_nothing(handler):
-        mistakes_ranges(handler) if handler.headers["Range"] else handler.reply(503)
+        sends_a_wrong_range(handler) if handler.headers["Range"] else handler.reply(503)
 
     part.write_bytes(PAGE[:HALF])
     server.pages[IMAGES_PATH] = wrong_range_or_nothing
@@ -492,13 +500,10 @@ def test_a_reply_that_does_not_fit_leaves_the_part_alone(part, server, use_mirro
     assert server.ranges[IMAGES_PATH] == [FROM_HALF, None] and part.read_bytes() == PAGE[:HALF]
 
 
-def test_connections_that_are_cut_again_and_again_add_up(elsewhere, server, use_mirrors):
+def test_repeatedly_cut_connections_add_up(sandbox, server, use_mirrors):
     def a_thousand_bytes(handler):
         start = int((handler.headers["Range"] or "bytes=0-")[6:-1])
-        headers = {
-            "Content-Range": f"bytes {start}-{len(PAGE) - 1}/{len(PAGE)}",
-            "Content-Length": len(PAGE) - start,
-        }
+        headers = {**content_range(start, len(PAGE)), "Content-Length": len(PAGE) - start}
         handler.reply(206 if start else 200, PAGE[start : start + 1000], headers)
 
     server.pages[IMAGES_PATH] = a_thousand_bytes
@@ -509,13 +514,13 @@ def test_connections_that_are_cut_again_and_again_add_up(elsewhere, server, use_
 
 
 def test_a_part_never_exceeds_the_limit(part, server, use_mirrors, monkeypatch):
-    sizes, read = [], datasets._read
+    sizes, read = [], loading._read
 
-    def note(path, *args, **settings):
+    def record_size(path, *args, **settings):
         sizes.append(part.stat().st_size)
         return read(path, *args, **settings)
 
-    monkeypatch.setattr(datasets, "_read", note)
+    monkeypatch.setattr(loading, "_read", record_size)
     server.pages[IMAGES_PATH] = endless
     use_mirrors(f"{server.url}/mnist/")
     for content in b"", WRONG:
@@ -524,28 +529,27 @@ def test_a_part_never_exceeds_the_limit(part, server, use_mirrors, monkeypatch):
     assert sizes == [LIMIT, HALF, LIMIT] and not part.exists()
 
 
-def test_an_interrupted_check_is_made_anew(elsewhere, part, server, use_mirrors, monkeypatch):
+def test_an_interrupted_check_is_repeated(sandbox, part, server, use_mirrors, monkeypatch):
     def interrupt(path, *args, **settings):
         raise KeyboardInterrupt
 
     use_mirrors(f"{server.url}/mnist/")
     with monkeypatch.context() as checking, pytest.raises(KeyboardInterrupt):
-        checking.setattr(datasets, "_read", interrupt)
+        checking.setattr(loading, "_read", interrupt)
         load("mnist")
     assert part.read_bytes() == PAGE and files_under(part.parent) == [part.name]
     assert_loads("mnist")
-    assert len(server.asked) == 4 and files_under(elsewhere / "cache") == PACKED
+    assert len(server.requests) == 4 and files_under(sandbox / "cache") == PACKED
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="takes POSIX signals")
-def test_an_interrupted_download_leaves_a_part(elsewhere, part, server, use_mirrors):
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_an_interrupted_download_leaves_a_part(sandbox, part, server, use_mirrors):
     def half_then_interrupt(handler):
         half(handler)
-        until(lambda: part.is_file() and part.stat().st_size == HALF)
+        wait_until(lambda: part.is_file() and part.stat().st_size == HALF)
         handler.connection.settimeout(2)
-        for _ in range(
-            5
-        ):  # one that comes just before the client waits for more is noticed only then
+        # The client may miss a signal that comes just before it waits for bytes: send several.
+        for _ in range(5):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             try:
                 return handler.connection.recv(1)
@@ -560,24 +564,26 @@ def test_an_interrupted_download_leaves_a_part(elsewhere, part, server, use_mirr
     server.pages[IMAGES_PATH] = PAGE
     assert_loads("mnist")
     assert server.ranges[IMAGES_PATH] == [None, FROM_HALF] and server.sent[IMAGES_PATH] == len(PAGE)
-    assert files_under(elsewhere / "cache") == PACKED
+    assert files_under(sandbox / "cache") == PACKED
 
 
-# ---- processes side by side -----------------------------------------------------------------------------
+# ---- several processes ----
 
 CHILD = """
 import pickle, sys
-from tinygan.data import datasets, load
-assert not {"urllib.request", "http.client", "tqdm"} & set(sys.modules)  # they wait until something is downloaded
-datasets.SOURCES["mnist"] = pickle.loads(bytes.fromhex(sys.argv[1]))
+from tinygan.data import load, sources
+# These are slow to import, so they are imported only for a download.
+assert not {"urllib.request", "http.client", "tqdm"} & set(sys.modules)
+sources.SOURCES["mnist"] = pickle.loads(bytes.fromhex(sys.argv[1]))
 load("mnist")
 """
 
 
 @contextlib.contextmanager
 def process():
-    """Another process, which loads "mnist" from the same mirrors; does not outlive the block."""
-    command = [sys.executable, "-c", CHILD, pickle.dumps(datasets.SOURCES["mnist"]).hex()]
+    """Another process, which loads "mnist" from the same mirrors. It is killed at the end of the
+    block."""
+    command = [sys.executable, "-c", CHILD, pickle.dumps(sources.SOURCES["mnist"]).hex()]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
         try:
             yield child
@@ -585,36 +591,34 @@ def process():
             child.kill()
 
 
-def test_a_second_process_waits_and_fetches_nothing_again(elsewhere, server, use_mirrors):
-    asked, go_on = threading.Event(), threading.Event()
+def test_a_second_process_waits_and_downloads_nothing_again(sandbox, server, use_mirrors):
+    requested, proceed = threading.Event(), threading.Event()
 
-    def held_up(handler):
-        asked.set()
-        go_on.wait(20)
+    def delayed(handler):
+        requested.set()
+        proceed.wait(20)
         handler.reply(200, PAGE)
 
-    server.pages[IMAGES_PATH] = held_up
+    server.pages[IMAGES_PATH] = delayed
     use_mirrors(f"{server.url}/mnist/")
     with process() as first:
-        assert asked.wait(20)
+        assert requested.wait(20)
         with process() as second:
-            assert re.fullmatch(
-                f"tinygan: waiting for process {first.pid} on .*, to download into .*mnist\n",
-                second.stderr.readline(),
-            )
-            go_on.set()
+            expected = f"waiting for process {first.pid} on .*, to download into .*mnist"
+            assert re.fullmatch(f"tinygan: {expected}\n", second.stderr.readline())
+            proceed.set()
             assert (second.stderr.read(), second.wait(20)) == ("", 0)
         assert (first.stderr.read(), first.wait(20)) == ("", 0)
-    assert sorted(server.asked) == sorted(f"/mnist/{file}.gz" for file in datasets.ALL_FILES)
-    assert files_under(elsewhere / "cache") == PACKED
+    assert sorted(server.requests) == sorted(f"/mnist/{file}.gz" for file in sources.ALL_FILES)
+    assert files_under(sandbox / "cache") == PACKED
     assert_loads("mnist")
 
 
-def test_a_waiting_process_goes_on_where_a_killed_one_ended(elsewhere, part, server, use_mirrors):
+def test_a_waiting_process_continues_where_a_killed_one_stopped(sandbox, part, server, use_mirrors):
     server.pages[IMAGES_PATH] = half_then_silence
     use_mirrors(f"{server.url}/mnist/")
     with process() as first:
-        until(lambda: part.is_file() and part.stat().st_size == HALF)
+        wait_until(lambda: part.is_file() and part.stat().st_size == HALF)
         with process() as second:
             assert f"waiting for process {first.pid} on" in second.stderr.readline()
             server.pages[IMAGES_PATH] = PAGE
@@ -622,24 +626,23 @@ def test_a_waiting_process_goes_on_where_a_killed_one_ended(elsewhere, part, ser
             assert (second.stderr.read(), second.wait(20)) == ("", 0)
         assert first.wait(20) != 0
     assert server.ranges[IMAGES_PATH] == [None, FROM_HALF] and server.sent[IMAGES_PATH] == len(PAGE)
-    assert files_under(elsewhere / "cache") == PACKED
+    assert files_under(sandbox / "cache") == PACKED
     assert_loads("mnist")
 
 
-def test_what_a_process_left_that_was_killed_while_renaming_goes(
-    elsewhere, part, server, use_mirrors
-):
+def test_files_of_a_process_killed_while_renaming_are_removed(sandbox, part, server, use_mirrors):
     (part.parent / f".{TRAIN_IMAGES}.tinygan-99999999.gz").write_bytes(PAGE)
     use_mirrors(f"{server.url}/mnist/")
     assert_loads("mnist")
-    assert files_under(elsewhere / "cache") == PACKED
+    assert files_under(sandbox / "cache") == PACKED
 
 
-# ---- a disk that takes no more --------------------------------------------------------------------------
+# ---- disks and folders that cannot be written ----
 
 
 @contextlib.contextmanager
-def no_file_larger(size):
+def max_file_size(size):
+    """Let the system refuse to write files larger than `size` bytes."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -649,61 +652,56 @@ def no_file_larger(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_is_full_half_way(elsewhere, part, server, use_mirrors):
+def test_a_disk_that_becomes_full(sandbox, part, server, use_mirrors):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
-    with no_file_larger(1000):
+    with max_file_size(1000):
         message = error_of(load, "mnist")
     assert f"cannot write {part}: File too large (the system allows no larger file)" in message
     assert part.read_bytes() == PAGE[:1000] and files_under(part.parent) == [part.name]
-    assert server.asked == [IMAGES_PATH]  # no other mirror, as it would be of no help
+    assert server.requests == [IMAGES_PATH]  # another mirror would not help
     assert_loads("mnist")
-    assert (
-        server.ranges[IMAGES_PATH] == [None, "bytes=1000-"]
-        and files_under(elsewhere / "cache") == PACKED
-    )
+    assert server.ranges[IMAGES_PATH] == [None, "bytes=1000-"]
+    assert files_under(sandbox / "cache") == PACKED
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="takes a device that is always full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk(part, server, use_mirrors):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
     part.symlink_to("/dev/full")
     assert f"cannot write {part}: No space left on device (make room)" in error_of(load, "mnist")
-    assert [path.name for path in part.parent.iterdir()] == [part.name] and server.asked == [
-        IMAGES_PATH
-    ]
+    assert [path.name for path in part.parent.iterdir()] == [part.name]
+    assert server.requests == [IMAGES_PATH]
 
 
 def failing(code):
+    """Return a function that raises the OSError of this code."""
+
     def fail(*args, **settings):
         raise OSError(code, os.strerror(code))
 
     return fail
 
 
-def test_a_file_that_the_disk_does_not_take_gets_no_name(
-    elsewhere, server, use_mirrors, monkeypatch
-):
+def test_a_file_that_cannot_be_flushed_is_not_kept(sandbox, server, use_mirrors, monkeypatch):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     assert f"{TRAIN_IMAGES}.gz: No space left on device (make room)" in error_of(load, "mnist")
-    assert files_under(elsewhere / "cache") == []
+    assert files_under(sandbox / "cache") == []
 
 
-def test_a_folder_that_is_read_only(elsewhere, part, server, use_mirrors, monkeypatch):
-    """By pretence: who runs the tests may be allowed everything."""
+def test_a_folder_that_is_read_only(sandbox, part, server, use_mirrors, monkeypatch):
+    """The error is simulated: whoever runs the tests may be allowed to write everywhere."""
     use_mirrors(f"{server.url}/mnist/")
     monkeypatch.setattr("tinygan.files.open", failing(errno.EROFS), raising=False)
     message = error_of(load, "mnist")
-    assert (
-        f"{part.parent}/download.lock: Read-only file system" in message
-        and "--data digits" in message
-    )
-    assert server.asked == [] and list(part.parent.iterdir()) == []
+    assert f"{part.parent}/download.lock: Read-only file system" in message
+    assert "--data digits" in message
+    assert server.requests == [] and list(part.parent.iterdir()) == []
 
 
-def test_a_cache_folder_that_cannot_be_made(elsewhere, server, use_mirrors):
+def test_a_cache_folder_that_cannot_be_made(sandbox, server, use_mirrors):
     use_mirrors(f"{server.url}/mnist/")
-    (elsewhere / "cache").write_text("a file where a folder should be")
+    (sandbox / "cache").write_text("a file where a folder should be")
     message = error_of(load, "mnist")
     assert "cache" in message and "--data digits" in message
-    assert server.asked == []
+    assert server.requests == []

@@ -1,7 +1,7 @@
-"""Bad input, thousands of times: files, settings and arguments, wrong at random.
+"""Bad input, thousands of times: files, settings and arguments with random mistakes.
 
-All of it works, or is an InputError of one line, and takes no more memory than what is really there.
-`pytest --hypothesis-profile fuzz tests/test_fuzz.py` looks further.
+Each call must work or raise an InputError of one line, and must not take more memory than its input
+really holds. `pytest --hypothesis-profile fuzz tests/test_fuzz.py` tries more cases.
 """
 
 import contextlib
@@ -37,16 +37,17 @@ from tinygan.training import sampling
 from tinygan.training.recipes import RECIPES
 
 pytestmark = pytest.mark.cpu
-SLACK = 400_000  # bytes: buffers, and what Python keeps
+SLACK = 400_000  # bytes for buffers, and for Python's own caches
 
 
 def cases(n):
-    """So many examples; with the profile "fuzz", 50 times as many."""
+    """Return the settings for n examples; with the profile "fuzz", for 50 times as many."""
     return settings(max_examples=n * settings.default.max_examples // 40)
 
 
 def outcome(function, *args):
-    """What the call returns, or the message of its InputError: one line that tells something."""
+    """Return the result of a call, or the message of its InputError, which must be one line of a
+    reasonable length."""
     try:
         return function(*args)
     except InputError as error:
@@ -55,24 +56,20 @@ def outcome(function, *args):
         return message
 
 
-# ---- Damage ---------------------------------------------------------------------------------------------
+# ---- Damage ----
 
 
+# fmt: off
 PIECES = [
-    b"\0\0\0\0",
-    b"\xff\xff\xff\xff",
-    b"\x7f\xff\xff\xff",
-    b"\x80\0\0\0",
-    b"\0\0\0\1",
-    b"\x1f\x8b",
-    b"\0",
-    b"\1",
+    b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\1",
+    b"\x1f\x8b", b"\0", b"\1",
 ]
-EDITS = st.binary(max_size=12)  # four bytes are an edit: drawing less is drawing faster
+# fmt: on
+EDITS = st.binary(max_size=12)  # four bytes for each edit: short strings are drawn faster
 
 
 def damaged(content, edits):
-    """The content after edits, many of them near its beginning."""
+    """Return the content after edits, many of them near its beginning."""
     content = bytearray(content)
     for kind, piece, *where in zip(*[iter(edits)] * 4):
         where = int.from_bytes(where, "big") if kind & 8 else where[0] % 40
@@ -101,7 +98,7 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "file"
 
 
-# ---- IDX ------------------------------------------------------------------------------------------------
+# ---- IDX ----
 
 
 PACKINGS = {
@@ -134,7 +131,8 @@ FILES = st.builds(
 
 
 def definition(content):
-    """(what is unpacked, the array in it) of an IDX file; None for what is not there."""
+    """Return (the unpacked content, the array in it) of an IDX file, by the format's definition;
+    None for the parts that are not valid."""
     if content[:2] == b"\x1f\x8b":
         try:
             content = gzip.decompress(content)
@@ -153,7 +151,7 @@ def definition(content):
 
 
 def peak(function, *args):
-    """(what it returns, the most memory that it had at a time, in bytes)"""
+    """Return (the outcome of a call, its peak memory in bytes)."""
     tracemalloc.start()
     try:
         return outcome(function, *args), tracemalloc.get_traced_memory()[1]
@@ -194,7 +192,7 @@ HEADER = idx(BIG)[:8]
         (idx(BIG), BIG.nbytes),
         (pack(idx(BIG)), BIG.nbytes),
         (HEADER, 0),
-        (pack(HEADER), 0),  # announces what is not there
+        (pack(HEADER), 0),  # announces an array that is not there
         (pack(HEADER)[:-9], 0),
         (struct.pack(">BBBBI", 0, 0, 8, 1, 1 << 30), 0),
         (struct.pack(">BBBB32I", 0, 0, 8, 32, *[1 << 31] * 32), 0),
@@ -224,11 +222,11 @@ def test_memory_of_idx(file, content, honest):
     result, memory = peak(read_idx, file)
     assert memory <= 2 * honest + SLACK
     assert isinstance(result, str) != (honest == BIG.nbytes)
-    for shape in (BIG.shape, (1 << 40,)):  # what the caller expects is no reason either
+    for shape in (BIG.shape, (1 << 40,)):  # nor may an expected shape reserve memory
         assert peak(read_idx, file, shape)[1] <= 2 * honest + SLACK
 
 
-# ---- Data sets ------------------------------------------------------------------------------------------
+# ---- Data sets ----
 
 
 @cases(150)
@@ -240,7 +238,7 @@ def test_memory_of_idx(file, content, honest):
     st.integers(-2, 6) | st.integers(),
 )
 def test_data_sets(kind, shape, label_kind, labels, n):
-    """Wrong types and shapes, NaN, labels out of range, no images at all, more of them wanted than there are."""
+    """Wrong types and shapes, NaN, labels out of range, no images, requests for too many images."""
     with np.errstate(invalid="ignore"):
         labels = np.array(labels).astype(label_kind)
     dataset = outcome(
@@ -258,93 +256,25 @@ def test_data_sets(kind, shape, label_kind, labels, n):
             assert isinstance(result, str) != (1 <= n <= 4)
 
 
-# ---- Settings -------------------------------------------------------------------------------------------
+# ---- Settings ----
 
 
+# fmt: off
 NASTY = [
-    "",
-    " ",
-    "a b",
-    "a\nb",
-    "a\0b",
-    "\x1b[31mred",
-    "\u202eabc",
-    "\ud800",
-    "\udcff",
-    "é€😀",
-    "x" * 300,
-    "x" * 5000,
-    "-",
-    "--",
-    "-1",
-    "0",
-    "1",
-    "2",
-    "00",
-    "+3",
-    "1_0",
-    "1.5",
-    "1e0",
-    "1e3",
-    "1e9",
-    "1e30",
-    "1e400",
-    "-1e400",
-    "9" * 20,
-    "9" * 400,
-    "9" * 5000,
-    "nan",
-    "inf",
-    "-inf",
-    "NaN",
-    "0x10",
-    "１２",
-    "٣",
-    "½",
-    "true",
-    "False",
-    "None",
-    "null",
-    "[]",
-    "{}",
-    "%s%n",
-    "{0}",
-    "a,b",
-    ",",
-    ":",
-    "4:32,8:",
-    "4:1e9",
-    "4:" + "9" * 30,
-    "99:4",
-    "4:4",
-    "8:８",
-    "a=b",
-    "=",
-    "==",
-    "steps=",
-    "*",
+    "", " ", "a b", "a\nb", "a\0b", "\x1b[31mred", "\u202eabc", "\ud800", "\udcff", "é€😀",
+    "x" * 300, "x" * 5000, "-", "--", "-1", "0", "1", "2", "00", "+3", "1_0", "1.5", "1e0",
+    "1e3", "1e9", "1e30", "1e400", "-1e400", "9" * 20, "9" * 400, "9" * 5000, "nan", "inf",
+    "-inf", "NaN", "0x10", "１２", "٣", "½", "true", "False", "None", "null", "[]", "{}", "%s%n",
+    "{0}", "a,b", ",", ":", "4:32,8:", "4:1e9", "4:" + "9" * 30, "99:4", "4:4", "8:８", "a=b",
+    "=", "==", "steps=", "*",
 ]
+# fmt: on
+# fmt: off
 ODD = [
-    *NASTY,
-    None,
-    True,
-    False,
-    [],
-    {},
-    [1],
-    {"a": 1},
-    [[]],
-    10**30,
-    -(10**30),
-    10**400,
-    2**63,
-    -(2**63),
-    5e-324,
-    1e308,
-    math.nan,
-    math.inf,
-    -math.inf,
+    *NASTY, None, True, False, [], {}, [1], {"a": 1}, [[]], 10**30, -(10**30), 10**400, 2**63,
+    -(2**63), 5e-324, 1e308, math.nan, math.inf, -math.inf,
 ]
+# fmt: on
 JSON = st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=4)
 SMALL = {
     "latent": 8,
@@ -373,7 +303,8 @@ def small(name):
 
 @st.composite
 def changes(draw):
-    """(name of a recipe, {setting: value}): the least, the largest and other values that are allowed, and others."""
+    """Draw (name of a recipe, {setting: value}). Values are the smallest, the largest and other
+    valid ones, and invalid ones."""
     recipe, values = draw(st.sampled_from(sorted(RECIPES))), {}
     fields = FIELDS[recipe]
     for name in draw(st.lists(st.sampled_from(sorted(fields)), max_size=4)):
@@ -381,25 +312,26 @@ def changes(draw):
             fields[name].metadata[key] for key in ("minimum", "maximum", "choices")
         )
         if choices:
-            good = st.sampled_from(choices)
+            valid = st.sampled_from(choices)
         elif fields[name].type is bool:
-            good = st.sampled_from([True, False, "yes", "0"])
+            valid = st.sampled_from([True, False, "yes", "0"])
         elif fields[name].type is int:
-            good = st.sampled_from([low, low + 1, low + 2, 4, 8, high]).filter(
-                lambda n: low <= n <= high
-            )
+            numbers = [low, low + 1, low + 2, 4, 8, high]
+            valid = st.sampled_from(numbers).filter(lambda n: low <= n <= high)
         elif fields[name].type is float:
-            good = st.floats(low, high, allow_nan=False, allow_infinity=False)
+            valid = st.floats(low, high, allow_nan=False, allow_infinity=False)
         else:
-            good = st.sampled_from(["", "color", "color,cutout", "digits", "4:8", "4:8,16:32,8:16"])
-        values[name] = draw(good if draw(st.booleans()) else JSON)
+            texts = ["", "color", "color,cutout", "digits", "4:8", "4:8,16:32,8:16"]
+            valid = st.sampled_from(texts)
+        values[name] = draw(valid if draw(st.booleans()) else JSON)
     if draw(st.integers(0, 9)) == 0:
         values[draw(st.sampled_from(NASTY))] = draw(JSON)
     return recipe, values
 
 
-class Draws:
-    """A generator of random numbers that draws none: ones, and no memory for many, but NumPy's word on shapes."""
+class Ones:
+    """A random generator that returns ones, refuses to make large arrays, and checks shapes as
+    NumPy does."""
 
     def standard_normal(self, shape=(), dtype=np.float64):
         view = np.broadcast_to(np.ones((), dtype), shape)
@@ -427,11 +359,11 @@ def check_settings(s):
 
 
 def set_up(name, s):
-    """All that settings decide before training begins."""
+    """Build everything that depends on the settings before training begins."""
     side = 28 + 2 * s.pad
     try:
-        RECIPES[name].build(s, (side, side, 1), 10, Draws())
-    except MemoryError:  # the command line's word on it is a line, too
+        RECIPES[name].build(s, (side, side, 1), 10, Ones())
+    except MemoryError:  # the command line reports it in one line
         pass
     if getattr(s, "grow", False):
         growth = Growth(s, side)
@@ -442,28 +374,20 @@ def set_up(name, s):
     return s
 
 
-def test_every_setting_takes_what_it_should():
-    recipes = {
-        key: name
-        for name in ("gan", "dcgan", "progan", "biggan", "stylegan2")
-        for key in FIELDS[name]
-    }
-    for (key, name), value in itertools.product(recipes.items(), ODD):
+def test_every_setting_accepts_only_its_type():
+    names = "gan", "dcgan", "progan", "biggan", "stylegan2"
+    recipe_of = {key: name for name in names for key in FIELDS[name]}
+    for (key, name), value in itertools.product(recipe_of.items(), ODD):
         s, kind = outcome(small(name).updated, {key: value}), FIELDS[name][key].type
         if not isinstance(s, str):
             check_settings(s)
-            assert (
-                isinstance(value, str)
-                or type(value) is kind
-                or kind is float
-                and type(value) is int
-            )
+            accepted = (str, kind, int) if kind is float else (str, kind)
+            assert type(value) in accepted
     for value in NASTY:
         s = outcome(small("progan").updated, {"batch_sizes": value})
         assert isinstance(s, str) or outcome(set_up, "progan", s)
-    assert (
-        outcome(small("gan").updated, {"steps": "1e3", "latent": 7.0, "lr": "1e-3"}).steps == 1000
-    )
+    s = outcome(small("gan").updated, {"steps": "1e3", "latent": 7.0, "lr": "1e-3"})
+    assert s.steps == 1000
 
 
 @cases(500)
@@ -501,15 +425,15 @@ def test_set(name, texts):
 @pytest.mark.parametrize(
     "name", ["gan", "dcgan", "sngan", "progan", "biggan", "stylegan", "stylegan2"]
 )
-def test_every_whole_number_has_a_largest(name):
-    """Of which nothing that is made of it overflows, and NumPy has no word to say."""
-    largest = {f.name: f.metadata["maximum"] for f in FIELDS[name].values() if f.type is int}
-    for key, high in largest.items():
+def test_every_integer_setting_has_a_maximum(name):
+    """At the maximum, no number that is computed from it overflows, and NumPy gives no warning."""
+    maxima = {f.name: f.metadata["maximum"] for f in FIELDS[name].values() if f.type is int}
+    for key, high in maxima.items():
         bounds = f"between {FIELDS[name][key].metadata['minimum']} and {high}"
         for wrong in (high + 1, 10**30, 10**5000, str(10**400), "1e30"):
             assert bounds in outcome(small(name).updated, {key: wrong})
-    slow = "layers", "mapping_layers", "attention"  # of the last, no size is right
-    sizes = {key: high for key, high in largest.items() if high < 10**9 and key not in slow}
+    left_out = "layers", "mapping_layers", "attention"  # slow, slow, and always an error
+    sizes = {key: high for key, high in maxima.items() if high < 10**9 and key not in left_out}
     for together in (
         *({key: high} for key, high in sizes.items()),
         sizes,
@@ -518,11 +442,11 @@ def test_every_whole_number_has_a_largest(name):
         outcome(set_up, name, small(name).updated(together))
 
 
-# ---- Pictures -------------------------------------------------------------------------------------------
+# ---- Pictures ----
 
 
 def picture(mode, kind, size=(11, 9), **options):
-    """A picture file, as bytes."""
+    """Return the bytes of a picture file."""
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
     if mode == "F":
         image = Image.fromarray(pixels[..., 0].astype(np.float32))
@@ -561,7 +485,7 @@ def check_image(result, size, channels):
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures(file, name):
-    """Those that can be read, and those that cannot because of what their pixels are."""
+    """Some formats can be read, and the others are refused."""
     file.write_bytes(PICTURES[name])
     for size, channels in [((28, 28), 1), ((5, 7), 3), ((1, 1), 1)]:
         assert check_image(outcome(load_image, file, size, channels), size, channels) == (
@@ -577,7 +501,7 @@ def test_damaged_pictures(file, name, edits, channels):
 
 
 def png(width, height, depth=8, colour=0, data=b""):
-    """A PNG that claims to be so large, with right checksums."""
+    """Return a PNG that claims this size, with valid checksums."""
     chunks = [
         b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0),
         b"IDAT" + data,
@@ -602,24 +526,27 @@ def png(width, height, depth=8, colour=0, data=b""):
         b"GIF89a" + struct.pack("<HH", 65535, 65535) + picture("L", "GIF")[10:],
     ],
 )
-def test_a_picture_is_not_decoded_because_of_what_it_claims(file, monkeypatch, content):
+def test_a_picture_is_not_decoded_if_it_claims_a_huge_size(file, monkeypatch, content):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     file.write_bytes(content)
     result, memory = peak(load_image, file, (28, 28), 1)
     assert isinstance(result, str) and str(file) in result and memory < 2 * len(content) + SLACK
 
 
-def test_sixteen_bits_and_few_bytes(file):
+def test_a_small_file_of_a_large_picture(file):
     file.write_bytes(png(3000, 3000, 1, data=zlib.compress(bytes(3000 * 376))))
-    assert not load_image(file, (28, 28), 1).any()  # black, and small, but honest
+    assert not load_image(file, (28, 28), 1).any()  # black, so it compresses well
+
+
+def test_sixteen_bits(file):
     file.write_bytes(picture("I;16", "PNG", (28, 28)))
-    wide = load_image(file, (28, 28), 1)
+    sixteen_bits = load_image(file, (28, 28), 1)
     file.write_bytes(picture("RGBA", "PNG", (28, 28)))
     with Image.open(file) as image:
-        assert np.array_equal(wide[..., 0], np.asarray(image)[..., 0])
+        assert np.array_equal(sixteen_bits[..., 0], np.asarray(image)[..., 0])
 
 
-def test_no_picture(file, tmp_path):
+def test_files_that_are_no_pictures(file, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     file.write_bytes(b"")
     for path in (
@@ -634,37 +561,17 @@ def test_no_picture(file, tmp_path):
         assert isinstance(outcome(load_image, path, (28, 28), 1), str)
 
 
-# ---- The command line -----------------------------------------------------------------------------------
+# ---- The command line ----
 
 
+# fmt: off
 NAMES = [
-    "..",
-    "../..",
-    ".",
-    "/",
-    "/dev/null",
-    "~",
-    "~nobody/x",
-    "a.png",
-    "a.gif",
-    "a.npz",
-    ".png",
-    "..png",
-    "a b.png",
-    "a\nb.png",
-    "\udcff.png",
-    "-1.png",
-    "x" * 240 + ".png",
-    "x" * 300 + ".gif",
-    "no/a.png",
-    "RUN",
-    "RUN.png",
-    "FILE",
-    "FILE/a.png",
-    "--help",
-    "--set",
+    "..", "../..", ".", "/", "/dev/null", "~", "~nobody/x", "a.png", "a.gif", "a.npz", ".png",
+    "..png", "a b.png", "a\nb.png", "\udcff.png", "-1.png", "x" * 240 + ".png",
+    "x" * 300 + ".gif", "no/a.png", "RUN", "RUN.png", "FILE", "FILE/a.png", "--help", "--set",
     "-n",
 ]
+# fmt: on
 WORK = (
     "metrics.evaluate",
     "metrics.Evaluator",
@@ -672,10 +579,10 @@ WORK = (
     "metrics.path_length.path_lengths",
     "metrics.Extractor",
     "optable.run_gradchecks",
-    "data.datasets._download",
+    "data.loading._download",
 )
 COMMANDS = next(action.choices for action in make_parser()._actions if action.choices)
-FINE = {
+VALID = {
     "output": ["a"],
     "run_folder": ["RUN"],
     "recipe": ["dcgan"],
@@ -695,52 +602,36 @@ def stop(*args, **settings):
     raise InputError("this takes too long for a test")
 
 
-def few(function):
-    """What draws some images draws no more."""
-    return lambda rng, n, *more: (
-        stop() if (n if isinstance(n, int) else len(n)) > 30 else function(rng, n, *more)
+def at_most_30(function):
+    """Return the function, which takes n or n latents as its second argument, with a limit on n."""
+    return lambda first, n, *more: (
+        stop() if (n if isinstance(n, int) else len(n)) > 30 else function(first, n, *more)
     )
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A folder with two tiny runs; commands end where work would begin."""
+    """A folder with two tiny runs. Commands stop where their work would begin."""
     folder = tmp_path_factory.mktemp("world")
-    for recipe, more in (
-        ("dcgan", []),
-        ("stylegan2", ["style=4", "latent=4", "max_channels=4", "mapping_layers=1"]),
-    ):
-        assert (
-            call(
-                [
-                    "train",
-                    recipe,
-                    "--steps",
-                    "3",
-                    "--batch-size",
-                    "4",
-                    "--out",
-                    str(folder / recipe),
-                    "--set",
-                    "g_channels=2",
-                    "d_channels=2",
-                    *more,
-                ]
-            )[0]
-            == 0
-        )
-        for path in folder.glob("*/samples/*.png"):  # so that animations are made at once
+    small_networks = "g_channels=2 d_channels=2"
+    for recipe, assignments in {
+        "dcgan": small_networks,
+        "stylegan2": f"{small_networks} style=4 latent=4 max_channels=4 mapping_layers=1",
+    }.items():
+        words = f"train {recipe} --steps 3 --batch-size 4 --set {assignments} --out".split()
+        assert call([*words, str(folder / recipe)])[0] == 0
+        for path in folder.glob("*/samples/*.png"):  # small pictures: animations are fast
             path.write_bytes(picture("RGB", "PNG"))
     (folder / "FILE").write_text("hello")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.delenv("TINYGAN_DATA", raising=False)
-        parser = make_parser()  # of all commands, once: to make one takes time
+        parser = make_parser()  # only one, for all commands: making it takes time
         patch.setattr("tinygan.cli.make_parser", lambda words: parser)
         patch.setattr("tinygan.data.load", lru_cache(data.load))
         patch.setattr("tinygan.training.trainer.Trainer.run", lambda trainer: trainer.grid_path())
-        patch.setattr(sampling, "generate", few(sampling.generate))
-        patch.setattr(sampling, "latents", few(sampling.latents))
+        patch.setattr(sampling, "generate", at_most_30(sampling.generate))
+        patch.setattr(sampling, "latents", at_most_30(sampling.latents))
         for name in WORK:
             module, _, function = name.rpartition(".")
             patch.setattr(importlib.import_module(f"tinygan.{module}"), function, stop)
@@ -748,7 +639,7 @@ def world(tmp_path_factory):
 
 
 def call(argv):
-    """(exit code, what is on stderr)"""
+    """Run a command line; return (exit code, text on stderr)."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()) as err,
@@ -765,13 +656,14 @@ def arguments(name):
 
 
 def command_line(name, odd):
-    """Its words, with {argument: values} that are odd, and whatever else it needs."""
+    """Return the words of a command line with the odd arguments {argument: values}, and with valid
+    values for the other arguments that it needs."""
     words = [name]
     for action in arguments(name):
         if action in odd:
             words += [*action.option_strings[:1], *odd[action]]
         elif action.required or action.dest in ("recipe", "draws", "rows"):
-            words += [*action.option_strings[:1], FINE.get(action.dest, "2")[0] + suffix(action)]
+            words += [*action.option_strings[:1], VALID.get(action.dest, "2")[0] + suffix(action)]
     return words
 
 
@@ -781,11 +673,12 @@ def suffix(action):
 
 @st.composite
 def command_lines(draw):
-    """A command, up to three of its arguments odd. One that is not known here is a number, for all we know."""
+    """Draw a command line in which up to three arguments are odd. An argument that VALID does not
+    list is taken to be a number."""
     name, odd = draw(st.sampled_from(sorted(COMMANDS))), {}
     for action in draw(st.lists(st.sampled_from(arguments(name)), max_size=3)):
         values = st.sampled_from(
-            list(action.choices or FINE.get(action.dest, ["2", "5", "80", "0", "0.5"]))
+            list(action.choices or VALID.get(action.dest, ["2", "5", "80", "0", "0.5"]))
         )
         values |= st.sampled_from(NASTY) if action.type else st.sampled_from([*NASTY, *NAMES])
         n = 0 if action.nargs == 0 else draw(st.integers(0, 3)) if action.nargs in ("*", "+") else 1
@@ -825,7 +718,7 @@ def test_every_argument(world, name):
 
 
 def check_command(world, words, run):
-    """Run it in an empty folder; (exit code, what is on stderr)."""
+    """Run a command line in an empty folder; return (exit code, text on stderr)."""
     folder, patch = world
     here = folder / "here" / "here"
     shutil.rmtree(here.parent, ignore_errors=True)

@@ -43,7 +43,7 @@ def start(out, digits, **changes):
 
 
 def test_the_schedule_is_the_papers():
-    """Stable, then fade, for each size; values worked out by hand for phases of 600 thousand images."""
+    """Stable, then fading, for each size: values computed by hand for phases of 600,000 images."""
     growth = Growth(settings(stable_images=600_000, fade_images=600_000), 32)
     for thousands, lod in (
         (0, 3),
@@ -60,18 +60,16 @@ def test_the_schedule_is_the_papers():
     ):
         assert growth.lod(thousands * 1000) == pytest.approx(lod), thousands
     assert [growth.batch_size(lod) for lod in (3, 2.9, 2, 1.5, 1, 0.5, 0)] == [16, 8, 8, 4, 4, 4, 4]
-    assert (
-        growth.describe(3) == "4x4"
-        and growth.describe(1.75) == "8x8, 25% of 16x16"
-        and growth.describe(0) == "32x32"
-    )
-    at_once = Growth(settings(fade_images=0), 32)
-    assert [at_once.lod(n) for n in (0, 31, 32, 64, 96)] == [3, 3, 2, 1, 0]
-    never_still = Growth(settings(stable_images=0), 32)
-    assert [never_still.lod(n) for n in (0, 16, 32, 95)] == [3, 2.5, 2, pytest.approx(1 / 32)]
+    assert growth.describe(3) == "4x4"
+    assert growth.describe(1.75) == "8x8, 25% of 16x16"
+    assert growth.describe(0) == "32x32"
+    without_fades = Growth(settings(fade_images=0), 32)
+    assert [without_fades.lod(n) for n in (0, 31, 32, 64, 96)] == [3, 3, 2, 1, 0]
+    always_fading = Growth(settings(stable_images=0), 32)
+    assert [always_fading.lod(n) for n in (0, 16, 32, 95)] == [3, 2.5, 2, pytest.approx(1 / 32)]
 
 
-def test_reals_are_blended_with_their_halved_version():
+def test_reals_are_blended_with_the_coarser_level():
     """A 4x4 image by hand: the mean of each 2x2 square, and half of the way to it."""
     image = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
     halves = np.array(
@@ -83,7 +81,7 @@ def test_reals_are_blended_with_their_halved_version():
     assert np.allclose(at(1.25), 0.75 * halves + 0.25 * 7.5)
 
 
-def test_images_come_in_squares_and_d_sees_no_more():
+def test_images_consist_of_squares_and_d_ignores_finer_details():
     rng = np.random.default_rng(0)
     G, D = (
         progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=rng),
@@ -97,40 +95,36 @@ def test_images_come_in_squares_and_d_sees_no_more():
             host(at_lod(image, int(lod))), host(image), atol=1e-6
         )
         assert np.allclose(host(D(x)), host(D(Tensor(at_lod(x.data, int(lod))))), atol=1e-4)
-    for edge in (1.0, 2.0):  # nothing jumps where a new size begins, or is all there
-        views = []
-        for lod in (edge - 1e-4, edge, edge + 1e-4):
+    for end in (1.0, 2.0):  # nothing jumps where a fade begins or ends
+        before, at, after = [], [], []
+        for lod, view in ((end - 1e-4, before), (end, at), (end + 1e-4, after)):
             set_lod(G, lod)
-            views.append(host(G(tensor(np.ones((1, 8), np.float32)))))
-        assert np.abs(views[0] - views[1]).max() < 1e-2 and np.abs(views[2] - views[1]).max() < 1e-2
+            view.append(host(G(tensor(np.ones((1, 8), np.float32)))))
+        assert np.abs(before[0] - at[0]).max() < 1e-2 and np.abs(after[0] - at[0]).max() < 1e-2
 
 
-def test_a_run_grows_and_says_so(tmp_path, digits):
+def test_a_run_grows_and_logs_it(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=60)
     resets, make = [], trainer.algorithm.make_optimizers
     trainer.algorithm.make_optimizers = lambda: (resets.append(trainer.algorithm.images), make())
     trainer.run(progress=False)
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert rows[0]["lod"] > rows[1]["lod"] > rows[-1]["lod"] == 0
-    # By hand: 3 batches of 16 (the third begins at image 32, where the fade is at 0), 7 of 8, and the rest of 4. A size
-    # begins to fade in at images 48, 104, 164, and is all there at 64, 128, 192.
+    # By hand: 3 batches of 16 (the third begins at image 32, where the fade is at 0), 7 of 8, and
+    # the rest of 4. Fades begin at images 48, 104 and 164, and end at 64, 128 and 192.
     assert resets == [48, 64, 104, 128, 164, 192]
     assert rows[-1]["images"] == trainer.algorithm.images == 3 * 16 + 7 * 8 + 50 * 4
     assert sorted(trainer.gallery.grown) == ["0004", "0008", "0016", "0032"]
-    assert [trainer.gallery.grown[key].shape for key in trainer.gallery.grown] == [
-        (10, 32, 32, 1)
-    ] * 4
-    assert np.array_equal(
-        trainer.gallery.grown["0004"],
-        trainer.gallery.grown["0004"][:, ::8, ::8].repeat(8, 1).repeat(8, 2),
-    )
+    assert [grown.shape for grown in trainer.gallery.grown.values()] == [(10, 32, 32, 1)] * 4
+    smallest = trainer.gallery.grown["0004"]
+    assert np.array_equal(smallest, smallest[:, ::8, ::8].repeat(8, 1).repeat(8, 2))
     assert (tmp_path / "a" / "growth.png").exists()
 
 
 @pytest.mark.parametrize(
     "changes", [{"stable_images": 0, "fade_images": 40}, {"stable_images": 40, "fade_images": 0}]
 )
-def test_every_size_is_pictured(tmp_path, digits, changes):
+def test_the_gallery_has_images_of_every_size(tmp_path, digits, changes):
     trainer = start(
         tmp_path / "a", digits, steps=40, g_class="concat", d_class="projection", **changes
     )
@@ -139,20 +133,13 @@ def test_every_size_is_pictured(tmp_path, digits, changes):
     assert [len(images) for images in trainer.gallery.grown.values()] == [10] * 4
 
 
-def test_layers_that_are_not_there_yet_do_not_move(tmp_path, digits):
+def test_layers_for_larger_sizes_do_not_change_yet(tmp_path, digits):
     trainer = start(tmp_path / "a", digits)
     before = trainer.algorithm.G.state_dict()
     trainer.algorithm.train_step()
-    moved = {
-        name
-        for name, p in trainer.algorithm.G.named_parameters()
-        if not np.array_equal(host(p), before[name])
-    }
-    assert moved == {
-        name
-        for name, _ in trainer.algorithm.G.named_parameters()
-        if name.startswith(("blocks.0", "to_image.0"))
-    }
+    after = {name: host(p) for name, p in trainer.algorithm.G.named_parameters()}
+    changed = {name for name in after if not np.array_equal(after[name], before[name])}
+    assert changed == {name for name in after if name.startswith(("blocks.0", "to_image.0"))}
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +149,10 @@ def unbroken(digits, tmp_path_factory):
     return folder / "a"
 
 
-@pytest.mark.parametrize(
-    "at", [2, 4, 9, 12]
-)  # at 4x4; while 8x8 fades in; at 8x8; while 16x16 does
-def test_a_run_resumed_in_a_fade_is_the_unbroken_run(tmp_path, digits, unbroken, at):
-    start(tmp_path / "b", digits, steps=at).run(progress=False)
+# steps at 4x4, while 8x8 fades in, at 8x8, and while 16x16 fades in
+@pytest.mark.parametrize("step", [2, 4, 9, 12])
+def test_a_resumed_run_equals_the_unbroken_run(tmp_path, digits, unbroken, step):
+    start(tmp_path / "b", digits, steps=step).run(progress=False)
     trainer = Trainer(recipes.find("progan"), settings(steps=24), digits, tmp_path / "b")
     trainer.resume(checkpoint.open_run(tmp_path / "b"))
     trainer.run(progress=False)
@@ -181,7 +167,7 @@ def test_a_run_resumed_in_a_fade_is_the_unbroken_run(tmp_path, digits, unbroken,
         ), part
 
 
-def test_samples_of_every_stage(tmp_path, digits):
+def test_samples_of_a_run_that_still_grows(tmp_path, digits):
     from tinygan.training.sampling import generate, load_generator
 
     trainer = start(tmp_path / "a", digits, steps=5)
@@ -206,7 +192,7 @@ def test_samples_of_every_stage(tmp_path, digits):
         {"micro_batch": 4},
     ],
 )
-def test_other_settings_compose(tmp_path, digits, changes):
+def test_growing_with_other_settings(tmp_path, digits, changes):
     trainer = start(tmp_path / "a", digits, steps=12, **changes)
     trainer.run(progress=False)
     assert (tmp_path / "a" / "growth.png").exists() == (changes.get("grow") != "false")
@@ -218,14 +204,14 @@ def test_other_settings_compose(tmp_path, digits, changes):
     "changes, message",
     [
         ({"pad": 0}, "images of 28 pixels: growing from 4x4"),
-        ({"batch_size": 6}, "batches of 6: .* groups of 4"),
+        ({"batch_size": 6}, "groups of 4, .* a batch of 6"),
         ({"batch_sizes": "4:16,7:8"}, "'7:8' is not size:images"),
         ({"batch_sizes": "4=16"}, "'4=16' is not size:images"),
         ({"stable_images": 0, "fade_images": 0}, "one of them must be larger"),
         ({"micro_batch": 6}, "groups of 4"),
         (
             {"g_class": "cbn", "d_class": "projection"},
-            "g_class=cbn: the networks of progan take none, concat",
+            "g_class=cbn: for the networks of progan, choose from none, concat",
         ),
     ],
 )
@@ -235,18 +221,10 @@ def test_mistakes(tmp_path, digits, changes, message):
     assert not any(tmp_path.iterdir())
 
 
-def test_the_recipe_has_the_papers_constants_but_the_rate():
+def test_the_recipe_has_the_papers_constants_but_for_the_learning_rate():
     s = recipes.find("progan").settings()
-    assert (s.lr, s.beta1, s.beta2, s.eps, s.gp, s.drift, s.ema, s.d_steps) == (
-        4e-3,
-        0,
-        0.99,
-        1e-8,
-        10,
-        0.001,
-        0.999,
-        1,
-    )
+    assert (s.lr, s.beta1, s.beta2, s.eps) == (4e-3, 0, 0.99, 1e-8)
+    assert (s.gp, s.drift, s.ema, s.d_steps) == (10, 0.001, 0.999, 1)
     G, D = recipes.find("progan").build(s, (32, 32, 1), 10, np.random.default_rng(0))
     weights = {
         name: host(p)
@@ -259,7 +237,6 @@ def test_the_recipe_has_the_papers_constants_but_the_rate():
     assert scales["blocks.3.0"] == pytest.approx((2 / (9 * 16)) ** 0.5)
     assert scales["to_image.3"] == pytest.approx(8**-0.5)
     z = np.random.default_rng(0).standard_normal((2, 64), dtype=np.float32)
-    assert np.allclose(
-        host(G(tensor(z))), host(G(tensor(3 * z))), atol=1e-3
-    )  # only the direction of z counts
+    # only the direction of z counts
+    assert np.allclose(host(G(tensor(z))), host(G(tensor(3 * z))), atol=1e-3)
     assert isinstance(D(tensor(np.zeros((4, 32, 32, 1), np.float32))), Tensor)

@@ -1,4 +1,5 @@
-"""The fast kernels of the CPU by themselves: against other ways to compute the same, on any number of threads, in forks."""
+"""The fast kernels for NumPy: compared with other ways to compute the same numbers, on any number
+of threads, in forks."""
 
 import hashlib
 import importlib
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from demos.bench.workloads import WORKLOADS
 from tinygan import Tensor, check_grads, grad, ops
 from tinygan.kernels.cpu import act, conv, linear, norm, parallel, pool, warp, winograd
-from tinygan.kernels.pool import gather
+from tinygan.kernels.pool import max_pool_gradient_adjoint
 from tinygan.optable import oracles
 
 pytestmark = [pytest.mark.cpu, pytest.mark.fast]
@@ -36,7 +37,7 @@ def threads():
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Everything is cut into many blocks, however small."""
+    """Cut even small arrays into many blocks."""
     monkeypatch.setattr(conv, "BLOCK_BYTES", 1 << 14)
     monkeypatch.setattr(winograd, "BLOCK", 1 << 18)
     monkeypatch.setattr(winograd, "CHUNK_BYTES", 1 << 20)
@@ -48,7 +49,7 @@ def small_blocks(monkeypatch):
 
 
 def three_passes(x, w, g, stride, padding, bias=None):
-    """Forward, input gradient and weight gradient of a convolution."""
+    """Return a convolution's output, its input gradient and its weight gradient."""
     pairs = (stride, stride), (padding, padding)
     return (
         conv.forward(x, w, *pairs, 1, bias),
@@ -58,6 +59,7 @@ def three_passes(x, w, g, stride, padding, bias=None):
 
 
 def expected_passes(x, w, g, stride, padding):
+    """Like `three_passes`, computed by SciPy or NumPy."""
     rest = [(n + 2 * padding - k) % stride for n, k in zip(x.shape[1:3], w.shape[:2])]
     return (
         oracles.conv2d(x, w, stride, padding),
@@ -66,18 +68,18 @@ def expected_passes(x, w, g, stride, padding):
     )
 
 
-def convolution(size, channels, kernel, stride, padding, batch=2, dtype="float64"):
-    """(x, w, g) of a convolution of these shapes."""
-    out = [(n + 2 * padding - kernel) // stride + 1 for n in size]
+def convolution(size, channels, kernel_size, stride, padding, batch=2, dtype="float64"):
+    """Return random x, w and g for a convolution of these shapes."""
+    out = [(n + 2 * padding - kernel_size) // stride + 1 for n in size]
     arrays = (
         normal(batch, *size, channels[0], seed=1),
-        normal(kernel, kernel, *channels, seed=2),
+        normal(kernel_size, kernel_size, *channels, seed=2),
         normal(batch, *out, channels[1], seed=3),
     )
     return [a.astype(dtype) for a in arrays]
 
 
-# ---- Winograd -------------------------------------------------------------------------------------------
+# ---- Winograd ----
 
 SHAPES = [  # size, (in, out), kernel, stride, padding
     ((8, 8), (32, 32), 3, 1, 1),
@@ -98,21 +100,22 @@ SHAPES = [  # size, (in, out), kernel, stride, padding
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_winograd_is_the_same_convolution(shape, monkeypatch):
-    size, channels, kernel, stride, padding = shape
+def test_winograd_computes_the_same_convolution(shape, monkeypatch):
+    size, channels, kernel_size, stride, padding = shape
     x, w, g = convolution(*shape)
-    used, plan = [], winograd.plan
-    monkeypatch.setattr(winograd, "plan", lambda *a: used.append(plan(*a)) or used[-1])
+    used, make_plan = [], winograd.make_plan
+    monkeypatch.setattr(winograd, "make_plan", lambda *a: used.append(make_plan(*a)) or used[-1])
     for got, expected in zip(
         three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
-    always, fills = (kernel, stride) in winograd.SIZES, all(n % 8 == 0 for n in size)
-    assert list(map(bool, used)) == [always, always or fills, always]
-    if not always and not fills:  # where it is slower; but it would be right
-        way = plan((kernel,) * 2, (stride,) * 2, g.shape[1:3], w.shape[2:], 1, winograd.INPUT_SIZES)
+    always, full = (kernel_size, stride) in winograd.SIZES, all(n % 8 == 0 for n in size)
+    assert list(map(bool, used)) == [always, always or full, always]
+    if not always and not full:  # Winograd's method is not used, because it is slower; but correct
+        sizes = winograd.INPUT_SIZES
+        plan = make_plan((kernel_size,) * 2, (stride,) * 2, g.shape[1:3], w.shape[2:], 1, sizes)
         dx = np.empty_like(x)
-        winograd.input_gradient(g, w, way, (padding,) * 2, dx)
+        winograd.input_gradient(g, w, plan, (padding,) * 2, dx)
         expected = expected_passes(x, w, g, stride, padding)[1]
         np.testing.assert_allclose(dx, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
@@ -136,43 +139,44 @@ def test_winograd_with_a_bias():
         )
 
 
-@pytest.mark.parametrize("kernel, stride", winograd.INPUT_SIZES)
-def test_winograd_to_second_order(kernel, stride):
-    x, w, _ = convolution((6, 5), (32, 32), kernel, stride, 1, batch=1)
+@pytest.mark.parametrize("kernel_size, stride", winograd.INPUT_SIZES)
+def test_second_derivatives_of_winograd(kernel_size, stride):
+    x, w, _ = convolution((6, 5), (32, 32), kernel_size, stride, 1, batch=1)
     check_grads(lambda x, w: ops.conv2d(x, w, stride, 1), [x, 0.1 * w])
 
 
-@pytest.mark.parametrize("kernel, stride", winograd.INPUT_SIZES)
-def test_the_rounding_of_winograd_stays_small(kernel, stride):
-    """In float32, within 4e-6 of the root mean square of the result; a plain sum is at 0.6e-6."""
-    arrays = convolution((12, 12), (128, 48), kernel, stride, 1, batch=1, dtype="float32")
+@pytest.mark.parametrize("kernel_size, stride", winograd.INPUT_SIZES)
+def test_the_rounding_of_winograd_stays_small(kernel_size, stride):
+    """In float32, below 4e-6 of the root mean square of the result. A plain sum has 0.6e-6."""
+    arrays = convolution((12, 12), (128, 48), kernel_size, stride, 1, batch=1, dtype="float32")
     exact = expected_passes(*(a.astype("float64") for a in arrays), stride, 1)
     for got, expected in zip(three_passes(*arrays, stride, 1), exact):
         assert got.dtype == np.float32
         assert np.sqrt(((got - expected) ** 2).mean() / (expected**2).mean()) < 4e-6
 
 
-def test_the_points_of_winograd_are_right():
+def test_the_matrices_of_winograd_are_right():
     """A tile of one row: At ((G w) * (Bt x)) is the correlation of x with w."""
     for taps in winograd.POINTS:
-        at, g, bt = winograd.scheme(taps, np.dtype("float64"))
+        at, g, bt = winograd.transform_matrices(taps, np.dtype("float64"))
         x, w = normal(len(bt)), normal(taps)
         np.testing.assert_allclose(at @ ((g @ w) * (bt @ x)), np.correlate(x, w), rtol=1e-12)
 
 
-# ---- few channels ---------------------------------------------------------------------------------------
+# ---- few channels ----
 
 
 @given(st.data())
 def test_convolutions_of_few_channels(data):
-    """Neighbours computed as one, folding, phases: whichever way is taken, in all passes."""
+    """All passes, by whichever way: merged pixels, folding, phases of the stride."""
     size = data.draw(st.tuples(st.integers(3, 12), st.integers(3, 12)), "size")
     channels = data.draw(
         st.tuples(st.sampled_from([1, 2, 3, 5, 9]), st.sampled_from([1, 2, 7, 16])), "channels"
     )
-    kernel, stride = data.draw(st.integers(1, 3), "kernel"), data.draw(st.integers(1, 3), "stride")
+    kernel_size = data.draw(st.integers(1, 3), "kernel size")
+    stride = data.draw(st.integers(1, 3), "stride")
     padding = data.draw(st.integers(0, 2), "padding")
-    x, w, g = convolution(size, channels, kernel, stride, padding)
+    x, w, g = convolution(size, channels, kernel_size, stride, padding)
     for got, expected in zip(
         three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
     ):
@@ -180,17 +184,15 @@ def test_convolutions_of_few_channels(data):
 
 
 @pytest.mark.parametrize("t", [1, 2, 7])
-def test_neighbours_as_one_pixel(t, monkeypatch):
-    monkeypatch.setattr(
-        conv,
-        "_together",
-        lambda pixels, *rest: t if pixels.flags.c_contiguous and pixels.shape[2] % t == 0 else 1,
-    )
+def test_neighbouring_pixels_may_be_merged(t, monkeypatch):
+    def pixels_to_merge(pixels, *rest):
+        return t if pixels.flags.c_contiguous and pixels.shape[2] % t == 0 else 1
+
+    monkeypatch.setattr(conv, "_pixels_to_merge", pixels_to_merge)
     for channels in ((1, 6), (5, 3)):
-        for kernel, stride, padding in ((5, 1, 2), (4, 2, 1), (3, 3, 0)):
-            x, w, g = convolution(
-                (12, 14 * stride + kernel - stride - 2 * padding), channels, kernel, stride, padding
-            )
+        for kernel_size, stride, padding in ((5, 1, 2), (4, 2, 1), (3, 3, 0)):
+            size = (12, 14 * stride + kernel_size - stride - 2 * padding)
+            x, w, g = convolution(size, channels, kernel_size, stride, padding)
             assert g.shape[2] == 14
             for got, expected in zip(
                 three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
@@ -198,43 +200,39 @@ def test_neighbours_as_one_pixel(t, monkeypatch):
                 np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
-# ---- maxima ---------------------------------------------------------------------------------------------
+# ---- max pooling ----
 
 
 @pytest.mark.parametrize(
-    "kernel, stride", [((2, 2), (2, 2)), ((3, 2), (3, 2)), ((1, 3), (1, 3)), ((3, 3), (2, 1))]
+    "kernel_size, stride", [((2, 2), (2, 2)), ((3, 2), (3, 2)), ((1, 3), (1, 3)), ((3, 3), (2, 1))]
 )
-def test_ties_share_the_gradient_of_a_maximum(kernel, stride):
+def test_ties_share_the_gradient_of_a_maximum(kernel_size, stride):
     x = np.random.default_rng(0).integers(0, 3, (3, 7, 8, 2)).astype(float)
-    y = pool.largest(x, kernel, stride)
+    y = pool.max_pool(x, kernel_size, stride)
     g, dx = normal(*y.shape), np.zeros(x.shape)
     for n, r, c, channel in np.ndindex(y.shape):
-        window = x[
-            n,
-            r * stride[0] : r * stride[0] + kernel[0],
-            c * stride[1] : c * stride[1] + kernel[1],
-            channel,
-        ]
+        rows = slice(r * stride[0], r * stride[0] + kernel_size[0])
+        columns = slice(c * stride[1], c * stride[1] + kernel_size[1])
+        window = x[n, rows, columns, channel]
         hit = window == window.max()
         assert y[n, r, c, channel] == window.max()
-        dx[
-            n,
-            r * stride[0] : r * stride[0] + kernel[0],
-            c * stride[1] : c * stride[1] + kernel[1],
-            channel,
-        ] += g[n, r, c, channel] * hit / hit.sum()
-    np.testing.assert_allclose(pool.spread(g, x, y, kernel, stride), dx, atol=1e-14)
+        dx[n, rows, columns, channel] += g[n, r, c, channel] * hit / hit.sum()
+    np.testing.assert_allclose(pool.max_pool_gradient(g, x, y, kernel_size, stride), dx, atol=1e-14)
     h = normal(*x.shape, seed=1)
     np.testing.assert_allclose(
-        np.sum(gather(h, x, y, kernel, stride) * g), np.sum(h * dx), rtol=1e-12
+        np.sum(max_pool_gradient_adjoint(h, x, y, kernel_size, stride) * g),
+        np.sum(h * dx),
+        rtol=1e-12,
     )
 
 
-# ---- normalisation --------------------------------------------------------------------------------------
+# ---- normalisation ----
 
 normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
 BATCH, IMAGE = (0, 1, 2), (1, 2)
-NORMS = [  # with small blocks: several images in one, or several blocks of an image; axes; can it go in blocks?
+# (shape, axes, is it computed in blocks?). With small blocks, some blocks hold several images, and
+# some images have several blocks.
+NORMS = [
     ((5, 7, 9, 6), BATCH, True),
     ((5, 7, 9, 6), IMAGE, True),
     ((1, 13, 11, 20), BATCH, True),
@@ -256,59 +254,53 @@ NORMS = [  # with small blocks: several images in one, or several blocks of an i
 
 
 def vectors_of(shape):
-    """Scale or shift: none, shared by the images, or each image's own."""
+    """Return the shapes of scale or shift: none, shared by all images, or one for each image."""
     return None, shape[-1:], (shape[0], *(1,) * (len(shape) - 2), shape[-1])
 
 
 @pytest.fixture
-def walks(monkeypatch):
-    """A list that grows with every walk through blocks."""
-    views, walk = [], norm._walk
-    monkeypatch.setattr(
-        norm,
-        "_walk",
-        lambda function, view, *rest: views.append(view) or walk(function, view, *rest),
-    )
+def passes(monkeypatch):
+    """A list of the views of all passes through blocks; it grows with each pass."""
+    views, for_each_block = [], norm._for_each_block
+
+    def recorded(function, view, *rest):
+        views.append(view)
+        return for_each_block(function, view, *rest)
+
+    monkeypatch.setattr(norm, "_for_each_block", recorded)
     return views
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape, axes, in_blocks", NORMS, ids=str)
-def test_normalisation_in_blocks_is_its_definition(
-    shape, axes, in_blocks, dtype, small_blocks, walks
+def test_normalisation_in_blocks_agrees_with_its_definition(
+    shape, axes, in_blocks, dtype, small_blocks, passes
 ):
     tolerance = 1e-11 if dtype == "float64" else 2e-4
     x, g = normal(*shape) * 2 + 1, normal(*shape, seed=1)
-    for kinds in itertools.product(vectors_of(shape), repeat=2):
-        arrays = [
-            x,
-            *(None if kind is None else normal(*kind, seed=2 + i) for i, kind in enumerate(kinds)),
-        ]
+    for shapes in itertools.product(vectors_of(shape), repeat=2):
+        vectors = [None if s is None else normal(*s, seed=2 + i) for i, s in enumerate(shapes)]
+        arrays = [x, *vectors]
         fast = [None if a is None else a.astype(dtype) for a in arrays]
         exact = [
             None if a is None else Tensor(a.astype("float64"), requires_grad=True) for a in fast
         ]
         y = normalize_modulate.definition(*exact, axes, 1e-3)
-        wanted = [i for i, a in enumerate(arrays) if a is not None]
-        expected = dict(
-            zip(
-                wanted,
-                grad(y, [exact[i] for i in wanted], Tensor(g.astype(dtype).astype("float64"))),
-            )
-        )
-        walks.clear()
+        used = [i for i, a in enumerate(arrays) if a is not None]
+        weights = Tensor(g.astype(dtype).astype("float64"))
+        expected = dict(zip(used, grad(y, [exact[i] for i in used], weights)))
+        passes.clear()
         value, saved = norm.normalize(*fast, axes, 1e-3)
-        own = len(shape) == 2 and (
-            shape in kinds
-        )  # vectors with a scale or shift for each: the general way
-        assert len(walks) == (2 if in_blocks and not own else in_blocks)
+        # A scale or shift as large as x is not computed in blocks.
+        as_large = len(shape) == 2 and shape in shapes
+        assert len(passes) == (2 if in_blocks and not as_large else in_blocks)
         assert value.dtype == dtype
         np.testing.assert_allclose(value, y.data, rtol=tolerance, atol=tolerance)
         for needed in itertools.product([False, True], repeat=3):
             needed = [need and a is not None for need, a in zip(needed, arrays)]
-            walks.clear()
+            passes.clear()
             got = norm.normalize_gradient(g.astype(dtype), saved, needed)
-            assert len(walks) == (1 + needed[0] if in_blocks and not own else 0)
+            assert len(passes) == (1 + needed[0] if in_blocks and not as_large else 0)
             for i in (i for i in range(3) if needed[i]):
                 assert got[i].dtype == dtype and got[i].shape == arrays[i].shape
                 scale = np.abs(expected[i].data).max()
@@ -318,7 +310,7 @@ def test_normalisation_in_blocks_is_its_definition(
 
 
 @pytest.mark.parametrize("axes", [BATCH, IMAGE])
-def test_moments_keep_their_digits_far_from_zero(axes, small_blocks):
+def test_moments_stay_accurate_far_from_zero(axes, small_blocks):
     x = (normal(3, 20, 31, 8) + 3000).astype("float32")
     exact = x.astype("float64")
     for got, expected in zip(
@@ -329,7 +321,7 @@ def test_moments_keep_their_digits_far_from_zero(axes, small_blocks):
 
 
 @pytest.mark.parametrize("axes", [BATCH, IMAGE])
-def test_normalisation_takes_any_strides(axes, small_blocks, walks):
+def test_normalisation_accepts_any_strides(axes, small_blocks, passes):
     wide = normal(10, 9, 14, 12).astype("float32")
     for x in (
         wide[::2],
@@ -349,36 +341,33 @@ def test_normalisation_takes_any_strides(axes, small_blocks, walks):
             results.append([y, *norm.normalize_gradient(g, saved, [True] * 3)])
         for a, b in zip(
             *results
-        ):  # on some processors, BLAS adds up in another order for another layout
+        ):  # on some processors, the layout changes the order of BLAS's sums
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
-    assert len(walks) == 8 * 2 * 4
+    assert len(passes) == 8 * 2 * 4
 
 
-def test_normalisation_leaves_numpys_buffer_and_its_arguments_alone(threads):
+def test_normalisation_changes_neither_numpys_buffer_nor_its_arguments(threads):
     threads(2)
-    x, g, vector = (
-        normal(20, 32, 32, 64),
-        normal(20, 32, 32, 64, seed=1),
-        normal(20, 1, 1, 64, seed=2),
-    )
-    before, kept = np.getbufsize(), [a.copy() for a in (x, g, vector)]
+    x, g = normal(20, 32, 32, 64), normal(20, 32, 32, 64, seed=1)
+    vector = normal(20, 1, 1, 64, seed=2)
+    before, copies = np.getbufsize(), [a.copy() for a in (x, g, vector)]
     _, saved = norm.normalize(x, vector, vector, IMAGE, 1e-5)
     first = norm.normalize_gradient(g, saved, [True] * 3)
-    assert np.getbufsize() == before and all(map(np.array_equal, kept, (x, g, vector)))
+    assert np.getbufsize() == before and all(map(np.array_equal, copies, (x, g, vector)))
     assert all(map(np.array_equal, first, norm.normalize_gradient(g, saved, [True] * 3)))
 
 
-def test_instance_norm_of_no_images():
+def test_instance_norm_of_an_empty_batch():
     y, saved = norm.normalize(np.zeros((0, 3, 3, 4)), None, np.zeros(4), IMAGE, 1e-5)
     dx, _, dshift = norm.normalize_gradient(y, saved, [True, False, True])
     assert y.shape == dx.shape == (0, 3, 3, 4) and not dshift.any()
 
 
-# ---- blocks and threads ---------------------------------------------------------------------------------
+# ---- blocks and threads ----
 
 
-def kernels_of_all_kinds():
-    """Results of every kernel that cuts its work into blocks, float32."""
+def results_of_all_kinds():
+    """Return the results of every kernel that cuts its work into blocks, most in float32."""
     results = []
     for shape in (
         SHAPES[1],
@@ -390,51 +379,46 @@ def kernels_of_all_kinds():
         arrays = convolution(*shape, batch=5, dtype="float32")
         results += three_passes(*arrays, *shape[3:])
     x, g = normal(6, 7, 9, 20).astype("float32"), normal(6, 7, 9, 20, seed=1).astype("float32")
-    scale, own = normal(20, seed=2).astype("float32"), normal(6, 1, 1, 20, seed=2).astype("float32")
-    for vector, axes in ((own, BATCH), (own, IMAGE), (scale, IMAGE), (scale, BATCH)):
+    scale = normal(20, seed=2).astype("float32")
+    scales = normal(6, 1, 1, 20, seed=2).astype("float32")  # one for each image
+    for vector, axes in ((scales, BATCH), (scales, IMAGE), (scale, IMAGE), (scale, BATCH)):
         y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
         results += [y, *norm.normalize_gradient(g, saved, [True] * 3)]
-    results += [
+    a, b, c = normal(90, 70), normal(70, 80), normal(90, 80)
+    f, maxima = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, pool.max_pool(x, (2, 2), (2, 2))
+    return [
+        *results,
         *norm.moments(x, BATCH),
         *norm.moments(x[:, :3, :2], IMAGE),
         act.leaky_relu(x, 0.2, 1.5, scale),
-    ]
-    results += [
         act.leaky_relu_gradient(g, x, 0.2, 1.5),
         linear.sum_channels(x),
-        linear.matmul(normal(90, 70), normal(70, 80)),
+        linear.matmul(a, b),
+        *linear.affine_gradient(c, (a, b), [True] * 3),
+        warp.upfirdn2d(x, f, (2, 2), (1, 1), (2, 1, 2, 1)),
+        maxima,
+        pool.max_pool_gradient(y[:, :3, :4], x, maxima, (2, 2), (2, 2)),
     ]
-    results += [
-        *linear.affine_gradient(normal(90, 80), (normal(90, 70), normal(70, 80)), [True] * 3)
-    ]
-    results += [
-        warp.upfirdn2d(x, np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, (2, 2), (1, 1), (2, 1, 2, 1))
-    ]
-    results += [
-        pool.largest(x, (2, 2), (2, 2)),
-        pool.spread(y[:, :3, :4], x, pool.largest(x, (2, 2), (2, 2)), (2, 2), (2, 2)),
-    ]
-    return results
 
 
 def test_the_bits_of_no_kernel_depend_on_threads(threads, small_blocks):
-    results = [threads(n) or kernels_of_all_kinds() for n in (1, 2, 4, 1)]
+    results = [threads(n) or results_of_all_kinds() for n in (1, 2, 4, 1)]
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert np.array_equal(a, b)
 
 
 def test_blocks_change_nothing_but_rounding(small_blocks):
-    cut = kernels_of_all_kinds()
-    with pytest.MonkeyPatch.context() as whole:
-        whole.setattr(parallel, "SMALL", 1 << 40)
-        whole.setattr(linear, "TINY", 1 << 40)
-        for a, b in zip(cut, kernels_of_all_kinds(), strict=True):
+    in_blocks = results_of_all_kinds()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "SMALL", 1 << 40)
+        patch.setattr(linear, "TINY", 1 << 40)
+        for a, b in zip(in_blocks, results_of_all_kinds(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
 def train(name):
-    """A digest of the losses and parameters after a step of each kind of a workload."""
+    """Return a digest of the losses and parameters after one step of each kind of a workload."""
     job = WORKLOADS[name].make(8, WORKLOADS[name].image_size)
     losses = [step() for step in job.parts.values()]
     digest = hashlib.sha256(repr(losses).encode())
@@ -470,7 +454,8 @@ def test_the_bits_of_training_do_not_depend_on_the_threads_of_blas():
     assert len(digests) == 1 and len(digests.pop().split()) == 2
 
 
-KERNELS = {  # name: (module, function that runs inside a block, what calls it)
+# name: (module, a function that runs inside its blocks, a call of the kernel)
+KERNELS = {
     "winograd": (
         winograd,
         "_transform",
@@ -484,21 +469,20 @@ KERNELS = {  # name: (module, function that runs inside a block, what calls it)
         "scratch",
         lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4),
     ),
-    "maximum": (pool, "side_by_side", lambda: pool.largest(normal(64, 8, 8, 20), (2, 2), (2, 2))),
+    "maximum": (pool, "reduce_tiles", lambda: pool.max_pool(normal(64, 8, 8, 20), (2, 2), (2, 2))),
 }
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels_really_use_two_threads(name, threads, small_blocks, monkeypatch):
-    """The first block of each of two threads waits for the other's: one thread alone would wait in vain."""
+    """The first blocks of two threads wait for each other, so one thread alone would fail."""
     module, function, call = KERNELS[name]
     threads(2)
     meeting, original, workers = threading.Barrier(2, timeout=10), getattr(module, function), set()
 
     def waiting(*args, **settings):
-        if (
-            len(workers) < 2 and threading.get_ident() not in workers
-        ):  # the pool may have more threads by now
+        # The pool may have more than two threads by now.
+        if len(workers) < 2 and threading.get_ident() not in workers:
             workers.add(threading.get_ident())
             meeting.wait()
         return original(*args, **settings)
@@ -508,7 +492,7 @@ def test_kernels_really_use_two_threads(name, threads, small_blocks, monkeypatch
     assert len(workers) == 2
 
 
-def test_both_products_of_an_affine_map_are_shared_out_at_once(small_blocks, monkeypatch):
+def test_threads_share_both_products_of_an_affine_gradient_at_once(small_blocks, monkeypatch):
     runs, run = [], parallel.run
 
     def counting(function, items, shared=True):
@@ -520,10 +504,10 @@ def test_both_products_of_an_affine_map_are_shared_out_at_once(small_blocks, mon
     assert len(runs) == 1 and runs[0] >= 4
 
 
-# ---- the pool of threads --------------------------------------------------------------------------------
+# ---- the pool of threads ----
 
 
-def test_items_run_once_each_whatever_thread_takes_them(threads):
+def test_every_item_runs_once(threads):
     for n in (1, 2, 5):
         threads(n)
         done = []
@@ -531,7 +515,7 @@ def test_items_run_once_each_whatever_thread_takes_them(threads):
         assert sorted(done) == list(range(50))
 
 
-def test_several_threads_may_call_kernels_at_once(threads):
+def test_several_threads_may_call_kernels_at_the_same_time(threads):
     threads(2)
     x, w, g = convolution((16, 16), (32, 32), 3, 1, 1, batch=8, dtype="float32")
     expected, results = three_passes(x, w, g, 1, 1), {}
@@ -551,15 +535,13 @@ def test_several_threads_may_call_kernels_at_once(threads):
     assert len(results) == 3
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are of Unix")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix can fork")
 def test_kernels_work_in_a_fork(threads):
     threads(2)
     x, w, g = convolution((16, 16), (32, 32), 3, 1, 1, batch=8, dtype="float32")
     expected = three_passes(x, w, g, 1, 1)  # the pool of threads exists now
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # Python 3.12 warns of forks beside threads
+    with warnings.catch_warnings():  # Python 3.12 warns about forks of a process with threads
+        warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if not child:
         code = 1
@@ -570,7 +552,7 @@ def test_kernels_work_in_a_fork(threads):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_scratch_buffers_are_aligned_reused_and_a_threads_own():
+def test_scratch_buffers_are_aligned_reused_and_private_to_a_thread():
     a = parallel.scratch("test", (5, 3), np.dtype("float32"))
     assert a.shape == (5, 3) and a.ctypes.data % parallel.ALIGNMENT == 0
     assert parallel.scratch("test", (5, 3), np.dtype("float32")) is a
@@ -587,9 +569,9 @@ def test_scratch_buffers_are_aligned_reused_and_a_threads_own():
 def test_results_share_no_memory_with_scratch_buffers():
     x, w, g = convolution((8, 8), (32, 32), 3, 1, 1, dtype="float32")
     first = three_passes(x, w, g, 1, 1)
-    kept = [a.copy() for a in first]
+    copies = [a.copy() for a in first]
     three_passes(x + 1, w - 1, g * 2, 1, 1)
-    assert all(map(np.array_equal, first, kept))
+    assert all(map(np.array_equal, first, copies))
 
 
 def test_a_graph_keeps_the_result_of_an_activation_not_its_argument():
@@ -598,14 +580,14 @@ def test_a_graph_keeps_the_result_of_an_activation_not_its_argument():
     np.testing.assert_allclose(grad(y.sum(), x).data, np.where(x.data > 0, 3.0, 0.6))
 
 
-# ---- what a review found --------------------------------------------------------------------------------
+# ---- special cases ----
 
 
 def blas_threads():
     return [library.get_num_threads() for library in parallel._libraries()]
 
 
-def test_blas_is_held_from_any_thread_and_let_go_by_the_last():
+def test_any_thread_may_limit_blas_and_the_last_one_releases_it():
     before, inside = blas_threads(), []
 
     def other():
@@ -614,32 +596,32 @@ def test_blas_is_held_from_any_thread_and_let_go_by_the_last():
             entered.set()
             leave.wait(10)
 
-    parallel.run(lambda item: inside.append(blas_threads()), [0])  # the main thread has asked first
+    parallel.run(lambda item: inside.append(blas_threads()), [0])  # the main thread comes first
     entered, leave = threading.Event(), threading.Event()
     thread = threading.Thread(target=other)
     with parallel.single_threaded_blas():
         thread.start()
         assert entered.wait(10)
-    inside.append(blas_threads())  # the other still holds it
+    inside.append(blas_threads())  # the other thread still limits it
     leave.set()
     thread.join()
     assert set(sum(inside, [])) == {1} and blas_threads() == before
 
 
-def test_an_interrupt_before_the_exit_does_not_hold_blas_for_ever():
+def test_an_interrupt_before_the_exit_does_not_limit_blas_for_ever():
     before = blas_threads()
-    hold = parallel.single_threaded_blas()
-    hold.__enter__()
-    del hold  # as when an interrupt ends the frame between __enter__ and the with block
+    limit = parallel.single_threaded_blas()
+    limit.__enter__()
+    del limit  # as when an interrupt ends the frame between __enter__ and the with block
     with parallel.single_threaded_blas():
         assert set(blas_threads()) == {1}
     assert blas_threads() == before
 
 
-def test_every_thread_has_the_callers_errstate(threads):
+def test_every_thread_uses_the_callers_errstate(threads):
     threads(2)
     x = np.full(1 << 21, 3e38, np.float32)
-    with np.errstate(over="ignore"):  # warnings are errors here
+    with np.errstate(over="ignore"):  # warnings are errors in tests
         for _ in range(5):
             act.leaky_relu(x, 0.2, 2.0)
 
@@ -661,21 +643,16 @@ def test_after_an_error_no_further_item_begins(threads):
         parallel.run(work, range(1000))
     count = len(began)
     failed.wait(0.2)
-    assert len(began) == count < 100  # and none later
+    assert len(began) == count < 100  # and no item began later
 
 
 def test_empty_batches():
-    for size, kernel in (((7, 7), 7), ((3, 6), 3), ((8, 8), 3)):
+    for size, kernel_size in (((7, 7), 7), ((3, 6), 3), ((8, 8), 3)):
         for channels in ((1, 2), (32, 32)):
-            x, w, g = convolution(size, channels, kernel, 1, 0, batch=0)
+            x, w, g = convolution(size, channels, kernel_size, 1, 0, batch=0)
             y, dx, dw = three_passes(x, w, g, 1, 0)
-            assert (
-                y.shape == g.shape and dx.shape == x.shape and dw.shape == w.shape and not dw.any()
-            )
-    x, b = (
-        Tensor(np.zeros((0, 3, 3, 4)), requires_grad=True),
-        Tensor(np.zeros(4), requires_grad=True),
-    )
+            assert (y.shape, dx.shape, dw.shape) == (g.shape, x.shape, w.shape) and not dw.any()
+    x, b = (Tensor(np.zeros(shape), requires_grad=True) for shape in ((0, 3, 3, 4), 4))
     dx, db = grad(ops.bias_act(x, b).sum(), [x, b])
     assert dx.shape == x.shape and db.shape == b.shape
     with pytest.raises(ValueError, match="empty batch"):
@@ -701,13 +678,11 @@ def test_noncontiguous_arrays_leave_no_large_scratch_buffers():
     y = normal(1 << 10, 1 << 11).astype("float32")
     out = act.leaky_relu_gradient(np.broadcast_to(np.float32(1), y.shape), y, 0.2)
     np.testing.assert_array_equal(out, np.where(y > 0, np.float32(1), np.float32(0.2)))
-    assert (
-        parallel.scratch("low", (1,), np.dtype("float32")).base.nbytes
-        <= 4 * parallel.BLOCK + 2 * parallel.ALIGNMENT
-    )
+    buffer = parallel.scratch("activation", (1,), np.dtype("float32")).base
+    assert buffer.nbytes <= 4 * parallel.BLOCK + 2 * parallel.ALIGNMENT
 
 
-def test_infinities_pass_a_relu_with_gain():
+def test_relu_with_gain_keeps_infinities():
     x = np.array([-np.inf, -1, 0, 1, np.inf], np.float32)
     np.testing.assert_array_equal(act.leaky_relu(x, 0.0, 2.0), [0, 0, 0, 2, np.inf])
 

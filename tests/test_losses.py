@@ -1,4 +1,5 @@
-"""Losses, penalties and conditioning: their numbers, their gradients, and what they are for."""
+"""Tests of losses, penalties, spectral normalisation and conditioning: their values, gradients and
+purposes."""
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-# name: (D's loss, G's loss), as the papers write them
+# name: (D's loss, G's loss), written as in the papers
 EXPECTED = {
     "bce": (
         lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
@@ -53,7 +54,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
-def test_a_loss_is_what_its_paper_says_and_averages_over_patches(name):
+def test_a_loss_is_that_of_its_paper_and_averages_over_patches(name):
     loss = losses.find(name)
     for shape in ((3,), (3, 1, 1)):
         real, fake = (tensor(x.reshape(shape)) for x in (REAL, FAKE))
@@ -67,13 +68,14 @@ def test_a_loss_is_what_its_paper_says_and_averages_over_patches(name):
     ours = loss.discriminator(*grids).item(), loss.generator(*grids).item()
     np.testing.assert_allclose(ours, [f(real, fake) for f in EXPECTED[name]], rtol=1e-12)
     check_grads(loss.discriminator, [REAL, FAKE])
-    check_grads(loss.generator, [REAL, FAKE]) if loss.paired else check_grads(
-        lambda f: loss.generator(None, f), [FAKE]
-    )
+    if loss.paired:
+        check_grads(loss.generator, [REAL, FAKE])
+    else:
+        check_grads(lambda f: loss.generator(None, f), [FAKE])
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
-def test_both_losses_push_the_right_way_and_never_overflow(name):
+def test_both_losses_have_the_right_gradients_and_never_overflow(name):
     loss = losses.find(name)
     real, fake = (tensor(np.full(2, x), requires_grad=True) for x in (0.2, 0.4))
     d_real, d_fake = grad(loss.discriminator(real, fake), [real, fake])
@@ -86,16 +88,17 @@ def test_both_losses_push_the_right_way_and_never_overflow(name):
 
 
 def test_minimax_and_non_saturating_differ_where_d_is_sure():
-    """Goodfellow et al. 2014, section 3: log(1 - s) saturates on fakes that D rejects with confidence."""
-    slopes = {}
+    """Goodfellow et al. 2014, section 3: log(1 - s) saturates at fakes that D rejects with
+    confidence."""
+    gradients = {}
     for name in ("bce", "bce-minimax"):
         fake = tensor(np.array([-10.0]), requires_grad=True)
-        slopes[name] = abs(grad(losses.find(name).generator(None, fake), fake).item())
-    assert slopes["bce"] > 0.999 and slopes["bce-minimax"] < 1e-4
+        gradients[name] = abs(grad(losses.find(name).generator(None, fake), fake).item())
+    assert gradients["bce"] > 0.999 and gradients["bce-minimax"] < 1e-4
 
 
-def test_an_unknown_loss_names_those_that_exist():
-    with pytest.raises(InputError, match="unknown loss 'mse'; there are: bce, bce-minimax, l2"):
+def test_the_error_for_an_unknown_loss_lists_all_losses():
+    with pytest.raises(InputError, match="unknown loss 'mse': choose from bce, bce-minimax, l2"):
         losses.find("mse")
 
 
@@ -103,57 +106,50 @@ def test_an_unknown_loss_names_those_that_exist():
 
 
 class Quadratic(nn.Module):
-    """D(x) = a |x|^2 / 2 + b . x, whose slope at x is a x + b; as one logit, or as a grid of the terms' mean."""
+    """D(x) = a |x|^2 / 2 + b . x, whose gradient at x is a x + b. With patches > 1, D returns
+    several logits with this mean."""
 
     def __init__(self, patches=1):
-        self.a, self.b, self.patches = (
-            Parameter(np.float64(0.7)),
-            Parameter(np.linspace(-1, 1, 6)),
-            patches,
-        )
+        self.a, self.b = Parameter(np.float64(0.7)), Parameter(np.linspace(-1, 1, 6))
+        self.patches = patches
 
     def forward(self, x):
         x = x.reshape(-1, 6)
         logits = 0.5 * self.a * (x * x).sum(1) + (x * self.b).sum(1)
         if self.patches == 1:
             return logits
-        return ops.stack(
-            [logits * (2.0 * i / (self.patches - 1)) for i in range(self.patches)], 1
-        )  # mean: logits
+        factors = [2.0 * i / (self.patches - 1) for i in range(self.patches)]  # with mean 1
+        return ops.stack([logits * factor for factor in factors], 1)
 
 
 @pytest.mark.parametrize("patches", [1, 3])
-def test_penalties_of_a_d_whose_slope_is_known(patches):
+def test_penalties_of_a_d_with_a_known_gradient(patches):
     rng = np.random.default_rng(0)
-    D, reals, fakes = (
-        Quadratic(patches),
-        rng.normal(size=(4, 2, 3, 1)),
-        rng.normal(size=(4, 2, 3, 1)),
-    )
-    given, drawn = asarray(reals), asarray(fakes)
+    D, (reals, fakes) = Quadratic(patches), rng.normal(size=(2, 4, 2, 3, 1))
+    device_reals, device_fakes = asarray(reals), asarray(fakes)
 
-    def slope(x):
+    def gradient(x):
         return 0.7 * x.reshape(4, 6) + np.linspace(-1, 1, 6)
 
     np.testing.assert_allclose(
-        host(penalties.image_gradients(D, given)).reshape(4, 6), slope(reals), rtol=1e-12
+        host(penalties.image_gradients(D, device_reals)).reshape(4, 6), gradient(reals), rtol=1e-12
     )
     np.testing.assert_allclose(
-        penalties.r1(D, given).item(), 0.5 * (slope(reals) ** 2).sum(1).mean()
+        penalties.r1(D, device_reals).item(), 0.5 * (gradient(reals) ** 2).sum(1).mean()
     )
     np.testing.assert_allclose(
-        penalties.r2(D, drawn).item(), 0.5 * (slope(fakes) ** 2).sum(1).mean()
+        penalties.r2(D, device_fakes).item(), 0.5 * (gradient(fakes) ** 2).sum(1).mean()
     )
-    share = np.random.default_rng(5).random((4, 1, 1, 1))
-    between = slope(reals + share * (fakes - reals))
+    t = np.random.default_rng(5).random((4, 1, 1, 1))
+    between = gradient(reals + t * (fakes - reals))
     np.testing.assert_allclose(
-        penalties.wgan_gp(D, given, drawn, np.random.default_rng(5)).item(),
+        penalties.wgan_gp(D, device_reals, device_fakes, np.random.default_rng(5)).item(),
         ((np.linalg.norm(between, axis=1) - 1) ** 2).mean(),
     )
-    # of R1's, by hand: d/da 1/2 mean |a x + b|^2 = mean x . (a x + b), d/db = mean (a x + b)
-    d_a, d_b = grad(penalties.r1(D, given), D.parameters())
-    np.testing.assert_allclose(d_a.item(), (reals.reshape(4, 6) * slope(reals)).sum(1).mean())
-    np.testing.assert_allclose(host(d_b), slope(reals).mean(0))
+    # The gradient of R1: d/da 1/2 mean |a x + b|^2 = mean x . (a x + b), d/db = mean (a x + b).
+    d_a, d_b = grad(penalties.r1(D, device_reals), D.parameters())
+    np.testing.assert_allclose(d_a.item(), (reals.reshape(4, 6) * gradient(reals)).sum(1).mean())
+    np.testing.assert_allclose(host(d_b), gradient(reals).mean(0))
 
 
 @pytest.mark.parametrize("norm", ["none", "spectral"])
@@ -163,7 +159,7 @@ def test_the_gradient_of_a_penalty_through_a_convolutional_d(norm):
         .astype("float64")
         .eval()
     )
-    for parameter in D.parameters():  # larger than DCGAN's .02, or the second order is all but 0
+    for parameter in D.parameters():  # with DCGAN's .02, the second derivatives are almost 0
         parameter.assign(np.random.default_rng(1).normal(size=parameter.shape) * 0.3)
     f, parameters = D.as_function("float64")
     images = asarray(np.random.default_rng(2).normal(size=(2, 8, 8, 1)))
@@ -176,7 +172,7 @@ def test_the_gradient_of_a_penalty_through_a_convolutional_d(norm):
     )
 
 
-def test_clipping():
+def test_weights_are_clipped():
     w = [Parameter(np.array([-3.0, 0.001, 2.0]))]
     penalties.clip_weights(w, 0.01)
     assert w[0].data.tolist() == [-0.01, 0.001, 0.01]
@@ -203,7 +199,7 @@ def test_spectral_norm_finds_the_largest_singular_value():
         )
 
 
-def test_one_power_step_in_training_none_in_evaluation_and_both_are_in_the_state():
+def test_training_makes_one_power_step_and_evaluation_none():
     layer = nn.SpectralNorm(
         nn.Linear(5, 3, rng=np.random.default_rng(0)), rng=np.random.default_rng(1)
     )
@@ -213,15 +209,16 @@ def test_one_power_step_in_training_none_in_evaluation_and_both_are_in_the_state
     layer(tensor(np.ones((2, 5), "float32")))
     np.testing.assert_allclose(host(layer.v), v, rtol=1e-5)
     np.testing.assert_allclose(host(layer.u), v @ w / np.linalg.norm(v @ w), rtol=1e-5)
-    kept = layer.u, layer.v
+    before = layer.u, layer.v
     layer.eval()(tensor(np.ones((2, 5), "float32")))
-    assert layer.u is kept[0] and layer.v is kept[1]
+    assert layer.u is before[0] and layer.v is before[1]
     assert layer.state_dict().keys() == {"layer.weight", "layer.bias", "u", "v"}
     assert [name for name, _ in layer.named_parameters()] == ["layer.weight", "layer.bias"]
 
 
 def test_each_forward_pass_in_a_graph_keeps_its_own_sigma():
-    """D(real) and D(fake) before one gradient: the second power step must not change the first's derivative."""
+    """D(real) and D(fake) are computed before one gradient: the second power step must not change
+    the gradient of the first pass."""
     layer = nn.SpectralNorm(
         nn.Linear(4, 2, rng=np.random.default_rng(0)), rng=np.random.default_rng(1)
     ).astype("float64")
@@ -249,7 +246,7 @@ def networks(family="dcgan"):
 
 
 @pytest.mark.parametrize("family", ["gan", "dcgan"])
-def test_the_class_changes_what_is_drawn_and_how_it_is_judged(family):
+def test_the_output_of_conditional_networks_depends_on_the_class(family):
     rng, labels = np.random.default_rng(0), np.array([0, 1, 2])
     G, make_d = networks(family)
     G = conditioning.ConcatLatent(G, 3, 2, rng=rng).eval()
@@ -270,7 +267,7 @@ def test_the_class_changes_what_is_drawn_and_how_it_is_judged(family):
     assert logits.shape == (3,) and classes.shape == (3, 3) and np.ptp(host(logits)) == 0
 
 
-def test_projection_is_a_score_and_an_inner_product():
+def test_projection_is_a_logit_plus_an_inner_product():
     """Miyato and Koyama 2018, equation 3: psi(phi(x)) + e_y . phi(x), phi summed over positions."""
     _, make_d = networks()
     D = conditioning.Projection(make_d(), 3, rng=np.random.default_rng(0)).astype("float64")
@@ -288,34 +285,31 @@ def test_projection_is_a_score_and_an_inner_product():
 
 def test_conditional_batch_norm_gives_each_class_its_own_scale_and_shift():
     norm = nn.ConditionalBatchNorm.of_classes(2, 3).astype("float64")
-    (
-        norm.gain.weight.assign(np.arange(6).reshape(3, 2)),
-        norm.bias.weight.assign(-np.arange(6).reshape(3, 2)),
-    )
+    norm.gain.weight.assign(np.arange(6).reshape(3, 2))
+    norm.bias.weight.assign(-np.arange(6).reshape(3, 2))
     x, labels = np.random.default_rng(0).normal(2, 3, (5, 4, 4, 2)), np.array([0, 2, 1, 1, 0])
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    plain = (x - mean) / np.sqrt(var + 1e-5)
+    normalised = (x - mean) / np.sqrt(var + 1e-5)
     table = np.arange(6).reshape(3, 2)[labels][:, None, None]
     np.testing.assert_allclose(
-        host(norm(tensor(x), labels)), plain * (1 + table) - table, rtol=1e-9
+        host(norm(tensor(x), labels)), normalised * (1 + table) - table, rtol=1e-9
     )
     np.testing.assert_allclose(host(norm.running_mean), 0.1 * mean)
     np.testing.assert_allclose(host(norm.running_var), 0.9 + 0.1 * var * 80 / 79)
     norm.eval()
-    expected = (x - host(norm.running_mean)) / np.sqrt(host(norm.running_var) + 1e-5) * (
-        1 + table
-    ) - table
-    np.testing.assert_allclose(host(norm(tensor(x), labels)), expected, rtol=1e-9)
+    normalised = (x - host(norm.running_mean)) / np.sqrt(host(norm.running_var) + 1e-5)
+    np.testing.assert_allclose(
+        host(norm(tensor(x), labels)), normalised * (1 + table) - table, rtol=1e-9
+    )
 
 
-def test_a_grid_of_logits_sees_parts_of_the_image():
+def test_each_logit_of_a_grid_depends_on_a_part_of_the_image():
     D = dcgan.Discriminator(28, 1, (4, 8), "none", True, rng=np.random.default_rng(0))
     x = tensor(
         np.random.default_rng(1).normal(size=(1, 28, 28, 1)).astype("float32"), requires_grad=True
     )
     logits = D(x)
     assert logits.shape == (1, 7, 7)
-    reached = np.flatnonzero(np.abs(host(grad(logits[0, 3, 3], x))[0, :, :, 0]).max(1))
-    assert (
-        10 < len(reached) < 24 and reached[0] > 2
-    )  # rows of the image that the middle logit depends on
+    # The rows of the image on which the middle logit depends.
+    rows = np.flatnonzero(np.abs(host(grad(logits[0, 3, 3], x))[0, :, :, 0]).max(1))
+    assert 10 < len(rows) < 24 and rows[0] > 2

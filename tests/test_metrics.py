@@ -1,4 +1,6 @@
-"""The statistics of tinygan.metrics, each against an independent computation: closed forms, loops, SciPy."""
+"""The statistics of tinygan.metrics, against independent ones: closed forms, loops and SciPy."""
+
+import functools
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tinygan.metrics import neighbours, scores
 from tinygan.metrics.fid import fid, frechet_distance, gaussian, kid
 from tinygan.metrics.modes import modes
 from tinygan.metrics.neighbours import memorisation, nearest, neighbours_picture
-from tinygan.metrics.precision_recall import density_coverage, precision_recall, radii
+from tinygan.metrics.precision_recall import density_coverage, precision_recall, squared_radii
 
 
 @pytest.fixture
@@ -21,11 +23,11 @@ def rng():
     return np.random.default_rng(0)
 
 
-# ---- FID ------------------------------------------------------------------------------------------------
+# ---- FID ----
 
 
 def spd(rng, d, rank=None):
-    """A random covariance (d, d), of full rank or less."""
+    """Return a random covariance (d, d), of the given rank (default: full)."""
     a = rng.standard_normal((d, rank or d + 3))
     return a @ a.T / d
 
@@ -40,7 +42,8 @@ def test_frechet_distance_of_diagonal_gaussians(rng):
 
 @pytest.mark.parametrize("d", [1, 2, 7, 30])
 def test_frechet_distance_by_eigenvalues_and_by_the_matrix_root(rng, d):
-    """The trace of the root of c1 c2 is the sum of the roots of its eigenvalues; SciPy makes the root itself."""
+    """The trace of the root of c1 c2 is the sum of the roots of its eigenvalues. SciPy computes the
+    root itself."""
     m1, m2, c1, c2 = *rng.standard_normal((2, d)), spd(rng, d), spd(rng, d)
     roots = (
         np.sqrt(np.linalg.eigvals(c1 @ c2).real).sum(),
@@ -52,7 +55,8 @@ def test_frechet_distance_by_eigenvalues_and_by_the_matrix_root(rng, d):
 
 
 def test_frechet_distance_of_singular_covariances(rng):
-    """In a plane of a larger space the distance is what it is in that plane, under any rotation."""
+    """The distance in a subspace of a larger space is the distance in the subspace alone, however
+    the larger space is rotated."""
     c1, c2, zero = spd(rng, 3), spd(rng, 3), np.zeros(9)
     rotation = np.linalg.qr(rng.standard_normal((9, 9)))[0]
     big = [rotation @ scipy.linalg.block_diag(c, np.zeros((6, 6))) @ rotation.T for c in (c1, c2)]
@@ -62,15 +66,13 @@ def test_frechet_distance_of_singular_covariances(rng):
         frechet_distance(zero, big[0], zero, np.zeros((9, 9))), np.trace(c1), rtol=1e-9
     )
     assert 0 <= frechet_distance(zero, big[0], zero, big[0]) < 1e-9
-    planes = np.diag([2.0, 0.0]), np.diag([0.0, 3.0])  # at right angles: nothing in common
-    np.testing.assert_allclose(frechet_distance([0, 0], planes[0], [0, 0], planes[1]), 5)
+    lines = np.diag([2.0, 0.0]), np.diag([0.0, 3.0])  # orthogonal: the trace of the root is 0
+    np.testing.assert_allclose(frechet_distance([0, 0], lines[0], [0, 0], lines[1]), 5)
 
 
 def test_fid_of_features(rng):
-    x, y = (
-        rng.standard_normal((500, 6)),
-        rng.standard_normal((300, 6)) @ np.diag([1, 2, 1, 1, 0, 1]) + 1,
-    )
+    x, y = rng.standard_normal((500, 6)), rng.standard_normal((300, 6))
+    y = y @ np.diag([1, 2, 1, 1, 0, 1]) + 1
     expected = frechet_distance(x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T))
     np.testing.assert_allclose(
         [fid(x, y), fid(y, x), fid(x.astype(np.float32), y)], expected, rtol=1e-5
@@ -99,12 +101,12 @@ def test_fid_grows_as_features_get_worse(rng):
         (([0, 0], np.eye(2), [0, 0], np.array([[1, 0.5], [0, 1]])), "symmetric"),
     ],
 )
-def test_what_is_no_gaussian(args, problem):
+def test_means_and_covariances_that_are_refused(args, problem):
     assert problem in error_of(frechet_distance, *args)
 
 
 @pytest.mark.parametrize("metric", [fid, kid, precision_recall, density_coverage])
-def test_features_that_do_not_fit(rng, metric):
+def test_features_that_are_refused(rng, metric):
     x = rng.standard_normal((20, 3))
     assert "finite" in error_of(metric, x, np.where(np.arange(3) == 1, np.nan, x))
     assert "finite" in error_of(metric, np.where(x == x.max(), np.inf, x), x)
@@ -114,7 +116,7 @@ def test_features_that_do_not_fit(rng, metric):
     assert "too few" in error_of(metric, x[:1], x)
 
 
-# ---- KID ------------------------------------------------------------------------------------------------
+# ---- KID ----
 
 
 def mmd2_by_loops(x, y):
@@ -128,7 +130,7 @@ def mmd2_by_loops(x, y):
 
 def test_kid_by_loops(rng):
     x, y = rng.standard_normal((12, 4)), rng.standard_normal((12, 4)) + 0.5
-    mean, std = kid(x, y, subsets=3)  # each subset is the whole, in another order
+    mean, std = kid(x, y, subsets=3)  # each subset has all images, in another order
     np.testing.assert_allclose(mean, mmd2_by_loops(x, y), rtol=1e-10)
     assert std < 1e-12
 
@@ -137,8 +139,8 @@ def test_kid_averages_over_subsets(rng):
     x, y = rng.standard_normal((12, 4)), rng.standard_normal((9, 4)) + 0.5
     draws, values = np.random.default_rng(5), []
     for _ in range(4):
-        mine, yours = (draws.choice(n, 7, replace=False) for n in (12, 9))
-        values.append(mmd2_by_loops(x[mine], y[yours]))
+        x_indices, y_indices = (draws.choice(n, 7, replace=False) for n in (12, 9))
+        values.append(mmd2_by_loops(x[x_indices], y[y_indices]))
     np.testing.assert_allclose(
         kid(x, y, 4, 7, seed=5), (np.mean(values), np.std(values)), rtol=1e-10
     )
@@ -146,38 +148,39 @@ def test_kid_averages_over_subsets(rng):
 
 
 def test_kid_is_unbiased(rng):
-    """For one distribution its mean is 0, where an estimate with i = j would be 0.2 and more too large."""
+    """For two samples of one distribution its mean is 0. An estimate that included the terms i = j
+    would be too large by 0.2 or more."""
     values = [kid(*rng.standard_normal((2, 20, 3)), subsets=1)[0] for _ in range(500)]
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values)) < 0.1
     assert kid(*rng.standard_normal((2, 2000, 3)) + [[[0]], [[1]]])[0] > 1
     assert "subsets of 2" in error_of(kid, np.ones((9, 2)), np.ones((9, 2)), subset_size=1)
 
 
-# ---- precision, recall, density, coverage ---------------------------------------------------------------
+# ---- precision, recall, density, coverage ----
 
 
 def by_loops(real, fake, k):
-    """(precision, recall, density, coverage), from distances one by one."""
+    """Return (precision, recall, density, coverage), computed with one distance at a time."""
     distance = lambda a, b: np.sqrt(sum((p - q) ** 2 for p, q in zip(a, b)))
-    reach = lambda points: [
+    radii = lambda points: [
         sorted(distance(a, b) for j, b in enumerate(points) if j != i)[k - 1]
         for i, a in enumerate(points)
     ]
-    real_reach, fake_reach = reach(real), reach(fake)
-    balls = [[distance(y, x) <= r for x, r in zip(real, real_reach)] for y in fake]
-    reals_found = [any(distance(x, y) <= r for y, r in zip(fake, fake_reach)) for x in real]
+    real_radii, fake_radii = radii(real), radii(fake)
+    fake_in_ball = [[distance(y, x) <= r for x, r in zip(real, real_radii)] for y in fake]
+    real_in_any = [any(distance(x, y) <= r for y, r in zip(fake, fake_radii)) for x in real]
     return (
-        np.mean([any(row) for row in balls]),
-        np.mean(reals_found),
-        np.sum(balls) / (k * len(fake)),
-        np.mean([any(column) for column in zip(*balls)]),
+        np.mean([any(row) for row in fake_in_ball]),
+        np.mean(real_in_any),
+        np.sum(fake_in_ball) / (k * len(fake)),
+        np.mean([any(column) for column in zip(*fake_in_ball)]),
     )
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("kind", ["continuous", "grid", "copies"])
 def test_neighbour_metrics_by_loops(rng, k, kind, monkeypatch):
-    """On a grid of whole numbers most distances tie, and many points coincide."""
+    """On a grid of whole numbers, most distances are equal to others, and many points coincide."""
     monkeypatch.setattr("tinygan.metrics.precision_recall.BLOCK", 7)
     real, fake = rng.standard_normal((40, 3)), 1.5 * rng.standard_normal((33, 3)) + 0.5
     if kind == "grid":
@@ -192,7 +195,8 @@ def test_neighbour_metrics_by_loops(rng, k, kind, monkeypatch):
 
 
 def test_neighbour_metrics_survive_rounding(rng):
-    """Far from the origin a distance by the product form is off by more than a tie allows, and yet ties count."""
+    """Far from the origin, the rounding error of |x|^2 - 2 x.y + |y|^2 is large, and points on the
+    border of a ball must still count."""
     real = rng.standard_normal((300, 8)) + 1000
     neighbours_of = np.argsort(scipy.spatial.distance.cdist(real, real), axis=1)
     on_the_border = real[neighbours_of[:, 5]]  # each is a 5th neighbour
@@ -201,16 +205,16 @@ def test_neighbour_metrics_survive_rounding(rng):
     assert precision_recall(real, real) == (1, 1) and density_coverage(real, real)[1] == 1
 
 
-def test_radii_and_their_reuse(rng):
+def test_squared_radii_can_be_reused(rng):
     x, y = rng.standard_normal((300, 5)), rng.standard_normal((200, 5))
     distances = np.sort(scipy.spatial.distance.cdist(x, x), axis=1)  # the first is the point itself
-    np.testing.assert_allclose(np.sqrt(radii(x, 4)), distances[:, 4], rtol=1e-7)
-    assert precision_recall(x, y, 4, radii(x, 4)) == precision_recall(x, y, 4)
-    assert density_coverage(x, y, 4, radii(x, 4)) == density_coverage(x, y, 4)
+    np.testing.assert_allclose(np.sqrt(squared_radii(x, 4)), distances[:, 4], rtol=1e-7)
+    assert precision_recall(x, y, 4, squared_radii(x, 4)) == precision_recall(x, y, 4)
+    assert density_coverage(x, y, 4, squared_radii(x, 4)) == density_coverage(x, y, 4)
     assert precision_recall(x, y, 4, np.zeros(300))[0] == 0
 
 
-def test_precision_and_recall_tell_quality_from_variety(rng):
+def test_precision_and_recall_distinguish_quality_from_variety(rng):
     real, far = rng.standard_normal((1000, 4)), rng.standard_normal((1000, 4)) + 30
     narrow = 0.1 * rng.standard_normal((1000, 4))
     assert precision_recall(real, far) == (0, 0) and density_coverage(real, far) == (0, 0)
@@ -224,12 +228,12 @@ def test_precision_and_recall_tell_quality_from_variety(rng):
     assert "6 are needed" in error_of(density_coverage, real[:5], real)
 
 
-# ---- the classifier's predictions -----------------------------------------------------------------------
+# ---- the classifier's predictions ----
 
 
 def test_classifier_score(rng):
     p = rng.dirichlet(np.full(10, 0.2), 200)
-    p[0] = np.eye(10)[3]  # zeros, whose logarithm must not matter
+    p[0] = np.eye(10)[3]  # has zeros: 0 log 0 is 0
     expected = np.exp(np.mean(scipy.special.rel_entr(p, p.mean(0)).sum(1)))
     np.testing.assert_allclose(
         [scores.classifier_score(p), scores.classifier_score(p[:, None])], expected
@@ -242,27 +246,18 @@ def test_classifier_score(rng):
 @pytest.mark.parametrize("channels", [2, 3])
 def test_classifier_score_of_channels_is_that_of_their_joint_classes(rng, channels):
     p = rng.dirichlet(np.full(4, 0.3), (50, channels))
-    joint = np.stack(
-        [
-            np.ravel(x[0])
-            if len(x) == 1
-            else np.multiply.outer(
-                np.multiply.outer(*x[:2]), x[2] if channels == 3 else 1.0
-            ).ravel()
-            for x in p
-        ]
-    )
+    joint = np.stack([functools.reduce(np.multiply.outer, x).ravel() for x in p])
     assert joint.shape == (50, 4**channels)
     np.testing.assert_allclose(scores.classifier_score(p), scores.classifier_score(joint))
 
 
 def test_predictions():
     p = np.eye(10)[[3, 3, 7, 0]] * 0.9 + 0.01
-    assert scores.predicted(p).tolist() == [3, 3, 7, 0]
+    assert scores.predicted_classes(p).tolist() == [3, 3, 7, 0]
     assert scores.class_accuracy(p, [3, 4, 7, 1]) == 0.5
     assert scores.class_counts(p).tolist() == [1, 0, 0, 2, 0, 0, 0, 1, 0, 0]
     stack = np.eye(10)[[[3, 0, 7], [0, 0, 1]]]
-    assert scores.predicted(stack).tolist() == [307, 1]
+    assert scores.predicted_classes(stack).tolist() == [307, 1]
     assert scores.class_accuracy(stack, [307, 100]) == 0.5
     counts = scores.class_counts(stack)
     assert counts.shape == (1000,) and counts.sum() == 2 and counts[307] == counts[1] == 1
@@ -278,15 +273,15 @@ def test_predictions():
         np.eye(2) * 2 - 0.5 + [[0, 1], [-1, 0]],
     ],
 )
-def test_what_are_no_probabilities(p):
-    for function in scores.classifier_score, scores.predicted, scores.class_counts:
+def test_probabilities_that_are_refused(p):
+    for function in scores.classifier_score, scores.predicted_classes, scores.class_counts:
         assert "probabilities" in error_of(function, p)
 
 
 @pytest.mark.parametrize(
     "labels", [[0, 1], [0, 1, 10], [0, -1, 2], [0.0, 1.0, 2.0], [[0], [1], [2]]]
 )
-def test_labels_that_do_not_fit(labels):
+def test_labels_that_are_refused(labels):
     assert "labels" in error_of(scores.class_accuracy, np.eye(10)[:3], labels)
     assert "labels" in error_of(
         scores.fid_per_class, np.ones((3, 2)), labels, np.ones((3, 2)), [0, 1, 2]
@@ -298,13 +293,13 @@ def test_fid_per_class(rng):
     real_labels, fake_labels = np.arange(90) % 3, np.minimum(np.arange(60) % 4, 2)
     fake_labels[fake_labels == 1] = 0
     fake_labels[0] = 1
-    got = scores.fid_per_class(real, real_labels, fake, fake_labels, classes=4)
-    assert got[1] is None and got[3] is None  # one fake image, and no image at all
+    result = scores.fid_per_class(real, real_labels, fake, fake_labels, classes=4)
+    assert result[1] is None and result[3] is None  # one fake image, and no image at all
     for k in 0, 2:
-        np.testing.assert_allclose(got[k], fid(real[k::3], fake[fake_labels == k]))
+        np.testing.assert_allclose(result[k], fid(real[k::3], fake[fake_labels == k]))
 
 
-# ---- modes ----------------------------------------------------------------------------------------------
+# ---- modes ----
 
 
 def test_modes_by_hand():
@@ -321,46 +316,40 @@ def test_modes_by_hand():
 
 
 def test_modes_of_a_perfect_generator(rng):
-    """MNIST's own digit frequencies, 26,000 stacks: all modes, and the KL that is published for it."""
+    """26,000 stacks with MNIST's digit frequencies reach all modes and the published KL."""
     digits = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000
     results = [modes(rng.choice(10, (26_000, 3), p=digits) @ [100, 10, 1]) for _ in range(60)]
     counts, kls = zip(*results)
-    assert (
-        set(counts) == {1000}
-        and abs(np.mean(kls) - 0.0236) < 0.0005
-        and 0.0005 < np.std(kls) < 0.0015
-    )
+    assert set(counts) == {1000}
+    assert abs(np.mean(kls) - 0.0236) < 0.0005 and 0.0005 < np.std(kls) < 0.0015
 
 
-# ---- neighbours -----------------------------------------------------------------------------------------
+# ---- neighbours ----
 
 
-def pictures(rng, n, channels=1, size=28):
+def random_images(rng, n, channels=1, size=28):
     return rng.integers(0, 256, (n, size, size, channels), np.uint8)
 
 
 @pytest.mark.parametrize("channels, k", [(1, 1), (1, 3), (3, 2), (1, 15), (1, 25)])
 def test_nearest_by_brute_force(rng, monkeypatch, channels, k):
-    monkeypatch.setattr(neighbours, "TRAINING", 7)
-    monkeypatch.setattr(neighbours, "SAMPLES", 4)
-    images, training = pictures(rng, 9, channels), pictures(rng, 25, channels)
-    images[2], training[11] = (
-        training[17],
-        training[3],
-    )  # a copy, and two training images that are the same
-    images[4] = training[3]
+    monkeypatch.setattr(neighbours, "TRAINING_PER_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "SAMPLES_PER_BLOCK", 4)
+    images, training = random_images(rng, 9, channels), random_images(rng, 25, channels)
+    images[2] = training[17]  # a copy
+    training[11] = images[4] = training[3]  # a copy of two equal training images
     distances = scipy.spatial.distance.cdist(
         *(x.reshape(len(x), -1) / 255.0 for x in (images, training))
     )
-    indices, got = nearest(images, training, k)
-    assert indices.shape == got.shape == (9, k)
-    np.testing.assert_allclose(got, np.sort(distances, axis=1)[:, :k], rtol=1e-12)
-    np.testing.assert_allclose(np.take_along_axis(distances, indices, 1), got, rtol=1e-12)
-    assert (indices[2, 0], got[2, 0], got[4, 0]) == (17, 0, 0) and indices[4, 0] in (3, 11)
+    indices, result = nearest(images, training, k)
+    assert indices.shape == result.shape == (9, k)
+    np.testing.assert_allclose(result, np.sort(distances, axis=1)[:, :k], rtol=1e-12)
+    np.testing.assert_allclose(np.take_along_axis(distances, indices, 1), result, rtol=1e-12)
+    assert (indices[2, 0], result[2, 0], result[4, 0]) == (17, 0, 0) and indices[4, 0] in (3, 11)
 
 
 def test_nearest_of_padded_images(rng):
-    small = pictures(rng, 5)
+    small = random_images(rng, 5)
     padded = np.pad(small, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=9)
     indices, distances = nearest(padded, small)
     assert indices.ravel().tolist() == [0, 1, 2, 3, 4] and not distances.any()
@@ -370,50 +359,48 @@ def test_nearest_of_padded_images(rng):
     assert nearest(black_and_white[:1], black_and_white[1:])[1] == pytest.approx(28)
 
 
-def test_memorisation_sees_copies(rng):
-    training, test = pictures(rng, 300), pictures(rng, 50)
+def test_memorisation_detects_copies(rng):
+    training, test = random_images(rng, 300), random_images(rng, 50)
     assert memorisation(training[:50], test, training) == 0
-    assert 0.95 < memorisation(pictures(rng, 50), test, training) < 1.05
-    half = training[:50] // 2 + pictures(rng, 50) // 2
+    assert 0.95 < memorisation(random_images(rng, 50), test, training) < 1.05
+    half = training[:50] // 2 + random_images(rng, 50) // 2
     assert 0.3 < memorisation(half, test, training) < 0.7
-    mixed = np.concatenate(
-        [training[:20], pictures(rng, 30)]
-    )  # the median asks for half of them to be copies
+    mixed = np.concatenate([training[:20], random_images(rng, 30)])  # fewer than half are copies
     assert memorisation(mixed, test, training) > 0.9
     assert "among the training images" in error_of(memorisation, test, training[:50], training)
 
 
-def test_memorisation_takes_some_of_many(rng, monkeypatch):
-    monkeypatch.setattr(neighbours, "AT_MOST", 10)
-    training, test, images = pictures(rng, 40), pictures(rng, 30), pictures(rng, 30)
-    draws, some = np.random.default_rng(4), []
+def test_memorisation_uses_a_subset_of_many_images(rng, monkeypatch):
+    monkeypatch.setattr(neighbours, "MAX_IMAGES", 10)
+    training, test, images = random_images(rng, 40), random_images(rng, 30), random_images(rng, 30)
+    draws, medians = np.random.default_rng(4), []
     for x in images, test:
-        some.append(np.median(nearest(x[draws.choice(30, 10, replace=False)], training)[1]))
-    assert memorisation(images, test, training, seed=4) == pytest.approx(some[0] / some[1])
+        medians.append(np.median(nearest(x[draws.choice(30, 10, replace=False)], training)[1]))
+    assert memorisation(images, test, training, seed=4) == pytest.approx(medians[0] / medians[1])
     assert memorisation(images, test, training, seed=5) != memorisation(
         images, test, training, seed=4
     )
 
 
 def test_neighbours_picture(rng, tmp_path):
-    training = pictures(rng, 30)
+    training = random_images(rng, 30)
     neighbours_picture(tmp_path / "n.png", training[:5], training, k=2, columns=2)
     sheet = np.asarray(plots.open_picture(tmp_path / "n.png"))
     order = [
         image for i in range(5) for image in (i, *nearest(training[i : i + 1], training, 2)[0][0])
     ]
     np.testing.assert_array_equal(sheet, plots.grid(training[order], 6))
-    assert order[:2] == [0, 0]  # each sample is its own nearest one here
+    assert order[:2] == [0, 0]  # here each sample is its own nearest training image
     dataset = Dataset("toy", "train", training, np.zeros(30, int), ("a",))
     neighbours_picture(tmp_path / "again.png", training[:5], dataset, k=2, columns=2)
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "n.png").read_bytes()
 
 
-def test_images_that_do_not_fit(rng):
-    images = pictures(rng, 4)
+def test_images_that_are_refused(rng):
+    images = random_images(rng, 4)
     assert "uint8" in error_of(nearest, images / 255, images)
     assert "uint8" in error_of(nearest, images[0], images)
     assert "27x28" in error_of(nearest, images[:, 1:], images)
-    assert "3 channels where 1" in error_of(nearest, images, pictures(rng, 4, 3))
+    assert "3 channels where 1" in error_of(nearest, images, random_images(rng, 4, 3))
     assert "k must be 1 to 4" in error_of(nearest, images, images, 5)
     assert "k must be 1 to 4" in error_of(nearest, images, images, 0)

@@ -1,4 +1,4 @@
-"""Modules: what they hold, save, load and convert; layers whose behaviour the op table does not cover."""
+"""Modules: their parts, state and conversion, and the behaviour of layers beyond the op table."""
 
 import copy
 import pickle
@@ -9,10 +9,9 @@ from host import host
 
 from tinygan import Parameter, check_grads, grad, nn, no_grad, ops, optim, tensor
 from tinygan.backend import asarray
-from tinygan.nn.summary import summarize
 
 
-def make(seed=0):
+def make_network(seed=0):
     rng = np.random.default_rng(seed)
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1, rng=rng),
@@ -28,9 +27,10 @@ def images(seed=0, n=3):
 
 
 def test_names_and_order():
-    names = [name for name, _ in make().named_parameters()]
+    names = [name for name, _ in make_network().named_parameters()]
     assert names == ["0.weight", "0.bias", "1.gain", "1.bias", "4.weight", "4.bias"]
-    assert [name for name, _ in make().named_buffers()] == ["1.running_mean", "1.running_var"]
+    names = [name for name, _ in make_network().named_buffers()]
+    assert names == ["1.running_mean", "1.running_var"]
 
     class Two(nn.Module):
         def __init__(self):
@@ -47,13 +47,13 @@ def test_names_and_order():
 
 
 def test_state_round_trip():
-    a, b = make(0), make(1)
+    a, b = make_network(0), make_network(1)
     a(images())
     assert not np.array_equal(host(a(images())), host(b(images())))
     b.load_state_dict(a.state_dict())
     assert np.array_equal(host(a.eval()(images())), host(b.eval()(images())))
     state = a.state_dict()
-    state["0.weight"][...] = 0  # a copy: the network must not see this
+    state["0.weight"][...] = 0  # must not change the network: the state is a copy
     assert a[0].weight.data.any()
 
 
@@ -66,8 +66,8 @@ def test_state_round_trip():
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
-    network = make()
-    before, state = network.state_dict(), make(1).state_dict()
+    network = make_network()
+    before, state = network.state_dict(), make_network(1).state_dict()
     change(state)
     with pytest.raises(ValueError, match=message):
         network.load_state_dict(state)
@@ -87,7 +87,7 @@ def test_load_state_dict_is_all_or_nothing():
 
 
 def test_astype_and_deepcopy():
-    network = make().astype("float64")
+    network = make_network().astype("float64")
     assert {p.dtype for p in network.parameters()} | {b.dtype for b in network.buffers()} == {
         np.dtype("float64")
     }
@@ -104,7 +104,7 @@ def test_a_module_survives_pickling():
     assert np.array_equal(host(twin(x)), host(network(x)))
 
 
-def test_a_parameter_that_two_parts_share_is_one_parameter():
+def test_a_shared_parameter_counts_once():
     class Tied(nn.Module):
         def __init__(self):
             self.a = nn.Linear(3, 3, bias=False, rng=np.random.default_rng(0))
@@ -124,7 +124,7 @@ def test_a_parameter_that_two_parts_share_is_one_parameter():
     check_grads(network, np.random.default_rng(0).standard_normal((2, 3)))
 
 
-def test_parts_that_would_not_be_trained_are_refused():
+def test_parts_that_would_not_be_trained_are_rejected():
     class Net(nn.Module):
         pass
 
@@ -142,7 +142,7 @@ def test_parts_that_would_not_be_trained_are_refused():
 
 
 def test_check_grads_of_a_network_names_its_parameters():
-    network = make()
+    network = make_network()
     before = network.state_dict()
     assert max(check_grads(network, images())) < 1e-6
     assert all(np.array_equal(before[key], value) for key, value in network.state_dict().items())
@@ -168,16 +168,16 @@ def test_batch_norm_statistics():
         np.testing.assert_allclose(
             host(layer.running_var), 0.75 + 0.25 * (centred**2).sum((0, 1, 2)) / n
         )
-        assert not first.any()  # rebound, not written into
-        held = layer.eval().running_mean
+        assert not first.any()  # the buffer was rebound, not written into
+        mean_before = layer.eval().running_mean
         expected = (x - host(layer.running_mean)) / np.sqrt(host(layer.running_var) + 1e-5)
         np.testing.assert_allclose(host(layer(tensor(x))), expected)
-        assert layer.running_mean is held
+        assert layer.running_mean is mean_before
     with pytest.raises(ValueError, match="batch of 1"):
         nn.BatchNorm(2)(tensor(np.ones((1, 2))))
 
 
-def test_two_batches_in_one_graph_each_keep_their_statistics():
+def test_two_batches_in_one_graph_have_separate_statistics():
     layer = nn.BatchNorm(3).astype("float64")
     rng = np.random.default_rng(0)
     a, b = (tensor(rng.standard_normal((4, 3)), requires_grad=True) for _ in range(2))
@@ -190,10 +190,8 @@ def test_two_batches_in_one_graph_each_keep_their_statistics():
 def test_dropout():
     layer = nn.Dropout(0.25, rng=np.random.default_rng(0))
     y = host(layer(tensor(np.ones((200, 200), "float32"))))
-    assert (
-        set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
-        and abs((y == 0).mean() - 0.25) < 0.01
-    )
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert abs((y == 0).mean() - 0.25) < 0.01
     assert np.array_equal(host(layer.eval()(images())), host(images()))
     with pytest.raises(ValueError, match="rate"):
         nn.Dropout(1.0, rng=None)
@@ -206,42 +204,39 @@ def test_maxout_takes_the_largest_piece():
     assert np.array_equal(host(layer(x)), pieces.max(2))
 
 
-def test_layers_are_a_function_of_their_generator():
-    assert all(
-        np.array_equal(a, b)
-        for a, b in zip(make(3).state_dict().values(), make(3).state_dict().values())
-    )
+def test_initial_weights_are_a_function_of_the_generator():
+    states = make_network(3).state_dict(), make_network(3).state_dict()
+    assert all(np.array_equal(a, b) for a, b in zip(*(state.values() for state in states)))
     rng = np.random.default_rng(0)
     weight = host(nn.Linear(400, 300, rng=rng).weight)
-    assert np.abs(weight).max() <= 1 / 20 and weight.std() == pytest.approx(
-        1 / 20 / 3**0.5, rel=0.02
-    )
-    assert host(nn.Linear(400, 300, rng=rng, init=nn.init.he_normal).weight).std() == pytest.approx(
-        (2 / 400) ** 0.5, rel=0.02
-    )
+    assert np.abs(weight).max() <= 1 / 20
+    assert weight.std() == pytest.approx(1 / 20 / 3**0.5, rel=0.02)
+    weight = host(nn.Linear(400, 300, rng=rng, init=nn.init.he_normal).weight)
+    assert weight.std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
 
 
 def test_summary_counts_by_hand():
-    network = make()
-    rows = summarize(network, images(n=1))
+    network = make_network()
+    rows = nn.summary(network, images(n=1))
     assert [(r.path, r.kind, r.shape, r.parameters, r.multiply_adds) for r in rows] == [
         ("0", "Conv2d", (1, 4, 4, 4), 40, 16 * 9 * 4),
         ("1", "BatchNorm", (1, 4, 4, 4), 8, 0),
         ("2", "LeakyReLU", (1, 4, 4, 4), 0, 0),
         ("3", "Flatten", (1, 64), 0, 0),
         ("4", "Linear", (1, 2), 130, 128),
+        ("total", "", "", 178, 704),
     ]
     assert network.training and network[0](images()).shape == (3, 4, 4, 4)
     assert "forward" not in vars(network[0])
 
 
-def test_a_network_takes_an_array():
+def test_a_network_accepts_an_array():
     network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3))
     with no_grad():
         assert network(asarray(np.ones((4, 2), "float32"))).shape == (4, 3)
 
 
-def test_no_forward_is_an_error_that_says_so():
+def test_the_error_of_a_module_without_forward():
     with pytest.raises(NotImplementedError, match="Module must define forward"), no_grad():
         nn.Module()(1)
 
@@ -253,19 +248,20 @@ def double(x):
     return x * 2
 
 
-def mixed():
+def network_with_functions():
     return nn.Sequential(
         nn.Linear(2, 3, rng=np.random.default_rng(0)), ops.relu, double, nn.Linear(3, 1, bias=False)
     )
 
 
-def test_plain_functions_are_layers():
-    network = mixed()
+def test_functions_as_layers():
+    network = network_with_functions()
     x = tensor(np.random.default_rng(1).standard_normal((4, 2)), dtype="float32")
     assert np.array_equal(host(network(x)), host(network[3](2 * ops.relu(network[0](x)))))
     assert [name for name, _ in network.named_parameters()] == ["0.weight", "0.bias", "3.weight"]
     assert [name for name, _ in network.children()] == ["0", "3"]
-    assert repr(network) == "Sequential()"
+    lines = ["Sequential()", "  0: Linear(weight=(2, 3), bias=(3,))", "  1: relu", "  2: double"]
+    assert repr(network) == "\n".join([*lines, "  3: Linear(weight=(3, 1))"])
     assert list(network.state_dict()) == ["0.weight", "0.bias", "3.weight"]
     assert (len(network), network[1], list(network)[2]) == (4, ops.relu, double)
     part = network[1:3]
@@ -281,14 +277,14 @@ def test_plain_functions_are_layers():
     ids=["deepcopy", "pickle"],
 )
 def test_copies_of_a_network_with_functions(duplicate):
-    network, x = mixed(), tensor(np.ones((4, 2), "float32"))
+    network, x = network_with_functions(), tensor(np.ones((4, 2), "float32"))
     twin = duplicate(network)
     assert np.array_equal(host(twin(x)), host(network(x)))
     assert twin[0].weight is not network[0].weight
     assert (twin[1], twin[2]) == (ops.relu, double)
 
 
-def test_only_modules_take_the_condition():
+def test_only_modules_receive_the_condition():
     def function(x, condition=None):
         assert condition is None
         return x
@@ -311,7 +307,7 @@ def test_only_modules_take_the_condition():
         (tensor([1.0, 2.0]), "float32 (2,)"),
     ],
 )
-def test_what_is_no_layer_is_refused_at_once(layer, got):
-    with pytest.raises(TypeError) as caught:
+def test_sequential_rejects_what_is_not_a_layer(layer, got):
+    with pytest.raises(TypeError) as raised:
         nn.Sequential(nn.Flatten(), layer)
-    assert str(caught.value) == f"Sequential: layer 1 must be a Module or a function, got {got}"
+    assert str(raised.value) == f"Sequential: layer 1 must be a Module or a function, got {got}"

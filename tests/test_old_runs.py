@@ -1,14 +1,13 @@
-"""Runs that earlier versions have begun: they go on, are sampled and evaluated.
+"""Tests of runs that an earlier version has begun: they can be continued, sampled and evaluated.
 
-tests/golden/run-0.1.0 was begun by tinygan 0.1.0:
+tinygan 0.1.0 began tests/golden/run-0.1.0:
 
     tinygan train stylegan2 --seed 3 --steps 10 --set g_channels=2 d_channels=2 max_channels=4
-    style=4 latent=4
-        batch_size=8 mapping_layers=1 augment=ada ada_p=0.3 eval_every=10 eval_images=100
-        checkpoint_every=10 sample_every=10 keep=1 path_every=4 mixing=0.5
+        style=4 latent=4 batch_size=8 mapping_layers=1 augment=ada ada_p=0.3 eval_every=10
+        eval_images=100 checkpoint_every=10 sample_every=10 keep=1 path_every=4 mixing=0.5
 
-Its numbers below are what that version made of it. A processor of another kind rounds otherwise,
-and training lets that grow.
+The numbers below are the results of that version. Other processors round differently, and training
+amplifies such differences.
 """
 
 import dataclasses
@@ -45,7 +44,7 @@ STEP_20 = {
     "path_length": 0.0150369,
     "logit_held_out": 1.6470758,
 }
-EVALUATED = 81.441  # its FID, of 200 samples
+FID = 81.441  # of 200 samples
 pytestmark = pytest.mark.cpu
 
 
@@ -58,11 +57,10 @@ def test_the_folder_is_small():
     assert sum(path.stat().st_size for path in OLD.iterdir()) < 200_000
 
 
-def test_it_goes_on_as_it_would_have(run, capsys):
+def test_it_continues_as_in_the_earlier_version(run, capsys):
     assert main(["train", "--resume", str(run), "--steps", "20"]) == 0
-    assert ("warning" in capsys.readouterr().err) == (
-        kernels.in_use() == "plain"
-    )  # it was begun on the fast ones
+    # It was begun with the fast kernels.
+    assert ("warning" in capsys.readouterr().err) == (kernels.in_use() == "plain")
     row = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
     assert row["step"] == 20
     for key, value in STEP_20.items():
@@ -71,7 +69,7 @@ def test_it_goes_on_as_it_would_have(run, capsys):
     assert config["version"] == checkpoint.CONFIG_VERSION and config["kernels"] == kernels.in_use()
 
 
-def test_it_is_sampled_and_evaluated(run, tmp_path):
+def test_it_can_be_sampled_and_evaluated(run, tmp_path):
     file = tmp_path / "samples.npz"
     assert main(["sample", str(run), "-n", "4", "--seed", "1", "-o", str(file)]) == 0
     with np.load(file) as found:
@@ -80,16 +78,14 @@ def test_it_is_sampled_and_evaluated(run, tmp_path):
             found["images"].mean((1, 2, 3)), [73.194, 114.950, 207.920, 148.803], atol=0.05
         )
     assert main(["eval", str(run), "-n", "200"]) == 0
-    assert json.loads((run / "metrics.json").read_text())["fid"] == pytest.approx(
-        EVALUATED, rel=1e-2
-    )
+    assert json.loads((run / "metrics.json").read_text())["fid"] == pytest.approx(FID, rel=1e-2)
 
 
 def test_a_renamed_setting_is_read_under_its_old_name():
     @dataclasses.dataclass
     class Renamed(Settings):
         penalty_interval: int = setting(
-            1, "steps between penalties", 1, formerly=("penalty_gap", "gap")
+            1, "apply penalties at every N-th step", 1, formerly=("penalty_gap", "gap")
         )
 
     assert Renamed().updated({"penalty_gap": "4"}).penalty_interval == 4
@@ -105,12 +101,12 @@ def test_a_config_of_a_newer_version_is_refused(run):
         json.dumps({**config, "version": checkpoint.CONFIG_VERSION + 1})
     )
     with pytest.raises(
-        InputError, match="config.json is of version 2, and this tinygan reads version 1"
+        InputError, match="config.json has version 2, but this tinygan reads version 1"
     ):
         checkpoint.open_run(run)
 
 
-def test_a_resume_on_other_kernels_says_that_bits_will_differ(run, capsys):
+def test_resuming_with_other_kernels_warns_that_bits_will_differ(run, capsys):
     config = json.loads((run / "config.json").read_text())
     other = {"plain": "fast", "fast": "plain"}[kernels.in_use()]
     (run / "config.json").write_text(json.dumps({**config, "kernels": other}))
@@ -134,11 +130,12 @@ def test_a_resume_on_other_kernels_says_that_bits_will_differ(run, capsys):
         ("tinygan.cli", "main"),
         (
             "tinygan",
-            "capture check_grads from_host grad no_grad nn ops optim tensor trace use EMA Parameter Tensor",
+            "capture check_grads from_host grad no_grad nn ops optim tensor trace use "
+            "EMA Parameter Tensor",
         ),
     ],
 )
-def test_names_that_scripts_use_are_where_they_were(module, names):
+def test_names_that_scripts_use_still_exist(module, names):
     found = importlib.import_module(module)
     assert all(hasattr(found, name) for name in names.split())
     assert (
@@ -147,7 +144,7 @@ def test_names_that_scripts_use_are_where_they_were(module, names):
     )
 
 
-def test_a_run_has_the_files_and_keys_that_it_had(run, tmp_path):
+def test_a_continued_run_has_the_same_files_and_keys(run, tmp_path):
     old = checkpoint.open_run(run)
     assert main(["train", "--resume", str(run), "--steps", "20"]) == 0
     new = checkpoint.open_run(run)

@@ -1,5 +1,7 @@
-"""Every op and layer, row by row of the op table: values, gradients, dtypes, broadcasting, adjoints, backends,
-kernels, threads, memory. On both floors of kernels."""
+"""Every op and layer of the op table, with the plain and the fast kernels.
+
+Values, gradients, dtypes, broadcasting, adjoints, kernels, threads and memory.
+"""
 
 import importlib
 import inspect
@@ -23,13 +25,15 @@ from tinygan.optable import ROWS, oracles
 
 pytestmark = pytest.mark.usefixtures("kernel_set")
 
-ALL = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-LINEAR = pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.linear], ids=lambda row: row.name
-)
-KEEPS = pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.keeps is not None], ids=lambda row: row.name
-)
+
+def each_row(condition):
+    rows = [row for row in ROWS if condition(row)]
+    return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
+
+
+ALL = each_row(lambda row: True)
+LINEAR = each_row(lambda row: row.linear)
+KEEPS = each_row(lambda row: row.keeps is not None)
 
 
 def draw(row, seed=0):
@@ -48,7 +52,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-# ---- the table ------------------------------------------------------------------------------------------
+# ---- the op table ----
 
 
 def public(module, kind):
@@ -61,13 +65,10 @@ def public(module, kind):
 
 def test_every_op_and_layer_has_a_row():
     tested = {row.name.split()[0] for row in ROWS}
-    there = public(ops, inspect.isfunction) | public(nn, inspect.isclass) - {
-        "Module",
-        "StyleGenerator",
-    }  # two bases
-    assert not (missing := there - tested), (
-        f"no row in tinygan/optable/ for {missing}: see tinygan/README.md"
-    )
+    base_classes = {"Module", "StyleGenerator"}
+    existing = public(ops, inspect.isfunction) | public(nn, inspect.isclass) - base_classes
+    missing = existing - tested
+    assert not missing, f"no row in tinygan/optable/ for {missing}: see tinygan/README.md"
 
 
 def test_the_names_of_rows_are_unique():
@@ -129,11 +130,11 @@ def test_float32_stays_float32(row):
         weights = Tensor(asarray(normal(*y.shape, seed=5).astype(dtype)))
         results[dtype] = [y, *grad(y, xs, weights)]
         assert all(t.dtype == dtype for t in results[dtype])
-    for x, low, high in zip(
-        ["value", *row.arguments], results["float32"], results["float64"], strict=True
-    ):
-        low, high = to_numpy(low.data), to_numpy(high.data)
-        np.testing.assert_allclose(low, high, rtol=1e-4, atol=1e-5 * np.abs(high).max(), err_msg=x)
+    names = ["value", *row.arguments]
+    for name, single, double in zip(names, results["float32"], results["float64"], strict=True):
+        single, double = to_numpy(single.data), to_numpy(double.data)
+        atol = 1e-5 * np.abs(double).max()
+        np.testing.assert_allclose(single, double, rtol=1e-4, atol=atol, err_msg=name)
 
 
 SCALARS = [2, 2.0, True, np.sqrt(2), np.float32(2), np.float64(2), np.int64(2), np.array(2.0)]
@@ -143,13 +144,15 @@ SCALARS = [2, 2.0, True, np.sqrt(2), np.float32(2), np.float64(2), np.int64(2), 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_scalar_never_changes_the_dtype(scalar, dtype):
     x = Tensor(asarray(np.array([0.5, 3.0], dtype)), requires_grad=True)
-    for f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum):
-        op = getattr(
-            ops,
-            {"subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow"}.get(
-                f.__name__, f.__name__
-            ),
-        )
+    for op, f in {
+        ops.add: np.add,
+        ops.sub: np.subtract,
+        ops.mul: np.multiply,
+        ops.div: np.divide,
+        ops.pow: np.power,
+        ops.maximum: np.maximum,
+        ops.minimum: np.minimum,
+    }.items():
         for y, expected in (
             (op(x, scalar), f([0.5, 3.0], float(scalar))),
             (op(scalar, x), f(float(scalar), [0.5, 3.0])),
@@ -190,16 +193,15 @@ def test_a_numpy_scalar_as_a_setting_does_not_change_the_dtype():
         ops.l1_loss(x, number),
     ):
         assert y.dtype == np.float32
-        (gradient, second) = grad(y, x, y.detach(), create_graph=True), None
-        assert gradient.dtype == np.float32
-        if gradient.requires_grad:
-            second = grad(gradient.sum(), x)
+        first = grad(y, x, y.detach(), create_graph=True)
+        assert first.dtype == np.float32
+        second = grad(first.sum(), x) if first.requires_grad else None
         assert second is None or second.dtype == np.float32
 
 
-# ---- broadcasting ---------------------------------------------------------------------------------------
+# ---- broadcasting ----
 
-# op: (inputs are drawn from, value, derivative by a, derivative by b)
+# op: (function that draws the inputs, value, derivative by a, derivative by b)
 PARTIALS = {
     ops.add: (
         normal,
@@ -226,8 +228,8 @@ PARTIALS = {
 }
 
 
-def gathered(gradient, shape):
-    """Sum `gradient` back to an array of `shape` that was broadcast to it: which entry went where, one by one."""
+def summed_back(gradient, shape):
+    """Sum `gradient` back to an array of `shape` that was broadcast to it, entry by entry."""
     source = np.broadcast_to(np.arange(np.prod(shape, dtype=int)).reshape(shape), gradient.shape)
     total = np.zeros(shape)
     for index, value in zip(source.ravel(), gradient.ravel()):
@@ -248,7 +250,7 @@ def test_broadcasting_of_elementwise_ops(op, shapes):
     for x, partial in zip(xs, (by_a, by_b)):
         g = grad(y, x, asarray(weights), retain_graph=True)
         assert g.shape == x.shape
-        expected = gathered(weights * partial(a, b), x.shape)
+        expected = summed_back(weights * partial(a, b), x.shape)
         np.testing.assert_allclose(to_numpy(g.data), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -262,10 +264,10 @@ def test_broadcasting_of_where_and_broadcast_to(shapes):
         to_numpy(y.data), np.where(mask, to_numpy(a.data), to_numpy(b.data))
     )
     da, db = grad(y, [a, b], asarray(weights))
-    np.testing.assert_allclose(to_numpy(da.data), gathered(weights * mask, a_shape), atol=1e-12)
-    np.testing.assert_allclose(to_numpy(db.data), gathered(weights * ~mask, b_shape), atol=1e-12)
+    np.testing.assert_allclose(to_numpy(da.data), summed_back(weights * mask, a_shape), atol=1e-12)
+    np.testing.assert_allclose(to_numpy(db.data), summed_back(weights * ~mask, b_shape), atol=1e-12)
     db = grad(ops.broadcast_to(b, shapes.result_shape), b, asarray(weights))
-    np.testing.assert_allclose(to_numpy(db.data), gathered(weights, b_shape), atol=1e-12)
+    np.testing.assert_allclose(to_numpy(db.data), summed_back(weights, b_shape), atol=1e-12)
 
 
 @given(
@@ -280,82 +282,68 @@ def test_broadcasting_of_matmul(batches, size):
     y = ops.matmul(*xs)
     np.testing.assert_allclose(to_numpy(y.data), np.einsum("...mk,...kn->...mn", a, b), atol=1e-12)
     da, db = grad(y, xs, asarray(weights))
-    b_everywhere, a_everywhere = (
-        np.broadcast_to(x, batches.result_shape + x.shape[-2:]) for x in (b, a)
-    )
-    np.testing.assert_allclose(
-        to_numpy(da.data),
-        gathered(np.einsum("...mn,...kn->...mk", weights, b_everywhere), a.shape),
-        atol=1e-12,
-    )
-    np.testing.assert_allclose(
-        to_numpy(db.data),
-        gathered(np.einsum("...mk,...mn->...kn", a_everywhere, weights), b.shape),
-        atol=1e-12,
-    )
+    all_a, all_b = (np.broadcast_to(x, batches.result_shape + x.shape[-2:]) for x in (a, b))
+    expected = summed_back(np.einsum("...mn,...kn->...mk", weights, all_b), a.shape)
+    np.testing.assert_allclose(to_numpy(da.data), expected, atol=1e-12)
+    expected = summed_back(np.einsum("...mk,...mn->...kn", all_a, weights), b.shape)
+    np.testing.assert_allclose(to_numpy(db.data), expected, atol=1e-12)
 
 
-# ---- linear ops -----------------------------------------------------------------------------------------
+# ---- linear ops ----
 
 
 @LINEAR
 def test_adjoint(row):
-    """<A x, y> = <x, A^T y> in each argument, and the adjoint of the adjoint is A again."""
+    """<A x, y> = <x, A^T y> in each argument, and the adjoint of A^T is A."""
     arrays = draw(row)
     for i in range(len(arrays)):
         xs = tensors(arrays, requires_grad=False)
-        nothing = list(xs)
-        nothing[i] = xs[i] * 0.0
+        with_zero = list(xs)
+        with_zero[i] = xs[i] * 0.0
         xs[i] = Tensor(xs[i].data, requires_grad=True)
         value = row.function(*xs)
-        a_x = to_numpy((value - row.function(*nothing)).data)
+        a_x = to_numpy((value - row.function(*with_zero)).data)
         y = Tensor(asarray(normal(*value.shape, seed=9)), requires_grad=True)
         at_y = grad(value, xs[i], y, create_graph=True)
         left, right = np.sum(a_x * to_numpy(y.data)), np.sum(arrays[i] * to_numpy(at_y.data))
         scale = np.linalg.norm(a_x) * np.linalg.norm(to_numpy(y.data))
         assert abs(left - right) <= 1e-13 * scale
-        a_x_again = to_numpy(grad(at_y, y, xs[i].detach()).data)
-        np.testing.assert_allclose(a_x_again, a_x, atol=1e-12 * np.abs(a_x).max())
+        adjoint_of_at = to_numpy(grad(at_y, y, xs[i].detach()).data)
+        np.testing.assert_allclose(adjoint_of_at, a_x, atol=1e-12 * np.abs(a_x).max())
 
 
 @given(st.data())
 def test_convolutions_of_any_geometry(data):
-    """All three against scipy.signal, in float64, with the blocks of the kernels cut small, or not at all."""
+    """All three convolutions against scipy.signal, in float64, with small and large blocks."""
     size = st.tuples(st.integers(1, 7), st.integers(1, 7))
     height, width = data.draw(size, "size")
     stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)), "stride")
     padding = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)), "padding")
-    kernel = (
+    kernel_size = (
         data.draw(st.integers(1, min(height + 2 * padding[0], 5)), "kh"),
         data.draw(st.integers(1, min(width + 2 * padding[1], 5)), "kw"),
     )
     groups = data.draw(st.integers(1, 3), "groups")
-    inputs, outputs, n = (
-        data.draw(st.integers(1, m), label) for m, label in ((3, "in"), (3, "out"), (3, "n"))
-    )
-    x, w = (
-        normal(n, height, width, groups * inputs, seed=1),
-        normal(*kernel, inputs, groups * outputs, seed=2),
-    )
+    inputs, outputs, n = (data.draw(st.integers(1, 3), label) for label in ("in", "out", "n"))
+    x = normal(n, height, width, groups * inputs, seed=1)
+    w = normal(*kernel_size, inputs, groups * outputs, seed=2)
     settings = dict(stride=stride, padding=padding, groups=groups)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            fast_conv, "BLOCK_BYTES", data.draw(st.sampled_from([1, 500, 1 << 20]), "block bytes")
-        )
-        patch.setattr(
-            fast_conv, "FOLD_CHANNELS", data.draw(st.sampled_from([0, 4, 100]), "fold channels")
-        )
+        block_bytes = data.draw(st.sampled_from([1, 500, 1 << 20]), "block bytes")
+        patch.setattr(fast_conv, "BLOCK_BYTES", block_bytes)
+        fold_channels = data.draw(st.sampled_from([0, 4, 100]), "fold channels")
+        patch.setattr(fast_conv, "FOLD_CHANNELS", fold_channels)
         xs = tensors([x, w])
         y = ops.conv2d(*xs, **settings)
         g = normal(*y.shape, seed=3)
         y, dx, dw = (to_numpy(t.data) for t in (y, *grad(y, xs, asarray(g))))
     np.testing.assert_allclose(y, oracles.conv2d(x, w, **settings), atol=1e-12)
-    spare = [(m + 2 * p - k) % s for m, p, k, s in zip((height, width), padding, kernel, stride)]
-    np.testing.assert_allclose(
-        dx, oracles.conv_transpose2d(g, w, output_padding=spare, **settings), atol=1e-12
-    )
-    np.testing.assert_allclose(dw, oracles.conv2d_weight(x, g, kernel, **settings), atol=1e-12)
+    lengths = zip((height, width), padding, kernel_size, stride)
+    output_padding = [(m + 2 * p - k) % s for m, p, k, s in lengths]
+    expected = oracles.conv_transpose2d(g, w, output_padding=output_padding, **settings)
+    np.testing.assert_allclose(dx, expected, atol=1e-12)
+    np.testing.assert_allclose(dw, oracles.conv2d_weight(x, g, kernel_size, **settings), atol=1e-12)
 
 
 @given(st.data())
@@ -365,12 +353,11 @@ def test_upfirdn2d_of_any_geometry(data):
     padding = data.draw(st.tuples(*[st.integers(-4, 4)] * 4), "padding")
     taps = data.draw(st.one_of(pairs, st.tuples(st.integers(1, 4))), "taps")
     x, f = normal(2, *size, 2, seed=1), normal(*taps, seed=2)
-    long = taps * (3 - len(taps))
+    filter_size = taps * (3 - len(taps))
     padded = [n * u + p + q for n, u, p, q in zip(size, up, padding[2::-2], padding[:0:-2])]
-    settings = dict(
-        up=up, down=down, padding=padding, flip_filter=data.draw(st.booleans(), "flip"), gain=1.5
-    )
-    if any(n < k for n, k in zip(padded, long)):
+    flip = data.draw(st.booleans(), "flip")
+    settings = dict(up=up, down=down, padding=padding, flip_filter=flip, gain=1.5)
+    if any(n < k for n, k in zip(padded, filter_size)):
         with pytest.raises(ValueError, match="leaves nothing"):
             ops.upfirdn2d(Tensor(asarray(x)), f, **settings)
         return
@@ -382,7 +369,7 @@ def test_upfirdn2d_of_any_geometry(data):
     np.testing.assert_allclose(np.sum(dx * x), np.sum(to_numpy(y.data) * g), atol=1e-12)
 
 
-# ---- kernels --------------------------------------------------------------------------------------------
+# ---- kernels ----
 
 normalize_modulate = importlib.import_module("tinygan.ops.normalize")._normalize_modulate
 cross_entropy = importlib.import_module("tinygan.ops.losses")._binary_cross_entropy_with_logits
@@ -400,7 +387,7 @@ FUSED = {  # name: (op, shapes of its arguments, its settings)
     "activation": (bias_act, [(4, 3, 3, 5), None], [0.0, 1.0]),
     "affine": (affine, [(7, 5), (5, 3), (3,)], []),
 }
-KERNELS = {  # op: its kernels, forward and backward
+KERNELS = {  # op: (its forward kernel, its backward kernel)
     normalize_modulate: (norm.normalize, norm.normalize_gradient),
     affine: (linear.affine, linear.affine_gradient),
     cross_entropy: (loss.binary_cross_entropy, loss.binary_cross_entropy_gradient),
@@ -408,11 +395,11 @@ KERNELS = {  # op: its kernels, forward and backward
 }
 
 
-def counted(kernel):
-    """A list that grows with every call of the kernel, whichever version of it runs."""
-    calls, place = [], dict(zip(kernel.__code__.co_freevars, kernel.__closure__))["version"]
-    version = place.cell_contents
-    place.cell_contents = lambda *arguments: calls.append(arguments) or version(*arguments)
+def count_calls(kernel):
+    """Return a list that grows with every call of the kernel, whichever version of it runs."""
+    calls, cell = [], dict(zip(kernel.__code__.co_freevars, kernel.__closure__))["version"]
+    version = cell.cell_contents
+    cell.cell_contents = lambda *args: calls.append(args) or version(*args)
     return calls
 
 
@@ -422,28 +409,25 @@ def test_a_kernel_agrees_with_its_definition(name, dtype):
     op, shapes, settings = FUSED[name]
     tolerance = dict(rtol=1e-4, atol=1e-5) if dtype == "float32" else dict(rtol=1e-10, atol=1e-12)
     present = [i for i, shape in enumerate(shapes) if shape is not None]
-    for wanted in range(1, 2 ** len(present)):  # every choice of arguments that require a gradient
-        required = [i for j, i in enumerate(present) if wanted >> j & 1]
+    for mask in range(1, 2 ** len(present)):  # every choice of arguments that require a gradient
+        required = [i for j, i in enumerate(present) if mask >> j & 1]
         xs = [
             None if s is None else Tensor(asarray(normal(*s, seed=i).astype(dtype)), i in required)
             for i, s in enumerate(shapes)
         ]
-        asked = [xs[i] for i in required]
-        grad(
-            op(*xs, *settings).sum(), asked
-        )  # from here on it is decided which version of a kernel runs
-        forward, backward = map(counted, KERNELS[op])
+        inputs = [xs[i] for i in required]
+        grad(op(*xs, *settings).sum(), inputs)  # the first call selects the version of a kernel
+        forward, backward = map(count_calls, KERNELS[op])
         y = op(*xs, *settings)
         assert (len(forward), len(backward)) == (1, 0)
         defined = op.definition(*xs, *settings)
         g = Tensor(asarray(normal(*y.shape, seed=9).astype(dtype)))
-        fast = grad(y, asked, g, retain_graph=True)
+        fast = grad(y, inputs, g, retain_graph=True)
         assert len(backward) == 1
-        recorded = grad(y, asked, g, create_graph=True)
-        assert (len(forward), len(backward)) == (1, 1)  # there the definition ran
-        for a, b, c in zip(
-            [y, *fast], [defined, *grad(defined, asked, g)], [y, *recorded], strict=True
-        ):
+        recorded = grad(y, inputs, g, create_graph=True)
+        assert (len(forward), len(backward)) == (1, 1)  # the definition ran
+        expected = [defined, *grad(defined, inputs, g)]
+        for a, b, c in zip([y, *fast], expected, [y, *recorded], strict=True):
             assert a.dtype == b.dtype == dtype and a.shape == b.shape
             np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), **tolerance)
             np.testing.assert_allclose(to_numpy(c.data), to_numpy(b.data), **tolerance)
@@ -458,26 +442,25 @@ def test_the_second_derivative_of_a_kernel_is_that_of_its_definition(name):
             None if s is None else Tensor(asarray(normal(*s, seed=i)), True)
             for i, s in enumerate(shapes)
         ]
-        asked = [x for x in xs if x is not None]
-        first = grad((f(*xs, *settings) ** 3).sum(), asked, create_graph=True)
-        return grad(sum((g * g).sum() for g in first), asked)
+        inputs = [x for x in xs if x is not None]
+        first = grad((f(*xs, *settings) ** 3).sum(), inputs, create_graph=True)
+        return grad(sum((g * g).sum() for g in first), inputs)
 
     for a, b in zip(second(op), second(op.definition), strict=True):
         assert np.abs(to_numpy(b.data)).max() > 1e-3
         np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), rtol=1e-9, atol=1e-9)
 
 
-def test_batch_norm_with_statistics_at_hand():
+def test_batch_norm_with_known_statistics():
     x, gain, bias = tensors([normal(4, 3, 3, 5), normal(5), normal(5)])
     y = ops.batch_norm(x, gain, bias)
     z = ops.batch_norm(x, gain, bias, statistics=norm.moments(x.data, (0, 1, 2)))
-    for a, b in zip(
-        [y, *grad(y, [x, gain, bias], y.detach())], [z, *grad(z, [x, gain, bias], y.detach())]
-    ):
+    gradients = [grad(t, [x, gain, bias], y.detach()) for t in (y, z)]
+    for a, b in zip([y, *gradients[0]], [z, *gradients[1]]):
         np.testing.assert_allclose(to_numpy(a.data), to_numpy(b.data), rtol=1e-13, atol=1e-13)
 
 
-# ---- threads --------------------------------------------------------------------------------------------
+# ---- threads ----
 
 
 @pytest.fixture
@@ -521,7 +504,7 @@ def test_the_bits_of_matmul_do_not_depend_on_threads(threads):
 @pytest.mark.fast
 @pytest.mark.parametrize("pass_", ["forward", "input gradient", "weight gradient"])
 def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
-    """Two blocks wait for each other: with one thread, the first would wait in vain."""
+    """Two blocks wait for each other: with one thread, the first would wait until the timeout."""
     x, w = tensors([normal(8, 12, 12, 9), normal(3, 3, 9, 5)], "float32")
     y = ops.conv2d(x, w, padding=1)
     threads(2)
@@ -529,9 +512,8 @@ def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
     workers = set()
 
     def waiting(*args, **settings):
-        if (
-            len(workers) < 2 and threading.get_ident() not in workers
-        ):  # the pool may have more threads by now
+        # The pool may have more than two threads by now.
+        if len(workers) < 2 and threading.get_ident() not in workers:
             workers.add(threading.get_ident())
             meeting.wait()
         return columns(*args, **settings)
@@ -546,7 +528,7 @@ def test_convolutions_really_use_two_threads(pass_, threads, monkeypatch):
 
 
 @pytest.mark.fast
-def test_an_error_in_a_thread_comes_out(threads):
+def test_an_error_in_a_thread_reaches_the_caller(threads):
     threads(2)
 
     def work(item):
@@ -556,9 +538,8 @@ def test_an_error_in_a_thread_comes_out(threads):
     with pytest.raises(ValueError, match="item 5"):
         parallel.run(work, range(20))
     done = []
-    parallel.run(
-        lambda item: parallel.run(done.append, [item, item]), range(5)
-    )  # and nesting does not deadlock
+    # Nested calls do not deadlock.
+    parallel.run(lambda item: parallel.run(done.append, [item, item]), range(5))
     assert sorted(done) == sorted([*range(5)] * 2)
 
 
@@ -576,26 +557,27 @@ def test_blas_limits_of_several_threads_end_together():
     with parallel.single_threaded_blas():
         barrier.wait()
         thread.join()
-    assert not parallel._holds
+    assert not parallel._blas_limits
 
 
-# ---- memory ---------------------------------------------------------------------------------------------
+# ---- memory ----
 
 
 @KEEPS
 def test_what_an_op_keeps(row):
-    """The arrays that live on in the graph when every Tensor is gone are those that the table names."""
+    """When all Tensors are freed, the graph keeps exactly the arrays that the table names."""
     xs = tensors(draw(row))
     y = row.function(*xs)
-    watched = {name: weakref.ref(t.data) for name, t in zip("abc", xs)} | {"y": weakref.ref(y.data)}
+    arrays = {name: weakref.ref(t.data) for name, t in zip("abc", xs)} | {"y": weakref.ref(y.data)}
     node = y.node
     del xs, y
-    assert "".join(name for name, array in watched.items() if array() is not None) == row.keeps
+    assert "".join(name for name, array in arrays.items() if array() is not None) == row.keeps
     del node
-    assert not any(array() is not None for array in watched.values())
+    assert not any(array() is not None for array in arrays.values())
 
 
-MEMORY = {  # name: (function, shapes of its arguments, what its graph may hold beside them, in sizes of the first)
+# name: (function, shapes of its arguments, memory that its graph may add, relative to the first)
+MEMORY = {
     "tanh": (ops.tanh, [(64, 8, 8, 64)], 1),
     "relu": (ops.relu, [(64, 8, 8, 64)], 1),
     "leaky_relu": (ops.leaky_relu, [(64, 8, 8, 64)], 1),
@@ -613,16 +595,16 @@ MEMORY = {  # name: (function, shapes of its arguments, what its graph may hold 
 @pytest.mark.cpu
 @pytest.mark.parametrize("name", MEMORY)
 def test_a_graph_keeps_no_hidden_arrays(name, array_bytes, threads):
-    threads(1)  # another thread's scratch buffers come when it first gets a block
-    f, shapes, more = MEMORY[name]
+    threads(1)  # another thread may allocate its scratch buffers at any call
+    f, shapes, extra = MEMORY[name]
     xs = tensors([normal(*shape) for shape in shapes], "float32")
-    f(*xs)  # scratch buffers live on
+    f(*xs)  # allocates the scratch buffers
     before = array_bytes()
     node = f(*xs).node
-    assert array_bytes() - before <= more * xs[0].data.nbytes + 1000 and node is not None
+    assert array_bytes() - before <= extra * xs[0].data.nbytes + 1000 and node is not None
 
 
-# ---- chosen values, and errors --------------------------------------------------------------------------
+# ---- special values, and errors ----
 
 
 def gradient(f, *values):
@@ -631,7 +613,7 @@ def gradient(f, *values):
     return [to_numpy(g.data).tolist() for g in gs] if len(xs) > 1 else to_numpy(gs[0].data).tolist()
 
 
-def test_derivatives_where_there_is_none():
+def test_derivatives_at_kinks():
     assert gradient(ops.relu, [-1.0, 0.0, 1.0]) == [0, 0, 1]
     assert gradient(lambda x: ops.leaky_relu(x, 0.25), [-1.0, 0.0, 1.0]) == [0.25, 0.25, 1]
     assert gradient(ops.abs, [-2.0, 0.0, 3.0]) == [-1, 0, 1]
@@ -687,8 +669,8 @@ def test_no_overflow(dtype):
     )
 
 
-def test_second_derivative_of_a_gate_is_free():
-    """R1 through leaky ReLUs costs one multiplication: the second derivative by x is exactly nothing."""
+def test_the_second_derivative_of_leaky_relu_is_free():
+    """R1 through leaky ReLU costs one multiplication: the gradient does not depend on x."""
     x = tinygan.tensor([-1.0, 2.0], requires_grad=True)
     g = grad(ops.leaky_relu(x).sum(), x, create_graph=True)
     assert not g.requires_grad
@@ -724,10 +706,8 @@ def test_pad_takes_numpys_widths(widths):
 
 
 def test_empty_batches():
-    x, w = (
-        tensor(np.zeros((0, 5, 5, 2)), requires_grad=True),
-        tensor(np.ones((3, 3, 2, 4)), requires_grad=True),
-    )
+    x = tensor(np.zeros((0, 5, 5, 2)), requires_grad=True)
+    w = tensor(np.ones((3, 3, 2, 4)), requires_grad=True)
     dx, dw = grad(ops.conv2d(x, w).sum(), [x, w])
     assert dx.shape == x.shape and dw.shape == w.shape and not dw.data.any()
     assert nn.Flatten()(x).shape == (0, 50)
@@ -736,7 +716,7 @@ def test_empty_batches():
     assert grad(ops.embedding(table, [1, 2]).sum(), table).shape == (3, 0)
 
 
-def test_a_stride_of_numpy_and_a_target_that_broadcasts():
+def test_a_numpy_integer_as_stride_and_a_target_that_broadcasts():
     image, weight = tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((4, 4, 1, 1)))
     assert ops.conv2d(image, weight, stride=np.int64(1)).shape == (1, 1, 1, 1)
     logits, target = tensor(np.zeros((2, 1))), tensor(np.full((1, 1), 0.5))
@@ -763,7 +743,7 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         (lambda: ops.conv2d(Tensor(X), Tensor(W), padding=-1), "padding"),
         (
             lambda: ops.conv2d(Tensor(X[:, :2]), Tensor(W)),
-            "3x3 kernel is larger than the 2x6 image",
+            "kernel size 3x3 is larger than the 2x6 image",
         ),
         (lambda: ops.conv_transpose2d(Tensor(X), Tensor(W)), "x .* has 4 channels, but w"),
         (
@@ -784,7 +764,7 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
         (
             lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4),
-            "batch of 6 does not fall into groups of 4",
+            "cannot divide a batch of 6 into groups of 4",
         ),
         (
             lambda: ops.upfirdn2d(Tensor(X), np.ones((2, 2, 2))),
@@ -823,15 +803,14 @@ def test_embedding_takes_indices_of_any_integer_type(dtype, width):
 def test_labels_and_axes_out_of_range():
     with pytest.raises(IndexError, match=r"labels must lie in 0\.\.2, got -1\.\.1"):
         ops.cross_entropy(tensor(np.zeros((3, 3))), [-1, 0, 1])
-    for join in (ops.concatenate, ops.stack):
+    for function in (ops.concatenate, ops.stack):
         with pytest.raises(ValueError, match="axis 5 is out of range"):
-            join([leaf(1.0), leaf(2.0)], axis=5)
+            function([leaf(1.0), leaf(2.0)], axis=5)
     with pytest.raises(ValueError, match="axis 0 is out of range"):
         ops.concatenate([tensor(1.0), tensor(2.0)])
     with pytest.raises(ValueError, match="instance_norm takes images"):
         ops.instance_norm(tensor(np.zeros((2, 3, 4))))
+    message = r"target of shape \(3, 1\) does not fit a prediction of shape \(3,\)"
     for pixel_loss in (ops.mse_loss, ops.l1_loss):
-        with pytest.raises(
-            ValueError, match=r"target of shape \(3, 1\) for a prediction of shape \(3,\)"
-        ):
+        with pytest.raises(ValueError, match=message):
             pixel_loss(leaf(1.0, 2.0, 3.0), tensor(np.zeros((3, 1))))

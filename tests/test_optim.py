@@ -1,4 +1,4 @@
-"""Optimisers and EMA: PyTorch's numbers, closed forms, and what they must leave alone."""
+"""Optimisers and EMA, against PyTorch's numbers and closed forms."""
 
 from pathlib import Path
 
@@ -17,7 +17,8 @@ GOLDEN = np.load(Path(__file__).parent / "golden" / "optimizers.npz")
 
 
 def lazy(interval):
-    """StyleGAN2's Adam for a network that is regularised every `interval` steps."""
+    """Return a function that makes StyleGAN2's Adam for a network with a penalty at every
+    `interval`-th update."""
     c = interval / (interval + 1)
     return lambda p: Adam(p, lr=0.0025 * c, betas=(0, 0.99**c), eps=1e-8)
 
@@ -32,22 +33,22 @@ PAPERS = {
 }
 
 
-def test_every_paper_is_covered():
+def test_every_paper_of_the_golden_file_is_tested():
     assert set(PAPERS) == {key.split("/")[0] for key in GOLDEN.files if "/w" in key}
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_four_steps_as_in_pytorch(paper):
+def test_four_updates_agree_with_pytorch(paper):
     w = Parameter(GOLDEN["w0"])
     optimizer = PAPERS[paper]([w])
     for i, g in enumerate(GOLDEN["grads"]):
         optimizer.step([tensor(g)])
         expected = GOLDEN[f"{paper}/w{i + 1}"]
         assert np.abs(host(w) - expected).max() <= 1e-9 * np.abs(expected).max()
-        assert np.abs(expected - GOLDEN["w0"]).max() > 1e-6  # so that standing still would fail
+        assert np.abs(expected - GOLDEN["w0"]).max() > 1e-6  # w must move, or the test is empty
 
 
-def test_sgd_and_its_momentum():
+def test_sgd_with_and_without_momentum():
     w = Parameter(np.array([1.0, 2.0]))
     optimizer = SGD([w], lr=0.1, momentum=0.5)
     for _ in range(2):
@@ -61,7 +62,7 @@ def test_sgd_and_its_momentum():
 @pytest.mark.parametrize(
     "make", [lambda p: SGD(p, 0.05, 0.9), lambda p: RMSprop(p, 0.02), lambda p: Adam(p, 0.05)]
 )
-def test_they_minimise(make):
+def test_optimisers_minimise_a_square(make):
     w = Parameter(np.array([3.0, -2.0], "float32"))
     optimizer = make([w])
     for _ in range(300):
@@ -69,7 +70,7 @@ def test_they_minimise(make):
     assert np.abs(host(w)).max() < 0.05 and w.dtype == np.float32
 
 
-def test_none_leaves_a_parameter_as_it_is():
+def test_a_gradient_of_none_leaves_its_parameter_unchanged():
     a, b = Parameter(np.ones(2)), Parameter(np.ones(2))
     optimizer = Adam([a, b], 0.1)
     optimizer.step(grad((a * a).sum(), [a, b]))
@@ -78,24 +79,23 @@ def test_none_leaves_a_parameter_as_it_is():
 
 @pytest.mark.cpu
 @pytest.mark.fast
-def test_a_large_parameter_is_updated_whole_and_in_one_way():
-    """Blocks, threads and a layout that cannot be cut into blocks all give the same update."""
+def test_a_large_parameter_gets_the_same_update_with_and_without_blocks():
+    """A C-contiguous array is updated in blocks, by several threads; a Fortran-ordered array cannot
+    be divided into blocks."""
     rng = np.random.default_rng(0)
     w, g = rng.standard_normal((2, 900, 500))
     m, v = np.zeros_like(w), np.zeros_like(w)
-    blocked, plain = w.copy(), np.asfortranarray(w)
+    blocked, undivided = w.copy(), np.asfortranarray(w)
     rates = lambda: [(0.1 * 0.1**0.5 / 0.5, 1e-8 * 0.1**0.5)]
     kernel.adam([blocked], [g], [m], [v], rates, 0.5, 0.9)
-    kernel.adam(
-        [plain], [g], [np.asfortranarray(m * 0)], [np.asfortranarray(v * 0)], rates, 0.5, 0.9
-    )
-    assert w.size > 3 * BLOCK and np.array_equal(blocked, plain)
-    np.testing.assert_allclose(
-        w - blocked, 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-9
-    )  # Adam's first step
+    m, v = np.asfortranarray(m * 0), np.asfortranarray(v * 0)
+    kernel.adam([undivided], [g], [m], [v], rates, 0.5, 0.9)
+    assert w.size > 3 * BLOCK and np.array_equal(blocked, undivided)
+    first_update = 0.1 * g / (np.abs(g) + 1e-8)
+    np.testing.assert_allclose(w - blocked, first_update, rtol=1e-9)
 
 
-def test_a_step_is_noticed_by_graphs():
+def test_a_graph_detects_that_an_optimiser_changed_its_parameter():
     w = Parameter(np.ones(3), name="w")
     loss = (w * w).sum()
     Adam([w], 0.1).step([tensor(np.ones(3))])
@@ -103,22 +103,22 @@ def test_a_step_is_noticed_by_graphs():
         grad(loss, w)
 
 
-def test_state_survives_saving():
+def test_a_saved_state_continues_with_the_same_updates():
     rng = np.random.default_rng(0)
     gradients = [tensor(rng.standard_normal((3, 2))) for _ in range(4)]
     for make in (lambda p: SGD(p, 0.1, 0.9), lambda p: RMSprop(p, 0.1), lambda p: Adam(p, 0.1)):
-        straight, resumed = Parameter(np.ones((3, 2))), Parameter(np.ones((3, 2)))
-        a, b = make([straight]), make([resumed])
+        unbroken, resumed = Parameter(np.ones((3, 2))), Parameter(np.ones((3, 2)))
+        optimizer, first = make([unbroken]), make([resumed])
         for g in gradients[:2]:
-            a.step([g]), b.step([g])
-        c = make([resumed])
-        c.load_state_dict(b.state_dict())
+            optimizer.step([g]), first.step([g])
+        second = make([resumed])
+        second.load_state_dict(first.state_dict())
         for g in gradients[2:]:
-            a.step([g]), c.step([g])
-        assert np.array_equal(host(straight), host(resumed))
+            optimizer.step([g]), second.step([g])
+        assert np.array_equal(host(unbroken), host(resumed))
 
 
-def test_mistakes_are_named():
+def test_error_messages_name_the_mistake():
     with pytest.raises(TypeError, match="list of Parameters"):
         Adam([tensor([1.0], requires_grad=True)], 0.1)
     with pytest.raises(TypeError, match="non-empty"):
@@ -146,17 +146,14 @@ def test_ema_averages_weights_and_copies_buffers():
         expected = decay * expected + (1 - decay) * host(net[0].weight)
     state = ema.module.state_dict()
     np.testing.assert_allclose(state["0.weight"], expected, rtol=1e-5)
-    assert (
-        np.array_equal(state["1.running_mean"], host(net[1].running_mean))
-        and state["1.running_mean"].any()
-    )
+    running_mean = state["1.running_mean"]
+    assert np.array_equal(running_mean, host(net[1].running_mean)) and running_mean.any()
     assert net.training and not ema.module.training
-    held = state["1.running_mean"]
-    net(tensor(np.ones((4, 2), "float32")))
-    assert np.array_equal(ema.module.state_dict()["1.running_mean"], held)
+    net(tensor(np.ones((4, 2), "float32")))  # changes the running mean of `net` alone
+    assert np.array_equal(ema.module.state_dict()["1.running_mean"], running_mean)
 
 
-def test_a_parameter_listed_twice_is_refused():
+def test_a_parameter_listed_twice_is_an_error():
     w = Parameter(np.ones(3))
     with pytest.raises(ValueError, match="listed twice"):
         Adam([w, w], 0.1)

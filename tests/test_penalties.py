@@ -1,4 +1,4 @@
-"""The table of penalties: an entry that is not complete, or does not do what it says, fails here."""
+"""Tests of the table of penalties: each entry must be complete, and do what its fields say."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ EXAMPLE = Penalty(
     "square",
     lambda D, reals: ops.mean(ops.square(D(reals))),
     "nobody 2026, equation 1",
-    "weight of it; 0: none",
+    "weight of this penalty; 0: off",
     "D",
     "reals",
     lazy=True,
@@ -32,16 +32,16 @@ EXAMPLE = Penalty(
 )
 
 
-def paths_of_z(G, z, average, rng):
+def level_of_images(G, z, average, rng):
     images = G(z + ops.mean(z) * float(rng.random()))
     level = ops.mean(ops.square(images))
     return level + average, 0.5 * average + 0.5 * level.data
 
 
-OTHERS = [  # one for each place that the table does not use yet
+OTHERS = [  # one for each key of APPLIED_TO that the table does not use yet
     EXAMPLE._replace(
         name="latents",
-        function=paths_of_z,
+        function=level_of_images,
         trains="G",
         applied_to="latents",
         state="average_level",
@@ -75,14 +75,14 @@ def digits():
 
 @pytest.fixture(params=[*PENALTIES, *OTHERS], ids=lambda entry: entry.name)
 def entry(request, monkeypatch):
-    """Each entry of the table, and others as somebody might add them."""
+    """Each entry of the table, and entries that somebody might add."""
     if request.param in OTHERS:
         monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, request.param))
     return request.param
 
 
 def settings_of(recipe, entry, **changes):
-    """The settings of a recipe, with one for the weight of an entry that is new."""
+    """Return the settings of a recipe, with a setting for the weight of a new entry."""
     settings = recipe.settings()
     if entry in OTHERS:
         kind = dataclasses.make_dataclass(
@@ -96,8 +96,8 @@ def settings_of(recipe, entry, **changes):
 
 
 def networks_for(entry):
-    """A recipe, with small settings, whose D judges each image by itself, and whose G has styles if
-    they are needed."""
+    """Return (recipe, small settings) where D processes each image independently, and G has styles
+    if the entry needs them."""
     name, more = (
         ("stylegan2", {}) if entry.applied_to == "styles" else ("dcgan", {"d_norm": "none"})
     )
@@ -111,15 +111,15 @@ def make(entry, digits, weight, **changes):
 
 
 def gradients_of_a_step(algorithm):
-    """({"D": gradients of its updates, "G": ...}, numbers) of a step that leaves the weights as
-    they are."""
-    given = {}
+    """Return ({"D": gradients of its updates, "G": ...}, numbers) of a step that leaves the weights
+    unchanged."""
+    recorded = {}
     for which, optimizer in (("D", algorithm.d_optimizer), ("G", algorithm.g_optimizer)):
-        updates = given[which] = []
+        updates = recorded[which] = []
         optimizer.step = lambda gradients, updates=updates: updates.append(
             np.concatenate([host(g).ravel() for g in gradients if g is not None])
         )
-    return given, algorithm.train_step()
+    return recorded, algorithm.train_step()
 
 
 def test_an_entry_is_complete(entry):
@@ -129,25 +129,25 @@ def test_an_entry_is_complete(entry):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"applied_to": "nowhere"}, "applied_to='nowhere'; there are: logits, reals"),
+        ({"applied_to": "nowhere"}, "applied_to='nowhere': choose from logits, reals"),
         ({"trains": "G"}, "it cannot train 'G'"),
         ({"trains": ""}, "it cannot train ''"),
         ({"draws": True}, "is called with .D, reals, rng."),
         ({"applied_to": "between"}, "is called with .D, reals, fakes."),
         ({"state": "x"}, "is called with .D, reals, state."),
         ({"applied_to": "network", "function": ops.sum}, "applied to network, it cannot be lazy"),
-        ({"logged_as": ()}, "logged_as="),
-        ({"logged_as": ("a", "b")}, "logged_as="),
+        ({"logged_as": ()}, "logged_as=.* must have 1 names"),
+        ({"logged_as": ("a", "b")}, "logged_as=.* must have 1 names"),
         ({"source": ""}, "its source and its meaning"),
         ({"meaning": ""}, "its source and its meaning"),
     ],
 )
-def test_an_entry_that_is_not_complete_is_seen(changes, message):
+def test_an_incomplete_entry_is_an_error(changes, message):
     with pytest.raises(ValueError, match=f"penalty square: .*{message}"):
         check(EXAMPLE._replace(**changes))
 
 
-def test_a_field_that_is_left_out_is_an_error():
+def test_a_missing_field_is_an_error():
     with pytest.raises(TypeError, match="logged_as"):
         Penalty("square", EXAMPLE.function, "source", "meaning", "D", "reals", True, "", False)
 
@@ -162,10 +162,9 @@ def test_every_entry_has_its_setting():
     assert len({entry.name for entry in PENALTIES}) == len(PENALTIES)
 
 
-def test_it_trains_the_networks_that_it_says(entry, digits, monkeypatch):
-    monkeypatch.setattr(
-        "tinygan.kernels.cuda.graphs.enabled", False
-    )  # in a step that is recorded, nothing can be read
+def test_it_trains_the_networks_in_its_entry(entry, digits, monkeypatch):
+    # Nothing can be read in a recorded step.
+    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
     if entry.applied_to == "weights":
         algorithm = make(entry, digits, 0.01)
         algorithm.train_step()
@@ -182,37 +181,35 @@ def test_it_trains_the_networks_that_it_says(entry, digits, monkeypatch):
     assert set(entry.logged_as) <= numbers.keys()
 
 
-def test_it_is_lazy_if_it_may_be(entry, digits, monkeypatch):
-    """In updates of its own, k times as strong; one that cannot be lazy is in every update."""
+def test_a_lazy_penalty_has_updates_of_its_own(entry, digits, monkeypatch):
+    """A penalty that cannot be lazy is in every update."""
     monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
     every = {"penalty_every": 4, "path_every": 4}
-    lazy, joined = make(entry, digits, 0.5, **every), make(entry, digits, 0.5)
+    lazy, in_loss = make(entry, digits, 0.5, **every), make(entry, digits, 0.5)
     separate = entry.lazy and entry.applied_to in (*IMAGES, *LATENTS)
     which = "G" if entry.applied_to in LATENTS else "D"
     assert lazy.objectives.penalty_every(which) == (4 if separate else 1)
-    optimizers = [getattr(algorithm, f"{which.lower()}_optimizer") for algorithm in (lazy, joined)]
+    optimizers = [getattr(algorithm, f"{which.lower()}_optimizer") for algorithm in (lazy, in_loss)]
     assert np.isclose(optimizers[0].lr, optimizers[1].lr * (4 / 5 if separate else 1))
-    given, _ = gradients_of_a_step(lazy)
+    recorded, _ = gradients_of_a_step(lazy)
     for _ in range(4):
         lazy.train_step()
-    assert [len(given[name]) for name in "DG"] == [
+    assert [len(recorded[name]) for name in "DG"] == [
         5 + 2 * separate * (name == which) for name in "DG"
     ]
 
 
-def test_one_that_belongs_into_every_update_is_not_left_out_in_silence(digits, monkeypatch):
+def test_a_penalty_that_cannot_be_lazy_is_an_error_with_penalty_every(digits, monkeypatch):
     always = EXAMPLE._replace(lazy=False)
     monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, always))
     monkeypatch.setitem(globals(), "OTHERS", [*OTHERS, always])
     make(always, digits, 0.5)
-    with pytest.raises(
-        InputError,
-        match="setting square=0.5: this penalty belongs into every update: set penalty_every=1, not 4",
-    ):
+    message = "square=0.5: this penalty must be in every update: set penalty_every=1, not 4"
+    with pytest.raises(InputError, match=message):
         make(always, digits, 0.5, penalty_every=4)
 
 
-def test_it_draws_if_it_says_so(entry, digits):
+def test_it_draws_random_numbers_if_its_entry_says_so(entry, digits):
     if entry.applied_to not in IMAGES:
         return
     algorithm = make(entry, digits, 0.5)
@@ -223,7 +220,7 @@ def test_it_draws_if_it_says_so(entry, digits):
     assert (algorithm.rng.bit_generator.state != before) == entry.draws
 
 
-def test_its_state_goes_on_and_is_in_the_checkpoints(entry, digits, tmp_path):
+def test_its_state_is_kept_in_checkpoints(entry, digits, tmp_path):
     if not entry.state:
         return
     recipe, small = networks_for(entry)
@@ -241,7 +238,7 @@ def test_its_state_goes_on_and_is_in_the_checkpoints(entry, digits, tmp_path):
     assert getattr(again.algorithm.objectives.penalty_state, entry.state) == value
 
 
-def test_a_class_is_the_same_on_both_sides_of_what_is_between(digits):
+def test_reals_and_fakes_have_the_same_class_for_penalties_between_them(digits):
     for entry in PENALTIES:
         algorithm = make(
             entry,
@@ -255,7 +252,7 @@ def test_a_class_is_the_same_on_both_sides_of_what_is_between(digits):
         assert same == (entry.applied_to == "between"), entry.name
 
 
-def test_styles_are_asked_of_a_g_that_has_them(digits):
+def test_a_penalty_on_styles_needs_a_g_with_styles(digits):
     styled = next(entry for entry in PENALTIES if entry.applied_to == "styles")
     recipe = recipes.find("dcgan")
     with pytest.raises(InputError, match=f"{styled.name}=2: the G of dcgan has no styles"):

@@ -1,5 +1,5 @@
-"""The two floors of kernels: the fast one computes what the plain one says, training goes the same
-way on both, and one door decides which is used."""
+"""Plain and fast kernels: both compute the same numbers, training takes the same steps with both,
+and kernels/__init__.py alone decides which of them run."""
 
 import ast
 import io
@@ -25,19 +25,19 @@ from tinygan.kernels.cuda import cublas, elementwise, trial
 from tinygan.training import recipes
 
 FOLDER = os.path.dirname(kernels.__file__)
-ROOMS = sorted({name for name in os.listdir(FOLDER) if name.endswith(".py")} - {"__init__.py"})
+FILES = sorted({name for name in os.listdir(FOLDER) if name.endswith(".py")} - {"__init__.py"})
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
-# ---- the plain floor ----
+# ---- the plain kernels ----
 
 
-@pytest.mark.parametrize("file", ROOMS)
-def test_a_plain_kernel_is_read_in_a_page(file):
-    """At most 120 lines without docstrings; no word of threads, devices or recorded steps."""
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_of_plain_kernels_is_a_page(file):
+    """At most 120 lines without docstrings, and no name of threads, devices or recorded steps."""
     text = Path(FOLDER, file).read_text("utf-8")
     lines = len(text.splitlines())
     for node in ast.walk(ast.parse(text)):
@@ -56,7 +56,7 @@ def test_a_plain_kernel_is_read_in_a_page(file):
 
 HALF = ((2, 2), (2, 2))
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
-SLANTED = np.arange(6).reshape(2, 3) - 1.5  # no outer product of two filters
+INSEPARABLE = np.arange(6).reshape(2, 3) - 1.5  # not an outer product of two filters
 THETA = np.array([[[0.8, 0.3, 0.1], [-0.4, 1.1, -0.2]], [[1.3, 0.0, 0.55], [0.2, -0.9, 0.0]]])
 
 
@@ -68,8 +68,8 @@ class Host:
 
 
 def convolutions():
-    """(x, w, stride, padding, groups, bias) of all geometries that a fast floor tells apart."""
-    for n, size, channels, kernel, stride, padding, groups in (
+    """Yield (x, w, stride, padding, groups, bias) of all shapes for which fast kernels differ."""
+    for n, size, channels, kernel_size, stride, padding, groups in (
         (2, (7, 8), (4, 6), (3, 3), (1, 1), (1, 1), 1),
         (2, (8, 8), (4, 6), (4, 4), (2, 2), (1, 1), 1),
         (2, (9, 8), (4, 6), (4, 4), (2, 2), (1, 1), 2),
@@ -86,14 +86,20 @@ def convolutions():
         (0, (3, 3), (2, 3), (3, 3), (1, 1), (0, 0), 1),
         (0, (8, 8), (32, 32), (3, 3), (1, 1), (1, 1), 1),
     ):
-        x, w = normal(n, *size, channels[0]), normal(*kernel, channels[0] // groups, channels[1])
+        x, w = (
+            normal(n, *size, channels[0]),
+            normal(*kernel_size, channels[0] // groups, channels[1]),
+        )
         yield x, w, stride, padding, groups, normal(channels[1])
 
 
 def cases():
-    """(kernel, its arguments, which of its results count; None: all)."""
+    """Yield (kernel, arguments, needed).
+
+    needed: which of its results to compare, or None for all.
+    """
     image, vector, styles = normal(3, 5, 4, 6), normal(6), normal(3, 1, 1, 6)
-    large = normal(8, 17, 19, 20)  # more than a block, on a CPU
+    large = normal(8, 17, 19, 20)  # on a CPU, more than one block
     empty = normal(0, 3, 3, 4)
     for x in (image, large, empty, normal(5), np.array(-2.0)):
         for slope, gain in ((0.2, 1.0), (0.0, 1.0), (0.0, 1.5), (1.0, 0.5), (0.2, 2**0.5)):
@@ -109,14 +115,14 @@ def cases():
         for needed in ([True, True], [True, False]):
             yield act.bias_act_gradient, (normal(*x.shape, seed=1), (x, 0.2, 1.5), needed), needed
     for x, w, stride, padding, groups, bias in convolutions():
-        size, kernel = x.shape[1:3], w.shape[:2]
-        out = tuple(map(conv.out_size, size, kernel, stride, padding))
+        size, kernel_size = x.shape[1:3], w.shape[:2]
+        out = tuple(map(conv.out_size, size, kernel_size, stride, padding))
         g = normal(len(x), *out, w.shape[3], seed=1)
         yield conv.forward, (x, w, stride, padding, groups), None
         yield conv.forward, (x, w, stride, padding, groups, bias), None
         yield conv.input_gradient, (g, w, size, stride, padding, groups), None
         yield conv.input_gradient, (g, w, size, stride, padding, groups, normal(x.shape[3])), None
-        yield conv.weight_gradient, (x, g, kernel, stride, padding, groups), None
+        yield conv.weight_gradient, (x, g, kernel_size, stride, padding, groups), None
     for a, b in (
         ((5, 7), (7, 3)),
         ((300, 120), (120, 200)),
@@ -150,7 +156,7 @@ def cases():
         ):
             yield linear.sum_over, (x, axes, keepdims), None
     for rows in (np.array([2, 0, 2, 1]), np.array([[0, 1, 0], [4, 4, 4]]), np.zeros(0, int)):
-        yield linear.sum_rows, (normal(*rows.shape, 3), (5, 3), rows), None
+        yield linear.embedding_gradient, (normal(*rows.shape, 3), (5, 3), rows), None
     for x in (normal(4, 5), normal(3)):
         target = normal(*x.shape, seed=1)
         yield loss.binary_cross_entropy, (x, target), None
@@ -190,16 +196,24 @@ def cases():
     yield optim.sgd, (ws, gs, None, lambda: 0.1, 0.0), None
     yield optim.sgd, (ws, gs, ms, lambda: 0.1, 0.9), None
     yield optim.lerp, (ws, gs, lambda: 0.75), None
-    yield optim.norm, (gs,), None
+    yield optim.global_norm, (gs,), None
     for x in (image, normal(64, 8, 8, 20), np.round(normal(3, 7, 8, 2)), normal(0, 4, 4, 2)):
-        for kernel, stride in (HALF, ((3, 2), (3, 2)), ((3, 3), (2, 1)), ((1, 1), (1, 1))):
-            y = pool.largest.__wrapped__(x, kernel, stride)
-            yield pool.largest, (x, kernel, stride), None
-            yield pool.spread, (normal(*y.shape, seed=1), x, y, kernel, stride), None
-            yield pool.gather, (normal(*x.shape, seed=1), x, y, kernel, stride), None
-        yield pool.repeated, (x, (2, 3)), None
+        for kernel_size, stride in (HALF, ((3, 2), (3, 2)), ((3, 3), (2, 1)), ((1, 1), (1, 1))):
+            y = pool.max_pool.__wrapped__(x, kernel_size, stride)
+            yield pool.max_pool, (x, kernel_size, stride), None
+            yield (
+                pool.max_pool_gradient,
+                (normal(*y.shape, seed=1), x, y, kernel_size, stride),
+                None,
+            )
+            yield (
+                pool.max_pool_gradient_adjoint,
+                (normal(*x.shape, seed=1), x, y, kernel_size, stride),
+                None,
+            )
+        yield pool.repeat_pixels, (x, (2, 3)), None
     for x in (image, normal(6, 16, 15, 20), empty):
-        for f in (FIR, SLANTED, np.zeros((2, 2))):
+        for f in (FIR, INSEPARABLE, np.zeros((2, 2))):
             for up, down, padding in (
                 ((1, 1), (1, 1), (2, 1, 1, 2)),
                 ((2, 2), (1, 1), (2, 1, 2, 1)),
@@ -210,32 +224,35 @@ def cases():
                 yield warp.upfirdn2d, (x, Host(f), up, down, padding), None
     for x in (normal(2, 5, 4, 3), normal(2, 40, 30, 2)):
         yield warp.translate, (x, np.array([[1, -2], [-5, 0]])), None
-        yield warp.gather, (x, Host(THETA), (6, 7)), None
-        yield warp.scatter, (normal(2, 6, 7, x.shape[3]), x.shape, Host(THETA)), None
+        yield warp.affine_warp, (x, Host(THETA), (6, 7)), None
+        yield warp.affine_warp_adjoint, (normal(2, 6, 7, x.shape[3]), x.shape, Host(THETA)), None
 
 
 with on("cpu"):
     CASES = list(cases())
 
 
-def whole(array):
+def contiguous(array):
     return asarray(array)
 
 
 def strided(array):
-    """Every second number of twice as many, along the last axis."""
+    """Return a view with a step of 2 along the last axis."""
     return asarray(np.repeat(array, 2, -1))[..., ::2] if array.ndim else asarray(array)
 
 
-def turned(array):
-    """The first axis last in memory."""
+def transposed(array):
+    """Return an array whose first axis is the last in memory."""
     return asarray(np.ascontiguousarray(array.T)).T if array.ndim else asarray(array)
 
 
-def given(value, dtype, layout, exact):
-    """An argument, made new: arrays rounded to dtype (exact: but in float64), in this layout."""
+def copied(value, dtype, layout, exact):
+    """Return a copy of an argument, with its arrays in this layout.
+
+    The arrays are rounded to dtype; if `exact`, they are in float64 afterwards.
+    """
     if isinstance(value, (tuple, list)):
-        return type(value)(given(v, dtype, layout, exact) for v in value)
+        return type(value)(copied(v, dtype, layout, exact) for v in value)
     if isinstance(value, Host):
         return value.array.copy()
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -243,58 +260,60 @@ def given(value, dtype, layout, exact):
     return layout(value) if isinstance(value, np.ndarray) else value
 
 
-def numbers(value):
-    """The arrays and numbers in a value, in host memory."""
+def arrays_in(value):
+    """Return the arrays and numbers in a value, as NumPy arrays."""
     if isinstance(value, (tuple, list)):
-        return [number for v in value for number in numbers(v)]
+        return [array for v in value for array in arrays_in(v)]
     if value is None or callable(value) or isinstance(value, str):
         return []
     return [np.asarray(to_numpy(value))]
 
 
 def results(kernel_set, case, dtype, layout, exact=False):
-    """What the kernel returns on a floor, and what its arguments are after it."""
+    """Return what the plain or the fast kernel returns, and its arguments after the call."""
     kernel, arguments, needed = case
     kernels.use(kernel_set)
-    arguments = given(arguments, dtype, layout, exact)
+    arguments = copied(arguments, dtype, layout, exact)
     result = kernel(*arguments)
     if needed is not None:
-        result = [r for r, wanted in zip(result, needed, strict=False) if wanted]
-    result = numbers(result)
-    wanted = "float64" if exact else dtype
-    assert all(array.dtype == wanted for array in result if array.ndim)  # a number may be a float
-    return result + numbers(arguments)
+        result = [r for r, is_needed in zip(result, needed, strict=False) if is_needed]
+    result = arrays_in(result)
+    dtype = "float64" if exact else dtype
+    assert all(array.dtype == dtype for array in result if array.ndim)  # a number may be a float
+    return result + arrays_in(arguments)
 
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("layout", [whole, strided, turned], ids=lambda layout: layout.__name__)
-def test_a_fast_kernel_computes_what_the_plain_one_says(layout, dtype, device):
-    """In float64; to the rounding of dtype."""
+@pytest.mark.parametrize(
+    "layout", [contiguous, strided, transposed], ids=lambda layout: layout.__name__
+)
+def test_a_fast_kernel_agrees_with_its_plain_version(layout, dtype, device):
+    """The plain version computes in float64; the results agree to the rounding of dtype."""
     tolerance = 2e-5 if dtype == "float32" else 1e-12
     for case in CASES:
         with on("cpu"), np.errstate(all="ignore"):
-            expected = results("plain", case, dtype, whole, exact=True)
+            expected = results("plain", case, dtype, contiguous, exact=True)
         with on(device), np.errstate(all="ignore"):
-            found = results("fast", case, dtype, layout)
+            computed = results("fast", case, dtype, layout)
         shapes = [getattr(a, "shape", a) for a in case[1]]
-        told = f"{case[0].__module__}.{case[0].__name__} of {shapes}"
-        for ours, theirs in zip(found, expected, strict=True):
-            assert ours.shape == theirs.shape, told
-            scale = max(1e-3, abs(theirs).max(initial=0)) if theirs.dtype.kind == "f" else 0
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * scale, err_msg=told)
+        call = f"{case[0].__module__}.{case[0].__name__} of {shapes}"
+        for fast, plain in zip(computed, expected, strict=True):
+            assert fast.shape == plain.shape, call
+            scale = max(1e-3, abs(plain).max(initial=0)) if plain.dtype.kind == "f" else 0
+            np.testing.assert_allclose(fast, plain, rtol=0, atol=tolerance * scale, err_msg=call)
 
 
 @pytest.mark.parametrize("folder", ["cpu", "cuda"])
 def test_every_fast_kernel_is_compared(folder):
-    for room in ROOMS:
-        __import__(f"tinygan.kernels.{folder}.{room[:-3]}")
-    found = {kernel for where, kernel in kernels._fast if where == folder}
-    assert len(found) > 15 and found <= {kernel for kernel, *_ in CASES}
+    for file in FILES:
+        __import__(f"tinygan.kernels.{folder}.{file[:-3]}")
+    with_fast_version = {kernel for where, kernel in kernels._fast if where == folder}
+    assert len(with_fast_version) > 15 and with_fast_version <= {kernel for kernel, *_ in CASES}
 
 
-# ---- training on both ----
+# ---- training with both ----
 
 
 @pytest.fixture(scope="module")
@@ -303,15 +322,18 @@ def digits():
     return data.Dataset("digits", "train", full.images[:200], full.labels[:200], full.class_names)
 
 
-def largest(values):
-    return max(abs(value).max(initial=0) for value in values)
+def largest(arrays):
+    return max(abs(array).max(initial=0) for array in arrays)
 
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("recipe", SMALL)
 def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
-    """In float32: what is logged, and all weights. With the eps of its paper, Adam would turn the
-    rounding of a gradient that is 0, as of a bias before batch-norm, into a step of full size."""
+    """The logged numbers and all weights agree in float32.
+
+    With the eps of its paper, Adam would turn the rounding error of a gradient that is 0, such as
+    that of a bias before batch-norm, into a step of full size. So eps is larger here.
+    """
     rows, weights = {}, {}
     for kernel_set in ("fast", "plain"):
         kernels.use(kernel_set)
@@ -325,12 +347,10 @@ def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
             checkpoint_every=100,
         )
         trainer.run(progress=False)
-        rows[kernel_set] = json.loads(
-            (tmp_path / kernel_set / "log.jsonl").read_text().splitlines()[-1]
-        )
-        weights[kernel_set] = [
-            network.state_dict() for network in (trainer.algorithm.G, trainer.algorithm.D)
-        ]
+        log = (tmp_path / kernel_set / "log.jsonl").read_text().splitlines()
+        rows[kernel_set] = json.loads(log[-1])
+        networks = trainer.algorithm.G, trainer.algorithm.D
+        weights[kernel_set] = [network.state_dict() for network in networks]
     assert rows["fast"].keys() == rows["plain"].keys()
     for name, value in rows["fast"].items():
         assert rows["plain"][name] == pytest.approx(value, rel=1e-4, abs=1e-4), name
@@ -341,8 +361,8 @@ def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
 @pytest.mark.cpu
 @pytest.mark.parametrize("recipe", SMALL)
 def test_the_gradients_of_a_recipe_agree(recipe):
-    """In float64: D's loss with a penalty on its slope, G's loss through D, and their gradients."""
-    found = {}
+    """In float64: D's loss with a gradient penalty, G's loss through D, and their gradients."""
+    computed = {}
     for kernel_set in ("fast", "plain"):
         kernels.use(kernel_set)
         rng = np.random.default_rng(0)
@@ -354,23 +374,22 @@ def test_the_gradients_of_a_recipe_agree(recipe):
         fakes = G(Tensor(rng.standard_normal((8, settings.latent))), *labels)
         real, fake = (D(images, *labels) for images in (reals, fakes))
         real, fake = (output[0] if isinstance(output, tuple) else output for output in (real, fake))
-        slope = grad(ops.sum(real), reals, create_graph=True)
-        d_loss = ops.mean(ops.softplus(fake) + ops.softplus(-real)) + ops.mean(ops.square(slope))
+        gradient = grad(ops.sum(real), reals, create_graph=True)
+        penalty = ops.mean(ops.square(gradient))
+        d_loss = ops.mean(ops.softplus(fake) + ops.softplus(-real)) + penalty
         g_loss = ops.mean(ops.softplus(-fake))
         gradients = grad(d_loss, D.parameters(), retain_graph=True) + grad(g_loss, G.parameters())
-        found[kernel_set] = [
-            d_loss.data,
-            g_loss.data,
-            *(g.data for g in gradients if g is not None),
-        ]
-    assert len(found["fast"]) == len(found["plain"]) > 4
-    rounding = 1e-12 * largest(found["fast"])  # of gradients that are 0, as of a bias before a norm
-    for fast, plain in zip(*found.values()):
+        gradients = [g.data for g in gradients if g is not None]
+        computed[kernel_set] = [d_loss.data, g_loss.data, *gradients]
+    assert len(computed["fast"]) == len(computed["plain"]) > 4
+    # Of gradients that are 0, such as that of a bias before a norm.
+    rounding = 1e-12 * largest(computed["fast"])
+    for fast, plain in zip(*computed.values()):
         assert fast.dtype == np.float64
         assert abs(fast - plain).max() <= 1e-9 * abs(fast).max() + rounding
 
 
-# ---- the door ----
+# ---- the choice between them ----
 
 
 def python(code, **environment):
@@ -383,7 +402,7 @@ def python(code, **environment):
     )
 
 
-def test_the_floor_comes_from_the_environment():
+def test_the_environment_chooses_the_kernels():
     code = "from tinygan import kernels; print(kernels.in_use())"
     assert python(code, TINYGAN_KERNELS="plain").stdout == "plain\n"
     for value in ("fast", ""):
@@ -404,7 +423,7 @@ def test_use():
         assert kernels.in_use() == "plain"
 
 
-def test_a_graph_may_be_made_on_one_floor_and_differentiated_on_the_other():
+def test_the_kernels_may_change_between_forward_and_backward():
     x, w, bias = (tensor(a, requires_grad=True) for a in (normal(4, 5), normal(5, 3), normal(3)))
 
     def gradients(forward, backward):
@@ -417,7 +436,8 @@ def test_a_graph_may_be_made_on_one_floor_and_differentiated_on_the_other():
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
-def test_numpy_users_import_no_file_for_the_gpu_and_the_plain_floor_none_for_the_fast():
+def test_only_kernels_that_run_are_imported():
+    """On NumPy no file of cuda/, and with the plain kernels no file of cpu/ either."""
     code = """if True:
         import sys, numpy as np, tinygan
         from tinygan import grad, nn, ops, optim, tensor
@@ -431,40 +451,41 @@ def test_numpy_users_import_no_file_for_the_gpu_and_the_plain_floor_none_for_the
     assert python(code, TINYGAN_KERNELS="plain", TINYGAN_BACKEND="numpy").stdout.split() == []
 
 
-# ---- the fast floor of the GPU at start-up ----
+# ---- the trial of the fast kernels on a GPU ----
 
 
 @pytest.fixture
-def fresh():
-    """A GPU that comes into use for the first time. What a trial found here is forgotten before the
-    floor is chosen again."""
+def new_gpu():
+    """Make a GPU seem to come into use for the first time; forget the result of its trial after the
+    test."""
     kernels.use("fast")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "_works", {})
+        patch.setattr(kernels, "_cuda_works", {})
         patch.setattr(cublas, "_handles", {})
         yield
 
 
-def test_the_trial_runs_every_kernel(monkeypatch, fresh):
-    """Each that the files of the floor make."""
+def test_the_trial_runs_every_kernel(monkeypatch, new_gpu):
+    """It runs every kernel in CUDA C that the files of cuda/ define."""
     ran, compiled = set(), elementwise._compiled
     monkeypatch.setattr(
         elementwise, "_compiled", lambda *args: ran.add(args[-1]) or compiled(*args)
     )
-    trees = [ast.parse(Path(FOLDER, "cuda", file).read_text("utf-8")) for file in ROOMS]
+    trees = [ast.parse(Path(FOLDER, "cuda", file).read_text("utf-8")) for file in FILES]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    calls = [call for call in calls if getattr(call.func, "id", "") in ("elementwise", "_update")]
-    made = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    makers = "elementwise_kernel", "_update_kernel"
+    calls = [call for call in calls if getattr(call.func, "id", "") in makers]
+    defined = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
     with on("gpu"):
         trial.run()
-    assert len(made) > 15 and ran == made
+    assert len(defined) > 15 and ran == defined
 
 
-needs_stand_in = pytest.mark.skipif(real_gpu, reason="breaks the stand-in")
+needs_stand_in = pytest.mark.skipif(real_gpu, reason="the test breaks the stand-in")
 
 
-def computes():
-    """Work on the GPU that needs products, kernels and a step of an optimiser."""
+def updated_weight():
+    """Return a weight after a step of an optimiser, which uses cuBLAS and kernels in CUDA C."""
     w = tinygan.Parameter(asarray(normal(5, 3).astype("float32")))
     loss = ops.mean(ops.leaky_relu(ops.matmul(tensor(normal(4, 5), dtype="float32"), w)))
     tinygan.optim.Adam([w], 0.1).step([grad(loss, w)])
@@ -472,28 +493,31 @@ def computes():
 
 
 @needs_stand_in
-@pytest.mark.parametrize("what", ["library", "kernel"])
-def test_a_fast_floor_that_does_not_work_here_is_off(what, fresh, monkeypatch, capsys):
+@pytest.mark.parametrize("broken", ["library", "kernel"])
+def test_fast_kernels_that_do_not_work_on_a_gpu_are_off(broken, new_gpu, monkeypatch, capsys):
     def no_library():
         raise InputError("cuBLAS 12 cannot be opened")
 
     def no_kernel(*_):
-        raise RuntimeError("nvrtc:\n error in tinygan_gate")
+        raise RuntimeError("nvrtc:\n error in tinygan_leaky_relu")
 
-    monkeypatch.setattr(
-        *(cublas, "load", no_library)
-        if what == "library"
-        else (strict.ElementwiseKernel, "__call__", no_kernel)
-    )
+    if broken == "library":
+        monkeypatch.setattr(cublas, "load", no_library)
+    else:
+        monkeypatch.setattr(strict.ElementwiseKernel, "__call__", no_kernel)
     with on("gpu"):
         assert kernels.in_use() == "plain" and not kernels.records_steps()
-        on_the_gpu = computes()
-        with on("gpu"):  # it is said once
+        on_the_gpu = updated_weight()
+        with on("gpu"):  # no second warning
             pass
     with on("cpu"):
         assert kernels.in_use() == "fast"  # on NumPy it works
-        np.testing.assert_allclose(on_the_gpu, computes(), rtol=1e-5)
-    cause = "cuBLAS 12 cannot be opened" if what == "library" else "nvrtc: error in tinygan_gate"
+        np.testing.assert_allclose(on_the_gpu, updated_weight(), rtol=1e-5)
+    cause = (
+        "cuBLAS 12 cannot be opened"
+        if broken == "library"
+        else "nvrtc: error in tinygan_leaky_relu"
+    )
     assert capsys.readouterr().err == (
         "tinygan: warning: the fast kernels do not work on this GPU; the plain ones compute: "
         f"{cause}\n"
@@ -501,9 +525,9 @@ def test_a_fast_floor_that_does_not_work_here_is_off(what, fresh, monkeypatch, c
 
 
 @needs_stand_in
-@pytest.mark.parametrize("what", ["library", "kernel"])
-def test_an_error_in_a_step_comes_through(what, fresh, monkeypatch, capsys):
-    """Nothing is caught, and nothing is switched, once the fast floor works."""
+@pytest.mark.parametrize("broken", ["library", "kernel"])
+def test_an_error_in_a_step_is_raised(broken, new_gpu, monkeypatch, capsys):
+    """Once the fast kernels work, an error neither is caught nor switches to the plain ones."""
 
     def fails(*_):
         raise RuntimeError("an illegal memory access")
@@ -512,16 +536,16 @@ def test_an_error_in_a_step_comes_through(what, fresh, monkeypatch, capsys):
         assert kernels.in_use() == "fast"
         library = strict.strict_cuda.Cublas, "cublasSgemmStridedBatched"
         kernel = strict.ElementwiseKernel, "__call__"
-        monkeypatch.setattr(*library if what == "library" else kernel, fails)
+        monkeypatch.setattr(*library if broken == "library" else kernel, fails)
         with pytest.raises(RuntimeError, match="an illegal memory access"):
-            computes()
+            updated_weight()
         assert kernels.in_use() == "fast"
     assert not capsys.readouterr().err
 
 
 @needs_stand_in
 @pytest.mark.parametrize("name", ["plain", "fast"])
-def test_only_the_fast_floor_records_steps(name):
+def test_only_fast_kernels_record_steps(name):
     kernels.use(name)
     with on("gpu"):
         net = tinygan.nn.Linear(2, 3, rng=np.random.default_rng(0))

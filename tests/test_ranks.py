@@ -1,4 +1,5 @@
-"""Training on several ranks: K of them, with batches of B / K, do what one does with B; and none can leave the others waiting."""
+"""Tests of training on several ranks: K ranks with B / K images each compute the same as one with B
+images, and no rank leaves the others waiting."""
 
 import importlib.util
 import json
@@ -29,7 +30,7 @@ needs_mpi = pytest.mark.skipif(
 )
 pytestmark = pytest.mark.cpu
 STEP = Path(__file__).parent / "tools" / "ranks_step.py"
-# mpiexec refuses to work for root, and for more ranks than cores, unless it is told to.
+# Without these variables, mpiexec refuses to run for root.
 ENVIRONMENT = {
     **os.environ,
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -60,7 +61,7 @@ TRAIN = ("train", "dcgan", "--batch-size", "8", "--set", "g_channels=4", "d_chan
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process makes of a step of every recipe."""
+    """The results of a step of every recipe on one process."""
     path = tmp_path_factory.mktemp("ranks") / "1.npz"
     subprocess.run([sys.executable, STEP, path], env=ENVIRONMENT, check=True)
     return npz.load(path)
@@ -68,7 +69,7 @@ def alone(tmp_path_factory):
 
 @needs_mpi
 @pytest.mark.parametrize("n", [2, 4])
-def test_several_ranks_have_the_gradients_of_one(tmp_path, alone, n):
+def test_several_ranks_have_the_gradients_of_one_process(tmp_path, alone, n):
     finished(mpiexec(n, STEP, tmp_path / "n.npz", module=()))
     found = npz.load(tmp_path / "n.npz")
     assert found.keys() == alone.keys() and {key.split(":")[0] for key in found} == set(CASES)
@@ -76,15 +77,15 @@ def test_several_ranks_have_the_gradients_of_one(tmp_path, alone, n):
         several, what = found[key], key.split(": ")[1]
         if what == "generators":
             assert str(one) == str(several), key
-        elif what.startswith("number"):  # after D's updates, in which Adam makes much of little
+        elif what.startswith("number"):  # after D's updates, where Adam amplifies small differences
             assert abs(one - several) <= 2e-4 + 2e-4 * abs(one), key
         else:
             assert np.abs(one - several).max() <= 3e-5 * np.abs(one).max() + 1e-9, key
 
 
 @needs_mpi
-def test_a_run_on_ranks_is_one_run(tmp_path):
-    """What it prints and writes is that of one process, nearly; and it goes on on another number of ranks."""
+def test_a_run_on_several_ranks_writes_the_same_files_as_on_one(tmp_path):
+    """The numbers in its log are almost the same, and another number of ranks can continue it."""
     argv = (*TRAIN, "steps=20", "checkpoint_every=10", "eval_every=20", "eval_images=100", "--out")
     subprocess.run(
         [sys.executable, "-m", "tinygan.cli", *argv, str(tmp_path / "one")],
@@ -94,7 +95,7 @@ def test_a_run_on_ranks_is_one_run(tmp_path):
     )
     out, err = finished(mpiexec(2, *argv, tmp_path / "two"))
     assert (
-        "20 steps of 8, shared out to 2 ranks" in out
+        "20 steps with batches of 8, shared among 2 ranks" in out
         and out.count("grid:") == 1
         and "warning" not in err
     )
@@ -123,13 +124,13 @@ def test_a_run_on_ranks_is_one_run(tmp_path):
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (("--out", "."), "is not empty, and holds no run"),  # which the first rank alone finds
+        (("--out", "."), "is not empty, and contains no run"),  # only the first rank finds this
         pytest.param(
             ("--set", "lr=fast"), "setting lr=fast: expected a number", marks=pytest.mark.slow
         ),
         pytest.param(
             ("--batch-size", "9"),
-            "batches of 9 are shared out to 2 ranks: choose a multiple",
+            "a batch of 9 cannot be divided among 2 ranks: choose a multiple",
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -137,7 +138,7 @@ def test_a_run_on_ranks_is_one_run(tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_told_once(tmp_path, argv, message):
+def test_an_input_error_is_reported_once(tmp_path, argv, message):
     (tmp_path / "file").write_text("")
     process = subprocess.Popen(
         [MPIEXEC, "-n", "2", "--oversubscribe", sys.executable, "-m", "tinygan.cli", *TRAIN, *argv],
@@ -160,7 +161,7 @@ def started(out, *settings):
 
 
 def ranks_of(process):
-    """The process numbers of the ranks that mpiexec has started, the first one first."""
+    """Return the process ids of the ranks that mpiexec has started, in the order of ranks."""
     found = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
     ).stdout
@@ -168,16 +169,16 @@ def ranks_of(process):
 
 
 @needs_mpi
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes by ps")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lists processes with ps")
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_good_checkpoint(tmp_path, victim):
+def test_a_rank_that_dies_ends_the_run_with_a_message_and_an_intact_checkpoint(tmp_path, victim):
     process = started(tmp_path / "a")
     os.kill(ranks_of(process)[victim], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode and f"process rank {victim}" in err and "Killed" in err
     if victim:
         assert f"with: tinygan train --resume {tmp_path / 'a'}" in err
-    run = checkpoint.open_run(tmp_path / "a")  # which checks it
+    run = checkpoint.open_run(tmp_path / "a")  # which checks the checkpoint
     out, _ = finished(
         mpiexec(2, "train", "--resume", tmp_path / "a", "--steps", run.meta["step"] + 5)
     )
@@ -185,7 +186,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_good_checkpoint(tmp_
 
 
 @needs_mpi
-def test_a_signal_that_mpiexec_hands_on_ends_the_step_and_saves(tmp_path):
+def test_a_signal_that_mpiexec_passes_on_finishes_the_step_and_writes_a_checkpoint(tmp_path):
     process = started(tmp_path / "a", "checkpoint_every=10")
     process.send_signal(signal.SIGUSR1)
     _, err = process.communicate(timeout=60)
@@ -201,29 +202,46 @@ def test_a_signal_that_mpiexec_hands_on_ends_the_step_and_saves(tmp_path):
 @needs_mpi
 def test_an_error_of_one_rank_ends_all(tmp_path):
     code = (
-        "import sys, time\nfrom tinygan.training import ranks\nfrom tinygan.errors import InputError\nranks.join()\n"
-        "with ranks.aborting():\n    if ranks.rank == 1:\n        raise InputError('no room on this disk')\n    time.sleep(60)\n"
+        "import time\n"
+        "from tinygan.errors import InputError\n"
+        "from tinygan.training import ranks\n"
+        "ranks.join()\n"
+        "with ranks.abort_on_error():\n"
+        "    if ranks.rank == 1:\n"
+        "        raise InputError('the disk is full')\n"
+        "    time.sleep(60)\n"
     )
     start = time.monotonic()
     process = mpiexec(2, code, module=("-c",))
     _, err = process.communicate(timeout=50)
-    assert process.returncode == 2 and "tinygan: error: no room on this disk (rank 1 of 2)" in err
+    assert process.returncode == 2 and "tinygan: error: the disk is full (rank 1 of 2)" in err
     assert time.monotonic() - start < 50
 
 
 @needs_mpi
 def test_an_interrupt_of_one_rank_ends_all():
     code = (
-        "import time\nfrom tinygan.training import ranks\nfrom tinygan.errors import Interrupted\nranks.join()\n"
-        "with ranks.aborting():\n    if ranks.rank == 1:\n        raise Interrupted(15)\n    time.sleep(60)\n"
+        "import time\n"
+        "from tinygan.errors import Interrupted\n"
+        "from tinygan.training import ranks\n"
+        "ranks.join()\n"
+        "with ranks.abort_on_error():\n"
+        "    if ranks.rank == 1:\n"
+        "        raise Interrupted(15)\n"
+        "    time.sleep(60)\n"
     )
     process = mpiexec(2, code, module=("-c",))
     process.communicate(timeout=50)
     assert process.returncode == 143
 
 
-def test_mpiexec_without_mpi4py_is_one_line(tmp_path):
-    code = "import sys\nsys.modules['mpi4py'] = None\nfrom tinygan.cli import main\nsys.exit(main(sys.argv[1:]))"
+def test_mpiexec_without_mpi4py_is_reported_in_one_line(tmp_path):
+    code = (
+        "import sys\n"
+        "sys.modules['mpi4py'] = None\n"
+        "from tinygan.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, *TRAIN, "--out", str(tmp_path / "a")],
         capture_output=True,
@@ -238,8 +256,8 @@ def test_mpiexec_without_mpi4py_is_one_line(tmp_path):
 
 
 @needs_mpi
-def test_mpi4py_of_another_mpi_is_one_line(tmp_path):
-    """Each of its processes would think that it is alone."""
+def test_mpi4py_of_another_mpi_is_reported_in_one_line(tmp_path):
+    """Without this check, each process would train on its own."""
     done = subprocess.run(
         [sys.executable, "-m", "tinygan.cli", *TRAIN, "--out", str(tmp_path / "a")],
         capture_output=True,
@@ -249,27 +267,26 @@ def test_mpi4py_of_another_mpi_is_one_line(tmp_path):
     assert (
         done.returncode == 2
         and done.stderr.count("\n") == 1
-        and "mpi4py sees 1: it is of another MPI" in done.stderr
+        and "mpi4py sees 1: it belongs to another MPI" in done.stderr
     )
 
 
-# What ranks do, told without MPI
+# Tests that do not need MPI
 
 
 @pytest.fixture
-def of_three(monkeypatch):
-    """This process as rank 1 of 3, of which the others hold the same as it does."""
+def three_ranks(monkeypatch):
+    """Make this process rank 1 of 3, where the other ranks have the same arrays."""
     monkeypatch.setattr(ranks, "size", 3)
     monkeypatch.setattr(ranks, "rank", 1)
     reduce = lambda array, name: array.__imul__(3) if name == "SUM" else array
     monkeypatch.setattr(ranks, "_reduce", reduce)
 
 
-def test_a_generator_draws_this_ranks_share_of_the_whole_batch(of_three):
+def test_a_generator_draws_this_ranks_share_of_the_whole_batch(three_ranks):
     whole, own = np.random.default_rng([3, 4]), ranks.Generator([3, 4])
-    assert np.array_equal(
-        own.standard_normal((2, 5)), whole.standard_normal((2, 5))
-    )  # not together: all of it
+    # Outside sharing_batches, each rank gets all draws.
+    assert np.array_equal(own.standard_normal((2, 5)), whole.standard_normal((2, 5)))
     with ranks.sharing_batches():
         for draw in (
             lambda g, n: g.standard_normal((n, 5), dtype=np.float32),
@@ -279,19 +296,18 @@ def test_a_generator_draws_this_ranks_share_of_the_whole_batch(of_three):
             lambda g, n: g.random(n),
         ):
             assert np.array_equal(draw(own, 4), draw(whole, 12)[1::3])
-        assert own.random() == whole.random() and own.integers(1, 6) == whole.integers(
-            1, 6
-        )  # of the batch
+        # These are numbers that all images of the batch share.
+        assert own.random() == whole.random() and own.integers(1, 6) == whole.integers(1, 6)
     assert own.bit_generator.state == whole.bit_generator.state
 
 
-def test_means_are_taken_together_only(of_three, monkeypatch):
+def test_means_are_taken_over_ranks_only_within_sharing_batches(three_ranks, monkeypatch):
     monkeypatch.setattr(ranks, "_reduce", lambda array, name: array.__iadd__(10.0))
     arrays = [np.ones((2, 3), np.float32), None, np.zeros(4, np.float64)]
     assert (
         ranks.mean_of(arrays)[0] is arrays[0]
         and ranks.mean_numbers({"a": 1.0}) == {"a": 1.0}
-        and ranks.count() == 1
+        and ranks.shares() == 1
     )
     with ranks.sharing_batches():
         a, none, b = ranks.mean_of(arrays)
@@ -303,12 +319,12 @@ def test_means_are_taken_together_only(of_three, monkeypatch):
             and b.shape == (4,)
         )
         with ranks.sharing_batches(False):
-            assert ranks.count() == 1
-        assert ranks.count() == 3 and ranks.mean_numbers({"a": 2.0}) == {"a": 4.0}
+            assert ranks.shares() == 1
+        assert ranks.shares() == 3 and ranks.mean_numbers({"a": 2.0}) == {"a": 4.0}
         assert np.allclose(ops.mean_over_shares(tensor([2.0])).data, 4.0)
 
 
-def test_what_a_batch_of_one_is_good_for_alone(of_three):
+def test_a_batch_must_be_divisible_among_the_ranks(three_ranks):
     from test_training import SMALL
 
     from tinygan import data
@@ -316,14 +332,14 @@ def test_what_a_batch_of_one_is_good_for_alone(of_three):
     from tinygan.training.algorithm import Algorithm
 
     recipe = recipes.find("dcgan")
-    with pytest.raises(InputError, match="batches of 3 are shared out to 3 ranks"):
+    with pytest.raises(InputError, match="a batch of 3 cannot be divided among 3 ranks"):
         Algorithm(
             recipe,
             recipe.settings().updated({**SMALL["dcgan"], "batch_size": 3}),
             data.load("digits"),
         )
     recipe = recipes.find("stylegan2")
-    for n in (6, 18):  # of 6, each would have two, which no group of 4 is
+    for n in (6, 18):  # each rank would have 2 or 6 images, which are no groups of 4
         with pytest.raises(InputError, match="compares images in groups of 4"):
             settings = recipe.settings().updated({**SMALL["stylegan2"], "batch_size": n})
             Algorithm(recipe, settings, data.load("digits").padded(settings.pad))
@@ -341,9 +357,8 @@ def test_a_killed_run_on_ranks_resumes_exactly(tmp_path):
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    with files.locked(
-        tmp_path / "two" / "running", wait=print
-    ):  # until the last of its ranks has gone
+    # Wait until the last rank has ended.
+    with files.locked(tmp_path / "two" / "running", on_wait=print):
         pass
     finished(mpiexec(2, "train", "--resume", tmp_path / "two"))
     assert stress.differences(tmp_path / "one", tmp_path / "two") == []

@@ -1,4 +1,4 @@
-"""What the guides show works as it is written there, and what they say was measured was."""
+"""The guides: their code, commands and links work, and their numbers are the measured ones."""
 
 import importlib
 import re
@@ -6,11 +6,16 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_architecture import FILES, LEARNERS_PATH, belongs
 
 from demos.bench.__main__ import make_parser as make_bench_parser
+from tinygan import nn, ops, tensor
 from tinygan.cli import make_parser
-from tinygan.study import kept
+from tinygan.gan import penalties
+from tinygan.optable import table
+from tinygan.study import result_files
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [
@@ -30,12 +35,12 @@ def text(guide):
 
 
 def blocks(guide):
-    """[(language, code)] of a guide."""
+    """Return [(language, code)] of a guide's code blocks."""
     return re.findall(r"```(\w*)\n(.*?)```", text(guide), re.DOTALL)
 
 
 def commands(guide):
-    """The lines of its blocks that are not Python, without comments."""
+    """Return the lines of a guide's code blocks that have no language, without comments."""
     lines = [
         line.split("#")[0].strip()
         for language, block in blocks(guide)
@@ -45,33 +50,26 @@ def commands(guide):
     return [line for line in lines if line]
 
 
-def test_these_are_all_guides():
-    found = {
+def test_the_list_of_guides_is_complete():
+    guides = {
         path.relative_to(ROOT).as_posix()
         for path in ROOT.rglob("README*.md")
         if not path.relative_to(ROOT).parts[0][0] == "."
     }
-    assert found - {"tinygan/data/digits/README.md", "tests/golden/README.md"} == {*GUIDES}
+    assert guides - {"tinygan/data/digits/README.md", "tests/golden/README.md"} == {*GUIDES}
     assert len(text("README.md").splitlines()) <= 200
 
 
-@pytest.mark.cpu  # it is for NumPy: its arrays go into networks as they are
+@pytest.mark.cpu  # the code gives NumPy arrays to networks
 @each_guide
-def test_the_python_runs(guide, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # some of it writes files
+def test_the_python_code_runs(guide, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some of the code writes files
     names = {}
-    exec(
-        compile(
-            "".join(code for language, code in blocks(guide) if language == "python"), guide, "exec"
-        ),
-        names,
-    )
+    source = "".join(code for language, code in blocks(guide) if language == "python")
+    exec(compile(source, guide, "exec"), names)
     if guide == "tinygan/README.md":
-        assert names["dy"].data.tolist() == [3, 12, 27] and names["ddy"].data.tolist() == [
-            6,
-            12,
-            18,
-        ]
+        assert names["dy"].data.tolist() == [3, 12, 27]
+        assert names["ddy"].data.tolist() == [6, 12, 18]
         assert "conv_transpose2d" in capsys.readouterr().out
 
 
@@ -81,7 +79,8 @@ def test_the_commands_exist(guide):
         r"`((?:tinygan|python -m demos\.bench) [^`]*)`",
         re.sub(r"```.*?```", "", text(guide), flags=re.DOTALL),
     )
-    inline = [command for command in inline if len(command.split()) > 2]  # others only name it
+    # A shorter one only names a command.
+    inline = [command for command in inline if len(command.split()) > 2]
     for command in commands(guide) + inline:
         words = shlex.split(command.replace("FILE.json", "x.json"))
         if (
@@ -114,7 +113,7 @@ def test_two_commands_set_everything_up(guide):
 
 
 def headings(guide):
-    """The anchors of a guide: its headings, as GitHub makes links of them."""
+    """Return the anchors of a guide's headings, as GitHub makes them."""
     lines = re.sub(r"```.*?```", "", text(guide), flags=re.DOTALL)
     return {
         re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
@@ -123,16 +122,15 @@ def headings(guide):
 
 
 def links(guide):
-    """[(file, anchor)] that a guide links to or shows, but for those elsewhere on the web."""
+    """Return [(file, anchor)] of a guide's links and pictures, except links to the web."""
     prose = re.sub(r"```.*?```|`[^`\n]*`", "", text(guide), flags=re.DOTALL)
-    found = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose)
-    return [
-        tuple(("".join(link) + "#").split("#")[:2]) for link in found if "://" not in "".join(link)
-    ]
+    matches = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose)
+    targets = map("".join, matches)
+    return [tuple((target + "#").split("#")[:2]) for target in targets if "://" not in target]
 
 
 @each_guide
-def test_its_links_and_pictures_are_there(guide):
+def test_links_and_pictures_exist(guide):
     assert links(guide) or guide == "tinygan/kernels/README.md"
     for file, anchor in links(guide):
         target = (ROOT / guide).parent / file if file else ROOT / guide
@@ -154,27 +152,28 @@ def test_every_guide_is_linked_from_the_readme_and_every_picture_is_shown():
 def readme(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "demos"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.chdir(ROOT / "tests")  # where no runs are: nothing draws pictures
+    monkeypatch.chdir(ROOT / "tests")  # no runs are here, so that no pictures are written
     return importlib.import_module("readme")
 
 
 @each_guide
-def test_what_is_between_marks_is_what_was_measured(readme, guide):
+def test_the_text_between_marks_is_what_was_measured(readme, guide):
     assert readme.GUIDES == [ROOT / name for name in GUIDES]
     written = text(guide)
     assert written.count("<!-- ") == 2 * written.count("<!-- end -->")
     assert written.count("<!-- ") or guide in ("tinygan/README.md", "tests/README.md")
     assert readme.filled(written) == written, (
-        f"python demos/readme.py, and look at what changed in {guide}"
+        f"{guide} is out of date: run python demos/readme.py, and check the changes"
     )
-    assert "\n<!-- = " not in written  # which would end a paragraph
+    assert "\n<!-- = " not in written  # at the start of a line, it would end a paragraph
 
 
 @pytest.mark.parametrize("guide", ["README.md", "README.ko.md"])
 def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme, guide):
     for name in readme.LECTURE:
         (line,) = re.findall(
-            rf'^\| <a href="demos/pictures/{name}.png"><img src="demos/pictures/{name}-small.png"></a> .*$',
+            rf'^\| <a href="demos/pictures/{name}.png">'
+            rf'<img src="demos/pictures/{name}-small.png"></a> .*$',
             text(guide),
             re.MULTILINE,
         )
@@ -187,20 +186,22 @@ def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme, guide):
 def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "DEMOS", tmp_path)
     monkeypatch.setattr(readme, "LECTURE", ["speed"])
-    found = {
+    numbers = {
         "finding": "It is 3.",
         "size": "full",
         "seeds": [0, 1, 2],
         "tables": [[["a", "b"], ["x", "1"]]],
     }
-    kept.change(tmp_path / "results" / "speed.json", lambda old: found)
+    result_files.update_json(tmp_path / "results" / "speed.json", lambda old: numbers)
     assert readme.filled("<!-- speed 0 -->\nold\n<!-- end -->\nrest") == (
         "<!-- speed 0 -->\n\n| a | b |\n| --- | --- |\n| x | 1 |\n\n<!-- end -->\nrest"
     )
     assert readme.filled(
-        "It is <!-- = speed tables.0.1.1 -->2<!-- end -->, or <!-- = speed seeds.2 .1f --><!-- end -->."
+        "It is <!-- = speed tables.0.1.1 -->2<!-- end -->, "
+        "or <!-- = speed seeds.2 .1f --><!-- end -->."
     ) == (
-        "It is <!-- = speed tables.0.1.1 -->1<!-- end -->, or <!-- = speed seeds.2 .1f -->2.0<!-- end -->."
+        "It is <!-- = speed tables.0.1.1 -->1<!-- end -->, "
+        "or <!-- = speed seeds.2 .1f -->2.0<!-- end -->."
     )
     with pytest.raises(SystemExit, match="results/ada.json is missing"):
         readme.filled("<!-- = ada fid --><!-- end -->")
@@ -210,19 +211,18 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
         and 'src="demos/pictures/speed-small.png"' in filled
         and filled.endswith(" It is 3. |\n\n<!-- end -->")
     )
-    kept.change(tmp_path / "results" / "speed.json", lambda old: {**found, "seeds": [0]})
-    with pytest.raises(
-        SystemExit, match="is of full size and seeds .0.: run demos/speed.py --full"
-    ):
+    result_files.update_json(
+        tmp_path / "results" / "speed.json", lambda old: {**numbers, "seeds": [0]}
+    )
+    with pytest.raises(SystemExit, match="has size full and seeds .0.: run demos/speed.py --full"):
         readme.filled("<!-- gallery -->\n<!-- end -->")
 
 
-def test_the_korean_readme_is_the_same_whole():
-    """The same headings, commands, code, links and rows, in the same order."""
-    ours, theirs = text("README.md"), text("README.ko.md")
-    assert [len(found) for found in re.findall("^(#+) ", ours, re.MULTILINE)] == [
-        len(found) for found in re.findall("^(#+) ", theirs, re.MULTILINE)
-    ]
+def test_the_korean_readme_has_the_same_structure():
+    """It has the same headings, commands, code, links and rows, in the same order."""
+    english, korean = text("README.md"), text("README.ko.md")
+    levels = lambda guide: [len(mark) for mark in re.findall("^(#+) ", guide, re.MULTILINE)]
+    assert levels(english) == levels(korean)
     assert commands("README.md") == commands("README.ko.md")
     code = lambda guide: [
         line.split("#")[0].rstrip()
@@ -241,10 +241,10 @@ def test_the_korean_readme_is_the_same_whole():
         if link[0] != "README.md" and not (link[0] == "" and link[1])
     ]
     row = re.compile(r"^\| (`[^`]+`|<a[^>]*>)", re.MULTILINE)
-    assert row.findall(ours) == row.findall(theirs)
+    assert row.findall(english) == row.findall(korean)
 
 
-def test_links_and_commands_that_are_wrong_are_seen(tmp_path, monkeypatch):
+def test_wrong_links_and_commands_are_detected(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "README.md").write_text(
         "# A title, *here*\n\n[a](README.md#a-title-here) ![b](none.png) [c](#no) `[d](code)`\n"
@@ -253,6 +253,69 @@ def test_links_and_commands_that_are_wrong_are_seen(tmp_path, monkeypatch):
     assert headings("README.md") == {"a-title-here"}
     assert links("README.md") == [("README.md", "a-title-here"), ("none.png", ""), ("", "no")]
     with pytest.raises(AssertionError, match="none.png"):
-        test_its_links_and_pictures_are_there("README.md")
+        test_links_and_pictures_exist("README.md")
     with pytest.raises(SystemExit):
         test_the_commands_exist("README.md")
+
+
+# tinygan/README.md
+
+
+def test_the_reading_order_has_every_file_of_the_learners_path(readme):
+    order = importlib.import_module("reading_order").files()
+    path = [file for file in FILES if any(belongs(file, part) for part in LEARNERS_PATH)]
+    assert sorted(order) == sorted({*path, "optim.py", "training/ema.py"})
+
+
+def test_lines_of_code_are_counted(readme):
+    source = (
+        '"""A docstring\nof two lines."""\n\n# a comment\nx = (1,\n     2)\n\ndef f():\n    "no"\n'
+    )
+    assert importlib.import_module("reading_order").lines_of_code(source + "    return 1\n") == 4
+
+
+def example(file, number=0):
+    """Return the code of an example in tinygan/README.md that belongs into `file`, and the names
+    that it would find there."""
+    found = [
+        code
+        for language, code in blocks("tinygan/README.md")
+        if language == "py" and code.startswith(f"# {file}\n")
+    ]
+    module = importlib.import_module("tinygan." + file.removesuffix(".py").replace("/", "."))
+    return found[number], dict(vars(module))
+
+
+def test_the_examples_of_additions_work(monkeypatch):
+    code, names = example("ops/elementwise.py")
+    exec(code, names)
+    monkeypatch.setattr(ops, "mish", names["mish"], raising=False)
+    code, layer_names = example("nn/norms.py")
+    exec(code, layer_names)
+    monkeypatch.setattr(nn, "GroupNorm", layer_names["GroupNorm"], raising=False)
+    rows = []
+    monkeypatch.setattr(table, "ROWS", rows)
+    for file in ("optable/elementwise.py", "optable/layers.py"):
+        exec(*example(file))
+    assert [row.name for row in rows] == ["mish", "GroupNorm"]
+    for row in rows:
+        xs = row.draw(np.random.default_rng(0))
+        np.testing.assert_allclose(
+            row.function(*map(tensor, xs)).numpy(), row.reference(*xs), rtol=1e-9, atol=1e-12
+        )
+    assert all(result.passed for result in table.run_gradchecks(rows))
+
+    code, names = example("gan/penalties.py")
+    function, entry = code.split("\n\n\n")
+    exec(function, names)
+    penalties.check(eval(entry.strip(), names))
+    D = lambda x: ops.sum(x, (1, 2, 3)) * 3.0
+    x = np.zeros((2, 2, 2, 1), np.float32)  # the gradient is 3 everywhere, so its length is 6
+    assert names["one_sided"](D, x, x, np.random.default_rng(0)).item() == pytest.approx(25)
+
+
+@pytest.mark.parametrize("guide", ["README.md", "README.ko.md"])
+def test_the_readme_shows_the_first_gan(guide):
+    (code,) = (code for language, code in blocks(guide) if language == "py")
+    assert code == (ROOT / "demos" / "first_gan.py").read_text(encoding="utf-8")
+    assert len(code.splitlines()) < 50

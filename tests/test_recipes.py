@@ -1,4 +1,4 @@
-"""Recipes: one for each paper's file, the same networks from the same seed, and networks that have what they must."""
+"""Recipes: one for each paper's file, reproducible networks, and checks of a user's networks."""
 
 import importlib
 import traceback
@@ -32,31 +32,29 @@ NARROW = {
 
 
 def build(recipe, seed=0, image=IMAGE, **changes):
-    """(G, D), narrow, for images of ten classes, and the state of the generator that they were drawn from."""
+    """(G, D) with few channels, for images of ten classes, and the state of the generator after
+    drawing their weights."""
     rng, settings = np.random.default_rng(seed), recipe.settings()
     narrow = {name: value for name, value in NARROW.items() if hasattr(settings, name)}
     pair = recipe.build(settings.updated(narrow | changes), image, 10, rng)
     return pair, rng.bit_generator.state
 
 
-def as_trained(recipe):
-    """The images that a run of this recipe on MNIST has."""
+def mnist_shape(recipe):
+    """The shape of the images in a run of this recipe on MNIST."""
     return (28 + 2 * recipe.settings().pad,) * 2 + (1,)
 
 
 def same(a, b):
-    """Do two networks have the same parameters and buffers, to the bit?"""
-    a, b = (
-        {name: (x.shape, x.tobytes()) for name, x in network.state_dict().items()}
-        for network in (a, b)
-    )
-    return a == b
+    """Whether two networks have the same parameters and buffers, bit for bit."""
+    contents = lambda state: {name: (x.shape, x.tobytes()) for name, x in state.items()}
+    return contents(a.state_dict()) == contents(b.state_dict())
 
 
 # The registry
 
 
-def test_each_papers_file_has_its_recipe_and_the_registry_nothing_else():
+def test_the_registry_has_the_recipe_of_each_papers_file():
     files = {path.stem for path in Path(tinygan.models.__file__).parent.glob("*.py")}
     papers = files - {"__init__", "recipe", "settings", "growth"}
     assert {name.replace("-", "_") for name in recipes.RECIPES} == papers
@@ -69,61 +67,47 @@ def test_each_papers_file_has_its_recipe_and_the_registry_nothing_else():
         )
 
 
-def test_the_order_is_that_of_the_family_tree():
-    assert [*recipes.RECIPES] == [
-        "quick",
-        "gan",
-        "dcgan",
-        "lsgan",
-        "wgan",
-        "wgan-gp",
-        "sngan",
-        "cgan",
-        "acgan",
-        "projection",
-        "progan",
-        "biggan",
-        "stylegan",
-        "stylegan2",
-    ]
+def test_the_order_of_the_recipes():
+    names = (
+        "quick gan dcgan lsgan wgan wgan-gp sngan cgan acgan projection progan biggan stylegan "
+        "stylegan2"
+    )
+    assert [*recipes.RECIPES] == names.split()
     assert recipes.DEFAULT == "quick" and recipes.find("wgan-gp") is recipes.RECIPES["wgan-gp"]
 
 
-def test_a_variant_differs_where_it_says():
+def test_a_variant_differs_only_in_the_given_settings():
     before = dcgan.RECIPE.settings()
     recipe = dcgan.RECIPE.variant("mine", "a summary", lr=0.5)
-    assert (recipe.name, recipe.summary, recipe.settings()) == (
-        "mine",
-        "a summary",
-        before.updated({"lr": 0.5}),
-    )
+    assert (recipe.name, recipe.summary) == ("mine", "a summary")
+    assert recipe.settings() == before.updated({"lr": 0.5})
     assert recipe.networks is dcgan.RECIPE.networks and dcgan.RECIPE.settings() == before
 
 
-# The same from the same seed
+# The same networks from the same seed
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
 def test_a_recipe_built_twice_from_one_seed_is_the_same(recipe):
-    (G, D), state = build(recipe, 3, as_trained(recipe))
-    (again_G, again_D), again = build(recipe, 3, as_trained(recipe))
-    (other_G, other_D), _ = build(recipe, 4, as_trained(recipe))
-    assert same(G, again_G) and same(D, again_D) and state == again
+    (G, D), state = build(recipe, 3, mnist_shape(recipe))
+    (twin_G, twin_D), twin_state = build(recipe, 3, mnist_shape(recipe))
+    (other_G, other_D), _ = build(recipe, 4, mnist_shape(recipe))
+    assert same(G, twin_G) and same(D, twin_D) and state == twin_state
     assert not same(G, other_G) and not same(D, other_D)
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
 def test_the_checks_change_nothing(recipe, monkeypatch):
-    checked, state = build(recipe, 3, as_trained(recipe))
+    checked, state = build(recipe, 3, mnist_shape(recipe))
     for check in ("check_draws", "check_calls"):
         monkeypatch.setattr(f"tinygan.models.recipe.{check}", lambda *args: None)
-    unchecked, as_before = build(recipe, 3, as_trained(recipe))
-    assert state == as_before
+    unchecked, unchecked_state = build(recipe, 3, mnist_shape(recipe))
+    assert state == unchecked_state
     for a, b in zip(checked, unchecked):
         assert same(a, b) and all(module.training for _, module in a.modules())
 
 
-# What networks must have, by networks that do, and mistakes planted in them
+# A user's networks: complete ones, and ones with planted mistakes
 
 
 class G(nn.Module):
@@ -159,7 +143,8 @@ def mine(
     g_class=(),
     d_class=(),
 ):
-    """A user's recipe, whose networks `change` has changed."""
+    """A user's recipe. change(G, D, rng) changes its networks, which make(sizes, rng) returns;
+    g_class and d_class are additional choices of these settings."""
 
     def networks(s, sizes, rng):
         pair = make(sizes, rng)
@@ -177,22 +162,17 @@ def mine(
     )
 
 
-WAYS = [
+CONDITIONING = [
     {},
-    *(
-        {"g_class": g, "d_class": d}
-        for g, d in (
-            ("concat", "concat"),
-            ("concat", "auxiliary"),
-            ("concat", "projection"),
-            ("cbn", "projection"),
-        )
-    ),
+    {"g_class": "concat", "d_class": "concat"},
+    {"g_class": "concat", "d_class": "auxiliary"},
+    {"g_class": "concat", "d_class": "projection"},
+    {"g_class": "cbn", "d_class": "projection"},
 ]
 
 
-@pytest.mark.parametrize("changes", WAYS, ids=str)
-def test_networks_that_have_it_all(changes):
+@pytest.mark.parametrize("changes", CONDITIONING, ids=str)
+def test_complete_networks(changes):
     (g, d), _ = build(mine(), **changes)
     labels = (np.array([3, 4, 5]),) if changes else ()
     images = g(asarray(np.ones((3, 6), np.float32)), *labels)
@@ -217,50 +197,34 @@ def test_networks_that_have_it_all(changes):
         (lambda G, D, rng: setattr(G, "layer", nn.SpectralNorm(G.layer)), r"G.+layer.u"),
     ],
 )
-def test_a_forgotten_rng_is_found(change, path, changes):
-    with pytest.raises(
-        InputError,
-        match=f"^{path} is not the same when it is drawn again.*: give the layer rng=rng",
-    ):
+def test_a_forgotten_rng_is_detected(change, path, changes):
+    message = f"^{path} differs when it is drawn again.*: pass rng=rng to the layer"
+    with pytest.raises(InputError, match=message):
         build(mine(change), **changes)
 
 
-def test_a_generator_of_a_layers_own_is_found():
-    with pytest.raises(
-        InputError,
-        match=r"^D.dropout.rng is a generator of its own, which a resumed run would start anew",
-    ):
-        build(
-            mine(
-                lambda G, D, rng: setattr(
-                    D, "dropout", nn.Dropout(0.5, rng=np.random.default_rng(0))
-                )
-            )
-        )
+def test_another_generator_in_a_layer_is_detected():
+    def change(G, D, rng):
+        D.dropout = nn.Dropout(0.5, rng=np.random.default_rng(0))
+
+    message = "^D.dropout.rng is another generator than rng, and a resumed run would restart it"
+    with pytest.raises(InputError, match=message):
+        build(mine(change))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_found(value):
-    with pytest.raises(
-        InputError, match="^D.last.bias begins with values that are NaN or infinite"
-    ):
+def test_weights_that_are_not_finite_are_detected(value):
+    message = "^D.last.bias has initial values that are NaN or infinite"
+    with pytest.raises(InputError, match=message):
         build(mine(lambda G, D, rng: D.last.bias.assign(np.array([value]))))
 
 
 @pytest.mark.parametrize(
-    "name, message",
-    [
-        (
-            "latent",
-            r"^G \(G\) has no attribute latent, and these settings need 6: write self.latent = sizes.latent$",
-        ),
-        (
-            "classes",
-            r"^G \(G\) has no attribute classes, and these settings need None: write self.classes = sizes.g_classes$",
-        ),
-    ],
+    "name, value, size", [("latent", 6, "latent"), ("classes", None, "g_classes")]
 )
-def test_what_g_lacks_is_named(name, message):
+def test_a_missing_attribute_of_g_is_named(name, value, size):
+    message = f"has no attribute {name}, but these settings need {value}: "
+    message = rf"^G \(G\) {message}write self.{name} = sizes.{size}$"
     with pytest.raises(InputError, match=message):
         build(mine(lambda G, D, rng: delattr(G, name)))
 
@@ -268,28 +232,28 @@ def test_what_g_lacks_is_named(name, message):
 @pytest.mark.parametrize(
     "name, value, changes, message",
     [
-        ("latent", 5, {}, "G .* has latent = 5, and these settings need 6"),
+        ("latent", 5, {}, "G .* has latent = 5, but these settings need 6"),
         (
             "latent",
             6,
             {"g_class": "concat", "d_class": "concat"},
-            "has latent = 6, and these settings need 16",
+            "has latent = 6, but these settings need 16",
         ),
         (
             "classes",
             10,
             {},
-            "has classes = 10, and these settings need None: write self.classes = sizes.g_classes",
+            "has classes = 10, but these settings need None: write self.classes = sizes.g_classes",
         ),
         (
             "classes",
             None,
             {"g_class": "cbn", "d_class": "concat"},
-            "has classes = None, and these settings need 10",
+            "has classes = None, but these settings need 10",
         ),
     ],
 )
-def test_what_g_has_wrong_is_named(name, value, changes, message):
+def test_a_wrong_attribute_of_g_is_named(name, value, changes, message):
     with pytest.raises(InputError, match=message):
         build(mine(lambda G, D, rng: setattr(G, name, value)), **changes)
 
@@ -309,32 +273,30 @@ def test_what_g_has_wrong_is_named(name, value, changes, message):
         ),
     ],
 )
-def test_what_d_lacks_is_named(d_class, name, advice):
-    class Lacking(D):
-        def __getattribute__(self, asked):
-            if asked == name:
+def test_a_missing_attribute_of_d_is_named(d_class, name, advice):
+    class Incomplete(D):
+        def __getattribute__(self, attribute):
+            if attribute == name:
                 raise AttributeError(name)
-            return super().__getattribute__(asked)
+            return super().__getattribute__(attribute)
 
-    recipe = mine(make=lambda sizes, rng: (G(sizes, rng), Lacking(sizes, rng)))
-    with pytest.raises(
-        InputError,
-        match=rf"^D \(Lacking\) has no attribute {name}, which d_class={d_class} needs: {advice}",
-    ):
+    recipe = mine(make=lambda sizes, rng: (G(sizes, rng), Incomplete(sizes, rng)))
+    message = rf"has no attribute {name}, which d_class={d_class} needs: {advice}"
+    with pytest.raises(InputError, match=rf"^D \(Incomplete\) {message}"):
         build(recipe, g_class="concat", d_class=d_class)
 
 
-def test_networks_are_modules():
+def test_a_network_that_is_not_a_module():
     with pytest.raises(InputError, match="^D is a function: derive it from nn.Module"):
         build(mine(make=lambda sizes, rng: (G(sizes, rng), lambda x: x)))
 
 
-def replaced(name, forward):
-    """`networks` with another `forward` in G or D."""
+def with_forward(role, forward):
+    """A function that makes (G, D), with another `forward` in G or in D (role)."""
 
     def make(sizes, rng):
         pair = {"G": G(sizes, rng), "D": D(sizes, rng)}
-        vars(pair[name])["forward"] = forward
+        vars(pair[role])["forward"] = forward
         return pair["G"], pair["D"]
 
     return make
@@ -344,48 +306,49 @@ def replaced(name, forward):
     "make, message",
     [
         (
-            replaced("G", lambda z: z),
-            r"^from 2 latents, G makes an array \(2, 6\): it must return images \(2, 28, 28, 1\)$",
+            with_forward("G", lambda z: z),
+            r"^from 2 latents, G returns an array \(2, 6\): it must return images \(2, 28, 28, 1",
         ),
-        (replaced("G", lambda z: None), "^from 2 latents, G makes None"),
+        (with_forward("G", lambda z: None), "^from 2 latents, G returns None"),
         (
-            replaced("D", lambda x: ops.mean(x)),
-            r"^from 2 images, D makes an array \(\): it must return logits \(2,\)",
+            with_forward("D", lambda x: ops.mean(x)),
+            r"^from 2 images, D returns an array \(\): it must return logits \(2,\)",
         ),
-        (replaced("D", lambda x: 0.5), "^from 2 images, D makes 0.5"),
+        (with_forward("D", lambda x: 0.5), "^from 2 images, D returns 0.5"),
         (
-            replaced("D", lambda x: (x[:, 0, 0, 0], x[:, 0, 0])),
-            r"D makes an array \(2, 1\) beside its logits",
+            with_forward("D", lambda x: (x[:, 0, 0, 0], x[:, 0, 0])),
+            r"D returns an array \(2, 1\) beside its logits",
         ),
     ],
 )
-def test_what_networks_return_is_checked(make, message):
+def test_the_outputs_of_networks_are_checked(make, message):
     with pytest.raises(InputError, match=message):
         build(mine(make=make))
 
 
 @pytest.mark.parametrize(
-    "changes, given", [({}, None), ({"g_class": "cbn", "d_class": "select"}, [0, 0])]
+    "changes, expected", [({}, None), ({"g_class": "cbn", "d_class": "select"}, [0, 0])]
 )
-def test_two_images_are_judged_with_labels_where_there_are_classes(changes, given):
-    seen = []
+def test_the_check_passes_labels_if_there_are_classes(changes, expected):
+    calls = []
 
     class Select(D):
         def forward(self, x, labels=None):
-            seen.append((x.shape, self.training, None if labels is None else host(labels).tolist()))
+            labels = None if labels is None else host(labels).tolist()
+            calls.append((x.shape, self.training, labels))
             return super().forward(x)
 
     build(
         mine(make=lambda sizes, rng: (G(sizes, rng), Select(sizes, rng)), d_class=("select",)),
         **changes,
     )
-    assert seen == [((2, *IMAGE), False, given)]
+    assert calls == [((2, *IMAGE), False, expected)]
 
 
-# What is refused on purpose is one line; a bug keeps its traceback
+# An error in the settings is one line; a bug keeps its traceback
 
 
-REFUSED = [
+WRONG_SETTINGS = [
     (
         "dcgan",
         {"pad": "1"},
@@ -399,12 +362,12 @@ REFUSED = [
     (
         "dcgan",
         {"g_class": "concat"},
-        "settings g_class=concat d_class=none: tell both networks the class, or neither",
+        "settings g_class=concat d_class=none: give the class to both networks, or to neither",
     ),
     (
         "gan",
         {"g_class": "cbn", "d_class": "projection"},
-        "g_class=cbn: the networks of gan take none, concat",
+        "g_class=cbn: for the networks of gan, choose from none, concat",
     ),
     (
         "sngan",
@@ -414,7 +377,7 @@ REFUSED = [
     (
         "progan",
         {"pad": "0"},
-        "images of 28 pixels: growing from 4x4 by doubling takes a size of 8, 16, 32, 64...: pad them",
+        "images of 28 pixels: growing from 4x4 by doubling needs a size of 8, 16, 32, 64...: pad",
     ),
     ("stylegan", {"pad": "3"}, "images of 34 pixels: growing from 4x4"),
     (
@@ -425,7 +388,7 @@ REFUSED = [
     (
         "stylegan2",
         {"pad": "1"},
-        "images of 30 pixels: doubling 4x4 takes a size of 8, 16, 32, 64...: pad them",
+        "images of 30 pixels: doubling 4x4 needs a size of 8, 16, 32, 64...: pad them",
     ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
     (
@@ -433,32 +396,33 @@ REFUSED = [
         {"pad": "0"},
         "images of 28 pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64...",
     ),
-    ("biggan", {"latent": "18"}, "a latent (and embedding) of 18 cannot be cut into 4 equal parts"),
+    (
+        "biggan",
+        {"latent": "18"},
+        "latent=18 (with the embedding, for g_class=concat) cannot be split into 4 equal parts",
+    ),
     ("biggan", {"g_channels": "12"}, "self-attention divides the channels by 8"),
-    ("biggan", {"attention": "12"}, "attention=12: choose 0, for none, or a size"),
+    ("biggan", {"attention": "12"}, "attention=12: choose the side of a feature map"),
 ]
 
 
-@pytest.mark.parametrize("recipe, changes, message", REFUSED)
-def test_settings_that_do_not_go_together_are_one_line(recipe, changes, message, capsys):
-    assert (
-        main(["show", recipe, "--set", *(f"{name}={value}" for name, value in changes.items())])
-        == 2
-    )
+@pytest.mark.parametrize("recipe, changes, message", WRONG_SETTINGS)
+def test_the_error_for_settings_that_contradict_each_other_is_one_line(
+    recipe, changes, message, capsys
+):
+    assignments = [f"{name}={value}" for name, value in changes.items()]
+    assert main(["show", recipe, "--set", *assignments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("tinygan: error: ") and message in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=recipes.RECIPES)
-def test_images_of_any_size_are_taken_or_refused(recipe):
-    nowhere = {"attention": 0} if recipe.name == "biggan" else {}
-    for height, width in [(side, side) for side in (1, 2, 3, 4, 5, 6, 8, 12)] + [
-        (8, 4),
-        (4, 8),
-        (8, 9),
-    ]:
+def test_images_of_any_size_work_or_raise_an_input_error(recipe):
+    without_attention = {"attention": 0} if recipe.name == "biggan" else {}
+    squares = [(side, side) for side in (1, 2, 3, 4, 5, 6, 8, 12)]
+    for height, width in [*squares, (8, 4), (4, 8), (8, 9)]:
         try:
-            build(recipe, image=(height, width, 3), **nowhere)
+            build(recipe, image=(height, width, 3), **without_attention)
         except InputError as error:
             assert "\n" not in str(error)
 
@@ -468,16 +432,16 @@ def test_a_bug_in_a_users_constructor_keeps_its_traceback(kind):
     def constructor_with_a_bug(sizes, rng):
         raise kind("a bug")
 
-    with pytest.raises(kind, match="^a bug$") as caught:
+    with pytest.raises(kind, match="^a bug$") as raised:
         build(mine(make=constructor_with_a_bug))
-    assert type(caught.value) is kind
-    assert "constructor_with_a_bug" in "".join(traceback.format_tb(caught.value.__traceback__))
+    assert type(raised.value) is kind
+    assert "constructor_with_a_bug" in "".join(traceback.format_tb(raised.value.__traceback__))
 
 
 def test_a_bug_in_a_users_forward_keeps_its_traceback():
     def forward_with_a_bug(z):
         return {}["a bug"]
 
-    with pytest.raises(KeyError) as caught:
-        build(mine(make=replaced("G", forward_with_a_bug)))
-    assert "forward_with_a_bug" in "".join(traceback.format_tb(caught.value.__traceback__))
+    with pytest.raises(KeyError) as raised:
+        build(mine(make=with_forward("G", forward_with_a_bug)))
+    assert "forward_with_a_bug" in "".join(traceback.format_tb(raised.value.__traceback__))

@@ -1,10 +1,11 @@
-"""SNGAN and BigGAN against numbers from their public code: outputs, buffers, and every gradient of every group."""
+"""SNGAN, BigGAN, Progressive GAN and StyleGAN against numbers from their public code: outputs,
+buffers, and every gradient of every group."""
 
 import re
 
 import numpy as np
 import pytest
-from reference import GOLDEN, Replay, assert_equal, assert_images, gradients, group, images, kernel
+from reference import GOLDEN, Replay, assert_equal, assert_images, gradients, group, images, weight
 
 from tinygan import nn, ops, tensor
 from tinygan.backend import asarray, to_numpy
@@ -17,7 +18,7 @@ def golden(name):
 
 
 def renamed(arrays, *patterns):
-    """The arrays with each (pattern, replacement) applied to their names, in turn."""
+    """The arrays, with every (pattern, replacement) applied in turn to their names."""
     for pattern, replacement in patterns:
         arrays = {re.sub(pattern, replacement, name): array for name, array in arrays.items()}
     return arrays
@@ -31,7 +32,8 @@ def hinge(name="generator", *logits):
 
 
 def sngan_d(file, prefix):
-    """The arrays under `prefix` by our names. v runs over OIHW's inputs there: channels first."""
+    """D's arrays under `prefix`, with tinygan's names. In the file, the order of v is that of the
+    inputs of an OIHW weight: channels first."""
     arrays = renamed(
         group(file, prefix),
         (r"block(\d)", lambda m: f"blocks.{int(m[1]) - 1}"),
@@ -44,7 +46,7 @@ def sngan_d(file, prefix):
     )
     for name, array in arrays.items():
         if name.endswith("weight"):
-            arrays[name] = kernel(array)
+            arrays[name] = weight(array)
         elif name.endswith("v") and "shortcut" not in name and "logit" not in name:
             arrays[name] = array.reshape(-1, 3, 3).transpose(1, 2, 0).reshape(-1)
     return arrays
@@ -63,18 +65,17 @@ def sngan_g(file, prefix):
         (r"(norm\d?)\.weight", r"\1.gain"),
     )
     for name, array in arrays.items():
-        if name.startswith("project"):  # NCHW after the reshape there
+        if name.startswith("project"):  # in the file, the result is reshaped to NCHW
             array = array.reshape(8, 4, 4, -1).transpose(1, 2, 0, 3).reshape(128, -1)
             arrays[name] = array[:, 0] if name.endswith("bias") else array.T
         elif name.endswith("weight"):
-            arrays[name] = kernel(array)
+            arrays[name] = weight(array)
     return arrays
 
 
 def sngan_discriminator(file):
-    D = sngan.Discriminator(3, 8, relu_shortcut=True, rng=np.random.default_rng(0)).astype(
-        "float64"
-    )
+    D = sngan.Discriminator(3, 8, relu_shortcut=True, rng=np.random.default_rng(0))
+    D.astype("float64")
     D.load_state_dict(sngan_d(file, "param/") | sngan_d(file, "buffer/"))
     return D
 
@@ -87,22 +88,19 @@ def test_sngan_discriminator():
 
     D = sngan_discriminator(file).eval()
     assert_equal({"logits": D(tensor(x)).data}, {"logits": file["logits"][:, 0]})
-    real_hinge = hinge(
-        "discriminator", D(tensor(x)), tensor(np.full(6, -2.0))
-    )  # the fakes are beyond the margin
+    fake_logits = tensor(np.full(6, -2.0))  # beyond the margin: no loss
+    real_hinge = hinge("discriminator", D(tensor(x)), fake_logits)
     assert_equal(gradients(real_hinge, D), sngan_d(file, "grad_real_hinge/"))
     assert_equal(gradients(10.0 * penalties.r1(D, x), D), sngan_d(file, "grad_r1/"))
-    assert_equal(
-        dict(D.named_buffers()), sngan_d(file, "buffer/")
-    )  # in evaluation, they stand still
+    # in evaluation, the buffers do not change
+    assert_equal(dict(D.named_buffers()), sngan_d(file, "buffer/"))
 
 
 def test_sngan_generator():
     file = golden("mimicry_sngan32_G")
     D = sngan_discriminator(golden("mimicry_sngan32_D")).eval()
-    G = sngan.Generator(
-        16, 32, 3, 8, upsample=ops.upsample_bilinear, rng=np.random.default_rng(0)
-    ).astype("float64")
+    rng = np.random.default_rng(0)
+    G = sngan.Generator(16, 32, 3, 8, upsample=ops.upsample_bilinear, rng=rng).astype("float64")
     G.load_state_dict(sngan_g(file, "param/") | sngan_g(file, "buffer/"))
     z = tensor(file["in/z"])
     image = G(z)
@@ -126,32 +124,30 @@ def biggan_arrays(file, prefix, network):
         (r"\.u0$", ".u"),
         ("^(shared|embed)", "embedding"),
     )
-    if isinstance(
-        network, conditioning.Projection
-    ):  # there, a block and the attention after it make a list
+    if isinstance(network, conditioning.Projection):
+        # in the file, a block and the attention after it form a list
         arrays = renamed(
             arrays,
             (r"^blocks\.(\d)\.(\d)", lambda m: f"D.blocks.{2 * int(m[1]) + int(m[2])}"),
             ("^linear", "D.to_logit"),
         )
     arrays, result = renamed(arrays, ("^linear", "project")), {}
-    normalised = {path for path, _ in network.modules() if hasattr(_, "u")}
+    normalised = {path for path, module in network.modules() if hasattr(module, "u")}
     for name, array in arrays.items():
         path, leaf = name.rsplit(".", 1)
         if name.startswith("project"):
             array = array.reshape(16, 4, 4, -1).transpose(1, 2, 0, 3).reshape(256, -1)
         if leaf == "weight" and "embedding" not in path:
-            array = kernel(array)
+            array = weight(array)
         if path in normalised and leaf != "u":
             path += ".layer"
-        result[f"{path}.{leaf}"] = (
-            array.reshape(-1) if leaf in ("u", "bias") and array.ndim else array
-        )
+        flat = leaf in ("u", "bias") and array.ndim
+        result[f"{path}.{leaf}"] = array.reshape(-1) if flat else array
     return result
 
 
 def load_biggan(network, file):
-    """v is made anew at each call, and so is not in the file."""
+    """Load a network from the file, which lacks v, since every call computes it anew."""
     network.astype("float64").load_state_dict(
         {name: to_numpy(b) for name, b in network.named_buffers() if name.endswith(".v")}
         | biggan_arrays(file, "param/", network)
@@ -169,14 +165,16 @@ def biggan_discriminator(file):
 def test_biggan_discriminator():
     file = golden("biggan_D_hier_attn16")
     D, x, y = biggan_discriminator(file).eval(), asarray(images(file["in/x"])), file["in/y"]
-    of_x = lambda x: D(x, y)
+    conditional_D = lambda x: D(x, y)
     assert_equal({"logits": D(tensor(x), y).data}, {"logits": file["logits"][:, 0]})
-    assert_equal(gradients(10.0 * penalties.r1(of_x, x), D), biggan_arrays(file, "grad_r1/", D))
-    steps = {name: b for name, b in D.named_buffers() if name.endswith("u")}
-    assert_equal(steps, biggan_arrays(file, "buffer/", D))  # power steps in evaluation are not kept
+    assert_equal(
+        gradients(10.0 * penalties.r1(conditional_D, x), D), biggan_arrays(file, "grad_r1/", D)
+    )
+    us = {name: b for name, b in D.named_buffers() if name.endswith("u")}
+    assert_equal(us, biggan_arrays(file, "buffer/", D))  # evaluation does not keep its power steps
     D.train()(tensor(x), y)
-    steps = {name: b for name, b in D.named_buffers() if name.endswith("u")}
-    assert_equal(steps, biggan_arrays(file, "buffer_after/", D))
+    us = {name: b for name, b in D.named_buffers() if name.endswith("u")}
+    assert_equal(us, biggan_arrays(file, "buffer_after/", D))
 
 
 def test_biggan_generator():
@@ -201,7 +199,10 @@ def test_biggan_generator():
 
 
 def edge_layer(path, top):
-    """Our name of a layer that makes an image, takes one, or gives the logit; None for others. top: their coarsest lod."""
+    """tinygan's name of a layer from or to images, or to the logit; None for other layers.
+
+    top: the coarsest level of detail.
+    """
     if path[0].startswith(("ToRGB", "FromRGB")):
         level = top - int(path[0][-1])
         return f"to_image.{level}" if path[0].startswith("ToRGB") else f"from_image.{level}.0"
@@ -209,7 +210,8 @@ def edge_layer(path, top):
 
 
 def progan_arrays(file, prefix, network):
-    """TF layout: convolutions HWIO, as ours; dense (in, out), after a flatten that sees NCHW."""
+    """Arrays in TensorFlow's layout: convolutions HWIO, as in tinygan; dense layers (in, out), for
+    inputs that were flattened as NCHW."""
     names = {f"{size}x{size}": f"blocks.{i}" for i, size in enumerate((4, 8, 16, 32))}
     number = {
         "G": {"Dense": 0, "Conv": 3, "Conv0": 0, "Conv1": 3},
@@ -236,17 +238,11 @@ def test_progressive_gan(lod):
     G = progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
     D = progan.Discriminator(32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
     for network, name in ((G, "G"), (D, "D")):
-        of_it = {
-            key.removeprefix(f"param/{name}/")
-            for key in file.files
-            if key.startswith(f"param/{name}/")
-        }
-        assert len(of_it) == len(network.parameters())
+        assert len(group(file, f"param/{name}/")) == len(network.parameters())
         for _, module in network.modules():
             if isinstance(module, nn.Equalized):
-                module.scale = float(
-                    np.float32(module.scale)
-                )  # a constant of that type there, in float64 too
+                # The reference has a float32 constant, even in float64.
+                module.scale = float(np.float32(module.scale))
         network.load_state_dict(
             progan_arrays(file, f"param/{name}/", name) | {"lod": np.array(lod)}
         )
@@ -281,7 +277,10 @@ def test_progressive_gan(lod):
 
 
 def stylegan_arrays(file, prefix, networks):
-    """TF layout, as above. networks: of G "MS", the mapping and synthesis, whose layers count from 4x4 up; or "D"."""
+    """Arrays in TensorFlow's layout, as in `progan_arrays`.
+
+    networks: "MS" for G's mapping and synthesis, whose layers count from 4x4 up, or "D".
+    """
     result = {}
     for name, array in group(file, prefix).items():
         network, *path, leaf = name.split("/")
@@ -297,19 +296,10 @@ def stylegan_arrays(file, prefix, networks):
         else:
             size, layer, *part = path
             block = {"4x4": 0, "8x8": 1, "16x16": 2}[size]
-            path = (
-                f"blocks.{block}."
-                + (
-                    {
-                        "Conv": "1.layer",
-                        "Dense0": "4.layer",
-                        "Conv0": "0.layer",
-                        "Conv1_down": "3.layer",
-                    }
-                    if network == "D"
-                    else {"Const": "0", "Conv": "1", "Conv0_up": "0", "Conv1": "1"}
-                )[layer]
-            )
+            of_d = {"Conv": "1", "Dense0": "4", "Conv0": "0", "Conv1_down": "3"}
+            of_s = {"Const": "0", "Conv": "1", "Conv0_up": "0", "Conv1": "1"}
+            index = f"{of_d[layer]}.layer" if network == "D" else of_s[layer]
+            path = f"blocks.{block}.{index}"
             if layer == "Dense0" and leaf == "weight":
                 array = array.reshape(8, 4, 4, 8).transpose(1, 2, 0, 3).reshape(128, 8)
             elif part == ["StyleMod"]:
@@ -318,9 +308,10 @@ def stylegan_arrays(file, prefix, networks):
                 path, leaf = f"{path}.noise", "strength"
             elif leaf == "weight" and network == "S":
                 path += ".conv.layer"
-        result["constant" if leaf == "const" else f"{path}.{leaf}"] = (
-            images(array)[0] if leaf == "const" else array
-        )
+        if leaf == "const":
+            result["constant"] = images(array)[0]
+        else:
+            result[f"{path}.{leaf}"] = array
     return result
 
 
@@ -340,7 +331,7 @@ def test_stylegan(lod):
     assert_images(image.data, file[f"{at}/img"])
     assert_equal({"scores": real_scores.data}, {"scores": file[f"{at}/scores"][:, 0]})
     assert_images(penalties.image_gradients(D, x).data, file[f"{at}/dscores_dx"])
-    if not group(file, f"{at}/grad"):  # at 1, for the size of the file
+    if not group(file, f"{at}/grad"):  # none at lod 1, to keep the file small
         return
     assert_equal(
         gradients(10.0 * penalties.r1(D, x), D),
@@ -369,7 +360,6 @@ def test_stylegan(lod):
         ("progan_fused0", {"grad_r1_gamma10", "grad_wgangp_drift", "grad_Gwgan"}),
     ],
 )
-def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups):
-    assert {
-        part for key in golden(name).files for part in key.split("/") if part.startswith("grad_")
-    } == groups
+def test_all_groups_of_gradients_are_compared_above(name, groups):
+    parts = {part for key in golden(name).files for part in key.split("/")}
+    assert {part for part in parts if part.startswith("grad_")} == groups

@@ -1,4 +1,5 @@
-"""What a run promises: it never loses work, resumes exactly, says what went wrong, and has its folder to itself."""
+"""Tests of the promises of a run: it never loses work, resumes exactly, reports errors, and has its
+folder to itself."""
 
 import ast
 import errno
@@ -42,17 +43,17 @@ def digits():
 TINY = {"g_channels": 2, "d_channels": 2, "batch_size": 4}
 
 
-# Exactly the same, after a kill at any moment
+# A run that is killed at any moment resumes exactly
 
 
 @pytest.mark.cpu
-def test_a_killed_process_that_is_resumed_writes_the_same_bytes(capsys):
+def test_a_killed_and_resumed_run_writes_the_same_bytes(capsys):
     assert stress.main(["gan", "--kills", "1", "--steps", "16"]) == 0
     assert "the same bytes (2 rows" in capsys.readouterr().out
 
 
 @pytest.mark.cpu
-def test_a_resume_that_fails_ends_the_stress(tmp_path, monkeypatch):
+def test_a_failed_resume_ends_the_stress_test(tmp_path, monkeypatch):
     begin = stress.start
     monkeypatch.setattr(
         stress,
@@ -66,19 +67,19 @@ def test_a_resume_that_fails_ends_the_stress(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("argv", [[], ["--full", "dcgan"]])
 @pytest.mark.skipif(
-    not os.path.exists("/proc/self/statm"), reason="asks Linux for the memory of a process"
+    not os.path.exists("/proc/self/statm"), reason="reads the memory of a process from Linux"
 )
-def test_the_memory_of_a_long_run_stays_what_it_is(argv):
+def test_the_memory_of_a_long_run_stays_constant(argv):
     assert flat.main(argv) == 0
 
 
 @pytest.mark.slow
-def test_every_recipe_survives_its_kills():
+def test_every_recipe_resumes_exactly_after_kills():
     assert stress.main([]) == 0
 
 
 @pytest.mark.cpu
-def test_the_comparison_sees_what_differs(tmp_path):
+def test_the_comparison_of_runs_finds_differences(tmp_path):
     for name, text in (("a", "1"), ("b", "2")):
         (tmp_path / name / "samples").mkdir(parents=True)
         (tmp_path / name / "log.jsonl").write_text(text)
@@ -108,7 +109,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, digits)
 
 
 def generators(thing, seen):
-    """Every np.random.Generator that can be reached from an object of ours."""
+    """Yield every np.random.Generator that can be reached from an object of tinygan."""
     if id(thing) in seen:
         return
     seen[id(thing)] = thing
@@ -136,7 +137,8 @@ def test_the_state_of_every_generator_is_in_the_checkpoint(tmp_path, digits, rec
     trainer.algorithm.train_step()
     found = list(generators(vars(trainer), {}))
     saved = [trainer.algorithm.rng, trainer.algorithm.augment.rng]
-    # The averaged G is a copy, with a generator of its own: it must not draw when it is in use.
+    # The averaged G is a copy, with generators of its own. It must not draw from them when it
+    # generates images.
     copies = list(generators(trainer.algorithm.ema.module, {}))
     assert all(any(g is s for s in saved + copies) for g in found) and all(
         any(s is g for g in found) for s in saved
@@ -147,7 +149,7 @@ def test_the_state_of_every_generator_is_in_the_checkpoint(tmp_path, digits, rec
     assert before == [str(g.bit_generator.state) for g in copies]
 
 
-# Checkpoints: whole or absent
+# Checkpoints are complete or absent
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +187,12 @@ def same(a, b):
 
 @pytest.mark.cpu
 @given(st.data())
-def test_a_damaged_checkpoint_is_never_taken_for_a_whole_one(tmp_path_factory, whole, data):
+def test_a_damaged_checkpoint_is_never_taken_for_an_intact_one(tmp_path_factory, whole, data):
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     right = loaded(path, whole)
     for _ in range(25):
-        damaged, kind = (
-            bytearray(whole),
-            data.draw(st.sampled_from(["flip", "cut", "insert", "swap"])),
-        )
+        damaged = bytearray(whole)
+        kind = data.draw(st.sampled_from(["flip", "cut", "insert", "swap"]))
         at = data.draw(st.integers(0, len(whole) - 1))
         if kind == "flip":
             damaged[at] ^= data.draw(st.integers(1, 255))
@@ -202,26 +202,22 @@ def test_a_damaged_checkpoint_is_never_taken_for_a_whole_one(tmp_path_factory, w
             damaged[at:at] = data.draw(st.binary(min_size=1, max_size=8))
         else:
             other = data.draw(st.integers(0, len(whole) - 8))
-            damaged[at : at + 8], damaged[other : other + 8] = (
-                damaged[other : other + 8],
-                damaged[at : at + 8],
-            )
+            here, there = slice(at, at + 8), slice(other, other + 8)
+            damaged[here], damaged[there] = damaged[there], damaged[here]
         found = loaded(path, bytes(damaged))
-        assert found is None or same(found, right), (
-            kind,
-            at,
-        )  # such as in a date, which nobody reads
+        # The contents are the same if the damage is in a field that nobody reads, such as a date.
+        assert found is None or same(found, right), (kind, at)
 
 
 @pytest.mark.cpu
 @given(st.binary(max_size=300))
-def test_no_nonsense_is_a_checkpoint(tmp_path_factory, content):
+def test_random_bytes_are_no_checkpoint(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "nonsense.npz"
     assert loaded(path, content) is None and loaded(path, b"PK\x03\x04" + content) is None
 
 
 @pytest.mark.cpu
-def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
+def test_a_checkpoint_that_claims_more_than_it_contains_takes_no_memory(tmp_path):
     import tracemalloc
     import zipfile
 
@@ -250,7 +246,7 @@ def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
     for name, reason in (
         ("huge.npz", "8 bytes"),
         ("bomb.npz", "more than it does"),
-        ("object.npz", "no array of numbers"),
+        ("object.npz", "not an array of numbers"),
     ):
         tracemalloc.start()
         with pytest.raises(InputError, match=reason):
@@ -262,8 +258,8 @@ def test_a_checkpoint_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("dtype", [b"'<f5'", b"'|u9'", b"'<i3'", b"'|b7'"])
-def test_a_type_that_there_is_not_is_damage(tmp_path, dtype):
-    """In an array so large that its header is read before zipfile has come to its own checksum."""
+def test_a_nonexistent_type_counts_as_damage(tmp_path, dtype):
+    """The array is so large that its header is read before zipfile checks its own checksum."""
     path = tmp_path / "a.npz"
     checkpoint.write(path, {"G": {"w": np.zeros((300, 40), np.float32)}}, {"step": 1})
     content = path.read_bytes()
@@ -272,7 +268,7 @@ def test_a_type_that_there_is_not_is_damage(tmp_path, dtype):
 
 
 @pytest.mark.cpu
-def test_a_checkpoint_that_someone_has_copied_is_not_the_newest(tmp_path, digits):
+def test_a_copy_of_a_checkpoint_is_not_the_newest_checkpoint(tmp_path, digits):
     start(tmp_path / "a", digits, **TINY).run(progress=False)
     older, newer = checkpoint.checkpoints(tmp_path / "a")
     for name in ("checkpoint-good.npz", "checkpoint-00000010-copy.npz", "checkpoint-.npz"):
@@ -287,7 +283,7 @@ def test_a_checkpoint_that_someone_has_copied_is_not_the_newest(tmp_path, digits
 
 
 @pytest.mark.cpu
-def test_to_load_a_checkpoint_takes_its_size_in_memory(tmp_path):
+def test_loading_a_checkpoint_takes_its_size_in_memory(tmp_path):
     import tracemalloc
 
     checkpoint.write(
@@ -310,8 +306,8 @@ META = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory, digits):
-    out = tmp_path_factory.mktemp("sound") / "a"
+def intact(tmp_path_factory, digits):
+    out = tmp_path_factory.mktemp("intact") / "a"
     start(out, digits, steps=3, **TINY).run(progress=False)
     return checkpoint.open_run(out), resume_target(out, digits)
 
@@ -326,12 +322,13 @@ def resume_target(out, digits):
 
 @pytest.mark.cpu
 @given(st.integers(0, 99), st.integers(-1, 9), META)
-def test_a_checkpoint_of_something_else_is_one_line(sound, key, inner, value):
-    run, trainer = sound
-    key = sorted(run.meta)[key % len(run.meta)]
-    there = run.meta[key]
-    if isinstance(there, dict) and inner >= 0:
-        value = {**there, sorted(there)[inner % len(there)]: value}
+def test_a_checkpoint_with_other_contents_is_reported_in_one_line(intact, key, inner, value):
+    run, trainer = intact
+    keys = sorted(run.meta.keys() - {"step"})  # checkpoint.load has checked that step is an int
+    key = keys[key % len(keys)]
+    original = run.meta[key]
+    if isinstance(original, dict) and inner >= 0:
+        value = {**original, sorted(original)[inner % len(original)]: value}
     meta = {**run.meta, key: value}
     try:
         trainer.resume(run._replace(meta=meta))
@@ -341,8 +338,8 @@ def test_a_checkpoint_of_something_else_is_one_line(sound, key, inner, value):
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("part", ["G", "D", "ema", "g_optimizer", "d_optimizer", "fixed"])
-def test_a_checkpoint_that_lacks_something_is_one_line(sound, part):
-    run, trainer = sound
+def test_a_checkpoint_that_lacks_a_part_is_reported_in_one_line(intact, part):
+    run, trainer = intact
     states = {name: state for name, state in run.states.items() if name != part}
     for changed in (states, {**states, part: {"x": np.zeros(3)}}):
         with pytest.raises(InputError, match="does not fit this run's config.json"):
@@ -375,9 +372,8 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
     assert stress.differences(tmp_path / "a", tmp_path / "b") == []
     for path in checkpoint.checkpoints(tmp_path / "b"):
         path.write_bytes(b"x")
-    with pytest.raises(
-        InputError, match=f"{older.name} is not a checkpoint"
-    ):  # none is left: not from the start, in silence
+    # If no checkpoint is left, the run must not silently begin again.
+    with pytest.raises(InputError, match=f"{older.name} is not a checkpoint"):
         resume(tmp_path / "b", digits)
 
 
@@ -390,7 +386,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
         ("plots.save_image", errno.ENOSPC, "make room"),
     ],
 )
-def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(
+def test_a_full_or_read_only_disk_does_not_damage_existing_files(
     tmp_path, digits, monkeypatch, what, number, advice
 ):
     trainer = start(tmp_path / "a", digits, steps=20, checkpoint_every=10, **TINY)
@@ -410,11 +406,9 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(
     ]
     original = getattr(owner, name)
     monkeypatch.setattr(owner, name, fails)
-    with (
-        pytest.raises(InputError, match=f"cannot write .*{os.strerror(number)} .{advice}")
-        if what != "plots.save_image"
-        else (pytest.raises(OSError))
-    ):
+    message = f"cannot write .*{os.strerror(number)} .{advice}"
+    expected = (OSError, None) if what == "plots.save_image" else (InputError, message)
+    with pytest.raises(expected[0], match=expected[1]):
         trainer.run(progress=False)
     monkeypatch.undo()
     assert stress.contents(tmp_path / "a") == whole and not list((tmp_path / "a").rglob(".*"))
@@ -424,9 +418,11 @@ def test_a_disk_that_is_full_or_read_only_costs_nothing_that_is_there(
 
 
 @pytest.mark.cpu
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no device that is always full")
-def test_a_log_that_does_not_fit_on_the_disk_says_so(tmp_path, digits, monkeypatch):
-    """Its buffer is written again when it is closed: that error must not take the place of the first."""
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="the system has no device that is always full"
+)
+def test_a_log_that_does_not_fit_on_the_disk_is_reported(tmp_path, digits, monkeypatch):
+    """Closing the log writes its buffer again. That error must not replace the first one."""
     trainer = start(tmp_path / "a", digits, steps=12, **TINY)
     monkeypatch.setattr(trainer, "rewind", lambda: (tmp_path / "a" / "samples").mkdir())
     (tmp_path / "a" / "log.jsonl").symlink_to("/dev/full")
@@ -439,25 +435,17 @@ def test_a_log_that_does_not_fit_on_the_disk_says_so(tmp_path, digits, monkeypat
 
 
 @pytest.mark.cpu
-@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
-def test_a_real_limit_on_the_size_of_files_is_one_line(tmp_path):
-    """As a full disk, but without one: the system refuses to write on, in the midst of a checkpoint."""
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no limit on the size of files")
+def test_a_limit_on_the_size_of_files_is_reported_in_one_line(tmp_path):
+    """The system stops the writing in the middle of a checkpoint, as on a full disk."""
     code = (
-        "import resource, sys\nfrom tinygan.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\nsys.exit(main(sys.argv[1:]))"
+        "import resource, sys\n"
+        "from tinygan.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "sys.exit(main(sys.argv[1:]))"
     )
-    argv = [
-        "train",
-        "gan",
-        "--steps",
-        "30",
-        "--batch-size",
-        "4",
-        "--out",
-        str(tmp_path / "a"),
-        "--set",
-        "hidden=100",
-    ]
+    argv = "train gan --steps 30 --batch-size 4 --set hidden=100 --out".split()
+    argv.append(str(tmp_path / "a"))
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
@@ -470,7 +458,7 @@ def test_a_real_limit_on_the_size_of_files_is_one_line(tmp_path):
 
 
 @pytest.mark.cpu
-def test_a_folder_that_vanishes_is_one_line(tmp_path, digits, capsys):
+def test_a_folder_that_vanishes_is_reported_in_one_line(tmp_path, digits, capsys):
     trainer = start(tmp_path / "a", digits, steps=30, **TINY)
     one_step = trainer.algorithm.train_step
 
@@ -482,23 +470,24 @@ def test_a_folder_that_vanishes_is_one_line(tmp_path, digits, capsys):
     trainer.algorithm.train_step = vanish
     with pytest.raises(
         InputError,
-        match="cannot write .*a.samples.step-00000010.png: No such file or directory .its folder has gone",
+        match="cannot write .*step-00000010.png: No such file or directory .its folder has gone",
     ):
         trainer.run(progress=False)
     assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any folder"
 )
-def test_a_folder_that_may_not_be_written_to(tmp_path, digits):
+def test_a_folder_without_write_permission_is_reported(tmp_path, digits):
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="Permission denied .choose another folder"):
         start(tmp_path / "a", digits)
 
 
 def unsafe(syntax):
-    """What in a file could run what it reads: pickles, eval, exec, os.system, shells."""
+    """Yield all calls and imports in a file that could execute the data that it reads: pickles,
+    eval, exec, os.system, shells."""
     modules = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}
     for node in ast.walk(syntax):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -507,10 +496,8 @@ def unsafe(syntax):
             }
             yield from names & modules
         elif isinstance(node, ast.Call):
-            function, settings = (
-                ast.unparse(node.func),
-                {k.arg: ast.unparse(k.value) for k in node.keywords},
-            )
+            function = ast.unparse(node.func)
+            settings = {k.arg: ast.unparse(k.value) for k in node.keywords}
             if (
                 function in ("eval", "exec", "compile", "__import__", "os.system", "os.popen")
                 or settings.get("shell") == "True"
@@ -529,7 +516,7 @@ def unsafe(syntax):
 
 
 @pytest.mark.cpu
-def test_nothing_that_is_read_is_run():
+def test_no_data_is_ever_executed():
     package = Path(tinygan.__file__).parent
     found = [
         (path.name, what)
@@ -555,32 +542,18 @@ def test_nothing_that_is_read_is_run():
 
 
 def cli(out, *more):
+    """Start a long training run in a process of its own."""
+    argv = "train gan --steps 100000 --batch-size 4 --out".split()
+    settings = ["hidden=8", "sample_every=2", "checkpoint_every=100000", *more]
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tinygan.cli",
-            "train",
-            "gan",
-            "--steps",
-            "100000",
-            "--batch-size",
-            "4",
-            "--out",
-            str(out),
-            "--set",
-            "hidden=8",
-            "sample_every=2",
-            "checkpoint_every=100000",
-            *more,
-        ],
+        [sys.executable, "-m", "tinygan.cli", *argv, str(out), "--set", *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def until(process, path):
+def wait_for(process, path):
     while not path.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -588,10 +561,12 @@ def until(process, path):
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(tmp_path, number, code):
+def test_a_signal_finishes_the_step_writes_a_checkpoint_and_says_how_to_resume(
+    tmp_path, number, code
+):
     out = tmp_path / "run"
     process = cli(out)
-    until(process, out / "samples" / "step-00000004.png")
+    wait_for(process, out / "samples" / "step-00000004.png")
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     (path,) = checkpoint.checkpoints(out)
@@ -605,15 +580,16 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(tmp_path, number, co
 
 
 @pytest.mark.cpu
-def test_a_second_signal_leaves_at_once(tmp_path):
-    """In the midst of an evaluation that takes minutes, which a first one lets end."""
+def test_a_second_signal_stops_at_once(tmp_path):
+    """It comes in the middle of an evaluation that takes minutes, which the first signal does not
+    interrupt."""
     out = tmp_path / "run"
     process = cli(out, "eval_every=4", "eval_images=100000", "checkpoint_every=2", "hidden=2048")
-    until(process, out / "checkpoint-00000002.npz")
+    wait_for(process, out / "checkpoint-00000002.npz")
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
-    for _ in range(5):  # two that come while NumPy computes are one
+    for _ in range(5):  # two signals that come while NumPy computes count as one
         process.send_signal(signal.SIGINT)
         try:
             _, err = process.communicate(timeout=8)
@@ -622,15 +598,14 @@ def test_a_second_signal_leaves_at_once(tmp_path):
             pass
     else:
         process.kill()
-        pytest.fail(f"it does not leave: {process.communicate()}")
+        pytest.fail(f"it does not stop: {process.communicate()}")
     assert process.returncode == 130 and "Traceback" not in err
-    assert re.search("continue from step [23] with:", err) and not list(
-        out.rglob(".*")
-    )  # 3: it came before the evaluation
+    # It is step 3 if the signal came before the evaluation.
+    assert re.search("continue from step [23] with:", err) and not list(out.rglob(".*"))
 
 
 @pytest.mark.cpu
-def test_a_signal_that_comes_while_it_saves_is_not_lost(tmp_path, digits, monkeypatch):
+def test_a_signal_during_the_writing_of_a_checkpoint_is_not_lost(tmp_path, digits, monkeypatch):
     trainer = start(tmp_path / "a", digits, steps=30, **TINY)
     save = checkpoint.save
 
@@ -648,13 +623,13 @@ def test_a_signal_that_comes_while_it_saves_is_not_lost(tmp_path, digits, monkey
 
 
 @pytest.mark.cpu
-def test_a_system_without_sigusr1(tmp_path, digits, monkeypatch):
+def test_a_run_works_on_a_system_without_sigusr1(tmp_path, digits, monkeypatch):
     monkeypatch.delattr(signal, "SIGUSR1")
     start(tmp_path / "a", digits, steps=1, **TINY).run(progress=False)
 
 
 @pytest.mark.cpu
-def test_what_is_half_written_goes_when_a_command_is_terminated(tmp_path, monkeypatch, capsys):
+def test_half_written_files_are_removed_when_a_command_is_terminated(tmp_path, monkeypatch, capsys):
     def train(args):
         with files.replacing(tmp_path / "a.txt") as temporary:
             temporary.write_text("half")
@@ -667,7 +642,7 @@ def test_what_is_half_written_goes_when_a_command_is_terminated(tmp_path, monkey
     assert not list(tmp_path.iterdir()) and signal.getsignal(signal.SIGTERM) is before
 
 
-# Numbers that go wrong
+# Values that are not finite
 
 
 def diverged(trainer):
@@ -675,10 +650,10 @@ def diverged(trainer):
         trainer.run(progress=False)
     message = str(caught.value)
     assert "\n" not in message and "train anew with a smaller learning rate" in message
-    for path in checkpoint.checkpoints(trainer.out):  # the good ones are still there
+    for path in checkpoint.checkpoints(trainer.out):  # the good checkpoints are kept
         states, _ = checkpoint.load(path)
         assert (
-            health.first_of(
+            health.first_not_finite(
                 {name: array for state in states.values() for name, array in state.items()}
             )
             is None
@@ -696,16 +671,18 @@ def broken_loss(monkeypatch, trainer, generator):
     [
         (
             lambda real, fake: ops.mean(ops.log(fake * 0.0)),
-            "log made inf in 4 of 4 values; called at the loss",
+            "log produced inf in 4 of 4 values; called at the loss",
         ),
-        (lambda real, fake: ops.mean(ops.sqrt(fake * 0.0)), "the derivative of sqrt made inf"),
+        (lambda real, fake: ops.mean(ops.sqrt(fake * 0.0)), "the derivative of sqrt produced inf"),
         (
             lambda real, fake: ops.sum(fake * 1e30) * 1e30,
-            "mul made inf in 1 of 1 values; called at the loss",
+            "mul produced inf in 1 of 1 values; called at the loss",
         ),
     ],
 )
-def test_the_op_that_made_a_nan_is_named(tmp_path, digits, monkeypatch, generator, message):
+def test_the_error_names_the_op_that_returned_a_nan(
+    tmp_path, digits, monkeypatch, generator, message
+):
     trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=2, **TINY)
     one_step = trainer.algorithm.train_step
 
@@ -722,13 +699,13 @@ def test_the_op_that_made_a_nan_is_named(tmp_path, digits, monkeypatch, generato
 
 
 @pytest.mark.parametrize("name", ["G", "D"])
-def test_the_weight_that_is_no_number_is_named(tmp_path, digits, name):
+def test_the_error_names_the_weight_that_is_nan(tmp_path, digits, name):
     trainer = start(tmp_path / "a", digits, steps=3, **TINY)
     path, parameter = getattr(trainer.algorithm, name).named_parameters()[3]
     parameter.data[...] = np.nan
     parameter.mark_changed()
     found = diverged(trainer)
-    # On a GPU, losses are read some steps later, when the NaN has got into the other weights too.
+    # On a GPU, losses are read some steps later, when the NaN has spread to other weights.
     assert (
         f"the weight {name}.{path} holds NaN" in found
         if on_cpu()
@@ -736,16 +713,14 @@ def test_the_weight_that_is_no_number_is_named(tmp_path, digits, name):
     )
 
 
-def test_a_learning_rate_that_is_far_too_large(tmp_path, digits):
+def test_far_too_large_a_learning_rate_diverges_at_once(tmp_path, digits):
     found = diverged(start(tmp_path / "a", digits, steps=20, lr=1e30, **TINY))
-    assert (
-        re.match(r"step 1: \w+ made (inf|NaN) in \d+ of \d+ values; called at D\.main\.\d", found)
-        or "and by now" in found
-    )
+    op = r"step 1: \w+ produced (inf|NaN) in \d+ of \d+ values; called at D\.main\.\d"
+    assert re.match(op, found) or "and by now" in found
     assert checkpoint.checkpoints(tmp_path / "a") == []
 
 
-def test_a_nan_that_g_made_is_not_blamed_on_d(tmp_path, digits):
+def test_a_nan_of_g_is_not_attributed_to_d(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "quick", steps=3, **TINY)
     for path, parameter in trainer.algorithm.G.named_parameters():
         parameter.data[...] *= 1e25
@@ -754,7 +729,7 @@ def test_a_nan_that_g_made_is_not_blamed_on_d(tmp_path, digits):
     assert re.search(r"called at G\.|holds" if on_cpu() else "holds|is nan|is inf", found), found
 
 
-def test_images_that_are_all_the_same_are_no_divergence(tmp_path, digits):
+def test_equal_images_are_no_divergence(tmp_path, digits):
     black = data.Dataset(
         "digits", "train", np.zeros_like(digits.images), digits.labels, digits.class_names
     )
@@ -762,7 +737,7 @@ def test_images_that_are_all_the_same_are_no_divergence(tmp_path, digits):
 
 
 @pytest.mark.cpu
-def test_the_best_g_is_sound(tmp_path, digits):
+def test_a_g_with_a_nan_is_never_the_best(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=10, eval_every=5, eval_images=100, **TINY)
     one_step = trainer.algorithm.train_step
 
@@ -779,8 +754,8 @@ def test_the_best_g_is_sound(tmp_path, digits):
     assert not (tmp_path / "a" / "eval.jsonl").exists()
 
 
-def test_what_no_loss_shows_is_not_saved(tmp_path, digits):
-    """A NaN in the average, or in an optimiser, would come out with the samples only."""
+def test_a_nan_that_no_loss_shows_is_not_saved(tmp_path, digits):
+    """A NaN in the average, or in an optimiser, would otherwise show only in the samples."""
     trainer = start(tmp_path / "a", digits, steps=30, checkpoint_every=5, **TINY)
     one_step = trainer.algorithm.train_step
 
@@ -803,7 +778,7 @@ def test_what_no_loss_shows_is_not_saved(tmp_path, digits):
 # Signs of collapse
 
 HEALTHY = {"d_accuracy": 0.8, "variety": 0.9, "g_grad_norm": 1.0}
-PATIENCE = health.Signs.PATIENCE
+PATIENCE = health.CollapseWarnings.PATIENCE
 
 
 @pytest.mark.cpu
@@ -813,51 +788,54 @@ PATIENCE = health.Signs.PATIENCE
         ({"d_accuracy": 1.0}, "D has told all reals from all fakes for 500 steps"),
         ({"d_accuracy": 0.0}, "D has been wrong about all images for 500 steps"),
         ({"variety": 0.1}, "the images of G have varied less than a quarter as much"),
-        ({"g_grad_norm": 1e-4}, "G's gradient has all but vanished for 500 steps"),
+        ({"g_grad_norm": 1e-4}, "G's gradient has almost vanished for 500 steps"),
     ],
 )
-def test_each_sign_of_collapse_is_said_once(change, words):
-    signs = health.Signs(has_threshold=True, every=10)
-    assert not any(signs(HEALTHY) for _ in range(PATIENCE))
-    assert not any(signs({**HEALTHY, **change}) for _ in range(PATIENCE - 1))
-    assert not signs(HEALTHY)  # it was not for long enough
-    said = [warning for _ in range(3 * PATIENCE) for warning in signs({**HEALTHY, **change})]
-    assert len(said) == 1 and said[0].startswith(words)
+def test_each_sign_of_collapse_gives_one_warning(change, words):
+    warnings_for = health.CollapseWarnings(has_threshold=True, every=10)
+    assert not any(warnings_for(HEALTHY) for _ in range(PATIENCE))
+    assert not any(warnings_for({**HEALTHY, **change}) for _ in range(PATIENCE - 1))
+    assert not warnings_for(HEALTHY)  # the streak was too short
+    warnings = [
+        warning for _ in range(3 * PATIENCE) for warning in warnings_for({**HEALTHY, **change})
+    ]
+    assert len(warnings) == 1 and warnings[0].startswith(words)
 
 
 @pytest.mark.cpu
-def test_a_gradient_that_has_vanished_from_the_start_is_seen_and_a_first_large_one_forgotten():
-    signs = health.Signs(has_threshold=True, every=10)
-    assert sum(len(signs({**HEALTHY, "g_grad_norm": 1e-6})) for _ in range(PATIENCE)) == 1
-    signs = health.Signs(
-        has_threshold=True, every=10
-    )  # as StyleGAN's: 1484 in the first steps, then .14
-    signs({**HEALTHY, "g_grad_norm": 1484.0})
-    assert not any(signs({**HEALTHY, "g_grad_norm": 0.14}) for _ in range(3 * PATIENCE))
+def test_a_gradient_that_vanishes_from_the_start_gives_a_warning_but_a_large_first_one_does_not():
+    warnings_for = health.CollapseWarnings(has_threshold=True, every=10)
+    assert sum(len(warnings_for({**HEALTHY, "g_grad_norm": 1e-6})) for _ in range(PATIENCE)) == 1
+    # StyleGAN's norms: 1484 in the first steps, then .14.
+    warnings_for = health.CollapseWarnings(has_threshold=True, every=10)
+    warnings_for({**HEALTHY, "g_grad_norm": 1484.0})
+    assert not any(warnings_for({**HEALTHY, "g_grad_norm": 0.14}) for _ in range(3 * PATIENCE))
 
 
 @pytest.mark.cpu
-def test_a_row_of_an_older_version_tells_nothing():
-    assert health.Signs(has_threshold=True, every=10)({"step": 3}) == []
+def test_a_row_of_an_older_version_gives_no_warning():
+    assert health.CollapseWarnings(has_threshold=True, every=10)({"step": 3}) == []
 
 
 @pytest.mark.cpu
-def test_images_that_are_slow_to_differ_are_no_collapse():
-    signs = health.Signs(has_threshold=True, every=10)
-    assert not any(signs({**HEALTHY, "variety": 0.1}) for _ in range(4 * PATIENCE - 1))
-    assert "for 2000 steps" in signs({**HEALTHY, "variety": 0.1})[0]
+def test_images_that_begin_to_vary_late_are_no_collapse():
+    warnings_for = health.CollapseWarnings(has_threshold=True, every=10)
+    assert not any(warnings_for({**HEALTHY, "variety": 0.1}) for _ in range(4 * PATIENCE - 1))
+    assert "for 2000 steps" in warnings_for({**HEALTHY, "variety": 0.1})[0]
 
 
 @pytest.mark.cpu
-def test_a_critic_may_tell_reals_from_fakes():
-    signs = health.Signs(has_threshold=False, every=10)
-    assert not any(signs({**HEALTHY, "d_accuracy": 1.0}) for _ in range(2 * PATIENCE))
+def test_a_critic_may_tell_all_reals_from_all_fakes():
+    warnings_for = health.CollapseWarnings(has_threshold=False, every=10)
+    assert not any(warnings_for({**HEALTHY, "d_accuracy": 1.0}) for _ in range(2 * PATIENCE))
 
 
 @pytest.mark.cpu
-def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monkeypatch, capsys):
-    """Also where the run was resumed in between."""
-    monkeypatch.setattr(health.Signs, "PATIENCE", 2)
+def test_a_collapse_is_reported_once_in_the_log_and_on_the_screen(
+    tmp_path, digits, monkeypatch, capsys
+):
+    """Also if the run was resumed in between."""
+    monkeypatch.setattr(health.CollapseWarnings, "PATIENCE", 2)
 
     def collapsing(trainer):
         one_step = trainer.algorithm.train_step
@@ -882,18 +860,18 @@ def test_a_collapse_is_in_the_log_and_on_the_screen_once(tmp_path, digits, monke
     assert (tmp_path / "a" / "curves.png").exists()
 
 
-def test_what_the_signs_are_told_by(tmp_path, digits):
+def test_the_numbers_behind_the_warnings_are_plausible(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "gan", steps=30, batch_size=16)
     numbers = [trainer.algorithm.train_step() for _ in range(3)][-1]
     assert 0 <= float(numbers["d_accuracy"]) <= 1 and 0 < float(numbers["variety"]) < 1.5
     assert float(numbers["g_grad_norm"]) > 0 and float(numbers["d_grad_norm"]) > 0
 
 
-# One run in one folder
+# A folder belongs to one run
 
 
 @pytest.mark.cpu
-def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
+def test_a_second_run_in_a_folder_is_refused_and_the_error_names_the_first(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, steps=4, **TINY)
     one_step, messages = trainer.algorithm.train_step, []
 
@@ -914,37 +892,40 @@ def test_a_second_run_in_a_folder_is_refused_naming_the_first(tmp_path, digits):
 
 
 @pytest.mark.cpu
-def test_a_run_that_has_gone_on_meanwhile_is_not_taken_back(tmp_path, digits):
+def test_a_run_that_another_process_has_continued_is_not_rewound(tmp_path, digits):
     start(tmp_path / "a", digits, steps=5, **TINY).run(progress=False)
     late, early = (resume(tmp_path / "a", digits, steps=12) for _ in range(2))
     early.run(progress=False)
     before = stress.contents(tmp_path / "a")
-    with pytest.raises(InputError, match="has gone on meanwhile, by another process: try again"):
+    with pytest.raises(
+        InputError, match="another process has meanwhile continued the run in .*: try again"
+    ):
         late.run(progress=False)
     assert stress.contents(tmp_path / "a") == before
 
 
 @pytest.mark.cpu
-def test_of_two_that_start_in_one_folder_one_gets_it(tmp_path, digits, monkeypatch):
+def test_of_two_processes_that_start_in_one_folder_one_gets_it(tmp_path, digits, monkeypatch):
     init, config = trainer_module.Trainer.__init__, tmp_path / "a" / "config.json"
 
     def slow(self, *args):
         init(self, *args)
-        if not config.exists():  # as if another process had been quicker
+        if not config.exists():  # as if another process had been faster
             monkeypatch.setattr(trainer_module.Trainer, "__init__", init)
             start(tmp_path / "a", digits, seed=1, **TINY)
 
     (tmp_path / "a").mkdir()
     monkeypatch.setattr(trainer_module.Trainer, "__init__", slow)
-    with pytest.raises(trainer_module.FolderTaken, match="has just been taken by another process"):
+    with pytest.raises(trainer_module.FolderTaken, match="another process has just begun a run"):
         start(tmp_path / "a", digits, seed=2, **TINY)
     assert json.loads(config.read_text())["seed"] == 1 and not (tmp_path / "a" / "running").exists()
 
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("same, best", [(True, 7.5), (False, np.inf)])
-def test_to_go_back_counts_the_evaluations_until_then(tmp_path, digits, same, best):
-    """The best one was later, and comes again; if not, because others are asked for now, the next one is kept."""
+def test_going_back_keeps_the_evaluations_until_then(tmp_path, digits, same, best):
+    """The best evaluation was later, and will be repeated. If the run now evaluates at other steps,
+    the next evaluation counts as the best."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "eval.jsonl").write_text(
         '{"step": 5, "fid": 7.5}\n{"step": 10, "fid": 9.0}\n{"step": 20, "fid": 1.0}\n'
@@ -959,10 +940,10 @@ def test_to_go_back_counts_the_evaluations_until_then(tmp_path, digits, same, be
 
 
 @pytest.mark.cpu
-def test_a_second_process_is_refused_and_a_killed_one_is_no_obstacle(tmp_path, capsys):
+def test_a_second_process_is_refused_unless_the_first_was_killed(tmp_path, capsys):
     out = tmp_path / "run"
     process = cli(out)
-    until(process, out / "samples" / "step-00000004.png")
+    wait_for(process, out / "samples" / "step-00000004.png")
     assert main(["train", "--resume", str(out)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and f"{out} is in use by process {process.pid} on " in err
@@ -977,13 +958,13 @@ def test_a_second_process_is_refused_and_a_killed_one_is_no_obstacle(tmp_path, c
 
 
 @pytest.mark.cpu
-def test_who_waits_for_a_folder_gets_it(tmp_path):
+def test_a_process_that_waits_for_a_folder_gets_it(tmp_path):
     import threading
 
     order = []
 
     def other():
-        with files.locked(tmp_path / "lock", wait=order.append):
+        with files.locked(tmp_path / "lock", on_wait=order.append):
             order.append("other")
 
     with files.locked(tmp_path / "lock"):

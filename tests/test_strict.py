@@ -1,5 +1,5 @@
-"""The strict stand-in for CuPy (strict.py) is as strict as it says; and in each part of the package, a NumPy array
-beside those of the backend is noticed."""
+"""The strict stand-in for CuPy (strict.py) is as strict as it claims, and it notices NumPy arrays
+among those of the backend in every part of the package."""
 
 import functools
 import re
@@ -16,7 +16,8 @@ from tinygan.gan.augment.ada import ADA
 from tinygan.metrics.extractor import Extractor
 from tinygan.models import stylegan2
 
-pytestmark = pytest.mark.cpu  # on NumPy and on the strict backend, whatever else there is
+# They compare NumPy with the strict backend, so another backend adds nothing.
+pytestmark = pytest.mark.cpu
 
 
 @pytest.fixture
@@ -26,45 +27,45 @@ def xp():
 
 
 def test_strict_arrays_and_numpy_arrays_do_not_mix(xp):
-    ours, theirs = backend.asarray(np.arange(3.0)), np.arange(3.0)
+    device, host = backend.asarray(np.arange(3.0)), np.arange(3.0)
     for mixed in (
-        lambda: ours + theirs,
-        lambda: theirs + ours,
-        lambda: ours @ theirs,
-        lambda: theirs @ ours,
-        lambda: ours < theirs,
-        lambda: xp.add(ours, theirs),
-        lambda: xp.concatenate([ours, theirs]),
-        lambda: xp.sum(theirs),
-        lambda: xp.exp(theirs),
-        lambda: xp.add.at(ours, theirs.astype(int), ours),
-        lambda: np.add(theirs, ours),
-        lambda: np.exp(ours),
-        lambda: np.asarray(ours),
-        lambda: np.concatenate([ours, theirs]),
-        lambda: np.array(ours),
-        lambda: ours[theirs.astype(int)],
-        lambda: ours[theirs > 1],
-        lambda: ours[(np.array([0]),)],
-        lambda: ours.__setitem__(0, theirs[:1]),
-        lambda: ours.__setitem__(slice(None), theirs),
-        lambda: ours.__setitem__(theirs > 1, 0.0),
-        lambda: theirs.__setitem__(slice(None), ours),
-        lambda: xp.exp(ours, out=theirs),
-        lambda: np.exp(theirs, out=ours),
-        lambda: ours.dot(theirs),
-        lambda: theirs.dot(ours),
-        lambda: ours.__iadd__(theirs),
-        lambda: xp.where(theirs > 1, ours, ours),
-        lambda: xp.asarray(ours.data),
-        lambda: xp.asarray(memoryview(theirs)),
+        lambda: device + host,
+        lambda: host + device,
+        lambda: device @ host,
+        lambda: host @ device,
+        lambda: device < host,
+        lambda: xp.add(device, host),
+        lambda: xp.concatenate([device, host]),
+        lambda: xp.sum(host),
+        lambda: xp.exp(host),
+        lambda: xp.add.at(device, host.astype(int), device),
+        lambda: np.add(host, device),
+        lambda: np.exp(device),
+        lambda: np.asarray(device),
+        lambda: np.concatenate([device, host]),
+        lambda: np.array(device),
+        lambda: device[host.astype(int)],
+        lambda: device[host > 1],
+        lambda: device[(np.array([0]),)],
+        lambda: device.__setitem__(0, host[:1]),
+        lambda: device.__setitem__(slice(None), host),
+        lambda: device.__setitem__(host > 1, 0.0),
+        lambda: host.__setitem__(slice(None), device),
+        lambda: xp.exp(device, out=host),
+        lambda: np.exp(host, out=device),
+        lambda: device.dot(host),
+        lambda: host.dot(device),
+        lambda: device.__iadd__(host),
+        lambda: xp.where(host > 1, device, device),
+        lambda: xp.asarray(device.data),
+        lambda: xp.asarray(memoryview(host)),
     ):
         with pytest.raises((TypeError, ValueError)):
             mixed()
-    assert ours.get().tolist() == theirs.tolist() == [0, 1, 2]
+    assert device.get().tolist() == host.tolist() == [0, 1, 2]
 
 
-def test_what_a_strict_array_does(xp):
+def test_operations_on_strict_arrays(xp):
     a = backend.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
     for result in (
         a + 1,
@@ -84,9 +85,8 @@ def test_what_a_strict_array_does(xp):
         a.astype("float64"),
     ):
         assert type(result) is xp.ndarray is strict.StrictArray
-    assert (
-        a.sum().shape == () and a.sum().item() == 15 and float(a.sum()) == 15 and bool(a[0, 1] > 0)
-    )
+    total = a.sum()
+    assert total.shape == () and total.item() == float(total) == 15 and bool(a[0, 1] > 0)
     assert a.dtype == np.float32 and a.shape == (2, 3) and len(a) == 2 and len(list(a)) == 2
     assert a.base is None and a.T.base is a and a.T[1:].base is a and (a + 1).base is None
     b = a
@@ -99,14 +99,15 @@ def test_what_a_strict_array_does(xp):
     assert not backend.on_cpu()
 
 
-def test_the_backend_comes_back(xp):
+def test_use_strict_restores_the_backend(xp):
     with pytest.raises(KeyError):
         with strict.use_strict():
             raise KeyError
     assert backend.active() is strict.module
 
 
-# A mix that is planted in the package: something that a file uses is replaced by what leaves an array in host memory.
+# Mistakes are planted in the package: something that a file uses is replaced by something that
+# leaves an array in host memory. The functions below do work that must notice it.
 
 
 def images(n=4, size=8, channels=1):
@@ -145,7 +146,7 @@ def augmentation(_):
     grad(ops.sum(ADA("color", 1.0)(x, np.random.default_rng(0))), x)
 
 
-def judgement(_):
+def discriminator(_):
     D = stylegan2.Discriminator(8, 1, (3, 2), rng=np.random.default_rng(0))
     grad(ops.sum(D(tensor(images()))), D.parameters())
 
@@ -165,8 +166,8 @@ def evaluation(_):
     Extractor("digits")(data.load("digits", "test").images[:8])
 
 
-class Mostly:
-    """`xp`, but for some functions."""
+class XpWith:
+    """`xp`, with some functions replaced."""
 
     def __init__(self, **functions):
         vars(self).update(functions)
@@ -193,7 +194,8 @@ def downloaded(method):
     return call
 
 
-PLANTS = [  # the part, what is replaced there, by what, and work that comes across it
+# (part, what is replaced there, its replacement, work that uses it)
+MISTAKES = [
     ("kernels", "kernels.conv.xp", np, convolution),
     ("kernels", "kernels.cuda.conv.xp", np, convolution),
     ("autograd", "autograd.engine.xp", np, arithmetic),
@@ -206,19 +208,19 @@ PLANTS = [  # the part, what is replaced there, by what, and work that comes acr
         "models",
         "models.stylegan2.Discriminator.features",
         downloaded(stylegan2.Discriminator.features),
-        judgement,
+        discriminator,
     ),
-    ("optim", "optim.xp", Mostly(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
+    ("optim", "optim.xp", XpWith(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
     ("training", "training.execution.from_host", on_the_host, training_step),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
 ]
 
 
 @pytest.mark.parametrize(
-    "target, replacement, work", [row[1:] for row in PLANTS], ids=[row[1] for row in PLANTS]
+    "target, replacement, work", [row[1:] for row in MISTAKES], ids=[row[1] for row in MISTAKES]
 )
-def test_a_planted_mix_is_noticed(target, replacement, work, tmp_path, monkeypatch):
-    """Where it is planted and only there; and on NumPy it is no mistake."""
+def test_a_planted_mistake_is_noticed(target, replacement, work, tmp_path, monkeypatch):
+    """Only with the mistake does the strict backend fail; NumPy accepts even the mistake."""
     if target.startswith("kernels."):
         kernels.use("fast" if "cuda" in target else "plain")
     with strict.use_strict():
@@ -227,18 +229,17 @@ def test_a_planted_mix_is_noticed(target, replacement, work, tmp_path, monkeypat
     backend.use("numpy")
     work(tmp_path / "numpy")
     with strict.use_strict():
-        with pytest.raises(
-            (TypeError, ValueError, AttributeError), match="ndarray|StrictArray|memoryview"
-        ):
+        errors = TypeError, ValueError, AttributeError
+        with pytest.raises(errors, match="ndarray|StrictArray|memoryview"):
             work(tmp_path / "with")
 
 
-def test_every_part_that_makes_arrays_has_a_plant():
-    """But for the table of ops, which is no part of what they look at."""
-    makes = re.compile(
+def test_every_part_that_creates_arrays_has_a_planted_mistake():
+    """Except for the op table, which serves tests."""
+    creates = re.compile(
         r"^from tinygan\.backend import .*\b(xp|asarray|from_host|normal|uniform)\b", re.MULTILINE
     )
     parts = {
-        part(file) for file in FILES if makes.search((PACKAGE / file).read_text(encoding="utf-8"))
+        part(file) for file in FILES if creates.search((PACKAGE / file).read_text(encoding="utf-8"))
     }
-    assert parts - {"optable"} == {row[0] for row in PLANTS}
+    assert parts - {"optable"} == {row[0] for row in MISTAKES}

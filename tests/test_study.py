@@ -1,4 +1,4 @@
-"""Studies: what is trained, measured and kept, in which size, and how it goes on."""
+"""Studies: the three sizes, what is trained, measured and stored, and how a study continues."""
 
 import json
 import os
@@ -16,21 +16,29 @@ from matplotlib.figure import Figure
 from tinygan import data, plots
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, locked
-from tinygan.study import Study, curves, evaluations, kept, logarithmic, measure, show, span
-from tinygan.study import study as module
+from tinygan.study import (
+    Study,
+    mean_and_range,
+    measure,
+    plot_evaluations,
+    plot_images,
+    plot_log,
+    result_files,
+    set_log_scale,
+)
+from tinygan.study import study as study_module
 from tinygan.training import recipes
 from tinygan.training.trainer import Trainer
 
-pytestmark = (
-    pytest.mark.cpu
-)  # what it calls is tested on any backend; processes of its own would compute on NumPy
+# The code that studies call is tested on every backend; their own processes would use NumPy.
+pytestmark = pytest.mark.cpu
 VARIANTS = {"small": "hidden=4", "DCGAN .5": "dcgan g_channels=2 d_channels=2"}
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    """A function that makes a Study in a folder of its own, from a command line."""
+def make_study(tmp_path, monkeypatch):
+    """A function that makes a Study from the words of a command line, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(measure, "evaluator", measure.evaluator.__wrapped__)
     return lambda *argv, name="x": Study(tmp_path / f"{name}.py", "What it is.", argv=argv)
@@ -43,17 +51,17 @@ def train(study, variants=VARIANTS, **settings):
 
 
 def same(a, b):
-    """Two Runs' numbers, without what the clock says."""
-    strip = lambda run: {
-        **run.numbers,
+    """Return whether two Runs have the same results, apart from their times."""
+    without_times = lambda run: {
+        **run.results,
         "seconds": 0,
         "evaluations": [{**row, "seconds": 0} for row in run.evaluations],
     }
-    return strip(a) == strip(b)
+    return without_times(a) == without_times(b)
 
 
-def test_what_a_run_is(made, tmp_path):
-    study = made("--tiny")
+def test_the_results_of_a_run(make_study, tmp_path):
+    study = make_study("--tiny")
     runs = train(
         study,
         eval_every=10,
@@ -77,29 +85,31 @@ def test_what_a_run_is(made, tmp_path):
     assert len(run.log["step"]) == len(run.log["d_loss"]) == 2 and run.seconds > 0
     assert run.images.shape == (40, 28, 28, 1) and run.images.dtype == np.uint8
     assert run.command == (
-        "tinygan train dcgan --data digits --seed 0 --set batch_size=4 steps=20 eval_every=10 eval_images=100 "
-        "g_channels=2 d_channels=2"
+        "tinygan train dcgan --data digits --seed 0 --set batch_size=4 steps=20 "
+        "eval_every=10 eval_images=100 g_channels=2 d_channels=2"
     )
     assert (
-        kept.numbers(tmp_path / "out" / "results" / "x.json")["runs"]["dcgan-.5-0"] == run.numbers
+        result_files.read_json(tmp_path / "out" / "results" / "x.json")["runs"]["dcgan-.5-0"]
+        == run.results
     )
     with pytest.raises(
         AttributeError,
-        match="of DCGAN .5, class_accuracy was not measured; there are: command, recipe",
+        match="DCGAN .5: class_accuracy was not measured; there are: command, recipe",
     ):
         run.class_accuracy
 
 
-def test_the_small_sizes_are_trained_anew(made):
+def test_the_small_sizes_train_again_each_time(make_study):
     first, second = (
-        train(made("--tiny"), {"small": "hidden=4"}, steps=steps)["small"][0] for steps in (2, 3)
+        train(make_study("--tiny"), {"small": "hidden=4"}, steps=steps)["small"][0]
+        for steps in (2, 3)
     )
     assert first.settings["steps"] == 2 and second.settings["steps"] == 3
 
 
-def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
-    full = made("--full", "--jobs", "1", "--seeds", "0", "3")
-    assert made("--full").seeds == (0, 1, 2) and made().seeds == (0,)
+def test_the_full_size_stores_results_and_continues(make_study, tmp_path, monkeypatch):
+    full = make_study("--full", "--jobs", "1", "--seeds", "0", "3")
+    assert make_study("--full").seeds == (0, 1, 2) and make_study().seeds == (0,)
     settings = (
         recipes.find("gan")
         .settings()
@@ -110,26 +120,26 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     )
     one_step = begun.algorithm.train_step
 
-    def killed():
+    def step_until_interrupted():
         if begun.step == 12:
             raise KeyboardInterrupt
         return one_step()
 
-    begun.algorithm.train_step = killed
+    begun.algorithm.train_step = step_until_interrupted
     with pytest.raises(KeyboardInterrupt):
         begun.run(progress=False)
     runs = train(full, {"small": "hidden=4"}, checkpoint_every=5)
-    whole = train(
-        made("--full", "--jobs", "1", "--seeds", "3", name="y"),
+    uninterrupted = train(
+        make_study("--full", "--jobs", "1", "--seeds", "3", name="y"),
         {"small": "hidden=4"},
         checkpoint_every=5,
     )
-    assert same(runs["small"][1], whole["small"][0]) and not same(*runs["small"])
-    with pytest.raises(InputError, match="only of the first seed"):
+    assert same(runs["small"][1], uninterrupted["small"][0]) and not same(*runs["small"])
+    with pytest.raises(InputError, match="has no samples: only the first seed keeps them"):
         runs["small"][1].images
-    monkeypatch.setattr(module, "measure", None)
+    monkeypatch.setattr(study_module, "train_and_measure", None)
     again = train(full, {"small": "hidden=4"}, checkpoint_every=10)
-    assert [a.numbers for a in again["small"]] == [a.numbers for a in runs["small"]]
+    assert [run.results for run in again["small"]] == [run.results for run in runs["small"]]
     for changes in (
         {"small": "hidden=5"},
         {"small": "hidden=4 penalty_every=2"},
@@ -137,88 +147,94 @@ def test_the_full_size_is_kept_and_goes_on(made, tmp_path, monkeypatch):
     ):
         with pytest.raises(
             InputError,
-            match="x.json: small-0 was measured with other settings: measure it again, with --again small-0",
+            match="x.json: small-0 was measured with other settings: "
+            "measure it again, with --again small-0",
         ):
             train(full, changes)
-    monkeypatch.setattr(module, "measure", measure.measure)
+    monkeypatch.setattr(study_module, "train_and_measure", measure.train_and_measure)
     begun = Trainer.start(
         recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-other-0", 0
     )
     begun.run(progress=False)
-    with pytest.raises(InputError, match="x-other-0 was begun with other settings: delete it"):
+    with pytest.raises(InputError, match="x-other-0 holds a run with other settings: delete it"):
         train(
-            made("--full", "--jobs", "1", "--seeds", "0"), {"other": "hidden=5"}, checkpoint_every=5
+            make_study("--full", "--jobs", "1", "--seeds", "0"),
+            {"other": "hidden=5"},
+            checkpoint_every=5,
         )
-    monkeypatch.setattr(module, "measure", None)
-    shutil.rmtree(
-        tmp_path / "runs" / "x-small-3"
-    )  # and `also` has yet to look at it: trained again
+    monkeypatch.setattr(study_module, "train_and_measure", None)
+    # A run is trained again (so None is called) if `also` needs its folder, which is gone,
+    shutil.rmtree(tmp_path / "runs" / "x-small-3")
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"}, checkpoint_every=5, also=lambda folder: {})
-    (tmp_path / "results" / "x.npz").unlink()  # a figure needs what is in it: measured again
+    # or if its samples are gone.
+    (tmp_path / "results" / "x.npz").unlink()
     with pytest.raises(TypeError):
         train(full, {"small": "hidden=4"})
-    with pytest.raises(InputError, match="another label comes to the same name, a-b-0"):
+    with pytest.raises(InputError, match="another label has the same short name, a-b-0"):
         train(full, {"a b": "hidden=4", "a, b": "hidden=5"})
 
 
-def test_what_is_kept_is_measured_again_if_asked_for(made, tmp_path, monkeypatch):
+def test_again_measures_stored_results_anew(make_study, tmp_path, monkeypatch):
     runs = lambda *argv: train(
-        made("--full", "--jobs", "1", "--seeds", "0", *argv),
+        make_study("--full", "--jobs", "1", "--seeds", "0", *argv),
         {"a": "hidden=4", "b": "hidden=5"},
         steps=2,
     )
     first = runs()
-    made("--full").numbers("times", lambda: 1)
-    assert made("--full", "--again", "times").numbers("times", lambda: 2) == 2
+    make_study("--full").cached("times", lambda: 1)
+    assert make_study("--full", "--again", "times").cached("times", lambda: 2) == 2
     measured = []
     monkeypatch.setattr(
-        module, "measure", lambda job: measured.append(job["folder"]) or measure.measure(job)
+        study_module,
+        "train_and_measure",
+        lambda job: measured.append(job["folder"]) or measure.train_and_measure(job),
     )
     again = runs("--again", "b-0")
     assert measured == [str(tmp_path / "runs" / "x-b-0")] and same(again["b"][0], first["b"][0])
-    assert made("--full").numbers("times", None) == 2
-    for argv in ("--full", "--again", "c-0"), ("--again", "a-0"):  # of other sizes, nothing is kept
+    assert make_study("--full").cached("times", None) == 2
+    # There is no run c-0; and the other sizes store nothing.
+    for argv in ("--full", "--again", "c-0"), ("--again", "a-0"):
         with pytest.raises(SystemExit):
-            made(*argv)
+            make_study(*argv)
 
 
-def test_what_is_kept_is_whole_or_as_it_was(tmp_path, monkeypatch):
+def test_a_result_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "new" / "x.json"
-    kept.change(path, lambda old: old | {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"})
+    result_files.update_json(
+        path, lambda old: old | {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"}
+    )
     assert (
         path.read_text(encoding="utf-8")
         == '{\n"a": {\n"b": {"c":[1,2.5,null]}\n},\n"text": "\\u00e4\\n"\n}\n'
     )
-    assert kept.numbers(path) == {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"}
+    assert result_files.read_json(path) == {"a": {"b": {"c": [1, 2.5, None]}}, "text": "ä\n"}
     before = path.read_bytes()
     with pytest.raises(ZeroDivisionError):
-        kept.change(path, lambda old: {"a": 1 / 0})
+        result_files.update_json(path, lambda old: {"a": 1 / 0})
     with pytest.raises(TypeError):
-        kept.change(path, lambda old: {"a": 1, "b": object()})
-    assert path.read_bytes() == before and [found.name for found in path.parent.iterdir()] == [
-        "x.json"
-    ]
+        result_files.update_json(path, lambda old: {"a": 1, "b": object()})
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["x.json"]
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
-    kept.add_images(path.with_suffix(".npz"), "runs/a", images)
-    kept.add_images(path.with_suffix(".npz"), "b", images[:1])
+    result_files.add_images(path.with_suffix(".npz"), "runs/a", images)
+    result_files.add_images(path.with_suffix(".npz"), "b", images[:1])
     monkeypatch.setattr(
         np, "savez_compressed", lambda path, **arrays: path.write_bytes(b"half") and 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
-        kept.add_images(path.with_suffix(".npz"), "c", images)
-    found = kept.images(path.with_suffix(".npz"))
-    assert (
-        list(found) == ["runs/a", "b"]
-        and np.array_equal(found["runs/a"], images)
-        and np.array_equal(found["b"], images[:1])
-    )
+        result_files.add_images(path.with_suffix(".npz"), "c", images)
+    stored = result_files.read_images(path.with_suffix(".npz"))
+    assert list(stored) == ["runs/a", "b"]
+    assert np.array_equal(stored["runs/a"], images) and np.array_equal(stored["b"], images[:1])
 
 
-def test_processes_that_keep_at_once_lose_nothing(tmp_path):
+def test_two_processes_that_write_results_lose_nothing(tmp_path):
     code = (
-        "import sys, pathlib\nfrom tinygan.study import kept\n"
-        "for i in range(25): kept.change(pathlib.Path('x.json'), lambda old: old | {f'{sys.argv[1]} {i}': i})"
+        "import sys, pathlib\nfrom tinygan.study import result_files\n"
+        "path = pathlib.Path('x.json')\n"
+        "for i in range(25):\n"
+        "    result_files.update_json(path, lambda old: old | {f'{sys.argv[1]} {i}': i})"
     )
     processes = [
         subprocess.Popen(
@@ -229,22 +245,22 @@ def test_processes_that_keep_at_once_lose_nothing(tmp_path):
         for name in "ab"
     ]
     assert [process.wait(timeout=60) for process in processes] == [0, 0]
-    assert len(kept.numbers(tmp_path / "x.json")) == 50
+    assert len(result_files.read_json(tmp_path / "x.json")) == 50
 
 
-def test_side_by_side_is_the_same(made):
+def test_runs_in_parallel_have_the_same_results(make_study):
     one, two = (
-        train(made("--full", "--jobs", jobs, "--seeds", "0", name=f"x{jobs}"))
+        train(make_study("--full", "--jobs", jobs, "--seeds", "0", name=f"x{jobs}"))
         for jobs in ("1", "2")
     )
     for label in VARIANTS:
         assert same(one[label][0], two[label][0])
 
 
-def test_a_run_that_fails_is_told_by_its_name(made, capsys):
+def test_the_error_of_a_run_names_it(make_study, capsys):
     with pytest.raises(InputError, match=r"large, seed 0: .*(NaN|inf|nan).*train anew"):
         train(
-            made("--full", "--jobs", "2", "--seeds", "0"),
+            make_study("--full", "--jobs", "2", "--seeds", "0"),
             {"large": "hidden=4 lr=1e30", "small": "hidden=4"},
             steps=60,
         )
@@ -259,7 +275,7 @@ study.finding("done", fid=runs["a"][0].fid)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
+def test_an_interrupted_study_continues(tmp_path, number, code):
     script, environment = tmp_path / "s.py", {**os.environ, "PYTHONPATH": str(ROOT)}
     script.write_text(SCRIPT)
     start = lambda: subprocess.Popen(
@@ -280,20 +296,20 @@ def test_it_can_be_interrupted_and_goes_on(tmp_path, number, code):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code and errors.splitlines()[-1].startswith(
-        "tinygan: interrupted: of --full, what is done is kept"
+        "tinygan: interrupted: with --full, finished work is kept"
     )
     assert "Traceback" not in errors and any(
         0 < checkpoint.last_step(folder) < 800 for folder in folders
     )
     for folder in filter(Path.exists, folders):
-        with locked(folder / "running"):  # no process of it is left
+        with locked(folder / "running"):  # fails if a process of the study is left
             pass
     if number == signal.SIGTERM:
         process = start()
         out, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and out.endswith("finding: done\n"), errors
-        numbers = kept.numbers(tmp_path / "results" / "s.json")["runs"]["a-1"]
-        assert numbers["log"]["step"][-1] > 780 and checkpoint.last_step(folders[1]) == 800
+        results = result_files.read_json(tmp_path / "results" / "s.json")["runs"]["a-1"]
+        assert results["log"]["step"][-1] > 780 and checkpoint.last_step(folders[1]) == 800
 
 
 def test_bad_input_to_a_script_is_one_line(tmp_path):
@@ -311,7 +327,7 @@ def test_bad_input_to_a_script_is_one_line(tmp_path):
     )
 
 
-def test_the_time_of_a_run_that_was_resumed_is_the_sum(tmp_path):
+def test_the_time_of_a_resumed_run_is_the_sum_of_its_parts(tmp_path):
     lines = [
         {"step": step, "phases": {"D": s / 2, "G": s / 2}}
         for step, s in ((10, 5.0), (20, 11.0), (30, 4.0), (40, 9.5))
@@ -320,46 +336,44 @@ def test_the_time_of_a_run_that_was_resumed_is_the_sum(tmp_path):
     assert measure.training_time(tmp_path) == [(10, 5.0), (20, 11.0), (30, 15.0), (40, 20.5)]
 
 
-def test_columns_of_the_log_that_are_not_in_all_rows():
+def test_thinned_out_columns_of_the_log():
     rows = [{"step": i, "p": 1.0} if i % 2 else {"step": i} for i in range(1, 4)]
     assert measure.thinned_out(rows) == {"step": [1, 2, 3], "p": [1, None, 1]}
     long = measure.thinned_out([{"step": i, "x": float(i)} for i in range(1000)])
-    assert len(long["x"]) == measure.POINTS and long["x"][0] == np.mean(
-        range(1000 // measure.POINTS)
+    assert len(long["x"]) == measure.LOG_POINTS and long["x"][0] == np.mean(
+        range(1000 // measure.LOG_POINTS)
     )
 
 
 def test_several_seeds_are_a_mean_and_a_range():
-    assert span([0.5, None]) == "-" == span([])
-    assert span([1.234]) == "1.23"
-    assert span(iter([1.0, 2.0, 4.5]), 1) == "2.5 (1.0-4.5)"
+    assert mean_and_range([0.5, None]) == "-" == mean_and_range([])
+    assert mean_and_range([1.234]) == "1.23"
+    assert mean_and_range(iter([1.0, 2.0, 4.5]), 1) == "2.5 (1.0-4.5)"
 
 
-def test_findings_and_figures(made, tmp_path, capsys):
-    study = made("--tiny")
+def test_findings_and_figures(make_study, tmp_path, capsys):
+    study = make_study("--tiny")
     runs = train(study, {"small": "hidden=4"}, eval_every=10, eval_images=100)
     figure, axes = study.figure(6, 3, 1, 3)
-    show(axes[0], runs["small"][0].images, 10, "samples")
-    curves(axes[1], runs, "d_loss", "D's loss")
-    evaluations(axes[2], runs, over="seconds")
+    plot_images(axes[0], runs["small"][0].images, 10, "samples")
+    plot_log(axes[1], runs, "d_loss", "D's loss")
+    plot_evaluations(axes[2], runs, over="seconds")
     assert (
         isinstance(figure, Figure)
         and axes[1].get_ylabel() == "D's loss"
         and axes[2].get_xlabel() == "seconds of training"
     )
     assert [len(ax.lines) for ax in axes] == [0, 1, 1] and axes[0].images
-    logarithmic(axes[2])
+    set_log_scale(axes[2])
     axes[2].set_ylim(0.5, 20)
     wide = study.figure(3, 3)[1]
     wide.plot([0.01, 300])
-    logarithmic(wide)  # where there is room for fewer
-    assert {"0.05", "200"} <= {
-        *(numbers := [text.get_text() for text in wide.get_yticklabels(minor=True)])
-    } and "70" not in numbers
-    study.save(figure, axes[1])
-    assert (tmp_path / "out" / "x.png").stat().st_size > 3000 and not (
-        tmp_path / "pictures"
-    ).exists()
+    set_log_scale(wide)  # a large range has fewer labels
+    labels = [text.get_text() for text in wide.get_yticklabels(minor=True)]
+    assert {"0.05", "200"} <= {*labels} and "70" not in labels
+    study.save_figure(figure, axes[1])
+    assert (tmp_path / "out" / "x.png").stat().st_size > 3000
+    assert not (tmp_path / "pictures").exists()
     labels = [
         text.get_text() for text in axes[2].get_yticklabels() + axes[2].get_yticklabels(minor=True)
     ]
@@ -368,9 +382,8 @@ def test_findings_and_figures(made, tmp_path, capsys):
         plots.open_picture(tmp_path / "out" / f"x{which}.png") for which in ("", "-small")
     )
     assert whole.size == (660, 330) and 150 < small.size[0] < 330 and 200 < small.size[1] < 330
-    box = (
-        axes[1].get_tightbbox().padded(6)
-    )  # the middle panel, with its labels, as it is in the whole figure
+    # The small picture is a part of the whole one: the middle panel with its labels.
+    box = axes[1].get_tightbbox().padded(6)
     part = np.asarray(whole)[330 - int(box.y1) :, int(box.x0) : int(box.x1)][: small.size[1]]
     assert np.array_equal(np.asarray(small), part)
     study.table(("a", "b"), ("x", 1234))
@@ -379,8 +392,8 @@ def test_findings_and_figures(made, tmp_path, capsys):
     assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith(
         "It is 3.\nclaim: it is: yes\nfinding: It is so.\n"
     )
-    found = kept.numbers(tmp_path / "out" / "results" / "x.json")
-    assert list(found.pop("runs")) == ["small-0"] and found == {
+    stored = result_files.read_json(tmp_path / "out" / "results" / "x.json")
+    assert list(stored.pop("runs")) == ["small-0"] and stored == {
         "finding": "It is so.",
         "holds": {"it is": True},
         "details": "It is 3.",
@@ -389,22 +402,19 @@ def test_findings_and_figures(made, tmp_path, capsys):
         "tables": [[["a", "b"], ["x", "1,234"]]],
         "number": 3,
     }
-    full = made("--full")
-    drawn = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
-    assert np.array_equal(full.images("sheet", lambda: drawn), drawn)
-    assert np.array_equal(full.images("sheet", None), drawn)  # kept
-    assert (
-        full.numbers("times", lambda: [1, 2.5]) == [1, 2.5] == full.numbers("times", None)
-    )  # kept, too
-    assert [study.numbers("times", lambda i=i: i) for i in range(2)] == [0, 1]
-    full.save(figure)
+    full = make_study("--full")
+    images = np.random.default_rng(0).integers(256, size=(20, 5, 5, 1), dtype=np.uint8)
+    assert np.array_equal(full.cached_images("sheet", lambda: images), images)
+    assert np.array_equal(full.cached_images("sheet", None), images)
+    assert full.cached("times", lambda: [1, 2.5]) == [1, 2.5] == full.cached("times", None)
+    assert [study.cached("times", lambda i=i: i) for i in range(2)] == [0, 1]
+    full.save_figure(figure)
     full.finding("It is so.", number=1)
     full.finding("It is so.", other=2)
     assert (tmp_path / "pictures" / "x.png").exists()
-    found = kept.numbers(tmp_path / "results" / "x.json")
-    assert (
-        found["other"] == 2 and "number" not in found and found["measured"] == {"times": [1, 2.5]}
-    )  # of the last time only
+    stored = result_files.read_json(tmp_path / "results" / "x.json")
+    assert stored["other"] == 2 and stored["measured"] == {"times": [1, 2.5]}
+    assert "number" not in stored  # the last finding replaces the one before
 
 
 @pytest.mark.parametrize(
@@ -416,7 +426,7 @@ def test_findings_and_figures(made, tmp_path, capsys):
         (["--seeds", "1", "1"], "each given once"),
     ],
 )
-def test_what_its_command_line_refuses(made, capsys, argv, message):
+def test_mistakes_in_the_command_line(make_study, capsys, argv, message):
     with pytest.raises(SystemExit) as stopped:
-        made(*argv)
+        make_study(*argv)
     assert stopped.value.code == 2 and message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Styles: the mapping network, noise, w's average, mixing and truncation, on tiny networks."""
+"""Styles in tiny networks: the mapping, noise, the running mean of w, mixing and truncation."""
 
 import numpy as np
 import pytest
@@ -20,16 +20,15 @@ def latents(n=3, seed=1):
 
 
 @pytest.mark.parametrize("separate_norms", [False, True])
-def test_the_mapping_sees_directions_and_classes(separate_norms):
+def test_the_mapping_depends_on_the_direction_of_z_and_on_the_class(separate_norms):
     mapping = nn.Mapping(
         4, 6, 2, 10, separate_norms=separate_norms, hidden=5, rng=np.random.default_rng(0)
     )
     z, labels = latents(), np.array([0, 1, 1])
     w = host(mapping(z, labels))
     assert w.shape == (3, 6) and not np.allclose(w, host(mapping(z, labels[::-1].copy())))
-    assert (
-        np.allclose(w, host(mapping(3.0 * z, labels)), atol=1e-6) == separate_norms
-    )  # only there, z has a sphere of its own
+    # Only with separate norms is z put on a sphere of its own.
+    assert np.allclose(w, host(mapping(3.0 * z, labels)), atol=1e-6) == separate_norms
     unconditional = nn.Mapping(4, 6, 2, separate_norms=separate_norms, rng=np.random.default_rng(0))
     assert np.allclose(host(unconditional(z)), host(unconditional(3.0 * z)), atol=1e-5)
     check_grads(
@@ -38,7 +37,7 @@ def test_the_mapping_sees_directions_and_classes(separate_norms):
     )
 
 
-def test_a_slower_layer_computes_the_same_and_learns_less():
+def test_a_layer_with_a_lower_rate_has_the_same_output_and_smaller_changes():
     x = latents()
     for layer, rate in ((nn.Linear(4, 5), 0.01), (nn.Linear(4, 5, bias=False), 0.5)):
         slow = nn.Equalized(layer, rate=rate, rng=np.random.default_rng(0))
@@ -55,15 +54,12 @@ def test_a_slower_layer_computes_the_same_and_learns_less():
 def test_noise():
     rng = np.random.default_rng(0)
     noise, x = nn.Noise(3, 8, rng=rng), tensor(np.zeros((2, 8, 8, 3)), dtype="float32")
-    assert not noise(x).data.any()  # its strength starts at 0
+    assert not noise(x).data.any()  # the strength starts at 0
     noise.strength.assign(np.array([0.0, 1.0, 2.0]))
     y, again = host(noise(x)), host(noise(x))
-    assert not np.allclose(y, again) and not np.allclose(y[0], y[1])  # fresh for each image
-    assert (
-        not y[..., 0].any()
-        and np.allclose(y[..., 2], 2 * y[..., 1])
-        and 0.5 < y[..., 1].std() < 1.5
-    )
+    assert not np.allclose(y, again) and not np.allclose(y[0], y[1])  # drawn anew for each image
+    assert not y[..., 0].any() and np.allclose(y[..., 2], 2 * y[..., 1])
+    assert 0.5 < y[..., 1].std() < 1.5
     fixed = host(noise.eval()(x))
     assert np.array_equal(fixed, host(noise(x))) and np.array_equal(fixed[0], fixed[1])
     assert np.array_equal(fixed[0, ..., 1], host(noise.fixed))
@@ -73,7 +69,7 @@ def test_noise():
     assert not np.array_equal(host(noise(x)), host(noise(x)))
 
 
-def test_w_average_follows_the_mean_of_w():
+def test_w_average_is_a_running_mean_of_w():
     G = generator()
     w = host(G.mapping(latents())).mean(0)
     G(latents())
@@ -102,23 +98,22 @@ def test_truncation_in_w():
 
 def test_mixing():
     G, z = generator(mixing=1.0), latents()
-    firsts = set()
+    first_mixed_layers = set()
     for _ in range(60):
         styles, w = host(G.styles(z)), host(G.mapping(z))
-        own = [np.array_equal(styles[:, i], w) for i in range(6)]
-        firsts.add(own.index(False))
-        assert own == sorted(own, reverse=True) and np.array_equal(
-            styles[:, -1], styles[:, own.index(False)]
-        )
-    assert firsts == {1, 2, 3, 4, 5}
+        unmixed = [np.array_equal(styles[:, i], w) for i in range(6)]
+        first = unmixed.index(False)
+        assert unmixed == sorted(unmixed, reverse=True)
+        assert np.array_equal(styles[:, -1], styles[:, first])
+        first_mixed_layers.add(first)
+    assert first_mixed_layers == {1, 2, 3, 4, 5}
     G.lod = np.float32(1.0)  # at 8x8, four layers are in use
-    firsts = {
-        [np.array_equal(host(G.styles(z))[:, i], w) for i in range(6)].index(False)
-        for _ in range(3)
-    }
-    assert max(firsts) <= 3
-    never = generator(mixing=0.0)
-    assert np.array_equal(host(never.styles(z)), np.repeat(host(never.mapping(z))[:, None], 6, 1))
+    for _ in range(3):
+        unmixed = [np.array_equal(host(G.styles(z))[:, i], w) for i in range(6)]
+        assert unmixed.index(False) <= 3
+    without = generator(mixing=0.0)
+    ws = np.repeat(host(without.mapping(z))[:, None], 6, 1)
+    assert np.array_equal(host(without.styles(z)), ws)
 
 
 def test_gradients():
@@ -135,7 +130,7 @@ def test_gradients():
         check_grads(G, rng.standard_normal((2, 2)))
 
 
-def test_the_blur_keeps_the_mean_and_stripes_away():
+def test_the_blur_keeps_the_mean_and_removes_stripes():
     stripes = np.zeros((1, 8, 8, 1), np.float32)
     stripes[:, ::2] = 1.0
     stripes = tensor(stripes)
@@ -144,14 +139,10 @@ def test_the_blur_keeps_the_mean_and_stripes_away():
 
 
 @pytest.mark.parametrize("separate_norms", [False, True])
-def test_without_mapping_layers_w_is_z_and_the_class_on_their_spheres(separate_norms):
+def test_without_mapping_layers_w_is_the_normalised_z_and_class(separate_norms):
     rng, labels = np.random.default_rng(0), np.array([2, 0])
-    style = (
-        "style=9, not 5"
-        if separate_norms
-        else "a style is as long as z and its class: style=8, not 5"
-    )
-    with pytest.raises(InputError, match=style):
+    message = "a style is as long as z and its class: style=8, not 5"
+    with pytest.raises(InputError, match="style=9, not 5" if separate_norms else message):
         nn.Mapping(4, 5, 0, 3, separate_norms=separate_norms, rng=rng)
     size = 8 if not separate_norms else 4
     mapping = nn.Mapping(

@@ -1,4 +1,5 @@
-"""What looks into a trained G with styles: mixing, noise, walks, truncation, projector, path length, separability."""
+"""Tools for a trained G with styles: mixing, noise, walks, truncation, the projector, path length
+and separability."""
 
 import copy
 import json
@@ -15,26 +16,22 @@ from tinygan.metrics import path_length, perceptual, separability
 from tinygan.training import projector
 from tinygan.training.sampling import generate, latents, load_generator, truncate
 
-TINY = [
-    "--steps",
-    "3",
-    "--batch-size",
-    "8",
-    "--set",
-    "g_channels=2",
-    "d_channels=2",
-    "max_channels=4",
-    "style=6",
-    "mapping_layers=2",
-    "latent=5",
-]
+TINY = (
+    "--steps 3 --batch-size 8 --set g_channels=2 d_channels=2 max_channels=4 style=6 "
+    "mapping_layers=2 latent=5 lr=0.05 path_every=1"
+).split()
+
+
+def run_command(*words):
+    """Run a command of `tinygan`, which must succeed."""
+    assert main([str(word) for word in words]) == 0
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A tiny conditional run, whose noise and styles do something."""
+    """A tiny conditional run, whose noise and styles have an effect."""
     out = tmp_path_factory.mktemp("styles") / "run"
-    assert main(["train", "stylegan2", *TINY, "lr=0.05", "path_every=1", "--out", str(out)]) == 0
+    run_command("train", "stylegan2", *TINY, "--out", out)
     return out
 
 
@@ -48,78 +45,55 @@ def pixels(path):
 
 
 def cells(path, columns, gap=2, scale=2):
-    """The images (rows, columns, 32, 32) of a grid that was written."""
-    sheet = pixels(path)[::scale, ::scale]
-    rows = (len(sheet) - gap) // (32 + gap)
-    return np.stack(
-        [
-            [
-                sheet[gap + r * 34 : gap + r * 34 + 32, gap + c * 34 : gap + c * 34 + 32]
-                for c in range(columns)
-            ]
-            for r in range(rows)
-        ]
-    )
+    """The images (rows, columns, 32, 32) of a grid in a file."""
+    grid = pixels(path)[::scale, ::scale]
+    rows, start = (len(grid) - gap) // (32 + gap), lambda i: gap + i * (32 + gap)
+    cell = lambda r, c: grid[start(r) : start(r) + 32, start(c) : start(c) + 32]
+    return np.stack([[cell(r, c) for c in range(columns)] for r in range(rows)])
 
 
 def test_style_mixing(run, G, tmp_path, capsys):
-    assert main(["mix", str(run), "-n", "4", "--rows", "2", "-o", str(tmp_path / "mix.png")]) == 0
+    run_command("mix", run, "-n", 4, "--rows", 2, "-o", tmp_path / "mix.png")
     assert "rows 3-4  middle  styles 3-4" in capsys.readouterr().out
     grid = cells(tmp_path / "mix.png", 5)
     assert grid.shape[:2] == (7, 5)
     rng = np.random.default_rng(0)
     with no_grad():
-        givers = host(G.styles(latents(rng, 4, G), np.arange(4)))
-        takers = host(G.styles(latents(rng, 2, G), (2 + np.arange(2)) % 10))
-    assert np.array_equal(grid[0, 1:], generate(G.synthesis, tensor(givers))[..., 0])
-    assert np.array_equal(grid[1:3, 0], generate(G.synthesis, tensor(takers))[..., 0])
-    ws = np.concatenate([givers[3:, :3], takers[1:, 3:]], 1)
+        columns = host(G.styles(latents(rng, 4, G), np.arange(4)))
+        rows = host(G.styles(latents(rng, 2, G), (2 + np.arange(2)) % 10))
+    assert np.array_equal(grid[0, 1:], generate(G.synthesis, tensor(columns))[..., 0])
+    assert np.array_equal(grid[1:3, 0], generate(G.synthesis, tensor(rows))[..., 0])
+    ws = np.concatenate([columns[3:, :3], rows[1:, 3:]], 1)
     assert np.array_equal(grid[2, 4], generate(G.synthesis, tensor(ws))[0, ..., 0])
-    ws = np.concatenate([takers[:1, :5], givers[1:2, 5:]], 1)
+    ws = np.concatenate([rows[:1, :5], columns[1:2, 5:]], 1)
     assert np.array_equal(grid[5, 2], generate(G.synthesis, tensor(ws))[0, ..., 0])
 
 
 def test_noise_on_and_off(run, G, tmp_path, capsys):
-    assert (
-        main(["noise", str(run), "-n", "3", "--draws", "4", "-o", str(tmp_path / "noise.png")]) == 0
-    )
+    run_command("noise", run, "-n", 3, "--draws", 4, "-o", tmp_path / "noise.png")
     out = capsys.readouterr().out
     assert (
-        "blocks.3.1.activation.noise   32x32" in out and "only up to 8x8; only from 16x16 on" in out
+        "blocks.3.1.activation.noise   32x32" in out
+        and "noise only up to 8x8; noise only from 16x16" in out
     )
     grid = cells(tmp_path / "noise.png", 7)
     assert grid.shape[:2] == (3, 7) and grid[:, 3].max() == 255
     z, labels = latents(np.random.default_rng(0), 3, G), np.arange(3)
     assert np.array_equal(grid[:, 0], generate(G, z, labels)[..., 0])
-    quiet = copy.deepcopy(G)
-    for _, module in quiet.modules():
+    without_noise = copy.deepcopy(G)
+    for _, module in without_noise.modules():
         if isinstance(module, nn.Noise):
             module.strength.assign(np.zeros(()))
-    assert np.array_equal(grid[:, 4], generate(quiet, z, labels)[..., 0])
+    assert np.array_equal(grid[:, 4], generate(without_noise, z, labels)[..., 0])
     assert not np.array_equal(grid[:, 1], grid[:, 2]) and not np.array_equal(grid[:, 5], grid[:, 6])
 
 
 def test_a_walk_through_w(run, G, tmp_path, capsys):
     from PIL import Image
 
-    assert (
-        main(
-            [
-                "sample",
-                str(run),
-                "-n",
-                "2",
-                "--label",
-                "3",
-                "--walk",
-                "styles",
-                "-o",
-                str(tmp_path / "w.gif"),
-            ]
-        )
-        == 0
-    )
-    assert main(["sample", str(run), "-n", "2", "--label", "3", "-o", str(tmp_path / "z.gif")]) == 0
+    sample = "sample", run, "-n", 2, "--label", 3
+    run_command(*sample, "--walk", "styles", "-o", tmp_path / "w.gif")
+    run_command(*sample, "-o", tmp_path / "z.gif")
     frames = []
     for name in "wz":
         with Image.open(tmp_path / f"{name}.gif") as gif:
@@ -129,37 +103,26 @@ def test_a_walk_through_w(run, G, tmp_path, capsys):
     with no_grad():
         ws = G.styles(latents(np.random.default_rng(0), 2, G), np.array([3, 3]))
         middle = generate(G.synthesis, ws[:1] * 0.5 + ws[1:] * 0.5)[0, ..., 0]
-    assert (
-        np.abs(frames[0].astype(int) - middle).mean()
-        < np.abs(frames[1].astype(int) - middle).mean()
-    )
+    distances = [np.abs(frame.astype(int) - middle).mean() for frame in frames]
+    assert distances[0] < distances[1]
 
 
-def test_truncation_is_of_w(run, G, tmp_path, capsys):
-    assert (
-        main(["sample", str(run), "-n", "4", "--truncation", "0.5", "-o", str(tmp_path / "a.npz")])
-        == 0
-    )
-    cut = copy.deepcopy(G)
-    truncate(cut, 0.5, None)
+def test_truncation_in_w(run, G, tmp_path, capsys):
+    run_command("sample", run, "-n", 4, "--truncation", 0.5, "-o", tmp_path / "a.npz")
+    truncated = copy.deepcopy(G)
+    truncate(truncated, 0.5, None)
     z, labels = latents(np.random.default_rng(0), 4, G), np.arange(4)
     assert np.array_equal(host(z), host(latents(np.random.default_rng(0), 4, G, 0.5)))
     images = np.load(tmp_path / "a.npz")["images"]
-    assert np.array_equal(images, generate(cut, z, labels)) and not np.array_equal(
-        images, generate(G, z, labels)
-    )
+    assert np.array_equal(images, generate(truncated, z, labels))
+    assert not np.array_equal(images, generate(G, z, labels))
     assert "psi must be between -2 and 2" in fails(
         capsys, "sample", run, "--truncation", "3", "-o", tmp_path / "b.png"
     )
     output = tmp_path / "t.png"
-    assert (
-        main(["truncation", str(run), "-n", "20", "--thresholds", "0.5", "1", "-o", str(output)])
-        == 0
-    )
-    assert "psi" in capsys.readouterr().out and cells(tmp_path / "t-grid.png", 10).shape[:2] == (
-        2,
-        10,
-    )
+    run_command("truncation", run, "-n", 20, "--thresholds", 0.5, 1, "-o", output)
+    assert "psi" in capsys.readouterr().out
+    assert cells(tmp_path / "t-grid.png", 10).shape[:2] == (2, 10)
 
 
 # The projector
@@ -173,40 +136,25 @@ def test_projector(G):
     first, last = found.distances[0], found.distances[-1]
     assert found.distances.shape == (60, 2) and (last < 0.2 * first).all()
     assert [step for step, _ in found.stages] == [0, 30, 60] and found.ws.shape == (2, 8, 6)
-    assert np.array_equal(found.stages[-1][1], found.ws) and np.array_equal(
-        found.ws[:, 0], found.ws[:, 5]
-    )
-    assert np.allclose(found.stages[0][1][0], found.stages[0][1][1])  # from the mean of w
+    assert np.array_equal(found.stages[-1][1], found.ws)
+    assert np.array_equal(found.ws[:, 0], found.ws[:, 5])
+    assert np.allclose(found.stages[0][1][0], found.stages[0][1][1])  # they start at the mean of w
     again = projector.project(G, target, "digits", steps=60, stages=3)
     assert np.array_equal(again.ws, found.ws)
-    each = projector.project(G, target, "digits", steps=60, per_layer=True)
-    assert not np.array_equal(each.ws[:, 0], each.ws[:, 5])
+    per_layer = projector.project(G, target, "digits", steps=60, per_layer=True)
+    assert not np.array_equal(per_layer.ws[:, 0], per_layer.ws[:, 5])
 
 
-def test_the_projector_draws_its_way(run, tmp_path, capsys):
+def test_the_command_project(run, tmp_path, capsys):
     output = tmp_path / "p.png"
-    assert main(["project", str(run), "--test", "1", "5", "--steps", "10", "-o", str(output)]) == 0
+    run_command("project", run, "--test", 1, 5, "--steps", 10, "-o", output)
     out = capsys.readouterr().out
     assert "test 5" in out and output.exists()
     saved = np.load(tmp_path / "p-styles.npz")
     images = data.load("digits", "test").images[[1, 5]]
     assert np.array_equal(saved["images"][:, 2:-2, 2:-2], images) and saved["ws"].shape == (2, 8, 6)
     plots.save_image(tmp_path / "seven.png", images[0].repeat(3, 2).repeat(2, 0).repeat(2, 1))
-    assert (
-        main(
-            [
-                "project",
-                str(run),
-                "--steps",
-                "10",
-                "-o",
-                str(output),
-                "--images",
-                str(tmp_path / "seven.png"),
-            ]
-        )
-        == 0
-    )
+    run_command("project", run, "--steps", 10, "-o", output, "--images", tmp_path / "seven.png")
     assert np.array_equal(np.load(tmp_path / "p-styles.npz")["images"], saved["images"][:1])
 
 
@@ -222,24 +170,8 @@ def test_mistakes(run, tmp_path, capsys):
     assert "the test images are 0 to 1999" in fails(capsys, "project", run, "--test", "2000", *out)
     assert "must end in .png" in fails(capsys, "mix", run, "-o", tmp_path / "x.gif")
     other = tmp_path / "dcgan"
-    assert (
-        main(
-            [
-                "train",
-                "dcgan",
-                "--steps",
-                "2",
-                "--batch-size",
-                "4",
-                "--set",
-                "g_channels=2",
-                "d_channels=2",
-                "--out",
-                str(other),
-            ]
-        )
-        == 0
-    )
+    settings = "--steps 2 --batch-size 4 --set g_channels=2 d_channels=2".split()
+    run_command("train", "dcgan", *settings, "--out", other)
     capsys.readouterr()
     for command in "mix", "noise", "project", "ppl", "separability":
         assert "the G of dcgan has no styles" in fails(capsys, command, other, *out)
@@ -260,7 +192,7 @@ def test_mistakes(run, tmp_path, capsys):
         separability.separability(np.ones((10, 2)), {"a": (np.arange(10), np.ones(10, bool))})
 
 
-# Distances, lengths of paths
+# Perceptual distance and path length
 
 
 def test_perceptual_distance():
@@ -282,20 +214,15 @@ def test_perceptual_distance():
     for a, b in zip(*maps):
         a, b = (m / np.sqrt((m**2).sum(2, keepdims=True) + 1e-10) for m in (a, b))
         expected += ((a - b) ** 2).sum(2).mean()
-    assert np.isclose(found, expected) and [m.shape for m in maps[0]] == [
-        (14, 14, 32),
-        (7, 7, 64),
-        (3, 3, 128),
-    ]
+    assert np.isclose(found, expected)
+    assert [m.shape for m in maps[0]] == [(14, 14, 32), (7, 7, 64), (3, 3, 128)]
     assert np.allclose(host(embed(tensor(images))), host(embed(tensor(images[:, 2:-2, 2:-2]))))
-    three = tensor(images.repeat(3, 3))
-    assert np.allclose(
-        (host(embed(three)) ** 2).sum(1), 3 * (host(embed(tensor(images))) ** 2).sum(1)
-    )
+    squared_norm = lambda images: (host(embed(tensor(images))) ** 2).sum(1)
+    assert np.allclose(squared_norm(images.repeat(3, 3)), 3 * squared_norm(images))
 
 
 class Linear(nn.StyleGenerator):
-    """w = 3 z; an image is a linear map of w."""
+    """A G with w = 3 z, whose images are a linear map of w."""
 
     def __init__(self):
         self.a = np.random.default_rng(1).standard_normal((4, 6))
@@ -307,24 +234,24 @@ class Linear(nn.StyleGenerator):
 
 
 @pytest.fixture
-def straight(monkeypatch):
-    """Distances of the images themselves, and a G for which lengths are known."""
+def linear_G(monkeypatch):
+    """A G with known path lengths. The distances are those of the images, without a network."""
     monkeypatch.setattr(path_length, "Perceptual", lambda name, dtype: lambda images: images)
     return Linear().eval()
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_path_lengths_are_squared_speeds(straight, ends):
+def test_path_lengths_are_squared_speeds(linear_G, ends):
     rng, n = np.random.default_rng(0), 20
     a, b = (rng.standard_normal((n, 4)) for _ in range(2))
     t = np.zeros((n, 1)) if ends else rng.random((n, 1))
-    found = path_length.path_lengths(straight, "digits", n, "w", ends)
-    assert np.allclose(found, ((3 * (b - a) @ straight.a) ** 2).sum(1), rtol=1e-6)
-    found = path_length.path_lengths(straight, "digits", n, "z", ends)
+    found = path_length.path_lengths(linear_G, "digits", n, "w", ends)
+    assert np.allclose(found, ((3 * (b - a) @ linear_G.a) ** 2).sum(1), rtol=1e-6)
+    found = path_length.path_lengths(linear_G, "digits", n, "z", ends)
     step = 1e-6
     ahead, back = (path_length.slerp(a, b, t + s) for s in (step + 5e-5, -step + 5e-5))
     assert np.allclose(
-        found, ((3 * 4**0.5 * (ahead - back) / (2 * step) @ straight.a) ** 2).sum(1), rtol=1e-4
+        found, ((3 * 4**0.5 * (ahead - back) / (2 * step) @ linear_G.a) ** 2).sum(1), rtol=1e-4
     )
 
 
@@ -335,10 +262,10 @@ def test_great_circles():
     assert np.allclose(path_length.slerp(a, b, np.ones((1, 1))), [[0, 1, 0]])
 
 
-def test_the_ends_are_left_out_of_the_mean():
+def test_the_mean_path_length_is_trimmed():
     lengths = np.arange(1.0, 1001.0)
     lengths[-1] = 1e9
-    # 1% and 99% lie at 9.99 and 989.01 of 0 to 999: from the tenth on, and up to the 991st
+    # The percentiles 1 and 99 are at indices 9.99 and 989.01, but limits are rounded outwards.
     assert path_length.perceptual_path_length(lengths) == np.mean(lengths[9:991])
     with pytest.raises(InputError, match="9 paths are too few"):
         path_length.perceptual_path_length(np.ones(9))
@@ -346,32 +273,32 @@ def test_the_ends_are_left_out_of_the_mean():
 
 def test_ppl(run, tmp_path, capsys):
     output = tmp_path / "ppl.png"
-    assert main(["ppl", str(run), "-n", "12", "-o", str(output)]) == 0
+    run_command("ppl", run, "-n", 12, "-o", output)
     numbers = json.loads((tmp_path / "ppl-numbers.json").read_text())["perceptual_path_length"]
-    assert [*numbers] == ["Z, full", "Z, ends", "W, full", "W, ends"] and all(
-        v > 0 for v in numbers.values()
-    )
-    assert output.exists() and "shorter is smoother" in capsys.readouterr().out
+    assert [*numbers] == ["Z, full", "Z, ends", "W, full", "W, ends"]
+    assert all(value > 0 for value in numbers.values())
+    assert output.exists() and "A shorter path is smoother" in capsys.readouterr().out
 
 
 # Separability
 
 
-def test_how_a_digit_is_drawn():
+def test_ink_statistics():
     upright, thick, leaning = np.zeros((3, 28, 28, 1), np.uint8)
     upright[6:22, 14] = 255
     thick[6:22, 12:17] = 255
     leaning[np.arange(6, 22), 25 - np.arange(6, 22)] = 255
-    found = separability.drawn(np.stack([upright, thick, leaning]))
+    found = separability.ink_statistics(np.stack([upright, thick, leaning]))
     assert np.allclose(found["ink"], [16 * 255 / 784, 5 * 16 * 255 / 784, 16 * 255 / 784])
-    assert np.allclose(found["slant"], [0, 0, 1]) and np.allclose(
-        found["height"], np.arange(16).std()
-    )
+    assert np.allclose(found["slant"], [0, 0, 1])
+    assert np.allclose(found["height"], np.arange(16).std())
     assert np.allclose(found["width"], [0, np.arange(5).std(), np.arange(16).std()])
-    separability.drawn(np.zeros((1, 28, 28, 1), np.uint8))  # an empty image is no error
+    separability.ink_statistics(
+        np.zeros((1, 28, 28, 1), np.uint8)
+    )  # an empty image raises no error
 
 
-def test_the_hyperplane_is_where_its_loss_is_least():
+def test_the_hyperplane_minimises_its_loss():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((300, 4))
     y = x @ [1.0, -2.0, 0.0, 0.5] + 0.3 * rng.standard_normal(300) > 0.4
@@ -379,13 +306,11 @@ def test_the_hyperplane_is_where_its_loss_is_least():
     assert ((x @ direction + offset > 0) == y).mean() > 0.9
 
     def loss(v):
-        return (
-            5e-4 * v[:4] @ v[:4]
-            + (np.maximum(1 - np.where(y, 1, -1) * (x @ v[:4] + v[4]), 0) ** 2).mean()
-        )
+        margins = np.where(y, 1, -1) * (x @ v[:4] + v[4])
+        return 5e-4 * v[:4] @ v[:4] + (np.maximum(1 - margins, 0) ** 2).mean()
 
-    least = np.append(direction, offset)
-    assert all(loss(least) <= loss(least + 1e-2 * rng.standard_normal(5)) for _ in range(50))
+    minimum = np.append(direction, offset)
+    assert all(loss(minimum) <= loss(minimum + 1e-2 * rng.standard_normal(5)) for _ in range(50))
 
 
 def test_conditional_entropy():
@@ -398,7 +323,7 @@ def test_conditional_entropy():
     )
 
 
-def test_separability_tells_a_plane_from_a_shell():
+def test_a_plane_is_separable_and_a_shell_is_not():
     rng = np.random.default_rng(0)
     z, everything = rng.standard_normal((2000, 5)), np.arange(2000)
     found = {"plane": (everything, z[:, 2] > 0), "shell": (everything, (z**2).sum(1) > 4.35)}
@@ -406,10 +331,10 @@ def test_separability_tells_a_plane_from_a_shell():
     assert entropies["plane"] < 0.05 and 0.65 < entropies["shell"] < 0.7
 
 
-def test_attributes_are_of_the_surest_half():
+def test_attributes_have_the_most_certain_half_of_the_images():
     images = np.zeros((6, 28, 28, 1), np.uint8)
     for k in range(6):
-        images[k, : k + 1] = 200  # ever more ink
+        images[k, : k + 1] = 200  # each image has more ink
     probabilities = np.full((6, 10), 0.05)
     probabilities[np.arange(6), [3, 3, 4, 4, 5, 5]] = [0.9, 0.3, 0.8, 0.2, 0.7, 0.1]
     found = separability.attributes(images, probabilities)
@@ -417,20 +342,15 @@ def test_attributes_are_of_the_surest_half():
     assert set(index) <= {0, 5, 1, 4} and np.array_equal(more, index >= 3)
     index, it_is = found["class 4"]
     assert index.tolist() == [0, 2, 4] and it_is.tolist() == [False, True, False]
-    assert len(found) == 14 and set(separability.attributes(images)) == {
-        "ink",
-        "slant",
-        "width",
-        "height",
-    }
+    assert len(found) == 14
+    assert set(separability.attributes(images)) == {"ink", "slant", "width", "height"}
 
 
 def test_separability_of_a_run(run, tmp_path, capsys):
     output = tmp_path / "s.png"
-    assert main(["separability", str(run), "-n", "200", "-o", str(output)]) == 0
+    run_command("separability", run, "-n", 200, "-o", output)
     numbers = json.loads((tmp_path / "s-numbers.json").read_text())
     assert output.exists() and numbers["separability"].keys() == {"Z", "W"}
-    assert np.isclose(
-        numbers["separability"]["W"], np.exp(sum(numbers["conditional_entropy"]["W"].values()))
-    )
-    assert "Z is z and the class" in capsys.readouterr().out
+    entropies = numbers["conditional_entropy"]["W"]
+    assert np.isclose(numbers["separability"]["W"], np.exp(sum(entropies.values())))
+    assert "Z is z together with the class" in capsys.readouterr().out

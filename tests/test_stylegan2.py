@@ -1,4 +1,4 @@
-"""StyleGAN2 against numbers from its authors' code, and the redesign step by step."""
+"""StyleGAN2: numbers from its authors' code, the redesign step by step, and training."""
 
 import contextlib
 import re
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from host import host
-from reference import GOLDEN, assert_equal, assert_images, gradients, group, images, kernel
+from reference import GOLDEN, assert_equal, assert_images, gradients, group, images, weight
 
 from tinygan import check_grads, data, grad, nn, ops, tensor
 from tinygan.backend import asarray, on_cpu
@@ -27,21 +27,22 @@ def golden(name):
 
 
 def test_convolutions_of_stylegan2():
-    """Resampling, convolutions that change the size, with symmetric and other filters, modulation, minibatch stddev."""
+    """Resampling and convolutions that resample, with symmetric and asymmetric filters; modulation;
+    minibatch standard deviation."""
     file = golden("sg2ada_ops")
     x, w, w1, style = (
         tensor(a)
-        for a in (images(file["x"]), kernel(file["w"]), kernel(file["w1"]), file["styles"])
+        for a in (images(file["x"]), weight(file["w"]), weight(file["w1"]), file["styles"])
     )
     f = file["f_asym"]
-    turned = lambda y, f: ops.upfirdn2d(y, f, flip_filter=True, padding=1)
+    filtered = lambda y, f: ops.upfirdn2d(y, f, flip_filter=True, padding=1)
     for name, y in {
         "up2": ops.upsample2d(x),
         "down2": ops.downsample2d(x),
         "asym_up": ops.upsample2d(x, f),
         "asym_down": ops.downsample2d(x, f),
         "filter": ops.upfirdn2d(x, file["f"], padding=(2, 1, 2, 1)),
-        "asym_flip": turned(x, f),
+        "asym_flip": filtered(x, f),
         "conv": ops.conv2d(x, w, padding=1),
         "convup": ops.conv2d_up(x, w),
         "convdown": ops.conv2d_down(x, w),
@@ -55,19 +56,18 @@ def test_convolutions_of_stylegan2():
     }.items():
         assert_equal({name: y.data}, {name: images(file[name])})
     for group_size, features in ((4, 1), (2, 1), (8, 2), (None, 1)):
-        y, name = (
-            ops.minibatch_stddev(tensor(images(file["xm"])), group_size, features=features),
-            f"mbstd_g{group_size}_f{features}",
-        )
+        y = ops.minibatch_stddev(tensor(images(file["xm"])), group_size, features=features)
+        name = f"mbstd_g{group_size}_f{features}"
         assert_equal({name: y.data}, {name: images(file[name])})
 
 
-OF_G = (
+# (pattern, replacement): from the authors' names of parts to tinygan's
+NAMES_IN_G = (
     ("affine", "style.layer"),
     ("noise_strength", "activation.noise.strength"),
     ("noise_const", "activation.noise.fixed"),
 )
-OF_D = (
+NAMES_IN_D = (
     ("^fromrgb.weight", "from_image.0.conv.layer.weight"),
     ("^fromrgb", "from_image.0"),
     ("^out", "to_logit.layer"),
@@ -78,7 +78,8 @@ OF_D = (
 
 
 def arrays(file, prefix):
-    """{our name: array in our layout} of what is under `prefix`: parameters, buffers or gradients, of G or of D."""
+    """The parameters, buffers or gradients of G or D under `prefix`, with tinygan's names and
+    layout."""
     result = {}
     for name, array in group(file, prefix).items():
         *network, size, leaf = re.fullmatch(
@@ -86,40 +87,35 @@ def arrays(file, prefix):
         ).groups()
         i = int(size).bit_length() - 3 if size else None
         if network == ["mapping"]:
-            name = (
-                "w_average"
-                if leaf == "w_avg"
-                else re.sub(r"fc(\d)", r"mapping.layers.\1.layer", leaf)
-            )
+            name = re.sub(r"fc(\d)", r"mapping.layers.\1.layer", leaf)
+            name = "w_average" if leaf == "w_avg" else name
         elif leaf == "const":
             name, array = "constant", array.transpose(1, 2, 0)
         elif network == ["synthesis"]:
             kind, number, part = re.fullmatch(r"(conv|torgb)(\d?)\.(.*)", leaf).groups()
             owner = f"blocks.{i}.{number if i else 0}" if kind == "conv" else f"to_image.{i}"
-            part = {
-                "weight": "conv.weight",
-                "bias": "activation.bias" if kind == "conv" else "bias",
-            }.get(part, part)
-            for pattern, replacement in OF_G:
+            bias = "activation.bias" if kind == "conv" else "bias"
+            part = {"weight": "conv.weight", "bias": bias}.get(part, part)
+            for pattern, replacement in NAMES_IN_G:
                 part = re.sub(pattern, replacement, part)
             name = f"{owner}.{part}"
         else:
-            if leaf == "fc.weight":  # after a flatten of NCHW
+            if leaf == "fc.weight":  # its input was flattened as NCHW
                 array = array.reshape(-1, 8, 4, 4).transpose(0, 2, 3, 1).reshape(array.shape)
             name = leaf
-            for pattern, replacement in OF_D:
+            for pattern, replacement in NAMES_IN_D:
                 name = re.sub(pattern, replacement, name)
             if i:
                 name = re.sub(r"^conv(\d)\.weight", rf"blocks.{i - 1}.\1.conv.layer.weight", name)
                 name = re.sub(r"^conv(\d)\.bias", rf"blocks.{i - 1}.\1.bias", name)
                 name = re.sub(r"^skip", f"shortcuts.{i - 1}.layer", name)
-        result[name] = kernel(array) if name.endswith("weight") else array
+        result[name] = weight(array) if name.endswith("weight") else array
     return result
 
 
 class Draws:
-    """A generator whose draws are known, in the order of the authors' code: the layer from which on a batch has other
-    styles, and whether it has; then latents and noise (NCHW)."""
+    """A stand-in for a generator whose draws are given, in the order of the authors' code: the
+    first layer with mixed styles, whether the batch has mixed styles, latents, and noise (NCHW)."""
 
     bit_generator = SimpleNamespace(state=None)
 
@@ -139,7 +135,7 @@ class Draws:
 
 @pytest.fixture
 def networks():
-    """(G, D) with the parameters that all three files have."""
+    """(G, D) with the parameters of the files, which are the same in all three."""
     file, rng = golden("sg2ada_G"), np.random.default_rng(0)
     G = stylegan2.Generator(12, 32, 1, (8,) * 4, 16, 3, rng=rng).astype("float64")
     D = stylegan2.Discriminator(32, 1, (8,) * 4, rng=rng).astype("float64")
@@ -168,9 +164,8 @@ def test_generator(networks):
         gradients(losses.find("bce").generator(None, D(G(z))), G), arrays(file, "grad_Gmain/")
     )
 
-    noise = Draws(
-        file["in/pl_noise"] * 32
-    )  # which the authors' code divides by the root of the pixels
+    # The authors' code divides the noise by the root of the number of pixels.
+    noise = Draws(file["in/pl_noise"] * 32)
     penalty, average = penalties.path_length(G.synthesis, G.styles(z), 0.0, noise)
     assert_equal({"penalty": penalty.data}, {"penalty": file["pl_penalty"].mean()})
     assert_equal({"average": asarray(average)}, {"average": file["pl_mean"]})
@@ -198,19 +193,16 @@ def test_discriminator(networks):
 
 @pytest.fixture
 def updates(networks):
-    """The algorithm of the recipe, with these networks."""
-    settings = (
-        recipes.find("stylegan2")
-        .settings()
-        .updated({"g_class": "none", "d_class": "none", "r1": 0.1})
-    )
-    u = Algorithm(recipes.find("stylegan2"), settings, data.load("digits").padded(2))
+    """The Algorithm of the recipe, with these networks."""
+    recipe = recipes.find("stylegan2")
+    settings = recipe.settings().updated({"g_class": "none", "d_class": "none", "r1": 0.1})
+    u = Algorithm(recipe, settings, data.load("digits").padded(2))
     u.G, u.D = u.objectives.G, u.objectives.D = networks
     return u
 
 
 def test_an_iteration_phase_by_phase(updates):
-    """The gradients of each phase, by the methods that a training step calls, with the authors' draws."""
+    """The gradients of each phase, from the methods of a training step, with the authors' draws."""
     file, u = golden("sg2ada_loss_noaug"), updates
 
     def draws(phase):
@@ -263,7 +255,7 @@ def test_an_iteration_phase_by_phase(updates):
         ("sg2ada_loss_noaug", {"Gmain/grad", "Greg/grad", "Dmain/grad", "Dreg/grad"}),
     ],
 )
-def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups):
+def test_all_groups_of_gradients_are_compared_above(name, groups):
     keys = [key for key in golden(name).files if re.search(r"(^|/)grad[_/]", key)]
     assert {re.match(r"(grad_\w+|\w+/grad)/", key)[1] for key in keys} == groups
 
@@ -272,7 +264,7 @@ def test_the_groups_of_gradients_are_those_that_are_compared_above(name, groups)
 
 
 def generator(configuration="d", seed=0, **settings):
-    """A small one, in float64, whose noise, biases and shifts are not 0."""
+    """A small G, in float64, with noise, biases and shifts that are not 0."""
     rng = np.random.default_rng(seed)
     G = stylegan2.Generator(
         3, 8, 1, (3, 2), 4, 2, mixing=0.0, configuration=configuration, rng=rng, **settings
@@ -288,24 +280,22 @@ def latents(n=3, size=3):
 
 
 def test_steps_a_and_b_are_the_same_function():
-    """To rounding, in values, first derivatives and second ones; and from the same parameters."""
+    """They have the same parameters and, up to rounding, the same values and first and second
+    derivatives."""
     a, b = generator("a"), generator("b")
-    assert type(a.blocks[0][0]) is not type(b.blocks[0][0]) and [*a.state_dict()] == [
-        *b.state_dict()
-    ]
+    assert type(a.blocks[0][0]) is not type(b.blocks[0][0])
+    assert [*a.state_dict()] == [*b.state_dict()]
     b.load_state_dict(a.state_dict())
     results = []
     for G in (a, b):
         ws = G.styles(latents())
         penalty, _ = penalties.path_length(G.synthesis, ws, 1.0, np.random.default_rng(0))
+        main = gradients(ops.sum(ops.square(G(latents()))), G)
         results.append(
             {
                 "image": host(G.synthesis(ws)),
-                **{
-                    f"main {k}": v
-                    for k, v in gradients(ops.sum(ops.square(G(latents()))), G).items()
-                },
-                **{f"path {k}": v for k, v in gradients(penalty, G).items()},
+                **{f"main {name}": value for name, value in main.items()},
+                **{f"path {name}": value for name, value in gradients(penalty, G).items()},
             }
         )
     scale = {
@@ -316,25 +306,22 @@ def test_steps_a_and_b_are_the_same_function():
         assert np.abs(value - results[1][name]).max() <= 1e-12 * scale[name], name
 
 
-def test_the_other_steps_are_other_functions():
+def test_the_other_steps_are_different_functions():
     images = {configuration: host(generator(configuration)(latents())) for configuration in "acd"}
     assert all(np.abs(images[x] - images[y]).max() > 1e-3 for x, y in ("ac", "ad", "cd"))
 
 
 def test_what_the_steps_do_to_a_strong_spot():
-    """AdaIN loses how large feature maps are; the deviation alone keeps their mean; demodulation measures nothing."""
+    """AdaIN loses the sizes of feature maps; c keeps their means; demodulation measures nothing."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 8, 8, 3)), tensor(rng.standard_normal((2, 4)))
     for configuration, layer in stylegan2.CONFIGURATIONS.items():
         layer = layer(3, 3, 8, 4, rng=np.random.default_rng(0)).astype("float64").eval()
-        if configuration in "ab":  # normalised last: a stronger input is not seen at all
-            assert np.allclose(
-                host(layer(tensor(x), w)), host(layer(tensor(100 * x), w)), atol=1e-6
-            )
+        if configuration in "ab":  # normalised last: a stronger input makes no difference
+            y, y_of_stronger = host(layer(tensor(x), w)), host(layer(tensor(100 * x), w))
+            assert np.allclose(y, y_of_stronger, atol=1e-6)
             scale = host(layer.scale_and_shift(w)[0])
-            assert np.allclose(
-                host(layer(tensor(x), w)).std((1, 2)), np.abs(scale[:, 0, 0]), atol=1e-6
-            )
+            assert np.allclose(y.std((1, 2)), np.abs(scale[:, 0, 0]), atol=1e-6)
         elif configuration == "c":
             layer.activation.forward = lambda x: x
             assert np.allclose(host(layer(tensor(x), w)).std((1, 2)), 1.0, atol=1e-6)
@@ -343,16 +330,14 @@ def test_what_the_steps_do_to_a_strong_spot():
             layer.activation.forward = lambda x: x
             y = host(layer(tensor(x), w))
             assert np.allclose(host(layer(tensor(100 * x), w)), 100 * y)
-            assert 0.8 < y[:, 1:-1, 1:-1].std() < 1.2  # of unit variance by expectation
+            assert 0.8 < y[:, 1:-1, 1:-1].std() < 1.2  # the expected variance is 1
 
 
 def test_the_constant_is_styled_but_not_normalised_from_c_on():
     for configuration, layers in {"a": 2, "b": 2, "c": 1, "d": 1}.items():
         G = generator(configuration)
-        assert len(G.blocks[0]) == layers and (G.to_image[0].style is None) == (
-            configuration in "ab"
-        )
-        assert G.style_layers == 4
+        assert len(G.blocks[0]) == layers and G.style_layers == 4
+        assert (G.to_image[0].style is None) == (configuration in "ab")
 
 
 @pytest.mark.parametrize("configuration", "abcd")
@@ -370,22 +355,19 @@ def test_gradients_of_every_step(configuration):
 def test_architectures(architecture):
     G = generator(architecture=architecture)
     D = stylegan2.Discriminator(8, 1, (3, 2), architecture, rng=np.random.default_rng(2))
-    assert len(G.to_image) == (2 if architecture == "skip" else 1) and len(G.shortcuts) == (
-        architecture == "residual"
-    )
-    assert len(D.from_image) == (2 if architecture == "skip" else 1) and len(D.shortcuts) == (
-        architecture == "residual"
-    )
+    assert len(G.to_image) == len(D.from_image) == (2 if architecture == "skip" else 1)
+    assert len(G.shortcuts) == len(D.shortcuts) == (architecture == "residual")
     z = latents(4)
     assert G(z).shape == (4, 8, 8, 1) and not np.allclose(host(G(z))[0], host(G(z))[1])
-    if architecture == "skip":  # the image is the sum of those of both sizes
-        parts = []
-        for dropped in (0, 1):
-            part = generator(architecture=architecture)
-            part.to_image[dropped].conv.weight.assign(0.0 * part.to_image[dropped].conv.weight.data)
-            part.to_image[dropped].bias.assign(0.0 * part.to_image[dropped].bias.data)
-            parts.append(host(part(z)))
-        assert np.allclose(parts[0] + parts[1], host(G(z)))
+    if architecture == "skip":  # the image is the sum of the images of both sizes
+        image = 0.0
+        for omitted in (0, 1):
+            with_one = generator(architecture=architecture)
+            to_image = with_one.to_image[omitted]
+            to_image.conv.weight.assign(0.0 * to_image.conv.weight.data)
+            to_image.bias.assign(0.0 * to_image.bias.data)
+            image = image + host(with_one(z))
+        assert np.allclose(image, host(G(z)))
     check_grads(D, np.random.default_rng(1).standard_normal((4, 8, 8, 1)))
 
 
@@ -394,12 +376,12 @@ def test_mistakes():
     with pytest.raises(InputError, match="images of 28 pixels: doubling"):
         stylegan2.Generator(image_size=28, rng=rng)
     with pytest.raises(
-        InputError, match="architecture 'resnet': there are skip, residual, original"
+        InputError, match="architecture=resnet: choose from skip, residual, original"
     ):
         stylegan2.Discriminator(architecture="resnet", rng=rng)
 
 
-def test_classes_go_through_mappings():
+def test_classes_enter_through_mappings():
     rng = np.random.default_rng(0)
     G = stylegan2.Generator(3, 8, 1, (3, 2), 4, 2, classes=5, mixing=1.0, rng=rng)
     D = stylegan2.Discriminator(8, 1, (3, 2), classes=5, layers=2, rng=rng)
@@ -410,30 +392,24 @@ def test_classes_go_through_mappings():
     logits = host(D(x, labels))
     assert logits.shape == (4,) and not np.allclose(logits, host(D(x, other)), atol=1e-4)
     target = host(D.mapping(None, labels))
-    assert np.allclose(
-        logits, (host(D.to_logit(D.features(x))) * target).sum(1) / 3**0.5, atol=1e-5
-    )
-    # the styles that are mixed in are of the same class
+    expected = (host(D.to_logit(D.features(x))) * target).sum(1) / 3**0.5
+    assert np.allclose(logits, expected, atol=1e-5)
+    # mixed styles have the same class
     G.train()
-    labels = np.zeros(400, int)
-    seen = []
-    G.mapping.forward = lambda z, labels, forward=G.mapping.forward: (
-        seen.append(labels) or forward(z, labels)
-    )
+    labels, labels_of_calls, forward = np.zeros(400, int), [], G.mapping.forward
+    G.mapping.forward = lambda z, labels: labels_of_calls.append(labels) or forward(z, labels)
     G.styles(tensor(rng.standard_normal((400, 3), dtype=np.float32)), labels)
-    assert len(seen) == 2 and seen[0] is seen[1]
+    assert len(labels_of_calls) == 2 and labels_of_calls[0] is labels_of_calls[1]
 
 
-# How it is trained
+# Training
 
 
 def test_path_length_of_a_linear_map():
-    """Of images that are A w, the length is |A'y| / sqrt(layers)."""
+    """If images are A w, the path length is |A'y| / sqrt(layers)."""
     rng = np.random.default_rng(0)
-    a, ws = (
-        rng.standard_normal((2, 5, 6)),
-        tensor(rng.standard_normal((3, 2, 5)), requires_grad=True),
-    )
+    a = rng.standard_normal((2, 5, 6))
+    ws = tensor(rng.standard_normal((3, 2, 5)), requires_grad=True)
     synthesis = lambda ws: ops.reshape(ops.einsum("nls,lsp->np", ws, tensor(a)), (3, 2, 3, 1))
     penalty, average = penalties.path_length(synthesis, ws, 0.5, np.random.default_rng(7), 0.25)
     noise = np.random.default_rng(7).standard_normal((3, 6)) / 6**0.5
@@ -442,60 +418,44 @@ def test_path_length_of_a_linear_map():
     assert np.isclose(penalty.item(), ((lengths - float(average)) ** 2).mean())
 
 
-SMALL = {
-    "g_channels": 4,
-    "d_channels": 4,
-    "max_channels": 8,
-    "style": 8,
-    "mapping_layers": 2,
-    "batch_size": 8,
-}
+SMALL = {"max_channels": 8, "style": 8, "mapping_layers": 2, "batch_size": 8}
+SMALL |= {"g_channels": 4, "d_channels": 4}
 
 
-def make(recipe="stylegan2", **settings):
+def algorithm(recipe="stylegan2", **settings):
     recipe = recipes.find(recipe)
-    settings = recipe.settings().updated(
-        {**(SMALL if recipe.name.startswith("style") else {}), **settings}
-    )
+    small = SMALL if recipe.name.startswith("style") else {}
+    settings = recipe.settings().updated({**small, **settings})
     full = data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
     return Algorithm(recipe, settings, digits.padded(settings.pad))
 
 
-def test_both_lazy_penalties_have_updates_of_their_own_and_the_optimisers_allow_for_it():
-    u = make(path_every=4, penalty_every=16)
+def test_lazy_penalties_have_separate_updates_and_the_optimisers_account_for_them():
+    u = algorithm(path_every=4, penalty_every=16)
     s = u.settings
-    assert np.isclose(u.g_optimizer.lr, s.lr * 4 / 5) and np.allclose(
-        u.g_optimizer.betas, (0.0, s.beta2 ** (4 / 5))
-    )
-    assert np.isclose(u.d_optimizer.lr, s.d_lr * 16 / 17) and np.allclose(
-        u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17))
-    )
+    assert np.isclose(u.g_optimizer.lr, s.lr * 4 / 5)
+    assert np.allclose(u.g_optimizer.betas, (0.0, s.beta2 ** (4 / 5)))
+    assert np.isclose(u.d_optimizer.lr, s.d_lr * 16 / 17)
+    assert np.allclose(u.d_optimizer.betas, (0.0, s.beta2 ** (16 / 17)))
     numbers = [u.train_step() for _ in range(17)]
     assert [i for i, n in enumerate(numbers) if "path_penalty" in n] == [0, 4, 8, 12, 16]
     assert [i for i, n in enumerate(numbers) if "penalty" in n] == [0, 16]
     assert u.g_optimizer.state[0]["step"] == 17 + 5 and u.d_optimizer.state[0]["step"] == 17 + 2
     assert u.objectives.penalty_state.average_path == numbers[16]["path_length"] > 0
-    assert set(u.execution.seconds) == {
-        "data",
-        "fakes",
-        "D",
-        "D penalty",
-        "G",
-        "G penalty",
-        "average",
-    }
+    phases = {"data", "fakes", "D", "D penalty", "G", "G penalty", "average"}
+    assert set(u.execution.seconds) == phases
     assert all(seconds > 0 for seconds in u.execution.seconds.values())
 
 
-def test_a_penalty_at_every_step_joins_the_loss():
-    lazy, joined = make(path_every=2), make(path_every=1)
+def test_a_penalty_of_every_step_is_part_of_the_loss():
+    lazy, joined = algorithm(path_every=2), algorithm(path_every=1)
     assert joined.g_optimizer.lr == joined.settings.lr
     for _ in range(3):
         joined.train_step()
     assert joined.g_optimizer.state[0]["step"] == 3
     z, labels = lazy.latents(4), lazy.labels(4)
-    for u in (lazy, joined):  # the same but for the weight
+    for u in (lazy, joined):  # equal, except for the weight of the penalty
         u.G.load_state_dict(lazy.G.state_dict())
         u.objectives.rng, u.G.mixing = np.random.default_rng(3), 0.0
         u.objectives.penalty_state.average_path = 0.5
@@ -506,9 +466,9 @@ def test_a_penalty_at_every_step_joins_the_loss():
     assert np.isclose(twice.item(), 2 * once.item()) and numbers == others
 
 
-def test_in_parts_g_draws_the_same_fakes_again():
-    """The same noise, and as many steps of the average length of paths, as all at once."""
-    parts, seen = make(micro_batch=4, mixing=0.5, path_every=1), []
+def test_g_generates_the_same_fakes_again_part_by_part():
+    """It has the same noise as for the whole batch, and the average path length changes once."""
+    parts, seen = algorithm(micro_batch=4, mixing=0.5, path_every=1), []
     for _, module in parts.G.modules():
         if isinstance(module, nn.Noise):
             module.strength.assign(np.array(1.0))
@@ -525,51 +485,47 @@ def test_in_parts_g_draws_the_same_fakes_again():
 
 
 def test_the_half_life_counts_all_updates_of_d():
-    u, decays = make(ema_images=1000, d_steps=3), []
+    u, decays = algorithm(ema_images=1000, d_steps=3), []
     u.ema.update = lambda module, decay: decays.append(decay())
     u.train_step()
     assert np.isclose(decays[0], 0.5 ** (24 / (0.05 * 24)))
 
 
-def test_a_path_length_takes_styles():
+def test_a_path_length_penalty_needs_styles():
     with pytest.raises(InputError, match="path_length=2: the G of dcgan has no styles"):
-        make("dcgan", path_length=2)
+        algorithm("dcgan", path_length=2)
 
 
 def test_the_half_life_of_the_average():
-    u = make(ema_images=1000, ema_start=0)
+    u = algorithm(ema_images=1000, ema_start=0)
     u.images = 1_000_000
     assert np.isclose(u.ema_decay(1000), 0.5) and np.isclose(u.ema_decay(8), 0.5 ** (8 / 1000))
-    u.images = 1992  # at first, a twentieth of the images seen so far, these 8 among them
+    u.images = 1992  # early on: a twentieth of the images so far, including these 8
     assert np.isclose(u.ema_decay(8), 0.5 ** (8 / 100))
     u.settings.ema_images = 0
     assert u.ema_decay(8) is None
-    u = make(ema_images=40)
+    u = algorithm(ema_images=40)
     before = host(u.ema.module.constant).copy()
     u.train_step()
     decay = 0.5 ** (8 / (0.05 * 8))
-    assert np.allclose(
-        host(u.ema.module.constant), decay * before + (1 - decay) * host(u.G.constant), atol=1e-6
-    )
+    average = decay * before + (1 - decay) * host(u.G.constant)
+    assert np.allclose(host(u.ema.module.constant), average, atol=1e-6)
     assert np.array_equal(host(u.ema.module.w_average), host(u.G.w_average))  # buffers are copied
 
 
 def test_gradients_are_sanitised():
     g = tensor(np.array([1.0, np.nan, np.inf, -np.inf]))
-    kept, none = sanitized([g, None])
-    assert kept.data.tolist() == [1.0, 0.0, 1e5, -1e5] and none is None
-    u = make(sanitize=True)
+    finite, none = sanitized([g, None])
+    assert finite.data.tolist() == [1.0, 0.0, 1e5, -1e5] and none is None
+    u = algorithm(sanitize=True)
     broken = lambda *_: (ops.sum(u.G.constant * np.nan), {})
     found, _ = u.execution.gradients("G", u.G, broken, u.latents(2))
     assert not found[0].data.any()
     u.settings.sanitize = False
-    with (
-        pytest.raises(Diverged, match="step 1: mul was given NaN")
-        if on_cpu()
-        else contextlib.nullcontext()
-    ):
+    diverged = pytest.raises(Diverged, match="step 1: mul received NaN")
+    with diverged if on_cpu() else contextlib.nullcontext():
         _, numbers = u.execution.gradients("G", u.G, broken, u.latents(2))
-        assert np.isnan(float(numbers["g_grad_norm"]))  # on a GPU, for whoever reads it
+        assert np.isnan(float(numbers["g_grad_norm"]))  # on a GPU, only the log shows it
 
 
 @pytest.mark.parametrize(
@@ -584,16 +540,8 @@ def test_gradients_are_sanitised():
     ],
 )
 def test_ways_to_train_stylegan(settings):
-    small = {
-        "channels": 4,
-        "max_channels": 8,
-        "style": 8,
-        "mapping_layers": 2,
-        "batch_size": 8,
-        "batch_sizes": "",
-        "stable_images": 8,
-        "fade_images": 8,
-    }
+    small = {"channels": 4, "max_channels": 8, "style": 8, "mapping_layers": 2}
+    small |= {"batch_size": 8, "batch_sizes": "", "stable_images": 8, "fade_images": 8}
     recipe, full = recipes.find("stylegan"), data.load("digits")
     digits = data.Dataset("digits", "train", full.images[:64], full.labels[:64], full.class_names)
     u = Algorithm(recipe, recipe.settings().updated(small | settings), digits.padded(2))
@@ -604,12 +552,11 @@ def test_ways_to_train_stylegan(settings):
     if not settings.get("grow", True):
         assert float(u.G.lod) == 0
     z, labels = u.latents(4), u.labels(4)
-    if u.objectives.conditional and "select" in settings.values():  # one of D's logits
+    if u.objectives.conditional and "select" in settings.values():  # D returns one of its logits
         x = u.G(z, labels)
         scores = host(u.D.to_logit(u.D.features(x)))
-        assert scores.shape == (4, 10) and np.array_equal(
-            host(u.D(x, labels)), scores[np.arange(4), host(labels)]
-        )
+        selected = scores[np.arange(4), host(labels)]
+        assert scores.shape == (4, 10) and np.array_equal(host(u.D(x, labels)), selected)
 
 
 @pytest.mark.parametrize(
@@ -622,26 +569,24 @@ def test_ways_to_train_stylegan(settings):
     ],
 )
 def test_ways_to_train_stylegan2(settings):
-    u = make(**settings)
+    u = algorithm(**settings)
     for _ in range(5):
         assert all(np.isfinite(float(v)) for v in u.train_step().values())
 
 
 @pytest.mark.parametrize("configuration", "abc")
 def test_every_step_of_the_redesign_trains(configuration):
-    u = make(configuration=configuration, path_every=1)
+    u = algorithm(configuration=configuration, path_every=1)
     for _ in range(2):
         assert all(np.isfinite(float(v)) for v in u.train_step().values())
 
 
-def test_feature_maps_can_be_read():
+def test_feature_maps():
     G = generator()
     with nn.feature_maps(G) as maps:
         image = G(latents())
-    assert (
-        maps["blocks.1.1"].shape == (3, 8, 8, 2)
-        and maps["blocks.1.1.activation"].data is maps["blocks.1.1"].data
-    )
+    assert maps["blocks.1.1"].shape == (3, 8, 8, 2)
+    assert maps["blocks.1.1.activation"].data is maps["blocks.1.1"].data
     with nn.feature_maps(G, stylegan2.Demodulated) as styled:
         G(latents())
     assert [*styled] == ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
@@ -651,5 +596,5 @@ def test_feature_maps_can_be_read():
         with nn.feature_maps(G, stylegan2.Demodulated):
             pass
         G(latents(2))
-    assert outer["blocks.1.1"].shape == (2, 8, 8, 2)  # a hook within another leaves it in place
-    assert "forward" not in vars(G.blocks[0])  # nothing stays behind
+    assert outer["blocks.1.1"].shape == (2, 8, 8, 2)  # an inner hook leaves the outer one in place
+    assert "forward" not in vars(G.blocks[0])  # the hooks are removed

@@ -1,29 +1,31 @@
 """tinygan: the GAN family tree in NumPy that a person can read.
 
-The house, from the ground floor up: each room imports only those listed before it.
+The main parts of the package, from the bottom up: each imports only from those before it.
 
-    errors     the exceptions that are no bugs, and how they are said in one line
-    files      files that are whole or not there, checkpoints, .npz
+    errors     exceptions that are not bugs, and one-line messages to the user
+    files      atomic writing, checkpoints, .npz files
     backend    the array module in use: NumPy, or CuPy on a GPU
-    batch      the whole batch, of which this process may hold a share
-    kernels    arrays in, arrays out: a plain floor to read, and fast ones in cpu/ and cuda/
-    autograd   the engine: Tensors, gradients of any order, ways to check and to look inside
+    batch      means over the whole batch, which several processes may share
+    kernels    functions on plain arrays: plain kernels to read, fast ones in cpu/ and cuda/
+    autograd   the engine: Tensors, gradients of any order, gradient checks, inspection
     ops        differentiable functions: each is a value and its derivatives
-    nn         layers, and the Module they are built on
-    optim      SGD, Adam, RMSprop
-    optable    a row per op and layer, with a second opinion on its value: for tests
-    settings   settings with a meaning and a range, which a command line can change
+    nn         layers, and their base class Module
+    optim      optimisers: SGD, Adam, RMSprop
+    optable    a table of all ops and layers with independent reference values, for tests
+    settings   settings with a type, a description and a range
     gan        losses, penalties, conditioning, augmentation
-    models     one paper, one file: networks, settings, recipe
-    data       data sets: built in, downloaded, or where you have them
-    metrics    how good samples are
-    training   a step as in the papers; how it is executed; the run around it
-    study      comparisons over seeds
+    models     one file for each paper: networks, settings, recipe
+    data       data sets: built in, downloaded, or in a folder of yours
+    metrics    measures of the quality of samples
+    training   the training step as in the papers, its execution, and the run around it
+    study      comparisons of runs over several seeds
     cli        the command line
 
-To learn how it works, read kernels/*.py, autograd/engine.py and tensor.py, ops, nn, gan, models,
-and training/algorithm.py, in this order.
+To learn how tinygan works, read kernels/*.py, autograd/engine.py and tensor.py, ops, nn, gan,
+models, and training/algorithm.py, in this order.
 """
+
+from typing import Any, Callable, Sequence
 
 from . import nn, ops, optim
 from .autograd import Parameter, Tensor, anomaly, grad, no_grad, profile, tensor, trace
@@ -42,8 +44,11 @@ __all__ = [
 # fmt: on
 
 
-def capture(step, *modules, state=()):
-    """A training step that a GPU runs as one launch: see `capture` in kernels/cuda/graphs.py."""
+def capture(
+    step: Callable[[], Any], *modules: nn.Module, state: Sequence[tuple[Any, str]] = ()
+) -> Callable[[], Any]:
+    """Return a training step that a GPU runs as one launch: see `capture` in
+    kernels/cuda/graphs.py."""
     from .kernels.cuda.graphs import capture
 
     return capture(step, *modules, state=state)

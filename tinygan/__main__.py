@@ -1,4 +1,4 @@
-"""`python -m tinygan` is `tinygan`."""
+"""`python -m tinygan` runs the command `tinygan`."""
 
 import sys
 

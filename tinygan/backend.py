@@ -1,10 +1,11 @@
 """The array module in use: NumPy, or CuPy on a GPU.
 
-Everybody writes `xp.tanh(x)` and works on either. Only this file and `kernels/` know that there is
-more than one.
+The rest of the package writes `xp.tanh(x)`, which works with both. Only this file and `kernels/`
+distinguish between them.
 """
 
 import functools
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -12,37 +13,37 @@ from tinygan.errors import InputError, from_environment
 
 
 class ArrayModule:
-    """A stand-in for `numpy` that forwards to the module chosen by `use`.
+    """A stand-in for `numpy` that forwards every attribute to the module chosen by `use`.
 
-    The functions of the chosen module are copied into the instance, so that a lookup costs no more
-    than it would on the module itself.
+    The chosen module's attributes are copied into the instance. So a lookup costs no more than it
+    would on the module itself.
     """
 
     def __getattr__(self, name):
         return getattr(_module, name)
 
 
-xp = ArrayModule()
+xp: Any = ArrayModule()
 _module = np
-on_change = []  # functions to call when another array module comes into use
+on_change: list[Callable[[], None]] = []  # called after every change of the array module
 
 
-def activate(module):
-    """Make `module` (numpy, cupy, or anything with NumPy's functions) the array module in use."""
+def activate(module: Any) -> None:
+    """Make `module` (numpy, cupy, or any module with NumPy's functions) the array module in use."""
     global _module
     _module = module
     vars(xp).clear()
     vars(xp).update(
         {name: value for name, value in vars(module).items() if not name.startswith("_")}
     )
-    for call in on_change:
-        call()
+    for function in on_change:
+        function()
 
 
 def use(name: str) -> None:
-    """Compute with "numpy" (CPU) or "cupy" (GPU) from now on. Arrays made before stay where they are.
+    """Compute with "numpy" (CPU) or "cupy" (GPU) from now on. Existing arrays are not moved.
 
-    Raises InputError for another name, or when CuPy or a GPU is missing.
+    Raises InputError for any other name, and if CuPy or a GPU is missing.
     """
     if name == "numpy":
         return activate(np)
@@ -52,137 +53,150 @@ def use(name: str) -> None:
         import cupy
     except ImportError as error:
         raise InputError(
-            "backend cupy needs CuPy: pip install 'tinygan[cuda12]' or 'tinygan[cuda13]', by the CUDA "
-            f"version that nvidia-smi shows ({_line(error)})"
+            "backend cupy needs CuPy: pip install 'tinygan[cuda12]' or 'tinygan[cuda13]', whichever"
+            f" matches the CUDA version that nvidia-smi shows ({_first_line(error)})"
         ) from None
     if int(cupy.__version__.split(".")[0]) < 13:
         raise InputError(
-            f"backend cupy needs CuPy 13 or newer, not {cupy.__version__}: pip install -U 'tinygan[cuda12]' "
-            "(or cuda13)"
+            f"backend cupy needs CuPy 13 or newer, not {cupy.__version__}: "
+            "pip install -U 'tinygan[cuda12]' (or cuda13)"
         )
     try:
         if not cupy.cuda.runtime.getDeviceCount():
-            raise RuntimeError("there is none")
-    except Exception as error:  # CuPy raises its own classes, importable only with CuPy
+            raise RuntimeError("CUDA found no device")
+    except Exception as error:  # CuPy's exception classes can be imported only from CuPy
         raise InputError(
-            "backend cupy found no usable GPU: it takes one by NVIDIA, and its driver (nvidia-smi shows "
-            f"both); here: {_line(error)}"
+            "backend cupy found no usable GPU: it needs an NVIDIA GPU with its driver (nvidia-smi "
+            f"shows both); the error was: {_first_line(error)}"
         ) from None
     activate(cupy)
 
 
 def use_device(device: str) -> None:
-    """As `use`, by "cpu" or "gpu"."""
+    """Compute on the "cpu" or the "gpu" from now on. Raises InputError as `use` does."""
     use({"cpu": "numpy", "gpu": "cupy"}[device])
 
 
 def device() -> str:
-    """ "cpu" or "gpu": where computation takes place."""
+    """Return the device in use: "cpu" or "gpu"."""
     return "cpu" if on_cpu() else "gpu"
 
 
 def gpu_and_software() -> str:
-    """The GPU in use and its software, in a line."""
+    """Return the name of the GPU in use and the versions of CUDA and CuPy, in one line."""
     runtime = xp.cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
     version = runtime.runtimeGetVersion()
-    return (
-        f"{runtime.getDeviceProperties(runtime.getDevice())['name'].decode()}, CUDA {version // 1000}."
-        f"{version % 1000 // 10}, CuPy {xp.__version__}"
-    )
+    cuda = f"{version // 1000}.{version % 1000 // 10}"
+    return f"{name}, CUDA {cuda}, CuPy {xp.__version__}"
 
 
-def _line(error):
+def _first_line(error):
+    """Return the first line of an exception's message, or the name of its class."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def active():
-    """The array module in use."""
+def active() -> Any:
+    """Return the array module in use: numpy, cupy, or what `activate` was given."""
     return _module
 
 
 def on_cpu() -> bool:
-    """True when NumPy is in use."""
+    """Return whether NumPy is in use."""
     return _module is np
 
 
-tape = None  # while a step is recorded (kernels/cuda/graphs.py), it takes what comes from the host
+# While a step is recorded (kernels/cuda/graphs.py), the tape receives all data from the host.
+tape: Any = None
 
 
-def asarray(data, dtype=None):
-    """`data` (an array of either side, a list, a number) as an array of the module in use."""
+def asarray(data: Any, dtype: Any = None) -> Any:
+    """Return `data` (a NumPy or CuPy array, a list, a number) as an array of the module in use."""
     if tape is None or isinstance(data, xp.ndarray):
         return xp.asarray(data, dtype=dtype)
     return tape.constant(data, dtype)
 
 
-def from_host(make):
-    """What make() returns, an array in host memory or a tuple of them, on the device in use.
+def from_host(make: Callable[[], Any]) -> Any:
+    """Call make(), which returns an array in host memory or a tuple of arrays, and return the same
+    on the device in use.
 
-    For whatever is new at each step: a step that was recorded (`capture`) and is launched again calls make() again.
+    Use it for all data that changes from step to step: every launch of a recorded step (`capture`)
+    calls make() again.
     """
     if tape is not None:
         return tape.varying(make)
-    made = make()
-    return tuple(map(asarray, made)) if isinstance(made, tuple) else asarray(made)
+    arrays = make()
+    return tuple(map(asarray, arrays)) if isinstance(arrays, tuple) else asarray(arrays)
 
 
-def scalar(value, dtype):
-    """A number as an array of no dimensions. On a GPU it is uploaded once and kept."""
-    return (
-        np.asarray(value, dtype)
-        if on_cpu()
-        else _kept(_module, float(value).hex(), str(np.dtype(dtype)))
-    )
+def scalar(value: float, dtype: Any) -> Any:
+    """Return a number as an array of no dimensions. On a GPU, it is uploaded once and cached."""
+    if on_cpu():
+        return np.asarray(value, dtype)
+    return _cached_scalar(_module, float(value).hex(), str(np.dtype(dtype)))
 
 
-def constants(make):
-    """functools.lru_cache for functions that make arrays on a device, or tuples of them. A step that is recorded holds on to
-    those that it reads, for it knows nothing but their addresses."""
+def constants(make: Callable[..., Any]) -> Any:
+    """Decorate a function that makes an array on a device, or a tuple of arrays, with
+    functools.lru_cache.
+
+    A recorded step knows only the addresses of the arrays that it reads. So the tape keeps them
+    alive, even if the cache drops them.
+    """
     cached = functools.lru_cache(4096)(make)
 
     @functools.wraps(make)
     def call(*args):
-        made = cached(*args)
+        arrays = cached(*args)
         if tape is not None:
-            tape.keep(made)
-        return made
+            tape.keep_alive(arrays)
+        return arrays
 
     call.cache_clear = cached.cache_clear
     return call
 
 
 @constants
-def _kept(module, number, dtype):
+def _cached_scalar(module, number, dtype):
     return asarray(float.fromhex(number), dtype)
 
 
-def in_host_memory(array) -> bool:
-    """True for what Python can look at without waiting for a GPU."""
+def in_host_memory(array: Any) -> bool:
+    """Return whether Python can read the array without waiting for a GPU."""
     return not hasattr(array, "get")
 
 
-def to_numpy(array) -> np.ndarray:
-    """`array` in host memory, as a numpy.ndarray (the same object where it is one already)."""
+def to_numpy(array: Any) -> np.ndarray[Any, Any]:
+    """Return `array` as a numpy.ndarray in host memory: the same object if it is one already."""
     return np.asarray(array) if in_host_memory(array) else array.get()
 
 
-def float_on_cpu(array):
-    """An array of no dimensions as a float; on a GPU as it is, because to read it means to wait for it."""
+def float_on_cpu(array: Any) -> Any:
+    """Return an array of no dimensions as a float on the CPU, and unchanged on a GPU, where reading
+    its value would mean waiting for it."""
     return float(array) if on_cpu() else array
 
 
-def normal(rng: np.random.Generator, shape, dtype=np.float32):
-    """Standard normal draws. Made on the CPU and uploaded, so that every backend sees the same numbers."""
+def normal(rng: np.random.Generator, shape: int | Sequence[int], dtype: Any = np.float32) -> Any:
+    """Return standard normal draws. They are drawn on the CPU and uploaded, so that every backend
+    gets the same numbers."""
     return from_host(lambda: rng.standard_normal(shape, dtype=dtype))
 
 
-def uniform(rng: np.random.Generator, low, high, shape, dtype=np.float32):
-    """Uniform draws on [low, high), made on the CPU and uploaded."""
+def uniform(
+    rng: np.random.Generator,
+    low: float,
+    high: float,
+    shape: int | Sequence[int],
+    dtype: Any = np.float32,
+) -> Any:
+    """Return uniform draws from [low, high), drawn on the CPU and uploaded."""
     return from_host(lambda: (low + (high - low) * rng.random(shape)).astype(dtype))
 
 
-def integers(rng: np.random.Generator, high, n):
-    """n whole numbers, each of 0..high - 1 as likely as the others, drawn on the CPU and uploaded."""
+def integers(rng: np.random.Generator, high: int, n: int) -> Any:
+    """Return n integers, uniform on 0..high - 1, drawn on the CPU and uploaded."""
     return from_host(lambda: rng.integers(high, size=n))
 
 

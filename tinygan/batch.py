@@ -1,14 +1,16 @@
-"""The whole batch, of which this process may hold a share.
+"""Means over the whole batch, of which this process may hold only a share.
 
-Some numbers belong to the whole batch: batch-norm's mean and variance, the average style, the mean
-length of a path. A layer asks for them here. Usually the whole batch is in this process, and its
-mean is the mean that the layer has computed. When several processes train together,
-`training/ranks.py` puts itself in place of `holder`.
+Some numbers are means over the whole batch: batch-norm's mean and variance, the average style, the
+mean path length. A layer asks this module for them. Usually this process holds the whole batch, so
+the mean that the layer has computed is the mean of the batch. When several processes train
+together, `training/ranks.py` replaces `holder`.
 """
+
+from typing import Any
 
 
 class WholeBatch:
-    """The whole batch is here: one share."""
+    """The holder of a batch that is not divided: there is one share, the whole batch."""
 
     shares = 1
 
@@ -23,11 +25,11 @@ holder = WholeBatch()
 
 
 def shares() -> int:
-    """Into how many equal shares the batch is divided."""
+    """Return the number of equal shares into which the batch is divided."""
     return holder.shares
 
 
-def mean(array):
-    """The mean of the arrays that the holders of the shares have computed: the same on each of
-    them."""
+def mean(array: Any) -> Any:
+    """Return the mean of `array` over the processes that share the batch. Each of them passes the
+    mean over its share, and all get the same result."""
     return holder.mean(array)

@@ -1,93 +1,115 @@
-"""The exceptions that are no bugs: what you gave us is wrong, the numbers went wrong, you asked us to
-stop."""
+"""Exceptions that are not bugs (bad input, diverged training, an interruption), and messages to the
+user."""
 
 import contextlib
+import difflib
 import os
 import signal
 import sys
 import threading
+from types import FrameType
+from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
     """Bad input from the user: a file, an option, a setting.
 
     Its message is a single line that says what is wrong and what to do. The command line prints it
-    to stderr and exits with code 2; a traceback would only hide it.
+    to stderr and exits with code 2. A traceback would only hide the message.
 
-    on_all_ranks: do all ranks of a run (ranks.py) raise it at once?
+    on_all_ranks: whether all ranks of a run (training/ranks.py) raise it at the same time.
     """
 
-    def __init__(self, message="", on_all_ranks=False):
+    def __init__(self, message: str = "", on_all_ranks: bool = False):
         super().__init__(message)
         self.on_all_ranks = on_all_ranks
 
 
 class Diverged(InputError):
-    """A loss, a gradient or a weight is NaN or infinite. The message says which one was first, and
-    at which step."""
+    """A loss, a gradient or a weight is NaN or infinite. The message names the first one, and the
+    step."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal, SIGINT (Ctrl-C) or SIGTERM, asks the program to end. signal: its number;
-    on_all_ranks: as for InputError."""
+    """A signal, such as SIGINT (Ctrl-C) or SIGTERM, has asked the program to stop.
 
-    def __init__(self, signal=signal.SIGINT, on_all_ranks=False):
+    signal: the number of the signal; on_all_ranks: as for InputError.
+    """
+
+    def __init__(self, signal: int = signal.SIGINT, on_all_ranks: bool = False):
         self.signal, self.on_all_ranks = signal, on_all_ranks
 
 
-def exit_code(stopped) -> int:
-    """The exit code of a program that this KeyboardInterrupt ends."""
-    return 128 + getattr(stopped, "signal", signal.SIGINT)
+def exit_code(interruption: KeyboardInterrupt) -> int:
+    """Return the exit code of a program that this KeyboardInterrupt has stopped: 128 + the number
+    of the signal."""
+    return 128 + getattr(interruption, "signal", signal.SIGINT)
 
 
 @contextlib.contextmanager
-def on_signals(names, handler):
-    """Within, handler(number, frame) is called for these signals: "SIGTERM", ...
+def on_signals(
+    names: Sequence[str], handler: Callable[[int, FrameType | None], Any]
+) -> Iterator[None]:
+    """Call handler(number, frame) for the signals of these names ("SIGTERM", ...) while the block
+    runs.
 
-    Only the main thread can handle signals: in another one, nothing changes. A signal that the
+    Only the main thread can handle signals: in any other thread, nothing changes. A signal that the
     system does not have, such as SIGHUP on Windows, is left out.
     """
     in_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in names if in_main and hasattr(signal, name)]
-    before = {number: signal.signal(number, handler) for number in numbers}
+    previous_handlers = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, previous in before.items():
+        for number, previous in previous_handlers.items():
             signal.signal(number, previous)
 
 
-def interrupt(number, frame):
-    """A handler that makes a signal what Ctrl-C is, an exception: so half-written files go, and
-    processes that were started end."""
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise Interrupted: a signal handler that makes a signal clean up as Ctrl-C does, removing
+    half-written files and stopping child processes."""
     raise Interrupted(number)
 
 
-quiet = False  # True of the processes of a run whose messages the first of them has as well (see ranks.py)
+quiet = False  # True on all ranks of a run but the first, which writes the messages (ranks.py)
 
 
-def warn(message) -> None:
-    """Tell the user, in a line on stderr, of what is wrong although we can go on."""
+def warn(message: object) -> None:
+    """Write a warning to stderr, as one line."""
     say(f"warning: {message}")
 
 
-def say(message) -> None:
-    """Write a message to stderr, as one line."""
+def say(message: object) -> None:
+    """Write a message to stderr, as one line, unless this process is `quiet`."""
     if not quiet:
         print(f"tinygan: {one_line(message)}", file=sys.stderr)
 
 
-def one_line(text, most=1500):
-    """Text as an error shows it: on one line, without what a terminal would obey, and not longer than a screen."""
+def one_line(text: object, max_length: int = 1500) -> str:
+    """Return the text on one line, without control characters, shortened in the middle to about
+    `max_length` characters."""
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(text).split()))
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+    half = max_length // 2
+    return text if len(text) <= max_length else f"{text[:half]} ... {text[-half:]}"
 
 
-def from_environment(name, default, parse):
-    """parse(value of the environment variable `name`, or `default`).
+def choose_from(known: Iterable[str], name: str) -> str:
+    """Return advice about an unknown name: the most similar known name, if there is one, and the
+    list of all known names."""
+    spelling = {k.lower(): k for k in known}
+    nearest = difflib.get_close_matches(str(name).lower().replace(" ", "_"), spelling, n=1)
+    everything = f"choose from {', '.join(spelling.values())}"
+    return f"did you mean {spelling[nearest[0]]}? ({everything})" if nearest else everything
 
-    These are read on import, before anyone could catch an exception: a wrong one, for which parse raises
-    InputError, ends the program with one line and exit code 2.
+
+def from_environment(name: str, default: Any, parse: Callable[[Any], T]) -> T:
+    """Return parse(the value of the environment variable `name`, or `default`).
+
+    The variables are read on import, before anyone could catch an exception. So for a wrong value,
+    where `parse` raises InputError, the program ends with a line on stderr and exit code 2.
     """
     try:
         return parse(os.environ.get(name) or default)

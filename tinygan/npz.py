@@ -1,4 +1,4 @@
-"""Another name for tinygan.files.npz, which scripts outside use."""
+"""`load` and `save` of tinygan.files.npz, under the name that users' scripts import."""
 
 from tinygan.files.npz import load, save
 

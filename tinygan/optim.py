@@ -1,37 +1,46 @@
-"""Optimisers: `opt.step(grad(loss, parameters))`. They change Parameters in place, and nothing else does."""
+"""Optimisers: `optimizer.step(grad(loss, parameters))` changes the Parameters in place."""
+
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tinygan.autograd import Parameter, Tensor, profiled
+from tinygan.autograd import Array, Parameter, Tensor, profiled
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import optim as kernel
 
 
 class Optimizer:
-    """What all optimisers share: a list of Parameters, and the state kept for each.
+    """The base class of optimisers: a list of Parameters, and the state of each.
 
-    state: one dict per Parameter: its arrays (made on its first step) and counts.
+    state: one dict per Parameter, with its arrays (moments, say) and its step count. The arrays are
+    made when the Parameter is updated for the first time.
     """
 
-    def __init__(self, parameters):
+    def __init__(self, parameters: Iterable[Parameter]):
         self.parameters = list(parameters)
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
             raise TypeError(
-                f"{type(self).__name__} takes a non-empty list of Parameters, such as net.parameters()"
+                f"{type(self).__name__} takes a non-empty list of Parameters, "
+                "such as net.parameters()"
             )
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ValueError(
-                f"{type(self).__name__}: a Parameter is listed twice; it would be stepped twice"
+                f"{type(self).__name__}: a Parameter is listed twice and would be updated twice; "
+                "list it once"
             )
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all moments and step counts."""
-        self.state = [{} for _ in self.parameters]
+        self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
-    def step(self, gradients) -> None:
-        """Update every parameter from its gradient (a Tensor of its shape); None leaves one as it is."""
-        there = []
+    def step(self, gradients: Iterable[Tensor | None]) -> None:
+        """Update every parameter, given its gradient, a Tensor of the same shape.
+
+        A parameter whose gradient is None stays as it is. Raises TypeError for a gradient that is
+        not a Tensor, and ValueError if a shape or the number of gradients is wrong.
+        """
+        updates = []
         for parameter, g, state in zip(self.parameters, gradients, self.state, strict=True):
             if g is not None:
                 if not isinstance(g, Tensor):
@@ -41,50 +50,54 @@ class Optimizer:
                     )
                 if g.shape != parameter.shape:
                     raise ValueError(
-                        f"the gradient of {parameter.name} has shape {g.shape}, not {parameter.shape}"
+                        f"the gradient of {parameter.name} has shape {g.shape}, "
+                        f"not {parameter.shape}"
                     )
-                there.append((parameter, g, state))
-        if there:
-            parameters, gradients, states = zip(*there)
+                updates.append((parameter, g, state))
+        if updates:
+            parameters, gradients, states = zip(*updates)
             arrays = [p.data for p in parameters], [g.data for g in gradients]
             profiled(type(self).__name__, lambda: self.update(*arrays, states))
             for parameter in parameters:
                 parameter.mark_changed()
 
-    def update(self, ws, gs, states):
-        """Change the arrays ws in place, given their gradients and the state of each parameter (a dict)."""
+    def update(
+        self, ws: Sequence[Array], gs: Sequence[Array], states: Sequence[dict[str, Any]]
+    ) -> None:
+        """Change the parameters' arrays `ws` in place, given their gradients and states."""
         raise NotImplementedError
 
-    def state_dict(self) -> dict:
-        """{'0.m': array, ...}: the state of each parameter, by its position."""
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the state as arrays under names such as '0.m': the parameter's position, and the
+        key in its state."""
         return {
             f"{i}.{key}": np.array(to_numpy(value)) if hasattr(value, "shape") else np.array(value)
             for i, state in enumerate(self.state)
             for key, value in state.items()
         }
 
-    def load_state_dict(self, saved) -> None:
-        """Continue from a saved state. Raises ValueError if it is of other parameters."""
-        state = [{} for _ in self.parameters]
+    def load_state_dict(self, saved: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Continue from what `state_dict` returned. Raises ValueError if it does not fit these
+        parameters."""
+        state: list[dict[str, Any]] = [{} for _ in self.parameters]
         for name, value in saved.items():
             i, key = name.split(".", 1)
             if int(i) >= len(state) or value.shape not in ((), self.parameters[int(i)].shape):
                 raise ValueError(f"optimiser state {name} of shape {value.shape} fits no parameter")
-            state[int(i)][key] = (
-                asarray(value.copy()) if value.dtype.kind == "f" else value.item()
-            )  # a count
-        for own, new in zip(self.state, state):
-            for key, value in new.items():
-                if isinstance(value, xp.ndarray) and key in own:
-                    own[key][...] = value  # where it is: a recorded step goes on to write there
+            is_count = value.dtype.kind != "f"
+            state[int(i)][key] = value.item() if is_count else asarray(value.copy())
+        for current, loaded in zip(self.state, state):
+            for key, value in loaded.items():
+                if isinstance(value, xp.ndarray) and key in current:
+                    current[key][...] = value  # in place: a recorded step writes to this address
                 else:
-                    own[key] = value
-            for key in own.keys() - new.keys():
-                del own[key]
+                    current[key] = value
+            for key in current.keys() - loaded.keys():
+                del current[key]
 
 
-def _kept(states, name, ws):
-    """The arrays of that name in each state; zeros like its parameter at the first step."""
+def _arrays(states, name, ws):
+    """Return the array `name` of every state. At a parameter's first update it is zero."""
     for state, w in zip(states, ws):
         if name not in state:
             state[name] = xp.zeros_like(w)
@@ -92,38 +105,54 @@ def _kept(states, name, ws):
 
 
 class SGD(Optimizer):
-    """w -= lr * g; with momentum, w -= lr * v where v = momentum * v + g."""
+    """Gradient descent: w -= lr * g; with momentum, w -= lr * v, where v = momentum * v + g."""
 
-    def __init__(self, parameters, lr, momentum=0.0):
+    def __init__(self, parameters: Iterable[Parameter], lr: float, momentum: float = 0.0):
         super().__init__(parameters)
         self.lr, self.momentum = lr, momentum
 
     def update(self, ws, gs, states):
-        velocities = _kept(states, "velocity", ws) if self.momentum else None
+        velocities = _arrays(states, "velocity", ws) if self.momentum else None
         kernel.sgd(ws, gs, velocities, lambda: self.lr, self.momentum)
 
 
 class RMSprop(Optimizer):
-    """w -= lr * g / (sqrt(v) + eps) where v = alpha * v + (1 - alpha) * g^2 (Hinton, lecture 6e)."""
+    """RMSprop (Hinton, lecture 6e): w -= lr * g / (sqrt(v) + eps), where
+    v = alpha * v + (1 - alpha) * g^2."""
 
-    def __init__(self, parameters, lr, alpha=0.99, eps=1e-8):
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float, alpha: float = 0.99, eps: float = 1e-8
+    ):
         super().__init__(parameters)
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
     def update(self, ws, gs, states):
-        kernel.rmsprop(ws, gs, _kept(states, "v", ws), lambda: self.lr, self.alpha, self.eps)
+        kernel.rmsprop(ws, gs, _arrays(states, "v", ws), lambda: self.lr, self.alpha, self.eps)
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015, algorithm 1), with bias correction; betas = (beta1, beta2)."""
+    """Adam (Kingma and Ba 2015, algorithm 1): w -= lr m' / (sqrt(v') + eps), where
 
-    def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-8):
+        m = beta1 m + (1 - beta1) g,      m' = m / (1 - beta1^t),
+        v = beta2 v + (1 - beta2) g^2,    v' = v / (1 - beta2^t),
+
+    and t counts the updates of this parameter. betas: (beta1, beta2).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ):
         super().__init__(parameters)
         self.lr, self.betas, self.eps = lr, betas, eps
 
     def update(self, ws, gs, states):
         def rates():
-            """Counts the step. lr m' / (sqrt(v') + eps) with m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t)."""
+            """Count the step and return (size, eps') for each parameter, such that the update is
+            size m / (sqrt(v) + eps'): both contain the bias correction."""
             for state in states:
                 state["step"] = state.get("step", 0) + 1
             roots = [(1 - self.betas[1] ** state["step"]) ** 0.5 for state in states]
@@ -132,4 +161,5 @@ class Adam(Optimizer):
                 for state, root in zip(states, roots)
             ]
 
-        kernel.adam(ws, gs, _kept(states, "m", ws), _kept(states, "v", ws), rates, *self.betas)
+        ms, vs = _arrays(states, "m", ws), _arrays(states, "v", ws)
+        kernel.adam(ws, gs, ms, vs, rates, *self.betas)

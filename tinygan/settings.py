@@ -1,20 +1,46 @@
-"""Typed, documented settings: a dataclass whose fields `--set name=value` can change."""
+"""Settings with a type, a description and a range: the fields of a dataclass.
+
+On the command line, `--set name=value` changes them.
+"""
 
 import contextlib
 import dataclasses
-from typing import Any
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
-from tinygan.errors import InputError
+from tinygan.errors import InputError, choose_from
 
-LARGEST = 10_000  # no layer is wider: the maximum of a whole number that has no other
-MANY = 10**9  # of steps, and of images
+DEFAULT_MAXIMUM = 10_000  # of an integer setting: no layer is wider
+MAX_COUNT = 10**9  # the maximum of numbers of steps and of images
+
+GROUPS = {  # what the settings of each group are good for, in the order in which they are listed
+    "network": "what G and D look like; change these for larger images, or for better ones",
+    "loss": "what G and D minimise; change these if training is unstable, or if D overpowers G",
+    "optimiser": "how weights are updated; change these if the losses diverge or stand still",
+    "augmentation": "what D's input goes through; for data sets of a few thousand images or fewer",
+    "run": "how long to train, on which images, and what to save",
+}
+
+S = TypeVar("S", bound="Documented")
 
 
-def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=()) -> Any:
-    """A field with its documentation and the range of its values (ends included), or the words it
-    may be. formerly: names that the setting had in older versions, whose runs are still read."""
+def setting(
+    default: Any,
+    doc: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] | None = None,
+    formerly: Sequence[str] = (),
+    group: str = "network",
+) -> Any:
+    """Return a dataclass field with its description and the values that it accepts.
+
+    minimum, maximum: the range of a number, both ends included. An integer without a maximum gets
+    DEFAULT_MAXIMUM. choices: the values that a string may have. formerly: the names of the setting
+    in older versions, so that runs of those versions can still be read. group: a key of GROUPS,
+    under which `tinygan recipes NAME` lists the setting.
+    """
     if type(default) is int and maximum is None:
-        maximum = LARGEST
+        maximum = DEFAULT_MAXIMUM
     return dataclasses.field(
         default=default,
         metadata={
@@ -23,31 +49,43 @@ def setting(default, doc, minimum=None, maximum=None, choices=None, formerly=())
             "maximum": maximum,
             "choices": choices,
             "formerly": formerly,
+            "group": group,
         },
     )
 
 
+class Description(NamedTuple):
+    """A setting as `tinygan recipes NAME` lists it. changed: whether its value differs from the
+    default."""
+
+    group: str
+    name: str
+    value: Any
+    changed: bool
+    doc: str
+
+
 class Documented:
-    """The base of a dataclass whose fields are made by `setting`."""
+    """The base class of dataclasses whose fields are made by `setting`."""
 
-    def describe(self):
-        """[(name, value, type name, doc)] of all settings."""
-        return [
-            (
-                f.name,
-                getattr(self, f.name),
-                f.type.__name__,
-                f.metadata["doc"]
-                + (f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""),
+    def describe(self) -> list["Description"]:
+        """Return a Description of every setting."""
+        descriptions = []
+        for f in dataclasses.fields(self):
+            choices = f.metadata["choices"]
+            doc = f.metadata["doc"] + (f"; one of {', '.join(choices)}" if choices else "")
+            value = getattr(self, f.name)
+            descriptions.append(
+                Description(f.metadata["group"], f.name, value, value != f.default, doc)
             )
-            for f in dataclasses.fields(self)
-        ]
+        return descriptions
 
-    def updated(self, assignments):
-        """A copy with {name: text or value} parsed and taken over.
+    def updated(self: S, assignments: Mapping[str, Any]) -> S:
+        """Return a copy with new values.
 
-        Raises InputError for an unknown name (listing those that exist), or a value of the wrong
-        type or range.
+        assignments: {name: value}; a value may be text, which is parsed. Raises InputError for an
+        unknown name (it suggests the nearest one), and for a value of the wrong type or outside its
+        range.
         """
         fields = {f.name: f for f in dataclasses.fields(self)}
         renamed = {old: f.name for f in fields.values() for old in f.metadata["formerly"]}
@@ -56,76 +94,76 @@ class Documented:
             name = renamed.get(name, name)
             if name not in fields:
                 raise InputError(
-                    f"unknown setting {_shown(name)!r}; there are: {', '.join(fields)}"
+                    f"unknown setting {_printable(name)!r}: {choose_from(fields, name)}"
                 )
             values[name] = _parse(fields[name], value)
         return dataclasses.replace(self, **values)
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a short text"}
+_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a line of text"}
 
 
 def _parse(field, value):
-    metadata, shown = field.metadata, f"{field.name}={_shown(value)}"
+    metadata, assignment = field.metadata, f"{field.name}={_printable(value)}"
     try:
         if field.type is bool:
             parsed = _BOOLEANS[str(value).lower()]
         elif isinstance(value, bool) or field.type is str and not _is_line(value):
             raise ValueError
         elif field.type is int:
-            parsed = _whole(value)
+            parsed = _parse_int(value)
         else:
             parsed = field.type(value)
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise InputError(f"setting {shown}: expected {_EXPECTED[field.type]}") from None
+        raise InputError(f"setting {assignment}: expected {_EXPECTED[field.type]}") from None
     if metadata["choices"] and parsed not in metadata["choices"]:
-        raise InputError(f"setting {shown}: must be one of {', '.join(metadata['choices'])}")
+        raise InputError(f"setting {assignment}: {choose_from(metadata['choices'], parsed)}")
     low, high = metadata["minimum"], metadata["maximum"]
-    if (
-        low is not None
-        and not parsed >= low
-        or high is not None
-        and not parsed <= high
-        or parsed == float("inf")
-    ):
-        least = f"at least {low}" + ", and finite" * (parsed == float("inf"))
-        bounds = least if high is None or parsed <= high else f"between {low} and {high}"
-        raise InputError(f"setting {shown}: must be {bounds}")
+    too_small = low is not None and not parsed >= low  # `not`, so that NaN is outside any range
+    too_large = high is not None and not parsed <= high
+    infinite = parsed == float("inf")
+    if too_small or too_large or infinite:
+        at_least = f"at least {low}" + ", and finite" * infinite
+        bounds = at_least if high is None or parsed <= high else f"between {low} and {high}"
+        raise InputError(f"setting {assignment}: must be {bounds}")
     return parsed
 
 
 def _is_line(value):
+    """Return whether a value is one line of text, of at most 500 characters."""
     return isinstance(value, str) and value.isprintable() and len(value) <= 500
 
 
-def _whole(value):
-    """A whole number: 10, "10", 10.0 or "1e1"."""
+def _parse_int(value):
+    """Return the integer that 10, "10", 10.0 or "1e1" stands for. Raises ValueError or TypeError
+    for anything else."""
     if isinstance(value, (int, str)):
         with contextlib.suppress(ValueError):
             return int(value)
     number = float(value)
-    if number % 1:  # which of NaN and infinity is NaN
+    if number % 1:  # true also for NaN and infinity: their remainder is NaN
         raise ValueError
     return int(number)
 
 
-def _shown(value):
-    """A value as a message shows it: on one line, and not too long."""
+def _printable(value):
+    """Return a value as text for a message: on one line, cut after 60 characters."""
     try:
         text = str(value)
-    except ValueError:  # of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python converts to text
         text = "..."
     text = text if len(text) <= 60 else f"{text[:57]}..."
     return text if text.isprintable() else ascii(text)
 
 
-def parse_assignments(texts):
-    """['a=1', 'b=2'] -> {'a': '1', 'b': '2'}."""
+def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Split ['a=1', 'b=2'] into {'a': '1', 'b': '2'}. Raises InputError for text without a name or
+    an equals sign."""
     assignments = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"--set {_shown(text)}: write name=value")
+            raise InputError(f"--set {_printable(text)}: write name=value")
         assignments[name.strip().replace("-", "_")] = value.strip()
     return assignments

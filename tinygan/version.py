@@ -1,3 +1,3 @@
-"""The version, in the one place where it is written."""
+"""The version of tinygan. It is written nowhere else."""
 
 __version__ = "0.1.0"

@@ -1,8 +1,9 @@
-"""`python -m demos.bench`: how fast a training step is, beside PyTorch or JAX, and where that comes from.
+"""`python -m demos.bench`: how fast is a training step, also compared with PyTorch or JAX, and why?
 
-workloads.py                 six training steps, in tinygan
-torch_side.py, jax_side.py   the same steps in the others, imported only if asked for
-worker.py                    runs steps in a process of its own, and times or weighs them
-report.py                    the tables
-__main__.py                  the command line
+workloads.py                       six training steps in tinygan
+torch_side.py, torch_stylegan2.py  the same steps in PyTorch, imported only with --against torch
+jax_side.py                        the same steps in JAX, imported only with --against jax
+worker.py                          runs steps in their own process; measures time and memory
+report.py                          the tables
+__main__.py                        the command line
 """

@@ -1,4 +1,4 @@
-"""Time a training step of six workloads, by itself or beside PyTorch or JAX. In a checkout:
+"""Time a training step of six workloads, alone or compared with PyTorch or JAX. In a checkout:
 
 python -m demos.bench                          # all six
 python -m demos.bench mlp lenet --against torch
@@ -34,35 +34,38 @@ def make_parser():
     parser.add_argument(
         "--against",
         choices=("torch", "jax"),
-        help="measure this one beside us, turn by turn; the exit code is 1 if a ratio "
-        "misses its target",
+        help="also measure this framework, in turns with tinygan; the exit code is 1 if a "
+        "ratio misses its target",
     )
     parser.add_argument(
         "--rounds",
         type=positive,
         default=8,
         metavar="N",
-        help="turns of half a second each (default: 8)",
+        help="number of rounds, in which every framework runs for half a second (default: 8)",
     )
-    parser.add_argument("--memory", action="store_true", help="peak memory of a step")
-    parser.add_argument("--overhead", action="store_true", help="what an op costs on tiny tensors")
-    parser.add_argument("--growth", action="store_true", help="time by batch size and image size")
+    parser.add_argument("--memory", action="store_true", help="measure the peak memory of a step")
     parser.add_argument(
-        "--augment", action="store_true", help="what DiffAugment and ADA add to a step"
+        "--overhead", action="store_true", help="measure the overhead of ops, on tiny tensors"
     )
     parser.add_argument(
-        "--profile", action="store_true", help="where the time of each workload goes, op by op"
+        "--growth", action="store_true", help="measure time by batch and image size"
     )
-    add_output(parser, ".json", required=False, help="write the numbers of the tables, too")
+    parser.add_argument(
+        "--augment", action="store_true", help="measure the time that DiffAugment and ADA add"
+    )
+    parser.add_argument("--profile", action="store_true", help="profile each workload, op by op")
+    add_output(parser, ".json", required=False, help="also write the numbers of the tables")
     add(parser, "--device")
     return parser
 
 
 def bench(args):
-    """Measure what was asked for, and print it table by table. Returns 1 if a target is missed."""
+    """Run the measurements that args select, and print their tables. Returns 1 if a target is
+    missed, otherwise 0."""
     unknown = [name for name in args.names if name not in WORKLOADS]
     if unknown:
-        raise InputError(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
+        raise InputError(f"unknown workload {unknown[0]!r}; choose from {', '.join(WORKLOADS)}")
     names = args.names or list(WORKLOADS)
     on_gpu = backend.device() == "gpu"
     sides = 1
@@ -78,40 +81,42 @@ def bench(args):
             f"--{tables[-1]} measures tinygan alone: leave out --against {args.against}"
         )
     if args.names and {"overhead", "growth", "augment"} >= {*tables} and tables:
-        raise InputError(f"--{tables[0]} takes no workloads")
+        raise InputError(f"--{tables[0]} takes no workloads: leave them out")
     if on_gpu and tables:
         raise InputError(f"--{tables[0]} measures the CPU: leave out --device gpu")
-    kept, good = {"machine": backend.gpu_and_software() if on_gpu else report.machine()}, True
-    print(kept["machine"])
+    numbers = {"machine": backend.gpu_and_software() if on_gpu else report.machine()}
+    targets_met = True
+    print(numbers["machine"])
     with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:
 
-        def show(name, rows, n):
-            kept[name] = rows
+        def show(name, rows, columns):
+            numbers[name] = rows
             progress.clear()
             print()
-            print_table(rows, right=range(1, n))
+            print_table(rows, right=range(1, columns))
 
         if not tables:
             progress.total = args.rounds * len(names)
-            measure, n, note = (
-                report.times,
-                6,
-                "GFLOP/s are those of plain convolutions; Winograd's take fewer",
-            )
             if on_gpu:
-                measure, n, note = (
-                    report.gpu_times,
-                    12,
-                    "launches: kernels and copies in a step; tinygan's are "
-                    "recorded, and launched as one",
+                measure, columns = report.gpu_times, 12
+                note = (
+                    "launches: kernels and copies in a step; tinygan records a step, and launches "
+                    "it as one CUDA graph"
                 )
-            rows, good, kept["versions"] = measure(names, args.against, args.rounds, progress)
-            show("steps", rows, n)
-            print(f"\n{kept['versions']}\n{note}")
+            else:
+                measure, columns = report.times, 6
+                note = (
+                    "GFLOP/s count a plain convolution; Winograd's algorithm needs fewer operations"
+                )
+            rows, targets_met, numbers["versions"] = measure(
+                names, args.against, args.rounds, progress
+            )
+            show("steps", rows, columns)
+            print(f"\n{numbers['versions']}\n{note}")
         if args.memory:
             progress.reset(len(names) * sides)
             rows, met = report.memory(names, args.against, progress)
-            good &= met
+            targets_met &= met
             show("memory", rows, 3)
         if args.overhead:
             show("overhead", report.overhead(), 3)
@@ -121,19 +126,19 @@ def bench(args):
         if args.augment:
             progress.reset(args.rounds * len(report.AUGMENTED))
             rows, met = report.augmentation(args.rounds, progress)
-            good &= met
+            targets_met &= met
             show("augmentation", rows, 5)
         if args.profile:
             for name, table, inside, alone in report.profiles(names):
                 progress.clear()
                 print(
-                    f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\na step: its ops "
-                    f"{1e3 * inside:.1f} ms; without the profile {1e3 * alone:.1f} ms"
+                    f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\ntime per step: in "
+                    f"ops {1e3 * inside:.1f} ms; without the profiler {1e3 * alone:.1f} ms"
                 )
     if args.output:
-        write_json(args.output, kept)
+        write_json(args.output, numbers)
         print(f"\nnumbers: {args.output}")
-    return 0 if good else 1
+    return 0 if targets_met else 1
 
 
 def main(argv=None) -> int:

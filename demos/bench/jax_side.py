@@ -1,8 +1,10 @@
-"""The workloads in JAX, written to be fast there: each step is one compiled function that reuses its inputs' memory.
+"""The workloads in JAX, written for speed: each step is one compiled function that reuses the
+memory of its inputs.
 
-On a CPU, XLA is at its best with plain convolutions. What it is slow at is said in other words here: kernels of
-1x1 or as large as the image are matrix products, the FIR filter is sums of shifted images, and derivatives of
-convolutions are kept to the forms that are fast (see `convolutions`).
+On a CPU, XLA is best at plain convolutions. Operations at which it is slow are written in another
+way here: convolutions whose window is 1x1 or as large as the image are matrix products, the FIR
+filter is a sum of shifted images, and derivatives of convolutions have a form that is fast (see
+`convolutions`).
 """
 
 import math
@@ -30,7 +32,7 @@ from .workloads import (
     Job,
 )
 
-jax.config.update("jax_platforms", "cpu")  # where the others run too
+jax.config.update("jax_platforms", "cpu")  # like the other sides
 
 
 def version():
@@ -38,7 +40,7 @@ def version():
 
 
 def make(name, batch_size, image_size, variant):
-    """The Job of this workload. variant: "jit", the only one."""
+    """Return the Job of a workload. variant: "jit", the only one."""
     return JOBS[name](JaxBatches(batch_size, image_size), image_size)
 
 
@@ -65,7 +67,7 @@ class JaxBatches:
 
 
 class Layer(NamedTuple):
-    """apply(weights, x), and the shapes of these weights."""
+    """A function apply(weights, x), and the shapes of its weights."""
 
     apply: Callable
     shapes: tuple = ()
@@ -78,9 +80,10 @@ def in_turn(layers, x):
 
 
 class Network:
-    """weights: a list of arrays, in tinygan's order. network(weights, x) is a pure function.
+    """A network whose call, network(weights, x), is a pure function.
 
-    forward(functions, x): says what to do with the layers, now without weights. equalized: weights begin as N(0, 1).
+    weights: a list of arrays, in tinygan's order. forward(functions, x) combines the layers, as
+    functions that already have their weights. equalized: initialise the weights from N(0, 1).
     """
 
     def __init__(self, *layers, forward=in_turn, equalized=False):
@@ -103,7 +106,7 @@ class Network:
 
 
 def function(f):
-    """A Layer without weights."""
+    """Return f as a Layer without weights."""
     return Layer(lambda weights, x: f(x))
 
 
@@ -114,10 +117,11 @@ FLATTEN = function(lambda x: x.reshape(len(x), -1))
 
 
 def convolutions(image_shape, weight_shape, stride, padding):
-    """The convolution (image, weight) -> y and its transpose (y, weight) -> image.
+    """Return the convolution (image, weight) -> y and its transpose (y, weight) -> image.
 
-    With <convolve(x, w), y> = <transpose(y, w), x> = <kernel(x, y), w>, each is the derivative of the others. JAX
-    would find derivatives of derivatives that are 20 times slower in XLA, for stride 2.
+    Because <convolve(x, w), y> = <transpose(y, w), x> = <for_weight(x, y), w>, the derivatives of
+    each of the three functions are the other two. With stride 2, JAX's own second derivatives are
+    20 times slower in XLA.
     """
     plain = lambda x, w: lax.conv_general_dilated(
         x, w, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -128,15 +132,15 @@ def convolutions(image_shape, weight_shape, stride, padding):
             lambda x: plain(x, w), jax.ShapeDtypeStruct(image_shape, y.dtype)
         )(y)[0]
     )
-    kernel = jax.custom_vjp(
+    for_weight = jax.custom_vjp(
         lambda x, y: jax.linear_transpose(
             lambda w: plain(x, w), jax.ShapeDtypeStruct(weight_shape, y.dtype)
         )(y)[0]
     )
     keep = lambda f: lambda a, b: (f(a, b), (a, b))
-    convolve.defvjp(keep(convolve), lambda xw, y: (transpose(y, xw[1]), kernel(xw[0], y)))
-    transpose.defvjp(keep(transpose), lambda yw, x: (convolve(x, yw[1]), kernel(x, yw[0])))
-    kernel.defvjp(keep(kernel), lambda xy, w: (transpose(xy[1], w), convolve(xy[0], w)))
+    convolve.defvjp(keep(convolve), lambda xw, y: (transpose(y, xw[1]), for_weight(xw[0], y)))
+    transpose.defvjp(keep(transpose), lambda yw, x: (convolve(x, yw[1]), for_weight(x, yw[0])))
+    for_weight.defvjp(keep(for_weight), lambda xy, w: (transpose(xy[1], w), convolve(xy[0], w)))
     return convolve, transpose
 
 
@@ -185,7 +189,7 @@ def batch_norm(channels):
 
 
 def adam_state(network):
-    """The number of steps taken, and the moments."""
+    """Return Adam's initial state: the number of steps, and the two moments of each weight."""
     return (
         jnp.zeros(()),
         [jnp.zeros_like(w) for w in network.weights],
@@ -194,23 +198,25 @@ def adam_state(network):
 
 
 def adam(weights, gradients, state, lr=LR, betas=BETAS, eps=1e-8):
-    """The next weights and state."""
+    """Return the weights and the state after one step of Adam."""
     count, m, v = state
     count = count + 1
     m = [betas[0] * m + (1 - betas[0]) * g for m, g in zip(m, gradients)]
     v = [betas[1] * v + (1 - betas[1]) * g * g for v, g in zip(v, gradients)]
     size, correction = lr / (1 - betas[0] ** count), (1 - betas[1] ** count) ** -0.5
-    return [w - size * m / (jnp.sqrt(v) * correction + eps) for w, m, v in zip(weights, m, v)], (
-        count,
-        m,
-        v,
-    )
+    new = [w - size * m / (jnp.sqrt(v) * correction + eps) for w, m, v in zip(weights, m, v)]
+    return new, (count, m, v)
 
 
-def stepper(networks, train, batches, *more):
-    """step() of train(weights, states, images, labels, z) -> weights, states, losses; weights: a list per network."""
+def stepper(networks, train, batches, *other_state):
+    """Return step(), which trains the networks once and returns the losses.
+
+    train(weights, states, images, labels, z) -> weights, states, losses; weights: one list of
+    arrays per network. other_state: arrays that a step passes to the next one besides Adam's
+    states.
+    """
     train = jax.jit(train, donate_argnums=(0, 1))
-    states = [*map(adam_state, networks), *more]  # more: what else a step hands on to the next
+    states = [*map(adam_state, networks), *other_state]
 
     def step():
         nonlocal states
@@ -234,15 +240,16 @@ def gan_step(G, D, batches, penalty=None):
 
         d_value, gradients = jax.value_and_grad(d_loss)(d)
         d, d_state = adam(d, gradients, d_state)
-        g_value, slope = jax.value_and_grad(lambda fakes: softplus(-D(d, fakes)).mean())(fakes)
-        g, g_state = adam(g, g_gradients(slope)[0], g_state)
+        g_loss = lambda fakes: softplus(-D(d, fakes)).mean()
+        g_value, at_fakes = jax.value_and_grad(g_loss)(fakes)
+        g, g_state = adam(g, g_gradients(at_fakes)[0], g_state)
         return [g, d], [g_state, d_state], (d_value, g_value)
 
     return stepper([G, D], train, batches)
 
 
 def loss_step(network, loss, batches, lr, betas):
-    """A step of Adam down loss(weights, images, labels)."""
+    """Return a step of Adam that minimises loss(weights, images, labels)."""
 
     def train(weights, states, images, labels, z):
         value, gradients = jax.value_and_grad(loss)(weights[0], images, labels)
@@ -252,9 +259,10 @@ def loss_step(network, loss, batches, lr, betas):
     return stepper([network], train, batches)
 
 
-def squared_slopes(D, weights, x):
-    slope = jax.grad(lambda x: D(weights, x).sum())(x)
-    return jnp.square(slope).sum((1, 2, 3))
+def squared_gradient_lengths(D, weights, x):
+    """Return |gradient of D at image|^2 for each image (N,)."""
+    gradients = jax.grad(lambda x: D(weights, x).sum())(x)
+    return jnp.square(gradients).sum((1, 2, 3))
 
 
 # Workloads
@@ -292,7 +300,7 @@ def dcgan_r1(batches, image_size):
     D = Network(
         conv(1, 64, 4, 2, 1), LEAKY, conv(64, 128, 4, 2, 1), LEAKY, conv(128, 1, image_size // 4)
     )
-    penalty = lambda d, reals: squared_slopes(D, d, reals).mean() * (R1_GAMMA / 2)
+    penalty = lambda d, reals: squared_gradient_lengths(D, d, reals).mean() * (R1_GAMMA / 2)
     return Job([G, D], {"step": gan_step(G, D, batches, penalty)})
 
 
@@ -310,14 +318,14 @@ def wgan_gp(batches, image_size):
     def loss(d, reals, labels):
         share = np.random.default_rng(1).random((len(reals), 1, 1, 1), dtype=np.float32)
         fakes = reals[::-1, ::-1]
-        length = jnp.sqrt(squared_slopes(D, d, share * reals + (1 - share) * fakes))
+        length = jnp.sqrt(squared_gradient_lengths(D, d, share * reals + (1 - share) * fakes))
         return D(d, fakes).mean() - D(d, reals).mean() + GP_WEIGHT * jnp.square(length - 1).mean()
 
     return Job([D], {"step": loss_step(D, loss, batches, LR, (0.0, 0.9))})
 
 
 def fir(x, padding, up=1, down=1, gain=1.0):
-    """upfirdn2d by FIR; gain: along each axis."""
+    """upfirdn2d with the filter FIR. gain: the gain along each axis."""
     for axis in (1, 2):
         pads = [(padding, padding, up - 1) if i == axis else (0, 0, 0) for i in range(4)]
         x = lax.pad(x, np.float32(0), pads)
@@ -327,7 +335,8 @@ def fir(x, padding, up=1, down=1, gain=1.0):
 
 
 def dense(inputs, outputs, gain=1.0, rate=1.0):
-    """Equalised. gain: a later one moved forward, as leaky(x) * a = leaky(x * a)."""
+    """A dense layer with equalised weights. gain: the gain of the activation, which can be applied
+    before it, as leaky(x) * a = leaky(x * a)."""
     layer, scale = linear(inputs, outputs), rate * gain
     return Layer(
         lambda weights, x: layer.apply(
@@ -387,7 +396,8 @@ def to_image(channels, style):
 
 
 def skip_generator(latent, size, channels, style, layers):
-    """network(weights, z, moves): moves (N, layers, style) are added to the styles, those of the last image too."""
+    """Return network(weights, z, moves). moves (N, convolutions + 1, style) are added to the
+    styles of all layers and of the last image."""
     convs = [(4 << i, up) for i in range(size.bit_length() - 2) for up in (True, False)][1:]
 
     def forward(functions, z, moves=0.0):
@@ -418,16 +428,14 @@ def residual_discriminator(size, channels, group=4):
     blocks = size.bit_length() - 3
 
     def forward(functions, image):
-        from_image, *convs, last, hidden, to_logit = (
-            functions  # convs: two for each block, then the shortcuts
-        )
+        # convs: two for each block, then the shortcuts
+        from_image, *convs, last, hidden, to_logit = functions
         x = leaky(from_image(image))
         for i in reversed(range(blocks)):
             y = leaky(convs[2 * i](x))
             y = leaky(convs[2 * i + 1](fir(y, 2)))
-            x = y + convs[2 * blocks + i](
-                fir(x, 1, down=2)
-            )  # the root of a half is in their weights
+            # Both weights contain the factor sqrt(1/2).
+            x = y + convs[2 * blocks + i](fir(x, 1, down=2))
         members = x.reshape(min(group, len(x)), -1, *x.shape[1:])
         deviation = jnp.tile(jnp.sqrt(members.var(0) + 1e-8).mean((1, 2, 3)), len(members))
         x = jnp.concatenate(
@@ -458,8 +466,8 @@ def stylegan2(batches, image_size):
         unmoved = jnp.zeros((len(z), 2 * (image_size.bit_length() - 2), 64))
 
         def loss(g):
-            slope = jax.grad(lambda moves: (G(g, z, moves) * noise).sum())(unmoved)
-            lengths = jnp.sqrt(jnp.square(slope).sum(2).mean(1))
+            gradients = jax.grad(lambda moves: (G(g, z, moves) * noise).sum())(unmoved)
+            lengths = jnp.sqrt(jnp.square(gradients).sum(2).mean(1))
             new = average + (lengths.mean() - average) * 0.01
             return jnp.square(lengths - new).mean() * (PATH_WEIGHT * PATH_LAZY), new
 
@@ -467,7 +475,9 @@ def stylegan2(batches, image_size):
         g, state = adam(g, gradients, state, LR, (0.0, 0.99))
         return [g], [state, average], (value,)
 
-    r1 = lambda d, reals, labels: squared_slopes(D, d, reals).mean() * (R1_GAMMA / 2 * LAZY)
+    r1 = lambda d, reals, labels: (
+        squared_gradient_lengths(D, d, reals).mean() * (R1_GAMMA / 2 * LAZY)
+    )
     return Job(
         [G, D],
         {

@@ -1,4 +1,4 @@
-"""What the bench prints: tables of time, memory, overhead and growth, on the machine where it runs."""
+"""The benchmark's tables of time, memory, overhead and growth, measured on this machine."""
 
 import contextlib
 import importlib.util
@@ -18,28 +18,29 @@ from tinygan.errors import InputError
 from .worker import GPU_VARIANTS, SIDES, VARIANTS, Worker
 from .workloads import AUGMENTED, WORKLOADS, find
 
-TURN = 0.5  # seconds of steps before the next side has its turn
-GPU_TARGET = 1.0  # of PyTorch's eager step
-MEMORY_TARGET = 1.0  # of the other's, at its best
-GROWTH = (16, 64, 128, 256, 512), (16, 32, 64)  # batches, sides of images
+TURN = 0.5  # seconds of steps before it is the next framework's turn
+GPU_TARGET = 1.0  # time, relative to PyTorch's eager step
+MEMORY_TARGET = 1.0  # peak memory, relative to the other framework's best variant
+GROWTH = (16, 64, 128, 256, 512), (16, 32, 64)  # batch sizes, sides of images
 
 
 def variants(side, device="cpu"):
-    """The ways in which a side is tried. Raises InputError if its package is missing, or does not run there."""
+    """Return the variants of a side (a framework) that are measured. Raises InputError if its
+    package is not installed, or if it is not measured on this device."""
     if device == "gpu" and side not in GPU_VARIANTS:
         raise InputError(
-            f"--against {side} --device gpu: on a GPU, tinygan is compared with torch alone"
+            f"--against {side} --device gpu: on a GPU, tinygan is compared with torch only"
         )
     if importlib.util.find_spec(side) is None:
         raise InputError(
-            f"--against {side}: {SIDES[side]} is not installed in this environment ({sys.executable}): "
-            f"install the package {side} there, or leave --against out"
+            f"--against {side}: {SIDES[side]} is not installed in this environment "
+            f"({sys.executable}): install the package {side} there, or leave --against out"
         )
     return (GPU_VARIANTS if device == "gpu" else VARIANTS)[side]
 
 
 def _sides(against, device="cpu"):
-    """(side, variant) of every worker."""
+    """Return [(side, variant)] of all workers, tinygan first."""
     return [
         ("tinygan", None),
         *((against, variant) for variant in (variants(against, device) if against else ())),
@@ -47,7 +48,7 @@ def _sides(against, device="cpu"):
 
 
 def machine():
-    """The machine and the software, in a line."""
+    """Return one line that describes the machine and the software."""
     from threadpoolctl import threadpool_info
 
     cpuinfo = Path("/proc/cpuinfo")
@@ -60,7 +61,7 @@ def machine():
         if cpuinfo.exists()
         else []
     )
-    np.ones((2, 2)) @ np.ones((2, 2))  # so that BLAS is there
+    np.ones((2, 2)) @ np.ones((2, 2))  # loads BLAS, so that threadpool_info lists it
     blas = next(
         (
             f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '?')})"
@@ -69,14 +70,16 @@ def machine():
         ),
         "unknown BLAS",
     )
+    processor = names[0] if names else platform.processor() or platform.machine()
     return (
-        f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, NumPy {np.__version__}, {blas}"
+        f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, {blas}"
     )
 
 
 def sgemm_peak(n=1024):
-    """GFLOP/s of this moment's best of three products of n x n float32 matrices, on all of BLAS's threads."""
+    """Return the GFLOP/s of a product of n x n float32 matrices, the best of three, on all BLAS
+    threads, at this moment."""
     a = np.ones((n, n), np.float32)
     best = min(_seconds(lambda: a @ a) for _ in range(3))
     return 2 * n**3 / best / 1e9
@@ -89,16 +92,17 @@ def _seconds(function):
 
 
 def times(names, against, rounds, progress):
-    """(rows of the table of times, whether every ratio meets its target, what was measured).
+    """Return (rows of the table of times, whether every ratio meets its target, the versions).
 
-    GFLOP/s are those of plain convolutions and products: Winograd's need fewer, so it may pass the peak of sgemm.
+    GFLOP/s count plain convolutions and products. Winograd's algorithm needs fewer operations, so
+    that a step can exceed the peak of sgemm.
     """
     versions = []
     rows = [
         ["workload", "batch", "tinygan ms", "GFLOP/s", "of sgemm"]
         + ([f"{SIDES[against]} ms", "its best", "ratio", "target", ""] if against else [])
     ]
-    good = True
+    targets_met = True
     for name in names:
         workload = WORKLOADS[name]
         with contextlib.ExitStack() as stack:
@@ -130,7 +134,7 @@ def times(names, against, rounds, progress):
                 range(1, len(workers)), key=lambda k: statistics.median(turn[k] for turn in turns)
             )
             ratio = statistics.median(turn[0] / turn[best] for turn in turns)
-            good &= ratio <= workload.target
+            targets_met &= ratio <= workload.target
             row += [
                 f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}",
                 workers[best].variant,
@@ -139,13 +143,14 @@ def times(names, against, rounds, progress):
                 "" if ratio <= workload.target else "missed",
             ]
         rows.append(row)
-    return rows, good, "; ".join(versions)
+    return rows, targets_met, "; ".join(versions)
 
 
 def gpu_times(names, against, rounds, progress):
-    """The same as `times`, on a GPU: (rows, whether no step takes longer than PyTorch's eager one, what was measured).
+    """Like `times`, on a GPU, where the target is the time of PyTorch's eager step.
 
-    Eager: the faster memory format. Its whole step as a CUDA graph is another column.
+    Eager: in PyTorch's faster memory format. Another column has PyTorch's whole step as a CUDA
+    graph.
     """
     rows = [
         ["workload", "batch", "tinygan ms", "launches"]
@@ -155,7 +160,7 @@ def gpu_times(names, against, rounds, progress):
             else []
         )
     ]
-    good, versions = True, []
+    targets_met, versions = True, []
     number = lambda n: "?" if n is None else f"{n:.0f}"
     for name in names:
         with contextlib.ExitStack() as stack:
@@ -181,7 +186,7 @@ def gpu_times(names, against, rounds, progress):
             ratio, of_graph = (
                 statistics.median(turn[0] / turn[k] for turn in turns) for k in (best, 3)
             )
-            good &= ratio <= GPU_TARGET
+            targets_met &= ratio <= GPU_TARGET
             row += [
                 f"{times[best]:.2f}",
                 workers[best].variant,
@@ -193,16 +198,16 @@ def gpu_times(names, against, rounds, progress):
                 f"{of_graph:.2f}",
             ]
         rows.append(row)
-    return rows, good, "; ".join(versions)
+    return rows, targets_met, "; ".join(versions)
 
 
 def memory(names, against, progress):
-    """(rows of the table of peak memory, whether it is nowhere higher than the other's)."""
+    """Return (rows of the table of peak memory, whether every ratio meets the target)."""
     rows = [
         ["workload", "tinygan MB"]
         + ([f"{SIDES[against]} MB", "its best", "ratio", "target", ""] if against else [])
     ]
-    good = True
+    targets_met = True
     for name in names:
         measured = {}
         for side, variant in _sides(against):
@@ -210,13 +215,13 @@ def memory(names, against, progress):
                 measured[variant] = worker.peak_memory()
             progress.update()
         if None in measured.values():
-            return [["peak memory: not known on this system (needs Linux)"]], True
+            return [["peak memory: not available on this system (needs Linux)"]], True
         ours = measured.pop(None)
         row = [name, f"{ours / 1e6:.0f}"]
         if measured:
             best = min(measured, key=measured.get)
             ratio = ours / measured[best]
-            good &= ratio <= MEMORY_TARGET
+            targets_met &= ratio <= MEMORY_TARGET
             row += [
                 f"{measured[best] / 1e6:.0f}",
                 best,
@@ -225,13 +230,14 @@ def memory(names, against, progress):
                 "" if ratio <= MEMORY_TARGET else "missed",
             ]
         rows.append(row)
-    return rows, good
+    return rows, targets_met
 
 
 def growth(progress):
-    """The time of a DCGAN step by batch and image size, in microseconds an image: constant is linear."""
+    """Return rows: the time of a DCGAN step by batch size and image size, in microseconds per
+    image. Where it is constant, the time of the step grows linearly."""
     batches, sizes = GROWTH
-    rows = [["microseconds an image", *(f"batch {b}" for b in batches)]]
+    rows = [["microseconds per image", *(f"batch {b}" for b in batches)]]
     for size in sizes:
         row = [f"{size}x{size}"]
         for batch in batches:
@@ -243,9 +249,9 @@ def growth(progress):
 
 
 def augmentation(rounds, progress):
-    """(rows: what augmentation adds to a step of 64 images, turn by turn with the step without; whether all targets are
-    met)."""
-    rows, good = [["step, batch 64", "without ms", "with ms", "added", "target", ""]], True
+    """Return (rows: the time that augmentation adds to a step of 64 images; whether all targets are
+    met). The steps with and without augmentation take turns."""
+    rows, targets_met = [["step, batch 64", "without ms", "with ms", "added", "target", ""]], True
     for name, (plain, target, _) in AUGMENTED.items():
         with (
             Worker("tinygan", WORKLOADS[plain], None, 64) as without,
@@ -258,7 +264,7 @@ def augmentation(rounds, progress):
                 turns.append((measured[id(without)], measured[id(augmented)]))
                 progress.update()
         added = statistics.median(b / a for a, b in turns) - 1
-        good &= added <= target
+        targets_met &= added <= target
         rows.append(
             [
                 name,
@@ -268,7 +274,7 @@ def augmentation(rounds, progress):
                 "" if added <= target else "missed",
             ]
         )
-    return rows, good
+    return rows, targets_met
 
 
 BIAS = tensor(np.ones(4), dtype="float32")
@@ -290,16 +296,15 @@ OVERHEAD = {
     "affine": lambda x, y: ops.affine(x, y, BIAS),
     "log_softmax": lambda x, y: ops.log_softmax(x),
 }
-FORWARD_TARGET, BACKWARD_TARGETS = (
-    10,
-    {"add": 15, "mul": 15, "matmul": 15},
-)  # microseconds; backward otherwise 25
+FORWARD_TARGET = 10  # microseconds
+BACKWARD_TARGETS = {"add": 15, "mul": 15, "matmul": 15}  # microseconds; 25 for the other ops
 
 
 def overhead(repeats=2000):
-    """Rows: what an op costs on 4x4 matrices, forward and backward, where arithmetic takes no time: the minima.
+    """Return rows: the minimum time of each op on 4x4 matrices, forward and backward. The matrices
+    are so small that arithmetic takes almost no time.
 
-    Backward is a whole call of `grad` for one op, less that for no op.
+    Backward is the time of a call of `grad` through one op, minus that of a call through no op.
     """
     rng = np.random.default_rng(0)
     x, y = (
@@ -328,11 +333,13 @@ def overhead(repeats=2000):
 
 
 def profiles(names, steps=10):
-    """[(workload, the table of its ops, seconds of the ops in a step, seconds of a step without the profile)]."""
+    """Return [(workload, table of its ops, seconds per step in ops, seconds per step without the
+    profiler)]."""
     results = []
     for name in names:
         with Worker("tinygan", WORKLOADS[name]) as worker:
-            before = worker.alone(TURN)
+            before = worker.main_seconds(TURN)
             text, inside = worker.profile(steps)
-            results.append((name, text, inside, (before + worker.alone(TURN)) / 2))
+            after = worker.main_seconds(TURN)
+            results.append((name, text, inside, (before + after) / 2))
     return results

@@ -1,8 +1,9 @@
-"""The workloads in PyTorch, written to be fast there: gradients only of what is asked for, Adam fused.
+"""The workloads in PyTorch, written for speed: only the gradients that are needed, and fused Adam.
 
-The variant chooses the memory format of images and weights; the bench takes whichever is faster. On a GPU there is a third,
-"graph": the whole step is recorded as a CUDA graph, as torch.compile(mode="reduce-overhead") does of what it can compile
-(not of second derivatives).
+The variant selects the memory format of images and weights; the benchmark uses the faster one. On a
+GPU there is a third variant, "graph": the whole step is recorded as a CUDA graph.
+torch.compile(mode="reduce-overhead") does the same for code that it can compile, which excludes
+second derivatives.
 """
 
 import numpy as np
@@ -34,12 +35,12 @@ def version(device="cpu"):
 
 
 def make(name, batch_size, image_size, variant, device="cpu"):
-    """The Job of this workload. variant: a key of FORMATS, or "graph" on device "cuda"."""
-    if device == "cuda":  # float32 is float32 on both sides
+    """Return the Job of a workload. variant: a key of FORMATS, or "graph" on device "cuda"."""
+    if device == "cuda":  # no TF32, so that both sides compute in float32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
     format = FORMATS.get(variant, torch.contiguous_format)
-    with torch.device(device):  # not for good: a default device slows every call
+    with torch.device(device):  # only here, because a default device slows down every call
         batches = TorchBatches(batch_size, image_size, format)
         job = JOBS[name](batches, image_size, format)
     return (
@@ -50,24 +51,23 @@ def make(name, batch_size, image_size, variant, device="cpu"):
 
 
 def graphed(step, batches):
-    """`step` as a CUDA graph, which works on copies of the batches."""
-    batches.kept = [array.clone() for array in batches()]
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(
-        aside
-    ):  # as PyTorch's manual has it: some steps first, beside the main stream
+    """Return `step` as a CUDA graph. It reads its batch from fixed arrays, to which the batches are
+    copied."""
+    batches.recorded = [array.clone() for array in batches()]
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):  # PyTorch's manual asks for warm-up steps on a side stream
         for _ in range(3):
             step()
-    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         losses = step()
-    kept, batches.kept = batches.kept, None
+    recorded, batches.recorded = batches.recorded, None
 
     def run():
-        for here, array in zip(kept, batches()):
-            here.copy_(array)
+        for target, array in zip(recorded, batches()):
+            target.copy_(array)
         graph.replay()
         return losses
 
@@ -75,7 +75,7 @@ def graphed(step, batches):
 
 
 def launches(step):
-    """Kernels and copies of a step."""
+    """Return the number of kernels and copies in a step."""
     torch.cuda.synchronize()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         step()
@@ -89,12 +89,13 @@ def launches(step):
 
 
 def results(*losses):
-    """Losses as the bench takes them: floats, but on a GPU nobody waits for them here."""
+    """Return the losses of a step as floats, or on a GPU as tensors, so that nothing waits for them
+    here."""
     return tuple(loss.item() if loss.device.type == "cpu" else loss.detach() for loss in losses)
 
 
-def here(array):
-    """A NumPy array on the device in use."""
+def on_device(array):
+    """Return a NumPy array as a tensor on the default device."""
     return torch.from_numpy(array).to(torch.get_default_device())
 
 
@@ -114,17 +115,17 @@ class TorchBatches:
         source = Batches(batch_size, image_size)
         self.batches = [
             (
-                here(images).permute(0, 3, 1, 2).contiguous(memory_format=format),
-                here(labels).long(),
-                here(z),
+                on_device(images).permute(0, 3, 1, 2).contiguous(memory_format=format),
+                on_device(labels).long(),
+                on_device(z),
             )
             for images, labels, z in source.batches
         ]
-        self.kept = None  # while a graph is recorded: the batch that it works on
+        self.recorded = None  # the batch that a CUDA graph reads, while the graph is recorded
 
     def __call__(self):
-        if self.kept:
-            return self.kept
+        if self.recorded:
+            return self.recorded
         self.batches.append(self.batches.pop(0))
         return self.batches[-1]
 
@@ -136,8 +137,9 @@ def adam(network, lr=LR, betas=BETAS):
     )
 
     def step(loss):
-        # Unlike torch.autograd.grad, backward gives gradients the memory format of their weights: fused Adam pairs
-        # them up as they lie in memory. R1 does not depend on the bias of the logit, which then stays as it is.
+        # Unlike torch.autograd.grad, backward gives gradients the memory format of their weights,
+        # which fused Adam needs. R1 does not depend on the bias of the logit, which then has no
+        # gradient and stays unchanged.
         optimizer.zero_grad()
         loss.backward(inputs=parameters)
         optimizer.step()
@@ -162,10 +164,11 @@ def gan_step(G, D, batches, penalty=None):
     return step
 
 
-def squared_slopes(D, x):
+def squared_gradient_lengths(D, x):
+    """Return |gradient of D at image|^2 for each image (N,), which can be differentiated."""
     x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
-    return slope.square().sum((1, 2, 3))
+    (gradients,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return gradients.square().sum((1, 2, 3))
 
 
 def dcgan_generator(image_size):
@@ -204,7 +207,7 @@ def dcgan_r1(batches, image_size, format):
         nn.LeakyReLU(0.2, inplace=True),
         nn.Conv2d(128, 1, image_size // 4),
     ).to(memory_format=format)
-    penalty = lambda reals: squared_slopes(D, reals).mean() * (R1_GAMMA / 2)
+    penalty = lambda reals: squared_gradient_lengths(D, reals).mean() * (R1_GAMMA / 2)
     return Job([G, D], {"step": gan_step(G, D, batches, penalty)})
 
 
@@ -220,12 +223,12 @@ def wgan_gp(batches, image_size, format):
     ).to(memory_format=format)
     d_step = adam(D, LR, (0.0, 0.9))
     share = np.random.default_rng(1).random((len(batches.batches[0][0]), 1, 1, 1), dtype=np.float32)
-    share = here(share)
+    share = on_device(share)
 
     def step():
         reals, _, _ = batches()
         fakes = reals.flip(0, 2)
-        length = squared_slopes(D, share * reals + (1 - share) * fakes).sqrt()
+        length = squared_gradient_lengths(D, share * reals + (1 - share) * fakes).sqrt()
         loss = D(fakes).mean() - D(reals).mean() + GP_WEIGHT * (length - 1).square().mean()
         d_step(loss)
         return results(loss)
@@ -238,7 +241,7 @@ def stylegan2(batches, image_size, format):
     D = ResidualDiscriminator(image_size, 64, format).to(memory_format=format)
     g_step, d_step = (adam(network, LR, (0.0, 0.99)) for network in (G, D))
     half = -(-len(batches.batches[0][0]) // 2)
-    noise = here(Fixed().standard_normal((half, 1, image_size, image_size))) / image_size
+    noise = on_device(Fixed().standard_normal((half, 1, image_size, image_size))) / image_size
     average = torch.zeros(())
 
     def path():
@@ -246,17 +249,17 @@ def stylegan2(batches, image_size, format):
         ws = G.styles(z[:half])
         with TwiceDifferentiable():
             images = G.synthesis(ws)
-        (slope,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
-        lengths = slope.square().sum(2).mean(1).sqrt()
+        (gradients,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+        lengths = gradients.square().sum(2).mean(1).sqrt()
         new = average.lerp(lengths.mean(), 0.01)
-        average.copy_(new.detach())  # in place, for a graph
+        average.copy_(new.detach())  # in place, because a CUDA graph has fixed addresses
         loss = (lengths - new).square().mean() * (PATH_WEIGHT * PATH_LAZY)
         g_step(loss)
         return results(loss)
 
     def r1():
         with TwiceDifferentiable():
-            loss = squared_slopes(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
+            loss = squared_gradient_lengths(D, batches()[0]).mean() * (R1_GAMMA / 2 * LAZY)
         d_step(loss)
         return results(loss)
 

@@ -1,4 +1,5 @@
-"""StyleGAN2's networks in PyTorch, for the bench: in the operations that are fastest there."""
+"""StyleGAN2's networks in PyTorch for the benchmark, built from the operations that are fastest in
+PyTorch."""
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +12,16 @@ from .workloads import Fixed
 
 
 class Convolution(torch.autograd.Function):
-    """A convolution, or a transposed one, whose second derivatives, for penalties on slopes, are as fast as its first.
+    """A convolution, or a transposed one, whose second derivatives are as fast as its first ones.
 
-    PyTorch makes them of convolutions whose kernels are as large as images, and of one for each channel. Here, gradients
-    that have a graph are those of the image only, as slopes need no others: convolutions again, with gradients as usual.
+    PyTorch computes second derivatives, which gradient penalties need, by convolutions with windows
+    as large as images, one for each channel. Here, only the gradient of the image has a graph,
+    because a penalty needs no other. It is a convolution again, with the usual gradients.
     """
 
     @staticmethod
     def forward(ctx, x, weight, bias, stride, padding, transposed, missing, groups):
-        """missing: the rows that a transposed one adds at the end (output_padding)."""
+        """missing: the rows that a transposed convolution adds at the end (output_padding)."""
         ctx.save_for_backward(x, weight)
         ctx.bias_shape = None if bias is None else bias.shape
         ctx.settings = (stride,), (padding,), (1,), transposed, (missing,), groups
@@ -47,7 +49,7 @@ class Convolution(torch.autograd.Function):
 
 
 class TwiceDifferentiable(TorchFunctionMode):
-    """As a context: convolutions made within are those of `Convolution`."""
+    """A context in which all convolutions are computed by `Convolution`."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function not in (F.conv2d, F.conv_transpose2d):
@@ -62,7 +64,8 @@ class TwiceDifferentiable(TorchFunctionMode):
 
 
 class Resample(nn.Module):
-    """upfirdn2d by a separable filter: the fastest of the forms that PyTorch offers is a convolution a channel."""
+    """upfirdn2d by a separable filter. The fastest way in PyTorch is one convolution per
+    channel."""
 
     def __init__(self, channels, gain=1.0, stride=1, padding=1, up=False):
         super().__init__()
@@ -75,7 +78,8 @@ class Resample(nn.Module):
         return self.convolve(x, self.f, **self.settings)
 
 
-# Layers with equalised weights. gain: a later one moved forward, as leaky_relu(x) * a = leaky_relu(x * a).
+# Layers with equalised weights. gain: the gain of the activation, which can be applied before it,
+# as leaky_relu(x) * a = leaky_relu(x * a).
 
 
 class Dense(nn.Module):
@@ -123,9 +127,11 @@ class Activation(nn.Module):
         )
 
     def forward(self, x, scale):
-        """leaky_relu(x * scale + noise + bias) * sqrt(2); the root is a part of scale (N, C) already."""
+        """Return leaky_relu(x * scale + noise + bias) * sqrt(2), where scale (N, C) already
+        contains the factor sqrt(2)."""
         shift = (self.noise * self.strength + self.bias[:, None, None]) * 2**0.5
-        shift = shift[None].contiguous(memory_format=format_of(x))  # which the sum inherits
+        # The sum inherits the memory format of the shift.
+        shift = shift[None].contiguous(memory_format=format_of(x))
         return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
 
 
@@ -150,7 +156,8 @@ class Styled(nn.Module):
 
 
 class ToImage(nn.Module):
-    """One channel: a product of matrices for each image, whose gradient has the memory format of x."""
+    """The layer that makes an image of one channel: one matrix product per image, whose gradient
+    has the memory format of x."""
 
     def __init__(self, channels, style):
         super().__init__()
@@ -190,7 +197,8 @@ class SkipGenerator(nn.Module):
         self.up = Resample(1, 4.0, stride=2, up=True)
 
     def styles(self, z):
-        """z -> one style for each layer and the last image (N, layers + 1, style)."""
+        """Return the styles (N, layers + 1, style) for latents z: one for each layer, and one for
+        the last image."""
         w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.mapping:
             w = F.leaky_relu_(layer(w), 0.2)
@@ -233,15 +241,14 @@ class ResidualDiscriminator(nn.Module):
         self.format, self.group = format, group
 
     def forward(self, image):
-        if (
-            self.format == torch.channels_last
-        ):  # with one channel, an image has both formats: let its strides tell
+        if self.format == torch.channels_last:
+            # An image with one channel has both formats: give it the strides of channels-last.
             image = image.view(*image.shape[::2], -1, 1).permute(0, 3, 1, 2)
         x = F.leaky_relu_(self.from_image(image), 0.2)
         for i in reversed(range(len(self.shortcuts))):
             y = F.leaky_relu_(self.convs[2 * i](x), 0.2)
             y = F.leaky_relu_(self.convs[2 * i + 1](self.blur(y)), 0.2)
-            x = y + self.shortcuts[i](self.down(x))  # the root of a half is in their weights
+            x = y + self.shortcuts[i](self.down(x))  # both weights contain the factor sqrt(1/2)
         x = F.leaky_relu_(self.last(self.with_deviation(x)), 0.2)
         x = F.leaky_relu_(self.hidden(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
         return self.to_logit(x).flatten()

@@ -1,5 +1,5 @@
-"""Runs one workload of one side in a process of its own, on request: so that each framework has its own threads,
-memory and caches of code, and no other's."""
+"""A Worker runs one workload of one side (a framework) in a process of its own, so that each
+framework has its own threads, memory and instruction cache."""
 
 import gc
 import importlib
@@ -14,28 +14,28 @@ from tinygan.autograd.inspect import Monitor, multiply_adds, profile
 from tinygan.errors import InputError
 
 SIDES = {"torch": "PyTorch", "jax": "JAX"}
-VARIANTS = {
-    "torch": ("contiguous", "channels-last"),
-    "jax": ("jit",),
-}  # the ways in which a side is tried
+# The variants of a side that are measured.
+VARIANTS = {"torch": ("contiguous", "channels-last"), "jax": ("jit",)}
 GPU_VARIANTS = {"torch": ("contiguous", "channels-last", "graph")}
-TOGETHER = 10  # steps between two waits for a GPU, which a training run does not wait for at each step either
+# On a GPU, wait for the result only after this many steps: a training run does not wait at each
+# step.
+STEPS_PER_WAIT = 10
 
 
 class Worker:
-    """A process that has set up a workload and waits. Close it, or use it as a context.
+    """A process that has set up a workload and waits for requests. Close it, or use it as a
+    context.
 
-    side: "tinygan", "torch" or "jax"; variant: one of the side's in VARIANTS, on device "gpu" in GPU_VARIANTS. Raises
-    InputError if the set-up fails.
+    side: "tinygan", "torch" or "jax". variant: one of the side's variants in VARIANTS, or in
+    GPU_VARIANTS with device "gpu". Raises InputError if the set-up fails.
     """
 
     def __init__(
         self, side, workload, variant=None, batch_size=None, image_size=None, device="cpu"
     ):
         self.side, self.variant, self.workload = side, variant, workload
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork would share what the parent has imported and touched
+        # Not "fork", which would share the parent's modules and memory.
+        context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,
@@ -65,31 +65,35 @@ class Worker:
         return answer
 
     def seconds(self, duration):
-        """The median time of a step, over about `duration` seconds of steps; the first after a pause is not counted.
+        """Return the median time of a step, from about `duration` seconds of steps. The first step
+        after a pause is not counted.
 
-        A step is the workload's parts in the proportion of its weights: a lazy penalty counts by its share.
+        The time of a step is the sum of the times of its parts, with the workload's weights: a lazy
+        penalty counts by its share.
         """
         return sum(
             self.workload.weights[part] * t for part, t in self._ask("seconds", duration).items()
         )
 
-    def alone(self, duration):
-        """The same of the part "step" only."""
+    def main_seconds(self, duration):
+        """Like `seconds`, but only for the part "step"."""
         return self._ask("seconds", duration)["step"]
 
     def peak_memory(self):
-        """Bytes by which the resident memory rises, at its highest, over that before the first step (Linux; or None).
+        """Return the peak resident memory of a step in bytes, minus that before the first step;
+        None where it is not available (it needs Linux).
 
-        Of a worker that has not run a step yet.
+        Call it before any other method that runs steps.
         """
         return self._ask("peak_memory")
 
     def flop(self):
-        """Floating-point operations in the products of a step (tinygan only)."""
+        """Return the number of floating-point operations in the products of a step (tinygan
+        only)."""
         return sum(self.workload.weights[part] * n for part, n in self._ask("flop").items())
 
     def launches(self):
-        """Kernels and copies that a GPU runs in a step; None if it is not known."""
+        """Return the number of kernels and copies that a GPU runs in a step; None if unknown."""
         counts = self._ask("launches")
         return (
             None
@@ -98,7 +102,7 @@ class Worker:
         )
 
     def profile(self, steps):
-        """(the profile of `steps` steps as text, seconds a step in its ops) (tinygan only)."""
+        """Return (the profile of `steps` steps as text, seconds per step in ops) (tinygan only)."""
         return self._ask("profile", steps)
 
     def close(self):
@@ -114,7 +118,8 @@ class Worker:
 
 
 def _serve(pipe, side, name, batch_size, image_size, variant, device):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    """Answer a Worker's requests: the main function of its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the parent ends this process
     try:
         job = _Job(side, name, batch_size, image_size, variant, device)
     except Exception:
@@ -133,7 +138,7 @@ def _serve(pipe, side, name, batch_size, image_size, variant, device):
 
 
 class _Job:
-    """What a Worker's process does."""
+    """The workload in a Worker's process. Its methods answer the Worker's requests."""
 
     def __init__(self, side, name, batch_size, image_size, variant, device="cpu"):
         self.device = device
@@ -163,17 +168,17 @@ class _Job:
         return self._version
 
     def seconds(self, duration):
-        medians, together = {}, TOGETHER if self.device == "gpu" else 1
+        medians, steps = {}, STEPS_PER_WAIT if self.device == "gpu" else 1
         for part, step in self.parts.items():
-            for _ in range(together):  # on a GPU, the first ones compile, and record
+            for _ in range(steps):  # on a GPU, the first steps compile and record
                 float(step()[0])
             times, end = [], time.perf_counter() + duration / len(self.parts)
             while len(times) < 3 or time.perf_counter() < end:
                 start = time.perf_counter()
-                for _ in range(together):
+                for _ in range(steps):
                     losses = step()
-                float(losses[0])  # waits
-                times.append((time.perf_counter() - start) / together)
+                float(losses[0])  # waits for the GPU
+                times.append((time.perf_counter() - start) / steps)
             medians[part] = sorted(times)[len(times) // 2]
         return medians
 
@@ -190,7 +195,7 @@ class _Job:
         gc.collect()
         status = Path("/proc/self/status")
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         except OSError:
             return None
         before = _kilobytes(status, "VmRSS")
@@ -221,7 +226,7 @@ def _kilobytes(status, field):
 
 
 class _Flop(Monitor):
-    """Counts the operations of every op that knows its cost."""
+    """Counts the floating-point operations of every op that reports its cost."""
 
     total = 0
 
@@ -231,5 +236,5 @@ class _Flop(Monitor):
             self.total += 2 * multiply_adds(op, y, args, settings)
         return y
 
-    def count(self, op, multiply_adds):
+    def add_derivative_cost(self, op, multiply_adds):
         self.total += 2 * multiply_adds

@@ -1,8 +1,8 @@
 """Six training steps, each written as a user of tinygan would write it.
 
-`torch_side` and `jax_side` hold the same steps by the same names. There are no flattened images in front of
-dense layers (a convolution as large as its image stands there instead), so that all three can exchange
-their weights, and a test can hold their losses to each other.
+`torch_side` and `jax_side` have the same steps under the same names. All three can exchange their
+weights, so that a test can compare their losses. This is why no dense layer follows flattened
+images of several channels: a convolution as large as the image replaces it.
 """
 
 import itertools
@@ -30,8 +30,8 @@ R1_GAMMA, GP_WEIGHT, LAZY, PATH_WEIGHT, PATH_LAZY = 10.0, 10.0, 16, 2.0, 4
 class Job(NamedTuple):
     """A workload that is ready to run.
 
-    networks: in the order in which the sides exchange their parameters. parts: {name: step}, where step()
-    trains once and returns its losses, arrays of no dimensions, or floats.
+    networks: in the order in which the sides exchange their parameters. parts: {name: step}, where
+    step() trains once and returns its losses, 0-dimensional arrays or floats.
     """
 
     networks: list
@@ -39,9 +39,10 @@ class Job(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """make(batch_size, image_size) -> Job. target: the time, relative to PyTorch's, to stay below.
+    """A training step to measure. make(batch_size, image_size) returns its Job.
 
-    weights: {part: how often it runs in a step on average}.
+    target: the largest time that is allowed, relative to PyTorch's. weights: {part: how often it
+    runs per step on average}.
     """
 
     name: str
@@ -54,9 +55,10 @@ class Workload(NamedTuple):
 
 
 class Batches:
-    """Real images (N, size, size, 1), labels and latents (N, 100), float32: eight of each, over and over.
+    """Real images (N, size, size, 1), labels and latents (N, 100), float32: eight batches, which
+    are repeated.
 
-    Where a GPU computes, they are there: a step asks for its batch by number.
+    They are stored on the device that computes, where a step selects its batch by index.
     """
 
     def __init__(self, batch_size, image_size):
@@ -82,24 +84,25 @@ class Batches:
 
 
 def augmented(D, pipe):
-    """D of images that a pipe of gan/augment, or None, has augmented."""
+    """Return D applied to augmented images. pipe: an augmentation of gan/augment, or None."""
     rng = np.random.default_rng(0)
     return (lambda x: D(pipe(x, rng))) if pipe else D
 
 
 def gan_step(G, D, batches, penalty=None, pipe=None):
-    """A step of the non-saturating GAN: D, then G, on the same fakes. penalty(reals): added to D's loss."""
-    judge = augmented(D, pipe)
+    """Return a step of the non-saturating GAN: D, then G, on the same fakes. penalty(reals) is
+    added to D's loss."""
+    augmented_d = augmented(D, pipe)
     g_optimizer, d_optimizer = Adam(G.parameters(), LR, BETAS), Adam(D.parameters(), LR, BETAS)
 
     def step():
         reals, _, z = batches()
         fakes = G(Tensor(z))
-        d_loss = BCE.discriminator(judge(Tensor(reals)), judge(fakes.detach()))
+        d_loss = BCE.discriminator(augmented_d(Tensor(reals)), augmented_d(fakes.detach()))
         if penalty:
             d_loss = d_loss + penalty(reals)
         d_optimizer.step(grad(d_loss, D.parameters()))
-        g_loss = BCE.generator(None, judge(fakes))
+        g_loss = BCE.generator(None, augmented_d(fakes))
         g_optimizer.step(grad(g_loss, G.parameters()))
         return d_loss.data, g_loss.data
 
@@ -143,7 +146,7 @@ def wgan_gp(batch_size=64, image_size=32):
 
     def step():
         reals, _, _ = batches()
-        fakes = reals[::-1, ::-1]  # any images will do
+        fakes = reals[::-1, ::-1]  # any images would do
         length = ops.norm(
             penalties.image_gradients(D, share * reals + (1 - share) * fakes), (1, 2, 3)
         )
@@ -159,14 +162,15 @@ def wgan_gp(batch_size=64, image_size=32):
 
 
 class Fixed:
-    """A generator whose normal draws are always the same: so that all sides have the same noise."""
+    """A random generator that always draws the same normal numbers, so that all sides have the same
+    noise."""
 
     def standard_normal(self, shape, dtype=np.float32):
         return np.random.default_rng(1).standard_normal(shape, dtype=dtype)
 
 
 def stylegan2(batch_size=32, image_size=32, pipe=None):
-    """64 feature maps at every size; noise that does not change, and no style mixing."""
+    """64 feature maps at every size, constant noise, and no style mixing."""
     rng, widths = np.random.default_rng(0), [64] * (image_size.bit_length() - 2)
     G = stylegan2_model.Generator(100, image_size, 1, widths, 64, 4, mixing=0.0, rng=rng)
     D = stylegan2_model.Discriminator(image_size, 1, widths, rng=rng)
@@ -265,8 +269,8 @@ WORKLOADS = {
     )
 }
 
-# name -> (the workload that it is compared with, what it may take of its time on top). ADA as expensive as it can be: all
-# of bgc, for each image.
+# name: (the workload without augmentation, the additional time that is allowed as a share of its
+# time, the augmentation). ADA is as expensive as possible: all transforms of bgc, for each image.
 AUGMENTED = {
     "dcgan diffaug": ("dcgan", 0.05, DiffAugment()),
     "dcgan ada": ("dcgan", 0.8, ADA("bgc", 1.0)),
@@ -275,7 +279,7 @@ AUGMENTED = {
 
 
 def find(name):
-    """The Workload of that name: of WORKLOADS, or of AUGMENTED."""
+    """Return the Workload of this name in WORKLOADS or AUGMENTED."""
     if name in WORKLOADS:
         return WORKLOADS[name]
     plain, _, pipe = AUGMENTED[name]

@@ -1,12 +1,12 @@
-"""How much slower is the plain floor of kernels? Training steps of recipes on each floor.
+"""How much slower are the plain kernels? Times training steps with plain and with fast kernels.
 
     python -m tests.tools.plain_kernels                    # from a checkout; a quarter of an hour
-    python -m tests.tools.plain_kernels --rounds 3 quick   # one recipe, a look
+    python -m tests.tools.plain_kernels --rounds 3 quick   # one recipe, for a quick look
 
-A round is one step on each floor; both runs take the same steps, and so meet their lazy penalties
-together. Measured is the time that one core computes (of two cores, only the fast floor makes use),
-which other programs on the machine hardly change. Prints the median time of a step on each floor
-and the median of the rounds' ratios; if all recipes are measured, they are also written to
+A round is one step with each. Both runs take the same steps, so their lazy penalties fall into the
+same rounds. The tool measures the processor time of one core, because the plain kernels use only
+one; other programs on the machine hardly change it. It prints the median times of a step and the
+median ratio of a round. If it measures all recipes, it also writes them to
 demos/results/plain_kernels.json.
 """
 
@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parents[2] / "demos" / "results" / "plain_kernels.json"
 
 
 def measure(name, rounds, folder):
-    """{"fast": median seconds of a step, "plain": ..., "ratio": the median of plain / fast}."""
+    """Measure a recipe: {"fast": median seconds of a step, "plain": ..., "ratio": median ratio}."""
     recipe, digits = recipes.find(name), data.load("digits")
     runs, times = {}, {"fast": [], "plain": []}
     for kernel_set in times:
@@ -43,7 +43,7 @@ def measure(name, rounds, folder):
                 start = time.process_time()
                 run.algorithm.train_step()
                 times[kernel_set].append(time.process_time() - start)
-    fast, plain = (seconds[1:] for seconds in times.values())  # the first makes what others find
+    fast, plain = (seconds[1:] for seconds in times.values())  # the first step fills caches
     ratio = statistics.median(p / f for p, f in zip(plain, fast))
     return {"fast": statistics.median(fast), "plain": statistics.median(plain), "ratio": ratio}
 
@@ -56,10 +56,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=33)
     args = parser.parse_args()
     print(machine(), "\n")
-    found = {}
+    steps = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.recipes:
-            found[name] = row = measure(name, args.rounds, folder)
+            steps[name] = row = measure(name, args.rounds, folder)
             fast, plain = (1e3 * row[kernel_set] for kernel_set in ("fast", "plain"))
             print(
                 f"{name:10} fast {fast:7.1f} ms   plain {plain:7.1f} ms   "
@@ -67,8 +67,8 @@ def main():
                 flush=True,
             )
     if args.recipes == RECIPES:
-        found = {"machine": machine(), "rounds": args.rounds, "steps": found}
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        results = {"machine": machine(), "rounds": args.rounds, "steps": steps}
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

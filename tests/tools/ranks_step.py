@@ -1,4 +1,6 @@
-"""One step of each recipe on however many ranks there are: writes what came of it. Run by tests/test_ranks.py.
+"""Write the results of one step of each recipe, on any number of ranks.
+
+tests/test_ranks.py runs it:
 
 mpiexec -n K python tests/tools/ranks_step.py OUT.npz [NAME ...]
 """
@@ -18,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from test_training import SMALL
 
 BATCH = 16
-# What recipes do not do by themselves.
+# Settings that no recipe has by default.
 MORE = {
     "dcgan ada": ("dcgan", {"augment": "ada", "policy": "bgc", "ada_p": 0.7}),
     "quick diffaug": ("quick", {"augment": "diffaug"}),
@@ -29,27 +31,31 @@ CASES = {**{name: (name, {}) for name in SMALL}, **MORE}
 
 
 def step(name, dataset):
-    """{what: array} of the first step: its numbers, gradients, buffers, and the states of the generators."""
+    """Take the first step; return {name: array} of its results.
+
+    They are its numbers, gradients and buffers, and the states of the random generators.
+    """
     recipe, changes = CASES[name]
     recipe = recipes.find(recipe)
     settings = recipe.settings().updated({"batch_size": BATCH, **SMALL[recipe.name], **changes})
     run = Algorithm(recipe, settings, dataset.padded(settings.pad))
-    found = {}
+    results = {}
     for label, optimizer in (("d", run.d_optimizer), ("g", run.g_optimizer)):
 
         def recorded(gradients, label=label, update=optimizer.step):
-            turn = sum(key.startswith(f"{label} gradients") for key in found)
-            there = [g.data.ravel() for g in gradients if g is not None]
-            found[f"{label} gradients {turn}"] = np.concatenate(there)
+            turn = sum(key.startswith(f"{label} gradients") for key in results)
+            flat = [g.data.ravel() for g in gradients if g is not None]
+            results[f"{label} gradients {turn}"] = np.concatenate(flat)
             update(gradients)
 
         optimizer.step = recorded
     numbers = run.train_step()
-    found |= {f"number {key}": np.array(value) for key, value in numbers.items()}
+    results |= {f"number {key}": np.array(value) for key, value in numbers.items()}
     for label, network in (("G", run.G), ("D", run.D)):
-        found |= {f"buffer {label}.{path}": array for path, array in network.named_buffers()}
-    found["generators"] = np.array(str([g.bit_generator.state for g in (run.rng, run.augment.rng)]))
-    return found
+        results |= {f"buffer {label}.{path}": array for path, array in network.named_buffers()}
+    states = [g.bit_generator.state for g in (run.rng, run.augment.rng)]
+    results["generators"] = np.array(str(states))
+    return results
 
 
 def main(out, *names):
@@ -59,13 +65,13 @@ def main(out, *names):
         "digits", "train", full.images[:200], full.labels[:200], full.class_names
     )
     with parallel.single_threaded_blas(), np.errstate(all="ignore"):
-        found = {
+        results = {
             f"{name}: {key}": array
             for name in names or CASES
             for key, array in step(name, dataset).items()
         }
     if ranks.rank == 0:
-        npz.save(out, found)
+        npz.save(out, results)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
 """The autograd engine: Tensors, ops, gradients of any order; tools to check and inspect them.
 
-Read engine.py and tensor.py first: they are the idea. checks.py refuses what does not fit;
-gradcheck.py holds derivatives against differences; inspect.py (anomaly, profile), trace.py and
-drawing.py look inside.
+Read engine.py and tensor.py first: they hold the idea. checks.py checks arguments and writes error
+messages. gradcheck.py compares derivatives with finite differences. inspect.py (anomaly, profile),
+trace.py and drawing.py show what a computation does.
 """
 
-from .checks import REFUSED, as_tensors, described, op_error, tensor_parameters
+from .checks import ARGUMENT_ERRORS, as_tensors, described, op_error, tensor_parameters
 from .engine import backward, grad, no_grad, op, recording
 from .gradcheck import GradientError, check_grads
 from .inspect import anomaly, profile, profiled, report_cost
 from .tensor import Node, Parameter, Tensor, tensor, wrap
 from .trace import trace
+from .types import Array, Axis, IntPair, Op, P, TensorLike
 
 # fmt: off
 __all__ = [
-    "anomaly", "as_tensors", "backward", "check_grads", "described", "grad", "GradientError",
-    "no_grad", "Node", "op", "op_error", "Parameter", "profile", "profiled", "recording",
-    "REFUSED", "report_cost", "Tensor", "tensor", "tensor_parameters", "trace", "wrap",
+    "anomaly", "ARGUMENT_ERRORS", "Array", "as_tensors", "Axis", "backward", "check_grads",
+    "described", "grad", "GradientError", "IntPair", "no_grad", "Node", "Op", "op", "op_error", "P",
+    "Parameter", "profile", "profiled", "recording", "report_cost", "Tensor", "tensor",
+    "tensor_parameters", "TensorLike", "trace", "wrap",
 ]
 # fmt: on

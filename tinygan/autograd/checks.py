@@ -1,8 +1,7 @@
-"""What the engine refuses, and how it is said.
+"""Checks of what the engine, the ops and the layers receive, and the messages of their errors.
 
-The engine, the ops and the layers ask here whether what they were given fits. What does not fit is
-refused in one line that says who refuses what. Messages are written only once something has gone
-wrong: good calls pay nothing for them.
+Arguments that do not fit raise an error of one line that names the op or layer and the problem.
+Messages are written only once something is wrong: correct calls pay nothing for them.
 """
 
 import inspect
@@ -12,41 +11,42 @@ from tinygan.backend import asarray, scalar, xp
 
 from .tensor import Tensor, as_floating, wrap
 
-REFUSED = TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError
+ARGUMENT_ERRORS = TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError
 
 # The arguments of an op
 
 
 def tensor_parameters(function):
-    """How many parameters stand before `/`, and whether there is a `*xs` instead.
+    """Return the number of parameters before `/`, and whether there is a `*xs` instead.
 
-    Raises TypeError where there is neither.
+    Raises TypeError if there is neither.
     """
     kinds = [p.kind for p in inspect.signature(function).parameters.values()]
-    tensors = kinds.count(inspect.Parameter.POSITIONAL_ONLY)
+    count = kinds.count(inspect.Parameter.POSITIONAL_ONLY)
     variadic = kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
-    if not tensors and not variadic:
+    if not count and not variadic:
         raise TypeError(f"op {function.__name__}: put `/` after the parameters that are Tensors")
-    return tensors, variadic
+    return count, variadic
 
 
 def as_tensors(name, xs, optional=False):
-    """The arguments of op `name` as Tensors of one dtype.
+    """Return the arguments of op `name` as Tensors of one dtype.
 
     Numbers take the dtype of the Tensors and arrays beside them. optional: arguments may be None.
+    Raises TypeError if dtypes differ, or if an argument is no number or array.
     """
-    dtype = plain = None
+    dtype, all_tensors = None, True
     for x in xs:
         if not isinstance(x, Tensor):
-            plain = True
+            all_tensors = False
         elif dtype is None:
             dtype = x.data.dtype
         elif x.data.dtype != dtype:
             raise TypeError(
-                f"{name}: a {dtype} Tensor met a {x.data.dtype} one; "
+                f"{name}: cannot mix Tensors of {dtype} and {x.data.dtype}; "
                 "convert one with .astype(), or a model with Module.astype()"
             )
-    if not plain:
+    if all_tensors:
         return xs
     if dtype is None:
         arrays = (x for x in xs if isinstance(x, xp.ndarray))
@@ -58,7 +58,7 @@ def as_tensors(name, xs, optional=False):
 
 
 def _as_tensor(name, x, dtype):
-    """A number, list or array as a Tensor, copied so that nobody can change it under a graph."""
+    """Return a copy of x, a number, list or array, as a Tensor that nobody else can change."""
     if isinstance(x, (int, float)):
         return wrap(scalar(x, dtype or "float32"))
     if getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
@@ -71,7 +71,7 @@ def _as_tensor(name, x, dtype):
         )
     if isinstance(x, xp.ndarray) and x.dtype != bool and x.dtype != (dtype or x.dtype):
         raise TypeError(
-            f"{name}: a {x.dtype} array met a {dtype} Tensor; "
+            f"{name}: cannot mix an array of {x.dtype} with a Tensor of {dtype}; "
             f"convert it with tinygan.tensor(array, dtype='{dtype}')"
         )
     try:
@@ -81,7 +81,7 @@ def _as_tensor(name, x, dtype):
 
 
 def check_settings(name, settings) -> None:
-    """A setting of op `name` is a constant: a Tensor there would get no gradient, in silence."""
+    """Raise TypeError if a setting is a Tensor, which would silently get no gradient."""
     for setting in settings:
         if isinstance(setting, Tensor):
             raise TypeError(
@@ -92,30 +92,30 @@ def check_settings(name, settings) -> None:
 # What an op returns
 
 
-def wrong_result(op, value, xs, derivatives):
-    """The error to raise: the value has another dtype than the arguments, or derivatives lack."""
+def result_error(op, value, xs, derivatives):
+    """Return the error for a value of the wrong dtype, or a wrong number of derivatives."""
     dtype = xs[0].data.dtype
     if value.dtype != dtype:
-        return TypeError(f"{op.name}: made a {value.dtype} result from {dtype} arguments")
+        return TypeError(f"{op.name}: returned a {value.dtype} result for {dtype} arguments")
     count = len(derivatives)
     return TypeError(f"{op.name}: has {len(xs)} Tensor arguments but {count} derivatives")
 
 
 def reads_result(op, derivative):
-    """Is `derivative` a function of (g, y), not of g alone? (A joint one takes `needed` as well.)
+    """Return whether `derivative` is a function of (g, y), not of g alone.
 
-    Raises TypeError for anything else.
+    A joint derivative also takes `needed`. Raises TypeError for any other signature.
     """
-    # A default would count as a parameter: in `lambda g, i=i: ...`, i would silently be y.
+    # A default counts as a parameter: in `lambda g, i=i: ...`, i would silently be y.
     if type(derivative) is FunctionType and derivative.__defaults__ is None:
         count = derivative.__code__.co_argcount - op.joint  # inspect.signature would take 20 us
         if count == 1 or count == 2:
             return count == 2
-    wanted = "(g, needed) or (g, y, needed)" if op.joint else "(g) or (g, y)"
+    expected = "(g, needed) or (g, y, needed)" if op.joint else "(g) or (g, y)"
     raise TypeError(
-        f"{op.name}: a derivative is a function of {wanted}, not "
-        f"{_signature(derivative)}; write lambda g: ..., and bind loop variables by "
-        "making it in a helper function"
+        f"{op.name}: a derivative is a function of {expected}, not "
+        f"{_signature(derivative)}; write lambda g: ..., and bind loop variables in "
+        "a helper function that returns the lambda"
     )
 
 
@@ -130,14 +130,14 @@ def _signature(function):
 
 
 def checked_seeds(outputs, grad_outputs):
-    """[(output, the gradient that enters there, a Tensor)]. For one element, None stands for 1."""
+    """Return [(output, its gradient)], all Tensors. For one element, a gradient of None means 1."""
     if not isinstance(outputs, (list, tuple)):
         outputs, grad_outputs = [outputs], [grad_outputs]
     grad_outputs = [None] * len(outputs) if grad_outputs is None else list(grad_outputs)
     if len(grad_outputs) != len(outputs):
         raise ValueError(
             f"{len(outputs)} outputs but {len(grad_outputs)} grad_outputs: "
-            "give a list, one for each"
+            "pass a list with one for each output"
         )
     return [(y, _checked_seed(y, g)) for y, g in zip(outputs, grad_outputs)]
 
@@ -146,7 +146,7 @@ def _checked_seed(y, g):
     if getattr(y, "node", None) is None:
         raise ValueError(
             "the output does not require a gradient: was it computed under no_grad, "
-            "from detached Tensors, or from nothing with requires_grad=True?"
+            "or only from Tensors without requires_grad=True?"
         )
     if g is None:
         if y.size != 1:
@@ -166,25 +166,25 @@ def _checked_seed(y, g):
 
 
 def check_inputs(inputs) -> None:
-    """Gradients are taken with respect to Tensors that require one."""
+    """Raise ValueError if an input is not a Tensor that requires a gradient."""
     for i, x in enumerate(inputs):
         if getattr(x, "node", None) is None:
             is_tensor = isinstance(x, Tensor)
             problem = "does not require a gradient" if is_tensor else f"is a {type(x).__name__}"
-            raise ValueError(f"grad: input {i} {problem}: make it with requires_grad=True")
+            raise ValueError(f"grad: input {i} {problem}: create a Tensor with requires_grad=True")
 
 
 def check_not_used_up(node) -> None:
-    """A backward pass can go through the node only if none has consumed it before."""
+    """Raise RuntimeError if an earlier backward pass consumed the node."""
     if node.derivatives is None:
         raise RuntimeError(
             "the graph was used up by an earlier backward pass "
-            f"(at {node.op.name}): pass retain_graph=True there"
+            f"(at {node.op.name}): call that one with retain_graph=True"
         )
 
 
 def version_of_view(value, xs):
-    """The version of the parameter whose memory `value` shares: `w.T` knows when w changes."""
+    """Return the version of the parameter whose memory `value` shares: `w.T` has that of w."""
     for x in xs:
         if x is not None and x.version is not None:
             # The base of a view, and of a view of a view, is the array that owns the memory.
@@ -195,8 +195,8 @@ def version_of_view(value, xs):
 
 
 def check_unchanged(node) -> None:
-    """The parameters that the node's op read still have the values that it read."""
-    for version, count in node.read:
+    """Raise RuntimeError if a parameter that the node's op read has changed since."""
+    for version, count in node.versions:
         if version.count != count:
             raise RuntimeError(
                 f"{node.op.name} read {version.name}, which was changed after the "
@@ -206,12 +206,15 @@ def check_unchanged(node) -> None:
 
 
 def checked_gradient(node, i, gradient):
-    """The gradient of argument i, of its shape and dtype: summed back if the op broadcasts."""
+    """Return the gradient of argument i: summed back to its shape if the op broadcasts.
+
+    Raises ValueError if the shape or dtype is not that of the argument.
+    """
     if not isinstance(gradient, Tensor):
         raise TypeError(
             f"{node.op.name}: the derivative of argument {i} returned a "
             f"{type(gradient).__name__}, not a Tensor: compute it with ops, "
-            "not with arrays"
+            "not on arrays"
         )
     shape, dtype = node.parents[i].shape, node.parents[i].dtype
     if gradient.shape != shape and node.op.broadcasts and _broadcasts(shape, gradient.shape):
@@ -227,12 +230,12 @@ def checked_gradient(node, i, gradient):
 
 
 def _broadcasts(shape, larger):
-    """Can an array of `shape` be repeated to `larger`?"""
+    """Return whether an array of `shape` broadcasts to the shape `larger`."""
     return len(shape) <= len(larger) and all(n in (1, m) for n, m in zip(shape[::-1], larger[::-1]))
 
 
-def check_joint(node, gradients, needed) -> None:
-    """A joint derivative returns a gradient for each argument."""
+def check_gradient_count(node, gradients, needed) -> None:
+    """Raise TypeError unless a joint derivative returned a gradient for each argument."""
     if len(gradients) != len(needed):
         raise TypeError(
             f"{node.op.name}: a joint derivative returned {len(gradients)} gradients "
@@ -240,19 +243,20 @@ def check_joint(node, gradients, needed) -> None:
         )
 
 
-# A Tensor
+# Tensors are immutable
 
 
 def _refuse_assignment(self, index, value):
     raise TypeError(
         "a Tensor is immutable: build a new one with tinygan.ops.where or concatenate "
-        "(a Parameter changes by .assign)"
+        "(to change a Parameter, call .assign)"
     )
 
 
 def _refuse_update(self, other):
     raise TypeError(
-        "a Tensor is immutable: write x = x + y instead of x += y (a Parameter changes by .assign)"
+        "a Tensor is immutable: write x = x + y instead of x += y "
+        "(to change a Parameter, call .assign)"
     )
 
 
@@ -261,11 +265,11 @@ for _name in ("iadd", "isub", "imul", "itruediv", "ipow", "imatmul"):
     setattr(Tensor, f"__{_name}__", _refuse_update)
 
 
-# A layer of a network
+# Layers
 
 
 def accepts(function, args, settings):
-    """Can the function be called with these? (Are they as many as it takes, by the right names?)"""
+    """Return whether these arguments fit the function's signature, in number and by name."""
     try:
         inspect.signature(function).bind(*args, **settings)
     except TypeError:
@@ -274,44 +278,45 @@ def accepts(function, args, settings):
 
 
 def layer_error(layer, reason, kind):
-    """The error to raise where a layer refuses its arguments. It notes the layer and the reason."""
-    error = kind(f"{layer!r}: {reason}")
+    """Return an error of class `kind` for a layer's arguments. Its `.layer` is (layer, reason)."""
+    error = kind(f"{layer.title()}: {reason}")
     error.layer = layer, reason
     return error
 
 
-def tell_path(error, network):
-    """Begin the message of an error that leaves `network` with the path to the layer it comes from.
+def add_layer_path(error, network):
+    """Prefix the message of an error that leaves `network` with the path to the failing layer.
 
-    Every Module that the error leaves writes its own path over that of the part inside it: in the
-    end it is the path from the outermost network. Only the three plain kinds of error are touched.
+    Each Module on the way out replaces the path that the Module inside it wrote: in the end, the
+    path starts at the outermost network. Errors of other classes than TypeError, ValueError and
+    IndexError stay as they are.
     """
     if type(error) not in (TypeError, ValueError, IndexError) or [*map(type, error.args)] != [str]:
         return
     text, own_name = error.args[0], type(network).__name__
     layer, reason = getattr(error, "layer", (network, text.removeprefix(f"{own_name}: ")))
     paths = [path for path, part in network.modules() if part is layer]
-    if not paths:  # the layer is no part of this network: it was made on the way
+    if not paths:  # the layer was created during the call, so it is no part of this network
         paths, layer, reason = [""], network, text
     error.layer = layer, reason
-    error.args = (f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer!r}: {reason}",)
+    error.args = (f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer.title()}: {reason}",)
 
 
-# How it is said
+# Messages
 
 
 def op_error(name, error, args, settings={}):
-    """The error to raise for one of REFUSED met inside op `name`, called with args and settings.
+    """Return the error to raise in place of `error`, one of ARGUMENT_ERRORS, raised in op `name`.
 
-    It begins with the op's name. One that does already, from a check of the op, is returned as it
-    is. The others say neither which op it was nor what it was given: NumPy's, and those of an op
-    that is a part of this one.
+    Its message begins with the op's name and ends with the arguments, args and settings. An error
+    that begins with this name already, raised by a check of the op, is returned unchanged. Others
+    name neither the op nor its arguments: NumPy's, and those of an op inside this one.
     """
     text = " ".join(str(error).split())
     if text.startswith((f"{name}:", f"{name} ")):
         return error
     reason = "the shapes do not broadcast" if "broadcast" in text else text.split("; given ")[0]
-    # NumPy has subclasses of its own, one of both ValueError and IndexError.
+    # NumPy's errors are subclasses; AxisError is both a ValueError and an IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
     result = kind(f"{name}: {reason}; given {described_call(args, settings)}")
     result.__cause__ = error
@@ -319,13 +324,13 @@ def op_error(name, error, args, settings={}):
 
 
 def described_call(args, settings):
-    """The arguments of a call in a few characters."""
+    """Return a short description of the arguments of a call."""
     named = (f"{key}={described(value)}" for key, value in settings.items())
     return ", ".join([*map(described, args), *named])
 
 
 def described(x):
-    """x in a few characters: dtype and shape of an array or a Tensor, or of each in a list."""
+    """Return a short description of x: dtype and shape of an array or a Tensor, or of a list's."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"{x.dtype} {tuple(x.shape)}"
     if isinstance(x, (list, tuple)) and len(x) <= 8 and any(hasattr(item, "shape") for item in x):

@@ -1,37 +1,41 @@
-"""Pictures: graphs of computations."""
+"""Drawings of computation graphs."""
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from tinygan.autograd.trace import COLOURS
+from .trace import COLOURS, Graph
 
-# Graph drawings. Sizes in inches; y points down until the figure is made.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-FONT = 9  # points
-# of DejaVu Sans Mono, which comes with matplotlib
-CHARACTER, LINE = 0.602 * FONT / 72, 1.35 * FONT / 72
+# Sizes are in inches; y points down.
+
+FONT_SIZE = 9  # points, of DejaVu Sans Mono, which comes with matplotlib
+CHARACTER_WIDTH, LINE_HEIGHT = 0.602 * FONT_SIZE / 72, 1.35 * FONT_SIZE / 72
 MARGIN, GAP_X, GAP_Y = 0.10, 0.25, 0.40
 
 
-def draw_graph(graph, path=None):
-    """Draw a Graph (`trace.graph`), inputs above, the result at the bottom: a matplotlib Figure.
+def draw_graph(graph: Graph, path: str | Path | None = None) -> "Figure":
+    """Draw a Graph (`trace.graph`) as a matplotlib Figure, from the inputs down to the result.
 
-    Ops are blue, those of a backward pass green, leaves orange, constants grey; a dashed arrow is
-    an argument that no gradient flows back to. Arguments enter from left to right. path: where to
-    save a PNG, if anywhere.
+    Ops are blue, ops of a backward pass green, leaves orange, constants grey. No gradient flows
+    back along a dashed arrow. The arguments of an op enter from left to right.
+
+    path: a PNG file to save the drawing to.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve
 
     sizes = [
-        ((max(map(len, node.lines)) + 2) * CHARACTER, (len(node.lines) + 0.6) * LINE)
+        ((max(map(len, node.lines)) + 2) * CHARACTER_WIDTH, (len(node.lines) + 0.6) * LINE_HEIGHT)
         for node in graph.nodes
     ]
-    boxes, routes, (width, height) = layout(graph, sizes)
+    centres, routes, (width, height) = layout(graph, sizes)
 
     figure = Figure((width, height), dpi=min(150, 20000 / max(width, height)))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -52,8 +56,8 @@ def draw_graph(graph, path=None):
                 linestyle="-" if flows else (0, (3, 2)),
             )
         )
-    for node, (x, y), (w, h) in zip(graph.nodes, boxes, sizes):
-        edge = 2 if node is graph.nodes[-1] else 0.8
+    for node, (x, y), (w, h) in zip(graph.nodes, centres, sizes):
+        border = 2 if node is graph.nodes[-1] else 0.8
         axes.add_patch(
             FancyBboxPatch(
                 (x - w / 2, y - h / 2),
@@ -62,7 +66,7 @@ def draw_graph(graph, path=None):
                 boxstyle="round,pad=0,rounding_size=0.06",
                 facecolor=COLOURS[node.kind],
                 edgecolor="#334455",
-                linewidth=edge,
+                linewidth=border,
             )
         )
         axes.text(
@@ -70,7 +74,7 @@ def draw_graph(graph, path=None):
             y,
             "\n".join(node.lines),
             family="DejaVu Sans Mono",
-            size=FONT,
+            size=FONT_SIZE,
             ha="center",
             va="center",
             parse_math=False,
@@ -82,19 +86,20 @@ def draw_graph(graph, path=None):
 
 
 def layout(graph, sizes):
-    """Where to draw a graph: layer below layer, arrows running down from one to the next.
+    """Lay out a graph in layers, with all arrows pointing down.
 
-    sizes: (width, height) of every node's box. Returns the centres of the boxes, a list of points
-    for every edge, and the (width, height) of the whole. After Sugiyama, Tagawa and Toda (1981): an
-    arrow that passes a layer has a place of its own there, a waypoint, so that it crosses no box.
+    sizes: (width, height) of the box of each node. Returns the centres of the boxes, a list of
+    points for each edge, and the (width, height) of the drawing. The method is that of Sugiyama,
+    Tagawa and Toda (1981): an arrow has a waypoint, a place of its own, in each layer that it
+    passes, so that it crosses no box.
     """
     depth = _depths(graph)
     layers = [[i for i, d in enumerate(depth) if d == layer] for layer in range(max(depth) + 1)]
-    # per edge: its stops; per pair of neighbouring stops: (upper, lower, port)
+    # A route is the stops of an edge; a link is (upper stop, lower stop, port).
     routes, links = [], []
     for target, node in enumerate(graph.nodes):
         for argument, (source, flows) in enumerate(node.inputs, 1):
-            # Arrows from one box share their waypoints, and part where their ways do.
+            # Arrows from one box share their waypoints until their routes part.
             waypoints = [
                 (source, flows, layer) for layer in range(depth[source] + 1, depth[target])
             ]
@@ -116,54 +121,49 @@ def layout(graph, sizes):
     left = min(x[stop] - width[stop] / 2 for stop in x) - MARGIN
     x = {stop: x[stop] - left for stop in x}
 
-    top, bottom, y = {}, {}, MARGIN  # of each stop's layer
+    top, bottom, y = {}, {}, MARGIN  # of the layer of each stop
     for layer in layers:
-        below = y + max(sizes[stop][1] for stop in layer if isinstance(stop, int))
+        lower_y = y + max(sizes[stop][1] for stop in layer if isinstance(stop, int))
         top.update(dict.fromkeys(layer, y))
-        bottom.update(dict.fromkeys(layer, below))
-        reach = max(
-            (abs(x[lower] - x[upper]) for upper, lower, _ in links if upper in layer), default=0
-        )
-        y = below + GAP_Y + min(0.08 * reach, 0.6)  # room for the arrows to swing to the side
+        bottom.update(dict.fromkeys(layer, lower_y))
+        shifts = [abs(x[lower] - x[upper]) for upper, lower, _ in links if upper in layer]
+        y = lower_y + GAP_Y + min(0.08 * max(shifts, default=0), 0.6)  # room to go sideways
 
     centres = [(x[i], (top[i] + bottom[i]) / 2) for i in range(len(sizes))]
     points = []
     for (source, *waypoints, target), port in routes:
         end = x[target] + port * width[target]
-        way = [(x[source], centres[source][1] + sizes[source][1] / 2), (x[source], bottom[source])]
+        line = [(x[source], centres[source][1] + sizes[source][1] / 2), (x[source], bottom[source])]
         for stop in waypoints:
-            way += [(x[stop], top[stop]), (x[stop], bottom[stop])]
-        way += [(end, top[target]), (end, centres[target][1] - sizes[target][1] / 2)]
-        points.append(
-            [way[0]]
-            + [after for before, after in zip(way, way[1:]) if math.dist(before, after) > 1e-6]
-        )
-    return (
-        centres,
-        points,
-        (max(x[s] + width[s] / 2 for s in x) + MARGIN, max(bottom.values()) + MARGIN),
-    )
+            line += [(x[stop], top[stop]), (x[stop], bottom[stop])]
+        line += [(end, top[target]), (end, centres[target][1] - sizes[target][1] / 2)]
+        points.append([line[0]] + [b for a, b in zip(line, line[1:]) if math.dist(a, b) > 1e-6])
+    total_width = max(x[stop] + width[stop] / 2 for stop in x) + MARGIN
+    return centres, points, (total_width, max(bottom.values()) + MARGIN)
 
 
 def _depths(graph):
-    """The layer of every node: below its inputs; if only leaves feed it, just above its users."""
+    """Return the layer of each node: below its inputs, or just above its users.
+
+    The latter is for nodes with at most one input that is the result of an op.
+    """
     depth, users = [], [[] for _ in graph.nodes]
     for i, node in enumerate(graph.nodes):
         depth.append(1 + max((depth[source] for source, _ in node.inputs), default=-1))
         for source, _ in node.inputs:
             users[source].append(i)
     for i in reversed(range(len(depth))):
-        if (
-            users[i]
-            and sum(graph.nodes[source].op is not None for source, _ in graph.nodes[i].inputs) <= 1
-        ):
+        computed = [
+            source for source, _ in graph.nodes[i].inputs if graph.nodes[source].op is not None
+        ]
+        if users[i] and len(computed) <= 1:
             depth[i] = min(depth[user] for user in users[i]) - 1
     return depth
 
 
 def _untangle(layers, links):
-    """The layers, each ordered by the average place of its neighbours, so that few arrows cross."""
-    neighbours = {True: {}, False: {}}  # going down, and going up
+    """Return the layers, each sorted by the mean position of its neighbours: few arrows cross."""
+    neighbours = {True: {}, False: {}}  # for downward sweeps, and for upward ones
     for upper, lower, port in links:
         neighbours[True].setdefault(lower, []).append((upper, 0.0))
         neighbours[False].setdefault(upper, []).append((lower, port))
@@ -188,29 +188,27 @@ def _untangle(layers, links):
 
 
 def _place(layers, links, width):
-    """{stop: x of its middle}: near its neighbours, in the order given, clear of its layer."""
+    """Return {stop: x of its centre}: near its neighbours, in the order of its layer, with gaps."""
     x = {}
     for layer in layers:
         step = np.cumsum([width[stop] + GAP_X for stop in layer])
         x.update({stop: end - width[stop] / 2 - step[-1] / 2 for stop, end in zip(layer, step)})
     pulls = {stop: [] for stop in x}  # (neighbour, offset, weight)
     for upper, lower, port in links:
-        # chains and long arrows straight
+        # straighten chains and long arrows
         weight = 1 + 4 * (port == 0) + 20 * isinstance(lower, tuple)
         pulls[upper].append((lower, port * width[lower], weight))
         pulls[lower].append((upper, -port * width[lower], weight))
     for sweep in range(100):
         for layer in layers if sweep % 2 else reversed(layers):
             weights = [sum(weight for _, _, weight in pulls[stop]) or 1 for stop in layer]
-            wanted = [
-                sum((x[other] + offset) * weight for other, offset, weight in pulls[stop])
-                / weights[k]
-                if pulls[stop]
-                else x[stop]
-                for k, stop in enumerate(layer)
+            sums = [sum((x[other] + dx) * w for other, dx, w in pulls[stop]) for stop in layer]
+            best = [
+                total / weight if pulls[stop] else x[stop]
+                for stop, total, weight in zip(layer, sums, weights)
             ]
             half = np.array([width[stop] / 2 for stop in layer])
-            least = np.concatenate([[0], np.cumsum(half[:-1] + half[1:] + GAP_X)])
-            fitted = isotonic_regression(np.array(wanted) - least, weights=weights).x
-            x.update(zip(layer, fitted + least))
+            offsets = np.concatenate([[0], np.cumsum(half[:-1] + half[1:] + GAP_X)])
+            fitted = isotonic_regression(np.array(best) - offsets, weights=weights).x
+            x.update(zip(layer, fitted + offsets))
     return x

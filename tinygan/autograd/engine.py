@@ -1,10 +1,11 @@
-"""The engine: ops that record how they were computed, and the walk back that differentiates them.
+"""The engine: ops that record how their results were computed, and the backward pass.
 
-An op is a plain function that returns its value and one derivative per Tensor argument. Derivatives
-are written in ops too, so recording them while they run (`create_graph=True`) gives second
-derivatives, and third, with no further machinery.
+An op is a plain function that returns its value and one derivative for each Tensor argument. The
+derivatives are computed with ops too. When these are recorded while they run
+(`create_graph=True`), second and third derivatives need no further machinery.
 
-A backward pass comes to these eight lines (where derivatives need only g, and nothing broadcasts):
+These eight lines are the core of a backward pass (where the derivatives need only g, and no
+argument broadcasts):
 
     def gradients_of(output, inputs):
         gradients = {output.node: Tensor(xp.ones(output.shape, output.dtype))}
@@ -15,8 +16,9 @@ A backward pass comes to these eight lines (where derivatives need only g, and n
                     gradients[parent] = gradients[parent] + g if parent in gradients else g
         return [gradients[x.node] for x in inputs]
 
-What `grad` does besides: it goes only where a gradient was asked for, hands the result y to the
-derivatives that read it, and lets go of nodes and gradients on the way. checks.py has the refusals.
+`grad` does more: it visits only the nodes between the outputs and the inputs, passes the result y
+to the derivatives that read it, and frees nodes and gradients on the way. checks.py checks the
+arguments and writes the error messages.
 """
 
 import contextlib
@@ -26,10 +28,10 @@ import functools
 from tinygan.backend import xp
 
 from .checks import (
-    REFUSED,
+    ARGUMENT_ERRORS,
     as_tensors,
+    check_gradient_count,
     check_inputs,
-    check_joint,
     check_not_used_up,
     check_settings,
     check_unchanged,
@@ -37,33 +39,36 @@ from .checks import (
     checked_seeds,
     op_error,
     reads_result,
+    result_error,
     tensor_parameters,
     version_of_view,
-    wrong_result,
 )
 from .tensor import Node, Tensor, wrap
 
 _recording = contextvars.ContextVar("recording", default=True)  # each thread has its own
-monitor = None  # an inspect.Monitor (anomaly, profile, trace) that runs every op and derivative
+monitor = None  # an inspect.Monitor (anomaly, profile, trace) that runs all ops and derivatives
 
 
 def recording() -> bool:
-    """True if ops record the graph now: not under `no_grad`, nor in a first-order backward pass."""
+    """Return whether ops record the graph now.
+
+    They do not under `no_grad`, nor in a backward pass without `create_graph`.
+    """
     return _recording.get()
 
 
 @contextlib.contextmanager
-def _recording_is(on):
-    before = _recording.set(on)
+def _recording_set_to(enabled):
+    token = _recording.set(enabled)
     try:
         yield
     finally:
-        _recording.reset(before)
+        _recording.reset(token)
 
 
 def no_grad():
-    """Record nothing inside `with no_grad():`, or in a function decorated with `@no_grad()`."""
-    return _recording_is(False)
+    """Stop recording inside `with no_grad():`, or in a function decorated with `@no_grad()`."""
+    return _recording_set_to(False)
 
 
 # ---- ops ----
@@ -72,39 +77,38 @@ def no_grad():
 def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
     """Turn `function(x1, x2, ..., /, settings)` into a differentiable op on Tensors.
 
-    Parameters before `/`, and `*xs`, are Tensors; the rest are settings, constants. It returns
-    `(value, derivative_1, derivative_2, ...)`: an array, and for each Tensor a function of g, the
-    gradient of the result, or of (g, y), where y is the result itself. It returns a Tensor computed
-    by ops. None stands where there is no derivative. y is kept only if a derivative takes it.
+    The parameters before `/`, and `*xs`, are Tensors; the others are settings, which are constants.
+    `function` returns `(value, derivative_1, derivative_2, ...)`: an array, and one derivative for
+    each Tensor. A derivative is a function of g, the gradient of the result, or of (g, y), where y
+    is the result itself. It calls ops and returns a Tensor. None in place of a derivative means
+    that no gradient flows to that argument. The graph keeps y only if a derivative takes it.
 
-    joint: the arguments share the work: one function of (g, needed) or (g, y, needed) returns the
-    gradients of all; needed[i]: is argument i's wanted? (If not, anything may stand there.)
-    broadcasts: the arguments broadcast against each other, and their gradients are summed back
-    here; "batch": all axes but the last two do (matmul). Elsewhere a gradient must have the shape
-    of its argument.
-    cost: multiply-adds, for `profile` and `tinygan show`: a function of the arrays (value,
-    *arguments), and of any settings that it names.
+    joint: one derivative returns the gradients of all arguments, because they share the work. It is
+    a function of (g, needed) or (g, y, needed). needed[i] says whether the gradient of argument i
+    is needed; if not, anything may stand in its place.
+    broadcasts: True if the arguments broadcast against each other; their gradients are then summed
+    back to their shapes. "batch" if all axes but the last two broadcast (matmul). False: each
+    gradient must have the shape of its argument.
+    cost: the number of multiply-adds, for `profile` and `tinygan show`: a function of the arrays
+    (value, *arguments), and of the settings that it names.
+    name: the op's name in messages and profiles; by default the function's.
     """
     if function is None:
         return functools.partial(op, broadcasts=broadcasts, joint=joint, cost=cost, name=name)
-    tensors, variadic = tensor_parameters(function)
+    count, variadic = tensor_parameters(function)
 
     @functools.wraps(function)
     def call(*args, **settings):
-        xs, rest = (args, ()) if variadic else (args[:tensors], args[tensors:])
+        xs, rest = (args, ()) if variadic else (args[:count], args[count:])
         try:
             xs = as_tensors(call.name, xs, optional=joint)
             if rest or settings:
                 check_settings(call.name, (*rest, *settings.values()))
             if monitor is None:
                 return _record(call, xs, *function(*xs, *rest, **settings))
-            return monitor.run_op(
-                call,
-                (*xs, *rest),
-                settings,
-                lambda: _record(call, xs, *function(*xs, *rest, **settings)),
-            )
-        except REFUSED as error:
+            run = lambda: _record(call, xs, *function(*xs, *rest, **settings))
+            return monitor.run_op(call, (*xs, *rest), settings, run)
+        except ARGUMENT_ERRORS as error:
             raise op_error(call.name, error, args, settings)
 
     call.name = name or function.__name__.lstrip("_")
@@ -113,17 +117,17 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
 
 
 def _record(op, xs, value, *derivatives):
-    """The op's value as a Tensor, with a node if a gradient can flow back from it."""
+    """Return the op's value as a Tensor, with a node if a gradient can flow back from it."""
     if type(value) is not xp.ndarray:
         value = xp.asarray(value)  # NumPy's full reductions give a scalar, not a 0-d array
     if value.dtype != xs[0].data.dtype or len(derivatives) != (1 if op.joint else len(xs)):
-        raise wrong_result(op, value, xs, derivatives)
-    parents, read = [], []
+        raise result_error(op, value, xs, derivatives)
+    parents, versions = [], []
     for x in xs:
         parents.append(None if x is None else x.node)
         if x is not None and x.version is not None:
-            read.append((x.version, x.version.count))
-    version = version_of_view(value, xs) if read else None
+            versions.append((x.version, x.version.count))
+    version = version_of_view(value, xs) if versions else None
     if not _recording.get():
         return wrap(value, None, version)
     y, derivatives = None, list(derivatives)
@@ -131,30 +135,34 @@ def _record(op, xs, value, *derivatives):
         if derivative is None:
             parents[i] = None
         elif parents[i] is None and not op.joint:
-            derivatives[i] = None  # lets go of the Tensors that it names
+            derivatives[i] = None  # frees the Tensors that it names
         elif y is None and reads_result(op, derivative):
             y = value
     if not any(parents):
         return wrap(value, None, version)
-    return wrap(value, Node(op, value, parents, derivatives, y, read), version)
+    return wrap(value, Node(op, value, parents, derivatives, y, versions), version)
 
 
 # ---- differentiation ----
 
 
 def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None):
-    """Gradients of `outputs` by `inputs`: the vector-Jacobian product with `grad_outputs`.
+    """Return the gradients of `outputs` with respect to `inputs`.
 
-    outputs: a Tensor, or a sequence whose gradients add up.
-    inputs: a Tensor (one gradient comes back) or a sequence (a list comes back), in the middle of
-    the graph too. None stands for an input that no output depends on.
-    grad_outputs: of the shapes of the outputs; may be left out for outputs of one element.
-    create_graph: make the gradients differentiable in turn.
-    retain_graph: keep the graph for another backward pass; otherwise it is freed as the pass goes.
-    By default as create_graph.
+    This is the vector-Jacobian product with `grad_outputs`.
 
-    Raises ValueError for an input or output without a gradient, or a missing grad_outputs, and
-    RuntimeError when the graph was used up, or when a parameter it read has changed since.
+    outputs: a Tensor, or a sequence of Tensors whose gradients add up.
+    inputs: a Tensor, for one gradient, or a sequence of Tensors, for a list of gradients. They may
+    lie in the middle of the graph. The gradient is None for an input that no output depends on.
+    grad_outputs: the gradients of the outputs, of their shapes; may be omitted for outputs of one
+    element, where it is 1.
+    create_graph: record the gradients, so that they can be differentiated in turn.
+    retain_graph: keep the graph for another backward pass; otherwise the pass frees it. Default:
+    the value of create_graph.
+
+    Raises ValueError if an input or output does not require a gradient, or if grad_outputs is
+    missing; RuntimeError if an earlier pass used the graph up, or if a parameter that an op read
+    has changed since.
     """
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
@@ -170,10 +178,10 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
 
 
 def backward(output, grad_output=None, retain_graph=False):
-    """Add the gradients of `output` to `.grad` of every leaf it depends on. First order only.
+    """Add the gradients of `output` to `.grad` of every leaf that it depends on. First order only.
 
-    grad_output: of output's shape; may be left out for one element. Gradients accumulate over calls
-    until `.grad` is set to None.
+    grad_output: the gradient of `output`, of its shape; may be omitted for one element. Gradients
+    accumulate over calls until `.grad` is set to None.
     """
     seeds = _seeds(output, grad_output)
     leaves = {node for node in _ancestors(seeds) if node.leaf is not None}
@@ -188,7 +196,7 @@ Tensor.backward = backward
 
 
 def _seeds(outputs, grad_outputs):
-    """{node of an output: the gradient that enters there}."""
+    """Return {node of an output: the gradient that enters the graph there}."""
     seeds = {}
     for y, g in checked_seeds(outputs, grad_outputs):
         seeds[y.node] = seeds[y.node] + g if y.node in seeds else g
@@ -196,20 +204,20 @@ def _seeds(outputs, grad_outputs):
 
 
 def _ancestors(nodes, oldest=0):
-    """Every node that `nodes` were computed from, themselves included, none older than `oldest`."""
-    found, pending = set(nodes), list(nodes)
+    """Return all nodes that `nodes` depend on, themselves included, none older than `oldest`."""
+    ancestors, pending = set(nodes), list(nodes)
     while pending:
         for parent in pending.pop().parents:
-            if parent is not None and parent.order >= oldest and parent not in found:
-                found.add(parent)
+            if parent is not None and parent.order >= oldest and parent not in ancestors:
+                ancestors.add(parent)
                 pending.append(parent)
-    return found
+    return ancestors
 
 
 def _path(seeds, targets):
-    """{node: [does argument i need a gradient?]} of all from seeds to targets, oldest first."""
-    # Arguments are created before results: nothing older than the oldest target depends on one, and
-    # in that order, whether an argument is on the path is known before its result is looked at.
+    """Return {node: [does argument i need a gradient?]} from targets to seeds, oldest first."""
+    # Arguments are created before results. So no node older than the oldest target depends on a
+    # target, and in this order, we visit the arguments of a node before the node itself.
     oldest = min(node.order for node in targets)
     path = {}
     for node in sorted(_ancestors(seeds, oldest), key=lambda node: node.order):
@@ -222,35 +230,38 @@ def _path(seeds, targets):
 
 
 def _backpropagate(seeds, targets, create_graph, retain_graph):
-    """{target: its gradient} for those that `seeds` reach. A loop, so that no graph is too deep."""
+    """Return {target: its gradient} for the targets that `seeds` reach.
+
+    A loop, not a recursion: no graph is too deep.
+    """
     if not targets:
         return {}
     path = _path(seeds, targets)
     gradients = {
         node: g if create_graph else g.detach() for node, g in seeds.items() if node in path
     }
-    with _recording_is(create_graph):
-        while path:  # newest first; nodes and gradients are let go of on the way: memory falls
+    with _recording_set_to(create_graph):
+        while path:  # newest first; nodes and gradients are freed on the way
             node, needed = path.popitem()
             if node not in gradients:
                 continue
-            # A target may lie in the middle: its gradient is passed on, and kept.
-            result_g = gradients[node] if node in targets else gradients.pop(node)
+            # A target may lie in the middle: its gradient is passed on and kept.
+            g_result = gradients[node] if node in targets else gradients.pop(node)
             if True in needed:
-                for parent, g in zip(node.parents, _input_gradients(node, result_g, needed)):
+                for parent, g in zip(node.parents, _input_gradients(node, g_result, needed)):
                     if g is not None:
                         gradients[parent] = gradients[parent] + g if parent in gradients else g
                 if not retain_graph:
                     node.consume()
-            result_g = g = None  # or they would outlive the next derivative
+            g_result = g = None  # or they would live on during the next derivative
     return {node: gradients[node] for node in targets if node in gradients}
 
 
 def _input_gradients(node, g, needed):
-    """The gradients of a node's arguments (None where not needed), from that of its result."""
-    if node.read:
+    """Return the gradients of a node's arguments (None where not needed); g: that of its result."""
+    if node.versions:
         check_unchanged(node)
-    # The same node, not a fresh leaf (which would cut the second derivative).
+    # y keeps its node: a fresh leaf would cut off the second derivative.
     y = None if node.y is None else wrap(node.y, node if _recording.get() else None)
 
     def run(derivative, *more):
@@ -261,10 +272,10 @@ def _input_gradients(node, g, needed):
 
     if node.op.joint:
         results = run(node.derivatives[0], needed)
-        check_joint(node, results, needed)
+        check_gradient_count(node, results, needed)
     else:
-        results = [run(d) if wanted else None for d, wanted in zip(node.derivatives, needed)]
+        results = [run(d) if needs else None for d, needs in zip(node.derivatives, needed)]
     return [
-        None if result is None or not wanted else checked_gradient(node, i, result)
-        for i, (result, wanted) in enumerate(zip(results, needed))
+        checked_gradient(node, i, result) if needs and result is not None else None
+        for i, (result, needs) in enumerate(zip(results, needed))
     ]

@@ -1,7 +1,9 @@
-"""check_grads: hold derivatives of any order against finite differences, in float64."""
+"""check_grads: compare derivatives of any order with finite differences, in float64."""
 
 import functools
 import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,46 +14,53 @@ from .tensor import Tensor, tensor
 
 
 class GradientError(AssertionError):
-    """A derivative disagrees with finite differences: the message says which, where and how much.
+    """A derivative disagrees with finite differences. The message says which, where, how much.
 
-    report: the GradReport of the orders that passed before. kink: f bends or jumps so close by that
-    the differences mean nothing.
+    report: the GradReport of the lower orders, which passed.
+    kink: whether f has a kink or jump so close to the input that the differences mean nothing.
     """
 
     report, kink = (), False
 
 
-class GradReport(list):
-    """The largest relative error found at each order; report[0] is order 1."""
+class GradReport(list[float]):
+    """The largest relative error at each order; report[0] is that of order 1."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return ", ".join(f"order {i + 1}: {error:.1e}" for i, error in enumerate(self))
 
 
-@np.errstate(all="ignore")  # a NaN is an error here, with a better message
+@np.errstate(all="ignore")  # a NaN raises a GradientError, which says more than a warning
 def check_grads(
-    f, inputs, order=2, *, mode="random", names=None, tolerance=1e-6, step=1e-4, seed=0
+    f: Callable[..., Any],
+    inputs: Any,
+    order: int = 2,
+    *,
+    mode: str = "random",
+    names: Sequence[str] | None = None,
+    tolerance: float = 1e-6,
+    step: float = 1e-4,
+    seed: int = 0,
 ) -> GradReport:
     """Check the derivatives of `f` at `inputs`, up to `order`, against central differences.
 
-    f: a function of Tensors that returns a Tensor of any shape, or a sequence of them; or a Module,
-    whose parameters are then checked along with its inputs. inputs: one array or Tensor, or a
-    sequence; they are used as float64. Order 2 checks the gradients of the gradients, order 3 the
-    gradients of those.
+    f: a function of Tensors that returns a Tensor of any shape, or a sequence of Tensors; or a
+    Module, whose parameters are then checked along with its inputs.
+    inputs: an array or Tensor, or a sequence of them; converted to float64.
+    order: 2 checks the gradients of the gradients too, 3 the gradients of those, and so on.
+    mode: "random" compares, for each argument, the derivative along one random direction, with one
+    random weighting of the outputs. It is fast, and a wrong derivative hardly ever passes by
+    chance; when one fails, "full" mode finds the worst entry. "full" compares every entry of the
+    gradient. Both modes also check that gradients have the shape and dtype of their arguments, and
+    that a second run gives the same bits.
+    names: the names of the arguments in messages; default: those of the parameters of f.
+    tolerance: the largest relative error |d - n| / max(|d|, |n|). Numbers that are small compared
+    with the others, or with the rounding error of f, count as larger than they are.
+    step: the step of the four-point differences. A check that fails is repeated with step / 100,
+    and, if f has a kink even there (relu at 0), at inputs a little to the side.
+    seed: of the random directions and weights.
 
-    mode "random" compares, for each argument, the slope along one random direction, with one random
-    weighting of the outputs: quick, and a wrong derivative hardly ever passes by chance. When one
-    fails, that argument is checked again in "full" mode, to name the worst entry. mode "full"
-    compares every entry of the gradient. Both also check that gradients have the shape and dtype of
-    their arguments, and that a second run gives the same bits.
-
-    tolerance: on the relative error |d - n| / max(|d|, |n|), where numbers that are small beside
-    the others, or beside the rounding error of f, count as larger than they are. step: of the
-    four-point differences. A disagreement is tried again at step / 100, and where f has a kink even
-    there (relu at 0), a little to the side. names: what to call the arguments; by default the names
-    of f's parameters.
-
-    Returns the largest relative error at each order. Raises GradientError.
+    Returns the largest relative error at each order. Raises GradientError if a derivative is wrong.
     """
     if order < 1:
         raise ValueError(f"order must be 1 or more, not {order}")
@@ -78,8 +87,8 @@ def check_grads(
             except GradientError as error:
                 error.report = report
                 if not error.kink or not attempts_left:
-                    if k > 1:  # what a derivative computes from arrays is a constant to the next
-                        error.args = (f"{error} (derivatives must be computed by ops, not arrays)",)
+                    if k > 1:  # the next derivative takes results computed on arrays for constants
+                        error.args = (f"{error} (compute derivatives with ops, not on arrays)",)
                     raise
                 arrays = [a + 10 * step * rng.standard_normal(a.shape) for a in arrays]
         weights = [rng.standard_normal(value.shape) for value in _values(f, arrays)]
@@ -105,38 +114,40 @@ def _parameter_names(f, count):
 
 
 def _values(f, arrays):
-    """The results of f at `arrays`: a list of arrays."""
+    """Return the results of f at `arrays`, as a list of arrays."""
     ys = f(*[tensor(asarray(a)) for a in arrays])
     ys = list(ys) if isinstance(ys, (tuple, list)) else [ys]
     for y in ys:
         if not isinstance(y, Tensor):
             raise TypeError(
-                "check_grads: the function must return a Tensor, or several, not "
+                "check_grads: the function must return a Tensor or a sequence of Tensors, not "
                 f"{type(y).__name__}"
             )
     return [to_numpy(y.data) for y in ys]
 
 
 def _gradients_of(f, count):
-    """The gradients of sum(weights * f), as a function of f's `count` arguments and of the weights
-    of its results. They are 0 for an argument that has no influence."""
+    """Return the gradients of sum(weights * f), as a function of f's `count` arguments and weights.
+
+    There is a weight for each result of f. The gradient of an argument without influence is 0.
+    """
 
     def gradients(*args):
-        differentiate = any(a.requires_grad for a in args)
+        create_graph = any(a.requires_grad for a in args)
         xs = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in args[:count]]
         ys = f(*xs)
         ys = [ys] if isinstance(ys, Tensor) else ys
         reached = [(y, w) for y, w in zip(ys, args[count:]) if y.requires_grad]
         if not reached:
             return [x.detach() * 0.0 for x in xs]
-        gs = grad([y for y, _ in reached], xs, [w for _, w in reached], create_graph=differentiate)
+        gs = grad([y for y, _ in reached], xs, [w for _, w in reached], create_graph=create_graph)
         return [x.detach() * 0.0 if g is None else g for x, g in zip(xs, gs)]
 
     return gradients
 
 
 def _check(f, arrays, names, title, tolerance, step, rng, mode):
-    """Compare the first derivatives of f with differences. Returns the largest relative error."""
+    """Compare the first derivatives of f with differences; return the largest relative error."""
     values = _values(f, arrays)
     for v in values:
         if v.dtype != np.float64:
@@ -147,27 +158,27 @@ def _check(f, arrays, names, title, tolerance, step, rng, mode):
         )
     weights = [rng.standard_normal(v.shape) for v in values]
     gradients_of_f = _gradients_of(f, len(arrays))
-    gradients, again = (_values(gradients_of_f, arrays + weights) for _ in range(2))
-    size = sum(np.sum(np.abs(w * v)) for w, v in zip(weights, values))
+    gradients, repeated = (_values(gradients_of_f, arrays + weights) for _ in range(2))
+    magnitude = sum(np.sum(np.abs(w * v)) for w, v in zip(weights, values))
 
     worst = 0.0
-    for i, (x, g, g2, name) in enumerate(zip(arrays, gradients, again, names)):
+    for i, (x, g, g_repeated, name) in enumerate(zip(arrays, gradients, repeated, names)):
         if g.shape != x.shape or g.dtype != x.dtype:
             raise GradientError(
                 f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
                 f"{name} has shape {x.shape}, {x.dtype}"
             )
-        if not _same_bits(g, g2):
+        if not _same_bits(g, g_repeated):
             raise GradientError(
                 f"{title}: two runs on the same inputs gave different gradients of {name}"
             )
 
         def value(direction, t):
-            """sum(weights * f) at x + t * direction."""
+            """Return sum(weights * f) at x + t * direction."""
             moved = [a + t * direction if j == i else a for j, a in enumerate(arrays)]
             return sum(np.sum(w * v) for w, v in zip(weights, _values(f, moved)))
 
-        compare = functools.partial(_worst, value, g, size, tolerance, step)
+        compare = functools.partial(_worst_direction, value, g, magnitude, tolerance, step)
         error, message, kink = compare(_directions(x.shape, rng, mode))
         if error > tolerance and mode == "random":
             entry = compare(_directions(x.shape, rng, "full"))
@@ -181,38 +192,37 @@ def _check(f, arrays, names, title, tolerance, step, rng, mode):
     return float(worst)
 
 
-def _worst(value, gradient, size, tolerance, step, directions):
-    """(error, message, kink) of the direction with the largest relative error."""
+def _worst_direction(value, gradient, magnitude, tolerance, step, directions):
+    """Return (error, message, kink) of the direction with the largest relative error."""
     worst = 0.0, "", False
     for where, direction in directions:
-        along = direction != 0  # 0 * inf would be NaN
-        slope = gradient[along] @ direction[along]
+        nonzero = direction != 0  # 0 * inf would be NaN
+        derivative = gradient[nonzero] @ direction[nonzero]
         small = 1e-3 * np.sqrt(np.mean(gradient**2)) + 1e-12
-        error, difference, kink = _compare(
-            slope, functools.partial(value, direction), small, size, tolerance, step
-        )
+        line = functools.partial(value, direction)
+        error, difference, kink = _compare(derivative, line, small, magnitude, tolerance, step)
         if error > worst[0]:
-            worst = (
-                error,
-                (
-                    f"{where}: derivative {slope:.10g}, differences {difference:.10g}, "
-                    f"relative error {error:.1e}"
-                ),
-                kink,
+            message = (
+                f"{where}: derivative {derivative:.10g}, differences {difference:.10g}, "
+                f"relative error {error:.1e}"
             )
+            worst = error, message, kink
     return worst
 
 
-def _compare(slope, line, small, size, tolerance, step):
-    """Is `slope` the derivative of line(t) at t = 0? (relative error, difference quotient, kink)"""
+def _compare(derivative, line, small, magnitude, tolerance, step):
+    """Compare `derivative` with the difference quotients of line(t) at t = 0.
+
+    small: smaller derivatives count as this large. magnitude: of the sum of the terms in line(t),
+    for its rounding error. Returns (relative error, difference quotient, kink).
+    """
 
     def error_of(quotient, h, rounding):
-        """Relative; but rounding alone moves the quotient by about rounding / h: tolerate that."""
-        return abs(slope - quotient) / max(
-            abs(slope), abs(quotient), small, 10 * rounding / (h * tolerance)
-        )
+        """Return the relative error. Rounding alone changes the quotient by about rounding / h."""
+        size = max(abs(derivative), abs(quotient), small, 10 * rounding / (h * tolerance))
+        return abs(derivative - quotient) / size
 
-    rounding, quotients, ends = np.finfo(np.float64).eps * size, {}, {}
+    rounding, quotients, ends = np.finfo(np.float64).eps * magnitude, {}, {}
     for h in (step, step / 100):
         f = {k: line(k * h) for k in (-2, -1, 1, 2)}
         quotients[h] = (8 * (f[1] - f[-1]) - (f[2] - f[-2])) / (12 * h)
@@ -220,14 +230,16 @@ def _compare(slope, line, small, size, tolerance, step):
         error = error_of(quotients[h], h, rounding)
         if error <= tolerance:
             return error, quotients[h], False
-    # f may round more than its size tells, where large numbers cancel: how much does it jitter?
+    # Where large numbers cancel, f rounds more than its magnitude tells: measure its jitter.
     jitter = np.abs(np.diff([line(1e-3 * k * step) for k in range(7)], 2)).max()
     for h, quotient in quotients.items():
         if error_of(quotient, h, jitter) <= tolerance:
             return error_of(quotient, h, jitter), quotient, False
-    # Where f is smooth, both quotients agree, and the slopes before and after x differ by 2 h f''.
+    # Where f is smooth, both quotients agree, and the derivatives before and after x differ by
+    # 2 h f''.
     wide, narrow = (abs(both - 2 * line(0)) / (2 * h) for h, both in ends.items())
-    kink = 2 * max(narrow - wide / 50, abs(quotients[step] - quotient)) >= abs(slope - quotient)
+    bend = max(narrow - wide / 50, abs(quotients[step] - quotient))
+    kink = 2 * bend >= abs(derivative - quotient)
     return np.inf if np.isnan(error) else error, quotient, kink
 
 
@@ -236,7 +248,7 @@ def _same_bits(a, b):
 
 
 def _directions(shape, rng, mode):
-    """(description, direction) pairs: one random direction, or every entry by itself."""
+    """Yield (description, direction): one random direction, or each entry by itself."""
     if 0 in shape:
         return
     if mode == "random":

@@ -1,6 +1,6 @@
-"""Looking inside: `anomaly` finds the first NaN, `profile` times every op.
+"""Tools to inspect a computation: `anomaly` finds the first NaN, `profile` times every op.
 
-They are monitors: while one is active, the engine hands it every op and every derivative to run.
+They are monitors: while one is active, the engine passes every op and derivative to it to run.
 """
 
 import contextlib
@@ -11,89 +11,104 @@ import linecache
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinygan.backend import xp
 
 from . import engine
-from .tensor import Tensor
+from .tensor import Node, Tensor
+from .types import Op
+
+M = TypeVar("M", bound="Monitor")
 
 
 class Monitor:
-    """Stands around every op and derivative that runs inside its `with` block, and only looks on.
+    """A context manager that observes every op and derivative that runs inside its `with` block.
 
-    Monitors nest: each calls the one that was there before it, and puts that one back at the end.
+    Monitors nest: each calls the monitor outside it, and restores that one at the end. This base
+    class changes nothing; subclasses override its methods.
     """
 
-    def __enter__(self):
+    def __enter__(self: M) -> M:
         if hasattr(self, "_outer"):
-            raise RuntimeError(f"this {type(self).__name__} is already watching: make another one")
+            raise RuntimeError(f"this {type(self).__name__} is already active: create another one")
         self._outer, engine.monitor = engine.monitor, self
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         engine.monitor = self._outer
         del self._outer
 
-    def run_op(self, op, args, settings, run):
+    def run_op(
+        self,
+        op: Op[...],
+        args: tuple[Any, ...],
+        settings: dict[str, Any],
+        run: Callable[[], Tensor],
+    ) -> Tensor:
         """Run op(*args, **settings) by calling run(), and return its result, a Tensor."""
         return run() if self._outer is None else self._outer.run_op(op, args, settings, run)
 
-    def run_derivative(self, node, run):
-        """Run a derivative of node's op by calling run(). Returns a gradient; a sequence of them
-        where the op is joint."""
+    def run_derivative(self, node: Node, run: Callable[[], Any]) -> Any:
+        """Run a derivative of node's op by calling run(), and return its gradient.
+
+        If the op is joint, return a sequence of gradients.
+        """
         return run() if self._outer is None else self._outer.run_derivative(node, run)
 
-    def count(self, op, multiply_adds):
-        """Note what the derivative of `op` cost: a kernel calls no ops whose cost is known."""
+    def add_derivative_cost(self, op: Op[...], multiply_adds: int) -> None:
+        """Add to the cost of the derivative of `op`; for kernels, which call no ops."""
         if self._outer is not None:
-            self._outer.count(op, multiply_adds)
+            self._outer.add_derivative_cost(op, multiply_adds)
 
-    def run_work(self, name, run):
-        """Run other work on arrays, such as an optimiser's update, by calling run()."""
+    def run_work(self, name: str, run: Callable[[], Any]) -> Any:
+        """Run other work on arrays, such as an update of an optimiser, by calling run()."""
         return run() if self._outer is None else self._outer.run_work(name, run)
 
 
-def report_cost(op, multiply_adds):
-    """Tell the monitor, if there is one, what the derivative of `op` cost: multiply_adds()."""
+def report_cost(op: Op[...], multiply_adds: Callable[[], int]) -> None:
+    """Report multiply_adds(), the cost of a derivative of `op`, to the active monitor, if any."""
     if engine.monitor is not None:
-        engine.monitor.count(op, multiply_adds())
+        engine.monitor.add_derivative_cost(op, multiply_adds())
 
 
-def profiled(name, run):
-    """run(), which works on arrays; a profile has it in a row of this name."""
+def profiled(name: str, run: Callable[[], Any]) -> Any:
+    """Return run(), work on arrays; a profile times it in a row called `name`."""
     return run() if engine.monitor is None else engine.monitor.run_work(name, run)
 
 
-# ----------------------------------------------------------------------------------------- anomaly
+# ---- anomaly ----
 
 
 class anomaly(Monitor):
-    """`with anomaly():` stops at the first NaN or infinity, forward or backward, with
-    FloatingPointError.
+    """`with anomaly():` raises FloatingPointError at the first NaN or infinity, in either pass.
 
-    The message names the op and the line of your source (the innermost outside tinygan) that called
-    it. In a backward pass it names the op whose derivative went wrong, and the line that called
-    that op in the forward pass: so run both passes inside the block. NumPy's own warnings are
-    silent meanwhile. line: a function that names the place in another way.
+    The message names the op, and the line of your source (the innermost outside tinygan) that
+    called it. In a backward pass, it names the op whose derivative failed, and the line that called
+    this op in the forward pass: so run both passes inside the block. NumPy's own warnings are
+    silenced inside the block.
+
+    line: a function that returns a description of the current line, in place of `user_line`.
     """
 
-    def __init__(self, line=None):
+    def __init__(self, line: Callable[[], str] | None = None) -> None:
         self._line = line or user_line
-        self._differentiating = []  # nodes whose derivatives are running: the user's op first
+        self._differentiating = []  # the nodes whose derivatives are running, the outermost first
 
     def run_op(self, op, args, settings, run):
         with np.errstate(all="ignore"):
             y = super().run_op(op, args, settings, run)
         if y.node is not None:
             y.node.where = self._where()
-        if trouble := _trouble(y):
+        if bad := _non_finite(y):
             for i, x in enumerate(args):
-                # Every op in this block has been checked: this came from elsewhere.
-                if isinstance(x, Tensor) and (given := _trouble(x)):
-                    raise self._error(op.name, f"was given {given} from outside, as argument {i}")
-            raise self._error(op.name, f"made {trouble}")
+                # All ops in this block were checked, so a bad argument comes from outside.
+                if isinstance(x, Tensor) and (bad_x := _non_finite(x)):
+                    raise self._error(op.name, f"received {bad_x} from outside, as argument {i}")
+            raise self._error(op.name, f"produced {bad}")
         return y
 
     def run_derivative(self, node, run):
@@ -101,61 +116,65 @@ class anomaly(Monitor):
         try:
             with np.errstate(all="ignore"):
                 gradients = super().run_derivative(node, run)
-            # The derivative's ops were checked one by one; this is for kernels, which call none.
+            # This is for kernels. They call no ops, which are checked one by one.
             for g in [gradients] if isinstance(gradients, Tensor) else gradients or ():
-                if isinstance(g, Tensor) and (trouble := _trouble(g)):
-                    raise self._error(None, f"made {trouble}")
+                if isinstance(g, Tensor) and (bad := _non_finite(g)):
+                    raise self._error(None, f"produced {bad}")
             return gradients
         finally:
             self._differentiating.pop()
 
     def _where(self):
-        """The line that called the op that runs now; in a derivative, the op differentiated."""
+        """The line that called the running op; in a derivative, the op that it differentiates."""
         if not self._differentiating:
             return self._line()
         node = self._differentiating[0]
         return node.where and f"{node.where} (differentiating {node.op.name})"
 
-    def _error(self, op, did):
+    def _error(self, op_name, problem):
         if not self._differentiating:
-            return FloatingPointError(f"{op} {did}; called at {self._line()}")
+            return FloatingPointError(f"{op_name} {problem}; called at {self._line()}")
         node = self._differentiating[0]
-        inside = f" (in its {op})" if op else ""
+        inside = f" (in its {op_name})" if op_name else ""
         where = f"at {node.where}" if node.where else "outside anomaly(), so its line is unknown"
         name = node.op.name
         return FloatingPointError(
-            f"the derivative of {name} {did}{inside}; {name} was called {where}"
+            f"the derivative of {name} {problem}{inside}; {name} was called {where}"
         )
 
 
-def _trouble(x):
-    """What is wrong with the values of Tensor x ("NaN in 2 of 6 values"), or None."""
+def _non_finite(x):
+    """Describe the values of Tensor x that are not finite ("NaN in 2 of 6 values"), or None."""
     finite = xp.isfinite(x.data)
     if finite.all():
         return None
-    bad = x.size - int(finite.sum())
-    return f"{'NaN' if xp.isnan(x.data).any() else 'inf'} in {bad} of {x.size} values"
+    count = x.size - int(finite.sum())
+    return f"{'NaN' if xp.isnan(x.data).any() else 'inf'} in {count} of {x.size} values"
 
 
-_NOT_THE_USERS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, contextlib.__file__)
+_LIBRARY_FILES = (os.path.dirname(os.path.dirname(__file__)) + os.sep, contextlib.__file__)
 
 
-def user_line():
-    """The innermost line now running outside tinygan, as "file:line: source text"."""
+def user_line() -> str:
+    """Return the innermost running line outside tinygan, as "file:line: source text"."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARY_FILES):
         frame = frame.f_back
     file, line = frame.f_code.co_filename, frame.f_lineno
     source = linecache.getline(file, line, frame.f_globals).strip()
     return f"{file}:{line}" + (f": {source}" if source else "")
 
 
-# ----------------------------------------------------------------------------------------- profile
+# ---- profile ----
 
 
 @dataclasses.dataclass
 class Row:
-    """A line of a profile. seconds: without the ops called inside; flop: 0 where unknown."""
+    """A row of a profile.
+
+    seconds: without the ops called inside.
+    flop: floating-point operations; 0 if unknown.
+    """
 
     name: str
     calls: int = 0
@@ -163,35 +182,36 @@ class Row:
     flop: int = 0
 
     @property
-    def gflops(self):
-        """Speed in GFLOP/s (10^9 floating-point operations a second), or None."""
+    def gflops(self) -> float | None:
+        """The speed in GFLOP/s (10^9 floating-point operations per second), or None."""
         return self.flop / self.seconds / 1e9 if self.flop and self.seconds else None
 
 
 class profile(Monitor):
-    """`with profile() as p:` prints a table of where the block's time went, op by op: str(p).
+    """`with profile() as p:` prints the time of the block, op by op: the table str(p).
 
-    An op's row is its forward computation; optimisers have rows too. `name'` is the derivative of
-    op `name` by itself: what a fused kernel computed, or the Python between the ops that it called,
-    which have rows of their own. So nothing counts twice, and the rows and "python and the rest"
-    add up to the wall time. A multiply-add counts as two operations. (On a GPU, this is the time to
-    launch the work rather than to do it.)
+    The row of an op is its forward computation; optimisers have rows too. Row `name'` is the
+    derivative of op `name` itself: a fused kernel, or the Python between the ops that it calls,
+    which have their own rows. So nothing counts twice: the rows and "python and the rest" add up to
+    the wall time. A multiply-add counts as two operations. On a GPU, the times are those of
+    launching the work, not of doing it.
 
-    rows: Row objects, the slowest first; wall: seconds from start to end of the block. show: print
-    at the end.
+    show: whether to print the table at the end.
+    rows: the Row objects, the slowest first.
+    wall: the seconds from start to end of the block.
     """
 
-    def __init__(self, show=True):
+    def __init__(self, show: bool = True) -> None:
         self._rows, self._show = {}, show
-        # for the block, and each op or derivative now running: seconds in what it called
-        self._inside = [0.0]
+        # for the block and each running op or derivative: the seconds in what it called
+        self._inner_seconds = [0.0]
         self.wall = 0.0
 
-    def __enter__(self):
+    def __enter__(self) -> "profile":
         self._start = time.perf_counter()
         return super().__enter__()
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
         self.wall += time.perf_counter() - self._start
         if self._show:
@@ -202,7 +222,7 @@ class profile(Monitor):
         if op.cost is not None:
             start = time.perf_counter()
             self._rows[op.name].flop += 2 * multiply_adds(op, y, args, settings)
-            self._inside[-1] += time.perf_counter() - start  # our own work: not the caller's
+            self._inner_seconds[-1] += time.perf_counter() - start  # not the caller's time
         return y
 
     def run_derivative(self, node, run):
@@ -210,8 +230,8 @@ class profile(Monitor):
             node.op.name + "'", lambda: super(profile, self).run_derivative(node, run)
         )
 
-    def count(self, op, multiply_adds):
-        super().count(op, multiply_adds)
+    def add_derivative_cost(self, op, multiply_adds):
+        super().add_derivative_cost(op, multiply_adds)
         self._rows[op.name + "'"].flop += 2 * multiply_adds
 
     def run_work(self, name, run):
@@ -220,56 +240,48 @@ class profile(Monitor):
     def _timed(self, name, run):
         row = self._rows.setdefault(name, Row(name))
         row.calls += 1
-        self._inside.append(0.0)
+        self._inner_seconds.append(0.0)
         start = time.perf_counter()
         try:
             return run()
         finally:
             seconds = time.perf_counter() - start
-            row.seconds += seconds - self._inside.pop()
-            self._inside[-1] += seconds
+            row.seconds += seconds - self._inner_seconds.pop()
+            self._inner_seconds[-1] += seconds
 
     @property
-    def rows(self):
+    def rows(self) -> list[Row]:
         return sorted(self._rows.values(), key=lambda row: -row.seconds)
 
-    def __str__(self):
-        shown = [row for row in self.rows if row.seconds >= 0.005 * self.wall]
-        others = self.rows[len(shown) :]
-        if others:
-            shown.append(
-                Row(
-                    f"{len(others)} more below 0.5%",
-                    sum(row.calls for row in others),
-                    sum(row.seconds for row in others),
-                )
-            )
-        inside = sum(row.seconds for row in self.rows)
-        total = [
-            Row("python and the rest", seconds=self.wall - inside),
-            Row("wall time", seconds=self.wall),
-        ]
+    def __str__(self) -> str:
+        rows = [row for row in self.rows if row.seconds >= 0.005 * self.wall]
+        small = self.rows[len(rows) :]
+        if small:
+            calls, seconds = sum(row.calls for row in small), sum(row.seconds for row in small)
+            rows.append(Row(f"{len(small)} more below 0.5%", calls, seconds))
+        rest = self.wall - sum(row.seconds for row in self.rows)
+        totals = [Row("python and the rest", seconds=rest), Row("wall time", seconds=self.wall)]
         lines = [f"{'op':<28}{'calls':>7}{'ms':>11}{'share':>8}{'GFLOP/s':>9}"]
-        for row in shown + total:
+        for row in rows + totals:
             speed = f"{row.gflops:.1f}" if row.gflops else ""
             lines.append(
                 f"{row.name:<28}{row.calls or '':>7}{1e3 * row.seconds:>11.2f}"
                 f"{row.seconds / (self.wall or 1):>8.1%}{speed:>9}"
             )
-        lines.insert(-len(total), "-" * len(lines[0]))
+        lines.insert(-len(totals), "-" * len(lines[0]))
         return "\n".join(lines)
 
 
 _signature = functools.cache(inspect.signature)
 
 
-def multiply_adds(op, y, args, settings):
-    """What the call y = op(*args, **settings) cost, by the op's `cost` function."""
+def multiply_adds(op: Op[...], y: Tensor, args: Sequence[Any], settings: dict[str, Any]) -> int:
+    """Return the cost of the call y = op(*args, **settings), by the op's `cost` function."""
     call = _signature(op).bind(*args, **settings)
     call.apply_defaults()
-    named = {
+    cost_settings = {
         name: value
         for name, value in call.arguments.items()
         if name in _signature(op.cost).parameters and not isinstance(value, Tensor)
     }
-    return op.cost(y.data, *(x.data for x in args if isinstance(x, Tensor)), **named)
+    return op.cost(y.data, *(x.data for x in args if isinstance(x, Tensor)), **cost_settings)

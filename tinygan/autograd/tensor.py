@@ -1,4 +1,4 @@
-"""Tensor: an array, and the node that remembers how it was computed. Parameter: one that may change."""
+"""Tensor: an array, with a record of how it was computed. Parameter: a Tensor to train."""
 
 import itertools
 import weakref
@@ -11,81 +11,64 @@ _creation_order = itertools.count()
 
 
 class Node:
-    """One result in the graph: what it was computed from, and how a gradient flows back there.
+    """A result in the graph: what it was computed from, and how a gradient flows back to there.
 
-    Nodes point to nodes, never to Tensors, and only backwards. So an array that no derivative reads is freed
-    as soon as its caller lets go of it, and a graph frees itself without the cycle collector. (A derivative
-    is a closure, and keeps alive those Tensors that it names.)
+    Nodes point to nodes, never to Tensors, and only backwards. So an array that no derivative reads
+    is freed as soon as its caller drops it, and a graph is freed without the cycle collector.
+    (A derivative is a closure, and keeps the Tensors alive that it names.)
 
-    op: the op that made it; None for a leaf.
-    order: when it was created; arguments come before results, so this orders every graph topologically.
-    shape, dtype: of the result; its gradient must have the same.
-    parents: the node of each argument, None for an argument that needs no gradient.
-    derivatives: one for each argument, or a single joint one; None once a backward pass has used them up.
+    op: the op that computed the result; None for a leaf.
+    order: a counter of creation. Arguments are created before results, so it sorts every graph
+    topologically.
+    shape, dtype: of the result, and so of its gradient.
+    parents: the node of each argument; None for an argument that needs no gradient.
+    derivatives: one for each argument, or a single joint one; None after a backward pass used them
+    up.
     y: the array of the result, if a derivative reads it.
-    read: (version, count) of each parameter among the arguments, whether or not a derivative reads it.
+    versions: (version, count) of each parameter among the arguments, whether or not a derivative
+    reads it.
     where: the source line of the call, recorded under `anomaly`.
-    leaf: of a leaf, a weak reference to its Tensor.
+    leaf: a weak reference to the Tensor of a leaf.
     """
 
-    __slots__ = (
-        "op",
-        "order",
-        "shape",
-        "dtype",
-        "parents",
-        "derivatives",
-        "y",
-        "read",
-        "where",
-        "leaf",
-    )
+    __slots__ = "op order shape dtype parents derivatives y versions where leaf".split()
 
-    def __init__(self, op, value, parents=(), derivatives=(), y=None, read=()):
-        self.op, self.parents, self.derivatives, self.y, self.read = (
-            op,
-            parents,
-            derivatives,
-            y,
-            read,
-        )
+    def __init__(self, op, value, parents=(), derivatives=(), y=None, versions=()):
+        self.op, self.parents, self.derivatives = op, parents, derivatives
+        self.y, self.versions = y, versions
         self.order = next(_creation_order)
         self.shape, self.dtype = value.shape, value.dtype
         self.where = self.leaf = None
 
     def consume(self):
-        """Drop what a backward pass has used, so that its arrays are freed now, not with the graph."""
-        self.derivatives = self.y = None
-        self.read = ()
+        """Drop what a backward pass has used: its arrays are freed now, not with the graph."""
+        self.derivatives, self.y, self.versions = None, None, ()
 
 
 class Version:
-    """Counts the changes of one array; shared by every Tensor that views that array."""
+    """A counter of changes to an array, shared by all Tensors that view the array."""
 
     __slots__ = ("count", "name")
 
     def __init__(self, name):
-        self.count = 0
-        self.name = name
+        self.count, self.name = 0, name
 
 
 class Tensor:
-    """An n-dimensional array that gradients can be taken of. Immutable: ops return new Tensors.
+    """An n-dimensional array with gradients. Immutable: ops return new Tensors.
 
-    data: array of the module in use, float32 or float64.
-    requires_grad: whether to record what is computed from it. Switched off and on again, it starts
-    anew: earlier graphs no longer reach it.
-    grad: filled by `backward()` alone; `tinygan.grad` returns gradients instead.
+    data: the array (NumPy or CuPy), float32 or float64.
+    requires_grad: whether ops record what is computed from it. A Tensor that was switched off and
+    on again is a new leaf: earlier graphs do not reach it.
+    grad: the gradient that `backward()` accumulates; `tinygan.grad` returns gradients instead.
 
     Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it. Operators, indexing
-    and methods such as `sum` are ops, attached in ops/methods.py; `backward` is attached in
-    engine.py, and the refusal to be changed in place in checks.py.
+    and methods such as `sum` are ops: ops/methods.py attaches them. engine.py attaches `backward`;
+    checks.py attaches the errors for assignments in place.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
-    __array_ufunc__ = (
-        None  # ndarray * Tensor must come to Tensor.__rmul__, not be looped over by NumPy
-    )
+    __array_ufunc__ = None  # so that ndarray * Tensor calls Tensor.__rmul__, not a loop of NumPy
     __hash__ = object.__hash__
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -95,11 +78,11 @@ class Tensor:
         self.node = self.grad = self.version = None
         self.requires_grad = requires_grad
 
-    # What it is
+    # Properties
 
     @property
     def requires_grad(self):
-        """True if gradients can be taken with respect to this Tensor."""
+        """Whether gradients can be taken with respect to this Tensor."""
         return self.node is not None
 
     @requires_grad.setter
@@ -113,7 +96,7 @@ class Tensor:
             self.node = None
         elif self.node is None:
             self.node = Node(None, self.data)
-            self.node.leaf = weakref.ref(self)  # strong would be a cycle: Tensor -> node -> Tensor
+            self.node.leaf = weakref.ref(self)  # a strong one would close a reference cycle
 
     @property
     def shape(self):
@@ -140,32 +123,29 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self):
-        inside = np.array2string(
-            to_numpy(self.data), separator=", ", prefix=type(self).__name__ + "("
-        )
+        name = type(self).__name__
+        values = np.array2string(to_numpy(self.data), separator=", ", prefix=f"{name}(")
         dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        return (
-            f"{type(self).__name__}({inside}{dtype}{', requires_grad=True' * self.requires_grad})"
-        )
+        return f"{name}({values}{dtype}{', requires_grad=True' * self.requires_grad})"
 
-    # What leaves the graph
+    # Ways out of the graph
 
     def detach(self):
-        """The same values as a constant: no gradient flows through it. Shares the memory."""
+        """Return the same values as a constant, which no gradient flows through. Shares memory."""
         return wrap(self.data, None, self.version)
 
     def numpy(self) -> np.ndarray:
-        """The values as a numpy.ndarray in host memory (shared where possible: do not write into it)."""
-        self._refuse_if_graph("numpy()")
+        """Return the values as a NumPy array, which may share their memory: do not write to it."""
+        self._check_constant("numpy()")
         return to_numpy(self.data)
 
     def item(self) -> float:
-        """The value of a Tensor with one element, as a Python float."""
+        """Return the value of a Tensor with one element as a Python float."""
         return self.data.item()
 
     def astype(self, dtype):
-        """A constant copy in another dtype; no gradient could flow through it. For a model: Module.astype."""
-        self._refuse_if_graph("astype()")
+        """Return a constant copy in another dtype. To convert a model, use Module.astype."""
+        self._check_constant("astype()")
         return Tensor(self.data.astype(dtype), dtype=dtype)
 
     __float__ = item
@@ -182,25 +162,24 @@ class Tensor:
         return bool(self.item())
 
     def __array__(self, dtype=None, copy=None):
-        self._refuse_if_graph("a NumPy function")
-        values = to_numpy(self.data)
-        return np.array(values, dtype=dtype, copy=copy)
+        self._check_constant("a NumPy function")
+        return np.array(to_numpy(self.data), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options):
-        self._refuse_if_graph("DLPack")
+        self._check_constant("DLPack")
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self):
         return self.data.__dlpack_device__()
 
-    def _refuse_if_graph(self, what):
+    def _check_constant(self, caller):
         if self.requires_grad:
             raise TypeError(
-                f"{what} would cut the graph of a Tensor that requires a gradient: "
+                f"{caller} would cut the graph of a Tensor that requires a gradient: "
                 "use a tinygan op, or .detach() first"
             )
 
-    def __reduce__(self):  # copying and pickling: a leaf becomes a leaf of its own
+    def __reduce__(self):  # for copy and pickle: the copy of a leaf is a new leaf
         if self.node is not None and self.node.op is not None:
             raise TypeError(
                 "a computed Tensor cannot be copied or pickled with its graph: .detach() it first"
@@ -209,10 +188,10 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A leaf Tensor that training changes, in place and only through `assign` or an optimiser.
+    """A leaf Tensor that training changes in place, through `assign` or an optimiser alone.
 
-    Owns a copy of `data`. Each change bumps a version shared by all views of the array (`w.T`), so that
-    a gradient through values that are gone is an error instead of a wrong number.
+    It owns a copy of `data`. Each change bumps a version that all views of the array (`w.T`) share.
+    So a backward pass that needs overwritten values raises an error, not a wrong gradient.
     """
 
     __slots__ = ()
@@ -223,7 +202,7 @@ class Parameter(Tensor):
 
     @property
     def name(self):
-        """Used in error messages; a Module sets it to 'Class.attribute'."""
+        """The name in error messages; a Module sets it to 'Class.attribute'."""
         return self.version.name
 
     @name.setter
@@ -231,7 +210,7 @@ class Parameter(Tensor):
         self.version.name = name
 
     def assign(self, value) -> None:
-        """Overwrite the values, in place. `value`: array or Tensor of the same shape; cast to our dtype."""
+        """Overwrite the values in place. value: an array or Tensor of the same shape."""
         value = as_floating(value.data if isinstance(value, Tensor) else value, self.dtype)
         if value.shape != self.shape:
             raise ValueError(f"{self.name} has shape {self.shape}; assign got {value.shape}")
@@ -239,7 +218,7 @@ class Parameter(Tensor):
         self.mark_changed()
 
     def mark_changed(self) -> None:
-        """Say that `data` was written in place (an optimiser's kernel does, then calls this)."""
+        """Record that `data` was written in place; an optimiser calls this after its kernel."""
         self.version.count += 1
 
     def __reduce__(self):
@@ -247,21 +226,21 @@ class Parameter(Tensor):
 
 
 def wrap(data, node=None, version=None) -> Tensor:
-    """A Tensor around an array that is known to be right: the quick constructor that ops use."""
+    """Return a Tensor around a valid array: the fast constructor, without checks, for ops."""
     result = object.__new__(Tensor)
     result.data, result.node, result.grad, result.version = data, node, None, version
     return result
 
 
 def as_floating(data, dtype=None):
-    """`data` as a floating array: `dtype` if given, else its own if float32 or float64, else float32."""
+    """Return `data` as an array of `dtype`.
+
+    By default an array of float32 or float64 keeps its dtype; everything else becomes float32.
+    """
     array = asarray(data)
     if dtype is None:
-        dtype = (
-            array.dtype
-            if array.dtype in (np.float32, np.float64) and hasattr(data, "dtype")
-            else np.float32
-        )
+        keep = hasattr(data, "dtype") and array.dtype in (np.float32, np.float64)
+        dtype = array.dtype if keep else np.float32
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise TypeError(
             f"a Tensor is float32 or float64, not {np.dtype(dtype)}: "
@@ -277,8 +256,8 @@ def _restore(data, requires_grad):
 
 
 def tensor(data, requires_grad=False, dtype=None) -> Tensor:
-    """A new leaf Tensor with a copy of `data` (numbers, nested lists, an array).
+    """Return a new leaf Tensor with a copy of `data`: a number, nested lists or an array.
 
-    Arrays keep float32 or float64; everything else becomes float32 unless `dtype` says otherwise.
+    Arrays of float32 or float64 keep their dtype; everything else becomes float32 by default.
     """
     return Tensor(xp.array(as_floating(data, dtype)), requires_grad)

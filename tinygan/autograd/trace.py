@@ -1,4 +1,4 @@
-"""`trace`: the graph of a computation, with its values, as text and for drawing."""
+"""`trace`: the graph of a computation, with its values, to print or to draw."""
 
 import collections
 import dataclasses
@@ -14,72 +14,70 @@ from .tensor import Parameter, Tensor
 
 
 class trace(Monitor):
-    """`with trace() as t:` remembers every op and its result: t.graph(y) shows how y was computed.
+    """`with trace() as t:` records every op and its result: t.graph(y) shows how y was computed.
 
-    A gradient taken inside the block is a result like any other: t.graph(g) is the graph of that
-    gradient. All results stay alive as long as the trace does, so this is for small expressions.
+    A gradient that was computed inside the block has a graph too: t.graph(g). All results live as
+    long as the trace, so use it for small expressions.
     """
 
-    def __init__(self):
-        self._log = []  # every argument and result, in the order of their appearance
-        self._values = {}  # the same, by key
+    def __init__(self) -> None:
+        self._log = []  # every argument and result, in order of appearance
+        self._values = {}  # the same by key
 
     def run_op(self, op, args, settings, run):
         y = super().run_op(op, args, settings, run)
         xs = [x for x in args if isinstance(x, Tensor)]
         parents = () if y.node is None else y.node.parents
-        self._add(
-            y,
-            op,
-            [(self._find(x) or self._add(x), x.node is not None and x.node in parents) for x in xs],
-        )
+        flows = [x.node is not None and x.node in parents for x in xs]
+        self._add(y, op, [(self._find(x) or self._add(x), flow) for x, flow in zip(xs, flows)])
         return y
 
     def _find(self, x):
         value = self._values.get(_key(x))
         if value is not None and value.is_number and value.tensor is not x:
-            return None  # on a GPU equal numbers share an array; in a graph each stands by itself
+            return None  # on a GPU, equal numbers share an array, but each is a node of its own
         return value
 
     def _add(self, x, op=None, inputs=()):
         data = x.data.copy() if isinstance(x, Parameter) else x.data
         value = self._values[_key(x)] = _Value(x, data, op, inputs, _in_backward())
-        # for y.detach(): the same value, but no gradient flows to it
+        # for y.detach(): the same value, to which no gradient flows
         self._values.setdefault(id(x.data), value)
         self._log.append(value)
         return value
 
-    def graph(self, y, /, gradients=False, **names):
-        """The Graph of all that Tensor `y` was computed from.
+    def graph(self, y: Tensor, /, gradients: bool = False, **names: Tensor) -> "Graph":
+        """Return the Graph of everything that Tensor `y` was computed from.
 
-        gradients: compute, and show, the gradient of y with respect to every value; y then has one
-        element, and its graph must not be used up. names: what to call which Tensor, as in
-        t.graph(y, x=x, w=w). Raises ValueError for a y that was not computed inside the block.
+        gradients: compute and show the gradient of y with respect to every value; y must then have
+        one element, and its graph must not be used up.
+        names: names for Tensors, as in t.graph(y, x=x, w=w).
+        Raises ValueError if y was not computed inside the block.
         """
-        if (end := self._find(y)) is None:
+        if (result := self._find(y)) is None:
             raise ValueError("trace: this Tensor was not computed inside the block")
-        needed = {end}
+        needed = {result}
         for value in reversed(self._log):
             if value in needed:
                 needed.update(x for x, _ in value.inputs)
         values = [value for value in self._log if value in needed]
-        position = {value: i for i, value in enumerate(values)}
-        names = {self._find(x): name for name, x in names.items()}
-        reached = [value for value in values if gradients and value.tensor.requires_grad]
-        tensors = [value.tensor for value in reached]
-        slopes = engine.grad(y, tensors, retain_graph=True) if reached else []
-        slopes = {value: to_numpy(g.data) for value, g in zip(reached, slopes) if g is not None}
+        index = {value: i for i, value in enumerate(values)}
+        name_of = {self._find(x): name for name, x in names.items()}
+        differentiable = [value for value in values if gradients and value.tensor.requires_grad]
+        xs = [value.tensor for value in differentiable]
+        dxs = engine.grad(y, xs, retain_graph=True) if xs else []
+        gradient_of = {v: to_numpy(g.data) for v, g in zip(differentiable, dxs) if g is not None}
         return Graph(
             [
                 GraphNode(
-                    name=names.get(value)
+                    name=name_of.get(value)
                     or (value.tensor.name if isinstance(value.tensor, Parameter) else None),
                     op=value.op and value.op.name,
                     value=to_numpy(value.data),
-                    gradient=slopes.get(value),
+                    gradient=gradient_of.get(value),
                     requires_grad=value.tensor.requires_grad,
                     backward=value.backward,
-                    inputs=[(position[x], flows) for x, flows in value.inputs],
+                    inputs=[(index[x], flows) for x, flows in value.inputs],
                 )
                 for value in values
             ]
@@ -91,7 +89,7 @@ class _Value:
     tensor: Tensor
     data: object
     op: object
-    inputs: list  # of (value, does a gradient flow back to it?)
+    inputs: list  # (value, whether a gradient flows back to it) for each argument
     backward: bool
 
     @property
@@ -100,14 +98,20 @@ class _Value:
 
 
 def _key(x):
-    """What the Tensors that stand for one value share. (While we keep x alive, ids are its own.)"""
+    """A key for the value of Tensor x, which other Tensors may have too.
+
+    An id is unique because the trace keeps x alive.
+    """
     if isinstance(x, Parameter):
-        return id(x), x.version.count  # changes in place, and then is another value
+        return id(x), x.version.count  # it changes in place, and is then another value
     return id(x.data) if x.node is None else x.node
 
 
 def _in_backward():
-    """Is a backward pass running? It adds gradients outside any derivative: ask the call stack."""
+    """Return whether a backward pass is running.
+
+    The call stack tells: a pass also adds up gradients, outside of any derivative.
+    """
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not engine._backpropagate.__code__:
         frame = frame.f_back
@@ -116,11 +120,11 @@ def _in_backward():
 
 @dataclasses.dataclass
 class GraphNode:
-    """A value in a Graph: given from outside (op is None), or the result of `op` on its `inputs`.
+    """A value in a Graph: an input of the computation (op is None), or the result of an op.
 
-    inputs: (index into Graph.nodes, whether a gradient flows back there) per argument; value,
-    gradient: arrays, gradient None where none was asked for or none flows; backward: made by a
-    backward pass.
+    value, gradient: arrays; gradient is None if it was not requested, or if none flows.
+    backward: whether a backward pass computed it.
+    inputs: (index into Graph.nodes, whether a gradient flows back there) for each argument.
     """
 
     name: str | None
@@ -129,24 +133,23 @@ class GraphNode:
     gradient: np.ndarray | None
     requires_grad: bool
     backward: bool
-    inputs: list
+    inputs: list[tuple[int, bool]]
 
     @property
-    def kind(self):
-        """ "op", "backward op", or for a value that was given, "leaf" (requires a gradient) or
-        "constant"."""
+    def kind(self) -> str:
+        """One of "op", "backward op", "leaf" (an input that requires a gradient), "constant"."""
         if self.op:
             return "backward op" if self.backward else "op"
         return "leaf" if self.requires_grad else "constant"
 
     @property
-    def is_number(self):
-        """A constant without a name, such as the 2 in 2 * x."""
+    def is_number(self) -> bool:
+        """Whether it is a constant without a name, such as the 2 in 2 * x."""
         return self.kind == "constant" and self.value.size == 1 and not self.name
 
     @property
-    def lines(self):
-        """What to write into its box: title, shape, values, gradient."""
+    def lines(self) -> list[str]:
+        """The text of its box: title, shape, values, gradient."""
         if self.is_number:
             return [summary(self.value)]
         title = " = ".join(filter(None, [self.name, self.op])) or self.kind
@@ -163,25 +166,25 @@ COLOURS = {"op": "#dbe9f6", "backward op": "#d9f0dc", "leaf": "#fde3c0", "consta
 
 @dataclasses.dataclass
 class Graph:
-    """How a Tensor was computed: `nodes` in the order of computation, the Tensor itself last.
+    """The computation of a Tensor: `nodes` in the order of computation, the Tensor itself last.
 
-    str(graph) lists the computation line by line; graph.dot() is Graphviz text;
+    str(graph) lists the computation line by line; graph.dot() returns it in Graphviz's language;
     tinygan.autograd.drawing.draw_graph draws it.
     """
 
-    nodes: list
+    nodes: list[GraphNode]
 
     @property
-    def edges(self):
-        """(from, to, whether a gradient flows back) per argument of each op; indices into nodes."""
+    def edges(self) -> list[tuple[int, int, bool]]:
+        """(from, to, whether a gradient flows back) for each argument, as indices into nodes."""
         return [
             (source, target, flows)
             for target, node in enumerate(self.nodes)
             for source, flows in node.inputs
         ]
 
-    def __str__(self):
-        # two layers may both own a Linear.weight
+    def __str__(self) -> str:
+        # Two layers may both have a Linear.weight.
         count = collections.Counter(node.name for node in self.nodes)
         names = [
             f"v{i}" if not node.name else node.name if count[node.name] == 1 else f"{node.name}#{i}"
@@ -192,23 +195,19 @@ class Graph:
             if node.is_number:
                 names[i] = summary(node.value)  # written where it is used
                 continue
-            given = ", ".join(names[source] for source, _ in node.inputs)
-            made = f"{node.op}({given})" if node.op else node.kind
-            slope = "" if node.gradient is None else f"gradient {summary(node.gradient)}"
-            rows.append(
-                (
-                    f"{names[i]} = {made}",
-                    str(node.value.shape) if node.value.shape else "",
-                    *(" ".join(text.split()) for text in (summary(node.value), slope)),
-                )
-            )
+            arguments = ", ".join(names[source] for source, _ in node.inputs)
+            formula = f"{node.op}({arguments})" if node.op else node.kind
+            shape = str(node.value.shape) if node.value.shape else ""
+            gradient = "" if node.gradient is None else f"gradient {summary(node.gradient)}"
+            values = (" ".join(text.split()) for text in (summary(node.value), gradient))
+            rows.append((f"{names[i]} = {formula}", shape, *values))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join(
             "  ".join(text.ljust(n) for text, n in zip(row, widths) if n).rstrip() for row in rows
         )
 
-    def dot(self):
-        """The graph in Graphviz's language. Dashed: an argument that no gradient flows back to."""
+    def dot(self) -> str:
+        """The graph in Graphviz's language. No gradient flows back along a dashed arrow."""
         lines = [
             "digraph {",
             '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=10];',
@@ -221,15 +220,14 @@ class Graph:
         return "\n".join(lines) + "\n}\n"
 
 
-def summary(array):
-    """The values of an array in a few characters: all of them up to six, else mean and standard
-    deviation."""
+def summary(array: np.ndarray) -> str:
+    """Describe the values of an array: up to six, or their mean and standard deviation."""
     if array.size == 1:
         return f"{array.item():.4g}"
     if not array.size:
         return "empty"
     if array.size <= 6:
-        # to line up the columns
+        # to align the columns
         width = max(len(f"{v:.4g}") for v in array.flat) if array.ndim > 1 else 0
         return np.array2string(
             array, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}".rjust(width)}

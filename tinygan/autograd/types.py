@@ -10,16 +10,19 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-Array: TypeAlias = Any  # an array of the module in use: numpy.ndarray or cupy.ndarray
+Array: TypeAlias = Any  # an array of the backend in use: numpy.ndarray or cupy.ndarray
 TensorLike: TypeAlias = Union["Tensor", np.ndarray[Any, Any], float, Sequence[Any]]
 Axis: TypeAlias = int | Sequence[int] | None
+IntPair: TypeAlias = int | Sequence[int]  # an int, or (rows, columns)
 
 
 class Op(Protocol[P]):
-    """What `op` returns: a function whose result is a Tensor.
+    """What `op` returns: a function of Tensors and settings that returns a Tensor.
 
-    name: as messages and profiles have it; broadcasts, joint, cost: see `op`. adjoint: of a linear
-    op, its adjoint. definition: of a fused op, the composition of ops that its kernels compute.
+    name: the name in messages and profiles.
+    broadcasts, joint, cost: as passed to `op`.
+    adjoint: the adjoint of a linear op.
+    definition: the composition of ops that the kernels of a fused op compute.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""The command line: `tinygan train` and its siblings. A mistake is one line on stderr, exit code 2.
+"""The command line: `tinygan train` and the other commands.
+
+A mistake of the user becomes one line on stderr, with exit code 2.
 
     train.py       train
     samples.py     sample, animate
@@ -6,12 +8,12 @@
     measures.py    eval, truncation, ppl, separability
     tools.py       recipes, show, data, bench
     gradcheck.py   gradcheck
-    options.py     the options that several of them take
-    generators.py  the trained generator that a command asks for
-    common.py      how several of them print, and name their files
+    options.py     options that several commands share
+    generators.py  loading the trained generator that the options select
+    common.py      printing tables, naming output files
 
-In its file, `train_options` adds the options of the command `train` to its parser, and `run_train`
-runs it; so it is for every command. A file is imported only when one of its commands is asked for.
+Every command NAME has two functions in its file: NAME_options adds its options to a parser, and
+run_NAME runs it. A file is imported only when one of its commands is called.
 """
 
 import importlib
@@ -24,41 +26,52 @@ from tinygan.version import __version__
 
 from .options import Parser
 
-COMMANDS = {  # name: (its file, a summary)
-    "train": ("train", "train a recipe; without arguments, the default one on the built-in digits"),
-    "sample": ("samples", "draw images with a trained generator"),
+COMMANDS = {  # name: (its file, its summary)
+    "train": (
+        "train",
+        "train a recipe; without arguments, train the default recipe on the built-in digits",
+    ),
+    "sample": ("samples", "generate images with a trained generator"),
     "eval": (
         "measures",
-        "measure a trained generator against the test images; writes metrics.json",
+        "compare a trained generator with the test images, and write metrics.json",
     ),
     "truncation": (
         "measures",
-        "draw FID, precision and recall over the strength of the truncation trick",
+        "plot FID, precision and recall over the strength of the truncation trick",
     ),
-    "mix": ("styles", "mix the styles of two images: coarse, middle and fine ones"),
-    "noise": ("styles", "draw what the noise inputs of a G with styles do"),
-    "project": ("styles", "find the style w for which G draws a given image"),
+    "mix": ("styles", "mix the coarse, middle or fine styles of two images"),
+    "noise": ("styles", "show what the noise inputs of a generator with styles do"),
+    "project": ("styles", "find the style w for which the generator reproduces a given image"),
     "ppl": ("measures", "measure the perceptual path length in Z and in W"),
     "separability": ("measures", "measure the linear separability of Z and of W"),
-    "animate": ("samples", "make a GIF of the sample grids that a run wrote"),
-    "recipes": ("tools", "list the recipes, or the settings of one"),
+    "animate": ("samples", "make a GIF from the sample grids of a run"),
+    "recipes": ("tools", "list the recipes, or the settings of one recipe"),
     "show": ("tools", "print the layers of a recipe's networks: shapes, parameters, multiply-adds"),
-    "data": ("tools", "list the data sets, what is here and where"),
-    "gradcheck": ("gradcheck", "check every op's first and second derivatives against differences"),
-    "bench": ("tools", "say how to time training steps, for which you need a checkout"),
+    "data": ("tools", "list the data sets, and say which are available and where"),
+    "gradcheck": (
+        "gradcheck",
+        "check the first and second derivatives of every op against finite differences",
+    ),
+    "bench": ("tools", "print how to run the benchmark, which needs a checkout of tinygan"),
 }
 
 
 def main(argv=None) -> int:
-    """Run a command of tinygan; returns its exit code. argv: its words; default: this process's."""
+    """Run a command of tinygan, and return its exit code.
+
+    argv: the words of the command line, without the program's name (default: this process's).
+    """
     words = sys.argv[1:] if argv is None else argv
     return run_command(make_parser(words), words)
 
 
 def make_parser(words=COMMANDS):
-    """The parser of a command line with these words: only commands among them get their options."""
+    """Return the parser for a command line with these words. It knows the options only of commands
+    that are among the words: their files must be imported."""
     parser = Parser(
-        prog="tinygan", description="The GAN family tree in NumPy: train, sample and look inside."
+        prog="tinygan",
+        description="The GAN family tree in NumPy: train GANs, generate images, look inside.",
     )
     parser.add_argument("--version", action="version", version=f"tinygan {__version__}")
     commands = parser.add_subparsers(
@@ -74,31 +87,32 @@ def make_parser(words=COMMANDS):
 
 
 def run_command(parser, argv=None) -> int:
-    """Parse a command line and call the `run` that the parser finds for it; returns its exit code.
+    """Parse a command line, call `run(args)`, which the parser sets, and return the exit code.
 
-    Bad input, a full disk and the like become one line on stderr. Ctrl-C and SIGTERM end it.
+    Bad input, a full disk and similar errors become one line on stderr. Ctrl-C and SIGTERM end the
+    command.
     """
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if hasattr(sys.stdout, "reconfigure"):
-        # A path that the terminal cannot show is no error.
+        # Printing a path that the terminal cannot show must not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with on_signals(["SIGTERM"], interrupt):
             if getattr(args, "device", None):
                 backend.use_device(args.device)
             return args.run(args) or 0
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+    except BrokenPipeError:  # the reader of our output has ended, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if getattr(args, "command", None) != "train":
             return 0
-        print("tinygan: training ended, because its output was closed", file=sys.stderr)
+        print("tinygan: training stopped, because its output was closed", file=sys.stderr)
         return 1
     except (InputError, OSError) as error:
         say(f"error: {error}")
         return 2
     except MemoryError as error:
-        say(f"error: out of memory ({error}): ask for less at once")
+        say(f"error: out of memory ({error}): use smaller batches, or ask for fewer images")
         return 2
-    except KeyboardInterrupt as stopped:
+    except KeyboardInterrupt as interruption:
         print("tinygan: interrupted", file=sys.stderr)
-        return exit_code(stopped)
+        return exit_code(interruption)

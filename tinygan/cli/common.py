@@ -1,8 +1,8 @@
-"""How commands print, and name their files."""
+"""Printing tables and naming output files."""
 
 
 def print_table(rows, right=()):
-    """Columns as wide as they need to be; those in `right` end flush."""
+    """Print rows of texts in columns. right: the indices of right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         cells = [
@@ -12,6 +12,7 @@ def print_table(rows, right=()):
         print("  ".join(cells).rstrip())
 
 
-def beside(path, ending):
-    """The path of another file that a command writes beside `path`: a.png -> a-numbers.json."""
+def sibling_path(path, ending):
+    """Return the path of a further output file beside `path`: a.png and "numbers.json" ->
+    a-numbers.json."""
     return path.with_name(f"{path.stem}-{ending}")

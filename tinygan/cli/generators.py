@@ -1,4 +1,4 @@
-"""The trained generator that a command asks for."""
+"""Loading the trained generator that a command's options select."""
 
 import numpy as np
 
@@ -8,7 +8,11 @@ from tinygan.training import recipes, sampling
 
 
 def load_generator(args):
-    """(G, config, path of the checkpoint) that RUN, --weights and --truncation ask for."""
+    """Return (G, config, path of the checkpoint) for RUN, --weights and --truncation, with G ready
+    for truncated latents or styles.
+
+    Raises InputError if the recipe has no truncation, or its strength is out of range.
+    """
     G, config, path = sampling.load_generator(args.run_folder, args.weights == "average")
     if getattr(args, "truncation", None) is not None:
         check_truncation(config["recipe"], args.truncation)
@@ -16,25 +20,28 @@ def load_generator(args):
     return G, config, path
 
 
-def load_styles(args):
-    """The same, of a recipe whose G has styles."""
+def load_style_generator(args):
+    """Like `load_generator`, for a recipe whose G has styles. Raises InputError for others."""
     G, config, path = load_generator(args)
     if not isinstance(G, StyleGenerator):
         raise InputError(
             f"{args.run_folder}: the G of {config['recipe']} has no styles: "
-            "give a run of stylegan or stylegan2"
+            "give a run of the recipe stylegan or stylegan2"
         )
     return G, config, path
 
 
 def check_truncation(recipe, strength):
-    """What a recipe truncates, "z" or "w". Raises InputError where it truncates nothing, or where
-    `strength`, the threshold of z or psi of w, is out of range."""
+    """Return what the recipe truncates: "z" or "w".
+
+    strength: the threshold of z, or psi of w. Raises InputError if it is out of range, or if the
+    recipe has no truncation.
+    """
     kind = recipes.find(recipe).truncation
     if kind is None:
         raise InputError(
             f"--truncation: the recipe {recipe} has no truncation, "
-            "as G puts each latent on a sphere"
+            "because its G projects each latent onto a sphere"
         )
     low, high = sampling.TRUNCATION[kind]
     if not low <= strength <= high:

@@ -6,7 +6,10 @@ from tinygan.errors import InputError
 
 def gradcheck_options(parser):
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="only rows whose name contains one of these"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="check only the ops and layers whose name contains one of these (default: all)",
     )
 
 
@@ -17,12 +20,12 @@ def run_gradcheck(args):
         if not args.names or any(name in row.name for name in args.names)
     ]
     if not rows:
-        raise InputError(f"no row of the op table has {' or '.join(args.names)} in its name")
+        raise InputError(f"no op or layer has {' or '.join(args.names)} in its name")
     passed = 0
     print(f"{'op':50}{'order 1':>10}{'order 2':>10}")
     for result in optable.run_gradchecks(rows):
-        judged = "pass" if result.passed else f"FAIL\n    {result.message}"
-        print(f"{result.name:50}{result.order1:10.1e}{result.order2:10.1e}  {judged}")
+        verdict = "pass" if result.passed else f"FAIL\n    {result.message}"
+        print(f"{result.name:50}{result.order1:10.1e}{result.order2:10.1e}  {verdict}")
         passed += result.passed
     print(f"{passed} of {len(rows)} pass")
     return int(passed < len(rows))

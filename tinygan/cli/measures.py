@@ -15,11 +15,11 @@ from tinygan.metrics.perceptual import Perceptual
 from tinygan.training import recipes, sampling
 from tinygan.training.trainer import training_data
 
-from .common import beside, print_table
-from .generators import check_truncation, load_generator, load_styles
+from .common import print_table, sibling_path
+from .generators import check_truncation, load_generator, load_style_generator
 from .options import add, add_output, add_style_options, positive
 
-# Of z: thresholds; of w: psi.
+# The strengths of truncation that are measured by default. z: the threshold; w: psi.
 STRENGTHS = {
     "z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
     "w": (-1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2),
@@ -32,18 +32,20 @@ def eval_options(parser):
         "-n",
         type=positive,
         metavar="N",
-        help="how many samples (default: 10,000; of a stacked data set 26,000, as papers have it)",
+        help="the number of samples (default: 10,000; for a stacked data set 26,000, as in papers)",
     )
     parser.add_argument(
         "--split",
         choices=("test", "held-out"),
         default="test",
-        help="the real images: the test set, or those held out of training, to choose settings by",
+        help="the real images to compare with: the test set (the default), or the images held out "
+        "of training, for choosing settings",
     )
     add(parser, "--truncation", "--weights", "--data-dir", "--device")
 
 
 def run_eval(args):
+    """Evaluate samples with all metrics; write metrics.json and neighbours.png."""
     G, config, path = load_generator(args)
     train, real = training_data(
         data.load(config["data"], data_dir=args.data_dir),
@@ -75,32 +77,39 @@ def run_eval(args):
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
     print(
         f"\nnumbers:    {numbers}\n"
-        f"neighbours: {neighbours} (samples, and the training images nearest to each)"
+        f"neighbours: {neighbours} (samples, each followed by its nearest training images)"
     )
 
 
 def truncation_options(parser):
     add(parser, "run_folder", "--seed")
     parser.add_argument(
-        "-n", type=positive, default=5000, metavar="N", help="samples for each (default: 5,000)"
+        "-n",
+        type=positive,
+        default=5000,
+        metavar="N",
+        help="the number of samples for each strength (default: 5,000)",
     )
     parser.add_argument(
         "--thresholds",
         type=float,
         nargs="+",
         metavar="T",
-        help="default: from 0.1 to 3; psi of a recipe with styles, -1 to 1.2",
+        help="the strengths: thresholds of z (default: 0.1 to 3), or psi for a recipe with styles "
+        "(default: -1 to 1.2)",
     )
     add(parser, "--data-dir")
     add_output(
-        parser, ".png", help="curves; beside them, FILE-grid.png (samples) and FILE-numbers.json"
+        parser,
+        ".png",
+        help="the curves; the command also writes FILE-grid.png (samples) and FILE-numbers.json",
     )
     add(parser, "--device")
 
 
 def run_truncation(args):
-    """FID, precision and recall over the strength of the truncation trick, as curves, and a grid of
-    samples over it."""
+    """Plot FID, precision and recall over the strength of the truncation trick, and write a grid
+    with a row of samples for each strength."""
     G, config, path = sampling.load_generator(args.run_folder)
     kind = recipes.find(config["recipe"]).truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
@@ -111,24 +120,24 @@ def run_truncation(args):
     row_labels = sampling.class_rows(G.classes, 10)[0] if G.classes else None
     reports, rows = [], []
     for strength in tqdm(strengths, unit="threshold", dynamic_ncols=True):
-        # Each has its own batch-norm statistics, and the same draws.
+        # Each strength has its own batch-norm statistics, but the same seeds.
         sampling.truncate(G, strength, np.random.default_rng([args.seed, 4]))
-        draw = lambda seed, n, labels: sampling.generate(
+        generate = lambda seed, n, labels: sampling.generate(
             G, sampling.latents(np.random.default_rng(seed), n, G, strength), labels
         )
-        images = draw([args.seed, 3], args.n, labels)
+        images = generate([args.seed, 3], args.n, labels)
         reports.append({"threshold": strength, **evaluator.quick(images, labels)})
-        rows.append(draw(args.seed, 10, row_labels))
+        rows.append(generate(args.seed, 10, row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
     name = "psi" if kind == "w" else "threshold"
-    numbers, grid = (beside(args.output, ending) for ending in ("numbers.json", "grid.png"))
+    numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
     plots.save_sweep(
         args.output, name, strengths, {key: [report[key] for report in reports] for key in keys}
     )
     plots.save_image(grid, plots.grid(np.concatenate(rows), columns=10))
     print(
-        f"{config['recipe']}, {path}: {args.n:,} samples at each threshold against "
+        f"{config['recipe']}, {path}: {args.n:,} samples at each {name} against "
         f"{reports[0]['real']:,} test images of {config['data']}\n"
         f"features: {reports[0]['extractor']}\n"
     )
@@ -142,20 +151,27 @@ def run_truncation(args):
     )
     print(
         f"\ncurves:  {args.output}\nnumbers: {numbers}\n"
-        f"grid:    {grid} (a row for each {name}, the smallest above)"
+        f"grid:    {grid} (a row for each {name}, the smallest at the top)"
     )
 
 
 def ppl_options(parser):
-    add_style_options(parser, 1000, "paths of each kind", 10)
+    add_style_options(
+        parser,
+        1000,
+        "the number of paths of each kind",
+        "a histogram of the lengths; the command also writes FILE-numbers.json",
+        min_n=10,
+    )
 
 
 def run_ppl(args):
-    """Perceptual path length in Z and in W."""
-    G, config, path = load_styles(args)
+    """Measure the perceptual path length in Z and in W."""
+    G, config, path = load_style_generator(args)
     if args.truncation == 0:
         raise InputError(
-            "--truncation 0: all images are then the same, so that their paths have no length"
+            "--truncation 0 makes all images the same, so their paths have no length: "
+            "use another value"
         )
     kinds = {
         f"{space.upper()}, {'ends' if ends else 'full'}": (space, ends)
@@ -176,14 +192,14 @@ def run_ppl(args):
     }
     if not all(values.any() for values in lengths.values()):
         raise InputError(
-            f"{args.run_folder}: the images do not change along a path: train G longer"
+            f"{args.run_folder}: the images do not change along a path: train the generator longer"
         )
     rows = [
         (name, f"{path_length.perceptual_path_length(values):.2f}")
         for name, values in lengths.items()
     ]
     extractor = Perceptual(config["data"]).description
-    plots.save_histograms(args.output, lengths, "perceptual length of a path")
+    plots.save_histograms(args.output, lengths, "perceptual path length")
     numbers = save_numbers(
         args,
         config,
@@ -192,22 +208,28 @@ def run_ppl(args):
         extractor=extractor,
         perceptual_path_length={name: float(text) for name, text in rows},
     )
-    print(f"{config['recipe']}, {path}: {args.n:,} paths each\nfeatures: {extractor}\n")
+    print(f"{config['recipe']}, {path}: {args.n:,} paths of each kind\nfeatures: {extractor}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
     print(
-        "\nshorter is smoother; Z: on great circles, W: on straight lines; "
-        "full: anywhere on a path, ends: at its beginning\n"
+        "\nA shorter path is smoother. Z: on great circles; W: on straight lines; "
+        "full: at random points of the paths; ends: at their beginnings.\n"
         f"picture: {args.output}\nnumbers: {numbers}"
     )
 
 
 def separability_options(parser):
-    add_style_options(parser, 5000, "samples", 80)
+    add_style_options(
+        parser,
+        5000,
+        "the number of samples",
+        "a bar chart of the attributes; the command also writes FILE-numbers.json",
+        min_n=80,
+    )
 
 
 def run_separability(args):
-    """Linear separability of W against Z."""
-    G, config, path = load_styles(args)
+    """Measure the linear separability of Z and of W."""
+    G, config, path = load_style_generator(args)
     rng = np.random.default_rng(args.seed)
     z = sampling.latents(rng, args.n, G, args.truncation)
     labels = rng.integers(G.classes, size=args.n) if G.classes else None
@@ -216,17 +238,20 @@ def run_separability(args):
     images, extractor = sampling.generate(G, z, labels), metrics.Extractor(config["data"])
     probabilities = extractor(images)[1][:, 0] if extractor.channels == 1 else None
     attributes = separability.attributes(images, probabilities)
-    known = to_numpy(z.data)
+    z_and_class = to_numpy(z.data)
     if labels is not None:
-        known = np.concatenate([known, np.eye(G.classes)[labels]], 1)
+        z_and_class = np.concatenate([z_and_class, np.eye(G.classes)[labels]], 1)
     entropies = {
-        "Z": separability.separability(known, attributes),
+        "Z": separability.separability(z_and_class, attributes),
         "W": separability.separability(w, attributes),
     }
-    scores = {space: float(np.exp(sum(of.values()))) for space, of in entropies.items()}
+    scores = {
+        space: float(np.exp(sum(by_attribute.values())))
+        for space, by_attribute in entropies.items()
+    }
     plots.save_bars(
         args.output,
-        {space: list(of.values()) for space, of in entropies.items()},
+        {space: list(by_attribute.values()) for space, by_attribute in entropies.items()},
         list(attributes),
         "conditional entropy (nats)",
     )
@@ -240,9 +265,8 @@ def run_separability(args):
         separability=scores,
     )
     print(
-        f"{config['recipe']}, {path}: {args.n:,} samples, the surest half of each attribute"
-        + "; Z is z and the class" * (labels is not None)
-        + "\n"
+        f"{config['recipe']}, {path}: {args.n:,} samples; for each attribute, the half in which it "
+        "is clearest" + "; Z is z together with the class" * (labels is not None) + "\n"
     )
     print_table(
         [("attribute", "Z", "W")]
@@ -251,15 +275,17 @@ def run_separability(args):
         right=(1, 2),
     )
     print(
-        "\n0 nats: a hyperplane tells it; 0.69: it tells nothing of an even attribute. "
-        "Separability is exp of the sum: less is better\n"
+        "\nConditional entropy in nats. 0: a hyperplane separates the attribute; 0.69: it says "
+        "nothing about an attribute that half of the images have.\n"
+        "Separability is exp of the sum: lower is better.\n"
         f"picture: {args.output}\nnumbers: {numbers}"
     )
 
 
 def save_numbers(args, config, path, **measured):
-    """Write what was measured, and of what images, beside the picture; returns the file's path."""
-    numbers = beside(args.output, "numbers.json")
+    """Write FILE-numbers.json beside the picture: the measurements, and what was measured. Return
+    its path."""
+    numbers = sibling_path(args.output, "numbers.json")
     write_json(
         numbers,
         {

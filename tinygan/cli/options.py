@@ -1,4 +1,4 @@
-"""What the commands' parsers are made of: types of arguments, and the options they share."""
+"""The parser of the command line, types of arguments, and options that several commands share."""
 
 import argparse
 import re
@@ -6,25 +6,25 @@ from pathlib import Path
 
 from tinygan.errors import one_line
 
-# A NUL, or half of a surrogate pair (but for those that stand for a byte in a file's name).
+# NUL, and lone surrogates; but U+DC80 to U+DCFF stand for single bytes in file names.
 IMPOSSIBLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser that prints an error in one line."""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
 
     def parse_args(self, argv=None, namespace=None):
         for text in argv or ():
-            if IMPOSSIBLE.search(text):  # no shell could pass it to us
-                self.error(f"no argument and no file name can be {text}")
+            if IMPOSSIBLE.search(text):  # only a Python caller can pass it, no shell
+                self.error(f"{text} is not possible as an argument or file name")
         return super().parse_args(argv, namespace)
 
 
-def whole(low, high):
-    """An argparse type: whole numbers from low to high."""
+def integer(low, high):
+    """Return an argparse type: a whole number from low to high."""
 
     def parse(text):
         try:
@@ -38,11 +38,11 @@ def whole(low, high):
     return parse
 
 
-positive, seed = whole(1, 10**9), whole(0, 2**63)
+positive, seed = integer(1, 10**9), integer(0, 2**63)
 
 
-def output(*suffixes):
-    """An argparse type: the path of a file that can be written, with one of these suffixes."""
+def output_file(*suffixes):
+    """Return an argparse type: the path of a file to write, with one of these suffixes."""
 
     def parse(text):
         path = Path(text)
@@ -54,8 +54,8 @@ def output(*suffixes):
             if not path.parent.is_dir():
                 raise argparse.ArgumentTypeError(f"{path}: the folder {path.parent} does not exist")
             if path.is_dir():
-                raise argparse.ArgumentTypeError(f"{path}: is a folder")
-        except OSError as error:  # the name is too long, for one
+                raise argparse.ArgumentTypeError(f"{path} is a folder: give the name of a file")
+        except OSError as error:  # such as a name that is too long
             raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
         return path
 
@@ -64,20 +64,26 @@ def output(*suffixes):
 
 SHARED = {
     "run_folder": {"metavar": "RUN", "help": "a run folder, or one of its checkpoints"},
-    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "of the latents (default: 0)"},
+    "--seed": {
+        "type": seed,
+        "default": 0,
+        "metavar": "N",
+        "help": "the seed of the random numbers (default: 0)",
+    },
     "--truncation": {
         "type": float,
         "metavar": "T",
-        "help": "draw latents within [-T, T], or styles w that are T times as far from their mean: "
-        "better images, and less variety",
+        "help": "restrict latents z to [-T, T]; for a recipe with styles, scale the distance of w "
+        "from its mean by T. A smaller T gives better images with less variety",
     },
     "--weights": {
         "choices": ("average", "last"),
         "default": "average",
-        "help": "G's averaged weights (EMA; the default), or those of the last step",
+        "help": "which weights of the generator to use: their moving average (the default), or "
+        "those of the last step",
     },
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
-    "--data-dir": {"metavar": "DIR", "help": "folder with the data set's IDX files"},
+    "--data-dir": {"metavar": "DIR", "help": "the folder with the data set's IDX files"},
     "--device": {
         "choices": ("cpu", "gpu"),
         "help": "where to compute (default: $TINYGAN_BACKEND, or cpu)",
@@ -86,28 +92,39 @@ SHARED = {
 
 
 def add(parser, *names, **changes):
-    """Add options that several commands take. changes: what is other for this command."""
+    """Add shared options by their names. changes: settings of `add_argument` that replace the
+    shared ones for this command."""
     for name in names:
         parser.add_argument(name, **SHARED[name] | changes)
 
 
 def add_output(parser, *suffixes, **changes):
-    """Add -o: the path of a file with one of these suffixes."""
+    """Add -o, the path of an output file with one of these suffixes. changes: settings of
+    `add_argument` that replace the usual ones."""
     parser.add_argument(
         "-o",
         "--output",
-        type=output(*suffixes),
+        type=output_file(*suffixes),
         **{"metavar": f"FILE{suffixes[0]}", "required": True} | changes,
     )
 
 
-def add_style_options(parser, n, what, least=2):
-    """The options of a command that draws n images, paths or samples with a run of stylegan or
-    stylegan2."""
+def add_style_options(parser, default_n, n_help, output_help, min_n=2):
+    """Add the options of a command for generators with styles. -n has the default `default_n`, the
+    minimum `min_n` and the help text `n_help`; `output_help` is the help text of -o."""
     add(parser, "run_folder", "--seed")
     parser.add_argument(
-        "-n", type=whole(least, 10**6), default=n, metavar="N", help=f"{what} (default: {n:,})"
+        "-n",
+        type=integer(min_n, 10**6),
+        default=default_n,
+        metavar="N",
+        help=f"{n_help} (default: {default_n:,})",
     )
-    add(parser, "--truncation", "--weights")
-    add_output(parser, ".png")
+    truncation_help = (
+        "scale the distance of w from its mean by T: a smaller T gives better images with less "
+        "variety"
+    )
+    add(parser, "--truncation", help=truncation_help)
+    add(parser, "--weights")
+    add_output(parser, ".png", help=output_help)
     add(parser, "--device")

@@ -1,4 +1,4 @@
-"""The commands that draw a trained generator's images: sample, animate."""
+"""The commands that generate or animate images: sample, animate."""
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from tinygan.nn import StyleGenerator
 from tinygan.training import sampling
 
 from .generators import load_generator
-from .options import add, add_output, positive, whole
+from .options import add, add_output, integer, positive
 
-FRAMES = 12  # of a walk, from one image to the next
+FRAMES = 12  # frames of a walk from one image to the next
 
 
 def sample_options(parser):
@@ -21,17 +21,17 @@ def sample_options(parser):
         "-n",
         type=positive,
         metavar="N",
-        help="how many images (default: 64; of a walk of classes 16)",
+        help="the number of images (default: 64; for a walk through the classes 16)",
     )
     parser.add_argument(
-        "--label", type=int, metavar="K", help="class of the images, for a conditional recipe"
+        "--label", type=int, metavar="K", help="generate only class K, with a conditional recipe"
     )
     add(parser, "--truncation", "--weights")
     parser.add_argument(
         "--walk",
         choices=("latents", "styles", "classes"),
-        help="what changes in a .gif: z, from image to image (the default), "
-        "w instead, or the class, of all",
+        help="what changes in a .gif: the latents z (the default), the styles w, or the class of "
+        "all images at once",
     )
     add_output(
         parser,
@@ -39,7 +39,7 @@ def sample_options(parser):
         ".gif",
         ".npz",
         metavar="FILE",
-        help=".png (a grid), .gif (a walk through the latents) or .npz (images, uint8 NHWC)",
+        help="the output: .png (a grid), .gif (a walk) or .npz (images as uint8 NHWC, and labels)",
     )
     add(parser, "--device")
 
@@ -49,16 +49,16 @@ def run_sample(args):
     if args.walk and suffix != ".gif":
         raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
     G, config, path = load_generator(args)
-    check_sample(args, G, config["recipe"])
+    check_options(args, G, config["recipe"])
     n, columns = args.n or (16 if args.walk == "classes" else 64), None
     labels = sampling.classes_in_turn(G, n)
     if args.label is not None:
         labels = np.full(n, args.label)
-    elif G.classes and suffix == ".png":  # full rows, one for each class
+    elif G.classes and suffix == ".png":  # a full row of the grid for each class
         labels, columns = sampling.class_rows(G.classes, n)
         n = len(labels)
     z = sampling.latents(np.random.default_rng(args.seed), columns or n, G, args.truncation)
-    if columns:  # a column for each latent: the same hand, another digit
+    if columns:  # a column for each latent: the same handwriting, another digit
         z = ops.concatenate([z] * (n // columns))
     if suffix == ".gif":
         plots.save_gif(args.output, frames_of_walk(args, G, z, labels))
@@ -74,8 +74,8 @@ def run_sample(args):
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
-def check_sample(args, G, recipe):
-    """Raises InputError for classes and styles that are asked of a G that has none."""
+def check_options(args, G, recipe):
+    """Raise InputError if --label or --walk asks for classes or styles that G does not have."""
     if args.label is not None and not G.classes:
         raise InputError(f"--label: the recipe {recipe} has no classes")
     if args.label is not None and not 0 <= args.label < G.classes:
@@ -85,12 +85,12 @@ def check_sample(args, G, recipe):
     if args.walk == "classes" and not G.classes:
         raise InputError(f"--walk classes: the recipe {recipe} has no classes")
     if args.walk == "classes" and args.label is not None:
-        raise InputError("--walk classes: leave out --label")
+        raise InputError("--walk classes shows all classes: leave out --label")
 
 
 def frames_of_walk(args, G, z, labels):
-    """The frames of an animation, uint8 (H, W, 3): one image at a time; of a walk of classes, all
-    of them at once."""
+    """Return the frames of an animation, uint8 (H, W, 3): one image in each, or in a walk through
+    the classes, a grid of all images."""
     if args.walk == "classes":
         return [
             plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
@@ -109,12 +109,12 @@ def frames_of_walk(args, G, z, labels):
 
 
 def walk(z, frames, straight=False):
-    """Latents on great circles from each of z (N, latent) to the next and back to the first,
-    `frames` to each stretch.
+    """Return a closed walk: points from each row of z (N, latent) to the next, and from the last to
+    the first, with `frames` points for each pair, (N * frames, latent).
 
-    A straight line would pass nearer the origin than any latent that G was trained on. But it is
-    the way for truncated latents, since it never leaves their range, and for styles, which are
-    anywhere.
+    The walk follows great circles, because a straight line would come nearer to the origin than the
+    latents of training. straight: walk on straight lines instead. Truncated latents need them, as
+    a straight line stays in their range; and styles w have no sphere to stay on.
     """
     shares, n = np.linspace(0, 1, frames, endpoint=False), len(z)
     weights = [
@@ -130,8 +130,8 @@ def walk(z, frames, straight=False):
 
 
 def class_walk(classes, frames):
-    """Mixtures of classes (1, classes), from each class to the next and back to the first,
-    `frames` to each stretch."""
+    """Yield mixtures of classes (1, classes): from each class to the next, and from the last to the
+    first, with `frames` mixtures for each pair."""
     one_hot = np.eye(classes, dtype=np.float32)
     for k in range(classes):
         for share in np.linspace(0, 1, frames, endpoint=False, dtype=np.float32):
@@ -142,18 +142,18 @@ def animate_options(parser):
     add(parser, "run_folder", help="a run folder")
     parser.add_argument(
         "--milliseconds",
-        type=whole(10, 10_000),
+        type=integer(10, 10_000),
         default=150,
         metavar="MS",
-        help="for each grid (default: 150)",
+        help="show each grid for MS milliseconds (default: 150)",
     )
-    add_output(parser, ".gif")
+    add_output(parser, ".gif", help="the animation")
 
 
 def run_animate(args):
-    """The sample grids of a run, one after another, at half their size: in a grid, a pixel of an
-    image is two pixels wide."""
-    folder = checkpoint.open_run(args.run_folder, empty=True).folder
+    """Write the sample grids of a run as a GIF, at half their size: in a grid, each pixel of an
+    image takes 2x2 pixels."""
+    folder = checkpoint.open_run(args.run_folder, allow_empty=True).folder
     frames = []
     for path in sorted(folder.glob("samples/step-*.png")):
         try:
@@ -162,8 +162,8 @@ def run_animate(args):
             raise InputError(f"{path} is damaged: delete it ({error})") from None
     if not frames:
         raise InputError(
-            f"{folder} has no pictures in samples/: train it with a smaller --set sample_every"
+            f"{folder} has no pictures in samples/: train again, with a smaller --set sample_every"
         )
-    stay = [frames[-1]] * 10  # the last grid stays a while
-    plots.save_gif(args.output, frames + stay, args.milliseconds)
+    pause = [frames[-1]] * 10  # show the last grid for longer
+    plots.save_gif(args.output, frames + pause, args.milliseconds)
     print(f"{len(frames)} grids of {folder}: {args.output}")

@@ -1,12 +1,13 @@
-"""The commands that list what there is: recipes, show, data, bench."""
+"""The commands that print information: recipes, show, data, bench."""
+
+import shutil
+import textwrap
 
 import numpy as np
 
-from tinygan import data
-from tinygan.autograd import tensor
+from tinygan import data, nn
 from tinygan.errors import InputError
-from tinygan.nn.summary import Row, summarize
-from tinygan.settings import parse_assignments
+from tinygan.settings import GROUPS, parse_assignments
 from tinygan.training import recipes
 
 from .common import print_table
@@ -14,27 +15,50 @@ from .options import add
 
 
 def recipes_options(parser):
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE")
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help="list the settings of this recipe (default: list the recipes)",
+    )
 
 
 def run_recipes(args):
     if args.recipe:
-        recipe = recipes.find(args.recipe)
-        print(f"{recipe.name}: {recipe.summary}\n\nsettings (--set name=value):")
-        print_table(
-            [
-                (name, str(value), kind, doc)
-                for name, value, kind, doc in recipe.settings().describe()
-            ]
-        )
+        print_settings(recipes.find(args.recipe))
     else:
         print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
         print("\nsettings of one: tinygan recipes RECIPE")
 
 
+def print_settings(recipe):
+    """Print the settings of a recipe by group; * marks those that it changes from the default."""
+    descriptions = recipe.settings().describe()
+    name_width = max(len(d.name) for d in descriptions)
+    value_width = max(len(_value(d)) for d in descriptions)
+    indent = name_width + value_width + 6
+    width = max(80, shutil.get_terminal_size((100, 24)).columns)
+    print(f"{recipe.name}: {recipe.summary}\n")
+    print(
+        f"Change settings with --set, such as: tinygan train {recipe.name} --set lr=1e-4 ema=0.99"
+    )
+    print("* marks a value that this recipe changes from the default.")
+    for group, purpose in GROUPS.items():
+        print(f"\n{group}: {purpose}")
+        for d in descriptions:
+            if d.group == group:
+                first = f"  {d.name:{name_width}}  {_value(d):{value_width}}  "
+                print(textwrap.fill(first + d.doc, width, subsequent_indent=" " * indent))
+
+
+def _value(description):
+    value = description.value
+    return (str(value) if value != "" else '""') + "*" * description.changed
+
+
 def show_options(parser):
-    parser.add_argument("recipe", metavar="RECIPE")
-    add(parser, "--set", help="settings of the recipe")
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe, listed by `tinygan recipes`")
+    add(parser, "--set", help="change settings of the recipe")
 
 
 def run_show(args):
@@ -45,37 +69,17 @@ def run_show(args):
     G, D = recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0))
     label = [np.zeros(1, int)] if settings.g_class != "none" else []
     for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (1, side, side, 1))):
-        rows = summarize(network, tensor(np.zeros(shape), dtype="float32"), *label)
-        parameters = sum(p.size for p in network.parameters())
-        # Layers made of others have some of their own, and so have layers for smaller images.
-        if others := parameters - sum(row.parameters for row in rows):
-            rows.append(Row("others", "", "", others, 0))
-        rows.append(Row("total", "", "", parameters, sum(row.multiply_adds for row in rows)))
         print(f"{name}: input {shape}")
-        print_table(
-            [("layer", "kind", "output", "parameters", "multiply-adds")]
-            + [
-                (
-                    row.path,
-                    row.kind,
-                    str(row.shape),
-                    f"{row.parameters:,}",
-                    f"{row.multiply_adds:,}",
-                )
-                for row in rows
-            ],
-            right=(3, 4),
-        )
-        print()
+        print(nn.summary(network, np.zeros(shape, np.float32), *label), end="\n\n")
 
 
 def data_options(parser):
-    add(parser, "--data-dir", help="a folder to look in first")
+    add(parser, "--data-dir", help="a folder to search first")
 
 
 def run_data(args):
     print_table(
-        [("name", "train", "test", "where", "what")]
+        [("name", "train", "test", "where", "description")]
         + [
             (row.name, f"{row.train:,}", f"{row.test:,}", str(row.where), row.description)
             for row in data.catalogue(args.data_dir)
@@ -85,7 +89,7 @@ def run_data(args):
 
 
 def bench_options(parser):
-    parser.prefix_chars = "\0"  # every word comes to `run_bench`, even --help
+    parser.prefix_chars = "\0"  # no word is an option: all of them reach `run_bench`, even --help
     parser.add_argument("words", nargs="*")
 
 

@@ -20,48 +20,57 @@ RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 
 def train_options(parser):
     parser.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="see `tinygan recipes` (default: quick)"
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help="the recipe, listed by `tinygan recipes` (default: quick)",
     )
     parser.add_argument(
         "--data",
         metavar="NAME",
-        help="digits (default), mnist, fashion-mnist, stacked-mnist...: see `tinygan data`",
+        help="the data set, listed by `tinygan data`: digits (the default), mnist, fashion-mnist, "
+        "stacked-mnist, ...",
     )
     add(parser, "--data-dir")
-    parser.add_argument("--steps", metavar="N", help="training steps; with --resume, the new total")
-    parser.add_argument("--batch-size", metavar="N", help="images per step")
-    add(parser, "--seed", default=None, help="of all random numbers (default: 0)")
-    parser.add_argument("--out", metavar="DIR", help="run folder (default: a new one under runs/)")
+    parser.add_argument(
+        "--steps", metavar="N", help="the number of training steps; with --resume, the new total"
+    )
+    parser.add_argument("--batch-size", metavar="N", help="the number of images in a batch")
+    add(parser, "--seed", default=None)
+    parser.add_argument(
+        "--out", metavar="DIR", help="the run folder (default: a new folder in runs/)"
+    )
     parser.add_argument(
         "--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint"
     )
-    add(parser, "--set", help="settings of the recipe, listed by `tinygan recipes RECIPE`")
+    add(parser, "--set", help="change settings of the recipe, listed by `tinygan recipes RECIPE`")
     add(parser, "--device")
 
 
 def run_train(args):
+    """Train a new run, or continue one, on one rank or several."""
     ranks.join()
-    with ranks.aborting():
+    with ranks.abort_on_error():
         trainer = make_trainer(args)
     if ranks.rank:
         return train_silently(trainer)
     settings = trainer.settings
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
-    shared = f", shared out to {ranks.size} ranks" if ranks.size > 1 else ""
+    shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
     print(
-        f"{trainer.config['recipe']} on {len(trainer.dataset):,} images of "
-        f"{trainer.dataset.name}{held_out}, {settings.steps:,} steps of {settings.batch_size}"
-        f"{shared}, into {trainer.out}",
+        f"training {trainer.config['recipe']} on {len(trainer.dataset):,} images of "
+        f"{trainer.dataset.name}{held_out}: {settings.steps:,} steps with batches of "
+        f"{settings.batch_size}{shared}; run folder: {trainer.out}",
         flush=True,
     )
     started, first_step, first_image = time.perf_counter(), trainer.step, trainer.images
     try:
-        with ranks.aborting():
+        with ranks.abort_on_error():
             grid = trainer.run()
-    except KeyboardInterrupt as stopped:
+    except KeyboardInterrupt as interruption:
         print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer.out)}", file=sys.stderr)
-        return exit_code(stopped)
-    except (Diverged, InUse):  # it would diverge again; the folder is in use by another run
+        return exit_code(interruption)
+    except (Diverged, InUse):  # resuming does not help: it diverges again, or the folder is in use
         raise
     except InputError as error:
         raise InputError(f"{error}; {how_to_resume(trainer.out)}") from error
@@ -72,24 +81,31 @@ def run_train(args):
         f"{int(seconds) // 60}:{int(seconds) % 60:02d} "
         f"({images / max(seconds, 1e-9):.0f} images/s)"
     )
-    shares = (f"{part} {spent / seconds:.0%}" for part, spent in trainer.seconds.items())
     print(
-        f"time:   {', '.join(shares)}\n"
+        f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
         f"more:   tinygan sample {trainer.out} -n 100 -o more.png\n"
         f"grid:   {grid}"
     )
 
 
+def time_shares(phases, total):
+    """Return the share of each phase {name: seconds} in the total time, and of all the rest, as
+    text: whole percentages that add up to 100."""
+    percent = {name: round(100 * spent / total) for name, spent in phases.items()}
+    percent["other"] = 100 - sum(percent.values())  # pictures, evaluations, checkpoints, the log
+    return ", ".join(f"{name} {share}%" for name, share in percent.items())
+
+
 def train_silently(trainer):
-    """What a rank other than the first does (see ranks.py): it trains its share of each batch."""
-    # When the run is stopped or diverges, all ranks raise it: the first says so.
-    with contextlib.suppress(KeyboardInterrupt, Diverged), ranks.aborting():
+    """Train this rank's share of each batch, without output: for every rank but the first."""
+    # If the run is stopped or diverges, all ranks raise the exception; the first rank reports it.
+    with contextlib.suppress(KeyboardInterrupt, Diverged), ranks.abort_on_error():
         trainer.run(progress=False)
 
 
 def how_to_resume(folder):
-    """How to go on with a run that has stopped, and from which step."""
+    """Return the sentence that says how to continue a run that has stopped, and from which step."""
     if not folder.is_dir():
         return f"the folder {folder} is gone"
     return (
@@ -98,41 +114,44 @@ def how_to_resume(folder):
 
 
 def make_trainer(args):
-    """The Trainer of a new run, or of one that is continued. What is wrong on one of several ranks
-    is said of all."""
+    """Return the Trainer of a new run, or of the run that --resume names.
+
+    If one of several ranks has an InputError, all of them raise it.
+    """
     trainer, mistake = None, ""
     try:
         if ranks.size > 1 and backend.device() == "gpu":
             raise InputError(
-                "several ranks train on CPUs: leave out --device gpu, and TINYGAN_BACKEND"
+                "several ranks can only train on CPUs: leave out --device gpu and TINYGAN_BACKEND"
             )
         trainer = new_trainer(args) if args.resume is None else resumed_trainer(args)
     except InputError as error:
         mistake = str(error)
-    if mistake := ranks.first(mistake):
+    if mistake := ranks.first_nonempty(mistake):
         raise InputError(mistake, on_all_ranks=True)
     return trainer
 
 
-def settings_given(args):
-    """{name: text} of the settings that the command line gives."""
-    given = {"steps": args.steps, "batch_size": args.batch_size}
+def settings_from_options(args):
+    """Return {setting: text} from --set, --steps and --batch-size."""
+    options = {"steps": args.steps, "batch_size": args.batch_size}
     return parse_assignments(args.set) | {
-        name: text for name, text in given.items() if text is not None
+        name: text for name, text in options.items() if text is not None
     }
 
 
 def resumed_trainer(args):
-    """The Trainer of the run that --resume names."""
-    changes = settings_given(args)
+    """Return the Trainer of the run that --resume names. Raises InputError for options that a
+    resumed run cannot change."""
+    changes = settings_from_options(args)
     fixed = args.recipe, args.data, args.seed, args.out
-    if any(given is not None for given in fixed) or changes.keys() - RESUMABLE:
+    if any(value is not None for value in fixed) or changes.keys() - RESUMABLE:
         raise InputError(
-            "--resume continues a run as it was set up; besides --data-dir and "
-            "--device it takes only --steps and --set sample_every=N "
-            "checkpoint_every=N keep=N eval_every=N"
+            "--resume continues a run with its own recipe, data and settings; you can add only "
+            "--data-dir, --device, --steps and --set sample_every=N checkpoint_every=N keep=N "
+            "eval_every=N"
         )
-    run = checkpoint.open_run(args.resume, empty=True)
+    run = checkpoint.open_run(args.resume, allow_empty=True)
     trainer = Trainer(
         recipes.find(run.config["recipe"]),
         recipes.settings_of(run.config).updated(changes),
@@ -145,10 +164,10 @@ def resumed_trainer(args):
 
 
 def new_trainer(args):
-    """The Trainer of a new run, in the folder that --out names, or in the next free one under
-    runs/. Ranks other than the first have none."""
+    """Return the Trainer of a new run. It makes the folder that --out names, or the next free one
+    in runs/; only the first rank has a folder."""
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
-    settings = recipe.settings().updated(settings_given(args))
+    settings = recipe.settings().updated(settings_from_options(args))
     dataset = data.load(args.data or "digits", data_dir=args.data_dir)
     seed = args.seed or 0
     if ranks.rank:
@@ -158,11 +177,11 @@ def new_trainer(args):
     while True:
         try:
             return Trainer.start(recipe, settings, dataset, next_folder(recipe, dataset), seed)
-        except FolderTaken:  # by a process that looked for a free one at the same time
+        except FolderTaken:  # by another process, after we looked for a free folder
             pass
 
 
 def next_folder(recipe, dataset):
-    """runs/quick-digits-001, or the next number that is free."""
+    """Return runs/quick-digits-001, or the folder with the next free number."""
     folders = (Path(f"runs/{recipe.name}-{dataset.name}-{i:03d}") for i in range(1, 1_000_000))
     return next(folder for folder in folders if not folder.exists())

@@ -1,6 +1,7 @@
-"""Data sets: `load` one by name, then ask the `Dataset` for minibatch number `index`."""
+"""Data sets: `load` one by its name; the `Dataset` then gives minibatches."""
 
-from tinygan.data.datasets import Dataset, catalogue, load, locate, to_float, to_uint8
+from tinygan.data.dataset import Dataset, to_float, to_uint8
 from tinygan.data.idx import read_idx
+from tinygan.data.loading import catalogue, load, locate
 
 __all__ = ["Dataset", "catalogue", "load", "locate", "read_idx", "to_float", "to_uint8"]

@@ -1,8 +1,8 @@
-"""Download a file into a folder: from one mirror or another, in one attempt or several.
+"""Download a file into a folder, from one of several mirrors, in one attempt or more.
 
-What has come of FILE so far stands beside it as FILE.part, and the next attempt goes on from there.
-FILE itself is there only when it is whole and has been checked. One process at a time downloads
-into a folder; others wait for it.
+The part of FILE that has been downloaded so far is in FILE.part, and the next attempt continues
+from there. FILE itself exists only once it is complete and has been checked. One process at a time
+downloads into a folder; others wait for it.
 """
 
 import contextlib
@@ -10,75 +10,79 @@ import math
 import os
 import time
 from functools import lru_cache
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
 
 from tinygan.errors import InputError, say
 from tinygan.files import locked, remove_temporary, replacing, writing
 
-TIMEOUT = 30  # seconds without a byte, after which a mirror is given up
-SLOWEST = 1000  # bytes a second: a mirror that sends fewer...
-PATIENCE = 60  # ...over so many seconds is given up too
+TIMEOUT = 30  # a mirror is abandoned after this many seconds without a byte,
+MIN_SPEED = 1000  # or if it sends fewer bytes a second than this,
+PATIENCE = 60  # on average over at least this many seconds
 CHUNK = 1 << 16
 
 
 @contextlib.contextmanager
-def alone_in(folder):
-    """Be the only process that downloads into `folder`, made if need be, while the block runs.
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make `folder`, and be the only process that downloads into it while the block runs.
 
-    If another one is downloading, say so on stderr and wait for it; then look again whether
-    anything is still missing.
+    If another process is downloading, say so on stderr and wait for it. So the block must check
+    which files are still missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(
-        folder / "download.lock",
-        lambda holder: say(f"waiting for {holder}, to download into {folder}"),
-    ):
+    announce = lambda holder: say(f"waiting for {holder}, to download into {folder}")
+    with locked(folder / "download.lock", on_wait=announce):
         remove_temporary(folder)
         yield
 
 
-def fetch(target, mirrors, limit, check):
-    """Download the file `target`, a Path, from the first of its mirrors that sends the right bytes.
+def fetch(
+    target: Path, mirrors: Sequence[str], max_bytes: int, check: Callable[[Path], Any]
+) -> None:
+    """Download the file `target` from the first mirror that sends the right bytes.
 
-    mirrors: addresses, to which the file's name is added. limit: the most bytes that it may have.
-    check(path) raises InputError unless the file at `path` is the wanted one. Raises InputError if
-    the file cannot be written, or if every mirror fails, with what went wrong at each: what has
-    come until then is kept, and the next call goes on from there, with whichever mirror. Nobody
-    else may be downloading to the same folder: see `alone_in`.
+    mirrors: addresses, to which the file's name is appended. max_bytes: the largest size that the
+    file may have. check: check(path) raises InputError unless the file at `path` has the right
+    content. Raises InputError if the file cannot be written, or if every mirror fails; the message
+    says what went wrong at each. The bytes received until then are kept, and the next call
+    continues from there, with any mirror. No other process may download into the same folder: see
+    `alone_in`.
     """
-    from http.client import HTTPException  # slow to import and seldom needed, as is urllib
+    from http.client import HTTPException  # slow to import and seldom needed, like urllib
     from urllib.error import HTTPError
 
     part, failures = target.with_name(f"{target.name}.part"), []
     for mirror in mirrors:
         try:
-            right = _complete(part, f"{mirror}{target.name}", limit, check)
-        except InputError:  # it cannot be written: no other mirror helps
+            complete = _complete(part, f"{mirror}{target.name}", max_bytes, check)
+        except InputError:  # the file cannot be written: another mirror would not help
             raise
         except (OSError, HTTPException, ValueError) as error:
             failures.append(f"{mirror} failed: {reason(error)}")
             if isinstance(error, HTTPError):
-                error.close()  # it is an open response too: newer Pythons warn of a dropped one
+                error.close()  # it is also an open response, and newer Pythons warn about those
             continue
-        if right:
+        if complete:
             with replacing(target) as temporary:
                 os.replace(part, temporary)
             return
-        failures.append(f"{mirror} sent other bytes")
+        failures.append(f"{mirror} sent the wrong bytes")
     raise InputError("; ".join(failures))
 
 
-def _complete(part, url, limit, check):
-    """Make the file at `part` whole from `url`. Returns whether it passes the check; if not, it is
-    deleted."""
-    if _size(part) and _passes(check, part):  # an attempt was interrupted after the last byte
+def _complete(part, url, max_bytes, check):
+    """Complete the file at `part` from `url`. Return whether it passes the check; if it does not,
+    it is deleted."""
+    if _size(part) and _passes(check, part):  # the last attempt stopped after the last byte
         return True
-    begun = True
-    while begun:  # what was there may be another mirror's: if so, once more, with this one's alone
-        begun = _copy(url, part, limit)
+    while True:
+        bytes_kept = _copy(url, part, max_bytes)
         if _passes(check, part):
             return True
         part.unlink()
-    return False
+        if not bytes_kept:
+            return False
+        # The bytes kept may be wrong ones from another mirror: start again without them.
 
 
 def _passes(check, path):
@@ -93,28 +97,25 @@ def _size(path):
     return path.stat().st_size if path.is_file() else 0
 
 
-def _copy(url, part, limit):
-    """Add to the file at `part` what is missing of `url`, or write it anew, up to `limit` bytes.
+def _copy(url, part, max_bytes):
+    """Append the rest of `url` to the file at `part`, or write it from the beginning, up to
+    `max_bytes` bytes in all.
 
-    Returns how many bytes of what was there were kept. Raises whatever can go wrong with a
-    connection, and InputError if the file cannot be written; what came until then is in it.
+    Returns the number of bytes of the file that were kept. Raises any exception of a connection,
+    and InputError if the file cannot be written; the bytes received until then are in the file.
     """
     from tqdm import tqdm
 
-    have = _size(part)
-    response, start = _request(url, have if have < limit else 0)
+    size = _size(part)
+    response, start = _request(url, size if size < max_bytes else 0)
     with response:
         total = None if response.length is None else start + response.length
         with writing(part):
-            # Unbuffered, so that what came is there if we are killed.
+            # Unbuffered, so that all bytes received are in the file even if the process is killed.
             file = open(part, "ab" if start else "wb", buffering=0)
-        with (
-            file,
-            tqdm(
-                total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None
-            ) as bar,
-        ):
-            for chunk in _chunks(response, limit - start):
+        progress = {"total": total, "initial": start, "desc": part.stem, "disable": None}
+        with file, tqdm(unit="B", unit_scale=True, **progress) as bar:
+            for chunk in _chunks(response, max_bytes - start):
                 _write(file, chunk)
                 bar.update(len(chunk))
     return start
@@ -123,19 +124,19 @@ def _copy(url, part, limit):
 def _write(file, chunk):
     with writing(file.name):
         while chunk:
-            chunk = chunk[file.write(chunk) :]  # an unbuffered file may take less than it is given
+            chunk = chunk[file.write(chunk) :]  # an unbuffered file may write only a part of it
 
 
 def _request(url, start):
-    """(the response for the file at `url` from byte `start` on, or, if the server cannot do that,
-    from the first on; the number of its first byte)."""
+    """Request the file at `url` from byte `start` on. Return (response, index of its first byte):
+    the index is 0 if the server cannot send a part of the file."""
     from urllib.error import HTTPError
 
     if start:
         try:
             response = _open(url, {"Range": f"bytes={start}-"})
         except HTTPError as error:
-            if error.code != 416:  # the file has no more bytes than that
+            if error.code != 416:  # 416: the file has no byte at `start`
                 raise
             error.close()
         else:
@@ -153,10 +154,10 @@ def _open(url, headers):
     return _opener().open(Request(url, headers=headers), timeout=TIMEOUT)
 
 
-@lru_cache  # it reads the system's certificates
+@lru_cache  # making it takes time: it reads the system's certificates
 def _opener():
-    """What opens addresses, as urlopen's does, but no ftp:, file: or data: ones, to which a
-    redirect might lead."""
+    """Return an opener like urlopen's for http: and https: only. A redirect could lead to ftp:,
+    file: or data: addresses."""
     from urllib import request
 
     opener = request.OpenerDirector()
@@ -173,26 +174,29 @@ def _opener():
     return opener
 
 
-def _chunks(response, most):
-    """Yield what `response` sends, as it comes, at most `most` bytes. Raises ConnectionError if it
-    ends before all that it announced has come, TimeoutError if it trickles (see SLOWEST)."""
-    # Not every Python's read1 counts the bytes that are left.
-    left = math.inf if response.length is None else response.length
-    since, came = time.monotonic(), 0
-    while chunk := response.read1(min(CHUNK, left, most)):
-        left, most, came = left - len(chunk), most - len(chunk), came + len(chunk)
+def _chunks(response, max_bytes):
+    """Yield the bytes of a response as they arrive, at most `max_bytes` of them.
+
+    Raises ConnectionError if the response ends before its announced length, and TimeoutError if it
+    is too slow (see MIN_SPEED).
+    """
+    # Count the bytes that are still to come: read1 does not do so in every version of Python.
+    remaining = math.inf if response.length is None else response.length
+    start, received = time.monotonic(), 0
+    while chunk := response.read1(min(CHUNK, remaining, max_bytes)):
+        remaining, max_bytes = remaining - len(chunk), max_bytes - len(chunk)
+        received += len(chunk)
         yield chunk
-        seconds = time.monotonic() - since
-        if left and seconds >= PATIENCE:
-            if came < SLOWEST * seconds:
-                raise TimeoutError(
-                    f"it sent {came / seconds:.0f} bytes a second for {seconds:.0f} seconds"
-                )
-            since, came = time.monotonic(), 0
-    if most and 0 < left < math.inf:
-        raise ConnectionError(f"the connection was closed {left:,} bytes before the end")
+        seconds = time.monotonic() - start
+        if remaining and seconds >= PATIENCE:
+            speed = received / seconds
+            if speed < MIN_SPEED:
+                raise TimeoutError(f"it sent {speed:.0f} bytes a second for {seconds:.0f} seconds")
+            start, received = time.monotonic(), 0
+    if max_bytes and 0 < remaining < math.inf:
+        raise ConnectionError(f"the connection was closed {remaining:,} bytes before the end")
 
 
-def reason(error):
-    """What an exception says, in one line."""
+def reason(error: BaseException) -> str:
+    """Return the message of an exception on one line, or the name of its class."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and folders that one process at a time works in."""
+"""Atomic writing of files, and locks that let one process at a time work in a folder."""
 
 import contextlib
 import errno
@@ -7,10 +7,11 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any, Callable, Iterator
 
 from tinygan.errors import InputError
 
-ADVICE = {
+ADVICE = {  # what the user can do about an OSError
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
     errno.EFBIG: "the system allows no larger file",
@@ -23,12 +24,12 @@ ADVICE = {
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Yield a temporary path beside `path`. If the block ends well, what was written there takes
-    the place of `path`; otherwise it is removed.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, to which the block writes a file. If the block
+    succeeds, that file replaces `path`; otherwise it is removed.
 
-    By the end it is on the disk, not only on its way there. Raises InputError if the disk is full,
-    or the folder read-only or gone: what was at `path` is then still there.
+    The new file is flushed to the disk before it replaces the old one. Raises InputError if the
+    disk is full, or if the folder is read-only or has gone: the old file is then unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.tinygan-{os.getpid()}{path.suffix}")
@@ -37,7 +38,7 @@ def replacing(path):
             yield temporary
             _flush(temporary)
             os.replace(temporary, path)
-            with contextlib.suppress(OSError):  # some network file systems flush no folder
+            with contextlib.suppress(OSError):  # some network file systems cannot flush folders
                 _flush(path.parent)
     finally:
         with contextlib.suppress(OSError):  # the folder may have gone
@@ -45,11 +46,12 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def writing(path):
-    """Make an OSError of writing `path` an InputError that says what to do."""
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an OSError in the block, which writes `path`, into an InputError that says what to do.
+    A FileExistsError passes through."""
     try:
         yield
-    except FileExistsError:
+    except FileExistsError:  # callers choose another name
         raise
     except OSError as error:
         advice = f" ({ADVICE[error.errno]})" if error.errno in ADVICE else ""
@@ -57,53 +59,57 @@ def writing(path):
 
 
 def _flush(path):
-    """Have the system write a file, or the names in a folder, to the disk."""
-    if path.is_dir() and os.name == "nt":  # which cannot open a folder
+    """Make the system write a file, or the list of files in a folder, to the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
         return
-    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
-def remove_temporary(folder) -> None:
-    """Remove what `replacing` left in a folder when its process was killed."""
+def remove_temporary(folder: str | Path) -> None:
+    """Remove the temporary files that processes left in a folder when they were killed during
+    `replacing`."""
     for path in Path(folder).glob(".*.tinygan-*"):
-        number = path.name.rpartition(".tinygan-")[2].split(".")[0]
-        if number.isdigit() and not _alive(int(number)):
+        process_id = path.name.rpartition(".tinygan-")[2].split(".")[0]
+        if process_id.isdigit() and not _is_running(int(process_id)):
             path.unlink(missing_ok=True)
 
 
-def _alive(process):
-    """Is there another process of that number? (Windows cannot be asked without harm.)"""
-    if os.name == "nt" or process == os.getpid():
+def _is_running(process_id):
+    """Return whether there is another process of this id. On Windows, where os.kill would kill it,
+    return False."""
+    if os.name == "nt" or process_id == os.getpid():
         return False
     try:
-        os.kill(process, 0)
+        os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # it is someone else's
+    except PermissionError:  # it exists, and belongs to another user
         pass
     return True
 
 
-def write_json(path, value) -> None:
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as indented JSON."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
 class InUse(InputError):
-    """Another process holds the lock."""
+    """Another process holds the lock of a folder."""
 
 
 @contextlib.contextmanager
-def locked(path, wait=None):
-    """Hold the file `path` while the block runs. It says who holds it, and goes with the block.
+def locked(path: str | Path, on_wait: Callable[[str], Any] | None = None) -> Iterator[None]:
+    """Hold a lock on the file `path` while the block runs.
 
-    If another process holds it (or another block of this one): with wait, call wait(who) and wait;
-    otherwise raise InUse, an InputError, naming it. The system gives back what a killed process
-    held.
+    The file says which process holds the lock, and is removed at the end. If another process (or
+    another block of this one) holds the lock: with `on_wait`, call on_wait(description of the
+    holder) and wait until the lock is free; otherwise raise InUse, which names the holder. When a
+    process is killed, the system releases its locks.
     """
     path = Path(path)
     while True:
@@ -113,16 +119,19 @@ def locked(path, wait=None):
             if not _lock(file):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                if not wait:
-                    raise InUse(f"{path.parent} is in use by {holder}: let it end, or stop it")
-                wait(holder)
+                if not on_wait:
+                    raise InUse(
+                        f"{path.parent} is in use by {holder}: wait until it ends, or stop it"
+                    )
+                on_wait(holder)
                 while not _lock(file):
                     time.sleep(0.1)
-            try:  # did whoever held it remove it, after we had opened it?
-                same = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+            # The previous holder may have removed the file after we opened it: then start again.
+            try:
+                still_there = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
             except FileNotFoundError:
-                same = False
-            if not same:
+                still_there = False
+            if not still_there:
                 continue
             file.truncate(0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -131,19 +140,19 @@ def locked(path, wait=None):
             try:
                 yield
             finally:
-                # It may have gone with its folder, and Windows keeps what is open.
+                # The file may have gone with its folder, and Windows does not remove open files.
                 with contextlib.suppress(OSError):
                     path.unlink()
             return
 
 
 def _lock(file):
-    """Lock a file; return False if another process has."""
+    """Lock an open file. Return False if it is locked already."""
     try:
         if os.name == "nt":
             import msvcrt
 
-            # a byte that nobody reads: Windows lets no other process read a locked one
+            # Lock a byte beyond the text: Windows lets no other process read a locked byte.
             file.seek(1 << 30)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
@@ -153,9 +162,9 @@ def _lock(file):
     except BlockingIOError:
         return False
     except OSError as error:
-        if os.name == "nt" and isinstance(error, PermissionError):  # so Windows says it
+        if os.name == "nt" and isinstance(error, PermissionError):  # Windows raises this instead
             return False
-        # a file system without locks: then without one
+        # On a file system without locks, work without one.
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
     return True

@@ -1,1 +1,1 @@
-"""What makes two networks a GAN: losses, penalties, ways to give a class, augmentation."""
+"""What makes two networks a GAN: losses, penalties, class conditioning, augmentation."""

@@ -1,58 +1,63 @@
-"""Telling G and D the class: wrappers that make any pair of networks conditional.
+"""Class conditioning: wrappers that make any pair of networks depend on the class.
 
     concatenation           G(z, y): an embedding of y beside z. D(x, y): a learned image of y
                             beside x, as one more channel (Mirza and Osindero 2014, cGAN)
-    auxiliary classifier    D(x) also guesses the class; it learns that from reals and fakes, and G
-                            from its fakes (Odena et al. 2017, AC-GAN)
-    projection              D(x, y) = psi(phi(x)) + e_y . phi(x): is this a real *seven*, not just
-                            real? (Miyato and Koyama 2018, equation 3)
-    conditional batch-norm  in G, in place of batch-norm: `nn.ConditionalBatchNorm.of_classes`
+    auxiliary classifier    D(x) also predicts the class. It learns to do so from reals and fakes,
+                            and G learns from it through its fakes (Odena et al. 2017, AC-GAN)
+    projection              D(x, y) = psi(phi(x)) + e_y . phi(x): D decides whether x is a real
+                            *seven*, not just whether it is real (Miyato and Koyama 2018,
+                            equation 3)
+    conditional batch-norm  replaces G's batch-norm: `nn.ConditionalBatchNorm.of_classes`
 
-Classes y are integer arrays (N,). What a network must have to be wrapped stands in
-`tinygan/models/__init__.py`.
+Classes are given as labels y, integer arrays (N,). `tinygan/models/__init__.py` lists the
+attributes that a network needs to be wrapped.
 """
 
 import math
+
+import numpy as np
 
 from tinygan import nn, ops
 from tinygan.nn.init import normal
 
 
-def call_with_labels(network, x, labels=None):
-    """network(x, labels), or network(x) where there are no classes."""
+def call_with_labels(network: nn.Module, x, labels=None):
+    """Return network(x, labels), or network(x) if labels is None."""
     return network(x) if labels is None else network(x, labels)
 
 
 class ConcatLatent(nn.Module):
-    """A G of latents (N, latent + size) as a function of z (N, latent) and y, by an embedding of y.
+    """A conditional generator: G, which takes latents (N, latent + size), called with z (N, latent)
+    and an embedding (N, size) of the labels.
 
-    The embedding stands behind z; if G reads its latents in parts, as BigGAN's does, it stands in
-    front, since the class has to reach the first layer.
+    The embedding comes after z. If G splits its latents among its layers, as BigGAN's does
+    (`reads_in_parts`), it comes first, because the first layer needs the class.
     """
 
     conditional = True
 
-    def __init__(self, G, classes, size, *, rng):
+    def __init__(self, G, classes: int, size: int, *, rng: np.random.Generator):
         self.latent, self.classes = G.latent - size, classes
-        self.in_front = getattr(G, "reads_in_parts", False)
+        self.embedding_first = getattr(G, "reads_in_parts", False)
         self.embedding = nn.Embedding(classes, size, rng=rng)
         self.G = G
 
     def forward(self, z, labels):
         z = self.expect_shape(z, "N", self.latent, what="latents")
         parts = [z, self.embedding(self.expect_labels(labels, len(z), self.classes))]
-        return self.G(ops.concatenate(parts[::-1] if self.in_front else parts, axis=1))
+        return self.G(ops.concatenate(parts[::-1] if self.embedding_first else parts, axis=1))
 
 
 class ConcatImage(nn.Module):
-    """A D of images (N, H, W, C + 1) as a function of x (N, H, W, C) and y.
+    """A conditional discriminator: D, which takes images (N, H, W, C + 1), called with images
+    (N, H, W, C) and labels.
 
-    The last channel is a learned image (H, W) of the class.
+    The last channel is an image (H, W) that is learned for each class.
     """
 
     conditional = True
 
-    def __init__(self, D, classes, image_size, *, rng):
+    def __init__(self, D, classes: int, image_size: tuple[int, int], *, rng: np.random.Generator):
         self.embedding = nn.Embedding(classes, math.prod(image_size), rng=rng)
         self.plane = nn.Reshape(*image_size, 1)
         self.D, self.classes = D, classes
@@ -65,19 +70,18 @@ class ConcatImage(nn.Module):
 
 
 class AuxiliaryClassifier(nn.Module):
-    """x -> (D's logits; logits of the classes (N, classes)), both from D's features.
+    """x -> (D's logits, class logits (N, classes)), both computed from D's features.
 
-    D does not see the class. `forward` takes it and ignores it, so that all conditional
+    D does not see the class. `forward` accepts labels and ignores them, so that all conditional
     discriminators are called alike.
     """
 
     conditional = True
 
-    def __init__(self, D, classes, *, rng):
-        self.D = D
-        self.flatten = nn.Flatten()
+    def __init__(self, D, classes: int, *, rng: np.random.Generator):
+        self.D, self.flatten = D, nn.Flatten()
         layer = nn.Linear(math.prod(D.feature_shape), classes, rng=rng, init=normal(0.02))
-        self.classify = scaled_like(D, layer, rng)
+        self.classify = normalised_like(D, layer, rng)
 
     def forward(self, x, labels=None):
         features = self.D.features(x)
@@ -85,18 +89,19 @@ class AuxiliaryClassifier(nn.Module):
 
 
 class Projection(nn.Module):
-    """D(x) + e_y . phi(x), where phi(x) are D's features (N, F); of feature maps, their sums.
+    """D(x) + e_y . phi(x), where phi(x) (N, F) are D's features; feature maps (N, h, w, F) are
+    summed over positions.
 
-    It calls D.features and D.score, of which D.forward consists, to compute the features once.
+    `forward` calls D.features and D.score instead of D, so that the features are computed once.
     """
 
     conditional = True
 
-    def __init__(self, D, classes, *, rng):
-        self.classes = classes
-        self.D, init = D, getattr(D, "init", nn.init.xavier_uniform())  # the latter is SNGAN's
+    def __init__(self, D, classes: int, *, rng: np.random.Generator):
+        self.D, self.classes = D, classes
+        init = getattr(D, "init", nn.init.xavier_uniform())  # by default, SNGAN's
         embedding = nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init)
-        self.embedding = scaled_like(D, embedding, rng)
+        self.embedding = normalised_like(D, embedding, rng)
 
     def forward(self, x, labels):
         features = self.D.features(x)
@@ -107,8 +112,8 @@ class Projection(nn.Module):
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))
 
 
-def scaled_like(D, layer, rng):
-    """A new layer beside D's: where D's are spectrally normalised, in the same way."""
+def normalised_like(D: nn.Module, layer: nn.Module, rng: np.random.Generator) -> nn.Module:
+    """Return `layer`, spectrally normalised if D's layers are."""
     for _, module in D.modules():
         if isinstance(module, nn.SpectralNorm):
             return nn.SpectralNorm(layer, module.step_in_evaluation, rng=rng)

@@ -1,8 +1,8 @@
 """Losses: what D and G minimise, as functions of D's logits on real and on fake images.
 
-A logit is one number for each image, (N,), or a grid of them, (N, h, w), each about one patch of
-the image; every loss is a mean over all of them. Positive means real, but for l1 and l2, which pull
-scores to 1 (real) and 0 (fake).
+D returns one logit for each image, (N,), or a grid of logits, (N, h, w), each for one patch of the
+image. Every loss is the mean over all logits. A positive logit means real, except for l1 and l2,
+which pull logits to 1 (real) and 0 (fake).
 
     name          D minimises                          G minimises          source
     bce           -log s(real) - log(1 - s(fake))      -log s(fake)         Goodfellow 2014, sec. 3
@@ -15,22 +15,25 @@ scores to 1 (real) and 0 (fake).
     wasserstein   fake - real                          -fake                Arjovsky 2017
     relativistic  -log s(real - fake)                  -log s(fake - real)  Jolicoeur-Martineau 2018
 
-where s is the sigmoid, which appears only inside of losses that cannot overflow.
+Here s is the sigmoid. Where a logarithm follows it, the two are computed together, so that nothing
+overflows.
 """
 
 from typing import Callable, NamedTuple
 
-from tinygan.errors import InputError
+from tinygan.errors import InputError, choose_from
 from tinygan.ops import binary_cross_entropy_with_logits as bce
 from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus
 
 
 class Loss(NamedTuple):
-    """discriminator(real, fake), generator(real, fake): one number, from logits of one shape.
+    """The losses of D and of G, each a function (real_logits, fake_logits) -> Tensor of shape ().
 
-    probability: is the sigmoid of a logit D's probability that the image is real? paired: does G's
-    loss read the logits of the reals? (The others take None for them.) threshold: the logit above
-    which D takes an image for real; None where only differences of logits count.
+    discriminator, generator: the two losses. Real and fake logits have the same shape.
+    probability: True if the sigmoid of a logit is D's probability that the image is real.
+    paired: True if G's loss also reads the real logits. Otherwise, they may be None there.
+    threshold: the logit above which D takes an image for real. None if only differences between
+        logits have a meaning.
     """
 
     discriminator: Callable
@@ -41,14 +44,16 @@ class Loss(NamedTuple):
 
 
 def _difference(a, b):
-    if a.shape != b.shape:  # which would broadcast, (N,) and (N, 1) to all pairs
+    if a.shape != b.shape:  # broadcasting (N,) and (N, 1) would silently compare all pairs
         raise ValueError(
-            f"relativistic: takes as many logits of reals as of fakes, got {a.shape} and {b.shape}"
+            "relativistic: real and fake logits must have the same shape, "
+            f"got {a.shape} and {b.shape}"
         )
     return a - b
 
 
 def _of_probabilities(loss):
+    """Return `loss` as a function of sigmoid(logits)."""
     return Loss(
         lambda real, fake: loss.discriminator(sigmoid(real), sigmoid(fake)),
         lambda real, fake: loss.generator(None, sigmoid(fake)),
@@ -94,8 +99,8 @@ LOSSES = {
 LOSSES |= {f"{name}-sigmoid": _of_probabilities(LOSSES[name]) for name in ("l2", "l1")}
 
 
-def find(name) -> Loss:
-    """The Loss of that name. Raises InputError listing what exists."""
+def find(name: str) -> Loss:
+    """Return the Loss called `name`. Raises InputError if there is none, and lists all names."""
     if name not in LOSSES:
-        raise InputError(f"unknown loss {name!r}; there are: {', '.join(LOSSES)}")
+        raise InputError(f"unknown loss {name!r}: {choose_from(LOSSES, name)}")
     return LOSSES[name]

@@ -1,93 +1,108 @@
-"""Penalties: what is added to the loss of D, or of G, beside what D says; one table, PENALTIES.
+"""Penalties: terms that are added to the losses of D and G. The table PENALTIES lists them all.
 
     setting      what is minimised                         source
     drift        D(real)^2                                 Karras et al. 2018, appendix A.1
     r1           1/2 |grad D(real)|^2                      Mescheder et al. 2018, equation 9
     r2           1/2 |grad D(fake)|^2                      Mescheder et al. 2018, equation 10
-    gp           (|grad D(real + a (fake - real))| - 1)^2  Gulrajani et al. 2017, equation 3
+    gp           (|grad D(real + t (fake - real))| - 1)^2  Gulrajani et al. 2017, equation 3
     path_length  (|J'y| - a)^2                             Karras et al. 2020b, equation 4
     ortho        1/2 |W'W * (1 - I)|^2 of each layer       Brock et al. 2019, equation 3
     clip         nothing: D's weights are clipped          Arjovsky et al. 2017, algorithm 1
 
-|grad D(x)| is the length of the gradient of D's logit at an image x (of its mean logit, where D
-gives a grid of them). The gradient of such a penalty needs second derivatives of D. In r1, r2 and
-gp, `D` is a function from images alone to logits (a condition is bound by the caller), and must
-judge each image by itself: through batch-norm in D, the slopes of the whole batch mix (the sum is
-still taken).
+|grad D(x)| is the norm of the gradient of D's logit at an image x. If D returns a grid of logits,
+it is the gradient of their mean. Minimising such a penalty takes second derivatives of D. In r1, r2
+and gp, `D` is a function from images to logits (the caller binds the labels). It must process each
+image independently: with batch-norm in D, the gradient at an image would also contain its effect on
+the logits of the other images.
 
-To add a penalty: write its function, its entry in PENALTIES, and its line in the table above. Its
-setting, the help text, how D's reals and fakes are paired, laziness, its state in checkpoints and
-(but for those at logits, on the network or on weights) its number in the log follow from the entry.
+To add a penalty: write its function, its entry in PENALTIES, and its line in the table above. All
+else follows from the entry: the setting and its help text, how reals and fakes are paired,
+laziness, the state in checkpoints, and the value in the log (for the penalties on images, latents
+and styles).
 """
 
 import inspect
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
-from tinygan.autograd import Tensor, grad
+import numpy as np
+
+from tinygan.autograd import Parameter, Tensor, grad
 from tinygan.backend import normal, uniform, xp
-from tinygan.nn import Conv2d, ConvTranspose2d, Linear, SpectralNorm
+from tinygan.nn import Conv2d, ConvTranspose2d, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
 
-def image_gradients(D, x):
-    """The gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...),
-    differentiable again."""
+def image_gradients(D: Callable[[Tensor], Tensor], x) -> Tensor:
+    """Return the gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...)
+    that can be differentiated again."""
     x = Tensor(x, requires_grad=True)
     logits = D(x)
     return grad(sum(logits) * (len(x) / logits.size), x, create_graph=True)
 
 
-def r1(D, reals):
-    """Half the squared slope of D at the array `reals` (N, ...), mean over the batch: a number."""
+def r1(D: Callable[[Tensor], Tensor], reals) -> Tensor:
+    """Return half the squared norm of D's gradient at the array `reals` (N, ...), averaged over the
+    batch."""
     return sum(square(image_gradients(D, reals))) * (0.5 / len(reals))
 
 
-def r2(D, fakes):
-    """As `r1`, at the array `fakes`."""
+def r2(D: Callable[[Tensor], Tensor], fakes) -> Tensor:
+    """Like `r1`, at the array `fakes`."""
     return r1(D, fakes)
 
 
-def wgan_gp(D, reals, fakes, rng):
-    """How far D's slope is from 1, squared, at a random point between each real and its fake
-    (arrays (N, ...))."""
-    share = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
-    slope = image_gradients(D, reals + share * (fakes - reals))
-    return mean(square(norm(slope, tuple(range(1, slope.ndim))) - 1.0))
+def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: np.random.Generator) -> Tensor:
+    """Return (the norm of D's gradient - 1)^2, averaged over the batch. The gradient is taken at a
+    random point on the line between each real and its fake (arrays (N, ...))."""
+    t = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
+    gradients = image_gradients(D, reals + t * (fakes - reals))
+    return mean(square(norm(gradients, tuple(range(1, gradients.ndim))) - 1.0))
 
 
-def drift(real_logits, fake_logits):
-    """The mean square of D's logits on reals, which nothing else holds near 0 in a critic."""
+def drift(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return the mean square of D's logits on reals, which a critic's loss does not hold near 0."""
     return mean(square(real_logits))
 
 
-def path_length(synthesis, ws, average, rng, decay=0.01):
-    """(the mean squared deviation of path lengths from their running average, the new average).
+def path_length(
+    synthesis: Callable[[Tensor], Tensor],
+    ws: Tensor,
+    mean_length: Any,
+    rng: np.random.Generator,
+    decay: float = 0.01,
+) -> tuple[Tensor, Any]:
+    """Return the path-length penalty, and the new running mean of path lengths.
 
-    A path length is the length by which an image moves when its styles do.
+    A path length measures how much an image changes when its styles change: it is
+    |J'y| / sqrt(L), where J is the Jacobian of the image with respect to its styles, and y is an
+    image of noise, N(0, 1 / HW).
 
-    synthesis: a function from styles ws (N, L, size), a Tensor of a graph, to images (N, H, W, C).
-    The length of each image is |J'y| / sqrt(L), where J are the slopes of the image in its styles,
-    and y is an image of noise, N(0, 1 / HW); the penalty is the mean of (length - a)^2. a = (1 -
-    decay) average + decay (mean length), through which the gradient flows too; the second result is
-    its value, an array of no dimensions.
+    synthesis: a function from styles to images (N, H, W, C).
+    ws: the styles (N, L, size), a Tensor that requires a gradient.
+    mean_length: the running mean so far.
+
+    The new running mean is a = (1 - decay) mean_length + decay (mean path length of the batch), and
+    the penalty is the mean of (path length - a)^2. The gradient flows through a, too. The second
+    result is the value of a, an array of shape ().
     """
     images = synthesis(ws)
     n, height, width, _ = images.shape
     noise = normal(rng, images.shape, images.dtype) * (height * width) ** -0.5
-    slope = grad(sum(images * noise), ws, create_graph=True)
-    lengths = norm(slope, (1, 2)) * ws.shape[1] ** -0.5
-    average = average + (mean_over_shares(mean(lengths)) - average) * decay
-    return mean(square(lengths - average)), average.data
+    gradients = grad(sum(images * noise), ws, create_graph=True)
+    lengths = norm(gradients, (1, 2)) * ws.shape[1] ** -0.5
+    mean_length = mean_length + (mean_over_shares(mean(lengths)) - mean_length) * decay
+    return mean(square(lengths - mean_length)), mean_length.data
 
 
-def orthogonal(network):
-    """1/2 |W'W * (1 - I)|^2, summed over the network's layers: how far the columns of their
-    weights, as matrices W (inputs, outputs), are from being orthogonal; of any length (Brock et al.
-    2019, equation 3; the half is their code's).
+def orthogonal(network: Module) -> Tensor:
+    """Return 1/2 |W'W * (1 - I)|^2, summed over the network's layers.
 
-    Counts linear and convolutional layers, and embeddings that are spectrally normalised, as
-    BigGAN's D has one (G's shared embedding is left out there).
+    W is a layer's weight as a matrix (inputs, outputs). The penalty pulls its columns towards
+    orthogonality, but leaves their lengths free (Brock et al. 2019, equation 3; the factor 1/2 is
+    from the authors' code). It covers linear and convolutional layers, and spectrally normalised
+    embeddings, such as the one in BigGAN's D. BigGAN's G has an embedding without spectral
+    normalisation, which is left out.
     """
     kinds = Linear, Conv2d, ConvTranspose2d
     layers = {id(m): m for _, m in network.modules() if isinstance(m, kinds)}
@@ -101,14 +116,18 @@ def orthogonal(network):
     return total
 
 
-def clip_weights(parameters, limit) -> None:
-    """Clip every weight to [-limit, limit]: no penalty but a constraint, here for its setting."""
+def clip_weights(parameters: list[Parameter], limit: float) -> None:
+    """Clip every weight to [-limit, limit].
+
+    This is a constraint, not a penalty. It is in the table because it has a setting, too.
+    """
     for parameter in parameters:
         parameter.assign(xp.clip(parameter.data, -limit, limit))
 
 
-# Where a penalty is taken -> (the networks that it can train, how its function is called).
-# "between": a real and its fake are of one class. "latents", "styles": of half a batch of new z.
+# What a penalty is applied to -> (the networks that it can train, how its function is called).
+# "between": each real and its fake have the same class. "latents", "styles": those of half a batch
+# of new latents z.
 APPLIED_TO = {
     "logits": ("D", "function(real_logits, fake_logits)"),
     "reals": ("D", "function(D, reals)"),
@@ -123,26 +142,29 @@ IMAGES, LATENTS = ("reals", "fakes", "between"), ("latents", "styles")
 
 
 class Penalty(NamedTuple):
-    """An entry of the table.
+    """An entry of the table PENALTIES.
 
-    name: of the setting that holds its weight (of "weights": its limit). 0 switches it off.
-    function: see APPLIED_TO. If it has a state, it takes that after what APPLIED_TO says, and returns (the
-    penalty, the new state); if it draws, it takes the generator `rng` last.
-    source: paper and equation.
-    meaning: of the setting, as `tinygan recipes NAME` shows it.
-    trains: "D", "G" or "DG".
+    name: the name of the setting that holds its weight (for "weights": the limit). 0 switches the
+        penalty off.
+    function: its arguments are those in APPLIED_TO, then the state (if it has one), then the
+        generator `rng` (if it draws random numbers). It returns the penalty, or (the penalty, the
+        new state) if it has a state.
+    source: the paper and the equation.
+    meaning: the description of the setting, which `tinygan recipes NAME` shows.
+    trains: the networks that it trains: "D", "G" or "DG".
     applied_to: a key of APPLIED_TO.
-    lazy: may it be left out of most updates (settings penalty_every of D, path_every of G), and
-    weigh more in the others?
-    state: the name under which checkpoints keep a number that goes on from step to step, and
-    starts at 0; or "".
-    draws: does it draw random numbers?
-    logged_as: the names under which the log has its value, and its state. D's are weighted, and
-    those of one name are added up; G's are not weighted. () for what is part of the loss.
+    lazy: whether it may be applied at every k-th update only, k times as strong (settings
+        penalty_every for D, path_every for G).
+    state: the name under which checkpoints keep its state, a number that begins as 0 and that each
+        call replaces; "" if it has none.
+    draws: whether it draws random numbers.
+    logged_as: the names under which the log has its value, and its state. Values of D's penalties
+        are weighted, and values with the same name are added; those of G's penalties are not
+        weighted. () for a penalty that only the loss contains.
     """
 
     name: str
-    function: Callable
+    function: Callable[..., Any]
     source: str
     meaning: str
     trains: str
@@ -150,7 +172,7 @@ class Penalty(NamedTuple):
     lazy: bool
     state: str
     draws: bool
-    logged_as: tuple
+    logged_as: tuple[str, ...]
 
 
 PENALTIES = (
@@ -158,7 +180,7 @@ PENALTIES = (
         "r1",
         r1,
         "Mescheder et al. 2018, equation 9",
-        "gamma of the R1 penalty: D's squared slope at reals (best with d_norm=none); 0: none",
+        "gamma of the R1 penalty on D's gradient at reals (works best with d_norm=none); 0: off",
         "D",
         "reals",
         lazy=True,
@@ -170,7 +192,7 @@ PENALTIES = (
         "r2",
         r2,
         "Mescheder et al. 2018, equation 10",
-        "gamma of the R2 penalty, at fakes; 0: none",
+        "gamma of the R2 penalty on D's gradient at fakes; 0: off",
         "D",
         "fakes",
         lazy=True,
@@ -182,7 +204,7 @@ PENALTIES = (
         "gp",
         wgan_gp,
         "Gulrajani et al. 2017, equation 3",
-        "weight of WGAN-GP's penalty: D's slope, away from 1 (best with d_norm=none); 0: none",
+        "weight of WGAN-GP's gradient penalty (works best with d_norm=none); 0: off",
         "D",
         "between",
         lazy=True,
@@ -194,7 +216,7 @@ PENALTIES = (
         "drift",
         drift,
         "Karras et al. 2018, appendix A.1",
-        "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: none",
+        "weight of D(real)^2, which keeps a critic's output near 0 (Progressive GAN); 0: off",
         "D",
         "logits",
         lazy=False,
@@ -206,7 +228,7 @@ PENALTIES = (
         "ortho",
         orthogonal,
         "Brock et al. 2019, equation 3",
-        "weight of orthogonal regularisation of both networks' layers (BigGAN); 0: none",
+        "weight of the orthogonal regularisation of G and D (BigGAN); 0: off",
         "DG",
         "network",
         lazy=False,
@@ -218,19 +240,19 @@ PENALTIES = (
         "path_length",
         path_length,
         "Karras et al. 2020b, equation 4",
-        "weight of the path-length penalty of a G with styles (StyleGAN2); 0: none",
+        "weight of the path-length penalty, for a G with styles (StyleGAN2); 0: off",
         "G",
         "styles",
         lazy=True,
         state="average_path",
         draws=True,
-        logged_as=("path_penalty", "path_length"),
+        logged_as=("path_penalty", "path_length"),  # the log's path_length is the running mean
     ),
     Penalty(
         "clip",
         clip_weights,
         "Arjovsky et al. 2017, algorithm 1",
-        "limit that D's weights are clipped to; 0: none",
+        "clip D's weights to [-limit, limit] (WGAN); 0: off",
         "D",
         "weights",
         lazy=False,
@@ -241,53 +263,65 @@ PENALTIES = (
 )
 
 
-def check(entry) -> None:
-    """Raises ValueError, with what is wrong, for an entry that is not complete or does not fit."""
+def check(entry: Penalty) -> None:
+    """Raise ValueError if the fields of an entry are incomplete or contradict each other."""
     networks, call = APPLIED_TO.get(entry.applied_to, ("", ""))
-    takes = [
+    required = [
         p.name
         for p in inspect.signature(entry.function).parameters.values()
         if p.default is p.empty
     ]
-    gets = call[call.find("(") + 1 : call.find(")")].split(", ")
-    gets += ["state"] * bool(entry.state) + ["rng"] * entry.draws
-    separate = entry.applied_to in (
-        *IMAGES,
-        *LATENTS,
-    )  # it can be minimised in an update of its own
-    numbers = 1 + bool(entry.state) if separate else 0
-    for right, wrong in (
-        (networks, f"applied_to={entry.applied_to!r}; there are: {', '.join(APPLIED_TO)}"),
+    passed = [
+        *call[call.find("(") + 1 : call.find(")")].split(", "),
+        *["state"] * bool(entry.state),
+        *["rng"] * entry.draws,
+    ]
+    # Whether it can be minimised in an update of its own, apart from the loss.
+    separable = entry.applied_to in (*IMAGES, *LATENTS)
+    logged_values = 1 + bool(entry.state) if separable else 0
+    for valid, problem in (
+        (networks, f"applied_to={entry.applied_to!r}: choose from {', '.join(APPLIED_TO)}"),
         (
             entry.trains and set(entry.trains) <= set(networks),
             f"applied to {entry.applied_to}, it cannot train {entry.trains!r}",
         ),
         (
-            len(takes) == len(gets),
-            f"its function takes ({', '.join(takes)}), and is called with ({', '.join(gets)})",
+            len(required) == len(passed),
+            f"its function takes ({', '.join(required)}), but is called with ({', '.join(passed)})",
         ),
-        (separate or not entry.lazy, f"applied to {entry.applied_to}, it cannot be lazy"),
-        (separate or not entry.draws, f"applied to {entry.applied_to}, it cannot draw"),
+        (separable or not entry.lazy, f"applied to {entry.applied_to}, it cannot be lazy"),
+        (
+            separable or not entry.draws,
+            f"applied to {entry.applied_to}, it cannot draw random numbers",
+        ),
         (
             entry.applied_to in LATENTS or not entry.state,
             f"applied to {entry.applied_to}, it cannot have a state",
         ),
-        (len(entry.logged_as) == numbers, f"logged_as={entry.logged_as}: give {numbers}"),
-        (entry.source and entry.meaning, "its source and its meaning must be told"),
+        (
+            len(entry.logged_as) == logged_values,
+            f"logged_as={entry.logged_as} must have {logged_values} names",
+        ),
+        (entry.source and entry.meaning, "its source and its meaning must not be empty"),
     ):
-        if not right:
-            raise ValueError(f"penalty {entry.name}: {wrong}")
+        if not valid:
+            raise ValueError(f"penalty {entry.name}: {problem}")
 
 
 for _entry in PENALTIES:
     check(_entry)
 
 
-def active(settings, network, *places):
-    """[(entry, its weight)] of the penalties that these settings switch on, for "D" or "G", taken
-    at one of the places."""
+def active(settings: Any, network: str, *applied_to: str) -> list[tuple[Penalty, float]]:
+    """Return [(entry, its weight)] of the penalties that these settings switch on.
+
+    Only those that train `network` ("D" or "G") and that are applied to one of `applied_to`, keys
+    of APPLIED_TO.
+    """
     return [
         (entry, getattr(settings, entry.name))
         for entry in PENALTIES
-        if network in entry.trains and entry.applied_to in places and getattr(settings, entry.name)
+        if network in entry.trains
+        and entry.applied_to in applied_to
+        and getattr(settings, entry.name)
     ]

@@ -1,18 +1,23 @@
-"""Kernels: arrays in, arrays out, no autograd.
+"""Kernels: functions that take arrays and return arrays. They know nothing of autograd.
 
-Each is written on two floors. The plain floor, the files of this folder, says in a page what is
-computed. The fast floor computes the same numbers sooner: `cpu/` for NumPy, `cuda/` for CuPy.
-README.md tells why its tricks work.
+Every kernel has a plain version, in the files of this folder. It states in a few lines what the
+kernel computes, and it runs on NumPy and on CuPy. A kernel that costs time also has fast versions,
+which compute the same numbers sooner: one for NumPy in `cpu/`, one for CuPy in `cuda/`. README.md
+explains why they are fast.
+
+A plain version and its fast versions have the same name and the same arguments, and lie in files of
+the same name. `@kernel` marks the plain version; `@fast(kernel)` says which kernel a fast version
+belongs to:
 
     @kernel                                          # kernels/act.py
-    def gate(g, y, slope, gain=1.0): ...
+    def leaky_relu_gradient(g, y, slope, gain=1.0): ...
 
-    @fast(act.leaky_relu_gradient)                                  # kernels/cpu/act.py, kernels/cuda/act.py
-    def gate(g, y, slope, gain=1.0): ...
+    @fast(act.leaky_relu_gradient)                   # kernels/cpu/act.py and kernels/cuda/act.py
+    def leaky_relu_gradient(g, y, slope, gain=1.0): ...
 
-This file is the door between the floors and everybody else. It alone decides which version a call
-of `act.leaky_relu_gradient` runs: the fast one for the array module in use, unless there is none, or
-TINYGAN_KERNELS=plain.
+The rest of the package calls `act.leaky_relu_gradient`. This file alone decides which version runs:
+the fast one for the array module in use if there is one, and otherwise the plain one. With
+TINYGAN_KERNELS=plain, every call runs the plain one.
 """
 
 import functools
@@ -21,97 +26,100 @@ import importlib
 from tinygan import backend
 from tinygan.errors import InputError, from_environment, one_line, warn
 
-_fast = {}  # (the folder of a fast floor, a kernel) -> its fast version there
-_undecided = []  # for each kernel, a function that has its next call decide which version runs
-_works = {}  # id of an array module on a GPU -> does the fast floor work there?
+_fast = {}  # (folder, kernel) -> the fast version in that folder: "cpu" or "cuda"
+_resets = []  # for each kernel, a function that makes its next call choose a version again
+_cuda_works = {}  # id of an array module on a GPU -> do the fast kernels work there?
 
 
 def kernel(plain):
-    """Decorate the plain version of a kernel. The result takes its arguments by position."""
+    """Decorate the plain version of a kernel. The kernel takes its arguments by position."""
 
     @functools.wraps(plain)
     def call(*arguments):
         return version(*arguments)
 
-    def decide(*arguments):
+    def choose_version(*arguments):
         nonlocal version
         version = plain
         if _folder is not None:
-            room = plain.__module__.rpartition(".")[2]
-            importlib.import_module(f"{__name__}.{_folder}.{room}")
+            file = plain.__module__.rpartition(".")[2]
+            importlib.import_module(f"{__name__}.{_folder}.{file}")
             version = _fast.get((_folder, call), plain)
         return version(*arguments)
 
-    def undecided():
+    def reset():
         nonlocal version
-        version = decide
+        version = choose_version
 
-    version = decide
-    _undecided.append(undecided)
+    version = choose_version
+    _resets.append(reset)
     return call
 
 
-def fast(slow):
-    """Decorate the fast version of the kernel `slow`, in a file of cpu/ or of cuda/."""
+def fast(kernel):
+    """Decorate the fast version of `kernel`, in a file of cpu/ or cuda/."""
 
     def register(function):
-        _fast[function.__module__.split(".")[-2], slow] = function
+        _fast[function.__module__.split(".")[-2], kernel] = function
         return function
 
     return register
 
 
 def in_use() -> str:
-    """The floor that computes now: "plain" or "fast"."""
+    """Return which kernels compute now: "plain" or "fast"."""
     return "plain" if _folder is None else "fast"
 
 
 def use(name: str) -> None:
-    """Compute on the floor "plain" or "fast" from now on. Raises InputError for another name."""
-    global _wanted
-    _wanted = _known(name)
-    _choose()
+    """Compute with the "plain" or the "fast" kernels from now on.
+
+    Raises InputError for another name.
+    """
+    global _choice
+    _choice = _checked(name)
+    _choose_folder()
 
 
 def records_steps() -> bool:
-    """Can a step be recorded and launched again? Only the fast floor of a GPU does that."""
+    """Return whether a step can be recorded and launched again: only by a GPU's fast kernels."""
     return _folder == "cuda"
 
 
-def _known(name):
+def _checked(name):
     if name not in ("plain", "fast"):
         raise InputError(f"unknown kernels {one_line(name)!r}: choose plain or fast")
     return name
 
 
-def _choose():
-    """Choose the folder whose versions run: None for the plain floor, cpu, or cuda."""
+def _choose_folder():
+    """Choose the folder of the versions that run: cpu, cuda, or None for the plain kernels."""
     global _folder
     _folder = None
-    if _wanted == "fast":
+    if _choice == "fast":
         _folder = "cpu" if backend.device() == "cpu" else "cuda"
-    for undecided in _undecided:
-        undecided()
+    for reset in _resets:
+        reset()
     if _folder == "cuda" and not _works_here():
         _folder = None
-        for undecided in _undecided:
-            undecided()
+        for reset in _resets:
+            reset()
 
 
 def _works_here():
-    """Does the fast floor work on this GPU? Tried once, when it comes into use."""
+    """Return whether the fast kernels work on this GPU. Try them once, when they come into use."""
     module = id(backend.active())
-    if module not in _works:
+    if module not in _cuda_works:
         try:
             importlib.import_module(f"{__name__}.cuda.trial").run()
-            _works[module] = True
-        except Exception as error:  # whatever is missing, or does not compile, here
-            _works[module] = False
+            _cuda_works[module] = True
+        except Exception as error:  # a library may be missing, or a kernel may not compile
+            _cuda_works[module] = False
             warn(f"the fast kernels do not work on this GPU; the plain ones compute: {error}")
-    return _works[module]
+    return _cuda_works[module]
 
 
 _folder = None
-_wanted = from_environment("TINYGAN_KERNELS", "fast", _known)
-backend.on_change.append(_choose)
-_choose()
+_choice = from_environment("TINYGAN_KERNELS", "fast", _checked)
+backend.on_change.append(_choose_folder)
+_choose_folder()

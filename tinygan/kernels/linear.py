@@ -7,31 +7,31 @@ from . import kernel
 
 @kernel
 def matmul(a, b):
-    """a (..., M, K) @ b (..., K, N), both at least 2-D, as numpy.matmul."""
+    """Return a @ b: a (..., M, K), b (..., K, N) -> (..., M, N). Both have at least two axes."""
     return a @ b
 
 
 @kernel
 def matvec(w, u):
-    """w (M, K) @ u (K,)."""
+    """Return w @ u: w (M, K), u (K,) -> (M,)."""
     return w @ u
 
 
 @kernel
 def einsum(subscripts, *arrays):
-    """numpy.einsum."""
+    """Return numpy.einsum(subscripts, *arrays)."""
     return xp.einsum(subscripts, *arrays, optimize=True)
 
 
 @kernel
 def affine(x, w, bias):
-    """(x @ w + bias, what its gradient reads): x (N, M), w (M, K), bias (K,)."""
+    """Return y = x @ w + bias, and what its gradient needs: x (N, M), w (M, K), bias (K,)."""
     return matmul(x, w) + bias, (x, w)
 
 
 @kernel
 def affine_gradient(g, saved, needed):
-    """The gradients of x, w and bias."""
+    """Return the gradients of x, w and bias, or None where `needed` is False."""
     x, w = saved
     dx, dw = matmul(g, w.T) if needed[0] else None, matmul(x.T, g) if needed[1] else None
     return dx, dw, sum_over(g, (0,)) if needed[2] else None
@@ -39,21 +39,24 @@ def affine_gradient(g, saved, needed):
 
 @kernel
 def sum_over(x, axes, keepdims=False):
-    """x.sum(axes, keepdims=keepdims)."""
+    """Return the sum of x over a tuple of axes."""
     return x.sum(axes, keepdims=keepdims)
 
 
 def sum_to(x, shape):
     """Undo broadcasting: sum x over the axes along which an array of `shape` was repeated."""
     new = x.ndim - len(shape)
-    repeated = (new + i for i, n in enumerate(shape) if n == 1 != x.shape[new + i])
-    axes = (*range(new), *repeated)
+    stretched = (new + i for i, n in enumerate(shape) if n == 1 != x.shape[new + i])
+    axes = (*range(new), *stretched)
     return (sum_over(x, axes) if axes else x).reshape(shape)
 
 
 @kernel
-def sum_rows(g, shape, indices):
-    """A table of `shape` (rows, width), with g[i] (..., width) added to row indices[i] (...)."""
+def embedding_gradient(g, shape, indices):
+    """Return the gradient of table[indices] in the table of `shape` (rows, width).
+
+    indices (...): which rows were looked up. g (..., width): row indices[i] receives g[i].
+    """
     table = xp.zeros(shape, g.dtype)
     xp.add.at(table, indices, g)
     return table

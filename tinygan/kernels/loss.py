@@ -1,4 +1,4 @@
-"""Losses on arrays, in forms that neither overflow nor lose small values."""
+"""Functions that losses consist of, in forms that neither overflow nor lose small values."""
 
 from tinygan.backend import xp
 
@@ -7,25 +7,25 @@ from . import kernel
 
 @kernel
 def softplus(x):
-    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
+    """Return log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|))."""
     return xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(x, 0)
 
 
 @kernel
 def sigmoid(x):
-    """1 / (1 + exp(-x)), through tanh, which cannot overflow."""
+    """Return 1 / (1 + exp(-x)), as (1 + tanh(x / 2)) / 2: tanh cannot overflow."""
     return 0.5 * xp.tanh(0.5 * x) + 0.5
 
 
 @kernel
 def binary_cross_entropy(x, target):
-    """(The mean of softplus(x) - target * x, what its gradient reads)."""
+    """Return the mean of softplus(x) - target * x, and what its gradient needs. x: logits."""
     return (softplus(x) - target * x).mean(), (x, target)
 
 
 @kernel
 def binary_cross_entropy_gradient(g, saved, needed):
-    """The gradients of x and of target."""
+    """Return the gradients of x and target, or None where `needed` is False."""
     x, target = saved
     g = g / x.size
     return (sigmoid(x) - target) * g if needed[0] else None, -x * g if needed[1] else None

@@ -1,7 +1,8 @@
-"""Normalisation: y = (x - mean) / sqrt(var + eps) * scale + shift, with its first derivative.
+"""Normalisation, y = (x - mean) / sqrt(var + eps) * scale + shift, and its gradient.
 
-Batch-norm, conditional batch-norm, instance-norm and AdaIN differ in the axes of the statistics,
-and in the shapes of scale and shift, which broadcast over x or are None.
+Batch-norm, conditional batch-norm, instance-norm and AdaIN differ in the axes over which mean and
+variance are taken, and in the shapes of scale and shift. Either may be None; otherwise they
+broadcast over x.
 """
 
 from tinygan.backend import xp
@@ -10,23 +11,23 @@ from . import kernel
 from .linear import sum_to
 
 
-def refuse_empty_batch(x, axes):
-    """Raises ValueError for a batch without a mean."""
+def check_not_empty(x, axes):
+    """Raise ValueError if the statistics over `axes` would be those of an empty batch."""
     if not x.size and axes == tuple(range(x.ndim - 1)):
         raise ValueError(f"an empty batch, of shape {x.shape}, has no mean and variance")
 
 
 @kernel
 def moments(x, axes):
-    """Mean and variance (divided by n) of x over `axes`, which stay with length 1."""
-    refuse_empty_batch(x, axes)
+    """Return mean and variance (divided by n) of x over `axes`, which are kept with length 1."""
+    check_not_empty(x, axes)
     mean = x.mean(axes, keepdims=True)
     return mean, xp.square(x - mean).mean(axes, keepdims=True)
 
 
 @kernel
 def normalize(x, scale, shift, axes, eps, statistics=None):
-    """(y, what its gradient reads). statistics: the moments of x, if they are at hand."""
+    """Return y, and what its gradient needs. statistics: the moments of x, if already known."""
     mean, var = moments(x, axes) if statistics is None else statistics
     inv_std = 1 / xp.sqrt(var + float(eps))
     y = (x - mean) * inv_std
@@ -37,7 +38,13 @@ def normalize(x, scale, shift, axes, eps, statistics=None):
 
 @kernel
 def normalize_gradient(g, saved, needed):
-    """The gradients of x, scale and shift."""
+    """Return the gradients of x, scale and shift, or None where `needed` is False.
+
+    The mean and the variance depend on x. So, with y = (x - mean) * inv_std, dx loses the mean of
+    the gradient and its projection on y:
+
+        dx = inv_std * (g - mean(g) - y * mean(g * y))      g already multiplied by scale
+    """
     x, mean, inv_std, scale, shift, axes = saved
     y = (x - mean) * inv_std
     dscale = sum_to(g * y, scale.shape) if needed[1] else None
@@ -45,7 +52,6 @@ def normalize_gradient(g, saved, needed):
     if not needed[0]:
         return None, dscale, dshift
     g = g if scale is None else g * scale
-    # Both statistics depend on x: take out of the gradient its mean, and its part along y.
-    along = (g * y).mean(axes, keepdims=True)
-    dx = inv_std * (g - g.mean(axes, keepdims=True) - y * along)
+    projection = (g * y).mean(axes, keepdims=True)
+    dx = inv_std * (g - g.mean(axes, keepdims=True) - y * projection)
     return dx, dscale, dshift

@@ -1,7 +1,7 @@
-"""Optimiser updates, in place: of lists of arrays, one of each kind for each parameter.
+"""Updates of optimisers. They write in place, into lists of arrays with one array per parameter.
 
-What may change from step to step (a rate, a decay) comes from a function: a step that is recorded
-and launched again calls it anew.
+Numbers that may change from step to step, such as a learning rate, come from a function: when a
+recorded step is launched again, the function is called again.
 """
 
 from tinygan.backend import float_on_cpu, xp
@@ -11,18 +11,23 @@ from . import kernel
 
 @kernel
 def adam(ws, gs, ms, vs, rates, beta1, beta2):
-    """Adam (Kingma and Ba 2015, algorithm 1): w -= size m / (sqrt(v) + eps), where m and v are
-    moving averages of g and g^2. rates: a function that returns (size, eps) for each array, with
-    the bias correction in them (see optim.py)."""
-    for w, g, m, v, (size, eps) in zip(ws, gs, ms, vs, rates(), strict=True):
+    """Update by Adam (Kingma and Ba 2015, algorithm 1): w -= step_size * m / (sqrt(v) + eps).
+
+    m and v are moving averages of g and g^2. rates: a function that returns (step_size, eps) for
+    each array. Both include the bias correction (see tinygan/optim.py).
+    """
+    for w, g, m, v, (step_size, eps) in zip(ws, gs, ms, vs, rates(), strict=True):
         m += (g - m) * (1 - beta1)
         v += (g * g - v) * (1 - beta2)
-        w -= size * m / (xp.sqrt(v) + eps)
+        w -= step_size * m / (xp.sqrt(v) + eps)
 
 
 @kernel
 def rmsprop(ws, gs, vs, rate, alpha, eps):
-    """RMSprop (Hinton, lecture 6e), eps outside the root. rate: returns the learning rate."""
+    """Update by RMSprop (Hinton, lecture 6e), with eps outside the root.
+
+    rate: a function that returns the learning rate.
+    """
     lr = rate()
     for w, g, v in zip(ws, gs, vs, strict=True):
         v *= alpha
@@ -32,7 +37,11 @@ def rmsprop(ws, gs, vs, rate, alpha, eps):
 
 @kernel
 def sgd(ws, gs, velocities, rate, momentum):
-    """Gradient descent; with momentum (else velocities is None), along momentum * velocity + g."""
+    """Update by gradient descent: w -= lr * g, with momentum w -= lr * velocity.
+
+    The velocity is momentum * velocity + g. velocities: None for no momentum. rate: a function that
+    returns the learning rate lr.
+    """
     lr = rate()
     for w, g, velocity in zip(ws, gs, velocities or [None] * len(ws), strict=True):
         if velocity is not None:
@@ -44,7 +53,10 @@ def sgd(ws, gs, velocities, rate, momentum):
 
 @kernel
 def lerp(averages, ws, decay):
-    """average = beta * average + (1 - beta) * w, for each pair. decay: returns beta."""
+    """Update moving averages: average = beta * average + (1 - beta) * w.
+
+    decay: a function that returns beta.
+    """
     beta = decay()
     for average, w in zip(averages, ws, strict=True):
         average *= beta
@@ -52,6 +64,9 @@ def lerp(averages, ws, decay):
 
 
 @kernel
-def norm(gs):
-    """The Euclidean norm of all arrays together: a float; on a GPU, an array of no dimensions."""
+def global_norm(gs):
+    """Return the Euclidean norm of all arrays taken as one vector.
+
+    On a CPU it is a float, on a GPU an array without dimensions.
+    """
     return float_on_cpu(xp.sqrt(sum(xp.square(g).sum() for g in gs)))

@@ -1,4 +1,4 @@
-"""Images filtered and resampled, moved, turned and stretched."""
+"""Resampling of images: filters, translations and affine maps."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ from . import kernel
 
 
 def filtered_size(size, f, up, down, padding):
-    """Rows and columns that `upfirdn2d` makes of `size`. Raises ValueError for none."""
+    """Return the rows and columns that `upfirdn2d` makes of images with `size` (rows, columns).
+
+    Raises ValueError if none would be left.
+    """
     left, right, top, bottom = padding
     out = (
         (size[0] * up[0] + top + bottom - f.shape[0]) // down[0] + 1,
@@ -24,29 +27,33 @@ def filtered_size(size, f, up, down, padding):
 
 @kernel
 def upfirdn2d(x, f, up, down, padding):
-    """Put zeros between the pixels of x (N, H, W, C), pad, correlate, keep every down-th pixel.
+    """Upsample x (N, H, W, C) with zeros, pad, correlate with f, keep every down-th pixel.
 
-    f: (rows, columns), in host memory. padding: left, right, top, bottom; negative crops.
+    up, down: pairs (rows, columns); up - 1 zeros follow each pixel. f (rows, columns): the filter,
+    in host memory. padding: left, right, top, bottom; negative numbers crop.
     """
     n, height, width, channels = x.shape
     rows, columns = filtered_size((height, width), f, up, down, padding)
-    stuffed = xp.zeros((n, height * up[0], width * up[1], channels), x.dtype)
-    stuffed[:, :: up[0], :: up[1]] = x
+    upsampled = xp.zeros((n, height * up[0], width * up[1], channels), x.dtype)
+    upsampled[:, :: up[0], :: up[1]] = x
     left, right, top, bottom = padding
     widths = (max(0, top), max(0, bottom)), (max(0, left), max(0, right))
-    padded = xp.pad(stuffed, ((0, 0), *widths, (0, 0)))[:, max(0, -top) :, max(0, -left) :]
+    padded = xp.pad(upsampled, ((0, 0), *widths, (0, 0)))[:, max(0, -top) :, max(0, -left) :]
     y = xp.zeros((n, rows, columns, channels), x.dtype)
     for i, j in np.ndindex(f.shape):
-        seen = padded[:, i : i + down[0] * rows : down[0], j : j + down[1] * columns : down[1]]
-        y += float(f[i, j]) * seen
+        pixels = padded[:, i : i + down[0] * rows : down[0], j : j + down[1] * columns : down[1]]
+        y += float(f[i, j]) * pixels
     return y
 
 
 @kernel
 def translate(x, shifts):
-    """x (N, H, W, C) moved by shifts (N, 2), integers; 0 comes in."""
+    """Move each image of x (N, H, W, C) by its shifts (N, 2): pixels down and to the right.
+
+    Zeros fill the pixels that the image has left.
+    """
     n, height, width, _ = x.shape
-    rows = xp.arange(height)[:, None] - shifts[:, :1, None]  # (N, H, 1): where they come from
+    rows = xp.arange(height)[:, None] - shifts[:, :1, None]  # source of each pixel: (N, H, 1)
     columns = xp.arange(width) - shifts[:, 1:, None]  # (N, 1, W)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     images = xp.arange(n)[:, None, None]
@@ -55,52 +62,57 @@ def translate(x, shifts):
 
 
 @kernel
-def gather(x, theta, size):
-    """Sample x (N, H, W, C) under the maps theta (N, 2, 3), in host memory: (N, *size, C).
+def affine_warp(x, theta, size):
+    """Sample x (N, H, W, C) under affine maps: (N, *size, C).
 
-    See ops.affine_warp."""
+    theta (N, 2, 3): the maps, in host memory; see ops.affine_warp.
+    """
     n, height, width, channels = x.shape
     pixels = x.reshape(n * height * width, channels)
-    near = neighbours(theta, (height, width), size, x.dtype)
-    y = sum(pixels[index] * weight for index, weight in near)
+    neighbours = bilinear_neighbours(theta, (height, width), size, x.dtype)
+    y = sum(pixels[index] * weight for index, weight in neighbours)
     return y.reshape(n, *size, channels)
 
 
 @kernel
-def scatter(g, shape, theta):
-    """The adjoint of `gather`: add each pixel of g (N, OH, OW, C) back to where it was read."""
+def affine_warp_adjoint(g, shape, theta):
+    """The adjoint of `affine_warp` in x: g (N, OH, OW, C) -> x of `shape`.
+
+    Each pixel of g is added back to the four pixels that were read for it.
+    """
     n, height, width, channels = shape
     pixels = xp.zeros((n * height * width, channels), g.dtype)
-    for index, weight in neighbours(theta, (height, width), g.shape[1:3], g.dtype):
+    for index, weight in bilinear_neighbours(theta, (height, width), g.shape[1:3], g.dtype):
         xp.add.at(pixels, index, g.reshape(-1, channels) * weight)
     return pixels.reshape(shape)
 
 
-def neighbours(theta, size, out_size, dtype):
-    """The four pixels around the place where each of P output pixels reads, and their shares.
+def bilinear_neighbours(theta, size, out_size, dtype):
+    """Yield, four times, one of the four input pixels that each output pixel interpolates.
 
-    Four times (indices (P,) into all pixels, weights (P, 1)); outside the images, weights are 0.
+    Each time yields (index, weight) for all P output pixels: index (P,) into the pixels of all
+    images, weight (P, 1). The weights of pixels outside the image are 0.
     """
     (height, width), (out_height, out_width) = size, out_size
     across, down = ((np.arange(n) * 2 + 1) / n - 1 for n in (out_width, out_height))
     positions = []
-    for row, n in ((1, height), (0, width)):  # theta maps to [-1, 1]; pixels are whole numbers here
-        a = theta[:, row] * (n / 2)
+    for row, n in ((1, height), (0, width)):
+        a = theta[:, row] * (n / 2)  # from coordinates in [-1, 1] to indices of pixels
         a[:, 2] += (n - 1) / 2
         by_column, by_row = a[:, :1] * across, a[:, 1:2] * down + a[:, 2:]
         by_column, by_row = asarray(by_column, dtype), asarray(by_row, dtype)
         positions.append(by_column[:, None, :] + by_row[:, :, None])
-    halves = []
+    axes = []  # for rows, then for columns: [(index, weight)] of the two nearest
     for position, n in zip(positions, (height, width)):
         first = xp.floor(position)
-        share = position - first
-        near = []
-        for pixel, weight in ((first, 1 - share), (first + 1, share)):
+        fraction = position - first
+        nearest = []
+        for pixel, weight in ((first, 1 - fraction), (first + 1, fraction)):
             weight *= (pixel >= 0) & (pixel < n)
-            near.append((xp.clip(pixel, 0, n - 1).astype(np.int32), weight))
-        halves.append(near)
+            nearest.append((xp.clip(pixel, 0, n - 1).astype(np.int32), weight))
+        axes.append(nearest)
     images = (xp.arange(len(theta), dtype=np.int32) * (height * width))[:, None, None]
-    for row, by_row in halves[0]:
+    for row, row_weight in axes[0]:
         start = row * np.int32(width) + images
-        for column, by_column in halves[1]:
-            yield (start + column).reshape(-1), (by_row * by_column).reshape(-1, 1)
+        for column, column_weight in axes[1]:
+            yield (start + column).reshape(-1), (row_weight * column_weight).reshape(-1, 1)

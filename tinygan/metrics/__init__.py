@@ -1,8 +1,8 @@
-"""How good are samples? By a small classifier's features and predictions, and by pixels.
+"""Metrics: the quality of samples, by a small classifier's features and predictions, and by pixels.
 
-`evaluate(images, labels, test, train)` is a report of everything, `Evaluator(test).quick(images)`
-what to watch during training. Numbers of different extractors, numbers of images, or splits must
-not be compared.
+`evaluate(images, labels, test, train)` reports all metrics. `Evaluator(test).quick(images)` reports
+a few, for evaluations during training. Compare metrics only if they come from the same extractor,
+the same numbers of images and the same split.
 """
 
 from .evaluate import Evaluator, evaluate, rows

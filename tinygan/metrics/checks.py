@@ -1,31 +1,36 @@
-"""What the metrics demand of their inputs: each returns its argument as it is used, or raises
-InputError."""
+"""Checks of the metrics' inputs: each function returns its argument in the form that the metrics
+use, or raises InputError."""
 
 import numpy as np
 
+from tinygan.autograd import Array
 from tinygan.errors import InputError
 
 
-def as_features(*sets, at_least=1):
-    """Finite feature arrays (N, d) of one d, with N >= at_least: a list of float64 arrays."""
+def as_features(*sets: Array, at_least: int = 1) -> list[Array]:
+    """Return the sets of features as float64 arrays (N, d), N >= at_least.
+
+    All sets must have the same d, but may differ in N. All values must be finite.
+    """
     arrays = [np.asarray(features, np.float64) for features in sets]
     for features in arrays:
         if features.ndim != 2 or not features.shape[1] or features.shape[1] != arrays[0].shape[-1]:
             raise InputError(
-                "features must be arrays (N, d) of one d, not "
+                "features must be arrays (N, d) with the same d, not "
                 + " and ".join(str(array.shape) for array in arrays)
             )
         if len(features) < at_least:
-            raise InputError(
-                f"{len(features)} images are too few here: at least {at_least} are needed"
-            )
+            raise InputError(f"{len(features)} images are too few: at least {at_least} are needed")
         if not np.isfinite(features).all():
-            raise InputError("features must be finite: there are nan or inf among them")
+            raise InputError("features must be finite, but some are nan or inf")
     return arrays
 
 
-def as_probabilities(probabilities):
-    """Probabilities (N, K), or (N, C, K) of C channels, with a sum of 1 over K: float64 (N, C, K)."""
+def as_probabilities(probabilities: Array) -> Array:
+    """Return probabilities (N, K), or (N, C, K) for C channels, as float64 (N, C, K).
+
+    They must not be negative, and must sum to 1 over the last axis.
+    """
     p = np.asarray(probabilities, np.float64)
     p = p[:, None] if p.ndim == 2 else p
     if p.ndim != 3 or not p.size:
@@ -39,20 +44,23 @@ def as_probabilities(probabilities):
     return p
 
 
-def as_labels(labels, n, classes):
-    """n integers in 0..classes-1: int64 (n,)."""
+def as_labels(labels: Array, n: int, classes: int) -> Array:
+    """Return n integer labels in 0..classes-1 as int64 (n,)."""
     array = np.asarray(labels)
     if array.dtype.kind not in "iu" or array.shape != (n,):
-        raise InputError(f"{n} images need as many integer labels, not {array.dtype} {array.shape}")
+        raise InputError(
+            f"labels of {n} images must be integers ({n},), not {array.dtype} {array.shape}"
+        )
     if n and not (0 <= array.min() and array.max() < classes):
         raise InputError(f"labels must lie in 0..{classes - 1}, not {array.min()}..{array.max()}")
     return array.astype(np.int64)
 
 
-def as_images(images, channels=None):
-    """uint8 images (N, 28, 28, C); those of (N, 32, 32, C) without the outer 2 pixels.
+def as_images(images: Array, channels: int | None = None) -> Array:
+    """Return uint8 images as (N, 28, 28, C).
 
-    MNIST is often padded to 32x32, a power of two. channels: the C that it must be, if any.
+    Images of 32x32 pixels lose their border of 2: MNIST is often padded to 32x32, a power of two.
+    channels: the C that the images must have (None: any).
     """
     array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim != 4 or array.size == 0:

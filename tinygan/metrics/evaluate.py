@@ -1,5 +1,9 @@
-"""All metrics of a set of samples as one report, and the few to watch during training."""
+"""All metrics of a set of samples in one report, and a short report for use during training."""
 
+from typing import Any
+
+from tinygan.autograd import Array
+from tinygan.data import Dataset
 from tinygan.errors import InputError
 
 from . import scores
@@ -7,53 +11,56 @@ from .checks import as_images
 from .extractor import Extractor
 from .fid import fid, frechet_distance, gaussian, kid
 from .modes import modes
-from .neighbours import AT_MOST, draw, memorisation
-from .precision_recall import density_coverage, precision_recall, radii
+from .neighbours import MAX_IMAGES, memorisation, random_subset
+from .precision_recall import density_coverage, precision_recall, squared_radii
 
-K_PRECISION, K_DENSITY = 3, 5  # neighbours, as their papers have them
-NEIGHBOURS_OF = 10_000  # images of each side whose neighbours are sought: quadratic in time
+K_PRECISION, K_DENSITY = 3, 5  # numbers of neighbours, as in the papers
+MAX_KNN_IMAGES = 10_000  # of each side, for the metrics of neighbours: their time grows as N^2
 
 
 class Evaluator:
-    """Measures samples against the real images of a Dataset, whose features are computed once.
+    """Measures samples against the real images of a Dataset, whose features it computes once.
 
-    dataset: of a name that has a classifier, most often the test split. seed: of all random
-    choices. Raises InputError where there is no classifier, or too few real images.
+    dataset: the real images, usually a test split. seed: the seed of all random choices. Raises
+    InputError if there is no classifier for dataset.name, or if there are fewer than 6 images.
     """
 
-    def __init__(self, dataset, seed=0):
+    def __init__(self, dataset: Dataset, seed: int = 0) -> None:
         self.dataset, self.seed = dataset, seed
         self.extractor = Extractor(dataset.name)
         self.features, _ = self.extractor(dataset.images)
-        _enough(len(self.features), "real images")
+        _check_count(len(self.features), "real images")
         self.gaussian = gaussian(self.features)
-        self.near = draw(self.features, NEIGHBOURS_OF, seed)
-        self.radii = radii(self.near, K_PRECISION)
+        self.knn_features = random_subset(self.features, MAX_KNN_IMAGES, seed)
+        self.squared_radii = squared_radii(self.knn_features, K_PRECISION)
 
-    def quick(self, images, labels=None):
-        """{"fid", "precision", "recall", with labels "class_accuracy", and of what}.
+    def quick(self, images: Array, labels: Array | None = None) -> dict[str, Any]:
+        """Return a short report: fid, precision, recall, with labels class_accuracy, and what was
+        measured.
 
-        images: uint8 (N, 28 or 32, ..., C), a thousand or two; labels (N,): the classes that were
-        asked for, or None.
+        images: uint8 (N, H, W, C) of 28x28 or 32x32 pixels; one or two thousand are enough. labels:
+        the class that each image was conditioned on (N,), or None. Keys, errors: see `evaluate`.
         """
-        return self._measure(images, labels)[0]
+        return self._quick_report(images, labels)[0]
 
-    def _measure(self, images, labels):
-        """(the report of `quick`, features, those of them whose neighbours are sought,
-        probabilities)."""
+    def _quick_report(self, images, labels):
+        """Return (the report of `quick`, features (N, d), those for the metrics of neighbours,
+        probabilities (N, C, K))."""
         images = as_images(images, self.extractor.channels)
-        _enough(len(images), "samples")
+        _check_count(len(images), "samples")
         features, probabilities = self.extractor(images)
-        near = draw(features, NEIGHBOURS_OF, self.seed)
-        precision, recall = precision_recall(self.near, near, K_PRECISION, self.radii)
+        knn_features = random_subset(features, MAX_KNN_IMAGES, self.seed)
+        precision, recall = precision_recall(
+            self.knn_features, knn_features, K_PRECISION, self.squared_radii
+        )
         report = {
             "data": self.dataset.name,
             "split": self.dataset.split,
             "extractor": self.extractor.description,
             "samples": len(images),
             "real": len(self.features),
-            "samples_knn": len(near),
-            "real_knn": len(self.near),
+            "samples_knn": len(knn_features),
+            "real_knn": len(self.knn_features),
             "seed": self.seed,
             "fid": frechet_distance(*self.gaussian, *gaussian(features)),
             "precision": precision,
@@ -61,16 +68,20 @@ class Evaluator:
         }
         if labels is not None:
             report["class_accuracy"] = scores.class_accuracy(probabilities, labels)
-        return report, features, near, probabilities
+        return report, features, knn_features, probabilities
 
-    def report(self, images, labels=None, train=None):
-        """See `evaluate`."""
-        report, features, near, probabilities = self._measure(images, labels)
+    def report(
+        self, images: Array, labels: Array | None = None, train: Dataset | None = None
+    ) -> dict[str, Any]:
+        """Return the report of all metrics: see `evaluate`."""
+        report, features, knn_features, probabilities = self._quick_report(images, labels)
         report["kid"], report["kid_std"] = kid(self.features, features, seed=self.seed)
-        report["density"], report["coverage"] = density_coverage(self.near, near, K_DENSITY)
+        report["density"], report["coverage"] = density_coverage(
+            self.knn_features, knn_features, K_DENSITY
+        )
         report["classifier_score"] = scores.classifier_score(probabilities)
         if self.extractor.channels > 1:
-            report["modes"], report["mode_kl"] = modes(scores.predicted(probabilities))
+            report["modes"], report["mode_kl"] = modes(scores.predicted_classes(probabilities))
         else:
             report["class_counts"] = scores.class_counts(probabilities).tolist()
             if labels is not None:
@@ -78,107 +89,123 @@ class Evaluator:
                     self.features, self.dataset.labels, features, labels, self.dataset.num_classes
                 )
         if train is not None:
-            likewise = draw(train.images, len(features), self.seed)
+            train_images = random_subset(train.images, len(features), self.seed)
             report |= {
                 "train": len(train),
-                "fid_train": fid(self.features, self.extractor(likewise)[0]),
+                "fid_train": fid(self.features, self.extractor(train_images)[0]),
                 "memorisation": memorisation(images, self.dataset.images, train.images, self.seed),
             }
         return report
 
 
-def _enough(n, what):
+def _check_count(n, kind):
     if n <= K_DENSITY:
         raise InputError(
-            f"{n} {what} cannot be evaluated: there must be more than {K_DENSITY}, "
-            "and thousands for numbers that mean much"
+            f"{n} {kind} are too few: there must be more than {K_DENSITY}, "
+            "and thousands for meaningful numbers"
         )
 
 
-def evaluate(images, labels, test, train=None, seed=0):
-    """Everything this package can tell of samples: a dict of numbers, texts and lists, for JSON.
+def evaluate(
+    images: Array, labels: Array | None, test: Dataset, train: Dataset | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Return the report of all metrics of samples: a dict of numbers, texts and lists, for JSON.
 
-    images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each was asked to
-    be, (N,), or None. test: the Dataset to measure against; train: the Dataset that the generator
-    saw, to look for copies in.
+    images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each image was
+    conditioned on (N,), or None. test: the real images to compare with. train: the images that the
+    generator was trained on, to look for copies of them, or None. seed: the seed of all random
+    choices.
 
-    Keys (`rows` says what each means): fid, kid, kid_std, precision, recall, density, coverage,
-    classifier_score; class_counts, as predicted (stacked data sets have modes and mode_kl instead);
-    with labels class_accuracy and, unless stacked, fid_per_class (None for a class of fewer than 2
-    samples); with train memorisation and fid_train, the FID of as many training images. And what
-    they were measured on: data, split, extractor, samples, real, train, seed; samples_knn and
-    real_knn, of which precision, recall, density and coverage are (at most 10,000).
+    Keys (`rows` explains each):
+        always: fid, kid, kid_std, precision, recall, density, coverage, classifier_score
+        stacked data sets: modes, mode_kl; other data sets: class_counts, the predicted classes
+        with labels: class_accuracy; also, unless the data set is stacked, fid_per_class (None for
+            a class with fewer than 2 samples)
+        with train: memorisation; fid_train, the FID of as many training images
+        what was measured: data, split, extractor, samples, real, train, seed; samples_knn and
+            real_knn, the numbers of images (at most 10,000) for precision, recall, density and
+            coverage
 
-    Raises InputError for images and labels that do not fit, and for fewer than 6 samples.
+    Raises InputError for images or labels with a wrong shape, dtype or range, and for fewer than 6
+    samples.
     """
     return Evaluator(test, seed).report(images, labels, train)
 
 
 MEANINGS = {  # key: (name, format, meaning)
-    "fid": ("FID", "{:.3f}", "distance of the features' Gaussians: less is better"),
-    "fid_train": ("FID of training images", "{:.3f}", "as many real ones: what to hope for"),
+    "fid": ("FID", "{:.3f}", "Frechet distance of the features: lower is better"),
+    "fid_train": (
+        "FID of training images",
+        "{:.3f}",
+        "for as many real images: the FID of a perfect generator",
+    ),
     "kid": (
         "KID x 1000",
         "{:.3f}",
-        "distance by a kernel, 100 subsets of up to 1,000: 0 is best, may be negative",
+        "kernel distance of the features, on 100 subsets of up to 1,000: 0 is best; may be "
+        "negative",
     ),
     "precision": (
         "precision",
         "{:.3f}",
-        "samples that lie among real images: more is better, to 1",
+        "share of samples that lie among real images: higher is better, up to 1",
     ),
-    "recall": ("recall", "{:.3f}", "real images that lie among samples: more is better, to 1"),
+    "recall": (
+        "recall",
+        "{:.3f}",
+        "share of real images that lie among samples: higher is better, up to 1",
+    ),
     "density": (
         "density",
         "{:.3f}",
-        "real neighbourhoods that a sample lies in, / k: about 1 is best",
+        "neighbourhoods of real images that a sample lies in, divided by k: about 1 is best",
     ),
     "coverage": (
         "coverage",
         "{:.3f}",
-        "real images with a sample in their neighbourhood: more is better, to 1",
+        "share of real images with a sample in their neighbourhood: higher is better, up to 1",
     ),
     "classifier_score": (
         "classifier score",
         "{:.2f}",
-        "sure and varied predictions: more is better, to the classes",
+        "confident and varied predictions: higher is better, up to the number of classes",
     ),
     "class_accuracy": (
         "class accuracy",
         "{:.2%}",
-        "samples that are of the class asked for: more is better",
+        "share of samples that show the requested class: higher is better",
     ),
-    "class_counts": ("samples of each class", "{}", "as predicted: even is better"),
+    "class_counts": ("samples of each class", "{}", "predicted classes: equal counts are best"),
     "fid_per_class": (
         "FID of each class",
         "{}",
-        "less is better; larger than the FID of all, as images are fewer",
+        "lower is better; higher than the FID of all, because a class has fewer images",
     ),
-    "modes": ("modes", "{:,}", "of 1,000: more is better"),
+    "modes": ("modes", "{:,}", "classes that occur, of 1,000: higher is better"),
     "mode_kl": (
         "KL from even modes",
         "{:.4f}",
-        "nats: less is better; .0236 is perfect for 26,000 samples",
+        "in nats: lower is better; a perfect generator has .0236 with 26,000 samples",
     ),
     "memorisation": (
         "distance to training images",
         "{:.3f}",
-        f"that of test images = 1, of up to {AT_MOST:,}: much below 1 means copies",
+        f"relative to test images, of up to {MAX_IMAGES:,} each: far below 1 means copies",
     ),
 }
 
 
-def rows(report):
-    """[(name, value, meaning)], to print as a table, of the numbers in a report of `evaluate` or
-    `quick`: all are texts."""
+def rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return [(name, value, meaning)], all texts, for the metrics in a report of `evaluate` or
+    `quick`: the rows of a table."""
     return [
-        (name, _text(report, key, form), meaning)
+        (name, _format(report, key, form), meaning)
         for key, (name, form, meaning) in MEANINGS.items()
         if key in report
     ]
 
 
-def _text(report, key, form):
+def _format(report, key, form):
     value = report[key]
     if key == "kid":
         return f"{1000 * value:.3f} +- {1000 * report['kid_std']:.3f}"

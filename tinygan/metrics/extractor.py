@@ -1,8 +1,8 @@
-"""From images to what the metrics read: the classifier's features and its predictions."""
+"""From images to the inputs of the metrics: a classifier's features and predictions."""
 
 import numpy as np
 
-from tinygan.autograd import Tensor, no_grad
+from tinygan.autograd import Array, Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
 from tinygan.data import to_float
 from tinygan.kernels.cpu import parallel
@@ -12,15 +12,18 @@ from .checks import as_images
 
 
 class Extractor:
-    """The features and predictions of images of data set `name`, such as "mnist", by its shipped
-    classifier.
+    """Computes features and class probabilities of images with the shipped classifier for a data
+    set.
 
-    The three channels of a stacked data set are three digits: each goes through the classifier by
-    itself. description: what it is, to stand beside every number that comes of it. channels: C, as
-    its images must have. Raises InputError for a data set without a classifier.
+    name: the data set, such as "mnist". In a stacked data set, the three channels of an image are
+    three digits, which go through the classifier separately. Raises InputError for a data set
+    without a classifier.
+
+    description: the classifier, its features and its accuracy, to be reported with every metric.
+    channels: the number C of channels that images must have.
     """
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.net, self.accuracy = network.load(name)
         self.channels = 3 if name.startswith("stacked-") else 1
         title = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}[network.WEIGHTS_OF[name]]
@@ -29,15 +32,15 @@ class Extractor:
             f"{title} classifier, {count} features, {self.accuracy:.1%} on its test set"
         )
 
-    def __call__(self, images, batch_size=250):
-        """uint8 images (N, 28, 28, C) or (N, 32, 32, C) -> features float64 (N, 64 C),
-        probabilities (N, C, 10).
+    def __call__(self, images: Array, batch_size: int = 250) -> tuple[Array, Array]:
+        """Return (features (N, 64 C), probabilities (N, C, 10)), float64, of uint8 images.
 
-        32x32 images are cut to their middle 28x28. Raises InputError for other images.
+        images: (N, 28, 28, C), or (N, 32, 32, C), of which the middle 28x28 pixels are used. Raises
+        InputError for other images.
         """
         images = as_images(images, self.channels)
         n = len(images)
-        singles = np.moveaxis(images, 3, 1).reshape(-1, 28, 28, 1)
+        singles = np.moveaxis(images, 3, 1).reshape(-1, 28, 28, 1)  # one image for each channel
         features = np.empty((len(singles), network.FEATURES))
         probabilities = np.empty((len(singles), 10))
         with no_grad(), parallel.single_threaded_blas():

@@ -1,9 +1,9 @@
-"""The network whose features and predictions the metrics use, and its shipped weights: one set for
-digits, one for clothes. demos/classifier.py trains them.
+"""The classifier whose features and predictions the metrics use, with two sets of trained weights:
+one for digits, one for clothes. demos/classifier.py trains it.
 
-The Inception network of the published metrics was trained on photographs of 1,000 classes. For
-28x28 images of ten classes, features that tell those classes apart serve better, and they fit into
-this package.
+Published metrics use the Inception network, trained on photographs of 1,000 classes. For 28x28
+images of ten classes, features that distinguish these classes work better, and they are small
+enough for this package.
 """
 
 import zipfile
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import nn, ops
+from tinygan.autograd import Tensor, TensorLike
 from tinygan.errors import InputError
 from tinygan.files import replacing
 
@@ -27,9 +28,9 @@ FEATURES = 64
 
 
 class Classifier(nn.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 features, none negative."""
+    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 non-negative features."""
 
-    def __init__(self, *, rng=None):
+    def __init__(self, *, rng: np.random.Generator | None = None) -> None:
         layers, inputs, settings = [], 1, {"bias": False, "rng": rng, "init": nn.init.he_normal}
         for channels in 32, 64, 128:  # on 28x28, 14x14 and 7x7 pixels
             layers += [
@@ -48,8 +49,8 @@ class Classifier(nn.Module):
         )
         self.head = nn.Linear(FEATURES, 10, rng=rng)
 
-    def features(self, x):
-        """Images (N, 28, 28, 1) in [-1, 1] -> the layer before the logits, (N, 64)."""
+    def features(self, x: TensorLike) -> Tensor:
+        """Images (N, 28, 28, 1) in [-1, 1] -> the features before the logits, (N, 64)."""
         return self.body(x)
 
     def forward(self, x):
@@ -59,20 +60,20 @@ class Classifier(nn.Module):
 # ---- trained weights ----
 
 
-def load(name):
-    """(the shipped Classifier for data set `name`, in evaluation mode, its accuracy on its test
-    set). Raises InputError for a data set that has no classifier."""
+def load(name: str) -> tuple[Classifier, float]:
+    """Return (the shipped Classifier for the data set `name`, in evaluation mode; its accuracy on
+    the test set). Raises InputError for a data set without a classifier."""
     if name not in WEIGHTS_OF:
         raise InputError(
-            f"no classifier for data set {name!r}, so it cannot be evaluated; "
-            f"there is one for {', '.join(WEIGHTS_OF)}"
+            f"data set {name!r} cannot be evaluated: there is no classifier for it, "
+            f"only for {', '.join(WEIGHTS_OF)}"
         )
     return read(WEIGHTS / f"{WEIGHTS_OF[name]}.npz")
 
 
-def read(path):
-    """(Classifier in evaluation mode, its accuracy on its test set) from a file that `write` wrote.
-    Raises InputError if it is something else."""
+def read(path: str | Path) -> tuple[Classifier, float]:
+    """Return (a Classifier in evaluation mode, its accuracy on the test set) from a file that
+    `write` wrote. Raises InputError for any other file."""
     net = Classifier()
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -87,9 +88,12 @@ def read(path):
     return net.eval(), accuracy
 
 
-def write(path, net, accuracy) -> None:
-    """Weights in half precision, which costs no accuracy, and vectors in single: together a third
-    of a megabyte."""
+def write(path: str | Path, net: Classifier, accuracy: float) -> None:
+    """Write the weights of a Classifier and its accuracy to an npz file, a third of a megabyte.
+
+    Matrices and kernels are stored in half precision, which costs no accuracy, and vectors in
+    single precision.
+    """
     state = {
         key: value.astype(np.float16) if value.ndim > 1 else value
         for key, value in net.state_dict().items()

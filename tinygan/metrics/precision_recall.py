@@ -1,87 +1,101 @@
 """Precision and recall, density and coverage: are samples like real images, and is each real image
 like a sample?
 
-All four take the real images for balls in feature space, each reaching to its k-th nearest
-neighbour, or the samples likewise, and ask which images of the other set lie in them (border
-included). Distances are squared throughout, and computed for a block of images at a time.
+All four place a ball around each real image in feature space, or around each sample. A ball's
+radius is the distance to the k-th nearest neighbour in the same set. The metrics count which images
+of the other set lie in the balls, border included. Distances are squared throughout, and are
+computed for a block of images at a time.
 """
 
 import numpy as np
 
+from tinygan.autograd import Array
 from tinygan.kernels.cpu import parallel
 
 from .checks import as_features
 
-BLOCK = 128  # images at a time: against 10,000 others that is 10 MB of distances per thread
-ROUNDING = 1e-12  # times the largest squared norm: more than the product form of a distance is off
+BLOCK = 128  # images at a time; their distances to 10,000 others take 10 MB per thread
+ROUNDING = 1e-12  # times the largest squared norm: an upper bound of a distance's rounding error
 
 
-def precision_recall(real, fake, k=3, real_radii=None):
-    """Improved precision and recall of features real (N, d) and fake (M, d) (Kynkaanniemi et al.
-    2019, eqs. 1-2).
+def precision_recall(
+    real: Array, fake: Array, k: int = 3, real_squared_radii: Array | None = None
+) -> tuple[float, float]:
+    """Return the improved precision and recall of features real (N, d) and fake (M, d)
+    (Kynkaanniemi et al. 2019, eqs. 1-2).
 
-    Precision: the share of fakes that lie in the ball of some real image, whose radius is the
-    distance to its k-th nearest real neighbour. Recall: the share of reals in the ball of some
-    fake, made of fakes likewise. Both lie in 0..1, more is better. real_radii: `radii(real, k)`, if
-    it is known already. Raises InputError unless both have more than k images, and for features
-    that do not fit.
+    Precision: the share of fakes that lie in the ball of some real image. Recall: the share of
+    reals that lie in the ball of some fake. Both lie in 0..1; higher is better.
+
+    k: the radius of a ball is the distance to the k-th nearest neighbour. real_squared_radii:
+    `squared_radii(real, k)`, if it is known already. Raises InputError for features with wrong
+    shapes, nan or inf, and unless both sets have more than k images.
     """
     real, fake = as_features(real, fake, at_least=k + 1)
-    fakes_in_balls, _ = _members(fake, real, radii(real, k) if real_radii is None else real_radii)
-    reals_in_balls, _ = _members(real, fake, radii(fake, k))
-    return float(np.mean(fakes_in_balls > 0)), float(np.mean(reals_in_balls > 0))
+    if real_squared_radii is None:
+        real_squared_radii = squared_radii(real, k)
+    balls_of_fakes, _ = _points_in_balls(fake, real, real_squared_radii)
+    balls_of_reals, _ = _points_in_balls(real, fake, squared_radii(fake, k))
+    return float(np.mean(balls_of_fakes > 0)), float(np.mean(balls_of_reals > 0))
 
 
-def density_coverage(real, fake, k=5, real_radii=None):
-    """Density and coverage of features real (N, d) and fake (M, d) (Naeem et al. 2020, section
-    3.2).
+def density_coverage(
+    real: Array, fake: Array, k: int = 5, real_squared_radii: Array | None = None
+) -> tuple[float, float]:
+    """Return the density and coverage of features real (N, d) and fake (M, d) (Naeem et al. 2020,
+    section 3.2).
 
-    Density: how many of the reals' balls a fake lies in, divided by k and averaged; about 1 for a
-    perfect generator, and more where fakes crowd into dense regions. Coverage: the share of reals
-    whose ball holds a fake, in 0..1. Only the reals make balls, so outliers among the fakes do no
-    harm. Arguments and errors are those of `precision_recall`.
+    Density: the number of real images' balls that a fake lies in, divided by k, as a mean over the
+    fakes; about 1 for a perfect generator, more if fakes crowd into dense regions. Coverage: the
+    share of real images whose ball contains a fake, in 0..1; higher is better. Only real images
+    have balls here, so outliers among the fakes do no harm.
+
+    Arguments and errors are those of `precision_recall`.
     """
     real, fake = as_features(real, fake, at_least=k + 1)
-    balls, held = _members(fake, real, radii(real, k) if real_radii is None else real_radii)
-    return float(balls.sum() / (k * len(fake))), float(np.mean(held))
+    if real_squared_radii is None:
+        real_squared_radii = squared_radii(real, k)
+    balls_of_fakes, occupied = _points_in_balls(fake, real, real_squared_radii)
+    return float(balls_of_fakes.sum() / (k * len(fake))), float(np.mean(occupied))
 
 
-def radii(features, k):
-    """The squared distance of each of features (N, d), N > k, to its k-th nearest neighbour among
-    the others: (N,)."""
+def squared_radii(features: Array, k: int) -> Array:
+    """Return the squared distances (N,) of features (N, d), N > k, to their k-th nearest neighbour
+    in the set."""
     (features,) = as_features(features, at_least=k + 1)
     result = np.empty(len(features))
 
-    def work(part):
+    def measure_block(part):
         distances = _squared_distances(features[part], features)
-        np.fill_diagonal(distances[:, part.start : part.stop], np.inf)  # not itself
+        np.fill_diagonal(distances[:, part.start : part.stop], np.inf)  # not its own neighbour
         result[part] = np.partition(distances, k - 1)[:, k - 1]
 
-    parallel.run(work, parallel.blocks(len(features), BLOCK))
+    parallel.run(measure_block, parallel.blocks(len(features), BLOCK))
     return result
 
 
-def _members(points, centres, squared_radii):
-    """(how many balls each point lies in (N,), whether each ball holds a point (M,)).
+def _points_in_balls(points, centres, squared_radii):
+    """Return (for each point, the number of balls it lies in (N,); for each ball, whether it
+    contains a point (M,)).
 
-    Equal distances must compare as equal, though each comes with a rounding error of its own: so
-    the balls are larger by more than that.
+    A point on the border counts, but its distance and the radius have different rounding errors: so
+    the balls are enlarged by more than these errors.
     """
     reach = squared_radii + ROUNDING * max(np.sum(x**2, 1).max() for x in (points, centres))
     counts, parts = np.empty(len(points), int), parallel.blocks(len(points), BLOCK)
-    held = np.zeros((len(parts), len(centres)), bool)
+    occupied = np.zeros((len(parts), len(centres)), bool)
 
-    def work(i):
+    def count_block(i):
         inside = _squared_distances(points[parts[i]], centres) <= reach
         counts[parts[i]] = inside.sum(1)
-        inside.any(0, out=held[i])
+        inside.any(0, out=occupied[i])
 
-    parallel.run(work, range(len(parts)))
-    return counts, held.any(0)
+    parallel.run(count_block, range(len(parts)))
+    return counts, occupied.any(0)
 
 
 def _squared_distances(x, y):
-    """|x_i - y_j|^2 as |x_i|^2 - 2 x_i.y_j + |y_j|^2: (N, M)."""
+    """Return |x_i - y_j|^2 as |x_i|^2 - 2 x_i.y_j + |y_j|^2: (N, M)."""
     d = x @ (-2 * y.T)
     d += np.sum(x**2, 1)[:, None]
     d += np.sum(y**2, 1)

@@ -1,69 +1,82 @@
-"""What the classifier's predictions say of samples, and the FID of each class."""
+"""Metrics from the classifier's predictions, and the FID of each class."""
+
+from collections.abc import Sequence
 
 import numpy as np
+
+from tinygan.autograd import Array
 
 from .checks import as_features, as_labels, as_probabilities
 from .fid import fid
 
 
-def classifier_score(probabilities):
-    """exp of the mean of KL(p(y | x) || p(y)), p(y) being the mean of p(y | x) over all samples:
-    the formula of the Inception Score (Salimans et al. 2016, section 4), but on all samples at
-    once, not on ten parts.
+def classifier_score(probabilities: Array) -> float:
+    """Return exp(mean of KL(p(y | x) || p(y))), with p(y) the mean of p(y | x) over all samples.
 
-    probabilities: (N, K); or (N, C, K) of C channels, taken for independent, so that y is one of
-    K^C classes. Between 1 and the number of classes; more means surer predictions of more classes.
-    It cannot see variety within a class, nor how real an image looks. Raises InputError for what
-    are no probabilities.
+    This is the formula of the Inception Score (Salimans et al. 2016, section 4), but computed on
+    all samples at once instead of ten parts. It lies between 1 and the number of classes; higher
+    means more confident predictions of more classes. It sees neither variety within a class nor
+    whether an image looks real.
+
+    probabilities: p(y | x), (N, K); or (N, C, K) for C channels, which are taken to be independent,
+    so that y is one of K^C classes. Raises InputError if they are no probabilities.
     """
     p = as_probabilities(probabilities)
     joint = np.ones((len(p), 1))  # p(y | x) of all channels but the last: their outer product
     for channel in range(p.shape[1] - 1):
         joint = (joint[:, :, None] * p[:, channel, None]).reshape(len(p), -1)
     marginal = joint.T @ p[:, -1] / len(p)
-    # The mean KL is the entropy of the mean, less the mean entropy; that of independent channels is
-    # their sum.
+    # The mean KL is the entropy of the mean minus the mean entropy. The entropy of independent
+    # channels is the sum of their entropies.
     return float(np.exp(_entropy(marginal.ravel()) - _entropy(p).sum(1).mean()))
 
 
 def _entropy(p):
-    """-sum p log p over the last axis, in nats; 0 log 0 is 0."""
+    """Return -sum p log p over the last axis, in nats, with 0 log 0 = 0."""
     return -np.sum(p * np.log(p, out=np.zeros_like(p), where=p > 0), axis=-1)
 
 
-def predicted(probabilities):
-    """The most likely class of each of N images: int64 (N,). Channels (N, C, K) are digits: 100 a +
-    10 b + c."""
+def predicted_classes(probabilities: Array) -> Array:
+    """Return the most likely class of each image: int64 (N,). Channels (N, C, K) are the digits of
+    a number in base K: 100 a + 10 b + c for three channels of ten classes."""
     p = as_probabilities(probabilities)
     return p.argmax(2) @ p.shape[2] ** np.arange(p.shape[1] - 1, -1, -1)
 
 
-def class_accuracy(probabilities, labels):
-    """The share of N images whose predicted class is the one in `labels` (N,), which was asked for:
-    0..1.
+def class_accuracy(probabilities: Array, labels: Array) -> float:
+    """Return the share (0..1) of images whose predicted class is the requested one.
 
-    Raises InputError for labels that do not fit.
+    labels: the requested classes, integers (N,). Raises InputError for labels with a wrong shape,
+    dtype or range.
     """
-    found = predicted(probabilities)
-    return float(np.mean(found == as_labels(labels, len(found), _classes(probabilities))))
+    predictions = predicted_classes(probabilities)
+    labels = as_labels(labels, len(predictions), _class_count(probabilities))
+    return float(np.mean(predictions == labels))
 
 
-def class_counts(probabilities):
-    """How many images are predicted to be of each class: int64 (classes,)."""
-    return np.bincount(predicted(probabilities), minlength=_classes(probabilities))
+def class_counts(probabilities: Array) -> Array:
+    """Return for each class how many images are predicted to show it: int64 (classes,)."""
+    return np.bincount(predicted_classes(probabilities), minlength=_class_count(probabilities))
 
 
-def _classes(probabilities):
+def _class_count(probabilities):
     p = as_probabilities(probabilities)
     return p.shape[2] ** p.shape[1]
 
 
-def fid_per_class(real, real_labels, fake, fake_labels, classes=10):
-    """The FID of each class by itself, the fakes asked to be of a class against its real images.
+def fid_per_class(
+    real: Array,
+    real_labels: Sequence[int] | Array,
+    fake: Array,
+    fake_labels: Sequence[int] | Array,
+    classes: int = 10,
+) -> list[float | None]:
+    """Return the FID of each class: fakes of the class against its real images.
 
-    Features real (N, d) and fake (M, d), and their labels. A list of `classes` numbers, None where
-    either side has fewer than 2 images. A class has a tenth of the images, and thus a larger bias
-    than the FID of all.
+    real, fake: features (N, d) and (M, d). real_labels, fake_labels: their classes, (N,) and (M,);
+    of a fake, the requested class. The result is a list of length `classes`, with None for a class
+    that has fewer than 2 images on either side. One of ten classes has a tenth of the images, and
+    therefore a larger bias than the FID of all images.
     """
     real, fake = as_features(real, fake)
     sides = (

@@ -1,25 +1,26 @@
-"""Linear separability: do latents know an attribute of their image by a hyperplane? (Karras et al.
-2019, section 4.2)
+"""Linear separability: does a hyperplane in the space of latents separate images that have an
+attribute from the others? (Karras et al. 2019, section 4.2)
 
-The paper trains 40 classifiers of faces. What can be told of a digit or a piece of clothing without
-training anything: its ten classes, by the metrics' classifier, and how it is drawn, by moments of
-its ink.
+The paper trains 40 classifiers of attributes of faces. Here, the attributes of a digit or a piece
+of clothing need no training: its class, by the metrics' classifier, and ink statistics.
 """
 
 import numpy as np
 from scipy.optimize import minimize
 
+from tinygan.autograd import Array
 from tinygan.errors import InputError
 
-CONFIDENT = 0.5  # share of the images that is kept, those whose attribute is surest
+CONFIDENT_SHARE = 0.5  # the share of the images that is used: those with the surest attribute
 
 
-def drawn(images):
-    """{"ink", "slant", "width", "height"}: numbers (N,) of uint8 images (N, H, W, C), of all
-    channels together.
+def ink_statistics(images: Array) -> dict[str, Array]:
+    """Return {"ink", "slant", "width", "height"}, each (N,), for uint8 images (N, H, W, C), with
+    the mean over the channels as the ink of a pixel.
 
-    ink: the mean. The others are those of the ink as a distribution over the plane: deviation along
-    both axes, and the covariance of row and column, divided by the variance of the rows.
+    ink: the mean over the pixels, 0..255. The others take the ink as a distribution over the plane:
+    width and height are its standard deviations in pixels; slant is minus the covariance of row and
+    column, divided by the variance of the rows: positive if the image leans to the right.
     """
     ink = images.astype(np.float64).mean(3)
     total = ink.sum((1, 2)) + 1e-9
@@ -32,47 +33,54 @@ def drawn(images):
     return {"ink": ink.mean((1, 2)), "slant": slant, "width": var_x**0.5, "height": var_y**0.5}
 
 
-def attributes(images, probabilities=None):
-    """{name: (which images count, of them whether they have it)}: index and bool arrays.
+def attributes(images: Array, probabilities: Array | None = None) -> dict[str, tuple[Array, Array]]:
+    """Return {attribute: (indices of the images to use (M,), whether they have it: bool (M,))}.
 
-    How it is drawn: above the median or not, of the half of the images that is furthest from it.
-    With probabilities (N, 10): is it of class k? of the half whose class is surest.
+    Ink statistics: an image has the attribute if its value is above the median; the half of the
+    images that is furthest from the median is used. "class k", if the classifier's probabilities
+    (N, 10) are given: an image has the attribute if k is its most likely class; the half of the
+    images with the most confident predictions is used.
+
+    images: uint8 (N, H, W, C).
     """
-    found, n = {}, len(images)
-    keep = max(int(n * CONFIDENT), 2)
-    for name, values in drawn(images).items():
-        sure = np.argsort(-np.abs(values - np.median(values)), kind="stable")[:keep]
-        found[name] = sure, values[sure] > np.median(values)
+    result, n = {}, len(images)
+    keep = max(int(n * CONFIDENT_SHARE), 2)
+    for name, values in ink_statistics(images).items():
+        surest = np.argsort(-np.abs(values - np.median(values)), kind="stable")[:keep]
+        result[name] = surest, values[surest] > np.median(values)
     if probabilities is not None:
-        sure = np.argsort(-probabilities.max(1), kind="stable")[:keep]
-        predicted = probabilities[sure].argmax(1)
-        found |= {f"class {k}": (sure, predicted == k) for k in range(probabilities.shape[1])}
-    return found
+        surest = np.argsort(-probabilities.max(1), kind="stable")[:keep]
+        predicted = probabilities[surest].argmax(1)
+        result |= {f"class {k}": (surest, predicted == k) for k in range(probabilities.shape[1])}
+    return result
 
 
-def hyperplane(x, y, weight=1e-3):
-    """(direction (F,), offset) of a linear support vector machine with squared hinge loss, fitted
-    to x (N, F) and bool y.
+def hyperplane(x: Array, y: Array, weight: float = 1e-3) -> tuple[Array, float]:
+    """Fit a linear support vector machine with a squared hinge loss to x (N, F) and bool y (N,);
+    return (direction (F,), offset). It minimises
 
-    minimises weight/2 |direction|^2 + mean max(0, 1 - (+-1)(x . direction + offset))^2
+        weight/2 |direction|^2 + mean max(0, 1 - s (x . direction + offset))^2,  s = 1 if y else -1
     """
     sign, (n, size) = np.where(y, 1.0, -1.0), x.shape
 
-    def loss(v):
+    def loss_and_gradient(v):
         slack = np.maximum(1 - sign * (x @ v[:size] + v[size]), 0)
-        slope = -2 / n * slack * sign
+        gradient = -2 / n * slack * sign  # of the hinge loss by x . direction + offset
         return (
             weight / 2 * v[:size] @ v[:size] + (slack**2).mean(),
-            np.append(weight * v[:size] + slope @ x, slope.sum()),
+            np.append(weight * v[:size] + gradient @ x, gradient.sum()),
         )
 
-    v = minimize(loss, np.zeros(size + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    options = {"maxiter": 500}
+    v = minimize(
+        loss_and_gradient, np.zeros(size + 1), jac=True, method="L-BFGS-B", options=options
+    ).x
     return v[:size], v[size]
 
 
-def conditional_entropy(y, guess):
-    """H(y | guess) in nats of two bool arrays (N,): what remains unknown of y once the guess is
-    known."""
+def conditional_entropy(y: Array, guess: Array) -> float:
+    """Return H(y | guess) in nats of two bool arrays (N,): what remains unknown of y once the guess
+    is known."""
     total = 0.0
     for value in (False, True):
         part = y[guess == value]
@@ -81,19 +89,21 @@ def conditional_entropy(y, guess):
     return total
 
 
-def separability(latents, found):
-    """{name: conditional entropy} of attributes, as `attributes` gives them, by hyperplanes in
-    latents (N, F).
+def separability(latents: Array, attributes: dict[str, tuple[Array, Array]]) -> dict[str, float]:
+    """Return {attribute: H(attribute | side of the hyperplane)} in nats, for hyperplanes in the
+    space of latents (N, F). The paper's score is exp of the sum of the entropies.
 
-    Each is fitted to one half of the images and judged on the other. 0: linearly separable; log 2
-    at most. The score of the paper is exp of their sum. Raises InputError where there are too few
-    images.
+    Each hyperplane is fitted to one half of the images and evaluated on the other. An entropy of 0
+    means linearly separable; the maximum is log 2.
+
+    attributes: the result of `attributes` for the latents' images. Raises InputError if an
+    attribute has fewer than 20 images.
     """
     entropies = {}
     scaled = (latents - latents.mean(0)) / (latents.std(0) + 1e-12)
-    for name, (index, y) in found.items():
+    for name, (index, y) in attributes.items():
         if len(index) < 20:
-            raise InputError(f"{len(index)} images are too few to separate: take at least 40")
+            raise InputError(f"{len(index)} images are too few to separate: use at least 40")
         x, half = scaled[index], np.arange(len(index)) % 2 == 0
         direction, offset = hyperplane(x[half], y[half])
         entropies[name] = conditional_entropy(y[~half], x[~half] @ direction + offset > 0)

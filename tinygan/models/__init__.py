@@ -1,40 +1,42 @@
-"""One paper, one file: its networks, its settings, its recipe, and the reasons for its constants.
+"""One file per paper: its networks, its settings, its recipe, and the reasons for its constants.
 
-    networks of their own        gan, dcgan, sngan, progan, biggan, stylegan, stylegan2
-    another way to train these   quick, lsgan, wgan, wgan_gp, cgan, acgan, projection
-    what they are made with      recipe (settings -> networks), settings, growth
+    papers with their own networks     gan, dcgan, sngan, progan, biggan, stylegan, stylegan2
+    papers that train these networks   quick, lsgan, wgan, wgan_gp, cgan, acgan, projection
+    shared by the papers               recipe (settings -> networks), settings, growth
 
 What a pair of networks must have
 ---------------------------------
-A recipe's function `networks(s, sizes, rng)` returns (G, D), two `nn.Module`s, made for the
+The function `networks(s, sizes, rng)` of a recipe returns (G, D), two `nn.Module`s, for the
 settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or latents in a batch.
 
     G.latent            the length of its latents: sizes.latent
-    G.classes           the number of classes that it takes labels of: sizes.g_classes, or None
-    G(z), G(z, labels)  latents (N, latent), and classes (N,) if sizes.g_classes is a number
-                        -> images (N, H, W, C), about [-1, 1]
-    D(x), D(x, labels)  images (N, H, W, C), and classes (N,) if sizes.d_classes is a number
+    G.classes           the number of classes if G takes labels: sizes.g_classes, else None
+    G(z), G(z, labels)  latents (N, latent), and labels (N,) unless sizes.g_classes is None
+                        -> images (N, H, W, C), about in [-1, 1]
+    D(x), D(x, labels)  images (N, H, W, C), and labels (N,) unless sizes.d_classes is None
                         -> logits (N, ...), positive for real; with d_class=auxiliary, a pair:
                         (logits, class logits (N, classes))
 
-    D.image_shape       (H, W, C) of its images; a letter stands for any size: d_class=concat needs
-                        it, and D's refusal of other images (`take`)
+    D.image_shape       (H, W, C) of its images, in which a letter stands for any size; needed for
+                        d_class=concat, and to check the input with `expect_shape`
 
-    d_class=projection and d_class=auxiliary need
+    d_class=projection and d_class=auxiliary also need
     D.features(x)       its last hidden layer, (N, *feature_shape)
     D.feature_shape     the shape of the features of one image
     D.score(features)   the logits, so that D(x) is D.score(D.features(x))
 
     optional
-    G.reads_in_parts    True where only the first part of z enters the first layer
+    G.reads_in_parts    True if only the first part of z enters the first layer
     D.init              the initial weights of the class embedding of d_class=projection
 
-All random numbers come from `rng`: the initial weights, and what layers such as dropout draw later,
-for which they keep `rng`. Parameters begin finite. A network that is a part of an `nn.Sequential`
-and takes labels says so by `conditional = True`.
+All random numbers must come from `rng`: the initial weights, and the later draws of layers such as
+dropout, which keep `rng`. The initial parameters must be finite. A network that takes labels and is
+a part of an `nn.Sequential` must set `conditional = True`.
 
-`Recipe.build` checks this, and says what to write where something is missing.
+`Recipe.build` checks all this; its errors say what to write.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,7 @@ from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import to_numpy, xp
 from tinygan.errors import InputError
 
-NEEDED_OF_D = {
+REQUIRED_OF_D = {  # by the setting d_class
     "concat": ("image_shape",),
     "auxiliary": ("features", "feature_shape", "score"),
     "projection": ("features", "feature_shape", "score"),
@@ -52,24 +54,24 @@ WHAT_TO_WRITE = {
     "image_shape": "write self.image_shape = (height, width, channels)",
     "features": "define features(self, x), the last hidden layer",
     "feature_shape": "write self.feature_shape = the shape of the features of one image",
-    "score": "define score(self, features), which makes the logits of them",
+    "score": "define score(self, features), which computes the logits",
 }
 
 
-def check_attributes(G, D, sizes, d_class):
-    """Raises InputError if G or D is no Module, or lacks an attribute that the settings need."""
+def check_attributes(G: Any, D: Any, sizes: Any, d_class: str) -> None:
+    """Raise InputError if G or D is not a Module, or lacks an attribute that the settings need."""
     for role, network in (("G", G), ("D", D)):
         if not isinstance(network, nn.Module):
             raise InputError(f"{role} is a {type(network).__name__}: derive it from nn.Module")
-    for name, source in (("latent", "latent"), ("classes", "g_classes")):
-        value = getattr(sizes, source)
+    for name, size in (("latent", "latent"), ("classes", "g_classes")):
+        value = getattr(sizes, size)
         if not hasattr(G, name) or getattr(G, name) != value:
             has = f"{name} = {getattr(G, name)!r}" if hasattr(G, name) else f"no attribute {name}"
             raise InputError(
-                f"G ({type(G).__name__}) has {has}, and these settings need "
-                f"{value!r}: write self.{name} = sizes.{source}"
+                f"G ({type(G).__name__}) has {has}, but these settings need "
+                f"{value!r}: write self.{name} = sizes.{size}"
             )
-    for name in NEEDED_OF_D.get(d_class, ()):
+    for name in REQUIRED_OF_D.get(d_class, ()):
         if not hasattr(D, name):
             raise InputError(
                 f"D ({type(D).__name__}) has no attribute {name}, which "
@@ -77,55 +79,58 @@ def check_attributes(G, D, sizes, d_class):
             )
 
 
-def check_draws(role, network, twin, rng):
-    """Raises InputError if a weight is not finite, or if not all that is random comes from `rng`.
+def check_draws(role: str, network: nn.Module, twin: nn.Module, rng: np.random.Generator) -> None:
+    """Raise InputError if a parameter is not finite, or if random numbers do not come from `rng`.
 
-    twin: the same network, built once more from a copy of `rng` as it was before.
+    role: "G" or "D". twin: the same network, built again from a copy of the generator in the state
+    before.
     """
-    again = twin.state_dict()
+    twin_state = twin.state_dict()
     for path, parameter in network.named_parameters():
         if not np.isfinite(to_numpy(parameter.data)).all():
-            raise InputError(f"{role}.{path} begins with values that are NaN or infinite")
+            raise InputError(f"{role}.{path} has initial values that are NaN or infinite")
     for path, array in network.state_dict().items():
-        if path not in again or not np.array_equal(array, again[path], equal_nan=True):
+        if path not in twin_state or not np.array_equal(array, twin_state[path], equal_nan=True):
             raise InputError(
-                f"{role}.{path} is not the same when it is drawn again from the same "
-                "seed: give the layer rng=rng, and draw nothing from elsewhere"
+                f"{role}.{path} differs when it is drawn again from the same seed: "
+                "pass rng=rng to the layer, and draw all random numbers from rng"
             )
     for path, module in network.modules():
         for name, value in vars(module).items():
             if isinstance(value, np.random.Generator) and value is not rng:
                 where = ".".join(filter(None, (role, path, name)))
                 raise InputError(
-                    f"{where} is a generator of its own, which a resumed run would "
-                    "start anew: give the layer rng=rng"
+                    f"{where} is another generator than rng, and a resumed run would restart it: "
+                    "pass rng=rng to the layer"
                 )
 
 
-def check_calls(G, D, image_shape, latent, classes):
-    """Raises InputError if G, in evaluation mode, does not turn two latents into images
-    (2, *image_shape), or D these into logits. classes: their number, or None."""
+def check_calls(
+    G: nn.Module, D: nn.Module, image_shape: tuple[int, ...], latent: int, classes: int | None
+) -> None:
+    """Raise InputError if G, in evaluation mode, does not generate images (2, *image_shape) from 2
+    latents, or if D does not return logits of them. classes: the number of classes, or None."""
     labels = () if classes is None else (xp.zeros(2, int),)
     with no_grad(), np.errstate(all="ignore"):
         images = G.eval()(Tensor(xp.zeros((2, latent), "float32")), *labels)
         if getattr(images, "shape", None) != (2, *image_shape):
             raise InputError(
-                f"from 2 latents, G makes {_shape(images)}: it must return images "
+                f"from 2 latents, G returns {_describe(images)}: it must return images "
                 f"{(2, *image_shape)}"
             )
-        judged = D.eval()(images, *labels)
-    logits, *class_logits = judged if isinstance(judged, tuple) else (judged,)
+        output = D.eval()(images, *labels)
+    logits, *class_logits = output if isinstance(output, tuple) else (output,)
     if getattr(logits, "shape", ())[:1] != (2,):
         raise InputError(
-            f"from 2 images, D makes {_shape(logits)}: it must return logits (2,), or (2, ...)"
+            f"from 2 images, D returns {_describe(logits)}: it must return logits (2,), or (2, ...)"
         )
-    for found in class_logits:
-        if getattr(found, "shape", None) != (2, classes):
+    for array in class_logits:
+        if getattr(array, "shape", None) != (2, classes):
             raise InputError(
-                f"from 2 images, D makes {_shape(found)} beside its logits: it must "
+                f"from 2 images, D returns {_describe(array)} beside its logits: it must "
                 f"return class logits (2, {classes})"
             )
 
 
-def _shape(found):
-    return f"an array {found.shape}" if hasattr(found, "shape") else repr(found)
+def _describe(result):
+    return f"an array {result.shape}" if hasattr(result, "shape") else repr(result)

@@ -1,20 +1,23 @@
 """BigGAN (Brock et al. 2019): SNGAN's blocks at scale, with the class and z in every block.
 
-    G:  z is cut into one part for each block and one more. The first part -> 4x4 -> UpBlocks, each
-        with its own part of z beside an embedding of the class, which all blocks share
+    G:  z is split into equal parts, one more than there are blocks. First part -> 4x4 -> UpBlocks,
+        whose condition is a part of z beside an embedding of the class, which all blocks share
         -> batch-norm, relu, 3x3, tanh
-    D:  DownBlocks -> relu -> sum over positions -> logit, with a projection on an embedding of the
+    D:  DownBlocks -> relu -> sum over positions -> logit, plus a projection on an embedding of the
         class (gan/conditioning.py)
 
-Spectral normalisation in both, with a power step in evaluation too. Orthogonal initial weights.
-Self-attention after chosen blocks. (The reference numbers average the unbiased variance in
-batch-norm.)
+Both networks have spectral normalisation, with a step of power iteration in evaluation too;
+orthogonal initial weights; and self-attention after one block. (The reference numbers use the
+unbiased variance in the running averages of batch-norm.)
 """
 
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygan import nn, ops
-from tinygan.autograd import described
+from tinygan.autograd import Array, Tensor, described
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
@@ -27,40 +30,44 @@ def spectral(layer, rng):
 
 
 def convolutions(rng, init):
-    """What makes the convolutions: conv(inputs, outputs, kernel_size, padding=0, bias=True)."""
+    """The function that makes the convolutions: conv(inputs, outputs, kernel_size, padding=0,
+    bias=True)."""
     return lambda *shape, **settings: spectral(
         nn.Conv2d(*shape, **settings, rng=rng, init=init), rng
     )
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent), classes (N,) -> images (N, size, size, image_channels) in [-1, 1].
+    """Latents z (N, latent), labels (N,) -> images (N, size, size, image_channels) in [-1, 1].
 
-    size: 4 * 2^blocks. widths: channels of the 4x4 map, then of each block's output. embedding:
-    length of the class embedding. classes: their number; None leaves the class and its embedding
-    out, so that the parts of z alone steer the blocks. attention: the blocks, numbered from 0, that
-    self-attention follows.
+    size: 4 * 2^(number of blocks).
+    widths: channels of the 4x4 map, then of each block's output.
+    embedding: the length of the class embedding.
+    classes: the number of classes, or None, which leaves out the class embedding: the condition of
+    a block is then its part of z.
+    attention: the indices, from 0, of the blocks that self-attention follows.
     """
 
     conditional, reads_in_parts = True, True
 
     def __init__(
         self,
-        latent=128,
-        classes=10,
-        image_channels=1,
-        widths=(64, 64, 64, 64),
-        embedding=32,
-        attention=(1,),
+        latent: int = 128,
+        classes: int | None = 10,
+        image_channels: int = 1,
+        widths: Sequence[int] = (64, 64, 64, 64),
+        embedding: int = 32,
+        attention: Container[int] = (1,),
         *,
-        rng,
-        init=nn.init.orthogonal,
-    ):
+        rng: np.random.Generator,
+        init: Callable[..., Array] = nn.init.orthogonal,
+    ) -> None:
         if latent % len(widths):
             raise InputError(
-                f"a latent (and embedding) of {latent} cannot be cut into {len(widths)} equal parts"
+                f"latent={latent} (with the embedding, for g_class=concat) cannot be split into "
+                f"{len(widths)} equal parts"
             )
-        self.part = latent // len(widths)
+        self.part = latent // len(widths)  # length of a part of z
         conv, condition = convolutions(rng, init), self.part + (embedding if classes else 0)
 
         def norm(channels):
@@ -69,7 +76,7 @@ class Generator(nn.Module):
             return nn.ConditionalBatchNorm(channels, gain, bias)
 
         self.latent, self.classes = latent, classes
-        # The one weight that is not normalised.
+        # the only weight without spectral normalisation
         self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init) if classes else None
         self.project = spectral(nn.Linear(self.part, 16 * widths[0], rng=rng, init=init), rng)
         self.unflatten = nn.Reshape(4, 4, widths[0])
@@ -83,33 +90,32 @@ class Generator(nn.Module):
     def forward(self, z, labels=None):
         z = self.expect_shape(z, "N", self.latent, what="latents")
         first, *parts = (z[:, i : i + self.part] for i in range(0, self.latent, self.part))
-        shared = []
+        embedded = []
         if self.classes:
-            shared = [self.embedding(self.expect_labels(labels, len(z), self.classes))]
+            embedded = [self.embedding(self.expect_labels(labels, len(z), self.classes))]
         x = self.unflatten(self.project(first))
         for block, part in zip(self.blocks, parts):
-            x = block(x, ops.concatenate([*shared, part], axis=1))
+            x = block(x, ops.concatenate([*embedded, part], axis=1))
         return ops.tanh(self.to_image(ops.relu(self.norm(x))))
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) -> logits (N,): positive means real.
+    """Images (N, H, W, image_channels) -> logits (N,), positive for real.
 
-    widths: channels of each block; downsample: which blocks halve the size; attention: which
-    self-attention follows. `features` (N, widths[-1]) are the last feature maps, summed over
-    positions; `score` makes logits of them.
+    widths: channels of each block. downsample: for each block, True if it halves height and width.
+    attention: the indices, from 0, of the blocks that self-attention follows.
     """
 
     def __init__(
         self,
-        image_channels=1,
-        widths=(64, 64, 64, 64),
-        downsample=(True, True, False, False),
-        attention=(0,),
+        image_channels: int = 1,
+        widths: Sequence[int] = (64, 64, 64, 64),
+        downsample: Sequence[bool] = (True, True, False, False),
+        attention: Container[int] = (0,),
         *,
-        rng,
-        init=nn.init.orthogonal,
-    ):
+        rng: np.random.Generator,
+        init: Callable[..., Array] = nn.init.orthogonal,
+    ) -> None:
         conv = convolutions(rng, init)
         self.blocks = nn.Sequential()
         for i, (a, b) in enumerate(zip((image_channels, *widths), widths)):
@@ -121,7 +127,8 @@ class Discriminator(nn.Module):
         self.init = init
         self.divisor = 1 << sum(downsample[: len(widths)])
 
-    def features(self, x):
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last feature maps, summed over positions: (N, widths[-1])."""
         x = self.expect_shape(x, "N", *self.image_shape, what="images")
         if x.shape[1] % self.divisor or x.shape[2] % self.divisor:
             raise self.argument_error(
@@ -130,7 +137,8 @@ class Discriminator(nn.Module):
             )
         return ops.sum(ops.relu(self.blocks(x)), (1, 2))
 
-    def score(self, features):
+    def score(self, features: Tensor) -> Tensor:
+        """Return the logits of features."""
         return self.to_logit(features).reshape(-1)
 
     def forward(self, x):
@@ -142,14 +150,16 @@ class BigGANSettings(Settings):
     g_channels: int = setting(16, "channels of G's feature maps", 1)
     d_channels: int = setting(16, "channels of D's feature maps", 1)
     attention: int = setting(
-        16, "size of the feature maps that self-attention follows; 0: nowhere", 0
+        16, "side of the feature maps that self-attention is applied to; 0: none", 0
     )
     init: str = setting(
-        "orthogonal", "initial weights; normal: N(0, .02)", choices=("orthogonal", "normal")
+        "orthogonal",
+        "distribution of the initial weights; normal is N(0, .02^2)",
+        choices=("orthogonal", "normal"),
     )
 
 
-def networks(s, sizes, rng):
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
     levels = (size // 4).bit_length() - 1
     if levels < 0 or size != 4 << levels:
@@ -158,15 +168,15 @@ def networks(s, sizes, rng):
         )
     if s.attention and (s.g_channels % 8 or s.d_channels % 8):
         raise InputError(
-            "self-attention divides the channels by 8: choose a multiple for "
-            "g_channels and d_channels, or attention=0"
+            "self-attention divides the channels by 8: set g_channels and d_channels to "
+            "multiples of 8, or attention=0"
         )
     g_sizes, d_sizes = [8 << i for i in range(levels)], [size >> 1, *[size >> 2] * 3]
     common = sorted({0, *g_sizes} & {0, *d_sizes})
     if s.attention not in common:
         raise InputError(
-            f"attention={s.attention}: choose 0, for none, or a size that feature "
-            f"maps of both G and D have (here {', '.join(map(str, common))})"
+            f"attention={s.attention}: choose the side of a feature map that both G and D have, "
+            f"or 0 for none (here {', '.join(map(str, common))})"
         )
     init = {"orthogonal": nn.init.orthogonal, "normal": nn.init.normal(0.02)}[s.init]
     g_attention = [i for i, side in enumerate(g_sizes) if side == s.attention]
@@ -188,8 +198,8 @@ def networks(s, sizes, rng):
     )
 
 
-# The authors' networks for ImageNet with a few channels (they have 96), at rates at which a few
-# thousand small batches are enough.
+# The authors' networks for ImageNet with fewer channels (they have 96), and with learning rates at
+# which a few thousand small batches are enough.
 RECIPE = Recipe(
     "biggan",
     "class and z in every block, self-attention, truncation (Brock et al. 2019)",
@@ -206,17 +216,17 @@ RECIPE = Recipe(
         "ortho": 1e-4,
         "g_class": "cbn",
         "d_class": "projection",
-        # The authors have batches of 2,048, and rates of 5e-5 for G and 2e-4 for D. At the rates here,
-        # beta2 must be smaller than their .999: Adam then reacts in time where gradients grow, and
-        # neither D nor G dies.
+        # The authors have batches of 2,048, and learning rates of 5e-5 for G and 2e-4 for D. With
+        # the rates here, beta2 must be smaller than their .999: Adam then reacts in time when
+        # gradients grow, and neither D nor G breaks down.
         "lr": 1e-3,
         "d_lr": 2e-3,
         "beta1": 0.0,
         "beta2": 0.9,
-        # As the authors have it. With one update of D to one of G, G drew each class in fewer ways
-        # (recall .2 instead of .4).
+        # As in the paper. With one update of D per update of G, G generated each class with less
+        # variety (recall .2 instead of .4).
         "d_steps": 2,
-        # Theirs is an average over 10,000 steps.
+        # The authors average over 10,000 steps.
         "ema": 0.999,
         "standing": 16,
     },

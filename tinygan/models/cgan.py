@@ -1,16 +1,16 @@
-"""Conditional GAN (Mirza and Osindero 2014): G and D are both told the class y.
+"""Conditional GAN (Mirza and Osindero 2014): both G and D receive the class y.
 
     min over G, max over D of  E log D(x, y) + E log(1 - D(G(z, y), y))
 
-(equation 2). An embedding of y stands beside z; a learned image of y is a further channel beside x
-(`gan/conditioning.py`). The paper has perceptrons; the networks here are DCGAN's.
+(equation 2). G receives an embedding of y beside z. D receives a learned image of y as one more
+channel of x (`gan/conditioning.py`). The paper uses perceptrons; here, the networks are DCGAN's.
 """
 
 from . import dcgan
 
 RECIPE = dcgan.RECIPE.variant(
     "cgan",
-    "G and D see the class, beside z and beside the image (Mirza and Osindero 2014)",
+    "the class as an input of G, beside z, and of D, beside x (Mirza and Osindero 2014)",
     steps=14000,
     g_class="concat",
     d_class="concat",

@@ -1,17 +1,21 @@
 """DCGAN (Radford, Metz and Chintala 2016): convolutions only, and a few rules that made GANs train.
 
-Strided convolutions instead of pooling; batch-norm everywhere but in G's last layer and D's first
-(and D's logit); relu in G, leaky relu .2 in D; tanh at the end of G; weights N(0, .02), batch-norm
-gains N(1, .02); no bias before a norm.
+The rules: strided convolutions instead of pooling; batch-norm everywhere but in G's last layer and
+in D's first and last; relu in G, leaky relu with slope .2 in D; tanh at the end of G; weights drawn
+from N(0, .02^2), batch-norm gains from N(1, .02^2); no bias before a norm.
 
     MNIST:  z 100 -> 7x7x128 -> 14x14x64 -> 28x28x1         28x28x1 -> 14x14x64 -> 7x7x128 -> logit
 
 The critics of WGAN-GP and of spectrally normalised GANs are D without batch-norm.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygan import nn
+from tinygan.autograd import Tensor
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
@@ -22,8 +26,9 @@ WEIGHTS = nn.init.normal(0.02)
 GAINS = nn.init.normal(0.02, mean=1.0)
 
 
-def start_size(image_size, layers):
-    """The side of the smallest feature map, which each of `layers` 4x4 stride-2 layers doubles."""
+def start_size(image_size: int, layers: int) -> int:
+    """Return the side of the smallest feature map: the image's, halved by `layers` layers of stride
+    2. Raises InputError if the image's side cannot be halved that often."""
     side = image_size >> layers
     if side < 1 or side << layers != image_size:
         raise InputError(
@@ -37,24 +42,24 @@ class Generator(nn.Module):
     """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1].
 
     widths: channels of the feature maps, from the smallest map (a projection of z) to the largest.
-    classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer
-    array (N,) given as second argument (conditional batch-norm). equalized: equalised learning rate
-    (Karras et al. 2018) instead of weights N(0, .02).
+    classes: the number of classes for conditional batch-norm, whose scale and shift depend on
+    labels (N,), the second argument; None for plain batch-norm. equalized: equalised learning rate
+    (Karras et al. 2018) instead of weights drawn from N(0, .02^2).
     """
 
     conditional = True
 
     def __init__(
         self,
-        latent=100,
-        image_size=28,
-        image_channels=1,
-        widths=(128, 64),
-        classes=None,
-        equalized=False,
+        latent: int = 100,
+        image_size: int = 28,
+        image_channels: int = 1,
+        widths: Sequence[int] = (128, 64),
+        classes: int | None = None,
+        equalized: bool = False,
         *,
-        rng,
-    ):
+        rng: np.random.Generator,
+    ) -> None:
         side = start_size(image_size, len(widths))
 
         def conv(*shape, gain=2**0.5, fan_in=None):
@@ -84,26 +89,26 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, size, size, image_channels) -> logits (N,): positive means real.
+    """Images (N, size, size, image_channels) -> logits (N,), positive for real.
 
     widths: channels of the feature maps, from the largest map to the smallest.
-    norm: "batch"; "none"; or "spectral", which normalises the weights of every layer instead.
-    equalized: equalised learning rate instead of weights N(0, .02).
-    patches: a logit for each position of the smallest map, (N, side, side), about a part of the
-    image. `features` (N, *feature_shape) is the smallest feature map; `score` makes logits of it.
+    norm: "batch" for batch-norm, "spectral" to normalise the weights of every layer, or "none".
+    patches: True returns logits (N, side, side), one for each position of the smallest feature map,
+    which sees a patch of the image.
+    equalized: equalised learning rate instead of weights drawn from N(0, .02^2).
     """
 
     def __init__(
         self,
-        image_size=28,
-        image_channels=1,
-        widths=(64, 128),
-        norm="batch",
-        patches=False,
-        equalized=False,
+        image_size: int = 28,
+        image_channels: int = 1,
+        widths: Sequence[int] = (64, 128),
+        norm: str = "batch",
+        patches: bool = False,
+        equalized: bool = False,
         *,
-        rng,
-    ):
+        rng: np.random.Generator,
+    ) -> None:
         side = start_size(image_size, len(widths))
         if equalized and norm == "spectral":
             raise InputError(
@@ -125,10 +130,12 @@ class Discriminator(nn.Module):
         self.image_shape = (image_size, image_size, image_channels)
         self.feature_shape, self.patches = (side, side, widths[-1]), patches
 
-    def features(self, x):
+    def features(self, x: Tensor) -> Tensor:
+        """Return the smallest feature map, (N, *feature_shape)."""
         return self.main[:-1](self.expect_shape(x, "N", *self.image_shape, what="images"))
 
-    def score(self, features):
+    def score(self, features: Tensor) -> Tensor:
+        """Return the logits of features."""
         logits = self.main[-1](features)
         return logits.reshape(logits.shape[:3]) if self.patches else logits.reshape(-1)
 
@@ -139,22 +146,22 @@ class Discriminator(nn.Module):
 @dataclass
 class DCGANSettings(Settings):
     g_channels: int = setting(
-        64, "channels of G's largest feature map; each smaller map has twice as many", 1
+        64, "channels of G's largest feature map, doubled for each smaller map", 1
     )
     d_channels: int = setting(
-        32, "channels of D's largest feature map; each smaller map has twice as many", 1
+        32, "channels of D's largest feature map, doubled for each smaller map", 1
     )
-    layers: int = setting(2, "stride-2 layers of G and of D", 1, 6)
-    d_norm: str = setting("batch", "what D normalises", choices=("batch", "none", "spectral"))
+    layers: int = setting(2, "number of stride-2 layers, in G and in D", 1, 6)
+    d_norm: str = setting("batch", "normalisation in D", choices=("batch", "none", "spectral"))
     equalized: bool = setting(
-        False, "equalised learning rate in G and D, instead of weights N(0, .02)"
+        False, "use equalised learning rates in G and D, instead of weights drawn from N(0, .02^2)"
     )
     patches: bool = setting(
-        False, "D judges overlapping patches, a logit for each, instead of the whole image"
+        False, "score overlapping patches of the image instead of the whole image"
     )
 
 
-def networks(s, sizes, rng):
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
     doublings = [1 << i for i in range(s.layers)]
     g_widths = [s.g_channels * n for n in reversed(doublings)]
@@ -167,8 +174,8 @@ def networks(s, sizes, rng):
     )
 
 
-# The paper's constants, but for two. D has half of G's channels, which saves half of the time: with
-# as many as G, the digits look no better. And batches are smaller.
+# The paper's constants, with two exceptions. D has half of G's channels, which saves half of the
+# time; with as many channels as G, the digits look no better. And batches are smaller.
 RECIPE = Recipe(
     "dcgan",
     "convolutions and batch-norm (Radford et al. 2016)",
@@ -177,7 +184,7 @@ RECIPE = Recipe(
     {
         "steps": 10000,
         "sample_every": 500,
-        # The paper has 128. At its learning rate, progress depends on the number of steps.
+        # The paper has 128. At its learning rate, the number of steps decides, not that of images.
         "batch_size": 16,
     },
     g_class_choices=("none", "concat", "cbn"),

@@ -1,13 +1,16 @@
 """The first GAN (Goodfellow et al. 2014, "Generative Adversarial Nets"): multilayer perceptrons.
 
-G:  z -> rectifier layers -> tanh -> image
-D:  image -> maxout or leaky layers, each with dropout -> logit
+G:  z -> layers with rectifiers -> tanh -> image
+D:  image -> layers with maxout or leaky rectifiers, and dropout -> logit
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygan import nn
+from tinygan.autograd import Tensor
 from tinygan.settings import setting
 
 from .recipe import Recipe
@@ -15,9 +18,20 @@ from .settings import Settings
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent) -> images (N, *image_shape) in [-1, 1]."""
+    """Latents z (N, latent) -> images (N, *image_shape) in [-1, 1].
 
-    def __init__(self, latent, image_shape, hidden=256, layers=2, *, rng):
+    hidden: the number of units of each hidden layer. layers: the number of hidden layers.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        image_shape: tuple[int, ...],
+        hidden: int = 256,
+        layers: int = 2,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
         widths = [latent] + [hidden] * layers
         self.main = nn.Sequential(
             *(
@@ -36,29 +50,40 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, *image_shape) -> logits (N,): positive means real.
+    """Images (N, *image_shape) -> logits (N,), positive for real.
 
-    maxout: the paper's units, the largest of 5 linear maps each; otherwise leaky rectifiers.
+    hidden, layers: as for G. maxout: True for maxout units, each the maximum of 5 linear maps, as
+    in the paper; False for leaky rectifiers. dropout: the probability of setting a unit to 0.
     """
 
-    def __init__(self, image_shape, hidden=256, layers=2, maxout=False, dropout=0.5, *, rng):
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        hidden: int = 256,
+        layers: int = 2,
+        maxout: bool = False,
+        dropout: float = 0.5,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
         widths = [math.prod(image_shape)] + [hidden] * layers
         self.main = nn.Sequential(nn.Flatten())
         for a, b in zip(widths, widths[1:]):
-            unit = (
+            units = (
                 [nn.Maxout(a, b, rng=rng)]
                 if maxout
                 else [nn.Linear(a, b, rng=rng), nn.LeakyReLU(0.2)]
             )
-            self.main.layers += [*unit, nn.Dropout(dropout, rng=rng)]
+            self.main.layers += [*units, nn.Dropout(dropout, rng=rng)]
         self.main.layers += [nn.Linear(widths[-1], 1, rng=rng)]
         self.image_shape, self.feature_shape = tuple(image_shape), (hidden,)
 
-    def features(self, x):
-        """The last hidden layer, (N, hidden)."""
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last hidden layer, (N, hidden)."""
         return self.main[:-1](self.expect_shape(x, "N", *self.image_shape, what="images"))
 
-    def score(self, features):
+    def score(self, features: Tensor) -> Tensor:
+        """Return the logits of features."""
         return self.main[-1](features).reshape(-1)
 
     def forward(self, x):
@@ -68,14 +93,16 @@ class Discriminator(nn.Module):
 @dataclass
 class MLPSettings(Settings):
     hidden: int = setting(256, "units in each hidden layer of G and D", 1)
-    layers: int = setting(2, "hidden layers of G and of D", 1, 100)
+    layers: int = setting(2, "number of hidden layers, in G and in D", 1, 100)
     maxout: bool = setting(
-        False, "D uses maxout units, as in the paper, instead of leaky rectifiers"
+        False, "use maxout units in D, as in the paper, instead of leaky rectifiers"
     )
-    dropout: float = setting(0.5, "share of D's hidden units silenced in each step", 0, 0.95)
+    dropout: float = setting(
+        0.5, "dropout in D: the probability of setting a hidden unit to 0", 0, 0.95
+    )
 
 
-def networks(s, sizes, rng):
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     image_of_d = (*sizes.image[:2], sizes.d_image_channels)
     return (
         Generator(sizes.latent, sizes.image, s.hidden, s.layers, rng=rng),
@@ -91,8 +118,8 @@ RECIPE = Recipe(
     {
         "steps": 20000,
         "sample_every": 1000,
-        # Adam, where the paper has SGD with momentum. At a rate of 2e-4, or with less dropout, G drew
-        # little but ones and nines.
+        # Adam, where the paper has SGD with momentum. With a learning rate of 2e-4, or with less
+        # dropout, G generated little but ones and nines.
         "lr": 5e-4,
     },
 )

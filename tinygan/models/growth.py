@@ -1,17 +1,21 @@
-"""Progressive growing: a run's image size, by the images seen (Karras et al. 2018, section 2)."""
+"""Progressive growing: the image size of a run as a function of the number of images so far (Karras
+et al. 2018, section 2)."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from tinygan import nn
+from tinygan.autograd import Array
 from tinygan.backend import xp
 from tinygan.errors import InputError
-from tinygan.settings import MANY, setting
+from tinygan.settings import MAX_COUNT, setting
 
 from .settings import Settings
 
-START = 4  # pixels on a side
+START = 4  # the side of the first images, in pixels
 
 
 @dataclass
@@ -19,38 +23,44 @@ class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
     grow: bool = setting(
-        True, "begin at 4x4 pixels and let larger sizes fade in; false: full size from the start"
+        True, "start at 4x4 pixels and fade in larger sizes; false: start at full size"
     )
     stable_images: int = setting(
-        8_000, "images of D's updates at one size, before the next fades in", 0, MANY
+        8_000,
+        "number of images that D sees at one size, before the next size fades in",
+        0,
+        MAX_COUNT,
     )
-    fade_images: int = setting(8_000, "images of D's updates while it does", 0, MANY)
+    fade_images: int = setting(
+        8_000, "number of images that D sees while a size fades in", 0, MAX_COUNT
+    )
     batch_sizes: str = setting(
-        "4:32,8:32", "batch sizes of some sizes, as size:images,...; others: batch_size"
+        "4:32,8:32",
+        "batch sizes for some image sizes, as size:images,...; batch_size for the others",
     )
 
 
 class Growth:
-    """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8...
+    """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8, ...
 
-    size: pixels on a side, in the end. The level of detail `lod` is 0 at full size, 1 at half of
-    it; between two whole numbers, the larger size fades in (see models/progan.py). Raises
-    InputError for batch_sizes that cannot be read.
+    size: the side of the full-size images, in pixels. The level of detail `lod` is 0 at full size,
+    1 at half of it, and so on; between two integers, the larger size fades in (models/progan.py).
+    Raises InputError for batch_sizes that cannot be read, and for a schedule without images.
     """
 
-    def __init__(self, settings, size):
+    def __init__(self, settings: Any, size: int) -> None:
         self.size, self.stable, self.fade = size, settings.stable_images, settings.fade_images
         self.levels = (size // START).bit_length() - 1
         if not self.stable + self.fade:
             raise InputError(
                 "settings stable_images=0 fade_images=0: one of them must be larger; "
-                "to begin at full size, set grow=false"
+                "to start at full size, set grow=false"
             )
         self.batch_sizes = {START << i: settings.batch_size for i in range(self.levels + 1)}
         for part in filter(None, settings.batch_sizes.split(",")):
             try:
                 side, n = map(int, part.split(":"))
-                if side not in self.batch_sizes or not 2 <= n <= MANY:
+                if side not in self.batch_sizes or not 2 <= n <= MAX_COUNT:
                     raise ValueError
             except ValueError:
                 raise InputError(
@@ -59,43 +69,46 @@ class Growth:
                 ) from None
             self.batch_sizes[side] = n
 
-    def lod(self, images):
-        """The level of detail of the next batch after so many images."""
+    def lod(self, images: int) -> float:
+        """Return the level of detail of the next batch, given the number of images so far."""
         stages, within = divmod(images, self.stable + self.fade)
         faded = max(within - self.stable, 0) / self.fade if self.fade else 0.0
         return max(self.levels - stages - faded, 0.0)
 
-    def batch_size(self, lod):
+    def batch_size(self, lod: float) -> int:
+        """Return the batch size at a level of detail."""
         return self.batch_sizes[self.size >> math.floor(lod)]
 
-    def describe(self, lod):
-        """'8x8', or '8x8, 40% of 16x16'."""
+    def describe(self, lod: float) -> str:
+        """Return a level of detail as text: '8x8', or '8x8, 40% of 16x16'."""
         side, share = self.size >> math.ceil(lod), math.ceil(lod) - lod
         return f"{side}x{side}" + (f", {share:.0%} of {2 * side}x{2 * side}" if share else "")
 
 
-def set_lod(network, lod):
-    """Bring all growing parts of a network to a level of detail."""
+def set_lod(network: nn.Module, lod: float) -> None:
+    """Set the level of detail of all growing parts of a network."""
     for _, module in network.modules():
         if "lod" in module.buffer_names:
             module.lod = np.asarray(lod, module.lod.dtype)
 
 
-def at_lod(images, lod, blend=None):
-    """Images (N, H, W, C) of full size as they are at a level of detail.
+def at_lod(images: Array, lod: float, blend: Array | None = None) -> Array:
+    """Return full-size images (N, H, W, C) at a level of detail: squares of 2^lod x 2^lod pixels
+    are set to their mean.
 
-    Squares of 2^lod pixels are averaged; between two whole numbers, both versions are blended as
-    G's are. blend: the share of the coarser one, if it is at hand as an array.
+    Between two integers, the images of both levels are blended, as G's are. blend: the weight of
+    the coarser level as an array, if it is available; else lod gives it.
     """
-    whole = math.floor(lod)
-    images = _squares(images, 1 << whole)
-    if lod == whole:
+    level = math.floor(lod)
+    images = _average_squares(images, 1 << level)
+    if lod == level:
         return images
-    share = lod - whole if blend is None else blend
-    return images + (_squares(images, 2 << whole) - images) * share
+    weight = lod - level if blend is None else blend
+    return images + (_average_squares(images, 2 << level) - images) * weight
 
 
-def _squares(images, side):
+def _average_squares(images, side):
+    """Set every square of side x side pixels to its mean."""
     if side == 1:
         return images
     n, height, width, channels = images.shape

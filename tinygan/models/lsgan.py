@@ -2,9 +2,9 @@
 
     D minimises  1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2          G minimises  1/2 (D(G(z)) - 1)^2
 
-(equation 9 of the paper; each is a mean over the batch). For cross-entropy, a fake that D takes for
-real costs G almost nothing, even when it is far from all reals, and G learns nothing from it. Least
-squares pulls every fake to D's boundary, from either side.
+(equation 9; each is a mean over the batch). With cross-entropy, a fake that D takes for real costs
+G almost nothing, even if it is far from all reals, and G learns nothing from it. Least squares
+pulls every fake towards D's decision boundary, from either side.
 """
 
 from . import dcgan

@@ -2,21 +2,23 @@
 
     D(x, y) = psi(phi(x)) + e_y . phi(x)
 
-(equation 3), with phi(x) the last features of D, psi a linear layer, and e_y a learned vector for
-each class. The best D has this form if a class's log-probability is linear in phi(x), for reals and
-for fakes. G is told the class by conditional batch-norm. The networks are SNGAN's.
+(equation 3), where phi(x) are D's last features, psi is a linear layer, and e_y is a learned vector
+for each class. The optimal D has this form if the log-probabilities of the classes are linear in
+phi(x), for reals and for fakes. G receives the class through conditional batch-norm. The networks
+are SNGAN's.
 """
 
 from . import sngan
 
 RECIPE = sngan.RECIPE.variant(
     "projection",
-    "sngan with conditional batch-norm and a projection D (Miyato and Koyama 2018)",
+    "sngan with conditional batch-norm and a projection discriminator (Miyato and Koyama 2018)",
     g_class="cbn",
     d_class="projection",
-    # The paper's rate of 2e-4 and its five updates of D are made for hundreds of thousands of
-    # steps: in 1,700, G did not learn to draw the class at all. With the same rate for both
-    # networks, G drew each class in a few ways only; D therefore learns four times as fast.
+    # The paper's learning rate of 2e-4 and its five updates of D per step are made for hundreds of
+    # thousands of steps: in 1,700, G did not learn to generate the requested class at all. With one
+    # learning rate for both networks, G generated each class with little variety. D therefore
+    # learns four times as fast.
     lr=1e-3,
     d_lr=4e-3,
     d_steps=1,

@@ -1,8 +1,11 @@
-"""A recipe: the networks of a paper, and the settings that it trains them with, under a name."""
+"""Recipe: the networks of a paper, and the settings that train them, under a name."""
 
 import copy
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
+import numpy as np
+
+from tinygan import nn
 from tinygan.errors import InputError
 from tinygan.gan import conditioning
 
@@ -10,15 +13,17 @@ from . import check_attributes, check_calls, check_draws
 
 
 class Sizes(NamedTuple):
-    """What the networks of a pair are made for.
+    """The sizes of the inputs and outputs that G and D must have.
 
-    image: the shape (H, W, C) of the images. latent: the length of the vectors that G is given.
-    d_image_channels: the channels of the images that D is given. g_classes, d_classes: the number of
-    classes, for a network that takes the labels itself (g_class cbn, mapping; d_class select,
-    mapping), or None.
+    image: the shape (H, W, C) of G's images.
+    latent: the length of G's latents. With g_class=concat, it includes the class embedding.
+    d_image_channels: the number of channels of D's images. With d_class=concat, it includes the
+    image of the class.
+    g_classes: the number of classes if G itself takes labels (g_class cbn, mapping), else None.
+    d_classes: the number of classes if D itself takes labels (d_class select, mapping), else None.
     """
 
-    image: tuple
+    image: tuple[int, int, int]
     latent: int
     d_image_channels: int
     g_classes: int | None
@@ -26,48 +31,54 @@ class Sizes(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """Networks, settings and a name.
+    """Networks and settings with a name.
 
-    summary: one line about it. settings_class: a subclass of Settings. networks(settings, sizes,
-    rng): a function that returns (G, D), which must have what the docstring of `tinygan.models`
-    lists. defaults: {setting: value}, where they differ from those of settings_class. truncation:
-    what the truncation trick limits, the latents "z" or the styles "w"; None where neither makes
-    sense. g_class_choices, d_class_choices: the ways of telling the networks the class.
+    summary: a one-line description.
+    settings_class: a subclass of Settings.
+    networks: a function of (settings, sizes, rng) that returns (G, D). The docstring of
+    `tinygan.models` says what these must have.
+    defaults: {setting: value}, the values that differ from the defaults of settings_class.
+    truncation: "z" if the truncation trick limits the latents, "w" if it limits the styles, None if
+    the recipe has no truncation trick.
+    g_class_choices, d_class_choices: the values that the settings g_class and d_class may have.
     """
 
     name: str
     summary: str
-    settings_class: type
-    networks: Callable
-    defaults: dict = {}
+    settings_class: type[Any]
+    networks: Callable[..., tuple[nn.Module, nn.Module]]
+    defaults: dict[str, Any] = {}
     truncation: str | None = "z"
-    g_class_choices: tuple = ("none", "concat")
-    d_class_choices: tuple = ("none", "concat", "auxiliary", "projection")
+    g_class_choices: tuple[str, ...] = ("none", "concat")
+    d_class_choices: tuple[str, ...] = ("none", "concat", "auxiliary", "projection")
 
-    def variant(self, name, summary, **changes):
-        """A recipe with the same networks, which differs in its name and in these settings."""
+    def variant(self, name: str, summary: str, **changes: Any) -> "Recipe":
+        """Return a recipe with the same networks, another name, and changed settings."""
         return self._replace(name=name, summary=summary, defaults=self.defaults | changes)
 
-    def settings(self):
-        """The recipe's Settings, to be changed with `updated`."""
+    def settings(self) -> Any:
+        """Return the recipe's Settings. `updated` changes them."""
         return self.settings_class().updated(self.defaults)
 
-    def build(self, s, image_shape, classes, rng):
-        """(G, D) for images (H, W, C) of `classes` classes; `rng` draws their initial weights.
+    def build(
+        self, s: Any, image_shape: tuple[int, ...], classes: int, rng: np.random.Generator
+    ) -> tuple[Any, Any]:
+        """Return (G, D) for images of image_shape (H, W, C); `rng` draws the initial weights.
 
-        Raises InputError if the settings do not go together, or if the networks lack something. To
-        find out, it builds them once more, from a copy of `rng`, and tries that pair on two images.
+        s: the settings. classes: the number of classes of the data. Raises InputError if the
+        settings contradict each other, or if the networks lack something. For these checks, it
+        builds a second pair, from a copy of `rng`, and calls it on two latents and two images.
         """
         if (s.g_class == "none") != (s.d_class == "none"):
             raise InputError(
-                f"settings g_class={s.g_class} d_class={s.d_class}: tell both "
-                "networks the class, or neither"
+                f"settings g_class={s.g_class} d_class={s.d_class}: give the class to both "
+                "networks, or to neither"
             )
         for name, choices in (("g_class", self.g_class_choices), ("d_class", self.d_class_choices)):
             if getattr(s, name) not in choices:
                 raise InputError(
-                    f"setting {name}={getattr(s, name)}: the networks of {self.name} "
-                    f"take {', '.join(choices)}"
+                    f"setting {name}={getattr(s, name)}: for the networks of {self.name}, "
+                    f"choose from {', '.join(choices)}"
                 )
         rng_before = copy.deepcopy(rng)
         pair = self._pair(s, image_shape, classes, rng)
@@ -78,7 +89,8 @@ class Recipe(NamedTuple):
         return pair
 
     def _pair(self, s, image_shape, classes, rng):
-        """The (G, D) of `networks`, wrapped in what tells them the class if they do not take it."""
+        """The (G, D) of `networks`; a network that does not take labels itself is wrapped in a
+        Module that gives it the class."""
         sizes = Sizes(
             image_shape,
             s.latent + s.embedding * (s.g_class == "concat"),

@@ -1,135 +1,168 @@
-"""What every recipe can be told, and by default is told.
+"""The settings that all recipes have, and their default values.
 
-The weights of penalties come from their table (gan/penalties.py); what else the networks of a paper
-can be told is in its own file. How a setting is read from a command line is in tinygan/settings.py.
+The weights of penalties come from the table in gan/penalties.py. The file of each paper adds the
+settings of its networks. tinygan/settings.py reads settings from a command line.
 """
 
 import dataclasses
+from functools import partial
 
 from tinygan.gan.augment import KINDS, WHERE
 from tinygan.gan.losses import LOSSES
 from tinygan.gan.penalties import PENALTIES
-from tinygan.settings import MANY, Documented, setting
+from tinygan.settings import MAX_COUNT, Documented, setting
+
+loss_setting = partial(setting, group="loss")
+optimizer_setting = partial(setting, group="optimiser")
+augmentation_setting = partial(setting, group="augmentation")
+run_setting = partial(setting, group="run")
 
 
 @dataclasses.dataclass
 class General(Documented):
-    """What every recipe can be told, but for the weights of penalties, which `Settings` adds from
-    their table."""
+    """The settings of all recipes, without the weights of penalties.
 
-    steps: int = setting(1000, "training steps: one update of G each", 1, MANY)
-    batch_size: int = setting(64, "images per update", 2, MANY)
-    micro_batch: int = setting(
+    `Settings` adds those from the table of penalties.
+    """
+
+    steps: int = run_setting(1000, "training steps, each with one update of G", 1, MAX_COUNT)
+    batch_size: int = run_setting(
+        64, "images in each update; larger batches give steadier gradients", 2, MAX_COUNT
+    )
+    micro_batch: int = run_setting(
+        0, "process each batch in parts of N images, to save memory; 0: whole batches", 0, MAX_COUNT
+    )
+    loss: str = loss_setting("bce", "loss functions of D and G", choices=tuple(LOSSES))
+    optimizer: str = optimizer_setting("adam", "optimiser of G and D", choices=("adam", "rmsprop"))
+    lr: float = optimizer_setting(
+        2e-4, "learning rate of G, and of D unless d_lr is set; lower it if losses diverge", 0
+    )
+    d_lr: float = optimizer_setting(
+        0.0, "learning rate of D, if it learns too fast or too slowly for G; 0: the same as lr", 0
+    )
+    beta1: float = optimizer_setting(
+        0.5, "decay of Adam's running mean of the gradient (its momentum)", 0, 0.9999
+    )
+    beta2: float = optimizer_setting(
+        0.999, "decay of the running mean of the squared gradient (for RMSprop: alpha)", 0, 0.999999
+    )
+    eps: float = optimizer_setting(
+        1e-8, "constant that the optimiser adds to the root of the mean squared gradient", 0
+    )
+    d_steps: int = optimizer_setting(
+        1, "updates of D in each step, before the update of G; critics need several", 1
+    )
+    d_boost: int = optimizer_setting(
         0,
-        "images in memory at a time: gradients are accumulated over such parts of a batch; 0: "
-        "all of it",
+        "updates of D in each of the first 25 steps and in every 500th step (WGAN); 0: d_steps",
         0,
-        MANY,
     )
-    loss: str = setting("bce", "what D and G minimise", choices=tuple(LOSSES))
-    optimizer: str = setting("adam", "rule of the updates", choices=("adam", "rmsprop"))
-    lr: float = setting(2e-4, "learning rate of G, and of D unless d_lr is set", 0)
-    d_lr: float = setting(0.0, "learning rate of D; 0: the same as G's", 0)
-    beta1: float = setting(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
-    beta2: float = setting(
-        0.999, "decay of the mean squared gradient (RMSprop's alpha)", 0, 0.999999
-    )
-    eps: float = setting(
-        1e-8, "what the optimiser adds to the root of the mean squared gradient", 0
-    )
-    d_steps: int = setting(1, "updates of D to one of G", 1)
-    d_boost: int = setting(
-        0, "updates of D in each of the first 25 steps, and in every 500th (WGAN); 0: d_steps", 0
-    )
-    penalty_every: int = setting(
-        1, "updates of D between penalties, which then weigh as many times as much", 1, MANY
-    )
-    path_every: int = setting(
-        4,
-        "updates of G between path-length penalties, which then weigh as many times as much",
+    penalty_every: int = loss_setting(
         1,
-        MANY,
+        "apply the gradient penalties of D at every N-th update of D, N times as strong, to save "
+        "time",
+        1,
+        MAX_COUNT,
     )
-    sanitize: bool = setting(
-        False, "of gradients, NaN becomes 0 and infinities become 1e5 (StyleGAN2)"
+    path_every: int = loss_setting(
+        4,
+        "apply the path-length penalty at every N-th update of G, N times as strong, to save time",
+        1,
+        MAX_COUNT,
     )
-    latent: int = setting(100, "length of the latent z", 1)
+    sanitize: bool = optimizer_setting(
+        False, "replace NaN in gradients by 0, and infinities by +-1e5 (StyleGAN2)"
+    )
+    latent: int = setting(100, "length of the latent vector z", 1)
     g_class: str = setting(
-        "none", "how G is told the class", choices=("none", "concat", "cbn", "mapping")
+        "none",
+        "how G receives the class; none: G is unconditional",
+        choices=("none", "concat", "cbn", "mapping"),
     )
     d_class: str = setting(
         "none",
-        "how D is told the class",
+        "how D receives the class; none: D ignores it",
         choices=("none", "concat", "auxiliary", "projection", "select", "mapping"),
     )
-    embedding: int = setting(
-        10, "length of the class embedding (beside z: g_class=concat; in every block: biggan)", 1
+    embedding: int = setting(10, "length of G's class embedding (g_class=concat, and in biggan)", 1)
+    class_weight: float = loss_setting(
+        1.0, "weight of the classification losses (for d_class=auxiliary)", 0
     )
-    class_weight: float = setting(1.0, "weight of the classification losses (d_class=auxiliary)", 0)
-    train_size: int = setting(
-        0, "images to train on, drawn by the seed, of each class as many; 0: all", 0, MANY
+    train_size: int = run_setting(
+        0,
+        "number of training images, drawn equally from all classes; 0: use all images",
+        0,
+        MAX_COUNT,
     )
-    augment: str = setting("none", "how the images that D sees are augmented", choices=KINDS)
-    policy: str = setting(
+    augment: str = augmentation_setting(
+        "none",
+        "augmentation of D's input, against overfitting to few training images",
+        choices=KINDS,
+    )
+    policy: str = augmentation_setting(
         "",
-        "which transforms, separated by commas; by default, of diffaug "
-        "color,translation,cutout, of ada digits (gan/augment/ has more)",
+        "transforms of the augmentation, separated by commas; default: color,translation,cutout "
+        "for diffaug, digits for ada (all are in gan/augment/)",
     )
-    augment_where: str = setting(
+    augment_where: str = augmentation_setting(
         "both",
-        "what of: reals and fakes; the two wrong ways: reals only, D's step only",
+        "images to augment; reals (only the reals) and d_step (only in updates of D) are known to "
+        "mislead G",
         choices=WHERE,
     )
-    ada_p: float = setting(0.0, "probability of each of ada's transforms, in the beginning", 0, 1)
-    ada_target: float = setting(
+    ada_p: float = augmentation_setting(0.0, "initial probability p of each transform of ada", 0, 1)
+    ada_target: float = augmentation_setting(
         0.6,
-        "r_t, the mean sign of D's logits on reals, at which ada keeps p; 0: p is fixed",
+        "value at which ada holds r_t, the mean sign of D's logits on reals, by adapting p; 0: p "
+        "stays fixed",
         0,
         0.999,
     )
-    ada_kimg: float = setting(
-        50.0, "thousands of images in which p can get from 0 to 1 (as published: 500)", 0.01
+    ada_kimg: float = augmentation_setting(
+        50.0, "thousands of images in which ada's p can rise from 0 to 1 (in the paper: 500)", 0.01
     )
-    pad: int = setting(0, "border of black pixels around the images", 0, 64)
-    ema: float = setting(
-        0.995, "decay of the average of G's weights that samples are drawn with", 0, 0.99999
+    pad: int = run_setting(0, "width in pixels of a black border to add around the images", 0, 64)
+    ema: float = optimizer_setting(
+        0.995,
+        "decay of the average of G's weights; the averaged G generates the samples",
+        0,
+        0.99999,
     )
-    ema_images: int = setting(
+    ema_images: int = optimizer_setting(
         0,
-        "half-life of that average in images, but at most a twentieth of those seen so far "
-        "(StyleGAN2); 0: ema is its decay",
+        "half-life, in images, of the average of G's weights, at most a twentieth of the images "
+        "so far (StyleGAN2); 0: use ema",
         0,
-        MANY,
+        MAX_COUNT,
     )
-    ema_start: int = setting(
-        0, "steps before the average begins; until then it is G itself", 0, MANY
+    ema_start: int = optimizer_setting(
+        0, "steps before the averaging of G's weights begins", 0, MAX_COUNT
     )
-    standing: int = setting(
+    standing: int = run_setting(
         0,
-        "batches of 64 that give the averaged G its own batch-norm statistics before it draws; "
-        "0: it has G's running averages",
+        "batches of 64 images that measure the batch-norm statistics of the averaged G before it "
+        "generates samples; 0: use G's running averages",
         0,
     )
-    sample_every: int = setting(200, "steps between sample grids", 1, MANY)
-    checkpoint_every: int = setting(500, "steps between checkpoints", 1, MANY)
-    keep: int = setting(2, "checkpoints that are kept: the last ones", 1)
-    eval_every: int = setting(
+    sample_every: int = run_setting(200, "save a grid of samples every N steps", 1, MAX_COUNT)
+    checkpoint_every: int = run_setting(500, "save a checkpoint every N steps", 1, MAX_COUNT)
+    keep: int = run_setting(2, "number of checkpoints to keep: the latest N", 1)
+    eval_every: int = run_setting(
         0,
-        "steps between evaluations on held-out images, of which the best is kept; 0: none",
+        "evaluate against held-out images every N steps, and keep the best G; 0: never",
         0,
-        MANY,
+        MAX_COUNT,
     )
-    eval_images: int = setting(5000, "samples of an evaluation", 100, 100_000)
+    eval_images: int = run_setting(5000, "number of samples in each evaluation", 100, 100_000)
 
-    def updates_of_D(self, step):
-        """Updates of D in step number `step` (0, 1, ...)."""
+    def updates_of_D(self, step: int) -> int:
+        """Return the number of updates of D in the step with this index (0, 1, ...)."""
         boosted = self.d_boost and (step < 25 or step % 500 == 0)
         return max(self.d_steps, self.d_boost) if boosted else self.d_steps
 
 
-Settings = dataclasses.make_dataclass(
-    "Settings",
-    [(entry.name, float, setting(0.0, entry.meaning, 0)) for entry in PENALTIES],
-    bases=(General,),
-    namespace={"__doc__": "What every recipe can be told.", "__module__": __name__},
-)
+_penalty_weights = [(entry.name, float, loss_setting(0.0, entry.meaning, 0)) for entry in PENALTIES]
+
+
+class Settings(dataclasses.make_dataclass("Settings", _penalty_weights, bases=(General,))):
+    """The settings of all recipes."""

@@ -1,18 +1,22 @@
 """SNGAN (Miyato et al. 2018): residual networks, and spectral normalisation of every layer of D.
 
-The weights of each layer are divided by their largest singular value, so that no layer is steeper
-than 1, and D, a chain of such layers, has a bounded slope. Hinge loss; five steps of D to one of G.
-Weights are Glorot-uniform, times sqrt(2) in the residual branches; biases start at 0.
+The weight of each layer is divided by its largest singular value. Each layer then has a Lipschitz
+constant of 1, which bounds that of D, a composition of such layers. The loss is the hinge loss; D
+has five updates per update of G. Weights are Glorot-uniform, times sqrt(2) in the residual paths;
+biases start at 0.
 
     G:  z -> 4x4 -> three UpBlocks -> 32x32 -> batch-norm, relu, 3x3, tanh
-    D:  32x32 -> two DownBlocks -> 8x8 -> two blocks of that size -> relu -> sum over positions
-        -> logit
+    D:  32x32 -> two DownBlocks -> 8x8 -> two blocks that keep this size -> relu
+        -> sum over positions -> logit
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygan import nn, ops
-from tinygan.autograd import described
+from tinygan.autograd import Tensor, described
 from tinygan.errors import InputError
 from tinygan.nn.init import xavier_uniform
 from tinygan.settings import setting
@@ -21,18 +25,19 @@ from .recipe import Recipe
 from .settings import Settings
 
 
-def zero_bias(layer):
+def with_zero_bias(layer):
     layer.bias.assign(0.0 * layer.bias.data)
     return layer
 
 
 def convolutions(rng, spectral):
-    """What makes a block's convolutions: 3x3 with the gain of the residual branch, 1x1 without."""
+    """The function that makes a block's convolutions: 3x3 with the gain of the residual path, 1x1
+    without."""
 
     def conv(inputs, outputs, kernel_size, padding=0):
         init = xavier_uniform(2**0.5 if kernel_size == 3 else 1.0)
         layer = nn.Conv2d(inputs, outputs, kernel_size, padding=padding, rng=rng, init=init)
-        zero_bias(layer)
+        with_zero_bias(layer)
         return nn.SpectralNorm(layer, rng=rng) if spectral else layer
 
     return conv
@@ -41,26 +46,26 @@ def convolutions(rng, spectral):
 class Generator(nn.Module):
     """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1].
 
-    size: a multiple of 8.
-    classes: with a number of classes, batch-norm's scale and shift depend on the class, an integer
-    array (N,) given as second argument (conditional batch-norm).
+    size: image_size, a multiple of 8. channels: channels of all feature maps. classes: the number
+    of classes for conditional batch-norm, whose scale and shift depend on labels (N,), the second
+    argument; None for plain batch-norm. upsample: see `nn.UpBlock`.
     """
 
     conditional = True
 
     def __init__(
         self,
-        latent=128,
-        image_size=32,
-        image_channels=1,
-        channels=64,
-        classes=None,
-        upsample=ops.upsample_nearest,
+        latent: int = 128,
+        image_size: int = 32,
+        image_channels: int = 1,
+        channels: int = 64,
+        classes: int | None = None,
+        upsample: Callable[..., Tensor] = ops.upsample_nearest,
         *,
-        rng,
-    ):
-        start = image_size // 8
-        if start * 8 != image_size:
+        rng: np.random.Generator,
+    ) -> None:
+        side = image_size // 8
+        if side * 8 != image_size:
             raise InputError(
                 f"images of {image_size} pixels cannot be halved 3 times: "
                 "pad them to a multiple of 8"
@@ -69,15 +74,15 @@ class Generator(nn.Module):
         of_classes = nn.ConditionalBatchNorm.of_classes
         norm = lambda n: of_classes(n, classes) if classes else nn.BatchNorm(n)
         self.latent, self.classes = latent, classes
-        project = nn.Linear(latent, start * start * channels, rng=rng, init=xavier_uniform())
-        self.project = zero_bias(project)
-        self.unflatten = nn.Reshape(start, start, channels)
+        project = nn.Linear(latent, side * side * channels, rng=rng, init=xavier_uniform())
+        self.project = with_zero_bias(project)
+        self.unflatten = nn.Reshape(side, side, channels)
         self.blocks = [
             nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample)
             for _ in range(3)
         ]
         self.norm = nn.BatchNorm(channels)
-        self.to_image = zero_bias(
+        self.to_image = with_zero_bias(
             nn.Conv2d(channels, image_channels, 3, padding=1, rng=rng, init=xavier_uniform())
         )
 
@@ -91,13 +96,20 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) -> logits (N,): positive means real.
+    """Images (N, H, W, image_channels) -> logits (N,), positive for real.
 
-    H and W are multiples of 4. `features` (N, channels) are the last feature maps, summed over
-    positions; `score` makes logits of them.
+    H and W are multiples of 4. channels: channels of all feature maps. relu_shortcut: see
+    `nn.DownBlock`.
     """
 
-    def __init__(self, image_channels=1, channels=64, relu_shortcut=False, *, rng):
+    def __init__(
+        self,
+        image_channels: int = 1,
+        channels: int = 64,
+        relu_shortcut: bool = False,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
         conv = convolutions(rng, spectral=True)
         block = lambda inputs, **settings: nn.DownBlock(
             inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **settings
@@ -109,11 +121,12 @@ class Discriminator(nn.Module):
             block(channels, downsample=False),
             nn.ReLU(),
         )
-        to_logit = zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform()))
+        to_logit = with_zero_bias(nn.Linear(channels, 1, rng=rng, init=xavier_uniform()))
         self.to_logit = nn.SpectralNorm(to_logit, rng=rng)
         self.image_shape, self.feature_shape = ("H", "W", image_channels), (channels,)
 
-    def features(self, x):
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last feature maps, summed over positions: (N, channels)."""
         x = self.expect_shape(x, "N", *self.image_shape, what="images")
         if x.shape[1] % 4 or x.shape[2] % 4:
             raise self.argument_error(
@@ -121,7 +134,8 @@ class Discriminator(nn.Module):
             )
         return ops.sum(self.blocks(x), (1, 2))
 
-    def score(self, features):
+    def score(self, features: Tensor) -> Tensor:
+        """Return the logits of features."""
         return self.to_logit(features).reshape(-1)
 
     def forward(self, x):
@@ -134,7 +148,7 @@ class SNGANSettings(Settings):
     d_channels: int = setting(32, "channels of D's feature maps", 1)
 
 
-def networks(s, sizes, rng):
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
     return (
         Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),

@@ -5,17 +5,20 @@
         -> up, conv, blur -> AdaIN -> conv -> AdaIN -> ... -> image
     D:  Progressive GAN's, with a blur before it halves the feature maps
 
-Each layer: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm, scale
-and shift (AdaIN). G and D grow as Progressive GAN's do, or stand at full size from the start. A
-class is an embedding beside z, and chooses one of D's logits.
+Each layer of G: conv -> noise, with a strength per channel -> bias -> leaky relu -> instance norm,
+scale and shift (AdaIN). G and D grow like Progressive GAN's, or have full size from the start. G
+receives the class as an embedding beside z; in D, the class selects one of the logits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygan import nn, ops
-from tinygan.autograd import Parameter
+from tinygan.autograd import Parameter, Tensor
 from tinygan.backend import xp
-from tinygan.ops.linear import indices_below
+from tinygan.ops.linear import checked_indices
 from tinygan.settings import setting
 
 from . import progan
@@ -24,11 +27,23 @@ from .settings import Settings
 
 
 class Styled(nn.Module):
-    """(x, w) -> x with noise, bias, leaky relu and AdaIN; before that, conv(x) if there is one."""
+    """A layer of G: (x, w) -> conv (if there is one), noise, bias, leaky relu, AdaIN.
+
+    size: the side of the output. style: the length of w. up: double the size, and blur.
+    """
 
     conditional = True
 
-    def __init__(self, channels, size, style, conv=None, up=False, *, rng):
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        style: int,
+        conv: nn.Module | None = None,
+        up: bool = False,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
         self.conv, self.blur = conv, nn.Blur() if up else None
         self.noise = nn.Noise(channels, size, rng=rng)
         self.bias = Parameter(xp.zeros(channels, "float32"))
@@ -45,51 +60,47 @@ class Styled(nn.Module):
 
 
 class Generator(nn.StyleGenerator, progan.Growing):
-    """Latents z (N, latent), and classes (N,) if there are any -> images (N, size, size, channels).
+    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, size, size,
+    image_channels), about in [-1, 1].
 
-    The values of the images are about [-1, 1].
-    widths: channels of the feature maps of 4x4, 8x8, ... up to the full size. style: length of w.
-    layers, hidden, rate: of the mapping (`nn.Mapping`). mixing, psi, cutoff: see
-    `nn.StyleGenerator`.
+    widths: channels of the feature maps of 4x4, 8x8, ... up to full size. style: the length of w.
+    layers, classes, hidden, rate: see `nn.Mapping`. mixing, psi, cutoff: see `nn.StyleGenerator`.
     """
 
     buffer_names = ("w_average", "lod")
 
     def __init__(
         self,
-        latent=64,
-        image_size=32,
-        image_channels=1,
-        widths=(64, 64, 32, 16),
-        style=64,
-        layers=8,
-        classes=None,
-        mixing=0.9,
-        hidden=None,
-        rate=0.01,
+        latent: int = 64,
+        image_size: int = 32,
+        image_channels: int = 1,
+        widths: Sequence[int] = (64, 64, 32, 16),
+        style: int = 64,
+        layers: int = 8,
+        classes: int | None = None,
+        mixing: float = 0.9,
+        hidden: int | None = None,
+        rate: float = 0.01,
         *,
-        rng,
-    ):
+        rng: np.random.Generator,
+    ) -> None:
         progan.Growing.__init__(self, image_size, widths, rng)
         mapping = nn.Mapping(latent, style, layers, classes, rate, hidden=hidden, rng=rng)
-        self.set_styles(mapping, style, 2 * len(widths), mixing, rng)
+        self.init_styles(mapping, style, 2 * len(widths), mixing, rng)
         self.size, self.constant = image_size, Parameter(xp.ones((4, 4, widths[0]), "float32"))
         self.blocks = []
         for i, (a, b) in enumerate(zip((widths[0], *widths), widths)):
             convs = [self.conv3(a, b, bias=False) if i else None, self.conv3(b, b, bias=False)]
             ups = [i > 0, False]
-            self.blocks += [
-                nn.Sequential(
-                    *(Styled(b, 4 << i, style, conv, up, rng=rng) for conv, up in zip(convs, ups))
-                )
-            ]
+            styled = (Styled(b, 4 << i, style, *conv_up, rng=rng) for conv_up in zip(convs, ups))
+            self.blocks += [nn.Sequential(*styled)]
         self.to_image = [self.conv(width, image_channels, 1, gain=1.0) for width in widths]
 
-    def layers_in_use(self):
+    def layers_in_use(self) -> int:
         return 2 * self.stage()[0] + 2
 
-    def synthesis(self, ws):
-        """Styles (N, style_layers, style) -> images."""
+    def synthesis(self, ws: Tensor) -> Tensor:
+        """Return the images of styles (N, style_layers, style)."""
         ws = self.expect_shape(ws, "N", self.style_layers, len(self.w_average), what="styles")
         x = ops.broadcast_to(self.constant, (len(ws), *self.constant.shape))
         coarser = None
@@ -97,25 +108,32 @@ class Generator(nn.StyleGenerator, progan.Growing):
             coarser = x
             for j, layer in enumerate(block):
                 x = layer(x, ws[:, 2 * i + j])
-        return self.draw(x, coarser)
+        return self.full_size_image(x, coarser)
 
 
 class Discriminator(progan.Discriminator):
-    """Progressive GAN's, but each block blurs before it halves, and its last relu comes after that.
+    """Progressive GAN's D, but each block blurs before it halves the size, and its last leaky relu
+    comes after the halving.
 
-    With classes, it has a logit for each, and `forward` takes labels (N,), to choose by (Mescheder
-    et al. 2018).
+    With classes, D has a logit for each class, and the labels (N,) select one (Mescheder et al.
+    2018).
     """
 
     def __init__(
-        self, image_size=32, image_channels=1, widths=(64, 64, 32, 16), classes=None, *, rng
-    ):
+        self,
+        image_size: int = 32,
+        image_channels: int = 1,
+        widths: Sequence[int] = (64, 64, 32, 16),
+        classes: int | None = None,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
         super().__init__(image_size, image_channels, widths, rng=rng)
         self.conditional, self.classes = classes is not None, classes
         if classes:
             self.to_logit = self.conv(widths[0], classes, gain=1.0, kind=nn.Linear)
 
-    def block(self, inputs, outputs):
+    def block(self, inputs: int, outputs: int) -> nn.Sequential:
         return nn.Sequential(
             self.conv3(inputs, inputs),
             nn.LeakyReLU(0.2),
@@ -130,23 +148,23 @@ class Discriminator(progan.Discriminator):
             return super().forward(x)
         logits = self.to_logit(self.features(x))
         labels = self.expect_labels(labels, len(x), self.classes)
-        labels = indices_below(self.classes, labels, "Discriminator: labels")
+        labels = checked_indices(labels, self.classes, "Discriminator: labels")
         return logits[xp.arange(len(x)), labels]
 
 
 @dataclass
 class StyleSettings(Settings):
-    """What StyleGAN and StyleGAN2 have in common."""
+    """The settings that StyleGAN and StyleGAN2 share."""
 
-    style: int = setting(64, "length of the style w", 1)
+    style: int = setting(64, "length of the style vector w", 1)
     mapping_layers: int = setting(
-        2, "layers of the mapping from z to w; 0: w is z and the class", 0, 100
+        2, "number of layers of the mapping from z to w; 0: w is z and the class", 0, 100
     )
     mapping_rate: float = setting(
-        0.1, "its learning rate, relative to that of the other layers", 1e-6, 1
+        0.1, "learning rate of the mapping, relative to that of the other layers", 1e-6, 1
     )
     mixing: float = setting(
-        0.0, "share of batches whose finer layers have the styles of other latents", 0, 1
+        0.0, "probability that the finer layers of a batch have the styles of other latents", 0, 1
     )
 
 
@@ -155,15 +173,15 @@ class StyleGANSettings(StyleSettings, progan.ProGANSettings):
     pass
 
 
-def networks(s, sizes, rng):
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
-    of_both = progan.channels_by_size(s.channels, s.max_channels, size)
+    widths = progan.channels_by_size(s.channels, s.max_channels, size)
     return (
         Generator(
             sizes.latent,
             size,
             channels,
-            of_both,
+            widths,
             s.style,
             s.mapping_layers,
             sizes.g_classes,
@@ -171,15 +189,16 @@ def networks(s, sizes, rng):
             rate=s.mapping_rate,
             rng=rng,
         ),
-        Discriminator(size, sizes.d_image_channels, of_both, sizes.d_classes, rng=rng),
+        Discriminator(size, sizes.d_image_channels, widths, sizes.d_classes, rng=rng),
     )
 
 
-# Networks grow in a hundredth of the authors' images. D learns twice as fast as G, the mapping has
-# two layers and learns faster than theirs, and styles are not mixed: stylegan2.py says why.
+# The networks grow within a hundredth of the authors' number of images. D learns twice as fast as
+# G, the mapping has two layers and learns faster than theirs, and styles are not mixed:
+# stylegan2.py says why.
 RECIPE = Recipe(
     "stylegan",
-    "z becomes a style, which enters every layer; noise, AdaIN (Karras et al. 2019)",
+    "a mapping from z to styles for every layer, noise, AdaIN (Karras et al. 2019)",
     StyleGANSettings,
     networks,
     {
@@ -192,12 +211,13 @@ RECIPE = Recipe(
         "beta2": 0.99,
         "latent": 64,
         "pad": 2,
-        # The authors' gamma of R1 and half-life of the average; but R1 is lazy, as StyleGAN2's is.
+        # The authors' gamma of R1, and their half-life of the average of G. But R1 is lazy, as in
+        # StyleGAN2.
         "r1": 10.0,
         "penalty_every": 4,
         "ema_images": 10_000,
-        # The authors' D has a logit for each class (d_class=select). It was at an FID of 17 where the
-        # projection was at 8.
+        # The authors' D has a logit for each class (d_class=select). Its FID was 17 when that of
+        # the projection was 8.
         "g_class": "mapping",
         "d_class": "projection",
     },

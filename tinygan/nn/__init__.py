@@ -1,14 +1,15 @@
-"""Layers, and the Module they are built on.
+"""Layers and networks: the base class Module, common layers, and the layers of the papers.
 
-module.py says what a Module is; layers.py has the common ones, and norms.py, spectral.py,
-equalized.py, residual.py, attention.py and style.py those of the papers. init.py draws weights;
-watch.py and summary.py look into a network.
+module.py defines Module and Sequential. layers.py has the common layers; norms.py, spectral.py,
+equalized.py, residual.py, attention.py and style.py have those of the papers. init.py draws initial
+weights. hooks.py and layer_summary.py show what happens inside a network.
 """
 
 from . import init
 from .attention import SelfAttention
 from .equalized import Equalized
 from .hooks import feature_maps
+from .layer_summary import summary
 from .layers import (
     AvgPool2d,
     Blur,
@@ -39,6 +40,6 @@ __all__ = [
     "DownBlock", "Dropout", "Embedding", "Equalized", "feature_maps", "Flatten", "init",
     "LeakyReLU", "Linear", "Mapping", "Maxout", "MinibatchStddev", "ModulatedConv2d", "Module",
     "Noise", "PixelNorm", "ReLU", "ResampledConv2d", "Reshape", "SelfAttention", "Sequential",
-    "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "StyleGenerator", "Tanh", "UpBlock",
+    "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "summary", "StyleGenerator", "Tanh", "UpBlock",
 ]
 # fmt: on

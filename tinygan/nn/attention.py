@@ -1,5 +1,7 @@
 """Self-attention between the positions of a feature map."""
 
+from collections.abc import Callable
+
 from tinygan import ops
 from tinygan.autograd import Parameter, described
 from tinygan.backend import xp
@@ -9,19 +11,19 @@ from .module import Module
 
 
 class SelfAttention(Module):
-    """x (N, H, W, C) -> x + gamma * o(attended): each position gathers what others hold (Zhang et al. 2019, SAGAN).
+    """x (N, H, W, C) -> x + gamma * o(attention): every position gathers features from all others
+    (Zhang et al. 2019, SAGAN).
 
-    Queries theta and keys phi have C/8 channels, values g C/2; keys and values are max-pooled to half the size, as
-    in BigGAN's code. gamma, a number, starts at 0. conv(inputs, outputs, kernel_size, bias=) makes the 1x1 layers.
+    Queries theta and keys phi have C/8 channels, values g have C/2. Keys and values are max-pooled
+    to half the height and width, as in BigGAN's code; H and W must be even. gamma is a scalar that
+    starts at 0. conv(inputs, outputs, kernel_size, bias=...) makes the 1x1 layers.
     """
 
-    def __init__(self, channels, conv=Conv2d):
+    def __init__(self, channels: int, conv: Callable[..., Module] = Conv2d) -> None:
         self.channels = channels
         self.theta, self.phi = (conv(channels, channels // 8, 1, bias=False) for _ in range(2))
-        self.g, self.o = (
-            conv(channels, channels // 2, 1, bias=False),
-            conv(channels // 2, channels, 1, bias=False),
-        )
+        self.g = conv(channels, channels // 2, 1, bias=False)
+        self.o = conv(channels // 2, channels, 1, bias=False)
         self.gamma = Parameter(xp.zeros((), "float32"))
 
     def forward(self, x):
@@ -34,5 +36,5 @@ class SelfAttention(Module):
         keys = ops.max_pool2d(self.phi(x)).reshape(n, height * width // 4, channels // 8)
         values = ops.max_pool2d(self.g(x)).reshape(n, height * width // 4, channels // 2)
         weights = ops.softmax(ops.matmul(queries, keys.transpose((0, 2, 1))))
-        attended = ops.matmul(weights, values).reshape(n, height, width, channels // 2)
-        return x + self.gamma * self.o(attended)
+        attention = ops.matmul(weights, values).reshape(n, height, width, channels // 2)
+        return x + self.gamma * self.o(attention)

@@ -1,28 +1,44 @@
-"""Equalised learning rate: weights of unit variance, scaled when they are used."""
+"""Equalised learning rate: weights of unit variance, which are scaled in the forward pass."""
 
 import math
+
+import numpy as np
 
 from .layers import ConvTranspose2d
 from .module import Module
 
 
 class Equalized(Module):
-    """A Linear, Conv2d or ConvTranspose2d whose weight, drawn from N(0, 1), is multiplied by gain / sqrt(fan_in).
+    """A layer with a weight drawn from N(0, 1), which `forward` multiplies by gain / sqrt(fan_in).
 
-    An optimiser such as Adam, whose steps do not depend on the size of the gradient, then changes all layers at the
-    same relative speed (Karras et al. 2018, section 4.1). gain: sqrt(2) before a rectifier, 1 without one. fan_in is
-    the number of inputs that one output sums over: of a transposed convolution with stride s, about 1/s^2 of its
-    kernel, and of one whose input is a single pixel, its channels: give that one. rate: learns at so many times the
-    other layers' rate (StyleGAN's mapping: 0.01); the weight is then drawn from N(0, 1/rate^2), and what is used of it,
-    and of the bias, is so many times smaller. layer: its weight is drawn anew from rng, its bias starts at 0.
+    The size of an update of Adam does not depend on the size of the gradient. With weights of unit
+    variance, Adam therefore changes all layers at the same relative speed (Karras et al. 2018,
+    section 4.1).
+
+    layer: a Linear, Conv2d or ConvTranspose2d. Its weight is drawn anew from rng, and its bias is
+    set to 0.
+    gain: sqrt(2) before a rectifier, 1 without one.
+    fan_in: the number of inputs that one output sums over. In a transposed convolution with stride
+    s, that is about 1/s^2 of the window's weights. If its input is a single pixel, pass the number
+    of input channels.
+    rate: the layer's learning rate relative to other layers (0.01 in StyleGAN's mapping). The
+    weight is then drawn from N(0, 1/rate^2), and weight and bias are multiplied by rate in
+    `forward`.
     """
 
-    def __init__(self, layer, gain=2**0.5, fan_in=None, rate=1.0, *, rng):
+    def __init__(
+        self,
+        layer: Module,
+        gain: float = 2**0.5,
+        fan_in: float | None = None,
+        rate: float = 1.0,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
         self.layer, self.rate = layer, rate
         weight = layer.weight
-        if fan_in is None and isinstance(
-            layer, ConvTranspose2d
-        ):  # holds the weight of what it transposes
+        if fan_in is None and isinstance(layer, ConvTranspose2d):
+            # its weight is (kh, kw, out/groups, in), that of the convolution that it transposes
             rows, columns = (layer.stride,) * 2 if isinstance(layer.stride, int) else layer.stride
             fan_in = math.prod(weight.shape[:2]) * weight.shape[3] / (rows * columns)
         elif fan_in is None:
@@ -33,9 +49,6 @@ class Equalized(Module):
             layer.bias.assign(0.0 * layer.bias.data)
 
     def forward(self, x):
-        bias = (
-            {}
-            if self.rate == 1 or self.layer.bias is None
-            else {"bias": self.layer.bias * self.rate}
-        )
+        scale_bias = self.rate != 1 and self.layer.bias is not None
+        bias = {"bias": self.layer.bias * self.rate} if scale_bias else {}
         return self.layer(x, weight=self.layer.weight * self.scale, **bias)

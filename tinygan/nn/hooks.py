@@ -1,14 +1,24 @@
-"""Seeing what the parts of a network compute: hooks."""
+"""Hooks: functions that run before and after the forward pass of parts of a network."""
 
 import contextlib
 import functools
+from collections.abc import Callable, Iterable, Iterator
+
+from tinygan.autograd import Tensor
+
+from .module import Module
 
 
 @contextlib.contextmanager
-def forward_hooks(parts, before, after):
-    """Within, of each (path, Module) in `parts`: before(path, module), its forward, after(path, module, result)."""
+def forward_hooks(
+    parts: Iterable[tuple[str, Module]],
+    before: Callable[[str, Module], object],
+    after: Callable[..., object],
+) -> Iterator[None]:
+    """A context in which each (path, Module) in `parts` calls before(path, module) ahead of its
+    forward pass, and after(path, module, result) behind it."""
 
-    def hook(path, module):
+    def add_hook(path, module):
         forward = module.forward
 
         @functools.wraps(forward)
@@ -18,30 +28,34 @@ def forward_hooks(parts, before, after):
             after(path, module, result)
             return result
 
-        module.forward = hooked  # hides the class's method on this instance
+        module.forward = hooked  # an attribute of the instance, which hides the class's method
 
     parts = list(parts)
-    hidden = [vars(module).get("forward") for _, module in parts]  # of a watch around this one
+    outer_hooks = [vars(module).get("forward") for _, module in parts]  # of an enclosing context
     try:
         for path, module in parts:
-            hook(path, module)
+            add_hook(path, module)
         yield
     finally:
-        for (_, module), forward in zip(parts, hidden):
+        for (_, module), forward in zip(parts, outer_hooks):
             vars(module).pop("forward", None)
             if forward:
                 module.forward = forward
 
 
 @contextlib.contextmanager
-def feature_maps(network, kind=None):
-    """Within, a dict fills with what the parts of a network computed last, {path: Tensor}: its feature maps.
+def feature_maps(
+    network: Module, kind: type[Module] | tuple[type[Module], ...] | None = None
+) -> Iterator[dict[str, Tensor]]:
+    """A context whose value is a dict, {path: Tensor}, of the latest result of every part of a
+    network: its feature maps.
 
         with nn.feature_maps(G) as maps:
             G(z)
         maps["blocks.1.0"].data
 
-    kind: only of Modules of this class (or these). The Tensors are those of the graph: gradients flow to them.
+    kind: a Module class, or a tuple of them, to record only such parts. The Tensors belong to the
+    graph: gradients flow to them.
     """
     maps = {}
     parts = [

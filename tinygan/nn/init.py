@@ -1,15 +1,23 @@
-"""Initial weights: each is a function of a Generator and a shape (float32 host arrays come back).
+"""Initial weights: functions that draw an array of a given shape with a NumPy generator.
 
-A layer takes one as `init=`; `fan_in` is the number of inputs that one output sums over.
+Each is init(rng, shape, fan_in), or returns such a function, and is passed to a layer as `init=`.
+fan_in is the number of inputs that one output sums over. The result is a float32 array in host
+memory.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from tinygan.autograd import Array
 
-def normal(std, mean=0.0):
-    """N(mean, std^2). DCGAN uses std .02 for weights, and mean 1 for batch-norm gains (Radford et al. 2016)."""
+
+def normal(std: float, mean: float = 0.0) -> Callable[..., Array]:
+    """Return an init that draws from N(mean, std^2).
+
+    DCGAN uses std 0.02 for weights, with mean 1 for batch-norm gains (Radford et al. 2016).
+    """
 
     def init(rng, shape, fan_in=None):
         return (mean + std * rng.standard_normal(shape)).astype(np.float32)
@@ -17,18 +25,21 @@ def normal(std, mean=0.0):
     return init
 
 
-def uniform_fan_in(rng, shape, fan_in):
-    """U(-1, 1) / sqrt(fan_in): what PyTorch's Linear and Conv2d start with, weights and biases alike."""
+def uniform_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Array:
+    """Draw from U(-1, 1) / sqrt(fan_in), PyTorch's default for weights and biases of Linear and
+    Conv2d."""
     return (rng.uniform(-1, 1, shape) / math.sqrt(fan_in)).astype(np.float32)
 
 
-def he_normal(rng, shape, fan_in):
-    """N(0, 2 / fan_in), which keeps the scale of activations through rectifiers (He et al. 2015)."""
+def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Array:
+    """Draw from N(0, 2 / fan_in), which keeps the scale of activations through rectifiers (He et
+    al. 2015)."""
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
 
 
-def xavier_uniform(gain=1.0):
-    """U(-a, a) with a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010): SNGAN's residual networks."""
+def xavier_uniform(gain: float = 1.0) -> Callable[..., Array]:
+    """Return an init that draws from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and
+    Bengio 2010). SNGAN's residual networks use it."""
 
     def init(rng, shape, fan_in):
         fan_out = math.prod(shape[:-2]) * shape[-1]
@@ -38,17 +49,26 @@ def xavier_uniform(gain=1.0):
     return init
 
 
-def orthogonal(rng, shape, fan_in=None):
-    """The weight as a matrix (inputs, outputs) with orthonormal columns, or rows if it is wide (Saxe et al. 2014)."""
+def orthogonal(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int | None = None
+) -> Array:
+    """Draw a weight whose matrix (inputs, outputs) has orthonormal columns, or orthonormal rows if
+    it has more columns than rows (Saxe et al. 2014)."""
     rows, columns = math.prod(shape[:-1]), shape[-1]
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
-    q = q * np.sign(np.diag(r))  # without which the signs would not be drawn evenly
+    q = q * np.sign(np.diag(r))  # makes q uniform among the orthogonal matrices
     return (q if rows >= columns else q.T).reshape(shape).astype(np.float32)
 
 
-def zeros(rng, shape, fan_in=None):
+def zeros(
+    rng: np.random.Generator | None, shape: tuple[int, ...], fan_in: int | None = None
+) -> Array:
+    """Return zeros."""
     return np.zeros(shape, np.float32)
 
 
-def ones(rng, shape, fan_in=None):
+def ones(
+    rng: np.random.Generator | None, shape: tuple[int, ...], fan_in: int | None = None
+) -> Array:
+    """Return ones."""
     return np.ones(shape, np.float32)

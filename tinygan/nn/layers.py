@@ -1,16 +1,19 @@
-"""Layers: each holds its parameters and says in one line of ops what it does.
+"""The common layers: each holds its parameters, and its `forward` is a line of ops.
 
-Images are (N, H, W, C). `rng` (a numpy.random.Generator) draws the initial weights; without one they are
-different each time. A layer called with `weight=` uses that Tensor instead of its own weight, and Linear so too with
-`bias=`: layers that scale the weight of another (SpectralNorm, Equalized) do so.
+Images are (N, H, W, C). `rng`, a NumPy generator, draws the initial weights; without it they differ
+from run to run. `init` is a function from init.py.
+
+`forward(x, weight=w)` uses w instead of the layer's own weight, and Linear takes `bias=` likewise.
+Layers that scale the weight of another layer (SpectralNorm, Equalized) need that.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import Parameter, Tensor, as_tensors, described, wrap
+from tinygan.autograd import Array, Parameter, Tensor, as_tensors, described, wrap
 from tinygan.backend import from_host
 
 from . import init as initial
@@ -18,18 +21,27 @@ from .module import Module
 
 
 def _parameter(init, rng, shape, fan_in):
-    """init: a function of (rng, shape, fan_in), see init.py."""
+    """A Parameter with initial values init(rng, shape, fan_in)."""
     return Parameter(init(np.random.default_rng() if rng is None else rng, shape, fan_in))
 
 
-def _kernel(size):
+def _pair(size):
+    """A size, an int or a pair (rows, columns), as a pair."""
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
 class Linear(Module):
     """x (..., in) -> x @ weight + bias (..., out). weight (in, out), bias (out,)."""
 
-    def __init__(self, inputs, outputs, bias=True, *, rng=None, init=initial.uniform_fan_in):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Callable[..., Array] = initial.uniform_fan_in,
+    ) -> None:
         self.weight = _parameter(init, rng, (inputs, outputs), inputs)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
@@ -40,44 +52,53 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """indices (integer array of any shape) -> rows of weight (count, size): (*indices.shape, size).
+    """Integer indices (...) -> rows (..., size) of weight (count, size).
 
-    Given a floating array (..., count) instead, mixtures of the rows: what lies between two classes.
+    A floating-point array (..., count) instead of indices gives mixtures of rows, to interpolate
+    between classes.
     """
 
-    def __init__(self, count, size, *, rng=None, init=initial.normal(1.0)):
+    def __init__(
+        self,
+        count: int,
+        size: int,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Callable[..., Array] = initial.normal(1.0),
+    ) -> None:
         self.weight = _parameter(init, rng, (count, size), count)
 
     def forward(self, indices, weight=None):
         weight = self.weight if weight is None else weight
-        if isinstance(indices, Tensor):  # which Module makes of floating arrays
+        if isinstance(indices, Tensor):  # mixtures: Module made the Tensor of a floating array
             return ops.matmul(indices, weight)
         return ops.embedding(weight, indices)
 
 
 class Conv2d(Module):
-    """Cross-correlation: x (N, H, W, in) -> (N, OH, OW, out). weight (kh, kw, in/groups, out), bias (out,).
+    """Cross-correlation: x (N, H, W, in) -> (N, OH, OW, out).
 
-    kernel_size, stride, padding: an int or a pair (rows, columns). OH = (H + 2 padding - kh) // stride + 1.
+    weight (kh, kw, in/groups, out), bias (out,). kernel_size, stride and padding are ints or pairs
+    (rows, columns). OH = (H + 2 padding - kh) // stride + 1.
     """
 
     def __init__(
         self,
-        inputs,
-        outputs,
-        kernel_size,
-        stride=1,
-        padding=0,
-        groups=1,
-        bias=True,
+        inputs: int,
+        outputs: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
         *,
-        rng=None,
-        init=initial.uniform_fan_in,
-    ):
-        kernel = _kernel(kernel_size)
-        fan_in = math.prod(kernel) * inputs // groups
+        rng: np.random.Generator | None = None,
+        init: Callable[..., Array] = initial.uniform_fan_in,
+    ) -> None:
+        window = _pair(kernel_size)
+        fan_in = math.prod(window) * inputs // groups
         self.stride, self.padding, self.groups = stride, padding, groups
-        self.weight = _parameter(init, rng, (*kernel, inputs // groups, outputs), fan_in)
+        self.weight = _parameter(init, rng, (*window, inputs // groups, outputs), fan_in)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
     def forward(self, x, weight=None):
@@ -86,35 +107,32 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """The adjoint of Conv2d(out, in, ...): x (N, H, W, in) -> (N, OH, OW, out), and a bias.
+    """Transposed convolution, the adjoint of Conv2d(out, in, ...), plus a bias:
+    x (N, H, W, in) -> (N, OH, OW, out).
 
-    weight (kh, kw, out/groups, in) is that of the convolution which is transposed.
+    weight (kh, kw, out/groups, in) is the weight of that Conv2d; bias (out,).
     OH = (H - 1) stride - 2 padding + kh + output_padding.
     """
 
     def __init__(
         self,
-        inputs,
-        outputs,
-        kernel_size,
-        stride=1,
-        padding=0,
-        output_padding=0,
-        groups=1,
-        bias=True,
+        inputs: int,
+        outputs: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        output_padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
         *,
-        rng=None,
-        init=initial.uniform_fan_in,
-    ):
-        kernel = _kernel(kernel_size)
-        fan_in = math.prod(kernel) * inputs // groups
-        self.stride, self.padding, self.output_padding, self.groups = (
-            stride,
-            padding,
-            output_padding,
-            groups,
-        )
-        self.weight = _parameter(init, rng, (*kernel, outputs // groups, inputs), fan_in)
+        rng: np.random.Generator | None = None,
+        init: Callable[..., Array] = initial.uniform_fan_in,
+    ) -> None:
+        window = _pair(kernel_size)
+        fan_in = math.prod(window) * inputs // groups
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.output_padding = output_padding
+        self.weight = _parameter(init, rng, (*window, outputs // groups, inputs), fan_in)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), fan_in) if bias else None
 
     def forward(self, x, weight=None):
@@ -125,9 +143,17 @@ class ConvTranspose2d(Module):
 
 
 class Maxout(Module):
-    """The maximum over `pieces` linear maps: (N, in) -> (N, out) (Goodfellow et al. 2013)."""
+    """The maximum of `pieces` linear maps: (N, in) -> (N, out) (Goodfellow et al. 2013)."""
 
-    def __init__(self, inputs, outputs, pieces=5, *, rng=None, init=initial.uniform_fan_in):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        pieces: int = 5,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Callable[..., Array] = initial.uniform_fan_in,
+    ) -> None:
         self.linear = Linear(inputs, outputs * pieces, rng=rng, init=init)
         self.pieces = pieces
 
@@ -137,12 +163,14 @@ class Maxout(Module):
 
 
 class Dropout(Module):
-    """In training, zero each value with probability `rate` and scale the rest by 1 / (1 - rate).
+    """In training, set each value to 0 with probability `rate` and scale the others by
+    1 / (1 - rate).
 
-    Draws come from `rng`, which is kept: a run whose generator is restored draws the same again.
+    The layer keeps `rng` and draws from it in every forward pass. A run that restores the state of
+    its generator repeats the draws. Raises ValueError unless 0 <= rate < 1.
     """
 
-    def __init__(self, rate, *, rng):
+    def __init__(self, rate: float, *, rng: np.random.Generator) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate must lie in [0, 1), not {rate}")
         self.rate, self.rng = rate, rng
@@ -161,9 +189,9 @@ class Dropout(Module):
 
 
 class AvgPool2d(Module):
-    """The mean over squares of `size` pixels: (N, H, W, C) -> (N, H / size, W / size, C)."""
+    """The mean over windows of size x size pixels: (N, H, W, C) -> (N, H / size, W / size, C)."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size = size
 
     def forward(self, x):
@@ -171,14 +199,15 @@ class AvgPool2d(Module):
 
 
 class Blur(Module):
-    """Each channel filtered with [1, 2, 1] / 4 along rows and columns, against aliasing (Karras et al. 2019)."""
+    """Filter each channel with [1, 2, 1] / 4 along rows and columns, against aliasing (Karras et
+    al. 2019)."""
 
     def forward(self, x):
         return ops.upfirdn2d(x, (0.25, 0.5, 0.25), padding=1)
 
 
 class Flatten(Module):
-    """(N, ...) -> (N, everything else)."""
+    """(N, ...) -> (N, F), where F is the number of values of one sample."""
 
     def forward(self, x):
         (x,) = as_tensors("Flatten", (x,))
@@ -190,14 +219,14 @@ class Flatten(Module):
 class Reshape(Module):
     """(N, ...) -> (N, *shape)."""
 
-    def __init__(self, *shape):
+    def __init__(self, *shape: int) -> None:
         self.shape = shape
 
     def forward(self, x):
         (x,) = as_tensors("Reshape", (x,))
         if not x.ndim or math.prod(x.shape[1:]) != math.prod(self.shape):
             raise self.argument_error(
-                f"takes {math.prod(self.shape)} values an image, got {described(x)}"
+                f"takes {math.prod(self.shape)} values per sample, got {described(x)}"
             )
         return ops.reshape(x, (x.shape[0], *self.shape))
 
@@ -205,7 +234,7 @@ class Reshape(Module):
 class LeakyReLU(Module):
     """x where x > 0, else slope * x."""
 
-    def __init__(self, slope=0.2):
+    def __init__(self, slope: float = 0.2) -> None:
         self.slope = slope
 
     def forward(self, x):
@@ -213,25 +242,35 @@ class LeakyReLU(Module):
 
 
 class ReLU(Module):
+    """max(x, 0)."""
+
     def forward(self, x):
         return ops.relu(x)
 
 
 class Tanh(Module):
+    """tanh(x), in [-1, 1]."""
+
     def forward(self, x):
         return ops.tanh(x)
 
 
 class Sigmoid(Module):
+    """1 / (1 + exp(-x))."""
+
     def forward(self, x):
         return ops.sigmoid(x)
 
 
 class SiLU(Module):
+    """x * sigmoid(x)."""
+
     def forward(self, x):
         return ops.silu(x)
 
 
 class Softplus(Module):
+    """log(1 + exp(x))."""
+
     def forward(self, x):
         return ops.softplus(x)

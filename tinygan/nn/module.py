@@ -1,37 +1,43 @@
-"""Module: a function with parameters and buffers, built from smaller ones."""
+"""Module: the base class of layers and networks, which hold parameters, buffers and Modules."""
 
 import copy
 import inspect
+from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 import numpy as np
 
-from tinygan.autograd import Parameter, Tensor, as_tensors, described
-from tinygan.autograd.checks import accepts, described_call, layer_error, tell_path
+from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described
+from tinygan.autograd.checks import accepts, add_layer_path, described_call, layer_error
 from tinygan.backend import asarray, to_numpy, xp
+
+M = TypeVar("M", bound="Module")
 
 
 class Module:
-    """The base of layers and networks. A subclass sets Parameters and Modules (or lists of Modules)
-    as attributes in `__init__`, and defines `forward`.
+    """The base class of layers and networks. A subclass sets Parameters and Modules (or lists of
+    Modules) as attributes in `__init__`, and defines `forward`.
 
-    buffer_names: the attributes that are state but not trained, such as running statistics: plain
-    arrays, rebound and never written in place, so that a graph keeps the values that it saw (a
-    recorded step alone, see `capture`, writes new values where it found the old ones).
-    training: True until `eval()`; some layers (batch-norm, dropout) behave differently then.
-    conditional: does `forward` take a condition (such as class labels) as its second argument?
+    buffer_names: the attributes that hold state that is not trained, such as running statistics.
+    They are plain arrays. Layers rebind them and never write into them, so that a graph keeps the
+    values that it was computed with. (Only a recorded step, see `capture`, writes new values into
+    the old arrays.)
+    training: True until `eval()` is called. Batch-norm and dropout compute something else in
+    evaluation.
+    conditional: True if `forward` takes a condition, such as class labels, as second argument.
     """
 
-    buffer_names = ()
-    training = True
-    conditional = False
+    buffer_names: tuple[str, ...] = ()
+    training: bool = True
+    conditional: bool = False
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
-    def __call__(self, *inputs, **settings):
-        """forward(*inputs); floating arrays among the inputs become constant Tensors.
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        """Return forward(*inputs, **settings); floating-point arrays among the inputs become
+        constant Tensors.
 
-        What goes wrong in a part of this module is told with the path to that part.
+        The message of an error in a part of this module begins with the path to that part.
         """
         inputs = [
             Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs
@@ -42,11 +48,23 @@ class Module:
             if not accepts(self.forward, inputs, settings):
                 takes, got = inspect.signature(self.forward), described_call(inputs, settings)
                 raise self.argument_error(f"takes {takes}, got ({got})", TypeError) from None
-            tell_path(error, self)
+            add_layer_path(error, self)
             raise
 
-    def __repr__(self):
-        """The class with its sizes: shapes of parameters, or else of buffers, and whole numbers."""
+    def __repr__(self) -> str:
+        """The `title` of this module, and below it a line for each layer inside."""
+        return self._tree(dict(self.children()))
+
+    def _tree(self, parts):
+        texts = {
+            name: getattr(part, "__name__", None) or repr(part) for name, part in parts.items()
+        }
+        lines = (f"  {name}: {text}".replace("\n", "\n  ") for name, text in texts.items())
+        return "\n".join((self.title(), *lines))
+
+    def title(self) -> str:
+        """Return the class with its sizes: the shapes of its parameters or else of its buffers, and
+        its integers."""
         values = vars(self).items()
         sizes = {name: x.shape for name, x in values if isinstance(x, Tensor)}
         sizes = sizes or {name: x.shape for name, x in values if name in self.buffer_names}
@@ -58,8 +76,11 @@ class Module:
         inside = ", ".join(f"{name}={x}" for name, x in {**sizes, **numbers}.items())
         return f"{type(self).__name__}({inside})"
 
-    def expect_shape(self, x, *shape, what="x"):
-        """x as a Tensor of this shape, where a letter is any length; else raises `argument_error`."""
+    def expect_shape(self, x: TensorLike, *shape: int | str, what: str = "x") -> Tensor:
+        """Return x as a Tensor of this shape, in which a letter stands for any length.
+
+        what: the name of x in the message. Raises `argument_error` for another shape.
+        """
         (x,) = as_tensors(type(self).__name__, (x,))
         if x.ndim != len(shape) or any(type(n) is int and n != m for n, m in zip(shape, x.shape)):
             raise self.argument_error(
@@ -67,40 +88,44 @@ class Module:
             )
         return x
 
-    def expect_labels(self, labels, n, classes):
-        """labels: integers (n,), or a Tensor (n, classes) of mixtures; else raises `argument_error`."""
+    def expect_labels(self, labels: Any, n: int, classes: int) -> Any:
+        """Return labels, which must be integers (n,) or a Tensor (n, classes) of mixtures.
+
+        Raises `argument_error` otherwise.
+        """
         length = (len(labels),) if isinstance(labels, (list, tuple)) else None
         shape = getattr(labels, "shape", length)
         if shape != ((n, classes) if isinstance(labels, Tensor) else (n,)):
             raise self.argument_error(
-                f"takes a label for each of {n}, integers ({n},) in "
+                f"takes a label for each of {n} samples, integers ({n},) in "
                 f"0..{classes - 1}, got {described(labels)}"
             )
         return labels
 
-    def argument_error(self, reason, kind=ValueError):
-        """The error to raise: it says which module refuses its arguments, and why."""
+    def argument_error(self, reason: str, kind: type[Exception] = ValueError) -> Exception:
+        """Return the error to raise for wrong arguments: it names this module and the reason."""
         return layer_error(self, reason, kind)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
             value.name = f"{type(self).__name__}.{name}"  # for error messages
-        lost = ()
+        overlooked = ()  # by `parameters`
         if isinstance(value, dict):
-            lost = [part for part in value.values() if isinstance(part, (Parameter, Module))]
+            overlooked = [part for part in value.values() if isinstance(part, (Parameter, Module))]
         elif isinstance(value, (list, tuple)):
-            lost = [part for part in value if isinstance(part, Parameter)]
-        if lost:
+            overlooked = [part for part in value if isinstance(part, Parameter)]
+        if overlooked:
             raise TypeError(
                 f"{type(self).__name__}.{name} would not be trained: keep Parameters "
                 "as attributes of their own, and Modules as attributes or in a list"
             )
         object.__setattr__(self, name, value)
 
-    # What it holds
+    # Parts, parameters and buffers
 
-    def children(self):
-        """(name, Module) of each direct part, in order of definition; of a list: 'name.0', ..."""
+    def children(self) -> Iterator[tuple[str, "Module"]]:
+        """Yield (name, Module) of each direct part, in order of definition. The parts in a list are
+        called 'name.0', 'name.1', ..."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -111,62 +136,71 @@ class Module:
                     if isinstance(part, Module)
                 )
 
-    def modules(self, prefix=""):
-        """(path, Module) of this module (path '') and everything in it, depth first."""
+    def modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """Yield (path, Module) of this module (path '') and of all modules in it, depth first.
+
+        prefix: the path of this module in a larger one.
+        """
         yield prefix, self
         for name, child in self.children():
             yield from child.modules(f"{prefix}.{name}" if prefix else name)
 
-    def _slots(self, wanted):
-        """[(path, owner, attribute)] of all for which wanted(owner, attribute, value) is true."""
+    def _slots(self, accept):
+        """Return (path, owner, attribute) of all attributes, of this module and of those in it, for
+        which accept(owner, attribute, value) is true."""
         return [
             (f"{path}.{name}" if path else name, module, name)
             for path, module in self.modules()
             for name, value in vars(module).items()
-            if wanted(module, name, value)
+            if accept(module, name, value)
         ]
 
     def _parameter_slots(self):
         return self._slots(lambda owner, name, value: isinstance(value, Parameter))
 
-    def buffer_slots(self):
-        """[(path, owner, attribute)] of all buffers."""
+    def buffer_slots(self) -> list[tuple[str, "Module", str]]:
+        """Return (path, owner, attribute) of every buffer."""
         return self._slots(lambda owner, name, value: name in owner.buffer_names)
 
-    def named_parameters(self):
-        """(path, Parameter) pairs, such as ('main.0.weight', ...)."""
-        found = {}  # by identity: one that two parts share counts once, under its first path
-        for path, owner, name in self._parameter_slots():
-            found.setdefault(id(getattr(owner, name)), (path, getattr(owner, name)))
-        return list(found.values())
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Return (path, Parameter) of all parameters, such as ('main.0.weight', ...).
 
-    def parameters(self) -> list:
-        """All Parameters, in order of definition: `grad(loss, net.parameters())`."""
+        A Parameter that two parts share is listed once, under its first path.
+        """
+        by_identity = {}
+        for path, owner, name in self._parameter_slots():
+            by_identity.setdefault(id(getattr(owner, name)), (path, getattr(owner, name)))
+        return list(by_identity.values())
+
+    def parameters(self) -> list[Parameter]:
+        """Return all Parameters, in order of definition, as in `grad(loss, net.parameters())`."""
         return [parameter for _, parameter in self.named_parameters()]
 
-    def named_buffers(self):
-        """(path, array) pairs."""
+    def named_buffers(self) -> list[tuple[str, Array]]:
+        """Return (path, array) of all buffers."""
         return [(path, getattr(owner, name)) for path, owner, name in self.buffer_slots()]
 
-    def buffers(self) -> list:
+    def buffers(self) -> list[Array]:
+        """Return all buffers, in order of definition."""
         return [buffer for _, buffer in self.named_buffers()]
 
     def mark_changed(self) -> None:
-        """Say that all Parameters were written in place."""
+        """Tell all Parameters that their arrays were written in place."""
         for parameter in self.parameters():
             parameter.mark_changed()
 
     # State
 
-    def state_dict(self) -> dict:
-        """{path: numpy array} of all parameters and buffers (copies)."""
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return {path: NumPy array}, copies of all parameters and buffers."""
         state = {path: np.array(to_numpy(p.data)) for path, p in self.named_parameters()}
         return state | {path: np.array(to_numpy(b)) for path, b in self.named_buffers()}
 
-    def load_state_dict(self, state) -> None:
-        """Take over the values of `state`, all or nothing.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set all parameters and buffers to the values in `state`, a dict like `state_dict`'s.
 
-        Raises ValueError naming what is missing, what is unknown, or whose shape differs.
+        Raises ValueError, and changes nothing, if a path is missing or unknown, or if an array has
+        another shape or does not hold real numbers.
         """
         own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         state = {path: np.asarray(value) for path, value in state.items()}
@@ -189,22 +223,25 @@ class Module:
         for path, parameter in self.named_parameters():
             parameter.assign(state[path])
         for path, owner, name in self.buffer_slots():
-            now = getattr(owner, name)
-            value = state[path].astype(now.dtype)
+            old = getattr(owner, name)
+            value = state[path].astype(old.dtype)
             # Some buffers stay in host memory.
-            setattr(owner, name, asarray(value) if isinstance(now, xp.ndarray) else value)
+            setattr(owner, name, asarray(value) if isinstance(old, xp.ndarray) else value)
 
-    def copy_buffers(self, other) -> None:
-        """Take over the buffers of `other`, of the same structure (none is written in place)."""
+    def copy_buffers(self, other: "Module") -> None:
+        """Set the buffers to those of `other`, a Module of the same structure.
+
+        The arrays are shared, which is safe because no layer writes into them.
+        """
         self.set_buffers(other.buffers())
 
-    def set_buffers(self, buffers) -> None:
-        """Take over buffers that `buffers()` gave."""
+    def set_buffers(self, buffers: Iterable[Array]) -> None:
+        """Set the buffers to those that `buffers()` returned."""
         for (_, owner, name), buffer in zip(self.buffer_slots(), buffers, strict=True):
             setattr(owner, name, buffer)
 
-    def astype(self, dtype):
-        """Convert all parameters and buffers, in this module itself; returns it."""
+    def astype(self: M, dtype: Any) -> M:
+        """Convert all parameters and buffers of this module to `dtype`, and return the module."""
         slots = self._parameter_slots()
         converted = {id(p): Parameter(p.data, p.requires_grad, dtype) for p in self.parameters()}
         for _, owner, name in slots:
@@ -213,20 +250,21 @@ class Module:
             setattr(owner, name, getattr(owner, name).astype(dtype))
         return self
 
-    def train(self, training=True):
-        """Set training mode here and in all parts; returns self."""
+    def train(self: M, training: bool = True) -> M:
+        """Set training mode in this module and all its parts, and return the module."""
         for _, module in self.modules():
             module.training = training
         return self
 
-    def eval(self):
-        """Set evaluation mode here and in all parts; returns self."""
+    def eval(self: M) -> M:
+        """Set evaluation mode in this module and all its parts, and return the module."""
         return self.train(False)
 
-    def as_function(self, dtype):
-        """This module as a pure function f(*inputs, *parameters), and {path: Parameter}.
+    def as_function(self, dtype: Any) -> tuple[Callable[..., Any], dict[str, Parameter]]:
+        """Return this module as a pure function f(*inputs, *parameters), and {path: Parameter}.
 
-        Works on a copy in `dtype`; every call starts from the same buffers. `check_grads` uses it.
+        f works on a copy of the module in `dtype`, and every call starts from the same buffers.
+        `check_grads` uses it.
         """
         module = copy.deepcopy(self).astype(dtype)
         parameters = dict(module.named_parameters())
@@ -238,10 +276,8 @@ class Module:
         buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module.buffer_slots()]
 
         def function(*args):
-            inputs, values = (
-                args[: len(args) - len(parameters)],
-                args[len(args) - len(parameters) :],
-            )
+            n = len(args) - len(parameters)
+            inputs, values = args[:n], args[n:]
             for owner, name, i in slots:
                 setattr(owner, name, values[i])
             for owner, name, value in buffers:
@@ -253,14 +289,14 @@ class Module:
 
 
 class Sequential(Module):
-    """Layers one after another: Sequential(a, b)(x) = b(a(x)). Indexable and iterable.
+    """Layers one after another: Sequential(a, b)(x) = b(a(x)). It can be indexed and iterated over.
 
-    layers: Modules, and functions of one Tensor such as `ops.relu`; a function has no parameters.
-    Sequential(...)(x, condition) gives the condition to those Modules whose `conditional` is True.
-    Raises TypeError for anything else, a class such as `nn.ReLU` (without parentheses) included.
+    layers: Modules, or functions of one Tensor, such as `ops.relu`, which have no parameters.
+    Sequential(...)(x, condition) passes the condition to the Modules whose `conditional` is True.
+    Raises TypeError for anything else, also for a class such as `nn.ReLU` (without parentheses).
     """
 
-    def __init__(self, *layers):
+    def __init__(self, *layers: Callable[..., Any]) -> None:
         for i, layer in enumerate(layers):
             if isinstance(layer, type) or not callable(layer):
                 raise TypeError(
@@ -268,8 +304,8 @@ class Sequential(Module):
                 )
         self.layers = list(layers)
 
-    def children(self):
-        """The layers under their plain numbers '0', '1', ...; then any other parts."""
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the layers, under the names '0', '1', ..., and then any other parts."""
         yield from (
             (str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module)
         )
@@ -277,13 +313,17 @@ class Sequential(Module):
             (name, part) for name, part in super().children() if not name.startswith("layers.")
         )
 
-    def __len__(self):
+    def __repr__(self) -> str:
+        layers = {str(i): layer for i, layer in enumerate(self.layers)}
+        return self._tree({**layers, **dict(self.children())})
+
+    def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.layers)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def forward(self, x, condition=None):

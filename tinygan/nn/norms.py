@@ -1,7 +1,12 @@
-"""Normalisation layers: `normalize` over some axes, `modulate` by parameters (see ops/normalize.py)."""
+"""Normalisation layers. Most normalise over some axes and then scale and shift by parameters (see
+ops/normalize.py)."""
+
+from typing import Any, Callable
+
+import numpy as np
 
 from tinygan import batch, ops
-from tinygan.autograd import Parameter, as_tensors, described, profiled
+from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described, profiled
 from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
 
@@ -11,27 +16,29 @@ from .module import Module
 
 
 class BatchNorm(Module):
-    """Normalise each channel over the batch, x (N, H, W, C) or (N, C), then gain * x + bias (both (C,)).
+    """Normalise each channel of x, (N, H, W, C) or (N, C), over the batch; then return
+    gain * x + bias, with gain (C,) and bias (C,) (Ioffe and Szegedy 2015).
 
-    Training uses the batch's own statistics and keeps running averages of them,
-    running = (1 - momentum) running + momentum batch, which evaluation uses (Ioffe and Szegedy 2015).
-    unbiased: average the variance divided by n - 1 (as PyTorch does), not n. Normalisation itself
-    always divides by n.
+    Training uses the mean and variance of the batch, and updates running averages of them:
+    running = (1 - momentum) running + momentum batch. Evaluation uses the running averages.
+
+    unbiased: the running average is that of the variance with divisor n - 1, as in PyTorch, not n.
+    Normalisation itself always uses n. affine: False leaves out gain and bias.
     """
 
     buffer_names = ("running_mean", "running_var")
 
     def __init__(
         self,
-        channels,
-        momentum=0.1,
-        eps=1e-5,
-        unbiased=True,
-        affine=True,
+        channels: int,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        unbiased: bool = True,
+        affine: bool = True,
         *,
-        rng=None,
-        init=initial.ones,
-    ):
+        rng: np.random.Generator | None = None,
+        init: Callable[..., Array] = initial.ones,
+    ) -> None:
         self.momentum, self.eps, self.unbiased = momentum, eps, unbiased
         self.gain = Parameter(init(rng, (channels,))) if affine else None
         self.bias = Parameter(xp.zeros(channels, "float32")) if affine else None
@@ -41,8 +48,9 @@ class BatchNorm(Module):
     def forward(self, x):
         return self.normalize(x, self.gain, self.bias)
 
-    def normalize(self, x, gain, bias):
-        """gain * (x - mean) / sqrt(var + eps) + bias; in training, the running averages move on."""
+    def normalize(self, x: TensorLike, gain: TensorLike | None, bias: TensorLike | None) -> Tensor:
+        """Return gain * (x - mean) / sqrt(var + eps) + bias. In training, update the running
+        averages."""
         (x,) = as_tensors("BatchNorm", (x,))
         if x.ndim < 2 or x.shape[-1:] != self.running_mean.shape:
             raise self.argument_error(
@@ -54,43 +62,48 @@ class BatchNorm(Module):
         n = x.size // x.shape[-1]
         if n < 2:
             raise self.argument_error(
-                f"training needs more than one value per channel; got a batch of {len(x)}, {described(x)}"
+                "training needs more than one value per channel; "
+                f"got a batch of {len(x)}, {described(x)}"
             )
-        if x.dtype != self.running_mean.dtype:  # which the averages would take on
+        if x.dtype != self.running_mean.dtype:  # the running averages would change their dtype
             raise self.argument_error(
-                f"takes {self.running_mean.dtype}, got {described(x)}; convert one of them with astype()"
+                f"takes {self.running_mean.dtype}, got {described(x)}; "
+                "convert the module or x with astype()"
             )
         if batch.shares() > 1:
             return self.normalize_over_shares(x, gain, bias)
         mean, var = statistics = profiled(
             "moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1)))
         )
-        self.running_mean = self._average(self.running_mean, mean)
-        self.running_var = self._average(
-            self.running_var, var * (n / (n - 1)) if self.unbiased else var
-        )
+        self._update_averages(mean, var, n)
         return ops.batch_norm(x, gain, bias, self.eps, statistics)
 
-    def normalize_over_shares(self, x, gain, bias):
-        """As in training, with the mean and variance of the whole batch, of which x is a share."""
+    def normalize_over_shares(
+        self, x: Tensor, gain: TensorLike | None, bias: TensorLike | None
+    ) -> Tensor:
+        """Do what `normalize` does in training, where x is one rank's share of the batch: with the
+        mean and variance of the whole batch."""
         axes, n = tuple(range(x.ndim - 1)), batch.shares() * (x.size // x.shape[-1])
         mean = ops.mean_over_shares(ops.mean(x, axes, keepdims=True))
         centred = x - mean
         var = ops.mean_over_shares(ops.mean(ops.square(centred), axes, keepdims=True))
-        self.running_mean = self._average(self.running_mean, mean.data)
-        self.running_var = self._average(
-            self.running_var, var.data * (n / (n - 1)) if self.unbiased else var.data
-        )
+        self._update_averages(mean.data, var.data, n)
         return ops.modulate(centred * (var + self.eps) ** -0.5, gain, bias)
 
-    def _average(self, running, new):
-        return (1 - self.momentum) * running + self.momentum * new.reshape(running.shape)
+    def _update_averages(self, mean, var, n):
+        var = var * (n / (n - 1)) if self.unbiased else var
+        average = lambda old, new: (
+            (1 - self.momentum) * old + self.momentum * new.reshape(old.shape)
+        )
+        self.running_mean = average(self.running_mean, mean)
+        self.running_var = average(self.running_var, var)
 
 
 class PixelNorm(Module):
-    """x / sqrt(mean of x^2 over channels + eps): each pixel's features, or each latent, on a sphere (Karras et al. 2018)."""
+    """x / sqrt(mean of x^2 over channels + eps): put the features of each pixel, or each latent, on
+    a sphere (Karras et al. 2018)."""
 
-    def __init__(self, eps=1e-8):
+    def __init__(self, eps: float = 1e-8) -> None:
         self.eps = eps
 
     def forward(self, x):
@@ -98,9 +111,10 @@ class PixelNorm(Module):
 
 
 class MinibatchStddev(Module):
-    """One more channel, which tells how much the images of a group differ: see `ops.minibatch_stddev`."""
+    """Add a channel that measures how much the images of a group differ: see
+    `ops.minibatch_stddev`."""
 
-    def __init__(self, group_size=4):
+    def __init__(self, group_size: int = 4) -> None:
         self.group_size = group_size
 
     def forward(self, x):
@@ -108,22 +122,33 @@ class MinibatchStddev(Module):
 
 
 class ConditionalBatchNorm(BatchNorm):
-    """Batch-norm whose scale and shift depend on a condition, image by image (de Vries et al. 2017).
+    """Batch-norm with a scale and a shift that depend on a condition, which differs from image to
+    image (de Vries et al. 2017).
 
-    gain, bias: Modules from the condition to (N, channels); the scale is 1 + gain(condition), the shift
-    bias(condition). Embeddings make it depend on the class (`of_classes`; Miyato and Koyama 2018), linear layers
-    on an embedding of the class and a part of z (Brock et al. 2019, BigGAN).
+    gain, bias: Modules that map the condition to (N, channels). The scale is 1 + gain(condition),
+    the shift is bias(condition). Embeddings make them depend on the class (`of_classes`; Miyato and
+    Koyama 2018); linear layers make them depend on an embedding of the class and a part of z (Brock
+    et al. 2019, BigGAN).
     """
 
     conditional = True
 
-    def __init__(self, channels, gain, bias, momentum=0.1, eps=1e-5, unbiased=True):
+    def __init__(
+        self,
+        channels: int,
+        gain: Module,
+        bias: Module,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        unbiased: bool = True,
+    ) -> None:
         super().__init__(channels, momentum, eps, unbiased, affine=False)
         self.gain, self.bias = gain, bias
 
     @classmethod
-    def of_classes(cls, channels, classes, **settings):
-        """The condition is a class, an integer array (N,); every class starts with scale 1 and shift 0."""
+    def of_classes(cls, channels: int, classes: int, **settings: Any) -> "ConditionalBatchNorm":
+        """Return a layer whose condition is the labels, integers (N,). Every class starts with
+        scale 1 and shift 0. settings: momentum, eps, unbiased."""
         gain, bias = (Embedding(classes, channels, init=initial.zeros) for _ in range(2))
         return cls(channels, gain, bias, **settings)
 
@@ -132,7 +157,8 @@ class ConditionalBatchNorm(BatchNorm):
         gain, bias = self.gain(condition), self.bias(condition)
         if not gain.shape == bias.shape == (*x.shape[:1], *x.shape[-1:]):
             raise self.argument_error(
-                f"takes a condition for each of the images {described(x)}, got {described(condition)}"
+                f"takes a condition for each of the images {described(x)}, "
+                f"got {described(condition)}"
             )
         shape = (x.shape[0],) + (1,) * (x.ndim - 2) + x.shape[-1:]
         return self.normalize(x, 1.0 + gain.reshape(shape), bias.reshape(shape))

@@ -1,11 +1,12 @@
-"""Spectral normalisation: a layer whose weight matrix has spectral norm 1."""
+"""Spectral normalisation: divide the weight of a layer by its largest singular value."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import wrap
+from tinygan.autograd import Array, wrap
 from tinygan.backend import asarray, xp
 from tinygan.kernels import linear
 
@@ -13,30 +14,41 @@ from .layers import ConvTranspose2d, Embedding
 from .module import Module
 
 
-def matrix(layer, weight):
+def matrix(layer: Module, weight: Array) -> Array:
     """The weight of a layer, an array or a Tensor, as a matrix (inputs, outputs)."""
-    if isinstance(layer, ConvTranspose2d):  # holds the weight of the convolution that it transposes
+    if isinstance(layer, ConvTranspose2d):  # its weight is that of the convolution it transposes
         weight = weight.transpose((0, 1, 3, 2))
-    elif isinstance(layer, Embedding):  # the rows count as outputs, as they do in PyTorch
+    elif isinstance(layer, Embedding):  # its rows count as outputs, as in PyTorch
         weight = weight.transpose((1, 0))
     return weight.reshape((math.prod(weight.shape[:-1]), weight.shape[-1]))
 
 
 class SpectralNorm(Module):
-    """A Linear, Conv2d, ConvTranspose2d or Embedding with its weight divided by sigma, its largest singular value.
+    """A Linear, Conv2d, ConvTranspose2d or Embedding whose weight is divided by its largest
+    singular value sigma.
 
-    The weight counts as a matrix W (inputs x outputs; a convolution's inputs are its kernel's positions and
-    channels). sigma is found by power iteration, one step for each forward pass in training (Miyato et al. 2018,
-    algorithm 1):  v = W u / |W u|,  u = W' v / |W' v|,  sigma = v' W u,  and the gradient flows through sigma with
-    u and v held fixed. The buffers u and v go on from step to step.
+    The weight is read as a matrix W (inputs, outputs); a convolution has an input for each position
+    of its window and each input channel. Each forward pass in training takes one step of power
+    iteration towards sigma (Miyato et al. 2018, algorithm 1):
 
-    step_in_evaluation: in evaluation, take a step too, which is not kept (BigGAN); otherwise the stored u and v
-    give sigma.
+        v = W u / |W u|,  u = W' v / |W' v|,  sigma = v' W u
+
+    The gradient flows through sigma, with u and v constant. u and v are buffers, from which the
+    next step starts.
+
+    step_in_evaluation: True takes a step in evaluation too, without keeping its u and v (BigGAN).
+    False uses the stored u and v in evaluation.
     """
 
     buffer_names = ("u", "v")
 
-    def __init__(self, layer, step_in_evaluation=False, *, rng=None):
+    def __init__(
+        self,
+        layer: Module,
+        step_in_evaluation: bool = False,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> None:
         self.layer, self.step_in_evaluation = layer, step_in_evaluation
         rng = np.random.default_rng() if rng is None else rng
         vectors = (rng.standard_normal(n) for n in matrix(layer, layer.weight.data).shape[::-1])
@@ -54,8 +66,8 @@ class SpectralNorm(Module):
         return self.layer(x, weight=self.layer.weight / sigma)
 
 
-def power_vectors(*networks):
-    """[(layer, u, v)] of all SpectralNorm layers, to be given to `restore`."""
+def power_vectors(*networks: Module) -> list[tuple[SpectralNorm, Array, Array]]:
+    """The state of the power iterations of all SpectralNorm layers: a list of (layer, u, v)."""
     return [
         (m, m.u, m.v)
         for network in networks
@@ -64,8 +76,8 @@ def power_vectors(*networks):
     ]
 
 
-def restore(vectors) -> None:
-    """Take back the power steps that were made since `power_vectors`."""
+def restore_power_vectors(vectors: Iterable[tuple[SpectralNorm, Array, Array]]) -> None:
+    """Set u and v of SpectralNorm layers to what `power_vectors` returned."""
     for layer, u, v in vectors:
         layer.u, layer.v = u, v
 

@@ -1,9 +1,12 @@
-"""What generators with styles are made of: the mapping network, noise, and styles that vary from layer to layer."""
+"""Layers of generators with styles: the mapping network, noise, modulated convolutions, and the
+base class of StyleGAN's and StyleGAN2's generators."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from tinygan import batch, ops
-from tinygan.autograd import Parameter, Tensor, described, wrap
+from tinygan.autograd import Array, Parameter, Tensor, described, wrap
 from tinygan.backend import asarray, from_host, normal, xp
 from tinygan.errors import InputError
 
@@ -15,34 +18,38 @@ from .norms import PixelNorm
 
 
 class Mapping(Module):
-    """Latents z (N, latent), and classes (N,) if there are any -> styles w (N, size).
+    """The mapping network: latents z (N, latent), and labels (N,) if there are classes -> styles w
+    (N, size) (Karras et al. 2019, section 3 and appendix C).
 
-    z is put on a sphere, then goes through `layers` fully connected layers with leaky rectifiers, which learn at `rate`
-    times the other layers' rate (Karras et al. 2019, section 3 and appendix C). A class is an embedding beside z, as
-    long as z. apart: z and the embedding, as long as w, are each put on a sphere before they are joined, and the
-    activations, not the weights, have a gain of sqrt(2) (StyleGAN2-ADA); otherwise both are put on one sphere (StyleGAN).
-    hidden: units of all layers but the last (default: size). latent 0: of the classes alone; z is None. layers 0: w is z, and
-    the embedding beside it, on their spheres; as long as `size` must be.
+    z is normalised to a sphere. Then it goes through `layers` fully connected layers with leaky
+    rectifiers. A class enters as an embedding beside z.
+
+    latent: 0 maps the classes alone; z is then None.
+    layers: 0 returns the normalised z, with the embedding beside it, as w. size must equal their
+    length.
+    classes: the number of classes, or None.
+    rate: the learning rate of the layers, relative to that of other layers.
+    separate_norms: False, as in StyleGAN: the embedding is as long as z, both are normalised
+    together, and the weights have a gain of sqrt(2). True, as in StyleGAN2-ADA: the embedding is as
+    long as w, z and the embedding are normalised separately, and the activations have the gain.
+    hidden: the number of units of all layers but the last (default: size).
+    Raises InputError for a size that does not fit `layers` = 0.
     """
 
     def __init__(
         self,
-        latent,
-        size,
-        layers=8,
-        classes=None,
-        rate=0.01,
-        separate_norms=False,
-        hidden=None,
+        latent: int,
+        size: int,
+        layers: int = 8,
+        classes: int | None = None,
+        rate: float = 0.01,
+        separate_norms: bool = False,
+        hidden: int | None = None,
         *,
-        rng,
-    ):
-        self.latent, self.classes, self.separate_norms, self.norm = (
-            latent,
-            classes,
-            separate_norms,
-            PixelNorm(),
-        )
+        rng: np.random.Generator,
+    ) -> None:
+        self.latent, self.classes = latent, classes
+        self.separate_norms, self.norm = separate_norms, PixelNorm()
         embedding = (size if separate_norms else latent) if classes else 0
         self.embedding = Embedding(classes, embedding, rng=rng) if classes else None
         if not layers and latent + embedding != size:
@@ -51,8 +58,8 @@ class Mapping(Module):
                 f"style={latent + embedding}, not {size}"
             )
         widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * (layers > 0)
-        # Equalized draws the weights anew and sets the biases to 0. The generator of a seed that is
-        # always the same gives these zeros the same signs each time.
+        # Equalized draws the weights anew and sets the biases to 0. The fixed seed here makes the
+        # signs of these zeros the same in every run.
         linear = lambda a, b: Linear(a, b, rng=np.random.default_rng(0))
         self.layers = [
             Equalized(linear(a, b), 1.0 if separate_norms else 2**0.5, rate=rate, rng=rng)
@@ -60,7 +67,7 @@ class Mapping(Module):
         ]
 
     @property
-    def conditional(self):
+    def conditional(self) -> bool:
         return self.classes is not None
 
     def forward(self, z, labels=None):
@@ -68,25 +75,29 @@ class Mapping(Module):
         if self.classes:
             labels = self.expect_labels(labels, len(z), self.classes) if parts else labels
             parts.append(self.embedding(labels))
-        x = ops.concatenate(
-            [self.norm(part) for part in parts] if self.separate_norms else parts, 1
-        )
-        x = x if self.separate_norms else self.norm(x)
+        if self.separate_norms:
+            x = ops.concatenate([self.norm(part) for part in parts], 1)
+        else:
+            x = self.norm(ops.concatenate(parts, 1))
         for layer in self.layers:
             x = ops.leaky_relu(layer(x), 0.2, 2**0.5 if self.separate_norms else 1.0)
         return x
 
 
 class Noise(Module):
-    """x (N, H, W, C) + strength * noise (N, H, W, 1), N(0, 1) and the same for all channels (Karras et al. 2019, 3.2).
+    """x (N, H, W, C) + strength * noise (N, H, W, 1), where the noise is N(0, 1) and the same for
+    all channels (Karras et al. 2019, section 3.2).
 
-    strength: a Parameter (C,), or () with `shared`; it starts at 0. In training, every image has fresh noise; in
-    evaluation, all have the buffer `fixed` (H, W). Set `mode` to "random", "fixed" or "none" to have it otherwise.
+    size: H and W. strength is a Parameter (C,), or a scalar if `shared`, and starts at 0. In
+    training, the noise is drawn anew for every image; in evaluation, all images have the buffer
+    `fixed` (H, W). Set the attribute `mode` to "random", "fixed" or "none" to override that.
     """
 
     buffer_names = ("fixed",)
 
-    def __init__(self, channels, size, shared=False, *, rng):
+    def __init__(
+        self, channels: int, size: int, shared: bool = False, *, rng: np.random.Generator
+    ) -> None:
         self.strength = Parameter(xp.zeros(() if shared else channels, "float32"))
         self.fixed = normal(rng, (size, size))
         self.rng, self.mode = rng, None
@@ -96,20 +107,27 @@ class Noise(Module):
         mode = self.mode or ("random" if self.training else "fixed")
         if mode == "none":
             return x
-        n, height, width, _ = x.shape
-        noise = (
-            normal(self.rng, (n, height, width, 1)) if mode == "random" else self.fixed[..., None]
-        )
+        shape = (*x.shape[:3], 1)
+        noise = normal(self.rng, shape) if mode == "random" else self.fixed[..., None]
         return x + self.strength * wrap(asarray(noise, x.dtype))
 
 
 class ResampledConv2d(Module):
-    """Convolution with an odd kernel and without a bias, of the same size, or with the filter of StyleGAN2 to twice the
-    size (`up`) or to half of it (`down`): see `ops.conv2d_up` and `ops.conv2d_down`. weight (k, k, in, out)."""
+    """Convolution with an odd kernel_size and without a bias. It keeps the height and width of x,
+    or doubles (`up`) or halves (`down`) them with StyleGAN2's filter: see `ops.conv2d_up` and
+    `ops.conv2d_down`. weight (k, k, in, out)."""
 
     def __init__(
-        self, inputs, outputs, kernel_size, up=False, down=False, *, rng, init=initial.normal(1.0)
-    ):
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        up: bool = False,
+        down: bool = False,
+        *,
+        rng: np.random.Generator,
+        init: Callable[..., Array] = initial.normal(1.0),
+    ) -> None:
         self.up, self.down, self.bias = up, down, None
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
 
@@ -123,84 +141,97 @@ class ResampledConv2d(Module):
 
 
 class ModulatedConv2d(Module):
-    """Convolution of each image x (N, H, W, in) with weights scaled by its style (N, in): see `ops.modulated_conv2d`.
+    """Convolution of each image x (N, H, W, in) with a weight scaled by its style (N, in): see
+    `ops.modulated_conv2d`.
 
-    weight (k, k, in, out), N(0, 1). Without demodulation, the styles are scaled by 1 / sqrt(fan_in), as an equalised
-    layer's weights are (Karras et al. 2020b, section 2.2).
+    weight (k, k, in, out), drawn from N(0, 1). up: double the height and width. demodulate: False
+    multiplies the styles by 1 / sqrt(fan_in) instead, like the weights of an equalised layer
+    (Karras et al. 2020b, section 2.2).
     """
 
     conditional = True
 
     def __init__(
         self,
-        inputs,
-        outputs,
-        kernel_size,
-        up=False,
-        demodulate=True,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        up: bool = False,
+        demodulate: bool = True,
         *,
-        rng,
-        init=initial.normal(1.0),
-    ):
+        rng: np.random.Generator,
+        init: Callable[..., Array] = initial.normal(1.0),
+    ) -> None:
         self.up, self.demodulate = up, demodulate
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
         self.scale = (kernel_size**2 * inputs) ** -0.5
 
     def forward(self, x, style):
-        return ops.modulated_conv2d(
-            x,
-            self.weight,
-            style if self.demodulate else style * self.scale,
-            self.up,
-            self.demodulate,
-        )
+        style = style if self.demodulate else style * self.scale
+        return ops.modulated_conv2d(x, self.weight, style, self.up, self.demodulate)
 
 
 class StyleGenerator(Module):
-    """z -> mapping -> w -> a style for each layer -> synthesis -> image: what StyleGAN and StyleGAN2 share.
+    """z -> mapping -> w -> a style for each layer -> synthesis -> image: the base class of
+    StyleGAN's and StyleGAN2's generators.
 
-    A subclass sets `mapping`, `latent`, `classes`, and `style_layers`, the number of styles, and defines
-    synthesis(ws), from styles (N, style_layers, size) to images.
+    A subclass calls `init_styles` in its `__init__`, and defines synthesis(ws), from styles
+    (N, style_layers, size) to images.
 
-    w_average, a buffer, follows the mean of w in training: w_average = .995 w_average + .005 mean w. mixing: in training,
-    the share of batches in which the layers from a random one on have the styles of other latents (style mixing: Karras
-    et al. 2019, section 3.1). psi: in evaluation, the truncation trick in W, w_average + psi (w - w_average), for the
-    first `cutoff` layers (None: all; appendix B).
+    w_average: a buffer, the running mean of w in training, .995 w_average + .005 (mean of w).
+    mixing: the probability, in training, that a batch has mixed styles: from a random layer on, the
+    layers have the styles of other latents (Karras et al. 2019, section 3.1).
+    psi: the truncation trick in W, in evaluation: w_average + psi (w - w_average), for the first
+    `cutoff` layers (None: for all layers; appendix B).
     """
 
     buffer_names = ("w_average",)
 
-    def set_styles(self, mapping, size, style_layers, mixing, rng):
+    def init_styles(
+        self,
+        mapping: Mapping,
+        size: int,
+        style_layers: int,
+        mixing: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Set the attributes that all generators with styles have.
+
+        size: the length of w. style_layers: the number of layers that have a style.
+        """
         self.mapping, self.style_layers, self.mixing, self.rng = mapping, style_layers, mixing, rng
         self.latent, self.classes = mapping.latent, mapping.classes
         self.w_average = xp.zeros(size, "float32")
         self.psi, self.cutoff = 1.0, None
 
     @property
-    def conditional(self):
+    def conditional(self) -> bool:
         return self.classes is not None
 
-    def styles(self, z, labels=None):
-        """The styles (N, style_layers, size) of latents. In training, they are mixed, and the average
-        of w moves on; in evaluation, they are truncated."""
+    def styles(self, z: Tensor, labels: Array | None = None) -> Tensor:
+        """Return the styles (N, style_layers, size) of latents z (N, latent).
+
+        In training, mix them, and update the running mean of w; in evaluation, truncate them.
+        """
         w = self.mapping(z, labels)
-        ws = self.spread(w)
+        ws = self.broadcast_to_layers(w)
         if not self.training:
             return self.truncate(ws)
         if not len(w):
             raise self.argument_error(
-                f"training takes the mean of the styles, got those of an empty batch, {described(w)}"
+                f"training needs the mean of the styles, got an empty batch, {described(w)}"
             )
         mean = batch.mean(w.data.mean(0))
         self.w_average = mean + 0.995 * (self.w_average - mean)
         return self.mix(ws, labels) if self.mixing else ws
 
-    def spread(self, w):
-        """w (N, size) as the style of every layer (N, style_layers, size)."""
+    def broadcast_to_layers(self, w: Tensor) -> Tensor:
+        """Return w (N, size) as the style of every layer, (N, style_layers, size)."""
         n, size = w.shape
         return ops.broadcast_to(ops.reshape(w, (n, 1, size)), (n, self.style_layers, size))
 
-    def truncate(self, ws):
+    def truncate(self, ws: Tensor) -> Tensor:
+        """Return styles moved towards the running mean of w, by `psi` and `cutoff`."""
         if self.psi == 1:
             return ws
         cutoff = self.style_layers if self.cutoff is None else self.cutoff
@@ -208,25 +239,24 @@ class StyleGenerator(Module):
         average = wrap(asarray(self.w_average, ws.dtype))
         return average + (ws - average) * wrap(asarray(psi, ws.dtype))
 
-    def layers_in_use(self):
+    def layers_in_use(self) -> int:
+        """Return the number of style layers that contribute to the image; fewer while a G grows."""
         return self.style_layers
 
-    def mix(self, ws, labels):
-        """A random layer for the batch, from which on the styles are those of other latents."""
+    def mix(self, ws: Tensor, labels: Array | None) -> Tensor:
+        """With probability `mixing`, draw a layer for the batch, and give it and all later layers
+        the styles of other latents."""
         n, layers, dtype = len(ws), self.layers_in_use(), ws.dtype
 
-        def drawn():
-            first, z = (
-                self.style_layers,
-                np.zeros((n, self.latent), np.float32),
-            )  # of a batch that is not mixed
+        def draw():
+            first, z = self.style_layers, np.zeros((n, self.latent), np.float32)  # for no mixing
             if self.rng.random() < self.mixing:
                 first = self.rng.integers(1, layers)
                 z = self.rng.standard_normal(z.shape, dtype=z.dtype)
             return z.astype(dtype), (np.arange(self.style_layers) >= first)[:, None]
 
-        z, others = from_host(drawn)
-        return ops.where(others, self.spread(self.mapping(Tensor(z), labels)), ws)
+        z, mixed = from_host(draw)
+        return ops.where(mixed, self.broadcast_to_layers(self.mapping(Tensor(z), labels)), ws)
 
     def forward(self, z, labels=None):
         return self.synthesis(self.styles(z, labels))

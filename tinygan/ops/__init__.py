@@ -1,10 +1,11 @@
 """Differentiable ops: functions from Tensors to Tensors, with derivatives of every order.
 
-Three families: elementwise (f and f'), linear (a map and its adjoint), bilinear (derivatives bilinear
-again). The other files are compositions of these, some with a fused kernel.
+There are three families: elementwise ops (f and f'), linear ops (a map and its adjoint), and
+bilinear ops (whose derivatives are bilinear again). The other files compose these, some with fused
+kernels.
 """
 
-from . import methods  # noqa: F401 (gives Tensor its operators and methods)
+from . import methods  # noqa: F401 (attaches the operators and methods of Tensor)
 from .bilinear import affine, conv2d, conv2d_weight, conv_transpose2d, einsum, matmul
 from .elementwise import (
     abs,

@@ -1,13 +1,13 @@
-"""Bilinear ops: linear in each argument, so that their derivatives are bilinear ops again.
+"""Bilinear ops: linear in each argument, so their derivatives are bilinear ops again.
 
-The convolutions are a closed triangle: with <conv2d(x, w), g> = <x, conv_transpose2d(g, w)>
-= <w, conv2d_weight(x, g)>, each of the three has the other two as its derivatives, at every order.
+The three convolutions form a closed triangle: since <conv2d(x, w), g> = <x, conv_transpose2d(g, w)>
+= <w, conv2d_weight(x, g)>, the derivatives of each are the other two, at every order.
 """
 
 import math
 import operator
 
-from tinygan.autograd import Tensor, as_tensors, described, op
+from tinygan.autograd import IntPair, Tensor, TensorLike, as_tensors, described, op
 from tinygan.backend import xp
 from tinygan.kernels import conv, linear
 
@@ -18,37 +18,31 @@ from .linear import reshape, sum
 # Matrices
 
 
-def _product(turn_a, turn_b):
-    """The op a @ b with the matrices of a, or of b, transposed first, named as in BLAS: matmul, matmul_nt, ...
+def _product(ta, tb):
+    """The op a @ b; it transposes the matrices of a first if `ta`, those of b if `tb`.
 
-    The derivatives are of the same kind, which saves two ops for each that would transpose first.
+    It is named as in BLAS: matmul, matmul_nt, ... Its derivatives are such products too, which
+    saves them the separate transposes.
     """
 
     @op(
         broadcasts="batch",
-        cost=lambda y, a, b: y.size * a.shape[-2 if turn_a else -1],
-        name="matmul" + f"_{'nt'[turn_a]}{'nt'[turn_b]}" * (turn_a or turn_b),
+        cost=lambda y, a, b: y.size * a.shape[-2 if ta else -1],
+        name=f"matmul_{'nt'[ta]}{'nt'[tb]}" if ta or tb else "matmul",
     )
     def product(a, b, /):
-        def d_a(g):
-            return _products[turn_b, True](b, g) if turn_a else _products[False, not turn_b](g, b)
-
-        def d_b(g):
-            return _products[True, turn_a](g, a) if turn_b else _products[not turn_a, False](a, g)
-
-        left, right = (
-            x.data.swapaxes(-1, -2) if turn else x.data for x, turn in ((a, turn_a), (b, turn_b))
+        return (
+            linear.matmul(
+                a.data.swapaxes(-1, -2) if ta else a.data, b.data.swapaxes(-1, -2) if tb else b.data
+            ),
+            lambda g: _products[tb, True](b, g) if ta else _products[False, not tb](g, b),
+            lambda g: _products[True, ta](g, a) if tb else _products[not ta, False](a, g),
         )
-        return linear.matmul(left, right), d_a, d_b
 
     return product
 
 
-_products = {
-    (turn_a, turn_b): _product(turn_a, turn_b)
-    for turn_a in (False, True)
-    for turn_b in (False, True)
-}
+_products = {(ta, tb): _product(ta, tb) for ta in (False, True) for tb in (False, True)}
 _matmul = _products[False, False]
 
 
@@ -64,7 +58,10 @@ def _affine(x, w, bias, /):
 
 @composite_op(2)
 def matmul(a, b):
-    """Matrix product a (..., M, K) @ b (..., K, N) -> (..., M, N). A 1-D argument is a row or a column."""
+    """The matrix product a (..., M, K) @ b (..., K, N) -> (..., M, N).
+
+    A 1-D a is a row, a 1-D b a column; the result lacks that axis.
+    """
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(
             f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner lengths must agree"
@@ -77,7 +74,7 @@ def matmul(a, b):
     return reshape(y, rows + columns)
 
 
-def affine(x, w, bias=None):
+def affine(x: TensorLike, w: TensorLike, bias: TensorLike | None = None) -> Tensor:
     """x @ w + bias: x (..., M), w (M, N), bias (N,) -> (..., N)."""
     if bias is None:
         return matmul(x, w)
@@ -85,7 +82,8 @@ def affine(x, w, bias=None):
         x, w, bias = as_tensors("affine", (x, w, bias))
     if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[0] or bias.shape != w.shape[1:]:
         raise ValueError(
-            f"affine: shapes {x.shape}, {w.shape} and {bias.shape} do not fit (..., M), (M, N) and (N,)"
+            f"affine: shapes {x.shape}, {w.shape} and {bias.shape} do not fit "
+            "(..., M), (M, N) and (N,)"
         )
     if x.ndim == 2:
         return _affine(x, w, bias)
@@ -99,21 +97,18 @@ def _einsum_cost(y, *arrays, subscripts):
 
 @op(cost=_einsum_cost, name="einsum")
 def _einsum(*xs, subscripts):
-    inputs, output = subscripts.split("->")
-    inputs = inputs.split(",")
+    *inputs, output = subscripts.replace("->", ",").split(",")
     lengths = _lengths(subscripts, xs)
 
     def derivative(i):
         others = [x for j, x in enumerate(xs) if j != i]
         terms = [output] + [term for j, term in enumerate(inputs) if j != i]
-        alone = [
-            s for s in inputs[i] if s not in "".join(terms)
-        ]  # summed away: the gradient is repeated along it
-        subscripts = ",".join(terms + ["".join(alone)] * bool(alone)) + "->" + inputs[i]
-        shape = [lengths[s] for s in alone]
+        summed = [s for s in inputs[i] if s not in "".join(terms)]  # axes that only argument i has
+        subscripts = ",".join(terms + ["".join(summed)] * bool(summed)) + "->" + inputs[i]
+        shape = [lengths[s] for s in summed]
 
         def d_x(g):
-            ones = [xp.ones(shape, g.dtype)] if alone else []
+            ones = [xp.ones(shape, g.dtype)] if summed else []  # repeat the gradient along them
             return _einsum(g, *others, *ones, subscripts=subscripts)
 
         return d_x
@@ -122,23 +117,23 @@ def _einsum(*xs, subscripts):
     return value, *(derivative(i) for i in range(len(xs)))
 
 
-def einsum(subscripts, *operands):
-    """Einstein summation, as numpy.einsum: einsum("nhwc,co->nhwo", x, w).
+def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
+    """Einstein summation as in numpy.einsum, such as einsum("nhwc,co->nhwo", x, w).
 
-    Each term names every axis once; "->" may be left out. Raises ValueError for a diagonal ("ii"), an
-    ellipsis, or lengths that disagree.
+    Each term names every axis once; "->" may be omitted. Raises ValueError for a diagonal ("ii"),
+    an ellipsis, or lengths that disagree.
     """
     operands = as_tensors("einsum", operands)
     subscripts = subscripts.replace(" ", "")
     if "." in subscripts:
-        raise ValueError("einsum: write out the axes that '...' stands for")
+        raise ValueError("einsum: name the axes that '...' stands for")
     terms = subscripts.split("->")[0].split(",")
     if "->" not in subscripts:
         letters = "".join(terms)
         subscripts += "->" + "".join(sorted(s for s in set(letters) if letters.count(s) == 1))
     if any(len(set(term)) < len(term) for term in subscripts.replace("->", ",").split(",")):
         raise ValueError(
-            f"einsum: {subscripts!r} repeats an axis within a term; take a diagonal by indexing"
+            f"einsum: {subscripts!r} repeats an axis within a term; take the diagonal by indexing"
         )
     if [len(term) for term in terms] != [x.ndim for x in operands]:
         raise ValueError(
@@ -149,26 +144,34 @@ def einsum(subscripts, *operands):
 
 
 def _lengths(subscripts, xs):
-    """{letter: length of its axis}."""
+    """{letter: length of its axis}. Raises ValueError if the lengths of an axis differ."""
     lengths = {}
     for term, x in zip(subscripts.split("->")[0].split(","), xs):
         for letter, n in zip(term, x.shape):
             if lengths.setdefault(letter, n) != n:
                 raise ValueError(
-                    f"einsum: axis {letter!r} has length {lengths[letter]} and {n}, in {subscripts!r} of "
-                    + _list(xs)
+                    f"einsum: axis {letter!r} has length {lengths[letter]} and {n}, "
+                    f"in {subscripts!r} of {_described_all(xs)}"
                 )
     return lengths
 
 
-# Convolutions. With a bias they are ops of their own, because adding it later would be one more walk through memory.
+# Convolutions. With a bias they are separate ops: adding it later would pass over memory once more.
 
 
-def conv2d(x, w, stride=1, padding=0, groups=1, bias=None):
-    """Cross-correlation of images x (N, H, W, C) with w (kh, kw, C/groups, O), plus bias (O,) -> (N, OH, OW, O).
+def conv2d(
+    x: TensorLike,
+    w: TensorLike,
+    stride: IntPair = 1,
+    padding: IntPair = 0,
+    groups: int = 1,
+    bias: TensorLike | None = None,
+) -> Tensor:
+    """Cross-correlation of images x (N, H, W, C) with w (kh, kw, C/groups, O) -> (N, OH, OW, O).
 
-    OH = (H + 2 padding - kh) // stride + 1. stride and padding: an int, or a pair (rows, columns).
-    Output channels fall into `groups` equal runs; run i sees only the i-th run of input channels.
+    OH = (H + 2 padding - kh) // stride + 1, and likewise OW. stride, padding: an int, or a pair
+    (rows, columns). groups: the input and the output channels are divided into `groups` equal
+    parts, and the i-th outputs depend on the i-th inputs only. bias: (O,), added to the result.
     """
     if bias is None:
         return _conv2d(x, w, stride, padding, groups)
@@ -176,19 +179,19 @@ def conv2d(x, w, stride=1, padding=0, groups=1, bias=None):
 
 
 def _conv2d_and_derivatives(x, w, stride, padding, groups, bias=None):
-    stride, padding = _pair(stride), _pair(padding)
+    stride, padding = as_pair(stride), as_pair(padding)
     _check_ndim("conv2d", x, w)
     _check_conv("conv2d", x.shape, w.shape, stride, padding, groups, x, w)
     _check_bias("conv2d", bias, w.shape[3], x, w)
-    size, kernel = x.shape[1:3], w.shape[:2]
+    size, kernel_size = x.shape[1:3], w.shape[:2]
     value = conv.forward(
         x.data, w.data, stride, padding, groups, None if bias is None else bias.data
     )
-    remainder = _remainder(size, kernel, value.shape[1:3], stride, padding)
+    remainder = _remainder(size, kernel_size, value.shape[1:3], stride, padding)
     return (
         value,
         lambda g: conv_transpose2d(g, w, stride, padding, remainder, groups),
-        lambda g: conv2d_weight(x, g, kernel, stride, padding, groups),
+        lambda g: conv2d_weight(x, g, kernel_size, stride, padding, groups),
     )
 
 
@@ -199,16 +202,24 @@ def _conv2d(x, w, /, stride, padding, groups):
 
 @op(cost=lambda y, x, w, bias: y.size * w[..., 0].size, name="conv2d")
 def _conv2d_bias(x, w, bias, /, stride, padding, groups):
-    return *_conv2d_and_derivatives(x, w, stride, padding, groups, bias), lambda g: sum(
-        g, (0, 1, 2)
-    )
+    results = _conv2d_and_derivatives(x, w, stride, padding, groups, bias)
+    return *results, lambda g: sum(g, (0, 1, 2))
 
 
-def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1, bias=None):
-    """The adjoint of conv2d in its image: x (N, H, W, O), w (kh, kw, C/groups, O), bias (C,) -> (N, OH, OW, C).
+def conv_transpose2d(
+    x: TensorLike,
+    w: TensorLike,
+    stride: IntPair = 1,
+    padding: IntPair = 0,
+    output_padding: IntPair = 0,
+    groups: int = 1,
+    bias: TensorLike | None = None,
+) -> Tensor:
+    """The adjoint of conv2d in x: x (N, H, W, O), w (kh, kw, C/groups, O) -> (N, OH, OW, C).
 
-    w is the weight of the conv2d that is transposed. OH = (H - 1) stride - 2 padding + kh + output_padding,
-    with output_padding < stride: which of the sizes that conv2d takes to H comes back.
+    w: the weight of that conv2d. bias: (C,), added to the result. OH = (H - 1) stride - 2 padding
+    + kh + output_padding, and likewise OW. conv2d maps several image sizes to H; output_padding,
+    less than stride, chooses among them.
     """
     if bias is None:
         return _conv_transpose2d(x, w, stride, padding, output_padding, groups)
@@ -216,7 +227,7 @@ def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1, bias
 
 
 def _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, groups, bias=None):
-    stride, padding, extra = _pair(stride), _pair(padding), _pair(output_padding)
+    stride, padding, extra = as_pair(stride), as_pair(padding), as_pair(output_padding)
     _check_ndim("conv_transpose2d", x, w)
     if not all(0 <= e < s for e, s in zip(extra, stride)):
         raise ValueError(
@@ -227,25 +238,24 @@ def _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, gro
             f"conv_transpose2d: x {x.shape} has {x.shape[3]} channels, but w {w.shape} "
             f"(kh, kw, out/groups, in) takes {w.shape[3]}"
         )
-    kernel = w.shape[:2]
+    kernel_size = w.shape[:2]
     size = tuple(
         (n - 1) * s - 2 * p + k + e
-        for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel, extra)
+        for n, s, p, k, e in zip(x.shape[1:3], stride, padding, kernel_size, extra)
     )
     if min(*x.shape[1:3], *size) < 1:
         raise ValueError(
-            f"conv_transpose2d: stride {stride} and padding {padding} leave no image of {_list((x, w))}"
+            f"conv_transpose2d: stride {stride} and padding {padding} leave no image of "
+            f"{_described_all((x, w))}"
         )
-    channels = w.shape[2] * groups
-    _check_conv(
-        "conv_transpose2d", (x.shape[0], *size, channels), w.shape, stride, padding, groups, x, w
-    )
-    _check_bias("conv_transpose2d", bias, channels, x, w)
+    out_shape = (x.shape[0], *size, w.shape[2] * groups)
+    _check_conv("conv_transpose2d", out_shape, w.shape, stride, padding, groups, x, w)
+    _check_bias("conv_transpose2d", bias, out_shape[3], x, w)
     bias = None if bias is None else bias.data
     return (
         conv.input_gradient(x.data, w.data, size, stride, padding, groups, bias),
         lambda g: conv2d(g, w, stride, padding, groups),
-        lambda g: conv2d_weight(g, x, kernel, stride, padding, groups),
+        lambda g: conv2d_weight(g, x, kernel_size, stride, padding, groups),
     )
 
 
@@ -262,51 +272,41 @@ def _conv_transpose2d_bias(x, w, bias, /, stride, padding, output_padding, group
 
 @op(cost=lambda y, x, dy: dy.size * y[..., 0].size)
 def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
-    """The adjoint of conv2d in its weight: x (N, H, W, C), dy (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
-    stride, padding, kernel = _pair(stride), _pair(padding), _pair(kernel_size)
+    """The adjoint of conv2d in w: x (N, H, W, C), dy (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
+    stride, padding, kernel_size = as_pair(stride), as_pair(padding), as_pair(kernel_size)
     _check_ndim("conv2d_weight", x, dy)
-    size = x.shape[1:3]
-    _check_conv(
-        "conv2d_weight",
-        x.shape,
-        (*kernel, x.shape[3] // groups, dy.shape[3]),
-        stride,
-        padding,
-        groups,
-        x,
-        dy,
-    )
-    expected = tuple(map(conv.out_size, size, kernel, stride, padding))
+    size, w_shape = x.shape[1:3], (*kernel_size, x.shape[3] // groups, dy.shape[3])
+    _check_conv("conv2d_weight", x.shape, w_shape, stride, padding, groups, x, dy)
+    expected = tuple(map(conv.out_size, size, kernel_size, stride, padding))
     if dy.shape[:3] != (x.shape[0], *expected):
         raise ValueError(
             f"conv2d_weight: dy has shape {dy.shape}; for x {x.shape} it must be "
             f"({x.shape[0]}, {expected[0]}, {expected[1]}, O)"
         )
-    remainder = _remainder(size, kernel, expected, stride, padding)
+    remainder = _remainder(size, kernel_size, expected, stride, padding)
     return (
-        conv.weight_gradient(x.data, dy.data, kernel, stride, padding, groups),
+        conv.weight_gradient(x.data, dy.data, kernel_size, stride, padding, groups),
         lambda g: conv_transpose2d(dy, g, stride, padding, remainder, groups),
         lambda g: conv2d(x, g, stride, padding, groups),
     )
 
 
-def _pair(n):
-    """n or (rows, columns) as a pair of ints."""
+def as_pair(n):
+    """n, an int or a pair (rows, columns), as a pair of ints."""
     pair = tuple(map(operator.index, n if isinstance(n, (tuple, list)) else (n, n)))
     if len(pair) != 2:
         raise ValueError(f"expected a number or a pair (rows, columns), got {n}")
     return pair
 
 
-def _remainder(size, kernel, out, stride, padding):
-    """How much larger the image is than the smallest one with this output: the output_padding."""
-    return tuple(
-        n - ((o - 1) * s - 2 * p + k) for n, k, o, s, p in zip(size, kernel, out, stride, padding)
-    )
+def _remainder(size, kernel_size, out_size, stride, padding):
+    """The output_padding: how much larger the image is than the smallest with the same output."""
+    lengths = zip(size, kernel_size, out_size, stride, padding)
+    return tuple(n - ((o - 1) * s - 2 * p + k) for n, k, o, s, p in lengths)
 
 
-def _list(given):
-    return " and ".join(map(described, given))
+def _described_all(tensors):
+    return " and ".join(map(described, tensors))
 
 
 def _check_ndim(name, a, b):
@@ -317,30 +317,35 @@ def _check_ndim(name, a, b):
         )
 
 
-def _check_bias(name, bias, channels, *given):
+def _check_bias(name, bias, channels, *tensors):
     if bias is not None and bias.shape != (channels,):
         raise ValueError(
-            f"{name}: the bias has shape {bias.shape}, not ({channels},), one number a channel; got "
-            f"{_list(given)}"
+            f"{name}: the bias has shape {bias.shape}, not ({channels},), one number for each "
+            f"channel; got {_described_all(tensors)}"
         )
 
 
-def _check_conv(name, x, w, stride, padding, groups, *given):
-    """x, w: the shapes of the image and the weight of the convolution that this is, or is an adjoint of."""
+def _check_conv(name, image, weight, stride, padding, groups, *tensors):
+    """Raise ValueError unless a convolution of the shapes `image` and `weight` exists.
+
+    tensors: the arguments of the op, which is that convolution or one of its adjoints.
+    """
     if min(stride) < 1 or min(padding) < 0 or groups < 1:
         raise ValueError(
             f"{name}: stride and groups must be 1 or more and padding 0 or more, "
             f"got {stride}, {groups} and {padding}"
         )
-    if min(w[:2]) < 1:
-        raise ValueError(f"{name}: the kernel must be 1x1 or larger, got {_list(given)}")
-    if x[3] != w[2] * groups or w[3] % groups:
+    if min(weight[:2]) < 1:
         raise ValueError(
-            f"{name}: {x[3]} image channels in {groups} group(s) do not fit weights {w} "
-            f"(kh, kw, in/groups, out); got {_list(given)}"
+            f"{name}: the kernel size must be 1x1 or larger, got {_described_all(tensors)}"
         )
-    if x[1] + 2 * padding[0] < w[0] or x[2] + 2 * padding[1] < w[1]:
+    if image[3] != weight[2] * groups or weight[3] % groups:
         raise ValueError(
-            f"{name}: the {w[0]}x{w[1]} kernel is larger than the {x[1]}x{x[2]} image with "
-            f"padding {padding}; got {_list(given)}"
+            f"{name}: {image[3]} image channels in {groups} group(s) do not fit weights {weight} "
+            f"(kh, kw, in/groups, out); got {_described_all(tensors)}"
+        )
+    if image[1] + 2 * padding[0] < weight[0] or image[2] + 2 * padding[1] < weight[1]:
+        raise ValueError(
+            f"{name}: the kernel size {weight[0]}x{weight[1]} is larger than the "
+            f"{image[1]}x{image[2]} image with padding {padding}; got {_described_all(tensors)}"
         )

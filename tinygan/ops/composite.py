@@ -1,18 +1,16 @@
-"""Ops that are made of other ops, and what they check."""
+"""Ops composed of other ops: their arguments and error messages are those of a single op."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
-from tinygan.autograd import REFUSED, Tensor, as_tensors, described, op_error
-from tinygan.autograd.types import P
+from tinygan.autograd import ARGUMENT_ERRORS, P, Tensor, as_tensors, described, op_error
 
 
-def composite_op(tensors: int) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]:
-    """Decorate a function made of several ops, so that its arguments are treated as those of an op.
+def composite_op(count: int) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]:
+    """Decorate a function composed of ops, so that it behaves like an op of its own.
 
-    Its first `tensors` arguments become Tensors, and what is wrong with the arguments is told under
-    its name, not under that of the op inside that refused them.
+    Its first `count` arguments become Tensors, and errors about its arguments name this
+    function, not the op inside it that raised them.
     """
 
     def decorate(function):
@@ -21,13 +19,11 @@ def composite_op(tensors: int) -> Callable[[Callable[P, Any]], Callable[P, Tenso
         @functools.wraps(function)
         def call(*args, **settings):
             try:
-                for x in args[:tensors]:
+                for x in args[:count]:
                     if not isinstance(x, Tensor):
-                        return function(
-                            *as_tensors(name, args[:tensors]), *args[tensors:], **settings
-                        )
+                        return function(*as_tensors(name, args[:count]), *args[count:], **settings)
                 return function(*args, **settings)
-            except REFUSED as error:
+            except ARGUMENT_ERRORS as error:
                 raise op_error(name, error, args, settings)
 
         return call
@@ -35,6 +31,7 @@ def composite_op(tensors: int) -> Callable[[Callable[P, Any]], Callable[P, Tenso
     return decorate
 
 
-def check_images(name, x) -> None:
+def check_images(name: str, x: Tensor) -> None:
+    """Raise ValueError unless x has the four axes (N, H, W, C) of images."""
     if x.ndim != 4:
         raise ValueError(f"{name} takes images (N, H, W, C), got {described(x)}")

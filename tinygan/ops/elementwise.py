@@ -1,9 +1,9 @@
 """Elementwise ops: f and f'. Arguments broadcast against each other, as in NumPy.
 
-What each keeps for its derivative is what its lambdas name: x and b are arguments, y is the result.
+An op keeps what its derivatives name: arguments (a, b, x) or the result y.
 """
 
-from tinygan.autograd import Tensor, described, op
+from tinygan.autograd import Array, Tensor, TensorLike, described, op
 from tinygan.backend import asarray, xp
 from tinygan.kernels import act, loss
 
@@ -43,8 +43,8 @@ def neg(x, /):
     return -x.data, lambda g: -g
 
 
-def pow(a, b):
-    """a ** b, for a >= 0 or whole b. d/da is 0 where b = 0; d/db is taken as 0 where a <= 0."""
+def pow(a: TensorLike, b: TensorLike) -> Tensor:
+    """a ** b, for a >= 0 or integer b. d/da is 0 where b = 0; d/db is set to 0 where a <= 0."""
     if not isinstance(b, (int, float)):
         return _pow(a, b)
     if b == 2:
@@ -53,23 +53,21 @@ def pow(a, b):
 
 
 @op(name="pow")
-def _power(x, /, exponent):
-    return xp.power(
-        x.data, exponent
-    ), lambda g: g * (exponent * pow(x, exponent - 1)) if exponent else g * 0.0
+def _power(x, /, n):
+    return xp.power(x.data, n), lambda g: g * (n * pow(x, n - 1)) if n else g * 0.0
 
 
 @op(broadcasts=True, name="pow")
 def _pow(a, b, /):
-    def d_base(g):
-        lower = where((a.data == 0) & (b.data == 0), 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
-        return g * b * _pow(a, lower)
+    def d_a(g):
+        exponent = where((a.data == 0) & (b.data == 0), 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
+        return g * b * _pow(a, exponent)
 
-    def d_exponent(g, y):
+    def d_b(g, y):
         positive = a.data > 0
         return g * mul_constant(y * log(where(positive, a, 1.0)), positive.astype(a.dtype))
 
-    return xp.power(a.data, b.data), d_base, d_exponent
+    return xp.power(a.data, b.data), d_a, d_b
 
 
 @elementwise
@@ -80,13 +78,13 @@ def exp(x, /):
 
 @elementwise
 def log(x, /):
-    """Natural logarithm."""
+    """The natural logarithm."""
     return xp.log(x.data), lambda g: g / x
 
 
 @elementwise
 def sqrt(x, /):
-    """Square root. The derivative at 0 is infinite; for the length of a vector use `norm`."""
+    """The square root. Its derivative at 0 is infinite; for the length of a vector, use `norm`."""
     return xp.sqrt(x.data), lambda g, y: g * 0.5 / y
 
 
@@ -98,7 +96,7 @@ def square(x, /):
 
 @elementwise
 def tanh(x, /):
-    """Hyperbolic tangent."""
+    """The hyperbolic tangent."""
     return xp.tanh(x.data), lambda g, y: g * (1.0 - y * y)
 
 
@@ -120,14 +118,14 @@ def silu(x):
     return x * sigmoid(x)
 
 
-# Piecewise linear functions: the slope is constant on each piece, so the gradient is multiplied by a
+# Piecewise linear functions. The derivative is constant on each piece, so the gradient is g times a
 # constant, which is linear in g. A second derivative (R1, gradient penalty) then costs one
 # multiplication.
 
 
 @op
 def mul_constant(x, /, constant):
-    """x * constant, where `constant`, an array of x's shape, receives no gradient."""
+    """x * constant. `constant` is an array of x's shape and gets no gradient."""
     y = x.data * constant
     if y.shape != x.shape:
         raise ValueError(f"mul_constant: {described(constant)} does not fit {described(x)}")
@@ -144,23 +142,25 @@ def relu(x, /):
 def leaky_relu(x, /, slope=0.2, gain=1.0):
     """gain * x where x > 0, else gain * slope * x, with 0 <= slope <= 1 and gain > 0.
 
-    The derivative at 0 is gain * slope. Raises ValueError for another slope or gain.
+    The derivative at 0 is gain * slope. Raises ValueError for a slope or gain out of range.
     """
     if not 0 <= slope <= 1 or not gain > 0:
         raise ValueError(
-            f"leaky_relu: slope must lie in [0, 1], not {slope}, and gain above 0, not {gain}"
+            f"leaky_relu: slope must lie in [0, 1], not {slope}, and gain be above 0, not {gain}"
         )
     slope, gain = float(slope), float(gain)  # a NumPy scalar would turn float32 into float64
-    return act.leaky_relu(x.data, slope, gain), lambda g, y: leaky_relu_gradient(
-        g, y.data, slope, gain
+    return (
+        act.leaky_relu(x.data, slope, gain),
+        lambda g, y: leaky_relu_gradient(g, y.data, slope, gain),
     )
 
 
 @op
 def leaky_relu_gradient(x, /, y, slope, gain):
-    """x times the derivative of leaky_relu, told from its result, the array y, which counts as a constant."""
-    return act.leaky_relu_gradient(x.data, y, slope, gain), lambda g: leaky_relu_gradient(
-        g, y, slope, gain
+    """x times the derivative of leaky_relu where its result is y, an array and a constant."""
+    return (
+        act.leaky_relu_gradient(x.data, y, slope, gain),
+        lambda g: leaky_relu_gradient(g, y, slope, gain),
     )
 
 
@@ -171,16 +171,16 @@ def _bias_act(x, bias, /, slope, gain):
 
 @composite_op(1)
 def bias_act(x, bias=None, slope=0.2, gain=1.0):
-    """leaky_relu(x + bias, slope, gain) in one pass; x (..., C), bias (C,). slope 1: the bias and gain alone."""
-    if (
-        not 0 <= slope <= 1
-        or not gain > 0
-        or bias is not None
-        and getattr(bias, "shape", None) != x.shape[-1:]
-    ):
+    """leaky_relu(x + bias, slope, gain) in one pass: x (..., C), bias (C,).
+
+    With slope 1, only the bias and the gain apply. Raises ValueError for a slope, gain or bias that
+    does not fit.
+    """
+    bias_fits = bias is None or getattr(bias, "shape", None) == x.shape[-1:]
+    if not 0 <= slope <= 1 or not gain > 0 or not bias_fits:
         raise ValueError(
-            f"bias_act: slope must lie in [0, 1], not {slope}, gain above 0, not {gain}, and bias have "
-            f"shape {x.shape[-1:]}, not {described(bias)}"
+            f"bias_act: slope must lie in [0, 1], not {slope}, gain be above 0, not {gain}, and "
+            f"bias have shape {x.shape[-1:]}, not {described(bias)}"
         )
     return _bias_act(x, bias, float(slope), float(gain))
 
@@ -193,9 +193,8 @@ def abs(x, /):
 
 @elementwise
 def clip(x, /, low=None, high=None):
-    """x held between `low` and `high` (numbers or None); the derivative is 1 at the ends, 0 outside."""
-
-    low, high = (None if end is None else float(end) for end in (low, high))
+    """x limited to [low, high], numbers or None. The derivative is 1 in [low, high], 0 outside."""
+    low, high = (None if bound is None else float(bound) for bound in (low, high))
 
     def d_x(g):
         inside = xp.ones(x.shape, bool)
@@ -210,36 +209,35 @@ def clip(x, /, low=None, high=None):
 
 @elementwise
 def maximum(a, b, /):
-    """The larger of a and b; at a tie each gets half of the gradient."""
+    """The larger of a and b; at a tie, each gets half of the gradient."""
 
-    def share(mine, other):  # of the gradient: 1 for the larger, half at a tie
-        return ((mine > other) + 0.5 * (mine == other)).astype(mine.dtype)
+    def share(a, b):  # of a in the gradient: 1 where a is larger, 1/2 at a tie
+        return ((a > b) + 0.5 * (a == b)).astype(a.dtype)
 
     return (
         xp.maximum(a.data, b.data),
-        (lambda g: mul_constant(g, share(a.data, b.data))),
-        (lambda g: mul_constant(g, share(b.data, a.data))),
+        lambda g: mul_constant(g, share(a.data, b.data)),
+        lambda g: mul_constant(g, share(b.data, a.data)),
     )
 
 
 @composite_op(2)
 def minimum(a, b):
-    """The smaller of a and b; at a tie each gets half of the gradient."""
+    """The smaller of a and b; at a tie, each gets half of the gradient."""
     return -maximum(-a, -b)
 
 
-def where(condition, a, b):
-    """a where `condition` (a boolean array) holds, else b."""
-    return _where(
-        a, b, asarray(condition.data if isinstance(condition, Tensor) else condition).astype(bool)
-    )
+def where(condition: Array, a: TensorLike, b: TensorLike) -> Tensor:
+    """a where `condition`, a boolean array, is True, else b."""
+    condition = asarray(condition.data if isinstance(condition, Tensor) else condition)
+    return _where(a, b, condition.astype(bool))
 
 
 @op(broadcasts=True, name="where")
 def _where(a, b, /, condition):
-    dtype = a.dtype
+    dtype = a.dtype  # the lambdas would keep a itself alive
     return (
         xp.where(condition, a.data, b.data),
-        (lambda g: mul_constant(g, condition.astype(dtype))),
-        (lambda g: mul_constant(g, (~condition).astype(dtype))),
+        lambda g: mul_constant(g, condition.astype(dtype)),
+        lambda g: mul_constant(g, (~condition).astype(dtype)),
     )

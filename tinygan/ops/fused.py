@@ -1,61 +1,61 @@
-"""Definition and kernels: one op, written twice, for the reader and for speed."""
+"""Fused ops: a definition to read and to differentiate, and kernels that compute it fast."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
-from tinygan.autograd import grad, op, recording, report_cost, tensor_parameters, wrap
-from tinygan.autograd.types import Op, P
+from tinygan.autograd import Op, P, grad, op, recording, report_cost, tensor_parameters, wrap
 
 
 @op
 def alias(x, /):
-    """The same values under a node of their own."""
+    """The same values, with a node of their own."""
     return x.data, lambda g: g
 
 
-def fused(forward, backward, cost=None, backward_cost=None) -> Callable[[Callable[P, Any]], Op[P]]:
-    """Give a composition of ops (the decorated definition) kernels that compute the same at once.
+def fused(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    cost: Callable[..., int] | None = None,
+    backward_cost: Callable[..., int] | None = None,
+) -> Callable[[Callable[P, Any]], Op[P]]:
+    """Decorate a composition of ops, the definition, with two kernels that compute the same faster.
 
-    One kernel computes the value, another the first derivative. When the backward pass is itself
-    recorded, the definition runs instead and is differentiated, so a second derivative is never
-    written by hand. The result is an op with the definition's signature, whose settings go by
-    position; `.definition` is what was decorated.
+    One kernel computes the value, the other the first derivative. A backward pass that is itself
+    recorded runs and differentiates the definition instead, so nobody writes a second derivative by
+    hand. The result is an op with the definition's signature; its settings must be positional. Its
+    attribute `.definition` is the definition.
 
-    forward(*arrays, *settings) -> (value, saved), where saved is whatever backward reads;
-    backward(g, saved, needed) -> the gradients of the arrays (anything where not needed). cost: see
-    `op`; backward_cost: the multiply-adds of backward, a function of (needed, g, *arguments).
+    forward(*arrays, *settings) returns (value, saved), where saved is for backward.
+    backward(g, saved, needed) returns the gradients of the arrays (anything where not needed).
+    cost: the multiply-adds of forward; see `op`.
+    backward_cost: the multiply-adds of backward, a function of (needed, g, *arguments).
     """
 
-    def pair(definition):
-        tensors = tensor_parameters(definition)[0]
+    def decorate(definition):
+        count = tensor_parameters(definition)[0]
 
-        @functools.wraps(
-            definition
-        )  # so that `op` below finds the definition's signature, with its `/`
+        @functools.wraps(definition)  # `op` reads the definition's signature, with its `/`
         def run(*args):
-            xs, settings = args[:tensors], args[tensors:]
+            xs, settings = args[:count], args[count:]
             value, saved = forward(*(None if x is None else x.data for x in xs), *settings)
 
             def gradients(g, needed):
                 if not recording():
-                    results = backward(g.data, saved, needed)
+                    dxs = backward(g.data, saved, needed)
                     if backward_cost is not None:
-                        report_cost(result, lambda: backward_cost(needed, g, *xs))
-                    return [
-                        wrap(result) if wanted else None for result, wanted in zip(results, needed)
-                    ]
-                # Aliases, so that in f(x, x) each argument has a gradient of its own, and the gradients
-                # still flow back to x (which they would not from fresh leaves).
-                inputs = [alias(x) if wanted else x for x, wanted in zip(xs, needed)]
-                wanted = [x for x, wanted in zip(inputs, needed) if wanted]
-                results = iter(grad(definition(*inputs, *settings), wanted, g, create_graph=True))
-                return [next(results) if wanted else None for wanted in needed]
+                        report_cost(fused_op, lambda: backward_cost(needed, g, *xs))
+                    return [wrap(dx) if needs else None for dx, needs in zip(dxs, needed)]
+                # With aliases, each argument of f(x, x) has a gradient of its own. Fresh leaves
+                # would have one too, but no second derivative would flow through them to x.
+                inputs = [alias(x) if needs else x for x, needs in zip(xs, needed)]
+                aliases = [x for x, needs in zip(inputs, needed) if needs]
+                dxs = iter(grad(definition(*inputs, *settings), aliases, g, create_graph=True))
+                return [next(dxs) if needs else None for needs in needed]
 
             return value, gradients
 
-        result = op(run, joint=True, cost=cost)
-        result.definition = definition
-        return result
+        fused_op = op(run, joint=True, cost=cost)
+        fused_op.definition = definition
+        return fused_op
 
-    return pair
+    return decorate

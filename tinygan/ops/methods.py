@@ -1,4 +1,4 @@
-"""The operators and methods of Tensor: each is an op under another spelling."""
+"""The operators and methods of Tensor: other spellings of ops."""
 
 import operator
 
@@ -25,9 +25,9 @@ for _name, _op in {
 
 def _compare(compare):
     def method(self, other):
+        """Compare elementwise: a boolean array of the backend in use, not a Tensor."""
         return compare(self.data, other.data if isinstance(other, Tensor) else other)
 
-    method.__doc__ = "Elementwise comparison: a boolean array of the backend, not a Tensor."
     return method
 
 
@@ -36,22 +36,19 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 
 
 def _reshape(self, *shape):
-    """reshape(2, -1) or reshape((2, -1))."""
-    return linear.reshape(
-        self, tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    )
+    """Call it as reshape(2, -1) or reshape((2, -1))."""
+    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    return linear.reshape(self, tuple(shape))
 
 
 def _transpose(self, *axes):
-    """transpose(), transpose(0, 2, 1) or transpose((0, 2, 1))."""
-    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
+    """Call it as transpose(), transpose(0, 2, 1) or transpose((0, 2, 1))."""
+    axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None))) else axes
     return linear.transpose(self, tuple(axes) if axes else None)
 
 
-Tensor.sum_to = lambda self, shape: linear.broadcast_to.adjoint(
-    self, shape, shape=self.shape
-)  # undoes broadcasting
+# The adjoint of broadcasting: x summed to `shape`.
+Tensor.sum_to = lambda x, shape: linear.broadcast_to.adjoint(x, shape, shape=x.shape)
 Tensor.__neg__ = elementwise.neg
 Tensor.__pos__ = lambda self: self
 Tensor.__abs__ = elementwise.abs

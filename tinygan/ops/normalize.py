@@ -1,10 +1,10 @@
-"""Normalisation is two ideas: `normalize` over some axes, and `modulate` by a scale and a shift.
+"""Normalisation combines two ideas: `normalize` over some axes, `modulate` by a scale and a shift.
 
-batch-norm             axes (0, 1, 2)   scale, shift: parameters (C,)
-conditional batch-norm axes (0, 1, 2)   scale, shift: looked up from the class (N, 1, 1, C)
-instance-norm          axes (1, 2)      scale, shift: parameters (C,), or none
-AdaIN                  axes (1, 2)      scale, shift: an affine map of the style w (N, 1, 1, C)
-pixel-norm             axis 3, not centred, no scale or shift
+batch-norm              axes (0, 1, 2)  scale, shift: parameters (C,)
+conditional batch-norm  axes (0, 1, 2)  scale, shift: looked up from the class (N, 1, 1, C)
+instance-norm           axes (1, 2)     scale, shift: parameters (C,), or none
+AdaIN                   axes (1, 2)     scale, shift: an affine map of the style w (N, 1, 1, C)
+pixel-norm              axis 3, not centred, no scale or shift
 """
 
 from tinygan.autograd import described
@@ -19,14 +19,14 @@ from .reduce import var
 
 @composite_op(1)
 def modulate(x, scale=None, shift=None):
-    """x * scale + shift, where scale and shift broadcast over x; None leaves one out."""
+    """x * scale + shift, where scale and shift broadcast over x. Either may be None."""
     y = x if scale is None else x * scale
     y = y if shift is None else y + shift
     return _same_shape("modulate", x, y, scale, shift)
 
 
 def _same_shape(name, x, y, scale, shift):
-    """y, the result for x, unless scale and shift were such that x was repeated over them."""
+    """y, the result for x. Raises ValueError if x was broadcast to the shape of scale or shift."""
     if y.shape != x.shape:
         raise ValueError(
             f"{name}: scale {described(scale)} and shift {described(shift)} do not broadcast over "
@@ -37,7 +37,7 @@ def _same_shape(name, x, y, scale, shift):
 
 @fused(kernel.normalize, kernel.normalize_gradient)
 def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
-    # `statistics` saves the kernel work; here they are computed, so that gradients flow through them.
+    # `statistics` saves work in the kernel; the definition computes them, for their gradients.
     centred = x - mean(x, axes, keepdims=True)
     y = centred * (mean(square(centred), axes, keepdims=True) + eps) ** -0.5
     return modulate(y, scale, shift)
@@ -45,7 +45,10 @@ def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
 
 @composite_op(1)
 def normalize(x, axes, eps=1e-5):
-    """(x - mean) / sqrt(var + eps), with mean and variance (divided by n) over `axes`."""
+    """(x - mean) / sqrt(var + eps), with the mean and variance (divided by n) over `axes`.
+
+    Raises ValueError if there is nothing to average.
+    """
     axes = tuple(axes)
     if not x.size and not all(x.shape[axis] for axis in axes):
         raise ValueError(f"normalize: there is no mean over the axes {axes} of {described(x)}")
@@ -56,9 +59,9 @@ def normalize(x, axes, eps=1e-5):
 def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
     """Normalise each channel over the batch (Ioffe and Szegedy 2015), then modulate.
 
-    x (N, H, W, C) or (N, C); gain, bias: (C,), or (N, 1, 1, C) for conditional batch-norm. statistics:
-    the mean and variance of x if they are at hand (`kernels.norm.moments`), so as not to compute them
-    twice; the gradient flows through them all the same.
+    x: (N, H, W, C) or (N, C). gain, bias: (C,), or (N, 1, 1, C) for conditional batch-norm.
+    statistics: the mean and variance of x (`kernels.norm.moments`), if they are known already;
+    gradients flow through them all the same.
     """
     if x.ndim < 2:
         raise ValueError(f"batch_norm takes (N, H, W, C) or (N, C), got {described(x)}")
@@ -68,45 +71,45 @@ def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
 
 @composite_op(1)
 def instance_norm(x, scale=None, shift=None, eps=1e-5):
-    """Normalise each channel of each image x (N, H, W, C) over its pixels (Ulyanov et al. 2016), then modulate.
+    """Normalise each channel of each image over its pixels (Ulyanov et al. 2016), then modulate.
 
-    With scale and shift (N, 1, 1, C) made from a style, this is AdaIN (Huang and Belongie 2017).
+    x: images (N, H, W, C). With scale and shift (N, 1, 1, C) computed from a style, this is AdaIN
+    (Huang and Belongie 2017).
     """
     check_images("instance_norm", x)
     if not x.shape[1] * x.shape[2]:
         raise ValueError(f"instance_norm: images without pixels, {described(x)}, have no mean")
-    return _same_shape(
-        "instance_norm", x, _normalize_modulate(x, scale, shift, (1, 2), eps), scale, shift
-    )
+    y = _normalize_modulate(x, scale, shift, (1, 2), eps)
+    return _same_shape("instance_norm", x, y, scale, shift)
 
 
 @composite_op(1)
 def pixel_norm(x, eps=1e-8):
-    """x / sqrt(mean of x^2 over channels + eps) (Karras et al. 2018, section 4.2)."""
+    """x / sqrt(mean of x^2 over the channels + eps) (Karras et al. 2018, section 4.2)."""
     return x * (mean(square(x), -1, keepdims=True) + eps) ** -0.5
 
 
 @composite_op(1)
 def minibatch_stddev(x, group_size=4, eps=1e-8, features=1):
-    """Append channels that tell how much the images of a group differ (Karras et al. 2018, section 3).
+    """Append channels that show how much images differ (Karras et al. 2018, section 3).
 
-    x (N, H, W, C) -> (N, H, W, C + features). G = min(group_size, N) images form a group (None: all N), strided through
-    the batch: m, m + N/G, m + 2N/G, ... The channels of x are cut into `features` parts; a new channel holds the group's
-    standard deviation sqrt(var + eps), averaged over pixels and the channels of its part. Raises ValueError if G does
-    not divide N, or features C.
+    x: (N, H, W, C) -> (N, H, W, C + features).
+    group_size: G = min(group_size, N) images form a group, strided through the batch: m, m + N/G,
+    m + 2N/G, ... None: all N images form one group.
+    features: the number of new channels. The channels of x are divided into `features` parts. A new
+    channel holds the standard deviation sqrt(var + eps) within the group, averaged over the pixels
+    and channels of its part.
+    Raises ValueError if G does not divide N, or features does not divide C.
     """
     n, height, width, channels = x.shape
     group = n if group_size is None else min(group_size, n)
     if n % group or channels % features:
         raise ValueError(
-            f"minibatch_stddev: a batch of {n} does not fall into groups of {group}, or {channels} channels "
-            f"into {features} parts"
+            f"minibatch_stddev: cannot divide a batch of {n} into groups of {group}, "
+            f"or {channels} channels into {features} parts"
         )
-    members = reshape(x, (group, n // group, height, width, features, channels // features))
-    deviation = mean((var(members, 0) + eps) ** 0.5, (1, 2, 4))  # (N/G, features)
+    grouped = reshape(x, (group, n // group, height, width, features, channels // features))
+    deviation = mean((var(grouped, 0) + eps) ** 0.5, (1, 2, 4))  # (N/G, features)
     deviation = reshape(deviation, (1, n // group, 1, 1, features))
-    added = reshape(
-        broadcast_to(deviation, (group, n // group, height, width, features)),
-        (n, height, width, features),
-    )
-    return concatenate([x, added], axis=3)
+    deviation = broadcast_to(deviation, (group, n // group, height, width, features))
+    return concatenate([x, reshape(deviation, (n, height, width, features))], axis=3)

@@ -1,4 +1,4 @@
-"""Reductions that are not linear: maxima, variances, soft maxima, lengths."""
+"""Reductions that are not linear: variance, maximum, log-sum-exp, softmax, norm."""
 
 from tinygan.autograd import op
 from tinygan.backend import xp
@@ -16,7 +16,7 @@ def var(x, axis=None, keepdims=False):
 
 @op
 def max(x, /, axis=None, keepdims=False):
-    """The largest value over `axis`. Where several tie, they share the gradient equally."""
+    """The largest value over `axis`. Values that tie share the gradient equally."""
     axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
 
     def d_x(g, y):
@@ -29,7 +29,7 @@ def max(x, /, axis=None, keepdims=False):
 
 @composite_op(1)
 def min(x, axis=None, keepdims=False):
-    """The smallest value over `axis`. Where several tie, they share the gradient equally."""
+    """The smallest value over `axis`. Values that tie share the gradient equally."""
     return -max(-x, axis, keepdims)
 
 
@@ -40,21 +40,22 @@ def logsumexp(x, /, axis=None, keepdims=False):
     top = x.data.max(axes, keepdims=True)
     value = xp.log(xp.exp(x.data - top).sum(axes, keepdims=True)) + top
     return (
-        value if keepdims else value.squeeze(axes)
-    ), lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep))
+        value if keepdims else value.squeeze(axes),
+        lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep)),
+    )
 
 
 @op
 def log_softmax(x, /, axis=-1):
-    """x - logsumexp(x): the logarithms of the probabilities that logits x stand for."""
-    shifted = x.data - x.data.max(axis, keepdims=True)
-    shifted -= xp.log(xp.exp(shifted).sum(axis, keepdims=True))
-    return shifted, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)
+    """x - logsumexp(x): the logarithms of softmax(x)."""
+    value = x.data - x.data.max(axis, keepdims=True)
+    value -= xp.log(xp.exp(value).sum(axis, keepdims=True))
+    return value, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)
 
 
 @op
 def softmax(x, /, axis=-1):
-    """exp(x) / sum(exp(x)): probabilities from logits."""
+    """exp(x) / sum(exp(x)): the probabilities of logits x."""
     value = xp.exp(x.data - x.data.max(axis, keepdims=True))
     value /= value.sum(axis, keepdims=True)
     return value, lambda g, y: y * (g - sum(g * y, axis, keepdims=True))
@@ -62,7 +63,7 @@ def softmax(x, /, axis=-1):
 
 @op
 def norm(x, /, axis=None, keepdims=False):
-    """Length sqrt(sum(x ** 2)) over `axis`. The derivative where the length is 0 is 0, not NaN."""
+    """The length sqrt(sum(x ** 2)) over `axis`. Where it is 0, its derivative is 0, not NaN."""
     axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
 
     def d_x(g, y):

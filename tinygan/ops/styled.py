@@ -1,4 +1,4 @@
-"""Convolutions of StyleGAN2: together with a change of size, and modulated by a style (Karras et al. 2020b)."""
+"""The convolutions of StyleGAN2: resampling, and modulated by a style (Karras et al. 2020b)."""
 
 import numpy as np
 
@@ -10,34 +10,35 @@ from .elementwise import square
 from .linear import reshape, sum, transpose
 from .resample import upfirdn2d
 
-FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # the filter of the authors; its outer product is used
+FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # the authors' filter, used along rows and columns
 
 
 @composite_op(1)
 def upsample2d(x, f=FIR):
-    """x (N, H, W, C) -> (N, 2H, 2W, C): zeros in between, then the filter f (4,) or (4, 4)."""
+    """x (N, H, W, C) -> (N, 2H, 2W, C): insert zeros, then filter with f (4,) or (4, 4)."""
     return upfirdn2d(x, f, up=2, padding=(2, 1, 2, 1), gain=4.0)
 
 
 @composite_op(1)
 def downsample2d(x, f=FIR):
-    """x (N, H, W, C) -> (N, H/2, W/2, C): the filter f (4,) or (4, 4), then every second pixel."""
+    """x (N, H, W, C) -> (N, H/2, W/2, C): filter with f (4,) or (4, 4), keep every second pixel."""
     return upfirdn2d(x, f, down=2, padding=1)
 
 
-def _check_kernel(name, w):
+def _check_weight(name, w):
     if w.ndim != 4 or w.shape[:2] not in ((1, 1), (3, 3)):
         raise ValueError(f"{name}: w must be (k, k, in, out) with k = 1 or 3, got {described(w)}")
 
 
 @composite_op(2)
 def conv2d_up(x, w, f=FIR):
-    """Convolution with w (k, k, in, out), k = 1 or 3, to twice the size: (N, H, W, in) -> (N, 2H, 2W, out).
+    """Convolve and upsample: x (N, H, W, in), w (k, k, in, out) -> (N, 2H, 2W, out).
 
-    For k = 3, a transposed convolution and then the filter f; w is turned by half a turn, compared with `conv2d`. For
-    k = 1, the convolution comes first, where the image is small.
+    For k = 3, a transposed convolution with stride 2, which applies w rotated by 180 degrees
+    relative to `conv2d`, and then the filter f. For k = 1, the convolution comes first, while the
+    image is small.
     """
-    _check_kernel("conv2d_up", w)
+    _check_weight("conv2d_up", w)
     if w.shape[0] == 1:
         return upsample2d(conv2d(x, w), f)
     return upfirdn2d(conv_transpose2d(x, transpose(w, (0, 1, 3, 2)), 2), f, padding=1, gain=4.0)
@@ -45,11 +46,11 @@ def conv2d_up(x, w, f=FIR):
 
 @composite_op(2)
 def conv2d_down(x, w, f=FIR):
-    """Convolution with w (k, k, in, out), k = 1 or 3, to half the size: (N, H, W, in) -> (N, H/2, W/2, out).
+    """Convolve and downsample: x (N, H, W, in), w (k, k, in, out) -> (N, H/2, W/2, out).
 
-    The filter f comes first, so that what the stride leaves out does not alias.
+    k = 1 or 3. The filter f comes first, to avoid aliasing.
     """
-    _check_kernel("conv2d_down", w)
+    _check_weight("conv2d_down", w)
     if w.shape[0] == 1:
         return conv2d(downsample2d(x, f), w)
     return conv2d(upfirdn2d(x, f, padding=2), w, stride=2)
@@ -57,18 +58,21 @@ def conv2d_down(x, w, f=FIR):
 
 @composite_op(3)
 def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
-    """Convolve each image x (N, H, W, in) with a weight of its own, w (k, k, in, out) scaled by its style (N, in).
+    """Convolve each image with a weight of its own: w, scaled by the image's style.
 
-    w_ni = w s_ni;  with demodulate, w_ni / sqrt(sum over k, k, in of w_ni^2 + 1e-8), so that the output has unit variance
-    if the input has (equations 1 and 3). Instead of N weights, the input channels are scaled by the style, and the output
-    channels by what demodulates: the same, as convolution is linear, with one convolution for all images. up: to twice
-    the size, by `conv2d_up`.
+    x: (N, H, W, in). w: (k, k, in, out), k odd. style: (N, in).
+    demodulate: divide the weight w' = w * style (equation 1) by sqrt(sum over k, k, in of w'^2
+    + 1e-8) (equation 3). The output then has unit variance if the input has.
+    up: convolve to twice the size, with `conv2d_up` and its filter f.
+
+    Convolution is linear, so scaling the input channels by the style and the output channels by the
+    demodulation gives the same result, with one convolution for all images.
     """
     fits = x.ndim == w.ndim == 4 and style.shape == (x.shape[0], x.shape[3])
     if not fits or w.shape[0] != w.shape[1] or w.shape[0] % 2 == 0:
         raise ValueError(
-            "modulated_conv2d takes x (N, H, W, in), w (k, k, in, out), k odd, and style (N, in), got "
-            f"{described(x)}, {described(w)} and {described(style)}"
+            "modulated_conv2d takes x (N, H, W, in), w (k, k, in, out), k odd, and style (N, in), "
+            f"got {described(x)}, {described(w)} and {described(style)}"
         )
     n, channels = style.shape
     y = x * reshape(style, (n, 1, 1, channels))

@@ -1,12 +1,14 @@
-"""The op table: a row per op and layer, with inputs, and an independent reference of its value.
+"""The op table: for every op and layer, rows with inputs and an independent reference of its value.
 
-`tinygan gradcheck` prints it, and it drives the tests: values, gradients of first and second order,
-dtypes, adjoints, backends, and what each op keeps in memory. An op without a row fails the tests.
+`tinygan gradcheck` prints the table. The tests use it to check values, gradients of first and
+second order, dtypes, adjoints, backends, and which arrays each op keeps in memory. They fail for an
+op without a row.
 
-A file per family; table.py says what a row is. oracles.py holds the longer references.
+table.py defines a row. Each other file has the rows of one family of ops, and oracles.py has the
+longer references.
 """
 
-# In the order of the rows
+# The imports add the rows. Their order is the order of the table.
 from . import (
     convolutions,
     elementwise,

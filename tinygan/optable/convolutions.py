@@ -1,4 +1,4 @@
-"""Convolutions, and the two ops that are their derivatives."""
+"""The op table's rows of convolutions, and of the two ops that are their derivatives."""
 
 from tinygan import ops
 
@@ -6,7 +6,7 @@ from . import oracles
 from .oracles import pair
 from .table import normal, row
 
-for _note, _size, _in, _kernel, _out, _settings in (
+for _note, _size, _in, _window, _out, _settings in (
     ("3x3", (5, 6), 2, (3, 3), 3, {}),
     ("4x4 stride=2 padding=1", (6, 8), 5, (4, 4), 3, {"stride": 2, "padding": 1}),
     ("3x3 stride=2 of 6x5", (6, 5), 5, (3, 3), 2, {"stride": 2}),
@@ -25,30 +25,21 @@ for _note, _size, _in, _kernel, _out, _settings in (
     ("3x3 stride=2, depthwise", (5, 6), 3, (3, 3), 3, {"stride": 2, "padding": 1, "groups": 3}),
 ):
     _stride, _padding = pair(_settings.get("stride", 1)), pair(_settings.get("padding", 0))
-    _spare = [n + 2 * p - k for n, p, k in zip(_size, _padding, _kernel)]
+    _travel = [n + 2 * p - k for n, p, k in zip(_size, _padding, _window)]  # of the window
     _image = normal(2, *_size, _in)
-    _filters = normal(*_kernel, _in // _settings.get("groups", 1), _out)
-    _result = normal(2, *(n // s + 1 for n, s in zip(_spare, _stride)), _out)
-    _settings_back = {"output_padding": tuple(n % s for n, s in zip(_spare, _stride)), **_settings}
-    row(
-        ops.conv2d,
-        oracles.conv2d,
-        _image,
-        _filters,
-        note=_note,
-        linear=True,
-        keeps="ab",
-        **_settings,
-    )
+    _filters = normal(*_window, _in // _settings.get("groups", 1), _out)
+    _result = normal(2, *(n // s + 1 for n, s in zip(_travel, _stride)), _out)
+    _back = {"output_padding": tuple(n % s for n, s in zip(_travel, _stride)), **_settings}
+    _linear = {"linear": True, "keeps": "ab"}
+    row(ops.conv2d, oracles.conv2d, _image, _filters, note=_note, **_linear, **_settings)
     row(
         ops.conv_transpose2d,
         oracles.conv_transpose2d,
         _result,
         _filters,
         note=_note,
-        linear=True,
-        keeps="ab",
-        **_settings_back,
+        **_linear,
+        **_back,
     )
     row(
         lambda *xs, **s: ops.conv2d(*xs[:2], bias=xs[2], **s),
@@ -58,9 +49,8 @@ for _note, _size, _in, _kernel, _out, _settings in (
         normal(_out),
         name="conv2d",
         note=_note + ", bias",
-        linear=True,
-        keeps="ab",
         call=lambda f, *xs, s=_settings: f(*xs, **s),
+        **_linear,
     )
     row(
         lambda *xs, **s: ops.conv_transpose2d(*xs[:2], bias=xs[2], **s),
@@ -70,18 +60,16 @@ for _note, _size, _in, _kernel, _out, _settings in (
         normal(_in),
         name="conv_transpose2d",
         note=_note + ", bias",
-        linear=True,
-        keeps="ab",
-        call=lambda f, *xs, s=_settings_back: f(*xs, **s),
+        call=lambda f, *xs, s=_back: f(*xs, **s),
+        **_linear,
     )
+    _settings = {"kernel_size": _window, **_settings}
     row(
         ops.conv2d_weight,
         oracles.conv2d_weight,
         _image,
         _result,
         note=_note,
-        linear=True,
-        keeps="ab",
-        kernel_size=_kernel,
+        **_linear,
         **_settings,
     )

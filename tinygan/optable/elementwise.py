@@ -1,4 +1,4 @@
-"""Elementwise ops. Where there are two arguments, they broadcast."""
+"""The op table's rows of elementwise ops; ops of two arguments are tested with broadcasting."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ row(
     ops.pow,
     lambda x, n: x * x * x,
     normal(3, 4),
-    note="whole exponent",
+    note="integer exponent",
     call=lambda f, x: f(x, 3),
     keeps="a",
 )

@@ -1,4 +1,4 @@
-"""Images: pooling, resampling, filtering, warping."""
+"""The op table's rows of ops on images: pooling, resampling, filtering and warping."""
 
 import numpy as np
 
@@ -60,7 +60,7 @@ row(
     ops.upfirdn2d,
     oracles.upfirdn2d_by_axis,
     normal(1, 4, 5, 2),
-    note="as scipy.signal.upfirdn",
+    note="against scipy.signal.upfirdn",
     f=TAPS,
     up=3,
     down=2,

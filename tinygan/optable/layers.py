@@ -1,4 +1,4 @@
-"""Layers: what `tinygan.nn` exports."""
+"""The op table's rows of layers: everything that `tinygan.nn` exports."""
 
 import functools
 
@@ -17,7 +17,7 @@ LABELS = np.array([1, 0, 1])
 
 
 def spectral(layer):
-    """In evaluation u and v stand still, as they do in the gradient."""
+    """A SpectralNorm in evaluation, where u and v are constant, as the gradient assumes."""
     return nn.SpectralNorm(layer, rng=np.random.default_rng(7)).eval()
 
 
@@ -29,7 +29,7 @@ def leaky(x):
     return np.where(x > 0, x, 0.2 * x)
 
 
-def _batch_norm_with_history():
+def _batch_norm_with_statistics():
     norm = nn.BatchNorm(4).eval()
     norm.running_mean, norm.running_var = asarray(MEAN, "float32"), asarray(VAR, "float32")
     return norm
@@ -77,7 +77,7 @@ layer(
     note="plain",
 )
 layer(
-    _batch_norm_with_history,
+    _batch_norm_with_statistics,
     lambda x, a, b: (x - MEAN) / np.sqrt(np.add(VAR, 1e-5)) * a + b,
     IMAGES,
     note="eval",

@@ -1,4 +1,4 @@
-"""Losses."""
+"""The op table's rows of losses."""
 
 import numpy as np
 

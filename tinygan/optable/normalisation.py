@@ -1,4 +1,4 @@
-"""Normalisation: of batches, images and pixels."""
+"""The op table's rows of normalisation over batches, images and pixels."""
 
 import numpy as np
 

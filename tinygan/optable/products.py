@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""The op table's rows of matrix products."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ row(
     note="batches",
     linear=True,
 )
-for _form, _reference, *_shapes in (
+for _subscripts, _reference, *_shapes in (
     ("nhwc,co->nhwo", lambda x, w: np.tensordot(x, w, 1), (2, 3, 2, 4), (4, 5)),
     ("nic,njc->nij", lambda a, b: a @ b.swapaxes(1, 2), (2, 3, 4), (2, 5, 4)),
     ("ij,jk,kl->il", lambda a, b, c: a @ b @ c, (2, 3), (3, 4), (4, 2)),
@@ -41,11 +41,11 @@ for _form, _reference, *_shapes in (
     ("ijk->kj", lambda x: x.sum(0).T, (2, 3, 4)),
 ):
     row(
-        lambda *xs, form=_form: ops.einsum(form, *xs),
+        lambda *xs, subscripts=_subscripts: ops.einsum(subscripts, *xs),
         _reference,
         *(normal(*shape) for shape in _shapes),
         name="einsum",
-        note=_form,
+        note=_subscripts,
         call=lambda f, *xs: f(*xs),
         linear=True,
         keeps="abc"[: len(_shapes)] if len(_shapes) > 1 else "",

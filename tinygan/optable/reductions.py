@@ -1,4 +1,4 @@
-"""Reductions: sums, means, extremes, norms, softmax."""
+"""The op table's rows of reductions: sums, means, extrema, norms and softmax."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Shape and indexing: what moves values about, or picks some."""
+"""The op table's rows of ops that rearrange, repeat or select values."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""StyleGAN2's convolutions."""
+"""The op table's rows of StyleGAN2's convolutions."""
 
 from tinygan import ops
 

@@ -1,10 +1,9 @@
-"""What a row of the op table is, how rows are added, and how their gradients are checked."""
+"""The rows of the op table: their type, the functions that add them, and the gradient check."""
 
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
@@ -13,26 +12,28 @@ from tinygan.autograd.gradcheck import GradientError, check_grads
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """name: the op or layer, then what is special about this row.
-    function: from Tensors to a Tensor.
-    reference: the same from float64 NumPy arrays, by other means.
-    draw: from a numpy Generator to the inputs, float64 arrays that lie away from kinks and poles.
-    arguments: what to call them.
-    linear: in each argument by itself, up to a constant.
-    keeps: which arrays a graph holds on to for the derivatives: a, b, c for the arguments in order,
-    y for the result. None where not stated: compositions of several ops.
+    """A row: an op or layer, inputs for it, and its reference.
+
+    name: the name of the op or layer, followed by what is special about this row.
+    function: a function from Tensors to a Tensor.
+    reference: the same function on float64 NumPy arrays, implemented in another way.
+    draw: a function from a NumPy generator to the inputs, float64 arrays away from kinks and poles.
+    arguments: the names of the inputs.
+    linear: True if the function is linear, up to a constant, in each argument.
+    keeps: the arrays that a graph keeps for the derivatives: a, b, c for the arguments in order, y
+    for the result. None if not stated, as for compositions of several ops.
     """
 
     name: str
-    function: Callable
-    reference: Callable
-    draw: Callable
-    arguments: list
+    function: Callable[..., Any]
+    reference: Callable[..., Any]
+    draw: Callable[[np.random.Generator], list[np.ndarray[Any, Any]]]
+    arguments: list[str]
     linear: bool
     keeps: str | None = None
 
 
-ROWS = []
+ROWS: list[Row] = []
 
 
 def row(
@@ -46,8 +47,13 @@ def row(
     keeps=None,
     **settings,
 ):
-    """Add the row of an op. call(f, *xs): how both functions are called, if not as f(*xs,
-    **settings)."""
+    """Add the row of an op.
+
+    draws: a function for each input, from a NumPy generator to an array. name: the op's name, if it
+    is not the function's. note: what is special about the row (default: the settings). call: a
+    function of (f, *xs) that calls f, an op or its reference, on the inputs (default: f(*xs,
+    **settings)). linear, keeps: see `Row`.
+    """
     note = " ".join(f"{key}={value}" for key, value in settings.items()) if note is None else note
     names = (
         [f"input {i}" for i in range(len(draws))]
@@ -67,7 +73,8 @@ def row(
 
 
 def layer(make, reference, *draws, note="", linear=False):
-    """Add the row of a layer, which make() returns. Its parameters are arguments after the inputs."""
+    """Add the row of a layer, which make() returns. Its parameters are arguments that follow the
+    inputs."""
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
     _add(
         f"{type(make()).__name__} {note}".strip(),
@@ -81,26 +88,26 @@ def layer(make, reference, *draws, note="", linear=False):
 
 def _add(name, function, reference, draws, arguments, linear, keeps=None):
     function.__name__ = name  # for error messages
-    ROWS.append(
-        Row(
-            name, function, reference, lambda rng: [d(rng) for d in draws], arguments, linear, keeps
-        )
-    )
+    draw = lambda rng: [draw_input(rng) for draw_input in draws]
+    ROWS.append(Row(name, function, reference, draw, arguments, linear, keeps))
 
 
 # Inputs
 
 
 def normal(*shape):
+    """Standard normal numbers."""
     return lambda rng: rng.standard_normal(shape)
 
 
 def positive(*shape):
+    """Numbers in [0.5, 2)."""
     return lambda rng: rng.uniform(0.5, 2.0, shape)
 
 
 def distinct(*shape, offset=0.0):
-    """Multiples of 0.2, each once, plus 0.1 + offset: nothing ties, and nothing is near a kink."""
+    """Different multiples of 0.2, plus 0.1 + offset: there are no ties, and no value is near a
+    kink."""
     n = math.prod(shape)
     return lambda rng: (0.2 * (rng.permutation(n) - n // 2) + 0.1 + offset).reshape(shape)
 
@@ -109,8 +116,11 @@ def distinct(*shape, offset=0.0):
 
 
 class Result(NamedTuple):
-    """A line of `tinygan gradcheck`: the largest relative errors; NaN where a check failed, or did
-    not run."""
+    """A line of `tinygan gradcheck`.
+
+    order1, order2: the largest relative errors of the gradients of first and second order; NaN for
+    a check that failed or did not run. message: of the failure, or "".
+    """
 
     name: str
     order1: float
@@ -119,8 +129,8 @@ class Result(NamedTuple):
     message: str
 
 
-def run_gradchecks(rows=None, seed=0):
-    """Check the gradients of every row: an iterator of Results. message: of the failure, if any."""
+def run_gradchecks(rows: Iterable[Row] | None = None, seed: int = 0) -> Iterator[Result]:
+    """Yield the Result of a check of the gradients of each row (default: of all rows)."""
     for case in ROWS if rows is None else rows:
         errors, message = [], ""
         try:
@@ -129,6 +139,6 @@ def run_gradchecks(rows=None, seed=0):
             )
         except GradientError as failure:
             errors, message = failure.report, str(failure)
-        except Exception as failure:  # the engine refuses a gradient of the wrong shape, for one
+        except Exception as failure:  # such as the engine's, for a gradient of the wrong shape
             message = f"{case.name}: {type(failure).__name__}: {failure}"
         yield Result(case.name, *[*errors, math.nan, math.nan][:2], not message, message)

@@ -1,39 +1,58 @@
-"""What the figures and findings of several studies are made of. axes: of a matplotlib figure; runs:
-{label: [Run of each seed]}, as `Study.train` returns them; path: of a number of a Run
-(`Run.number`)."""
+"""Plots and summaries that several studies share.
+
+Common arguments: axes: the matplotlib axes to plot on. runs: {label: [a Run for each seed]}, as
+`Study.train` returns it. path: the path of a number in a Run's results (see `Run.number`).
+"""
+
+from typing import Any, Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
 from tinygan import plots
+from tinygan.autograd import Array
 
 
-def show(axes, images, columns, title="") -> None:
-    """Draw uint8 images (N, H, W, C) in rows of `columns`."""
+def plot_images(axes: Any, images: Array, columns: int, title: str = "") -> None:
+    """Plot uint8 images (N, H, W, C) as a grid with `columns` images to a row."""
     axes.imshow(plots.grid(images, columns, gap=1, scale=1), interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
 
 
-def curves(axes, runs, key, name=None, **line) -> None:
-    """Draw a column of log.jsonl over the steps: a colour for each label, a line for each seed.
-    name: of the y axis."""
-    _lines(
+def plot_log(axes: Any, runs: dict, key: str, name: str | None = None, **line: Any) -> None:
+    """Plot the column `key` of log.jsonl over the steps: a colour for each label, a line for each
+    seed.
+
+    name: the label of the y axis (default: key). line: settings of matplotlib's lines.
+    """
+    _plot_lines(
         axes,
         runs,
         lambda run: [
-            (step, number)
-            for step, number in zip(run.log["step"], run.log.get(key, ()))
-            if number is not None
+            (step, value)
+            for step, value in zip(run.log["step"], run.log.get(key, ()))
+            if value is not None
         ],
         **line,
     )
     axes.set(xlabel="step", ylabel=name or key)
 
 
-def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> None:
-    """Draw a number of the evaluations on held-out images over "step" or "seconds", likewise.
-    only: the labels to draw."""
-    _lines(
+def plot_evaluations(
+    axes: Any,
+    runs: dict,
+    key: str = "fid",
+    over: str = "step",
+    name: str | None = None,
+    only: Collection[str] | None = None,
+) -> None:
+    """Plot the metric `key` of the evaluations on held-out images, with a colour for each label and
+    a line for each seed.
+
+    over: the x axis, "step" or "seconds". name: the label of the y axis. only: the labels to plot
+    (default: all).
+    """
+    _plot_lines(
         axes,
         runs,
         lambda run: [(row[over], row[key]) for row in run.evaluations],
@@ -47,22 +66,30 @@ def evaluations(axes, runs, key="fid", over="step", name=None, only=None) -> Non
     )
 
 
-def _lines(axes, runs, points, only=None, **line):
-    """Draw points(run), [(x, y)], of each run."""
-    for i, (label, found) in enumerate(runs.items()):
-        for run in found if only is None or label in only else ():
+def _plot_lines(
+    axes: Any,
+    runs: dict,
+    points: Callable[[Any], list],
+    only: Collection[str] | None = None,
+    **line: Any,
+) -> None:
+    """Plot a line through points(run), [(x, y)], for each run."""
+    for i, (label, runs_of_label) in enumerate(runs.items()):
+        for run in runs_of_label if only is None or label in only else ():
             if xy := points(run):
                 axes.plot(
                     *zip(*xy),
-                    label=label if run is found[0] else None,
+                    label=label if run is runs_of_label[0] else None,
                     **{"color": f"C{i}", "linewidth": 1.2} | line,
                 )
     axes.grid(alpha=0.3)
 
 
-def logarithmic(axes) -> None:
-    """Make the y axis of what is drawn already logarithmic, with plain numbers beside it: more of
-    them where there is room."""
+def set_log_scale(axes: Any) -> None:
+    """Make the y axis logarithmic, with plain numbers as its labels.
+
+    Call it after plotting: a small range of values gets more labels than a large one.
+    """
     from matplotlib.ticker import LogLocator
 
     axes.set_yscale("log")
@@ -75,32 +102,41 @@ def logarithmic(axes) -> None:
     axes.tick_params("y", which="both", labelsize=7)
 
 
-def means(runs, path) -> dict:
-    """{label: mean over the seeds} of a number."""
+def mean_over_seeds(runs: dict, path: str) -> dict[str, float]:
+    """Return {label: the mean of the number at `path` over the seeds}."""
     return {
-        label: float(np.mean([run.number(path) for run in found])) for label, found in runs.items()
+        label: float(np.mean([run.number(path) for run in runs_of_label]))
+        for label, runs_of_label in runs.items()
     }
 
 
-def below(runs, path, a, b) -> bool:
-    """Is a number of label `a` clearly below that of label `b`, with every seed of either?"""
+def clearly_below(runs: dict, path: str, a: str, b: str) -> bool:
+    """Return whether the number at `path` is lower for every seed of label `a` than for any seed of
+    label `b`."""
     return max(run.number(path) for run in runs[a]) < min(run.number(path) for run in runs[b])
 
 
-def bars(axes, runs, path, name, ticks=None, **labels) -> None:
-    """Draw a number as a bar for each label, with a dot for each seed. name: of the y axis;
-    ticks: shorter labels."""
-    for i, found in enumerate(runs.values()):
-        values = [run.number(path) for run in found]
+def plot_bars(
+    axes: Any, runs: dict, path: str, name: str, ticks: Sequence[str] | None = None, **labels: Any
+) -> None:
+    """Plot the number at `path`: a bar for each label (the mean), and a dot for each seed.
+
+    name: the label of the y axis. ticks: names of the bars (default: the labels). labels: further
+    settings of the axes.
+    """
+    for i, runs_of_label in enumerate(runs.values()):
+        values = [run.number(path) for run in runs_of_label]
         axes.bar(i, np.mean(values), color=f"C{i}", alpha=0.6)
         axes.plot([i] * len(values), values, "k.", markersize=4)
     axes.set_xticks(range(len(runs)), ticks or list(runs), fontsize=7)
     axes.set(ylabel=name, **labels)
 
 
-def span(values, digits=2) -> str:
-    """The mean of some numbers and, of several, their range: "2.50 (2.00-3.00)"; "-" where one is
-    None."""
+def mean_and_range(values: Iterable[float | None], digits: int = 2) -> str:
+    """Return the mean of some numbers and, if there are several, their range: "2.50 (2.00-3.00)".
+
+    Return "-" if there are none, or if one of them is None.
+    """
     values = list(values)
     if not values or None in values:
         return "-"

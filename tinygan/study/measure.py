@@ -1,10 +1,14 @@
-"""A run of a study: trained, measured, and what is kept of it. Where several run side by side, each
-is a process of its own:
+"""Train and measure one run of a study. To do several in parallel, each has its own process:
 
-    python -m tinygan.study JOB            # a job as JSON; what is kept is printed, as JSON
+    python -m tinygan.study JOB            # JOB: the job as JSON; the results are printed as JSON
 
-A job is a dict: recipe, data, seed, settings {name: value}; folder: the run's; samples: how many to
-measure; reals: how many test images to compare with (None: all); keep_samples: keep some of them?
+A job is a dict with the keys
+
+    recipe, data, seed, settings  what to train; settings is {name: value}
+    folder                        the run's folder
+    samples                       the number of samples to measure
+    reals                         the number of test images to compare them with (None: all)
+    keep_samples                  whether to return some samples
 """
 
 import dataclasses
@@ -12,50 +16,60 @@ import json
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinygan import data
+from tinygan.autograd import Array
 from tinygan.errors import InputError, exit_code
 from tinygan.files import checkpoint
 from tinygan.metrics import Evaluator
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
 
-POINTS = 50  # of each column of the log that is kept
-ROWS, COLUMNS = 4, 10  # of the samples that are kept
+LOG_POINTS = 50  # values that are kept of each column of the log
+SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 10  # of the grid of samples that is kept
 METRICS = "fid", "precision", "recall", "class_accuracy"
 
 
-def command(job):
-    """As a user types it."""
+def train_command(job: dict[str, Any]) -> str:
+    """Return the command line that trains the run of a job."""
     changes = " ".join(f"{key}={value}" for key, value in job["settings"].items())
     return (
         f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} --set {changes}"
     )
 
 
-def measure(job, progress=True):
-    """Train what is left of a run, and measure it at its last step.
+def train_and_measure(
+    job: dict[str, Any], progress: bool = True
+) -> tuple[dict[str, Any], Array | None]:
+    """Train the run of a job to its last step, and measure it there.
 
-    Returns (the numbers that are kept of it, samples: uint8 (40, H, W, C) or None).
+    A run that was interrupted continues; one that is complete is only measured. Returns (results,
+    samples): results is a dict for JSON, samples are uint8 (40, H, W, C), or None unless the job
+    says keep_samples. Raises InputError if the folder holds a run with other settings.
     """
     folder, settings = Path(job["folder"]), recipes.settings_of(job)
-    last = folder / f"checkpoint-{settings.steps:08d}.npz"
-    train(job, settings, folder, last, progress)
-    G, _, _ = sampling.load_generator(last)
+    last_checkpoint = folder / f"checkpoint-{settings.steps:08d}.npz"
+    train(job, settings, folder, last_checkpoint, progress)
+    G, _, _ = sampling.load_generator(last_checkpoint)
     n, rng = job["samples"], np.random.default_rng([job["seed"], 5])
     labels = sampling.classes_in_turn(G, n)
     images = sampling.generate(G, sampling.latents(rng, n, G), labels)
     report = evaluator(job["data"], job["reals"]).quick(images, labels)
     samples = None
     if job["keep_samples"]:
-        z = sampling.latents(np.random.default_rng(0), ROWS * COLUMNS, G)
-        classes = sampling.class_rows(G.classes, COLUMNS)[0][:COLUMNS] if G.classes else None
-        samples = sampling.generate(G, z, None if classes is None else np.tile(classes, ROWS))
+        z = sampling.latents(np.random.default_rng(0), SAMPLE_ROWS * SAMPLE_COLUMNS, G)
+        row = (
+            sampling.class_rows(G.classes, SAMPLE_COLUMNS)[0][:SAMPLE_COLUMNS]
+            if G.classes
+            else None
+        )
+        samples = sampling.generate(G, z, None if row is None else np.tile(row, SAMPLE_ROWS))
     clock, keys = training_time(folder), (*METRICS, "samples", "real", "extractor")
-    numbers = {
-        "command": command(job),
+    results = {
+        "command": train_command(job),
         **{key: job[key] for key in ("recipe", "data", "seed")},
         "settings": dataclasses.asdict(settings),
         "seconds": round(clock[-1][1], 1),
@@ -63,37 +77,42 @@ def measure(job, progress=True):
         "evaluations": evaluations(folder, clock),
         "log": thinned_out(list(log.rows(folder))),
     }
-    return numbers, samples
+    return results, samples
 
 
-def train(job, settings, folder, last, progress):
-    """Train a run up to its checkpoint `last`. Raises InputError if the folder has one with other
-    settings, even if it is done: it may be from before the script was changed."""
+def train(job, settings, folder, last_checkpoint, progress):
+    """Train the run of a job until `last_checkpoint` exists.
+
+    Raises InputError if the folder holds a run with other settings, even if that run is complete:
+    it may be from before the script was changed.
+    """
     recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
     begun = (folder / "config.json").exists()
     if begun:
-        asked = {
+        expected = {
             "recipe": recipe.name,
             "data": dataset.name,
             "seed": job["seed"],
             "settings": dataclasses.asdict(settings),
         }
         config = checkpoint.read_config(folder, folder)
-        if any(config[key] != value for key, value in asked.items()):
-            raise InputError(f"{folder} was begun with other settings: delete it")
-    if last.exists():
+        if any(config[key] != value for key, value in expected.items()):
+            raise InputError(f"{folder} holds a run with other settings: delete it")
+    if last_checkpoint.exists():
         return
-    make = Trainer if begun else Trainer.start
-    trainer = make(recipe, settings, dataset, folder, job["seed"])
+    new_trainer = Trainer if begun else Trainer.start
+    trainer = new_trainer(recipe, settings, dataset, folder, job["seed"])
     if begun:
-        trainer.resume(checkpoint.open_run(folder, empty=True))
+        trainer.resume(checkpoint.open_run(folder, allow_empty=True))
     trainer.run(progress)
 
 
-def thinned_out(rows):
-    """{column of log.jsonl: its means over POINTS parts of the run}; None where it has no
-    number."""
-    parts = np.array_split(rows, min(POINTS, len(rows)))
+def thinned_out(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
+    """Return {column of log.jsonl: its means over LOG_POINTS parts of the run}.
+
+    A mean is None if no row of that part has the column.
+    """
+    parts = np.array_split(rows, min(LOG_POINTS, len(rows)))
     mean = lambda values: round(float(np.mean(values)), 5) if values else None
     return {
         key: [mean([row[key] for row in part if key in row]) for part in parts]
@@ -107,9 +126,12 @@ def evaluator(name, reals):
     return Evaluator(data.load(name, "test").subset(slice(reals)))
 
 
-def training_time(folder):
-    """[(step, seconds of training up to it)] of a run, without evaluations and pictures. The clock
-    in time.jsonl starts anew at each resume."""
+def training_time(folder: Path) -> list[tuple[int, float]]:
+    """Return [(step, seconds of training up to this step)] for a run.
+
+    The seconds exclude evaluations and pictures. The clock in time.jsonl starts at 0 after each
+    resume; here the parts are added up.
+    """
     clock, total, last = [], 0.0, 0.0
     for line in (folder / "time.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -119,8 +141,9 @@ def training_time(folder):
     return clock
 
 
-def evaluations(folder, clock):
-    """[{"step", "seconds", "fid", ...}] on held-out images, during training."""
+def evaluations(folder: Path, clock: list[tuple[int, float]]) -> list[dict[str, float]]:
+    """Return [{"step", "seconds", "fid", ...}]: the evaluations on held-out images during
+    training. clock: see `training_time`."""
     path, (steps, seconds) = folder / "eval.jsonl", zip(*clock)
     rows = map(json.loads, path.read_text().splitlines() if path.exists() else ())
     return [
@@ -133,12 +156,12 @@ def evaluations(folder, clock):
     ]
 
 
-def main():
-    """A process of `side_by_side`: measure the job that is given as JSON, and print what came of it
-    as JSON."""
+def main() -> None:
+    """Do the job that the command line gives as JSON, and print [results, samples] as JSON: a
+    process of `measure_in_parallel`."""
     try:
-        numbers, samples = measure(json.loads(sys.argv[1]), progress=False)
-        print(json.dumps([numbers, None if samples is None else samples.tolist()]))
+        results, samples = train_and_measure(json.loads(sys.argv[1]), progress=False)
+        print(json.dumps([results, None if samples is None else samples.tolist()]))
     except InputError as error:
         sys.exit(str(error))
     except KeyboardInterrupt as stopped:

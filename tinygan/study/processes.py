@@ -1,4 +1,4 @@
-"""The runs of a study side by side, each in a process of one thread."""
+"""Train and measure several runs of a study in parallel, each in a process of one thread."""
 
 import json
 import os
@@ -13,11 +13,13 @@ from tinygan.errors import InputError, interrupt, on_signals
 from tinygan.training import recipes
 
 
-def side_by_side(runs, at_once):
-    """(Run, what `measure` returns of its job), as they end. runs: [(Run, its job)]; at_once: how
-    many processes there are at a time, with one progress bar for all.
+def measure_in_parallel(runs, max_processes):
+    """Yield (run, results of `train_and_measure` for its job) for each run, in the order in which
+    they finish.
 
-    Raises InputError if a run fails. However this ends, its processes have ended before.
+    runs: [(Run, job)]. max_processes: how many processes run at the same time. One progress bar
+    shows the steps of all of them. Raises InputError if a run fails. No process is left running,
+    however this ends.
     """
     jobs, waiting, running = [job for _, job in runs], list(runs), {}
     steps_done = lambda: sum(logged_step(job["folder"]) for job in jobs)
@@ -34,19 +36,18 @@ def side_by_side(runs, at_once):
     ):
         try:
             while waiting or running:
-                while waiting and len(running) < at_once:
+                while waiting and len(running) < max_processes:
                     run, job = waiting.pop(0)
-                    # A session of its own: Ctrl-C is for us alone, and we tell our processes.
-                    running[
-                        subprocess.Popen(
-                            [sys.executable, "-m", "tinygan.study", json.dumps(job)],
-                            text=True,
-                            stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE,
-                            env=environment,
-                            start_new_session=True,
-                        )
-                    ] = run
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", "tinygan.study", json.dumps(job)],
+                        text=True,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        env=environment,
+                        # Ctrl-C must reach only this process, which then terminates the others.
+                        start_new_session=True,
+                    )
+                    running[process] = run
                 for process in list(running):
                     try:
                         out, errors = process.communicate(timeout=0.3 / len(running))
@@ -66,8 +67,8 @@ def side_by_side(runs, at_once):
                 process.communicate()
 
 
-def logged_step(folder):
-    """The step in the last line of a run's log."""
+def logged_step(folder: str | Path) -> int:
+    """Return the step of the last line of a run's log, or 0 if there is none."""
     path = Path(folder) / "log.jsonl"
     tail = path.read_bytes()[-5000:] if path.exists() else b""
     steps = re.findall(rb'^\{"step": (\d+),', tail, re.MULTILINE)

@@ -1,55 +1,66 @@
-"""A Study: its command line, its Runs, its figures and findings."""
+"""A Study: its Runs, its figures and its findings."""
 
-import argparse
 import dataclasses
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
 from tinygan import plots
-from tinygan.errors import InputError, exit_code, say
+from tinygan.autograd import Array
+from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
 from tinygan.settings import parse_assignments
 from tinygan.training import recipes
 
-from . import kept
-from .figures import span
-from .measure import command, measure
-from .processes import side_by_side
+from . import result_files
+from .command_line import make_parser, print_error_in_one_line
+from .figures import mean_and_range
+from .measure import train_and_measure, train_command
+from .processes import measure_in_parallel
 
-UNMEASURED = {"sample_every", "checkpoint_every", "keep"}  # settings that change no measurement
+WITHOUT_EFFECT = {"sample_every", "checkpoint_every", "keep"}  # settings that change no measurement
 
 
 class Run:
-    """What came of one run.
+    """The results of one run: a variant of a study, trained with one seed.
 
-    label, seed; name: a short form of both, under which it is kept; folder: where it was trained;
-    numbers: what is kept of it. Its parts are attributes, too: `seconds` (of training), `metrics`
-    (of the last step, against the test images), `also`; and so are those of `metrics`: `fid`, ...
+    label: the label of the variant. name: a short form of label and seed, used in file names.
+    folder: the run's folder. results: the measurements, a dict.
+
+    The entries of `results` are attributes too: `seconds` (of training), `metrics` (at the last
+    step, against the test images), `also`, ...; and so are the entries of `metrics`: `fid`, ...
     """
 
-    def __init__(self, label, seed, name, folder, numbers, images_file):
+    def __init__(
+        self,
+        label: str,
+        seed: int,
+        name: str,
+        folder: Path,
+        results: dict[str, Any],
+        images_file: Path,
+    ) -> None:
         self.label, self.seed, self.name, self.folder = label, seed, name, folder
-        self.numbers, self._images_file = numbers, images_file
+        self.results, self._images_file = results, images_file
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.label}, seed {self.seed}"
 
-    def __getattr__(self, name):
-        numbers = vars(self).get("numbers", {})
-        known = numbers | numbers.get("metrics", {})
+    def __getattr__(self, name: str) -> Any:
+        results = vars(self).get("results", {})
+        known = results | results.get("metrics", {})
         if name not in known:
             raise AttributeError(
-                f"of {vars(self).get('label')}, {name} was not measured; "
-                f"there are: {', '.join(known)}"
+                f"{vars(self).get('label')}: {name} was not measured; there are: {', '.join(known)}"
             )
         return known[name]
 
-    def number(self, path):
-        """A number by its path, such as "fid" or "also.path_length.w"."""
+    def number(self, path: str) -> float:
+        """Return a number of the results by its path, such as "fid" or "also.path_length.w"."""
         name, *keys = path.split(".")
         value = getattr(self, name)
         for key in keys:
@@ -57,32 +68,41 @@ class Run:
         return value
 
     @property
-    def images_name(self):
-        """What its samples are called among the images that are kept."""
+    def images_name(self) -> str:
+        """The name of its samples in the file of images."""
         return f"runs/{self.name}"
 
     @property
-    def images(self):
-        """Samples, uint8 (40, H, W, C), in rows of ten; of a conditional recipe, a column per
-        class. They are kept of the first seed only."""
-        found = kept.images(self._images_file)
-        if self.images_name not in found:
-            raise InputError(f"of {self}, no samples are kept: only of the first seed")
-        return found[self.images_name]
+    def images(self) -> Array:
+        """Samples, uint8 (40, H, W, C), in rows of ten; if the recipe is conditional, each column
+        has one class. Raises InputError unless the run has the study's first seed: the others keep
+        no samples."""
+        images = result_files.read_images(self._images_file)
+        if self.images_name not in images:
+            raise InputError(f"{self} has no samples: only the first seed keeps them")
+        return images[self.images_name]
 
 
 class Study:
-    """file, doc: the script's __file__ and __doc__; its command line is read. seeds: those of
-    `--full`; otherwise one.
+    """A script that trains runs, measures them and compares them. It reads its command line.
 
-    Attributes: name; size, "tiny", "fast" or "full"; seeds; out, the folder of its figures. If a
-    full study is stopped in the midst of a run, then on Windows, which has no signal to end a step
-    by, what that run has done since its last checkpoint is lost.
+    file, doc: the script's __file__ and __doc__. seeds: the seeds of `--full`; the other sizes have
+    one seed. argv: the words of the command line (default: this process's).
+
+    Attributes: name, of the script; size, "tiny", "fast" or "full"; seeds; out, the folder of its
+    figures. A full study that is interrupted continues where it was. (Windows has no signal that
+    ends a run between two steps: there, a run loses its work since the last checkpoint.)
     """
 
-    def __init__(self, file, doc, seeds=(0, 1, 2), argv=None):
+    def __init__(
+        self,
+        file: str | Path,
+        doc: str | None,
+        seeds: Sequence[int] = (0, 1, 2),
+        argv: Sequence[str] | None = None,
+    ) -> None:
         file, parser = Path(file).absolute(), make_parser(doc, seeds)
-        # Editors run cells in a kernel, whose command line is its own.
+        # In a notebook, the command line is that of its kernel: do not read it.
         args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
         chosen = args.seeds or ()
         if (
@@ -99,49 +119,63 @@ class Study:
         self.out, self.pictures = file.parent / "out", file.parent / "pictures"
         folder = file.parent if full else self.out
         self.runs, results = folder / "runs", folder / "results"
-        self.numbers_file, self.images_file = (
+        self.results_file, self.images_file = (
             results / f"{self.name}{suffix}" for suffix in (".json", ".npz")
         )
-        for path in () if full else (self.numbers_file, self.images_file):
+        for path in () if full else (self.results_file, self.images_file):
             path.unlink(missing_ok=True)
-        if unknown := {*args.again} - {*self._kept("runs"), *self._kept("measured")}:
-            parser.error(f"--again {min(unknown)}: {self.numbers_file} has nothing of that name")
+        if unknown := {*args.again} - {*self._stored("runs"), *self._stored("measured")}:
+            parser.error(f"--again {min(unknown)}: {self.results_file} has no entry of that name")
         for name in args.again:
-            shutil.rmtree(self._folder(name), ignore_errors=True)
+            shutil.rmtree(self._run_folder(name), ignore_errors=True)
             for part in ("runs", "measured"):
-                self._keep(part, lambda old: {key: old[key] for key in old if key != name})
-        self.tables = []
-        self.changed = not full  # has a run been measured since its figures were drawn?
+                self._update(part, lambda old: {key: old[key] for key in old if key != name})
+        self.tables: list[list[list[str]]] = []
+        self.images_outdated = not full  # also once a run has been measured
         if Path(getattr(sys.modules["__main__"], "__file__", None) or "").absolute() == file:
-            sys.excepthook = say_in_one_line
+            sys.excepthook = print_error_in_one_line
 
-    def _folder(self, name):
+    def _run_folder(self, name: str) -> Path:
         return self.runs / f"{self.name}-{name}"
 
-    def _kept(self, part):
-        """{name: numbers} that are kept, of the "runs" or of what else was "measured"."""
-        return kept.numbers(self.numbers_file).get(part, {})
+    def _stored(self, part: str) -> dict[str, Any]:
+        """Return one part of the results file: "runs", {name: results}, or "measured", {name: the
+        value that `cached` stored}."""
+        return result_files.read_json(self.results_file).get(part, {})
 
-    def _keep(self, part, edit):
-        """Replace these by edit(them)."""
-        kept.change(self.numbers_file, lambda old: old | {part: edit(old.get(part, {}))})
+    def _update(self, part: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Replace that part of the results file by edit(part)."""
+        result_files.update_json(
+            self.results_file, lambda old: old | {part: edit(old.get(part, {}))}
+        )
 
-    def choose(self, tiny, fast, full):
-        """One of the three, by the study's size."""
+    def choose(self, tiny: Any, fast: Any, full: Any) -> Any:
+        """Return the argument for the study's size."""
         return {"tiny": tiny, "fast": fast, "full": full}[self.size]
 
     # Runs
 
     def train(
-        self, variants, recipe, common="", data=None, also=None, samples=None, **settings
-    ) -> dict:
-        """{label: [Run of each seed]}: train and measure what is not there yet.
+        self,
+        variants: dict[str, str],
+        recipe: str,
+        common: str = "",
+        data: str | None = None,
+        also: Callable[[Path], dict[str, Any]] | None = None,
+        samples: int | None = None,
+        **settings: Any,
+    ) -> dict[str, list[Run]]:
+        """Train and measure all runs that have no results yet; return {label: [Run for each seed]}.
 
-        variants: {label: settings in which it differs, as `--set` takes them, if need be after the
-        name of another recipe}; common, settings: those of all. data: default "digits", with
-        `--full` "mnist". also(folder) -> dict: measures something more of a run. samples: how many
-        to measure (default: 100, 2,000 or 10,000, by the study's size). Raises InputError if what
-        is kept was measured with other settings.
+        variants: {label: its settings}, written as for `--set`: "r1=0.2 lr=1e-3". A variant of
+            another recipe begins with the recipe's name: "dcgan r1=0.2".
+        common, settings: settings of all variants, as such a text and as keywords.
+        data: the data set (default: "digits"; with `--full` "mnist").
+        also: further measurements: also(run's folder) -> dict, which becomes `Run.also`.
+        samples: how many samples to measure (default: 100, 2,000 or 10,000, by the study's size).
+
+        Raises InputError if a run has results with other settings, or if two labels have the same
+        short name.
         """
         shared = {
             "data": data or self.choose("digits", "digits", "mnist"),
@@ -149,104 +183,120 @@ class Study:
             "reals": self.choose(200, None, None),
         }
         settings, runs, to_measure = parse_assignments(common.split()) | settings, {}, []
-        for label, changes in variants.items():
-            changes = changes.split()
-            own = changes.pop(0) if changes and "=" not in changes[0] else recipe
+        for label, variant in variants.items():
+            changes = variant.split()
+            own_recipe = changes.pop(0) if changes and "=" not in changes[0] else recipe
             for seed in self.seeds:
                 name = f"{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
                 if name in runs:
-                    raise InputError(f"{label}: another label comes to the same name, {name}")
+                    raise InputError(f"{label}: another label has the same short name, {name}")
+                folder = self._run_folder(name)
                 job = shared | {
-                    "recipe": own,
+                    "recipe": own_recipe,
                     "seed": seed,
-                    "folder": str(self._folder(name)),
+                    "folder": str(folder),
                     "settings": settings | parse_assignments(changes),
                     "keep_samples": seed == self.seeds[0],
                 }
-                run = runs[name] = Run(label, seed, name, self._folder(name), {}, self.images_file)
-                run.numbers = self._numbers_kept(run, job)
-                missing = also and "also" not in run.numbers and not run.folder.exists()
-                if missing or not run.numbers:
+                run = runs[name] = Run(label, seed, name, folder, {}, self.images_file)
+                run.results = self._stored_results(run, job)
+                missing = also and "also" not in run.results and not run.folder.exists()
+                if missing or not run.results:
                     to_measure.append((run, job))
-        # Seed by seed: what is compared runs at the same time, on a machine that is as busy.
+        # Seed by seed: variants that are compared run at the same time, on an equally busy machine.
         to_measure.sort(key=lambda pair: pair[0].seed)
-        for run, (numbers, images) in self._measure(to_measure):
-            run.numbers, self.changed = numbers, True
+        for run, (results, images) in self._train_and_measure(to_measure):
+            run.results, self.images_outdated = results, True
             if images is not None:
-                kept.add_images(self.images_file, run.images_name, np.array(images, np.uint8))
-            self._keep("runs", lambda old: old | {run.name: run.numbers})
+                result_files.add_images(
+                    self.images_file, run.images_name, np.array(images, np.uint8)
+                )
+            self._update("runs", lambda old: old | {run.name: run.results})
         for run in runs.values():
-            if also and "also" not in run.numbers:
-                run.numbers["also"] = also(run.folder)
-                self._keep("runs", lambda old: old | {run.name: run.numbers})
+            if also and "also" not in run.results:
+                run.results["also"] = also(run.folder)
+                self._update("runs", lambda old: old | {run.name: run.results})
         return {label: [run for run in runs.values() if run.label == label] for label in variants}
 
-    def _numbers_kept(self, run, job):
-        """What is kept of a run; {} where it must be measured."""
+    def _stored_results(self, run: Run, job: dict[str, Any]) -> dict[str, Any]:
+        """Return the stored results of a run, or {} if it must be measured.
+
+        Raises InputError if they were measured with other settings than the job's.
+        """
         if self.size != "full":
             shutil.rmtree(run.folder, ignore_errors=True)
             return {}
-        found, images = self._kept("runs").get(run.name), kept.images(self.images_file)
-        if not found or job["keep_samples"] and run.images_name not in images:
+        stored = self._stored("runs").get(run.name)
+        images = result_files.read_images(self.images_file)
+        if not stored or job["keep_samples"] and run.images_name not in images:
             return {}
         settings = dataclasses.asdict(recipes.settings_of(job))
-        # What is kept may be from before some setting existed.
-        old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | found["settings"]
-        asked = job["recipe"], job["data"], job["samples"]
-        same = (found["recipe"], found["data"], found["metrics"]["samples"]) == asked
-        if not same or any(old[key] != settings[key] for key in settings.keys() - UNMEASURED):
+        # Stored results may be older than some of the settings: those had their defaults.
+        old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | stored["settings"]
+        expected = job["recipe"], job["data"], job["samples"]
+        same = (stored["recipe"], stored["data"], stored["metrics"]["samples"]) == expected
+        if not same or any(old[key] != settings[key] for key in settings.keys() - WITHOUT_EFFECT):
             raise InputError(
-                f"{self.numbers_file}: {run.name} was measured with other settings: "
+                f"{self.results_file}: {run.name} was measured with other settings: "
                 f"measure it again, with --again {run.name}"
             )
-        return found
+        return stored
 
-    def _measure(self, runs):
-        """(Run, what `measure` returns of its job), as they come. runs: [(Run, job)]."""
+    def _train_and_measure(self, runs: list[tuple[Run, dict[str, Any]]]) -> Iterator[tuple]:
+        """Yield (run, results of `train_and_measure` for its job), in the order in which they
+        finish. runs: [(Run, job)]."""
         if self.jobs > 1:
             for run, job in runs:
-                print(f"{run}: {command(job)}")
-            yield from side_by_side(runs, self.jobs)
+                print(f"{run}: {train_command(job)}")
+            yield from measure_in_parallel(runs, self.jobs)
             return
         for i, (run, job) in enumerate(runs, 1):
-            print(f"{run} ({i} of {len(runs)}): {command(job)}", flush=True)
-            yield run, measure(job)
+            print(f"{run} ({i} of {len(runs)}): {train_command(job)}", flush=True)
+            yield run, train_and_measure(job)
 
     # Figures and findings
 
-    def images(self, name, make):
-        """What make() draws, uint8 images (N, H, W, C). With --full they are kept, so that figures
-        can be drawn again where the runs are gone."""
-        if self.changed or name not in kept.images(self.images_file):
-            kept.add_images(self.images_file, name, make())
-        return kept.images(self.images_file)[name]
+    def cached_images(self, name: str, make: Callable[[], Array]) -> Array:
+        """Return make(), uint8 images (N, H, W, C); with `--full` from the file of images if they
+        are there.
 
-    def numbers(self, name, make):
-        """What make() measures, numbers and lists of them. With --full they are kept; `--again
-        NAME` measures them again."""
-        if self.size != "full" or name not in self._kept("measured"):
-            measured = make()
-            self._keep("measured", lambda old: old | {name: measured})
-        return self._kept("measured")[name]
+        So a figure can be plotted again after the runs' folders are gone. Measuring a run makes the
+        images outdated: they are made again.
+        """
+        if self.images_outdated or name not in result_files.read_images(self.images_file):
+            result_files.add_images(self.images_file, name, make())
+        return result_files.read_images(self.images_file)[name]
 
-    def figure(self, width, height, *grid, **settings):
-        """(a matplotlib Figure, its axes). width, height: in inches; grid, settings: as `subplots`
-        takes them."""
+    def cached(self, name: str, measure: Callable[[], Any]) -> Any:
+        """Return measure(), a value for JSON; with `--full` from the results file if it is there.
+
+        `--again NAME` measures it again.
+        """
+        if self.size != "full" or name not in self._stored("measured"):
+            value = measure()
+            self._update("measured", lambda old: old | {name: value})
+        return self._stored("measured")[name]
+
+    def figure(self, width: float, height: float, *grid: int, **settings: Any) -> tuple[Any, Any]:
+        """Return (a matplotlib Figure, its axes).
+
+        width, height: in inches. grid, settings: the arguments of matplotlib's `Figure.subplots`.
+        """
         from matplotlib.figure import Figure
 
         figure = Figure((width, height), layout="constrained")
         return figure, figure.subplots(*grid, **settings)
 
-    def folders(self):
-        """Where pictures go: into out/, and of the full size also into pictures/."""
-        found = [self.out, *[self.pictures] * (self.size == "full")]
-        for folder in found:
+    def picture_folders(self) -> list[Path]:
+        """Make and return the folders for pictures: out/ and, with `--full`, pictures/."""
+        folders = [self.out, *[self.pictures] * (self.size == "full")]
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-        return found
+        return folders
 
-    def save(self, figure, *small) -> None:
-        """Write the figure as NAME.png; and NAME-small.png, what is around the axes `small` of it
-        (default: all)."""
+    def save_figure(self, figure: Any, *small: Any) -> None:
+        """Write the figure as NAME.png, and the part of it around the axes `small` (default: all
+        axes) as NAME-small.png."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.transforms import Bbox
 
@@ -255,11 +305,10 @@ class Study:
         canvas.draw()
         image = np.asarray(canvas.buffer_rgba())[..., :3]
         box = Bbox.union([axes.get_tightbbox() for axes in small or figure.axes]).padded(6)
-        (left, bottom), (right, top) = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(
-            int
-        )
+        corners = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(int)
+        (left, bottom), (right, top) = corners
         part = image[len(image) - top : len(image) - bottom, left:right]
-        for folder in self.folders():
+        for folder in self.picture_folders():
             plots.save_image(folder / f"{self.name}.png", image)
             plots.save_image(folder / f"{self.name}-small.png", part)
         print(f"figure: {self.out / f'{self.name}.png'}")
@@ -268,8 +317,8 @@ class Study:
 
             display(figure)
 
-    def table(self, head, *rows) -> None:
-        """Print a table of texts and numbers, as Markdown; `finding` keeps it."""
+    def table(self, head: Sequence[str], *rows: Sequence[str | float]) -> None:
+        """Print a table of texts and numbers, in Markdown. `finding` stores it."""
         lines = [
             [cell if isinstance(cell, str) else f"{cell:,}" for cell in row]
             for row in (head, *rows)
@@ -278,31 +327,40 @@ class Study:
         padded = [[f" {cell:{width}} " for cell, width in zip(line, widths)] for line in lines]
         padded.insert(1, ["-" * (width + 2) for width in widths])
         print("\n" + "\n".join(f"|{'|'.join(cells)}|" for cells in padded) + "\n")
-        # A cell of a notebook may be run again.
+        # A cell of a notebook may run twice: its new table replaces the old one.
         self.tables = [table for table in self.tables if table[0] != lines[0]] + [lines]
 
-    def compare(self, head, runs, columns) -> None:
-        """A table with a row for each label of `runs`. columns: {title: (path of the number,
-        digits)}."""
+    def compare(
+        self, head: str, runs: dict[str, list[Run]], columns: dict[str, tuple[str, int]]
+    ) -> None:
+        """Print a table with a row for each label of `runs`: the mean and range over the seeds.
+
+        head: the title of the labels' column. columns: {title: (path of the number, digits)}.
+        """
         self.table(
             (head, *columns),
             *(
                 (
                     label,
                     *(
-                        span((run.number(path) for run in found), digits)
+                        mean_and_range((run.number(path) for run in runs_of_label), digits)
                         for path, digits in columns.values()
                     ),
                 )
-                for label, found in runs.items()
+                for label, runs_of_label in runs.items()
             ),
         )
 
-    def finding(self, sentence, holds=None, details="", **numbers) -> None:
-        """Print what came of it, and keep it in results/, as NAME.json: one sentence, which claims
-        hold, {claim: bool}, what else there is to say, the tables, and other numbers."""
-        holds = {claim: bool(it_does) for claim, it_does in (holds or {}).items()}
-        found = {
+    def finding(
+        self, sentence: str, holds: dict[str, Any] | None = None, details: str = "", **numbers: Any
+    ) -> None:
+        """Print the study's conclusion, and store it in the results file, with the tables.
+
+        sentence: the conclusion in one sentence. holds: {claim: whether it holds}. details: further
+        sentences. numbers: further entries of the results file.
+        """
+        holds = {claim: bool(true) for claim, true in (holds or {}).items()}
+        conclusion = {
             "finding": sentence,
             "holds": holds,
             "details": details,
@@ -311,69 +369,10 @@ class Study:
             "tables": self.tables,
             **numbers,
         }
-        kept.change(
-            self.numbers_file,
-            lambda old: found | {part: old[part] for part in ("measured", "runs") if part in old},
-        )
+        measurements = lambda old: {part: old[part] for part in ("measured", "runs") if part in old}
+        result_files.update_json(self.results_file, lambda old: conclusion | measurements(old))
         if details:
             print(details)
-        for claim, it_does in holds.items():
-            print(f"claim: {claim}: {'yes' if it_does else 'no, or not clearly'}")
+        for claim, true in holds.items():
+            print(f"claim: {claim}: {'yes' if true else 'no, or not clearly'}")
         print(f"finding: {sentence}")
-
-
-def make_parser(doc, seeds):
-    """The command line of a script. seeds: of `--full`."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "--full",
-        dest="size",
-        action="store_const",
-        const="full",
-        default="fast",
-        help="the real experiment; stop and go on at any time",
-    )
-    size.add_argument(
-        "--tiny",
-        dest="size",
-        action="store_const",
-        const="tiny",
-        help="a few steps of everything, to see that it runs",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help=f"default: 0; with --full {' '.join(map(str, seeds))}",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="runs at a time, of one thread each; 1: one, of all threads "
-        "(default: the processor's cores)",
-    )
-    parser.add_argument(
-        "--again",
-        nargs="+",
-        default=(),
-        metavar="NAME",
-        help="with --full: measure these anew, runs or other measurements, by "
-        "their names in results/",
-    )
-    return parser
-
-
-def say_in_one_line(kind, error, trace):
-    """sys.excepthook of a script: what is no bug is told without a traceback."""
-    if issubclass(kind, InputError):
-        say(f"error: {error}")
-        raise SystemExit(2)
-    if issubclass(kind, KeyboardInterrupt):
-        say("interrupted: of --full, what is done is kept; the same command goes on from there")
-        raise SystemExit(exit_code(error))
-    sys.__excepthook__(kind, error, trace)

@@ -1,12 +1,12 @@
-"""Training, in three rooms.
+"""Training: the algorithm, its execution, and the run around it.
 
-    the algorithm   algorithm.py: one step, as in the papers; what it measures (statistics.py) and
-                    averages (ema.py)
-    the execution   execution.py: how a step is computed: whole or in parts, on one process or
-                    several (ranks.py), recorded
-    the run         trainer.py: a folder with its log.py, gallery.py, evaluation.py; what goes
-                    wrong, in words (health.py)
+    the algorithm   algorithm.py: a step of training, as in the papers; statistics.py: its numbers
+                    for the log; ema.py: the moving average of G
+    the execution   execution.py: how a step is computed: in micro-batches, on several processes
+                    (ranks.py), recorded
+    the run         trainer.py: a run with its folder; log.py, gallery.py, evaluation.py: what it
+                    writes; health.py: warnings and errors when training goes wrong
 
-Beside them: recipes.py, the registry of recipes; sampling.py and projector.py, what is done with a
-trained generator.
+Besides these, recipes.py lists the recipes, and sampling.py and projector.py use trained
+generators.
 """

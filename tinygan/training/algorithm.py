@@ -1,16 +1,16 @@
 """One step of training. Read it beside the papers (Goodfellow et al. 2014, algorithm 1):
 
-    reals, fakes  ->  D's loss, and its penalties  ->  D's update
-                  ->  G's loss, and its penalties  ->  G's update  ->  the average of G
+    reals, fakes  ->  D's loss and penalties  ->  update of D
+                  ->  G's loss and penalties  ->  update of G  ->  update of G's average
 
-The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), how the class is
-told (gan/conditioning.py), how images are augmented (gan/augment/), and in whether they grow
-(models/growth.py). In one thing we differ from the papers: G learns from the fakes that D has just
-seen, instead of drawing new ones. That saves a forward pass.
+The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), the conditioning on
+the class (gan/conditioning.py), the augmentation of images (gan/augment/), and in whether the
+networks grow (models/growth.py). In one thing, this code differs from the papers: G learns from the
+fakes that D has just seen, instead of generating new ones. That saves a forward pass.
 
-`Algorithm` is the step, `Objectives` is what D and G minimise: methods that return (what is
-minimised, the numbers to log). `execution.gradients` takes the gradients of such a method over a
-batch: execution.py says how, and trainer.py has the run around the steps.
+`Algorithm` is the step. `Objectives` has the functions that D and G minimise. Each returns (the
+loss, the numbers to log), and `execution.gradients` computes its gradient over a batch (see
+execution.py). trainer.py runs the steps.
 """
 
 import math
@@ -30,46 +30,47 @@ from tinygan.optim import Adam, RMSprop
 
 from . import statistics
 from .ema import EMA
-from .execution import Execution, added, check_batches
+from .execution import Execution, check_batch_sizes, sum_gradients
 
 
 class Algorithm:
-    """G and D of a recipe, what trains them on the images of a Dataset, and how far they are.
+    """The networks G and D of a recipe, all that trains them on the images of a Dataset, and the
+    progress so far.
 
-    All randomness comes from the generator `rng`, made from `seed`; from that of the augmentation;
-    and from the data's own shuffling, a function of the seed and of the images seen. Raises
-    InputError for settings that do not go together.
+    There are three sources of random numbers: the generator `rng`, made from `seed`; the generator
+    of the augmentation; and the shuffling of the data, which depends on the seed and on the number
+    of images so far. Raises InputError for settings that contradict each other.
     """
 
-    def __init__(self, recipe, settings, dataset, seed=0):
+    def __init__(self, recipe, settings, dataset, seed: int = 0):
         s = self.settings = settings
         self.dataset, self.seed, self.execution = dataset, seed, Execution(self)
-        self.rng = self.execution.generator([seed, 0, 1])  # the data are shuffled by another one
+        self.rng = self.execution.generator([seed, 0, 1])
         self.G, self.D = recipe.build(s, dataset.image_shape, dataset.num_classes, self.rng)
         self.growth = Growth(s, dataset.image_shape[0]) if getattr(s, "grow", False) else None
-        check_batches(self)
+        check_batch_sizes(self)
         self.ema = EMA(self.G, s.ema, s.ema_start)
-        own_rng = self.execution.generator([seed, 0, 5])
-        self.augment, self.controller = augment.from_settings(s, own_rng)
+        augment_rng = self.execution.generator([seed, 0, 5])
+        self.augment, self.controller = augment.from_settings(s, augment_rng)
         self.objectives = Objectives(s, self.G, self.D, self.augment, self.rng)
-        self.objectives.check(recipe.name)
+        self.objectives.check_penalties(recipe.name)
         self.make_optimizers()
         self.execution.upload(dataset)
         self.step = self.d_updates = 0
-        self.images = 0  # of D's updates so far: the place of the next batch in the stream of reals
-        self.lod = None  # level of detail of networks that grow
+        self.images = 0  # reals that D has seen, so also the position of the next batch in the data
+        self.lod = None  # the level of detail of networks that grow
 
     # The step
 
-    def train_step(self):
-        """The updates of D, then one of G. Returns the numbers to log: {name: float}, or on a GPU,
-        {name: array of no dimensions} that `statistics.read` waits for."""
+    def train_step(self) -> dict:
+        """Update D, then G. Return the numbers to log: {name: float}, or on a GPU,
+        {name: array of no dimensions}, which `statistics.to_floats` reads."""
         if self.growth:
             self.grow()
         numbers = {"lod": self.lod} if self.growth else {}
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
-        numbers |= self.execution.run_step(self.update)
+        numbers |= self.execution.run_step(self.update_networks)
         updates = self.settings.updates_of_D(self.step)
         self.d_updates += updates
         self.images += updates * self.batch_size
@@ -78,8 +79,9 @@ class Algorithm:
             self.controller(numbers["r_t"], updates * self.batch_size)
         return numbers
 
-    def update(self):
-        """The updates of D, then one of G, then of G's average; the images that they are for."""
+    def update_networks(self):
+        """Make the updates of D, one update of G, and one of G's average. Return the numbers to
+        log."""
         numbers, updates = {}, self.settings.updates_of_D(self.step)
         for i in range(updates):
             reals, real_labels = self.reals(i)
@@ -87,118 +89,130 @@ class Algorithm:
             numbers |= self.update_D(reals, real_labels, fakes, self.d_updates + i)
         numbers["variety"] = statistics.relative_variety(fakes.images.data, reals)
         numbers |= self.update_G(reals, real_labels, fakes)
-        self.execution.average(self.ema, lambda: self.ema_decay(updates * self.batch_size))
+        self.execution.update_average(self.ema, lambda: self.ema_decay(updates * self.batch_size))
         return numbers
 
     def reals(self, i):
-        """The i-th batch from here in the stream of reals: arrays (N, H, W, C) and (N,)."""
+        """Return the batch for the i-th update of D in this step: arrays (N, H, W, C) and (N,)."""
         images, labels = self.execution.reals(i)
-        if self.growth:  # as coarse as G's images are
+        if self.growth:  # as coarse as G's images
             images = at_lod(images, self.lod, from_host(lambda: np.float32(self.lod % 1)))
         return images, labels
 
     def fakes(self, real_labels, for_G):
-        """G's images of new latents. for_G: will G learn from them, too?"""
+        """Return Fakes of new latents, as many as there are real labels. for_G: whether G will
+        learn from them, too."""
         z = self.latents(len(real_labels))
-        # A real seven is compared with a fake seven, and what is between the two is one as well.
+        # Where each real is paired with a fake, both have the same class: a real seven is compared
+        # with a fake seven, and the images between the two are sevens as well.
         paired = self.objectives.loss.paired or penalties.active(self.settings, "D", "between")
         labels = real_labels if self.objectives.conditional and paired else self.labels(len(z))
         return self.execution.fakes(z, labels, for_G)
 
-    def update_D(self, reals, real_labels, fakes, count):
-        """One update of D, after `count` others."""
+    def update_D(self, reals, real_labels, fakes, previous_updates):
+        """Update D, which has had `previous_updates` before. Return the numbers to log."""
         batch = reals, real_labels, fakes.images, fakes.labels
         gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
         self.d_optimizer.step(gradients)
-        # Lazy penalties weigh k times as much at every k-th update, in an update of their own
-        # (Karras et al. 2020b, section 3.1; make_optimizer has the rest).
+        # A lazy penalty is applied at every k-th update, k times as strong, in an update of its own
+        # (Karras et al. 2020b, section 3.1; `make_optimizer` adjusts the optimiser to it).
         k = self.objectives.penalty_every("D")
-        if k > 1 and count % k == 0:
-            gradients, found = self.execution.gradients(
+        if k > 1 and previous_updates % k == 0:
+            gradients, penalty_numbers = self.execution.gradients(
                 "D penalty", self.D, self.objectives.lazy_d_penalty, *batch
             )
             self.d_optimizer.step(gradients)
-            numbers = found | numbers  # what both have is of the first update
+            numbers = penalty_numbers | numbers  # d_grad_norm is that of the first update
         for entry, limit in penalties.active(self.settings, "D", "weights"):
             entry.function(self.D.parameters(), limit)
         return numbers
 
     def update_G(self, reals, real_labels, fakes):
-        """One update of G, through D's judgement of its fakes."""
+        """Update G by the gradient of D's logits on its fakes. Return the numbers to log."""
         batch = reals, real_labels, fakes, fakes.labels
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
-        # Where a penalty is due: for k = 1, one update with both gradients; for k > 1, two updates.
+        # With a penalty in this step, G has one update by the sum of both gradients if k = 1, and
+        # two updates if k > 1.
         k = self.objectives.penalty_every("G")
-        due = penalties.active(self.settings, "G", *penalties.LATENTS)
-        due = due if self.step % k == 0 else []
-        if not due or k > 1:
+        active = penalties.active(self.settings, "G", *penalties.LATENTS)
+        active = active if self.step % k == 0 else []
+        if not active or k > 1:
             self.g_optimizer.step(gradients)
-        if due:
+        if active:
             n = (len(fakes) + 1) // 2  # half a batch, as in StyleGAN2's code
-            more, found = self.execution.gradients(
+            penalty_gradients, penalty_numbers = self.execution.gradients(
                 "G penalty", self.G, self.objectives.g_penalty, self.latents(n), self.labels(n)
             )
-            self.g_optimizer.step(more if k > 1 else added(gradients, more))
-            numbers = found | numbers
-            for entry, _ in due:
-                if entry.state:  # the mean over the parts of a batch, if it is worked through so
-                    new = xp.array(found[entry.logged_as[1]])
-                    setattr(self.objectives.penalty_state, entry.state, new)
+            self.g_optimizer.step(
+                penalty_gradients if k > 1 else sum_gradients(gradients, penalty_gradients)
+            )
+            numbers = penalty_numbers | numbers  # g_grad_norm is that of the loss
+            for entry, _ in active:
+                if entry.state:  # if the batch is processed in parts, the mean over the parts
+                    new_state = xp.array(penalty_numbers[entry.logged_as[1]])
+                    setattr(self.objectives.penalty_state, entry.state, new_state)
         return numbers
 
-    # What it draws, and what changes while it trains
+    # Random inputs of G, and the schedules of training
 
-    def latents(self, n):
-        """n latents z ~ N(0, 1): a Tensor (n, latent)."""
+    def latents(self, n: int) -> Tensor:
+        """Return n latents z ~ N(0, 1): a Tensor (n, latent)."""
         return Tensor(normal(self.rng, (n, self.settings.latent)))
 
-    def labels(self, n):
-        """n classes for G to draw, all equally likely; None for an unconditional recipe."""
+    def labels(self, n: int):
+        """Return the labels of n random classes, all equally likely; None if the recipe is
+        unconditional."""
         return integers(self.rng, self.G.classes, n) if self.objectives.conditional else None
 
     @property
-    def batch_size(self):
-        """Images of an update. Networks that grow have larger batches of smaller images."""
+    def batch_size(self) -> int:
+        """The images in an update. A growing recipe may have another batch size at each image
+        size."""
         return self.growth.batch_size(self.lod) if self.growth else self.settings.batch_size
 
     def grow(self):
-        """Bring the networks to the level of detail of the images seen so far."""
+        """Bring the networks to the level of detail for the number of images so far."""
         lod = self.growth.lod(self.images)
         for network in (self.G, self.D, self.ema.module):
             set_lod(network, lod)
-        # The authors' code forgets the moments whenever a size begins to fade in, or is all there.
-        ends = lambda lod: (math.floor(lod), math.ceil(lod))
-        if self.lod is not None and ends(lod) != ends(self.lod):
+        # The authors' code resets the moments whenever a size begins to fade in, or has faded in.
+        sizes = lambda lod: (math.floor(lod), math.ceil(lod))
+        if self.lod is not None and sizes(lod) != sizes(self.lod):
             self.make_optimizers()
         self.lod = lod
 
     def ema_decay(self, n):
-        """The decay of G's average over n images where a half-life is set; else None: `EMA` has its
-        own. It grows with the images seen so far: the beginning is forgotten (StyleGAN2-ADA)."""
+        """Return the decay of G's average over n images, or None to use the decay of `EMA`.
+
+        It follows from the half-life ema_images. While training is young, the half-life is a
+        twentieth of the images so far, so that the average forgets the beginning (StyleGAN2-ADA).
+        """
         half_life = min(self.settings.ema_images, 0.05 * (self.images + n))
         return 0.5 ** (n / half_life) if half_life else None
 
     def make_optimizers(self):
+        """Give both networks new optimisers."""
         s, every = self.settings, self.objectives.penalty_every
         self.g_optimizer = make_optimizer(s, self.G, s.lr, every("G"))
         self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, every("D"))
-        self.execution.forget()
+        self.execution.forget_recorded_steps()
 
 
 class Objectives:
-    """What D and G minimise: the loss, and the penalties that the settings switch on.
+    """The functions that D and G minimise: the loss, and the penalties that the settings switch on.
 
-    augment: what D sees goes through it; rng: for the draws of penalties; penalty_state: what
-    penalties keep from step to step, by the names in their entries.
+    augment: augments all images that D sees; rng: draws the random numbers of penalties.
+    penalty_state: the states of penalties, under the names in their entries.
 
-    reals: an array (N, H, W, C) in [-1, 1]; fakes: a Tensor of that shape, constant where D learns,
-    with G's graph where G does; labels: an array (N,), or None for unconditional networks.
+    Arguments of the methods: reals, an array (N, H, W, C) in [-1, 1]; fakes, a Tensor of the same
+    shape (constant for D's objectives, with G's graph for G's); labels, arrays (N,), or None if the
+    networks are unconditional.
     """
 
     def __init__(self, settings, G, D, augment, rng):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
         self.loss, self.conditional = losses.find(settings.loss), settings.g_class != "none"
-        # Where D compares the images of a batch, reals must not see fakes.
+        # If D compares the images of a batch, reals and fakes must be in separate batches.
         self.two_passes = any(
             isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
         )
@@ -207,141 +221,150 @@ class Objectives:
         )
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):
-        """(what D minimises, the numbers to log)."""
-        s = self.settings
-        judged = self.judge_both(reals, real_labels, fakes, fake_labels)
-        (real, real_classes), (fake, fake_classes) = judged
-        loss = self.loss.discriminator(real, fake)
+        """Return (D's loss, the numbers to log)."""
+        s, batch = self.settings, (reals, real_labels, fakes, fake_labels)
+        real, fake = self.real_and_fake_logits(*batch)
+        (real_logits, real_class_logits), (fake_logits, fake_class_logits) = real, fake
+        loss = self.loss.discriminator(real_logits, fake_logits)
         numbers = {
             "d_loss": float_on_cpu(loss.data),
-            **statistics.judgements(self.loss, real.detach(), fake.detach()),
+            **statistics.logit_statistics(self.loss, real_logits.detach(), fake_logits.detach()),
         }
-        if real_classes is not None:
-            class_loss = cross_entropy(real_classes, real_labels) + cross_entropy(
-                fake_classes, fake_labels
-            )
+        if real_class_logits is not None:
+            class_loss = cross_entropy(real_class_logits, real_labels)
+            class_loss = class_loss + cross_entropy(fake_class_logits, fake_labels)
             numbers["d_class"] = float_on_cpu(class_loss.data)
             loss = loss + s.class_weight * class_loss
         for entry, weight in penalties.active(s, "D", "logits"):
-            loss = loss + weight * entry.function(real, fake)
+            loss = loss + weight * entry.function(real_logits, fake_logits)
         if penalties.active(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
-            penalty, found = self.d_penalty(reals, real_labels, fakes, fake_labels)
-            loss, numbers = loss + penalty, numbers | found
+            penalty, penalty_numbers = self.d_penalty(*batch)
+            loss, numbers = loss + penalty, numbers | penalty_numbers
         return self.with_network_penalties(loss, self.D, "D"), numbers
 
     def d_penalty(self, reals, real_labels, fakes, fake_labels):
-        """(the weighted sum of the penalties on what D makes of images, the numbers to log)."""
+        """Return (the weighted sum of the penalties on D's logits as functions of images, the
+        numbers to log)."""
         total, numbers = 0.0, {}
         for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
-            # What is between a real and a fake is augmented where fakes are.
+            # Images between a real and a fake are augmented whenever fakes are.
             labels, real, images = {
                 "reals": (real_labels, True, [reals]),
                 "fakes": (fake_labels, False, [fakes.data]),
                 "between": (real_labels, False, [reals, fakes.data]),
             }[entry.applied_to]
-            D = lambda x, labels=labels, real=real: self.judge(x, labels, real)[0]
+            D = lambda x, labels=labels, real=real: self.augmented_logits(x, labels, real)[0]
             value = weight * entry.function(D, *images, *[self.rng] * entry.draws)
             (name,) = entry.logged_as
             total, numbers[name] = total + value, numbers.get(name, 0.0) + value.data
         return total, {name: float_on_cpu(value) for name, value in numbers.items()}
 
     def lazy_d_penalty(self, *batch):
-        """`d_penalty`, as many times stronger as it is rarer. (`g_penalty` sees to that itself.)"""
+        """Return `d_penalty` times k, for an update that is made at every k-th update of D only.
+        (`g_penalty` includes this factor.)"""
         penalty, numbers = self.d_penalty(*batch)
         return penalty * float(self.penalty_every("D")), numbers
 
     def g_loss(self, reals, real_labels, fakes, labels):
-        """(what G minimises, the numbers to log)."""
-        fake, fake_classes = self.judge(fakes, labels, real=False, d_step=False)
-        real = None
+        """Return (G's loss, the numbers to log)."""
+        fake_logits, class_logits = self.augmented_logits(fakes, labels, real=False, d_step=False)
+        real_logits, reals = None, Tensor(reals)
         if self.loss.paired:
             with no_grad():
-                real, _ = self.judge(Tensor(reals), real_labels, real=True, d_step=False)
-        loss = self.loss.generator(real, fake)
+                real_logits, _ = self.augmented_logits(reals, real_labels, real=True, d_step=False)
+        loss = self.loss.generator(real_logits, fake_logits)
         numbers = {"g_loss": float_on_cpu(loss.data)}
-        if fake_classes is not None:
-            class_loss = cross_entropy(fake_classes, labels)
+        if class_logits is not None:
+            class_loss = cross_entropy(class_logits, labels)
             numbers["g_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.settings.class_weight * class_loss
         return self.with_network_penalties(loss, self.G, "G"), numbers
 
     def g_penalty(self, z, labels):
-        """(the weighted sum of the penalties on what G makes of latents, the numbers to log, new
-        states among them)."""
+        """Return (the weighted sum of the penalties on G's images as functions of latents or
+        styles, the numbers to log). The numbers include the new states of the penalties."""
         total, numbers, k = 0.0, {}, self.penalty_every("G")
         for entry, weight in penalties.active(self.settings, "G", *penalties.LATENTS):
             if entry.applied_to == "styles":
-                given = [self.G.synthesis, self.G.styles(z, labels)]
+                arguments = [self.G.synthesis, self.G.styles(z, labels)]
             else:
-                given = [lambda z: call_with_labels(self.G, z, labels), z]
-            given += [getattr(self.penalty_state, entry.state)] if entry.state else []
-            value = entry.function(*given, *[self.rng] * entry.draws)
+                arguments = [lambda z: call_with_labels(self.G, z, labels), z]
+            arguments += [getattr(self.penalty_state, entry.state)] if entry.state else []
+            value = entry.function(*arguments, *[self.rng] * entry.draws)
             value, *state = value if entry.state else [value]
             numbers |= zip(entry.logged_as, map(float_on_cpu, [value.data, *state]))
             total = total + value * float(weight * k)
         return total, numbers
 
     def with_network_penalties(self, loss, network, which):
+        """Return the loss plus the penalties on the weights of a network, "D" or "G"."""
         for entry, weight in penalties.active(self.settings, which, "network"):
             loss = loss + weight * entry.function(network)
         return loss
 
-    def judge_both(self, reals, real_labels, fakes, fake_labels):
-        """`judge` of the reals and of the fakes; in one pass where it can be, which is faster."""
+    def real_and_fake_logits(self, reals, real_labels, fakes, fake_labels):
+        """Return `augmented_logits` of the reals, and those of the fakes, in D's step. If possible,
+        they are computed in one pass, which is faster."""
         reals = Tensor(reals)
         if self.two_passes:
-            return self.judge(reals, real_labels, True), self.judge(fakes, fake_labels, False)
-        # Arrays: no gradient flows to the images in D's step.
+            return (
+                self.augmented_logits(reals, real_labels, real=True),
+                self.augmented_logits(fakes, fake_labels, real=False),
+            )
+        # The images are plain arrays here, since D's loss has no gradient at its images.
         images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
         labels = xp.concatenate([real_labels, fake_labels]) if self.conditional else None
-        both, n = self.score(Tensor(images), labels), len(reals)
+        outputs, n = self.logits(Tensor(images), labels), len(reals)
         return [
-            [None if part is None else part[half] for part in both]
+            [None if output is None else output[half] for output in outputs]
             for half in (slice(0, n), slice(n, None))
         ]
 
-    def judge(self, x, labels, real, d_step=True):
-        """`score` of images x, which are reals or not, in D's step or in G's, through the
-        augmentation."""
-        return self.score(self.augment(x, real, d_step), labels)
+    def augmented_logits(self, x, labels, real, d_step=True):
+        """Return `logits` of images x after augmentation.
 
-    def score(self, x, labels):
-        """D's (logits, class logits) on images x; the second is None where D does not guess the
-        class."""
+        real: whether they are reals; d_step: True in D's step, False in G's.
+        """
+        return self.logits(self.augment(x, real, d_step), labels)
+
+    def logits(self, x, labels):
+        """Return D's (logits, class logits) on images x; the class logits are None if D does not
+        predict the class."""
         output = call_with_labels(self.D, x, labels if self.conditional else None)
         return output if isinstance(output, tuple) else (output, None)
 
     def penalty_every(self, which):
-        """Updates of D, or of G, between its penalties on images, or on latents."""
-        places, every = {
+        """Return k: the penalties of "D" on images, or of "G" on latents and styles, are applied at
+        every k-th update. It is 1 if there are none."""
+        applied_to, every = {
             "D": (penalties.IMAGES, self.settings.penalty_every),
             "G": (penalties.LATENTS, self.settings.path_every),
         }[which]
-        return every if penalties.active(self.settings, which, *places) else 1
+        return every if penalties.active(self.settings, which, *applied_to) else 1
 
-    def check(self, recipe):
-        """Raises InputError for penalties that these networks cannot have, or that cannot be lazy,
-        and are told to be."""
-        for which, places in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
-            for entry, weight in penalties.active(self.settings, which, *places):
-                said = f"setting {entry.name}={weight:g}"
+    def check_penalties(self, recipe_name):
+        """Raise InputError for a penalty that needs styles if G has none, and for one that must not
+        be lazy but is set to be."""
+        for which, applied_to in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
+            for entry, weight in penalties.active(self.settings, which, *applied_to):
+                setting = f"setting {entry.name}={weight:g}"
                 if entry.applied_to == "styles" and not isinstance(self.G, StyleGenerator):
-                    raise InputError(f"{said}: the G of {recipe} has no styles")
+                    raise InputError(f"{setting}: the G of {recipe_name} has no styles")
                 if not entry.lazy and (k := self.penalty_every(which)) > 1:
                     every = "penalty_every" if which == "D" else "path_every"
                     raise InputError(
-                        f"{said}: this penalty belongs into every update: set {every}=1, not {k}"
+                        f"{setting}: this penalty must be in every update: set {every}=1, not {k}"
                     )
 
 
-def make_optimizer(s, network, lr, lazy=1):
-    """The optimiser of a network. lazy: k, where a penalty is minimised at every k-th step only, as
-    an extra step.
+def make_optimizer(s, network, lr, penalty_every=1):
+    """Return the optimiser of a network, by the settings s.
 
-    k + 1 steps then do the work of k, so the rate and the decays become those of k / (k + 1) steps
-    (Karras et al. 2020b, section 3.1).
+    If a penalty has an update of its own after every k-th update (k = penalty_every > 1), k + 1
+    updates do the work of k. So the learning rate and the decays are adjusted: each update counts
+    as c = k / (k + 1) of one (Karras et al. 2020b, section 3.1).
     """
-    share = lazy / (lazy + 1) if lazy > 1 else 1
+    c = penalty_every / (penalty_every + 1) if penalty_every > 1 else 1
     if s.optimizer == "rmsprop":
-        return RMSprop(network.parameters(), lr * share, s.beta2**share, s.eps)
-    return Adam(network.parameters(), lr * share, (s.beta1**share, s.beta2**share), s.eps)
+        return RMSprop(network.parameters(), lr * c, s.beta2**c, s.eps)
+    return Adam(network.parameters(), lr * c, (s.beta1**c, s.beta2**c), s.eps)

@@ -1,32 +1,42 @@
-"""EMA: a copy of a network whose weights are a moving average of the trained one's."""
+"""EMA: a copy of a network whose weights are a moving average of its weights."""
 
 import copy
+from collections.abc import Callable
 
 from tinygan.kernels import optim as kernel
+from tinygan.nn import Module
 
 
 class EMA:
-    """The exponential moving average of a module's weights, which draws better than the last ones.
+    """The exponential moving average of a module's weights. An averaged G generates better images
+    than G with its present weights.
 
-    average = decay * average + (1 - decay) * weights at each update; buffers are copied. The decay
-    ramps up, min(decay, (1 + t) / (10 + t)) at update t, so that the random start is forgotten; it
-    is 0, so that the average is the module, at the first `start` updates. `module` is the average
-    itself, in evaluation mode.
+    At each update, average = decay * average + (1 - decay) * weights; buffers are copied. The decay
+    rises with the number t of earlier updates, min(decay, (1 + t) / (10 + t)), so that the average
+    forgets the random initial weights. In the first `start` updates it is 0: the average is equal
+    to the module. Raises ValueError for a decay outside [0, 1).
+
+    module: the averaged copy, in evaluation mode.
     """
 
-    def __init__(self, module, decay=0.999, start=0):
+    def __init__(self, module: Module, decay: float = 0.999, start: int = 0):
         if not 0 <= decay < 1:
-            raise ValueError(f"EMA: decay must lie in [0, 1), not {decay}")
+            raise ValueError(f"EMA: decay must be in [0, 1), but is {decay}")
         self.decay, self.start, self.updates = decay, start, 0
         self.module = copy.deepcopy(module).eval()
 
-    def update(self, module, decay=None) -> None:
-        """Move the average towards `module`'s weights. decay: a function, which a recorded step
-        calls anew, that returns the decay of this update, or None for that of the ramp."""
+    def update(self, module: Module, decay: Callable[[], float | None] | None = None) -> None:
+        """Move the average towards the weights of `module`.
+
+        decay: a function that returns the decay of this update, or None for the rising decay above.
+        A recorded step calls it at each launch. Raises ValueError if a parameter of `module` has
+        another shape than its average.
+        """
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:
                 raise ValueError(
-                    f"EMA: {current.name} has shape {current.shape}, its average {average.shape}"
+                    f"EMA: {current.name} has shape {current.shape}, but its average has shape "
+                    f"{average.shape}"
                 )
 
         def decay_now():

@@ -1,8 +1,10 @@
-"""Evaluations during a run: samples of the averaged G against images held out of training."""
+"""Evaluations during a run: samples of the averaged G are compared with held-out images."""
 
 import json
 import math
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,25 +20,27 @@ from .sampling import generate
 
 
 class Evaluation:
-    """Writes eval.jsonl in the folder `out`, and the best averaged G so far as best.npz.
+    """Writes the results of evaluations to eval.jsonl, and the best averaged G so far to best.npz.
 
-    best_fid: the lowest FID so far; here: is this the process that evaluates? Raises InputError if
-    evaluations are asked for, but no images are held out.
+    held_out: the Dataset of held-out images, or None. here: whether this process evaluates (one of
+    several ranks does). best_fid: the lowest FID so far. Raises InputError if the settings ask for
+    evaluations, but no images are held out.
     """
 
-    def __init__(self, settings, held_out, data_name, seed, here=True):
+    def __init__(self, settings: Any, held_out: Any, data_name: str, seed: int, here: bool = True):
         self.settings, self.seed, self.best_fid = settings, seed, math.inf
         if settings.eval_every and held_out is None:
             raise InputError(
-                f"eval_every={settings.eval_every}: {data_name} is too small to hold images out"
+                f"setting eval_every={settings.eval_every}: {data_name} is too small to hold out "
+                "images for evaluations"
             )
         self.evaluator = Evaluator(held_out, seed) if settings.eval_every and here else None
 
-    def evaluate(self, out, step, G):
-        """Compare samples of G with the held-out images, in a line of eval.jsonl. Keep the best G
-        in best.npz."""
+    def evaluate(self, out: Path, step: int, G: Any) -> None:
+        """Compare samples of G with the held-out images, and append the result to eval.jsonl in
+        the folder `out`. If it is the best so far, write G to best.npz."""
         s = self.settings
-        # not the run's: to look must not change it
+        # A generator of its own, because an evaluation must not change the run.
         rng = np.random.default_rng([self.seed, step, 2])
         labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
         images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
@@ -53,10 +57,13 @@ class Evaluation:
                 {"step": step, "evaluation": numbers},
             )
 
-    def rewind(self, out, step, same_evaluations):
-        """Take back the best G if its evaluation was after this step. It comes again, unless other
-        evaluations are asked for now; then the best of those that are left has no weights any more,
-        and the next one is kept."""
+    def rewind(self, out: Path, step: int, same_evaluations: bool) -> None:
+        """Return to an earlier step: remove best.npz if it is from a later one.
+
+        The resumed run will write it again if it evaluates at the same steps (same_evaluations).
+        Otherwise, the weights of the best remaining evaluation are lost, so the next evaluation
+        counts as the best.
+        """
         self.best_fid, best = log.best_fid(out), out / checkpoint.BEST
         if not best.exists():
             return
@@ -65,6 +72,6 @@ class Evaluation:
                 return
             self.best_fid = self.best_fid if same_evaluations else math.inf
         except InputError as error:
-            warn(f"{str(error).split(': use')[0]}: the next evaluation makes a new one")
+            warn(f"{str(error).split(': use')[0]}: the next evaluation writes a new one")
             self.best_fid = math.inf
         best.unlink()

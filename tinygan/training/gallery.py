@@ -1,7 +1,9 @@
-"""The pictures of a run: sample grids of latents that stay the same, and what each size of a
-growing recipe came to."""
+"""The pictures of a run: grids of samples from fixed latents, and, for a growing recipe, samples at
+the end of each size."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,24 +11,28 @@ from tinygan import plots
 from tinygan.autograd import Tensor
 from tinygan.backend import asarray, to_numpy
 
-from .sampling import ROWS, class_rows, generate
+from .sampling import MAX_ROWS, class_rows, generate
 
-GRID = 64  # fixed latents in the sample pictures of an unconditional recipe
+GRID = 64  # images in the grids of an unconditional recipe
 
 
 class Gallery:
-    """latents, labels: those of the sample grids, which are the same all the time; grown: {pixels
-    on a side: images of some of them, when that size had settled}."""
+    """Writes the pictures of a run.
 
-    def __init__(self, algorithm, classes):
+    latents, labels: the fixed inputs of all grids. grown: {"0008": images of 8x8 pixels}, samples
+    that a growing recipe generated at the end of each size.
+    """
+
+    def __init__(self, algorithm: Any, classes: int):
         self.algorithm, self.classes, self.grown = algorithm, classes, {}
         self.latents, self.labels = self.fixed_inputs()
 
     def fixed_inputs(self):
-        """Of a conditional recipe, a row per class, a column per latent."""
+        """Return (latents, labels) of the grids. For a conditional recipe, a grid has a row for
+        each class and a column for each latent."""
         if not self.algorithm.objectives.conditional:
             return self.algorithm.latents(GRID), None
-        labels, columns = class_rows(self.classes, 8 * min(self.classes, ROWS))
+        labels, columns = class_rows(self.classes, 8 * min(self.classes, MAX_ROWS))
         z = np.tile(to_numpy(self.algorithm.latents(columns).data), (len(labels) // columns, 1))
         return Tensor(asarray(z)), labels
 
@@ -36,16 +42,16 @@ class Gallery:
     def load_state_dict(self, state, grown):
         self.latents, self.grown = Tensor(asarray(state["latents"])), grown
 
-    def draw_grid(self, path, G):
-        """Write G's images of the fixed latents."""
+    def write_grid(self, path: Path, G: Any) -> None:
+        """Write the images that G generates from the fixed latents."""
         images = generate(G, self.latents, self.labels)
         columns = None if self.labels is None else class_rows(self.classes, len(images))[1]
         plots.save_image(path, plots.grid(images, columns))
 
-    def draw_growth(self, path, G):
-        """Write G's images of the same latents at each size, a row each, up to the present one."""
+    def write_growth(self, path: Path, G: Any) -> None:
+        """Write a row of images, from the same latents, for each size up to the present one."""
         z, labels = self.latents, self.labels
-        if labels is not None:  # the first of each row
+        if labels is not None:  # the first image in each row of the grid
             columns = class_rows(self.classes, len(labels))[1]
             z, labels = z[::columns], labels[::columns]
         size = self.algorithm.growth.size >> math.floor(self.algorithm.lod)

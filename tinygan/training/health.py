@@ -1,4 +1,4 @@
-"""Numbers that go wrong: which NaN was first, and the signs of a GAN's collapse."""
+"""Training that goes wrong: the search for the first NaN, and warnings that a GAN collapses."""
 
 import math
 
@@ -10,18 +10,19 @@ from tinygan.errors import Diverged
 from tinygan.nn.hooks import forward_hooks
 
 ADVICE = (
-    "train anew with a smaller learning rate (--set lr=...), a penalty on D's slope "
+    "train anew with a smaller learning rate (--set lr=...), a penalty on D's gradient "
     "(r1=...), or another loss"
 )
 
 
-def diverged(step, what, on_all_ranks=False):
-    """The error to raise where something is not finite at a step."""
-    return Diverged(f"step {step}: {what}; it is in no checkpoint; {ADVICE}", on_all_ranks)
+def diverged(step: int, fault: str, on_all_ranks: bool = False) -> Diverged:
+    """Return the error to raise if a value is not finite at a step. fault: what is not finite."""
+    return Diverged(f"step {step}: {fault}; no checkpoint contains it; {ADVICE}", on_all_ranks)
 
 
-def first_of(arrays):
-    """'NAME holds NaN' of the first of {name: array} that is not finite, or None."""
+def first_not_finite(arrays):
+    """Return 'NAME holds NaN' (or inf) for the first array of {name: array} that is not finite;
+    None if all are."""
     for name, array in arrays.items():
         array = to_numpy(array)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -29,8 +30,8 @@ def first_of(arrays):
     return None
 
 
-def weights(networks):
-    """{name: array} of the parameters of {name: Module}."""
+def named_weights(networks):
+    """Return {name: array} of the parameters of {name: Module}."""
     return {
         f"{name}.{path}": p.data
         for name, network in networks.items()
@@ -38,41 +39,42 @@ def weights(networks):
     }
 
 
-def result_at_fault(networks, network, gradients, numbers):
-    """What is not finite, in words: a buffer of {name: Module}, the gradient of one of network's
-    parameters, or a number."""
-    if found := first_of(
-        {
-            f"{name}.{path}": array
-            for name, net in networks.items()
-            for path, array in net.named_buffers()
-        }
-    ):
-        return found
+def find_faulty_result(networks, network, gradients, numbers):
+    """Return a description of the results that are not finite: a buffer of {name: Module}, the
+    gradient of one of the network's parameters, or numbers."""
+    buffers = {
+        f"{name}.{path}": array
+        for name, net in networks.items()
+        for path, array in net.named_buffers()
+    }
+    if buffer := first_not_finite(buffers):
+        return buffer
     names = [path for path, _ in network.named_parameters()]
-    if found := first_of({name: g.data for name, g in zip(names, gradients) if g is not None}):
-        return f"the gradient of {found}"
+    by_name = {name: g.data for name, g in zip(names, gradients) if g is not None}
+    if gradient := first_not_finite(by_name):
+        return f"the gradient of {gradient}"
     return ", ".join(
         f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)
     )
 
 
-def op_at_fault(networks, objective, network, parts, draw):
-    """Which op first made a NaN or an infinity, and in which layer, in words.
+def find_faulty_op(networks, objective, network, parts, generate_fakes):
+    """Return a description of the op that was the first to return NaN or infinity, and its layer;
+    "" if none does.
 
-    Computes the gradients of objective(*part) -> (loss, numbers) again, looking at each op. draw: a
-    function that draws the fakes again, in which it may have begun.
+    It computes the gradients of objective(*part) -> (loss, numbers) once more, and checks each op.
+    generate_fakes: a function that generates the fakes once more, since G may be at fault.
     """
     layers = [
         (f"{name}.{path}" if path else name, module)
-        for name, whole in networks.items()
-        for path, module in whole.modules()
+        for name, net in networks.items()
+        for path, module in net.modules()
     ]
-    inside = ["the loss"]
-    enter, leave = lambda path, _: inside.append(path), lambda *_: inside.pop()
+    open_layers = ["the loss"]
+    enter, leave = lambda path, _: open_layers.append(path), lambda *_: open_layers.pop()
     try:
-        with forward_hooks(layers, enter, leave), anomaly(lambda: inside[-1]):
-            draw()
+        with forward_hooks(layers, enter, leave), anomaly(lambda: open_layers[-1]):
+            generate_fakes()
             for part in parts:
                 loss, _ = objective(*part)
                 grad(loss, network.parameters())
@@ -81,51 +83,53 @@ def op_at_fault(networks, objective, network, parts, draw):
     return ""
 
 
-class Signs:
-    """Warns, once each, of the signs that a GAN collapses, by the rows of its log."""
+class CollapseWarnings:
+    """Warns of the signs that a GAN collapses, each once, from the rows of its log."""
 
-    PATIENCE = 50  # rows in a row that look so, before it is said
-    NOTHING = 1e-5  # norm of G's gradient that counts as none; healthy recipes have .1 to 1000
+    PATIENCE = 50  # successive rows that must show a sign before the warning
+    VANISHED = 1e-5  # a norm of G's gradient that counts as none; healthy recipes have .1 to 1000
     ADVICE = {
-        "d_right": "D has told all reals from all fakes for {steps} steps, so that G may learn "
-        "nothing from it: weaken D (d_lr, r1, augment), or take a loss that does not "
-        "saturate",
+        "d_right": "D has told all reals from all fakes for {steps} steps, so G may learn nothing "
+        "from it: weaken D (d_lr, r1, augment), or choose a loss that does not saturate",
         "d_wrong": "D has been wrong about all images for {steps} steps: give it a larger d_lr or "
         "more d_steps",
         "variety": "the images of G have varied less than a quarter as much as real ones for "
-        "{steps} steps (mode collapse): try a smaller lr, a penalty on D's slope (r1, "
-        "gp), or another loss",
-        "gradient": "G's gradient has all but vanished for {steps} steps, so that G no longer "
-        "learns: weaken D (d_lr, r1), or take a loss that does not saturate "
-        "(loss=bce, hinge)",
+        "{steps} steps (mode collapse): try a smaller lr, a penalty on D's gradient (r1, gp), or "
+        "another loss",
+        "gradient": "G's gradient has almost vanished for {steps} steps, so G no longer learns: "
+        "weaken D (d_lr, r1), or choose a loss that does not saturate (loss=bce, hinge)",
     }
 
-    def __init__(self, has_threshold, every):
-        """has_threshold: False for losses of critics, which are to tell reals from fakes; every:
-        steps between rows."""
-        self.every, self.streaks, self.norms = every, dict.fromkeys(self.ADVICE, 0), []
-        self.pinned, self.most_varied, self.said = has_threshold, 0.0, set()
+    def __init__(self, has_threshold: bool, every: int):
+        """has_threshold: False for the losses of critics, whose logits have no threshold between
+        real and fake. every: the number of steps between rows."""
+        self.has_threshold, self.every = has_threshold, every
+        self.streaks = dict.fromkeys(self.ADVICE, 0)  # successive rows that have shown each sign
+        self.first_norms = []  # norms of G's gradient in the first rows
+        self.largest_variety, self.issued = 0.0, set()
 
-    def __call__(self, row):
-        """The warnings that a row of the log gives rise to, in plain words."""
+    def __call__(self, row: dict) -> list[str]:
+        """Return the warnings that a row of the log gives rise to."""
         if not {"g_grad_norm", "d_accuracy", "variety"} <= row.keys():  # of an older version
             return []
-        self.most_varied = max(self.most_varied, row["variety"])
-        self.norms += [row["g_grad_norm"]] * (len(self.norms) < self.PATIENCE)
-        seen = {
-            "d_right": self.pinned and row["d_accuracy"] > 0.999,
-            "d_wrong": self.pinned and row["d_accuracy"] < 0.001,
+        self.largest_variety = max(self.largest_variety, row["variety"])
+        self.first_norms += [row["g_grad_norm"]] * (len(self.first_norms) < self.PATIENCE)
+        smallest_norm = max(1e-3 * np.median(self.first_norms), self.VANISHED)
+        signs = {
+            "d_right": self.has_threshold and row["d_accuracy"] > 0.999,
+            "d_wrong": self.has_threshold and row["d_accuracy"] < 0.001,
             "variety": row["variety"] < 0.25,
-            "gradient": row["g_grad_norm"] < max(1e-3 * np.median(self.norms), self.NOTHING),
+            "gradient": row["g_grad_norm"] < smallest_norm,
         }
         warnings = []
-        for sign, there in seen.items():
-            if sign in self.said:
+        for sign, present in signs.items():
+            if sign in self.issued:
                 continue
-            # At first, all images of G are alike; in a small network for long.
-            patience = self.PATIENCE * (4 if sign == "variety" and self.most_varied < 0.5 else 1)
-            self.streaks[sign] = self.streaks[sign] + 1 if there else 0
+            # G's images are all alike in the beginning, and for a long time in a small network.
+            slow = sign == "variety" and self.largest_variety < 0.5
+            patience = self.PATIENCE * (4 if slow else 1)
+            self.streaks[sign] = self.streaks[sign] + 1 if present else 0
             if self.streaks[sign] == patience:
-                self.said.add(sign)
+                self.issued.add(sign)
                 warnings.append(self.ADVICE[sign].format(steps=patience * self.every))
         return warnings

@@ -1,4 +1,4 @@
-"""The log of a run: its progress bar, log.jsonl and time.jsonl."""
+"""The log of a run: log.jsonl, time.jsonl and the progress bar."""
 
 import contextlib
 import json
@@ -6,6 +6,8 @@ import math
 import os
 import sys
 import time
+from pathlib import Path
+from typing import Any, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -14,31 +16,33 @@ from tinygan.backend import in_host_memory
 from tinygan.files import replacing, writing
 
 from . import health
-from .statistics import read
+from .statistics import to_floats
 
-LOG_EVERY = 10  # steps averaged in one line of log.jsonl
-POINTS = 1000  # of each curve, at most: as many as a picture has columns
+LOG_EVERY = 10  # steps whose numbers are averaged in a line of log.jsonl
+CURVE_POINTS = 1000  # the most points of a curve: a picture has no more columns
 
 
 class Log:
-    """The progress bar, log.jsonl and time.jsonl of a run: a line for every LOG_EVERY steps."""
+    """Writes log.jsonl and time.jsonl, a line for every LOG_EVERY steps, and shows the progress
+    bar."""
 
-    def __init__(self, trainer, progress):
+    def __init__(self, trainer: Any, progress: bool):
         self.trainer, self.algorithm = trainer, trainer.algorithm
-        self.first, self.started = self.algorithm.images, time.perf_counter()
-        self.signs = health.Signs(self.algorithm.objectives.loss.threshold is not None, LOG_EVERY)
+        self.images_at_start, self.start_time = self.algorithm.images, time.perf_counter()
+        has_threshold = self.algorithm.objectives.loss.threshold is not None
+        self.warnings_for = health.CollapseWarnings(has_threshold, LOG_EVERY)
         for row in rows(trainer.out):
-            self.signs(row)  # which were warned of before a resumed run broke off
+            self.warnings_for(row)  # so that a resumed run does not warn again
         self.bar = tqdm(
             total=trainer.settings.steps,
             initial=trainer.step,
             unit="step",
             disable=not progress,
             dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10,
-        )  # rarely into a file
+            mininterval=0.2 if sys.stderr.isatty() else 10,  # rarely into a file
+        )
         with writing(trainer.out / "log.jsonl"):
-            self.numbers, self.times = (
+            self.log_file, self.time_file = (
                 open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl")
             )
 
@@ -47,91 +51,97 @@ class Log:
 
     def __exit__(self, *exception):
         self.bar.close()
-        for file in (self.numbers, self.times):
-            # What a full disk did not take is tried again; that must not hide the first error.
+        for file in (self.log_file, self.time_file):
+            # On a full disk, close() tries again to write the rest. Its error must not hide the
+            # first one.
             with contextlib.suppress(OSError) if exception[0] else writing(file.name):
                 file.close()
 
-    def add(self, numbers):
-        """Take in the numbers of one step."""
+    def add(self, numbers: dict[str, Any]) -> None:
+        """Add the numbers of one step. Write a line if it completes LOG_EVERY steps."""
         t = self.trainer
-        t.recent.append(numbers)
-        due = t.step % LOG_EVERY == 0 or t.step == t.settings.steps
-        if due or all(map(in_host_memory, numbers.values())):
-            self.read()
-        if due:
-            # The number of a lazy penalty is not in all of them.
-            keys = dict.fromkeys(key for r in t.recent for key in r)
-            row = {key: float(np.mean([r[key] for r in t.recent if key in r])) for key in keys}
-            t.recent.clear()
-            self.write(row)
+        t.unlogged.append(numbers)
+        complete = t.step % LOG_EVERY == 0 or t.step == t.settings.steps
+        if complete or all(map(in_host_memory, numbers.values())):
+            self.check_finite()
+        if complete:
+            # Not every step has the number of a lazy penalty.
+            keys = dict.fromkeys(key for n in t.unlogged for key in n)
+            row = {key: float(np.mean([n[key] for n in t.unlogged if key in n])) for key in keys}
+            t.unlogged.clear()
+            self.write_row(row)
         self.bar.update()
 
-    def write(self, row):
+    def write_row(self, row: dict[str, Any]) -> None:
+        """Write a line to both files, warn of signs of collapse, and update the progress bar."""
         t, a = self.trainer, self.algorithm
-        seconds = time.perf_counter() - self.started
-        warnings = self.signs(row)
+        seconds = time.perf_counter() - self.start_time
+        warnings = self.warnings_for(row)
         for warning in warnings:
             self.bar.write(f"tinygan: warning: step {t.step}: {warning}", sys.stderr)
-        said = {"warnings": warnings} if warnings else {}
+        warned = {"warnings": warnings} if warnings else {}
         phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
         with writing(t.out / "log.jsonl"):
             print(
-                json.dumps({"step": t.step, "images": a.images, **row, **said}),
-                file=self.numbers,
+                json.dumps({"step": t.step, "images": a.images, **row, **warned}),
+                file=self.log_file,
                 flush=True,
             )
             print(
                 json.dumps({"step": t.step, "seconds": round(seconds, 3), "phases": phases}),
-                file=self.times,
+                file=self.time_file,
                 flush=True,
             )
         size = f"{a.growth.describe(a.lod)}  " if a.growth else ""
         p = f"  p {row['p']:.2f}" if "p" in row else ""
         self.bar.set_postfix_str(
             f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  "
-            f"{(a.images - self.first) / seconds:.0f} images/s",
+            f"{(a.images - self.images_at_start) / seconds:.0f} images/s",
             refresh=False,
         )
 
-    def read(self):
-        """Bring the numbers so far to the host. Raises Diverged if one is not finite."""
+    def check_finite(self) -> None:
+        """Convert the numbers since the last line to floats (which waits for a GPU). Raise Diverged
+        if one is not finite."""
         t = self.trainer
-        t.recent[:] = map(read, t.recent)
-        for step, row in enumerate(t.recent, t.step - len(t.recent) + 1):
-            for name, value in row.items():
+        t.unlogged[:] = map(to_floats, t.unlogged)
+        for step, numbers in enumerate(t.unlogged, t.step - len(t.unlogged) + 1):
+            for name, value in numbers.items():
                 if not math.isfinite(value):
                     networks = {"G": self.algorithm.G, "D": self.algorithm.D}
-                    found = health.first_of(health.weights(networks))
-                    also = f", and by now the weight {found}" if found else ""
+                    weight = health.first_not_finite(health.named_weights(networks))
+                    also = f", and by now the weight {weight}" if weight else ""
                     raise health.diverged(step, f"{name} is {value}{also}")
 
-    def flush(self):
-        """See to it that the lines so far are on the disk."""
+    def flush(self) -> None:
+        """Make sure that all lines so far are on the disk."""
         with writing(self.trainer.out / "log.jsonl"):
-            os.fsync(self.numbers.fileno())
+            os.fsync(self.log_file.fileno())
 
 
-def rows(folder, most=math.inf, name="log.jsonl"):
-    """The whole lines of a log, as dicts, one after another; thinned out evenly to `most` of them."""
+def rows(
+    folder: Path, max_rows: float = math.inf, name: str = "log.jsonl"
+) -> Iterator[dict[str, Any]]:
+    """Yield the complete lines of a log as dicts; if there are more than `max_rows`, only every
+    k-th line."""
     path = folder / name
     if not path.exists():
         return
     with open(path) as file:
-        every = max(1, math.ceil(sum(1 for _ in file) / most))
+        every = max(1, math.ceil(sum(1 for _ in file) / max_rows))
         file.seek(0)
         for i, line in enumerate(file, 1):
             if i % every == 0 and step_of(line) < math.inf:
                 yield json.loads(line)
 
 
-def best_fid(folder):
-    """The lowest FID of the evaluations in eval.jsonl; infinite if there is none."""
+def best_fid(folder: Path) -> float:
+    """Return the lowest FID in eval.jsonl, or infinity if there is none."""
     return min((row["fid"] for row in rows(folder, name="eval.jsonl")), default=math.inf)
 
 
-def cut(folder, step) -> None:
-    """Take out of a run's logs what was written after that step."""
+def remove_after(folder: Path, step: int) -> None:
+    """Remove from a run's logs all lines of later steps, and incomplete lines."""
     for name in ("log.jsonl", "time.jsonl", "eval.jsonl"):
         path = folder / name
         if path.exists():
@@ -141,8 +151,9 @@ def cut(folder, step) -> None:
                 temporary.write_text("".join(kept))
 
 
-def step_of(line):
-    """The step of a line of the log; infinite for a line cut short when the run was killed."""
+def step_of(line: str) -> float:
+    """Return the step of a line of the log, or infinity if the line is incomplete because the run
+    was killed."""
     try:
         step = json.loads(line)["step"]
         return step if isinstance(step, int) else math.inf

@@ -1,8 +1,8 @@
-"""The projector: which style w makes G draw a given image? (Karras et al. 2020b, section 5 and
-appendix D)"""
+"""The projector: finds styles from which G generates a given image (Karras et al. 2020b, section 5
+and appendix D)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple
 
 import numpy as np
 
@@ -13,33 +13,49 @@ from tinygan.kernels.cpu import parallel
 from tinygan.metrics.perceptual import Perceptual, squared_distance
 from tinygan.optim import Adam
 
-# rate, and the shares of the steps in which it rises and falls
-LR, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25
-# of w, in its deviations, and the share of the steps in which it goes to 0
-NOISE, NOISE_RAMP = 0.05, 0.75
-STATISTICS = 10_000  # latents that give w's mean and deviation
+LR = 0.1  # learning rate
+RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps in which the learning rate rises and falls
+NOISE = 0.05  # initial strength of the noise on w, in units of w's standard deviation
+NOISE_RAMP = 0.75  # share of the steps in which the noise falls to 0
+STATISTICS = 10_000  # latents from which w's mean and standard deviation are estimated
 
 
-class Projection(NamedTuple):
-    """ws (N, style_layers, size): the styles found; distances (steps, N): from the images, at each
-    step; stages: [(step, ws)] on the way, the start and the end included. Arrays on the host."""
+class ProjectedStyles(NamedTuple):
+    """The styles that `project` has found, as arrays in host memory.
+
+    ws: the styles (N, style_layers, size). distances: of G's images from the given ones at each
+    step (steps, N). stages: [(step, ws)] at some steps, the first and the last included.
+    """
 
     ws: np.ndarray
     distances: np.ndarray
-    stages: list
+    stages: list[tuple[int, np.ndarray]]
 
 
-def project(G, images, data, steps=300, per_layer=False, seed=0, stages=8, progress=iter):
-    """Styles with which G draws images like those given, float32 (N, H, W, C) in [-1, 1]: a
-    Projection.
+def project(
+    G: Any,
+    images: Any,
+    data_name: str,
+    steps: int = 300,
+    per_layer: bool = False,
+    seed: int = 0,
+    stages: int = 8,
+    progress: Callable[[Any], Iterable[int]] = iter,
+) -> ProjectedStyles:
+    """Find styles from which G generates images like the given ones.
 
-    G: a generator with styles, in evaluation mode; data: the name of the data set whose classifier
-    tells how different two images look. From the mean of w, gradient descent with Adam on the
-    distance, whose rate rises and falls, while noise that is added to w goes to 0. One w for all
-    layers, or with per_layer one for each (which can draw more, also what G never learned to). The
-    noise inputs of G stay as they are.
+    G: a generator with styles, in evaluation mode.
+    images: float32 (N, H, W, C) in [-1, 1].
+    data_name: the data set whose classifier measures how different two images look.
+    per_layer: find one w for each layer, instead of one for all. This can match more images, even
+        some that are unlike all that G has learned.
+    stages: the number of stages to return, the first and the last included.
+    progress: wraps range(steps), for example in a progress bar.
+
+    The search begins at the mean of w. It minimises the distance by Adam, with a learning rate that
+    rises and falls, and adds noise to w that falls to 0. The noise inputs of G do not change.
     """
-    rng, perceptual, n = np.random.default_rng(seed), Perceptual(data), len(images)
+    rng, perceptual, n = np.random.default_rng(seed), Perceptual(data_name), len(images)
     labels = rng.integers(G.classes, size=STATISTICS) if G.classes else None
     with no_grad(), parallel.single_threaded_blas():
         samples = to_numpy(G.mapping(Tensor(normal(rng, (STATISTICS, G.latent))), labels).data)
@@ -47,20 +63,20 @@ def project(G, images, data, steps=300, per_layer=False, seed=0, stages=8, progr
     mean, deviation = samples.mean(0), np.sqrt(((samples - samples.mean(0)) ** 2).sum(1).mean())
     layers = G.style_layers if per_layer else 1
     w = Parameter(asarray(np.broadcast_to(mean, (n, layers, len(mean))).astype(np.float32).copy()))
-    spread = lambda w: ops.broadcast_to(w, (n, G.style_layers, len(mean)))
-    optimizer, distances, found = Adam([w], LR, (0.9, 0.999)), [], []
-    keep = set(np.linspace(0, steps, stages).round().astype(int).tolist())
+    for_all_layers = lambda w: ops.broadcast_to(w, (n, G.style_layers, len(mean)))
+    optimizer, distances, kept_stages = Adam([w], LR, (0.9, 0.999)), [], []
+    steps_to_keep = set(np.linspace(0, steps, stages).round().astype(int).tolist())
     with parallel.single_threaded_blas():
         for step in progress(range(steps)):
-            if step in keep:
-                found.append((step, to_numpy(spread(w.detach()).data).copy()))
+            if step in steps_to_keep:
+                kept_stages.append((step, to_numpy(for_all_layers(w.detach()).data).copy()))
             t = step / steps
             strength = float(deviation) * NOISE * max(0.0, 1 - t / NOISE_RAMP) ** 2
             down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
             optimizer.lr = LR * down * min(1.0, t / RAMP_UP)
             noisy = w + Tensor(normal(rng, w.shape) * np.float32(strength))
-            distance = squared_distance(perceptual(G.synthesis(spread(noisy))), target)
+            distance = squared_distance(perceptual(G.synthesis(for_all_layers(noisy))), target)
             distances.append(to_numpy(distance.data))
             optimizer.step(grad(ops.sum(distance), [w]))
-    ws = to_numpy(spread(w.detach()).data).copy()
-    return Projection(ws, np.array(distances), [*found, (steps, ws)])
+    ws = to_numpy(for_all_layers(w.detach()).data).copy()
+    return ProjectedStyles(ws, np.array(distances), [*kept_stages, (steps, ws)])

@@ -1,12 +1,12 @@
 """Several processes that train one run: the ranks of MPI, started by `mpiexec -n K`.
 
-A batch is shared out: rank r of K has the images r, r + K, r + 2K, ... of it, so that groups
-strided through a batch (minibatch stddev) are those of the whole. Each rank draws the random
-numbers of the whole batch, and keeps its share: the generators' states are the same on all ranks,
-and those of one process. What is a mean over the batch becomes, `together`, the mean over ranks of
-each one's mean.
+Each rank has a share of every batch: rank r of K has the images r, r + K, r + 2K, ... . With this
+stride, the groups of minibatch stddev are the same as in the whole batch. Each rank draws the
+random numbers of the whole batch, and keeps its share, so the states of the generators are the same
+on all ranks, and the same as on one process. Within `sharing_batches`, a mean over the batch is the
+mean over ranks of each rank's mean.
 
-Without MPI, or outside of `together`, there is one rank, and everything here does nothing.
+Without MPI, or outside `sharing_batches`, there is one rank, and the functions here do nothing.
 """
 
 import contextlib
@@ -15,70 +15,77 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 
 import numpy as np
 
 from tinygan import batch, errors
 from tinygan.errors import InputError
 
-# What tells a process its rank, and how many there are: mpiexec of Open MPI, MVAPICH, MPICH, and
-# Slurm's srun --mpi=pmix.
+# The environment variables from which a process learns its rank and the number of ranks, as set by
+# mpiexec of Open MPI, MVAPICH and MPICH, and by Slurm's srun --mpi=pmix.
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
 )
-SPINS = 2000  # looks at whether the others have come, before we sleep between them
-MESSAGE = 2000  # bytes
+SPINS = 2000  # tests of a request before we sleep between tests
+MESSAGE_BYTES = 2000
 
-size, rank = 1, 0
+size, rank = 1, 0  # the number of ranks, and the rank of this process
 _world = None  # the communicator of all ranks
 
 
 def join() -> None:
-    """Become one of the ranks that mpiexec has started; without it, or with TINYGAN_MPI=0, nothing
-    happens. Of ranks but the first, warnings and errors that all have are silent from now on.
-    Raises InputError if mpi4py is missing, or of another MPI than mpiexec."""
+    """Make this process one of the ranks that mpiexec has started.
+
+    Without mpiexec, or with TINYGAN_MPI=0, nothing happens. From now on, only the first rank writes
+    warnings and errors that all ranks have. Raises InputError if mpi4py is missing, or belongs to
+    another MPI than mpiexec.
+    """
     global size, rank, _world
-    told = next((os.environ[n] for r, n in LAUNCHERS if r in os.environ and n in os.environ), "1")
-    if _world is not None or told == "1" or os.environ.get("TINYGAN_MPI") == "0":
+    processes = next(
+        (os.environ[n] for r, n in LAUNCHERS if r in os.environ and n in os.environ), "1"
+    )
+    if _world is not None or processes == "1" or os.environ.get("TINYGAN_MPI") == "0":
         return
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise InputError(
-            "to train on several ranks takes mpi4py, and the MPI of this mpiexec: "
+            "training on several ranks needs mpi4py, and the MPI of this mpiexec: run "
             f"pip install 'tinygan[mpi]' ({' '.join(str(error).split())})"
         ) from None
-    if str(MPI.COMM_WORLD.size) != told:
+    if str(MPI.COMM_WORLD.size) != processes:
         raise InputError(
-            f"mpiexec has started {told} processes, but mpi4py sees "
-            f"{MPI.COMM_WORLD.size}: it is of another MPI (pip install "
-            "--force-reinstall 'tinygan[mpi]'; TINYGAN_MPI=0 trains without)"
+            f"mpiexec has started {processes} processes, but mpi4py sees {MPI.COMM_WORLD.size}: it "
+            "belongs to another MPI. Run pip install --force-reinstall 'tinygan[mpi]', or set "
+            "TINYGAN_MPI=0 to train without MPI"
         )
     _world = MPI.COMM_WORLD
     size, rank = _world.size, _world.rank
     errors.quiet = rank > 0
 
 
-def beside() -> int:
-    """How many ranks there are on this machine, as far as mpiexec tells."""
+def ranks_on_this_machine() -> int:
+    """Return the number of ranks on this machine, as mpiexec tells it; otherwise the number of all
+    ranks."""
     return int(
         os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS") or size
     )
 
 
-def abort(code) -> None:
-    """End all ranks at once, with that exit code."""
+def abort(code: int) -> None:
+    """End all ranks at once, with this exit code."""
     if _world is not None:
         _world.Abort(code)
 
 
 @contextlib.contextmanager
-def aborting():
-    """What goes wrong on one rank alone is told, and ends all of them: the others would wait for it
-    for ever."""
+def abort_on_error() -> Iterator[None]:
+    """If this rank alone raises an exception in the block, print it and end all ranks, because the
+    others would wait for this one for ever. Exceptions that all ranks raise are passed on."""
     try:
         yield
     except BaseException as error:
@@ -96,18 +103,19 @@ def aborting():
 
 
 @contextlib.contextmanager
-def sharing_batches(yes=True):
-    """All ranks are in this block at once, each with its share of a batch; if not yes, each is by
-    itself."""
-    before, batch.holder = batch.holder, Shares() if yes and size > 1 else batch.WholeBatch()
+def sharing_batches(enabled: bool = True) -> Iterator[None]:
+    """Share batches among the ranks while the block runs. All ranks must be in the block at the
+    same time. enabled=False: each rank computes on its own."""
+    shared = enabled and size > 1
+    previous, batch.holder = batch.holder, SharedBatch() if shared else batch.WholeBatch()
     try:
         yield
     finally:
-        batch.holder = before
+        batch.holder = previous
 
 
-class Shares:
-    """What layers find in `batch.holder`: every rank has a share of the batch."""
+class SharedBatch:
+    """The `batch.holder` of layers while each rank has a share of the batch."""
 
     @property
     def shares(self):
@@ -120,31 +128,32 @@ class Shares:
         return array[rank::size]
 
 
-def count() -> int:
-    """Of how many ranks each has a share of the batch now: 1 outside of `together`."""
+def shares() -> int:
+    """Return the number of ranks that share each batch: 1 outside `sharing_batches`."""
     return batch.shares()
 
 
 def share(array):
-    """This rank's share of an array or Tensor (N, ...)."""
+    """Return this rank's share of an array or Tensor (N, ...)."""
     return batch.holder.share(array)
 
 
 def mean(array):
-    """The mean over ranks of an array of floats: a new array, the same on all of them."""
+    """Return the mean over ranks of an array of floats: a new array, the same on all ranks."""
     return batch.mean(array)
 
 
 def mean_of(arrays) -> list:
-    """The mean over ranks of each array of a list (None stays None), by one flat buffer."""
-    there = [array for array in arrays if array is not None]
-    if count() == 1 or not there:
+    """Return the mean over ranks of each array in a list (None stays None). All arrays are reduced
+    together, in one flat buffer."""
+    present = [array for array in arrays if array is not None]
+    if shares() == 1 or not present:
         return list(arrays)
-    dtype = np.result_type(*there)
-    flat = np.concatenate([np.asarray(array, dtype).ravel() for array in there])
+    dtype = np.result_type(*present)
+    flat = np.concatenate([np.asarray(array, dtype).ravel() for array in present])
     _reduce(flat, "SUM")
     flat /= size
-    parts = iter(np.split(flat, np.cumsum([array.size for array in there])))
+    parts = iter(np.split(flat, np.cumsum([array.size for array in present])))
     return [
         None if array is None else next(parts).reshape(array.shape).astype(array.dtype, copy=False)
         for array in arrays
@@ -152,41 +161,40 @@ def mean_of(arrays) -> list:
 
 
 def mean_numbers(numbers) -> dict:
-    """The mean over ranks of each of {name: float}."""
-    if count() == 1:
+    """Return the mean over ranks of each value in {name: float}."""
+    if shares() == 1:
         return numbers
     values = np.array([float(value) for value in numbers.values()])
     return dict(zip(numbers, mean(values).tolist()))
 
 
-def largest(number) -> int:
-    """The largest of the whole numbers that all ranks have come with."""
+def maximum(number: int) -> int:
+    """Return the largest of the integers with which the ranks call this function."""
     if size == 1:
         return number
-    found = np.array([number])
-    _reduce(found, "MAX")
-    return int(found[0])
+    numbers = np.array([number])
+    _reduce(numbers, "MAX")
+    return int(numbers[0])
 
 
 def broadcast(arrays) -> None:
-    """Overwrite the arrays of all ranks with those of the first."""
+    """Overwrite the arrays of all ranks with those of the first rank."""
     for array in arrays if size > 1 else ():
-        whole = np.ascontiguousarray(array)
-        _wait(_world.Ibcast(whole, 0))
-        array[...] = whole
+        contiguous = np.ascontiguousarray(array)
+        _wait(_world.Ibcast(contiguous, 0))
+        array[...] = contiguous
 
 
-def first(text) -> str:
-    """Of the texts of all ranks, the first that is not empty."""
+def first_nonempty(text: str) -> str:
+    """Return the text of the first rank whose text is not empty; "" if all are empty."""
     if size == 1:
         return text
-    own = np.frombuffer(
-        text.encode(errors="backslashreplace")[:MESSAGE].ljust(MESSAGE, b"\0"), np.uint8
-    )
-    texts = np.empty((size, MESSAGE), np.uint8)
-    _wait(_world.Iallgather(own.copy(), texts))
-    told = [row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in texts]
-    return next(filter(None, told), "")
+    encoded = text.encode(errors="backslashreplace")[:MESSAGE_BYTES]
+    own = np.frombuffer(encoded.ljust(MESSAGE_BYTES, b"\0"), np.uint8)
+    buffer = np.empty((size, MESSAGE_BYTES), np.uint8)
+    _wait(_world.Iallgather(own.copy(), buffer))
+    texts = [row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in buffer]
+    return next(filter(None, texts), "")
 
 
 def _reduce(array, name):
@@ -196,8 +204,11 @@ def _reduce(array, name):
 
 
 def _wait(request):
-    """Wait until all ranks have come: in Python, so that signals are seen meanwhile. Who waits
-    long, for a rank that draws pictures, say, leaves it the processor."""
+    """Wait until all ranks have taken part in a request.
+
+    The loop is in Python, so that signals are handled meanwhile. After SPINS tests, it sleeps
+    between tests, to leave the processor to a rank that is busy, for example with pictures.
+    """
     spins = 0
     while not request.Test():
         spins += 1
@@ -205,8 +216,11 @@ def _wait(request):
 
 
 class Generator(np.random.Generator):
-    """np.random.default_rng(seed), whose draws for each image, those with a shape (N, ...), are
-    this rank's share of those for the whole batch (K N, ...), `together`."""
+    """np.random.default_rng(seed) for ranks.
+
+    Within `sharing_batches`, draws with a shape (N, ...), one for each image, are this rank's share
+    of the draws (K N, ...) for the whole batch.
+    """
 
     def __init__(self, seed):
         super().__init__(np.random.PCG64(seed))
@@ -222,7 +236,7 @@ class Generator(np.random.Generator):
         return self._share(draw, size, (), {})
 
     def _share(self, draw, size, args, settings):
-        if count() == 1 or size is None:  # a number for all of the batch
+        if shares() == 1 or size is None:  # a number that all images share
             return draw(size, *args, **settings)
         n, *rest = (size,) if isinstance(size, int) else size
-        return share(draw((n * count(), *rest), *args, **settings))
+        return share(draw((n * shares(), *rest), *args, **settings))

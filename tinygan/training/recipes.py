@@ -1,6 +1,8 @@
-"""The registry of recipes: those of models/, in the order in which `tinygan recipes` lists them."""
+"""The registry of recipes, in the order in which `tinygan recipes` lists them."""
 
-from tinygan.errors import InputError
+from typing import Any
+
+from tinygan.errors import InputError, choose_from
 from tinygan.models import (
     acgan,
     biggan,
@@ -18,11 +20,12 @@ from tinygan.models import (
     wgan_gp,
 )
 from tinygan.models.recipe import Recipe
+from tinygan.models.settings import Settings
 
 DEFAULT = "quick"
 RECIPES = {
-    paper.RECIPE.name: paper.RECIPE
-    for paper in (
+    module.RECIPE.name: module.RECIPE
+    for module in (
         quick,
         gan,
         dcgan,
@@ -41,13 +44,13 @@ RECIPES = {
 }
 
 
-def find(name) -> Recipe:
-    """The recipe of that name. Raises InputError listing what exists."""
+def find(name: str) -> Recipe:
+    """Return the recipe called `name`. Raises InputError if there is none, and lists all names."""
     if name not in RECIPES:
-        raise InputError(f"unknown recipe {name!r}; there are: {', '.join(RECIPES)}")
+        raise InputError(f"unknown recipe {name!r}: {choose_from(RECIPES, name)}")
     return RECIPES[name]
 
 
-def settings_of(config):
-    """The Settings of a run, by what its config.json holds: its recipe, and the settings."""
+def settings_of(config: dict[str, Any]) -> Settings:
+    """Return the Settings of a run, given the contents of its config.json."""
     return find(config["recipe"]).settings().updated(config["settings"])

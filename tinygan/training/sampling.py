@@ -1,4 +1,7 @@
-"""Drawing images with a generator."""
+"""Generating images, and loading trained networks."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,35 +16,36 @@ from tinygan.nn import BatchNorm, StyleGenerator
 
 from . import recipes
 
-# What --truncation may be, of z and of w. Of z: below, one number in a hundred is kept; above, all
-# are. Of w: psi, which is 1 where nothing is truncated; -1 draws the opposites.
+# The range of --truncation. For z, it is a threshold: at .02, one or two draws in a hundred are
+# kept; at 10, all are. For w, it is psi: 1 truncates nothing, and -1 generates the opposites.
 TRUNCATION = {"z": (0.02, 10.0), "w": (-2.0, 2.0)}
-ROWS = 10  # at most, of a grid with a row per class
+MAX_ROWS = 10  # of a grid with a row for each class
 
 
-def generate(G, z, labels=None, batch=256):
-    """The images of latents z (N, latent), and classes (N,), as uint8 (N, H, W, C) on the host,
-    `batch` at a time.
+def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np.ndarray:
+    """Return the images that G generates from latents z (N, latent) and labels (N,): a uint8 array
+    (N, H, W, C) in host memory.
 
-    Instead of classes, labels may be mixtures of them, float32 (N, classes) on the host.
+    labels may also be mixtures of classes, a float32 array (N, classes) in host memory.
     """
     parts = []
     with no_grad(), parallel.single_threaded_blas():
-        for i in range(0, len(z), batch):
-            part = None if labels is None else labels[i : i + batch]
+        for i in range(0, len(z), batch_size):
+            part = None if labels is None else labels[i : i + batch_size]
             if part is not None and part.dtype.kind == "f":
                 part = asarray(part)
-            images = call_with_labels(G, z[i : i + batch], part)
+            images = call_with_labels(G, z[i : i + batch_size], part)
             parts.append(to_uint8(to_numpy(images.data)))
     return np.concatenate(parts)
 
 
-def latents(rng, n, G, truncation=None):
-    """n latents z ~ N(0, 1) for G: a Tensor (n, latent).
+def latents(rng: np.random.Generator, n: int, G: Any, truncation: float | None = None) -> Tensor:
+    """Return n latents z ~ N(0, 1) for G: a Tensor (n, latent).
 
-    truncation: the truncation trick of BigGAN (Brock et al. 2019, section 3.1): values beyond this
-    threshold are drawn again, until none is. Less variety, but each image from where G was trained
-    most. A G with styles does not truncate z, but w (`truncate`).
+    truncation: the threshold of BigGAN's truncation trick (Brock et al. 2019, section 3.1). Values
+    beyond it are drawn again until none is left. The images vary less, but all come from latents on
+    which G was trained most. For a G with styles, `truncate` truncates w instead, and z stays as it
+    is.
     """
     z = rng.standard_normal((n, G.latent), dtype=np.float32)
     if truncation is not None and not isinstance(G, StyleGenerator):
@@ -53,34 +57,36 @@ def latents(rng, n, G, truncation=None):
     return Tensor(asarray(z))
 
 
-def classes_in_turn(G, n, first=0):
-    """The classes of n images, in turn from `first` on; None where G has no classes."""
+def classes_in_turn(G: Any, n: int, first: int = 0) -> np.ndarray | None:
+    """Return the labels of n images, which go through all classes in turn, beginning with `first`;
+    None if G is unconditional."""
     return (first + np.arange(n)) % G.classes if G.classes else None
 
 
-def truncate(G, truncation, rng, batches=16):
-    """Make G, in place, ready for latents of that truncation: psi of one with styles; of one with
-    batch-norm, the statistics of so many batches of its images."""
+def truncate(G: Any, truncation: float, rng: np.random.Generator, batches: int = 16) -> None:
+    """Prepare G, in place, for this truncation. A G with styles gets a new psi. A G with batch-norm
+    gets the statistics of `batches` batches of its images."""
     if isinstance(G, StyleGenerator):
         G.psi = truncation
     else:
         standing_statistics(G, rng, batches, truncation)
 
 
-def standing_statistics(G, rng, batches, truncation=None, size=64):
-    """Give G's batch-norm layers, in place, the mean and variance of so many batches of its own
-    images.
+def standing_statistics(
+    G: Any, rng: np.random.Generator, batches: int, truncation: float | None = None, size: int = 64
+) -> None:
+    """Give G's batch-norm layers, in place, the mean and variance over `batches` batches of `size`
+    images that G generates.
 
-    The running averages of training are those of a G that changed meanwhile; an averaged G, or one
-    that is given truncated latents, makes other images (Brock et al. 2019, appendix C: "standing
-    statistics").
+    The running averages of training come from a G that changed meanwhile. They do not fit an
+    averaged G, or truncated latents (Brock et al. 2019, appendix C: "standing statistics").
     """
     norms = [module for _, module in G.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:
         for i in range(batches):
             for norm in norms:
-                # so that the running average is that of all
+                # With this momentum, the running average is the mean over all batches so far.
                 norm.training, norm.momentum = True, 1 / (i + 1)
             labels = rng.integers(G.classes, size=size) if G.classes else None
             generate(G, latents(rng, size, G, truncation), labels)
@@ -89,43 +95,45 @@ def standing_statistics(G, rng, batches, truncation=None, size=64):
             norm.training, norm.momentum = False, momentum
 
 
-def class_rows(classes, n):
-    """(labels, columns) of a grid of at least n images with a row per class (of many classes, ten
-    spread evenly).
+def class_rows(classes: int, n: int) -> tuple[np.ndarray, int]:
+    """Return (labels, columns) of a grid of at least n images with a row for each class.
 
-    Every row is full. Fewer images than rows stand in one row, each of another class.
+    Of more than MAX_ROWS classes, it shows MAX_ROWS, evenly spaced. Every row is full. If n is
+    smaller than the number of rows, there is one row, with an image of another class in each
+    column.
     """
-    rows = min(classes, ROWS, n)
+    rows = min(classes, MAX_ROWS, n)
     columns = -(-n // rows)
-    labels = np.arange(rows).repeat(columns) * classes // min(classes, ROWS)
+    labels = np.arange(rows).repeat(columns) * classes // min(classes, MAX_ROWS)
     return labels, (columns if columns > 1 else rows)
 
 
-def load_generator(run, average=True):
-    """(G, config, path of the checkpoint) of a run: its folder, or one of its checkpoints.
+def load_generator(run: str | Path, average: bool = True) -> tuple[Any, dict[str, Any], Path]:
+    """Return (G, config, path of the checkpoint) of a run, given its folder or one of its
+    checkpoints.
 
-    Of a folder, it is the best checkpoint where the run was evaluated, otherwise the last. average:
-    the averaged weights (EMA), or the last ones of training.
+    average: load the averaged weights (EMA); otherwise, the weights of the last step. With the
+    averaged weights, a folder stands for its best checkpoint if the run was evaluated; otherwise,
+    for its last one. Raises InputError if there is no checkpoint, or if it is damaged.
     """
     run = checkpoint.open_run(run, best=average)
     if run.path.name == checkpoint.BEST and not average:
         raise InputError(
-            f"{run.path} holds averaged weights only: give a checkpoint-*.npz for "
-            "those of the last step"
+            f"{run.path} holds only averaged weights: for the weights of a step, give a "
+            "checkpoint-*.npz"
         )
-    G, _ = _built(run)
-    return _with(G, run, "ema" if average else "G"), run.config, run.path
+    G, _ = _build_networks(run)
+    return _load_weights(G, run, "ema" if average else "G"), run.config, run.path
 
 
-def load_networks(run):
-    """(G, D) of a run, its folder or one of its checkpoints, as they were trained to be: G
-    averaged, D as it is."""
+def load_networks(run: str | Path) -> tuple[Any, Any]:
+    """Return the averaged G, and D, of a run, given its folder or one of its checkpoints."""
     run = checkpoint.open_run(run)
-    G, D = _built(run)
-    return _with(G, run, "ema"), _with(D, run, "D")
+    G, D = _build_networks(run)
+    return _load_weights(G, run, "ema"), _load_weights(D, run, "D")
 
 
-def _built(run):
+def _build_networks(run):
     recipe = recipes.find(run.config["recipe"])
     settings = recipe.settings().updated(run.config["settings"])
     return recipe.build(
@@ -133,8 +141,8 @@ def _built(run):
     )
 
 
-def _with(network, run, part):
-    """The network with the weights of a part of a checkpoint, in evaluation mode."""
+def _load_weights(network, run, part):
+    """Load one part of a checkpoint into a network. Return the network, in evaluation mode."""
     try:
         network.load_state_dict(run.states[part])
     except (KeyError, ValueError) as error:

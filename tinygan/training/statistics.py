@@ -1,15 +1,16 @@
-"""What a step tells of itself: how D judges, and how much G's images vary. All of it goes into the
-log."""
+"""Statistics of a step for the log: D's logits, and the variety of G's images."""
 
 from tinygan import batch
 from tinygan.backend import float_on_cpu, xp
 from tinygan.ops import sigmoid
 
 
-def judgements(loss, real, fake):
-    """The numbers to log of D's logits on reals and on fakes (constant Tensors): d_real and d_fake,
-    the mean probability that an image is real where a loss has one, otherwise the mean logit; and
-    those of `overfitting`."""
+def logit_statistics(loss, real, fake):
+    """Return the numbers to log about D's logits on reals and on fakes (constant Tensors).
+
+    d_real and d_fake are D's mean probability that an image is real, if the loss defines one,
+    otherwise the mean logit. `overfitting` returns the other numbers.
+    """
     output = sigmoid if loss.probability else lambda logits: logits
     return {
         "d_real": float_on_cpu(output(real).mean().data),
@@ -19,10 +20,13 @@ def judgements(loss, real, fake):
 
 
 def overfitting(loss, real, fake):
-    """D's mean logits, from arrays of them, and r_t: the mean sign of those of reals (Karras et al.
-    2020a, equation 1); for l1 and l2, of what they are above .5; where only differences count,
-    above the middle between reals and fakes. And d_accuracy, the share of all images that D tells
-    right."""
+    """Return D's mean logits, r_t and d_accuracy, given the logits on reals and on fakes (arrays).
+
+    r_t is the mean sign of the real logits minus a threshold (Karras et al. 2020a, equation 1). The
+    threshold is that of the loss: 0, or .5 for l1 and l2. Where only differences between logits
+    have a meaning, it is the middle between the means of reals and fakes. d_accuracy is the share
+    of all images that D classifies correctly.
+    """
     means = float_on_cpu(real.mean()), float_on_cpu(fake.mean())
     threshold = loss.threshold
     if threshold is None:
@@ -37,16 +41,16 @@ def overfitting(loss, real, fake):
 
 
 def variety(images):
-    """How much images (N, H, W, C) differ: the root of the mean variance of a pixel."""
-    centre = batch.mean(images.mean(0))
-    return xp.sqrt(batch.mean(xp.square(images - centre).mean()))
+    """Return how much images (N, H, W, C) differ: the root of the mean variance of a pixel."""
+    mean_image = batch.mean(images.mean(0))
+    return xp.sqrt(batch.mean(xp.square(images - mean_image).mean()))
 
 
 def relative_variety(fakes, reals):
-    """The variety of fakes as a share of that of reals, which may all be black."""
+    """Return the variety of fakes divided by that of reals, which is 0 if all reals are black."""
     return float_on_cpu(variety(fakes) / xp.maximum(variety(reals), 1e-6))
 
 
-def read(numbers):
-    """Numbers to log as floats: on a GPU, this waits for the step."""
+def to_floats(numbers: dict) -> dict:
+    """Return the numbers to log as floats. On a GPU, this waits for the step."""
     return {key: float(value) for key, value in numbers.items()}

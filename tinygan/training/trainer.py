@@ -1,4 +1,4 @@
-"""The Trainer: a run of steps in a folder of its own, with its log, pictures and checkpoints."""
+"""The Trainer: a training run in a folder of its own, with a log, pictures and checkpoints."""
 
 import contextlib
 import dataclasses
@@ -6,49 +6,59 @@ import math
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
 from tinygan import files, kernels, plots
+from tinygan.data import Dataset
 from tinygan.errors import InputError, Interrupted, on_signals, warn
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
+from tinygan.models.recipe import Recipe
+from tinygan.models.settings import Settings
 
 from . import health, log, ranks
 from .algorithm import Algorithm
 from .evaluation import Evaluation
-from .execution import most_judged
+from .execution import held_out_batch_size
 from .gallery import Gallery
 from .sampling import standing_statistics
 
-LOCK = "running"  # this file is there, and locked, while a process trains in the folder
-# what checkpoints keep of the algorithm, besides arrays
+LOCK = "running"  # a file that exists, and is locked, while a process trains in the folder
+# The attributes of Algorithm that checkpoints contain besides arrays.
 ALGORITHM_STATE = "step", "d_updates", "images", "lod"
 
 
 class FolderTaken(InputError):
-    """The folder for a new run holds one already."""
+    """The folder for a new run already contains a run."""
 
 
 class Trainer:
-    """Trains a recipe's G and D on a Dataset, in a folder of its own: the steps of an Algorithm,
-    and what a run keeps of them.
+    """Trains the networks of a recipe on a Dataset, in a folder of its own.
 
-    A resumed run is the same run, bit for bit: the state of the generator of all randomness is part
-    of a checkpoint.
+    It runs the steps of an Algorithm, and writes the log, pictures, evaluations and checkpoints. A
+    resumed run is bit for bit the same as an uninterrupted one, since a checkpoint contains the
+    states of all random number generators. `Trainer.start` begins a new run in the folder `out`.
+
+    Raises InputError for settings that contradict each other, or do not fit the data.
     """
 
-    def __init__(self, recipe, settings, dataset, out, seed=0):
+    def __init__(
+        self, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
+    ):
         s = self.settings = settings
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         self.algorithm = a = Algorithm(recipe, s, dataset, seed)
-        self.held_out_batch = most_judged(a, len(self.held_out)) if self.held_out else 0
+        self.held_out_batch_size = 0
+        if self.held_out:
+            self.held_out_batch_size = held_out_batch_size(a, len(self.held_out))
         self.out, self.gallery = Path(out), Gallery(a, dataset.num_classes)
         self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
-        self.recent = []  # what train_step returned since the last line of the log
-        self.checkpoints_seen = None  # names of those in the folder when it was read
-        self.same_evaluations = True  # as before a run was resumed, or at other steps
-        self.standing_step = None  # when the averaged G got its batch-norm statistics
+        self.unlogged = []  # the numbers of the steps since the last line of the log
+        self.checkpoints_at_start = None  # the names of the checkpoints when the folder was read
+        self.same_evaluations = True  # whether a resumed run evaluates at the same steps as before
+        self.standing_step = None  # the step for which the averaged G has standing statistics
         self.config = {
             "version": checkpoint.CONFIG_VERSION,
             "recipe": recipe.name,
@@ -61,24 +71,24 @@ class Trainer:
         }
 
     @property
-    def dataset(self):
+    def dataset(self) -> Dataset:
         return self.algorithm.dataset
 
     @property
-    def step(self):
+    def step(self) -> int:
         return self.algorithm.step
 
     @property
-    def images(self):
+    def images(self) -> int:
         return self.algorithm.images
 
     @property
-    def seconds(self):
+    def seconds(self) -> dict[str, float]:
         return self.algorithm.execution.seconds
 
-    def average(self):
-        """The averaged G, ready to draw: where `standing` asks for it, with batch-norm statistics
-        of its own images."""
+    def averaged_G(self) -> Any:
+        """Return the averaged G, ready to generate images: with batch-norm statistics of its own if
+        the setting `standing` asks for them."""
         G, batches = self.algorithm.ema.module, self.settings.standing
         if batches and self.standing_step != self.step:
             rng = np.random.default_rng([self.algorithm.seed, self.step, 4])
@@ -86,136 +96,145 @@ class Trainer:
             self.standing_step = self.step
         return G
 
-    def finite_average(self):
-        """The averaged G. Raises Diverged if something in it is not finite, which its images would
-        not show."""
-        G = self.average()
-        if found := health.first_of(checkpoint.flat({"ema": G.state_dict()})):
-            raise health.diverged(self.step, found)
+    def finite_averaged_G(self) -> Any:
+        """Return the averaged G. Raise Diverged if one of its values is not finite, because its
+        images might not show it."""
+        G = self.averaged_G()
+        if fault := health.first_not_finite(checkpoint.flat({"ema": G.state_dict()})):
+            raise health.diverged(self.step, fault)
         return G
 
     # A run
 
-    def run(self, progress=True):
-        """Train up to `settings.steps`; return the path of the last sample grid.
+    def run(self, progress: bool = True) -> Path:
+        """Train up to `settings.steps`. Return the path of the last grid of samples.
 
-        Writes log.jsonl, samples/, curves.png and checkpoints as it goes. The first Ctrl-C or
-        SIGTERM ends the step, writes a checkpoint and raises Interrupted; a second one raises it at
-        once. Raises Diverged if a number is not finite, and InputError if another process trains in
-        this folder, or it cannot be written to.
+        progress: show a progress bar. During training, it writes log.jsonl, samples/, curves.png
+        and checkpoints. The first Ctrl-C or SIGTERM finishes the step, writes a checkpoint and
+        raises Interrupted; a second one raises it at once. Raises Diverged if a number is not
+        finite, and InputError if another process trains in this folder, or if the folder cannot be
+        written to.
         """
-        with contextlib.ExitStack() as around:
-            stop, lines = around.enter_context(_stop_signal(self.say_how_to_resume)), None
-            self.algorithm.execution.check_ranks()  # before anything later is removed
+        with contextlib.ExitStack() as stack:
+            stop, run_log = stack.enter_context(_stop_signal(self.say_how_to_resume)), None
+            self.algorithm.execution.check_same_step()  # before any file of a later step is removed
             if ranks.rank == 0:
-                around.enter_context(files.locked(self.out / LOCK))
-                seen, self.checkpoints_seen = self.checkpoints_seen, None
-                if seen not in (None, checkpoint.names(self.out)):
+                stack.enter_context(files.locked(self.out / LOCK))
+                expected, self.checkpoints_at_start = self.checkpoints_at_start, None
+                if expected not in (None, checkpoint.names(self.out)):
                     raise InputError(
-                        f"{self.out} has gone on meanwhile, by another process: try again"
+                        f"another process has meanwhile continued the run in {self.out}: try again"
                     )
                 with files.writing(self.out):
                     self.rewind()
-                lines = around.enter_context(log.Log(self, progress))
-            self.algorithm.execution.share_weights()
+                run_log = stack.enter_context(log.Log(self, progress))
+            self.algorithm.execution.broadcast_weights()
             parallel.keep_memory()
-            # NumPy's warnings of overflow are silent: whether numbers are finite is checked
-            # whenever they are read.
+            # NumPy's overflow warnings are off. Whenever numbers are read, we check that they are
+            # finite.
             with parallel.single_threaded_blas(), np.errstate(all="ignore"):
-                self.steps(lines, stop)
+                self.run_steps(run_log, stop)
         return self.grid_path()
 
     def say_how_to_resume(self):
-        """mpiexec kills its ranks soon after it has told them to stop: say how to go on while there
-        is time."""
+        """Print how to resume the run, when a signal asks several ranks to stop. mpiexec kills its
+        ranks soon after it has sent the signal, so this may be the last chance."""
         if ranks.size > 1 and ranks.rank == 0:
-            words = (
+            message = (
                 "tinygan: stopping; if this step is not saved in time, continue from step "
                 f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n"
             )
-            # in a signal's handler, sys.stderr may be in use
-            os.write(2, words.encode(errors="backslashreplace"))
+            # In a signal handler, sys.stderr may be in use.
+            os.write(2, message.encode(errors="backslashreplace"))
 
-    def steps(self, lines, stop):
-        """The steps of a run. A checkpoint comes after all that belongs to its step: whatever is
-        missing when the run is killed comes again. lines: the Log; None on ranks but the first,
-        which write nothing."""
+    def run_steps(self, run_log, stop):
+        """Run all steps. run_log: the Log, or None on all ranks but the first, which alone writes
+        files.
+
+        The checkpoint of a step is written after its other files. So if the run is killed, the
+        resumed run writes all files that are missing.
+        """
         a, s = self.algorithm, self.settings
         if self.step == 0:
             if a.growth:
                 a.grow()
-            if lines:
+            if run_log:
                 self.write_grid()
         while self.step < s.steps:
-            # What a size has come to is kept before the next one fades in.
-            if lines and a.growth and a.growth.lod(a.images) < math.floor(a.lod):
+            # Keep samples of the present size before the next one fades in.
+            if run_log and a.growth and a.growth.lod(a.images) < math.floor(a.lod):
                 self.write_growth()
             numbers = a.train_step()
-            if self.held_out_batch and self.step % log.LOG_EVERY == 0:
-                batch = self.held_out.batch(self.step // log.LOG_EVERY, self.held_out_batch, a.seed)
+            if self.held_out_batch_size and self.step % log.LOG_EVERY == 0:
+                index = self.step // log.LOG_EVERY
+                batch = self.held_out.batch(index, self.held_out_batch_size, a.seed)
                 numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
-            asked = ranks.largest(stop.number)  # looked at once: the signal may come at any moment
-            last = self.step == s.steps
-            if lines:
-                lines.add(numbers)
-                self.write(lines, last, asked)
-            if asked and not last:
-                ranks.largest(0)  # the first has saved
-                raise Interrupted(asked, on_all_ranks=True)
+            # Read it once, since a signal may come at any moment; all ranks stop at the same step.
+            stop_signal = ranks.maximum(stop.number)
+            is_last = self.step == s.steps
+            if run_log:
+                run_log.add(numbers)
+                self.write_outputs(run_log, is_last, stop_signal)
+            if stop_signal and not is_last:
+                ranks.maximum(0)  # wait until the first rank has written the checkpoint
+                raise Interrupted(stop_signal, on_all_ranks=True)
 
-    # What it writes
+    # Its files
 
-    def write(self, lines, last, asked):
-        """What is due after this step, which is the last or the last for now."""
+    def write_outputs(self, run_log, is_last, stop_signal):
+        """Write all files that are due after this step. is_last: whether it is the last step;
+        stop_signal: the number of the signal that stops the run here, or 0."""
         s = self.settings
-        due = lambda every: every and (last or self.step % every == 0)
-        saved = asked or due(s.checkpoint_every)
-        if saved or due(s.eval_every) or due(s.sample_every):
-            lines.read()  # first: a loss tells best where a number went wrong
-        if due(s.eval_every):
+        is_due = lambda every: every and (is_last or self.step % every == 0)
+        saves = stop_signal or is_due(s.checkpoint_every)
+        if saves or is_due(s.eval_every) or is_due(s.sample_every):
+            # First, because a loss shows best where a number went wrong.
+            run_log.check_finite()
+        if is_due(s.eval_every):
             self.evaluate()
-        if due(s.sample_every):
+        if is_due(s.sample_every):
             self.write_grid()
-        if last and self.algorithm.growth:
+        if is_last and self.algorithm.growth:
             self.write_growth()
-        if saved:
-            self.save(lines)
+        if saves:
+            self.save(run_log)
 
-    def evaluate(self):
-        """A line of eval.jsonl: see evaluation.py."""
-        self.evaluation.evaluate(self.out, self.step, self.finite_average())
+    def evaluate(self) -> None:
+        """Evaluate the averaged G on held-out images (see evaluation.py)."""
+        self.evaluation.evaluate(self.out, self.step, self.finite_averaged_G())
 
-    def grid_path(self):
+    def grid_path(self) -> Path:
         return self.out / "samples" / f"step-{self.step:08d}.png"
 
-    def write_grid(self):
-        self.gallery.draw_grid(self.grid_path(), self.finite_average())
+    def write_grid(self) -> None:
+        self.gallery.write_grid(self.grid_path(), self.finite_averaged_G())
 
-    def write_growth(self):
-        self.gallery.draw_growth(self.out / "growth.png", self.finite_average())
+    def write_growth(self) -> None:
+        self.gallery.write_growth(self.out / "growth.png", self.finite_averaged_G())
 
-    def draw_curves(self, path, rows):
+    def write_curves(self, path, rows):
         plots.save_curves(
             path, rows, self.algorithm.objectives.loss.probability, self.settings.ada_target
         )
 
-    def save(self, lines):
-        """Write the curves up to here, and a checkpoint."""
+    def save(self, run_log):
+        """Write the curves of the log so far, and a checkpoint. Raise Diverged if one of its values
+        is not finite."""
         a = self.algorithm
-        lines.flush()
-        if rows := list(log.rows(self.out, log.POINTS)):
-            self.draw_curves(self.out / "curves.png", rows)
+        run_log.flush()
+        if rows := list(log.rows(self.out, log.CURVE_POINTS)):
+            self.write_curves(self.out / "curves.png", rows)
         states = {
             "G": a.G.state_dict(),
             "D": a.D.state_dict(),
-            "ema": self.average().state_dict(),
+            "ema": self.averaged_G().state_dict(),
             "grown": self.gallery.grown,
             "g_optimizer": a.g_optimizer.state_dict(),
             "d_optimizer": a.d_optimizer.state_dict(),
             "fixed": self.gallery.state_dict(),
         }
-        if found := health.first_of(checkpoint.flat(states)):
-            raise health.diverged(self.step, found)
+        if fault := health.first_not_finite(checkpoint.flat(states)):
+            raise health.diverged(self.step, fault)
         checkpoint.save(
             self.out,
             self.step,
@@ -225,32 +244,36 @@ class Trainer:
                 "rng": a.rng.bit_generator.state,
                 "augment_rng": a.augment.rng.bit_generator.state,
                 "ema_updates": a.ema.updates,
-                "recent": self.recent,
+                "recent": self.unlogged,
                 **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
                 "controller": a.controller.state() if a.controller else None,
             },
             self.settings.keep,
         )
 
-    # From and to disk
+    # Resuming and starting a run
 
-    def resume(self, run):
-        """Continue from a checkpoint.Run: everything as it was then, or at the beginning if there
-        is no checkpoint. The folder stays as it is until `run` goes on."""
-        self.checkpoints_seen = run.seen
+    def resume(self, run: checkpoint.Run) -> None:
+        """Load the state of a checkpoint.Run, to continue from there; if it has no checkpoint, the
+        run begins again. The folder does not change until the method `run` is called.
+
+        Raises InputError if the checkpoint is at the last step already, or does not fit its
+        config.json.
+        """
+        self.checkpoints_at_start = run.checkpoint_names
         self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
         before, now = run.config.get("kernels", "fast"), self.config["kernels"]
         if before != now:
             warn(
-                f"{run.folder} was begun on the {before} kernels and goes on on the {now} ones: "
-                "its bits will differ from those of an unbroken run "
-                f"(TINYGAN_KERNELS={before} goes on as it was)"
+                f"{run.folder} was begun with the {before} kernels and continues with the {now} "
+                "ones, so its bits will differ from those of an uninterrupted run "
+                f"(TINYGAN_KERNELS={before} avoids this)"
             )
         if run.path is None:
             return
         a, states, meta = self.algorithm, run.states, run.meta
         if meta["step"] >= self.settings.steps:
-            raise InputError(f"{run.path} is at step {meta['step']} already: give a larger --steps")
+            raise InputError(f"{run.path} is already at step {meta['step']}: give a larger --steps")
         try:
             for part in ("G", "D", "g_optimizer", "d_optimizer"):
                 getattr(a, part).load_state_dict(states[part])
@@ -261,46 +284,49 @@ class Trainer:
                 a.controller.restore(meta["controller"])
             for key in ALGORITHM_STATE:
                 setattr(a, key, meta[key])
-            # A run of an older version may not have had all of these.
+            # A checkpoint of an older version may not have all of these states.
             for name in vars(a.objectives.penalty_state):
                 setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
-            a.ema.updates, self.recent = meta["ema_updates"], meta["recent"]
+            a.ema.updates, self.unlogged = meta["ema_updates"], meta["recent"]
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"{run.path} does not fit this run's config.json ({error})") from None
 
-    def rewind(self):
-        """Bring the folder to this step: what is later was written by a process that was killed, or
-        is of a branch that is given up, and comes again."""
+    def rewind(self) -> None:
+        """Remove from the folder all files and lines of later steps, which this run will write
+        again. They come from a process that was killed, or from a continuation that is given up."""
         files.remove_temporary(self.out)
         files.remove_temporary(self.out / "samples")
         for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
             for path in self.out.glob(pattern):
                 if (checkpoint.step_of(path) or 0) > self.step:
                     path.unlink()
-        log.cut(self.out, self.step)
+        log.remove_after(self.out, self.step)
         self.evaluation.rewind(self.out, self.step, self.same_evaluations)
         (self.out / "samples").mkdir(exist_ok=True)
         files.write_json(self.out / "config.json", self.config)
 
     @classmethod
-    def start(cls, recipe, settings, dataset, out, seed=0):
-        """A Trainer with a new run folder. Raises FolderTaken if `out` holds a run already."""
+    def start(
+        cls, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
+    ) -> "Trainer":
+        """Return a Trainer with a new folder, `out`. Raises FolderTaken if it already contains a
+        run, and InputError if it contains other files."""
         out = Path(out)
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
-        # What is hidden, or a folder without files, is of a run that was killed before it began.
+        # Hidden files and empty folders are left by a run that was killed before it began.
         if any(
             not path.is_dir() and path.name[0] != "." and path.name != LOCK
             for path in out.rglob("*")
         ):
             if not (out / "config.json").exists():
                 raise InputError(
-                    f"{out} is not empty, and holds no run to go on with: delete it, "
-                    "or choose another --out"
+                    f"{out} is not empty, and contains no run to continue: delete it, or choose "
+                    "another --out"
                 )
             raise FolderTaken(
-                f"{out} exists and is not empty: continue that run with "
-                f"--resume {out}, or choose another --out"
+                f"{out} already contains a run: continue it with --resume {out}, or choose "
+                "another --out"
             )
         existed = out.exists()
         trainer = cls(recipe, settings, dataset, out, seed)
@@ -313,31 +339,35 @@ class Trainer:
                 files.write_json(out / "config.json", trainer.config)
         except (FileExistsError, files.InUse):
             raise FolderTaken(
-                f"{out} has just been taken by another process: choose another --out"
+                f"another process has just begun a run in {out}: choose another --out"
             ) from None
-        trainer.checkpoints_seen = ()
+        trainer.checkpoints_at_start = ()
         return trainer
 
 
-def training_data(dataset, settings, seed):
-    """(what a run with these settings is trained on, what is held out) of a Dataset."""
+def training_data(
+    dataset: Dataset, settings: Settings, seed: int
+) -> tuple[Dataset, Dataset | None]:
+    """Divide a Dataset into the images that a run with these settings trains on, and those that are
+    held out. Raises InputError if the setting train_size is too large."""
     train, held_out = dataset.hold_out()
     if settings.train_size > len(train):
         raise InputError(
             f"setting train_size={settings.train_size}: {dataset.name} has "
-            f"{len(train):,} training images ({len(held_out or ()):,} more are held "
-            "out)"
+            f"{len(train):,} training images ({len(held_out or ()):,} more are held out)"
         )
-    return train.balanced(settings.train_size, seed) if settings.train_size else train, held_out
+    if settings.train_size:
+        train = train.balanced(settings.train_size, seed)
+    return train, held_out
 
 
 @contextlib.contextmanager
-def _stop_signal(told):
-    """An object whose `number` is 0, and from the first SIGINT (Ctrl-C) or SIGTERM on, that of the
-    signal.
+def _stop_signal(on_first: Callable[[], None]) -> Iterator[SimpleNamespace]:
+    """Handle the signals that stop a run, while the block runs.
 
-    told() is then called; a second signal interrupts at once. Where there are several ranks, so it
-    is with SIGUSR1, which mpiexec hands on without killing them.
+    Yield an object whose `number` is 0, and after the first SIGINT (Ctrl-C) or SIGTERM the number
+    of the signal. The first signal calls on_first(); a second one raises Interrupted at once. With
+    several ranks, SIGUSR1 does the same; mpiexec passes it on without killing the ranks.
     """
     stop = SimpleNamespace(number=0)
 
@@ -346,7 +376,7 @@ def _stop_signal(told):
             ranks.abort(128 + number)
             raise Interrupted(number)
         stop.number = number
-        told()
+        on_first()
 
     with on_signals(["SIGINT", "SIGTERM", *["SIGUSR1"] * (ranks.size > 1)], handler):
         yield stop

@@ -1,15 +1,19 @@
-"""Augmentation of what D sees, against overfitting to few images.
+"""Augmentation of D's input, against overfitting to few images.
 
-Which transforms, of which images, and with what probability. Whatever is done to the fakes in G's
-step is differentiable, so that G learns from D through it.
+diffaug.py and ada.py have the transforms. This file decides which images are augmented, and adapts
+the probability of ADA's transforms. Augmentations of the fakes in G's step are differentiable, so
+that G learns from D through them.
 """
 
 import numpy as np
 
+from tinygan.autograd import Tensor
 from tinygan.errors import InputError
 
 from .ada import ADA
 from .diffaug import DiffAugment
+
+__all__ = ["ADA", "Augment", "Controller", "DiffAugment", "from_settings"]
 
 KINDS = ("none", "diffaug", "ada")
 DEFAULT_POLICY = {"diffaug": "color,translation,cutout", "ada": "digits"}
@@ -17,27 +21,37 @@ WHERE = ("both", "reals", "d_step")
 
 
 class Augment:
-    """Call it with a batch that D is about to judge.
+    """Augments each batch that D is about to see.
 
-    kind: of KINDS; policy: of its kind, "" for the default. p: of ADA's transforms. rng: a numpy
-    Generator for its draws alone, so that all other draws of a run are the same with and without
-    augmentation.
+    kind: one of KINDS.
+    policy: the transforms, as DiffAugment or ADA take them; "" for the default.
+    where: one of WHERE. "both", reals and fakes in the steps of D and of G, is right. The other two
+        teach G something wrong (Zhao et al. 2020, section 3.1). With "reals", only reals are
+        augmented, so G learns to generate augmented images. With "d_step", reals and fakes are
+        augmented, but not in G's step, where G then learns from a D that has not seen such images.
+    p: the probability of each of ADA's transforms.
+    rng: a generator that draws for augmentation alone, so that all other draws of a run are the
+        same with and without augmentation.
 
-    where: "both" is right: reals and fakes, in D's step and in G's. The other two are ways in which
-    G learns what it should not (Zhao et al. 2020, section 3.1): "reals" only, so that G has to
-    imitate augmented images; and "d_step", reals and fakes but not in G's step, so that G is judged
-    by a D that has not seen such images.
+    Raises InputError for an unknown kind, policy or where, and for settings of another kind.
     """
 
-    def __init__(self, kind="none", policy="", where="both", p=0.0, rng=None):
+    def __init__(
+        self,
+        kind: str = "none",
+        policy: str = "",
+        where: str = "both",
+        p: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ):
         if kind not in KINDS or where not in WHERE:
             raise InputError(
-                f"augment={kind} augment_where={where}: choose of {', '.join(KINDS)} "
-                f"and of {', '.join(WHERE)}"
+                f"augment={kind} augment_where={where}: choose augment from {', '.join(KINDS)} "
+                f"and augment_where from {', '.join(WHERE)}"
             )
         if policy and kind == "none":
             raise InputError(
-                f"setting policy={policy}: of what? Set augment=diffaug or augment=ada"
+                f"setting policy={policy} needs an augmentation: set augment=diffaug or augment=ada"
             )
         if p and kind != "ada":
             raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
@@ -49,43 +63,39 @@ class Augment:
             "ada": lambda: ADA(policy, p),
         }[kind]()
 
-    def __call__(self, x, real, d_step=True, rng=None):
-        """Images x, a Tensor (N, H, W, C), as D sees them. real: are they reals, or fakes; d_step:
-        in D's step, or in G's; rng: another generator for the draws."""
-        wanted = {"both": True, "reals": real, "d_step": d_step}[self.where]
-        return self.pipe(x, rng or self.rng) if wanted and self.pipe else x
+    def __call__(
+        self, x: Tensor, real: bool, d_step: bool = True, rng: np.random.Generator | None = None
+    ) -> Tensor:
+        """Return images x (N, H, W, C) as D sees them.
 
-
-def from_settings(settings, rng):
-    """(the Augment that settings ask for, the Controller of its p or None). Raises InputError for
-    settings that do not go together."""
-    s = settings
-    augment = Augment(s.augment, s.policy, s.augment_where, s.ada_p, rng)
-    if s.augment == "ada" and not (s.ada_p or s.ada_target):
-        raise InputError(
-            "settings ada_p=0 ada_target=0: nothing would ever be augmented; give one of them"
-        )
-    adaptive = s.augment == "ada" and s.ada_target > 0
-    return augment, Controller(augment.pipe, s.ada_target, s.ada_kimg) if adaptive else None
+        real: True for reals, False for fakes; d_step: True in D's step, False in G's; rng: a
+        generator to use instead of the usual one.
+        """
+        applies = {"both": True, "reals": real, "d_step": d_step}[self.where]
+        return self.pipe(x, rng or self.rng) if applies and self.pipe else x
 
 
 class Controller:
-    """Moves the p of an ADA pipe such that D does not overfit (Karras et al. 2020a, section 3.1).
+    """Adapts the probability p of an ADA pipe so that D does not overfit (Karras et al. 2020a,
+    section 3.1).
 
-    r_t = E[sign D(real)] is 1 where D is sure of all reals, as it is once it knows them by heart.
-    Every `every` updates of D, p takes a step up if r_t was above the target since the last one, or
-    down; its size is such that p needs `kimg` thousand images from 0 to 1. p does not fall below 0;
-    above 1 it goes on to rise, and has to come back from there.
+    r_t = E[sign D(real)] approaches 1 when D is sure of all reals, as it is when it has memorised
+    them. After every `every` updates of D, p rises if r_t was above `target` on average over these
+    updates, and falls if it was below. The step size is such that p goes from 0 to 1 in `kimg`
+    thousand images. p does not fall below 0. It may rise above 1 (where ADA treats it as 1), and
+    must then come back down from there.
     """
 
-    def __init__(self, pipe, target=0.6, kimg=500.0, every=4):
+    def __init__(self, pipe: ADA, target: float = 0.6, kimg: float = 500.0, every: int = 4):
         self.pipe, self.target, self.kimg, self.every = pipe, target, kimg, every
-        self.updates = self.images = 0  # since the last step
-        self.signs = 0.0  # their sum over these images
+        self.updates = self.images = 0  # since p last moved
+        self.signs = 0.0  # the sum of the signs of D's logits on these images
 
-    def __call__(self, r_t, n):
-        """Take in the mean sign of an update of D on n reals: a number, or an array, which is not
-        waited for until p moves."""
+    def __call__(self, r_t, n: int) -> None:
+        """Take account of an update of D on n reals, whose mean sign was r_t.
+
+        r_t may be an array on a GPU. Its value is read only when p moves.
+        """
         self.updates += 1
         self.images += n
         self.signs += r_t * n
@@ -95,8 +105,8 @@ class Controller:
             self.pipe.p = max(float(self.pipe.p + step), 0.0)
             self.updates, self.images, self.signs = 0, 0, 0.0
 
-    def state(self):
-        """What JSON can hold, for `restore`."""
+    def state(self) -> dict[str, float]:
+        """Return the state, with values that JSON can store, for `restore`."""
         return {
             "p": self.pipe.p,
             "updates": self.updates,
@@ -104,6 +114,23 @@ class Controller:
             "signs": float(self.signs),
         }
 
-    def restore(self, state) -> None:
+    def restore(self, state: dict[str, float]) -> None:
         keys = "p", "updates", "images", "signs"
         self.pipe.p, self.updates, self.images, self.signs = (state[key] for key in keys)
+
+
+def from_settings(settings, rng: np.random.Generator) -> tuple[Augment, Controller | None]:
+    """Return the Augment for these settings, and the Controller of its p (None if p is fixed).
+
+    Raises InputError if the settings contradict each other.
+    """
+    augment = Augment(
+        settings.augment, settings.policy, settings.augment_where, settings.ada_p, rng
+    )
+    if settings.augment == "ada" and not (settings.ada_p or settings.ada_target):
+        raise InputError(
+            "settings ada_p=0 ada_target=0 would never augment an image: set one of them above 0"
+        )
+    if settings.augment != "ada" or not settings.ada_target:
+        return augment, None
+    return augment, Controller(augment.pipe, settings.ada_target, settings.ada_kimg)

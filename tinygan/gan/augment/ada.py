@@ -1,34 +1,35 @@
 """ADA: adaptive discriminator augmentation (Karras et al. 2020a).
 
-    geometry   x-flip, 90-degree rotation, shift by whole pixels ("blit"); scale, rotation,
-               anisotropic scale, and a shift by any amount: one affine map for each image, and one
-               warp (geometry.py)
-    colour     brightness, contrast, luma flip, hue, saturation: one affine map of colour space for
-               each image
-    filter     amplifies or weakens four frequency bands
-    noise      of random strength
-    cutout     a square becomes 0
+    geometry   x-flip, rotation by multiples of 90 degrees, shift by whole pixels ("blit"); scale,
+               rotation, anisotropic scale, and shift by any distance. Together they are one affine
+               map and one warp of each image (geometry.py)
+    colour     brightness, contrast, luma flip, hue, saturation. Together they are one affine map of
+               each image's colours
+    filter     amplifies or weakens each of four frequency bands
+    noise      of a random strength
+    cutout     sets a square to 0
 
-Each transform fires for each image with probability p. With p below .8 or so it most often leaves
-images alone, so that G cannot make up for it by drawing images that are transformed already.
-`Controller` finds a p at which D does not overfit. Constants and the order of draws are those of
-the authors' code; images are in [-1, 1].
+Each transform is applied to each image with probability p. If p is below about .8, an image most
+often stays as it is, so G cannot fool D by generating images that are already transformed.
+`Controller` adapts p so that D does not overfit. Constants and the order of draws are those of the
+authors' code. Images are in [-1, 1].
 """
 
 import functools
 
 import numpy as np
 
+from tinygan.autograd import Tensor
 from tinygan.backend import from_host
-from tinygan.errors import InputError
+from tinygan.errors import InputError, choose_from
 from tinygan.ops import matmul, transpose
 
 from . import geometry
 from .geometry import rotate2d, scale2d, translate2d
 
-# transform -> the strengths that it takes, each by default as published: of shifts and cutout as a
-# share of the image's size, of rotations and hue of pi, of noise and brightness in units of [-1,
-# 1], of the others as a power of 2.
+# transform -> {its strength: the published value}. Shifts and cutout are measured as a share of the
+# image's size, rotations and hue in units of pi, noise and brightness in units of [-1, 1], and the
+# others as a power of 2.
 TRANSFORMS = {
     "xflip": {},
     "rotate90": {},
@@ -58,121 +59,129 @@ POLICIES = {
     "bgcf": _NAMES[:13],
     "bgcfn": _NAMES[:14],
     "bgcfnc": _NAMES,
-    # A digit must stay that digit: no flips, of space or of brightness, and no rotations. Small
-    # ones would be harmless, but most of the pipe's time: without, all maps are straight.
+    # A digit must stay that digit, so there are no flips (of space or of brightness) and no
+    # rotations. Small rotations would be harmless, but would take most of the time: without
+    # rotations, all maps are diagonal.
     "digits": ["xint", "scale", "aniso", "xfrac", "brightness", "contrast"],
 }
 
 
 class ADA:
-    """The pipe of a policy: call it with images and a generator.
+    """The augmentation pipe of a policy.
 
-    policy: names of POLICIES or of TRANSFORMS, separated by commas. p: the probability of each
-    transform, which may be changed at any time; above 1 it is as 1. strengths: of TRANSFORMS.
-    Raises InputError for unknown names, and p below 0.
+    policy: names in POLICIES or TRANSFORMS, separated by commas.
+    p: the probability of each transform. It may be changed at any time; above 1 it acts like 1.
+    strengths: values that replace those in TRANSFORMS.
+
+    Raises InputError for an unknown name or strength, and for a negative p.
     """
 
-    def __init__(self, policy="bgc", p=0.0, **strengths):
+    def __init__(self, policy: str = "bgc", p: float = 0.0, **strengths: float):
         self.transforms = set()
         for name in policy.split(","):
             if name not in POLICIES and name not in TRANSFORMS:
-                known = ", ".join(dict.fromkeys([*POLICIES, *TRANSFORMS]))
-                raise InputError(f"setting policy={policy}: ada has {known}, not {name!r}")
+                advice = choose_from([*POLICIES, *TRANSFORMS], name)
+                raise InputError(f"setting policy={policy}: unknown transform {name!r}: {advice}")
             self.transforms |= set(POLICIES.get(name, [name]))
         known = {
             name: value for transform in TRANSFORMS.values() for name, value in transform.items()
         }
         if unknown := set(strengths) - set(known):
-            raise InputError(f"ada has no strength {min(unknown)!r}; there are: {', '.join(known)}")
+            name = min(unknown)
+            raise InputError(f"ada: unknown strength {name!r}: {choose_from(known, name)}")
         if not p >= 0:
-            raise InputError(f"ada: p is {p}; it must not be negative")
+            raise InputError(f"ada: p must not be negative, but is {p}")
         self.p, self.strengths = p, known | strengths
 
-    def __call__(self, x, rng):
-        """Images x, a Tensor (N, H, W, 1) or (N, H, W, 3), augmented; rng: a numpy Generator."""
+    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return images x (N, H, W, 1) or (N, H, W, 3), augmented. Raises ValueError for another
+        shape."""
         if x.ndim != 4 or x.shape[3] not in (1, 3):
             raise ValueError(
-                f"ada: images of shape {x.shape}; they must be (N, H, W, 1) or (N, H, W, 3)"
+                f"ada: images have shape {x.shape}; it must be (N, H, W, 1) or (N, H, W, 3)"
             )
         if not self.p:
             return x
-        (n, height, width, channels), dtype, draws = x.shape, x.dtype, Draws(self, rng, len(x))
+        (n, height, width, channels), dtype, draws = x.shape, x.dtype, ImageDraws(self, rng, len(x))
         if self.transforms & {*_BLIT, *_GEOMETRY}:
             if self.fixed_operations:
-                x = geometry.warp_straight(x, lambda: self.geometry(draws, height, width))
+                x = geometry.warp_diagonal(x, lambda: self.geometric_maps(draws, height, width))
             else:
-                x = geometry.warp(x, self.geometry(draws, height, width))
+                x = geometry.warp(x, self.geometric_maps(draws, height, width))
         if self.transforms & set(_COLOUR if channels > 1 else _COLOUR[:3]):
-            x = recoloured(x, lambda: self.colours(draws, channels))
+            x = transform_colours(x, lambda: self.colour_maps(draws, channels))
         if "imgfilter" in self.transforms:
-            x = filtered(x, lambda: self.gains(draws))
+            x = filter_bands(x, lambda: self.band_gains(draws))
         if "noise" in self.transforms:
 
             def noise():
                 sigma = np.abs(draws.normal(1, 1, 1)) * self.strengths["noise_std"]
-                sigma = draws.fired(sigma, 0.0)
-                drawn = rng.standard_normal((n, channels, height, width))
-                return (drawn.transpose(0, 2, 3, 1) * sigma).astype(dtype)
+                sigma = draws.apply_at_random(sigma, 0.0)
+                values = rng.standard_normal((n, channels, height, width))
+                return (values.transpose(0, 2, 3, 1) * sigma).astype(dtype)
 
             x = x + from_host(noise)
         if "cutout" in self.transforms:
-            x = x * from_host(lambda: self.holes(draws, height, width).astype(dtype))
+            x = x * from_host(lambda: self.cutout_masks(draws, height, width).astype(dtype))
         return x
 
     @property
-    def fixed_operations(self):
-        """Does every batch go through the same operations? Not if only some images are turned."""
+    def fixed_operations(self) -> bool:
+        """Whether all batches go through the same operations. With rotations they do not, because
+        images that are not rotated take a shorter way."""
         return not self.transforms & {"rotate90", "rotate"}
 
-    def geometry(self, draws, height, width):
-        """Maps (N, 3, 3) from an output pixel to where it is in the input, counted from the middle."""
-        on, strength, maps = self.transforms, self.strengths, []
-        if "xflip" in on:
-            maps.append(scale2d(1 - 2 * draws.fired(draws.choice(2), 0), 1))
-        if "rotate90" in on:
-            maps.append(rotate2d(np.pi / 2 * draws.fired(draws.choice(4), 0)))
-        if "xint" in on:
-            shift = draws.fired((draws.uniform(2) * 2 - 1) * strength["xint_max"], 0.0)
+    def geometric_maps(self, draws, height, width):
+        """Return affine maps (N, 3, 3) from the position of an output pixel to its position in the
+        input, both counted from the centre."""
+        active, strength, maps = self.transforms, self.strengths, []
+        if "xflip" in active:
+            maps.append(scale2d(1 - 2 * draws.apply_at_random(draws.choice(2), 0), 1))
+        if "rotate90" in active:
+            maps.append(rotate2d(np.pi / 2 * draws.apply_at_random(draws.choice(4), 0)))
+        if "xint" in active:
+            shift = draws.apply_at_random((draws.uniform(2) * 2 - 1) * strength["xint_max"], 0.0)
             maps.append(translate2d(-np.rint(shift[:, 0] * width), -np.rint(shift[:, 1] * height)))
-        if "scale" in on:
+        if "scale" in active:
             factor = draws.power("scale")
             maps.append(scale2d(1 / factor, 1 / factor))
-        # One rotation before the anisotropic scale and one after it: p that at least one fires.
-        once = 1 - np.sqrt(max(1 - self.p, 0))
-        if "rotate" in on:
-            maps.append(rotate2d(draws.angle("rotate", once)))
-        if "aniso" in on:
+        # There is a rotation before the anisotropic scale, and one after it. Each is applied with
+        # this probability, so that at least one of them is applied with probability p.
+        p_each = 1 - np.sqrt(max(1 - self.p, 0))
+        if "rotate" in active:
+            maps.append(rotate2d(draws.angle("rotate", p_each)))
+        if "aniso" in active:
             factor = draws.power("aniso")
             maps.append(scale2d(1 / factor, factor))
-        if "rotate" in on:
-            maps.append(rotate2d(draws.angle("rotate", once)))
-        if "xfrac" in on:
-            shift = draws.fired(draws.normal(2) * strength["xfrac_std"], 0.0)
+        if "rotate" in active:
+            maps.append(rotate2d(draws.angle("rotate", p_each)))
+        if "xfrac" in active:
+            shift = draws.apply_at_random(draws.normal(2) * strength["xfrac_std"], 0.0)
             maps.append(translate2d(-shift[:, 0] * width, -shift[:, 1] * height))
         return functools.reduce(np.matmul, maps)
 
-    def colours(self, draws, channels):
-        """Maps (N, 4, 4) of (red, green, blue, 1)."""
-        on, strength, maps = self.transforms, self.strengths, []
+    def colour_maps(self, draws, channels):
+        """Return affine maps (N, 4, 4) of colours (red, green, blue, 1)."""
+        active, strength, maps = self.transforms, self.strengths, []
         grey = np.array([1, 1, 1, 0]) / np.sqrt(3)
-        onto_grey, one = np.outer(grey, grey), np.eye(4)
-        if "brightness" in on:
-            amount = draws.fired(draws.normal() * strength["brightness_std"], 0.0)
-            maps.append(one + amount[:, None, None] * np.outer([1, 1, 1, 0], [0, 0, 0, 1]))
-        if "contrast" in on:
+        onto_grey, identity = np.outer(grey, grey), np.eye(4)
+        if "brightness" in active:
+            amount = draws.apply_at_random(draws.normal() * strength["brightness_std"], 0.0)
+            maps.append(identity + amount[:, None, None] * np.outer([1, 1, 1, 0], [0, 0, 0, 1]))
+        if "contrast" in active:
             factor = draws.power("contrast", 1, 1)
-            maps.append(one + (factor - 1) * np.diag([1, 1, 1, 0]))
-        if "lumaflip" in on:
-            maps.append(one - 2 * onto_grey * draws.fired(draws.choice(2, 1, 1), 0))
-        if "hue" in on and channels > 1:
+            maps.append(identity + (factor - 1) * np.diag([1, 1, 1, 0]))
+        if "lumaflip" in active:
+            maps.append(identity - 2 * onto_grey * draws.apply_at_random(draws.choice(2, 1, 1), 0))
+        if "hue" in active and channels > 1:
             maps.append(_rotate_about_grey(draws.angle("hue")))
-        if "saturation" in on and channels > 1:
-            maps.append(onto_grey + (one - onto_grey) * draws.power("saturation", 1, 1))
+        if "saturation" in active and channels > 1:
+            maps.append(onto_grey + (identity - onto_grey) * draws.power("saturation", 1, 1))
         return functools.reduce(lambda before, after: after @ before, maps)
 
-    def gains(self, draws):
-        """Gains (N, 4) of the frequency bands. Where one changes, all are scaled such that natural
-        images, whose low frequencies are the strongest, keep their power."""
+    def band_gains(self, draws):
+        """Return the gains (N, 4) of the frequency bands. Whenever one changes, all are rescaled so
+        that the power of natural images, most of which is in the lowest band, stays the same."""
         power, gains = np.array([10, 1, 1, 1]) / 13, 1.0
         for band in range(4):
             changed = np.ones((draws.n, 4))
@@ -180,9 +189,9 @@ class ADA:
             gains = gains * changed / np.sqrt((power * changed**2).sum(1, keepdims=True))
         return gains
 
-    def holes(self, draws, height, width):
-        """Masks (N, H, W, 1), 0 where the square is."""
-        size = draws.fired(np.full((draws.n, 1), self.strengths["cutout_size"]), 0.0)
+    def cutout_masks(self, draws, height, width):
+        """Return masks (N, H, W, 1), 0 inside the square and 1 outside."""
+        size = draws.apply_at_random(np.full((draws.n, 1), self.strengths["cutout_size"]), 0.0)
         centre = draws.uniform(2)
         outside = [
             np.abs((np.arange(n) + 0.5) / n - centre[:, axis, None]) >= size / 2
@@ -191,8 +200,11 @@ class ADA:
         return (outside[0][:, None, :] | outside[1][:, :, None])[..., None]
 
 
-class Draws:
-    """What is drawn for a batch of n images, by the order of calls."""
+class ImageDraws:
+    """Random numbers for each of n images, and for each whether a transform is applied.
+
+    The numbers depend on the order of the calls, which is that of the authors' code.
+    """
 
     def __init__(self, pipe, rng, n):
         self.pipe, self.rng, self.n = pipe, rng, n
@@ -204,28 +216,30 @@ class Draws:
         return self.rng.standard_normal((self.n, *shape))
 
     def choice(self, k, *shape):
-        """One of 0 ... k - 1."""
+        """Return whole numbers (N, *shape) from 0 to k - 1."""
         return np.floor(self.uniform(*shape) * k)
 
     def power(self, transform, *shape):
-        """2 to the power of N(0, 1) times a transform's strength; 1 where it does not fire."""
+        """Return factors (N, *shape), 2 ^ (strength * N(0, 1)), or 1 for an image to which the
+        transform is not applied."""
         strength = self.pipe.strengths[f"{transform}_std"]
-        return self.fired(np.exp2(self.normal(*shape) * strength), 1.0)
+        return self.apply_at_random(np.exp2(self.normal(*shape) * strength), 1.0)
 
     def angle(self, transform, p=None):
-        """U(-pi, pi) times a transform's strength; 0 where it does not fire."""
+        """Return angles (N,), strength * U(-pi, pi), or 0 for an image to which the transform is
+        not applied."""
         strength = self.pipe.strengths[f"{transform}_max"]
-        return self.fired((self.uniform() * 2 - 1) * np.pi * strength, 0.0, p)
+        return self.apply_at_random((self.uniform() * 2 - 1) * np.pi * strength, 0.0, p)
 
-    def fired(self, values, otherwise, p=None):
-        """values (N, ...) for the images for which a transform fires, each with probability p (by
-        default the pipe's); `otherwise` for the others."""
-        gate = self.uniform(*(1,) * (values.ndim - 1))
-        return np.where(gate < (self.pipe.p if p is None else p), values, otherwise)
+    def apply_at_random(self, values, neutral, p=None):
+        """Return the value (N, ...) of a transform for each image with probability p (default: the
+        pipe's), otherwise the neutral value, which changes nothing."""
+        threshold = self.pipe.p if p is None else p
+        return np.where(self.uniform(*(1,) * (values.ndim - 1)) < threshold, values, neutral)
 
 
 def _rotate_about_grey(angle):
-    """Rotations (N, 4, 4) of colour space about the axis of greys, by radians (N,)."""
+    """Return rotations (N, 4, 4) of colour space about the axis of greys, by radians (N,)."""
     axis = np.full(3, 1 / np.sqrt(3))
     cross = np.cross(np.eye(3), axis)  # cross @ v is axis x v
     sin, cos = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
@@ -234,14 +248,13 @@ def _rotate_about_grey(angle):
     return maps
 
 
-def recoloured(x, make):
-    """Images x (N, H, W, C) under affine maps make() (N, 4, 4) of colour space. Those of one
-    channel take the mean of the rows."""
+def transform_colours(x, make_maps):
+    """Return images x (N, H, W, C) under affine maps make_maps() (N, 4, 4) of colour space. For
+    images with one channel, the rows of a map are averaged."""
     (n, height, width, channels), dtype = x.shape, x.dtype
 
-    def parts():
-        """What to multiply by, and what to add."""
-        maps = make()
+    def factors_and_shifts():
+        maps = make_maps()
         if channels == 1:
             row = maps[:, :3].mean(1)
             factor, shift = row[:, :3].sum(1)[:, None, None, None], row[:, 3, None, None, None]
@@ -249,7 +262,7 @@ def recoloured(x, make):
             factor, shift = maps[:, :3, :3].transpose(0, 2, 1), maps[:, None, None, :3, 3]
         return factor.astype(dtype), shift.astype(dtype)
 
-    factor, shift = from_host(parts)
+    factor, shift = from_host(factors_and_shifts)
     if channels == 1:
         return x * factor + shift
     return matmul(x.reshape((n, height * width, 3)), factor).reshape(x.shape) + shift
@@ -257,9 +270,11 @@ def recoloured(x, make):
 
 @functools.cache
 def band_filters():
-    """Four filters (4, 43), of increasing frequency, whose sum leaves an image as it is:
-    autocorrelations of the low- and high-pass filters of Daubechies' wavelet "sym2", the band below
-    upsampled at each step."""
+    """Return four filters (4, 43), of increasing frequency. Their sum leaves an image unchanged.
+
+    They are made from the autocorrelations of the low-pass and high-pass filters of Daubechies'
+    wavelet "sym2". Each step upsamples the bands so far, and adds one above them.
+    """
     low = np.array(
         [-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025]
     )
@@ -276,26 +291,26 @@ def band_filters():
 
 @functools.lru_cache(64)
 def band_matrices(size):
-    """The filters as matrices (4, size, size) along an axis, reflected at its ends."""
+    """Return the filters as matrices (4, size, size) along an axis, with reflection at its ends."""
     bank = band_filters()
     half = bank.shape[1] // 2
-    ends = (
+    padded = (
         np.pad(np.eye(size), ((half, half), (0, 0)), "reflect")
         if size > 1
         else np.ones((2 * half + 1, 1))
     )
     # (size, size, taps)
-    windows = np.lib.stride_tricks.sliding_window_view(ends, bank.shape[1], axis=0)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, bank.shape[1], axis=0)
     return np.einsum("ijt,bt->bij", windows, bank)
 
 
-def filtered(x, make):
-    """Images x (N, H, W, C), their frequency bands amplified by gains make() (N, 4), along columns
-    and along rows."""
+def filter_bands(x, make_gains):
+    """Return images x (N, H, W, C) with their frequency bands multiplied by the gains make_gains()
+    (N, 4), first along columns, then along rows."""
     sizes, dtype = x.shape[1:3], x.dtype
 
     def matrices():
-        gains = make()
+        gains = make_gains()
         by_row, by_column = (
             np.tensordot(gains, band_matrices(size), 1)[:, None].astype(dtype) for size in sizes
         )

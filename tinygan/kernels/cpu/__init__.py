@@ -1,1 +1,1 @@
-"""The fast floor for NumPy: blocks that fit the cache, Winograd, threads."""
+"""The fast kernels for NumPy: they compute in blocks that fit the cache, on several threads."""

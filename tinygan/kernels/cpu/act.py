@@ -1,7 +1,8 @@
-"""Activations, a block at a time and without branches.
+"""Activations, one block at a time and without branches.
 
-`where` and indexing with a mask take ten times as long as a multiplication, so the branch is arithmetic: the larger
-of x and slope * x; and for the derivative a comparison, whose 0 or 1 becomes gain or gain * slope.
+`where` and indexing with a mask take ten times as long as a multiplication. So arithmetic replaces
+the branch: leaky ReLU is the larger of x and slope * x. Its derivative is a comparison, whose 0 or
+1 becomes gain * slope or gain.
 """
 
 import numpy as np
@@ -19,36 +20,35 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
     def block(x, y, bias=None):
         if bias is not None:
             x = np.add(x, bias, out=y)
-        if (
-            not slope
-        ):  # `maximum` with a number, which has no vector loop, takes three times as long as `clip`
+        if not slope:
+            # `maximum` with a number has no vector loop and takes three times as long as `clip`.
             np.clip(x, 0, np.inf, out=y)
             if gain != 1:
                 np.multiply(y, gain, out=y)
             return
-        low = scratch("low", x.shape, x.dtype)
-        np.multiply(x, gain * slope, out=low)
-        np.maximum(x if gain == 1 else np.multiply(x, gain, out=y), low, out=y)
+        sloped = scratch("activation", x.shape, x.dtype)
+        np.multiply(x, gain * slope, out=sloped)
+        np.maximum(x if gain == 1 else np.multiply(x, gain, out=y), sloped, out=y)
 
-    parallel.elementwise(block, (x, y), () if bias is None else (bias,))
+    parallel.for_each_block(block, (x, y), () if bias is None else (bias,))
     return y
 
 
 @fast(act.leaky_relu_gradient)
 def leaky_relu_gradient(g, y, slope, gain=1.0):
-    out = np.empty(g.shape, g.dtype)
+    dx = np.empty(g.shape, g.dtype)
 
-    def block(g, y, out):
-        slopes = scratch("low", g.shape, g.dtype)
-        np.copyto(slopes, np.greater(y, 0, out=scratch("mask", g.shape, bool)))
+    def block(g, y, dx):
+        derivative = scratch("activation", g.shape, g.dtype)
+        np.copyto(derivative, np.greater(y, 0, out=scratch("mask", g.shape, bool)))
         if gain != 1:
-            np.multiply(slopes, gain, out=slopes)
+            np.multiply(derivative, gain, out=derivative)
         if slope:
-            np.clip(slopes, gain * slope, gain, out=slopes)
-        np.multiply(g, slopes, out=out)
+            np.clip(derivative, gain * slope, gain, out=derivative)
+        np.multiply(g, derivative, out=dx)
 
-    parallel.elementwise(block, (g, y, out))
-    return out
+    parallel.for_each_block(block, (g, y, dx))
+    return dx
 
 
 @fast(act.bias_act)

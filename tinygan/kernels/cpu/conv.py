@@ -1,17 +1,17 @@
-"""Convolution, a block at a time.
+"""Convolution, one block at a time.
 
-The windows are called columns here: row (n, r, c) of the column matrix is what output pixel
-(n, r, c) sees, kh*kw*C numbers. Columns are made a block at a time (two megabytes, so that they are
-still in cache when BLAS reads them), and the blocks of a batch are shared out to threads. In NHWC a
-window's row is one copy.
+The windows of a batch are the rows of a matrix, here called columns (as in im2col): row (n, r, c)
+holds the window of output pixel (n, r, c), kh * kw * C numbers. The matrix is made one block at a
+time: two megabytes, so that a block is still in the cache when BLAS reads it. The threads share the
+blocks. In NHWC, each row of a window is contiguous, so it is one copy.
 
-Fold writes each pixel many times, so dx is better seen as correlations with the turned kernel, one
-for each phase of the stride: with stride 2, the input pixels of even rows meet only every second
-row of the kernel, those of odd rows the others.
+Folding would write each pixel many times. So dx is computed as correlations with the flipped
+weights, one for each phase of the stride: with stride 2, the input pixels of even rows depend on
+every second row of the weights, and those of odd rows on the others.
 
-3x3 kernels with many channels, and 4x4 ones of stride 2, go another way (winograd.py); with few
-channels, neighbouring output pixels are computed as one (`_together`); a kernel as large as its
-image is a plain product.
+Other ways are faster for some shapes. 3x3 windows with many channels, and 4x4 ones of stride 2, use
+Winograd's method (winograd.py). With few channels, neighbouring output pixels are merged into one
+(`_pixels_to_merge`). A window as large as the image is a plain matrix product.
 """
 
 import functools
@@ -23,29 +23,33 @@ from .. import conv, fast
 from ..conv import out_size
 from . import linear, parallel, winograd
 from .parallel import scratch
-from .windows import cut, strided
+from .windows import rectangle, strided
 
-# Of columns in a block. Small enough for a core's share of the cache, large enough that the threads seldom meet
-# at the interpreter lock: at batch 64, blocks of 0.5, 1, 2 and 4 MB took 6.7, 6.9, 6.1 and 5.8 ms, at batch 16,
-# 2.1, 1.9, 1.6 and, no longer enough blocks for two threads, 2.7 ms (4x4 stride 2, 14x14x64 -> 7x7x128).
+# Bytes of columns in a block. Small enough for a core's share of the cache, and large enough that
+# the threads seldom meet at the interpreter lock: at batch 64, blocks of 0.5, 1, 2 and 4 MB took
+# 6.7, 6.9, 6.1 and 5.8 ms; at batch 16, they took 2.1, 1.9, 1.6 and 2.7 ms, because 4 MB left too
+# few blocks for two threads (4x4 stride 2, 14x14x64 -> 7x7x128).
 BLOCK_BYTES = 2 << 20
-FOLD_CHANNELS = 1  # with so few input channels (of 1x1 kernels, 3), folding beats products with so thin a matrix
-WEIGHT_PARTS = 8  # partial weight gradients, added in order whichever thread made them
+# Input channels (with 1x1 windows, 3) up to which folding is faster: the other way would multiply
+# by a very narrow matrix.
+FOLD_CHANNELS = 1
+WEIGHT_PARTS = 8  # partial weight gradients; they are added in order, whichever thread made them
 
 
 @fast(conv.forward)
 def forward(x, w, stride, padding, groups, bias=None):
-    """bias: added to every pixel, while it is still in cache."""
+    """Each block adds the bias while its pixels are still in the cache."""
     n, outputs = x.shape[0], w.shape[3]
     size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
     if _is_dense(w.shape[:2], x.shape[1:3], size, padding, groups):
         y = linear.matmul(_flat(x), w.reshape(w[..., 0].size, outputs)).reshape(n, *size, outputs)
         return y if bias is None else np.add(y, bias, out=y)
     y = np.empty((n, *size, outputs), x.dtype)
-    if plan := _plan(w, stride, size, groups):
+    if plan := _winograd_plan(w, stride, size, groups):
         winograd.forward(x, w, plan, padding, y, bias)
         return y
-    parallel.run_all(_correlation(x, w, stride, (-padding[0], -padding[1]), groups, y, bias))
+    offset = (-padding[0], -padding[1])
+    parallel.run_all(_correlation_tasks(x, w, stride, offset, groups, y, bias))
     return y
 
 
@@ -59,60 +63,63 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
         return dx if bias is None else np.add(dx, bias, out=dx)
     dx = np.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
-        _fold_all(g, w, dx, stride, padding, groups, bias)
+        _multiply_and_fold(g, w, dx, stride, padding, groups, bias)
         return dx
-    # A 3x3 kernel of stride 2 among zeros is worth it where the tiles fill the image, not where an odd pixel is left over.
+    # For 3x3 windows of stride 2, Winograd's method pays only if its tiles fill the image.
     full = all(n % (winograd.M * s) == 0 for n, s in zip(size, stride))
-    if plan := _plan(w, stride, (oh, ow), groups, winograd.INPUT_SIZES if full else winograd.SIZES):
+    sizes = winograd.INPUT_SIZES if full else winograd.SIZES
+    if plan := _winograd_plan(w, stride, (oh, ow), groups, sizes):
         winograd.input_gradient(g, w, plan, padding, dx, bias)
         return dx
-    # (kh, kw, O/groups, C), turned by 180 degrees
-    turned = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups)
-    turned = turned.transpose(0, 1, 4, 3, 2)
-    turned = np.ascontiguousarray(turned).reshape(kh, kw, outputs // groups, inputs * groups)
-    tasks = []  # of all phases together, so that the threads wait for each other once
+    # The weights as (kh, kw, O/groups, C), flipped along both axes.
+    flipped = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups)
+    flipped = flipped.transpose(0, 1, 4, 3, 2)
+    flipped = np.ascontiguousarray(flipped).reshape(kh, kw, outputs // groups, inputs * groups)
+    tasks = []  # of all phases at once, so that the threads wait for each other only once
     for row in range(stride[0]):
         for column in range(stride[1]):
-            taps, offset = zip(*map(_phase, (row, column), (kh, kw), stride, padding))
+            taps, offset = zip(*map(_taps_of_phase, (row, column), (kh, kw), stride, padding))
             target = dx[:, row :: stride[0], column :: stride[1]]
             if 0 in target.shape:
                 continue
-            kernel = turned[taps]
-            if 0 in kernel.shape:  # the stride skips these pixels
+            weights = flipped[taps]
+            if 0 in weights.shape:  # the stride skips these pixels
                 target[...] = 0 if bias is None else bias
             else:
-                tasks += _correlation(g, kernel, (1, 1), offset, groups, target, bias)
+                tasks += _correlation_tasks(g, weights, (1, 1), offset, groups, target, bias)
     parallel.run_all(tasks)
     return dx
 
 
-def _phase(phase, kernel, stride, padding):
-    """Along one axis: which taps of the turned kernel the pixels phase, phase + stride, ... meet, and the
-    position of the first of these taps on g for the first of these pixels.
+def _taps_of_phase(phase, kernel_size, stride, padding):
+    """Return which taps the input pixels phase, phase + stride, ... of one axis depend on.
 
-    Pixel y = stride * q + phase takes tap i of w times g[(y + padding - i) / stride], so i = stride * t + rest.
+    The result is a slice of the flipped weights, and the position on g of the first of these taps
+    for the first of these pixels.
+
+    Pixel y = stride * q + phase takes tap i of w times g[(y + padding - i) / stride], so
+    i = stride * t + rest.
     """
     ahead, rest = divmod(phase + padding, stride)
-    count = len(range(rest, kernel, stride))
-    return slice((kernel - 1 - rest) % stride, None, stride), ahead - count + 1
+    count = len(range(rest, kernel_size, stride))
+    return slice((kernel_size - 1 - rest) % stride, None, stride), ahead - count + 1
 
 
 @fast(conv.weight_gradient)
-def weight_gradient(x, g, kernel, stride, padding, groups):
+def weight_gradient(x, g, kernel_size, stride, padding, groups):
     n, oh, ow, outputs = g.shape
     inputs = x.shape[3] // groups
-    if plan := winograd.plan(kernel, stride, (oh, ow), (x.shape[3], outputs), groups):
+    if plan := winograd.make_plan(kernel_size, stride, (oh, ow), (x.shape[3], outputs), groups):
         return winograd.weight_gradient(x, g, plan, padding)
-    if _is_dense(kernel, x.shape[1:3], (oh, ow), padding, groups):
-        return linear.matmul(_flat(x).T, _flat(g)).reshape(*kernel, inputs, outputs)
-    t = _together(g, kernel, stride[1], inputs, groups)
+    if _is_dense(kernel_size, x.shape[1:3], (oh, ow), padding, groups):
+        return linear.matmul(_flat(x).T, _flat(g)).reshape(*kernel_size, inputs, outputs)
+    t = _pixels_to_merge(g, kernel_size, stride[1], inputs, groups)
     if t > 1:
-        wide = (kernel[0], kernel[1] + (t - 1) * stride[1])
-        dw = weight_gradient(
-            x, g.reshape(n, oh, ow // t, t * outputs), wide, (stride[0], stride[1] * t), padding, 1
-        )
-        return _narrowed(dw, t, stride[1])
-    depth = kernel[0] * kernel[1] * inputs
+        merged = g.reshape(n, oh, ow // t, t * outputs)
+        wide = (kernel_size[0], kernel_size[1] + (t - 1) * stride[1])
+        dw = weight_gradient(x, merged, wide, (stride[0], stride[1] * t), padding, 1)
+        return _merge_weights_adjoint(dw, t, stride[1])
+    depth = kernel_size[0] * kernel_size[1] * inputs
     offset = (-padding[0], -padding[1])
     parts = _blocks(n, oh, ow * depth * groups * x.itemsize)
     shares = parallel.blocks(len(parts), -(-len(parts) // WEIGHT_PARTS))
@@ -120,7 +127,7 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
 
     def share(index):
         for images, rows in parts[shares[index]]:
-            columns = _columns(x, images, rows, ow, kernel, stride, offset, groups)
+            columns = _columns(x, images, rows, ow, kernel_size, stride, offset, groups)
             pixels = g[images, rows].reshape(-1, groups, outputs // groups)
             partial[index] += np.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 
@@ -128,71 +135,77 @@ def weight_gradient(x, g, kernel, stride, padding, groups):
     dw = np.zeros(partial.shape[1:], x.dtype)
     for part in partial:
         dw += part
-    dw = dw.reshape(groups, *kernel, inputs, outputs // groups).transpose(1, 2, 3, 0, 4)
-    return np.ascontiguousarray(dw).reshape(*kernel, inputs, outputs)
+    dw = dw.reshape(groups, *kernel_size, inputs, outputs // groups).transpose(1, 2, 3, 0, 4)
+    return np.ascontiguousarray(dw).reshape(*kernel_size, inputs, outputs)
 
 
 def _flat(x):
-    """x (N, ...) as (N, everything else), for no images too."""
+    """Return x (N, ...) as a matrix (N, everything else), also if N is 0."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
-def _is_dense(kernel, size, out, padding, groups):
-    """Does the kernel see a whole image of `size` at once? Then this is a matrix product without any windows."""
-    return kernel == size and out == (1, 1) and groups == 1 and padding == (0, 0)
+def _is_dense(kernel_size, size, out, padding, groups):
+    """Return whether the only window is the image itself. Then convolution is a matrix product."""
+    return kernel_size == size and out == (1, 1) and groups == 1 and padding == (0, 0)
 
 
-def _plan(w, stride, out, groups, sizes=winograd.SIZES):
-    return winograd.plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes)
+def _winograd_plan(w, stride, out, groups, sizes=winograd.SIZES):
+    return winograd.make_plan(w.shape[:2], stride, out, w.shape[2:], groups, sizes)
 
 
-def _together(pixels, kernel, stride, channels, groups):
-    """How many neighbours in a row of output `pixels` (N, OH, OW, O) to compute as one, for the least time.
+def _pixels_to_merge(pixels, kernel_size, stride, channels, groups):
+    """Return how many neighbours in a row of output `pixels` (N, OH, OW, O) to compute as one.
 
-    With few channels a window is many short runs of numbers, and BLAS is slow at a product with few columns. t
-    pixels side by side are one pixel of a convolution with t times the outputs, whose kernel, wider by the t - 1
-    steps between them, is mostly shifted copies of w and otherwise zeros: fewer and longer runs for more, but
-    faster, arithmetic. LeNet's first layer (5x5, 1 -> 6 channels, batch 128): 2.0 -> 1.0 ms.
+    With few channels, a window consists of many short runs of numbers, and BLAS is slow at products
+    with few columns. So t neighbouring pixels are merged: they are one pixel of a convolution with
+    t times the outputs. Its window is wider by the t - 1 steps between the pixels, and its weights
+    are shifted copies of w among zeros. The runs are fewer and longer; the arithmetic is more, but
+    faster. The result is the t for which the estimated time is least. LeNet's first layer (5x5,
+    1 -> 6 channels, batch 128): 2.0 -> 1.0 ms.
     """
     width, outputs = pixels.shape[2:]
     if groups > 1 or not pixels.flags.c_contiguous:
         return 1
 
-    def nanoseconds(
-        t,
-    ):  # an output pixel, as measured: a run takes 12, a number of it 0.25, a multiply-add 0.025
-        run = (kernel[1] + (t - 1) * stride) * channels
-        slow = 1 + 8 / (t * outputs)  # BLAS at few columns
-        return kernel[0] * ((12 + run * 0.25) / t + run * outputs * 0.025 * slow)
+    def nanoseconds(t):
+        """The time of an output pixel. Measured: 12 a run, 0.25 a number, 0.025 a multiply-add."""
+        run = (kernel_size[1] + (t - 1) * stride) * channels
+        slowdown = 1 + 8 / (t * outputs)  # of BLAS with few columns
+        return kernel_size[0] * ((12 + run * 0.25) / t + run * outputs * 0.025 * slowdown)
 
     return min((t for t in range(1, width + 1) if width % t == 0), key=nanoseconds)
 
 
-def _widened(w, t, stride):
-    """w (kh, kw, C, O) for t output pixels as one: (kh, kw + (t - 1) * stride, C, t * O)."""
+def _merge_weights(w, t, stride):
+    """Return the weights for t merged pixels.
+
+    w (kh, kw, C, O) -> (kh, kw + (t - 1) * stride, C, t * O).
+    """
     kh, kw, channels, outputs = w.shape
-    wide = np.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
+    merged = np.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
     for k in range(t):
-        wide[:, k * stride : k * stride + kw, :, k] = w
-    return wide.reshape(*wide.shape[:3], -1)
+        merged[:, k * stride : k * stride + kw, :, k] = w
+    return merged.reshape(*merged.shape[:3], -1)
 
 
-def _narrowed(wide, t, stride):
-    """The adjoint of `_widened`."""
-    kh, width, channels, outputs = wide.shape
-    wide, kw = wide.reshape(kh, width, channels, t, outputs // t), width - (t - 1) * stride
-    return sum(wide[:, k * stride : k * stride + kw, :, k] for k in range(t))
+def _merge_weights_adjoint(dw, t, stride):
+    """The adjoint of `_merge_weights`: the gradient of w from the gradient of its result."""
+    kh, width, channels, outputs = dw.shape
+    dw, kw = dw.reshape(kh, width, channels, t, outputs // t), width - (t - 1) * stride
+    return sum(dw[:, k * stride : k * stride + kw, :, k] for k in range(t))
 
 
-def _correlation(x, w, stride, offset, groups, out, bias=None):
-    """Tasks, one for each block, that write out[n, r, c] = (the window of x at (r, c) * stride + offset) @ w + bias.
+def _correlation_tasks(x, w, stride, offset, groups, out, bias=None):
+    """Return tasks, one for each block, that write the correlation of x with w into `out`:
 
-    Where a window lies outside x it holds zeros.
+        out[n, r, c] = (the window of x at (r, c) * stride + offset) @ w + bias
+
+    A window holds zeros where it lies outside x.
     """
     n, oh, ow, outputs = out.shape
-    t = _together(out, w.shape, stride[1], w.shape[2], groups)
+    t = _pixels_to_merge(out, w.shape, stride[1], w.shape[2], groups)
     if t > 1:
-        w, bias = _widened(w, t, stride[1]), None if bias is None else np.tile(bias, t)
+        w, bias = _merge_weights(w, t, stride[1]), None if bias is None else np.tile(bias, t)
         out, stride = out.reshape(n, oh, ow // t, t * outputs), (stride[0], stride[1] * t)
         ow, outputs = ow // t, outputs * t
     matrices = np.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 0, 2))
@@ -201,10 +214,8 @@ def _correlation(x, w, stride, offset, groups, out, bias=None):
     def block(images, rows):
         columns = _columns(x, images, rows, ow, w.shape[:2], stride, offset, groups)
         target = out[images, rows]
-        if direct:
-            np.matmul(
-                columns[0], matrices[0], out=target.reshape(-1, outputs)
-            )  # a view: blocks are contiguous
+        if direct:  # blocks are contiguous, so `reshape` returns a view
+            np.matmul(columns[0], matrices[0], out=target.reshape(-1, outputs))
         elif groups == 1:
             product = scratch("product", (columns.shape[1], outputs), x.dtype)
             target[...] = np.matmul(columns[0], matrices[0], out=product).reshape(target.shape)
@@ -213,58 +224,41 @@ def _correlation(x, w, stride, offset, groups, out, bias=None):
         if bias is not None:
             target += bias
 
-    return [
-        functools.partial(block, *part)
-        for part in _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)
-    ]
+    parts = _blocks(n, oh, ow * matrices.shape[1] * groups * x.itemsize)
+    return [functools.partial(block, *part) for part in parts]
 
 
-def _columns(x, images, rows, ow, kernel, stride, offset, groups):
-    """The windows of output pixels (images, rows, 0..ow): (groups, pixels, kh*kw*C/groups)."""
+def _columns(x, images, rows, ow, kernel_size, stride, offset, groups):
+    """Return the windows of some images and output rows: (groups, pixels, kh*kw*C/groups)."""
     channels = x.shape[3]
-    (kh, kw), oh = kernel, rows.stop - rows.start
-    top, height, width = (
-        rows.start * stride[0] + offset[0],
-        (oh - 1) * stride[0] + kh,
-        (ow - 1) * stride[1] + kw,
-    )
+    (kh, kw), oh = kernel_size, rows.stop - rows.start
+    top = rows.start * stride[0] + offset[0]
+    height, width = (oh - 1) * stride[0] + kh, (ow - 1) * stride[1] + kw
     inside = rows.stop <= x.shape[1] and ow == x.shape[2]
-    if inside and kernel == stride == (1, 1) and offset == (0, 0) and groups == 1:
+    if inside and kernel_size == stride == (1, 1) and offset == (0, 0) and groups == 1:
         return x[images, rows].reshape(1, -1, channels)
-    image = cut(x, images, top, height, offset[1], width)
+    image = rectangle(x, images, top, height, offset[1], width)
     n = len(image)
     shape = (groups, n, oh, ow, kh, kw, channels // groups)
     columns = scratch("columns", shape, x.dtype)
-    by_row = image.shape[2] * channels
-    windows = strided(
-        image,
-        shape,
-        (
-            channels // groups,
-            image.shape[1] * by_row,
-            by_row * stride[0],
-            channels * stride[1],
-            by_row,
-            channels,
-            1,
-        ),
-    )
-    np.copyto(columns, windows)
+    line = image.shape[2] * channels
+    to_pixel = image.shape[1] * line, line * stride[0], channels * stride[1]
+    strides = channels // groups, *to_pixel, line, channels, 1
+    np.copyto(columns, strided(image, shape, strides))
     return columns.reshape(groups, n * oh * ow, kh * kw * channels // groups)
 
 
-def _fold_all(g, w, dx, stride, padding, groups, bias):
-    """dx = fold(g @ w.T) + bias."""
+def _multiply_and_fold(g, w, dx, stride, padding, groups, bias):
+    """Write fold(g @ w.T) + bias into dx."""
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
     height, width = dx.shape[1:3]
     rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
     columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
-    t = (
-        _together(g, w.shape, stride[1], inputs, groups) if inputs > 3 else 1
-    )  # with fewer, taps are quicker
+    # With up to three channels, folding tap by tap is faster than merging.
+    t = _pixels_to_merge(g, w.shape, stride[1], inputs, groups) if inputs > 3 else 1
     if t > 1:
-        w, kw = _widened(w, t, stride[1]), kw + (t - 1) * stride[1]
+        w, kw = _merge_weights(w, t, stride[1]), kw + (t - 1) * stride[1]
         ow, outputs, stride = ow // t, outputs * t, (stride[0], stride[1] * t)
         g = g.reshape(n, oh, ow, outputs)
     matrices = np.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 2, 0))
@@ -277,15 +271,14 @@ def _fold_all(g, w, dx, stride, padding, groups, bias):
         image[...] = 0
         for i in range(kh):
             lines = image[:, i : i + stride[0] * oh : stride[0]]
-            if ow < kw:  # whichever takes fewer steps: a window at a time,
+            if ow < kw:  # fewer windows in a row than taps: fold one window at a time
                 for c in range(ow):
                     lines[:, :, stride[1] * c : stride[1] * c + kw] += windows[:, :, c, i]
-            else:  # or a tap of all windows
+            else:  # fold one tap of all windows at a time
                 for j in range(kw):
                     lines[:, :, j : j + stride[1] * ow : stride[1]] += windows[:, :, :, i, j]
-        dx[images] = image[
-            :, padding[0] : padding[0] + height, padding[1] : padding[1] + width
-        ].reshape(dx[images].shape)
+        inside = image[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+        dx[images] = inside.reshape(dx[images].shape)
         if bias is not None:
             dx[images] += bias
 
@@ -294,11 +287,14 @@ def _fold_all(g, w, dx, stride, padding, groups, bias):
 
 
 def _blocks(images, rows, row_bytes, whole_images=False):
-    """Cut (images, output rows) into parts of about BLOCK_BYTES of columns: several images, or rows of one."""
+    """Cut (images, output rows) into parts of about BLOCK_BYTES of columns.
+
+    A part is several images, or several rows of one image.
+    """
     size = min(BLOCK_BYTES, max(BLOCK_BYTES // 8, images * rows * row_bytes // 4))
-    together = size // (row_bytes * rows)
-    if together or whole_images:
-        return [(part, slice(0, rows)) for part in parallel.blocks(images, together)]
+    images_per_block = size // (row_bytes * rows)
+    if images_per_block or whole_images:
+        return [(part, slice(0, rows)) for part in parallel.blocks(images, images_per_block)]
     return [
         (slice(n, n + 1), part)
         for n in range(images)

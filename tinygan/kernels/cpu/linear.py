@@ -1,4 +1,7 @@
-"""Matrix products in blocks of rows fixed by shape, shared out to threads; and sums."""
+"""Matrix products and sums, on several threads.
+
+Products are cut into blocks of rows or columns by shape alone.
+"""
 
 import functools
 
@@ -7,11 +10,10 @@ import numpy as np
 from .. import fast, linear
 from . import parallel
 
-TINY = (
-    1 << 13
-)  # multiply-adds below which BLAS, even for a matrix and a vector, stays on one thread by itself
-SMALL = 1 << 18  # multiply-adds below which cutting costs more than it saves
-BLOCK = 1 << 22  # multiply-adds a block, at least: 40 microseconds
+# Multiply-adds below which BLAS uses one thread of its own accord, also for a matrix and a vector.
+TINY = 1 << 13
+SMALL = 1 << 18  # multiply-adds below which cutting a product costs more than it saves
+BLOCK = 1 << 22  # multiply-adds in a block, at least: 40 microseconds
 
 
 @fast(linear.matmul)
@@ -25,35 +27,34 @@ def matmul(a, b):
         with parallel.single_threaded_blas():
             return np.matmul(a, b)
     out = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    parallel.run_all(_product(a, b, out))
+    parallel.run_all(_product_tasks(a, b, out))
     return out
 
 
 def _batched(a, b):
-    """Products of many matrices, shared out along the first axis."""
+    """Return products of many matrices. The threads share the first axis."""
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
 
-    def some(x, part):
+    def select(x, part):
         return x[part] if x.ndim == out.ndim and len(x) > 1 else x
 
-    each = (
-        max(1, out.size // max(1, batch[0])) * a.shape[-1]
-    )  # multiply-adds of one step along that axis
+    # Multiply-adds for one index of the first axis.
+    each = max(1, out.size // max(1, batch[0])) * a.shape[-1]
     parts = parallel.blocks(batch[0], max(1, BLOCK // max(1, each)))
-    parallel.run(lambda part: np.matmul(some(a, part), some(b, part), out=out[part]), parts)
+    parallel.run(lambda part: np.matmul(select(a, part), select(b, part), out=out[part]), parts)
     return out
 
 
 @fast(linear.einsum)
 def einsum(subscripts, *arrays):
-    """Of three arrays or more, pair by pair."""
+    """Contract three or more arrays pair by pair."""
     with parallel.single_threaded_blas():
         return np.einsum(subscripts, *arrays, optimize=len(arrays) > 2)
 
 
-def _product(a, b, out):
-    """Tasks that write a @ b into `out`, for blocks of its longer side."""
+def _product_tasks(a, b, out):
+    """Return tasks that write a @ b into `out`, one for each block of its longer side."""
     (m, k), n = a.shape, b.shape[1]
     size = max(16, BLOCK // (k * min(m, n)))
     if m >= n:
@@ -76,20 +77,23 @@ def affine(x, w, bias):
 
 @fast(linear.affine_gradient)
 def affine_gradient(g, saved, needed):
-    """Two products that wait for nothing but g, so the threads share them out."""
+    """The two products depend on g alone, so the threads share the blocks of both at once."""
     x, w = saved
     db = g.sum(0) if needed[2] else None
     if g.size * x.shape[1] <= SMALL:
         return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
     dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
-    parallel.run_all(
-        (_product(g, w.T, dx) if needed[0] else []) + (_product(x.T, g, dw) if needed[1] else [])
-    )
+    dx_tasks = _product_tasks(g, w.T, dx) if needed[0] else []
+    dw_tasks = _product_tasks(x.T, g, dw) if needed[1] else []
+    parallel.run_all(dx_tasks + dw_tasks)
     return dx, dw, db
 
 
 def row_sums(x):
-    """The sum of the rows of x (rows, C): (C,), as a product with ones, for which BLAS reads them in a row."""
+    """Return the sum of the rows of x (rows, C): (C,).
+
+    It is a product with ones, because BLAS reads the rows in the order of memory.
+    """
     return np.matmul(_ones(len(x), x.dtype), x)
 
 
@@ -99,10 +103,10 @@ def _ones(n, dtype):
 
 
 def sum_channels(x):
-    """The sum of x (..., C) over all axes but the last: (C,)."""
+    """Return the sum of x (..., C) over all axes but the last: (C,)."""
     if not x.size:
         return np.zeros(x.shape[-1:], x.dtype)
-    return np.stack(parallel.map_rows(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
+    return np.stack(parallel.map_row_blocks(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
 
 
 @fast(linear.sum_over)
@@ -113,9 +117,9 @@ def sum_over(x, axes, keepdims=False):
     return x.sum(axes, keepdims=keepdims)
 
 
-@fast(linear.sum_rows)
-def sum_rows(g, shape, indices):
-    """Several times as fast as np.add.at, and adds in float64."""
+@fast(linear.embedding_gradient)
+def embedding_gradient(g, shape, indices):
+    """`bincount` is several times as fast as np.add.at, and adds in float64."""
     rows, width = shape
     cells = (indices.reshape(-1)[:, None] * width + np.arange(width)).reshape(-1)
     return np.bincount(cells, g.reshape(-1), rows * width).reshape(shape).astype(g.dtype)

@@ -1,4 +1,4 @@
-"""Losses: chains of operations that write where the last one did."""
+"""Functions of losses. Each operation overwrites the result of the one before it."""
 
 import numpy as np
 
@@ -7,7 +7,8 @@ from .. import fast, loss
 
 @fast(loss.softplus)
 def softplus(x):
-    y = np.empty_like(x)  # not np.abs(x): of a 0-d array that is a scalar, which no `out=` takes
+    # np.abs(x) of an array without dimensions is a scalar, which `out=` does not accept.
+    y = np.empty_like(x)
     np.abs(x, out=y)
     np.negative(y, out=y)
     np.exp(y, out=y)

@@ -1,4 +1,4 @@
-"""Optimiser updates, in place, a block at a time, so that the temporaries stay in cache."""
+"""Updates of optimisers, in place and one block at a time: the temporaries stay in the cache."""
 
 import math
 
@@ -8,15 +8,17 @@ from .. import fast, optim
 from . import parallel
 from .parallel import scratch
 
-# Elements in a block: with too few, the threads only wait for each other at the interpreter lock (627,200 weights:
-# 3.9 ms with blocks of 16 K, 1.4 ms with 128 K, 1.6 ms on one thread).
+# Elements in a block. With smaller blocks, the threads only wait for each other at the interpreter
+# lock: 627,200 weights took 3.9 ms in blocks of 16 K, 1.4 ms in blocks of 128 K, and 1.6 ms on one
+# thread.
 BLOCK = 1 << 17
 
 
 def _in_blocks(update, *lists):
-    """Call update(i, *blocks) over the same stretches of the i-th arrays of all lists; it may overwrite them.
+    """Call update(i, *blocks) on matching blocks of the i-th arrays of all lists.
 
-    The blocks of all arrays are shared out together, so that the threads meet once.
+    The update may overwrite the blocks. The threads share the blocks of all arrays at once, so they
+    wait for each other only once.
     """
     tasks = []
     for i, arrays in enumerate(zip(*lists, strict=True)):
@@ -27,7 +29,7 @@ def _in_blocks(update, *lists):
         tasks += [
             (i, *(array[part] for array in flat)) for part in parallel.blocks(flat[0].size, BLOCK)
         ]
-    tasks.sort(key=lambda task: -task[1].size)  # the small ones last, to even out the ends
+    tasks.sort(key=lambda task: -task[1].size)  # small blocks last, so that all threads end early
     parallel.run(lambda task: update(*task), tasks, sum(task[1].size for task in tasks) > BLOCK)
 
 
@@ -36,7 +38,7 @@ def adam(ws, gs, ms, vs, rates, beta1, beta2):
     rates = rates()
 
     def update(i, w, g, m, v):
-        size, eps = rates[i]
+        step_size, eps = rates[i]
         change = scratch("change", g.shape, g.dtype)
         np.subtract(g, m, out=change)
         change *= 1 - beta1
@@ -48,7 +50,7 @@ def adam(ws, gs, ms, vs, rates, beta1, beta2):
         np.sqrt(v, out=change)
         change += eps
         np.divide(m, change, out=change)
-        change *= size
+        change *= step_size
         w -= change
 
     _in_blocks(update, ws, gs, ms, vs)
@@ -91,8 +93,8 @@ def lerp(averages, ws, decay):
     _in_blocks(update, averages, ws)
 
 
-@fast(optim.norm)
-def norm(gs):
-    with parallel.single_threaded_blas():  # the same bits on any number of threads
+@fast(optim.global_norm)
+def global_norm(gs):
+    with parallel.single_threaded_blas():  # the bits must not depend on its threads
         flat = [g.reshape(-1) for g in gs]
         return math.sqrt(sum(float(np.dot(g, g)) for g in flat))

@@ -1,11 +1,11 @@
-"""The one place that knows threads.
+"""Threads, blocks and scratch buffers of the fast kernels on a CPU.
 
-NumPy releases the interpreter lock inside copies, ufuncs and BLAS, so Python threads that each take
-blocks of a batch do run at once. BLAS itself is held at one thread meanwhile: its own threads would
-compete with ours, and the bits of its results would depend on how many there are.
+NumPy releases the interpreter lock inside copies, ufuncs and BLAS, so Python threads that work on
+different blocks of a batch run at once. Meanwhile BLAS is limited to one thread: its own threads
+would compete with ours, and the bits of its results would depend on their number.
 
-Work is cut into blocks by shape alone, never by the number of threads, so results are the same bits
-on one core and on sixteen.
+Work is cut into blocks by shape alone, never by the number of threads, so one core and sixteen give
+the same bits.
 """
 
 import contextvars
@@ -24,7 +24,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
 class _State(threading.local):
-    inside = False  # is this thread already working on a block?
+    busy = False  # is this thread already working on a block?
 
 
 _state = _State()
@@ -32,136 +32,135 @@ _scratch = threading.local()
 _lock = threading.Lock()
 _pool = None
 _blas = None  # threadpoolctl's handles of the BLAS libraries
-_before = None  # their numbers of threads before they were held at one
-_holds = (
-    weakref.WeakSet()
-)  # who holds them; weak, because an interrupt may end a block before its exit is set up
+_blas_threads = None  # their numbers of threads before they were limited to one
+# The `with` blocks that limit them; weak, because an interrupt may end a block before its exit is
+# set up.
+_blas_limits = weakref.WeakSet()
 
 
-def _count(text):
+def _thread_count(text):
     if not str(text).isdecimal() or int(text) < 1:
-        raise InputError("the number of threads is a whole number, 1 or more")
+        raise InputError("the number of threads must be a whole number, 1 or more")
     return int(text)
 
 
 def cores() -> int:
-    """How many of the processor's cores this process may use."""
+    """Return how many of the processor's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_threads = from_environment("TINYGAN_NUM_THREADS", cores(), _count)
+_threads = from_environment("TINYGAN_NUM_THREADS", cores(), _thread_count)
 
 
 def num_threads() -> int:
-    """How many threads the kernels use: TINYGAN_NUM_THREADS, by default one for each core that we may use."""
+    """Return how many threads the kernels use: TINYGAN_NUM_THREADS, by default `cores()`."""
     return _threads
 
 
 def set_num_threads(n: int) -> None:
-    """Use `n` threads from now on. Never changes a result, only its speed."""
+    """Use `n` threads from now on. This changes the speed, but never a result."""
     global _threads
-    _threads = _count(n)
+    _threads = _thread_count(n)
 
 
 class single_threaded_blas:
-    """`with single_threaded_blas():` holds BLAS at one thread. Nearly free when nested, so a training run enters it
-    once (it costs 20 us)."""
+    """`with single_threaded_blas():` limits BLAS to one thread.
+
+    The outermost block costs 20 microseconds, nested ones nearly nothing. So a training run enters
+    one at its start.
+    """
 
     def __enter__(self):
-        global _before
+        global _blas_threads
         with _lock:
-            if not _holds:
+            if not _blas_limits:
                 libraries = _libraries()
-                if _before is None:
-                    _before = [library.get_num_threads() for library in libraries]
+                if _blas_threads is None:
+                    _blas_threads = [library.get_num_threads() for library in libraries]
                 for library in libraries:
                     library.set_num_threads(1)
-            _holds.add(self)
+            _blas_limits.add(self)
         return self
 
     def __exit__(self, *exception):
-        global _before
+        global _blas_threads
         with _lock:
-            _holds.discard(self)
-            if not _holds and _before is not None:
-                for library, n in zip(_libraries(), _before):
+            _blas_limits.discard(self)
+            if not _blas_limits and _blas_threads is not None:
+                for library, n in zip(_libraries(), _blas_threads):
                     library.set_num_threads(n)
-                _before = None
+                _blas_threads = None
 
 
 def _libraries():
-    """The BLAS libraries, ready to be told their number of threads by the thread that asks."""
+    """Return the BLAS libraries, whose number of threads the calling thread may now set."""
     global _blas
     if _blas is None:
         from threadpoolctl import ThreadpoolController
 
         _blas = ThreadpoolController().select(user_api="blas").lib_controllers
     for library in _blas:
-        if hasattr(
-            library, "clear_controlling_thread"
-        ):  # or newer threadpoolctl obeys only whoever asked first
+        # Otherwise newer versions of threadpoolctl obey only the thread that came first.
+        if hasattr(library, "clear_controlling_thread"):
             library.clear_controlling_thread(force=True)
     return _blas
 
 
 def run(function, items, shared=True) -> None:
-    """Call function(item) for every item, on as many threads as there are; return when all are done.
+    """Call function(item) for every item, on `num_threads()` threads. Return when all are done.
 
-    The items must write to different places. Called from inside an item, or if not `shared` because they are
-    small, they run in this thread. BLAS is at one thread in any case, so the bits are the same. After an error or
-    an interrupt, no further item begins, and those that have begun end before it is raised.
+    The items must write to different memory. If `shared` is False (for small items), or if `run` is
+    called from inside an item, the items run in this thread. BLAS uses one thread in any case, so
+    the bits are the same. After an error or an interrupt, no further item begins, and those that
+    have begun end before it is raised.
     """
     items = list(items)
-    workers = min(_threads, len(items)) if shared and not _state.inside else 1
+    workers = min(_threads, len(items)) if shared and not _state.busy else 1
     with single_threaded_blas():
         if workers <= 1:
             for item in items:
                 function(item)
             return
-        rest = iter(
-            items
-        )  # each thread takes the next item (under the interpreter lock that is atomic)
+        rest = iter(items)  # each thread takes the next item; the interpreter lock makes it atomic
         helpers = [_Helper(function, rest) for _ in range(workers - 1)]
-        _state.inside = True
+        _state.busy = True
         try:
             for helper in helpers:
                 _submit(helper)
             for item in rest:
                 function(item)
         finally:
-            _state.inside = False
+            _state.busy = False
             for _ in rest:
                 pass
             for helper in helpers:
                 helper.wait()
         for helper in helpers:
             if helper.error is not None:
-                error, helper.error = (
-                    helper.error,
-                    None,
-                )  # or error and helper would keep each other alive
+                # Cleared, or the error and the helper would keep each other alive.
+                error, helper.error = helper.error, None
                 raise error
 
 
 def run_all(tasks) -> None:
-    """Call every task(), as `run` does."""
+    """Call every task(), on threads as in `run`."""
     run(lambda task: task(), tasks)
 
 
 class _Helper:
-    """One more thread's part in a `run`: whatever it gets of the items, once it is awake."""
+    """The part of one more thread in a `run`: it takes items, once it is awake, until none is left.
+
+    Whoever gets the lock `start` first decides: the thread begins, or the caller calls it off.
+    """
 
     def __init__(self, function, items):
         self.function, self.items, self.error, self.finished = function, items, None, False
-        self.turn, self.done = (
-            threading.Lock(),
-            threading.Lock(),
-        )  # turn: it takes it to begin, or we to call it off
+        self.start, self.done = threading.Lock(), threading.Lock()
         self.done.acquire()
-        self.context = contextvars.copy_context()  # NumPy's errstate is in there
+        self.context = contextvars.copy_context()  # it contains NumPy's errstate
 
     def work(self):
-        if not self.turn.acquire(blocking=False):
+        if not self.start.acquire(blocking=False):
             return
         try:
             for item in self.items:
@@ -175,8 +174,11 @@ class _Helper:
             self.done.release()
 
     def wait(self):
-        """Until it has done what it began: it writes into our arrays, so an interrupt has to wait too."""
-        if self.turn.acquire(blocking=False):
+        """Call the helper off, or wait for its end.
+
+        It writes into the caller's arrays, so an interrupt has to wait for it too.
+        """
+        if self.start.acquire(blocking=False):
             return
         interrupt = None
         while not self.finished:
@@ -189,7 +191,7 @@ class _Helper:
 
 
 def _submit(helper):
-    """Have a thread of the pool work for `helper`. (A ThreadPoolExecutor takes 20 microseconds longer.)"""
+    """Let a thread of the pool run `helper`. (A ThreadPoolExecutor takes 20 us longer.)"""
     global _pool
     with _lock:
         if _pool is None:
@@ -199,10 +201,11 @@ def _submit(helper):
         _pool.waiting.put(helper)
 
 
-def _forget_threads():  # threads do not survive a fork; the child makes its own
+def _forget_threads():
+    """Start afresh in a forked child: threads do not survive a fork."""
     global _pool, _lock, _state
     _pool, _lock, _state = None, threading.Lock(), _State()
-    _holds.clear()
+    _blas_limits.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -210,7 +213,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Pool:
-    """Threads that sleep until there is work. They live as long as the process."""
+    """Threads that sleep until a helper waits. They live as long as the process."""
 
     def __init__(self):
         self.size, self.waiting = 0, queue.SimpleQueue()
@@ -222,43 +225,43 @@ class _Pool:
             )
             try:
                 thread.start()
-            except RuntimeError:  # the system gives us no more: those that there are will do
+            except RuntimeError:  # the system allows no more threads: go on with fewer
                 return
             self.size += 1
 
     def _serve(self):
-        _state.inside = True
+        _state.busy = True
         for library in _libraries():
-            if (
-                getattr(library, "threading_layer", None) == "openmp"
-            ):  # there the number is each thread's own
+            # With OpenMP, every thread has a number of its own.
+            if getattr(library, "threading_layer", None) == "openmp":
                 library.set_num_threads(1)
         while True:
             self.waiting.get().work()
 
 
 def keep_memory() -> None:
-    """Ask the C library to keep freed memory for the next array, instead of handing it back to the system.
+    """Let the C library keep freed memory for the next array instead of returning it to the system.
 
-    Otherwise a training step may map and unmap its activations over and over, and the system clears every page
-    again. Known to glibc (Linux); elsewhere it does nothing.
+    Otherwise a training step may map and unmap its activations again and again, and each time the
+    system clears every page. Works with glibc (Linux); elsewhere it does nothing.
     """
     if sys.platform == "linux":
         import ctypes
 
         libc = ctypes.CDLL(None)
-        # M_MMAP_THRESHOLD (-3), as large as this glibc allows; M_TRIM_THRESHOLD (-1) alone would map every array afresh.
+        # M_MMAP_THRESHOLD (-3), as large as this glibc allows. With M_TRIM_THRESHOLD (-1) alone,
+        # every array would still be mapped afresh.
         if hasattr(libc, "mallopt") and (libc.mallopt(-3, 1 << 30) or libc.mallopt(-3, 1 << 25)):
             libc.mallopt(-1, 1 << 30)
 
 
 def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
-    """An uninitialised buffer of this thread's own, reused by every caller of the same name.
+    """Return an uninitialised buffer of this thread, which every caller with the same name reuses.
 
-    Fresh large arrays cost page faults on first touch; this one's pages, and often its cache lines, are
-    already there. Valid until the same thread asks for the same name again. (Asking again for the same shape
-    is one look into a dictionary: blocks do so all the time, and threads wait for whoever holds the
-    interpreter lock.)
+    A new large array costs page faults when it is first touched. The pages of this buffer, and
+    often its cache lines, are already there. It is valid until the same thread asks for the same
+    name again. To ask again for the same shape costs two look-ups in dictionaries: blocks do it all
+    the time, and threads wait for the one that holds the interpreter lock.
     """
     views = vars(_scratch).get(name)
     if views is None:
@@ -275,28 +278,28 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
     return view
 
 
-# Elements of a block in `elementwise`: its arrays together should stay in a core's own cache.
+# Elements in a block: its arrays together should stay in a core's own cache.
 BLOCK = 1 << 17
-SMALL = 1 << 14  # elements for which cutting and reshaping costs more than it saves
-SHARED = (
-    1 << 19
-)  # elements above which a second thread gains more than waking it takes (about 50 microseconds)
+SMALL = 1 << 14  # elements below which cutting and reshaping cost more than they save
+# Elements above which a second thread saves more than the 50 microseconds that it takes to wake it.
+SHARED = 1 << 19
 
 
-def elementwise(function, arrays, rows=()) -> None:
-    """Call function(*stretches, *rows) over the same stretches of all `arrays` (of one shape), a block at a time.
+def for_each_block(function, arrays, rows=()) -> None:
+    """Call function(*blocks, *rows) on matching blocks of all `arrays`, which have the same shape.
 
-    A chain of NumPy calls over whole arrays goes to main memory and back at every call; over a block, only at
-    the first and the last. rows: vectors (C,) to broadcast along the last axis, of length C. They arrive
-    repeated, and the stretches as matrices of just that width, because NumPy starts anew at every row of a
-    matrix, which for rows of 64 numbers costs more than the numbers.
+    A chain of NumPy calls on whole arrays goes to main memory and back at every call; on a block,
+    it does so only at the first call and the last.
+
+    rows: vectors (C,) that broadcast along the last axis, of length C. NumPy starts anew at every
+    row of a matrix, which for rows of 64 numbers costs more than the numbers. So the vectors arrive
+    repeated several times, and the blocks as matrices of the same width.
     """
     size = arrays[0].size
     if size <= SMALL:
         return function(*arrays, *rows)
-    flat = [
-        array.reshape(-1) for array in arrays
-    ]  # a copy if need be; those that are written are C-contiguous
+    # This may copy arrays that are read; those that are written are C-contiguous.
+    flat = [array.reshape(-1) for array in arrays]
     width = 1
     if rows:
         channels = len(rows[0])
@@ -308,8 +311,8 @@ def elementwise(function, arrays, rows=()) -> None:
     run(lambda part: function(*(array[part] for array in flat), *rows), parts, size > SHARED)
 
 
-def map_rows(function, *matrices) -> list:
-    """[function(*stretches of rows)] for blocks of the rows of matrices (rows, C), in their order."""
+def map_row_blocks(function, *matrices) -> list:
+    """Return [function(*blocks)] for matching blocks of rows of matrices (rows, C), in order."""
     rows, width = matrices[0].shape
     parts = blocks(rows, max(1, BLOCK // width))
     results = [None] * len(parts)
@@ -322,8 +325,11 @@ def map_rows(function, *matrices) -> list:
 
 
 def blocks(count: int, size: int) -> list:
-    """Slices of at most `size`, as equal as they come, that cover range(count); an even number, if more than one."""
+    """Return slices that cover range(count), of about equal length and no longer than `size`.
+
+    If there are several, their number is even (unless each has length 1).
+    """
     parts = -(-count // max(1, size))
     if 1 < parts < count:
-        parts += parts % 2  # else one of two threads would wait for the other's last block
+        parts += parts % 2  # else one of two threads would wait for the last block of the other
     return [slice(i * count // parts, (i + 1) * count // parts) for i in range(parts)]

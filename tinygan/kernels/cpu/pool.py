@@ -1,7 +1,8 @@
-"""Maxima over windows of NHWC images, in blocks of images.
+"""Max pooling, in blocks of images.
 
-Where the windows lie side by side, rows are compared first, a whole line of pixels and channels at a time, then
-columns; short inner loops over a few channels are then left with half of the pixels or less.
+Windows that lie side by side, here called tiles, have a fast way: maxima are taken first over the
+rows of a tile, a whole line of pixels and channels at a time, and then over its columns. The short
+inner loops over a few channels then have half of the pixels left, or fewer.
 """
 
 import numpy as np
@@ -12,34 +13,35 @@ from .. import fast, pool
 from . import parallel
 
 
-@fast(pool.largest)
-def largest(x, kernel, stride):
-    if kernel != stride:
-        return pool.largest.__wrapped__(x, kernel, stride)
-    return _by_images(lambda x: side_by_side(xp.maximum, x, kernel), x)
+@fast(pool.max_pool)
+def max_pool(x, kernel_size, stride):
+    if kernel_size != stride:
+        return pool.max_pool.__wrapped__(x, kernel_size, stride)
+    return _in_image_blocks(lambda x: reduce_tiles(xp.maximum, x, kernel_size), x)
 
 
-@fast(pool.spread)
-def spread(g, x, y, kernel, stride):
-    if kernel != stride:
-        return pool.spread.__wrapped__(g, x, y, kernel, stride)
-    return _by_images(lambda *images: spread_side_by_side(*images, kernel), g, x, y)
+@fast(pool.max_pool_gradient)
+def max_pool_gradient(g, x, y, kernel_size, stride):
+    if kernel_size != stride:
+        return pool.max_pool_gradient.__wrapped__(g, x, y, kernel_size, stride)
+    return _in_image_blocks(lambda *images: gradient_of_tiles(*images, kernel_size), g, x, y)
 
 
-def spread_side_by_side(g, x, y, kernel):
-    inside = x[:, : y.shape[1] * kernel[0], : y.shape[2] * kernel[1]]
-    hit = xp.asarray(inside == pool.repeated(y, kernel), x.dtype)
-    share = pool.repeated(g / side_by_side(xp.add, hit, kernel), kernel)
+def gradient_of_tiles(g, x, y, kernel_size):
+    """Return max_pool_gradient for windows that lie side by side."""
+    covered = x[:, : y.shape[1] * kernel_size[0], : y.shape[2] * kernel_size[1]]
+    hit = xp.asarray(covered == pool.repeat_pixels(y, kernel_size), x.dtype)
+    share = pool.repeat_pixels(g / reduce_tiles(xp.add, hit, kernel_size), kernel_size)
     share *= hit
-    if inside.shape == x.shape:
+    if covered.shape == x.shape:
         return share
     dx = xp.zeros(x.shape, x.dtype)
-    dx[:, : inside.shape[1], : inside.shape[2]] = share
+    dx[:, : covered.shape[1], : covered.shape[2]] = share
     return dx
 
 
-def _by_images(function, *arrays):
-    """function(*arrays), some images at a time."""
+def _in_image_blocks(function, *arrays):
+    """Return function(*arrays), computed for a block of images at a time."""
     n = len(arrays[0])
     if arrays[-1].size < parallel.SHARED // 4:
         return function(*arrays)
@@ -53,15 +55,16 @@ def _by_images(function, *arrays):
     return np.concatenate(results)
 
 
-def side_by_side(combine, x, kernel):
-    """combine, such as xp.maximum, over windows of x that lie side by side."""
-    (kh, kw), (height, width) = kernel, x.shape[1:3]
+def reduce_tiles(combine, x, kernel_size):
+    """Combine the pixels of each tile of x, by a function such as xp.maximum."""
+    (kh, kw), (height, width) = kernel_size, x.shape[1:3]
     rows = [x[:, i : height // kh * kh : kh] for i in range(kh)]
-    lines = _chain(combine, rows)
-    return _chain(combine, [lines[:, :, j : width // kw * kw : kw] for j in range(kw)])
+    lines = _reduce(combine, rows)
+    return _reduce(combine, [lines[:, :, j : width // kw * kw : kw] for j in range(kw)])
 
 
-def _chain(combine, parts):
+def _reduce(combine, parts):
+    """Return combine(... combine(parts[0], parts[1]) ...), in new memory."""
     if len(parts) == 1:
         return parts[0].copy()
     y = combine(parts[0], parts[1])

@@ -1,4 +1,4 @@
-"""Filtering as products with banded matrices, and warping in blocks of images."""
+"""Filters as products with banded matrices, and affine maps in blocks of images."""
 
 import functools
 import math
@@ -9,12 +9,19 @@ from .. import fast, warp
 from . import parallel
 from .parallel import scratch
 
+BLOCK = 1 << 18  # output pixels times channels that are filtered at a time
+BAND = 16  # output pixels in a band of a filter matrix
+WARP_BLOCK = 1 << 15  # output pixels that are sampled at a time
+
 
 @fast(warp.upfirdn2d)
 def upfirdn2d(x, f, up, down, padding):
-    """A filter that is an outer product, as almost all are, works on rows and on columns by itself, and along one
-    axis it is a matrix: output pixels by input pixels, mostly zeros, which BLAS multiplies faster than anything
-    else could skip them (16x16 -> 32x32, 64 channels, batch 32, by [1, 3, 3, 1]: 0.9 ms, tap by tap 31 ms).
+    """Filter rows and columns separately, as products with matrices.
+
+    Almost every filter is an outer product, so rows and columns can be filtered one after the
+    other. Along one axis the filter is a matrix (output pixels, input pixels) of mostly zeros. BLAS
+    multiplies these zeros faster than anything else could skip them: 16x16 -> 32x32, 64 channels,
+    batch 32, by [1, 3, 3, 1] takes 0.9 ms, and 31 ms tap by tap.
     """
     n, height, width, channels = x.shape
     out = warp.filtered_size((height, width), f, up, down, padding)
@@ -29,50 +36,52 @@ def upfirdn2d(x, f, up, down, padding):
     def block(images):
         part = x[images]
         lines = scratch("lines", (len(part), out[0], width * channels), x.dtype)
-        for matrix, here, there in rows:
-            source = part[:, here].reshape(len(part), -1, width * channels)
-            np.matmul(np.asarray(matrix, x.dtype), source, out=lines[:, there])
+        for matrix, inputs, outputs in rows:
+            source = part[:, inputs].reshape(len(part), -1, width * channels)
+            np.matmul(np.asarray(matrix, x.dtype), source, out=lines[:, outputs])
         lines = lines.reshape(len(part), out[0], width, channels)
-        for matrix, here, there in columns:
-            np.matmul(np.asarray(matrix, x.dtype), lines[:, :, here], out=y[images, :, there])
+        for matrix, inputs, outputs in columns:
+            matrix = np.asarray(matrix, x.dtype)
+            np.matmul(matrix, lines[:, :, inputs], out=y[images, :, outputs])
 
     parts = parallel.blocks(n, max(1, BLOCK // max(1, out[0] * max(out[1], width) * channels)))
     parallel.run(block, parts, y.size + x.size > parallel.SHARED)
     return y
 
 
-BLOCK = 1 << 18  # output pixels times channels that are filtered at a time
-BAND = 16  # output pixels of a band: along a longer axis the matrix is cut, because off its diagonal it is zero
-
-
 def outer_factors(f):
-    """(by rows, by columns) with f = the outer product of the two, or None."""
+    """Return (by_row, by_column), whose outer product is f, or None if f is no outer product."""
     row, column = np.unravel_index(np.abs(f).argmax(), f.shape)
     if not f[row, column]:
         return f[:, 0], f[0]
     by_row, by_column = f[:, column], f[row] / f[row, column]
-    return (
-        (by_row, by_column)
-        if np.allclose(np.outer(by_row, by_column), f, rtol=1e-14, atol=0)
-        else None
-    )
+    separable = np.allclose(np.outer(by_row, by_column), f, rtol=1e-14, atol=0)
+    return (by_row, by_column) if separable else None
 
 
 @functools.lru_cache(256)
-def _bands(f, size, out, up, down, before):
-    """[(matrix, input pixels, output pixels)] of the correlation with f along an axis of `size` pixels."""
-    matrix, bands = filter_matrix(f, size, out, up, down, before), []
-    for there in parallel.blocks(out, BAND):
-        used = np.flatnonzero(matrix[there].any(0))
-        here = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
-        bands.append((np.ascontiguousarray(matrix[there, here]), here, there))
+def _bands(f, size, out, up, down, padding):
+    """Return `filter_matrix` in bands: [(matrix, slice of input pixels, slice of output pixels)].
+
+    Away from its diagonal the matrix of a long axis is zero. Each band holds only the inputs that
+    its outputs depend on.
+    """
+    matrix, bands = filter_matrix(f, size, out, up, down, padding), []
+    for outputs in parallel.blocks(out, BAND):
+        used = np.flatnonzero(matrix[outputs].any(0))
+        inputs = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+        bands.append((np.ascontiguousarray(matrix[outputs, inputs]), inputs, outputs))
     return bands
 
 
-def filter_matrix(f, size, out, up, down, before):
-    """(out, size): the correlation with f along an axis of `size` pixels, `before` zeros in front of them."""
+def filter_matrix(f, size, out, up, down, padding):
+    """Return the matrix (out, size) of upfirdn2d along one axis of `size` pixels.
+
+    padding: zeros before the first pixel.
+    """
     f = np.array(f)
-    position = np.arange(out)[:, None] * down - before  # of the first tap, on the zero-stuffed axis
+    # Where the first tap of each output lies on the axis with up - 1 zeros after each pixel.
+    position = np.arange(out)[:, None] * down - padding
     tap = np.arange(size)[None] * up - position
     return np.where((tap >= 0) & (tap < len(f)), f[np.clip(tap, 0, len(f) - 1)], 0.0)
 
@@ -83,23 +92,22 @@ def translate(x, shifts):
     for image, source, (down, right) in zip(y, x, shifts.tolist()):
         rows = slice(max(down, 0), height + min(down, 0))
         columns = slice(max(right, 0), width + min(right, 0))
-        if rows.start < rows.stop and columns.start < columns.stop:  # else all of it has moved out
+        if rows.start < rows.stop and columns.start < columns.stop:  # else no pixel remains
             image[rows, columns] = source[
                 rows.start - down : rows.stop - down, columns.start - right : columns.stop - right
             ]
     return y
 
 
-@fast(warp.gather)
-def gather(x, theta, size):
+@fast(warp.affine_warp)
+def affine_warp(x, theta, size):
     n, height, width, channels = x.shape
     y = np.empty((n, *size, channels), x.dtype)
 
     def block(images):
         pixels, out = x[images].reshape(-1, channels), y[images].reshape(-1, channels)
-        for i, (index, weight) in enumerate(
-            warp.neighbours(theta[images], (height, width), size, x.dtype)
-        ):
+        neighbours = warp.bilinear_neighbours(theta[images], (height, width), size, x.dtype)
+        for i, (index, weight) in enumerate(neighbours):
             value = np.take(pixels, index, 0)
             value *= weight
             if i:
@@ -107,33 +115,28 @@ def gather(x, theta, size):
             else:
                 out[...] = value
 
-    _by_images(block, n, math.prod(size))
+    _for_image_blocks(block, n, math.prod(size))
     return y
 
 
-@fast(warp.scatter)
-def scatter(g, shape, theta):
+@fast(warp.affine_warp_adjoint)
+def affine_warp_adjoint(g, shape, theta):
     n, height, width, channels = shape
     x = np.zeros(shape, g.dtype)
 
     def block(images):
-        pixels, share = x[images].reshape(-1, channels), g[images].reshape(-1, channels)
-        for index, weight in warp.neighbours(theta[images], (height, width), g.shape[1:3], g.dtype):
-            value = share * weight
+        pixels, gradients = x[images].reshape(-1, channels), g[images].reshape(-1, channels)
+        neighbours = warp.bilinear_neighbours(theta[images], (height, width), g.shape[1:3], g.dtype)
+        for index, weight in neighbours:
+            value = gradients * weight
             for c in range(channels):  # several times as fast as np.add.at, and adds in float64
                 pixels[:, c] += np.bincount(index, value[:, c], len(pixels))
 
-    _by_images(block, n, g.shape[1] * g.shape[2])
+    _for_image_blocks(block, n, g.shape[1] * g.shape[2])
     return x
 
 
-WARP_BLOCK = 1 << 15  # output pixels that are sampled at a time
-
-
-def _by_images(block, n, pixels):
-    """Call block(slice of images)."""
-    parallel.run(
-        block,
-        parallel.blocks(n, max(1, WARP_BLOCK // max(1, pixels))),
-        n * pixels > parallel.SHARED,
-    )
+def _for_image_blocks(block, n, pixels):
+    """Call block(slice of images) for all n images. pixels: output pixels of one image."""
+    parts = parallel.blocks(n, max(1, WARP_BLOCK // max(1, pixels)))
+    parallel.run(block, parts, n * pixels > parallel.SHARED)

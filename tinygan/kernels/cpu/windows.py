@@ -1,14 +1,15 @@
-"""Rectangles and windows of NHWC images, with zeros around them."""
+"""Rectangles of NHWC images, padded with zeros, and strided views."""
 
 import numpy as np
 
 from .parallel import scratch
 
 
-def cut(x, images, top, height, left, width):
-    """The rectangle of x[images] with this corner and size, zeros where it lies outside; C-contiguous.
+def rectangle(x, images, top, height, left, width):
+    """Return the rectangle of x[images] with this corner and size, C-contiguous.
 
-    A view where it is all of x[images]; otherwise a scratch buffer, valid until this thread cuts again.
+    It holds zeros where it lies outside the image. If it is all of x[images], the result is a view;
+    otherwise a scratch buffer, valid until this thread calls `rectangle` again.
     """
     x = x[images]
     n, rows, columns, channels = x.shape
@@ -24,20 +25,21 @@ def cut(x, images, top, height, left, width):
     ):
         if edge.size:
             edge[...] = 0
-    image[:, above:below, before:after] = x[
-        :, top + above : top + below, left + before : left + after
-    ]
+    inside = x[:, top + above : top + below, left + before : left + after]
+    image[:, above:below, before:after] = inside
     return image
 
 
 def _overlap(start, length, size):
-    """The stretch of range(length) for which start + i lies in range(size)."""
+    """Return the first and last + 1 of those i in range(length) with start + i in range(size)."""
     first = min(max(0, -start), length)
     return first, max(first, min(length, size - start))
 
 
 def strided(x, shape, strides):
-    """A view of C-contiguous x (NumPy) with this shape and these strides, in elements. Windows may overlap:
-    not to be written to. (np.lib.stride_tricks.as_strided takes ten times as long.)
+    """Return a view of C-contiguous x with this shape and these strides, counted in elements.
+
+    Its windows may overlap, so do not write to it. (np.lib.stride_tricks.as_strided takes ten times
+    as long.)
     """
     return np.ndarray(shape, x.dtype, x, 0, [x.itemsize * s for s in strides])

@@ -1,1 +1,1 @@
-"""The fast floor for CuPy: kernels in CUDA C, products by cuBLAS, recorded graphs."""
+"""The fast kernels for CuPy: kernels in CUDA C, products by cuBLAS, and recorded steps."""

@@ -1,9 +1,9 @@
 """Activations, each in one launch."""
 
 from .. import act, fast
-from .elementwise import elementwise
+from .elementwise import elementwise_kernel
 
-_leaky_relu = elementwise(
+_leaky_relu = elementwise_kernel(
     "leaky_relu",
     "T x, T bias, T slope, T gain",
     "T y",
@@ -12,7 +12,7 @@ _leaky_relu = elementwise(
     y = a > 0 ? gain * a : gain * slope * a;""",
 )
 
-_leaky_relu_gradient = elementwise(
+_leaky_relu_gradient = elementwise_kernel(
     "leaky_relu_gradient",
     "T g, T y, T slope, T gain",
     "T d",

@@ -1,7 +1,10 @@
-"""Matrix products on a GPU, by cuBLAS, called here without CuPy in between: CuPy refuses to record its products in a CUDA
-graph ("calling cuBLAS API during stream capture is currently unsupported", CuPy 13 and 14), which cuBLAS itself allows.
+"""Matrix products on a GPU, by direct calls of cuBLAS.
 
-cuBLAS is column by column, and we are row by row: y = a @ b is, by columns, y' = b' a'.
+CuPy refuses to record its own products in a CUDA graph ("calling cuBLAS API during stream capture
+is currently unsupported", CuPy 13 and 14). cuBLAS itself allows it.
+
+cuBLAS stores matrices by columns, and we store them by rows. Read by columns, our matrices are
+transposed, so y = a @ b is y' = b' a'.
 """
 
 import ctypes
@@ -14,9 +17,9 @@ from tinygan import backend
 from tinygan.backend import xp
 from tinygan.errors import InputError
 
-WORKSPACE = (
-    32 << 20
-)  # bytes, as its manual advises for Hopper. Its own pool would not do: a graph keeps the address
+# Bytes, as the manual of cuBLAS advises for Hopper. A workspace from cuBLAS's own pool would not
+# do, because a graph keeps the address.
+WORKSPACE = 32 << 20
 ROUTINES = {
     "float32": ("cublasSgemmStridedBatched", ctypes.c_float),
     "float64": ("cublasDgemmStridedBatched", ctypes.c_double),
@@ -26,8 +29,8 @@ _handles = {}  # device -> _Handle
 
 
 def load():
-    """The library that CuPy has loaded already. Raises InputError if it cannot be found."""
-    from cupy_backends.cuda.libs import cublas  # loads it
+    """Return the cuBLAS library that CuPy uses. Raises InputError if it cannot be opened."""
+    from cupy_backends.cuda.libs import cublas  # loads the library
 
     major = cublas.getVersion(xp.cuda.device.get_cublas_handle()) // 10000
     name = f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
@@ -35,13 +38,13 @@ def load():
         return ctypes.CDLL(name)
     except OSError as error:
         raise InputError(
-            f"backend cupy: cuBLAS {major} cannot be opened ({error}): reinstall CuPy with its CUDA "
-            f"libraries, pip install 'tinygan[cuda{major}]'"
+            f"backend cupy: cuBLAS {major} cannot be opened ({error}): reinstall CuPy with its "
+            f"CUDA libraries: pip install 'tinygan[cuda{major}]'"
         ) from None
 
 
 class _Handle:
-    """A cuBLAS handle, the stream that it is on, and its workspace."""
+    """A cuBLAS handle, its stream and its workspace."""
 
     def __init__(self):
         self.library, self.handle, self.stream = load(), ctypes.c_void_p(), None
@@ -49,17 +52,14 @@ class _Handle:
         _check("cublasCreate", self.library.cublasCreate_v2(ctypes.byref(self.handle)))
 
     def on(self, stream):
+        """Return self, set to this stream."""
         if stream != self.stream:
-            _check(
-                "cublasSetStream",
-                self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)),
-            )
-            _check(
-                "cublasSetWorkspace",
-                self.library.cublasSetWorkspace_v2(  # which a new stream has forgotten
-                    self.handle, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE)
-                ),
-            )
+            status = self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream))
+            _check("cublasSetStream", status)
+            # A new stream resets the workspace.
+            workspace = ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE)
+            status = self.library.cublasSetWorkspace_v2(self.handle, *workspace)
+            _check("cublasSetWorkspace", status)
             self.stream = stream
         return self
 
@@ -77,7 +77,10 @@ def _check(name, status):
 
 
 def matmul(a, b):
-    """a (..., M, K) @ b (..., K, N), both at least 2-D, float32 or float64, as numpy.matmul."""
+    """Return a @ b, as numpy.matmul: a (..., M, K), b (..., K, N), with at least two axes.
+
+    CuPy computes products of types other than float32 and float64.
+    """
     if str(a.dtype) not in ROUTINES or a.dtype != b.dtype:
         return xp.matmul(a, b)
     if a.shape[-1] != b.shape[-2]:
@@ -91,9 +94,8 @@ def matmul(a, b):
         y[...] = 0
         return y
     n = math.prod(batch)
-    (a, lead_a, turned_a, step_a), (b, lead_b, turned_b, step_b) = (
-        _operand(x, batch) for x in (a, b)
-    )
+    a, lead_a, transposed_a, step_a = _operand(a, batch)
+    b, lead_b, transposed_b, step_b = _operand(b, batch)
     name, number = ROUTINES[str(y.dtype)]
     handle = _handle()
     m, k = y.shape[-2], a.shape[-1]
@@ -101,8 +103,8 @@ def matmul(a, b):
         name,
         getattr(handle.library, name)(
             handle.handle,
-            ctypes.c_int(turned_b),
-            ctypes.c_int(turned_a),
+            ctypes.c_int(transposed_b),
+            ctypes.c_int(transposed_a),
             ctypes.c_int(y.shape[-1]),
             ctypes.c_int(m),
             ctypes.c_int(k),
@@ -124,18 +126,22 @@ def matmul(a, b):
 
 
 def _operand(x, batch):
-    """(x in memory as cuBLAS can read it, its leading dimension, is it turned?, numbers from one matrix to the next)."""
+    """Prepare x for cuBLAS: return (x, leading dimension, transposed, step).
+
+    The returned x is copied only if cuBLAS cannot read its layout. transposed: 1 if its columns are
+    contiguous in memory. step: the numbers from one matrix of the batch to the next.
+    """
     matrix = x.reshape(-1, *x.shape[-2:]) if x.ndim > 2 else x
     if x.ndim > 2 and x.shape[:-2] not in (batch, (1,) * (x.ndim - 2)):
         matrix = xp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
     rows, columns = matrix.shape[-2:]
     down, across = (step // x.itemsize for step in matrix.strides[-2:])
     if (columns == 1 or across == 1) and (rows == 1 or down >= columns):
-        lead, turned = (down if rows > 1 else columns), 0
+        lead, transposed = (down if rows > 1 else columns), 0
     elif (rows == 1 or down == 1) and (columns == 1 or across >= rows):
-        lead, turned = (across if columns > 1 else rows), 1
+        lead, transposed = (across if columns > 1 else rows), 1
     else:
         matrix = xp.ascontiguousarray(matrix)
-        lead, turned = columns, 0
-    many = matrix.ndim > 2 and len(matrix) > 1
-    return matrix, max(1, lead), turned, matrix.strides[0] // x.itemsize if many else 0
+        lead, transposed = columns, 0
+    several = matrix.ndim > 2 and len(matrix) > 1
+    return matrix, max(1, lead), transposed, matrix.strides[0] // x.itemsize if several else 0

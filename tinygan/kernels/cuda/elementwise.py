@@ -1,13 +1,14 @@
-"""Kernels in CUDA C: what would take several launches of the array module, in one.
+"""Kernels in CUDA C, each of which replaces several launches of the array module by one.
 
-To launch a kernel takes longer than most of our arrays keep a GPU busy. So chains of elementwise
-operations are one kernel each, a convolution is columns and one product, and an optimiser updates
-all its parameters at once.
+To launch a kernel takes longer than a GPU takes to compute most of our arrays. So a chain of
+elementwise operations is one kernel, a convolution is one kernel and one product, and an optimiser
+updates all its parameters at once.
 
-The bodies are CUDA C, run for every i; T is the type of the arrays. Where i is taken apart, it is
-in 32 bits, as division in 64 is slow on a GPU: no array may have 2^31 elements, 8 GB. `raw`
-arguments are arrays indexed by hand, the others broadcast against each other. They are plain enough
-that a C compiler takes them too, which is how they are tested without a GPU.
+The body of a kernel is CUDA C, run for every element i. T is the type of the arrays. `raw`
+arguments are arrays that the body indexes; the others broadcast against each other. Bodies that
+compute rows and columns from i use 32 bits, because division in 64 bits is slow on a GPU: so no
+array may have 2^31 elements (8 GB). The bodies are so plain that a C compiler accepts them too.
+That is how they are tested without a GPU.
 """
 
 import functools
@@ -20,8 +21,11 @@ def _compiled(module, inputs, outputs, body, name):
     return module.ElementwiseKernel(inputs, outputs, body, f"tinygan_{name}")
 
 
-def elementwise(name, inputs, outputs, body):
-    """A function that runs `body`, made when first called: CuPy may not be there."""
+def elementwise_kernel(name, inputs, outputs, body):
+    """Return a function that runs `body`.
+
+    The first call compiles it, so that this file can be imported without CuPy.
+    """
 
     def run(*args, **settings):
         return _compiled(backend.active(), inputs, outputs, body, name)(*args, **settings)

@@ -1,18 +1,21 @@
-"""A step recorded as a CUDA graph: its hundreds of kernels, found by running Python once, are from then on one launch.
+"""Recorded steps: a training step as a CUDA graph, which a GPU runs as one launch.
 
-While Python runs the step, CUDA only takes down the kernels and the addresses that they work on. So
+Python runs the step once. Meanwhile CUDA computes nothing; it only records hundreds of kernels, and
+the addresses of the arrays that they work on. From then on, one launch runs all of them. So
 
-    * whatever is new at each step comes through `backend.from_host`, into memory that is filled before each launch;
-    * whatever one step leaves to the next stays where it is: weights and moments are written in place, buffers (running
-      statistics) are copied back to where the step found them;
-    * no kernel may be waited for, and the step must take the same course each time.
+    * data that is new at each step comes through `backend.from_host`, into memory that is filled
+      before each launch;
+    * arrays that one step leaves to the next keep their addresses: weights and moments are written
+      in place, and new buffers (running statistics) are copied into the old ones;
+    * Python must not wait for a result, and the step must do the same operations each time.
 
-The step runs as it is on a CPU, on the plain floor (CuPy refuses to record its own products), and
-where TINYGAN_CUDA_GRAPHS=0.
+Without a graph, Python runs the step each time: on a CPU, with the plain kernels (CuPy refuses to
+record its own matrix products), and with TINYGAN_CUDA_GRAPHS=0.
 """
 
 import contextlib
 import ctypes
+from typing import Any, Callable, Iterable
 
 import numpy as np
 
@@ -34,21 +37,28 @@ def _switch(text):
 enabled = from_environment("TINYGAN_CUDA_GRAPHS", "1", _switch)
 
 
-class _Room:
-    """What graphs that run one at a time can share: the memory that they work on, and the streams of the recording."""
+class _Workspace:
+    """What graphs can share if they run one at a time.
+
+    pool: the memory for the arrays of a step. stream: the step is recorded on it. upload_stream:
+    constants are uploaded on it during the recording.
+    """
 
     def __init__(self):
         self.pool = xp.cuda.MemoryPool(_allocate)
-        self.stream, self.aside = (xp.cuda.Stream(non_blocking=True) for _ in range(2))
+        self.stream, self.upload_stream = (xp.cuda.Stream(non_blocking=True) for _ in range(2))
 
-    def __del__(self):  # CuPy 14 leaves the blocks of a pool that is gone where they are
+    def __del__(self):  # CuPy 14 does not free the blocks of a pool that is deleted
         if getattr(self, "pool", None) is not None:
             self.pool.free_all_blocks()
 
 
 def _allocate(size):
-    """Memory for the pool. A pool that is out of memory would, of CUDA's own error, free all blocks that are not in use just
-    now, and those are what the graphs work on."""
+    """Allocate memory for the pool. Raises InputError if the GPU has none left.
+
+    If CUDA's own error got through, the pool would free all blocks that are not in use at the
+    moment. But these are the blocks that the graphs work on.
+    """
     try:
         return xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0)
     except xp.cuda.runtime.CUDARuntimeError as error:
@@ -58,162 +68,177 @@ def _allocate(size):
         ) from None
 
 
-class _Measured:
-    """The tape of a step that runs as it is: how much comes from the host."""
+class _MeasuringTape:
+    """The tape of the first run of a step, which is not recorded.
+
+    It measures `size`, the bytes that the step takes from the host.
+    """
 
     size = 0
 
-    def keep(self, arrays):
+    def keep_alive(self, arrays):
         pass
 
     def constant(self, data, dtype):
         return xp.asarray(data, dtype=dtype)
 
     def varying(self, make):
-        made, single = _made(make)
-        self.size += sum(map(_room, made))
-        arrays = tuple(xp.asarray(array) for array in made)
+        host_arrays, single = _host_arrays(make)
+        self.size += sum(map(_aligned_size, host_arrays))
+        arrays = tuple(xp.asarray(array) for array in host_arrays)
         return arrays[0] if single else arrays
 
 
-class _Recorded:
-    """The tape of a step that is recorded: what comes from the host each time has its place in one piece of memory."""
+class _RecordingTape:
+    """The tape of a step that is recorded.
 
-    def __init__(self, size, aside):
+    All data that comes from the host at each step lies in one piece of host memory, and is uploaded
+    as a whole to one piece of device memory, from which the graph reads it.
+    """
+
+    def __init__(self, size, upload_stream):
         self.host, self.device, self.used = np.zeros(size, np.uint8), xp.zeros(size, "uint8"), 0
-        self.sources = []  # (make, [where in host memory]) in the order of the step
-        self.aside, self.kept = aside, []
+        self.sources = []  # (make, [views of host memory for its arrays]), in the order of the step
+        self.upload_stream, self.alive = upload_stream, []
 
-    def keep(self, arrays):
-        """Hold on to arrays of which the graph knows but the addresses."""
-        self.kept += [*arrays] if isinstance(arrays, (list, tuple)) else [arrays]
+    def keep_alive(self, arrays):
+        """Keep a reference to arrays that the graph reads: it knows only their addresses."""
+        self.alive += [*arrays] if isinstance(arrays, (list, tuple)) else [arrays]
 
     def constant(self, data, dtype):
-        with self.aside:  # beside the stream that is recorded: done once, and now
+        """Upload `data` now and only once, on a stream that is not recorded."""
+        with self.upload_stream:
             array = xp.asarray(data, dtype=dtype)
-            self.aside.synchronize()
-        self.keep(array)
+            self.upload_stream.synchronize()
+        self.keep_alive(array)
         return array
 
     def varying(self, make):
-        made, single = _made(make)
-        places, arrays = [], []
-        for array in made:
-            here = slice(self.used, self.used + array.nbytes)
-            self.used += _room(array)
+        """Return device arrays that hold the data of make() at every launch."""
+        host_arrays, single = _host_arrays(make)
+        views, arrays = [], []
+        for array in host_arrays:
+            part = slice(self.used, self.used + array.nbytes)
+            self.used += _aligned_size(array)
             if self.used > len(self.host):
                 raise RuntimeError(
-                    "a recorded step takes more from the host than when it was measured: it does not take "
-                    "the same course each time"
+                    "a recorded step takes more data from the host than it did the first time: a "
+                    "step can be recorded only if it does the same operations each time"
                 )
-            place = self.host[here].view(array.dtype).reshape(array.shape)
-            place[...] = array
-            places.append(place)
-            arrays.append(self.device[here].view(array.dtype).reshape(array.shape))
-        self.sources.append((make, places))
+            view = self.host[part].view(array.dtype).reshape(array.shape)
+            view[...] = array
+            views.append(view)
+            arrays.append(self.device[part].view(array.dtype).reshape(array.shape))
+        self.sources.append((make, views))
         return arrays[0] if single else tuple(arrays)
 
     def refill(self):
-        """What the step's sources give now."""
-        for make, places in self.sources:
-            for place, array in zip(places, _made(make)[0], strict=True):
-                place[...] = array
+        """Call every make() again, and put its data into host memory."""
+        for make, views in self.sources:
+            for view, array in zip(views, _host_arrays(make)[0], strict=True):
+                view[...] = array
 
     def upload(self):
         self.device[...] = xp.asarray(self.host)
 
 
-def _made(make):
-    """([arrays], is it a single one?) from the host."""
-    made = make()
-    single = not isinstance(made, tuple)
-    return [np.asarray(array) for array in ((made,) if single else made)], single
+def _host_arrays(make):
+    """Return (the arrays of make() as a list, whether make() returned a single array)."""
+    result = make()
+    single = not isinstance(result, tuple)
+    return [np.asarray(array) for array in ((result,) if single else result)], single
 
 
-def _room(array):
+def _aligned_size(array):
     return -(-array.nbytes // ALIGNMENT) * ALIGNMENT
 
 
 class Graph:
-    """function() -> {name: array of no dimensions}, or a tuple of them. The first call runs it, and so makes what it needs
-    (moments, compiled kernels); the second records it; from then on, each is one launch, and one copy of the results.
+    """function(), recorded as a CUDA graph.
 
-    slots: () -> [(owner, attribute)] of arrays that the function reads and rebinds, such as a module's buffers.
+    function() returns {name: array without dimensions}, or a tuple of such arrays. The first call
+    runs it, which creates what it needs (moments, compiled kernels). The second call records it.
+    From then on, each call is one launch and one copy of the results.
+
+    slots: a function that returns [(owner, attribute)] of the arrays that the step reads and
+    replaces, such as a module's buffers.
     """
 
-    def __init__(self, function, slots=list, room=None):
-        self.function, self.slots, self.room = function, slots, room
+    def __init__(self, function, slots=list, workspace=None):
+        self.function, self.slots, self.workspace = function, slots, workspace
         self.measured = self.tape = self.graph = None
 
     def __call__(self):
         if not enabled or not records_steps():
             return self.function()
         if self.measured is None:
-            self.measured = _Measured()
-            with _tape(self.measured):
+            self.measured = _MeasuringTape()
+            with _use_tape(self.measured):
                 return self.function()
         if self.graph is None:
             self._record()
         else:
             self.tape.refill()
         self.tape.upload()
-        self._settle()
+        self._read_slots()
         self.graph.launch()
-        values = self.results.copy()  # the next launch writes over them
+        values = self.results.copy()  # the next launch overwrites them
         return dict(zip(self.names, values)) if self.names else tuple(values)
 
     def _record(self):
-        self.room = self.room or _Room()
+        self.workspace = self.workspace or _Workspace()
         xp.cuda.get_current_stream().synchronize()
-        xp.get_default_memory_pool().free_all_blocks()  # what the measured step has left, this one needs again
-        tape, stream = _Recorded(self.measured.size, self.room.aside), self.room.stream
+        # The recording needs the memory that the first run has left.
+        xp.get_default_memory_pool().free_all_blocks()
+        tape = _RecordingTape(self.measured.size, self.workspace.upload_stream)
+        stream = self.workspace.stream
         slots = [(owner, name, getattr(owner, name)) for owner, name in self.slots()]
-        self.before = [slot for slot in slots if isinstance(slot[2], xp.ndarray)]
-        with xp.cuda.using_allocator(self.room.pool.malloc), stream, _tape(tape):
+        self.slot_arrays = [slot for slot in slots if isinstance(slot[2], xp.ndarray)]
+        with xp.cuda.using_allocator(self.workspace.pool.malloc), stream, _use_tape(tape):
             stream.begin_capture()
             try:
                 results = self.function()
-                self._write_back()
+                self._write_slots()
                 values = list(results.values() if isinstance(results, dict) else results)
                 self.names = list(results) if isinstance(results, dict) else None
                 self.results = xp.empty(len(values), "float32")
-                for i, value in enumerate(
-                    values
-                ):  # not by `stack`, which uploads a list of addresses
+                for i, value in enumerate(values):  # `stack` would upload a list of addresses
                     self.results[i] = value
             except BaseException:
-                with contextlib.suppress(Exception):  # the capture is void; what matters is why
+                with contextlib.suppress(Exception):  # the capture is void; report why it failed
                     stream.end_capture()
-                for owner, name, array in slots:  # nothing that was bound since has been computed
+                for owner, name, array in slots:  # arrays of the recording have no values
                     setattr(owner, name, array)
                 raise
             self.tape, self.graph = tape, stream.end_capture()
 
-    def _write_back(self):
-        """Copy what was rebound to where the step found it, and bind that again."""
-        now = [getattr(owner, name) for owner, name, _ in self.before]
-        found = {id(array) for _, _, array in self.before}
-        now = [
-            array.copy()
-            if id(array) in found and array is not before
-            else array  # or it might be overwritten first
-            for array, (_, _, before) in zip(now, self.before)
+    def _write_slots(self):
+        """Copy the arrays that the step has put into slots back to those that it found there."""
+        new = [getattr(owner, name) for owner, name, _ in self.slot_arrays]
+        old = {id(array) for _, _, array in self.slot_arrays}
+        # If one slot now holds the old array of another, copy it before it is overwritten.
+        new = [
+            array.copy() if id(array) in old and array is not before else array
+            for array, (_, _, before) in zip(new, self.slot_arrays)
         ]
-        for array, (owner, name, before) in zip(now, self.before):
+        for array, (owner, name, before) in zip(new, self.slot_arrays):
             if array is not before:
                 before[...] = array
                 setattr(owner, name, before)
 
-    def _settle(self):
-        """What others have bound since the last launch goes to where the graph will look for it."""
-        for owner, name, array in self.before:
+    def _read_slots(self):
+        """Copy arrays that were put into slots since the last launch to where the graph reads."""
+        for owner, name, array in self.slot_arrays:
             now = getattr(owner, name)
             if now is not array:
                 array[...] = now
                 setattr(owner, name, array)
 
     def launches(self):
-        """How many kernels and copies it holds (CuPy 14 or newer, which keeps the graph; else, or not recorded: None)."""
+        """Return how many kernels and copies the graph holds, or None if that is unknown.
+
+        It is known only for recorded steps, and with CuPy 14 or newer, which keeps the graph.
+        """
         address = getattr(self.graph, "graph", 0)
         if not address:
             return None
@@ -223,34 +248,45 @@ class Graph:
 
 
 class Graphs:
-    """One Graph for each course that a step can take, by a key; None as key: a step that takes its own each time."""
+    """A Graph for every variant of a step, by a key. Graphs share their memory.
+
+    Each variant does the same operations each time. A step that does not has the key None, and is
+    never recorded.
+    """
 
     def __init__(self, slots):
-        self.slots, self.graphs, self.room = slots, {}, None
+        self.slots, self.graphs, self.workspace = slots, {}, None
 
     def run(self, key, function):
         if key is None or not records_steps():
             return function()
-        if self.room is None:
-            self.room = _Room()
+        if self.workspace is None:
+            self.workspace = _Workspace()
         if key not in self.graphs:
-            self.graphs[key] = Graph(function, self.slots, self.room)
+            self.graphs[key] = Graph(function, self.slots, self.workspace)
         return self.graphs[key]()
 
     def clear(self):
-        """Forget them, when arrays that they work on have been replaced."""
+        """Drop all graphs, because arrays that they work on have been replaced."""
         self.graphs.clear()
-        self.room = None
+        self.workspace = None
 
 
-def capture(step, *modules, state=()):
-    """`step`, which trains the modules once, as a function that a GPU runs as one launch: a recorded CUDA graph.
+def capture(
+    step: Callable[[], Any], *modules: Any, state: Iterable[tuple[Any, str]] = ()
+) -> Callable[[], Any]:
+    """Return a function that runs `step`, on a GPU as one launch of a recorded CUDA graph.
 
-    step() takes no arguments and returns a tuple of arrays without dimensions, such as losses (`loss.data`). It must do the
-    same operations each time, and wait for none of their results; what is new each time, batches and random draws, comes
-    through `tinygan.from_host` (`backend.normal` and all layers use it). state: (owner, attribute) of arrays, besides the
-    modules' buffers, that it replaces and reads again the next time. The first call runs it as it is, the second records
-    it. On a CPU every call runs it as it is.
+    step: trains the modules once. It takes no arguments and returns a tuple of arrays without
+    dimensions, such as losses (`loss.data`). It must do the same operations each time, and must not
+    wait for their results. Data that is new each time, such as batches and random numbers, comes
+    through `tinygan.from_host` (`backend.normal` and all layers use it).
+
+    state: (owner, attribute) of arrays, besides the modules' buffers, that the step replaces and
+    reads again the next time.
+
+    The first call runs the step without recording, the second records it. On a CPU, every call runs
+    the step.
     """
     slots = [
         *state,
@@ -269,7 +305,7 @@ def capture(step, *modules, state=()):
 
 
 @contextlib.contextmanager
-def _tape(tape):
+def _use_tape(tape):
     before, backend.tape = backend.tape, tape
     try:
         yield

@@ -1,5 +1,7 @@
-"""Products by cuBLAS, and sums as products with ones, which read memory in a row, as a reduction
-over the first axes does not."""
+"""Products by cuBLAS, and sums over the first axes as products with ones.
+
+A product reads memory in order; a reduction over the first axes does not.
+"""
 
 import math
 
@@ -28,19 +30,22 @@ def sum_over(x, axes, keepdims=False):
 
 
 def means(x, axes):
-    """The mean of x over axes that go up to the last but one, kept with length 1."""
+    """Return the mean of x over `axes`, kept with length 1.
+
+    The axes must be successive, and end with the last but one.
+    """
     first = axes[0]
     n = math.prod(x.shape[axis] for axis in axes)
     flat = x.reshape(*x.shape[:first], n, x.shape[-1])
-    y = matmul(_row(backend.active(), n, 1 / n, str(x.dtype)), flat)
+    y = matmul(_constant_row(backend.active(), n, 1 / n, str(x.dtype)), flat)
     return y.reshape(*x.shape[:first], *(1,) * len(axes), x.shape[-1])
 
 
 def sums(x):
-    """The sum of the rows of x (rows, C): (C,)."""
-    return matmul(_row(backend.active(), len(x), 1.0, str(x.dtype)), x)[0]
+    """Return the sum of the rows of x (rows, C): (C,)."""
+    return matmul(_constant_row(backend.active(), len(x), 1.0, str(x.dtype)), x)[0]
 
 
 @constants
-def _row(module, n, value, dtype):
+def _constant_row(module, n, value, dtype):
     return asarray(np.full((1, n), value, dtype))

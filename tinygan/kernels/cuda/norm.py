@@ -2,45 +2,45 @@
 
 from .. import fast, norm
 from ..linear import sum_to
-from .elementwise import elementwise
+from .elementwise import elementwise_kernel
 from .linear import means
 
-_squared_distance = elementwise(
+_squared_distance = elementwise_kernel(
     "squared_distance", "T x, T mean", "T y", "y = (x - mean) * (x - mean);"
 )
 
-_inv_std = elementwise("inv_std", "T var, T eps", "T y", "y = T(1) / sqrt(var + eps);")
+_inv_std = elementwise_kernel("inv_std", "T var, T eps", "T y", "y = T(1) / sqrt(var + eps);")
 
-_normalize = elementwise(
+_normalize = elementwise_kernel(
     "normalize",
     "T x, T mean, T inv_std, T scale, T shift",
     "T y",
     "y = (x - mean) * inv_std * scale + shift;",
 )
 
-_along = elementwise(
-    "along", "T g, T x, T mean, T inv_std", "T y", "y = g * ((x - mean) * inv_std);"
+_g_times_y = elementwise_kernel(
+    "g_times_y", "T g, T x, T mean, T inv_std", "T y", "y = g * ((x - mean) * inv_std);"
 )
 
-# The gradient of normalize in x, without its mean and its part along y.
-_normalize_slope = elementwise(
-    "normalize_slope",
-    "T g, T x, T mean, T inv_std, T scale, T g_mean, T along_mean",
+# The gradient of x, as in kernels/norm.py: it loses its mean and its projection on y.
+_normalize_gradient = elementwise_kernel(
+    "normalize_gradient",
+    "T g, T x, T mean, T inv_std, T scale, T g_mean, T projection",
     "T d",
-    "d = inv_std * (scale * g - g_mean - (x - mean) * inv_std * along_mean);",
+    "d = inv_std * (scale * g - g_mean - (x - mean) * inv_std * projection);",
 )
 
 
 @fast(norm.moments)
 def moments(x, axes):
-    norm.refuse_empty_batch(x, axes)
+    norm.check_not_empty(x, axes)
     mean = _mean(x, axes)
     return mean, _mean(_squared_distance(x, mean), axes)
 
 
 def _mean(x, axes):
-    up_to_channels = axes and axes == tuple(range(axes[0], x.ndim - 1)) and x.size
-    return means(x, axes) if up_to_channels else x.mean(axes, keepdims=True)
+    as_product = axes and axes == tuple(range(axes[0], x.ndim - 1)) and x.size
+    return means(x, axes) if as_product else x.mean(axes, keepdims=True)
 
 
 @fast(norm.normalize)
@@ -54,23 +54,23 @@ def normalize(x, scale, shift, axes, eps, statistics=None):
 
 @fast(norm.normalize_gradient)
 def normalize_gradient(g, saved, needed):
-    """Where the scale is one number for each mean, it comes after the sums."""
+    """A scale that is constant over the axes multiplies the means, not every element."""
     x, mean, inv_std, scale, shift, axes = saved
-    along, factor = _along(g, x, mean, inv_std), scale
-    dscale = sum_to(along, scale.shape) if needed[1] else None
+    g_times_y, factor = _g_times_y(g, x, mean, inv_std), scale
+    dscale = sum_to(g_times_y, scale.shape) if needed[1] else None
     dshift = sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
-    if scale is not None and _varies(scale.shape, x.ndim, axes):
-        g, along, factor = g * scale, along * scale, None
-    g_mean, along_mean = _mean(g, axes), _mean(along, axes)
+    if scale is not None and _varies_over(axes, scale.shape, x.ndim):
+        g, g_times_y, factor = g * scale, g_times_y * scale, None
+    g_mean, projection = _mean(g, axes), _mean(g_times_y, axes)
     if factor is not None:
-        g_mean, along_mean = g_mean * factor, along_mean * factor
+        g_mean, projection = g_mean * factor, projection * factor
     factor = 1.0 if factor is None else factor
-    dx = _normalize_slope(g, x, mean, inv_std, factor, g_mean, along_mean)
+    dx = _normalize_gradient(g, x, mean, inv_std, factor, g_mean, projection)
     return dx, dscale, dshift
 
 
-def _varies(shape, ndim, axes):
-    """Does a vector of this shape vary along the axes?"""
+def _varies_over(axes, shape, ndim):
+    """Return whether an array of `shape`, broadcast to ndim axes, may vary over `axes`."""
     return any(n > 1 and axis + ndim - len(shape) in axes for axis, n in enumerate(shape))

@@ -1,6 +1,6 @@
-"""All arrays of an optimiser in one launch.
+"""Updates of all parameters of an optimiser in one launch.
 
-The kernels read the arrays by address, so they must be whole, and of one dtype.
+The kernels read the arrays by address, so these must be C-contiguous and have the same dtype.
 """
 
 import numpy as np
@@ -9,10 +9,12 @@ from tinygan import backend
 from tinygan.backend import asarray, constants, from_host, xp
 
 from .. import fast, optim
-from .elementwise import elementwise
+from .elementwise import elementwise_kernel
 from .linear import sums
 
-CHUNK = 1024  # elements of one array; a table says of which, and where in it the chunk starts
+# Elements in a chunk, which is a part of one array. A table holds, for each chunk, the array that
+# it belongs to and where in the array it starts.
+CHUNK = 1024
 
 _TABLE = "raw int64 pointers, raw int32 owner, raw int64 start, raw int64 length"
 
@@ -26,44 +28,52 @@ _ELEMENT = """
     }""".replace("CHUNK", str(CHUNK))
 
 
-def _update(name, count, inputs, body):
-    """A function of lists of arrays and of numbers, that writes into the first list (w; and further ones, from p2 on).
+def _update_kernel(name, count, inputs, body):
+    """Return a function that updates lists of arrays in one launch.
 
-    count: how many lists; body: of element j of array k, whose own numbers are numbers[k * size], ...
+    count: the number of lists: ws, gs and moments. body: updates element j of array k. It may write
+    to w (of the first list) and to p2, p3, ... (of the third list, the fourth, ...), and reads
+    `numbers`, in which every array has a row.
     """
     pointers = "".join(
         f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); " for n in range(2, count)
     )
     code = _ELEMENT.replace("BODY", pointers + body).replace("COUNT", str(count))
-    run = elementwise(name, _TABLE + inputs, "raw T numbers", code)
+    run = elementwise_kernel(name, _TABLE + inputs, "raw T numbers", code)
 
     def call(numbers, lists, *settings):
-        """numbers: a function that returns a row for each array; called anew whenever a recorded step is launched."""
+        """numbers: a function that returns a row for each array.
+
+        Every launch of a recorded step calls it again.
+        """
         arrays = [array for row in zip(*lists, strict=True) for array in row]
         if not any(array.size for array in lists[0]):
             return
-        if backend.tape is not None:  # the gradients (the second list) are the step's own
-            backend.tape.keep([*lists[0], *(array for moments in lists[2:] for array in moments)])
+        if backend.tape is not None:  # the gradients (the second list) belong to the step itself
+            moments = [array for kind in lists[2:] for array in kind]
+            backend.tape.keep_alive([*lists[0], *moments])
         dtype = lists[0][0].dtype
-        owner, start, length, size = _table(
-            backend.active(), tuple(array.size for array in lists[0])
-        )
+        sizes = tuple(array.size for array in lists[0])
+        owner, start, length, size = _chunk_table(backend.active(), sizes)
         pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
-        own = from_host(lambda: np.array(numbers(), dtype).reshape(-1))
-        run(pointers, owner, start, length, *settings, own, size=size)
+        rows = from_host(lambda: np.array(numbers(), dtype).reshape(-1))
+        run(pointers, owner, start, length, *settings, rows, size=size)
 
     return call
 
 
 @constants
-def _table(module, sizes):
-    """(the array of each chunk, where in it the chunk starts, the sizes; elements of all chunks)."""
+def _chunk_table(module, sizes):
+    """Return the table of chunks of arrays with these sizes.
+
+    (index of each chunk's array, where in it the chunk starts, sizes, elements of all chunks)
+    """
     chunks = [(k, first) for k, size in enumerate(sizes) for first in range(0, size, CHUNK)]
     owner, start = (np.array(part, kind) for part, kind in zip(zip(*chunks), (np.int32, np.int64)))
     return asarray(owner), asarray(start), asarray(np.array(sizes, np.int64)), len(chunks) * CHUNK
 
 
-_adam = _update(
+_adam = _update_kernel(
     "adam",
     4,
     ", T share1, T share2",
@@ -73,7 +83,7 @@ _adam = _update(
         w[j] -= numbers[2 * k] * m / (sqrt(v) + numbers[2 * k + 1]);""",
 )
 
-_rmsprop = _update(
+_rmsprop = _update_kernel(
     "rmsprop",
     3,
     ", T alpha, T share, T eps",
@@ -82,16 +92,16 @@ _rmsprop = _update(
         w[j] -= numbers[k] * g[j] / (sqrt(p2[j]) + eps);""",
 )
 
-_momentum = _update(
+_momentum = _update_kernel(
     "momentum", 3, ", T keep", "p2[j] = keep * p2[j] + g[j]; w[j] -= numbers[k] * p2[j];"
 )
 
-_sgd = _update("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
+_sgd = _update_kernel("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
 
-_lerp = _update("lerp", 2, "", "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];")
+_lerp = _update_kernel("lerp", 2, "", "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];")
 
 
-_squares = elementwise(
+_squares = elementwise_kernel(
     "squares",
     _TABLE,
     "T y",
@@ -107,27 +117,37 @@ _squares = elementwise(
 
 
 def _sum_of_squares(arrays):
-    """The sum of the squares of all elements of arrays, which must be C-contiguous and of one dtype."""
-    owner, start, length, size = _table(backend.active(), tuple(array.size for array in arrays))
+    """Return the sum of the squares of all elements.
+
+    The arrays must be C-contiguous and have the same dtype.
+    """
+    sizes = tuple(array.size for array in arrays)
+    owner, start, length, size = _chunk_table(backend.active(), sizes)
     pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
     lanes = xp.empty(size // CHUNK * 32, arrays[0].dtype)
     _squares(pointers, owner, start, length, lanes)
     return sums(sums(lanes.reshape(-1, 32)).reshape(32, 1))[0]
 
 
-def _whole(ws, gs, *more):
-    """The lists as one kernel takes them, or None where it cannot."""
+def _lists_for_kernel(ws, gs, *more):
+    """Return the lists ready for one kernel, or None if it cannot update them.
+
+    Raises TypeError if it cannot and the step is being recorded.
+    """
     lists = [ws, [xp.ascontiguousarray(g) for g in gs], *more]
-    arrays = [array for some in lists for array in some]
+    arrays = [array for arrays in lists for array in arrays]
     if all(array.flags.c_contiguous and array.dtype == ws[0].dtype for array in arrays):
         return lists
-    if backend.tape is not None:  # one by one, this step's rates would be recorded with it
-        raise TypeError("a step that is recorded takes parameters of one dtype, and C-contiguous")
+    if backend.tape is not None:  # the plain update would record the rates of this step
+        raise TypeError(
+            "a recorded step can update only parameters that are C-contiguous and have the same "
+            "dtype: copy them, or set TINYGAN_CUDA_GRAPHS=0"
+        )
 
 
 @fast(optim.adam)
 def adam(ws, gs, ms, vs, rates, beta1, beta2):
-    lists = _whole(ws, gs, ms, vs)
+    lists = _lists_for_kernel(ws, gs, ms, vs)
     if lists is None:
         return optim.adam.__wrapped__(ws, gs, ms, vs, rates, beta1, beta2)
     _adam(rates, lists, 1 - beta1, 1 - beta2)
@@ -135,7 +155,7 @@ def adam(ws, gs, ms, vs, rates, beta1, beta2):
 
 @fast(optim.rmsprop)
 def rmsprop(ws, gs, vs, rate, alpha, eps):
-    lists = _whole(ws, gs, vs)
+    lists = _lists_for_kernel(ws, gs, vs)
     if lists is None:
         return optim.rmsprop.__wrapped__(ws, gs, vs, rate, alpha, eps)
     _rmsprop(lambda: [rate()] * len(ws), lists, alpha, 1 - alpha, eps)
@@ -143,7 +163,7 @@ def rmsprop(ws, gs, vs, rate, alpha, eps):
 
 @fast(optim.sgd)
 def sgd(ws, gs, velocities, rate, momentum):
-    lists = _whole(ws, gs, *([] if velocities is None else [velocities]))
+    lists = _lists_for_kernel(ws, gs, *([] if velocities is None else [velocities]))
     if lists is None:
         return optim.sgd.__wrapped__(ws, gs, velocities, rate, momentum)
     rates = lambda: [rate()] * len(ws)
@@ -152,17 +172,17 @@ def sgd(ws, gs, velocities, rate, momentum):
 
 @fast(optim.lerp)
 def lerp(averages, ws, decay):
-    lists = _whole(averages, ws)
+    lists = _lists_for_kernel(averages, ws)
     if lists is None:
         return optim.lerp.__wrapped__(averages, ws, decay)
 
-    def shares():
+    def weights():
         beta = decay()
         return [(beta, 1 - beta)] * len(ws)
 
-    _lerp(shares, lists)
+    _lerp(weights, lists)
 
 
-@fast(optim.norm)
-def norm(gs):
+@fast(optim.global_norm)
+def global_norm(gs):
     return xp.sqrt(_sum_of_squares([xp.ascontiguousarray(g) for g in gs]))

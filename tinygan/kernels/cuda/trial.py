@@ -1,4 +1,4 @@
-"""Does this floor work on the machine at hand? Found out when it comes into use."""
+"""A trial of the fast kernels, which shows whether they work on the GPU at hand."""
 
 import numpy as np
 
@@ -8,9 +8,10 @@ from . import act, conv, linear, loss, norm, optim, pool, warp
 
 
 def run():
-    """Compile and run all kernels, on arrays of a few numbers.
+    """Compile and run all kernels on small arrays.
 
-    Raises whatever goes wrong: a library that is not there, a kernel that does not compile.
+    Raises the error of whatever fails, for example if a library is missing or a kernel does not
+    compile.
     """
     x, row = xp.ones((2, 4, 4, 2), "float32"), xp.ones(2, "float32")
     needed, pair = [True] * 3, (1, 1)
@@ -26,8 +27,8 @@ def run():
     conv.input_gradient(y, w, (4, 4), pair, pair, 1)
     conv.weight_gradient(x, y, (3, 3), pair, pair, 1)
     linear.sum_over(x, (0, 1, 2)), linear.matvec(w[0, 0], row)
-    y = pool.largest(x, (2, 2), (2, 2))
-    pool.spread(y, x, y, (2, 2), (2, 2))
+    y = pool.max_pool(x, (2, 2), (2, 2))
+    pool.max_pool_gradient(y, x, y, (2, 2), (2, 2))
     warp.upfirdn2d(x, np.ones((2, 2)), pair, pair, (0,) * 4)
     warp.translate(x, xp.ones((2, 2), "int64"))
     a, b, c, d = ([xp.ones(3, "float32")] for _ in range(4))
@@ -35,5 +36,5 @@ def run():
     optim.rmsprop(a, b, c, lambda: 0.1, 0.9, 1e-8)
     optim.sgd(a, b, None, lambda: 0.1, 0.0), optim.sgd(a, b, c, lambda: 0.1, 0.9)
     optim.lerp(a, b, lambda: 0.9)
-    float_on_cpu(optim.norm(a))
-    xp.cuda.get_current_stream().synchronize()  # so that what goes wrong there goes wrong here
+    float_on_cpu(optim.global_norm(a))
+    xp.cuda.get_current_stream().synchronize()  # so that errors of the GPU are raised here

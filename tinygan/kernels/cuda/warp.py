@@ -1,4 +1,4 @@
-"""Filtering as products with matrices, and moving images in one launch."""
+"""Filters as products with matrices, and translations in one launch."""
 
 from tinygan import backend
 from tinygan.backend import asarray, constants, xp
@@ -6,7 +6,7 @@ from tinygan.backend import asarray, constants, xp
 from .. import fast, warp
 from ..cpu.warp import filter_matrix, outer_factors
 from .cublas import matmul
-from .elementwise import elementwise
+from .elementwise import elementwise_kernel
 
 
 @fast(warp.upfirdn2d)
@@ -17,22 +17,19 @@ def upfirdn2d(x, f, up, down, padding):
     if factors is None:
         return warp.upfirdn2d.__wrapped__(x, f, up, down, padding)
     by_row, by_column = (tuple(factor) for factor in factors)
-    rows = _matrix(
-        backend.active(), by_row, height, out[0], up[0], down[0], padding[2], str(x.dtype)
-    )
-    columns = _matrix(
-        backend.active(), by_column, width, out[1], up[1], down[1], padding[0], str(x.dtype)
-    )
+    module, dtype = backend.active(), str(x.dtype)
+    rows = _filter_matrix(module, by_row, height, out[0], up[0], down[0], padding[2], dtype)
+    columns = _filter_matrix(module, by_column, width, out[1], up[1], down[1], padding[0], dtype)
     y = matmul(rows, x.reshape(n, height, width * channels))
     return matmul(columns, y.reshape(n * out[0], width, channels)).reshape(n, *out, channels)
 
 
 @constants
-def _matrix(module, f, size, out, up, down, before, dtype):
-    return asarray(filter_matrix(f, size, out, up, down, before), dtype)
+def _filter_matrix(module, f, size, out, up, down, padding, dtype):
+    return asarray(filter_matrix(f, size, out, up, down, padding), dtype)
 
 
-_translate = elementwise(
+_translate = elementwise_kernel(
     "translate",
     "raw T x, raw int64 shifts, int32 height, int32 width, int32 channels",
     "T y",

@@ -1,0 +1,141 @@
+"""What users write, with types: `mypy --strict tests/typed_user_code.py` must find no error, and
+pytest runs `main`. It uses every package that tinygan offers to users."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygan
+from tinygan import (
+    Parameter,
+    Tensor,
+    check_grads,
+    data,
+    grad,
+    nn,
+    no_grad,
+    ops,
+    optim,
+    plots,
+    tensor,
+)
+from tinygan.autograd import op
+from tinygan.gan import augment, conditioning, losses, penalties
+from tinygan.metrics import Evaluator, evaluate, nearest
+from tinygan.models import dcgan, stylegan2
+from tinygan.models.recipe import Recipe, Sizes
+from tinygan.models.settings import Settings
+from tinygan.study import mean_and_range
+from tinygan.training import recipes, sampling
+from tinygan.training.trainer import Trainer, training_data
+
+
+@op
+def cube(x: Tensor, /) -> Any:
+    return x.data**3, lambda g: g * 3.0 * x * x
+
+
+class Scale(nn.Module):
+    """x * weight, with a weight for each channel."""
+
+    def __init__(self, channels: int, *, rng: np.random.Generator) -> None:
+        self.weight = Parameter(1.0 + 0.1 * rng.standard_normal(channels), dtype="float32")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+
+def engine() -> None:
+    x = tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = (cube(x) + x @ x - 2.0 / x).sum()
+    (dy,) = grad(y, [x], create_graph=True)
+    second = grad(dy.sum(), x)
+    y = ops.relu(x).mean() + ops.leaky_relu(x, slope=0.1).max() + ops.einsum("i,i->", x, x)
+    y.backward()
+    assert second.shape == x.shape and x.grad is not None and x.grad.numpy().ndim == 1
+    check_grads(cube, np.array([0.5, -1.0, 2.0]), order=3)
+    with tinygan.trace() as t, no_grad():
+        z = ops.softmax(x, axis=0)
+    print(t.graph(z), z.T.reshape(1, -1)[0, 1:].item)
+    with tinygan.anomaly(), tinygan.profile(show=False) as profile:
+        ops.conv2d(tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((3, 3, 1, 2))), padding=1)
+    print(profile)
+
+
+def networks(rng: np.random.Generator) -> None:
+    G = dcgan.Generator(latent=8, widths=(8, 4), rng=rng)
+    D = nn.Sequential(
+        nn.Conv2d(1, 4, 4, stride=2, padding=1, rng=rng),
+        Scale(4, rng=rng),
+        nn.BatchNorm(4),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.SpectralNorm(nn.Linear(14 * 14 * 4, 1, rng=rng), rng=rng),
+    )
+    print(G, nn.summary(G), nn.summary(D, np.zeros((1, 28, 28, 1))))
+    g_optimizer = optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    d_optimizer: optim.Optimizer = optim.RMSprop(D.parameters(), lr=2e-4)
+    average = tinygan.EMA(G, decay=0.99)
+    loss = losses.find("bce")
+
+    digits = data.load("digits")
+    reals, labels = digits.batch(0, batch_size=16, seed=0)
+    pipe = augment.DiffAugment("translation")
+    fakes = G(tensor(rng.standard_normal((16, 8)), dtype="float32"))
+    d_loss = loss.discriminator(D(pipe(Tensor(reals), rng)), D(pipe(fakes.detach(), rng)))
+    d_loss = d_loss + 0.1 * penalties.r1(D, reals)
+    d_optimizer.step(grad(d_loss, D.parameters()))
+    g_optimizer.step(grad(loss.generator(None, D(fakes)), G.parameters()))
+    average.update(G)
+    state: dict[str, Any] = G.state_dict()
+    G.load_state_dict(state)
+    conditioning.call_with_labels(G, tensor(np.zeros((2, 8)), dtype="float32"))
+    with nn.feature_maps(D) as maps, no_grad():
+        D.eval()(reals)
+    print(sorted(maps), sum(p.size for _, p in G.named_parameters()))
+
+
+class MySettings(Settings):
+    """The settings of all recipes."""
+
+
+def my_networks(s: Any, sizes: Sizes, rng: np.random.Generator) -> tuple[nn.Module, nn.Module]:
+    size, _, channels = sizes.image
+    G = dcgan.Generator(sizes.latent, size, channels, widths=(8, 4), rng=rng)
+    return G, dcgan.Discriminator(size, sizes.d_image_channels, widths=(4, 8), rng=rng)
+
+
+def a_run(folder: Path) -> None:
+    recipe = Recipe("mine", "a small DCGAN", MySettings, my_networks, {"loss": "hinge"})
+    settings = recipe.settings().updated({"steps": 2, "latent": 8, "batch_size": 8})
+    train, held_out = training_data(data.load("digits"), settings, seed=0)
+    trainer = Trainer(recipe, settings, train, folder / "mine", seed=0)
+    print(trainer.step, trainer.config, held_out)
+    settings = recipes.find("gan").settings().updated({"steps": 2, "hidden": 8})
+    trainer = Trainer.start(recipes.find("gan"), settings, data.load("digits"), folder / "gan")
+    grid: Path = trainer.run(progress=False)
+    G, config, path = sampling.load_generator(folder / "gan")
+    z = sampling.latents(np.random.default_rng(0), 100, G)
+    images = sampling.generate(G, z)
+    plots.save_image(folder / "grid.png", plots.grid(images))
+    test = data.load("digits", "test")
+    report: dict[str, Any] = Evaluator(test).quick(images)
+    indices, distances = nearest(images, test.images, k=2)
+    print(
+        grid,
+        config,
+        path,
+        report["fid"],
+        indices.shape,
+        distances.shape,
+        mean_and_range([1.0, 2.0]),
+    )
+    print(evaluate, stylegan2.RECIPE.name)
+
+
+def main(folder: Path) -> None:
+    """Run everything in this file; `folder` is for the files that it writes."""
+    engine()
+    networks(np.random.default_rng(0))
+    a_run(folder)

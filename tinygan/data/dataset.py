@@ -1,0 +1,133 @@
+"""A data set in memory: labelled images, their minibatches, and parts of them."""
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tinygan.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images. `images` is uint8 (N, H, W, C), `labels` int64 (N,); both are read-only.
+
+    Raises InputError if the images or labels have another type or shape, or if a label is not an
+    index of `class_names`.
+    """
+
+    name: str
+    split: str
+    images: np.ndarray[Any, Any] = field(repr=False)
+    labels: np.ndarray[Any, Any] = field(repr=False)
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        images, labels, problem = np.asarray(self.images), np.asarray(self.labels), None
+        if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
+            problem = f"images must be uint8 (N, H, W, C), not {images.dtype} {images.shape}"
+        elif labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            n = len(images)
+            problem = f"{n} images need {n} integer labels, not {labels.dtype} {labels.shape}"
+        elif labels.min() < 0 or labels.max() >= self.num_classes:
+            problem = (
+                f"labels must be 0 to {self.num_classes - 1}, an index of the class names, "
+                f"not {labels.min()} to {labels.max()}"
+            )
+        if problem:
+            raise InputError(f"data set {self.name} ({self.split}): {problem}")
+
+        for key, array in ("images", images), ("labels", labels.astype(np.int64, copy=False)):
+            array = array.view()  # so that only our view becomes read-only, not the caller's array
+            array.flags.writeable = False
+            object.__setattr__(self, key, array)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape (H, W, C) of an image."""
+        return self.images.shape[1:]
+
+    def subset(self, indices: Any, split: str | None = None) -> "Dataset":
+        """Return the Dataset of the images at `indices`, an array or a slice. split: its name."""
+        images, labels = self.images[indices], self.labels[indices]
+        return replace(self, split=split or self.split, images=images, labels=labels)
+
+    def hold_out(self) -> tuple["Dataset", "Dataset | None"]:
+        """Split off held-out images, by which settings can be chosen: return (the rest, held out).
+
+        The last tenth of the images is held out, but at most 5,000. With fewer than 10 images, none
+        is held out, and the second result is None.
+        """
+        n = min(len(self) // 10, 5000)
+        rest = self.subset(slice(0, len(self) - n))
+        return rest, self.subset(slice(len(self) - n, None), "held-out") if n else None
+
+    def balanced(self, n: int, seed: int) -> "Dataset":
+        """Return n random images with equal numbers of each class (they differ by at most one).
+
+        If a class has too few images, the other classes fill its place. Raises InputError if there
+        are fewer than n images.
+        """
+        if not 1 <= n <= len(self):
+            raise InputError(
+                f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})"
+            )
+        rng = np.random.default_rng([seed, 6])
+        draw = np.empty(len(self), int)  # how many images of its class are drawn before each
+        for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
+            draw[rng.permutation(members)] = np.arange(len(members))
+        order = np.lexsort((rng.permutation(self.num_classes)[self.labels], draw))
+        return self.subset(np.sort(order[:n]))
+
+    def padded(self, border: int) -> "Dataset":
+        """Return the same images with `border` black pixels added on each side."""
+        widths = (0, 0), (border, border), (border, border), (0, 0)
+        return replace(self, images=np.pad(self.images, widths)) if border else self
+
+    def batch(
+        self, index: int, batch_size: int, seed: int
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return minibatch `index` (0, 1, ...) of an endless stream, shuffled anew every epoch.
+
+        Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,).
+        An epoch leaves out the images that do not fill its last batch. The stream has no state: a
+        run that is resumed at step `index` gets the same batches as an uninterrupted one. Raises
+        InputError for a batch size outside 1..N, and for a negative index or seed.
+        """
+        indices = self.batch_indices(index, batch_size, seed)
+        return to_float(self.images[indices]), self.labels[indices]
+
+    def batch_indices(self, index: int, batch_size: int, seed: int) -> np.ndarray[Any, Any]:
+        """Return the indices of the images in `batch`: int64 (batch_size,)."""
+        if not 1 <= batch_size <= len(self):
+            raise InputError(
+                f"batch size {batch_size}: must be 1 to {len(self)}, the size of {self.name}"
+            )
+        if index < 0 or seed < 0:
+            raise InputError(f"batch index {index} and seed {seed} must not be negative")
+        epoch, i = divmod(index, len(self) // batch_size)
+        return _permutation(seed, epoch, len(self))[i * batch_size : (i + 1) * batch_size]
+
+
+@lru_cache(maxsize=4)  # the current epoch of a few streams that are read in parallel
+def _permutation(seed, epoch, n):
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def to_float(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Convert uint8 0..255 to float32 in [-1, 1]. 0 and 255 become exactly -1 and 1."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_uint8(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Convert floats in [-1, 1] to uint8 0..255, rounded and clipped: the inverse of `to_float`."""
+    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)

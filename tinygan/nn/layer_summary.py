@@ -1,0 +1,93 @@
+"""What a network is made of: its layers with their output shapes, parameters and multiply-adds."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygan.autograd import no_grad, profile, tensor
+
+from .hooks import forward_hooks
+from .module import Module
+
+
+class Row(NamedTuple):
+    """A layer: its path in the network, class, output shape, parameters and multiply-adds."""
+
+    path: str
+    kind: str
+    shape: tuple[int, ...] | str
+    parameters: int
+    multiply_adds: int
+
+
+class Summary(list[Row]):
+    """A Row for each layer that has no layers inside, in the order in which they ran, then "others"
+    (the parameters of all other layers) and the "total". str() makes a table of it."""
+
+    def __str__(self) -> str:
+        table = [("layer", "kind", "output", "parameters", "multiply-adds")]
+        table += [
+            (r.path, r.kind, str(r.shape), f"{r.parameters:,}", f"{r.multiply_adds:,}")
+            for r in self
+        ]
+        widths = [max(map(len, column)) for column in zip(*table)]
+        align = [str.ljust] * 3 + [str.rjust] * 2
+        return "\n".join(
+            "  ".join(pad(cell, width) for pad, cell, width in zip(align, row, widths)).rstrip()
+            for row in table
+        )
+
+
+def summary(network: Module, *inputs: Any) -> Summary:
+    """Return a Summary of a network, which runs once on the inputs, in evaluation mode.
+
+    inputs: the arguments of its `forward`, arrays or Tensors; float64 arrays are converted to its
+    dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on zeros of that
+    shape, and label 0 if it has classes. print(nn.summary(G)) prints a table.
+    """
+    inputs = inputs or _example(network)
+    dtype = next((parameter.dtype for parameter in network.parameters()), None)
+    inputs = [tensor(x, dtype=dtype) if getattr(x, "dtype", "") == "float64" else x for x in inputs]
+    rows, costs_before, profiler = Summary(), [], profile(show=False)
+
+    def multiply_adds():
+        return sum(row.flop for row in profiler.rows) // 2
+
+    def before(path, layer):
+        costs_before.append(multiply_adds())
+
+    def after(path, layer, result):
+        parameters = sum(p.size for p in layer.parameters())
+        cost = multiply_adds() - costs_before.pop()
+        rows.append(Row(path or "(all)", type(layer).__name__, result.shape, parameters, cost))
+
+    leaves = [(path, part) for path, part in network.modules() if not list(part.children())]
+    training = network.training
+    try:
+        with no_grad(), profiler, forward_hooks(leaves, before, after):
+            network.eval()(*inputs)
+    finally:
+        network.train(training)
+    parameters = sum(p.size for p in network.parameters())
+    # Layers that contain others may have parameters of their own, and growing networks have layers
+    # for sizes that they do not use yet.
+    if others := parameters - sum(row.parameters for row in rows):
+        rows.append(Row("others", "", "", others, 0))
+    rows.append(Row("total", "", "", parameters, sum(row.multiply_adds for row in rows)))
+    return rows
+
+
+def _example(network):
+    """Return zeros for a latent or an image, and label 0 if the network has classes."""
+    for _, part in network.modules():  # D may be inside a layer that tells it the class
+        if hasattr(part, "latent") or hasattr(part, "image_shape"):
+            break
+    else:
+        raise TypeError(
+            "summary(network, x): give an example input x, such as np.zeros((1, 28, 28, 1)): "
+            "the network has no attribute `latent` or `image_shape`, so its shape is not known"
+        )
+    shape = (part.latent,) if hasattr(part, "latent") else part.image_shape
+    shape = [n if isinstance(n, int) else 32 for n in shape]  # a letter stands for any size
+    has_classes = network.conditional and getattr(network, "classes", 1) is not None
+    return np.zeros((1, *shape)), *[np.zeros(1, int)] * has_classes
