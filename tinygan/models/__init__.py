@@ -36,8 +36,6 @@ a part of an `nn.Sequential` must set `conditional = True`.
 `Recipe.build` checks all this; its errors say what to write.
 """
 
-from typing import Any
-
 import numpy as np
 
 from tinygan import nn
@@ -58,7 +56,7 @@ WHAT_TO_WRITE = {
 }
 
 
-def check_attributes(G: Any, D: Any, sizes: Any, d_class: str) -> None:
+def check_attributes(G, D, sizes, d_class: str) -> None:
     """Raise InputError if G or D is not a Module, or lacks an attribute that the settings need."""
     for role, network in (("G", G), ("D", D)):
         if not isinstance(network, nn.Module):

@@ -11,13 +11,13 @@ orthogonal initial weights; and self-attention after one block. (The reference n
 unbiased variance in the running averages of batch-norm.)
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinygan import nn, ops
-from tinygan.autograd import Array, Tensor, described
+from tinygan.autograd import Tensor, described
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
@@ -60,7 +60,7 @@ class Generator(nn.Module):
         attention: Container[int] = (1,),
         *,
         rng: np.random.Generator,
-        init: Callable[..., Array] = nn.init.orthogonal,
+        init: nn.init.Init = nn.init.orthogonal,
     ) -> None:
         if latent % len(widths):
             raise InputError(
@@ -114,7 +114,7 @@ class Discriminator(nn.Module):
         attention: Container[int] = (0,),
         *,
         rng: np.random.Generator,
-        init: Callable[..., Array] = nn.init.orthogonal,
+        init: nn.init.Init = nn.init.orthogonal,
     ) -> None:
         conv = convolutions(rng, init)
         self.blocks = nn.Sequential()

@@ -3,7 +3,6 @@ et al. 2018, section 2)."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class Growth:
     Raises InputError for batch_sizes that cannot be read, and for a schedule without images.
     """
 
-    def __init__(self, settings: Any, size: int) -> None:
+    def __init__(self, settings, size: int) -> None:
         self.size, self.stable, self.fade = size, settings.stable_images, settings.fade_images
         self.levels = (size // START).bit_length() - 1
         if not self.stable + self.fade:

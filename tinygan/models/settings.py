@@ -161,8 +161,11 @@ class General(Documented):
         return max(self.d_steps, self.d_boost) if boosted else self.d_steps
 
 
-_penalty_weights = [(entry.name, float, loss_setting(0.0, entry.meaning, 0)) for entry in PENALTIES]
-
-
-class Settings(dataclasses.make_dataclass("Settings", _penalty_weights, bases=(General,))):
+class Settings(
+    dataclasses.make_dataclass(
+        "Settings",
+        [(entry.name, float, loss_setting(0.0, entry.meaning, 0)) for entry in PENALTIES],
+        bases=(General,),
+    )
+):
     """The settings of all recipes."""

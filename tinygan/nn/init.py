@@ -6,14 +6,16 @@ memory.
 """
 
 import math
-from collections.abc import Callable
+from typing import Callable, TypeAlias
 
 import numpy as np
 
 from tinygan.autograd import Array
 
+Init: TypeAlias = Callable[..., Array]
 
-def normal(std: float, mean: float = 0.0) -> Callable[..., Array]:
+
+def normal(std: float, mean: float = 0.0) -> Init:
     """Return an init that draws from N(mean, std^2).
 
     DCGAN uses std 0.02 for weights, with mean 1 for batch-norm gains (Radford et al. 2016).
@@ -37,7 +39,7 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> 
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
 
 
-def xavier_uniform(gain: float = 1.0) -> Callable[..., Array]:
+def xavier_uniform(gain: float = 1.0) -> Init:
     """Return an init that draws from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and
     Bengio 2010). SNGAN's residual networks use it."""
 

@@ -42,8 +42,8 @@ def summary(network: Module, *inputs: Any) -> Summary:
     """Return a Summary of a network, which runs once on the inputs, in evaluation mode.
 
     inputs: the arguments of its `forward`, arrays or Tensors; float64 arrays are converted to its
-    dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on zeros of that
-    shape, and label 0 if it has classes. print(nn.summary(G)) prints a table.
+    dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on zeros, and
+    on label 0 if it has classes. print(nn.summary(G)) prints a table.
     """
     inputs = inputs or _example(network)
     dtype = next((parameter.dtype for parameter in network.parameters()), None)

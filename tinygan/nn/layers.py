@@ -8,12 +8,11 @@ Layers that scale the weight of another layer (SpectralNorm, Equalized) need tha
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import Array, Parameter, Tensor, as_tensors, described, wrap
+from tinygan.autograd import Parameter, Tensor, as_tensors, described, wrap
 from tinygan.backend import from_host
 
 from . import init as initial
@@ -40,7 +39,7 @@ class Linear(Module):
         bias: bool = True,
         *,
         rng: np.random.Generator | None = None,
-        init: Callable[..., Array] = initial.uniform_fan_in,
+        init: initial.Init = initial.uniform_fan_in,
     ) -> None:
         self.weight = _parameter(init, rng, (inputs, outputs), inputs)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
@@ -64,7 +63,7 @@ class Embedding(Module):
         size: int,
         *,
         rng: np.random.Generator | None = None,
-        init: Callable[..., Array] = initial.normal(1.0),
+        init: initial.Init = initial.normal(1.0),
     ) -> None:
         self.weight = _parameter(init, rng, (count, size), count)
 
@@ -93,7 +92,7 @@ class Conv2d(Module):
         bias: bool = True,
         *,
         rng: np.random.Generator | None = None,
-        init: Callable[..., Array] = initial.uniform_fan_in,
+        init: initial.Init = initial.uniform_fan_in,
     ) -> None:
         window = _pair(kernel_size)
         fan_in = math.prod(window) * inputs // groups
@@ -126,7 +125,7 @@ class ConvTranspose2d(Module):
         bias: bool = True,
         *,
         rng: np.random.Generator | None = None,
-        init: Callable[..., Array] = initial.uniform_fan_in,
+        init: initial.Init = initial.uniform_fan_in,
     ) -> None:
         window = _pair(kernel_size)
         fan_in = math.prod(window) * inputs // groups
@@ -152,7 +151,7 @@ class Maxout(Module):
         pieces: int = 5,
         *,
         rng: np.random.Generator | None = None,
-        init: Callable[..., Array] = initial.uniform_fan_in,
+        init: initial.Init = initial.uniform_fan_in,
     ) -> None:
         self.linear = Linear(inputs, outputs * pieces, rng=rng, init=init)
         self.pieces = pieces

@@ -56,11 +56,8 @@ class Module:
         return self._tree(dict(self.children()))
 
     def _tree(self, parts):
-        texts = {
-            name: getattr(part, "__name__", None) or repr(part) for name, part in parts.items()
-        }
-        lines = (f"  {name}: {text}".replace("\n", "\n  ") for name, text in texts.items())
-        return "\n".join((self.title(), *lines))
+        lines = (f"  {name}: {getattr(part, '__name__', part)}" for name, part in parts.items())
+        return "\n".join((self.title(), *(line.replace("\n", "\n  ") for line in lines)))
 
     def title(self) -> str:
         """Return the class with its sizes: the shapes of its parameters or else of its buffers, and

@@ -1,12 +1,10 @@
 """Normalisation layers. Most normalise over some axes and then scale and shift by parameters (see
 ops/normalize.py)."""
 
-from typing import Any, Callable
-
 import numpy as np
 
 from tinygan import batch, ops
-from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described, profiled
+from tinygan.autograd import Parameter, Tensor, TensorLike, as_tensors, described, profiled
 from tinygan.backend import xp
 from tinygan.kernels import norm as kernel
 
@@ -37,7 +35,7 @@ class BatchNorm(Module):
         affine: bool = True,
         *,
         rng: np.random.Generator | None = None,
-        init: Callable[..., Array] = initial.ones,
+        init: initial.Init = initial.ones,
     ) -> None:
         self.momentum, self.eps, self.unbiased = momentum, eps, unbiased
         self.gain = Parameter(init(rng, (channels,))) if affine else None
@@ -146,7 +144,7 @@ class ConditionalBatchNorm(BatchNorm):
         self.gain, self.bias = gain, bias
 
     @classmethod
-    def of_classes(cls, channels: int, classes: int, **settings: Any) -> "ConditionalBatchNorm":
+    def of_classes(cls, channels: int, classes: int, **settings) -> "ConditionalBatchNorm":
         """Return a layer whose condition is the labels, integers (N,). Every class starts with
         scale 1 and shift 0. settings: momentum, eps, unbiased."""
         gain, bias = (Embedding(classes, channels, init=initial.zeros) for _ in range(2))

@@ -1,7 +1,6 @@
 """Spectral normalisation: divide the weight of a layer by its largest singular value."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -76,7 +75,7 @@ def power_vectors(*networks: Module) -> list[tuple[SpectralNorm, Array, Array]]:
     ]
 
 
-def restore_power_vectors(vectors: Iterable[tuple[SpectralNorm, Array, Array]]) -> None:
+def restore_power_vectors(vectors: list[tuple[SpectralNorm, Array, Array]]) -> None:
     """Set u and v of SpectralNorm layers to what `power_vectors` returned."""
     for layer, u, v in vectors:
         layer.u, layer.v = u, v

@@ -1,8 +1,6 @@
 """Layers of generators with styles: the mapping network, noise, modulated convolutions, and the
 base class of StyleGAN's and StyleGAN2's generators."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tinygan import batch, ops
@@ -126,7 +124,7 @@ class ResampledConv2d(Module):
         down: bool = False,
         *,
         rng: np.random.Generator,
-        init: Callable[..., Array] = initial.normal(1.0),
+        init: initial.Init = initial.normal(1.0),
     ) -> None:
         self.up, self.down, self.bias = up, down, None
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
@@ -160,7 +158,7 @@ class ModulatedConv2d(Module):
         demodulate: bool = True,
         *,
         rng: np.random.Generator,
-        init: Callable[..., Array] = initial.normal(1.0),
+        init: initial.Init = initial.normal(1.0),
     ) -> None:
         self.up, self.demodulate = up, demodulate
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
