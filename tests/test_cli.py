@@ -17,6 +17,9 @@ import tinygan
 from tinygan import tensor
 from tinygan.cli import COMMANDS, main
 from tinygan.cli.samples import class_walk, walk
+from tinygan.cli.train import time_shares
+from tinygan.settings import GROUPS
+from tinygan.training import recipes
 from tinygan.training.sampling import latents
 
 TRAIN = "train dcgan --steps 3 --batch-size 4 --set g_channels=2 d_channels=2".split()
@@ -115,6 +118,11 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
         (["train", "--device", "tpu"], "invalid choice"),
         (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
         (["recipes", "biggest"], "unknown recipe"),
+        (["train", "gan", "--set", "lrr=1"], "unknown setting 'lrr': did you mean lr? ("),
+        (["train", "--set", "gchannels=3"], "did you mean g_channels?"),
+        (["train", "--set", "los=bce"], "did you mean loss?"),
+        (["train", "--set", "loss=wassertein"], "did you mean wasserstein?"),
+        (["train", "--data", "fashion_mnist"], "did you mean fashion-mnist?"),
         (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
         (["gradcheck", "no such op"], "no op or layer has no such op in its name"),
         ([], "COMMAND"),
@@ -291,6 +299,40 @@ def test_truncation_writes_curves_numbers_and_a_grid(conditional, tmp_path, caps
     with Image.open(tmp_path / "a-grid.png") as grid:
         assert grid.size == (2 * (10 * 30 + 2), 2 * (2 * 30 + 2))
     assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+def test_the_settings_of_a_recipe_are_listed_by_group(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in recipes.RECIPES:
+        succeeds("recipes", name)
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines()[3:])) <= 80
+        sections = re.split(r"\n\n(?=\w+: )", out)[1:]
+        assert [section.split(":")[0] for section in sections] == [*GROUPS]
+        listed = [re.findall(r"^  (\w+)  ", section, re.MULTILINE) for section in sections]
+        settings = recipes.find(name).settings()
+        fields = {f.name: f for f in dataclasses.fields(settings)}
+        assert sorted(sum(listed, [])) == sorted(fields)  # each once
+        assert {"latent", "g_class"} <= {*listed[0]} and {"loss", "r1"} <= {*listed[1]}
+        assert {"lr", "ema"} <= {*listed[2]} and {"augment", "ada_p"} <= {*listed[3]}
+        assert {"steps", "batch_size", "eval_every"} <= {*listed[4]}
+        for f in fields.values():  # a star marks what the recipe changes from the default
+            changed = getattr(settings, f.name) != f.default
+            assert bool(re.search(rf"^  {f.name} +\S+\*  ", out, re.MULTILINE)) == changed, f.name
+
+
+def test_the_shares_of_time_add_up():
+    for phases, total in (
+        ({"data": 0.125, "D": 3.375, "G": 3.375, "average": 0.125}, 10.0),
+        ({"D": 1 / 3, "G": 1 / 3}, 1.0),
+        ({}, 2.0),
+    ):
+        text = time_shares(phases, total)
+        names = [share.split()[0] for share in text.split(", ")]
+        assert names == [*phases, "other"]
+        assert sum(map(int, re.findall(r"(-?\d+)%", text))) == 100
+        assert "-" not in text
+    assert time_shares({"D": 0.26, "G": 0.24}, 1.0) == "D 26%, G 24%, other 50%"
 
 
 def test_lists(capsys):

@@ -9,6 +9,7 @@ from host import host
 
 from tinygan import Parameter, check_grads, grad, nn, no_grad, ops, optim, tensor
 from tinygan.backend import asarray
+from tinygan.training import recipes
 
 
 def make_network(seed=0):
@@ -213,6 +214,51 @@ def test_initial_weights_are_a_function_of_the_generator():
     assert weight.std() == pytest.approx(1 / 20 / 3**0.5, rel=0.02)
     weight = host(nn.Linear(400, 300, rng=rng, init=nn.init.he_normal).weight)
     assert weight.std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+
+
+def test_print_shows_the_layers_of_a_network():
+    class Block(nn.Module):
+        def __init__(self):
+            self.main = nn.Sequential(nn.Linear(2, 3), ops.relu, nn.Reshape(3, 1))
+            self.twins = [nn.Linear(3, 3, bias=False), nn.ReLU()]
+            self.channels = 3
+
+    assert (
+        repr(Block())
+        == str(Block())
+        == "\n".join(
+            [
+                "Block(channels=3)",
+                "  main: Sequential()",
+                "    0: Linear(weight=(2, 3), bias=(3,))",
+                "    1: relu",
+                "    2: Reshape(shape=(3, 1))",
+                "  twins.0: Linear(weight=(3, 3))",
+                "  twins.1: ReLU()",
+            ]
+        )
+    )
+
+
+def test_summary_finds_an_example_input():
+    rng = np.random.default_rng(0)
+    for name, recipe in recipes.RECIPES.items():
+        settings = recipe.settings()
+        side = 28 + 2 * settings.pad
+        for network in recipe.build(settings, (side, side, 1), 10, rng):
+            summary = nn.summary(network)
+            total = summary[-1]
+            assert total.path == "total" and total.parameters == sum(
+                p.size for p in network.parameters()
+            ), name
+            assert total.parameters == sum(row.parameters for row in summary[:-1])
+            assert total.multiply_adds > 0
+            header, *lines = str(summary).splitlines()
+            assert header.split() == ["layer", "kind", "output", "parameters", "multiply-adds"]
+            assert len(lines) == len(summary) and f"{total.parameters:,}" in lines[-1]
+    with pytest.raises(TypeError, match="give an example input x, such as"):
+        nn.summary(nn.Sequential(nn.ReLU()))
+    assert nn.summary(nn.Linear(3, 2), np.ones((1, 3)))[0][:3] == ("(all)", "Linear", (1, 2))
 
 
 def test_summary_counts_by_hand():

@@ -44,7 +44,7 @@ def print_settings(recipe):
     )
     print("* marks a value that this recipe changes from the default.")
     for group, purpose in GROUPS.items():
-        print(f"\n{group}: {purpose}")
+        print("\n" + textwrap.fill(f"{group}: {purpose}", width, subsequent_indent="  "))
         for d in descriptions:
             if d.group == group:
                 first = f"  {d.name:{name_width}}  {_value(d):{value_width}}  "
