@@ -88,7 +88,7 @@ def test_the_comparison_of_runs_finds_differences(tmp_path):
     found = stress.differences(tmp_path / "a", tmp_path / "b")
     assert sorted(found) == [
         "a.png: is missing",
-        "b.png: should not be there",
+        "b.png: should not exist",
         "log.jsonl: differs",
     ]
 
