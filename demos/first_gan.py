@@ -34,7 +34,7 @@ bce = losses.find(
     "bce"
 )  # cross-entropy: D separates reals from fakes, G wants its fakes called real
 
-for step in (progress := trange(4000)):
+for step in (progress := trange(3000)):
     reals, labels = digits.batch(step, batch_size=32, seed=0)
     fakes = G(tensor(rng.standard_normal((32, 64)), dtype="float32"))
     d_loss = bce.discriminator(D(reals), D(fakes.detach()))

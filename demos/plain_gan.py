@@ -59,7 +59,7 @@ def adam(weights, gradients, moments, t, lr=1e-3, beta1=0.5, beta2=0.999):
 
 
 g_moments, d_moments = {}, {}
-for step in (progress := trange(4000)):
+for step in (progress := trange(3000)):
     reals, labels = digits.batch(step, batch_size=32, seed=0)
     fakes = G(latents(32))
     # -log D(real) - log(1 - D(fake)), where D's probability is the sigmoid of its logit

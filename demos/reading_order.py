@@ -23,7 +23,7 @@ ORDER = [  # (folder, its files, what they teach)
     ),
     (
         "ops",
-        "composite elementwise linear bilinear reduce normalize resample fused styled losses "
+        "composite fused elementwise linear bilinear reduce normalize resample styled losses "
         "methods __init__",
         "the three families of ops (elementwise, linear, bilinear) with their derivatives, and ops "
         "that are composed of them",
@@ -43,12 +43,16 @@ ORDER = [  # (folder, its files, what they teach)
     ),
     (
         "models",
-        "gan dcgan lsgan wgan wgan_gp sngan cgan acgan projection quick growth progan biggan "
-        "stylegan stylegan2 settings recipe __init__",
-        "the papers, in the order in which they build on each other: networks, settings, and the "
-        "reasons for their constants",
+        "__init__ settings recipe gan dcgan lsgan wgan wgan_gp sngan cgan acgan projection quick "
+        "growth progan biggan stylegan stylegan2",
+        "what networks must have, how a recipe makes them; then the papers, in the order in which "
+        "they build on each other: networks, settings, and the reasons for their constants",
     ),
-    (".", "optim training/ema training/algorithm", "a step of training, which brings all together"),
+    (
+        ".",
+        "optim training/ema training/algorithm",
+        "a step of training, which brings everything together",
+    ),
 ]
 
 

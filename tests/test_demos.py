@@ -169,10 +169,10 @@ def test_keep_stores_the_numbers_of_a_command_under_a_name(tmp_path):
 def first_losses(name, monkeypatch, tmp_path):
     """Run a few steps of demos/NAME.py; return the losses and the picture that it writes."""
     source = (DEMOS / f"{name}.py").read_text(encoding="utf-8")
-    assert source.count("trange(4000)") == 1
+    assert source.count("trange(3000)") == 1
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
-    exec(compile(source.replace("trange(4000)", "trange(6, disable=True)"), name, "exec"), names)
+    exec(compile(source.replace("trange(3000)", "trange(6, disable=True)"), name, "exec"), names)
     return names["d_loss"].item(), names["g_loss"].item(), tmp_path / f"{name}.png"
 
 

@@ -204,7 +204,7 @@ def test_a_penalty_that_cannot_be_lazy_is_an_error_with_penalty_every(digits, mo
     monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, always))
     monkeypatch.setitem(globals(), "OTHERS", [*OTHERS, always])
     make(always, digits, 0.5)
-    message = "square=0.5: this penalty must be in every update: set penalty_every=1, not 4"
+    message = "square=0.5: this penalty must be applied at every update: set penalty_every=1, not 4"
     with pytest.raises(InputError, match=message):
         make(always, digits, 0.5, penalty_every=4)
 

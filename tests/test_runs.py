@@ -86,11 +86,7 @@ def test_the_comparison_of_runs_finds_differences(tmp_path):
         (tmp_path / name / "time.jsonl").write_text(text)
         (tmp_path / name / f"{name}.png").write_text("")
     found = stress.differences(tmp_path / "a", tmp_path / "b")
-    assert sorted(found) == [
-        "a.png: is missing",
-        "b.png: should not exist",
-        "log.jsonl: differs",
-    ]
+    assert sorted(found) == ["a.png: is missing", "b.png: should not exist", "log.jsonl: differs"]
 
 
 @pytest.mark.cpu
@@ -788,7 +784,7 @@ PATIENCE = health.CollapseWarnings.PATIENCE
         ({"d_accuracy": 1.0}, "D has told all reals from all fakes for 500 steps"),
         ({"d_accuracy": 0.0}, "D has been wrong about all images for 500 steps"),
         ({"variety": 0.1}, "the images of G have varied less than a quarter as much"),
-        ({"g_grad_norm": 1e-4}, "G's gradient has almost vanished for 500 steps"),
+        ({"g_grad_norm": 1e-4}, "G's gradient has been almost zero for 500 steps"),
     ],
 )
 def test_each_sign_of_collapse_gives_one_warning(change, words):

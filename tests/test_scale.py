@@ -352,7 +352,7 @@ def test_without_classes_the_condition_of_the_blocks_is_z_alone(digits):
         ({"g_channels": 12}, "divides the channels by 8"),
         ({"batch_size": 601}, "more than the 600"),
         ({"attention": 12}, "attention=12: choose .*here 0, 8, 16"),
-        ({"micro_batch": 31}, "leaves one image"),
+        ({"micro_batch": 31}, "makes a part of one image"),
     ],
 )
 def test_mistakes(digits, changes, message):

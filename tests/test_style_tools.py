@@ -167,7 +167,9 @@ def test_mistakes(run, tmp_path, capsys):
     assert "text.png is not a picture that can be read" in fails(
         capsys, "project", run, "--images", tmp_path / "text.png", *out
     )
-    assert "the test images are 0 to 1999" in fails(capsys, "project", run, "--test", "2000", *out)
+    assert "the test images are numbered 0 to 1999" in fails(
+        capsys, "project", run, "--test", "2000", *out
+    )
     assert "must end in .png" in fails(capsys, "mix", run, "-o", tmp_path / "x.gif")
     other = tmp_path / "dcgan"
     settings = "--steps 2 --batch-size 4 --set g_channels=2 d_channels=2".split()
@@ -182,7 +184,7 @@ def test_mistakes(run, tmp_path, capsys):
     assert "not allowed with" in fails(
         capsys, "project", run, "--images", "a.png", "--test", "1", *out
     )
-    assert "their paths have no length" in fails(
+    assert "all paths between them have length 0" in fails(
         capsys, "ppl", run, "-n", "10", "--truncation", "0", *out
     )
     assert not [*tmp_path.glob("x*")]
@@ -277,7 +279,7 @@ def test_ppl(run, tmp_path, capsys):
     numbers = json.loads((tmp_path / "ppl-numbers.json").read_text())["perceptual_path_length"]
     assert [*numbers] == ["Z, full", "Z, ends", "W, full", "W, ends"]
     assert all(value > 0 for value in numbers.values())
-    assert output.exists() and "A shorter path is smoother" in capsys.readouterr().out
+    assert output.exists() and "Shorter is smoother" in capsys.readouterr().out
 
 
 # Separability

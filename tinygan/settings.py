@@ -15,7 +15,7 @@ MAX_COUNT = 10**9  # the maximum of numbers of steps and of images
 GROUPS = {  # what the settings of each group are good for, in the order in which they are listed
     "network": "what G and D look like; change these for larger images, or for better ones",
     "loss": "what G and D minimise; change these if training is unstable, or if D overpowers G",
-    "optimiser": "how weights are updated; change these if the losses diverge or stand still",
+    "optimiser": "how weights are updated; change these if the losses diverge or stop changing",
     "augmentation": "what D's input goes through; for data sets of a few thousand images or fewer",
     "run": "how long to train, on which images, and what to save",
 }

@@ -1,6 +1,6 @@
 """The command line: `tinygan train` and the other commands.
 
-A mistake of the user becomes one line on stderr, with exit code 2.
+A user's mistake becomes one line on stderr, with exit code 2.
 
     train.py       train
     samples.py     sample, animate
@@ -38,9 +38,9 @@ COMMANDS = {  # name: (its file, its summary)
     ),
     "truncation": (
         "measures",
-        "plot FID, precision and recall over the strength of the truncation trick",
+        "plot FID, precision and recall against the strength of the truncation trick",
     ),
-    "mix": ("styles", "mix the coarse, middle or fine styles of two images"),
+    "mix": ("styles", "replace the coarse, middle or fine styles of images by those of others"),
     "noise": ("styles", "show what the noise inputs of a generator with styles do"),
     "project": ("styles", "find the style w for which the generator reproduces a given image"),
     "ppl": ("measures", "measure the perceptual path length in Z and in W"),
@@ -51,7 +51,7 @@ COMMANDS = {  # name: (its file, its summary)
     "data": ("tools", "list the data sets, and say which are available and where"),
     "gradcheck": (
         "gradcheck",
-        "check the first and second derivatives of every op against finite differences",
+        "check the first and second derivatives of every op and layer against finite differences",
     ),
     "bench": ("tools", "print how to run the benchmark, which needs a checkout of tinygan"),
 }
@@ -67,8 +67,8 @@ def main(argv=None) -> int:
 
 
 def make_parser(words=COMMANDS):
-    """Return the parser for a command line with these words. It knows the options only of commands
-    that are among the words: their files must be imported."""
+    """Return the parser for a command line with these words. It knows the options of only those
+    commands that are among the words, because it must import their files."""
     parser = Parser(
         prog="tinygan",
         description="The GAN family tree in NumPy: train GANs, generate images, look inside.",

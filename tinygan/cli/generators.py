@@ -31,22 +31,22 @@ def load_style_generator(args):
     return G, config, path
 
 
-def check_truncation(recipe, strength):
+def check_truncation(recipe, strength, option="--truncation"):
     """Return what the recipe truncates: "z" or "w".
 
-    strength: the threshold of z, or psi of w. Raises InputError if it is out of range, or if the
-    recipe has no truncation.
+    strength: the threshold of z, or psi of w, as given by `option`. Raises InputError if it is out
+    of range, or if the recipe has no truncation.
     """
     kind = recipes.find(recipe).truncation
     if kind is None:
         raise InputError(
-            f"--truncation: the recipe {recipe} has no truncation, "
+            f"the recipe {recipe} has no truncation, "
             "because its G projects each latent onto a sphere"
         )
     low, high = sampling.TRUNCATION[kind]
     if not low <= strength <= high:
         raise InputError(
-            f"--truncation {strength}: {'the threshold' if kind == 'z' else 'psi'} "
+            f"{option} {strength}: {'the threshold' if kind == 'z' else 'psi'} "
             f"must be between {low:g} and {high:g}"
         )
     return kind

@@ -22,7 +22,9 @@ def run_gradcheck(args):
     if not rows:
         raise InputError(f"no op or layer has {' or '.join(args.names)} in its name")
     passed = 0
-    print(f"{'op':50}{'order 1':>10}{'order 2':>10}")
+    print(
+        f"{'op or layer':50}{'error 1':>10}{'error 2':>10}  (of the derivatives of order 1 and 2)"
+    )
     for result in optable.run_gradchecks(rows):
         verdict = "pass" if result.passed else f"FAIL\n    {result.message}"
         print(f"{result.name:50}{result.order1:10.1e}{result.order2:10.1e}  {verdict}")

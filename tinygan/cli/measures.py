@@ -32,7 +32,8 @@ def eval_options(parser):
         "-n",
         type=positive,
         metavar="N",
-        help="the number of samples (default: 10,000; for a stacked data set 26,000, as in papers)",
+        help="the number of samples (default: 10,000; for a stacked data set 26,000, as in the "
+        "papers)",
     )
     parser.add_argument(
         "--split",
@@ -108,18 +109,19 @@ def truncation_options(parser):
 
 
 def run_truncation(args):
-    """Plot FID, precision and recall over the strength of the truncation trick, and write a grid
+    """Plot FID, precision and recall against the strength of the truncation trick, and write a grid
     with a row of samples for each strength."""
     G, config, path = sampling.load_generator(args.run_folder)
     kind = recipes.find(config["recipe"]).truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
-        check_truncation(config["recipe"], strength)
+        check_truncation(config["recipe"], strength, "--thresholds")
     evaluator = metrics.Evaluator(data.load(config["data"], "test", args.data_dir), args.seed)
     labels = sampling.classes_in_turn(G, args.n)
     row_labels = sampling.class_rows(G.classes, 10)[0] if G.classes else None
     reports, rows = [], []
-    for strength in tqdm(strengths, unit="threshold", dynamic_ncols=True):
+    name = "psi" if kind == "w" else "threshold"
+    for strength in tqdm(strengths, unit=name, dynamic_ncols=True):
         # Each strength has its own batch-norm statistics, but the same seeds.
         sampling.truncate(G, strength, np.random.default_rng([args.seed, 4]))
         generate = lambda seed, n, labels: sampling.generate(
@@ -129,7 +131,6 @@ def run_truncation(args):
         reports.append({"threshold": strength, **evaluator.quick(images, labels)})
         rows.append(generate(args.seed, 10, row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
-    name = "psi" if kind == "w" else "threshold"
     numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
     plots.save_sweep(
@@ -170,7 +171,7 @@ def run_ppl(args):
     G, config, path = load_style_generator(args)
     if args.truncation == 0:
         raise InputError(
-            "--truncation 0 makes all images the same, so their paths have no length: "
+            "--truncation 0 makes all images the same, so all paths between them have length 0: "
             "use another value"
         )
     kinds = {
@@ -211,8 +212,8 @@ def run_ppl(args):
     print(f"{config['recipe']}, {path}: {args.n:,} paths of each kind\nfeatures: {extractor}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
     print(
-        "\nA shorter path is smoother. Z: on great circles; W: on straight lines; "
-        "full: at random points of the paths; ends: at their beginnings.\n"
+        "\nShorter is smoother. Paths in Z follow great circles, paths in W straight lines.\n"
+        "'full' measures at random points of the paths, 'ends' at their starting points.\n"
         f"picture: {args.output}\nnumbers: {numbers}"
     )
 
@@ -222,7 +223,8 @@ def separability_options(parser):
         parser,
         5000,
         "the number of samples",
-        "a bar chart of the attributes; the command also writes FILE-numbers.json",
+        "a bar chart of the conditional entropy of each attribute; the command also writes "
+        "FILE-numbers.json",
         min_n=80,
     )
 
@@ -265,8 +267,10 @@ def run_separability(args):
         separability=scores,
     )
     print(
-        f"{config['recipe']}, {path}: {args.n:,} samples; for each attribute, the half in which it "
-        "is clearest" + "; Z is z together with the class" * (labels is not None) + "\n"
+        f"{config['recipe']}, {path}: {args.n:,} samples; each attribute is measured on the "
+        "half of them in which it is clearest"
+        + "; Z is z together with the class" * (labels is not None)
+        + "\n"
     )
     print_table(
         [("attribute", "Z", "W")]

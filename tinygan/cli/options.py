@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, argv=None, namespace=None):
         for text in argv or ():
             if IMPOSSIBLE.search(text):  # only a Python caller can pass it, no shell
-                self.error(f"{text} is not possible as an argument or file name")
+                self.error(f"{text} cannot be an argument or a file name")
         return super().parse_args(argv, namespace)
 
 
@@ -83,7 +83,10 @@ SHARED = {
         "those of the last step",
     },
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
-    "--data-dir": {"metavar": "DIR", "help": "the folder with the data set's IDX files"},
+    "--data-dir": {
+        "metavar": "DIR",
+        "help": "a folder to search first for the data set's IDX files",
+    },
     "--device": {
         "choices": ("cpu", "gpu"),
         "help": "where to compute (default: $TINYGAN_BACKEND, or cpu)",

@@ -21,10 +21,11 @@ def sample_options(parser):
         "-n",
         type=positive,
         metavar="N",
-        help="the number of images (default: 64; for a walk through the classes 16)",
+        help="the number of images (default: 64, or 16 for a walk through the classes); a grid "
+        "with a row for each class is filled up",
     )
     parser.add_argument(
-        "--label", type=int, metavar="K", help="generate only class K, with a conditional recipe"
+        "--label", type=int, metavar="K", help="generate only class K (conditional recipes only)"
     )
     add(parser, "--truncation", "--weights")
     parser.add_argument(

@@ -62,8 +62,8 @@ def run_mix(args):
     plots.save_image(args.output, plots.grid(np.concatenate(rows), columns=n + 1))
     print(
         f"style mixing by {config['recipe']} ({path.name}): {args.output}\n"
-        f"Each image has some of the {G.style_layers} styles of the image at the top of its "
-        "column,\nand the other styles of the image on its left. From the image at the top come:"
+        f"Each image takes some of its {G.style_layers} styles from the image at the top of its "
+        "column,\nand the others from the image at the left end of its row. From the top come:"
     )
     print_table(
         [
@@ -219,7 +219,7 @@ def run_project(args):
 def images_to_project(args, config):
     """Return (names, uint8 images (N, H, W, C)) of the images that --images or --test selects,
     padded as in training. Raises InputError for an index that is too large, and for a file that is
-    no picture."""
+    not a picture."""
     height, width, channels = config["image_shape"]
     pad = recipes.settings_of(config).pad
     if args.images:
@@ -228,6 +228,8 @@ def images_to_project(args, config):
     else:
         test, indices = data.load(config["data"], "test", args.data_dir), args.test or [0, 1, 2, 3]
         if max(indices) >= len(test):
-            raise InputError(f"--test {max(indices)}: the test images are 0 to {len(test) - 1}")
+            raise InputError(
+                f"--test {max(indices)}: the test images are numbered 0 to {len(test) - 1}"
+            )
         names, images = [f"test {index}" for index in indices], test.images[indices]
     return names, np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))

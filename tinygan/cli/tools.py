@@ -28,7 +28,7 @@ def run_recipes(args):
         print_settings(recipes.find(args.recipe))
     else:
         print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
-        print("\nsettings of one: tinygan recipes RECIPE")
+        print("\nTo list the settings of a recipe: tinygan recipes RECIPE")
 
 
 def print_settings(recipe):
@@ -39,9 +39,8 @@ def print_settings(recipe):
     indent = name_width + value_width + 6
     width = max(80, shutil.get_terminal_size((100, 24)).columns)
     print(f"{recipe.name}: {recipe.summary}\n")
-    print(
-        f"Change settings with --set, such as: tinygan train {recipe.name} --set lr=1e-4 ema=0.99"
-    )
+    example = f"tinygan train {recipe.name} --set lr=1e-4 batch_size=32"
+    print(f"Change settings with --set, such as: {example}")
     print("* marks a value that this recipe changes from the default.")
     for group, purpose in GROUPS.items():
         print("\n" + textwrap.fill(f"{group}: {purpose}", width, subsequent_indent="  "))
@@ -62,7 +61,7 @@ def show_options(parser):
 
 
 def run_show(args):
-    """The networks for images of MNIST: 28 pixels on a side, ten classes."""
+    """Print the layers of the networks for images like MNIST's: 28x28 pixels, ten classes."""
     recipe = recipes.find(args.recipe)
     settings = recipe.settings().updated(parse_assignments(args.set))
     side = 28 + 2 * settings.pad

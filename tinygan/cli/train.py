@@ -43,7 +43,7 @@ def train_options(parser):
     parser.add_argument(
         "--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint"
     )
-    add(parser, "--set", help="change settings of the recipe, listed by `tinygan recipes RECIPE`")
+    add(parser, "--set", help="change settings of the recipe (`tinygan recipes RECIPE` lists them)")
     add(parser, "--device")
 
 
@@ -122,7 +122,7 @@ def make_trainer(args):
     try:
         if ranks.size > 1 and backend.device() == "gpu":
             raise InputError(
-                "several ranks can only train on CPUs: leave out --device gpu and TINYGAN_BACKEND"
+                "several ranks can train on CPUs only: leave out --device gpu and TINYGAN_BACKEND"
             )
         trainer = new_trainer(args) if args.resume is None else resumed_trainer(args)
     except InputError as error:

@@ -5,7 +5,7 @@ kernel computes, and it runs on NumPy and on CuPy. A kernel that costs time also
 which compute the same numbers sooner: one for NumPy in `cpu/`, one for CuPy in `cuda/`. README.md
 explains why they are fast.
 
-A plain version and its fast versions have the same name and the same arguments, and lie in files of
+A plain version and its fast versions have the same name and the same arguments, and are in files of
 the same name. `@kernel` marks the plain version; `@fast(kernel)` says which kernel a fast version
 belongs to:
 

@@ -1,4 +1,4 @@
-"""Activations: leaky ReLU, with slope 0 as ReLU, and its gradient.
+"""Activations: leaky ReLU (with slope 0: ReLU) and its gradient.
 
 y = gain * leaky(x),  leaky(x) = x where x > 0, else slope * x
 """

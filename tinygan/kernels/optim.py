@@ -37,7 +37,7 @@ def rmsprop(ws, gs, vs, rate, alpha, eps):
 
 @kernel
 def sgd(ws, gs, velocities, rate, momentum):
-    """Update by gradient descent: w -= lr * g, with momentum w -= lr * velocity.
+    """Update by gradient descent: w -= lr * g, or with momentum, w -= lr * velocity.
 
     The velocity is momentum * velocity + g. velocities: None for no momentum. rate: a function that
     returns the learning rate lr.

@@ -31,7 +31,7 @@ def max_pool_gradient(g, x, y, kernel_size, stride):
 def max_pool_gradient_adjoint(h, x, y, kernel_size, stride):
     """The adjoint of `max_pool_gradient` in g.
 
-    For each window, the mean of h (N, H, W, C) over the pixels that hold its maximum y.
+    It is, for each window, the mean of h (N, H, W, C) over the pixels that hold its maximum y.
     """
     positions = taps(x.shape[1:3], kernel_size, stride)
     hits = [(x[tap] == y).astype(x.dtype) for tap in positions]

@@ -38,7 +38,7 @@ class General(Documented):
         2e-4, "learning rate of G, and of D unless d_lr is set; lower it if losses diverge", 0
     )
     d_lr: float = optimizer_setting(
-        0.0, "learning rate of D, if it learns too fast or too slowly for G; 0: the same as lr", 0
+        0.0, "learning rate of D; set it if D learns too fast or too slowly for G; 0: lr", 0
     )
     beta1: float = optimizer_setting(
         0.5, "decay of Adam's running mean of the gradient (its momentum)", 0, 0.9999
@@ -102,7 +102,7 @@ class General(Documented):
     policy: str = augmentation_setting(
         "",
         "transforms of the augmentation, separated by commas; default: color,translation,cutout "
-        "for diffaug, digits for ada (all are in gan/augment/)",
+        "for diffaug, digits for ada (gan/augment/ lists all transforms)",
     )
     augment_where: str = augmentation_setting(
         "both",
@@ -140,8 +140,8 @@ class General(Documented):
     )
     standing: int = run_setting(
         0,
-        "batches of 64 images that measure the batch-norm statistics of the averaged G before it "
-        "generates samples; 0: use G's running averages",
+        "number of batches of 64 images from which the batch-norm statistics of the averaged G are "
+        "measured before it generates samples; 0: use G's running averages",
         0,
     )
     sample_every: int = run_setting(200, "save a grid of samples every N steps", 1, MAX_COUNT)

@@ -158,7 +158,7 @@ class StyleSettings(Settings):
 
     style: int = setting(64, "length of the style vector w", 1)
     mapping_layers: int = setting(
-        2, "number of layers of the mapping from z to w; 0: w is z and the class", 0, 100
+        2, "number of layers of the mapping from z to w; 0: w is z with the class appended", 0, 100
     )
     mapping_rate: float = setting(
         0.1, "learning rate of the mapping, relative to that of the other layers", 1e-6, 1

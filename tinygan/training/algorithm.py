@@ -5,12 +5,12 @@
 
 The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), the conditioning on
 the class (gan/conditioning.py), the augmentation of images (gan/augment/), and in whether the
-networks grow (models/growth.py). In one thing, this code differs from the papers: G learns from the
-fakes that D has just seen, instead of generating new ones. That saves a forward pass.
+networks grow (models/growth.py). In one respect, this code differs from the papers: G learns from
+the fakes that D has just seen, instead of generating new ones. That saves a forward pass.
 
 `Algorithm` is the step. `Objectives` has the functions that D and G minimise. Each returns (the
-loss, the numbers to log), and `execution.gradients` computes its gradient over a batch (see
-execution.py). trainer.py runs the steps.
+loss, the numbers to log), and `execution.gradients` computes the gradient of the loss over a batch
+(see execution.py). trainer.py runs the steps.
 """
 
 import math
@@ -34,8 +34,8 @@ from .execution import Execution, check_batch_sizes, sum_gradients
 
 
 class Algorithm:
-    """The networks G and D of a recipe, all that trains them on the images of a Dataset, and the
-    progress so far.
+    """The networks G and D of a recipe, everything that trains them on the images of a Dataset, and
+    the progress so far.
 
     There are three sources of random numbers: the generator `rng`, made from `seed`; the generator
     of the augmentation; and the shuffling of the data, which depends on the seed and on the number
@@ -57,7 +57,7 @@ class Algorithm:
         self.make_optimizers()
         self.execution.upload(dataset)
         self.step = self.d_updates = 0
-        self.images = 0  # reals that D has seen, so also the position of the next batch in the data
+        self.images = 0  # the reals that D has seen; the position of the next batch in the data
         self.lod = None  # the level of detail of networks that grow
 
     # The step
@@ -166,8 +166,8 @@ class Algorithm:
 
     @property
     def batch_size(self) -> int:
-        """The images in an update. A growing recipe may have another batch size at each image
-        size."""
+        """The number of images in an update. A growing recipe may have another batch size at each
+        image size."""
         return self.growth.batch_size(self.lod) if self.growth else self.settings.batch_size
 
     def grow(self):
@@ -175,7 +175,8 @@ class Algorithm:
         lod = self.growth.lod(self.images)
         for network in (self.G, self.D, self.ema.module):
             set_lod(network, lod)
-        # The authors' code resets the moments whenever a size begins to fade in, or has faded in.
+        # Progressive GAN's code resets the optimisers' moments whenever a size begins to fade in,
+        # or has faded in.
         sizes = lambda lod: (math.floor(lod), math.ceil(lod))
         if self.lod is not None and sizes(lod) != sizes(self.lod):
             self.make_optimizers()
@@ -184,8 +185,8 @@ class Algorithm:
     def ema_decay(self, n):
         """Return the decay of G's average over n images, or None to use the decay of `EMA`.
 
-        It follows from the half-life ema_images. While training is young, the half-life is a
-        twentieth of the images so far, so that the average forgets the beginning (StyleGAN2-ADA).
+        It follows from the half-life ema_images. Early in training, it is a twentieth of the images
+        so far, so that the average forgets the beginning (StyleGAN2-ADA).
         """
         half_life = min(self.settings.ema_images, 0.05 * (self.images + n))
         return 0.5 ** (n / half_life) if half_life else None
@@ -243,7 +244,7 @@ class Objectives:
         return self.with_network_penalties(loss, self.D, "D"), numbers
 
     def d_penalty(self, reals, real_labels, fakes, fake_labels):
-        """Return (the weighted sum of the penalties on D's logits as functions of images, the
+        """Return (the weighted sum of the penalties on D as a function of images, the
         numbers to log)."""
         total, numbers = 0.0, {}
         for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
@@ -260,8 +261,8 @@ class Objectives:
         return total, {name: float_on_cpu(value) for name, value in numbers.items()}
 
     def lazy_d_penalty(self, *batch):
-        """Return `d_penalty` times k, for an update that is made at every k-th update of D only.
-        (`g_penalty` includes this factor.)"""
+        """Return k times the penalty of `d_penalty`, and its numbers, for the extra update after
+        every k-th update of D. (`g_penalty` already includes this factor.)"""
         penalty, numbers = self.d_penalty(*batch)
         return penalty * float(self.penalty_every("D")), numbers
 
@@ -311,7 +312,8 @@ class Objectives:
                 self.augmented_logits(reals, real_labels, real=True),
                 self.augmented_logits(fakes, fake_labels, real=False),
             )
-        # The images are plain arrays here, since D's loss has no gradient at its images.
+        # The images are plain arrays here, since D's update needs no gradient with respect to the
+        # images.
         images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
         labels = xp.concatenate([real_labels, fake_labels]) if self.conditional else None
         outputs, n = self.logits(Tensor(images), labels), len(reals)
@@ -353,7 +355,8 @@ class Objectives:
                 if not entry.lazy and (k := self.penalty_every(which)) > 1:
                     every = "penalty_every" if which == "D" else "path_every"
                     raise InputError(
-                        f"{setting}: this penalty must be in every update: set {every}=1, not {k}"
+                        f"{setting}: this penalty must be applied at every update: "
+                        f"set {every}=1, not {k}"
                     )
 
 

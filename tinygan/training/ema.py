@@ -9,12 +9,12 @@ from tinygan.nn import Module
 
 class EMA:
     """The exponential moving average of a module's weights. An averaged G generates better images
-    than G with its present weights.
+    than G with its current weights.
 
     At each update, average = decay * average + (1 - decay) * weights; buffers are copied. The decay
     rises with the number t of earlier updates, min(decay, (1 + t) / (10 + t)), so that the average
-    forgets the random initial weights. In the first `start` updates it is 0: the average is equal
-    to the module. Raises ValueError for a decay outside [0, 1).
+    forgets the random initial weights. In the first `start` updates, the decay is 0: the average is
+    equal to the module. Raises ValueError for a decay outside [0, 1).
 
     module: the averaged copy, in evaluation mode.
     """
@@ -30,7 +30,7 @@ class EMA:
 
         decay: a function that returns the decay of this update, or None for the rising decay above.
         A recorded step calls it at each launch. Raises ValueError if a parameter of `module` has
-        another shape than its average.
+        a different shape from its average.
         """
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
             if average.shape != current.shape:

@@ -47,7 +47,8 @@ class Execution:
     @contextlib.contextmanager
     def clock(self, phase):
         """Add the time of the block to that of a phase: "data"; "fakes" (G's forward pass); the
-        gradients of "D", "G", "D penalty" and "G penalty"; "average"; "held out"."""
+        gradients of "D", "G", "D penalty" and "G penalty"; "average", the update of G's average;
+        "held out", D's logit on held-out images."""
         start = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
@@ -155,9 +156,9 @@ class Execution:
             loss, numbers = objective(*batch)
             return grad(loss, network.parameters()), numbers
 
-        All else is for batches in parts of micro_batch images, or shared among ranks, where loss
-        and numbers must be means over the batch. On a CPU, it also raises Diverged if a number is
-        not finite. phase: the name under which the time is counted.
+        Most of the rest is for batches that are processed in parts or shared among ranks; there,
+        loss and numbers must be means over the batch. On a CPU, it also raises Diverged if a number
+        is not finite. phase: the name under which the time is counted.
         """
         with self.clock(phase), self.state_of_fakes(batch):
             a, state_before = self.algorithm, self.random_state()
@@ -175,7 +176,7 @@ class Execution:
             numbers["d_grad_norm" if network is a.D else "g_grad_norm"] = norm
             readable = all(map(in_host_memory, numbers.values()))
             if readable and not all(map(math.isfinite, numbers.values())):
-                self.random_state(state_before)  # so that the same fault comes again
+                self.random_state(state_before)  # so that the same fault occurs again
                 fault = self.find_fault(part_objective, network, parts, gradients, numbers)
                 raise health.diverged(a.step + 1, fault, on_all_ranks=True)
             return gradients, numbers
@@ -205,7 +206,7 @@ class Execution:
 
     def find_fault(self, objective, network, parts, gradients, numbers):
         """Return a description of the first value that is not finite: a weight, the result of an
-        op, or else one of the gradients and numbers. It is the same on all ranks."""
+        op, or else one of the gradients and numbers. The description is the same on all ranks."""
         a, inputs = self.algorithm, self.last_fake_inputs
         networks = {"G": a.G, "D": a.D}
         if weight := health.first_not_finite(health.named_weights(networks)):
@@ -247,7 +248,7 @@ class Execution:
 
     def broadcast_weights(self):
         """Copy the weights of the first rank to all ranks, because those that each has drawn or
-        read could differ in a last bit. Divide the cores of a machine among its ranks."""
+        read could differ in the last bits. Also divide each machine's cores among its ranks."""
         if ranks.size > 1:
             if "TINYGAN_NUM_THREADS" not in os.environ:
                 cores = parallel.cores() // ranks.ranks_on_this_machine()
@@ -286,7 +287,7 @@ class Fakes:
 
 def held_out_batch_size(algorithm, available):
     """Return how many of the `available` held-out images D can score at once: at most a
-    micro-batch, or a batch; 0 if there are too few."""
+    micro-batch (without micro-batches, a batch), or 0 if there are too few."""
     s = algorithm.settings
     n = min(s.micro_batch or s.batch_size, available)
     for group in group_sizes(algorithm.D):
@@ -313,8 +314,8 @@ def check_batch_sizes(algorithm):
         parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
         if 1 in parts:
             raise InputError(
-                f"micro_batch={s.micro_batch} leaves one image of a batch of {n}: choose a divisor "
-                f"of {n}, at least 2"
+                f"micro_batch={s.micro_batch} makes a part of one image in a batch of {n}: "
+                f"choose a divisor of {n}, at least 2"
             )
         for group in group_sizes(a.D):
             over_ranks = min(group, whole) if ranks.size > 1 else 1

@@ -1,5 +1,5 @@
 """The pictures of a run: grids of samples from fixed latents, and, for a growing recipe, samples at
-the end of each size."""
+the end of training at each size."""
 
 import math
 from pathlib import Path
@@ -20,7 +20,7 @@ class Gallery:
     """Writes the pictures of a run.
 
     latents, labels: the fixed inputs of all grids. grown: {"0008": images of 8x8 pixels}, samples
-    that a growing recipe generated at the end of each size.
+    that a growing recipe generated at the end of training at each size.
     """
 
     def __init__(self, algorithm: Any, classes: int):
@@ -29,7 +29,7 @@ class Gallery:
 
     def fixed_inputs(self):
         """Return (latents, labels) of the grids. For a conditional recipe, a grid has a row for
-        each class and a column for each latent."""
+        each class (at most ten of them) and a column for each latent."""
         if not self.algorithm.objectives.conditional:
             return self.algorithm.latents(GRID), None
         labels, columns = class_rows(self.classes, 8 * min(self.classes, MAX_ROWS))

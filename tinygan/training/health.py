@@ -1,4 +1,4 @@
-"""Training that goes wrong: the search for the first NaN, and warnings that a GAN collapses."""
+"""Training that goes wrong: the search for the first NaN, and warnings that a GAN is collapsing."""
 
 import math
 
@@ -60,7 +60,7 @@ def find_faulty_result(networks, network, gradients, numbers):
 
 def find_faulty_op(networks, objective, network, parts, generate_fakes):
     """Return a description of the op that was the first to return NaN or infinity, and its layer;
-    "" if none does.
+    "" if none did.
 
     It computes the gradients of objective(*part) -> (loss, numbers) once more, and checks each op.
     generate_fakes: a function that generates the fakes once more, since G may be at fault.
@@ -84,7 +84,7 @@ def find_faulty_op(networks, objective, network, parts, generate_fakes):
 
 
 class CollapseWarnings:
-    """Warns of the signs that a GAN collapses, each once, from the rows of its log."""
+    """Warns of the signs that a GAN is collapsing, each once, from the rows of its log."""
 
     PATIENCE = 50  # successive rows that must show a sign before the warning
     VANISHED = 1e-5  # a norm of G's gradient that counts as none; healthy recipes have .1 to 1000
@@ -96,7 +96,7 @@ class CollapseWarnings:
         "variety": "the images of G have varied less than a quarter as much as real ones for "
         "{steps} steps (mode collapse): try a smaller lr, a penalty on D's gradient (r1, gp), or "
         "another loss",
-        "gradient": "G's gradient has almost vanished for {steps} steps, so G no longer learns: "
+        "gradient": "G's gradient has been almost zero for {steps} steps, so G no longer learns: "
         "weaken D (d_lr, r1), or choose a loss that does not saturate (loss=bce, hinge)",
     }
 

@@ -18,8 +18,8 @@ from tinygan.files import replacing, writing
 from . import health
 from .statistics import to_floats
 
-LOG_EVERY = 10  # steps whose numbers are averaged in a line of log.jsonl
-CURVE_POINTS = 1000  # the most points of a curve: a picture has no more columns
+LOG_EVERY = 10  # the number of steps whose numbers are averaged in each line of log.jsonl
+CURVE_POINTS = 1000  # the largest number of points in a curve: a picture has no more columns
 
 
 class Log:

@@ -14,17 +14,18 @@ from tinygan.metrics.perceptual import Perceptual, squared_distance
 from tinygan.optim import Adam
 
 LR = 0.1  # learning rate
-RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps in which the learning rate rises and falls
+RAMP_UP, RAMP_DOWN = 0.05, 0.25  # the learning rate rises, falls over these shares of the steps
 NOISE = 0.05  # initial strength of the noise on w, in units of w's standard deviation
-NOISE_RAMP = 0.75  # share of the steps in which the noise falls to 0
+NOISE_RAMP = 0.75  # the share of the steps over which the noise falls to 0
 STATISTICS = 10_000  # latents from which w's mean and standard deviation are estimated
 
 
 class ProjectedStyles(NamedTuple):
     """The styles that `project` has found, as arrays in host memory.
 
-    ws: the styles (N, style_layers, size). distances: of G's images from the given ones at each
-    step (steps, N). stages: [(step, ws)] at some steps, the first and the last included.
+    ws: the styles (N, style_layers, size). distances: the perceptual distances between G's images
+    and the given ones at each step (steps, N). stages: [(step, ws)] at some steps, the first and
+    the last included.
     """
 
     ws: np.ndarray
@@ -48,7 +49,7 @@ def project(
     images: float32 (N, H, W, C) in [-1, 1].
     data_name: the data set whose classifier measures how different two images look.
     per_layer: find one w for each layer, instead of one for all. This can match more images, even
-        some that are unlike all that G has learned.
+        some that are unlike anything G has learned.
     stages: the number of stages to return, the first and the last included.
     progress: wraps range(steps), for example in a progress bar.
 

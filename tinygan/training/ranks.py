@@ -6,7 +6,8 @@ random numbers of the whole batch, and keeps its share, so the states of the gen
 on all ranks, and the same as on one process. Within `sharing_batches`, a mean over the batch is the
 mean over ranks of each rank's mean.
 
-Without MPI, or outside `sharing_batches`, there is one rank, and the functions here do nothing.
+Without MPI there is one rank, and these functions do nothing. Outside `sharing_batches`, each rank
+has whole batches, and `mean` and `share` return their argument.
 """
 
 import contextlib
@@ -40,9 +41,9 @@ _world = None  # the communicator of all ranks
 def join() -> None:
     """Make this process one of the ranks that mpiexec has started.
 
-    Without mpiexec, or with TINYGAN_MPI=0, nothing happens. From now on, only the first rank writes
-    warnings and errors that all ranks have. Raises InputError if mpi4py is missing, or belongs to
-    another MPI than mpiexec.
+    It does nothing without mpiexec, or with TINYGAN_MPI=0. Otherwise, from now on only the first
+    rank prints the warnings and errors that all ranks raise. Raises InputError if mpi4py is
+    missing, or belongs to a different MPI from mpiexec's.
     """
     global size, rank, _world
     processes = next(
@@ -69,7 +70,7 @@ def join() -> None:
 
 
 def ranks_on_this_machine() -> int:
-    """Return the number of ranks on this machine, as mpiexec tells it; otherwise the number of all
+    """Return the number of ranks on this machine, as mpiexec reports it, or else the number of all
     ranks."""
     return int(
         os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS") or size

@@ -78,7 +78,7 @@ def standing_statistics(
     """Give G's batch-norm layers, in place, the mean and variance over `batches` batches of `size`
     images that G generates.
 
-    The running averages of training come from a G that changed meanwhile. They do not fit an
+    The running averages of training come from a G that kept changing. They do not fit an
     averaged G, or truncated latents (Brock et al. 2019, appendix C: "standing statistics").
     """
     norms = [module for _, module in G.modules() if isinstance(module, BatchNorm)]

@@ -22,9 +22,9 @@ def logit_statistics(loss, real, fake):
 def overfitting(loss, real, fake):
     """Return D's mean logits, r_t and d_accuracy, given the logits on reals and on fakes (arrays).
 
-    r_t is the mean sign of the real logits minus a threshold (Karras et al. 2020a, equation 1). The
+    r_t is the mean of sign(logit - threshold) over the reals (Karras et al. 2020a, equation 1). The
     threshold is that of the loss: 0, or .5 for l1 and l2. Where only differences between logits
-    have a meaning, it is the middle between the means of reals and fakes. d_accuracy is the share
+    have a meaning, it is midway between the means of reals and fakes. d_accuracy is the share
     of all images that D classifies correctly.
     """
     means = float_on_cpu(real.mean()), float_on_cpu(fake.mean())
@@ -47,7 +47,7 @@ def variety(images):
 
 
 def relative_variety(fakes, reals):
-    """Return the variety of fakes divided by that of reals, which is 0 if all reals are black."""
+    """Return the variety of fakes divided by that of reals, or by 1e-6 if all reals are alike."""
     return float_on_cpu(variety(fakes) / xp.maximum(variety(reals), 1e-6))
 
 

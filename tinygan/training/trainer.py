@@ -109,7 +109,7 @@ class Trainer:
     def run(self, progress: bool = True) -> Path:
         """Train up to `settings.steps`. Return the path of the last grid of samples.
 
-        progress: show a progress bar. During training, it writes log.jsonl, samples/, curves.png
+        progress: show a progress bar. During training, `run` writes log.jsonl, samples/, curves.png
         and checkpoints. The first Ctrl-C or SIGTERM finishes the step, writes a checkpoint and
         raises Interrupted; a second one raises it at once. Raises Diverged if a number is not
         finite, and InputError if another process trains in this folder, or if the folder cannot be
@@ -169,7 +169,8 @@ class Trainer:
                 index = self.step // log.LOG_EVERY
                 batch = self.held_out.batch(index, self.held_out_batch_size, a.seed)
                 numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
-            # Read it once, since a signal may come at any moment; all ranks stop at the same step.
+            # Read the signal's number once, since a signal may come at any moment; all ranks stop
+            # at the same step.
             stop_signal = ranks.maximum(stop.number)
             is_last = self.step == s.steps
             if run_log:
@@ -188,7 +189,7 @@ class Trainer:
         is_due = lambda every: every and (is_last or self.step % every == 0)
         saves = stop_signal or is_due(s.checkpoint_every)
         if saves or is_due(s.eval_every) or is_due(s.sample_every):
-            # First, because a loss shows best where a number went wrong.
+            # Check this first, because a loss shows best where a number went wrong.
             run_log.check_finite()
         if is_due(s.eval_every):
             self.evaluate()
@@ -266,7 +267,7 @@ class Trainer:
         if before != now:
             warn(
                 f"{run.folder} was begun with the {before} kernels and continues with the {now} "
-                "ones, so its bits will differ from those of an uninterrupted run "
+                "ones, so its last bits will differ from those of an uninterrupted run "
                 f"(TINYGAN_KERNELS={before} avoids this)"
             )
         if run.path is None:
@@ -293,7 +294,8 @@ class Trainer:
 
     def rewind(self) -> None:
         """Remove from the folder all files and lines of later steps, which this run will write
-        again. They come from a process that was killed, or from a continuation that is given up."""
+        again. They come from a process that was killed, or from a continuation that has been
+        abandoned."""
         files.remove_temporary(self.out)
         files.remove_temporary(self.out / "samples")
         for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
@@ -365,9 +367,10 @@ def training_data(
 def _stop_signal(on_first: Callable[[], None]) -> Iterator[SimpleNamespace]:
     """Handle the signals that stop a run, while the block runs.
 
-    Yield an object whose `number` is 0, and after the first SIGINT (Ctrl-C) or SIGTERM the number
-    of the signal. The first signal calls on_first(); a second one raises Interrupted at once. With
-    several ranks, SIGUSR1 does the same; mpiexec passes it on without killing the ranks.
+    Yield an object whose `number` is 0 at first, and the number of the signal after the first
+    SIGINT (Ctrl-C) or SIGTERM. The first signal calls on_first(); a second one raises Interrupted
+    at once. With several ranks, SIGUSR1 does the same; mpiexec passes it on without killing the
+    ranks.
     """
     stop = SimpleNamespace(number=0)
 

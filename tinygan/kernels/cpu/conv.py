@@ -1,6 +1,6 @@
 """Convolution, one block at a time.
 
-The windows of a batch are the rows of a matrix, here called columns (as in im2col): row (n, r, c)
+The windows of a batch are the rows of a matrix, the columns matrix (as in im2col): row (n, r, c)
 holds the window of output pixel (n, r, c), kh * kw * C numbers. The matrix is made one block at a
 time: two megabytes, so that a block is still in the cache when BLAS reads it. The threads share the
 blocks. In NHWC, each row of a window is contiguous, so it is one copy.
@@ -30,8 +30,8 @@ from .windows import rectangle, strided
 # 6.7, 6.9, 6.1 and 5.8 ms; at batch 16, they took 2.1, 1.9, 1.6 and 2.7 ms, because 4 MB left too
 # few blocks for two threads (4x4 stride 2, 14x14x64 -> 7x7x128).
 BLOCK_BYTES = 2 << 20
-# Input channels (with 1x1 windows, 3) up to which folding is faster: the other way would multiply
-# by a very narrow matrix.
+# The largest number of input channels for which folding is faster (3 for 1x1 windows). Otherwise,
+# a product would have a very narrow matrix.
 FOLD_CHANNELS = 1
 WEIGHT_PARTS = 8  # partial weight gradients; they are added in order, whichever thread made them
 
@@ -255,12 +255,6 @@ def _multiply_and_fold(g, w, dx, stride, padding, groups, bias):
     height, width = dx.shape[1:3]
     rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
     columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
-    # With up to three channels, folding tap by tap is faster than merging.
-    t = _pixels_to_merge(g, w.shape, stride[1], inputs, groups) if inputs > 3 else 1
-    if t > 1:
-        w, kw = _merge_weights(w, t, stride[1]), kw + (t - 1) * stride[1]
-        ow, outputs, stride = ow // t, outputs * t, (stride[0], stride[1] * t)
-        g = g.reshape(n, oh, ow, outputs)
     matrices = np.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 2, 0))
 
     def block(images, _):
@@ -287,9 +281,10 @@ def _multiply_and_fold(g, w, dx, stride, padding, groups, bias):
 
 
 def _blocks(images, rows, row_bytes, whole_images=False):
-    """Cut (images, output rows) into parts of about BLOCK_BYTES of columns.
+    """Cut (images, output rows) into parts of at most BLOCK_BYTES of columns.
 
-    A part is several images, or several rows of one image.
+    A part is several images, or several rows of one image. Parts of small batches are smaller, so
+    that each thread has one.
     """
     size = min(BLOCK_BYTES, max(BLOCK_BYTES // 8, images * rows * row_bytes // 4))
     images_per_block = size // (row_bytes * rows)

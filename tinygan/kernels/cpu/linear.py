@@ -10,7 +10,8 @@ import numpy as np
 from .. import fast, linear
 from . import parallel
 
-# Multiply-adds below which BLAS uses one thread of its own accord, also for a matrix and a vector.
+# Multiply-adds below which BLAS uses one thread of its own accord, even for a matrix times a
+# vector.
 TINY = 1 << 13
 SMALL = 1 << 18  # multiply-adds below which cutting a product costs more than it saves
 BLOCK = 1 << 22  # multiply-adds in a block, at least: 40 microseconds
@@ -77,7 +78,7 @@ def affine(x, w, bias):
 
 @fast(linear.affine_gradient)
 def affine_gradient(g, saved, needed):
-    """The two products depend on g alone, so the threads share the blocks of both at once."""
+    """Neither product depends on the other, so the threads share the blocks of both at once."""
     x, w = saved
     db = g.sum(0) if needed[2] else None
     if g.size * x.shape[1] <= SMALL:

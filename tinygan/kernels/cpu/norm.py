@@ -21,11 +21,12 @@ from . import parallel
 from .parallel import scratch
 
 WIDTH = 2048  # numbers in a row, at most: neighbouring pixels with few channels share a row
-BUFFER = 512  # numbers in a row from which a smaller buffer of NumPy pays
+BUFFER = 512  # the row length from which it pays to shrink NumPy's buffer
 
 
 def _view(shape, axes, *vectors):
-    """Return the view (images, pixels, channels) of x of this shape, or None for whole arrays."""
+    """Return the shape (images, pixels, channels) in which to view x, or None to compute on whole
+    arrays."""
     over_batch, over_image = (axes == tuple(range(first, len(shape) - 1)) for first in (0, 1))
     if math.prod(shape) <= parallel.SMALL or not axes or not (over_batch or over_image):
         return None
@@ -78,7 +79,8 @@ def _for_each_block(function, view, arrays, vectors=()):
     with np.errstate():  # at its end, the buffer has its old size again
         if width >= BUFFER:
             # NumPy 2.4 copies a row that it broadcasts into its buffer (8192 numbers) again and
-            # again, unless the buffer is no longer than the row: 6.8 -> 4.8 us for 32 rows of 1024.
+            # again, unless the buffer is at most as long as the row: 6.8 -> 4.8 us for 32 rows of
+            # 1024.
             np.setbufsize(BUFFER)
         parallel.run(work, range(len(parts)), arrays[0].size > parallel.SHARED)
     if results[0] is not None:

@@ -8,9 +8,9 @@ from .. import fast, optim
 from . import parallel
 from .parallel import scratch
 
-# Elements in a block. With smaller blocks, the threads only wait for each other at the interpreter
-# lock: 627,200 weights took 3.9 ms in blocks of 16 K, 1.4 ms in blocks of 128 K, and 1.6 ms on one
-# thread.
+# Elements in a block. With smaller blocks, the threads mostly wait for each other at the
+# interpreter lock: 627,200 weights took 3.9 ms in blocks of 16 K, 1.4 ms in blocks of 128 K, and
+# 1.6 ms on one thread.
 BLOCK = 1 << 17
 
 

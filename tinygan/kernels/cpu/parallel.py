@@ -137,7 +137,7 @@ def run(function, items, shared=True) -> None:
                 helper.wait()
         for helper in helpers:
             if helper.error is not None:
-                # Cleared, or the error and the helper would keep each other alive.
+                # Clear it, or the error and the helper would keep each other alive.
                 error, helper.error = helper.error, None
                 raise error
 
@@ -148,7 +148,8 @@ def run_all(tasks) -> None:
 
 
 class _Helper:
-    """The part of one more thread in a `run`: it takes items, once it is awake, until none is left.
+    """One additional thread's part in a `run`: it takes items, once it is awake, until none is
+    left.
 
     Whoever gets the lock `start` first decides: the thread begins, or the caller calls it off.
     """
@@ -213,7 +214,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Pool:
-    """Threads that sleep until a helper waits. They live as long as the process."""
+    """Threads that sleep until a helper is queued. They live as long as the process."""
 
     def __init__(self):
         self.size, self.waiting = 0, queue.SimpleQueue()
@@ -256,12 +257,13 @@ def keep_memory() -> None:
 
 
 def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
-    """Return an uninitialised buffer of this thread, which every caller with the same name reuses.
+    """Return an uninitialised buffer of this thread, which is reused whenever this thread asks for
+    the same name.
 
     A new large array costs page faults when it is first touched. The pages of this buffer, and
     often its cache lines, are already there. It is valid until the same thread asks for the same
-    name again. To ask again for the same shape costs two look-ups in dictionaries: blocks do it all
-    the time, and threads wait for the one that holds the interpreter lock.
+    name again. Asking again for the same shape costs two look-ups in dictionaries. It must be
+    fast, since every block does it while holding the interpreter lock.
     """
     views = vars(_scratch).get(name)
     if views is None:
@@ -292,8 +294,8 @@ def for_each_block(function, arrays, rows=()) -> None:
     it does so only at the first call and the last.
 
     rows: vectors (C,) that broadcast along the last axis, of length C. NumPy starts anew at every
-    row of a matrix, which for rows of 64 numbers costs more than the numbers. So the vectors arrive
-    repeated several times, and the blocks as matrices of the same width.
+    row of a matrix, which for rows of 64 numbers costs more than the arithmetic. So the vectors
+    arrive repeated several times, and the blocks as matrices of the same width.
     """
     size = arrays[0].size
     if size <= SMALL:

@@ -1,8 +1,8 @@
 """Max pooling, in blocks of images.
 
-Windows that lie side by side, here called tiles, have a fast way: maxima are taken first over the
-rows of a tile, a whole line of pixels and channels at a time, and then over its columns. The short
-inner loops over a few channels then have half of the pixels left, or fewer.
+Windows that lie side by side, here called tiles, can be pooled faster: maxima are taken first over
+the rows of a tile, a whole line of pixels and channels at a time, and then over its columns. The
+short inner loops over a few channels then run over half of the pixels or fewer.
 """
 
 import numpy as np

@@ -50,7 +50,8 @@ def upfirdn2d(x, f, up, down, padding):
 
 
 def outer_factors(f):
-    """Return (by_row, by_column), whose outer product is f, or None if f is no outer product."""
+    """Return (by_row, by_column), whose outer product is f, or None if f is not an outer
+    product."""
     row, column = np.unravel_index(np.abs(f).argmax(), f.shape)
     if not f[row, column]:
         return f[:, 0], f[0]

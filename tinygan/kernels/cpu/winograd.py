@@ -2,15 +2,15 @@
 
 The m outputs of a filter with r taps are coefficients of a product of polynomials. Polynomials can
 be multiplied through their values: evaluate both at n = m + r - 1 points, multiply n numbers,
-interpolate back. In one dimension that is
+interpolate back. A filter is the transpose of such a multiplication; in one dimension:
 
     y = At ((G w) * (Bt x))        x: n pixels, w: r taps, y: m outputs, * elementwise
 
 with constant matrices that depend on the points (`transform_matrices`). In two dimensions, rows and
-columns go through it one after the other: a tile of 6x6 pixels and a 3x3 window give 4x4 outputs by
-36 products instead of 144. For each position in a tile, the products of all tiles are one matrix
-product over the channels. The transforms are matrix products too, of small matrices and long rows,
-at which BLAS runs at the speed of the cache:
+columns go through it one after the other: a tile of 6x6 pixels and a 3x3 window give 4x4 outputs
+with 36 products instead of 144. For each position in a tile, the products of all tiles are one
+matrix product over the channels. The transforms are matrix products too, of small matrices and long
+rows, at which BLAS runs at the speed of the cache:
 
     rows of the tiles    Bt @ (6, width * C), straight from the padded image
     columns              Bt @ (6, 6 * tiles * C), after one copy that puts the tiles side by side
@@ -18,13 +18,13 @@ at which BLAS runs at the speed of the cache:
     and back             At @ (6, 6 * tiles * O), one copy, At @ (6, width * O), straight into y
 
 A 4x4 window of stride 2 is the same with 2 taps, on an image whose squares of 2x2 pixels became
-channels (space to depth). Here that only means to read the image with other strides. A 3x3 window
+channels (space to depth). Here that only means reading the image with other strides. A 3x3 window
 of stride 2 counts as a 4x4 one with zeros: 100 products instead of 144, which pays for the input
 gradient. The zeros go where they make the padding a multiple of the stride.
 
-Rounding errors grow with the points. With 0, 1, -1, 1/2, -2 and infinity they are four times those
-of a plain sum (in float32: 1.2e-6 of the size of the result, against 0.3e-6). A NaN or an infinity
-spoils all outputs of the tiles that read it, not only those whose windows contain it.
+Rounding errors grow with the size of the points. With 0, 1, -1, 1/2, -2 and infinity they are four
+times those of a plain sum (in float32: 1.2e-6 of the size of the result, against 0.3e-6). A NaN or
+an infinity spoils all outputs of the tiles that read it, not only those whose windows contain it.
 """
 
 import functools
@@ -63,7 +63,7 @@ def transform_matrices(taps, dtype):
 
     n = M + taps - 1
     at, g, bt = vandermonde(M).T, vandermonde(taps), np.linalg.inv(vandermonde(n)).T
-    # Moved from one factor to the other, so that neither is large.
+    # Scale is moved from Bt to G, so that neither is large.
     size = np.abs(bt).max(1, keepdims=True)
     return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (at, g * size, bt / size))
 
@@ -262,7 +262,8 @@ def _tiles_per_block(size, depth, outputs):
 
 
 def _parts(images, rows, across, tiles):
-    """Cut (images, rows of tiles) into parts of at most `tiles` tiles, if one row is no longer.
+    """Cut (images, rows of tiles) into parts of at most `tiles` tiles, or one row of tiles if that
+    is more.
 
     A part is several images, or several rows of one image.
     """

@@ -113,8 +113,8 @@ def _check_size(shape):
     """Raise ValueError if the kernels, which use 32-bit indices, cannot index the windows."""
     if math.prod(shape) >= 2**31:
         raise ValueError(
-            f"the windows of a convolution are {math.prod(shape):,} numbers, too many for "
-            "a GPU at once: give fewer images at a time (setting micro_batch)"
+            f"the windows of a convolution have {math.prod(shape):,} numbers, too many for "
+            "a GPU at once: process fewer images at a time (set micro_batch)"
         )
 
 

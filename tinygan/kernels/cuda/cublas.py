@@ -56,7 +56,7 @@ class _Handle:
         if stream != self.stream:
             status = self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream))
             _check("cublasSetStream", status)
-            # A new stream resets the workspace.
+            # Setting a stream resets the workspace.
             workspace = ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE)
             status = self.library.cublasSetWorkspace_v2(self.handle, *workspace)
             _check("cublasSetWorkspace", status)
@@ -77,7 +77,7 @@ def _check(name, status):
 
 
 def matmul(a, b):
-    """Return a @ b, as numpy.matmul: a (..., M, K), b (..., K, N), with at least two axes.
+    """Return a @ b, like numpy.matmul: a (..., M, K), b (..., K, N), with at least two axes.
 
     CuPy computes products of types other than float32 and float64.
     """
@@ -129,7 +129,8 @@ def _operand(x, batch):
     """Prepare x for cuBLAS: return (x, leading dimension, transposed, step).
 
     The returned x is copied only if cuBLAS cannot read its layout. transposed: 1 if its columns are
-    contiguous in memory. step: the numbers from one matrix of the batch to the next.
+    contiguous in memory. step: the distance between successive matrices of the
+    batch, in numbers.
     """
     matrix = x.reshape(-1, *x.shape[-2:]) if x.ndim > 2 else x
     if x.ndim > 2 and x.shape[:-2] not in (batch, (1,) * (x.ndim - 2)):

@@ -1,7 +1,8 @@
 """Recorded steps: a training step as a CUDA graph, which a GPU runs as one launch.
 
-Python runs the step once. Meanwhile CUDA computes nothing; it only records hundreds of kernels, and
-the addresses of the arrays that they work on. From then on, one launch runs all of them. So
+Python runs the step once as usual, and a second time to record it: that time, CUDA computes
+nothing, but notes hundreds of kernels, and the addresses of the arrays that they work on. From then
+on, one launch runs all of them. So
 
     * data that is new at each step comes through `backend.from_host`, into memory that is filled
       before each launch;
@@ -227,7 +228,8 @@ class Graph:
                 setattr(owner, name, before)
 
     def _read_slots(self):
-        """Copy arrays that were put into slots since the last launch to where the graph reads."""
+        """Copy arrays that have been put into slots since the last launch into the arrays that the
+        graph reads."""
         for owner, name, array in self.slot_arrays:
             now = getattr(owner, name)
             if now is not array:
@@ -250,8 +252,8 @@ class Graph:
 class Graphs:
     """A Graph for every variant of a step, by a key. Graphs share their memory.
 
-    Each variant does the same operations each time. A step that does not has the key None, and is
-    never recorded.
+    Each variant does the same operations each time. A step whose operations vary has the key None,
+    and is never recorded.
     """
 
     def __init__(self, slots):
@@ -285,7 +287,8 @@ def capture(
     state: (owner, attribute) of arrays, besides the modules' buffers, that the step replaces and
     reads again the next time.
 
-    The first call runs the step without recording, the second records it. On a CPU, every call runs
+    The first call runs the step without recording; the second records it and launches the graph.
+    On a CPU, every call runs
     the step.
     """
     slots = [
