@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "tinygan"
 ORDER = [  # (folder, its files, what they teach)
     (
         "kernels",
-        "linear act loss norm conv pool warp optim __init__",
+        "linear act loss normalize conv pool warp optim __init__",
         "what a convolution, a norm or an optimiser computes, on plain arrays (`xp` is NumPy; "
         "`__init__.py`, which chooses between plain and fast kernels, can wait)",
     ),

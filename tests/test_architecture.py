@@ -277,12 +277,12 @@ def test_statements_are_counted():
 def test_the_learners_path_can_be_read_in_a_weekend():
     files = [file for file in FILES if any(belongs(file, place) for place in LEARNERS_PATH)]
     count = sum(statements(tree(file)) for file in files if file not in TOOLS)
-    assert count < 3450, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 3500, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():
     count = sum(statements(tree(file)) for file in FILES)
-    assert count < 9800, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 9900, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

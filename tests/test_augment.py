@@ -305,7 +305,7 @@ def test_the_controller_follows_r_t():
     step = 64 * 4 / 500_000
     # p does not fall below 0. The last two means of r_t are .55 and .675.
     assert_allclose(ps[3::4], np.array([1, 2, 1, 0, 0, 0, 1]) * step)
-    assert ps[2] == 0 and ps[4] == ps[3]  # p moves at every fourth update only
+    assert ps[2] == 0 and ps[4] == ps[3]  # p moves at every fourth step only
     again = augment.Controller(ADA("digits"), target=0.6, kimg=500)
     controller(0.7, 32)
     again.restore(json.loads(json.dumps(controller.state())))
@@ -347,11 +347,11 @@ def test_a_run_with_ada_is_the_same_when_resumed(tmp_path, digits):
     whole = trainer(tmp_path / "whole", digits, **settings)
     whole.run(progress=False)
     first = trainer(tmp_path / "first", digits, **settings)
-    first.settings.steps = 6  # in the middle of the four updates between moves of p
+    first.settings.steps = 6  # in the middle of the four steps between moves of p
     first.run(progress=False)
     second = resume(tmp_path / "first", digits)
     assert (
-        second.algorithm.controller.updates == 2
+        second.algorithm.controller.steps == 2
         and second.algorithm.augment.pipe.p == first.algorithm.augment.pipe.p
     )
     second.run(progress=False)

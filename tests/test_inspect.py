@@ -415,7 +415,7 @@ def test_floating_point_operations(capsys):
     assert flop_of(lambda: grad(ops.conv2d(x, w, 2, 1, 2).sum(), [x, w])) == {
         "conv2d": conv,
         "conv_transpose2d": conv,
-        "conv2d_weight": conv,
+        "conv2d_weight_gradient": conv,
     }
     assert flop_of(lambda: ops.upfirdn2d(x, np.ones((3, 3)), padding=1)) == {
         "upfirdn2d": 2 * 2 * 8 * 6 * 4 * 9

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from demos.bench.workloads import WORKLOADS
 from tinygan import Tensor, check_grads, grad, ops
-from tinygan.kernels.cpu import act, conv, linear, norm, parallel, pool, warp, winograd
+from tinygan.kernels.cpu import act, conv, linear, normalize, parallel, pool, warp, winograd
 from tinygan.kernels.pool import max_pool_gradient_adjoint
 from tinygan.optable import oracles
 
@@ -64,7 +64,7 @@ def expected_passes(x, w, g, stride, padding):
     return (
         oracles.conv2d(x, w, stride, padding),
         oracles.conv_transpose2d(g, w, stride, padding, rest),
-        oracles.conv2d_weight(x, g, w.shape[:2], stride, padding),
+        oracles.conv2d_weight_gradient(x, g, w.shape[:2], stride, padding),
     )
 
 
@@ -261,13 +261,13 @@ def vectors_of(shape):
 @pytest.fixture
 def passes(monkeypatch):
     """A list of the views of all passes through blocks; it grows with each pass."""
-    views, for_each_block = [], norm._for_each_block
+    views, for_each_block = [], normalize._for_each_block
 
     def recorded(function, view, *rest):
         views.append(view)
         return for_each_block(function, view, *rest)
 
-    monkeypatch.setattr(norm, "_for_each_block", recorded)
+    monkeypatch.setattr(normalize, "_for_each_block", recorded)
     return views
 
 
@@ -290,7 +290,7 @@ def test_normalisation_in_blocks_agrees_with_its_definition(
         weights = Tensor(g.astype(dtype).astype("float64"))
         expected = dict(zip(used, grad(y, [exact[i] for i in used], weights)))
         passes.clear()
-        value, saved = norm.normalize(*fast, axes, 1e-3)
+        value, saved = normalize.normalize(*fast, axes, 1e-3)
         # A scale or shift as large as x is not computed in blocks.
         as_large = len(shape) == 2 and shape in shapes
         assert len(passes) == (2 if in_blocks and not as_large else in_blocks)
@@ -299,7 +299,7 @@ def test_normalisation_in_blocks_agrees_with_its_definition(
         for needed in itertools.product([False, True], repeat=3):
             needed = [need and a is not None for need, a in zip(needed, arrays)]
             passes.clear()
-            got = norm.normalize_gradient(g.astype(dtype), saved, needed)
+            got = normalize.normalize_gradient(g.astype(dtype), saved, needed)
             assert len(passes) == (1 + needed[0] if in_blocks and not as_large else 0)
             for i in (i for i in range(3) if needed[i]):
                 assert got[i].dtype == dtype and got[i].shape == arrays[i].shape
@@ -314,7 +314,8 @@ def test_moments_stay_accurate_far_from_zero(axes, small_blocks):
     x = (normal(3, 20, 31, 8) + 3000).astype("float32")
     exact = x.astype("float64")
     for got, expected in zip(
-        norm.moments(x, axes), (exact.mean(axes, keepdims=True), exact.var(axes, keepdims=True))
+        normalize.moments(x, axes),
+        (exact.mean(axes, keepdims=True), exact.var(axes, keepdims=True)),
     ):
         assert got.dtype == np.float32 and got.shape == expected.shape
         np.testing.assert_allclose(got, expected, rtol=1e-4)
@@ -337,8 +338,8 @@ def test_normalisation_accepts_any_strides(axes, small_blocks, passes):
         g = np.broadcast_to(normal(x.shape[2], 1, seed=2).astype("float32"), x.shape)
         results = []
         for x, g, vector in ((x, g, vector), map(np.ascontiguousarray, (x, g, vector))):
-            y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
-            results.append([y, *norm.normalize_gradient(g, saved, [True] * 3)])
+            y, saved = normalize.normalize(x, vector, vector, axes, 1e-5)
+            results.append([y, *normalize.normalize_gradient(g, saved, [True] * 3)])
         for a, b in zip(
             *results
         ):  # on some processors, the layout changes the order of BLAS's sums
@@ -351,15 +352,15 @@ def test_normalisation_changes_neither_numpys_buffer_nor_its_arguments(threads):
     x, g = normal(20, 32, 32, 64), normal(20, 32, 32, 64, seed=1)
     vector = normal(20, 1, 1, 64, seed=2)
     before, copies = np.getbufsize(), [a.copy() for a in (x, g, vector)]
-    _, saved = norm.normalize(x, vector, vector, IMAGE, 1e-5)
-    first = norm.normalize_gradient(g, saved, [True] * 3)
+    _, saved = normalize.normalize(x, vector, vector, IMAGE, 1e-5)
+    first = normalize.normalize_gradient(g, saved, [True] * 3)
     assert np.getbufsize() == before and all(map(np.array_equal, copies, (x, g, vector)))
-    assert all(map(np.array_equal, first, norm.normalize_gradient(g, saved, [True] * 3)))
+    assert all(map(np.array_equal, first, normalize.normalize_gradient(g, saved, [True] * 3)))
 
 
 def test_instance_norm_of_an_empty_batch():
-    y, saved = norm.normalize(np.zeros((0, 3, 3, 4)), None, np.zeros(4), IMAGE, 1e-5)
-    dx, _, dshift = norm.normalize_gradient(y, saved, [True, False, True])
+    y, saved = normalize.normalize(np.zeros((0, 3, 3, 4)), None, np.zeros(4), IMAGE, 1e-5)
+    dx, _, dshift = normalize.normalize_gradient(y, saved, [True, False, True])
     assert y.shape == dx.shape == (0, 3, 3, 4) and not dshift.any()
 
 
@@ -382,14 +383,14 @@ def results_of_all_kinds():
     scale = normal(20, seed=2).astype("float32")
     scales = normal(6, 1, 1, 20, seed=2).astype("float32")  # one for each image
     for vector, axes in ((scales, BATCH), (scales, IMAGE), (scale, IMAGE), (scale, BATCH)):
-        y, saved = norm.normalize(x, vector, vector, axes, 1e-5)
-        results += [y, *norm.normalize_gradient(g, saved, [True] * 3)]
+        y, saved = normalize.normalize(x, vector, vector, axes, 1e-5)
+        results += [y, *normalize.normalize_gradient(g, saved, [True] * 3)]
     a, b, c = normal(90, 70), normal(70, 80), normal(90, 80)
     f, maxima = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64, pool.max_pool(x, (2, 2), (2, 2))
     return [
         *results,
-        *norm.moments(x, BATCH),
-        *norm.moments(x[:, :3, :2], IMAGE),
+        *normalize.moments(x, BATCH),
+        *normalize.moments(x[:, :3, :2], IMAGE),
         act.leaky_relu(x, 0.2, 1.5, scale),
         act.leaky_relu_gradient(g, x, 0.2, 1.5),
         linear.sum_channels(x),
@@ -461,8 +462,8 @@ KERNELS = {
         "_transform",
         lambda: three_passes(*convolution((14, 14), (32, 32), 3, 1, 1, 6), 1, 1),
     ),
-    "batch-norm": (norm, "_sums", lambda: norm.moments(normal(6, 7, 9, 20), BATCH)),
-    "instance-norm": (norm, "_sums", lambda: norm.moments(normal(60, 3, 3, 20), IMAGE)),
+    "batch-norm": (normalize, "_sums", lambda: normalize.moments(normal(6, 7, 9, 20), BATCH)),
+    "instance-norm": (normalize, "_sums", lambda: normalize.moments(normal(60, 3, 3, 20), IMAGE)),
     "activation": (act, "scratch", lambda: act.leaky_relu(normal(6, 7, 9, 20), 0.2)),
     "filter": (
         warp,
@@ -657,7 +658,7 @@ def test_empty_batches():
     assert dx.shape == x.shape and db.shape == b.shape
     with pytest.raises(ValueError, match="empty batch"):
         ops.batch_norm(x)
-        norm.moments(x.data, (0, 1, 2))
+        normalize.moments(x.data, (0, 1, 2))
 
 
 def test_batched_products(small_blocks):

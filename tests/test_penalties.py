@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from host import host
+from test_readme import example
 from test_training import SMALL
 
 from tinygan import data, ops
@@ -38,6 +39,14 @@ def level_of_images(G, z, average, rng):
     return level + average, 0.5 * average + 0.5 * level.data
 
 
+def penalty_of_the_guide():
+    """Return the entry that tinygan/README.md has as an example."""
+    code, names = example("gan/penalties.py")
+    function, entry = code.split("\n\n\n")
+    exec(function, names)
+    return eval(entry.strip(), names)
+
+
 OTHERS = [  # one for each key of APPLIED_TO that the table does not use yet
     EXAMPLE._replace(
         name="latents",
@@ -64,6 +73,7 @@ OTHERS = [  # one for each key of APPLIED_TO that the table does not use yet
         logged_as=(),
     ),
     EXAMPLE._replace(name="fake_square", applied_to="fakes"),
+    penalty_of_the_guide(),
 ]
 
 
@@ -171,8 +181,12 @@ def test_it_trains_the_networks_in_its_entry(entry, digits, monkeypatch):
         assert max(np.abs(host(p)).max() for p in algorithm.D.parameters()) <= np.float32(0.01)
         assert max(np.abs(host(p)).max() for p in algorithm.G.parameters()) > 0.01
         return
-    without, _ = gradients_of_a_step(make(entry, digits, 0.0))
-    with_it, numbers = gradients_of_a_step(make(entry, digits, 0.5))
+    without, with_it = make(entry, digits, 0.0), make(entry, digits, 0.5)
+    for algorithm in (without, with_it):  # so that the gradients of D's logits are longer than 1
+        for parameter in algorithm.D.parameters():
+            parameter.assign(30.0 * parameter.data)
+    without, _ = gradients_of_a_step(without)
+    with_it, numbers = gradients_of_a_step(with_it)
     for which in "DG":
         assert len(without[which]) == len(with_it[which]) == 1
         assert (np.abs(without[which][0] - with_it[which][0]).max() > 1e-7) == (

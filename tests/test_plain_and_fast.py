@@ -20,7 +20,7 @@ import tinygan
 from tinygan import Tensor, data, grad, kernels, ops, tensor
 from tinygan.backend import asarray, to_numpy
 from tinygan.errors import InputError
-from tinygan.kernels import act, conv, linear, loss, norm, optim, pool, warp
+from tinygan.kernels import act, conv, linear, loss, normalize, optim, pool, warp
 from tinygan.kernels.cuda import cublas, elementwise, trial
 from tinygan.training import recipes
 
@@ -173,20 +173,20 @@ def cases():
         (empty, (1, 2), (normal(4), None)),
         (normal(64, 28, 28, 3), (0, 1, 2), (normal(3),)),
     ):
-        yield norm.moments, (x, axes), None
+        yield normalize.moments, (x, axes), None
         g, mean = normal(*x.shape, seed=1), x.mean(axes, keepdims=True)
         inv_std = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-3)
         for scale in vectors:
             for shift in vectors:
-                yield norm.normalize, (x, scale, shift, axes, 1e-3), None
+                yield normalize.normalize, (x, scale, shift, axes, 1e-3), None
                 needed = [True, scale is not None, shift is not None]
                 saved = (x, mean, inv_std, scale, shift, axes)
-                yield norm.normalize_gradient, (g, saved, needed), needed
+                yield normalize.normalize_gradient, (g, saved, needed), needed
         needed = [False, vectors[0] is not None, False]
         saved = (x, mean, inv_std, vectors[0], None, axes)
-        yield norm.normalize_gradient, (g, saved, needed), needed
+        yield normalize.normalize_gradient, (g, saved, needed), needed
     statistics = np.zeros((1, 1, 1, 6)), np.ones((1, 1, 1, 6))
-    yield norm.normalize, (image, vector, None, (0, 1, 2), 1e-3, statistics), None
+    yield normalize.normalize, (image, vector, None, (0, 1, 2), 1e-3, statistics), None
     shapes = (3, 2), (), (0, 4), (400, 500), (7,)
     lists = [[normal(*shape, seed=i) for shape in shapes] for i in range(4)]
     ws, gs, ms, vs = (*lists[:3], [np.asarray(np.square(v)) for v in lists[3]])

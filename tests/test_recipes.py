@@ -307,17 +307,17 @@ def with_forward(role, forward):
     [
         (
             with_forward("G", lambda z: z),
-            r"^from 2 latents, G returns an array \(2, 6\): it must return images \(2, 28, 28, 1",
+            r"^from 2 latents, G returns a Tensor \(2, 6\): it must return images \(2, 28, 28, 1",
         ),
         (with_forward("G", lambda z: None), "^from 2 latents, G returns None"),
         (
             with_forward("D", lambda x: ops.mean(x)),
-            r"^from 2 images, D returns an array \(\): it must return logits \(2,\)",
+            r"^from 2 images, D returns a Tensor \(\): it must return logits \(2,\)",
         ),
         (with_forward("D", lambda x: 0.5), "^from 2 images, D returns 0.5"),
         (
             with_forward("D", lambda x: (x[:, 0, 0, 0], x[:, 0, 0])),
-            r"D returns an array \(2, 1\) beside its logits",
+            r"D returns a Tensor \(2, 1\) beside its logits",
         ),
     ],
 )

@@ -53,7 +53,7 @@ def accumulated(digits, micro_batch, **changes):
     u.G.astype("float64"), u.D.astype("float64")
     rng = np.random.default_rng(0)
     z, (reals, real_labels) = tensor(rng.standard_normal((32, u.settings.latent))), batch(digits)
-    labels = asarray(rng.integers(10, size=32)) if u.objectives.conditional else None
+    labels = asarray(rng.integers(10, size=32)) if u.objectives.uses_classes else None
     fakes = u.execution.fakes(z, labels, for_G=True)
     d, d_numbers = u.execution.gradients(
         "D", u.D, u.objectives.d_loss, reals, real_labels, fakes.images, labels

@@ -552,7 +552,7 @@ def test_ways_to_train_stylegan(settings):
     if not settings.get("grow", True):
         assert float(u.G.lod) == 0
     z, labels = u.latents(4), u.labels(4)
-    if u.objectives.conditional and "select" in settings.values():  # D returns one of its logits
+    if u.objectives.uses_classes and "select" in settings.values():  # D returns one of its logits
         x = u.G(z, labels)
         scores = host(u.D.to_logit(u.D.features(x)))
         selected = scores[np.arange(4), host(labels)]

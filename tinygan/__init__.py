@@ -15,8 +15,8 @@ The main parts of the package, from the bottom up: each imports only from those 
     settings   settings with a type, a description and a range
     gan        losses, penalties, conditioning, augmentation
     models     one file for each paper: networks, settings, recipe
-    plots      grids of images, animations, curves
     data       data sets: built in, downloaded, or in a folder of yours
+    plots      grids of images, animations, curves
     metrics    measures of the quality of samples
     training   the training step as in the papers, its execution, and the run around it
     study      comparisons of runs over several seeds

@@ -121,7 +121,7 @@ def from_host(make: Callable[[], Any]) -> Any:
     """Call make(), which returns an array in host memory or a tuple of arrays, and return the same
     on the device in use.
 
-    Use it for all data that changes from step to step: every launch of a recorded step (`capture`)
+    Use it for all data that changes from step to step: every replay of a recorded step (`capture`)
     calls make() again.
     """
     if tape is not None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, profiled
 from tinygan.backend import asarray, to_numpy, xp
-from tinygan.kernels import optim as kernel
+from tinygan.kernels import optim as optim_kernels
 
 
 class Optimizer:
@@ -113,7 +113,7 @@ class SGD(Optimizer):
 
     def update(self, ws, gs, states):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
-        kernel.sgd(ws, gs, velocities, lambda: self.lr, self.momentum)
+        optim_kernels.sgd(ws, gs, velocities, lambda: self.lr, self.momentum)
 
 
 class RMSprop(Optimizer):
@@ -127,7 +127,9 @@ class RMSprop(Optimizer):
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
     def update(self, ws, gs, states):
-        kernel.rmsprop(ws, gs, _arrays(states, "v", ws), lambda: self.lr, self.alpha, self.eps)
+        optim_kernels.rmsprop(
+            ws, gs, _arrays(states, "v", ws), lambda: self.lr, self.alpha, self.eps
+        )
 
 
 class Adam(Optimizer):
@@ -150,9 +152,9 @@ class Adam(Optimizer):
         self.lr, self.betas, self.eps = lr, betas, eps
 
     def update(self, ws, gs, states):
-        def rates():
-            """Count the step and return (size, eps') for each parameter, such that the update is
-            size m / (sqrt(v) + eps'): both contain the bias correction."""
+        def count_and_get_rates():
+            """Count the step. Return (step_size, eps) for each parameter, such that the update is
+            w -= step_size m / (sqrt(v) + eps). Both include the bias correction."""
             for state in states:
                 state["step"] = state.get("step", 0) + 1
             roots = [(1 - self.betas[1] ** state["step"]) ** 0.5 for state in states]
@@ -162,4 +164,4 @@ class Adam(Optimizer):
             ]
 
         ms, vs = _arrays(states, "m", ws), _arrays(states, "v", ws)
-        kernel.adam(ws, gs, ms, vs, rates, *self.betas)
+        optim_kernels.adam(ws, gs, ms, vs, count_and_get_rates, *self.betas)

@@ -39,6 +39,8 @@ def setting(
     in older versions, so that runs of those versions can still be read. group: a key of GROUPS,
     under which `tinygan recipes NAME` lists the setting.
     """
+    if group not in GROUPS:
+        raise ValueError(f"group={group!r}: {choose_from(GROUPS, group)}")
     if type(default) is int and maximum is None:
         maximum = DEFAULT_MAXIMUM
     return dataclasses.field(
@@ -68,17 +70,35 @@ class Description(NamedTuple):
 class Documented:
     """The base class of dataclasses whose fields are made by `setting`."""
 
-    def describe(self) -> list["Description"]:
-        """Return a Description of every setting."""
+    def describe(self, **fewer: Sequence[str]) -> list["Description"]:
+        """Return a Description of every setting. fewer: the choices that remain for a setting."""
         descriptions = []
-        for f in dataclasses.fields(self):
-            choices = f.metadata["choices"]
+        for f in self._fields().values():
+            choices = fewer.get(f.name, f.metadata["choices"])
             doc = f.metadata["doc"] + (f"; one of {', '.join(choices)}" if choices else "")
             value = getattr(self, f.name)
             descriptions.append(
                 Description(f.metadata["group"], f.name, value, value != f.default, doc)
             )
         return descriptions
+
+    def _fields(self):
+        """Return {name: field}. Raises TypeError for a class that is not written as it must be."""
+        kind, fields = type(self), {f.name: f for f in dataclasses.fields(self)}
+        for name in vars(kind).get("__annotations__", ()):
+            if name not in fields:
+                raise TypeError(
+                    f"{name} is no setting yet: decorate {kind.__name__} with @dataclass"
+                )
+        for f in fields.values():
+            if "doc" not in f.metadata:
+                raise TypeError(f"{kind.__name__}.{f.name}: write setting(default, description)")
+            if isinstance(f.type, str):
+                raise TypeError(
+                    f"{kind.__name__}.{f.name} has the text {f.type!r} as its type: leave out "
+                    "`from __future__ import annotations` in the file of the settings"
+                )
+        return fields
 
     def updated(self: S, assignments: Mapping[str, Any]) -> S:
         """Return a copy with new values.
@@ -87,7 +107,7 @@ class Documented:
         unknown name (it suggests the nearest one), and for a value of the wrong type or outside its
         range.
         """
-        fields = {f.name: f for f in dataclasses.fields(self)}
+        fields = self._fields()
         renamed = {old: f.name for f in fields.values() for old in f.metadata["formerly"]}
         values = {}
         for name, value in assignments.items():

@@ -100,7 +100,7 @@ def bench(args):
             if on_gpu:
                 measure, columns = report.gpu_times, 12
                 note = (
-                    "launches: kernels and copies in a step; tinygan records a step, and launches "
+                    "launches: kernels and copies in a step; tinygan records a step, and replays "
                     "it as one CUDA graph"
                 )
             else:

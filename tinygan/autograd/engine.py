@@ -18,7 +18,9 @@ argument broadcasts):
 
 `grad` does more: it visits only the nodes between the outputs and the inputs, passes the result y
 to the derivatives that read it, and frees nodes and gradients on the way. checks.py checks the
-arguments and writes the error messages.
+arguments and writes the error messages. It also decides whether a derivative takes y
+(`reads_result`), and sums the gradient of an argument that was broadcast back to the argument's
+shape (`checked_gradient`).
 """
 
 import contextlib
@@ -79,9 +81,11 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
 
     The parameters before `/`, and `*xs`, are Tensors; the others are settings, which are constants.
     `function` returns `(value, derivative_1, derivative_2, ...)`: an array, and one derivative for
-    each Tensor. A derivative is a function of g, the gradient of the result, or of (g, y), where y
-    is the result itself. It calls ops and returns a Tensor. None in place of a derivative means
-    that no gradient flows to that argument. The graph keeps y only if a derivative takes it.
+    each Tensor. A *derivative* here is a vector-Jacobian product: it maps g, the gradient of the
+    result, to the gradient of one argument (both derivatives of `add` are `lambda g: g`). It is a
+    function of g, or of (g, y), where y is the result itself. It calls ops and returns a Tensor.
+    None in place of a derivative means that no gradient flows to that argument. The graph keeps y
+    only if a derivative takes it.
 
     joint: one derivative returns the gradients of all arguments, because they share the work. It is
     a function of (g, needed) or (g, y, needed). needed[i] says whether the gradient of argument i
@@ -261,7 +265,8 @@ def _input_gradients(node, g, needed):
     """Return the gradients of a node's arguments (None where not needed); g: that of its result."""
     if node.versions:
         check_unchanged(node)
-    # y keeps its node: a fresh leaf would cut off the second derivative.
+    # Give y the node that computed it, so that a second derivative flows through y back to the
+    # arguments.
     y = None if node.y is None else wrap(node.y, node if _recording.get() else None)
 
     def run(derivative, *more):

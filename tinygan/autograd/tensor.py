@@ -58,13 +58,15 @@ class Tensor:
     """An n-dimensional array with gradients. Immutable: ops return new Tensors.
 
     data: the array (NumPy or CuPy), float32 or float64.
+    node: its place in the graph; None for a constant (requires_grad is then False).
     requires_grad: whether ops record what is computed from it. A Tensor that was switched off and
     on again is a new leaf: earlier graphs do not reach it.
     grad: the gradient that `backward()` accumulates; `tinygan.grad` returns gradients instead.
+    version: counts the changes of the parameter whose memory it shares; None if there is none.
 
-    Tensor(array) shares the array's memory; `tinygan.tensor(array)` copies it. Operators, indexing
-    and methods such as `sum` are ops: ops/methods.py attaches them. engine.py attaches `backward`;
-    checks.py attaches the errors for assignments in place.
+    Tensor(array) shares the memory of a float32 or float64 array; `tinygan.tensor(array)` copies
+    it. Operators, indexing and methods such as `sum` are ops: ops/methods.py attaches them.
+    engine.py attaches `backward`; checks.py attaches the errors for assignments in place.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
@@ -191,7 +193,9 @@ class Parameter(Tensor):
     """A leaf Tensor that training changes in place, through `assign` or an optimiser alone.
 
     It owns a copy of `data`. Each change bumps a version that all views of the array (`w.T`) share.
-    So a backward pass that needs overwritten values raises an error, not a wrong gradient.
+    A backward pass through an op that had the parameter as an argument raises an error if it has
+    changed since, whether or not a derivative reads its values. So no gradient is computed from
+    overwritten values.
     """
 
     __slots__ = ()

@@ -1,6 +1,6 @@
 """The command gradcheck."""
 
-from tinygan import optable
+from tinygan import ops, optable
 from tinygan.errors import InputError
 
 
@@ -20,6 +20,8 @@ def run_gradcheck(args):
         if not args.names or any(name in row.name for name in args.names)
     ]
     if not rows:
+        if hasattr(ops, args.names[0]):
+            raise InputError(f"the op {args.names[0]} has no row in tinygan/optable/: add one")
         raise InputError(f"no op or layer has {' or '.join(args.names)} in its name")
     passed = 0
     print(

@@ -33,7 +33,9 @@ def run_recipes(args):
 
 def print_settings(recipe):
     """Print the settings of a recipe by group; * marks those that it changes from the default."""
-    descriptions = recipe.settings().describe()
+    descriptions = recipe.settings().describe(
+        g_class=recipe.g_class_choices, d_class=recipe.d_class_choices
+    )
     name_width = max(len(d.name) for d in descriptions)
     value_width = max(len(_value(d)) for d in descriptions)
     indent = name_width + value_width + 6

@@ -30,6 +30,8 @@ class Dataset:
         elif labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
             n = len(images)
             problem = f"{n} images need {n} integer labels, not {labels.dtype} {labels.shape}"
+        elif not self.class_names:
+            problem = "class_names needs at least one name"
         elif labels.min() < 0 or labels.max() >= self.num_classes:
             problem = (
                 f"labels must be 0 to {self.num_classes - 1}, an index of the class names, "

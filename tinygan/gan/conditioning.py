@@ -81,7 +81,7 @@ class AuxiliaryClassifier(nn.Module):
     def __init__(self, D, classes: int, *, rng: np.random.Generator):
         self.D, self.flatten = D, nn.Flatten()
         layer = nn.Linear(math.prod(D.feature_shape), classes, rng=rng, init=normal(0.02))
-        self.classify = normalised_like(D, layer, rng)
+        self.classify = spectral_norm_like(D, layer, rng)
 
     def forward(self, x, labels=None):
         features = self.D.features(x)
@@ -101,7 +101,7 @@ class Projection(nn.Module):
         self.D, self.classes = D, classes
         init = getattr(D, "init", nn.init.xavier_uniform())  # by default, SNGAN's
         embedding = nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init)
-        self.embedding = normalised_like(D, embedding, rng)
+        self.embedding = spectral_norm_like(D, embedding, rng)
 
     def forward(self, x, labels):
         features = self.D.features(x)
@@ -112,8 +112,8 @@ class Projection(nn.Module):
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))
 
 
-def normalised_like(D: nn.Module, layer: nn.Module, rng: np.random.Generator) -> nn.Module:
-    """Return `layer`, spectrally normalised if D's layers are."""
+def spectral_norm_like(D: nn.Module, layer: nn.Module, rng: np.random.Generator) -> nn.Module:
+    """Return `layer`, wrapped in SpectralNorm if D has SpectralNorm layers."""
     for _, module in D.modules():
         if isinstance(module, nn.SpectralNorm):
             return nn.SpectralNorm(layer, module.step_in_evaluation, rng=rng)

@@ -1,8 +1,9 @@
 """Losses: what D and G minimise, as functions of D's logits on real and on fake images.
 
 D returns one logit for each image, (N,), or a grid of logits, (N, h, w), each for one patch of the
-image. Every loss is the mean over all logits. A positive logit means real, except for l1 and l2,
-which pull logits to 1 (real) and 0 (fake).
+image. Every loss is the mean over all logits. For bce, hinge and the losses with a sigmoid, a
+positive logit means real. l1 and l2 pull logits to 1 (real) and 0 (fake). For wasserstein and
+relativistic, only differences of logits matter: those of reals should be higher.
 
     name          D minimises                          G minimises          source
     bce           -log s(real) - log(1 - s(fake))      -log s(fake)         Goodfellow 2014, sec. 3

@@ -5,15 +5,16 @@
     r1           1/2 |grad D(real)|^2                      Mescheder et al. 2018, equation 9
     r2           1/2 |grad D(fake)|^2                      Mescheder et al. 2018, equation 10
     gp           (|grad D(real + t (fake - real))| - 1)^2  Gulrajani et al. 2017, equation 3
-    path_length  (|J'y| - a)^2                             Karras et al. 2020b, equation 4
-    ortho        1/2 |W'W * (1 - I)|^2 of each layer       Brock et al. 2019, equation 3
+    path_length  (|J^T y| - a)^2                           Karras et al. 2020b, equation 4
+    ortho        1/2 |off-diagonal entries of W^T W|^2     Brock et al. 2019, equation 3
     clip         nothing: D's weights are clipped          Arjovsky et al. 2017, algorithm 1
 
 |grad D(x)| is the norm of the gradient of D's logit at an image x. If D returns a grid of logits,
 it is the gradient of their mean. Minimising such a penalty takes second derivatives of D. In r1, r2
 and gp, `D` is a function from images to logits (the caller binds the labels). It must process each
 image independently: with batch-norm in D, the gradient at an image would also contain its effect on
-the logits of the other images.
+the logits of the other images. W is the weight of a layer as a matrix; J and a are explained in
+`path_length`.
 
 To add a penalty: write its function, its entry in PENALTIES, and its line in the table above. All
 else follows from the entry: the setting and its help text, how reals and fakes are paired,
@@ -61,7 +62,8 @@ def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: np.random.Generato
 
 
 def drift(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the mean square of D's logits on reals, which a critic's loss does not hold near 0."""
+    """Return the mean square of D's logits on reals. D's Wasserstein loss does not change if a
+    constant is added to all logits; this term keeps them near 0."""
     return mean(square(real_logits))
 
 
@@ -75,7 +77,7 @@ def path_length(
     """Return the path-length penalty, and the new running mean of path lengths.
 
     A path length measures how much an image changes when its styles change: it is
-    |J'y| / sqrt(L), where J is the Jacobian of the image with respect to its styles, and y is an
+    |J^T y| / sqrt(L), where J is the Jacobian of the image with respect to its styles, and y is an
     image of noise, N(0, 1 / HW).
 
     synthesis: a function from styles to images (N, H, W, C).
@@ -96,7 +98,7 @@ def path_length(
 
 
 def orthogonal(network: Module) -> Tensor:
-    """Return 1/2 |W'W * (1 - I)|^2, summed over the network's layers.
+    """Return 1/2 |the off-diagonal entries of W^T W|^2, summed over the network's layers.
 
     W is a layer's weight as a matrix (inputs, outputs). The penalty pulls its columns towards
     orthogonality, but leaves their lengths free (Brock et al. 2019, equation 3; the factor 1/2 is

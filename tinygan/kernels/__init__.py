@@ -1,4 +1,6 @@
-"""Kernels: functions that take arrays and return arrays. They know nothing of autograd.
+"""Kernels: functions on arrays. The updates in optim.py change their arrays in place.
+
+The other kernels return arrays. No kernel knows of autograd.
 
 Every kernel has a plain version, in the files of this folder. It states in a few lines what the
 kernel computes, and it runs on NumPy and on CuPy. A kernel that costs time also has fast versions,
@@ -36,22 +38,22 @@ def kernel(plain):
 
     @functools.wraps(plain)
     def call(*arguments):
-        return version(*arguments)
+        return chosen(*arguments)
 
     def choose_version(*arguments):
-        nonlocal version
-        version = plain
+        nonlocal chosen
+        chosen = plain
         if _folder is not None:
             file = plain.__module__.rpartition(".")[2]
             importlib.import_module(f"{__name__}.{_folder}.{file}")
-            version = _fast.get((_folder, call), plain)
-        return version(*arguments)
+            chosen = _fast.get((_folder, call), plain)
+        return chosen(*arguments)
 
     def reset():
-        nonlocal version
-        version = choose_version
+        nonlocal chosen
+        chosen = choose_version
 
-    version = choose_version
+    chosen = choose_version
     _resets.append(reset)
     return call
 
@@ -82,7 +84,7 @@ def use(name: str) -> None:
 
 
 def records_steps() -> bool:
-    """Return whether a step can be recorded and launched again: only by a GPU's fast kernels."""
+    """Return whether a step can be recorded and replayed: only with the fast kernels of a GPU."""
     return _folder == "cuda"
 
 

@@ -30,13 +30,13 @@ def leaky_relu_gradient(g, y, slope, gain=1.0):
 
 @kernel
 def bias_act(x, bias, slope, gain):
-    """Return y = gain * leaky(x + bias), and what its gradient needs."""
+    """Return y = gain * leaky(x + bias), and what its gradient needs (see linear.py)."""
     y = leaky_relu(x, slope, gain, bias)
     return y, (y, slope, gain)
 
 
 @kernel
 def bias_act_gradient(g, saved, needed):
-    """Return the gradients of x and bias, or None for bias if needed[1] is False."""
+    """Return the gradients of x and bias."""
     dx = leaky_relu_gradient(g, *saved)
     return dx, sum_to(dx, dx.shape[-1:]) if needed[1] else None

@@ -9,6 +9,10 @@ all windows in an array (N, OH, OW, kh, kw, C). Each of the three passes is then
     dx = fold(g . w)        summed over O; fold adds each window back to its place in the image
     dw = unfold(x) . g      summed over N, OH, OW
 
+The *adjoint* A^T of a linear map A satisfies <A x, y> = <x, A^T y> for all x and y. Backpropagation
+through A applies A^T. So `fold` is the adjoint of `unfold`, and the two gradients are the adjoints
+of the convolution, which is linear in x and in w.
+
 With groups > 1, the channels are split into groups, and each group has a convolution of its own.
 kernel_size, stride and padding are pairs (rows, columns).
 """
@@ -24,10 +28,10 @@ def out_size(size, kernel_size, stride, padding):
 
 
 def taps(size, kernel_size, stride):
-    """Return, for each position in a window, the index of the pixels at that position.
+    """Return kh * kw indices. x[taps[k]] (N, OH, OW, C) holds, for every window, its k-th pixel.
 
-    An index selects one pixel for each window of an array (N, *size, C). size: rows and columns of
-    the image, padding included.
+    A *tap* is such a position in a window, counted row by row. size: rows and columns of the image,
+    padding included.
     """
     oh, ow = (out_size(n, k, s, 0) for n, k, s in zip(size, kernel_size, stride))
     rows = [slice(i, i + stride[0] * oh, stride[0]) for i in range(kernel_size[0])]
@@ -63,6 +67,7 @@ def forward(x, w, stride, padding, groups, bias=None):
     """Convolve: x (N, H, W, C), w (kh, kw, C/groups, O), bias (O,) -> (N, OH, OW, O)."""
 
     def one_group(x, w):
+        # The sum over kh, kw and C: the last three axes of the windows, the first three of w.
         return xp.tensordot(unfold(x, w.shape[:2], stride, padding), w, 3)
 
     y = for_each_group(one_group, groups, x, w)
@@ -71,12 +76,13 @@ def forward(x, w, stride, padding, groups, bias=None):
 
 @kernel
 def input_gradient(g, w, size, stride, padding, groups, bias=None):
-    """The adjoint of `forward` in x: g (N, OH, OW, O), w (kh, kw, C/groups, O) -> (N, *size, C).
+    """The adjoint of `forward` as a map of x: g (N, OH, OW, O) -> (N, *size, C).
 
-    It is also the transposed convolution, which may have a bias (C,).
+    w: (kh, kw, C/groups, O). It is also the transposed convolution, which may have a bias (C,).
     """
 
     def one_group(g, w):
+        # The sum over O, axis 3 of both, gives (N, OH, OW, kh, kw, C).
         return fold(xp.tensordot(g, w, (3, 3)), size, stride, padding)
 
     dx = for_each_group(one_group, groups, g, w)
@@ -85,9 +91,13 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
 
 @kernel
 def weight_gradient(x, g, kernel_size, stride, padding, groups):
-    """The adjoint of `forward` in w: x (N, H, W, C), g (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
+    """The adjoint of `forward` as a map of w: g (N, OH, OW, O) -> (kh, kw, C/groups, O).
+
+    x: (N, H, W, C).
+    """
 
     def one_group(x, g):
+        # The sum over N, OH and OW, axes 0, 1 and 2 of both.
         return xp.tensordot(unfold(x, kernel_size, stride, padding), g, ((0, 1, 2), (0, 1, 2)))
 
     return for_each_group(one_group, groups, x, g)

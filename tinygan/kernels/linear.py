@@ -1,4 +1,13 @@
-"""Matrix products and sums."""
+"""Matrix products and sums.
+
+Some kernels, here and in act.py, loss.py and normalize.py, form a pair f and f_gradient:
+
+    value, saved = f(*arrays, *settings)
+    gradients = f_gradient(g, saved, needed)
+
+saved: what the gradient needs. g: the gradient of the value. needed[i]: whether the gradient of
+argument i is wanted. Where it is not, f_gradient may return None.
+"""
 
 from tinygan.backend import xp
 
@@ -31,7 +40,7 @@ def affine(x, w, bias):
 
 @kernel
 def affine_gradient(g, saved, needed):
-    """Return the gradients of x, w and bias, or None where `needed` is False."""
+    """Return the gradients of x, w and bias."""
     x, w = saved
     dx, dw = matmul(g, w.T) if needed[0] else None, matmul(x.T, g) if needed[1] else None
     return dx, dw, sum_over(g, (0,)) if needed[2] else None
@@ -53,7 +62,7 @@ def sum_to(x, shape):
 
 @kernel
 def embedding_gradient(g, shape, indices):
-    """Return the gradient of table[indices] in the table of `shape` (rows, width).
+    """Return the gradient of table[indices] with respect to the table of `shape` (rows, width).
 
     indices (...): which rows were looked up. g (..., width): row indices[i] receives g[i].
     """

@@ -19,13 +19,16 @@ def sigmoid(x):
 
 @kernel
 def binary_cross_entropy(x, target):
-    """Return the mean of softplus(x) - target * x, and what its gradient needs. x: logits."""
+    """Return the mean of softplus(x) - target * x, and what its gradient needs (see linear.py).
+
+    x: logits. target: an array of x's shape.
+    """
     return (softplus(x) - target * x).mean(), (x, target)
 
 
 @kernel
 def binary_cross_entropy_gradient(g, saved, needed):
-    """Return the gradients of x and target, or None where `needed` is False."""
+    """Return the gradients of x and target."""
     x, target = saved
     g = g / x.size
     return (sigmoid(x) - target) * g if needed[0] else None, -x * g if needed[1] else None

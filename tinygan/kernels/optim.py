@@ -1,7 +1,8 @@
 """Updates of optimisers. They write in place, into lists of arrays with one array per parameter.
 
-Numbers that may change from step to step, such as a learning rate, come from a function: when a
-recorded step is launched again, the function is called again.
+Numbers that may change from step to step, such as a learning rate, come from a function. A
+*recorded step* is a step captured as a CUDA graph; *replaying* it runs it again, and calls the
+function again.
 """
 
 from tinygan.backend import float_on_cpu, xp
@@ -10,25 +11,25 @@ from . import kernel
 
 
 @kernel
-def adam(ws, gs, ms, vs, rates, beta1, beta2):
+def adam(ws, gs, ms, vs, get_rates, beta1, beta2):
     """Update by Adam (Kingma and Ba 2015, algorithm 1): w -= step_size * m / (sqrt(v) + eps).
 
-    m and v are moving averages of g and g^2. rates: a function that returns (step_size, eps) for
-    each array. Both include the bias correction (see tinygan/optim.py).
+    m and v are moving averages of g and g^2. get_rates: a function that returns (step_size, eps)
+    for each array. Both include the bias correction (see tinygan/optim.py).
     """
-    for w, g, m, v, (step_size, eps) in zip(ws, gs, ms, vs, rates(), strict=True):
+    for w, g, m, v, (step_size, eps) in zip(ws, gs, ms, vs, get_rates(), strict=True):
         m += (g - m) * (1 - beta1)
         v += (g * g - v) * (1 - beta2)
         w -= step_size * m / (xp.sqrt(v) + eps)
 
 
 @kernel
-def rmsprop(ws, gs, vs, rate, alpha, eps):
+def rmsprop(ws, gs, vs, get_lr, alpha, eps):
     """Update by RMSprop (Hinton, lecture 6e), with eps outside the root.
 
-    rate: a function that returns the learning rate.
+    get_lr: a function that returns the learning rate.
     """
-    lr = rate()
+    lr = get_lr()
     for w, g, v in zip(ws, gs, vs, strict=True):
         v *= alpha
         v += (1 - alpha) * g * g
@@ -36,13 +37,13 @@ def rmsprop(ws, gs, vs, rate, alpha, eps):
 
 
 @kernel
-def sgd(ws, gs, velocities, rate, momentum):
+def sgd(ws, gs, velocities, get_lr, momentum):
     """Update by gradient descent: w -= lr * g, or with momentum, w -= lr * velocity.
 
-    The velocity is momentum * velocity + g. velocities: None for no momentum. rate: a function that
-    returns the learning rate lr.
+    The velocity is momentum * velocity + g. velocities: None for no momentum. get_lr: a function
+    that returns the learning rate.
     """
-    lr = rate()
+    lr = get_lr()
     for w, g, velocity in zip(ws, gs, velocities or [None] * len(ws), strict=True):
         if velocity is not None:
             velocity *= momentum
@@ -52,12 +53,12 @@ def sgd(ws, gs, velocities, rate, momentum):
 
 
 @kernel
-def lerp(averages, ws, decay):
+def lerp(averages, ws, get_beta):
     """Update moving averages: average = beta * average + (1 - beta) * w.
 
-    decay: a function that returns beta.
+    get_beta: a function that returns beta.
     """
-    beta = decay()
+    beta = get_beta()
     for average, w in zip(averages, ws, strict=True):
         average *= beta
         average += (1 - beta) * w

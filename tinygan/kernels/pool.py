@@ -29,7 +29,7 @@ def max_pool_gradient(g, x, y, kernel_size, stride):
 
 @kernel
 def max_pool_gradient_adjoint(h, x, y, kernel_size, stride):
-    """The adjoint of `max_pool_gradient` in g.
+    """The adjoint of `max_pool_gradient` as a map of g.
 
     It is, for each window, the mean of h (N, H, W, C) over the pixels that hold its maximum y.
     """

@@ -50,7 +50,7 @@ def upfirdn2d(x, f, up, down, padding):
 def translate(x, shifts):
     """Move each image of x (N, H, W, C) by its shifts (N, 2): pixels down and to the right.
 
-    Zeros fill the pixels that the image has left.
+    Pixels that nothing moves to become 0.
     """
     n, height, width, _ = x.shape
     rows = xp.arange(height)[:, None] - shifts[:, :1, None]  # source of each pixel: (N, H, 1)
@@ -76,7 +76,7 @@ def affine_warp(x, theta, size):
 
 @kernel
 def affine_warp_adjoint(g, shape, theta):
-    """The adjoint of `affine_warp` in x: g (N, OH, OW, C) -> x of `shape`.
+    """The adjoint of `affine_warp` as a map of x: g (N, OH, OW, C) -> an array of x's `shape`.
 
     Each pixel of g is added back to the four pixels that were read for it.
     """
@@ -88,19 +88,20 @@ def affine_warp_adjoint(g, shape, theta):
 
 
 def bilinear_neighbours(theta, size, out_size, dtype):
-    """Yield, four times, one of the four input pixels that each output pixel interpolates.
+    """Yield four pairs (index, weight): for every output pixel, one of its four nearest input
+    pixels, and its weight.
 
-    Each time yields (index, weight) for all P output pixels: index (P,) into the pixels of all
-    images, weight (P, 1). The weights of pixels outside the image are 0.
+    index: (P,), into the pixels of all input images. weight: (P, 1); 0 for a pixel outside its
+    image. P: the number of output pixels of all images.
     """
     (height, width), (out_height, out_width) = size, out_size
-    across, down = ((np.arange(n) * 2 + 1) / n - 1 for n in (out_width, out_height))
-    positions = []
-    for row, n in ((1, height), (0, width)):
-        a = theta[:, row] * (n / 2)  # from coordinates in [-1, 1] to indices of pixels
-        a[:, 2] += (n - 1) / 2
-        by_column, by_row = a[:, :1] * across, a[:, 1:2] * down + a[:, 2:]
-        by_column, by_row = asarray(by_column, dtype), asarray(by_row, dtype)
+    x_out, y_out = ((np.arange(n) * 2 + 1) / n - 1 for n in (out_width, out_height))
+    positions = []  # of the output pixels in the image, (N, OH, OW): their rows, their columns
+    for theta_row, n in ((1, height), (0, width)):
+        coefficients = theta[:, theta_row] * (n / 2)  # from [-1, 1] to indices of pixels
+        coefficients[:, 2] += (n - 1) / 2
+        by_column = asarray(coefficients[:, :1] * x_out, dtype)
+        by_row = asarray(coefficients[:, 1:2] * y_out + coefficients[:, 2:], dtype)
         positions.append(by_column[:, None, :] + by_row[:, :, None])
     axes = []  # for rows, then for columns: [(index, weight)] of the two nearest
     for position, n in zip(positions, (height, width)):

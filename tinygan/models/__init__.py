@@ -14,7 +14,7 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
     G(z), G(z, labels)  latents (N, latent), and labels (N,) unless sizes.g_classes is None
                         -> images (N, H, W, C), about in [-1, 1]
     D(x), D(x, labels)  images (N, H, W, C), and labels (N,) unless sizes.d_classes is None
-                        -> logits (N, ...), positive for real; with d_class=auxiliary, a pair:
+                        -> logits (N, ...), higher for reals; with d_class=auxiliary, a pair:
                         (logits, class logits (N, classes))
 
     D.image_shape       (H, W, C) of its images, in which a letter stands for any size; needed for
@@ -111,19 +111,19 @@ def check_calls(
     labels = () if classes is None else (xp.zeros(2, int),)
     with no_grad(), np.errstate(all="ignore"):
         images = G.eval()(Tensor(xp.zeros((2, latent), "float32")), *labels)
-        if getattr(images, "shape", None) != (2, *image_shape):
+        if not isinstance(images, Tensor) or images.shape != (2, *image_shape):
             raise InputError(
                 f"from 2 latents, G returns {_describe(images)}: it must return images "
                 f"{(2, *image_shape)}"
             )
         output = D.eval()(images, *labels)
     logits, *class_logits = output if isinstance(output, tuple) else (output,)
-    if getattr(logits, "shape", ())[:1] != (2,):
+    if not isinstance(logits, Tensor) or logits.shape[:1] != (2,):
         raise InputError(
             f"from 2 images, D returns {_describe(logits)}: it must return logits (2,), or (2, ...)"
         )
     for array in class_logits:
-        if getattr(array, "shape", None) != (2, classes):
+        if not isinstance(array, Tensor) or array.shape != (2, classes):
             raise InputError(
                 f"from 2 images, D returns {_describe(array)} beside its logits: it must "
                 f"return class logits (2, {classes})"
@@ -131,4 +131,5 @@ def check_calls(
 
 
 def _describe(result):
-    return f"an array {result.shape}" if hasattr(result, "shape") else repr(result)
+    kind = "a Tensor" if isinstance(result, Tensor) else "no Tensor but an array"
+    return f"{kind} {result.shape}" if hasattr(result, "shape") else repr(result)

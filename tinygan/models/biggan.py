@@ -7,8 +7,8 @@
         class (gan/conditioning.py)
 
 Both networks have spectral normalisation, with a step of power iteration in evaluation too;
-orthogonal initial weights; and self-attention after one block. (The reference numbers use the
-unbiased variance in the running averages of batch-norm.)
+orthogonal initial weights; and self-attention after one block. The running averages of batch-norm
+have the unbiased variance, as in the code that tests/test_reference.py compares with.
 """
 
 from collections.abc import Container, Sequence
@@ -100,7 +100,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) -> logits (N,), positive for real.
+    """Images (N, H, W, image_channels) -> logits (N,), higher for reals.
 
     widths: channels of each block. downsample: for each block, True if it halves height and width.
     attention: the indices, from 0, of the blocks that self-attention follows.

@@ -2,9 +2,10 @@
 
 The rules: strided convolutions instead of pooling; batch-norm everywhere but in G's last layer and
 in D's first and last; relu in G, leaky relu with slope .2 in D; tanh at the end of G; weights drawn
-from N(0, .02^2), batch-norm gains from N(1, .02^2); no bias before a norm.
+from N(0, .02^2), batch-norm gains from N(1, .02^2). The convolutions of G have no bias; nor have
+those of D if D has batch-norm.
 
-    MNIST:  z 100 -> 7x7x128 -> 14x14x64 -> 28x28x1         28x28x1 -> 14x14x64 -> 7x7x128 -> logit
+    MNIST:  z 100 -> 7x7x128 -> 14x14x64 -> 28x28x1         28x28x1 -> 14x14x32 -> 7x7x64 -> logit
 
 The critics of WGAN-GP and of spectrally normalised GANs are D without batch-norm.
 """
@@ -89,7 +90,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, size, size, image_channels) -> logits (N,), positive for real.
+    """Images (N, size, size, image_channels) -> logits (N,), higher for reals.
 
     widths: channels of the feature maps, from the largest map to the smallest.
     norm: "batch" for batch-norm, "spectral" to normalise the weights of every layer, or "none".
@@ -184,7 +185,8 @@ RECIPE = Recipe(
     {
         "steps": 10000,
         "sample_every": 500,
-        # The paper has 128. At its learning rate, the number of steps decides, not that of images.
+        # The paper has 128. At the paper's learning rate, quality depends on the number of steps,
+        # hardly on the number of images.
         "batch_size": 16,
     },
     g_class_choices=("none", "concat", "cbn"),

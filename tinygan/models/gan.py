@@ -50,7 +50,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, *image_shape) -> logits (N,), positive for real.
+    """Images (N, *image_shape) -> logits (N,), higher for reals.
 
     hidden, layers: as for G. maxout: True for maxout units, each the maximum of 5 linear maps, as
     in the paper; False for leaky rectifiers. dropout: the probability of setting a unit to 0.

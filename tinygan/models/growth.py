@@ -96,7 +96,8 @@ def at_lod(images: Array, lod: float, blend: Array | None = None) -> Array:
     are set to their mean.
 
     Between two integers, the images of both levels are blended, as G's are. blend: the weight of
-    the coarser level as an array, if it is available; else lod gives it.
+    the coarser level, which is the fraction of lod, as an array on the device (for recorded steps);
+    default: computed from lod.
     """
     level = math.floor(lod)
     images = _average_squares(images, 1 << level)

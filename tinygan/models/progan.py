@@ -2,7 +2,7 @@
 
     G:  z -> pixel norm -> 4x4 -> 8x8 -> ... -> full size
         a 1x1 layer for each size turns its feature maps into an image
-    D:  the mirror image:  an image of any size -> ... -> 8x8 -> 4x4 -> minibatch stddev -> logit
+    D:  the same in reverse:  an image of any size -> ... -> 8x8 -> 4x4 -> minibatch stddev -> logit
 
 The level of detail `lod` says how far both have grown: 0 is full size, 1 is half of it, 2 is a
 quarter. Between two integers, the larger size fades in: G blends its image with the enlarged image
@@ -30,8 +30,9 @@ from .recipe import Recipe
 
 
 class Growing(nn.Module):
-    """The base class of G and D. A subclass defines `blocks`, one for each size 4, 8, ..., and
-    `to_image` or `from_image`, a layer for each size.
+    """The base class of G and D. A subclass defines `blocks`, one for each size 4, 8, ...; G also
+    `to_image`, a layer for each size, and `size`, the side of full-size images in pixels; D also
+    `from_image`, a layer for each size.
 
     lod: the level of detail, a buffer in host memory. widths: channels of the feature maps of 4x4,
     8x8, ... up to full size. Raises InputError if image_size is not 4 * 2^(len(widths) - 1).
@@ -122,7 +123,7 @@ class Generator(Growing):
 
 
 class Discriminator(Growing):
-    """Images (N, size, size, image_channels) -> logits (N,), positive for real.
+    """Images (N, size, size, image_channels) -> logits (N,), higher for reals.
 
     widths: channels of the feature maps of 4x4, 8x8, ... up to full size, as in G. D compares
     images in groups of 4: N must be a multiple of 4, or less than 4.

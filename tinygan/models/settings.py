@@ -66,7 +66,8 @@ class General(Documented):
     )
     path_every: int = loss_setting(
         4,
-        "apply the path-length penalty at every N-th update of G, N times as strong, to save time",
+        "apply G's penalties, such as path_length, at every N-th update of G, N times as strong, "
+        "to save time",
         1,
         MAX_COUNT,
     )

@@ -1,9 +1,9 @@
 """SNGAN (Miyato et al. 2018): residual networks, and spectral normalisation of every layer of D.
 
-The weight of each layer is divided by its largest singular value. Each layer then has a Lipschitz
-constant of 1, which bounds that of D, a composition of such layers. The loss is the hinge loss; D
-has five updates per update of G. Weights are Glorot-uniform, times sqrt(2) in the residual paths;
-biases start at 0.
+The weight of each layer is divided by its largest singular value. This bounds the Lipschitz
+constant of each layer (by 1 for a linear layer, by sqrt(kh kw) for a convolution with a window of
+kh x kw pixels), and so that of D. The loss is the hinge loss; D has five updates per update of G.
+Weights are Glorot-uniform, times sqrt(2) in the residual paths; biases start at 0.
 
     G:  z -> 4x4 -> three UpBlocks -> 32x32 -> batch-norm, relu, 3x3, tanh
     D:  32x32 -> two DownBlocks -> 8x8 -> two blocks that keep this size -> relu
@@ -96,7 +96,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) -> logits (N,), positive for real.
+    """Images (N, H, W, image_channels) -> logits (N,), higher for reals.
 
     H and W are multiples of 4. channels: channels of all feature maps. relu_shortcut: see
     `nn.DownBlock`.

@@ -2,16 +2,16 @@
 
 AdaIN normalises each feature map separately, and so loses their relative sizes. StyleGAN's G found
 a way to keep these: a spot (a "droplet") so strong that it alone determines the deviation of its
-map. The redesign has four steps (figure 2 of the paper). Each is a class of layers below, from
-feature maps and a style w to feature maps:
+map. The redesign has four steps, a to d in figure 2 of the paper (not its configurations A to F).
+Each is a class of layers below, from feature maps and a style w to feature maps:
 
-    a  AdaIN        conv -> noise, bias, leaky relu -> AdaIN(w)
-    b  Detailed     the same function, but AdaIN is written as a normalisation and a modulation,
-                    each by a mean and a deviation
-    c  Deviation    modulate by scale(w) -> conv -> divide by the deviation
-                    -> noise, bias, leaky relu
-    d  Demodulated  like c, but with the deviation that the weights lead us to expect, so that
-                    nothing is measured
+    a  AdaIN              conv -> noise, bias, leaky relu -> AdaIN(w)
+    b  AdaINWrittenOut    the same function, but AdaIN is written as a normalisation and a
+                          modulation, each by a mean and a deviation
+    c  MeasuredDeviation  modulate by scale(w) -> conv -> divide by the deviation
+                          -> noise, bias, leaky relu
+    d  Demodulated        like c, but with the deviation that the weights lead us to expect, so that
+                          nothing is measured
 
 In c and d, the constant at 4x4 enters the first convolution directly. In d, a strong spot has no
 advantage any more. Growing made G and D learn coarse structure first. Instead, networks of full
@@ -94,7 +94,7 @@ class AdaIN(nn.Module):
         return both[:, 0], both[:, 1]
 
 
-class Detailed(AdaIN):
+class AdaINWrittenOut(AdaIN):
     """Step b."""
 
     def forward(self, x, w):
@@ -107,7 +107,7 @@ class Detailed(AdaIN):
         return x * scale + shift
 
 
-class Deviation(nn.Module):
+class MeasuredDeviation(nn.Module):
     """Step c."""
 
     conditional = True
@@ -140,7 +140,7 @@ class Demodulated(nn.Module):
         return self.activation(x)
 
 
-CONFIGURATIONS = {"a": AdaIN, "b": Detailed, "c": Deviation, "d": Demodulated}
+CONFIGURATIONS = {"a": AdaIN, "b": AdaINWrittenOut, "c": MeasuredDeviation, "d": Demodulated}
 
 
 class ToImage(nn.Module):
@@ -240,7 +240,7 @@ class Layer(nn.Module):
 
 class Discriminator(nn.Module):
     """Images (N, size, size, image_channels), and labels (N,) if there are classes -> logits (N,),
-    positive for real.
+    higher for reals.
 
     widths, architecture: as in G. group: the number of images to compare with each other; N must be
     a multiple of it, or smaller. classes: the number of classes, or None. With classes, the logit
@@ -372,10 +372,10 @@ RECIPE = Recipe(
         "path_length": 2.0,
         "path_every": 4,
         "sanitize": True,
-        # Two things prevent that. First, D learns twice as fast as G, and gamma is larger. After
-        # 32,000 images, this gave a held-out FID of 7 instead of 79. (The authors' learning rate is
-        # 2.5e-3 for both networks, and 4e-3 for both was tried; their rule gives a gamma of .0064,
-        # and .1 was tried.)
+        # Two things keep G from generating one image for all latents. First, D learns twice as fast
+        # as G, and gamma is larger. After 32,000 images, this gave a held-out FID of 7 instead of
+        # 79. (The authors' learning rate is 2.5e-3 for both networks, and 4e-3 for both was tried;
+        # their rule gives a gamma of .0064, and .1 was tried.)
         "lr": 4e-3,
         "d_lr": 8e-3,
         "r1": 4.0,

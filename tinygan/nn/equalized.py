@@ -15,15 +15,16 @@ class Equalized(Module):
     variance, Adam therefore changes all layers at the same relative speed (Karras et al. 2018,
     section 4.1).
 
-    layer: a Linear, Conv2d or ConvTranspose2d. Its weight is drawn anew from rng, and its bias is
-    set to 0.
+    layer: any layer with a `weight`, a `bias` (or None) and forward(x, weight=...). Its weight is
+    drawn anew from rng, and its bias is set to 0.
     gain: sqrt(2) before a rectifier, 1 without one.
-    fan_in: the number of inputs that one output sums over. In a transposed convolution with stride
-    s, that is about 1/s^2 of the window's weights. If its input is a single pixel, pass the number
-    of input channels.
+    fan_in: the number of inputs that one output sums over (default: from the shape of the weight).
+    For a ConvTranspose2d with stride s, the default is kh * kw * inputs / s^2, the mean over output
+    pixels. (What the layer passes to its `init` does not count the stride.) If its input is a
+    single pixel, pass the number of input channels.
     rate: the layer's learning rate relative to other layers (0.01 in StyleGAN's mapping). The
     weight is then drawn from N(0, 1/rate^2), and weight and bias are multiplied by rate in
-    `forward`.
+    `forward`. A rate other than 1 needs a Linear, or a layer without bias.
     """
 
     def __init__(

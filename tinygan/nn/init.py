@@ -1,8 +1,8 @@
 """Initial weights: functions that draw an array of a given shape with a NumPy generator.
 
 Each is init(rng, shape, fan_in), or returns such a function, and is passed to a layer as `init=`.
-fan_in is the number of inputs that one output sums over. The result is a float32 array in host
-memory.
+fan_in is the number of inputs that one output sums over. ConvTranspose2d passes the whole window,
+kh * kw * inputs / groups, as if its stride were 1. The result is a float32 array in host memory.
 """
 
 import math
@@ -41,7 +41,11 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> 
 
 def xavier_uniform(gain: float = 1.0) -> Init:
     """Return an init that draws from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and
-    Bengio 2010). SNGAN's residual networks use it."""
+    Bengio 2010). SNGAN's residual networks use it.
+
+    The last axis of the weight counts as the outputs. So it is not meant for ConvTranspose2d, whose
+    last axis holds the inputs.
+    """
 
     def init(rng, shape, fan_in):
         fan_out = math.prod(shape[:-2]) * shape[-1]
@@ -55,7 +59,10 @@ def orthogonal(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int | None = None
 ) -> Array:
     """Draw a weight whose matrix (inputs, outputs) has orthonormal columns, or orthonormal rows if
-    it has more columns than rows (Saxe et al. 2014)."""
+    it has more columns than rows (Saxe et al. 2014).
+
+    The last axis counts as the outputs, as in `xavier_uniform`: not meant for ConvTranspose2d.
+    """
     rows, columns = math.prod(shape[:-1]), shape[-1]
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))  # makes q uniform among the orthogonal matrices

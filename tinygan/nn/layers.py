@@ -1,7 +1,8 @@
 """The common layers: each holds its parameters, and its `forward` is a line of ops.
 
 Images are (N, H, W, C). `rng`, a NumPy generator, draws the initial weights; without it they differ
-from run to run. `init` is a function from init.py.
+from run to run. `init`, a function from init.py, draws the weight; a bias is drawn by
+`uniform_fan_in`.
 
 `forward(x, weight=w)` uses w instead of the layer's own weight, and Linear takes `bias=` likewise.
 Layers that scale the weight of another layer (SpectralNorm, Equalized) need that.

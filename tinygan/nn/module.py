@@ -23,7 +23,8 @@ class Module:
     the old arrays.)
     training: True until `eval()` is called. Batch-norm and dropout compute something else in
     evaluation.
-    conditional: True if `forward` takes a condition, such as class labels, as second argument.
+    conditional: True if `forward` has a second argument, the condition (such as class labels),
+    which may be optional.
     """
 
     buffer_names: tuple[str, ...] = ()
@@ -74,7 +75,8 @@ class Module:
         return f"{type(self).__name__}({inside})"
 
     def expect_shape(self, x: TensorLike, *shape: int | str, what: str = "x") -> Tensor:
-        """Return x as a Tensor of this shape, in which a letter stands for any length.
+        """Return x as a Tensor of this shape, in which a letter stands for any length. Equal
+        letters are not compared.
 
         what: the name of x in the message. Raises `argument_error` for another shape.
         """
@@ -238,7 +240,10 @@ class Module:
             setattr(owner, name, buffer)
 
     def astype(self: M, dtype: Any) -> M:
-        """Convert all parameters and buffers of this module to `dtype`, and return the module."""
+        """Convert all parameters and buffers of this module to `dtype`, and return the module.
+
+        Parameters are replaced by new objects: make optimisers afterwards.
+        """
         slots = self._parameter_slots()
         converted = {id(p): Parameter(p.data, p.requires_grad, dtype) for p in self.parameters()}
         for _, owner, name in slots:

@@ -6,7 +6,7 @@ import numpy as np
 from tinygan import batch, ops
 from tinygan.autograd import Parameter, Tensor, TensorLike, as_tensors, described, profiled
 from tinygan.backend import xp
-from tinygan.kernels import norm as kernel
+from tinygan.kernels import normalize as normalize_kernels
 
 from . import init as initial
 from .layers import Embedding
@@ -71,7 +71,7 @@ class BatchNorm(Module):
         if batch.shares() > 1:
             return self.normalize_over_shares(x, gain, bias)
         mean, var = statistics = profiled(
-            "moments", lambda: kernel.moments(x.data, tuple(range(x.ndim - 1)))
+            "moments", lambda: normalize_kernels.moments(x.data, tuple(range(x.ndim - 1)))
         )
         self._update_averages(mean, var, n)
         return ops.batch_norm(x, gain, bias, self.eps, statistics)
@@ -123,10 +123,11 @@ class ConditionalBatchNorm(BatchNorm):
     """Batch-norm with a scale and a shift that depend on a condition, which differs from image to
     image (de Vries et al. 2017).
 
-    gain, bias: Modules that map the condition to (N, channels). The scale is 1 + gain(condition),
-    the shift is bias(condition). Embeddings make them depend on the class (`of_classes`; Miyato and
-    Koyama 2018); linear layers make them depend on an embedding of the class and a part of z (Brock
-    et al. 2019, BigGAN).
+    gain, bias: Modules here, not Parameters: functions from the condition to (N, channels). The
+    scale is 1 + gain(condition), so gain(condition) is the gain of BatchNorm minus 1. The shift is
+    bias(condition). Embeddings make them depend on the class (`of_classes`; Miyato and Koyama
+    2018); linear layers make them depend on an embedding of the class and a part of z (Brock et al.
+    2019, BigGAN).
     """
 
     conditional = True

@@ -30,7 +30,7 @@ class SpectralNorm(Module):
     of its window and each input channel. Each forward pass in training takes one step of power
     iteration towards sigma (Miyato et al. 2018, algorithm 1):
 
-        v = W u / |W u|,  u = W' v / |W' v|,  sigma = v' W u
+        v = W u / |W u|,  u = W^T v / |W^T v|,  sigma = v^T W u
 
     The gradient flows through sigma, with u and v constant. u and v are buffers, from which the
     next step starts.

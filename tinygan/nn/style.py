@@ -22,14 +22,16 @@ class Mapping(Module):
     z is normalised to a sphere. Then it goes through `layers` fully connected layers with leaky
     rectifiers. A class enters as an embedding beside z.
 
-    latent: 0 maps the classes alone; z is then None.
+    latent: the length of z. With latent=0, only the class is mapped, and z is None (this needs
+    separate_norms=True).
     layers: 0 returns the normalised z, with the embedding beside it, as w. size must equal their
     length.
     classes: the number of classes, or None.
     rate: the learning rate of the layers, relative to that of other layers.
-    separate_norms: False, as in StyleGAN: the embedding is as long as z, both are normalised
-    together, and the weights have a gain of sqrt(2). True, as in StyleGAN2-ADA: the embedding is as
-    long as w, z and the embedding are normalised separately, and the activations have the gain.
+    separate_norms: True, as in StyleGAN2-ADA's code: the class embedding is as long as w, z and the
+    embedding are normalised separately, and the gain of sqrt(2) is in the activations. False, as in
+    StyleGAN's code: the embedding is as long as z, both are normalised together, and the gain is in
+    the weights.
     hidden: the number of units of all layers but the last (default: size).
     Raises InputError for a size that does not fit `layers` = 0.
     """
@@ -193,7 +195,8 @@ class StyleGenerator(Module):
         mixing: float,
         rng: np.random.Generator,
     ) -> None:
-        """Set the attributes that all generators with styles have.
+        """Set the attributes that all generators with styles have. A separate method, because
+        `stylegan.Generator` also initialises `Growing`.
 
         size: the length of w. style_layers: the number of layers that have a style.
         """

@@ -2,11 +2,12 @@
 
 There are three families: elementwise ops (f and f'), linear ops (a map and its adjoint), and
 bilinear ops (whose derivatives are bilinear again). The other files compose these, some with fused
-kernels.
+kernels. sum, abs, pow, max and min are ops in every file that defines or imports them, and Python's
+elsewhere.
 """
 
 from . import methods  # noqa: F401 (attaches the operators and methods of Tensor)
-from .bilinear import affine, conv2d, conv2d_weight, conv_transpose2d, einsum, matmul
+from .bilinear import affine, conv2d, conv2d_weight_gradient, conv_transpose2d, einsum, matmul
 from .elementwise import (
     abs,
     add,
@@ -66,11 +67,11 @@ from .styled import conv2d_down, conv2d_up, downsample2d, modulated_conv2d, upsa
 __all__ = [
     "abs", "add", "affine", "affine_warp", "avg_pool2d", "batch_norm", "bias_act",
     "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv2d",
-    "conv2d_down", "conv2d_up", "conv2d_weight", "conv_transpose2d", "cross_entropy", "div",
-    "downsample2d", "einsum", "embedding", "exp", "flip", "getitem", "instance_norm", "l1_loss",
-    "leaky_relu", "leaky_relu_gradient", "log", "log_softmax", "logsumexp", "matmul", "max",
-    "max_pool2d", "maximum", "mean", "mean_over_shares", "min", "minibatch_stddev", "minimum",
-    "modulate", "modulated_conv2d", "mse_loss", "mul", "mul_constant", "neg", "norm",
+    "conv2d_down", "conv2d_up", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy",
+    "div", "downsample2d", "einsum", "embedding", "exp", "flip", "getitem", "instance_norm",
+    "l1_loss", "leaky_relu", "leaky_relu_gradient", "log", "log_softmax", "logsumexp", "matmul",
+    "max", "max_pool2d", "maximum", "mean", "mean_over_shares", "min", "minibatch_stddev",
+    "minimum", "modulate", "modulated_conv2d", "mse_loss", "mul", "mul_constant", "neg", "norm",
     "normalize", "pad", "pixel_norm", "pow", "relu", "reshape", "roll", "sigmoid", "silu",
     "softmax", "softplus", "sqrt", "square", "stack", "sub", "sum", "tanh", "translate",
     "transpose", "upfirdn2d", "upsample2d", "upsample_bilinear", "upsample_nearest", "var",

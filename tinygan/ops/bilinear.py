@@ -1,7 +1,11 @@
 """Bilinear ops: linear in each argument, so their derivatives are bilinear ops again.
 
-The three convolutions form a closed triangle: since <conv2d(x, w), g> = <x, conv_transpose2d(g, w)>
-= <w, conv2d_weight(x, g)>, the derivatives of each are the other two, at every order.
+The three convolutions form a closed triangle:
+
+    <conv2d(x, w), g> = <x, conv_transpose2d(g, w)> = <w, conv2d_weight_gradient(x, g)>
+
+So the derivatives of each are the other two, at every order. Their kernels, in kernels/conv.py, are
+`forward`, `input_gradient` and `weight_gradient`.
 """
 
 import math
@@ -31,6 +35,8 @@ def _product(ta, tb):
         name=f"matmul_{'nt'[ta]}{'nt'[tb]}" if ta or tb else "matmul",
     )
     def product(a, b, /):
+        # y = A B with A = a or a^T, B = b or b^T. So dA = g B^T and dB = A^T g, transposed again
+        # where a or b was.
         return (
             linear.matmul(
                 a.data.swapaxes(-1, -2) if ta else a.data, b.data.swapaxes(-1, -2) if tb else b.data
@@ -191,7 +197,7 @@ def _conv2d_and_derivatives(x, w, stride, padding, groups, bias=None):
     return (
         value,
         lambda g: conv_transpose2d(g, w, stride, padding, remainder, groups),
-        lambda g: conv2d_weight(x, g, kernel_size, stride, padding, groups),
+        lambda g: conv2d_weight_gradient(x, g, kernel_size, stride, padding, groups),
     )
 
 
@@ -215,11 +221,11 @@ def conv_transpose2d(
     groups: int = 1,
     bias: TensorLike | None = None,
 ) -> Tensor:
-    """The adjoint of conv2d in x: x (N, H, W, O), w (kh, kw, C/groups, O) -> (N, OH, OW, C).
+    """The adjoint of conv2d, as a map of its images, with the same w, stride, padding and groups.
 
-    w: the weight of that conv2d. bias: (C,), added to the result. OH = (H - 1) stride - 2 padding
-    + kh + output_padding, and likewise OW. conv2d maps several image sizes to H; output_padding,
-    less than stride, chooses among them.
+    x (N, H, W, in), w (kh, kw, out/groups, in) -> (N, OH, OW, out). bias: (out,), added to the
+    result. OH = (H - 1) stride - 2 padding + kh + output_padding, and likewise OW. conv2d maps
+    several image sizes to H; output_padding, less than stride, chooses among them.
     """
     if bias is None:
         return _conv_transpose2d(x, w, stride, padding, output_padding, groups)
@@ -255,7 +261,7 @@ def _conv_transpose2d_and_derivatives(x, w, stride, padding, output_padding, gro
     return (
         conv.input_gradient(x.data, w.data, size, stride, padding, groups, bias),
         lambda g: conv2d(g, w, stride, padding, groups),
-        lambda g: conv2d_weight(g, x, kernel_size, stride, padding, groups),
+        lambda g: conv2d_weight_gradient(g, x, kernel_size, stride, padding, groups),
     )
 
 
@@ -270,24 +276,27 @@ def _conv_transpose2d_bias(x, w, bias, /, stride, padding, output_padding, group
     return *results, lambda g: sum(g, (0, 1, 2))
 
 
-@op(cost=lambda y, x, dy: dy.size * y[..., 0].size)
-def conv2d_weight(x, dy, /, kernel_size, stride=1, padding=0, groups=1):
-    """The adjoint of conv2d in w: x (N, H, W, C), dy (N, OH, OW, O) -> (kh, kw, C/groups, O)."""
+@op(cost=lambda y, x, g: g.size * y[..., 0].size)
+def conv2d_weight_gradient(x, g, /, kernel_size, stride=1, padding=0, groups=1):
+    """The adjoint of conv2d as a map of w: g (N, OH, OW, O) -> (kh, kw, C/groups, O).
+
+    x: (N, H, W, C).
+    """
     stride, padding, kernel_size = as_pair(stride), as_pair(padding), as_pair(kernel_size)
-    _check_ndim("conv2d_weight", x, dy)
-    size, w_shape = x.shape[1:3], (*kernel_size, x.shape[3] // groups, dy.shape[3])
-    _check_conv("conv2d_weight", x.shape, w_shape, stride, padding, groups, x, dy)
+    _check_ndim("conv2d_weight_gradient", x, g)
+    size, w_shape = x.shape[1:3], (*kernel_size, x.shape[3] // groups, g.shape[3])
+    _check_conv("conv2d_weight_gradient", x.shape, w_shape, stride, padding, groups, x, g)
     expected = tuple(map(conv.out_size, size, kernel_size, stride, padding))
-    if dy.shape[:3] != (x.shape[0], *expected):
+    if g.shape[:3] != (x.shape[0], *expected):
         raise ValueError(
-            f"conv2d_weight: dy has shape {dy.shape}; for x {x.shape} it must be "
+            f"conv2d_weight_gradient: g has shape {g.shape}; for x {x.shape} it must be "
             f"({x.shape[0]}, {expected[0]}, {expected[1]}, O)"
         )
     remainder = _remainder(size, kernel_size, expected, stride, padding)
     return (
-        conv.weight_gradient(x.data, dy.data, kernel_size, stride, padding, groups),
-        lambda g: conv_transpose2d(dy, g, stride, padding, remainder, groups),
-        lambda g: conv2d(x, g, stride, padding, groups),
+        conv.weight_gradient(x.data, g.data, kernel_size, stride, padding, groups),
+        lambda h: conv_transpose2d(g, h, stride, padding, remainder, groups),
+        lambda h: conv2d(x, h, stride, padding, groups),
     )
 
 
@@ -312,8 +321,7 @@ def _described_all(tensors):
 def _check_ndim(name, a, b):
     if a.ndim != 4 or b.ndim != 4:
         raise ValueError(
-            f"{name}: takes images (N, H, W, C) and weights (kh, kw, in/groups, out), "
-            f"got shapes {a.shape} and {b.shape}"
+            f"{name}: both arguments must have four axes, got shapes {a.shape} and {b.shape}"
         )
 
 

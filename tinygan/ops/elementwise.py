@@ -46,22 +46,22 @@ def neg(x, /):
 def pow(a: TensorLike, b: TensorLike) -> Tensor:
     """a ** b, for a >= 0 or integer b. d/da is 0 where b = 0; d/db is set to 0 where a <= 0."""
     if not isinstance(b, (int, float)):
-        return _pow(a, b)
+        return _pow_tensor(a, b)
     if b == 2:
         return square(a)
-    return sqrt(a) if b == 0.5 else _power(a, float(b))
+    return sqrt(a) if b == 0.5 else _pow_number(a, float(b))
 
 
 @op(name="pow")
-def _power(x, /, n):
+def _pow_number(x, /, n):
     return xp.power(x.data, n), lambda g: g * (n * pow(x, n - 1)) if n else g * 0.0
 
 
 @op(broadcasts=True, name="pow")
-def _pow(a, b, /):
+def _pow_tensor(a, b, /):
     def d_a(g):
         exponent = where((a.data == 0) & (b.data == 0), 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
-        return g * b * _pow(a, exponent)
+        return g * b * _pow_tensor(a, exponent)
 
     def d_b(g, y):
         positive = a.data > 0
@@ -156,11 +156,12 @@ def leaky_relu(x, /, slope=0.2, gain=1.0):
 
 
 @op
-def leaky_relu_gradient(x, /, y, slope, gain):
-    """x times the derivative of leaky_relu where its result is y, an array and a constant."""
+def leaky_relu_gradient(g, /, y, slope, gain):
+    """g times the derivative of leaky_relu at the point where its result is the array y, a
+    constant."""
     return (
-        act.leaky_relu_gradient(x.data, y, slope, gain),
-        lambda g: leaky_relu_gradient(g, y, slope, gain),
+        act.leaky_relu_gradient(g.data, y, slope, gain),
+        lambda h: leaky_relu_gradient(h, y, slope, gain),
     )
 
 

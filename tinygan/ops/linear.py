@@ -25,7 +25,7 @@ from tinygan.autograd import (
     op_error,
 )
 from tinygan.backend import asarray, in_host_memory, xp
-from tinygan.kernels import linear as kernel
+from tinygan.kernels import linear as linear_kernels
 
 from .composite import composite_op
 
@@ -33,8 +33,9 @@ from .composite import composite_op
 def linear(adjoint: Callable[..., Array]) -> Callable[[Callable[P, Any]], Op[P]]:
     """Decorate a linear map on arrays, `apply(x, /, settings)`, to make it an op with an adjoint.
 
-    adjoint(g, shape, settings) maps g, the gradient of the result, to the gradient of x, an array
-    of x's shape `shape`. Each map is the derivative of the other, at every order. For example:
+    adjoint(g, shape, **settings) maps g, the gradient of the result, to the gradient of x, an array
+    of x's shape `shape`. It receives all settings, defaults included, by name. Each map is the
+    derivative of the other, at every order. For example:
 
         @linear(lambda g, shape, axis: xp.flip(g, axis))
         def flip(x, /, axis=None):
@@ -75,8 +76,8 @@ def linear(adjoint: Callable[..., Array]) -> Callable[[Callable[P, Any]], Op[P]]
 def mean_over_shares(x, /):
     """The mean of x over all shares of the batch (see batch.py); x itself if there is one share.
 
-    It is its own adjoint: the loss is the mean of the losses of the shares, and each of these
-    depends on the x of every share.
+    It is its own adjoint: the loss is the mean of the shares' losses, and all of them depend on
+    this x, so the gradient of x is the mean of the shares' gradients.
     """
     return batch.mean(x)
 
@@ -111,7 +112,7 @@ def _repeat_along(g, shape, axis, keepdims):
 @linear(_repeat_along)
 def sum(x, /, axis=None, keepdims=False):
     """Sum over `axis` (an int, a tuple, or None for all)."""
-    return kernel.sum_over(x, axes_of(axis, x.ndim), keepdims)
+    return linear_kernels.sum_over(x, axes_of(axis, x.ndim), keepdims)
 
 
 @composite_op(1)
@@ -123,7 +124,7 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axis, keepdims) * (1.0 / n)
 
 
-@linear(lambda g, x_shape, shape: kernel.sum_to(g, x_shape))
+@linear(lambda g, x_shape, shape: linear_kernels.sum_to(g, x_shape))
 def broadcast_to(x, /, shape):
     """x repeated to `shape`, by NumPy's rules of broadcasting."""
     return xp.broadcast_to(x, shape)
@@ -224,7 +225,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
         raise op_error("getitem", error, (x, index))
 
 
-@linear(lambda g, shape, indices: kernel.embedding_gradient(g, shape, indices))
+@linear(lambda g, shape, indices: linear_kernels.embedding_gradient(g, shape, indices))
 def _embedding(weight, /, indices):
     return weight[indices]
 

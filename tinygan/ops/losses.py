@@ -1,10 +1,13 @@
-"""Losses: means over all elements. Gradients also flow to targets that are Tensors."""
+"""Losses: means over all elements (cross_entropy: over the batch).
+
+Targets may be Tensors and receive gradients, except for the labels of cross_entropy.
+"""
 
 import numpy as np
 
 from tinygan.autograd import described
 from tinygan.backend import xp
-from tinygan.kernels import loss as kernel
+from tinygan.kernels import loss as loss_kernels
 
 from .composite import composite_op
 from .elementwise import abs, softplus, square
@@ -13,7 +16,7 @@ from .linear import broadcast_to, checked_indices, getitem, mean
 from .reduce import log_softmax
 
 
-@fused(kernel.binary_cross_entropy, kernel.binary_cross_entropy_gradient)
+@fused(loss_kernels.binary_cross_entropy, loss_kernels.binary_cross_entropy_gradient)
 def _binary_cross_entropy_with_logits(logits, target, /):
     return mean(softplus(logits) - target * logits)
 

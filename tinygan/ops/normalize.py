@@ -8,7 +8,7 @@ pixel-norm              axis 3, not centred, no scale or shift
 """
 
 from tinygan.autograd import described
-from tinygan.kernels import norm as kernel
+from tinygan.kernels import normalize as normalize_kernels
 
 from .composite import check_images, composite_op
 from .elementwise import square
@@ -35,7 +35,7 @@ def _same_shape(name, x, y, scale, shift):
     return y
 
 
-@fused(kernel.normalize, kernel.normalize_gradient)
+@fused(normalize_kernels.normalize, normalize_kernels.normalize_gradient)
 def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
     # `statistics` saves work in the kernel; the definition computes them, for their gradients.
     centred = x - mean(x, axes, keepdims=True)
@@ -56,17 +56,17 @@ def normalize(x, axes, eps=1e-5):
 
 
 @composite_op(1)
-def batch_norm(x, gain=None, bias=None, eps=1e-5, statistics=None):
+def batch_norm(x, scale=None, shift=None, eps=1e-5, statistics=None):
     """Normalise each channel over the batch (Ioffe and Szegedy 2015), then modulate.
 
-    x: (N, H, W, C) or (N, C). gain, bias: (C,), or (N, 1, 1, C) for conditional batch-norm.
-    statistics: the mean and variance of x (`kernels.norm.moments`), if they are known already;
-    gradients flow through them all the same.
+    x: (N, H, W, C) or (N, C). scale, shift: (C,), or (N, 1, 1, C) for conditional batch-norm.
+    statistics: the mean and variance of x (`kernels.normalize.moments`), if they are known already.
+    They must be those of this x, because gradients flow through them.
     """
     if x.ndim < 2:
         raise ValueError(f"batch_norm takes (N, H, W, C) or (N, C), got {described(x)}")
-    y = _normalize_modulate(x, gain, bias, tuple(range(x.ndim - 1)), eps, statistics)
-    return _same_shape("batch_norm", x, y, gain, bias)
+    y = _normalize_modulate(x, scale, shift, tuple(range(x.ndim - 1)), eps, statistics)
+    return _same_shape("batch_norm", x, y, scale, shift)
 
 
 @composite_op(1)

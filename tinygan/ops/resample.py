@@ -140,7 +140,8 @@ def upfirdn2d(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
     f: a constant array, (taps,), used along rows and columns, or (rows, columns).
     up, down: an int, or a pair (rows, columns).
     padding: an int, or (left, right, top, bottom); negative padding crops.
-    flip_filter: correlate instead of convolving.
+    flip_filter: True correlates with f instead of convolving (the name is that of the authors'
+    code).
     """
     check_images("upfirdn2d", x)
     f = np.asarray(to_numpy(f), np.float64)
@@ -212,10 +213,10 @@ def _translate(x, /, shifts):
 def affine_warp(x, theta, size=None):
     """Sample images x (N, H, W, C) bilinearly under affine maps -> (N, *size, C).
 
-    theta: the maps (N, 2, 3), constants. Output pixel (x, y) is the input at theta @ (x, y, 1), or
-    0 outside the image. Coordinates run from -1 to 1 between the outer borders of the image, x to
-    the right, y down. size: (height, width); default (H, W). Raises ValueError for a theta of
-    another shape.
+    theta: (N, 2, 3), constants; it maps output to input positions. Output position (u, v) shows the
+    input at theta @ (u, v, 1), or 0 outside the image. Coordinates run from -1 to 1 between the
+    outer borders of the image, u to the right, v down. size: (height, width); default (H, W).
+    Raises ValueError for a theta of another shape.
     """
     check_images("affine_warp", x)
     theta = np.array(to_numpy(theta), np.float64)

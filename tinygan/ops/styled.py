@@ -16,6 +16,8 @@ FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # the authors' filter, used along rows
 @composite_op(1)
 def upsample2d(x, f=FIR):
     """x (N, H, W, C) -> (N, 2H, 2W, C): insert zeros, then filter with f (4,) or (4, 4)."""
+    # gain=4, because three of four pixels are inserted zeros. The padding keeps the image centred
+    # and makes its size 2H x 2W.
     return upfirdn2d(x, f, up=2, padding=(2, 1, 2, 1), gain=4.0)
 
 
@@ -41,6 +43,7 @@ def conv2d_up(x, w, f=FIR):
     _check_weight("conv2d_up", w)
     if w.shape[0] == 1:
         return upsample2d(conv2d(x, w), f)
+    # gain=4 as in `upsample2d`: here, the transposed convolution inserts the zeros.
     return upfirdn2d(conv_transpose2d(x, transpose(w, (0, 1, 3, 2)), 2), f, padding=1, gain=4.0)
 
 
@@ -60,7 +63,7 @@ def conv2d_down(x, w, f=FIR):
 def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
     """Convolve each image with a weight of its own: w, scaled by the image's style.
 
-    x: (N, H, W, in). w: (k, k, in, out), k odd. style: (N, in).
+    x: (N, H, W, in). w: (k, k, in, out), k odd; with `up`, k = 1 or 3. style: (N, in).
     demodulate: divide the weight w' = w * style (equation 1) by sqrt(sum over k, k, in of w'^2
     + 1e-8) (equation 3). The output then has unit variance if the input has.
     up: convolve to twice the size, with `conv2d_up` and its filter f.

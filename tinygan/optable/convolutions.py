@@ -65,8 +65,8 @@ for _note, _size, _in, _window, _out, _settings in (
     )
     _settings = {"kernel_size": _window, **_settings}
     row(
-        ops.conv2d_weight,
-        oracles.conv2d_weight,
+        ops.conv2d_weight_gradient,
+        oracles.conv2d_weight_gradient,
         _image,
         _result,
         note=_note,

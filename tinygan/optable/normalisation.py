@@ -23,14 +23,14 @@ row(
 )
 row(ops.batch_norm, normalized, IMAGES, keeps="a")
 row(ops.batch_norm, normalized, normal(6, 4), CHANNELS, CHANNELS, note="vectors", keeps="abc")
-row(ops.batch_norm, normalized, IMAGES, CHANNELS, CHANNELS, note="gain bias", keeps="abc")
+row(ops.batch_norm, normalized, IMAGES, CHANNELS, CHANNELS, note="scale shift", keeps="abc")
 row(ops.batch_norm, normalized, IMAGES, STYLES, STYLES, note="per sample", keeps="abc")
 row(
     ops.batch_norm,
     normalized,
     IMAGES,
     CHANNELS,
-    note="gain",
+    note="scale",
     call=lambda f, x, a: f(x, a, eps=0.1),
     keeps="ab",
 )

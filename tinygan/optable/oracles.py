@@ -66,13 +66,13 @@ def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0, groups=1):
     return np.stack(y, -1)
 
 
-def conv2d_weight(x, dy, kernel_size, stride=1, padding=0, groups=1):
+def conv2d_weight_gradient(x, g, kernel_size, stride=1, padding=0, groups=1):
     window, stride = pair(kernel_size), pair(stride)
     x = np.pad(x, ((0, 0), *((p, p + s - 1) for p, s in zip(pair(padding), stride)), (0, 0)))
-    dy = zero_stuffed(dy, stride)
-    w = np.zeros((*window, x.shape[3] // groups, dy.shape[3]))
+    g = zero_stuffed(g, stride)
+    w = np.zeros((*window, x.shape[3] // groups, g.shape[3]))
     for o, c, i in connections(*w.shape[2:], groups):
-        products = scipy("signal.correlate")(x[..., i], dy[..., o], "valid", "direct")[0]
+        products = scipy("signal.correlate")(x[..., i], g[..., o], "valid", "direct")[0]
         w[:, :, c, o] = products[: window[0], : window[1]]
     return w
 

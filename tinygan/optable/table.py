@@ -54,6 +54,8 @@ def row(
     function of (f, *xs) that calls f, an op or its reference, on the inputs (default: f(*xs,
     **settings)). linear, keeps: see `Row`.
     """
+    if keeps is None and hasattr(function, "broadcasts"):  # an op with derivatives of its own
+        raise TypeError(f'row of {function.__name__}: say what it keeps, such as keeps="a"')
     note = " ".join(f"{key}={value}" for key, value in settings.items()) if note is None else note
     names = (
         [f"input {i}" for i in range(len(draws))]

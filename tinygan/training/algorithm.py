@@ -106,11 +106,14 @@ class Algorithm:
         # Where each real is paired with a fake, both have the same class: a real seven is compared
         # with a fake seven, and the images between the two are sevens as well.
         paired = self.objectives.loss.paired or penalties.active(self.settings, "D", "between")
-        labels = real_labels if self.objectives.conditional and paired else self.labels(len(z))
+        labels = real_labels if self.objectives.uses_classes and paired else self.labels(len(z))
         return self.execution.fakes(z, labels, for_G)
 
     def update_D(self, reals, real_labels, fakes, previous_updates):
-        """Update D, which has had `previous_updates` before. Return the numbers to log."""
+        """Update D, which has had `previous_updates` before. Return the numbers to log.
+
+        fakes: a `Fakes`, of which D receives the images.
+        """
         batch = reals, real_labels, fakes.images, fakes.labels
         gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
         self.d_optimizer.step(gradients)
@@ -128,7 +131,11 @@ class Algorithm:
         return numbers
 
     def update_G(self, reals, real_labels, fakes):
-        """Update G by the gradient of D's logits on its fakes. Return the numbers to log."""
+        """Update G by the gradient of D's logits on its fakes. Return the numbers to log.
+
+        fakes: a `Fakes`, which `execution.gradients` turns into G's images with their graph before
+        it calls `g_loss`.
+        """
         batch = reals, real_labels, fakes, fakes.labels
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
         # With a penalty in this step, G has one update by the sum of both gradients if k = 1, and
@@ -162,7 +169,7 @@ class Algorithm:
     def labels(self, n: int):
         """Return the labels of n random classes, all equally likely; None if the recipe is
         unconditional."""
-        return integers(self.rng, self.G.classes, n) if self.objectives.conditional else None
+        return integers(self.rng, self.G.classes, n) if self.objectives.uses_classes else None
 
     @property
     def batch_size(self) -> int:
@@ -204,15 +211,16 @@ class Objectives:
 
     augment: augments all images that D sees; rng: draws the random numbers of penalties.
     penalty_state: the states of penalties, under the names in their entries.
+    uses_classes: whether G and D receive the class.
 
     Arguments of the methods: reals, an array (N, H, W, C) in [-1, 1]; fakes, a Tensor of the same
-    shape (constant for D's objectives, with G's graph for G's); labels, arrays (N,), or None if the
-    networks are unconditional.
+    shape (constant for D's objectives; for g_loss, `execution.gradients` makes it from a `Fakes`,
+    with G's graph); labels, arrays (N,), or None if the networks are unconditional.
     """
 
     def __init__(self, settings, G, D, augment, rng):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
-        self.loss, self.conditional = losses.find(settings.loss), settings.g_class != "none"
+        self.loss, self.uses_classes = losses.find(settings.loss), settings.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
         self.two_passes = any(
             isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
@@ -315,7 +323,7 @@ class Objectives:
         # The images are plain arrays here, since D's update needs no gradient with respect to the
         # images.
         images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
-        labels = xp.concatenate([real_labels, fake_labels]) if self.conditional else None
+        labels = xp.concatenate([real_labels, fake_labels]) if self.uses_classes else None
         outputs, n = self.logits(Tensor(images), labels), len(reals)
         return [
             [None if output is None else output[half] for output in outputs]
@@ -332,7 +340,7 @@ class Objectives:
     def logits(self, x, labels):
         """Return D's (logits, class logits) on images x; the class logits are None if D does not
         predict the class."""
-        output = call_with_labels(self.D, x, labels if self.conditional else None)
+        output = call_with_labels(self.D, x, labels if self.uses_classes else None)
         return output if isinstance(output, tuple) else (output, None)
 
     def penalty_every(self, which):

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 
-from tinygan.kernels import optim as kernel
+from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
 
 
@@ -29,7 +29,7 @@ class EMA:
         """Move the average towards the weights of `module`.
 
         decay: a function that returns the decay of this update, or None for the rising decay above.
-        A recorded step calls it at each launch. Raises ValueError if a parameter of `module` has
+        A recorded step calls it at each replay. Raises ValueError if a parameter of `module` has
         a different shape from its average.
         """
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
@@ -39,7 +39,7 @@ class EMA:
                     f"{average.shape}"
                 )
 
-        def decay_now():
+        def count_and_get_beta():
             beta = decay() if decay else None
             if beta is None:
                 beta = min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -47,6 +47,6 @@ class EMA:
             return beta if self.updates > self.start else 0.0
 
         averages, weights = ([p.data for p in m.parameters()] for m in (self.module, module))
-        kernel.lerp(averages, weights, decay_now)
+        optim_kernels.lerp(averages, weights, count_and_get_beta)
         self.module.mark_changed()
         self.module.copy_buffers(module)

@@ -18,7 +18,7 @@ from tinygan.backend import asarray, float_on_cpu, from_host, in_host_memory, xp
 from tinygan.data import to_float
 from tinygan.errors import InputError
 from tinygan.gan.conditioning import call_with_labels
-from tinygan.kernels import optim as kernel
+from tinygan.kernels import optim as optim_kernels
 from tinygan.kernels.cpu import parallel
 from tinygan.models.growth import at_lod
 from tinygan.nn import MinibatchStddev
@@ -31,7 +31,7 @@ class Execution:
     """Executes the steps of an Algorithm.
 
     seconds: {phase of a step: the time that Python has spent in it}. The time of a recorded step,
-    which a GPU launches as a whole, is not included.
+    which a GPU replays as a whole, is not included.
     """
 
     def __init__(self, algorithm):
@@ -57,7 +57,7 @@ class Execution:
 
     def run_step(self, update):
         """Execute a step. update: a function that computes it on this rank's share of the batch,
-        and returns the numbers to log. On a GPU, it is recorded, and launched from then on."""
+        and returns the numbers to log. On a GPU, it is recorded, and replayed from then on."""
         a = self.algorithm
         with ranks.sharing_batches():
             numbers = self.record(update) if kernels.records_steps() else update()
@@ -67,7 +67,7 @@ class Execution:
         return numbers
 
     def record(self, update):
-        """Record update(), or launch a recorded step that has the same operations."""
+        """Record update(), or replay a recorded step that has the same operations."""
         if self.graphs is None:
             from tinygan.kernels.cuda.graphs import Graphs
 
@@ -172,7 +172,7 @@ class Execution:
             gradients, numbers = mean_over_ranks(gradients), ranks.mean_numbers(numbers)
             if a.settings.sanitize:
                 gradients = sanitized(gradients)
-            norm = kernel.global_norm([g.data for g in gradients if g is not None])
+            norm = optim_kernels.global_norm([g.data for g in gradients if g is not None])
             numbers["d_grad_norm" if network is a.D else "g_grad_norm"] = norm
             readable = all(map(in_host_memory, numbers.values()))
             if readable and not all(map(math.isfinite, numbers.values())):

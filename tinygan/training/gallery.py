@@ -30,7 +30,7 @@ class Gallery:
     def fixed_inputs(self):
         """Return (latents, labels) of the grids. For a conditional recipe, a grid has a row for
         each class (at most ten of them) and a column for each latent."""
-        if not self.algorithm.objectives.conditional:
+        if not self.algorithm.objectives.uses_classes:
             return self.algorithm.latents(GRID), None
         labels, columns = class_rows(self.classes, 8 * min(self.classes, MAX_ROWS))
         z = np.tile(to_numpy(self.algorithm.latents(columns).data), (len(labels) // columns, 1))

@@ -119,6 +119,11 @@ class Trainer:
             stop, run_log = stack.enter_context(_stop_signal(self.say_how_to_resume)), None
             self.algorithm.execution.check_same_step()  # before any file of a later step is removed
             if ranks.rank == 0:
+                if not self.out.exists():
+                    raise InputError(
+                        f"the folder {self.out} does not exist: Trainer.start makes the folder of "
+                        "a new run"
+                    )
                 stack.enter_context(files.locked(self.out / LOCK))
                 expected, self.checkpoints_at_start = self.checkpoints_at_start, None
                 if expected not in (None, checkpoint.names(self.out)):

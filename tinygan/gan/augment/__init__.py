@@ -80,43 +80,44 @@ class Controller:
     section 3.1).
 
     r_t = E[sign D(real)] approaches 1 when D is sure of all reals, as it is when it has memorised
-    them. After every `every` updates of D, p rises if r_t was above `target` on average over these
-    updates, and falls if it was below. The step size is such that p goes from 0 to 1 in `kimg`
+    them. After every `every` steps of training, p rises if r_t was above `target` on average over
+    these steps, and falls if it was below. The change is such that p goes from 0 to 1 in `kimg`
     thousand images. p does not fall below 0. It may rise above 1 (where ADA treats it as 1), and
     must then come back down from there.
     """
 
     def __init__(self, pipe: ADA, target: float = 0.6, kimg: float = 500.0, every: int = 4):
         self.pipe, self.target, self.kimg, self.every = pipe, target, kimg, every
-        self.updates = self.images = 0  # since p last moved
-        self.signs = 0.0  # the sum of the signs of D's logits on these images
+        self.steps = self.images = 0  # since p last moved
+        self.signs = 0.0  # the sum over these steps of r_t * images
 
     def __call__(self, r_t, n: int) -> None:
-        """Take account of an update of D on n reals, whose mean sign was r_t.
+        """Take account of a step of training, in which D's updates had n reals in all.
 
-        r_t may be an array on a GPU. Its value is read only when p moves.
+        r_t: the mean sign of D's logits on reals in the last of these updates. It may be an array
+        on a GPU. Its value is read only when p moves.
         """
-        self.updates += 1
+        self.steps += 1
         self.images += n
         self.signs += r_t * n
-        if self.updates == self.every:
+        if self.steps == self.every:
             sign = np.sign(float(self.signs) / self.images - self.target)
-            step = sign * self.images / (1000 * self.kimg)
-            self.pipe.p = max(float(self.pipe.p + step), 0.0)
-            self.updates, self.images, self.signs = 0, 0, 0.0
+            change = sign * self.images / (1000 * self.kimg)
+            self.pipe.p = max(float(self.pipe.p + change), 0.0)
+            self.steps, self.images, self.signs = 0, 0, 0.0
 
     def state(self) -> dict[str, float]:
         """Return the state, with values that JSON can store, for `restore`."""
         return {
             "p": self.pipe.p,
-            "updates": self.updates,
+            "updates": self.steps,  # the name in checkpoints
             "images": self.images,
             "signs": float(self.signs),
         }
 
     def restore(self, state: dict[str, float]) -> None:
         keys = "p", "updates", "images", "signs"
-        self.pipe.p, self.updates, self.images, self.signs = (state[key] for key in keys)
+        self.pipe.p, self.steps, self.images, self.signs = (state[key] for key in keys)
 
 
 def from_settings(settings, rng: np.random.Generator) -> tuple[Augment, Controller | None]:

@@ -127,23 +127,24 @@ class ADA:
 
     @property
     def fixed_operations(self) -> bool:
-        """Whether all batches go through the same operations. With rotations they do not, because
-        images that are not rotated take a shorter way."""
+        """Whether every batch runs the same operations while p > 0, so that a GPU can replay a
+        recorded step. With rotations, it does not: images that are not rotated need fewer."""
         return not self.transforms & {"rotate90", "rotate"}
 
     def geometric_maps(self, draws, height, width):
         """Return affine maps (N, 3, 3) from the position of an output pixel to its position in the
-        input, both counted from the centre."""
+        input, both counted from the centre. These maps go from output to input, so the first
+        transform stands leftmost in their product."""
         active, strength, maps = self.transforms, self.strengths, []
         if "xflip" in active:
-            maps.append(scale2d(1 - 2 * draws.apply_at_random(draws.choice(2), 0), 1))
+            maps.append(scale2d(1 - 2 * draws.apply_at_random(draws.integer(2), 0), 1))
         if "rotate90" in active:
-            maps.append(rotate2d(np.pi / 2 * draws.apply_at_random(draws.choice(4), 0)))
+            maps.append(rotate2d(np.pi / 2 * draws.apply_at_random(draws.integer(4), 0)))
         if "xint" in active:
             shift = draws.apply_at_random((draws.uniform(2) * 2 - 1) * strength["xint_max"], 0.0)
             maps.append(translate2d(-np.rint(shift[:, 0] * width), -np.rint(shift[:, 1] * height)))
         if "scale" in active:
-            factor = draws.power("scale")
+            factor = draws.factor("scale")
             maps.append(scale2d(1 / factor, 1 / factor))
         # There is a rotation before the anisotropic scale, and one after it. Each is applied with
         # this probability, so that at least one of them is applied with probability p.
@@ -151,7 +152,7 @@ class ADA:
         if "rotate" in active:
             maps.append(rotate2d(draws.angle("rotate", p_each)))
         if "aniso" in active:
-            factor = draws.power("aniso")
+            factor = draws.factor("aniso")
             maps.append(scale2d(1 / factor, factor))
         if "rotate" in active:
             maps.append(rotate2d(draws.angle("rotate", p_each)))
@@ -161,7 +162,8 @@ class ADA:
         return functools.reduce(np.matmul, maps)
 
     def colour_maps(self, draws, channels):
-        """Return affine maps (N, 4, 4) of colours (red, green, blue, 1)."""
+        """Return affine maps (N, 4, 4) of colours (red, green, blue, 1). These maps go from input
+        to output, so the first transform stands rightmost in their product."""
         active, strength, maps = self.transforms, self.strengths, []
         grey = np.array([1, 1, 1, 0]) / np.sqrt(3)
         onto_grey, identity = np.outer(grey, grey), np.eye(4)
@@ -169,14 +171,14 @@ class ADA:
             amount = draws.apply_at_random(draws.normal() * strength["brightness_std"], 0.0)
             maps.append(identity + amount[:, None, None] * np.outer([1, 1, 1, 0], [0, 0, 0, 1]))
         if "contrast" in active:
-            factor = draws.power("contrast", 1, 1)
+            factor = draws.factor("contrast", 1, 1)
             maps.append(identity + (factor - 1) * np.diag([1, 1, 1, 0]))
         if "lumaflip" in active:
-            maps.append(identity - 2 * onto_grey * draws.apply_at_random(draws.choice(2, 1, 1), 0))
+            maps.append(identity - 2 * onto_grey * draws.apply_at_random(draws.integer(2, 1, 1), 0))
         if "hue" in active and channels > 1:
             maps.append(_rotate_about_grey(draws.angle("hue")))
         if "saturation" in active and channels > 1:
-            maps.append(onto_grey + (identity - onto_grey) * draws.power("saturation", 1, 1))
+            maps.append(onto_grey + (identity - onto_grey) * draws.factor("saturation", 1, 1))
         return functools.reduce(lambda before, after: after @ before, maps)
 
     def band_gains(self, draws):
@@ -185,7 +187,7 @@ class ADA:
         power, gains = np.array([10, 1, 1, 1]) / 13, 1.0
         for band in range(4):
             changed = np.ones((draws.n, 4))
-            changed[:, band] = draws.power("imgfilter")
+            changed[:, band] = draws.factor("imgfilter")
             gains = gains * changed / np.sqrt((power * changed**2).sum(1, keepdims=True))
         return gains
 
@@ -215,11 +217,11 @@ class ImageDraws:
     def normal(self, *shape):
         return self.rng.standard_normal((self.n, *shape))
 
-    def choice(self, k, *shape):
-        """Return whole numbers (N, *shape) from 0 to k - 1."""
+    def integer(self, k, *shape):
+        """Return integers (N, *shape) from 0 to k - 1, as floats."""
         return np.floor(self.uniform(*shape) * k)
 
-    def power(self, transform, *shape):
+    def factor(self, transform, *shape):
         """Return factors (N, *shape), 2 ^ (strength * N(0, 1)), or 1 for an image to which the
         transform is not applied."""
         strength = self.pipe.strengths[f"{transform}_std"]

@@ -88,7 +88,8 @@ class DiffAugment:
                 f"setting policy={policy}: unknown transform {unknown[0]!r}: "
                 f"{choose_from(POLICIES, unknown[0])}"
             )
-        self.fixed_operations = True  # all batches go through the same operations
+        # Every batch runs the same operations, so that a GPU can replay a recorded step.
+        self.fixed_operations = True
         self.transforms = [transform for name in names for transform in POLICIES[name]]
 
     def __call__(self, x, rng: np.random.Generator):

@@ -74,13 +74,13 @@ def warp(x, maps):
     planes = transpose(x, (0, 3, 1, 2))
     diagonal = (maps[:, 0, 1] == 0) & (maps[:, 1, 0] == 0)
     if diagonal.all():
-        return transpose(_warp_diagonal(planes, maps, rows, columns), (0, 2, 3, 1))
+        return transpose(_apply_diagonal(planes, maps, rows, columns), (0, 2, 3, 1))
     if not diagonal.any():
         return transpose(_warp_general(planes, maps, rows, columns), (0, 2, 3, 1))
     first, second = np.flatnonzero(diagonal), np.flatnonzero(~diagonal)
     warped = concatenate(
         [
-            _warp_diagonal(getitem(planes, first), maps[first], rows, columns),
+            _apply_diagonal(getitem(planes, first), maps[first], rows, columns),
             _warp_general(getitem(planes, second), maps[second], rows, columns),
         ]
     )
@@ -91,7 +91,7 @@ def warp(x, maps):
 def warp_diagonal(x, make_maps):
     """Like `warp`, for maps make_maps() that neither rotate nor shear.
 
-    All batches go through the same operations, so that the step can be recorded.
+    Every batch runs the same operations, so that a GPU can replay a recorded step.
     """
     size, dtype = x.shape[1:3], x.dtype
     by_row, by_column = from_host(
@@ -124,15 +124,15 @@ def padding(maps, height, width):
     return np.ceil(needed).astype(int).ravel().tolist()
 
 
-def _warp_diagonal(planes, maps, rows, columns):
+def _apply_diagonal(planes, maps, rows, columns):
     """Return planes (N, C, H, W) under maps that neither rotate nor shear."""
     by_row, by_column = map(asarray, _diagonal_matrices(maps, rows, columns, planes.dtype))
     return matmul(matmul(by_row, planes), by_column)
 
 
 def _diagonal_matrices(maps, rows, columns, dtype):
-    """Return the matrices (N, 1, H, H) and (N, 1, W, W) that warp an image from the left and from
-    the right."""
+    """Return by_row (N, 1, H, H) and by_column (N, 1, W, W), so that the warped image is
+    by_row @ image @ by_column."""
     by_row = rows.resampling(maps[:, 1, 1], maps[:, 1, 2], dtype)
     by_column = columns.resampling(maps[:, 0, 0], maps[:, 0, 2], dtype).swapaxes(1, 2)
     return by_row[:, None], by_column[:, None]

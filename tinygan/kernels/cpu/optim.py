@@ -34,8 +34,8 @@ def _in_blocks(update, *lists):
 
 
 @fast(optim.adam)
-def adam(ws, gs, ms, vs, rates, beta1, beta2):
-    rates = rates()
+def adam(ws, gs, ms, vs, get_rates, beta1, beta2):
+    rates = get_rates()
 
     def update(i, w, g, m, v):
         step_size, eps = rates[i]
@@ -57,8 +57,8 @@ def adam(ws, gs, ms, vs, rates, beta1, beta2):
 
 
 @fast(optim.rmsprop)
-def rmsprop(ws, gs, vs, rate, alpha, eps):
-    lr = rate()
+def rmsprop(ws, gs, vs, get_lr, alpha, eps):
+    lr = get_lr()
 
     def update(i, w, g, v):
         v *= alpha
@@ -69,8 +69,8 @@ def rmsprop(ws, gs, vs, rate, alpha, eps):
 
 
 @fast(optim.sgd)
-def sgd(ws, gs, velocities, rate, momentum):
-    lr = rate()
+def sgd(ws, gs, velocities, get_lr, momentum):
+    lr = get_lr()
 
     def update(i, w, g, velocity=None):
         if velocity is not None:
@@ -83,8 +83,8 @@ def sgd(ws, gs, velocities, rate, momentum):
 
 
 @fast(optim.lerp)
-def lerp(averages, ws, decay):
-    beta = decay()
+def lerp(averages, ws, get_beta):
+    beta = get_beta()
 
     def update(i, average, w):
         average *= beta

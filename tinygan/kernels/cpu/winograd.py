@@ -101,7 +101,7 @@ def forward(x, w, plan, padding, y, bias=None):
 
 
 def input_gradient(g, w, plan, padding, dx, bias=None):
-    """Write the adjoint of `forward` in x, plus bias (C,), into dx (N, H, W, C).
+    """Write the adjoint of `forward` as a map of x, plus bias (C,), into dx (N, H, W, C).
 
     It is a convolution of g with the flipped weights.
     """
@@ -119,7 +119,7 @@ def input_gradient(g, w, plan, padding, dx, bias=None):
 
 
 def weight_gradient(x, g, plan, padding):
-    """The adjoint of `forward` in w: (kh, kw, C, O)."""
+    """The adjoint of `forward` as a map of w: (kh, kw, C, O)."""
     (taps, step, _), (n, oh, ow, outputs) = plan, g.shape
     at, gt, bt = transform_matrices(taps, x.dtype)
     size, across, down = len(bt), -(-ow // M), -(-oh // M)

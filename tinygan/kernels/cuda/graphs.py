@@ -1,11 +1,11 @@
-"""Recorded steps: a training step as a CUDA graph, which a GPU runs as one launch.
+"""Recorded steps: a training step captured as a CUDA graph, which a GPU replays in one launch.
 
 Python runs the step once as usual, and a second time to record it: that time, CUDA computes
 nothing, but notes hundreds of kernels, and the addresses of the arrays that they work on. From then
-on, one launch runs all of them. So
+on, each step *replays* them: one launch runs all of them. So
 
     * data that is new at each step comes through `backend.from_host`, into memory that is filled
-      before each launch;
+      before each replay;
     * arrays that one step leaves to the next keep their addresses: weights and moments are written
       in place, and new buffers (running statistics) are copied into the old ones;
     * Python must not wait for a result, and the step must do the same operations each time.
@@ -115,7 +115,7 @@ class _RecordingTape:
         return array
 
     def varying(self, make):
-        """Return device arrays that hold the data of make() at every launch."""
+        """Return device arrays that hold the data of make() at every replay."""
         host_arrays, single = _host_arrays(make)
         views, arrays = [], []
         for array in host_arrays:
@@ -159,7 +159,7 @@ class Graph:
 
     function() returns {name: array without dimensions}, or a tuple of such arrays. The first call
     runs it, which creates what it needs (moments, compiled kernels). The second call records it.
-    From then on, each call is one launch and one copy of the results.
+    From then on, each call is a replay: one launch, and one copy of the results.
 
     slots: a function that returns [(owner, attribute)] of the arrays that the step reads and
     replaces, such as a module's buffers.
@@ -183,7 +183,7 @@ class Graph:
         self.tape.upload()
         self._read_slots()
         self.graph.launch()
-        values = self.results.copy()  # the next launch overwrites them
+        values = self.results.copy()  # the next replay overwrites them
         return dict(zip(self.names, values)) if self.names else tuple(values)
 
     def _record(self):
@@ -228,7 +228,7 @@ class Graph:
                 setattr(owner, name, before)
 
     def _read_slots(self):
-        """Copy arrays that have been put into slots since the last launch into the arrays that the
+        """Copy arrays that have been put into slots since the last replay into the arrays that the
         graph reads."""
         for owner, name, array in self.slot_arrays:
             now = getattr(owner, name)
@@ -277,7 +277,7 @@ class Graphs:
 def capture(
     step: Callable[[], Any], *modules: Any, state: Iterable[tuple[Any, str]] = ()
 ) -> Callable[[], Any]:
-    """Return a function that runs `step`, on a GPU as one launch of a recorded CUDA graph.
+    """Return a function that runs `step`, on a GPU by replaying it as a CUDA graph.
 
     step: trains the modules once. It takes no arguments and returns a tuple of arrays without
     dimensions, such as losses (`loss.data`). It must do the same operations each time, and must not
@@ -287,9 +287,8 @@ def capture(
     state: (owner, attribute) of arrays, besides the modules' buffers, that the step replaces and
     reads again the next time.
 
-    The first call runs the step without recording; the second records it and launches the graph.
-    On a CPU, every call runs
-    the step.
+    The first call runs the step without recording it; the second records it; from then on, calls
+    replay it. On a CPU, every call runs the step.
     """
     slots = [
         *state,

@@ -28,12 +28,13 @@ _ELEMENT = """
     }""".replace("CHUNK", str(CHUNK))
 
 
-def _update_kernel(name, count, inputs, body):
+def _update_kernel(name, count, inputs, body, temporary=(1,)):
     """Return a function that updates lists of arrays in one launch.
 
     count: the number of lists: ws, gs and moments. body: updates element j of array k. It may write
     to w (of the first list) and to p2, p3, ... (of the third list, the fourth, ...), and reads
-    `numbers`, in which every array has a row.
+    `numbers`, in which every array has a row. temporary: which lists a recorded step creates anew,
+    so that their arrays need not stay alive: by default the second, gs.
     """
     pointers = "".join(
         f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); " for n in range(2, count)
@@ -41,22 +42,22 @@ def _update_kernel(name, count, inputs, body):
     code = _ELEMENT.replace("BODY", pointers + body).replace("COUNT", str(count))
     run = elementwise_kernel(name, _TABLE + inputs, "raw T numbers", code)
 
-    def call(numbers, lists, *settings):
-        """numbers: a function that returns a row for each array.
+    def call(get_rows, lists, *settings):
+        """get_rows: a function that returns a row of `numbers` for each array.
 
-        Every launch of a recorded step calls it again.
+        Every replay of a recorded step calls it again.
         """
         arrays = [array for row in zip(*lists, strict=True) for array in row]
         if not any(array.size for array in lists[0]):
             return
-        if backend.tape is not None:  # the gradients (the second list) belong to the step itself
-            moments = [array for kind in lists[2:] for array in kind]
-            backend.tape.keep_alive([*lists[0], *moments])
+        if backend.tape is not None:
+            kept = (arrays for i, arrays in enumerate(lists) if i not in temporary)
+            backend.tape.keep_alive([array for arrays in kept for array in arrays])
         dtype = lists[0][0].dtype
         sizes = tuple(array.size for array in lists[0])
         owner, start, length, size = _chunk_table(backend.active(), sizes)
         pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
-        rows = from_host(lambda: np.array(numbers(), dtype).reshape(-1))
+        rows = from_host(lambda: np.array(get_rows(), dtype).reshape(-1))
         run(pointers, owner, start, length, *settings, rows, size=size)
 
     return call
@@ -98,7 +99,13 @@ _momentum = _update_kernel(
 
 _sgd = _update_kernel("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
 
-_lerp = _update_kernel("lerp", 2, "", "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];")
+_lerp = _update_kernel(
+    "lerp",
+    2,
+    "",
+    "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];",
+    temporary=(),  # the second list holds weights
+)
 
 
 _squares = elementwise_kernel(
@@ -146,41 +153,41 @@ def _lists_for_kernel(ws, gs, *more):
 
 
 @fast(optim.adam)
-def adam(ws, gs, ms, vs, rates, beta1, beta2):
+def adam(ws, gs, ms, vs, get_rates, beta1, beta2):
     lists = _lists_for_kernel(ws, gs, ms, vs)
     if lists is None:
-        return optim.adam.__wrapped__(ws, gs, ms, vs, rates, beta1, beta2)
-    _adam(rates, lists, 1 - beta1, 1 - beta2)
+        return optim.adam.__wrapped__(ws, gs, ms, vs, get_rates, beta1, beta2)
+    _adam(get_rates, lists, 1 - beta1, 1 - beta2)
 
 
 @fast(optim.rmsprop)
-def rmsprop(ws, gs, vs, rate, alpha, eps):
+def rmsprop(ws, gs, vs, get_lr, alpha, eps):
     lists = _lists_for_kernel(ws, gs, vs)
     if lists is None:
-        return optim.rmsprop.__wrapped__(ws, gs, vs, rate, alpha, eps)
-    _rmsprop(lambda: [rate()] * len(ws), lists, alpha, 1 - alpha, eps)
+        return optim.rmsprop.__wrapped__(ws, gs, vs, get_lr, alpha, eps)
+    _rmsprop(lambda: [get_lr()] * len(ws), lists, alpha, 1 - alpha, eps)
 
 
 @fast(optim.sgd)
-def sgd(ws, gs, velocities, rate, momentum):
+def sgd(ws, gs, velocities, get_lr, momentum):
     lists = _lists_for_kernel(ws, gs, *([] if velocities is None else [velocities]))
     if lists is None:
-        return optim.sgd.__wrapped__(ws, gs, velocities, rate, momentum)
-    rates = lambda: [rate()] * len(ws)
-    _sgd(rates, lists) if velocities is None else _momentum(rates, lists, momentum)
+        return optim.sgd.__wrapped__(ws, gs, velocities, get_lr, momentum)
+    get_rows = lambda: [get_lr()] * len(ws)
+    _sgd(get_rows, lists) if velocities is None else _momentum(get_rows, lists, momentum)
 
 
 @fast(optim.lerp)
-def lerp(averages, ws, decay):
+def lerp(averages, ws, get_beta):
     lists = _lists_for_kernel(averages, ws)
     if lists is None:
-        return optim.lerp.__wrapped__(averages, ws, decay)
+        return optim.lerp.__wrapped__(averages, ws, get_beta)
 
-    def weights():
-        beta = decay()
+    def get_rows():
+        beta = get_beta()
         return [(beta, 1 - beta)] * len(ws)
 
-    _lerp(weights, lists)
+    _lerp(get_rows, lists)
 
 
 @fast(optim.global_norm)

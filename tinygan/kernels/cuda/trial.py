@@ -4,7 +4,7 @@ import numpy as np
 
 from tinygan.backend import float_on_cpu, xp
 
-from . import act, conv, linear, loss, norm, optim, pool, warp
+from . import act, conv, linear, loss, normalize, optim, pool, warp
 
 
 def run():
@@ -20,8 +20,8 @@ def run():
     _, saved = loss.binary_cross_entropy(x, x)
     loss.binary_cross_entropy_gradient(row[0], saved, needed)
     for axes in ((0, 1, 2), (1, 2)):
-        y, saved = norm.normalize(x, row, row, axes, 1e-5)
-        norm.normalize_gradient(y, saved, needed)
+        y, saved = normalize.normalize(x, row, row, axes, 1e-5)
+        normalize.normalize_gradient(y, saved, needed)
     w = xp.ones((3, 3, 2, 2), "float32")
     y = conv.forward(x, w, pair, pair, 1, row)
     conv.input_gradient(y, w, (4, 4), pair, pair, 1)

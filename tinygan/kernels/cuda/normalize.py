@@ -1,6 +1,7 @@
 """Normalisation in few launches: chains of operations in CUDA C, and means as products."""
 
-from .. import fast, norm
+from .. import fast
+from .. import normalize as plain
 from ..linear import sum_to
 from .elementwise import elementwise_kernel
 from .linear import means
@@ -18,11 +19,12 @@ _normalize = elementwise_kernel(
     "y = (x - mean) * inv_std * scale + shift;",
 )
 
-_g_times_y = elementwise_kernel(
-    "g_times_y", "T g, T x, T mean, T inv_std", "T y", "y = g * ((x - mean) * inv_std);"
+_g_times_normalized = elementwise_kernel(
+    "g_times_normalized", "T g, T x, T mean, T inv_std", "T y", "y = g * ((x - mean) * inv_std);"
 )
 
-# The gradient of x, as in kernels/norm.py: it loses its mean and its projection on y.
+# The gradient of x, as in kernels/normalize.py. It loses its mean and its projection on the
+# normalised x.
 _normalize_gradient = elementwise_kernel(
     "normalize_gradient",
     "T g, T x, T mean, T inv_std, T scale, T g_mean, T projection",
@@ -31,9 +33,9 @@ _normalize_gradient = elementwise_kernel(
 )
 
 
-@fast(norm.moments)
+@fast(plain.moments)
 def moments(x, axes):
-    norm.check_not_empty(x, axes)
+    plain.check_not_empty(x, axes)
     mean = _mean(x, axes)
     return mean, _mean(_squared_distance(x, mean), axes)
 
@@ -43,27 +45,27 @@ def _mean(x, axes):
     return means(x, axes) if as_product else x.mean(axes, keepdims=True)
 
 
-@fast(norm.normalize)
+@fast(plain.normalize)
 def normalize(x, scale, shift, axes, eps, statistics=None):
     mean, var = moments(x, axes) if statistics is None else statistics
     inv_std = _inv_std(var, eps)
-    gain, bias = 1.0 if scale is None else scale, 0.0 if shift is None else shift
-    y = _normalize(x, mean, inv_std, gain, bias)
+    factor, term = 1.0 if scale is None else scale, 0.0 if shift is None else shift
+    y = _normalize(x, mean, inv_std, factor, term)
     return y, (x, mean, inv_std, scale, shift, axes)
 
 
-@fast(norm.normalize_gradient)
+@fast(plain.normalize_gradient)
 def normalize_gradient(g, saved, needed):
     """A scale that is constant over the axes multiplies the means, not every element."""
     x, mean, inv_std, scale, shift, axes = saved
-    g_times_y, factor = _g_times_y(g, x, mean, inv_std), scale
-    dscale = sum_to(g_times_y, scale.shape) if needed[1] else None
+    g_times_normalized, factor = _g_times_normalized(g, x, mean, inv_std), scale
+    dscale = sum_to(g_times_normalized, scale.shape) if needed[1] else None
     dshift = sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
     if scale is not None and _varies_over(axes, scale.shape, x.ndim):
-        g, g_times_y, factor = g * scale, g_times_y * scale, None
-    g_mean, projection = _mean(g, axes), _mean(g_times_y, axes)
+        g, g_times_normalized, factor = g * scale, g_times_normalized * scale, None
+    g_mean, projection = _mean(g, axes), _mean(g_times_normalized, axes)
     if factor is not None:
         g_mean, projection = g_mean * factor, projection * factor
     factor = 1.0 if factor is None else factor

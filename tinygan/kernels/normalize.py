@@ -27,7 +27,11 @@ def moments(x, axes):
 
 @kernel
 def normalize(x, scale, shift, axes, eps, statistics=None):
-    """Return y, and what its gradient needs. statistics: the moments of x, if already known."""
+    """Return y, and what its gradient needs (see linear.py).
+
+    statistics: the moments of x, if they are known already. They must be those of this x, because
+    the gradient flows through them.
+    """
     mean, var = moments(x, axes) if statistics is None else statistics
     inv_std = 1 / xp.sqrt(var + float(eps))
     y = (x - mean) * inv_std
@@ -38,20 +42,22 @@ def normalize(x, scale, shift, axes, eps, statistics=None):
 
 @kernel
 def normalize_gradient(g, saved, needed):
-    """Return the gradients of x, scale and shift, or None where `needed` is False.
+    """Return the gradients of x, scale and shift.
 
-    The mean and the variance depend on x. So, with y = (x - mean) * inv_std, dx loses the mean of
-    the gradient and its projection on y:
+    The mean and the variance depend on x. So, with normalized = (x - mean) * inv_std, dx loses the
+    mean of the gradient and its projection on normalized:
 
-        dx = inv_std * (g - mean(g) - y * mean(g * y))      g already multiplied by scale
+        dx = inv_std * (g - mean(g) - normalized * mean(g * normalized))
+
+    where g is already multiplied by scale.
     """
     x, mean, inv_std, scale, shift, axes = saved
-    y = (x - mean) * inv_std
-    dscale = sum_to(g * y, scale.shape) if needed[1] else None
+    normalized = (x - mean) * inv_std
+    dscale = sum_to(g * normalized, scale.shape) if needed[1] else None
     dshift = sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
     g = g if scale is None else g * scale
-    projection = (g * y).mean(axes, keepdims=True)
-    dx = inv_std * (g - g.mean(axes, keepdims=True) - y * projection)
+    projection = (g * normalized).mean(axes, keepdims=True)
+    dx = inv_std * (g - g.mean(axes, keepdims=True) - normalized * projection)
     return dx, dscale, dshift

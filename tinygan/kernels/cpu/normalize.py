@@ -15,7 +15,8 @@ import math
 
 import numpy as np
 
-from .. import fast, norm
+from .. import fast
+from .. import normalize as plain
 from ..linear import sum_to
 from . import parallel
 from .parallel import scratch
@@ -105,9 +106,9 @@ def _sums(x, channels):
     return sums if width == channels else sums.reshape(n, -1, channels).sum(1)
 
 
-@fast(norm.moments)
+@fast(plain.moments)
 def moments(x, axes):
-    norm.check_not_empty(x, axes)
+    plain.check_not_empty(x, axes)
     view = _view(x.shape, axes)
     if view is not None:
         return _moments_in_blocks(x, axes, view)
@@ -141,7 +142,7 @@ def _as_matrices(channels, *vectors):
     return [None if vector is None else vector.reshape(-1, channels) for vector in vectors]
 
 
-@fast(norm.normalize)
+@fast(plain.normalize)
 def normalize(x, scale, shift, axes, eps, statistics=None):
     mean, var = moments(x, axes) if statistics is None else statistics
     inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
@@ -173,23 +174,23 @@ def _normalize_in_blocks(view, x, mean, inv_std, scale, shift):
     return y
 
 
-@fast(norm.normalize_gradient)
+@fast(plain.normalize_gradient)
 def normalize_gradient(g, saved, needed):
     x, mean, inv_std, scale, shift, axes = saved
     view = _view(x.shape, axes, scale, shift)
     if view is not None:
         return _gradient_in_blocks(view, g, *saved[:-1], needed)
-    y = x - mean
-    y *= inv_std
-    dscale = sum_to(g * y, scale.shape) if needed[1] else None
+    normalized = x - mean
+    normalized *= inv_std
+    dscale = sum_to(g * normalized, scale.shape) if needed[1] else None
     dshift = sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
     dx = g * scale if scale is not None else g.copy()
-    projection = (dx * y).mean(axes, keepdims=True)
+    projection = (dx * normalized).mean(axes, keepdims=True)
     dx -= dx.mean(axes, keepdims=True)
-    y *= projection
-    dx -= y
+    normalized *= projection
+    dx -= normalized
     dx *= inv_std
     return dx, dscale, dshift
 
@@ -199,14 +200,14 @@ def _gradient_in_blocks(view, g, x, mean, inv_std, scale, shift, needed):
     mean, inv_std, factor = _as_matrices(channels, mean, inv_std, scale)
 
     def sums(x, g, mean):
-        y = np.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))
-        y *= g
-        return _sums(g, channels), _sums(y, channels)
+        product = np.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))
+        product *= g
+        return _sums(g, channels), _sums(product, channels)
 
     def gradient(sums, vector):
         return sum_to(sums, (vector.size // channels, channels)).reshape(vector.shape)
 
-    # Of each image: the sums of g, and of g * y.
+    # The sums over each image, of g and of g * (x - mean).
     total, projection = (parts.sum(1) for parts in _for_each_block(sums, view, [x, g], [mean]))
     projection *= inv_std
     dscale = gradient(projection, scale) if needed[1] else None
@@ -222,11 +223,11 @@ def _gradient_in_blocks(view, g, x, mean, inv_std, scale, shift, needed):
     dx = np.empty(x.shape, x.dtype)
 
     def block(x, g, dx, mean, projection, total, factor):
-        y = np.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))
-        y *= projection
-        y += total
+        lost = np.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))
+        lost *= projection
+        lost += total
         np.multiply(g, factor, out=dx)
-        dx -= y
+        dx -= lost
 
     _for_each_block(block, view, [x, g, dx], [mean, projection, total, factor])
     return dx, dscale, dshift
