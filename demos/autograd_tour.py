@@ -260,7 +260,7 @@ study.save_figure(figure, right)
 # %% The result
 from_hand, from_differences = (max(column) for column in zip(*engine_errors.values()))
 study.finding(
-    f"The engine's first three derivatives of tanh agree with the derivatives by hand to "
+    f"The engine's first three derivatives of tanh agree with derivatives computed by hand to "
     f"{from_hand:.0e} and with finite differences to {from_differences:.0e}. check_grads finds "
     "that a derivative of x cubed, computed from a bare array, is right at first order (error "
     f"{errors['a bare array'][0]:.0e}) but wrong at second order (error "

@@ -247,8 +247,9 @@ study.finding(
         *(mean_and_range((run.fid for run in group), 1) for group in class_runs.values())
     )
     + f" ({collapsed} of {len(study.seeds)} runs collapsed)" * bool(collapsed)
-    + f". With {wide} channels, batches of {large} against batches of {small} have an FID of "
-    f"{against('steps', large_wide, small_wide)}, and of "
+    + f". With {wide} channels, the FID of batches of {large}, against that of batches of {small}, "
+    "is "
+    f"{against('steps', large_wide, small_wide)}, and "
     f"{against('images', large_wide, small_wide)}. If the truncation threshold goes down from "
     f"{thresholds[-1]:g} to {thresholds[0]:g}, the precision goes from {precision[-1]:.2f} to "
     f"{precision[0]:.2f} and the recall from {recall[-1]:.2f} to {recall[0]:.2f}.",
