@@ -12,6 +12,7 @@ from test_architecture import FILES, LEARNERS_PATH, belongs
 
 from demos.bench.__main__ import make_parser as make_bench_parser
 from tinygan import nn, ops, tensor
+from tinygan.backend import asarray
 from tinygan.cli import make_parser
 from tinygan.optable import table
 from tinygan.study import result_files
@@ -309,7 +310,9 @@ def test_the_examples_of_additions_work(monkeypatch):
     code, names = example("gan/penalties.py")  # test_penalties.py tests its entry
     exec(code.split("\n\n\n")[0], names)
     D = lambda x: ops.sum(x, (1, 2, 3)) * 3.0
-    x = np.zeros((2, 2, 2, 1), np.float32)  # the gradient is 3 everywhere, so its length is 6
+    x = asarray(
+        np.zeros((2, 2, 2, 1), np.float32)
+    )  # the gradient is 3 everywhere, so its length is 6
     assert names["one_sided"](D, x, x, np.random.default_rng(0)).item() == pytest.approx(25)
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygan.autograd import no_grad, profile, tensor
+from tinygan.autograd import Tensor, no_grad, profile, tensor
 
 from .hooks import forward_hooks
 from .module import Module
@@ -41,13 +41,13 @@ class Summary(list[Row]):
 def summary(network: Module, *inputs: Any) -> Summary:
     """Return a Summary of a network, which runs once on the inputs, in evaluation mode.
 
-    inputs: the arguments of its `forward`, arrays or Tensors; float64 arrays are converted to its
-    dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on zeros, and
-    on label 0 if it has classes. print(nn.summary(G)) prints a table.
+    inputs: the arguments of its `forward`, Tensors or arrays; floating-point arrays are converted
+    to its dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on
+    zeros, and on label 0 if it has classes. print(nn.summary(G)) prints a table.
     """
     inputs = inputs or _example(network)
     dtype = next((parameter.dtype for parameter in network.parameters()), None)
-    inputs = [tensor(x, dtype=dtype) if getattr(x, "dtype", "") == "float64" else x for x in inputs]
+    inputs = [tensor(x, dtype=dtype) if _is_floating(x) else x for x in inputs]
     rows, costs_before, profiler = Summary(), [], profile(show=False)
 
     def multiply_adds():
@@ -75,6 +75,10 @@ def summary(network: Module, *inputs: Any) -> Summary:
         rows.append(Row("others", "", "", others, 0))
     rows.append(Row("total", "", "", parameters, sum(row.multiply_adds for row in rows)))
     return rows
+
+
+def _is_floating(x):
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f" and not isinstance(x, Tensor)
 
 
 def _example(network):
