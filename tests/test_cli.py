@@ -357,6 +357,14 @@ def test_show_counts_parameters_and_multiply_adds(capsys):
     )
 
 
+def test_gradcheck_says_that_an_op_has_no_row(monkeypatch, capsys):
+    monkeypatch.setattr("tinygan.ops.mish", lambda x: x, raising=False)
+    assert "the op mish has no row in tinygan/optable/: add one" in fails(
+        capsys, "gradcheck", "mish"
+    )
+    assert "no op or layer has mush in its name" in fails(capsys, "gradcheck", "mush")
+
+
 def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monkeypatch):
     succeeds("gradcheck", "tanh")
     out = capsys.readouterr().out

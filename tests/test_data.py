@@ -229,6 +229,13 @@ def test_batch_arguments_out_of_range_are_errors():
     error_of(data.batch, 0, 2, -1)
 
 
+def test_a_dataset_needs_a_class_name():
+    images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, int)
+    assert data.Dataset("mine", "train", images, labels, ("all",)).num_classes == 1
+    with pytest.raises(InputError, match="data set mine .train.: class_names needs at least one"):
+        data.Dataset("mine", "train", images, labels, ())
+
+
 def test_a_dataset_is_read_only_and_leaves_its_inputs_alone():
     images, labels = np.zeros((2, 3, 4, 1), np.uint8), np.array([0, 1], np.uint8)
     data = Dataset("toy", "train", images, labels, ("a", "b"))

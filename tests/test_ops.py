@@ -21,7 +21,7 @@ from tinygan.kernels import act, linear, loss, normalize
 from tinygan.kernels.cpu import conv as fast_conv
 from tinygan.kernels.cpu import linear as fast_linear
 from tinygan.kernels.cpu import parallel
-from tinygan.optable import ROWS, oracles
+from tinygan.optable import ROWS, oracles, row
 
 pytestmark = pytest.mark.usefixtures("kernel_set")
 
@@ -562,6 +562,11 @@ def test_blas_limits_of_several_threads_end_together():
 
 
 # ---- memory ----
+
+
+def test_a_row_of_an_op_says_what_it_keeps():
+    with pytest.raises(TypeError, match='row of tanh: say what it keeps, such as keeps="a"'):
+        row(ops.tanh, np.tanh, lambda rng: rng.standard_normal(3))
 
 
 @KEEPS

@@ -1,6 +1,7 @@
 """Tests of training: a run depends only on its seed, resumes exactly, writes its files, and
 improves."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -16,7 +17,7 @@ from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
 from tinygan.models import biggan, gan, progan, stylegan, stylegan2
-from tinygan.settings import parse_assignments
+from tinygan.settings import parse_assignments, setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import make_optimizer
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
@@ -712,7 +713,39 @@ def test_settings_are_parsed():
 
 def test_every_setting_has_a_description():
     for recipe in recipes.RECIPES.values():
-        assert all(setting.doc for setting in recipe.settings().describe())
+        assert all(described.doc for described in recipe.settings().describe())
+
+
+def test_settings_that_are_not_written_as_they_must_be_are_refused():
+    class Undecorated(gan.MLPSettings):
+        width: int = setting(3, "width")
+
+    @dataclasses.dataclass
+    class Plain(gan.MLPSettings):
+        width: int = 3
+
+    @dataclasses.dataclass
+    class Textual(gan.MLPSettings):
+        width: "int" = setting(3, "width")
+
+    for kind, message in (
+        (Undecorated, "width is no setting yet: decorate Undecorated with @dataclass"),
+        (Plain, "Plain.width: write setting.default, description."),
+        (Textual, "Textual.width has the text 'int' as its type: leave out"),
+    ):
+        for use in (kind().describe, lambda kind=kind: kind().updated({"lr": 1})):
+            with pytest.raises(TypeError, match=message):
+                use()
+    with pytest.raises(ValueError, match="group='los': did you mean loss"):
+        setting(3, "width", group="los")
+
+
+def test_a_trainer_without_a_folder_says_how_to_make_one(tmp_path, digits):
+    recipe = recipes.find("gan")
+    trainer = Trainer(recipe, recipe.settings().updated({"hidden": 4}), digits, tmp_path / "none")
+    with pytest.raises(InputError, match="none does not exist: Trainer.start makes the folder"):
+        trainer.run(progress=False)
+    assert not (tmp_path / "none").exists()
 
 
 # Pictures
