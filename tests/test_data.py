@@ -231,9 +231,9 @@ def test_batch_arguments_out_of_range_are_errors():
 
 def test_a_dataset_needs_a_class_name():
     images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, int)
-    assert data.Dataset("mine", "train", images, labels, ("all",)).num_classes == 1
-    with pytest.raises(InputError, match="data set mine .train.: class_names needs at least one"):
-        data.Dataset("mine", "train", images, labels, ())
+    assert Dataset("mine", "train", images, labels, ("all",)).num_classes == 1
+    with pytest.raises(ValueError, match="data set mine .train.: class_names needs at least one"):
+        Dataset("mine", "train", images, labels, ())
 
 
 def test_a_dataset_is_read_only_and_leaves_its_inputs_alone():
