@@ -94,7 +94,7 @@ def catalogue(data_dir: str | Path | None = None) -> list[Row]:
     for name in (*SOURCES, *STACKED):
         source, description = _source(name), _source(name).description
         if name in STACKED:
-            description = f"three digits of {STACKED[name]} in red, green and blue"
+            description = f"three images of {STACKED[name]} in one, as red, green and blue"
         rows.append(Row(name, _where(name, data_dir), *source.sizes.values(), description))
     return rows
 
