@@ -1,4 +1,4 @@
-"""A first GAN: in about a minute, `python demos/first_gan.py` writes a grid of new digits."""
+"""A first GAN: in a minute or two, `python demos/first_gan.py` writes a grid of new digits."""
 
 import numpy as np
 from tqdm import trange
