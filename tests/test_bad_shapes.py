@@ -456,7 +456,7 @@ def test_the_titles_of_layers():
         (nn.ReLU().eval(), "ReLU()"),
         (nn.Mapping(3, 4, classes=2, rng=rng), "Mapping(latent=3, classes=2)"),
     ):
-        assert layer.title() == text
+        assert layer.one_line_repr() == text
 
 
 def test_errors_that_are_not_about_arguments_stay_as_they_are():

@@ -531,6 +531,7 @@ def test_no_step_waits_for_a_result(name, tmp_path, digits, gpu, monkeypatch):
             run.algorithm.train_step()
             assert not strict.counts["waits"]
         # If the fifth step is of a new kind, as for growing networks, it is not yet recorded.
+        assert name != "dcgan" or keys.count(keys[-1]) > 2
         if enabled and kernels.records_steps() and keys.count(keys[-1]) > 2:
             assert strict.counts["uploads"] == 1 and strict.counts["launches"] == 2
 

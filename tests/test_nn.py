@@ -222,6 +222,7 @@ def test_print_shows_the_layers_of_a_network():
             self.main = nn.Sequential(nn.Linear(2, 3), ops.relu, nn.Reshape(3, 1))
             self.twins = [nn.Linear(3, 3, bias=False), nn.ReLU()]
             self.channels = 3
+            self.title = "an attribute of the user's"
 
     assert (
         repr(Block())
@@ -258,6 +259,12 @@ def test_summary_finds_an_example_input():
             assert len(lines) == len(summary) and f"{total.parameters:,}" in lines[-1]
     with pytest.raises(TypeError, match="give an example input x, such as"):
         nn.summary(nn.Sequential(nn.ReLU()))
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    assert nn.summary(nn.Sequential(Pair()), np.ones((1, 3)))[0][:3] == ("0", "Pair", "")
     assert nn.summary(nn.Linear(3, 2), np.ones((1, 3)))[0][:3] == ("(all)", "Linear", (1, 2))
 
 

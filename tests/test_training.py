@@ -721,6 +721,10 @@ def test_settings_that_are_not_written_as_they_must_be_are_refused():
         width: int = setting(3, "width")
 
     @dataclasses.dataclass
+    class Below(Undecorated):
+        height: int = setting(3, "height")
+
+    @dataclasses.dataclass
     class Plain(gan.MLPSettings):
         width: int = 3
 
@@ -730,6 +734,7 @@ def test_settings_that_are_not_written_as_they_must_be_are_refused():
 
     for kind, message in (
         (Undecorated, "width is no setting yet: decorate Undecorated with @dataclass"),
+        (Below, "width is no setting yet: decorate Undecorated with @dataclass"),
         (Plain, "Plain.width: write setting.default, description."),
         (Textual, "Textual.width has the text 'int' as its type: leave out"),
     ):

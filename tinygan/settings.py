@@ -5,6 +5,7 @@ On the command line, `--set name=value` changes them.
 
 import contextlib
 import dataclasses
+import inspect
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
 from tinygan.errors import InputError, choose_from
@@ -85,10 +86,10 @@ class Documented:
     def _fields(self):
         """Return {name: field}. Raises TypeError for a class that is not written as it must be."""
         kind, fields = type(self), {f.name: f for f in dataclasses.fields(self)}
-        for name in vars(kind).get("__annotations__", ()):
-            if name not in fields:
+        for base in kind.__mro__:
+            if missing := inspect.get_annotations(base).keys() - fields.keys():
                 raise TypeError(
-                    f"{name} is no setting yet: decorate {kind.__name__} with @dataclass"
+                    f"{min(missing)} is no setting yet: decorate {base.__name__} with @dataclass"
                 )
         for f in fields.values():
             if "doc" not in f.metadata:

@@ -279,7 +279,7 @@ def accepts(function, args, settings):
 
 def layer_error(layer, reason, kind):
     """Return an error of class `kind` for a layer's arguments. Its `.layer` is (layer, reason)."""
-    error = kind(f"{layer.title()}: {reason}")
+    error = kind(f"{layer.one_line_repr()}: {reason}")
     error.layer = layer, reason
     return error
 
@@ -299,7 +299,9 @@ def add_layer_path(error, network):
     if not paths:  # the layer was created during the call, so it is no part of this network
         paths, layer, reason = [""], network, text
     error.layer = layer, reason
-    error.args = (f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer.title()}: {reason}",)
+    error.args = (
+        f"{own_name}.{paths[0]} " * bool(paths[0]) + f"{layer.one_line_repr()}: {reason}",
+    )
 
 
 # Messages

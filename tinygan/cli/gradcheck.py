@@ -20,8 +20,8 @@ def run_gradcheck(args):
         if not args.names or any(name in row.name for name in args.names)
     ]
     if not rows:
-        if hasattr(ops, args.names[0]):
-            raise InputError(f"the op {args.names[0]} has no row in tinygan/optable/: add one")
+        if missing := [name for name in args.names if name in ops.__all__]:
+            raise InputError(f"the op {missing[0]} has no row in tinygan/optable/: add one")
         raise InputError(f"no op or layer has {' or '.join(args.names)} in its name")
     passed = 0
     print(

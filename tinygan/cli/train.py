@@ -1,6 +1,7 @@
 """The command train."""
 
 import contextlib
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -92,9 +93,11 @@ def run_train(args):
 def time_shares(phases, total):
     """Return the share of each phase {name: seconds} in the total time, and of all the rest, as
     text: whole percentages that add up to 100."""
-    percent = {name: round(100 * spent / total) for name, spent in phases.items()}
-    percent["other"] = 100 - sum(percent.values())  # pictures, evaluations, checkpoints, the log
-    return ", ".join(f"{name} {share}%" for name, share in percent.items())
+    # Sums are rounded, not shares: rounded shares could add up to more than 100.
+    ends = [round(100 * spent / total) for spent in itertools.accumulate(phases.values())]
+    names = [*phases, "other"]  # other: pictures, evaluations, checkpoints, the log
+    shares = zip(names, [0, *ends], [*ends, 100])
+    return ", ".join(f"{name} {end - start}%" for name, start, end in shares)
 
 
 def train_silently(trainer):

@@ -6,7 +6,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from tinygan import nn
-from tinygan.errors import InputError
+from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
 from . import check_attributes, check_calls, check_draws
@@ -78,7 +78,7 @@ class Recipe(NamedTuple):
             if getattr(s, name) not in choices:
                 raise InputError(
                     f"setting {name}={getattr(s, name)}: for the networks of {self.name}, "
-                    f"choose from {', '.join(choices)}"
+                    f"{choose_from(choices, getattr(s, name))}"
                 )
         rng_before = copy.deepcopy(rng)
         pair = self._pair(s, image_shape, classes, rng)

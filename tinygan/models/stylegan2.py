@@ -34,7 +34,7 @@ import numpy as np
 from tinygan import nn, ops
 from tinygan.autograd import Parameter, Tensor
 from tinygan.backend import normal
-from tinygan.errors import InputError
+from tinygan.errors import InputError, choose_from
 from tinygan.settings import setting
 
 from .progan import channels_by_size
@@ -314,7 +314,7 @@ def check_arguments(image_size, widths, architecture):
             "64...: pad them"
         )
     if architecture not in ARCHITECTURES:
-        raise InputError(f"architecture={architecture}: choose from {', '.join(ARCHITECTURES)}")
+        raise InputError(f"architecture={architecture}: {choose_from(ARCHITECTURES, architecture)}")
 
 
 @dataclass

@@ -59,7 +59,8 @@ def summary(network: Module, *inputs: Any) -> Summary:
     def after(path, layer, result):
         parameters = sum(p.size for p in layer.parameters())
         cost = multiply_adds() - costs_before.pop()
-        rows.append(Row(path or "(all)", type(layer).__name__, result.shape, parameters, cost))
+        shape = getattr(result, "shape", "")  # a layer may return several Tensors
+        rows.append(Row(path or "(all)", type(layer).__name__, shape, parameters, cost))
 
     leaves = [(path, part) for path, part in network.modules() if not list(part.children())]
     training = network.training

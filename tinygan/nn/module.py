@@ -53,14 +53,14 @@ class Module:
             raise
 
     def __repr__(self) -> str:
-        """The `title` of this module, and below it a line for each layer inside."""
+        """The `one_line_repr` of this module, and below it a line for each layer inside."""
         return self._tree(dict(self.children()))
 
     def _tree(self, parts):
         lines = (f"  {name}: {getattr(part, '__name__', part)}" for name, part in parts.items())
-        return "\n".join((self.title(), *(line.replace("\n", "\n  ") for line in lines)))
+        return "\n".join((self.one_line_repr(), *(line.replace("\n", "\n  ") for line in lines)))
 
-    def title(self) -> str:
+    def one_line_repr(self) -> str:
         """Return the class with its sizes: the shapes of its parameters or else of its buffers, and
         its integers."""
         values = vars(self).items()
