@@ -107,6 +107,7 @@ def cases():
             yield act.leaky_relu_gradient, (normal(*x.shape, seed=1), x, slope, gain), None
         yield loss.softplus, (np.asarray(30 * x),), None
         yield loss.sigmoid, (np.asarray(30 * x),), None
+        yield loss.sech_squared, (np.asarray(30 * x),), None
     for x in (image, large, empty, normal(7, 5)):
         bias = normal(x.shape[-1])
         yield act.leaky_relu, (x, 0.2, 1.5, bias), None

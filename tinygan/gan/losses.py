@@ -17,14 +17,14 @@ relativistic, only differences of logits matter: those of reals should be higher
     relativistic  -log s(real - fake)                  -log s(fake - real)  Jolicoeur-Martineau 2018
 
 Here s is the sigmoid. Where a logarithm follows it, the two are computed together, so that nothing
-overflows.
+overflows, and small values and gradients are right to their last digits.
 """
 
 from typing import Callable, NamedTuple
 
 from tinygan.errors import InputError, choose_from
 from tinygan.ops import binary_cross_entropy_with_logits as bce
-from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus
+from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus_of_difference, square
 
 
 class Loss(NamedTuple):
@@ -44,22 +44,14 @@ class Loss(NamedTuple):
     threshold: float | None = 0.0
 
 
-def _difference(a, b):
+def _of_difference(a, b):
+    """Return the mean of -log s(b - a), which is softplus(a - b)."""
     if a.shape != b.shape:  # broadcasting (N,) and (N, 1) would silently compare all pairs
         raise ValueError(
             "relativistic: real and fake logits must have the same shape, "
             f"got {a.shape} and {b.shape}"
         )
-    return a - b
-
-
-def _of_probabilities(loss):
-    """Return `loss` as a function of sigmoid(logits)."""
-    return Loss(
-        lambda real, fake: loss.discriminator(sigmoid(real), sigmoid(fake)),
-        lambda real, fake: loss.generator(None, sigmoid(fake)),
-        probability=True,
-    )
+    return mean(softplus_of_difference(a, b))
 
 
 LOSSES = {
@@ -91,13 +83,23 @@ LOSSES = {
         lambda real, fake: mean(fake) - mean(real), lambda real, fake: -mean(fake), threshold=None
     ),
     "relativistic": Loss(
-        lambda real, fake: mean(softplus(_difference(fake, real))),
-        lambda real, fake: mean(softplus(_difference(real, fake))),
+        lambda real, fake: _of_difference(fake, real),
+        lambda real, fake: _of_difference(real, fake),
         paired=True,
         threshold=None,
     ),
+    # The distance of the probability s(x) to 1 is s(-x), in which small values are not lost.
+    "l2-sigmoid": Loss(
+        lambda real, fake: 0.5 * mean(square(sigmoid(-real))) + 0.5 * mean(square(sigmoid(fake))),
+        lambda real, fake: 0.5 * mean(square(sigmoid(-fake))),
+        probability=True,
+    ),
+    "l1-sigmoid": Loss(
+        lambda real, fake: mean(sigmoid(-real)) + mean(sigmoid(fake)),
+        lambda real, fake: mean(sigmoid(-fake)),
+        probability=True,
+    ),
 }
-LOSSES |= {f"{name}-sigmoid": _of_probabilities(LOSSES[name]) for name in ("l2", "l1")}
 
 
 def find(name: str) -> Loss:

@@ -44,30 +44,66 @@ def neg(x, /):
 
 
 def pow(a: TensorLike, b: TensorLike) -> Tensor:
-    """a ** b, for a >= 0 or integer b. d/da is 0 where b = 0; d/db is set to 0 where a <= 0."""
-    if not isinstance(b, (int, float)):
-        return _pow_tensor(a, b)
-    if b == 2:
+    """a ** b, for a >= 0 or integer b. d/da is 0 where b = 0; d/db is set to 0 where a <= 0.
+
+    For a Tensor b, d/da = b a^(b - 1) is inexact or infinite where a^(b - 1) is too small or large
+    for the dtype, even if the product is not.
+    """
+    return _power_of_number(a, float(b)) if isinstance(b, (int, float)) else _power(a, b)
+
+
+# A derivative has the exponent n - 1, which may have more digits than the dtype. The rounded
+# exponent would be wrong by log(a) times the rounding error. So n and 1 are kept apart, as n and
+# `minus`, and the result is corrected.
+
+
+def _power_array(a, exponent, error):
+    """a ** (exponent + error), where error is much smaller than exponent."""
+    log_a = xp.log(xp.where((a == 0) | xp.isinf(a), 1, xp.abs(a)))  # 0 and infinity remain
+    # The correction is larger only where the power is 0 or infinite.
+    return xp.power(a, exponent) * (1 + xp.clip(error * log_a, -0.5, 0.5))
+
+
+def _power_of_number(a, n, minus=0.0):
+    if not xp.abs(loss.rounding_error(n, minus)) > 0:  # `not`, because of the NaN of an infinite n
+        n, minus = n - minus, 0.0
+    if n == 2 and not minus:
         return square(a)
-    return sqrt(a) if b == 0.5 else _pow_number(a, float(b))
+    return sqrt(a) if n == 0.5 and not minus else _pow_number(a, n, minus)
 
 
 @op(name="pow")
-def _pow_number(x, /, n):
-    return xp.power(x.data, n), lambda g: g * (n * pow(x, n - 1)) if n else g * 0.0
+def _pow_number(x, /, n, minus):
+    exponent = float(x.dtype.type(n - minus))
+    error = (n - minus - exponent) + loss.rounding_error(n, minus)
+
+    def d_x(g):
+        if n == minus:
+            return g * 0.0
+        if n % 1 == 0:
+            return g * ((n - minus) * _power_of_number(x, n, minus + 1))
+        root = _power_of_number(x, n / 2, (minus + 1) / 2)  # its square may be out of range
+        return g * ((n - minus) * root * root)
+
+    power = _power_array if abs(error) > 0 else lambda a, n, error: xp.power(a, n)
+    return power(x.data, exponent, error), d_x
 
 
 @op(broadcasts=True, name="pow")
-def _pow_tensor(a, b, /):
+def _power(a, b, /, minus=0.0):
+    exponent = b.data - minus
+    error = loss.rounding_error(b.data, exponent.dtype.type(minus))
+
     def d_a(g):
-        exponent = where((a.data == 0) & (b.data == 0), 0.0, b - 1.0)  # 0 * 0 ** -1 would be NaN
-        return g * b * _pow_tensor(a, exponent)
+        zero = (a.data == 0) & (exponent == 0)  # 0 * 0 ** -1 would be NaN
+        return g * (b - minus) * _power(where(zero, 1.0, a), b, minus + 1)
 
     def d_b(g, y):
         positive = a.data > 0
         return g * mul_constant(y * log(where(positive, a, 1.0)), positive.astype(a.dtype))
 
-    return xp.power(a.data, b.data), d_a, d_b
+    y = _power_array(a.data, exponent, error) if minus else xp.power(a.data, exponent)
+    return y, d_a, d_b
 
 
 @elementwise
@@ -97,13 +133,19 @@ def square(x, /):
 @elementwise
 def tanh(x, /):
     """The hyperbolic tangent."""
-    return xp.tanh(x.data), lambda g, y: g * (1.0 - y * y)
+    return xp.tanh(x.data), lambda g: g * sech_squared(x)
+
+
+@elementwise
+def sech_squared(x, /):
+    """1 / cosh(x)^2, the derivative of tanh; 1 - tanh(x)^2 would lose its small values."""
+    return loss.sech_squared(x.data), lambda g, y: g * (-2.0 * y * tanh(x))
 
 
 @elementwise
 def sigmoid(x, /):
     """1 / (1 + exp(-x))."""
-    return loss.sigmoid(x.data), lambda g, y: g * (y * (1.0 - y))
+    return loss.sigmoid(x.data), lambda g: g * (0.25 * sech_squared(0.5 * x))
 
 
 @elementwise
@@ -112,10 +154,25 @@ def softplus(x, /):
     return loss.softplus(x.data), lambda g: g * sigmoid(x)
 
 
-@composite_op(1)
-def silu(x):
+@composite_op(2)
+def softplus_of_difference(a, b):
+    """softplus(a - b), corrected for the rounding error of a - b, which at a - b = -80 in
+    float32 would change the result by a factor of 1 + 4e-6."""
+    difference = a - b
+    error = xp.fmax(loss.rounding_error(a.data, b.data), -1)  # NaN where a - b is infinite
+    return softplus(difference) + mul_constant(sigmoid(difference), error)
+
+
+@elementwise
+def silu(x, /):
     """x * sigmoid(x), also called swish."""
-    return x * sigmoid(x)
+    return loss.silu(x.data), lambda g: g * (sigmoid(x) + _silu_slope(x))
+
+
+@op
+def _silu_slope(x, /):  # x * (the derivative of sigmoid)
+    d_x = lambda y: 0.25 * sech_squared(0.5 * x) - y * tanh(0.5 * x)
+    return loss.silu_slope(x.data), lambda g, y: g * d_x(y)
 
 
 # Piecewise linear functions. The derivative is constant on each piece, so the gradient is g times a
@@ -194,7 +251,10 @@ def abs(x, /):
 
 @elementwise
 def clip(x, /, low=None, high=None):
-    """x limited to [low, high], numbers or None. The derivative is 1 in [low, high], 0 outside."""
+    """x limited to [low, high], numbers or None. The derivative is 1 in [low, high], 0 outside.
+
+    See `where` for the NaN that an infinite derivative of x leads to outside.
+    """
     low, high = (None if bound is None else float(bound) for bound in (low, high))
 
     def d_x(g):
@@ -210,7 +270,7 @@ def clip(x, /, low=None, high=None):
 
 @elementwise
 def maximum(a, b, /):
-    """The larger of a and b; at a tie, each gets half of the gradient."""
+    """The larger of a and b; at a tie, each gets half of the gradient. See `where` for NaN."""
 
     def share(a, b):  # of a in the gradient: 1 where a is larger, 1/2 at a tie
         return ((a > b) + 0.5 * (a == b)).astype(a.dtype)
@@ -229,7 +289,13 @@ def minimum(a, b):
 
 
 def where(condition: Array, a: TensorLike, b: TensorLike) -> Tensor:
-    """a where `condition`, a boolean array, is True, else b."""
+    """a where `condition`, a boolean array, is True, else b.
+
+    The argument that is not chosen has the gradient 0. But if it is infinite or NaN, so is the
+    derivative of the op that computed it, and 0 * infinity is NaN. So choose a safe argument, not
+    only a safe result: where(x > 0, log(where(x > 0, x, 1.0)), 0.0) instead of
+    where(x > 0, log(x), 0.0). The same holds for `maximum`, `minimum` and `clip`.
+    """
     condition = asarray(condition.data if isinstance(condition, Tensor) else condition)
     return _where(a, b, condition.astype(bool))
 

@@ -5,34 +5,46 @@ Targets may be Tensors and receive gradients, except for the labels of cross_ent
 
 import numpy as np
 
-from tinygan.autograd import described
+from tinygan.autograd import described, op
 from tinygan.backend import xp
 from tinygan.kernels import loss as loss_kernels
 
 from .composite import composite_op
-from .elementwise import abs, softplus, square
+from .elementwise import abs, sigmoid, square
 from .fused import fused
 from .linear import broadcast_to, checked_indices, getitem, mean
 from .reduce import log_softmax
 
 
+@op
+def _cross_entropy(x, t, /):  # of logits and targets, one by one
+    return (
+        loss_kernels.cross_entropy(x.data, t.data),
+        lambda g: g * ((1.0 - t) * sigmoid(x) - t * sigmoid(-x)),
+        lambda g: -g * x,
+    )
+
+
 @fused(loss_kernels.binary_cross_entropy, loss_kernels.binary_cross_entropy_gradient)
 def _binary_cross_entropy_with_logits(logits, target, /):
-    return mean(softplus(logits) - target * logits)
+    return mean(_cross_entropy(logits, target))
 
 
 @composite_op(2)
 def binary_cross_entropy_with_logits(logits, target):
-    """-mean(t log p + (1 - t) log(1 - p)) with p = sigmoid(x), computed as softplus(x) - t x.
+    """-mean(t log p + (1 - t) log(1 - p)) with p = sigmoid(x).
 
-    logits: x. target: t, probabilities that broadcast to the shape of the logits.
-    Raises ValueError for an empty Tensor of logits.
+    logits: x. target: t, probabilities of the shape of the logits, or one for all. The loss is
+    computed as t softplus(-x) + (1 - t) softplus(x), so that small values are right, too. Infinite
+    logits give NaN where they are multiplied by t = 0 or 1 - t = 0.
+    Raises ValueError for an empty Tensor of logits, and for a target of another shape.
     """
     if not logits.size:
         raise ValueError(
             "binary_cross_entropy_with_logits: an empty Tensor has no mean, got "
             f"{described(logits)}"
         )
+    _expect_same_shape("binary_cross_entropy_with_logits", "logits", logits, target)
     return _binary_cross_entropy_with_logits(logits, broadcast_to(target, logits.shape))
 
 
@@ -67,9 +79,16 @@ def l1_loss(prediction, target):
 
 
 def _difference(name, prediction, target):
-    if target.shape not in ((), prediction.shape):
-        raise ValueError(
-            f"{name}: a target of shape {target.shape} does not fit "
-            f"a prediction of shape {prediction.shape}"
-        )
+    _expect_same_shape(name, "a prediction", prediction, target)
     return prediction - target
+
+
+def _expect_same_shape(name, kind, x, target):
+    """Raise ValueError unless target has the shape of x, or is a number.
+
+    Broadcasting would compare logits or pixels with the targets of other images.
+    """
+    if target.shape not in ((), x.shape):
+        raise ValueError(
+            f"{name}: a target of shape {target.shape} does not fit {kind} of shape {x.shape}"
+        )

@@ -1,11 +1,14 @@
 """Reductions that are not linear: variance, maximum, log-sum-exp, softmax, norm."""
 
+import math
+
 from tinygan.autograd import op
 from tinygan.backend import xp
+from tinygan.kernels import loss
 
 from .composite import composite_op
-from .elementwise import exp, mul_constant, square
-from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum
+from .elementwise import mul_constant, square
+from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum, transpose
 
 
 @composite_op(1)
@@ -33,32 +36,76 @@ def min(x, axis=None, keepdims=False):
     return -max(-x, axis, keepdims)
 
 
-@op
-def logsumexp(x, /, axis=None, keepdims=False):
-    """log(sum(exp(x))) over `axis`, without overflow."""
-    axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
-    top = x.data.max(axes, keepdims=True)
-    value = xp.log(xp.exp(x.data - top).sum(axes, keepdims=True)) + top
-    return (
-        value if keepdims else value.squeeze(axes),
-        lambda g, y: reshape(g, keep) * exp(x - reshape(y, keep)),
-    )
+@composite_op(1)
+def logsumexp(x, axis=None, keepdims=False):
+    """log(sum(exp(x))) over `axis`, without overflow.
+
+    The gradient is softmax(x). It is NaN where the largest x is infinite.
+    """
+    value = _logsumexp(_as_rows(x, axes_of(axis, x.ndim)))
+    return reshape(value, keepdims_shape(x.shape, axis)) if keepdims else value
 
 
-@op
-def log_softmax(x, /, axis=-1):
+@composite_op(1)
+def log_softmax(x, axis=-1):
     """x - logsumexp(x): the logarithms of softmax(x)."""
-    value = x.data - x.data.max(axis, keepdims=True)
-    value -= xp.log(xp.exp(value).sum(axis, keepdims=True))
-    return value, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)
+    return _of_rows(_log_softmax, x, axis)
 
 
-@op
-def softmax(x, /, axis=-1):
-    """exp(x) / sum(exp(x)): the probabilities of logits x."""
-    value = xp.exp(x.data - x.data.max(axis, keepdims=True))
-    value /= value.sum(axis, keepdims=True)
-    return value, lambda g, y: y * (g - sum(g * y, axis, keepdims=True))
+@composite_op(1)
+def softmax(x, axis=-1):
+    """exp(x) / sum(exp(x)) over `axis`: the probabilities of logits x."""
+    return _of_rows(_softmax, x, axis)
+
+
+def _as_rows(x, axes):
+    """x with `axes` joined to one axis, the last."""
+    others = [i for i in range(x.ndim) if i not in axes]
+    if axes == (x.ndim - 1,):
+        return x
+    shape = *(x.shape[i] for i in others), math.prod(x.shape[i] for i in axes)
+    return reshape(transpose(x, (*others, *axes)), shape)
+
+
+def _of_rows(function, x, axis):
+    """function, which works over the last axis, over `axis` of x."""
+    axes = axes_of(axis, x.ndim)
+    y = function(_as_rows(x, axes))
+    if axes == (x.ndim - 1,):
+        return y
+    order = *(i for i in range(x.ndim) if i not in axes), *axes
+    y = reshape(y, tuple(x.shape[i] for i in order))
+    return transpose(y, tuple(order.index(i) for i in range(x.ndim)))
+
+
+@op(name="logsumexp")
+def _logsumexp(x, /):
+    return loss.logsumexp(x.data), lambda g: reshape(g, (*g.shape, 1)) * _softmax(x)
+
+
+@op(name="log_softmax")
+def _log_softmax(x, /):
+    value, first = loss.log_softmax(x.data)
+    d_x = lambda g: g - _softmax(x) * sum(g, -1, keepdims=True)
+    return value, lambda g: _with_sum_zero(d_x(g), first)
+
+
+@op(name="softmax")
+def _softmax(x, /):
+    value, first = loss.softmax(x.data)
+    d_x = lambda g, y: y * (g - sum(g * y, -1, keepdims=True))
+    return value, lambda g, y: _with_sum_zero(d_x(g, y), first)
+
+
+def _with_sum_zero(g, first):
+    """g, the gradient of rows of logits. A row adds up to 0, since softmax(x + 1) = softmax(x).
+
+    Where `first` is True, at the largest logit, g is a difference of numbers that may be almost
+    equal, such as 1 - probability. There, it is computed as minus the sum of the others.
+    """
+    others = mul_constant(g, (~first).astype(g.dtype))
+    total = broadcast_to(sum(others, -1, keepdims=True), g.shape)
+    return others - mul_constant(total, first.astype(g.dtype))
 
 
 @op

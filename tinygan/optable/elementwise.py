@@ -44,9 +44,11 @@ row(
     linear=True,
     keeps="",
 )
-row(ops.tanh, np.tanh, normal(3, 4), keeps="y")
-row(ops.sigmoid, scipy("special.expit"), normal(3, 4), keeps="y")
+row(ops.tanh, np.tanh, normal(3, 4), keeps="a")
+row(ops.sech_squared, lambda x: 1 / np.cosh(x) ** 2, normal(3, 4), keeps="ay")
+row(ops.sigmoid, scipy("special.expit"), normal(3, 4), keeps="a")
 row(ops.softplus, lambda x: np.logaddexp(0, x), normal(3, 4), keeps="a")
+row(ops.softplus_of_difference, lambda a, b: np.logaddexp(0, a - b), normal(3, 4), normal(4))
 row(ops.relu, lambda x: np.maximum(x, 0), distinct(3, 4), keeps="y")
 row(
     ops.leaky_relu,
@@ -87,7 +89,7 @@ row(
     note="no bias",
     keeps="ay",
 )
-row(ops.silu, lambda x: x * scipy("special.expit")(x), normal(3, 4))
+row(ops.silu, lambda x: x * scipy("special.expit")(x), normal(3, 4), keeps="a")
 row(
     lambda x: ops.mul_constant(x, asarray(MASK, x.dtype)),
     lambda x: MASK * x,

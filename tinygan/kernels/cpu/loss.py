@@ -20,8 +20,24 @@ def softplus(x):
 @fast(loss.sigmoid)
 def sigmoid(x):
     y = np.empty_like(x)
-    np.multiply(x, x.dtype.type(0.5), out=y)
-    np.tanh(y, out=y)
-    y *= x.dtype.type(0.5)
-    y += x.dtype.type(0.5)
+    np.abs(x, out=y)
+    np.negative(y, out=y)
+    np.exp(y, out=y)
+    denominator = y + 1
+    np.maximum(y, x >= 0, out=y)  # 1 where x >= 0; `where` would take ten times as long
+    y /= denominator
+    return y
+
+
+@fast(loss.sech_squared)
+def sech_squared(x):
+    y = np.empty_like(x)
+    np.abs(x, out=y)
+    np.minimum(y, 1000, out=y)
+    y *= -2
+    np.exp(y, out=y)
+    denominator = y + 1
+    denominator *= denominator
+    y *= 4
+    y /= denominator
     return y

@@ -16,7 +16,7 @@ def run():
     x, row = xp.ones((2, 4, 4, 2), "float32"), xp.ones(2, "float32")
     needed, pair = [True] * 3, (1, 1)
     act.leaky_relu_gradient(x, act.leaky_relu(x, 0.2, 1.0, row), 0.2)
-    loss.softplus(x), loss.sigmoid(x)
+    loss.softplus(x), loss.sigmoid(x), loss.sech_squared(x)
     _, saved = loss.binary_cross_entropy(x, x)
     loss.binary_cross_entropy_gradient(row[0], saved, needed)
     for axes in ((0, 1, 2), (1, 2)):
