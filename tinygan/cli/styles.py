@@ -224,6 +224,8 @@ def images_to_project(args, config):
     height, width, channels = config["image_shape"]
     pad = recipes.settings_of(config).pad
     if args.images:
+        if args.data_dir is not None:
+            raise InputError("--data-dir is read for test images only: leave it out with --images")
         names, size = list(map(str, args.images)), (height - 2 * pad, width - 2 * pad)
         images = np.stack([plots.load_image(name, size, channels) for name in names])
     else:

@@ -145,10 +145,11 @@ def make_trainer(args):
 
 def settings_from_options(args):
     """Return {setting: text} from --set, --steps and --batch-size."""
-    options = {"steps": args.steps, "batch_size": args.batch_size}
-    return parse_assignments(args.set) | {
-        name: text for name, text in options.items() if text is not None
-    }
+    texts = list(args.set)
+    for name, text in ("steps", args.steps), ("batch-size", args.batch_size):
+        if text is not None:
+            texts.append(f"{name}={text}")
+    return parse_assignments(texts)
 
 
 def resumed_trainer(args):

@@ -133,8 +133,10 @@ def remove_temporary(folder: str | Path, real_folder: bool = False) -> None:
 
     real_folder: the folder must not be a link.
     """
-    folder = Path(folder)
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+    folder, names = Path(folder), []
+    with contextlib.suppress(OSError):  # it is not there yet, or its list may not be read
+        names = os.listdir(folder)
+    for name in names:
         match = TEMPORARY.fullmatch(name)
         if match and not _is_running(int(match[1])):
             # It may be a link, or belong to another user: then it is not ours to remove.

@@ -123,7 +123,11 @@ def _descriptor(path, flags, follow, real_folder, shared):
                 # Another process has made, removed or exchanged the file since it was checked.
                 if isinstance(error, FileExistsError) and makes and not flags & os.O_EXCL:
                     continue
-                if before and error.errno in (errno.ENOENT, errno.ELOOP, errno.EMLINK):
+                if (
+                    error.errno in (errno.ELOOP, errno.EMLINK)
+                    or before
+                    and (error.errno == errno.ENOENT)
+                ):
                     continue
                 raise
         try:
@@ -134,7 +138,7 @@ def _descriptor(path, flags, follow, real_folder, shared):
                     f"{path} has several names (hard links), and writing would change them all: "
                     "put a copy in its place"
                 )
-            if makes or follow or NO_LINKS or os.path.samestat(before, after):
+            if makes or follow or NO_LINKS or before and os.path.samestat(before, after):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -200,8 +204,7 @@ def make_folder(path: str | Path, exist_ok: bool = True) -> None:
 
 
 RUN_FILES = re.compile(
-    r"running|(config|metrics)\.json|(log|time|eval)\.jsonl|(checkpoint-\d+|best)\.npz|"
-    r"(curves|growth|neighbours)\.png"
+    r"running|config\.json|(log|time|eval)\.jsonl|(checkpoint-\d+|best)\.npz|(curves|growth)\.png"
 )
 SAMPLES, GRIDS = "samples", re.compile(r"step-\d+\.png")
 

@@ -311,7 +311,7 @@ class Trainer:
                     files.remove(path, real_folder=path.parent != self.out)
         log.remove_after(self.out, self.step)
         self.evaluation.rewind(self.out, self.step, self.same_evaluations)
-        (self.out / "samples").mkdir(exist_ok=True)
+        files.make_folder(self.out / "samples")
         files.write_json(self.out / "config.json", self.config)
 
     @classmethod
