@@ -23,6 +23,7 @@ from mistakes import error_of
 from test_data import FAKE, TEST_LABELS, TRAIN_IMAGES, assert_loads, fill, pack, sandbox
 
 from tinygan.data import download, load, loading, locate, sources
+from tinygan.errors import InputError
 
 __all__ = ["sandbox"]  # this fixture is automatic, so every test here uses it
 
@@ -701,6 +702,42 @@ def test_a_folder_that_is_read_only(sandbox, part, server, use_mirrors, monkeypa
     assert f"{part.parent}/download.lock: Read-only file system" in message
     assert "--data digits" in message
     assert server.requests == [] and list(part.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
+@pytest.mark.parametrize("name", [f"{TRAIN_IMAGES}.gz.part", "download.lock"])
+@pytest.mark.parametrize("kind", ["a link", "a pipe (FIFO)", "a folder"])
+def test_a_download_writes_into_regular_files_only(sandbox, part, server, use_mirrors, kind, name):
+    use_mirrors(f"{server.url}/mnist/")
+    precious, path = sandbox / "precious", part.with_name(name)
+    precious.write_bytes(b"precious")
+    {"a link": lambda: path.symlink_to(precious), "a folder": path.mkdir}.get(
+        kind, lambda: os.mkfifo(path)
+    )()
+    assert f"{name} is {kind}, but must be a file" in error_of(load, "mnist")
+    assert precious.read_bytes() == b"precious" and server.requests == []
+
+
+@pytest.mark.parametrize("name", [f"{TRAIN_IMAGES}.gz.part", "download.lock"])
+def test_a_download_does_not_write_into_a_file_with_another_name(
+    sandbox, part, server, use_mirrors, name
+):
+    use_mirrors(f"{server.url}/mnist/")
+    (sandbox / "precious").write_bytes(b"precious")
+    os.link(sandbox / "precious", part.with_name(name))
+    with contextlib.suppress(InputError):
+        load("mnist")
+    assert (sandbox / "precious").read_bytes() == b"precious"
+    part.unlink(missing_ok=True)
+    assert_loads("mnist")
+
+
+def test_a_cache_folder_that_is_a_link_to_nothing(sandbox, server, use_mirrors):
+    use_mirrors(f"{server.url}/mnist/")
+    (sandbox / "cache").mkdir()
+    (sandbox / "cache" / "tinygan").symlink_to("nowhere")
+    assert "tinygan is a link to nowhere, which does not exist" in error_of(load, "mnist")
+    assert server.requests == []
 
 
 def test_a_cache_folder_that_cannot_be_made(sandbox, server, use_mirrors):
