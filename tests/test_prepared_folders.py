@@ -18,6 +18,7 @@ from tinygan import data, files
 from tinygan.cli import main
 from tinygan.errors import InputError
 from tinygan.files import opening
+from tinygan.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.cpu,
@@ -274,6 +275,25 @@ def test_a_folder_that_is_exchanged_after_the_check_is_not_entered(tmp_path, mon
         with contextlib.suppress(InputError):
             action()
     assert [path.name for path in other.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["samples", "log.jsonl", "eval.jsonl", "curves.png"])
+def test_a_file_that_is_exchanged_during_training_is_not_followed(place, capsys, monkeypatch, name):
+    outside, write_grid = place / "outside", Trainer.write_grid
+    (outside / "step-00000009.png").write_text("precious")
+
+    def exchange(trainer):
+        path = trainer.out / name
+        if not path.is_symlink():
+            path.rename(place / "work" / name)
+            path.symlink_to(outside if name == "samples" else outside / "step-00000009.png")
+        write_grid(trainer)
+
+    monkeypatch.setattr(Trainer, "write_grid", exchange)
+    code, error = outcome(capsys, "train", "--resume", place / "run", "--steps", 12)
+    if name != "log.jsonl":  # it is open, and what is written goes to the file itself
+        assert code == 2 and f"{name} is a link" in error
+    assert [path.read_text() for path in outside.iterdir()] == ["precious"]
 
 
 def test_the_run_folder_and_its_parents_may_be_links(place, capsys):
