@@ -223,10 +223,11 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch, kind, flags):
 @pytest.mark.parametrize("flags", [0, None], ids=["without O_NOFOLLOW", "with O_NOFOLLOW"])
 @pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize("mode", ["r", "a"])
+@pytest.mark.parametrize("kind", [link, fifo], ids=lambda kind: kind.__name__)
 def test_a_file_that_is_exchanged_after_the_check_is_not_opened(
-    tmp_path, monkeypatch, flags, exists, mode
+    tmp_path, monkeypatch, flags, exists, mode, kind
 ):
-    """Somebody puts a link in its place, between the check and the opening."""
+    """Somebody puts a link or a FIFO in its place, between the check and the opening."""
     if flags is not None:
         monkeypatch.setattr(opening, "NO_LINKS", flags)
     outside, path, system_open = tmp_path / "outside", tmp_path / "file", os.open
@@ -235,14 +236,14 @@ def test_a_file_that_is_exchanged_after_the_check_is_not_opened(
         path.write_text("mine")
 
     def exchange(name, how, *mode, **where):
-        if Path(name) == path and not path.is_symlink():
+        if Path(name) == path and (path.is_file() or not path.exists()):
             path.unlink(missing_ok=True)
-            path.symlink_to(outside)
+            kind(path, outside)
+            monkeypatch.setattr(os, "open", system_open)
         return system_open(name, how, *mode, **where)
 
     monkeypatch.setattr(os, "open", exchange)
-    expected = FileNotFoundError if mode == "r" and not exists else InputError
-    with pytest.raises((expected, InputError)):
+    with no_hang(), pytest.raises(InputError, match=KINDS[kind].replace("(", ".")[:6]):
         opening.open_file(path, mode)
     assert outside.read_text() == "precious"
 
@@ -395,6 +396,23 @@ def test_an_output_replaces_files_only(place, capsys, kind, suffix):
         assert code == 0 and path.stat().st_size > 8
 
 
+def test_an_output_is_checked_before_the_work(place, capsys, monkeypatch):
+    (place / "work" / "a.png").symlink_to("../outside/precious")
+    monkeypatch.setattr("tinygan.cli.samples.load_generator", None)
+    code, error = outcome(capsys, "sample", place / "run", "-o", "a.png")
+    assert code == 2 and "a.png is a link" in error
+
+
+def test_a_grid_that_is_exchanged_after_the_check_is_not_read(place, capsys, monkeypatch):
+    def exchange(path):
+        shutil.move(path, place / "outside")
+        path.symlink_to(place / "outside" / path.name)
+
+    monkeypatch.setattr("tinygan.cli.samples.is_file", exchange)
+    code, error = outcome(capsys, "animate", place / "run", "-o", "a.gif")
+    assert code == 2 and "is a link" in error and not any((place / "work").iterdir())
+
+
 def test_a_further_output_is_checked_before_the_work(place, capsys, monkeypatch):
     (place / "work" / "a-numbers.json").symlink_to("../outside/precious")
     monkeypatch.setattr("tinygan.cli.measures.metrics.Evaluator", None)
@@ -451,6 +469,17 @@ def test_the_next_free_folder_is_found_or_the_error_says_what_is_wrong(
     assert found == code and (expected in error if code else Path(expected).is_dir())
 
 
+def out_has_samples_elsewhere(work):
+    (work / "out").mkdir()
+    (work / "elsewhere").mkdir()
+    (work / "out" / "samples").symlink_to("../elsewhere")
+
+
+def out_has_a_lock_elsewhere(work):
+    (work / "out").mkdir()
+    (work / "out" / "running").symlink_to("../elsewhere")
+
+
 def out_is_a_link_to_a_folder(work):
     (work / "real").mkdir()
     (work / "out").symlink_to("real")
@@ -464,6 +493,8 @@ def out_is_a_link_to_a_folder(work):
         (lambda work: (work / "out").write_text(""), "out", "out is a file"),
         (lambda work: (work / "out").write_text(""), "out/a", "out is not a folder"),
         (lambda work: os.mkfifo(work / "out"), "out", "out is a file"),
+        (out_has_samples_elsewhere, "out", "out is not empty"),
+        (out_has_a_lock_elsewhere, "out", "running is a link"),
         (lambda work: None, "", "an empty path"),
         (lambda work: None, "/", "/ is not empty"),
         (lambda work: None, "n" * 300, "File name too long"),
