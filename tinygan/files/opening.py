@@ -28,6 +28,7 @@ KINDS = (
     (stat.S_ISFIFO, "a pipe (FIFO)"),
     (stat.S_ISSOCK, "a socket"),
 )
+EXCHANGED = errno.ELOOP, errno.EMLINK, errno.ENXIO  # a link, a FIFO or a socket was opened
 ATTEMPTS = 100  # to open a file that other processes keep removing and making
 
 
@@ -123,11 +124,7 @@ def _descriptor(path, flags, follow, real_folder, shared):
                 # Another process has made, removed or exchanged the file since it was checked.
                 if isinstance(error, FileExistsError) and makes and not flags & os.O_EXCL:
                     continue
-                if (
-                    error.errno in (errno.ELOOP, errno.EMLINK)
-                    or before
-                    and (error.errno == errno.ENOENT)
-                ):
+                if error.errno in EXCHANGED or before and error.errno == errno.ENOENT:
                     continue
                 raise
         try:
