@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygan import data
 from tinygan.autograd import Array
-from tinygan.errors import InputError, exit_code
+from tinygan.errors import InputError, exit_code, quoted
 from tinygan.files import checkpoint, is_file, read_text
 from tinygan.metrics import Evaluator
 from tinygan.training import log, recipes, sampling
@@ -35,7 +35,7 @@ METRICS = "fid", "precision", "recall", "class_accuracy"
 
 def train_command(job: dict[str, Any]) -> str:
     """Return the command line that trains the run of a job."""
-    changes = " ".join(f"{key}={value}" for key, value in job["settings"].items())
+    changes = " ".join(quoted(f"{key}={value}") for key, value in job["settings"].items())
     return (
         f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} --set {changes}"
     )
