@@ -11,7 +11,6 @@ minutes on two cores.
 import argparse
 import math
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from tinygan import data, ops
 from tinygan.autograd import Tensor, grad, no_grad
 from tinygan.backend import asarray, to_numpy
+from tinygan.cli.options import output_file, path_argument
 from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
 from tinygan.metrics.network import WEIGHTS_OF, Classifier, read, write
@@ -107,7 +107,9 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--data", default="mnist", choices=("digits", *AUGMENTATIONS), help="default: mnist"
     )
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of the data set's IDX files")
+    parser.add_argument(
+        "--data-dir", type=path_argument, metavar="DIR", help="folder of the data set's IDX files"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of all random numbers (default: 0)"
     )
@@ -122,7 +124,12 @@ def main(argv=None) -> int:
         help="leave out the last N training images, and test on them instead of the test set",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="npz file for the weights"
+        "-o",
+        "--output",
+        type=output_file(".npz"),
+        required=True,
+        metavar="FILE",
+        help="npz file for the weights",
     )
     args = parser.parse_args(argv)
     try:
@@ -130,8 +137,6 @@ def main(argv=None) -> int:
             raise InputError(
                 f"--seed {args.seed} must be at least 0, --epochs {args.epochs} at least 1"
             )
-        if not Path(args.output).absolute().parent.is_dir():
-            raise InputError(f"the folder of {args.output} does not exist")
         reals, test = parts(args.data, args.data_dir, args.hold_out)
         net = train(
             reals, AUGMENTATIONS[WEIGHTS_OF[args.data]], args.seed, args.epochs, progress=True

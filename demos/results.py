@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import Tensor, plots
+from tinygan.files import is_file, read_text
 from tinygan.study import mean_and_range, result_files
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
@@ -72,9 +73,9 @@ def measure(recipe, data, seed, again=False):
     elif name in (rows := result_files.read_json(results)):
         check_settings(rows[name]["settings"], settings, recipe, f"{results}: {name}")
         return
-    if (run / "config.json").exists():
+    if is_file(run / "config.json"):
         check_settings(
-            json.loads((run / "config.json").read_text())["settings"], settings, recipe, run
+            json.loads(read_text(run / "config.json"))["settings"], settings, recipe, run
         )
     saved_steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
     if run.exists() and not saved_steps:
@@ -82,7 +83,7 @@ def measure(recipe, data, seed, again=False):
     if settings["steps"] not in saved_steps:
         run_command(f"tinygan train --resume {run}" if saved_steps else train)
     run_command(evaluate)
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = json.loads(read_text(run / "metrics.json"))
     row = {
         "commands": [train, evaluate],
         "recipe": recipe,
@@ -116,7 +117,7 @@ def training_seconds(path):
     path: its time.jsonl, in which the clock starts again at 0 when the run is resumed.
     """
     total, last = 0.0, 0.0
-    for line in path.read_text().splitlines():
+    for line in read_text(path).splitlines():
         now = json.loads(line)["seconds"]
         total, last = total + (last if now < last else 0.0), now
     return total + last

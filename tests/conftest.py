@@ -39,8 +39,8 @@ def curves_as_text(request, monkeypatch):
     """
 
     def write(self, path, rows):
-        with replacing(path) as temporary:
-            temporary.write_text(repr(rows))
+        with replacing(path) as file:
+            file.write(repr(rows).encode())
 
     if not request.node.get_closest_marker("curves"):
         monkeypatch.setattr(Trainer, "write_curves", write)

@@ -107,6 +107,7 @@ def test_wrong_arguments_fail_with_a_message(capsys):
     )
     assert "0 is not between 1" in fails(capsys, "--rounds", 0, main=main)
     assert "invalid choice" in fails(capsys, "--against", "keras", main=main)
+    assert "--memory has no rounds" in fails(capsys, "--memory", "--rounds", 3, main=main)
     assert "--growth takes no workloads" in fails(capsys, "mlp", "--growth", main=main)
     for side in worker.SIDES:
         if importlib.util.find_spec(side) is None:

@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 
 import tinygan
-from tinygan import tensor
+from tinygan import data, plots, tensor
+from tinygan.autograd.drawing import draw_graph
 from tinygan.cli import COMMANDS, main
 from tinygan.cli.samples import class_walk, walk
 from tinygan.cli.train import time_shares
+from tinygan.errors import quoted
+from tinygan.files import checkpoint, npz
 from tinygan.settings import GROUPS
 from tinygan.training import recipes
-from tinygan.training.sampling import latents
+from tinygan.training.sampling import latents, load_generator
+from tinygan.training.trainer import Trainer
 
 TRAIN = "train dcgan --steps 3 --batch-size 4 --set g_channels=2 d_channels=2".split()
 TRAIN += ["--set", "sample_every=2"]
@@ -115,6 +119,15 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
         (["train", "--set", "layers=4"], "cannot be halved 4 times"),
         (["train", "--resume", "nowhere"], "nowhere is not a run"),
         (["train", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
+        (["train", "--data-dir", "images"], "nothing in the data folder images would be used"),
+        (["train", "--data", "stacked-digits", "--data-dir", "images"], "is built into tinygan"),
+        (["train", "--set", "lr=1", "lr=2"], "setting lr is given twice"),
+        (["train", "--set", "lr=1", "--set", "lr=2"], "setting lr is given twice"),
+        (["train", "--steps", "2", "--set", "steps=3"], "setting steps is given twice"),
+        (["train", "--batch-size", "2", "--set", "batch-size=3"], "batch_size is given twice"),
+        (["gradcheck", "tanh", "no such op"], "no op or layer has no such op in its name"),
+        (["sample", "", "-o", "a.png"], "an empty path: give the name"),
+        (["sample", "nowhere", "-o", ""], "an empty path: give the name"),
         (["train", "--device", "tpu"], "invalid choice"),
         (["sample", "nowhere", "-o", "a.png"], "nowhere is not a run"),
         (["recipes", "biggest"], "unknown recipe"),
@@ -135,6 +148,125 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, argv, message):
     monkeypatch.delenv("TINYGAN_DATA", raising=False)
     assert message in fails(capsys, *argv)
     assert not any(tmp_path.iterdir())  # not even a part of a file
+
+
+def test_options_that_would_do_nothing_are_refused(run, tmp_path, monkeypatch, capsys):
+    """The images of the run are built in."""
+    output = ["-o", tmp_path / "a.png"]
+    for argv in (
+        ["eval", run, "-n", 100],
+        ["train", "--resume", run, "--steps", 9],
+        ["truncation", run, *output],
+    ):
+        message = f"nothing in the data folder {tmp_path} would be used, because digits is built"
+        assert message in fails(capsys, *argv, "--data-dir", tmp_path)
+    monkeypatch.setattr("tinygan.cli.styles.load_style_generator", lambda args: (None, SIZES, run))
+    argv = ["project", run, "--images", "a.png", "--data-dir", tmp_path, *output]
+    assert "leave it out with --images" in fails(capsys, *argv)
+    assert not any(tmp_path.iterdir())
+
+
+SIZES = {"image_shape": [28, 28, 1], "recipe": "stylegan", "settings": {}}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home folder, and a working folder beside it that is the current one."""
+    for name in "home", "work":
+        (tmp_path / name).mkdir()
+    for variable in "HOME", "USERPROFILE":
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "home"
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(run, home, capsys):
+    """No shell expands it after an equals sign."""
+    succeeds(*TRAIN, "--out=~/one")
+    succeeds("train", "--resume=~/one", "--steps", 4)
+    (home / "images").mkdir()
+    for words in (
+        ["sample", "~/one", "-n", 2, "-o", "~/a.png"],
+        ["sample", "~/one/checkpoint-00000004.npz", "-n", 2, "--output=~/b.npz"],
+        ["animate", "~/one", "-o", "~/c.gif"],
+        ["data", "--data-dir=~/images"],
+    ):
+        succeeds(*words)
+    capsys.readouterr()
+    missing = fails(capsys, "train", "--data", "mnist", "--data-dir=~/nowhere")
+    assert f"{home / 'nowhere'} does not exist" in missing
+    names = {path.name for path in home.iterdir()} - {".config", ".cache"}
+    assert names == {"one", "a.png", "b.npz", "c.gif", "images"}
+    assert not any((home.parent / "work").iterdir())
+
+
+def test_a_tilde_is_the_home_folder_in_python(run, home):
+    recipe = recipes.find("gan")
+    settings = recipe.settings().updated({"hidden": 4, "steps": 1, "batch_size": 4})
+    trainer = Trainer.start(recipe, settings, data.load(), "~/run")
+    trainer.run(progress=False)
+    assert trainer.out == home / "run" and load_generator("~/run")[2].parent == home / "run"
+    again = Trainer(recipe, settings.updated({"steps": 2}), data.load(), "~/run")
+    again.resume(checkpoint.open_run("~/run"))
+    again.run(progress=False)
+    plots.save_image("~/a.png", np.zeros((4, 4, 3), np.uint8))
+    plots.open_picture("~/a.png")
+    npz.save("~/a.npz", {"a": np.zeros(3)})
+    assert list(npz.load("~/a.npz")) == ["a"]
+    with tinygan.trace() as t:
+        y = tensor(1.0, requires_grad=True).exp()
+    draw_graph(t.graph(y), "~/drawings/a.png")
+    names = {path.name for path in home.iterdir()} - {".config", ".cache"}
+    assert names == {"run", "a.png", "a.npz", "drawings"}
+    assert not any((home.parent / "work").iterdir())
+
+
+def test_a_folder_that_is_really_called_tilde(home, capsys):
+    succeeds(*TRAIN, "--out", "./~")
+    succeeds("train", "--resume", "./~", "--steps", 4)
+    assert (home.parent / "work" / "~" / "checkpoint-00000004.npz").exists()
+    assert not any(home.iterdir())
+
+
+NAMES = ["my run", "it's", "a'b\"c", "$HOME", "-o", "~", "a\nb", "\x1b[31m", "é", "a;b", "run.npz"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="pastes commands into bash")
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_that_are_printed_can_be_pasted(home, capsys, monkeypatch, name):
+    out = f"./{name}"
+    succeeds(*TRAIN, f"--out={out}")
+    printed = capsys.readouterr().out.split("more:")[1].splitlines()[0]
+    suggestions = [printed.split("tinygan sample ")[1].removesuffix(" -n 100 -o more.png")]
+    again = fails(capsys, *TRAIN, f"--out={out}")
+    suggestions.append(re.search("continue it with --resume (.*), or choose", again)[1])
+    # As after Ctrl-C.
+    monkeypatch.setattr(Trainer, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["train", f"--resume={out}", "--steps", "9"]) == 130
+    stopped = capsys.readouterr().err.splitlines()[-1]
+    suggestions.append(stopped.split("with: tinygan train --resume ")[1])
+    for suggestion in suggestions:
+        word = subprocess.run(
+            ["bash", "-c", f"printf %s {suggestion}"], capture_output=True, text=True
+        ).stdout
+        assert (home.parent / "work" / word).samefile(home.parent / "work" / name)
+        assert not word.startswith("-")
+        checkpoint.open_run(word)  # tinygan does not take it for something else
+
+
+def test_commands_are_quoted_for_windows(monkeypatch):
+    monkeypatch.setattr(os, "name", "nt")
+    assert quoted("my run") == '"my run"' and quoted("run") == "run"
+
+
+@pytest.mark.parametrize("name", ["run.npz", "run.png", "checkpoint-00000003.npz"])
+def test_a_run_folder_may_have_any_suffix(run, tmp_path, capsys, name):
+    folder = shutil.copytree(run, tmp_path / name)
+    succeeds("train", "--resume", folder, "--steps", 4)
+    succeeds("sample", folder, "-n", 2, "-o", tmp_path / "a.png")
+    succeeds("sample", folder / "checkpoint-00000004.npz", "-n", 2, "-o", tmp_path / "a.png")
+    succeeds("animate", folder, "-o", tmp_path / "a.gif")
+    succeeds("eval", folder, "-n", 100)
 
 
 def test_mistakes_about_a_run(run, tmp_path, capsys):
@@ -406,7 +538,8 @@ def test_a_command_is_imported_only_when_it_is_called():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     *output, imported, slow = done.stdout.splitlines()
-    assert (imported, slow) == ("tinygan.cli tinygan.cli.options", ""), done.stderr
+    expected = "tinygan.cli tinygan.cli.options tinygan.files tinygan.files.opening"
+    assert (imported, slow) == (expected, ""), done.stderr
     assert any("train a recipe" in line for line in output)
 
 

@@ -23,6 +23,7 @@ from mistakes import error_of
 from test_data import FAKE, TEST_LABELS, TRAIN_IMAGES, assert_loads, fill, pack, sandbox
 
 from tinygan.data import download, load, loading, locate, sources
+from tinygan.errors import InputError
 
 __all__ = ["sandbox"]  # this fixture is automatic, so every test here uses it
 
@@ -631,7 +632,7 @@ def test_a_waiting_process_continues_where_a_killed_one_stopped(sandbox, part, s
 
 
 def test_files_of_a_process_killed_while_renaming_are_removed(sandbox, part, server, use_mirrors):
-    (part.parent / f".{TRAIN_IMAGES}.tinygan-99999999.gz").write_bytes(PAGE)
+    (part.parent / ".tinygan-99999999-0123456789abcdef.tmp").write_bytes(PAGE)
     use_mirrors(f"{server.url}/mnist/")
     assert_loads("mnist")
     assert files_under(sandbox / "cache") == PACKED
@@ -665,11 +666,13 @@ def test_a_disk_that_becomes_full(sandbox, part, server, use_mirrors):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk(part, server, use_mirrors):
+def test_a_full_disk(part, server, use_mirrors, monkeypatch):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
-    part.symlink_to("/dev/full")
+    full = lambda path, flags: os.open("/dev/full", os.O_WRONLY)
+    open_full = lambda path, mode, buffering: open(path, mode, buffering, opener=full)
+    monkeypatch.setattr(download, "open_file", open_full)
     assert f"cannot write {part}: No space left on device (make room)" in error_of(load, "mnist")
-    assert [path.name for path in part.parent.iterdir()] == [part.name]
+    assert list(part.parent.iterdir()) == []
     assert server.requests == [IMAGES_PATH]
 
 
@@ -682,21 +685,59 @@ def failing(code):
     return fail
 
 
-def test_a_file_that_cannot_be_flushed_is_not_kept(sandbox, server, use_mirrors, monkeypatch):
+def test_a_file_that_cannot_be_flushed_is_no_complete_file(
+    sandbox, part, server, use_mirrors, monkeypatch
+):
     use_mirrors(f"{server.url}/mnist/", f"{server.url}/bad/")
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     assert f"{TRAIN_IMAGES}.gz: No space left on device (make room)" in error_of(load, "mnist")
-    assert files_under(sandbox / "cache") == []
+    assert files_under(part.parent) == [part.name]
 
 
 def test_a_folder_that_is_read_only(sandbox, part, server, use_mirrors, monkeypatch):
     """The error is simulated: whoever runs the tests may be allowed to write everywhere."""
     use_mirrors(f"{server.url}/mnist/")
-    monkeypatch.setattr("tinygan.files.open", failing(errno.EROFS), raising=False)
+    monkeypatch.setattr("tinygan.files.open_file", failing(errno.EROFS))
     message = error_of(load, "mnist")
     assert f"{part.parent}/download.lock: Read-only file system" in message
     assert "--data digits" in message
     assert server.requests == [] and list(part.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
+@pytest.mark.parametrize("name", [f"{TRAIN_IMAGES}.gz.part", "download.lock"])
+@pytest.mark.parametrize("kind", ["a link", "a pipe (FIFO)", "a folder"])
+def test_a_download_writes_into_regular_files_only(sandbox, part, server, use_mirrors, kind, name):
+    use_mirrors(f"{server.url}/mnist/")
+    precious, path = sandbox / "precious", part.with_name(name)
+    precious.write_bytes(b"precious")
+    {"a link": lambda: path.symlink_to(precious), "a folder": path.mkdir}.get(
+        kind, lambda: os.mkfifo(path)
+    )()
+    assert f"{name} is {kind}, but must be a file" in error_of(load, "mnist")
+    assert precious.read_bytes() == b"precious" and server.requests == []
+
+
+@pytest.mark.parametrize("name", [f"{TRAIN_IMAGES}.gz.part", "download.lock"])
+def test_a_download_does_not_write_into_a_file_with_another_name(
+    sandbox, part, server, use_mirrors, name
+):
+    use_mirrors(f"{server.url}/mnist/")
+    (sandbox / "precious").write_bytes(b"precious")
+    os.link(sandbox / "precious", part.with_name(name))
+    with contextlib.suppress(InputError):
+        load("mnist")
+    assert (sandbox / "precious").read_bytes() == b"precious"
+    part.unlink(missing_ok=True)
+    assert_loads("mnist")
+
+
+def test_a_cache_folder_that_is_a_link_to_nothing(sandbox, server, use_mirrors):
+    use_mirrors(f"{server.url}/mnist/")
+    (sandbox / "cache").mkdir()
+    (sandbox / "cache" / "tinygan").symlink_to("nowhere")
+    assert "tinygan is a link to nowhere, which does not exist" in error_of(load, "mnist")
+    assert server.requests == []
 
 
 def test_a_cache_folder_that_cannot_be_made(sandbox, server, use_mirrors):

@@ -420,9 +420,9 @@ def test_a_full_or_read_only_disk_does_not_damage_existing_files(
 def test_a_log_that_does_not_fit_on_the_disk_is_reported(tmp_path, digits, monkeypatch):
     """Closing the log writes its buffer again. That error must not replace the first one."""
     trainer = start(tmp_path / "a", digits, steps=12, **TINY)
-    monkeypatch.setattr(trainer, "rewind", lambda: (tmp_path / "a" / "samples").mkdir())
-    (tmp_path / "a" / "log.jsonl").symlink_to("/dev/full")
-    monkeypatch.setattr(trainer_module.log, "rows", lambda *_: [])
+    full = lambda path, flags: os.open("/dev/full", os.O_WRONLY)
+    open_full = lambda path, mode: open(path, mode, opener=full)
+    monkeypatch.setattr(trainer_module.log, "open_file", open_full)
     trainer.settings.checkpoint_every = 100
     with pytest.raises(
         InputError, match="cannot write .*log.jsonl: No space left on device .make room"
@@ -627,8 +627,8 @@ def test_a_run_works_on_a_system_without_sigusr1(tmp_path, digits, monkeypatch):
 @pytest.mark.cpu
 def test_half_written_files_are_removed_when_a_command_is_terminated(tmp_path, monkeypatch, capsys):
     def train(args):
-        with files.replacing(tmp_path / "a.txt") as temporary:
-            temporary.write_text("half")
+        with files.replacing(tmp_path / "a.txt") as file:
+            file.write(b"half")
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
 

@@ -156,7 +156,7 @@ def test_the_full_size_stores_results_and_continues(make_study, tmp_path, monkey
         recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-other-0", 0
     )
     begun.run(progress=False)
-    with pytest.raises(InputError, match="x-other-0 holds a run with other settings: delete it"):
+    with pytest.raises(InputError, match="x-other-0 holds a run with other settings: move it"):
         train(
             make_study("--full", "--jobs", "1", "--seeds", "0"),
             {"other": "hidden=5"},
@@ -220,7 +220,7 @@ def test_a_result_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatc
     result_files.add_images(path.with_suffix(".npz"), "runs/a", images)
     result_files.add_images(path.with_suffix(".npz"), "b", images[:1])
     monkeypatch.setattr(
-        np, "savez_compressed", lambda path, **arrays: path.write_bytes(b"half") and 1 / 0
+        np, "savez_compressed", lambda file, **arrays: file.write(b"half") and 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         result_files.add_images(path.with_suffix(".npz"), "c", images)

@@ -294,12 +294,12 @@ def test_load_generator_returns_the_averaged_weights(tmp_path, digits):
 
 def test_an_existing_run_is_refused(tmp_path, digits):
     (tmp_path / "a" / "samples").mkdir(parents=True)  # left by a run that was killed at once
-    (tmp_path / "a" / ".config.tinygan-99999999.json").write_text("{")
+    (tmp_path / "a" / ".tinygan-99999999-0123456789abcdef.tmp").write_text("{")
     trainer = start(tmp_path / "a", digits, steps=2)
     with pytest.raises(InputError, match="--resume"):
         start(tmp_path / "a", digits)
     trainer.run(progress=False)
-    assert not (tmp_path / "a" / ".config.tinygan-99999999.json").exists()
+    assert not (tmp_path / "a" / ".tinygan-99999999-0123456789abcdef.tmp").exists()
     with pytest.raises(InputError, match="--resume"):
         start(tmp_path / "a", digits)
     (tmp_path / "b").mkdir()
@@ -376,8 +376,8 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     path.write_text("old")
     from tinygan.files import replacing
 
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
+    with pytest.raises(RuntimeError), replacing(path) as file:
+        file.write(b"half")
         raise RuntimeError
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 

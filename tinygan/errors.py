@@ -4,7 +4,9 @@ user."""
 import contextlib
 import difflib
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 from types import FrameType
@@ -94,6 +96,20 @@ def one_line(text: object, max_length: int = 1500) -> str:
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(text).split()))
     half = max_length // 2
     return text if len(text) <= max_length else f"{text[:half]} ... {text[-half:]}"
+
+
+def quoted(path: object) -> str:
+    """Return a path as one word of a command line, which can be copied into a shell."""
+    text = str(path)
+    text = f"./{text}" if text.startswith("-") else text  # it would look like an option
+    if os.name == "nt":
+        return subprocess.list2cmdline([text])
+    if text.isprintable():
+        return shlex.quote(text)
+    # Line breaks and bytes that are not text: $'...' writes them in ASCII.
+    special = lambda byte: not 32 <= byte < 127 or chr(byte) in "\\'"
+    escaped = (f"\\x{b:02x}" if special(b) else chr(b) for b in os.fsencode(text))
+    return f"$'{''.join(escaped)}'"
 
 
 def choose_from(known: Iterable[str], name: str) -> str:

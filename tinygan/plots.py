@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tinygan.errors import InputError
-from tinygan.files import replacing
+from tinygan.files import open_file, replacing
 
 
 def grid(
@@ -33,11 +33,14 @@ def grid(
     return sheet.repeat(scale, 0).repeat(scale, 1)
 
 
-def save_image(path: str | Path, image: np.ndarray[Any, Any]) -> None:
-    """Write a uint8 image (H, W, 3) as a PNG, in greyscale if all its channels are the same."""
+def save_image(path: str | Path, image: np.ndarray[Any, Any], real_folder: bool = False) -> None:
+    """Write a uint8 image (H, W, 3) as a PNG, in greyscale if all its channels are the same.
+
+    real_folder: the folder must not be a link (see files/opening.py).
+    """
     grey = (image == image[..., :1]).all()
-    with replacing(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(image[..., 0]) if grey else image).save(temporary)
+    with replacing(path, real_folder) as file:
+        Image.fromarray(np.ascontiguousarray(image[..., 0]) if grey else image).save(file, "PNG")
 
 
 def save_gif(
@@ -48,8 +51,8 @@ def save_gif(
     milliseconds: how long each frame is shown.
     """
     first, *rest = (Image.fromarray(frame).quantize(64) for frame in frames)
-    with replacing(path) as temporary:
-        first.save(temporary, save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    with replacing(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
 @contextlib.contextmanager
@@ -60,8 +63,8 @@ def _figure(path, size, dpi=100, layout="constrained"):
 
     figure = Figure(size, layout=layout)
     yield figure
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=dpi, format=Path(path).suffix[1:] or "png")
     figure.clear()
     gc.collect()  # a figure is in reference cycles: it would stay in memory until a collection
 
@@ -139,27 +142,31 @@ MAX_PIXELS = 50_000_000  # as many as a large camera takes
 MAX_PIXELS_PER_BYTE = 8 * 1032  # of a file: pixels of one bit at deflate's best ratio
 
 
-def open_picture(path: str | Path, mode: str = "RGB") -> Image.Image:
+def open_picture(path: str | Path, mode: str = "RGB", links: bool = True) -> Image.Image:
     """Return a picture file as a Pillow image of mode "L" or "RGB".
 
-    Raises InputError if the file is not a picture, or if its header claims more pixels than it is
-    safe to decode.
+    links: the file and its folder may be links. Raises InputError if the file is not a picture, or
+    if its header claims more pixels than it is safe to decode.
     """
     try:
-        if not os.path.isfile(path):  # reading a pipe would block
-            raise ValueError("there is no such file")
-        with warnings.catch_warnings():
+        with (
+            open_file(path, follow=links, real_folder=not links) as file,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # Pillow warns about flaws in files that it can read
-            with Image.open(path, formats=FORMATS) as image:
-                max_pixels = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * os.path.getsize(path))
+            with Image.open(file, formats=FORMATS) as image:
+                max_pixels = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size)
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"it claims to have {image.width} x {image.height} pixels")
                 if image.mode.startswith("I"):  # 16 bits: Pillow would clip them at 255
                     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
                 return image.convert(mode)
+    except InputError:  # it is no file
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path} is not a picture that can be read ({error}): give a PNG or JPEG file"
+            f"{path} is not a picture that can be read ({reason}): give a PNG or JPEG file"
         ) from None
 
 

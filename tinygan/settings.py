@@ -180,11 +180,14 @@ def _printable(value):
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
     """Split ['a=1', 'b=2'] into {'a': '1', 'b': '2'}. Raises InputError for text without a name or
-    an equals sign."""
+    an equals sign, and for a name that is given twice."""
     assignments = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"--set {_printable(text)}: write name=value")
-        assignments[name.strip().replace("-", "_")] = value.strip()
+        name = name.strip().replace("-", "_")
+        if name in assignments:
+            raise InputError(f"setting {_printable(name)} is given twice: write it once")
+        assignments[name] = value.strip()
     return assignments

@@ -40,7 +40,6 @@ def make_parser():
     parser.add_argument(
         "--rounds",
         type=positive,
-        default=8,
         metavar="N",
         help="number of rounds, in which every framework runs for half a second (default: 8)",
     )
@@ -85,6 +84,9 @@ def bench(args):
     if on_gpu and tables:
         raise InputError(f"--{tables[0]} measures the CPU: leave out --device gpu")
     numbers = {"machine": backend.gpu_and_software() if on_gpu else report.machine()}
+    if args.rounds and tables and "augment" not in tables:
+        raise InputError(f"--{tables[0]} has no rounds: leave out --rounds")
+    args.rounds = args.rounds or 8
     targets_met = True
     print(numbers["machine"])
     with tqdm(total=0, unit="turn", dynamic_ncols=True, leave=False) as progress:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from tinygan.files import make_folder, replacing, user_path
+
 from .trace import COLOURS, Graph
 
 if TYPE_CHECKING:
@@ -80,8 +82,10 @@ def draw_graph(graph: Graph, path: str | Path | None = None) -> "Figure":
             parse_math=False,
         )
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        path = user_path(path)
+        make_folder(path.parent)
+        with replacing(path if path.suffix else path.with_suffix(".png")) as file:
+            figure.savefig(file, format=path.suffix[1:] or "png")
     return figure
 
 

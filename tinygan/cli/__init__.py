@@ -22,6 +22,7 @@ import sys
 
 from tinygan import backend
 from tinygan.errors import InputError, exit_code, interrupt, on_signals, say
+from tinygan.files import remove_temporary
 from tinygan.version import __version__
 
 from .options import Parser
@@ -100,6 +101,8 @@ def run_command(parser, argv=None) -> int:
         with on_signals(["SIGTERM"], interrupt):
             if getattr(args, "device", None):
                 backend.use_device(args.device)
+            if getattr(args, "output", None):
+                remove_temporary(args.output.parent)
             return args.run(args) or 0
     except BrokenPipeError:  # the reader of our output has ended, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,7 @@
 """Printing tables and naming output files."""
 
+from tinygan.files import is_file
+
 
 def print_table(rows, right=()):
     """Print rows of texts in columns. right: the indices of right-aligned columns."""
@@ -14,5 +16,7 @@ def print_table(rows, right=()):
 
 def sibling_path(path, ending):
     """Return the path of a further output file beside `path`: a.png and "numbers.json" ->
-    a-numbers.json."""
-    return path.with_name(f"{path.stem}-{ending}")
+    a-numbers.json. Raises InputError if something else than a file is there."""
+    sibling = path.with_name(f"{path.stem}-{ending}")
+    is_file(sibling)
+    return sibling

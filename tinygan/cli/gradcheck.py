@@ -14,15 +14,16 @@ def gradcheck_options(parser):
 
 
 def run_gradcheck(args):
+    for name in args.names:
+        if not any(name in row.name for row in optable.ROWS):
+            if name in ops.__all__:
+                raise InputError(f"the op {name} has no row in tinygan/optable/: add one")
+            raise InputError(f"no op or layer has {name} in its name")
     rows = [
         row
         for row in optable.ROWS
         if not args.names or any(name in row.name for name in args.names)
     ]
-    if not rows:
-        if missing := [name for name in args.names if name in ops.__all__]:
-            raise InputError(f"the op {missing[0]} has no row in tinygan/optable/: add one")
-        raise InputError(f"no op or layer has {' or '.join(args.names)} in its name")
     passed = 0
     print(
         f"{'op or layer':50}{'error 1':>10}{'error 2':>10}  (of the derivatives of order 1 and 2)"

@@ -9,7 +9,7 @@ from tinygan import data, metrics, plots
 from tinygan.autograd import no_grad
 from tinygan.backend import to_numpy
 from tinygan.errors import InputError
-from tinygan.files import checkpoint, write_json
+from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.perceptual import Perceptual
 from tinygan.training import recipes, sampling
@@ -48,6 +48,9 @@ def eval_options(parser):
 def run_eval(args):
     """Evaluate samples with all metrics; write metrics.json and neighbours.png."""
     G, config, path = load_generator(args)
+    numbers, neighbours = path.parent / "metrics.json", path.parent / "neighbours.png"
+    for file in numbers, neighbours:
+        is_file(file)  # raises an error for a link, before the work is done
     train, real = training_data(
         data.load(config["data"], data_dir=args.data_dir),
         recipes.settings_of(config),
@@ -67,7 +70,6 @@ def run_eval(args):
         "truncation": args.truncation,
         **metrics.evaluate(images, labels, real, train, args.seed),
     }
-    numbers, neighbours = path.parent / "metrics.json", path.parent / "neighbours.png"
     write_json(numbers, report)
     metrics.neighbours_picture(neighbours, images[:20], train)
     print(
@@ -112,6 +114,7 @@ def run_truncation(args):
     """Plot FID, precision and recall against the strength of the truncation trick, and write a grid
     with a row of samples for each strength."""
     G, config, path = sampling.load_generator(args.run_folder)
+    numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
     kind = recipes.find(config["recipe"]).truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
@@ -131,7 +134,6 @@ def run_truncation(args):
         reports.append({"threshold": strength, **evaluator.quick(images, labels)})
         rows.append(generate(args.seed, 10, row_labels))
     keys = [key for key in ("fid", "precision", "recall", "class_accuracy") if key in reports[0]]
-    numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
     write_json(numbers, {"run": str(path), "recipe": config["recipe"], "thresholds": reports})
     plots.save_sweep(
         args.output, name, strengths, {key: [report[key] for report in reports] for key in keys}
@@ -169,6 +171,7 @@ def ppl_options(parser):
 def run_ppl(args):
     """Measure the perceptual path length in Z and in W."""
     G, config, path = load_style_generator(args)
+    numbers = sibling_path(args.output, "numbers.json")
     if args.truncation == 0:
         raise InputError(
             "--truncation 0 makes all images the same, so all paths between them have length 0: "
@@ -201,7 +204,8 @@ def run_ppl(args):
     ]
     extractor = Perceptual(config["data"]).description
     plots.save_histograms(args.output, lengths, "perceptual path length")
-    numbers = save_numbers(
+    save_numbers(
+        numbers,
         args,
         config,
         path,
@@ -232,6 +236,7 @@ def separability_options(parser):
 def run_separability(args):
     """Measure the linear separability of Z and of W."""
     G, config, path = load_style_generator(args)
+    numbers = sibling_path(args.output, "numbers.json")
     rng = np.random.default_rng(args.seed)
     z = sampling.latents(rng, args.n, G, args.truncation)
     labels = rng.integers(G.classes, size=args.n) if G.classes else None
@@ -257,7 +262,8 @@ def run_separability(args):
         list(attributes),
         "conditional entropy (nats)",
     )
-    numbers = save_numbers(
+    save_numbers(
+        numbers,
         args,
         config,
         path,
@@ -286,10 +292,8 @@ def run_separability(args):
     )
 
 
-def save_numbers(args, config, path, **measured):
-    """Write FILE-numbers.json beside the picture: the measurements, and what was measured. Return
-    its path."""
-    numbers = sibling_path(args.output, "numbers.json")
+def save_numbers(numbers, args, config, path, **measured):
+    """Write the JSON file `numbers`: the measurements, and what was measured."""
     write_json(
         numbers,
         {
@@ -302,4 +306,3 @@ def save_numbers(args, config, path, **measured):
             **measured,
         },
     )
-    return numbers

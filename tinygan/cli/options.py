@@ -2,9 +2,9 @@
 
 import argparse
 import re
-from pathlib import Path
 
-from tinygan.errors import one_line
+from tinygan.errors import InputError, one_line
+from tinygan.files import is_file, user_path
 
 # NUL, and lone surrogates; but U+DC80 to U+DCFF stand for single bytes in file names.
 IMPOSSIBLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
@@ -41,29 +41,42 @@ def integer(low, high):
 positive, seed = integer(1, 10**9), integer(0, 2**63)
 
 
+def path_argument(text):
+    """An argparse type: the path of a file or folder, with `~` for the home folder."""
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def output_file(*suffixes):
     """Return an argparse type: the path of a file to write, with one of these suffixes."""
 
     def parse(text):
-        path = Path(text)
-        if path.suffix not in suffixes:
+        file = path_argument(text)
+        if file.suffix not in suffixes:
             *others, last = suffixes
             names = f"{', '.join(others)} or {last}" if others else last
-            raise argparse.ArgumentTypeError(f"{path}: the name must end in {names}")
+            raise argparse.ArgumentTypeError(f"{file}: the name must end in {names}")
         try:
-            if not path.parent.is_dir():
-                raise argparse.ArgumentTypeError(f"{path}: the folder {path.parent} does not exist")
-            if path.is_dir():
-                raise argparse.ArgumentTypeError(f"{path} is a folder: give the name of a file")
+            if not file.parent.is_dir():
+                raise argparse.ArgumentTypeError(f"{file}: the folder {file.parent} does not exist")
+            is_file(file)  # raises an error for a folder, a link, a device
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
         except OSError as error:  # such as a name that is too long
-            raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
-        return path
+            raise argparse.ArgumentTypeError(f"{file}: {error.strerror}") from None
+        return file
 
     return parse
 
 
 SHARED = {
-    "run_folder": {"metavar": "RUN", "help": "a run folder, or one of its checkpoints"},
+    "run_folder": {
+        "type": path_argument,
+        "metavar": "RUN",
+        "help": "a run folder, or one of its checkpoints",
+    },
     "--seed": {
         "type": seed,
         "default": 0,
@@ -84,6 +97,7 @@ SHARED = {
     },
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
     "--data-dir": {
+        "type": path_argument,
         "metavar": "DIR",
         "help": "a folder to search first for the data set's IDX files",
     },

@@ -5,7 +5,7 @@ import numpy as np
 from tinygan import ops, plots
 from tinygan.autograd import no_grad
 from tinygan.errors import InputError
-from tinygan.files import checkpoint, replacing
+from tinygan.files import checkpoint, is_file, is_folder, replacing
 from tinygan.nn import StyleGenerator
 from tinygan.training import sampling
 
@@ -68,9 +68,9 @@ def run_sample(args):
         if suffix == ".png":
             plots.save_image(args.output, plots.grid(images, columns))
         else:
-            with replacing(args.output) as temporary:
+            with replacing(args.output) as file:
                 np.savez_compressed(
-                    temporary, images=images, **({} if labels is None else {"labels": labels})
+                    file, images=images, **({} if labels is None else {"labels": labels})
                 )
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
@@ -156,11 +156,13 @@ def run_animate(args):
     image takes 2x2 pixels."""
     folder = checkpoint.open_run(args.run_folder, allow_empty=True).folder
     frames = []
+    is_folder(folder / "samples")
     for path in sorted(folder.glob("samples/step-*.png")):
+        is_file(path)
         try:
-            frames.append(np.asarray(plots.open_picture(path))[::2, ::2])
+            frames.append(np.asarray(plots.open_picture(path, links=False))[::2, ::2])
         except InputError as error:
-            raise InputError(f"{path} is damaged: delete it ({error})") from None
+            raise InputError(f"{path} is damaged: move it elsewhere ({error})") from None
     if not frames:
         raise InputError(
             f"{folder} has no pictures in samples/: train again, with a smaller --set sample_every"

@@ -14,7 +14,7 @@ from tinygan.training import projector, recipes, sampling
 
 from .common import print_table, sibling_path
 from .generators import load_style_generator
-from .options import add, add_output, add_style_options, integer, positive
+from .options import add, add_output, add_style_options, integer, path_argument, positive
 
 
 def generate_from_styles(G, ws):
@@ -152,6 +152,7 @@ def project_options(parser):
     )
     which.add_argument(
         "--images",
+        type=path_argument,
         nargs="+",
         metavar="FILE",
         help="project these picture files, scaled to the size of the data set's images (digits are "
@@ -179,6 +180,7 @@ def project_options(parser):
 def run_project(args):
     """Find the styles that reproduce given images; plot the search, and write the styles."""
     G, config, path = load_style_generator(args)
+    styles = sibling_path(args.output, "styles.npz")
     names, images = images_to_project(args, config)
     projection = projector.project(
         G,
@@ -198,9 +200,8 @@ def run_project(args):
         projection.distances,
         "perceptual distance",
     )
-    styles = sibling_path(args.output, "styles.npz")
-    with replacing(styles) as temporary:
-        np.savez(temporary, ws=projection.ws, images=images, found=stages[:, -1])
+    with replacing(styles) as file:
+        np.savez(file, ws=projection.ws, images=images, found=stages[:, -1])
     pixels = np.abs(stages[:, -1].astype(int) - images).mean((1, 2, 3))
     print(
         f"{len(images)} image{'s' * (len(images) > 1)} projected by {config['recipe']} "
@@ -223,7 +224,9 @@ def images_to_project(args, config):
     height, width, channels = config["image_shape"]
     pad = recipes.settings_of(config).pad
     if args.images:
-        names, size = args.images, (height - 2 * pad, width - 2 * pad)
+        if args.data_dir is not None:
+            raise InputError("--data-dir is read for test images only: leave it out with --images")
+        names, size = list(map(str, args.images)), (height - 2 * pad, width - 2 * pad)
         images = np.stack([plots.load_image(name, size, channels) for name in names])
     else:
         test, indices = data.load(config["data"], "test", args.data_dir), args.test or [0, 1, 2, 3]

@@ -2,18 +2,19 @@
 
 import contextlib
 import itertools
+import os
 import sys
 import time
 from pathlib import Path
 
 from tinygan import backend, data
-from tinygan.errors import Diverged, InputError, exit_code
+from tinygan.errors import Diverged, InputError, exit_code, quoted
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
 from tinygan.training import ranks, recipes
 from tinygan.training.trainer import FolderTaken, Trainer
 
-from .options import add
+from .options import add, path_argument
 
 # Settings that a resumed run may change.
 RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
@@ -39,10 +40,16 @@ def train_options(parser):
     parser.add_argument("--batch-size", metavar="N", help="the number of images in a batch")
     add(parser, "--seed", default=None)
     parser.add_argument(
-        "--out", metavar="DIR", help="the run folder (default: a new folder in runs/)"
+        "--out",
+        type=path_argument,
+        metavar="DIR",
+        help="the run folder (default: a new folder in runs/)",
     )
     parser.add_argument(
-        "--resume", metavar="DIR", help="continue the run in DIR from its last checkpoint"
+        "--resume",
+        type=path_argument,
+        metavar="DIR",
+        help="continue the run in DIR from its last checkpoint",
     )
     add(parser, "--set", help="change settings of the recipe (`tinygan recipes RECIPE` lists them)")
     add(parser, "--device")
@@ -85,7 +92,7 @@ def run_train(args):
     print(
         f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
-        f"more:   tinygan sample {trainer.out} -n 100 -o more.png\n"
+        f"more:   tinygan sample {quoted(trainer.out)} -n 100 -o more.png\n"
         f"grid:   {grid}"
     )
 
@@ -112,7 +119,8 @@ def how_to_resume(folder):
     if not folder.is_dir():
         return f"the folder {folder} is gone"
     return (
-        f"continue from step {checkpoint.last_step(folder)} with: tinygan train --resume {folder}"
+        f"continue from step {checkpoint.last_step(folder)} with: tinygan train --resume "
+        f"{quoted(folder)}"
     )
 
 
@@ -137,10 +145,11 @@ def make_trainer(args):
 
 def settings_from_options(args):
     """Return {setting: text} from --set, --steps and --batch-size."""
-    options = {"steps": args.steps, "batch_size": args.batch_size}
-    return parse_assignments(args.set) | {
-        name: text for name, text in options.items() if text is not None
-    }
+    texts = list(args.set)
+    for name, text in ("steps", args.steps), ("batch-size", args.batch_size):
+        if text is not None:
+            texts.append(f"{name}={text}")
+    return parse_assignments(texts)
 
 
 def resumed_trainer(args):
@@ -187,4 +196,4 @@ def new_trainer(args):
 def next_folder(recipe, dataset):
     """Return runs/quick-digits-001, or the folder with the next free number."""
     folders = (Path(f"runs/{recipe.name}-{dataset.name}-{i:03d}") for i in range(1, 1_000_000))
-    return next(folder for folder in folders if not folder.exists())
+    return next(folder for folder in folders if not os.path.lexists(folder))

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
 from tinygan.errors import InputError, say
-from tinygan.files import locked, remove_temporary, replacing, writing
+from tinygan.files import (
+    is_file,
+    locked,
+    make_folder,
+    move,
+    open_file,
+    remove,
+    remove_temporary,
+    writing,
+)
 
 TIMEOUT = 30  # a mirror is abandoned after this many seconds without a byte,
 MIN_SPEED = 1000  # or if it sends fewer bytes a second than this,
@@ -29,7 +38,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     If another process is downloading, say so on stderr and wait for it. So the block must check
     which files are still missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     announce = lambda holder: say(f"waiting for {holder}, to download into {folder}")
     with locked(folder / "download.lock", on_wait=announce):
         remove_temporary(folder)
@@ -63,8 +72,10 @@ def fetch(
                 error.close()  # it is also an open response, and newer Pythons warn about those
             continue
         if complete:
-            with replacing(target) as temporary:
-                os.replace(part, temporary)
+            with writing(target):
+                with open_file(part, "ab") as file:
+                    os.fsync(file.fileno())
+                move(part, target)
             return
         failures.append(f"{mirror} sent the wrong bytes")
     raise InputError("; ".join(failures))
@@ -79,7 +90,7 @@ def _complete(part, url, max_bytes, check):
         bytes_kept = _copy(url, part, max_bytes)
         if _passes(check, part):
             return True
-        part.unlink()
+        remove(part)
         if not bytes_kept:
             return False
         # The bytes kept may be wrong ones from another mirror: start again without them.
@@ -94,7 +105,7 @@ def _passes(check, path):
 
 
 def _size(path):
-    return path.stat().st_size if path.is_file() else 0
+    return path.stat().st_size if is_file(path) else 0
 
 
 def _copy(url, part, max_bytes):
@@ -112,7 +123,9 @@ def _copy(url, part, max_bytes):
         total = None if response.length is None else start + response.length
         with writing(part):
             # Unbuffered, so that all bytes received are in the file even if the process is killed.
-            file = open(part, "ab" if start else "wb", buffering=0)
+            if not start:
+                remove(part)
+            file = open_file(part, "ab" if start else "xb", buffering=0)
         progress = {"total": total, "initial": start, "desc": part.stem, "disable": None}
         with file, tqdm(unit="B", unit_scale=True, **progress) as bar:
             for chunk in _chunks(response, max_bytes - start):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tinygan.errors import InputError
+from tinygan.files import open_file
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_BYTES = 1 << 30  # far more than any file of this kind has, far less than a machine's memory
@@ -41,7 +42,7 @@ def read_idx(
     chunks, up to one byte more than announced, so a gzip bomb is not unpacked any further.
     """
     try:
-        with open(path, "rb") as raw:
+        with open_file(path, follow=True) as raw:
             is_gzipped = raw.peek(2)[:2] == GZIP_MAGIC
             with gzip.GzipFile(fileobj=raw) if is_gzipped else raw as file:
                 return _decode(file, path, shape, digest)

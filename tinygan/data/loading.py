@@ -32,12 +32,18 @@ def load(name: str = "digits", split: str = "train", data_dir: str | Path | None
     split: "train" or "test". data_dir: a folder to search first, see `locate`. A data set that is
     found nowhere is downloaded into the user's cache folder. One process downloads while others
     wait, and an interrupted download continues where it stopped. Raises InputError for an unknown
-    name or split, if data_dir does not exist, if a file has the wrong content, and if the download
-    fails.
+    name or split, if data_dir does not exist or would not be used, if a file has the wrong content,
+    and if the download fails.
     """
     source = _source(name)
     if split not in FILES:
         raise InputError(f"unknown split {split!r}: {choose_from(FILES, split)}")
+    if data_dir is not None and STACKED.get(name, name) == "digits":
+        raise InputError(
+            f"nothing in the data folder {data_dir} would be used, because {name} is built into "
+            "tinygan: leave --data-dir out, or choose a data set that is read from files, such as "
+            "--data mnist"
+        )
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
         # The held-out images are stacked by themselves: none of their digits is in another stack.

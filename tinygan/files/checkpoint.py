@@ -51,7 +51,7 @@ def save(folder: str | Path, step: int, states: States, meta: Mapping[str, Any],
     write(path, states, {"step": step, **meta})
     with files.writing(folder):
         for old in checkpoints(folder)[:-keep]:
-            old.unlink(missing_ok=True)
+            files.remove(old)
     return path
 
 
@@ -92,6 +92,7 @@ def last_step(folder: str | Path) -> int:
 def load(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return (states, meta) of a checkpoint. Raises InputError if the file is damaged or is not a
     checkpoint."""
+    files.is_file(path)  # a link is refused, not damaged
     try:
         arrays = npz.load(path)
         meta = json.loads(str(arrays.pop("meta")))
@@ -117,18 +118,20 @@ def open_run(path: str | Path, best: bool = False, allow_empty: bool = False) ->
     before it is loaded. allow_empty: accept a run that has no checkpoint yet. Raises InputError if
     there is no run, or no checkpoint that can be loaded.
     """
-    path = Path(path)
-    folder = path.parent if path.suffix == ".npz" else path
+    path = files.user_path(path)
+    folder = path.parent if path.suffix == ".npz" and not path.is_dir() else path
     config = read_config(folder, path)
     newest_first, all_names = checkpoints(folder)[::-1], names(folder)
     if folder is not path:
         return Run(folder, config, path, *load(path), all_names)
-    if best and (folder / BEST).exists():
+    if best and files.is_file(folder / BEST):
         newest_first.insert(0, folder / BEST)
     if not newest_first and not allow_empty:
         raise InputError(
             f"{folder} has no checkpoint yet: let `tinygan train` run until its first one"
         )
+    for path in newest_first:
+        files.is_file(path)  # raises an error for a link: no older checkpoint takes its place
     for path in newest_first:
         try:
             return Run(folder, config, path, *load(path), all_names)
@@ -146,7 +149,7 @@ def read_config(folder: Path, path: str | Path) -> dict[str, Any]:
     """
     file = folder / "config.json"
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(files.read_text(file))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} is not a run: it has no config.json; give the folder that `tinygan train` "

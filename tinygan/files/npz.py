@@ -11,7 +11,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from tinygan.files import replacing
+from tinygan.files import open_file, replacing
 
 CHECKSUM = "sha256"  # the name of the entry that holds it
 CHUNK = 1 << 20  # bytes read or hashed at a time
@@ -29,17 +29,17 @@ def save(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """Write {name: array} to an npz file atomically, with the SHA-256 of all names, types, shapes
     and values."""
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path) as file:
         np.savez(file, **arrays, **{CHECKSUM: np.array(checksum(arrays))})
 
 
 def load(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     """Return the {name: array} that `save` wrote. Raises ValueError, OSError, or an exception of
     zipfile if the file is damaged."""
-    with open(path, "rb") as raw, zipfile.ZipFile(raw) as file:
+    with open_file(path) as raw, zipfile.ZipFile(raw) as file:
         members = file.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
-            sum(member.file_size for member in members) > os.path.getsize(path)
+            sum(member.file_size for member in members) > os.fstat(raw.fileno()).st_size
         ):
             raise ValueError("it claims to hold more than it does")
         arrays = {member.filename.removesuffix(".npy"): _read(file, member) for member in members}

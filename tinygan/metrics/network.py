@@ -14,7 +14,7 @@ import numpy as np
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, TensorLike
 from tinygan.errors import InputError
-from tinygan.files import replacing
+from tinygan.files import open_file, replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
 WEIGHTS_OF = {
@@ -76,7 +76,7 @@ def read(path: str | Path) -> tuple[Classifier, float]:
     `write` wrote. Raises InputError for any other file."""
     net = Classifier()
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with open_file(path, follow=True) as raw, np.load(raw, allow_pickle=False) as file:
             accuracy = float(file["accuracy"])
             net.load_state_dict(
                 {key: file[key].astype(np.float32) for key in file.files if key != "accuracy"}
@@ -98,5 +98,5 @@ def write(path: str | Path, net: Classifier, accuracy: float) -> None:
         key: value.astype(np.float16) if value.ndim > 1 else value
         for key, value in net.state_dict().items()
     }
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(file, accuracy=accuracy, **state)

@@ -22,8 +22,8 @@ import numpy as np
 
 from tinygan import data
 from tinygan.autograd import Array
-from tinygan.errors import InputError, exit_code
-from tinygan.files import checkpoint
+from tinygan.errors import InputError, exit_code, quoted
+from tinygan.files import checkpoint, is_file, read_text
 from tinygan.metrics import Evaluator
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
@@ -35,7 +35,7 @@ METRICS = "fid", "precision", "recall", "class_accuracy"
 
 def train_command(job: dict[str, Any]) -> str:
     """Return the command line that trains the run of a job."""
-    changes = " ".join(f"{key}={value}" for key, value in job["settings"].items())
+    changes = " ".join(quoted(f"{key}={value}") for key, value in job["settings"].items())
     return (
         f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} --set {changes}"
     )
@@ -87,7 +87,7 @@ def train(job, settings, folder, last_checkpoint, progress):
     it may be from before the script was changed.
     """
     recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
-    begun = (folder / "config.json").exists()
+    begun = is_file(folder / "config.json")
     if begun:
         expected = {
             "recipe": recipe.name,
@@ -97,8 +97,8 @@ def train(job, settings, folder, last_checkpoint, progress):
         }
         config = checkpoint.read_config(folder, folder)
         if any(config[key] != value for key, value in expected.items()):
-            raise InputError(f"{folder} holds a run with other settings: delete it")
-    if last_checkpoint.exists():
+            raise InputError(f"{folder} holds a run with other settings: move it elsewhere")
+    if is_file(last_checkpoint):
         return
     new_trainer = Trainer if begun else Trainer.start
     trainer = new_trainer(recipe, settings, dataset, folder, job["seed"])
@@ -133,7 +133,7 @@ def training_time(folder: Path) -> list[tuple[int, float]]:
     resume; here the parts are added up.
     """
     clock, total, last = [], 0.0, 0.0
-    for line in (folder / "time.jsonl").read_text().splitlines():
+    for line in read_text(folder / "time.jsonl").splitlines():
         row = json.loads(line)
         now = sum(row["phases"].values())
         total, last = total + (last if now < last else 0.0), now
@@ -145,7 +145,7 @@ def evaluations(folder: Path, clock: list[tuple[int, float]]) -> list[dict[str, 
     """Return [{"step", "seconds", "fid", ...}]: the evaluations on held-out images during
     training. clock: see `training_time`."""
     path, (steps, seconds) = folder / "eval.jsonl", zip(*clock)
-    rows = map(json.loads, path.read_text().splitlines() if path.exists() else ())
+    rows = map(json.loads, read_text(path).splitlines() if is_file(path) else ())
     return [
         {
             "step": row["step"],

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tinygan.errors import InputError, interrupt, on_signals
+from tinygan.files import is_file, open_file
 from tinygan.training import recipes
 
 
@@ -70,6 +71,9 @@ def measure_in_parallel(runs, max_processes):
 def logged_step(folder: str | Path) -> int:
     """Return the step of the last line of a run's log, or 0 if there is none."""
     path = Path(folder) / "log.jsonl"
-    tail = path.read_bytes()[-5000:] if path.exists() else b""
+    if not is_file(path):
+        return 0
+    with open_file(path) as file:
+        tail = file.read()[-5000:]
     steps = re.findall(rb'^\{"step": (\d+),', tail, re.MULTILINE)
     return int(steps[-1]) if steps else 0

@@ -6,27 +6,22 @@ changes a file, so that none undoes what another has added.
 
 import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import IO, Any, Callable
 
 import numpy as np
 
 from tinygan.autograd import Array
-from tinygan.files import locked, replacing
+from tinygan.files import is_file, locked, make_folder, open_file, read_text, replacing
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the dict in the JSON file at `path`, or {} if there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return json.loads(read_text(path)) if is_file(path) else {}
 
 
 def update_json(path: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Replace the dict in the JSON file at `path` by edit(dict)."""
-    _replace(
-        path,
-        lambda temporary: temporary.write_text(
-            to_json(edit(read_json(path))) + "\n", encoding="utf-8"
-        ),
-    )
+    _replace(path, lambda file: file.write(f"{to_json(edit(read_json(path)))}\n".encode()))
 
 
 def to_json(value: Any, depth: int = 2) -> str:
@@ -41,23 +36,21 @@ def to_json(value: Any, depth: int = 2) -> str:
 def read_images(path: Path) -> dict[str, Array]:
     """Return {name: uint8 (N, H, W, C)} from the npz file at `path`, or {} if there is no such
     file."""
-    if not path.exists():
+    if not is_file(path):
         return {}
-    with np.load(path, allow_pickle=False) as file:
+    with open_file(path) as raw, np.load(raw, allow_pickle=False) as file:
         return dict(file)
 
 
 def add_images(path: Path, name: str, images: Array) -> None:
     """Add uint8 images (N, H, W, C) to the npz file at `path`, or replace those called `name`."""
-    _replace(
-        path, lambda temporary: np.savez_compressed(temporary, **read_images(path) | {name: images})
-    )
+    _replace(path, lambda file: np.savez_compressed(file, **read_images(path) | {name: images}))
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Replace the file at `path` by the file that write(temporary path) writes. Other processes
-    wait until it is done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Replace the file at `path` by what write(file) writes. Other processes wait until it is
+    done."""
+    make_folder(path.parent)
     lock = path.with_name(f".{path.name}.lock")
-    with locked(lock, on_wait=lambda holder: None), replacing(path) as temporary:
-        write(temporary)
+    with locked(lock, on_wait=lambda holder: None), replacing(path) as file:
+        write(file)

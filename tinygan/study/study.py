@@ -12,6 +12,7 @@ import numpy as np
 from tinygan import plots
 from tinygan.autograd import Array
 from tinygan.errors import InputError
+from tinygan.files import make_folder, remove
 from tinygan.kernels.cpu import parallel
 from tinygan.settings import parse_assignments
 from tinygan.training import recipes
@@ -123,7 +124,7 @@ class Study:
             results / f"{self.name}{suffix}" for suffix in (".json", ".npz")
         )
         for path in () if full else (self.results_file, self.images_file):
-            path.unlink(missing_ok=True)
+            remove(path)
         if unknown := {*args.again} - {*self._stored("runs"), *self._stored("measured")}:
             parser.error(f"--again {min(unknown)}: {self.results_file} has no entry of that name")
         for name in args.again:
@@ -291,7 +292,7 @@ class Study:
         """Make and return the folders for pictures: out/ and, with `--full`, pictures/."""
         folders = [self.out, *[self.pictures] * (self.size == "full")]
         for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         return folders
 
     def save_figure(self, figure: Any, *small: Any) -> None:

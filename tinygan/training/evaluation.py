@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +44,7 @@ class Evaluation:
         labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
         images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         numbers = {"step": step, **self.evaluator.quick(images, labels)}
-        path = out / "eval.jsonl"
-        with files.writing(path), open(path, "a") as file:
-            print(json.dumps(numbers), file=file, flush=True)
-            os.fsync(file.fileno())
+        files.append_line(out / "eval.jsonl", json.dumps(numbers))
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
             checkpoint.write(
@@ -65,7 +61,7 @@ class Evaluation:
         counts as the best.
         """
         self.best_fid, best = log.best_fid(out), out / checkpoint.BEST
-        if not best.exists():
+        if not files.is_file(best):
             return
         try:
             if checkpoint.load(best)[1]["step"] <= step:
@@ -74,4 +70,4 @@ class Evaluation:
         except InputError as error:
             warn(f"{str(error).split(': use')[0]}: the next evaluation writes a new one")
             self.best_fid = math.inf
-        best.unlink()
+        files.remove(best)

@@ -46,7 +46,7 @@ class Gallery:
         """Write the images that G generates from the fixed latents."""
         images = generate(G, self.latents, self.labels)
         columns = None if self.labels is None else class_rows(self.classes, len(images))[1]
-        plots.save_image(path, plots.grid(images, columns))
+        plots.save_image(path, plots.grid(images, columns), real_folder=True)
 
     def write_growth(self, path: Path, G: Any) -> None:
         """Write a row of images, from the same latents, for each size up to the present one."""

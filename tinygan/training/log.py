@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygan.backend import in_host_memory
-from tinygan.files import replacing, writing
+from tinygan.files import is_file, open_file, read_text, replacing, writing
 
 from . import health
 from .statistics import to_floats
@@ -43,7 +43,7 @@ class Log:
         )
         with writing(trainer.out / "log.jsonl"):
             self.log_file, self.time_file = (
-                open(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl")
+                open_file(trainer.out / name, "a") for name in ("log.jsonl", "time.jsonl")
             )
 
     def __enter__(self):
@@ -125,9 +125,9 @@ def rows(
     """Yield the complete lines of a log as dicts; if there are more than `max_rows`, only every
     k-th line."""
     path = folder / name
-    if not path.exists():
+    if not is_file(path):
         return
-    with open(path) as file:
+    with open_file(path, "r") as file:
         every = max(1, math.ceil(sum(1 for _ in file) / max_rows))
         file.seek(0)
         for i, line in enumerate(file, 1):
@@ -144,11 +144,11 @@ def remove_after(folder: Path, step: int) -> None:
     """Remove from a run's logs all lines of later steps, and incomplete lines."""
     for name in ("log.jsonl", "time.jsonl", "eval.jsonl"):
         path = folder / name
-        if path.exists():
-            lines = path.read_text(errors="replace").splitlines(keepends=True)
+        if is_file(path):
+            lines = read_text(path, errors="replace").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and step_of(line) <= step]
-            with replacing(path) as temporary:
-                temporary.write_text("".join(kept))
+            with replacing(path) as file:
+                file.write("".join(kept).encode())
 
 
 def step_of(line: str) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygan import files, kernels, plots
 from tinygan.data import Dataset
-from tinygan.errors import InputError, Interrupted, on_signals, warn
+from tinygan.errors import InputError, Interrupted, on_signals, quoted, warn
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
 from tinygan.models.recipe import Recipe
@@ -53,7 +53,7 @@ class Trainer:
         self.held_out_batch_size = 0
         if self.held_out:
             self.held_out_batch_size = held_out_batch_size(a, len(self.held_out))
-        self.out, self.gallery = Path(out), Gallery(a, dataset.num_classes)
+        self.out, self.gallery = Path(os.path.expanduser(out)), Gallery(a, dataset.num_classes)
         self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
         self.unlogged = []  # the numbers of the steps since the last line of the log
         self.checkpoints_at_start = None  # the names of the checkpoints when the folder was read
@@ -147,7 +147,8 @@ class Trainer:
         if ranks.size > 1 and ranks.rank == 0:
             message = (
                 "tinygan: stopping; if this step is not saved in time, continue from step "
-                f"{checkpoint.last_step(self.out)} with: tinygan train --resume {self.out}\n"
+                f"{checkpoint.last_step(self.out)} with: "
+                f"tinygan train --resume {quoted(self.out)}\n"
             )
             # In a signal handler, sys.stderr may be in use.
             os.write(2, message.encode(errors="backslashreplace"))
@@ -301,15 +302,16 @@ class Trainer:
         """Remove from the folder all files and lines of later steps, which this run will write
         again. They come from a process that was killed, or from a continuation that has been
         abandoned."""
+        files.check_run_folder(self.out)
         files.remove_temporary(self.out)
-        files.remove_temporary(self.out / "samples")
+        files.remove_temporary(self.out / "samples", real_folder=True)
         for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
             for path in self.out.glob(pattern):
                 if (checkpoint.step_of(path) or 0) > self.step:
-                    path.unlink()
+                    files.remove(path, real_folder=path.parent != self.out)
         log.remove_after(self.out, self.step)
         self.evaluation.rewind(self.out, self.step, self.same_evaluations)
-        (self.out / "samples").mkdir(exist_ok=True)
+        files.make_folder(self.out / "samples")
         files.write_json(self.out / "config.json", self.config)
 
     @classmethod
@@ -318,28 +320,27 @@ class Trainer:
     ) -> "Trainer":
         """Return a Trainer with a new folder, `out`. Raises FolderTaken if it already contains a
         run, and InputError if it contains other files."""
-        out = Path(out)
+        out = files.user_path(out)
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         # Hidden files and empty folders are left by a run that was killed before it began.
         if any(
-            not path.is_dir() and path.name[0] != "." and path.name != LOCK
+            (path.is_symlink() or not path.is_dir()) and path.name[0] != "." and path.name != LOCK
             for path in out.rglob("*")
         ):
             if not (out / "config.json").exists():
                 raise InputError(
-                    f"{out} is not empty, and contains no run to continue: delete it, or choose "
-                    "another --out"
+                    f"{out} is not empty, and contains no run to continue: choose another --out"
                 )
             raise FolderTaken(
-                f"{out} already contains a run: continue it with --resume {out}, or choose "
-                "another --out"
+                f"{out} already contains a run: continue it with --resume {quoted(out)}, "
+                "or choose another --out"
             )
         existed = out.exists()
         trainer = cls(recipe, settings, dataset, out, seed)
         try:
             with files.writing(out):
-                out.mkdir(parents=True, exist_ok=existed)
+                files.make_folder(out, exist_ok=existed)
             with files.locked(out / LOCK):
                 if (out / "config.json").exists():
                     raise FileExistsError
