@@ -736,8 +736,14 @@ def test_the_tour(tmp_path):
     demo = shutil.copy(
         ROOT / "demos" / "autograd_tour.py", tmp_path
     )  # it writes its drawings beside itself
+    code = (  # run it with the filters of pyproject.toml
+        "import runpy, sys, warnings\n"
+        "warnings.simplefilter('error')\n"
+        "warnings.filterwarnings('ignore', '', DeprecationWarning, 'matplotlib|pyparsing')\n"
+        "runpy.run_path(sys.argv.pop(), run_name='__main__')"
+    )
     done = subprocess.run(
-        [sys.executable, "-W", "error", demo],
+        [sys.executable, "-c", code, demo],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

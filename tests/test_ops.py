@@ -812,6 +812,10 @@ def test_labels_and_axes_out_of_range():
             function([leaf(1.0), leaf(2.0)], axis=5)
     with pytest.raises(ValueError, match="axis 0 is out of range"):
         ops.concatenate([tensor(1.0), tensor(2.0)])
+    for axis in (np.array([], int), np.array([True, False]), np.array([0]), (0, None), 1.0):
+        for function in (ops.sum, ops.max, ops.flip, ops.normalize, lambda x, a: ops.roll(x, 1, a)):
+            with pytest.raises(TypeError, match="an axis must be an integer, got "):
+                function(tensor(np.ones((2, 3))), axis)
     with pytest.raises(ValueError, match="instance_norm takes images"):
         ops.instance_norm(tensor(np.zeros((2, 3, 4))))
     message = r"target of shape \(3, 1\) does not fit a prediction of shape \(3,\)"

@@ -75,7 +75,7 @@ def _as_tensor(name, x, dtype):
             f"convert it with tinygan.tensor(array, dtype='{dtype}')"
         )
     try:
-        return wrap(xp.array(as_floating(x, dtype)))
+        return wrap(xp.array(as_floating(x, dtype), order="C"))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: {error}; given {described(x)}") from None
 

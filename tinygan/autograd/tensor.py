@@ -256,7 +256,7 @@ def as_floating(data, dtype=None):
 
 
 def _restore(data, requires_grad):
-    return Tensor(xp.array(data), requires_grad)
+    return Tensor(xp.array(data, order="C"), requires_grad)
 
 
 def tensor(data, requires_grad=False, dtype=None) -> Tensor:
@@ -264,4 +264,4 @@ def tensor(data, requires_grad=False, dtype=None) -> Tensor:
 
     Arrays of float32 or float64 keep their dtype; everything else becomes float32 by default.
     """
-    return Tensor(xp.array(as_floating(data, dtype)), requires_grad)
+    return Tensor(xp.array(as_floating(data, dtype), order="C"), requires_grad)

@@ -88,12 +88,14 @@ def mean_over_shares(x, /):
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """`axis` (None, an int, a tuple or list) as a tuple of axes counted from the front.
 
-    Raises ValueError for an axis out of range.
+    Raises TypeError for an axis that is not an integer, ValueError for one out of range.
     """
     if axis is None:
         return tuple(range(ndim))
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     for a in axes:
+        if not isinstance(a, (int, np.integer)):
+            raise TypeError(f"an axis must be an integer, got {described(a)}")
         if not -ndim <= a < ndim:
             raise ValueError(f"axis {a} is out of range for a Tensor with {ndim} axes")
     return tuple(a % ndim for a in axes)
@@ -152,7 +154,7 @@ def transpose(x, /, axes=None):
 @linear(lambda g, shape, axis: xp.flip(g, axis))
 def flip(x, /, axis=None):
     """Reverse the order along `axis`; None for all axes."""
-    return xp.flip(x, axis)
+    return xp.flip(x, axes_of(axis, x.ndim))
 
 
 def _roll_adjoint(g, shape, shift, axis):
@@ -163,7 +165,7 @@ def _roll_adjoint(g, shape, shift, axis):
 @linear(_roll_adjoint)
 def roll(x, /, shift, axis=None):
     """Shift along `axis`; elements that leave at one end enter at the other."""
-    return xp.roll(x, shift, axis)
+    return xp.roll(x, shift, None if axis is None else axes_of(axis, x.ndim))
 
 
 def _pad_adjoint(g, shape, widths):

@@ -13,7 +13,7 @@ from tinygan.kernels import normalize as normalize_kernels
 from .composite import check_images, composite_op
 from .elementwise import square
 from .fused import fused
-from .linear import broadcast_to, concatenate, mean, reshape
+from .linear import axes_of, broadcast_to, concatenate, mean, reshape
 from .reduce import var
 
 
@@ -49,7 +49,7 @@ def normalize(x, axes, eps=1e-5):
 
     Raises ValueError if there is nothing to average.
     """
-    axes = tuple(axes)
+    axes = axes_of(axes, x.ndim)
     if not x.size and not all(x.shape[axis] for axis in axes):
         raise ValueError(f"normalize: there is no mean over the axes {axes} of {described(x)}")
     return _normalize_modulate(x, None, None, axes, eps)

@@ -225,7 +225,7 @@ def affine_warp(x, theta, size=None):
             f"affine_warp: theta has shape {theta.shape}; for {x.shape[0]} images it must be "
             f"({x.shape[0]}, 2, 3)"
         )
-    return _affine_warp(x, theta, tuple(size or x.shape[1:3]))
+    return _affine_warp(x, theta, tuple(x.shape[1:3] if size is None else size))
 
 
 @linear(lambda g, shape, theta, size: warp.affine_warp_adjoint(g, shape, theta))
