@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from tinygan.screen import import_matplotlib
+
 from .trace import COLOURS, Graph
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def draw_graph(graph: Graph, path: str | Path | None = None) -> "Figure":
 
     path: a PNG file to save the drawing to.
     """
+    import_matplotlib()
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve

@@ -9,7 +9,7 @@ from tinygan import data, nn, plots
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import to_numpy
 from tinygan.errors import InputError
-from tinygan.files import replacing
+from tinygan.files import npz, replacing
 from tinygan.training import projector, recipes, sampling
 
 from .common import print_table, sibling_path
@@ -200,7 +200,7 @@ def run_project(args):
     )
     styles = sibling_path(args.output, "styles.npz")
     with replacing(styles) as temporary:
-        np.savez(temporary, ws=projection.ws, images=images, found=stages[:, -1])
+        npz.write(temporary, {"ws": projection.ws, "images": images, "found": stages[:, -1]})
     pixels = np.abs(stages[:, -1].astype(int) - images).mean((1, 2, 3))
     print(
         f"{len(images)} image{'s' * (len(images) > 1)} projected by {config['recipe']} "

@@ -8,6 +8,7 @@ downloads into a folder; others wait for it.
 import contextlib
 import math
 import os
+import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 from tinygan.errors import InputError, say
 from tinygan.files import locked, remove_temporary, replacing, writing
+from tinygan.screen import Display
 
 TIMEOUT = 30  # a mirror is abandoned after this many seconds without a byte,
 MIN_SPEED = 1000  # or if it sends fewer bytes a second than this,
@@ -114,7 +116,8 @@ def _copy(url, part, max_bytes):
             # Unbuffered, so that all bytes received are in the file even if the process is killed.
             file = open(part, "ab" if start else "wb", buffering=0)
         progress = {"total": total, "initial": start, "desc": part.stem, "disable": None}
-        with file, tqdm(unit="B", unit_scale=True, **progress) as bar:
+        stream = Display(sys.stderr)
+        with file, tqdm(file=stream, unit="B", unit_scale=True, **progress) as bar:
             for chunk in _chunks(response, max_bytes - start):
                 _write(file, chunk)
                 bar.update(len(chunk))

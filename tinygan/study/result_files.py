@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from tinygan.autograd import Array
-from tinygan.files import locked, replacing
+from tinygan.files import locked, npz, replacing
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -49,9 +49,8 @@ def read_images(path: Path) -> dict[str, Array]:
 
 def add_images(path: Path, name: str, images: Array) -> None:
     """Add uint8 images (N, H, W, C) to the npz file at `path`, or replace those called `name`."""
-    _replace(
-        path, lambda temporary: np.savez_compressed(temporary, **read_images(path) | {name: images})
-    )
+    arrays = lambda: read_images(path) | {name: images}
+    _replace(path, lambda temporary: npz.write(temporary, arrays(), compressed=True))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
