@@ -371,7 +371,8 @@ def test_the_progress_bar_shows_p(tmp_path, digits):
     run = trainer(tmp_path / "run", digits, augment="ada", ada_p=0.25)
     with Log(run, progress=True) as run_log:
         for _ in range(10):
-            run_log.add(run.algorithm.train_step())
+            run.unlogged.append(run.algorithm.train_step())
+            run_log.add_step()
         assert re.search(r"G [\d.]+  p 0\.2\d  \d+ images/s", run_log.bar.postfix)
 
 

@@ -1,16 +1,19 @@
-"""Exceptions that are not bugs (bad input, diverged training, an interruption), and messages to the
-user."""
+"""Exceptions that are not bugs (bad input, diverged training, an interruption), the signals that
+interrupt, and messages to the user."""
 
 import contextlib
 import difflib
+import functools
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
+
+from tinygan import screen
 
 T = TypeVar("T")
 
@@ -50,30 +53,92 @@ def exit_code(interruption: KeyboardInterrupt) -> int:
     return 128 + getattr(interruption, "signal", signal.SIGINT)
 
 
+# SIGHUP: the terminal or the ssh connection is closed. Windows has SIGBREAK instead, which is also
+# Ctrl-Break.
+HANG_UP = "SIGHUP", "SIGBREAK"
+
+
 @contextlib.contextmanager
 def on_signals(
-    names: Sequence[str], handler: Callable[[int, FrameType | None], Any]
+    names: Sequence[str],
+    handler: Callable[[int, FrameType | None], Any],
+    unless_ignored: Sequence[str] = HANG_UP,
 ) -> Iterator[None]:
     """Call handler(number, frame) for the signals of these names ("SIGTERM", ...) while the block
     runs.
 
+    unless_ignored: the names of those that stay ignored where they are, as nohup ignores SIGHUP.
     Only the main thread can handle signals: in any other thread, nothing changes. A signal that the
     system does not have, such as SIGHUP on Windows, is left out.
     """
     in_main = threading.current_thread() is threading.main_thread()
-    numbers = [getattr(signal, name) for name in names if in_main and hasattr(signal, name)]
+    numbers = [
+        number
+        for name in names
+        if in_main and (number := getattr(signal, name, None)) is not None
+        if name not in unless_ignored or signal.getsignal(number) != signal.SIG_IGN
+    ]
     previous_handlers = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
         for number, previous in previous_handlers.items():
-            signal.signal(number, previous)
+            # None: a handler that a library in C had set, which Python cannot restore
+            signal.signal(number, signal.SIG_DFL if previous is None else previous)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise Interrupted: a signal handler that makes a signal clean up as Ctrl-C does, removing
     half-written files and stopping child processes."""
     raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def requests_to_stop(
+    names: Sequence[str], on_first: Callable[[], Any], on_second: Callable[[int], Any]
+) -> Iterator[SimpleNamespace]:
+    """Take the signals of these names, and those of a hang-up, as requests to stop, while the block
+    runs.
+
+    Yields an object whose `number` is 0 at first, and then the number of the signal. The first
+    signal calls on_first(). A second one calls on_second(number) and raises Interrupted at once.
+    A hang-up does not count as one of these two: when a terminal closes, the shell and the system
+    may send it several times, and a SIGTERM with it.
+    """
+    stop = SimpleNamespace(number=0)
+    hang_up = [getattr(signal, name, None) for name in HANG_UP]
+
+    def handler(number, frame):
+        if number not in hang_up and stop.number not in (0, *hang_up):
+            on_second(number)
+            raise Interrupted(number)
+        is_first = not stop.number
+        if is_first or number not in hang_up:
+            stop.number = number
+        if is_first:
+            on_first()
+
+    with on_signals([*names, *HANG_UP], handler):
+        yield stop
+
+
+def end_command_at_once_on_ctrl_c() -> None:
+    """If this process is the command `tinygan`, let Ctrl-C end it at once, with one line, until the
+    command runs. While Python imports the package, a KeyboardInterrupt would be a traceback, or
+    even another exception, because extension modules do not expect it."""
+    words = sys.argv or [""]
+    # While Python imports the package that -m names, the first word is "-m".
+    module = sys.orig_argv[-len(words)].removeprefix("-m") if words[0] == "-m" else ""
+    name = os.path.basename(words[0]).removesuffix(".exe").removesuffix("-script.py")
+
+    def end(number, frame):
+        screen.write_at_once("tinygan: interrupted\n")
+        os._exit(128 + number)
+
+    is_command = name == "tinygan" or module in ("tinygan", "tinygan.cli")
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_command and is_default and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, end)
 
 
 quiet = False  # True on all ranks of a run but the first, which writes the messages (ranks.py)
@@ -87,7 +152,13 @@ def warn(message: object) -> None:
 def say(message: object) -> None:
     """Write a message to stderr, as one line, unless this process is `quiet`."""
     if not quiet:
-        print(f"tinygan: {one_line(message)}", file=sys.stderr)
+        print(f"tinygan: {one_line(message)}", file=screen.Display(sys.stderr))
+
+
+@functools.cache
+def warn_once(message: object) -> None:
+    """Write a warning, unless this process has written the same one before."""
+    warn(message)
 
 
 def one_line(text: object, max_length: int = 1500) -> str:
@@ -130,5 +201,5 @@ def from_environment(name: str, default: Any, parse: Callable[[Any], T]) -> T:
     try:
         return parse(os.environ.get(name) or default)
     except InputError as error:
-        print(f"tinygan: error: {name}={os.environ[name]}: {error}", file=sys.stderr)
+        say(f"error: {name}={os.environ[name]}: {error}")
         raise SystemExit(2) from None

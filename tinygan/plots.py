@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import math
 import os
 import warnings
@@ -13,6 +14,7 @@ from PIL import Image
 
 from tinygan.errors import InputError
 from tinygan.files import open_file, replacing
+from tinygan.screen import import_matplotlib
 
 
 def grid(
@@ -55,16 +57,29 @@ def save_gif(
         first.save(file, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
+class NotDrawn(InputError):
+    """matplotlib cannot draw a figure: its installation or its configuration is damaged."""
+
+
 @contextlib.contextmanager
 def _figure(path, size, dpi=100, layout="constrained"):
-    """Yield a matplotlib Figure of `size` (width, height) in inches, and write it to `path` when
-    the block ends."""
-    from matplotlib.figure import Figure  # slow to import
+    """Yield a matplotlib Figure of `size` (width, height) in inches, and write it to `path`, a PNG
+    file, when the block ends. Raises NotDrawn."""
+    picture = io.BytesIO()  # drawn in memory, so that only writing raises the errors of the disk
+    try:
+        import_matplotlib()
+        from matplotlib.figure import Figure  # slow to import
 
-    figure = Figure(size, layout=layout)
-    yield figure
+        figure = Figure(size, layout=layout)
+        yield figure
+        figure.savefig(picture, format="png", dpi=dpi)
+    except Exception as error:  # which one depends on what is wrong with the installation
+        raise NotDrawn(
+            f"matplotlib cannot draw {path} ({type(error).__name__}: {error}): check its "
+            "installation, its configuration file matplotlibrc, and MPLCONFIGDIR"
+        ) from error
     with replacing(path) as file:
-        figure.savefig(file, dpi=dpi, format=Path(path).suffix[1:] or "png")
+        file.write(picture.getvalue())
     figure.clear()
     gc.collect()  # a figure is in reference cycles: it would stay in memory until a collection
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from tinygan.files import make_folder, replacing, user_path
+from tinygan.screen import import_matplotlib
 
 from .trace import COLOURS, Graph
 
@@ -29,6 +30,7 @@ def draw_graph(graph: Graph, path: str | Path | None = None) -> "Figure":
 
     path: a PNG file to save the drawing to.
     """
+    import_matplotlib()
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve

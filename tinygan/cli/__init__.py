@@ -16,12 +16,13 @@ Every command NAME has two functions in its file: NAME_options adds its options 
 run_NAME runs it. A file is imported only when one of its commands is called.
 """
 
+import contextlib
+import errno
 import importlib
-import os
 import sys
 
-from tinygan import backend
-from tinygan.errors import InputError, exit_code, interrupt, on_signals, say
+from tinygan import backend, screen
+from tinygan.errors import HANG_UP, InputError, exit_code, interrupt, on_signals, say
 from tinygan.files import remove_temporary
 from tinygan.version import __version__
 
@@ -58,6 +59,9 @@ COMMANDS = {  # name: (its file, its summary)
 }
 
 
+READER_GONE = errno.EPIPE, errno.EINVAL, errno.EIO, errno.EBADF  # EINVAL: a pipe on Windows
+
+
 def main(argv=None) -> int:
     """Run a command of tinygan, and return its exit code.
 
@@ -90,32 +94,46 @@ def make_parser(words=COMMANDS):
 def run_command(parser, argv=None) -> int:
     """Parse a command line, call `run(args)`, which the parser sets, and return the exit code.
 
-    Bad input, a full disk and similar errors become one line on stderr. Ctrl-C and SIGTERM end the
-    command.
+    Bad input, a full disk and similar errors become one line on stderr. Ctrl-C, SIGTERM and SIGHUP
+    end the command. An output that cannot be written does not: the command goes on, and says so at
+    its end, unless the reader has gone, as in `| head`.
     """
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    if hasattr(sys.stdout, "reconfigure"):
-        # Printing a path that the terminal cannot show must not fail.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    screen.open_missing_streams()
+    out, err = screen.Display(sys.stdout), screen.Display(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            command, code = run(parser, sys.argv[1:] if argv is None else argv)
+        finally:
+            out.flush()
+            err.flush()
+        # What a training prints is also in its folder.
+        if code == 0 and command != "train" and isinstance(out.lost, OSError):
+            if out.lost.errno not in READER_GONE:
+                say(f"error: cannot write the output ({out.lost.strerror}): send it elsewhere")
+                return 2
+        return code
+
+
+def run(parser, argv):
+    """Return (the name of the command, its exit code)."""
+    command = None
     try:
-        with on_signals(["SIGTERM"], interrupt):
+        with on_signals(
+            ["SIGINT", "SIGTERM", *HANG_UP], interrupt, unless_ignored=["SIGINT", *HANG_UP]
+        ):
+            args = parser.parse_args(argv)
+            command = getattr(args, "command", None)
             if getattr(args, "device", None):
                 backend.use_device(args.device)
             if getattr(args, "output", None):
                 remove_temporary(args.output.parent)
-            return args.run(args) or 0
-    except BrokenPipeError:  # the reader of our output has ended, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if getattr(args, "command", None) != "train":
-            return 0
-        print("tinygan: training stopped, because its output was closed", file=sys.stderr)
-        return 1
+            return command, args.run(args) or 0
     except (InputError, OSError) as error:
         say(f"error: {error}")
-        return 2
+        return command, 2
     except MemoryError as error:
         say(f"error: out of memory ({error}): use smaller batches, or ask for fewer images")
-        return 2
+        return command, 2
     except KeyboardInterrupt as interruption:
-        print("tinygan: interrupted", file=sys.stderr)
-        return exit_code(interruption)
+        say("interrupted")
+        return command, exit_code(interruption)

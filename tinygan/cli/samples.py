@@ -5,7 +5,7 @@ import numpy as np
 from tinygan import ops, plots
 from tinygan.autograd import no_grad
 from tinygan.errors import InputError
-from tinygan.files import checkpoint, is_file, is_folder, replacing
+from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
 from tinygan.training import sampling
 
@@ -69,9 +69,8 @@ def run_sample(args):
             plots.save_image(args.output, plots.grid(images, columns))
         else:
             with replacing(args.output) as file:
-                np.savez_compressed(
-                    file, images=images, **({} if labels is None else {"labels": labels})
-                )
+                arrays = {"images": images} | ({} if labels is None else {"labels": labels})
+                npz.write(file, arrays, compressed=True)
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 

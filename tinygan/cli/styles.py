@@ -9,7 +9,7 @@ from tinygan import data, nn, plots
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import to_numpy
 from tinygan.errors import InputError
-from tinygan.files import replacing
+from tinygan.files import npz, replacing
 from tinygan.training import projector, recipes, sampling
 
 from .common import print_table, sibling_path
@@ -201,7 +201,7 @@ def run_project(args):
         "perceptual distance",
     )
     with replacing(styles) as file:
-        np.savez(file, ws=projection.ws, images=images, found=stages[:, -1])
+        npz.write(file, {"ws": projection.ws, "images": images, "found": stages[:, -1]})
     pixels = np.abs(stages[:, -1].astype(int) - images).mean((1, 2, 3))
     print(
         f"{len(images)} image{'s' * (len(images) > 1)} projected by {config['recipe']} "

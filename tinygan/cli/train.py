@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tinygan import backend, data
-from tinygan.errors import Diverged, InputError, exit_code, quoted
+from tinygan.errors import Diverged, InputError, exit_code, quoted, say
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
 from tinygan.training import ranks, recipes
@@ -82,6 +82,9 @@ def run_train(args):
         raise
     except InputError as error:
         raise InputError(f"{error}; {how_to_resume(trainer.out)}") from error
+    except Exception:  # no memory, or a mistake in a user's own recipe
+        say(f"stopped at step {trainer.step}; {how_to_resume(trainer.out)}")
+        raise
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
     print(

@@ -8,6 +8,7 @@ downloads into a folder; others wait for it.
 import contextlib
 import math
 import os
+import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from tinygan.files import (
     remove_temporary,
     writing,
 )
+from tinygan.screen import Display
 
 TIMEOUT = 30  # a mirror is abandoned after this many seconds without a byte,
 MIN_SPEED = 1000  # or if it sends fewer bytes a second than this,
@@ -127,7 +129,8 @@ def _copy(url, part, max_bytes):
                 remove(part)
             file = open_file(part, "ab" if start else "xb", buffering=0)
         progress = {"total": total, "initial": start, "desc": part.stem, "disable": None}
-        with file, tqdm(unit="B", unit_scale=True, **progress) as bar:
+        stream = Display(sys.stderr)
+        with file, tqdm(file=stream, unit="B", unit_scale=True, **progress) as bar:
             for chunk in _chunks(response, max_bytes - start):
                 _write(file, chunk)
                 bar.update(len(chunk))

@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, Mapping
+from typing import IO, Any, Mapping
 
 import numpy as np
 
@@ -30,7 +30,20 @@ def save(path: str | Path, arrays: Mapping[str, Any]) -> None:
     and values."""
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     with replacing(path) as file:
-        np.savez(file, **arrays, **{CHECKSUM: np.array(checksum(arrays))})
+        write(file, {**arrays, CHECKSUM: np.array(checksum(arrays))})
+
+
+def write(file: IO[bytes], arrays: Mapping[str, Any], compressed: bool = False) -> None:
+    """Write {name: array} to a binary file, as np.savez does, or np.savez_compressed.
+
+    On a full disk, those of NumPy 2.0 leave their zip file open, and Python prints "Exception
+    ignored" when it tries to complete it later.
+    """
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def load(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:

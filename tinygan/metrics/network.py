@@ -14,7 +14,7 @@ import numpy as np
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, TensorLike
 from tinygan.errors import InputError
-from tinygan.files import open_file, replacing
+from tinygan.files import npz, open_file, replacing
 
 WEIGHTS = Path(__file__).parent / "weights"
 WEIGHTS_OF = {
@@ -99,4 +99,4 @@ def write(path: str | Path, net: Classifier, accuracy: float) -> None:
         for key, value in net.state_dict().items()
     }
     with replacing(path) as file:
-        np.savez_compressed(file, accuracy=accuracy, **state)
+        npz.write(file, {"accuracy": accuracy, **state}, compressed=True)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from tinygan.errors import InputError, interrupt, on_signals
 from tinygan.files import is_file, open_file
+from tinygan.screen import Display
 from tinygan.training import recipes
 
 
@@ -24,6 +25,7 @@ def measure_in_parallel(runs, max_processes):
     """
     jobs, waiting, running = [job for _, job in runs], list(runs), {}
     steps_done = lambda: sum(logged_step(job["folder"]) for job in jobs)
+    display = Display(sys.stderr)
     environment = {**os.environ, "TINYGAN_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with (
         on_signals(["SIGTERM", "SIGHUP"], interrupt),
@@ -31,8 +33,9 @@ def measure_in_parallel(runs, max_processes):
             total=sum(recipes.settings_of(job).steps for job in jobs),
             initial=steps_done(),
             unit="step",
+            file=display,
             dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 30,
+            mininterval=0.2 if display.isatty() else 30,
         ) as bar,
     ):
         try:
@@ -58,7 +61,7 @@ def measure_in_parallel(runs, max_processes):
                     if process.returncode:
                         raise InputError(f"{run}: {lines[-1] if lines else 'it was killed'}")
                     for line in lines:
-                        bar.write(f"{run}: {line}", sys.stderr)
+                        bar.write(f"{run}: {line}", display)
                     yield run, json.loads(out)
                 bar.update(steps_done() - bar.n)
         finally:

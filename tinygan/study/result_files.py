@@ -11,7 +11,7 @@ from typing import IO, Any, Callable
 import numpy as np
 
 from tinygan.autograd import Array
-from tinygan.files import is_file, locked, make_folder, open_file, read_text, replacing
+from tinygan.files import is_file, locked, make_folder, npz, open_file, read_text, replacing
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -44,7 +44,8 @@ def read_images(path: Path) -> dict[str, Array]:
 
 def add_images(path: Path, name: str, images: Array) -> None:
     """Add uint8 images (N, H, W, C) to the npz file at `path`, or replace those called `name`."""
-    _replace(path, lambda file: np.savez_compressed(file, **read_images(path) | {name: images}))
+    arrays = lambda: read_images(path) | {name: images}
+    _replace(path, lambda file: npz.write(file, arrays(), compressed=True))
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:

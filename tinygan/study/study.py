@@ -14,6 +14,7 @@ from tinygan.autograd import Array
 from tinygan.errors import InputError
 from tinygan.files import make_folder, remove
 from tinygan.kernels.cpu import parallel
+from tinygan.screen import Display, import_matplotlib
 from tinygan.settings import parse_assignments
 from tinygan.training import recipes
 
@@ -135,6 +136,8 @@ class Study:
         self.images_outdated = not full  # also once a run has been measured
         if Path(getattr(sys.modules["__main__"], "__file__", None) or "").absolute() == file:
             sys.excepthook = print_error_in_one_line
+            # What a script prints is also in its results file: it goes on without a reader.
+            sys.stdout, sys.stderr = Display(sys.stdout), Display(sys.stderr)
 
     def _run_folder(self, name: str) -> Path:
         return self.runs / f"{self.name}-{name}"
@@ -283,6 +286,7 @@ class Study:
 
         width, height: in inches. grid, settings: the arguments of matplotlib's `Figure.subplots`.
         """
+        import_matplotlib()
         from matplotlib.figure import Figure
 
         figure = Figure((width, height), layout="constrained")
@@ -298,6 +302,7 @@ class Study:
     def save_figure(self, figure: Any, *small: Any) -> None:
         """Write the figure as NAME.png, and the part of it around the axes `small` (default: all
         axes) as NAME-small.png."""
+        import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.transforms import Bbox
 

@@ -37,14 +37,15 @@ class Evaluation:
 
     def evaluate(self, out: Path, step: int, G: Any) -> None:
         """Compare samples of G with the held-out images, and append the result to eval.jsonl in
-        the folder `out`. If it is the best so far, write G to best.npz."""
-        s = self.settings
+        the folder `out`, unless it is there. If it is the best so far, write G to best.npz."""
+        s, path = self.settings, out / "eval.jsonl"
+        if any(row["step"] == step for row in log.rows(out, name=path.name)):
+            return  # before the run ended, which now continues
         # A generator of its own, because an evaluation must not change the run.
         rng = np.random.default_rng([self.seed, step, 2])
         labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
         images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         numbers = {"step": step, **self.evaluator.quick(images, labels)}
-        files.append_line(out / "eval.jsonl", json.dumps(numbers))
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
             checkpoint.write(
@@ -52,6 +53,8 @@ class Evaluation:
                 {"ema": G.state_dict()},
                 {"step": step, "evaluation": numbers},
             )
+        # Last, because a line here says that all is done.
+        files.append_line(path, json.dumps(numbers))
 
     def rewind(self, out: Path, step: int, same_evaluations: bool) -> None:
         """Return to an earlier step: remove best.npz if it is from a later one.

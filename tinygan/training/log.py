@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tinygan.backend import in_host_memory
 from tinygan.files import is_file, open_file, read_text, replacing, writing
+from tinygan.screen import Display
 
 from . import health
 from .statistics import to_floats
@@ -31,15 +32,19 @@ class Log:
         self.images_at_start, self.start_time = self.algorithm.images, time.perf_counter()
         has_threshold = self.algorithm.objectives.loss.threshold is not None
         self.warnings_for = health.CollapseWarnings(has_threshold, LOG_EVERY)
+        self.last_step = 0  # of the lines so far
         for row in rows(trainer.out):
+            self.last_step = row["step"]
             self.warnings_for(row)  # so that a resumed run does not warn again
+        self.display = Display(sys.stderr)
         self.bar = tqdm(
+            file=self.display,
             total=trainer.settings.steps,
             initial=trainer.step,
             unit="step",
             disable=not progress,
             dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10,  # rarely into a file
+            mininterval=0.2 if self.display.isatty() else 10,  # rarely into a file
         )
         with writing(trainer.out / "log.jsonl"):
             self.log_file, self.time_file = (
@@ -57,20 +62,31 @@ class Log:
             with contextlib.suppress(OSError) if exception[0] else writing(file.name):
                 file.close()
 
-    def add(self, numbers: dict[str, Any]) -> None:
-        """Add the numbers of one step. Write a line if it completes LOG_EVERY steps."""
-        t = self.trainer
-        t.unlogged.append(numbers)
-        complete = t.step % LOG_EVERY == 0 or t.step == t.settings.steps
-        if complete or all(map(in_host_memory, numbers.values())):
+    def add_step(self) -> None:
+        """Write a line if the last step, whose numbers are `unlogged`, completes LOG_EVERY steps,
+        and move the progress bar on."""
+        if self.is_complete() or all(map(in_host_memory, self.trainer.unlogged[-1].values())):
             self.check_finite()
-        if complete:
+        self.complete_row()
+        self.bar.update()
+
+    def is_complete(self) -> bool:
+        """Return whether a line ends at this step."""
+        t = self.trainer
+        return t.step % LOG_EVERY == 0 or t.step == t.settings.steps
+
+    def complete_row(self) -> None:
+        """Write the line that ends at this step, unless there is none, or it is there already."""
+        t = self.trainer
+        if not self.is_complete() or not t.unlogged:
+            return
+        if self.last_step < t.step:
             # Not every step has the number of a lazy penalty.
             keys = dict.fromkeys(key for n in t.unlogged for key in n)
-            row = {key: float(np.mean([n[key] for n in t.unlogged if key in n])) for key in keys}
-            t.unlogged.clear()
-            self.write_row(row)
-        self.bar.update()
+            self.write_row(
+                {key: float(np.mean([n[key] for n in t.unlogged if key in n])) for key in keys}
+            )
+        t.unlogged.clear()
 
     def write_row(self, row: dict[str, Any]) -> None:
         """Write a line to both files, warn of signs of collapse, and update the progress bar."""
@@ -78,7 +94,7 @@ class Log:
         seconds = time.perf_counter() - self.start_time
         warnings = self.warnings_for(row)
         for warning in warnings:
-            self.bar.write(f"tinygan: warning: step {t.step}: {warning}", sys.stderr)
+            self.bar.write(f"tinygan: warning: step {t.step}: {warning}", self.display)
         warned = {"warnings": warnings} if warnings else {}
         phases = {name: round(spent, 4) for name, spent in a.execution.seconds.items()}
         with writing(t.out / "log.jsonl"):

@@ -17,11 +17,14 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tinygan import batch, errors
+from tinygan import batch, errors, screen
 from tinygan.errors import InputError
+from tinygan.files import checkpoint
 
 # The environment variables from which a process learns its rank and the number of ranks, as set by
 # mpiexec of Open MPI, MVAPICH and MPICH, and by Slurm's srun --mpi=pmix.
@@ -83,6 +86,27 @@ def abort(code: int) -> None:
         _world.Abort(code)
 
 
+def requests_to_stop(out: Path) -> contextlib.AbstractContextManager[Any]:
+    """Take signals as requests to stop the run in the folder `out`, while a block runs: see
+    errors.requests_to_stop.
+
+    With several ranks, SIGUSR1 is one too, because mpiexec passes it on without killing the ranks.
+    Soon after any other signal it kills them, so the message may be the last chance to say how to
+    resume.
+    """
+
+    def on_first():
+        if size > 1 and rank == 0:
+            screen.write_at_once(
+                "tinygan: stopping; if this step is not saved in time, continue from step "
+                f"{checkpoint.last_step(out)} with: "
+                f"tinygan train --resume {errors.quoted(out)}\n"
+            )
+
+    names = ["SIGINT", "SIGTERM", *["SIGUSR1"] * (size > 1)]
+    return errors.requests_to_stop(names, on_first, lambda number: abort(128 + number))
+
+
 @contextlib.contextmanager
 def abort_on_error() -> Iterator[None]:
     """If this rank alone raises an exception in the block, print it and end all ranks, because the
@@ -98,8 +122,8 @@ def abort_on_error() -> Iterator[None]:
         if isinstance(error, (InputError, OSError, MemoryError)):
             errors.say(f"error: {error} (rank {rank} of {size})")
         else:
-            traceback.print_exc()
-        sys.stderr.flush()
+            traceback.print_exc(file=screen.Display(sys.stderr))
+        screen.Display(sys.stderr).flush()
         abort(2)
 
 

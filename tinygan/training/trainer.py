@@ -3,16 +3,14 @@
 import contextlib
 import dataclasses
 import math
-import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import numpy as np
 
 from tinygan import files, kernels, plots
 from tinygan.data import Dataset
-from tinygan.errors import InputError, Interrupted, on_signals, quoted, warn
+from tinygan.errors import Diverged, InputError, Interrupted, quoted, warn, warn_once
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
 from tinygan.models.recipe import Recipe
@@ -53,11 +51,12 @@ class Trainer:
         self.held_out_batch_size = 0
         if self.held_out:
             self.held_out_batch_size = held_out_batch_size(a, len(self.held_out))
-        self.out, self.gallery = Path(os.path.expanduser(out)), Gallery(a, dataset.num_classes)
+        self.out, self.gallery = files.user_path(out), Gallery(a, dataset.num_classes)
         self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
         self.unlogged = []  # the numbers of the steps since the last line of the log
         self.checkpoints_at_start = None  # the names of the checkpoints when the folder was read
         self.same_evaluations = True  # whether a resumed run evaluates at the same steps as before
+        self.unfinished = False  # whether files of the present step may be missing
         self.standing_step = None  # the step for which the averaged G has standing statistics
         self.config = {
             "version": checkpoint.CONFIG_VERSION,
@@ -110,13 +109,13 @@ class Trainer:
         """Train up to `settings.steps`. Return the path of the last grid of samples.
 
         progress: show a progress bar. During training, `run` writes log.jsonl, samples/, curves.png
-        and checkpoints. The first Ctrl-C or SIGTERM finishes the step, writes a checkpoint and
-        raises Interrupted; a second one raises it at once. Raises Diverged if a number is not
-        finite, and InputError if another process trains in this folder, or if the folder cannot be
-        written to.
+        and checkpoints. The first Ctrl-C, SIGTERM or SIGHUP finishes the step, writes a checkpoint
+        and raises Interrupted; a second Ctrl-C or SIGTERM raises it at once. Raises Diverged if a
+        number is not finite, and InputError if another process trains in this folder, or if the
+        folder cannot be written to; then the step is saved first if it can be.
         """
         with contextlib.ExitStack() as stack:
-            stop, run_log = stack.enter_context(_stop_signal(self.say_how_to_resume)), None
+            stop, run_log = stack.enter_context(ranks.requests_to_stop(self.out)), None
             self.algorithm.execution.check_same_step()  # before any file of a later step is removed
             if ranks.rank == 0:
                 if not self.out.exists():
@@ -141,18 +140,6 @@ class Trainer:
                 self.run_steps(run_log, stop)
         return self.grid_path()
 
-    def say_how_to_resume(self):
-        """Print how to resume the run, when a signal asks several ranks to stop. mpiexec kills its
-        ranks soon after it has sent the signal, so this may be the last chance."""
-        if ranks.size > 1 and ranks.rank == 0:
-            message = (
-                "tinygan: stopping; if this step is not saved in time, continue from step "
-                f"{checkpoint.last_step(self.out)} with: "
-                f"tinygan train --resume {quoted(self.out)}\n"
-            )
-            # In a signal handler, sys.stderr may be in use.
-            os.write(2, message.encode(errors="backslashreplace"))
-
     def run_steps(self, run_log, stop):
         """Run all steps. run_log: the Log, or None on all ranks but the first, which alone writes
         files.
@@ -166,22 +153,30 @@ class Trainer:
                 a.grow()
             if run_log:
                 self.write_grid()
+        elif self.unfinished and run_log:
+            with _saved_first(self, run_log):
+                run_log.complete_row()
+                self.write_outputs(run_log, self.step == s.steps, 0)
         while self.step < s.steps:
             # Keep samples of the present size before the next one fades in.
             if run_log and a.growth and a.growth.lod(a.images) < math.floor(a.lod):
-                self.write_growth()
+                with _saved_first(self, run_log):
+                    self.write_growth()
             numbers = a.train_step()
-            if self.held_out_batch_size and self.step % log.LOG_EVERY == 0:
-                index = self.step // log.LOG_EVERY
-                batch = self.held_out.batch(index, self.held_out_batch_size, a.seed)
-                numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
-            # Read the signal's number once, since a signal may come at any moment; all ranks stop
-            # at the same step.
-            stop_signal = ranks.maximum(stop.number)
-            is_last = self.step == s.steps
-            if run_log:
-                run_log.add(numbers)
-                self.write_outputs(run_log, is_last, stop_signal)
+            with _saved_first(self, run_log):
+                if run_log:
+                    self.unlogged.append(numbers)
+                if self.held_out_batch_size and self.step % log.LOG_EVERY == 0:
+                    index = self.step // log.LOG_EVERY
+                    batch = self.held_out.batch(index, self.held_out_batch_size, a.seed)
+                    numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
+                # Read the signal's number once, since a signal may come at any moment; all ranks
+                # stop at the same step.
+                stop_signal = ranks.maximum(stop.number)
+                is_last = self.step == s.steps
+                if run_log:
+                    run_log.add_step()
+                    self.write_outputs(run_log, is_last, stop_signal)
             if stop_signal and not is_last:
                 ranks.maximum(0)  # wait until the first rank has written the checkpoint
                 raise Interrupted(stop_signal, on_all_ranks=True)
@@ -220,17 +215,23 @@ class Trainer:
         self.gallery.write_growth(self.out / "growth.png", self.finite_averaged_G())
 
     def write_curves(self, path, rows):
-        plots.save_curves(
-            path, rows, self.algorithm.objectives.loss.probability, self.settings.ada_target
-        )
+        loss = self.algorithm.objectives.loss
+        try:
+            plots.save_curves(path, rows, loss.probability, self.settings.ada_target)
+        except plots.NotDrawn as error:
+            warn_once(f"{error}; training goes on without curves")
 
     def save(self, run_log):
-        """Write the curves of the log so far, and a checkpoint. Raise Diverged if one of its values
-        is not finite."""
-        a = self.algorithm
+        """Write the curves of the log so far, and a checkpoint."""
         run_log.flush()
         if rows := list(log.rows(self.out, log.CURVE_POINTS)):
             self.write_curves(self.out / "curves.png", rows)
+        self.unfinished = False
+        self.write_checkpoint()
+
+    def write_checkpoint(self) -> None:
+        """Write a checkpoint. Raise Diverged if one of its values is not finite."""
+        a = self.algorithm
         states = {
             "G": a.G.state_dict(),
             "D": a.D.state_dict(),
@@ -254,6 +255,7 @@ class Trainer:
                 "recent": self.unlogged,
                 **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
                 "controller": a.controller.state() if a.controller else None,
+                **({"unfinished": True} if self.unfinished else {}),
             },
             self.settings.keep,
         )
@@ -279,7 +281,8 @@ class Trainer:
         if run.path is None:
             return
         a, states, meta = self.algorithm, run.states, run.meta
-        if meta["step"] >= self.settings.steps:
+        self.unfinished = bool(meta.get("unfinished"))
+        if meta["step"] >= self.settings.steps + self.unfinished:
             raise InputError(f"{run.path} is already at step {meta['step']}: give a larger --steps")
         try:
             for part in ("G", "D", "g_optimizer", "d_optimizer"):
@@ -370,22 +373,19 @@ def training_data(
 
 
 @contextlib.contextmanager
-def _stop_signal(on_first: Callable[[], None]) -> Iterator[SimpleNamespace]:
-    """Handle the signals that stop a run, while the block runs.
-
-    Yield an object whose `number` is 0 at first, and the number of the signal after the first
-    SIGINT (Ctrl-C) or SIGTERM. The first signal calls on_first(); a second one raises Interrupted
-    at once. With several ranks, SIGUSR1 does the same; mpiexec passes it on without killing the
-    ranks.
-    """
-    stop = SimpleNamespace(number=0)
-
-    def handler(number, frame):
-        if stop.number:
-            ranks.abort(128 + number)
-            raise Interrupted(number)
-        stop.number = number
-        on_first()
-
-    with on_signals(["SIGINT", "SIGTERM", *["SIGUSR1"] * (ranks.size > 1)], handler):
-        yield stop
+def _saved_first(trainer: Trainer, run_log: log.Log | None) -> Iterator[None]:
+    """If an exception ends the block, which writes the files of the present step, write the step's
+    checkpoint first, unless a number is not finite. The run that continues from it writes the files
+    that are missing. run_log: None on all ranks but the first."""
+    try:
+        yield
+    except (Diverged, KeyboardInterrupt):
+        raise
+    except Exception:
+        # The first exception says more, and the message about it says which step is saved.
+        with contextlib.suppress(Exception):
+            if run_log and checkpoint.last_step(trainer.out) != trainer.step:
+                run_log.check_finite()
+                trainer.unfinished = True
+                trainer.write_checkpoint()
+        raise
