@@ -64,9 +64,9 @@ class Tensor:
     grad: the gradient that `backward()` accumulates; `tinygan.grad` returns gradients instead.
     version: counts the changes of the parameter whose memory it shares; None if there is none.
 
-    Tensor(array) shares the memory of a float32 or float64 array; `tinygan.tensor(array)` copies
-    it. Operators, indexing and methods such as `sum` are ops: ops/methods.py attaches them.
-    engine.py attaches `backward`; checks.py attaches the errors for assignments in place.
+    Tensor(array) copies the array. Operators, indexing and methods such as `sum` are ops:
+    ops/methods.py attaches them. engine.py attaches `backward`; checks.py attaches the errors for
+    assignments in place.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
@@ -137,9 +137,9 @@ class Tensor:
         return wrap(self.data, None, self.version)
 
     def numpy(self) -> np.ndarray:
-        """Return the values as a NumPy array, which may share their memory: do not write to it."""
+        """Return the values as a new NumPy array."""
         self._check_constant("numpy()")
-        return to_numpy(self.data)
+        return np.array(to_numpy(self.data))
 
     def item(self) -> float:
         """Return the value of a Tensor with one element as a Python float."""
@@ -148,7 +148,7 @@ class Tensor:
     def astype(self, dtype):
         """Return a constant copy in another dtype. To convert a model, use Module.astype."""
         self._check_constant("astype()")
-        return Tensor(self.data.astype(dtype), dtype=dtype)
+        return Tensor(self.data, dtype=dtype)
 
     __float__ = item
 
@@ -165,7 +165,7 @@ class Tensor:
 
     def __array__(self, dtype=None, copy=None):
         self._check_constant("a NumPy function")
-        return np.array(to_numpy(self.data), dtype=dtype, copy=copy)
+        return np.array(to_numpy(self.data), dtype=dtype, copy=copy is not False or None)
 
     def __dlpack__(self, **options):
         self._check_constant("DLPack")
@@ -201,7 +201,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True, dtype=None, name="parameter"):
-        super().__init__(xp.array(as_floating(data, dtype), order="C"), requires_grad)
+        array = as_floating(data, dtype, copy=False)
+        super().__init__(xp.array(array, order="C"), requires_grad)
         self.version = Version(name)
 
     @property
@@ -215,11 +216,18 @@ class Parameter(Tensor):
 
     def assign(self, value) -> None:
         """Overwrite the values in place. value: an array or Tensor of the same shape."""
-        value = as_floating(value.data if isinstance(value, Tensor) else value, self.dtype)
+        value = value.data if isinstance(value, Tensor) else value
+        value = as_floating(value, self.dtype, copy=False)
         if value.shape != self.shape:
             raise ValueError(f"{self.name} has shape {self.shape}; assign got {value.shape}")
         self.data[...] = value
         self.mark_changed()
+
+    def __setattr__(self, name, value):  # for `w.data -= step` and `w.data = array`
+        if name == "data" and hasattr(self, "version"):
+            self.assign(value)
+        else:
+            object.__setattr__(self, name, value)
 
     def mark_changed(self) -> None:
         """Record that `data` was written in place; an optimiser calls this after its kernel."""
@@ -236,8 +244,8 @@ def wrap(data, node=None, version=None) -> Tensor:
     return result
 
 
-def as_floating(data, dtype=None):
-    """Return `data` as an array of `dtype`.
+def as_floating(data, dtype=None, copy=True):
+    """Return `data` as an array of `dtype`, which is a copy unless `copy` is False.
 
     By default an array of float32 or float64 keeps its dtype; everything else becomes float32.
     """
@@ -252,11 +260,11 @@ def as_floating(data, dtype=None):
         )
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a Tensor holds real numbers, not {array.dtype}")
-    return array.astype(dtype, copy=False)
+    return array.astype(dtype, copy=copy)
 
 
 def _restore(data, requires_grad):
-    return Tensor(xp.array(data), requires_grad)
+    return Tensor(data, requires_grad)
 
 
 def tensor(data, requires_grad=False, dtype=None) -> Tensor:
@@ -264,4 +272,4 @@ def tensor(data, requires_grad=False, dtype=None) -> Tensor:
 
     Arrays of float32 or float64 keep their dtype; everything else becomes float32 by default.
     """
-    return Tensor(xp.array(as_floating(data, dtype)), requires_grad)
+    return Tensor(data, requires_grad, dtype)

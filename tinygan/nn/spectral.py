@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import Array, wrap
+from tinygan.autograd import Array
 from tinygan.backend import asarray, xp
 from tinygan.kernels import linear
 
@@ -61,7 +61,7 @@ class SpectralNorm(Module):
             u = _unit(linear.matvec(w.T, v))
             if self.training:
                 self.u, self.v = u, v
-        sigma = ops.matmul(ops.matmul(wrap(v), matrix(self.layer, self.layer.weight)), wrap(u))
+        sigma = ops.matmul(ops.matmul(v, matrix(self.layer, self.layer.weight)), u)
         return self.layer(x, weight=self.layer.weight / sigma)
 
 

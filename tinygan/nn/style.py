@@ -108,7 +108,7 @@ class Noise(Module):
         if mode == "none":
             return x
         shape = (*x.shape[:3], 1)
-        noise = normal(self.rng, shape) if mode == "random" else self.fixed[..., None]
+        noise = normal(self.rng, shape) if mode == "random" else xp.array(self.fixed)[..., None]
         return x + self.strength * wrap(asarray(noise, x.dtype))
 
 
@@ -237,8 +237,8 @@ class StyleGenerator(Module):
             return ws
         cutoff = self.style_layers if self.cutoff is None else self.cutoff
         psi = np.where(np.arange(self.style_layers) < cutoff, self.psi, 1.0)[:, None]
-        average = wrap(asarray(self.w_average, ws.dtype))
-        return average + (ws - average) * wrap(asarray(psi, ws.dtype))
+        average = asarray(self.w_average, ws.dtype)
+        return average + (ws - average) * asarray(psi, ws.dtype)
 
     def layers_in_use(self) -> int:
         """Return the number of style layers that contribute to the image; fewer while a G grows."""
@@ -257,7 +257,7 @@ class StyleGenerator(Module):
             return z.astype(dtype), (np.arange(self.style_layers) >= first)[:, None]
 
         z, mixed = from_host(draw)
-        return ops.where(mixed, self.broadcast_to_layers(self.mapping(Tensor(z), labels)), ws)
+        return ops.where(mixed, self.broadcast_to_layers(self.mapping(wrap(z), labels)), ws)
 
     def forward(self, z, labels=None):
         return self.synthesis(self.styles(z, labels))
