@@ -1039,23 +1039,14 @@ def test_arrays_of_another_backend():
 def test_conversion_to_numpy():
     constant, x = Tensor(np.array([1.0, 2.0])), leaf(1.0, 2.0)
     assert np.asarray(constant, dtype="float32").dtype == np.float32
-    for convert in (
-        np.asarray,
-        np.array,
-        np.concatenate,
-        lambda t: np.stack([t, t]),
-        lambda t: np.array([t, t]),
-    ):
+    for convert in (np.asarray, np.array, lambda t: np.array([t, t])):
         message = (
-            "a NumPy function would cut the graph of a Tensor that requires a gradient: use a "
-            "tinygan op, or .detach() first"
+            "np.asarray or another function of NumPy's would cut the graph of a Tensor that "
+            "requires a gradient: use a tinygan op, such as ops.exp, or write x.detach().numpy()"
         )
         assert_raises(TypeError, message, convert, x)
     assert_raises(TypeError, "numpy() would cut the graph", x.numpy)
     assert_raises(TypeError, "astype() would cut the graph", x.astype, "float32")
-    for ufunc in (np.exp, np.negative, lambda t: np.add(np.ones(2), t)):
-        with pytest.raises(TypeError):
-            ufunc(x)
 
 
 @pytest.mark.cpu
@@ -1072,8 +1063,8 @@ def test_dlpack():
 def test_truth_and_numbers():
     x = leaf(1.0, 2.0)
     message = (
-        "the truth value of a Tensor of shape (2,) is ambiguous: compare .numpy() with .any() or "
-        ".all()"
+        "the truth value of a Tensor of shape (2,) is ambiguous: write .any() or .all() of a "
+        "comparison, such as (x > 0).all()"
     )
     assert_raises(ValueError, message, bool, x)
     assert bool(leaf(1.0)) and not bool(leaf(0.0))

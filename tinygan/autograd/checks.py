@@ -167,7 +167,7 @@ def checked_inputs(inputs):
     Raises TypeError for a network, and ValueError for anything else that is no Tensor or does not
     require a gradient. Frozen Parameters may be in a sequence.
     """
-    if hasattr(inputs, "parameters") or callable(inputs):
+    if hasattr(inputs, "parameters") or not hasattr(inputs, "__iter__"):
         name = getattr(inputs, "__qualname__", type(inputs).__name__)
         raise TypeError(
             f"grad: the inputs are Tensors, not {name}: write grad(loss, net.parameters())"
@@ -336,6 +336,8 @@ def op_error(name, error, args, settings={}):
     if text.startswith((f"{name}:", f"{name} ")):
         return error
     reason = "the shapes do not broadcast" if "broadcast" in text else text.split("; given ")[0]
+    for habit, name_here in (("'dim'", "axis"), ("'keepdim'", "keepdims")):  # PyTorch's names
+        reason += f": write {name_here}" if reason.endswith(habit) else ""
     # NumPy's errors are subclasses; AxisError is both a ValueError and an IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
     result = kind(f"{name}: {reason}; given {described_call(args, settings)}")

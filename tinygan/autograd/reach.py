@@ -14,6 +14,8 @@ from dis import get_instructions
 
 import numpy as np
 
+from tinygan.backend import xp
+
 from .tensor import Parameter, Tensor
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -24,7 +26,7 @@ _NOT_SEARCHED = (
 )
 # The library's objects, such as loggers and locks, hold no layers, but may lead far away.
 _SEARCHED = {"builtins", "collections", "functools", "types", "itertools", "operator", "argparse"}
-_FOREIGN = {*sys.stdlib_module_names, "numpy", "cupy", "scipy", "matplotlib"} - _SEARCHED
+_FOREIGN = {*sys.stdlib_module_names, "numpy", "scipy", "matplotlib"} - _SEARCHED
 
 
 def parameters_of(parts, Module):
@@ -110,7 +112,7 @@ def _contents(x, Module):
         return [x.__self__, x.__func__]
     if isinstance(x, np.ndarray):
         return x.ravel().tolist() if x.dtype.kind == "O" else []
-    if type(x).__module__.partition(".")[0] in _FOREIGN:
+    if isinstance(x, xp.ndarray) or type(x).__module__.partition(".")[0] in _FOREIGN:
         return []
     return gc.get_referents(x)
 

@@ -66,11 +66,10 @@ class Tensor:
 
     Tensor(array) copies the array. Operators, indexing and methods such as `sum` are ops:
     ops/methods.py attaches them. engine.py attaches `backward`; checks.py attaches the errors for
-    assignments in place.
+    assignments in place, and habits.py what NumPy's functions do with a Tensor.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
-    __array_ufunc__ = None  # so that ndarray * Tensor calls Tensor.__rmul__, not a loop of NumPy
     __hash__ = object.__hash__
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -127,8 +126,9 @@ class Tensor:
     def __repr__(self):
         name = type(self).__name__
         values = np.array2string(to_numpy(self.data), separator=", ", prefix=f"{name}(")
+        shape = "" if self.size or self.ndim == 1 else f", shape={self.shape}"
         dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        return f"{name}({values}{dtype}{', requires_grad=True' * self.requires_grad})"
+        return f"{name}({values}{shape}{dtype}{', requires_grad=True' * self.requires_grad})"
 
     # Ways out of the graph
 
@@ -143,6 +143,10 @@ class Tensor:
 
     def item(self) -> float:
         """Return the value of a Tensor with one element as a Python float."""
+        if self.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is not one number: reduce it, as in x.mean()"
+            )
         return self.data.item()
 
     def astype(self, dtype):
@@ -159,12 +163,12 @@ class Tensor:
         if self.size != 1:
             raise ValueError(
                 f"the truth value of a Tensor of shape {self.shape} is ambiguous: "
-                "compare .numpy() with .any() or .all()"
+                "write .any() or .all() of a comparison, such as (x > 0).all()"
             )
         return bool(self.item())
 
     def __array__(self, dtype=None, copy=None):
-        self._check_constant("a NumPy function")
+        self._check_constant("np.asarray or another function of NumPy's")
         return np.array(to_numpy(self.data), dtype=dtype, copy=copy is not False or None)
 
     def __dlpack__(self, **options):
@@ -178,7 +182,7 @@ class Tensor:
         if self.requires_grad:
             raise TypeError(
                 f"{caller} would cut the graph of a Tensor that requires a gradient: "
-                "use a tinygan op, or .detach() first"
+                "use a tinygan op, such as ops.exp, or write x.detach().numpy()"
             )
 
     def __reduce__(self):  # for copy and pickle: the copy of a leaf is a new leaf
