@@ -313,7 +313,7 @@ def add_layer_path(error, network):
         return
     text, own_name = error.args[0], type(network).__name__
     layer, reason = getattr(error, "layer", (network, text.removeprefix(f"{own_name}: ")))
-    paths = [path for path, part in network.modules() if part is layer]
+    paths = [path for path, part in network.all_parts() if part is layer]
     if not paths:  # the layer was created during the call, so it is no part of this network
         paths, layer, reason = [""], network, text
     error.layer = layer, reason

@@ -25,10 +25,8 @@ and styles).
 import inspect
 from typing import Any, Callable, NamedTuple
 
-import numpy as np
-
 from tinygan.autograd import Parameter, Tensor, grad
-from tinygan.backend import normal, uniform, xp
+from tinygan.backend import Rng, normal, uniform, xp
 from tinygan.nn import Conv2d, ConvTranspose2d, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
@@ -53,7 +51,7 @@ def r2(D: Callable[[Tensor], Tensor], fakes) -> Tensor:
     return r1(D, fakes)
 
 
-def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: np.random.Generator) -> Tensor:
+def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: Rng) -> Tensor:
     """Return (the norm of D's gradient - 1)^2, averaged over the batch. The gradient is taken at a
     random point on the line between each real and its fake (arrays (N, ...))."""
     t = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
@@ -71,7 +69,7 @@ def path_length(
     synthesis: Callable[[Tensor], Tensor],
     ws: Tensor,
     mean_length: Any,
-    rng: np.random.Generator,
+    rng: Rng,
     decay: float = 0.01,
 ) -> tuple[Tensor, Any]:
     """Return the path-length penalty, and the new running mean of path lengths.

@@ -14,10 +14,9 @@ have the unbiased variance, as in the code that tests/test_reference.py compares
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, described
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
@@ -59,9 +58,10 @@ class Generator(nn.Module):
         embedding: int = 32,
         attention: Container[int] = (1,),
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: nn.init.Init = nn.init.orthogonal,
     ) -> None:
+        rng = generator(rng)
         if latent % len(widths):
             raise InputError(
                 f"latent={latent} (with the embedding, for g_class=concat) cannot be split into "
@@ -113,9 +113,10 @@ class Discriminator(nn.Module):
         downsample: Sequence[bool] = (True, True, False, False),
         attention: Container[int] = (0,),
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: nn.init.Init = nn.init.orthogonal,
     ) -> None:
+        rng = generator(rng)
         conv = convolutions(rng, init)
         self.blocks = nn.Sequential()
         for i, (a, b) in enumerate(zip((image_channels, *widths), widths)):

@@ -13,10 +13,9 @@ The critics of WGAN-GP and of spectrally normalised GANs are D without batch-nor
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn
 from tinygan.autograd import Tensor
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
@@ -59,8 +58,9 @@ class Generator(nn.Module):
         classes: int | None = None,
         equalized: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         side = start_size(image_size, len(widths))
 
         def conv(*shape, gain=2**0.5, fan_in=None):
@@ -108,8 +108,9 @@ class Discriminator(nn.Module):
         patches: bool = False,
         equalized: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         side = start_size(image_size, len(widths))
         if equalized and norm == "spectral":
             raise InputError(

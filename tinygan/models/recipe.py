@@ -3,9 +3,8 @@
 import copy
 from typing import Any, Callable, NamedTuple
 
-import numpy as np
-
 from tinygan import nn
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
@@ -61,7 +60,7 @@ class Recipe(NamedTuple):
         return self.settings_class().updated(self.defaults)
 
     def build(
-        self, s: Any, image_shape: tuple[int, ...], classes: int, rng: np.random.Generator
+        self, s: Any, image_shape: tuple[int, ...], classes: int, rng: Rng
     ) -> tuple[Any, Any]:
         """Return (G, D) for images of image_shape (H, W, C); `rng` draws the initial weights.
 
@@ -80,6 +79,7 @@ class Recipe(NamedTuple):
                     f"setting {name}={getattr(s, name)}: for the networks of {self.name}, "
                     f"{choose_from(choices, getattr(s, name))}"
                 )
+        rng = generator(rng)
         rng_before = copy.deepcopy(rng)
         pair = self._pair(s, image_shape, classes, rng)
         twins = self._pair(s, image_shape, classes, rng_before)

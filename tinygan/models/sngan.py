@@ -13,10 +13,9 @@ Weights are Glorot-uniform, times sqrt(2) in the residual paths; biases start at
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, described
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.nn.init import xavier_uniform
 from tinygan.settings import setting
@@ -62,8 +61,9 @@ class Generator(nn.Module):
         classes: int | None = None,
         upsample: Callable[..., Tensor] = ops.upsample_nearest,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         side = image_size // 8
         if side * 8 != image_size:
             raise InputError(
@@ -103,13 +103,9 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self,
-        image_channels: int = 1,
-        channels: int = 64,
-        relu_shortcut: bool = False,
-        *,
-        rng: np.random.Generator,
+        self, image_channels: int = 1, channels: int = 64, relu_shortcut: bool = False, *, rng: Rng
     ) -> None:
+        rng = generator(rng)
         conv = convolutions(rng, spectral=True)
         block = lambda inputs, **settings: nn.DownBlock(
             inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **settings

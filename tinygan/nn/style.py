@@ -5,7 +5,7 @@ import numpy as np
 
 from tinygan import batch, ops
 from tinygan.autograd import Array, Parameter, Tensor, described, wrap
-from tinygan.backend import asarray, from_host, normal, xp
+from tinygan.backend import Rng, asarray, from_host, generator, normal, xp
 from tinygan.errors import InputError
 
 from . import init as initial
@@ -46,8 +46,9 @@ class Mapping(Module):
         separate_norms: bool = False,
         hidden: int | None = None,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         self.latent, self.classes = latent, classes
         self.separate_norms, self.norm = separate_norms, PixelNorm()
         embedding = (size if separate_norms else latent) if classes else 0
@@ -95,9 +96,8 @@ class Noise(Module):
 
     buffer_names = ("fixed",)
 
-    def __init__(
-        self, channels: int, size: int, shared: bool = False, *, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, channels: int, size: int, shared: bool = False, *, rng: Rng) -> None:
+        rng = generator(rng)
         self.strength = Parameter(xp.zeros(() if shared else channels, "float32"))
         self.fixed = normal(rng, (size, size))
         self.rng, self.mode = rng, None
@@ -125,9 +125,10 @@ class ResampledConv2d(Module):
         up: bool = False,
         down: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: initial.Init = initial.normal(1.0),
     ) -> None:
+        rng = generator(rng)
         self.up, self.down, self.bias = up, down, None
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
 
@@ -159,9 +160,10 @@ class ModulatedConv2d(Module):
         up: bool = False,
         demodulate: bool = True,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: initial.Init = initial.normal(1.0),
     ) -> None:
+        rng = generator(rng)
         self.up, self.demodulate = up, demodulate
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
         self.scale = (kernel_size**2 * inputs) ** -0.5
@@ -188,18 +190,14 @@ class StyleGenerator(Module):
     buffer_names = ("w_average",)
 
     def init_styles(
-        self,
-        mapping: Mapping,
-        size: int,
-        style_layers: int,
-        mixing: float,
-        rng: np.random.Generator,
+        self, mapping: Mapping, size: int, style_layers: int, mixing: float, rng: Rng
     ) -> None:
         """Set the attributes that all generators with styles have. A separate method, because
         `stylegan.Generator` also initialises `Growing`.
 
         size: the length of w. style_layers: the number of layers that have a style.
         """
+        rng = generator(rng)
         self.mapping, self.style_layers, self.mixing, self.rng = mapping, style_layers, mixing, rng
         self.latent, self.classes = mapping.latent, mapping.classes
         self.w_average = xp.zeros(size, "float32")
