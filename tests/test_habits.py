@@ -9,6 +9,9 @@ from host import host
 import tinygan
 from tinygan import Parameter, Tensor, grad, nn, ops, optim, tensor
 from tinygan.autograd import habits
+from tinygan.gan import conditioning, penalties
+from tinygan.gan.augment import Augment
+from tinygan.models import biggan, dcgan, stylegan2
 
 X = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
 C = tensor([1.0, 2.0])
@@ -302,3 +305,159 @@ def test_frozen_parameters_have_no_gradients():
     assert message == (
         "grad: Linear.weight is frozen (its requires_grad is False), so it has no gradient"
     )
+
+
+# ---- NumPy's numbers as sizes and settings, and seeds as generators ----
+
+IMAGES = np.random.default_rng(0).standard_normal((4, 4, 4, 8)).astype(np.float32)
+
+# name: a function of (kind of integers, kind of floats) that returns a Tensor
+NUMBERS = {
+    "Linear": lambda i, f: nn.Linear(i(8), i(3), rng=0)(IMAGES),
+    "Conv2d": lambda i, f: nn.Conv2d(i(8), i(4), i(3), i(2), i(1), i(2), rng=0)(IMAGES),
+    "Conv2d pairs": lambda i, f: nn.Conv2d(8, 4, (i(3), i(1)), [i(2), i(1)], rng=0)(IMAGES),
+    "ConvTranspose2d": lambda i, f: nn.ConvTranspose2d(
+        i(8), i(4), i(3), i(2), i(1), i(1), i(2), rng=0
+    )(IMAGES),
+    "Embedding": lambda i, f: nn.Embedding(i(5), i(3), rng=0)(np.array([0, 4])),
+    "Maxout": lambda i, f: nn.Maxout(i(8), i(3), i(2), rng=0)(IMAGES[0, 0]),
+    "Dropout": lambda i, f: nn.Dropout(f(0.5), rng=0)(IMAGES),
+    "AvgPool2d": lambda i, f: nn.AvgPool2d(i(2))(IMAGES),
+    "Reshape": lambda i, f: nn.Reshape(i(8), i(16))(IMAGES),
+    "LeakyReLU": lambda i, f: nn.LeakyReLU(f(0.3))(IMAGES),
+    "BatchNorm": lambda i, f: twice(nn.BatchNorm(i(8), f(0.3), f(1e-3)), IMAGES),
+    "ConditionalBatchNorm": lambda i, f: twice(
+        nn.ConditionalBatchNorm.of_classes(i(8), i(2), eps=f(1e-3)), IMAGES, [0, 1, 1, 0]
+    ),
+    "PixelNorm": lambda i, f: nn.PixelNorm(f(1e-3))(IMAGES),
+    "MinibatchStddev": lambda i, f: nn.MinibatchStddev(i(2))(IMAGES),
+    "SelfAttention": lambda i, f: nn.SelfAttention(i(8))(IMAGES),
+    "Equalized": lambda i, f: nn.Equalized(nn.ConvTranspose2d(8, 2, 3, i(2), rng=0), f(1.5), rng=0)(
+        IMAGES
+    ),
+    "SpectralNorm": lambda i, f: nn.SpectralNorm(nn.Linear(8, 2, rng=0), rng=0)(IMAGES[0, 0]),
+    "Mapping": lambda i, f: nn.Mapping(i(8), i(3), i(2), rate=f(0.5), rng=0)(IMAGES[0, 0]),
+    "Noise": lambda i, f: nn.Noise(i(8), i(4), rng=0).eval()(IMAGES),
+    "ModulatedConv2d": lambda i, f: nn.ModulatedConv2d(i(8), i(2), i(3), rng=0)(
+        IMAGES, tensor(IMAGES[0, 0])
+    ),
+    "UpBlock": lambda i, f: nn.UpBlock(i(8), i(4), norm=nn.BatchNorm, conv=seeded)(IMAGES),
+    "pow": lambda i, f: tensor(IMAGES) ** i(2),
+    "pow float": lambda i, f: ops.square(tensor(IMAGES)) ** f(1.5),
+    "reversed pow": lambda i, f: f(2.0) ** tensor(IMAGES),
+    "sum": lambda i, f: ops.sum(IMAGES, (i(0), i(-1))),
+    "mean": lambda i, f: ops.mean(IMAGES, i(1)),
+    "max": lambda i, f: ops.max(IMAGES, i(1)),
+    "softmax": lambda i, f: ops.softmax(IMAGES, i(1)),
+    "norm": lambda i, f: ops.norm(IMAGES, i(1)),
+    "reshape": lambda i, f: tensor(IMAGES).reshape(i(4), -1),
+    "transpose": lambda i, f: tensor(IMAGES).transpose(i(3), i(0), i(1), i(2)),
+    "getitem": lambda i, f: tensor(IMAGES)[i(1), i(0) : i(3), ..., i(2)],
+    "roll": lambda i, f: ops.roll(IMAGES, i(3), i(1)),
+    "flip": lambda i, f: ops.flip(IMAGES, i(1)),
+    "pad": lambda i, f: ops.pad(IMAGES, i(1)),
+    "concatenate": lambda i, f: ops.concatenate([IMAGES, IMAGES], i(3)),
+    "stack": lambda i, f: ops.stack([IMAGES, IMAGES], i(1)),
+    "clip": lambda i, f: ops.clip(IMAGES, f(-0.5), f(0.5)),
+    "leaky_relu": lambda i, f: ops.leaky_relu(IMAGES, f(0.3), f(1.5)),
+    "bias_act": lambda i, f: ops.bias_act(IMAGES, None, f(0.3), f(1.5)),
+    "conv2d": lambda i, f: ops.conv2d(IMAGES, np.ones((2, 2, 8, 1), "float32"), i(2), i(1), i(1)),
+    "max_pool2d": lambda i, f: ops.max_pool2d(IMAGES, i(2), i(1)),
+    "upsample_nearest": lambda i, f: ops.upsample_nearest(IMAGES, i(2)),
+    "upsample_bilinear": lambda i, f: ops.upsample_bilinear(IMAGES, i(2)),
+    "upfirdn2d": lambda i, f: ops.upfirdn2d(IMAGES, [1.0, 1.0], i(2), i(1), i(1), gain=f(2.0)),
+    "normalize": lambda i, f: ops.normalize(IMAGES, (i(0), i(1)), f(1e-3)),
+    "pixel_norm": lambda i, f: ops.pixel_norm(IMAGES, f(1e-3)),
+    "minibatch_stddev": lambda i, f: ops.minibatch_stddev(IMAGES, i(2), f(1e-3), i(2)),
+    "bce": lambda i, f: ops.binary_cross_entropy_with_logits(IMAGES, f(0.9)),
+    "mse_loss": lambda i, f: ops.mse_loss(IMAGES, f(0.9)),
+}
+
+
+def seeded(*sizes, **settings):
+    return nn.Conv2d(*sizes, rng=0, **settings)
+
+
+def twice(layer, *inputs):
+    """The result in evaluation, after a step of training."""
+    layer(*inputs)
+    assert all(buffer.dtype == np.float32 for buffer in layer.buffers())
+    return layer.eval()(*inputs)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("integer", [np.int64, np.uint8, np.int32])
+@pytest.mark.parametrize("number", [np.float64, np.float32])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numpys_numbers_work_as_pythons_do(name, integer, number):
+    signed = lambda n: (np.int64 if n < 0 else integer)(n)
+    found, expected = NUMBERS[name](signed, number), NUMBERS[name](int, float)
+    assert found.dtype == expected.dtype == np.float32 and found.shape == expected.shape
+    tolerance = 1e-6 if number is np.float32 else 0
+    np.testing.assert_allclose(host(found), host(expected), rtol=tolerance, atol=tolerance)
+
+
+def test_sizes_in_numpys_numbers_print_and_check_like_pythons():
+    layer = nn.Conv2d(np.int64(1), np.int64(2), np.int64(3), np.int64(2))
+    assert repr(layer) == repr(nn.Conv2d(1, 2, 3, 2)) and type(layer.stride) is int
+
+    class Latent(nn.Module):
+        def __init__(self, latent):
+            self.latent, self.pair = latent, (latent, latent)
+            self.linear = nn.Linear(latent, 1)
+
+        def forward(self, z):
+            return self.linear(self.expect_shape(z, "N", self.pair[0]))
+
+    assert "takes x (N, 3), got float32 (2, 4)" in message_of(
+        ValueError, Latent(np.int64(3)), np.ones((2, 4), np.float32)
+    )
+    assert nn.summary(Latent(np.int64(3)))[0].shape == (1, 1)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam, optim.RMSprop])
+def test_a_learning_rate_in_numpys_numbers(optimizer):
+    weights = []
+    for number in (float, np.float64, np.float32):
+        w = Parameter(np.ones(3, np.float32))
+        optimizer([w], lr=number(0.125)).step([tensor([1.0, 2.0, -1.0])])
+        assert w.dtype == np.float32
+        weights.append(host(w).tolist())
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_a_seed_is_a_generator():
+    for make in (
+        lambda rng: nn.Linear(2, 3, rng=rng),
+        lambda rng: nn.SpectralNorm(nn.Linear(2, 3, rng=rng), rng=rng),
+        lambda rng: nn.Mapping(4, 3, 2, rng=rng),
+        lambda rng: dcgan.Generator(rng=rng),
+        lambda rng: biggan.Discriminator(rng=rng),
+        lambda rng: stylegan2.Generator(rng=rng),
+        lambda rng: conditioning.ConcatLatent(dcgan.Generator(rng=rng), 3, 4, rng=rng),
+    ):
+        states = [make(rng).state_dict() for rng in (0, np.int64(0), 0, 1)]
+        for path, array in states[0].items():
+            assert (array == states[1][path]).all() and (array == states[2][path]).all()
+        assert any((array != states[3][path]).any() for path, array in states[0].items())
+    # One generator draws all weights: those of layers of equal shapes differ.
+    G = stylegan2.Generator(rng=0)
+    weights = {host(p).tobytes() for p in G.parameters() if host(p).std()}
+    assert len(weights) == sum(host(p).std() > 0 for p in G.parameters())
+    linear = nn.Linear(16, 16, rng=0)
+    assert (host(linear.weight)[0] != host(linear.bias)).any()
+
+
+def test_seeds_of_penalties_augmentation_and_initial_weights():
+    D, x = dcgan.Discriminator(norm="none", rng=0), np.ones((2, 28, 28, 1), np.float32)
+    values = [penalties.wgan_gp(D, x, -x, rng).item() for rng in (3, np.random.default_rng(3))]
+    assert values[0] == values[1]
+    for kind in ("ada", "diffaug"):
+        results = []
+        for rng in (0, np.random.default_rng(0), 5):
+            augment = Augment(kind, p=1.0, rng=1) if kind == "ada" else Augment(kind, rng=1)
+            results.append(host(augment(tensor(x), True, rng=rng)))
+        assert (results[0] == results[1]).all() and (results[0] != results[2]).any()
+    for init in (nn.init.normal(1.0), nn.init.orthogonal, nn.init.he_normal):
+        assert (init(0, (3, 3), 3) == init(np.random.default_rng(0), (3, 3), 3)).all()

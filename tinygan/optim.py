@@ -129,7 +129,7 @@ class SGD(Optimizer):
 
     def __init__(self, parameters: Module | Iterable[Parameter], lr: float, momentum: float = 0.0):
         super().__init__(parameters)
-        self.lr, self.momentum = lr, momentum
+        self.lr, self.momentum = float(lr), momentum
 
     def update(self, ws, gs, states):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
@@ -148,7 +148,7 @@ class RMSprop(Optimizer):
         eps: float = 1e-8,
     ):
         super().__init__(parameters)
-        self.lr, self.alpha, self.eps = lr, alpha, eps
+        self.lr, self.alpha, self.eps = float(lr), alpha, eps
 
     def update(self, ws, gs, states):
         optim_kernels.rmsprop(
@@ -173,7 +173,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
     ):
         super().__init__(parameters)
-        self.lr, self.betas, self.eps = lr, betas, eps
+        self.lr, self.betas, self.eps = float(lr), betas, eps
 
     def update(self, ws, gs, states):
         def count_and_get_rates():

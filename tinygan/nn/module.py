@@ -86,7 +86,9 @@ class Module:
         what: the name of x in the message. Raises `argument_error` for another shape.
         """
         (x,) = as_tensors(type(self).__name__, (x,))
-        if x.ndim != len(shape) or any(type(n) is int and n != m for n, m in zip(shape, x.shape)):
+        if x.ndim != len(shape) or any(
+            not isinstance(n, str) and n != m for n, m in zip(shape, x.shape)
+        ):
             raise self.argument_error(
                 f"takes {what} ({', '.join(map(str, shape))}), got {described(x)}"
             )

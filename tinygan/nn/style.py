@@ -58,7 +58,7 @@ class Mapping(Module):
                 "without mapping_layers, a style is as long as z and its class: "
                 f"style={latent + embedding}, not {size}"
             )
-        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * (layers > 0)
+        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * min(layers, 1)
         # Equalized draws the weights anew and sets the biases to 0. The fixed seed here makes the
         # signs of these zeros the same in every run.
         linear = lambda a, b: Linear(a, b, rng=np.random.default_rng(0))
