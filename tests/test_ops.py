@@ -758,6 +758,17 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         ),
         (lambda: ops.conv2d_weight_gradient(Tensor(X), Tensor(X), 3), r"it must be \(2, 3, 4, O\)"),
         (lambda: ops.matmul(Tensor(X), Tensor(X)), "inner lengths must agree"),
+        (
+            lambda: ops.einsum(Tensor(X[0, 0]), [0, 1], Tensor(X[0, 0]), [2, 1], [0, 2]),
+            "the first argument is text, such as einsum",
+        ),
+        (lambda: ops.einsum("ij->i->j", Tensor(X[0, 0])), "must be terms of letters"),
+        (lambda: ops.einsum("ij->k", Tensor(X[0, 0])), "must be terms of letters"),
+        (lambda: ops.einsum("i1", Tensor(X[0, 0])), "must be terms of letters"),
+        (
+            lambda: ops.einsum("ij", Tensor(X[0, 0]), Tensor(X[0, 0])),
+            "has 1 terms, but there are 2",
+        ),
         (lambda: ops.einsum("ii->i", Tensor(X[0, :, :5, 0])), "repeats an axis"),
         (lambda: ops.einsum("...i,ij", Tensor(X), Tensor(X)), r"'\.\.\.' stands for"),
         (

@@ -20,7 +20,7 @@ from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
-from .recipe import Recipe
+from .recipe import Recipe, SizeError, doubled_from_4
 from .settings import Settings
 
 
@@ -164,9 +164,7 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
     levels = (size // 4).bit_length() - 1
     if levels < 0 or size != 4 << levels:
-        raise InputError(
-            f"images of {size} pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64..."
-        )
+        raise SizeError(size, "are not 4x4, doubled several times", doubled_from_4)
     if s.attention and (s.g_channels % 8 or s.d_channels % 8):
         raise InputError(
             "self-attention divides the channels by 8: set g_channels and d_channels to "

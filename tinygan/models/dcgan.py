@@ -19,7 +19,7 @@ from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
-from .recipe import Recipe
+from .recipe import Recipe, SizeError
 from .settings import Settings
 
 WEIGHTS = nn.init.normal(0.02)
@@ -31,9 +31,8 @@ def start_size(image_size: int, layers: int) -> int:
     2. Raises InputError if the image's side cannot be halved that often."""
     side = image_size >> layers
     if side < 1 or side << layers != image_size:
-        raise InputError(
-            f"images of {image_size} pixels cannot be halved {layers} times: "
-            f"pad them to a multiple of {1 << layers}"
+        raise SizeError(
+            image_size, f"cannot be halved {layers} times", lambda side: side % (1 << layers) == 0
         )
     return side
 

@@ -22,11 +22,10 @@ import numpy as np
 from tinygan import nn, ops
 from tinygan.autograd import Tensor
 from tinygan.backend import Rng, from_host, generator
-from tinygan.errors import InputError
 from tinygan.settings import setting
 
 from .growth import START, GrowthSettings
-from .recipe import Recipe
+from .recipe import Recipe, SizeError, doubled_from_4
 
 
 class Growing(nn.Module):
@@ -43,10 +42,7 @@ class Growing(nn.Module):
     def __init__(self, image_size: int, widths: Sequence[int], rng: Rng) -> None:
         rng = generator(rng)
         if not widths or image_size != START << (len(widths) - 1):
-            raise InputError(
-                f"images of {image_size} pixels: growing from 4x4 by doubling needs "
-                "a size of 8, 16, 32, 64...: pad them"
-            )
+            raise SizeError(image_size, "are not 4x4, doubled several times", doubled_from_4)
         self.lod, self.rng = np.zeros((), "float32"), rng
 
     def conv(

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, described
 from tinygan.backend import Rng, generator
-from tinygan.errors import InputError
 from tinygan.nn.init import xavier_uniform
 from tinygan.settings import setting
 
-from .recipe import Recipe
+from .recipe import Recipe, SizeError
 from .settings import Settings
 
 
@@ -66,10 +65,7 @@ class Generator(nn.Module):
         rng = generator(rng)
         side = image_size // 8
         if side * 8 != image_size:
-            raise InputError(
-                f"images of {image_size} pixels cannot be halved 3 times: "
-                "pad them to a multiple of 8"
-            )
+            raise SizeError(image_size, "cannot be halved 3 times", lambda side: side % 8 == 0)
         conv = convolutions(rng, spectral=False)
         of_classes = nn.ConditionalBatchNorm.of_classes
         norm = lambda n: of_classes(n, classes) if classes else nn.BatchNorm(n)

@@ -38,7 +38,7 @@ from tinygan.errors import InputError, choose_from
 from tinygan.settings import setting
 
 from .progan import channels_by_size
-from .recipe import Recipe
+from .recipe import Recipe, SizeError, doubled_from_4
 from .stylegan import StyleSettings
 
 PIXELS = 1, 2  # the axes to normalise a feature map over
@@ -317,10 +317,7 @@ class Discriminator(nn.Module):
 
 def check_arguments(image_size, widths, architecture):
     if not widths or image_size != 4 << (len(widths) - 1):
-        raise InputError(
-            f"images of {image_size} pixels: doubling 4x4 needs a size of 8, 16, 32, "
-            "64...: pad them"
-        )
+        raise SizeError(image_size, "are not 4x4, doubled several times", doubled_from_4)
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture={architecture}: {choose_from(ARCHITECTURES, architecture)}")
 
