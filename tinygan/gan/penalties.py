@@ -27,7 +27,7 @@ from typing import Any, Callable, NamedTuple
 
 from tinygan.autograd import Parameter, Tensor, grad
 from tinygan.backend import Rng, normal, uniform, xp
-from tinygan.nn import Conv2d, ConvTranspose2d, Linear, Module, SpectralNorm
+from tinygan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
@@ -100,13 +100,21 @@ def orthogonal(network: Module) -> Tensor:
 
     W is a layer's weight as a matrix (inputs, outputs). The penalty pulls its columns towards
     orthogonality, but leaves their lengths free (Brock et al. 2019, equation 3; the factor 1/2 is
-    from the authors' code). It covers linear and convolutional layers, and spectrally normalised
-    embeddings, such as the one in BigGAN's D. BigGAN's G has an embedding without spectral
-    normalisation, which is left out.
+    from the authors' code). It covers linear and convolutional layers and embeddings, such as those
+    of conditional batch-norm and of D. As in the authors' code, the embedding of the class that
+    enters G beside z is left out.
     """
-    kinds = Linear, Conv2d, ConvTranspose2d
-    layers = {id(m): m for _, m in network.modules() if isinstance(m, kinds)}
-    layers |= {id(m.layer): m.layer for _, m in network.modules() if isinstance(m, SpectralNorm)}
+    kinds = Linear, Conv2d, ConvTranspose2d, Embedding
+    modules = [module for _, module in network.modules()]
+    beside_z = {
+        id(part)
+        for module in modules
+        if hasattr(module, "latent")
+        for _, part in module.children()
+        if isinstance(part, Embedding)
+    }
+    layers = {id(m): m for m in modules if isinstance(m, kinds) and id(m) not in beside_z}
+    layers |= {id(m.layer): m.layer for m in modules if isinstance(m, SpectralNorm)}
     total = 0.0
     for layer in layers.values():
         w = matrix(layer, layer.weight)

@@ -130,8 +130,8 @@ class Recipe(NamedTuple):
             text = (
                 f"images of {sides[0]} pixels, {image_shape[0]} with pad={s.pad}, {error.problem}: "
             )
-        fitting = [pad for pad in range(65) if error.fits(sides[0] + 2 * pad)]
-        if pads := [pad for pad in fitting[:3] if works(pad, *sides)]:
+        fits = lambda pad: sides[0] + 2 * pad >= 4 and error.fits(sides[0] + 2 * pad)
+        if pads := [pad for pad in list(filter(fits, range(65)))[:3] if works(pad, *sides)]:
             return f"{text}set pad={pads[0]}"
         resized = [f"{n}x{n}" for n in error.sides if works(0, n, n)]
         if not resized:
