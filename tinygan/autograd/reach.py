@@ -29,12 +29,13 @@ _SEARCHED = {"builtins", "collections", "functools", "types", "itertools", "oper
 _FOREIGN = {*sys.stdlib_module_names, "numpy", "scipy", "matplotlib"} - _SEARCHED
 
 
-def parameters_of(parts, Module):
+def parameters_of(parts, Module, allow_tensors=False):
     """Return (path, Module, attribute, Parameter) of each Parameter of a network.
 
     parts: all (path, Module) of the network. Module: the class. Raises TypeError if a Parameter or
-    Module is anywhere else. Frozen Parameters, and Modules whose Parameters are all frozen, may be
-    anywhere: they are not to be trained.
+    Module is anywhere else, or if a Tensor that requires a gradient is in place of a Parameter
+    (unless allow_tensors, for networks that are called with other weights). Frozen Parameters, and
+    Modules whose Parameters are all frozen, may be anywhere: they are not to be trained.
     """
     known, found, others = {id(part) for _, part in parts}, [], []
     for path, part in parts:
@@ -52,6 +53,8 @@ def parameters_of(parts, Module):
             if name not in attributes:
                 others.append((part, name, getattr(part, name, None)))
     for part, name, value in others:
+        if allow_tensors and isinstance(value, Tensor):
+            continue
         _check(part, name, value, known, Module)
     return found
 

@@ -144,7 +144,7 @@ class Module:
         Raises TypeError if it holds a Parameter or Module elsewhere, which would not be trained.
         """
         parts = list(self.all_parts())
-        parameters_of(parts, Module)
+        parameters_of(parts, Module, allow_tensors=True)
         return iter(parts)
 
     def all_parts(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:

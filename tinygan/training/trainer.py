@@ -328,8 +328,7 @@ class Trainer:
         ):
             if not (out / "config.json").exists():
                 raise InputError(
-                    f"{out} is not empty, and contains no run to continue: delete it, or choose "
-                    "another --out"
+                    f"{out} is not empty, and contains no run to continue: choose another --out"
                 )
             raise FolderTaken(
                 f"{out} already contains a run: continue it with --resume {out}, or choose "
