@@ -491,7 +491,7 @@ def test_a_wrong_file_is_named_and_never_used(sandbox, file):
     (folder / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     message = error_of(load, "mnist", split, folder)
     assert str(folder / file) in message and "is not mnist's" in message
-    assert "delete it" in message and "--data-dir" in message
+    assert "delete" not in message and "give another folder as --data-dir" in message
 
     (folder / file).write_bytes(content[:-1])
     assert "truncated" in error_of(load, "mnist", split, folder)
@@ -547,3 +547,53 @@ def test_the_checksums_are_the_published_ones():
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ):
         assert published in checksums
+
+
+# Held-out images
+
+
+def labelled(labels, shuffled=False):
+    """A Dataset whose images show their own index."""
+    labels = np.array(labels)
+    images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return Dataset("mine", "train", images, labels, tuple("abcdefghij"), shuffled)
+
+
+def parts_of(dataset):
+    rest, held_out = dataset.hold_out()
+    return (
+        rest.images.ravel().tolist(),
+        [] if held_out is None else held_out.images.ravel().tolist(),
+    )
+
+
+def test_the_last_tenth_of_shuffled_images_is_held_out():
+    rest, held_out = parts_of(labelled(np.repeat([0, 1], 20), shuffled=True))
+    assert (rest, held_out) == (list(range(36)), list(range(36, 40)))
+    for name in ("digits", "stacked-digits"):
+        dataset = load(name)
+        rest, held_out = dataset.hold_out()
+        assert (rest.images == dataset.images[:-1000]).all() and rest.split == "train"
+        assert (held_out.images == dataset.images[-1000:]).all() and held_out.split == "held-out"
+    assert load("digits").subset(slice(50)).padded(2).shuffled
+
+
+def test_sorted_images_are_held_out_class_by_class():
+    assert parts_of(labelled(np.repeat([0, 1], [20, 30])))[1] == [18, 19, 47, 48, 49]
+    assert parts_of(labelled(np.repeat([2, 1], [40, 20])))[1] == [36, 37, 38, 39, 58, 59]
+    rest, held_out = parts_of(labelled(np.zeros(40, int)))  # one class: the last tenth
+    assert (rest, held_out) == (list(range(36)), list(range(36, 40)))
+
+
+@pytest.mark.parametrize("sizes", [[100, 100], [1, 1, 98], [150, 2, 2], [1] * 10, [9, 1], [2] * 10,
+                                   [18, 1, 1], [5] * 8, [1] * 9, [1, 2]])  # fmt: skip
+def test_every_class_stays_in_the_rest(sizes):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    for order in (labels, labels[::-1], np.random.default_rng(0).permutation(labels)):
+        rest, held_out = parts_of(labelled(order))
+        assert sorted(rest + held_out) == list(range(len(labels)))
+        assert {*order[rest]} == {*order}  # a class with a single image is not held out
+        assert len(held_out) <= len(labels) // 10
+        shares = np.bincount(order[held_out], minlength=len(sizes)) if held_out else 0 * sizes[0]
+        assert (np.abs(shares - np.array(sizes) / 10) <= 1).all()
+        assert (rest, held_out) == parts_of(labelled(order))

@@ -751,7 +751,7 @@ def test_grad_raises_for_bad_inputs_and_outputs():
     x = leaf(1.0)
     constant = Tensor(np.ones(1))
     assert_raises(ValueError, "grad: input 1 ", grad, x * 2.0, [x, constant])
-    message = "grad: input 0 is a ndarray: create a Tensor with requires_grad=True"
+    message = "grad: input 0 is a ndarray: pass Tensors that require a gradient, such as net.param"
     assert_raises(ValueError, message, grad, x * 2.0, [np.ones(1)])
     message = "2 outputs but 1 grad_outputs: pass a list with one for each output"
     assert_raises(ValueError, message, grad, [x, x], x, [np.ones(1)])
@@ -759,8 +759,11 @@ def test_grad_raises_for_bad_inputs_and_outputs():
         "the output does not require a gradient: was it computed under no_grad, "
         "or only from Tensors without requires_grad=True?"
     )
-    for y in (constant * 2.0, (x * 2.0).detach(), no_grad()(ops.exp)(x), 3.0):
+    for y in (constant * 2.0, (x * 2.0).detach(), no_grad()(ops.exp)(x)):
         assert_raises(ValueError, message, grad, y, x)
+    message = "grad: the output is a float: pass the Tensor, such as a loss"
+    assert_raises(TypeError, message, grad, (x * 2.0).item(), x)
+    assert_raises(TypeError, message, grad, [x, 3.0], x)
 
 
 def test_a_second_pass_through_a_used_up_graph_raises():
@@ -1035,26 +1038,15 @@ def test_arrays_of_another_backend():
 @pytest.mark.cpu
 def test_conversion_to_numpy():
     constant, x = Tensor(np.array([1.0, 2.0])), leaf(1.0, 2.0)
-    assert np.asarray(constant) is constant.data and constant.numpy() is constant.data
     assert np.asarray(constant, dtype="float32").dtype == np.float32
-    assert np.shares_memory(x.detach().numpy(), x.data)
-    for convert in (
-        np.asarray,
-        np.array,
-        np.concatenate,
-        lambda t: np.stack([t, t]),
-        lambda t: np.array([t, t]),
-    ):
+    for convert in (np.asarray, np.array, lambda t: np.array([t, t])):
         message = (
-            "a NumPy function would cut the graph of a Tensor that requires a gradient: use a "
-            "tinygan op, or .detach() first"
+            "np.asarray or another function of NumPy's would cut the graph of a Tensor that "
+            "requires a gradient: use a tinygan op, such as ops.exp, or write x.detach().numpy()"
         )
         assert_raises(TypeError, message, convert, x)
     assert_raises(TypeError, "numpy() would cut the graph", x.numpy)
     assert_raises(TypeError, "astype() would cut the graph", x.astype, "float32")
-    for ufunc in (np.exp, np.negative, lambda t: np.add(np.ones(2), t)):
-        with pytest.raises(TypeError):
-            ufunc(x)
 
 
 @pytest.mark.cpu
@@ -1071,8 +1063,8 @@ def test_dlpack():
 def test_truth_and_numbers():
     x = leaf(1.0, 2.0)
     message = (
-        "the truth value of a Tensor of shape (2,) is ambiguous: compare .numpy() with .any() or "
-        ".all()"
+        "the truth value of a Tensor of shape (2,) is ambiguous: write .any() or .all() of a "
+        "comparison, such as (x > 0).all()"
     )
     assert_raises(ValueError, message, bool, x)
     assert bool(leaf(1.0)) and not bool(leaf(0.0))
@@ -1085,8 +1077,7 @@ def test_truth_and_numbers():
 @pytest.mark.cpu
 def test_creating_tensors():
     data = np.array([1.0, 2.0], np.float32)
-    copied, shared = tensor(data), Tensor(data)
-    assert shared.data is data and not np.shares_memory(copied.data, data)
+    assert not any(np.shares_memory(make(data).data, data) for make in (tensor, Tensor, Parameter))
     assert tensor([1, 2]).dtype == tensor(np.array([1, 2])).dtype == tensor(1.5).dtype == np.float32
     assert tensor(np.float64(1.5)).dtype == np.float64 and tensor([True]).dtype == np.float32
     assert tensor(data, dtype="float64").dtype == np.float64

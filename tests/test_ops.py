@@ -756,6 +756,13 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         ),
         (lambda: ops.conv2d_weight_gradient(Tensor(X), Tensor(X), 3), r"it must be \(2, 3, 4, O\)"),
         (lambda: ops.matmul(Tensor(X), Tensor(X)), "inner lengths must agree"),
+        (lambda: ops.einsum("ij->i->j", Tensor(X[0, 0])), "must be terms of letters"),
+        (lambda: ops.einsum("ij->k", Tensor(X[0, 0])), "must be terms of letters"),
+        (lambda: ops.einsum("i1", Tensor(X[0, 0])), "must be terms of letters"),
+        (
+            lambda: ops.einsum("ij", Tensor(X[0, 0]), Tensor(X[0, 0])),
+            "has 1 terms, but there are 2",
+        ),
         (lambda: ops.einsum("ii->i", Tensor(X[0, :, :5, 0])), "repeats an axis"),
         (lambda: ops.einsum("...i,ij", Tensor(X), Tensor(X)), r"'\.\.\.' stands for"),
         (
@@ -784,6 +791,14 @@ def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_einsum_with_sublists():
+    a = Tensor(X[0, 0])
+    with pytest.raises(
+        TypeError, match=r'einsum: the first argument is text, such as einsum\("ij,'
+    ):
+        ops.einsum(a, [0, 1], a, [2, 1], [0, 2])
 
 
 def test_bad_indices():

@@ -352,7 +352,7 @@ WRONG_SETTINGS = [
     (
         "dcgan",
         {"pad": "1"},
-        "images of 30 pixels cannot be halved 2 times: pad them to a multiple of 4",
+        "images of 28 pixels, 30 with pad=1, cannot be halved 2 times: set pad=0",
     ),
     (
         "dcgan",
@@ -369,17 +369,13 @@ WRONG_SETTINGS = [
         {"g_class": "cbn", "d_class": "projection"},
         "g_class=cbn: for the networks of gan, choose from none, concat",
     ),
+    ("sngan", {"pad": "0"}, "images of 28 pixels cannot be halved 3 times: set pad=2"),
+    ("progan", {"pad": "0"}, "images of 28 pixels are not 4x4, doubled several times: set pad=2"),
     (
-        "sngan",
-        {"pad": "0"},
-        "images of 28 pixels cannot be halved 3 times: pad them to a multiple of 8",
+        "stylegan",
+        {"pad": "3"},
+        "28 pixels, 34 with pad=3, are not 4x4, doubled several times: set pad=2",
     ),
-    (
-        "progan",
-        {"pad": "0"},
-        "images of 28 pixels: growing from 4x4 by doubling needs a size of 8, 16, 32, 64...: pad",
-    ),
-    ("stylegan", {"pad": "3"}, "images of 34 pixels: growing from 4x4"),
     (
         "stylegan",
         {"mapping_layers": "0"},
@@ -388,14 +384,10 @@ WRONG_SETTINGS = [
     (
         "stylegan2",
         {"pad": "1"},
-        "images of 30 pixels: doubling 4x4 needs a size of 8, 16, 32, 64...: pad them",
+        "28 pixels, 30 with pad=1, are not 4x4, doubled several times: set pad=2",
     ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
-    (
-        "biggan",
-        {"pad": "0"},
-        "images of 28 pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64...",
-    ),
+    ("biggan", {"pad": "0"}, "images of 28 pixels are not 4x4, doubled several times: set pad=2"),
     (
         "biggan",
         {"latent": "18"},
@@ -445,3 +437,41 @@ def test_a_bug_in_a_users_forward_keeps_its_traceback():
     with pytest.raises(KeyError) as raised:
         build(mine(make=with_forward("G", forward_with_a_bug)))
     assert "forward_with_a_bug" in "".join(traceback.format_tb(raised.value.__traceback__))
+
+
+# Images of other sizes
+
+
+@pytest.mark.parametrize(
+    "sides", [(8, 8), (30, 30), (32, 32), (33, 33), (36, 36), (30, 20)], ids=str
+)
+@pytest.mark.parametrize("name", ["dcgan", "sngan", "progan", "biggan", "stylegan", "stylegan2"])
+def test_the_advice_about_the_size_of_images_helps(name, sides):
+    """Either the recipe takes the images, or what the message advises makes it take them."""
+    recipe = recipes.find(name)
+
+    def fits(settings, sides):
+        """Return None, or the message of the error."""
+        shape = *(side + 2 * settings.pad for side in sides), 1
+        try:
+            recipe.build(settings, shape, 2, rng=0)
+        except InputError as error:
+            return str(error)
+
+    settings = recipe.settings()
+    if message := fits(settings, sides):
+        assert message.startswith(f"images of {sides[0]} pixels") and "\n" not in message
+        advice = message.rpartition(": ")[2]
+        assert "pad" in advice or "resize" in advice
+        pad = int(advice.rpartition("pad=")[2]) if "pad=" in advice else settings.pad
+        resized = [int(word.split("x")[0]) for word in advice.split() if word[0].isdigit()]
+        for side in resized or [None]:
+            assert not fits(settings.updated({"pad": pad}), (side, side) if side else sides)
+
+
+def test_the_advice_without_a_recipe_names_sizes():
+    with pytest.raises(InputError) as error:
+        dcgan.Generator(image_size=30, rng=0)
+    assert (
+        str(error.value) == "images of 30 pixels cannot be halved 2 times: choose 28 or 32 pixels"
+    )

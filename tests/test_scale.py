@@ -13,8 +13,8 @@ from scipy import stats
 from tinygan import Tensor, check_grads, data, grad, nn, tensor
 from tinygan.backend import asarray
 from tinygan.errors import InputError
-from tinygan.gan import penalties
-from tinygan.models import biggan
+from tinygan.gan import conditioning, penalties
+from tinygan.models import biggan, dcgan
 from tinygan.models.recipe import Recipe
 from tinygan.training import recipes, sampling
 from tinygan.training.algorithm import Algorithm
@@ -196,23 +196,42 @@ def test_orthogonal_weights_are_uniform():
 
 
 def test_orthogonal_regularisation():
-    """By hand, for a 2x2 weight. An embedding counts only if it is spectrally normalised."""
+    """By hand, for a 2x2 weight."""
     w = np.array([[1.0, 2.0], [3.0, 4.0]])
     layer = nn.Linear(2, 2)
     layer.weight.assign(w)
     # two entries off the diagonal, each half of 14^2
     assert penalties.orthogonal(layer).item() == pytest.approx((1 * 2 + 3 * 4) ** 2)
-    assert penalties.orthogonal(nn.Sequential(nn.BatchNorm(3), nn.Embedding(4, 3))) == 0.0
+    assert penalties.orthogonal(nn.Sequential(nn.BatchNorm(3))) == 0.0
     table = nn.Embedding(2, 2)
     table.weight.assign(w)
     # the products of its rows
-    penalty = penalties.orthogonal(nn.SpectralNorm(table)).item()
-    assert penalty == pytest.approx((1 * 3 + 2 * 4) ** 2)
+    for network in (table, nn.SpectralNorm(table), nn.Sequential(nn.BatchNorm(3), table)):
+        assert penalties.orthogonal(network).item() == pytest.approx((1 * 3 + 2 * 4) ** 2)
     nets = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ConvTranspose2d(3, 2, 3)).astype("float64")
     check_grads(
         lambda a, b: penalties.orthogonal(with_weights(nets, a, b)),
         [nets[0].weight.data, nets[1].weight.data],
     )
+
+
+def test_orthogonal_regularisation_covers_all_weights_but_the_class_embedding_beside_z():
+    """As BigGAN's authors do: all Parameters with two axes or more, except G's shared embedding."""
+    make = np.random.default_rng
+    cases = [
+        (dcgan.Generator(classes=3, rng=0), []),  # embeddings in conditional batch-norm
+        (dcgan.Discriminator(rng=0), []),
+        (biggan.Generator(rng=0), ["embedding.weight"]),
+        (conditioning.ConcatLatent(dcgan.Generator(rng=0), 3, 4, rng=0), ["embedding.weight"]),
+        (conditioning.Projection(dcgan.Discriminator(rng=0), 3, rng=0), []),
+        (conditioning.ConcatImage(dcgan.Discriminator(28, 2, rng=0), 3, (28, 28), rng=0), []),
+    ]
+    for network, left_out in cases:
+        for parameter in network.parameters():
+            parameter.assign(make(0).standard_normal(parameter.shape))
+        gradients = grad(penalties.orthogonal(network), network.parameters())
+        for (path, parameter), g in zip(network.named_parameters(), gradients):
+            assert (g is not None) == (parameter.ndim > 1 and path not in left_out), path
 
 
 def with_weights(network, a, b):

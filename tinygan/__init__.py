@@ -26,7 +26,7 @@ To learn how tinygan works, read kernels/*.py, autograd/engine.py and tensor.py,
 models, and training/algorithm.py, in this order.
 """
 
-from typing import Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from .errors import InputError, end_command_at_once_on_ctrl_c
 
@@ -34,7 +34,7 @@ end_command_at_once_on_ctrl_c()  # first of all, because the other imports take 
 
 # ruff: noqa: E402
 from . import nn, ops, optim
-from .autograd import Parameter, Tensor, anomaly, grad, no_grad, profile, tensor, trace
+from .autograd import Parameter, Tensor, anomaly, grad, habits, no_grad, profile, tensor, trace
 from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
 from .training.ema import EMA
@@ -57,3 +57,7 @@ def capture(
     from .kernels.cuda.graphs import capture
 
     return capture(step, *modules, state=state)
+
+
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = habits.of_package(__name__, habits.TINYGAN)

@@ -5,11 +5,13 @@ distinguish between them.
 """
 
 import functools
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, TypeAlias
 
 import numpy as np
 
 from tinygan.errors import InputError, from_environment
+
+Rng: TypeAlias = np.random.Generator | int  # a generator, or a seed for one
 
 
 class ArrayModule:
@@ -178,25 +180,30 @@ def float_on_cpu(array: Any) -> Any:
     return float(array) if on_cpu() else array
 
 
-def normal(rng: np.random.Generator, shape: int | Sequence[int], dtype: Any = np.float32) -> Any:
+def generator(rng: Rng | None) -> np.random.Generator:
+    """Return `rng` if it is a generator; for a seed, a new generator with this seed; for None, one
+    that differs from run to run."""
+    return rng if hasattr(rng, "random") else np.random.default_rng(rng)
+
+
+def normal(rng: Rng, shape: int | Sequence[int], dtype: Any = np.float32) -> Any:
     """Return standard normal draws. They are drawn on the CPU and uploaded, so that every backend
     gets the same numbers."""
+    rng = generator(rng)
     return from_host(lambda: rng.standard_normal(shape, dtype=dtype))
 
 
 def uniform(
-    rng: np.random.Generator,
-    low: float,
-    high: float,
-    shape: int | Sequence[int],
-    dtype: Any = np.float32,
+    rng: Rng, low: float, high: float, shape: int | Sequence[int], dtype: Any = np.float32
 ) -> Any:
     """Return uniform draws from [low, high), drawn on the CPU and uploaded."""
+    rng = generator(rng)
     return from_host(lambda: (low + (high - low) * rng.random(shape)).astype(dtype))
 
 
-def integers(rng: np.random.Generator, high: int, n: int) -> Any:
+def integers(rng: Rng, high: int, n: int) -> Any:
     """Return n integers, uniform on 0..high - 1, drawn on the CPU and uploaded."""
+    rng = generator(rng)
     return from_host(lambda: rng.integers(high, size=n))
 
 

@@ -4,24 +4,31 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tinygan.autograd import Array, Parameter, Tensor, profiled
+from tinygan.autograd import Array, Parameter, Tensor, described, profiled
+from tinygan.autograd.habits import OPTIMIZER, missing
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import optim as optim_kernels
+from tinygan.nn import Module
 
 
 class Optimizer:
     """The base class of optimisers: a list of Parameters, and the state of each.
 
+    parameters: a network, all of whose Parameters are meant, or a list of Parameters.
     state: one dict per Parameter, with its arrays (moments, say) and its step count. The arrays are
     made when the Parameter is updated for the first time.
     """
 
-    def __init__(self, parameters: Iterable[Parameter]):
-        self.parameters = list(parameters)
+    def __init__(self, parameters: Module | Iterable[Parameter]):
+        if isinstance(parameters, Module):
+            parameters = parameters.parameters()
+        is_list = hasattr(parameters, "__iter__") and not isinstance(parameters, Tensor)
+        self.parameters = list(parameters) if is_list else []
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
+            got = "a method: call it" if callable(parameters) else described(parameters)
             raise TypeError(
-                f"{type(self).__name__} takes a non-empty list of Parameters, "
-                "such as net.parameters()"
+                f"{type(self).__name__} takes a network or a non-empty list of Parameters, "
+                f"such as net.parameters(), not {got}"
             )
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ValueError(
@@ -34,14 +41,20 @@ class Optimizer:
         """Forget all moments and step counts."""
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
-    def step(self, gradients: Iterable[Tensor | None]) -> None:
+    def step(self, gradients: Iterable[Tensor | None] = ()) -> None:
         """Update every parameter, given its gradient, a Tensor of the same shape.
 
         A parameter whose gradient is None stays as it is. Raises TypeError for a gradient that is
         not a Tensor, and ValueError if a shape or the number of gradients is wrong.
         """
-        updates = []
-        for parameter, g, state in zip(self.parameters, gradients, self.state, strict=True):
+        updates, gradients = [], [gradients] if isinstance(gradients, Tensor) else list(gradients)
+        if len(gradients) != len(self.parameters):
+            raise ValueError(
+                f"{type(self).__name__} has {len(self.parameters)} parameters, but step got "
+                f"{len(gradients)} gradients: write step(grad(loss, optimizer.parameters)), which "
+                "has one for each parameter, and None for frozen ones"
+            )
+        for parameter, g, state in zip(self.parameters, gradients, self.state):
             if g is not None:
                 if not isinstance(g, Tensor):
                     raise TypeError(
@@ -96,6 +109,13 @@ class Optimizer:
                 del current[key]
 
 
+def _missing(self, name):
+    raise missing(self, name, OPTIMIZER)
+
+
+Optimizer.__getattr__ = _missing  # type: ignore[attr-defined]
+
+
 def _arrays(states, name, ws):
     """Return the array `name` of every state. At a parameter's first update it is zero."""
     for state, w in zip(states, ws):
@@ -107,9 +127,9 @@ def _arrays(states, name, ws):
 class SGD(Optimizer):
     """Gradient descent: w -= lr * g; with momentum, w -= lr * v, where v = momentum * v + g."""
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float, momentum: float = 0.0):
+    def __init__(self, parameters: Module | Iterable[Parameter], lr: float, momentum: float = 0.0):
         super().__init__(parameters)
-        self.lr, self.momentum = lr, momentum
+        self.lr, self.momentum = float(lr), momentum
 
     def update(self, ws, gs, states):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
@@ -121,10 +141,14 @@ class RMSprop(Optimizer):
     v = alpha * v + (1 - alpha) * g^2."""
 
     def __init__(
-        self, parameters: Iterable[Parameter], lr: float, alpha: float = 0.99, eps: float = 1e-8
+        self,
+        parameters: Module | Iterable[Parameter],
+        lr: float,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
     ):
         super().__init__(parameters)
-        self.lr, self.alpha, self.eps = lr, alpha, eps
+        self.lr, self.alpha, self.eps = float(lr), alpha, eps
 
     def update(self, ws, gs, states):
         optim_kernels.rmsprop(
@@ -138,18 +162,18 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,      m' = m / (1 - beta1^t),
         v = beta2 v + (1 - beta2) g^2,    v' = v / (1 - beta2^t),
 
-    and t counts the updates of this parameter. betas: (beta1, beta2).
+    and t counts the updates of this parameter. betas: (beta1, beta2). The defaults are the paper's.
     """
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
-        lr: float,
+        parameters: Module | Iterable[Parameter],
+        lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ):
         super().__init__(parameters)
-        self.lr, self.betas, self.eps = lr, betas, eps
+        self.lr, self.betas, self.eps = float(lr), betas, eps
 
     def update(self, ws, gs, states):
         def count_and_get_rates():

@@ -5,6 +5,7 @@ messages. gradcheck.py compares derivatives with finite differences. inspect.py 
 trace.py and drawing.py show what a computation does.
 """
 
+from . import habits  # attaches to Tensor what NumPy's functions do with it
 from .checks import ARGUMENT_ERRORS, as_tensors, described, op_error, tensor_parameters
 from .engine import backward, grad, no_grad, op, recording
 from .gradcheck import GradientError, check_grads
@@ -16,8 +17,8 @@ from .types import Array, Axis, IntPair, Op, P, TensorLike
 # fmt: off
 __all__ = [
     "anomaly", "ARGUMENT_ERRORS", "Array", "as_tensors", "Axis", "backward", "check_grads",
-    "described", "grad", "GradientError", "IntPair", "no_grad", "Node", "Op", "op", "op_error", "P",
-    "Parameter", "profile", "profiled", "recording", "report_cost", "Tensor", "tensor",
-    "tensor_parameters", "TensorLike", "trace", "wrap",
+    "described", "grad", "GradientError", "habits", "IntPair", "no_grad", "Node", "Op", "op",
+    "op_error", "P", "Parameter", "profile", "profiled", "recording", "report_cost", "Tensor",
+    "tensor", "tensor_parameters", "TensorLike", "trace", "wrap",
 ]
 # fmt: on

@@ -9,7 +9,7 @@ from types import FunctionType
 
 from tinygan.backend import asarray, scalar, xp
 
-from .tensor import Tensor, as_floating, wrap
+from .tensor import Parameter, Tensor, as_floating, wrap
 
 ARGUMENT_ERRORS = TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError
 
@@ -62,7 +62,8 @@ def _as_tensor(name, x, dtype):
     if isinstance(x, (int, float)):
         return wrap(scalar(x, dtype or "float32"))
     if getattr(x, "ndim", None) == 0 and x.dtype.kind in "fiub":
-        return wrap(asarray(x, dtype=dtype or "float32"))
+        array = asarray(x, dtype=dtype or "float32")
+        return wrap(xp.array(array) if array is x else array)
     if not isinstance(x, (xp.ndarray, list, tuple)):
         kind = f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)"
         raise TypeError(
@@ -75,18 +76,9 @@ def _as_tensor(name, x, dtype):
             f"convert it with tinygan.tensor(array, dtype='{dtype}')"
         )
     try:
-        return wrap(xp.array(as_floating(x, dtype), order="C"))
+        return wrap(as_floating(x, dtype))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: {error}; given {described(x)}") from None
-
-
-def check_settings(name, settings) -> None:
-    """Raise TypeError if a setting is a Tensor, which would silently get no gradient."""
-    for setting in settings:
-        if isinstance(setting, Tensor):
-            raise TypeError(
-                f"{name}: a setting is a constant: pass a number or an array, not a Tensor"
-            )
 
 
 # What an op returns
@@ -143,7 +135,11 @@ def checked_seeds(outputs, grad_outputs):
 
 
 def _checked_seed(y, g):
-    if getattr(y, "node", None) is None:
+    if not isinstance(y, Tensor):
+        raise TypeError(
+            f"grad: the output is a {type(y).__name__}: pass the Tensor, such as a loss"
+        )
+    if y.node is None:
         raise ValueError(
             "the output does not require a gradient: was it computed under no_grad, "
             "or only from Tensors without requires_grad=True?"
@@ -156,7 +152,7 @@ def _checked_seed(y, g):
             )
         return wrap(xp.ones(y.shape, y.dtype))
     if not isinstance(g, Tensor):
-        g = wrap(xp.array(as_floating(g, y.dtype)))
+        g = wrap(as_floating(g, y.dtype))
     if g.shape != y.shape or g.dtype != y.dtype:
         raise ValueError(
             f"grad_outputs of shape {g.shape}, {g.dtype} "
@@ -165,13 +161,35 @@ def _checked_seed(y, g):
     return g
 
 
-def check_inputs(inputs) -> None:
-    """Raise ValueError if an input is not a Tensor that requires a gradient."""
+def checked_inputs(inputs):
+    """Return the inputs of `grad`, a Tensor or a sequence of Tensors, as a list.
+
+    Raises TypeError for a network, and ValueError for anything else that is no Tensor or does not
+    require a gradient. Frozen Parameters may be in a sequence.
+    """
+    if hasattr(inputs, "parameters") or not hasattr(inputs, "__iter__"):
+        name = getattr(inputs, "__qualname__", type(inputs).__name__)
+        raise TypeError(
+            f"grad: the inputs are Tensors, not {name}: write grad(loss, net.parameters())"
+        )
+    single = isinstance(inputs, Tensor)
+    inputs = [inputs] if single else list(inputs)
     for i, x in enumerate(inputs):
-        if getattr(x, "node", None) is None:
-            is_tensor = isinstance(x, Tensor)
-            problem = "does not require a gradient" if is_tensor else f"is a {type(x).__name__}"
-            raise ValueError(f"grad: input {i} {problem}: create a Tensor with requires_grad=True")
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                f"grad: input {i} is a {type(x).__name__}: pass Tensors that require a gradient, "
+                "such as net.parameters()"
+            )
+        if x.node is None and not isinstance(x, Parameter):
+            raise ValueError(
+                f"grad: input {i} does not require a gradient: create a Tensor with "
+                "requires_grad=True"
+            )
+        if x.node is None and single:
+            raise ValueError(
+                f"grad: {x.name} is frozen (its requires_grad is False), so it has no gradient"
+            )
+    return inputs
 
 
 def check_not_used_up(node) -> None:
@@ -295,7 +313,7 @@ def add_layer_path(error, network):
         return
     text, own_name = error.args[0], type(network).__name__
     layer, reason = getattr(error, "layer", (network, text.removeprefix(f"{own_name}: ")))
-    paths = [path for path, part in network.modules() if part is layer]
+    paths = [path for path, part in network.all_parts() if part is layer]
     if not paths:  # the layer was created during the call, so it is no part of this network
         paths, layer, reason = [""], network, text
     error.layer = layer, reason
@@ -318,6 +336,8 @@ def op_error(name, error, args, settings={}):
     if text.startswith((f"{name}:", f"{name} ")):
         return error
     reason = "the shapes do not broadcast" if "broadcast" in text else text.split("; given ")[0]
+    for habit, name_here in (("'dim'", "axis"), ("'keepdim'", "keepdims")):  # PyTorch's names
+        reason += f": write {name_here}" if reason.endswith(habit) else ""
     # NumPy's errors are subclasses; AxisError is both a ValueError and an IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
     result = kind(f"{name}: {reason}; given {described_call(args, settings)}")

@@ -23,8 +23,6 @@ arguments and writes the error messages. It also decides whether a derivative ta
 shape (`checked_gradient`).
 """
 
-import contextlib
-import contextvars
 import functools
 
 from tinygan.backend import xp
@@ -33,11 +31,10 @@ from .checks import (
     ARGUMENT_ERRORS,
     as_tensors,
     check_gradient_count,
-    check_inputs,
     check_not_used_up,
-    check_settings,
     check_unchanged,
     checked_gradient,
+    checked_inputs,
     checked_seeds,
     op_error,
     reads_result,
@@ -45,32 +42,11 @@ from .checks import (
     tensor_parameters,
     version_of_view,
 )
+from .ownership import constant_settings, with_own_arrays
+from .recording import differentiating, no_grad, recording, state  # noqa: F401 (for users)
 from .tensor import Node, Tensor, wrap
 
-_recording = contextvars.ContextVar("recording", default=True)  # each thread has its own
 monitor = None  # an inspect.Monitor (anomaly, profile, trace) that runs all ops and derivatives
-
-
-def recording() -> bool:
-    """Return whether ops record the graph now.
-
-    They do not under `no_grad`, nor in a backward pass without `create_graph`.
-    """
-    return _recording.get()
-
-
-@contextlib.contextmanager
-def _recording_set_to(enabled):
-    token = _recording.set(enabled)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-def no_grad():
-    """Stop recording inside `with no_grad():`, or in a function decorated with `@no_grad()`."""
-    return _recording_set_to(False)
 
 
 # ---- ops ----
@@ -107,7 +83,7 @@ def op(function=None, *, broadcasts=False, joint=False, cost=None, name=None):
         try:
             xs = as_tensors(call.name, xs, optional=joint)
             if rest or settings:
-                check_settings(call.name, (*rest, *settings.values()))
+                rest, settings = constant_settings(call.name, rest, settings)
             if monitor is None:
                 return _record(call, xs, *function(*xs, *rest, **settings))
             run = lambda: _record(call, xs, *function(*xs, *rest, **settings))
@@ -132,7 +108,7 @@ def _record(op, xs, value, *derivatives):
         if x is not None and x.version is not None:
             versions.append((x.version, x.version.count))
     version = version_of_view(value, xs) if versions else None
-    if not _recording.get():
+    if not state.get():  # `recording()`, without a call
         return wrap(value, None, version)
     y, derivatives = None, list(derivatives)
     for i, derivative in enumerate(derivatives):
@@ -157,28 +133,39 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
 
     outputs: a Tensor, or a sequence of Tensors whose gradients add up.
     inputs: a Tensor, for one gradient, or a sequence of Tensors, for a list of gradients. They may
-    lie in the middle of the graph. The gradient is None for an input that no output depends on.
+    lie in the middle of the graph. The gradient is None for an input that no output depends on,
+    and in a list, for a Parameter that is frozen (its requires_grad is False).
     grad_outputs: the gradients of the outputs, of their shapes; may be omitted for outputs of one
     element, where it is 1.
     create_graph: record the gradients, so that they can be differentiated in turn.
     retain_graph: keep the graph for another backward pass; otherwise the pass frees it. Default:
     the value of create_graph.
 
+    Each gradient has an array of its own, which you may change.
+
     Raises ValueError if an input or output does not require a gradient, or if grad_outputs is
     missing; RuntimeError if an earlier pass used the graph up, or if a parameter that an op read
     has changed since.
     """
-    single = isinstance(inputs, Tensor)
-    inputs = [inputs] if single else list(inputs)
-    check_inputs(inputs)
+    results = with_own_arrays(
+        gradients_for_ops(
+            outputs, checked_inputs(inputs), grad_outputs, create_graph, retain_graph
+        ),
+        monitor,
+    )
+    return results[0] if isinstance(inputs, Tensor) else results
+
+
+def gradients_for_ops(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None):
+    """Do what `grad` does, for a list of inputs. The gradients may share memory with each other,
+    with the graph and with grad_outputs."""
     gradients = _backpropagate(
         _seeds(outputs, grad_outputs),
-        {x.node for x in inputs},
+        {x.node for x in inputs if x.node is not None},
         create_graph,
         create_graph if retain_graph is None else retain_graph,
     )
-    results = [gradients.get(x.node) for x in inputs]
-    return results[0] if single else results
+    return [gradients.get(x.node) for x in inputs]
 
 
 def backward(output, grad_output=None, retain_graph=False):
@@ -189,11 +176,12 @@ def backward(output, grad_output=None, retain_graph=False):
     """
     seeds = _seeds(output, grad_output)
     leaves = {node for node in _ancestors(seeds) if node.leaf is not None}
-    for node, g in _backpropagate(seeds, leaves, False, retain_graph).items():
-        leaf = node.leaf()
+    gradients = _backpropagate(seeds, leaves, False, retain_graph)
+    leaves = list(gradients)
+    gradients = with_own_arrays([gradients.pop(node) for node in leaves], monitor)
+    for leaf, g in zip((node.leaf() for node in leaves), gradients):
         if leaf is not None:
-            with no_grad():
-                leaf.grad = g if leaf.grad is None else leaf.grad + g
+            leaf.grad = g if leaf.grad is None else leaf.grad.detach() + g
 
 
 Tensor.backward = backward
@@ -244,7 +232,7 @@ def _backpropagate(seeds, targets, create_graph, retain_graph):
     gradients = {
         node: g if create_graph else g.detach() for node, g in seeds.items() if node in path
     }
-    with _recording_set_to(create_graph):
+    with differentiating(create_graph):
         while path:  # newest first; nodes and gradients are freed on the way
             node, needed = path.popitem()
             if node not in gradients:
@@ -267,7 +255,7 @@ def _input_gradients(node, g, needed):
         check_unchanged(node)
     # Give y the node that computed it, so that a second derivative flows through y back to the
     # arguments.
-    y = None if node.y is None else wrap(node.y, node if _recording.get() else None)
+    y = None if node.y is None else wrap(node.y, node if state.get() else None)
 
     def run(derivative, *more):
         args = (g, y, *more) if reads_result(node.op, derivative) else (g, *more)

@@ -1,16 +1,15 @@
 # Types of engine.py.
 
 from collections.abc import Callable, Sequence
-from contextlib import _GeneratorContextManager
 from typing import Any, overload
 
+from .recording import no_grad as no_grad
+from .recording import recording as recording
 from .tensor import Tensor
 from .types import Op, P, TensorLike
 
 monitor: Any
 
-def recording() -> bool: ...
-def no_grad() -> _GeneratorContextManager[None]: ...
 @overload
 def op(function: Callable[P, Any]) -> Op[P]: ...
 @overload
@@ -41,3 +40,10 @@ def grad(
 def backward(
     output: Tensor, grad_output: TensorLike | None = None, retain_graph: bool = False
 ) -> None: ...
+def gradients_for_ops(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: TensorLike | Sequence[TensorLike | None] | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Tensor]: ...

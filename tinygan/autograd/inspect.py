@@ -26,7 +26,8 @@ M = TypeVar("M", bound="Monitor")
 
 
 class Monitor:
-    """A context manager that observes every op and derivative that runs inside its `with` block.
+    """A context manager that observes every op and derivative that runs until its `with` block
+    ends, in all threads.
 
     Monitors nest: each calls the monitor outside it, and restores that one at the end. This base
     class changes nothing; subclasses override its methods.
@@ -39,7 +40,13 @@ class Monitor:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        engine.monitor = self._outer
+        if engine.monitor is self:
+            engine.monitor = self._outer
+        else:  # one that began inside this block is still active: generators end in any order
+            inner = engine.monitor
+            while inner._outer is not self:
+                inner = inner._outer
+            inner._outer = self._outer
         del self._outer
 
     def run_op(
@@ -63,6 +70,12 @@ class Monitor:
         """Add to the cost of the derivative of `op`; for kernels, which call no ops."""
         if self._outer is not None:
             self._outer.add_derivative_cost(op, multiply_adds)
+
+    def add_copy(self, original: Any, copy: Tensor) -> None:
+        """Take note that `copy`, a gradient that `grad` returns, has the values of the array
+        `original`, the result of an op."""
+        if self._outer is not None:
+            self._outer.add_copy(original, copy)
 
     def run_work(self, name: str, run: Callable[[], Any]) -> Any:
         """Run other work on arrays, such as an update of an optimiser, by calling run()."""

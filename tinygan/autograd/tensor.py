@@ -64,13 +64,12 @@ class Tensor:
     grad: the gradient that `backward()` accumulates; `tinygan.grad` returns gradients instead.
     version: counts the changes of the parameter whose memory it shares; None if there is none.
 
-    Tensor(array) shares the memory of a float32 or float64 array; `tinygan.tensor(array)` copies
-    it. Operators, indexing and methods such as `sum` are ops: ops/methods.py attaches them.
-    engine.py attaches `backward`; checks.py attaches the errors for assignments in place.
+    Tensor(array) copies the array. Operators, indexing and methods such as `sum` are ops:
+    ops/methods.py attaches them. engine.py attaches `backward`; checks.py attaches the errors for
+    assignments in place, and habits.py what NumPy's functions do with a Tensor.
     """
 
     __slots__ = ("data", "node", "grad", "version", "__weakref__")
-    __array_ufunc__ = None  # so that ndarray * Tensor calls Tensor.__rmul__, not a loop of NumPy
     __hash__ = object.__hash__
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -127,8 +126,9 @@ class Tensor:
     def __repr__(self):
         name = type(self).__name__
         values = np.array2string(to_numpy(self.data), separator=", ", prefix=f"{name}(")
+        shape = "" if self.size or self.ndim == 1 else f", shape={self.shape}"
         dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        return f"{name}({values}{dtype}{', requires_grad=True' * self.requires_grad})"
+        return f"{name}({values}{shape}{dtype}{', requires_grad=True' * self.requires_grad})"
 
     # Ways out of the graph
 
@@ -137,18 +137,22 @@ class Tensor:
         return wrap(self.data, None, self.version)
 
     def numpy(self) -> np.ndarray:
-        """Return the values as a NumPy array, which may share their memory: do not write to it."""
+        """Return the values as a new NumPy array."""
         self._check_constant("numpy()")
-        return to_numpy(self.data)
+        return np.array(to_numpy(self.data))
 
     def item(self) -> float:
         """Return the value of a Tensor with one element as a Python float."""
+        if self.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is not one number: reduce it, as in x.mean()"
+            )
         return self.data.item()
 
     def astype(self, dtype):
         """Return a constant copy in another dtype. To convert a model, use Module.astype."""
         self._check_constant("astype()")
-        return Tensor(self.data.astype(dtype), dtype=dtype)
+        return Tensor(self.data, dtype=dtype)
 
     __float__ = item
 
@@ -159,13 +163,13 @@ class Tensor:
         if self.size != 1:
             raise ValueError(
                 f"the truth value of a Tensor of shape {self.shape} is ambiguous: "
-                "compare .numpy() with .any() or .all()"
+                "write .any() or .all() of a comparison, such as (x > 0).all()"
             )
         return bool(self.item())
 
     def __array__(self, dtype=None, copy=None):
-        self._check_constant("a NumPy function")
-        return np.array(to_numpy(self.data), dtype=dtype, copy=copy)
+        self._check_constant("np.asarray or another function of NumPy's")
+        return np.array(to_numpy(self.data), dtype=dtype, copy=copy is not False or None)
 
     def __dlpack__(self, **options):
         self._check_constant("DLPack")
@@ -178,7 +182,7 @@ class Tensor:
         if self.requires_grad:
             raise TypeError(
                 f"{caller} would cut the graph of a Tensor that requires a gradient: "
-                "use a tinygan op, or .detach() first"
+                "use a tinygan op, such as ops.exp, or write x.detach().numpy()"
             )
 
     def __reduce__(self):  # for copy and pickle: the copy of a leaf is a new leaf
@@ -201,7 +205,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True, dtype=None, name="parameter"):
-        super().__init__(xp.array(as_floating(data, dtype), order="C"), requires_grad)
+        array = as_floating(data, dtype, copy=False)
+        super().__init__(xp.array(array, order="C"), requires_grad)
         self.version = Version(name)
 
     @property
@@ -215,11 +220,18 @@ class Parameter(Tensor):
 
     def assign(self, value) -> None:
         """Overwrite the values in place. value: an array or Tensor of the same shape."""
-        value = as_floating(value.data if isinstance(value, Tensor) else value, self.dtype)
+        value = value.data if isinstance(value, Tensor) else value
+        value = as_floating(value, self.dtype, copy=False)
         if value.shape != self.shape:
             raise ValueError(f"{self.name} has shape {self.shape}; assign got {value.shape}")
         self.data[...] = value
         self.mark_changed()
+
+    def __setattr__(self, name, value):  # for `w.data -= step` and `w.data = array`
+        if name == "data" and hasattr(self, "version"):
+            self.assign(value)
+        else:
+            object.__setattr__(self, name, value)
 
     def mark_changed(self) -> None:
         """Record that `data` was written in place; an optimiser calls this after its kernel."""
@@ -236,8 +248,8 @@ def wrap(data, node=None, version=None) -> Tensor:
     return result
 
 
-def as_floating(data, dtype=None):
-    """Return `data` as an array of `dtype`.
+def as_floating(data, dtype=None, copy=True):
+    """Return `data` as an array of `dtype`, which is a copy unless `copy` is False.
 
     By default an array of float32 or float64 keeps its dtype; everything else becomes float32.
     """
@@ -252,11 +264,12 @@ def as_floating(data, dtype=None):
         )
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a Tensor holds real numbers, not {array.dtype}")
-    return array.astype(dtype, copy=False)
+    # A copy has the usual layout, so that equal numbers give equal bits: BLAS takes others apart.
+    return array.astype(dtype, order="C" if copy else "K", copy=copy)
 
 
 def _restore(data, requires_grad):
-    return Tensor(xp.array(data, order="C"), requires_grad)
+    return Tensor(data, requires_grad)
 
 
 def tensor(data, requires_grad=False, dtype=None) -> Tensor:
@@ -264,4 +277,4 @@ def tensor(data, requires_grad=False, dtype=None) -> Tensor:
 
     Arrays of float32 or float64 keep their dtype; everything else becomes float32 by default.
     """
-    return Tensor(xp.array(as_floating(data, dtype), order="C"), requires_grad)
+    return Tensor(data, requires_grad, dtype)

@@ -23,6 +23,7 @@ class trace(Monitor):
     def __init__(self) -> None:
         self._log = []  # every argument and result, in order of appearance
         self._values = {}  # the same by key
+        self._copies = []
 
     def run_op(self, op, args, settings, run):
         y = super().run_op(op, args, settings, run)
@@ -45,6 +46,12 @@ class trace(Monitor):
         self._values.setdefault(id(x.data), value)
         self._log.append(value)
         return value
+
+    def add_copy(self, original, copy):
+        super().add_copy(original, copy)
+        if copy.node is None and id(original) in self._values:
+            self._values[_key(copy)] = self._values[id(original)]
+            self._copies.append(copy)  # so that no other array gets its id
 
     def graph(self, y: Tensor, /, gradients: bool = False, **names: Tensor) -> "Graph":
         """Return the Graph of everything that Tensor `y` was computed from.

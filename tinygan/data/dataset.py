@@ -13,6 +13,7 @@ from tinygan.errors import InputError
 class Dataset:
     """Labelled images. `images` is uint8 (N, H, W, C), `labels` int64 (N,); both are read-only.
 
+    shuffled: whether the images are in random order, as in the data sets that `load` returns.
     Raises InputError if the images or labels have another type or shape, or if a label is not an
     index of `class_names`.
     """
@@ -22,6 +23,7 @@ class Dataset:
     images: np.ndarray[Any, Any] = field(repr=False)
     labels: np.ndarray[Any, Any] = field(repr=False)
     class_names: tuple[str, ...]
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         images, labels, problem = np.asarray(self.images), np.asarray(self.labels), None
@@ -66,12 +68,27 @@ class Dataset:
     def hold_out(self) -> tuple["Dataset", "Dataset | None"]:
         """Split off held-out images, by which settings can be chosen: return (the rest, held out).
 
-        The last tenth of the images is held out, but at most 5,000. With fewer than 10 images, none
-        is held out, and the second result is None.
+        A tenth of the images is held out, but at most 5,000: the last ones, or if the images are
+        not known to be shuffled, the last ones of each class, in proportion to its size. At least
+        one image of each class stays. With fewer than 10 images, none is held out, and the second
+        result is None.
         """
         n = min(len(self) // 10, 5000)
-        rest = self.subset(slice(0, len(self) - n))
-        return rest, self.subset(slice(len(self) - n, None), "held-out") if n else None
+        rest, held_out = slice(0, len(self) - n), slice(len(self) - n, len(self))
+        if not self.shuffled:
+            held_out = self._last_of_each(n)
+            rest, n = np.setdiff1d(np.arange(len(self)), held_out), len(held_out)
+        return self.subset(rest), self.subset(held_out, "held-out") if n else None
+
+    def _last_of_each(self, n):
+        """Return the indices of about n images: the last ones of each class."""
+        # An image's place, counted from the end of its class, as a share of the class: the n
+        # smallest are the last tenth of each class.
+        place = np.full(len(self), np.inf)
+        for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
+            place[members[:0:-1]] = (np.arange(len(members) - 1) + 0.5) / len(members)
+        order = np.argsort(place, kind="stable")[:n]
+        return np.sort(order[np.isfinite(place[order])])
 
     def balanced(self, n: int, seed: int) -> "Dataset":
         """Return n random images with equal numbers of each class (they differ by at most one).

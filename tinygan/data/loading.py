@@ -50,11 +50,12 @@ def load(name: str = "digits", split: str = "train", data_dir: str | Path | None
         parts = digits.hold_out() if split == "train" else [digits]
         stacks = [stack(part.images, part.labels) for part in parts if part]
         images, labels = (np.concatenate(arrays) for arrays in zip(*stacks))
-        return Dataset(name, split, images, labels, STACK_NAMES)
+        return Dataset(name, split, images, labels, STACK_NAMES, shuffled=True)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
-    return Dataset(name, split, images[..., np.newaxis], labels, source.class_names)
+    images = images[..., np.newaxis]
+    return Dataset(name, split, images, labels, source.class_names, shuffled=True)
 
 
 def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
@@ -167,11 +168,12 @@ def _read(path, name, file):
     owners = [other for other, source in SOURCES.items() if source.sha256[file] == checksum]
     if name in owners:
         return array
-    advice = "delete it, or point --data-dir elsewhere"
+    advice = "give another folder as --data-dir"
     if owners:
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
     raise InputError(
-        f"{path} is not {name}'s {file}, or is corrupt (its SHA-256 differs): {advice}"
+        f"{path} is not {name}'s {file}, or is damaged (its SHA-256 differs): {advice}; for data "
+        "of your own, make a tinygan.data.Dataset"
     )
 
 

@@ -15,9 +15,8 @@ attributes that a network needs to be wrapped.
 
 import math
 
-import numpy as np
-
 from tinygan import nn, ops
+from tinygan.backend import Rng, generator
 from tinygan.nn.init import normal
 
 
@@ -36,7 +35,8 @@ class ConcatLatent(nn.Module):
 
     conditional = True
 
-    def __init__(self, G, classes: int, size: int, *, rng: np.random.Generator):
+    def __init__(self, G, classes: int, size: int, *, rng: Rng):
+        rng = generator(rng)
         self.latent, self.classes = G.latent - size, classes
         self.embedding_first = getattr(G, "reads_in_parts", False)
         self.embedding = nn.Embedding(classes, size, rng=rng)
@@ -57,7 +57,8 @@ class ConcatImage(nn.Module):
 
     conditional = True
 
-    def __init__(self, D, classes: int, image_size: tuple[int, int], *, rng: np.random.Generator):
+    def __init__(self, D, classes: int, image_size: tuple[int, int], *, rng: Rng):
+        rng = generator(rng)
         self.embedding = nn.Embedding(classes, math.prod(image_size), rng=rng)
         self.plane = nn.Reshape(*image_size, 1)
         self.D, self.classes = D, classes
@@ -78,7 +79,8 @@ class AuxiliaryClassifier(nn.Module):
 
     conditional = True
 
-    def __init__(self, D, classes: int, *, rng: np.random.Generator):
+    def __init__(self, D, classes: int, *, rng: Rng):
+        rng = generator(rng)
         self.D, self.flatten = D, nn.Flatten()
         layer = nn.Linear(math.prod(D.feature_shape), classes, rng=rng, init=normal(0.02))
         self.classify = spectral_norm_like(D, layer, rng)
@@ -97,7 +99,8 @@ class Projection(nn.Module):
 
     conditional = True
 
-    def __init__(self, D, classes: int, *, rng: np.random.Generator):
+    def __init__(self, D, classes: int, *, rng: Rng):
+        rng = generator(rng)
         self.D, self.classes = D, classes
         init = getattr(D, "init", nn.init.xavier_uniform())  # by default, SNGAN's
         embedding = nn.Embedding(classes, D.feature_shape[-1], rng=rng, init=init)
@@ -112,7 +115,7 @@ class Projection(nn.Module):
         return logits + match.reshape((-1,) + (1,) * (logits.ndim - 1))
 
 
-def spectral_norm_like(D: nn.Module, layer: nn.Module, rng: np.random.Generator) -> nn.Module:
+def spectral_norm_like(D: nn.Module, layer: nn.Module, rng: Rng) -> nn.Module:
     """Return `layer`, wrapped in SpectralNorm if D has SpectralNorm layers."""
     for _, module in D.modules():
         if isinstance(module, nn.SpectralNorm):

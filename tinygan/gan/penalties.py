@@ -25,11 +25,9 @@ and styles).
 import inspect
 from typing import Any, Callable, NamedTuple
 
-import numpy as np
-
 from tinygan.autograd import Parameter, Tensor, grad
-from tinygan.backend import normal, uniform, xp
-from tinygan.nn import Conv2d, ConvTranspose2d, Linear, Module, SpectralNorm
+from tinygan.backend import Rng, normal, uniform, xp
+from tinygan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
@@ -53,7 +51,7 @@ def r2(D: Callable[[Tensor], Tensor], fakes) -> Tensor:
     return r1(D, fakes)
 
 
-def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: np.random.Generator) -> Tensor:
+def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: Rng) -> Tensor:
     """Return (the norm of D's gradient - 1)^2, averaged over the batch. The gradient is taken at a
     random point on the line between each real and its fake (arrays (N, ...))."""
     t = uniform(rng, 0, 1, (len(reals),) + (1,) * (reals.ndim - 1), reals.dtype)
@@ -71,7 +69,7 @@ def path_length(
     synthesis: Callable[[Tensor], Tensor],
     ws: Tensor,
     mean_length: Any,
-    rng: np.random.Generator,
+    rng: Rng,
     decay: float = 0.01,
 ) -> tuple[Tensor, Any]:
     """Return the path-length penalty, and the new running mean of path lengths.
@@ -102,13 +100,21 @@ def orthogonal(network: Module) -> Tensor:
 
     W is a layer's weight as a matrix (inputs, outputs). The penalty pulls its columns towards
     orthogonality, but leaves their lengths free (Brock et al. 2019, equation 3; the factor 1/2 is
-    from the authors' code). It covers linear and convolutional layers, and spectrally normalised
-    embeddings, such as the one in BigGAN's D. BigGAN's G has an embedding without spectral
-    normalisation, which is left out.
+    from the authors' code). It covers linear and convolutional layers and embeddings, such as those
+    of conditional batch-norm and of D. As in the authors' code, the embedding of the class that
+    enters G beside z is left out.
     """
-    kinds = Linear, Conv2d, ConvTranspose2d
-    layers = {id(m): m for _, m in network.modules() if isinstance(m, kinds)}
-    layers |= {id(m.layer): m.layer for _, m in network.modules() if isinstance(m, SpectralNorm)}
+    kinds = Linear, Conv2d, ConvTranspose2d, Embedding
+    modules = [module for _, module in network.modules()]
+    beside_z = {
+        id(part)
+        for module in modules
+        if hasattr(module, "latent")
+        for _, part in module.children()
+        if isinstance(part, Embedding)
+    }
+    layers = {id(m): m for m in modules if isinstance(m, kinds) and id(m) not in beside_z}
+    layers |= {id(m.layer): m.layer for m in modules if isinstance(m, SpectralNorm)}
     total = 0.0
     for layer in layers.values():
         w = matrix(layer, layer.weight)

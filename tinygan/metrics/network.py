@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, TensorLike
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.files import npz, open_file, replacing
 
@@ -30,7 +31,8 @@ FEATURES = 64
 class Classifier(nn.Module):
     """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 non-negative features."""
 
-    def __init__(self, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, *, rng: Rng | None = None) -> None:
+        rng = generator(rng)
         layers, inputs, settings = [], 1, {"bias": False, "rng": rng, "init": nn.init.he_normal}
         for channels in 32, 64, 128:  # on 28x28, 14x14 and 7x7 pixels
             layers += [

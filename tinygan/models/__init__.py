@@ -40,7 +40,7 @@ import numpy as np
 
 from tinygan import nn
 from tinygan.autograd import Tensor, no_grad
-from tinygan.backend import to_numpy, xp
+from tinygan.backend import Rng, to_numpy, xp
 from tinygan.errors import InputError
 
 REQUIRED_OF_D = {  # by the setting d_class
@@ -77,7 +77,7 @@ def check_attributes(G, D, sizes, d_class: str) -> None:
             )
 
 
-def check_draws(role: str, network: nn.Module, twin: nn.Module, rng: np.random.Generator) -> None:
+def check_draws(role: str, network: nn.Module, twin: nn.Module, rng: Rng) -> None:
     """Raise InputError if a parameter is not finite, or if random numbers do not come from `rng`.
 
     role: "G" or "D". twin: the same network, built again from a copy of the generator in the state

@@ -14,14 +14,13 @@ have the unbiased variance, as in the code that tests/test_reference.py compares
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, described
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
-from .recipe import Recipe
+from .recipe import Recipe, SizeError, doubled_from_4
 from .settings import Settings
 
 
@@ -59,9 +58,10 @@ class Generator(nn.Module):
         embedding: int = 32,
         attention: Container[int] = (1,),
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: nn.init.Init = nn.init.orthogonal,
     ) -> None:
+        rng = generator(rng)
         if latent % len(widths):
             raise InputError(
                 f"latent={latent} (with the embedding, for g_class=concat) cannot be split into "
@@ -113,9 +113,10 @@ class Discriminator(nn.Module):
         downsample: Sequence[bool] = (True, True, False, False),
         attention: Container[int] = (0,),
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: nn.init.Init = nn.init.orthogonal,
     ) -> None:
+        rng = generator(rng)
         conv = convolutions(rng, init)
         self.blocks = nn.Sequential()
         for i, (a, b) in enumerate(zip((image_channels, *widths), widths)):
@@ -163,9 +164,7 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
     levels = (size // 4).bit_length() - 1
     if levels < 0 or size != 4 << levels:
-        raise InputError(
-            f"images of {size} pixels cannot be halved to 4x4: pad them to 8, 16, 32, 64..."
-        )
+        raise SizeError(size, "are not 4x4, doubled several times", doubled_from_4)
     if s.attention and (s.g_channels % 8 or s.d_channels % 8):
         raise InputError(
             "self-attention divides the channels by 8: set g_channels and d_channels to "

@@ -13,14 +13,13 @@ The critics of WGAN-GP and of spectrally normalised GANs are D without batch-nor
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn
 from tinygan.autograd import Tensor
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
-from .recipe import Recipe
+from .recipe import Recipe, SizeError
 from .settings import Settings
 
 WEIGHTS = nn.init.normal(0.02)
@@ -32,9 +31,8 @@ def start_size(image_size: int, layers: int) -> int:
     2. Raises InputError if the image's side cannot be halved that often."""
     side = image_size >> layers
     if side < 1 or side << layers != image_size:
-        raise InputError(
-            f"images of {image_size} pixels cannot be halved {layers} times: "
-            f"pad them to a multiple of {1 << layers}"
+        raise SizeError(
+            image_size, f"cannot be halved {layers} times", lambda side: side % (1 << layers) == 0
         )
     return side
 
@@ -59,8 +57,9 @@ class Generator(nn.Module):
         classes: int | None = None,
         equalized: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         side = start_size(image_size, len(widths))
 
         def conv(*shape, gain=2**0.5, fan_in=None):
@@ -108,8 +107,9 @@ class Discriminator(nn.Module):
         patches: bool = False,
         equalized: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         side = start_size(image_size, len(widths))
         if equalized and norm == "spectral":
             raise InputError(

@@ -7,10 +7,9 @@ D:  image -> layers with maxout or leaky rectifiers, and dropout -> logit
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn
 from tinygan.autograd import Tensor
+from tinygan.backend import Rng, generator
 from tinygan.settings import setting
 
 from .recipe import Recipe
@@ -30,8 +29,9 @@ class Generator(nn.Module):
         hidden: int = 256,
         layers: int = 2,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         widths = [latent] + [hidden] * layers
         self.main = nn.Sequential(
             *(
@@ -64,8 +64,9 @@ class Discriminator(nn.Module):
         maxout: bool = False,
         dropout: float = 0.5,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         widths = [math.prod(image_shape)] + [hidden] * layers
         self.main = nn.Sequential(nn.Flatten())
         for a, b in zip(widths, widths[1:]):

@@ -21,12 +21,11 @@ import numpy as np
 
 from tinygan import nn, ops
 from tinygan.autograd import Tensor
-from tinygan.backend import from_host
-from tinygan.errors import InputError
+from tinygan.backend import Rng, from_host, generator
 from tinygan.settings import setting
 
 from .growth import START, GrowthSettings
-from .recipe import Recipe
+from .recipe import Recipe, SizeError, doubled_from_4
 
 
 class Growing(nn.Module):
@@ -40,12 +39,10 @@ class Growing(nn.Module):
 
     buffer_names: tuple[str, ...] = ("lod",)
 
-    def __init__(self, image_size: int, widths: Sequence[int], rng: np.random.Generator) -> None:
+    def __init__(self, image_size: int, widths: Sequence[int], rng: Rng) -> None:
+        rng = generator(rng)
         if not widths or image_size != START << (len(widths) - 1):
-            raise InputError(
-                f"images of {image_size} pixels: growing from 4x4 by doubling needs "
-                "a size of 8, 16, 32, 64...: pad them"
-            )
+            raise SizeError(image_size, "are not 4x4, doubled several times", doubled_from_4)
         self.lod, self.rng = np.zeros((), "float32"), rng
 
     def conv(
@@ -96,8 +93,9 @@ class Generator(Growing):
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         super().__init__(image_size, widths, rng)
         self.latent, self.classes, self.size = latent, None, image_size
         self.norm = nn.PixelNorm()
@@ -135,8 +133,9 @@ class Discriminator(Growing):
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         super().__init__(image_size, widths, rng)
         act, top = lambda layer: (layer, nn.LeakyReLU(0.2)), widths[0]
         self.from_image = [

@@ -13,15 +13,13 @@ Weights are Glorot-uniform, times sqrt(2) in the residual paths; biases start at
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn, ops
 from tinygan.autograd import Tensor, described
-from tinygan.errors import InputError
+from tinygan.backend import Rng, generator
 from tinygan.nn.init import xavier_uniform
 from tinygan.settings import setting
 
-from .recipe import Recipe
+from .recipe import Recipe, SizeError
 from .settings import Settings
 
 
@@ -62,14 +60,12 @@ class Generator(nn.Module):
         classes: int | None = None,
         upsample: Callable[..., Tensor] = ops.upsample_nearest,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         side = image_size // 8
         if side * 8 != image_size:
-            raise InputError(
-                f"images of {image_size} pixels cannot be halved 3 times: "
-                "pad them to a multiple of 8"
-            )
+            raise SizeError(image_size, "cannot be halved 3 times", lambda side: side % 8 == 0)
         conv = convolutions(rng, spectral=False)
         of_classes = nn.ConditionalBatchNorm.of_classes
         norm = lambda n: of_classes(n, classes) if classes else nn.BatchNorm(n)
@@ -103,13 +99,9 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self,
-        image_channels: int = 1,
-        channels: int = 64,
-        relu_shortcut: bool = False,
-        *,
-        rng: np.random.Generator,
+        self, image_channels: int = 1, channels: int = 64, relu_shortcut: bool = False, *, rng: Rng
     ) -> None:
+        rng = generator(rng)
         conv = convolutions(rng, spectral=True)
         block = lambda inputs, **settings: nn.DownBlock(
             inputs, channels, conv=conv, relu_shortcut=relu_shortcut, **settings

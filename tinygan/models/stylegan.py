@@ -13,11 +13,9 @@ receives the class as an embedding beside z; in D, the class selects one of the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinygan import nn, ops
 from tinygan.autograd import Parameter, Tensor
-from tinygan.backend import xp
+from tinygan.backend import Rng, generator, xp
 from tinygan.ops.linear import checked_indices
 from tinygan.settings import setting
 
@@ -42,8 +40,9 @@ class Styled(nn.Module):
         conv: nn.Module | None = None,
         up: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         self.conv, self.blur = conv, nn.Blur() if up else None
         self.noise = nn.Noise(channels, size, rng=rng)
         self.bias = Parameter(xp.zeros(channels, "float32"))
@@ -82,8 +81,9 @@ class Generator(nn.StyleGenerator, progan.Growing):
         hidden: int | None = None,
         rate: float = 0.01,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         progan.Growing.__init__(self, image_size, widths, rng)
         mapping = nn.Mapping(latent, style, layers, classes, rate, hidden=hidden, rng=rng)
         self.init_styles(mapping, style, 2 * len(widths), mixing, rng)
@@ -126,8 +126,9 @@ class Discriminator(progan.Discriminator):
         widths: Sequence[int] = (64, 64, 32, 16),
         classes: int | None = None,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         super().__init__(image_size, image_channels, widths, rng=rng)
         self.conditional, self.classes = classes is not None, classes
         if classes:

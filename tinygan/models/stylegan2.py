@@ -33,12 +33,12 @@ import numpy as np
 
 from tinygan import nn, ops
 from tinygan.autograd import Parameter, Tensor
-from tinygan.backend import normal
+from tinygan.backend import Rng, generator, normal
 from tinygan.errors import InputError, choose_from
 from tinygan.settings import setting
 
 from .progan import channels_by_size
-from .recipe import Recipe
+from .recipe import Recipe, SizeError, doubled_from_4
 from .stylegan import StyleSettings
 
 PIXELS = 1, 2  # the axes to normalise a feature map over
@@ -62,6 +62,7 @@ class Activation(nn.Module):
     """x -> leaky relu (x + noise + bias) * sqrt(2); the noise has one strength for all channels."""
 
     def __init__(self, channels, size, *, rng) -> None:
+        rng = generator(rng)
         self.noise = nn.Noise(channels, size, shared=True, rng=rng)
         self.bias = Parameter(np.zeros(channels, np.float32))
 
@@ -78,6 +79,7 @@ class AdaIN(nn.Module):
     conditional = True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
+        rng = generator(rng)
         self.conv = conv(inputs, outputs, 3, up=up, rng=rng) if inputs else None
         self.activation = Activation(outputs, size, rng=rng)
         self.style = style_layer(style, outputs, outputs, rng=rng)
@@ -113,6 +115,7 @@ class MeasuredDeviation(nn.Module):
     conditional = True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
+        rng = generator(rng)
         self.style = style_layer(style, inputs, rng=rng)
         self.conv = conv(inputs, outputs, 3, up=up, rng=rng)
         self.activation = Activation(outputs, size, rng=rng)
@@ -131,6 +134,7 @@ class Demodulated(nn.Module):
     conditional = True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
+        rng = generator(rng)
         self.style = style_layer(style, inputs, rng=rng)
         self.conv = nn.ModulatedConv2d(inputs, outputs, 3, up=up, rng=rng)
         self.activation = Activation(outputs, size, rng=rng)
@@ -149,6 +153,7 @@ class ToImage(nn.Module):
     conditional = True
 
     def __init__(self, inputs, channels, style, styled, *, rng) -> None:
+        rng = generator(rng)
         self.style = style_layer(style, inputs, rng=rng) if styled else None
         self.conv = (
             nn.ModulatedConv2d(inputs, channels, 1, demodulate=False, rng=rng)
@@ -188,8 +193,9 @@ class Generator(nn.StyleGenerator):
         configuration: str = "d",
         architecture: str = "skip",
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         check_arguments(image_size, widths, architecture)
         mapping = nn.Mapping(
             latent, style, layers, classes, rate, separate_norms=True, hidden=hidden, rng=rng
@@ -231,6 +237,7 @@ class Layer(nn.Module):
     """A layer of D: convolution -> leaky relu (x + bias) * gain."""
 
     def __init__(self, inputs, outputs, kernel_size, down=False, gain=2**0.5, *, rng) -> None:
+        rng = generator(rng)
         self.conv, self.gain = conv(inputs, outputs, kernel_size, down=down, rng=rng), gain
         self.bias = Parameter(np.zeros(outputs, np.float32))
 
@@ -260,8 +267,9 @@ class Discriminator(nn.Module):
         layers: int = 8,
         rate: float = 0.01,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         check_arguments(image_size, widths, architecture)
         top, pairs = widths[0], list(zip(widths, widths[1:]))
         self.conditional, self.skip = classes is not None, architecture == "skip"
@@ -309,10 +317,7 @@ class Discriminator(nn.Module):
 
 def check_arguments(image_size, widths, architecture):
     if not widths or image_size != 4 << (len(widths) - 1):
-        raise InputError(
-            f"images of {image_size} pixels: doubling 4x4 needs a size of 8, 16, 32, "
-            "64...: pad them"
-        )
+        raise SizeError(image_size, "are not 4x4, doubled several times", doubled_from_4)
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture={architecture}: {choose_from(ARCHITECTURES, architecture)}")
 

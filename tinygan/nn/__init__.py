@@ -5,6 +5,10 @@ equalized.py, residual.py, attention.py and style.py have those of the papers. i
 weights. hooks.py and layer_summary.py show what happens inside a network.
 """
 
+from typing import TYPE_CHECKING
+
+from tinygan.autograd import habits
+
 from . import init
 from .attention import SelfAttention
 from .equalized import Equalized
@@ -43,3 +47,6 @@ __all__ = [
     "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "summary", "StyleGenerator", "Tanh", "UpBlock",
 ]
 # fmt: on
+
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = habits.of_package(__name__, habits.NN)

@@ -2,9 +2,9 @@
 
 import math
 
-import numpy as np
+from tinygan.backend import Rng, generator
 
-from .layers import ConvTranspose2d
+from .layers import ConvTranspose2d, as_pair
 from .module import Module
 
 
@@ -34,13 +34,14 @@ class Equalized(Module):
         fan_in: float | None = None,
         rate: float = 1.0,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         self.layer, self.rate = layer, rate
         weight = layer.weight
         if fan_in is None and isinstance(layer, ConvTranspose2d):
             # its weight is (kh, kw, out/groups, in), that of the convolution that it transposes
-            rows, columns = (layer.stride,) * 2 if isinstance(layer.stride, int) else layer.stride
+            rows, columns = as_pair(layer.stride)
             fan_in = math.prod(weight.shape[:2]) * weight.shape[3] / (rows * columns)
         elif fan_in is None:
             fan_in = math.prod(weight.shape[:-1])

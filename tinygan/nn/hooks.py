@@ -18,29 +18,41 @@ def forward_hooks(
     """A context in which each (path, Module) in `parts` calls before(path, module) ahead of its
     forward pass, and after(path, module, result) behind it."""
 
+    active = True
+
     def add_hook(path, module):
         forward = module.forward
 
         @functools.wraps(forward)
         def hooked(*args, **settings):
+            if not active:  # this context has ended before one inside it
+                return forward(*args, **settings)
             before(path, module)
             result = forward(*args, **settings)
             after(path, module, result)
             return result
 
+        hooked.replaced = vars(module).get("forward")  # the hook of an enclosing context, or None
+        hooked.is_active = lambda: active
         module.forward = hooked  # an attribute of the instance, which hides the class's method
 
     parts = list(parts)
-    outer_hooks = [vars(module).get("forward") for _, module in parts]  # of an enclosing context
     try:
         for path, module in parts:
             add_hook(path, module)
         yield
     finally:
-        for (_, module), forward in zip(parts, outer_hooks):
-            vars(module).pop("forward", None)
-            if forward:
-                module.forward = forward
+        active = False
+        for _, module in parts:
+            _remove_ended_hooks(module)
+
+
+def _remove_ended_hooks(module):
+    forward = vars(module).pop("forward", None)
+    while hasattr(forward, "is_active") and not forward.is_active():
+        forward = forward.replaced
+    if forward is not None:
+        module.forward = forward
 
 
 @contextlib.contextmanager

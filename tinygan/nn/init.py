@@ -1,8 +1,9 @@
 """Initial weights: functions that draw an array of a given shape with a NumPy generator.
 
 Each is init(rng, shape, fan_in), or returns such a function, and is passed to a layer as `init=`.
-fan_in is the number of inputs that one output sums over. ConvTranspose2d passes the whole window,
-kh * kw * inputs / groups, as if its stride were 1. The result is a float32 array in host memory.
+rng is a generator, or a seed for one. fan_in is the number of inputs that one output sums over.
+ConvTranspose2d passes the whole window, kh * kw * inputs / groups, as if its stride were 1. The
+result is a float32 array in host memory.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import Callable, TypeAlias
 import numpy as np
 
 from tinygan.autograd import Array
+from tinygan.backend import Rng, generator
 
 Init: TypeAlias = Callable[..., Array]
 
@@ -22,21 +24,21 @@ def normal(std: float, mean: float = 0.0) -> Init:
     """
 
     def init(rng, shape, fan_in=None):
-        return (mean + std * rng.standard_normal(shape)).astype(np.float32)
+        return (mean + std * generator(rng).standard_normal(shape)).astype(np.float32)
 
     return init
 
 
-def uniform_fan_in(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Array:
+def uniform_fan_in(rng: Rng, shape: tuple[int, ...], fan_in: int) -> Array:
     """Draw from U(-1, 1) / sqrt(fan_in), PyTorch's default for weights and biases of Linear and
     Conv2d."""
-    return (rng.uniform(-1, 1, shape) / math.sqrt(fan_in)).astype(np.float32)
+    return (generator(rng).uniform(-1, 1, shape) / math.sqrt(fan_in)).astype(np.float32)
 
 
-def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Array:
+def he_normal(rng: Rng, shape: tuple[int, ...], fan_in: int) -> Array:
     """Draw from N(0, 2 / fan_in), which keeps the scale of activations through rectifiers (He et
     al. 2015)."""
-    return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
+    return (generator(rng).standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
 
 
 def xavier_uniform(gain: float = 1.0) -> Init:
@@ -50,34 +52,28 @@ def xavier_uniform(gain: float = 1.0) -> Init:
     def init(rng, shape, fan_in):
         fan_out = math.prod(shape[:-2]) * shape[-1]
         limit = gain * math.sqrt(6 / (fan_in + fan_out))
-        return rng.uniform(-limit, limit, shape).astype(np.float32)
+        return generator(rng).uniform(-limit, limit, shape).astype(np.float32)
 
     return init
 
 
-def orthogonal(
-    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int | None = None
-) -> Array:
+def orthogonal(rng: Rng, shape: tuple[int, ...], fan_in: int | None = None) -> Array:
     """Draw a weight whose matrix (inputs, outputs) has orthonormal columns, or orthonormal rows if
     it has more columns than rows (Saxe et al. 2014).
 
     The last axis counts as the outputs, as in `xavier_uniform`: not meant for ConvTranspose2d.
     """
     rows, columns = math.prod(shape[:-1]), shape[-1]
-    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q, r = np.linalg.qr(generator(rng).standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))  # makes q uniform among the orthogonal matrices
     return (q if rows >= columns else q.T).reshape(shape).astype(np.float32)
 
 
-def zeros(
-    rng: np.random.Generator | None, shape: tuple[int, ...], fan_in: int | None = None
-) -> Array:
+def zeros(rng: Rng | None, shape: tuple[int, ...], fan_in: int | None = None) -> Array:
     """Return zeros."""
     return np.zeros(shape, np.float32)
 
 
-def ones(
-    rng: np.random.Generator | None, shape: tuple[int, ...], fan_in: int | None = None
-) -> Array:
+def ones(rng: Rng | None, shape: tuple[int, ...], fan_in: int | None = None) -> Array:
     """Return ones."""
     return np.ones(shape, np.float32)

@@ -93,6 +93,6 @@ def _example(network):
             "the network has no attribute `latent` or `image_shape`, so its shape is not known"
         )
     shape = (part.latent,) if hasattr(part, "latent") else part.image_shape
-    shape = [n if isinstance(n, int) else 32 for n in shape]  # a letter stands for any size
+    shape = [32 if isinstance(n, str) else n for n in shape]  # a letter stands for any size
     has_classes = network.conditional and getattr(network, "classes", 1) is not None
     return np.zeros((1, *shape)), *[np.zeros(1, int)] * has_classes

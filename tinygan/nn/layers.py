@@ -1,8 +1,8 @@
 """The common layers: each holds its parameters, and its `forward` is a line of ops.
 
-Images are (N, H, W, C). `rng`, a NumPy generator, draws the initial weights; without it they differ
-from run to run. `init`, a function from init.py, draws the weight; a bias is drawn by
-`uniform_fan_in`.
+Images are (N, H, W, C). `rng`, a NumPy generator or a seed for one, draws the initial weights;
+without it they differ from run to run. `init`, a function from init.py, draws the weight; a bias is
+drawn by `uniform_fan_in`.
 
 `forward(x, weight=w)` uses w instead of the layer's own weight, and Linear takes `bias=` likewise.
 Layers that scale the weight of another layer (SpectralNorm, Equalized) need that.
@@ -14,7 +14,8 @@ import numpy as np
 
 from tinygan import ops
 from tinygan.autograd import Parameter, Tensor, as_tensors, described, wrap
-from tinygan.backend import from_host
+from tinygan.backend import Rng, from_host, generator
+from tinygan.ops.bilinear import as_pair
 
 from . import init as initial
 from .module import Module
@@ -22,12 +23,7 @@ from .module import Module
 
 def _parameter(init, rng, shape, fan_in):
     """A Parameter with initial values init(rng, shape, fan_in)."""
-    return Parameter(init(np.random.default_rng() if rng is None else rng, shape, fan_in))
-
-
-def _pair(size):
-    """A size, an int or a pair (rows, columns), as a pair."""
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return Parameter(init(rng, shape, fan_in))
 
 
 class Linear(Module):
@@ -39,9 +35,10 @@ class Linear(Module):
         outputs: int,
         bias: bool = True,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         init: initial.Init = initial.uniform_fan_in,
     ) -> None:
+        rng = generator(rng)
         self.weight = _parameter(init, rng, (inputs, outputs), inputs)
         self.bias = _parameter(initial.uniform_fan_in, rng, (outputs,), inputs) if bias else None
 
@@ -63,10 +60,10 @@ class Embedding(Module):
         count: int,
         size: int,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         init: initial.Init = initial.normal(1.0),
     ) -> None:
-        self.weight = _parameter(init, rng, (count, size), count)
+        self.weight = _parameter(init, generator(rng), (count, size), count)
 
     def forward(self, indices, weight=None):
         weight = self.weight if weight is None else weight
@@ -92,10 +89,11 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         init: initial.Init = initial.uniform_fan_in,
     ) -> None:
-        window = _pair(kernel_size)
+        rng = generator(rng)
+        window = as_pair(kernel_size)
         fan_in = math.prod(window) * inputs // groups
         self.stride, self.padding, self.groups = stride, padding, groups
         self.weight = _parameter(init, rng, (*window, inputs // groups, outputs), fan_in)
@@ -125,10 +123,11 @@ class ConvTranspose2d(Module):
         groups: int = 1,
         bias: bool = True,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         init: initial.Init = initial.uniform_fan_in,
     ) -> None:
-        window = _pair(kernel_size)
+        rng = generator(rng)
+        window = as_pair(kernel_size)
         fan_in = math.prod(window) * inputs // groups
         self.stride, self.padding, self.groups = stride, padding, groups
         self.output_padding = output_padding
@@ -151,7 +150,7 @@ class Maxout(Module):
         outputs: int,
         pieces: int = 5,
         *,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         init: initial.Init = initial.uniform_fan_in,
     ) -> None:
         self.linear = Linear(inputs, outputs * pieces, rng=rng, init=init)
@@ -170,10 +169,10 @@ class Dropout(Module):
     its generator repeats the draws. Raises ValueError unless 0 <= rate < 1.
     """
 
-    def __init__(self, rate: float, *, rng: np.random.Generator) -> None:
+    def __init__(self, rate: float, *, rng: Rng) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate must lie in [0, 1), not {rate}")
-        self.rate, self.rng = rate, rng
+        self.rate, self.rng = rate, generator(rng)
 
     def forward(self, x):
         (x,) = as_tensors("Dropout", (x,))

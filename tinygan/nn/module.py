@@ -8,6 +8,8 @@ import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described
 from tinygan.autograd.checks import accepts, add_layer_path, described_call, layer_error
+from tinygan.autograd.habits import MODULE, missing
+from tinygan.autograd.reach import parameters_of
 from tinygan.backend import asarray, to_numpy, xp
 
 M = TypeVar("M", bound="Module")
@@ -15,7 +17,10 @@ M = TypeVar("M", bound="Module")
 
 class Module:
     """The base class of layers and networks. A subclass sets Parameters and Modules (or lists of
-    Modules) as attributes in `__init__`, and defines `forward`.
+    Modules, or lists of such lists) as attributes in `__init__`, and defines `forward`. Whatever
+    else leads to a Parameter or Module, such as a dict or a function, is refused by `parameters()`
+    and by all that needs the parts, because it would not be trained. Frozen ones, whose
+    requires_grad is False, may be anywhere.
 
     buffer_names: the attributes that hold state that is not trained, such as running statistics.
     They are plain arrays. Layers rebind them and never write into them, so that a graph keeps the
@@ -81,7 +86,9 @@ class Module:
         what: the name of x in the message. Raises `argument_error` for another shape.
         """
         (x,) = as_tensors(type(self).__name__, (x,))
-        if x.ndim != len(shape) or any(type(n) is int and n != m for n, m in zip(shape, x.shape)):
+        if x.ndim != len(shape) or any(
+            not isinstance(n, str) and n != m for n, m in zip(shape, x.shape)
+        ):
             raise self.argument_error(
                 f"takes {what} ({', '.join(map(str, shape))}), got {described(x)}"
             )
@@ -108,7 +115,9 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
             value.name = f"{type(self).__name__}.{name}"  # for error messages
-        overlooked = ()  # by `parameters`
+        elif isinstance(value, np.generic) and name not in self.buffer_names:
+            value = value.item()  # NumPy's numbers would change dtypes, and are no sizes in `repr`
+        overlooked = ()  # by `parameters`, which looks further
         if isinstance(value, dict):
             overlooked = [part for part in value.values() if isinstance(part, (Parameter, Module))]
         elif isinstance(value, (list, tuple)):
@@ -116,7 +125,7 @@ class Module:
         if overlooked:
             raise TypeError(
                 f"{type(self).__name__}.{name} would not be trained: keep Parameters "
-                "as attributes of their own, and Modules as attributes or in a list"
+                "as attributes of their own, and Modules as attributes or in lists"
             )
         object.__setattr__(self, name, value)
 
@@ -124,32 +133,33 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """Yield (name, Module) of each direct part, in order of definition. The parts in a list are
-        called 'name.0', 'name.1', ..."""
+        called 'name.0', 'name.1', ..., and those in a list of lists 'name.0.0', ..."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from (
-                    (f"{name}.{i}", part)
-                    for i, part in enumerate(value)
-                    if isinstance(part, Module)
-                )
+            if isinstance(value, (Module, list, tuple)):
+                yield from _modules_in(name, value)
 
-    def modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """Yield (path, Module) of this module (path '') and of all modules in it, depth first.
+    def modules(self) -> Iterator[tuple[str, "Module"]]:
+        """Iterate over (path, Module) of this module (path '') and all modules in it, depth first.
 
-        prefix: the path of this module in a larger one.
+        Raises TypeError if it holds a Parameter or Module elsewhere, which would not be trained.
         """
+        parts = list(self.all_parts())
+        parameters_of(parts, Module, allow_tensors=True)
+        return iter(parts)
+
+    def all_parts(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """Yield what `modules` returns, without the check. prefix: the path of this module in a
+        larger one."""
         yield prefix, self
         for name, child in self.children():
-            yield from child.modules(f"{prefix}.{name}" if prefix else name)
+            yield from child.all_parts(f"{prefix}.{name}" if prefix else name)
 
     def _slots(self, accept):
         """Return (path, owner, attribute) of all attributes, of this module and of those in it, for
         which accept(owner, attribute, value) is true."""
         return [
             (f"{path}.{name}" if path else name, module, name)
-            for path, module in self.modules()
+            for path, module in self.all_parts()
             for name, value in vars(module).items()
             if accept(module, name, value)
         ]
@@ -167,8 +177,8 @@ class Module:
         A Parameter that two parts share is listed once, under its first path.
         """
         by_identity = {}
-        for path, owner, name in self._parameter_slots():
-            by_identity.setdefault(id(getattr(owner, name)), (path, getattr(owner, name)))
+        for path, _, name, parameter in parameters_of(list(self.all_parts()), Module):
+            by_identity.setdefault(id(parameter), (f"{path}.{name}" if path else name, parameter))
         return list(by_identity.values())
 
     def parameters(self) -> list[Parameter]:
@@ -185,8 +195,8 @@ class Module:
 
     def mark_changed(self) -> None:
         """Tell all Parameters that their arrays were written in place."""
-        for parameter in self.parameters():
-            parameter.mark_changed()
+        for _, owner, name in self._parameter_slots():
+            getattr(owner, name).mark_changed()
 
     # State
 
@@ -288,6 +298,21 @@ class Module:
 
         function.__name__ = type(self).__name__
         return function, parameters
+
+
+def _missing(self, name):
+    raise missing(self, name, MODULE)
+
+
+Module.__getattr__ = _missing  # type: ignore[attr-defined]
+
+
+def _modules_in(name, value):
+    if isinstance(value, Module):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, part in enumerate(value):
+            yield from _modules_in(f"{name}.{i}", part)
 
 
 class Sequential(Module):

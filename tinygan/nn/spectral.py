@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from tinygan import ops
-from tinygan.autograd import Array, wrap
-from tinygan.backend import asarray, xp
+from tinygan.autograd import Array
+from tinygan.backend import Rng, asarray, generator, xp
 from tinygan.kernels import linear
 
 from .layers import ConvTranspose2d, Embedding
@@ -42,14 +42,10 @@ class SpectralNorm(Module):
     buffer_names = ("u", "v")
 
     def __init__(
-        self,
-        layer: Module,
-        step_in_evaluation: bool = False,
-        *,
-        rng: np.random.Generator | None = None,
+        self, layer: Module, step_in_evaluation: bool = False, *, rng: Rng | None = None
     ) -> None:
+        rng = generator(rng)
         self.layer, self.step_in_evaluation = layer, step_in_evaluation
-        rng = np.random.default_rng() if rng is None else rng
         vectors = (rng.standard_normal(n) for n in matrix(layer, layer.weight.data).shape[::-1])
         self.u, self.v = (asarray(vector / np.linalg.norm(vector), "float32") for vector in vectors)
 
@@ -61,7 +57,7 @@ class SpectralNorm(Module):
             u = _unit(linear.matvec(w.T, v))
             if self.training:
                 self.u, self.v = u, v
-        sigma = ops.matmul(ops.matmul(wrap(v), matrix(self.layer, self.layer.weight)), wrap(u))
+        sigma = ops.matmul(ops.matmul(v, matrix(self.layer, self.layer.weight)), u)
         return self.layer(x, weight=self.layer.weight / sigma)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from tinygan import batch, ops
 from tinygan.autograd import Array, Parameter, Tensor, described, wrap
-from tinygan.backend import asarray, from_host, normal, xp
+from tinygan.backend import Rng, asarray, from_host, generator, normal, xp
 from tinygan.errors import InputError
 
 from . import init as initial
@@ -46,8 +46,9 @@ class Mapping(Module):
         separate_norms: bool = False,
         hidden: int | None = None,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
     ) -> None:
+        rng = generator(rng)
         self.latent, self.classes = latent, classes
         self.separate_norms, self.norm = separate_norms, PixelNorm()
         embedding = (size if separate_norms else latent) if classes else 0
@@ -57,7 +58,7 @@ class Mapping(Module):
                 "without mapping_layers, a style is as long as z and its class: "
                 f"style={latent + embedding}, not {size}"
             )
-        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * (layers > 0)
+        widths = [latent + embedding] + [hidden or size] * (layers - 1) + [size] * min(layers, 1)
         # Equalized draws the weights anew and sets the biases to 0. The fixed seed here makes the
         # signs of these zeros the same in every run.
         linear = lambda a, b: Linear(a, b, rng=np.random.default_rng(0))
@@ -95,9 +96,8 @@ class Noise(Module):
 
     buffer_names = ("fixed",)
 
-    def __init__(
-        self, channels: int, size: int, shared: bool = False, *, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, channels: int, size: int, shared: bool = False, *, rng: Rng) -> None:
+        rng = generator(rng)
         self.strength = Parameter(xp.zeros(() if shared else channels, "float32"))
         self.fixed = normal(rng, (size, size))
         self.rng, self.mode = rng, None
@@ -108,7 +108,7 @@ class Noise(Module):
         if mode == "none":
             return x
         shape = (*x.shape[:3], 1)
-        noise = normal(self.rng, shape) if mode == "random" else self.fixed[..., None]
+        noise = normal(self.rng, shape) if mode == "random" else xp.array(self.fixed)[..., None]
         return x + self.strength * wrap(asarray(noise, x.dtype))
 
 
@@ -125,9 +125,10 @@ class ResampledConv2d(Module):
         up: bool = False,
         down: bool = False,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: initial.Init = initial.normal(1.0),
     ) -> None:
+        rng = generator(rng)
         self.up, self.down, self.bias = up, down, None
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
 
@@ -159,9 +160,10 @@ class ModulatedConv2d(Module):
         up: bool = False,
         demodulate: bool = True,
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         init: initial.Init = initial.normal(1.0),
     ) -> None:
+        rng = generator(rng)
         self.up, self.demodulate = up, demodulate
         self.weight = Parameter(init(rng, (kernel_size, kernel_size, inputs, outputs)))
         self.scale = (kernel_size**2 * inputs) ** -0.5
@@ -188,18 +190,14 @@ class StyleGenerator(Module):
     buffer_names = ("w_average",)
 
     def init_styles(
-        self,
-        mapping: Mapping,
-        size: int,
-        style_layers: int,
-        mixing: float,
-        rng: np.random.Generator,
+        self, mapping: Mapping, size: int, style_layers: int, mixing: float, rng: Rng
     ) -> None:
         """Set the attributes that all generators with styles have. A separate method, because
         `stylegan.Generator` also initialises `Growing`.
 
         size: the length of w. style_layers: the number of layers that have a style.
         """
+        rng = generator(rng)
         self.mapping, self.style_layers, self.mixing, self.rng = mapping, style_layers, mixing, rng
         self.latent, self.classes = mapping.latent, mapping.classes
         self.w_average = xp.zeros(size, "float32")
@@ -237,8 +235,8 @@ class StyleGenerator(Module):
             return ws
         cutoff = self.style_layers if self.cutoff is None else self.cutoff
         psi = np.where(np.arange(self.style_layers) < cutoff, self.psi, 1.0)[:, None]
-        average = wrap(asarray(self.w_average, ws.dtype))
-        return average + (ws - average) * wrap(asarray(psi, ws.dtype))
+        average = asarray(self.w_average, ws.dtype)
+        return average + (ws - average) * asarray(psi, ws.dtype)
 
     def layers_in_use(self) -> int:
         """Return the number of style layers that contribute to the image; fewer while a G grows."""
@@ -257,7 +255,7 @@ class StyleGenerator(Module):
             return z.astype(dtype), (np.arange(self.style_layers) >= first)[:, None]
 
         z, mixed = from_host(draw)
-        return ops.where(mixed, self.broadcast_to_layers(self.mapping(Tensor(z), labels)), ws)
+        return ops.where(mixed, self.broadcast_to_layers(self.mapping(wrap(z), labels)), ws)
 
     def forward(self, z, labels=None):
         return self.synthesis(self.styles(z, labels))

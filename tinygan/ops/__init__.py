@@ -6,6 +6,10 @@ kernels. sum, abs, pow, max and min are ops in every file that defines or import
 elsewhere.
 """
 
+from typing import TYPE_CHECKING
+
+from tinygan.autograd import habits
+
 from . import methods  # noqa: F401 (attaches the operators and methods of Tensor)
 from .bilinear import affine, conv2d, conv2d_weight_gradient, conv_transpose2d, einsum, matmul
 from .elementwise import (
@@ -80,3 +84,6 @@ __all__ = [
     "upsample_nearest", "var", "where",
 ]
 # fmt: on
+
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = habits.of_package(__name__, habits.OPS)

@@ -10,6 +10,7 @@ So the derivatives of each are the other two, at every order. Their kernels, in 
 
 import math
 import operator
+import string
 
 from tinygan.autograd import IntPair, Tensor, TensorLike, as_tensors, described, op
 from tinygan.backend import xp
@@ -126,20 +127,35 @@ def _einsum(*xs, subscripts):
 def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
     """Einstein summation as in numpy.einsum, such as einsum("nhwc,co->nhwo", x, w).
 
-    Each term names every axis once; "->" may be omitted. Raises ValueError for a diagonal ("ii"),
-    an ellipsis, or lengths that disagree.
+    Each term names every axis once; "->" may be omitted. Raises TypeError if the subscripts are no
+    text, and ValueError for a diagonal ("ii"), an ellipsis, or lengths that disagree.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(
+            'einsum: the first argument is text, such as einsum("ij,jk->ik", a, b), '
+            f"got {described(subscripts)}"
+        )
     operands = as_tensors("einsum", operands)
-    subscripts = subscripts.replace(" ", "")
+    subscripts = "".join(subscripts.split())
     if "." in subscripts:
         raise ValueError("einsum: name the axes that '...' stands for")
-    terms = subscripts.split("->")[0].split(",")
+    inputs, _, output = subscripts.partition("->")
+    terms = inputs.split(",")
+    if not set(inputs) <= {*string.ascii_letters, ","} or not set(output) <= {*inputs} - {","}:
+        raise ValueError(
+            f"einsum: {subscripts!r} must be terms of letters, with a comma between them and at "
+            'most one "->", followed by some of these letters'
+        )
     if "->" not in subscripts:
         letters = "".join(terms)
         subscripts += "->" + "".join(sorted(s for s in set(letters) if letters.count(s) == 1))
     if any(len(set(term)) < len(term) for term in subscripts.replace("->", ",").split(",")):
         raise ValueError(
             f"einsum: {subscripts!r} repeats an axis within a term; take the diagonal by indexing"
+        )
+    if len(terms) != len(operands):
+        raise ValueError(
+            f"einsum: {subscripts!r} has {len(terms)} terms, but there are {len(operands)} operands"
         )
     if [len(term) for term in terms] != [x.ndim for x in operands]:
         raise ValueError(

@@ -3,7 +3,8 @@
 import functools
 from typing import Any, Callable
 
-from tinygan.autograd import Op, P, grad, op, recording, report_cost, tensor_parameters, wrap
+from tinygan.autograd import Op, P, op, recording, report_cost, tensor_parameters, wrap
+from tinygan.autograd.engine import gradients_for_ops
 
 
 @op
@@ -49,7 +50,8 @@ def fused(
                 # would have one too, but no second derivative would flow through them to x.
                 inputs = [alias(x) if needs else x for x, needs in zip(xs, needed)]
                 aliases = [x for x, needs in zip(inputs, needed) if needs]
-                dxs = iter(grad(definition(*inputs, *settings), aliases, g, create_graph=True))
+                y = definition(*inputs, *settings)
+                dxs = iter(gradients_for_ops(y, aliases, g, create_graph=True))
                 return [next(dxs) if needs else None for needs in needed]
 
             return value, gradients

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tinygan.autograd import Tensor, no_grad
+from tinygan.autograd import Tensor, no_grad, wrap
 from tinygan.backend import float_on_cpu, from_host, integers, normal, xp
 from tinygan.errors import InputError
 from tinygan.gan import augment, losses, penalties
@@ -164,7 +164,7 @@ class Algorithm:
 
     def latents(self, n: int) -> Tensor:
         """Return n latents z ~ N(0, 1): a Tensor (n, latent)."""
-        return Tensor(normal(self.rng, (n, self.settings.latent)))
+        return wrap(normal(self.rng, (n, self.settings.latent)))
 
     def labels(self, n: int):
         """Return the labels of n random classes, all equally likely; None if the recipe is
@@ -277,7 +277,7 @@ class Objectives:
     def g_loss(self, reals, real_labels, fakes, labels):
         """Return (G's loss, the numbers to log)."""
         fake_logits, class_logits = self.augmented_logits(fakes, labels, real=False, d_step=False)
-        real_logits, reals = None, Tensor(reals)
+        real_logits, reals = None, wrap(reals)
         if self.loss.paired:
             with no_grad():
                 real_logits, _ = self.augmented_logits(reals, real_labels, real=True, d_step=False)
@@ -314,7 +314,7 @@ class Objectives:
     def real_and_fake_logits(self, reals, real_labels, fakes, fake_labels):
         """Return `augmented_logits` of the reals, and those of the fakes, in D's step. If possible,
         they are computed in one pass, which is faster."""
-        reals = Tensor(reals)
+        reals = wrap(reals)
         if self.two_passes:
             return (
                 self.augmented_logits(reals, real_labels, real=True),
@@ -324,7 +324,7 @@ class Objectives:
         # images.
         images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
         labels = xp.concatenate([real_labels, fake_labels]) if self.uses_classes else None
-        outputs, n = self.logits(Tensor(images), labels), len(reals)
+        outputs, n = self.logits(wrap(images), labels), len(reals)
         return [
             [None if output is None else output[half] for output in outputs]
             for half in (slice(0, n), slice(n, None))

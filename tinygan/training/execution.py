@@ -13,7 +13,7 @@ import os
 import time
 
 from tinygan import kernels
-from tinygan.autograd import Tensor, grad, no_grad
+from tinygan.autograd import grad, no_grad, wrap
 from tinygan.backend import asarray, float_on_cpu, from_host, in_host_memory, xp
 from tinygan.data import to_float
 from tinygan.errors import InputError
@@ -139,7 +139,7 @@ class Execution:
                 restore_power_vectors(vectors)
                 part = None if labels is None else labels[i : i + size]
                 parts.append(call_with_labels(a.G, z[i : i + size], part).data)
-        return Tensor(xp.concatenate(parts))
+        return wrap(xp.concatenate(parts))
 
     def update_average(self, ema, decay):
         """Update G's average. decay: a function, as `EMA.update` takes it."""
@@ -227,7 +227,7 @@ class Execution:
         state, buffers = a.rng.bit_generator.state, a.D.buffers()
         with self.clock("held out"), no_grad(), ranks.sharing_batches():
             images, labels = asarray(ranks.share(images)), ranks.share(labels)
-            images = Tensor(at_lod(images, a.lod) if a.growth else images)
+            images = wrap(at_lod(images, a.lod) if a.growth else images)
             rng = ranks.Generator([a.seed, a.step, 7])
             logits, _ = a.objectives.logits(a.augment(images, real=True, rng=rng), labels)
             mean = ranks.mean(logits.mean().data)
@@ -374,13 +374,13 @@ def mean_over_ranks(gradients):
     if ranks.shares() == 1:
         return gradients
     means = ranks.mean_of([None if g is None else g.data for g in gradients])
-    return [None if mean is None else Tensor(mean) for mean in means]
+    return [None if mean is None else wrap(mean) for mean in means]
 
 
 def sum_gradients(gradients, others):
     """Return the gradients of the sum of two losses, given the gradients of each. None means 0."""
     return [
-        a if b is None else b if a is None else Tensor(a.data + b.data)
+        a if b is None else b if a is None else wrap(a.data + b.data)
         for a, b in zip(gradients, others)
     ]
 
@@ -389,6 +389,6 @@ def sanitized(gradients):
     """Return the gradients with 0 in place of NaN and +-1e5 in place of infinity (StyleGAN2-ADA's
     only clipping)."""
     return [
-        g if g is None else Tensor(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
+        g if g is None else wrap(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
         for g in gradients
     ]

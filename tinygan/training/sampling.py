@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinygan.autograd import Tensor, no_grad
-from tinygan.backend import asarray, to_numpy
+from tinygan.backend import Rng, asarray, generator, to_numpy
 from tinygan.data import to_uint8
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
@@ -39,7 +39,7 @@ def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np
     return np.concatenate(parts)
 
 
-def latents(rng: np.random.Generator, n: int, G: Any, truncation: float | None = None) -> Tensor:
+def latents(rng: Rng, n: int, G: Any, truncation: float | None = None) -> Tensor:
     """Return n latents z ~ N(0, 1) for G: a Tensor (n, latent).
 
     truncation: the threshold of BigGAN's truncation trick (Brock et al. 2019, section 3.1). Values
@@ -47,6 +47,7 @@ def latents(rng: np.random.Generator, n: int, G: Any, truncation: float | None =
     which G was trained most. For a G with styles, `truncate` truncates w instead, and z stays as it
     is.
     """
+    rng = generator(rng)
     z = rng.standard_normal((n, G.latent), dtype=np.float32)
     if truncation is not None and not isinstance(G, StyleGenerator):
         beyond = np.flatnonzero(np.abs(z) > truncation)
@@ -63,7 +64,7 @@ def classes_in_turn(G: Any, n: int, first: int = 0) -> np.ndarray | None:
     return (first + np.arange(n)) % G.classes if G.classes else None
 
 
-def truncate(G: Any, truncation: float, rng: np.random.Generator, batches: int = 16) -> None:
+def truncate(G: Any, truncation: float, rng: Rng, batches: int = 16) -> None:
     """Prepare G, in place, for this truncation. A G with styles gets a new psi. A G with batch-norm
     gets the statistics of `batches` batches of its images."""
     if isinstance(G, StyleGenerator):
@@ -73,7 +74,7 @@ def truncate(G: Any, truncation: float, rng: np.random.Generator, batches: int =
 
 
 def standing_statistics(
-    G: Any, rng: np.random.Generator, batches: int, truncation: float | None = None, size: int = 64
+    G: Any, rng: Rng, batches: int, truncation: float | None = None, size: int = 64
 ) -> None:
     """Give G's batch-norm layers, in place, the mean and variance over `batches` batches of `size`
     images that G generates.
@@ -81,6 +82,7 @@ def standing_statistics(
     The running averages of training come from a G that kept changing. They do not fit an
     averaged G, or truncated latents (Brock et al. 2019, appendix C: "standing statistics").
     """
+    rng = generator(rng)
     norms = [module for _, module in G.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:

@@ -8,6 +8,7 @@ that G learns from D through them.
 import numpy as np
 
 from tinygan.autograd import Tensor
+from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 
 from .ada import ADA
@@ -42,7 +43,7 @@ class Augment:
         policy: str = "",
         where: str = "both",
         p: float = 0.0,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
     ):
         if kind not in KINDS or where not in WHERE:
             raise InputError(
@@ -55,7 +56,8 @@ class Augment:
             )
         if p and kind != "ada":
             raise InputError(f"setting ada_p={p:g}: set augment=ada as well")
-        self.rng, self.where = rng or np.random.default_rng(0), where
+        self.rng = generator(0 if rng is None else rng)
+        self.where = where
         policy = policy or DEFAULT_POLICY.get(kind)
         self.pipe = {
             "none": lambda: None,
@@ -64,7 +66,7 @@ class Augment:
         }[kind]()
 
     def __call__(
-        self, x: Tensor, real: bool, d_step: bool = True, rng: np.random.Generator | None = None
+        self, x: Tensor, real: bool, d_step: bool = True, rng: Rng | None = None
     ) -> Tensor:
         """Return images x (N, H, W, C) as D sees them.
 
@@ -72,7 +74,7 @@ class Augment:
         generator to use instead of the usual one.
         """
         applies = {"both": True, "reals": real, "d_step": d_step}[self.where]
-        return self.pipe(x, rng or self.rng) if applies and self.pipe else x
+        return self.pipe(x, self.rng if rng is None else rng) if applies and self.pipe else x
 
 
 class Controller:
@@ -120,7 +122,7 @@ class Controller:
         self.pipe.p, self.steps, self.images, self.signs = (state[key] for key in keys)
 
 
-def from_settings(settings, rng: np.random.Generator) -> tuple[Augment, Controller | None]:
+def from_settings(settings, rng: Rng) -> tuple[Augment, Controller | None]:
     """Return the Augment for these settings, and the Controller of its p (None if p is fixed).
 
     Raises InputError if the settings contradict each other.

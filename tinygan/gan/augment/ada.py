@@ -20,7 +20,7 @@ import functools
 import numpy as np
 
 from tinygan.autograd import Tensor
-from tinygan.backend import from_host
+from tinygan.backend import Rng, from_host, generator
 from tinygan.errors import InputError, choose_from
 from tinygan.ops import matmul, transpose
 
@@ -93,7 +93,7 @@ class ADA:
             raise InputError(f"ada: p must not be negative, but is {p}")
         self.p, self.strengths = p, known | strengths
 
-    def __call__(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+    def __call__(self, x: Tensor, rng: Rng) -> Tensor:
         """Return images x (N, H, W, 1) or (N, H, W, 3), augmented. Raises ValueError for another
         shape."""
         if x.ndim != 4 or x.shape[3] not in (1, 3):
@@ -102,6 +102,7 @@ class ADA:
             )
         if not self.p:
             return x
+        rng = generator(rng)
         (n, height, width, channels), dtype, draws = x.shape, x.dtype, ImageDraws(self, rng, len(x))
         if self.transforms & {*_BLIT, *_GEOMETRY}:
             if self.fixed_operations:

@@ -11,17 +11,17 @@ code.
 
 import numpy as np
 
-from tinygan.backend import from_host
+from tinygan.backend import Rng, from_host, generator
 from tinygan.errors import InputError, choose_from
 from tinygan.ops import mean, translate
 
 
-def brightness(x, rng: np.random.Generator):
+def brightness(x, rng: Rng):
     """Add U(-.5, .5) to each image."""
     return x + (_uniform(x, rng) - 0.5)
 
 
-def saturation(x, rng: np.random.Generator):
+def saturation(x, rng: Rng):
     """Scale each pixel's colours around their mean by U(0, 2). Images with one channel stay as they
     are."""
     factors = _uniform(x, rng) * 2
@@ -31,7 +31,7 @@ def saturation(x, rng: np.random.Generator):
     return x * factors + grey * (1 - factors)
 
 
-def contrast(x, rng: np.random.Generator):
+def contrast(x, rng: Rng):
     """Scale each image's values around their mean by U(.5, 1.5)."""
     centre = mean(x, (1, 2, 3), keepdims=True)
     factors = _uniform(x, rng) + 0.5
@@ -39,18 +39,19 @@ def contrast(x, rng: np.random.Generator):
     return x * factors + centre * (1 - factors)
 
 
-def translation(x, rng: np.random.Generator, ratio: float = 0.125):
+def translation(x, rng: Rng, ratio: float = 0.125):
     """Shift each image by whole pixels, in each direction by up to `ratio` of its size. The
     uncovered pixels become 0."""
+    rng = generator(rng)
     n, limits = len(x), [int(size * ratio + 0.5) for size in x.shape[1:3]]
     draw_shifts = lambda: [rng.integers(-limit, limit + 1, size=n) for limit in limits]
     return translate(x, from_host(lambda: -np.stack(draw_shifts(), 1)))
 
 
-def cutout(x, rng: np.random.Generator, ratio: float = 0.5):
+def cutout(x, rng: Rng, ratio: float = 0.5):
     """Set a rectangle in each image, of `ratio` times its height and width, to 0. Its centre may be
     any pixel, so a part of it may lie outside the image."""
-    (n, *lengths, _), dtype = x.shape, x.dtype
+    (n, *lengths, _), dtype, rng = x.shape, x.dtype, generator(rng)
 
     def mask():
         cut = True
@@ -92,8 +93,9 @@ class DiffAugment:
         self.fixed_operations = True
         self.transforms = [transform for name in names for transform in POLICIES[name]]
 
-    def __call__(self, x, rng: np.random.Generator):
+    def __call__(self, x, rng: Rng):
         """Return images x (N, H, W, C), augmented."""
+        rng = generator(rng)
         for transform in self.transforms:
             x = transform(x, rng)
         return x
@@ -101,5 +103,5 @@ class DiffAugment:
 
 def _uniform(x, rng):
     """Return draws from U(0, 1), one for each image: an array (N, 1, 1, 1)."""
-    n, dtype = len(x), x.dtype
+    n, dtype, rng = len(x), x.dtype, generator(rng)
     return from_host(lambda: rng.random((n, 1, 1, 1)).astype(dtype))

@@ -1,0 +1,463 @@
+"""What a NumPy or PyTorch person types from habit works, or the error says what to write."""
+
+import math
+
+import numpy as np
+import pytest
+from host import host
+
+import tinygan
+from tinygan import Parameter, Tensor, grad, nn, ops, optim, tensor
+from tinygan.autograd import habits
+from tinygan.gan import conditioning, penalties
+from tinygan.gan.augment import Augment
+from tinygan.models import biggan, dcgan, stylegan2
+
+X = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+C = tensor([1.0, 2.0])
+
+
+def message_of(kind, function, *args, **settings):
+    with pytest.raises(kind) as raised:
+        function(*args, **settings)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+# ---- numbers ----
+
+
+@pytest.mark.parametrize("needs", [False, True])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_tensor_with_one_element_is_formatted_and_rounded_as_a_number(shape, needs):
+    loss = tensor(np.full(shape, 3.14159), requires_grad=needs)
+    assert (
+        f"{loss:.2f}" == "3.14" and f"{loss:8.3f}" == "   3.142" and f"{loss:e}" == "3.141590e+00"
+    )
+    assert "%.3f" % loss == "3.142" and "{:.1f}".format(loss) == "3.1"
+    assert round(loss, 2) == 3.14 and round(loss) == 3 and type(round(loss)) is int
+    assert int(loss) == math.floor(loss) == 3 and math.ceil(loss) == 4 and float(loss) == 3.14159
+    assert f"{loss}" == str(loss) == repr(loss) and bool(loss)
+
+
+def test_other_tensors_are_no_numbers():
+    assert message_of(TypeError, format, X, ".2f") == (
+        "a Tensor of shape (2, 2) is not one number, which '.2f' could format: reduce it, as in "
+        "x.mean(), or format its array, x.detach().numpy()"
+    )
+    assert "write x.detach().numpy().round()" in message_of(TypeError, round, X, 2)
+    for convert in (float, int, Tensor.item):
+        message = message_of(ValueError, convert, X)
+        assert message == "a Tensor of shape (2, 2) is not one number: reduce it, as in x.mean()"
+    assert f"{X}" == str(X)
+
+
+def test_membership_is_that_of_the_elements():
+    assert 3.0 in X and 9.0 not in X and X[0, 0] in X
+    assert any(x is X for x in [C, X])
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0, 3)])
+def test_repr_of_empty_tensors_shows_their_shape(shape):
+    expected = {(0,): "Tensor([])"}.get(shape, f"Tensor([], shape={shape})")
+    assert repr(tensor(np.zeros(shape), dtype="float32")) == expected
+    assert repr(tensor(np.zeros(shape))) == expected[:-1] + ", dtype=float64)"
+
+
+# ---- NumPy's functions ----
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(
+    "function, advice",
+    [
+        (np.exp, "np.exp would cut the graph of a Tensor that requires a gradient: write ops.exp(x)"
+         " or x.exp(), or .detach() the Tensor first"),
+        (np.sum, "write ops.sum(x) or x.sum()"),
+        (np.mean, "write ops.mean(x) or x.mean()"),
+        (np.max, "write ops.max(x) or x.max()"),
+        (lambda x: np.mean(x, axis=0), "write ops.mean(x) or x.mean()"),
+        (lambda x: np.add(x, x), "np.add would cut the graph"),
+        (lambda x: np.add(x, 1.0), "write x + y"),
+        (np.negative, "write -x"),
+        (np.absolute, "write ops.abs(x) or x.abs()"),
+        (lambda x: np.matmul(x, x), "write x @ y"),
+        (lambda x: np.maximum(x, 0.0), "write ops.maximum(...)"),
+        (lambda x: np.maximum(np.zeros(2), x), "write ops.maximum(...)"),
+        (lambda x: np.concatenate([x, x]), "write ops.concatenate(...)"),
+        (lambda x: np.stack((x, x)), "write ops.stack(...)"),
+        (lambda x: np.where(np.ones((2, 2), bool), x, 0.0), "write ops.where(...)"),
+        (lambda x: np.reshape(x, 4), "write ops.reshape(...) or x.reshape(...)"),
+        (np.transpose, "write ops.transpose(...) or x.transpose(...)"),
+        (np.linalg.norm, "np.linalg.norm would cut the graph of a Tensor that requires a gradient:"
+         " write ops.norm(x) or x.norm()"),
+        (np.linalg.inv, "np.linalg.inv would cut the graph of a Tensor that requires a gradient: "
+         "use a tinygan op, or .detach() the Tensor first"),
+        (np.sin, "use a tinygan op, or .detach() the Tensor first"),
+        (np.add.reduce, "np.add.reduce would cut the graph"),
+        (np.copy, "write x.detach().numpy()"),
+        (np.asarray, "write x.detach().numpy()"),
+        (np.array, "write x.detach().numpy()"),
+    ],
+)  # fmt: skip
+def test_numpys_functions_do_not_cut_a_graph(function, advice):
+    assert advice in message_of(TypeError, function, X)
+
+
+@pytest.mark.cpu
+def test_what_the_advice_names_exists():
+    for name in [*habits.OF_ONE, *habits.SAME_NAME]:
+        assert hasattr(ops, name) and (hasattr(Tensor, name) or name in habits.SAME_NAME)
+        assert hasattr(np, name) or name == "square"
+    for advice in habits.NUMPY.values():
+        for name in advice.split("ops.")[1:]:
+            assert hasattr(ops, name.split("(")[0])
+    for table, owner in ((habits.OPS, ops), (habits.NN, nn), (habits.TINYGAN, tinygan)):
+        for name, advice in table.items():
+            assert not hasattr(owner, name)
+            for word in advice.replace(",", " ").replace("(", " ").split():
+                package, _, attribute = word.partition(".")
+                if package in ("ops", "nn", "tinygan") and attribute.isidentifier():
+                    assert hasattr({"ops": ops, "nn": nn, "tinygan": tinygan}[package], attribute)
+
+
+@pytest.mark.cpu
+def test_numpys_functions_take_constants():
+    for found, expected in (
+        (np.exp(C), np.exp(C.data)),
+        (np.sum(C), 3.0),
+        (np.add(C, C), [2, 4]),
+        (np.add.reduce(C), 3),
+        (np.concatenate([C, C]), [1, 2, 1, 2]),
+        (np.stack((C, C), axis=1), [[1, 1], [2, 2]]),
+        (np.where(np.array([True, False]), C, 0.0), [1, 0]),
+        (np.linalg.norm(C), 5**0.5),
+        (np.asarray(C), [1, 2]),
+        (np.array([C, C]), [[1, 2], [1, 2]]),
+    ):
+        assert not isinstance(found, Tensor)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.allclose(C, [1, 2]) and np.array_equal(C, C)
+    assert message_of(TypeError, np.exp, C, out=tensor([0.0, 0.0])).endswith("cannot be `out`")
+
+
+@pytest.mark.cpu
+def test_questions_that_no_gradient_follows():
+    assert np.shape(X) == (2, 2) and np.ndim(X) == 2 and np.size(X) == 4
+    assert not np.isnan(X).any() and np.isfinite(X).all() and np.less(X, 5.0).all()
+
+
+@pytest.mark.cpu
+def test_operators_of_arrays_and_tensors_are_ops_in_both_orders():
+    a = np.array([[2.0, 3.0], [4.0, 5.0]], np.float32)
+    x = tensor(a + 1, requires_grad=True)
+    for operator in ("+", "-", "*", "/", "**", "@"):
+        for left, right in (("a", "x"), ("x", "a"), ("np.float32(2)", "x"), ("x", "np.float32(2)"),
+                            ("np.float64(2)", "x"), ("2", "x")):  # fmt: skip
+            if operator == "@" and "2" in left + right:
+                continue
+            scope = {"a": a, "x": x, "np": np}
+            y = eval(f"{left} {operator} {right}", {}, scope)
+            assert isinstance(y, Tensor) and y.requires_grad and y.dtype == np.float32
+            expected = eval(f"{left} {operator} {right}", {}, {**scope, "x": x.data})
+            np.testing.assert_allclose(y.data, expected, rtol=1e-6)
+    for compared in (a < x, a <= x, x > a, a != x, np.float32(0) < x):
+        assert type(compared) is np.ndarray and compared.all()
+    y = a * x
+    np.testing.assert_array_equal(host(grad(y.sum(), x)), a)
+
+
+@pytest.mark.cpu
+def test_an_array_that_a_tensor_is_added_to():
+    a = np.zeros(2, np.float32)
+    a += C
+    assert type(a) is np.ndarray and a.tolist() == [1, 2]
+    before = a.copy()
+    assert "write x + y" in message_of(TypeError, lambda: exec("a += x", {"a": a, "x": X[0]}))
+    assert (a == before).all()
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    "owner, table",
+    [
+        (X, habits.TENSOR),
+        (nn.Linear(1, 1), habits.MODULE),
+        (optim.Adam([Parameter(np.ones(1))]), habits.OPTIMIZER),
+        (nn, habits.NN),
+        (ops, habits.OPS),
+        (tinygan, habits.TINYGAN),
+    ],
+    ids=["Tensor", "Module", "Optimizer", "nn", "ops", "tinygan"],
+)
+def test_names_that_do_not_exist_say_what_to_write(owner, table):
+    for name, advice in table.items():
+        message = message_of(AttributeError, getattr, owner, name)
+        assert message.endswith(f"has no attribute '{name}': {advice}")
+    assert message_of(AttributeError, getattr, owner, "anything").endswith("attribute 'anything'")
+    assert not hasattr(owner, "anything") and getattr(owner, "anything", 3) == 3
+
+
+def test_names_of_other_kinds():
+    message = (
+        "'Tensor' object has no attribute 'clamp_': a Tensor is immutable; write x = x.clamp(...)"
+    )
+    assert message_of(AttributeError, getattr, X, "clamp_") == message
+    assert "write x.reshape(...)" in message_of(AttributeError, lambda: X.view(4))
+
+    class Broken(nn.Module):
+        @property
+        def size(self):
+            return self.absent
+
+    message = message_of(AttributeError, lambda: Broken().size)
+    assert message == "'Broken' object: 'size' reads an attribute that does not exist"
+    for call in (lambda: X.mean(dim=1), lambda: ops.sum(X, dim=1), lambda: X.var(dim=1)):
+        assert "argument 'dim': write axis" in message_of(TypeError, call)
+    assert "'keepdim': write keepdims" in message_of(TypeError, X.sum, 1, keepdim=True)
+
+
+# ---- networks, gradients and optimisers ----
+
+
+def network():
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+
+
+def loss_of(net):
+    return net(np.ones((2, 3), np.float32)).sum()
+
+
+def test_an_optimiser_takes_a_network():
+    net = network()
+    for optimizer in (optim.Adam(net), optim.SGD(net, 0.1), optim.RMSprop(net, lr=0.1)):
+        assert [id(p) for p in optimizer.parameters] == [id(p) for p in net.parameters()]
+        before = host(net[0].weight).copy()
+        optimizer.step(grad(loss_of(net), net.parameters()))
+        assert (host(net[0].weight) != before).any()
+    assert optim.Adam(net).lr == 1e-3  # the paper's
+
+
+@pytest.mark.parametrize(
+    "wrong, got",
+    [
+        (lambda net: net.parameters, "a method: call it"),
+        (lambda net: net[0].weight, "float32 (3, 4)"),
+        (lambda net: [net], "a list"),
+        (lambda net: [], "[]"),
+        (lambda net: None, "None"),
+        (lambda net: 3, "3"),
+        (lambda net: nn.Sequential(), "[]"),
+    ],
+)
+def test_an_optimiser_of_something_else(wrong, got):
+    message = message_of(TypeError, optim.Adam, wrong(network()))
+    expected = (
+        "Adam takes a network or a non-empty list of Parameters, such as net.parameters(), not"
+    )
+    assert message == f"{expected} {got}"
+
+
+@pytest.mark.parametrize(
+    "wrong, name",
+    [
+        (lambda net: net, "Sequential"),
+        (lambda net: net[0], "Linear"),
+        (lambda net: net.parameters, "Module.parameters"),
+        (lambda net: optim.Adam(net), "Adam"),
+        (lambda net: None, "NoneType"),
+    ],
+)
+def test_grad_with_respect_to_a_network(wrong, name):
+    net = network()
+    message = message_of(TypeError, grad, loss_of(net), wrong(net))
+    assert (
+        message == f"grad: the inputs are Tensors, not {name}: write grad(loss, net.parameters())"
+    )
+
+
+def test_the_number_of_gradients():
+    net = network()
+    optimizer = optim.Adam(net)
+    gradients = grad(loss_of(net), net.parameters())
+    for wrong in ((gradients[:2],), (gradients + gradients[:1],), (gradients[0],), ()):
+        message = message_of(ValueError, optimizer.step, *wrong)
+        assert message.startswith("Adam has 4 parameters, but step got ")
+        assert "write step(grad(loss, optimizer.parameters))" in message
+    one = Parameter(np.ones(3))
+    optim.SGD([one], 1.0).step(grad((one * 2.0).sum(), one))  # a single gradient, for one
+    assert host(one).tolist() == [-1] * 3
+
+
+def test_frozen_parameters_have_no_gradients():
+    net = network()
+    for parameter in net[0].parameters():
+        parameter.requires_grad = False
+    gradients = grad(loss_of(net), net.parameters())
+    assert [g is None for g in gradients] == [True, True, False, False]
+    before = [host(p).copy() for p in net.parameters()]
+    optim.Adam(net).step(gradients)
+    changed = [(host(p) != b).any() for p, b in zip(net.parameters(), before)]
+    assert changed == [False, False, True, True]
+    message = message_of(ValueError, grad, loss_of(net), net[0].weight)
+    assert message == (
+        "grad: Linear.weight is frozen (its requires_grad is False), so it has no gradient"
+    )
+
+
+# ---- NumPy's numbers as sizes and settings, and seeds as generators ----
+
+IMAGES = np.random.default_rng(0).standard_normal((4, 4, 4, 8)).astype(np.float32)
+
+# name: a function of (kind of integers, kind of floats) that returns a Tensor
+NUMBERS = {
+    "Linear": lambda i, f: nn.Linear(i(8), i(3), rng=0)(IMAGES),
+    "Conv2d": lambda i, f: nn.Conv2d(i(8), i(4), i(3), i(2), i(1), i(2), rng=0)(IMAGES),
+    "Conv2d pairs": lambda i, f: nn.Conv2d(8, 4, (i(3), i(1)), [i(2), i(1)], rng=0)(IMAGES),
+    "ConvTranspose2d": lambda i, f: nn.ConvTranspose2d(
+        i(8), i(4), i(3), i(2), i(1), i(1), i(2), rng=0
+    )(IMAGES),
+    "Embedding": lambda i, f: nn.Embedding(i(5), i(3), rng=0)(np.array([0, 4])),
+    "Maxout": lambda i, f: nn.Maxout(i(8), i(3), i(2), rng=0)(IMAGES[0, 0]),
+    "Dropout": lambda i, f: nn.Dropout(f(0.5), rng=0)(IMAGES),
+    "AvgPool2d": lambda i, f: nn.AvgPool2d(i(2))(IMAGES),
+    "Reshape": lambda i, f: nn.Reshape(i(8), i(16))(IMAGES),
+    "LeakyReLU": lambda i, f: nn.LeakyReLU(f(0.3))(IMAGES),
+    "BatchNorm": lambda i, f: twice(nn.BatchNorm(i(8), f(0.3), f(1e-3)), IMAGES),
+    "ConditionalBatchNorm": lambda i, f: twice(
+        nn.ConditionalBatchNorm.of_classes(i(8), i(2), eps=f(1e-3)), IMAGES, [0, 1, 1, 0]
+    ),
+    "PixelNorm": lambda i, f: nn.PixelNorm(f(1e-3))(IMAGES),
+    "MinibatchStddev": lambda i, f: nn.MinibatchStddev(i(2))(IMAGES),
+    "SelfAttention": lambda i, f: nn.SelfAttention(i(8))(IMAGES),
+    "Equalized": lambda i, f: nn.Equalized(nn.ConvTranspose2d(8, 2, 3, i(2), rng=0), f(1.5), rng=0)(
+        IMAGES
+    ),
+    "SpectralNorm": lambda i, f: nn.SpectralNorm(nn.Linear(8, 2, rng=0), rng=0)(IMAGES[0, 0]),
+    "Mapping": lambda i, f: nn.Mapping(i(8), i(3), i(2), rate=f(0.5), rng=0)(IMAGES[0, 0]),
+    "Noise": lambda i, f: nn.Noise(i(8), i(4), rng=0).eval()(IMAGES),
+    "ModulatedConv2d": lambda i, f: nn.ModulatedConv2d(i(8), i(2), i(3), rng=0)(
+        IMAGES, tensor(IMAGES[0, 0])
+    ),
+    "UpBlock": lambda i, f: nn.UpBlock(i(8), i(4), norm=nn.BatchNorm, conv=seeded)(IMAGES),
+    "pow": lambda i, f: tensor(IMAGES) ** i(2),
+    "pow float": lambda i, f: ops.square(tensor(IMAGES)) ** f(1.5),
+    "reversed pow": lambda i, f: f(2.0) ** tensor(IMAGES),
+    "sum": lambda i, f: ops.sum(IMAGES, (i(0), i(-1))),
+    "mean": lambda i, f: ops.mean(IMAGES, i(1)),
+    "max": lambda i, f: ops.max(IMAGES, i(1)),
+    "softmax": lambda i, f: ops.softmax(IMAGES, i(1)),
+    "norm": lambda i, f: ops.norm(IMAGES, i(1)),
+    "reshape": lambda i, f: tensor(IMAGES).reshape(i(4), -1),
+    "transpose": lambda i, f: tensor(IMAGES).transpose(i(3), i(0), i(1), i(2)),
+    "getitem": lambda i, f: tensor(IMAGES)[i(1), i(0) : i(3), ..., i(2)],
+    "roll": lambda i, f: ops.roll(IMAGES, i(3), i(1)),
+    "flip": lambda i, f: ops.flip(IMAGES, i(1)),
+    "pad": lambda i, f: ops.pad(IMAGES, i(1)),
+    "concatenate": lambda i, f: ops.concatenate([IMAGES, IMAGES], i(3)),
+    "stack": lambda i, f: ops.stack([IMAGES, IMAGES], i(1)),
+    "clip": lambda i, f: ops.clip(IMAGES, f(-0.5), f(0.5)),
+    "leaky_relu": lambda i, f: ops.leaky_relu(IMAGES, f(0.3), f(1.5)),
+    "bias_act": lambda i, f: ops.bias_act(IMAGES, None, f(0.3), f(1.5)),
+    "conv2d": lambda i, f: ops.conv2d(IMAGES, np.ones((2, 2, 8, 1), "float32"), i(2), i(1), i(1)),
+    "max_pool2d": lambda i, f: ops.max_pool2d(IMAGES, i(2), i(1)),
+    "upsample_nearest": lambda i, f: ops.upsample_nearest(IMAGES, i(2)),
+    "upsample_bilinear": lambda i, f: ops.upsample_bilinear(IMAGES, i(2)),
+    "upfirdn2d": lambda i, f: ops.upfirdn2d(IMAGES, [1.0, 1.0], i(2), i(1), i(1), gain=f(2.0)),
+    "normalize": lambda i, f: ops.normalize(IMAGES, (i(0), i(1)), f(1e-3)),
+    "pixel_norm": lambda i, f: ops.pixel_norm(IMAGES, f(1e-3)),
+    "minibatch_stddev": lambda i, f: ops.minibatch_stddev(IMAGES, i(2), f(1e-3), i(2)),
+    "bce": lambda i, f: ops.binary_cross_entropy_with_logits(IMAGES, f(0.9)),
+    "mse_loss": lambda i, f: ops.mse_loss(IMAGES, f(0.9)),
+}
+
+
+def seeded(*sizes, **settings):
+    return nn.Conv2d(*sizes, rng=0, **settings)
+
+
+def twice(layer, *inputs):
+    """The result in evaluation, after a step of training."""
+    layer(*inputs)
+    assert all(buffer.dtype == np.float32 for buffer in layer.buffers())
+    return layer.eval()(*inputs)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("integer", [np.int64, np.uint8, np.int32])
+@pytest.mark.parametrize("number", [np.float64, np.float32])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numpys_numbers_work_as_pythons_do(name, integer, number):
+    signed = lambda n: (np.int64 if n < 0 else integer)(n)
+    found, expected = NUMBERS[name](signed, number), NUMBERS[name](int, float)
+    assert found.dtype == expected.dtype == np.float32 and found.shape == expected.shape
+    tolerance = 1e-6 if number is np.float32 else 0
+    np.testing.assert_allclose(host(found), host(expected), rtol=tolerance, atol=tolerance)
+
+
+def test_sizes_in_numpys_numbers_print_and_check_like_pythons():
+    layer = nn.Conv2d(np.int64(1), np.int64(2), np.int64(3), np.int64(2))
+    assert repr(layer) == repr(nn.Conv2d(1, 2, 3, 2)) and type(layer.stride) is int
+
+    class Latent(nn.Module):
+        def __init__(self, latent):
+            self.latent, self.pair = latent, (latent, latent)
+            self.linear = nn.Linear(latent, 1)
+
+        def forward(self, z):
+            return self.linear(self.expect_shape(z, "N", self.pair[0]))
+
+    assert "takes x (N, 3), got float32 (2, 4)" in message_of(
+        ValueError, Latent(np.int64(3)), np.ones((2, 4), np.float32)
+    )
+    assert nn.summary(Latent(np.int64(3)))[0].shape == (1, 1)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam, optim.RMSprop])
+def test_a_learning_rate_in_numpys_numbers(optimizer):
+    weights = []
+    for number in (float, np.float64, np.float32):
+        w = Parameter(np.ones(3, np.float32))
+        optimizer([w], lr=number(0.125)).step([tensor([1.0, 2.0, -1.0])])
+        assert w.dtype == np.float32
+        weights.append(host(w).tolist())
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_a_seed_is_a_generator():
+    for make in (
+        lambda rng: nn.Linear(2, 3, rng=rng),
+        lambda rng: nn.SpectralNorm(nn.Linear(2, 3, rng=rng), rng=rng),
+        lambda rng: nn.Mapping(4, 3, 2, rng=rng),
+        lambda rng: dcgan.Generator(rng=rng),
+        lambda rng: biggan.Discriminator(rng=rng),
+        lambda rng: stylegan2.Generator(rng=rng),
+        lambda rng: conditioning.ConcatLatent(dcgan.Generator(rng=rng), 3, 4, rng=rng),
+    ):
+        states = [make(rng).state_dict() for rng in (0, np.int64(0), 0, 1)]
+        for path, array in states[0].items():
+            assert (array == states[1][path]).all() and (array == states[2][path]).all()
+        assert any((array != states[3][path]).any() for path, array in states[0].items())
+    # One generator draws all weights: those of layers of equal shapes differ.
+    G = stylegan2.Generator(rng=0)
+    weights = {host(p).tobytes() for p in G.parameters() if host(p).std()}
+    assert len(weights) == sum(host(p).std() > 0 for p in G.parameters())
+    linear = nn.Linear(16, 16, rng=0)
+    assert (host(linear.weight)[0] != host(linear.bias)).any()
+
+
+def test_seeds_of_penalties_augmentation_and_initial_weights():
+    D, x = dcgan.Discriminator(norm="none", rng=0), np.ones((2, 28, 28, 1), np.float32)
+    values = [penalties.wgan_gp(D, x, -x, rng).item() for rng in (3, np.random.default_rng(3))]
+    assert values[0] == values[1]
+    for kind in ("ada", "diffaug"):
+        results = []
+        for rng in (0, np.random.default_rng(0), 5):
+            augment = Augment(kind, p=1.0, rng=1) if kind == "ada" else Augment(kind, rng=1)
+            results.append(host(augment(tensor(x), True, rng=rng)))
+        assert (results[0] == results[1]).all() and (results[0] != results[2]).any()
+    for init in (nn.init.normal(1.0), nn.init.orthogonal, nn.init.he_normal):
+        assert (init(0, (3, 3), 3) == init(np.random.default_rng(0), (3, 3), 3)).all()
