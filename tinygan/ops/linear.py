@@ -26,6 +26,7 @@ from tinygan.autograd import (
 )
 from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as linear_kernels
+from tinygan.kernels import normalize as normalize_kernels
 
 from .composite import composite_op
 
@@ -122,6 +123,12 @@ def mean(x, axis=None, keepdims=False):
     if not n:
         raise ValueError(f"mean over axis {axis} of an empty Tensor of shape {x.shape}")
     return sum(x, axis, keepdims) * (1.0 / n)
+
+
+@linear(lambda g, shape, axes: normalize_kernels.centre(g, axes))
+def centre(x, /, axes):
+    """x minus its mean over the tuple `axes`: a projection, and so its own adjoint."""
+    return normalize_kernels.centre(x, axes)
 
 
 @linear(lambda g, x_shape, shape: linear_kernels.sum_to(g, x_shape))

@@ -2,16 +2,18 @@
 
 from tinygan.autograd import op
 from tinygan.backend import xp
+from tinygan.kernels import linear as linear_kernels
 
 from .composite import composite_op
 from .elementwise import exp, mul_constant, square
-from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum
+from .linear import axes_of, broadcast_to, centre, keepdims_shape, mean, reshape, sum
 
 
 @composite_op(1)
 def var(x, axis=None, keepdims=False):
     """Variance over `axis`, divided by n (not n - 1)."""
-    return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
+    axes = axes_of(axis, x.ndim)
+    return mean(square(centre(x, axes)), axes, keepdims)
 
 
 @op
@@ -63,12 +65,20 @@ def softmax(x, /, axis=-1):
 
 @op
 def norm(x, /, axis=None, keepdims=False):
-    """The length sqrt(sum(x ** 2)) over `axis`. Where it is 0, its derivative is 0, not NaN."""
+    """The length sqrt(sum(x ** 2)) over `axis`.
+
+    Where it is 0, its derivative does not exist: the first is taken to be 0, and those of higher
+    order are NaN or infinite, also those of norm(x) ** 2; write sum(square(x)) for that.
+    """
     axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
+    length, saved = linear_kernels.norm(x.data, axes)
+    return (
+        length if keepdims else length.squeeze(axes),
+        lambda g, y: reshape(g, keep) * _direction(x, reshape(y, keep), saved),
+    )
 
-    def d_x(g, y):
-        zero = (y.data.reshape(keep) == 0).astype(x.dtype)
-        direction = x / (reshape(y, keep) + zero)
-        return mul_constant(reshape(g, keep) * direction, xp.broadcast_to(1 - zero, x.shape))
 
-    return xp.sqrt((x.data * x.data).sum(axes, keepdims=keepdims)), d_x
+@op(broadcasts=True)
+def _direction(x, length, /, saved):
+    """x / length, where length = norm(x); 0 where the length is 0."""
+    return linear_kernels.direction(saved), lambda g: g / length, lambda g, y: -g * y / length
