@@ -31,13 +31,6 @@ def moments(x, axes):
 
 
 @kernel
-def centre(x, axes):
-    """Return x minus its mean over `axes`; the second mean is the rounding error of the first."""
-    x = x - mean_over(x, axes)
-    return x - mean_over(x, axes)
-
-
-@kernel
 def safe_scale(x, axes, eps):
     """Return s, so that neither the squares of x / s nor their sum over `axes` overflow.
 

@@ -85,7 +85,7 @@ class BatchNorm(Module):
         axes, n = tuple(range(x.ndim - 1)), batch.shares() * (x.size // x.shape[-1])
         mean = ops.mean_over_shares(ops.mean(x, axes, keepdims=True))
         centred = x - mean
-        # What the rounding of the mean lost; as its exact value is 0, it has no derivative.
+        # What the rounding of the mean lost. Its exact value is 0, so it has no derivative.
         rest = batch.mean(mean_over(centred.data, axes))
         centred = centred - rest
         var = ops.mean_over_shares(ops.mean(ops.square(centred), axes, keepdims=True))

@@ -26,7 +26,6 @@ from tinygan.autograd import (
 )
 from tinygan.backend import asarray, in_host_memory, xp
 from tinygan.kernels import linear as linear_kernels
-from tinygan.kernels import normalize as normalize_kernels
 
 from .composite import composite_op
 
@@ -125,12 +124,6 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axis, keepdims) * (1.0 / n)
 
 
-@linear(lambda g, shape, axes: normalize_kernels.centre(g, axes))
-def centre(x, /, axes):
-    """x minus its mean over the tuple `axes`: a projection, and so its own adjoint."""
-    return normalize_kernels.centre(x, axes)
-
-
 @linear(lambda g, x_shape, shape: linear_kernels.sum_to(g, x_shape))
 def broadcast_to(x, /, shape):
     """x repeated to `shape`, by NumPy's rules of broadcasting."""
@@ -210,12 +203,17 @@ def _is_basic(index):
 
 
 def _getitem_adjoint(g, shape, index):
+    size = math.prod(shape)
     dx = xp.zeros(shape, g.dtype)
     if _is_basic(index):
         dx[index] = g  # a basic index picks no element twice
-    else:
+        return dx
+    if math.prod([i.size for i in index if hasattr(i, "size")]) <= 2 * linear_kernels.RUN:
         xp.add.at(dx, index, g)
-    return dx
+        return dx
+    picked = xp.arange(size).reshape(shape)[index]
+    g = g.reshape(g.size, 1)
+    return linear_kernels.embedding_gradient(g, (size, 1), picked).reshape(shape)
 
 
 @linear(_getitem_adjoint)

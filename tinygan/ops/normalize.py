@@ -13,8 +13,8 @@ from tinygan.kernels import normalize as normalize_kernels
 from .composite import check_images, composite_op
 from .elementwise import square
 from .fused import fused
-from .linear import broadcast_to, centre, concatenate, mean, reshape
-from .reduce import var
+from .linear import broadcast_to, concatenate, mean, reshape
+from .reduce import centred, var
 
 
 @composite_op(1)
@@ -38,8 +38,8 @@ def _same_shape(name, x, y, scale, shift):
 @fused(normalize_kernels.normalize, normalize_kernels.normalize_gradient)
 def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
     # `statistics` saves work in the kernel; the definition computes them, for their gradients.
-    centred = centre(x, axes)
-    y = centred * (mean(square(centred), axes, keepdims=True) + eps) ** -0.5
+    x = centred(x, axes)
+    y = x * (mean(square(x), axes, keepdims=True) + eps) ** -0.5
     return modulate(y, scale, shift)
 
 

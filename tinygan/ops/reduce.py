@@ -1,19 +1,36 @@
 """Reductions that are not linear: variance, maximum, log-sum-exp, softmax, norm."""
 
+import math
+
 from tinygan.autograd import op
 from tinygan.backend import xp
 from tinygan.kernels import linear as linear_kernels
+from tinygan.kernels import normalize as normalize_kernels
 
 from .composite import composite_op
-from .elementwise import exp, mul_constant, square
-from .linear import axes_of, broadcast_to, centre, keepdims_shape, mean, reshape, sum
+from .elementwise import exp, mul_constant
+from .linear import axes_of, broadcast_to, keepdims_shape, mean, reshape, sum
 
 
-@composite_op(1)
-def var(x, axis=None, keepdims=False):
-    """Variance over `axis`, divided by n (not n - 1)."""
-    axes = axes_of(axis, x.ndim)
-    return mean(square(centre(x, axes)), axes, keepdims)
+def centred(x, axes):
+    """x minus its mean over the tuple `axes`."""
+    x = x - mean(x, axes, keepdims=True)
+    # What the rounding of the mean lost. Its exact value is 0, so it has no derivative.
+    return x - linear_kernels.mean_over(x.data, axes)
+
+
+@op
+def var(x, /, axis=None, keepdims=False):
+    """Variance over `axis`, divided by n (not n - 1). Raises ValueError if there is no number."""
+    axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
+    n = math.prod([x.shape[a] for a in axes])
+    if not n:
+        raise ValueError(f"var over axis {axis} of an empty Tensor of shape {x.shape}")
+    _, _, value = normalize_kernels.moments(x.data, axes)
+    return (
+        value if keepdims else value.squeeze(axes),
+        lambda g: reshape(g * (2.0 / n), keep) * centred(x, axes),
+    )
 
 
 @op

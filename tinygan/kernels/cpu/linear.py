@@ -4,6 +4,7 @@ Products are cut into blocks of rows or columns by shape alone.
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from . import parallel
 TINY = 1 << 13
 SMALL = 1 << 18  # multiply-adds below which cutting a product costs more than it saves
 ROWS = 64  # rows that a product with ones adds, at most: BLAS adds four of them at a time
+WIDTH = 1 << 11  # numbers in a row above which NumPy adds rows as fast as BLAS
 BLOCK = 1 << 22  # multiply-adds in a block, at least: 40 microseconds
 
 
@@ -127,15 +129,18 @@ def sum_over(x, axes, keepdims=False):
     if x.flags.c_contiguous and axes:
         if axes == tuple(range(x.ndim - len(axes), x.ndim)):  # NumPy adds these axes well
             return np.add.reduce(x, axes, keepdims=keepdims)
-        if axes == tuple(range(x.ndim - 1)) and x.size:
-            rows = x.reshape(-1, x.shape[-1])
-            y = sum_channels(x) if x.size > parallel.BLOCK else _sum_of_few_rows(rows)
-            return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
+        if axes == tuple(range(len(axes))) and x.size:
+            rows = x.reshape(-1, math.prod(x.shape[len(axes) :]))
+            in_blocks = x.size > parallel.BLOCK and rows.shape[1] <= WIDTH
+            y = sum_channels(rows) if in_blocks else _sum_of_few_rows(rows)
+            return y.reshape((1,) * len(axes) * keepdims + x.shape[len(axes) :])
     return linear.sum_over.__wrapped__(x, axes, keepdims)
 
 
 def _sum_of_few_rows(x):
     """Return the sum of the rows of x (rows, C): (C,). This is `linear.sum_over` in fewer calls."""
+    if x.size <= TINY:
+        return row_sums(x)
     while len(x) > linear.RUN:
         length = -(-len(x) // linear.RUN)
         count = len(x) // length
@@ -158,13 +163,22 @@ def embedding_gradient(g, shape, indices):
     return linear.sum_over(sums, (0,)).astype(g.dtype)
 
 
+@functools.lru_cache
+def _smallest_square(dtype):
+    """Return below which sum of squares, divided by their number, vanishing squares matter."""
+    info = np.finfo(dtype)
+    return info.tiny / info.eps
+
+
 @fast(linear.norm)
 def norm(x, axes):
     """If no square overflows, and those that vanish do not matter, x is not scaled."""
     with np.errstate(over="ignore"):
-        squares = linear.sum_over(x * x, axes, True)
-    info, terms = np.finfo(x.dtype), x.size // max(1, squares.size)
-    if squares.min(initial=1) < terms * info.tiny / info.eps or not np.isfinite(squares).all():
+        squares = sum_over(x * x, axes, True)
+    terms = x.size // max(1, squares.size)
+    if not terms or not (
+        squares.min() > terms * _smallest_square(x.dtype) and squares.max() < np.inf
+    ):
         return linear.norm.__wrapped__(x, axes)
     length = np.sqrt(squares)
     return length, (x, None, length)

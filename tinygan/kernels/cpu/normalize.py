@@ -145,13 +145,6 @@ def _moments_in_blocks(x, axes, view):
     return mean.reshape(shape), rest.reshape(shape), var.reshape(shape)
 
 
-@fast(plain.centre)
-def centre(x, axes):
-    y = x - mean_over(x, axes)
-    y -= mean_over(y, axes)
-    return y
-
-
 def _as_matrices(channels, *vectors):
     """Return vectors of all shapes as (1 or images, C)."""
     return [None if vector is None else vector.reshape(-1, channels) for vector in vectors]
@@ -159,10 +152,13 @@ def _as_matrices(channels, *vectors):
 
 @fast(plain.safe_scale)
 def safe_scale(x, axes, eps):
-    """Most arrays can stay as they are; it takes little time to see that."""
+    """Most arrays can stay as they are; it takes little time to see that.
+
+    The bounds leave room for the powers of the squares that derivatives contain.
+    """
     info = np.finfo(x.dtype)
-    largest = 1e-3 * info.max**0.5
-    if eps > info.tiny / info.eps and x.size and -largest < x.min() and x.max() < largest:
+    largest = info.max**0.125
+    if eps > info.tiny**0.25 and x.size and -largest < x.min() and x.max() < largest:
         return 1.0
     return plain.safe_scale.__wrapped__(x, axes, eps)
 

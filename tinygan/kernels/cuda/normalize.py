@@ -46,12 +46,6 @@ def moments(x, axes):
     return mean, rest, means(_squared_distance(x, mean, rest), axes)
 
 
-@fast(plain.centre)
-def centre(x, axes):
-    y = _centred(x, means(x, axes))
-    return _centred(y, means(y, axes))
-
-
 @fast(plain.normalize)
 def normalize(x, scale, shift, axes, eps, statistics=None):
     mean, rest, var = moments(x, axes) if statistics is None else statistics
