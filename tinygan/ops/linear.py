@@ -208,7 +208,8 @@ def _getitem_adjoint(g, shape, index):
     if _is_basic(index):
         dx[index] = g  # a basic index picks no element twice
         return dx
-    if math.prod([i.size for i in index if hasattr(i, "size")]) <= 2 * linear_kernels.RUN:
+    shapes = {i.shape for i in index if hasattr(i, "shape")}
+    if math.prod(map(math.prod, shapes)) <= 2 * linear_kernels.RUN:
         xp.add.at(dx, index, g)
         return dx
     picked = xp.arange(size).reshape(shape)[index]

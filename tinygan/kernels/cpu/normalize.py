@@ -23,6 +23,8 @@ from .linear import row_sums
 from .parallel import scratch
 
 WIDTH = 2048  # numbers in a row, at most: neighbouring pixels with few channels share a row
+# Standard deviations from which the rounding error of a mean so far from 0 matters.
+FAR_FROM_0 = 4
 BUFFER = 512  # the row length from which it pays to shrink NumPy's buffer
 
 
@@ -100,7 +102,11 @@ def _repeat(vectors, width):
 def _sums(x, channels):
     """Return the sums over the pixels of a block: (n, rows, width) -> (n, C)."""
     sums = row_sums(x)
-    return sums if x.shape[2] == channels else row_sums(sums.reshape(len(x), -1, channels))
+    if x.shape[2] == channels:
+        return sums
+    if channels == 1:
+        return np.add.reduce(sums, 1, keepdims=True)  # NumPy adds well along the last axis
+    return row_sums(sums.reshape(len(x), -1, channels))
 
 
 @fast(plain.moments)
@@ -126,14 +132,14 @@ def _moments_in_blocks(x, axes, view):
         mean = _sums(x, channels) / count
         centred = scratch("centred", x.shape, x.dtype)
         np.subtract(x, _repeat(mean, x.shape[2]), out=centred)
-        rest = _sums(centred, channels) / count
-        lost = count * rest**2
         squares = _sums(np.multiply(centred, centred, out=centred), channels)
-        if (lost > 0.01 * squares).any():  # nearly constant: the difference would be inaccurate
+        rest = np.zeros_like(mean)
+        if (count * mean**2 > FAR_FROM_0**2 * squares).any():
             np.subtract(x, _repeat(mean, x.shape[2]), out=centred)
+            rest = _sums(centred, channels) / count
             centred -= _repeat(rest, x.shape[2])
-            return count, mean, rest, _sums(np.multiply(centred, centred, out=centred), channels)
-        return count, mean, rest, squares - lost
+            squares = _sums(np.multiply(centred, centred, out=centred), channels)
+        return count, mean, rest, squares
 
     counts, means, rests, squares = _for_each_block(block, view, [x])
     average = lambda values: sum_over(values, (1,), True) / x.dtype.type(pixels)
