@@ -156,6 +156,10 @@ def cases():
             ((), False),
         ):
             yield linear.sum_over, (x, axes, keepdims), None
+        for axes in ((0, 1, 2), (1, 2), (3,), (0, 1, 2, 3)):
+            yield linear.norm, (x, axes), [True]
+            lengths = np.sqrt((x * x).sum(axes, keepdims=True))
+            yield linear.direction, ((x, np.ones(lengths.shape), lengths),), None
     for rows in (np.array([2, 0, 2, 1]), np.array([[0, 1, 0], [4, 4, 4]]), np.zeros(0, int)):
         yield linear.embedding_gradient, (normal(*rows.shape, 3), (5, 3), rows), None
     for x in (normal(4, 5), normal(3)):
@@ -174,19 +178,22 @@ def cases():
         (empty, (1, 2), (normal(4), None)),
         (normal(64, 28, 28, 3), (0, 1, 2), (normal(3),)),
     ):
-        yield normalize.moments, (x, axes), None
+        yield normalize.moments, (x, axes), [True, False, True]  # the mean, the variance
+        yield normalize.safe_scale, (x, axes, 0.0), None
         g, mean = normal(*x.shape, seed=1), x.mean(axes, keepdims=True)
+        rest = normal(*mean.shape, seed=2)
         inv_std = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-3)
         for scale in vectors:
             for shift in vectors:
-                yield normalize.normalize, (x, scale, shift, axes, 1e-3), None
+                # Only y: `rest`, the rounding error of the mean, differs.
+                yield normalize.normalize, (x, scale, shift, axes, 1e-3), [True]
                 needed = [True, scale is not None, shift is not None]
-                saved = (x, mean, inv_std, scale, shift, axes)
+                saved = (x, mean, rest, inv_std, scale, shift, axes)
                 yield normalize.normalize_gradient, (g, saved, needed), needed
         needed = [False, vectors[0] is not None, False]
-        saved = (x, mean, inv_std, vectors[0], None, axes)
+        saved = (x, mean, rest, inv_std, vectors[0], None, axes)
         yield normalize.normalize_gradient, (g, saved, needed), needed
-    statistics = np.zeros((1, 1, 1, 6)), np.ones((1, 1, 1, 6))
+    statistics = np.zeros((1, 1, 1, 6)), np.full((1, 1, 1, 6), 0.1), np.ones((1, 1, 1, 6))
     yield normalize.normalize, (image, vector, None, (0, 1, 2), 1e-3, statistics), None
     shapes = (3, 2), (), (0, 4), (400, 500), (7,)
     lists = [[normal(*shape, seed=i) for shape in shapes] for i in range(4)]

@@ -8,7 +8,7 @@ broadcast over x.
 from tinygan.backend import xp
 
 from . import kernel
-from .linear import sum_to
+from .linear import mean_over, scale_for_squares, sum_to
 
 
 def check_not_empty(x, axes):
@@ -19,10 +19,26 @@ def check_not_empty(x, axes):
 
 @kernel
 def moments(x, axes):
-    """Return mean and variance (divided by n) of x over `axes`, which are kept with length 1."""
+    """Return the mean of x over `axes`, its rounding error, and the variance (divided by n).
+
+    The axes are kept with length 1. The mean is mean + rest: where x is nearly constant, the
+    rounding error `rest` of the mean is as large as the differences between the numbers.
+    """
     check_not_empty(x, axes)
-    mean = x.mean(axes, keepdims=True)
-    return mean, xp.square(x - mean).mean(axes, keepdims=True)
+    mean = mean_over(x, axes)
+    rest = mean_over(x - mean, axes)
+    return mean, rest, mean_over(xp.square(x - mean - rest), axes)
+
+
+@kernel
+def safe_scale(x, axes, eps):
+    """Return s, so that neither the squares of x / s nor their sum over `axes` overflow.
+
+    s is the largest |x| over the axes, which are kept with length 1, or sqrt(eps) if that is
+    larger: so eps / s^2, which is added to the squares of x / s, does not overflow either. s may be
+    the number 1.0 if x can stay as it is.
+    """
+    return xp.maximum(scale_for_squares(x, axes), float(eps) ** 0.5)
 
 
 @kernel
@@ -32,12 +48,12 @@ def normalize(x, scale, shift, axes, eps, statistics=None):
     statistics: the moments of x, if they are known already. They must be those of this x, because
     the gradient flows through them.
     """
-    mean, var = moments(x, axes) if statistics is None else statistics
+    mean, rest, var = moments(x, axes) if statistics is None else statistics
     inv_std = 1 / xp.sqrt(var + float(eps))
-    y = (x - mean) * inv_std
+    y = (x - mean - rest) * inv_std
     y = y if scale is None else y * scale
     y = y if shift is None else y + shift
-    return y, (x, mean, inv_std, scale, shift, axes)
+    return y, (x, mean, rest, inv_std, scale, shift, axes)
 
 
 @kernel
@@ -51,13 +67,12 @@ def normalize_gradient(g, saved, needed):
 
     where g is already multiplied by scale.
     """
-    x, mean, inv_std, scale, shift, axes = saved
-    normalized = (x - mean) * inv_std
+    x, mean, rest, inv_std, scale, shift, axes = saved
+    normalized = (x - mean - rest) * inv_std
     dscale = sum_to(g * normalized, scale.shape) if needed[1] else None
     dshift = sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
     g = g if scale is None else g * scale
-    projection = (g * normalized).mean(axes, keepdims=True)
-    dx = inv_std * (g - g.mean(axes, keepdims=True) - normalized * projection)
+    dx = inv_std * (g - mean_over(g, axes) - normalized * mean_over(g * normalized, axes))
     return dx, dscale, dshift

@@ -8,6 +8,7 @@ function again.
 from tinygan.backend import float_on_cpu, xp
 
 from . import kernel
+from .linear import sum_over
 
 
 @kernel
@@ -68,6 +69,8 @@ def lerp(averages, ws, get_beta):
 def global_norm(gs):
     """Return the Euclidean norm of all arrays taken as one vector.
 
-    On a CPU it is a float, on a GPU an array without dimensions.
+    On a CPU it is a float, on a GPU an array without dimensions. It is infinite if a square
+    overflows: the optimisers above could not use such a gradient, because they square it too.
     """
-    return float_on_cpu(xp.sqrt(sum(xp.square(g).sum() for g in gs)))
+    squares = (sum_over(xp.square(g), tuple(range(g.ndim))) for g in gs)
+    return float_on_cpu(xp.sqrt(sum(squares)))

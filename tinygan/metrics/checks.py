@@ -6,11 +6,14 @@ import numpy as np
 from tinygan.autograd import Array
 from tinygan.errors import InputError
 
+LARGEST_FEATURE = 1e50
+
 
 def as_features(*sets: Array, at_least: int = 1) -> list[Array]:
     """Return the sets of features as float64 arrays (N, d), N >= at_least.
 
-    All sets must have the same d, but may differ in N. All values must be finite.
+    All sets must have the same d, but may differ in N. All values must be finite, and so small that
+    the metrics, which raise them to the sixth power, do not overflow.
     """
     arrays = [np.asarray(features, np.float64) for features in sets]
     for features in arrays:
@@ -23,6 +26,11 @@ def as_features(*sets: Array, at_least: int = 1) -> list[Array]:
             raise InputError(f"{len(features)} images are too few: at least {at_least} are needed")
         if not np.isfinite(features).all():
             raise InputError("features must be finite, but some are nan or inf")
+        if np.abs(features).max(initial=0) > LARGEST_FEATURE:
+            raise InputError(
+                f"features must be at most {LARGEST_FEATURE:.0e} in absolute value, but one is "
+                f"{np.abs(features).max():.3g}: divide all features by one number"
+            )
     return arrays
 
 

@@ -56,7 +56,10 @@ def gaussian(features: Array) -> tuple[Array, Array]:
     """Return (mean (d,), covariance (d, d) with the divisor N - 1) of features (N, d), N >= 2."""
     (features,) = as_features(features, at_least=2)
     with parallel.single_threaded_blas():
-        return features.mean(0), np.cov(features, rowvar=False).reshape(features.shape[1], -1)
+        mean = features.mean(0)
+        centred = features - mean
+        mean += centred.mean(0)  # what the rounding of the mean lost
+        return mean, np.cov(centred, rowvar=False).reshape(features.shape[1], -1)
 
 
 def fid(features1: Array, features2: Array) -> float:

@@ -49,14 +49,16 @@ def _nearest_in_block(a, b, k):
     """Return the indices of the k rows of b (at most len(b)) that are nearest to each row of a, in
     no order: (N, k).
 
-    Distances are float32: of two rows that are almost equally near, the wrong one may be chosen.
+    Pixels are counted from the middle of their range. So the sums over images of one channel are
+    whole numbers that float32 holds exactly. With more channels they may be rounded: of two rows
+    that are almost equally near, the wrong one may then be chosen.
     """
     k = min(k, len(b))
-    b = b.astype(np.float32) / 255
+    b = b.astype(np.float32) - 128
     norms = np.sum(b * b, axis=1)
     indices = []
     for i in range(0, len(a), SAMPLES_PER_BLOCK):
-        distances = a[i : i + SAMPLES_PER_BLOCK].astype(np.float32) @ (b.T * np.float32(-2 / 255))
+        distances = (a[i : i + SAMPLES_PER_BLOCK].astype(np.float32) - 128) @ (-2 * b.T)
         distances += norms  # the norm of a's row is left out: it is the same for all of b
         indices.append(
             distances.argmin(1)[:, None] if k == 1 else np.argpartition(distances, k - 1, 1)[:, :k]

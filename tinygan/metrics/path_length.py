@@ -74,9 +74,11 @@ def path_lengths(
 
 def perceptual_path_length(lengths: Array) -> float:
     """Return the mean of lengths (n,) without the lowest and the highest hundredth, as in the
-    authors' code. Raises InputError for fewer than 10 lengths."""
+    authors' code. Raises InputError for fewer than 10 lengths, and for nan or inf."""
     if len(lengths) < 10:
         raise InputError(f"{len(lengths)} paths are too few for a mean: use at least 10")
+    if not np.isfinite(lengths).all():
+        raise InputError("path lengths must be finite, but some are nan or inf: look at G's images")
     low = np.percentile(lengths, 1, method="lower")
     high = np.percentile(lengths, 99, method="higher")
     return float(lengths[(lengths >= low) & (lengths <= high)].mean())

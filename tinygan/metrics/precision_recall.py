@@ -4,7 +4,9 @@ like a sample?
 All four place a ball around each real image in feature space, or around each sample. A ball's
 radius is the distance to the k-th nearest neighbour in the same set. The metrics count which images
 of the other set lie in the balls, border included. Distances are squared throughout, and are
-computed for a block of images at a time.
+computed for a block of images at a time. Matrix products compute them fast, with rounding errors
+that are large if features are far from each other. Where these errors could decide, a distance is
+computed again, from the differences of the features.
 """
 
 import numpy as np
@@ -15,7 +17,6 @@ from tinygan.kernels.cpu import parallel
 from .checks import as_features
 
 BLOCK = 128  # images at a time; their distances to 10,000 others take 10 MB per thread
-ROUNDING = 1e-12  # times the largest squared norm: an upper bound of a distance's rounding error
 
 
 def precision_recall(
@@ -64,11 +65,20 @@ def squared_radii(features: Array, k: int) -> Array:
     in the set."""
     (features,) = as_features(features, at_least=k + 1)
     result = np.empty(len(features))
+    distances = _Distances(features, features)
+    _, inverse, counts = np.unique(features, axis=0, return_inverse=True, return_counts=True)
+    copies = counts[inverse.reshape(-1)]
 
     def measure_block(part):
-        distances = _squared_distances(features[part], features)
-        np.fill_diagonal(distances[:, part.start : part.stop], np.inf)  # not its own neighbour
-        result[part] = np.partition(distances, k - 1)[:, k - 1]
+        upper, margins = distances.bounds(part)
+        np.fill_diagonal(upper[:, part.start : part.stop], np.inf)  # not its own neighbour
+        margins += np.partition(upper, k - 1)[:, k - 1 : k]
+        candidates = upper <= margins  # for the k nearest
+        for i, row in enumerate(candidates, part.start):
+            if copies[i] > k:
+                result[i] = 0
+            else:
+                result[i] = np.partition(distances.exact(i, np.flatnonzero(row)), k - 1)[k - 1]
 
     parallel.run(measure_block, parallel.blocks(len(features), BLOCK))
     return result
@@ -76,17 +86,19 @@ def squared_radii(features: Array, k: int) -> Array:
 
 def _points_in_balls(points, centres, squared_radii):
     """Return (for each point, the number of balls it lies in (N,); for each ball, whether it
-    contains a point (M,)).
-
-    A point on the border counts, but its distance and the radius have different rounding errors: so
-    the balls are enlarged by more than these errors.
-    """
-    reach = squared_radii + ROUNDING * max(np.sum(x**2, 1).max() for x in (points, centres))
+    contains a point (M,)). A point on the border counts."""
+    distances = _Distances(points, centres)
     counts, parts = np.empty(len(points), int), parallel.blocks(len(points), BLOCK)
     occupied = np.zeros((len(parts), len(centres)), bool)
 
     def count_block(i):
-        inside = _squared_distances(points[parts[i]], centres) <= reach
+        upper, margins = distances.bounds(parts[i])
+        margins += squared_radii
+        inside = upper <= squared_radii
+        uncertain = (upper <= margins) & ~inside
+        for j in np.flatnonzero(uncertain.any(1)):
+            near = np.flatnonzero(uncertain[j])
+            inside[j, near] = distances.exact(parts[i].start + j, near) <= squared_radii[near]
         counts[parts[i]] = inside.sum(1)
         inside.any(0, out=occupied[i])
 
@@ -94,9 +106,29 @@ def _points_in_balls(points, centres, squared_radii):
     return counts, occupied.any(0)
 
 
-def _squared_distances(x, y):
-    """Return |x_i - y_j|^2 as |x_i|^2 - 2 x_i.y_j + |y_j|^2: (N, M)."""
-    d = x @ (-2 * y.T)
-    d += np.sum(x**2, 1)[:, None]
-    d += np.sum(y**2, 1)
-    return d
+class _Distances:
+    """The squared distances between the rows of x (N, d) and y (M, d)."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+        centre = np.median(y, 0)  # rounding errors grow with the norms
+        self.x_moved, y_moved = x - centre, y - centre
+        self.products = -2 * y_moved.T
+        self.x_norms, self.y_norms = (np.sum(a**2, 1) for a in (self.x_moved, y_moved))
+        self.error = (x.shape[1] + 8) * np.finfo(np.float64).eps  # times the sum of both norms
+
+    def bounds(self, part):
+        """Return, for a slice of x, upper bounds of |x_i|^2 - 2 x_i.y_j + |y_j|^2, and how far they
+        are above the lower bounds: both (n, M)."""
+        x_norms = self.x_norms[part, None]
+        upper = self.x_moved[part] @ self.products
+        upper += x_norms * (1 + self.error)
+        upper += self.y_norms * (1 + self.error)
+        return upper, 2 * self.error * x_norms + 2 * self.error * self.y_norms
+
+    def exact(self, i, indices):
+        """Return the squared distances of x_i to some rows of y, right to the last digits.
+
+        The distance from a to b has the same bits as that from b to a.
+        """
+        return np.square(self.y[indices] - self.x[i]).sum(1)

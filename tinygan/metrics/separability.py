@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 from tinygan.autograd import Array
 from tinygan.errors import InputError
 
+from .checks import as_features
+
 CONFIDENT_SHARE = 0.5  # the share of the images that is used: those with the surest attribute
 
 
@@ -97,10 +99,13 @@ def separability(latents: Array, attributes: dict[str, tuple[Array, Array]]) -> 
     means linearly separable; the maximum is log 2.
 
     attributes: the result of `attributes` for the latents' images. Raises InputError if an
-    attribute has fewer than 20 images.
+    attribute has fewer than 20 images, and for latents with a wrong shape, nan or inf.
     """
     entropies = {}
-    scaled = (latents - latents.mean(0)) / (latents.std(0) + 1e-12)
+    (latents,) = as_features(latents)
+    centred = latents - latents.mean(0)
+    deviation = centred.std(0)
+    scaled = (centred - centred.mean(0)) / np.where(deviation > 0, deviation, 1)
     for name, (index, y) in attributes.items():
         if len(index) < 20:
             raise InputError(f"{len(index)} images are too few to separate: use at least 40")

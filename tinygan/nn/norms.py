@@ -7,6 +7,7 @@ from tinygan import batch, ops
 from tinygan.autograd import Parameter, Tensor, TensorLike, as_tensors, described, profiled
 from tinygan.backend import xp
 from tinygan.kernels import normalize as normalize_kernels
+from tinygan.kernels.linear import mean_over
 
 from . import init as initial
 from .layers import Embedding
@@ -70,10 +71,10 @@ class BatchNorm(Module):
             )
         if batch.shares() > 1:
             return self.normalize_over_shares(x, gain, bias)
-        mean, var = statistics = profiled(
+        mean, rest, var = statistics = profiled(
             "moments", lambda: normalize_kernels.moments(x.data, tuple(range(x.ndim - 1)))
         )
-        self._update_averages(mean, var, n)
+        self._update_averages(mean + rest, var, n)
         return ops.batch_norm(x, gain, bias, self.eps, statistics)
 
     def normalize_over_shares(
@@ -84,8 +85,11 @@ class BatchNorm(Module):
         axes, n = tuple(range(x.ndim - 1)), batch.shares() * (x.size // x.shape[-1])
         mean = ops.mean_over_shares(ops.mean(x, axes, keepdims=True))
         centred = x - mean
+        # What the rounding of the mean lost. Its exact value is 0, so it has no derivative.
+        rest = batch.mean(mean_over(centred.data, axes))
+        centred = centred - rest
         var = ops.mean_over_shares(ops.mean(ops.square(centred), axes, keepdims=True))
-        self._update_averages(mean.data, var.data, n)
+        self._update_averages(mean.data + rest, var.data, n)
         return ops.modulate(centred * (var + self.eps) ** -0.5, gain, bias)
 
     def _update_averages(self, mean, var, n):

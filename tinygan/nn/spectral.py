@@ -78,4 +78,5 @@ def restore_power_vectors(vectors: list[tuple[SpectralNorm, Array, Array]]) -> N
 
 
 def _unit(vector):
-    return vector / xp.maximum(xp.sqrt((vector * vector).sum()), 1e-12)
+    length, _ = linear.norm(vector, (0,))
+    return vector / xp.maximum(length, 1e-12)

@@ -205,12 +205,18 @@ def _is_basic(index):
 
 
 def _getitem_adjoint(g, shape, index):
+    size = math.prod(shape)
     dx = xp.zeros(shape, g.dtype)
     if _is_basic(index):
         dx[index] = g  # a basic index picks no element twice
-    else:
+        return dx
+    shapes = {i.shape for i in index if hasattr(i, "shape")}
+    if math.prod(map(math.prod, shapes)) <= 2 * linear_kernels.RUN:
         xp.add.at(dx, index, g)
-    return dx
+        return dx
+    picked = xp.arange(size).reshape(shape)[index]
+    g = g.reshape(g.size, 1)
+    return linear_kernels.embedding_gradient(g, (size, 1), picked).reshape(shape)
 
 
 @linear(_getitem_adjoint)

@@ -14,7 +14,7 @@ from .composite import check_images, composite_op
 from .elementwise import square
 from .fused import fused
 from .linear import axes_of, broadcast_to, concatenate, mean, reshape
-from .reduce import var
+from .reduce import centred, var
 
 
 @composite_op(1)
@@ -38,8 +38,8 @@ def _same_shape(name, x, y, scale, shift):
 @fused(normalize_kernels.normalize, normalize_kernels.normalize_gradient)
 def _normalize_modulate(x, scale, shift, /, axes, eps, statistics=None):
     # `statistics` saves work in the kernel; the definition computes them, for their gradients.
-    centred = x - mean(x, axes, keepdims=True)
-    y = centred * (mean(square(centred), axes, keepdims=True) + eps) ** -0.5
+    x = centred(x, axes)
+    y = x * (mean(square(x), axes, keepdims=True) + eps) ** -0.5
     return modulate(y, scale, shift)
 
 
@@ -60,8 +60,8 @@ def batch_norm(x, scale=None, shift=None, eps=1e-5, statistics=None):
     """Normalise each channel over the batch (Ioffe and Szegedy 2015), then modulate.
 
     x: (N, H, W, C) or (N, C). scale, shift: (C,), or (N, 1, 1, C) for conditional batch-norm.
-    statistics: the mean and variance of x (`kernels.normalize.moments`), if they are known already.
-    They must be those of this x, because gradients flow through them.
+    statistics: `kernels.normalize.moments` of x, if they are known already. They must be those of
+    this x, because gradients flow through them.
     """
     if x.ndim < 2:
         raise ValueError(f"batch_norm takes (N, H, W, C) or (N, C), got {described(x)}")
@@ -86,7 +86,14 @@ def instance_norm(x, scale=None, shift=None, eps=1e-5):
 @composite_op(1)
 def pixel_norm(x, eps=1e-8):
     """x / sqrt(mean of x^2 over the channels + eps) (Karras et al. 2018, section 4.2)."""
-    return x * (mean(square(x), -1, keepdims=True) + eps) ** -0.5
+    scale = normalize_kernels.safe_scale(x.data, (x.ndim - 1,), eps)
+    x = divided(x, scale)  # and eps by scale^2, so the result is the same
+    return x * (mean(square(x), -1, keepdims=True) + float(eps) / scale / scale) ** -0.5
+
+
+def divided(x, scale):
+    """x / scale, for the result of `safe_scale`, a constant."""
+    return x if isinstance(scale, float) else x / scale
 
 
 @composite_op(1)

@@ -4,17 +4,34 @@ import math
 
 from tinygan.autograd import op
 from tinygan.backend import xp
+from tinygan.kernels import linear as linear_kernels
 from tinygan.kernels import loss
+from tinygan.kernels import normalize as normalize_kernels
 
 from .composite import composite_op
-from .elementwise import mul_constant, square
+from .elementwise import mul_constant
 from .linear import axes_of, broadcast_to, keepdims_shape, linear, mean, reshape, sum, transpose
 
 
-@composite_op(1)
-def var(x, axis=None, keepdims=False):
-    """Variance over `axis`, divided by n (not n - 1)."""
-    return mean(square(x - mean(x, axis, keepdims=True)), axis, keepdims)
+def centred(x, axes):
+    """x minus its mean over the tuple `axes`."""
+    x = x - mean(x, axes, keepdims=True)
+    # What the rounding of the mean lost. Its exact value is 0, so it has no derivative.
+    return x - linear_kernels.mean_over(x.data, axes)
+
+
+@op
+def var(x, /, axis=None, keepdims=False):
+    """Variance over `axis`, divided by n (not n - 1). Raises ValueError if there is no number."""
+    axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
+    n = math.prod([x.shape[a] for a in axes])
+    if not n:
+        raise ValueError(f"var over axis {axis} of an empty Tensor of shape {x.shape}")
+    _, _, value = normalize_kernels.moments(x.data, axes)
+    return (
+        value if keepdims else value.squeeze(axes),
+        lambda g: reshape(g * (2.0 / n), keep) * centred(x, axes),
+    )
 
 
 @op
@@ -118,12 +135,20 @@ def _with_sum_zero(x, /, index):
 
 @op
 def norm(x, /, axis=None, keepdims=False):
-    """The length sqrt(sum(x ** 2)) over `axis`. Where it is 0, its derivative is 0, not NaN."""
+    """The length sqrt(sum(x ** 2)) over `axis`.
+
+    Where it is 0, its derivative does not exist: the first is taken to be 0, and those of higher
+    order are NaN or infinite, also those of norm(x) ** 2; write sum(square(x)) for that.
+    """
     axes, keep = axes_of(axis, x.ndim), keepdims_shape(x.shape, axis)
+    length, saved = linear_kernels.norm(x.data, axes)
+    return (
+        length if keepdims else length.squeeze(axes),
+        lambda g, y: reshape(g, keep) * _direction(x, reshape(y, keep), saved),
+    )
 
-    def d_x(g, y):
-        zero = (y.data.reshape(keep) == 0).astype(x.dtype)
-        direction = x / (reshape(y, keep) + zero)
-        return mul_constant(reshape(g, keep) * direction, xp.broadcast_to(1 - zero, x.shape))
 
-    return xp.sqrt((x.data * x.data).sum(axes, keepdims=keepdims)), d_x
+@op(broadcasts=True)
+def _direction(x, length, /, saved):
+    """x / length, where length = norm(x); 0 where the length is 0."""
+    return linear_kernels.direction(saved), lambda g: g / length, lambda g, y: -g * y / length

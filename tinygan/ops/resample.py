@@ -9,6 +9,7 @@ from tinygan.autograd import described, op
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import pool, warp
 from tinygan.kernels.conv import taps
+from tinygan.kernels.linear import sum_over
 
 from .bilinear import as_pair, einsum
 from .composite import check_images, composite_op
@@ -100,7 +101,7 @@ def _max_pool_gradient_adjoint(h, /, x, y, kernel_size, stride):
 
 def _upsample_adjoint(g, shape, factor):
     n, height, width, channels = shape
-    return g.reshape(n, height, factor, width, factor, channels).sum((2, 4))
+    return sum_over(g.reshape(n, height, factor, width, factor, channels), (2, 4))
 
 
 @linear(_upsample_adjoint)

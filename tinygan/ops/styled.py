@@ -3,11 +3,13 @@
 import numpy as np
 
 from tinygan.autograd import described
+from tinygan.kernels.normalize import safe_scale
 
 from .bilinear import conv2d, conv_transpose2d, matmul
 from .composite import composite_op
 from .elementwise import square
 from .linear import reshape, sum, transpose
+from .normalize import divided
 from .resample import upfirdn2d
 
 FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # the authors' filter, used along rows and columns
@@ -78,9 +80,15 @@ def modulated_conv2d(x, w, style, up=False, demodulate=True, f=FIR):
             f"got {described(x)}, {described(w)} and {described(style)}"
         )
     n, channels = style.shape
+    eps = 1e-8
+    if demodulate:  # equation 3 does not change if w' and sqrt(eps) are divided by the same number
+        style_scale = safe_scale(style.data, (1,), eps)
+        w_scale = safe_scale(w.data.reshape(-1, w.shape[3]), (0,), eps)
+        style, w = divided(style, style_scale), divided(w, w_scale)
+        eps = eps / style_scale / style_scale / w_scale / w_scale
     y = x * reshape(style, (n, 1, 1, channels))
     y = conv2d_up(y, w, f) if up else conv2d(y, w, padding=w.shape[0] // 2)
     if demodulate:
-        scale = (matmul(square(style), sum(square(w), (0, 1))) + 1e-8) ** -0.5
+        scale = (matmul(square(style), sum(square(w), (0, 1))) + eps) ** -0.5
         y = y * reshape(scale, (n, 1, 1, w.shape[3]))
     return y

@@ -15,7 +15,7 @@ for _settings in (
 ):
     row(ops.sum, np.sum, normal(2, 3, 4), linear=True, keeps="", **_settings)
     row(ops.mean, np.mean, normal(2, 3, 4), linear=True, keeps="", **_settings)
-    row(ops.var, np.var, normal(2, 3, 4), **_settings)
+    row(ops.var, np.var, normal(2, 3, 4), keeps="a", **_settings)
     row(ops.max, np.max, distinct(2, 3, 4), keeps="ay", **_settings)
     row(ops.min, np.min, distinct(2, 3, 4), **_settings)
     row(ops.logsumexp, scipy("special.logsumexp"), normal(2, 3, 4), **_settings)

@@ -61,7 +61,8 @@ def project(
     with no_grad(), parallel.single_threaded_blas():
         samples = to_numpy(G.mapping(Tensor(normal(rng, (STATISTICS, G.latent))), labels).data)
         target = perceptual(Tensor(asarray(images)))
-    mean, deviation = samples.mean(0), np.sqrt(((samples - samples.mean(0)) ** 2).sum(1).mean())
+    mean = samples.mean(0, dtype=np.float64)
+    deviation = np.sqrt(((samples - mean) ** 2).sum(1).mean())
     layers = G.style_layers if per_layer else 1
     w = Parameter(asarray(np.broadcast_to(mean, (n, layers, len(mean))).astype(np.float32).copy()))
     for_all_layers = lambda w: ops.broadcast_to(w, (n, G.style_layers, len(mean)))

@@ -4,6 +4,7 @@ Products are cut into blocks of rows or columns by shape alone.
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from . import parallel
 # vector.
 TINY = 1 << 13
 SMALL = 1 << 18  # multiply-adds below which cutting a product costs more than it saves
+ROWS = 64  # rows that a product with ones adds, at most: BLAS adds four of them at a time
+WIDTH = 1 << 11  # numbers in a row above which NumPy adds rows as fast as BLAS
 BLOCK = 1 << 22  # multiply-adds in a block, at least: 40 microseconds
 
 
@@ -80,7 +83,7 @@ def affine(x, w, bias):
 def affine_gradient(g, saved, needed):
     """Neither product depends on the other, so the threads share the blocks of both at once."""
     x, w = saved
-    db = g.sum(0) if needed[2] else None
+    db = sum_over(g, (0,)) if needed[2] else None
     if g.size * x.shape[1] <= SMALL:
         return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
     dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
@@ -91,11 +94,22 @@ def affine_gradient(g, saved, needed):
 
 
 def row_sums(x):
-    """Return the sum of the rows of x (rows, C): (C,).
+    """Return the sums over the rows of x (..., rows, C): (..., C).
 
-    It is a product with ones, because BLAS reads the rows in the order of memory.
+    A sum is a product with ones, because BLAS reads the rows in the order of memory. Like
+    `linear.sum_over`, it adds at most ROWS numbers one after the other. Then rows are short and
+    few: several of them count as one long row.
     """
-    return np.matmul(_ones(len(x), x.dtype), x)
+    *outer, rows, width = x.shape
+    while rows > ROWS:
+        length = -(-rows // ROWS)
+        count = rows // length
+        rest = x[..., count * length :, :]
+        x = x[..., : count * length, :].reshape(*outer, count, length * width)
+        x = np.matmul(_ones(count, x.dtype), x).reshape(*outer, length, width)
+        x[..., : rest.shape[-2], :] += rest
+        rows = length
+    return np.matmul(_ones(rows, x.dtype), x)
 
 
 @functools.lru_cache(64)
@@ -107,20 +121,70 @@ def sum_channels(x):
     """Return the sum of x (..., C) over all axes but the last: (C,)."""
     if not x.size:
         return np.zeros(x.shape[-1:], x.dtype)
-    return np.stack(parallel.map_row_blocks(row_sums, x.reshape(-1, x.shape[-1]))).sum(0)
+    return row_sums(np.stack(parallel.map_row_blocks(row_sums, x.reshape(-1, x.shape[-1]))))
 
 
 @fast(linear.sum_over)
 def sum_over(x, axes, keepdims=False):
-    if x.size > parallel.BLOCK and axes == tuple(range(x.ndim - 1)) and axes:
-        y = sum_channels(x)
-        return y.reshape((1,) * len(axes) + y.shape) if keepdims else y
-    return x.sum(axes, keepdims=keepdims)
+    if x.flags.c_contiguous and axes:
+        if axes == tuple(range(x.ndim - len(axes), x.ndim)):  # NumPy adds these axes well
+            return np.add.reduce(x, axes, keepdims=keepdims)
+        if axes == tuple(range(len(axes))) and x.size:
+            rows = x.reshape(-1, math.prod(x.shape[len(axes) :]))
+            in_blocks = x.size > parallel.BLOCK and rows.shape[1] <= WIDTH
+            y = sum_channels(rows) if in_blocks else _sum_of_few_rows(rows)
+            return y.reshape((1,) * len(axes) * keepdims + x.shape[len(axes) :])
+    return linear.sum_over.__wrapped__(x, axes, keepdims)
+
+
+def _sum_of_few_rows(x):
+    """Return the sum of the rows of x (rows, C): (C,). This is `linear.sum_over` in fewer calls."""
+    if x.size <= TINY:
+        return row_sums(x)
+    while len(x) > linear.RUN:
+        length = -(-len(x) // linear.RUN)
+        count = len(x) // length
+        rest = x[count * length :]
+        x = np.add.reduce(x[: count * length].reshape(count, -1)).reshape(length, -1)
+        if len(rest):
+            x[: len(rest)] += rest
+    return np.add.reduce(x)
 
 
 @fast(linear.embedding_gradient)
 def embedding_gradient(g, shape, indices):
     """`bincount` is several times as fast as np.add.at, and adds in float64."""
     rows, width = shape
-    cells = (indices.reshape(-1)[:, None] * width + np.arange(width)).reshape(-1)
-    return np.bincount(cells, g.reshape(-1), rows * width).reshape(shape).astype(g.dtype)
+    lookups = indices.size
+    tables = 1 if g.dtype == np.float32 else linear.table_count(lookups, rows)
+    row = indices.reshape(-1) + np.arange(lookups) % tables * rows
+    cells = (row[:, None] * width + np.arange(width)).reshape(-1)
+    sums = np.bincount(cells, g.reshape(-1), tables * rows * width).reshape(tables, rows, width)
+    return linear.sum_over(sums, (0,)).astype(g.dtype)
+
+
+@functools.lru_cache
+def _smallest_square(dtype):
+    """Return below which sum of squares, divided by their number, vanishing squares matter."""
+    info = np.finfo(dtype)
+    return info.tiny / info.eps
+
+
+@fast(linear.norm)
+def norm(x, axes):
+    """If no square overflows, and those that vanish do not matter, x is not scaled."""
+    with np.errstate(over="ignore"):
+        squares = sum_over(x * x, axes, True)
+    terms = x.size // max(1, squares.size)
+    if not terms or not (
+        squares.min() > terms * _smallest_square(x.dtype) and squares.max() < np.inf
+    ):
+        return linear.norm.__wrapped__(x, axes)
+    length = np.sqrt(squares)
+    return length, (x, None, length)
+
+
+@fast(linear.direction)
+def direction(saved):
+    x, scale, length = saved
+    return x / length if scale is None else linear.direction.__wrapped__(saved)

@@ -17,11 +17,14 @@ import numpy as np
 
 from .. import fast
 from .. import normalize as plain
-from ..linear import sum_to
+from ..linear import mean_over, sum_over, sum_to
 from . import parallel
+from .linear import row_sums
 from .parallel import scratch
 
 WIDTH = 2048  # numbers in a row, at most: neighbouring pixels with few channels share a row
+# Standard deviations from which the rounding error of a mean so far from 0 matters.
+FAR_FROM_0 = 4
 BUFFER = 512  # the row length from which it pays to shrink NumPy's buffer
 
 
@@ -97,13 +100,13 @@ def _repeat(vectors, width):
 
 
 def _sums(x, channels):
-    """Return the sums over the pixels of a block: (n, rows, width) -> (n, C).
-
-    They are products with ones, as in `linear.row_sums`.
-    """
-    n, rows, width = x.shape
-    sums = np.matmul(np.ones(rows, x.dtype), x)
-    return sums if width == channels else sums.reshape(n, -1, channels).sum(1)
+    """Return the sums over the pixels of a block: (n, rows, width) -> (n, C)."""
+    sums = row_sums(x)
+    if x.shape[2] == channels:
+        return sums
+    if channels == 1:
+        return np.add.reduce(sums, 1, keepdims=True)  # NumPy adds well along the last axis
+    return row_sums(sums.reshape(len(x), -1, channels))
 
 
 @fast(plain.moments)
@@ -112,10 +115,12 @@ def moments(x, axes):
     view = _view(x.shape, axes)
     if view is not None:
         return _moments_in_blocks(x, axes, view)
-    mean = x.mean(axes, keepdims=True)
+    mean = mean_over(x, axes)
     centred = x - mean
+    rest = mean_over(centred, axes)
+    centred -= rest
     centred *= centred
-    return mean, centred.mean(axes, keepdims=True)
+    return mean, rest, mean_over(centred, axes)
 
 
 def _moments_in_blocks(x, axes, view):
@@ -127,14 +132,23 @@ def _moments_in_blocks(x, axes, view):
         mean = _sums(x, channels) / count
         centred = scratch("centred", x.shape, x.dtype)
         np.subtract(x, _repeat(mean, x.shape[2]), out=centred)
-        np.multiply(centred, centred, out=centred)
-        return count, mean, _sums(centred, channels)
+        squares = _sums(np.multiply(centred, centred, out=centred), channels)
+        rest = np.zeros_like(mean)
+        if (count * mean**2 > FAR_FROM_0**2 * squares).any():
+            np.subtract(x, _repeat(mean, x.shape[2]), out=centred)
+            rest = _sums(centred, channels) / count
+            centred -= _repeat(rest, x.shape[2])
+            squares = _sums(np.multiply(centred, centred, out=centred), channels)
+        return count, mean, rest, squares
 
-    counts, means, squares = _for_each_block(block, view, [x])
-    mean = (counts * means).sum(1, keepdims=True) / x.dtype.type(pixels)
-    squares += counts * (means - mean) ** 2
+    counts, means, rests, squares = _for_each_block(block, view, [x])
+    average = lambda values: sum_over(values, (1,), True) / x.dtype.type(pixels)
+    mean = average(counts * means)
+    distances = means - mean + rests
+    rest = average(counts * distances)
+    var = average(squares + counts * (distances - rest) ** 2)
     shape = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
-    return mean.reshape(shape), (squares.sum(1) / x.dtype.type(pixels)).reshape(shape)
+    return mean.reshape(shape), rest.reshape(shape), var.reshape(shape)
 
 
 def _as_matrices(channels, *vectors):
@@ -142,25 +156,44 @@ def _as_matrices(channels, *vectors):
     return [None if vector is None else vector.reshape(-1, channels) for vector in vectors]
 
 
+@fast(plain.safe_scale)
+def safe_scale(x, axes, eps):
+    """Most arrays can stay as they are; it takes little time to see that.
+
+    The bounds leave room for the powers of the squares that derivatives contain.
+    """
+    info = np.finfo(x.dtype)
+    largest = info.max**0.125
+    if eps > info.tiny**0.25 and x.size and -largest < x.min() and x.max() < largest:
+        return 1.0
+    return plain.safe_scale.__wrapped__(x, axes, eps)
+
+
 @fast(plain.normalize)
 def normalize(x, scale, shift, axes, eps, statistics=None):
-    mean, var = moments(x, axes) if statistics is None else statistics
+    """y = (x - mean) * factor + shift: `rest` is subtracted from the shift, not from every x."""
+    mean, rest, var = moments(x, axes) if statistics is None else statistics
     inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
-    saved = x, mean, inv_std, scale, shift, axes
+    saved = x, mean, rest, inv_std, scale, shift, axes
     view = _view(x.shape, axes, scale, shift)
-    if view is not None:
-        return _normalize_in_blocks(view, *saved[:-1]), saved
-    y = x - mean
-    y *= inv_std
+    factor, lost = inv_std, rest * inv_std
     if scale is not None:
-        y *= scale
+        factor, lost = factor * scale, lost * scale
+    if shift is not None:
+        shift = shift - lost
+    elif (np.abs(lost) > np.finfo(x.dtype).eps).any():  # smaller ones do not change y
+        shift = -lost
+    if view is not None:
+        return _normalize_in_blocks(view, x, mean, factor, shift), saved
+    y = x - mean
+    y *= factor
     if shift is not None:
         y += shift
     return y, saved
 
 
-def _normalize_in_blocks(view, x, mean, inv_std, scale, shift):
-    mean, inv_std, scale, shift = _as_matrices(view[2], mean, inv_std, scale, shift)
+def _normalize_in_blocks(view, x, mean, factor, shift):
+    mean, factor, shift = _as_matrices(view[2], mean, factor, shift)
     y = np.empty(x.shape, x.dtype)
 
     def block(x, y, mean, factor, *shift):
@@ -169,35 +202,35 @@ def _normalize_in_blocks(view, x, mean, inv_std, scale, shift):
         if shift:
             y += shift[0]
 
-    factor = inv_std if scale is None else inv_std * scale
     _for_each_block(block, view, [x, y], [mean, factor, *([] if shift is None else [shift])])
     return y
 
 
 @fast(plain.normalize_gradient)
 def normalize_gradient(g, saved, needed):
-    x, mean, inv_std, scale, shift, axes = saved
+    x, mean, rest, inv_std, scale, shift, axes = saved
     view = _view(x.shape, axes, scale, shift)
     if view is not None:
         return _gradient_in_blocks(view, g, *saved[:-1], needed)
     normalized = x - mean
+    normalized -= rest
     normalized *= inv_std
     dscale = sum_to(g * normalized, scale.shape) if needed[1] else None
     dshift = sum_to(g, shift.shape) if needed[2] else None
     if not needed[0]:
         return None, dscale, dshift
     dx = g * scale if scale is not None else g.copy()
-    projection = (dx * normalized).mean(axes, keepdims=True)
-    dx -= dx.mean(axes, keepdims=True)
+    projection = mean_over(dx * normalized, axes)
+    dx -= mean_over(dx, axes)
     normalized *= projection
     dx -= normalized
     dx *= inv_std
     return dx, dscale, dshift
 
 
-def _gradient_in_blocks(view, g, x, mean, inv_std, scale, shift, needed):
+def _gradient_in_blocks(view, g, x, mean, rest, inv_std, scale, shift, needed):
     channels = view[2]
-    mean, inv_std, factor = _as_matrices(channels, mean, inv_std, scale)
+    mean, rest, inv_std, factor = _as_matrices(channels, mean, rest, inv_std, scale)
 
     def sums(x, g, mean):
         product = np.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))
@@ -208,7 +241,10 @@ def _gradient_in_blocks(view, g, x, mean, inv_std, scale, shift, needed):
         return sum_to(sums, (vector.size // channels, channels)).reshape(vector.shape)
 
     # The sums over each image, of g and of g * (x - mean).
-    total, projection = (parts.sum(1) for parts in _for_each_block(sums, view, [x, g], [mean]))
+    total, projection = (
+        sum_over(parts, (1,)) for parts in _for_each_block(sums, view, [x, g], [mean])
+    )
+    projection -= rest * total
     projection *= inv_std
     dscale = gradient(projection, scale) if needed[1] else None
     dshift = gradient(total, shift) if needed[2] else None
@@ -217,8 +253,8 @@ def _gradient_in_blocks(view, g, x, mean, inv_std, scale, shift, needed):
     if factor is not None:
         total, projection = total * factor, projection * factor
     n = x.dtype.type(x.size // mean.size)
-    total = sum_to(total, mean.shape) * inv_std / n
     projection = sum_to(projection, mean.shape) * inv_std**2 / n
+    total = sum_to(total, mean.shape) * inv_std / n - rest * projection
     factor = inv_std if factor is None else inv_std * factor
     dx = np.empty(x.shape, x.dtype)
 

@@ -133,7 +133,7 @@ def _sum_of_squares(arrays):
     pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
     lanes = xp.empty(size // CHUNK * 32, arrays[0].dtype)
     _squares(pointers, owner, start, length, lanes)
-    return sums(sums(lanes.reshape(-1, 32)).reshape(32, 1))[0]
+    return sums(sums(lanes.reshape(1, -1, 32)).reshape(1, 32, 1))[0, 0]
 
 
 def _lists_for_kernel(ws, gs, *more):
