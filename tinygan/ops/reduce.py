@@ -3,7 +3,6 @@
 import math
 
 from tinygan.autograd import op
-from tinygan.backend import xp
 from tinygan.kernels import linear as linear_kernels
 from tinygan.kernels import loss
 from tinygan.kernels import normalize as normalize_kernels
