@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
-from tinygan.errors import InputError, choose_from
+from tinygan.errors import InputError, choose_from, warn
 
 DEFAULT_MAXIMUM = 10_000  # of an integer setting: no layer is wider
 MAX_COUNT = 10**9  # the maximum of numbers of steps and of images
@@ -180,14 +180,15 @@ def _printable(value):
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
     """Split ['a=1', 'b=2'] into {'a': '1', 'b': '2'}. Raises InputError for text without a name or
-    an equals sign, and for a name that is given twice."""
+    an equals sign. If a name is given twice, the last value counts, and a warning says so."""
     assignments = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"--set {_printable(text)}: write name=value")
-        name = name.strip().replace("-", "_")
-        if name in assignments:
-            raise InputError(f"setting {_printable(name)} is given twice: write it once")
-        assignments[name] = value.strip()
+        name, value = name.strip().replace("-", "_"), value.strip()
+        if assignments.get(name, value) != value:
+            counts = f"the last value, {_printable(value)}, counts"
+            warn(f"setting {_printable(name)} is given twice: {counts}")
+        assignments[name] = value
     return assignments

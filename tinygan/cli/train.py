@@ -147,12 +147,14 @@ def make_trainer(args):
 
 
 def settings_from_options(args):
-    """Return {setting: text} from --set, --steps and --batch-size."""
-    texts = list(args.set)
-    for name, text in ("steps", args.steps), ("batch-size", args.batch_size):
-        if text is not None:
-            texts.append(f"{name}={text}")
-    return parse_assignments(texts)
+    """Return {setting: text} from --set, --steps and --batch-size. Raises InputError if they
+    contradict each other."""
+    settings = parse_assignments(args.set)
+    for name, text in ("steps", args.steps), ("batch_size", args.batch_size):
+        if text is not None and settings.setdefault(name, text) != text:
+            option = f"--{name.replace('_', '-')} {text}"
+            raise InputError(f"{option} contradicts --set {name}={settings[name]}: give one")
+    return settings
 
 
 def resumed_trainer(args):
