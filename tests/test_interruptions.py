@@ -33,6 +33,24 @@ def digits():
 
 # Whatever ends a run saves the step first
 
+SETTINGS = {"batch_size": 4, "hidden": 8, "latent": 4, "sample_every": 2, "keep": 10}
+SETTINGS |= {"checkpoint_every": 6, "eval_every": 6, "eval_images": 200}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, digits):
+    """The folder of a run with SETTINGS that nothing has interrupted."""
+    run = start(tmp_path_factory.mktemp("uninterrupted") / "a", digits, "gan", **SETTINGS)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(trainer.Trainer, "write_curves", without_matplotlib)
+        run.run(progress=False)
+    return run.out
+
+
+def without_matplotlib(self, path, rows):
+    with files.replacing(path) as temporary:
+        temporary.write_text(repr(rows))
+
 
 @pytest.mark.parametrize("step", [6, 10, 12])  # in between, at a line of the log, the last one
 @pytest.mark.parametrize(
@@ -47,13 +65,10 @@ def digits():
     ],
 )
 def test_an_error_in_a_steps_files_loses_neither_the_step_nor_the_files(
-    tmp_path, digits, monkeypatch, name, error, step
+    tmp_path, digits, monkeypatch, uninterrupted, name, error, step
 ):
     """The run that continues writes the files that are missing."""
-    settings = {**TINY, "sample_every": 2, "checkpoint_every": 6, "keep": 10, "eval_every": 6}
-    settings |= {"eval_images": 200, "hidden": 8, "latent": 4}
-    start(tmp_path / "a", digits, "gan", **settings).run(progress=False)
-    run = start(tmp_path / "b", digits, "gan", **settings)
+    run = start(tmp_path / "b", digits, "gan", **SETTINGS)
     owner, _, method = name.rpartition(".")
     owner = {"log.Log": log.Log, "Trainer": trainer.Trainer, "Evaluation": trainer.Evaluation}[
         owner
@@ -68,12 +83,12 @@ def test_an_error_in_a_steps_files_loses_neither_the_step_nor_the_files(
     monkeypatch.setattr(owner, method, fails)
     with pytest.raises(type(error)) as caught:
         run.run(progress=False)
-    monkeypatch.undo()
+    monkeypatch.setattr(owner, method, original)
     assert caught.value is error
     assert checkpoint.last_step(tmp_path / "b") == run.step < 13
     assert not (tmp_path / "b" / "running").exists() and not list((tmp_path / "b").rglob(".*"))
     resume(tmp_path / "b", digits).run(progress=False)
-    assert stress.differences(tmp_path / "a", tmp_path / "b") == []
+    assert stress.differences(uninterrupted, tmp_path / "b") == []
     with pytest.raises(InputError, match="is already at step 12"):
         resume(tmp_path / "b", digits)
 
@@ -95,7 +110,7 @@ def test_an_unexpected_error_says_which_step_is_saved(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr(trainer.Trainer, "write_grid", fails)
     with pytest.raises(RuntimeError, match="a mistake"):
-        main(f"{TRAIN} {tmp_path / 'a'} sample_every=2".split())
+        main(f"{TRAIN} {tmp_path / 'a'} --set sample_every=2".split())
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
         f"tinygan: stopped at step 4; continue from step 4 with: tinygan train --resume "
