@@ -23,6 +23,7 @@ from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
 from tinygan.metrics.network import WEIGHTS_OF, Classifier, read, write
 from tinygan.optim import Adam
+from tinygan.screen import Display
 
 BATCH_SIZE = 128
 LEARNING_RATE = 3e-3  # the peak: the rate rises over the first tenth of the steps, then falls to 0
@@ -63,7 +64,7 @@ def train(dataset, augmentation, seed=0, epochs=EPOCHS, progress=False):
     parallel.keep_memory()
     with (
         parallel.single_threaded_blas(),
-        tqdm(total=steps, unit="step", disable=not progress) as bar,
+        tqdm(total=steps, unit="step", disable=not progress, file=Display(sys.stderr)) as bar,
     ):
         for step in range(steps):
             images, labels = dataset.batch(step, BATCH_SIZE, seed)
@@ -146,7 +147,8 @@ def main(argv=None) -> int:
         accuracy = accuracy_on(net, test)
         write(args.output, net, accuracy)
     except (InputError, OSError) as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        message = f"{parser.prog}: error: {' '.join(str(error).split())}"
+        print(message, file=Display(sys.stderr))
         return 2
     kind = "held-out" if args.hold_out else "test"
     print(f"{args.output}: accuracy {accuracy:.2%} on {len(test):,} {kind} images")

@@ -18,6 +18,7 @@ FOLDERS = sorted({str(Path(file).parent) for file in FILES})
 # only from itself and from the parts before it.
 ORDER = [
     "version",
+    "startup",
     "screen",
     "errors",
     "files",

@@ -26,17 +26,18 @@ To learn how tinygan works, read kernels/*.py, autograd/engine.py and tensor.py,
 models, and training/algorithm.py, in this order.
 """
 
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from . import startup
 
-from .errors import InputError, end_command_at_once_on_ctrl_c
-
-end_command_at_once_on_ctrl_c()  # first of all, because the other imports take most of a second
+startup.handle_ctrl_c()  # before the other imports, which take most of a second
 
 # ruff: noqa: E402
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
 from . import nn, ops, optim
 from .autograd import Parameter, Tensor, anomaly, grad, habits, no_grad, profile, tensor, trace
 from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
+from .errors import InputError
 from .training.ema import EMA
 from .version import __version__
 

@@ -122,25 +122,6 @@ def requests_to_stop(
         yield stop
 
 
-def end_command_at_once_on_ctrl_c() -> None:
-    """If this process is the command `tinygan`, let Ctrl-C end it at once, with one line, until the
-    command runs. While Python imports the package, a KeyboardInterrupt would be a traceback, or
-    even another exception, because extension modules do not expect it."""
-    words = sys.argv or [""]
-    # While Python imports the package that -m names, the first word is "-m".
-    module = sys.orig_argv[-len(words)].removeprefix("-m") if words[0] == "-m" else ""
-    name = os.path.basename(words[0]).removesuffix(".exe").removesuffix("-script.py")
-
-    def end(number, frame):
-        screen.write_at_once("tinygan: interrupted\n")
-        os._exit(128 + number)
-
-    is_command = name == "tinygan" or module in ("tinygan", "tinygan.cli")
-    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_command and is_default and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, end)
-
-
 quiet = False  # True on all ranks of a run but the first, which writes the messages (ranks.py)
 
 

@@ -211,11 +211,13 @@ def locked(path: str | Path, on_wait: Callable[[str], Any] | None = None) -> Ite
                 with writing(path):
                     remove(path)
                 continue
-            file.truncate(0)
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            file.write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
-            file.flush()
             try:
+                with writing(path):
+                    file.truncate(0)
+                    since = time.strftime("%Y-%m-%d %H:%M:%S")
+                    holder = f"process {os.getpid()} on {platform.node()}, since {since}\n"
+                    # Not into the file's buffer: on a full disk, closing the file would fail too.
+                    os.write(file.fileno(), holder.encode())
                 yield
             finally:
                 # The file may have gone with its folder, and Windows does not remove open files.

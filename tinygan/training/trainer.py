@@ -322,30 +322,36 @@ class Trainer:
         cls, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
     ) -> "Trainer":
         """Return a Trainer with a new folder, `out`. Raises FolderTaken if it already contains a
-        run, and InputError if it contains other files."""
+        run, and InputError if it contains other files. If the same call was interrupted, and its
+        run has not begun, it can be repeated."""
         out = files.user_path(out)
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         # Hidden files and empty folders are left by a run that was killed before it began.
-        if any(
-            (path.is_symlink() or not path.is_dir()) and path.name[0] != "." and path.name != LOCK
+        found = {
+            path.relative_to(out).as_posix()
             for path in out.rglob("*")
-        ):
-            if not (out / "config.json").exists():
-                raise InputError(
-                    f"{out} is not empty, and contains no run to continue: choose another --out"
-                )
+            if (path.is_symlink() or not path.is_dir())
+            and path.name[0] != "."
+            and path.name != LOCK
+        }
+        if found and "config.json" not in found:
+            raise InputError(
+                f"{out} is not empty, and contains no run to continue: choose another --out"
+            )
+        existed, trainer = out.exists(), None
+        if found <= {"config.json"}:
+            trainer = cls(recipe, settings, dataset, out, seed)
+        if found and (trainer is None or checkpoint.read_config(out, out) != trainer.config):
             raise FolderTaken(
                 f"{out} already contains a run: continue it with --resume {quoted(out)}, "
                 "or choose another --out"
             )
-        existed = out.exists()
-        trainer = cls(recipe, settings, dataset, out, seed)
         try:
             with files.writing(out):
                 files.make_folder(out, exist_ok=existed)
             with files.locked(out / LOCK):
-                if (out / "config.json").exists():
+                if (out / "config.json").exists() and not found:
                     raise FileExistsError
                 files.write_json(out / "config.json", trainer.config)
         except (FileExistsError, files.InUse):
