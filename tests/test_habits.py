@@ -9,6 +9,7 @@ from host import host
 import tinygan
 from tinygan import Parameter, Tensor, grad, nn, ops, optim, tensor
 from tinygan.autograd import habits
+from tinygan.backend import asarray
 from tinygan.gan import conditioning, penalties
 from tinygan.gan.augment import Augment
 from tinygan.models import biggan, dcgan, stylegan2
@@ -227,7 +228,7 @@ def network():
 
 
 def loss_of(net):
-    return net(np.ones((2, 3), np.float32)).sum()
+    return net(tensor(np.ones((2, 3)), dtype="float32")).sum()
 
 
 def test_an_optimiser_takes_a_network():
@@ -409,8 +410,8 @@ def test_sizes_in_numpys_numbers_print_and_check_like_pythons():
         def forward(self, z):
             return self.linear(self.expect_shape(z, "N", self.pair[0]))
 
-    assert "takes x (N, 3), got float32 (2, 4)" in message_of(
-        ValueError, Latent(np.int64(3)), np.ones((2, 4), np.float32)
+    assert "takes x (N, 3), got float64 (2, 4)" in message_of(
+        ValueError, Latent(np.int64(3)), tensor(np.ones((2, 4)))
     )
     assert nn.summary(Latent(np.int64(3)))[0].shape == (1, 1)
 
@@ -450,7 +451,8 @@ def test_a_seed_is_a_generator():
 
 
 def test_seeds_of_penalties_augmentation_and_initial_weights():
-    D, x = dcgan.Discriminator(norm="none", rng=0), np.ones((2, 28, 28, 1), np.float32)
+    D = dcgan.Discriminator(norm="none", rng=0)
+    x = asarray(np.ones((2, 28, 28, 1), np.float32))
     values = [penalties.wgan_gp(D, x, -x, rng).item() for rng in (3, np.random.default_rng(3))]
     assert values[0] == values[1]
     for kind in ("ada", "diffaug"):

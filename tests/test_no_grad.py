@@ -360,7 +360,7 @@ def test_monitors_that_end_in_any_order():
 
 def test_hooks_that_end_in_any_order():
     network = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    x = np.ones((1, 2), np.float32)
+    x = tensor([[1.0, 1.0]])
 
     def generator():
         with nn.feature_maps(network) as maps:

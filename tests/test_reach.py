@@ -11,7 +11,7 @@ import pytest
 
 from tinygan import Parameter, nn, ops, tensor
 
-X = np.ones((1, 2), np.float32)
+X = tensor([[1.0, 1.0]])
 
 
 def layer():
