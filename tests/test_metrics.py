@@ -15,7 +15,9 @@ from tinygan.metrics import neighbours, scores
 from tinygan.metrics.fid import fid, frechet_distance, gaussian, kid
 from tinygan.metrics.modes import modes
 from tinygan.metrics.neighbours import memorisation, nearest, neighbours_picture
+from tinygan.metrics.path_length import perceptual_path_length
 from tinygan.metrics.precision_recall import density_coverage, precision_recall, squared_radii
+from tinygan.metrics.separability import separability
 
 
 @pytest.fixture
@@ -116,6 +118,49 @@ def test_features_that_are_refused(rng, metric):
     assert "too few" in error_of(metric, x[:1], x)
 
 
+@pytest.mark.parametrize("metric", [fid, kid, precision_recall, density_coverage])
+@pytest.mark.parametrize("largest", [2e25, 1e200, -1e308])
+def test_features_too_large_for_the_metrics_are_refused(rng, metric, largest):
+    x = rng.standard_normal((20, 3))
+    huge = x.copy()
+    huge[3, 1] = largest
+    for pair in ((x, huge), (huge, x)):
+        message = error_of(metric, *pair)
+        assert "at most 1e+25" in message and "divide all features" in message
+
+
+@pytest.mark.parametrize("metric", [fid, kid, precision_recall, density_coverage])
+def test_the_largest_features_give_finite_metrics(rng, metric):
+    sets = rng.uniform(-1e25, 1e25, (2, 30, 4))
+    assert np.isfinite(metric(*sets)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_paths_and_latents_that_are_not_finite_are_refused(rng, bad):
+    lengths, latents = rng.uniform(1, 2, 30), rng.standard_normal((40, 3))
+    lengths[7] = latents[7, 1] = bad
+    assert "finite" in error_of(perceptual_path_length, lengths)
+    attributes = {"ink": (np.arange(40), np.arange(40) % 3 == 0)}
+    assert "finite" in error_of(separability, latents, attributes)
+
+
+def test_separability_does_not_depend_on_where_latents_are_or_on_their_unit(rng):
+    latents = rng.standard_normal((400, 3))
+    attributes = {"side": (np.arange(400), latents[:, 1] > 0)}
+    assert separability(latents, attributes)["side"] < 0.1
+    for moved in (latents * 1e-18, latents + 1e6, 1e9 * latents):
+        assert separability(moved, attributes)["side"] < 0.1
+
+
+def test_fid_of_features_far_from_zero(rng):
+    x, y = rng.standard_normal((2, 500, 6)) + np.arange(2)[:, None, None]
+    far = 2.0**30  # exact: a float64 can hold the sums
+    x, y = (np.round(a * 2**20) / 2**20 for a in (x, y))
+    np.testing.assert_allclose(fid(x + far, y + far), fid(x, y), rtol=1e-7)
+    mean, cov = gaussian(np.full((1000, 3), 1e8 + 0.1))
+    assert (mean == 1e8 + 0.1).all() and not cov.any()
+
+
 # ---- KID ----
 
 
@@ -203,6 +248,42 @@ def test_neighbour_metrics_survive_rounding(rng):
     density, coverage = density_coverage(real, on_the_border)
     assert coverage == 1 and density >= 1 / 5
     assert precision_recall(real, real) == (1, 1) and density_coverage(real, real)[1] == 1
+
+
+@pytest.mark.parametrize("far", [0, 1e4, 1e6, 1e8, 1e11])
+def test_features_far_from_zero(rng, far):
+    """Sets that are disjoint stay disjoint, and a set is still like itself."""
+    far = far * rng.uniform(0.5, 1, 5)
+    real, same, apart = rng.standard_normal((3, 300, 5)) + far
+    apart += 20
+    assert precision_recall(real, apart) == density_coverage(real, apart) == (0, 0)
+    assert precision_recall(real, real) == (1, 1)
+    # The same rounded features, moved to 0 without an error.
+    moved = [a - real[0] for a in (real, same)]
+    for metric in (precision_recall, density_coverage):
+        assert metric(real, same) == metric(*moved)
+
+
+def test_groups_of_features_far_from_each_other(rng):
+    """There is no centre from which all features are near."""
+    groups = np.where(np.arange(400)[:, None] % 2, 0.0, 1e9)
+    real, apart = rng.standard_normal((2, 400, 5)) + groups
+    apart += 20
+    assert precision_recall(real, apart) == density_coverage(real, apart) == (0, 0)
+    outlier = rng.standard_normal((400, 5))
+    outlier[7] = 1e10  # its ball contains everything; no other ball does
+    precision, recall = precision_recall(outlier, apart)
+    assert (precision, recall) == (1, 0)
+    assert density_coverage(outlier, apart, 5) == (1 / 5, 1 / 400)
+
+
+@pytest.mark.parametrize("copies", [1, 3, 4, 100])
+def test_copies_of_a_feature(rng, copies):
+    x = np.repeat(rng.standard_normal((20, 4)) + 1e7, copies, axis=0)
+    distances = scipy.spatial.distance.cdist(x, x)
+    np.fill_diagonal(distances, np.inf)
+    expected = np.sort(distances, 1)[:, 2]
+    np.testing.assert_allclose(np.sqrt(squared_radii(x, 3)), expected, rtol=1e-12)
 
 
 def test_squared_radii_can_be_reused(rng):
@@ -346,6 +427,20 @@ def test_nearest_by_brute_force(rng, monkeypatch, channels, k):
     np.testing.assert_allclose(result, np.sort(distances, axis=1)[:, :k], rtol=1e-12)
     np.testing.assert_allclose(np.take_along_axis(distances, indices, 1), result, rtol=1e-12)
     assert (indices[2, 0], result[2, 0], result[4, 0]) == (17, 0, 0) and indices[4, 0] in (3, 11)
+
+
+def test_nearest_of_almost_equal_images(rng):
+    """One grey level in one pixel makes the difference, in a bright and in a dark image."""
+    for background in (0, 255, 128):
+        image = np.full((1, 28, 28, 1), background, np.uint8)
+        training = np.repeat(image, 200, axis=0).astype(int)
+        pixels = rng.integers(0, 28, (200, 2))
+        sign = 1 if background < 200 else -1
+        training[np.arange(200), pixels[:, 0], pixels[:, 1], 0] += sign * (2 + np.arange(200) % 50)
+        training[77] = image
+        training[77, 3, 3] += sign
+        indices, distances = nearest(image, training.astype(np.uint8))
+        assert indices == [[77]] and distances == [[1 / 255]]
 
 
 def test_nearest_of_padded_images(rng):

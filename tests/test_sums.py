@@ -262,11 +262,12 @@ def test_a_constant_channel_becomes_zero(shape, axes, kernel_set):
     for value in CONSTANTS:
         x = np.full(shape, value, "float32")
         mean, rest, var = map(to_numpy, normalize.moments(asarray(x), axes))
-        assert (var == 0).all() and (mean.astype("float64") + rest == np.float32(value)).all()
+        small = 1e-3 * float(np.spacing(np.float32(abs(value))))
+        assert np.abs(mean.astype("float64") + rest - np.float32(value)).max() <= small
         x = tensor(x, requires_grad=True)
-        assert not to_numpy(ops.var(x, axes).data).any()
+        assert max(var.max(), to_numpy(ops.var(x, axes).data).max()) <= small**2
         y = ops.normalize(x, axes)
-        assert np.abs(to_numpy(y.data)).max() <= 1e-6, value
+        assert np.abs(to_numpy(y.data)).max() <= 1e-4, value
         g = asarray(normal(*shape).astype("float32"))
         for create_graph in (False, True):
             dx = to_numpy(grad(y, x, g, create_graph=create_graph, retain_graph=True).data)
@@ -315,7 +316,8 @@ def test_one_number_apart_in_a_large_channel():
     x[::7, 3] += 0.125
     for axes in ((0, 1, 2), (1, 2)):
         expected = x.astype("float64").var(axes)
-        np.testing.assert_allclose(ops.var(tensor(x), axes).data, expected, rtol=1e-3, atol=1e-9)
+        var = to_numpy(ops.var(tensor(x), axes).data)
+        np.testing.assert_allclose(var, expected, rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.cpu

@@ -6,14 +6,14 @@ import numpy as np
 from tinygan.autograd import Array
 from tinygan.errors import InputError
 
-LARGEST_FEATURE = 1e50
+LARGEST_FEATURE = 1e25
 
 
 def as_features(*sets: Array, at_least: int = 1) -> list[Array]:
     """Return the sets of features as float64 arrays (N, d), N >= at_least.
 
     All sets must have the same d, but may differ in N. All values must be finite, and so small that
-    the metrics, which raise them to the sixth power, do not overflow.
+    the metrics, which raise them to the twelfth power (the deviation of the KID), do not overflow.
     """
     arrays = [np.asarray(features, np.float64) for features in sets]
     for features in arrays:
