@@ -156,7 +156,7 @@ def test_the_full_size_stores_results_and_continues(make_study, tmp_path, monkey
         recipes.find("gan"), settings, data.load("digits"), tmp_path / "runs" / "x-other-0", 0
     )
     begun.run(progress=False)
-    with pytest.raises(InputError, match="x-other-0 holds a run with other settings: delete it"):
+    with pytest.raises(InputError, match="x-other-0 holds a run with other settings: move it"):
         train(
             make_study("--full", "--jobs", "1", "--seeds", "0"),
             {"other": "hidden=5"},

@@ -160,7 +160,7 @@ def run_animate(args):
         try:
             frames.append(np.asarray(plots.open_picture(path))[::2, ::2])
         except InputError as error:
-            raise InputError(f"{path} is damaged: delete it ({error})") from None
+            raise InputError(f"{path} is damaged: move it elsewhere ({error})") from None
     if not frames:
         raise InputError(
             f"{folder} has no pictures in samples/: train again, with a smaller --set sample_every"

@@ -97,7 +97,7 @@ def train(job, settings, folder, last_checkpoint, progress):
         }
         config = checkpoint.read_config(folder, folder)
         if any(config[key] != value for key, value in expected.items()):
-            raise InputError(f"{folder} holds a run with other settings: delete it")
+            raise InputError(f"{folder} holds a run with other settings: move it elsewhere")
     if last_checkpoint.exists():
         return
     new_trainer = Trainer if begun else Trainer.start
@@ -133,26 +133,26 @@ def training_time(folder: Path) -> list[tuple[int, float]]:
     resume; here the parts are added up.
     """
     clock, total, last = [], 0.0, 0.0
-    for line in (folder / "time.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in log.rows(folder, name="time.jsonl", needs="phases"):
         now = sum(row["phases"].values())
         total, last = total + (last if now < last else 0.0), now
         clock.append((row["step"], total + last))
+    if not clock:
+        raise InputError(f"{folder / 'time.jsonl'} has no line, so the training time is unknown")
     return clock
 
 
 def evaluations(folder: Path, clock: list[tuple[int, float]]) -> list[dict[str, float]]:
     """Return [{"step", "seconds", "fid", ...}]: the evaluations on held-out images during
     training. clock: see `training_time`."""
-    path, (steps, seconds) = folder / "eval.jsonl", zip(*clock)
-    rows = map(json.loads, path.read_text().splitlines() if path.exists() else ())
+    steps, seconds = zip(*clock)
     return [
         {
             "step": row["step"],
             "seconds": round(float(np.interp(row["step"], steps, seconds)), 2),
             **{key: round(row[key], 4) for key in METRICS if key in row},
         }
-        for row in rows
+        for row in log.rows(folder, name="eval.jsonl")
     ]
 
 

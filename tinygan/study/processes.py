@@ -71,5 +71,5 @@ def logged_step(folder: str | Path) -> int:
     """Return the step of the last line of a run's log, or 0 if there is none."""
     path = Path(folder) / "log.jsonl"
     tail = path.read_bytes()[-5000:] if path.exists() else b""
-    steps = re.findall(rb'^\{"step": (\d+),', tail, re.MULTILINE)
+    steps = re.findall(rb'^\{"step": (\d{1,10}),', tail, re.MULTILINE)
     return int(steps[-1]) if steps else 0
