@@ -18,23 +18,27 @@ States = Mapping[str, Mapping[str, Any]]  # {part of the run: {name: array}}
 
 CONFIG_VERSION = 1  # of config.json; a file without a version has this one too
 # The exceptions that reading a damaged file may raise; some of them come from zipfile.
-DAMAGE = OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile
+DAMAGE = OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile
 BEST = "best.npz"  # the averaged generator at the evaluation with the lowest FID
 
 
-class Damaged(InputError):
-    """A checkpoint cannot be read. fault: the message without advice."""
+class Unsound(InputError):
+    """A checkpoint that cannot be used. fault: the message without advice."""
 
-    def __init__(self, path: Path, error: Exception):
-        self.fault = f"{path} is not a checkpoint of tinygan, or is damaged ({error})"
-        super().__init__(f"{self.fault}: use an older one, or train again")
+    def __init__(self, fault: str, advice: str):
+        super().__init__(f"{fault}: {advice}")
+        self.fault = fault
 
 
-def unsound(path: Path, fault: object) -> InputError:
+class Damaged(Unsound):
+    """A checkpoint that cannot be read, or whose checksum is wrong."""
+
+
+def changed(path: Path, fault: object) -> Unsound:
     """Return the error to raise if the contents of a checkpoint cannot be right."""
-    return InputError(
-        f"{path} is changed, or does not fit this run's config.json ({fault}): give the path of an "
-        "older checkpoint instead, or train again"
+    return Unsound(
+        f"{path} is changed, or does not fit this run's config.json ({fault})",
+        "give the path of an older checkpoint instead, or train again",
     )
 
 
@@ -118,24 +122,19 @@ def set_aside(path: Path) -> None:
 
 def load(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return (states, meta) of a checkpoint. Raises Damaged if the file is damaged or is not a
-    checkpoint, and another InputError if its meta cannot be right."""
+    checkpoint, and Unsound if its meta cannot be right."""
     path = Path(path)
     try:
         arrays = npz.load(path)
-        text, states = arrays.pop("meta"), {}
-        for key, array in arrays.items():
-            part, name = key.split("/", 1)
-            states.setdefault(part, {})[name] = array
     except DAMAGE as error:
-        raise Damaged(path, error) from None
+        fault = f"{path} is not a checkpoint of tinygan, or is damaged ({error})"
+        raise Damaged(fault, "use an older one, or train again") from None
     try:
-        if text.shape or text.dtype.kind != "U" or text.nbytes > 4 * schema.META_CHARACTERS:
-            raise ValueError(f"meta is not text of at most {schema.META_CHARACTERS:,} characters")
-        meta = schema.parse(str(text))
+        meta = schema.parse_meta(arrays.pop("meta", None))
         schema.check_meta(meta, step_of(path) if path.name.startswith("checkpoint-") else None)
+        return schema.in_parts(arrays, ("ema",) if path.name == BEST else schema.PARTS), meta
     except ValueError as error:
-        raise unsound(path, error) from None
-    return states, meta
+        raise changed(path, error) from None
 
 
 def is_folder(path: str | Path) -> bool:

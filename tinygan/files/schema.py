@@ -8,7 +8,7 @@ value is wrong. The tables at the end describe the files.
 import json
 import math
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -70,7 +70,8 @@ def integer(low: int, high: int) -> Check:
 
     def check(value, name):
         if type(value) is not int or not low <= value <= high:
-            raise _wrong(name, value, f"a whole number from {low} to {high}")
+            expected = f"a whole number from {low} to {high}" if low < high else str(low)
+            raise _wrong(name, value, expected)
 
     return check
 
@@ -227,7 +228,7 @@ def check_arrays(
     expected = {**optional, **required}
     for kind, names in (
         ("lacks", required.keys() - found.keys()),
-        ("has unknown", found.keys() - expected.keys()),
+        ("has unexpected", found.keys() - expected.keys()),
     ):
         if names:
             shown = sorted(map(_shown_name, names))
@@ -239,15 +240,12 @@ def check_arrays(
 # The files of a run
 
 STEP = integer(0, MAX_COUNT)
-NUMBER_OR_TEXT = either("a number or text", text(1000), number(finite=False))
-
+SETTING = either("a number, text, true or false", number(), text(1000), one_of(True, False))
 CONFIG = record(
     {
         "recipe": text(100),
         "data": text(1000),
-        "settings": record(
-            {}, others=either("a number, text, true or false", one_of(True, False), NUMBER_OR_TEXT)
-        ),
+        "settings": record({}, others=SETTING),
         "seed": integer(0, 2**63),
         # Networks of these sizes will be made: height, width and channels of images.
         "image_shape": sequence(integer(1, 1024), integer(1, 1024), integer(1, 16)),
@@ -273,7 +271,7 @@ ROWS: dict[str, Check] = {
     "eval.jsonl": record(
         {"step": STEP, "fid": number(finite=False)},
         {name: number(0, 1) for name in ("precision", "recall", "class_accuracy")},
-        others=NUMBER_OR_TEXT,
+        others=either("a number or text", text(1000), number(finite=False)),
     ),
 }
 LATER_ROW = record({"step": STEP}, others=anything)  # a resumed run writes it again
@@ -310,6 +308,30 @@ META: dict[str, Check] = {
     "recent": items(record(LOSSES, others=number()), LOG_EVERY - 1),
     "controller": optional(CONTROLLER),
 }
+
+
+PARTS = "G", "D", "ema", "grown", "g_optimizer", "d_optimizer", "fixed"  # see training/state.py
+
+
+def parse_meta(array: np.ndarray[Any, Any] | None) -> Any:
+    """Return the value of the JSON text that a checkpoint holds as its array "meta"."""
+    if array is None or array.shape or array.dtype.kind != "U":
+        raise ValueError("it has no text called meta")
+    if array.nbytes > 4 * META_CHARACTERS:
+        raise ValueError(f"meta is longer than {META_CHARACTERS:,} characters")
+    return parse(str(array))
+
+
+def in_parts(arrays: Mapping[str, Any], parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return {part: {name: array}}, given {"part/name": array}. Raises ValueError for an array that
+    belongs to none of the parts."""
+    states: dict[str, dict[str, Any]] = {}
+    for key, array in arrays.items():
+        part, slash, name = key.partition("/")
+        if part not in parts or not slash:
+            raise ValueError(f"it has an unexpected array {_shown_name(key)}")
+        states.setdefault(part, {})[name] = array
+    return states
 
 
 def check_meta(meta: Any, step: int | None) -> None:

@@ -83,9 +83,9 @@ class Evaluation:
         try:
             states, meta = checkpoint.load(best)
             state.check_network(run._replace(path=best, states=states), "ema", G)
-            state.check_best(best, meta)
-        except InputError as error:
-            warn(f"{error}; the next evaluation writes a new one")
+            state.check_evaluation(best, meta)
+        except checkpoint.Unsound as error:
+            warn(f"{error.fault}: the next evaluation writes a new one")
             self.best_fid = math.inf
             checkpoint.set_aside(best)
             return

@@ -31,14 +31,15 @@ def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np
     Diverged if a pixel is NaN or infinite.
     """
     parts = []
-    with no_grad(), parallel.single_threaded_blas():
+    # Overflow needs no warning, since the images are checked.
+    with no_grad(), parallel.single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
         for i in range(0, len(z), batch_size):
             part = None if labels is None else labels[i : i + batch_size]
             if part is not None and part.dtype.kind == "f":
                 part = asarray(part)
             images = to_numpy(call_with_labels(G, z[i : i + batch_size], part).data)
             if not np.isfinite(images).all():
-                raise Diverged("G generates NaN or infinity, though its weights are finite")
+                raise Diverged("G generates NaN or infinity: its weights are too large")
             parts.append(to_uint8(images))
     return np.concatenate(parts)
 
@@ -129,7 +130,7 @@ def load_generator(run: str | Path, average: bool = True) -> tuple[Any, dict[str
         )
 
     if run.path.name == checkpoint.BEST and folder_given:
-        state.check_best(run.path, run.meta)
+        state.check_evaluation(run.path, run.meta)
     G, _ = build_networks(run)
     return _load_weights(G, run, "ema" if average else "G"), run.config, run.path
 
@@ -179,7 +180,7 @@ class _LimitedGenerator(np.random.Generator):
     def _count(self, size):
         self.left -= 1 if size is None else math.prod(size) if isinstance(size, tuple) else size
         if self.left < 0:
-            raise checkpoint.unsound(self.path, "which describes larger networks than it holds")
+            raise checkpoint.changed(self.path, "which describes larger networks than it holds")
 
 
 def _load_weights(network, run, part):

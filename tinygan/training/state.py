@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygan.errors import InputError
 from tinygan.files import checkpoint, schema
 from tinygan.files.schema import Array, check_arrays
 from tinygan.models.growth import START
@@ -26,7 +25,6 @@ from . import log
 
 # The attributes of Algorithm that checkpoints contain besides arrays.
 ALGORITHM_STATE = "step", "d_updates", "images", "lod"
-PARTS = {"G", "D", "ema", "g_optimizer", "d_optimizer", "fixed"}
 
 
 def arrays(trainer: Any) -> dict[str, dict[str, Any]]:
@@ -78,54 +76,52 @@ def restore(trainer: Any, run: checkpoint.Run) -> None:
 
 
 def check(trainer: Any, run: checkpoint.Run) -> None:
-    """Raise InputError unless the contents of a checkpoint are a state of this Trainer."""
+    """Raise Unsound unless the contents of a checkpoint are a state of this Trainer."""
     a, states, shape = trainer.algorithm, run.states, trainer.dataset.image_shape
     with _unsound(run.path):
         schema.check_meta(run.meta, None)
         _check_meta(a, run.meta)
-        if missing := PARTS - states.keys():
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        if unknown := states.keys() - PARTS - {"grown"}:
-            raise ValueError(f"it has unknown parts: {', '.join(sorted(unknown))}")
+        states = {part: states.get(part, {}) for part in schema.PARTS}
         for part, network in (("G", a.G), ("D", a.D), ("ema", a.ema.module)):
             check_arrays(part, states[part], _arrays_of(network, shape))
         # In each step, G has one or two updates (the second is that of a lazy penalty).
         step, d_updates = run.meta["step"], run.meta["d_updates"]
-        _check_optimizer("g_optimizer", states, a.g_optimizer, 2 * step)
-        _check_optimizer("d_optimizer", states, a.d_optimizer, 2 * d_updates)
+        _check_optimizer("g_optimizer", states["g_optimizer"], a.g_optimizer, 2 * step)
+        _check_optimizer("d_optimizer", states["d_optimizer"], a.d_optimizer, 2 * d_updates)
         latents = trainer.gallery.latents.data
         check_arrays("fixed", states["fixed"], {"latents": Array(latents.shape, latents.dtype)})
         grown = Array((len(trainer.gallery.growth_inputs()[0]), *shape), np.dtype("uint8"))
         names = [f"{START << i:04}" for i in range(a.growth.levels + 1 if a.growth else 0)]
-        check_arrays("grown", states.get("grown", {}), {}, dict.fromkeys(names, grown))
+        check_arrays("grown", states["grown"], {}, dict.fromkeys(names, grown))
 
 
 def check_network(run: checkpoint.Run, part: str, network: Any) -> None:
-    """Raise InputError unless a checkpoint holds the weights of a network, as its part "G", "D" or
+    """Raise Unsound unless a checkpoint holds the weights of a network, as its part "G", "D" or
     "ema"."""
     with _unsound(run.path):
         expected = _arrays_of(network, run.config["image_shape"])
         check_arrays(part, run.states.get(part, {}), expected)
 
 
-def check_best(path: Path, meta: dict[str, Any]) -> None:
-    """Raise InputError unless the evaluation in a best.npz is one of those in eval.jsonl: the file
+def check_evaluation(path: Path, meta: dict[str, Any]) -> None:
+    """Raise Unsound unless the evaluation in a best.npz is one of those in eval.jsonl: the file
     could be from another run."""
     evaluation = meta.get("evaluation")
     if evaluation is None or evaluation not in log.rows(path.parent, name="eval.jsonl"):
-        raise InputError(
+        raise checkpoint.Unsound(
             f"{path} holds an evaluation that is not in this run's eval.jsonl, so it may be of "
-            "another run: rename it, or give its path to use it all the same"
+            "another run",
+            "rename it, or give its path to use it all the same",
         )
 
 
 @contextlib.contextmanager
 def _unsound(path):
-    """Turn a ValueError in the block, which checks the contents of `path`, into an InputError."""
+    """Turn a ValueError in the block, which checks the contents of `path`, into Unsound."""
     try:
         yield
     except ValueError as error:
-        raise checkpoint.unsound(path, error) from None
+        raise checkpoint.changed(path, error) from None
 
 
 def _check_meta(a, meta):
@@ -152,9 +148,9 @@ def _arrays_of(network, image_shape):
     }
 
 
-def _check_optimizer(part, states, optimizer, max_updates):
+def _check_optimizer(part, saved, optimizer, max_updates):
     """Check the states of the parameters that have been updated: those that have any state."""
-    expected, saved = {}, states[part]
+    expected = {}
     for i, p in enumerate(optimizer.parameters):
         moment = Array(p.shape, p.data.dtype)
         state = {f"{i}.v": moment._replace(low=0.0)}
