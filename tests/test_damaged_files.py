@@ -69,10 +69,9 @@ def refused(path, lines, number):
     """Write lines (bytes) to a log, and check that the line with this number is refused, by the
     reader of logs and before a resumed run changes anything."""
     path.write_bytes(b"".join(line + b"\n" for line in lines))
-    for read in (log.check, log.remove_after):
-        message = message_of(read, path.parent, 20)
-        assert message.startswith(f"{path}, line {number} is damaged ("), message
-        assert message.endswith("correct the line, or rename the file to go on without it")
+    message = message_of(log.ends_of_step, path.parent, 20)
+    assert message.startswith(f"{path}, line {number} is damaged ("), message
+    assert message.endswith("correct the line, or rename the file to go on without it")
     assert path.read_bytes() == b"".join(line + b"\n" for line in lines)
 
 
@@ -150,10 +149,10 @@ def test_a_torn_last_line_is_repaired(run, name, torn):
     for content in (whole + torn, whole[:-1], whole):
         (run / name).write_bytes(content)
         assert [row["step"] for row in log.rows(run, name=name)] == [10, 20]
-        log.remove_after(run, 20)
+        log.cut(log.ends_of_step(run, 20))
         assert (run / name).read_bytes() == whole
     (run / name).write_bytes(whole + torn)
-    log.remove_after(run, 10)
+    log.cut(log.ends_of_step(run, 10))
     assert (run / name).read_bytes() == whole.splitlines(keepends=True)[0]
 
 
@@ -177,11 +176,11 @@ def test_a_resume_with_a_damaged_log_changes_nothing(run, name, capsys):
 def test_only_the_steps_of_lines_that_will_be_written_again_are_checked(run):
     with open(run / "log.jsonl", "a") as file:
         file.write('{"step": 25, "d_loss": "x"}\n')
-    log.check(run, 20)
-    assert "line 3 is damaged" in message_of(log.check, run, 25)
+    log.ends_of_step(run, 20)
+    assert "line 3 is damaged" in message_of(log.ends_of_step, run, 25)
     with open(run / "log.jsonl", "a") as file:
         file.write('{"step": "x"}\n')
-    assert "line 4 is damaged" in message_of(log.check, run, 20)
+    assert "line 4 is damaged" in message_of(log.ends_of_step, run, 20)
 
 
 def test_lines_of_an_older_version_are_read(run):
@@ -640,7 +639,7 @@ def test_json_of_many_small_parts_takes_no_more_memory_than_its_size(run, piece)
     assert "config.json is damaged (it is longer than" in message and peak < 10_000_000
     with open(run / "log.jsonl", "a") as file:
         file.write(f'{{"step": 30, {many}\n')
-    message, peak = peak_memory(log.check, run, 40)
+    message, peak = peak_memory(log.ends_of_step, run, 40)
     assert "line 3 is damaged (it is longer than" in message and peak < 10_000_000
 
 

@@ -305,10 +305,9 @@ META: dict[str, Check] = {
     "rng": RNG,
     "augment_rng": RNG,
     "ema_updates": STEP,
-    "recent": items(record(LOSSES, others=number()), LOG_EVERY - 1),
+    "recent": items(record(LOSSES, others=number()), LOG_EVERY),
     "controller": optional(CONTROLLER),
 }
-
 
 PARTS = "G", "D", "ema", "grown", "g_optimizer", "d_optimizer", "fixed"  # see training/state.py
 
@@ -346,5 +345,6 @@ def check_meta(meta: Any, step: int | None) -> None:
     integer(step, step * 10_000)(updates, "d_updates")
     integer(2 * updates, updates * MAX_COUNT)(meta.get("images", 2 * updates), "images")
     integer(step, step)(meta.get("ema_updates", step), "ema_updates")
-    items(anything, step % LOG_EVERY)(meta.get("recent", []), "recent")
+    # The numbers since the last line of the log; those of a whole line if it was not written.
+    items(anything, (step - 1) % LOG_EVERY + 1)(meta.get("recent", []), "recent")
     integer(step, step)(meta.get("evaluation", meta)["step"], "evaluation.step")

@@ -184,20 +184,18 @@ def _count_lines(file):
     return count
 
 
-def check(folder: Path, last_step: int) -> None:
-    """Raise InputError if a line of a run's logs, up to last_step, is damaged."""
-    for name in schema.ROWS:
-        for _ in rows(folder, name=name, last_step=last_step):
-            pass
-
-
-def remove_after(folder: Path, step: int) -> None:
-    """Remove from a run's logs all lines of later steps, and incomplete lines. Raises InputError,
-    and changes nothing, if another line is damaged."""
+def ends_of_step(folder: Path, step: int) -> dict[Path, int]:
+    """Return {log: the position in it at which the lines up to this step end}. Raises InputError if
+    one of these lines is damaged."""
     ends = {folder / name: 0 for name in schema.ROWS if (folder / name).exists()}
     for path in ends:
         for _, ends[path] in _rows_with_ends(path, last_step=step):
             pass
+    return ends
+
+
+def cut(ends: dict[Path, int]) -> None:
+    """Remove from logs all that comes after the positions of `ends_of_step`."""
     for path, end in ends.items():
         content = path.read_bytes()
         kept = content[:end]

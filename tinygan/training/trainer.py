@@ -264,14 +264,14 @@ class Trainer:
                     f"{run.path} is already at step {run.meta['step']}: give a larger --steps"
                 )
             state.restore(self, run)
-        log.check(run.folder, self.step)
+        log.ends_of_step(run.folder, self.step)  # raises InputError for damaged lines
 
     def rewind(self) -> None:
         """Remove from the folder all pictures and lines of later steps, which this run will write
         again. They come from a process that was killed, or from a continuation that has been
         abandoned. Checkpoints of later steps are renamed: the run does not continue from them
         because they are damaged, or because the user has named an older one."""
-        log.check(self.out, self.step)  # before anything is removed
+        ends = log.ends_of_step(self.out, self.step)  # before anything is removed
         files.remove_temporary(self.out)
         files.remove_temporary(self.out / "samples")
         for path in checkpoint.checkpoints(self.out):
@@ -282,7 +282,7 @@ class Trainer:
                 path.unlink()
         run = checkpoint.Run(self.out, self.config, None, {}, {}, ())
         self.evaluation.rewind(run, self.algorithm.ema.module, self.step, self.same_evaluations)
-        log.remove_after(self.out, self.step)
+        log.cut(ends)
         (self.out / "samples").mkdir(exist_ok=True)
         files.write_json(self.out / "config.json", self.config)
 
