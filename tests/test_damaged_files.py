@@ -167,6 +167,7 @@ def test_a_resume_with_a_damaged_log_changes_nothing(run, name, capsys):
     err = capsys.readouterr().err
     assert err.startswith(f"tinygan: error: {run / name}, line 1 is damaged ({key} is 'x', not a ")
     assert err.count("\n") == 1 and contents(run) == before
+    assert "continue from step" not in err  # which would fail in the same way
     # As the message says, the run goes on without the file.
     (run / name).rename(run / "mine")
     assert main(["train", "--resume", str(run), "--steps", "22"]) == 0
