@@ -24,8 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import Tensor, plots
+from tinygan.errors import InputError
 from tinygan.files import is_file, read_text
 from tinygan.study import mean_and_range, result_files
+from tinygan.training import log
 from tinygan.training.recipes import RECIPES
 from tinygan.training.sampling import generate, load_generator
 
@@ -117,8 +119,8 @@ def training_seconds(path):
     path: its time.jsonl, in which the clock starts again at 0 when the run is resumed.
     """
     total, last = 0.0, 0.0
-    for line in read_text(path).splitlines():
-        now = json.loads(line)["seconds"]
+    for row in log.rows(path.parent, name=path.name, needs="seconds"):
+        now = row["seconds"]
         total, last = total + (last if now < last else 0.0), now
     return total + last
 
@@ -195,5 +197,8 @@ if __name__ == "__main__":
     if not args.table:
         for seed in args.seeds:
             for recipe in args.names or RECIPES:
-                measure(recipe, args.data, seed, args.again)
+                try:
+                    measure(recipe, args.data, seed, args.again)
+                except InputError as error:
+                    sys.exit(str(error))
     table(args.data)

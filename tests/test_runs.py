@@ -361,10 +361,11 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
     assert load_generator(tmp_path / "b")[2] == older
     resume(tmp_path / "b", digits).run(progress=False)
     err = capsys.readouterr().err
-    assert (
-        err.count("\n") == 2
-        and err.count(f"warning: {newer} is not a checkpoint of tinygan, or is damaged") == 2
-    )
+    assert err.count(f"warning: {newer} is not a checkpoint of tinygan, or is damaged") == 2
+    unused = newer.with_suffix(".unused.npz")  # it is kept, since somebody might repair it
+    assert f"{newer} is no longer used, and is kept as {unused.name}" in err
+    assert err.count("\n") == 3 and unused.read_bytes() == content
+    unused.unlink()
     assert stress.differences(tmp_path / "a", tmp_path / "b") == []
     for path in checkpoint.checkpoints(tmp_path / "b"):
         path.write_bytes(b"x")
@@ -931,8 +932,12 @@ def test_going_back_keeps_the_evaluations_until_then(tmp_path, digits, same, bes
         '{"step": 5, "fid": 7.5}\n{"step": 10, "fid": 9.0}\n{"step": 20, "fid": 1.0}\n'
     )
     (tmp_path / "a" / ".notes.2026.txt").write_text("mine")
-    checkpoint.write(tmp_path / "a" / "best.npz", {}, {"step": 20})
     trainer = start(tmp_path / "b", digits, **TINY)
+    checkpoint.write(
+        tmp_path / "a" / "best.npz",
+        {"ema": trainer.algorithm.ema.module.state_dict()},
+        {"step": 20, "evaluation": {"step": 20, "fid": 1.0}},
+    )
     trainer.out, trainer.algorithm.step, trainer.same_evaluations = tmp_path / "a", 10, same
     trainer.rewind()
     assert trainer.evaluation.best_fid == best and not (tmp_path / "a" / "best.npz").exists()

@@ -11,7 +11,7 @@ from tinygan import backend, data
 from tinygan.errors import Diverged, InputError, exit_code, quoted, say
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
-from tinygan.training import ranks, recipes
+from tinygan.training import ranks, recipes, sampling
 from tinygan.training.trainer import FolderTaken, Trainer
 
 from .options import add, path_argument
@@ -169,9 +169,12 @@ def resumed_trainer(args):
             "eval_every=N"
         )
     run = checkpoint.open_run(args.resume, allow_empty=True)
+    recipe, settings = recipes.of_run(run)
+    if run.path:  # config.json must not describe larger networks than the checkpoint holds
+        sampling.build_networks(run)
     trainer = Trainer(
-        recipes.find(run.config["recipe"]),
-        recipes.settings_of(run.config).updated(changes),
+        recipe,
+        settings.updated(changes),
         data.load(run.config["data"], data_dir=args.data_dir),
         run.folder,
         run.config["seed"],

@@ -1,4 +1,9 @@
-"""Checkpoints of runs: npz files without pickles, written atomically, with a checksum."""
+"""Checkpoints of runs: npz files without pickles, written atomically, with a checksum.
+
+A file that is damaged (its checksum is wrong, say) is passed over with a warning. If the file is
+whole, but its contents cannot be right (see schema.py), then not a disk is at fault, but a changed
+file: that is an error. Neither file is ever removed.
+"""
 
 import json
 import zipfile
@@ -7,23 +12,34 @@ from typing import Any, Mapping, NamedTuple
 
 from tinygan import files
 from tinygan.errors import InputError, warn
-from tinygan.files import npz
+from tinygan.files import npz, schema
 
 States = Mapping[str, Mapping[str, Any]]  # {part of the run: {name: array}}
 
 CONFIG_VERSION = 1  # of config.json; a file without a version has this one too
-CONFIG_TYPES = {
-    "recipe": str,
-    "data": str,
-    "settings": dict,
-    "seed": int,
-    "image_shape": list,
-    "classes": int,
-}
-LIMITS = 1024, 1024, 16, 10_000  # height, width and channels of images; number of classes
 # The exceptions that reading a damaged file may raise; some of them come from zipfile.
-DAMAGE = OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile
+DAMAGE = OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile
 BEST = "best.npz"  # the averaged generator at the evaluation with the lowest FID
+
+
+class Unsound(InputError):
+    """A checkpoint that cannot be used. fault: the message without advice."""
+
+    def __init__(self, fault: str, advice: str):
+        super().__init__(f"{fault}: {advice}")
+        self.fault = fault
+
+
+class Damaged(Unsound):
+    """A checkpoint that cannot be read, or whose checksum is wrong."""
+
+
+def changed(path: Path, fault: object) -> Unsound:
+    """Return the error to raise if the contents of a checkpoint cannot be right."""
+    return Unsound(
+        f"{path} is changed, or does not fit this run's config.json ({fault})",
+        "give the path of an older checkpoint instead, or train again",
+    )
 
 
 class Run(NamedTuple):
@@ -43,14 +59,16 @@ class Run(NamedTuple):
 
 
 def save(folder: str | Path, step: int, states: States, meta: Mapping[str, Any], keep: int) -> Path:
-    """Write folder/checkpoint-<step>.npz, then remove all checkpoints but the last `keep`.
+    """Write folder/checkpoint-<step>.npz. Then remove the checkpoints of earlier steps, but not the
+    last `keep - 1` of them.
 
     states: {part: {name: array}}. meta: a dict of JSON values.
     """
     path = Path(folder) / f"checkpoint-{step:08d}.npz"
     write(path, states, {"step": step, **meta})
+    up_to_here = [other for other in checkpoints(folder) if step_of(other) <= step]
     with files.writing(folder):
-        for old in checkpoints(folder)[:-keep]:
+        for old in up_to_here[:-keep]:
             files.remove(old)
     return path
 
@@ -79,9 +97,12 @@ def names(folder: str | Path) -> tuple[str, ...]:
 
 
 def step_of(path: Path) -> int | None:
-    """Return the step in a file name such as step-00000200.png, or None if it contains none."""
+    """Return the step in a file name such as step-00000200.png. Return None if there is none, or if
+    tinygan would write it in another way."""
     digits = path.stem.partition("-")[2]
-    return int(digits) if digits.isascii() and digits.isdigit() else None
+    if not digits.isascii() or not digits.isdigit() or digits != f"{int(digits):08d}":
+        return None
+    return int(digits)
 
 
 def last_step(folder: str | Path) -> int:
@@ -89,25 +110,37 @@ def last_step(folder: str | Path) -> int:
     return max(map(step_of, checkpoints(folder)), default=0)
 
 
+def set_aside(path: Path) -> None:
+    """Rename a file that is no longer used to NAME.unused.npz, and say so."""
+    new, n = path.with_suffix(f".unused{path.suffix}"), 1
+    while new.exists() or new.is_symlink():
+        n += 1
+        new = path.with_suffix(f".unused-{n}{path.suffix}")
+    files.move(path, new)
+    warn(f"{path} is no longer used, and is kept as {new.name}")
+
+
 def load(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Return (states, meta) of a checkpoint. Raises InputError if the file is damaged or is not a
-    checkpoint."""
+    """Return (states, meta) of a checkpoint. Raises Damaged if the file is damaged or is not a
+    checkpoint, and Unsound if its meta cannot be right."""
+    path = Path(path)
     files.is_file(path)  # a link is refused, not damaged
     try:
         arrays = npz.load(path)
-        meta = json.loads(str(arrays.pop("meta")))
-        states = {}
-        for key, array in arrays.items():
-            part, name = key.split("/", 1)
-            states.setdefault(part, {})[name] = array
-        if not isinstance(meta, dict) or not isinstance(meta.get("step"), int):
-            raise ValueError("it has no step")
-        return states, meta
     except DAMAGE as error:
-        raise InputError(
-            f"{path} is not a checkpoint of tinygan, or is damaged ({error}): use an older one, or "
-            "train again"
-        ) from None
+        fault = f"{path} is not a checkpoint of tinygan, or is damaged ({error})"
+        raise Damaged(fault, "use an older one, or train again") from None
+    try:
+        meta = schema.parse_meta(arrays.pop("meta", None))
+        schema.check_meta(meta, step_of(path) if path.name.startswith("checkpoint-") else None)
+        return schema.in_parts(arrays, ("ema",) if path.name == BEST else schema.PARTS), meta
+    except ValueError as error:
+        raise changed(path, error) from None
+
+
+def is_run_folder(path: str | Path) -> bool:
+    """Return whether a path that a user gave is a run's folder, and not one of its checkpoints."""
+    return Path(path).suffix != ".npz" or Path(path).is_dir()
 
 
 def open_run(path: str | Path, best: bool = False, allow_empty: bool = False) -> Run:
@@ -116,10 +149,10 @@ def open_run(path: str | Path, best: bool = False, allow_empty: bool = False) ->
     path: a folder or a checkpoint. In a folder, the latest checkpoint is loaded, or with `best`,
     that of the best evaluation, if there is one. If it is damaged, a warning says so, and the one
     before it is loaded. allow_empty: accept a run that has no checkpoint yet. Raises InputError if
-    there is no run, or no checkpoint that can be loaded.
+    there is no run, no checkpoint that can be loaded, or if its contents cannot be right.
     """
     path = files.user_path(path)
-    folder = path.parent if path.suffix == ".npz" and not path.is_dir() else path
+    folder = path if is_run_folder(path) else path.parent
     config = read_config(folder, path)
     newest_first, all_names = checkpoints(folder)[::-1], names(folder)
     if folder is not path:
@@ -135,10 +168,10 @@ def open_run(path: str | Path, best: bool = False, allow_empty: bool = False) ->
     for path in newest_first:
         try:
             return Run(folder, config, path, *load(path), all_names)
-        except InputError as error:
+        except Damaged as error:
             if path is newest_first[-1]:
                 raise
-            warn(f"{str(error).split(': use')[0]}: using the one before it")
+            warn(f"{error.fault}: using the one before it")
     return Run(folder, config, None, {}, {}, all_names)
 
 
@@ -149,28 +182,21 @@ def read_config(folder: Path, path: str | Path) -> dict[str, Any]:
     """
     file = folder / "config.json"
     try:
-        config = json.loads(files.read_text(file))
+        config = schema.parse(schema.read(file, schema.CONFIG_BYTES))
+        version = config.get("version", CONFIG_VERSION) if isinstance(config, dict) else None
+        is_known = type(version) is not int or version == CONFIG_VERSION
+        if is_known:
+            schema.CONFIG(config, "")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} is not a run: it has no config.json; give the folder that `tinygan train` "
             "wrote, such as runs/dcgan-digits-001"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{file} is damaged ({error})") from None
-    missing = CONFIG_TYPES.keys() - (config.keys() if isinstance(config, dict) else set())
-    if missing:
-        raise InputError(f"{file} is damaged (it lacks {', '.join(sorted(missing))})")
-    if config.get("version", CONFIG_VERSION) != CONFIG_VERSION:
+    if not is_known:
         raise InputError(
-            f"{file} has version {config['version']}, but this tinygan reads version "
+            f"{file} has version {version}, but this tinygan reads version "
             f"{CONFIG_VERSION}: use the tinygan that wrote it, or a newer one"
         )
-    wrong = [key for key, kind in CONFIG_TYPES.items() if not isinstance(config[key], kind)]
-    if wrong:
-        raise InputError(f"{file} is damaged (wrong type: {', '.join(wrong)})")
-    # Networks of these sizes will be made: a damaged number must not take all the memory.
-    sizes = [*config["image_shape"], config["classes"]]
-    in_range = all(type(n) is int and 0 < n <= limit for n, limit in zip(sizes, LIMITS))
-    if not in_range or len(sizes) != 4 or config["seed"] < 0:
-        raise InputError(f"{file} is damaged (image_shape, classes or seed is out of range)")
     return config

@@ -23,7 +23,7 @@ import numpy as np
 from tinygan import data
 from tinygan.autograd import Array
 from tinygan.errors import InputError, exit_code, quoted
-from tinygan.files import checkpoint, is_file, read_text
+from tinygan.files import checkpoint, is_file
 from tinygan.metrics import Evaluator
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
@@ -133,26 +133,26 @@ def training_time(folder: Path) -> list[tuple[int, float]]:
     resume; here the parts are added up.
     """
     clock, total, last = [], 0.0, 0.0
-    for line in read_text(folder / "time.jsonl").splitlines():
-        row = json.loads(line)
+    for row in log.rows(folder, name="time.jsonl", needs="phases"):
         now = sum(row["phases"].values())
         total, last = total + (last if now < last else 0.0), now
         clock.append((row["step"], total + last))
+    if not clock:
+        raise InputError(f"{folder / 'time.jsonl'} has no line, so the training time is unknown")
     return clock
 
 
 def evaluations(folder: Path, clock: list[tuple[int, float]]) -> list[dict[str, float]]:
     """Return [{"step", "seconds", "fid", ...}]: the evaluations on held-out images during
     training. clock: see `training_time`."""
-    path, (steps, seconds) = folder / "eval.jsonl", zip(*clock)
-    rows = map(json.loads, read_text(path).splitlines() if is_file(path) else ())
+    steps, seconds = zip(*clock)
     return [
         {
             "step": row["step"],
             "seconds": round(float(np.interp(row["step"], steps, seconds)), 2),
             **{key: round(row[key], 4) for key in METRICS if key in row},
         }
-        for row in rows
+        for row in log.rows(folder, name="eval.jsonl")
     ]
 
 

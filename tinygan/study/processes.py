@@ -78,5 +78,5 @@ def logged_step(folder: str | Path) -> int:
         return 0
     with open_file(path) as file:
         tail = file.read()[-5000:]
-    steps = re.findall(rb'^\{"step": (\d+),', tail, re.MULTILINE)
+    steps = re.findall(rb'^\{"step": (\d{1,10}),', tail, re.MULTILINE)
     return int(steps[-1]) if steps else 0

@@ -14,7 +14,7 @@ from tinygan.errors import InputError, warn
 from tinygan.files import checkpoint
 from tinygan.metrics import Evaluator
 
-from . import log
+from . import log, state
 from .sampling import generate
 
 
@@ -46,6 +46,8 @@ class Evaluation:
         labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
         images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         numbers = {"step": step, **self.evaluator.quick(images, labels)}
+        if not math.isfinite(numbers["fid"]):
+            warn(f"the FID of step {step} is {numbers['fid']}: it does not count as the best")
         if numbers["fid"] < self.best_fid:
             self.best_fid = numbers["fid"]
             checkpoint.write(
@@ -56,21 +58,38 @@ class Evaluation:
         # Last, because a line here says that all is done.
         files.append_line(path, json.dumps(numbers))
 
-    def rewind(self, out: Path, step: int, same_evaluations: bool) -> None:
-        """Return to an earlier step: remove best.npz if it is from a later one.
+    def rewind(self, run: checkpoint.Run, G: Any, step: int, same_evaluations: bool) -> None:
+        """Return to an earlier step of a run: remove best.npz if it is from a later one, and if the
+        resumed run will write it again because it evaluates at the same steps (same_evaluations).
 
-        The resumed run will write it again if it evaluates at the same steps (same_evaluations).
         Otherwise, the weights of the best remaining evaluation are lost, so the next evaluation
-        counts as the best.
+        counts as the best. A best.npz that is from a later step, damaged or of another run is then
+        renamed.
+
+        run: a Run with the folder and the config. G: a network like the averaged G.
         """
-        self.best_fid, best = log.best_fid(out), out / checkpoint.BEST
+        fids = {
+            row["step"]: row["fid"]
+            for row in log.rows(run.folder, name="eval.jsonl", last_step=step)
+        }
+        for when, fid in fids.items():
+            if not math.isfinite(fid):
+                warn(f"the FID of step {when} is {fid}: it does not count as the best")
+        self.best_fid = min(filter(math.isfinite, fids.values()), default=math.inf)
+        best = run.folder / checkpoint.BEST
         if not files.is_file(best):
             return
         try:
-            if checkpoint.load(best)[1]["step"] <= step:
-                return
-            self.best_fid = self.best_fid if same_evaluations else math.inf
-        except InputError as error:
-            warn(f"{str(error).split(': use')[0]}: the next evaluation writes a new one")
+            states, meta = checkpoint.load(best)
+            state.check_network(run._replace(path=best, states=states), "ema", G)
+            state.check_evaluation(best, meta)
+        except checkpoint.Unsound as error:
+            warn(f"{error.fault}: the next evaluation writes a new one")
             self.best_fid = math.inf
-        files.remove(best)
+            checkpoint.set_aside(best)
+            return
+        if meta["step"] > step and same_evaluations:
+            files.remove(best)
+        elif meta["step"] > step:
+            self.best_fid = math.inf
+            checkpoint.set_aside(best)

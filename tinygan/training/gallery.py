@@ -48,13 +48,17 @@ class Gallery:
         columns = None if self.labels is None else class_rows(self.classes, len(images))[1]
         plots.save_image(path, plots.grid(images, columns), real_folder=True)
 
+    def growth_inputs(self) -> tuple[Tensor, Any]:
+        """Return the latents and labels of the samples at each size: ten at most."""
+        if self.labels is None:
+            return self.latents[:10], None
+        # The first image in each row of the grid.
+        columns = class_rows(self.classes, len(self.labels))[1]
+        return self.latents[::columns][:10], self.labels[::columns][:10]
+
     def write_growth(self, path: Path, G: Any) -> None:
         """Write a row of images, from the same latents, for each size up to the present one."""
-        z, labels = self.latents, self.labels
-        if labels is not None:  # the first image in each row of the grid
-            columns = class_rows(self.classes, len(labels))[1]
-            z, labels = z[::columns], labels[::columns]
         size = self.algorithm.growth.size >> math.floor(self.algorithm.lod)
-        self.grown[f"{size:04}"] = generate(G, z[:10], None if labels is None else labels[:10])
+        self.grown[f"{size:04}"] = generate(G, *self.growth_inputs())
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
         plots.save_image(path, plots.grid(rows, columns=10))

@@ -1,6 +1,7 @@
 """The log of a run: log.jsonl, time.jsonl and the progress bar."""
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -13,13 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygan.backend import in_host_memory
-from tinygan.files import is_file, open_file, read_text, replacing, writing
+from tinygan.errors import InputError
+from tinygan.files import is_file, open_file, replacing, schema, writing
+from tinygan.files.schema import LOG_EVERY
 from tinygan.screen import Display
 
 from . import health
 from .statistics import to_floats
 
-LOG_EVERY = 10  # the number of steps whose numbers are averaged in each line of log.jsonl
 CURVE_POINTS = 1000  # the largest number of points in a curve: a picture has no more columns
 
 
@@ -136,42 +138,86 @@ class Log:
 
 
 def rows(
-    folder: Path, max_rows: float = math.inf, name: str = "log.jsonl"
+    folder: Path,
+    max_rows: float = math.inf,
+    name: str = "log.jsonl",
+    last_step: float = math.inf,
+    needs: str = "step",
 ) -> Iterator[dict[str, Any]]:
-    """Yield the complete lines of a log as dicts; if there are more than `max_rows`, only every
-    k-th line."""
-    path = folder / name
+    """Yield the lines of log.jsonl, or of time.jsonl or eval.jsonl, up to last_step as dicts; if
+    there are more than `max_rows` lines, only every k-th line.
+
+    needs: a key that the caller needs, and that an older version may not have written.
+
+    A last line that is incomplete, because the run was killed, is left out. Raises InputError, with
+    the number of the line, for any other line that is not as files/schema.py says, and if the steps
+    do not rise. Of lines after last_step, only the steps are checked.
+    """
+    return (row for row, _ in _rows_with_ends(folder / name, max_rows, last_step, needs))
+
+
+def _rows_with_ends(path, max_rows=math.inf, last_step=math.inf, needs="step"):
+    """Yield (row, position of its end in the file) for the lines of `rows`."""
     if not is_file(path):
         return
-    with open_file(path, "r") as file:
-        every = max(1, math.ceil(sum(1 for _ in file) / max_rows))
-        file.seek(0)
-        for i, line in enumerate(file, 1):
-            if i % every == 0 and step_of(line) < math.inf:
-                yield json.loads(line)
+    with open_file(path) as file:
+        every, step, end = math.ceil(_count_lines(file) / max_rows) or 1, -1, 0
+        for i in itertools.count(1):
+            line = file.readline(schema.LINE_BYTES + 1)
+            end += len(line)
+            try:
+                if len(line) > schema.LINE_BYTES:
+                    raise ValueError(f"it is longer than {schema.LINE_BYTES:,} bytes")
+                complete = line.endswith(b"\n")
+                if complete and i % every:
+                    continue
+                try:
+                    row = schema.parse(line)
+                except ValueError:
+                    if not complete:  # the end of the file
+                        return
+                    raise
+                schema.LATER_ROW(row, "")
+                # An evaluation may be repeated.
+                if row["step"] < step + (path.name != "eval.jsonl"):
+                    raise ValueError(f"its step is {row['step']}, after step {step}")
+                step = row["step"]
+                if step <= last_step:
+                    schema.ROWS[path.name](row, "")
+                    if needs not in row:
+                        raise ValueError(f"it lacks {needs}")
+                    yield row, end
+            except ValueError as error:
+                raise InputError(
+                    f"{path}, line {i} is damaged ({error}): correct the line, or rename the file "
+                    "to go on without it"
+                ) from None
 
 
-def best_fid(folder: Path) -> float:
-    """Return the lowest FID in eval.jsonl, or infinity if there is none."""
-    return min((row["fid"] for row in rows(folder, name="eval.jsonl")), default=math.inf)
+def _count_lines(file):
+    count = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+    file.seek(0)
+    return count
 
 
-def remove_after(folder: Path, step: int) -> None:
-    """Remove from a run's logs all lines of later steps, and incomplete lines."""
-    for name in ("log.jsonl", "time.jsonl", "eval.jsonl"):
-        path = folder / name
-        if is_file(path):
-            lines = read_text(path, errors="replace").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and step_of(line) <= step]
+def ends_of_step(folder: Path, step: int) -> dict[Path, int]:
+    """Return {log: the position in it at which the lines up to this step end}. Raises InputError if
+    one of these lines is damaged."""
+    ends = {folder / name: 0 for name in schema.ROWS if is_file(folder / name)}
+    for path in ends:
+        for _, ends[path] in _rows_with_ends(path, last_step=step):
+            pass
+    return ends
+
+
+def cut(ends: dict[Path, int]) -> None:
+    """Remove from logs all that comes after the positions of `ends_of_step`."""
+    for path, end in ends.items():
+        with open_file(path) as file:
+            content = file.read()
+        kept = content[:end]
+        if kept and not kept.endswith(b"\n"):
+            kept += b"\n"
+        if kept != content:
             with replacing(path) as file:
-                file.write("".join(kept).encode())
-
-
-def step_of(line: str) -> float:
-    """Return the step of a line of the log, or infinity if the line is incomplete because the run
-    was killed."""
-    try:
-        step = json.loads(line)["step"]
-        return step if isinstance(step, int) else math.inf
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return math.inf
+                file.write(kept)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinygan.errors import InputError, choose_from
+from tinygan.files.checkpoint import Run
 from tinygan.models import (
     acgan,
     biggan,
@@ -54,3 +55,12 @@ def find(name: str) -> Recipe:
 def settings_of(config: dict[str, Any]) -> Settings:
     """Return the Settings of a run, given the contents of its config.json."""
     return find(config["recipe"]).settings().updated(config["settings"])
+
+
+def of_run(run: Run) -> tuple[Recipe, Settings]:
+    """Return the recipe and the Settings of a run. Raises InputError, which names its config.json,
+    if there is no such recipe, or if a setting is wrong."""
+    try:
+        return find(run.config["recipe"]), settings_of(run.config)
+    except InputError as error:
+        raise InputError(f"{run.folder / 'config.json'}: {error}") from None

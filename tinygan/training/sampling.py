@@ -1,5 +1,6 @@
 """Generating images, and loading trained networks."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import numpy as np
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import Rng, asarray, generator, to_numpy
 from tinygan.data import to_uint8
-from tinygan.errors import InputError
+from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
 from tinygan.gan.conditioning import call_with_labels
 from tinygan.kernels.cpu import parallel
 from tinygan.nn import BatchNorm, StyleGenerator
 
-from . import recipes
+from . import recipes, state
 
 # The range of --truncation. For z, it is a threshold: at .02, one or two draws in a hundred are
 # kept; at 10, all are. For w, it is psi: 1 truncates nothing, and -1 generates the opposites.
@@ -26,16 +27,20 @@ def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np
     """Return the images that G generates from latents z (N, latent) and labels (N,): a uint8 array
     (N, H, W, C) in host memory.
 
-    labels may also be mixtures of classes, a float32 array (N, classes) in host memory.
+    labels may also be mixtures of classes, a float32 array (N, classes) in host memory. Raises
+    Diverged if a pixel is NaN or infinite.
     """
     parts = []
-    with no_grad(), parallel.single_threaded_blas():
+    # Overflow needs no warning, since the images are checked.
+    with no_grad(), parallel.single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
         for i in range(0, len(z), batch_size):
             part = None if labels is None else labels[i : i + batch_size]
             if part is not None and part.dtype.kind == "f":
                 part = asarray(part)
-            images = call_with_labels(G, z[i : i + batch_size], part)
-            parts.append(to_uint8(to_numpy(images.data)))
+            images = to_numpy(call_with_labels(G, z[i : i + batch_size], part).data)
+            if not np.isfinite(images).all():
+                raise Diverged("G generates NaN or infinity: its weights are too large")
+            parts.append(to_uint8(images))
     return np.concatenate(parts)
 
 
@@ -118,35 +123,70 @@ def load_generator(run: str | Path, average: bool = True) -> tuple[Any, dict[str
     averaged weights, a folder stands for its best checkpoint if the run was evaluated; otherwise,
     for its last one. Raises InputError if there is no checkpoint, or if it is damaged.
     """
+    folder_given = checkpoint.is_run_folder(run)
     run = checkpoint.open_run(run, best=average)
     if run.path.name == checkpoint.BEST and not average:
         raise InputError(
             f"{run.path} holds only averaged weights: for the weights of a step, give a "
             "checkpoint-*.npz"
         )
-    G, _ = _build_networks(run)
+
+    if run.path.name == checkpoint.BEST and folder_given:
+        state.check_evaluation(run.path, run.meta)
+    G, _ = build_networks(run)
     return _load_weights(G, run, "ema" if average else "G"), run.config, run.path
 
 
 def load_networks(run: str | Path) -> tuple[Any, Any]:
     """Return the averaged G, and D, of a run, given its folder or one of its checkpoints."""
+
     run = checkpoint.open_run(run)
-    G, D = _build_networks(run)
+    G, D = build_networks(run)
     return _load_weights(G, run, "ema"), _load_weights(D, run, "D")
 
 
-def _build_networks(run):
-    recipe = recipes.find(run.config["recipe"])
-    settings = recipe.settings().updated(run.config["settings"])
-    return recipe.build(
-        settings, tuple(run.config["image_shape"]), run.config["classes"], np.random.default_rng(0)
-    )
+def build_networks(run: checkpoint.Run) -> tuple[Any, Any]:
+    """Return new networks (G, D) as the config.json of a run describes them.
+
+    A config.json of a few bytes can describe networks of gigabytes. Raises InputError, before it
+    makes them, if they are larger than those in the checkpoint.
+    """
+    recipe, settings = recipes.of_run(run)
+    count = lambda part: sum(array.size for array in run.states.get(part, {}).values())
+    if run.path.name == checkpoint.BEST:  # it holds only G, so the size of D is a guess
+        numbers = 9 * count("ema") + 1_000_000
+    else:
+        numbers = count("G") + count("D")
+    rng = _LimitedGenerator(run.path, 2 * numbers)  # some layers draw their weights twice
+    networks = recipe.build(settings, tuple(run.config["image_shape"]), run.config["classes"], rng)
+    rng.left = math.inf  # layers keep it for their noise
+    return networks
+
+
+class _LimitedGenerator(np.random.Generator):
+    """np.random.default_rng(0), which raises InputError when it has drawn more than `limit` initial
+    weights. path: the checkpoint, for the message."""
+
+    def __init__(self, path, limit):
+        super().__init__(np.random.PCG64(0))
+        self.path, self.left = path, limit
+
+    def standard_normal(self, size=None, *args, **settings):
+        self._count(size)
+        return super().standard_normal(size, *args, **settings)
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        self._count(size)
+        return super().uniform(low, high, size)
+
+    def _count(self, size):
+        self.left -= 1 if size is None else math.prod(size) if isinstance(size, tuple) else size
+        if self.left < 0:
+            raise checkpoint.changed(self.path, "which describes larger networks than it holds")
 
 
 def _load_weights(network, run, part):
     """Load one part of a checkpoint into a network. Return the network, in evaluation mode."""
-    try:
-        network.load_state_dict(run.states[part])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{run.path} does not fit its config.json ({error})") from None
+    state.check_network(run, part, network)
+    network.load_state_dict(run.states[part])
     return network.eval()

@@ -16,7 +16,7 @@ from tinygan.kernels.cpu import parallel
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
-from . import health, log, ranks
+from . import health, log, ranks, state
 from .algorithm import Algorithm
 from .evaluation import Evaluation
 from .execution import held_out_batch_size
@@ -24,8 +24,6 @@ from .gallery import Gallery
 from .sampling import standing_statistics
 
 LOCK = "running"  # a file that exists, and is locked, while a process trains in the folder
-# The attributes of Algorithm that checkpoints contain besides arrays.
-ALGORITHM_STATE = "step", "d_updates", "images", "lod"
 
 
 class FolderTaken(InputError):
@@ -54,7 +52,8 @@ class Trainer:
         self.out, self.gallery = files.user_path(out), Gallery(a, dataset.num_classes)
         self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
         self.unlogged = []  # the numbers of the steps since the last line of the log
-        self.checkpoints_at_start = None  # the names of the checkpoints when the folder was read
+        # The names of the checkpoints when the folder was read, until `run` has compared them.
+        self.checkpoints_at_start = ()
         self.same_evaluations = True  # whether a resumed run evaluates at the same steps as before
         self.unfinished = False  # whether files of the present step may be missing
         self.standing_step = None  # the step for which the averaged G has standing statistics
@@ -231,34 +230,10 @@ class Trainer:
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint. Raise Diverged if one of its values is not finite."""
-        a = self.algorithm
-        states = {
-            "G": a.G.state_dict(),
-            "D": a.D.state_dict(),
-            "ema": self.averaged_G().state_dict(),
-            "grown": self.gallery.grown,
-            "g_optimizer": a.g_optimizer.state_dict(),
-            "d_optimizer": a.d_optimizer.state_dict(),
-            "fixed": self.gallery.state_dict(),
-        }
+        states = state.arrays(self)
         if fault := health.first_not_finite(checkpoint.flat(states)):
             raise health.diverged(self.step, fault)
-        checkpoint.save(
-            self.out,
-            self.step,
-            states,
-            {
-                **{key: getattr(a, key) for key in ALGORITHM_STATE},
-                "rng": a.rng.bit_generator.state,
-                "augment_rng": a.augment.rng.bit_generator.state,
-                "ema_updates": a.ema.updates,
-                "recent": self.unlogged,
-                **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
-                "controller": a.controller.state() if a.controller else None,
-                **({"unfinished": True} if self.unfinished else {}),
-            },
-            self.settings.keep,
-        )
+        checkpoint.save(self.out, self.step, states, state.meta(self), self.settings.keep)
 
     # Resuming and starting a run
 
@@ -266,9 +241,15 @@ class Trainer:
         """Load the state of a checkpoint.Run, to continue from there; if it has no checkpoint, the
         run begins again. The folder does not change until the method `run` is called.
 
-        Raises InputError if the checkpoint is at the last step already, or does not fit its
-        config.json.
+        Raises InputError if the checkpoint is at the last step already, if its contents cannot be
+        right, if a line of a log is damaged, and if config.json does not fit the data.
         """
+        for key in ("image_shape", "classes"):
+            if run.config[key] != self.config[key]:
+                raise InputError(
+                    f"{run.folder / 'config.json'} is damaged ({key} is {run.config[key]}, but the "
+                    f"data {self.dataset.name} have {self.config[key]})"
+                )
         self.checkpoints_at_start = run.checkpoint_names
         self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
         before, now = run.config.get("kernels", "fast"), self.config["kernels"]
@@ -278,42 +259,35 @@ class Trainer:
                 "ones, so its last bits will differ from those of an uninterrupted run "
                 f"(TINYGAN_KERNELS={before} avoids this)"
             )
-        if run.path is None:
-            return
-        a, states, meta = self.algorithm, run.states, run.meta
-        self.unfinished = bool(meta.get("unfinished"))
-        if meta["step"] >= self.settings.steps + self.unfinished:
-            raise InputError(f"{run.path} is already at step {meta['step']}: give a larger --steps")
-        try:
-            for part in ("G", "D", "g_optimizer", "d_optimizer"):
-                getattr(a, part).load_state_dict(states[part])
-            a.ema.module.load_state_dict(states["ema"])
-            self.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
-            a.execution.random_state([meta["rng"], meta["augment_rng"]])
-            if a.controller:
-                a.controller.restore(meta["controller"])
-            for key in ALGORITHM_STATE:
-                setattr(a, key, meta[key])
-            # A checkpoint of an older version may not have all of these states.
-            for name in vars(a.objectives.penalty_state):
-                setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
-            a.ema.updates, self.unlogged = meta["ema_updates"], meta["recent"]
-        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise InputError(f"{run.path} does not fit this run's config.json ({error})") from None
+        if run.path:
+            state.check(self, run)
+            # A last step whose files are not complete is completed.
+            unfinished = run.meta.get("unfinished", False)
+            if run.meta["step"] >= self.settings.steps + unfinished:
+                raise InputError(
+                    f"{run.path} is already at step {run.meta['step']}: give a larger --steps"
+                )
+            state.restore(self, run)
+        log.ends_of_step(run.folder, self.step)  # raises InputError for damaged lines
 
     def rewind(self) -> None:
-        """Remove from the folder all files and lines of later steps, which this run will write
+        """Remove from the folder all pictures and lines of later steps, which this run will write
         again. They come from a process that was killed, or from a continuation that has been
-        abandoned."""
+        abandoned. Checkpoints of later steps are renamed: the run does not continue from them
+        because they are damaged, or because the user has named an older one."""
         files.check_run_folder(self.out)
+        ends = log.ends_of_step(self.out, self.step)  # before anything is removed
         files.remove_temporary(self.out)
         files.remove_temporary(self.out / "samples", real_folder=True)
-        for pattern in ("checkpoint-*.npz", "samples/step-*.png"):
-            for path in self.out.glob(pattern):
-                if (checkpoint.step_of(path) or 0) > self.step:
-                    files.remove(path, real_folder=path.parent != self.out)
-        log.remove_after(self.out, self.step)
-        self.evaluation.rewind(self.out, self.step, self.same_evaluations)
+        for path in checkpoint.checkpoints(self.out):
+            if checkpoint.step_of(path) > self.step:
+                checkpoint.set_aside(path)
+        for path in self.out.glob("samples/step-*.png"):
+            if (checkpoint.step_of(path) or 0) > self.step:
+                files.remove(path, real_folder=True)
+        run = checkpoint.Run(self.out, self.config, None, {}, {}, ())
+        self.evaluation.rewind(run, self.algorithm.ema.module, self.step, self.same_evaluations)
+        log.cut(ends)
         files.make_folder(self.out / "samples")
         files.write_json(self.out / "config.json", self.config)
 
@@ -358,7 +332,6 @@ class Trainer:
             raise FolderTaken(
                 f"another process has just begun a run in {out}: choose another --out"
             ) from None
-        trainer.checkpoints_at_start = ()
         return trainer
 
 

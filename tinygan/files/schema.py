@@ -1,0 +1,353 @@
+"""What the files of a run may contain: the types, ranges and lengths of their values.
+
+Everything that is read from config.json, from the logs and from checkpoints is checked here before
+it is used. A check is a function check(value, name) that raises ValueError, with one line, if the
+value is wrong. The tables at the end describe the files.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+
+from tinygan.files import open_file
+
+Check = Callable[[Any, str], None]
+
+LOG_EVERY = 10  # the number of steps whose numbers are averaged in each line of log.jsonl
+MAX_COUNT = 10**9  # of steps, and of images in a batch: no setting may be larger
+CONFIG_BYTES = 1 << 20  # an honest config.json has about 3,000
+LINE_BYTES = 1 << 16  # an honest line of a log has at most about 1,500
+META_CHARACTERS = 1 << 18  # an honest meta of a checkpoint has at most about 10,000
+
+
+# Reading JSON
+
+
+def read(path: Path, max_bytes: int) -> bytes:
+    """Return the contents of a file. Raises ValueError if it has more than `max_bytes` bytes."""
+    with open_file(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it is longer than {max_bytes:,} bytes")
+    return content
+
+
+def parse(text: str | bytes) -> Any:
+    """Return the value of JSON text. Raises ValueError for anything else, for a key that occurs
+    twice in an object, for a number of more than 50 digits, and for deep nesting."""
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        return json.loads(text, object_pairs_hook=_object, parse_int=_parse_int)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 at byte {error.start + 1}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _object(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in value if keys.count(key) > 1)
+        raise ValueError(f"{_shown_name(twice)} occurs twice")
+    return value
+
+
+def _parse_int(digits):
+    if len(digits) > 50:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+# Checks
+
+
+def integer(low: int, high: int) -> Check:
+    """Check for a whole number from low to high."""
+
+    def check(value, name):
+        if type(value) is not int or not low <= value <= high:
+            expected = f"a whole number from {low} to {high}" if low < high else str(low)
+            raise _wrong(name, value, expected)
+
+    return check
+
+
+def number(low: float = -1e50, high: float = 1e50, finite: bool = True) -> Check:
+    """Check for a number from low to high; with finite=False, also NaN and infinity."""
+
+    def check(value, name):
+        wrong_type = type(value) not in (int, float)
+        if wrong_type or not (low <= value <= high or not finite and not math.isfinite(value)):
+            raise _wrong(name, value, f"a number from {low:g} to {high:g}")
+
+    return check
+
+
+def text(max_length: int) -> Check:
+    """Check for text of at most max_length characters."""
+
+    def check(value, name):
+        if type(value) is not str or len(value) > max_length:
+            raise _wrong(name, value, f"text of at most {max_length} characters")
+
+    return check
+
+
+def one_of(*values: Any) -> Check:
+    """Check for one of these values."""
+
+    def check(value, name):
+        if not any(type(value) is type(other) and value == other for other in values):
+            raise _wrong(name, value, " or ".join(map(json.dumps, values)))
+
+    return check
+
+
+def either(expected: str, *checks: Check) -> Check:
+    """Check that a value passes one of the checks. expected: what that means, for the message."""
+
+    def passes(check, value, name):
+        try:
+            check(value, name)
+            return True
+        except ValueError:
+            return False
+
+    def check(value, name):
+        if not any(passes(one, value, name) for one in checks):
+            raise _wrong(name, value, expected)
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """Check for null, or for what `check` checks for."""
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def anything(value: Any, name: str) -> None:
+    """Accept any value."""
+
+
+def items(check_item: Check, max_length: int) -> Check:
+    """Check for a list of at most max_length items, each of which passes check_item."""
+
+    def check(value, name):
+        if type(value) is not list or len(value) > max_length:
+            raise _wrong(name, value, f"a list of at most {max_length} items")
+        for i, item in enumerate(value):
+            check_item(item, f"{name}[{i}]")
+
+    return check
+
+
+def sequence(*checks: Check) -> Check:
+    """Check for a list with one item for each check."""
+
+    def check(value, name):
+        if type(value) is not list or len(value) != len(checks):
+            raise _wrong(name, value, f"a list of {len(checks)} items")
+        for i, (check_item, item) in enumerate(zip(checks, value)):
+            check_item(item, f"{name}[{i}]")
+
+    return check
+
+
+def record(
+    required: Mapping[str, Check], perhaps: Mapping[str, Check] = {}, others: Check | None = None
+) -> Check:
+    """Check for a dict with the required keys, perhaps with some more, and with other keys only if
+    there is a check for their values."""
+
+    def check(value, name):
+        if type(value) is not dict:
+            raise _wrong(name, value, "an object with names and values")
+        prefix = f"{name}." if name else ""
+        if missing := required.keys() - value.keys():
+            raise ValueError(f"{name or 'it'} lacks {', '.join(sorted(missing))}")
+        for key, item in value.items():
+            check_item = required.get(key) or perhaps.get(key) or others
+            if check_item is None:
+                raise ValueError(f"{prefix}{_shown_name(key)} is unknown")
+            check_item(item, f"{prefix}{_shown_name(key)}")
+
+    return check
+
+
+def _wrong(name, value, expected):
+    return ValueError(f"{name or 'it'} is {_shown(value)}, not {expected}")
+
+
+def _shown(value):
+    """Return a value as text for a message."""
+    if isinstance(value, (list, dict)):
+        return f"a {'list' if isinstance(value, list) else 'dict'} of {len(value)} items"
+    if isinstance(value, str):
+        return ascii(value if len(value) <= 40 else value[:40] + "...")
+    return json.dumps(value)
+
+
+def _shown_name(key):
+    return key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
+
+
+# Arrays
+
+
+class Array(NamedTuple):
+    """What an array must be. low, high: the range of its values; none may be NaN or infinite."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    low: float = -math.inf
+    high: float = math.inf
+
+    def check(self, array: np.ndarray[Any, Any], name: str) -> None:
+        if array.shape != self.shape:
+            raise ValueError(f"{name} has shape {array.shape}, not {self.shape}")
+        if array.dtype != self.dtype:
+            raise ValueError(f"{name} holds {array.dtype.str}, not {self.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} holds {'NaN' if np.isnan(array).any() else 'inf'}")
+        if array.size and not (self.low <= array.min() and array.max() <= self.high):
+            raise ValueError(f"{name} holds values outside of {self.low:g} to {self.high:g}")
+
+
+def check_arrays(
+    part: str,
+    found: Mapping[str, np.ndarray[Any, Any]],
+    required: Mapping[str, Array],
+    optional: Mapping[str, Array] = {},
+) -> None:
+    """Check the arrays of one part of a checkpoint: all of the required ones, and perhaps optional
+    ones. Raises ValueError that names the first array that is missing, unknown or wrong."""
+    expected = {**optional, **required}
+    for kind, names in (
+        ("lacks", required.keys() - found.keys()),
+        ("has unexpected", found.keys() - expected.keys()),
+    ):
+        if names:
+            shown = sorted(map(_shown_name, names))
+            raise ValueError(f"{part} {kind} {', '.join(shown[:5])}{', ...' * (len(shown) > 5)}")
+    for name, array in found.items():
+        expected[name].check(array, f"{part}/{name}")
+
+
+# The files of a run
+
+STEP = integer(0, MAX_COUNT)
+SETTING = either("a number, text, true or false", number(), text(1000), one_of(True, False))
+CONFIG = record(
+    {
+        "recipe": text(100),
+        "data": text(1000),
+        "settings": record({}, others=SETTING),
+        "seed": integer(0, 2**63),
+        # Networks of these sizes will be made: height, width and channels of images.
+        "image_shape": sequence(integer(1, 1024), integer(1, 1024), integer(1, 16)),
+        "classes": integer(1, 10_000),
+    },
+    {"version": integer(1, MAX_COUNT), "kernels": one_of("fast", "plain")},
+)
+
+# Averages over the steps of a line of log.jsonl, or the numbers of one step. Which others there
+# are depends on the recipe.
+LOSSES = {"d_loss": number(), "g_loss": number(), "d_real": number(), "d_fake": number()}
+COUNT = integer(0, MAX_COUNT**3)
+ROWS: dict[str, Check] = {
+    "log.jsonl": record(
+        {"step": STEP, **LOSSES},
+        {"images": COUNT, "warnings": items(text(1000), 100)},
+        others=number(),
+    ),
+    "time.jsonl": record(
+        {"step": STEP}, {"seconds": number(0), "phases": record({}, others=number(0))}
+    ),
+    # A FID may be NaN or infinite: it then never counts as the best.
+    "eval.jsonl": record(
+        {"step": STEP, "fid": number(finite=False)},
+        {name: number(0, 1) for name in ("precision", "recall", "class_accuracy")},
+        others=either("a number or text", text(1000), number(finite=False)),
+    ),
+}
+LATER_ROW = record({"step": STEP}, others=anything)  # a resumed run writes it again
+
+# The state of NumPy's generator PCG64. Its increment is odd.
+BITS_128 = integer(0, 2**128 - 1)
+
+
+def odd(value: Any, name: str) -> None:
+    """Check for an odd number of 128 bits."""
+    BITS_128(value, name)
+    if value % 2 == 0:
+        raise _wrong(name, value, "odd")
+
+
+RNG = record(
+    {
+        "bit_generator": one_of("PCG64"),
+        "state": record({"state": BITS_128, "inc": odd}),
+        "has_uint32": integer(0, 1),
+        "uinteger": integer(0, 2**32 - 1),
+    }
+)
+CONTROLLER = record({"p": number(0), "updates": integer(0, 3), "images": COUNT, "signs": number()})
+# What a checkpoint holds besides arrays and the step. The states of penalties are entries as well;
+# which there are depends on the version that wrote it. best.npz has only an evaluation.
+META: dict[str, Check] = {
+    "d_updates": COUNT,
+    "images": COUNT,
+    "lod": optional(number(0, 8)),
+    "rng": RNG,
+    "augment_rng": RNG,
+    "ema_updates": STEP,
+    "recent": items(record(LOSSES, others=number()), LOG_EVERY),
+    "controller": optional(CONTROLLER),
+}
+UNFINISHED = {"unfinished": one_of(True)}  # where a file of the step could not be written
+
+PARTS = "G", "D", "ema", "grown", "g_optimizer", "d_optimizer", "fixed"  # see training/state.py
+
+
+def parse_meta(array: np.ndarray[Any, Any] | None) -> Any:
+    """Return the value of the JSON text that a checkpoint holds as its array "meta"."""
+    if array is None or array.shape or array.dtype.kind != "U":
+        raise ValueError("it has no text called meta")
+    if array.nbytes > 4 * META_CHARACTERS:
+        raise ValueError(f"meta is longer than {META_CHARACTERS:,} characters")
+    return parse(str(array))
+
+
+def in_parts(arrays: Mapping[str, Any], parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return {part: {name: array}}, given {"part/name": array}. Raises ValueError for an array that
+    belongs to none of the parts."""
+    states: dict[str, dict[str, Any]] = {}
+    for key, array in arrays.items():
+        part, slash, name = key.partition("/")
+        if part not in parts or not slash:
+            raise ValueError(f"it has an unexpected array {_shown_name(key)}")
+        states.setdefault(part, {})[name] = array
+    return states
+
+
+def check_meta(meta: Any, step: int | None) -> None:
+    """Check what a checkpoint holds besides arrays. step: the step in the name of the file, if
+    there is one. Raises ValueError for the first entry that is wrong."""
+    record({"step": STEP}, {**META, "evaluation": ROWS["eval.jsonl"]}, anything)(meta, "")
+    named_step, step = step, meta["step"]
+    if named_step not in (None, step):
+        raise ValueError(f"step is {step}, not {named_step} as in its name")
+    # D has had at least one update in each step, of at least two images.
+    updates = meta.get("d_updates", step)
+    integer(step, step * 10_000)(updates, "d_updates")
+    integer(2 * updates, updates * MAX_COUNT)(meta.get("images", 2 * updates), "images")
+    integer(step, step)(meta.get("ema_updates", step), "ema_updates")
+    # The numbers since the last line of the log; those of a whole line if it was not written.
+    items(anything, (step - 1) % LOG_EVERY + 1)(meta.get("recent", []), "recent")
+    integer(step, step)(meta.get("evaluation", meta)["step"], "evaluation.step")

@@ -1,0 +1,165 @@
+"""The state of a run: what a checkpoint holds, how it is checked, and how a run continues from it.
+
+    G, D, ema                 the weights and buffers of the networks, and of G's average
+    g_optimizer, d_optimizer  the moments of each parameter, and the number of its updates
+    fixed, grown              the latents of the grids, and the samples of a recipe that grows
+    meta                      the counts, the states of the random generators, and the rest
+
+files/schema.py checks the form of meta; this file compares all of it with the networks and the
+settings of the run. best.npz holds only the average, with its evaluation.
+"""
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygan.files import checkpoint, schema
+from tinygan.files.schema import Array, check_arrays
+from tinygan.models.growth import START
+from tinygan.optim import Adam
+
+from . import log
+
+# The attributes of Algorithm that checkpoints contain besides arrays.
+ALGORITHM_STATE = "step", "d_updates", "images", "lod"
+
+
+def arrays(trainer: Any) -> dict[str, dict[str, Any]]:
+    """Return {part: {name: array}} of a Trainer."""
+    a = trainer.algorithm
+    return {
+        "G": a.G.state_dict(),
+        "D": a.D.state_dict(),
+        "ema": trainer.averaged_G().state_dict(),
+        "grown": trainer.gallery.grown,
+        "g_optimizer": a.g_optimizer.state_dict(),
+        "d_optimizer": a.d_optimizer.state_dict(),
+        "fixed": trainer.gallery.state_dict(),
+    }
+
+
+def meta(trainer: Any) -> dict[str, Any]:
+    """Return the rest of the state, with values that JSON can store."""
+    a = trainer.algorithm
+    return {
+        **{key: getattr(a, key) for key in ALGORITHM_STATE},
+        "rng": a.rng.bit_generator.state,
+        "augment_rng": a.augment.rng.bit_generator.state,
+        "ema_updates": a.ema.updates,
+        "recent": trainer.unlogged,
+        **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
+        "controller": a.controller.state() if a.controller else None,
+        **({"unfinished": True} if trainer.unfinished else {}),
+    }
+
+
+def restore(trainer: Any, run: checkpoint.Run) -> None:
+    """Set the state of a Trainer to that of a checkpoint, which `check` has accepted."""
+    a, states, meta = trainer.algorithm, run.states, run.meta
+    for part in ("G", "D", "g_optimizer", "d_optimizer"):
+        getattr(a, part).load_state_dict(states[part])
+    a.ema.module.load_state_dict(states["ema"])
+    trainer.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
+    a.execution.random_state([meta["rng"], meta["augment_rng"]])
+    if a.controller:
+        a.controller.restore(meta["controller"])
+    for key in ALGORITHM_STATE:
+        setattr(a, key, meta[key])
+    for name in vars(a.objectives.penalty_state):
+        setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
+    a.ema.updates, trainer.unlogged = meta["ema_updates"], meta["recent"]
+    trainer.unfinished = meta.get("unfinished", False)
+
+
+# Checks
+
+
+def check(trainer: Any, run: checkpoint.Run) -> None:
+    """Raise Unsound unless the contents of a checkpoint are a state of this Trainer."""
+    a, states, shape = trainer.algorithm, run.states, trainer.dataset.image_shape
+    with _unsound(run.path):
+        schema.check_meta(run.meta, None)
+        _check_meta(a, run.meta)
+        states = {part: states.get(part, {}) for part in schema.PARTS}
+        for part, network in (("G", a.G), ("D", a.D), ("ema", a.ema.module)):
+            check_arrays(part, states[part], _arrays_of(network, shape))
+        # In each step, G has one or two updates (the second is that of a lazy penalty).
+        step, d_updates = run.meta["step"], run.meta["d_updates"]
+        _check_optimizer("g_optimizer", states["g_optimizer"], a.g_optimizer, 2 * step)
+        _check_optimizer("d_optimizer", states["d_optimizer"], a.d_optimizer, 2 * d_updates)
+        latents = trainer.gallery.latents.data
+        check_arrays("fixed", states["fixed"], {"latents": Array(latents.shape, latents.dtype)})
+        grown = Array((len(trainer.gallery.growth_inputs()[0]), *shape), np.dtype("uint8"))
+        names = [f"{START << i:04}" for i in range(a.growth.levels + 1 if a.growth else 0)]
+        check_arrays("grown", states["grown"], {}, dict.fromkeys(names, grown))
+
+
+def check_network(run: checkpoint.Run, part: str, network: Any) -> None:
+    """Raise Unsound unless a checkpoint holds the weights of a network, as its part "G", "D" or
+    "ema"."""
+    with _unsound(run.path):
+        expected = _arrays_of(network, run.config["image_shape"])
+        check_arrays(part, run.states.get(part, {}), expected)
+
+
+def check_evaluation(path: Path, meta: dict[str, Any]) -> None:
+    """Raise Unsound unless the evaluation in a best.npz is one of those in eval.jsonl: the file
+    could be from another run."""
+    evaluation = meta.get("evaluation")
+    if evaluation is None or evaluation not in log.rows(path.parent, name="eval.jsonl"):
+        raise checkpoint.Unsound(
+            f"{path} holds an evaluation that is not in this run's eval.jsonl, so it may be of "
+            "another run",
+            "rename it, or give its path to use it all the same",
+        )
+
+
+@contextlib.contextmanager
+def _unsound(path):
+    """Turn a ValueError in the block, which checks the contents of `path`, into Unsound."""
+    try:
+        yield
+    except ValueError as error:
+        raise checkpoint.changed(path, error) from None
+
+
+def _check_meta(a, meta):
+    penalties = dict.fromkeys(vars(a.objectives.penalty_state), schema.number())
+    schema.record(
+        {
+            **schema.META,
+            "step": schema.STEP,
+            "lod": schema.number(0, a.growth.levels) if a.growth else schema.one_of(None),
+            "controller": schema.CONTROLLER if a.controller else schema.one_of(None),
+        },
+        # A checkpoint of an older version may lack some of the penalties.
+        penalties | schema.UNFINISHED,
+    )(meta, "")
+
+
+def _arrays_of(network, image_shape):
+    """Return {path: Array} of the parameters and buffers of a network."""
+    levels = (image_shape[0] // START).bit_length() - 1
+    ranges = {"running_var": (0.0, math.inf), "lod": (0.0, levels)}
+    parameters = [(path, parameter.data) for path, parameter in network.named_parameters()]
+    return {
+        path: Array(x.shape, x.dtype, *ranges.get(path.rpartition(".")[2], ()))
+        for path, x in parameters + network.named_buffers()
+    }
+
+
+def _check_optimizer(part, saved, optimizer, max_updates):
+    """Check the states of the parameters that have been updated: those that have any state."""
+    expected = {}
+    for i, p in enumerate(optimizer.parameters):
+        moment = Array(p.shape, p.data.dtype)
+        state = {f"{i}.v": moment._replace(low=0.0)}
+        if isinstance(optimizer, Adam):
+            count = Array((), np.dtype("int64"), 1, max_updates)
+            state |= {f"{i}.m": moment, f"{i}.step": count}
+        if state.keys() & saved.keys():
+            expected |= state
+    check_arrays(part, saved, expected)
