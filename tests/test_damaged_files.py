@@ -254,7 +254,7 @@ def refused_arrays(target, path, arrays, *words):
     """Check that a run does not continue from these arrays, and that the message has the words."""
     message = message_of(lambda: target[1].resume(changed(arrays, path)))
     assert message.startswith(f"{path} is changed, or does not fit this run's config.json (")
-    assert message.endswith("give the path of an older checkpoint instead, or train again")
+    assert message.endswith("undo the change, give the path of an older checkpoint, or train again")
     assert all(word in message for word in words), (words, message)
 
 

@@ -38,7 +38,7 @@ def changed(path: Path, fault: object) -> Unsound:
     """Return the error to raise if the contents of a checkpoint cannot be right."""
     return Unsound(
         f"{path} is changed, or does not fit this run's config.json ({fault})",
-        "give the path of an older checkpoint instead, or train again",
+        "undo the change, give the path of an older checkpoint, or train again",
     )
 
 
