@@ -48,8 +48,8 @@ def uninterrupted(tmp_path_factory, digits):
 
 
 def without_matplotlib(self, path, rows):
-    with files.replacing(path) as temporary:
-        temporary.write_text(repr(rows))
+    with files.replacing(path) as file:
+        file.write(repr(rows).encode())
 
 
 @pytest.mark.parametrize("step", [6, 10, 12])  # in between, at a line of the log, the last one
