@@ -93,6 +93,25 @@ def test_an_error_in_a_steps_files_loses_neither_the_step_nor_the_files(
         resume(tmp_path / "b", digits)
 
 
+def test_a_line_of_the_log_is_not_written_twice(tmp_path, digits, monkeypatch, uninterrupted):
+    """The error comes between log.jsonl and time.jsonl."""
+    dumps = log.json.dumps
+
+    def fails(value, **settings):
+        if "seconds" in value and value["step"] == 10:
+            raise FULL
+        return dumps(value, **settings)
+
+    run = start(tmp_path / "b", digits, "gan", **SETTINGS)
+    monkeypatch.setattr(log.json, "dumps", fails)
+    with pytest.raises(InputError, match="cannot write .*No space left"):
+        run.run(progress=False)
+    monkeypatch.setattr(log.json, "dumps", dumps)
+    assert checkpoint.last_step(tmp_path / "b") == 10
+    resume(tmp_path / "b", digits).run(progress=False)
+    assert stress.differences(uninterrupted, tmp_path / "b") == []
+
+
 def test_a_step_that_has_diverged_is_not_saved(tmp_path, digits, monkeypatch):
     def diverges(self):
         raise Diverged("NaN")

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.cpu
 posix = pytest.mark.skipif(os.name == "nt", reason="uses a shell, or signals that Windows lacks")
 ROOT = os.path.dirname(os.path.dirname(tinygan.__file__))
 ENVIRONMENT = {**os.environ, "TINYGAN_NUM_THREADS": "1", "PYTHONPATH": ROOT}
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # streams as most people have them
 TRAIN = "train gan --steps 12 --batch-size 4 --set hidden=8 latent=4 checkpoint_every=6 --out"
 
 
@@ -116,6 +117,31 @@ def test_a_run_needs_no_stderr(tmp_path, digits, monkeypatch):
     errors.warn("nobody sees it")
     start(tmp_path / "a", digits, steps=1, **TINY).run()
     assert checkpoint.last_step(tmp_path / "a") == 1
+
+
+def test_a_message_never_fails_and_never_becomes_output(monkeypatch, capsys):
+    for stream in (None, Broken(GONE), Broken(FULL)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        errors.say("a message")
+        errors.warn("a warning")
+        screen.write_at_once("from a signal handler")
+    assert capsys.readouterr().out == ""
+
+
+@posix
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- 1>&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path, closed):
+    """What other libraries write to stderr would end up in it."""
+    (tmp_path / "script.py").write_text(
+        "from tinygan.cli import main, tools\n"
+        "def run(args):\n"
+        "    with open('file', 'w') as file:\n"
+        "        file.write(str(file.fileno()))\n"
+        "tools.run_data = run\n"
+        "main(['data'])\n"
+    )
+    shell(f"cd {tmp_path}; {sys.executable} script.py {closed}")
+    assert int((tmp_path / "file").read_text()) > 2
 
 
 @posix

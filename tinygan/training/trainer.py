@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygan import files, kernels, plots
 from tinygan.data import Dataset
-from tinygan.errors import Diverged, InputError, Interrupted, quoted, warn, warn_once
+from tinygan.errors import InputError, Interrupted, quoted, warn, warn_once
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
 from tinygan.models.recipe import Recipe
@@ -358,8 +358,6 @@ def _saved_first(trainer: Trainer, run_log: log.Log | None) -> Iterator[None]:
     that are missing. run_log: None on all ranks but the first."""
     try:
         yield
-    except (Diverged, KeyboardInterrupt):
-        raise
     except Exception:
         # The first exception says more, and the message about it says which step is saved.
         with contextlib.suppress(Exception):
