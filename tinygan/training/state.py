@@ -156,6 +156,8 @@ def _arrays_of(network, image_shape):
 
 def _check_optimizer(part, saved, optimizer, max_updates):
     """Check the states of the parameters that have been updated: those that have any state."""
+    if not saved:
+        raise ValueError(f"it lacks {part}")
     expected = {}
     for i, p in enumerate(optimizer.parameters):
         moment = Array(p.shape, p.data.dtype)
