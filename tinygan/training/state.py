@@ -83,9 +83,6 @@ def check(trainer: Any, run: checkpoint.Run) -> None:
     with _unsound(run.path):
         schema.check_meta(run.meta, None)
         _check_meta(a, run.meta)
-        for part in ("g_optimizer", "d_optimizer"):  # which may hold some parameters only
-            if part not in states:
-                raise ValueError(f"it lacks {part}")
         states = {part: states.get(part, {}) for part in schema.PARTS}
         for part, network in (("G", a.G), ("D", a.D), ("ema", a.ema.module)):
             check_arrays(part, states[part], _arrays_of(network, shape))
