@@ -37,26 +37,34 @@ class Evaluation:
 
     def evaluate(self, out: Path, step: int, G: Any) -> None:
         """Compare samples of G with the held-out images, and append the result to eval.jsonl in
-        the folder `out`, unless it is there. If it is the best so far, write G to best.npz."""
-        s, path = self.settings, out / "eval.jsonl"
-        if any(row["step"] == step for row in log.rows(out, name=path.name)):
-            return  # before the run ended, which now continues
-        # A generator of its own, because an evaluation must not change the run.
-        rng = np.random.default_rng([self.seed, step, 2])
-        labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
-        images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
-        numbers = {"step": step, **self.evaluator.quick(images, labels)}
-        if not math.isfinite(numbers["fid"]):
-            warn(f"the FID of step {step} is {numbers['fid']}: it does not count as the best")
-        if numbers["fid"] < self.best_fid:
+        the folder `out`. If it is the best so far, write G to best.npz.
+
+        If the run ended while it wrote the files of this step, eval.jsonl may hold the result.
+        """
+        path = out / "eval.jsonl"
+        written = [row for row in log.rows(out, name=path.name) if row["step"] == step]
+        numbers = written[0] if written else {"step": step, **self.compare(step, G)}
+        if not written:
+            if not math.isfinite(numbers["fid"]):
+                warn(f"the FID of step {step} is {numbers['fid']}: it does not count as the best")
+            files.append_line(path, json.dumps(numbers))
+        is_best = written and numbers["fid"] == self.best_fid or numbers["fid"] < self.best_fid
+        if is_best:
             self.best_fid = numbers["fid"]
             checkpoint.write(
                 out / checkpoint.BEST,
                 {"ema": G.state_dict()},
                 {"step": step, "evaluation": numbers},
             )
-        # Last, because a line here says that all is done.
-        files.append_line(path, json.dumps(numbers))
+
+    def compare(self, step: int, G: Any) -> dict[str, float]:
+        """Return the metrics of samples of G."""
+        s = self.settings
+        # A generator of its own, because an evaluation must not change the run.
+        rng = np.random.default_rng([self.seed, step, 2])
+        labels = rng.integers(G.classes, size=s.eval_images) if s.g_class != "none" else None
+        images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
+        return self.evaluator.quick(images, labels)
 
     def rewind(self, run: checkpoint.Run, G: Any, step: int, same_evaluations: bool) -> None:
         """Return to an earlier step of a run: remove best.npz if it is from a later one, and if the
