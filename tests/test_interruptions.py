@@ -253,6 +253,23 @@ def test_a_signal_ends_every_command_without_a_traceback(monkeypatch, capsys, na
 
 
 @posix
+def test_a_second_hang_up_does_not_interrupt_the_cleaning_up(monkeypatch, capsys):
+    cleaned = []
+
+    def run(args):
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+            cleaned.append(True)
+
+    monkeypatch.setattr("tinygan.cli.tools.run_data", run)
+    assert main(["data"]) == 129 and cleaned
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+@posix
 @pytest.mark.parametrize("module", ["numpy", "tqdm"])
 @pytest.mark.parametrize(
     "way", ["-m tinygan", "-m tinygan.cli", "tinygan", "-c pass; import tinygan"]

@@ -90,7 +90,13 @@ def on_signals(
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise Interrupted: a signal handler that makes a signal clean up as Ctrl-C does, removing
     half-written files and stopping child processes."""
+    if number in _hang_ups():  # it may come again, and must not interrupt the cleaning up
+        signal.signal(number, signal.SIG_IGN)
     raise Interrupted(number)
+
+
+def _hang_ups():
+    return [getattr(signal, name) for name in HANG_UP if hasattr(signal, name)]
 
 
 @contextlib.contextmanager
@@ -106,14 +112,14 @@ def requests_to_stop(
     may send it several times, and a SIGTERM with it.
     """
     stop = SimpleNamespace(number=0)
-    hang_up = [getattr(signal, name, None) for name in HANG_UP]
+    hang_ups = _hang_ups()
 
     def handler(number, frame):
-        if number not in hang_up and stop.number not in (0, *hang_up):
+        if number not in hang_ups and stop.number not in (0, *hang_ups):
             on_second(number)
             raise Interrupted(number)
         is_first = not stop.number
-        if is_first or number not in hang_up:
+        if is_first or number not in hang_ups:
             stop.number = number
         if is_first:
             on_first()
