@@ -57,7 +57,8 @@ FORBIDDEN_NAMES = {  # place (see `belongs`): the names that no code there may u
     "training/algorithm.py": MECHANICS,
 }
 LEARNERS_PATH = list(FORBIDDEN_NAMES)
-TOOLS = {"nn/hooks.py", "nn/layer_summary.py"}  # to look inside networks
+# To look inside networks, and to say which images fit.
+TOOLS = {"nn/hooks.py", "nn/layer_summary.py", "models/image_sizes.py"}
 
 
 def tree(file):
@@ -279,12 +280,15 @@ def test_statements_are_counted():
 def test_the_learners_path_can_be_read_in_a_weekend():
     files = [file for file in FILES if any(belongs(file, place) for place in LEARNERS_PATH)]
     count = sum(statements(tree(file)) for file in files if file not in TOOLS)
-    assert count < 3500, f"{count} statements: take something out, or raise the limit and say why"
+    # 200 of them keep small numbers right: sums in parts, scaled lengths, losses without
+    # cancellation, softmax.
+    assert count < 3700, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():
     count = sum(statements(tree(file)) for file in FILES)
-    assert count < 9900, f"{count} statements: take something out, or raise the limit and say why"
+    # 1,000 of them check what is read from files, and how files are opened.
+    assert count < 11400, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

@@ -20,7 +20,8 @@ from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
-from .recipe import Recipe, SizeError, doubled_from_4
+from .image_sizes import SizeError, doubled_from_4
+from .recipe import Recipe
 from .settings import Settings
 
 

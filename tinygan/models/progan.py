@@ -25,7 +25,8 @@ from tinygan.backend import Rng, from_host, generator
 from tinygan.settings import setting
 
 from .growth import START, GrowthSettings
-from .recipe import Recipe, SizeError, doubled_from_4
+from .image_sizes import SizeError, doubled_from_4
+from .recipe import Recipe
 
 
 class Growing(nn.Module):

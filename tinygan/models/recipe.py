@@ -9,25 +9,7 @@ from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
 from . import check_attributes, check_calls, check_draws
-
-
-class SizeError(InputError):
-    """Images whose side, in pixels, is no size that a network can have.
-
-    problem: what is wrong with this side. fits: a function that tells whether another side fits.
-    """
-
-    def __init__(self, side: int, problem: str, fits: Callable[[int], bool]) -> None:
-        self.problem, self.fits = problem, fits
-        near = [next(filter(fits, sides), 0) for sides in (range(side, 3, -1), range(side, 4097))]
-        self.sides = [n for n in near if n]  # the next smaller and the next larger one that fit
-        choices = " or ".join(map(str, self.sides))
-        super().__init__(f"images of {side} pixels {problem}: choose {choices} pixels")
-
-
-def doubled_from_4(side: int) -> bool:
-    """Return whether a side is 4 pixels, doubled at least once: 8, 16, 32, ..."""
-    return side >= 8 and side & (side - 1) == 0
+from .image_sizes import SizeError, advice
 
 
 class Sizes(NamedTuple):
@@ -100,45 +82,21 @@ class Recipe(NamedTuple):
                 )
         rng = generator(rng)
         rng_before = copy.deepcopy(rng)
+        g_classes = None if s.g_class == "none" else classes
+
+        def try_size(pad, shape):
+            networks = self._pair(s.updated({"pad": pad}), shape, classes, generator(0))
+            check_calls(*networks, shape, s.latent, g_classes)
+
         try:
             pair = self._pair(s, image_shape, classes, rng)
         except SizeError as error:
-            raise InputError(self._size_advice(error, s, image_shape, classes)) from None
+            raise InputError(advice(error, try_size, s.pad, image_shape)) from None
         twins = self._pair(s, image_shape, classes, rng_before)
         for role, network, twin in zip("GD", pair, twins):
             check_draws(role, network, twin, rng)
-        check_calls(*twins, image_shape, s.latent, None if s.g_class == "none" else classes)
+        check_calls(*twins, image_shape, s.latent, g_classes)
         return pair
-
-    def _size_advice(self, error, s, image_shape, classes):
-        """Return the message of a SizeError, with advice that helps: a value of pad, or sizes."""
-        border, sides = 2 * s.pad, [n - 2 * s.pad for n in image_shape[:2]]
-
-        def works(pad, height, width):
-            shape = height + 2 * pad, width + 2 * pad, image_shape[2]
-            try:
-                check_calls(
-                    *self._pair(s.updated({"pad": pad}), shape, classes, generator(0)),
-                    *(shape, s.latent, None if s.g_class == "none" else classes),
-                )
-            except InputError:
-                return False
-            return True
-
-        text = f"images of {image_shape[0]} pixels {error.problem}: "
-        if border:
-            text = (
-                f"images of {sides[0]} pixels, {image_shape[0]} with pad={s.pad}, {error.problem}: "
-            )
-        fits = lambda pad: sides[0] + 2 * pad >= 4 and error.fits(sides[0] + 2 * pad)
-        if pads := [pad for pad in list(filter(fits, range(65)))[:3] if works(pad, *sides)]:
-            return f"{text}set pad={pads[0]}"
-        resized = [f"{n}x{n}" for n in error.sides if works(0, n, n)]
-        if not resized:
-            return f"{text}give images of another size"
-        return f"{text}resize the images to {' or '.join(resized)}" + " and set pad=0" * bool(
-            border
-        )
 
     def _pair(self, s, image_shape, classes, rng):
         """The (G, D) of `networks`; a network that does not take labels itself is wrapped in a

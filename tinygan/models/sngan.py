@@ -19,7 +19,8 @@ from tinygan.backend import Rng, generator
 from tinygan.nn.init import xavier_uniform
 from tinygan.settings import setting
 
-from .recipe import Recipe, SizeError
+from .image_sizes import SizeError
+from .recipe import Recipe
 from .settings import Settings
 
 

@@ -37,8 +37,9 @@ from tinygan.backend import Rng, generator, normal
 from tinygan.errors import InputError, choose_from
 from tinygan.settings import setting
 
+from .image_sizes import SizeError, doubled_from_4
 from .progan import channels_by_size
-from .recipe import Recipe, SizeError, doubled_from_4
+from .recipe import Recipe
 from .stylegan import StyleSettings
 
 PIXELS = 1, 2  # the axes to normalise a feature map over
@@ -62,7 +63,6 @@ class Activation(nn.Module):
     """x -> leaky relu (x + noise + bias) * sqrt(2); the noise has one strength for all channels."""
 
     def __init__(self, channels, size, *, rng) -> None:
-        rng = generator(rng)
         self.noise = nn.Noise(channels, size, shared=True, rng=rng)
         self.bias = Parameter(np.zeros(channels, np.float32))
 
@@ -79,7 +79,6 @@ class AdaIN(nn.Module):
     conditional = True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
-        rng = generator(rng)
         self.conv = conv(inputs, outputs, 3, up=up, rng=rng) if inputs else None
         self.activation = Activation(outputs, size, rng=rng)
         self.style = style_layer(style, outputs, outputs, rng=rng)
@@ -115,7 +114,6 @@ class MeasuredDeviation(nn.Module):
     conditional = True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
-        rng = generator(rng)
         self.style = style_layer(style, inputs, rng=rng)
         self.conv = conv(inputs, outputs, 3, up=up, rng=rng)
         self.activation = Activation(outputs, size, rng=rng)
@@ -134,7 +132,6 @@ class Demodulated(nn.Module):
     conditional = True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
-        rng = generator(rng)
         self.style = style_layer(style, inputs, rng=rng)
         self.conv = nn.ModulatedConv2d(inputs, outputs, 3, up=up, rng=rng)
         self.activation = Activation(outputs, size, rng=rng)
@@ -153,7 +150,6 @@ class ToImage(nn.Module):
     conditional = True
 
     def __init__(self, inputs, channels, style, styled, *, rng) -> None:
-        rng = generator(rng)
         self.style = style_layer(style, inputs, rng=rng) if styled else None
         self.conv = (
             nn.ModulatedConv2d(inputs, channels, 1, demodulate=False, rng=rng)
@@ -237,7 +233,6 @@ class Layer(nn.Module):
     """A layer of D: convolution -> leaky relu (x + bias) * gain."""
 
     def __init__(self, inputs, outputs, kernel_size, down=False, gain=2**0.5, *, rng) -> None:
-        rng = generator(rng)
         self.conv, self.gain = conv(inputs, outputs, kernel_size, down=down, rng=rng), gain
         self.bias = Parameter(np.zeros(outputs, np.float32))
 
