@@ -267,7 +267,8 @@ def test_a_constant_channel_becomes_zero(shape, axes, kernel_set):
         x = tensor(x, requires_grad=True)
         assert max(var.max(), to_numpy(ops.var(x, axes).data).max()) <= small**2
         y = ops.normalize(x, axes)
-        assert np.abs(to_numpy(y.data)).max() <= 1e-4, value
+        # Far less than one unit in the last place of x would make.
+        assert np.abs(to_numpy(y.data)).max() <= 10 * small + 1e-6, value
         g = asarray(normal(*shape).astype("float32"))
         for create_graph in (False, True):
             dx = to_numpy(grad(y, x, g, create_graph=create_graph, retain_graph=True).data)
