@@ -282,9 +282,11 @@ def main():
             results[name, age] = run_cell(python, releases, constrained, folder, args.options)
         except RuntimeError as error:
             results[name, age] = {**NOTHING, "note": str(error)}
+    if not results:
+        parser.error("no Python to run the tests on")
     print()
     print_table(results)
-    return not results or any(not result["ok"] for result in results.values())
+    return any(not result["ok"] for result in results.values())
 
 
 if __name__ == "__main__":
