@@ -108,6 +108,8 @@ def cases():
         yield loss.softplus, (np.asarray(30 * x),), None
         yield loss.sigmoid, (np.asarray(30 * x),), None
         yield loss.sech_squared, (np.asarray(30 * x),), None
+    for x in (image, 100 * vector, 20 * large, empty):
+        yield loss.softmax, (x,), None
     for x in (image, large, empty, normal(7, 5)):
         bias = normal(x.shape[-1])
         yield act.leaky_relu, (x, 0.2, 1.5, bias), None
