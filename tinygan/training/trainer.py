@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -49,7 +50,7 @@ class Trainer:
         self.held_out_batch_size = 0
         if self.held_out:
             self.held_out_batch_size = held_out_batch_size(a, len(self.held_out))
-        self.out, self.gallery = files.user_path(out), Gallery(a, dataset.num_classes)
+        self.out, self.gallery = Path(os.path.expanduser(out)), Gallery(a, dataset.num_classes)
         self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
         self.unlogged = []  # the numbers of the steps since the last line of the log
         # The names of the checkpoints when the folder was read, until `run` has compared them.
