@@ -201,20 +201,23 @@ def test_names_that_do_not_exist_say_what_to_write(owner, table):
     assert not hasattr(owner, "anything") and getattr(owner, "anything", 3) == 3
 
 
-def test_names_of_other_kinds():
-    message = (
-        "'Tensor' object has no attribute 'clamp_': a Tensor is immutable; write x = x.clamp(...)"
+def test_a_name_with_advice_may_be_used():
+    class Net(nn.Module):
+        def __init__(self):
+            self.append = 3
+
+        def apply(self):
+            return 4
+
+    assert (Net().append, Net().apply()) == (3, 4)
+    assert "class 'Tensor' has no attribute 'view'" in message_of(
+        AttributeError, lambda: Tensor.view
     )
-    assert message_of(AttributeError, getattr, X, "clamp_") == message
+
+
+def test_names_of_other_kinds():
     assert "write x.reshape(...)" in message_of(AttributeError, lambda: X.view(4))
-
-    class Broken(nn.Module):
-        @property
-        def size(self):
-            return self.absent
-
-    message = message_of(AttributeError, lambda: Broken().size)
-    assert message == "'Broken' object: 'size' reads an attribute that does not exist"
+    assert "a Tensor is immutable" in message_of(AttributeError, lambda: X.add_(1.0))
     for call in (lambda: X.mean(dim=1), lambda: ops.sum(X, dim=1), lambda: X.var(dim=1)):
         assert "argument 'dim': write axis" in message_of(TypeError, call)
     assert "'keepdim': write keepdims" in message_of(TypeError, X.sum, 1, keepdim=True)

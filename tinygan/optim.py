@@ -5,7 +5,7 @@ from typing import Any, Iterable, Mapping, Sequence
 import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, described, profiled
-from tinygan.autograd.habits import OPTIMIZER, missing
+from tinygan.autograd.habits import OPTIMIZER, advise
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
@@ -109,11 +109,7 @@ class Optimizer:
                 del current[key]
 
 
-def _missing(self, name):
-    raise missing(self, name, OPTIMIZER)
-
-
-Optimizer.__getattr__ = _missing  # type: ignore[attr-defined]
+advise(Optimizer, OPTIMIZER)
 
 
 def _arrays(states, name, ws):

@@ -167,12 +167,12 @@ def checked_inputs(inputs):
     Raises TypeError for a network, and ValueError for anything else that is no Tensor or does not
     require a gradient. Frozen Parameters may be in a sequence.
     """
-    if hasattr(inputs, "parameters") or not hasattr(inputs, "__iter__"):
+    single = isinstance(inputs, Tensor)
+    if not single and (hasattr(inputs, "parameters") or not hasattr(inputs, "__iter__")):
         name = getattr(inputs, "__qualname__", type(inputs).__name__)
         raise TypeError(
             f"grad: the inputs are Tensors, not {name}: write grad(loss, net.parameters())"
         )
-    single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor):

@@ -4,9 +4,7 @@ NumPy's functions work on Tensors that are constants, and return arrays. On a Te
 gradient they would cut its graph, so they are refused. Operators of arrays and Tensors are ops.
 """
 
-import sys
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -65,6 +63,10 @@ TENSOR = {
             "cumsum",
         ),
         "write it of the array, x.detach().numpy()",
+    ),
+    **dict.fromkeys(
+        ("add_", "sub_", "mul_", "div_", "clamp_", "copy_", "fill_", "relu_", "exp_"),
+        "a Tensor is immutable: write x = x + y, x = x.exp(), ...; a Parameter has w.assign(array)",
     ),
     "unfold": "write ops.conv2d or x[...] with slices",
     "gather": "write x[index]",
@@ -135,30 +137,35 @@ TINYGAN = {
 }
 
 
-def missing(owner: Any, name: str, instead: Mapping[str, str]) -> AttributeError:
-    """Return the error for an attribute that `owner`, an object or a package, does not have."""
-    is_package = isinstance(owner, ModuleType)
-    what = f"module '{owner.__name__}'" if is_package else f"'{type(owner).__name__}' object"
-    if not is_package and hasattr(type(owner), name):  # a property that raised an AttributeError
-        return AttributeError(f"{what}: '{name}' reads an attribute that does not exist")
-    advice = f": {instead[name]}" if name in instead else ""
-    if not advice and isinstance(owner, Tensor) and name[-1:] == "_" != name[:1]:
-        advice = f": a Tensor is immutable; write x = x.{name[:-1]}(...)"
-    return AttributeError(f"{what} has no attribute '{name}'{advice}")
+class Missing:
+    """A name that a class does not have: to read it raises an AttributeError with advice.
+
+    (A __getattr__ would slow down every access to an attribute.)
+    """
+
+    def __init__(self, name: str, advice: str) -> None:
+        self.name, self.advice = name, advice
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        what = f"'{kind.__name__}' object" if owner is not None else f"class '{kind.__name__}'"
+        raise AttributeError(f"{what} has no attribute '{self.name}': {self.advice}")
 
 
-def _missing_in_tensor(self, name):
-    raise missing(self, name, TENSOR)
+def advise(kind: type, instead: Mapping[str, str]) -> None:
+    """Let the names of `instead`, which objects of a class do not have, say what to write."""
+    for name, advice in instead.items():
+        setattr(kind, name, Missing(name, advice))
 
 
-Tensor.__getattr__ = _missing_in_tensor
+advise(Tensor, TENSOR)
 
 
 def of_package(module_name: str, instead: Mapping[str, str]) -> Any:
     """Return a __getattr__ for a package: it raises the errors for names that do not exist."""
 
     def __getattr__(name):
-        raise missing(sys.modules[module_name], name, instead)
+        advice = f": {instead[name]}" if name in instead else ""
+        raise AttributeError(f"module '{module_name}' has no attribute '{name}'{advice}")
 
     return __getattr__
 

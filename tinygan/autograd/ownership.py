@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygan.backend import xp
 
-from .recording import state
+from .recording import DIFFERENTIATING, state
 from .tensor import Tensor, wrap
 
 _PLAIN = {int, float, bool, str, type(None), type(...)}  # types of settings that cannot change
@@ -22,22 +22,23 @@ def constant_settings(name, rest, settings):
     them.
 
     Lists become tuples, and NumPy's numbers Python's, which never change a dtype. Arrays are copied
-    if the op records them; in a backward pass they come from derivatives, and are not copied.
-    Raises TypeError if a setting is a Tensor, which would silently get no gradient.
+    if the op records them. In a backward pass, settings come from derivatives, and stay as they
+    are. Raises TypeError if a setting is a Tensor, which would silently get no gradient.
     """
-    copies = state.get() is True
-    if rest:
-        rest = [x if type(x) in _PLAIN else _constant(name, x, copies) for x in rest]
-    for key, x in settings.items():
-        if type(x) not in _PLAIN:
-            settings[key] = _constant(name, x, copies)
+    where = state.get()
+    copies, in_backward = where is True, where is False or where is DIFFERENTIATING
+    for x in (*rest, *settings.values()):
+        kind = type(x)
+        if kind in _PLAIN or kind is tuple and _PLAIN.issuperset(map(type, x)):
+            continue
+        if not in_backward or isinstance(x, Tensor):
+            rest = [_constant(name, x, copies) for x in rest]
+            return rest, {key: _constant(name, x, copies) for key, x in settings.items()}
     return rest, settings
 
 
 def _constant(name, x, copies):
     if isinstance(x, (tuple, list)):
-        if type(x) is tuple and _PLAIN.issuperset(map(type, x)):
-            return x
         return tuple([_constant(name, part, copies) for part in x])
     if isinstance(x, Tensor):
         raise TypeError(f"{name}: a setting is a constant: pass a number or an array, not a Tensor")
@@ -73,14 +74,15 @@ def with_own_arrays(gradients, monitor):
 
 def _is_free(tensor):
     """Return whether this Tensor alone refers to its memory, and each value has its own place."""
-    if sys.getrefcount(tensor.data) > _ALONE or 0 in tensor.data.strides:
+    if sys.getrefcount(tensor.data) > _ALONE:
         return False
-    if not getattr(tensor.data.flags, "writeable", True):  # CuPy's flags do not have it
-        return False
-    if tensor.data.base is None:
+    array = tensor.data
+    if array.base is None:
         return True
-    is_array = isinstance(tensor.data.base, xp.ndarray)  # and the owner of the memory
-    return is_array and sys.getrefcount(tensor.data.base) <= _ALONE
+    # A view; such as one of broadcast_to, where many values share a place.
+    writeable = getattr(array.flags, "writeable", True)  # CuPy's flags do not have it
+    owner_is_free = isinstance(array.base, xp.ndarray) and sys.getrefcount(array.base) <= _ALONE
+    return owner_is_free and writeable and 0 not in array.strides
 
 
 _new = wrap(np.empty(0))

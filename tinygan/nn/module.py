@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described
 from tinygan.autograd.checks import accepts, add_layer_path, described_call, layer_error
-from tinygan.autograd.habits import MODULE, missing
+from tinygan.autograd.habits import MODULE, advise
 from tinygan.autograd.reach import parameters_of
 from tinygan.backend import asarray, to_numpy, xp
 
@@ -300,11 +300,7 @@ class Module:
         return function, parameters
 
 
-def _missing(self, name):
-    raise missing(self, name, MODULE)
-
-
-Module.__getattr__ = _missing  # type: ignore[attr-defined]
+advise(Module, MODULE)
 
 
 def _modules_in(name, value):

@@ -32,7 +32,8 @@ class EMA:
         A recorded step calls it at each replay. Raises ValueError if a parameter of `module` has
         a different shape from its average.
         """
-        for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
+        pairs = list(zip(self.module.parameters(), module.parameters(), strict=True))
+        for average, current in pairs:
             if average.shape != current.shape:
                 raise ValueError(
                     f"EMA: {current.name} has shape {current.shape}, but its average has shape "
@@ -46,7 +47,7 @@ class EMA:
             self.updates += 1
             return beta if self.updates > self.start else 0.0
 
-        averages, weights = ([p.data for p in m.parameters()] for m in (self.module, module))
+        averages, weights = ([pair[i].data for pair in pairs] for i in (0, 1))
         optim_kernels.lerp(averages, weights, count_and_get_beta)
         self.module.mark_changed()
         self.module.copy_buffers(module)
