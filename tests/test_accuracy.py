@@ -8,7 +8,7 @@ from accuracy import FUNCTIONS, NAMES, ROWS
 from host import host
 
 from tinygan import grad, ops, tensor
-from tinygan.autograd import op
+from tinygan.autograd import op, wrap
 from tinygan.backend import asarray
 from tinygan.gan.losses import LOSSES
 from tinygan.optable import ROWS as TABLE
@@ -134,3 +134,14 @@ def test_a_singular_point_that_is_not_chosen_gives_nan_and_a_safe_argument_the_r
             assert np.isnan(g[0]) and np.isfinite(g[1])
     safe = ops.where(positive, ops.log(ops.where(positive, x, 1.0)), 0.0)
     np.testing.assert_array_equal(host(grad(safe.sum(), x)), [0, 0.5])
+
+
+def test_softmax_of_long_rows_in_any_layout(kernel_set):
+    """Their sums are made of parts, as all others (test_sums.py)."""
+    x = np.random.default_rng(0).normal(size=(300_000, 2)).astype(np.float32)
+    for rows in (np.ascontiguousarray(x.T), x.T):
+        logits = wrap(asarray(rows))
+        exact = np.log(np.exp(x.astype(float)).sum(0))
+        np.testing.assert_allclose(host(ops.logsumexp(logits, -1)), exact, rtol=1e-6)
+        ours = host(ops.softmax(logits, -1))
+        np.testing.assert_allclose(ours, np.exp(x.T - exact[:, None]), rtol=2e-6)

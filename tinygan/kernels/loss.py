@@ -9,6 +9,7 @@ import numpy as np
 from tinygan.backend import xp
 
 from . import kernel
+from .linear import sum_over
 
 
 @kernel
@@ -99,7 +100,7 @@ def _exponentials(x):
 def softmax(x):
     """Return exp(x) / sum(exp(x)) over the last axis."""
     _, _, e = _exponentials(x)
-    return e / e.sum(-1, keepdims=True)
+    return e / sum_over(e, (x.ndim - 1,), True)
 
 
 @kernel
@@ -128,4 +129,4 @@ def sum_of_others(x, index):
     the others would vanish in the sum."""
     others = x.copy()
     others[index] = 0
-    return others.sum(-1, keepdims=True)
+    return sum_over(others, (x.ndim - 1,), True)
