@@ -161,18 +161,39 @@ class BigGANSettings(Settings):
     )
 
 
+def _levels(size):
+    """Return how often 4x4 is doubled to get images of this size."""
+    return (size // 4).bit_length() - 1
+
+
+def _sides(size):
+    """Return the sides of the feature maps after each block of G, and of D."""
+    return [8 << i for i in range(_levels(size))], [size >> 1, *[size >> 2] * 3]
+
+
+def _common_sides(size):
+    """Return the sides of the feature maps that both G and D have, and 0."""
+    g_sizes, d_sizes = _sides(size)
+    return sorted({0, *g_sizes} & {0, *d_sizes})
+
+
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     size, _, channels = sizes.image
-    levels = (size // 4).bit_length() - 1
+    levels = _levels(size)
     if levels < 0 or size != 4 << levels:
-        raise SizeError(size, "are not 4x4, doubled several times", doubled_from_4)
+        fits = lambda side: (
+            doubled_from_4(side)
+            and sizes.latent % (_levels(side) + 1) == 0
+            and s.attention in _common_sides(side)
+        )
+        raise SizeError(size, "are not 4x4, doubled several times", fits)
     if s.attention and (s.g_channels % 8 or s.d_channels % 8):
         raise InputError(
             "self-attention divides the channels by 8: set g_channels and d_channels to "
             "multiples of 8, or attention=0"
         )
-    g_sizes, d_sizes = [8 << i for i in range(levels)], [size >> 1, *[size >> 2] * 3]
-    common = sorted({0, *g_sizes} & {0, *d_sizes})
+    g_sizes, d_sizes = _sides(size)
+    common = _common_sides(size)
     if s.attention not in common:
         raise InputError(
             f"attention={s.attention}: choose the side of a feature map that both G and D have, "

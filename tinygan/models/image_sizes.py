@@ -1,6 +1,6 @@
 """Which sizes of images a network can have, and what helps where images have another size."""
 
-from typing import Any, Callable
+from typing import Callable
 
 from tinygan.errors import InputError
 
@@ -15,7 +15,7 @@ class SizeError(InputError):
         self.problem, self.fits = problem, fits
         near = [next(filter(fits, sides), 0) for sides in (range(side, 3, -1), range(side, 4097))]
         self.sides = [n for n in near if n]  # the next smaller and the next larger one that fit
-        choices = " or ".join(map(str, self.sides))
+        choices = " or ".join(map(str, self.sides)) or "other"
         super().__init__(f"images of {side} pixels {problem}: choose {choices} pixels")
 
 
@@ -24,36 +24,20 @@ def doubled_from_4(side: int) -> bool:
     return side >= 8 and side & (side - 1) == 0
 
 
-def advice(
-    error: SizeError,
-    try_size: Callable[[int, tuple[int, int, int]], Any],
-    pad: int,
-    image_shape: tuple[int, ...],
-) -> str:
+def advice(error: SizeError, pad: int, image_shape: tuple[int, ...]) -> str:
     """Return the message of a SizeError, with advice that helps: a value of the setting pad, or
     other sizes.
 
-    try_size: a function of (pad, shape of the padded images) that raises InputError if the networks
-    cannot be built for them. pad: the present setting. image_shape: the shape of the padded images.
+    pad: the present setting. image_shape: the shape of the padded images. (The networks of other
+    sizes are not built to try them: they may be huge.)
     """
-    height, width, channels = image_shape
-
-    def works(pad, height, width):
-        try:
-            try_size(pad, (height + 2 * pad, width + 2 * pad, channels))
-        except InputError:
-            return False
-        return True
-
-    side, sides = height - 2 * pad, (height - 2 * pad, width - 2 * pad)
+    height, width = image_shape[:2]
+    side = height - 2 * pad
     text = f"images of {height} pixels {error.problem}: "
     if pad:
         text = f"images of {side} pixels, {height} with pad={pad}, {error.problem}: "
     fitting = [n for n in range(65) if side + 2 * n >= 4 and error.fits(side + 2 * n)]
-    for n in fitting[:3]:
-        if works(n, *sides):
-            return f"{text}set pad={n}"
-    resized = [f"{n}x{n}" for n in error.sides if works(0, n, n)]
-    if not resized:
-        return f"{text}give images of another size"
-    return f"{text}resize the images to {' or '.join(resized)}{' and set pad=0' * (pad > 0)}"
+    if fitting and height == width:
+        return f"{text}set pad={fitting[0]}"
+    resized = " or ".join(f"{n}x{n}" for n in error.sides) or "another size"
+    return f"{text}resize the images to {resized}{' and set pad=0' * (pad > 0)}"

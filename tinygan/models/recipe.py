@@ -84,14 +84,10 @@ class Recipe(NamedTuple):
         rng_before = copy.deepcopy(rng)
         g_classes = None if s.g_class == "none" else classes
 
-        def try_size(pad, shape):
-            networks = self._pair(s.updated({"pad": pad}), shape, classes, generator(0))
-            check_calls(*networks, shape, s.latent, g_classes)
-
         try:
             pair = self._pair(s, image_shape, classes, rng)
         except SizeError as error:
-            raise InputError(advice(error, try_size, s.pad, image_shape)) from None
+            raise InputError(advice(error, s.pad, image_shape)) from None
         twins = self._pair(s, image_shape, classes, rng_before)
         for role, network, twin in zip("GD", pair, twins):
             check_draws(role, network, twin, rng)
