@@ -65,7 +65,8 @@ def _power_array(a, exponent, error):
 
 
 def _power_of_number(a, n, minus=0.0):
-    if not xp.abs(loss.rounding_error(n, minus)) > 0:  # `not`, because of the NaN of an infinite n
+    error = loss.rounding_error(n, minus)
+    if error == 0 or error != error:  # NaN, where n is infinite
         n, minus = n - minus, 0.0
     if n == 2 and not minus:
         return square(a)
@@ -85,8 +86,9 @@ def _pow_number(x, /, n, minus):
         root = _power_of_number(x, n / 2, (minus + 1) / 2)  # its square may be out of range
         return g * ((n - minus) * root * root)
 
-    power = _power_array if abs(error) > 0 else lambda a, n, error: xp.power(a, n)
-    return power(x.data, exponent, error), d_x
+    if error == 0 or error != error:
+        return xp.power(x.data, exponent), d_x
+    return _power_array(x.data, exponent, error), d_x
 
 
 @op(broadcasts=True, name="pow")
