@@ -125,7 +125,7 @@ def test_the_second_backward_pass_leads_back_to_the_same_line():
         return grad(dy, x)
 
     message = error_of(f)
-    assert message.startswith("the derivative of sqrt produced inf")
+    assert message.startswith("the derivative of pow produced inf")
     where = line("x^1.5: at 0, the second derivative is infinite")
     assert message.endswith(f"{where} (differentiating pow)")
 
@@ -182,8 +182,8 @@ def test_a_fused_op_leads_back_to_its_caller_through_its_definition():
         return grad(grad(y, x, create_graph=True), x)
 
     message = error_of(f)
-    assert message.startswith("the derivative of sqrt produced inf") and message.endswith(
-        f"sqrt was called at {line('fused')} (differentiating power)"
+    assert message.startswith("the derivative of pow produced inf") and message.endswith(
+        f"pow was called at {line('fused')} (differentiating power)"
     )
 
 
@@ -285,7 +285,7 @@ def test_all_three_on_either_backend(capsys):
         with pytest.raises(FloatingPointError, match="log produced inf in 1 of 4 values"):
             x.log()
     graph = t.graph(penalty, gradients=True, x=x)
-    assert recompute(graph) == 9 and str(graph) and graph.dot()
+    assert recompute(graph) == 7 and str(graph) and graph.dot()
     for name in ("matmul", "matmul_nt", "matmul_tn"):
         assert rows_of(p)[name].calls == 1 and rows_of(p)[name].flop == 2 * 2 * 2 * 2
 
@@ -481,6 +481,7 @@ def recompute(graph):
         "sub": np.subtract,
         "neg": np.negative,
         "tanh": np.tanh,
+        "sech_squared": lambda x: 1 / np.cosh(x) ** 2,
         "div": np.divide,
         "alias": np.asarray,
         "square": np.square,

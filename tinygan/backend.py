@@ -180,10 +180,13 @@ def float_on_cpu(array: Any) -> Any:
     return float(array) if on_cpu() else array
 
 
+SEEDS = int, np.integer, np.random.SeedSequence, np.random.BitGenerator, list, tuple, np.ndarray
+
+
 def generator(rng: Rng | None) -> np.random.Generator:
     """Return `rng` if it is a generator; for a seed, a new generator with this seed; for None, one
     that differs from run to run."""
-    return rng if hasattr(rng, "random") else np.random.default_rng(rng)
+    return np.random.default_rng(rng) if rng is None or isinstance(rng, SEEDS) else rng
 
 
 def normal(rng: Rng, shape: int | Sequence[int], dtype: Any = np.float32) -> Any:
