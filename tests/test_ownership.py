@@ -175,8 +175,8 @@ SETTINGS = {
         [[1, 1]],
     ),
     "batch_norm": (
-        lambda x, mean, var: ops.batch_norm(x, statistics=(mean, var)),
-        [np.full((1, 3), 0.1), np.full((1, 3), 2.0)],
+        lambda x, mean, rest, var: ops.batch_norm(x, statistics=(mean, rest, var)),
+        [np.full((1, 3), 0.1), np.full((1, 3), 1e-9), np.full((1, 3), 2.0)],
     ),
     "instance_norm": (
         lambda x, scale: ops.instance_norm(x.reshape(1, 2, 3, 1), scale),

@@ -211,13 +211,14 @@ def ends_of_step(folder: Path, step: int) -> dict[Path, int]:
 
 
 def cut(ends: dict[Path, int]) -> None:
-    """Remove from logs all that comes after the positions of `ends_of_step`."""
+    """Remove from logs all that comes after the positions of `ends_of_step`. A log with several
+    names is replaced, because it will be written to, and the others keep their contents."""
     for path, end in ends.items():
         with open_file(path) as file:
-            content = file.read()
+            content, has_other_names = file.read(), os.fstat(file.fileno()).st_nlink > 1
         kept = content[:end]
         if kept and not kept.endswith(b"\n"):
             kept += b"\n"
-        if kept != content:
+        if kept != content or has_other_names:
             with replacing(path) as file:
                 file.write(kept)

@@ -303,21 +303,22 @@ class Trainer:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: choose another --out")
         # Hidden files and empty folders are left by a run that was killed before it began.
-        found = {
-            path.relative_to(out).as_posix()
-            for path in out.rglob("*")
-            if (path.is_symlink() or not path.is_dir())
+        begun = (out / "config.json").exists()
+        has_more = any(
+            (path.is_symlink() or not path.is_dir())
             and path.name[0] != "."
             and path.name != LOCK
-        }
-        if found and "config.json" not in found:
+            and path != out / "config.json"
+            for path in out.rglob("*")
+        )
+        if has_more and not begun:
             raise InputError(
                 f"{out} is not empty, and contains no run to continue: choose another --out"
             )
         existed, trainer = out.exists(), None
-        if found <= {"config.json"}:
+        if not has_more:
             trainer = cls(recipe, settings, dataset, out, seed)
-        if found and (trainer is None or checkpoint.read_config(out, out) != trainer.config):
+        if begun and (trainer is None or checkpoint.read_config(out, out) != trainer.config):
             raise FolderTaken(
                 f"{out} already contains a run: continue it with --resume {quoted(out)}, "
                 "or choose another --out"
@@ -326,7 +327,7 @@ class Trainer:
             with files.writing(out):
                 files.make_folder(out, exist_ok=existed)
             with files.locked(out / LOCK):
-                if (out / "config.json").exists() and not found:
+                if (out / "config.json").exists() and not begun:
                     raise FileExistsError
                 files.write_json(out / "config.json", trainer.config)
         except (FileExistsError, files.InUse):
