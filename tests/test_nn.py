@@ -354,10 +354,11 @@ def test_only_modules_receive_the_condition():
     [
         (3, "3"),
         (None, "None"),
-        ("relu", "'relu'"),
-        (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>"),
-        ([nn.ReLU()], "[ReLU()]"),
-        (tensor([1.0, 2.0]), "float32 (2,)"),
+        (0.5, "0.5"),
+        (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>: write it with parentheses"),
+        ([nn.ReLU()], "[ReLU()]: write Sequential(*layers)"),
+        ((nn.ReLU(),), "(ReLU(),): write Sequential(*layers)"),
+        ({1: 2}, "{1: 2}: write Sequential(*layers)"),
     ],
 )
 def test_sequential_rejects_what_is_not_a_layer(layer, got):

@@ -7,6 +7,7 @@ Messages are written only once something is wrong: correct calls pay nothing for
 import inspect
 from types import FunctionType
 
+from tinygan import backend
 from tinygan.backend import asarray, scalar, xp
 
 from .tensor import Parameter, Tensor, as_floating, wrap
@@ -76,7 +77,7 @@ def _as_tensor(name, x, dtype):
             f"convert it with tinygan.tensor(array, dtype='{dtype}')"
         )
     try:
-        return wrap(as_floating(x, dtype))
+        return wrap(as_floating(x, dtype, copy=backend.tape is None))  # as in `constant_settings`
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: {error}; given {described(x)}") from None
 

@@ -7,8 +7,9 @@ gradient they would cut its graph, so they are refused. Operators of arrays and 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tinygan import backend
-from tinygan.backend import on_cpu
 
 from .tensor import Tensor
 
@@ -294,7 +295,7 @@ def _on_arrays(function, name, args, settings):
 def _follow_backend():
     """Let NumPy's functions take Tensors if these hold NumPy's arrays. Otherwise, an operator of an
     array must leave its work to the Tensor, for which None stands."""
-    Tensor.__array_ufunc__ = _array_ufunc if on_cpu() else None
+    Tensor.__array_ufunc__ = _array_ufunc if backend.active() is np else None
 
 
 Tensor.__array_function__ = _array_function

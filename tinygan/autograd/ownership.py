@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 
+from tinygan import backend
 from tinygan.backend import xp
 
 from .recording import DIFFERENTIATING, state
@@ -26,14 +27,17 @@ def constant_settings(name, rest, settings):
     are. Raises TypeError if a setting is a Tensor, which would silently get no gradient.
     """
     where = state.get()
-    copies, in_backward = where is True, where is False or where is DIFFERENTIATING
-    for x in (*rest, *settings.values()):
-        kind = type(x)
-        if kind in _PLAIN or kind is tuple and _PLAIN.issuperset(map(type, x)):
-            continue
-        if not in_backward or isinstance(x, Tensor):
-            rest = [_constant(name, x, copies) for x in rest]
-            return rest, {key: _constant(name, x, copies) for key, x in settings.items()}
+    in_backward = where is False or where is DIFFERENTIATING
+    for values in (rest, settings.values()) if settings else (rest,):
+        for x in values:
+            kind = type(x)
+            if kind in _PLAIN or kind is tuple and _PLAIN.issuperset(map(type, x)):
+                continue
+            if not in_backward or isinstance(x, Tensor):
+                # Nobody changes an array between the two passes of a step that a GPU records.
+                copies = where is True and backend.tape is None
+                rest = [_constant(name, x, copies) for x in rest]
+                return rest, {key: _constant(name, x, copies) for key, x in settings.items()}
     return rest, settings
 
 

@@ -25,7 +25,7 @@ and styles).
 import inspect
 from typing import Any, Callable, NamedTuple
 
-from tinygan.autograd import Parameter, Tensor, grad
+from tinygan.autograd import Parameter, Tensor, as_tensors, grad
 from tinygan.backend import Rng, normal, uniform, xp
 from tinygan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
@@ -35,7 +35,9 @@ from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 def image_gradients(D: Callable[[Tensor], Tensor], x) -> Tensor:
     """Return the gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...)
     that can be differentiated again."""
-    x = Tensor(x, requires_grad=True)
+    (x,) = as_tensors("image_gradients", (x,))
+    x = x.detach()
+    x.requires_grad = True
     logits = D(x)
     return grad(sum(logits) * (len(x) / logits.size), x, create_graph=True)
 

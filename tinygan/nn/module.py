@@ -46,7 +46,10 @@ class Module:
         The message of an error in a part of this module begins with the path to that part.
         """
         inputs = [
-            Tensor(x) if isinstance(x, xp.ndarray) and x.dtype.kind == "f" else x for x in inputs
+            as_tensors(type(self).__name__, (x,))[0]
+            if isinstance(x, xp.ndarray) and x.dtype.kind == "f"
+            else x
+            for x in inputs
         ]
         try:
             return self.forward(*inputs, **settings)
@@ -322,8 +325,11 @@ class Sequential(Module):
     def __init__(self, *layers: Callable[..., Any]) -> None:
         for i, layer in enumerate(layers):
             if isinstance(layer, type) or not callable(layer):
+                advice = ": write Sequential(*layers)" if hasattr(layer, "__iter__") else ""
+                advice = ": write it with parentheses" if isinstance(layer, type) else advice
                 raise TypeError(
-                    f"Sequential: layer {i} must be a Module or a function, got {described(layer)}"
+                    f"Sequential: layer {i} must be a Module or a function, got "
+                    f"{described(layer)}{advice}"
                 )
         self.layers = list(layers)
 
