@@ -184,6 +184,12 @@ def loss(ours, exact, derivative, second):
     return Function(ours, exact, [derivative], [second], few, elementwise=False)
 
 
+def extremum(ours, exact, sign):
+    """The larger (sign 1) or smaller (sign -1) of two numbers; for a tie, d/da = d/db = 1/2."""
+    share = lambda a, b: (1 + sign * mp.sign(a - b)) / 2
+    return Function(ours, exact, [share, lambda a, b: share(b, a)], [ZERO, ZERO, ZERO], two)
+
+
 def silu_slope(x):
     return [sigmoid(x), x * density(x)]
 
@@ -285,26 +291,8 @@ FUNCTIONS = {
         lambda x: mp.mpf(-HALF <= x <= 2),
         ZERO,
     ),
-    "maximum": Function(
-        ops.maximum,
-        max,
-        [
-            lambda a, b: (step(a - b) - step(b - a) + 1) / 2,
-            lambda a, b: (step(b - a) - step(a - b) + 1) / 2,
-        ],
-        [ZERO, ZERO, ZERO],
-        two,
-    ),
-    "minimum": Function(
-        ops.minimum,
-        min,
-        [
-            lambda a, b: (step(b - a) - step(a - b) + 1) / 2,
-            lambda a, b: (step(a - b) - step(b - a) + 1) / 2,
-        ],
-        [ZERO, ZERO, ZERO],
-        two,
-    ),
+    "maximum": extremum(ops.maximum, max, 1),
+    "minimum": extremum(ops.minimum, min, -1),
     "where": Function(
         lambda a, b: ops.where(a.data > b.data, a, b),
         max,

@@ -50,8 +50,8 @@ def silu_slope(x):
 def cross_entropy(x, target):
     """Return (1 - target) * softplus(x) + target * softplus(-x) for logits x.
 
-    It is a sum of terms that are positive for probabilities: log(1 + exp(-|x|)), and the smaller or
-    larger of |x| * target and |x| * (1 - target).
+    It is computed as log(1 + exp(-|x|)), plus |x| * (1 - target) where x >= 0 and |x| * target
+    where x < 0. For targets from 0 to 1, no term is negative, so nothing cancels.
     """
     return xp.log1p(xp.exp(-xp.abs(x))) + x * ((x >= 0) - target)
 
