@@ -410,7 +410,7 @@ def test_r1_is_taken_at_the_images_before_augmentation(tmp_path, digits):
     run = trainer(
         tmp_path / "run", digits, d_norm="none", r1=1.0, augment="diffaug", policy="cutout"
     )
-    reals, labels = run.dataset.batch(0, 8, 0)
+    reals, labels = run.algorithm.reals(0)
     seen = []
     pipe = run.algorithm.augment.pipe
     run.algorithm.augment.pipe = lambda x, rng: (seen.append(x), pipe(x, rng))[1]

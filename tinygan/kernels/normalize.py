@@ -38,6 +38,8 @@ def safe_scale(x, axes, eps):
     larger: so eps / s^2, which is added to the squares of x / s, does not overflow either. s may be
     the number 1.0 if x can stay as it is.
     """
+    if not x.size:
+        return 1.0
     return xp.maximum(scale_for_squares(x, axes), float(eps) ** 0.5)
 
 
