@@ -32,6 +32,7 @@ LECTURE = [
     "ada",
     "speed",
 ]
+TAKE_LONG = "progressive", "biggan", "stylegan2", "ada"  # even if they are tiny
 
 
 def test_the_list_of_demos_is_complete():
@@ -40,7 +41,10 @@ def test_the_list_of_demos_is_complete():
     } == set(LECTURE)
 
 
-@pytest.mark.parametrize("name", LECTURE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in TAKE_LONG else ()) for name in LECTURE],
+)
 def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monkeypatch, capsys):
     script = shutil.copy(DEMOS / f"{name}.py", tmp_path)  # its figures are written beside it
     monkeypatch.chdir(tmp_path)

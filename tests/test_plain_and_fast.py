@@ -110,6 +110,8 @@ def cases():
         yield loss.sech_squared, (np.asarray(30 * x),), None
     for x in (image, 100 * vector, 20 * large, empty):
         yield loss.softmax, (x,), None
+        yield loss.log_softmax, (x,), None
+        yield loss.logsumexp, (x,), None
     for x in (image, large, empty, normal(7, 5)):
         bias = normal(x.shape[-1])
         yield act.leaky_relu, (x, 0.2, 1.5, bias), None
@@ -294,8 +296,9 @@ def results(kernel_set, case, dtype, layout, exact=False):
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "device, dtype", [("cpu", "float32"), ("cpu", "float64"), ("gpu", "float32")]
+)
 @pytest.mark.parametrize(
     "layout", [contiguous, strided, transposed], ids=lambda layout: layout.__name__
 )

@@ -68,7 +68,7 @@ def alone(tmp_path_factory):
 
 
 @needs_mpi
-@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("n", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_ranks_have_the_gradients_of_one_process(tmp_path, alone, n):
     finished(mpiexec(n, STEP, tmp_path / "n.npz", module=()))
     found = npz.load(tmp_path / "n.npz")

@@ -115,7 +115,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("make", [layer, lambda: nn.Sequential(layer()), nn.ReLU], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [layer, lambda: nn.Sequential(layer()), nn.ReLU],
+    ids=["layer", "Sequential", "no parameters"],
+)
 @pytest.mark.parametrize("name", REFUSED)
 def test_modules_that_nothing_would_train_are_refused(name, make):
     hold, where = REFUSED[name]

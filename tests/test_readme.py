@@ -108,7 +108,7 @@ def test_the_readme_shows_every_command_of_tinygan():
 def test_two_commands_set_everything_up(guide):
     assert [line for line in commands(guide) if line.startswith("python3 -m venv .venv")] == [
         "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/tinygan train",
-        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest",
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest -n 2",
     ]
 
 

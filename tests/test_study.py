@@ -269,7 +269,7 @@ def test_the_error_of_a_run_names_it(make_study, capsys):
 SCRIPT = '''"""A study."""
 from tinygan.study import Study
 study = Study(__file__, __doc__, seeds=(0, 1))
-runs = study.train({"a": "hidden=64"}, "gan", data="digits", samples=60, steps=800, batch_size=16)
+runs = study.train({"a": "hidden=64"}, "gan", data="digits", samples=60, steps=400, batch_size=16)
 study.finding("done", fid=runs["a"][0].fid)
 '''
 
@@ -299,7 +299,7 @@ def test_an_interrupted_study_continues(tmp_path, number, code):
         "tinygan: interrupted: with --full, finished work is kept"
     )
     assert "Traceback" not in errors and any(
-        0 < checkpoint.last_step(folder) < 800 for folder in folders
+        0 < checkpoint.last_step(folder) < 400 for folder in folders
     )
     for folder in filter(Path.exists, folders):
         with locked(folder / "running"):  # fails if a process of the study is left
@@ -309,11 +309,11 @@ def test_an_interrupted_study_continues(tmp_path, number, code):
         out, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and out.endswith("finding: done\n"), errors
         results = result_files.read_json(tmp_path / "results" / "s.json")["runs"]["a-1"]
-        assert results["log"]["step"][-1] > 780 and checkpoint.last_step(folders[1]) == 800
+        assert results["log"]["step"][-1] > 380 and checkpoint.last_step(folders[1]) == 400
 
 
 def test_bad_input_to_a_script_is_one_line(tmp_path):
-    (tmp_path / "s.py").write_text(SCRIPT.replace("steps=800", "nothing=1"))
+    (tmp_path / "s.py").write_text(SCRIPT.replace("steps=400", "nothing=1"))
     done = subprocess.run(
         [sys.executable, tmp_path / "s.py"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

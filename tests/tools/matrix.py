@@ -205,7 +205,8 @@ def run_cell(python, releases, constrained, folder, options):
             return before
     venv = install(python, folder, releases if constrained else {})
     report.unlink(missing_ok=True)
-    command = [venv, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [venv, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
+    command.append(f"--junitxml={report}")
     start = time.monotonic()
     with open(folder / "tests.txt", "w") as log:
         code = run(*command, *options, stdout=log, stderr=subprocess.STDOUT).returncode

@@ -127,7 +127,7 @@ def sum_channels(x):
 @fast(linear.sum_over)
 def sum_over(x, axes, keepdims=False):
     if x.flags.c_contiguous and axes:
-        if axes == tuple(range(x.ndim - len(axes), x.ndim)):  # NumPy adds these axes well
+        if _are_last_in_memory(axes, x.shape):  # NumPy adds these axes well
             return np.add.reduce(x, axes, keepdims=keepdims)
         if axes == tuple(range(len(axes))) and x.size:
             rows = x.reshape(-1, math.prod(x.shape[len(axes) :]))
@@ -135,6 +135,13 @@ def sum_over(x, axes, keepdims=False):
             y = sum_channels(rows) if in_blocks else _sum_of_few_rows(rows)
             return y.reshape((1,) * len(axes) * keepdims + x.shape[len(axes) :])
     return linear.sum_over.__wrapped__(x, axes, keepdims)
+
+
+def _are_last_in_memory(axes, shape):
+    """Return whether no axis of an array with this shape, but those of length 1, lies between
+    `axes` or after them."""
+    first, end = axes[0], axes[-1] + 1
+    return axes == tuple(range(first, end)) and math.prod(shape[end:]) == 1
 
 
 def _sum_of_few_rows(x):
@@ -167,7 +174,7 @@ def embedding_gradient(g, shape, indices):
 def _smallest_square(dtype):
     """Return below which sum of squares, divided by their number, vanishing squares matter."""
     info = np.finfo(dtype)
-    return info.tiny / info.eps
+    return float(info.tiny / info.eps)
 
 
 @fast(linear.norm)
@@ -175,10 +182,11 @@ def norm(x, axes):
     """If no square overflows, and those that vanish do not matter, x is not scaled."""
     with np.errstate(over="ignore"):
         squares = sum_over(x * x, axes, True)
-    terms = x.size // max(1, squares.size)
-    if not terms or not (
-        squares.min() > terms * _smallest_square(x.dtype) and squares.max() < np.inf
-    ):
+    if not x.size:
+        return linear.norm.__wrapped__(x, axes)
+    # One number is compared as a float, which is faster than as an array.
+    low, high = (squares.item(),) * 2 if squares.size == 1 else (squares.min(), squares.max())
+    if not (low > x.size // squares.size * _smallest_square(x.dtype) and high < math.inf):
         return linear.norm.__wrapped__(x, axes)
     length = np.sqrt(squares)
     return length, (x, None, length)

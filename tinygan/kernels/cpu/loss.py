@@ -74,11 +74,48 @@ def binary_cross_entropy_gradient(g, saved, needed):
     return dx, -x * g if needed[1] else None
 
 
+def _are_moderate(x):
+    """Return whether no exp(x) overflows or vanishes. Then the largest x, whose subtraction rounds,
+    need not be subtracted before exp."""
+    return x.size and -60 < x.min() and x.max() < 60
+
+
 @fast(loss.softmax)
 def softmax(x):
-    """If exp(x) is not far from 1, it needs no `top`, and no correction for subtracting it."""
-    if not (x.size and -60 < x.min() and x.max() < 60):
+    if not _are_moderate(x):
         return loss.softmax.__wrapped__(x)
     e = np.exp(x)
     e /= sum_over(e, (x.ndim - 1,), True)
     return e
+
+
+@fast(loss.log_softmax)
+def log_softmax(x):
+    if not _are_moderate(x):
+        return loss.log_softmax.__wrapped__(x)
+    top, log_of_rest = _in_two_parts(x)
+    y = x - top
+    y -= log_of_rest
+    return y
+
+
+@fast(loss.logsumexp)
+def logsumexp(x):
+    if not _are_moderate(x):
+        return loss.logsumexp.__wrapped__(x)
+    top, log_of_rest = _in_two_parts(x)
+    return (top + log_of_rest)[..., 0]
+
+
+def _in_two_parts(x):
+    """Return the largest x of each row, and log(1 + the sum of exp(x - the largest) of all others).
+
+    Their sum is the row's logsumexp.
+    """
+    columns = x.shape[-1]
+    e = np.exp(x).reshape(-1, columns)
+    index = np.arange(len(e)), x.reshape(-1, columns).argmax(1)
+    largest, shape = e[index], (*x.shape[:-1], 1)
+    e[index] = 0
+    rest = np.log1p(sum_over(e, (1,)) / largest)
+    return x.reshape(-1, columns)[index].reshape(shape), rest.reshape(shape)

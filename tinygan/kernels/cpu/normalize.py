@@ -101,11 +101,11 @@ def _repeat(vectors, width):
 
 def _sums(x, channels):
     """Return the sums over the pixels of a block: (n, rows, width) -> (n, C)."""
+    if channels == 1:
+        return np.add.reduce(x, (1, 2)).reshape(-1, 1)  # NumPy adds these axes well
     sums = row_sums(x)
     if x.shape[2] == channels:
         return sums
-    if channels == 1:
-        return np.add.reduce(sums, 1, keepdims=True)  # NumPy adds well along the last axis
     return row_sums(sums.reshape(len(x), -1, channels))
 
 
