@@ -16,6 +16,9 @@ from tinygan.backend import xp
 from . import kernel
 
 RUN = 32  # numbers that are added one after the other, at most
+# Numbers that the array module adds well if they are neighbours. Some versions of NumPy cut more of
+# them into parts of this length, whose sums they add one after the other.
+ROW = 1 << 13
 
 
 @kernel
@@ -57,7 +60,7 @@ def sum_over(x, axes, keepdims=False):
     Each addition rounds. If n numbers are added one after the other, the error grows like n; if
     they are cut into parts whose sums are added, and so on, it grows like log(n) (Higham 1993,
     "The accuracy of floating point summation"). The array module itself adds in this way only along
-    the axis that is last in memory.
+    the axis that is last in memory, and at most ROW numbers.
     """
     if math.prod([x.shape[axis] for axis in axes]) <= RUN:
         return x.sum(axes, keepdims=keepdims)
@@ -66,7 +69,8 @@ def sum_over(x, axes, keepdims=False):
     rest = [i for i, axis in enumerate(order) if axis in axes and x.shape[axis] > 1]
     while rest:
         kept = [i for i, n in enumerate(terms.shape) if i not in rest and n > 1]
-        if terms.flags.c_contiguous and rest[0] > max(kept, default=-1):
+        neighbours = terms.flags.c_contiguous and rest[0] > max(kept, default=-1)
+        if neighbours and math.prod([terms.shape[i] for i in rest]) <= ROW:
             terms = terms.sum(tuple(rest), keepdims=True)
             break
         terms = _sum_along(terms, rest.pop(0))
@@ -76,10 +80,9 @@ def sum_over(x, axes, keepdims=False):
 
 def _sum_along(x, axis):
     """Return the sum of x along an axis, which is kept with length 1."""
-    if axis == x.ndim - 1:
-        return x.sum(-1, keepdims=True)
+    at_once = ROW if axis == x.ndim - 1 else RUN
     before, after = (slice(None),) * axis, x.shape[axis + 1 :]
-    while x.shape[axis] > RUN:
+    while x.shape[axis] > at_once:
         length = -(-x.shape[axis] // RUN)
         whole = x.shape[axis] // length * length
         parts = x[(*before, slice(whole))].reshape(*x.shape[:axis], -1, length, *after)

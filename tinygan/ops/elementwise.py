@@ -3,6 +3,8 @@
 An op keeps what its derivatives name: arguments (a, b, x) or the result y.
 """
 
+import numpy as np
+
 from tinygan.autograd import Array, Tensor, TensorLike, described, op
 from tinygan.backend import asarray, xp
 from tinygan.kernels import act, loss
@@ -49,7 +51,8 @@ def pow(a: TensorLike, b: TensorLike) -> Tensor:
     For a Tensor b, d/da = b a^(b - 1) is inexact or infinite where a^(b - 1) is too small or large
     for the dtype, even if the product is not.
     """
-    return _power_of_number(a, float(b)) if isinstance(b, (int, float)) else _power(a, b)
+    is_number = isinstance(b, (int, float, np.integer, np.floating))
+    return _power_of_number(a, float(b)) if is_number else _power(a, b)
 
 
 # A derivative has the exponent n - 1, which may have more digits than the dtype. The rounded

@@ -127,7 +127,8 @@ def sum_channels(x):
 @fast(linear.sum_over)
 def sum_over(x, axes, keepdims=False):
     if x.flags.c_contiguous and axes:
-        if _are_last_in_memory(axes, x.shape):  # NumPy adds these axes well
+        terms = math.prod([x.shape[axis] for axis in axes])
+        if terms <= linear.ROW and _are_last_in_memory(axes, x.shape):  # NumPy adds these well
             return np.add.reduce(x, axes, keepdims=keepdims)
         if axes == tuple(range(len(axes))) and x.size:
             rows = x.reshape(-1, math.prod(x.shape[len(axes) :]))

@@ -102,7 +102,7 @@ def _repeat(vectors, width):
 def _sums(x, channels):
     """Return the sums over the pixels of a block: (n, rows, width) -> (n, C)."""
     if channels == 1:
-        return np.add.reduce(x, (1, 2)).reshape(-1, 1)  # NumPy adds these axes well
+        return sum_over(x, (1, 2)).reshape(-1, 1)
     sums = row_sums(x)
     if x.shape[2] == channels:
         return sums
