@@ -338,7 +338,9 @@ def op_error(name, error, args, settings={}):
         return error
     reason = "the shapes do not broadcast" if "broadcast" in text else text.split("; given ")[0]
     for habit, name_here in (("'dim'", "axis"), ("'keepdim'", "keepdims")):  # PyTorch's names
-        reason += f": write {name_here}" if reason.endswith(habit) else ""
+        before, is_habit, suggestion = reason.rpartition(habit)  # Python 3.13 suggests names
+        if is_habit and (not suggestion or suggestion.startswith(". Did you mean")):
+            reason = f"{before}{habit}: write {name_here}"
     # NumPy's errors are subclasses; AxisError is both a ValueError and an IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
     result = kind(f"{name}: {reason}; given {described_call(args, settings)}")
