@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from demos.bench.workloads import WORKLOADS
 from tinygan import Tensor, check_grads, grad, ops
+from tinygan.kernels import conv as plain_conv
 from tinygan.kernels.cpu import act, conv, linear, normalize, parallel, pool, warp, winograd
 from tinygan.kernels.pool import max_pool_gradient_adjoint
 from tinygan.optable import oracles
@@ -182,6 +183,40 @@ def test_convolutions_of_few_channels(data):
         three_passes(x, w, g, stride, padding), expected_passes(x, w, g, stride, padding)
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("t", [0, 1, 2, 7])
+@pytest.mark.parametrize("padding", [0, 1, 4])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (1, 3)])
+def test_neighbouring_windows_may_be_folded_as_one(t, stride, padding, monkeypatch):
+    monkeypatch.setattr(conv, "_pixels_to_fold", lambda *_: t)
+    g, w, bias = normal(3, 6, 14, 5), normal(4, 3, 2, 5, seed=1), normal(2, seed=2)
+    for beyond in (0, 1):  # columns that no window reaches, if the stride is more than 1
+        size = tuple(
+            (out - 1) * s + k - 2 * padding + beyond * (s - 1)
+            for out, s, k in zip(g.shape[1:3], stride, w.shape)
+        )
+        if min(size) > 0:
+            arguments = (g, w, size, stride, (padding, padding), 1, bias)
+            expected = plain_conv.input_gradient.__wrapped__(*arguments)
+            got = conv.input_gradient(*arguments)
+            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "out, kernel_size, stride, channels, t",
+    [
+        ((10, 10), (5, 5), (1, 1), (6, 16), 5),  # LeNet's second layer
+        ((16, 16), (4, 4), (2, 2), (3, 64), 2),  # the first layer of D, for colours
+        ((32, 32), (3, 3), (1, 1), (3, 32), 4),
+        ((28, 28), (3, 3), (1, 1), (16, 16), 0),  # correlations are faster
+        ((14, 14), (4, 4), (2, 2), (64, 64), 0),
+    ],
+)
+def test_windows_are_folded_where_it_is_faster(out, kernel_size, stride, channels, t):
+    """The choice that was measured to be the fastest."""
+    size = tuple(o * s + k - s for o, s, k in zip(out, stride, kernel_size))
+    assert conv._pixels_to_fold(out, size, kernel_size, stride, channels) == t
 
 
 @pytest.mark.parametrize("t", [1, 2, 7])
@@ -381,6 +416,8 @@ def results_of_all_kinds():
         SHAPES[1],
         SHAPES[5],
         ((9, 14), (1, 6), 5, 1, 2),
+        ((14, 14), (6, 16), 5, 1, 0),
+        ((16, 16), (3, 64), 4, 2, 1),
         ((9, 8), (6, 16), 3, 2, 1),
         ((6, 6), (20, 9), 1, 1, 0),
     ):
