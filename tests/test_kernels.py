@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from demos.bench.workloads import WORKLOADS
 from tinygan import Tensor, check_grads, grad, ops
 from tinygan.kernels import conv as plain_conv
+from tinygan.kernels import pool as plain_pool
 from tinygan.kernels.cpu import act, conv, linear, normalize, parallel, pool, warp, winograd
-from tinygan.kernels.pool import max_pool_gradient_adjoint
 from tinygan.optable import oracles
 
 pytestmark = [pytest.mark.cpu, pytest.mark.fast]
@@ -256,10 +256,31 @@ def test_ties_share_the_gradient_of_a_maximum(kernel_size, stride):
     np.testing.assert_allclose(pool.max_pool_gradient(g, x, y, kernel_size, stride), dx, atol=1e-14)
     h = normal(*x.shape, seed=1)
     np.testing.assert_allclose(
-        np.sum(max_pool_gradient_adjoint(h, x, y, kernel_size, stride) * g),
+        np.sum(plain_pool.max_pool_gradient_adjoint(h, x, y, kernel_size, stride) * g),
         np.sum(h * dx),
         rtol=1e-12,
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2, 7])
+@pytest.mark.parametrize("kernel_size", [(2, 2), (3, 2), (1, 3)])
+def test_pooling_returns_exactly_what_the_plain_version_does(
+    kernel_size, channels, dtype, small_blocks
+):
+    """Also of NaN, infinities and zeros of both signs, which a maximum of windows between the tiles
+    must not spread to the tiles beside them."""
+    values = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0])
+    rng = np.random.default_rng(0)
+    x = rng.choice(values, (40, 7, 11, channels), p=[0.02, *[0.98 / 6] * 6]).astype(dtype)
+    with np.errstate(all="ignore"):
+        y = pool.max_pool(x, kernel_size, kernel_size)
+        arguments = normal(*y.shape).astype(dtype), x, y, kernel_size, kernel_size
+        dx = pool.max_pool_gradient(*arguments)
+        expected = plain_pool.max_pool_gradient.__wrapped__(*arguments)
+    assert np.isnan(y).any() and np.isfinite(y).any()
+    np.testing.assert_array_equal(y, plain_pool.max_pool.__wrapped__(x, kernel_size, kernel_size))
+    np.testing.assert_array_equal(dx, expected)
 
 
 # ---- normalisation ----
@@ -514,7 +535,7 @@ KERNELS = {
         "scratch",
         lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4),
     ),
-    "maximum": (pool, "reduce_tiles", lambda: pool.max_pool(normal(64, 8, 8, 20), (2, 2), (2, 2))),
+    "maximum": (pool, "_write_maxima", lambda: pool.max_pool(normal(64, 8, 8, 20), (2, 2), (2, 2))),
 }
 
 

@@ -213,8 +213,16 @@ def cases():
     yield optim.sgd, (ws, gs, ms, lambda: 0.1, 0.9), None
     yield optim.lerp, (ws, gs, lambda: 0.75), None
     yield optim.global_norm, (gs,), None
-    for x in (image, normal(64, 8, 8, 20), np.round(normal(3, 7, 8, 2)), normal(0, 4, 4, 2)):
-        for kernel_size, stride in (HALF, ((3, 2), (3, 2)), ((3, 3), (2, 1)), ((1, 1), (1, 1))):
+    side_by_side = [((h, w), (h, w)) for h, w in ((2, 2), (3, 2), (1, 3), (1, 1))]
+    for x, windows in (
+        (image, [*side_by_side, ((3, 3), (2, 1))]),
+        (normal(64, 13, 9, 20), [*side_by_side, ((3, 3), (2, 1))]),
+        (np.round(normal(3, 7, 8, 2)), [*side_by_side, ((3, 3), (2, 1))]),
+        (np.round(normal(3, 7, 8, 1)), side_by_side),
+        (np.zeros((2, 17, 33, 2)), [((16, 16), (16, 16))]),  # 256 pixels tie
+        (normal(0, 4, 4, 2), side_by_side),
+    ):
+        for kernel_size, stride in windows:
             y = pool.max_pool.__wrapped__(x, kernel_size, stride)
             yield pool.max_pool, (x, kernel_size, stride), None
             yield (
