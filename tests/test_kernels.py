@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from demos.bench.workloads import WORKLOADS
 from tinygan import Tensor, check_grads, grad, ops
+from tinygan.kernels import conv as plain_conv
+from tinygan.kernels import pool as plain_pool
 from tinygan.kernels.cpu import act, conv, linear, normalize, parallel, pool, warp, winograd
-from tinygan.kernels.pool import max_pool_gradient_adjoint
 from tinygan.optable import oracles
 
 pytestmark = [pytest.mark.cpu, pytest.mark.fast]
@@ -184,6 +185,40 @@ def test_convolutions_of_few_channels(data):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("t", [0, 1, 2, 7])
+@pytest.mark.parametrize("padding", [0, 1, 4])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (1, 3)])
+def test_neighbouring_windows_may_be_folded_as_one(t, stride, padding, monkeypatch):
+    monkeypatch.setattr(conv, "_pixels_to_fold", lambda *_: t)
+    g, w, bias = normal(3, 6, 14, 5), normal(4, 3, 2, 5, seed=1), normal(2, seed=2)
+    for beyond in (0, 1):  # columns that no window reaches, if the stride is more than 1
+        size = tuple(
+            (out - 1) * s + k - 2 * padding + beyond * (s - 1)
+            for out, s, k in zip(g.shape[1:3], stride, w.shape)
+        )
+        if min(size) > 0:
+            arguments = (g, w, size, stride, (padding, padding), 1, bias)
+            expected = plain_conv.input_gradient.__wrapped__(*arguments)
+            got = conv.input_gradient(*arguments)
+            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "out, kernel_size, stride, channels, t",
+    [
+        ((10, 10), (5, 5), (1, 1), (6, 16), 5),  # LeNet's second layer
+        ((16, 16), (4, 4), (2, 2), (3, 64), 2),  # the first layer of D, for colours
+        ((32, 32), (3, 3), (1, 1), (3, 32), 4),
+        ((28, 28), (3, 3), (1, 1), (16, 16), 0),  # correlations are faster
+        ((14, 14), (4, 4), (2, 2), (64, 64), 0),
+    ],
+)
+def test_windows_are_folded_where_it_is_faster(out, kernel_size, stride, channels, t):
+    """The choice that was measured to be the fastest."""
+    size = tuple(o * s + k - s for o, s, k in zip(out, stride, kernel_size))
+    assert conv._pixels_to_fold(out, size, kernel_size, stride, channels) == t
+
+
 @pytest.mark.parametrize("t", [1, 2, 7])
 def test_neighbouring_pixels_may_be_merged(t, monkeypatch):
     def pixels_to_merge(pixels, *rest):
@@ -221,10 +256,31 @@ def test_ties_share_the_gradient_of_a_maximum(kernel_size, stride):
     np.testing.assert_allclose(pool.max_pool_gradient(g, x, y, kernel_size, stride), dx, atol=1e-14)
     h = normal(*x.shape, seed=1)
     np.testing.assert_allclose(
-        np.sum(max_pool_gradient_adjoint(h, x, y, kernel_size, stride) * g),
+        np.sum(plain_pool.max_pool_gradient_adjoint(h, x, y, kernel_size, stride) * g),
         np.sum(h * dx),
         rtol=1e-12,
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2, 7])
+@pytest.mark.parametrize("kernel_size", [(2, 2), (3, 2), (1, 3)])
+def test_pooling_returns_exactly_what_the_plain_version_does(
+    kernel_size, channels, dtype, small_blocks
+):
+    """Also of NaN, infinities and zeros of both signs, which a maximum of windows between the tiles
+    must not spread to the tiles beside them."""
+    values = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0])
+    rng = np.random.default_rng(0)
+    x = rng.choice(values, (40, 7, 11, channels), p=[0.02, *[0.98 / 6] * 6]).astype(dtype)
+    with np.errstate(all="ignore"):
+        y = pool.max_pool(x, kernel_size, kernel_size)
+        arguments = normal(*y.shape).astype(dtype), x, y, kernel_size, kernel_size
+        dx = pool.max_pool_gradient(*arguments)
+        expected = plain_pool.max_pool_gradient.__wrapped__(*arguments)
+    assert np.isnan(y).any() and np.isfinite(y).any()
+    np.testing.assert_array_equal(y, plain_pool.max_pool.__wrapped__(x, kernel_size, kernel_size))
+    np.testing.assert_array_equal(dx, expected)
 
 
 # ---- normalisation ----
@@ -381,6 +437,8 @@ def results_of_all_kinds():
         SHAPES[1],
         SHAPES[5],
         ((9, 14), (1, 6), 5, 1, 2),
+        ((14, 14), (6, 16), 5, 1, 0),
+        ((16, 16), (3, 64), 4, 2, 1),
         ((9, 8), (6, 16), 3, 2, 1),
         ((6, 6), (20, 9), 1, 1, 0),
     ):
@@ -477,7 +535,7 @@ KERNELS = {
         "scratch",
         lambda: warp.upfirdn2d(normal(6, 7, 9, 20), np.ones((4, 4)), (1, 1), (1, 1), (1,) * 4),
     ),
-    "maximum": (pool, "reduce_tiles", lambda: pool.max_pool(normal(64, 8, 8, 20), (2, 2), (2, 2))),
+    "maximum": (pool, "_write_maxima", lambda: pool.max_pool(normal(64, 8, 8, 20), (2, 2), (2, 2))),
 }
 
 

@@ -123,6 +123,19 @@ class Quadratic(nn.Module):
 
 
 @pytest.mark.parametrize("patches", [1, 3])
+def test_a_penalty_can_use_the_logits_of_the_loss(patches):
+    """Then D is called once for both; the loss and its gradients are the same."""
+    D, reals = Quadratic(patches), asarray(np.random.default_rng(0).normal(size=(4, 2, 3, 1)))
+    expected = ops.mean(D(tensor(reals))) + penalties.r1(D, reals)
+    images = tensor(reals, requires_grad=True)
+    logits = D(images)
+    loss = ops.mean(logits) + penalties.r1(lambda _: logits, images)
+    np.testing.assert_allclose(host(loss), host(expected), rtol=1e-12)
+    for got, wanted in zip(*(grad(value, D.parameters()) for value in (loss, expected))):
+        np.testing.assert_allclose(host(got), host(wanted), rtol=1e-12)
+
+
+@pytest.mark.parametrize("patches", [1, 3])
 def test_penalties_of_a_d_with_a_known_gradient(patches):
     rng = np.random.default_rng(0)
     D, (reals, fakes) = Quadratic(patches), rng.normal(size=(2, 4, 2, 3, 1))

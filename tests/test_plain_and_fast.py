@@ -74,6 +74,9 @@ def convolutions():
         (2, (8, 8), (4, 6), (4, 4), (2, 2), (1, 1), 1),
         (2, (9, 8), (4, 6), (4, 4), (2, 2), (1, 1), 2),
         (2, (28, 28), (1, 6), (5, 5), (1, 1), (2, 2), 1),
+        (3, (14, 14), (6, 16), (5, 5), (1, 1), (0, 0), 1),
+        (3, (9, 17), (3, 64), (4, 4), (2, 2), (1, 1), 1),
+        (2, (8, 9), (5, 40), (3, 4), (1, 2), (1, 2), 1),
         (3, (4, 4), (2, 4), (1, 1), (1, 1), (0, 0), 1),
         (3, (5, 4), (2, 4), (1, 1), (2, 1), (0, 0), 2),
         (2, (4, 6), (3, 2), (4, 6), (1, 1), (0, 0), 1),
@@ -85,6 +88,7 @@ def convolutions():
         (0, (5, 5), (2, 3), (3, 3), (1, 1), (1, 1), 1),
         (0, (3, 3), (2, 3), (3, 3), (1, 1), (0, 0), 1),
         (0, (8, 8), (32, 32), (3, 3), (1, 1), (1, 1), 1),
+        (0, (14, 14), (6, 16), (5, 5), (1, 1), (0, 0), 1),
     ):
         x, w = (
             normal(n, *size, channels[0]),
@@ -209,8 +213,16 @@ def cases():
     yield optim.sgd, (ws, gs, ms, lambda: 0.1, 0.9), None
     yield optim.lerp, (ws, gs, lambda: 0.75), None
     yield optim.global_norm, (gs,), None
-    for x in (image, normal(64, 8, 8, 20), np.round(normal(3, 7, 8, 2)), normal(0, 4, 4, 2)):
-        for kernel_size, stride in (HALF, ((3, 2), (3, 2)), ((3, 3), (2, 1)), ((1, 1), (1, 1))):
+    side_by_side = [((h, w), (h, w)) for h, w in ((2, 2), (3, 2), (1, 3), (1, 1))]
+    for x, windows in (
+        (image, [*side_by_side, ((3, 3), (2, 1))]),
+        (normal(64, 13, 9, 20), [*side_by_side, ((3, 3), (2, 1))]),
+        (np.round(normal(3, 7, 8, 2)), [*side_by_side, ((3, 3), (2, 1))]),
+        (np.round(normal(3, 7, 8, 1)), side_by_side),
+        (np.zeros((2, 17, 33, 2)), [((16, 16), (16, 16))]),  # 256 pixels tie
+        (normal(0, 4, 4, 2), side_by_side),
+    ):
+        for kernel_size, stride in windows:
             y = pool.max_pool.__wrapped__(x, kernel_size, stride)
             yield pool.max_pool, (x, kernel_size, stride), None
             yield (

@@ -16,7 +16,8 @@ from tinygan.gan import losses, penalties
 from tinygan.models import stylegan2
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
-from tinygan.training.execution import Fakes, sanitized
+from tinygan.training.execution import Fakes
+from tinygan.training.health import sanitized
 
 
 def golden(name):
@@ -521,6 +522,10 @@ def test_gradients_are_sanitised():
     broken = lambda *_: (ops.sum(u.G.constant * np.nan), {})
     found, _ = u.execution.gradients("G", u.G, broken, u.latents(2))
     assert not found[0].data.any()
+    healthy = lambda *_: (ops.sum(u.G.constant * 2.0), {})
+    found, numbers = u.execution.gradients("G", u.G, healthy, u.latents(2))
+    assert (host(found[0]) == 2).all()
+    assert float(numbers["g_grad_norm"]) == pytest.approx(2 * u.G.constant.size**0.5)
     u.settings.sanitize = False
     diverged = pytest.raises(Diverged, match="step 1: mul received NaN")
     with diverged if on_cpu() else contextlib.nullcontext():

@@ -153,9 +153,11 @@ def gan_step(G, D, batches, penalty=None):
     def step():
         reals, _, z = batches()
         fakes = G(z)
-        d_loss = F.softplus(-D(reals)).mean() + F.softplus(D(fakes.detach())).mean()
+        reals = reals.detach().requires_grad_(penalty is not None)
+        real_logits = D(reals)
+        d_loss = F.softplus(-real_logits).mean() + F.softplus(D(fakes.detach())).mean()
         if penalty:
-            d_loss = d_loss + penalty(reals)
+            d_loss = d_loss + penalty(reals, real_logits)
         d_step(d_loss)
         g_loss = F.softplus(-D(fakes)).mean()
         g_step(g_loss)
@@ -167,7 +169,12 @@ def gan_step(G, D, batches, penalty=None):
 def squared_gradient_lengths(D, x):
     """Return |gradient of D at image|^2 for each image (N,), which can be differentiated."""
     x = x.detach().requires_grad_()
-    (gradients,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return squared_lengths_at(D(x), x)
+
+
+def squared_lengths_at(logits, x):
+    """Like `squared_gradient_lengths`, from D's logits on x, which requires a gradient."""
+    (gradients,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradients.square().sum((1, 2, 3))
 
 
@@ -207,7 +214,7 @@ def dcgan_r1(batches, image_size, format):
         nn.LeakyReLU(0.2, inplace=True),
         nn.Conv2d(128, 1, image_size // 4),
     ).to(memory_format=format)
-    penalty = lambda reals: squared_gradient_lengths(D, reals).mean() * (R1_GAMMA / 2)
+    penalty = lambda reals, logits: squared_lengths_at(logits, reals).mean() * (R1_GAMMA / 2)
     return Job([G, D], {"step": gan_step(G, D, batches, penalty)})
 
 

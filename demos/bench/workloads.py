@@ -90,17 +90,19 @@ def augmented(D, pipe):
 
 
 def gan_step(G, D, batches, penalty=None, pipe=None):
-    """Return a step of the non-saturating GAN: D, then G, on the same fakes. penalty(reals) is
-    added to D's loss."""
+    """Return a step of the non-saturating GAN: D, then G, on the same fakes. penalty(reals, D's
+    logits on them) is added to D's loss."""
     augmented_d = augmented(D, pipe)
     g_optimizer, d_optimizer = Adam(G.parameters(), LR, BETAS), Adam(D.parameters(), LR, BETAS)
 
     def step():
         reals, _, z = batches()
         fakes = G(Tensor(z))
-        d_loss = BCE.discriminator(augmented_d(Tensor(reals)), augmented_d(fakes.detach()))
+        reals = Tensor(reals, requires_grad=penalty is not None)
+        real_logits = augmented_d(reals)
+        d_loss = BCE.discriminator(real_logits, augmented_d(fakes.detach()))
         if penalty:
-            d_loss = d_loss + penalty(reals)
+            d_loss = d_loss + penalty(reals, real_logits)
         d_optimizer.step(grad(d_loss, D.parameters()))
         g_loss = BCE.generator(None, augmented_d(fakes))
         g_optimizer.step(grad(g_loss, G.parameters()))
@@ -126,7 +128,7 @@ def dcgan_r1(batch_size=64, image_size=28):
         nn.LeakyReLU(),
         nn.Conv2d(128, 1, image_size // 4, rng=rng),
     )
-    penalty = lambda reals: R1_GAMMA * penalties.r1(D, reals)
+    penalty = lambda reals, logits: R1_GAMMA * penalties.r1(lambda _: logits, reals)
     return Job([G, D], {"step": gan_step(G, D, Batches(batch_size, image_size), penalty)})
 
 

@@ -34,10 +34,15 @@ from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
 def image_gradients(D: Callable[[Tensor], Tensor], x) -> Tensor:
     """Return the gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...)
-    that can be differentiated again."""
+    that can be differentiated again.
+
+    If x is a Tensor that requires a gradient, D is called with x itself. So D may return logits
+    that the loss has already computed from x: `image_gradients(lambda _: logits, x)`.
+    """
     (x,) = as_tensors("image_gradients", (x,))
-    x = x.detach()
-    x.requires_grad = True
+    if not x.requires_grad:
+        x = x.detach()
+        x.requires_grad = True
     logits = D(x)
     return grad(sum(logits) * (len(x) / logits.size), x, create_graph=True)
 

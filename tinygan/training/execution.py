@@ -18,7 +18,6 @@ from tinygan.backend import asarray, float_on_cpu, from_host, in_host_memory, xp
 from tinygan.data import to_float
 from tinygan.errors import InputError
 from tinygan.gan.conditioning import call_with_labels
-from tinygan.kernels import optim as optim_kernels
 from tinygan.kernels.cpu import parallel
 from tinygan.models.growth import at_lod
 from tinygan.nn import MinibatchStddev
@@ -170,9 +169,7 @@ class Execution:
                 part_objective, network.parameters(), parts, lambda: restore_power_vectors(vectors)
             )
             gradients, numbers = mean_over_ranks(gradients), ranks.mean_numbers(numbers)
-            if a.settings.sanitize:
-                gradients = sanitized(gradients)
-            norm = optim_kernels.global_norm([g.data for g in gradients if g is not None])
+            gradients, norm = health.with_norm(gradients, a.settings.sanitize)
             numbers["d_grad_norm" if network is a.D else "g_grad_norm"] = norm
             readable = all(map(in_host_memory, numbers.values()))
             if readable and not all(map(math.isfinite, numbers.values())):
@@ -382,13 +379,4 @@ def sum_gradients(gradients, others):
     return [
         a if b is None else b if a is None else wrap(a.data + b.data)
         for a, b in zip(gradients, others)
-    ]
-
-
-def sanitized(gradients):
-    """Return the gradients with 0 in place of NaN and +-1e5 in place of infinity (StyleGAN2-ADA's
-    only clipping)."""
-    return [
-        g if g is None else wrap(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
-        for g in gradients
     ]

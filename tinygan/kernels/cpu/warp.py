@@ -24,13 +24,10 @@ def upfirdn2d(x, f, up, down, padding):
     batch 32, by [1, 3, 3, 1] takes 0.9 ms, and 31 ms tap by tap.
     """
     n, height, width, channels = x.shape
-    out = warp.filtered_size((height, width), f, up, down, padding)
-    factors = outer_factors(f)
-    if factors is None:
+    plan = _plan(f.tobytes(), f.shape, f.dtype, (height, width), up, down, tuple(padding), x.dtype)
+    if plan is None:
         return warp.upfirdn2d.__wrapped__(x, f, up, down, padding)
-    by_row, by_column = factors
-    rows = _bands(tuple(by_row), height, out[0], up[0], down[0], padding[2])
-    columns = _bands(tuple(by_column), width, out[1], up[1], down[1], padding[0])
+    out, rows, columns = plan
     y = np.empty((n, *out, channels), x.dtype)
 
     def block(images):
@@ -38,15 +35,34 @@ def upfirdn2d(x, f, up, down, padding):
         lines = scratch("lines", (len(part), out[0], width * channels), x.dtype)
         for matrix, inputs, outputs in rows:
             source = part[:, inputs].reshape(len(part), -1, width * channels)
-            np.matmul(np.asarray(matrix, x.dtype), source, out=lines[:, outputs])
+            np.matmul(matrix, source, out=lines[:, outputs])
         lines = lines.reshape(len(part), out[0], width, channels)
         for matrix, inputs, outputs in columns:
-            matrix = np.asarray(matrix, x.dtype)
             np.matmul(matrix, lines[:, :, inputs], out=y[images, :, outputs])
 
     parts = parallel.blocks(n, max(1, BLOCK // max(1, out[0] * max(out[1], width) * channels)))
     parallel.run(block, parts, y.size + x.size > parallel.SHARED)
     return y
+
+
+@functools.lru_cache(256)
+def _plan(f_bytes, f_shape, f_dtype, size, up, down, padding, dtype):
+    """Return (size of the result, bands for the rows, bands for the columns), or None if f is not
+    an outer product. size: rows and columns of the images.
+
+    A network filters the same few shapes at every step, and a plan takes as long as filtering a
+    small image. So the plans are kept.
+    """
+    f = np.frombuffer(f_bytes, f_dtype).reshape(f_shape)
+    out = warp.filtered_size(size, f, up, down, padding)
+    factors = outer_factors(f)
+    if factors is None:
+        return None
+    by_row, by_column = factors
+    left, _, top, _ = padding
+    rows = _bands(by_row, size[0], out[0], up[0], down[0], top, dtype)
+    columns = _bands(by_column, size[1], out[1], up[1], down[1], left, dtype)
+    return out, rows, columns
 
 
 def outer_factors(f):
@@ -60,8 +76,7 @@ def outer_factors(f):
     return (by_row, by_column) if separable else None
 
 
-@functools.lru_cache(256)
-def _bands(f, size, out, up, down, padding):
+def _bands(f, size, out, up, down, padding, dtype):
     """Return `filter_matrix` in bands: [(matrix, slice of input pixels, slice of output pixels)].
 
     Away from its diagonal the matrix of a long axis is zero. Each band holds only the inputs that
@@ -71,7 +86,7 @@ def _bands(f, size, out, up, down, padding):
     for outputs in parallel.blocks(out, BAND):
         used = np.flatnonzero(matrix[outputs].any(0))
         inputs = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
-        bands.append((np.ascontiguousarray(matrix[outputs, inputs]), inputs, outputs))
+        bands.append((np.ascontiguousarray(matrix[outputs, inputs], dtype), inputs, outputs))
     return bands
 
 
