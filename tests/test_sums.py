@@ -130,6 +130,13 @@ def test_sums_of_ten_million_numbers(shape, axes):
     assert_exact(ops.sum(tensor(x), axes).data, exact_sum(x, axes), terms, "float32", "sum")
 
 
+def test_the_mean_of_a_loss_over_ten_million_logits():
+    n = 10_000_000
+    loss = ops.binary_cross_entropy_with_logits(tensor(np.full(n, 0.1, np.float32)), np.float32(0))
+    exact = np.log1p(np.exp(np.float64(np.float32(0.1))))
+    assert_exact(loss.data, exact, n, "float32", "mean of the loss")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layout", [contiguous, transposed, strided])

@@ -122,7 +122,9 @@ def logsumexp(x):
 def first_largest(x):
     """Return where the largest x of each row is, as an index of x: (rows, columns)."""
     columns = x.argmax(-1)
-    return *xp.indices(columns.shape), columns
+    after = range(columns.ndim - 1, -1, -1)
+    rows = (xp.arange(n).reshape(-1, *(1,) * k) for n, k in zip(columns.shape, after))
+    return *rows, columns
 
 
 def sum_of_others(x, index):

@@ -74,37 +74,40 @@ def binary_cross_entropy_gradient(g, saved, needed):
     return dx, -x * g if needed[1] else None
 
 
-def _are_moderate(x):
-    """Return whether no exp(x) overflows or vanishes. Then the largest x, whose subtraction rounds,
-    need not be subtracted before exp."""
-    return x.size and -60 < x.min() and x.max() < 60
+def _for_moderate(kernel):
+    """Decorate the fast version of a kernel of logits x that is right if no exp(x) overflows or
+    vanishes: then the largest x, whose subtraction rounds, need not be subtracted before exp.
+
+    For other x, and without any, the plain version computes.
+    """
+
+    def decorate(fast_version):
+        @fast(kernel)
+        def choose(x):
+            moderate = x.size and -60 < x.min() and x.max() < 60
+            return fast_version(x) if moderate else kernel.__wrapped__(x)
+
+        return choose
+
+    return decorate
 
 
-@fast(loss.softmax)
+@_for_moderate(loss.softmax)
 def softmax(x):
-    if not _are_moderate(x):
-        return loss.softmax.__wrapped__(x)
     e = np.exp(x)
     e /= sum_over(e, (x.ndim - 1,), True)
     return e
 
 
-@fast(loss.log_softmax)
+@_for_moderate(loss.log_softmax)
 def log_softmax(x):
-    if not _are_moderate(x):
-        return loss.log_softmax.__wrapped__(x)
     top, log_of_rest = _in_two_parts(x)
-    y = x - top
-    y -= log_of_rest
-    return y
+    return x - top - log_of_rest
 
 
-@fast(loss.logsumexp)
+@_for_moderate(loss.logsumexp)
 def logsumexp(x):
-    if not _are_moderate(x):
-        return loss.logsumexp.__wrapped__(x)
-    top, log_of_rest = _in_two_parts(x)
-    return (top + log_of_rest)[..., 0]
+    return sum(_in_two_parts(x))[..., 0]
 
 
 def _in_two_parts(x):
@@ -112,10 +115,6 @@ def _in_two_parts(x):
 
     Their sum is the row's logsumexp.
     """
-    columns = x.shape[-1]
-    e = np.exp(x).reshape(-1, columns)
-    index = np.arange(len(e)), x.reshape(-1, columns).argmax(1)
-    largest, shape = e[index], (*x.shape[:-1], 1)
-    e[index] = 0
-    rest = np.log1p(sum_over(e, (1,)) / largest)
-    return x.reshape(-1, columns)[index].reshape(shape), rest.reshape(shape)
+    e, index = np.exp(x), loss.first_largest(x)
+    rest = loss.sum_of_others(e, index) / e[index][..., None]
+    return x[index][..., None], np.log1p(rest)
