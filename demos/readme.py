@@ -147,6 +147,10 @@ def bench(name):
     name: "steps" for those that speed.py started, otherwise a name in demos/results/bench.json.
     """
     measurements = results("bench")
+    if name == "recipes":
+        return bench_recipes(measurements.get(name))
+    if name == "time_to_fid":
+        return time_to_fid(result_files.read_json(DEMOS / "results" / f"{name}.json"))
     if name == "steps":
         rows = results("speed")["steps"]
     else:
@@ -179,6 +183,54 @@ def bench(name):
             for row in rows[1:]
         ]
     return markdown(*(row[:5] if name == "augmentation" else row for row in rows))
+
+
+NOT_MEASURED = "(not measured yet)"
+
+
+def bench_recipes(measured):
+    """Return the table of whole steps of recipes, and below it the machine and its second core.
+
+    measured: what `python -m demos.bench --against torch` wrote, or None.
+    """
+    if not measured:
+        return NOT_MEASURED
+    head, *rows = measured["recipes"]
+    cells = [dict(zip(head, row)) for row in rows]
+    lines = markdown(
+        ["recipe", "batch", "tinygan", "PyTorch", "time ratio", "compiled", "time ratio"],
+        *(
+            [
+                f"`{row['workload'].removeprefix('recipe ')}`",
+                row["batch"],
+                f"{row['tinygan ms']} ms",
+                f"{row['PyTorch ms']} ms",
+                f"**{row['ratio']}**",
+                "-" if row["compiled ms"] == "-" else f"{row['compiled ms']} ms",
+                row["ratio to it"],
+            ]
+            for row in cells
+        ),
+    )
+    core = measured["second_core"]
+    return (
+        f"{lines}\n\n{measured['machine']}; {measured['versions']}. Two products at once had "
+        f"{core['median']:.2f} ({core['lowest']:.2f}-{core['highest']:.2f}) times the throughput "
+        "of one."
+    )
+
+
+def time_to_fid(measured):
+    """Return the table of the times to a FID, and below it the machine. measured: what `python -m
+    demos.bench --time-to-fid --against torch` wrote, or {}."""
+    if "summary" not in measured:
+        return NOT_MEASURED
+    sys.path.insert(0, str(DEMOS.parent))  # for demos.bench, which is not installed
+    from demos.bench import time_to_fid
+
+    versions = next(iter(measured["seeds"].values()))["versions"]
+    rows = time_to_fid.table(measured["summary"], measured["fid"])
+    return f"{markdown(*rows)}\n\n{measured['machine']}; {versions}."
 
 
 def plain_kernels():

@@ -168,6 +168,32 @@ def test_the_text_between_marks_is_what_was_measured(readme, guide):
     assert "\n<!-- = " not in written  # at the start of a line, it would end a paragraph
 
 
+def test_the_tables_of_recipes_are_made_from_what_the_bench_writes(readme, monkeypatch):
+    assert readme.bench_recipes(None) == readme.time_to_fid({}) == "(not measured yet)"
+    head = "workload|batch|tinygan ms|PyTorch ms|its best|ratio|compiled ms|ratio to it".split("|")
+    row = "recipe quick|64|40.1|50.2|channels-last|0.80|-|no compiler".split("|")
+    measured = {
+        "recipes": [head, row],
+        "second_core": {"median": 1.9, "lowest": 1.5, "highest": 2.0},
+        "machine": "M",
+        "versions": "V",
+    }
+    table = readme.bench_recipes(measured)
+    assert "| `quick` | 64 | 40.1 ms | 50.2 ms | **0.80** | - | no compiler |\n\nM; V." in table
+    assert table.endswith("1.90 (1.50-2.00) times the throughput of one.")
+    spread = dict.fromkeys(("seconds", "steps", "ms_per_step"), [10, 9, 11])
+    table = readme.time_to_fid(
+        {
+            "fid": 2.0,
+            "seeds": {"0": {"versions": "V"}},
+            "machine": "M",
+            "summary": {"tinygan": spread, "torch": spread, "ratio": {"seconds": [0.9, 0.8, 1.0]}},
+        }
+    )
+    assert "|  | seconds to FID 2 | steps | ms a step |" in table
+    assert "| time ratio | 0.90 (0.80-1.00) |  |  |\n\nM; V." in table
+
+
 @pytest.mark.parametrize("guide", ["README.md", "README.ko.md"])
 def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme, guide):
     for name in readme.LECTURE:

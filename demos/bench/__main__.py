@@ -1,12 +1,15 @@
-"""Time a training step of six workloads, alone or compared with PyTorch or JAX. In a checkout:
+"""Time a training step of six workloads and of three recipes, alone or compared with PyTorch or
+JAX. In a checkout:
 
-python -m demos.bench                          # all six
-python -m demos.bench mlp lenet --against torch
+python -m demos.bench                          # all nine
+python -m demos.bench mlp "recipe quick" --against torch
 python -m demos.bench --memory --growth -o FILE.json
+python -m demos.bench --time-to-fid --against torch
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -17,7 +20,8 @@ from tinygan.cli.options import Parser, add, add_output, positive
 from tinygan.errors import InputError
 from tinygan.files import write_json
 
-from . import report
+from . import report, second_core, time_to_fid
+from .recipes import ALL, RECIPES
 from .workloads import WORKLOADS
 
 
@@ -29,7 +33,7 @@ def make_parser():
     )
     parser.set_defaults(run=bench)
     parser.add_argument(
-        "names", nargs="*", metavar="WORKLOAD", help=f"{', '.join(WORKLOADS)} (default: all)"
+        "names", nargs="*", metavar="WORKLOAD", help=f"{', '.join(ALL)} (default: all)"
     )
     parser.add_argument(
         "--against",
@@ -53,20 +57,42 @@ def make_parser():
     parser.add_argument(
         "--augment", action="store_true", help="measure the time that DiffAugment and ADA add"
     )
+    parser.add_argument(
+        "--time-to-fid",
+        action="store_true",
+        help="train the default recipe until its samples have a FID of "
+        f"{time_to_fid.FID:g}, with {len(time_to_fid.SEEDS)} seeds; the seeds that are in the "
+        "file already (-o, or demos/results/time_to_fid.json) are not trained again",
+    )
     parser.add_argument("--profile", action="store_true", help="profile each workload, op by op")
     add_output(parser, ".json", required=False, help="also write the numbers of the tables")
     add(parser, "--device")
     return parser
 
 
+CPU_NOTES = [
+    "GFLOP/s count a plain convolution; Winograd's algorithm needs fewer operations",
+    "allocator: on all sides, the C library keeps freed memory for the next array (mallopt)",
+]
+GPU_NOTE = (
+    "launches: kernels and copies in a step; tinygan records a step, and replays it as one CUDA "
+    "graph"
+)
+
+
 def bench(args):
     """Run the measurements that args select, and print their tables. Returns 1 if a target is
     missed, otherwise 0."""
-    unknown = [name for name in args.names if name not in WORKLOADS]
+    unknown = [name for name in args.names if name not in ALL]
     if unknown:
-        raise InputError(f"unknown workload {unknown[0]!r}; choose from {', '.join(WORKLOADS)}")
-    names = args.names or list(WORKLOADS)
+        raise InputError(f"unknown workload {unknown[0]!r}; choose from {', '.join(ALL)}")
     on_gpu = backend.device() == "gpu"
+    if args.time_to_fid:
+        return bench_time_to_fid(args, on_gpu)
+    known = WORKLOADS if on_gpu or args.against == "jax" else ALL
+    names = args.names or list(known)
+    if others := [name for name in names if name not in known]:
+        raise InputError(f"{others[0]} is measured on a CPU and against torch only")
     sides = 1
     if args.against:
         sides += len(report.variants(args.against, "gpu" if on_gpu else "cpu"))
@@ -100,21 +126,24 @@ def bench(args):
         if not tables:
             progress.total = args.rounds * len(names)
             if on_gpu:
-                measure, columns = report.gpu_times, 12
-                note = (
-                    "launches: kernels and copies in a step; tinygan records a step, and replays "
-                    "it as one CUDA graph"
+                rows, targets_met, numbers["versions"] = report.gpu_times(
+                    names, args.against, args.rounds, progress
                 )
+                show("steps", rows, 12)
+                notes = [GPU_NOTE]
             else:
-                measure, columns = report.times, 6
-                note = (
-                    "GFLOP/s count a plain convolution; Winograd's algorithm needs fewer operations"
-                )
-            rows, targets_met, numbers["versions"] = measure(
-                names, args.against, args.rounds, progress
-            )
-            show("steps", rows, columns)
-            print(f"\n{numbers['versions']}\n{note}")
+                with second_core.SecondCore() as cores:
+                    for table, of in ("steps", WORKLOADS), ("recipes", RECIPES):
+                        if chosen := [name for name in names if name in of]:
+                            compiled = of is RECIPES and args.against == "torch"
+                            rows, met, numbers["versions"] = report.times(
+                                chosen, args.against, args.rounds, progress, cores, compiled
+                            )
+                            targets_met &= met
+                            show(table, rows, 6)
+                numbers["second_core"] = cores.summary()
+                notes = [second_core.sentence(numbers["second_core"]), *CPU_NOTES]
+            print("", numbers["versions"], *notes, sep="\n")
         if args.memory:
             progress.reset(len(names) * sides)
             rows, met = report.memory(names, args.against, progress)
@@ -131,16 +160,30 @@ def bench(args):
             targets_met &= met
             show("augmentation", rows, 5)
         if args.profile:
-            for name, table, inside, alone in report.profiles(names):
+            for name, table, steps, inside, alone in report.profiles(names):
                 progress.clear()
                 print(
-                    f"\n{name} ({WORKLOADS[name].summary}), 10 steps\n{table}\ntime per step: in "
+                    f"\n{name} ({ALL[name].summary}), {steps} steps\n{table}\ntime per step: in "
                     f"ops {1e3 * inside:.1f} ms; without the profiler {1e3 * alone:.1f} ms"
                 )
     if args.output:
         write_json(args.output, numbers)
         print(f"\nnumbers: {args.output}")
     return 0 if targets_met else 1
+
+
+def bench_time_to_fid(args, on_gpu):
+    """Measure the time to a FID, and print it. Returns 0."""
+    others = ("memory", "overhead", "growth", "augment", "profile", "rounds", "names")
+    if on_gpu or args.against == "jax" or any(getattr(args, name) for name in others):
+        raise InputError(
+            "--time-to-fid trains the default recipe on the CPU: leave out workloads and other "
+            "measurements, and compare it with torch only"
+        )
+    path = args.output or time_to_fid.FILE
+    against = (args.against, report.variants(args.against)) if args.against else ()
+    time_to_fid.measure(Path(path), *against)
+    return 0
 
 
 def main(argv=None) -> int:

@@ -15,6 +15,7 @@ from tinygan import ops
 from tinygan.autograd import grad, tensor
 from tinygan.errors import InputError
 
+from .recipes import ALL
 from .worker import GPU_VARIANTS, SIDES, VARIANTS, Worker
 from .workloads import AUGMENTED, WORKLOADS, find
 
@@ -91,57 +92,83 @@ def _seconds(function):
     return time.perf_counter() - start
 
 
-def times(names, against, rounds, progress):
+def in_turns(name, workers, rounds, progress, before_round=lambda: None):
+    """Return the times of a step that the workers measure in turns: a list of lists, one for each
+    round, with the seconds of each worker. Every other round goes the other way around."""
+    turns = []
+    for i in range(rounds):
+        before_round()
+        order = workers if i % 2 else workers[::-1]
+        measured = {id(worker): worker.seconds(TURN) for worker in order}
+        turns.append([measured[id(worker)] for worker in workers])
+        progress.set_description(name, refresh=False)
+        progress.update()
+    return turns
+
+
+def times(names, against, rounds, progress, second_core, with_compiled=False):
     """Return (rows of the table of times, whether every ratio meets its target, the versions).
 
     GFLOP/s count plain convolutions and products. Winograd's algorithm needs fewer operations, so
-    that a step can exceed the peak of sgemm.
+    that a step can exceed the peak of sgemm. second_core: a SecondCore, which measures in every
+    round. with_compiled: whether two more columns have the time of PyTorch's variant "compiled",
+    or a dash and the reason why it does not work.
     """
     versions = []
     rows = [
         ["workload", "batch", "tinygan ms", "GFLOP/s", "of sgemm"]
         + ([f"{SIDES[against]} ms", "its best", "ratio", "target", ""] if against else [])
+        + (["compiled ms", "ratio to it"] if with_compiled else [])
     ]
     targets_met = True
     for name in names:
-        workload = WORKLOADS[name]
+        workload = ALL[name]
         with contextlib.ExitStack() as stack:
-            ours, *theirs = workers = [
+            ours, *theirs = [
                 stack.enter_context(Worker(side, workload, variant))
                 for side, variant in _sides(against)
             ]
-            versions = list(dict.fromkeys(worker.version for worker in workers))
-            flop = ours.flop()
-            peak, turns = 0.0, []
-            for i in range(rounds):
-                peak = max(peak, sgemm_peak())
-                order = workers if i % 2 else workers[::-1]
-                measured = {id(worker): worker.seconds(TURN) for worker in order}
-                turns.append([measured[id(worker)] for worker in workers])
-                progress.set_description(name, refresh=False)
-                progress.update()
-        ours_ms = 1e3 * statistics.median(turn[0] for turn in turns)
+            versions = list(dict.fromkeys(worker.version for worker in (ours, *theirs)))
+            compiled, failure = [], None
+            if with_compiled:
+                try:
+                    compiled = [stack.enter_context(Worker(against, workload, "compiled"))]
+                except InputError as error:
+                    failure = str(error)
+            flop, peaks = ours.flop(), []
+
+            def before_round():
+                peaks.append(sgemm_peak())
+                second_core.measure()
+
+            workers = [ours, *theirs, *compiled]
+            turns = in_turns(name, workers, rounds, progress, before_round)
+        of_worker = lambda k: [turn[k] for turn in turns]
+        ratio_to = lambda k: statistics.median(turn[0] / turn[k] for turn in turns)
+        ours_ms = 1e3 * statistics.median(of_worker(0))
         speed = flop / ours_ms / 1e6
         row = [
             name,
             str(workload.batch_size),
             f"{ours_ms:.1f}",
             f"{speed:.0f}",
-            f"{speed / peak:.0%}",
+            f"{speed / max(peaks):.0%}",
         ]
         if theirs:
-            best = min(
-                range(1, len(workers)), key=lambda k: statistics.median(turn[k] for turn in turns)
-            )
-            ratio = statistics.median(turn[0] / turn[best] for turn in turns)
+            best = min(range(1, 1 + len(theirs)), key=lambda k: statistics.median(of_worker(k)))
+            ratio = ratio_to(best)
             targets_met &= ratio <= workload.target
             row += [
-                f"{1e3 * statistics.median(turn[best] for turn in turns):.1f}",
+                f"{1e3 * statistics.median(of_worker(best)):.1f}",
                 workers[best].variant,
                 f"{ratio:.2f}",
                 f"{workload.target:.1f}",
                 "" if ratio <= workload.target else "missed",
             ]
+        if compiled:
+            row += [f"{1e3 * statistics.median(of_worker(-1)):.1f}", f"{ratio_to(-1):.2f}"]
+        elif with_compiled:
+            row += ["-", failure]
         rows.append(row)
     return rows, targets_met, "; ".join(versions)
 
@@ -169,15 +196,7 @@ def gpu_times(names, against, rounds, progress):
                 for side, variant in _sides(against, "gpu")
             ]
             versions = list(dict.fromkeys(worker.version for worker in workers))
-            turns = []
-            for i in range(rounds):
-                measured = {
-                    id(worker): worker.seconds(TURN)
-                    for worker in (workers if i % 2 else workers[::-1])
-                }
-                turns.append([measured[id(worker)] for worker in workers])
-                progress.set_description(name, refresh=False)
-                progress.update()
+            turns = in_turns(name, workers, rounds, progress)
             launches = [worker.launches() for worker in workers[:3]]
         times = [1e3 * statistics.median(turn[k] for turn in turns) for k in range(len(workers))]
         row = [name, str(WORKLOADS[name].batch_size), f"{times[0]:.2f}", number(launches[0])]
@@ -211,7 +230,7 @@ def memory(names, against, progress):
     for name in names:
         measured = {}
         for side, variant in _sides(against):
-            with Worker(side, WORKLOADS[name], variant) as worker:
+            with Worker(side, ALL[name], variant) as worker:
                 measured[variant] = worker.peak_memory()
             progress.update()
         if None in measured.values():
@@ -333,13 +352,13 @@ def overhead(repeats=2000):
 
 
 def profiles(names, steps=10):
-    """Return [(workload, table of its ops, seconds per step in ops, seconds per step without the
-    profiler)]."""
+    """Return [(workload, table of its ops, number of steps, seconds per step in ops, seconds per
+    step without the profiler)]."""
     results = []
     for name in names:
-        with Worker("tinygan", WORKLOADS[name]) as worker:
+        with Worker("tinygan", ALL[name]) as worker:
             before = worker.main_seconds(TURN)
-            text, inside = worker.profile(steps)
+            text, steps_in_profile, inside = worker.profile(steps)
             after = worker.main_seconds(TURN)
-            results.append((name, text, inside, (before + after) / 2))
+            results.append((name, text, steps_in_profile, inside, (before + after) / 2))
     return results

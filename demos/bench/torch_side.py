@@ -103,10 +103,13 @@ def load(networks, states):
     """Give the networks tinygan's weights. states: a list of arrays for each network, in order."""
     with torch.no_grad():
         for network, arrays in zip(networks, states, strict=True):
+            embeddings = [m.weight for m in network.modules() if isinstance(m, nn.Embedding)]
             for parameter, array in zip(network.parameters(), arrays, strict=True):
                 array = torch.from_numpy(array)
                 # HWIO -> OIHW, HWC -> CHW, (in, out) -> (out, in)
                 axes = {4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}[array.ndim]
+                if any(parameter is weight for weight in embeddings):  # (count, size) in both
+                    axes = (0, 1)
                 parameter.copy_(array.permute(axes))
 
 
@@ -130,10 +133,12 @@ class TorchBatches:
         return self.batches[-1]
 
 
-def adam(network, lr=LR, betas=BETAS):
+def adam(network, lr=LR, betas=BETAS, eps=1e-8, change_gradients=None):
+    """Return a function that takes a step of Adam for a loss. change_gradients: a function of the
+    parameters that is called before the update, or None."""
     parameters = list(network.parameters())
     optimizer = torch.optim.Adam(
-        parameters, lr, betas, fused=True, capturable=parameters[0].is_cuda
+        parameters, lr, betas, eps, fused=True, capturable=parameters[0].is_cuda
     )
 
     def step(loss):
@@ -142,6 +147,8 @@ def adam(network, lr=LR, betas=BETAS):
         # gradient and stays unchanged.
         optimizer.zero_grad()
         loss.backward(inputs=parameters)
+        if change_gradients:
+            change_gradients(parameters)
         optimizer.step()
 
     return step
@@ -178,16 +185,17 @@ def squared_lengths_at(logits, x):
     return gradients.square().sum((1, 2, 3))
 
 
-def dcgan_generator(image_size):
+def dcgan_generator(image_size, latent=100, widths=(128, 64)):
+    a, b = widths
     return nn.Sequential(
-        nn.Unflatten(1, (100, 1, 1)),
-        nn.ConvTranspose2d(100, 128, image_size // 4, bias=False),
-        nn.BatchNorm2d(128),
+        nn.Unflatten(1, (latent, 1, 1)),
+        nn.ConvTranspose2d(latent, a, image_size // 4, bias=False),
+        nn.BatchNorm2d(a),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(64),
+        nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(b),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False),
+        nn.ConvTranspose2d(b, 1, 4, 2, 1, bias=False),
         nn.Tanh(),
     )
 
@@ -244,8 +252,9 @@ def wgan_gp(batches, image_size, format):
 
 
 def stylegan2(batches, image_size, format):
-    G = SkipGenerator(100, image_size, 64, 64, 4).to(memory_format=format)
-    D = ResidualDiscriminator(image_size, 64, format).to(memory_format=format)
+    widths = [64] * (image_size.bit_length() - 2)
+    G = SkipGenerator(100, widths, 64, 4).to(memory_format=format)
+    D = ResidualDiscriminator(widths, format).to(memory_format=format)
     g_step, d_step = (adam(network, LR, (0.0, 0.99)) for network in (G, D))
     half = -(-len(batches.batches[0][0]) // 2)
     noise = on_device(Fixed().standard_normal((half, 1, image_size, image_size))) / image_size

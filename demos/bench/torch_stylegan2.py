@@ -55,7 +55,8 @@ class TwiceDifferentiable(TorchFunctionMode):
         if function not in (F.conv2d, F.conv_transpose2d):
             return function(*args, **(kwargs or {}))
 
-        def convolve(x, weight, bias=None, stride=1, padding=0, *, groups=1):
+        def convolve(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+            stride, padding = (n[0] if isinstance(n, tuple) else n for n in (stride, padding))
             return Convolution.apply(
                 x, weight, bias, stride, padding, function is F.conv_transpose2d, 0, groups
             )
@@ -126,25 +127,30 @@ class Activation(nn.Module):
             torch.from_numpy(Fixed().standard_normal((size, size))).to(torch.get_default_device()),
         )
 
-    def forward(self, x, scale):
+    def forward(self, x, scale, noise=None):
         """Return leaky_relu(x * scale + noise + bias) * sqrt(2), where scale (N, C) already
-        contains the factor sqrt(2)."""
-        shift = (self.noise * self.strength + self.bias[:, None, None]) * 2**0.5
-        # The sum inherits the memory format of the shift.
-        shift = shift[None].contiguous(memory_format=format_of(x))
-        return F.leaky_relu_(torch.addcmul(shift, x, scale[:, :, None, None]), 0.2)
+        contains the factor sqrt(2). noise: (N, 1, H, W), or None for the constant noise."""
+        scale, format = scale[:, :, None, None], format_of(x)
+        # The sum inherits the memory format of its first term.
+        if noise is None:
+            shift = (self.noise * self.strength + self.bias[:, None, None]) * 2**0.5
+            x = torch.addcmul(shift[None].contiguous(memory_format=format), x, scale)
+        else:
+            x = torch.addcmul((self.bias * 2**0.5)[:, None, None], x, scale)
+            x = x.add_(noise * (self.strength * 2**0.5))
+        return F.leaky_relu_(x, 0.2)
 
 
 class Styled(nn.Module):
     """A modulated 3x3 convolution, noise, bias and leaky relu."""
 
-    def __init__(self, channels, size, style, up=False):
+    def __init__(self, inputs, outputs, size, style, up=False):
         super().__init__()
-        self.style = Dense(style, channels, bias=1.0)
-        self.conv, self.activation = Kernel(channels, channels, 3), Activation(channels, size)
-        self.blur = Resample(channels, 4.0) if up else None
+        self.style = Dense(style, inputs, bias=1.0)
+        self.conv, self.activation = Kernel(inputs, outputs, 3), Activation(outputs, size)
+        self.blur = Resample(outputs, 4.0) if up else None
 
-    def forward(self, x, w):
+    def forward(self, x, w, noise=None):
         style, weight = self.style(w), self.conv.weight
         x = x * style[:, :, None, None]
         if self.blur:
@@ -152,7 +158,7 @@ class Styled(nn.Module):
         else:
             x = F.conv2d(x, weight, padding=1)
         variance = style.square() @ weight.square().sum((2, 3)).T + 1e-8
-        return self.activation(x, (variance / 2).rsqrt())
+        return self.activation(x, (variance / 2).rsqrt(), noise)
 
 
 class ToImage(nn.Module):
@@ -180,78 +186,106 @@ def format_of(x):
     return torch.contiguous_format if x.is_contiguous() else torch.channels_last
 
 
-class SkipGenerator(nn.Module):
-    def __init__(self, latent, size, channels, style, layers):
-        super().__init__()
-        self.constant = nn.Parameter(torch.randn(channels, 4, 4))
-        self.mapping = nn.ModuleList(
-            Dense(style if i else latent, style, 2**0.5, 0.01) for i in range(layers)
-        )
-        sizes = [4 << i for i in range(size.bit_length() - 2)]
-        self.blocks = nn.ModuleList([nn.ModuleList([Styled(channels, 4, style)])])
-        self.blocks += [
-            nn.ModuleList(Styled(channels, size, style, up) for up in (True, False))
-            for size in sizes[1:]
-        ]
-        self.to_image = nn.ModuleList(ToImage(channels, style) for _ in sizes)
-        self.up = Resample(1, 4.0, stride=2, up=True)
+class Mapping(nn.Module):
+    """z and labels -> w. Without classes, it takes no labels."""
 
-    def styles(self, z):
+    def __init__(self, latent, style, layers, rate, classes=None):
+        super().__init__()
+        self.embedding = nn.Embedding(classes, style) if classes else None
+        widths = [latent + style * bool(classes)] + [style] * layers
+        self.layers = nn.ModuleList(Dense(a, b, 2**0.5, rate) for a, b in zip(widths, widths[1:]))
+
+    def forward(self, z, labels=None):
+        w = normalized(z)
+        if self.embedding is not None:
+            w = torch.cat([w, normalized(self.embedding(labels))], 1)
+        for layer in self.layers:
+            w = F.leaky_relu_(layer(w), 0.2)
+        return w
+
+
+def normalized(x):
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class SkipGenerator(nn.Module):
+    """widths: the channels at 4x4, 8x8, ... noise_sizes: the side of each layer's noise."""
+
+    def __init__(self, latent, widths, style, layers, rate=0.01, classes=None):
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(widths[0], 4, 4))
+        self.mapping = Mapping(latent, style, layers, rate, classes)
+        self.register_buffer("w_average", torch.zeros(style))
+        first = Styled(widths[0], widths[0], 4, style)
+        self.blocks = nn.ModuleList([nn.ModuleList([first])])
+        for i, (a, b) in enumerate(zip(widths, widths[1:])):
+            up = Styled(a, b, 8 << i, style, up=True)
+            self.blocks.append(nn.ModuleList([up, Styled(b, b, 8 << i, style)]))
+        self.to_image = nn.ModuleList(ToImage(channels, style) for channels in widths)
+        self.up = Resample(1, 4.0, stride=2, up=True)
+        self.noise_sizes = [4 << i for i, block in enumerate(self.blocks) for _ in block]
+
+    def styles(self, z, labels=None):
         """Return the styles (N, layers + 1, style) for latents z: one for each layer, and one for
         the last image."""
-        w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.mapping:
-            w = F.leaky_relu_(layer(w), 0.2)
+        w = self.mapping(z, labels)
+        if self.training:
+            self.w_average.lerp_(w.detach().mean(0), 0.005)
         return w[:, None].expand(-1, 2 * len(self.blocks), -1)
 
-    def synthesis(self, ws):
-        ws = ws.unbind(1)
+    def synthesis(self, ws, noises=None):
+        """noises: a tensor (N, 1, H, W) for each layer, or None for constant noise."""
+        ws, noises = ws.unbind(1), noises or [None] * len(self.noise_sizes)
         x, image, used = self.constant.expand(len(ws[0]), -1, -1, -1), None, 0
         for block, to_image in zip(self.blocks, self.to_image):
             for layer in block:
-                x = layer(x, ws[used])
+                x = layer(x, ws[used], noises[used])
                 used += 1
             part = to_image(x, ws[used])
             image = part if image is None else self.up(image) + part
         return image
 
-    def forward(self, z):
-        return self.synthesis(self.styles(z))
+    def forward(self, z, labels=None, noises=None):
+        return self.synthesis(self.styles(z, labels), noises)
 
 
 class ResidualDiscriminator(nn.Module):
-    def __init__(self, size, channels, format, group=4):
+    """widths: the channels at 4x4, 8x8, ..."""
+
+    def __init__(self, widths, format, group=4):
         super().__init__()
-        blocks, root = range(size.bit_length() - 3), 2**0.5
-        self.from_image = Conv(1, channels, 1, root)
+        top, pairs, root = widths[0], list(zip(widths, widths[1:])), 2**0.5
+        self.from_image = Conv(1, widths[-1], 1, root)
         self.convs = nn.ModuleList(
             conv
-            for _ in blocks
-            for conv in (
-                Conv(channels, channels, 3, root, padding=1),
-                Conv(channels, channels, 3, 1.0, stride=2),
-            )
+            for a, b in pairs
+            for conv in (Conv(b, b, 3, root, padding=1), Conv(b, a, 3, 1.0, stride=2))
         )
-        self.shortcuts = nn.ModuleList(
-            Conv(channels, channels, 1, 1 / root, bias=False) for _ in blocks
-        )
-        self.last = Conv(channels + 1, channels, 3, root, padding=1)
-        self.hidden, self.to_logit = Dense(16 * channels, channels, root), Dense(channels, 1)
-        self.blur, self.down = Resample(channels, padding=2), Resample(channels, stride=2)
+        self.shortcuts = nn.ModuleList(Conv(b, a, 1, 1 / root, bias=False) for a, b in pairs)
+        self.last = Conv(top + 1, top, 3, root, padding=1)
+        self.hidden, self.to_logit = Dense(16 * top, top, root), Dense(top, 1)
+        self.blurs = nn.ModuleList(Resample(b, padding=2) for _, b in pairs)
+        self.downs = nn.ModuleList(Resample(b, stride=2) for _, b in pairs)
         self.format, self.group = format, group
 
-    def forward(self, image):
+    def features(self, image):
         if self.format == torch.channels_last:
             # An image with one channel has both formats: give it the strides of channels-last.
             image = image.view(*image.shape[::2], -1, 1).permute(0, 3, 1, 2)
         x = F.leaky_relu_(self.from_image(image), 0.2)
         for i in reversed(range(len(self.shortcuts))):
             y = F.leaky_relu_(self.convs[2 * i](x), 0.2)
-            y = F.leaky_relu_(self.convs[2 * i + 1](self.blur(y)), 0.2)
-            x = y + self.shortcuts[i](self.down(x))  # both weights contain the factor sqrt(1/2)
+            y = F.leaky_relu_(self.convs[2 * i + 1](self.blurs[i](y)), 0.2)
+            # both weights contain the factor sqrt(1/2)
+            x = y + self.shortcuts[i](self.downs[i](x))
         x = F.leaky_relu_(self.last(self.with_deviation(x)), 0.2)
-        x = F.leaky_relu_(self.hidden(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
-        return self.to_logit(x).flatten()
+        return F.leaky_relu_(self.hidden(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
+
+    def score(self, features):
+        return self.to_logit(features).flatten()
+
+    def forward(self, image):
+        return self.score(self.features(image))
 
     def with_deviation(self, x):
         members = x.unflatten(0, (min(self.group, len(x)), -1))

@@ -3,11 +3,14 @@ framework has its own threads, memory and instruction cache."""
 
 import gc
 import importlib
+import math
 import multiprocessing
 import signal
 import time
 import traceback
 from pathlib import Path
+
+import numpy as np
 
 from tinygan import backend
 from tinygan.autograd.inspect import Monitor, multiply_adds, profile
@@ -20,93 +23,40 @@ GPU_VARIANTS = {"torch": ("contiguous", "channels-last", "graph")}
 # On a GPU, wait for the result only after this many steps: a training run does not wait at each
 # step.
 STEPS_PER_WAIT = 10
+# The first steps compile and record. They are not counted.
+FIRST_STEPS = 4
 
 
-class Worker:
-    """A process that has set up a workload and waits for requests. Close it, or use it as a
-    context.
+class Remote:
+    """An object in a process of its own. Close it, or use it as a context.
 
-    side: "tinygan", "torch" or "jax". variant: one of the side's variants in VARIANTS, or in
-    GPU_VARIANTS with device "gpu". Raises InputError if the set-up fails.
+    make: its class. name: what an error message calls it. Raises InputError if it cannot be made.
     """
 
-    def __init__(
-        self, side, workload, variant=None, batch_size=None, image_size=None, device="cpu"
-    ):
-        self.side, self.variant, self.workload = side, variant, workload
+    def __init__(self, name, make, *arguments):
+        self.name = name
         # Not "fork", which would share the parent's modules and memory.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            daemon=True,
-            args=(
-                theirs,
-                side,
-                workload.name,
-                batch_size or workload.batch_size,
-                image_size or workload.image_size,
-                variant,
-                device,
-            ),
-        )
+        self._process = context.Process(target=_serve, daemon=True, args=(theirs, make, *arguments))
         self._process.start()
         theirs.close()
-        self.version = self._ask("version")
+        self.version = self.ask("version")
 
-    def _ask(self, *request):
+    def ask(self, method, *arguments):
+        """Return what a method of the object returns. Raises InputError if it fails."""
         try:
-            self._pipe.send(request)
+            self._pipe.send((method, *arguments))
             ok, answer = self._pipe.recv()
         except (EOFError, OSError):
             ok, answer = False, "the process ended (out of memory?)"
         if not ok:
-            raise InputError(f"bench: {self.side} {self.workload.name}: {answer}")
+            raise InputError(f"bench: {self.name}: {answer}")
         return answer
 
-    def seconds(self, duration):
-        """Return the median time of a step, from about `duration` seconds of steps. The first step
-        after a pause is not counted.
-
-        The time of a step is the sum of the times of its parts, with the workload's weights: a lazy
-        penalty counts by its share.
-        """
-        return sum(
-            self.workload.weights[part] * t for part, t in self._ask("seconds", duration).items()
-        )
-
-    def main_seconds(self, duration):
-        """Like `seconds`, but only for the part "step"."""
-        return self._ask("seconds", duration)["step"]
-
-    def peak_memory(self):
-        """Return the peak resident memory of a step in bytes, minus that before the first step;
-        None where it is not available (it needs Linux).
-
-        Call it before any other method that runs steps.
-        """
-        return self._ask("peak_memory")
-
-    def flop(self):
-        """Return the number of floating-point operations in the products of a step (tinygan
-        only)."""
-        return sum(self.workload.weights[part] * n for part, n in self._ask("flop").items())
-
-    def launches(self):
-        """Return the number of kernels and copies that a GPU runs in a step; None if unknown."""
-        counts = self._ask("launches")
-        return (
-            None
-            if None in counts.values()
-            else sum(self.workload.weights[part] * n for part, n in counts.items())
-        )
-
-    def profile(self, steps):
-        """Return (the profile of `steps` steps as text, seconds per step in ops) (tinygan only)."""
-        return self._ask("profile", steps)
-
     def close(self):
-        self._pipe.close()
+        self._pipe.close()  # after which the process ends, unless it is busy
+        self._process.join(2)
         self._process.terminate()
         self._process.join()
 
@@ -117,11 +67,79 @@ class Worker:
         self.close()
 
 
-def _serve(pipe, side, name, batch_size, image_size, variant, device):
-    """Answer a Worker's requests: the main function of its process."""
+class Worker(Remote):
+    """A process that has set up a workload and waits for requests.
+
+    side: "tinygan", "torch" or "jax". variant: one of the side's variants in VARIANTS, or in
+    GPU_VARIANTS with device "gpu"; or "compiled", for a recipe in PyTorch. Raises InputError if the
+    set-up fails.
+    """
+
+    def __init__(
+        self, side, workload, variant=None, batch_size=None, image_size=None, device="cpu"
+    ):
+        self.side, self.variant, self.workload = side, variant, workload
+        sizes = batch_size or workload.batch_size, image_size or workload.image_size
+        name = f"{side} {workload.name}"
+        super().__init__(name, _Job, side, workload.name, *sizes, variant, device)
+
+    def seconds(self, duration):
+        """Return the median time of a step, from about `duration` seconds of steps. The first step
+        after a pause is not counted.
+
+        The time of a step is the sum of the times of its parts, with the workload's weights: a lazy
+        penalty counts by its share.
+        """
+        return sum(
+            self.workload.weights[part] * t for part, t in self.ask("seconds", duration).items()
+        )
+
+    def main_seconds(self, duration):
+        """Like `seconds`, but only for the main part, which a recipe's cycle of steps is, too."""
+        part, weight = self.main_part
+        return weight * self.ask("seconds", duration)[part]
+
+    @property
+    def main_part(self):
+        """(the name of the workload's first part, its weight)"""
+        return next(iter(self.workload.weights.items()))
+
+    def peak_memory(self):
+        """Return the peak resident memory of a step in bytes, minus that before the first step;
+        None where it is not available (it needs Linux).
+
+        Call it before any other method that runs steps.
+        """
+        return self.ask("peak_memory")
+
+    def flop(self):
+        """Return the number of floating-point operations in the products of a step (tinygan
+        only)."""
+        return sum(self.workload.weights[part] * n for part, n in self.ask("flop").items())
+
+    def launches(self):
+        """Return the number of kernels and copies that a GPU runs in a step; None if unknown."""
+        counts = self.ask("launches")
+        return (
+            None
+            if None in counts.values()
+            else sum(self.workload.weights[part] * n for part, n in counts.items())
+        )
+
+    def profile(self, steps):
+        """Return (the profile of `steps` steps, or of a recipe's next whole cycles, as text; the
+        number of steps; seconds per step in ops) (tinygan only)."""
+        part, weight = self.main_part
+        repeats = math.ceil(steps * weight)
+        text, seconds = self.ask("profile", part, repeats)
+        return text, round(repeats / weight), seconds * weight
+
+
+def _serve(pipe, make, *arguments):
+    """Answer a Remote's requests: the main function of its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the parent ends this process
     try:
-        job = _Job(side, name, batch_size, image_size, variant, device)
+        served = make(*arguments)
     except Exception:
         pipe.recv()
         pipe.send((False, traceback.format_exc(limit=0).splitlines()[-1]))
@@ -132,7 +150,7 @@ def _serve(pipe, side, name, batch_size, image_size, variant, device):
         except EOFError:
             return
         try:
-            pipe.send((True, getattr(job, request)(*arguments)))
+            pipe.send((True, getattr(served, request)(*arguments)))
         except Exception:
             pipe.send((False, traceback.format_exc(limit=0).splitlines()[-1]))
 
@@ -141,23 +159,27 @@ class _Job:
     """The workload in a Worker's process. Its methods answer the Worker's requests."""
 
     def __init__(self, side, name, batch_size, image_size, variant, device="cpu"):
-        self.device = device
+        from tinygan.kernels.cpu import parallel
+
+        from .recipes import RECIPES, find_any
+
+        self.device, self._has_run = device, False
+        # The Trainer does this. The other frameworks get the same allocator, so that a difference
+        # between them is none of the allocator's settings.
+        parallel.keep_memory()
         if side == "tinygan":
-            from tinygan.kernels.cpu import parallel
-
-            from .workloads import find
-
             if device == "gpu":
                 backend.use_device(device)
-            parallel.keep_memory()  # as the Trainer does
             self._blas = parallel.single_threaded_blas()
             self._blas.__enter__()
+            np.seterr(all="ignore")  # as the Trainer does, too
             self._version = (
                 "tinygan" if device == "gpu" else f"tinygan, {parallel.num_threads()} threads"
             )
-            parts = find(name).make(batch_size, image_size).parts
+            parts = find_any(name).make(batch_size, image_size).parts
         else:
-            other = importlib.import_module(f"demos.bench.{side}_side")
+            kind = "recipes" if name in RECIPES else "side"
+            other = importlib.import_module(f"demos.bench.{side}_{kind}")
             more = {"device": "cuda"} if device == "gpu" else {}
             parts = other.make(name, batch_size, image_size, variant, **more).parts
             self._version = other.version(**more)
@@ -169,8 +191,10 @@ class _Job:
 
     def seconds(self, duration):
         medians, steps = {}, STEPS_PER_WAIT if self.device == "gpu" else 1
+        first_steps = steps if self._has_run else max(steps, FIRST_STEPS)
+        self._has_run = True
         for part, step in self.parts.items():
-            for _ in range(steps):  # on a GPU, the first steps compile and record
+            for _ in range(first_steps):
                 float(step()[0])
             times, end = [], time.perf_counter() + duration / len(self.parts)
             while len(times) < 3 or time.perf_counter() < end:
@@ -187,8 +211,11 @@ class _Job:
         for part, step in self.parts.items():
             for _ in range(3):
                 step()
-            graph = getattr(step, "graph", None)
-            counts[part] = graph.launches() if graph else self._launches(step)
+            recorded = getattr(step, "steps", None)  # what `capture` has recorded
+            if recorded:
+                counts[part] = next(iter(recorded.steps.values())).launches()
+            else:
+                counts[part] = self._launches(step)
         return counts
 
     def peak_memory(self):
@@ -212,11 +239,11 @@ class _Job:
             counts[part] = monitor.total
         return counts
 
-    def profile(self, steps):
+    def profile(self, part, repeats):
         with profile(show=False) as p:
-            for _ in range(steps):
-                self.parts["step"]()
-        return str(p), sum(row.seconds for row in p.rows) / steps
+            for _ in range(repeats):
+                self.parts[part]()
+        return str(p), sum(row.seconds for row in p.rows) / repeats
 
 
 def _kilobytes(status, field):

@@ -80,7 +80,7 @@ class Batches:
 
     def __call__(self):
         turn = from_host(lambda: np.array([next(self.turns) % len(self.batches)]))
-        return [stack[turn][0] for stack in self.stacks]
+        return [asarray(stack)[turn][0] for stack in self.stacks]
 
 
 def augmented(D, pipe):
@@ -150,7 +150,8 @@ def wgan_gp(batch_size=64, image_size=32):
         reals, _, _ = batches()
         fakes = reals[::-1, ::-1]  # any images would do
         length = ops.norm(
-            penalties.image_gradients(D, share * reals + (1 - share) * fakes), (1, 2, 3)
+            penalties.image_gradients(D, asarray(share) * reals + (1 - asarray(share)) * fakes),
+            (1, 2, 3),
         )
         loss = (
             D(Tensor(fakes)).mean()
