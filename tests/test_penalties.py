@@ -174,7 +174,7 @@ def test_every_entry_has_its_setting():
 
 def test_it_trains_the_networks_in_its_entry(entry, digits, monkeypatch):
     # Nothing can be read in a recorded step.
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
     if entry.applied_to == "weights":
         algorithm = make(entry, digits, 0.01)
         algorithm.train_step()
@@ -197,7 +197,7 @@ def test_it_trains_the_networks_in_its_entry(entry, digits, monkeypatch):
 
 def test_a_lazy_penalty_has_updates_of_its_own(entry, digits, monkeypatch):
     """A penalty that cannot be lazy is in every update."""
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
     every = {"penalty_every": 4, "path_every": 4}
     lazy, in_loss = make(entry, digits, 0.5, **every), make(entry, digits, 0.5)
     separate = entry.lazy and entry.applied_to in (*IMAGES, *LATENTS)

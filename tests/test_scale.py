@@ -144,7 +144,7 @@ def test_a_training_step_in_parts_has_the_same_gradients(
     digits, without_batch_norm, changes, monkeypatch
 ):
     # Arrays cannot be read while a step is recorded.
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
     settings = {"batch_size": 32, "g_channels": 4, "d_channels": 4, "lr": 1e-6, "d_norm": "none"}
     gradients_of = {0: [], 8: []}
     for micro_batch, gradients in gradients_of.items():

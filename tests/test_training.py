@@ -436,7 +436,7 @@ def record_updates(trainer):
 def test_a_lazy_penalty_is_k_times_as_strong_at_every_kth_update(tmp_path, digits, monkeypatch):
     """It then has an update of its own. Otherwise, it is part of the loss."""
     # Nothing can be read in a recorded step.
-    monkeypatch.setattr("tinygan.kernels.cuda.graphs.enabled", False)
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
     every, lazy, plain = (
         start(tmp_path / name, digits, d_norm="none", **settings)
         for name, settings in (

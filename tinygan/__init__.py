@@ -31,13 +31,14 @@ from . import startup
 startup.handle_ctrl_c()  # before the other imports, which take most of a second
 
 # ruff: noqa: E402
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from . import nn, ops, optim
 from .autograd import Parameter, Tensor, anomaly, grad, habits, no_grad, profile, tensor, trace
 from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
 from .errors import InputError
+from .recorded import capture
 from .training.ema import EMA
 from .version import __version__
 
@@ -48,16 +49,6 @@ __all__ = [
     "Tensor", "tensor", "trace", "use",
 ]
 # fmt: on
-
-
-def capture(
-    step: Callable[[], Any], *modules: nn.Module, state: Sequence[tuple[Any, str]] = ()
-) -> Callable[[], Any]:
-    """Return a training step that a GPU runs as one launch: see `capture` in
-    kernels/cuda/graphs.py."""
-    from .kernels.cuda.graphs import capture
-
-    return capture(step, *modules, state=state)
 
 
 if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers

@@ -4,8 +4,10 @@ The rest of the package writes `xp.tanh(x)`, which works with both. Only this fi
 distinguish between them.
 """
 
+import contextlib
 import functools
-from typing import Any, Callable, Sequence, TypeAlias
+import threading
+from typing import Any, Callable, Iterator, Sequence, TypeAlias
 
 import numpy as np
 
@@ -27,6 +29,7 @@ class ArrayModule:
 
 xp: Any = ArrayModule()
 _module = np
+_standing_in, _lock = 0, threading.Lock()
 on_change: list[Callable[[], None]] = []  # called after every change of the array module
 
 
@@ -40,6 +43,22 @@ def activate(module: Any) -> None:
     )
     for function in on_change:
         function()
+
+
+@contextlib.contextmanager
+def standing_in(names: dict[str, Any]) -> Iterator[None]:
+    """While the block runs, these functions stand in for those of `xp` with the same names."""
+    global _standing_in
+    with _lock:  # several threads may record steps at once
+        _standing_in += 1
+        vars(xp).update(names)
+    try:
+        yield
+    finally:
+        with _lock:
+            _standing_in -= 1
+            if not _standing_in:
+                vars(xp).update({name: getattr(_module, name) for name in names})
 
 
 def use(name: str) -> None:
@@ -108,15 +127,34 @@ def on_cpu() -> bool:
     return _module is np
 
 
-# While a step is recorded (kernels/cuda/graphs.py), the tape receives all data from the host.
-tape: Any = None
+class _Local(threading.local):
+    tape: Any = None
+
+
+_local = _Local()
+
+
+def tape() -> Any:
+    """Return the tape of the step that this thread records, which receives all data from the host
+    (kernels/cuda/graphs.py, kernels/cpu/recording.py); None while no step is recorded."""
+    return _local.tape
+
+
+@contextlib.contextmanager
+def use_tape(new_tape: Any) -> Iterator[None]:
+    """Let `tape()` return `new_tape` while the block runs."""
+    before, _local.tape = _local.tape, new_tape
+    try:
+        yield
+    finally:
+        _local.tape = before
 
 
 def asarray(data: Any, dtype: Any = None) -> Any:
     """Return `data` (a NumPy or CuPy array, a list, a number) as an array of the module in use."""
-    if tape is None or isinstance(data, xp.ndarray):
+    if _local.tape is None or isinstance(data, xp.ndarray):
         return xp.asarray(data, dtype=dtype)
-    return tape.constant(data, dtype)
+    return _local.tape.constant(data, dtype)
 
 
 def from_host(make: Callable[[], Any]) -> Any:
@@ -126,16 +164,32 @@ def from_host(make: Callable[[], Any]) -> Any:
     Use it for all data that changes from step to step: every replay of a recorded step (`capture`)
     calls make() again.
     """
-    if tape is not None:
-        return tape.varying(make)
+    if _local.tape is not None:
+        return _local.tape.varying(make)
     arrays = make()
     return tuple(map(asarray, arrays)) if isinstance(arrays, tuple) else asarray(arrays)
+
+
+def stays_the_same(get: Callable[[], Any]) -> None:
+    """Tell a recorded step that it takes the value of get() for granted. If the value has changed
+    before a replay, the step is recorded anew."""
+    if _local.tape is not None:
+        _local.tape.expected.append((get, get()))
+
+
+def when_readable(check: Callable[..., bool], report: Callable[..., None], *arrays: Any) -> None:
+    """Call report(*arrays), which raises an error, unless check(*arrays) is true. This happens only
+    where values can be read without waiting: on a CPU, also at every replay of a recorded step."""
+    if hasattr(_local.tape, "on_host"):
+        _local.tape.on_host(check, report, arrays)
+    elif all(map(in_host_memory, arrays)) and not check(*arrays):
+        report(*arrays)
 
 
 def scalar(value: float, dtype: Any) -> Any:
     """Return a number as an array of no dimensions. On a GPU, it is uploaded once and cached."""
     if on_cpu():
-        return np.asarray(value, dtype)
+        return xp.asarray(value, dtype)
     return _cached_scalar(_module, float(value).hex(), str(np.dtype(dtype)))
 
 
@@ -150,10 +204,7 @@ def constants(make: Callable[..., Any]) -> Any:
 
     @functools.wraps(make)
     def call(*args):
-        arrays = cached(*args)
-        if tape is not None:
-            tape.keep_alive(arrays)
-        return arrays
+        return cached(*args) if _local.tape is None else _local.tape.cached(cached, args)
 
     call.cache_clear = cached.cache_clear
     return call
@@ -177,7 +228,7 @@ def to_numpy(array: Any) -> np.ndarray[Any, Any]:
 def float_on_cpu(array: Any) -> Any:
     """Return an array of no dimensions as a float on the CPU, and unchanged on a GPU, where reading
     its value would mean waiting for it."""
-    return float(array) if on_cpu() else array
+    return float(array) if isinstance(array, (np.ndarray, np.generic, float)) else array
 
 
 SEEDS = int, np.integer, np.random.SeedSequence, np.random.BitGenerator, list, tuple, np.ndarray

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, described, profiled
 from tinygan.autograd.habits import OPTIMIZER, advise
-from tinygan.backend import asarray, to_numpy, xp
+from tinygan.backend import asarray, stays_the_same, to_numpy, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
 
@@ -39,6 +39,7 @@ class Optimizer:
 
     def reset(self) -> None:
         """Forget all moments and step counts."""
+        self.resets = getattr(self, "resets", 0) + 1
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     def step(self, gradients: Iterable[Tensor | None] = ()) -> None:
@@ -67,6 +68,7 @@ class Optimizer:
                         f"not {parameter.shape}"
                     )
                 updates.append((parameter, g, state))
+        stays_the_same(self.numbers)
         if updates:
             parameters, gradients, states = zip(*updates)
             arrays = [p.data for p in parameters], [g.data for g in gradients]
@@ -79,6 +81,11 @@ class Optimizer:
     ) -> None:
         """Change the parameters' arrays `ws` in place, given their gradients and states."""
         raise NotImplementedError
+
+    def numbers(self) -> tuple[Any, ...]:
+        """Return what a recorded step takes for granted: the settings, except for the learning
+        rate, and the number of times that arrays of the state were replaced."""
+        return tuple(v for k, v in vars(self).items() if k not in ("parameters", "state", "lr"))
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the state as arrays under names such as '0.m': the parameter's position, and the
@@ -105,6 +112,7 @@ class Optimizer:
                     current[key][...] = value  # in place: a recorded step writes to this address
                 else:
                     current[key] = value
+                    self.resets += isinstance(value, xp.ndarray)
             for key in current.keys() - loaded.keys():
                 del current[key]
 

@@ -77,7 +77,7 @@ def _as_tensor(name, x, dtype):
             f"convert it with tinygan.tensor(array, dtype='{dtype}')"
         )
     try:
-        return wrap(as_floating(x, dtype, copy=backend.tape is None))  # as in `constant_settings`
+        return wrap(as_floating(x, dtype, copy=backend.tape() is None))  # as in `constant_settings`
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: {error}; given {described(x)}") from None
 

@@ -35,7 +35,7 @@ def constant_settings(name, rest, settings):
                 continue
             if not in_backward or isinstance(x, Tensor):
                 # Nobody changes an array between the two passes of a step that a GPU records.
-                copies = where is True and backend.tape is None
+                copies = where is True and backend.tape() is None
                 rest = [_constant(name, x, copies) for x in rest]
                 return rest, {key: _constant(name, x, copies) for key, x in settings.items()}
     return rest, settings

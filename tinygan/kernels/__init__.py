@@ -84,8 +84,8 @@ def use(name: str) -> None:
 
 
 def records_steps() -> bool:
-    """Return whether a step can be recorded and replayed: only with the fast kernels of a GPU."""
-    return _folder == "cuda"
+    """Return whether a step can be recorded and replayed: only with fast kernels that work."""
+    return _folder is not None
 
 
 def _checked(name):

@@ -1,8 +1,7 @@
 """Updates of optimisers. They write in place, into lists of arrays with one array per parameter.
 
-Numbers that may change from step to step, such as a learning rate, come from a function. A
-*recorded step* is a step captured as a CUDA graph; *replaying* it runs it again, and calls the
-function again.
+Numbers that may change from step to step, such as a learning rate, come from a function. When a
+recorded step is replayed (recorded.py), it calls the function again.
 """
 
 from tinygan.backend import float_on_cpu, xp
@@ -74,3 +73,12 @@ def global_norm(gs):
     """
     squares = (sum_over(xp.square(g), tuple(range(g.ndim))) for g in gs)
     return float_on_cpu(xp.sqrt(sum(squares)))
+
+
+@kernel
+def sanitize(gs):
+    """Replace NaN by 0 and infinity by +-1e5, in place (StyleGAN2-ADA's only clipping). Return
+    `global_norm`."""
+    for g in gs:
+        xp.nan_to_num(g, copy=False, nan=0.0, posinf=1e5, neginf=-1e5)
+    return global_norm(gs)

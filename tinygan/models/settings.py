@@ -30,7 +30,11 @@ class General(Documented):
         64, "images in each update; larger batches give steadier gradients", 2, MAX_COUNT
     )
     micro_batch: int = run_setting(
-        0, "process each batch in parts of N images, to save memory; 0: whole batches", 0, MAX_COUNT
+        0,
+        "process each batch in parts of N images, to save memory; such steps are not recorded, "
+        "which takes time; 0: whole batches",
+        0,
+        MAX_COUNT,
     )
     loss: str = loss_setting("bce", "loss functions of D and G", choices=tuple(LOSSES))
     optimizer: str = optimizer_setting("adam", "optimiser of G and D", choices=("adam", "rmsprop"))
@@ -103,7 +107,8 @@ class General(Documented):
     policy: str = augmentation_setting(
         "",
         "transforms of the augmentation, separated by commas; default: color,translation,cutout "
-        "for diffaug, digits for ada (gan/augment/ lists all transforms)",
+        "for diffaug, digits for ada (gan/augment/ lists all transforms); steps with rotations are "
+        "not recorded, which takes time",
     )
     augment_where: str = augmentation_setting(
         "both",

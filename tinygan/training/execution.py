@@ -1,10 +1,9 @@
 """How the steps of algorithm.py are executed: in micro-batches, on several processes, recorded.
 
 If a batch is processed in micro-batches, its gradient is the mean of theirs; if it is divided among
-several processes, the mean of the gradients of all ranks (ranks.py). On a GPU, a step whose
-operations are always the same is recorded once, and from then on launched as a whole
-(kernels/cuda/graphs.py). The other files of training know nothing of this, except for trainer.py,
-where the ranks begin and end together.
+several processes, the mean of the gradients of all ranks (ranks.py). A step whose operations are
+always the same is recorded, and replayed from then on (recorded.py). The other files of training
+know nothing of this, except for trainer.py, where the ranks begin and end together.
 """
 
 import contextlib
@@ -12,31 +11,37 @@ import math
 import os
 import time
 
-from tinygan import kernels
-from tinygan.autograd import grad, no_grad, wrap
-from tinygan.backend import asarray, float_on_cpu, from_host, in_host_memory, xp
+from tinygan.autograd import Tensor, grad, no_grad, wrap
+from tinygan.backend import asarray, float_on_cpu, from_host, when_readable, xp
 from tinygan.data import to_float
 from tinygan.errors import InputError
 from tinygan.gan.conditioning import call_with_labels
+from tinygan.kernels import optim
 from tinygan.kernels.cpu import parallel
 from tinygan.models.growth import at_lod
 from tinygan.nn import MinibatchStddev
 from tinygan.nn.spectral import power_vectors, restore_power_vectors
+from tinygan.recorded import RecordedSteps
 
-from . import health, ranks
+from . import health, ranks, recordable
 
 
 class Execution:
     """Executes the steps of an Algorithm.
 
-    seconds: {phase of a step: the time that Python has spent in it}. The time of a recorded step,
-    which a GPU replays as a whole, is not included.
+    seconds: {phase of a step: the time that has been spent in it}. The time of recorded steps on a
+    GPU, which are replayed as a whole, is not included.
     """
 
     def __init__(self, algorithm):
         self.algorithm, self.seconds = algorithm, {}
-        self.graphs = None  # the recorded steps
+        self.recorded = RecordedSteps(
+            lambda: (algorithm.G, algorithm.D),
+            lambda: recordable.replaced_attributes(algorithm),
+            lambda: recordable.keep_state(algorithm),
+        )
         self.data = ()  # (images, labels) of the data set
+        self.states = {}  # {phase: the random state at its last beginning}
         self.last_fake_inputs = ()  # (latents, labels) of the last fakes
 
     def generator(self, seed):
@@ -48,56 +53,37 @@ class Execution:
         """Add the time of the block to that of a phase: "data"; "fakes" (G's forward pass); the
         gradients of "D", "G", "D penalty" and "G penalty"; "average", the update of G's average;
         "held out", D's logit on held-out images."""
-        start = time.perf_counter()
+        start = [0.0]
+
+        def begin():
+            start[0] = time.perf_counter()
+            return True
+
+        def end():
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start[0]
+            return True
+
+        when_readable(begin, None)
         yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+        when_readable(end, None)
 
     # A step
 
     def run_step(self, update):
         """Execute a step. update: a function that computes it on this rank's share of the batch,
-        and returns the numbers to log. On a GPU, it is recorded, and replayed from then on."""
+        and returns the numbers to log. It is recorded, and replayed from then on."""
         a = self.algorithm
+        kind = recordable.kind_of_step(a) if ranks.size == 1 else None
         with ranks.sharing_batches():
-            numbers = self.record(update) if kernels.records_steps() else update()
+            numbers = self.recorded.run(kind, update)
         for network in (a.G, a.D):
             network.mark_changed()  # because a recorded step does not do so
         a.ema.module.copy_buffers(a.G)
-        return numbers
-
-    def record(self, update):
-        """Record update(), or replay a recorded step that has the same operations."""
-        if self.graphs is None:
-            from tinygan.kernels.cuda.graphs import Graphs
-
-            self.graphs = Graphs(self.replaced_attributes)
-        return self.graphs.run(self.graph_key(), update)
-
-    def graph_key(self):
-        """Return all that determines the operations of the next step, or None if they depend on
-        its random numbers."""
-        a, s, pipe = self.algorithm, self.algorithm.settings, self.algorithm.augment.pipe
-        n, updates, every = a.batch_size, s.updates_of_D(a.step), a.objectives.penalty_every
-        if 0 < s.micro_batch < n or pipe and not pipe.fixed_operations:
-            return None
-        with_penalty = [(a.d_updates + i) % every("D") == 0 for i in range(updates)]
-        with_penalty.append(a.step % every("G") == 0)
-        level = (math.floor(a.lod), a.lod % 1 > 0) if a.growth else ()
-        return n, updates, tuple(with_penalty), level, bool(pipe and getattr(pipe, "p", 1))
-
-    def replaced_attributes(self):
-        """Return [(owner, attribute)] of the arrays that a step replaces by new ones, instead of
-        writing into them."""
-        a = self.algorithm
-        slots = [
-            (owner, name) for network in (a.G, a.D) for _, owner, name in network.buffer_slots()
-        ]
-        state = a.objectives.penalty_state
-        return slots + [(state, name) for name in vars(state)]
+        return {name: float_on_cpu(value) for name, value in numbers.items()}
 
     def forget_recorded_steps(self):
         """Discard the recorded steps, because arrays that they use have been replaced."""
-        self.graphs = None
+        self.recorded.clear()
 
     # The data of a step
 
@@ -113,7 +99,7 @@ class Execution:
             indices = from_host(
                 lambda: ranks.share(a.dataset.batch_indices(a.images // n + i, n, a.seed))
             )
-            images, labels = (array[indices] for array in self.data)
+            images, labels = (asarray(array)[indices] for array in self.data)
             return to_float(images), labels
 
     def fakes(self, z, labels, for_G):
@@ -160,7 +146,8 @@ class Execution:
         is not finite. phase: the name under which the time is counted.
         """
         with self.clock(phase), self.state_of_fakes(batch):
-            a, state_before = self.algorithm, self.random_state()
+            a = self.algorithm
+            when_readable(lambda: self.note_random_state(phase), None)
             with_graph = lambda x: x.differentiable_images() if isinstance(x, Fakes) else x
             part_objective = lambda *part: objective(*map(with_graph, part))
             parts = split(batch, a.settings.micro_batch)
@@ -169,13 +156,21 @@ class Execution:
                 part_objective, network.parameters(), parts, lambda: restore_power_vectors(vectors)
             )
             gradients, numbers = mean_over_ranks(gradients), ranks.mean_numbers(numbers)
-            gradients, norm = health.with_norm(gradients, a.settings.sanitize)
+            arrays = [g.data for g in gradients if g is not None]
+            norm = (optim.sanitize if a.settings.sanitize else optim.global_norm)(arrays)
             numbers["d_grad_norm" if network is a.D else "g_grad_norm"] = norm
-            readable = all(map(in_host_memory, numbers.values()))
-            if readable and not all(map(math.isfinite, numbers.values())):
-                self.random_state(state_before)  # so that the same fault occurs again
-                fault = self.find_fault(part_objective, network, parts, gradients, numbers)
+            names = list(numbers)
+            batches, gs = plain(parts), plain(gradients)
+
+            def report(*values):
+                # so that the same fault occurs again
+                recordable.random_state(a, self.states[phase])
+                found = dict(zip(names, values))
+                fault = self.find_fault(part_objective, network, batches, gs, found)
                 raise health.diverged(a.step + 1, fault, on_all_ranks=True)
+
+            all_finite = lambda *values: all(map(math.isfinite, values))
+            when_readable(all_finite, report, *numbers.values())
             return gradients, numbers
 
     @contextlib.contextmanager
@@ -192,19 +187,14 @@ class Execution:
         if present_state:
             rng.state = present_state
 
-    def random_state(self, state=None):
-        """Return the states of all random number generators, or set them to the states that an
-        earlier call returned."""
-        generators = self.algorithm.rng, self.algorithm.augment.rng
-        if state is None:
-            return [generator.bit_generator.state for generator in generators]
-        for generator, value in zip(generators, state):
-            generator.bit_generator.state = value
+    def note_random_state(self, phase):
+        self.states[phase] = recordable.random_state(self.algorithm)
+        return True
 
     def find_fault(self, objective, network, parts, gradients, numbers):
         """Return a description of the first value that is not finite: a weight, the result of an
         op, or else one of the gradients and numbers. The description is the same on all ranks."""
-        a, inputs = self.algorithm, self.last_fake_inputs
+        a, inputs = self.algorithm, plain(self.last_fake_inputs)
         networks = {"G": a.G, "D": a.D}
         if weight := health.first_not_finite(health.named_weights(networks)):
             return f"the weight {weight}"
@@ -280,6 +270,17 @@ class Fakes:
         graph, or if an earlier call has returned it (a graph is used only once)."""
         images, self.differentiable = self.differentiable, None
         return call_with_labels(self.G, self.z, self.labels) if images is None else images
+
+
+def plain(x):
+    """Return x, a batch or its parts, with plain arrays in place of those of a recorded step."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(plain, x))
+    if isinstance(x, Fakes):
+        return Fakes(x.G, plain(x.z), plain(x.labels))
+    if isinstance(x, Tensor):
+        return wrap(plain(x.data))
+    return getattr(x, "array", x)
 
 
 def held_out_batch_size(algorithm, available):

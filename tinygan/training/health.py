@@ -5,10 +5,9 @@ import math
 
 import numpy as np
 
-from tinygan.autograd import anomaly, grad, wrap
-from tinygan.backend import device, to_numpy, xp
+from tinygan.autograd import anomaly, grad
+from tinygan.backend import to_numpy
 from tinygan.errors import Diverged
-from tinygan.kernels import optim
 from tinygan.nn.hooks import forward_hooks
 
 ADVICE = (
@@ -30,30 +29,6 @@ def first_not_finite(arrays):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             return f"{name} holds {'NaN' if np.isnan(array).any() else 'inf'}"
     return None
-
-
-def with_norm(gradients, sanitize):
-    """Return (the gradients, `sanitized` if `sanitize`, and the norm of all).
-
-    If the norm is finite, so are they, and nothing has to be replaced. On a GPU, the norm is an
-    array that Python must not read in a step, so there they are always sanitised.
-    """
-    global_norm = lambda gs: optim.global_norm([g.data for g in gs if g is not None])
-    if not sanitize:
-        return gradients, global_norm(gradients)
-    if device() == "cpu" and math.isfinite(norm := global_norm(gradients)):
-        return gradients, norm
-    gradients = sanitized(gradients)
-    return gradients, global_norm(gradients)
-
-
-def sanitized(gradients):
-    """Return the gradients with 0 in place of NaN and +-1e5 in place of infinity (StyleGAN2-ADA's
-    only clipping)."""
-    return [
-        g if g is None else wrap(xp.nan_to_num(g.data, nan=0.0, posinf=1e5, neginf=-1e5))
-        for g in gradients
-    ]
 
 
 def named_weights(networks):

@@ -22,6 +22,7 @@ from tinygan.models.growth import START
 from tinygan.optim import Adam
 
 from . import log
+from .recordable import random_state
 
 # The attributes of Algorithm that checkpoints contain besides arrays.
 ALGORITHM_STATE = "step", "d_updates", "images", "lod"
@@ -63,7 +64,7 @@ def restore(trainer: Any, run: checkpoint.Run) -> None:
         getattr(a, part).load_state_dict(states[part])
     a.ema.module.load_state_dict(states["ema"])
     trainer.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
-    a.execution.random_state([meta["rng"], meta["augment_rng"]])
+    random_state(a, [meta["rng"], meta["augment_rng"]])
     if a.controller:
         a.controller.restore(meta["controller"])
     for key in ALGORITHM_STATE:

@@ -128,8 +128,8 @@ class ADA:
 
     @property
     def fixed_operations(self) -> bool:
-        """Whether every batch runs the same operations while p > 0, so that a GPU can replay a
-        recorded step. With rotations, it does not: images that are not rotated need fewer."""
+        """Whether every batch runs the same operations while p > 0, so that steps can be recorded
+        and replayed. With rotations, it does not: images that are not rotated need fewer."""
         return not self.transforms & {"rotate90", "rotate"}
 
     def geometric_maps(self, draws, height, width):

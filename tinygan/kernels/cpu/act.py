@@ -7,6 +7,8 @@ the branch: leaky ReLU is the larger of x and slope * x. Its derivative is a com
 
 import numpy as np
 
+from tinygan.backend import xp
+
 from .. import act, fast
 from . import parallel
 from .linear import sum_channels
@@ -15,7 +17,7 @@ from .parallel import scratch
 
 @fast(act.leaky_relu)
 def leaky_relu(x, slope, gain=1.0, bias=None):
-    y = np.empty(x.shape, x.dtype)
+    y = xp.empty(x.shape, x.dtype)
 
     def block(x, y, bias=None):
         if bias is not None:
@@ -36,7 +38,7 @@ def leaky_relu(x, slope, gain=1.0, bias=None):
 
 @fast(act.leaky_relu_gradient)
 def leaky_relu_gradient(g, y, slope, gain=1.0):
-    dx = np.empty(g.shape, g.dtype)
+    dx = xp.empty(g.shape, g.dtype)
 
     def block(g, y, dx):
         derivative = scratch("activation", g.shape, g.dtype)

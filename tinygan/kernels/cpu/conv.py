@@ -20,6 +20,8 @@ import math
 
 import numpy as np
 
+from tinygan.backend import xp
+
 from .. import conv, fast
 from ..conv import out_size
 from . import linear, parallel, winograd
@@ -45,7 +47,7 @@ def forward(x, w, stride, padding, groups, bias=None):
     if _is_dense(w.shape[:2], x.shape[1:3], size, padding, groups):
         y = linear.matmul(_flat(x), w.reshape(w[..., 0].size, outputs)).reshape(n, *size, outputs)
         return y if bias is None else np.add(y, bias, out=y)
-    y = np.empty((n, *size, outputs), x.dtype)
+    y = xp.empty((n, *size, outputs), x.dtype)
     if plan := _winograd_plan(w, stride, size, groups):
         winograd.forward(x, w, plan, padding, y, bias)
         return y
@@ -62,7 +64,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
         dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T)
         dx = dx.reshape(n, kh, kw, inputs)
         return dx if bias is None else np.add(dx, bias, out=dx)
-    dx = np.empty((n, *size, inputs * groups), g.dtype)
+    dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
         _multiply_and_fold(g, w, dx, stride, padding, groups, bias)
         return dx
@@ -81,7 +83,7 @@ def input_gradient(g, w, size, stride, padding, groups, bias=None):
     # The weights as (kh, kw, O/groups, C), flipped along both axes.
     flipped = w[::-1, ::-1].reshape(kh, kw, inputs, groups, outputs // groups)
     flipped = flipped.transpose(0, 1, 4, 3, 2)
-    flipped = np.ascontiguousarray(flipped).reshape(kh, kw, outputs // groups, inputs * groups)
+    flipped = xp.ascontiguousarray(flipped).reshape(kh, kw, outputs // groups, inputs * groups)
     tasks = []  # of all phases at once, so that the threads wait for each other only once
     for row in range(stride[0]):
         for column in range(stride[1]):
@@ -130,7 +132,7 @@ def weight_gradient(x, g, kernel_size, stride, padding, groups):
     offset = (-padding[0], -padding[1])
     parts = _blocks(n, oh, ow * depth * groups * x.itemsize)
     shares = parallel.blocks(len(parts), -(-len(parts) // WEIGHT_PARTS))
-    partial = np.zeros((len(shares), groups, depth, outputs // groups), x.dtype)
+    partial = xp.zeros((len(shares), groups, depth, outputs // groups), x.dtype)
 
     def share(index):
         for images, rows in parts[shares[index]]:
@@ -139,11 +141,11 @@ def weight_gradient(x, g, kernel_size, stride, padding, groups):
             partial[index] += np.matmul(columns.transpose(0, 2, 1), pixels.transpose(1, 0, 2))
 
     parallel.run_all([functools.partial(share, index) for index in range(len(shares))])
-    dw = np.zeros(partial.shape[1:], x.dtype)
+    dw = xp.zeros(partial.shape[1:], x.dtype)
     for part in partial:
         dw += part
     dw = dw.reshape(groups, *kernel_size, inputs, outputs // groups).transpose(1, 2, 3, 0, 4)
-    return np.ascontiguousarray(dw).reshape(*kernel_size, inputs, outputs)
+    return xp.ascontiguousarray(dw).reshape(*kernel_size, inputs, outputs)
 
 
 def _flat(x):
@@ -228,7 +230,7 @@ def _merge_weights(w, t, stride):
     infinity in the window of one pixel spoils all t of them.
     """
     kh, kw, channels, outputs = w.shape
-    merged = np.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
+    merged = xp.zeros((kh, kw + (t - 1) * stride, channels, t, outputs), w.dtype)
     for k in range(t):
         merged[:, k * stride : k * stride + kw, :, k] = w
     return merged.reshape(*merged.shape[:3], -1)
@@ -254,7 +256,7 @@ def _correlation_tasks(x, w, stride, offset, groups, out, bias=None):
         w, bias = _merge_weights(w, t, stride[1]), None if bias is None else np.tile(bias, t)
         out, stride = out.reshape(n, oh, ow // t, t * outputs), (stride[0], stride[1] * t)
         ow, outputs = ow // t, outputs * t
-    matrices = np.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 0, 2))
+    matrices = xp.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 0, 2))
     direct = groups == 1 and out.flags.c_contiguous
 
     def block(images, rows):
@@ -305,7 +307,7 @@ def _multiply_and_fold(g, w, dx, stride, padding, groups, bias):
     height, width = dx.shape[1:3]
     rows = max(height + 2 * padding[0], (oh - 1) * stride[0] + kh)
     columns = max(width + 2 * padding[1], (ow - 1) * stride[1] + kw)
-    matrices = np.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 2, 0))
+    matrices = xp.ascontiguousarray(w.reshape(-1, groups, outputs // groups).transpose(1, 2, 0))
     tap_by_tap = kw <= (ow if inputs * groups == 1 else 1)
 
     def block(images, _):

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from tinygan.backend import constants, xp
+
 from .. import fast, linear
 from . import parallel
 
@@ -30,7 +32,7 @@ def matmul(a, b):
     if size <= SMALL:
         with parallel.single_threaded_blas():
             return np.matmul(a, b)
-    out = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    out = xp.empty((a.shape[0], b.shape[1]), a.dtype)
     parallel.run_all(_product_tasks(a, b, out))
     return out
 
@@ -38,7 +40,7 @@ def matmul(a, b):
 def _batched(a, b):
     """Return products of many matrices. The threads share the first axis."""
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+    out = xp.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
 
     def select(x, part):
         return x[part] if x.ndim == out.ndim and len(x) > 1 else x
@@ -86,7 +88,7 @@ def affine_gradient(g, saved, needed):
     db = sum_over(g, (0,)) if needed[2] else None
     if g.size * x.shape[1] <= SMALL:
         return (matmul(g, w.T) if needed[0] else None), (matmul(x.T, g) if needed[1] else None), db
-    dx, dw = np.empty(x.shape, x.dtype), np.empty(w.shape, w.dtype)
+    dx, dw = xp.empty(x.shape, x.dtype), xp.empty(w.shape, w.dtype)
     dx_tasks = _product_tasks(g, w.T, dx) if needed[0] else []
     dw_tasks = _product_tasks(x.T, g, dw) if needed[1] else []
     parallel.run_all(dx_tasks + dw_tasks)
@@ -112,7 +114,7 @@ def row_sums(x):
     return np.matmul(_ones(rows, x.dtype), x)
 
 
-@functools.lru_cache(64)
+@constants
 def _ones(n, dtype):
     return np.ones(n, dtype)
 
@@ -120,7 +122,7 @@ def _ones(n, dtype):
 def sum_channels(x):
     """Return the sum of x (..., C) over all axes but the last: (C,)."""
     if not x.size:
-        return np.zeros(x.shape[-1:], x.dtype)
+        return xp.zeros(x.shape[-1:], x.dtype)
     return row_sums(np.stack(parallel.map_row_blocks(row_sums, x.reshape(-1, x.shape[-1]))))
 
 
@@ -165,8 +167,8 @@ def embedding_gradient(g, shape, indices):
     rows, width = shape
     lookups = indices.size
     tables = 1 if g.dtype == np.float32 else linear.table_count(lookups, rows)
-    row = indices.reshape(-1) + np.arange(lookups) % tables * rows
-    cells = (row[:, None] * width + np.arange(width)).reshape(-1)
+    row = indices.reshape(-1) + xp.arange(lookups) % tables * rows
+    cells = (row[:, None] * width + xp.arange(width)).reshape(-1)
     sums = np.bincount(cells, g.reshape(-1), tables * rows * width).reshape(tables, rows, width)
     return linear.sum_over(sums, (0,)).astype(g.dtype)
 
@@ -185,15 +187,24 @@ def norm(x, axes):
         squares = sum_over(x * x, axes, True)
     if not x.size:
         return linear.norm.__wrapped__(x, axes)
-    # One number is compared as a float, which is faster than as an array.
-    low, high = (squares.item(),) * 2 if squares.size == 1 else (squares.min(), squares.max())
-    if not (low > x.size // squares.size * _smallest_square(x.dtype) and high < math.inf):
-        return linear.norm.__wrapped__(x, axes)
-    length = np.sqrt(squares)
-    return length, (x, None, length)
+
+    def unscaled():
+        length = np.sqrt(squares)
+        return length, 1.0, length
+
+    def scaled():
+        length, (_, scale, scaled_length) = linear.norm.__wrapped__(x, axes)
+        return length, scale, scaled_length
+
+    smallest = x.size // squares.size * _smallest_square(x.dtype)
+    moderate = np.logical_and(squares.min() > smallest, squares.max() < math.inf)
+    length, *saved = parallel.branch(moderate, unscaled, scaled)
+    return length, (x, *saved)
 
 
 @fast(linear.direction)
 def direction(saved):
     x, scale, length = saved
-    return x / length if scale is None else linear.direction.__wrapped__(saved)
+    if isinstance(scale, float):
+        return x / length
+    return linear.direction.__wrapped__(saved)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tinygan.backend import xp
+
 from .. import fast, loss
 from ..linear import sum_over
 from . import parallel
@@ -11,7 +13,7 @@ from .parallel import scratch
 @fast(loss.softplus)
 def softplus(x):
     # np.abs(x) of an array without dimensions is a scalar, which `out=` does not accept.
-    y = np.empty_like(x)
+    y = xp.empty_like(x)
     np.abs(x, out=y)
     np.negative(y, out=y)
     np.exp(y, out=y)
@@ -22,7 +24,7 @@ def softplus(x):
 
 @fast(loss.sigmoid)
 def sigmoid(x):
-    y = np.empty(x.shape, x.dtype)
+    y = xp.empty(x.shape, x.dtype)
 
     def block(x, y):
         np.exp(np.negative(np.abs(x, out=y), out=y), out=y)
@@ -37,7 +39,7 @@ def sigmoid(x):
 
 @fast(loss.sech_squared)
 def sech_squared(x):
-    y = np.empty(x.shape, x.dtype)
+    y = xp.empty(x.shape, x.dtype)
 
     def block(x, y):
         np.minimum(np.abs(x, out=y), 1000, out=y)
@@ -84,8 +86,10 @@ def _for_moderate(kernel):
     def decorate(fast_version):
         @fast(kernel)
         def choose(x):
-            moderate = x.size and -60 < x.min() and x.max() < 60
-            return fast_version(x) if moderate else kernel.__wrapped__(x)
+            if not x.size:
+                return kernel.__wrapped__(x)
+            moderate = np.logical_and(x.min() > -60, x.max() < 60)
+            return parallel.branch(moderate, lambda: fast_version(x), lambda: kernel.__wrapped__(x))
 
         return choose
 

@@ -15,12 +15,14 @@ import math
 
 import numpy as np
 
+from tinygan.backend import xp
+
 from .. import fast
 from .. import normalize as plain
 from ..linear import mean_over, sum_over, sum_to
 from . import parallel
 from .linear import row_sums
-from .parallel import scratch
+from .parallel import nothing, scratch
 
 WIDTH = 2048  # numbers in a row, at most: neighbouring pixels with few channels share a row
 # Standard deviations from which the rounding error of a mean so far from 0 matters.
@@ -128,17 +130,20 @@ def _moments_in_blocks(x, axes, view):
     _, pixels, channels = view
 
     def block(x):
-        count = np.full((len(x), 1), x[0].size // channels, x.dtype)
+        count = xp.full((len(x), 1), x[0].size // channels, x.dtype)
         mean = _sums(x, channels) / count
         centred = scratch("centred", x.shape, x.dtype)
         np.subtract(x, _repeat(mean, x.shape[2]), out=centred)
         squares = _sums(np.multiply(centred, centred, out=centred), channels)
-        rest = np.zeros_like(mean)
-        if (count * mean**2 > FAR_FROM_0**2 * squares).any():
+        rest = xp.zeros_like(mean)
+
+        def correct():
             np.subtract(x, _repeat(mean, x.shape[2]), out=centred)
-            rest = _sums(centred, channels) / count
-            centred -= _repeat(rest, x.shape[2])
-            squares = _sums(np.multiply(centred, centred, out=centred), channels)
+            np.divide(_sums(centred, channels), count, out=rest)
+            np.subtract(centred, _repeat(rest, x.shape[2]), out=centred)
+            squares[...] = _sums(np.multiply(centred, centred, out=centred), channels)
+
+        parallel.branch((count * mean**2 > FAR_FROM_0**2 * squares).any(), correct, nothing)
         return count, mean, rest, squares
 
     counts, means, rests, squares = _for_each_block(block, view, [x])
@@ -164,9 +169,15 @@ def safe_scale(x, axes, eps):
     """
     info = np.finfo(x.dtype)
     largest = info.max**0.125
-    if eps > info.tiny**0.25 and x.size and -largest < x.min() and x.max() < largest:
+    if not x.size:
         return 1.0
-    return plain.safe_scale.__wrapped__(x, axes, eps)
+    if eps <= info.tiny**0.25:
+        return plain.safe_scale.__wrapped__(x, axes, eps)
+    return parallel.branch(
+        np.logical_and(x.min() > -largest, x.max() < largest),
+        lambda: 1.0,
+        lambda: plain.safe_scale.__wrapped__(x, axes, eps),
+    )
 
 
 @fast(plain.normalize)
@@ -181,20 +192,26 @@ def normalize(x, scale, shift, axes, eps, statistics=None):
         factor, lost = factor * scale, lost * scale
     if shift is not None:
         shift = shift - lost
-    elif (np.abs(lost) > np.finfo(x.dtype).eps).any():  # smaller ones do not change y
-        shift = -lost
     if view is not None:
-        return _normalize_in_blocks(view, x, mean, factor, shift), saved
-    y = x - mean
-    y *= factor
-    if shift is not None:
-        y += shift
+        y = _normalize_in_blocks(view, x, mean, factor, shift)
+    else:
+        y = x - mean
+        y *= factor
+        if shift is not None:
+            y += shift
+    if shift is None:
+
+        def correct():
+            np.subtract(y, lost, out=y)
+
+        # Smaller ones do not change y.
+        parallel.branch((np.abs(lost) > np.finfo(x.dtype).eps).any(), correct, nothing)
     return y, saved
 
 
 def _normalize_in_blocks(view, x, mean, factor, shift):
     mean, factor, shift = _as_matrices(view[2], mean, factor, shift)
-    y = np.empty(x.shape, x.dtype)
+    y = xp.empty(x.shape, x.dtype)
 
     def block(x, y, mean, factor, *shift):
         np.subtract(x, mean, out=y)
@@ -256,7 +273,7 @@ def _gradient_in_blocks(view, g, x, mean, rest, inv_std, scale, shift, needed):
     projection = sum_to(projection, mean.shape) * inv_std**2 / n
     total = sum_to(total, mean.shape) * inv_std / n - rest * projection
     factor = inv_std if factor is None else inv_std * factor
-    dx = np.empty(x.shape, x.dtype)
+    dx = xp.empty(x.shape, x.dtype)
 
     def block(x, g, dx, mean, projection, total, factor):
         lost = np.subtract(x, mean, out=scratch("centred", x.shape, x.dtype))

@@ -6,8 +6,15 @@ would compete with ours, and the bits of its results would depend on their numbe
 
 Work is cut into blocks by shape alone, never by the number of threads, so one core and sixteen give
 the same bits.
+
+Nothing here needs the interpreter lock: threads take items from a deque, whose methods are atomic
+also in a free-threaded Python; scratch buffers and flags belong to a thread, and a lock guards the
+rest.
+(Elsewhere, the lock is needed: see "Threads" in kernels/README.md.)
 """
 
+import collections
+import contextlib
 import contextvars
 import math
 import os
@@ -25,6 +32,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 class _State(threading.local):
     busy = False  # is this thread already working on a block?
+    recording = None  # the Recording (recording.py) of the step that this thread records
 
 
 _state = _State()
@@ -115,24 +123,25 @@ def run(function, items, shared=True) -> None:
     have begun end before it is raised.
     """
     items = list(items)
+    if _state.recording is not None:
+        return _state.recording.run(function, items, shared)
     workers = min(_threads, len(items)) if shared and not _state.busy else 1
     with single_threaded_blas():
         if workers <= 1:
             for item in items:
                 function(item)
             return
-        rest = iter(items)  # each thread takes the next item; the interpreter lock makes it atomic
+        rest = collections.deque(items)  # each thread takes the next item
         helpers = [_Helper(function, rest) for _ in range(workers - 1)]
         _state.busy = True
         try:
             for helper in helpers:
                 _submit(helper)
-            for item in rest:
+            for item in _taken_from(rest):
                 function(item)
         finally:
             _state.busy = False
-            for _ in rest:
-                pass
+            rest.clear()
             for helper in helpers:
                 helper.wait()
         for helper in helpers:
@@ -145,6 +154,16 @@ def run(function, items, shared=True) -> None:
 def run_all(tasks) -> None:
     """Call every task(), on threads as in `run`."""
     run(lambda task: task(), tasks)
+
+
+def _taken_from(items):
+    """Yield items of a deque, from which other threads take items, too, until it is empty."""
+    while True:
+        try:
+            item = items.popleft()
+        except IndexError:
+            return
+        yield item
 
 
 class _Helper:
@@ -164,12 +183,11 @@ class _Helper:
         if not self.start.acquire(blocking=False):
             return
         try:
-            for item in self.items:
+            for item in _taken_from(self.items):
                 self.context.run(self.function, item)
         except BaseException as error:
             self.error = error
-            for _ in self.items:
-                pass
+            self.items.clear()
         finally:
             self.finished = True
             self.done.release()
@@ -240,20 +258,62 @@ class _Pool:
             self.waiting.get().work()
 
 
+def recording():
+    """Return the Recording of the step that this thread records, or None."""
+    return _state.recording
+
+
+@contextlib.contextmanager
+def using(new_recording):
+    """While the block runs, `recording()` returns `new_recording`."""
+    before, _state.recording = _state.recording, new_recording
+    try:
+        yield
+    finally:
+        _state.recording = before
+
+
+def branch(condition, then, otherwise):
+    """Return then() if the condition, an array of one element, is true, otherwise otherwise().
+
+    A recorded step contains both, and each replay takes one. So both must return arrays of the same
+    shape and dtype (or tuples of these, or None). A number stands for an array full of it.
+    """
+    if _state.recording is not None:
+        return _state.recording.branch(condition, then, otherwise)
+    return then() if condition else otherwise()
+
+
+def nothing() -> None:
+    """The side of a `branch` on which nothing is to be done."""
+
+
 def keep_memory() -> None:
     """Let the C library keep freed memory for the next array instead of returning it to the system.
 
     Otherwise a training step may map and unmap its activations again and again, and each time the
     system clears every page. Works with glibc (Linux); elsewhere it does nothing.
     """
-    if sys.platform == "linux":
-        import ctypes
-
-        libc = ctypes.CDLL(None)
+    if libc := _c_library():
         # M_MMAP_THRESHOLD (-3), as large as this glibc allows. With M_TRIM_THRESHOLD (-1) alone,
         # every array would still be mapped afresh.
         if hasattr(libc, "mallopt") and (libc.mallopt(-3, 1 << 30) or libc.mallopt(-3, 1 << 25)):
             libc.mallopt(-1, 1 << 30)
+
+
+def release_memory() -> None:
+    """Return freed memory to the system. Works with glibc (Linux); elsewhere it does nothing."""
+    if hasattr(libc := _c_library(), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def _c_library():
+    """Return the C library of this process on Linux, otherwise None."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    return ctypes.CDLL(None)
 
 
 def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
@@ -265,6 +325,8 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
     name again. Asking again for the same shape costs two look-ups in dictionaries. It must be
     fast, since every block does it while holding the interpreter lock.
     """
+    if _state.recording is not None:
+        return _state.recording.empty(shape, dtype)
     views = vars(_scratch).get(name)
     if views is None:
         views = vars(_scratch)[name] = {}

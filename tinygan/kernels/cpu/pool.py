@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from tinygan.backend import xp
+
 from .. import fast, pool
 from . import parallel
 from .parallel import scratch
@@ -26,7 +28,7 @@ def max_pool(x, kernel_size, stride):
     if not _are_tiles(kernel_size, stride):
         return pool.max_pool.__wrapped__(x, kernel_size, stride)
     n, height, width, channels = x.shape
-    y = np.empty((n, height // stride[0], width // stride[1], channels), x.dtype)
+    y = xp.empty((n, height // stride[0], width // stride[1], channels), x.dtype)
     _in_image_blocks(lambda *blocks: _write_maxima(*blocks, kernel_size), x, y)
     return y
 
@@ -35,7 +37,7 @@ def max_pool(x, kernel_size, stride):
 def max_pool_gradient(g, x, y, kernel_size, stride):
     if not _are_tiles(kernel_size, stride):
         return pool.max_pool_gradient.__wrapped__(g, x, y, kernel_size, stride)
-    dx = np.empty(x.shape, x.dtype)
+    dx = xp.empty(x.shape, x.dtype)
     height, width = y.shape[1] * stride[0], y.shape[2] * stride[1]
     dx[:, height:] = 0
     dx[:, :, width:] = 0

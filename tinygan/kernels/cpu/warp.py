@@ -1,13 +1,15 @@
 """Filters as products with banded matrices, and affine maps in blocks of images."""
 
-import functools
 import math
 
 import numpy as np
 
+from tinygan.backend import constants, xp
+
 from .. import fast, warp
 from . import parallel
 from .parallel import scratch
+from .recording import whole
 
 BLOCK = 1 << 18  # output pixels times channels that are filtered at a time
 BAND = 16  # output pixels in a band of a filter matrix
@@ -28,7 +30,7 @@ def upfirdn2d(x, f, up, down, padding):
     if plan is None:
         return warp.upfirdn2d.__wrapped__(x, f, up, down, padding)
     out, rows, columns = plan
-    y = np.empty((n, *out, channels), x.dtype)
+    y = xp.empty((n, *out, channels), x.dtype)
 
     def block(images):
         part = x[images]
@@ -45,7 +47,7 @@ def upfirdn2d(x, f, up, down, padding):
     return y
 
 
-@functools.lru_cache(256)
+@constants
 def _plan(f_bytes, f_shape, f_dtype, size, up, down, padding, dtype):
     """Return (size of the result, bands for the rows, bands for the columns), or None if f is not
     an outer product. size: rows and columns of the images.
@@ -103,8 +105,9 @@ def filter_matrix(f, size, out, up, down, padding):
 
 
 @fast(warp.translate)
+@whole()
 def translate(x, shifts):
-    y, (height, width) = np.zeros(x.shape, x.dtype), x.shape[1:3]
+    y, (height, width) = xp.zeros(x.shape, x.dtype), x.shape[1:3]
     for image, source, (down, right) in zip(y, x, shifts.tolist()):
         rows = slice(max(down, 0), height + min(down, 0))
         columns = slice(max(right, 0), width + min(right, 0))
@@ -118,7 +121,7 @@ def translate(x, shifts):
 @fast(warp.affine_warp)
 def affine_warp(x, theta, size):
     n, height, width, channels = x.shape
-    y = np.empty((n, *size, channels), x.dtype)
+    y = xp.empty((n, *size, channels), x.dtype)
 
     def block(images):
         pixels, out = x[images].reshape(-1, channels), y[images].reshape(-1, channels)
@@ -138,7 +141,7 @@ def affine_warp(x, theta, size):
 @fast(warp.affine_warp_adjoint)
 def affine_warp_adjoint(g, shape, theta):
     n, height, width, channels = shape
-    x = np.zeros(shape, g.dtype)
+    x = xp.zeros(shape, g.dtype)
 
     def block(images):
         pixels, gradients = x[images].reshape(-1, channels), g[images].reshape(-1, channels)

@@ -48,4 +48,6 @@ def strided(x, shape, strides):
     Its windows may overlap, so do not write to it. (np.lib.stride_tricks.as_strided takes ten times
     as long.)
     """
+    if not isinstance(x, np.ndarray):  # of a recorded step
+        return x.strided(shape, [x.itemsize * s for s in strides])
     return np.ndarray(shape, x.dtype, x, 0, [x.itemsize * s for s in strides])

@@ -27,10 +27,11 @@ times those of a plain sum (in float32: 1.2e-6 of the size of the result, agains
 an infinity spoils all outputs of the tiles that read it, not only those whose windows contain it.
 """
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
+
+from tinygan.backend import constants, xp
 
 from . import parallel
 from .parallel import scratch
@@ -48,7 +49,7 @@ INPUT_SIZES = (*SIZES, (3, 2))
 MIN_CHANNELS = 32  # of input and output; with fewer, the transforms cost more than they save
 
 
-@functools.cache
+@constants
 def transform_matrices(taps, dtype):
     """Return (At (M, n), G (n, taps), Bt (n, n)) for filters of 2 or 3 taps.
 
@@ -124,8 +125,8 @@ def weight_gradient(x, g, plan, padding):
     at, gt, bt = transform_matrices(taps, x.dtype)
     size, across, down = len(bt), -(-ow // M), -(-oh // M)
     depth = step * step * x.shape[3]
-    total = np.zeros((size * size, depth, outputs), x.dtype)
-    a = np.ascontiguousarray(at.T)
+    total = xp.zeros((size * size, depth, outputs), x.dtype)
+    a = xp.ascontiguousarray(at.T)
     tiles_per_block = _tiles_per_block(size, depth, outputs)
     tiles_per_chunk = CHUNK_BYTES // (size * size * (depth + outputs) * x.itemsize)
     for images, rows in _parts(slice(0, n), slice(0, down), across, tiles_per_chunk):
@@ -184,10 +185,10 @@ def _correlate(x, w, plan, step_in, step_out, start, y, crop, bias):
     taps, size, (n, height, width, channels) = plan.taps, len(bt), y.shape
     depth, outputs = w.shape[2:]
     down, across = (-(-(length + c) // (step_out * M)) for length, c in zip((height, width), crop))
-    weights = np.empty((size, size, depth, outputs), x.dtype)
+    weights = xp.empty((size, size, depth, outputs), x.dtype)
 
     def transform(rows):  # a block of the K rows
-        part = np.matmul(gt, np.ascontiguousarray(w[:, :, rows]).reshape(taps, -1))
+        part = np.matmul(gt, xp.ascontiguousarray(w[:, :, rows]).reshape(taps, -1))
         part = np.matmul(gt, part.reshape(size, taps, -1))
         weights[:, :, rows] = part.reshape(size, size, -1, outputs)
 

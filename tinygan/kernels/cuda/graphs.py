@@ -10,35 +10,23 @@ on, each step *replays* them: one launch runs all of them. So
       in place, and new buffers (running statistics) are copied into the old ones;
     * Python must not wait for a result, and the step must do the same operations each time.
 
-Without a graph, Python runs the step each time: on a CPU, with the plain kernels (CuPy refuses to
-record its own matrix products), and with TINYGAN_CUDA_GRAPHS=0.
+With the plain kernels, Python runs the step each time: CuPy refuses to record its own matrix
+products. recorded.py has the rest.
 """
 
 import contextlib
 import ctypes
-from typing import Any, Callable, Iterable
 
 import numpy as np
 
 from tinygan import backend
 from tinygan.backend import xp
-from tinygan.errors import InputError, from_environment
-
-from .. import records_steps
+from tinygan.errors import InputError
 
 ALIGNMENT = 16  # bytes
 
 
-def _switch(text):
-    if text not in ("0", "1"):
-        raise InputError("choose 0 or 1")
-    return text == "1"
-
-
-enabled = from_environment("TINYGAN_CUDA_GRAPHS", "1", _switch)
-
-
-class _Workspace:
+class Workspace:
     """What graphs can share if they run one at a time.
 
     pool: the memory for the arrays of a step. stream: the step is recorded on it. upload_stream:
@@ -65,7 +53,7 @@ def _allocate(size):
     except xp.cuda.runtime.CUDARuntimeError as error:
         raise InputError(
             f"the GPU's memory is full while a step is recorded ({error}): set micro_batch, or "
-            "TINYGAN_CUDA_GRAPHS=0"
+            "TINYGAN_RECORD=0"
         ) from None
 
 
@@ -77,8 +65,14 @@ class _MeasuringTape:
 
     size = 0
 
+    def __init__(self):
+        self.expected = []
+
     def keep_alive(self, arrays):
         pass
+
+    def cached(self, function, args):
+        return function(*args)
 
     def constant(self, data, dtype):
         return xp.asarray(data, dtype=dtype)
@@ -101,10 +95,17 @@ class _RecordingTape:
         self.host, self.device, self.used = np.zeros(size, np.uint8), xp.zeros(size, "uint8"), 0
         self.sources = []  # (make, [views of host memory for its arrays]), in the order of the step
         self.upload_stream, self.alive = upload_stream, []
+        self.expected = []  # see backend.stays_the_same
 
     def keep_alive(self, arrays):
         """Keep a reference to arrays that the graph reads: it knows only their addresses."""
         self.alive += [*arrays] if isinstance(arrays, (list, tuple)) else [arrays]
+
+    def cached(self, function, args):
+        """Return function(*args), arrays that a cache holds."""
+        arrays = function(*args)
+        self.keep_alive(arrays)
+        return arrays
 
     def constant(self, data, dtype):
         """Upload `data` now and only once, on a stream that is not recorded."""
@@ -165,16 +166,25 @@ class Graph:
     replaces, such as a module's buffers.
     """
 
+    settings, refused, has_reported = None, False, False  # see recorded.py
+
     def __init__(self, function, slots=list, workspace=None):
         self.function, self.slots, self.workspace = function, slots, workspace
         self.measured = self.tape = self.graph = None
 
+    def is_recorded(self):
+        return self.graph is not None
+
+    def records_next(self):
+        """Return False: keeping the state, to go back to it, would mean waiting for the GPU."""
+        return False
+
     def __call__(self):
-        if not enabled or not records_steps():
-            return self.function()
+        if self.graph is not None and any(get() != value for get, value in self.tape.expected):
+            self.measured = self.tape = self.graph = None
         if self.measured is None:
             self.measured = _MeasuringTape()
-            with _use_tape(self.measured):
+            with backend.use_tape(self.measured):
                 return self.function()
         if self.graph is None:
             self._record()
@@ -187,7 +197,7 @@ class Graph:
         return dict(zip(self.names, values)) if self.names else tuple(values)
 
     def _record(self):
-        self.workspace = self.workspace or _Workspace()
+        self.workspace = self.workspace or Workspace()
         xp.cuda.get_current_stream().synchronize()
         # The recording needs the memory that the first run has left.
         xp.get_default_memory_pool().free_all_blocks()
@@ -195,7 +205,7 @@ class Graph:
         stream = self.workspace.stream
         slots = [(owner, name, getattr(owner, name)) for owner, name in self.slots()]
         self.slot_arrays = [slot for slot in slots if isinstance(slot[2], xp.ndarray)]
-        with xp.cuda.using_allocator(self.workspace.pool.malloc), stream, _use_tape(tape):
+        with xp.cuda.using_allocator(self.workspace.pool.malloc), stream, backend.use_tape(tape):
             stream.begin_capture()
             try:
                 results = self.function()
@@ -247,69 +257,3 @@ class Graph:
         count, driver = ctypes.c_size_t(), ctypes.CDLL("libcuda.so.1")
         status = driver.cuGraphGetNodes(ctypes.c_void_p(address), None, ctypes.byref(count))
         return None if status else count.value
-
-
-class Graphs:
-    """A Graph for every variant of a step, by a key. Graphs share their memory.
-
-    Each variant does the same operations each time. A step whose operations vary has the key None,
-    and is never recorded.
-    """
-
-    def __init__(self, slots):
-        self.slots, self.graphs, self.workspace = slots, {}, None
-
-    def run(self, key, function):
-        if key is None or not records_steps():
-            return function()
-        if self.workspace is None:
-            self.workspace = _Workspace()
-        if key not in self.graphs:
-            self.graphs[key] = Graph(function, self.slots, self.workspace)
-        return self.graphs[key]()
-
-    def clear(self):
-        """Drop all graphs, because arrays that they work on have been replaced."""
-        self.graphs.clear()
-        self.workspace = None
-
-
-def capture(
-    step: Callable[[], Any], *modules: Any, state: Iterable[tuple[Any, str]] = ()
-) -> Callable[[], Any]:
-    """Return a function that runs `step`, on a GPU by replaying it as a CUDA graph.
-
-    step: trains the modules once. It takes no arguments and returns a tuple of arrays without
-    dimensions, such as losses (`loss.data`). It must do the same operations each time, and must not
-    wait for their results. Data that is new each time, such as batches and random numbers, comes
-    through `tinygan.from_host` (`backend.normal` and all layers use it).
-
-    state: (owner, attribute) of arrays, besides the modules' buffers, that the step replaces and
-    reads again the next time.
-
-    The first call runs the step without recording it; the second records it; from then on, calls
-    replay it. On a CPU, every call runs the step.
-    """
-    slots = [
-        *state,
-        *((owner, name) for module in modules for _, owner, name in module.buffer_slots()),
-    ]
-    graph = Graph(step, lambda: slots)
-
-    def run():
-        results = graph()
-        for module in modules:
-            module.mark_changed()
-        return results
-
-    run.graph = graph
-    return run
-
-
-@contextlib.contextmanager
-def _use_tape(tape):
-    before, backend.tape = backend.tape, tape
-    try:
-        yield
-    finally:
-        backend.tape = before

@@ -50,9 +50,9 @@ def _update_kernel(name, count, inputs, body, temporary=(1,)):
         arrays = [array for row in zip(*lists, strict=True) for array in row]
         if not any(array.size for array in lists[0]):
             return
-        if backend.tape is not None:
+        if backend.tape() is not None:
             kept = (arrays for i, arrays in enumerate(lists) if i not in temporary)
-            backend.tape.keep_alive([array for arrays in kept for array in arrays])
+            backend.tape().keep_alive([array for arrays in kept for array in arrays])
         dtype = lists[0][0].dtype
         sizes = tuple(array.size for array in lists[0])
         owner, start, length, size = _chunk_table(backend.active(), sizes)
@@ -145,10 +145,10 @@ def _lists_for_kernel(ws, gs, *more):
     arrays = [array for arrays in lists for array in arrays]
     if all(array.flags.c_contiguous and array.dtype == ws[0].dtype for array in arrays):
         return lists
-    if backend.tape is not None:  # the plain update would record the rates of this step
+    if backend.tape() is not None:  # the plain update would record the rates of this step
         raise TypeError(
             "a recorded step can update only parameters that are C-contiguous and have the same "
-            "dtype: copy them, or set TINYGAN_CUDA_GRAPHS=0"
+            "dtype: copy them, or set TINYGAN_RECORD=0"
         )
 
 
