@@ -235,15 +235,15 @@ def time_to_fid(measured):
 
 def plain_kernels():
     """Return the table of `python -m tests.tools.plain_kernels`: the time of a training step with
-    fast and with plain kernels."""
+    plain and with fast kernels, and recorded."""
     return markdown(
-        ["recipe", "fast kernels", "plain kernels", "plain / fast"],
+        ["recipe", "plain kernels", "fast kernels", "recorded", "plain / fast", "recorded / fast"],
         *(
             [
                 f"`{name}`",
-                f"{1e3 * row['fast']:.0f} ms",
-                f"{1e3 * row['plain']:.0f} ms",
-                f"{row['ratio']:.1f}",
+                *(f"{1e3 * row[way]:.0f} ms" for way in ("plain", "fast", "recorded")),
+                f"{row['ratios']['plain']:.1f}",
+                f"{row['ratios']['recorded']:.2f}",
             ]
             for name, row in results("plain_kernels")["steps"].items()
         ),

@@ -213,6 +213,37 @@ def test_a_lazy_penalty_has_updates_of_its_own(entry, digits, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    "settings, images",
+    [
+        ({"d_norm": "none"}, 2),  # reals and fakes, once each
+        ({"d_norm": "batch"}, 3),  # the running statistics would miss a batch
+        ({"d_norm": "none", "augment": "diffaug"}, 3),  # other random numbers for the penalty
+        ({"d_norm": "none", "penalty_every": 2}, 3),
+    ],
+)
+def test_r1_uses_the_logits_of_the_loss_if_it_can(settings, images, digits, monkeypatch):
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
+    recipe = recipes.find("dcgan")
+    settings = {"batch_size": 8, "g_channels": 4, "d_channels": 4, "r1": 5.0, **settings}
+    runs = [Algorithm(recipe, recipe.settings().updated(settings), digits, 0) for _ in range(2)]
+    runs[1].objectives.D_is_a_function = False
+    counts, numbers = [0, 0], []
+    for i, run in enumerate(runs):
+        forward = run.D.forward
+
+        def counted(x, *rest, i=i, forward=forward):
+            counts[i] += len(x)
+            return forward(x, *rest)
+
+        run.D.forward = counted
+        numbers.append(run.train_step())
+    assert counts == [8 * (images + 1), 8 * (3 + 1)]  # and once more for G's loss
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+    for p, q in zip(runs[0].D.parameters(), runs[1].D.parameters()):
+        np.testing.assert_allclose(host(p), host(q), rtol=1e-3, atol=1e-6)
+
+
 def test_a_penalty_that_cannot_be_lazy_is_an_error_with_penalty_every(digits, monkeypatch):
     always = EXAMPLE._replace(lazy=False)
     monkeypatch.setattr(penalties, "PENALTIES", (*PENALTIES, always))

@@ -225,14 +225,21 @@ class Objectives:
         self.two_passes = any(
             isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
         )
+        # Otherwise, the state of D or its random numbers would change if it were called less often.
+        self.D_is_a_function = not D.buffers() and not any(
+            isinstance(value, np.random.Generator)
+            for _, module in D.modules()
+            for value in vars(module).values()
+        )
         self.penalty_state = SimpleNamespace(
             **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state}
         )
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):
         """Return (D's loss, the numbers to log)."""
-        s, batch = self.settings, (reals, real_labels, fakes, fake_labels)
-        real, fake = self.real_and_fake_logits(*batch)
+        s, x = self.settings, wrap(reals)
+        x.requires_grad = self.penalty_uses_logits()
+        real, fake = self.real_and_fake_logits(x, real_labels, fakes, fake_labels)
         (real_logits, real_class_logits), (fake_logits, fake_class_logits) = real, fake
         loss = self.loss.discriminator(real_logits, fake_logits)
         numbers = {
@@ -247,13 +254,24 @@ class Objectives:
         for entry, weight in penalties.active(s, "D", "logits"):
             loss = loss + weight * entry.function(real_logits, fake_logits)
         if penalties.active(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
-            penalty, penalty_numbers = self.d_penalty(*batch)
+            logits = (x, real_logits) if x.requires_grad else ()
+            penalty, penalty_numbers = self.d_penalty(
+                reals, real_labels, fakes, fake_labels, *logits
+            )
             loss, numbers = loss + penalty, numbers | penalty_numbers
         return self.with_network_penalties(loss, self.D, "D"), numbers
 
-    def d_penalty(self, reals, real_labels, fakes, fake_labels):
+    def penalty_uses_logits(self):
+        """Return whether a penalty on reals can use the logits that the loss computes of them."""
+        on_reals = penalties.active(self.settings, "D", "reals") and self.penalty_every("D") == 1
+        return bool(on_reals) and self.D_is_a_function and self.augment.pipe is None
+
+    def d_penalty(self, reals, real_labels, fakes, fake_labels, known_x=None, known_logits=None):
         """Return (the weighted sum of the penalties on D as a function of images, the
-        numbers to log)."""
+        numbers to log).
+
+        known_x: the reals as a Tensor that requires a gradient, if D's logits on it are known.
+        """
         total, numbers = 0.0, {}
         for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
             # Images between a real and a fake are augmented whenever fakes are.
@@ -263,6 +281,9 @@ class Objectives:
                 "between": (real_labels, False, [reals, fakes.data]),
             }[entry.applied_to]
             D = lambda x, labels=labels, real=real: self.augmented_logits(x, labels, real)[0]
+            if known_x is not None and entry.applied_to == "reals":
+                images = [known_x]
+                D = lambda x, D=D: known_logits if x is known_x else D(x)
             value = weight * entry.function(D, *images, *[self.rng] * entry.draws)
             (name,) = entry.logged_as
             total, numbers[name] = total + value, numbers.get(name, 0.0) + value.data
@@ -312,10 +333,9 @@ class Objectives:
         return loss
 
     def real_and_fake_logits(self, reals, real_labels, fakes, fake_labels):
-        """Return `augmented_logits` of the reals, and those of the fakes, in D's step. If possible,
-        they are computed in one pass, which is faster."""
-        reals = wrap(reals)
-        if self.two_passes:
+        """Return `augmented_logits` of the reals, and those of the fakes (Tensors), in D's step. If
+        possible, they are computed in one pass, which is faster."""
+        if self.two_passes or reals.requires_grad:
             return (
                 self.augmented_logits(reals, real_labels, real=True),
                 self.augmented_logits(fakes, fake_labels, real=False),
