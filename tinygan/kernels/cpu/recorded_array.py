@@ -1,5 +1,7 @@
 """RecordedArray: an array of a step that is being recorded (recording.py)."""
 
+import operator
+
 import numpy as np
 
 from . import parallel
@@ -101,6 +103,16 @@ class RecordedArray:
         """Return a view that begins at the first number of this array, with strides in bytes."""
         return self.view_of(np.ndarray(shape, self.dtype, self.array, 0, strides))
 
+    def __pow__(self, exponent):
+        return active().operator(operator.pow, self, exponent)
+
+    def __rpow__(self, base):
+        return active().operator(operator.pow, base, self)
+
+    def __ipow__(self, exponent):
+        active().setitem(self, ..., self**exponent)
+        return self
+
     def copy(self, order="C"):
         y = active().empty(self.shape, self.dtype)
         np.copyto(y, self)
@@ -178,7 +190,6 @@ _BINARY = {
     "truediv": np.true_divide,
     "floordiv": np.floor_divide,
     "mod": np.remainder,
-    "pow": np.power,
     "matmul": np.matmul,
     "and": np.bitwise_and,
     "or": np.bitwise_or,

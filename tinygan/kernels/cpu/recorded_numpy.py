@@ -9,6 +9,7 @@ from . import parallel
 from .recorded_array import RecordedArray, RecordingError
 
 OUT = object()  # stands for the result among the arguments of a call
+WITHOUT_OUT = {np.power, np.arctan2}  # in NumPy 2.0, their last bits differ with `out`
 
 
 # ---- functions of NumPy that are written down in a way of their own ----
@@ -120,6 +121,8 @@ def ufunc(recording, ufunc, method, inputs, out, settings):
     value = ufunc(*ins, **settings)
     if isinstance(value, tuple):
         raise RecordingError(f"{ufunc.__name__} returns several arrays and cannot be recorded")
+    if ufunc in WITHOUT_OUT:
+        return recording.result(value, ufunc, *ins, **settings)
     return recording.result_in_place(value, ufunc, *ins, out=OUT, **settings)
 
 

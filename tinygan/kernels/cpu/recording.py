@@ -134,6 +134,12 @@ class Recording:
         self.append(again, function, args, settings)
         return y
 
+    def operator(self, function, *operands):
+        """Write down a call of an operator of Python that is not the same as a ufunc (x ** 2 is not
+        np.power(x, 2) in all versions of NumPy)."""
+        operands = self.plain(operands)
+        return self.result(function(*operands), function, *operands)
+
     def ufunc(self, *call):
         return recorded_numpy.ufunc(self, *call)
 
