@@ -154,9 +154,9 @@ def bench(name):
     if name == "steps":
         rows = results("speed")["steps"]
     else:
-        rows = measurements[name]["steps" if name == "epyc" else name]
-    if name in ("steps", "epyc"):
-        with_memory = measurements["memory" if name == "steps" else "epyc"]
+        rows = measurements[name]["steps" if name in ("epyc", "intel") else name]
+    if name in ("steps", "epyc", "intel"):
+        with_memory = measurements["epyc" if name == "epyc" else "memory"]
         memory = {row[0]: row for row in with_memory["memory"]}
         rows = [
             [

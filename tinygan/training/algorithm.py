@@ -225,12 +225,10 @@ class Objectives:
         self.two_passes = any(
             isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
         )
-        # Otherwise, the state of D or its random numbers would change if it were called less often.
-        self.D_is_a_function = not D.buffers() and not any(
-            isinstance(value, np.random.Generator)
-            for _, module in D.modules()
-            for value in vars(module).values()
-        )
+        # If it is not, its state or its random numbers would change if it were called less often.
+        attributes = [value for _, module in D.modules() for value in vars(module).values()]
+        draws = any(isinstance(value, np.random.Generator) for value in attributes)
+        self.D_is_a_function = not D.buffers() and not draws
         self.penalty_state = SimpleNamespace(
             **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state}
         )
