@@ -17,6 +17,7 @@ from tinygan.models.settings import Settings
 from tinygan.settings import setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
+from tinygan.training.statistics import to_floats
 from tinygan.training.trainer import Trainer
 
 EXAMPLE = Penalty(
@@ -237,7 +238,7 @@ def test_r1_uses_the_logits_of_the_loss_if_it_can(settings, images, digits, monk
             return forward(x, *rest)
 
         run.D.forward = counted
-        numbers.append(run.train_step())
+        numbers.append(to_floats(run.train_step()))
     assert counts == [8 * (images + 1), 8 * (3 + 1)]  # and once more for G's loss
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
     for p, q in zip(runs[0].D.parameters(), runs[1].D.parameters()):
