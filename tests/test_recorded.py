@@ -306,6 +306,20 @@ def test_what_changes_between_steps_is_noticed(change, monkeypatch):
     compare(change)
 
 
+def test_an_optimiser_of_ones_own_may_hold_arrays():
+    class Own(optim.SGD):
+        def update(self, ws, gs, states):
+            super().update(ws, gs, states)
+            self.ones = np.ones(3)  # another array each time
+
+    class OwnLearner(Learner):
+        def __init__(self):
+            super().__init__()
+            self.optimizer = Own(self.net, 1e-2)
+
+    assert compare(make=OwnLearner).calls == 3
+
+
 def test_a_counter_in_a_module_is_noticed():
     class Counts(Learner):
         def __init__(self):

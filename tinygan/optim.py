@@ -35,11 +35,12 @@ class Optimizer:
                 f"{type(self).__name__}: a Parameter is listed twice and would be updated twice; "
                 "list it once"
             )
+        self.resets = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget all moments and step counts."""
-        self.resets = getattr(self, "resets", 0) + 1
+        self.resets += 1
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     def step(self, gradients: Iterable[Tensor | None] = ()) -> None:
@@ -85,7 +86,9 @@ class Optimizer:
     def numbers(self) -> tuple[Any, ...]:
         """Return what a recorded step takes for granted: the settings, except for the learning
         rate, and the number of times that arrays of the state were replaced."""
-        return tuple(v for k, v in vars(self).items() if k not in ("parameters", "state", "lr"))
+        numbers = {k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple))}
+        numbers.pop("lr", None)
+        return tuple(numbers.values())
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the state as arrays under names such as '0.m': the parameter's position, and the

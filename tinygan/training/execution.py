@@ -163,7 +163,7 @@ class Execution:
             batches, gs = plain(parts), plain(gradients)
 
             def report(*values):
-                # so that the same fault occurs again
+                # The step is run again from the same random state, so that the same fault occurs.
                 recordable.random_state(a, self.states[phase])
                 found = dict(zip(names, values))
                 fault = self.find_fault(part_objective, network, batches, gs, found)
