@@ -44,6 +44,7 @@ class RecordedStep:
             self.runs, self.recording = 0, None
         if self.runs == 0:
             self.runs = 1
+            self.pool.release()  # this run needs memory of its own
             try:
                 return self.function()
             finally:
