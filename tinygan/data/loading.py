@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygan.data import download
+from tinygan.data.cache import cache_folder
 from tinygan.data.dataset import Dataset
 from tinygan.data.idx import read_idx
 from tinygan.data.sources import ALL_FILES, FILES, SOURCES, STACKED, TEST_LABELS
@@ -130,11 +131,6 @@ def _source(name):
 # ---- files ----
 
 
-def _cache_folder():
-    base = os.environ.get("XDG_CACHE_HOME") or (os.name == "nt" and os.environ.get("LOCALAPPDATA"))
-    return Path(os.path.expanduser(base or "~/.cache"), "tinygan")
-
-
 def _search_path(name, data_dir):
     """Return the folders that may hold the data set `name`, in the order of the search."""
     torchvision = Path(SOURCES[name].torchvision, "raw")
@@ -143,7 +139,7 @@ def _search_path(name, data_dir):
         if root:
             root = Path(os.path.expanduser(root))
             folders += [root, root / name, root / torchvision]
-    return [*folders, _cache_folder() / name, "data" / torchvision]
+    return [*folders, cache_folder() / name, "data" / torchvision]
 
 
 def _find(folder, file):
@@ -183,7 +179,7 @@ def _read(path, name, file):
 def _download(name, data_dir):
     """Download the files of data set `name` that the cache folder lacks, and return their
     folder."""
-    source, folder = SOURCES[name], _cache_folder() / name
+    source, folder = SOURCES[name], cache_folder() / name
     try:
         with download.alone_in(folder):
             for file in ALL_FILES:
