@@ -15,7 +15,6 @@ from .idx import GZIP_MAGIC, MAX_NDIM, read_idx
 
 LAYOUTS = "NHWC", "NCHW"
 MAX_BYTES = 4 << 30  # of an array
-MAX_CLASSES = 10_000
 CHUNK = 1 << 20  # bytes read at a time: the memory that a short file costs, whatever it announces
 # The names under which .npz files hold images and labels: of the training part, and of the test
 # part, as in Keras's mnist.npz and in MedMNIST.
@@ -268,8 +267,6 @@ def as_labels(
             f"{path}: {n:,} images need {n:,} labels, not {array.dtype} {array.shape}: {advice}"
         )
     values, labels = np.unique(array, return_inverse=True)
-    if len(values) > MAX_CLASSES:
-        raise InputError(f"{path}: {len(values):,} classes are more than {MAX_CLASSES:,}")
     labels = labels.reshape(n).astype(np.int64)
     if names is None:
         return labels, tuple(

@@ -62,12 +62,11 @@ def load(
         raise InputError(f"unknown split {split!r}: {choose_from(FILES, split)}")
     options = {"image_size": image_size, "layout": layout, "labels": labels}
     given = next((option for option, value in options.items() if value is not None), None)
-    names = (*SOURCES, *STACKED)
-    if name not in names and own.is_path(name):
+    if name not in names() and own.is_path(name):
         if data_dir is not None:
             raise InputError(f"--data-dir {data_dir} is not used with --data {name}: leave it out")
         dataset = own.load(
-            name, split, own.Reading(own.image_size(image_size), layout, labels), names
+            name, split, own.Reading(own.image_size(image_size), layout, labels), names()
         )
         if dataset is None:
             raise NoTestPart(f"{name} has no test images, such as in a folder called test")
@@ -119,6 +118,11 @@ def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
     return None
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all data sets."""
+    return (*SOURCES, *STACKED)
+
+
 class Row(NamedTuple):
     """A line of `tinygan data`.
 
@@ -138,7 +142,7 @@ def catalogue(data_dir: str | Path | None = None) -> list[Row]:
     in their Row."""
     _check_folder(data_dir)
     rows = []
-    for name in (*SOURCES, *STACKED):
+    for name in names():
         source, description = _source(name), _source(name).description
         if name in STACKED:
             description = f"three images of {STACKED[name]} in one, as red, green and blue"
@@ -162,8 +166,8 @@ def _where(name, data_dir):
 
 def _source(name):
     """Return the Source of a data set, or of the digits that it stacks."""
-    if name not in (*SOURCES, *STACKED):
-        known = choose_from((*SOURCES, *STACKED), name)
+    if name not in names():
+        known = choose_from(names(), str(name))
         raise InputError(
             f"unknown data set {str(name)!r}, and there is no file or folder of that name: {known}"
         )
@@ -211,7 +215,7 @@ def _read(path, name, file):
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
     raise InputError(
         f"{path} is not {name}'s {file}, or is damaged (its SHA-256 differs): {advice}; to "
-        f"train on it as your own data, use --data {quoted(path)}"
+        f"train on it as your own data, use --data {quoted(path.parent)}"
     )
 
 

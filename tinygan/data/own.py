@@ -20,6 +20,7 @@ from .dataset import Dataset, Origin
 from .idx import read_idx
 
 MAX_SIDE = 1024  # pixels in height or width
+MAX_CLASSES = 10_000
 # What to do with files that people often have. Key: a suffix of the name.
 OTHER_FILES = {
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), "unpack it, and give the folder"),
@@ -87,6 +88,9 @@ def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...])
             f"{given}: images of {images.shape[1]}x{images.shape[2]} pixels are too large: use "
             "--image-size"
         )
+    if len(images) == 1:
+        raise InputError(f"{given} holds one image: a GAN needs two at least, and learns from many")
+    _check_class_names(class_names, given)
     labels_path = reading.labels and os.path.abspath(user_path(reading.labels))
     origin = Origin(
         os.path.abspath(path),
@@ -98,6 +102,18 @@ def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...])
     name = re.sub(r"[^\w.-]+", "-", Path(origin.path).name.split(".")[0]).strip("-.") or "data"
     name = f"own-{name}" if name in taken else name
     return Dataset(name, split, images, labels, tuple(class_names), origin=origin)
+
+
+def _check_class_names(class_names, given):
+    """Raise InputError for so many or so long names that config.json could not hold them."""
+    if len(class_names) > MAX_CLASSES:
+        raise InputError(
+            f"{given}: {len(class_names):,} classes are more than {MAX_CLASSES:,}: for images "
+            "without classes, put them into one folder, or leave out the labels"
+        )
+    if max(map(len, class_names)) > 200 or len(json.dumps(class_names)) > 500_000:
+        longest = max(class_names, key=len)
+        raise InputError(f"{given}: the names of classes are too long, such as {longest}")
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> str:
