@@ -59,7 +59,7 @@ def run_sample(args):
     labels = sampling.classes_in_turn(G, n)
     if args.label is not None:
         labels = np.full(n, class_number(args.label, G, config))
-    elif G.classes and suffix == ".png":  # a full row of the grid for each class
+    elif G.classes and G.classes > 1 and suffix == ".png":  # a full row of the grid for each class
         labels, columns = sampling.class_rows(G.classes, n)
         n = len(labels)
     z = sampling.latents(np.random.default_rng(args.seed), columns or n, G, args.truncation)

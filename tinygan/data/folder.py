@@ -5,6 +5,7 @@ their files.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -26,7 +27,6 @@ DEFAULT_SIZE = (32, 32)  # where pictures have different sizes, or are larger th
 LARGEST_KEPT = 64  # this many pixels in height or width
 MAX_FILES = 1_000_000
 MAX_BYTES = 4 << 30  # of all images together
-SHOWN = 5  # names in a message
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}  # beside hidden ones
 # Names of folders that hold parts of a data set rather than classes.
 TRAIN, TEST = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}
@@ -184,7 +184,7 @@ def _refuse(folder, broken, names):
         first = next(iter(broken.values()))
         raise InputError(
             f"{folder}: {len(broken):,} of {len(names):,} pictures cannot be read: "
-            f"{_some(list(broken))}: repair them, or move them elsewhere (the first: {first})"
+            f"{_some(list(broken), 1000)}: repair them, or move them elsewhere (the first: {first})"
         )
 
 
@@ -293,10 +293,12 @@ def _count(items):
     return f"{len(items):,} picture{'s' * (len(items) > 1)}"
 
 
-def _some(names):
-    """Return the first names of a list as text."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _some(names, max_length=200):
+    """Return the first names of a list as text, about as many as fit into max_length characters."""
+    lengths = itertools.accumulate(len(name) + 2 for name in names)
+    shown = max(1, sum(length <= max_length for length in lengths))
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def _shown(size):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygan.data import download, own
+from tinygan.data import download
 from tinygan.data.cache import cache_folder
 from tinygan.data.dataset import Dataset
 from tinygan.data.idx import read_idx
@@ -62,7 +62,9 @@ def load(
         raise InputError(f"unknown split {split!r}: {choose_from(FILES, split)}")
     options = {"image_size": image_size, "layout": layout, "labels": labels}
     given = next((option for option, value in options.items() if value is not None), None)
-    if name not in names() and own.is_path(name):
+    if name not in names() and is_path(name):
+        from tinygan.data import own  # slow to import, like Pillow and tqdm, which it uses
+
         if data_dir is not None:
             raise InputError(f"--data-dir {data_dir} is not used with --data {name}: leave it out")
         dataset = own.load(
@@ -116,6 +118,14 @@ def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
                 _read(_find(folder, TEST_LABELS), name, TEST_LABELS)
                 return folder
     return None
+
+
+def is_path(name: str) -> bool:
+    """Return whether a text that is no data set's name is meant as the path of own data."""
+    text = os.fspath(name)
+    return os.path.exists(os.path.expanduser(text)) or any(
+        mark in text for mark in (os.sep, "/", "~", ".np")
+    )
 
 
 def names() -> tuple[str, ...]:

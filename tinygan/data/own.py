@@ -59,14 +59,6 @@ def image_size(value: int | str | tuple[int, int] | None) -> tuple[int, int] | N
     return height, width
 
 
-def is_path(name: str) -> bool:
-    """Return whether a text that is no data set's name is meant as the path of own data."""
-    text = os.fspath(name)
-    return os.path.exists(os.path.expanduser(text)) or any(
-        mark in text for mark in (os.sep, "/", "~", ".np")
-    )
-
-
 def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...]) -> Dataset | None:
     """Return the Dataset of a folder or a file; None if split is "test", and there is no test part.
 

@@ -2,6 +2,7 @@
 config.json says."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def load_again(
         )
     size = origin["image_size"] and tuple(origin["image_size"])
     how = {"image_size": size, "layout": origin["layout"], "labels": origin["labels"]}
-    dataset = data.load(_as_path(path), "train", **how)
+    load = lambda split: replace(data.load(_as_path(path), split, **how), name=config["data"])
+    dataset = load("train")
     if dataset.origin.fingerprint != origin["fingerprint"]:
         count = f"{len(dataset):,} images of {len(dataset.class_names)} classes"
         raise InputError(
@@ -83,7 +85,7 @@ def load_again(
         )
     if str(path) != origin["path"]:
         say_once(f"the data of {folder} are taken from {path}")
-    return dataset if split == "train" else data.load(_as_path(path), split, **how)
+    return dataset if split == "train" else load(split)
 
 
 def training_parts(
