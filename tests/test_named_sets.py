@@ -433,14 +433,12 @@ def test_a_wrong_member_is_refused(sandbox, file):
     message = error_of(load, LETTERS, "train" if file in FILES["train"] else "test", path.parent)
     assert f"gzip/{gz_name(LETTERS, file)} in {path} is not emnist-letters's" in message
     assert "its checksum differs" in message
-    assert (
-        f"unpack the archive, and use --data {path.parent}" in message and "delete" not in message
-    )
+    assert f"unpack the archive, and use --data {path.parent}" in message
+    assert "delete" not in message
     assert_loads("emnist-balanced", path.parent)  # of this one, all files are right
 
 
 MEMBER = f"gzip/{gz_name(LETTERS, TEST_LABELS)}"
-GOOD = pack(STORED[LETTERS][TEST_LABELS])
 
 
 def changed(path, change):
@@ -505,11 +503,11 @@ def header(*shape):
 
 
 BOMBS = {
-    "many zeros": bytes(64 << 20),
-    "many zeros, gzipped": pack(bytes(64 << 20)),
-    "the right header, and too much": pack(header(4) + bytes(64 << 20)),
+    "many zeros": bytes(16 << 20),
+    "many zeros, gzipped": pack(bytes(16 << 20)),
+    "the right header, and too much": pack(header(4) + bytes(16 << 20)),
     "a header that announces 2 GiB": pack(header(2**31) + bytes(100)),
-    "an endless name in the header of gzip": b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * (64 << 20),
+    "an endless name in the header of gzip": b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * (16 << 20),
 }
 
 
@@ -538,7 +536,7 @@ def test_a_long_list_of_files_takes_no_memory(sandbox):
 def test_random_damage_is_one_line_or_harmless(gzip_zip):
     rng, good = random.Random(0), gzip_zip.read_bytes()
     refused = 0
-    for _ in range(300):
+    for _ in range(150):
         content = bytearray(good)
         # Half of the damages are in the lists of the files.
         first = len(good) - 1200 if rng.random() < 0.5 else 0
@@ -552,7 +550,7 @@ def test_random_damage_is_one_line_or_harmless(gzip_zip):
         except InputError as error:
             assert "\n" not in str(error)
             refused += 1
-    assert 100 < refused < 300
+    assert 50 < refused < 150
 
 
 # ---- downloads ----
@@ -598,12 +596,11 @@ def test_the_download_of_the_archive_continues(sandbox, server, use_mirror):
     assert files_under(sandbox / "cache") == ["tinygan/emnist/gzip.zip"]
 
 
-@pytest.mark.parametrize("wrong", ["one byte", "longer", "shorter", "html"])
+@pytest.mark.parametrize("wrong", ["one byte", "shorter", "html"])
 def test_a_wrong_archive_is_not_kept(sandbox, server, use_mirror, wrong):
     page = server.pages["/new/gzip.zip"]
     server.pages["/new/gzip.zip"] = {
         "one byte": page[:500] + bytes([page[500] ^ 1]) + page[501:],
-        "longer": page + b"x",
         "shorter": page[:-1],
         "html": b"<html>This address has moved</html>",
     }[wrong]
@@ -649,6 +646,21 @@ def test_a_file_in_the_place_of_the_archive_is_left_alone(sandbox, server, use_m
     assert path.read_bytes() == content and server.requests == []
 
 
-def test_known_sets_come_from_one_table():
-    """Another data set in MNIST's format needs one more row, and nothing else."""
-    assert sources.SOURCES is SOURCES and set(NAMES) < set(SOURCES)
+def test_another_set_in_this_format_is_one_row(sandbox, server, monkeypatch):
+    """Its files have MNIST's names, and its labels begin at 5."""
+    images, labels = np.arange(784, dtype=np.uint8).reshape(1, 28, 28), np.uint8([6])
+    files = {file: idx(images if "images" in file else labels) for file in ALL_FILES}
+    row = sources.Source(
+        description="two classes",
+        class_names=("left", "right"),
+        sizes={"train": 1, "test": 1},
+        packed={file: hashlib.md5(pack(content)).hexdigest() for file, content in files.items()},
+        mirrors=(f"{server.url}/another/",),
+        first_label=5,
+    )
+    server.pages.update({f"/another/{file}.gz": pack(content) for file, content in files.items()})
+    monkeypatch.setitem(SOURCES, "another", row)
+    data = load("another")
+    assert data.labels.tolist() == [1] and data.class_names == ("left", "right")
+    np.testing.assert_array_equal(data.images[..., 0], images)
+    assert "another" in [row.name for row in catalogue()] and locate("kmnist") is None
