@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import os
 import random
+import shlex
 import struct
 import tracemalloc
 import zipfile
@@ -384,6 +385,21 @@ def test_own_data_under_a_known_name_is_never_lost(sandbox, name, file, array, p
     assert message.endswith(f"to train on it as your own data, use --data '{folder}'")
     assert not any(word in message for word in ("delete", "remove", "download", "overwrite"))
     assert (folder / name_there).read_bytes() == content
+
+
+@pytest.mark.parametrize("folder", ["mnist", "my data"])
+def test_the_advice_for_own_data_works(sandbox, folder):
+    """A relative folder may have the name of a data set."""
+    for split, n in ("train", 20), ("t10k", 10):
+        write = sandbox / "work" / folder
+        write.mkdir(exist_ok=True)
+        labels = np.arange(n, dtype=np.uint8) % 2
+        (write / f"{split}-images-idx3-ubyte").write_bytes(idx(np.zeros((n, 8, 8), np.uint8)))
+        (write / f"{split}-labels-idx1-ubyte").write_bytes(idx(labels))
+    message = error_of(load, "mnist", "train", folder)
+    path = shlex.split(message[message.index("use --data ") :])[2]
+    for split, n in ("train", 20), ("test", 10):
+        assert load(path, split).images.shape == (n, 8, 8, 1)
 
 
 # ---- other data sets under the same names ----
