@@ -243,6 +243,6 @@ def test_limits_of_an_array(folder, monkeypatch):
 
 def test_paths_that_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null", "x/" * 2000, "/", "./\0"):
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null", "x/" * 2000, "/"):
         if path != "/":
             assert isinstance(outcome(data.load, path), str)
