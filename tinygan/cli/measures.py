@@ -71,13 +71,18 @@ def run_eval(args):
         **metrics.evaluate(images, labels, real, train, args.seed),
     }
     write_json(numbers, report)
-    metrics.neighbours_picture(neighbours, images[:20], train)
     print(
         f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
-        f"{report['real']:,} {args.split} images of {config['data']}\n"
-        f"features: {report['extractor']}\n"
+        f"{report['real']:,} {args.split} {real.unit} of {config['data']}"
     )
+    if not isinstance(real, data.Points):
+        print(f"features: {report['extractor']}")
+    print()
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
+    if isinstance(real, data.Points):
+        print(f"\nnumbers: {numbers}")
+        return
+    metrics.neighbours_picture(neighbours, images[:20], train)
     print(
         f"\nnumbers:    {numbers}\n"
         f"neighbours: {neighbours} (samples, each followed by its nearest training images)"
@@ -115,6 +120,11 @@ def run_truncation(args):
     with a row of samples for each strength."""
     G, config, path = sampling.load_generator(args.run_folder)
     numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
+    if len(config["image_shape"]) == 1:
+        raise InputError(
+            f"{args.run_folder}: this plots the FID of images, but {config['data']} has points: "
+            "use `tinygan eval RUN --truncation T`"
+        )
     kind = recipes.find(config["recipe"]).truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:

@@ -66,8 +66,8 @@ def run_train(args):
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
     shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
     print(
-        f"training {trainer.config['recipe']} on {len(trainer.dataset):,} images of "
-        f"{trainer.dataset.name}{held_out}: {settings.steps:,} steps with batches of "
+        f"training {trainer.config['recipe']} on {len(trainer.dataset):,} "
+        f"{trainer.dataset.unit} of {trainer.dataset.name}{held_out}: {settings.steps:,} steps with batches of "
         f"{settings.batch_size}{shared}; run folder: {trainer.out}",
         flush=True,
     )

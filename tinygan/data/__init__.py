@@ -3,5 +3,6 @@
 from tinygan.data.dataset import Dataset, to_float, to_uint8
 from tinygan.data.idx import read_idx
 from tinygan.data.loading import catalogue, load, locate
+from tinygan.data.points import Points
 
-__all__ = ["Dataset", "catalogue", "load", "locate", "read_idx", "to_float", "to_uint8"]
+__all__ = ["Dataset", "Points", "catalogue", "load", "locate", "read_idx", "to_float", "to_uint8"]

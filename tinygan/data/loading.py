@@ -2,7 +2,7 @@
 
 `digits` is part of the package. The full MNIST and Fashion-MNIST are searched for in a few folders,
 then downloaded once. The stacked data sets are made from the digits of another one, so they need
-its files.
+its files. Points are drawn when they are loaded.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import numpy as np
 from tinygan.data import download
 from tinygan.data.dataset import Dataset
 from tinygan.data.idx import read_idx
+from tinygan.data.points import DISTRIBUTIONS, SIZES, load_points
 from tinygan.data.sources import ALL_FILES, FILES, SOURCES, STACKED, TEST_LABELS
 from tinygan.data.stacked import STACK_NAMES, stack
 from tinygan.errors import InputError, choose_from
@@ -27,7 +28,7 @@ BUILT_IN = Path(__file__).parent / "digits"
 
 def load(name: str = "digits", split: str = "train", data_dir: str | Path | None = None) -> Dataset:
     """Load the data set `name` ("digits", "mnist", "fashion-mnist", "stacked-digits",
-    "stacked-mnist").
+    "stacked-mnist"), or draw its points ("ring", "grid", "spiral", "moons", "checkerboard").
 
     split: "train" or "test". data_dir: a folder to search first, see `locate`. A data set that is
     found nowhere is downloaded into the user's cache folder. One process downloads while others
@@ -35,15 +36,17 @@ def load(name: str = "digits", split: str = "train", data_dir: str | Path | None
     name or split, if data_dir does not exist or would not be used, if a file has the wrong content,
     and if the download fails.
     """
-    source = _source(name)
+    _check_name(name)
     if split not in FILES:
         raise InputError(f"unknown split {split!r}: {choose_from(FILES, split)}")
-    if data_dir is not None and STACKED.get(name, name) == "digits":
+    if data_dir is not None and STACKED.get(name, name) in ("digits", *DISTRIBUTIONS):
         raise InputError(
             f"nothing in the data folder {data_dir} would be used, because {name} is built into "
             "tinygan: leave --data-dir out, or choose a data set that is read from files, such as "
             "--data mnist"
         )
+    if name in DISTRIBUTIONS:
+        return load_points(name, split)
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
         # The held-out images are stacked by themselves: none of their digits is in another stack.
@@ -55,11 +58,11 @@ def load(name: str = "digits", split: str = "train", data_dir: str | Path | None
     folder = locate(name, data_dir) or _download(name, data_dir)
     images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
     images = images[..., np.newaxis]
-    return Dataset(name, split, images, labels, source.class_names, shuffled=True)
+    return Dataset(name, split, images, labels, SOURCES[name].class_names, shuffled=True)
 
 
 def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
-    """Return the folder that holds the four files of `name`, or None.
+    """Return the folder that holds the four files of `name`, or None. Points have no files.
 
     The folders are searched in this order: `data_dir` and then $TINYGAN_DATA (for both: the folder
     itself, its subfolder `name`, and torchvision's MNIST/raw or FashionMNIST/raw in it), the user's
@@ -67,8 +70,10 @@ def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
     Raises InputError if a folder holds unknown files under these names. Only the small file of the
     test labels is read here; `load` checks every file that it uses.
     """
-    _source(name)
+    _check_name(name)
     name = STACKED.get(name, name)
+    if name in DISTRIBUTIONS:
+        return None
     if name == "digits":
         return BUILT_IN
     for folder in _search_path(name, data_dir):
@@ -83,7 +88,7 @@ class Row(NamedTuple):
     """A line of `tinygan data`.
 
     where: "built in", a folder, "not here", or what is wrong with the files there. train, test:
-    the number of images.
+    the number of images or points.
     """
 
     name: str
@@ -99,10 +104,13 @@ def catalogue(data_dir: str | Path | None = None) -> list[Row]:
     _check_folder(data_dir)
     rows = []
     for name in (*SOURCES, *STACKED):
-        source, description = _source(name), _source(name).description
+        source = SOURCES[STACKED.get(name, name)]
+        description = source.description
         if name in STACKED:
             description = f"three images of {STACKED[name]} in one, as red, green and blue"
         rows.append(Row(name, _where(name, data_dir), *source.sizes.values(), description))
+    for name, distribution in DISTRIBUTIONS.items():
+        rows.append(Row(name, "built in", *SIZES.values(), f"points: {distribution.summary}"))
     return rows
 
 
@@ -120,11 +128,11 @@ def _where(name, data_dir):
     return "built in" if folder == BUILT_IN else str(folder or "not here")
 
 
-def _source(name):
-    """Return the Source of a data set, or of the digits that it stacks."""
-    if name not in (*SOURCES, *STACKED):
-        raise InputError(f"unknown data set {name!r}: {choose_from((*SOURCES, *STACKED), name)}")
-    return SOURCES[STACKED.get(name, name)]
+def _check_name(name):
+    """Raise InputError if there is no data set of this name."""
+    names = *SOURCES, *STACKED, *DISTRIBUTIONS
+    if name not in names:
+        raise InputError(f"unknown data set {name!r}: {choose_from(names, name)}")
 
 
 # ---- files ----

@@ -1,7 +1,7 @@
 """The first GAN (Goodfellow et al. 2014, "Generative Adversarial Nets"): multilayer perceptrons.
 
-G:  z -> layers with rectifiers -> tanh -> image
-D:  image -> layers with maxout or leaky rectifiers, and dropout -> logit
+G:  z -> layers with rectifiers -> tanh -> image, or without tanh -> point (x, y)
+D:  image or point -> layers with maxout or leaky rectifiers, and dropout -> logit
 """
 
 import math
@@ -17,7 +17,7 @@ from .settings import Settings
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent) -> images (N, *image_shape) in [-1, 1].
+    """Latents z (N, latent) -> images (N, *image_shape) in [-1, 1], or points (N, 2) anywhere.
 
     hidden: the number of units of each hidden layer. layers: the number of hidden layers.
     """
@@ -40,7 +40,7 @@ class Generator(nn.Module):
                 for part in (nn.Linear(a, b, rng=rng), nn.ReLU())
             ),
             nn.Linear(widths[-1], math.prod(image_shape), rng=rng),
-            nn.Tanh(),
+            *([nn.Tanh()] if len(image_shape) == 3 else []),
             nn.Reshape(*image_shape),
         )
         self.latent, self.classes = latent, None
@@ -104,7 +104,7 @@ class MLPSettings(Settings):
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    image_of_d = (*sizes.image[:2], sizes.d_image_channels)
+    image_of_d = (*sizes.image[:-1], sizes.d_image_channels)
     return (
         Generator(sizes.latent, sizes.image, s.hidden, s.layers, rng=rng),
         Discriminator(image_of_d, s.hidden, s.layers, s.maxout, s.dropout, rng=rng),
@@ -123,4 +123,5 @@ RECIPE = Recipe(
         # dropout, G generated little but ones and nines.
         "lr": 5e-4,
     },
+    takes_points=True,
 )

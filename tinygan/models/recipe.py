@@ -15,7 +15,7 @@ from .image_sizes import SizeError, advice
 class Sizes(NamedTuple):
     """The sizes of the inputs and outputs that G and D must have.
 
-    image: the shape (H, W, C) of G's images.
+    image: the shape (H, W, C) of G's images, or (2,) for points.
     latent: the length of G's latents. With g_class=concat, it includes the class embedding.
     d_image_channels: the number of channels of D's images. With d_class=concat, it includes the
     image of the class.
@@ -23,7 +23,7 @@ class Sizes(NamedTuple):
     d_classes: the number of classes if D itself takes labels (d_class select, mapping), else None.
     """
 
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     latent: int
     d_image_channels: int
     g_classes: int | None
@@ -41,6 +41,7 @@ class Recipe(NamedTuple):
     truncation: "z" if the truncation trick limits the latents, "w" if it limits the styles, None if
     the recipe has no truncation trick.
     g_class_choices, d_class_choices: the values that the settings g_class and d_class may have.
+    takes_points: whether the networks also take points, of shape (2,) where images have (H, W, C).
     """
 
     name: str
@@ -51,6 +52,7 @@ class Recipe(NamedTuple):
     truncation: str | None = "z"
     g_class_choices: tuple[str, ...] = ("none", "concat")
     d_class_choices: tuple[str, ...] = ("none", "concat", "auxiliary", "projection")
+    takes_points: bool = False
 
     def variant(self, name: str, summary: str, **changes: Any) -> "Recipe":
         """Return a recipe with the same networks, another name, and changed settings."""
@@ -63,12 +65,15 @@ class Recipe(NamedTuple):
     def build(
         self, s: Any, image_shape: tuple[int, ...], classes: int, rng: Rng
     ) -> tuple[Any, Any]:
-        """Return (G, D) for images of image_shape (H, W, C); `rng` draws the initial weights.
+        """Return (G, D) for images of image_shape (H, W, C), or for points, whose shape is (2,);
+        `rng` draws the initial weights.
 
         s: the settings. classes: the number of classes of the data. Raises InputError if the
         settings contradict each other, or if the networks lack something. For these checks, it
         builds a second pair, from a copy of `rng`, and calls it on two latents and two images.
         """
+        if len(image_shape) == 1:
+            self._check_points(s)
         if (s.g_class == "none") != (s.d_class == "none"):
             raise InputError(
                 f"settings g_class={s.g_class} d_class={s.d_class}: give the class to both "
@@ -94,13 +99,31 @@ class Recipe(NamedTuple):
         check_calls(*twins, image_shape, s.latent, g_classes)
         return pair
 
+    def _check_points(self, s):
+        """Raise InputError if the recipe takes no points, or for a setting that needs images."""
+        if not self.takes_points:
+            raise InputError(
+                f"the recipe {self.name} takes images, not points: choose the recipe gan, or "
+                "other data"
+            )
+        if s.augment != "none":
+            raise InputError(
+                f"setting augment={s.augment}: only images can be augmented; for points, set "
+                "augment=none"
+            )
+        if s.d_class == "concat":
+            raise InputError(
+                "setting d_class=concat: it adds a channel to images; for points, set "
+                "d_class=projection or d_class=auxiliary"
+            )
+
     def _pair(self, s, image_shape, classes, rng):
         """The (G, D) of `networks`; a network that does not take labels itself is wrapped in a
         Module that gives it the class."""
         sizes = Sizes(
             image_shape,
             s.latent + s.embedding * (s.g_class == "concat"),
-            image_shape[2] + (s.d_class == "concat"),
+            image_shape[-1] + (s.d_class == "concat"),
             classes if s.g_class in ("cbn", "mapping") else None,
             classes if s.d_class in ("select", "mapping") else None,
         )

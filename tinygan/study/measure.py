@@ -24,13 +24,14 @@ from tinygan import data
 from tinygan.autograd import Array
 from tinygan.errors import InputError, exit_code, quoted
 from tinygan.files import checkpoint, is_file
-from tinygan.metrics import Evaluator
+from tinygan.metrics import evaluator_of
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
 
 LOG_POINTS = 50  # values that are kept of each column of the log
+POINT_METRICS = "energy_distance", "modes_found", "good_samples", "mode_kl"
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 10  # of the grid of samples that is kept
-METRICS = "fid", "precision", "recall", "class_accuracy"
+METRICS = "fid", "precision", "recall", "class_accuracy", *POINT_METRICS
 
 
 def train_command(job: dict[str, Any]) -> str:
@@ -123,7 +124,7 @@ def thinned_out(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
 
 @lru_cache(1)
 def evaluator(name, reals):
-    return Evaluator(data.load(name, "test").subset(slice(reals)))
+    return evaluator_of(data.load(name, "test").subset(slice(reals)))
 
 
 def training_time(folder: Path) -> list[tuple[int, float]]:
