@@ -93,8 +93,10 @@ def sample_points(args, G, config, path):
     z = sampling.latents(np.random.default_rng(args.seed), n, G, args.truncation)
     points = sampling.generate(G, z, labels)
     if args.output.suffix == ".png":
-        real = data.load(config["data"], "test").images
-        plots.save_scatter(args.output, points, real, labels)
+        real = data.load(config["data"], "test")
+        if not isinstance(real, data.Points):
+            raise InputError(f"config.json is damaged: {real.name} holds images, not points")
+        plots.save_scatter(args.output, points, real.images, labels)
     else:
         with replacing(args.output) as file:
             arrays = {"points": points} | ({} if labels is None else {"labels": labels})

@@ -230,6 +230,8 @@ def images_to_project(args, config):
         images = np.stack([plots.load_image(name, size, channels) for name in names])
     else:
         test, indices = data.load(config["data"], "test", args.data_dir), args.test or [0, 1, 2, 3]
+        if isinstance(test, data.Points):
+            raise InputError(f"config.json is damaged: {test.name} holds points, not images")
         if max(indices) >= len(test):
             raise InputError(
                 f"--test {max(indices)}: the test images are numbered 0 to {len(test) - 1}"

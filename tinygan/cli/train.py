@@ -67,8 +67,9 @@ def run_train(args):
     shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
     print(
         f"training {trainer.config['recipe']} on {len(trainer.dataset):,} "
-        f"{trainer.dataset.unit} of {trainer.dataset.name}{held_out}: {settings.steps:,} steps with batches of "
-        f"{settings.batch_size}{shared}; run folder: {trainer.out}",
+        f"{trainer.dataset.unit} of {trainer.dataset.name}{held_out}: "
+        f"{settings.steps:,} steps with batches of {settings.batch_size}{shared}; "
+        f"run folder: {trainer.out}",
         flush=True,
     )
     started, first_step, first_image = time.perf_counter(), trainer.step, trainer.images
@@ -96,7 +97,8 @@ def run_train(args):
         f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
         f"more:   tinygan sample {quoted(trainer.out)} -n 100 -o more.png\n"
-        f"grid:   {grid}"
+        f"{'points' if isinstance(trainer.dataset, data.Points) else 'grid'}: ".ljust(8)
+        + str(grid)
     )
 
 
@@ -187,7 +189,8 @@ def new_trainer(args):
     """Return the Trainer of a new run. It makes the folder that --out names, or the next free one
     in runs/; only the first rank has a folder."""
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
-    settings = recipe.settings().updated(settings_from_options(args))
+    settings = recipe.settings(data.holds_points(args.data))
+    settings = settings.updated(settings_from_options(args))
     dataset = data.load(args.data or "digits", data_dir=args.data_dir)
     seed = args.seed or 0
     if ranks.rank:

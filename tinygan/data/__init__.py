@@ -3,6 +3,16 @@
 from tinygan.data.dataset import Dataset, to_float, to_uint8
 from tinygan.data.idx import read_idx
 from tinygan.data.loading import catalogue, load, locate
-from tinygan.data.points import Points
+from tinygan.data.points import Points, holds_points
 
-__all__ = ["Dataset", "Points", "catalogue", "load", "locate", "read_idx", "to_float", "to_uint8"]
+__all__ = [
+    "Dataset",
+    "Points",
+    "catalogue",
+    "holds_points",
+    "load",
+    "locate",
+    "read_idx",
+    "to_float",
+    "to_uint8",
+]

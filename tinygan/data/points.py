@@ -169,6 +169,11 @@ DISTRIBUTIONS = {
 }
 
 
+def holds_points(name: str | None) -> bool:
+    """Return whether a data set of this name is one of points."""
+    return name in DISTRIBUTIONS
+
+
 def load_points(name: str, split: str) -> Points:
     """Draw the points of a distribution, always the same: 50,000 for training or 10,000 for
     testing. name: a key of DISTRIBUTIONS. split: "train" or "test"."""

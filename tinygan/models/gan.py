@@ -123,5 +123,6 @@ RECIPE = Recipe(
         # dropout, G generated little but ones and nines.
         "lr": 5e-4,
     },
-    takes_points=True,
+    # TODO
+    point_defaults={"dropout": 0.0, "r1": 0.3, "sample_every": 500},
 )

@@ -41,7 +41,8 @@ class Recipe(NamedTuple):
     truncation: "z" if the truncation trick limits the latents, "w" if it limits the styles, None if
     the recipe has no truncation trick.
     g_class_choices, d_class_choices: the values that the settings g_class and d_class may have.
-    takes_points: whether the networks also take points, of shape (2,) where images have (H, W, C).
+    point_defaults: None if the networks take images only. Otherwise they also take points, of shape
+    (2,) where images have (H, W, C), and these are the defaults that differ for points.
     """
 
     name: str
@@ -52,15 +53,16 @@ class Recipe(NamedTuple):
     truncation: str | None = "z"
     g_class_choices: tuple[str, ...] = ("none", "concat")
     d_class_choices: tuple[str, ...] = ("none", "concat", "auxiliary", "projection")
-    takes_points: bool = False
+    point_defaults: dict[str, Any] | None = None
 
     def variant(self, name: str, summary: str, **changes: Any) -> "Recipe":
         """Return a recipe with the same networks, another name, and changed settings."""
         return self._replace(name=name, summary=summary, defaults=self.defaults | changes)
 
-    def settings(self) -> Any:
-        """Return the recipe's Settings. `updated` changes them."""
-        return self.settings_class().updated(self.defaults)
+    def settings(self, for_points: bool = False) -> Any:
+        """Return the recipe's Settings. `updated` changes them. for_points: those for points."""
+        changes = (self.point_defaults or {}) if for_points else {}
+        return self.settings_class().updated(self.defaults | changes)
 
     def build(
         self, s: Any, image_shape: tuple[int, ...], classes: int, rng: Rng
@@ -101,7 +103,7 @@ class Recipe(NamedTuple):
 
     def _check_points(self, s):
         """Raise InputError if the recipe takes no points, or for a setting that needs images."""
-        if not self.takes_points:
+        if self.point_defaults is None:
             raise InputError(
                 f"the recipe {self.name} takes images, not points: choose the recipe gan, or "
                 "other data"

@@ -24,14 +24,13 @@ from tinygan import data
 from tinygan.autograd import Array
 from tinygan.errors import InputError, exit_code, quoted
 from tinygan.files import checkpoint, is_file
-from tinygan.metrics import evaluator_of
+from tinygan.metrics import Evaluator
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
 
 LOG_POINTS = 50  # values that are kept of each column of the log
-POINT_METRICS = "energy_distance", "modes_found", "good_samples", "mode_kl"
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 10  # of the grid of samples that is kept
-METRICS = "fid", "precision", "recall", "class_accuracy", *POINT_METRICS
+METRICS = "fid", "precision", "recall", "class_accuracy"
 
 
 def train_command(job: dict[str, Any]) -> str:
@@ -88,6 +87,8 @@ def train(job, settings, folder, last_checkpoint, progress):
     it may be from before the script was changed.
     """
     recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
+    if isinstance(dataset, data.Points):
+        raise InputError(f"a study measures images by their FID, but {dataset.name} holds points")
     begun = is_file(folder / "config.json")
     if begun:
         expected = {
@@ -124,7 +125,7 @@ def thinned_out(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
 
 @lru_cache(1)
 def evaluator(name, reals):
-    return evaluator_of(data.load(name, "test").subset(slice(reals)))
+    return Evaluator(data.load(name, "test").subset(slice(reals)))
 
 
 def training_time(folder: Path) -> list[tuple[int, float]]:

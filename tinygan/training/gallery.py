@@ -1,5 +1,5 @@
-"""The pictures of a run: grids of samples from fixed latents, or scatter plots of points; and, for a
-growing recipe, samples at the end of training at each size."""
+"""The pictures of a run: grids of samples from fixed latents, or scatter plots of points; for a
+growing recipe also samples at the end of training at each size."""
 
 import math
 from pathlib import Path
