@@ -74,8 +74,7 @@ class Recipe(NamedTuple):
         settings contradict each other, or if the networks lack something. For these checks, it
         builds a second pair, from a copy of `rng`, and calls it on two latents and two images.
         """
-        if len(image_shape) == 1:
-            self._check_points(s)
+        self.check_shape(s, image_shape)
         if (s.g_class == "none") != (s.d_class == "none"):
             raise InputError(
                 f"settings g_class={s.g_class} d_class={s.d_class}: give the class to both "
@@ -101,8 +100,11 @@ class Recipe(NamedTuple):
         check_calls(*twins, image_shape, s.latent, g_classes)
         return pair
 
-    def _check_points(self, s):
-        """Raise InputError if the recipe takes no points, or for a setting that needs images."""
+    def check_shape(self, s: Any, image_shape: tuple[int, ...]) -> None:
+        """Raise InputError for points, whose shape is (2,), if the recipe takes none, or if a
+        setting needs images."""
+        if len(image_shape) == 3:
+            return
         if self.point_defaults is None:
             raise InputError(
                 f"the recipe {self.name} takes images, not points: choose the recipe gan, or "
