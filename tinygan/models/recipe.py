@@ -110,16 +110,12 @@ class Recipe(NamedTuple):
                 f"the recipe {self.name} takes images, not points: choose the recipe gan, or "
                 "other data"
             )
-        if s.augment != "none":
-            raise InputError(
-                f"setting augment={s.augment}: only images can be augmented; for points, set "
-                "augment=none"
-            )
-        if s.d_class == "concat":
-            raise InputError(
-                "setting d_class=concat: it adds a channel to images; for points, set "
-                "d_class=projection or d_class=auxiliary"
-            )
+        for name, instead in (("augment", "none"), ("d_class", "projection")):
+            if getattr(s, name) not in ("none", "auxiliary", "projection"):
+                raise InputError(
+                    f"setting {name}={getattr(s, name)} needs images: for points, set "
+                    f"{name}={instead}"
+                )
 
     def _pair(self, s, image_shape, classes, rng):
         """The (G, D) of `networks`; a network that does not take labels itself is wrapped in a
