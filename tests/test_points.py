@@ -378,7 +378,7 @@ def test_the_defaults_for_points_differ_and_those_for_images_stay():
     gan = recipes.find("gan")
     assert gan.settings().dropout == 0.5 and gan.settings().r1 == 0
     points = gan.settings(for_points=True)
-    assert points.dropout == 0 and points.r1 > 0 and points.lr == gan.settings().lr
+    assert points.dropout == 0 and points.r1 > 0 and points.beta1 == gan.settings().beta1
 
 
 # ---- the command line ----

@@ -152,7 +152,7 @@ def save_sweep(
             axes.grid(alpha=0.3)
 
 
-MAX_SHOWN = 5000  # points of each kind in a scatter plot
+MAX_REAL = 5000  # real points in a scatter plot
 
 
 def save_scatter(
@@ -165,7 +165,7 @@ def save_scatter(
 ) -> None:
     """Plot samples (N, 2) over real points (M, 2), which are grey and determine the axes.
 
-    At most 5,000 of each are shown. labels: the modes of the samples, shown by their colours (N,).
+    At most 5,000 real points are shown. labels: the modes of the samples (N,), shown by colours.
     The title also says how many samples lie outside of the picture. real_folder: as for
     `save_image`.
     """
@@ -173,15 +173,15 @@ def save_scatter(
     middle, half = (low + high) / 2, max(0.6 * float((high - low).max()), 1e-6)
     outside = int((np.abs(samples - middle) > half).any(1).sum())
     notes = [title] * bool(title) + [f"{outside:,} of {len(samples):,} outside"] * bool(outside)
-    dots = {"marker": ".", "linewidths": 0}
+    dots: dict[str, Any] = {"marker": ".", "linewidths": 0}
     with _figure(path, (4.5, 4.5), layout="none", real_folder=real_folder) as figure:
         figure.subplots_adjust(left=0.08, right=0.98, bottom=0.06, top=0.94)
         axes = figure.subplots()
-        axes.scatter(*real[:MAX_SHOWN].T, s=12, color="0.75", **dots)
-        colors = {"color": "tab:blue"}
+        axes.scatter(*real[:MAX_REAL].T, s=12, color="0.75", **dots)
+        colors: dict[str, Any] = {"color": "tab:blue"}
         if labels is not None:
-            colors = {"c": labels[:MAX_SHOWN] % 10, "cmap": "tab10", "vmin": 0, "vmax": 9}
-        axes.scatter(*samples[:MAX_SHOWN].T, s=12, alpha=0.6, **colors, **dots)
+            colors = {"c": labels % 10, "cmap": "tab10", "vmin": 0, "vmax": 9}
+        axes.scatter(*samples.T, s=12, alpha=0.6, **colors, **dots)
         axes.set(
             xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half)
         )

@@ -71,22 +71,18 @@ def run_eval(args):
         **metrics.evaluate(images, labels, real, train, args.seed),
     }
     write_json(numbers, report)
+    has_points = isinstance(real, data.Points)
+    if not has_points:
+        metrics.neighbours_picture(neighbours, images[:20], train)
+    features = "" if has_points else f"features: {report['extractor']}\n"
     print(
         f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
-        f"{report['real']:,} {args.split} {real.unit} of {config['data']}"
+        f"{report['real']:,} {args.split} {real.unit} of {config['data']}\n{features}"
     )
-    if not isinstance(real, data.Points):
-        print(f"features: {report['extractor']}")
-    print()
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
-    if isinstance(real, data.Points):
-        print(f"\nnumbers: {numbers}")
-        return
-    metrics.neighbours_picture(neighbours, images[:20], train)
-    print(
-        f"\nnumbers:    {numbers}\n"
-        f"neighbours: {neighbours} (samples, each followed by its nearest training images)"
-    )
+    print(f"\nnumbers:    {numbers}")
+    if not has_points:
+        print(f"neighbours: {neighbours} (samples, each followed by its nearest training images)")
 
 
 def truncation_options(parser):

@@ -46,7 +46,8 @@ def print_settings(recipe):
     print("* marks a value that this recipe changes from the default.")
     if recipe.point_defaults:
         changes = " ".join(f"{name}={value}" for name, value in recipe.point_defaults.items())
-        print(f"For points (--data ring, ...), it changes: {changes}")
+        text = f"For points, as in --data ring, it also changes: {changes}"
+        print(textwrap.fill(text, width))
     for group, purpose in GROUPS.items():
         print("\n" + textwrap.fill(f"{group}: {purpose}", width, subsequent_indent="  "))
         for d in descriptions:

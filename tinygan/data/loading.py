@@ -110,7 +110,8 @@ def catalogue(data_dir: str | Path | None = None) -> list[Row]:
             description = f"three images of {STACKED[name]} in one, as red, green and blue"
         rows.append(Row(name, _where(name, data_dir), *source.sizes.values(), description))
     for name, distribution in DISTRIBUTIONS.items():
-        rows.append(Row(name, "built in", *SIZES.values(), f"points: {distribution.summary}"))
+        description = f"points: {distribution.summary}"
+        rows.append(Row(name, "built in", SIZES["train"], SIZES["test"], description))
     return rows
 
 

@@ -138,7 +138,7 @@ def _moons():
 
 _CELLS = [(i, k) for i in range(4) for k in range(4) if (i + k) % 2 == 0]
 
-DISTRIBUTIONS = {
+DISTRIBUTIONS: dict[str, Curves | Squares] = {
     "ring": Curves(
         "8 Gaussians on a circle of radius 2, deviation .02 (Metz et al. 2017)",
         _circle(2.0, np.arange(8) * np.pi / 4)[:, None],
