@@ -123,9 +123,9 @@ RECIPE = Recipe(
         # dropout, G generated little but ones and nines.
         "lr": 5e-4,
     },
-    # With the defaults for images, G generates a single point of a ring: dropout blurs D, which must
-    # tell deviations of .02 apart. R1 keeps G from jumping from mode to mode, and in larger batches
-    # each mode has its share.
+    # With the defaults for images, G finds no mode of the ring. Dropout blurs D, which must see
+    # deviations of .02; R1 keeps G from jumping from mode to mode; and a larger batch holds its
+    # share of each mode.
     point_defaults={
         "dropout": 0.0,
         "r1": 0.1,
