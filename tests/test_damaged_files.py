@@ -209,13 +209,13 @@ def test_a_fid_that_is_not_finite_never_counts_as_the_best(run, digits, capsys):
         shutil.copy(run / "checkpoint-00000020.npz", run / "best.npz")
         trainer = resume(run, digits, steps=22)
         trainer.rewind()
-        assert trainer.evaluation.best_fid == math.inf  # best.npz is not of this evaluation
+        assert trainer.evaluation.best_score == math.inf  # best.npz is not of this evaluation
         err = capsys.readouterr().err
         assert f"the FID of step 9 is {value.lower().replace('inity', '')}: it does not" in err
     (run / "best.npz").unlink(missing_ok=True)
     trainer = resume(run, digits, steps=22)
     trainer.rewind()
-    assert trainer.evaluation.best_fid == fids[1]
+    assert trainer.evaluation.best_score == fids[1]
 
 
 def test_an_evaluation_that_is_not_finite_is_said(tmp_path, digits, monkeypatch, capsys):
@@ -536,7 +536,7 @@ def test_a_best_g_of_another_run_is_not_used(run, digits, tmp_path, capsys, whic
     trainer = resume(run, digits, steps=22)
     trainer.rewind()
     assert (run / "best.unused.npz").read_bytes() == content and not best.exists()
-    assert trainer.evaluation.best_fid == math.inf  # so the next evaluation writes best.npz
+    assert trainer.evaluation.best_score == math.inf  # so the next evaluation writes best.npz
     assert load_generator(run)[2].name == "checkpoint-00000020.npz"
 
 

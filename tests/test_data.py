@@ -526,7 +526,8 @@ def test_catalogue(sandbox):
     folder = fill(sandbox / "data_dir/mnist", "mnist")
     rows = {row.name: row for row in catalogue(sandbox / "data_dir")}
     names = ["digits", "mnist", "fashion-mnist", "kmnist", "emnist-letters", "emnist-balanced"]
-    assert list(rows) == [*names, "stacked-digits", "stacked-mnist"]
+    assert list(rows)[:8] == [*names, "stacked-digits", "stacked-mnist"]
+    assert "ring" in list(rows)[8:]
     assert rows["digits"][1:4] == rows["stacked-digits"][1:4] == ("built in", 10_000, 2_000)
     assert rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(folder), 6, 4)
     assert rows["fashion-mnist"].where == "not here"

@@ -942,7 +942,7 @@ def test_going_back_keeps_the_evaluations_until_then(tmp_path, digits, same, bes
     )
     trainer.out, trainer.algorithm.step, trainer.same_evaluations = tmp_path / "a", 10, same
     trainer.rewind()
-    assert trainer.evaluation.best_fid == best and not (tmp_path / "a" / "best.npz").exists()
+    assert trainer.evaluation.best_score == best and not (tmp_path / "a" / "best.npz").exists()
     assert (tmp_path / "a" / ".notes.2026.txt").exists()
 
 

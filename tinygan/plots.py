@@ -1,4 +1,5 @@
-"""Figures of a run as PNG and GIF files: image grids, animations, curves. Also reads pictures."""
+"""Figures of a run as PNG and GIF files: image grids, points, animations, curves. Also reads
+pictures."""
 
 import contextlib
 import gc
@@ -60,9 +61,9 @@ class NotDrawn(InputError):
 
 
 @contextlib.contextmanager
-def _figure(path, size, dpi=100, layout="constrained"):
+def _figure(path, size, dpi=100, layout="constrained", real_folder=False):
     """Yield a matplotlib Figure of `size` (width, height) in inches, and write it to `path`, a PNG
-    file, when the block ends. Raises NotDrawn."""
+    file, when the block ends. real_folder: as for `save_image`. Raises NotDrawn."""
     picture = io.BytesIO()  # drawn in memory, so that only writing raises the errors of the disk
     try:
         import_matplotlib()
@@ -76,7 +77,7 @@ def _figure(path, size, dpi=100, layout="constrained"):
             f"matplotlib cannot draw {path} ({type(error).__name__}: {error}): check its "
             "installation, its configuration file matplotlibrc, and MPLCONFIGDIR"
         ) from error
-    with replacing(path) as file:
+    with replacing(path, real_folder) as file:
         file.write(picture.getvalue())
     figure.clear()
     gc.collect()  # a figure is in reference cycles: it would stay in memory until a collection
@@ -147,6 +148,43 @@ def save_sweep(
             axes.plot(values, numbers, marker="o", markersize=4)
             axes.set(title=title, xlabel=name, ylim=(0, None))
             axes.grid(alpha=0.3)
+
+
+MAX_REAL = 5000  # real points in a scatter plot
+
+
+def save_scatter(
+    path: str | Path,
+    samples: np.ndarray[Any, Any],
+    real: np.ndarray[Any, Any],
+    labels: np.ndarray[Any, Any] | None = None,
+    title: str = "",
+    real_folder: bool = False,
+) -> None:
+    """Plot samples (N, 2) over real points (M, 2), which are grey and determine the axes.
+
+    At most 5,000 real points are shown. labels: the modes of the samples (N,), shown by colours.
+    The title also says how many samples lie outside of the picture. real_folder: as for
+    `save_image`.
+    """
+    low, high = real.min(0), real.max(0)
+    middle, half = (low + high) / 2, max(0.6 * float((high - low).max()), 1e-6)
+    outside = int((np.abs(samples - middle) > half).any(1).sum())
+    notes = [title] * bool(title) + [f"{outside:,} of {len(samples):,} outside"] * bool(outside)
+    dots: dict[str, Any] = {"marker": ".", "linewidths": 0}
+    with _figure(path, (4.5, 4.5), layout="none", real_folder=real_folder) as figure:
+        figure.subplots_adjust(left=0.08, right=0.98, bottom=0.06, top=0.94)
+        axes = figure.subplots()
+        axes.scatter(*real[:MAX_REAL].T, s=12, color="0.75", **dots)
+        colors: dict[str, Any] = {"color": "tab:blue"}
+        if labels is not None:
+            colors = {"c": labels % 10, "cmap": "tab10", "vmin": 0, "vmax": 9}
+        axes.scatter(*samples.T, s=12, alpha=0.6, **colors, **dots)
+        axes.set(
+            xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half)
+        )
+        axes.set_title(", ".join(notes), fontsize=10)
+        axes.tick_params(labelsize=8)
 
 
 def save_convergence(

@@ -71,17 +71,18 @@ def run_eval(args):
         **metrics.evaluate(images, labels, real, train, args.seed),
     }
     write_json(numbers, report)
-    metrics.neighbours_picture(neighbours, images[:20], train)
+    has_points = isinstance(real, data.Points)
+    if not has_points:
+        metrics.neighbours_picture(neighbours, images[:20], train)
+    features = "" if has_points else f"features: {report['extractor']}\n"
     print(
         f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
-        f"{report['real']:,} {args.split} images of {config['data']}\n"
-        f"features: {report['extractor']}\n"
+        f"{report['real']:,} {args.split} {real.unit} of {config['data']}\n{features}"
     )
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
-    print(
-        f"\nnumbers:    {numbers}\n"
-        f"neighbours: {neighbours} (samples, each followed by its nearest training images)"
-    )
+    print(f"\nnumbers:    {numbers}")
+    if not has_points:
+        print(f"neighbours: {neighbours} (samples, each followed by its nearest training images)")
 
 
 def truncation_options(parser):
@@ -115,6 +116,11 @@ def run_truncation(args):
     with a row of samples for each strength."""
     G, config, path = sampling.load_generator(args.run_folder)
     numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
+    if len(config["image_shape"]) == 1:
+        raise InputError(
+            f"{args.run_folder}: this plots the FID of images, but {config['data']} has points: "
+            "use `tinygan eval RUN --truncation T`"
+        )
     kind = recipes.find(config["recipe"]).truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:

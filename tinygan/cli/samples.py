@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from tinygan import ops, plots
+from tinygan import data, ops, plots
 from tinygan.autograd import no_grad
 from tinygan.data import pictures
 from tinygan.errors import InputError, one_line
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
 from tinygan.training import sampling
+from tinygan.training.gallery import POINTS
 
 from .generators import load_generator
 from .options import add, add_output, integer, positive
@@ -22,8 +23,8 @@ def sample_options(parser):
         "-n",
         type=positive,
         metavar="N",
-        help="the number of images (default: 64, or 16 for a walk through the classes); a grid "
-        "with a row for each class is filled up",
+        help="the number of images (default: 64, or 16 for a walk through the classes; of points "
+        "2,000); a grid with a row for each class is filled up",
     )
     parser.add_argument(
         "--label",
@@ -44,7 +45,8 @@ def sample_options(parser):
         ".gif",
         ".npz",
         metavar="FILE",
-        help="the output: .png (a grid), .gif (a walk) or .npz (images as uint8 NHWC, and labels)",
+        help="the output: .png (a grid), .gif (a walk) or .npz (images as uint8 NHWC, "
+        "or points as float32 (N, 2); and labels)",
     )
     add(parser, "--device")
 
@@ -55,6 +57,9 @@ def run_sample(args):
         raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
     G, config, path = load_generator(args)
     check_options(args, G, config["recipe"])
+    if len(config["image_shape"]) == 1:
+        sample_points(args, G, config, path)
+        return
     n, columns = args.n or (16 if args.walk == "classes" else 64), None
     labels = sampling.classes_in_turn(G, n)
     if args.label is not None:
@@ -76,6 +81,31 @@ def run_sample(args):
                 arrays = {"images": images} | ({} if labels is None else {"labels": labels})
                 npz.write(file, arrays, compressed=True)
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
+
+
+def sample_points(args, G, config, path):
+    """Write points as a scatter plot over the test points, or as arrays."""
+    if args.output.suffix == ".gif":
+        raise InputError(
+            f"-o {args.output}: a walk needs images, but {config['data']} has points: write a .png "
+            "or an .npz (`tinygan animate` shows how points moved in training)"
+        )
+    n = args.n or POINTS
+    labels = sampling.classes_in_turn(G, n)
+    if args.label is not None:
+        labels = np.full(n, args.label)
+    z = sampling.latents(np.random.default_rng(args.seed), n, G, args.truncation)
+    points = sampling.generate(G, z, labels)
+    if args.output.suffix == ".png":
+        real = data.load(config["data"], "test")
+        if not isinstance(real, data.Points):
+            raise InputError(f"config.json is damaged: {real.name} holds images, not points")
+        plots.save_scatter(args.output, points, real.images, labels)
+    else:
+        with replacing(args.output) as file:
+            arrays = {"points": points} | ({} if labels is None else {"labels": labels})
+            npz.write(file, arrays, compressed=True)
+    print(f"{n:,} point{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
 def check_options(args, G, recipe):
@@ -165,15 +195,16 @@ def animate_options(parser):
 
 
 def run_animate(args):
-    """Write the sample grids of a run as a GIF, at half their size: in a grid, each pixel of an
-    image takes 2x2 pixels."""
-    folder = checkpoint.open_run(args.run_folder, allow_empty=True).folder
-    frames = []
+    """Write the sample grids of a run as a GIF, at half their size, since each pixel of an image
+    takes 2x2 pixels of a grid; or its scatter plots of points at their full size."""
+    run = checkpoint.open_run(args.run_folder, allow_empty=True)
+    folder, frames = run.folder, []
+    every = 1 if len(run.config["image_shape"]) == 1 else 2
     is_folder(folder / "samples")
     for path in sorted(folder.glob("samples/step-*.png")):
         is_file(path)
         try:
-            frames.append(pictures.read(path, 3, links=False)[::2, ::2])
+            frames.append(pictures.read(path, 3, links=False)[::every, ::every])
         except InputError as error:
             raise InputError(f"{path} is damaged: move it elsewhere ({error})") from None
     if not frames:
@@ -182,4 +213,4 @@ def run_animate(args):
         )
     pause = [frames[-1]] * 10  # show the last grid for longer
     plots.save_gif(args.output, frames + pause, args.milliseconds)
-    print(f"{len(frames)} grids of {folder}: {args.output}")
+    print(f"{len(frames)} {'pictures' if every == 1 else 'grids'} of {folder}: {args.output}")

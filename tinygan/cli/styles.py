@@ -234,6 +234,8 @@ def images_to_project(args, config, folder):
         images = np.stack([pictures.read(name, channels, size) for name in names])
         return names, np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     reals = run_data.reals(config, folder, "test", args.data, args.data_dir)
+    if isinstance(reals, data.Points):
+        raise InputError(f"config.json is damaged: {reals.name} holds points, not images")
     indices = args.test or list(range(min(4, len(reals))))
     if max(indices) >= len(reals):
         raise InputError(

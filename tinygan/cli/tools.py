@@ -44,6 +44,10 @@ def print_settings(recipe):
     example = f"tinygan train {recipe.name} --set lr=1e-4 batch_size=32"
     print(f"Change settings with --set, such as: {example}")
     print("* marks a value that this recipe changes from the default.")
+    if recipe.point_defaults:
+        changes = " ".join(f"{name}={value}" for name, value in recipe.point_defaults.items())
+        text = f"For points, as in --data ring, it also changes: {changes}"
+        print(textwrap.fill(text, width))
     for group, purpose in GROUPS.items():
         print("\n" + textwrap.fill(f"{group}: {purpose}", width, subsequent_indent="  "))
         for d in descriptions:

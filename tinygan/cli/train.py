@@ -68,8 +68,8 @@ def run_train(args):
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
     shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
     print(
-        f"training {trainer.config['recipe']} on {len(trainer.dataset):,} images of "
-        f"{described(trainer.dataset)}{held_out}: {settings.steps:,} steps with batches of "
+        f"training {trainer.config['recipe']} on {len(trainer.dataset):,} "
+        f"{trainer.dataset.unit} of {described(trainer.dataset)}{held_out}: {settings.steps:,} steps with batches of "
         f"{settings.batch_size}{shared}; run folder: {trainer.out}",
         flush=True,
     )
@@ -98,7 +98,8 @@ def run_train(args):
         f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
         f"more:   tinygan sample {quoted(trainer.out)} -n 100 -o more.png\n"
-        f"grid:   {grid}"
+        f"{'points' if isinstance(trainer.dataset, data.Points) else 'grid'}: ".ljust(8)
+        + str(grid)
     )
 
 
@@ -203,7 +204,8 @@ def new_trainer(args):
     """Return the Trainer of a new run. It makes the folder that --out names, or the next free one
     in runs/; only the first rank has a folder."""
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
-    settings = recipe.settings().updated(settings_from_options(args))
+    settings = recipe.settings(data.holds_points(args.data))
+    settings = settings.updated(settings_from_options(args))
     dataset = data.load(
         args.data or "digits",
         data_dir=args.data_dir,

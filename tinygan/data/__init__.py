@@ -3,11 +3,14 @@
 from tinygan.data.dataset import Dataset, to_float, to_uint8
 from tinygan.data.idx import read_idx
 from tinygan.data.loading import NoTestPart, catalogue, load, locate, names
+from tinygan.data.points import Points, holds_points
 
 __all__ = [
     "Dataset",
     "NoTestPart",
+    "Points",
     "catalogue",
+    "holds_points",
     "load",
     "locate",
     "names",

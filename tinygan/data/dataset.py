@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,12 @@ class Dataset:
     their names. origin: where own data come from; None for all others.
     Raises InputError if the images or labels have another type or shape, or if a label is not an
     index of `class_names`.
+
+    unit: what the data are, for messages. form: the form of `images` (`points.Points` has another).
     """
+
+    unit: ClassVar[str] = "images"
+    form: ClassVar[str] = "uint8 (N, H, W, C)"
 
     name: str
     split: str
@@ -44,11 +49,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         images, labels, problem = np.asarray(self.images), np.asarray(self.labels), None
-        if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
-            problem = f"images must be uint8 (N, H, W, C), not {images.dtype} {images.shape}"
+        if not self.has_right_form(images):
+            problem = f"{self.unit} must be {self.form}, not {images.dtype} {images.shape}"
         elif labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
             n = len(images)
-            problem = f"{n} images need {n} integer labels, not {labels.dtype} {labels.shape}"
+            problem = f"{n} {self.unit} need {n} integer labels, not {labels.dtype} {labels.shape}"
         elif not self.class_names:
             problem = "class_names needs at least one name"
         elif labels.min() < 0 or labels.max() >= self.num_classes:
@@ -63,6 +68,11 @@ class Dataset:
             array = array.view()  # so that only our view becomes read-only, not the caller's array
             array.flags.writeable = False
             object.__setattr__(self, key, array)
+
+    @staticmethod
+    def has_right_form(images: np.ndarray[Any, Any]) -> bool:
+        """Return whether an array is uint8 (N, H, W, C), and not empty."""
+        return images.dtype == np.uint8 and images.ndim == 4 and images.size > 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,7 +126,8 @@ class Dataset:
         """
         if not 1 <= n <= len(self):
             raise InputError(
-                f"{n:,} images: must be 1 to {len(self):,}, the size of {self.name} ({self.split})"
+                f"{n:,} {self.unit}: must be 1 to {len(self):,}, the size of {self.name} "
+                f"({self.split})"
             )
         rng = np.random.default_rng([seed, 6])
         draw = np.empty(len(self), int)  # how many images of its class are drawn before each
@@ -161,7 +172,12 @@ def _permutation(seed, epoch, n):
 
 
 def to_float(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Convert uint8 0..255 to float32 in [-1, 1]. 0 and 255 become exactly -1 and 1."""
+    """Convert uint8 0..255 to float32 in [-1, 1]. 0 and 255 become exactly -1 and 1.
+
+    Points, which are float32 already, are returned as they are.
+    """
+    if images.dtype == np.float32:
+        return images
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 

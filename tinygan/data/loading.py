@@ -2,7 +2,8 @@
 that of a user's own data (own.py).
 
 `digits` is part of the package. The others are searched for in a few folders, then downloaded once.
-The stacked data sets are made from the digits of another one, so they need its files.
+The stacked data sets are made from the digits of another one, so they need its files. Points are
+drawn when they are loaded.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from tinygan.data import archive, download
 from tinygan.data.cache import cache_folder
 from tinygan.data.dataset import Dataset
 from tinygan.data.idx import CHUNK, Unexpected, decode_idx, is_gzipped, open_to_read
+from tinygan.data.points import DISTRIBUTIONS, SIZES, load_points
 from tinygan.data.sources import ALL_FILES, FILES, SOURCES, STACKED, TEST_LABELS
 from tinygan.data.stacked import STACK_NAMES, stack
 from tinygan.errors import InputError, choose_from, quoted, warn_once
@@ -72,18 +74,20 @@ def load(
         if dataset is None:
             raise NoTestPart(f"{name} has no test images, such as in a folder called test")
         return dataset
+    _check_name(name)
     if given:
         raise InputError(
             f"--{given.replace('_', '-')} is for your own data, but {name} is a data set by name: "
             "leave it out, or give a path, as in --data ./images"
         )
-    source = _source(name)
-    if data_dir is not None and STACKED.get(name, name) == "digits":
+    if data_dir is not None and STACKED.get(name, name) in ("digits", *DISTRIBUTIONS):
         raise InputError(
             f"nothing in the data folder {data_dir} would be used, because {name} is built into "
             "tinygan: leave --data-dir out, or choose a data set that is read from files, such as "
             f"--data mnist; to train on pictures of your own, use --data {quoted(data_dir)}"
         )
+    if name in DISTRIBUTIONS:
+        return load_points(name, split)
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
         # The held-out images are stacked by themselves: none of their digits is in another stack.
@@ -93,6 +97,7 @@ def load(
         return Dataset(name, split, images, labels, STACK_NAMES, shuffled=True)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
+    source = SOURCES[name]
     images, labels = (_read(_find(folder, source, file), name, file) for file in FILES[split])
     if source.transposed:
         images = np.ascontiguousarray(images.swapaxes(1, 2))
@@ -101,7 +106,7 @@ def load(
 
 
 def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
-    """Return the folder that holds the four files of `name`, or None.
+    """Return the folder that holds the four files of `name`, or None. Points have no files.
 
     The folders are searched in this order: `data_dir` and then $TINYGAN_DATA (for both: the folder
     itself, its subfolder `name`, and torchvision's, such as MNIST/raw, in it), the user's cache
@@ -111,8 +116,10 @@ def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
     holds unknown files under these names. Only the small file of the test labels is read here;
     `load` checks every file that it uses.
     """
-    _source(name)
+    _check_name(name)
     name = STACKED.get(name, name)
+    if name in DISTRIBUTIONS:
+        return None
     if name == "digits":
         return BUILT_IN
     source = SOURCES[name]
@@ -135,14 +142,14 @@ def is_path(name: str) -> bool:
 
 def names() -> tuple[str, ...]:
     """Return the names of all data sets."""
-    return (*SOURCES, *STACKED)
+    return (*SOURCES, *STACKED, *DISTRIBUTIONS)
 
 
 class Row(NamedTuple):
     """A line of `tinygan data`.
 
     where: "built in", a folder, "not here", or what is wrong with the files there. train, test:
-    the number of images.
+    the number of images or points.
     """
 
     name: str
@@ -157,11 +164,15 @@ def catalogue(data_dir: str | Path | None = None) -> list[Row]:
     in their Row."""
     _check_folder(data_dir)
     rows = []
-    for name in names():
-        source, description = _source(name), _source(name).description
+    for name in (*SOURCES, *STACKED):
+        source = SOURCES[STACKED.get(name, name)]
+        description = source.description
         if name in STACKED:
             description = f"three images of {STACKED[name]} in one, as red, green and blue"
         rows.append(Row(name, _where(name, data_dir), *source.sizes.values(), description))
+    for name, distribution in DISTRIBUTIONS.items():
+        description = f"points: {distribution.summary}"
+        rows.append(Row(name, "built in", SIZES["train"], SIZES["test"], description))
     return rows
 
 
@@ -179,14 +190,13 @@ def _where(name, data_dir):
     return "built in" if folder == BUILT_IN else str(folder or "not here")
 
 
-def _source(name):
-    """Return the Source of a data set, or of the digits that it stacks."""
+def _check_name(name):
+    """Raise InputError if there is no data set of this name."""
     if name not in names():
         known = choose_from(names(), str(name))
         raise InputError(
             f"unknown data set {str(name)!r}, and there is no file or folder of that name: {known}"
         )
-    return SOURCES[STACKED.get(name, name)]
 
 
 # ---- files ----

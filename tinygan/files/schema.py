@@ -241,6 +241,26 @@ def check_arrays(
 
 # The files of a run
 
+
+def image_shape(value: Any, name: str) -> None:
+    """Check for the height, the width and the channels of images, or for [2], of points."""
+    # Networks of these sizes will be made.
+    sizes = [integer(1, 1024), integer(1, 1024), integer(1, 16)]
+    is_list_of_one = type(value) is list and len(value) == 1
+    sequence(*([integer(2, 2)] if is_list_of_one else sizes))(value, name)
+
+
+def evaluation(value: Any, name: str) -> None:
+    """Check for a line of eval.jsonl. The score is the energy distance of points, or the FID."""
+    points = isinstance(value, dict) and "energy_distance" in value
+    record(
+        # A FID may be NaN or infinite: it then never counts as the best.
+        {"step": STEP, "energy_distance" if points else "fid": number(finite=False)},
+        {key: number(0, 1) for key in ("precision", "recall", "class_accuracy", "good_samples")},
+        others=either("a number or text", text(1000), number(finite=False)),
+    )(value, name)
+
+
 STEP = integer(0, MAX_COUNT)
 # Where a user's own data are, and how they were read (data/dataset.py, Origin).
 ORIGIN = record(
@@ -259,8 +279,7 @@ CONFIG = record(
         "data": text(1000),
         "settings": record({}, others=SETTING),
         "seed": integer(0, 2**63),
-        # Networks of these sizes will be made: height, width and channels of images.
-        "image_shape": sequence(integer(1, 1024), integer(1, 1024), integer(1, 16)),
+        "image_shape": image_shape,
         "classes": integer(1, 10_000),
     },
     {
@@ -284,12 +303,7 @@ ROWS: dict[str, Check] = {
     "time.jsonl": record(
         {"step": STEP}, {"seconds": number(0), "phases": record({}, others=number(0))}
     ),
-    # A FID may be NaN or infinite: it then never counts as the best.
-    "eval.jsonl": record(
-        {"step": STEP, "fid": number(finite=False)},
-        {name: number(0, 1) for name in ("precision", "recall", "class_accuracy")},
-        others=either("a number or text", text(1000), number(finite=False)),
-    ),
+    "eval.jsonl": evaluation,
 }
 LATER_ROW = record({"step": STEP}, others=anything)  # a resumed run writes it again
 

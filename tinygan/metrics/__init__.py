@@ -5,7 +5,7 @@ a few, for evaluations during training. Compare metrics only if they come from t
 the same numbers of images and the same split.
 """
 
-from .evaluate import Evaluator, evaluate, rows
+from .evaluate import Evaluator, evaluate, evaluator_of, rows, score
 from .extractor import Extractor
 from .neighbours import memorisation, nearest, neighbours_picture
 
@@ -13,8 +13,10 @@ __all__ = [
     "Evaluator",
     "Extractor",
     "evaluate",
+    "evaluator_of",
     "memorisation",
     "nearest",
     "neighbours_picture",
     "rows",
+    "score",
 ]

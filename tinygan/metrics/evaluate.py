@@ -3,10 +3,10 @@
 from typing import Any
 
 from tinygan.autograd import Array
-from tinygan.data import Dataset
+from tinygan.data import Dataset, Points
 from tinygan.errors import InputError
 
-from . import scores
+from . import points, scores
 from .checks import as_images
 from .extractor import Extractor
 from .fid import fid, frechet_distance, gaussian, kid
@@ -98,6 +98,20 @@ class Evaluator:
         return report
 
 
+def evaluator_of(dataset: Dataset, seed: int = 0) -> Evaluator | points.PointsEvaluator:
+    """Return the evaluator for the images or the points of a Dataset."""
+    is_points = isinstance(dataset, Points)
+    return (points.PointsEvaluator if is_points else Evaluator)(dataset, seed)
+
+
+def score(report: dict[str, Any]) -> tuple[str, float]:
+    """Return (name, value) of the number in a report by which generators are compared: the energy
+    distance of points, or the FID of images. Lower is better."""
+    if "energy_distance" in report:
+        return "energy distance", report["energy_distance"]
+    return "FID", report["fid"]
+
+
 def _check_count(n, kind):
     if n <= K_DENSITY:
         raise InputError(
@@ -110,6 +124,7 @@ def evaluate(
     images: Array, labels: Array | None, test: Dataset, train: Dataset | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """Return the report of all metrics of samples: a dict of numbers, texts and lists, for JSON.
+    For points, see `points.PointsEvaluator.report`.
 
     images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each image was
     conditioned on (N,), or None. test: the real images to compare with. train: the images that the
@@ -129,7 +144,7 @@ def evaluate(
     Raises InputError for images or labels with a wrong shape, dtype or range, and for fewer than 6
     samples.
     """
-    return Evaluator(test, seed).report(images, labels, train)
+    return evaluator_of(test, seed).report(images, labels, train)
 
 
 MEANINGS = {  # key: (name, format, meaning)
@@ -198,9 +213,10 @@ MEANINGS = {  # key: (name, format, meaning)
 def rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return [(name, value, meaning)], all texts, for the metrics in a report of `evaluate` or
     `quick`: the rows of a table."""
+    meanings = points.MEANINGS if "energy_distance" in report else MEANINGS
     return [
         (name, _format(report, key, form), meaning)
-        for key, (name, form, meaning) in MEANINGS.items()
+        for key, (name, form, meaning) in meanings.items()
         if key in report
     ]
 
@@ -213,4 +229,4 @@ def _format(report, key, form):
         return " ".join(
             "-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in value
         )
-    return form.format(value)
+    return form.format(value, **report)

@@ -16,6 +16,7 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
     D(x), D(x, labels)  images (N, H, W, C), and labels (N,) unless sizes.d_classes is None
                         -> logits (N, ...), higher for reals; with d_class=auxiliary, a pair:
                         (logits, class logits (N, classes))
+    Where recipe.point_defaults is set, images may also be points (N, 2).
 
     D.image_shape       (H, W, C) of its images, in which a letter stands for any size; needed for
                         d_class=concat, and to check the input with `expect_shape`

@@ -15,7 +15,7 @@ from .image_sizes import SizeError, advice
 class Sizes(NamedTuple):
     """The sizes of the inputs and outputs that G and D must have.
 
-    image: the shape (H, W, C) of G's images.
+    image: the shape (H, W, C) of G's images, or (2,) for points.
     latent: the length of G's latents. With g_class=concat, it includes the class embedding.
     d_image_channels: the number of channels of D's images. With d_class=concat, it includes the
     image of the class.
@@ -23,7 +23,7 @@ class Sizes(NamedTuple):
     d_classes: the number of classes if D itself takes labels (d_class select, mapping), else None.
     """
 
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     latent: int
     d_image_channels: int
     g_classes: int | None
@@ -41,6 +41,8 @@ class Recipe(NamedTuple):
     truncation: "z" if the truncation trick limits the latents, "w" if it limits the styles, None if
     the recipe has no truncation trick.
     g_class_choices, d_class_choices: the values that the settings g_class and d_class may have.
+    point_defaults: None if the networks take images only. Otherwise they also take points, of shape
+    (2,) where images have (H, W, C), and these are the defaults that differ for points.
     """
 
     name: str
@@ -51,24 +53,28 @@ class Recipe(NamedTuple):
     truncation: str | None = "z"
     g_class_choices: tuple[str, ...] = ("none", "concat")
     d_class_choices: tuple[str, ...] = ("none", "concat", "auxiliary", "projection")
+    point_defaults: dict[str, Any] | None = None
 
     def variant(self, name: str, summary: str, **changes: Any) -> "Recipe":
         """Return a recipe with the same networks, another name, and changed settings."""
         return self._replace(name=name, summary=summary, defaults=self.defaults | changes)
 
-    def settings(self) -> Any:
-        """Return the recipe's Settings. `updated` changes them."""
-        return self.settings_class().updated(self.defaults)
+    def settings(self, for_points: bool = False) -> Any:
+        """Return the recipe's Settings. `updated` changes them. for_points: those for points."""
+        changes = (self.point_defaults or {}) if for_points else {}
+        return self.settings_class().updated(self.defaults | changes)
 
     def build(
         self, s: Any, image_shape: tuple[int, ...], classes: int, rng: Rng
     ) -> tuple[Any, Any]:
-        """Return (G, D) for images of image_shape (H, W, C); `rng` draws the initial weights.
+        """Return (G, D) for images of image_shape (H, W, C), or for points, whose shape is (2,);
+        `rng` draws the initial weights.
 
         s: the settings. classes: the number of classes of the data. Raises InputError if the
         settings contradict each other, or if the networks lack something. For these checks, it
         builds a second pair, from a copy of `rng`, and calls it on two latents and two images.
         """
+        self.check_shape(s, image_shape)
         if (s.g_class == "none") != (s.d_class == "none"):
             raise InputError(
                 f"settings g_class={s.g_class} d_class={s.d_class}: give the class to both "
@@ -94,13 +100,30 @@ class Recipe(NamedTuple):
         check_calls(*twins, image_shape, s.latent, g_classes)
         return pair
 
+    def check_shape(self, s: Any, image_shape: tuple[int, ...]) -> None:
+        """Raise InputError for points, whose shape is (2,), if the recipe takes none, or if a
+        setting needs images."""
+        if len(image_shape) == 3:
+            return
+        if self.point_defaults is None:
+            raise InputError(
+                f"the recipe {self.name} takes images, not points: choose the recipe gan, or "
+                "other data"
+            )
+        for name, instead in (("augment", "none"), ("d_class", "projection")):
+            if getattr(s, name) not in ("none", "auxiliary", "projection"):
+                raise InputError(
+                    f"setting {name}={getattr(s, name)} needs images: for points, set "
+                    f"{name}={instead}"
+                )
+
     def _pair(self, s, image_shape, classes, rng):
         """The (G, D) of `networks`; a network that does not take labels itself is wrapped in a
         Module that gives it the class."""
         sizes = Sizes(
             image_shape,
             s.latent + s.embedding * (s.g_class == "concat"),
-            image_shape[2] + (s.d_class == "concat"),
+            image_shape[-1] + (s.d_class == "concat"),
             classes if s.g_class in ("cbn", "mapping") else None,
             classes if s.d_class in ("select", "mapping") else None,
         )

@@ -87,6 +87,8 @@ def train(job, settings, folder, last_checkpoint, progress):
     it may be from before the script was changed.
     """
     recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
+    if isinstance(dataset, data.Points):
+        raise InputError(f"a study measures images by their FID, but {dataset.name} holds points")
     begun = is_file(folder / "config.json")
     if begun:
         expected = {

@@ -12,7 +12,7 @@ from tinygan.autograd import Tensor
 from tinygan.backend import normal
 from tinygan.errors import InputError, warn
 from tinygan.files import checkpoint
-from tinygan.metrics import Evaluator
+from tinygan.metrics import evaluator_of, score
 
 from . import log, state
 from .sampling import generate
@@ -22,18 +22,18 @@ class Evaluation:
     """Writes the results of evaluations to eval.jsonl, and the best averaged G so far to best.npz.
 
     held_out: the Dataset of held-out images, or None. here: whether this process evaluates (one of
-    several ranks does). best_fid: the lowest FID so far. Raises InputError if the settings ask for
-    evaluations, but no images are held out.
+    several ranks does). best_score: the lowest FID so far; of points, the lowest energy distance.
+    Raises InputError if the settings ask for evaluations, but no images are held out.
     """
 
     def __init__(self, settings: Any, held_out: Any, data_name: str, seed: int, here: bool = True):
-        self.settings, self.seed, self.best_fid = settings, seed, math.inf
+        self.settings, self.seed, self.best_score = settings, seed, math.inf
         if settings.eval_every and held_out is None:
             raise InputError(
                 f"setting eval_every={settings.eval_every}: {data_name} is too small to hold out "
                 "images for evaluations"
             )
-        self.evaluator = Evaluator(held_out, seed) if settings.eval_every and here else None
+        self.evaluator = evaluator_of(held_out, seed) if settings.eval_every and here else None
 
     def evaluate(self, out: Path, step: int, G: Any) -> None:
         """Compare samples of G with the held-out images, and append the result to eval.jsonl in
@@ -44,13 +44,14 @@ class Evaluation:
         path = out / "eval.jsonl"
         written = [row for row in log.rows(out, name=path.name) if row["step"] == step]
         numbers = written[0] if written else {"step": step, **self.compare(step, G)}
+        name, value = score(numbers)
         if not written:
-            if not math.isfinite(numbers["fid"]):
-                warn(f"the FID of step {step} is {numbers['fid']}: it does not count as the best")
+            if not math.isfinite(value):
+                warn(f"the {name} of step {step} is {value}: it does not count as the best")
             files.append_line(path, json.dumps(numbers))
-        is_best = written and numbers["fid"] == self.best_fid or numbers["fid"] < self.best_fid
+        is_best = written and value == self.best_score or value < self.best_score
         if is_best:
-            self.best_fid = numbers["fid"]
+            self.best_score = value
             checkpoint.write(
                 out / checkpoint.BEST,
                 {"ema": G.state_dict()},
@@ -76,14 +77,15 @@ class Evaluation:
 
         run: a Run with the folder and the config. G: a network like the averaged G.
         """
-        fids = {
-            row["step"]: row["fid"]
+        scores = {
+            row["step"]: score(row)
             for row in log.rows(run.folder, name="eval.jsonl", last_step=step)
         }
-        for when, fid in fids.items():
-            if not math.isfinite(fid):
-                warn(f"the FID of step {when} is {fid}: it does not count as the best")
-        self.best_fid = min(filter(math.isfinite, fids.values()), default=math.inf)
+        for when, (name, value) in scores.items():
+            if not math.isfinite(value):
+                warn(f"the {name} of step {when} is {value}: it does not count as the best")
+        values = [value for _, value in scores.values() if math.isfinite(value)]
+        self.best_score = min(values, default=math.inf)
         best = run.folder / checkpoint.BEST
         if not files.is_file(best):
             return
@@ -93,11 +95,11 @@ class Evaluation:
             state.check_evaluation(best, meta)
         except checkpoint.Unsound as error:
             warn(f"{error.fault}: the next evaluation writes a new one")
-            self.best_fid = math.inf
+            self.best_score = math.inf
             checkpoint.set_aside(best)
             return
         if meta["step"] > step and same_evaluations:
             files.remove(best)
         elif meta["step"] > step:
-            self.best_fid = math.inf
+            self.best_score = math.inf
             checkpoint.set_aside(best)

@@ -1,5 +1,5 @@
-"""The pictures of a run: grids of samples from fixed latents, and, for a growing recipe, samples at
-the end of training at each size."""
+"""The pictures of a run: grids of samples from fixed latents, or scatter plots of points; for a
+growing recipe also samples at the end of training at each size."""
 
 import math
 from pathlib import Path
@@ -10,17 +10,20 @@ import numpy as np
 from tinygan import plots
 from tinygan.autograd import Tensor
 from tinygan.backend import asarray, to_numpy
+from tinygan.data import Points
+from tinygan.errors import warn_once
 
 from .sampling import MAX_ROWS, class_rows, generate
 
 GRID = 64  # images in the grids of an unconditional recipe
+POINTS = 2000  # samples in the scatter plots
 
 
 class Gallery:
     """Writes the pictures of a run.
 
-    latents, labels: the fixed inputs of all grids. grown: {"0008": images of 8x8 pixels}, samples
-    that a growing recipe generated at the end of training at each size.
+    latents, labels: the fixed inputs of all grids and scatter plots. grown: {"0008": images of 8x8
+    pixels}, samples that a growing recipe generated at the end of training at each size.
     """
 
     def __init__(self, algorithm: Any, classes: int):
@@ -30,7 +33,11 @@ class Gallery:
     def fixed_inputs(self):
         """Return (latents, labels) of the grids. For a conditional recipe, a grid has a row for
         each class (at most ten of them) and a column for each latent."""
-        if not self.algorithm.objectives.uses_classes:
+        conditional = self.algorithm.objectives.uses_classes
+        if isinstance(self.algorithm.dataset, Points):
+            labels = np.arange(POINTS) % self.classes if conditional else None
+            return self.algorithm.latents(POINTS), labels
+        if not conditional:
             return self.algorithm.latents(GRID), None
         if self.classes == 1:
             return self.algorithm.latents(GRID), np.zeros(GRID, int)
@@ -47,9 +54,23 @@ class Gallery:
     def write_grid(self, path: Path, G: Any) -> None:
         """Write the images that G generates from the fixed latents."""
         images = generate(G, self.latents, self.labels)
+        if isinstance(self.algorithm.dataset, Points):
+            self.write_scatter(path, images)
+            return
         has_rows = self.labels is not None and self.classes > 1
         columns = class_rows(self.classes, len(images))[1] if has_rows else None
         plots.save_image(path, plots.grid(images, columns), real_folder=True)
+
+    def write_scatter(self, path: Path, samples: Any) -> None:
+        """Plot samples over the training points."""
+        title, real = f"step {self.algorithm.step:,}", self.algorithm.dataset.images
+        try:
+            plots.save_scatter(path, samples, real, self.labels, title, real_folder=True)
+        except plots.NotDrawn as error:
+            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
+            warn_once(
+                f"matplotlib cannot draw points ({reason}); training goes on without pictures"
+            )
 
     def growth_inputs(self) -> tuple[Tensor, Any]:
         """Return the latents and labels of the samples at each size: ten at most."""

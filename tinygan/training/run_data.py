@@ -25,7 +25,7 @@ def training_data(
     if settings.train_size > len(train):
         raise InputError(
             f"setting train_size={settings.train_size}: {dataset.name} has "
-            f"{len(train):,} training images ({len(held_out or ()):,} more are held out)"
+            f"{len(train):,} training {train.unit} ({len(held_out or ()):,} more are held out)"
         )
     if settings.train_size:
         train = train.balanced(settings.train_size, seed)

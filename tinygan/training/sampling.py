@@ -25,7 +25,7 @@ MAX_ROWS = 10  # of a grid with a row for each class
 
 def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np.ndarray:
     """Return the images that G generates from latents z (N, latent) and labels (N,): a uint8 array
-    (N, H, W, C) in host memory.
+    (N, H, W, C) in host memory; or the points, a float32 array (N, 2).
 
     labels may also be mixtures of classes, a float32 array (N, classes) in host memory. Raises
     Diverged if a pixel is NaN or infinite.
@@ -40,7 +40,7 @@ def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np
             images = to_numpy(call_with_labels(G, z[i : i + batch_size], part).data)
             if not np.isfinite(images).all():
                 raise Diverged("G generates NaN or infinity: its weights are too large")
-            parts.append(to_uint8(images))
+            parts.append(images if images.ndim == 2 else to_uint8(images))
     return np.concatenate(parts)
 
 

@@ -46,6 +46,7 @@ class Trainer:
         self, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
     ):
         s = self.settings = settings
+        recipe.check_shape(s, dataset.image_shape)
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         self.algorithm = a = Algorithm(recipe, s, dataset, seed)
         self.held_out_batch_size = 0
