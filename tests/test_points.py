@@ -10,7 +10,7 @@ import pytest
 from test_cli import fails, succeeds
 
 from tinygan import data, metrics, plots, recorded
-from tinygan.data import Points
+from tinygan.data import Points, pictures
 from tinygan.data.points import DISTRIBUTIONS, SIZES
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, schema
@@ -389,7 +389,7 @@ def test_a_run_of_points_through_the_command_line(run, tmp_path, capsys):
     assert config["settings"]["dropout"] == 0  # the defaults for points
     names = sorted(path.name for path in (run / "samples").iterdir())
     assert names == [f"step-0000000{step}.png" for step in (0, 2, 3)]
-    assert all(plots.open_picture(run / "samples" / name).size == (450, 450) for name in names)
+    assert all(pictures.read(run / "samples" / name, 3).shape == (450, 450, 3) for name in names)
 
     succeeds("eval", run, "-n", 200)
     out = capsys.readouterr().out
@@ -424,7 +424,7 @@ def test_pictures_show_samples_over_real_points(tmp_path, capsys):
     plots.save_scatter(tmp_path / "a.png", samples, ring.images, title="step 7")
     plots.save_scatter(tmp_path / "b.png", samples[:0], ring.images, title="step 7")
     with_samples, without = (
-        np.asarray(plots.open_picture(tmp_path / name)).astype(int) for name in ("a.png", "b.png")
+        pictures.read(tmp_path / name, 3).astype(int) for name in ("a.png", "b.png")
     )
     height, width, _ = with_samples.shape
     assert height == width == 450
@@ -445,10 +445,10 @@ def test_animations_of_points_keep_their_size(tmp_path):
     out = tmp_path / "run"
     start(out, steps=2, sample_every=1).run(progress=False)
     succeeds("animate", out, "-o", tmp_path / "a.gif")
-    picture = plots.open_picture(out / "samples/step-00000001.png")
-    assert plots.open_picture(tmp_path / "a.gif").size == picture.size == (450, 450)
+    picture = pictures.read(out / "samples/step-00000001.png", 3)
+    assert pictures.read(tmp_path / "a.gif", 3).shape == picture.shape == (450, 450, 3)
     succeeds("sample", out, "-o", tmp_path / "a.png", "-n", 10)
-    assert plots.open_picture(tmp_path / "a.png").size == (450, 450)
+    assert pictures.read(tmp_path / "a.png", 3).shape == (450, 450, 3)
 
 
 @pytest.mark.curves

@@ -57,13 +57,15 @@ def run_sample(args):
         raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
     G, config, path = load_generator(args)
     check_options(args, G, config["recipe"])
+    if args.label is not None:
+        args.label = class_number(args.label, G, config)
     if len(config["image_shape"]) == 1:
         sample_points(args, G, config, path)
         return
     n, columns = args.n or (16 if args.walk == "classes" else 64), None
     labels = sampling.classes_in_turn(G, n)
     if args.label is not None:
-        labels = np.full(n, class_number(args.label, G, config))
+        labels = np.full(n, args.label)
     elif G.classes and G.classes > 1 and suffix == ".png":  # a full row of the grid for each class
         labels, columns = sampling.class_rows(G.classes, n)
         n = len(labels)
