@@ -14,6 +14,7 @@ from tinygan.data import Dataset
 from tinygan.errors import InputError, Interrupted, quoted, warn, warn_once
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
+from tinygan.models.image_sizes import check_images
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
@@ -44,6 +45,7 @@ class Trainer:
     def __init__(
         self, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
     ):
+        check_images(dataset.image_shape)
         s = self.settings = settings
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         self.algorithm = a = Algorithm(recipe, s, dataset, seed)
