@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tinygan.errors import InputError
 from tinygan.files import open_file, replacing
@@ -186,13 +186,15 @@ def open_picture(path: str | Path, mode: str = "RGB", links: bool = True) -> Ima
 
 
 def load_image(path: str | Path, size: tuple[int, int], channels: int) -> np.ndarray[Any, Any]:
-    """Return a picture file as a uint8 image (H, W, C), resized to `size` = (H, W).
+    """Return a picture file as a uint8 image (H, W, C), resized to `size` = (H, W). What is too
+    wide or too high for this shape is cut off, on both sides alike.
 
     channels: 1 or 3. Raises InputError if the file is not a picture.
     """
     image = open_picture(path, "L" if channels == 1 else "RGB")
     resampling = Image.Resampling.BOX if image.width > size[1] else Image.Resampling.BILINEAR
-    return np.asarray(image.resize(size[::-1], resampling)).reshape(*size, channels)
+    image = ImageOps.fit(image, size[::-1], resampling)
+    return np.asarray(image).reshape(*size, channels)
 
 
 def save_convergence(
@@ -207,9 +209,10 @@ def save_convergence(
     rows: uint8 images (N, T, H, W, C), with T stages for each image; the last one is the target.
     labels: the names of the stages. curves: the distances (steps, N). name: of the distance.
     """
-    n, stages = rows.shape[:2]
-    with _figure(path, (0.9 * stages, 0.95 * n + 2.4), 110) as figure:
-        above, below = figure.subfigures(2, height_ratios=(0.95 * n, 2.4))
+    n, stages, height, width, _ = rows.shape
+    inches = 0.95 * n * min(max(height / width, 0.2), 5)  # of the images
+    with _figure(path, (0.9 * stages, inches + 2.4), 110) as figure:
+        above, below = figure.subfigures(2, height_ratios=(inches, 2.4))
         panels = above.subplots(n, stages, squeeze=False)
         for axes, image in zip(panels.ravel(), rows.reshape(-1, *rows.shape[2:])):
             axes.imshow(image.repeat(4 - image.shape[2], 2)[:, :, :3], interpolation="nearest")

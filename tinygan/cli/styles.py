@@ -155,8 +155,8 @@ def project_options(parser):
         type=path_argument,
         nargs="+",
         metavar="FILE",
-        help="project these picture files, scaled to the size of the data set's images (digits are "
-        "white on black)",
+        help="project these picture files, cropped to the shape of the data set's images and "
+        "scaled to their size (digits are white on black)",
     )
     parser.add_argument(
         "--steps",

@@ -49,7 +49,7 @@ class SizeError(InputError):
         for sides in (range(short, 3, -1), range(short, MAX_SIDE + 1)):
             if side := next(filter(self.long_step, sides), 0):
                 step = self.long_step(side)
-                other = step * round(long * side / short / step)
+                other = step * round(long * side / max(short, 1) / step)
                 found.append((other, side) if size[0] > size[1] else (side, other))
         return [pair for pair in dict.fromkeys(found) if max(pair) <= MAX_SIDE]
 
@@ -130,20 +130,26 @@ def smallest_map(size: int | Size, widths: Sequence[int]) -> Size:
     return start
 
 
-def check_images(image_shape: tuple[int, ...]) -> None:
+def check_images(image_shape: tuple[int, ...], pad: int) -> None:
     """Raise InputError for images (H, W, C) that no recipe takes: those with other channels than
-    one (grey) or three (RGB), and those that are too large for the files of a run."""
-    if len(image_shape) != 3:
+    one (grey) or three (RGB), and those that are too large for the files of a run. pad: the setting
+    pad, whose border will be added."""
+    if len(image_shape) != 3:  # these are no images
         return
     height, width, channels = image_shape
     if channels not in (1, 3):
-        advice = {2: "leave one out: images[..., :1]", 4: "leave out alpha: images[..., :3]"}
+        advice = {
+            2: "leave one of them out: images[..., :1]",
+            4: "leave out the alpha channel: images[..., :3]",
+        }
         raise InputError(
-            f"images must have one channel (grey) or three (RGB), not {channels}, in all recipes: "
-            + advice.get(channels, "choose one or three, such as images[..., :3]")
+            f"images must have one channel (grey) or three (RGB); no recipe takes {channels}: "
+            + advice.get(channels, "choose one or three of them, such as images[..., :3]")
         )
-    if max(height, width) > MAX_SIDE:
+    if max(height, width) + 2 * pad > MAX_SIDE:
+        resize = f"resize them to at most {MAX_SIDE}x{MAX_SIDE} (--image-size)"
+        too_large = f"are too large{f' with pad={pad}' * (pad > 0)}: no recipe takes them: "
         raise InputError(
-            f"images of {height}x{width} pixels are too large for all recipes: resize them to at "
-            f"most {MAX_SIDE}x{MAX_SIDE} (--image-size)"
+            f"images of {height}x{width} pixels {too_large}"
+            + (resize if max(height, width) > MAX_SIDE else "set pad=0")
         )

@@ -60,4 +60,4 @@ class Gallery:
         side = self.algorithm.growth.short_side(self.algorithm.lod)
         self.grown[f"{side:04}"] = generate(G, *self.growth_inputs())
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
-        plots.save_image(path, plots.grid(rows, columns=10))
+        plots.save_image(path, plots.grid(rows, columns=len(rows) // len(self.grown)))

@@ -45,8 +45,8 @@ class Trainer:
     def __init__(
         self, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
     ):
-        check_images(dataset.image_shape)
         s = self.settings = settings
+        check_images(dataset.image_shape, s.pad)
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         self.algorithm = a = Algorithm(recipe, s, dataset, seed)
         self.held_out_batch_size = 0
