@@ -49,7 +49,7 @@ class Growing(nn.Module):
 
     def conv(
         self,
-        *shape: int,
+        *shape: int | tuple[int, int],
         gain: float = 2**0.5,
         kind: Callable[..., nn.Module] = nn.Conv2d,
         fan_in: float | None = None,
