@@ -203,7 +203,7 @@ def test_growing_with_other_settings(tmp_path, digits, changes):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"pad": 0}, "images of 28 pixels are not 4x4, doubled"),
+        ({"pad": 0}, "images of 28x28 pixels are not 4x4, doubled"),
         ({"batch_size": 6}, "groups of 4, .* a batch of 6"),
         ({"batch_sizes": "4:16,7:8"}, "'7:8' is not size:images"),
         ({"batch_sizes": "4=16"}, "'4=16' is not size:images"),

@@ -1,6 +1,7 @@
 """Recipes: one for each paper's file, reproducible networks, and checks of a user's networks."""
 
 import importlib
+import re
 import traceback
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tinygan.backend import asarray
 from tinygan.cli import main
 from tinygan.errors import InputError
 from tinygan.models import dcgan
+from tinygan.models.image_sizes import SizeError
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 from tinygan.training import recipes
@@ -352,7 +354,7 @@ WRONG_SETTINGS = [
     (
         "dcgan",
         {"pad": "1"},
-        "images of 28 pixels, 30 with pad=1, cannot be halved 2 times: set pad=0",
+        "images of 28x28 pixels, 30x30 with pad=1, cannot be halved 2 times: set pad=0",
     ),
     (
         "dcgan",
@@ -369,12 +371,16 @@ WRONG_SETTINGS = [
         {"g_class": "cbn", "d_class": "projection"},
         "g_class=cbn: for the networks of gan, choose from none, concat",
     ),
-    ("sngan", {"pad": "0"}, "images of 28 pixels cannot be halved 3 times: set pad=2"),
-    ("progan", {"pad": "0"}, "images of 28 pixels are not 4x4, doubled several times: set pad=2"),
+    ("sngan", {"pad": "0"}, "images of 28x28 pixels cannot be halved 3 times: set pad=2"),
+    (
+        "progan",
+        {"pad": "0"},
+        "images of 28x28 pixels are not 4x4, doubled several times: set pad=2",
+    ),
     (
         "stylegan",
         {"pad": "3"},
-        "28 pixels, 34 with pad=3, are not 4x4, doubled several times: set pad=2",
+        "28x28 pixels, 34x34 with pad=3, are not 4x4, doubled several times: set pad=2",
     ),
     (
         "stylegan",
@@ -384,10 +390,14 @@ WRONG_SETTINGS = [
     (
         "stylegan2",
         {"pad": "1"},
-        "28 pixels, 30 with pad=1, are not 4x4, doubled several times: set pad=2",
+        "28x28 pixels, 30x30 with pad=1, are not 4x4, doubled several times: set pad=2",
     ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
-    ("biggan", {"pad": "0"}, "images of 28 pixels are not 4x4, doubled several times: set pad=2"),
+    (
+        "biggan",
+        {"pad": "0"},
+        "images of 28x28 pixels are not 4x4, doubled several times: set pad=2",
+    ),
     (
         "biggan",
         {"latent": "18"},
@@ -443,35 +453,43 @@ def test_a_bug_in_a_users_forward_keeps_its_traceback():
 
 
 @pytest.mark.parametrize(
-    "sides", [(8, 8), (30, 30), (32, 32), (33, 33), (36, 36), (30, 20)], ids=str
+    "size",
+    [(8, 8), (30, 30), (32, 32), (33, 33), (36, 36), (30, 20), (32, 48), (20, 33), (1, 1)],
+    ids=str,
 )
 @pytest.mark.parametrize("name", ["dcgan", "sngan", "progan", "biggan", "stylegan", "stylegan2"])
-def test_the_advice_about_the_size_of_images_helps(name, sides):
+def test_the_advice_about_the_size_of_images_helps(name, size):
     """Either the recipe takes the images, or what the message advises makes it take them."""
     recipe = recipes.find(name)
 
-    def fits(settings, sides):
-        """Return None, or the message of the error."""
-        shape = *(side + 2 * settings.pad for side in sides), 1
+    def error_of(settings, size):
+        """Return None, or the error."""
+        shape = *(side + 2 * settings.pad for side in size), 1
         try:
             recipe.build(settings, shape, 2, rng=0)
-        except InputError as error:
-            return str(error)
+        except SizeError as error:
+            return error
 
     settings = recipe.settings()
-    if message := fits(settings, sides):
-        assert message.startswith(f"images of {sides[0]} pixels") and "\n" not in message
-        advice = message.rpartition(": ")[2]
-        assert "pad" in advice or "resize" in advice
-        pad = int(advice.rpartition("pad=")[2]) if "pad=" in advice else settings.pad
-        resized = [int(word.split("x")[0]) for word in advice.split() if word[0].isdigit()]
-        for side in resized or [None]:
-            assert not fits(settings.updated({"pad": pad}), (side, side) if side else sides)
+    if error := error_of(settings, size):
+        message = str(error)
+        assert message.startswith(f"images of {size[0]}x{size[1]} pixels") and "\n" not in message
+        pad = re.search(r"set pad=(\d+)", message)
+        settings = settings.updated({"pad": pad[1]}) if pad else settings
+        resized = re.search(r"--image-size (\d+)x(\d+)(?: or (\d+)x(\d+))?\)", message)
+        if resized is None:
+            assert pad and error.pad == int(pad[1]) and not error_of(settings, size)
+        else:
+            assert error.pad is None and "gan takes any size" in message
+            sides = [int(side) for side in resized.groups() if side]
+            for advised in zip(sides[::2], sides[1::2]):
+                assert not error_of(settings, advised)
 
 
 def test_the_advice_without_a_recipe_names_sizes():
     with pytest.raises(InputError) as error:
         dcgan.Generator(image_size=30, rng=0)
     assert (
-        str(error.value) == "images of 30 pixels cannot be halved 2 times: choose 28 or 32 pixels"
+        str(error.value)
+        == "images of 30x30 pixels cannot be halved 2 times: choose 28x28 or 32x32 pixels"
     )

@@ -374,7 +374,7 @@ def test_architectures(architecture):
 
 def test_mistakes():
     rng = np.random.default_rng(0)
-    with pytest.raises(InputError, match="images of 28 pixels are not 4x4, doubled"):
+    with pytest.raises(InputError, match="images of 28x28 pixels are not 4x4, doubled"):
         stylegan2.Generator(image_size=28, rng=rng)
     with pytest.raises(
         InputError, match="architecture=resnet: choose from skip, residual, original"

@@ -199,9 +199,10 @@ def save_convergence(
     rows: uint8 images (N, T, H, W, C), with T stages for each image; the last one is the target.
     labels: the names of the stages. curves: the distances (steps, N). name: of the distance.
     """
-    n, stages = rows.shape[:2]
-    with _figure(path, (0.9 * stages, 0.95 * n + 2.4), 110) as figure:
-        above, below = figure.subfigures(2, height_ratios=(0.95 * n, 2.4))
+    n, stages, height, width, _ = rows.shape
+    inches = 0.95 * n * min(max(height / width, 0.2), 5)  # of the images
+    with _figure(path, (0.9 * stages, inches + 2.4), 110) as figure:
+        above, below = figure.subfigures(2, height_ratios=(inches, 2.4))
         panels = above.subplots(n, stages, squeeze=False)
         for axes, image in zip(panels.ravel(), rows.reshape(-1, *rows.shape[2:])):
             axes.imshow(image.repeat(4 - image.shape[2], 2)[:, :, :3], interpolation="nearest")

@@ -98,12 +98,12 @@ def run_noise(args):
     rng, n = np.random.default_rng(args.seed), args.n
     z, labels = sampling.latents(rng, n, G, args.truncation), sampling.classes_in_turn(G, n)
     inputs = {name: layer for name, layer in G.modules() if isinstance(layer, nn.Noise)}
-    sides = sorted({len(layer.fixed) for layer in inputs.values()})
-    fine = sides[len(sides) // 2]  # noise of this side or larger is fine, smaller is coarse
+    sizes = sorted({layer.fixed.shape for layer in inputs.values()})
+    fine = sizes[len(sizes) // 2]  # noise of this size or larger is fine, smaller is coarse
 
     def generate(coarse_mode, fine_mode):
         for layer in inputs.values():
-            layer.rng, layer.mode = rng, coarse_mode if len(layer.fixed) < fine else fine_mode
+            layer.rng, layer.mode = rng, coarse_mode if layer.fixed.shape < fine else fine_mode
         return sampling.generate(G, z, labels)
 
     draws = np.stack([generate("random", "random") for _ in range(args.draws)])
@@ -117,8 +117,8 @@ def run_noise(args):
             deviation * (255 / strongest)
         ).astype(np.uint8),
         "no noise": generate("none", "none"),
-        f"noise only up to {fine // 2}x{fine // 2}": generate("fixed", "none"),
-        f"noise only from {fine}x{fine}": generate("none", "fixed"),
+        f"noise only up to {fine[0] // 2}x{fine[1] // 2}": generate("fixed", "none"),
+        f"noise only from {fine[0]}x{fine[1]}": generate("none", "fixed"),
     }
     images = np.stack(list(columns.values()), 1).reshape(-1, *draws.shape[2:])
     plots.save_image(args.output, plots.grid(images, len(columns)))
@@ -132,7 +132,7 @@ def run_noise(args):
         + [
             (
                 name,
-                f"{len(layer.fixed)}x{len(layer.fixed)}",
+                "x".join(map(str, layer.fixed.shape)),
                 f"{float(abs(layer.strength.data).mean()):.4f}",
             )
             for name, layer in inputs.items()
@@ -156,8 +156,8 @@ def project_options(parser):
         type=path_argument,
         nargs="+",
         metavar="FILE",
-        help="project these picture files, scaled to the size of the data set's images (digits are "
-        "white on black)",
+        help="project these picture files, cropped to the shape of the data set's images and "
+        "scaled to their size (digits are white on black)",
     )
     parser.add_argument(
         "--steps",

@@ -69,8 +69,9 @@ def run_train(args):
     shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
     print(
         f"training {trainer.config['recipe']} on {len(trainer.dataset):,} "
-        f"{trainer.dataset.unit} of {described(trainer.dataset)}{held_out}: {settings.steps:,} steps with batches of "
-        f"{settings.batch_size}{shared}; run folder: {trainer.out}",
+        f"{trainer.dataset.unit} of {described(trainer.dataset)}{held_out}: "
+        f"{settings.steps:,} steps with batches of {settings.batch_size}{shared}; "
+        f"run folder: {trainer.out}",
         flush=True,
     )
     started, first_step, first_image = time.perf_counter(), trainer.step, trainer.images

@@ -11,6 +11,7 @@ orthogonal initial weights; and self-attention after one block. The running aver
 have the unbiased variance, as in the code that tests/test_reference.py compares with.
 """
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
 from tinygan.settings import setting
 
-from .image_sizes import SizeError, doubled_from_4
+from .image_sizes import halved, start_shape, step_from_4
 from .recipe import Recipe
 from .settings import Settings
 
@@ -38,14 +39,15 @@ def convolutions(rng, init):
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent), labels (N,) -> images (N, size, size, image_channels) in [-1, 1].
+    """Latents z (N, latent), labels (N,) -> images (N, H, W, image_channels) in [-1, 1].
 
-    size: 4 * 2^(number of blocks).
-    widths: channels of the 4x4 map, then of each block's output.
+    The images are as large as the first map, doubled by every block.
+    widths: channels of the first map, then of each block's output.
     embedding: the length of the class embedding.
     classes: the number of classes, or None, which leaves out the class embedding: the condition of
     a block is then its part of z.
     attention: the indices, from 0, of the blocks that self-attention follows.
+    start: (height, width) of the first map.
     """
 
     conditional, reads_in_parts = True, True
@@ -58,6 +60,7 @@ class Generator(nn.Module):
         widths: Sequence[int] = (64, 64, 64, 64),
         embedding: int = 32,
         attention: Container[int] = (1,),
+        start: tuple[int, int] = (4, 4),
         *,
         rng: Rng,
         init: nn.init.Init = nn.init.orthogonal,
@@ -66,7 +69,7 @@ class Generator(nn.Module):
         if latent % len(widths):
             raise InputError(
                 f"latent={latent} (with the embedding, for g_class=concat) cannot be split into "
-                f"{len(widths)} equal parts"
+                f"{len(widths)} equal parts: choose a multiple of {len(widths)}"
             )
         self.part = latent // len(widths)  # length of a part of z
         conv, condition = convolutions(rng, init), self.part + (embedding if classes else 0)
@@ -79,8 +82,9 @@ class Generator(nn.Module):
         self.latent, self.classes = latent, classes
         # the only weight without spectral normalisation
         self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init) if classes else None
-        self.project = spectral(nn.Linear(self.part, 16 * widths[0], rng=rng, init=init), rng)
-        self.unflatten = nn.Reshape(4, 4, widths[0])
+        first_map = (*start, widths[0])
+        self.project = spectral(nn.Linear(self.part, math.prod(first_map), rng=rng, init=init), rng)
+        self.unflatten = nn.Reshape(*first_map)
         self.blocks = []
         for i, (a, b) in enumerate(zip(widths, widths[1:])):
             attend = [nn.SelfAttention(b, conv)] if i in attention else []
@@ -152,7 +156,7 @@ class BigGANSettings(Settings):
     g_channels: int = setting(16, "channels of G's feature maps", 1)
     d_channels: int = setting(16, "channels of D's feature maps", 1)
     attention: int = setting(
-        16, "side of the feature maps that self-attention is applied to; 0: none", 0
+        16, "shorter side of the feature maps that self-attention is applied to; 0: none", 0
     )
     init: str = setting(
         "orthogonal",
@@ -161,47 +165,47 @@ class BigGANSettings(Settings):
     )
 
 
-def _levels(size):
-    """Return how often 4x4 is doubled to get images of this size."""
-    return (size // 4).bit_length() - 1
+def _sides(levels):
+    """Return the shorter sides of the feature maps after each block of G, and of D, for images of
+    4x4, doubled `levels` times."""
+    side = 4 << levels
+    return [8 << i for i in range(levels)], [side >> 1, *[side >> 2] * 3]
 
 
-def _sides(size):
-    """Return the sides of the feature maps after each block of G, and of D."""
-    return [8 << i for i in range(_levels(size))], [size >> 1, *[size >> 2] * 3]
+def _common_sides(levels):
+    """Return the shorter sides of the feature maps that both G and D have, and 0."""
+    g_sides, d_sides = _sides(levels)
+    return sorted({0, *g_sides} & {0, *d_sides})
 
 
-def _common_sides(size):
-    """Return the sides of the feature maps that both G and D have, and 0."""
-    g_sizes, d_sizes = _sides(size)
-    return sorted({0, *g_sizes} & {0, *d_sizes})
+def _long_step(short, latent, attention):
+    """Return what the longer side of images must be a multiple of, given the shorter one (see
+    `image_sizes.SizeError`)."""
+    step = step_from_4(short)  # 2^levels
+    levels = step.bit_length() - 1
+    fits = step and latent % (levels + 1) == 0 and attention in _common_sides(levels)
+    return max(step, 4) if fits else 0
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    size, _, channels = sizes.image
-    levels = _levels(size)
-    if levels < 0 or size != 4 << levels:
-        fits = lambda side: (
-            doubled_from_4(side)
-            and sizes.latent % (_levels(side) + 1) == 0
-            and s.attention in _common_sides(side)
-        )
-        raise SizeError(size, "are not 4x4, doubled several times", fits)
+    *size, channels = sizes.image
+    start, levels = start_shape(size, lambda short: _long_step(short, sizes.latent, s.attention))
+    halved(size, 2)  # as D does: raises SizeError for 8x10
     if s.attention and (s.g_channels % 8 or s.d_channels % 8):
         raise InputError(
             "self-attention divides the channels by 8: set g_channels and d_channels to "
             "multiples of 8, or attention=0"
         )
-    g_sizes, d_sizes = _sides(size)
-    common = _common_sides(size)
+    g_sides, d_sides = _sides(levels)
+    common = _common_sides(levels)
     if s.attention not in common:
         raise InputError(
             f"attention={s.attention}: choose the side of a feature map that both G and D have, "
             f"or 0 for none (here {', '.join(map(str, common))})"
         )
     init = {"orthogonal": nn.init.orthogonal, "normal": nn.init.normal(0.02)}[s.init]
-    g_attention = [i for i, side in enumerate(g_sizes) if side == s.attention]
-    d_attention = [i for i, side in enumerate(d_sizes) if side == s.attention][:1]
+    g_attention = [i for i, side in enumerate(g_sides) if side == s.attention]
+    d_attention = [i for i, side in enumerate(d_sides) if side == s.attention][:1]
     return (
         Generator(
             sizes.latent,
@@ -210,6 +214,7 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
             [s.g_channels] * (levels + 1),
             s.embedding,
             g_attention,
+            start,
             rng=rng,
             init=init,
         ),

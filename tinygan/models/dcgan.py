@@ -17,9 +17,10 @@ from tinygan import nn
 from tinygan.autograd import Tensor
 from tinygan.backend import Rng, generator
 from tinygan.errors import InputError
+from tinygan.ops.bilinear import as_pair
 from tinygan.settings import setting
 
-from .image_sizes import SizeError
+from .image_sizes import halved
 from .recipe import Recipe
 from .settings import Settings
 
@@ -27,20 +28,10 @@ WEIGHTS = nn.init.normal(0.02)
 GAINS = nn.init.normal(0.02, mean=1.0)
 
 
-def start_size(image_size: int, layers: int) -> int:
-    """Return the side of the smallest feature map: the image's, halved by `layers` layers of stride
-    2. Raises InputError if the image's side cannot be halved that often."""
-    side = image_size >> layers
-    if side < 1 or side << layers != image_size:
-        raise SizeError(
-            image_size, f"cannot be halved {layers} times", lambda side: side % (1 << layers) == 0
-        )
-    return side
-
-
 class Generator(nn.Module):
-    """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1].
+    """Latents z (N, latent) -> images (N, H, W, image_channels) in [-1, 1].
 
+    image_size: (H, W), or a number for both; each width halves both sides.
     widths: channels of the feature maps, from the smallest map (a projection of z) to the largest.
     classes: the number of classes for conditional batch-norm, whose scale and shift depend on
     labels (N,), the second argument; None for plain batch-norm. equalized: equalised learning rate
@@ -52,7 +43,7 @@ class Generator(nn.Module):
     def __init__(
         self,
         latent: int = 100,
-        image_size: int = 28,
+        image_size: int | tuple[int, int] = 28,
         image_channels: int = 1,
         widths: Sequence[int] = (128, 64),
         classes: int | None = None,
@@ -61,7 +52,7 @@ class Generator(nn.Module):
         rng: Rng,
     ) -> None:
         rng = generator(rng)
-        side = start_size(image_size, len(widths))
+        smallest = halved(image_size, len(widths))
 
         def conv(*shape, gain=2**0.5, fan_in=None):
             layer = nn.ConvTranspose2d(*shape, bias=False, rng=rng, init=WEIGHTS)
@@ -76,7 +67,7 @@ class Generator(nn.Module):
             return [norm, nn.ReLU()]
 
         self.latent, self.classes = latent, classes
-        first = conv(latent, widths[0], side, fan_in=latent)
+        first = conv(latent, widths[0], smallest, fan_in=latent)
         self.main = nn.Sequential(first, *norm_relu(widths[0]))
         for a, b in zip(widths, widths[1:]):
             self.main.layers += [conv(a, b, 4, 2, 1), *norm_relu(b)]
@@ -90,18 +81,19 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, size, size, image_channels) -> logits (N,), higher for reals.
+    """Images (N, H, W, image_channels) -> logits (N,), higher for reals.
 
+    image_size: (H, W), or a number for both; each width halves both sides.
     widths: channels of the feature maps, from the largest map to the smallest.
     norm: "batch" for batch-norm, "spectral" to normalise the weights of every layer, or "none".
-    patches: True returns logits (N, side, side), one for each position of the smallest feature map,
-    which sees a patch of the image.
+    patches: True returns logits (N, h, w), one for each position of the smallest feature map, which
+    sees a patch of the image.
     equalized: equalised learning rate instead of weights drawn from N(0, .02^2).
     """
 
     def __init__(
         self,
-        image_size: int = 28,
+        image_size: int | tuple[int, int] = 28,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 128),
         norm: str = "batch",
@@ -111,7 +103,7 @@ class Discriminator(nn.Module):
         rng: Rng,
     ) -> None:
         rng = generator(rng)
-        side = start_size(image_size, len(widths))
+        smallest = halved(image_size, len(widths))
         if equalized and norm == "spectral":
             raise InputError(
                 "equalized and norm=spectral both scale D's weights: choose one of them"
@@ -127,10 +119,10 @@ class Discriminator(nn.Module):
         for a, b in zip(widths, widths[1:]):
             batch_norm = [nn.BatchNorm(b, rng=rng, init=GAINS)] if norm == "batch" else []
             self.main.layers += [conv(a, b, 4, 2, 1), *batch_norm, nn.LeakyReLU(0.2)]
-        last = (3, 1, 1) if patches else (side,)
+        last = (3, 1, 1) if patches else (smallest,)
         self.main.layers += [conv(widths[-1], 1, *last, gain=1.0)]
-        self.image_shape = (image_size, image_size, image_channels)
-        self.feature_shape, self.patches = (side, side, widths[-1]), patches
+        self.image_shape = (*as_pair(image_size), image_channels)
+        self.feature_shape, self.patches = (*smallest, widths[-1]), patches
 
     def features(self, x: Tensor) -> Tensor:
         """Return the smallest feature map, (N, *feature_shape)."""
@@ -164,7 +156,7 @@ class DCGANSettings(Settings):
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    size, _, channels = sizes.image
+    *size, channels = sizes.image
     doublings = [1 << i for i in range(s.layers)]
     g_widths = [s.g_channels * n for n in reversed(doublings)]
     d_widths = [s.d_channels * n for n in doublings]

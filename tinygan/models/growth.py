@@ -12,9 +12,10 @@ from tinygan.backend import xp
 from tinygan.errors import InputError
 from tinygan.settings import MAX_COUNT, setting
 
+from .image_sizes import start_shape
 from .settings import Settings
 
-START = 4  # the side of the first images, in pixels
+START = 4  # the shorter side of the first images, in pixels
 
 
 @dataclass
@@ -22,7 +23,9 @@ class GrowthSettings(Settings):
     """The settings of recipes whose networks can grow."""
 
     grow: bool = setting(
-        True, "start at 4x4 pixels and fade in larger sizes; false: start at full size"
+        True,
+        "start at 4x4 pixels (4xN if images are not square) and fade in larger sizes; false: start "
+        "at full size",
     )
     stable_images: int = setting(
         8_000,
@@ -35,21 +38,23 @@ class GrowthSettings(Settings):
     )
     batch_sizes: str = setting(
         "4:32,8:32",
-        "batch sizes for some image sizes, as size:images,...; batch_size for the others",
+        "batch sizes for some image sizes, as size:images,..., where size is the shorter side; "
+        "batch_size for the others",
     )
 
 
 class Growth:
     """The schedule: stable_images at 4x4, fade_images while 8x8 fades in, stable_images at 8x8, ...
 
-    size: the side of the full-size images, in pixels. The level of detail `lod` is 0 at full size,
-    1 at half of it, and so on; between two integers, the larger size fades in (models/progan.py).
-    Raises InputError for batch_sizes that cannot be read, and for a schedule without images.
+    size: (height, width) of the full-size images, or a number for both. The level of detail `lod`
+    is 0 at full size, 1 at half of it, and so on; between two integers, the larger size fades in
+    (models/progan.py). Raises InputError for batch_sizes that cannot be read, and for a schedule
+    without images.
     """
 
-    def __init__(self, settings, size: int) -> None:
-        self.size, self.stable, self.fade = size, settings.stable_images, settings.fade_images
-        self.levels = (size // START).bit_length() - 1
+    def __init__(self, settings, size: int | tuple[int, int]) -> None:
+        self.start, self.levels = start_shape(size)
+        self.stable, self.fade = settings.stable_images, settings.fade_images
         if not self.stable + self.fade:
             raise InputError(
                 "settings stable_images=0 fade_images=0: one of them must be larger; "
@@ -76,12 +81,18 @@ class Growth:
 
     def batch_size(self, lod: float) -> int:
         """Return the batch size at a level of detail."""
-        return self.batch_sizes[self.size >> math.floor(lod)]
+        return self.batch_sizes[self.short_side(lod)]
+
+    def short_side(self, lod: float) -> int:
+        """Return the shorter side of the largest images at a level of detail, in pixels."""
+        return START << (self.levels - math.floor(lod))
 
     def describe(self, lod: float) -> str:
-        """Return a level of detail as text: '8x8', or '8x8, 40% of 16x16'."""
-        side, share = self.size >> math.ceil(lod), math.ceil(lod) - lod
-        return f"{side}x{side}" + (f", {share:.0%} of {2 * side}x{2 * side}" if share else "")
+        """Return a level of detail as text: '8x12', or '8x12, 40% of 16x24'."""
+        height, width = (side << (self.levels - math.ceil(lod)) for side in self.start)
+        share = math.ceil(lod) - lod
+        larger = f", {share:.0%} of {2 * height}x{2 * width}" if share else ""
+        return f"{height}x{width}{larger}"
 
 
 def set_lod(network: nn.Module, lod: float) -> None:

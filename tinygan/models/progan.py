@@ -7,7 +7,8 @@
 The level of detail `lod` says how far both have grown: 0 is full size, 1 is half of it, 2 is a
 quarter. Between two integers, the larger size fades in: G blends its image with the enlarged image
 of the smaller size, and D blends its features with those of the halved image. The images between G
-and D always have full size; at lod 2, they consist of squares of 4x4 equal pixels.
+and D always have full size; at lod 2, they consist of squares of 4x4 equal pixels. Images that are
+not square start at 4xN or Nx4 pixels: 32x48 at 4x6, and 32x64 at 4x8.
 
 All layers have equalised learning rate, and leaky relu with slope .2, followed by pixel norm in G.
 G has no tanh.
@@ -22,33 +23,33 @@ import numpy as np
 from tinygan import nn, ops
 from tinygan.autograd import Tensor
 from tinygan.backend import Rng, from_host, generator
+from tinygan.ops.bilinear import as_pair
 from tinygan.settings import setting
 
-from .growth import START, GrowthSettings
-from .image_sizes import SizeError, doubled_from_4
+from .growth import GrowthSettings
+from .image_sizes import smallest_map, start_shape
 from .recipe import Recipe
 
 
 class Growing(nn.Module):
-    """The base class of G and D. A subclass defines `blocks`, one for each size 4, 8, ...; G also
-    `to_image`, a layer for each size, and `size`, the side of full-size images in pixels; D also
-    `from_image`, a layer for each size.
+    """The base class of G and D. A subclass defines `blocks`, one for each size 4x4, 8x8, ...; G
+    also `to_image`, and D `from_image`, a layer for each size.
 
-    lod: the level of detail, a buffer in host memory. widths: channels of the feature maps of 4x4,
-    8x8, ... up to full size. Raises InputError if image_size is not 4 * 2^(len(widths) - 1).
+    lod: the level of detail, a buffer in host memory. start: the size (height, width) of the
+    smallest feature map, 4x4 for square images. widths: channels of the feature maps of 4x4, 8x8,
+    ... up to full size. Raises InputError if image_size is not `start`, doubled for every width but
+    the first.
     """
 
     buffer_names: tuple[str, ...] = ("lod",)
 
-    def __init__(self, image_size: int, widths: Sequence[int], rng: Rng) -> None:
-        rng = generator(rng)
-        if not widths or image_size != START << (len(widths) - 1):
-            raise SizeError(image_size, "are not 4x4, doubled several times", doubled_from_4)
-        self.lod, self.rng = np.zeros((), "float32"), rng
+    def __init__(self, image_size: int | tuple[int, int], widths: Sequence[int], rng: Rng) -> None:
+        self.start = smallest_map(image_size, widths)
+        self.lod, self.rng = np.zeros((), "float32"), generator(rng)
 
     def conv(
         self,
-        *shape: int,
+        *shape: int | tuple[int, int],
         gain: float = 2**0.5,
         kind: Callable[..., nn.Module] = nn.Conv2d,
         fan_in: float | None = None,
@@ -78,19 +79,20 @@ class Growing(nn.Module):
         image = self.to_image[finest](x)
         if fading:
             image = self.blend(image, ops.upsample_nearest(self.to_image[finest - 1](coarser)))
-        return ops.upsample_nearest(image, self.size // image.shape[1])
+        return ops.upsample_nearest(image, 1 << (len(self.blocks) - 1 - finest))
 
 
 class Generator(Growing):
-    """Latents z (N, latent) -> images (N, size, size, image_channels), about in [-1, 1].
+    """Latents z (N, latent) -> images (N, H, W, image_channels), about in [-1, 1].
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to full size.
+    image_size: (H, W), or a number for both. widths: channels of the feature maps of 4x4, 8x8, ...
+    up to full size.
     """
 
     def __init__(
         self,
         latent: int = 64,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         *,
@@ -98,11 +100,11 @@ class Generator(Growing):
     ) -> None:
         rng = generator(rng)
         super().__init__(image_size, widths, rng)
-        self.latent, self.classes, self.size = latent, None, image_size
+        self.latent, self.classes = latent, None
         self.norm = nn.PixelNorm()
         # The gain of the first layer is a quarter of that of the others, as in the authors' code.
         first = self.conv(
-            latent, widths[0], 4, gain=2**0.5 / 4, kind=nn.ConvTranspose2d, fan_in=latent
+            latent, widths[0], self.start, gain=2**0.5 / 4, kind=nn.ConvTranspose2d, fan_in=latent
         )
         second = self.conv3(widths[0], widths[0])
         act = lambda layer: (layer, nn.LeakyReLU(0.2), nn.PixelNorm())
@@ -122,15 +124,16 @@ class Generator(Growing):
 
 
 class Discriminator(Growing):
-    """Images (N, size, size, image_channels) -> logits (N,), higher for reals.
+    """Images (N, H, W, image_channels) -> logits (N,), higher for reals.
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to full size, as in G. D compares
-    images in groups of 4: N must be a multiple of 4, or less than 4.
+    image_size: (H, W), or a number for both. widths: channels of the feature maps of 4x4, 8x8, ...
+    up to full size, as in G. D compares images in groups of 4: N must be a multiple of 4, or less
+    than 4.
     """
 
     def __init__(
         self,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         *,
@@ -147,12 +150,12 @@ class Discriminator(Growing):
                 nn.MinibatchStddev(),
                 *act(self.conv(top + 1, top, 3, padding=1)),
                 nn.Flatten(),
-                *act(self.conv(16 * top, top, kind=nn.Linear)),
+                *act(self.conv(math.prod(self.start) * top, top, kind=nn.Linear)),
             )
         ]
         self.blocks += [self.block(b, a) for a, b in zip(widths, widths[1:])]
         self.to_logit = self.conv(top, 1, gain=1.0, kind=nn.Linear)
-        self.image_shape, self.feature_shape = (image_size, image_size, image_channels), (top,)
+        self.image_shape, self.feature_shape = (*as_pair(image_size), image_channels), (top,)
 
     def block(self, inputs: int, outputs: int) -> nn.Sequential:
         """Return a block that halves height and width."""
@@ -188,10 +191,11 @@ def downsample(x, factor):
     return ops.avg_pool2d(x, factor) if factor > 1 else x
 
 
-def channels_by_size(channels: int, max_channels: int, size: int) -> list[int]:
+def channels_by_size(channels: int, max_channels: int, size: int | tuple[int, int]) -> list[int]:
     """Return the channels of the feature maps of 4x4, 8x8, ...: `channels` at full size, doubled at
     each halving of the size, but at most max_channels."""
-    return [min(channels << i, max_channels) for i in reversed(range((size // START).bit_length()))]
+    _, doublings = start_shape(size)
+    return [min(channels << i, max_channels) for i in reversed(range(doublings + 1))]
 
 
 @dataclass
@@ -203,7 +207,7 @@ class ProGANSettings(GrowthSettings):
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    size, _, channels = sizes.image
+    *size, channels = sizes.image
     widths = channels_by_size(s.channels, s.max_channels, size)
     return (
         Generator(sizes.latent, size, channels, widths, rng=rng),

@@ -9,7 +9,7 @@ from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
 from . import check_attributes, check_calls, check_draws
-from .image_sizes import SizeError, advice
+from .image_sizes import SizeError
 
 
 class Sizes(NamedTuple):
@@ -71,8 +71,10 @@ class Recipe(NamedTuple):
         `rng` draws the initial weights.
 
         s: the settings. classes: the number of classes of the data. Raises InputError if the
-        settings contradict each other, or if the networks lack something. For these checks, it
-        builds a second pair, from a copy of `rng`, and calls it on two latents and two images.
+        settings contradict each other, or if the networks lack something; and SizeError, whose
+        `pad` is the value of the setting pad that would help, or None, for images of a size that
+        the networks cannot have. For these checks, it builds a second pair, from a copy of `rng`,
+        and calls it on two latents and two images.
         """
         self.check_shape(s, image_shape)
         if (s.g_class == "none") != (s.d_class == "none"):
@@ -93,7 +95,7 @@ class Recipe(NamedTuple):
         try:
             pair = self._pair(s, image_shape, classes, rng)
         except SizeError as error:
-            raise InputError(advice(error, s.pad, image_shape)) from None
+            raise error.with_advice(s.pad) from None
         twins = self._pair(s, image_shape, classes, rng_before)
         for role, network, twin in zip("GD", pair, twins):
             check_draws(role, network, twin, rng)

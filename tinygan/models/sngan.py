@@ -19,7 +19,7 @@ from tinygan.backend import Rng, generator
 from tinygan.nn.init import xavier_uniform
 from tinygan.settings import setting
 
-from .image_sizes import SizeError
+from .image_sizes import halved
 from .recipe import Recipe
 from .settings import Settings
 
@@ -43,11 +43,11 @@ def convolutions(rng, spectral):
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent) -> images (N, size, size, image_channels) in [-1, 1].
+    """Latents z (N, latent) -> images (N, H, W, image_channels) in [-1, 1].
 
-    size: image_size, a multiple of 8. channels: channels of all feature maps. classes: the number
-    of classes for conditional batch-norm, whose scale and shift depend on labels (N,), the second
-    argument; None for plain batch-norm. upsample: see `nn.UpBlock`.
+    image_size: (H, W), or a number for both; multiples of 8. channels: channels of all feature
+    maps. classes: the number of classes for conditional batch-norm, whose scale and shift depend on
+    labels (N,), the second argument; None for plain batch-norm. upsample: see `nn.UpBlock`.
     """
 
     conditional = True
@@ -55,7 +55,7 @@ class Generator(nn.Module):
     def __init__(
         self,
         latent: int = 128,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         channels: int = 64,
         classes: int | None = None,
@@ -64,16 +64,14 @@ class Generator(nn.Module):
         rng: Rng,
     ) -> None:
         rng = generator(rng)
-        side = image_size // 8
-        if side * 8 != image_size:
-            raise SizeError(image_size, "cannot be halved 3 times", lambda side: side % 8 == 0)
+        height, width = halved(image_size, 3)
         conv = convolutions(rng, spectral=False)
         of_classes = nn.ConditionalBatchNorm.of_classes
         norm = lambda n: of_classes(n, classes) if classes else nn.BatchNorm(n)
         self.latent, self.classes = latent, classes
-        project = nn.Linear(latent, side * side * channels, rng=rng, init=xavier_uniform())
+        project = nn.Linear(latent, height * width * channels, rng=rng, init=xavier_uniform())
         self.project = with_zero_bias(project)
-        self.unflatten = nn.Reshape(side, side, channels)
+        self.unflatten = nn.Reshape(height, width, channels)
         self.blocks = [
             nn.UpBlock(channels, channels, norm=norm, conv=conv, upsample=upsample)
             for _ in range(3)
@@ -142,7 +140,7 @@ class SNGANSettings(Settings):
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    size, _, channels = sizes.image
+    *size, channels = sizes.image
     return (
         Generator(sizes.latent, size, channels, s.g_channels, sizes.g_classes, rng=rng),
         Discriminator(sizes.d_image_channels, s.d_channels, rng=rng),

@@ -27,7 +27,7 @@ from .settings import Settings
 class Styled(nn.Module):
     """A layer of G: (x, w) -> conv (if there is one), noise, bias, leaky relu, AdaIN.
 
-    size: the side of the output. style: the length of w. up: double the size, and blur.
+    size: (height, width) of the output. style: the length of w. up: double the size, and blur.
     """
 
     conditional = True
@@ -35,7 +35,7 @@ class Styled(nn.Module):
     def __init__(
         self,
         channels: int,
-        size: int,
+        size: tuple[int, int],
         style: int,
         conv: nn.Module | None = None,
         up: bool = False,
@@ -59,10 +59,11 @@ class Styled(nn.Module):
 
 
 class Generator(nn.StyleGenerator, progan.Growing):
-    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, size, size,
+    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, H, W,
     image_channels), about in [-1, 1].
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to full size. style: the length of w.
+    image_size: (H, W), or a number for both. widths: channels of the feature maps of 4x4, 8x8, ...
+    up to full size. style: the length of w.
     layers, classes, hidden, rate: see `nn.Mapping`. mixing, psi, cutoff: see `nn.StyleGenerator`.
     """
 
@@ -71,7 +72,7 @@ class Generator(nn.StyleGenerator, progan.Growing):
     def __init__(
         self,
         latent: int = 64,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         style: int = 64,
@@ -87,12 +88,13 @@ class Generator(nn.StyleGenerator, progan.Growing):
         progan.Growing.__init__(self, image_size, widths, rng)
         mapping = nn.Mapping(latent, style, layers, classes, rate, hidden=hidden, rng=rng)
         self.init_styles(mapping, style, 2 * len(widths), mixing, rng)
-        self.size, self.constant = image_size, Parameter(xp.ones((4, 4, widths[0]), "float32"))
-        self.blocks = []
+        self.constant = Parameter(xp.ones((*self.start, widths[0]), "float32"))
+        (height, width), self.blocks = self.start, []
         for i, (a, b) in enumerate(zip((widths[0], *widths), widths)):
             convs = [self.conv3(a, b, bias=False) if i else None, self.conv3(b, b, bias=False)]
             ups = [i > 0, False]
-            styled = (Styled(b, 4 << i, style, *conv_up, rng=rng) for conv_up in zip(convs, ups))
+            size = height << i, width << i
+            styled = (Styled(b, size, style, *conv_up, rng=rng) for conv_up in zip(convs, ups))
             self.blocks += [nn.Sequential(*styled)]
         self.to_image = [self.conv(width, image_channels, 1, gain=1.0) for width in widths]
 
@@ -121,7 +123,7 @@ class Discriminator(progan.Discriminator):
 
     def __init__(
         self,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         classes: int | None = None,
@@ -175,7 +177,7 @@ class StyleGANSettings(StyleSettings, progan.ProGANSettings):
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    size, _, channels = sizes.image
+    *size, channels = sizes.image
     widths = progan.channels_by_size(s.channels, s.max_channels, size)
     return (
         Generator(

@@ -35,9 +35,10 @@ from tinygan import nn, ops
 from tinygan.autograd import Parameter, Tensor
 from tinygan.backend import Rng, generator, normal
 from tinygan.errors import InputError, choose_from
+from tinygan.ops.bilinear import as_pair
 from tinygan.settings import setting
 
-from .image_sizes import SizeError, doubled_from_4
+from .image_sizes import smallest_map
 from .progan import channels_by_size
 from .recipe import Recipe
 from .stylegan import StyleSettings
@@ -166,18 +167,19 @@ class ToImage(nn.Module):
 
 
 class Generator(nn.StyleGenerator):
-    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, size, size,
+    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, H, W,
     image_channels), about in [-1, 1].
 
-    widths: channels of the feature maps of 4x4, 8x8, ... up to full size. style: the length of w.
-    layers, classes, hidden, rate: see `nn.Mapping`. mixing, psi, cutoff: see `nn.StyleGenerator`.
+    image_size: (H, W), or a number for both. widths: channels of the feature maps of 4x4, 8x8, ...
+    up to full size (4xN or Nx4, ... if H is not W). style: the length of w. layers, classes,
+    hidden, rate: see `nn.Mapping`. mixing, psi, cutoff: see `nn.StyleGenerator`.
     configuration: "a" to "d". architecture: "skip", "residual" or "original".
     """
 
     def __init__(
         self,
         latent: int = 64,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         style: int = 64,
@@ -192,19 +194,20 @@ class Generator(nn.StyleGenerator):
         rng: Rng,
     ) -> None:
         rng = generator(rng)
-        check_arguments(image_size, widths, architecture)
+        start = height, width = check_arguments(image_size, widths, architecture)
         mapping = nn.Mapping(
             latent, style, layers, classes, rate, separate_norms=True, hidden=hidden, rng=rng
         )
         self.init_styles(mapping, style, 2 * len(widths), mixing, rng)
         layer, styled = CONFIGURATIONS[configuration], configuration in "cd"
         pairs = list(zip(widths, widths[1:]))
-        self.constant = Parameter(normal(rng, (4, 4, widths[0])))
-        first = [] if styled else [layer(None, widths[0], 4, style, rng=rng)]
-        self.blocks = [nn.Sequential(*first, layer(widths[0], widths[0], 4, style, rng=rng))]
-        for i, (a, b) in enumerate(pairs):
-            up = layer(a, b, 8 << i, style, up=True, rng=rng)
-            self.blocks.append(nn.Sequential(up, layer(b, b, 8 << i, style, rng=rng)))
+        self.constant = Parameter(normal(rng, (*start, widths[0])))
+        first = [] if styled else [layer(None, widths[0], start, style, rng=rng)]
+        self.blocks = [nn.Sequential(*first, layer(widths[0], widths[0], start, style, rng=rng))]
+        for i, (a, b) in enumerate(pairs, 1):
+            size = height << i, width << i
+            up = layer(a, b, size, style, up=True, rng=rng)
+            self.blocks.append(nn.Sequential(up, layer(b, b, size, style, rng=rng)))
         residual = architecture == "residual"
         self.shortcuts = [conv(a, b, 1, up=True, rng=rng) for a, b in pairs if residual]
         image_widths = widths if architecture == "skip" else widths[-1:]
@@ -241,19 +244,18 @@ class Layer(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, size, size, image_channels), and labels (N,) if there are classes -> logits (N,),
-    higher for reals.
+    """Images (N, H, W, image_channels), and labels (N,) if there are classes -> logits (N,), higher
+    for reals.
 
-    widths, architecture: as in G. group: the number of images to compare with each other; N must be
-    a multiple of it, or smaller. classes: the number of classes, or None. With classes, the logit
-    is features . map(y) / sqrt(length), where map is a mapping (`nn.Mapping`, with `layers` and
-    `rate`) from a class to the length of the features (StyleGAN2-ADA, after Miyato and Koyama
-    2018).
+    image_size, widths, architecture: as in G. group: the number of images to compare; N must be a
+    multiple of it, or smaller. classes: the number of classes, or None. With classes, the logit is
+    features . map(y) / sqrt(length), where map is an `nn.Mapping`, with `layers` and `rate`, from a
+    class to the length of the features (StyleGAN2-ADA, after Miyato and Koyama 2018).
     """
 
     def __init__(
         self,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         image_channels: int = 1,
         widths: Sequence[int] = (64, 64, 32, 16),
         architecture: str = "residual",
@@ -265,7 +267,7 @@ class Discriminator(nn.Module):
         rng: Rng,
     ) -> None:
         rng = generator(rng)
-        check_arguments(image_size, widths, architecture)
+        height, width = check_arguments(image_size, widths, architecture)
         top, pairs = widths[0], list(zip(widths, widths[1:]))
         self.conditional, self.skip = classes is not None, architecture == "skip"
         image_widths = widths if self.skip else widths[-1:]
@@ -278,11 +280,11 @@ class Discriminator(nn.Module):
         self.last = nn.Sequential(
             nn.MinibatchStddev(group), Layer(top + 1, top, 3, rng=rng), nn.Flatten()
         )
-        self.hidden = nn.Equalized(nn.Linear(16 * top, top, rng=rng), 1.0, rng=rng)
+        self.hidden = nn.Equalized(nn.Linear(height * width * top, top, rng=rng), 1.0, rng=rng)
         self.to_logit = nn.Equalized(nn.Linear(top, top if classes else 1, rng=rng), 1.0, rng=rng)
         mapping = lambda: nn.Mapping(0, top, layers, classes, rate, separate_norms=True, rng=rng)
         self.mapping = mapping() if classes else None
-        self.image_shape, self.feature_shape = (image_size, image_size, image_channels), (top,)
+        self.image_shape, self.feature_shape = (*as_pair(image_size), image_channels), (top,)
 
     def features(self, image: Tensor) -> Tensor:
         """Return the last hidden layer, (N, widths[0])."""
@@ -311,10 +313,10 @@ class Discriminator(nn.Module):
 
 
 def check_arguments(image_size, widths, architecture):
-    if not widths or image_size != 4 << (len(widths) - 1):
-        raise SizeError(image_size, "are not 4x4, doubled several times", doubled_from_4)
+    """Return the size (height, width) of the smallest feature map."""
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture={architecture}: {choose_from(ARCHITECTURES, architecture)}")
+    return smallest_map(image_size, widths)
 
 
 @dataclass
@@ -338,7 +340,7 @@ class StyleGAN2Settings(StyleSettings):
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    size, _, channels = sizes.image
+    *size, channels = sizes.image
     g_widths = channels_by_size(s.g_channels, s.max_channels, size)
     d_widths = channels_by_size(s.d_channels, s.max_channels, size)
     common = {"layers": s.mapping_layers, "rate": s.mapping_rate, "rng": rng}

@@ -7,6 +7,7 @@ from tinygan import batch, ops
 from tinygan.autograd import Array, Parameter, Tensor, described, wrap
 from tinygan.backend import Rng, asarray, from_host, generator, normal, xp
 from tinygan.errors import InputError
+from tinygan.ops.bilinear import as_pair
 
 from . import init as initial
 from .equalized import Equalized
@@ -89,17 +90,20 @@ class Noise(Module):
     """x (N, H, W, C) + strength * noise (N, H, W, 1), where the noise is N(0, 1) and the same for
     all channels (Karras et al. 2019, section 3.2).
 
-    size: H and W. strength is a Parameter (C,), or a scalar if `shared`, and starts at 0. In
-    training, the noise is drawn anew for every image; in evaluation, all images have the buffer
-    `fixed` (H, W). Set the attribute `mode` to "random", "fixed" or "none" to override that.
+    size: (H, W), or a number for both. strength is a Parameter (C,), or a scalar if `shared`, and
+    starts at 0. In training, the noise is drawn anew for every image; in evaluation, all images
+    have the buffer `fixed` (H, W). Set the attribute `mode` to "random", "fixed" or "none" to
+    override that.
     """
 
     buffer_names = ("fixed",)
 
-    def __init__(self, channels: int, size: int, shared: bool = False, *, rng: Rng) -> None:
+    def __init__(
+        self, channels: int, size: int | tuple[int, int], shared: bool = False, *, rng: Rng
+    ) -> None:
         rng = generator(rng)
         self.strength = Parameter(xp.zeros(() if shared else channels, "float32"))
-        self.fixed = normal(rng, (size, size))
+        self.fixed = normal(rng, as_pair(size))
         self.rng, self.mode = rng, None
 
     def forward(self, x):

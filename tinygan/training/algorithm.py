@@ -47,7 +47,7 @@ class Algorithm:
         self.dataset, self.seed, self.execution = dataset, seed, Execution(self)
         self.rng = self.execution.generator([seed, 0, 1])
         self.G, self.D = recipe.build(s, dataset.image_shape, dataset.num_classes, self.rng)
-        self.growth = Growth(s, dataset.image_shape[0]) if getattr(s, "grow", False) else None
+        self.growth = Growth(s, dataset.image_shape[:2]) if getattr(s, "grow", False) else None
         check_batch_sizes(self)
         self.ema = EMA(self.G, s.ema, s.ema_start)
         augment_rng = self.execution.generator([seed, 0, 5])

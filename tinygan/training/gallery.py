@@ -1,7 +1,6 @@
 """The pictures of a run: grids of samples from fixed latents, or scatter plots of points; for a
 growing recipe also samples at the end of training at each size."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ POINTS = 2000  # samples in the scatter plots
 class Gallery:
     """Writes the pictures of a run.
 
-    latents, labels: the fixed inputs of all grids and scatter plots. grown: {"0008": images of 8x8
-    pixels}, samples that a growing recipe generated at the end of training at each size.
+    latents, labels: the fixed inputs of all pictures. grown: {"0008": images whose shorter side had
+    8 pixels}, samples that a growing recipe generated at the end of training at each size.
     """
 
     def __init__(self, algorithm: Any, classes: int):
@@ -82,7 +81,7 @@ class Gallery:
 
     def write_growth(self, path: Path, G: Any) -> None:
         """Write a row of images, from the same latents, for each size up to the present one."""
-        size = self.algorithm.growth.size >> math.floor(self.algorithm.lod)
-        self.grown[f"{size:04}"] = generate(G, *self.growth_inputs())
+        side = self.algorithm.growth.short_side(self.algorithm.lod)
+        self.grown[f"{side:04}"] = generate(G, *self.growth_inputs())
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
-        plots.save_image(path, plots.grid(rows, columns=10))
+        plots.save_image(path, plots.grid(rows, columns=len(rows) // len(self.grown)))

@@ -143,7 +143,7 @@ def _check_meta(a, meta):
 
 def _arrays_of(network, image_shape):
     """Return {path: Array} of the parameters and buffers of a network."""
-    levels = (image_shape[0] // START).bit_length() - 1
+    levels = (min(image_shape[:2]) // START).bit_length() - 1
     ranges = {"running_var": (0.0, math.inf), "lod": (0.0, levels)}
     parameters = [(path, parameter.data) for path, parameter in network.named_parameters()]
     return {

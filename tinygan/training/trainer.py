@@ -14,6 +14,7 @@ from tinygan.data import Dataset
 from tinygan.errors import InputError, Interrupted, quoted, warn, warn_once
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
+from tinygan.models.image_sizes import check_images
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
@@ -47,6 +48,7 @@ class Trainer:
     ):
         s = self.settings = settings
         recipe.check_shape(s, dataset.image_shape)
+        check_images(dataset.image_shape, s.pad)
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         self.algorithm = a = Algorithm(recipe, s, dataset, seed)
         self.held_out_batch_size = 0

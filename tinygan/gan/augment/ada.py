@@ -7,7 +7,7 @@
                each image's colours
     filter     amplifies or weakens each of four frequency bands
     noise      of a random strength
-    cutout     sets a square to 0
+    cutout     sets a square to 0, or in images that are not square, a rectangle of their shape
 
 Each transform is applied to each image with probability p. If p is below about .8, an image most
 often stays as it is, so G cannot fool D by generating images that are already transformed.
@@ -193,7 +193,7 @@ class ADA:
         return gains
 
     def cutout_masks(self, draws, height, width):
-        """Return masks (N, H, W, 1), 0 inside the square and 1 outside."""
+        """Return masks (N, H, W, 1), 0 inside the rectangle and 1 outside."""
         size = draws.apply_at_random(np.full((draws.n, 1), self.strengths["cutout_size"]), 0.0)
         centre = draws.uniform(2)
         outside = [

@@ -3,7 +3,8 @@ of D and of G, at all times (Zhao et al. 2020).
 
     color         random changes of brightness, saturation and contrast
     translation   a shift by up to an eighth of the image; the uncovered part becomes 0, grey
-    cutout        a square half as wide as the image, around a random pixel, becomes 0
+    cutout        a rectangle half as wide and as high as the image, around a random pixel, becomes
+                  0, grey
 
 Random numbers are drawn for each image separately. Sizes and strengths are those of the authors'
 code.
