@@ -10,6 +10,7 @@ from pathlib import Path
 from tinygan import backend, data
 from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, say
 from tinygan.files import InUse, checkpoint
+from tinygan.models.image_sizes import SizeError
 from tinygan.settings import parse_assignments
 from tinygan.training import ranks, recipes, run_data, sampling
 from tinygan.training.trainer import FolderTaken, Trainer
@@ -202,11 +203,10 @@ def resumed_trainer(args):
 
 
 def new_trainer(args):
-    """Return the Trainer of a new run. It makes the folder that --out names, or the next free one
-    in runs/; only the first rank has a folder."""
-    recipe = recipes.find(args.recipe or recipes.DEFAULT)
-    settings = recipe.settings(data.holds_points(args.data))
-    settings = settings.updated(settings_from_options(args))
+    """Return the Trainer of a new run. If own images do not fit the networks with the recipe's pad,
+    but with another one, that is used instead."""
+    recipe, given = recipes.find(args.recipe or recipes.DEFAULT), settings_from_options(args)
+    settings = recipe.settings(data.holds_points(args.data)).updated(given)
     dataset = data.load(
         args.data or "digits",
         data_dir=args.data_dir,
@@ -214,6 +214,18 @@ def new_trainer(args):
         layout=args.layout,
         labels=args.labels,
     )
+    try:
+        return start(args, recipe, settings, dataset)
+    except SizeError as error:
+        if error.pad is None or "pad" in given or dataset.origin is None:
+            raise
+        say(f"pad={error.pad} instead of {settings.pad}: with it, the images fit the networks")
+        return start(args, recipe, settings.updated({"pad": error.pad}), dataset)
+
+
+def start(args, recipe, settings, dataset):
+    """Return the Trainer of a new run. It makes the folder that --out names, or the next free one
+    in runs/; only the first rank has a folder."""
     seed = args.seed or 0
     if ranks.rank:
         return Trainer(recipe, settings, dataset, "", seed)
