@@ -578,11 +578,17 @@ def test_the_last_tenth_of_shuffled_images_is_held_out():
     assert load("digits").subset(slice(50)).padded(2).shuffled
 
 
-def test_sorted_images_are_held_out_class_by_class():
-    assert parts_of(labelled(np.repeat([0, 1], [20, 30])))[1] == [18, 19, 47, 48, 49]
-    assert parts_of(labelled(np.repeat([2, 1], [40, 20])))[1] == [36, 37, 38, 39, 58, 59]
-    rest, held_out = parts_of(labelled(np.zeros(40, int)))  # one class: the last tenth
-    assert (rest, held_out) == (list(range(36)), list(range(36, 40)))
+def test_other_images_are_held_out_at_random_from_each_class():
+    counts = lambda parts, labels: [np.bincount(labels[part]).tolist() for part in parts]
+    sorted_labels = np.repeat([0, 1], [20, 30])
+    for labels in sorted_labels, np.random.default_rng(0).permutation(sorted_labels):
+        parts = parts_of(labelled(labels))
+        assert counts(parts, labels) == [[18, 27], [2, 3]]
+        assert parts[1] != sorted([*np.flatnonzero(labels == 0)[-2:], *np.flatnonzero(labels)[-3:]])
+    one_class = labelled(np.zeros(40, int))
+    by_seed = [one_class.hold_out(seed)[1].images.ravel().tolist() for seed in (0, 0, 1, 2)]
+    assert by_seed[0] == by_seed[1] == parts_of(one_class)[1]
+    assert len({*map(tuple, by_seed)}) == 3 and [*map(len, by_seed)] == [4] * 4
 
 
 @pytest.mark.parametrize("sizes", [[100, 100], [1, 1, 98], [150, 2, 2], [1] * 10, [9, 1], [2] * 10,

@@ -10,7 +10,7 @@ import scipy.special
 from mistakes import error_of
 
 from tinygan import plots
-from tinygan.data import Dataset
+from tinygan.data import Dataset, pictures
 from tinygan.metrics import neighbours, scores
 from tinygan.metrics.fid import fid, frechet_distance, gaussian, kid
 from tinygan.metrics.modes import modes
@@ -480,7 +480,7 @@ def test_memorisation_uses_a_subset_of_many_images(rng, monkeypatch):
 def test_neighbours_picture(rng, tmp_path):
     training = random_images(rng, 30)
     neighbours_picture(tmp_path / "n.png", training[:5], training, k=2, columns=2)
-    sheet = np.asarray(plots.open_picture(tmp_path / "n.png"))
+    sheet = pictures.read(tmp_path / "n.png", 3)
     order = [
         image for i in range(5) for image in (i, *nearest(training[i : i + 1], training, 2)[0][0])
     ]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 import tinygan
 from tinygan import data, errors, plots, screen
 from tinygan.cli import main
+from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
 from tinygan.training import log
@@ -239,7 +240,7 @@ def test_figures_are_drawn_whatever_backend_the_environment_names(tmp_path, back
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     in_environment, of_matplotlib = done.stdout.split(maxsplit=1)
-    assert in_environment == backend and plots.open_picture(tmp_path / "a.png").width == 800
+    assert in_environment == backend and pictures.read(tmp_path / "a.png", 3).shape[1] == 800
     # The caller's own figures use the backend that the environment names, if it is there.
     assert backend not in ("tkagg", "svg") or of_matplotlib.strip().lower() == backend
 

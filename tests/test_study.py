@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tinygan import data, plots
+from tinygan import data
+from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, locked, npz
 from tinygan.study import (
@@ -379,13 +380,14 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     ]
     assert {"0.5", "1", "2", "10", "20"} <= {*labels}
     whole, small = (
-        plots.open_picture(tmp_path / "out" / f"x{which}.png") for which in ("", "-small")
+        pictures.read(tmp_path / "out" / f"x{which}.png", 3) for which in ("", "-small")
     )
-    assert whole.size == (660, 330) and 150 < small.size[0] < 330 and 200 < small.size[1] < 330
+    height, width = small.shape[:2]
+    assert whole.shape == (330, 660, 3) and 150 < width < 330 and 200 < height < 330
     # The small picture is a part of the whole one: the middle panel with its labels.
     box = axes[1].get_tightbbox().padded(6)
-    part = np.asarray(whole)[330 - int(box.y1) :, int(box.x0) : int(box.x1)][: small.size[1]]
-    assert np.array_equal(np.asarray(small), part)
+    part = whole[330 - int(box.y1) :, int(box.x0) : int(box.x1)][:height]
+    assert np.array_equal(small, part)
     study.table(("a", "b"), ("x", 1234))
     study.finding("It is so.", {"it is": 1}, "It is 3.", number=3)
     out = capsys.readouterr().out

@@ -148,6 +148,12 @@ def warn_once(message: object) -> None:
     warn(message)
 
 
+@functools.cache
+def say_once(message: object) -> None:
+    """Write a message to stderr, unless this process has written the same one before."""
+    say(message)
+
+
 def one_line(text: object, max_length: int = 1500) -> str:
     """Return the text on one line, without control characters, shortened in the middle to about
     `max_length` characters."""

@@ -4,8 +4,6 @@ import contextlib
 import gc
 import io
 import math
-import os
-import warnings
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tinygan.errors import InputError
-from tinygan.files import open_file, replacing
+from tinygan.files import replacing
 from tinygan.screen import import_matplotlib
 
 
@@ -149,50 +147,6 @@ def save_sweep(
             axes.plot(values, numbers, marker="o", markersize=4)
             axes.set(title=title, xlabel=name, ylim=(0, None))
             axes.grid(alpha=0.3)
-
-
-# Pillow's other formats run programs (EPS) or write to stderr (TIFF).
-FORMATS = "PNG", "JPEG", "GIF", "BMP", "WEBP"
-MAX_PIXELS = 50_000_000  # as many as a large camera takes
-MAX_PIXELS_PER_BYTE = 8 * 1032  # of a file: pixels of one bit at deflate's best ratio
-
-
-def open_picture(path: str | Path, mode: str = "RGB", links: bool = True) -> Image.Image:
-    """Return a picture file as a Pillow image of mode "L" or "RGB".
-
-    links: the file and its folder may be links. Raises InputError if the file is not a picture, or
-    if its header claims more pixels than it is safe to decode.
-    """
-    try:
-        with (
-            open_file(path, follow=links, real_folder=not links) as file,
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # Pillow warns about flaws in files that it can read
-            with Image.open(file, formats=FORMATS) as image:
-                max_pixels = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size)
-                if image.width * image.height > max_pixels:
-                    raise ValueError(f"it claims to have {image.width} x {image.height} pixels")
-                if image.mode.startswith("I"):  # 16 bits: Pillow would clip them at 255
-                    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-                return image.convert(mode)
-    except InputError:  # it is no file
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{path} is not a picture that can be read ({reason}): give a PNG or JPEG file"
-        ) from None
-
-
-def load_image(path: str | Path, size: tuple[int, int], channels: int) -> np.ndarray[Any, Any]:
-    """Return a picture file as a uint8 image (H, W, C), resized to `size` = (H, W).
-
-    channels: 1 or 3. Raises InputError if the file is not a picture.
-    """
-    image = open_picture(path, "L" if channels == 1 else "RGB")
-    resampling = Image.Resampling.BOX if image.width > size[1] else Image.Resampling.BILINEAR
-    return np.asarray(image.resize(size[::-1], resampling)).reshape(*size, channels)
 
 
 def save_convergence(

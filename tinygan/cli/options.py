@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from tinygan.data.arrays import LAYOUTS
 from tinygan.errors import InputError, one_line
 from tinygan.files import is_file, user_path
 
@@ -96,6 +97,21 @@ SHARED = {
         "those of the last step",
     },
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
+    "--data": {"metavar": "PATH", "help": "where the run's own data are now, if they have moved"},
+    "--image-size": {
+        "metavar": "N",
+        "help": "for own images: crop them in the middle and resize them to NxN pixels, or to HxW "
+        "(default: keep pictures of one size of up to 64 pixels a side, make others 32x32; keep "
+        "arrays)",
+    },
+    "--layout": {
+        "choices": LAYOUTS,
+        "help": "for own arrays: the order of their axes (default: by the shape)",
+    },
+    "--labels": {
+        "metavar": "FILE",
+        "help": "for own images in a file: their labels, in an .npy, .npz or IDX file",
+    },
     "--data-dir": {
         "type": path_argument,
         "metavar": "DIR",

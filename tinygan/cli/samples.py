@@ -4,7 +4,8 @@ import numpy as np
 
 from tinygan import ops, plots
 from tinygan.autograd import no_grad
-from tinygan.errors import InputError
+from tinygan.data import pictures
+from tinygan.errors import InputError, one_line
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
 from tinygan.training import sampling
@@ -25,7 +26,10 @@ def sample_options(parser):
         "with a row for each class is filled up",
     )
     parser.add_argument(
-        "--label", type=int, metavar="K", help="generate only class K (conditional recipes only)"
+        "--label",
+        metavar="K",
+        help="generate only class K, given by its number, or for own data by its name (conditional "
+        "recipes only)",
     )
     add(parser, "--truncation", "--weights")
     parser.add_argument(
@@ -54,8 +58,8 @@ def run_sample(args):
     n, columns = args.n or (16 if args.walk == "classes" else 64), None
     labels = sampling.classes_in_turn(G, n)
     if args.label is not None:
-        labels = np.full(n, args.label)
-    elif G.classes and suffix == ".png":  # a full row of the grid for each class
+        labels = np.full(n, class_number(args.label, G, config))
+    elif G.classes and G.classes > 1 and suffix == ".png":  # a full row of the grid for each class
         labels, columns = sampling.class_rows(G.classes, n)
         n = len(labels)
     z = sampling.latents(np.random.default_rng(args.seed), columns or n, G, args.truncation)
@@ -78,14 +82,24 @@ def check_options(args, G, recipe):
     """Raise InputError if --label or --walk asks for classes or styles that G does not have."""
     if args.label is not None and not G.classes:
         raise InputError(f"--label: the recipe {recipe} has no classes")
-    if args.label is not None and not 0 <= args.label < G.classes:
-        raise InputError(f"--label {args.label}: the classes are 0 to {G.classes - 1}")
     if args.walk == "styles" and not isinstance(G, StyleGenerator):
         raise InputError(f"--walk styles: the G of {recipe} has no styles")
     if args.walk == "classes" and not G.classes:
         raise InputError(f"--walk classes: the recipe {recipe} has no classes")
     if args.walk == "classes" and args.label is not None:
         raise InputError("--walk classes shows all classes: leave out --label")
+
+
+def class_number(label, G, config):
+    """Return the number of the class that --label gives by its name or number. Raises InputError if
+    there is none."""
+    names = config.get("class_names", [])
+    if label in names:
+        return names.index(label)
+    if not label.isdecimal() or int(label) >= G.classes:
+        known = f", or one of {one_line(', '.join(names), 300)}" if names else ""
+        raise InputError(f"--label {label}: the classes are 0 to {G.classes - 1}{known}")
+    return int(label)
 
 
 def frames_of_walk(args, G, z, labels):
@@ -159,7 +173,7 @@ def run_animate(args):
     for path in sorted(folder.glob("samples/step-*.png")):
         is_file(path)
         try:
-            frames.append(np.asarray(plots.open_picture(path, links=False))[::2, ::2])
+            frames.append(pictures.read(path, 3, links=False)[::2, ::2])
         except InputError as error:
             raise InputError(f"{path} is damaged: move it elsewhere ({error})") from None
     if not frames:

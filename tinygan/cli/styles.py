@@ -8,9 +8,10 @@ from tqdm import tqdm
 from tinygan import data, nn, plots
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import to_numpy
+from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.files import npz, replacing
-from tinygan.training import projector, recipes, sampling
+from tinygan.training import projector, recipes, run_data, sampling
 
 from .common import print_table, sibling_path
 from .generators import load_style_generator
@@ -170,7 +171,7 @@ def project_options(parser):
         action="store_true",
         help="find a style for each layer, instead of one style for all layers",
     )
-    add(parser, "--data-dir")
+    add(parser, "--data", "--data-dir")
     add_output(
         parser, ".png", help="the picture of the search; the command also writes FILE-styles.npz"
     )
@@ -181,7 +182,7 @@ def run_project(args):
     """Find the styles that reproduce given images; plot the search, and write the styles."""
     G, config, path = load_style_generator(args)
     styles = sibling_path(args.output, "styles.npz")
-    names, images = images_to_project(args, config)
+    names, images = images_to_project(args, config, path.parent)
     projection = projector.project(
         G,
         data.to_float(images),
@@ -217,22 +218,25 @@ def run_project(args):
     )
 
 
-def images_to_project(args, config):
+def images_to_project(args, config, folder):
     """Return (names, uint8 images (N, H, W, C)) of the images that --images or --test selects,
     padded as in training. Raises InputError for an index that is too large, and for a file that is
     not a picture."""
     height, width, channels = config["image_shape"]
     pad = recipes.settings_of(config).pad
     if args.images:
-        if args.data_dir is not None:
-            raise InputError("--data-dir is read for test images only: leave it out with --images")
+        for option, value in ("--data-dir", args.data_dir), ("--data", args.data):
+            if value is not None:
+                raise InputError(
+                    f"{option} is read for test images only: leave it out with --images"
+                )
         names, size = list(map(str, args.images)), (height - 2 * pad, width - 2 * pad)
-        images = np.stack([plots.load_image(name, size, channels) for name in names])
-    else:
-        test, indices = data.load(config["data"], "test", args.data_dir), args.test or [0, 1, 2, 3]
-        if max(indices) >= len(test):
-            raise InputError(
-                f"--test {max(indices)}: the test images are numbered 0 to {len(test) - 1}"
-            )
-        names, images = [f"test {index}" for index in indices], test.images[indices]
-    return names, np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        images = np.stack([pictures.read(name, channels, size) for name in names])
+        return names, np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    reals = run_data.reals(config, folder, "test", args.data, args.data_dir)
+    indices = args.test or list(range(min(4, len(reals))))
+    if max(indices) >= len(reals):
+        raise InputError(
+            f"--test {max(indices)}: the {reals.split} images are numbered 0 to {len(reals) - 1}"
+        )
+    return [f"{reals.split} {index}" for index in indices], reals.images[indices]

@@ -5,13 +5,13 @@ import textwrap
 
 import numpy as np
 
-from tinygan import data, nn
+from tinygan import data, nn, plots
 from tinygan.errors import InputError
 from tinygan.settings import GROUPS, parse_assignments
 from tinygan.training import recipes
 
 from .common import print_table
-from .options import add
+from .options import add, add_output
 
 
 def recipes_options(parser):
@@ -75,10 +75,53 @@ def run_show(args):
 
 
 def data_options(parser):
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="NAME|PATH",
+        help="a data set, or your own images: say what would be trained on (default: list the data "
+        "sets)",
+    )
+    add(parser, "--image-size", "--layout", "--labels")
     add(parser, "--data-dir", help="a folder to search first")
+    add_output(
+        parser, ".png", required=False, help="write a picture of 100 of the images, sorted by class"
+    )
 
 
 def run_data(args):
+    how = {"image_size": args.image_size, "layout": args.layout, "labels": args.labels}
+    if args.data:
+        describe_data(data.load(args.data, data_dir=args.data_dir, **how), args.output)
+    elif args.output or any(how.values()):
+        raise InputError("say which data set is meant: tinygan data NAME, or tinygan data PATH")
+    else:
+        list_data(args)
+
+
+def describe_data(dataset, picture):
+    """Print the numbers of images of a data set, in all and of each class. picture: the path of a
+    PNG file of some images, a row for each class, or None."""
+    train, held_out = dataset.hold_out()
+    height, width, channels = dataset.image_shape
+    print(
+        f"{dataset.name}: {len(dataset):,} images of {height}x{width} pixels, "
+        f"{'grey' if channels == 1 else 'RGB'}; a run trains on {len(train):,}, and holds "
+        f"{len(held_out or ()):,} out"
+    )
+    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    if dataset.num_classes > 1:
+        rows = zip(map(str, range(dataset.num_classes)), dataset.class_names, map(str, counts))
+        print_table([("class", "name", "images"), *rows], right=(0, 2))
+    if picture:
+        chosen = dataset.balanced(min(100, len(dataset)), 0)
+        in_order = np.argsort(chosen.labels, kind="stable")
+        sheet = plots.grid(chosen.images[in_order], min(10, len(chosen)))
+        plots.save_image(picture, sheet)
+        print(f"picture: {picture}")
+
+
+def list_data(args):
     print_table(
         [("name", "train", "test", "where", "description")]
         + [

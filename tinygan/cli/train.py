@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from tinygan import backend, data
-from tinygan.errors import Diverged, InputError, exit_code, quoted, say
+from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, say
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
-from tinygan.training import ranks, recipes, sampling
+from tinygan.training import ranks, recipes, run_data, sampling
 from tinygan.training.trainer import FolderTaken, Trainer
 
 from .options import add, path_argument
@@ -27,13 +27,15 @@ def train_options(parser):
         metavar="RECIPE",
         help="the recipe, listed by `tinygan recipes` (default: quick)",
     )
-    parser.add_argument(
+    add(
+        parser,
         "--data",
-        metavar="NAME",
-        help="the data set, listed by `tinygan data`: digits (the default), mnist, fashion-mnist, "
-        "stacked-mnist, ...",
+        metavar="NAME|PATH",
+        help="the data set, listed by `tinygan data`: digits (the default), mnist, ...; or your "
+        "own images: a folder of pictures (with a subfolder for each class, or without classes), "
+        "an .npz or .npy file, or an IDX file. With --resume: where own images are now",
     )
-    add(parser, "--data-dir")
+    add(parser, "--image-size", "--layout", "--labels", "--data-dir")
     parser.add_argument(
         "--steps", metavar="N", help="the number of training steps; with --resume, the new total"
     )
@@ -67,7 +69,7 @@ def run_train(args):
     shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
     print(
         f"training {trainer.config['recipe']} on {len(trainer.dataset):,} images of "
-        f"{trainer.dataset.name}{held_out}: {settings.steps:,} steps with batches of "
+        f"{described(trainer.dataset)}{held_out}: {settings.steps:,} steps with batches of "
         f"{settings.batch_size}{shared}; run folder: {trainer.out}",
         flush=True,
     )
@@ -97,6 +99,20 @@ def run_train(args):
         f"curves: {trainer.out / 'curves.png'}\n"
         f"more:   tinygan sample {quoted(trainer.out)} -n 100 -o more.png\n"
         f"grid:   {grid}"
+    )
+
+
+def described(dataset):
+    """Return the name of a data set; for own data, with the size and the classes of the images."""
+    if dataset.origin is None:
+        return dataset.name
+    height, width, channels = dataset.image_shape
+    names = dataset.class_names
+    classes = f"{len(names)} classes: {', '.join(names[:10])}{', ...' * (len(names) > 10)}"
+    colours = "grey" if channels == 1 else "RGB"
+    return (
+        f"{dataset.name} ({height}x{width}, {colours}, "
+        f"{one_line(classes, 200) if len(names) > 1 else 'no classes'})"
     )
 
 
@@ -161,12 +177,12 @@ def resumed_trainer(args):
     """Return the Trainer of the run that --resume names. Raises InputError for options that a
     resumed run cannot change."""
     changes = settings_from_options(args)
-    fixed = args.recipe, args.data, args.seed, args.out
+    fixed = args.recipe, args.seed, args.out, args.image_size, args.layout, args.labels
     if any(value is not None for value in fixed) or changes.keys() - RESUMABLE:
         raise InputError(
             "--resume continues a run with its own recipe, data and settings; you can add only "
-            "--data-dir, --device, --steps and --set sample_every=N checkpoint_every=N keep=N "
-            "eval_every=N"
+            "--data (where its own data are now), --data-dir, --device, --steps and "
+            "--set sample_every=N checkpoint_every=N keep=N eval_every=N"
         )
     run = checkpoint.open_run(args.resume, allow_empty=True)
     recipe, settings = recipes.of_run(run)
@@ -175,7 +191,7 @@ def resumed_trainer(args):
     trainer = Trainer(
         recipe,
         settings.updated(changes),
-        data.load(run.config["data"], data_dir=args.data_dir),
+        run_data.load_again(run.config, run.folder, "train", args.data, args.data_dir),
         run.folder,
         run.config["seed"],
     )
@@ -188,7 +204,13 @@ def new_trainer(args):
     in runs/; only the first rank has a folder."""
     recipe = recipes.find(args.recipe or recipes.DEFAULT)
     settings = recipe.settings().updated(settings_from_options(args))
-    dataset = data.load(args.data or "digits", data_dir=args.data_dir)
+    dataset = data.load(
+        args.data or "digits",
+        data_dir=args.data_dir,
+        image_size=args.image_size,
+        layout=args.layout,
+        labels=args.labels,
+    )
     seed = args.seed or 0
     if ranks.rank:
         return Trainer(recipe, settings, dataset, "", seed)

@@ -1,7 +1,17 @@
-"""Data sets: `load` one by its name; the `Dataset` then gives minibatches."""
+"""Data sets: `load` one by its name, or your own by its path; the `Dataset` gives minibatches."""
 
 from tinygan.data.dataset import Dataset, to_float, to_uint8
 from tinygan.data.idx import read_idx
-from tinygan.data.loading import catalogue, load, locate
+from tinygan.data.loading import NoTestPart, catalogue, load, locate, names
 
-__all__ = ["Dataset", "catalogue", "load", "locate", "read_idx", "to_float", "to_uint8"]
+__all__ = [
+    "Dataset",
+    "NoTestPart",
+    "catalogue",
+    "load",
+    "locate",
+    "names",
+    "read_idx",
+    "to_float",
+    "to_uint8",
+]

@@ -2,18 +2,34 @@
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygan.errors import InputError
 
 
+class Origin(NamedTuple):
+    """Where the images of a user's own Dataset come from, so that a run can find them again.
+
+    path: the file or folder, absolute. labels: the path of a file of labels, or None. image_size:
+    (height, width) if one was asked for, or None. layout: "NHWC", "NCHW" or None. fingerprint: the
+    SHA-256 of all images, labels and class names.
+    """
+
+    path: str
+    labels: str | None
+    image_size: tuple[int, int] | None
+    layout: str | None
+    fingerprint: str
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled images. `images` is uint8 (N, H, W, C), `labels` int64 (N,); both are read-only.
 
-    shuffled: whether the images are in random order, as in the data sets that `load` returns.
+    shuffled: whether the images are in random order, as in the data sets that `load` returns by
+    their names. origin: where own data come from; None for all others.
     Raises InputError if the images or labels have another type or shape, or if a label is not an
     index of `class_names`.
     """
@@ -24,6 +40,7 @@ class Dataset:
     labels: np.ndarray[Any, Any] = field(repr=False)
     class_names: tuple[str, ...]
     shuffled: bool = False
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         images, labels, problem = np.asarray(self.images), np.asarray(self.labels), None
@@ -65,28 +82,29 @@ class Dataset:
         images, labels = self.images[indices], self.labels[indices]
         return replace(self, split=split or self.split, images=images, labels=labels)
 
-    def hold_out(self) -> tuple["Dataset", "Dataset | None"]:
+    def hold_out(self, seed: int = 0) -> tuple["Dataset", "Dataset | None"]:
         """Split off held-out images, by which settings can be chosen: return (the rest, held out).
 
         A tenth of the images is held out, but at most 5,000: the last ones, or if the images are
-        not known to be shuffled, the last ones of each class, in proportion to its size. At least
-        one image of each class stays. With fewer than 10 images, none is held out, and the second
-        result is None.
+        not known to be shuffled, some of each class, drawn by the seed, in proportion to its size.
+        At least one image of each class stays. With fewer than 10 images, none is held out, and the
+        second result is None.
         """
         n = min(len(self) // 10, 5000)
         rest, held_out = slice(0, len(self) - n), slice(len(self) - n, len(self))
         if not self.shuffled:
-            held_out = self._last_of_each(n)
+            held_out = self._some_of_each(n, np.random.default_rng([seed, 7]))
             rest, n = np.setdiff1d(np.arange(len(self)), held_out), len(held_out)
         return self.subset(rest), self.subset(held_out, "held-out") if n else None
 
-    def _last_of_each(self, n):
-        """Return the indices of about n images: the last ones of each class."""
-        # An image's place, counted from the end of its class, as a share of the class: the n
-        # smallest are the last tenth of each class.
+    def _some_of_each(self, n, rng):
+        """Return the indices of at most n random images, the same share of each class."""
+        # An image's place in the random order of its class, as a share of the class: the n smallest
+        # are a tenth of each class.
         place = np.full(len(self), np.inf)
         for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
-            place[members[:0:-1]] = (np.arange(len(members) - 1) + 0.5) / len(members)
+            order = rng.permutation(members)
+            place[order[1:]] = (np.arange(len(members) - 1) + 0.5) / len(members)
         order = np.argsort(place, kind="stable")[:n]
         return np.sort(order[np.isfinite(place[order])])
 

@@ -1,4 +1,5 @@
-"""Load a data set by its name: find its files, check them, and download them if need be.
+"""Load a data set by its name: find its files, check them, and download them if need be. A path is
+that of a user's own data (own.py).
 
 `digits` is part of the package. The full MNIST and Fashion-MNIST are searched for in a few folders,
 then downloaded once. The stacked data sets are made from the digits of another one, so they need
@@ -21,29 +22,68 @@ from tinygan.data.dataset import Dataset
 from tinygan.data.idx import read_idx
 from tinygan.data.sources import ALL_FILES, FILES, SOURCES, STACKED, TEST_LABELS
 from tinygan.data.stacked import STACK_NAMES, stack
-from tinygan.errors import InputError, choose_from
+from tinygan.errors import InputError, choose_from, quoted
 
 BUILT_IN = Path(__file__).parent / "digits"
 
 
-def load(name: str = "digits", split: str = "train", data_dir: str | Path | None = None) -> Dataset:
-    """Load the data set `name` ("digits", "mnist", "fashion-mnist", "stacked-digits",
-    "stacked-mnist").
+class NoTestPart(InputError):
+    """Own data have no test images."""
+
+
+def load(
+    name: str | Path = "digits",
+    split: str = "train",
+    data_dir: str | Path | None = None,
+    *,
+    image_size: int | str | tuple[int, int] | None = None,
+    layout: str | None = None,
+    labels: str | Path | None = None,
+) -> Dataset:
+    """Load the data set `name` ("digits", "mnist", ...; `catalogue` lists them), or your own data
+    from the path `name`: a folder of pictures, with a subfolder for each class or without classes;
+    an .npz or .npy file of images; an IDX file; a folder with a pair of IDX files.
 
     split: "train" or "test". data_dir: a folder to search first, see `locate`. A data set that is
     found nowhere is downloaded into the user's cache folder. One process downloads while others
-    wait, and an interrupted download continues where it stopped. Raises InputError for an unknown
-    name or split, if data_dir does not exist or would not be used, if a file has the wrong content,
-    and if the download fails.
+    wait, and an interrupted download continues where it stopped.
+
+    For own data only:
+    image_size: N, or (height, width): crop images in the middle to this aspect, and resize them.
+        Without it, pictures become 32x32, unless all have the same size of up to 64 pixels a side.
+    layout: "NHWC" or "NCHW", for an array whose shape may be misunderstood.
+    labels: an .npy, .npz or IDX file of labels, for a file of images without them.
+
+    Raises InputError for an unknown name or split, if data_dir does not exist or would not be used,
+    if a file has the wrong content, and if the download fails; NoTestPart if own data have no test
+    images.
     """
-    source = _source(name)
     if split not in FILES:
         raise InputError(f"unknown split {split!r}: {choose_from(FILES, split)}")
+    options = {"image_size": image_size, "layout": layout, "labels": labels}
+    given = next((option for option, value in options.items() if value is not None), None)
+    if name not in names() and is_path(name):
+        from tinygan.data import own  # slow to import, like Pillow and tqdm, which it uses
+
+        if data_dir is not None:
+            raise InputError(f"--data-dir {data_dir} is not used with --data {name}: leave it out")
+        dataset = own.load(
+            name, split, own.Reading(own.image_size(image_size), layout, labels), names()
+        )
+        if dataset is None:
+            raise NoTestPart(f"{name} has no test images, such as in a folder called test")
+        return dataset
+    if given:
+        raise InputError(
+            f"--{given.replace('_', '-')} is for your own data, but {name} is a data set by name: "
+            "leave it out, or give a path, as in --data ./images"
+        )
+    source = _source(name)
     if data_dir is not None and STACKED.get(name, name) == "digits":
         raise InputError(
             f"nothing in the data folder {data_dir} would be used, because {name} is built into "
             "tinygan: leave --data-dir out, or choose a data set that is read from files, such as "
-            "--data mnist"
+            f"--data mnist; to train on pictures of your own, use --data {quoted(data_dir)}"
         )
     if name in STACKED:
         digits = load(STACKED[name], split, data_dir)
@@ -80,6 +120,19 @@ def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
     return None
 
 
+def is_path(name: str) -> bool:
+    """Return whether a text that is no data set's name is meant as the path of own data."""
+    text = os.fspath(name)
+    return os.path.exists(os.path.expanduser(text)) or any(
+        mark in text for mark in (os.sep, "/", "~", ".np")
+    )
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all data sets."""
+    return (*SOURCES, *STACKED)
+
+
 class Row(NamedTuple):
     """A line of `tinygan data`.
 
@@ -99,7 +152,7 @@ def catalogue(data_dir: str | Path | None = None) -> list[Row]:
     in their Row."""
     _check_folder(data_dir)
     rows = []
-    for name in (*SOURCES, *STACKED):
+    for name in names():
         source, description = _source(name), _source(name).description
         if name in STACKED:
             description = f"three images of {STACKED[name]} in one, as red, green and blue"
@@ -123,8 +176,11 @@ def _where(name, data_dir):
 
 def _source(name):
     """Return the Source of a data set, or of the digits that it stacks."""
-    if name not in (*SOURCES, *STACKED):
-        raise InputError(f"unknown data set {name!r}: {choose_from((*SOURCES, *STACKED), name)}")
+    if name not in names():
+        known = choose_from(names(), str(name))
+        raise InputError(
+            f"unknown data set {str(name)!r}, and there is no file or folder of that name: {known}"
+        )
     return SOURCES[STACKED.get(name, name)]
 
 
@@ -168,8 +224,8 @@ def _read(path, name, file):
     if owners:
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
     raise InputError(
-        f"{path} is not {name}'s {file}, or is damaged (its SHA-256 differs): {advice}; for data "
-        "of your own, make a tinygan.data.Dataset"
+        f"{path} is not {name}'s {file}, or is damaged (its SHA-256 differs): {advice}; to "
+        f"train on it as your own data, use --data {quoted(path.parent)}"
     )
 
 

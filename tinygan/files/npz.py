@@ -58,7 +58,7 @@ def load(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     """Return the {name: array} that `save` wrote. Raises ValueError, OSError, or an exception of
     zipfile if the file is damaged."""
     with open_file(path) as raw:
-        _check_directory(raw)
+        check_directory(raw)
         with zipfile.ZipFile(raw) as file:
             members = file.infolist()
             if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
@@ -76,7 +76,7 @@ def load(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     return arrays
 
 
-def _check_directory(file):
+def check_directory(file: IO[bytes]) -> None:
     """Raise ValueError unless a file ends with the directory of a zip file, which must not be long:
     zipfile makes objects of the whole directory before anybody can look at it."""
     size = file.seek(0, os.SEEK_END)

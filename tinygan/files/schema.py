@@ -242,6 +242,16 @@ def check_arrays(
 # The files of a run
 
 STEP = integer(0, MAX_COUNT)
+# Where a user's own data are, and how they were read (data/dataset.py, Origin).
+ORIGIN = record(
+    {
+        "path": text(5000),
+        "labels": optional(text(5000)),
+        "image_size": optional(sequence(integer(1, 1024), integer(1, 1024))),
+        "layout": optional(one_of("NHWC", "NCHW")),
+        "fingerprint": text(64),
+    }
+)
 SETTING = either("a number, text, true or false", number(), text(1000), one_of(True, False))
 CONFIG = record(
     {
@@ -253,7 +263,12 @@ CONFIG = record(
         "image_shape": sequence(integer(1, 1024), integer(1, 1024), integer(1, 16)),
         "classes": integer(1, 10_000),
     },
-    {"version": integer(1, MAX_COUNT), "kernels": one_of("fast", "plain")},
+    {
+        "version": integer(1, MAX_COUNT),
+        "kernels": one_of("fast", "plain"),
+        "origin": ORIGIN,
+        "class_names": items(text(1000), 10_000),
+    },
 )
 
 # Averages over the steps of a line of log.jsonl, or the numbers of one step. Which others there

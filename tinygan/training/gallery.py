@@ -32,6 +32,8 @@ class Gallery:
         each class (at most ten of them) and a column for each latent."""
         if not self.algorithm.objectives.uses_classes:
             return self.algorithm.latents(GRID), None
+        if self.classes == 1:
+            return self.algorithm.latents(GRID), np.zeros(GRID, int)
         labels, columns = class_rows(self.classes, 8 * min(self.classes, MAX_ROWS))
         z = np.tile(to_numpy(self.algorithm.latents(columns).data), (len(labels) // columns, 1))
         return Tensor(asarray(z)), labels
@@ -45,13 +47,14 @@ class Gallery:
     def write_grid(self, path: Path, G: Any) -> None:
         """Write the images that G generates from the fixed latents."""
         images = generate(G, self.latents, self.labels)
-        columns = None if self.labels is None else class_rows(self.classes, len(images))[1]
+        has_rows = self.labels is not None and self.classes > 1
+        columns = class_rows(self.classes, len(images))[1] if has_rows else None
         plots.save_image(path, plots.grid(images, columns), real_folder=True)
 
     def growth_inputs(self) -> tuple[Tensor, Any]:
         """Return the latents and labels of the samples at each size: ten at most."""
-        if self.labels is None:
-            return self.latents[:10], None
+        if self.labels is None or self.classes == 1:
+            return self.latents[:10], None if self.labels is None else self.labels[:10]
         # The first image in each row of the grid.
         columns = class_rows(self.classes, len(self.labels))[1]
         return self.latents[::columns][:10], self.labels[::columns][:10]

@@ -22,6 +22,7 @@ from .algorithm import Algorithm
 from .evaluation import Evaluation
 from .execution import held_out_batch_size
 from .gallery import Gallery
+from .run_data import describe, training_data
 from .sampling import standing_statistics
 
 LOCK = "running"  # a file that exists, and is locked, while a process trains in the folder
@@ -67,6 +68,7 @@ class Trainer:
             "classes": dataset.num_classes,
             "seed": seed,
             "kernels": kernels.in_use(),
+            **describe(dataset),
         }
 
     @property
@@ -335,22 +337,6 @@ class Trainer:
                 f"another process has just begun a run in {out}: choose another --out"
             ) from None
         return trainer
-
-
-def training_data(
-    dataset: Dataset, settings: Settings, seed: int
-) -> tuple[Dataset, Dataset | None]:
-    """Divide a Dataset into the images that a run with these settings trains on, and those that are
-    held out. Raises InputError if the setting train_size is too large."""
-    train, held_out = dataset.hold_out()
-    if settings.train_size > len(train):
-        raise InputError(
-            f"setting train_size={settings.train_size}: {dataset.name} has "
-            f"{len(train):,} training images ({len(held_out or ()):,} more are held out)"
-        )
-    if settings.train_size:
-        train = train.balanced(settings.train_size, seed)
-    return train, held_out
 
 
 @contextlib.contextmanager

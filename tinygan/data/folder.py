@@ -1,0 +1,305 @@
+"""Read a folder of pictures: a class for each subfolder, or pictures without classes.
+
+The pictures are decoded once, and kept in the cache (cache.py) under the names, sizes and times of
+their files.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+import PIL
+from tqdm import tqdm
+
+from tinygan.errors import InputError, quoted, say_once
+from tinygan.screen import Display
+
+from . import cache, pictures
+
+DEFAULT_SIZE = (32, 32)  # where pictures have different sizes, or are larger than
+LARGEST_KEPT = 64  # this many pixels in height or width
+MAX_FILES = 1_000_000
+MAX_BYTES = 4 << 30  # of all images together
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}  # beside hidden ones
+# Names of folders that hold parts of a data set rather than classes.
+TRAIN, TEST = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}
+VERSION = 1  # of the way pictures are read: another version does not use the cached images
+
+
+class Pictures(NamedTuple):
+    """Decoded pictures: images, uint8 (N, H, W, C); labels, int64 (N,); and the names of the
+    classes."""
+
+    images: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
+    class_names: tuple[str, ...]
+
+
+class Listing(NamedTuple):
+    """The picture files of a folder, by class.
+
+    files: {class: [file]}, in the order of the classes. A file is (path in the folder, bytes, time
+    of its last change). others: the paths of files that are no pictures by their names.
+    """
+
+    files: dict[str, list[tuple[str, int, int]]]
+    others: list[str]
+
+
+def parts(folder: Path) -> dict[str, Path]:
+    """Return {"train": a folder, "test": a folder} if all subfolders have names such as train, test
+    and val; otherwise, {"train": the folder itself}."""
+    subfolders = [entry for entry in _entries(folder) if _is_folder(entry)]
+    found = {
+        split: [entry.name for entry in subfolders if entry.name.lower() in names]
+        for split, names in (("train", TRAIN), ("test", TEST))
+    }
+    if len(found["train"]) != 1 or sum(map(len, found.values())) != len(subfolders):
+        return {"train": folder}
+    # A test set comes before a validation set.
+    in_order = sorted(found["test"], key=lambda name: not name.lower().startswith("test"))
+    if len(in_order) > 1:
+        say_once(f"{folder}: {', '.join(in_order[1:])} is not used, beside {in_order[0]}")
+    names = {"train": found["train"][0], **({"test": in_order[0]} if in_order else {})}
+    return {split: folder / name for split, name in names.items()}
+
+
+def list_pictures(folder: Path) -> Listing:
+    """Return the Listing of a folder. Raises InputError if it holds no pictures, if a subfolder
+    holds none, or if there are pictures beside the subfolders."""
+    listing, top = Listing({}, []), []
+    known, subfolders = pictures.suffixes(), []
+    for entry in _entries(folder):
+        if _is_folder(entry):
+            subfolders.append(entry.name)
+        else:
+            _sort_in(folder, entry, top, listing.others, known)
+    for name in subfolders:
+        files = listing.files[name] = []
+        for entry in _files_below(folder / name, (_identity(folder),)):
+            _sort_in(folder, entry, files, listing.others, known)
+            if len(files) > MAX_FILES:
+                raise InputError(f"{folder} holds more than {MAX_FILES:,} pictures: use fewer")
+    empty = [name for name, files in listing.files.items() if not files]
+    if top and len(empty) < len(subfolders):
+        raise InputError(
+            f"{folder} holds {_count(top)} beside folders of pictures: move them into a folder of "
+            "their own, since each folder is a class"
+        )
+    if top:
+        return Listing({"all": top}, listing.others)
+    if not subfolders or len(empty) == len(subfolders):
+        raise InputError(_no_pictures(folder, listing.others))
+    if empty:
+        raise InputError(
+            f"{folder}: the class {_some(empty)} has no pictures: put some in, or move that folder "
+            "elsewhere"
+        )
+    return listing
+
+
+def read_pictures(folder: Path, image_size: tuple[int, int] | None) -> Pictures:
+    """Return all pictures of a folder (see `list_pictures`), upright, in grey if all are grey and
+    else in RGB.
+
+    image_size: the height and width to which they are cropped and resized; None keeps the size that
+    they have if all have the same one, of up to 64 pixels a side, and otherwise makes them 32x32.
+    Raises InputError, with the names of all files that cannot be read.
+    """
+    listing = list_pictures(folder)
+    if listing.others:
+        say_once(f"{folder}: files that are no pictures are passed over: {_some(listing.others)}")
+    key = _key(folder, listing, image_size)
+    kept = cache.read("pictures", key)
+    if kept is None:
+        found, said = _decode(folder, listing, image_size)
+        kept = {
+            "images": found.images,
+            "labels": found.labels,
+            "class_names": np.array(json.dumps(found.class_names)),
+            "said": np.array(said),
+        }
+        cache.write("pictures", key, kept)
+    if said := str(kept["said"]):
+        say_once(said)
+    names = tuple(json.loads(str(kept["class_names"])))
+    return Pictures(kept["images"], kept["labels"].astype(np.int64), names)
+
+
+def _key(folder, listing, image_size):
+    """Return the SHA-256 of all that the decoded pictures depend on."""
+    content = [VERSION, PIL.__version__, os.path.realpath(folder), image_size, listing.files]
+    return hashlib.sha256(json.dumps(content).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _decode(folder, listing, image_size):
+    """Return (the Pictures of a Listing, a sentence that says how they were resized, or "")."""
+    names = [name for files in listing.files.values() for name, _, _ in files]
+    labels = np.repeat(np.arange(len(listing.files)), [*map(len, listing.files.values())])
+    broken: dict[str, str] = {}
+    headers = [_attempt(folder, name, broken, pictures.read_header) for name in names]
+    if len(broken) == len(names):
+        _refuse(folder, broken, names)
+    sizes = {header[:2] for header in headers if header}
+    channels = 1 if all(header.is_grey for header in headers if header) else 3
+    target, said = _target(folder, sizes, len(names), image_size)
+    if (size := len(names) * target[0] * target[1] * channels) > MAX_BYTES:
+        raise InputError(
+            f"{folder}: {len(names):,} images of {_shown(target)} pixels would need "
+            f"{size >> 30} GiB of memory: use a smaller --image-size"
+        )
+    images = np.empty((len(names), *target, channels), np.uint8)
+    bar = tqdm(names, "reading pictures", unit="file", file=Display(sys.stderr), delay=1)
+    for image, name, header in zip(images, bar, headers):
+        resized = None if sizes == {target} else target
+        decode = lambda path: pictures.read(path, channels, resized)
+        if header and (pixels := _attempt(folder, name, broken, decode)) is not None:
+            if pixels.shape != image.shape:
+                broken[name] = f"its size is {_shown(pixels.shape)}, other than in its header"
+            else:
+                image[:] = pixels
+    _refuse(folder, broken, names)
+    return Pictures(images, labels, tuple(listing.files)), said
+
+
+def _attempt(folder, name, broken, read):
+    """Return read(the path of a file), or note in `broken` why it cannot be read."""
+    try:
+        return read(folder / name)
+    except InputError as error:
+        broken[name] = str(error)
+        return None
+
+
+def _refuse(folder, broken, names):
+    """Raise InputError if files are broken: one that names them."""
+    if broken:
+        first = next(iter(broken.values()))
+        raise InputError(
+            f"{folder}: {len(broken):,} of {len(names):,} pictures cannot be read: "
+            f"{_some(list(broken), 1000)}: repair them, or move them elsewhere (the first: {first})"
+        )
+
+
+def _target(folder, sizes, count, image_size):
+    """Return (the size of the images, a sentence that says so if the pictures are resized)."""
+    small, large = min(sizes, key=math.prod), max(sizes, key=math.prod)
+    keep = len(sizes) == 1 and max(large) <= LARGEST_KEPT
+    target = image_size or (large if keep else DEFAULT_SIZE)
+    if sizes == {target}:
+        return target, ""
+    range_of_sizes = _shown(small) if len(sizes) == 1 else f"{_shown(small)} to {_shown(large)}"
+    other = "" if image_size else "; --image-size N or HxW for another size"
+    return target, (
+        f"{folder}: {count:,} pictures of {range_of_sizes} pixels are cropped in the middle and "
+        f"resized to {_shown(target)}{other}"
+    )
+
+
+# Listing files
+
+
+def _entries(folder) -> list[os.DirEntry[str]]:
+    """Return what a folder holds, in natural order, without hidden files and those of systems."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                entry
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FILES
+            ]
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+    return sorted(found, key=_natural)
+
+
+def _natural(entry):
+    """The sort key of natural order: 2.png before 10.png."""
+    parts = re.split(r"([0-9]{1,18})", entry.name.casefold())
+    return [
+        (part, 0) if i % 2 == 0 else ("", int(part)) for i, part in enumerate(parts)
+    ], entry.name
+
+
+def _identity(path):
+    info = os.stat(path)
+    return info.st_dev, info.st_ino
+
+
+def _files_below(folder: Path, above) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder and its subfolders. above: the identities of the folders that
+    hold it; a link may lead back to one of them."""
+    left = [(folder, above)]
+    while left:
+        folder, above = left.pop()
+        here, subfolders = _identity(folder), []
+        for entry in _entries(folder) if here not in above else ():
+            if _is_folder(entry):
+                subfolders.append((Path(entry.path), (*above, here)))
+            else:
+                yield entry
+        left += reversed(subfolders)
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _sort_in(folder, entry, files, others, known):
+    """Add a file to `files` if it is a picture by its name, or by its content if its name has no
+    suffix, and otherwise to `others`."""
+    name = os.path.relpath(entry.path, folder)
+    suffix = os.path.splitext(entry.name)[1].lower()
+    if suffix not in known and (suffix or not _is_picture(entry.path)):
+        others.append(name)
+        return
+    try:
+        info = entry.stat()
+    except OSError:  # a link that leads nowhere: decoding says so, with the other broken files
+        files.append((name, 0, 0))
+    else:
+        files.append((name, info.st_size, info.st_mtime_ns))
+
+
+def _is_picture(path):
+    try:
+        pictures.read_header(path)
+    except InputError:
+        return False
+    return True
+
+
+def _no_pictures(folder, others):
+    """Return the message for a folder without pictures."""
+    arrays = [name for name in others if name.lower().endswith((".npz", ".npy"))]
+    if arrays:
+        path = quoted(Path(folder, arrays[0]))
+        return f"{folder} holds no pictures; for arrays, give the file: --data {path}"
+    holds = f" (it holds {_some(others)})" if others else ""
+    return f"{folder} holds no pictures{holds}: give a folder of pictures, or of folders of them"
+
+
+def _count(items):
+    return f"{len(items):,} picture{'s' * (len(items) > 1)}"
+
+
+def _some(names, max_length=200):
+    """Return the first names of a list as text, about as many as fit into max_length characters."""
+    lengths = itertools.accumulate(len(name) + 2 for name in names)
+    shown = max(1, sum(length <= max_length for length in lengths))
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _shown(size):
+    return f"{size[0]}x{size[1]}"
