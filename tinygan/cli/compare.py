@@ -225,7 +225,7 @@ def choose_features(args, sides):
         return extractor
     if run := next((side for side in sides if side.config), None):
         try:
-            extractor = run_data.extractor(run.config, run.folder, args.data, args.data_dir)
+            extractor = features_of_run(run.config, run.folder, args)
             if fits(extractor, shape):
                 return extractor
             say(f"the features of {run.name} are for images of another shape: others are used")
@@ -246,7 +246,7 @@ def named_features(args, shape):
         return metrics.Extractor(name)
     if is_run(name):
         run = checkpoint.open_run(name)
-        return run_data.extractor(run.config, run.folder, args.data, args.data_dir)
+        return features_of_run(run.config, run.folder, args)
     if name in data.names():
         return metrics.extractor_for(*data.load(name, data_dir=args.data_dir).hold_out())
     if not is_path(name):
@@ -255,6 +255,12 @@ def named_features(args, shape):
             "the path of images with classes"
         )
     return metrics.extractor_for(*data.load(name, image_size=shape[:2]).hold_out())
+
+
+def features_of_run(config, folder, args):
+    """Return the Extractor of a run's data. --data and --data-dir may be meant for another set."""
+    where = (args.data, None) if "origin" in config else (None, args.data_dir)
+    return run_data.extractor(config, folder, *where)
 
 
 def fits(extractor, shape):

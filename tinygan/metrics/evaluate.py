@@ -96,9 +96,11 @@ class Evaluator:
                 "train": len(train),
                 "fid_train": fid(self.features, self.extractor(train_images)[0]),
             }
-            sets = map(self.extractor.cropped, (images, self.dataset.images, train.images))
+            cropped = self.extractor.cropped
             try:
-                report["memorisation"] = memorisation(*sets, self.seed)
+                report["memorisation"] = memorisation(
+                    cropped(images), cropped(self.dataset.images), cropped(train.images), self.seed
+                )
             except CopiesInTest as error:
                 warn(error)
         return report

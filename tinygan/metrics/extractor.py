@@ -89,7 +89,8 @@ class Extractor:
                     logits = to_numpy(self.net.head(hidden).data).astype(np.float64)
                     odds = np.exp(logits - logits.max(1, keepdims=True))
                     probabilities[part] = odds / odds.sum(1, keepdims=True)
-        return features.reshape(n, -1), probabilities.reshape(n, -1, self.classes)
+        singles = len(images) // n
+        return features.reshape(n, -1), probabilities.reshape(n, singles, self.classes)
 
     def inputs(self, images: Tensor) -> Tensor:
         """Return the inputs of the network, a Tensor, for images (N, H, W, C) in [-1, 1], of the

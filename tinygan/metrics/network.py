@@ -45,7 +45,8 @@ class Classifier(nn.Module):
     ) -> None:
         rng, self.image_shape = generator(rng), tuple(image_shape)
         height, width, inputs = image_shape
-        layers, settings = [], {"bias": False, "rng": rng, "init": nn.init.he_normal}
+        layers: list[Any] = []
+        settings: dict[str, Any] = {"bias": False, "rng": rng, "init": nn.init.he_normal}
         for channels in 32, 64, 128:  # for MNIST, on 28x28, 14x14 and 7x7 pixels
             layers.append(nn.Conv2d(inputs, channels, 3, padding=1, **settings))
             if min(height, width) > 1:

@@ -36,7 +36,7 @@ class Evaluation:
                 f"setting eval_every={settings.eval_every}: {dataset.name} is too small to hold "
                 "out images for evaluations"
             )
-        self.evaluator = None
+        self.evaluator: Any = None
         if settings.eval_every and here:
             extractor = extractor_for(*dataset.hold_out(), pad=settings.pad)
             self.evaluator = Evaluator(held_out, seed, extractor)
