@@ -391,6 +391,8 @@ def sandbox(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.delenv("TINYGAN_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "*")
+    for name, source in sources.SOURCES.items():
+        monkeypatch.setitem(sources.SOURCES, name, dataclasses.replace(source, mirrors=()))
     for name, files in FAKE.items():
         checksums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
         fake = dataclasses.replace(
@@ -492,6 +494,7 @@ def test_a_wrong_file_is_named_and_never_used(sandbox, file):
     message = error_of(load, "mnist", split, folder)
     assert str(folder / file) in message and "is not mnist's" in message
     assert "delete" not in message and "give another folder as --data-dir" in message
+    assert f"to train on it as your own data, use --data {folder}" in message
 
     (folder / file).write_bytes(content[:-1])
     assert "truncated" in error_of(load, "mnist", split, folder)
@@ -522,7 +525,8 @@ def test_unknown_names_are_errors():
 def test_catalogue(sandbox):
     folder = fill(sandbox / "data_dir/mnist", "mnist")
     rows = {row.name: row for row in catalogue(sandbox / "data_dir")}
-    assert list(rows) == ["digits", "mnist", "fashion-mnist", "stacked-digits", "stacked-mnist"]
+    names = ["digits", "mnist", "fashion-mnist", "kmnist", "emnist-letters", "emnist-balanced"]
+    assert list(rows) == [*names, "stacked-digits", "stacked-mnist"]
     assert rows["digits"][1:4] == rows["stacked-digits"][1:4] == ("built in", 10_000, 2_000)
     assert rows["mnist"][1:4] == rows["stacked-mnist"][1:4] == (str(folder), 6, 4)
     assert rows["fashion-mnist"].where == "not here"
@@ -535,7 +539,7 @@ def test_catalogue(sandbox):
 def test_the_checksums_are_the_published_ones():
     """They are read from the source file, because the fixture `sandbox` replaces them."""
     checksums = re.findall(r'"([0-9a-f]{64})"', Path(sources.__file__).read_text())
-    assert len(checksums) == len(set(checksums)) == 12
+    assert len(checksums) == len(set(checksums)) == 17
     for published in (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -545,6 +549,11 @@ def test_the_checksums_are_the_published_ones():
         "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+        "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+        "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+        "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
     ):
         assert published in checksums
 

@@ -37,7 +37,7 @@ def kind_of(path: Path) -> str | None:
     """Return "npz", "npy" or "idx" by the first bytes of a file, or None."""
     with open_file(path, follow=True) as file:
         start = file.read(6)
-    if start[:4] == b"PK\3\4":
+    if start[:2] == b"PK":
         return "npz"
     if start == b"\x93NUMPY":
         return "npy"

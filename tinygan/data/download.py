@@ -177,6 +177,7 @@ def _opener():
     from urllib import request
 
     opener = request.OpenerDirector()
+    opener.addheaders = [("User-Agent", "tinygan")]  # NIST refuses Python's own name
     for handler in (
         request.ProxyHandler,
         request.HTTPHandler,

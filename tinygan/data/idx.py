@@ -13,8 +13,9 @@ import gzip
 import math
 import struct
 import zlib
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Iterator
 
 import numpy as np
 
@@ -26,6 +27,15 @@ MAX_BYTES = 1 << 30  # far more than any file of this kind has, far less than a 
 MAX_NDIM = 32  # NumPy's limit is 32 or 64, depending on its version
 CHUNK = 1 << 16  # bytes read at a time: the memory that a short file costs, whatever it announces
 GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Unexpected(InputError):
+    """A file holds an array of another shape or type than the one that is expected. problem: what
+    it holds."""
+
+    def __init__(self, path: object, problem: str):
+        super().__init__(_message(path, problem))
+        self.problem = problem
 
 
 def read_idx(
@@ -41,18 +51,45 @@ def read_idx(
     The header is not trusted: no memory is reserved for what it announces. The items are read in
     chunks, up to one byte more than announced, so a gzip bomb is not unpacked any further.
     """
+    with open_to_read(path) as raw:
+        return decode_idx(raw, path, shape, digest)
+
+
+@contextmanager
+def open_to_read(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading. Raises InputError, also while it is read, if that fails."""
     try:
         with open_file(path, follow=True) as raw:
-            is_gzipped = raw.peek(2)[:2] == GZIP_MAGIC
-            with gzip.GzipFile(fileobj=raw) if is_gzipped else raw as file:
-                return _decode(file, path, shape, digest)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise _unusable(path, f"is a corrupt gzip file ({error})") from error
+            yield raw
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _decode(file, path, shape, digest):
+def is_gzipped(raw: Any) -> bool:
+    """Return whether an open file, of which nothing has been read yet, is gzipped."""
+    return bool(raw.peek(2)[:2] == GZIP_MAGIC)
+
+
+def decode_idx(
+    raw: Any,
+    path: object,
+    shape: tuple[int, ...] | None = None,
+    digest: Any = None,
+    dtype: Any = None,
+) -> np.ndarray[Any, Any]:
+    """Return the array in an open IDX file, as `read_idx` does.
+
+    path: its name, for messages. dtype: the type that the items must have; None accepts any. Raises
+    Unexpected for another shape or type.
+    """
+    try:
+        with gzip.GzipFile(fileobj=raw, mode="rb") if is_gzipped(raw) else nullcontext(raw) as file:
+            return _decode(file, path, shape, digest, dtype)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise _unusable(path, f"is a corrupt gzip file ({error})") from error
+
+
+def _decode(file, path, shape, digest, expected_dtype):
     magic = file.read(4)
     is_idx = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
     if not (is_idx and 1 <= magic[3] <= MAX_NDIM):
@@ -64,7 +101,10 @@ def _decode(file, path, shape, digest):
         raise _unusable(path, "is truncated: it ends inside its header")
     announced = struct.unpack(f">{ndim}I", lengths)
     if shape is not None and announced != shape:
-        raise _unusable(path, f"holds an array of shape {announced} where {shape} is expected")
+        raise Unexpected(path, f"holds an array of shape {announced} where {shape} is expected")
+    if expected_dtype is not None and dtype != expected_dtype:
+        wanted = np.dtype(expected_dtype).name
+        raise Unexpected(path, f"holds items of type {dtype.name} where {wanted} is expected")
     # A dimension of 0 does not lift the limit: NumPy limits the shapes of empty arrays too.
     if math.prod(max(n, 1) for n in announced) * dtype.itemsize > MAX_BYTES:
         limit = f"the limit of {MAX_BYTES >> 20} MiB"
@@ -90,4 +130,8 @@ def _decode(file, path, shape, digest):
 
 
 def _unusable(path, problem):
-    return InputError(f"{path} {problem}: download it again, or give another file")
+    return InputError(_message(path, problem))
+
+
+def _message(path, problem):
+    return f"{path} {problem}: download it again, or give another file"

@@ -1,14 +1,12 @@
 """Load a data set by its name: find its files, check them, and download them if need be. A path is
 that of a user's own data (own.py).
 
-`digits` is part of the package. The full MNIST and Fashion-MNIST are searched for in a few folders,
-then downloaded once. The stacked data sets are made from the digits of another one, so they need
-its files.
+`digits` is part of the package. The others are searched for in a few folders, then downloaded once.
+The stacked data sets are made from the digits of another one, so they need its files.
 """
 
 import contextlib
 import hashlib
-import math
 import os
 from functools import partial
 from pathlib import Path
@@ -16,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygan.data import download
+from tinygan.data import archive, download
 from tinygan.data.cache import cache_folder
 from tinygan.data.dataset import Dataset
-from tinygan.data.idx import read_idx
+from tinygan.data.idx import CHUNK, Unexpected, decode_idx, is_gzipped, open_to_read
 from tinygan.data.sources import ALL_FILES, FILES, SOURCES, STACKED, TEST_LABELS
 from tinygan.data.stacked import STACK_NAMES, stack
-from tinygan.errors import InputError, choose_from, quoted
+from tinygan.errors import InputError, choose_from, quoted, warn_once
 
 BUILT_IN = Path(__file__).parent / "digits"
 
@@ -46,7 +44,8 @@ def load(
 
     split: "train" or "test". data_dir: a folder to search first, see `locate`. A data set that is
     found nowhere is downloaded into the user's cache folder. One process downloads while others
-    wait, and an interrupted download continues where it stopped.
+    wait, and an interrupted download continues where it stopped. Images are upright and labels
+    count from 0, also where the files have them otherwise.
 
     For own data only:
     image_size: N, or (height, width): crop images in the middle to this aspect, and resize them.
@@ -94,29 +93,35 @@ def load(
         return Dataset(name, split, images, labels, STACK_NAMES, shuffled=True)
     _check_folder(data_dir)
     folder = locate(name, data_dir) or _download(name, data_dir)
-    images, labels = (_read(_find(folder, file), name, file) for file in FILES[split])
-    images = images[..., np.newaxis]
-    return Dataset(name, split, images, labels, source.class_names, shuffled=True)
+    images, labels = (_read(_find(folder, source, file), name, file) for file in FILES[split])
+    if source.transposed:
+        images = np.ascontiguousarray(images.swapaxes(1, 2))
+    images, labels = images[..., np.newaxis], labels - source.first_label
+    return Dataset(name, split, images, labels, source.class_names, source.shuffled)
 
 
 def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
     """Return the folder that holds the four files of `name`, or None.
 
     The folders are searched in this order: `data_dir` and then $TINYGAN_DATA (for both: the folder
-    itself, its subfolder `name`, and torchvision's MNIST/raw or FashionMNIST/raw in it), the user's
-    cache folder, torchvision's folder in ./data. A folder that holds another data set is skipped.
-    Raises InputError if a folder holds unknown files under these names. Only the small file of the
-    test labels is read here; `load` checks every file that it uses.
+    itself, its subfolder `name`, and torchvision's, such as MNIST/raw, in it), the user's cache
+    folder, torchvision's folder in ./data. EMNIST's files may also be in its archive, gzip.zip, in
+    one of these folders, or in the subfolder `gzip` of one, and have a subfolder `emnist` instead
+    of `name`, too. A folder that holds another data set is skipped. Raises InputError if a folder
+    holds unknown files under these names. Only the small file of the test labels is read here;
+    `load` checks every file that it uses.
     """
     _source(name)
     name = STACKED.get(name, name)
     if name == "digits":
         return BUILT_IN
+    source = SOURCES[name]
     for folder in _search_path(name, data_dir):
-        if all(_find(folder, file) for file in ALL_FILES):
-            with contextlib.suppress(_OtherDataset):
-                _read(_find(folder, TEST_LABELS), name, TEST_LABELS)
-                return folder
+        for place in (folder, folder / source.archive.inside) if source.archive else (folder,):
+            if all(_find(place, source, file) for file in ALL_FILES):
+                with contextlib.suppress(_OtherDataset):
+                    _read(_find(place, source, TEST_LABELS), name, TEST_LABELS)
+                    return place
     return None
 
 
@@ -189,68 +194,140 @@ def _source(name):
 
 def _search_path(name, data_dir):
     """Return the folders that may hold the data set `name`, in the order of the search."""
-    torchvision = Path(SOURCES[name].torchvision, "raw")
-    folders = []
+    source = SOURCES[name]
+    torchvision, folders = Path(source.torchvision, "raw"), []
+    subfolders = [name, *([source.archive.folder] if source.archive else []), torchvision]
     for root in data_dir, os.environ.get("TINYGAN_DATA"):
         if root:
             root = Path(os.path.expanduser(root))
-            folders += [root, root / name, root / torchvision]
-    return [*folders, cache_folder() / name, "data" / torchvision]
+            folders += [root, *(root / subfolder for subfolder in subfolders)]
+    return [*folders, _download_folder(name), "data" / torchvision]
 
 
-def _find(folder, file):
-    """Return the path of `file` in `folder`, under any of the names by which it is distributed, or
-    None."""
-    for spelling in file, file.replace("-idx", ".idx"):
-        for path in folder / spelling, folder / f"{spelling}.gz":
-            if os.path.isfile(path):
-                return path
-    return None
+def _find(folder, source, file):
+    """Return where `file` is in `folder`, under any of the names by which it is distributed: a
+    path, an archive.Member or None. Files of which a checksum is published are preferred."""
+    name = source.file_name(file)
+    spellings = name, name.replace("-idx", ".idx")
+    gzipped = [f"{spelling}.gz" for spelling in spellings]
+    if source.sha256:  # all of them can be verified: those that need no unpacking come first
+        return _first_file(folder, [*spellings, *gzipped])
+    found = _first_file(folder, gzipped)
+    if not found and source.archive:
+        found = archive.find(folder, source.archive, [*gzipped, *spellings])
+    return found or _first_file(folder, spellings)
+
+
+def _first_file(folder, names):
+    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
 
 
 class _OtherDataset(InputError):
     """An intact file of another data set that uses the same file names."""
 
 
-def _read(path, name, file):
-    """Return the array in `path`, which must be the `file` of data set `name`, byte for byte."""
-    digest = hashlib.sha256()
-    array = read_idx(path, SOURCES[name].shape(file), digest)
-    checksum = digest.hexdigest()
-    owners = [other for other, source in SOURCES.items() if source.sha256[file] == checksum]
+def _read(path, name, file, known_only=False):
+    """Return the array in `path` (or archive.Member), which must be the `file` of data set `name`.
+
+    Its checksum decides, if one is published: of its content or of the gzipped file. Otherwise it
+    is accepted with a warning, or if known_only, refused.
+    """
+    source, digest = SOURCES[name], hashlib.sha256()
+    zipped = isinstance(path, archive.Member)
+    with archive.open_member(path, source.max_bytes(file)) if zipped else open_to_read(path) as raw:
+        gzipped = is_gzipped(raw)
+        try:
+            array = decode_idx(raw, path, source.shape(file), digest, np.uint8)
+        except Unexpected as error:
+            raise _refused(path, name, file, f" (it {error.problem})") from error
+        owners = _owners(file, {digest.hexdigest()})
+        if gzipped and not owners:
+            owners = _owners(file, _checksums(raw))
     if name in owners:
         return array
-    advice = "give another folder as --data-dir"
     if owners:
+        advice = f"give another folder as --data-dir, or use --data {owners[0]}"
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
-    raise InputError(
-        f"{path} is not {name}'s {file}, or is damaged (its SHA-256 differs): {advice}; to "
-        f"train on it as your own data, use --data {quoted(path.parent)}"
+    if gzipped or source.sha256 or known_only:
+        raise _refused(path, name, file, ", or is damaged (its checksum differs)")
+    lowest, highest = source.first_label, source.first_label + len(source.class_names) - 1
+    if "labels" in file and not lowest <= array.min() <= array.max() <= highest:
+        found, expected = f"{array.min()} to {array.max()}", f"{lowest} to {highest}"
+        problem = f" (it holds labels {found} where {expected} are expected)"
+        raise _refused(path, name, file, problem)
+    warn_once(
+        f"the content of {name}'s files in {_folder(path)} cannot be verified: they are unpacked, "
+        "and checksums are published only of the gzipped files"
     )
+    return array
+
+
+def _folder(path):
+    return path.archive.parent if isinstance(path, archive.Member) else path.parent
+
+
+def _refused(path, name, file, problem):
+    """Return the error about a file that is no published one. It may be the user's own data."""
+    unpack = "unpack the archive, and " if isinstance(path, archive.Member) else ""
+    folder = os.path.abspath(_folder(path))  # a relative one might be the name of a data set
+    return InputError(
+        f"{path} is not {name}'s {SOURCES[name].file_name(file)}{problem}: give another folder as "
+        f"--data-dir; to train on it as your own data, {unpack}use --data {quoted(folder)}"
+    )
+
+
+def _owners(file, checksums):
+    """Return the names of the data sets whose `file` has one of these checksums."""
+    return [
+        name
+        for name, source in SOURCES.items()
+        if {source.sha256.get(file), source.packed.get(file)} & checksums
+    ]
+
+
+def _checksums(raw):
+    """Return the set of the SHA-256 and the MD5 of an open file."""
+    digests = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    raw.seek(0)
+    while chunk := raw.read(CHUNK):
+        for digest in digests:
+            digest.update(chunk)
+    return {digest.hexdigest() for digest in digests}
 
 
 # ---- download ----
 
 
+def _download_folder(name):
+    zipped = SOURCES[name].archive
+    return cache_folder() / (zipped.folder if zipped else name)
+
+
 def _download(name, data_dir):
     """Download the files of data set `name` that the cache folder lacks, and return their
     folder."""
-    source, folder = SOURCES[name], cache_folder() / name
+    source, folder = SOURCES[name], _download_folder(name)
     try:
         with download.alone_in(folder):
-            for file in ALL_FILES:
-                if not _find(folder, file):
-                    target = folder / f"{file}.gz"
-                    # gzip adds less than 4096 bytes to data that it cannot compress.
-                    max_bytes = math.prod(source.shape(file)) + 4096
-                    check = partial(_read, name=name, file=file)
-                    download.fetch(target, source.mirrors, max_bytes, check)
+            missing = [file for file in ALL_FILES if not _find(folder, source, file)]
+            if missing and source.archive:
+                target, size = folder / source.archive.names[0], source.archive.size
+                if os.path.lexists(target):
+                    raise InputError(f"{target} is in the way: move it elsewhere")
+                check = partial(archive.check, archive=source.archive)
+                download.fetch(target, source.mirrors, size, check)
+            else:
+                for file in missing:
+                    check = partial(_read, name=name, file=file, known_only=True)
+                    target = folder / f"{source.file_name(file)}.gz"
+                    download.fetch(target, source.mirrors, source.max_bytes(file), check)
     except (InputError, OSError) as error:
         searched = ", ".join(map(str, _search_path(name, data_dir)))
-        needed = ", ".join(f"{file}.gz" for file in ALL_FILES)
+        needed = [f"{source.file_name(file)}.gz" for file in ALL_FILES]
+        needed = ", ".join(source.archive.names[:1] if source.archive else needed)
         raise InputError(
             f"{name} was not found (in {searched}) and cannot be downloaded "
-            f"({download.reason(error)}): put {needed} in {folder}, or use --data digits, "
-            "which needs no download"
+            f"({download.reason(error)}): put {needed} from {source.homepage} in {folder}, or use "
+            "--data digits, which needs no download"
         ) from error
     return folder

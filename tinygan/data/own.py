@@ -52,6 +52,8 @@ def image_size(value: int | str | tuple[int, int] | None) -> tuple[int, int] | N
     sides = re.split("[x,]", value) if isinstance(value, str) else np.ravel(value).tolist()
     try:
         height, width = map(int, sides if len(sides) == 2 else [*sides, *sides])
+        if not isinstance(value, str) and [height, width][: len(sides)] != sides:
+            raise ValueError
     except (ValueError, TypeError):
         raise InputError(f"image size {value}: give N, or HEIGHTxWIDTH, in pixels") from None
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
@@ -151,6 +153,8 @@ def _parts_of_file(path, reading):
             labels_path = path
             if split == "train" and reading.labels:
                 labels_path = user_path(reading.labels)
+                if not labels_path.is_file():
+                    raise InputError(f"there is no file {reading.labels} of labels")
                 labels = arrays.read_labels(labels_path)
             elif labels is None and arrays.kind_of(path) == "idx" and (file := _companion(path)):
                 say_once(f"{path}: the labels are read from {file}")

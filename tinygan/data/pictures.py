@@ -93,9 +93,11 @@ def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     with Lanczos's filter."""
     height, width = size
     scale = min(image.width / width, image.height / height)
-    left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
-    box = left, top, image.width - left, image.height - top
-    return image.resize((width, height), Image.Resampling.LANCZOS, box)
+    crop_width, crop_height = max(1, round(scale * width)), max(1, round(scale * height))
+    left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+    # (The parameter `box` of `resize` would let the pixels around it bleed in.)
+    image = image.crop((left, top, left + crop_width, top + crop_height))
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def fit_arrays(images: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
