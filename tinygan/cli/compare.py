@@ -30,8 +30,9 @@ MEANINGS_OF_TWO = {  # instead of the meanings in metrics/evaluate.py
     "coverage": "share of B's images with an image of A in their neighbourhood: up to 1",
 }
 KEYS = "fid", "kid", "precision", "recall", "density", "coverage"
-# Options that only a comparison has, and their values if they are not given.
-OPTIONS = {"output": None, "features": None, "image_size": None, "layout": None}
+# Options that only a comparison has: their names and their attributes.
+OPTIONS = {"-o": "output", "--features": "features", "--image-size": "image_size"}
+OPTIONS |= {"--layout": "layout"}
 
 
 class Side(NamedTuple):
@@ -62,11 +63,10 @@ def add_options(parser):
 
 def check_options(args):
     """Raise InputError if an option of a comparison was given without B."""
-    for option, default in OPTIONS.items():
-        if getattr(args, option) != default:
+    for option, attribute in OPTIONS.items():
+        if getattr(args, attribute) is not None:
             raise InputError(
-                f"--{option.replace('_', '-')} is for comparing two sets of images: tinygan eval "
-                "RUN B; leave it out"
+                f"{option} is for comparing two sets of images, tinygan eval A B: leave it out"
             )
 
 

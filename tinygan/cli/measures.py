@@ -135,7 +135,7 @@ def run_truncation(args):
     extractor = run_data.extractor(config, path.parent, args.data, args.data_dir)
     evaluator = metrics.Evaluator(real, args.seed, extractor)
     labels = sampling.classes_in_turn(G, args.n)
-    row_labels = sampling.class_rows(G.classes, 10)[0] if G.classes else None
+    row_labels = sampling.class_rows(G.classes, 10)[0][:10] if G.classes else None
     reports, rows = [], []
     name = "psi" if kind == "w" else "threshold"
     for strength in tqdm(strengths, unit=name, dynamic_ncols=True):
