@@ -1,20 +1,25 @@
 """Read a file of images as an array: .npz, .npy, or a pair of IDX files."""
 
+import ast
 import math
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from tinygan.errors import InputError, say_once, warn_once
+from tinygan.errors import InputError, one_line, say_once, warn_once
 from tinygan.files import npz, open_file
 
 from .idx import GZIP_MAGIC, MAX_NDIM, read_idx
 
 LAYOUTS = "NHWC", "NCHW"
 MAX_BYTES = 4 << 30  # of an array
+HARMLESS_BYTES = 64 << 20  # that a member of a zip file may unpack to, and
+MAX_RATIO = 200  # how many times it may grow beyond them (MNIST as float64 grows 35 times)
+MAX_HEADER = 4096  # bytes: an honest one has about 120
 CHUNK = 1 << 20  # bytes read at a time: the memory that a short file costs, whatever it announces
 # The names under which .npz files hold images and labels: of the training part, and of the test
 # part, as in Keras's mnist.npz and in MedMNIST.
@@ -29,7 +34,7 @@ LABELS = {
 # The exceptions that reading a damaged file may raise.
 DAMAGE = (
     *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, TypeError, KeyError),
-    *(zipfile.BadZipFile, NotImplementedError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, OverflowError),
 )
 
 
@@ -92,7 +97,7 @@ def _read(path, first, axes, wanted, example):
         raise
     except DAMAGE as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read ({reason}): write it again") from None
+        raise InputError(f"{path} cannot be read ({one_line(reason)}): write it again") from None
     raise InputError(f"{path} holds no arrays: give an .npz, .npy or IDX file")
 
 
@@ -119,23 +124,42 @@ def _read_npz(file, path, first, axes, wanted, example):
         arrays = {}
         for name in wanted:
             if name in members:
+                _refuse_bomb(members[name], path)
                 with archive.open(members[name]) as stream:
                     arrays[name] = _read_array(stream, members[name].file_size, path)
         return arrays
 
 
+def _refuse_bomb(member, path):
+    """Raise InputError if a member of a zip file claims to grow to very many times its size."""
+    size, packed = member.file_size, max(member.compress_size, 1)
+    if size > HARMLESS_BYTES and size > MAX_RATIO * packed:
+        raise InputError(
+            f"{path}: {member.filename} claims to grow from {packed:,} to {size:,} bytes, more "
+            f"than {MAX_RATIO} times: save it with np.savez, if it is honest"
+        )
+
+
 def _header(stream, path):
     """Read the header of an array in NumPy's format. Return (shape, Fortran order, dtype)."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"version {version} of NumPy's format is unknown")
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
-    else:
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream, max_header_size=10_000)
+    magic, version = stream.read(6), stream.read(2)
+    if magic != b"\x93NUMPY" or version not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise ValueError("it does not begin as an array of NumPy does")
+    length = int.from_bytes(stream.read(2 if version == b"\1\0" else 4), "little")
+    if length > MAX_HEADER:  # NumPy's function would reserve memory for it
+        raise ValueError(f"its header claims to have {length:,} bytes")
+    try:
+        header = ast.literal_eval(stream.read(length).decode("utf-8").strip())
+        shape, dtype = header["shape"], np.dtype(header["descr"])
+        sound = {*map(type, shape)} <= {int} and min(shape, default=1) >= 0
+        sound = sound and len(shape) <= MAX_NDIM and dtype.itemsize
+    except Exception:  # of many kinds, since the header may be any text
+        sound = False
+    if not sound:
+        raise ValueError("its header is damaged")
     if dtype.hasobject:
         raise InputError(f"{path} holds Python objects: save an array of numbers")
-    return shape, fortran, dtype
+    return shape, header.get("fortran_order") is True, dtype
 
 
 def _read_array(stream: IO[bytes], size: int, path: Path) -> np.ndarray[Any, Any]:
@@ -144,8 +168,6 @@ def _read_array(stream: IO[bytes], size: int, path: Path) -> np.ndarray[Any, Any
     The header is not trusted: the memory grows with the bytes that are really there.
     """
     shape, fortran, dtype = _header(stream, path)
-    if any(n < 0 for n in shape) or dtype.itemsize == 0 or len(shape) > MAX_NDIM:
-        raise ValueError(f"its header announces the shape {shape}")
     nbytes = math.prod(shape) * dtype.itemsize
     if math.prod(max(n, 1) for n in shape) * dtype.itemsize > MAX_BYTES:
         raise InputError(
@@ -239,8 +261,9 @@ def _as_uint8(array, path):
         say_once(f"{path}: the values, {low:.4g} to {high:.4g}, are taken as [-1, 1]")
         offset, scale = 1.0, 127.5
     images = np.empty(array.shape, np.uint8)
-    for start in range(0, len(array), 1024):  # in parts, to save memory
-        part = slice(start, start + 1024)
+    count = max(1, (CHUNK >> 3) // array[0].size)
+    for start in range(0, len(array), count):  # in parts, to save memory
+        part = slice(start, start + count)
         images[part] = np.rint((array[part].astype(np.float64) + offset) * scale)
     return images
 

@@ -68,7 +68,7 @@ def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...])
     cannot be read.
     """
     given, path = path, user_path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"there is no file or folder {given}")
     parts = _parts_of_folder(path, reading) if path.is_dir() else _parts_of_file(path, reading)
     if split not in parts:

@@ -2,6 +2,7 @@
 config.json says."""
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def load_again(
             "it out, or say where these are with --data PATH"
         )
     path = user_path(path if path is not None else origin["path"])
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(
             f"{path}, the data of {folder}, does not exist: if it has moved, say where it is with "
             "--data PATH"
