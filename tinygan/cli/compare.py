@@ -76,8 +76,8 @@ def run(args):
     runs = [name for name in (a, b) if is_run(name)]
     if args.split:
         raise InputError("--split chooses among a run's own data: leave it out, or leave B out")
-    options = "-n", "--truncation", "--data", args.n, args.truncation, args.data
-    for option, value in zip(options[:3], options[3:]):
+    for_runs = {"-n": args.n, "--truncation": args.truncation, "--data": args.data}
+    for option, value in for_runs.items():
         if value is not None and not runs:
             raise InputError(f"{option} is for runs, but neither {a} nor {b} is one: leave it out")
     named = [name for name in (a, b) if name in data.names()]
