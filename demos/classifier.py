@@ -11,94 +11,30 @@ minutes on two cores.
 import argparse
 import math
 import sys
-from typing import NamedTuple
 
 import numpy as np
 
-from tinygan import data, ops
-from tinygan.autograd import Tensor, grad, no_grad
-from tinygan.backend import asarray, to_numpy
+from tinygan import data
 from tinygan.cli.options import output_file, path_argument
 from tinygan.errors import InputError
-from tinygan.kernels.cpu import parallel
+from tinygan.metrics import learning
+from tinygan.metrics.learning import Augmentation, accuracy_on
 from tinygan.metrics.network import WEIGHTS_OF, Classifier, read, write
-from tinygan.optim import Adam
 from tinygan.screen import Display
 
 BATCH_SIZE = 128
-LEARNING_RATE = 3e-3  # the peak: the rate rises over the first tenth of the steps, then falls to 0
 EPOCHS = 12
-
-
-class Augmentation(NamedTuple):
-    """The largest random change of a training image: each amount is uniform from minus to plus."""
-
-    angle: float = 10.0  # degrees
-    scale: float = 0.1
-    shift: float = 2.0  # pixels
-    flip: bool = False  # exchange left and right, with probability 1/2
 
 
 AUGMENTATIONS = {"mnist": Augmentation(), "fashion-mnist": Augmentation(0.0, 0.05, 1.0, flip=True)}
 
 
-def accuracy_on(net, dataset, batch_size=250):
-    """Return the share of the images of `dataset` that `net` classifies correctly."""
-    hits = 0
-    with no_grad(), parallel.single_threaded_blas():
-        for i in range(0, len(dataset), batch_size):
-            logits = net(asarray(data.to_float(dataset.images[i : i + batch_size])))
-            hits += np.sum(to_numpy(logits.data).argmax(1) == dataset.labels[i : i + batch_size])
-    return float(hits / len(dataset))
-
-
 def train(dataset, augmentation, seed=0, epochs=EPOCHS, progress=False):
-    """Train a Classifier on `dataset` (28x28x1), with Adam on the cross-entropy of augmented
-    images, and return it in evaluation mode."""
-    from tqdm import tqdm
-
+    """Train a Classifier on `dataset` (28x28x1), and return it in evaluation mode."""
     rng = np.random.default_rng([seed, 0, 1])  # independent of the shuffling of the data
-    net = Classifier(rng=rng)
-    optimizer = Adam(net.parameters(), LEARNING_RATE)
-    steps = epochs * (len(dataset) // BATCH_SIZE)
-    parallel.keep_memory()
-    with (
-        parallel.single_threaded_blas(),
-        tqdm(total=steps, unit="step", disable=not progress, file=Display(sys.stderr)) as bar,
-    ):
-        for step in range(steps):
-            images, labels = dataset.batch(step, BATCH_SIZE, seed)
-            optimizer.lr = LEARNING_RATE * min(
-                (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
-            )
-            loss = ops.cross_entropy(net(augmented(images, augmentation, rng)), labels)
-            optimizer.step(grad(loss, net.parameters()))
-            if not math.isfinite(loss.item()):
-                raise InputError(f"the loss is no longer a number at step {step}")
-            if step % 50 == 0:
-                bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-            bar.update()
-    return net.eval()
-
-
-def augmented(images, limits, rng):
-    """Return images (N, 28, 28, 1) in [-1, 1], each rotated, scaled, shifted and flipped at random,
-    as a Tensor. limits: an Augmentation.
-
-    Pixels from outside the image are black, as the borders of digits and clothes are.
-    """
-    n, size = images.shape[:2]
-    angle = np.deg2rad(rng.uniform(-limits.angle, limits.angle, n))
-    scale = rng.uniform(1 - limits.scale, 1 + limits.scale, n)
-    flip = rng.choice([-1, 1], n) if limits.flip else 1
-    cos, sin = np.cos(angle), np.sin(angle)
-    rotation = np.array([[flip * cos, -sin], [flip * sin, cos]]) * scale
-    # In the coordinates of the warp, the image is 2 wide.
-    shift = rng.uniform(-limits.shift, limits.shift, (n, 2, 1)) * 2 / size
-    theta = np.concatenate([np.moveaxis(rotation, 2, 0), shift], axis=2)
-    with no_grad():
-        # The warp fills in 0, which is black in images + 1.
-        return ops.affine_warp(Tensor(asarray(images + 1)), theta) - 1
+    net, steps = Classifier(rng=rng), epochs * (len(dataset) // BATCH_SIZE)
+    bar = "" if progress else None
+    return learning.train(net, dataset, augmentation, rng, steps, BATCH_SIZE, seed, bar)
 
 
 def main(argv=None) -> int:

@@ -496,6 +496,6 @@ def test_images_that_are_refused(rng):
     assert "uint8" in error_of(nearest, images / 255, images)
     assert "uint8" in error_of(nearest, images[0], images)
     assert "27x28" in error_of(nearest, images[:, 1:], images)
-    assert "3 channels where 1" in error_of(nearest, images, random_images(rng, 4, 3))
+    assert "1 channels where 3" in error_of(nearest, images, random_images(rng, 4, 3))
     assert "k must be 1 to 4" in error_of(nearest, images, images, 5)
     assert "k must be 1 to 4" in error_of(nearest, images, images, 0)

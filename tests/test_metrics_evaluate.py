@@ -14,7 +14,7 @@ from demos import classifier
 from tinygan import data, ops
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import asarray, to_numpy
-from tinygan.metrics import Evaluator, Extractor, evaluate, network, rows, scores
+from tinygan.metrics import Evaluator, Extractor, evaluate, learning, network, rows, scores
 from tinygan.metrics.fid import fid, kid
 from tinygan.metrics.modes import modes
 from tinygan.metrics.neighbours import memorisation
@@ -101,7 +101,7 @@ def test_written_weights_come_back(tmp_path):
 )
 def test_augmentation(rng, augmentation, expected):
     images = data.to_float(digits().images[:40])
-    moved = to_numpy(classifier.augmented(images, augmentation, rng).data)
+    moved = to_numpy(learning.augmented(images, augmentation, rng).data)
     assert moved.shape == images.shape and moved.dtype == np.float32
     assert moved.min() >= -1 - 1e-5 and moved.max() <= 1 + 1e-5
     if expected is None:
@@ -117,7 +117,7 @@ def test_augmentation_stays_within_its_limits(rng):
     if the image is magnified."""
     dots = np.full((400, 28, 28, 1), -1, np.float32)
     dots[:, 13:15, 13:15] = 1
-    moved = to_numpy(classifier.augmented(dots, classifier.Augmentation(), rng).data)[..., 0] + 1
+    moved = to_numpy(learning.augmented(dots, classifier.Augmentation(), rng).data)[..., 0] + 1
     for axis in 1, 2:
         along = moved.sum(3 - axis)
         centre = (along * np.arange(28)).sum(1) / along.sum(1) - 13.5

@@ -6,6 +6,7 @@ A user's mistake becomes one line on stderr, with exit code 2.
     samples.py     sample, animate
     styles.py      mix, noise, project
     measures.py    eval, truncation, ppl, separability
+    compare.py     eval, with two sets of images
     tools.py       recipes, show, data, bench
     gradcheck.py   gradcheck
     options.py     options that several commands share
@@ -36,7 +37,8 @@ COMMANDS = {  # name: (its file, its summary)
     "sample": ("samples", "generate images with a trained generator"),
     "eval": (
         "measures",
-        "compare a trained generator with the test images, and write metrics.json",
+        "compare a trained generator with the test images, and write metrics.json; or compare any "
+        "two sets of images",
     ),
     "truncation": (
         "measures",

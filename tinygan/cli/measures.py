@@ -5,16 +5,17 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from tinygan import data, metrics, plots
+from tinygan import metrics, plots
 from tinygan.autograd import no_grad
 from tinygan.backend import to_numpy
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
+from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.metrics.perceptual import Perceptual
-from tinygan.training import recipes, sampling
-from tinygan.training.trainer import training_data
+from tinygan.training import recipes, run_data, sampling
 
+from . import compare
 from .common import print_table, sibling_path
 from .generators import check_truncation, load_generator, load_style_generator
 from .options import add, add_output, add_style_options, positive
@@ -27,7 +28,15 @@ STRENGTHS = {
 
 
 def eval_options(parser):
-    add(parser, "run_folder", "--seed")
+    add(parser, "run_folder", type=str)
+    add(parser, "--seed")
+    parser.add_argument(
+        "other",
+        nargs="?",
+        metavar="B",
+        help="compare RUN with B instead of its own data. RUN and B may each be a run, a folder of "
+        "pictures, an .npz or .npy file of images, or the name of a data set",
+    )
     parser.add_argument(
         "-n",
         type=positive,
@@ -38,26 +47,28 @@ def eval_options(parser):
     parser.add_argument(
         "--split",
         choices=("test", "held-out"),
-        default="test",
-        help="the real images to compare with: the test set (the default), or the images held out "
-        "of training, for choosing settings",
+        help="the real images to compare with: the test set (the default, if there is one), or the "
+        "images held out of training, for choosing settings",
     )
-    add(parser, "--truncation", "--weights", "--data-dir", "--device")
+    add(parser, "--truncation", "--weights", "--data", "--data-dir")
+    compare.add_options(parser)
+    add(parser, "--device")
 
 
 def run_eval(args):
-    """Evaluate samples with all metrics; write metrics.json and neighbours.png."""
+    """Evaluate samples with all metrics; write metrics.json and neighbours.png. With B, compare two
+    sets of images."""
+    if args.other is not None:
+        return compare.run(args)
+    compare.check_options(args)
     G, config, path = load_generator(args)
     numbers, neighbours = path.parent / "metrics.json", path.parent / "neighbours.png"
     for file in numbers, neighbours:
         is_file(file)  # raises an error for a link, before the work is done
-    train, real = training_data(
-        data.load(config["data"], data_dir=args.data_dir),
-        recipes.settings_of(config),
-        config["seed"],
-    )
-    if args.split == "test":
-        real = data.load(config["data"], "test", args.data_dir)
+    where = path.parent, args.data, args.data_dir
+    train, _ = run_data.training_parts(config, *where)
+    real = run_data.reals(config, path.parent, args.split or "test", args.data, args.data_dir)
+    extractor = run_data.extractor(config, *where)
     n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
     labels = sampling.classes_in_turn(G, n)
     z = sampling.latents(np.random.default_rng([args.seed, 3]), n, G, args.truncation)
@@ -68,16 +79,17 @@ def run_eval(args):
         "step": checkpoint.load(path)[1]["step"],
         "weights": args.weights,
         "truncation": args.truncation,
-        **metrics.evaluate(images, labels, real, train, args.seed),
+        **metrics.evaluate(images, labels, real, train, args.seed, extractor),
     }
     write_json(numbers, report)
     has_points = isinstance(real, data.Points)
     if not has_points:
-        metrics.neighbours_picture(neighbours, images[:20], train)
+        cropped = extractor.cropped
+        metrics.neighbours_picture(neighbours, cropped(images[:20]), cropped(train.images))
     features = "" if has_points else f"features: {report['extractor']}\n"
     print(
         f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
-        f"{report['real']:,} {args.split} {real.unit} of {config['data']}\n{features}"
+        f"{report['real']:,} {real.split} {real.unit} of {config['data']}\n{features}"
     )
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
     print(f"\nnumbers:    {numbers}")
@@ -102,7 +114,7 @@ def truncation_options(parser):
         help="the strengths: thresholds of z (default: 0.1 to 3), or psi for a recipe with styles "
         "(default: -1 to 1.2)",
     )
-    add(parser, "--data-dir")
+    add(parser, "--data", "--data-dir")
     add_output(
         parser,
         ".png",
@@ -125,9 +137,11 @@ def run_truncation(args):
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
         check_truncation(config["recipe"], strength, "--thresholds")
-    evaluator = metrics.Evaluator(data.load(config["data"], "test", args.data_dir), args.seed)
+    real = run_data.reals(config, path.parent, "test", args.data, args.data_dir)
+    extractor = run_data.extractor(config, path.parent, args.data, args.data_dir)
+    evaluator = metrics.Evaluator(real, args.seed, extractor)
     labels = sampling.classes_in_turn(G, args.n)
-    row_labels = sampling.class_rows(G.classes, 10)[0] if G.classes else None
+    row_labels = sampling.class_rows(G.classes, 10)[0][:10] if G.classes else None
     reports, rows = [], []
     name = "psi" if kind == "w" else "threshold"
     for strength in tqdm(strengths, unit=name, dynamic_ncols=True):
@@ -147,7 +161,7 @@ def run_truncation(args):
     plots.save_image(grid, plots.grid(np.concatenate(rows), columns=10))
     print(
         f"{config['recipe']}, {path}: {args.n:,} samples at each {name} against "
-        f"{reports[0]['real']:,} test images of {config['data']}\n"
+        f"{reports[0]['real']:,} {real.split} images of {config['data']}\n"
         f"features: {reports[0]['extractor']}\n"
     )
     print_table(
@@ -172,6 +186,7 @@ def ppl_options(parser):
         "a histogram of the lengths; the command also writes FILE-numbers.json",
         min_n=10,
     )
+    add(parser, "--data", "--data-dir")
 
 
 def run_ppl(args):
@@ -183,6 +198,7 @@ def run_ppl(args):
             "--truncation 0 makes all images the same, so all paths between them have length 0: "
             "use another value"
         )
+    extractor = features_of(config, path, args)
     kinds = {
         f"{space.upper()}, {'ends' if ends else 'full'}": (space, ends)
         for space in "zw"
@@ -191,7 +207,7 @@ def run_ppl(args):
     lengths = {
         name: path_length.path_lengths(
             G,
-            config["data"],
+            extractor,
             args.n,
             space,
             ends,
@@ -208,7 +224,7 @@ def run_ppl(args):
         (name, f"{path_length.perceptual_path_length(values):.2f}")
         for name, values in lengths.items()
     ]
-    extractor = Perceptual(config["data"]).description
+    features = Perceptual(extractor).description
     plots.save_histograms(args.output, lengths, "perceptual path length")
     save_numbers(
         numbers,
@@ -216,16 +232,29 @@ def run_ppl(args):
         config,
         path,
         paths=args.n,
-        extractor=extractor,
+        extractor=features,
         perceptual_path_length={name: float(text) for name, text in rows},
     )
-    print(f"{config['recipe']}, {path}: {args.n:,} paths of each kind\nfeatures: {extractor}\n")
+    print(f"{config['recipe']}, {path}: {args.n:,} paths of each kind\nfeatures: {features}\n")
     print_table([("paths", "perceptual path length")] + rows, right=(1,))
     print(
         "\nShorter is smoother. Paths in Z follow great circles, paths in W straight lines.\n"
         "'full' measures at random points of the paths, 'ends' at their starting points.\n"
         f"picture: {args.output}\nnumbers: {numbers}"
     )
+
+
+def features_of(config, path, args):
+    """Return the Extractor of a run, given one of its checkpoints, for a command that needs nothing
+    else of its data."""
+    if config["data"] in WEIGHTS_OF:
+        for option, value in ("--data", args.data), ("--data-dir", args.data_dir):
+            if value is not None:
+                raise InputError(
+                    f"{option} {value} would not be used: the classifier of {config['data']} is "
+                    "part of tinygan; leave it out"
+                )
+    return run_data.extractor(config, path.parent, args.data, args.data_dir)
 
 
 def separability_options(parser):
@@ -237,6 +266,7 @@ def separability_options(parser):
         "FILE-numbers.json",
         min_n=80,
     )
+    add(parser, "--data", "--data-dir")
 
 
 def run_separability(args):
@@ -248,8 +278,11 @@ def run_separability(args):
     labels = rng.integers(G.classes, size=args.n) if G.classes else None
     with no_grad():
         w = to_numpy(G.mapping(z, labels).data)
-    images, extractor = sampling.generate(G, z, labels), metrics.Extractor(config["data"])
-    probabilities = extractor(images)[1][:, 0] if extractor.channels == 1 else None
+    images = sampling.generate(G, z, labels)
+    extractor = features_of(config, path, args)
+    probabilities = None
+    if extractor.classes and not extractor.stacked:
+        probabilities = extractor(images)[1][:, 0]
     attributes = separability.attributes(images, probabilities)
     z_and_class = to_numpy(z.data)
     if labels is not None:

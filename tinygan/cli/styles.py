@@ -11,6 +11,7 @@ from tinygan.backend import to_numpy
 from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.files import npz, replacing
+from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.training import projector, recipes, run_data, sampling
 
 from .common import print_table, sibling_path
@@ -186,7 +187,7 @@ def run_project(args):
     projection = projector.project(
         G,
         data.to_float(images),
-        config["data"],
+        run_data.extractor(config, path.parent, args.data, args.data_dir),
         args.steps,
         args.per_layer,
         args.seed,
@@ -226,7 +227,7 @@ def images_to_project(args, config, folder):
     pad = recipes.settings_of(config).pad
     if args.images:
         for option, value in ("--data-dir", args.data_dir), ("--data", args.data):
-            if value is not None:
+            if value is not None and config["data"] in WEIGHTS_OF:
                 raise InputError(
                     f"{option} is read for test images only: leave it out with --images"
                 )

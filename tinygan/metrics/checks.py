@@ -1,6 +1,8 @@
 """Checks of the metrics' inputs: each function returns its argument in the form that the metrics
 use, or raises InputError."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinygan.autograd import Array
@@ -64,21 +66,26 @@ def as_labels(labels: Array, n: int, classes: int) -> Array:
     return array.astype(np.int64)
 
 
-def as_images(images: Array, channels: int | None = None) -> Array:
-    """Return uint8 images as (N, 28, 28, C).
+def as_images(images: Array, shape: Sequence[int] | None = None, border: int = 0) -> Array:
+    """Return uint8 images as (N, H, W, C).
 
-    Images of 32x32 pixels lose their border of 2: MNIST is often padded to 32x32, a power of two.
-    channels: the C that the images must have (None: any).
+    shape: the (H, W, C) that the images must have (None: any). border: images that are larger by so
+    many pixels on every side lose them: MNIST is often padded to 32x32, a power of two.
     """
     array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim != 4 or array.size == 0:
         raise InputError(f"images must be uint8 (N, H, W, C), not {array.dtype} {array.shape}")
-    if array.shape[1:3] not in ((28, 28), (32, 32)):
+    if shape is None:
+        return array
+    height, width, channels = shape
+    padded = height + 2 * border, width + 2 * border
+    if array.shape[1:3] not in ((height, width), padded):
+        or_padded = f", or {padded[0]}x{padded[1]} with a border of {border}" * bool(border)
         raise InputError(
             f"images of {array.shape[1]}x{array.shape[2]} pixels cannot be evaluated: "
-            "they must have 28x28, or 32x32 with a border of 2"
+            f"they must have {height}x{width}{or_padded}"
         )
-    if channels not in (None, array.shape[3]):
+    if array.shape[3] != channels:
         raise InputError(f"images have {array.shape[3]} channels where {channels} are expected")
-    border = (array.shape[1] - 28) // 2
-    return array[:, border : border + 28, border : border + 28]
+    inset = (array.shape[1] - height) // 2
+    return array[:, inset : inset + height, inset : inset + width]

@@ -4,14 +4,13 @@ from typing import Any
 
 from tinygan.autograd import Array
 from tinygan.data import Dataset, Points
-from tinygan.errors import InputError
+from tinygan.errors import InputError, warn
 
 from . import points, scores
-from .checks import as_images
 from .extractor import Extractor
 from .fid import fid, frechet_distance, gaussian, kid
 from .modes import modes
-from .neighbours import MAX_IMAGES, memorisation, random_subset
+from .neighbours import MAX_IMAGES, CopiesInTest, memorisation, random_subset
 from .precision_recall import density_coverage, precision_recall, squared_radii
 
 K_PRECISION, K_DENSITY = 3, 5  # numbers of neighbours, as in the papers
@@ -21,13 +20,14 @@ MAX_KNN_IMAGES = 10_000  # of each side, for the metrics of neighbours: their ti
 class Evaluator:
     """Measures samples against the real images of a Dataset, whose features it computes once.
 
-    dataset: the real images, usually a test split. seed: the seed of all random choices. Raises
-    InputError if there is no classifier for dataset.name, or if there are fewer than 6 images.
+    dataset: the real images, usually a test split. seed: the seed of all random choices. extractor:
+    what computes the features (default: the shipped classifier for dataset.name). Raises InputError
+    if there is no classifier for dataset.name, or if there are fewer than 6 images.
     """
 
-    def __init__(self, dataset: Dataset, seed: int = 0) -> None:
+    def __init__(self, dataset: Dataset, seed: int = 0, extractor: Extractor | None = None) -> None:
         self.dataset, self.seed = dataset, seed
-        self.extractor = Extractor(dataset.name)
+        self.extractor = Extractor(dataset.name) if extractor is None else extractor
         self.features, _ = self.extractor(dataset.images)
         _check_count(len(self.features), "real images")
         self.gaussian = gaussian(self.features)
@@ -38,15 +38,16 @@ class Evaluator:
         """Return a short report: fid, precision, recall, with labels class_accuracy, and what was
         measured.
 
-        images: uint8 (N, H, W, C) of 28x28 or 32x32 pixels; one or two thousand are enough. labels:
-        the class that each image was conditioned on (N,), or None. Keys, errors: see `evaluate`.
+        images: uint8 (N, H, W, C), of the extractor's shape; one or two thousand are enough.
+        labels: the class that each image was conditioned on (N,), or None. Keys, errors: see
+        `evaluate`.
         """
         return self._quick_report(images, labels)[0]
 
     def _quick_report(self, images, labels):
         """Return (the report of `quick`, features (N, d), those for the metrics of neighbours,
         probabilities (N, C, K))."""
-        images = as_images(images, self.extractor.channels)
+        images = self.extractor.cropped(images)
         _check_count(len(images), "samples")
         features, probabilities = self.extractor(images)
         knn_features = random_subset(features, MAX_KNN_IMAGES, self.seed)
@@ -66,7 +67,7 @@ class Evaluator:
             "precision": precision,
             "recall": recall,
         }
-        if labels is not None:
+        if labels is not None and self.extractor.classes:
             report["class_accuracy"] = scores.class_accuracy(probabilities, labels)
         return report, features, knn_features, probabilities
 
@@ -79,10 +80,11 @@ class Evaluator:
         report["density"], report["coverage"] = density_coverage(
             self.knn_features, knn_features, K_DENSITY
         )
-        report["classifier_score"] = scores.classifier_score(probabilities)
-        if self.extractor.channels > 1:
+        if self.extractor.classes:
+            report["classifier_score"] = scores.classifier_score(probabilities)
+        if self.extractor.stacked:
             report["modes"], report["mode_kl"] = modes(scores.predicted_classes(probabilities))
-        else:
+        elif self.extractor.classes:
             report["class_counts"] = scores.class_counts(probabilities).tolist()
             if labels is not None:
                 report["fid_per_class"] = scores.fid_per_class(
@@ -93,15 +95,25 @@ class Evaluator:
             report |= {
                 "train": len(train),
                 "fid_train": fid(self.features, self.extractor(train_images)[0]),
-                "memorisation": memorisation(images, self.dataset.images, train.images, self.seed),
             }
+            cropped = self.extractor.cropped
+            try:
+                report["memorisation"] = memorisation(
+                    cropped(images), cropped(self.dataset.images), cropped(train.images), self.seed
+                )
+            except CopiesInTest as error:
+                warn(error)
         return report
 
 
-def evaluator_of(dataset: Dataset, seed: int = 0) -> Evaluator | points.PointsEvaluator:
-    """Return the evaluator for the images or the points of a Dataset."""
-    is_points = isinstance(dataset, Points)
-    return (points.PointsEvaluator if is_points else Evaluator)(dataset, seed)
+def evaluator_of(
+    dataset: Dataset, seed: int = 0, extractor: Extractor | None = None
+) -> Evaluator | points.PointsEvaluator:
+    """Return the evaluator for the images or the points of a Dataset. extractor: of the features of
+    images (see `Evaluator`)."""
+    if isinstance(dataset, Points):
+        return points.PointsEvaluator(dataset, seed)
+    return Evaluator(dataset, seed, extractor)
 
 
 def score(report: dict[str, Any]) -> tuple[str, float]:
@@ -121,22 +133,30 @@ def _check_count(n, kind):
 
 
 def evaluate(
-    images: Array, labels: Array | None, test: Dataset, train: Dataset | None = None, seed: int = 0
+    images: Array,
+    labels: Array | None,
+    test: Dataset,
+    train: Dataset | None = None,
+    seed: int = 0,
+    extractor: Extractor | None = None,
 ) -> dict[str, Any]:
     """Return the report of all metrics of samples: a dict of numbers, texts and lists, for JSON.
     For points, see `points.PointsEvaluator.report`.
 
-    images: uint8 (N, H, W, C), of 28x28 or 32x32 pixels. labels: the class that each image was
-    conditioned on (N,), or None. test: the real images to compare with. train: the images that the
-    generator was trained on, to look for copies of them, or None. seed: the seed of all random
-    choices.
+    images: uint8 (N, H, W, C), of the extractor's shape: for MNIST 28x28x1, or 32x32x1. labels: the
+    class that each image was conditioned on (N,), or None. test: the real images to compare with.
+    train: the images that the generator was trained on, to look for copies of them, or None. seed:
+    the seed of all random choices. extractor: what computes the features (default: the shipped
+    classifier for the data set; for other data, see `extractor_for`).
 
     Keys (`rows` explains each):
-        always: fid, kid, kid_std, precision, recall, density, coverage, classifier_score
+        always: fid, kid, kid_std, precision, recall, density, coverage
+        unless the extractor predicts no classes: classifier_score
         stacked data sets: modes, mode_kl; other data sets: class_counts, the predicted classes
         with labels: class_accuracy; also, unless the data set is stacked, fid_per_class (None for
             a class with fewer than 2 samples)
-        with train: memorisation; fid_train, the FID of as many training images
+        with train: memorisation (unless most test images are training images, which a warning
+            says); fid_train, the FID of as many training images
         what was measured: data, split, extractor, samples, real, train, seed; samples_knn and
             real_knn, the numbers of images (at most 10,000) for precision, recall, density and
             coverage
@@ -144,7 +164,7 @@ def evaluate(
     Raises InputError for images or labels with a wrong shape, dtype or range, and for fewer than 6
     samples.
     """
-    return evaluator_of(test, seed).report(images, labels, train)
+    return evaluator_of(test, seed, extractor).report(images, labels, train)
 
 
 MEANINGS = {  # key: (name, format, meaning)

@@ -15,6 +15,8 @@ from .checks import as_images
 
 # A block of distances: 1,000 samples x 2,000 training images in float32 are 8 MB.
 SAMPLES_PER_BLOCK, TRAINING_PER_BLOCK = 1000, 2000
+BYTES_PER_BLOCK = 26_000_000  # of float32 pixels: 2,000 images of 32x32x3, or fewer larger ones
+BORDER = 2  # of MNIST's images that are padded to 32x32
 MAX_IMAGES = 2000  # images of each side whose nearest training images `memorisation` finds
 
 
@@ -22,17 +24,19 @@ def nearest(images: Array, training: Array, k: int = 1) -> tuple[Array, Array]:
     """Return the k nearest training images of each image, nearest first: (indices int64 (N, k),
     distances (N, k)).
 
-    images, training: uint8 (N, H, W, C) and (M, H, W, C), of 28x28 or 32x32 pixels. The distance is
-    Euclidean, with pixels from 0 to 1: a black and a white image are sqrt(28 * 28 * C) apart.
-    Raises InputError for images with a wrong shape or dtype, and for fewer than k training images.
+    images, training: uint8 (N, H, W, C) and (M, H, W, C), of any size; images may have a border of
+    2 pixels that training images lack. The distance is Euclidean, with pixels from 0 to 1: a black
+    and a white image are sqrt(H * W * C) apart. Raises InputError for images with a wrong shape or
+    dtype, and for fewer than k training images.
     """
-    images, training = as_images(images), as_images(training, np.shape(images)[-1])
+    training = as_images(training)
+    images = as_images(images, training.shape[1:], BORDER)
     if not 1 <= k <= len(training):
         raise InputError(
             f"{k} nearest of {len(training)} training images: k must be 1 to {len(training)}"
         )
     a, b = images.reshape(len(images), -1), training.reshape(len(training), -1)
-    parts = parallel.blocks(len(b), TRAINING_PER_BLOCK)
+    parts = parallel.blocks(len(b), _rows(TRAINING_PER_BLOCK, b))
     candidates = [None] * len(parts)
 
     def search(i):
@@ -56,9 +60,9 @@ def _nearest_in_block(a, b, k):
     k = min(k, len(b))
     b = b.astype(np.float32) - 128
     norms = np.sum(b * b, axis=1)
-    indices = []
-    for i in range(0, len(a), SAMPLES_PER_BLOCK):
-        distances = (a[i : i + SAMPLES_PER_BLOCK].astype(np.float32) - 128) @ (-2 * b.T)
+    indices, rows = [], _rows(SAMPLES_PER_BLOCK, a)
+    for i in range(0, len(a), rows):
+        distances = (a[i : i + rows].astype(np.float32) - 128) @ (-2 * b.T)
         distances += norms  # the norm of a's row is left out: it is the same for all of b
         indices.append(
             distances.argmin(1)[:, None] if k == 1 else np.argpartition(distances, k - 1, 1)[:, :k]
@@ -66,10 +70,22 @@ def _nearest_in_block(a, b, k):
     return np.concatenate(indices)
 
 
+def _rows(most, images):
+    """Return how many rows of images (N, pixels) make up a block: at most `most`."""
+    return max(1, min(most, BYTES_PER_BLOCK // (4 * images.shape[1])))
+
+
 def _distance(a, b):
     """Return the exact distances (N,) between the rows of uint8 a (N, pixels) and b (N, pixels)."""
-    difference = a.astype(np.int32) - b
-    return np.sqrt(np.einsum("np,np->n", difference, difference)) / 255
+    squares = np.empty(len(a), np.int64)
+    for part in parallel.blocks(len(a), _rows(SAMPLES_PER_BLOCK, a)):
+        difference = a[part].astype(np.int64) - b[part]
+        squares[part] = np.einsum("np,np->n", difference, difference)
+    return np.sqrt(squares) / 255
+
+
+class CopiesInTest(InputError):
+    """Test images are among the training images, so memorisation cannot be measured."""
 
 
 def memorisation(images: Array, test: Array, training: Array, seed: int = 0) -> float:
@@ -81,14 +97,14 @@ def memorisation(images: Array, test: Array, training: Array, seed: int = 0) -> 
 
     images, test, training: uint8 images (N, H, W, C). Of samples and test images, at most 2,000
     each are used, drawn with `seed`. Raises InputError for images with a wrong shape or dtype, and
-    if the median test image is itself a training image.
+    CopiesInTest if the median test image is itself a training image.
     """
     rng = np.random.default_rng(seed)
     medians = [
         np.median(nearest(random_subset(x, MAX_IMAGES, rng), training)[1]) for x in (images, test)
     ]
     if medians[1] == 0:
-        raise InputError(
+        raise CopiesInTest(
             "the test images are among the training images: memorisation cannot be measured"
         )
     return float(medians[0] / medians[1])
@@ -107,10 +123,10 @@ def neighbours_picture(
     """Write a PNG in which each sample is followed, on its right, by its k nearest training images.
 
     samples: uint8 (N, H, W, C). training: uint8 images, or a Dataset. columns: how many samples
-    share a row. Errors: see `nearest`.
+    share a row. Sizes, errors: see `nearest`.
     """
-    training = getattr(training, "images", training)
-    samples, training = as_images(samples), as_images(training, np.shape(samples)[-1])
+    training = as_images(getattr(training, "images", training))
+    samples = as_images(samples, training.shape[1:], BORDER)
     indices, _ = nearest(samples, training, k)
     groups = np.concatenate([samples[:, None], training[indices]], axis=1)
     plots.save_image(path, plots.grid(groups.reshape(-1, *samples.shape[1:]), columns * (k + 1)))

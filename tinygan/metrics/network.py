@@ -1,13 +1,15 @@
 """The classifier whose features and predictions the metrics use, with two sets of trained weights:
-one for digits, one for clothes. demos/classifier.py trains it.
+one for digits, one for clothes. demos/classifier.py trains them; learning.py trains a classifier of
+a user's own data.
 
-Published metrics use the Inception network, trained on photographs of 1,000 classes. For 28x28
-images of ten classes, features that distinguish these classes work better, and they are small
+Published metrics use the Inception network, trained on photographs of 1,000 classes. For small
+images of a few classes, features that distinguish these classes work better, and they are small
 enough for this package.
 """
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,30 +31,46 @@ FEATURES = 64
 
 
 class Classifier(nn.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> logits (N, 10), through 64 non-negative features."""
+    """Images (N, H, W, C) in [-1, 1] -> logits (N, classes), through 64 non-negative features.
 
-    def __init__(self, *, rng: Rng | None = None) -> None:
-        rng = generator(rng)
-        layers, inputs, settings = [], 1, {"bias": False, "rng": rng, "init": nn.init.he_normal}
-        for channels in 32, 64, 128:  # on 28x28, 14x14 and 7x7 pixels
-            layers += [
-                nn.Conv2d(inputs, channels, 3, padding=1, **settings),
-                ops.max_pool2d,
-                nn.BatchNorm(channels),
-                nn.ReLU(),
-            ]
+    image_shape: (H, W, C), of any sizes. Images with a side of 1 pixel are not halved any more.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...] = (28, 28, 1),
+        classes: int = 10,
+        *,
+        rng: Rng | None = None,
+    ) -> None:
+        rng, self.image_shape = generator(rng), tuple(image_shape)
+        height, width, inputs = image_shape
+        layers: list[Any] = []
+        settings: dict[str, Any] = {"bias": False, "rng": rng, "init": nn.init.he_normal}
+        for channels in 32, 64, 128:  # for MNIST, on 28x28, 14x14 and 7x7 pixels
+            layers.append(nn.Conv2d(inputs, channels, 3, padding=1, **settings))
+            if min(height, width) > 1:
+                layers.append(ops.max_pool2d)
+                height, width = height // 2, width // 2
+            layers += [nn.BatchNorm(channels), nn.ReLU()]
             inputs = channels
         self.body = nn.Sequential(
             *layers,
             nn.Flatten(),
-            nn.Linear(3 * 3 * inputs, FEATURES, **settings),
+            nn.Linear(height * width * inputs, FEATURES, **settings),
             nn.BatchNorm(FEATURES),
             nn.ReLU(),
         )
-        self.head = nn.Linear(FEATURES, 10, rng=rng)
+        self.head = nn.Linear(FEATURES, classes, rng=rng)
+
+    @property
+    def map_layers(self) -> list[Any]:
+        """The layers up to the last feature map. A map is what a ReLU among them returns."""
+        layers = self.body.layers
+        return layers[: next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Flatten))]
 
     def features(self, x: TensorLike) -> Tensor:
-        """Images (N, 28, 28, 1) in [-1, 1] -> the features before the logits, (N, 64)."""
+        """Images (N, H, W, C) in [-1, 1] -> the features before the logits, (N, 64)."""
         return self.body(x)
 
     def forward(self, x):
@@ -68,7 +86,7 @@ def load(name: str) -> tuple[Classifier, float]:
     if name not in WEIGHTS_OF:
         raise InputError(
             f"data set {name!r} cannot be evaluated: there is no classifier for it, "
-            f"only for {', '.join(WEIGHTS_OF)}"
+            f"only for {', '.join(WEIGHTS_OF)}; for other data, give extractor=extractor_for(train)"
         )
     return read(WEIGHTS / f"{WEIGHTS_OF[name]}.npz")
 

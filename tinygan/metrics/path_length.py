@@ -11,6 +11,7 @@ from tinygan.backend import to_numpy
 from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
 
+from .extractor import Extractor
 from .perceptual import Perceptual, squared_distance
 
 EPSILON = 1e-4  # the length of a step, as a share of the path
@@ -29,7 +30,7 @@ def slerp(a: Array, b: Array, t: Array) -> Array:
 
 def path_lengths(
     G: Any,
-    data: str,
+    extractor: Extractor | str,
     n: int = 1000,
     space: str = "w",
     ends: bool = False,
@@ -42,16 +43,17 @@ def path_lengths(
 
         |P(G(path(t + epsilon))) - P(G(path(t)))|^2 / epsilon^2,  epsilon = 1e-4, P = `Perceptual`
 
-    G: a generator with styles, in evaluation mode. data: the data set whose classifier P uses.
-    space: "z", great circles between latents, or "w", straight lines between styles. ends: take t =
-    0, where the images belong to latents like those of training, instead of a random t in 0..1.
-    batch: paths at a time. progress: wraps the range of batches, as tqdm does.
+    G: a generator with styles, in evaluation mode. extractor: of the network that P uses, or the
+    name of a data set that has a shipped classifier. space: "z", great circles between latents, or
+    "w", straight lines between styles. ends: take t = 0, where the images belong to latents like
+    those of training, instead of a random t in 0..1. batch: paths at a time. progress: wraps the
+    range of batches, as tqdm does.
 
     Both images of a path have the same class and noise. Great circles have the radius sqrt(latent),
     the typical length of a latent: a mapping that normalises z and the embedding of the class
     together depends on it.
     """
-    G, perceptual = copy.deepcopy(G).astype("float64"), Perceptual(data, "float64")
+    G, perceptual = copy.deepcopy(G).astype("float64"), Perceptual(extractor, "float64")
     rng, lengths = np.random.default_rng(seed), []
     with no_grad(), parallel.single_threaded_blas():
         for start in progress(range(0, n, batch)):

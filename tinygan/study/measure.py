@@ -24,7 +24,8 @@ from tinygan import data
 from tinygan.autograd import Array
 from tinygan.errors import InputError, exit_code, quoted
 from tinygan.files import checkpoint, is_file
-from tinygan.metrics import Evaluator
+from tinygan.metrics import Evaluator, extractor_for
+from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
 
@@ -57,7 +58,7 @@ def train_and_measure(
     n, rng = job["samples"], np.random.default_rng([job["seed"], 5])
     labels = sampling.classes_in_turn(G, n)
     images = sampling.generate(G, sampling.latents(rng, n, G), labels)
-    report = evaluator(job["data"], job["reals"]).quick(images, labels)
+    report = evaluator(job["data"], job["reals"], settings.pad).quick(images, labels)
     samples = None
     if job["keep_samples"]:
         z = sampling.latents(np.random.default_rng(0), SAMPLE_ROWS * SAMPLE_COLUMNS, G)
@@ -124,8 +125,18 @@ def thinned_out(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
 
 
 @lru_cache(1)
-def evaluator(name, reals):
-    return Evaluator(data.load(name, "test").subset(slice(reals)))
+def evaluator(name, reals, pad):
+    if name in WEIGHTS_OF:
+        return Evaluator(data.load(name, "test").subset(slice(reals)))
+    train, held_out = data.load(name).hold_out()
+    extractor = extractor_for(train, held_out, pad=pad)
+    try:
+        test = data.load(name, "test")
+    except data.NoTestPart:
+        test = held_out
+    if test is None:
+        raise InputError(f"{name} has no test images, and too few images to hold some out")
+    return Evaluator(test.subset(slice(reals)), extractor=extractor)
 
 
 def training_time(folder: Path) -> list[tuple[int, float]]:

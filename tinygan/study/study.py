@@ -85,6 +85,17 @@ class Run:
         return images[self.images_name]
 
 
+def _check_same_features(runs):
+    """Raise InputError if the metrics of some runs were computed with other features."""
+    by_features = {run.metrics["extractor"]: run for run in runs if "extractor" in run.metrics}
+    if len(by_features) > 1:
+        raise InputError(
+            "metrics of different features cannot be compared: "
+            + "; ".join(f"{run} has {features}" for features, run in by_features.items())
+            + ": measure all runs again, with --again NAME"
+        )
+
+
 class Study:
     """A script that trains runs, measures them and compares them. It reads its command line.
 
@@ -220,6 +231,7 @@ class Study:
             if also and "also" not in run.results:
                 run.results["also"] = also(run.folder)
                 self._update("runs", lambda old: old | {run.name: run.results})
+        _check_same_features(runs.values())
         return {label: [run for run in runs.values() if run.label == label] for label in variants}
 
     def _stored_results(self, run: Run, job: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import numpy as np
 from tinygan import files
 from tinygan.autograd import Tensor
 from tinygan.backend import normal
+from tinygan.data import Dataset, Points
 from tinygan.errors import InputError, warn
 from tinygan.files import checkpoint
-from tinygan.metrics import evaluator_of, score
+from tinygan.metrics import evaluator_of, extractor_for, score
 
 from . import log, state
 from .sampling import generate
@@ -21,19 +22,27 @@ from .sampling import generate
 class Evaluation:
     """Writes the results of evaluations to eval.jsonl, and the best averaged G so far to best.npz.
 
-    held_out: the Dataset of held-out images, or None. here: whether this process evaluates (one of
-    several ranks does). best_score: the lowest FID so far; of points, the lowest energy distance.
-    Raises InputError if the settings ask for evaluations, but no images are held out.
+    held_out: the Dataset of held-out images, or None. dataset: the whole Dataset, before padding.
+    here: whether this process evaluates (one of several ranks does). best_score: the lowest FID so
+    far; of points, the lowest energy distance. Raises InputError if the settings ask for
+    evaluations, but no images are held out.
     """
 
-    def __init__(self, settings: Any, held_out: Any, data_name: str, seed: int, here: bool = True):
+    def __init__(
+        self, settings: Any, held_out: Any, dataset: Dataset, seed: int, here: bool = True
+    ):
         self.settings, self.seed, self.best_score = settings, seed, math.inf
         if settings.eval_every and held_out is None:
             raise InputError(
-                f"setting eval_every={settings.eval_every}: {data_name} is too small to hold out "
-                "images for evaluations"
+                f"setting eval_every={settings.eval_every}: {dataset.name} is too small to hold "
+                "out images for evaluations"
             )
-        self.evaluator = evaluator_of(held_out, seed) if settings.eval_every and here else None
+        self.evaluator: Any = None
+        if settings.eval_every and here:
+            has_points = isinstance(dataset, Points)
+            parts = dataset.hold_out()
+            extractor = None if has_points else extractor_for(*parts, pad=settings.pad)
+            self.evaluator = evaluator_of(held_out, seed, extractor)
 
     def evaluate(self, out: Path, step: int, G: Any) -> None:
         """Compare samples of G with the held-out images, and append the result to eval.jsonl in
@@ -42,7 +51,11 @@ class Evaluation:
         If the run ended while it wrote the files of this step, eval.jsonl may hold the result.
         """
         path = out / "eval.jsonl"
-        written = [row for row in log.rows(out, name=path.name) if row["step"] == step]
+        written = [
+            row
+            for row in log.rows(out, name=path.name)
+            if row["step"] == step and self.is_comparable(row)
+        ]
         numbers = written[0] if written else {"step": step, **self.compare(step, G)}
         name, value = score(numbers)
         if not written:
@@ -67,19 +80,26 @@ class Evaluation:
         images = generate(G, Tensor(normal(rng, (s.eval_images, s.latent))), labels)
         return self.evaluator.quick(images, labels)
 
+    def is_comparable(self, row: dict[str, Any]) -> bool:
+        """Return whether an earlier evaluation used the features of this one."""
+        if self.evaluator is None or "extractor" not in row:
+            return True
+        return row["extractor"] == self.evaluator.extractor.description
+
     def rewind(self, run: checkpoint.Run, G: Any, step: int, same_evaluations: bool) -> None:
         """Return to an earlier step of a run: remove best.npz if it is from a later one, and if the
         resumed run will write it again because it evaluates at the same steps (same_evaluations).
 
         Otherwise, the weights of the best remaining evaluation are lost, so the next evaluation
-        counts as the best. A best.npz that is from a later step, damaged or of another run is then
-        renamed.
+        counts as the best. A best.npz that is from a later step, damaged, of another run or chosen
+        by other features is then renamed.
 
         run: a Run with the folder and the config. G: a network like the averaged G.
         """
         scores = {
             row["step"]: score(row)
             for row in log.rows(run.folder, name="eval.jsonl", last_step=step)
+            if self.is_comparable(row)
         }
         for when, (name, value) in scores.items():
             if not math.isfinite(value):
@@ -98,7 +118,14 @@ class Evaluation:
             self.best_score = math.inf
             checkpoint.set_aside(best)
             return
-        if meta["step"] > step and same_evaluations:
+        if not self.is_comparable(meta["evaluation"]):
+            warn(
+                f"{best} was chosen by other features ({meta['evaluation']['extractor']}; now "
+                f"{self.evaluator.extractor.description}): the next evaluation writes a new one"
+            )
+            self.best_score = math.inf
+            checkpoint.set_aside(best)
+        elif meta["step"] > step and same_evaluations:
             files.remove(best)
         elif meta["step"] > step:
             self.best_score = math.inf

@@ -10,6 +10,7 @@ from tinygan import ops
 from tinygan.autograd import Parameter, Tensor, grad, no_grad
 from tinygan.backend import asarray, normal, to_numpy
 from tinygan.kernels.cpu import parallel
+from tinygan.metrics.extractor import Extractor
 from tinygan.metrics.perceptual import Perceptual, squared_distance
 from tinygan.optim import Adam
 
@@ -36,7 +37,7 @@ class ProjectedStyles(NamedTuple):
 def project(
     G: Any,
     images: Any,
-    data_name: str,
+    extractor: Extractor | str,
     steps: int = 300,
     per_layer: bool = False,
     seed: int = 0,
@@ -47,7 +48,8 @@ def project(
 
     G: a generator with styles, in evaluation mode.
     images: float32 (N, H, W, C) in [-1, 1].
-    data_name: the data set whose classifier measures how different two images look.
+    extractor: its network measures how different two images look; or the name of a data set that
+        has a shipped classifier.
     per_layer: find one w for each layer, instead of one for all. This can match more images, even
         some that are unlike anything G has learned.
     stages: the number of stages to return, the first and the last included.
@@ -56,7 +58,7 @@ def project(
     The search begins at the mean of w. It minimises the distance by Adam, with a learning rate that
     rises and falls, and adds noise to w that falls to 0. The noise inputs of G do not change.
     """
-    rng, perceptual, n = np.random.default_rng(seed), Perceptual(data_name), len(images)
+    rng, perceptual, n = np.random.default_rng(seed), Perceptual(extractor), len(images)
     labels = rng.integers(G.classes, size=STATISTICS) if G.classes else None
     with no_grad(), parallel.single_threaded_blas():
         samples = to_numpy(G.mapping(Tensor(normal(rng, (STATISTICS, G.latent))), labels).data)

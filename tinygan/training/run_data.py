@@ -11,6 +11,8 @@ from tinygan import data
 from tinygan.data import Dataset, NoTestPart
 from tinygan.errors import InputError, say_once
 from tinygan.files import user_path
+from tinygan.metrics import Extractor, extractor_for
+from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.models.settings import Settings
 
 from . import recipes
@@ -129,6 +131,22 @@ def reals(
             "there is nothing to compare samples with: give other images, tinygan eval RUN PATH"
         )
     return held_out
+
+
+def extractor(
+    config: dict[str, Any],
+    folder: Path,
+    path: str | Path | None = None,
+    data_dir: str | Path | None = None,
+) -> Extractor | None:
+    """Return the Extractor for the metrics of a run: of its data, which are loaded only if they
+    have no shipped classifier; None for points. Parameters and errors: see `load_again`."""
+    if config["data"] in WEIGHTS_OF:
+        return Extractor(config["data"])
+    if len(config["image_shape"]) == 1:
+        return None
+    dataset = load_again(config, folder, "train", path, data_dir)
+    return extractor_for(*dataset.hold_out(), pad=recipes.settings_of(config).pad)
 
 
 def _as_path(path):

@@ -49,13 +49,14 @@ class Trainer:
         s = self.settings = settings
         recipe.check_shape(s, dataset.image_shape)
         check_images(dataset.image_shape, s.pad)
+        whole = dataset
         dataset, self.held_out = training_data(dataset.padded(s.pad), s, seed)
         self.algorithm = a = Algorithm(recipe, s, dataset, seed)
         self.held_out_batch_size = 0
         if self.held_out:
             self.held_out_batch_size = held_out_batch_size(a, len(self.held_out))
         self.out, self.gallery = Path(os.path.expanduser(out)), Gallery(a, dataset.num_classes)
-        self.evaluation = Evaluation(s, self.held_out, dataset.name, seed, here=ranks.rank == 0)
+        self.evaluation = Evaluation(s, self.held_out, whole, seed, here=ranks.rank == 0)
         self.unlogged = []  # the numbers of the steps since the last line of the log
         # The names of the checkpoints when the folder was read, until `run` has compared them.
         self.checkpoints_at_start = ()
