@@ -284,14 +284,16 @@ def test_the_learners_path_can_be_read_in_a_weekend():
     count = sum(statements(tree(file)) for file in files if file not in TOOLS)
     # 200 of them keep small numbers right: sums in parts, scaled lengths, losses without
     # cancellation, softmax.
-    assert count < 3700, f"{count} statements: take something out, or raise the limit and say why"
+    # 30 of them are for images that are not square.
+    assert count < 3750, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():
     count = sum(statements(tree(file)) for file in FILES)
     # 1,000 of them check what is read from files, and how files are opened; 900 record steps on a
-    # CPU.
-    assert count < 12400, f"{count} statements: take something out, or raise the limit and say why"
+    # CPU; 1,700 are for data of the user's own (600 read pictures and arrays, 450 measure them),
+    # more named sets, points, and images of any shape.
+    assert count < 14200, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

@@ -173,7 +173,7 @@ def test_options_that_would_do_nothing_are_refused(run, tmp_path, monkeypatch, c
     assert not any(tmp_path.iterdir())
 
 
-SIZES = {"image_shape": [28, 28, 1], "recipe": "stylegan", "settings": {}}
+SIZES = {"image_shape": [28, 28, 1], "recipe": "stylegan", "data": "digits", "settings": {}}
 
 
 @pytest.fixture

@@ -428,6 +428,7 @@ def test_layouts(capsys):
     assert data.load("b.npy").image_shape == (3, 5, 3)
     assert data.load("b.npy", layout="NCHW").image_shape == (5, 3, 3)
     assert "8 channels" in error_of(data.load, "a.npy", layout="NHWC")
+    assert "layout 'HWC'" in error_of(data.load, "a.npy", layout="HWC")
     np.save("c.npy", GREY)
     assert "without channels" in error_of(data.load, "c.npy", layout="NHWC")
 

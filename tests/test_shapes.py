@@ -15,7 +15,7 @@ from test_training import SMALL
 from tinygan import nn, plots, tensor
 from tinygan.backend import asarray
 from tinygan.cli import main, styles
-from tinygan.data import Dataset
+from tinygan.data import Dataset, pictures
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
 from tinygan.gan.augment import ADA, DiffAugment, geometry
@@ -417,17 +417,17 @@ def test_pictures_to_project_are_cropped_not_squeezed(run, tmp_path, channels):
     for width, height in ((600, 160), (240, 160), (240, 400)):
         picture = Image.new("RGB", (width, height))
         x, y, radius = width / 2, height / 2, 50
-        corners = x - radius, y - radius, x + radius, y + radius
+        corners = x - radius, y - radius, x + radius - 1, y + radius - 1
         ImageDraw.Draw(picture).ellipse(corners, fill=(255, 255, 255))
         picture.save(tmp_path / f"{width}.png")
-        found.append(plots.load_image(tmp_path / f"{width}.png", (16, 24), channels))
+        found.append(pictures.read(tmp_path / f"{width}.png", channels, (16, 24)))
     assert found[0].shape == (16, 24, channels)
     for image in found:
         _, centre, covariance = moments(image[..., 0].astype(float))
         assert np.allclose(centre, 0, atol=0.05)
         assert np.allclose(covariance, np.eye(2) * 25 / 4, atol=0.3)
-    args = type("Args", (), {"images": [tmp_path / "600.png"], "data_dir": None})
-    names, images = styles.images_to_project(args, config)
+    args = type("Args", (), {"images": [tmp_path / "600.png"], "data": None, "data_dir": None})
+    names, images = styles.images_to_project(args, config, run)
     assert np.array_equal(images, found[0][None])
 
 

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from tinygan import metrics, plots
 from tinygan.autograd import no_grad
 from tinygan.backend import to_numpy
+from tinygan.data import Points
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
@@ -82,7 +83,7 @@ def run_eval(args):
         **metrics.evaluate(images, labels, real, train, args.seed, extractor),
     }
     write_json(numbers, report)
-    has_points = isinstance(real, data.Points)
+    has_points = isinstance(real, Points)
     if not has_points:
         cropped = extractor.cropped
         metrics.neighbours_picture(neighbours, cropped(images[:20]), cropped(train.images))

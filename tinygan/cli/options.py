@@ -3,7 +3,6 @@
 import argparse
 import re
 
-from tinygan.data.arrays import LAYOUTS
 from tinygan.errors import InputError, one_line
 from tinygan.files import is_file, user_path
 
@@ -105,7 +104,7 @@ SHARED = {
         "arrays)",
     },
     "--layout": {
-        "choices": LAYOUTS,
+        "choices": ("NHWC", "NCHW"),
         "help": "for own arrays: the order of their axes (default: by the shape)",
     },
     "--labels": {

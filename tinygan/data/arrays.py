@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tinygan.errors import InputError, one_line, say_once, warn_once
+from tinygan.errors import InputError, choose_from, one_line, say_once, warn_once
 from tinygan.files import npz, open_file
 
 from .idx import GZIP_MAGIC, MAX_NDIM, read_idx
@@ -198,6 +198,8 @@ def as_images(
     (N, C, H, W). layout: "NHWC" or "NCHW"; None decides by the axis that has the length of
     channels, 1 to 4, and says so. Raises InputError for everything else.
     """
+    if layout not in (None, *LAYOUTS):
+        raise InputError(f"layout {layout!r}: {choose_from(LAYOUTS, layout)}")
     if array.ndim == 2 or array.ndim == 3 and array.shape[2] <= 4:
         raise InputError(
             f"{path} holds an array {array.shape}, but images have the shape (N, H, W) or "
