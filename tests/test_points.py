@@ -226,7 +226,7 @@ def test_a_report_of_points():
     assert shifted["energy_distance"] > 0.1 and shifted["modes_found"] == 0
     assert not {"class_accuracy", "energy_distance_train", "mode_kl"} & shifted.keys()
     names = [name for name, _, _ in metrics.rows(report)]
-    assert "modes found" in names and "FID" not in names and len(names) == 7
+    assert "modes found" in names and "FID" not in names and len(names) == 6
     assert "8 of 8" in [value for _, value, _ in metrics.rows(report)]
     quick = PointsEvaluator(test).quick(real.images)
     schema.evaluation({"step": 1, **quick}, "")

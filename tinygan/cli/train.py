@@ -92,9 +92,9 @@ def run_train(args):
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
     print(
-        f"{trainer.step - first_step:,} steps, {images:,} images in "
+        f"{trainer.step - first_step:,} steps, {images:,} {trainer.dataset.unit} in "
         f"{int(seconds) // 60}:{int(seconds) % 60:02d} "
-        f"({images / max(seconds, 1e-9):.0f} images/s)"
+        f"({images / max(seconds, 1e-9):.0f} {trainer.dataset.unit}/s)"
     )
     print(
         f"time:   {time_shares(trainer.seconds, seconds)}\n"

@@ -40,8 +40,9 @@ def energy_distance(x: Array, y: Array) -> float:
 def mode_metrics(distances: Array, labels: Array | None = None) -> dict[str, Any]:
     """Return the metrics of N samples whose distances to K modes are given, in deviations (N, K).
 
-    labels: the mode that each sample was conditioned on (N,), or None. Keys: see `MEANINGS`;
-    mode_kl is missing if no sample is good.
+    labels: the mode that each sample was conditioned on (N,), or None. Keys: see `MEANINGS`; also
+    modes, the number K, and mode_counts, the good samples of each mode. mode_kl is missing if no
+    sample is good.
     """
     n, modes = distances.shape
     within = distances <= MAX_DEVIATIONS
@@ -128,7 +129,6 @@ MEANINGS = {  # key: (name, format, meaning)
         "{:.2%}",
         f"share of samples within {MAX_DEVIATIONS} deviations of a mode: higher is better",
     ),
-    "mode_counts": ("samples of each mode", "{}", "good samples: equal counts are best"),
     "mode_kl": (
         "KL from even modes",
         "{:.4f}",

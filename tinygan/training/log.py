@@ -114,7 +114,7 @@ class Log:
         p = f"  p {row['p']:.2f}" if "p" in row else ""
         self.bar.set_postfix_str(
             f"{size}D {row['d_loss']:.2f}  G {row['g_loss']:.2f}{p}  "
-            f"{(a.images - self.images_at_start) / seconds:.0f} images/s",
+            f"{(a.images - self.images_at_start) / seconds:.0f} {a.dataset.unit}/s",
             refresh=False,
         )
 
