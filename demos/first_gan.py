@@ -30,9 +30,7 @@ D = nn.Sequential(  # the discriminator: images (N, 28, 28, 1) -> logits (N, 1),
 )
 g_optimizer = optim.Adam(G.parameters(), lr=1e-3, betas=(0.5, 0.999))
 d_optimizer = optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.999))
-bce = losses.find(
-    "bce"
-)  # cross-entropy: D separates reals from fakes, G wants its fakes called real
+bce = losses.find("bce")  # cross-entropy: G wants D to call its fakes real
 
 for step in (progress := trange(3000)):
     reals, labels = digits.batch(step, batch_size=32, seed=0)

@@ -141,6 +141,8 @@ def load(name, args, size):
     folder are brought, or None. Raises InputError for anything else than six or more images."""
     if is_run(name):
         G, config, path = load_generator(argparse.Namespace(**{**vars(args), "run_folder": name}))
+        if len(config["image_shape"]) == 1:
+            raise InputError(f"{name} generates points: only images can be compared")
         n = args.n or SAMPLES
         z = sampling.latents(np.random.default_rng([args.seed, 3]), n, G, args.truncation)
         images = sampling.generate(G, z, sampling.classes_in_turn(G, n))
@@ -151,8 +153,8 @@ def load(name, args, size):
         side = Side(name, what, images, config, path.parent)
     elif name in data.names():
         dataset = data.load(name, "test", args.data_dir)
-        if not isinstance(dataset, Dataset):
-            raise InputError(f"{name} has no images")
+        if isinstance(dataset, data.Points):
+            raise InputError(f"{name} holds points: only images can be compared")
         side = Side(name, "the test images", dataset.images)
     else:
         side = load_files(name, args, size)
