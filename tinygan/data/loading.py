@@ -101,6 +101,9 @@ def load(
     images, labels = (_read(_find(folder, source, file), name, file) for file in FILES[split])
     if source.transposed:
         images = np.ascontiguousarray(images.swapaxes(1, 2))
+    if len(images) != len(labels):
+        path, problem = _find(folder, source, FILES[split][1]), f" of the {len(images):,} images"
+        raise _refused(path, name, FILES[split][1], f"{problem} (it holds {len(labels):,} labels)")
     images, labels = images[..., np.newaxis], labels - source.first_label
     return Dataset(name, split, images, labels, source.class_names, source.shuffled)
 
@@ -239,15 +242,20 @@ class _OtherDataset(InputError):
 def _read(path, name, file, known_only=False):
     """Return the array in `path` (or archive.Member), which must be the `file` of data set `name`.
 
-    Its checksum decides, if one is published: of its content or of the gzipped file. Otherwise it
-    is accepted with a warning, or if known_only, refused.
+    Its checksum decides, if one is published of its content. If one is published only of the
+    gzipped file, a file with another checksum may have been gzipped anew: it is accepted with a
+    warning, or if known_only, refused. It may also hold fewer images than the published one.
     """
     source, digest = SOURCES[name], hashlib.sha256()
     zipped = isinstance(path, archive.Member)
     with archive.open_member(path, source.max_bytes(file)) if zipped else open_to_read(path) as raw:
         gzipped = is_gzipped(raw)
         try:
-            array = decode_idx(raw, path, source.shape(file), digest, np.uint8)
+            fixed = source.shape(file) if source.sha256 or known_only else None
+            array = decode_idx(raw, path, fixed, digest, np.uint8)
+            if array.shape[1:] != source.shape(file)[1:] or not array.size:
+                shape = f"{source.shape(file)} is expected"
+                raise Unexpected(path, f"holds an array of shape {array.shape} where {shape}")
         except Unexpected as error:
             raise _refused(path, name, file, f" (it {error.problem})") from error
         owners = _owners(file, {digest.hexdigest()})
@@ -258,16 +266,17 @@ def _read(path, name, file, known_only=False):
     if owners:
         advice = f"give another folder as --data-dir, or use --data {owners[0]}"
         raise _OtherDataset(f"{path} belongs to {owners[0]}, not to {name}: {advice}")
-    if gzipped or source.sha256 or known_only:
+    if source.sha256 or known_only:
         raise _refused(path, name, file, ", or is damaged (its checksum differs)")
     lowest, highest = source.first_label, source.first_label + len(source.class_names) - 1
     if "labels" in file and not lowest <= array.min() <= array.max() <= highest:
         found, expected = f"{array.min()} to {array.max()}", f"{lowest} to {highest}"
         problem = f" (it holds labels {found} where {expected} are expected)"
         raise _refused(path, name, file, problem)
+    reason = "they were gzipped anew, or are other ones" if gzipped else "they are unpacked"
     warn_once(
-        f"the content of {name}'s files in {_folder(path)} cannot be verified: they are unpacked, "
-        "and checksums are published only of the gzipped files"
+        f"the content of {name}'s files in {_folder(path)} cannot be verified: {reason}, and "
+        "checksums are published only of the gzipped files"
     )
     return array
 
