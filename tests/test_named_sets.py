@@ -30,6 +30,8 @@ from tinygan.data.sources import (
 )
 from tinygan.errors import InputError
 
+pytestmark = pytest.mark.cpu
+
 __all__ = ["sandbox", "server"]  # fixtures; the first one is automatic
 
 REAL = dict(SOURCES)  # before the fixtures replace them

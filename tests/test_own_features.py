@@ -138,6 +138,7 @@ def test_the_classifier_learns_what_can_be_learned(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.cpu
 def test_a_warning_says_that_the_classes_cannot_be_learned(capsys):
     train, held_out = parts()
     labels = np.random.default_rng(0).integers(0, 3, len(train))
@@ -199,6 +200,7 @@ def test_the_cache_knows_by_what_the_classifier_was_trained(monkeypatch, tmp_pat
     assert len(trained) == 6
 
 
+@pytest.mark.cpu
 def test_a_damaged_cache_is_no_obstacle(monkeypatch):
     train, held_out = parts(n=50)
     expected = quiet(train, held_out, steps=2).description
@@ -359,6 +361,7 @@ def own_run(tmp_path_factory):
     return file, folder / "run"
 
 
+@pytest.mark.cpu
 def test_evaluations_of_a_run_on_own_data(own_run, capsys):
     """`eval_every`, `eval` and `truncation` use the same classifier, trained on all of the training
     part, and no border."""
@@ -392,6 +395,7 @@ def test_projection_uses_the_features_of_the_data():
     assert found.ws.shape == (2, 2, 3) and np.isfinite(found.distances).all()
 
 
+@pytest.mark.cpu
 def test_evaluations_with_other_features_are_not_compared(tmp_path, capsys):
     dataset = unlabelled(n=60)
     start(tmp_path / "a", dataset).run(progress=False)
@@ -441,6 +445,7 @@ def files(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.cpu
 def test_two_sets_of_images_are_compared(files, capsys):
     printed = succeeds(capsys, "eval", "shapes.npz", "more.npz", "-o", "report.json")
     report = json.loads((files / "report.json").read_text())
@@ -468,6 +473,7 @@ def test_precision_belongs_to_a_and_recall_to_b(files, capsys):
     assert report["precision"] == 1 and report["recall"] < 0.5
 
 
+@pytest.mark.cpu
 def test_images_of_different_kinds_are_made_alike(files, capsys):
     printed = succeeds(capsys, "eval", "shapes.npz", "large.npz")
     assert "B's images are cropped in the middle and resized from 20x20 to 10x10 pixels" in printed
@@ -482,6 +488,7 @@ def test_images_of_different_kinds_are_made_alike(files, capsys):
     assert "features: Fashion-MNIST classifier" in printed
 
 
+@pytest.mark.cpu
 def test_runs_and_their_features(files, own_run, capsys):
     file, folder = own_run
     expected = quiet(*data.load(file).hold_out()).description

@@ -126,6 +126,7 @@ def test_the_checkerboard_is_even_on_its_dark_squares():
     np.testing.assert_allclose(within.var(0), 1 / 12, rtol=0.02)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("name", ALL)
 def test_nearly_all_real_points_are_good(name):
     test, distribution = data.load(name, "test"), DISTRIBUTIONS[name]
@@ -383,6 +384,7 @@ def test_the_defaults_for_points_differ_and_those_for_images_stay():
 # ---- the command line ----
 
 
+@pytest.mark.cpu
 def test_a_run_of_points_through_the_command_line(run, tmp_path, capsys):
     config = json.loads((run / "config.json").read_text())
     assert config["settings"]["dropout"] == 0  # the defaults for points
@@ -405,6 +407,7 @@ def test_a_run_of_points_through_the_command_line(run, tmp_path, capsys):
         assert arrays["points"].dtype == np.float32
 
 
+@pytest.mark.cpu
 def test_conditional_samples_have_labels(tmp_path, capsys):
     out = tmp_path / "run"
     start(out, "grid", steps=2, **CONDITIONAL).run(progress=False)
@@ -439,6 +442,7 @@ def test_pictures_show_samples_over_real_points(tmp_path, capsys):
     assert title(with_samples) > title(without) > 0
 
 
+@pytest.mark.cpu
 @pytest.mark.curves
 def test_animations_of_points_keep_their_size(tmp_path):
     out = tmp_path / "run"
@@ -513,6 +517,7 @@ def test_commands_that_need_images_are_refused(run, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     "changes",
     [

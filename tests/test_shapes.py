@@ -385,6 +385,7 @@ def frames(path):
         return picture.size, getattr(picture, "n_frames", 1)
 
 
+@pytest.mark.cpu
 def test_the_commands_show_the_whole_images(run, tmp_path, capsys):
     def command(*words):
         assert main([str(word) for word in words]) == 0
@@ -431,6 +432,7 @@ def test_pictures_to_project_are_cropped_not_squeezed(run, tmp_path, channels):
     assert np.array_equal(images, found[0][None])
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("shape", [(16, 40, 3), (40, 16, 1), (1, 300, 3)])
 def test_the_picture_of_a_search_fits_its_images(tmp_path, shape):
     rows = np.zeros((2, 3, *shape), np.uint8)
