@@ -25,6 +25,8 @@ from tinygan.data import (
 )
 from tinygan.data.sources import TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
+pytestmark = pytest.mark.cpu
+
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 

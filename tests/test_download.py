@@ -25,6 +25,8 @@ from test_data import FAKE, TEST_LABELS, TRAIN_IMAGES, assert_loads, fill, pack,
 from tinygan.data import download, load, loading, locate, sources
 from tinygan.errors import InputError
 
+pytestmark = pytest.mark.cpu
+
 __all__ = ["sandbox"]  # this fixture is automatic, so every test here uses it
 
 IMAGES_PATH = f"/mnist/{TRAIN_IMAGES}.gz"
