@@ -126,6 +126,18 @@ def test_links():
     os.symlink("itself", "mine/cat/itself")
     os.symlink("../dog", "mine/cat/dogs")  # no loop: its pictures are of both classes
     assert data.load("mine").labels.tolist() == [0] * 4 + [1] * 2
+    os.symlink(".", "mine/itself")
+    os.symlink("..", "mine/above")
+    assert data.load("mine").labels.tolist() == [0] * 4 + [1] * 2
+    for name in "abcdefg":  # links from everywhere to everywhere
+        os.makedirs(f"mine/dog/{name}")
+    for name in "abcdefg":
+        for other in "abcdefg":
+            os.symlink(f"../{other}", f"mine/dog/{name}/to_{other}")
+        save(f"mine/dog/{name}/1.png")
+    assert data.load("mine").labels.tolist() == [0] * 11 + [1] * 9
+    for name in "abcdefg":
+        shutil.rmtree(f"mine/dog/{name}")
     os.symlink("nowhere.png", "mine/cat/nothing.png")
     os.mkfifo("mine/cat/pipe.png")
     message = error_of(data.load, "mine")
@@ -151,7 +163,55 @@ def test_the_test_part_has_the_classes_and_colours_of_the_training_part():
     test = data.load("mine", "test")
     assert test.labels.tolist() == [2, 2] and test.image_shape == (8, 8, 3)
     make_classes("mine/test", ("elk",), n=2)
-    assert "has a class elk" in error_of(data.load, "mine", "test")
+    for split in "train", "test":  # so that it is said before training
+        assert "has the class elk" in error_of(data.load, "mine", split)
+
+
+def test_pictures_and_folders_beside_train_and_test():
+    for name in "train", "test":
+        make_classes(f"mine/{name}", n=2)
+    save("mine/loose.png")
+    assert "1 picture beside folders of pictures" in error_of(data.load, "mine")
+    os.rename("mine/loose.png", "loose.png")
+    make_classes("mine/extra", n=2)
+    assert "holds train, test beside extra" in error_of(data.load, "mine")
+
+
+def test_a_test_part_of_other_sizes_is_cropped_once():
+    for i, size in enumerate([(48, 48), (48, 48)]):
+        save(f"mine/train/{i}.png", pixels(*size, seed=i))
+    for i, size in enumerate([(48, 48), (50, 48), (48, 60)]):
+        save(f"mine/test/{i}.png", pixels(*size, seed=i))
+    test = data.load("mine", "test")
+    assert test.image_shape == (48, 48, 3)
+    assert (test.images[1] == pixels(50, 48, seed=1)[1:-1]).all()
+    assert (test.images[2] == pixels(48, 60, seed=2)[:, 6:-6]).all()
+
+
+@pytest.mark.parametrize("wrapper", ["mine", "mine/train", "mine/a/b"])
+def test_a_folder_that_holds_only_a_folder_of_classes(wrapper, capsys):
+    """As many archives do when they are unpacked."""
+    make_classes(f"{wrapper}/images")
+    assert data.load("mine").class_names == ("cat", "dog")
+    assert "holds only the folder images" in capsys.readouterr().err
+
+
+def test_runs_in_the_folder_of_pictures_are_no_pictures(capsys):
+    make_classes()
+    before = data.load("mine").origin.fingerprint
+    os.chdir("mine")
+    trained("--data", ".")
+    trained("--data", ".", "--out", "one")
+    assert data.load(".").origin.fingerprint == before
+    assert "folders of runs are passed over: one, runs" in capsys.readouterr().err
+    assert run("train", "--resume", "one", "--steps", 4) == 0
+    assert run("train", "--resume", "runs/gan-mine-001", "--steps", 4) == 0
+
+
+def test_idx_files_beside_pictures():
+    make_classes()
+    Path("mine/a.idx").write_bytes(idx(GREY))
+    assert "IDX files beside cat, dog" in error_of(data.load, "mine")
 
 
 def test_without_a_test_part():
@@ -163,7 +223,7 @@ def test_without_a_test_part():
     "make, message",
     [
         (lambda: os.mkdir("mine"), "mine holds no pictures: give a folder"),
-        (lambda: os.makedirs("mine/a/b"), "mine holds no pictures"),
+        (lambda: os.makedirs("mine/a/b"), "mine/a holds no pictures"),
         (lambda: (make_classes(), os.mkdir("mine/elk")), "the class elk has no pictures"),
         (lambda: (make_classes(), save("mine/0.png")), "1 picture beside folders of pictures"),
         (lambda: save("mine/0.png"), "mine holds one image"),
@@ -245,9 +305,10 @@ def test_16_bits_are_scaled():
     assert read_back("a.tif", 1)[..., 0].tolist() == [[0, 0, 1, 255], [1, 1, 128, 255]]
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_says_how_a_picture_stands(orientation):
-    upright = pixels(6, 8)
+def test_exif_says_how_a_picture_stands(orientation, kind):
+    upright = pixels(3, 4).repeat(8, 0).repeat(8, 1)  # which JPEG keeps
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -260,10 +321,12 @@ def test_exif_says_how_a_picture_stands(orientation):
     }[orientation]
     exif = Image.Exif()
     exif[pictures.ORIENTATION] = orientation
-    save("a.png", np.ascontiguousarray(stored), exif=exif)
-    assert pictures.read_header("a.png") == (6, 8, False)
-    assert (read_back() == upright).all()
-    assert (read_back(size=(6, 8)) == upright).all()
+    lossless = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}
+    name = f"a.{kind}"
+    save(name, np.ascontiguousarray(stored), exif=exif, **lossless.get(kind, {}))
+    assert pictures.read_header(name) == (24, 32, False)
+    for found in read_back(name), read_back(name, size=(24, 32)):
+        assert np.abs(found.astype(int) - upright).max() <= 12 * (kind == "jpg")
 
 
 def test_of_an_animation_the_first_frame_is_read():
@@ -492,8 +555,8 @@ def test_labels(labels, names, key):
     [
         (np.zeros(5, int), "6 images need 6 labels"),
         (np.eye(6), "use labels.argmax(1)"),
-        (np.linspace(0, 1, 6), "one whole number for each image"),
-        (np.full(6, np.nan), "one whole number for each image"),
+        (np.linspace(0, 1, 6), "must be whole numbers or texts, not float64"),
+        (np.full(6, np.nan), "must be whole numbers or texts, not float64"),
     ],
 )
 def test_labels_that_do_not_fit(labels, message):
@@ -501,10 +564,28 @@ def test_labels_that_do_not_fit(labels, message):
     assert message in error_of(data.load, "mine.npz")
 
 
+def test_arrays_that_are_not_used_are_named(capsys):
+    np.savez("mine.npz", X=RGB, Y=[0, 1, 0, 1, 0, 1], extra=[1])
+    assert data.load("mine.npz").num_classes == 2
+    assert "arrays that are not used: extra" in capsys.readouterr().err
+
+
+def test_floats_may_be_outside_of_their_range_by_rounding():
+    for low, high in (-1e-7, 1.0), (0.0, 1.0000002):
+        np.save(
+            "a.npy", np.clip(RGB / 255, low, None) + (RGB == 0) * low + (RGB == 255) * (high - 1)
+        )
+        assert (data.load("a.npy").images == RGB).all()
+
+
 def test_class_names_of_an_npz_file():
     labels = [0, 1, 1, 2, 2, 0]
     np.savez("mine.npz", images=RGB, labels=labels, class_names=["ant", "bee", "cow"])
     assert data.load("mine.npz").class_names == ("ant", "bee", "cow")
+    np.savez("mine.npz", images=RGB, labels=labels, class_names=[b"ant", b"bee", b"cow"])
+    assert data.load("mine.npz").class_names == ("ant", "bee", "cow")
+    np.savez("mine.npz", images=RGB, labels=labels, class_names=["ant", "ant", "cow"])
+    assert "two of the class_names are the same" in error_of(data.load, "mine.npz")
     np.savez("mine.npz", images=RGB, labels=labels, class_names=["ant", "bee"])
     assert "labels must be 0 to 1, not 0 to 2" in error_of(data.load, "mine.npz")
     np.savez("mine.npz", images=RGB, labels=labels, class_names=["ant", "bee", "cow", "dog"])
@@ -516,6 +597,15 @@ def test_the_parts_of_an_npz_file():
     train, test = data.load("mnist.npz"), data.load("mnist.npz", "test")
     assert len(train) == 6 and test.labels.tolist() == [2, 0] and (test.images == RGB[:2]).all()
     assert train.name == "own-mnist"
+    np.savez("a.npz", x_train=RGB, y_train=[0, 1, 2, 0, 1, 2], class_names=["a", "b", "c"],
+             x_test=RGB[:2], y_test=[2, 0])  # fmt: skip
+    assert data.load("a.npz", "test").labels.tolist() == [2, 0]
+    np.savez("b.npz", x_train=RGB, y_train=[0, 1, 2, 0, 1, 2], x_test=RGB[:2])
+    assert "has classes, and the training part has none, or the reverse" in error_of(
+        data.load, "b.npz"
+    )
+    np.savez("c.npz", x_train=RGB / 127.5 - 1, x_test=np.full((2, 5, 8, 3), 0.5))
+    assert set(data.load("c.npz", "test").images.ravel()) == {191}  # in the range of x_train
 
 
 def test_a_file_of_labels():
@@ -546,12 +636,21 @@ def test_npz_files_without_images(arrays, message):
     assert message in error_of(data.load, "mine.npz")
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.pt", "a.h5", "a.txt", "a.png", "a"])
+@pytest.mark.parametrize(
+    "name", ["a.zip", "a.pt", "a.tar.gz", "a.npy.gz", "a.h5", "a.txt", "a.png", "a"]
+)
 def test_files_of_other_kinds(name):
     with open(name, "w") as file:
         file.write("something else")
     message = error_of(data.load, f"./{name}")
-    assert name in message and ("give" in message or "write it as" in message)
+    assert name in message and re.search("give|write it as|unpack it", message)
+
+
+def test_archives_are_to_be_unpacked():
+    shutil.make_archive("pictures", "zip", make_classes())
+    shutil.make_archive("pictures", "gztar", "mine")
+    for name in "pictures.zip", "pictures.tar.gz":
+        assert "unpack it" in error_of(data.load, name)
 
 
 # ---- IDX ----
@@ -589,6 +688,12 @@ def test_own_data_under_the_names_of_mnist(suffix, tmp_path, capsys):
     assert "delete" not in message
 
 
+def test_an_idx_file_and_its_gzipped_copy():
+    for name, content in ("pictures", idx(GREY)), ("pictures.gz", gzip.compress(idx(GREY))):
+        Path(name).write_bytes(content)
+        assert data.load(f"./{name}").num_classes == 1
+
+
 def test_several_idx_files():
     os.mkdir("mine")
     for name in "a.idx", "b.idx":
@@ -602,6 +707,7 @@ def test_several_idx_files():
 
 def test_names_that_are_neither_a_data_set_nor_a_path():
     assert "unknown data set 'mnst'" in error_of(data.load, "mnst")
+    assert "an empty path" in error_of(data.load, "")  # of a variable that is not set
     for path in "./nix", "nix/", "nix.npz", "~/nix", "a/b":
         assert f"there is no file or folder {path}" in error_of(data.load, path)
 
@@ -648,6 +754,12 @@ def test_a_run_records_where_its_data_are():
     assert config["origin"]["image_size"] == [4, 6] and len(config["origin"]["fingerprint"]) == 64
 
 
+def test_the_name_of_a_run_folder_is_short():
+    make_classes("x" * 200)
+    trained("--data", "x" * 200)
+    assert len(os.listdir("runs")[0]) < 80
+
+
 def test_a_resumed_run_finds_its_data_again_and_has_the_same_bits():
     make_classes()
     np.savez("mine.npz", images=RGB, labels=[0, 0, 0, 1, 1, 1])
@@ -687,6 +799,50 @@ def test_a_run_whose_data_have_changed(capsys):
     assert run("train", "--resume", "R", "--steps", 4) == 0
 
 
+def test_labels_move_with_their_images(capsys):
+    np.save("x.npy", RGB)
+    np.save("y.npy", [0, 1] * 3)
+    trained("--data", "x.npy", "--labels", "y.npy", "--out", "R")
+    os.mkdir("new")
+    os.rename("x.npy", "new/x.npy")
+    os.rename("y.npy", "y2.npy")
+    again = ["train", "--resume", "R", "--data", "new/x.npy"]
+    assert "does not exist: put it beside new/x.npy" in fails(capsys, *again, "--steps", 3)
+    os.rename("y2.npy", "new/y.npy")
+    assert run(*again, "--steps", 3) == 0 and run("train", "--resume", "R", "--steps", 4) == 0
+
+
+def test_names_that_are_numbers_are_not_taken_for_places(capsys):
+    np.savez("mine.npz", images=RGB, labels=[0, 2, 4] * 2)
+    trained("--data", "mine.npz", "--out", "R", *CONDITIONAL)
+    assert run("sample", "R", "-n", 2, "--label", "2", "-o", "a.npz") == 0
+    assert np.load("a.npz")["labels"].tolist() == [1, 1]
+    for label in "1", "9" * 5000:
+        assert "the classes are 0, 2, 4" in fails(
+            capsys, "sample", "R", "--label", label, "-o", "b.png"
+        )
+
+
+def test_a_config_with_other_class_names(capsys):
+    trained("--data", make_classes(), "--out", "R")
+    text = Path("R/config.json").read_text()
+    Path("R/config.json").write_text(text.replace('"cat",', '"cat", "cow",'))
+    assert "class_names has 3 items" in fails(capsys, "sample", "R", "-o", "a.png")
+
+
+def test_a_data_set_with_the_name_of_a_folder_here(capsys):
+    make_classes("ring")
+    assert run("data", "ring", "-o", "ring.png") == 0
+    out, err = capsys.readouterr()
+    assert "for what is here, give ./ring" in err and "50,000 points" in out
+
+
+def test_few_held_out_images(capsys):
+    trained("--data", make_classes(n=10), "--out", "R")
+    message = fails(capsys, "eval", "R")
+    assert "so few images that 2 were held out" in message and "tinygan eval RUN PATH" in message
+
+
 def test_samples_of_a_class_by_its_name(capsys):
     make_classes()
     trained("--data", "mine", "--out", "R", *CONDITIONAL)
@@ -696,7 +852,7 @@ def test_samples_of_a_class_by_its_name(capsys):
     dogs, ones = np.load("dog.npz"), np.load("1.npz")
     assert (dogs["images"] == ones["images"]).all() and dogs["labels"].tolist() == [1] * 3
     message = fails(capsys, "sample", "R", "--label", "cow", "-o", "cow.png")
-    assert "the classes are 0 to 1, or one of cat, dog" in message
+    assert "the classes are 0 to 1 or cat, dog" in message
 
 
 def test_samples_of_data_without_classes_have_a_square_grid():
@@ -712,6 +868,7 @@ def test_samples_of_data_without_classes_have_a_square_grid():
     "words, message",
     [
         (["--data", "nix/"], "there is no file or folder nix/"),
+        (["--data", ""], "an empty path"),
         (["--data", "mine", "--batch-size", "64"], "choose at most 18, with --batch-size"),
         (["--data", "mine", "--data-dir", "."], "--data-dir . is not used"),
         (["--data-dir", "mine"], "nothing in the data folder mine would be used"),

@@ -80,7 +80,7 @@ def test_each_kind_of_data_has_its_features(capsys):
     learned, random = quiet(train, held_out), quiet(unlabelled())
     assert learned.description.endswith(f"{learned.accuracy:.1%} on held-out images")
     assert "of these 3 classes, 64 features" in learned.description
-    assert random.description == "random network (not trained, seed 0), 64 features"
+    assert random.description == "random network for 10x10x3 (not trained, seed 0), 64 features"
     named = replace(data.load("digits"), images=data.load("digits").images)
     assert quiet(named).description == Extractor("digits").description
     assert (learned.classes, random.classes, learned.stacked) == (3, 0, False)
@@ -256,6 +256,7 @@ def test_the_random_network_depends_on_its_seed_alone():
     np.testing.assert_array_equal(first(images)[0], again(images)[0])
     assert not np.array_equal(first(images)[0], other(images)[0])
     assert first.description != other.description
+    assert RandomExtractor((10, 12, 3)).description != first.description
 
 
 # ---- the report ----
@@ -450,7 +451,7 @@ def test_two_sets_of_images_are_compared(files, capsys):
     printed = succeeds(capsys, "eval", "shapes.npz", "more.npz", "-o", "report.json")
     report = json.loads((files / "report.json").read_text())
     assert "A: shapes.npz, a file: 40 images\nB: more.npz, a file: 30 images\n" in printed
-    assert "features: random network (not trained, seed 0), 64 features\n" in printed
+    assert "features: random network for 10x10x3 (not trained, seed 0), 64 features\n" in printed
     assert "share of A's images that lie among B's" in printed
     extract = RandomExtractor((10, 10, 3))
     a, b = (extract(np.load(name)["images"])[0] for name in ("shapes.npz", "more.npz"))

@@ -428,7 +428,7 @@ def test_pictures_to_project_are_cropped_not_squeezed(run, tmp_path, channels):
         assert np.allclose(centre, 0, atol=0.05)
         assert np.allclose(covariance, np.eye(2) * 25 / 4, atol=0.3)
     args = type("Args", (), {"images": [tmp_path / "600.png"], "data": None, "data_dir": None})
-    names, images = styles.images_to_project(args, config, run)
+    names, images = styles.images_to_project(args, config, None)
     assert np.array_equal(images, found[0][None])
 
 

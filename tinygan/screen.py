@@ -8,7 +8,27 @@ environments lack.
 import contextlib
 import os
 import sys
-from typing import Any
+from typing import Any, Iterator
+
+
+@contextlib.contextmanager
+def without_stderr() -> Iterator[None]:
+    """Keep libraries in C from writing to stderr while the block runs."""
+    try:
+        copy = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(copy, 2)
+        os.close(copy)
 
 
 class Display:

@@ -14,7 +14,8 @@ from tinygan.errors import InputError, say
 from tinygan.files import checkpoint, user_path, write_json
 from tinygan.metrics.evaluate import MEANINGS
 from tinygan.metrics.network import WEIGHTS_OF
-from tinygan.training import recipes, run_data, sampling
+from tinygan.training import recipes, sampling
+from tinygan.training.run_data import RunData
 
 from .common import print_table
 from .generators import load_generator
@@ -53,8 +54,8 @@ def add_options(parser):
         metavar="NAME|PATH|random",
         help="with B: the features to use. A data set with a classifier (mnist, fashion-mnist), a "
         "run or images with classes (a classifier is trained on them), or random, a random "
-        "network (default: those of the first run among RUN and B, or else of mnist if the size "
-        "fits, or else random)",
+        "network (default: those of the first run among RUN and B, or else of the first data set "
+        "with a classifier, or else random)",
     )
     add(parser, "--image-size", help="with B: bring all images to NxN pixels, or to HxW")
     add(parser, "--layout", help="with B, for arrays: the order of their axes")
@@ -76,13 +77,20 @@ def run(args):
     runs = [name for name in (a, b) if is_run(name)]
     if args.split:
         raise InputError("--split chooses among a run's own data: leave it out, or leave B out")
-    for_runs = {"-n": args.n, "--truncation": args.truncation, "--data": args.data}
-    for option, value in for_runs.items():
+    for option, value in {"-n": args.n, "--truncation": args.truncation}.items():
         if value is not None and not runs:
             raise InputError(f"{option} is for runs, but neither {a} nor {b} is one: leave it out")
-    named = [name for name in (a, b) if name in data.names()]
-    if args.data_dir is not None and not (named or runs):
-        raise InputError(f"--data-dir {args.data_dir} would not be used: leave it out")
+    sources = [name for name in (a, b, args.features) if name not in (None, "random")]
+    runs_used = [name for name in sources if is_run(name)]
+    named = [name for name in sources if name in data.names()]
+    files = [name for name in (a, b) if name not in runs + named and user_path(name).is_file()]
+    for option, value, used in (
+        ("--data", args.data, runs_used),
+        ("--data-dir", args.data_dir, named + runs_used),
+        ("--layout", args.layout, files),
+    ):
+        if value is not None and not used:
+            raise InputError(f"{option} {value} would not be used: leave it out")
     size = image_size(args.image_size)
     first = load(a, args, size)
     second = load(b, args, size or first.images.shape[1:3])
@@ -250,19 +258,28 @@ def named_features(args, shape):
         run = checkpoint.open_run(name)
         return features_of_run(run.config, run.folder, args)
     if name in data.names():
-        return metrics.extractor_for(*data.load(name, data_dir=args.data_dir).hold_out())
+        dataset = data.load(name, data_dir=args.data_dir)
+        if isinstance(dataset, data.Points):
+            raise InputError(f"--features {name}: it holds points, not images")
+        return metrics.extractor_for(*dataset.hold_out())
     if not is_path(name):
         raise InputError(
             f"--features {name}: give random, a data set ({', '.join(data.names())}), a run, or "
             "the path of images with classes"
         )
-    return metrics.extractor_for(*data.load(name, image_size=shape[:2]).hold_out())
+    dataset = data.load(name, image_size=shape[:2])
+    if dataset.num_classes < 2:
+        raise InputError(f"--features {name}: it has no classes to train a classifier on")
+    return metrics.extractor_for(*dataset.hold_out())
 
 
 def features_of_run(config, folder, args):
     """Return the Extractor of a run's data. --data and --data-dir may be meant for another set."""
     where = (args.data, None) if "origin" in config else (None, args.data_dir)
-    return run_data.extractor(config, folder, *where)
+    extractor = RunData(config, folder, *where).extractor()
+    if extractor is None:
+        raise InputError(f"{folder} is a run on points: their features are no features of images")
+    return extractor
 
 
 def fits(extractor, shape):

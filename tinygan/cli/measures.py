@@ -14,7 +14,8 @@ from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.metrics.perceptual import Perceptual
-from tinygan.training import recipes, run_data, sampling
+from tinygan.training import recipes, sampling
+from tinygan.training.run_data import RunData
 
 from . import compare
 from .common import print_table, sibling_path
@@ -66,10 +67,9 @@ def run_eval(args):
     numbers, neighbours = path.parent / "metrics.json", path.parent / "neighbours.png"
     for file in numbers, neighbours:
         is_file(file)  # raises an error for a link, before the work is done
-    where = path.parent, args.data, args.data_dir
-    train, _ = run_data.training_parts(config, *where)
-    real = run_data.reals(config, path.parent, args.split or "test", args.data, args.data_dir)
-    extractor = run_data.extractor(config, *where)
+    its_data = RunData(config, path.parent, args.data, args.data_dir)
+    train, real = its_data.parts[0], its_data.reals(args.split or "test")
+    extractor = its_data.extractor()
     n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
     labels = sampling.classes_in_turn(G, n)
     z = sampling.latents(np.random.default_rng([args.seed, 3]), n, G, args.truncation)
@@ -138,9 +138,9 @@ def run_truncation(args):
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
         check_truncation(config["recipe"], strength, "--thresholds")
-    real = run_data.reals(config, path.parent, "test", args.data, args.data_dir)
-    extractor = run_data.extractor(config, path.parent, args.data, args.data_dir)
-    evaluator = metrics.Evaluator(real, args.seed, extractor)
+    its_data = RunData(config, path.parent, args.data, args.data_dir)
+    real = its_data.reals()
+    evaluator = metrics.Evaluator(real, args.seed, its_data.extractor())
     labels = sampling.classes_in_turn(G, args.n)
     row_labels = sampling.class_rows(G.classes, 10)[0][:10] if G.classes else None
     reports, rows = [], []
@@ -255,7 +255,7 @@ def features_of(config, path, args):
                     f"{option} {value} would not be used: the classifier of {config['data']} is "
                     "part of tinygan; leave it out"
                 )
-    return run_data.extractor(config, path.parent, args.data, args.data_dir)
+    return RunData(config, path.parent, args.data, args.data_dir).extractor()
 
 
 def separability_options(parser):

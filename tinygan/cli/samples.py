@@ -128,10 +128,13 @@ def class_number(label, G, config):
     names = config.get("class_names", [])
     if label in names:
         return names.index(label)
-    if not label.isdecimal() or int(label) >= G.classes:
-        known = f", or one of {one_line(', '.join(names), 300)}" if names else ""
-        raise InputError(f"--label {label}: the classes are 0 to {G.classes - 1}{known}")
-    return int(label)
+    # Where names are numbers, another number must not be taken for the place of a class.
+    by_number = not any(name.removeprefix("-").isdecimal() for name in names)
+    if by_number and label.isdecimal() and len(label) < 9 and int(label) < G.classes:
+        return int(label)
+    numbers = [f"0 to {G.classes - 1}"] * by_number
+    known = " or ".join([*numbers, *([one_line(", ".join(names), 300)] if names else [])])
+    raise InputError(f"--label {one_line(label, 100)}: the classes are {known}")
 
 
 def frames_of_walk(args, G, z, labels):

@@ -12,7 +12,8 @@ from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.files import npz, replacing
 from tinygan.metrics.network import WEIGHTS_OF
-from tinygan.training import projector, recipes, run_data, sampling
+from tinygan.training import projector, recipes, sampling
+from tinygan.training.run_data import RunData
 
 from .common import print_table, sibling_path
 from .generators import load_style_generator
@@ -183,11 +184,12 @@ def run_project(args):
     """Find the styles that reproduce given images; plot the search, and write the styles."""
     G, config, path = load_style_generator(args)
     styles = sibling_path(args.output, "styles.npz")
-    names, images = images_to_project(args, config, path.parent)
+    its_data = RunData(config, path.parent, args.data, args.data_dir)
+    names, images = images_to_project(args, config, its_data)
     projection = projector.project(
         G,
         data.to_float(images),
-        run_data.extractor(config, path.parent, args.data, args.data_dir),
+        its_data.extractor(),
         args.steps,
         args.per_layer,
         args.seed,
@@ -219,7 +221,7 @@ def run_project(args):
     )
 
 
-def images_to_project(args, config, folder):
+def images_to_project(args, config, its_data):
     """Return (names, uint8 images (N, H, W, C)) of the images that --images or --test selects,
     padded as in training. Raises InputError for an index that is too large, and for a file that is
     not a picture."""
@@ -234,7 +236,7 @@ def images_to_project(args, config, folder):
         names, size = list(map(str, args.images)), (height - 2 * pad, width - 2 * pad)
         images = np.stack([pictures.read(name, channels, size) for name in names])
         return names, np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    reals = run_data.reals(config, folder, "test", args.data, args.data_dir)
+    reals = its_data.reals()
     if isinstance(reals, data.Points):
         raise InputError(f"config.json is damaged: {reals.name} holds points, not images")
     indices = args.test or list(range(min(4, len(reals))))

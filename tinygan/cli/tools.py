@@ -6,11 +6,11 @@ import textwrap
 import numpy as np
 
 from tinygan import data, nn, plots
-from tinygan.errors import InputError
+from tinygan.errors import InputError, one_line
 from tinygan.settings import GROUPS, parse_assignments
 from tinygan.training import recipes
 
-from .common import print_table
+from .common import note_folder, print_table
 from .options import add, add_output
 
 
@@ -95,7 +95,8 @@ def data_options(parser):
 
 def run_data(args):
     how = {"image_size": args.image_size, "layout": args.layout, "labels": args.labels}
-    if args.data:
+    if args.data is not None:
+        note_folder(args.data)
         describe_data(data.load(args.data, data_dir=args.data_dir, **how), args.output)
     elif args.output or any(how.values()):
         raise InputError("say which data set is meant: tinygan data NAME, or tinygan data PATH")
@@ -104,20 +105,26 @@ def run_data(args):
 
 
 def describe_data(dataset, picture):
-    """Print the numbers of images of a data set, in all and of each class. picture: the path of a
-    PNG file of some images, a row for each class, or None."""
+    """Print the numbers of images or points of a data set, in all and of each class. picture: the
+    path of a PNG file of some of them, or None."""
     train, held_out = dataset.hold_out()
-    height, width, channels = dataset.image_shape
+    what = dataset.unit
+    if not isinstance(dataset, data.Points):
+        height, width, channels = dataset.image_shape
+        what = f"images of {height}x{width} pixels, {'grey' if channels == 1 else 'RGB'}"
     print(
-        f"{dataset.name}: {len(dataset):,} images of {height}x{width} pixels, "
-        f"{'grey' if channels == 1 else 'RGB'}; a run trains on {len(train):,}, and holds "
+        f"{dataset.name}: {len(dataset):,} {what}; a run trains on {len(train):,}, and holds "
         f"{len(held_out or ()):,} out"
     )
     counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
     if dataset.num_classes > 1:
-        rows = zip(map(str, range(dataset.num_classes)), dataset.class_names, map(str, counts))
+        names = map(one_line, dataset.class_names)
+        rows = zip(map(str, range(dataset.num_classes)), names, map(str, counts))
         print_table([("class", "name", "images"), *rows], right=(0, 2))
-    if picture:
+    if picture and isinstance(dataset, data.Points):
+        plots.save_scatter(picture, dataset.images[:2000], dataset.images)
+        print(f"picture: {picture}")
+    elif picture:
         chosen = dataset.balanced(min(100, len(dataset)), 0)
         in_order = np.argsort(chosen.labels, kind="stable")
         sheet = plots.grid(chosen.images[in_order], min(10, len(chosen)))

@@ -12,9 +12,11 @@ from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, sa
 from tinygan.files import InUse, checkpoint
 from tinygan.models.image_sizes import SizeError
 from tinygan.settings import parse_assignments
-from tinygan.training import ranks, recipes, run_data, sampling
+from tinygan.training import ranks, recipes, sampling
+from tinygan.training.run_data import RunData
 from tinygan.training.trainer import FolderTaken, Trainer
 
+from .common import note_folder
 from .options import add, path_argument
 
 # Settings that a resumed run may change.
@@ -194,7 +196,7 @@ def resumed_trainer(args):
     trainer = Trainer(
         recipe,
         settings.updated(changes),
-        run_data.load_again(run.config, run.folder, "train", args.data, args.data_dir),
+        RunData(run.config, run.folder, args.data, args.data_dir).whole,
         run.folder,
         run.config["seed"],
     )
@@ -207,8 +209,9 @@ def new_trainer(args):
     but with another one, that is used instead."""
     recipe, given = recipes.find(args.recipe or recipes.DEFAULT), settings_from_options(args)
     settings = recipe.settings(data.holds_points(args.data)).updated(given)
+    note_folder(args.data)
     dataset = data.load(
-        args.data or "digits",
+        "digits" if args.data is None else args.data,
         data_dir=args.data_dir,
         image_size=args.image_size,
         layout=args.layout,

@@ -10,15 +10,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from tinygan.errors import InputError, choose_from, one_line, say_once, warn_once
+from tinygan.errors import InputError, choose_from, one_line, say_once
 from tinygan.files import npz, open_file
 
-from .idx import GZIP_MAGIC, MAX_NDIM, read_idx
+from .idx import GZIP_MAGIC, MAX_NDIM, axes, read_idx
 
 LAYOUTS = "NHWC", "NCHW"
 MAX_BYTES = 4 << 30  # of an array
 HARMLESS_BYTES = 64 << 20  # that a member of a zip file may unpack to, and
 MAX_RATIO = 200  # how many times it may grow beyond them (MNIST as float64 grows 35 times)
+ROUNDING = 1e-6  # floats may be outside of their range by so much
 MAX_HEADER = 4096  # bytes: an honest one has about 120
 CHUNK = 1 << 20  # bytes read at a time: the memory that a short file costs, whatever it announces
 # The names under which .npz files hold images and labels: of the training part, and of the test
@@ -39,15 +40,18 @@ DAMAGE = (
 
 
 def kind_of(path: Path) -> str | None:
-    """Return "npz", "npy" or "idx" by the first bytes of a file, or None."""
-    with open_file(path, follow=True) as file:
-        start = file.read(6)
+    """Return "npz", "npy" or "idx" by the first bytes of a file, or None. Raises InputError if it
+    cannot be read."""
+    try:
+        with open_file(path, follow=True) as file:
+            start = file.read(6)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     if start[:2] == b"PK":
         return "npz"
     if start == b"\x93NUMPY":
         return "npy"
-    is_idx = len(start) >= 4 and start[:2] == b"\0\0" and 1 <= start[3] <= MAX_NDIM
-    return "idx" if is_idx or start[:2] == GZIP_MAGIC else None
+    return "idx" if axes(start[:4]) or start[:2] == GZIP_MAGIC else None
 
 
 def read_images(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -104,7 +108,7 @@ def _read(path, first, axes, wanted, example):
 def _read_npz(file, path, first, axes, wanted, example):
     npz.check_directory(file)
     with zipfile.ZipFile(file) as archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        members = {m.filename.removesuffix(".npy").lower(): m for m in archive.infolist()}
         if {m.compress_type for m in members.values()} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             raise ValueError("it is compressed in another way than by np.savez_compressed")
         if not any(name in members for name in first):
@@ -121,12 +125,15 @@ def _read_npz(file, path, first, axes, wanted, example):
                     f"{example}"
                 )
             members[first[0]] = members[fitting[0]]
-        arrays = {}
+        arrays, used = {}, []
         for name in wanted:
             if name in members:
+                used.append(members[name])
                 _refuse_bomb(members[name], path)
                 with archive.open(members[name]) as stream:
                     arrays[name] = _read_array(stream, members[name].file_size, path)
+        if unused := [name for name in members if members[name] not in used]:
+            say_once(f"{path}: arrays that are not used: {', '.join(unused[:10])}")
         return arrays
 
 
@@ -190,20 +197,23 @@ def _read_array(stream: IO[bytes], size: int, path: Path) -> np.ndarray[Any, Any
 
 
 def as_images(
-    array: np.ndarray[Any, Any], path: Path, layout: str | None = None
+    array: np.ndarray[Any, Any], path: Path, layout: str | None = None, signed: bool = False
 ) -> np.ndarray[Any, Any]:
     """Return images as uint8 (N, H, W, C).
 
     array: uint8, or floats in [0, 1] or [-1, 1] (if a value is below 0); (N, H, W), (N, H, W, C) or
     (N, C, H, W). layout: "NHWC" or "NCHW"; None decides by the axis that has the length of
-    channels, 1 to 4, and says so. Raises InputError for everything else.
+    channels, 1 to 4, and says so. signed: floats are in [-1, 1], even if none is below 0. Raises
+    InputError for everything else.
     """
     if layout not in (None, *LAYOUTS):
         raise InputError(f"layout {layout!r}: {choose_from(LAYOUTS, layout)}")
     if array.ndim == 2 or array.ndim == 3 and array.shape[2] <= 4:
+        side = math.isqrt(array.shape[1])
+        example = f", such as images.reshape(-1, {side}, {side})" if array.ndim == 2 else ""
         raise InputError(
             f"{path} holds an array {array.shape}, but images have the shape (N, H, W) or "
-            "(N, H, W, C): reshape it"
+            f"(N, H, W, C): reshape it{example if side * side == array.shape[1] else ''}"
         )
     if array.ndim == 3:
         if layout:
@@ -229,10 +239,15 @@ def as_images(
         advice = "leave out the alpha channel, images[..., :3]" if array.shape[3] == 4 else ""
         advice = advice or "use one channel (grey) or three (RGB)"
         raise InputError(f"{path}: images have {array.shape[3]} channels: {advice}")
-    return np.ascontiguousarray(_as_uint8(array, path))
+    return np.ascontiguousarray(_as_uint8(array, path, signed))
 
 
-def _as_uint8(array, path):
+def is_signed(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether an array holds floats, and some of them are below 0."""
+    return array.dtype.kind == "f" and array.size > 0 and bool(array.min() < -ROUNDING)
+
+
+def _as_uint8(array, path, signed):
     kind = array.dtype.kind
     if kind not in "biuf":
         raise InputError(f"{path} holds {array.dtype}, not uint8 or floats: save it as uint8")
@@ -245,39 +260,36 @@ def _as_uint8(array, path):
                 f"{path}: whole numbers must be 0 to 255, not {low} to {high}: scale them, and "
                 "save the images as uint8"
             )
-        if high <= 1:
-            warn_once(
-                f"{path}: all values are 0 or 1 of 255, so the images are black: if 1 is meant to "
-                "be white, save them as floats"
-            )
         return array.astype(np.uint8, copy=False)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{path}: some values are NaN or infinite: remove these images")
-    if low < -1 or high > 1:
+    if low < -1 - ROUNDING or high > 1 + ROUNDING:
         raise InputError(
-            f"{path}: floats must be in [0, 1] or [-1, 1], not {low:g} to {high:g}: scale them, or "
-            "save the images as uint8"
+            f"{path}: floats must be in [0, 1] or [-1, 1], not {low:.7g} to {high:.7g}: scale "
+            "them, or save the images as uint8"
         )
     offset, scale = 0.0, 255.0
-    if low < 0:
+    if low < -ROUNDING or signed:
         say_once(f"{path}: the values, {low:.4g} to {high:.4g}, are taken as [-1, 1]")
         offset, scale = 1.0, 127.5
     images = np.empty(array.shape, np.uint8)
     count = max(1, (CHUNK >> 3) // array[0].size)
     for start in range(0, len(array), count):  # in parts, to save memory
         part = slice(start, start + count)
-        images[part] = np.rint((array[part].astype(np.float64) + offset) * scale)
+        scaled = (array[part].astype(np.float64) + offset) * scale
+        images[part] = np.rint(np.clip(scaled, 0, 255))
     return images
 
 
 def as_labels(
-    array: np.ndarray[Any, Any] | None, n: int, path: Path, names: Any = None
+    array: np.ndarray[Any, Any] | None, n: int, path: Path, names: Any = None, part: str = "train"
 ) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
     """Return (labels 0, 1, ... as int64 (N,), class names) of n images.
 
     array: a whole number or a text for each image, of any values; None: all images are of one
-    class. names: the names of classes 0, 1, ..., which then are the only values. Raises InputError
-    for labels that do not fit, and for a name without an image.
+    class. names: the names of classes 0, 1, ..., which then are the only values. part: "test" if
+    classes may be missing. Raises InputError for labels that do not fit, and for a name without an
+    image.
     """
     if array is None:
         return np.zeros(n, np.int64), ("all",)
@@ -288,22 +300,28 @@ def as_labels(
     if array.shape != (n,) or array.dtype.kind not in "iubUS":
         one_hot = array.ndim == 2 and array.shape[0] == n
         advice = "use labels.argmax(1)" if one_hot else "give one whole number for each image"
+        if array.shape == (n,):
+            raise InputError(f"{path}: labels must be whole numbers or texts, not {array.dtype}")
         raise InputError(
             f"{path}: {n:,} images need {n:,} labels, not {array.dtype} {array.shape}: {advice}"
         )
     values, labels = np.unique(array, return_inverse=True)
     labels = labels.reshape(n).astype(np.int64)
     if names is None:
-        return labels, tuple(
-            v.decode("latin-1") if isinstance(v, bytes) else str(v) for v in values
-        )
-    names = tuple(map(str, np.asarray(names).ravel()))
+        return labels, tuple(map(_text, values))
+    names = tuple(map(_text, np.asarray(names).ravel()))
+    if len({*names}) < len(names):
+        raise InputError(f"{path}: two of the class_names are the same: name each class once")
     if array.dtype.kind not in "iu" or values[0] < 0 or values[-1] >= len(names):
         raise InputError(
             f"{path}: with {len(names)} class_names, labels must be 0 to {len(names) - 1}, not "
             f"{values[0]} to {values[-1]}"
         )
-    if len(values) < len(names):
+    if len(values) < len(names) and part == "train":
         missing = next(name for k, name in enumerate(names) if k not in values)
         raise InputError(f"{path}: the class {missing} has no images: leave it out of class_names")
-    return labels, names
+    return values[labels].astype(np.int64), names
+
+
+def _text(value):
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

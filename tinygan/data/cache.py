@@ -5,6 +5,7 @@ that is damaged counts as missing. When the folder grows too large, the files th
 the longest time are removed. Nothing in it is needed: everything can be computed again.
 """
 
+import contextlib
 import os
 import re
 import zipfile
@@ -37,9 +38,10 @@ def read(kind: str, key: str) -> dict[str, np.ndarray[Any, Any]] | None:
     path = _path(kind, key)
     try:
         arrays = npz.load(path)
-        os.utime(path)  # the time of its last use
     except DAMAGE:
         return None
+    with contextlib.suppress(OSError):  # it may belong to somebody else
+        os.utime(path)  # the time of its last use
     return arrays
 
 
@@ -69,8 +71,9 @@ def _make_room(folder, size):
     entries = []
     for entry in os.scandir(folder):
         if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-            info = entry.stat(follow_symlinks=False)
-            entries.append((info.st_mtime, info.st_size, entry.path))
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                info = entry.stat(follow_symlinks=False)
+                entries.append((info.st_mtime, info.st_size, entry.path))
     total = size + sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
         if total <= MAX_BYTES:

@@ -115,7 +115,7 @@ class Dataset:
         for members in (np.flatnonzero(self.labels == k) for k in np.unique(self.labels)):
             order = rng.permutation(members)
             place[order[1:]] = (np.arange(len(members) - 1) + 0.5) / len(members)
-        order = np.argsort(place, kind="stable")[:n]
+        order = np.lexsort((rng.permutation(len(self)), place))[:n]  # ties at random
         return np.sort(order[np.isfinite(place[order])])
 
     def balanced(self, n: int, seed: int) -> "Dataset":

@@ -54,55 +54,114 @@ class Listing(NamedTuple):
 
 
 def parts(folder: Path) -> dict[str, Path]:
-    """Return {"train": a folder, "test": a folder} if all subfolders have names such as train, test
-    and val; otherwise, {"train": the folder itself}."""
-    subfolders = [entry for entry in _entries(folder) if _is_folder(entry)]
-    found = {
-        split: [entry.name for entry in subfolders if entry.name.lower() in names]
-        for split, names in (("train", TRAIN), ("test", TEST))
+    """Return {"train": a folder, "test": a folder} if the subfolders have names such as train, test
+    and val; otherwise, {"train": the folder itself}.
+
+    A folder that holds nothing but one folder of folders stands for that one. Raises InputError for
+    pictures or other folders beside train and test.
+    """
+    subfolders, top, _ = list_folder(folder)
+    if len(subfolders) == 1 and not top:
+        inner = folder / subfolders[0]
+        if list_folder(inner)[0]:
+            say_once(f"{folder} holds only the folder {subfolders[0]}: what is in it is read")
+            return parts(inner)
+    names = {
+        split: [name for name in subfolders if name.lower() in known]
+        for split, known in (("train", TRAIN), ("test", TEST))
     }
-    if len(found["train"]) != 1 or sum(map(len, found.values())) != len(subfolders):
+    if len(names["train"]) != 1 or len(subfolders) == 1:
         return {"train": folder}
+    others = [name for name in subfolders if name not in names["train"] + names["test"]]
+    if others and names["test"]:
+        raise InputError(
+            f"{folder} holds {_some(names['train'] + names['test'])} beside {_some(others)}: if "
+            f"the first are parts of a data set, move {_some(others)} elsewhere; if all are "
+            "classes, rename the first"
+        )
+    if others:
+        return {"train": folder}
+    if top:
+        _refuse_beside(folder, top)
     # A test set comes before a validation set.
-    in_order = sorted(found["test"], key=lambda name: not name.lower().startswith("test"))
+    in_order = sorted(names["test"], key=lambda name: not name.lower().startswith("test"))
     if len(in_order) > 1:
         say_once(f"{folder}: {', '.join(in_order[1:])} is not used, beside {in_order[0]}")
-    names = {"train": found["train"][0], **({"test": in_order[0]} if in_order else {})}
-    return {split: folder / name for split, name in names.items()}
+    return {"train": folder / names["train"][0], "test": folder / in_order[0]}
 
 
 def list_pictures(folder: Path) -> Listing:
     """Return the Listing of a folder. Raises InputError if it holds no pictures, if a subfolder
     holds none, or if there are pictures beside the subfolders."""
-    listing, top = Listing({}, []), []
-    known, subfolders = pictures.suffixes(), []
-    for entry in _entries(folder):
-        if _is_folder(entry):
-            subfolders.append(entry.name)
-        else:
-            _sort_in(folder, entry, top, listing.others, known)
+    subfolders, top, others = list_folder(folder)
+    listing, known = Listing({}, others), pictures.suffixes()
+    above = {_identity(parent) for parent in (folder, *folder.resolve().parents)}
     for name in subfolders:
-        files = listing.files[name] = []
-        for entry in _files_below(folder / name, (_identity(folder),)):
-            _sort_in(folder, entry, files, listing.others, known)
+        files: list[tuple[str, int, int]] = []
+        for entry in _files_below(folder / name, set(above)):
+            _sort_in(folder, entry, files, others, known)
             if len(files) > MAX_FILES:
                 raise InputError(f"{folder} holds more than {MAX_FILES:,} pictures: use fewer")
+        listing.files[name] = files
     empty = [name for name, files in listing.files.items() if not files]
     if top and len(empty) < len(subfolders):
-        raise InputError(
-            f"{folder} holds {_count(top)} beside folders of pictures: move them into a folder of "
-            "their own, since each folder is a class"
-        )
+        _refuse_beside(folder, top)
     if top:
-        return Listing({"all": top}, listing.others)
-    if not subfolders or len(empty) == len(subfolders):
-        raise InputError(_no_pictures(folder, listing.others))
+        return Listing({"all": top}, others)
+    if len(empty) == len(subfolders):
+        raise InputError(_no_pictures(folder, others))
     if empty:
+        one = len(empty) == 1
         raise InputError(
-            f"{folder}: the class {_some(empty)} has no pictures: put some in, or move that folder "
-            "elsewhere"
+            f"{folder}: the class{'' if one else 'es'} {_some(empty)} ha{'s' if one else 've'} no "
+            f"pictures: put some in, or move {'that folder' if one else 'these folders'} elsewhere"
         )
     return listing
+
+
+def list_folder(folder: Path) -> tuple[list[str], list[tuple[str, int, int]], list[str]]:
+    """Return (names of the subfolders, pictures, other files) of a folder. Folders that hold runs
+    of tinygan are left out with a message, and links that lead to the folder itself or above."""
+    subfolders, top, others, runs = [], [], [], []
+    known = pictures.suffixes()
+    above = {_identity(parent) for parent in (folder, *folder.resolve().parents)}
+    for entry in _entries(folder):
+        if not _is_folder(entry):
+            _sort_in(folder, entry, top, others, known)
+        elif _holds_runs(Path(entry.path)):
+            runs.append(entry.name)
+        elif _identity(entry.path) not in above:
+            subfolders.append(entry.name)
+    if runs:
+        say_once(f"{folder}: folders of runs are passed over: {_some(runs)}")
+    return subfolders, top, others
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of what a folder holds, without hidden files and those of systems."""
+    return [entry.name for entry in _entries(folder)]
+
+
+def _holds_runs(folder):
+    """Return whether a folder is the folder of a run, or holds nothing but such folders."""
+    if _is_run(folder):
+        return True
+    try:
+        inside = [Path(entry.path) for entry in _entries(folder)]
+    except InputError:  # it may not be read: listing its pictures will say so
+        return False
+    return bool(inside) and all(path.is_dir() and _is_run(path) for path in inside)
+
+
+def _is_run(folder):
+    return (folder / "config.json").is_file() and (folder / "samples").is_dir()
+
+
+def _refuse_beside(folder, top):
+    raise InputError(
+        f"{folder} holds {_count(top)} beside folders of pictures: move them into one of these, or "
+        "into a folder of their own"
+    )
 
 
 def read_pictures(folder: Path, image_size: tuple[int, int] | None) -> Pictures:
@@ -196,7 +255,7 @@ def _target(folder, sizes, count, image_size):
     if sizes == {target}:
         return target, ""
     range_of_sizes = _shown(small) if len(sizes) == 1 else f"{_shown(small)} to {_shown(large)}"
-    other = "" if image_size else "; --image-size N or HxW for another size"
+    other = "" if image_size else " (the option --image-size of a new run changes this)"
     return target, (
         f"{folder}: {count:,} pictures of {range_of_sizes} pixels are cropped in the middle and "
         f"resized to {_shown(target)}{other}"
@@ -233,18 +292,19 @@ def _identity(path):
     return info.st_dev, info.st_ino
 
 
-def _files_below(folder: Path, above) -> Iterator[os.DirEntry[str]]:
-    """Yield the files in a folder and its subfolders. above: the identities of the folders that
-    hold it; a link may lead back to one of them."""
-    left = [(folder, above)]
+def _files_below(folder: Path, visited: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder and its subfolders. visited: the identities of folders that are
+    passed over, because a link may lead to them."""
+    left = [folder]
     while left:
-        folder, above = left.pop()
+        folder = left.pop()
         here, subfolders = _identity(folder), []
-        for entry in _entries(folder) if here not in above else ():
+        for entry in _entries(folder) if here not in visited and not _is_run(folder) else ():
             if _is_folder(entry):
-                subfolders.append((Path(entry.path), (*above, here)))
+                subfolders.append(Path(entry.path))
             else:
                 yield entry
+        visited.add(here)
         left += reversed(subfolders)
 
 

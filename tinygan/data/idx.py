@@ -89,10 +89,16 @@ def decode_idx(
         raise _unusable(path, f"is a corrupt gzip file ({error})") from error
 
 
+def axes(magic: bytes) -> int:
+    """Return the number of axes that the first 4 bytes of an IDX file announce; 0 for other
+    files."""
+    is_idx = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
+    return magic[3] if is_idx and magic[3] <= MAX_NDIM else 0
+
+
 def _decode(file, path, shape, digest, expected_dtype):
     magic = file.read(4)
-    is_idx = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in DTYPES
-    if not (is_idx and 1 <= magic[3] <= MAX_NDIM):
+    if not axes(magic):
         raise _unusable(path, f"is not an IDX file (it starts with {magic.hex() or 'nothing'})")
     dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
 

@@ -138,6 +138,8 @@ def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
 def is_path(name: str) -> bool:
     """Return whether a text that is no data set's name is meant as the path of own data."""
     text = os.fspath(name)
+    if not text:
+        return True  # and an error: it may come from a variable that is not set
     return os.path.exists(os.path.expanduser(text)) or any(
         mark in text for mark in (os.sep, "/", "~", ".np")
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple
@@ -10,13 +9,14 @@ from typing import Any, Iterator, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tinygan import screen
 from tinygan.errors import InputError
 from tinygan.files import open_file
 
 # Formats that run another program (EPS), that Pillow only recognises, or that may unpack any number
 # of bytes (FITS).
 LEFT_OUT = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG", "FITS", "IPTC"}
-MAX_PIXELS = 50_000_000  # as many as a large camera takes
+MAX_PIXELS = 150_000_000  # as many as the largest cameras take
 MAX_PIXELS_PER_BYTE = 8 * 1032  # of a file: pixels of one bit at deflate's best ratio,
 HARMLESS_PIXELS = 1 << 20  # except for small pictures: one colour takes few bytes
 GREY = {"1", "L", "LA", "La", "I", "F"}  # Pillow's modes of grey pictures; and those with I;16
@@ -53,7 +53,8 @@ def read_header(path: str | Path) -> Header:
     """Return the Header of a picture file. Raises InputError if it is none, or claims more pixels
     than it is safe to decode."""
     with _opened(path) as image:
-        width, height = image.size
+        # Some versions of Pillow exchange the sides of a TIFF here, others do when they decode it.
+        width, height = (image.tag_v2[256], image.tag_v2[257]) if _is_tiff(image) else image.size
         if _orientation(image) >= 5:
             width, height = height, width
         return Header(height, width, _is_grey(image))
@@ -70,7 +71,7 @@ def read(
     Raises InputError if the file is not a picture, or claims more pixels than it is safe to decode.
     """
     with _opened(path, links) as image:
-        orientation = _orientation(image)
+        orientation = 1 if _is_tiff(image) else _orientation(image)  # Pillow turns TIFFs itself
         if size:  # a JPEG file can be decoded at half its size, or a quarter
             height, width = size if orientation < 5 else size[::-1]
             shrink = min(image.width / width, image.height / height) / 2
@@ -116,16 +117,23 @@ def _opened(path, links=True) -> Iterator[Any]:
     """Yield a picture file as a Pillow image, whose pixels are not decoded yet. An error of the
     block becomes an InputError."""
     try:
-        with open_file(path, follow=links, real_folder=not links) as file:
-            with warnings.catch_warnings(), _without_messages():
+        # The library that reads TIFF files writes to stderr by itself.
+        with screen.without_stderr(), open_file(path, follow=links, real_folder=not links) as file:
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about flaws in files that Pillow can read
                 with Image.open(file, formats=_formats()) as image:
                     per_byte = MAX_PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size
-                    if image.width * image.height > min(MAX_PIXELS, max(HARMLESS_PIXELS, per_byte)):
-                        raise ValueError(f"it claims to have {image.width} x {image.height} pixels")
+                    limit = min(MAX_PIXELS, max(HARMLESS_PIXELS, per_byte))
+                    if image.width * image.height > limit:
+                        raise ValueError(
+                            f"it claims to have {image.width} x {image.height} pixels, more than "
+                            f"{limit:,}"
+                        )
                     yield image
-    except (InputError, MemoryError):
+    except (InputError, MemoryError, NameError, ImportError):  # the last two: mistakes of ours
         raise
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
     except Exception as error:  # decoders raise exceptions of many kinds for damaged files
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, Image.UnidentifiedImageError):
@@ -140,24 +148,8 @@ def _formats():
     return sorted(set(Image.OPEN) - LEFT_OUT)
 
 
-@contextlib.contextmanager
-def _without_messages():
-    """Keep the library that reads TIFF files from writing to stderr while the block runs."""
-    try:
-        copy = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    try:
-        with contextlib.suppress(Exception):
-            sys.stderr.flush()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(copy, 2)
-        os.close(copy)
+def _is_tiff(image):
+    return image.format == "TIFF"
 
 
 def _is_grey(image):

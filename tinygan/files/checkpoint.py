@@ -186,7 +186,7 @@ def read_config(folder: Path, path: str | Path) -> dict[str, Any]:
         version = config.get("version", CONFIG_VERSION) if isinstance(config, dict) else None
         is_known = type(version) is not int or version == CONFIG_VERSION
         if is_known:
-            schema.CONFIG(config, "")
+            schema.check_config(config)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} is not a run: it has no config.json; give the folder that `tinygan train` "

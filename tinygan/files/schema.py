@@ -290,6 +290,15 @@ CONFIG = record(
     },
 )
 
+
+def check_config(config: Any) -> None:
+    """Check the contents of config.json. Raises ValueError for the first entry that is wrong."""
+    CONFIG(config, "")
+    names = config.get("class_names")
+    if names is not None and len(names) != config["classes"]:
+        raise ValueError(f"class_names has {len(names)} items, but classes is {config['classes']}")
+
+
 # Averages over the steps of a line of log.jsonl, or the numbers of one step. Which others there
 # are depends on the recipe.
 LOSSES = {"d_loss": number(), "g_loss": number(), "d_real": number(), "d_fake": number()}

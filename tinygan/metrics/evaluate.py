@@ -14,6 +14,7 @@ from .neighbours import MAX_IMAGES, CopiesInTest, memorisation, random_subset
 from .precision_recall import density_coverage, precision_recall, squared_radii
 
 K_PRECISION, K_DENSITY = 3, 5  # numbers of neighbours, as in the papers
+MOST_CLASSES = 20  # whose numbers are all shown in a table
 MAX_KNN_IMAGES = 10_000  # of each side, for the metrics of neighbours: their time grows as N^2
 
 
@@ -245,6 +246,9 @@ def _format(report, key, form):
     value = report[key]
     if key == "kid":
         return f"{1000 * value:.3f} +- {1000 * report['kid_std']:.3f}"
+    if isinstance(value, list) and len(value) > MOST_CLASSES:
+        known = [v for v in value if v is not None] or [0]
+        return f"{min(known):.4g} to {max(known):.4g} in {len(value)} classes"
     if isinstance(value, list):
         return " ".join(
             "-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in value

@@ -65,7 +65,8 @@ class RandomExtractor(Extractor):
         shape = _network_shape(image_shape, RANDOM_SIDE)
         net = Classifier(shape, 1, rng=np.random.default_rng([seed, 8])).eval()
         self._set(net, image_shape, pad, 0, None)
-        self.title = f"random network (not trained, seed {seed})"
+        size = "x".join(map(str, net.image_shape))
+        self.title = f"random network for {size} (not trained, seed {seed})"
         self.description = _described(self, f"{self.title}, {FEATURES} features")
 
 

@@ -301,7 +301,8 @@ def check_batch_sizes(algorithm):
     for n in {s.batch_size, *(a.growth.batch_sizes.values() if a.growth else ())}:
         if n > len(a.dataset):
             raise InputError(
-                f"batch_size {n} is more than the {len(a.dataset):,} images of {a.dataset.name}: "
+                f"batch_size {n} is more than the {len(a.dataset):,} {a.dataset.unit} of "
+                f"{a.dataset.name}: "
                 f"choose at most {len(a.dataset)}, with --batch-size"
             )
         if n % ranks.size or n < 2 * ranks.size:

@@ -1,9 +1,9 @@
 """The data of a run: which images are trained on, and how they are found again by what the run's
 config.json says."""
 
-import contextlib
 import os
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.models.settings import Settings
 
 from . import recipes
+
+FEWEST = 6  # images to compare with
 
 
 def training_data(
@@ -44,121 +46,134 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     return {"origin": origin, "class_names": list(dataset.class_names)}
 
 
-def load_again(
-    config: dict[str, Any],
-    folder: Path,
-    split: str = "train",
-    path: str | Path | None = None,
-    data_dir: str | Path | None = None,
-) -> Dataset:
-    """Load the data on which a run was trained, given its config and its folder.
+class RunData:
+    """The data of a run on disk, which are loaded when they are first needed.
 
-    path: where own data are now, if they have moved (--data). Raises InputError if they are not
-    found, or if they have changed since the run began; NoTestPart for the split "test" if they have
-    no test images.
+    config, folder: of the run. path: where own data are now, if they have moved (--data). data_dir:
+    a folder to search first for data that are known by their name. Each method raises InputError if
+    the data are not found, or if own data have changed since the run began.
     """
-    origin = config.get("origin")
-    if origin is None:
-        if path is not None:
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        folder: Path,
+        path: str | Path | None = None,
+        data_dir: str | Path | None = None,
+    ):
+        self.config, self.folder, self.path, self.data_dir = config, folder, path, data_dir
+        self.pad = recipes.settings_of(config).pad
+
+    @cached_property
+    def whole(self) -> Dataset:
+        """All training images, with the held-out ones, before padding."""
+        return self.load("train")
+
+    @cached_property
+    def parts(self) -> tuple[Dataset, Dataset | None]:
+        """The images that the run was trained on, and the held-out ones or None, padded as in
+        training."""
+        settings = recipes.settings_of(self.config)
+        return training_data(self.whole.padded(self.pad), settings, self.config["seed"])
+
+    def reals(self, split: str = "test") -> Dataset:
+        """Return the real images to compare a run's samples with, padded as in training.
+
+        split: "test", or "held-out" for those that were held out of training. Own data without test
+        images have only these. Also raises InputError if too few images were held out.
+        """
+        if split == "test":
+            try:
+                return self.load("test").padded(self.pad)
+            except NoTestPart:
+                say_once(
+                    f"{self.config['data']} has no test images: those held out of training take "
+                    "their place"
+                )
+        count = len(self.parts[1] or ())
+        if count < FEWEST:
             raise InputError(
-                f"--data {path}: {folder} was trained on the data set {config['data']}: leave "
+                f"{self.config['data']} has so few images that {count} were held out of training, "
+                f"but at least {FEWEST} are needed: give other images, tinygan eval RUN PATH"
+            )
+        return self.parts[1]
+
+    def extractor(self) -> Extractor | None:
+        """Return the Extractor for the metrics of the run; None for points. The data are loaded
+        only if they have no shipped classifier."""
+        if self.config["data"] in WEIGHTS_OF:
+            return Extractor(self.config["data"])
+        if len(self.config["image_shape"]) == 1:
+            return None
+        return extractor_for(*self.whole.hold_out(), pad=self.pad)
+
+    def load(self, split: str) -> Dataset:
+        """Load the images of a split, "train" or "test", before padding. Raises NoTestPart if own
+        data have no test images."""
+        name, origin = self.config["data"], self.config.get("origin")
+        if origin is not None:
+            return self._load_own(split, origin)
+        if self.path is not None:
+            raise InputError(
+                f"--data {self.path}: {self.folder} was trained on the data set {name}: leave "
                 "--data out"
             )
-        return _load_by_name(config, folder, split, data_dir)
-    if data_dir is not None:
-        raise InputError(
-            f"--data-dir {data_dir} is not used, because {folder} was trained on own data: leave "
-            "it out, or say where these are with --data PATH"
+        if name not in data.names():
+            raise InputError(
+                f"{self.folder} was trained in Python on a Dataset called {name}, which tinygan "
+                "cannot find again: use the functions of tinygan.metrics in Python, or "
+                "tinygan eval RUN PATH"
+            )
+        return data.load(name, split, self.data_dir)
+
+    def _load_own(self, split, origin):
+        if self.data_dir is not None:
+            raise InputError(
+                f"--data-dir {self.data_dir} is not used, because {self.folder} was trained on own "
+                "data: leave it out, or say where these are with --data PATH"
+            )
+        path = user_path(origin["path"] if self.path is None else self.path)
+        if not os.path.exists(path):
+            raise InputError(
+                f"{path}, the data of {self.folder}, does not exist: if it has moved, say where it "
+                "is with --data PATH"
+            )
+        how = {
+            "image_size": origin["image_size"] and tuple(origin["image_size"]),
+            "layout": origin["layout"],
+            "labels": _labels_near(path, origin["labels"]),
+        }
+        load = lambda split: replace(
+            data.load(str(path.absolute()), split, **how), name=self.config["data"]
         )
-    path = user_path(path if path is not None else origin["path"])
-    if not os.path.exists(path):
-        raise InputError(
-            f"{path}, the data of {folder}, does not exist: if it has moved, say where it is with "
-            "--data PATH"
-        )
-    size = origin["image_size"] and tuple(origin["image_size"])
-    how = {"image_size": size, "layout": origin["layout"], "labels": origin["labels"]}
-    load = lambda split: replace(data.load(_as_path(path), split, **how), name=config["data"])
-    dataset = load("train")
-    if dataset.origin.fingerprint != origin["fingerprint"]:
-        count = f"{len(dataset):,} images of {len(dataset.class_names)} classes"
-        raise InputError(
-            f"{path} has changed since {folder} was begun (it now holds {count}): undo the change, "
-            "say where the original is with --data PATH, or train a new run"
-        )
-    if str(path) != origin["path"]:
-        say_once(f"the data of {folder} are taken from {path}")
-    return dataset if split == "train" else load(split)
+        if split != "train":
+            self.whole  # which checks that nothing has changed
+            try:
+                return load(split)
+            except NoTestPart:
+                raise
+            except InputError as error:
+                raise InputError(
+                    f"{error}; or compare with the images held out of training, --split held-out"
+                ) from error
+        dataset = load("train")
+        if dataset.origin.fingerprint != origin["fingerprint"]:
+            count = f"{len(dataset):,} images of {len(dataset.class_names)} classes"
+            raise InputError(
+                f"{path} has changed since {self.folder} was begun (it now holds {count}): undo "
+                "the change, say where the original is with --data PATH, or train a new run"
+            )
+        if str(path) != origin["path"]:
+            say_once(f"the data of {self.folder} are taken from {path}")
+        return dataset
 
 
-def training_parts(
-    config: dict[str, Any],
-    folder: Path,
-    path: str | Path | None = None,
-    data_dir: str | Path | None = None,
-) -> tuple[Dataset, Dataset | None]:
-    """Return (the images that a run was trained on, the held-out ones or None), padded as in
-    training. Parameters and errors: see `load_again`."""
-    settings = recipes.settings_of(config)
-    dataset = load_again(config, folder, "train", path, data_dir).padded(settings.pad)
-    return training_data(dataset, settings, config["seed"])
-
-
-def reals(
-    config: dict[str, Any],
-    folder: Path,
-    split: str = "test",
-    path: str | Path | None = None,
-    data_dir: str | Path | None = None,
-) -> Dataset:
-    """Return the real images to compare a run's samples with, padded as in training.
-
-    split: "test", or "held-out" for those that were held out of training. Own data without test
-    images have only these. Other parameters and errors: see `load_again`. Also raises InputError if
-    no images were held out, because there are fewer than 10.
-    """
-    if split == "test":
-        with contextlib.suppress(NoTestPart):
-            dataset = load_again(config, folder, "test", path, data_dir)
-            return dataset.padded(recipes.settings_of(config).pad)
-        say_once(
-            f"{config['data']} has no test images: those held out of training take their place"
-        )
-    held_out = training_parts(config, folder, path, data_dir)[1]
-    if held_out is None:
-        raise InputError(
-            f"{config['data']} has fewer than 10 images, so none were held out of training, and "
-            "there is nothing to compare samples with: give other images, tinygan eval RUN PATH"
-        )
-    return held_out
-
-
-def extractor(
-    config: dict[str, Any],
-    folder: Path,
-    path: str | Path | None = None,
-    data_dir: str | Path | None = None,
-) -> Extractor | None:
-    """Return the Extractor for the metrics of a run: of its data, which are loaded only if they
-    have no shipped classifier; None for points. Parameters and errors: see `load_again`."""
-    if config["data"] in WEIGHTS_OF:
-        return Extractor(config["data"])
-    if len(config["image_shape"]) == 1:
-        return None
-    dataset = load_again(config, folder, "train", path, data_dir)
-    return extractor_for(*dataset.hold_out(), pad=recipes.settings_of(config).pad)
-
-
-def _as_path(path):
-    """Return a path as a text that is no data set's name."""
-    return str(path.absolute())
-
-
-def _load_by_name(config, folder, split, data_dir):
-    name = config["data"]
-    if name not in data.names():
-        raise InputError(
-            f"{folder} was trained in Python on a Dataset called {name}, which tinygan cannot find "
-            "again: use the functions of tinygan.metrics in Python, or tinygan eval RUN PATH"
-        )
-    return data.load(name, split, data_dir)
+def _labels_near(path, labels):
+    """Return the path of a file of labels; if it is gone, that of a file of this name beside
+    `path`, the file of images."""
+    if labels is None or os.path.exists(labels):
+        return labels
+    moved = path.parent / Path(labels).name
+    if not moved.exists():
+        raise InputError(f"{labels}, the labels of {path}, does not exist: put it beside {path}")
+    return str(moved)
