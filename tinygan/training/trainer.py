@@ -26,6 +26,8 @@ from .gallery import Gallery
 from .run_data import describe, training_data
 from .sampling import standing_statistics
 
+__all__ = ["FolderTaken", "Trainer", "training_data"]
+
 LOCK = "running"  # a file that exists, and is locked, while a process trains in the folder
 
 
