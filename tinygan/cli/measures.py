@@ -9,7 +9,7 @@ from tinygan import metrics, plots
 from tinygan.autograd import no_grad
 from tinygan.backend import to_numpy
 from tinygan.data import Points
-from tinygan.errors import InputError
+from tinygan.errors import InputError, warn
 from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.network import WEIGHTS_OF
@@ -22,6 +22,7 @@ from .common import print_table, sibling_path
 from .generators import check_truncation, load_generator, load_style_generator
 from .options import add, add_output, add_style_options, positive
 
+FEW = 500  # real images; precision, say, is then high because their neighbours are far away
 # The strengths of truncation that are measured by default. z: the threshold; w: psi.
 STRENGTHS = {
     "z": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
@@ -93,6 +94,8 @@ def run_eval(args):
         f"{report['real']:,} {real.split} {real.unit} of {config['data']}\n{features}"
     )
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
+    if report["real"] < FEW:
+        warn(f"{report['real']} {real.split} {real.unit} are few: all these numbers are rough")
     print(f"\nnumbers:    {numbers}")
     if not has_points:
         print(f"neighbours: {neighbours} (samples, each followed by its nearest training images)")
