@@ -201,7 +201,7 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     if s.attention not in common:
         raise InputError(
             f"attention={s.attention}: choose the side of a feature map that both G and D have, "
-            f"or 0 for none (here {', '.join(map(str, common))})"
+            f"or 0 for none (here {', '.join(map(str, common))}), such as attention={common[-1]}"
         )
     init = {"orthogonal": nn.init.orthogonal, "normal": nn.init.normal(0.02)}[s.init]
     g_attention = [i for i, side in enumerate(g_sides) if side == s.attention]
