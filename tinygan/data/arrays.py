@@ -262,7 +262,7 @@ def _as_uint8(array, path, signed):
             )
         return array.astype(np.uint8, copy=False)
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(f"{path}: some values are NaN or infinite: remove these images")
+        raise InputError(f"{path}: some values are NaN or infinite: leave these images out")
     if low < -1 - ROUNDING or high > 1 + ROUNDING:
         raise InputError(
             f"{path}: floats must be in [0, 1] or [-1, 1], not {low:.7g} to {high:.7g}: scale "

@@ -145,7 +145,7 @@ def _check_test_classes(parts, given):
         has = f"has the class {min(unknown)}, which the training part lacks"
         if "all" in (known[0], min(unknown)):
             has = "has classes, and the training part has none, or the reverse"
-        raise InputError(f"{given}: the test part {has}: make them alike, or take it away")
+        raise InputError(f"{given}: the test part {has}: make them alike, or move it elsewhere")
 
 
 def _parts_of_folder(path, reading):
