@@ -196,6 +196,15 @@ def test_a_folder_that_holds_only_a_folder_of_classes(wrapper, capsys):
     assert "holds only the folder images" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+def test_folders_that_hold_nothing_but_links_to_each_other(capsys):
+    for name, other in ("a", "b"), ("b", "a"):
+        os.mkdir(name)
+        os.symlink(f"../{other}", f"{name}/{other}")
+    assert "holds no pictures" in error_of(data.load, "./a")
+    assert capsys.readouterr().err.count("\n") == 1  # each folder is read once
+
+
 def test_runs_in_the_folder_of_pictures_are_no_pictures(capsys):
     make_classes()
     before = data.load("mine").origin.fingerprint

@@ -8,8 +8,9 @@ import shutil
 import numpy as np
 import pytest
 from test_cli import fails, succeeds
+from test_recorded import unrecorded
 
-from tinygan import data, metrics, plots, recorded
+from tinygan import data, metrics, plots
 from tinygan.data import Points, pictures
 from tinygan.data.points import DISTRIBUTIONS, SIZES
 from tinygan.errors import InputError
@@ -297,15 +298,6 @@ def test_points_are_listed_and_need_no_folder(tmp_path, capsys):
 
 
 # ---- training ----
-
-
-@contextlib.contextmanager
-def unrecorded():
-    before, recorded.enabled = recorded.enabled, False
-    try:
-        yield
-    finally:
-        recorded.enabled = before
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def alike(a, b, size):
     notes, sides = [], []
     for letter, side in ("A", a), ("B", b):
         if side.images.shape[1:3] != size:
-            before, after = ("x".join(map(str, s)) for s in (side.images.shape[1:3], size))
+            before, after = map(pictures.size_text, (side.images.shape[1:3], size))
             notes.append(
                 f"{letter}'s images are cropped in the middle and resized from {before} to {after} "
                 "pixels"

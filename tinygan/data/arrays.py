@@ -85,9 +85,9 @@ def images_and_labels(
     return arrays[images], None if labels is None else arrays[labels]
 
 
-def _read(path, first, axes, wanted, example):
+def _read(path, first, ndims, wanted, example):
     """Return the arrays of a file whose names are `wanted`. One of them must have a name of
-    `first`; otherwise, the only array with a number of axes in `axes` gets the first of them."""
+    `first`; otherwise, the only array with a number of axes in `ndims` gets the first of them."""
     try:
         kind = kind_of(path)
         if kind == "idx":
@@ -96,7 +96,7 @@ def _read(path, first, axes, wanted, example):
             if kind == "npy":
                 return {first[0]: _read_array(file, os.fstat(file.fileno()).st_size, path)}
             if kind == "npz":
-                return _read_npz(file, path, first, axes, wanted, example)
+                return _read_npz(file, path, first, ndims, wanted, example)
     except InputError:
         raise
     except DAMAGE as error:
@@ -105,7 +105,7 @@ def _read(path, first, axes, wanted, example):
     raise InputError(f"{path} holds no arrays: give an .npz, .npy or IDX file")
 
 
-def _read_npz(file, path, first, axes, wanted, example):
+def _read_npz(file, path, first, ndims, wanted, example):
     npz.check_directory(file)
     with zipfile.ZipFile(file) as archive:
         members = {m.filename.removesuffix(".npy").lower(): m for m in archive.infolist()}
@@ -117,7 +117,7 @@ def _read_npz(file, path, first, axes, wanted, example):
                 if member.filename.endswith(".npy"):
                     with archive.open(member) as stream:
                         shapes[name] = _header(stream, path)[0]
-            fitting = [name for name, shape in shapes.items() if len(shape) in axes]
+            fitting = [name for name, shape in shapes.items() if len(shape) in ndims]
             if len(fitting) != 1:
                 held = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:10])
                 raise InputError(

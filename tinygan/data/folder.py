@@ -4,6 +4,7 @@ The pictures are decoded once, and kept in the cache (cache.py) under the names,
 their files.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -60,12 +61,15 @@ def parts(folder: Path) -> dict[str, Path]:
     A folder that holds nothing but one folder of folders stands for that one. Raises InputError for
     pictures or other folders beside train and test.
     """
-    subfolders, top, _ = list_folder(folder)
-    if len(subfolders) == 1 and not top:
-        inner = folder / subfolders[0]
-        if list_folder(inner)[0]:
-            say_once(f"{folder} holds only the folder {subfolders[0]}: what is in it is read")
-            return parts(inner)
+    visited: set[tuple[int, int]] = set()  # links may lead round in a circle
+    while True:
+        visited.add(_identity(folder))
+        subfolders, top, _ = list_folder(folder)
+        inner = folder / subfolders[0] if len(subfolders) == 1 and not top else None
+        if inner is None or _identity(inner) in visited or not list_folder(inner)[0]:
+            break
+        say_once(f"{folder} holds only the folder {inner.name}: what is in it is read")
+        folder = inner
     names = {
         split: [name for name in subfolders if name.lower() in known]
         for split, known in (("train", TRAIN), ("test", TEST))
@@ -146,11 +150,13 @@ def _holds_runs(folder):
     """Return whether a folder is the folder of a run, or holds nothing but such folders."""
     if _is_run(folder):
         return True
-    try:
-        inside = [Path(entry.path) for entry in _entries(folder)]
-    except InputError:  # it may not be read: listing its pictures will say so
-        return False
-    return bool(inside) and all(path.is_dir() and _is_run(path) for path in inside)
+    found = False
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in filter(_is_shown, entries):
+            if not (_is_folder(entry) and _is_run(Path(entry.path))):
+                return False
+            found = True
+    return found
 
 
 def _is_run(folder):
@@ -164,15 +170,14 @@ def _refuse_beside(folder, top):
     )
 
 
-def read_pictures(folder: Path, image_size: tuple[int, int] | None) -> Pictures:
-    """Return all pictures of a folder (see `list_pictures`), upright, in grey if all are grey and
-    else in RGB.
+def read_pictures(folder: Path, listing: Listing, image_size: tuple[int, int] | None) -> Pictures:
+    """Return the pictures of a Listing of a folder, upright, in grey if all are grey and else in
+    RGB.
 
     image_size: the height and width to which they are cropped and resized; None keeps the size that
     they have if all have the same one, of up to 64 pixels a side, and otherwise makes them 32x32.
     Raises InputError, with the names of all files that cannot be read.
     """
-    listing = list_pictures(folder)
     if listing.others:
         say_once(f"{folder}: files that are no pictures are passed over: {_some(listing.others)}")
     key = _key(folder, listing, image_size)
@@ -203,7 +208,10 @@ def _decode(folder, listing, image_size):
     names = [name for files in listing.files.values() for name, _, _ in files]
     labels = np.repeat(np.arange(len(listing.files)), [*map(len, listing.files.values())])
     broken: dict[str, str] = {}
-    headers = [_attempt(folder, name, broken, pictures.read_header) for name in names]
+    bar = lambda title: tqdm(names, title, unit="file", file=Display(sys.stderr), delay=1)
+    headers = [
+        _attempt(folder, name, broken, pictures.read_header) for name in bar("listing pictures")
+    ]
     if len(broken) == len(names):
         _refuse(folder, broken, names)
     sizes = {header[:2] for header in headers if header}
@@ -211,17 +219,18 @@ def _decode(folder, listing, image_size):
     target, said = _target(folder, sizes, len(names), image_size)
     if (size := len(names) * target[0] * target[1] * channels) > MAX_BYTES:
         raise InputError(
-            f"{folder}: {len(names):,} images of {_shown(target)} pixels would need "
+            f"{folder}: {len(names):,} images of {pictures.size_text(target)} pixels would need "
             f"{size >> 30} GiB of memory: use a smaller --image-size"
         )
     images = np.empty((len(names), *target, channels), np.uint8)
-    bar = tqdm(names, "reading pictures", unit="file", file=Display(sys.stderr), delay=1)
-    for image, name, header in zip(images, bar, headers):
+    for name, image, header in zip(bar("reading pictures"), images, headers):
         resized = None if sizes == {target} else target
         decode = lambda path: pictures.read(path, channels, resized)
         if header and (pixels := _attempt(folder, name, broken, decode)) is not None:
             if pixels.shape != image.shape:
-                broken[name] = f"its size is {_shown(pixels.shape)}, other than in its header"
+                broken[name] = (
+                    f"its size is {pictures.size_text(pixels.shape)}, other than in its header"
+                )
             else:
                 image[:] = pixels
     _refuse(folder, broken, names)
@@ -254,11 +263,15 @@ def _target(folder, sizes, count, image_size):
     target = image_size or (large if keep else DEFAULT_SIZE)
     if sizes == {target}:
         return target, ""
-    range_of_sizes = _shown(small) if len(sizes) == 1 else f"{_shown(small)} to {_shown(large)}"
+    range_of_sizes = (
+        pictures.size_text(small)
+        if len(sizes) == 1
+        else f"{pictures.size_text(small)} to {pictures.size_text(large)}"
+    )
     other = "" if image_size else " (the option --image-size of a new run changes this)"
     return target, (
         f"{folder}: {count:,} pictures of {range_of_sizes} pixels are cropped in the middle and "
-        f"resized to {_shown(target)}{other}"
+        f"resized to {pictures.size_text(target)}{other}"
     )
 
 
@@ -269,14 +282,14 @@ def _entries(folder) -> list[os.DirEntry[str]]:
     """Return what a folder holds, in natural order, without hidden files and those of systems."""
     try:
         with os.scandir(folder) as entries:
-            found = [
-                entry
-                for entry in entries
-                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FILES
-            ]
+            found = list(filter(_is_shown, entries))
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from error
     return sorted(found, key=_natural)
+
+
+def _is_shown(entry):
+    return not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FILES
 
 
 def _natural(entry):
@@ -359,7 +372,3 @@ def _some(names, max_length=200):
     shown = max(1, sum(length <= max_length for length in lengths))
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
-
-
-def _shown(size):
-    return f"{size[0]}x{size[1]}"

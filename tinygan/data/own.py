@@ -83,7 +83,7 @@ def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...])
         images, labels, class_names = _like(test, found, path)
     if max(images.shape[1:3]) > MAX_SIDE:
         raise InputError(
-            f"{given}: images of {images.shape[1]}x{images.shape[2]} pixels are too large: use "
+            f"{given}: images of {pictures.size_text(images.shape[1:])} pixels are too large: use "
             "--image-size"
         )
     if len(images) == 1 and split == "train":
@@ -163,9 +163,10 @@ def _parts_of_folder(path, reading):
         names = {"train": "the training part", "test": "the test part"}
         inside = " and ".join(f"{part.name} ({names[split]})" for split, part in parts.items())
         say_once(f"{path}: the folders {inside} are no classes")
+    listings = {split: folder.list_pictures(part) for split, part in parts.items()}
     return {
-        split: Part(tuple(folder.list_pictures(part).files), partial(folder.read_pictures, part))
-        for split, part in parts.items()
+        split: Part(tuple(listing.files), partial(folder.read_pictures, parts[split], listing))
+        for split, listing in listings.items()
     }
 
 
@@ -212,7 +213,7 @@ def _checked(images, labels, names, path, layout, signed, size):
     """Return (images, labels, class names) of an array of images. size: of the images, or None."""
     images = arrays.as_images(images, path, layout, signed)
     if size and images.shape[1:3] != size:
-        before, after = ("x".join(map(str, shape)) for shape in (images.shape[1:3], size))
+        before, after = map(pictures.size_text, (images.shape[1:3], size))
         say_once(
             f"{path}: {len(images):,} images of {before} pixels are cropped in the middle and "
             f"resized to {after}"

@@ -4,7 +4,7 @@ import contextlib
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,11 @@ class Header(NamedTuple):
     height: int
     width: int
     is_grey: bool
+
+
+def size_text(size: Sequence[int]) -> str:
+    """Return (height, width) as a text, such as "48x32"."""
+    return f"{size[0]}x{size[1]}"
 
 
 def suffixes() -> frozenset[str]:
