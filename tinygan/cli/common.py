@@ -1,9 +1,5 @@
 """Printing tables and naming output files."""
 
-import os
-
-from tinygan import data
-from tinygan.errors import say
 from tinygan.files import is_file
 
 
@@ -16,12 +12,6 @@ def print_table(rows, right=()):
             for i, (cell, width) in enumerate(zip(row, widths))
         ]
         print("  ".join(cells).rstrip())
-
-
-def note_folder(name):
-    """Say so if a data set's name, or None, is also that of a file or folder here."""
-    if name in data.names() and os.path.exists(name):
-        say(f"--data {name} is the data set of that name; for what is here, give ./{name}")
 
 
 def sibling_path(path, ending):

@@ -9,8 +9,9 @@ from tinygan import data, nn, plots
 from tinygan.errors import InputError, one_line
 from tinygan.settings import GROUPS, parse_assignments
 from tinygan.training import recipes
+from tinygan.training.start import note_folder
 
-from .common import note_folder, print_table
+from .common import print_table
 from .options import add, add_output
 
 

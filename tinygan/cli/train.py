@@ -2,25 +2,17 @@
 
 import contextlib
 import itertools
-import os
 import sys
 import time
-from pathlib import Path
 
 from tinygan import backend, data
 from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, say
 from tinygan.files import InUse, checkpoint
-from tinygan.models.image_sizes import SizeError
 from tinygan.settings import parse_assignments
-from tinygan.training import ranks, recipes, sampling
-from tinygan.training.run_data import RunData
-from tinygan.training.trainer import FolderTaken, Trainer
+from tinygan.training import ranks
+from tinygan.training.start import continued_run, new_run
 
-from .common import note_folder
 from .options import add, path_argument
-
-# Settings that a resumed run may change.
-RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 
 
 def train_options(parser):
@@ -181,67 +173,26 @@ def settings_from_options(args):
 def resumed_trainer(args):
     """Return the Trainer of the run that --resume names. Raises InputError for options that a
     resumed run cannot change."""
-    changes = settings_from_options(args)
+    settings = settings_from_options(args)
     fixed = args.recipe, args.seed, args.out, args.image_size, args.layout, args.labels
-    if any(value is not None for value in fixed) or changes.keys() - RESUMABLE:
+    if any(value is not None for value in fixed):
         raise InputError(
             "--resume continues a run with its own recipe, data and settings; you can add only "
             "--data (where its own data are now), --data-dir, --device, --steps and "
             "--set sample_every=N checkpoint_every=N keep=N eval_every=N"
         )
-    run = checkpoint.open_run(args.resume, allow_empty=True)
-    recipe, settings = recipes.of_run(run)
-    if run.path:  # config.json must not describe larger networks than the checkpoint holds
-        sampling.build_networks(run)
-    trainer = Trainer(
-        recipe,
-        settings.updated(changes),
-        RunData(run.config, run.folder, args.data, args.data_dir).whole,
-        run.folder,
-        run.config["seed"],
-    )
-    trainer.resume(run)
-    return trainer
+    return continued_run(args.resume, settings, args.data, args.data_dir)
 
 
 def new_trainer(args):
-    """Return the Trainer of a new run. If own images do not fit the networks with the recipe's pad,
-    but with another one, that is used instead."""
-    recipe, given = recipes.find(args.recipe or recipes.DEFAULT), settings_from_options(args)
-    settings = recipe.settings(data.holds_points(args.data)).updated(given)
-    note_folder(args.data)
-    dataset = data.load(
-        "digits" if args.data is None else args.data,
-        data_dir=args.data_dir,
-        image_size=args.image_size,
-        layout=args.layout,
-        labels=args.labels,
+    """Return the Trainer of a new run. Only the first rank has a folder."""
+    names = "data_dir", "image_size", "layout", "labels"
+    return new_run(
+        args.recipe,
+        args.data,
+        args.out,
+        args.seed or 0,
+        settings_from_options(args),
+        {name: getattr(args, name) for name in names},
+        with_folder=ranks.rank == 0,
     )
-    try:
-        return start(args, recipe, settings, dataset)
-    except SizeError as error:
-        if error.pad is None or "pad" in given or dataset.origin is None:
-            raise
-        say(f"pad={error.pad} instead of {settings.pad}: with it, the images fit the networks")
-        return start(args, recipe, settings.updated({"pad": error.pad}), dataset)
-
-
-def start(args, recipe, settings, dataset):
-    """Return the Trainer of a new run. It makes the folder that --out names, or the next free one
-    in runs/; only the first rank has a folder."""
-    seed = args.seed or 0
-    if ranks.rank:
-        return Trainer(recipe, settings, dataset, "", seed)
-    if args.out is not None:
-        return Trainer.start(recipe, settings, dataset, args.out, seed)
-    while True:
-        try:
-            return Trainer.start(recipe, settings, dataset, next_folder(recipe, dataset), seed)
-        except FolderTaken:  # by another process, after we looked for a free folder
-            pass
-
-
-def next_folder(recipe, dataset):
-    """Return runs/quick-digits-001, or the folder with the next free number."""
-    folders = (Path(f"runs/{recipe.name}-{dataset.name}-{i:03d}") for i in range(1, 1_000_000))
-    return next(folder for folder in folders if not os.path.lexists(folder))
