@@ -66,6 +66,14 @@ def sech2(x):
     return mp.sech(x) ** 2
 
 
+def normal_density(x):
+    return mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
+
+
+def normal_cdf(x):
+    return mp.erfc(-min(max(x, -1000), 1000) / mp.sqrt(2)) / 2  # mpmath limits x
+
+
 def power(a, b):
     """a ** b as in NumPy: also for a = 0, and for negative a with integer b."""
     if a == 0:
@@ -245,6 +253,8 @@ FUNCTIONS = {
     "neg": elementwise(ops.neg, lambda x: -x, MINUS_ONE, ZERO),
     "exp": elementwise(ops.exp, mp.exp, mp.exp, mp.exp),
     "log": elementwise(ops.log, mp.log, lambda x: 1 / x, lambda x: -1 / x**2, positive),
+    "sin": elementwise(ops.sin, mp.sin, mp.cos, lambda x: -mp.sin(x)),
+    "cos": elementwise(ops.cos, mp.cos, lambda x: -mp.sin(x), lambda x: -mp.cos(x)),
     "sqrt": elementwise(
         ops.sqrt,
         mp.sqrt,
@@ -271,6 +281,12 @@ FUNCTIONS = {
         two,
     ),
     "silu": elementwise(ops.silu, lambda x: x * sigmoid(x), silu_slope, silu_second),
+    "gelu": elementwise(
+        ops.gelu,
+        lambda x: x * normal_cdf(x),
+        lambda x: [normal_cdf(x), x * normal_density(x)],
+        lambda x: [2 * normal_density(x), -x * x * normal_density(x)],
+    ),
     "relu": elementwise(ops.relu, lambda x: max(x, 0), step, ZERO),
     "leaky_relu": elementwise(
         lambda x: ops.leaky_relu(x, 0.25, float(SQRT_2)),

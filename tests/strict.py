@@ -19,6 +19,7 @@ import operator
 import weakref
 
 import numpy as np
+import scipy.special
 import strict_cuda
 
 from tinygan import backend
@@ -275,7 +276,10 @@ class StrictModule:
 
 
 module = StrictModule()
-_real_cublas = cublas.load
+_real_special, _real_cublas = backend.special, cublas.load
+backend.special = lambda name: (
+    _Function(getattr(scipy.special, name)) if backend.active() is module else _real_special(name)
+)
 cublas.load = lambda: strict_cuda.Cublas() if backend.active() is module else _real_cublas()
 
 

@@ -66,6 +66,7 @@ def test_infinities(dtype, kernel_set):
         "sigmoid": ([0, 1, nan], [0, 0, nan]),
         "softplus": ([0, inf, nan], [0, 1, nan]),
         "silu": ([0, inf, nan], [0, 1, nan]),
+        "gelu": ([0, inf, nan], [0, 1, nan]),
         "exp": ([0, inf, nan], [0, inf, nan]),
     }
     for name, (values, derivatives) in expected.items():

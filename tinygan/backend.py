@@ -6,6 +6,7 @@ distinguish between them.
 
 import contextlib
 import functools
+import importlib
 import threading
 from typing import Any, Callable, Iterator, Sequence, TypeAlias
 
@@ -213,6 +214,13 @@ def constants(make: Callable[..., Any]) -> Any:
 @constants
 def _cached_scalar(module, number, dtype):
     return asarray(float.fromhex(number), dtype)
+
+
+def special(name: str) -> Any:
+    """Return a function of scipy.special, such as "erfcx", for arrays of the module in use. It is
+    imported when it is first needed."""
+    package = "scipy" if _module is np else "cupyx.scipy"
+    return getattr(importlib.import_module(f"{package}.special"), name)
 
 
 def in_host_memory(array: Any) -> bool:

@@ -17,8 +17,10 @@ from .elementwise import (
     add,
     bias_act,
     clip,
+    cos,
     div,
     exp,
+    gelu,
     leaky_relu,
     leaky_relu_gradient,
     log,
@@ -32,6 +34,7 @@ from .elementwise import (
     sech_squared,
     sigmoid,
     silu,
+    sin,
     softplus,
     softplus_of_difference,
     sqrt,
@@ -43,7 +46,9 @@ from .elementwise import (
 from .linear import (
     broadcast_to,
     concatenate,
+    cumsum,
     embedding,
+    flatten,
     flip,
     getitem,
     mean,
@@ -51,13 +56,15 @@ from .linear import (
     pad,
     reshape,
     roll,
+    squeeze,
     stack,
     sum,
+    swapaxes,
     transpose,
 )
 from .losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss
 from .normalize import batch_norm, instance_norm, minibatch_stddev, modulate, normalize, pixel_norm
-from .reduce import log_softmax, logsumexp, max, min, norm, softmax, var
+from .reduce import argmax, argmin, log_softmax, logsumexp, max, min, norm, prod, softmax, std, var
 from .resample import (
     affine_warp,
     avg_pool2d,
@@ -71,17 +78,18 @@ from .styled import conv2d_down, conv2d_up, downsample2d, modulated_conv2d, upsa
 
 # fmt: off
 __all__ = [
-    "abs", "add", "affine", "affine_warp", "avg_pool2d", "batch_norm", "bias_act",
-    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv2d",
-    "conv2d_down", "conv2d_up", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy",
-    "div", "downsample2d", "einsum", "embedding", "exp", "flip", "getitem", "instance_norm",
-    "l1_loss", "leaky_relu", "leaky_relu_gradient", "log", "log_softmax", "logsumexp", "matmul",
-    "max", "max_pool2d", "maximum", "mean", "mean_over_shares", "min", "minibatch_stddev",
-    "minimum", "modulate", "modulated_conv2d", "mse_loss", "mul", "mul_constant", "neg", "norm",
-    "normalize", "pad", "pixel_norm", "pow", "relu", "reshape", "roll", "sech_squared",
-    "sigmoid", "silu", "softmax", "softplus", "softplus_of_difference", "sqrt", "square", "stack",
-    "sub", "sum", "tanh", "translate", "transpose", "upfirdn2d", "upsample2d", "upsample_bilinear",
-    "upsample_nearest", "var", "where",
+    "abs", "add", "affine", "affine_warp", "argmax", "argmin", "avg_pool2d", "batch_norm",
+    "bias_act", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate",
+    "conv2d", "conv2d_down", "conv2d_up", "conv2d_weight_gradient", "conv_transpose2d", "cos",
+    "cross_entropy", "cumsum", "div", "downsample2d", "einsum", "embedding", "exp", "flatten",
+    "flip", "gelu", "getitem", "instance_norm", "l1_loss", "leaky_relu", "leaky_relu_gradient",
+    "log", "log_softmax", "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean",
+    "mean_over_shares", "min", "minibatch_stddev", "minimum", "modulate", "modulated_conv2d",
+    "mse_loss", "mul", "mul_constant", "neg", "norm", "normalize", "pad", "pixel_norm", "pow",
+    "prod", "relu", "reshape", "roll", "sech_squared", "sigmoid", "silu", "sin", "softmax",
+    "softplus", "softplus_of_difference", "sqrt", "square", "squeeze", "stack", "std", "sub",
+    "sum", "swapaxes", "tanh", "translate", "transpose", "upfirdn2d", "upsample2d",
+    "upsample_bilinear", "upsample_nearest", "var", "where",
 ]
 # fmt: on
 

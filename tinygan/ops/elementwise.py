@@ -124,6 +124,18 @@ def log(x, /):
 
 
 @elementwise
+def sin(x, /):
+    """The sine of x, in radians."""
+    return xp.sin(x.data), lambda g: g * cos(x)
+
+
+@elementwise
+def cos(x, /):
+    """The cosine of x, in radians."""
+    return xp.cos(x.data), lambda g: -g * sin(x)
+
+
+@elementwise
 def sqrt(x, /):
     """The square root. Its derivative at 0 is infinite; for the length of a vector, use `norm`."""
     return xp.sqrt(x.data), lambda g, y: g * 0.5 / y
@@ -178,6 +190,27 @@ def silu(x, /):
 def _silu_slope(x, /):  # x * (the derivative of sigmoid)
     d_x = lambda y: 0.25 * sech_squared(0.5 * x) - y * tanh(0.5 * x)
     return loss.silu_slope(x.data), lambda g, y: g * d_x(y)
+
+
+@elementwise
+def gelu(x, /):
+    """x * Phi(x), where Phi(x) is the probability that a standard normal number is less than x
+    (Hendrycks and Gimpel 2016): the exact function, not its approximation by tanh."""
+    return loss.normal_cdf(x.data, 1), lambda g: g * (_normal_cdf(x) + _normal_density(x, 1))
+
+
+@op
+def _normal_cdf(x, /):
+    return loss.normal_cdf(x.data, 0), lambda g: g * _normal_density(x, 0)
+
+
+@op
+def _normal_density(x, /, k):  # x^k times the density; x times the density itself is -its slope
+    def d_x(g):
+        slope = -_normal_density(x, k + 1)
+        return g * (slope + float(k) * _normal_density(x, k - 1) if k else slope)
+
+    return loss.normal_density(x.data, k), d_x
 
 
 # Piecewise linear functions. The derivative is constant on each piece, so the gradient is g times a

@@ -101,6 +101,12 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in axes)
 
 
+def one_axis(axis: Any, ndim: int) -> int:
+    """`axis`, an integer, counted from the front. Raises TypeError for anything else, ValueError
+    for an axis out of range."""
+    return axes_of((axis,), ndim)[0]
+
+
 def keepdims_shape(shape: Sequence[int], axis: Axis) -> tuple[int, ...]:
     """`shape` with length 1 along `axis`: the shape of a reduction with keepdims."""
     axes = axes_of(axis, len(shape))
@@ -132,6 +138,24 @@ def broadcast_to(x, /, shape):
     return xp.broadcast_to(x, shape)
 
 
+def _running_sum(x, axis):
+    return xp.cumsum(x, axis, dtype="float64").astype(x.dtype)  # see `sum_over` for why
+
+
+@linear(lambda g, shape, axis: xp.flip(_running_sum(xp.flip(g, axis), axis), axis))
+def _cumsum(x, /, axis):
+    return _running_sum(x, axis)
+
+
+@composite_op(1)
+def cumsum(x, axis=None):
+    """The running sum along `axis`, an int: entry i is the sum of the entries 0, ..., i. None: of
+    all values, in one row."""
+    if axis is None:
+        x, axis = reshape(x, (x.size,)), 0
+    return _cumsum(x, one_axis(axis, x.ndim))
+
+
 # Shape
 
 
@@ -139,6 +163,32 @@ def broadcast_to(x, /, shape):
 def reshape(x, /, shape):
     """The same values in another shape, in row-major order; one length may be -1."""
     return x.reshape(shape)
+
+
+@composite_op(1)
+def flatten(x, start=0, end=-1):
+    """The axes from `start` to `end`, both included, joined to one: flatten(x, 1) of images (N, H,
+    W, C) is (N, H W C)."""
+    if not x.ndim:
+        return reshape(x, (1,))
+    start, end = one_axis(start, x.ndim), one_axis(end, x.ndim)
+    if start > end:
+        raise ValueError(f"flatten: the start axis {start} comes after the end axis {end}")
+    joined = math.prod(x.shape[start : end + 1])
+    return reshape(x, (*x.shape[:start], joined, *x.shape[end + 1 :]))
+
+
+@composite_op(1)
+def squeeze(x, axis=None):
+    """x without axes of length 1: without all of them, or without `axis` (an int or a tuple).
+
+    Raises ValueError for an axis of another length.
+    """
+    axes = axes_of(axis, x.ndim)
+    for a in axes if axis is not None else ():
+        if x.shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} has length {x.shape[a]}, not 1")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes or n != 1))
 
 
 def _transpose_adjoint(g, shape, axes):
@@ -149,6 +199,15 @@ def _transpose_adjoint(g, shape, axes):
 def transpose(x, /, axes=None):
     """Permute the axes; None reverses them."""
     return x.transpose(axes)
+
+
+@composite_op(1)
+def swapaxes(x, axis1, axis2):
+    """x with two axes exchanged."""
+    order = list(range(x.ndim))
+    a, b = one_axis(axis1, x.ndim), one_axis(axis2, x.ndim)
+    order[a], order[b] = b, a
+    return transpose(x, tuple(order))
 
 
 @linear(lambda g, shape, axis: xp.flip(g, axis))

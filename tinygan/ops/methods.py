@@ -57,9 +57,9 @@ Tensor.reshape = _reshape
 Tensor.transpose = _transpose
 Tensor.T = property(linear.transpose, doc="All axes reversed.")
 for _module, _names in (
-    (linear, "sum mean flip"),
-    (reduce, "var max min softmax log_softmax logsumexp norm"),
-    (elementwise, "exp log sqrt square abs tanh sigmoid softplus relu leaky_relu clip"),
+    (linear, "sum mean cumsum flip flatten squeeze swapaxes"),
+    (reduce, "var std prod max min argmax argmin softmax log_softmax logsumexp norm"),
+    (elementwise, "exp log sin cos sqrt square abs tanh sigmoid softplus relu leaky_relu clip"),
 ):
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_module, _name))

@@ -1,15 +1,26 @@
-"""Reductions that are not linear: variance, maximum, log-sum-exp, softmax, norm."""
+"""Reductions that are not linear: variance, product, maximum, log-sum-exp, softmax, norm."""
 
 import math
 
-from tinygan.autograd import op
+from tinygan.autograd import ARGUMENT_ERRORS, Array, TensorLike, as_tensors, op, op_error
 from tinygan.kernels import linear as linear_kernels
 from tinygan.kernels import loss
 from tinygan.kernels import normalize as normalize_kernels
 
 from .composite import composite_op
 from .elementwise import mul_constant
-from .linear import axes_of, broadcast_to, keepdims_shape, linear, mean, reshape, sum, transpose
+from .linear import (
+    axes_of,
+    broadcast_to,
+    concatenate,
+    keepdims_shape,
+    linear,
+    mean,
+    one_axis,
+    reshape,
+    sum,
+    transpose,
+)
 
 
 def centred(x, axes):
@@ -33,6 +44,36 @@ def var(x, /, axis=None, keepdims=False):
     )
 
 
+@composite_op(1)
+def std(x, axis=None, keepdims=False):
+    """The standard deviation over `axis`, sqrt(var(x)): it divides by n (not n - 1).
+
+    Where it is 0, its derivatives are those of `norm` at 0: the first is taken to be 0, and those
+    of higher order are NaN or infinite. Raises ValueError if there is no number.
+    """
+    axes = axes_of(axis, x.ndim)
+    n = math.prod([x.shape[a] for a in axes])
+    if not n:
+        raise ValueError(f"std over axis {axis} of an empty Tensor of shape {x.shape}")
+    return norm(centred(x, axes), axes, keepdims) * n**-0.5
+
+
+@composite_op(1)
+def prod(x, axis=None, keepdims=False):
+    """The product over `axis` (an int, a tuple, or None for all); 1 if there is no number.
+
+    Its derivatives are right where factors are 0, too. Pairs of factors are multiplied, then pairs
+    of these products, and so on.
+    """
+    y = _as_rows(x, axes_of(axis, x.ndim))
+    if not y.shape[-1]:
+        y = sum(y, -1, keepdims=True) + 1.0
+    while (n := y.shape[-1]) > 1:
+        pairs = y[..., : n // 2] * y[..., n // 2 : n // 2 * 2]
+        y = concatenate([pairs, y[..., -1:]], -1) if n % 2 else pairs
+    return reshape(y, keepdims_shape(x.shape, axis) if keepdims else y.shape[:-1])
+
+
 @op
 def max(x, /, axis=None, keepdims=False):
     """The largest value over `axis`. Values that tie share the gradient equally."""
@@ -50,6 +91,26 @@ def max(x, /, axis=None, keepdims=False):
 def min(x, axis=None, keepdims=False):
     """The smallest value over `axis`. Values that tie share the gradient equally."""
     return -max(-x, axis, keepdims)
+
+
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Array:
+    """The position of the largest value over `axis`, of the first if there are several: an array of
+    integers, without a gradient. axis: an int, or None to count through all values in one row."""
+    return _position("argmax", x, axis, keepdims)
+
+
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Array:
+    """The position of the smallest value over `axis`, as `argmax` gives that of the largest."""
+    return _position("argmin", x, axis, keepdims)
+
+
+def _position(name, x, axis, keepdims):
+    try:
+        (x,) = as_tensors(name, (x,))
+        axis = None if axis is None else one_axis(axis, x.ndim)
+        return getattr(x.data, name)(axis, keepdims=keepdims)
+    except ARGUMENT_ERRORS as error:
+        raise op_error(name, error, (x, axis))
 
 
 @composite_op(1)

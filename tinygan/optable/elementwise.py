@@ -26,6 +26,8 @@ row(
 )
 row(ops.exp, np.exp, normal(3, 4), keeps="y")
 row(ops.log, np.log, positive(3, 4), keeps="a")
+row(ops.sin, np.sin, normal(3, 4), keeps="a")
+row(ops.cos, np.cos, normal(3, 4), keeps="a")
 row(ops.sqrt, np.sqrt, positive(3, 4), keeps="y")
 row(ops.abs, np.abs, distinct(3, 4), keeps="a")
 row(ops.square, np.square, normal(3, 4), keeps="a")
@@ -90,6 +92,7 @@ row(
     keeps="ay",
 )
 row(ops.silu, lambda x: x * scipy("special.expit")(x), normal(3, 4), keeps="a")
+row(ops.gelu, lambda x: x * scipy("special.ndtr")(x), normal(3, 4), keeps="a")
 row(
     lambda x: ops.mul_constant(x, asarray(MASK, x.dtype)),
     lambda x: MASK * x,

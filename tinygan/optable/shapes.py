@@ -14,6 +14,20 @@ row(
     linear=True,
     keeps="",
 )
+row(ops.flatten, lambda x: x.reshape(-1), normal(2, 3, 4), linear=True)
+row(
+    ops.flatten,
+    lambda x, start, end: x.reshape(2, 12, 2),
+    normal(2, 3, 4, 2),
+    start=1,
+    end=-2,
+    linear=True,
+)
+row(ops.squeeze, np.squeeze, normal(1, 3, 1, 4), linear=True)
+row(ops.squeeze, np.squeeze, normal(1, 3, 1, 4), axis=(0, -2), linear=True)
+row(ops.swapaxes, np.swapaxes, normal(2, 3, 4), axis1=-1, axis2=0, linear=True)
+row(ops.cumsum, np.cumsum, normal(3, 4), linear=True)
+row(ops.cumsum, np.cumsum, normal(2, 3, 4), axis=-2, linear=True)
 row(ops.transpose, np.transpose, normal(2, 3, 4), linear=True, keeps="")
 row(ops.transpose, np.transpose, normal(2, 3, 4), axes=(1, -1, 0), linear=True, keeps="")
 row(ops.broadcast_to, np.broadcast_to, normal(3, 1), shape=(2, 3, 4), linear=True, keeps="")
