@@ -325,6 +325,15 @@ def add_layer_path(error, network):
 
 # Messages
 
+# Settings of PyTorch's and NumPy's functions that have other names here, or none.
+SETTINGS = {
+    "dim": "write axis",
+    "keepdim": "write keepdims",
+    "start_dim": "write start",
+    "end_dim": "write end",
+    **dict.fromkeys(("ddof", "unbiased", "correction"), "var and std divide by n"),
+}
+
 
 def op_error(name, error, args, settings={}):
     """Return the error to raise in place of `error`, one of ARGUMENT_ERRORS, raised in op `name`.
@@ -337,10 +346,11 @@ def op_error(name, error, args, settings={}):
     if text.startswith((f"{name}:", f"{name} ")):
         return error
     reason = "the shapes do not broadcast" if "broadcast" in text else text.split("; given ")[0]
-    for habit, name_here in (("'dim'", "axis"), ("'keepdim'", "keepdims")):  # PyTorch's names
-        before, is_habit, suggestion = reason.rpartition(habit)  # Python 3.13 suggests names
+    for habit, advice in SETTINGS.items():
+        before, is_habit, suggestion = reason.rpartition(f"argument '{habit}'")
+        # Python 3.13 suggests names
         if is_habit and (not suggestion or suggestion.startswith(". Did you mean")):
-            reason = f"{before}{habit}: write {name_here}"
+            reason = f"{before}argument '{habit}': {advice}"
     # NumPy's errors are subclasses; AxisError is both a ValueError and an IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
     result = kind(f"{name}: {reason}; given {described_call(args, settings)}")

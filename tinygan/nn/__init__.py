@@ -15,6 +15,7 @@ from .equalized import Equalized
 from .hooks import feature_maps
 from .layer_summary import summary
 from .layers import (
+    GELU,
     AvgPool2d,
     Blur,
     Conv2d,
@@ -41,10 +42,11 @@ from .style import Mapping, ModulatedConv2d, Noise, ResampledConv2d, StyleGenera
 # fmt: off
 __all__ = [
     "AvgPool2d", "BatchNorm", "Blur", "ConditionalBatchNorm", "Conv2d", "ConvTranspose2d",
-    "DownBlock", "Dropout", "Embedding", "Equalized", "feature_maps", "Flatten", "init",
+    "DownBlock", "Dropout", "Embedding", "Equalized", "feature_maps", "Flatten", "GELU", "init",
     "LeakyReLU", "Linear", "Mapping", "Maxout", "MinibatchStddev", "ModulatedConv2d", "Module",
     "Noise", "PixelNorm", "ReLU", "ResampledConv2d", "Reshape", "SelfAttention", "Sequential",
-    "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "summary", "StyleGenerator", "Tanh", "UpBlock",
+    "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "StyleGenerator", "summary", "Tanh",
+    "UpBlock",
 ]
 # fmt: on
 

@@ -273,3 +273,10 @@ class Softplus(Module):
 
     def forward(self, x):
         return ops.softplus(x)
+
+
+class GELU(Module):
+    """x * Phi(x), where Phi is the distribution function of standard normal numbers."""
+
+    def forward(self, x):
+        return ops.gelu(x)

@@ -43,6 +43,11 @@ def _reshape(self, *shape):
 
 def _transpose(self, *axes):
     """Call it as transpose(), transpose(0, 2, 1) or transpose((0, 2, 1))."""
+    if len(axes) == 2 and (self.ndim != 2 or axes in ((0, 1), (-2, -1))):
+        raise ValueError(
+            f"transpose{axes} lists all axes in their new order, as in NumPy: write "
+            f"x.swapaxes{axes} to exchange two"
+        )
     axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None))) else axes
     return linear.transpose(self, tuple(axes) if axes else None)
 

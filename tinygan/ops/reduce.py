@@ -1,8 +1,9 @@
 """Reductions that are not linear: variance, product, maximum, log-sum-exp, softmax, norm."""
 
 import math
+from typing import Any, Callable
 
-from tinygan.autograd import ARGUMENT_ERRORS, Array, TensorLike, as_tensors, op, op_error
+from tinygan.autograd import Array, P, op
 from tinygan.kernels import linear as linear_kernels
 from tinygan.kernels import loss
 from tinygan.kernels import normalize as normalize_kernels
@@ -93,24 +94,21 @@ def min(x, axis=None, keepdims=False):
     return -max(-x, axis, keepdims)
 
 
-def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Array:
+def _without_gradient(function: Callable[P, Array]) -> Callable[P, Array]:
+    return composite_op(1)(function)
+
+
+@_without_gradient
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Array:
     """The position of the largest value over `axis`, of the first if there are several: an array of
     integers, without a gradient. axis: an int, or None to count through all values in one row."""
-    return _position("argmax", x, axis, keepdims)
+    return x.data.argmax(None if axis is None else one_axis(axis, x.ndim), keepdims=keepdims)
 
 
-def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Array:
+@_without_gradient
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Array:
     """The position of the smallest value over `axis`, as `argmax` gives that of the largest."""
-    return _position("argmin", x, axis, keepdims)
-
-
-def _position(name, x, axis, keepdims):
-    try:
-        (x,) = as_tensors(name, (x,))
-        axis = None if axis is None else one_axis(axis, x.ndim)
-        return getattr(x.data, name)(axis, keepdims=keepdims)
-    except ARGUMENT_ERRORS as error:
-        raise op_error(name, error, (x, axis))
+    return x.data.argmin(None if axis is None else one_axis(axis, x.ndim), keepdims=keepdims)
 
 
 @composite_op(1)

@@ -241,5 +241,6 @@ layer(lambda: nn.LeakyReLU(0.3), lambda x: np.where(x > 0, x, 0.3 * x), distinct
 layer(nn.ReLU, lambda x: np.maximum(x, 0), distinct(3, 4))
 layer(nn.Tanh, np.tanh, normal(3, 4))
 layer(nn.Sigmoid, scipy("special.expit"), normal(3, 4))
+layer(nn.GELU, lambda x: x * scipy("special.ndtr")(x), normal(3, 4))
 layer(nn.SiLU, lambda x: x * scipy("special.expit")(x), normal(3, 4))
 layer(nn.Softplus, lambda x: np.logaddexp(0, x), normal(3, 4))
