@@ -5,8 +5,8 @@ NumPy (kernels/cpu/recording.py). Both compute the same bits as the step itself,
 same of it: it does the same operations each time, its new data comes through `backend.from_host`,
 and it does not read the values that it computes.
 
-With TINYGAN_RECORD=0, with the plain kernels, and while a monitor (anomaly, profile, trace) or a
-hook of a module is active, all steps run unrecorded.
+With TINYGAN_RECORD=0, with the plain kernels, and while a monitor (anomaly, profile, trace), a hook
+of a module or one on the gradient of a Parameter is active, all steps run unrecorded.
 """
 
 from typing import Any, Callable, Iterable
@@ -116,7 +116,8 @@ class RecordedSteps:
 def settings_of(modules: Iterable[Any]) -> list[Any] | None:
     """Return the numbers and flags of modules, and which arrays and generators they hold.
 
-    Return None if a module has a hook, which must run at every step.
+    Return None if a module has a hook, or the gradient of a Parameter, which must run at every
+    step.
     """
     settings: list[Any] = []
     for module in modules:
@@ -128,6 +129,8 @@ def settings_of(modules: Iterable[Any]) -> list[Any] | None:
                 if isinstance(value, NUMBERS):
                     settings.append(value)
                 elif isinstance(value, Parameter):
+                    if value.node is not None and value.node.hooks:
+                        return None
                     settings += id(value.data), value.requires_grad
                 elif isinstance(value, np.random.Generator):
                     settings.append(id(value))

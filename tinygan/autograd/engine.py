@@ -42,6 +42,7 @@ from .checks import (
     tensor_parameters,
     version_of_view,
 )
+from .gradient_hooks import after_hooks
 from .ownership import constant_settings, with_own_arrays
 from .recording import differentiating, no_grad, recording, state  # noqa: F401 (for users)
 from .tensor import Node, Tensor, wrap
@@ -237,8 +238,11 @@ def _backpropagate(seeds, targets, create_graph, retain_graph):
             node, needed = path.popitem()
             if node not in gradients:
                 continue
-            # A target may lie in the middle: its gradient is passed on and kept.
-            g_result = gradients[node] if node in targets else gradients.pop(node)
+            g_result = gradients.pop(node)  # it is complete: all that depends on the node is newer
+            if node.hooks:
+                g_result = after_hooks(node, g_result)
+            if node in targets:  # it may lie in the middle: its gradient is passed on and kept
+                gradients[node] = g_result
             if True in needed:
                 for parent, g in zip(node.parents, _input_gradients(node, g_result, needed)):
                     if g is not None:

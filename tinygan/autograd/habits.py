@@ -28,7 +28,6 @@ TENSOR = {
     "zero_": "Tensors are immutable; after backward(), set x.grad = None",
     "grad_fn": "tinygan.trace() shows how x was computed",
     "is_leaf": "x.node.op is None for a leaf",
-    "register_hook": "grad(loss, x) returns the gradient of any x",
     **dict.fromkeys(("view", "flatten", "ravel", "squeeze"), "write x.reshape(...)"),
     "unsqueeze": "write x[:, None] or x.reshape(...)",
     **dict.fromkeys(("permute", "swapaxes", "movedim"), "write x.transpose(0, 2, 1)"),

@@ -29,20 +29,21 @@ class Node:
     reads it.
     where: the source line of the call, recorded under `anomaly`.
     leaf: a weak reference to the Tensor of a leaf.
+    hooks: functions that the gradient of the result passes (gradient_hooks.py), or None.
     """
 
-    __slots__ = "op order shape dtype parents derivatives y versions where leaf".split()
+    __slots__ = "op order shape dtype parents derivatives y versions where leaf hooks".split()
 
     def __init__(self, op, value, parents=(), derivatives=(), y=None, versions=()):
         self.op, self.parents, self.derivatives = op, parents, derivatives
         self.y, self.versions = y, versions
         self.order = next(_creation_order)
         self.shape, self.dtype = value.shape, value.dtype
-        self.where = self.leaf = None
+        self.where = self.leaf = self.hooks = None
 
     def consume(self):
         """Drop what a backward pass has used: its arrays are freed now, not with the graph."""
-        self.derivatives, self.y, self.versions = None, None, ()
+        self.derivatives, self.y, self.versions, self.hooks = None, None, (), None
 
 
 class Version:
@@ -65,7 +66,8 @@ class Tensor:
     version: counts the changes of the parameter whose memory it shares; None if there is none.
 
     Tensor(array) copies the array. Operators, indexing and methods such as `sum` are ops:
-    ops/methods.py attaches them. engine.py attaches `backward`; checks.py attaches the errors for
+    ops/methods.py attaches them. engine.py attaches `backward`, gradient_hooks.py `register_hook`;
+    checks.py attaches the errors for
     assignments in place, and habits.py what NumPy's functions do with a Tensor.
     """
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .gradient_hooks import GradientFunction, Hook
 from .types import Array, Axis, Op, TensorLike
 
 class Node:
@@ -20,6 +21,7 @@ class Node:
     versions: Any
     where: str | None
     leaf: Any
+    hooks: dict[object, GradientFunction] | None
     def __init__(
         self,
         op: Op[...] | None,
@@ -80,6 +82,7 @@ class Tensor:
     def backward(
         output, grad_output: TensorLike | None = None, retain_graph: bool = False
     ) -> None: ...
+    def register_hook(x, function: GradientFunction) -> Hook: ...
     # Operators
     def __add__(self, b: TensorLike, /) -> Tensor: ...
     def __radd__(self, other: TensorLike) -> Tensor: ...
