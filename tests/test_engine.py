@@ -758,7 +758,7 @@ def test_grad_raises_for_bad_inputs_and_outputs():
     assert_raises(ValueError, message, grad, [x, x], x, [np.ones(1)])
     message = (
         "the output does not require a gradient: was it computed under no_grad, "
-        "or only from Tensors without requires_grad=True?"
+        "or only from Tensors without requires_grad=True, such as frozen Parameters?"
     )
     for y in (constant * 2.0, (x * 2.0).detach(), no_grad()(ops.exp)(x)):
         assert_raises(ValueError, message, grad, y, x)
@@ -1043,7 +1043,8 @@ def test_conversion_to_numpy():
     for convert in (np.asarray, np.array, lambda t: np.array([t, t])):
         message = (
             "np.asarray or another function of NumPy's would cut the graph of a Tensor that "
-            "requires a gradient: use a tinygan op, such as ops.exp, or write x.detach().numpy()"
+            "requires a gradient: use a tinygan op, such as ops.exp, or ops.stack for a list of "
+            "Tensors; or write x.detach().numpy(), or x.item() for one number"
         )
         assert_raises(TypeError, message, convert, x)
     assert_raises(TypeError, "numpy() would cut the graph", x.numpy)

@@ -353,12 +353,15 @@ def test_only_modules_receive_the_condition():
     "layer, got",
     [
         (3, "3"),
-        (None, "None"),
+        (None, "None: leave it out"),
         (0.5, "0.5"),
         (nn.ReLU, "<class 'tinygan.nn.layers.ReLU'>: write it with parentheses"),
         ([nn.ReLU()], "[ReLU()]: write Sequential(*layers)"),
         ((nn.ReLU(),), "(ReLU(),): write Sequential(*layers)"),
-        ({1: 2}, "{1: 2}: write Sequential(*layers)"),
+        ({1: 2}, "{1: 2}: write Sequential(*layers.values())"),
+        ("relu", "'relu'"),
+        (np.ones(2), "float64 (2,)"),
+        (tensor([1.0]), "float32 (1,)"),
     ],
 )
 def test_sequential_rejects_what_is_not_a_layer(layer, got):

@@ -1,11 +1,11 @@
 """Optimisers: `optimizer.step(grad(loss, parameters))` changes the Parameters in place."""
 
-from typing import Any, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, described, profiled
-from tinygan.autograd.habits import OPTIMIZER, advise
+from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package
 from tinygan.backend import asarray, stays_the_same, to_numpy, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
@@ -49,6 +49,11 @@ class Optimizer:
         A parameter whose gradient is None stays as it is. Raises TypeError for a gradient that is
         not a Tensor, and ValueError if a shape or the number of gradients is wrong.
         """
+        if not hasattr(gradients, "__iter__"):
+            raise TypeError(
+                f"{type(self).__name__}.step takes gradients, not {described(gradients)}: "
+                "write step(grad(loss, optimizer.parameters))"
+            )
         updates, gradients = [], [gradients] if isinstance(gradients, Tensor) else list(gradients)
         if len(gradients) != len(self.parameters):
             raise ValueError(
@@ -58,7 +63,7 @@ class Optimizer:
             )
         for parameter, g, state in zip(self.parameters, gradients, self.state):
             if g is not None:
-                if not isinstance(g, Tensor):
+                if not isinstance(g, Tensor) or isinstance(g, Parameter):
                     raise TypeError(
                         f"the gradient of {parameter.name} is a {type(g).__name__}: "
                         "pass Tensors, from grad(...)"
@@ -89,6 +94,13 @@ class Optimizer:
         numbers = {k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple))}
         numbers.pop("lr", None)
         return tuple(numbers.values())
+
+    def __repr__(self) -> str:
+        """The class with the number of its parameters and its settings."""
+        settings = {k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple))}
+        settings.pop("resets", None)
+        inside = ", ".join(f"{name}={value}" for name, value in settings.items())
+        return f"{type(self).__name__}({len(self.parameters)} parameters, {inside})"
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the state as arrays under names such as '0.m': the parameter's position, and the
@@ -121,6 +133,8 @@ class Optimizer:
 
 
 advise(Optimizer, OPTIMIZER)
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = of_package(__name__, OPTIM)
 
 
 def _arrays(states, name, ws):

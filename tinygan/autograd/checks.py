@@ -67,6 +67,8 @@ def _as_tensor(name, x, dtype):
         return wrap(xp.array(array) if array is x else array)
     if not isinstance(x, (xp.ndarray, list, tuple)):
         kind = f"{type(x).__module__}.{type(x).__name__}; convert it with tinygan.tensor(...)"
+        if isinstance(x, str):  # "loss: " + loss
+            kind = f"the text {x[:30]!r}; write str(x) or x.item() to put a Tensor into a text"
         raise TypeError(
             f"{name}: expected a Tensor, a number or an array of the backend in use, "
             f"got {'None' if x is None else kind}"
@@ -143,7 +145,7 @@ def _checked_seed(y, g):
     if y.node is None:
         raise ValueError(
             "the output does not require a gradient: was it computed under no_grad, "
-            "or only from Tensors without requires_grad=True?"
+            "or only from Tensors without requires_grad=True, such as frozen Parameters?"
         )
     if g is None:
         if y.size != 1:
@@ -331,6 +333,8 @@ SETTINGS = {
     "keepdim": "write keepdims",
     "start_dim": "write start",
     "end_dim": "write end",
+    **dict.fromkeys(("min", "a_min"), "write low"),
+    **dict.fromkeys(("max", "a_max"), "write high"),
     **dict.fromkeys(("ddof", "unbiased", "correction"), "var and std divide by n"),
 }
 
@@ -353,7 +357,8 @@ def op_error(name, error, args, settings={}):
             reason = f"{before}argument '{habit}': {advice}"
     # NumPy's errors are subclasses; AxisError is both a ValueError and an IndexError.
     kind = type(error) if type(error) in (TypeError, IndexError) else ValueError
-    result = kind(f"{name}: {reason}; given {described_call(args, settings)}")
+    given = described_call(args, settings)
+    result = kind(f"{name}: {reason}" + f"; given {given}" * bool(given))
     result.__cause__ = error
     return result
 

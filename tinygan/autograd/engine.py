@@ -148,11 +148,11 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
     missing; RuntimeError if an earlier pass used the graph up, or if a parameter that an op read
     has changed since.
     """
+    xs = checked_inputs(inputs)
+    if xs and not any(x.requires_grad for x in xs):
+        return [None] * len(xs)  # all are frozen, and the outputs may be constants
     results = with_own_arrays(
-        gradients_for_ops(
-            outputs, checked_inputs(inputs), grad_outputs, create_graph, retain_graph
-        ),
-        monitor,
+        gradients_for_ops(outputs, xs, grad_outputs, create_graph, retain_graph), monitor
     )
     return results[0] if isinstance(inputs, Tensor) else results
 

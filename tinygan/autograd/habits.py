@@ -11,128 +11,24 @@ import numpy as np
 
 from tinygan import backend
 
-from .tensor import Tensor
+from .checks import described
+from .names import (  # noqa: F401 (for the packages that they belong to)
+    INIT,
+    MODULE,
+    NN,
+    NUMPY,
+    OF_ONE,
+    OPS,
+    OPTIM,
+    OPTIMIZER,
+    SAME_NAME,
+    TENSOR,
+    TINYGAN,
+    WITHOUT_GRADIENT,
+)
+from .tensor import Parameter, Tensor
 
-# ---- names of PyTorch's and NumPy's that do not exist here: what to write instead ----
-
-TENSOR = {
-    **dict.fromkeys(
-        ("cpu", "cuda", "to", "device"),
-        "tinygan.use('cupy') computes on the GPU, and "
-        "tinygan.use('numpy') on the CPU; x.astype('float64') converts the dtype",
-    ),
-    **dict.fromkeys(("float", "double", "half", "type"), "write x.astype('float32') or 'float64'"),
-    "requires_grad_": "write x.requires_grad = True",
-    "retain_grad": "write grad(loss, x), which also takes Tensors in the middle of a graph",
-    "zero_grad": "grad(loss, x) returns a new gradient; after backward(), set x.grad = None",
-    "zero_": "Tensors are immutable; after backward(), set x.grad = None",
-    "grad_fn": "tinygan.trace() shows how x was computed",
-    "is_leaf": "x.node.op is None for a leaf",
-    **dict.fromkeys(("view", "flatten", "ravel", "squeeze"), "write x.reshape(...)"),
-    "unsqueeze": "write x[:, None] or x.reshape(...)",
-    **dict.fromkeys(("permute", "swapaxes", "movedim"), "write x.transpose(0, 2, 1)"),
-    "t": "write x.T",
-    **dict.fromkeys(("expand", "expand_as", "repeat", "tile"), "write ops.broadcast_to(x, shape)"),
-    **dict.fromkeys(
-        ("clone", "copy", "contiguous"),
-        "a Tensor is immutable and needs no copy; tinygan.tensor(x.data) is a new leaf",
-    ),
-    **dict.fromkeys(("mm", "bmm", "dot", "mv"), "write x @ y"),
-    **dict.fromkeys(
-        ("add", "sub", "mul", "div", "pow", "matmul"),
-        "write x + y, x - y, x * y, x / y, x ** y or x @ y",
-    ),
-    "clamp": "write x.clip(low, high)",
-    "std": "write x.var() ** 0.5 (which divides by n)",
-    "dim": "write x.ndim",
-    **dict.fromkeys(("numel", "nelement"), "write x.size"),
-    **dict.fromkeys(
-        (
-            "argmax",
-            "argmin",
-            "sort",
-            "argsort",
-            "any",
-            "all",
-            "round",
-            "tolist",
-            "nonzero",
-            "prod",
-            "cumsum",
-        ),
-        "write it of the array, x.detach().numpy()",
-    ),
-    **dict.fromkeys(
-        ("add_", "sub_", "mul_", "div_", "clamp_", "copy_", "fill_", "relu_", "exp_"),
-        "a Tensor is immutable: write x = x + y, x = x.exp(), ...; a Parameter has w.assign(array)",
-    ),
-    "unfold": "write ops.conv2d or x[...] with slices",
-    "gather": "write x[index]",
-}
-MODULE = {
-    **dict.fromkeys(
-        ("cpu", "cuda", "to"),
-        "tinygan.use('cupy') before the network is made computes"
-        " on the GPU; net.astype('float64') converts it",
-    ),
-    **dict.fromkeys(("float", "double", "half"), "write net.astype('float32') or 'float64'"),
-    "zero_grad": "grad(loss, net.parameters()) returns new gradients: there is nothing to reset",
-    "requires_grad_": "write: for p in net.parameters(): p.requires_grad = False",
-    "named_modules": "write net.modules(), which gives (path, Module)",
-    "named_children": "write net.children(), which gives (name, Module)",
-    "register_buffer": "set self.NAME = array, and list NAME in the class's buffer_names",
-    "register_parameter": "set self.NAME = Parameter(array)",
-    **dict.fromkeys(("add_module", "register_module"), "set self.NAME = module"),
-    "register_forward_hook": "use nn.feature_maps(net) or nn.hooks.forward_hooks",
-    "apply": "write: for path, module in net.modules(): ...",
-    "append": "write net.layers.append(layer)",
-}
-OPTIMIZER = {
-    "zero_grad": "grad(loss, parameters) returns new gradients: there is nothing to reset",
-    "param_groups": "set optimizer.lr; for other settings, make an optimiser for each group",
-    "add_param_group": "make another optimiser for these Parameters",
-}
-NN = {
-    **dict.fromkeys(("ModuleList", "ModuleDict"), "keep Modules in a list"),
-    **dict.fromkeys(("Parameter", "ParameterList"), "write tinygan.Parameter(array)"),
-    "functional": "write tinygan.ops",
-    "Identity": "write lambda x: x, which is a layer too",
-    **dict.fromkeys(("BatchNorm1d", "BatchNorm2d"), "write nn.BatchNorm(channels)"),
-    "InstanceNorm2d": "write ops.instance_norm",
-    "MaxPool2d": "write lambda x: ops.max_pool2d(x, 2)",
-    "Upsample": "write ops.upsample_nearest",
-    "Softmax": "write ops.softmax",
-    "Unflatten": "write nn.Reshape(...)",
-    **dict.fromkeys(("MSELoss", "L1Loss"), "write ops.mse_loss or ops.l1_loss"),
-    **dict.fromkeys(("BCELoss", "BCEWithLogitsLoss"), "write ops.binary_cross_entropy_with_logits"),
-    "CrossEntropyLoss": "write ops.cross_entropy(logits, labels)",
-}
-OPS = {
-    "cat": "write ops.concatenate",
-    **dict.fromkeys(("divide", "multiply", "subtract", "power"), "write x / y, x * y, ..."),
-    "absolute": "write ops.abs",
-    "binary_cross_entropy": "write ops.binary_cross_entropy_with_logits, which takes logits",
-    "clamp": "write ops.clip",
-    "interpolate": "write ops.upsample_nearest or ops.upsample_bilinear",
-    **dict.fromkeys(("view", "flatten", "squeeze", "unsqueeze"), "write ops.reshape"),
-    "permute": "write ops.transpose",
-    "std": "write ops.var(x) ** 0.5",
-    "dropout": "write nn.Dropout",
-}
-TINYGAN = {
-    **dict.fromkeys(
-        ("randn", "rand", "zeros", "ones", "arange", "full"),
-        "write tinygan.tensor(...) of a NumPy array",
-    ),
-    "manual_seed": "pass rng=np.random.default_rng(seed) to what draws",
-    **dict.fromkeys(("from_numpy", "as_tensor"), "write tinygan.tensor(array)"),
-    **dict.fromkeys(
-        ("save", "load"),
-        "write np.savez(path, **net.state_dict()), and net.load_state_dict(np.load(path))",
-    ),
-    **dict.fromkeys(("cat", "stack", "matmul", "exp", "relu"), "tinygan.ops has the functions"),
-    "backward": "write grad(loss, net.parameters()) or loss.backward()",
-}
+# ---- names that do not exist: names.py says what to write instead ----
 
 
 class Missing:
@@ -168,6 +64,35 @@ def of_package(module_name: str, instead: Mapping[str, str]) -> Any:
     return __getattr__
 
 
+def check_attribute(module: Any, name: str, value: Any) -> None:
+    """Raise TypeError if `module.name = value` would be without effect, or put something that is
+    not trained in the place of a Parameter."""
+    title = f"{type(module).__name__}.{name}"
+    if name == "requires_grad":
+        raise TypeError(
+            f"{title} would have no effect: write requires_grad_({value}), which sets it for all "
+            "Parameters"
+        )
+    is_parameter = value is None or isinstance(value, Parameter)
+    if not is_parameter and isinstance(vars(module).get(name), Parameter):
+        raise TypeError(
+            f"{title} is a Parameter, and {described(value)} would not be trained: write "
+            ".assign(array), or set another Parameter"
+        )
+
+
+def instead_of_layer(layer: Any) -> str:
+    """Return what to write instead of something that is no layer, for a message; or ""."""
+    if isinstance(layer, type):
+        return ": write it with parentheses"
+    if isinstance(layer, Mapping):
+        return ": write Sequential(*layers.values())"
+    if layer is None:
+        return ": leave it out"
+    is_data = isinstance(layer, (str, Tensor)) or hasattr(layer, "dtype")
+    return "" if is_data or not hasattr(layer, "__iter__") else ": write Sequential(*layers)"
+
+
 # ---- numbers ----
 
 
@@ -180,7 +105,12 @@ def _format(self, spec):
             f"a Tensor of shape {self.shape} is not one number, which {spec!r} could format: reduce"
             " it, as in x.mean(), or format its array, x.detach().numpy()"
         )
-    return format(self.item(), spec)
+    try:
+        return format(self.item(), spec)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: a Tensor is formatted as a float; for other formats, write int(x) or str(x)"
+        ) from None
 
 
 def _round(self, digits=None):
@@ -197,7 +127,30 @@ def _contains(self, value):
     return bool((self == value).any())
 
 
+class Size(int):
+    """The number of elements of a Tensor, `x.size`. To call it is PyTorch's habit."""
+
+    def __call__(self, *axis):
+        raise TypeError(
+            "x.size is the number of elements, as in NumPy: write x.shape, or x.shape[0]"
+        )
+
+
+def _tolist(self):
+    """Return the values as a number of Python's, or as nested lists of them."""
+    return backend.to_numpy(self.data).tolist()
+
+
+def _requires_grad_(self, required=True):
+    """Set requires_grad, and return the Tensor itself."""
+    self.requires_grad = required
+    return self
+
+
 Tensor.__format__, Tensor.__round__, Tensor.__contains__ = _format, _round, _contains
+Tensor.__trunc__ = Tensor.__int__
+Tensor.size = property(lambda self: Size(self.data.size))
+Tensor.tolist, Tensor.requires_grad_ = _tolist, _requires_grad_
 
 
 # ---- NumPy's functions ----
@@ -207,40 +160,6 @@ _REFLECTED = {
     **{"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__"},
     **{"power": "__rpow__", "matmul": "__rmatmul__", "less": "__gt__", "less_equal": "__ge__"},
     **{"greater": "__lt__", "greater_equal": "__le__", "equal": "__eq__", "not_equal": "__ne__"},
-}
-_WITHOUT_GRADIENT = {
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
-    *("isnan", "isinf", "isfinite", "shape", "ndim", "size", "shares_memory", "may_share_memory"),
-}
-# What to write for a function of NumPy's: an op of the same name, or something else.
-OF_ONE = "exp log sqrt square tanh sum mean var max min".split()
-SAME_NAME = (
-    *("maximum", "minimum", "clip", "where", "reshape", "transpose", "flip", "roll", "pad"),
-    *("broadcast_to", "concatenate", "stack", "einsum"),
-)
-NUMPY = {
-    "add": "x + y",
-    "subtract": "x - y",
-    "multiply": "x * y",
-    **dict.fromkeys(("divide", "true_divide"), "x / y"),
-    **dict.fromkeys(("power", "float_power"), "x ** y"),
-    "negative": "-x",
-    "reciprocal": "1.0 / x",
-    **dict.fromkeys(("matmul", "dot", "inner", "vdot"), "x @ y"),
-    "tensordot": "ops.einsum(...)",
-    **dict.fromkeys(("absolute", "fabs"), "ops.abs(x) or x.abs()"),
-    "amax": "ops.max(x) or x.max()",
-    "amin": "ops.min(x) or x.min()",
-    "linalg.norm": "ops.norm(x) or x.norm()",
-    "std": "x.var() ** 0.5",
-    "logaddexp": "ops.softplus(y - x) + x",
-    **dict.fromkeys(("ravel", "squeeze", "expand_dims"), "x.reshape(...)"),
-    **dict.fromkeys(("swapaxes", "moveaxis", "permute_dims"), "x.transpose(...)"),
-    **dict.fromkeys(("hstack", "vstack", "concat", "append"), "ops.concatenate([x, y], axis)"),
-    **dict.fromkeys(("take", "compress"), "x[index]"),
-    **dict.fromkeys(("repeat", "tile"), "ops.broadcast_to(x, shape)"),
-    "average": "x.mean()",
-    **dict.fromkeys(("array", "asarray", "copy", "asanyarray"), "x.detach().numpy()"),
 }
 
 
@@ -278,7 +197,7 @@ def _on_arrays(function, name, args, settings):
 
     def array(x):
         if isinstance(x, Tensor):
-            if x.requires_grad and name not in _WITHOUT_GRADIENT:
+            if x.requires_grad and name not in WITHOUT_GRADIENT:
                 raise refused(name)
             return x.data
         if type(x) in (list, tuple):

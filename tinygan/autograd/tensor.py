@@ -183,8 +183,9 @@ class Tensor:
     def _check_constant(self, caller):
         if self.requires_grad:
             raise TypeError(
-                f"{caller} would cut the graph of a Tensor that requires a gradient: "
-                "use a tinygan op, such as ops.exp, or write x.detach().numpy()"
+                f"{caller} would cut the graph of a Tensor that requires a gradient: use a tinygan "
+                "op, such as ops.exp, or ops.stack for a list of Tensors; or write "
+                "x.detach().numpy(), or x.item() for one number"
             )
 
     def __reduce__(self):  # for copy and pickle: the copy of a leaf is a new leaf

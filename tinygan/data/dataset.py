@@ -69,6 +69,12 @@ class Dataset:
             array.flags.writeable = False
             object.__setattr__(self, key, array)
 
+    def __repr__(self) -> str:
+        """Return the name, and how many images there are, of which shape, in how many classes."""
+        images = f"{len(self)} {self.unit} {self.images.shape[1:]}"
+        classes = f"{self.num_classes} classes"
+        return f"{type(self).__name__}({self.name!r}, {self.split!r}: {images}, {classes})"
+
     @staticmethod
     def has_right_form(images: np.ndarray[Any, Any]) -> bool:
         """Return whether an array is uint8 (N, H, W, C), and not empty."""

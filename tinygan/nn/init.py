@@ -7,11 +7,11 @@ result is a float32 array in host memory.
 """
 
 import math
-from typing import Callable, TypeAlias
+from typing import TYPE_CHECKING, Callable, TypeAlias
 
 import numpy as np
 
-from tinygan.autograd import Array
+from tinygan.autograd import Array, habits
 from tinygan.backend import Rng, generator
 
 Init: TypeAlias = Callable[..., Array]
@@ -77,3 +77,7 @@ def zeros(rng: Rng | None, shape: tuple[int, ...], fan_in: int | None = None) ->
 def ones(rng: Rng | None, shape: tuple[int, ...], fan_in: int | None = None) -> Array:
     """Return ones."""
     return np.ones(shape, np.float32)
+
+
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = habits.of_package(__name__, habits.INIT)

@@ -43,9 +43,16 @@ def summary(network: Module, *inputs: Any) -> Summary:
 
     inputs: the arguments of its `forward`, Tensors or arrays; floating-point arrays are converted
     to its dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on
-    zeros, and on label 0 if it has classes. print(nn.summary(G)) prints a table.
+    zeros, and on label 0 if it has classes. print(nn.summary(G)) prints a table, in which layers
+    with frozen Parameters are marked.
     """
+    if not isinstance(network, Module):
+        raise TypeError(f"summary takes a network, such as dcgan.Generator(), not {network!r}")
     inputs = inputs or _example(network)
+    if any(isinstance(x, int) or isinstance(x, tuple) and {int} == {*map(type, x)} for x in inputs):
+        raise TypeError(
+            "summary takes example inputs, not their shapes: write np.zeros((1, 28, 28, 1)), say"
+        )
     dtype = next((parameter.dtype for parameter in network.parameters()), None)
     inputs = [tensor(x, dtype=dtype) if _is_floating(x) else x for x in inputs]
     rows, costs_before, profiler = Summary(), [], profile(show=False)
@@ -60,7 +67,9 @@ def summary(network: Module, *inputs: Any) -> Summary:
         parameters = sum(p.size for p in layer.parameters())
         cost = multiply_adds() - costs_before.pop()
         shape = getattr(result, "shape", "")  # a layer may return several Tensors
-        rows.append(Row(path or "(all)", type(layer).__name__, shape, parameters, cost))
+        frozen = {not p.requires_grad for p in layer.parameters()}
+        note = " (partly frozen)" if len(frozen) == 2 else " (frozen)" * (True in frozen)
+        rows.append(Row(path or "(all)", type(layer).__name__ + note, shape, parameters, cost))
 
     leaves = [(path, part) for path, part in network.modules() if not list(part.children())]
     training = network.training

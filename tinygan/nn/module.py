@@ -2,13 +2,14 @@
 
 import copy
 import inspect
+from collections.abc import MutableSequence
 from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described
 from tinygan.autograd.checks import accepts, add_layer_path, described_call, layer_error
-from tinygan.autograd.habits import MODULE, advise
+from tinygan.autograd.habits import MODULE, advise, check_attribute, instead_of_layer
 from tinygan.autograd.reach import parameters_of
 from tinygan.backend import asarray, to_numpy, xp
 
@@ -70,14 +71,20 @@ class Module:
 
     def one_line_repr(self) -> str:
         """Return the class with its sizes: the shapes of its parameters or else of its buffers, and
-        its integers."""
+        its integers (and without parts, its numbers). Frozen parameters are marked."""
         values = vars(self).items()
-        sizes = {name: x.shape for name, x in values if isinstance(x, Tensor)}
+        is_frozen = lambda x: isinstance(x, Parameter) and not x.requires_grad
+        sizes = {
+            name: f"{x.shape}{' frozen' * is_frozen(x)}"
+            for name, x in values
+            if isinstance(x, Tensor)
+        }
         sizes = sizes or {name: x.shape for name, x in values if name in self.buffer_names}
+        kinds = (int,) if sizes or any(self.children()) else (int, float)
         numbers = {
             name: x
             for name, x in values
-            if type(x) is int or isinstance(x, tuple) and {*map(type, x)} == {int}
+            if type(x) in kinds or isinstance(x, tuple) and {*map(type, x)} == {int}
         }
         inside = ", ".join(f"{name}={x}" for name, x in {**sizes, **numbers}.items())
         return f"{type(self).__name__}({inside})"
@@ -116,6 +123,7 @@ class Module:
         return layer_error(self, reason, kind)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(self, name, value)
         if isinstance(value, Parameter):
             value.name = f"{type(self).__name__}.{name}"  # for error messages
         elif isinstance(value, np.generic) and name not in self.buffer_names:
@@ -275,6 +283,13 @@ class Module:
         """Set evaluation mode in this module and all its parts, and return the module."""
         return self.train(False)
 
+    def requires_grad_(self: M, required: bool = True) -> M:
+        """Freeze all Parameters (False), or let them be trained again (True), and return the
+        module. `grad` has None in the places of frozen ones, and optimisers leave them alone."""
+        for parameter in self.parameters():
+            parameter.requires_grad = required
+        return self
+
     def as_function(self, dtype: Any) -> tuple[Callable[..., Any], dict[str, Parameter]]:
         """Return this module as a pure function f(*inputs, *parameters), and {path: Parameter}.
 
@@ -294,7 +309,7 @@ class Module:
             n = len(args) - len(parameters)
             inputs, values = args[:n], args[n:]
             for owner, name, i in slots:
-                setattr(owner, name, values[i])
+                vars(owner)[name] = values[i]
             for owner, name, value in buffers:
                 setattr(owner, name, value)
             return module(*inputs)
@@ -314,8 +329,9 @@ def _modules_in(name, value):
             yield from _modules_in(f"{name}.{i}", part)
 
 
-class Sequential(Module):
-    """Layers one after another: Sequential(a, b)(x) = b(a(x)). It can be indexed and iterated over.
+class Sequential(MutableSequence[Any], Module):
+    """Layers one after another: Sequential(a, b)(x) = b(a(x)). It is a list of them, which can be
+    indexed, changed and iterated over.
 
     layers: Modules, or functions of one Tensor, such as `ops.relu`, which have no parameters.
     Sequential(...)(x, condition) passes the condition to the Modules whose `conditional` is True.
@@ -323,15 +339,16 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Callable[..., Any]) -> None:
-        for i, layer in enumerate(layers):
+        self.layers = self._checked(layers)
+
+    def _checked(self, layers, first=0):
+        for i, layer in enumerate(layers, first):
             if isinstance(layer, type) or not callable(layer):
-                advice = ": write Sequential(*layers)" if hasattr(layer, "__iter__") else ""
-                advice = ": write it with parentheses" if isinstance(layer, type) else advice
                 raise TypeError(
                     f"Sequential: layer {i} must be a Module or a function, got "
-                    f"{described(layer)}{advice}"
+                    f"{described(layer)}{instead_of_layer(layer)}"
                 )
-        self.layers = list(layers)
+        return list(layers)
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the layers, under the names '0', '1', ..., and then any other parts."""
@@ -355,7 +372,23 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
+    def __setitem__(self, index: int | slice, layer: Any) -> None:
+        if isinstance(index, slice):
+            self.layers[index] = self._checked(list(layer), index.indices(len(self))[0])
+        else:
+            (self.layers[index],) = self._checked([layer], index)
+
+    def __delitem__(self, index: int | slice) -> None:
+        del self.layers[index]
+
+    def insert(self, index: int, layer: Callable[..., Any]) -> None:
+        """Put a layer before the one at `index`. (append, extend and pop are those of lists.)"""
+        self.layers[index:index] = self._checked([layer], index)
+
     def forward(self, x, condition=None):
-        for layer in self.layers:
+        for i, layer in enumerate(self.layers):
             x = layer(x, condition) if isinstance(layer, Module) and layer.conditional else layer(x)
+            if x is None or isinstance(x, xp.ndarray) and x.dtype.kind == "f":  # it cuts the graph
+                got = f"layer {i} returned {described(x)}, not a Tensor"
+                raise self.argument_error(got, TypeError)
         return x

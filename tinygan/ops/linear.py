@@ -173,7 +173,7 @@ def flatten(x, start=0, end=-1):
         return reshape(x, (1,))
     start, end = one_axis(start, x.ndim), one_axis(end, x.ndim)
     if start > end:
-        raise ValueError(f"flatten: the start axis {start} comes after the end axis {end}")
+        raise ValueError(f"the start axis {start} comes after the end axis {end}")
     joined = math.prod(x.shape[start : end + 1])
     return reshape(x, (*x.shape[:start], joined, *x.shape[end + 1 :]))
 
@@ -187,7 +187,7 @@ def squeeze(x, axis=None):
     axes = axes_of(axis, x.ndim)
     for a in axes if axis is not None else ():
         if x.shape[a] != 1:
-            raise ValueError(f"squeeze: axis {a} has length {x.shape[a]}, not 1")
+            raise ValueError(f"axis {a} has length {x.shape[a]}, not 1")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes or n != 1))
 
 
