@@ -1,13 +1,18 @@
 """What a NumPy or PyTorch person types from habit works, or the error says what to write."""
 
+import collections
+import copy
+import json
 import math
+import pickle
+import re
 
 import numpy as np
 import pytest
 from host import host
 
 import tinygan
-from tinygan import Parameter, Tensor, grad, nn, ops, optim, tensor
+from tinygan import Parameter, Tensor, data, grad, nn, ops, optim, tensor
 from tinygan.autograd import habits
 from tinygan.backend import asarray
 from tinygan.gan import conditioning, penalties
@@ -38,7 +43,10 @@ def test_a_tensor_with_one_element_is_formatted_and_rounded_as_a_number(shape, n
     assert "%.3f" % loss == "3.142" and "{:.1f}".format(loss) == "3.1"
     assert round(loss, 2) == 3.14 and round(loss) == 3 and type(round(loss)) is int
     assert int(loss) == math.floor(loss) == 3 and math.ceil(loss) == 4 and float(loss) == 3.14159
-    assert f"{loss}" == str(loss) == repr(loss) and bool(loss)
+    assert f"{loss}" == str(loss) == repr(loss) and bool(loss) and math.trunc(loss) == 3
+    assert f"{loss=:.1f}" == "loss=3.1" and f"{loss:>+10.2%}" == "  +314.16%" and "%d" % loss == "3"
+    assert complex(loss) == 3.14159 and f"{loss!s}" == f"{loss!r}" == repr(loss)
+    assert np.shape(loss.tolist()) == shape and json.loads(json.dumps(loss.item())) == 3.14159
 
 
 def test_other_tensors_are_no_numbers():
@@ -50,7 +58,30 @@ def test_other_tensors_are_no_numbers():
     for convert in (float, int, Tensor.item):
         message = message_of(ValueError, convert, X)
         assert message == "a Tensor of shape (2, 2) is not one number: reduce it, as in x.mean()"
-    assert f"{X}" == str(X)
+    assert f"{X}" == str(X) and X.tolist() == [[1, 2], [3, 4]]
+    for spec in "dxs":
+        message = message_of(ValueError, format, C[0], spec)
+        assert message.endswith("formatted as a float; for other formats, write int(x) or str(x)")
+    for join in (lambda: "loss: " + X, lambda: X + " is the loss"):
+        assert "write str(x) or x.item()" in message_of(TypeError, join)
+    assert X.size == 4 and f"{X.size}" == "4" and json.dumps(X.size) == "4"
+    assert "write x.shape, or x.shape[0]" in message_of(TypeError, lambda: X.size(0))
+
+
+def test_losses_in_a_list():
+    losses = [X.sum() * factor for factor in (1.0, 3.0, 2.0)]
+    assert sum(losses).item() == 60 and max(losses) is losses[1] and min(losses) is losses[0]
+    assert [f"{loss:.0f}" for loss in sorted(losses)] == ["10", "20", "30"]
+    best = float("inf")
+    for loss in losses:
+        if loss < best:
+            best = loss
+    assert best is losses[0] and best in losses and losses[0] != None  # noqa: E711
+    assert grad(sum(losses) / len(losses), X).shape == (2, 2)
+    assert "write x = x + y" in message_of(TypeError, lambda: exec("a += a", {"a": losses[0]}))
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        assert ".detach() it first" in message_of(TypeError, duplicate, losses[0])
+        duplicate(losses[0].detach())
 
 
 def test_membership_is_that_of_the_elements():
@@ -94,7 +125,14 @@ def test_repr_of_empty_tensors_shows_their_shape(shape):
          " write ops.norm(x) or x.norm()"),
         (np.linalg.inv, "np.linalg.inv would cut the graph of a Tensor that requires a gradient: "
          "use a tinygan op, or .detach() the Tensor first"),
-        (np.sin, "use a tinygan op, or .detach() the Tensor first"),
+        (np.sin, "write ops.sin(x) or x.sin()"),
+        (np.squeeze, "write ops.squeeze(...) or x.squeeze(...)"),
+        (np.std, "write ops.std(x) or x.std()"),
+        (np.sign, "np.sign would cut the graph of a Tensor that requires a gradient: "
+         "write np.sign(x.detach())"),
+        (lambda x: np.mean([x, x]), "ops.stack for a list of Tensors; or write "
+         "x.detach().numpy(), or x.item() for one number"),
+        (np.arctan, "use a tinygan op, or .detach() the Tensor first"),
         (np.add.reduce, "np.add.reduce would cut the graph"),
         (np.copy, "write x.detach().numpy()"),
         (np.asarray, "write x.detach().numpy()"),
@@ -105,21 +143,31 @@ def test_numpys_functions_do_not_cut_a_graph(function, advice):
     assert advice in message_of(TypeError, function, X)
 
 
+TABLES = {  # name: (what has no such names, its advice)
+    "Tensor": (X, habits.TENSOR),
+    "Module": (nn.Linear(1, 1), habits.MODULE),
+    "Optimizer": (optim.Adam([Parameter(np.ones(1))]), habits.OPTIMIZER),
+    "nn": (nn, habits.NN),
+    "nn.init": (nn.init, habits.INIT),
+    "optim": (optim, habits.OPTIM),
+    "ops": (ops, habits.OPS),
+    "tinygan": (tinygan, habits.TINYGAN),
+}
+OWNERS = {  # how advice calls it: what it is
+    **{"x": X, "w": Parameter(np.ones(1)), "net": nn.Linear(1, 1), "ops": ops, "nn": nn},
+    **{"tinygan": tinygan, "np": np, "math": math},
+}
+
+
 @pytest.mark.cpu
 def test_what_the_advice_names_exists():
     for name in [*habits.OF_ONE, *habits.SAME_NAME]:
         assert hasattr(ops, name) and (hasattr(Tensor, name) or name in habits.SAME_NAME)
         assert hasattr(np, name) or name == "square"
-    for advice in habits.NUMPY.values():
-        for name in advice.split("ops.")[1:]:
-            assert hasattr(ops, name.split("(")[0])
-    for table, owner in ((habits.OPS, ops), (habits.NN, nn), (habits.TINYGAN, tinygan)):
-        for name, advice in table.items():
-            assert not hasattr(owner, name)
-            for word in advice.replace(",", " ").replace("(", " ").split():
-                package, _, attribute = word.partition(".")
-                if package in ("ops", "nn", "tinygan") and attribute.isidentifier():
-                    assert hasattr({"ops": ops, "nn": nn, "tinygan": tinygan}[package], attribute)
+    tables = [*(table for _, table in TABLES.values()), habits.NUMPY]
+    for advice in (advice for table in tables for advice in table.values()):
+        for owner, name in re.findall(r"\b([a-z]+)\.(\w+)", advice):
+            assert owner not in OWNERS or hasattr(OWNERS[owner], name), advice
 
 
 @pytest.mark.cpu
@@ -181,18 +229,7 @@ def test_an_array_that_a_tensor_is_added_to():
 # ---- names ----
 
 
-@pytest.mark.parametrize(
-    "owner, table",
-    [
-        (X, habits.TENSOR),
-        (nn.Linear(1, 1), habits.MODULE),
-        (optim.Adam([Parameter(np.ones(1))]), habits.OPTIMIZER),
-        (nn, habits.NN),
-        (ops, habits.OPS),
-        (tinygan, habits.TINYGAN),
-    ],
-    ids=["Tensor", "Module", "Optimizer", "nn", "ops", "tinygan"],
-)
+@pytest.mark.parametrize("owner, table", TABLES.values(), ids=TABLES)
 def test_names_that_do_not_exist_say_what_to_write(owner, table):
     for name, advice in table.items():
         message = message_of(AttributeError, getattr, owner, name)
@@ -220,6 +257,10 @@ def test_names_of_other_kinds():
     assert "a Tensor is immutable" in message_of(AttributeError, lambda: X.add_(1.0))
     for call in (lambda: X.mean(dim=1), lambda: ops.sum(X, dim=1), lambda: X.var(dim=1)):
         assert "argument 'dim': write axis" in message_of(TypeError, call)
+    for call in (lambda: X.std(unbiased=False), lambda: X.var(ddof=1), lambda: ops.std(X, ddof=1)):
+        assert "var and std divide by n" in message_of(TypeError, call)
+    assert "'min': write low" in message_of(TypeError, X.clip, min=0.0)
+    assert "'start_dim': write start" in message_of(TypeError, X.flatten, start_dim=1)
     assert "'keepdim': write keepdims" in message_of(TypeError, X.sum, 1, keepdim=True)
 
 
@@ -295,19 +336,226 @@ def test_the_number_of_gradients():
     assert host(one).tolist() == [-1] * 3
 
 
+def test_what_is_no_gradient_is_refused_by_an_optimiser():
+    net = network()
+    optimizer = optim.Adam(net)
+    for wrong in (net.parameters(), [np.ones((3, 4), np.float32)] * 4):
+        assert "pass Tensors, from grad(...)" in message_of(TypeError, optimizer.step, wrong)
+    for wrong in (None, lambda: loss_of(net), 1.0):
+        message = message_of(TypeError, optimizer.step, wrong)
+        assert message.startswith("Adam.step takes gradients, not ")
+    loss_of(net).backward()
+    assert "write step(grad(loss, optimizer.parameters))" in message_of(ValueError, optimizer.step)
+    optimizer.step([p.grad for p in net.parameters()])
+
+
+# ---- frozen parameters ----
+
+
+def frozen(net):
+    return [not p.requires_grad for p in net.parameters()]
+
+
 def test_frozen_parameters_have_no_gradients():
     net = network()
     for parameter in net[0].parameters():
         parameter.requires_grad = False
-    gradients = grad(loss_of(net), net.parameters())
-    assert [g is None for g in gradients] == [True, True, False, False]
+    for create_graph in (False, True):
+        gradients = grad(loss_of(net), net.parameters(), create_graph=create_graph)
+        assert [g is None for g in gradients] == [True, True, False, False]
     before = [host(p).copy() for p in net.parameters()]
     optim.Adam(net).step(gradients)
     changed = [(host(p) != b).any() for p, b in zip(net.parameters(), before)]
     assert changed == [False, False, True, True]
+    loss_of(net).backward()
+    assert [p.grad is None for p in net.parameters()] == [True, True, False, False]
     message = message_of(ValueError, grad, loss_of(net), net[0].weight)
     assert message == (
         "grad: Linear.weight is frozen (its requires_grad is False), so it has no gradient"
+    )
+
+
+def test_where_all_that_is_asked_for_is_frozen():
+    net = network().requires_grad_(False)
+    assert grad(loss_of(net), net.parameters()) == [None] * 4  # of a constant
+    net[1].requires_grad_(True)
+    assert grad(loss_of(net), net[0].parameters()) == [None] * 2  # of what others train
+    net.requires_grad_(False)
+    for optimizer in (optim.Adam(net), optim.SGD(net, 0.1, momentum=0.9), optim.RMSprop(net, 0.1)):
+        before = net.state_dict()
+        optimizer.step(grad(loss_of(net), net.parameters()))
+        assert all((net.state_dict()[name] == before[name]).all() for name in before)
+        assert not any(optimizer.state)
+    message = message_of(ValueError, loss_of(net).backward)
+    assert "such as frozen Parameters" in message
+
+
+def test_a_network_is_frozen_as_in_pytorch():
+    net = network()
+    assert net.requires_grad_(False) is net and all(frozen(net))
+    assert net[1].requires_grad_() is net[1] and frozen(net) == [True, True, False, False]
+    x = tensor([1.0, 2.0]).requires_grad_()
+    assert x.requires_grad and grad(x.sum(), x).tolist() == [1, 1]
+    assert not x.requires_grad_(False).requires_grad
+    for part in (net, net[0]):
+        message = message_of(TypeError, setattr, part, "requires_grad", False)
+        assert "would have no effect: write requires_grad_(False)" in message
+
+
+def test_copies_of_a_frozen_network_are_frozen():
+    net = network()
+    net[0].requires_grad_(False)
+    state = network().state_dict()
+    for other in (
+        copy.deepcopy(net),
+        pickle.loads(pickle.dumps(net)),
+        copy.deepcopy(net).astype("float64"),
+        tinygan.EMA(net).module,
+    ):
+        assert frozen(other) == [True, True, False, False]
+        other.load_state_dict(state)
+        assert frozen(other) == [True, True, False, False]
+    tinygan.check_grads(net, np.ones((2, 3)))
+
+
+def test_a_parameter_that_is_shared_is_frozen_everywhere():
+    class Twins(nn.Module):
+        def __init__(self):
+            self.one, self.other = nn.Linear(3, 3, rng=0), nn.Linear(3, 3, rng=1)
+            self.other.weight = self.one.weight
+
+        def forward(self, x):
+            return self.other(self.one(x))
+
+    net = Twins()
+    net.other.weight.requires_grad = False
+    assert frozen(net) == [True, False, False]
+    assert [g is None for g in grad(loss_of(net), net.parameters())] == [True, False, False]
+
+
+FLAT, IMAGE = (
+    tensor(np.ones((2, 3)), dtype="float32"),
+    tensor(np.ones((2, 4, 4, 3)), dtype="float32"),
+)
+
+
+@pytest.mark.parametrize(
+    "make, inputs",
+    [
+        (lambda: nn.SpectralNorm(nn.Linear(3, 4, rng=0), rng=0), [FLAT]),
+        (lambda: nn.Equalized(nn.Linear(3, 4, rng=0), rng=0), [FLAT]),
+        (lambda: nn.ModulatedConv2d(3, 2, 3, rng=0), [IMAGE, FLAT]),
+        (lambda: nn.BatchNorm(3), [IMAGE]),
+    ],
+)
+def test_layers_with_frozen_weights(make, inputs):
+    net = make()
+    first, *others = net.parameters()
+    first.requires_grad = False
+    gradients = grad(net(*inputs).square().sum(), net.parameters())
+    assert gradients[0] is None and all(g is not None for g in gradients[1:])
+    net.requires_grad_(False)
+    images = [Tensor(x.data, requires_grad=True) for x in inputs]
+    assert grad(net(*images).sum(), images)[0].shape == inputs[0].shape
+
+
+def test_a_parameter_is_replaced_by_a_parameter_only():
+    layer = nn.Linear(3, 4)
+    for value in (np.ones((3, 4)), layer.weight * 2.0, 0.0):
+        message = message_of(TypeError, setattr, layer, "weight", value)
+        assert "Linear.weight is a Parameter, and " in message and ".assign(array)" in message
+    layer.weight = Parameter(np.ones((3, 4)), dtype="float32")
+    layer.bias = None
+    assert [p.shape for p in layer.parameters()] == [(3, 4)]
+
+
+# ---- layers one after another ----
+
+
+def test_sequential_is_a_list_of_layers():
+    a, b, c, d = (nn.Linear(2, 2, rng=i) for i in range(4))
+    net = nn.Sequential(a)
+    net.append(c)
+    net.insert(1, b)
+    net.extend([ops.relu, d])
+    assert list(net) == [a, b, c, ops.relu, d] and len(net) == 5 and net[-1] is d and b in net
+    assert net.pop() is d and list(net[1:3]) == [b, c] and net.index(c) == 2
+    net[0], net[-1] = d, nn.Tanh()
+    del net[1]
+    net[:1] = [a, b]
+    net += [c]
+    assert [id(layer) for layer in net] == [*map(id, (a, b, c, net[3], c))]
+    names = [name for name, _ in net.named_parameters()]  # c is listed once
+    assert names == ["0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"]
+    assert net(tensor(np.ones((1, 2)), dtype="float32")).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net, layer: net.append(layer),
+        lambda net, layer: net.insert(1, layer),
+        lambda net, layer: net.extend([layer]),
+        lambda net, layer: net.__setitem__(1, layer),
+        lambda net, layer: net.__setitem__(slice(1, 2), [layer]),
+        lambda net, layer: nn.Sequential(net[0], layer),
+    ],
+)
+def test_what_is_no_layer_does_not_get_into_a_sequential(change):
+    for layer, advice in (
+        (None, "got None: leave it out"),
+        (nn.ReLU, "write it with parentheses"),
+        ([nn.ReLU()], "write Sequential(*layers)"),
+        ((layer for layer in [nn.ReLU()]), "write Sequential(*layers)"),
+        (collections.OrderedDict(a=nn.ReLU()), "write Sequential(*layers.values())"),
+        ("relu", "got 'relu'"),
+        (C, "got float32 (2,)"),
+    ):
+        net = network()
+        message = message_of(TypeError, change, net, layer)
+        assert re.match("Sequential: layer [12] must be a Module or a function, got ", message)
+        assert message.endswith(advice) and len(net) == 2
+
+
+def test_a_layer_that_returns_no_tensor():
+    x = tensor(np.ones((1, 3)), dtype="float32")
+    for function, got in ((lambda x: None, "None"), (lambda x: x.data, "float32 (1, 4)")):
+        net = nn.Sequential(nn.Linear(3, 4), function, nn.Linear(4, 2))
+        message = message_of(TypeError, net, x)
+        assert message == f"Sequential(): layer 1 returned {got}, not a Tensor"
+    labels = nn.Sequential(nn.Linear(3, 4), lambda x: x.argmax(1))(x)
+    assert labels.shape == (1,) and labels.dtype.kind == "i"
+
+
+# ---- prints ----
+
+
+def test_prints_of_networks_show_settings_and_what_is_frozen():
+    net = nn.Sequential(
+        nn.Linear(3, 4), nn.LeakyReLU(0.1), nn.Dropout(0.25, rng=0), nn.Linear(4, 2)
+    )
+    net[0].requires_grad_(False)
+    net[3].bias.requires_grad = False
+    assert repr(net).split("\n  ") == [
+        "Sequential()",
+        "0: Linear(weight=(3, 4) frozen, bias=(4,) frozen)",
+        "1: LeakyReLU(slope=0.1)",
+        "2: Dropout(rate=0.25)",
+        "3: Linear(weight=(4, 2), bias=(2,) frozen)",
+    ]
+    kinds = [row.kind for row in nn.summary(net, np.ones((1, 3)))]
+    assert kinds == ["Linear (frozen)", "LeakyReLU", "Dropout", "Linear (partly frozen)", ""]
+    assert "takes a network" in message_of(TypeError, nn.summary, dcgan.Generator)
+    for shape in ((1, 3), 3):
+        assert "not their shapes" in message_of(TypeError, nn.summary, net, shape)
+
+
+def test_prints_of_optimisers_and_data():
+    assert repr(optim.SGD(network(), 0.5)).startswith("SGD(4 parameters, lr=0.5, momentum=0.0")
+    assert repr(optim.Adam(network())).startswith("Adam(4 parameters, lr=0.001, betas=(0.9, 0.999)")
+    images, labels = np.zeros((5, 8, 6, 3), np.uint8), [0, 1, 0, 1, 0]
+    assert repr(data.Dataset("mine", "train", images, labels, ("a", "b"))) == (
+        "Dataset('mine', 'train': 5 images (8, 6, 3), 2 classes)"
     )
 
 
