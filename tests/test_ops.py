@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from host import host
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
@@ -633,6 +634,7 @@ def test_derivatives_at_kinks():
     assert gradient(ops.maximum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 0, 1], [0.5, 1, 0]]
     assert gradient(ops.minimum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 1, 0], [0.5, 0, 1]]
     assert gradient(ops.norm, [0.0, 0.0]) == [0, 0]
+    assert gradient(ops.std, [2.0, 2.0, 2.0]) == [0, 0, 0]
     assert gradient(ops.norm, [3.0, 4.0]) == pytest.approx([0.6, 0.8])
     assert gradient(lambda x: x**3, [0.0, -2.0]) == [0, 12]
     assert gradient(lambda x: x**0, [0.0, -2.0]) == [0, 0]
@@ -641,6 +643,71 @@ def test_derivatives_at_kinks():
         [0, 12],
         [0, pytest.approx(8 * np.log(2), rel=1e-6)],
     ]
+
+
+@pytest.mark.parametrize("value", [0.1, -3e10, 7e-20])
+@pytest.mark.parametrize("n", [1, 3, 100, 999])
+def test_std_of_equal_numbers_is_0_with_the_gradient_0(value, n):
+    """Also where their mean is rounded; derivatives of second order are NaN, as those of norm."""
+    x = tensor(np.full(n, value), requires_grad=True, dtype="float32")
+    with np.errstate(all="ignore"):
+        y = x.std()
+        g = grad(y, x, create_graph=True)
+        assert y.item() == 0 and not host(g).any()
+        assert np.isnan(host(grad(g.sum(), x))).all()
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, (0, 1), ()])
+def test_prod_of_nothing_is_1(axis):
+    x = tensor(np.zeros((2, 0, 3)), requires_grad=True)
+    y = ops.prod(x, axis)
+    np.testing.assert_array_equal(host(y), np.prod(np.zeros((2, 0, 3)), axis))
+    assert y.dtype == np.float64 and grad(y.sum(), x).shape == x.shape
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_every_entry_of_prod_with_zeros(n):
+    """The derivative by x_i is the product of the others."""
+    x = np.arange(1.0, n + 1)
+    for zeros in range(min(n, 3) + 1):
+        x[:zeros] = 0
+        check_grads(ops.prod, x, mode="full")
+        others = [np.prod(np.delete(x, i)) for i in range(n)]
+        np.testing.assert_allclose(gradient(ops.prod, x), others)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_long_running_sums_keep_their_digits(dtype):
+    """In float32, sums of a million numbers one after the other would be wrong by 1e-4."""
+    x = normal(300_000).astype(dtype) + 1
+    y = host(ops.cumsum(tensor(x)))
+    np.testing.assert_allclose(y, np.cumsum(x.astype(float)), rtol=np.finfo(dtype).eps * 4)
+
+
+def test_argmax_and_argmin_return_integers():
+    x = np.array([[3.0, 1.0, 3.0], [0.0, 0.0, -1.0]])
+    t = tensor(x, requires_grad=True)
+    for axis in (None, 0, 1, -1):
+        for keepdims in (False, True):
+            for name in ("argmax", "argmin"):
+                expected = getattr(np, name)(x, axis, keepdims=keepdims)
+                for found in (
+                    getattr(ops, name)(t, axis, keepdims),
+                    getattr(t, name)(axis, keepdims=keepdims),
+                ):
+                    assert not isinstance(found, Tensor) and found.dtype.kind == "i"
+                    np.testing.assert_array_equal(to_numpy(found), expected)
+    assert ops.argmax([1.0, 5.0, 2.0]) == 1
+    picked = t[asarray(np.arange(2)), t.argmax(1)].sum()
+    assert host(grad(picked, t)).tolist() == [[1, 0, 0], [1, 0, 0]]
+    for call, message in (
+        (lambda: t.argmax((0, 1)), "argmax: an axis must be an integer"),
+        (lambda: t.argmin(2), "argmin: axis 2 is out of range"),
+        (lambda: t.argmax(dim=1), "argmax: .*argument 'dim': write axis"),
+        (lambda: ops.argmax("text"), "argmax: expected a Tensor"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            call()
 
 
 def test_the_mixed_second_derivative_of_a_power_at_exponent_0():
@@ -689,6 +756,10 @@ def test_the_second_derivative_of_leaky_relu_is_free():
         ops.sigmoid,
         ops.softplus,
         ops.silu,
+        ops.gelu,
+        ops.sin,
+        ops.prod,
+        ops.cumsum,
         ops.leaky_relu,
         ops.relu,
         ops.tanh,
@@ -773,6 +844,14 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         (lambda: ops.einsum("i", Tensor(X)), "does not fit shapes"),
         (lambda: ops.sum(Tensor(X), axis=4), "axis 4 is out of range"),
         (lambda: ops.max(Tensor(X), axis=-5), "axis -5 is out of range"),
+        (lambda: ops.squeeze(Tensor(X), 1), "axis 1 has length 5, not 1; given float32"),
+        (lambda: ops.squeeze(Tensor(X), 4), "axis 4 is out of range"),
+        (lambda: ops.flatten(Tensor(X), 2, 1), "start axis 2 comes after the end axis 1"),
+        (lambda: ops.std(Tensor(X[:0]), 0), "std over axis 0 of an empty Tensor"),
+        (lambda: ops.prod(Tensor(X), 4), "axis 4 is out of range"),
+        (lambda: ops.cumsum(Tensor(X), -5), "axis -5 is out of range"),
+        (lambda: Tensor(X).transpose(1, 2), r"write x\.swapaxes\(1, 2\) to exchange two"),
+        (lambda: Tensor(X[0, 0]).transpose(0, 1), r"write x\.swapaxes\(0, 1\)"),
         (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
         (
             lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4),

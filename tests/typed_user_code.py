@@ -52,7 +52,12 @@ def engine() -> None:
     (dy,) = grad(y, [x], create_graph=True)
     second = grad(dy.sum(), x)
     y = ops.relu(x).mean() + ops.leaky_relu(x, slope=0.1).max() + ops.einsum("i,i->", x, x)
+    hook = y.register_hook(lambda g: g * 2.0)
     y.backward()
+    hook.remove()
+    labels: np.ndarray[Any, Any] = x.argmax(keepdims=True)
+    y = x.sin().std() + x.cos().prod() + ops.gelu(x).cumsum(0).flatten().squeeze().sum()
+    print(y.tolist(), labels, x.detach().requires_grad_().swapaxes(0, -1))
     assert second.shape == x.shape and x.grad is not None and x.grad.numpy().ndim == 1
     check_grads(cube, np.array([0.5, -1.0, 2.0]), order=3)
     with tinygan.trace() as t, no_grad():

@@ -196,12 +196,12 @@ def _silu_slope(x, /):  # x * (the derivative of sigmoid)
 def gelu(x, /):
     """x * Phi(x), where Phi(x) is the probability that a standard normal number is less than x
     (Hendrycks and Gimpel 2016): the exact function, not its approximation by tanh."""
-    return loss.normal_cdf(x.data, 1), lambda g: g * (_normal_cdf(x) + _normal_density(x, 1))
+    return act.normal_cdf(x.data, 1), lambda g: g * (_normal_cdf(x) + _normal_density(x, 1))
 
 
 @op
 def _normal_cdf(x, /):
-    return loss.normal_cdf(x.data, 0), lambda g: g * _normal_density(x, 0)
+    return act.normal_cdf(x.data, 0), lambda g: g * _normal_density(x, 0)
 
 
 @op
@@ -210,7 +210,7 @@ def _normal_density(x, /, k):  # x^k times the density; x times the density itse
         slope = -_normal_density(x, k + 1)
         return g * (slope + float(k) * _normal_density(x, k - 1) if k else slope)
 
-    return loss.normal_density(x.data, k), d_x
+    return act.normal_density(x.data, k), d_x
 
 
 # Piecewise linear functions. The derivative is constant on each piece, so the gradient is g times a
