@@ -45,7 +45,7 @@ def summary(network: Module, *inputs: Any) -> Summary:
     to its dtype. A network with an attribute `latent` or `image_shape` needs none: it runs on
     zeros, and on label 0 if it has classes. print(nn.summary(G)) prints a table.
     """
-    inputs = inputs or _example(network)
+    inputs = inputs or example_inputs(network)
     dtype = next((parameter.dtype for parameter in network.parameters()), None)
     inputs = [tensor(x, dtype=dtype) if _is_floating(x) else x for x in inputs]
     rows, costs_before, profiler = Summary(), [], profile(show=False)
@@ -82,8 +82,9 @@ def _is_floating(x):
     return getattr(getattr(x, "dtype", None), "kind", "") == "f" and not isinstance(x, Tensor)
 
 
-def _example(network):
-    """Return zeros for a latent or an image, and label 0 if the network has classes."""
+def example_inputs(network: Module) -> tuple[Any, ...]:
+    """Return zeros for a latent or an image, and label 0 if the network has classes. Raises
+    TypeError if the network does not tell which it takes."""
     for _, part in network.modules():  # D may be inside a layer that tells it the class
         if hasattr(part, "latent") or hasattr(part, "image_shape"):
             break
