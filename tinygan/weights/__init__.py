@@ -171,7 +171,7 @@ def _safetensors() -> types.ModuleType:
         import safetensors.numpy
     except ImportError:
         raise InputError(
-            "weights are exported and imported with the package safetensors: "
-            "pip install 'tinygan[safetensors]', or in a checkout pip install -e '.[safetensors]'"
+            "to export and import weights, tinygan needs the package safetensors: "
+            "pip install 'tinygan[safetensors]'"
         ) from None
     return safetensors

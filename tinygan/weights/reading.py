@@ -54,6 +54,8 @@ def read_header(path: Path) -> Header:
             if size < 8 or length > min(HEADER_BYTES, size - 8):
                 raise ValueError("its header is cut short, or too long")
             content = schema.parse(file.read(length))
+        if type(content) is not dict:
+            raise ValueError("its header is no JSON object")
         METADATA(metadata := content.pop("__metadata__", {}), "__metadata__")
         arrays = {}
         for name, field in content.items():
@@ -61,9 +63,9 @@ def read_header(path: Path) -> Header:
             arrays[name] = _field(name, field, size - 8 - length)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:  # it is a folder, say
+        raise
+    except ValueError as error:
         raise _damaged(path, error) from None
     return Header(arrays, metadata)
 
