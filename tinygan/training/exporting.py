@@ -7,9 +7,7 @@ from tinygan.weights import export_weights
 from . import sampling
 
 
-def export_run(
-    run: str | Path, path: str | Path, network: str = "G", average: bool = True
-) -> Path:
+def export_run(run: str | Path, path: str | Path, network: str = "G", average: bool = True) -> Path:
     """Write the weights of a run's network to a safetensors file, as `export_weights` does. Return
     the path of the checkpoint that they are from.
 
