@@ -18,6 +18,7 @@ import numpy as np
 from tinygan import nn
 from tinygan.errors import InputError
 from tinygan.files import replacing, user_path
+from tinygan.files.schema import shown_name
 from tinygan.version import __version__
 
 from .layout import OLDER_NAMES, counters, entries
@@ -38,7 +39,7 @@ class LeftOut(NamedTuple):
 
     def __str__(self) -> str:
         parts = [("it lacks ", self.missing), ("it has unexpected ", self.unknown)]
-        texts = [f"{what}{some(names)}" for what, names in parts if names]
+        texts = [f"{what}{some([*map(shown_name, names)], 5)}" for what, names in parts if names]
         return "; ".join(texts + ([some(self.wrong, 3)] if self.wrong else []))
 
 
@@ -117,26 +118,24 @@ def matching_weights(
     path, own = user_path(path), network.state_dict()
     header = read_header(path)
     _check_version(path, header)
-    optional, by_name = set(counters(network)), {}
-    missing, wrong = [], []
+    fitting, read, missing, wrong = {}, set(counters(network)), [], []
     for entry in entries(network, inputs):
         name = next((n for n in _names(entry.name) if n in header.arrays), None)
         if name is None:
             missing.append(entry.name)
             continue
-        by_name[name] = entry
-        shape = header.arrays[name].shape
+        read.add(name)
+        dtype, shape = header.arrays[name]
         if shape != entry.shape:
-            wrong.append(f"{name} has shape {shape}, not {entry.shape}")
-        elif header.arrays[name].dtype not in BYTES:
-            dtype = header.arrays[name].dtype
-            wrong.append(f"{name} holds {dtype}: save it as float32, as module.float() has it")
-    unknown = [name for name in header.arrays if name not in by_name and name not in optional]
-    fitting = {
-        name: entry
-        for name, entry in by_name.items()
-        if header.arrays[name].shape == entry.shape and header.arrays[name].dtype in BYTES
-    }
+            wrong.append(f"{shown_name(name)} has shape {shape}, not {entry.shape}")
+        elif dtype not in BYTES:
+            wrong.append(
+                f"{shown_name(name)} holds {shown_name(dtype)}: save it as float32, as "
+                "module.float() has it"
+            )
+        else:
+            fitting[name] = entry
+    unknown = [name for name in header.arrays if name not in read]
     state = {}
     for name, array in read_arrays(path, fitting).items():
         entry = fitting[name]

@@ -13,6 +13,7 @@ import numpy as np
 from tinygan import nn
 from tinygan.autograd import Tensor
 from tinygan.autograd.recording import differentiating
+from tinygan.backend import asarray
 from tinygan.errors import InputError, one_line
 from tinygan.nn.hooks import forward_hooks
 from tinygan.nn.layer_summary import example_inputs
@@ -75,10 +76,9 @@ def _run(network, inputs):
             "input, such as inputs=(np.zeros((1, 28, 28, 1)),)"
         ) from None
     dtype = next(parameter.dtype for parameter in network.parameters())
-    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    arrays = [asarray(x.data if isinstance(x, Tensor) else x) for x in inputs]
     tensors = [
-        Tensor(x, requires_grad=True, dtype=dtype) if x.dtype.kind == "f" else x
-        for x in map(np.asarray, arrays)
+        Tensor(x, requires_grad=True, dtype=dtype) if x.dtype.kind == "f" else x for x in arrays
     ]
     try:
         result = network(*tensors)

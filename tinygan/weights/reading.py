@@ -92,10 +92,9 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, A
         raise _damaged(path, error) from None
 
 
-def some(names: Sequence[str], most: int = 5) -> str:
-    """Return the first names of a list, as text."""
-    shown = [schema.shown_name(name) for name in names[:most]]
-    return ", ".join(shown) + f" and {len(names) - most} more" * (len(names) > most)
+def some(texts: Sequence[str], most: int) -> str:
+    """Return the first texts of a list as one, and the number of the others."""
+    return ", ".join(texts[:most]) + f" and {len(texts) - most} more" * (len(texts) > most)
 
 
 def _damaged(path, reason):
