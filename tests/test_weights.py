@@ -21,7 +21,6 @@ from tinygan.training.exporting import export_run
 from tinygan.training.sampling import load_discriminator, load_generator
 from tinygan.weights.layout import PATTERNS, entries
 
-pytestmark = pytest.mark.cpu
 NO_PACKAGE = not __import__("importlib.util").util.find_spec("safetensors")
 needs_package = pytest.mark.skipif(NO_PACKAGE, reason="the package safetensors is not installed")
 
@@ -127,16 +126,17 @@ def test_features_of_maps_are_found_in_the_graph(recording):
     else:
         with tinygan.no_grad():
             found = {entry.path: entry for entry in entries(network)}
-    w = network.linear.weight.data
+    state = network.state_dict()
+    w = state["linear.weight"]
     assert np.array_equal(
         found["linear.weight"].to_torch(w),
         w.reshape(6, 2, 3, 4).transpose(3, 1, 2, 0).reshape(24, 6),
     )
-    b = network.linear.bias.data
+    b = state["linear.bias"]
     assert np.array_equal(
         found["linear.bias"].to_torch(b), b.reshape(2, 3, 4).transpose(2, 0, 1).ravel()
     )
-    w = network.last.weight.data
+    w = state["last.weight"]
     assert np.array_equal(
         found["last.weight"].to_torch(w), w.reshape(2, 3, 4, 5).transpose(3, 2, 0, 1).reshape(5, 24)
     )
@@ -163,6 +163,12 @@ def test_an_example_is_asked_for():
     found = {entry.path: entry.pattern for entry in entries(network, (np.zeros((1, 4, 4, 1)),))}
     assert found["2.weight"] == "(p c) o -> o (c p)"
     assert entries(nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng())))  # needs none
+
+
+def test_the_arguments_the_other_way_round(tmp_path, tiny):
+    for use in tinygan.export_weights, tinygan.import_weights:
+        with pytest.raises(InputError, match=r"_weights\(network, path\): the network is a str"):
+            use("G.safetensors", tiny)
 
 
 def test_a_layer_of_ones_own(monkeypatch):

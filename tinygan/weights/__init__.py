@@ -67,6 +67,7 @@ def export_weights(
     Raises InputError if the package safetensors is not installed, if a weight is NaN or infinite,
     if inputs are needed, or if the file cannot be written.
     """
+    _check_network("export_weights", network)
     package = _safetensors()
     path = user_path(path)
     found, state = entries(network, inputs), network.state_dict()
@@ -101,6 +102,7 @@ def import_weights(
     Raises InputError, and changes nothing, if the package safetensors is not installed, if the file
     cannot be read, or if something in it does not fit the network.
     """
+    _check_network("import_weights", network)
     state, left_out = matching_weights(network, path, inputs)
     if any(left_out):
         raise InputError(f"{path} does not fit {type(network).__name__}: {left_out}")
@@ -147,6 +149,14 @@ def matching_weights(
             raise InputError(f"{path}: {name} holds negative variances: export the weights again")
         state[entry.path] = entry.from_torch(array)
     return state, LeftOut(missing, unknown, wrong)
+
+
+def _check_network(function, network):
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{function}(network, path): the network is a {type(network).__name__}, not an "
+            "nn.Module, such as run.G"
+        )
 
 
 def _names(name):
