@@ -14,7 +14,7 @@ from test_cli import fails, succeeds
 
 import tinygan
 from tinygan import nn, weights
-from tinygan.errors import InputError
+from tinygan.errors import InputError, warn_once
 from tinygan.models import dcgan
 from tinygan.training import recipes
 from tinygan.training.exporting import export_run
@@ -143,6 +143,27 @@ def test_features_of_maps_are_found_in_the_graph(recording):
     assert found["last.bias"].pattern == ""
 
 
+class Joined(Flattened):
+    """A flattened map that is joined with its latents before a layer takes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(2 * 3 * 4 + 6, 5, rng=rng())
+
+    def forward(self, z):
+        x = self.linear(z).reshape(-1, 2, 3, 4)
+        return self.last(tinygan.ops.concatenate([x.reshape(len(z), -1), z], 1))
+
+
+def test_features_whose_layer_is_not_clear_are_not_passed_over_in_silence(capsys):
+    entries(Flattened())
+    assert capsys.readouterr().err == ""
+    warn_once.cache_clear()
+    found = {entry.path: entry.pattern for entry in entries(Joined())}
+    assert found["linear.weight"] == "i (q d) -> (d q) i" and found["last.weight"] == "i o -> o i"
+    assert "warning: Joined flattens a feature map" in capsys.readouterr().err
+
+
 def test_finding_them_changes_nothing():
     G = dcgan.Generator(3, 4, 2, (2, 2), rng=rng())
     D = nn.Sequential(nn.Flatten(), nn.Linear(8, 4, rng=rng()), nn.Dropout(0.5, rng=rng()))
@@ -203,7 +224,7 @@ def variants():
 
 @needs_package
 @pytest.mark.parametrize("name, changes", list(variants()))
-def test_every_recipe_comes_back_bit_for_bit(tmp_path, name, changes):
+def test_every_recipe_comes_back_bit_for_bit(tmp_path, capsys, name, changes):
     recipe = recipes.find(name)
     settings = recipe.settings().updated(changes)
     shape = (28, 28, 3) if settings.pad == 0 and name != "biggan" else (32, 32, 3)
@@ -214,6 +235,7 @@ def test_every_recipe_comes_back_bit_for_bit(tmp_path, name, changes):
         tinygan.export_weights(network, tmp_path / "x.safetensors")
         tinygan.import_weights(copy, tmp_path / "x.safetensors")
         assert same(network, copy)
+    assert capsys.readouterr().err == ""  # no warning
 
 
 @needs_package

@@ -14,7 +14,7 @@ from tinygan import nn
 from tinygan.autograd import Tensor
 from tinygan.autograd.recording import differentiating
 from tinygan.backend import asarray
-from tinygan.errors import InputError, one_line
+from tinygan.errors import InputError, one_line, warn_once
 from tinygan.nn.hooks import forward_hooks
 from tinygan.nn.layer_summary import example_inputs
 from tinygan.ops import elementwise
@@ -47,22 +47,31 @@ def flattened_maps(network: nn.Module, inputs: tuple[Any, ...] | None) -> Mappin
         with forward_hooks(layers, lambda *_: None, lambda _, m, y: results.append((m, y.node))):
             outputs = _run(network, inputs)
     nodes = _ancestors([y.node for y in outputs if y.node is not None])
-    before_maps: dict[Any, int] = {}  # {node whose features become a map: its channels}
+    flattenings = {node for node in nodes if _is_reshape(node, 4, 2)}
+    before_maps: dict[Any, Any] = {}  # {node whose features become a map: the reshape}
     for node in nodes:
         if _is_reshape(node, 2, 4):
-            before_maps |= dict.fromkeys(_chain(node.parents[0]), node.shape[3])
+            before_maps |= dict.fromkeys(_chain(node.parents[0]), node)
     found: dict[int, Channels] = {}
+    seen = set()
     for layer, node in results:
         if node is None:  # labels go into a frozen Embedding
             continue
-        start = node.parents[0] if isinstance(layer, nn.Linear) else node
-        flattened = [n.parents[0].shape[3] for n in _chain(start) if _is_reshape(n, 4, 2)]
-        channels = Channels(next(iter(flattened), None), before_maps.get(node))
+        chain = _chain(node.parents[0] if isinstance(layer, nn.Linear) else node)
+        before, after = flattenings.intersection(chain), before_maps.get(node)
+        seen |= before | {after}
+        inputs_of = next((n.parents[0].shape[3] for n in before), None)
+        outputs_of = after.shape[3] if after else None
         if isinstance(layer, nn.BatchNorm):
-            either = channels.inputs or channels.outputs
-            channels = Channels(either, either)
-        if any(channels):
-            found[id(layer)] = channels
+            inputs_of = outputs_of = inputs_of or outputs_of
+        if inputs_of or outputs_of:
+            found[id(layer)] = Channels(inputs_of, outputs_of)
+    if (flattenings | set(before_maps.values())) - seen:
+        warn_once(
+            f"{type(network).__name__} flattens a feature map, or makes one of features, without a "
+            "Linear, Embedding or BatchNorm beside it: weights there keep the order of features h "
+            "w c, and PyTorch's is c h w"
+        )
     return found
 
 
