@@ -15,10 +15,11 @@ from test_cli import fails, succeeds
 import tinygan
 from tinygan import nn, weights
 from tinygan.errors import InputError, warn_once
+from tinygan.files import checkpoint
 from tinygan.models import dcgan
 from tinygan.training import recipes
 from tinygan.training.exporting import export_run
-from tinygan.training.sampling import load_discriminator, load_generator
+from tinygan.training.sampling import load_generator, load_networks
 from tinygan.weights.layout import PATTERNS, entries
 
 NO_PACKAGE = not __import__("importlib.util").util.find_spec("safetensors")
@@ -432,7 +433,7 @@ def test_the_command_export(tmp_path, run, capsys):
     for words, load in (
         ([], lambda: load_generator(run)),
         (["--weights", "last"], lambda: load_generator(run, average=False)),
-        (["--network", "D"], lambda: load_discriminator(run)),
+        (["--network", "D"], lambda: load_networks(run)[::-1]),
     ):
         succeeds("export", run, "-o", path, *words)
         assert "(checkpoint-00000003.npz)" in capsys.readouterr().out
@@ -453,10 +454,12 @@ def test_what_export_refuses(tmp_path, run, capsys):
         capsys, "export", run, *out, "--network", "D", "--weights", "average"
     )
     assert "must end in .safetensors" in fails(capsys, "export", run, "-o", tmp_path / "x.pt")
-    shutil.copy(run / "checkpoint-00000003.npz", tmp_path / "best.npz")
-    best = tmp_path / "run"
-    shutil.copytree(run, best)
-    (best / "best.npz").write_bytes(b"")
-    assert "best.npz" in fails(capsys, "export", best / "best.npz", *out, "--network", "D")
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    states, meta = checkpoint.load(copy / "checkpoint-00000003.npz")
+    checkpoint.write(copy / "best.npz", {"ema": states["ema"]}, {"step": meta["step"]})
+    assert "best.npz holds only G: for D, give a checkpoint-*.npz" in fails(
+        capsys, "export", copy / "best.npz", *out, "--network", "D"
+    )
     assert not (tmp_path / "x.safetensors").exists()
     assert export_run(run, tmp_path / "y.safetensors").name == "checkpoint-00000003.npz"

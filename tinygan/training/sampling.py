@@ -145,16 +145,6 @@ def load_networks(run: str | Path) -> tuple[Any, Any]:
     return _load_weights(G, run, "ema"), _load_weights(D, run, "D")
 
 
-def load_discriminator(run: str | Path) -> tuple[Any, dict[str, Any], Path]:
-    """Return (D, config, path of the checkpoint) of a run, given its folder or one of its
-    checkpoints. Raises InputError if there is no checkpoint, or if it is damaged."""
-    opened = checkpoint.open_run(run)
-    if opened.path.name == checkpoint.BEST:
-        raise InputError(f"{opened.path} holds only G: for D, give a checkpoint-*.npz")
-    _, D = build_networks(opened)
-    return _load_weights(D, opened, "D"), opened.config, opened.path
-
-
 def build_networks(run: checkpoint.Run) -> tuple[Any, Any]:
     """Return new networks (G, D) as the config.json of a run describes them.
 
