@@ -84,6 +84,7 @@ def _run(network, inputs):
             f"how {type(network).__name__} flattens feature maps is not known: give an example "
             "input, such as inputs=(np.zeros((1, 28, 28, 1)),)"
         ) from None
+    inputs = (inputs,) if hasattr(inputs, "shape") else inputs
     dtype = next(parameter.dtype for parameter in network.parameters())
     arrays = [asarray(x.data if isinstance(x, Tensor) else x) for x in inputs]
     tensors = [
