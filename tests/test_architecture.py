@@ -35,6 +35,7 @@ ORDER = [
     "settings",
     "gan",
     "models",
+    "weights",
     "data",
     "plots",
     "metrics",

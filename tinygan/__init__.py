@@ -15,6 +15,7 @@ The main parts of the package, from the bottom up: each imports only from those 
     settings   settings with a type, a description and a range
     gan        losses, penalties, conditioning, augmentation
     models     one file for each paper: networks, settings, recipe
+    weights    weights out and in, as PyTorch names them
     data       data sets: built in, downloaded, or in a folder of yours
     plots      grids of images, animations, curves
     metrics    measures of the quality of samples
@@ -41,12 +42,13 @@ from .errors import InputError
 from .recorded import capture
 from .training.ema import EMA
 from .version import __version__
+from .weights import export_weights, import_weights
 
 # fmt: off
 __all__ = [
-    "__version__", "anomaly", "capture", "check_grads", "EMA", "from_host", "grad",
-    "GradientError", "InputError", "nn", "no_grad", "ops", "optim", "Parameter", "profile",
-    "Tensor", "tensor", "trace", "use",
+    "__version__", "anomaly", "capture", "check_grads", "EMA", "export_weights", "from_host",
+    "grad", "GradientError", "import_weights", "InputError", "nn", "no_grad", "ops", "optim",
+    "Parameter", "profile", "Tensor", "tensor", "trace", "use",
 ]
 # fmt: on
 

@@ -7,6 +7,7 @@ A user's mistake becomes one line on stderr, with exit code 2.
     styles.py      mix, noise, project
     measures.py    eval, truncation, ppl, separability
     compare.py     eval, with two sets of images
+    export.py      export
     tools.py       recipes, show, data, bench
     gradcheck.py   gradcheck
     options.py     options that several commands share
@@ -50,6 +51,7 @@ COMMANDS = {  # name: (its file, its summary)
     "ppl": ("measures", "measure the perceptual path length in Z and in W"),
     "separability": ("measures", "measure the linear separability of Z and of W"),
     "animate": ("samples", "make a GIF from the sample grids of a run"),
+    "export": ("export", "write the weights of a run to a safetensors file, for PyTorch"),
     "recipes": ("tools", "list the recipes, or the settings of one recipe"),
     "show": ("tools", "print the layers of a recipe's networks: shapes, parameters, multiply-adds"),
     "data": ("tools", "list the data sets, and say which are available and where"),

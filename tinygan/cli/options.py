@@ -1,11 +1,13 @@
 """The parser of the command line, types of arguments, and options that several commands share."""
 
 import argparse
+import os
 import re
 
 from tinygan.errors import InputError, one_line
 from tinygan.files import is_file, user_path
 
+SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 # NUL, and lone surrogates; but U+DC80 to U+DCFF stand for single bytes in file names.
 IMPOSSIBLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 
@@ -55,9 +57,7 @@ def output_file(*suffixes):
     def parse(text):
         file = path_argument(text)
         if file.suffix not in suffixes:
-            *others, last = suffixes
-            names = f"{', '.join(others)} or {last}" if others else last
-            raise argparse.ArgumentTypeError(f"{file}: the name must end in {names}")
+            raise argparse.ArgumentTypeError(f"{file}: the name must end in {_listed(suffixes)}")
         try:
             if not file.parent.is_dir():
                 raise argparse.ArgumentTypeError(f"{file}: the folder {file.parent} does not exist")
@@ -69,6 +69,38 @@ def output_file(*suffixes):
         return file
 
     return parse
+
+
+def output_file_or_folder(*suffixes):
+    """Return an argparse type: the path of a file to write, as for `output_file`; or of a folder,
+    which is there already, or is given with a slash at its end."""
+    as_file = output_file(*suffixes)
+
+    def parse(text):
+        path, ends_in_slash = path_argument(text), text.endswith(SLASHES)
+        try:
+            if path.suffix in suffixes and not ends_in_slash:
+                return as_file(text)
+            if path.suffix in suffixes:
+                problem = f"the name of a folder must not end in {path.suffix}"
+            elif not ends_in_slash and not path.is_dir():
+                problem = f"the name must end in {_listed(suffixes)}, or in / for a new folder"
+            elif not path.parent.is_dir():
+                problem = f"the folder {path.parent} does not exist"
+            elif path.exists() and not path.is_dir():
+                problem = "there is a file of that name: choose another one"
+            else:
+                return path
+        except OSError as error:  # such as a name that is too long
+            problem = error.strerror
+        raise argparse.ArgumentTypeError(f"{path}: {problem}")
+
+    return parse
+
+
+def _listed(names):
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 SHARED = {
@@ -136,8 +168,12 @@ def add_output(parser, *suffixes, **changes):
     parser.add_argument(
         "-o",
         "--output",
-        type=output_file(*suffixes),
-        **{"metavar": f"FILE{suffixes[0]}", "required": True} | changes,
+        **{
+            "type": output_file(*suffixes),
+            "metavar": f"FILE{suffixes[0]}",
+            "required": True,
+            **changes,
+        },
     )
 
 

@@ -8,12 +8,13 @@ from tinygan.data import pictures
 from tinygan.errors import InputError, one_line
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
-from tinygan.training import sampling
+from tinygan.training import sample_files, sampling
 from tinygan.training.gallery import POINTS
 
 from .generators import load_generator
-from .options import add, add_output, integer, positive
+from .options import add, add_output, integer, output_file_or_folder, positive
 
+FILES = ".png", ".gif", ".npz"  # what `sample` writes, beside folders of pictures
 FRAMES = 12  # frames of a walk from one image to the next
 
 
@@ -41,12 +42,12 @@ def sample_options(parser):
     )
     add_output(
         parser,
-        ".png",
-        ".gif",
-        ".npz",
+        *FILES,
+        type=output_file_or_folder(*FILES),
         metavar="FILE",
-        help="the output: .png (a grid), .gif (a walk) or .npz (images as uint8 NHWC, "
-        "or points as float32 (N, 2); and labels)",
+        help="the output: .png (a grid), .gif (a walk), .npz (images as uint8 NHWC, or points as "
+        "float32 (N, 2); and labels), or a folder, as in -o samples/: a PNG file for each image, "
+        "with a subfolder for each class, as --data reads them. The folder must be new or empty",
     )
     add(parser, "--device")
 
@@ -55,6 +56,9 @@ def run_sample(args):
     suffix = args.output.suffix
     if args.walk and suffix != ".gif":
         raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
+    into_folder = suffix not in FILES
+    if into_folder:
+        sample_files.check_empty(args.output)
     G, config, path = load_generator(args)
     check_options(args, G, config["recipe"])
     if args.label is not None:
@@ -76,7 +80,10 @@ def run_sample(args):
         plots.save_gif(args.output, frames_of_walk(args, G, z, labels))
     else:
         images = sampling.generate(G, z, labels)
-        if suffix == ".png":
+        if into_folder:
+            names = sample_files.names_of_classes(config)
+            sample_files.write_images(args.output, images, labels, names)
+        elif suffix == ".png":
             plots.save_image(args.output, plots.grid(images, columns))
         else:
             with replacing(args.output) as file:
@@ -91,6 +98,11 @@ def sample_points(args, G, config, path):
         raise InputError(
             f"-o {args.output}: a walk needs images, but {config['data']} has points: write a .png "
             "or an .npz (`tinygan animate` shows how points moved in training)"
+        )
+    if args.output.suffix not in FILES:
+        raise InputError(
+            f"-o {args.output}: a folder is for images, but {config['data']} has points: write a "
+            ".png or an .npz"
         )
     n = args.n or POINTS
     labels = sampling.classes_in_turn(G, n)

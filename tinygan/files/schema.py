@@ -54,7 +54,7 @@ def _object(pairs):
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in value if keys.count(key) > 1)
-        raise ValueError(f"{_shown_name(twice)} occurs twice")
+        raise ValueError(f"{shown_name(twice)} occurs twice")
     return value
 
 
@@ -174,8 +174,8 @@ def record(
         for key, item in value.items():
             check_item = required.get(key) or perhaps.get(key) or others
             if check_item is None:
-                raise ValueError(f"{prefix}{_shown_name(key)} is unknown")
-            check_item(item, f"{prefix}{_shown_name(key)}")
+                raise ValueError(f"{prefix}{shown_name(key)} is unknown")
+            check_item(item, f"{prefix}{shown_name(key)}")
 
     return check
 
@@ -193,7 +193,8 @@ def _shown(value):
     return json.dumps(value)
 
 
-def _shown_name(key):
+def shown_name(key: str) -> str:
+    """Return the name of an entry as text for a message."""
     return key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
 
 
@@ -233,7 +234,7 @@ def check_arrays(
         ("has unexpected", found.keys() - expected.keys()),
     ):
         if names:
-            shown = sorted(map(_shown_name, names))
+            shown = sorted(map(shown_name, names))
             raise ValueError(f"{part} {kind} {', '.join(shown[:5])}{', ...' * (len(shown) > 5)}")
     for name, array in found.items():
         expected[name].check(array, f"{part}/{name}")
@@ -369,7 +370,7 @@ def in_parts(arrays: Mapping[str, Any], parts: Sequence[str]) -> dict[str, dict[
     for key, array in arrays.items():
         part, slash, name = key.partition("/")
         if part not in parts or not slash:
-            raise ValueError(f"it has an unexpected array {_shown_name(key)}")
+            raise ValueError(f"it has an unexpected array {shown_name(key)}")
         states.setdefault(part, {})[name] = array
     return states
 

@@ -48,7 +48,7 @@ def summary(network: Module, *inputs: Any) -> Summary:
     """
     if not isinstance(network, Module):
         raise TypeError(f"summary takes a network, such as dcgan.Generator(), not {network!r}")
-    inputs = inputs or _example(network)
+    inputs = inputs or example_inputs(network)
     if any(isinstance(x, int) or isinstance(x, tuple) and {int} == {*map(type, x)} for x in inputs):
         raise TypeError(
             "summary takes example inputs, not their shapes: write np.zeros((1, 28, 28, 1)), say"
@@ -91,8 +91,9 @@ def _is_floating(x):
     return getattr(getattr(x, "dtype", None), "kind", "") == "f" and not isinstance(x, Tensor)
 
 
-def _example(network):
-    """Return zeros for a latent or an image, and label 0 if the network has classes."""
+def example_inputs(network: Module) -> tuple[Any, ...]:
+    """Return zeros for a latent or an image, and label 0 if the network has classes. Raises
+    TypeError if the network does not tell which it takes."""
     for _, part in network.modules():  # D may be inside a layer that tells it the class
         if hasattr(part, "latent") or hasattr(part, "image_shape"):
             break

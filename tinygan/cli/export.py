@@ -1,0 +1,35 @@
+"""The command export."""
+
+from tinygan.errors import InputError
+from tinygan.training.exporting import export_run
+
+from .options import add, add_output
+
+
+def export_options(parser):
+    add(parser, "run_folder")
+    parser.add_argument(
+        "--network",
+        choices=("G", "D"),
+        default="G",
+        help="the network: the generator G (the default) or the discriminator D",
+    )
+    add(
+        parser,
+        "--weights",
+        default=None,
+        help="for G: the moving average of its weights (the default), or those of the last step; "
+        "of D, there are those of the last step",
+    )
+    add_output(
+        parser,
+        ".safetensors",
+        help="the output: names and axes are those of PyTorch's layers, images NCHW",
+    )
+
+
+def run_export(args):
+    if args.network == "D" and args.weights == "average":
+        raise InputError("--network D --weights average: D has no average: leave out --weights")
+    path = export_run(args.run_folder, args.output, args.network, args.weights != "last")
+    print(f"{args.network} ({path.name}): {args.output}")
