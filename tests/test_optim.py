@@ -86,10 +86,10 @@ def test_a_large_parameter_gets_the_same_update_with_and_without_blocks():
     w, g = rng.standard_normal((2, 900, 500))
     m, v = np.zeros_like(w), np.zeros_like(w)
     blocked, undivided = w.copy(), np.asfortranarray(w)
-    get_rates = lambda: [(0.1 * 0.1**0.5 / 0.5, 1e-8 * 0.1**0.5)]
-    optim_kernels.adam([blocked], [g], [m], [v], get_rates, 0.5, 0.9)
+    get_numbers = lambda: [(0.1 * 0.1**0.5 / 0.5, 1e-8 * 0.1**0.5, 0.5, 1 - 0.9, 0.0, 0.0)]
+    optim_kernels.adam([blocked], [g], [m], [v], get_numbers)
     m, v = np.asfortranarray(m * 0), np.asfortranarray(v * 0)
-    optim_kernels.adam([undivided], [g], [m], [v], get_rates, 0.5, 0.9)
+    optim_kernels.adam([undivided], [g], [m], [v], get_numbers)
     assert w.size > 3 * BLOCK and np.array_equal(blocked, undivided)
     first_update = 0.1 * g / (np.abs(g) + 1e-8)
     np.testing.assert_allclose(w - blocked, first_update, rtol=1e-9)
