@@ -32,6 +32,7 @@ ORDER = [
     "optim",
     "recorded",
     "optable",
+    "schedules",
     "settings",
     "gan",
     "models",

@@ -260,10 +260,9 @@ def clip_grad_norm(
         optimizer.step(clip_grad_norm(grad(loss, net.parameters()), 1.0))
 
     gradients: Tensors, or None for parameters without a gradient, which stay None. The given
-    Tensors stay as they are. max_norm: above 0. If it changes from step to step
-    of a recorded step, it must come from `tinygan.from_host`. Raises TypeError for anything else, and ValueError if
-    max_norm is not above 0, or if the norm is not finite (on a GPU, values are not checked, because
-    Python would wait for them).
+    Tensors stay as they are. max_norm: above 0; if a recorded step changes it, it must come from
+    `tinygan.from_host`. Raises TypeError for anything else, and ValueError if max_norm is not above
+    0, or if the norm is not finite (on a GPU, it would have to wait for the norm, and does not).
     """
     gradients = _as_gradients("clip_grad_norm", gradients)
     limit = max_norm.data if isinstance(max_norm, Tensor) else max_norm
