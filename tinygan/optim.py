@@ -148,7 +148,7 @@ class SGD(Optimizer):
     weight_decay: added to g is weight_decay * w, the gradient of weight_decay/2 |w|^2.
     """
 
-    may_change = "lr", "weight_decay"
+    may_change = "lr", "momentum", "weight_decay"
 
     def __init__(
         self,
@@ -164,6 +164,9 @@ class SGD(Optimizer):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
         get_numbers = lambda: (self.lr, self.momentum, self.weight_decay)
         optim_kernels.sgd(ws, gs, velocities, get_numbers)
+
+    def numbers(self):
+        return *super().numbers(), bool(self.momentum)  # without momentum, there are no velocities
 
 
 class RMSprop(Optimizer):
@@ -264,7 +267,7 @@ def clip_grad_norm(
     `tinygan.from_host`. Raises TypeError for anything else, and ValueError if max_norm is not above
     0, or if the norm is not finite (on a GPU, it would have to wait for the norm, and does not).
     """
-    gradients = _as_gradients("clip_grad_norm", gradients)
+    gradients = _as_gradients("clip_grad_norm", gradients, ", 1.0")
     limit = max_norm.data if isinstance(max_norm, Tensor) else max_norm
     is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
     if not is_number and not (hasattr(limit, "dtype") and limit.shape == ()):
@@ -294,19 +297,21 @@ def grad_norm(gradients: Iterable[Tensor | None] | Tensor) -> Tensor:
     return wrap(norm.astype(arrays[0].dtype if arrays else "float32"))
 
 
-def _as_gradients(name, gradients):
+def _as_gradients(name, gradients, more=""):
     """Return the argument of a function of gradients as a list. Raises TypeError if it is wrong."""
-    if isinstance(gradients, Tensor):
-        gradients = [gradients]
-    is_list = hasattr(gradients, "__iter__") and not isinstance(gradients, (str, dict, np.ndarray))
-    gradients = list(gradients) if is_list else [gradients]
-    for g in gradients:
-        if isinstance(g, (Module, Parameter)) or not (g is None or isinstance(g, Tensor)):
-            raise TypeError(
-                f"{name} takes gradients, not {described(g)}: "
-                f"write {name}(grad(loss, net.parameters())...)"
-            )
-    return gradients
+    items = [gradients] if isinstance(gradients, Tensor) else gradients
+    is_list = hasattr(items, "__iter__") and not isinstance(items, (str, dict, np.ndarray, Module))
+    items = list(items) if is_list else [gradients]
+    is_gradient = lambda g: isinstance(g, Tensor) and not isinstance(g, Parameter)
+    wrong = [g for g in items if not is_gradient(g) and not (is_list and g is None)]
+    if wrong:
+        got = "a method: call it" if callable(wrong[0]) else described(wrong[0])
+        got = f"the Parameter {wrong[0].name}" if isinstance(wrong[0], Parameter) else got
+        got = "a network" if isinstance(wrong[0], Module) else got
+        raise TypeError(
+            f"{name} takes gradients, not {got}: write {name}(grad(loss, net.parameters()){more})"
+        )
+    return items
 
 
 def _refuse_limit(limit):
