@@ -26,6 +26,7 @@ class Optimizer:
     change between the replays of a recorded step.
     """
 
+    lr: float
     may_change: ClassVar[tuple[str, ...]] = ("lr",)
 
     def __init__(self, parameters: Module | Iterable[Parameter]):
