@@ -448,6 +448,40 @@ RUNS = {
             "policy": "brightness,imgfilter,noise,cutout,xflip,lumaflip",
         },
     ),
+    "schedules": (
+        "dcgan",
+        {
+            "lr": "cosine:2e-3:1e-4:until=5:warmup=2",
+            "d_lr": "linear:1e-3:0:until=5",
+            "beta1": "linear:0.5:0:until=5",
+            "beta2": "cosine:0.9:0.99:until=5",
+            "optimizer": "adamw",
+            "weight_decay": "linear:0.5:0.1:until=5",
+            "r1": "cosine:1:0.1:until=5",
+            "r2": "constant:0.5:warmup=4",
+            "d_norm": "none",
+            "ema_images": "cosine:10:100:until=5",
+            "clip_grad_norm": "linear:0.1:1e-3:until=5",
+        },
+    ),
+    "more schedules": (
+        "wgan",
+        {
+            "d_steps": 2,
+            "lr": "linear:1e-3:1e-4:until=5",
+            "beta2": "linear:0.9:0.99:until=5",
+            "weight_decay": "constant:0.1:warmup=3",
+            "clip": "linear:0.1:0.01:until=5",
+            "gp": "linear:10:1:until=5",
+            "penalty_every": 2,
+            "drift": "linear:0.1:0:until=5",
+            "ortho": "linear:0.1:0:until=5",
+            "g_class": "concat",
+            "d_class": "auxiliary",
+            "class_weight": "linear:2:1:until=5",
+            "ema": "linear:0.1:0.9:until=5",
+        },
+    ),
 }
 STEPS = 5
 UNRECORDED = {

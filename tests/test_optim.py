@@ -8,9 +8,10 @@ from host import host
 
 import tinygan
 from tinygan import Parameter, grad, nn, tensor
+from tinygan.backend import asarray
 from tinygan.kernels import optim as optim_kernels
 from tinygan.kernels.cpu.optim import BLOCK
-from tinygan.optim import SGD, Adam, RMSprop
+from tinygan.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm, grad_norm
 
 pytestmark = pytest.mark.usefixtures("kernel_set")
 GOLDEN = np.load(Path(__file__).parent / "golden" / "optimizers.npz")
@@ -30,6 +31,11 @@ PAPERS = {
     "sg2_D_lazy": lazy(16),
     "biggan": lambda p: Adam(p, lr=1e-4, betas=(0, 0.999), eps=1e-6),
     "rmsprop": lambda p: RMSprop(p, lr=5e-5),
+    "sgd_decay": lambda p: SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
+    "rmsprop_decay": lambda p: RMSprop(p, lr=1e-2, weight_decay=0.1),
+    "adam_decay": lambda p: Adam(p, lr=1e-2, betas=(0.5, 0.99), weight_decay=0.1),
+    "adamw": lambda p: AdamW(p, lr=1e-2, betas=(0.5, 0.99), weight_decay=0.2),
+    "adamw_default": lambda p: AdamW(p),
 }
 
 
@@ -77,6 +83,109 @@ def test_a_gradient_of_none_leaves_its_parameter_unchanged():
     assert (a.data < 1).all() and (b.data == 1).all() and not optimizer.state[1]
 
 
+@pytest.mark.parametrize("make", [SGD, RMSprop, Adam, AdamW])
+def test_a_parameter_without_a_gradient_does_not_decay(make):
+    a, b = Parameter(np.ones(2)), Parameter(np.ones(2))
+    make([a, b], lr=0.1, weight_decay=0.5).step([tensor(np.zeros(2)), None])
+    assert (host(a) < 1).all() and (host(b) == 1).all()
+
+
+@pytest.mark.parametrize("name, limit", [("clipped", 0.5), ("not_clipped", 1e3)])
+def test_clipped_gradients_agree_with_pytorch(name, limit):
+    given = [tensor(g) for g in GOLDEN["grads"]]
+    clipped = clip_grad_norm([given[0], None, *given[1:]], limit)
+    assert clipped[1] is None
+    for found, expected in zip([clipped[0], *clipped[2:]], GOLDEN[f"{name}/grads"], strict=True):
+        np.testing.assert_allclose(host(found), expected, rtol=1e-9)
+    for g, before in zip(given, GOLDEN["grads"]):
+        assert np.array_equal(host(g), before) and not any(g is found for found in clipped)
+    np.testing.assert_allclose(host(grad_norm([None, *given])), GOLDEN[f"{name}/norm"], rtol=1e-9)
+
+
+def test_gradients_of_several_dtypes_are_clipped_together():
+    gradients = [tensor(np.full(4, 3.0)), tensor(np.full(9, 2.0, "float32"))]
+    clipped = clip_grad_norm(gradients, 1.0)
+    assert [g.dtype for g in clipped] == ["float64", "float32"]
+    np.testing.assert_allclose(host(clipped[0]), 3 / 72**0.5, rtol=1e-6)
+    np.testing.assert_allclose(host(clipped[1]), 2 / 72**0.5, rtol=1e-6)
+
+
+def test_clipping_says_what_is_wrong():
+    net = nn.Linear(2, 3)
+    for wrong in (
+        net,
+        net.parameters(),
+        net.weight,
+        net.parameters,
+        [np.ones(3)],
+        None,
+        "abc",
+        3.0,
+    ):
+        for function, advice in (lambda x: clip_grad_norm(x, 1.0), ", 1.0"), (grad_norm, ""):
+            with pytest.raises(TypeError, match="_norm takes gradients, not .*: write ") as error:
+                function(wrong)
+            assert str(error.value).endswith(f"_norm(grad(loss, net.parameters()){advice})")
+    for limit in (0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="max_norm must be above 0"):
+            clip_grad_norm([tensor([1.0])], limit)
+    for limit in (None, "1", np.ones(2), True):
+        with pytest.raises(TypeError, match="max_norm must be a number"):
+            clip_grad_norm([tensor([1.0])], limit)
+    assert clip_grad_norm([None, None], 1.0) == [None, None]
+    assert float(host(grad_norm([None]))) == 0
+
+
+@pytest.mark.cpu
+def test_gradients_that_are_not_finite_are_not_clipped():
+    for value in (np.inf, np.nan):
+        with pytest.raises(ValueError, match="the norm of the gradients is (inf|nan)"):
+            clip_grad_norm([tensor([1.0, value])], 1.0)
+
+
+@pytest.mark.fast
+def test_a_recorded_step_follows_the_numbers_of_its_optimiser():
+    """Learning rate, betas, alpha, weight decay and the norm of the clipping change between
+    replays, and the step is not recorded anew."""
+    x, first = np.ones((4, 3), "float32"), np.linspace(-1, 1, 6, dtype="float32").reshape(3, 2)
+    for make in (
+        lambda p: SGD(p, 0.1, 0.9),
+        lambda p: RMSprop(p, 0.1),
+        lambda p: Adam(p, 0.1),
+        lambda p: AdamW(p, 0.1),
+    ):
+        results = []
+        for recorded in (False, True):
+            net = nn.Sequential(nn.Linear(3, 2, rng=np.random.default_rng(0)))
+            net[0].weight.assign(asarray(first))
+            optimizer, present = make(net), {"step": 0}
+
+            def step():
+                limit = tinygan.from_host(lambda: np.float32(1 / present["step"]))
+                loss = (net(tensor(x)) ** 2).sum()
+                gradients = clip_grad_norm(grad(loss, net.parameters()), limit)
+                optimizer.step(gradients)
+                return (loss.data, grad_norm(gradients).data)
+
+            run = tinygan.capture(step, net) if recorded else step
+            for present["step"] in range(1, 8):
+                n = present["step"]
+                numbers = {
+                    "lr": 0.1 / n,
+                    "weight_decay": 0.3 / n,
+                    "eps": 1e-8 * n,
+                    "momentum": 0.1 * n,
+                }
+                numbers |= {"alpha": 1 - 0.1 / n, "betas": (0.1 * n, 1 - 0.1 / n)}
+                for name in optimizer.may_change:
+                    setattr(optimizer, name, numbers[name])
+                values = [float(v) for v in run()]
+            results.append([*values, *host(net[0].weight).ravel()])
+        assert results[0] == results[1]
+        (recording,) = run.steps.steps.values()
+        assert recording.is_recorded() and abs(results[0][1] - 1 / 7) < 1e-3
+
+
 @pytest.mark.cpu
 @pytest.mark.fast
 def test_a_large_parameter_gets_the_same_update_with_and_without_blocks():
@@ -86,10 +195,10 @@ def test_a_large_parameter_gets_the_same_update_with_and_without_blocks():
     w, g = rng.standard_normal((2, 900, 500))
     m, v = np.zeros_like(w), np.zeros_like(w)
     blocked, undivided = w.copy(), np.asfortranarray(w)
-    get_rates = lambda: [(0.1 * 0.1**0.5 / 0.5, 1e-8 * 0.1**0.5)]
-    optim_kernels.adam([blocked], [g], [m], [v], get_rates, 0.5, 0.9)
+    get_numbers = lambda: [(0.1 * 0.1**0.5 / 0.5, 1e-8 * 0.1**0.5, 0.5, 1 - 0.9, 0.0, 0.0)]
+    optim_kernels.adam([blocked], [g], [m], [v], get_numbers)
     m, v = np.asfortranarray(m * 0), np.asfortranarray(v * 0)
-    optim_kernels.adam([undivided], [g], [m], [v], get_rates, 0.5, 0.9)
+    optim_kernels.adam([undivided], [g], [m], [v], get_numbers)
     assert w.size > 3 * BLOCK and np.array_equal(blocked, undivided)
     first_update = 0.1 * g / (np.abs(g) + 1e-8)
     np.testing.assert_allclose(w - blocked, first_update, rtol=1e-9)

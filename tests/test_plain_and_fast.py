@@ -207,10 +207,14 @@ def cases():
     lists = [[normal(*shape, seed=i) for shape in shapes] for i in range(4)]
     ws, gs, ms, vs = (*lists[:3], [np.asarray(np.square(v)) for v in lists[3]])
     rates = [(0.1, 1e-3), (0.2, 1e-2), (0.1, 1e-3), (0.1, 1e-3), (0.3, 1.0)]
-    yield optim.adam, (ws, gs, ms, vs, lambda: rates, 0.5, 0.9), None
-    yield optim.rmsprop, (ws, gs, vs, lambda: 0.1, 0.9, 1e-3), None
-    yield optim.sgd, (ws, gs, None, lambda: 0.1, 0.0), None
-    yield optim.sgd, (ws, gs, ms, lambda: 0.1, 0.9), None
+    for decay, shrink in ((0.0, 0.0), (0.2, 0.0), (0.0, 0.3)):
+        rows = [(*row, 0.5, 0.1, decay, shrink) for row in rates]
+        yield optim.adam, (ws, gs, ms, vs, lambda rows=rows: rows), None
+        yield optim.rmsprop, (ws, gs, vs, lambda d=decay: (0.1, 0.9, 1e-3, d)), None
+        yield optim.sgd, (ws, gs, None, lambda d=decay: (0.1, 0.0, d)), None
+        yield optim.sgd, (ws, gs, ms, lambda d=decay: (0.1, 0.9, d)), None
+    for limit in (1e-3, 1e9):
+        yield optim.clip_norm, (gs, optim.global_norm(gs), limit), None
     yield optim.lerp, (ws, gs, lambda: 0.75), None
     yield optim.global_norm, (gs,), None
     yield optim.sanitize, (gs,), None

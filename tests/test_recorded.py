@@ -62,7 +62,14 @@ TRAINED = {
     **{name: (recipe, {**SMALL[recipe], **own}, 4) for name, (recipe, own) in UNRECORDED.items()},
     "progan": ("progan", {**SMALL["progan"], **GROWS}, 33),
     "stylegan": ("stylegan", {**SMALL["stylegan"], **GROWS}, 33),
-    "stylegan2": ("stylegan2", {**SMALL["stylegan2"], "penalty_every": 3, "path_every": 2}, 16),
+    "stylegan2": (
+        "stylegan2",
+        {
+            **SMALL["stylegan2"],
+            **{"penalty_every": 3, "path_every": 2, "path_length": "linear:2:0:until=12"},
+        },
+        16,
+    ),
     "colour": ("quick", {"augment": "diffaug", "policy": "color"}, 6),
     "translation": ("quick", {"augment": "diffaug", "policy": "translation"}, 6),
     "cutout": ("quick", {"augment": "diffaug", "policy": "cutout"}, 6),

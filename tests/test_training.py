@@ -19,7 +19,7 @@ from tinygan.files import checkpoint
 from tinygan.models import biggan, gan, progan, stylegan, stylegan2
 from tinygan.settings import parse_assignments, setting
 from tinygan.training import recipes
-from tinygan.training.algorithm import make_optimizer
+from tinygan.training.algorithm import Algorithm
 from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
 from tinygan.training.trainer import Trainer
 
@@ -457,18 +457,22 @@ def test_a_lazy_penalty_is_k_times_as_strong_at_every_kth_update(tmp_path, digit
         np.testing.assert_allclose(both, a + (0 if p is None else p / 4), rtol=2e-4, atol=1e-6)
 
 
-def test_the_optimiser_is_adjusted_to_a_lazy_penalty():
+def test_the_optimiser_is_adjusted_to_a_lazy_penalty(digits):
     """Karras et al. 2020b: the learning rate is c lr, and the decays are beta^c, with
     c = k / (k + 1)."""
-    settings = recipes.find("dcgan").settings().updated({"lr": 1e-3, "beta1": 0.5, "beta2": 0.99})
-    D = recipes.find("dcgan").build(settings, (28, 28, 1), 10, np.random.default_rng(0))[1]
-    adam = make_optimizer(settings, D, 1e-3, penalty_every=16)
+    entry, rates = recipes.find("dcgan"), {"lr": 1e-3, "beta1": 0.5, "beta2": 0.99}
+    settings = entry.settings().updated(SMALL["dcgan"] | rates)
+
+    def optimizer_of_D(**more):
+        return Algorithm(entry, settings.updated(more), digits, seed=0).d_optimizer
+
+    adam = optimizer_of_D(r1=1.0, d_norm="none", penalty_every=16)
     np.testing.assert_allclose(
         [adam.lr, *adam.betas], [1e-3 * 16 / 17, 0.5 ** (16 / 17), 0.99 ** (16 / 17)]
     )
-    plain = make_optimizer(settings, D, 1e-3)
+    plain = optimizer_of_D(penalty_every=16)
     assert (plain.lr, *plain.betas) == (1e-3, 0.5, 0.99)
-    rmsprop = make_optimizer(settings.updated({"optimizer": "rmsprop"}), D, 1e-3)
+    rmsprop = optimizer_of_D(optimizer="rmsprop")
     assert (type(rmsprop).__name__, rmsprop.alpha) == ("RMSprop", 0.99)
 
 

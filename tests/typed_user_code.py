@@ -18,6 +18,7 @@ from tinygan import (
     ops,
     optim,
     plots,
+    schedules,
     tensor,
 )
 from tinygan.autograd import op
@@ -80,7 +81,9 @@ def networks(rng: np.random.Generator) -> None:
     )
     print(G, nn.summary(G), nn.summary(D, np.zeros((1, 28, 28, 1))))
     g_optimizer = optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    d_optimizer: optim.Optimizer = optim.RMSprop(D.parameters(), lr=2e-4)
+    d_optimizer: optim.Optimizer = optim.RMSprop(D.parameters(), lr=2e-4, weight_decay=1e-4)
+    rate: schedules.Schedule = schedules.cosine(2e-4, 0, until=1000, warmup="5%")
+    d_optimizer.lr = rate(step=1, steps=1000) * schedules.linear(1, 0.5, until=10)(1)
     average = tinygan.EMA(G, decay=0.99)
     loss = losses.find("bce")
 
@@ -90,7 +93,9 @@ def networks(rng: np.random.Generator) -> None:
     fakes = G(tensor(rng.standard_normal((16, 8)), dtype="float32"))
     d_loss = loss.discriminator(D(pipe(Tensor(reals), rng)), D(pipe(fakes.detach(), rng)))
     d_loss = d_loss + 0.1 * penalties.r1(D, reals)
-    d_optimizer.step(grad(d_loss, D.parameters()))
+    gradients = optim.clip_grad_norm(grad(d_loss, D.parameters()), 10.0)
+    print(optim.grad_norm(gradients).item(), optim.AdamW(D, weight_decay=0.1).betas)
+    d_optimizer.step(gradients)
     g_optimizer.step(grad(loss.generator(None, D(fakes)), G.parameters()))
     average.update(G)
     state: dict[str, Any] = G.state_dict()
@@ -113,7 +118,9 @@ def my_networks(s: Any, sizes: Sizes, rng: np.random.Generator) -> tuple[nn.Modu
 
 def a_run(folder: Path) -> None:
     recipe = Recipe("mine", "a small DCGAN", MySettings, my_networks, {"loss": "hinge"})
-    settings = recipe.settings().updated({"steps": 2, "latent": 8, "batch_size": 8})
+    settings = recipe.settings().updated(
+        {"steps": 2, "latent": 8, "batch_size": 8, "lr": schedules.linear(2e-4, 0)}
+    )
     train, held_out = training_data(data.load("digits"), settings, seed=0)
     trainer = Trainer(recipe, settings, train, folder / "mine", seed=0)
     print(trainer.step, trainer.config, held_out)

@@ -10,8 +10,9 @@ The main parts of the package, from the bottom up: each imports only from those 
     autograd   the engine: Tensors, gradients of any order, gradient checks, inspection
     ops        differentiable functions: each is a value and its derivatives
     nn         layers, and their base class Module
-    optim      optimisers: SGD, Adam, RMSprop
+    optim      optimisers: SGD, Adam, AdamW, RMSprop
     optable    a table of all ops and layers with independent reference values, for tests
+    schedules  numbers that change during training, such as a learning rate
     settings   settings with a type, a description and a range
     gan        losses, penalties, conditioning, augmentation
     models     one file for each paper: networks, settings, recipe
@@ -34,7 +35,7 @@ startup.handle_ctrl_c()  # before the other imports, which take most of a second
 # ruff: noqa: E402
 from typing import TYPE_CHECKING
 
-from . import nn, ops, optim
+from . import nn, ops, optim, schedules
 from .autograd import Parameter, Tensor, anomaly, grad, habits, no_grad, profile, tensor, trace
 from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
@@ -48,7 +49,7 @@ from .weights import export_weights, import_weights
 __all__ = [
     "__version__", "anomaly", "capture", "check_grads", "EMA", "export_weights", "from_host",
     "grad", "GradientError", "import_weights", "InputError", "nn", "no_grad", "ops", "optim",
-    "Parameter", "profile", "Tensor", "tensor", "trace", "use",
+    "Parameter", "profile", "schedules", "Tensor", "tensor", "trace", "use",
 ]
 # fmt: on
 

@@ -1,12 +1,17 @@
-"""Optimisers: `optimizer.step(grad(loss, parameters))` changes the Parameters in place."""
+"""Optimisers: `optimizer.step(grad(loss, parameters))` changes the Parameters in place.
 
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+`clip_grad_norm` limits the gradients first. The attributes of an optimiser, such as `lr`, may be
+changed between steps; schedules.py has the usual ways.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tinygan.autograd import Array, Parameter, Tensor, described, profiled
+from tinygan.autograd import Array, Parameter, Tensor, described, profiled, wrap
 from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package
-from tinygan.backend import asarray, stays_the_same, to_numpy, xp
+from tinygan.backend import asarray, stays_the_same, to_numpy, when_readable, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
 
@@ -17,7 +22,12 @@ class Optimizer:
     parameters: a network, all of whose Parameters are meant, or a list of Parameters.
     state: one dict per Parameter, with its arrays (moments, say) and its step count. The arrays are
     made when the Parameter is updated for the first time.
+    may_change: the attributes that `update` hands to a kernel by a function, so that they may
+    change between the replays of a recorded step.
     """
+
+    lr: float
+    may_change: ClassVar[tuple[str, ...]] = ("lr",)
 
     def __init__(self, parameters: Module | Iterable[Parameter]):
         if isinstance(parameters, Module):
@@ -89,11 +99,13 @@ class Optimizer:
         raise NotImplementedError
 
     def numbers(self) -> tuple[Any, ...]:
-        """Return what a recorded step takes for granted: the settings, except for the learning
-        rate, and the number of times that arrays of the state were replaced."""
-        numbers = {k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple))}
-        numbers.pop("lr", None)
-        return tuple(numbers.values())
+        """Return what a recorded step takes for granted: the settings, except for those that may
+        change, and the number of times that arrays of the state were replaced."""
+        return tuple(
+            value
+            for name, value in vars(self).items()
+            if isinstance(value, (int, float, str, tuple)) and name not in self.may_change
+        )
 
     def __repr__(self) -> str:
         """The class with the number of its parameters and its settings."""
@@ -146,20 +158,37 @@ def _arrays(states, name, ws):
 
 
 class SGD(Optimizer):
-    """Gradient descent: w -= lr * g; with momentum, w -= lr * v, where v = momentum * v + g."""
+    """Gradient descent: w -= lr * g; with momentum, w -= lr * v, where v = momentum * v + g.
 
-    def __init__(self, parameters: Module | Iterable[Parameter], lr: float, momentum: float = 0.0):
+    weight_decay: added to g is weight_decay * w, the gradient of weight_decay/2 |w|^2.
+    """
+
+    may_change = "lr", "momentum", "weight_decay"
+
+    def __init__(
+        self,
+        parameters: Module | Iterable[Parameter],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(parameters)
-        self.lr, self.momentum = float(lr), momentum
+        self.lr, self.momentum, self.weight_decay = float(lr), momentum, weight_decay
 
     def update(self, ws, gs, states):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
-        optim_kernels.sgd(ws, gs, velocities, lambda: self.lr, self.momentum)
+        get_numbers = lambda: (self.lr, self.momentum, self.weight_decay)
+        optim_kernels.sgd(ws, gs, velocities, get_numbers)
+
+    def numbers(self):
+        return *super().numbers(), bool(self.momentum)  # without momentum, there are no velocities
 
 
 class RMSprop(Optimizer):
     """RMSprop (Hinton, lecture 6e): w -= lr * g / (sqrt(v) + eps), where
-    v = alpha * v + (1 - alpha) * g^2."""
+    v = alpha * v + (1 - alpha) * g^2. weight_decay: as for SGD."""
+
+    may_change = "lr", "alpha", "eps", "weight_decay"
 
     def __init__(
         self,
@@ -167,14 +196,14 @@ class RMSprop(Optimizer):
         lr: float,
         alpha: float = 0.99,
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.alpha, self.eps = float(lr), alpha, eps
+        self.lr, self.alpha, self.eps, self.weight_decay = float(lr), alpha, eps, weight_decay
 
     def update(self, ws, gs, states):
-        optim_kernels.rmsprop(
-            ws, gs, _arrays(states, "v", ws), lambda: self.lr, self.alpha, self.eps
-        )
+        get_numbers = lambda: (self.lr, self.alpha, self.eps, self.weight_decay)
+        optim_kernels.rmsprop(ws, gs, _arrays(states, "v", ws), get_numbers)
 
 
 class Adam(Optimizer):
@@ -183,8 +212,11 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,      m' = m / (1 - beta1^t),
         v = beta2 v + (1 - beta2) g^2,    v' = v / (1 - beta2^t),
 
-    and t counts the updates of this parameter. betas: (beta1, beta2). The defaults are the paper's.
+    and t counts the updates of this parameter. betas: (beta1, beta2). weight_decay: as for SGD,
+    added to g. The defaults are the paper's.
     """
+
+    may_change = "lr", "betas", "eps", "weight_decay"
 
     def __init__(
         self,
@@ -192,21 +224,117 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.betas, self.eps = float(lr), betas, eps
+        self.lr, self.betas, self.eps, self.weight_decay = float(lr), betas, eps, weight_decay
 
     def update(self, ws, gs, states):
-        def count_and_get_rates():
-            """Count the step. Return (step_size, eps) for each parameter, such that the update is
-            w -= step_size m / (sqrt(v) + eps). Both include the bias correction."""
+        def count_and_get_numbers():
+            """Count the step. Return the numbers of `kernels.optim.adam` for each parameter. They
+            are such that the update is w -= step_size m / (sqrt(v) + eps): step_size and eps
+            include the bias correction."""
+            (beta1, beta2), (decay, shrink), rows = self.betas, self.decay_and_shrink(), []
             for state in states:
-                state["step"] = state.get("step", 0) + 1
-            roots = [(1 - self.betas[1] ** state["step"]) ** 0.5 for state in states]
-            return [
-                (self.lr * root / (1 - self.betas[0] ** state["step"]), self.eps * root)
-                for state, root in zip(states, roots)
-            ]
+                t = state["step"] = state.get("step", 0) + 1
+                root = (1 - beta2**t) ** 0.5
+                step_size, eps = self.lr * root / (1 - beta1**t), self.eps * root
+                rows.append((step_size, eps, 1 - beta1, 1 - beta2, decay, shrink))
+            return rows
 
         ms, vs = _arrays(states, "m", ws), _arrays(states, "v", ws)
-        optim_kernels.adam(ws, gs, ms, vs, count_and_get_rates, *self.betas)
+        optim_kernels.adam(ws, gs, ms, vs, count_and_get_numbers)
+
+    def decay_and_shrink(self) -> tuple[float, float]:
+        """Return (d, s): d * w is added to the gradient, and w is multiplied by 1 - s."""
+        return self.weight_decay, 0.0
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2): before each
+    update, w *= 1 - lr * weight_decay. The gradient and its moments are those of the loss alone.
+    As in PyTorch, weight_decay is 0.01 by default."""
+
+    def __init__(
+        self,
+        parameters: Module | Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def decay_and_shrink(self) -> tuple[float, float]:
+        return 0.0, self.lr * self.weight_decay
+
+
+def clip_grad_norm(
+    gradients: Iterable[Tensor | None] | Tensor, max_norm: float | Tensor | Array
+) -> list[Tensor | None]:
+    """Return gradients whose norm, taken over all of them as one vector, is at most max_norm: all
+    are multiplied by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013, algorithm 1):
+
+        optimizer.step(clip_grad_norm(grad(loss, net.parameters()), 1.0))
+
+    gradients: Tensors, or None for parameters without a gradient, which stay None. The given
+    Tensors stay as they are. max_norm: above 0; if a recorded step changes it, it must come from
+    `tinygan.from_host`. Raises TypeError for anything else, and ValueError if max_norm is not above
+    0, or if the norm is not finite (on a GPU, it would have to wait for the norm, and does not).
+    """
+    gradients = _as_gradients("clip_grad_norm", gradients, ", 1.0")
+    limit = max_norm.data if isinstance(max_norm, Tensor) else max_norm
+    is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+    if not is_number and not (hasattr(limit, "dtype") and limit.shape == ()):
+        raise TypeError(
+            f"clip_grad_norm: max_norm must be a number, not {described(max_norm)}: "
+            "write clip_grad_norm(gradients, 1.0)"
+        )
+    in_range = lambda x: 0 < float(x) < math.inf
+    if not is_number:
+        when_readable(in_range, _refuse_limit, limit)
+    elif not in_range(limit):
+        _refuse_limit(limit)
+    arrays = [g.data for g in gradients if g is not None]
+    if not arrays:
+        return gradients
+    norm = optim_kernels.global_norm(arrays)
+    when_readable(math.isfinite, _refuse_norm, norm)
+    clipped = iter(optim_kernels.clip_norm(arrays, norm, limit))
+    return [None if g is None else wrap(next(clipped)) for g in gradients]
+
+
+def grad_norm(gradients: Iterable[Tensor | None] | Tensor) -> Tensor:
+    """Return the norm of all gradients, taken as one vector: a Tensor of no dimensions. None counts
+    as 0. Raises TypeError for anything but Tensors and None."""
+    arrays = [g.data for g in _as_gradients("grad_norm", gradients) if g is not None]
+    norm = xp.asarray(optim_kernels.global_norm(arrays)) if arrays else xp.zeros(())
+    return wrap(norm.astype(arrays[0].dtype if arrays else "float32"))
+
+
+def _as_gradients(name, gradients, more=""):
+    """Return the argument of a function of gradients as a list. Raises TypeError if it is wrong."""
+    items = [gradients] if isinstance(gradients, Tensor) else gradients
+    is_list = hasattr(items, "__iter__") and not isinstance(items, (str, dict, np.ndarray, Module))
+    items = list(items) if is_list else [gradients]
+    is_gradient = lambda g: isinstance(g, Tensor) and not isinstance(g, Parameter)
+    wrong = [g for g in items if not is_gradient(g) and not (is_list and g is None)]
+    if wrong:
+        got = "a method: call it" if callable(wrong[0]) else described(wrong[0])
+        got = f"the Parameter {wrong[0].name}" if isinstance(wrong[0], Parameter) else got
+        got = "a network" if isinstance(wrong[0], Module) else got
+        raise TypeError(
+            f"{name} takes gradients, not {got}: write {name}(grad(loss, net.parameters()){more})"
+        )
+    return items
+
+
+def _refuse_limit(limit):
+    raise ValueError(f"clip_grad_norm: max_norm must be above 0 and finite, but is {limit}")
+
+
+def _refuse_norm(norm):
+    raise ValueError(
+        f"clip_grad_norm: the norm of the gradients is {norm}, which cannot be clipped: lower the "
+        "learning rate, or find the cause with tinygan.anomaly()"
+    )

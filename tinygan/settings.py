@@ -1,6 +1,7 @@
 """Settings with a type, a description and a range: the fields of a dataclass.
 
-On the command line, `--set name=value` changes them.
+On the command line, `--set name=value` changes them. A number that is marked so may change during
+training: its value is then a Schedule (schedules.py).
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import inspect
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
 from tinygan.errors import InputError, choose_from, warn
+from tinygan.schedules import KINDS, Schedule
 
 DEFAULT_MAXIMUM = 10_000  # of an integer setting: no layer is wider
 MAX_COUNT = 10**9  # the maximum of numbers of steps and of images
@@ -32,13 +34,17 @@ def setting(
     choices: Sequence[str] | None = None,
     formerly: Sequence[str] = (),
     group: str = "network",
+    scheduled: bool = False,
+    off_at_zero: bool = False,
 ) -> Any:
     """Return a dataclass field with its description and the values that it accepts.
 
     minimum, maximum: the range of a number, both ends included. An integer without a maximum gets
     DEFAULT_MAXIMUM. choices: the values that a string may have. formerly: the names of the setting
     in older versions, so that runs of those versions can still be read. group: a key of GROUPS,
-    under which `tinygan recipes NAME` lists the setting.
+    under which `tinygan recipes NAME` lists the setting. scheduled: whether a number may have a
+    schedule. off_at_zero: whether 0 stands for "off", although small numbers have a large effect;
+    a schedule must then stay above 0.
     """
     if group not in GROUPS:
         raise ValueError(f"group={group!r}: {choose_from(GROUPS, group)}")
@@ -53,19 +59,22 @@ def setting(
             "choices": choices,
             "formerly": formerly,
             "group": group,
+            "scheduled": scheduled,
+            "off_at_zero": off_at_zero,
         },
     )
 
 
 class Description(NamedTuple):
     """A setting as `tinygan recipes NAME` lists it. changed: whether its value differs from the
-    default."""
+    default. scheduled: whether it may have a schedule."""
 
     group: str
     name: str
     value: Any
     changed: bool
     doc: str
+    scheduled: bool
 
 
 class Documented:
@@ -77,10 +86,9 @@ class Documented:
         for f in self._fields().values():
             choices = fewer.get(f.name, f.metadata["choices"])
             doc = f.metadata["doc"] + (f"; one of {', '.join(choices)}" if choices else "")
-            value = getattr(self, f.name)
-            descriptions.append(
-                Description(f.metadata["group"], f.name, value, value != f.default, doc)
-            )
+            value, group = getattr(self, f.name), f.metadata["group"]
+            changed, scheduled = value != f.default, f.metadata["scheduled"]
+            descriptions.append(Description(group, f.name, value, changed, doc, scheduled))
         return descriptions
 
     def _fields(self):
@@ -117,8 +125,22 @@ class Documented:
                 raise InputError(
                     f"unknown setting {_printable(name)!r}: {choose_from(fields, name)}"
                 )
+            if _means_schedule(fields[name], value) and not fields[name].metadata["scheduled"]:
+                scheduled = [f.name for f in fields.values() if f.metadata["scheduled"]]
+                raise InputError(
+                    f"setting {name}={_printable(value)}: {name} cannot have a schedule; "
+                    f"these can: {', '.join(scheduled)}"
+                )
             values[name] = _parse(fields[name], value)
-        return dataclasses.replace(self, **values)
+        changed = dataclasses.replace(self, **values)
+        for name, schedule in changed.schedules().items():
+            with _naming(name):  # with other steps, a warm-up could end too late
+                schedule.lengths(getattr(changed, "steps", None))
+        return changed
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return {name: schedule} of the settings that have one."""
+        return {name: x for name, x in vars(self).items() if isinstance(x, Schedule)}
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -127,6 +149,8 @@ _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", st
 
 def _parse(field, value):
     metadata, assignment = field.metadata, f"{field.name}={_printable(value)}"
+    if _means_schedule(field, value):
+        return _parse_schedule(field, value)
     try:
         if field.type is bool:
             parsed = _BOOLEANS[str(value).lower()]
@@ -137,10 +161,47 @@ def _parse(field, value):
         else:
             parsed = field.type(value)
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise InputError(f"setting {assignment}: expected {_EXPECTED[field.type]}") from None
+        expected = _EXPECTED[field.type]
+        if metadata["scheduled"]:
+            expected += ", or a schedule, such as linear:START:END"
+        raise InputError(f"setting {assignment}: expected {expected}") from None
     if metadata["choices"] and parsed not in metadata["choices"]:
         raise InputError(f"setting {assignment}: {choose_from(metadata['choices'], parsed)}")
-    low, high = metadata["minimum"], metadata["maximum"]
+    _check_range(field, parsed, assignment)
+    return parsed
+
+
+def _means_schedule(field, value):
+    """Return whether the value of a number is meant to be a schedule, right or wrong."""
+    if field.type not in (int, float) or not isinstance(value, str):
+        return False
+    return field.metadata["scheduled"] and ":" in value or value.partition(":")[0] in KINDS
+
+
+def _parse_schedule(field, text):
+    with _naming(field.name):
+        schedule = Schedule(text)
+    if field.metadata["off_at_zero"] and 0 in (schedule.start, schedule.end):
+        raise InputError(
+            f"setting {field.name}={_printable(text)}: the values of a schedule must be above 0, "
+            "because 0 stands for off"
+        )
+    for value in schedule.start, schedule.end:  # all others lie between these, or below the first
+        _check_range(field, value, f"{field.name}={_printable(text)}")
+    return schedule
+
+
+@contextlib.contextmanager
+def _naming(name):
+    """Begin the message of an InputError in the block with the name of a setting."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"setting {name}: {error}") from None
+
+
+def _check_range(field, parsed, assignment):
+    low, high = field.metadata["minimum"], field.metadata["maximum"]
     too_small = low is not None and not parsed >= low  # `not`, so that NaN is outside any range
     too_large = high is not None and not parsed <= high
     infinite = parsed == float("inf")
@@ -148,7 +209,6 @@ def _parse(field, value):
         at_least = f"at least {low}" + ", and finite" * infinite
         bounds = at_least if high is None or parsed <= high else f"between {low} and {high}"
         raise InputError(f"setting {assignment}: must be {bounds}")
-    return parsed
 
 
 def _is_line(value):

@@ -33,11 +33,12 @@ def run_recipes(args):
 
 
 def print_settings(recipe):
-    """Print the settings of a recipe by group; * marks those that it changes from the default."""
+    """Print the settings of a recipe by group; * marks those that it changes from the default, and
+    ~ those that may have a schedule."""
     descriptions = recipe.settings().describe(
         g_class=recipe.g_class_choices, d_class=recipe.d_class_choices
     )
-    name_width = max(len(d.name) for d in descriptions)
+    name_width = max(len(_name(d)) for d in descriptions)
     value_width = max(len(_value(d)) for d in descriptions)
     indent = name_width + value_width + 6
     width = max(80, shutil.get_terminal_size((100, 24)).columns)
@@ -45,6 +46,14 @@ def print_settings(recipe):
     example = f"tinygan train {recipe.name} --set lr=1e-4 batch_size=32"
     print(f"Change settings with --set, such as: {example}")
     print("* marks a value that this recipe changes from the default.")
+    text = (
+        "~ marks a number that may change during training. Its value is then a schedule: "
+        "linear:START:END, cosine:START:END or constant:VALUE, perhaps with :until=N (the step at "
+        "which END is reached; default: the last one) and :warmup=N (the first steps, in which it "
+        "rises from 0 to START), where N may be a percentage of all steps. Such as: "
+        "--set lr=cosine:2e-4:0:warmup=5%"
+    )
+    print(textwrap.fill(text, width))
     if recipe.point_defaults:
         changes = " ".join(f"{name}={value}" for name, value in recipe.point_defaults.items())
         text = f"For points, as in --data ring, it also changes: {changes}"
@@ -53,8 +62,12 @@ def print_settings(recipe):
         print("\n" + textwrap.fill(f"{group}: {purpose}", width, subsequent_indent="  "))
         for d in descriptions:
             if d.group == group:
-                first = f"  {d.name:{name_width}}  {_value(d):{value_width}}  "
+                first = f"  {_name(d):{name_width}}  {_value(d):{value_width}}  "
                 print(textwrap.fill(first + d.doc, width, subsequent_indent=" " * indent))
+
+
+def _name(description):
+    return description.name + "~" * description.scheduled
 
 
 def _value(description):

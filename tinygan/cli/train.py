@@ -48,7 +48,12 @@ def train_options(parser):
         metavar="DIR",
         help="continue the run in DIR from its last checkpoint",
     )
-    add(parser, "--set", help="change settings of the recipe (`tinygan recipes RECIPE` lists them)")
+    add(
+        parser,
+        "--set",
+        help="change settings of the recipe (`tinygan recipes RECIPE` lists them, and says which "
+        "may have a schedule, such as lr=cosine:2e-4:0)",
+    )
     add(parser, "--device")
 
 

@@ -131,13 +131,14 @@ def orthogonal(network: Module) -> Tensor:
     return total
 
 
-def clip_weights(parameters: list[Parameter], limit: float) -> None:
-    """Clip every weight to [-limit, limit].
+def clip_weights(parameters: list[Parameter], limit: float | Tensor) -> None:
+    """Clip every weight to [-limit, limit]. limit: a number, or a Tensor of no dimensions.
 
     This is a constraint, not a penalty. It is in the table because it has a setting, too.
     """
+    high = limit.data if isinstance(limit, Tensor) else limit
     for parameter in parameters:
-        parameter.assign(xp.clip(parameter.data, -limit, limit))
+        parameter.assign(xp.clip(parameter.data, -high, high))
 
 
 # What a penalty is applied to -> (the networks that it can train, how its function is called).
@@ -327,8 +328,9 @@ for _entry in PENALTIES:
     check(_entry)
 
 
-def active(settings: Any, network: str, *applied_to: str) -> list[tuple[Penalty, float]]:
-    """Return [(entry, its weight)] of the penalties that these settings switch on.
+def active(settings: Any, network: str, *applied_to: str) -> list[tuple[Penalty, Any]]:
+    """Return [(entry, its weight)] of the penalties that these settings switch on. A weight is a
+    number, or a schedule (schedules.py).
 
     Only those that train `network` ("D" or "G") and that are applied to one of `applied_to`, keys
     of APPLIED_TO.

@@ -14,6 +14,7 @@ from tinygan.settings import MAX_COUNT, Documented, setting
 
 loss_setting = partial(setting, group="loss")
 optimizer_setting = partial(setting, group="optimiser")
+scheduled_setting = partial(optimizer_setting, scheduled=True)
 augmentation_setting = partial(setting, group="augmentation")
 run_setting = partial(setting, group="run")
 
@@ -37,21 +38,38 @@ class General(Documented):
         MAX_COUNT,
     )
     loss: str = loss_setting("bce", "loss functions of D and G", choices=tuple(LOSSES))
-    optimizer: str = optimizer_setting("adam", "optimiser of G and D", choices=("adam", "rmsprop"))
-    lr: float = optimizer_setting(
+    optimizer: str = optimizer_setting(
+        "adam",
+        "optimiser of G and D; adamw has a decoupled weight decay",
+        choices=("adam", "adamw", "rmsprop"),
+    )
+    lr: float = scheduled_setting(
         2e-4, "learning rate of G, and of D unless d_lr is set; lower it if losses diverge", 0
     )
-    d_lr: float = optimizer_setting(
+    d_lr: float = scheduled_setting(
         0.0, "learning rate of D; set it if D learns too fast or too slowly for G; 0: lr", 0
     )
-    beta1: float = optimizer_setting(
+    beta1: float = scheduled_setting(
         0.5, "decay of Adam's running mean of the gradient (its momentum)", 0, 0.9999
     )
-    beta2: float = optimizer_setting(
+    beta2: float = scheduled_setting(
         0.999, "decay of the running mean of the squared gradient (for RMSprop: alpha)", 0, 0.999999
     )
     eps: float = optimizer_setting(
         1e-8, "constant that the optimiser adds to the root of the mean squared gradient", 0
+    )
+    weight_decay: float = scheduled_setting(
+        0.0,
+        "decay of all weights: with adamw, by lr * weight_decay of themselves in each update; "
+        "otherwise, weight_decay * weight is added to the gradient; 0: off",
+        0,
+    )
+    clip_grad_norm: float = scheduled_setting(
+        0.0,
+        "clip the gradient of each update of G and of D to this norm, against rare large ones; "
+        "0: off",
+        0,
+        off_at_zero=True,
     )
     d_steps: int = optimizer_setting(
         1, "updates of D in each step, before the update of G; critics need several", 1
@@ -91,7 +109,7 @@ class General(Documented):
     )
     embedding: int = setting(10, "length of G's class embedding (g_class=concat, and in biggan)", 1)
     class_weight: float = loss_setting(
-        1.0, "weight of the classification losses (for d_class=auxiliary)", 0
+        1.0, "weight of the classification losses (for d_class=auxiliary)", 0, scheduled=True
     )
     train_size: int = run_setting(
         0,
@@ -123,18 +141,19 @@ class General(Documented):
         "stays fixed",
         0,
         0.999,
+        scheduled=True,
     )
     ada_kimg: float = augmentation_setting(
         50.0, "thousands of images in which ada's p can rise from 0 to 1 (in the paper: 500)", 0.01
     )
     pad: int = run_setting(0, "width in pixels of a black border to add around the images", 0, 64)
-    ema: float = optimizer_setting(
+    ema: float = scheduled_setting(
         0.995,
         "decay of the average of G's weights; the averaged G generates the samples",
         0,
         0.99999,
     )
-    ema_images: int = optimizer_setting(
+    ema_images: int = scheduled_setting(
         0,
         "half-life, in images, of the average of G's weights, at most a twentieth of the images "
         "so far (StyleGAN2); 0: use ema",
@@ -167,11 +186,16 @@ class General(Documented):
         return max(self.d_steps, self.d_boost) if boosted else self.d_steps
 
 
+def _weight(entry):
+    """Return the setting of a penalty's weight."""
+    # For a constraint on weights, 0 means "off", but a small number clips almost all of them.
+    off_at_zero = entry.applied_to == "weights"
+    return loss_setting(0.0, entry.meaning, 0, scheduled=True, off_at_zero=off_at_zero)
+
+
 class Settings(
     dataclasses.make_dataclass(
-        "Settings",
-        [(entry.name, float, loss_setting(0.0, entry.meaning, 0)) for entry in PENALTIES],
-        bases=(General,),
+        "Settings", [(entry.name, float, _weight(entry)) for entry in PENALTIES], bases=(General,)
     )
 ):
     """The settings of all recipes."""

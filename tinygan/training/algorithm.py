@@ -4,9 +4,10 @@
                   ->  G's loss and penalties  ->  update of G  ->  update of G's average
 
 The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), the conditioning on
-the class (gan/conditioning.py), the augmentation of images (gan/augment/), and in whether the
-networks grow (models/growth.py). In one respect, this code differs from the papers: G learns from
-the fakes that D has just seen, instead of generating new ones. That saves a forward pass.
+the class (gan/conditioning.py), the augmentation of images (gan/augment/), the optimisers
+(optimizers.py), and in whether the networks grow (models/growth.py). In one respect, this code
+differs from the papers: G learns from the fakes that D has just seen, instead of generating new
+ones. That saves a forward pass.
 
 `Algorithm` is the step. `Objectives` has the functions that D and G minimise. Each returns (the
 loss, the numbers to log), and `execution.gradients` computes the gradient of the loss over a batch
@@ -18,17 +19,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from tinygan import schedules
 from tinygan.autograd import Tensor, no_grad, wrap
 from tinygan.backend import float_on_cpu, from_host, integers, normal, xp
-from tinygan.errors import InputError
 from tinygan.gan import augment, losses, penalties
 from tinygan.gan.conditioning import call_with_labels
 from tinygan.models.growth import Growth, at_lod, set_lod
-from tinygan.nn import BatchNorm, MinibatchStddev, StyleGenerator
+from tinygan.nn import BatchNorm, MinibatchStddev
 from tinygan.ops import cross_entropy
-from tinygan.optim import Adam, RMSprop
+from tinygan.optim import clip_grad_norm
 
-from . import statistics
+from . import optimizers, statistics
+from .contradictions import check_penalties, check_schedules
 from .ema import EMA
 from .execution import Execution, check_batch_sizes, sum_gradients
 
@@ -44,21 +46,22 @@ class Algorithm:
 
     def __init__(self, recipe, settings, dataset, seed: int = 0):
         s = self.settings = settings
+        check_schedules(s)
+        self.step = self.d_updates = 0
+        self.images = 0  # the reals that D has seen; the position of the next batch in the data
+        self.lod = None  # the level of detail of networks that grow
         self.dataset, self.seed, self.execution = dataset, seed, Execution(self)
         self.rng = self.execution.generator([seed, 0, 1])
         self.G, self.D = recipe.build(s, dataset.image_shape, dataset.num_classes, self.rng)
         self.growth = Growth(s, dataset.image_shape[:2]) if getattr(s, "grow", False) else None
         check_batch_sizes(self)
-        self.ema = EMA(self.G, s.ema, s.ema_start)
+        self.ema = EMA(self.G, self.now(s.ema), s.ema_start)
         augment_rng = self.execution.generator([seed, 0, 5])
         self.augment, self.controller = augment.from_settings(s, augment_rng)
-        self.objectives = Objectives(s, self.G, self.D, self.augment, self.rng)
-        self.objectives.check_penalties(recipe.name)
+        self.objectives = Objectives(s, self.G, self.D, self.augment, self.rng, self.now)
+        check_penalties(self, recipe.name)
         self.make_optimizers()
         self.execution.upload(dataset)
-        self.step = self.d_updates = 0
-        self.images = 0  # the reals that D has seen; the position of the next batch in the data
-        self.lod = None  # the level of detail of networks that grow
 
     # The step
 
@@ -67,10 +70,11 @@ class Algorithm:
         {name: array of no dimensions}, which `statistics.to_floats` reads."""
         if self.growth:
             self.grow()
+        scheduled = optimizers.follow_schedules(self)
         numbers = {"lod": self.lod} if self.growth else {}
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
-        numbers |= self.execution.run_step(self.update_networks)
+        numbers |= self.execution.run_step(self.update_networks) | scheduled
         updates = self.settings.updates_of_D(self.step)
         self.d_updates += updates
         self.images += updates * self.batch_size
@@ -116,18 +120,18 @@ class Algorithm:
         """
         batch = reals, real_labels, fakes.images, fakes.labels
         gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
-        self.d_optimizer.step(gradients)
+        self.d_optimizer.step(self.clipped(gradients))
         # A lazy penalty is applied at every k-th update, k times as strong, in an update of its own
-        # (Karras et al. 2020b, section 3.1; `make_optimizer` adjusts the optimiser to it).
+        # (Karras et al. 2020b, section 3.1; optimizers.py adjusts the optimiser to it).
         k = self.objectives.penalty_every("D")
         if k > 1 and previous_updates % k == 0:
             gradients, penalty_numbers = self.execution.gradients(
                 "D penalty", self.D, self.objectives.lazy_d_penalty, *batch
             )
-            self.d_optimizer.step(gradients)
+            self.d_optimizer.step(self.clipped(gradients))
             numbers = penalty_numbers | numbers  # d_grad_norm is that of the first update
         for entry, limit in penalties.active(self.settings, "D", "weights"):
-            entry.function(self.D.parameters(), limit)
+            entry.function(self.D.parameters(), self.objectives.factor(limit))
         return numbers
 
     def update_G(self, reals, real_labels, fakes):
@@ -144,21 +148,27 @@ class Algorithm:
         active = penalties.active(self.settings, "G", *penalties.LATENTS)
         active = active if self.step % k == 0 else []
         if not active or k > 1:
-            self.g_optimizer.step(gradients)
+            self.g_optimizer.step(self.clipped(gradients))
         if active:
             n = (len(fakes) + 1) // 2  # half a batch, as in StyleGAN2's code
             penalty_gradients, penalty_numbers = self.execution.gradients(
                 "G penalty", self.G, self.objectives.g_penalty, self.latents(n), self.labels(n)
             )
-            self.g_optimizer.step(
-                penalty_gradients if k > 1 else sum_gradients(gradients, penalty_gradients)
-            )
+            if k == 1:
+                penalty_gradients = sum_gradients(gradients, penalty_gradients)
+            self.g_optimizer.step(self.clipped(penalty_gradients))
             numbers = penalty_numbers | numbers  # g_grad_norm is that of the loss
             for entry, _ in active:
                 if entry.state:  # if the batch is processed in parts, the mean over the parts
                     new_state = xp.array(penalty_numbers[entry.logged_as[1]])
                     setattr(self.objectives.penalty_state, entry.state, new_state)
         return numbers
+
+    def clipped(self, gradients):
+        """Return the gradients of an update, clipped by norm if the setting clip_grad_norm says so.
+        (The log has the norms before clipping.)"""
+        limit = self.settings.clip_grad_norm
+        return clip_grad_norm(gradients, self.objectives.factor(limit)) if limit else gradients
 
     # Random inputs of G, and the schedules of training
 
@@ -195,21 +205,26 @@ class Algorithm:
         It follows from the half-life ema_images. Early in training, it is a twentieth of the images
         so far, so that the average forgets the beginning (StyleGAN2-ADA).
         """
-        half_life = min(self.settings.ema_images, 0.05 * (self.images + n))
-        return 0.5 ** (n / half_life) if half_life else None
+        if not self.settings.ema_images:
+            return None
+        half_life = min(self.now(self.settings.ema_images), 0.05 * (self.images + n))
+        return 0.5 ** (n / half_life) if half_life else 0.0
 
     def make_optimizers(self):
         """Give both networks new optimisers."""
-        s, every = self.settings, self.objectives.penalty_every
-        self.g_optimizer = make_optimizer(s, self.G, s.lr, every("G"))
-        self.d_optimizer = make_optimizer(s, self.D, s.d_lr or s.lr, every("D"))
+        self.g_optimizer, self.d_optimizer = (optimizers.make(self, which) for which in "GD")
         self.execution.forget_recorded_steps()
+
+    def now(self, value):
+        """Return the value of a setting in this step: that of its schedule, if it has one."""
+        return schedules.now(value, self.step + 1, self.settings.steps)
 
 
 class Objectives:
     """The functions that D and G minimise: the loss, and the penalties that the settings switch on.
 
-    augment: augments all images that D sees; rng: draws the random numbers of penalties.
+    augment: augments all images that D sees; rng: draws the random numbers of penalties; now: a
+    function that returns the value of a setting in this step (`Algorithm.now`).
     penalty_state: the states of penalties, under the names in their entries.
     uses_classes: whether G and D receive the class.
 
@@ -218,8 +233,9 @@ class Objectives:
     with G's graph); labels, arrays (N,), or None if the networks are unconditional.
     """
 
-    def __init__(self, settings, G, D, augment, rng):
+    def __init__(self, settings, G, D, augment, rng, now):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
+        self.now = now
         self.loss, self.uses_classes = losses.find(settings.loss), settings.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
         self.two_passes = any(
@@ -248,9 +264,9 @@ class Objectives:
             class_loss = cross_entropy(real_class_logits, real_labels)
             class_loss = class_loss + cross_entropy(fake_class_logits, fake_labels)
             numbers["d_class"] = float_on_cpu(class_loss.data)
-            loss = loss + s.class_weight * class_loss
+            loss = loss + self.factor(s.class_weight) * class_loss
         for entry, weight in penalties.active(s, "D", "logits"):
-            loss = loss + weight * entry.function(real_logits, fake_logits)
+            loss = loss + self.factor(weight) * entry.function(real_logits, fake_logits)
         if penalties.active(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
             logits = (x, real_logits) if x.requires_grad else ()
             penalty, penalty_numbers = self.d_penalty(
@@ -282,7 +298,7 @@ class Objectives:
             if known_x is not None and entry.applied_to == "reals":
                 images = [known_x]
                 D = lambda x, D=D: known_logits if x is known_x else D(x)
-            value = weight * entry.function(D, *images, *[self.rng] * entry.draws)
+            value = self.factor(weight) * entry.function(D, *images, *[self.rng] * entry.draws)
             (name,) = entry.logged_as
             total, numbers[name] = total + value, numbers.get(name, 0.0) + value.data
         return total, {name: float_on_cpu(value) for name, value in numbers.items()}
@@ -305,7 +321,7 @@ class Objectives:
         if class_logits is not None:
             class_loss = cross_entropy(class_logits, labels)
             numbers["g_class"] = float_on_cpu(class_loss.data)
-            loss = loss + self.settings.class_weight * class_loss
+            loss = loss + self.factor(self.settings.class_weight) * class_loss
         return self.with_network_penalties(loss, self.G, "G"), numbers
 
     def g_penalty(self, z, labels):
@@ -321,13 +337,20 @@ class Objectives:
             value = entry.function(*arguments, *[self.rng] * entry.draws)
             value, *state = value if entry.state else [value]
             numbers |= zip(entry.logged_as, map(float_on_cpu, [value.data, *state]))
-            total = total + value * float(weight * k)
+            total = total + value * self.factor(weight, k)
         return total, numbers
+
+    def factor(self, weight, k=1):
+        """Return the value of a setting in this step, times k, to multiply a Tensor by: a number;
+        if it has a schedule, a Tensor of no dimensions, whose value is new in each step."""
+        if not isinstance(weight, schedules.Schedule):
+            return float(weight * k)
+        return wrap(from_host(lambda: np.float32(self.now(weight) * k)))
 
     def with_network_penalties(self, loss, network, which):
         """Return the loss plus the penalties on the weights of a network, "D" or "G"."""
         for entry, weight in penalties.active(self.settings, which, "network"):
-            loss = loss + weight * entry.function(network)
+            loss = loss + self.factor(weight) * entry.function(network)
         return loss
 
     def real_and_fake_logits(self, reals, real_labels, fakes, fake_labels):
@@ -369,31 +392,3 @@ class Objectives:
             "G": (penalties.LATENTS, self.settings.path_every),
         }[which]
         return every if penalties.active(self.settings, which, *applied_to) else 1
-
-    def check_penalties(self, recipe_name):
-        """Raise InputError for a penalty that needs styles if G has none, and for one that must not
-        be lazy but is set to be."""
-        for which, applied_to in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
-            for entry, weight in penalties.active(self.settings, which, *applied_to):
-                setting = f"setting {entry.name}={weight:g}"
-                if entry.applied_to == "styles" and not isinstance(self.G, StyleGenerator):
-                    raise InputError(f"{setting}: the G of {recipe_name} has no styles")
-                if not entry.lazy and (k := self.penalty_every(which)) > 1:
-                    every = "penalty_every" if which == "D" else "path_every"
-                    raise InputError(
-                        f"{setting}: this penalty must be applied at every update: "
-                        f"set {every}=1, not {k}"
-                    )
-
-
-def make_optimizer(s, network, lr, penalty_every=1):
-    """Return the optimiser of a network, by the settings s.
-
-    If a penalty has an update of its own after every k-th update (k = penalty_every > 1), k + 1
-    updates do the work of k. So the learning rate and the decays are adjusted: each update counts
-    as c = k / (k + 1) of one (Karras et al. 2020b, section 3.1).
-    """
-    c = penalty_every / (penalty_every + 1) if penalty_every > 1 else 1
-    if s.optimizer == "rmsprop":
-        return RMSprop(network.parameters(), lr * c, s.beta2**c, s.eps)
-    return Adam(network.parameters(), lr * c, (s.beta1**c, s.beta2**c), s.eps)

@@ -223,9 +223,10 @@ class Trainer:
         self.gallery.write_growth(self.out / "growth.png", self.finite_averaged_G())
 
     def write_curves(self, path, rows):
-        loss = self.algorithm.objectives.loss
+        loss, target = self.algorithm.objectives.loss, self.settings.ada_target
+        target = 0.0 if isinstance(target, str) else target  # the curves show no schedule
         try:
-            plots.save_curves(path, rows, loss.probability, self.settings.ada_target)
+            plots.save_curves(path, rows, loss.probability, target)
         except plots.NotDrawn as error:
             warn_once(f"{error}; training goes on without curves")
 

@@ -35,25 +35,38 @@ def _in_blocks(update, *lists):
     parallel.run(lambda task: update(*task), tasks, sum(task[1].size for task in tasks) > BLOCK)
 
 
+def _decayed(g, w, decay):
+    """Return the block g + decay * w, in memory that the next block uses again."""
+    if not decay:
+        return g
+    sum = scratch("decayed", g.shape, g.dtype)
+    np.multiply(w, decay, out=sum)
+    sum += g
+    return sum
+
+
 @fast(optim.adam)
 @whole(0, 2, 3)
-def adam(ws, gs, ms, vs, get_rates, beta1, beta2):
-    rates = get_rates()
+def adam(ws, gs, ms, vs, get_numbers):
+    rows = get_numbers()
 
     def update(i, w, g, m, v):
-        step_size, eps = rates[i]
+        step_size, eps, new_m, new_v, decay, shrink = rows[i]
+        g = _decayed(g, w, decay)
         change = scratch("change", g.shape, g.dtype)
         np.subtract(g, m, out=change)
-        change *= 1 - beta1
+        change *= new_m
         m += change
         np.multiply(g, g, out=change)
         change -= v
-        change *= 1 - beta2
+        change *= new_v
         v += change
         np.sqrt(v, out=change)
         change += eps
         np.divide(m, change, out=change)
         change *= step_size
+        if shrink:
+            w *= 1 - shrink
         w -= change
 
     _in_blocks(update, ws, gs, ms, vs)
@@ -61,10 +74,11 @@ def adam(ws, gs, ms, vs, get_rates, beta1, beta2):
 
 @fast(optim.rmsprop)
 @whole(0, 2)
-def rmsprop(ws, gs, vs, get_lr, alpha, eps):
-    lr = get_lr()
+def rmsprop(ws, gs, vs, get_numbers):
+    lr, alpha, eps, decay = get_numbers()
 
     def update(i, w, g, v):
+        g = _decayed(g, w, decay)
         v *= alpha
         v += (1 - alpha) * g * g
         w -= lr * g / (np.sqrt(v) + eps)
@@ -74,10 +88,11 @@ def rmsprop(ws, gs, vs, get_lr, alpha, eps):
 
 @fast(optim.sgd)
 @whole(0, 2)
-def sgd(ws, gs, velocities, get_lr, momentum):
-    lr = get_lr()
+def sgd(ws, gs, velocities, get_numbers):
+    lr, momentum, decay = get_numbers()
 
     def update(i, w, g, velocity=None):
+        g = _decayed(g, w, decay)
         if velocity is not None:
             velocity *= momentum
             velocity += g
@@ -111,6 +126,13 @@ def sanitize(gs):
 @whole()
 def global_norm(gs):
     return _norm(gs)
+
+
+@fast(optim.clip_norm)
+@whole()
+def clip_norm(gs, norm, max_norm):
+    scale = min(float(max_norm) / (float(norm) + 1e-6), 1.0)
+    return tuple(g * scale for g in gs)
 
 
 def _norm(gs):

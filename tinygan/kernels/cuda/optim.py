@@ -28,7 +28,7 @@ _ELEMENT = """
     }""".replace("CHUNK", str(CHUNK))
 
 
-def _update_kernel(name, count, inputs, body, temporary=(1,)):
+def _update_kernel(name, count, body, temporary=(1,)):
     """Return a function that updates lists of arrays in one launch.
 
     count: the number of lists: ws, gs and moments. body: updates element j of array k. It may write
@@ -40,9 +40,9 @@ def _update_kernel(name, count, inputs, body, temporary=(1,)):
         f"T* p{n} = reinterpret_cast<T*>(pointers[k * COUNT + {n}]); " for n in range(2, count)
     )
     code = _ELEMENT.replace("BODY", pointers + body).replace("COUNT", str(count))
-    run = elementwise_kernel(name, _TABLE + inputs, "raw T numbers", code)
+    run = elementwise_kernel(name, _TABLE, "raw T numbers", code)
 
-    def call(get_rows, lists, *settings):
+    def call(get_rows, lists):
         """get_rows: a function that returns a row of `numbers` for each array.
 
         Every replay of a recorded step calls it again.
@@ -58,7 +58,7 @@ def _update_kernel(name, count, inputs, body, temporary=(1,)):
         owner, start, length, size = _chunk_table(backend.active(), sizes)
         pointers = asarray(np.array([array.data.ptr for array in arrays], np.int64))
         rows = from_host(lambda: np.array(get_rows(), dtype).reshape(-1))
-        run(pointers, owner, start, length, *settings, rows, size=size)
+        run(pointers, owner, start, length, rows, size=size)
 
     return call
 
@@ -74,35 +74,43 @@ def _chunk_table(module, sizes):
     return asarray(owner), asarray(start), asarray(np.array(sizes, np.int64)), len(chunks) * CHUNK
 
 
+_DECAYED = "T d = g[j]; if ({decay} != 0) d += {decay} * w[j];"  # g + decay * w, if there is any
+
 _adam = _update_kernel(
     "adam",
     4,
-    ", T share1, T share2",
-    """
-        T m = p2[j] + (g[j] - p2[j]) * share1, v = p3[j] + (g[j] * g[j] - p3[j]) * share2;
+    _DECAYED.format(decay="numbers[6 * k + 4]")
+    + """
+        T m = p2[j] + (d - p2[j]) * numbers[6 * k + 2];
+        T v = p3[j] + (d * d - p3[j]) * numbers[6 * k + 3];
         p2[j] = m; p3[j] = v;
-        w[j] -= numbers[2 * k] * m / (sqrt(v) + numbers[2 * k + 1]);""",
+        if (numbers[6 * k + 5] != 0) w[j] *= 1 - numbers[6 * k + 5];
+        w[j] -= numbers[6 * k] * m / (sqrt(v) + numbers[6 * k + 1]);""",
 )
 
 _rmsprop = _update_kernel(
     "rmsprop",
     3,
-    ", T alpha, T share, T eps",
-    """
-        p2[j] = alpha * p2[j] + share * g[j] * g[j];
-        w[j] -= numbers[k] * g[j] / (sqrt(p2[j]) + eps);""",
+    _DECAYED.format(decay="numbers[5 * k + 4]")
+    + """
+        p2[j] = numbers[5 * k + 1] * p2[j] + numbers[5 * k + 2] * d * d;
+        w[j] -= numbers[5 * k] * d / (sqrt(p2[j]) + numbers[5 * k + 3]);""",
 )
 
 _momentum = _update_kernel(
-    "momentum", 3, ", T keep", "p2[j] = keep * p2[j] + g[j]; w[j] -= numbers[k] * p2[j];"
+    "momentum",
+    3,
+    _DECAYED.format(decay="numbers[3 * k + 2]")
+    + "p2[j] = numbers[3 * k + 1] * p2[j] + d; w[j] -= numbers[3 * k] * p2[j];",
 )
 
-_sgd = _update_kernel("sgd", 2, "", "w[j] -= numbers[k] * g[j];")
+_sgd = _update_kernel(
+    "sgd", 2, _DECAYED.format(decay="numbers[3 * k + 2]") + "w[j] -= numbers[3 * k] * d;"
+)
 
 _lerp = _update_kernel(
     "lerp",
     2,
-    "",
     "w[j] = numbers[2 * k] * w[j] + numbers[2 * k + 1] * g[j];",
     temporary=(),  # the second list holds weights
 )
@@ -153,28 +161,33 @@ def _lists_for_kernel(ws, gs, *more):
 
 
 @fast(optim.adam)
-def adam(ws, gs, ms, vs, get_rates, beta1, beta2):
+def adam(ws, gs, ms, vs, get_numbers):
     lists = _lists_for_kernel(ws, gs, ms, vs)
     if lists is None:
-        return optim.adam.__wrapped__(ws, gs, ms, vs, get_rates, beta1, beta2)
-    _adam(get_rates, lists, 1 - beta1, 1 - beta2)
+        return optim.adam.__wrapped__(ws, gs, ms, vs, get_numbers)
+    _adam(get_numbers, lists)
 
 
 @fast(optim.rmsprop)
-def rmsprop(ws, gs, vs, get_lr, alpha, eps):
+def rmsprop(ws, gs, vs, get_numbers):
     lists = _lists_for_kernel(ws, gs, vs)
     if lists is None:
-        return optim.rmsprop.__wrapped__(ws, gs, vs, get_lr, alpha, eps)
-    _rmsprop(lambda: [get_lr()] * len(ws), lists, alpha, 1 - alpha, eps)
+        return optim.rmsprop.__wrapped__(ws, gs, vs, get_numbers)
+
+    def get_rows():
+        lr, alpha, eps, decay = get_numbers()
+        return [(lr, alpha, 1 - alpha, eps, decay)] * len(ws)
+
+    _rmsprop(get_rows, lists)
 
 
 @fast(optim.sgd)
-def sgd(ws, gs, velocities, get_lr, momentum):
+def sgd(ws, gs, velocities, get_numbers):
     lists = _lists_for_kernel(ws, gs, *([] if velocities is None else [velocities]))
     if lists is None:
-        return optim.sgd.__wrapped__(ws, gs, velocities, get_lr, momentum)
-    get_rows = lambda: [get_lr()] * len(ws)
-    _sgd(get_rows, lists) if velocities is None else _momentum(get_rows, lists, momentum)
+        return optim.sgd.__wrapped__(ws, gs, velocities, get_numbers)
+    get_rows = lambda: [get_numbers()] * len(ws)
+    (_sgd if velocities is None else _momentum)(get_rows, lists)
 
 
 @fast(optim.lerp)
@@ -192,4 +205,6 @@ def lerp(averages, ws, get_beta):
 
 @fast(optim.global_norm)
 def global_norm(gs):
+    if len({g.dtype for g in gs}) > 1:
+        return optim.global_norm.__wrapped__(gs)
     return xp.sqrt(_sum_of_squares([xp.ascontiguousarray(g) for g in gs]))

@@ -32,9 +32,10 @@ def run():
     warp.upfirdn2d(x, np.ones((2, 2)), pair, pair, (0,) * 4)
     warp.translate(x, xp.ones((2, 2), "int64"))
     a, b, c, d = ([xp.ones(3, "float32")] for _ in range(4))
-    optim.adam(a, b, c, d, lambda: [(0.1, 1e-8)], 0.5, 0.9)
-    optim.rmsprop(a, b, c, lambda: 0.1, 0.9, 1e-8)
-    optim.sgd(a, b, None, lambda: 0.1, 0.0), optim.sgd(a, b, c, lambda: 0.1, 0.9)
+    optim.adam(a, b, c, d, lambda: [(0.1, 1e-8, 0.5, 0.1, 0.0, 0.0)])
+    optim.rmsprop(a, b, c, lambda: (0.1, 0.9, 1e-8, 0.0))
+    for velocities in (None, c):
+        optim.sgd(a, b, velocities, lambda: (0.1, 0.9, 0.0))
     optim.lerp(a, b, lambda: 0.9)
     float_on_cpu(optim.global_norm(a))
     xp.cuda.get_current_stream().synchronize()  # so that errors of the GPU are raised here
