@@ -134,10 +134,12 @@ def orthogonal(network: Module) -> Tensor:
 def clip_weights(parameters: list[Parameter], limit: float) -> None:
     """Clip every weight to [-limit, limit].
 
-    This is a constraint, not a penalty. It is in the table because it has a setting, too.
+    Frozen ones stay as they are. This is a constraint, not a penalty. It is in the table because it
+    has a setting, too.
     """
     for parameter in parameters:
-        parameter.assign(xp.clip(parameter.data, -limit, limit))
+        if parameter.requires_grad:
+            parameter.assign(xp.clip(parameter.data, -limit, limit))
 
 
 # What a penalty is applied to -> (the networks that it can train, how its function is called).

@@ -14,7 +14,8 @@ class EMA:
     At each update, average = decay * average + (1 - decay) * weights; buffers are copied. The decay
     rises with the number t of earlier updates, min(decay, (1 + t) / (10 + t)), so that the average
     forgets the random initial weights. In the first `start` updates, the decay is 0: the average is
-    equal to the module. Raises ValueError for a decay outside [0, 1).
+    equal to the module. The average of a frozen parameter is that parameter.
+    Raises ValueError for a decay outside [0, 1).
 
     module: the averaged copy, in evaluation mode.
     """
@@ -47,7 +48,11 @@ class EMA:
             self.updates += 1
             return beta if self.updates > self.start else 0.0
 
-        averages, weights = ([pair[i].data for pair in pairs] for i in (0, 1))
+        trained = [pair for pair in pairs if pair[1].requires_grad]
+        averages, weights = ([pair[i].data for pair in trained] for i in (0, 1))
         optim_kernels.lerp(averages, weights, count_and_get_beta)
+        for average, current in pairs:
+            if not current.requires_grad:  # rounding would change what does not change
+                average.data[...] = current.data
         self.module.mark_changed()
         self.module.copy_buffers(module)

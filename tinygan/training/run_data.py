@@ -24,7 +24,8 @@ def training_data(
     dataset: Dataset, settings: Settings, seed: int
 ) -> tuple[Dataset, Dataset | None]:
     """Divide a Dataset into the images that a run with these settings trains on, and those that are
-    held out. Raises InputError if the setting train_size is too large."""
+    held out. Raises InputError if the setting train_size is too large, and for balanced batches of
+    a single class."""
     train, held_out = dataset.hold_out()
     if settings.train_size > len(train):
         raise InputError(
@@ -33,6 +34,8 @@ def training_data(
         )
     if settings.train_size:
         train = train.balanced(settings.train_size, seed)
+    if settings.balanced_batches:
+        train.check_classes()
     return train, held_out
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygan.files import checkpoint, schema
-from tinygan.files.schema import Array, check_arrays
+from tinygan.files.arrays import Array, check_arrays
 from tinygan.models.growth import START
 from tinygan.optim import Adam
 
