@@ -20,6 +20,10 @@ from . import recipes
 FEWEST = 6  # images to compare with
 
 
+class DataChanged(InputError):
+    """Own data are not those that a run was trained on."""
+
+
 def training_data(
     dataset: Dataset, settings: Settings, seed: int
 ) -> tuple[Dataset, Dataset | None]:
@@ -162,7 +166,7 @@ class RunData:
         dataset = load("train")
         if dataset.origin.fingerprint != origin["fingerprint"]:
             count = f"{len(dataset):,} images of {len(dataset.class_names)} classes"
-            raise InputError(
+            raise DataChanged(
                 f"{path} has changed since {self.folder} was begun (it now holds {count}): undo "
                 "the change, say where the original is with --data PATH, or train a new run"
             )
