@@ -48,11 +48,12 @@ class EMA:
             self.updates += 1
             return beta if self.updates > self.start else 0.0
 
+        frozen = [pair for pair in pairs if not pair[1].requires_grad]
         trained = [pair for pair in pairs if pair[1].requires_grad]
-        averages, weights = ([pair[i].data for pair in trained] for i in (0, 1))
-        optim_kernels.lerp(averages, weights, count_and_get_beta)
-        for average, current in pairs:
-            if not current.requires_grad:  # rounding would change what does not change
-                average.data[...] = current.data
+        # Rounding must not change the average of what does not change.
+        for group, get_beta in ((trained, count_and_get_beta), (frozen, lambda: 0.0)):
+            if group:
+                averages, weights = ([pair[i].data for pair in group] for i in (0, 1))
+                optim_kernels.lerp(averages, weights, get_beta)
         self.module.mark_changed()
         self.module.copy_buffers(module)

@@ -63,7 +63,7 @@ def restore(trainer: Any, run: checkpoint.Run, changed: changes.Changed = {}) ->
     the run does differently from the checkpoint on."""
     a, states, meta = trainer.algorithm, run.states, run.meta
     for part in ("G", "D", "g_optimizer", "d_optimizer"):
-        getattr(a, part).load_state_dict(states[part])
+        getattr(a, part).load_state_dict(states.get(part, {}))
     a.ema.module.load_state_dict(states["ema"])
     trainer.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
     random_state(a, [meta["rng"], meta["augment_rng"]])
