@@ -18,8 +18,9 @@ from tinygan.models.settings import Settings
 
 Changed = Mapping[str, Sequence[Any]]  # {name: [before, now]}
 
-# When the run ends, and which files it writes. No weight depends on them, so they are not recorded:
-# a run that is resumed for more steps is the same as one that was begun for as many.
+# When the run ends, and which files it writes. No weight depends on them, unless a schedule ends
+# with the run, so they are not recorded: a run that is resumed for more steps is the same as one
+# that was begun for as many.
 UNRECORDED = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 # What a resumed run keeps, for settings that are not of the group "network", and for those whose
 # reason is another one.
@@ -62,10 +63,14 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any], old: Settings) ->
     """Return {name: [before, now]} of what differs between the config.json of a run and the one
     with which it goes on. old: the settings of the former."""
     olds, news = dataclasses.asdict(old), now["settings"]
+    # A schedule (it has `lengths`) may end with the run, wherever that is.
+    schedules = [value for value in news.values() if hasattr(value, "lengths")]
+    other_end = any(s.lengths(olds["steps"]) != s.lengths(news["steps"]) for s in schedules)
+    unrecorded = UNRECORDED - ({"steps"} if other_end else set())
     changed = {
         name: [olds[name], value]
         for name, value in news.items()
-        if olds[name] != value and name not in UNRECORDED
+        if olds[name] != value and name not in unrecorded
     }
     fingerprints = [(config.get("origin") or {}).get("fingerprint") for config in (before, now)]
     names = [config["data"] for config in (before, now)]

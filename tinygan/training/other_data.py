@@ -1,5 +1,6 @@
 """The data of a run that is resumed: its own, at the same place or another one, or other data."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -33,19 +34,25 @@ def load(
                 "before: leave it out, or give other data with --data"
             )
         return RunData(run.config, run.folder, None, data_dir).whole
-    found = dataset if isinstance(dataset, Dataset) else None
+    found = dataset if isinstance(dataset, Dataset) else _at(run, dataset, data_dir, given)
+    check_same_shape(run, found)
+    origin, name = run.config.get("origin"), run.config["data"]
+    same = found.origin and origin and found.origin.fingerprint == origin["fingerprint"]
+    return replace(found, name=name) if same else found
+
+
+def _at(run: Run, name: str | Path, data_dir: Any, given: dict[str, Any]) -> Dataset:
+    """Return the data of this name, or at this path: those of the run, or others."""
     origin = run.config.get("origin")
-    if found is None and origin and dataset not in data.names():
-        found = None if given else _moved(run, dataset, data_dir, origin)
+    if origin and name not in data.names():
+        if not given and (moved := _moved(run, name, data_dir, origin)):
+            return moved
         if origin["image_size"]:
             given = {"image_size": tuple(origin["image_size"]), **given}
-    if found is None:
-        found = data.load(dataset, data_dir=data_dir, **given)
-    check_same_shape(run, found)
-    return found
+    return data.load(name, data_dir=data_dir, **given)
 
 
-def _moved(run, path, data_dir, origin):
+def _moved(run: Run, path: str | Path, data_dir: Any, origin: Any) -> Dataset | None:
     """Return the data of a run if they are now at `path`; None if other data are there."""
     try:
         return RunData(run.config, run.folder, path, data_dir).whole
@@ -73,10 +80,11 @@ def check_same_shape(run: Run, dataset: Dataset) -> None:
     advice = "give other data"
     if len(has) == len(wanted) == 3 and has[2] == wanted[2] and has != wanted:
         advice += f", or if these are your own, give --image-size {wanted[0]}x{wanted[1]}"
+    if len(has) == len(wanted):
+        advice += f", or begin a new run with --init-from {quoted(run.folder)}"
     raise InputError(
         f"{dataset.name} has {_described(dataset.unit, has, dataset.num_classes)}, but the "
-        f"networks of {run.folder} are for {_described('images', wanted, classes)}: {advice}, or "
-        f"begin a new run with --init-from {quoted(run.folder)}"
+        f"networks of {run.folder} are for {_described('images', wanted, classes)}: {advice}"
     )
 
 

@@ -21,7 +21,8 @@ def take_weights(algorithm: Any, source: checkpoint.Run) -> dict[str, Any]:
     recipes. A network takes the same weights whether or not a wrapper gives it the class. Raises
     InputError if no weight fits, and Unsound if a weight is not finite.
     """
-    best = source.path.name == checkpoint.BEST
+    file = source.path or source.folder
+    best = file.name == checkpoint.BEST
     parts = {"G": "ema" if best else "G", "D": "D"}
     taken, kept, reasons = {}, [], []
     for role, part in parts.items():
@@ -30,7 +31,7 @@ def take_weights(algorithm: Any, source: checkpoint.Run) -> dict[str, Any]:
         taken[role] = len(names & {path for path, _ in network.named_parameters()})
         kept += missing
         if part not in source.states:
-            reasons.append(f"{source.path.name} holds no {role}, which starts anew")
+            reasons.append(f"{file.name} holds no {role}, which starts anew")
         elif missing:
             shown = ", ".join(missing[:SHOWN]) + ", ..." * (len(missing) > SHOWN)
             reasons.append(f"{len(missing)} of {role} do not fit and start anew: {shown}")
@@ -45,12 +46,12 @@ def take_weights(algorithm: Any, source: checkpoint.Run) -> dict[str, Any]:
         if not parameter.requires_grad:
             average.assign(parameter)
     counts = " and ".join(f"{n} of {role}" for role, n in taken.items())
-    say("; ".join([f"the weights of {source.path} are taken over: {counts}", *reasons]))
+    say("; ".join([f"the weights of {file} are taken over: {counts}", *reasons]))
     if len(kept) > MAX_KEPT:
         kept[MAX_KEPT - 1 :] = [f"and {len(kept) - MAX_KEPT + 1} more"]
     return {
         "path": str(source.folder.absolute()),
-        "checkpoint": source.path.name,
+        "checkpoint": file.name,
         "step": source.meta["step"],
         "kept": kept,
     }
@@ -61,7 +62,7 @@ def _load(network, role, source, part):
     names of what does not fit."""
     found, own, missing = source.states.get(part, {}), network.state_dict(), []
     by_name = {parameter_name(role, path): array for path, array in found.items()}
-    taken: dict[str, Any] = {}
+    taken = {}
     for path, array in state.arrays_of(network, source.config["image_shape"]).items():
         if path.rpartition(".")[2] == "lod":  # the level of detail follows from the images so far
             continue
