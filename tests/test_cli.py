@@ -279,8 +279,10 @@ def test_a_run_folder_may_have_any_suffix(run, tmp_path, capsys, name):
 def test_mistakes_about_a_run(run, tmp_path, capsys):
     before = sorted(p.name for p in run.rglob("*"))
     assert "--resume" in fails(capsys, *TRAIN, "--out", run)
-    assert "you can add only" in fails(capsys, "train", "--resume", run, "--set", "lr=1")
-    assert "you can add only" in fails(capsys, "train", "gan", "--resume", run)
+    assert "a resumed run keeps its recipe" in fails(capsys, "train", "gan", "--resume", run)
+    assert "a resumed run keeps its networks (latent=" in fails(
+        capsys, "train", "--resume", run, "--set", "latent=7"
+    )
     assert "must end in .png, .gif or .npz" in fails(
         capsys, "sample", run, "-o", tmp_path / "a.jpg"
     )

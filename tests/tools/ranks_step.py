@@ -25,6 +25,7 @@ MORE = {
     "dcgan ada": ("dcgan", {"augment": "ada", "policy": "bgc", "ada_p": 0.7}),
     "quick diffaug": ("quick", {"augment": "diffaug"}),
     "dcgan relativistic": ("dcgan", {"loss": "relativistic", "r1": 1.0, "r2": 1.0}),
+    "dcgan frozen": ("dcgan", {"freeze": "D.main.0,G.main.3", "balanced_batches": True}),
     "gan maxout": ("gan", {"g_class": "concat", "d_class": "concat"}),
 }
 CASES = {**{name: (name, {}) for name in SMALL}, **MORE}

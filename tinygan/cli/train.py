@@ -28,7 +28,8 @@ def train_options(parser):
         metavar="NAME|PATH",
         help="the data set, listed by `tinygan data`: digits (the default), mnist, ...; or your "
         "own images: a folder of pictures (with a subfolder for each class, or without classes), "
-        "an .npz or .npy file, or an IDX file. With --resume: where own images are now",
+        "an .npz or .npy file, or an IDX file. With --resume: other data for the rest of the run, "
+        "or where own images are now",
     )
     add(parser, "--image-size", "--layout", "--labels", "--data-dir")
     parser.add_argument(
@@ -46,7 +47,15 @@ def train_options(parser):
         "--resume",
         type=path_argument,
         metavar="DIR",
-        help="continue the run in DIR from its last checkpoint",
+        help="continue the run in DIR from its last checkpoint; --set, --batch-size and --data "
+        "change it from there on",
+    )
+    parser.add_argument(
+        "--init-from",
+        type=path_argument,
+        metavar="RUN",
+        help="begin with the weights of another run (a folder, or one of its checkpoints), as far "
+        "as they fit",
     )
     add(
         parser,
@@ -178,26 +187,33 @@ def settings_from_options(args):
 def resumed_trainer(args):
     """Return the Trainer of the run that --resume names. Raises InputError for options that a
     resumed run cannot change."""
-    settings = settings_from_options(args)
-    fixed = args.recipe, args.seed, args.out, args.image_size, args.layout, args.labels
-    if any(value is not None for value in fixed):
-        raise InputError(
-            "--resume continues a run with its own recipe, data and settings; you can add only "
-            "--data (where its own data are now), --data-dir, --device, --steps and "
-            "--set sample_every=N checkpoint_every=N keep=N eval_every=N"
-        )
-    return continued_run(args.resume, settings, args.data, args.data_dir)
+    for option, value, reason in (
+        ("", args.recipe, "keeps its recipe"),
+        ("--seed ", args.seed, "keeps its seed, from which all its random numbers follow"),
+        ("--out ", args.out, "stays in its folder"),
+        ("--init-from ", args.init_from, "goes on with its own weights"),
+    ):
+        if value is not None:
+            raise InputError(f"{option}{value}: a resumed run {reason}: leave it out")
+    return continued_run(
+        args.resume, settings_from_options(args), args.data, args.data_dir, reading(args)
+    )
+
+
+def reading(args):
+    """Return the options that say how own data are read, as `data.load` takes them."""
+    return {name: getattr(args, name) for name in ("image_size", "layout", "labels")}
 
 
 def new_trainer(args):
     """Return the Trainer of a new run. Only the first rank has a folder."""
-    names = "data_dir", "image_size", "layout", "labels"
     return new_run(
         args.recipe,
         args.data,
         args.out,
         args.seed or 0,
         settings_from_options(args),
-        {name: getattr(args, name) for name in names},
+        {"data_dir": args.data_dir, **reading(args)},
         with_folder=ranks.rank == 0,
+        init_from=args.init_from,
     )

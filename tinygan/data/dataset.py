@@ -1,11 +1,12 @@
 """A data set in memory: labelled images, their minibatches, and parts of them."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tinygan.data.balancing import BalancedStream
 from tinygan.errors import InputError
 
 
@@ -148,19 +149,36 @@ class Dataset:
         return replace(self, images=np.pad(self.images, widths)) if border else self
 
     def batch(
-        self, index: int, batch_size: int, seed: int
+        self, index: int, batch_size: int, seed: int, balanced: bool = False
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return minibatch `index` (0, 1, ...) of an endless stream, shuffled anew every epoch.
 
         Returns images, float32 (batch_size, H, W, C) in [-1, 1], and labels, int64 (batch_size,).
-        An epoch leaves out the images that do not fill its last batch. The stream has no state: a
-        run that is resumed at step `index` gets the same batches as an uninterrupted one. Raises
-        InputError for a batch size outside 1..N, and for a negative index or seed.
+        An epoch leaves out the images that do not fill its last batch. balanced: let each batch
+        have equal numbers of each class (they differ by at most one) instead, and draw the images
+        of a class in a new order whenever they are used up. The stream has no state: a run that is
+        resumed at step `index` gets the same batches as an uninterrupted one. Raises InputError for
+        a batch size outside 1..N, for a negative index or seed, and for balanced batches of a
+        single class.
         """
-        indices = self.batch_indices(index, batch_size, seed)
+        indices = self.batch_indices(index, batch_size, seed, balanced)
         return to_float(self.images[indices]), self.labels[indices]
 
-    def batch_indices(self, index: int, batch_size: int, seed: int) -> np.ndarray[Any, Any]:
+    def check_classes(self) -> None:
+        """Raise InputError unless balanced batches are possible."""
+        if len(self._balanced_stream.members) == 1:
+            raise InputError(
+                f"balanced batches need several classes, but all {self.unit} of {self.name} are of "
+                "one: set balanced_batches=false"
+            )
+
+    @cached_property
+    def _balanced_stream(self):
+        return BalancedStream(self.labels)
+
+    def batch_indices(
+        self, index: int, batch_size: int, seed: int, balanced: bool = False
+    ) -> np.ndarray[Any, Any]:
         """Return the indices of the images in `batch`: int64 (batch_size,)."""
         if not 1 <= batch_size <= len(self):
             raise InputError(
@@ -168,6 +186,9 @@ class Dataset:
             )
         if index < 0 or seed < 0:
             raise InputError(f"batch index {index} and seed {seed} must not be negative")
+        if balanced:
+            self.check_classes()
+            return self._balanced_stream.batch(index, batch_size, seed)
         epoch, i = divmod(index, len(self) // batch_size)
         return _permutation(seed, epoch, len(self))[i * batch_size : (i + 1) * batch_size]
 

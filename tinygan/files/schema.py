@@ -8,7 +8,7 @@ value is wrong. The tables at the end describe the files.
 import json
 import math
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -194,50 +194,8 @@ def _shown(value):
 
 
 def shown_name(key: str) -> str:
-    """Return the name of an entry as text for a message."""
+    """Return a name that was read from a file as text for a message."""
     return key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
-
-
-# Arrays
-
-
-class Array(NamedTuple):
-    """What an array must be. low, high: the range of its values; none may be NaN or infinite."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    low: float = -math.inf
-    high: float = math.inf
-
-    def check(self, array: np.ndarray[Any, Any], name: str) -> None:
-        if array.shape != self.shape:
-            raise ValueError(f"{name} has shape {array.shape}, not {self.shape}")
-        if array.dtype != self.dtype:
-            raise ValueError(f"{name} holds {array.dtype.str}, not {self.dtype}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{name} holds {'NaN' if np.isnan(array).any() else 'inf'}")
-        if array.size and not (self.low <= array.min() and array.max() <= self.high):
-            raise ValueError(f"{name} holds values outside of {self.low:g} to {self.high:g}")
-
-
-def check_arrays(
-    part: str,
-    found: Mapping[str, np.ndarray[Any, Any]],
-    required: Mapping[str, Array],
-    optional: Mapping[str, Array] = {},
-) -> None:
-    """Check the arrays of one part of a checkpoint: all of the required ones, and perhaps optional
-    ones. Raises ValueError that names the first array that is missing, unknown or wrong."""
-    expected = {**optional, **required}
-    for kind, names in (
-        ("lacks", required.keys() - found.keys()),
-        ("has unexpected", found.keys() - expected.keys()),
-    ):
-        if names:
-            shown = sorted(map(shown_name, names))
-            raise ValueError(f"{part} {kind} {', '.join(shown[:5])}{', ...' * (len(shown) > 5)}")
-    for name, array in found.items():
-        expected[name].check(array, f"{part}/{name}")
 
 
 # The files of a run
@@ -274,6 +232,21 @@ ORIGIN = record(
     }
 )
 SETTING = either("a number, text, true or false", number(), text(1000), one_of(True, False))
+MAX_CHANGES = 1000  # of a run
+MAX_KEPT = 100  # names that config.json lists of weights that keep their initial values
+
+
+def history(value: Any, name: str) -> None:
+    """Check for the changes of a run while it was resumed (training/changes.py): a list of {"step":
+    N, "changed": {name: [old, new]}} with rising steps."""
+    pair = sequence(*[either("a number, text, true or false", SETTING, text(6000))] * 2)
+    entry = record({"step": STEP, "changed": record({}, others=pair)})
+    items(entry, MAX_CHANGES)(value, name)
+    steps = [entry["step"] for entry in value]
+    if steps != sorted(set(steps)):
+        raise ValueError(f"the steps of {name} do not rise")
+
+
 CONFIG = record(
     {
         "recipe": text(100),
@@ -288,6 +261,16 @@ CONFIG = record(
         "kernels": one_of("fast", "plain"),
         "origin": ORIGIN,
         "class_names": items(text(1000), 10_000),
+        "history": history,
+        # Where the initial weights come from (training/transfer.py).
+        "init_from": record(
+            {
+                "path": text(5000),
+                "checkpoint": text(300),
+                "step": STEP,
+                "kept": items(text(1000), MAX_KEPT),
+            }
+        ),
     },
 )
 

@@ -32,6 +32,14 @@ from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
 
 
+def requiring_gradient(x: Tensor) -> Tensor:
+    """Return x if it requires a gradient, or else a Tensor of the same values that does."""
+    if not x.requires_grad:
+        x = x.detach()
+        x.requires_grad = True
+    return x
+
+
 def image_gradients(D: Callable[[Tensor], Tensor], x) -> Tensor:
     """Return the gradient of D(x[n]) at each image x[n] of the array x (N, ...): a Tensor (N, ...)
     that can be differentiated again.
@@ -40,9 +48,7 @@ def image_gradients(D: Callable[[Tensor], Tensor], x) -> Tensor:
     that the loss has already computed from x: `image_gradients(lambda _: logits, x)`.
     """
     (x,) = as_tensors("image_gradients", (x,))
-    if not x.requires_grad:
-        x = x.detach()
-        x.requires_grad = True
+    x = requiring_gradient(x)
     logits = D(x)
     return grad(sum(logits) * (len(x) / logits.size), x, create_graph=True)
 
@@ -86,13 +92,14 @@ def path_length(
     image of noise, N(0, 1 / HW).
 
     synthesis: a function from styles to images (N, H, W, C).
-    ws: the styles (N, L, size), a Tensor that requires a gradient.
+    ws: the styles (N, L, size). (They are constant if the mapping is frozen.)
     mean_length: the running mean so far.
 
     The new running mean is a = (1 - decay) mean_length + decay (mean path length of the batch), and
     the penalty is the mean of (path length - a)^2. The gradient flows through a, too. The second
     result is the value of a, an array of shape ().
     """
+    ws = requiring_gradient(ws)
     images = synthesis(ws)
     n, height, width, _ = images.shape
     noise = normal(rng, images.shape, images.dtype) * (height * width) ** -0.5
@@ -134,11 +141,13 @@ def orthogonal(network: Module) -> Tensor:
 def clip_weights(parameters: list[Parameter], limit: float | Tensor) -> None:
     """Clip every weight to [-limit, limit]. limit: a number, or a Tensor of no dimensions.
 
-    This is a constraint, not a penalty. It is in the table because it has a setting, too.
+    Frozen ones stay as they are. This is a constraint, not a penalty. It is in the table because it
+    has a setting, too.
     """
     high = limit.data if isinstance(limit, Tensor) else limit
     for parameter in parameters:
-        parameter.assign(xp.clip(parameter.data, -high, high))
+        if parameter.requires_grad:
+            parameter.assign(xp.clip(parameter.data, -high, high))
 
 
 # What a penalty is applied to -> (the networks that it can train, how its function is called).

@@ -32,14 +32,16 @@ class GrowthSettings(Settings):
         "number of images that D sees at one size, before the next size fades in",
         0,
         MAX_COUNT,
+        group="run",
     )
     fade_images: int = setting(
-        8_000, "number of images that D sees while a size fades in", 0, MAX_COUNT
+        8_000, "number of images that D sees while a size fades in", 0, MAX_COUNT, group="run"
     )
     batch_sizes: str = setting(
         "4:32,8:32",
         "batch sizes for some image sizes, as size:images,..., where size is the shorter side; "
         "batch_size for the others",
+        group="run",
     )
 
 

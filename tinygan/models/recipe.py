@@ -9,6 +9,7 @@ from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
 from . import check_attributes, check_calls, check_draws
+from .freezing import freeze
 from .image_sizes import SizeError
 
 
@@ -68,7 +69,7 @@ class Recipe(NamedTuple):
         self, s: Any, image_shape: tuple[int, ...], classes: int, rng: Rng
     ) -> tuple[Any, Any]:
         """Return (G, D) for images of image_shape (H, W, C), or for points, whose shape is (2,);
-        `rng` draws the initial weights.
+        `rng` draws the initial weights. Parameters that match the setting freeze are frozen.
 
         s: the settings. classes: the number of classes of the data. Raises InputError if the
         settings contradict each other, or if the networks lack something; and SizeError, whose
@@ -100,6 +101,7 @@ class Recipe(NamedTuple):
         for role, network, twin in zip("GD", pair, twins):
             check_draws(role, network, twin, rng)
         check_calls(*twins, image_shape, s.latent, g_classes)
+        freeze(dict(zip("GD", pair)), s.freeze)
         return pair
 
     def check_shape(self, s: Any, image_shape: tuple[int, ...]) -> None:

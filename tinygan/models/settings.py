@@ -117,6 +117,12 @@ class General(Documented):
         0,
         MAX_COUNT,
     )
+    balanced_batches: bool = run_setting(
+        False,
+        "let each batch have equally many images of each class, for imbalanced data: D then sees "
+        "rare classes as often as common ones, and G learns to generate them as often; the few "
+        "images of a rare class are repeated, which D may learn by heart (augment helps)",
+    )
     augment: str = augmentation_setting(
         "none",
         "augmentation of D's input, against overfitting to few training images",
@@ -162,6 +168,12 @@ class General(Documented):
     )
     ema_start: int = optimizer_setting(
         0, "steps before the averaging of G's weights begins", 0, MAX_COUNT
+    )
+    freeze: str = optimizer_setting(
+        "",
+        "parameters to leave as they are: names of layers or patterns, separated by commas, such "
+        "as D.main.0,D.main.2 or G.blocks.* (`tinygan show` prints the layers); batch-norm "
+        "statistics and other buffers still follow the data",
     )
     standing: int = run_setting(
         0,

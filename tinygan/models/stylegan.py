@@ -167,7 +167,11 @@ class StyleSettings(Settings):
         0.1, "learning rate of the mapping, relative to that of the other layers", 1e-6, 1
     )
     mixing: float = setting(
-        0.0, "probability that the finer layers of a batch have the styles of other latents", 0, 1
+        0.0,
+        "probability that the finer layers of a batch have the styles of other latents",
+        0,
+        1,
+        group="loss",
     )
 
 

@@ -14,7 +14,8 @@ class EMA:
     At each update, average = decay * average + (1 - decay) * weights; buffers are copied. The decay
     rises with the number t of earlier updates, min(decay, (1 + t) / (10 + t)), so that the average
     forgets the random initial weights. In the first `start` updates, the decay is 0: the average is
-    equal to the module. Raises ValueError for a decay outside [0, 1).
+    equal to the module. The average of a frozen parameter is that parameter.
+    Raises ValueError for a decay outside [0, 1).
 
     module: the averaged copy, in evaluation mode.
     """
@@ -47,7 +48,12 @@ class EMA:
             self.updates += 1
             return beta if self.updates > self.start else 0.0
 
-        averages, weights = ([pair[i].data for pair in pairs] for i in (0, 1))
-        optim_kernels.lerp(averages, weights, count_and_get_beta)
+        frozen = [pair for pair in pairs if not pair[1].requires_grad]
+        trained = [pair for pair in pairs if pair[1].requires_grad]
+        # Rounding must not change the average of what does not change.
+        for group, get_beta in ((trained, count_and_get_beta), (frozen, lambda: 0.0)):
+            if group:
+                averages, weights = ([pair[i].data for pair in group] for i in (0, 1))
+                optim_kernels.lerp(averages, weights, get_beta)
         self.module.mark_changed()
         self.module.copy_buffers(module)

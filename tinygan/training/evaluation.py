@@ -24,14 +24,15 @@ class Evaluation:
 
     held_out: the Dataset of held-out images, or None. dataset: the whole Dataset, before padding.
     here: whether this process evaluates (one of several ranks does). best_score: the lowest FID so
-    far; of points, the lowest energy distance. Raises InputError if the settings ask for
+    far; of points, the lowest energy distance. since: evaluations up to this step do not count for
+    the best, because the data have changed after it. Raises InputError if the settings ask for
     evaluations, but no images are held out.
     """
 
     def __init__(
         self, settings: Any, held_out: Any, dataset: Dataset, seed: int, here: bool = True
     ):
-        self.settings, self.seed, self.best_score = settings, seed, math.inf
+        self.settings, self.seed, self.best_score, self.since = settings, seed, math.inf, -1
         if settings.eval_every and held_out is None:
             raise InputError(
                 f"setting eval_every={settings.eval_every}: {dataset.name} is too small to hold "
@@ -81,7 +82,9 @@ class Evaluation:
         return self.evaluator.quick(images, labels)
 
     def is_comparable(self, row: dict[str, Any]) -> bool:
-        """Return whether an earlier evaluation used the features of this one."""
+        """Return whether an earlier evaluation used the features and the data of this one."""
+        if row["step"] <= self.since:
+            return False
         if self.evaluator is None or "extractor" not in row:
             return True
         return row["extractor"] == self.evaluator.extractor.description
@@ -119,10 +122,13 @@ class Evaluation:
             checkpoint.set_aside(best)
             return
         if not self.is_comparable(meta["evaluation"]):
-            warn(
-                f"{best} was chosen by other features ({meta['evaluation']['extractor']}; now "
-                f"{self.evaluator.extractor.description}): the next evaluation writes a new one"
-            )
+            other = "on other data, or by another number of samples"
+            if meta["step"] > self.since:
+                other = (
+                    f"by other features ({meta['evaluation']['extractor']}; now "
+                    f"{self.evaluator.extractor.description})"
+                )
+            warn(f"{best} was chosen {other}: the next evaluation writes a new one")
             self.best_score = math.inf
             checkpoint.set_aside(best)
         elif meta["step"] > step and same_evaluations:

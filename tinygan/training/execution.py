@@ -96,9 +96,8 @@ class Execution:
         this step."""
         a, n = self.algorithm, self.algorithm.batch_size
         with self.clock("data"):
-            indices = from_host(
-                lambda: ranks.share(a.dataset.batch_indices(a.images // n + i, n, a.seed))
-            )
+            place = lambda: (a.images // n + i, n, a.seed, a.settings.balanced_batches)
+            indices = from_host(lambda: ranks.share(a.dataset.batch_indices(*place())))
             images, labels = (asarray(array)[indices] for array in self.data)
             return to_float(images), labels
 

@@ -20,11 +20,16 @@ from . import recipes
 FEWEST = 6  # images to compare with
 
 
+class DataChanged(InputError):
+    """Own data are not those that a run was trained on."""
+
+
 def training_data(
     dataset: Dataset, settings: Settings, seed: int
 ) -> tuple[Dataset, Dataset | None]:
     """Divide a Dataset into the images that a run with these settings trains on, and those that are
-    held out. Raises InputError if the setting train_size is too large."""
+    held out. Raises InputError if the setting train_size is too large, and for balanced batches of
+    a single class."""
     train, held_out = dataset.hold_out()
     if settings.train_size > len(train):
         raise InputError(
@@ -33,6 +38,8 @@ def training_data(
         )
     if settings.train_size:
         train = train.balanced(settings.train_size, seed)
+    if settings.balanced_batches:
+        train.check_classes()
     return train, held_out
 
 
@@ -159,7 +166,7 @@ class RunData:
         dataset = load("train")
         if dataset.origin.fingerprint != origin["fingerprint"]:
             count = f"{len(dataset):,} images of {len(dataset.class_names)} classes"
-            raise InputError(
+            raise DataChanged(
                 f"{path} has changed since {self.folder} was begun (it now holds {count}): undo "
                 "the change, say where the original is with --data PATH, or train a new run"
             )

@@ -7,18 +7,14 @@ from typing import Any, Mapping
 
 from tinygan import data
 from tinygan.data import Dataset
-from tinygan.errors import InputError, say
+from tinygan.errors import say
 from tinygan.files import checkpoint
 from tinygan.models.image_sizes import SizeError
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
-from . import recipes, sampling
-from .run_data import RunData
+from . import changes, other_data, recipes, sampling
 from .trainer import FolderTaken, Trainer
-
-# Settings that a resumed run may change.
-RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 
 
 def new_run(
@@ -29,13 +25,15 @@ def new_run(
     settings: Mapping[str, Any] = {},
     data_options: Mapping[str, Any] = {},
     with_folder: bool = True,
+    init_from: str | Path | None = None,
 ) -> Trainer:
     """Return the Trainer of a new run.
 
     recipe: its name; by default quick. dataset: the name of a data set, or the path of own data; by
     default the digits. out: the run folder; by default, the next free one in runs/. settings:
     {name: value or text}, as in `--set`. data_options: the other arguments of `data.load`.
-    with_folder: whether to make the folder (one of several ranks does).
+    with_folder: whether to make the folder (one of several ranks does). init_from: another run, or
+    one of its checkpoints, whose weights the run begins with where they fit.
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.
@@ -45,40 +43,41 @@ def new_run(
     note_folder(dataset)
     images = data.load("digits" if dataset is None else dataset, **data_options)
     folder = out if with_folder else ""
+    source = None if init_from is None else checkpoint.open_run(init_from)
     try:
-        return _start(found, chosen, images, folder, seed)
+        return _start(found, chosen, images, folder, seed, source)
     except SizeError as error:
         if error.pad is None or "pad" in settings or images.origin is None:
             raise
         say(f"pad={error.pad} instead of {chosen.pad}: with it, the images fit the networks")
-        return _start(found, chosen.updated({"pad": error.pad}), images, folder, seed)
+        return _start(found, chosen.updated({"pad": error.pad}), images, folder, seed, source)
 
 
 def continued_run(
     run: str | Path,
     settings: Mapping[str, Any] = {},
-    moved_to: str | Path | None = None,
+    dataset: str | Path | Dataset | None = None,
     data_dir: str | Path | None = None,
+    data_options: Mapping[str, Any] = {},
 ) -> Trainer:
     """Return the Trainer that continues a run.
 
-    run: its folder, or one of its checkpoints. settings: {name: value or text}, the changes.
-    moved_to, data_dir: where its data are now. Raises InputError for whatever cannot be done.
+    run: its folder, or one of its checkpoints. settings: {name: value or text}, the changes; see
+    changes.py. dataset: other data with images of the same shape and as many classes, or where own
+    data are now. data_dir: a folder to search first for data that are known by their name.
+    data_options: the other arguments of `data.load`, for other data. Raises InputError for whatever
+    cannot be done.
     """
-    if settings.keys() - RESUMABLE:
-        raise InputError(
-            "--resume continues a run with its own recipe, data and settings; you can add only "
-            "--data (where its own data are now), --data-dir, --device, --steps and "
-            "--set sample_every=N checkpoint_every=N keep=N eval_every=N"
-        )
     opened = checkpoint.open_run(run, allow_empty=True)
-    recipe, chosen = recipes.of_run(opened)
+    recipe, before = recipes.of_run(opened)
+    now = before.updated(settings)
+    changes.check(before, now, opened.folder)
     if opened.path:  # config.json must not describe larger networks than the checkpoint holds
         sampling.build_networks(opened)
-    dataset = RunData(opened.config, opened.folder, moved_to, data_dir).whole
-    trainer = Trainer(
-        recipe, chosen.updated(settings), dataset, opened.folder, opened.config["seed"]
-    )
+    if isinstance(dataset, (str, Path)):
+        note_folder(dataset)
+    images = other_data.load(opened, dataset, data_dir, data_options)
+    trainer = Trainer(recipe, now, images, opened.folder, opened.config["seed"])
     trainer.resume(opened)
     return trainer
 
@@ -90,17 +89,23 @@ def note_folder(name: Any) -> None:
 
 
 def _start(
-    recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path | None, seed: int
+    recipe: Recipe,
+    settings: Settings,
+    dataset: Dataset,
+    out: str | Path | None,
+    seed: int,
+    source: checkpoint.Run | None,
 ) -> Trainer:
     """Return the Trainer of a new run in the folder `out`; None stands for the next free one in
     runs/, and "" for no folder."""
     if out == "":
-        return Trainer(recipe, settings, dataset, "", seed)
+        return Trainer(recipe, settings, dataset, "", seed, source)
     if out is not None:
-        return Trainer.start(recipe, settings, dataset, out, seed)
+        return Trainer.start(recipe, settings, dataset, out, seed, source)
     while True:
         try:
-            return Trainer.start(recipe, settings, dataset, _next_folder(recipe, dataset), seed)
+            folder = _next_folder(recipe, dataset)
+            return Trainer.start(recipe, settings, dataset, folder, seed, source)
         except FolderTaken:  # by another process, after we looked for a free folder
             pass
 

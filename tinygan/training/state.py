@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from tinygan.files import checkpoint, schema
-from tinygan.files.schema import Array, check_arrays
+from tinygan.files.arrays import Array, check_arrays
+from tinygan.gan.penalties import PENALTIES
 from tinygan.models.growth import START
 from tinygan.optim import Adam
 
-from . import log
+from . import changes, log
 from .recordable import random_state
 
 # The attributes of Algorithm that checkpoints contain besides arrays.
@@ -57,20 +58,22 @@ def meta(trainer: Any) -> dict[str, Any]:
     }
 
 
-def restore(trainer: Any, run: checkpoint.Run) -> None:
-    """Set the state of a Trainer to that of a checkpoint, which `check` has accepted."""
+def restore(trainer: Any, run: checkpoint.Run, changed: changes.Changed = {}) -> None:
+    """Set the state of a Trainer to that of a checkpoint, which `check` has accepted. changed: what
+    the run does differently from the checkpoint on."""
     a, states, meta = trainer.algorithm, run.states, run.meta
     for part in ("G", "D", "g_optimizer", "d_optimizer"):
-        getattr(a, part).load_state_dict(states[part])
+        getattr(a, part).load_state_dict(states.get(part, {}))
     a.ema.module.load_state_dict(states["ema"])
     trainer.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
     random_state(a, [meta["rng"], meta["augment_rng"]])
-    if a.controller:
+    if a.controller and meta["controller"] and not changes.begins_anew("controller", changed):
         a.controller.restore(meta["controller"])
     for key in ALGORITHM_STATE:
         setattr(a, key, meta[key])
-    for name in vars(a.objectives.penalty_state):
-        setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
+    for entry in PENALTIES:
+        if entry.state and not changes.begins_anew(entry.name, changed):
+            setattr(a.objectives.penalty_state, entry.state, meta.get(entry.state, 0.0))
     a.ema.updates, trainer.unlogged = meta["ema_updates"], meta["recent"]
     trainer.unfinished = meta.get("unfinished", False)
 
@@ -83,10 +86,10 @@ def check(trainer: Any, run: checkpoint.Run) -> None:
     a, states, shape = trainer.algorithm, run.states, trainer.dataset.image_shape
     with _unsound(run.path):
         schema.check_meta(run.meta, None)
-        _check_meta(a, run.meta)
+        _check_meta(a, run.meta, "history" in trainer.config or "history" in run.config)
         states = {part: states.get(part, {}) for part in schema.PARTS}
         for part, network in (("G", a.G), ("D", a.D), ("ema", a.ema.module)):
-            check_arrays(part, states[part], _arrays_of(network, shape))
+            check_arrays(part, states[part], arrays_of(network, shape))
         # In each step, G has one or two updates (the second is that of a lazy penalty).
         step, d_updates = run.meta["step"], run.meta["d_updates"]
         _check_optimizer("g_optimizer", states["g_optimizer"], a.g_optimizer, 2 * step)
@@ -102,7 +105,7 @@ def check_network(run: checkpoint.Run, part: str, network: Any) -> None:
     """Raise Unsound unless a checkpoint holds the weights of a network, as its part "G", "D" or
     "ema"."""
     with _unsound(run.path):
-        expected = _arrays_of(network, run.config["image_shape"])
+        expected = arrays_of(network, run.config["image_shape"])
         check_arrays(part, run.states.get(part, {}), expected)
 
 
@@ -127,21 +130,24 @@ def _unsound(path):
         raise checkpoint.changed(path, error) from None
 
 
-def _check_meta(a, meta):
+def _check_meta(a, meta, has_changed):
     penalties = dict.fromkeys(vars(a.objectives.penalty_state), schema.number())
+    # A run that has changed may have begun, or ceased, to use ADA.
+    controller = schema.CONTROLLER if a.controller else schema.one_of(None)
+    controller = schema.META["controller"] if has_changed else controller
     schema.record(
         {
             **schema.META,
             "step": schema.STEP,
             "lod": schema.number(0, a.growth.levels) if a.growth else schema.one_of(None),
-            "controller": schema.CONTROLLER if a.controller else schema.one_of(None),
+            "controller": controller,
         },
         # A checkpoint of an older version may lack some of the penalties.
         penalties | schema.UNFINISHED,
     )(meta, "")
 
 
-def _arrays_of(network, image_shape):
+def arrays_of(network: Any, image_shape: Any) -> dict[str, Array]:
     """Return {path: Array} of the parameters and buffers of a network."""
     levels = (min(image_shape[:2]) // START).bit_length() - 1
     ranges = {"running_var": (0.0, math.inf), "lod": (0.0, levels)}
@@ -154,7 +160,7 @@ def _arrays_of(network, image_shape):
 
 def _check_optimizer(part, saved, optimizer, max_updates):
     """Check the states of the parameters that have been updated: those that have any state."""
-    if not saved:
+    if not saved and max_updates:
         raise ValueError(f"it lacks {part}")
     expected = {}
     for i, p in enumerate(optimizer.parameters):

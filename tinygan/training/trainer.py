@@ -11,14 +11,14 @@ import numpy as np
 
 from tinygan import files, kernels, plots
 from tinygan.data import Dataset
-from tinygan.errors import InputError, Interrupted, quoted, warn, warn_once
+from tinygan.errors import InputError, Interrupted, quoted, say, warn, warn_once
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
 from tinygan.models.image_sizes import check_images
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
-from . import health, log, ranks, state
+from . import changes, health, log, ranks, state, transfer
 from .algorithm import Algorithm
 from .evaluation import Evaluation
 from .execution import held_out_batch_size
@@ -42,11 +42,19 @@ class Trainer:
     resumed run is bit for bit the same as an uninterrupted one, since a checkpoint contains the
     states of all random number generators. `Trainer.start` begins a new run in the folder `out`.
 
+    init_from: a Run, whose weights a new run begins with (transfer.py), or None.
+
     Raises InputError for settings that contradict each other, or do not fit the data.
     """
 
     def __init__(
-        self, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
+        self,
+        recipe: Recipe,
+        settings: Settings,
+        dataset: Dataset,
+        out: str | Path,
+        seed: int = 0,
+        init_from: checkpoint.Run | None = None,
     ):
         s = self.settings = settings
         recipe.check_shape(s, dataset.image_shape)
@@ -76,6 +84,8 @@ class Trainer:
             "kernels": kernels.in_use(),
             **describe(dataset),
         }
+        if init_from:
+            self.config["init_from"] = transfer.take_weights(a, init_from)
 
     @property
     def dataset(self) -> Dataset:
@@ -251,8 +261,9 @@ class Trainer:
         """Load the state of a checkpoint.Run, to continue from there; if it has no checkpoint, the
         run begins again. The folder does not change until the method `run` is called.
 
-        Raises InputError if the checkpoint is at the last step already, if its contents cannot be
-        right, if a line of a log is damaged, and if config.json does not fit the data.
+        What the run does differently from then on is noted in config.json (see changes.py). Raises
+        InputError if the checkpoint is at the last step already, if its contents cannot be right,
+        if a line of a log is damaged, and if config.json does not fit the data.
         """
         for key in ("image_shape", "classes"):
             if run.config[key] != self.config[key]:
@@ -260,8 +271,19 @@ class Trainer:
                     f"{run.folder / 'config.json'} is damaged ({key} is {run.config[key]}, but the "
                     f"data {self.dataset.name} have {self.config[key]})"
                 )
+        if not run.path and "init_from" in run.config:
+            raise InputError(
+                f"{run.folder} holds no checkpoint, so it lacks the weights that it was to begin "
+                "with: repeat the command that began it, with --init-from "
+                f"{quoted(run.config['init_from']['path'])}"
+            )
         self.checkpoints_at_start = run.checkpoint_names
-        self.same_evaluations = run.config["settings"].get("eval_every") == self.settings.eval_every
+        step = run.meta["step"] if run.path else 0
+        changed = changes.note(self.config, run.config, self.settings, step)
+        self.evaluation.since = changes.last_comparable(self.config.get("history", ()))
+        self.same_evaluations = run.config["settings"].get(
+            "eval_every"
+        ) == self.settings.eval_every and run.config.get("history") == self.config.get("history")
         before, now = run.config.get("kernels", "fast"), self.config["kernels"]
         if before != now:
             warn(
@@ -277,8 +299,10 @@ class Trainer:
                 raise InputError(
                     f"{run.path} is already at step {run.meta['step']}: give a larger --steps"
                 )
-            state.restore(self, run)
+            state.restore(self, run, changed)
         log.ends_of_step(run.folder, self.step)  # raises InputError for damaged lines
+        if run.config.get("history") != self.config.get("history"):
+            say(changes.sentence(step, changed, self.settings))
 
     def rewind(self) -> None:
         """Remove from the folder all pictures and lines of later steps, which this run will write
@@ -303,7 +327,13 @@ class Trainer:
 
     @classmethod
     def start(
-        cls, recipe: Recipe, settings: Settings, dataset: Dataset, out: str | Path, seed: int = 0
+        cls,
+        recipe: Recipe,
+        settings: Settings,
+        dataset: Dataset,
+        out: str | Path,
+        seed: int = 0,
+        init_from: checkpoint.Run | None = None,
     ) -> "Trainer":
         """Return a Trainer with a new folder, `out`. Raises FolderTaken if it already contains a
         run, and InputError if it contains other files. If the same call was interrupted, and its
@@ -326,7 +356,7 @@ class Trainer:
             )
         existed, trainer = out.exists(), None
         if not has_more:
-            trainer = cls(recipe, settings, dataset, out, seed)
+            trainer = cls(recipe, settings, dataset, out, seed, init_from)
         if begun and (trainer is None or checkpoint.read_config(out, out) != trainer.config):
             raise FolderTaken(
                 f"{out} already contains a run: continue it with --resume {quoted(out)}, "
@@ -339,6 +369,8 @@ class Trainer:
                 if (out / "config.json").exists() and not begun:
                     raise FileExistsError
                 files.write_json(out / "config.json", trainer.config)
+                if init_from:  # whose files may go
+                    transfer.save_first_checkpoint(trainer)
         except (FileExistsError, files.InUse):
             raise FolderTaken(
                 f"another process has just begun a run in {out}: choose another --out"
