@@ -260,6 +260,8 @@ def test_names_of_other_kinds():
     for call in (lambda: X.std(unbiased=False), lambda: X.var(ddof=1), lambda: ops.std(X, ddof=1)):
         assert "var and std divide by n" in message_of(TypeError, call)
     assert "'min': write low" in message_of(TypeError, X.clip, min=0.0)
+    assert "'dims': write axis" in message_of(TypeError, ops.flip, X, dims=0)
+    assert "gelu is exact" in message_of(TypeError, ops.gelu, X, approximate="tanh")
     assert "'start_dim': write start" in message_of(TypeError, X.flatten, start_dim=1)
     assert "'keepdim': write keepdims" in message_of(TypeError, X.sum, 1, keepdim=True)
 

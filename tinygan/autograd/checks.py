@@ -329,10 +329,12 @@ def add_layer_path(error, network):
 
 # Settings of PyTorch's and NumPy's functions that have other names here, or none.
 SETTINGS = {
-    "dim": "write axis",
+    **dict.fromkeys(("dim", "dims"), "write axis"),
     "keepdim": "write keepdims",
     "start_dim": "write start",
     "end_dim": "write end",
+    "negative_slope": "write slope",
+    "approximate": "gelu is exact",
     **dict.fromkeys(("min", "a_min"), "write low"),
     **dict.fromkeys(("max", "a_max"), "write high"),
     **dict.fromkeys(("ddof", "unbiased", "correction"), "var and std divide by n"),

@@ -56,7 +56,7 @@ def std(x, axis=None, keepdims=False):
     n = math.prod([x.shape[a] for a in axes])
     if not n:
         raise ValueError(f"std over axis {axis} of an empty Tensor of shape {x.shape}")
-    return norm(centred(x, axes), axes, keepdims) * n**-0.5
+    return norm(centred(x, axes), axes, keepdims) / n**0.5
 
 
 @composite_op(1)
