@@ -187,11 +187,12 @@ def test_an_array_that_a_tensor_is_added_to():
         (X, habits.TENSOR),
         (nn.Linear(1, 1), habits.MODULE),
         (optim.Adam([Parameter(np.ones(1))]), habits.OPTIMIZER),
+        (optim, habits.OPTIM),
         (nn, habits.NN),
         (ops, habits.OPS),
         (tinygan, habits.TINYGAN),
     ],
-    ids=["Tensor", "Module", "Optimizer", "nn", "ops", "tinygan"],
+    ids=["Tensor", "Module", "Optimizer", "optim", "nn", "ops", "tinygan"],
 )
 def test_names_that_do_not_exist_say_what_to_write(owner, table):
     for name, advice in table.items():

@@ -5,12 +5,11 @@ changed between steps; schedules.py has the usual ways.
 """
 
 import math
-from typing import Any, ClassVar, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tinygan.autograd import Array, Parameter, Tensor, described, profiled, wrap
-from tinygan.autograd.habits import OPTIMIZER, advise
+from tinygan.autograd import Array, Parameter, Tensor, described, habits, profiled, wrap
 from tinygan.backend import asarray, stays_the_same, to_numpy, when_readable, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
@@ -132,7 +131,7 @@ class Optimizer:
                 del current[key]
 
 
-advise(Optimizer, OPTIMIZER)
+habits.advise(Optimizer, habits.OPTIMIZER)
 
 
 def _arrays(states, name, ws):
@@ -324,3 +323,7 @@ def _refuse_norm(norm):
         f"clip_grad_norm: the norm of the gradients is {norm}, which cannot be clipped: lower the "
         "learning rate, or find the cause with tinygan.anomaly()"
     )
+
+
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = habits.of_package(__name__, habits.OPTIM)
