@@ -21,8 +21,6 @@ from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.statistics import to_floats
 
-pytestmark = pytest.mark.fast
-
 
 @pytest.fixture(scope="module")
 def digits():
