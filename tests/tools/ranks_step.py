@@ -27,6 +27,10 @@ MORE = {
     "dcgan relativistic": ("dcgan", {"loss": "relativistic", "r1": 1.0, "r2": 1.0}),
     "dcgan frozen": ("dcgan", {"freeze": "D.main.0,G.main.3", "balanced_batches": True}),
     "gan maxout": ("gan", {"g_class": "concat", "d_class": "concat"}),
+    "gan schedules": (
+        "gan",
+        {"lr": "cosine:1e-3:0", "r1": "linear:2:0:until=4", "clip_grad_norm": "linear:0.1:0.01"},
+    ),
 }
 CASES = {**{name: (name, {}) for name in SMALL}, **MORE}
 

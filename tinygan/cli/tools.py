@@ -38,7 +38,7 @@ def print_settings(recipe):
     descriptions = recipe.settings().describe(
         g_class=recipe.g_class_choices, d_class=recipe.d_class_choices
     )
-    name_width = max(len(_name(d)) for d in descriptions)
+    name_width = max(len(d.name) for d in descriptions)
     value_width = max(len(_value(d)) for d in descriptions)
     indent = name_width + value_width + 6
     width = max(80, shutil.get_terminal_size((100, 24)).columns)
@@ -62,17 +62,14 @@ def print_settings(recipe):
         print("\n" + textwrap.fill(f"{group}: {purpose}", width, subsequent_indent="  "))
         for d in descriptions:
             if d.group == group:
-                first = f"  {_name(d):{name_width}}  {_value(d):{value_width}}  "
+                first = f"  {d.name:{name_width}}  {_value(d):{value_width}}  "
                 print(textwrap.fill(first + d.doc, width, subsequent_indent=" " * indent))
-
-
-def _name(description):
-    return description.name + "~" * description.scheduled
 
 
 def _value(description):
     value = description.value
-    return (str(value) if value != "" else '""') + "*" * description.changed
+    marks = "~" * description.scheduled + "*" * description.changed
+    return (str(value) if value != "" else '""') + marks
 
 
 def show_options(parser):
