@@ -136,6 +136,11 @@ def test_a_resumed_run_with_changes(run, digits, capsys):
     assert line.startswith("tinygan: changed from step 10 on: batch_size 8 -> 6, loss bce -> hinge")
     assert 'freeze "" -> D.main.0' in line and "the p of ADA begins anew at 0.25" in line
     assert config_of(run) == before  # nothing is written before the run goes on
+    trainer.rewind()  # as at the beginning of a run that is killed soon after
+    trainer = resume(run, digits)
+    assert (
+        "changed from" not in capsys.readouterr().err and trainer.algorithm.augment.pipe.p == 0.25
+    )
     a = trainer.algorithm
     assert (a.g_optimizer.lr, a.batch_size, a.augment.pipe.p) == (1e-4, 6, 0.25)
     assert len(trainer.dataset) == 50 and a.step == 10 and a.images == 80

@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from tinygan.errors import InputError, quoted, say
+from tinygan.errors import InputError, one_line, quoted, say
 from tinygan.files.checkpoint import Run
 from tinygan.files.schema import MAX_CHANGES
 from tinygan.gan.penalties import PENALTIES
@@ -57,7 +57,7 @@ def data_name(config: Mapping[str, Any]) -> str:
     their fingerprint."""
     if (origin := config.get("origin")) is None:
         return str(config["data"])
-    return f"{origin['path']} ({origin['fingerprint'][:12]})"
+    return f"{one_line(origin['path'], 200)} ({origin['fingerprint'][:12]})"
 
 
 def between(before: Mapping[str, Any], now: Mapping[str, Any], old: Settings) -> dict[str, Any]:
