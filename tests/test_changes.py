@@ -136,6 +136,9 @@ def test_a_resumed_run_with_changes(run, digits, capsys):
     assert line.startswith("tinygan: changed from step 10 on: batch_size 8 -> 6, loss bce -> hinge")
     assert 'freeze "" -> D.main.0' in line and "the p of ADA begins anew at 0.25" in line
     assert config_of(run) == before  # nothing is written before the run goes on
+    trainer.rewind()  # as at the beginning of a run that is killed soon after
+    trainer = resume(run, digits)
+    assert "changed from" not in capsys.readouterr().err
     a = trainer.algorithm
     assert (a.g_optimizer.lr, a.batch_size, a.augment.pipe.p) == (1e-4, 6, 0.25)
     assert len(trainer.dataset) == 50 and a.step == 10 and a.images == 80
@@ -184,6 +187,22 @@ def test_an_older_checkpoint_continues_with_the_present_settings(run, digits, ca
     assert "history" not in config_of(run)
 
 
+@pytest.mark.parametrize(
+    "name, changed, anew",
+    [
+        ("controller", {"lr": [1, 2], "ada_target": [0.6, 0.7], "policy": ["", "xflip"]}, False),
+        ("controller", {"augment": ["none", "ada"]}, True),
+        ("controller", {"ada_p": [0.5, 0.2]}, True),
+        ("controller", {"ada_target": [0.0, 0.6]}, True),
+        ("path_length", {"path_length": [0.0, 2.0]}, True),
+        ("path_length", {"path_length": [1.0, 2.0], "r1": [0.0, 1.0]}, False),
+    ],
+)
+def test_which_states_begin_anew(name, changed, anew):
+    assert changes.begins_anew(name, changed) == anew
+
+
+@pytest.mark.slow
 def test_states_that_a_change_needs_begin_anew(tmp_path, digits, capsys):
     settings = {"augment": "ada", "ada_p": 0.5, "ada_kimg": 1.0, "path_every": 1}
     start(

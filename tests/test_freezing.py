@@ -5,12 +5,11 @@ import pytest
 from test_training import SMALL
 
 from tinygan import data
+from tinygan.backend import to_numpy
 from tinygan.errors import InputError
 from tinygan.models.freezing import freeze, parameter_name
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
-
-pytestmark = pytest.mark.cpu
 
 WRAPPED = {"g_class": "concat", "d_class": "projection"}
 CASES = {  # recipe, settings, the layers in the setting freeze
@@ -27,7 +26,7 @@ def weights(algorithm):
     networks = {"G": algorithm.G, "D": algorithm.D, "average": algorithm.ema.module}
     return {
         part: {
-            parameter_name("D" if part == "D" else "G", path): np.array(p.data).tobytes()
+            parameter_name("D" if part == "D" else "G", path): to_numpy(p.data).tobytes()
             for path, p in network.named_parameters()
         }
         for part, network in networks.items()
@@ -63,7 +62,7 @@ def test_frozen_parameters_keep_their_bytes(digits, case, capsys):
 
 def test_statistics_of_frozen_layers_still_follow_the_data(digits):
     trained = algorithm(digits, "dcgan", freeze="G.main.1")
-    means = lambda: np.array(dict(trained.G.named_buffers())["main.1.running_mean"])
+    means = lambda: np.array(to_numpy(dict(trained.G.named_buffers())["main.1.running_mean"]))
     before = means()
     with np.errstate(all="ignore"):
         trained.train_step()
@@ -76,6 +75,7 @@ def networks(**settings):
     return recipe.build(chosen, (28, 28, 1), 10, np.random.default_rng(0))
 
 
+@pytest.mark.cpu
 def test_names_of_layers_and_patterns():
     """Whether a network has a wrapper or not, its layers have the same names."""
     for wrapper in ({}, WRAPPED, {**WRAPPED, "d_class": "concat"}):
@@ -92,6 +92,7 @@ def test_names_of_layers_and_patterns():
             assert sum(frozen) == count, (pattern, wrapper)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     "patterns, words",
     [
@@ -109,6 +110,7 @@ def test_patterns_that_make_no_sense(patterns, words):
     assert words in str(error.value)
 
 
+@pytest.mark.cpu
 def test_the_error_about_large_networks_is_short():
     recipe = recipes.find("stylegan2")
     G, D = recipe.build(recipe.settings(), (28 + 4, 28 + 4, 1), 10, np.random.default_rng(0))

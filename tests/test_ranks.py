@@ -121,6 +121,35 @@ def test_a_run_on_several_ranks_writes_the_same_files_as_on_one(tmp_path):
 
 
 @needs_mpi
+@pytest.mark.slow
+def test_ranks_begin_with_other_weights_and_go_on_with_other_settings(tmp_path):
+    """As one process does, with frozen parameters and balanced batches."""
+    from tinygan.cli import main
+
+    options = ["--set", "g_channels=4", "d_channels=4"]
+    first = ["train", "dcgan", "--steps", "2", "--batch-size", "8", *options, "--out"]
+    assert main([*first, str(tmp_path / "source")]) == 0
+    begin = [*first[:5], "8", *options, "freeze=D.main.0", "balanced_batches=true"]
+    begin += ["--init-from", str(tmp_path / "source"), "--out"]
+    go_on = ["--steps", "4", "--set", "lr=1e-3", "batch_size=4", "augment=ada", "ada_p=0.5"]
+    for name, call in (
+        ("one", lambda *argv: main([*argv])),
+        ("two", lambda *argv: finished(mpiexec(2, *argv))),
+    ):
+        call(*begin, str(tmp_path / name))
+        call("train", "--resume", str(tmp_path / name), *go_on)
+    one, two = (checkpoint.open_run(tmp_path / name) for name in ("one", "two"))
+    assert one.config == two.config and [e["step"] for e in one.config["history"]] == [2]
+    assert one.meta["controller"] == two.meta["controller"] and one.meta["images"] == 24
+    source = checkpoint.open_run(tmp_path / "source")
+    for run in (one, two):
+        frozen = run.states["D"]["main.0.weight"]
+        assert np.array_equal(frozen, source.states["D"]["main.0.weight"])
+    for path, array in one.states["G"].items():
+        assert np.abs(array - two.states["G"][path]).max() < 1e-2, path
+
+
+@needs_mpi
 @pytest.mark.parametrize(
     "argv, message",
     [

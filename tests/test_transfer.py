@@ -177,3 +177,27 @@ def test_the_option_of_the_command_line(source, tmp_path, capsys):
     assert main([*map(str, argv)]) == 0
     assert "are taken over: 7 of G and 5 of D" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path / "a"), "--steps", "2"]) == 0
+
+
+@pytest.mark.parametrize(
+    "key, value, words",
+    [
+        ("path", 3, "init_from.path is 3, not text"),
+        ("step", -1, "init_from.step is -1"),
+        ("kept", ["a"] * 101, "init_from.kept is a list of 101 items, not a list of at most 100"),
+        ("more", 1, "init_from.more is unknown"),
+    ],
+)
+def test_a_damaged_origin_of_the_weights_is_one_line(source, tmp_path, key, value, words):
+    run = shutil.copytree(source, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    origin = {"path": "/x", "checkpoint": "best.npz", "step": 3, "kept": []}
+    for changed in ({}, {key: value}):
+        text = json.dumps({**config, "init_from": {**origin, **changed}})
+        (run / "config.json").write_text(text)
+        if changed:
+            with pytest.raises(InputError, match="config.json is damaged") as error:
+                checkpoint.open_run(run)
+            assert words in str(error.value)
+        else:
+            checkpoint.open_run(run)

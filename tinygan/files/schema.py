@@ -239,7 +239,7 @@ MAX_KEPT = 100  # names that config.json lists of weights that keep their initia
 def history(value: Any, name: str) -> None:
     """Check for the changes of a run while it was resumed (training/changes.py): a list of {"step":
     N, "changed": {name: [old, new]}} with rising steps."""
-    pair = sequence(*[either("a number, text, true or false", SETTING, text(6000))] * 2)
+    pair = sequence(SETTING, SETTING)
     entry = record({"step": STEP, "changed": record({}, others=pair)})
     items(entry, MAX_CHANGES)(value, name)
     steps = [entry["step"] for entry in value]

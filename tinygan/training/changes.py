@@ -11,7 +11,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from tinygan.errors import InputError, quoted
+from tinygan.errors import InputError, one_line, quoted, say
+from tinygan.files.checkpoint import Run
 from tinygan.files.schema import MAX_CHANGES
 from tinygan.gan.penalties import PENALTIES
 from tinygan.models.settings import Settings
@@ -56,7 +57,7 @@ def data_name(config: Mapping[str, Any]) -> str:
     their fingerprint."""
     if (origin := config.get("origin")) is None:
         return str(config["data"])
-    return f"{origin['path']} ({origin['fingerprint'][:12]})"
+    return f"{one_line(origin['path'], 200)} ({origin['fingerprint'][:12]})"
 
 
 def between(before: Mapping[str, Any], now: Mapping[str, Any], old: Settings) -> dict[str, Any]:
@@ -99,18 +100,32 @@ def history(earlier: Sequence[Any], step: int, changed: Changed) -> list[dict[st
     return entries
 
 
-def note(
-    config: dict[str, Any], before: Mapping[str, Any], settings: Settings, step: int
-) -> Changed:
-    """Note in `config`, with which a run goes on from a checkpoint of this step, what differs from
-    its config.json so far, `before`. Return what differs from the checkpoint on, {name: [before,
-    now]}. settings: those in `config`."""
-    old = type(settings)().updated(before["settings"])
-    entries = history(before.get("history", ()), step, between(before, config, old))
-    config.update({"history": entries} if entries else {})
+def note(trainer: Any, run: Run, earlier: Settings) -> Changed:
+    """Prepare a Trainer for what it does differently from the checkpoint of a Run on, note it in
+    its config, and say it if it is new. Return {name: [before, now]}.
+
+    earlier: the settings of the run so far. Raises InputError if the run has no checkpoint, but
+    does not begin with random weights.
+    """
+    before, now, step = run.config, trainer.config, run.meta["step"] if run.path else 0
     if "init_from" in before:
-        config["init_from"] = before["init_from"]
-    return next((entry["changed"] for entry in entries if entry["step"] == step), {})
+        now["init_from"] = before["init_from"]
+        if not run.path:
+            raise InputError(
+                f"{run.folder} holds no checkpoint, so it lacks the weights that it was to begin "
+                "with: repeat the command that began it, with --init-from "
+                f"{quoted(before['init_from']['path'])}"
+            )
+    entries = history(before.get("history", ()), step, between(before, now, earlier))
+    now.update({"history": entries} if entries else {})
+    here = [entry["changed"] for entry in entries if entry["step"] == step]
+    changed: Changed = here[0] if here else {}
+    same = entries == before.get("history", [])
+    if not same:
+        say(sentence(step, changed, trainer.settings))
+    trainer.same_evaluations = same and earlier.eval_every == trainer.settings.eval_every
+    trainer.evaluation.since = last_comparable(entries)
+    return changed
 
 
 def last_comparable(entries: Sequence[Any]) -> int:

@@ -78,7 +78,7 @@ def continued_run(
         note_folder(dataset)
     images = other_data.load(opened, dataset, data_dir, data_options)
     trainer = Trainer(recipe, now, images, opened.folder, opened.config["seed"])
-    trainer.resume(opened)
+    trainer.resume(opened, before)
     return trainer
 
 

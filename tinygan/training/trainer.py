@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygan import files, kernels, plots
 from tinygan.data import Dataset
-from tinygan.errors import InputError, Interrupted, quoted, say, warn, warn_once
+from tinygan.errors import InputError, Interrupted, quoted, warn, warn_once
 from tinygan.files import checkpoint
 from tinygan.kernels.cpu import parallel
 from tinygan.models.image_sizes import check_images
@@ -257,13 +257,14 @@ class Trainer:
 
     # Resuming and starting a run
 
-    def resume(self, run: checkpoint.Run) -> None:
+    def resume(self, run: checkpoint.Run, earlier: Settings | None = None) -> None:
         """Load the state of a checkpoint.Run, to continue from there; if it has no checkpoint, the
         run begins again. The folder does not change until the method `run` is called.
 
-        What the run does differently from then on is noted in config.json (see changes.py). Raises
-        InputError if the checkpoint is at the last step already, if its contents cannot be right,
-        if a line of a log is damaged, and if config.json does not fit the data.
+        earlier: the run's settings so far; by default, those in its config.json. What the run does
+        differently from then on is noted in config.json (see changes.py). Raises InputError if the
+        checkpoint is at the last step already, if its contents cannot be right, if a line of a log
+        is damaged, and if config.json does not fit the data.
         """
         for key in ("image_shape", "classes"):
             if run.config[key] != self.config[key]:
@@ -271,19 +272,14 @@ class Trainer:
                     f"{run.folder / 'config.json'} is damaged ({key} is {run.config[key]}, but the "
                     f"data {self.dataset.name} have {self.config[key]})"
                 )
-        if not run.path and "init_from" in run.config:
+        # A last step whose files are not complete is completed.
+        last = self.settings.steps - 1 + bool(run.meta.get("unfinished"))
+        if run.path and run.meta["step"] > last:
             raise InputError(
-                f"{run.folder} holds no checkpoint, so it lacks the weights that it was to begin "
-                "with: repeat the command that began it, with --init-from "
-                f"{quoted(run.config['init_from']['path'])}"
+                f"{run.path} is already at step {run.meta['step']}: give a larger --steps"
             )
         self.checkpoints_at_start = run.checkpoint_names
-        step = run.meta["step"] if run.path else 0
-        changed = changes.note(self.config, run.config, self.settings, step)
-        self.evaluation.since = changes.last_comparable(self.config.get("history", ()))
-        self.same_evaluations = run.config["settings"].get(
-            "eval_every"
-        ) == self.settings.eval_every and run.config.get("history") == self.config.get("history")
+        changed = changes.note(self, run, earlier or self.settings.updated(run.config["settings"]))
         before, now = run.config.get("kernels", "fast"), self.config["kernels"]
         if before != now:
             warn(
@@ -293,16 +289,8 @@ class Trainer:
             )
         if run.path:
             state.check(self, run)
-            # A last step whose files are not complete is completed.
-            unfinished = run.meta.get("unfinished", False)
-            if run.meta["step"] >= self.settings.steps + unfinished:
-                raise InputError(
-                    f"{run.path} is already at step {run.meta['step']}: give a larger --steps"
-                )
             state.restore(self, run, changed)
         log.ends_of_step(run.folder, self.step)  # raises InputError for damaged lines
-        if run.config.get("history") != self.config.get("history"):
-            say(changes.sentence(step, changed, self.settings))
 
     def rewind(self) -> None:
         """Remove from the folder all pictures and lines of later steps, which this run will write
