@@ -6,6 +6,7 @@ On the command line, `--set name=value` changes them.
 import contextlib
 import dataclasses
 import inspect
+import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
 from tinygan.errors import InputError, choose_from, warn
@@ -23,6 +24,34 @@ GROUPS = {  # what the settings of each group are good for, in the order in whic
 
 S = TypeVar("S", bound="Documented")
 
+# An object in a file of the user's: the name of the file, without its folder, and that of the
+# object.
+REFERENCE = re.compile(r"([^/\\:]{1,100}\.py):([^\W\d]\w{0,99})")
+
+
+class FromFile(str):
+    """The value of a setting that stands for an object in a file of the user's, such as
+    "my_losses.py:focal".
+
+    value: the object. source: the files that it was loaded from (training/own_code.py). A plain
+    text of this form, such as one from config.json, stands for an object that is not loaded.
+    """
+
+    value: Any
+    source: Any
+
+    def __deepcopy__(self, memo: Any) -> "FromFile":
+        return self
+
+
+def not_loaded(name: str, reference: str) -> InputError:
+    """Return the error to raise if the setting `name` is a plain text FILE.py:NAME, although the
+    object itself is needed."""
+    return InputError(
+        f"setting {name}={_printable(reference)}: the file is not loaded: begin the run with "
+        "`tinygan train`, or in Python with training.start.new_run"
+    )
+
 
 def setting(
     default: Any,
@@ -32,13 +61,15 @@ def setting(
     choices: Sequence[str] | None = None,
     formerly: Sequence[str] = (),
     group: str = "network",
+    from_file: bool = False,
 ) -> Any:
     """Return a dataclass field with its description and the values that it accepts.
 
     minimum, maximum: the range of a number, both ends included. An integer without a maximum gets
     DEFAULT_MAXIMUM. choices: the values that a string may have. formerly: the names of the setting
     in older versions, so that runs of those versions can still be read. group: a key of GROUPS,
-    under which `tinygan recipes NAME` lists the setting.
+    under which `tinygan recipes NAME` lists the setting. from_file: whether the value may also be
+    FILE.py:NAME, an object in a file of the user's (`FromFile`).
     """
     if group not in GROUPS:
         raise ValueError(f"group={group!r}: {choose_from(GROUPS, group)}")
@@ -53,6 +84,7 @@ def setting(
             "choices": choices,
             "formerly": formerly,
             "group": group,
+            "from_file": from_file,
         },
     )
 
@@ -77,6 +109,7 @@ class Documented:
         for f in self._fields().values():
             choices = fewer.get(f.name, f.metadata["choices"])
             doc = f.metadata["doc"] + (f"; one of {', '.join(choices)}" if choices else "")
+            doc += ", or FILE.py:NAME" * bool(choices and f.metadata["from_file"])
             value = getattr(self, f.name)
             descriptions.append(
                 Description(f.metadata["group"], f.name, value, value != f.default, doc)
@@ -98,6 +131,10 @@ class Documented:
                 raise TypeError(
                     f"{kind.__name__}.{f.name} has the text {f.type!r} as its type: leave out "
                     "`from __future__ import annotations` in the file of the settings"
+                )
+            if f.type not in _EXPECTED:
+                raise TypeError(
+                    f"{kind.__name__}.{f.name}: its type must be int, float, bool or str"
                 )
         return fields
 
@@ -134,12 +171,18 @@ def _parse(field, value):
             raise ValueError
         elif field.type is int:
             parsed = _parse_int(value)
+        elif isinstance(value, FromFile) and metadata["from_file"]:
+            parsed = value
         else:
             parsed = field.type(value)
     except (ValueError, KeyError, TypeError, OverflowError):
         raise InputError(f"setting {assignment}: expected {_EXPECTED[field.type]}") from None
+    if metadata["from_file"] and REFERENCE.fullmatch(parsed):
+        return parsed
     if metadata["choices"] and parsed not in metadata["choices"]:
         raise InputError(f"setting {assignment}: {choose_from(metadata['choices'], parsed)}")
+    if metadata["from_file"] and not metadata["choices"] and parsed:
+        raise InputError(f"setting {assignment}: write FILE.py:NAME, or nothing for none")
     low, high = metadata["minimum"], metadata["maximum"]
     too_small = low is not None and not parsed >= low  # `not`, so that NaN is outside any range
     too_large = high is not None and not parsed <= high

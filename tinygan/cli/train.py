@@ -10,6 +10,7 @@ from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, sa
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
 from tinygan.training import ranks
+from tinygan.training.own_code import options_again
 from tinygan.training.start import continued_run, new_run
 
 from .options import add, path_argument
@@ -20,7 +21,8 @@ def train_options(parser):
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help="the recipe, listed by `tinygan recipes` (default: quick)",
+        help="the recipe, listed by `tinygan recipes` (default: quick), or a model file of yours, "
+        "FILE.py",
     )
     add(
         parser,
@@ -48,6 +50,7 @@ def train_options(parser):
         metavar="DIR",
         help="continue the run in DIR from its last checkpoint",
     )
+    add(parser, "--model", "--trust")
     add(parser, "--set", help="change settings of the recipe (`tinygan recipes RECIPE` lists them)")
     add(parser, "--device")
 
@@ -74,14 +77,14 @@ def run_train(args):
         with ranks.abort_on_error():
             grid = trainer.run()
     except KeyboardInterrupt as interruption:
-        print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer.out)}", file=sys.stderr)
+        print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer)}", file=sys.stderr)
         return exit_code(interruption)
     except (Diverged, InUse):  # resuming does not help: it diverges again, or the folder is in use
         raise
     except InputError as error:
-        raise InputError(f"{error}; {how_to_resume(trainer.out)}") from error
+        raise InputError(f"{error}; {how_to_resume(trainer)}") from error
     except Exception:  # no memory, or a mistake in a user's own recipe
-        say(f"stopped at step {trainer.step}; {how_to_resume(trainer.out)}")
+        say(f"stopped at step {trainer.step}; {how_to_resume(trainer)}")
         raise
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
@@ -93,7 +96,8 @@ def run_train(args):
     print(
         f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
-        f"more:   tinygan sample {quoted(trainer.out)} -n 100 -o more.png\n"
+        f"more:   tinygan sample {quoted(trainer.out)}{options_again(trainer.sources)} -n 100 "
+        "-o more.png\n"
         f"{'points' if isinstance(trainer.dataset, data.Points) else 'grid'}: ".ljust(8)
         + str(grid)
     )
@@ -130,13 +134,14 @@ def train_silently(trainer):
         trainer.run(progress=False)
 
 
-def how_to_resume(folder):
+def how_to_resume(trainer):
     """Return the sentence that says how to continue a run that has stopped, and from which step."""
+    folder, options = trainer.out, options_again(trainer.sources, trainer.settings)
     if not folder.is_dir():
         return f"the folder {folder} is gone"
     return (
         f"continue from step {checkpoint.last_step(folder)} with: tinygan train --resume "
-        f"{quoted(folder)}"
+        f"{quoted(folder)}{options}"
     )
 
 
@@ -181,11 +186,14 @@ def resumed_trainer(args):
             "--data (where its own data are now), --data-dir, --device, --steps and "
             "--set sample_every=N checkpoint_every=N keep=N eval_every=N"
         )
-    return continued_run(args.resume, settings, args.data, args.data_dir)
+    return continued_run(args.resume, settings, args.data, args.data_dir, args.model, args.trust)
 
 
 def new_trainer(args):
     """Return the Trainer of a new run. Only the first rank has a folder."""
+    if args.model or args.trust:
+        option = f"--model {args.model}" if args.model else "--trust"
+        raise InputError(f"{option} is for --resume: a new run takes tinygan train FILE.py")
     names = "data_dir", "image_size", "layout", "labels"
     return new_run(
         args.recipe,

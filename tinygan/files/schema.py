@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from tinygan.files import open_file
+from tinygan.files import open_file, own_code
 
 Check = Callable[[Any, str], None]
 
@@ -287,6 +287,7 @@ CONFIG = record(
         "kernels": one_of("fast", "plain"),
         "origin": ORIGIN,
         "class_names": items(text(1000), 10_000),
+        "code": own_code.check,
     },
 )
 

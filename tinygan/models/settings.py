@@ -36,7 +36,13 @@ class General(Documented):
         0,
         MAX_COUNT,
     )
-    loss: str = loss_setting("bce", "loss functions of D and G", choices=tuple(LOSSES))
+    loss: str = loss_setting(
+        "bce", "loss functions of D and G", choices=tuple(LOSSES), from_file=True
+    )
+    penalty: str = loss_setting(
+        "", "a penalty of your own, FILE.py:NAME; by default none", from_file=True
+    )
+    penalty_weight: float = loss_setting(1.0, "weight of the setting penalty; 0: off", 0)
     optimizer: str = optimizer_setting("adam", "optimiser of G and D", choices=("adam", "rmsprop"))
     lr: float = optimizer_setting(
         2e-4, "learning rate of G, and of D unless d_lr is set; lower it if losses diverge", 0

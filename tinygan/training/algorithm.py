@@ -230,7 +230,7 @@ class Objectives:
         draws = any(isinstance(value, np.random.Generator) for value in attributes)
         self.D_is_a_function = not D.buffers() and not draws
         self.penalty_state = SimpleNamespace(
-            **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state}
+            **{entry.state: 0.0 for entry in penalties.entries(settings) if entry.state}
         )
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):
@@ -371,8 +371,9 @@ class Objectives:
         return every if penalties.active(self.settings, which, *applied_to) else 1
 
     def check_penalties(self, recipe_name):
-        """Raise InputError for a penalty that needs styles if G has none, and for one that must not
-        be lazy but is set to be."""
+        """Raise InputError for a penalty that needs styles if G has none, for one that must not be
+        lazy but is set to be, and for the weight of a penalty of the user's own without one."""
+        penalties.check_own(self.settings)
         for which, applied_to in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
             for entry, weight in penalties.active(self.settings, which, *applied_to):
                 setting = f"setting {entry.name}={weight:g}"

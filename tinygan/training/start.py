@@ -13,7 +13,7 @@ from tinygan.models.image_sizes import SizeError
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
-from . import recipes, sampling
+from . import own_code, recipes, sampling
 from .run_data import RunData
 from .trainer import FolderTaken, Trainer
 
@@ -22,7 +22,7 @@ RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 
 
 def new_run(
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     dataset: str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -32,16 +32,18 @@ def new_run(
 ) -> Trainer:
     """Return the Trainer of a new run.
 
-    recipe: its name; by default quick. dataset: the name of a data set, or the path of own data; by
-    default the digits. out: the run folder; by default, the next free one in runs/. settings:
-    {name: value or text}, as in `--set`. data_options: the other arguments of `data.load`.
-    with_folder: whether to make the folder (one of several ranks does).
+    recipe: its name, or the path of a .py file with a RECIPE, which is executed; by default quick.
+    dataset: the name of a data set, or the path of own data; by default the digits. out: the run
+    folder; by default, the next free one in runs/. settings: {name: value or text}, as in `--set`;
+    loss and penalty may be FILE.py:NAME, and that file is executed, too. data_options: the other
+    arguments of `data.load`. with_folder: whether to make the folder (one of several ranks does).
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.
     """
-    found = recipes.find(recipe or recipes.DEFAULT)
+    found, settings = recipes.choose(recipe or recipes.DEFAULT), own_code.loaded(settings)
     chosen = found.settings(data.holds_points(dataset)).updated(settings)
+    chosen = own_code.with_defaults(chosen, found)
     note_folder(dataset)
     images = data.load("digits" if dataset is None else dataset, **data_options)
     folder = out if with_folder else ""
@@ -59,22 +61,26 @@ def continued_run(
     settings: Mapping[str, Any] = {},
     moved_to: str | Path | None = None,
     data_dir: str | Path | None = None,
+    model: str | Path | None = None,
+    trust: bool = False,
 ) -> Trainer:
     """Return the Trainer that continues a run.
 
     run: its folder, or one of its checkpoints. settings: {name: value or text}, the changes.
-    moved_to, data_dir: where its data are now. Raises InputError for whatever cannot be done.
+    moved_to, data_dir: where its data are now. model, trust: for a run with code of the user's own,
+    see `recipes.of_run` and `own_code.continued`. Raises InputError for whatever cannot be done.
     """
+    opened = checkpoint.open_run(run, allow_empty=True)
+    recipe, chosen = recipes.of_run(opened, model, trust)
+    chosen, settings = own_code.continued(opened, recipe, chosen, settings, trust)
     if settings.keys() - RESUMABLE:
         raise InputError(
             "--resume continues a run with its own recipe, data and settings; you can add only "
             "--data (where its own data are now), --data-dir, --device, --steps and "
             "--set sample_every=N checkpoint_every=N keep=N eval_every=N"
         )
-    opened = checkpoint.open_run(run, allow_empty=True)
-    recipe, chosen = recipes.of_run(opened)
     if opened.path:  # config.json must not describe larger networks than the checkpoint holds
-        sampling.build_networks(opened)
+        sampling.build_networks(opened, recipe, chosen)
     dataset = RunData(opened.config, opened.folder, moved_to, data_dir).whole
     trainer = Trainer(
         recipe, chosen.updated(settings), dataset, opened.folder, opened.config["seed"]
