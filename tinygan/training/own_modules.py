@@ -22,8 +22,7 @@ from typing import Mapping
 from tinygan.errors import InputError, one_line
 
 RESERVED = sys.stdlib_module_names | {
-    *("tinygan", "numpy", "scipy", "matplotlib", "mpl_toolkits", "PIL", "threadpoolctl", "tqdm"),
-    *("cupy", "mpi4py"),
+    *("tinygan", "numpy", "scipy", "matplotlib", "mpl_toolkits", "PIL", "threadpoolctl", "tqdm")
 }
 # What compiling a file may raise. Deep nesting exceeds the parser's memory, or the stack.
 UNREADABLE = SyntaxError, ValueError, RecursionError, MemoryError
@@ -143,7 +142,7 @@ def imported_files(file: str, source: bytes, path: Path, folder: Path) -> list[s
         for other in _files_of(parts, folder):
             top = other.split("/")[0].removesuffix(".py")
             if top in RESERVED and other != file:
-                if _is_imported(top, folder):  # the file is in a checkout of tinygan
+                if _is_imported(top, folder / other):  # the file is in a checkout of tinygan
                     break
                 raise InputError(
                     f"{path}, line {line}: {folder / other} has the name of the module {top}, "
@@ -168,10 +167,10 @@ def _imports(tree, package):
                 yield node.lineno, [*base, alias.name]
 
 
-def _is_imported(module, folder):
-    """Return whether a module that is already imported is the one in this folder."""
+def _is_imported(module, path):
+    """Return whether a module that is already imported is the one in this file."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is not None and folder in Path(file).resolve().parents
+    return file is not None and Path(file).resolve() == path.resolve()
 
 
 def _files_of(parts, folder):

@@ -91,6 +91,8 @@ def of_run(
     recipe = own_code.recipe_of_run(run, model, trust)
     try:
         recipe = recipe or find(run.config["recipe"])
+        if recipe.name != run.config["recipe"]:
+            raise InputError(f"it names another recipe than {recipe.name}: undo the change")
         return recipe, recipe.settings().updated(run.config["settings"])
     except InputError as error:
         raise InputError(f"{run.folder / 'config.json'}: {error}") from None
