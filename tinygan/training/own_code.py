@@ -77,7 +77,7 @@ def read(path: str | Path) -> Source:
     folder, waiting = path.resolve().parent, [path.name]
     files: dict[str, bytes] = {}
     if not is_main_name(path.name):
-        raise InputError(f"{path}: rename this file, to plain letters and digits that end in .py")
+        raise InputError(f"{quoted(path)}: rename this file to letters and digits, NAME.py")
     while waiting:
         name = waiting.pop()
         if name in files:
