@@ -276,6 +276,7 @@ def test_options_that_would_not_be_used_are_refused(run, capsys):
         (["sample", "plain", "--model", "my_model.py", "-o", "a.png"], "leave --model out"),
         (["train", "--model", "my_model.py"], "tinygan train FILE.py"),
         (["train", "my_model.py", "--trust"], "is for --resume"),
+        (["train", "my_model.py", "--resume", run], "--model my_model.py"),
         (["eval", "plain", "digits", "--model", "my_model.py"], "neither plain nor digits"),
         (["train", "gan", "--set", "penalty_weight=2"], "set penalty=FILE.py:NAME as well"),
         (["train", "gan", "--set", "loss=my_loss.py"], "write loss=my_loss.py:NAME"),
@@ -557,6 +558,8 @@ MISTAKES = {
     "RECIPE = Recipe('a', '', Settings, None)": "networks of RECIPE must be a function",
     "RECIPE = Recipe('a', '', Settings, print, {'x': 1})": "unknown setting 'x'",
     "RECIPE = Recipe('a', '', Settings, print, {'lr': -1})": "setting lr=-1: must be at least 0",
+    "@dataclass\nclass S(Settings):\n    x: float = setting(float('inf'), 'x')\n\n"
+    "RECIPE = Recipe('a', '', S, print)": "my_model.py: x is Infinity, not a number",
     "RECIPE = Recipe('a', '', Settings, print, truncation='x')": "truncation of RECIPE is 'x'",
     "class S(Settings):\n    n: int = setting(1, 'n')\n\nRECIPE = Recipe('a', '', S, print)": "no "
     "setting yet: decorate S with @dataclass",
@@ -699,13 +702,12 @@ def test_an_own_module_hides_no_installed_one_from_other_code():
     assert not hasattr(mpmath, "mine") and module.wave is wave
 
 
-def test_a_file_may_be_in_a_checkout_of_tinygan():
+def test_a_file_may_be_in_a_checkout_of_tinygan(trace):
     """Where a folder named tinygan lies beside it."""
-    import tinygan
-
-    root = Path(tinygan.__file__).parents[1]
-    found = own_code.imported_files("x.py", b"import tinygan.nn", root / "x.py", root)
-    assert found == []
+    write(".", {"main.py": "import tinygan.nn\n", "tinygan/__init__.py": TRACE})
+    source = own_code.read("main.py")
+    assert source.module().tinygan is sys.modules["tinygan"]
+    assert source.files.keys() == {"main.py"} and not executed(trace)
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,8 @@ def resumed_trainer(args):
     """Return the Trainer of the run that --resume names. Raises InputError for options that a
     resumed run cannot change."""
     settings = settings_from_options(args)
+    if args.recipe is not None and args.recipe.endswith(".py"):
+        raise InputError(f"--resume takes the model file as an option: --model {args.recipe}")
     fixed = args.recipe, args.seed, args.out, args.image_size, args.layout, args.labels
     if any(value is not None for value in fixed):
         raise InputError(

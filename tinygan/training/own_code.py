@@ -22,6 +22,7 @@ from tinygan.files import (
     open_file,
     remove_temporary,
     replacing,
+    schema,
     user_path,
     writing,
 )
@@ -169,7 +170,8 @@ def _check_recipe(recipe):
         raise TypeError("networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)")
     if recipe.truncation not in ("z", "w", None):
         raise ValueError(f'truncation of RECIPE is {recipe.truncation!r}: choose "z", "w" or None')
-    recipe.settings()
+    for name, value in dataclasses.asdict(recipe.settings()).items():
+        schema.SETTING(value, name)
     recipe.settings(for_points=True)
 
 
