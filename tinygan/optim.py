@@ -338,7 +338,3 @@ def _refuse_norm(norm):
         f"clip_grad_norm: the norm of the gradients is {norm}, which cannot be clipped: lower the "
         "learning rate, or find the cause with tinygan.anomaly()"
     )
-
-
-if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
-    __getattr__ = habits.of_package(__name__, habits.OPTIM)

@@ -7,6 +7,7 @@ training: its value is then a Schedule (schedules.py).
 import contextlib
 import dataclasses
 import inspect
+import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
 from tinygan.errors import InputError, choose_from, warn
@@ -25,6 +26,34 @@ GROUPS = {  # what the settings of each group are good for, in the order in whic
 
 S = TypeVar("S", bound="Documented")
 
+# An object in a file of the user's: the name of the file, without its folder, and that of the
+# object.
+REFERENCE = re.compile(r"([^/\\:]{1,100}\.py):([^\W\d]\w{0,99})")
+
+
+class FromFile(str):
+    """The value of a setting that stands for an object in a file of the user's, such as
+    "my_losses.py:focal".
+
+    value: the object. source: the files that it was loaded from (training/own_code.py). A plain
+    text of this form, such as one from config.json, stands for an object that is not loaded.
+    """
+
+    value: Any
+    source: Any
+
+    def __deepcopy__(self, memo: Any) -> "FromFile":
+        return self
+
+
+def not_loaded(name: str, reference: str) -> InputError:
+    """Return the error to raise if the setting `name` is a plain text FILE.py:NAME, although the
+    object itself is needed."""
+    return InputError(
+        f"setting {name}={_printable(reference)}: the file is not loaded: begin the run with "
+        "`tinygan train`, or in Python with training.start.new_run"
+    )
+
 
 def setting(
     default: Any,
@@ -36,6 +65,7 @@ def setting(
     group: str = "network",
     scheduled: bool = False,
     off_at_zero: bool = False,
+    from_file: bool = False,
 ) -> Any:
     """Return a dataclass field with its description and the values that it accepts.
 
@@ -44,7 +74,8 @@ def setting(
     in older versions, so that runs of those versions can still be read. group: a key of GROUPS,
     under which `tinygan recipes NAME` lists the setting. scheduled: whether a number may have a
     schedule. off_at_zero: whether 0 stands for "off", although small numbers have a large effect;
-    a schedule must then stay above 0.
+    a schedule must then stay above 0. from_file: whether the value may also be FILE.py:NAME, an
+    object in a file of the user's (`FromFile`).
     """
     if group not in GROUPS:
         raise ValueError(f"group={group!r}: {choose_from(GROUPS, group)}")
@@ -61,6 +92,7 @@ def setting(
             "group": group,
             "scheduled": scheduled,
             "off_at_zero": off_at_zero,
+            "from_file": from_file,
         },
     )
 
@@ -86,6 +118,7 @@ class Documented:
         for f in self._fields().values():
             choices = fewer.get(f.name, f.metadata["choices"])
             doc = f.metadata["doc"] + (f"; one of {', '.join(choices)}" if choices else "")
+            doc += ", or FILE.py:NAME" * bool(choices and f.metadata["from_file"])
             value, group = getattr(self, f.name), f.metadata["group"]
             changed, scheduled = value != f.default, f.metadata["scheduled"]
             descriptions.append(Description(group, f.name, value, changed, doc, scheduled))
@@ -106,6 +139,10 @@ class Documented:
                 raise TypeError(
                     f"{kind.__name__}.{f.name} has the text {f.type!r} as its type: leave out "
                     "`from __future__ import annotations` in the file of the settings"
+                )
+            if f.type not in _EXPECTED:
+                raise TypeError(
+                    f"{kind.__name__}.{f.name}: its type must be int, float, bool or str"
                 )
         return fields
 
@@ -158,6 +195,8 @@ def _parse(field, value):
             raise ValueError
         elif field.type is int:
             parsed = _parse_int(value)
+        elif isinstance(value, FromFile) and metadata["from_file"]:
+            parsed = value
         else:
             parsed = field.type(value)
     except (ValueError, KeyError, TypeError, OverflowError):
@@ -165,8 +204,12 @@ def _parse(field, value):
         if metadata["scheduled"]:
             expected += ", or a schedule, such as linear:START:END"
         raise InputError(f"setting {assignment}: expected {expected}") from None
+    if metadata["from_file"] and REFERENCE.fullmatch(parsed):
+        return parsed
     if metadata["choices"] and parsed not in metadata["choices"]:
         raise InputError(f"setting {assignment}: {choose_from(metadata['choices'], parsed)}")
+    if metadata["from_file"] and not metadata["choices"] and parsed:
+        raise InputError(f"setting {assignment}: write FILE.py:NAME, or nothing for none")
     _check_range(field, parsed, assignment)
     return parsed
 

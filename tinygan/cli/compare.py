@@ -15,6 +15,7 @@ from tinygan.files import checkpoint, user_path, write_json
 from tinygan.metrics.evaluate import MEANINGS
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.training import recipes, sampling
+from tinygan.training.own_code import has_own_model
 from tinygan.training.run_data import RunData
 
 from .common import print_table
@@ -92,6 +93,10 @@ def run(args):
         if value is not None and not used:
             raise InputError(f"{option} {value} would not be used: leave it out")
     size = image_size(args.image_size)
+    if args.model and not any(map(has_own_model, runs)):
+        raise InputError(
+            f"--model {args.model}: neither {a} nor {b} is a run with a model of its own"
+        )
     first = load(a, args, size)
     second = load(b, args, size or first.images.shape[1:3])
     first, second, notes = alike(first, second, size or first.images.shape[1:3])
@@ -148,7 +153,9 @@ def load(name, args, size):
     """Return the Side that a text stands for. size: (height, width) to which the pictures of a
     folder are brought, or None. Raises InputError for anything else than six or more images."""
     if is_run(name):
-        G, config, path = load_generator(argparse.Namespace(**{**vars(args), "run_folder": name}))
+        model = args.model if has_own_model(name) else None
+        changes = {"run_folder": name, "model": model}
+        G, config, path = load_generator(argparse.Namespace(**{**vars(args), **changes}))
         if len(config["image_shape"]) == 1:
             raise InputError(f"{name} generates points: only images can be compared")
         n = args.n or SAMPLES

@@ -21,6 +21,7 @@ def export_options(parser):
         help="for G: the moving average of its weights (the default), or those of the last step; "
         "of D, there are those of the last step",
     )
+    add(parser, "--model", "--trust")
     add_output(
         parser,
         ".safetensors",
@@ -31,5 +32,12 @@ def export_options(parser):
 def run_export(args):
     if args.network == "D" and args.weights == "average":
         raise InputError("--network D --weights average: D has no average: leave out --weights")
-    path = export_run(args.run_folder, args.output, args.network, args.weights != "last")
+    path = export_run(
+        args.run_folder,
+        args.output,
+        args.network,
+        args.weights != "last",
+        model=args.model,
+        trust=args.trust,
+    )
     print(f"{args.network} ({path.name}): {args.output}")

@@ -4,18 +4,21 @@ import numpy as np
 
 from tinygan.errors import InputError
 from tinygan.nn import StyleGenerator
-from tinygan.training import recipes, sampling
+from tinygan.training import sampling
 
 
 def load_generator(args):
-    """Return (G, config, path of the checkpoint) for RUN, --weights and --truncation, with G ready
-    for truncated latents or styles.
+    """Return (G, config, path of the checkpoint) for RUN, --weights, --model, --trust and
+    --truncation, with G ready for truncated latents or styles.
 
     Raises InputError if the recipe has no truncation, or its strength is out of range.
     """
-    G, config, path = sampling.load_generator(args.run_folder, args.weights == "average")
+    average = args.weights == "average"
+    model, trust = getattr(args, "model", None), getattr(args, "trust", False)
+    opened = sampling.open_generator(args.run_folder, average, model, trust)
+    G, recipe, config, path = opened
     if getattr(args, "truncation", None) is not None:
-        check_truncation(config["recipe"], args.truncation)
+        check_truncation(recipe, args.truncation)
         sampling.truncate(G, args.truncation, np.random.default_rng([args.seed, 4]))
     return G, config, path
 
@@ -37,10 +40,10 @@ def check_truncation(recipe, strength, option="--truncation"):
     strength: the threshold of z, or psi of w, as given by `option`. Raises InputError if it is out
     of range, or if the recipe has no truncation.
     """
-    kind = recipes.find(recipe).truncation
+    kind = recipe.truncation
     if kind is None:
         raise InputError(
-            f"the recipe {recipe} has no truncation, "
+            f"the recipe {recipe.name} has no truncation, "
             "because its G projects each latent onto a sphere"
         )
     low, high = sampling.TRUNCATION[kind]

@@ -14,7 +14,7 @@ from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.metrics.perceptual import Perceptual
-from tinygan.training import recipes, sampling
+from tinygan.training import sampling
 from tinygan.training.run_data import RunData
 
 from . import compare
@@ -53,7 +53,7 @@ def eval_options(parser):
         help="the real images to compare with: the test set (the default, if there is one), or the "
         "images held out of training, for choosing settings",
     )
-    add(parser, "--truncation", "--weights", "--data", "--data-dir")
+    add(parser, "--truncation", "--weights", "--model", "--trust", "--data", "--data-dir")
     compare.add_options(parser)
     add(parser, "--device")
 
@@ -118,7 +118,7 @@ def truncation_options(parser):
         help="the strengths: thresholds of z (default: 0.1 to 3), or psi for a recipe with styles "
         "(default: -1 to 1.2)",
     )
-    add(parser, "--data", "--data-dir")
+    add(parser, "--model", "--trust", "--data", "--data-dir")
     add_output(
         parser,
         ".png",
@@ -130,17 +130,18 @@ def truncation_options(parser):
 def run_truncation(args):
     """Plot FID, precision and recall against the strength of the truncation trick, and write a grid
     with a row of samples for each strength."""
-    G, config, path = sampling.load_generator(args.run_folder)
+    opened = sampling.open_generator(args.run_folder, model=args.model, trust=args.trust)
+    G, recipe, config, path = opened
     numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
     if len(config["image_shape"]) == 1:
         raise InputError(
             f"{args.run_folder}: this plots the FID of images, but {config['data']} has points: "
             "use `tinygan eval RUN --truncation T`"
         )
-    kind = recipes.find(config["recipe"]).truncation
+    kind = recipe.truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
-        check_truncation(config["recipe"], strength, "--thresholds")
+        check_truncation(recipe, strength, "--thresholds")
     its_data = RunData(config, path.parent, args.data, args.data_dir)
     real = its_data.reals()
     evaluator = metrics.Evaluator(real, args.seed, its_data.extractor())

@@ -127,6 +127,16 @@ SHARED = {
         "help": "which weights of the generator to use: their moving average (the default), or "
         "those of the last step",
     },
+    "--model": {
+        "type": path_argument,
+        "metavar": "FILE.py",
+        "help": "for a run with a model file of its own: that file, which must not have changed",
+    },
+    "--trust": {
+        "action": "store_true",
+        "help": "for a run with code of its own: execute the copy in the run folder. It can do "
+        "whatever you can do on this machine, so trust whoever wrote the folder",
+    },
     "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"},
     "--data": {"metavar": "PATH", "help": "where the run's own data are now, if they have moved"},
     "--image-size": {
@@ -193,6 +203,6 @@ def add_style_options(parser, default_n, n_help, output_help, min_n=2):
         "variety"
     )
     add(parser, "--truncation", help=truncation_help)
-    add(parser, "--weights")
+    add(parser, "--weights", "--model", "--trust")
     add_output(parser, ".png", help=output_help)
     add(parser, "--device")

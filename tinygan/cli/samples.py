@@ -33,7 +33,7 @@ def sample_options(parser):
         help="generate only class K, given by its number, or for own data by its name (conditional "
         "recipes only)",
     )
-    add(parser, "--truncation", "--weights")
+    add(parser, "--truncation", "--weights", "--model", "--trust")
     parser.add_argument(
         "--walk",
         choices=("latents", "styles", "classes"),

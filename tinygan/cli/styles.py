@@ -177,7 +177,7 @@ def project_options(parser):
     add_output(
         parser, ".png", help="the picture of the search; the command also writes FILE-styles.npz"
     )
-    add(parser, "--weights", "--device")
+    add(parser, "--weights", "--model", "--trust", "--device")
 
 
 def run_project(args):

@@ -6,9 +6,9 @@ import textwrap
 import numpy as np
 
 from tinygan import data, nn, plots
-from tinygan.errors import InputError, one_line
+from tinygan.errors import InputError, one_line, quoted
 from tinygan.settings import GROUPS, parse_assignments
-from tinygan.training import recipes
+from tinygan.training import own_code, recipes
 from tinygan.training.start import note_folder
 
 from .common import print_table
@@ -20,13 +20,14 @@ def recipes_options(parser):
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help="list the settings of this recipe (default: list the recipes)",
+        help="list the settings of this recipe, or of a model file of yours, FILE.py (default: "
+        "list the recipes)",
     )
 
 
 def run_recipes(args):
     if args.recipe:
-        print_settings(recipes.find(args.recipe))
+        print_settings(recipes.choose(args.recipe))
     else:
         print_table([(recipe.name, recipe.summary) for recipe in recipes.RECIPES.values()])
         print("\nTo list the settings of a recipe: tinygan recipes RECIPE")
@@ -43,7 +44,8 @@ def print_settings(recipe):
     indent = name_width + value_width + 6
     width = max(80, shutil.get_terminal_size((100, 24)).columns)
     print(f"{recipe.name}: {recipe.summary}\n")
-    example = f"tinygan train {recipe.name} --set lr=1e-4 batch_size=32"
+    name = quoted(recipe.source.path) if recipe.source else recipe.name
+    example = f"tinygan train {name} --set lr=1e-4 batch_size=32"
     print(f"Change settings with --set, such as: {example}")
     print("* marks a value that this recipe changes from the default.")
     text = (
@@ -73,14 +75,18 @@ def _value(description):
 
 
 def show_options(parser):
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe, listed by `tinygan recipes`")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="a recipe, listed by `tinygan recipes`, or a model file of yours, FILE.py",
+    )
     add(parser, "--set", help="change settings of the recipe")
 
 
 def run_show(args):
     """Print the layers of the networks for images like MNIST's: 28x28 pixels, ten classes."""
-    recipe = recipes.find(args.recipe)
-    settings = recipe.settings().updated(parse_assignments(args.set))
+    recipe = recipes.choose(args.recipe)
+    settings = recipe.settings().updated(own_code.loaded(parse_assignments(args.set)))
     side = 28 + 2 * settings.pad
     G, D = recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0))
     label = [np.zeros(1, int)] if settings.g_class != "none" else []

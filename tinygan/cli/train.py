@@ -10,6 +10,7 @@ from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, sa
 from tinygan.files import InUse, checkpoint
 from tinygan.settings import parse_assignments
 from tinygan.training import ranks
+from tinygan.training.own_code import options_again
 from tinygan.training.start import continued_run, new_run
 
 from .options import add, path_argument
@@ -20,7 +21,8 @@ def train_options(parser):
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help="the recipe, listed by `tinygan recipes` (default: quick)",
+        help="the recipe, listed by `tinygan recipes` (default: quick), or a model file of yours, "
+        "FILE.py",
     )
     add(
         parser,
@@ -63,6 +65,7 @@ def train_options(parser):
         help="change settings of the recipe (`tinygan recipes RECIPE` lists them, and says which "
         "may have a schedule, such as lr=cosine:2e-4:0)",
     )
+    add(parser, "--model", "--trust")
     add(parser, "--device")
 
 
@@ -88,14 +91,14 @@ def run_train(args):
         with ranks.abort_on_error():
             grid = trainer.run()
     except KeyboardInterrupt as interruption:
-        print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer.out)}", file=sys.stderr)
+        print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer)}", file=sys.stderr)
         return exit_code(interruption)
     except (Diverged, InUse):  # resuming does not help: it diverges again, or the folder is in use
         raise
     except InputError as error:
-        raise InputError(f"{error}; {how_to_resume(trainer.out)}") from error
+        raise InputError(f"{error}; {how_to_resume(trainer)}") from error
     except Exception:  # no memory, or a mistake in a user's own recipe
-        say(f"stopped at step {trainer.step}; {how_to_resume(trainer.out)}")
+        say(f"stopped at step {trainer.step}; {how_to_resume(trainer)}")
         raise
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
@@ -107,7 +110,8 @@ def run_train(args):
     print(
         f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
-        f"more:   tinygan sample {quoted(trainer.out)} -n 100 -o more.png\n"
+        f"more:   tinygan sample {quoted(trainer.out)}{options_again(trainer.sources)} -n 100 "
+        "-o more.png\n"
         f"{'points' if isinstance(trainer.dataset, data.Points) else 'grid'}: ".ljust(8)
         + str(grid)
     )
@@ -144,13 +148,14 @@ def train_silently(trainer):
         trainer.run(progress=False)
 
 
-def how_to_resume(folder):
+def how_to_resume(trainer):
     """Return the sentence that says how to continue a run that has stopped, and from which step."""
+    folder, options = trainer.out, options_again(trainer.sources, trainer.settings)
     if not folder.is_dir():
         return f"the folder {folder} is gone"
     return (
         f"continue from step {checkpoint.last_step(folder)} with: tinygan train --resume "
-        f"{quoted(folder)}"
+        f"{quoted(folder)}{options}"
     )
 
 
@@ -187,6 +192,8 @@ def settings_from_options(args):
 def resumed_trainer(args):
     """Return the Trainer of the run that --resume names. Raises InputError for options that a
     resumed run cannot change."""
+    if args.recipe is not None and args.recipe.endswith(".py"):
+        raise InputError(f"--resume takes the model file as an option: --model {args.recipe}")
     for option, value, reason in (
         ("", args.recipe, "keeps its recipe"),
         ("--seed ", args.seed, "keeps its seed, from which all its random numbers follow"),
@@ -196,7 +203,13 @@ def resumed_trainer(args):
         if value is not None:
             raise InputError(f"{option}{value}: a resumed run {reason}: leave it out")
     return continued_run(
-        args.resume, settings_from_options(args), args.data, args.data_dir, reading(args)
+        args.resume,
+        settings_from_options(args),
+        args.data,
+        args.data_dir,
+        reading(args),
+        args.model,
+        args.trust,
     )
 
 
@@ -207,6 +220,9 @@ def reading(args):
 
 def new_trainer(args):
     """Return the Trainer of a new run. Only the first rank has a folder."""
+    if args.model or args.trust:
+        option = f"--model {args.model}" if args.model else "--trust"
+        raise InputError(f"{option} is for --resume: a new run takes tinygan train FILE.py")
     return new_run(
         args.recipe,
         args.data,

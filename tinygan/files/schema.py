@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from tinygan.files import open_file
+from tinygan.files import open_file, own_code
 
 Check = Callable[[Any, str], None]
 
@@ -271,6 +271,7 @@ CONFIG = record(
                 "kept": items(text(1000), MAX_KEPT),
             }
         ),
+        "code": own_code.check,
     },
 )
 

@@ -25,6 +25,7 @@ from typing import Callable, NamedTuple
 from tinygan.errors import InputError, choose_from
 from tinygan.ops import binary_cross_entropy_with_logits as bce
 from tinygan.ops import l1_loss, mean, mse_loss, relu, sigmoid, softplus_of_difference, square
+from tinygan.settings import REFERENCE, FromFile, not_loaded
 
 
 class Loss(NamedTuple):
@@ -103,7 +104,12 @@ LOSSES = {
 
 
 def find(name: str) -> Loss:
-    """Return the Loss called `name`. Raises InputError if there is none, and lists all names."""
+    """Return the Loss called `name`, or the one that a `FromFile` of the settings stands for.
+    Raises InputError if there is none, and lists all names."""
+    if isinstance(name, FromFile):
+        return name.value
+    if REFERENCE.fullmatch(name):
+        raise not_loaded("loss", name)
     if name not in LOSSES:
         raise InputError(f"unknown loss {name!r}: {choose_from(LOSSES, name)}")
     return LOSSES[name]

@@ -19,7 +19,7 @@ the logits of the other images. W is the weight of a layer as a matrix; J and a 
 To add a penalty: write its function, its entry in PENALTIES, and its line in the table above. All
 else follows from the entry: the setting and its help text, how reals and fakes are paired,
 laziness, the state in checkpoints, and the value in the log (for the penalties on images, latents
-and styles).
+and styles). The setting `penalty` may add one entry from a file of the user's.
 """
 
 import inspect
@@ -27,9 +27,11 @@ from typing import Any, Callable, NamedTuple
 
 from tinygan.autograd import Parameter, Tensor, as_tensors, grad
 from tinygan.backend import Rng, normal, uniform, xp
+from tinygan.errors import InputError
 from tinygan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
+from tinygan.settings import FromFile, not_loaded
 
 
 def requiring_gradient(x: Tensor) -> Tensor:
@@ -186,18 +188,21 @@ class Penalty(NamedTuple):
     logged_as: the names under which the log has its value, and its state. Values of D's penalties
         are weighted, and values with the same name are added; those of G's penalties are not
         weighted. () for a penalty that only the loss contains.
+
+    An entry of PENALTIES gives all fields that are not empty. In a file of your own, `Penalty("mine", function)` is
+    enough: `own` fills in the rest.
     """
 
     name: str
     function: Callable[..., Any]
-    source: str
-    meaning: str
-    trains: str
-    applied_to: str
-    lazy: bool
-    state: str
-    draws: bool
-    logged_as: tuple[str, ...]
+    source: str = ""
+    meaning: str = ""
+    trains: str = ""
+    applied_to: str = "reals"
+    lazy: bool | None = None
+    state: str = ""
+    draws: bool = False
+    logged_as: tuple[str, ...] | None = None
 
 
 PENALTIES = (
@@ -209,8 +214,6 @@ PENALTIES = (
         "D",
         "reals",
         lazy=True,
-        state="",
-        draws=False,
         logged_as=("penalty",),
     ),
     Penalty(
@@ -221,8 +224,6 @@ PENALTIES = (
         "D",
         "fakes",
         lazy=True,
-        state="",
-        draws=False,
         logged_as=("penalty",),
     ),
     Penalty(
@@ -233,7 +234,6 @@ PENALTIES = (
         "D",
         "between",
         lazy=True,
-        state="",
         draws=True,
         logged_as=("penalty",),
     ),
@@ -245,8 +245,6 @@ PENALTIES = (
         "D",
         "logits",
         lazy=False,
-        state="",
-        draws=False,
         logged_as=(),
     ),
     Penalty(
@@ -257,8 +255,6 @@ PENALTIES = (
         "DG",
         "network",
         lazy=False,
-        state="",
-        draws=False,
         logged_as=(),
     ),
     Penalty(
@@ -281,8 +277,6 @@ PENALTIES = (
         "D",
         "weights",
         lazy=False,
-        state="",
-        draws=False,
         logged_as=(),
     ),
 )
@@ -324,7 +318,7 @@ def check(entry: Penalty) -> None:
             f"applied to {entry.applied_to}, it cannot have a state",
         ),
         (
-            len(entry.logged_as) == logged_values,
+            entry.logged_as is not None and len(entry.logged_as) == logged_values,
             f"logged_as={entry.logged_as} must have {logged_values} names",
         ),
         (entry.source and entry.meaning, "its source and its meaning must not be empty"),
@@ -337,6 +331,52 @@ for _entry in PENALTIES:
     check(_entry)
 
 
+def own(entry: Penalty) -> Penalty:
+    """Return the complete entry of a penalty of the user's own, whose weight is the setting
+    penalty_weight (see `Penalty`).
+
+    Fields that were left out: it trains the networks that it can train, it is lazy if it can be,
+    and the log has its value as own_penalty (and its state as own_penalty_state). Raises ValueError
+    as `check` does.
+    """
+    if entry.logged_as is not None:
+        raise ValueError(f"penalty {entry.name}: leave out logged_as, it is logged as own_penalty")
+    separable = entry.applied_to in (*IMAGES, *LATENTS)
+    logged_as = ("own_penalty", "own_penalty_state")[: 1 + bool(entry.state)] if separable else ()
+    complete = entry._replace(
+        name="penalty_weight",
+        source=entry.source or "own",
+        meaning=entry.meaning or "own",
+        trains=entry.trains or APPLIED_TO.get(entry.applied_to, ("",))[0],
+        lazy=separable if entry.lazy is None else entry.lazy,
+        state="own_penalty_state" if entry.state else "",
+        logged_as=logged_as,
+    )
+    try:
+        check(complete)
+    except ValueError as error:
+        raise ValueError(str(error).replace("penalty_weight", entry.name, 1)) from None
+    return complete
+
+
+def entries(settings: Any) -> tuple[Penalty, ...]:
+    """Return the entries of PENALTIES, and the user's own one if the setting `penalty` has it."""
+    chosen = settings.penalty
+    return PENALTIES + ((chosen.value,) if isinstance(chosen, FromFile) else ())
+
+
+def check_own(settings: Any) -> None:
+    """Raise InputError if the setting `penalty` is not loaded, or if there is none to which the
+    setting penalty_weight applies."""
+    if settings.penalty and not isinstance(settings.penalty, FromFile):
+        raise not_loaded("penalty", settings.penalty)
+    if not settings.penalty and settings.penalty_weight != 1:
+        raise InputError(
+            f"setting penalty_weight={settings.penalty_weight} is the weight of a penalty of your "
+            "own: set penalty=FILE.py:NAME as well, or leave it out"
+        )
+
+
 def active(settings: Any, network: str, *applied_to: str) -> list[tuple[Penalty, Any]]:
     """Return [(entry, its weight)] of the penalties that these settings switch on. A weight is a
     number, or a schedule (schedules.py).
@@ -346,7 +386,7 @@ def active(settings: Any, network: str, *applied_to: str) -> list[tuple[Penalty,
     """
     return [
         (entry, getattr(settings, entry.name))
-        for entry in PENALTIES
+        for entry in entries(settings)
         if network in entry.trains
         and entry.applied_to in applied_to
         and getattr(settings, entry.name)

@@ -8,7 +8,7 @@ from tinygan.backend import Rng, generator
 from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
-from . import check_attributes, check_calls, check_draws
+from .contract import check_attributes, check_calls, check_draws
 from .freezing import freeze
 from .image_sizes import SizeError
 
@@ -44,6 +44,7 @@ class Recipe(NamedTuple):
     g_class_choices, d_class_choices: the values that the settings g_class and d_class may have.
     point_defaults: None if the networks take images only. Otherwise they also take points, of shape
     (2,) where images have (H, W, C), and these are the defaults that differ for points.
+    source: None, or the files of a recipe of the user's own, which are copied into its runs.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Recipe(NamedTuple):
     g_class_choices: tuple[str, ...] = ("none", "concat")
     d_class_choices: tuple[str, ...] = ("none", "concat", "auxiliary", "projection")
     point_defaults: dict[str, Any] | None = None
+    source: Any = None
 
     def variant(self, name: str, summary: str, **changes: Any) -> "Recipe":
         """Return a recipe with the same networks, another name, and changed settings."""

@@ -37,7 +37,15 @@ class General(Documented):
         0,
         MAX_COUNT,
     )
-    loss: str = loss_setting("bce", "loss functions of D and G", choices=tuple(LOSSES))
+    loss: str = loss_setting(
+        "bce", "loss functions of D and G", choices=tuple(LOSSES), from_file=True
+    )
+    penalty: str = loss_setting(
+        "", "a penalty of your own, FILE.py:NAME; by default none", from_file=True
+    )
+    penalty_weight: float = loss_setting(
+        1.0, "weight of the setting penalty; 0: off", 0, scheduled=True
+    )
     optimizer: str = optimizer_setting(
         "adam",
         "optimiser of G and D; adamw has a decoupled weight decay",

@@ -4,7 +4,8 @@
                     for the log; ema.py: the moving average of G
     the execution   execution.py: how a step is computed: in micro-batches, on several processes
                     (ranks.py), recorded
-    the run         start.py: how it begins and continues; trainer.py: a run with its folder;
+    the run         start.py: how it begins and continues; own_code.py, own_modules.py: models,
+                    losses and penalties of the user's own; trainer.py: a run with its folder;
                     run_data.py: its data; log.py, gallery.py, evaluation.py: what it writes;
                     health.py: warnings and errors when training goes wrong
 

@@ -246,7 +246,7 @@ class Objectives:
         draws = any(isinstance(value, np.random.Generator) for value in attributes)
         self.D_is_a_function = not D.buffers() and not draws
         self.penalty_state = SimpleNamespace(
-            **{entry.state: 0.0 for entry in penalties.PENALTIES if entry.state}
+            **{entry.state: 0.0 for entry in penalties.entries(settings) if entry.state}
         )
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):

@@ -14,8 +14,10 @@ from typing import Any, Mapping, Sequence
 from tinygan.errors import InputError, one_line, quoted, say
 from tinygan.files.checkpoint import Run
 from tinygan.files.schema import MAX_CHANGES
-from tinygan.gan.penalties import PENALTIES
+from tinygan.gan.penalties import entries as penalties
 from tinygan.models.settings import Settings
+
+from . import own_code
 
 Changed = Mapping[str, Sequence[Any]]  # {name: [before, now]}
 
@@ -32,6 +34,7 @@ FIXED = {
     "stable_images": "its schedule of image sizes, which its checkpoints follow",
     "fade_images": "its schedule of image sizes, which its checkpoints follow",
 }
+OWN = "penalty_weight"  # the name of a penalty of the user's own
 # After such a change, evaluations cannot be compared with those before.
 OTHER_EVALUATIONS = {"data", "eval_images"}
 
@@ -73,6 +76,10 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any], old: Settings) ->
         for name, value in news.items()
         if olds[name] != value and name not in unrecorded
     }
+    codes = [config.get("code", {}) for config in (before, now)]
+    for role in {"loss", "penalty"} - changed.keys():  # the same name, but another file
+        if codes[0].get(role) != codes[1].get(role):
+            changed[role] = [f"{olds[role]} ({own_code.short_hash(code, role)})" for code in codes]
     fingerprints = [(config.get("origin") or {}).get("fingerprint") for config in (before, now)]
     names = [config["data"] for config in (before, now)]
     # Own data that have only moved have another path.
@@ -143,7 +150,7 @@ def begins_anew(name: str, changed: Changed) -> bool:
     if name == "controller":
         switched = not all(changed.get("ada_target", [True]))  # to a fixed p, or from it
         return switched or bool({"augment", "ada_p"} & changed.keys())
-    return name in changed and not changed[name][0]
+    return name in changed and not changed[name][0] or name == OWN and "penalty" in changed
 
 
 def sentence(step: int, changed: Changed, settings: Any) -> str:
@@ -155,7 +162,7 @@ def sentence(step: int, changed: Changed, settings: Any) -> str:
     text = f"changed from step {step} on: {', '.join(pairs)}"
     if settings.augment == "ada" and begins_anew("controller", changed):
         text += f"; the p of ADA begins anew at {settings.ada_p:g}"
-    for entry in PENALTIES:
+    for entry in penalties(settings):
         if entry.state and begins_anew(entry.name, changed):
             text += f"; the running mean of {entry.name} begins anew"
     if "data" in changed or "eval_images" in changed:

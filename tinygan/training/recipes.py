@@ -1,5 +1,8 @@
 """The registry of recipes, in the order in which `tinygan recipes` lists them."""
 
+import dataclasses
+import os
+from pathlib import Path
 from typing import Any
 
 from tinygan.errors import InputError, choose_from
@@ -22,6 +25,8 @@ from tinygan.models import (
 )
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
+
+from . import own_code
 
 DEFAULT = "quick"
 RECIPES = {
@@ -52,15 +57,42 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def choose(name: str | Path) -> Recipe:
+    """Return the recipe called `name`; or if it ends in .py, execute that file of the user's, and
+    return its RECIPE. Raises InputError if there is none."""
+    name = os.fspath(name)
+    if name.endswith(".py"):
+        return own_code.load_recipe(own_code.read(name))
+    if name not in RECIPES and os.path.isfile(f"{name}.py"):
+        raise InputError(f"unknown recipe {name!r}: for the file here, write {name}.py")
+    return find(name)
+
+
 def settings_of(config: dict[str, Any]) -> Settings:
-    """Return the Settings of a run, given the contents of its config.json."""
-    return find(config["recipe"]).settings().updated(config["settings"])
+    """Return the Settings of a run, given the contents of its config.json. If its recipe is the
+    user's own, which is not executed here, they are only those that all recipes have."""
+    if "recipe" not in config.get("code", {}):
+        return find(config["recipe"]).settings().updated(config["settings"])
+    general = {field.name for field in dataclasses.fields(Settings)}
+    settings = config["settings"].items()
+    return Settings().updated({name: value for name, value in settings if name in general})
 
 
-def of_run(run: Run) -> tuple[Recipe, Settings]:
-    """Return the recipe and the Settings of a run. Raises InputError, which names its config.json,
-    if there is no such recipe, or if a setting is wrong."""
+def of_run(
+    run: Run, model: str | Path | None = None, trust: bool = False
+) -> tuple[Recipe, Settings]:
+    """Return the recipe and the Settings of a run.
+
+    For a run whose recipe is the user's own: model is its file, which must be the one with which
+    the run began; trust=True executes the copy in the run folder instead. A loss or penalty of the
+    user's own is not loaded. Raises InputError without model and trust, or if the file differs;
+    and, naming config.json, if there is no such recipe, or if a setting is wrong.
+    """
+    recipe = own_code.recipe_of_run(run, model, trust)
     try:
-        return find(run.config["recipe"]), settings_of(run.config)
+        recipe = recipe or find(run.config["recipe"])
+        if recipe.name != run.config["recipe"]:
+            raise InputError(f"it names another recipe than {recipe.name}: undo the change")
+        return recipe, recipe.settings().updated(run.config["settings"])
     except InputError as error:
         raise InputError(f"{run.folder / 'config.json'}: {error}") from None

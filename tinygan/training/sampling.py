@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
 from tinygan.gan.conditioning import call_with_labels
 from tinygan.kernels.cpu import parallel
+from tinygan.models.recipe import Recipe
+from tinygan.models.settings import Settings
 from tinygan.nn import BatchNorm, StyleGenerator
 
 from . import recipes, state
@@ -115,43 +117,67 @@ def class_rows(classes: int, n: int) -> tuple[np.ndarray, int]:
     return labels, (columns if columns > 1 else rows)
 
 
-def load_generator(run: str | Path, average: bool = True) -> tuple[Any, dict[str, Any], Path]:
+class Opened(NamedTuple):
+    """A trained generator, its recipe, the contents of config.json, and the path of the
+    checkpoint."""
+
+    G: Any
+    recipe: Recipe
+    config: dict[str, Any]
+    path: Path
+
+
+def load_generator(
+    run: str | Path, average: bool = True, model: str | Path | None = None, trust: bool = False
+) -> tuple[Any, dict[str, Any], Path]:
     """Return (G, config, path of the checkpoint) of a run, given its folder or one of its
     checkpoints.
 
     average: load the averaged weights (EMA); otherwise, the weights of the last step. With the
     averaged weights, a folder stands for its best checkpoint if the run was evaluated; otherwise,
-    for its last one. Raises InputError if there is no checkpoint, or if it is damaged.
+    for its last one. model: for a run whose recipe is your own, its file. trust: execute the copy
+    of it in the run folder; only for a run of somebody whom you trust. Raises InputError if there
+    is no checkpoint, if it is damaged, or if the run needs model or trust.
     """
-    folder_given = checkpoint.is_run_folder(run)
-    run = checkpoint.open_run(run, best=average)
-    if run.path.name == checkpoint.BEST and not average:
+    opened = open_generator(run, average, model, trust)
+    return opened.G, opened.config, opened.path
+
+
+def open_generator(
+    run: str | Path, average: bool = True, model: str | Path | None = None, trust: bool = False
+) -> Opened:
+    """Like `load_generator`, with the recipe."""
+    opened: Any = checkpoint.open_run(run, best=average)
+    if opened.path.name == checkpoint.BEST and not average:
         raise InputError(
-            f"{run.path} holds only averaged weights: for the weights of a step, give a "
+            f"{opened.path} holds only averaged weights: for the weights of a step, give a "
             "checkpoint-*.npz"
         )
 
-    if run.path.name == checkpoint.BEST and folder_given:
-        state.check_evaluation(run.path, run.meta)
-    G, _ = build_networks(run)
-    return _load_weights(G, run, "ema" if average else "G"), run.config, run.path
+    if opened.path.name == checkpoint.BEST and checkpoint.is_run_folder(run):
+        state.check_evaluation(opened.path, opened.meta)
+    recipe, settings = recipes.of_run(opened, model, trust)
+    G, _ = build_networks(opened, recipe, settings)
+    G = _load_weights(G, opened, "ema" if average else "G")
+    return Opened(G, recipe, opened.config, opened.path)
 
 
-def load_networks(run: str | Path) -> tuple[Any, Any]:
-    """Return the averaged G, and D, of a run, given its folder or one of its checkpoints."""
+def load_networks(
+    run: str | Path, model: str | Path | None = None, trust: bool = False
+) -> tuple[Any, Any]:
+    """Return the averaged G, and D, of a run, given its folder or one of its checkpoints. model,
+    trust: as for `load_generator`."""
+    opened = checkpoint.open_run(run)
+    G, D = build_networks(opened, *recipes.of_run(opened, model, trust))
+    return _load_weights(G, opened, "ema"), _load_weights(D, opened, "D")
 
-    run = checkpoint.open_run(run)
-    G, D = build_networks(run)
-    return _load_weights(G, run, "ema"), _load_weights(D, run, "D")
 
-
-def build_networks(run: checkpoint.Run) -> tuple[Any, Any]:
+def build_networks(run: checkpoint.Run, recipe: Recipe, settings: Settings) -> tuple[Any, Any]:
     """Return new networks (G, D) as the config.json of a run describes them.
 
     A config.json of a few bytes can describe networks of gigabytes. Raises InputError, before it
     makes them, if they are larger than those in the checkpoint.
     """
-    recipe, settings = recipes.of_run(run)
     count = lambda part: sum(array.size for array in run.states.get(part, {}).values())
     if run.path.name == checkpoint.BEST:  # it holds only G, so the size of D is a guess
         numbers = 9 * count("ema") + 1_000_000

@@ -13,12 +13,12 @@ from tinygan.models.image_sizes import SizeError
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
-from . import changes, other_data, recipes, sampling
+from . import changes, other_data, own_code, recipes, sampling
 from .trainer import FolderTaken, Trainer
 
 
 def new_run(
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
     dataset: str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -29,17 +29,20 @@ def new_run(
 ) -> Trainer:
     """Return the Trainer of a new run.
 
-    recipe: its name; by default quick. dataset: the name of a data set, or the path of own data; by
-    default the digits. out: the run folder; by default, the next free one in runs/. settings:
-    {name: value or text}, as in `--set`. data_options: the other arguments of `data.load`.
-    with_folder: whether to make the folder (one of several ranks does). init_from: another run, or
-    one of its checkpoints, whose weights the run begins with where they fit.
+    recipe: its name, or the path of a .py file with a RECIPE, which is executed; by default quick.
+    dataset: the name of a data set, or the path of own data; by default the digits. out: the run
+    folder; by default, the next free one in runs/. settings: {name: value or text}, as in `--set`;
+    loss and penalty may be FILE.py:NAME, and that file is executed, too. data_options: the other
+    arguments of `data.load`. with_folder: whether to make the folder (one of several ranks does).
+    init_from: another run, or one of its checkpoints, whose weights the run begins with where they
+    fit.
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.
     """
-    found = recipes.find(recipe or recipes.DEFAULT)
+    found, settings = recipes.choose(recipe or recipes.DEFAULT), own_code.loaded(settings)
     chosen = found.settings(data.holds_points(dataset)).updated(settings)
+    chosen = own_code.with_defaults(chosen, found)
     note_folder(dataset)
     images = data.load("digits" if dataset is None else dataset, **data_options)
     folder = out if with_folder else ""
@@ -59,21 +62,25 @@ def continued_run(
     dataset: str | Path | Dataset | None = None,
     data_dir: str | Path | None = None,
     data_options: Mapping[str, Any] = {},
+    model: str | Path | None = None,
+    trust: bool = False,
 ) -> Trainer:
     """Return the Trainer that continues a run.
 
     run: its folder, or one of its checkpoints. settings: {name: value or text}, the changes; see
     changes.py. dataset: other data with images of the same shape and as many classes, or where own
     data are now. data_dir: a folder to search first for data that are known by their name.
-    data_options: the other arguments of `data.load`, for other data. Raises InputError for whatever
-    cannot be done.
+    data_options: the other arguments of `data.load`, for other data. model, trust: for a run with
+    code of the user's own, see `recipes.of_run` and `own_code.continued`. Raises InputError for
+    whatever cannot be done.
     """
     opened = checkpoint.open_run(run, allow_empty=True)
-    recipe, before = recipes.of_run(opened)
+    recipe, before = recipes.of_run(opened, model, trust)
+    before, settings = own_code.continued(opened, recipe, before, settings, trust)
     now = before.updated(settings)
     changes.check(before, now, opened.folder)
     if opened.path:  # config.json must not describe larger networks than the checkpoint holds
-        sampling.build_networks(opened)
+        sampling.build_networks(opened, recipe, before)
     if isinstance(dataset, (str, Path)):
         note_folder(dataset)
     images = other_data.load(opened, dataset, data_dir, data_options)

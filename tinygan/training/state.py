@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygan.files import checkpoint, schema
 from tinygan.files.arrays import Array, check_arrays
-from tinygan.gan.penalties import PENALTIES
+from tinygan.gan import penalties
 from tinygan.models.growth import START
 from tinygan.optim import Adam
 
@@ -71,7 +71,7 @@ def restore(trainer: Any, run: checkpoint.Run, changed: changes.Changed = {}) ->
         a.controller.restore(meta["controller"])
     for key in ALGORITHM_STATE:
         setattr(a, key, meta[key])
-    for entry in PENALTIES:
+    for entry in penalties.entries(trainer.settings):
         if entry.state and not changes.begins_anew(entry.name, changed):
             setattr(a.objectives.penalty_state, entry.state, meta.get(entry.state, 0.0))
     a.ema.updates, trainer.unlogged = meta["ema_updates"], meta["recent"]
@@ -131,7 +131,7 @@ def _unsound(path):
 
 
 def _check_meta(a, meta, has_changed):
-    penalties = dict.fromkeys(vars(a.objectives.penalty_state), schema.number())
+    states = dict.fromkeys(vars(a.objectives.penalty_state), schema.number())
     # A run that has changed may have begun, or ceased, to use ADA.
     controller = schema.CONTROLLER if a.controller else schema.one_of(None)
     controller = schema.META["controller"] if has_changed else controller
@@ -143,7 +143,7 @@ def _check_meta(a, meta, has_changed):
             "controller": controller,
         },
         # A checkpoint of an older version may lack some of the penalties.
-        penalties | schema.UNFINISHED,
+        states | schema.UNFINISHED,
     )(meta, "")
 
 

@@ -18,7 +18,7 @@ from tinygan.models.image_sizes import check_images
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 
-from . import changes, health, log, ranks, state, transfer
+from . import changes, health, log, own_code, ranks, state, transfer
 from .algorithm import Algorithm
 from .evaluation import Evaluation
 from .execution import held_out_batch_size
@@ -73,6 +73,7 @@ class Trainer:
         self.same_evaluations = True  # whether a resumed run evaluates at the same steps as before
         self.unfinished = False  # whether files of the present step may be missing
         self.standing_step = None  # the step for which the averaged G has standing statistics
+        self.sources = own_code.sources(recipe, s)  # the files of what is the user's own
         self.config = {
             "version": checkpoint.CONFIG_VERSION,
             "recipe": recipe.name,
@@ -83,6 +84,7 @@ class Trainer:
             "seed": seed,
             "kernels": kernels.in_use(),
             **describe(dataset),
+            **own_code.describe(self.sources),
         }
         if init_from:
             self.config["init_from"] = transfer.take_weights(a, init_from)
@@ -298,6 +300,7 @@ class Trainer:
         abandoned. Checkpoints of later steps are renamed: the run does not continue from them
         because they are damaged, or because the user has named an older one."""
         files.check_run_folder(self.out)
+        own_code.check_copies(self.out, self.sources)
         ends = log.ends_of_step(self.out, self.step)  # before anything is removed
         files.remove_temporary(self.out)
         files.remove_temporary(self.out / "samples", real_folder=True)
@@ -312,6 +315,7 @@ class Trainer:
         log.cut(ends)
         files.make_folder(self.out / "samples")
         files.write_json(self.out / "config.json", self.config)
+        own_code.write_copies(self.out, self.sources)
 
     @classmethod
     def start(
@@ -336,6 +340,7 @@ class Trainer:
             and path.name[0] != "."
             and path.name != LOCK
             and path != out / "config.json"
+            and not (begun and out / own_code.FOLDER in path.parents)
             for path in out.rglob("*")
         )
         if has_more and not begun:
@@ -357,6 +362,7 @@ class Trainer:
                 if (out / "config.json").exists() and not begun:
                     raise FileExistsError
                 files.write_json(out / "config.json", trainer.config)
+                own_code.write_copies(out, trainer.sources)
                 if init_from:  # whose files may go
                     transfer.save_first_checkpoint(trainer)
         except (FileExistsError, files.InUse):
