@@ -351,10 +351,13 @@ def test_a_generator_with_an_own_loss_needs_no_code(trace):
     continued_run("run", {"steps": 2, **again}, trust=True).run(progress=False)
     assert executed(trace) == ["my_loss.py", "run/code/penalty/my_penalty.py"]
     Path("my_loss.py").write_text(f"{LOSS}#")
-    # Another file is a change of the loss.
-    assert "own recipe, data and settings" in message_of(
-        continued_run, "run", {"steps": 3, **again}, trust=True
-    )
+    # Another file of the same name is a change of the loss.
+    continued_run("run", {"steps": 3, **again}, trust=True).run(progress=False)
+    (entry,) = config_of(Path("run"))["history"]
+    before, now = entry["changed"]["loss"]
+    assert entry["step"] == 2 and before != now and before.startswith("my_loss.py:mine (")
+    continued_run("run", {"steps": 4, **again}, trust=True)
+    assert Path("run/code/loss/my_loss.py").read_text() == f"{LOSS}#"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -519,12 +519,13 @@ def unsafe(syntax):
 @pytest.mark.cpu
 def test_no_data_is_ever_executed():
     package = Path(tinygan.__file__).parent
-    found = [
+    found = {
         (path.name, what)
         for path in package.rglob("*.py")
         for what in unsafe(ast.parse(path.read_text(encoding="utf-8")))
-    ]
-    assert found == []
+    }
+    # Code of the user's own, which the user names or trusts: tests/test_own_code.py.
+    assert found == {("own_modules.py", "compile"), ("own_modules.py", "exec")}
     planted = [
         "import pickle",
         "from pickle import loads",

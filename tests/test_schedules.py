@@ -133,7 +133,7 @@ def test_a_wrong_schedule_is_refused_in_one_line(text, message):
         ({"lr": "cosine:2e-4:-1"}, "setting lr=cosine:2e-4:-1: must be at least 0"),
         ({"beta2": "linear:0.9:1"}, "beta2=linear:0.9:1: must be between 0 and 0.999999"),
         ({"ema_images": "linear:1:1e10"}, "must be between 0 and 1000000000"),
-        ({"batch_size": "linear:8:64"}, "batch_size cannot have a schedule; these can: lr, d_lr,"),
+        ({"batch_size": "linear:8:64"}, "batch_size cannot have a schedule; these can: penalty_weight"),
         ({"eps": "constant:1"}, "eps cannot have a schedule"),
         ({"steps": "10:20"}, "setting steps=10:20: expected a whole number"),
         ({"clip": "linear:0.1:0"}, "must be above 0, because 0 stands for off"),
@@ -359,7 +359,7 @@ def test_the_command_line_leads_to_schedules(tmp_path, capsys):
     assert marked == {
         *("lr", "d_lr", "beta1", "beta2", "weight_decay", "clip_grad_norm", "ema", "ema_images"),
         *("r1", "r2", "gp", "drift", "ortho", "path_length", "clip"),
-        *("class_weight", "ada_target"),
+        *("class_weight", "ada_target", "penalty_weight"),
     }
     code = main(["train", "quick", "--out", str(tmp_path / "run"), "--set", "lr=cosine:2e-4"])
     assert code == 2 and "END is missing" in capsys.readouterr().err

@@ -189,8 +189,8 @@ class Penalty(NamedTuple):
         are weighted, and values with the same name are added; those of G's penalties are not
         weighted. () for a penalty that only the loss contains.
 
-    An entry of PENALTIES gives all fields that are not empty. In a file of your own, `Penalty("mine", function)` is
-    enough: `own` fills in the rest.
+    An entry of PENALTIES gives all fields that are not empty. In a file of your own,
+    `Penalty("mine", function)` is enough: `own` fills in the rest.
     """
 
     name: str
