@@ -282,8 +282,8 @@ def clip_grad_norm(
     `tinygan.from_host`. Raises TypeError for anything else, and ValueError if max_norm is not above
     0, or if the norm is not finite (on a GPU, it would have to wait for the norm, and does not).
     """
-    gradients = _as_gradients("clip_grad_norm", gradients, ", 1.0")
-    limit = max_norm.data if isinstance(max_norm, Tensor) else max_norm
+    given = _as_gradients("clip_grad_norm", gradients, ", 1.0")
+    limit: Any = max_norm.data if isinstance(max_norm, Tensor) else max_norm
     is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
     if not is_number and not (hasattr(limit, "dtype") and limit.shape == ()):
         raise TypeError(
@@ -295,13 +295,13 @@ def clip_grad_norm(
         when_readable(in_range, _refuse_limit, limit)
     elif not in_range(limit):
         _refuse_limit(limit)
-    arrays = [g.data for g in gradients if g is not None]
+    arrays = [g.data for g in given if g is not None]
     if not arrays:
-        return gradients
+        return given
     norm = optim_kernels.global_norm(arrays)
     when_readable(math.isfinite, _refuse_norm, norm)
     clipped = iter(optim_kernels.clip_norm(arrays, norm, limit))
-    return [None if g is None else wrap(next(clipped)) for g in gradients]
+    return [None if g is None else wrap(next(clipped)) for g in given]
 
 
 def grad_norm(gradients: Iterable[Tensor | None] | Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def grad_norm(gradients: Iterable[Tensor | None] | Tensor) -> Tensor:
     return wrap(norm.astype(arrays[0].dtype if arrays else "float32"))
 
 
-def _as_gradients(name, gradients, more=""):
+def _as_gradients(name: str, gradients: Any, more: str = "") -> list[Tensor | None]:
     """Return the argument of a function of gradients as a list. Raises TypeError if it is wrong."""
     items = [gradients] if isinstance(gradients, Tensor) else gradients
     is_list = hasattr(items, "__iter__") and not isinstance(items, (str, dict, np.ndarray, Module))
