@@ -62,7 +62,7 @@ def test_a_single_class_cannot_be_balanced(tmp_path):
         lambda: one.batch(0, 4, 0, balanced=True),
         lambda: start(tmp_path / "a", one, balanced_batches=True),
     ):
-        with pytest.raises(InputError, match="images of one are of one: set balanced_batches=fal"):
+        with pytest.raises(InputError, match="images of one are of the same class: set bal"):
             call()
     assert not (tmp_path / "a").exists()
 

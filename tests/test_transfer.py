@@ -92,8 +92,8 @@ def test_what_does_not_fit_keeps_its_initial_values(source, tmp_path, digits, mo
     trainer = begin(source, tmp_path / "a", digits, monkeypatch, "cgan")
     assert capsys.readouterr().err == (
         f"tinygan: the weights of {source / 'checkpoint-00000004.npz'} are taken over: 6 of G and "
-        "4 of D; 2 of G do not fit and start anew: G.embedding.weight, G.main.0.weight; 2 of D do "
-        "not fit and start anew: D.embedding.weight, D.main.0.weight\n"
+        "4 of D; starting anew: 2 of G (G.embedding.weight, G.main.0.weight); starting anew: 2 of "
+        "D (D.embedding.weight, D.main.0.weight)\n"
     )
     kept = ["G.embedding.weight", "G.main.0.weight", "D.embedding.weight", "D.main.0.weight"]
     assert trainer.config["init_from"]["kept"] == kept

@@ -169,7 +169,7 @@ class Dataset:
         if len(self._balanced_stream.members) == 1:
             raise InputError(
                 f"balanced batches need several classes, but all {self.unit} of {self.name} are of "
-                "one: set balanced_batches=false"
+                "the same class: set balanced_batches=false"
             )
 
     @cached_property

@@ -34,7 +34,7 @@ def take_weights(algorithm: Any, source: checkpoint.Run) -> dict[str, Any]:
             reasons.append(f"{file.name} holds no {role}, which starts anew")
         elif missing:
             shown = ", ".join(missing[:SHOWN]) + ", ..." * (len(missing) > SHOWN)
-            reasons.append(f"{len(missing)} of {role} do not fit and start anew: {shown}")
+            reasons.append(f"starting anew: {len(missing)} of {role} ({shown})")
     if not any(taken.values()):
         raise InputError(
             f"--init-from {source.folder}: none of its weights fits these networks: choose the "
