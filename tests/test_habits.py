@@ -149,7 +149,6 @@ TABLES = {  # name: (what has no such names, its advice)
     "Optimizer": (optim.Adam([Parameter(np.ones(1))]), habits.OPTIMIZER),
     "nn": (nn, habits.NN),
     "nn.init": (nn.init, habits.INIT),
-    "optim": (optim, habits.OPTIM),
     "ops": (ops, habits.OPS),
     "tinygan": (tinygan, habits.TINYGAN),
 }

@@ -1,11 +1,11 @@
 """Optimisers: `optimizer.step(grad(loss, parameters))` changes the Parameters in place."""
 
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, described, profiled
-from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package
+from tinygan.autograd.habits import OPTIMIZER, advise
 from tinygan.backend import asarray, stays_the_same, to_numpy, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
@@ -133,8 +133,6 @@ class Optimizer:
 
 
 advise(Optimizer, OPTIMIZER)
-if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
-    __getattr__ = of_package(__name__, OPTIM)
 
 
 def _arrays(states, name, ws):

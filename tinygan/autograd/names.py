@@ -127,7 +127,10 @@ OPTIMIZER = {
     "param_groups": "set optimizer.lr; for other settings, make an optimiser for each group",
     "add_param_group": "make another optimiser for these Parameters",
 }
-OPTIM = {"lr_scheduler": "set optimizer.lr before each step"}
+OPTIM = {
+    "lr_scheduler": "write optimizer.lr = rate(step), with a rate from tinygan.schedules",
+    "clip_grad_norm_": "write optimizer.step(optim.clip_grad_norm(gradients, max_norm))",
+}
 NN = {
     **dict.fromkeys(("ModuleList", "ModuleDict"), "keep Modules in a list"),
     **dict.fromkeys(("Parameter", "ParameterList"), "write tinygan.Parameter(array)"),
