@@ -366,6 +366,23 @@ BRANCHES = {
 }
 
 
+def test_transposed_data_from_the_host_gives_the_same_bits():
+    """BLAS adds in another order if a matrix is transposed."""
+    rng, net = np.random.default_rng(0), nn.Linear(2, 2, rng=0)
+    matrices = rng.standard_normal((6, 8, 1, 32, 32), dtype=np.float32).swapaxes(3, 4)
+    x = rng.standard_normal((8, 1, 32, 32), dtype=np.float32)
+
+    def results():
+        each = iter(matrices)
+        step = lambda: (ops.matmul(x, from_host(lambda: next(each))).square().sum().data,)
+        run = tinygan.capture(step, net)
+        return [float(run()[0]) for _ in matrices]
+
+    with unrecorded():
+        expected = results()
+    assert results() == expected
+
+
 @pytest.mark.parametrize("name", BRANCHES)
 def test_a_branch_takes_the_side_of_each_step(name):
     function, small, large = BRANCHES[name]

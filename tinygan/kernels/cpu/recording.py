@@ -300,7 +300,9 @@ class Recording:
         """Return the arrays of make(), which each replay calls again."""
         with self.suspended():
             made = make()
-        values = [np.asarray(array) for array in (made if isinstance(made, tuple) else (made,))]
+        # In C order, as outside of a recording: BLAS rounds otherwise for transposed arrays.
+        in_order = lambda array: np.asarray(array, order="C")
+        values = list(map(in_order, made if isinstance(made, tuple) else (made,)))
         places = [self.empty_like(value) for value in values]
         targets = [place.array for place in places]
         for target, value in zip(targets, values):
