@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .sampling import standing_statistics
 __all__ = ["FolderTaken", "Trainer", "training_data"]
 
 LOCK = "running"  # a file that exists, and is locked, while a process trains in the folder
+ASKED = 1000  # in place of the number of a signal: on_step has asked to stop
 
 
 class FolderTaken(InputError):
@@ -65,6 +66,7 @@ class Trainer:
         self.same_evaluations = True  # whether a resumed run evaluates at the same steps as before
         self.unfinished = False  # whether files of the present step may be missing
         self.standing_step = None  # the step for which the averaged G has standing statistics
+        self.on_picture = None  # see `run`
         self.config = {
             "version": checkpoint.CONFIG_VERSION,
             "recipe": recipe.name,
@@ -113,11 +115,21 @@ class Trainer:
 
     # A run
 
-    def run(self, progress: bool = True) -> Path:
+    def run(
+        self,
+        progress: bool = True,
+        on_step: Callable[[dict[str, float]], bool] | None = None,
+        on_picture: Callable[[Path], Any] | None = None,
+    ) -> Path:
         """Train up to `settings.steps`. Return the path of the last grid of samples.
 
-        progress: show a progress bar. During training, `run` writes log.jsonl, samples/, curves.png
-        and checkpoints. The first Ctrl-C, SIGTERM or SIGHUP finishes the step, writes a checkpoint
+        progress: show a progress bar. on_step: on_step({name: number}) is called after each step,
+        with the numbers that are logged; the run is saved and ends there if it returns True.
+        on_picture: on_picture(path) is called when a grid of samples or the curves are written.
+        With several ranks, both are called on the first alone.
+
+        During training, `run` writes log.jsonl, samples/, curves.png and checkpoints. The first
+        Ctrl-C, SIGTERM or SIGHUP finishes the step, writes a checkpoint
         and raises Interrupted; a second Ctrl-C or SIGTERM raises it at once. Raises Diverged if a
         number is not finite, and InputError if another process trains in this folder, or if the
         folder cannot be written to; then the step is saved first if it can be.
@@ -139,7 +151,8 @@ class Trainer:
                     )
                 with files.writing(self.out):
                     self.rewind()
-                run_log = stack.enter_context(log.Log(self, progress))
+                self.on_picture = on_picture
+                run_log = stack.enter_context(log.Log(self, progress, on_step))
             self.algorithm.execution.broadcast_weights()
             parallel.keep_memory()
             # NumPy's overflow warnings are off. Whenever numbers are read, we check that they are
@@ -178,15 +191,17 @@ class Trainer:
                     index = self.step // log.LOG_EVERY
                     batch = self.held_out.batch(index, self.held_out_batch_size, a.seed)
                     numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
+                asked = ASKED if run_log and run_log.add_step() else 0
                 # Read the signal's number once, since a signal may come at any moment; all ranks
                 # stop at the same step.
-                stop_signal = ranks.maximum(stop.number)
+                stop_signal = ranks.maximum(stop.number or asked)
                 is_last = self.step == s.steps
                 if run_log:
-                    run_log.add_step()
                     self.write_outputs(run_log, is_last, stop_signal)
             if stop_signal and not is_last:
                 ranks.maximum(0)  # wait until the first rank has written the checkpoint
+                if stop_signal == ASKED:
+                    return
                 raise Interrupted(stop_signal, on_all_ranks=True)
 
     # Its files
@@ -218,6 +233,8 @@ class Trainer:
 
     def write_grid(self) -> None:
         self.gallery.write_grid(self.grid_path(), self.finite_averaged_G())
+        if self.on_picture:
+            self.on_picture(self.grid_path())
 
     def write_growth(self) -> None:
         self.gallery.write_growth(self.out / "growth.png", self.finite_averaged_G())
@@ -226,6 +243,8 @@ class Trainer:
         loss = self.algorithm.objectives.loss
         try:
             plots.save_curves(path, rows, loss.probability, self.settings.ada_target)
+            if self.on_picture:
+                self.on_picture(path)
         except plots.NotDrawn as error:
             warn_once(f"{error}; training goes on without curves")
 
