@@ -7,6 +7,7 @@ from typing import Any, Mapping
 
 from tinygan import data
 from tinygan.data import Dataset
+from tinygan.data.given import as_dataset
 from tinygan.errors import InputError, say
 from tinygan.files import checkpoint
 from tinygan.models.image_sizes import SizeError
@@ -23,7 +24,7 @@ RESUMABLE = {"steps", "sample_every", "checkpoint_every", "keep", "eval_every"}
 
 def new_run(
     recipe: str | None = None,
-    dataset: str | Path | None = None,
+    dataset: Any = None,
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] = {},
@@ -33,22 +34,30 @@ def new_run(
     """Return the Trainer of a new run.
 
     recipe: its name; by default quick. dataset: the name of a data set, or the path of own data; by
-    default the digits. out: the run folder; by default, the next free one in runs/. settings:
-    {name: value or text}, as in `--set`. data_options: the other arguments of `data.load`.
+    default the digits; or data in memory (see data/given.py). out: the run folder; by default, the
+    next free one in runs/. settings: {name: value or text}, as in `--set`. data_options: the other
+    arguments of `data.load`.
     with_folder: whether to make the folder (one of several ranks does).
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.
     """
     found = recipes.find(recipe or recipes.DEFAULT)
-    chosen = found.settings(data.holds_points(dataset)).updated(settings)
-    note_folder(dataset)
-    images = data.load("digits" if dataset is None else dataset, **data_options)
+    in_memory = not (dataset is None or isinstance(dataset, (str, os.PathLike)))
+    if in_memory:
+        images = as_dataset(dataset, **data_options)
+        has_points = isinstance(images, data.Points)
+    else:
+        has_points = data.holds_points(dataset)
+    chosen = found.settings(has_points).updated(settings)
+    if not in_memory:
+        note_folder(dataset)
+        images = data.load("digits" if dataset is None else dataset, **data_options)
     folder = out if with_folder else ""
     try:
         return _start(found, chosen, images, folder, seed)
     except SizeError as error:
-        if error.pad is None or "pad" in settings or images.origin is None:
+        if error.pad is None or "pad" in settings or images.name in data.names():
             raise
         say(f"pad={error.pad} instead of {chosen.pad}: with it, the images fit the networks")
         return _start(found, chosen.updated({"pad": error.pad}), images, folder, seed)
@@ -57,13 +66,14 @@ def new_run(
 def continued_run(
     run: str | Path,
     settings: Mapping[str, Any] = {},
-    moved_to: str | Path | None = None,
+    moved_to: str | Path | Dataset | None = None,
     data_dir: str | Path | None = None,
 ) -> Trainer:
     """Return the Trainer that continues a run.
 
     run: its folder, or one of its checkpoints. settings: {name: value or text}, the changes.
-    moved_to, data_dir: where its data are now. Raises InputError for whatever cannot be done.
+    moved_to, data_dir: where its data are now; moved_to may also be a Dataset. Raises InputError
+    for whatever cannot be done.
     """
     if settings.keys() - RESUMABLE:
         raise InputError(

@@ -1,0 +1,80 @@
+"""A training session: a Trainer that begins and runs on one rank, or on all ranks together."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tinygan import backend
+from tinygan.errors import Diverged, InputError, quoted
+from tinygan.files import checkpoint
+
+from . import ranks
+from .trainer import Trainer
+
+
+def begin(make_trainer: Callable[[bool], Trainer]) -> Trainer:
+    """Make this process one of the ranks, if mpiexec has started it, and return its Trainer.
+
+    make_trainer: make_trainer(is_first) returns the Trainer; only that of the first rank has a
+    folder. If one of several ranks has an InputError, all of them raise it.
+    """
+    ranks.join()
+    with ranks.abort_on_error():
+        trainer: Trainer | None = None
+        mistake: InputError | None = None
+        try:
+            if ranks.size > 1 and backend.device() == "gpu":
+                raise InputError(
+                    "several ranks can train on CPUs only: leave out --device gpu and "
+                    "TINYGAN_BACKEND"
+                )
+            trainer = make_trainer(is_first())
+        except InputError as error:
+            mistake = error
+        message = ranks.first_nonempty("" if mistake is None else str(mistake))
+        if mistake and ranks.size == 1:
+            raise mistake
+        if message:
+            raise InputError(message, on_all_ranks=True)
+    assert trainer is not None
+    return trainer
+
+
+def is_first() -> bool:
+    """Return whether this process is the first rank, which alone writes files and messages."""
+    return ranks.rank == 0
+
+
+def size() -> int:
+    """Return the number of ranks."""
+    return ranks.size
+
+
+def run(trainer: Trainer, **how: Any) -> Path | None:
+    """Run a Trainer. how: the arguments of `Trainer.run`, for the first rank.
+
+    Returns what `Trainer.run` returns; None on the other ranks, which train their share of each
+    batch without output. If the run is stopped or diverges, all ranks end, and the first one raises
+    the exception.
+    """
+    if is_first():
+        with ranks.abort_on_error():
+            return trainer.run(**how)
+    with contextlib.suppress(KeyboardInterrupt, Diverged), ranks.abort_on_error():
+        trainer.run(progress=False)
+    return None
+
+
+def folder(trainer: Trainer) -> Path:
+    """Return the folder of the run, which the first rank knows, on all ranks."""
+    return Path(ranks.first_nonempty(str(trainer.out) if is_first() else ""))
+
+
+def how_to_resume(folder: Path, command: str | None = None) -> str:
+    """Return the sentence that says how to continue a run that has stopped, and from which step.
+    command: what to write; by default, for the command line."""
+    if not folder.is_dir():
+        return f"the folder {folder} is gone"
+    command = command or f"tinygan train --resume {quoted(folder)}"
+    return f"continue from step {checkpoint.last_step(folder)} with: {command}"
