@@ -102,6 +102,8 @@ def train(
                     **options,
                 )
             )
+        if resume is None and _is_path(data):
+            data = None  # config.json says where they are
         run = Run(session.folder(trainer), data, data_dir)
         run.run_trainer(trainer, on_step, progress)
     return run
@@ -144,7 +146,7 @@ def _is_path(data):
     return data is None or isinstance(data, (str, os.PathLike))
 
 
-def _path(value, name):
+def _path(value: Any, name: str) -> "str | os.PathLike[str]":
     if not isinstance(value, (str, os.PathLike)):
         raise InputError(f"{name} must be a text or a path, not {type(value).__name__}")
     return value
