@@ -126,9 +126,8 @@ for order, (hand, differences) in engine_errors.items():
 # other, so that both have derivatives of every order. check_grads compares each order with finite
 # differences.
 
+
 # %%
-
-
 @op
 def sin(x, /):
     return np.sin(x.data), lambda g: g * cos(x)
@@ -149,9 +148,8 @@ print("check_grads(sin):", check_grads(sin, rng.normal(size=5), order=3))
 # treats as a constant. It passes every first-order check, but a gradient penalty would silently
 # train on wrong gradients.
 
+
 # %%
-
-
 @op
 def cube_with_slip(x, /):
     return x.data**3, lambda g: g * (2 * x * x)
@@ -179,9 +177,8 @@ print("cube_with_array, first order only:", check_grads(cube_with_array, at, ord
 # of GAN training: the sigmoid of -200 rounds to 0, whose logarithm is infinite; and the derivative
 # of the square root is infinite at 0.
 
+
 # %%
-
-
 def generator_loss(logit):
     return -(logit.sigmoid().log()).mean()
 
@@ -217,9 +214,8 @@ with tinygan.anomaly():
 # the backward pass that computes the gradient, and then, in blue again, the penalty. Every value in
 # it has its own gradient: this is the second derivative.
 
+
 # %%
-
-
 def penalty(image, w, v):
     scores = (ops.conv2d(image, w, stride=2, padding=1).tanh() * v).sum()
     gradient = grad(scores, image, create_graph=True)  # recorded, so that it can be differentiated
@@ -250,9 +246,8 @@ print("check_grads(penalty):", checked)
 # distance of the right derivative and of the two wrong ones from finite differences, at first and
 # at second order.
 
+
 # %%
-
-
 def error_of(f, order):
     """Return the largest distance, at the points `at`, between the derivative of the op f of this
     order and finite differences."""
