@@ -1,5 +1,6 @@
 """The command train."""
 
+import contextlib
 import itertools
 import sys
 import time
@@ -56,7 +57,8 @@ def run_train(args):
     """Train a new run, or continue one, on one rank or several."""
     trainer = session.begin(lambda is_first: make_trainer(args, is_first))
     if not session.is_first():
-        session.run(trainer)
+        with contextlib.suppress(KeyboardInterrupt, Diverged):  # the first rank reports them
+            session.run(trainer)
         return None
     settings = trainer.settings
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""

@@ -1,12 +1,11 @@
 """A training session: a Trainer that begins and runs on one rank, or on all ranks together."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tinygan import backend
-from tinygan.errors import Diverged, InputError, quoted
+from tinygan.errors import InputError, quoted
 from tinygan.files import checkpoint
 
 from . import ranks
@@ -51,19 +50,16 @@ def size() -> int:
     return ranks.size
 
 
-def run(trainer: Trainer, **how: Any) -> Path | None:
-    """Run a Trainer. how: the arguments of `Trainer.run`, for the first rank.
+def run(trainer: Trainer, **how: Any) -> Path:
+    """Run a Trainer, and return what `Trainer.run` returns. how: its arguments, for the first rank.
 
-    Returns what `Trainer.run` returns; None on the other ranks, which train their share of each
-    batch without output. If the run is stopped or diverges, all ranks end, and the first one raises
-    the exception.
+    The other ranks train their share of each batch without output. If the run is stopped or
+    diverges, all ranks raise the exception.
     """
-    if is_first():
-        with ranks.abort_on_error():
-            return trainer.run(**how)
-    with contextlib.suppress(KeyboardInterrupt, Diverged), ranks.abort_on_error():
-        trainer.run(progress=False)
-    return None
+    with ranks.abort_on_error():
+        grid = trainer.run(**(how if is_first() else {"progress": False}))
+        ranks.maximum(0)  # wait until the first rank has written all files
+    return grid
 
 
 def folder(trainer: Trainer) -> Path:
