@@ -12,6 +12,7 @@ import pytest
 
 import tinygan
 from tinygan import InputError, cli, data, notebook
+from tinygan.backend import asarray
 from tinygan.data import pictures
 from tinygan.errors import Interrupted
 from tinygan.files import checkpoint
@@ -135,7 +136,7 @@ def test_a_callback_sees_every_step_and_changes_no_bit(run, tmp_path):
         steps.append(run.step)
         losses.append(numbers["d_loss"])
         run.sample(2)
-        run.D(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, int))
+        run.D(asarray(np.zeros((2, 28, 28, 1), np.float32)), np.zeros(2, int))
         assert run.G is run.G and run.step == run._trainer.step
         if run.step in (5, 12):
             run.save()
@@ -279,6 +280,7 @@ def test_an_interrupt_saves_the_run_and_in_a_notebook_returns_it(run, tmp_path, 
     with pytest.raises(Interrupted):
         train(tmp_path / "a", on_step=interrupt_at(5))
     assert tinygan.load_run(tmp_path / "a").step == 5
+    assert capsys.readouterr().err.startswith("tinygan: stopped at step 5; continue from step 5")
     request.getfixturevalue("kernel")
     stopped = train(tmp_path / "b", on_step=interrupt_at(5))
     assert stopped.step == 5 and stopped.sample(2).shape == (2, 28, 28, 1)

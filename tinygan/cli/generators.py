@@ -2,7 +2,7 @@
 
 from tinygan.errors import InputError
 from tinygan.nn import StyleGenerator
-from tinygan.training import samples, sampling
+from tinygan.training import recipes, samples, sampling
 
 
 def load_generator(args):
@@ -13,7 +13,8 @@ def load_generator(args):
     """
     G, config, path = sampling.load_generator(args.run_folder, args.weights == "average")
     if getattr(args, "truncation", None) is not None:
-        samples.truncate(G, config["recipe"], args.truncation, args.seed, "--truncation")
+        recipe = recipes.find(config["recipe"])
+        samples.truncate(G, recipe, args.truncation, args.seed, "--truncation")
     return G, config, path
 
 

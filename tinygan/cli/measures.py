@@ -136,10 +136,11 @@ def run_truncation(args):
             f"{args.run_folder}: this plots the FID of images, but {config['data']} has points: "
             "use `tinygan eval RUN --truncation T`"
         )
-    kind = recipes.find(config["recipe"]).truncation
+    recipe = recipes.find(config["recipe"])
+    kind = recipe.truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
-        samples.check_truncation(config["recipe"], strength, "--thresholds")
+        samples.check_truncation(recipe, strength, "--thresholds")
     its_data = RunData(config, path.parent, args.data, args.data_dir)
     real = its_data.reals()
     evaluator = metrics.Evaluator(real, args.seed, its_data.extractor())

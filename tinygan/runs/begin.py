@@ -102,7 +102,7 @@ def train(
                     **options,
                 )
             )
-        if resume is None and _is_path(data):
+        if _is_path(data):
             data = None  # config.json says where they are
         run = Run(session.folder(trainer), data, data_dir)
         run.run_trainer(trainer, on_step, progress)

@@ -201,11 +201,12 @@ class Run:
 
     def _truncated(self, G, truncation, seed):
         """Return a G for this truncation: a copy, unless it is None."""
-        from tinygan.training import samples
+        from tinygan.training import recipes, samples
 
         if truncation is not None:
             G = copy.deepcopy(G)
-            samples.truncate(G, self.config["recipe"], truncation, seed, "truncation")
+            recipe = recipes.find(self.config["recipe"])
+            samples.truncate(G, recipe, truncation, seed, "truncation")
         return G
 
     def evaluate(
@@ -340,10 +341,12 @@ class Run:
                 on_picture=pictures.show if pictures else None,
             )
         except KeyboardInterrupt as stopped:
+            line = f"stopped at step {trainer.step:,}; {resume()}"
             by_user = getattr(stopped, "signal", signal.SIGINT) == signal.SIGINT
             if not (by_user and notebook.is_active()):
+                say(line)
                 raise
-            print(f"stopped at step {trainer.step:,}; {resume()}")
+            print(line)
         except (Diverged, InUse):  # to continue does not help
             raise
         except InputError as error:

@@ -16,21 +16,22 @@ from PIL import Image
 from tinygan import data, ops, plots
 from tinygan.autograd import Tensor
 from tinygan.errors import InputError, one_line
+from tinygan.models.recipe import Recipe
 
-from . import recipes, sampling
+from . import sampling
 from .gallery import GRID, POINTS
 
 
-def check_truncation(recipe: str, strength: float, option: str) -> str:
+def check_truncation(recipe: Recipe, strength: float, option: str) -> str:
     """Return what the recipe truncates: "z" or "w".
 
     strength: the threshold of z, or psi of w. Raises InputError if it is out of range, or if the
     recipe has no truncation.
     """
-    kind = recipes.find(recipe).truncation
+    kind = recipe.truncation
     if kind is None:
         raise InputError(
-            f"the recipe {recipe} has no truncation, "
+            f"the recipe {recipe.name} has no truncation, "
             "because its G projects each latent onto a sphere"
         )
     low, high = sampling.TRUNCATION[kind]
@@ -42,7 +43,7 @@ def check_truncation(recipe: str, strength: float, option: str) -> str:
     return kind
 
 
-def truncate(G: Any, recipe: str, strength: float, seed: int, option: str) -> None:
+def truncate(G: Any, recipe: Recipe, strength: float, seed: int, option: str) -> None:
     """Prepare G, in place, for truncated latents or styles. Errors: see `check_truncation`."""
     check_truncation(recipe, strength, option)
     sampling.truncate(G, strength, np.random.default_rng([seed, 4]))
