@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygan.errors import InputError
 
-from .messages import messages_for_python
+from .messages import messages_for_python, whole_number
 from .run import OnStep, Run
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ def train(
     begins = start.new_run if resume is None else start.continued_run
     options = {key: settings.pop(key) for key in _parameters(begins) if key in settings}
     with messages_for_python():
+        if on_step is not None and not callable(on_step):
+            raise InputError(
+                f"on_step={on_step!r}: must be a function, on_step(run, numbers), or None"
+            )
         if resume is not None:
             if fixed := _given(names):
                 raise InputError(
@@ -95,7 +99,7 @@ def train(
                     None if recipe is None else str(_path(recipe, "recipe")),
                     data,
                     out,
-                    seed or 0,
+                    whole_number("seed", 0 if seed is None else seed, 0),
                     settings,
                     how,
                     with_folder=is_first,

@@ -12,7 +12,7 @@ from tinygan import notebook
 from tinygan.errors import Diverged, InputError, say
 
 from . import view
-from .messages import messages_for_python
+from .messages import messages_for_python, one_of, whole_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,8 +108,7 @@ class Run:
         from tinygan.files import checkpoint
         from tinygan.training import sampling
 
-        if weights not in ("average", "last"):
-            raise InputError(f"weights {weights!r}: must be 'average' or 'last'")
+        one_of("weights", weights, ("average", "last"))
         average = weights == "average"
         if t := self._trainer:
             return self._copy(weights, t.averaged_G() if average else t.algorithm.G), None, t.step
@@ -176,10 +175,10 @@ class Run:
         from tinygan.training import samples, sampling
 
         with messages_for_python():
-            (G, _, _), n = self._generator(weights), self._count(n)
-            n = samples.default_count(self.config) if n is None else n
+            n = samples.default_count(self.config) if n is None else whole_number("n", n, 1)
+            seed, G = whole_number("seed", seed, 0), self._generator(weights)[0]
             if label is not None:
-                one = isinstance(label, (str, int, np.integer))
+                one = isinstance(label, str) or np.ndim(label) == 0
                 numbers = [
                     samples.class_number(k, G, self.config, "label")
                     for k in ([label] if one else label)
@@ -194,16 +193,13 @@ class Run:
             z, labels, columns = samples.inputs(G, n, seed, label, truncation, rows)
             return sampling.generate(G, z, labels), labels, columns
 
-    def _count(self, n):
-        if n is not None and (not isinstance(n, (int, np.integer)) or n < 1):
-            raise InputError(f"n={n!r}: must be a whole number, at least 1")
-        return n
-
     def _truncated(self, G, truncation, seed):
         """Return a G for this truncation: a copy, unless it is None."""
         from tinygan.training import recipes, samples
 
         if truncation is not None:
+            if isinstance(truncation, str):
+                raise InputError(f"truncation={truncation!r}: must be a number")
             G = copy.deepcopy(G)
             recipe = recipes.find(self.config["recipe"])
             samples.truncate(G, recipe, truncation, seed, "truncation")
@@ -226,11 +222,14 @@ class Run:
         from tinygan.training import report
 
         with messages_for_python():
+            seed = whole_number("seed", seed, 0)
+            if split is not None:
+                one_of("split", split, ("test", "held-out"))
             G, name, step = self._generator(weights)
             return report.evaluate(
                 self._truncated(G, truncation, seed),
                 self._run_data(),
-                self._count(n),
+                None if n is None else whole_number("n", n, 1),
                 seed,
                 split,
                 truncation,

@@ -4,10 +4,11 @@
                     for the log; ema.py: the moving average of G
     the execution   execution.py: how a step is computed: in micro-batches, on several processes
                     (ranks.py), recorded
-    the run         start.py: how it begins and continues; trainer.py: a run with its folder;
-                    run_data.py: its data; log.py, gallery.py, evaluation.py: what it writes;
-                    health.py: warnings and errors when training goes wrong
+    the run         start.py: how it begins and continues; session.py: the same on several
+                    processes; trainer.py: a run with its folder; run_data.py: its data; log.py,
+                    gallery.py, evaluation.py: what it writes; health.py: warnings and errors when
+                    training goes wrong
 
-Besides these, recipes.py lists the recipes, and sampling.py and projector.py use trained
-generators.
+Besides these, recipes.py lists the recipes; sampling.py, samples.py, report.py and projector.py use
+trained generators.
 """
