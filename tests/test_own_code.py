@@ -776,6 +776,48 @@ def test_an_own_penalty_of_every_kind_is_applied(kind):
     assert any((a != b).any() for a, b in zip(*weights.values()))
 
 
+def test_a_continued_run_may_change_its_loss_and_its_penalty(trace):
+    """Also to others in a file of the same name, and to those of tinygan and back."""
+    write(".", {"my_loss.py": LOSS, "my_penalty.py": PENALTY})
+    level, other = "my_penalty.py:level", "my_penalty.py:logits"
+    small = {"hidden": 2, "batch_size": 2, "latent": 2, "steps": 1}
+    new_run("gan", out="run", settings=small | {"loss": "my_loss.py:mine", "penalty": level}).run(
+        progress=False
+    )
+    for steps, file, changes in (
+        (2, "my_loss.py", {"loss": "my_loss.py:mine"}),
+        (3, "my_penalty.py", {"penalty": level}),
+        (4, "my_penalty.py", {"penalty": other}),
+        (5, "my_penalty.py", {"penalty": level, "penalty_weight": "linear:1:0.5"}),
+        (6, None, {"loss": "hinge", "penalty": "", "penalty_weight": 1}),
+        (7, None, {"penalty": level}),
+    ):
+        if file:
+            Path(file).write_text(Path(file).read_text() + "#")
+        trainer = continued_run("run", {"steps": steps, **changes}, trust=True)
+        trainer.run(progress=False)
+        config = config_of(Path("run"))
+        assert config["history"][-1]["step"] == steps - 1
+        for role, entry in config.get("code", {}).items():
+            for name, digest in entry["files"].items():
+                copy = Path("run", "code", role, name).read_bytes()
+                assert hashlib.sha256(copy).hexdigest() == digest
+        assert config.get("code", {}).keys() == {
+            role for role in ("loss", "penalty") if ".py:" in config["settings"][role]
+        }
+    assert config["code"].keys() == {"penalty"}
+
+
+def test_weights_of_a_run_with_its_own_model_need_no_code(run, trace):
+    new_run(
+        "gan",
+        out="other",
+        init_from=run,
+        settings={"hidden": 4, "layers": 1, "latent": 4, "batch_size": 2},
+    )
+    assert not executed(trace)
+
+
 def test_the_fields_of_an_own_penalty_are_filled_in():
     entry = penalties.own(
         Penalty("mine", lambda G, z, state: (z, state), applied_to="latents", state="s")
