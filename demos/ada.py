@@ -1,10 +1,13 @@
+# %% [markdown]
 """ADA: few images, and an augmentation that is only as strong as D's overfitting requires.
 
 python demos/ada.py              # two to three minutes
 python demos/ada.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
-# %% D memorises its images
+# %% [markdown]
+# ## D memorises its images
+#
 # With few images, D soon memorises each of them and calls everything else fake. From then on, its
 # gradient tells G nothing useful. Augmenting D's input prevents this. ADA augments only as much as
 # necessary: r_t, the mean sign of D's logits on reals, is near 1 when D overfits. If r_t is above a
@@ -14,6 +17,8 @@ python demos/ada.py --full       # full MNIST, three seeds, a few minutes per ru
 # every real image is rotated before D sees it, G can just as well generate rotated images, because
 # D cannot tell the difference. If some images stay as they are, upright images are more likely than
 # any others, and D can tell.
+
+# %%
 import numpy as np
 
 from tinygan import data
@@ -30,7 +35,8 @@ from tinygan.study import (
 )
 from tinygan.training.sampling import generate, latents, load_networks
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("ada", __doc__, size=STUDY_SIZE)
 sizes = study.choose((100,), (100, 1000), (100, 500, 2000, 10_000))
 ways = {
     "none": "augment=none",
@@ -43,10 +49,14 @@ common = (
     f"eval_every={steps // study.choose(1, 5, 10)} eval_images={study.choose(100, 500, 2000)}"
 )
 
-# %% FID against the number of training images
+# %% [markdown]
+# ## FID against the number of training images
+#
 # The FID is measured at the last step: the best step would hide what happens when D memorises its
 # images. (DiffAugment uses translation alone: grey squares and changed brightness look less like
 # digits. R1, which also prevents overfitting, is a tenth of that of `quick`.)
+
+# %%
 runs = study.train(
     {
         f"{way}, {size:,} images": f"{changes} train_size={size}"
@@ -73,11 +83,15 @@ study.table(
     ("(the training images)", *map(mean_and_range, fid_of_training_images)),
 )
 
-# %% Rotations, always and often
+# %% [markdown]
+# ## Rotations, always and often
+#
 # D's input is rotated by 0, 90, 180 or 270 degrees, always or with p = .6. We rotate each sample of
 # G to all four orientations, and give them to a classifier. Among the samples that it recognises as
 # the requested digit in one of the orientations, how many are not upright? (We use the digits 3, 4,
 # 6, 7 and 9. Upside down, each of them is another digit, or none.)
+
+# %%
 extractor = Extractor(name)
 
 
@@ -117,7 +131,10 @@ study.compare(
     },
 )
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(12, 4.4, 2, 4, height_ratios=(1.7, 1))
 smallest = sizes[0]
 for i, (way, of_sizes) in enumerate(fid.items()):
@@ -160,7 +177,10 @@ for ax, (label, group) in zip(axes[1], shown.items()):
     plot_images(ax, group[0].images, 10, f"{label}\nFID {mean_and_range(run.fid for run in group)}")
 study.save_figure(figure, axes[0, 0], axes[0, 1])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 mean = {way: [np.mean(values) for values in of_sizes] for way, of_sizes in fid.items()}
 by_size = [", ".join(f"{way} {mean[way][i]:.1f}" for way in ways) for i, size in enumerate(sizes)]
 p_few, p_many = (

@@ -1,11 +1,16 @@
+# %% [markdown]
 """How gradients are computed: from two numbers to a GAN's gradient penalty, in eight short steps.
 
 python demos/autograd_tour.py              # a few seconds; graphs are drawn into demos/out/
 """
 
-# %% 1. An expression is a graph
+# %% [markdown]
+# ## 1. An expression is a graph
+#
 # A Tensor remembers how it was computed. `trace` records this, so that we can look at it: one line
 # per operation, each with its value.
+
+# %%
 import numpy as np
 
 import tinygan
@@ -14,14 +19,17 @@ from tinygan.autograd import op
 from tinygan.autograd.drawing import draw_graph
 from tinygan.study import Study
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("autograd_tour", __doc__, size=STUDY_SIZE)
 rng = np.random.default_rng(0)
 
 
 def draw(graph, name):
     for folder in study.picture_folders():
         draw_graph(graph, folder / f"{study.name}-{name}.png")
-    print(f"\n[picture: {study.out / f'{study.name}-{name}.png'}]\n")
+    path = study.out / f"{study.name}-{name}.png"
+    print(f"\n[picture: {path}]\n")
+    study.show_picture(path)
 
 
 x, y = tensor(2.0, requires_grad=True), tensor(3.0, requires_grad=True)
@@ -29,21 +37,29 @@ with tinygan.trace() as t:
     z = x * y + x
 print(t.graph(z, x=x, y=y, z=z))
 
-# %% 2. The backward pass walks through the graph in reverse
+# %% [markdown]
+# ## 2. The backward pass walks through the graph in reverse
+#
 # Every operation has one rule: from the gradient g of its result, it computes the gradients of its
 # arguments. add passes g on to both arguments; mul multiplies g by the other argument. The pass
 # starts at the result with dz/dz = 1, and gives every value its gradient. x is used twice, so its
 # two gradients add up: y + 1 = 4.
+
+# %%
 graph = t.graph(z, gradients=True, x=x, y=y, z=z)
 print(graph)
 draw(graph, "expression")
 print("grad(z, [x, y]) =", [g.item() for g in grad(z, [x, y])])
 
-# %% 3. A gradient is a computation too
+# %% [markdown]
+# ## 3. A gradient is a computation too
+#
 # Derivatives are written in the same operations as everything else: the derivative of tanh is g *
 # (1 - y * y). With create_graph=True, these operations are recorded while they run. The gradient
 # then has a graph of its own, which can be differentiated again. Higher derivatives need nothing
 # more. In the pictures, green marks the operations of a backward pass.
+
+# %%
 x = tensor(0.5, requires_grad=True)
 with tinygan.trace() as t:
     y = x.tanh()
@@ -53,10 +69,14 @@ print(t.graph(dy, x=x, y=y, dy=dy))
 draw(t.graph(dy, x=x, y=y, dy=dy), "gradient")
 draw(t.graph(ddy, x=x, y=y, dy=dy, ddy=ddy), "second_derivative")
 
-# %% 4. By the engine, by hand, and by finite differences
+# %% [markdown]
+# ## 4. By the engine, by hand, and by finite differences
+#
 # Here are three ways to compute each derivative of tanh, at many points, in float64. The finite
 # difference (f(x + h) - f(x - h)) / 2h uses no rules of differentiation, so it is an independent
 # check of the other two.
+
+# %%
 points = tensor(np.linspace(-3, 3, 61), requires_grad=True, dtype="float64")
 engine = [points.tanh()]
 for _ in range(3):
@@ -98,13 +118,16 @@ for order, (hand, differences) in engine_errors.items():
         f"by {differences:.0e} from finite differences"
     )
 
-# %% 5. Your own operation
+# %% [markdown]
+# ## 5. Your own operation
+#
 # An op is a plain function that returns its value and one derivative per Tensor argument. tinygan
 # has no sine, so we write one. The derivatives of sine and cosine are written in terms of each
 # other, so that both have derivatives of every order. check_grads compares each order with finite
 # differences.
 
 
+# %%
 @op
 def sin(x, /):
     return np.sin(x.data), lambda g: g * cos(x)
@@ -117,13 +140,16 @@ def cos(x, /):
 
 print("check_grads(sin):", check_grads(sin, rng.normal(size=5), order=3))
 
-# %% 6. What a wrong derivative looks like
+# %% [markdown]
+# ## 6. What a wrong derivative looks like
+#
 # The first derivative is wrong by a factor; any check finds this mistake. The second is more
 # treacherous: its value is right, but it is computed from the bare array x.data, which the engine
 # treats as a constant. It passes every first-order check, but a gradient penalty would silently
 # train on wrong gradients.
 
 
+# %%
 @op
 def cube_with_slip(x, /):
     return x.data**3, lambda g: g * (2 * x * x)
@@ -143,13 +169,16 @@ for wrong in cube_with_slip, cube_with_array:
         print(f"GradientError: {error}\n")
 print("cube_with_array, first order only:", check_grads(cube_with_array, at, order=1))
 
-# %% 7. Where does the NaN come from?
+# %% [markdown]
+# ## 7. Where does the NaN come from?
+#
 # When a loss prints nan, the cause is hundreds of operations back. Inside `anomaly`, the first NaN
 # or infinity raises an error that names the operation and your line of code. Here are two classics
 # of GAN training: the sigmoid of -200 rounds to 0, whose logarithm is infinite; and the derivative
 # of the square root is infinite at 0.
 
 
+# %%
 def generator_loss(logit):
     return -(logit.sigmoid().log()).mean()
 
@@ -175,7 +204,9 @@ with tinygan.anomaly():
     print("softplus:", grad(ops.softplus(-logit).mean(), logit).numpy())
     print("norm:    ", grad(origin.norm(), origin).numpy())
 
-# %% 8. The gradient penalty
+# %% [markdown]
+# ## 8. The gradient penalty
+#
 # WGAN-GP (Gulrajani et al. 2017) requires that the critic's gradient with respect to its input
 # image have length 1. The penalty (|gradient| - 1)^2 contains a gradient, so training with it needs
 # a second derivative, through the convolution. Here is the whole computation, for a critic with one
@@ -184,6 +215,7 @@ with tinygan.anomaly():
 # it has its own gradient: this is the second derivative.
 
 
+# %%
 def penalty(image, w, v):
     scores = (ops.conv2d(image, w, stride=2, padding=1).tanh() * v).sum()
     gradient = grad(scores, image, create_graph=True)  # recorded, so that it can be differentiated
@@ -207,12 +239,15 @@ image64 = tensor(image.data, requires_grad=True, dtype="float64")
 checked = check_grads(lambda w, v: penalty(image64, w, v), [w, v], order=2)
 print("check_grads(penalty):", checked)
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+#
 # Left: tanh and its derivatives, by the engine (lines) and by finite differences (dots). Right: the
 # distance of the right derivative and of the two wrong ones from finite differences, at first and
 # at second order.
 
 
+# %%
 def error_of(f, order):
     """Return the largest distance, at the points `at`, between the derivative of the op f of this
     order and finite differences."""
@@ -257,7 +292,10 @@ for axes in (left, right):
     axes.legend(frameon=False, fontsize=7)
 study.save_figure(figure, right)
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 from_hand, from_differences = (max(column) for column in zip(*engine_errors.values()))
 study.finding(
     f"The engine's first three derivatives of tanh agree with derivatives computed by hand to "

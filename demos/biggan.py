@@ -1,14 +1,19 @@
+# %% [markdown]
 """BigGAN: the class in batch-norm, scale, and the truncation trick.
 
 python demos/biggan.py              # two to three minutes
 python demos/biggan.py --full       # full MNIST, three seeds, at most ten minutes per run
 """
 
-# %% Three ideas
+# %% [markdown]
+# ## Three ideas
+#
 # BigGAN gives the class to every layer of G, through the scale and shift of its batch-norm, instead
 # of concatenating it to z once. It trains with huge batches and many channels: "scale helps". And
 # to sample, it draws latents closer to zero than in training, the truncation trick: less variety,
 # better images. We measure each idea by itself.
+
+# %%
 import numpy as np
 
 from tinygan import data
@@ -23,7 +28,8 @@ from tinygan.study import (
 )
 from tinygan.training.sampling import generate, latents, load_networks, truncate
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("biggan", __doc__, size=STUDY_SIZE)
 test = data.load(study.choose("digits", "digits", "mnist"), "test")
 evaluator = Evaluator(test.subset(slice(study.choose(200, 1000, None))))
 thresholds = study.choose((0.3, 1.0), (0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0))
@@ -43,7 +49,10 @@ def truncated(folder):
     return {"truncation": rows}
 
 
-# %% The class in batch-norm, against concatenation; and the trade-off of truncation
+# %% [markdown]
+# ## The class in batch-norm, against concatenation; and the trade-off of truncation
+
+# %%
 channels, ema = study.choose(8, 8, 16), study.choose(0.9, 0.99, 0.999)
 batches_of_statistics = study.choose(1, 16, 16)
 class_runs = study.train(
@@ -83,11 +92,15 @@ study.table(
     ),
 )
 
-# %% Scale: batch size and width
+# %% [markdown]
+# ## Scale: batch size and width
+#
 # The paper compares batch sizes after the same number of steps, although a step with a larger batch
 # costs more. After the same number of images, a larger batch has made fewer steps. We make both
 # comparisons, with the same learning rates for all. Large batches are computed in micro-batches of
 # 64.
+
+# %%
 images, batches, widths = (
     study.choose(16, 4096, 32_768),
     study.choose((4, 8), (8, 32), (8, 32, 128)),
@@ -144,7 +157,10 @@ study.table(
     ),
 )
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(11, 5, 2, 4)
 for ax, (label, group) in zip(axes[0], class_runs.items()):
     plot_images(
@@ -207,7 +223,10 @@ plot_images(
 )
 study.save_figure(figure, *axes[1, :2])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 fid = mean_over_seeds(class_runs, "fid")
 by_threshold = {
     key: np.mean(

@@ -1,29 +1,35 @@
+# %% [markdown]
 """Generating the digit that you request: four ways to give the networks the class.
 
 python demos/conditional.py              # one to two minutes
 python demos/conditional.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
-# %% Where does the class go in?
+# %% [markdown]
+# ## Where does the class go in?
+#
 # G has to know which digit it should generate, and D has to check it. The lecture has four ways,
 # from 2014 to 2018:
 #
-#   concatenation           an embedding of the class beside z, and an image of the class beside x
-#                           (Mirza and Osindero 2014)
-#   auxiliary classifier    D also classifies the image, and both networks are rewarded for the
-#                           right class (Odena et al. 2017)
-#   projection              the inner product of D's features and an embedding of the class is added
-#                           to D's logit (Miyato and Koyama 2018)
-#   conditional batch-norm  the class scales and shifts G's layers (Dumoulin et al. 2017); D has a
-#                           projection
+#     concatenation           an embedding of the class beside z, and an image of the class beside x
+#                             (Mirza and Osindero 2014)
+#     auxiliary classifier    D also classifies the image, and both networks are rewarded for the
+#                             right class (Odena et al. 2017)
+#     projection              the inner product of D's features and an embedding of the class is
+#                             added to D's logit (Miyato and Koyama 2018)
+#     conditional batch-norm  the class scales and shifts G's layers (Dumoulin et al. 2017); D has a
+#                             projection
 #
 # Two numbers tell whether it works. Accuracy: does a classifier recognise the requested class?
 # Recall: how much of the real images' variety do the samples cover? The auxiliary classifier is
 # known to trade recall for accuracy: it rewards images that are easy to classify, and these are the
 # typical ones.
+
+# %%
 from tinygan.study import Study, clearly_below, mean_over_seeds, plot_bars, plot_images, plot_log
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("conditional", __doc__, size=STUDY_SIZE)
 variants = {
     "concatenation": "g_class=concat d_class=concat",
     "auxiliary classifier": "g_class=concat d_class=auxiliary",
@@ -31,9 +37,13 @@ variants = {
     "conditional batch-norm": "g_class=cbn d_class=projection",
 }
 
-# %% All four have the networks, learning rates and penalty of `quick`, with 16 channels
+# %% [markdown]
+# ## All four have the networks, learning rates and penalty of `quick`, with 16 channels
+#
 # G has only two layers here in which conditional batch-norm can use the class. Deep networks have
 # many: see biggan.py.
+
+# %%
 runs = study.train(
     variants,
     "quick",
@@ -47,7 +57,10 @@ study.compare(
 )
 accuracy, recall, fid = (mean_over_seeds(runs, key) for key in ("class_accuracy", "recall", "fid"))
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(10, 4.6, 2, 4, height_ratios=(1, 1.7))
 for ax, (label, group) in zip(axes[0], runs.items()):
     plot_images(
@@ -65,7 +78,10 @@ plot_log(axes[1, 3], runs, "variety", "spread of a batch's pixels\n(1: that of r
 axes[1, 3].legend(frameon=False, fontsize=7, loc="lower right")
 study.save_figure(figure, axes[1, 0], axes[1, 1])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 best, auxiliary = max(accuracy, key=accuracy.get), "auxiliary classifier"
 pays = all(clearly_below(runs, "recall", auxiliary, label) for label in runs if label != auxiliary)
 # D's own classifier also learns from the fakes. It can learn to assign them the requested class,

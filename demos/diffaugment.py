@@ -1,10 +1,13 @@
+# %% [markdown]
 """DiffAugment: why reals and fakes must be augmented, in both networks' steps.
 
 python demos/diffaugment.py              # one to two minutes
 python demos/diffaugment.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
-# %% Three ways to augment
+# %% [markdown]
+# ## Three ways to augment
+#
 # If the real images vary more, D cannot memorise them so easily. But if only the reals are
 # augmented, G learns to generate augmented images, because D's examples of real images have holes
 # and grey borders. If reals and fakes are augmented, but not in G's step, D scores unaugmented
@@ -13,6 +16,8 @@ python demos/diffaugment.py --full       # full MNIST, three seeds, a few minute
 #
 # In the grids, look for cut-out squares, shifts, and grey. A small classifier counts them: it is
 # trained to distinguish augmented real images from other real images.
+
+# %%
 import numpy as np
 
 from tinygan import data, grad, nn, no_grad, ops, optim, tensor
@@ -27,11 +32,15 @@ from tinygan.study import (
 )
 from tinygan.training.sampling import generate, latents, load_networks
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("diffaugment", __doc__, size=STUDY_SIZE)
 digits, rng = data.load("digits"), np.random.default_rng(0)
 augment = Augment("diffaug", rng=np.random.default_rng(1))
 
-# %% A classifier: augmented or not?
+# %% [markdown]
+# ## A classifier: augmented or not?
+
+# %%
 classifier = nn.Sequential(
     nn.Conv2d(1, 16, 4, 2, 1, rng=rng),
     nn.LeakyReLU(0.2),
@@ -72,7 +81,10 @@ def leak(folder, n=study.choose(100, 1000, 5000)):
     return {"augmented": share(data.to_float(images))}
 
 
-# %% The runs
+# %% [markdown]
+# ## The runs
+
+# %%
 variants = {
     "none": "augment=none",
     "both": "augment=diffaug",
@@ -93,7 +105,10 @@ study.compare(
 )
 leaks, fid = mean_over_seeds(runs, "also.augmented"), mean_over_seeds(runs, "fid")
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(11, 4, 2, 3)
 reals = digits.images[:40]
 plot_images(
@@ -121,7 +136,10 @@ plot_bars(
 axes[1, 2].axhline(called_augmented["test images"], color="black", linestyle=":", linewidth=1)
 study.save_figure(figure, axes[0, 0], axes[1, 0])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 d_step_only = "D's step only"
 leaking = leaks["reals only"] > 2 * leaks["both"] + 0.05
 worse = clearly_below(runs, "fid", "both", d_step_only)

@@ -1,15 +1,20 @@
+# %% [markdown]
 """The game of two networks, and its loss: cross-entropy, L2 or L1, on probabilities or on logits?
 
 python demos/gan_losses.py              # one to two minutes
 python demos/gan_losses.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
-# %% The game
+# %% [markdown]
+# ## The game
+#
 # D sees an image and estimates the probability that it is real. G generates images, and tries to
 # make D wrong. A loss tells both networks how well they do. The lecture has three losses:
 # cross-entropy, and the squared difference (L2) and the absolute difference (L1) between D's output
 # and the target, which is 1 for real and 0 for fake. The lecture claims that all of them train, and
 # that cross-entropy punishes a confident mistake hardest.
+
+# %%
 import numpy as np
 
 from tinygan import data, grad, optim, tensor
@@ -25,12 +30,17 @@ from tinygan.study import (
     set_log_scale,
 )
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("gan_losses", __doc__, size=STUDY_SIZE)
 rng = np.random.default_rng(0)
 
-# %% First, D alone
+# %% [markdown]
+# ## First, D alone
+#
 # First, G stays untrained. Within a few steps, D's probability goes to 1 for reals and to 0 for
 # fakes: if G does not learn, D wins. In the game, G has to keep up with D.
+
+# %%
 G, D = dcgan.Generator(rng=rng, widths=(32, 16)), dcgan.Discriminator(rng=rng, widths=(16, 32))
 bce, digits = losses.find("bce"), data.load("digits")
 optimizer = optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -45,13 +55,17 @@ test = data.load(study.choose("digits", "digits", "mnist"), "test")
 noise = data.to_uint8(G(rng.standard_normal((1000, 100), dtype=np.float32)).detach().numpy())
 untrained = Evaluator(test).quick(noise)["fid"]  # a reference for the FIDs below
 
-# %% How hard is a mistake punished?
+# %% [markdown]
+# ## How hard is a mistake punished?
+#
 # For a real image, D outputs the logit s, or the probability p = sigmoid(s). The gradient of the
 # loss pushes D towards the right answer. As a function of p, the push of cross-entropy is 1/p,
 # which has no bound. But a network outputs s, and as a function of s the push of cross-entropy is 1
 # - p, which is never above 1. The push of L2 on logits ("scores" below) is the distance itself,
 # however large. L2 and L1 on probabilities hardly push at all where D is sure and wrong, because
 # the sigmoid is flat there.
+
+# %%
 p, s = np.linspace(0.01, 0.999, 300), np.linspace(-8, 4, 300)
 
 
@@ -82,8 +96,12 @@ study.table(
     ("push at s = -8", *(f"{values[0]:.4f}" for values in of_score.values())),
 )
 
-# %% The effect on training
+# %% [markdown]
+# ## The effect on training
+#
 # The same DCGAN is trained with each of the losses.
+
+# %%
 variants = {
     "cross-entropy": "loss=bce",
     "L2 on scores": "loss=l2",
@@ -106,7 +124,10 @@ study.table(
     ),
 )
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
 for (name, values), color in zip(of_probability.items(), ("C0", "C1", "C2")):
     axes[0, 0].plot(p, values, color, label=name)
@@ -137,7 +158,10 @@ for ax, label in zip(axes[1], shown_losses):
     )
 study.save_figure(figure, axes[0, 0], axes[0, 1])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 hardest = lambda pushes: max(pushes, key=lambda name: pushes[name][0])
 on_probability, on_logit = hardest(of_probability), hardest(of_score)
 trained = [label for label in fid if fid[label] < untrained / 3]

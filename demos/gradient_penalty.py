@@ -1,15 +1,20 @@
+# %% [markdown]
 """R1 keeps D's gradient at real images small: first in a game of two numbers, then on digits.
 
 python demos/gradient_penalty.py              # one to two minutes
 python demos/gradient_penalty.py --full       # full MNIST, three seeds, a few minutes per run
 """
 
-# %% The smallest GAN (the Dirac-GAN of Mescheder et al. 2018)
+# %% [markdown]
+# ## The smallest GAN (the Dirac-GAN of Mescheder et al. 2018)
+#
 # All real images are the number 0. G generates one number, theta. D is a line through the origin:
 # D(x) = psi x. The solution is theta = 0 and psi = 0: G generates the real number, and D cannot
 # tell real from fake. But when theta is 0 and psi is not, D's gradient psi still pushes theta away
 # from 0. So theta and psi circle around the solution forever. R1 adds gamma/2 psi^2, the penalty on
 # D's gradient at the reals, and the circle becomes a spiral into the solution.
+
+# %%
 import numpy as np
 
 from tinygan import data, grad, tensor
@@ -26,7 +31,8 @@ from tinygan.study import (
 )
 from tinygan.training.sampling import load_networks
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("gradient_penalty", __doc__, size=STUDY_SIZE)
 minimax = losses.find("bce-minimax")  # the original zero-sum game
 
 
@@ -62,10 +68,14 @@ print(
     + ", ".join(f"{name} {d:.3f}" for name, d in distance.items())
 )
 
-# %% Digits
+# %% [markdown]
+# ## Digits
+#
 # This is D of a DCGAN, without batch-norm, so that nothing but the penalty limits its gradient. We
 # measure the gradient at real training images, at several checkpoints: its length says how much the
 # logit changes when the image changes a little.
+
+# %%
 reals = data.to_float(data.load("digits").images[:256])
 steps = study.choose(4, 2400, 6000)
 every = steps // study.choose(2, 12, 10)
@@ -96,7 +106,10 @@ runs = study.train(
 last, fid = mean_over_seeds(runs, "also.last"), mean_over_seeds(runs, "fid")
 study.compare("penalty", runs, {"slope of D in the end": ("also.last", 2), "FID": ("fid", 2)})
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(11, 4.2, 2, 4, height_ratios=(1.7, 1))
 reach = max(np.abs(points).max() for points in games.values())
 grid = np.linspace(-reach, reach, 13)
@@ -132,7 +145,10 @@ for ax, (label, group) in zip(axes[1], runs.items()):
 axes[1, 3].set_axis_off()
 study.save_figure(figure, axes[0, 0], axes[0, 1])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 flat = all(
     clearly_below(runs, "also.last", label, "without") for label in runs if label != "without"
 )

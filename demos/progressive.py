@@ -1,16 +1,21 @@
+# %% [markdown]
 """Growing from 4x4 to 32x32 pixels: is it faster, and do details stick to places?
 
 python demos/progressive.py              # two to three minutes
 python demos/progressive.py --full       # full MNIST, three seeds, at most ten minutes per run
 """
 
-# %% Small first
+# %% [markdown]
+# ## Small first
+#
 # A Progressive GAN first learns images of 4x4 pixels, and then lets larger sizes fade in. We test
 # two claims. The first: it reaches good images sooner than the same networks trained at full size
 # from the start, because early steps are cheap and coarse structure is learned first. The second is
 # a criticism by StyleGAN2's authors: details stick to places. Each size once had to produce
 # finished images, so its features stay at fixed pixels instead of moving with the digit. Networks
 # with skips or residual connections need no growing, and should not have this problem.
+
+# %%
 import numpy as np
 
 from tinygan import Tensor, nn
@@ -25,15 +30,21 @@ from tinygan.study import (
 )
 from tinygan.training.sampling import generate, load_networks
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("progressive", __doc__, size=STUDY_SIZE)
 
 
-# %% How far does a feature follow?
+# %% [markdown]
+# ## How far does a feature follow?
+#
 # We walk from one latent to another in small steps, and estimate how far the image and every
 # feature map move at each step: the least-squares shift that best explains the change, as in
 # optical flow. Then we regress the features' shifts on the image's shift. The slope is 1 if a
 # feature moves with the digit, and 0 if it stays in place. (The first two networks below normalise
 # each pixel of their features, the others do not. So compare the first two with each other first.)
+
+
+# %%
 def shifts(maps):
     """Estimate how far maps (walks, steps, H, W, C) move from step to step.
 
@@ -84,7 +95,10 @@ def following(folder, walks=study.choose(2, 24, 64), steps=8):
     return {"following": mean_slopes}
 
 
-# %% Four ways to get to 32x32
+# %% [markdown]
+# ## Four ways to get to 32x32
+
+# %%
 steps, every = study.choose(5, 600, 3500), study.choose(5, 60, 350)
 phase = study.choose(16, 1200, 5000)  # images at one size, and also images of one fade
 common = f"steps={steps} eval_every={every} eval_images={study.choose(100, 300, 2000)}"
@@ -122,9 +136,13 @@ study.compare(
     },
 )
 
-# %% Time to quality
+# %% [markdown]
+# ## Time to quality
+#
 # When does the FID first fall to a mark that both ways reach? (Training time on one thread, without
 # the evaluations.)
+
+# %%
 mark = 1.1 * max(
     min(row["fid"] for row in run.evaluations) for group in growing.values() for run in group
 )
@@ -138,7 +156,10 @@ print(
     + ", ".join(f"{label} {seconds:.0f}" for label, seconds in mean_seconds.items())
 )
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(11, 4.4, 2, 4, height_ratios=(1.7, 1))
 plot_evaluations(axes[0, 0], growing)
 plot_evaluations(axes[0, 1], growing, over="seconds")
@@ -162,7 +183,10 @@ for ax, (label, group) in zip(axes[1], runs.items()):
     )
 study.save_figure(figure, axes[0, 1], axes[0, 2])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 follow = {size: mean_over_seeds(runs, f"also.following.{size}") for size in ("16", "32")}
 once = "full size at once"
 ratio = mean_seconds[once] / mean_seconds["growing"]

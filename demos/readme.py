@@ -262,8 +262,6 @@ def printed(script, *arguments):
 
 
 # %%
-
-
 def content(mark):
     """Return the text that belongs between <!-- mark --> and <!-- end -->."""
     name, *arguments = mark.split()

@@ -1,14 +1,19 @@
+# %% [markdown]
 """Why NumPy can be this fast: one convolution, from loops to tinygan; and whole training steps.
 
 python demos/speed.py              # a minute
 python demos/speed.py --full       # more rounds; and PyTorch for comparison, if it is installed
 """
 
-# %% The goal
+# %% [markdown]
+# ## The goal
+#
 # A processor multiplies matrices at its full speed: BLAS has been tuned for this for decades.
 # Everything else waits for memory, or for Python. The convolution below (3x3, 64 to 64 channels,
 # 32x32 pixels, 32 images) has 1.2 billion multiplications. How close can it come to the speed of a
 # plain matrix product, without a line of C?
+
+# %%
 import importlib.util
 import json
 import statistics
@@ -24,13 +29,12 @@ from tinygan import no_grad, ops, profile, tensor
 from tinygan.kernels.cpu import parallel
 from tinygan.study import Study
 
-sys.path.append(
-    str(Path(__file__).absolute().parents[1])
-)  # for demos.bench, which is not installed
-from demos.bench import report
-from demos.bench.workloads import WORKLOADS
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("speed", __doc__, size=STUDY_SIZE)
+sys.path.append(str(study.folder.parent))  # for demos.bench, which is not installed
+from demos.bench import report  # noqa: E402
+from demos.bench.workloads import WORKLOADS  # noqa: E402
 
-study = Study(__file__, __doc__)
 N, SIZE, CHANNELS = study.choose((2, 8, 8), (32, 32, 64), (32, 32, 64))
 rounds = study.choose(1, 7, 21)
 rng = np.random.default_rng(0)
@@ -40,8 +44,13 @@ flop = 2 * 9 * N * SIZE * SIZE * CHANNELS * CHANNELS
 print(report.machine())
 
 
-# %% Step 1: loops
+# %% [markdown]
+# ## Step 1: loops
+#
 # This is the definition, for a few pixels only; all of them would take minutes.
+
+
+# %%
 def loops(pixels):
     padded, results = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).tolist(), []
     weights = w.tolist()
@@ -57,10 +66,15 @@ def loops(pixels):
     return results
 
 
-# %% Step 2: one matrix product (im2col)
+# %% [markdown]
+# ## Step 2: one matrix product (im2col)
+#
 # Every 3x3 patch becomes a row of a matrix that is nine times as large as the images (75 MB here).
 # One product does the rest. The product runs at full speed; writing the matrix and reading it back
 # does not.
+
+
+# %%
 def columns(images):
     n = len(images)
     windows = np.lib.stride_tricks.sliding_window_view(
@@ -70,17 +84,27 @@ def columns(images):
     return (rows @ w.reshape(9 * CHANNELS, CHANNELS)).reshape(n, SIZE, SIZE, CHANNELS)
 
 
-# %% Step 3: one matrix product per image
+# %% [markdown]
+# ## Step 3: one matrix product per image
+#
 # The matrix of one image (2 MB) is still in the cache when the product reads it.
+
+
+# %%
 def blocks(images):
     return np.concatenate([columns(images[i : i + 1]) for i in range(len(images))])
 
 
-# %% Step 4: tinygan
+# %% [markdown]
+# ## Step 4: tinygan
+#
 # tinygan also computes block by block. Its copies suit the processor's caches. Winograd's algorithm
 # needs fewer multiplications (36 instead of 144 for 4x4 pixels). Several threads each compute
 # blocks of their own, because NumPy releases Python's lock while it computes. kernels/README.md has
 # more.
+
+
+# %%
 def with_tinygan(images):
     with no_grad():
         return ops.conv2d(tensor(images), tensor(w), padding=1).numpy()
@@ -126,18 +150,27 @@ study.table(
     ("(a matrix product, 1 core)", "", f"{one_core:.3g}"),
 )
 
-# %% Where the time of a training step goes
+# %% [markdown]
+# ## Where the time of a training step goes
+#
 # This is the profile of a DCGAN step, op by op. Memory limits the speed of everything except the
 # convolutions.
+
+# %%
 job = WORKLOADS["dcgan"].make(study.choose(4, 64, 64), 28)
 job.parts["step"]()
 with parallel.single_threaded_blas(), profile():
     job.parts["step"]()
 
 
-# %% Six training steps, in tinygan and, if it is installed, in PyTorch
+# %% [markdown]
+# ## Six training steps, in tinygan and, if it is installed, in PyTorch
+#
 # Each framework runs in its own processes, and they take turns. A ratio below 1 means that tinygan
 # is faster.
+
+
+# %%
 def bench():
     """Run `python -m demos.bench` and return its numbers."""
     names = study.choose(["mlp"], ["dcgan", "lenet", "mlp"], list(WORKLOADS))
@@ -169,7 +202,10 @@ benchmark = study.cached("bench", bench)
 head, *rows = benchmark["steps"]
 against = "ratio" in head  # PyTorch was measured, too
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(10, 3.4, 1, 2)
 axes[0].barh(
     [f"{name}:\n{value:.3g}" for name, value in speed.items()][::-1],
@@ -198,7 +234,10 @@ axes[1].margins(y=0.1)
 axes[1].legend(frameon=False, fontsize=7, loc="upper right")
 study.save_figure(figure, axes[0])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 last = list(speed)[-1]
 # One digit, because the loops were timed on a few pixels.
 times_loops = float(f"{speed[last] / speed['Python loops']:.1g}")

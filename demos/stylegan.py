@@ -1,15 +1,20 @@
+# %% [markdown]
 """StyleGAN: why images should not be generated directly from z, and what w is good for.
 
 python demos/stylegan.py              # two to three minutes
 python demos/stylegan.py --full       # full MNIST, three seeds, at most ten minutes per run
 """
 
-# %% Data with a hole in it
+# %% [markdown]
+# ## Data with a hole in it
+#
 # z is drawn from a round cloud without holes. Real data have holes: combinations of attributes that
 # do not occur. A G that generates images from z directly has to bend the cloud around the hole, and
 # then a direction in z means different things in different places. StyleGAN inserts a mapping: w =
 # f(z) can have any distribution, even one with a hole. To see this, we use points in a square as
 # data. A point has two attributes, its coordinates, and one corner of the square is empty.
+
+# %%
 import numpy as np
 
 from tinygan import data, grad, nn, optim, tensor
@@ -21,7 +26,8 @@ from tinygan.metrics.separability import attributes, separability
 from tinygan.study import Study, clearly_below, mean_over_seeds, plot_images
 from tinygan.training.sampling import generate, latents, load_networks
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("stylegan", __doc__, size=STUDY_SIZE)
 rng = np.random.default_rng(0)
 
 
@@ -73,12 +79,16 @@ print(
     f"explains: Z {r2['Z']:.1%}, W {r2['W']:.1%}"
 )
 
-# %% Digits: a mapping of 8 layers, and none
+# %% [markdown]
+# ## Digits: a mapping of 8 layers, and none
+#
 # The paper compares W and Z by two measures. Path length: how far do images move along a path
 # (shorter is smoother)? Separability: how well does a hyperplane separate images by properties such
 # as their slant (less is better)? We also ask whether G follows the class better with a deep
 # mapping than without one. (Without a mapping, w is the concatenation of z and the embedding of the
 # class, which is twice as long as a style.)
+
+# %%
 name = study.choose("digits", "digits", "mnist")
 test = data.load(name, "test")
 evaluator, extractor = Evaluator(test.subset(slice(study.choose(200, 1000, None)))), Extractor(name)
@@ -158,7 +168,11 @@ length, separable = (
 )
 
 
-# %% One G: mixed styles and noise
+# %% [markdown]
+# ## One G: mixed styles and noise
+
+
+# %%
 def mixed():
     """Generate ten images, ten others, and images with the coarse styles of the others and the fine
     styles of the first."""
@@ -204,7 +218,10 @@ print(
     f"without {fid_without_noise:.2f}"
 )
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(12, 4.8, 2, 5, height_ratios=(1.4, 1))
 for ax, where, title in zip(
     axes[0],
@@ -275,7 +292,10 @@ axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
 axes[1, 4].legend(frameon=False, fontsize=6, loc="center right")
 study.save_figure(figure, axes[0, 1], axes[0, 2])
 
-# %% The result
+# %% [markdown]
+# ## The result
+
+# %%
 accuracy, deep = mean_over_seeds(runs, "class_accuracy"), "8 layers"
 w_is_better = [
     text

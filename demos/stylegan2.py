@@ -1,21 +1,24 @@
+# %% [markdown]
 """StyleGAN2: the droplet and its cure, step by step; and lazy penalties.
 
 python demos/stylegan2.py              # two to three minutes
 python demos/stylegan2.py --full       # full MNIST, three seeds, at most ten minutes per run
 """
 
-# %% Why droplets?
+# %% [markdown]
+# ## Why droplets?
+#
 # AdaIN divides each feature map by its own standard deviation. This destroys the information how
 # strong the map is compared with the others. G can pass this information to its later layers in
 # only one way: with a spot so strong that it alone determines the deviation. The authors saw such a
 # "droplet" in all of StyleGAN's images from 64x64 pixels on. Their redesign removes the cause in
 # four steps. Each step is a layer here:
 #
-#   (a) AdaIN
-#   (b) the same function, written as normalisation and modulation
-#   (c) division by the deviation alone; the mean stays
-#   (d) demodulation of the weights, which divides by the expected deviation: nothing is measured,
-#       so that a spot has no effect on its map's scale
+#     (a) AdaIN
+#     (b) the same function, written as normalisation and modulation
+#     (c) division by the deviation alone; the mean stays
+#     (d) demodulation of the weights, which divides by the expected deviation: nothing is measured,
+#         so that a spot has no effect on its map's scale
 #
 # From (b) to (c), the mean is not the only change: noise and biases move behind the normalisation,
 # and the layer that makes the image gets a style of its own.
@@ -23,6 +26,8 @@ python demos/stylegan2.py --full       # full MNIST, three seeds, at most ten mi
 # We measure how spotted a feature map is by its peak: the largest deviation from its mean, divided
 # by the mean deviation, either of the map itself or of all maps of its layer. The layer's mean
 # distinguishes a droplet from a map that contains nothing but a faint spot.
+
+# %%
 import statistics
 import time
 
@@ -41,7 +46,8 @@ from tinygan.study import (
 )
 from tinygan.training.sampling import generate, latents, load_networks
 
-study = Study(__file__, __doc__)
+STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
+study = Study("stylegan2", __doc__, size=STUDY_SIZE)
 
 
 def spots(folder):
@@ -83,10 +89,14 @@ deviation = np.abs(digits - digits.mean((1, 2), keepdims=True))
 of_digits = float((deviation.max((1, 2)) / deviation.mean((1, 2))).mean())
 
 
-# %% The four steps, with the same settings; and the last one with its penalties at every step
+# %% [markdown]
+# ## The four steps, with the same settings; and the last one with its penalties at every step
+#
 # R1 and the path-length penalty cost nearly as much as the step itself. Lazy regularisation applies
 # them at every fourth step, four times as strong. This should have the same effect at a quarter of
 # the cost.
+
+# %%
 steps = study.choose(4, 420, 2500)
 runs = study.train(
     {
@@ -130,10 +140,15 @@ study.table(
 )
 
 
-# %% Demodulated convolution, two ways
+# %% [markdown]
+# ## Demodulated convolution, two ways
+#
 # (d) gives every image of a batch its own weights. Computed literally, this is a grouped
 # convolution with one group per image. But convolution is linear: we can scale its input channels
 # and its output channels instead, and use one convolution for all images. The result is the same.
+
+
+# %%
 def with_own_weights(x, w, style):
     """Compute the literal version: x (N, H, W, C), w (3, 3, C, O), style (N, C) -> (N, H, W, O)."""
     n, height, width, channels = x.shape
@@ -206,7 +221,10 @@ study.table(
     ),
 )
 
-# %% The figure
+# %% [markdown]
+# ## The figure
+
+# %%
 figure, axes = study.figure(12, 4.4, 2, 5, height_ratios=(1.6, 1))
 for i, (label, group) in enumerate(runs.items()):
     if "always" not in label:
@@ -251,8 +269,12 @@ for ax, label in zip(axes[0, 3:], ("(a) AdaIN", "(d) demodulated")):
     )
 study.save_figure(figure, axes[0, 0], axes[0, 1])
 
-# %% The result
+# %% [markdown]
+# ## The result
+#
 # (d) cannot have droplets: its spots are part of the digits.
+
+# %%
 spots_of_adain, spots_of_demodulated = (
     [strongest_spot(run) for run in runs[label]] for label in ("(a) AdaIN", "(d) demodulated")
 )

@@ -1,6 +1,7 @@
 """The scripts in demos/: every demo runs and prints its result; the tools are tested on made-up
 runs."""
 
+import base64
 import importlib
 import json
 import re
@@ -37,9 +38,8 @@ TAKE_LONG = "progressive", "biggan", "stylegan2", "ada"  # even if they are tiny
 
 
 def test_the_list_of_demos_is_complete():
-    assert {
-        path.stem for path in DEMOS.glob("*.py") if "Study(__file__" in path.read_text()
-    } == set(LECTURE)
+    studies = {path.stem for path in DEMOS.glob("*.py") if "= Study(" in path.read_text()}
+    assert studies == set(LECTURE)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,73 @@ def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monk
 
 @pytest.mark.parametrize("name", LECTURE)
 def test_a_demo_has_cells_in_percent_format(name):
-    """The first cell is the docstring with the command; the next one begins with a title and a
-    comment; and lines fit on a screen."""
+    """The first cell is the docstring with the command; then titles and prose take turns with code
+    that compiles by itself; and lines fit on a screen."""
     source = (DEMOS / f"{name}.py").read_text()
-    cells = re.split("^# %% ", source, flags=re.MULTILINE)
-    assert len(cells) > 4 and f"python demos/{name}.py" in cells[0] and '"""' in cells[0]
-    assert cells[1].split("\n")[1].startswith("# ")
-    compile(source, name, "exec")
+    start, first, *cells = re.split("^# %%", source, flags=re.MULTILINE)
+    assert start == "" and f"python demos/{name}.py" in first
+    assert first.startswith(' [markdown]\n"""') and first.endswith('"""\n\n') and len(cells) > 7
+    for i, (prose, code) in enumerate(zip(cells[::2], cells[1::2], strict=True)):
+        lines = prose.rstrip().split("\n")
+        assert lines[0] == " [markdown]" and lines[1].startswith("# ## ")
+        assert all(line == "#" or line.startswith("# ") for line in lines[1:])
+        assert i or len(lines) > 3  # the first one begins with prose
+        assert code.startswith("\n") and code[1] not in "\n#"
+        compile(code, name, "exec")
     assert max(map(len, source.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", [*LECTURE, "first_gan"])
+def test_a_demo_needs_nothing_that_a_notebook_lacks(name):
+    source = (DEMOS / f"{name}.py").read_text()
+    own = r"(?<!\.)\b(__file__|__name__)|sys\.argv"
+    assert not re.search(own, source)
+
+
+@pytest.fixture
+def notebooks(monkeypatch):
+    for package in "jupytext", "nbclient", "ipykernel":
+        pytest.importorskip(package)
+    monkeypatch.syspath_prepend(str(DEMOS))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return importlib.import_module("notebooks")
+
+
+@pytest.mark.parametrize("name", [*LECTURE, "first_gan"])
+def test_a_demo_becomes_a_notebook(notebooks, name):
+    assert set(notebooks.NAMES) == {*LECTURE, "first_gan"}
+    title, *cells = notebooks.convert(name, "tiny").cells
+    assert title.cell_type == "markdown" and title.source.startswith("# ")
+    assert f"python demos/{name}.py" in title.source
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    compile(code, name, "exec")
+    assert ('STUDY_SIZE = "tiny"' if name in LECTURE else "trange(20)") in code
+    titles = [cell.source.split("\n")[0] for cell in cells if cell.cell_type == "markdown"]
+    assert all(text.startswith("## ") for text in titles)
+    assert len(cells) == len((DEMOS / f"{name}.py").read_text().split("\n# %%")) - 1 or not titles
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["autograd_tour", "conditional", "first_gan"])
+def test_a_notebook_runs_and_shows_its_figures(notebooks, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["notebooks.py", name, "--tiny", "-o", str(tmp_path)])
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
+    notebooks.main()
+    cells = json.loads((tmp_path / f"{name}.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    shown = [output["data"] for output in outputs if "data" in output]
+    pictures = [data for data in shown if "image/png" in data]
+    assert len(pictures) == {"autograd_tour": 5, "conditional": 1, "first_gan": 1}[name]
+    if name in LECTURE:
+        assert any("finding: " in "".join(output.get("text", "")) for output in outputs)
+        figure = tmp_path / "out" / f"{name}.png"
+        assert figure.read_bytes() == base64.b64decode(pictures[-1]["image/png"])
+    # A figure is never shown as text, and a bar takes one line.
+    assert not any("<Figure" in str(data.get("text/plain")) for data in shown)
+    bars = [data for data in shown if "step" in str(data.get("text/html"))]
+    assert all("".join(bar["text/html"]).count("\n") == 0 for bar in bars)
+    assert len(bars) == (4 if name == "conditional" else 0)
 
 
 @pytest.fixture

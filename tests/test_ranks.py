@@ -229,6 +229,31 @@ def test_a_signal_that_mpiexec_passes_on_finishes_the_step_and_writes_a_checkpoi
 
 
 @needs_mpi
+def test_a_run_from_python_is_the_same_object_on_all_ranks(tmp_path):
+    """Its callback is called on the first one, which stops all of them."""
+    code = (
+        "import os, sys, tinygan\n"
+        "steps, out = [], sys.argv[1]\n"
+        "def on_step(run, numbers):\n"
+        "    steps.append(run.step)\n"
+        "    if run.step == 4: run.stop()\n"
+        "settings = {'batch_size': 8, 'hidden': 8, 'progress': False}\n"
+        "run = tinygan.train('gan', steps=9, out=out, on_step=on_step, **settings)\n"
+        "stopped = run.step\n"
+        "run.resume(steps=6, progress=False)\n"
+        "try: tinygan.train('gan', out=out, **settings)\n"
+        "except tinygan.InputError as error: assert 'already contains a run' in str(error)\n"
+        "line = f'{steps} {stopped} {run.step} {run.sample(4).sum()}\\n'\n"
+        "os.write(1, line.encode())"
+    )
+    process = mpiexec(2, code, tmp_path / "a", module=("-c",))
+    lines, _ = finished(process)
+    first, second = sorted(lines.splitlines(), key=len, reverse=True)
+    assert first.startswith("[1, 2, 3, 4] 4 6 ")
+    assert second == first.replace("1, 2, 3, 4", "")
+
+
+@needs_mpi
 def test_an_error_of_one_rank_ends_all(tmp_path):
     code = (
         "import time\n"

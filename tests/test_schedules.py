@@ -133,7 +133,7 @@ def test_a_wrong_schedule_is_refused_in_one_line(text, message):
         ({"lr": "cosine:2e-4:-1"}, "setting lr=cosine:2e-4:-1: must be at least 0"),
         ({"beta2": "linear:0.9:1"}, "beta2=linear:0.9:1: must be between 0 and 0.999999"),
         ({"ema_images": "linear:1:1e10"}, "must be between 0 and 1000000000"),
-        ({"batch_size": "linear:8:64"}, "batch_size cannot have a schedule; these can: penalty_weight"),
+        ({"batch_size": "linear:8:64"}, "batch_size cannot have a schedule; these can: penalty_w"),
         ({"eps": "constant:1"}, "eps cannot have a schedule"),
         ({"steps": "10:20"}, "setting steps=10:20: expected a whole number"),
         ({"clip": "linear:0.1:0"}, "must be above 0, because 0 stands for off"),

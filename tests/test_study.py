@@ -100,6 +100,44 @@ def test_the_results_of_a_run(make_study, tmp_path):
         run.class_accuracy
 
 
+def study_in(namespace, call, **names):
+    """Return the Study that `call` makes in a file, or without __file__ in a notebook's cell."""
+    exec(f"study = {call}", {"Study": Study, **namespace}, names)
+    return names["study"]
+
+
+def test_a_study_finds_its_folder(tmp_path, monkeypatch):
+    script = {"__file__": str(tmp_path / "scripts" / "x.py")}
+    monkeypatch.setattr(sys, "argv", ["x.py", "--tiny"])
+    monkeypatch.chdir(tmp_path)
+    for call in "Study('x', __doc__)", "Study(__file__, None)":
+        study = study_in(script, call, __doc__="What it is.")
+        assert (study.name, study.size, study.folder) == ("x", "tiny", tmp_path / "scripts")
+    # A notebook has no __file__: the folder is that of the script of this name.
+    (tmp_path / "demos" / "notebooks").mkdir(parents=True)
+    assert study_in({}, "Study('x')").folder == tmp_path
+    (tmp_path / "demos" / "x.py").touch()
+    assert study_in({}, "Study('x')").folder == tmp_path / "demos"
+    monkeypatch.chdir(tmp_path / "demos" / "notebooks")
+    assert study_in({}, "Study('x')").folder == tmp_path / "demos"
+    assert study_in({}, "Study('y')").folder == tmp_path / "demos" / "notebooks"
+
+
+def test_the_size_of_a_study_in_a_notebook_is_an_argument(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    monkeypatch.setattr(study_module.notebook, "is_active", lambda: True)
+    assert [Study("x", size=size).size for size in (None, "tiny", "full")] == [
+        "fast",
+        "tiny",
+        "full",
+    ]
+    with pytest.raises(InputError, match="size 'Tiny': did you mean tiny"):
+        Study("x", size="Tiny")
+    # The command line of a script counts more.
+    assert Study("x", argv=["--full"], size="tiny").size == "full"
+
+
 def test_the_small_sizes_train_again_each_time(make_study):
     first, second = (
         train(make_study("--tiny"), {"small": "hidden=4"}, steps=steps)["small"][0]

@@ -146,8 +146,37 @@ def a_run(folder: Path) -> None:
     print(evaluate, stylegan2.RECIPE.name)
 
 
+def on_step(run: tinygan.Run, numbers: dict[str, float]) -> None:
+    if numbers["d_loss"] < 0 or run.step == 6:
+        run.save()
+        run.stop()
+
+
+def a_run_in_few_words(folder: Path) -> None:
+    run = tinygan.train("gan", data="ring", steps=4, out=folder / "few", progress=False)
+    points: np.ndarray[Any, Any] = run.sample(10, seed=1, weights="last")
+    run.show(4).save(folder / "few.png")
+    report: dict[str, Any] = run.evaluate(100)
+    run = tinygan.train(resume=run, steps=8, on_step=on_step, progress=False)
+    same: tinygan.Run = tinygan.load_run(folder / "few").resume(steps=7, progress=False)
+    losses: np.ndarray[Any, Any] = same.log["d_loss"]
+    generator: nn.Module = run.G
+    print(
+        generator,
+        run.D,
+        losses,
+        points.shape,
+        report["energy_distance"],
+        same.evaluations,
+        same.settings.lr,
+    )
+    in_memory = data.load("digits").images[:100]
+    tinygan.train(data=in_memory, steps=1, out=folder / "array", batch_size=8, progress=False)
+
+
 def main(folder: Path) -> None:
     """Run everything in this file; `folder` is for the files that it writes."""
     engine()
     networks(np.random.default_rng(0))
     a_run(folder)
+    a_run_in_few_words(folder)

@@ -21,6 +21,7 @@ The main parts of the package, from the bottom up: each imports only from those 
     plots      grids of images, animations, curves
     metrics    measures of the quality of samples
     training   the training step as in the papers, its execution, and the run around it
+    runs       training from Python: train, load_run, Run
     study      comparisons of runs over several seeds
     cli        the command line
 
@@ -41,6 +42,7 @@ from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
 from .errors import InputError
 from .recorded import capture
+from .runs import Run, load_run, train
 from .training.ema import EMA
 from .version import __version__
 from .weights import export_weights, import_weights
@@ -48,8 +50,9 @@ from .weights import export_weights, import_weights
 # fmt: off
 __all__ = [
     "__version__", "anomaly", "capture", "check_grads", "EMA", "export_weights", "from_host",
-    "grad", "GradientError", "import_weights", "InputError", "nn", "no_grad", "ops", "optim",
-    "Parameter", "profile", "schedules", "Tensor", "tensor", "trace", "use",
+    "grad", "GradientError", "import_weights", "InputError", "load_run", "nn", "no_grad", "ops",
+    "optim", "Parameter", "profile", "Run", "schedules", "Tensor", "tensor", "trace", "train",
+    "use",
 ]
 # fmt: on
 

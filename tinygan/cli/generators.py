@@ -1,10 +1,8 @@
 """Loading the trained generator that a command's options select."""
 
-import numpy as np
-
 from tinygan.errors import InputError
 from tinygan.nn import StyleGenerator
-from tinygan.training import sampling
+from tinygan.training import samples, sampling
 
 
 def load_generator(args):
@@ -18,8 +16,7 @@ def load_generator(args):
     opened = sampling.open_generator(args.run_folder, average, model, trust)
     G, recipe, config, path = opened
     if getattr(args, "truncation", None) is not None:
-        check_truncation(recipe, args.truncation)
-        sampling.truncate(G, args.truncation, np.random.default_rng([args.seed, 4]))
+        samples.truncate(G, recipe, args.truncation, args.seed, "--truncation")
     return G, config, path
 
 
@@ -32,24 +29,3 @@ def load_style_generator(args):
             "give a run of the recipe stylegan or stylegan2"
         )
     return G, config, path
-
-
-def check_truncation(recipe, strength, option="--truncation"):
-    """Return what the recipe truncates: "z" or "w".
-
-    strength: the threshold of z, or psi of w, as given by `option`. Raises InputError if it is out
-    of range, or if the recipe has no truncation.
-    """
-    kind = recipe.truncation
-    if kind is None:
-        raise InputError(
-            f"the recipe {recipe.name} has no truncation, "
-            "because its G projects each latent onto a sphere"
-        )
-    low, high = sampling.TRUNCATION[kind]
-    if not low <= strength <= high:
-        raise InputError(
-            f"{option} {strength}: {'the threshold' if kind == 'z' else 'psi'} "
-            f"must be between {low:g} and {high:g}"
-        )
-    return kind

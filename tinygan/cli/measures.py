@@ -14,12 +14,13 @@ from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.metrics.perceptual import Perceptual
-from tinygan.training import sampling
+from tinygan.training import samples, sampling
+from tinygan.training.report import evaluate
 from tinygan.training.run_data import RunData
 
 from . import compare
 from .common import print_table, sibling_path
-from .generators import check_truncation, load_generator, load_style_generator
+from .generators import load_generator, load_style_generator
 from .options import add, add_output, add_style_options, positive
 
 FEW = 500  # real images; precision, say, is then high because their neighbours are far away
@@ -69,20 +70,18 @@ def run_eval(args):
     for file in numbers, neighbours:
         is_file(file)  # raises an error for a link, before the work is done
     its_data = RunData(config, path.parent, args.data, args.data_dir)
-    train, real = its_data.parts[0], its_data.reals(args.split or "test")
-    extractor = its_data.extractor()
-    n = args.n or (26_000 if config["data"].startswith("stacked") else 10_000)
-    labels = sampling.classes_in_turn(G, n)
-    z = sampling.latents(np.random.default_rng([args.seed, 3]), n, G, args.truncation)
-    images = sampling.generate(G, z, labels)
-    report = {
-        "recipe": config["recipe"],
-        "checkpoint": path.name,
-        "step": checkpoint.load(path)[1]["step"],
-        "weights": args.weights,
-        "truncation": args.truncation,
-        **metrics.evaluate(images, labels, real, train, args.seed, extractor),
-    }
+    report, images, train, real, extractor = evaluate(
+        G,
+        its_data,
+        args.n,
+        args.seed,
+        args.split,
+        args.truncation,
+        recipe=config["recipe"],
+        checkpoint=path.name,
+        step=checkpoint.load(path)[1]["step"],
+        weights=args.weights,
+    )
     write_json(numbers, report)
     has_points = isinstance(real, Points)
     if not has_points:
@@ -90,7 +89,7 @@ def run_eval(args):
         metrics.neighbours_picture(neighbours, cropped(images[:20]), cropped(train.images))
     features = "" if has_points else f"features: {report['extractor']}\n"
     print(
-        f"{config['recipe']}, {path}, step {report['step']:,}: {n:,} samples against "
+        f"{config['recipe']}, {path}, step {report['step']:,}: {len(images):,} samples against "
         f"{report['real']:,} {real.split} {real.unit} of {config['data']}\n{features}"
     )
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
@@ -141,7 +140,7 @@ def run_truncation(args):
     kind = recipe.truncation
     strengths = sorted(set(args.thresholds or STRENGTHS[kind or "z"]))
     for strength in strengths:
-        check_truncation(recipe, strength, "--thresholds")
+        samples.check_truncation(recipe, strength, "--thresholds")
     its_data = RunData(config, path.parent, args.data, args.data_dir)
     real = its_data.reals()
     evaluator = metrics.Evaluator(real, args.seed, its_data.extractor())

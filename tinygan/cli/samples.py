@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from tinygan import data, ops, plots
+from tinygan import ops, plots
 from tinygan.autograd import no_grad
 from tinygan.data import pictures
-from tinygan.errors import InputError, one_line
+from tinygan.errors import InputError
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
-from tinygan.training import sample_files, sampling
-from tinygan.training.gallery import POINTS
+from tinygan.training import sample_files, samples, sampling
 
 from .generators import load_generator
 from .options import add, add_output, integer, output_file_or_folder, positive
@@ -62,20 +61,19 @@ def run_sample(args):
     G, config, path = load_generator(args)
     check_options(args, G, config["recipe"])
     if args.label is not None:
-        args.label = class_number(args.label, G, config)
-    if len(config["image_shape"]) == 1:
+        args.label = samples.class_number(args.label, G, config, "--label")
+    if samples.has_points(config):
         sample_points(args, G, config, path)
         return
-    n, columns = args.n or (16 if args.walk == "classes" else 64), None
-    labels = sampling.classes_in_turn(G, n)
-    if args.label is not None:
-        labels = np.full(n, args.label)
-    elif G.classes and G.classes > 1 and suffix == ".png":  # a full row of the grid for each class
-        labels, columns = sampling.class_rows(G.classes, n)
-        n = len(labels)
-    z = sampling.latents(np.random.default_rng(args.seed), columns or n, G, args.truncation)
-    if columns:  # a column for each latent: the same handwriting, another digit
-        z = ops.concatenate([z] * (n // columns))
+    z, labels, columns = samples.inputs(
+        G,
+        args.n or (16 if args.walk == "classes" else samples.default_count(config)),
+        args.seed,
+        args.label,
+        args.truncation,
+        rows=suffix == ".png",
+    )
+    n = len(z)
     if suffix == ".gif":
         plots.save_gif(args.output, frames_of_walk(args, G, z, labels))
     else:
@@ -104,17 +102,11 @@ def sample_points(args, G, config, path):
             f"-o {args.output}: a folder is for images, but {config['data']} has points: write a "
             ".png or an .npz"
         )
-    n = args.n or POINTS
-    labels = sampling.classes_in_turn(G, n)
-    if args.label is not None:
-        labels = np.full(n, args.label)
-    z = sampling.latents(np.random.default_rng(args.seed), n, G, args.truncation)
+    n = args.n or samples.default_count(config)
+    z, labels, _ = samples.inputs(G, n, args.seed, args.label, args.truncation)
     points = sampling.generate(G, z, labels)
     if args.output.suffix == ".png":
-        real = data.load(config["data"], "test")
-        if not isinstance(real, data.Points):
-            raise InputError(f"config.json is damaged: {real.name} holds images, not points")
-        plots.save_scatter(args.output, points, real.images, labels)
+        samples.save_points(args.output, points, labels, config)
     else:
         with replacing(args.output) as file:
             arrays = {"points": points} | ({} if labels is None else {"labels": labels})
@@ -132,21 +124,6 @@ def check_options(args, G, recipe):
         raise InputError(f"--walk classes: the recipe {recipe} has no classes")
     if args.walk == "classes" and args.label is not None:
         raise InputError("--walk classes shows all classes: leave out --label")
-
-
-def class_number(label, G, config):
-    """Return the number of the class that --label gives by its name or number. Raises InputError if
-    there is none."""
-    names = config.get("class_names", [])
-    if label in names:
-        return names.index(label)
-    # Where names are numbers, another number must not be taken for the place of a class.
-    by_number = not any(name.removeprefix("-").isdecimal() for name in names)
-    if by_number and label.isdecimal() and len(label) < 9 and int(label) < G.classes:
-        return int(label)
-    numbers = [f"0 to {G.classes - 1}"] * by_number
-    known = " or ".join([*numbers, *([one_line(", ".join(names), 300)] if names else [])])
-    raise InputError(f"--label {one_line(label, 100)}: the classes are {known}")
 
 
 def frames_of_walk(args, G, z, labels):

@@ -5,12 +5,13 @@ import itertools
 import sys
 import time
 
-from tinygan import backend, data
+from tinygan import data
 from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, say
-from tinygan.files import InUse, checkpoint
+from tinygan.files import InUse
 from tinygan.settings import parse_assignments
-from tinygan.training import ranks
+from tinygan.training import session
 from tinygan.training.own_code import options_again
+from tinygan.training.session import how_to_resume
 from tinygan.training.start import continued_run, new_run
 
 from .options import add, path_argument
@@ -71,14 +72,14 @@ def train_options(parser):
 
 def run_train(args):
     """Train a new run, or continue one, on one rank or several."""
-    ranks.join()
-    with ranks.abort_on_error():
-        trainer = make_trainer(args)
-    if ranks.rank:
-        return train_silently(trainer)
+    trainer = session.begin(lambda is_first: make_trainer(args, is_first))
+    if not session.is_first():
+        with contextlib.suppress(KeyboardInterrupt, Diverged):  # the first rank reports them
+            session.run(trainer)
+        return None
     settings = trainer.settings
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
-    shared = f", shared among {ranks.size} ranks" if ranks.size > 1 else ""
+    shared = f", shared among {session.size()} ranks" if session.size() > 1 else ""
     print(
         f"training {trainer.config['recipe']} on {len(trainer.dataset):,} "
         f"{trainer.dataset.unit} of {described(trainer.dataset)}{held_out}: "
@@ -88,8 +89,7 @@ def run_train(args):
     )
     started, first_step, first_image = time.perf_counter(), trainer.step, trainer.images
     try:
-        with ranks.abort_on_error():
-            grid = trainer.run()
+        grid = session.run(trainer)
     except KeyboardInterrupt as interruption:
         print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer)}", file=sys.stderr)
         return exit_code(interruption)
@@ -141,41 +141,10 @@ def time_shares(phases, total):
     return ", ".join(f"{name} {end - start}%" for name, start, end in shares)
 
 
-def train_silently(trainer):
-    """Train this rank's share of each batch, without output: for every rank but the first."""
-    # If the run is stopped or diverges, all ranks raise the exception; the first rank reports it.
-    with contextlib.suppress(KeyboardInterrupt, Diverged), ranks.abort_on_error():
-        trainer.run(progress=False)
-
-
-def how_to_resume(trainer):
-    """Return the sentence that says how to continue a run that has stopped, and from which step."""
-    folder, options = trainer.out, options_again(trainer.sources, trainer.settings)
-    if not folder.is_dir():
-        return f"the folder {folder} is gone"
-    return (
-        f"continue from step {checkpoint.last_step(folder)} with: tinygan train --resume "
-        f"{quoted(folder)}{options}"
-    )
-
-
-def make_trainer(args):
-    """Return the Trainer of a new run, or of the run that --resume names.
-
-    If one of several ranks has an InputError, all of them raise it.
-    """
-    trainer, mistake = None, ""
-    try:
-        if ranks.size > 1 and backend.device() == "gpu":
-            raise InputError(
-                "several ranks can train on CPUs only: leave out --device gpu and TINYGAN_BACKEND"
-            )
-        trainer = new_trainer(args) if args.resume is None else resumed_trainer(args)
-    except InputError as error:
-        mistake = str(error)
-    if mistake := ranks.first_nonempty(mistake):
-        raise InputError(mistake, on_all_ranks=True)
-    return trainer
+def make_trainer(args, is_first):
+    """Return the Trainer of a new run, or of the run that --resume names. is_first: whether this is
+    the first rank, which alone has a folder."""
+    return new_trainer(args, is_first) if args.resume is None else resumed_trainer(args)
 
 
 def settings_from_options(args):
@@ -218,8 +187,8 @@ def reading(args):
     return {name: getattr(args, name) for name in ("image_size", "layout", "labels")}
 
 
-def new_trainer(args):
-    """Return the Trainer of a new run. Only the first rank has a folder."""
+def new_trainer(args, with_folder):
+    """Return the Trainer of a new run. with_folder: whether to make its folder."""
     if args.model or args.trust:
         option = f"--model {args.model}" if args.model else "--trust"
         raise InputError(f"{option} is for --resume: a new run takes tinygan train FILE.py")
@@ -230,6 +199,6 @@ def new_trainer(args):
         args.seed or 0,
         settings_from_options(args),
         {"data_dir": args.data_dir, **reading(args)},
-        with_folder=ranks.rank == 0,
+        with_folder=with_folder,
         init_from=args.init_from,
     )

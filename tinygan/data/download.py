@@ -8,7 +8,6 @@ downloads into a folder; others wait for it.
 import contextlib
 import math
 import os
-import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +24,7 @@ from tinygan.files import (
     remove_temporary,
     writing,
 )
-from tinygan.screen import Display
+from tinygan.notebook import stream_for_bars
 
 TIMEOUT = 30  # a mirror is abandoned after this many seconds without a byte,
 MIN_SPEED = 1000  # or if it sends fewer bytes a second than this,
@@ -129,7 +128,7 @@ def _copy(url, part, max_bytes):
                 remove(part)
             file = open_file(part, "ab" if start else "xb", buffering=0)
         progress = {"total": total, "initial": start, "desc": part.stem, "disable": None}
-        stream = Display(sys.stderr)
+        stream = stream_for_bars()
         with file, tqdm(file=stream, unit="B", unit_scale=True, **progress) as bar:
             for chunk in _chunks(response, max_bytes - start):
                 _write(file, chunk)

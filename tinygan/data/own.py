@@ -93,7 +93,7 @@ def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...])
             f"{given}: all values are 0 or 1 of 255, so the images are black: if 1 is meant to be "
             "white, multiply them by 255, or save them as floats"
         )
-    _check_class_names(class_names, given)
+    check_class_names(class_names, given)
     labels_path = reading.labels and os.path.abspath(user_path(reading.labels))
     origin = Origin(
         os.path.abspath(path),
@@ -107,7 +107,7 @@ def load(path: str | Path, split: str, reading: Reading, taken: tuple[str, ...])
     return Dataset(name, split, images, labels, tuple(class_names), origin=origin)
 
 
-def _check_class_names(class_names, given):
+def check_class_names(class_names, given):
     """Raise InputError for so many or so long names that config.json could not hold them."""
     if len(class_names) > MAX_CLASSES:
         raise InputError(
@@ -194,7 +194,7 @@ def _parts_of_file(path, reading):
                 labels_path, labels = file, read_idx(file)
             names = held.get("class_names")
             labels, names = arrays.as_labels(labels, len(images), labels_path, names, split)
-            read = partial(_checked, images, labels, names, path, reading.layout, signed)
+            read = partial(checked, images, labels, names, path, reading.layout, signed)
             parts[split] = Part(names, read)
     return parts
 
@@ -209,7 +209,7 @@ def _like(test, train, path):
     return pictures.fit_arrays(images, train[0].shape[1:3]), numbers[labels], train[2]
 
 
-def _checked(images, labels, names, path, layout, signed, size):
+def checked(images, labels, names, path, layout, signed, size):
     """Return (images, labels, class names) of an array of images. size: of the images, or None."""
     images = arrays.as_images(images, path, layout, signed)
     if size and images.shape[1:3] != size:
@@ -300,7 +300,7 @@ def _parts_of_idx(path, found, reading):
             array = read_idx(labels[0]) if labels else None
             pixels, where = read_idx(images[0]), labels[0] if labels else images[0]
             array, names = arrays.as_labels(array, len(pixels), where, part=split)
-            read = partial(_checked, pixels, array, names, images[0], reading.layout, False)
+            read = partial(checked, pixels, array, names, images[0], reading.layout, False)
             parts[split] = Part(names, read)
     if "train" not in parts:
         return {"train": parts["test"]}

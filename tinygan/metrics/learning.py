@@ -1,7 +1,6 @@
 """Training the classifier whose features the metrics use."""
 
 import math
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import Dataset, to_float
 from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
+from tinygan.notebook import stream_for_bars
 from tinygan.optim import Adam
-from tinygan.screen import Display
 
 from .network import Classifier
 
@@ -62,7 +61,7 @@ def train(
             unit="step",
             disable=progress is None,
             dynamic_ncols=True,
-            file=Display(sys.stderr),
+            file=stream_for_bars(),
         ) as bar,
     ):
         for step in range(steps):

@@ -1,6 +1,6 @@
 """Studies: train a few variants of a recipe with several seeds, measure all alike, compare them.
 
-    study = Study(__file__, __doc__)          # takes --full, --tiny, --seeds, --jobs and --again
+    study = Study("quick_r1", __doc__)        # takes --full, --tiny, --seeds, --jobs and --again
     runs = study.train({"with R1": "r1=0.2", "without": "r1=0"}, "quick",
                        steps=study.choose(10, 1000, 5000))
     study.finding(f"FID {mean(run.fid for run in runs['with R1']):.1f} with R1, ...")
@@ -9,9 +9,11 @@ The scripts in demos/ are studies. A study has three sizes. By default it takes 
 each time, and writes its figures to out/ beside the script. `--full` is the real experiment. It
 keeps its measurements in results/ (numbers in NAME.json, samples in NAME.npz) and its figure in
 pictures/; if it is interrupted, the same command continues it. `--tiny` takes a few steps of
-everything, as a test that the script runs.
+everything, as a test that the script runs. A notebook has no command line: there, the size is an
+argument of Study.
 
-    study.py         Study and Run
+    study.py         Study
+    run.py           Run, the measurements of one run
     measure.py       train and measure one run
     processes.py     train and measure several runs in parallel
     command_line.py  the options of a study
@@ -29,7 +31,8 @@ from .figures import (
     plot_log,
     set_log_scale,
 )
-from .study import Run, Study
+from .run import Run
+from .study import Study
 
 # fmt: off
 __all__ = [

@@ -19,7 +19,6 @@ def make_parser(doc: str | None, seeds: Sequence[int]) -> argparse.ArgumentParse
         dest="size",
         action="store_const",
         const="full",
-        default="fast",
         help="run the real experiment; you can interrupt it and continue at any time",
     )
     size.add_argument(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from tinygan.errors import InputError, interrupt, on_signals
 from tinygan.files import is_file, open_file
+from tinygan.notebook import stream_for_bars
 from tinygan.screen import Display
 from tinygan.training import recipes
 
@@ -25,7 +26,7 @@ def measure_in_parallel(runs, max_processes):
     """
     jobs, waiting, running = [job for _, job in runs], list(runs), {}
     steps_done = lambda: sum(logged_step(job["folder"]) for job in jobs)
-    display = Display(sys.stderr)
+    display, stream = Display(sys.stderr), stream_for_bars()
     environment = {**os.environ, "TINYGAN_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with (
         on_signals(["SIGTERM", "SIGHUP"], interrupt),
@@ -33,9 +34,9 @@ def measure_in_parallel(runs, max_processes):
             total=sum(recipes.settings_of(job).steps for job in jobs),
             initial=steps_done(),
             unit="step",
-            file=display,
+            file=stream,
             dynamic_ncols=True,
-            mininterval=0.2 if display.isatty() else 30,
+            mininterval=0.2 if stream.isatty() else 30,
         ) as bar,
     ):
         try:

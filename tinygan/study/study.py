@@ -1,4 +1,4 @@
-"""A Study: its Runs, its figures and its findings."""
+"""A Study: its runs, its figures and its findings."""
 
 import dataclasses
 import re
@@ -9,9 +9,9 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from tinygan import plots
+from tinygan import notebook, plots
 from tinygan.autograd import Array
-from tinygan.errors import InputError
+from tinygan.errors import InputError, choose_from
 from tinygan.files import make_folder, remove
 from tinygan.kernels.cpu import parallel
 from tinygan.screen import Display, import_matplotlib
@@ -23,100 +23,59 @@ from .command_line import make_parser, print_error_in_one_line
 from .figures import mean_and_range
 from .measure import train_and_measure, train_command
 from .processes import measure_in_parallel
+from .run import Run, check_same_features
 
+SIZES = "tiny", "fast", "full"
 WITHOUT_EFFECT = {"sample_every", "checkpoint_every", "keep"}  # settings that change no measurement
 
 
-class Run:
-    """The results of one run: a variant of a study, trained with one seed.
-
-    label: the label of the variant. name: a short form of label and seed, used in file names.
-    folder: the run's folder. results: the measurements, a dict.
-
-    The entries of `results` are attributes too: `seconds` (of training), `metrics` (at the last
-    step, against the test images), `also`, ...; and so are the entries of `metrics`: `fid`, ...
-    """
-
-    def __init__(
-        self,
-        label: str,
-        seed: int,
-        name: str,
-        folder: Path,
-        results: dict[str, Any],
-        images_file: Path,
-    ) -> None:
-        self.label, self.seed, self.name, self.folder = label, seed, name, folder
-        self.results, self._images_file = results, images_file
-
-    def __str__(self) -> str:
-        return f"{self.label}, seed {self.seed}"
-
-    def __getattr__(self, name: str) -> Any:
-        results = vars(self).get("results", {})
-        known = results | results.get("metrics", {})
-        if name not in known:
-            raise AttributeError(
-                f"{vars(self).get('label')}: {name} was not measured; there are: {', '.join(known)}"
-            )
-        return known[name]
-
-    def number(self, path: str) -> float:
-        """Return a number of the results by its path, such as "fid" or "also.path_length.w"."""
-        name, *keys = path.split(".")
-        value = getattr(self, name)
-        for key in keys:
-            value = value[key]
-        return value
-
-    @property
-    def images_name(self) -> str:
-        """The name of its samples in the file of images."""
-        return f"runs/{self.name}"
-
-    @property
-    def images(self) -> Array:
-        """Samples, uint8 (40, H, W, C), in rows of ten; if the recipe is conditional, each column
-        has one class. Raises InputError unless the run has the study's first seed: the others keep
-        no samples."""
-        images = result_files.read_images(self._images_file)
-        if self.images_name not in images:
-            raise InputError(f"{self} has no samples: only the first seed keeps them")
-        return images[self.images_name]
-
-
-def _check_same_features(runs):
-    """Raise InputError if the metrics of some runs were computed with other features."""
-    by_features = {run.metrics["extractor"]: run for run in runs if "extractor" in run.metrics}
-    if len(by_features) > 1:
-        raise InputError(
-            "metrics of different features cannot be compared: "
-            + "; ".join(f"{run} has {features}" for features, run in by_features.items())
-            + ": measure all runs again, with --again NAME"
-        )
+def _script(name, caller):
+    """Return the path of a study's script, which need not exist. name: its path, or the study's
+    name. caller: the __file__ of the code that makes the study, or None in a notebook."""
+    path = Path(name)
+    if path.suffix == ".py" or path.name != str(name):
+        return path.absolute()
+    if caller:
+        return Path(caller).absolute().with_name(f"{name}.py")
+    here = Path.cwd()
+    scripts = [folder / f"{name}.py" for folder in (here / "demos", here, *here.parents)]
+    return next((script for script in scripts if script.exists()), here / f"{name}.py")
 
 
 class Study:
-    """A script that trains runs, measures them and compares them. It reads its command line.
+    """A script or a notebook that trains runs, measures them and compares them. A script reads its
+    command line.
 
-    file, doc: the script's __file__ and __doc__. seeds: the seeds of `--full`; the other sizes have
-    one seed. argv: the words of the command line (default: this process's).
+    name: its name, or the script's __file__. doc: the script's __doc__. seeds: the seeds of
+    `--full`; the other sizes have one seed. argv: the words of the command line (default: this
+    process's; in a notebook, none). size: "tiny", "fast" or "full", unless the command line says
+    it (default: "fast").
 
-    Attributes: name, of the script; size, "tiny", "fast" or "full"; seeds; out, the folder of its
-    figures. A full study that is interrupted continues where it was. (Windows has no signal that
-    ends a run between two steps: there, a run loses its work since the last checkpoint.)
+    Its files are written beside the script that makes it. In a notebook, which has no such file,
+    they are written beside the script NAME.py in demos/, in the working folder, or in a folder
+    above it; if there is none, into the working folder.
+
+    Attributes: name, of the script; size, "tiny", "fast" or "full"; seeds; folder, of the script;
+    out, the folder of its figures. A full study that is interrupted continues where it was.
+    (Windows has no signal that ends a run between two steps: there, a run loses its work since the
+    last checkpoint.)
     """
 
     def __init__(
         self,
-        file: str | Path,
-        doc: str | None,
+        name: str | Path,
+        doc: str | None = None,
         seeds: Sequence[int] = (0, 1, 2),
         argv: Sequence[str] | None = None,
+        size: str | None = None,
     ) -> None:
-        file, parser = Path(file).absolute(), make_parser(doc, seeds)
+        caller = sys._getframe(1).f_globals.get("__file__")
+        file, parser = _script(name, caller), make_parser(doc, seeds)
         # In a notebook, the command line is that of its kernel: do not read it.
-        args = parser.parse_args([] if argv is None and "ipykernel" in sys.modules else argv)
+        args = parser.parse_args([] if argv is None and notebook.is_active() else argv)
+        args.size = args.size or size or "fast"
+        if args.size not in SIZES:
+            raise InputError(f"size {args.size!r}: {choose_from(SIZES, args.size)}")
         chosen = args.seeds or ()
         if (
             args.jobs is not None
@@ -129,8 +88,9 @@ class Study:
         full = self.size == "full"
         self.seeds = tuple(chosen or (seeds if full else (0,)))
         self.jobs = args.jobs or (1 if self.size == "tiny" else parallel.cores())
-        self.out, self.pictures = file.parent / "out", file.parent / "pictures"
-        folder = file.parent if full else self.out
+        self.folder = file.parent
+        self.out, self.pictures = self.folder / "out", self.folder / "pictures"
+        folder = self.folder if full else self.out
         self.runs, results = folder / "runs", folder / "results"
         self.results_file, self.images_file = (
             results / f"{self.name}{suffix}" for suffix in (".json", ".npz")
@@ -166,7 +126,7 @@ class Study:
 
     def choose(self, tiny: Any, fast: Any, full: Any) -> Any:
         """Return the argument for the study's size."""
-        return {"tiny": tiny, "fast": fast, "full": full}[self.size]
+        return dict(zip(SIZES, (tiny, fast, full)))[self.size]
 
     # Runs
 
@@ -231,7 +191,7 @@ class Study:
             if also and "also" not in run.results:
                 run.results["also"] = also(run.folder)
                 self._update("runs", lambda old: old | {run.name: run.results})
-        _check_same_features(runs.values())
+        check_same_features(runs.values())
         return {label: [run for run in runs.values() if run.label == label] for label in variants}
 
     def _stored_results(self, run: Run, job: dict[str, Any]) -> dict[str, Any]:
@@ -330,10 +290,12 @@ class Study:
             plots.save_image(folder / f"{self.name}.png", image)
             plots.save_image(folder / f"{self.name}-small.png", part)
         print(f"figure: {self.out / f'{self.name}.png'}")
-        if "ipykernel" in sys.modules:
-            from IPython.display import display
+        self.show_picture(self.out / f"{self.name}.png")
 
-            display(figure)
+    def show_picture(self, path: Path) -> None:
+        """In a notebook, show a picture that was written; in a script, do nothing."""
+        if notebook.is_active():
+            notebook.show(notebook.Picture(path.read_bytes(), str(path)))
 
     def table(self, head: Sequence[str], *rows: Sequence[str | float]) -> None:
         """Print a table of texts and numbers, in Markdown. `finding` stores it."""

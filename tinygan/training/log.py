@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from tinygan.backend import in_host_memory
 from tinygan.errors import InputError
 from tinygan.files import is_file, open_file, replacing, schema, writing
 from tinygan.files.schema import LOG_EVERY
+from tinygan.notebook import stream_for_bars
 from tinygan.screen import Display
 
 from . import health
@@ -27,10 +28,15 @@ CURVE_POINTS = 1000  # the largest number of points in a curve: a picture has no
 
 class Log:
     """Writes log.jsonl and time.jsonl, a line for every LOG_EVERY steps, and shows the progress
-    bar."""
+    bar. on_step: see `Trainer.run`."""
 
-    def __init__(self, trainer: Any, progress: bool):
-        self.trainer, self.algorithm = trainer, trainer.algorithm
+    def __init__(
+        self,
+        trainer: Any,
+        progress: bool,
+        on_step: Callable[[dict[str, float]], bool] | None = None,
+    ):
+        self.trainer, self.algorithm, self.on_step = trainer, trainer.algorithm, on_step
         self.images_at_start, self.start_time = self.algorithm.images, time.perf_counter()
         has_threshold = self.algorithm.objectives.loss.threshold is not None
         self.warnings_for = health.CollapseWarnings(has_threshold, LOG_EVERY)
@@ -38,15 +44,15 @@ class Log:
         for row in rows(trainer.out):
             self.last_step = row["step"]
             self.warnings_for(row)  # so that a resumed run does not warn again
-        self.display = Display(sys.stderr)
+        self.display, stream = Display(sys.stderr), stream_for_bars()
         self.bar = tqdm(
-            file=self.display,
+            file=stream,
             total=trainer.settings.steps,
             initial=trainer.step,
             unit="step",
             disable=not progress,
             dynamic_ncols=True,
-            mininterval=0.2 if self.display.isatty() else 10,  # rarely into a file
+            mininterval=0.2 if stream.isatty() else 10,  # rarely into a file
         )
         with writing(trainer.out / "log.jsonl"):
             self.log_file, self.time_file = (
@@ -64,13 +70,15 @@ class Log:
             with contextlib.suppress(OSError) if exception[0] else writing(file.name):
                 file.close()
 
-    def add_step(self) -> None:
+    def add_step(self) -> bool:
         """Write a line if the last step, whose numbers are `unlogged`, completes LOG_EVERY steps,
-        and move the progress bar on."""
-        if self.is_complete() or all(map(in_host_memory, self.trainer.unlogged[-1].values())):
+        move the progress bar on, and call on_step. Return whether on_step asks to stop the run."""
+        numbers = self.trainer.unlogged[-1]
+        if self.is_complete() or all(map(in_host_memory, numbers.values())):
             self.check_finite()
         self.complete_row()
         self.bar.update()
+        return self.on_step is not None and self.on_step(to_floats(numbers))
 
     def is_complete(self) -> bool:
         """Return whether a line ends at this step."""

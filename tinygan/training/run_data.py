@@ -45,9 +45,11 @@ def training_data(
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Return what config.json says about own data: where they are, how they were read, and the
-    names of the classes; {} for a data set that is known by its name."""
+    names of the classes; {} for a data set that is known by its name. (For data in memory, only the
+    names are known.)"""
     if dataset.origin is None:
-        return {}
+        known = dataset.name in data.names()
+        return {} if known else {"class_names": list(dataset.class_names)}
     size = dataset.origin.image_size
     origin = dataset.origin._asdict() | {"image_size": size and list(size)}
     return {"origin": origin, "class_names": list(dataset.class_names)}
@@ -56,8 +58,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 class RunData:
     """The data of a run on disk, which are loaded when they are first needed.
 
-    config, folder: of the run. path: where own data are now, if they have moved (--data). data_dir:
-    a folder to search first for data that are known by their name. Each method raises InputError if
+    config, folder: of the run. path: where own data are now, if they have moved (--data); or the
+    whole training data, as a Dataset in memory. data_dir: a folder to search first for data that
+    are known by their name. Each method raises InputError if
     the data are not found, or if own data have changed since the run began.
     """
 
@@ -65,7 +68,7 @@ class RunData:
         self,
         config: dict[str, Any],
         folder: Path,
-        path: str | Path | None = None,
+        path: str | Path | Dataset | None = None,
         data_dir: str | Path | None = None,
     ):
         self.config, self.folder, self.path, self.data_dir = config, folder, path, data_dir
@@ -118,6 +121,8 @@ class RunData:
         """Load the images of a split, "train" or "test", before padding. Raises NoTestPart if own
         data have no test images."""
         name, origin = self.config["data"], self.config.get("origin")
+        if isinstance(self.path, Dataset):
+            return self._given(self.path, split)
         if origin is not None:
             return self._load_own(split, origin)
         if self.path is not None:
@@ -128,10 +133,23 @@ class RunData:
         if name not in data.names():
             raise InputError(
                 f"{self.folder} was trained in Python on a Dataset called {name}, which tinygan "
-                "cannot find again: use the functions of tinygan.metrics in Python, or "
+                "cannot find again: hand it over in Python, as data=..., or use "
                 "tinygan eval RUN PATH"
             )
         return data.load(name, split, self.data_dir)
+
+    def _given(self, dataset, split):
+        """Return a split of data in memory, if they can be those of the run."""
+        shape, classes = dataset.padded(self.pad).image_shape, dataset.num_classes
+        expected = tuple(self.config["image_shape"]), self.config["classes"]
+        if (shape, classes) != expected:
+            raise InputError(
+                f"data: {dataset.name} has {dataset.unit} {shape} of {classes} classes, but "
+                f"{self.folder} was trained on {expected[0]} of {expected[1]}: give its own data"
+            )
+        if split != "train":
+            raise NoTestPart(f"{dataset.name} has no test {dataset.unit}")
+        return dataset
 
     def _load_own(self, split, origin):
         if self.data_dir is not None:

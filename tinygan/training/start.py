@@ -7,6 +7,7 @@ from typing import Any, Mapping
 
 from tinygan import data
 from tinygan.data import Dataset
+from tinygan.data.given import as_dataset
 from tinygan.errors import say
 from tinygan.files import checkpoint
 from tinygan.models.image_sizes import SizeError
@@ -19,7 +20,7 @@ from .trainer import FolderTaken, Trainer
 
 def new_run(
     recipe: str | Path | None = None,
-    dataset: str | Path | None = None,
+    dataset: Any = None,
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] = {},
@@ -30,27 +31,33 @@ def new_run(
     """Return the Trainer of a new run.
 
     recipe: its name, or the path of a .py file with a RECIPE, which is executed; by default quick.
-    dataset: the name of a data set, or the path of own data; by default the digits. out: the run
-    folder; by default, the next free one in runs/. settings: {name: value or text}, as in `--set`;
-    loss and penalty may be FILE.py:NAME, and that file is executed, too. data_options: the other
-    arguments of `data.load`. with_folder: whether to make the folder (one of several ranks does).
-    init_from: another run, or one of its checkpoints, whose weights the run begins with where they
-    fit.
+    dataset: the name of a data set, or the path of own data; by default the digits; or data in
+    memory (see data/given.py). out: the run folder; by default, the next free one in runs/.
+    settings: {name: value or text}, as in `--set`; loss and penalty may be FILE.py:NAME, and that
+    file is executed, too. data_options: the other arguments of `data.load`. with_folder: whether to
+    make the folder (one of several ranks does). init_from: another run, or one of its checkpoints,
+    whose weights the run begins with where they fit.
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.
     """
     found, settings = recipes.choose(recipe or recipes.DEFAULT), own_code.loaded(settings)
-    chosen = found.settings(data.holds_points(dataset)).updated(settings)
-    chosen = own_code.with_defaults(chosen, found)
-    note_folder(dataset)
-    images = data.load("digits" if dataset is None else dataset, **data_options)
+    in_memory = not (dataset is None or isinstance(dataset, (str, os.PathLike)))
+    if in_memory:
+        images = as_dataset(dataset, **data_options)
+        has_points = isinstance(images, data.Points)
+    else:
+        has_points = data.holds_points(dataset)
+    chosen = own_code.with_defaults(found.settings(has_points).updated(settings), found)
+    if not in_memory:
+        note_folder(dataset)
+        images = data.load("digits" if dataset is None else dataset, **data_options)
     folder = out if with_folder else ""
     source = None if init_from is None else checkpoint.open_run(init_from)
     try:
         return _start(found, chosen, images, folder, seed, source)
     except SizeError as error:
-        if error.pad is None or "pad" in settings or images.origin is None:
+        if error.pad is None or "pad" in settings or images.name in data.names():
             raise
         say(f"pad={error.pad} instead of {chosen.pad}: with it, the images fit the networks")
         return _start(found, chosen.updated({"pad": error.pad}), images, folder, seed, source)

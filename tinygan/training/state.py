@@ -12,7 +12,7 @@ settings of the run. best.npz holds only the average, with its evaluation.
 import contextlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 
@@ -76,6 +76,23 @@ def restore(trainer: Any, run: checkpoint.Run, changed: changes.Changed = {}) ->
             setattr(a.objectives.penalty_state, entry.state, meta.get(entry.state, 0.0))
     a.ema.updates, trainer.unlogged = meta["ema_updates"], meta["recent"]
     trainer.unfinished = meta.get("unfinished", False)
+
+
+@contextlib.contextmanager
+def saved_first(trainer: Any, run_log: Any) -> Iterator[None]:
+    """If an exception ends the block, which writes the files of the present step, write the step's
+    checkpoint first, unless a number is not finite. The run that continues from it writes the files
+    that are missing. run_log: None on all ranks but the first."""
+    try:
+        yield
+    except Exception:
+        # The first exception says more, and the message about it says which step is saved.
+        with contextlib.suppress(Exception):
+            if run_log and checkpoint.last_step(trainer.out) != trainer.step:
+                run_log.check_finite()
+                trainer.unfinished = True
+                trainer.write_checkpoint()
+        raise
 
 
 # Checks

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .sampling import standing_statistics
 __all__ = ["FolderTaken", "Trainer", "training_data"]
 
 LOCK = "running"  # a file that exists, and is locked, while a process trains in the folder
+ASKED = 1000  # in place of the number of a signal: on_step has asked to stop
 
 
 class FolderTaken(InputError):
@@ -74,6 +75,7 @@ class Trainer:
         self.unfinished = False  # whether files of the present step may be missing
         self.standing_step = None  # the step for which the averaged G has standing statistics
         self.sources = own_code.sources(recipe, s)  # the files of what is the user's own
+        self.on_picture = None  # see `run`
         self.config = {
             "version": checkpoint.CONFIG_VERSION,
             "recipe": recipe.name,
@@ -125,14 +127,24 @@ class Trainer:
 
     # A run
 
-    def run(self, progress: bool = True) -> Path:
+    def run(
+        self,
+        progress: bool = True,
+        on_step: Callable[[dict[str, float]], bool] | None = None,
+        on_picture: Callable[[Path], Any] | None = None,
+    ) -> Path:
         """Train up to `settings.steps`. Return the path of the last grid of samples.
 
-        progress: show a progress bar. During training, `run` writes log.jsonl, samples/, curves.png
-        and checkpoints. The first Ctrl-C, SIGTERM or SIGHUP finishes the step, writes a checkpoint
-        and raises Interrupted; a second Ctrl-C or SIGTERM raises it at once. Raises Diverged if a
-        number is not finite, and InputError if another process trains in this folder, or if the
-        folder cannot be written to; then the step is saved first if it can be.
+        progress: show a progress bar. on_step: on_step({name: number}) is called after each step,
+        with the numbers that are logged; the run is saved and ends there if it returns True.
+        on_picture: on_picture(path) is called when a grid of samples or the curves are written.
+        With several ranks, both are called on the first alone.
+
+        During training, `run` writes log.jsonl, samples/, curves.png and checkpoints. The first
+        Ctrl-C, SIGTERM or SIGHUP finishes the step, writes a checkpoint and raises Interrupted; a
+        second Ctrl-C or SIGTERM raises it at once. Raises Diverged if a number is not finite, and
+        InputError if another process trains in this folder, or if the folder cannot be written to;
+        then the step is saved first if it can be.
         """
         with contextlib.ExitStack() as stack:
             stop, run_log = stack.enter_context(ranks.requests_to_stop(self.out)), None
@@ -151,7 +163,8 @@ class Trainer:
                     )
                 with files.writing(self.out):
                     self.rewind()
-                run_log = stack.enter_context(log.Log(self, progress))
+                self.on_picture = on_picture
+                run_log = stack.enter_context(log.Log(self, progress, on_step))
             self.algorithm.execution.broadcast_weights()
             parallel.keep_memory()
             # NumPy's overflow warnings are off. Whenever numbers are read, we check that they are
@@ -174,31 +187,33 @@ class Trainer:
             if run_log:
                 self.write_grid()
         elif self.unfinished and run_log:
-            with _saved_first(self, run_log):
+            with state.saved_first(self, run_log):
                 run_log.complete_row()
                 self.write_outputs(run_log, self.step == s.steps, 0)
         while self.step < s.steps:
             # Keep samples of the present size before the next one fades in.
             if run_log and a.growth and a.growth.lod(a.images) < math.floor(a.lod):
-                with _saved_first(self, run_log):
+                with state.saved_first(self, run_log):
                     self.write_growth()
             numbers = a.train_step()
-            with _saved_first(self, run_log):
+            with state.saved_first(self, run_log):
                 if run_log:
                     self.unlogged.append(numbers)
                 if self.held_out_batch_size and self.step % log.LOG_EVERY == 0:
                     index = self.step // log.LOG_EVERY
                     batch = self.held_out.batch(index, self.held_out_batch_size, a.seed)
                     numbers["logit_held_out"] = a.execution.held_out_logit(*batch)
+                asked = ASKED if run_log and run_log.add_step() else 0
                 # Read the signal's number once, since a signal may come at any moment; all ranks
                 # stop at the same step.
-                stop_signal = ranks.maximum(stop.number)
+                stop_signal = ranks.maximum(stop.number or asked)
                 is_last = self.step == s.steps
                 if run_log:
-                    run_log.add_step()
                     self.write_outputs(run_log, is_last, stop_signal)
             if stop_signal and not is_last:
                 ranks.maximum(0)  # wait until the first rank has written the checkpoint
+                if stop_signal == ASKED:
+                    return
                 raise Interrupted(stop_signal, on_all_ranks=True)
 
     # Its files
@@ -230,6 +245,8 @@ class Trainer:
 
     def write_grid(self) -> None:
         self.gallery.write_grid(self.grid_path(), self.finite_averaged_G())
+        if self.on_picture:
+            self.on_picture(self.grid_path())
 
     def write_growth(self) -> None:
         self.gallery.write_growth(self.out / "growth.png", self.finite_averaged_G())
@@ -239,6 +256,8 @@ class Trainer:
         target = 0.0 if isinstance(target, str) else target  # the curves show no schedule
         try:
             plots.save_curves(path, rows, loss.probability, target)
+            if self.on_picture:
+                self.on_picture(path)
         except plots.NotDrawn as error:
             warn_once(f"{error}; training goes on without curves")
 
@@ -370,20 +389,3 @@ class Trainer:
                 f"another process has just begun a run in {out}: choose another --out"
             ) from None
         return trainer
-
-
-@contextlib.contextmanager
-def _saved_first(trainer: Trainer, run_log: log.Log | None) -> Iterator[None]:
-    """If an exception ends the block, which writes the files of the present step, write the step's
-    checkpoint first, unless a number is not finite. The run that continues from it writes the files
-    that are missing. run_log: None on all ranks but the first."""
-    try:
-        yield
-    except Exception:
-        # The first exception says more, and the message about it says which step is saved.
-        with contextlib.suppress(Exception):
-            if run_log and checkpoint.last_step(trainer.out) != trainer.step:
-                run_log.check_finite()
-                trainer.unfinished = True
-                trainer.write_checkpoint()
-        raise
