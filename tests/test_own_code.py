@@ -4,6 +4,7 @@ copied and executed as a user expects, and a run folder never executes anything 
 import copy
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import pickle
@@ -309,6 +310,8 @@ COMMANDS = [
     "separability RUN -o a.png",
     "train --resume RUN --steps 9",
 ]
+if importlib.util.find_spec("safetensors"):
+    COMMANDS.append("export RUN -o a.safetensors")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
