@@ -13,7 +13,6 @@ import numpy as np
 from tinygan import nn
 from tinygan.autograd import Tensor
 from tinygan.autograd.recording import differentiating
-from tinygan.backend import asarray
 from tinygan.errors import InputError, one_line, warn_once
 from tinygan.nn.hooks import forward_hooks
 from tinygan.nn.layer_summary import example_inputs
@@ -86,7 +85,8 @@ def _run(network, inputs):
         ) from None
     inputs = (inputs,) if hasattr(inputs, "shape") else inputs
     dtype = next(parameter.dtype for parameter in network.parameters())
-    arrays = [asarray(x.data if isinstance(x, Tensor) else x) for x in inputs]
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    arrays = [x if hasattr(x, "dtype") else np.asarray(x) for x in arrays]
     tensors = [
         Tensor(x, requires_grad=True, dtype=dtype) if x.dtype.kind == "f" else x for x in arrays
     ]
