@@ -315,23 +315,19 @@ class Run:
         steps: int | None = None,
         on_step: OnStep | None = None,
         progress: bool = True,
-        **settings: Any,
+        **changes: Any,
     ) -> "Run":
         """Continue the run in its folder up to `steps`, by default those that it was begun with.
-        Return this Run. settings, on_step, progress: see `train`."""
+        Return this Run. changes: settings, other data, and the other arguments of `train` that a
+        run to resume takes."""
         from .begin import train
 
+        known = {"data": self._data, "data_dir": self._data_dir} if "data" not in changes else {}
+        known |= self._code
         again = train(
-            resume=self,
-            data=self._data,
-            data_dir=self._data_dir,
-            steps=steps,
-            on_step=on_step,
-            progress=progress,
-            **self._code,
-            **settings,
+            resume=self, steps=steps, on_step=on_step, progress=progress, **{**known, **changes}
         )
-        self.path, self._loaded = again.path, {}
+        vars(self).update(vars(again))
         return self
 
     def save(self) -> None:
