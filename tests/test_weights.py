@@ -18,7 +18,6 @@ from tinygan.errors import InputError, warn_once
 from tinygan.files import checkpoint
 from tinygan.models import dcgan
 from tinygan.training import recipes
-from tinygan.training.exporting import export_run
 from tinygan.training.sampling import load_generator, load_networks
 from tinygan.weights.layout import PATTERNS, entries
 
@@ -437,6 +436,10 @@ def test_the_command_export(tmp_path, run, capsys):
         (["--network", "D"], lambda: load_networks(run)[::-1]),
     ):
         succeeds("export", run, "-o", path, *words)
+        options = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2]))
+        tinygan.load_run(run).export(tmp_path / "python.safetensors", **options)
+        files = [path, tmp_path / "python.safetensors"]
+        assert len({tuple(sorted(f.read_bytes())) for f in files}) == 1  # metadata in any order
         assert "(checkpoint-00000003.npz)" in capsys.readouterr().out
         network, copy = load()[0], load()[0]
         other_weights(copy)
@@ -459,8 +462,8 @@ def test_what_export_refuses(tmp_path, run, capsys):
     shutil.copytree(run, copy)
     states, meta = checkpoint.load(copy / "checkpoint-00000003.npz")
     checkpoint.write(copy / "best.npz", {"ema": states["ema"]}, {"step": meta["step"]})
-    assert "best.npz holds only G: for D, give a checkpoint-*.npz" in fails(
-        capsys, "export", copy / "best.npz", *out, "--network", "D"
+    assert (
+        "best.npz holds only the averaged weights of G: for others, give a checkpoint-*"
+        in fails(capsys, "export", copy / "best.npz", *out, "--network", "D")
     )
     assert not (tmp_path / "x.safetensors").exists()
-    assert export_run(run, tmp_path / "y.safetensors").name == "checkpoint-00000003.npz"

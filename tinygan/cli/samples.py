@@ -84,9 +84,7 @@ def run_sample(args):
         elif suffix == ".png":
             plots.save_image(args.output, plots.grid(images, columns))
         else:
-            with replacing(args.output) as file:
-                arrays = {"images": images} | ({} if labels is None else {"labels": labels})
-                npz.write(file, arrays, compressed=True)
+            save_arrays(args.output, {"images": images, "labels": labels})
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
@@ -108,16 +106,19 @@ def sample_points(args, G, config, path):
     if args.output.suffix == ".png":
         samples.save_points(args.output, points, labels, config)
     else:
-        with replacing(args.output) as file:
-            arrays = {"points": points} | ({} if labels is None else {"labels": labels})
-            npz.write(file, arrays, compressed=True)
+        save_arrays(args.output, {"points": points, "labels": labels})
     print(f"{n:,} point{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
+def save_arrays(path, arrays):
+    """Write those arrays that are not None as an .npz file."""
+    with replacing(path) as file:
+        found = {name: array for name, array in arrays.items() if array is not None}
+        npz.write(file, found, compressed=True)
+
+
 def check_options(args, G, recipe):
-    """Raise InputError if --label or --walk asks for classes or styles that G does not have."""
-    if args.label is not None and not G.classes:
-        raise InputError(f"--label: the recipe {recipe} has no classes")
+    """Raise InputError if --walk asks for classes or styles that G does not have."""
     if args.walk == "styles" and not isinstance(G, StyleGenerator):
         raise InputError(f"--walk styles: the G of {recipe} has no styles")
     if args.walk == "classes" and not G.classes:

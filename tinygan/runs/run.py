@@ -107,34 +107,37 @@ class Run:
     @property
     def G(self) -> "Module":
         """The averaged G, ready to generate images. (In on_step, a copy.)"""
-        return self._generator("average")[0]
+        return self._network("average")[0]
 
     @property
     def D(self) -> "Module":
         """The D of the last step, in evaluation mode. (In on_step, a copy.)"""
-        from tinygan.training import sampling
+        return self._network("D")[0]
 
-        if self._trainer:
-            return self._copy("D", self._trainer.algorithm.D)
-        with messages_for_python():
-            return self._once("D", lambda: sampling.load_networks(self.path, **self._code)[1])
-
-    def _generator(self, weights):
-        """Return (G, the name of its checkpoint or None, its step)."""
+    def _network(self, which):
+        """Return (network, the name of its checkpoint or None, its step). which: "average" or
+        "last" for these weights of G, or "D"."""
         from tinygan.files import checkpoint
         from tinygan.training import sampling
 
-        one_of("weights", weights, ("average", "last"))
-        average = weights == "average"
         if t := self._trainer:
-            return self._copy(weights, t.averaged_G() if average else t.algorithm.G), None, t.step
+            a = t.algorithm
+            network = t.averaged_G() if which == "average" else a.D if which == "D" else a.G
+            return self._copy(which, network), None, t.step
 
         def load():
-            G, _, path = sampling.load_generator(self.path, average, **self._code)
-            return G, path.name, checkpoint.load(path)[1]["step"]
+            role = "D" if which == "D" else "G"
+            network, _, _, path = sampling.open_network(
+                self.path, role, which == "average", **self._code
+            )
+            return network, path.name, checkpoint.load(path)[1]["step"]
 
         with messages_for_python():
-            return self._once(weights, load)
+            return self._once(which, load)
+
+    def _generator(self, weights):
+        one_of("weights", weights, ("average", "last"))
+        return self._network(weights)
 
     def _copy(self, name, network):
         """Return a copy of a network of the present step, since training will change it, and must
@@ -262,17 +265,14 @@ class Run:
 
         network: "G" or "D". weights: of G, the "average" or those of the "last" step.
         """
-        from tinygan.training.exporting import about
-        from tinygan.weights import export_weights
+        from tinygan.training.exporting import export_trained
 
         with messages_for_python():
             one_of("network", network, ("G", "D"))
-            if network == "D":
-                found, name, weights = self.D, None, "last"
-            else:
-                found, name, _ = self._generator(weights)
-            note = about(self.config, network, weights == "average", name or f"step {self.step}")
-            export_weights(found, path, metadata=note)
+            found, name, step = self._generator(weights) if network == "G" else self._network("D")
+            average = network == "G" and weights == "average"
+            name = name or f"step {step}"
+            export_trained(found, path, self.config, network, average, name)
 
     def _run_data(self) -> "RunData":
         from tinygan.training.run_data import RunData

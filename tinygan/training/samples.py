@@ -1,7 +1,7 @@
 """Samples as a user asks for them: of a class, truncated, in a grid with a row for each class.
 
-Both the command line and Python programs (tinygan/runs.py) ask. `option` is how the asker writes
-the argument that a message is about, such as "--label" or "label".
+Both the command line and Python programs (tinygan/runs/) ask. `option` is how these write the
+argument that a message is about, such as "--label" or "label".
 """
 
 import io
