@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_cli import fails, succeeds
 
 import tinygan
-from tinygan import nn, weights
+from tinygan import nn
 from tinygan.errors import InputError, warn_once
 from tinygan.files import checkpoint
 from tinygan.models import dcgan
@@ -302,10 +302,6 @@ def test_what_does_not_fit_is_listed_in_one_line(file, tiny):
         "main.1.bias has shape (3,), not (2,), main.4.bias holds I32: save it as float32, as "
         "module.float() has it"
     )
-    state, left_out = weights.matching_weights(tiny, file)
-    assert len(state) == len(tiny.state_dict()) - 3 and "main.1.gain" in state
-    assert left_out.missing == ["main.0.weight"] and left_out.unknown == ["main.9.weight"]
-    assert len(left_out.wrong) == 2
 
 
 @needs_package

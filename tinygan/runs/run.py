@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygan import notebook
-from tinygan.errors import Diverged, InputError, say
+from tinygan.errors import InputError, say
 
 from . import view
 from .messages import messages_for_python, one_of, whole_number
@@ -351,7 +351,6 @@ class Run:
 
     def run_trainer(self, trainer: "Trainer", on_step: OnStep | None, progress: bool) -> None:
         """Run the Trainer of this run. Arguments and errors: see `train`."""
-        from tinygan.files import InUse
         from tinygan.training import session
 
         def after_step(numbers):
@@ -359,29 +358,23 @@ class Run:
             return self._stopping
 
         pictures = view.Pictures() if progress and notebook.is_active() else None
-        resume = lambda: session.how_to_resume(trainer, in_python=True)
         self._trainer = trainer
         try:
             session.run(
                 trainer,
+                in_python=True,
                 progress=progress,
                 on_step=after_step if on_step else None,
                 on_picture=pictures.show if pictures else None,
             )
         except KeyboardInterrupt as stopped:
-            line = f"stopped at step {trainer.step:,}; {resume()}"
+            resume = session.how_to_resume(trainer, in_python=True)
+            line = f"stopped at step {trainer.step:,}; {resume}"
             by_user = getattr(stopped, "signal", signal.SIGINT) == signal.SIGINT
             if not (by_user and notebook.is_active()):
                 say(line)
                 raise
             print(line)
-        except (Diverged, InUse):  # to continue does not help
-            raise
-        except InputError as error:
-            raise InputError(f"{error}; {resume()}") from error
-        except Exception:  # no memory, or a mistake in on_step
-            say(f"stopped at step {trainer.step:,}; {resume()}")
-            raise
         finally:
             self._trainer, self._stopping = None, False
             self._loaded, self._copies = {}, (0, {})
