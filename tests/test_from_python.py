@@ -1,6 +1,7 @@
 """Training from Python: `tinygan.train`, `tinygan.load_run` and the Run, which do what the command
 line does; callbacks; and what a notebook shows."""
 
+import dataclasses
 import json
 import signal
 import sys
@@ -89,6 +90,9 @@ def test_points_and_their_evaluation_are_those_of_the_shell(tmp_path, capsys):
     shell("sample", points.folder, "-n", 60, "-o", tmp_path / "a.png")
     shown = np.asarray(points.show(60).convert("RGB"))
     assert np.array_equal(shown, pictures.read(tmp_path / "a.png", 3))
+    own = dataclasses.replace(data.load("ring").subset(slice(200)), name="own", origin=None)
+    given = tinygan.load_run(points.folder, data=own).show(60)  # over their held-out points
+    assert given.size == (shown.shape[1], shown.shape[0])
 
 
 def test_an_evaluation_compares_with_the_images_of_the_run(run, monkeypatch):

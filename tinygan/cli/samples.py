@@ -9,6 +9,7 @@ from tinygan.errors import InputError
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
 from tinygan.training import sample_files, samples, sampling
+from tinygan.training.run_data import RunData
 
 from .generators import load_generator
 from .options import add, add_output, integer, output_file_or_folder, positive
@@ -104,7 +105,7 @@ def sample_points(args, G, config, path):
     z, labels, _ = samples.inputs(G, n, args.seed, args.label, args.truncation)
     points = sampling.generate(G, z, labels)
     if args.output.suffix == ".png":
-        samples.save_points(args.output, points, labels, config)
+        samples.save_points(args.output, points, labels, RunData(config, path.parent))
     else:
         save_arrays(args.output, {"points": points, "labels": labels})
     print(f"{n:,} point{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")

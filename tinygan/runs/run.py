@@ -187,7 +187,8 @@ class Run:
         from tinygan.training import samples
 
         drawn = self._draw(n, label, seed, truncation, weights, rows=True)
-        return samples.picture(*drawn, self.config)
+        with messages_for_python():
+            return samples.picture(*drawn, self._run_data())
 
     def _draw(self, n, label, seed, truncation, weights, rows):
         """Return (samples, labels, columns of their grid or None)."""
