@@ -123,7 +123,7 @@ class Schedule(str):
 
     def _length(self, name, text):
         """Return (number, whether it is in percent) of the value of an option."""
-        percent, high = text.endswith("%"), MAX_STEPS
+        percent = text.endswith("%")
         number = self._number(name, text.removesuffix("%"))
         high = 100 if percent else MAX_STEPS
         if not (0 < number or number == 0 and name == "warmup") or number > high:
