@@ -330,6 +330,8 @@ def check(entry: Penalty) -> None:
 for _entry in PENALTIES:
     check(_entry)
 
+OWN_STATE = "own_penalty_state"  # the state of a penalty of the user's own
+
 
 def own(entry: Penalty) -> Penalty:
     """Return the complete entry of a penalty of the user's own, whose weight is the setting
@@ -342,14 +344,14 @@ def own(entry: Penalty) -> Penalty:
     if entry.logged_as is not None:
         raise ValueError(f"penalty {entry.name}: leave out logged_as, it is logged as own_penalty")
     separable = entry.applied_to in (*IMAGES, *LATENTS)
-    logged_as = ("own_penalty", "own_penalty_state")[: 1 + bool(entry.state)] if separable else ()
+    logged_as = ("own_penalty", OWN_STATE)[: 1 + bool(entry.state)] if separable else ()
     complete = entry._replace(
         name="penalty_weight",
         source=entry.source or "own",
         meaning=entry.meaning or "own",
         trains=entry.trains or APPLIED_TO.get(entry.applied_to, ("",))[0],
         lazy=separable if entry.lazy is None else entry.lazy,
-        state="own_penalty_state" if entry.state else "",
+        state=OWN_STATE if entry.state else "",
         logged_as=logged_as,
     )
     try:
