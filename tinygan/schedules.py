@@ -72,7 +72,8 @@ class Schedule(str):
             if name in self._lengths:
                 raise self._error(f"{name} is given twice: leave one out")
             self._lengths[name] = self._length(name, value)
-        if len({percent for _, percent in self._lengths.values()}) == 1:
+        units = {percent for _, percent in ({"until": (100.0, True)} | self._lengths).values()}
+        if len(units) == 1:
             self.lengths(100)  # raises an error if `until` comes too early, however many steps
 
     def __call__(self, step: float, steps: int | None = None) -> float:
