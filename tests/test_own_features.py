@@ -21,7 +21,7 @@ from tinygan.metrics.extractor import reduced
 from tinygan.metrics.fid import fid
 from tinygan.metrics.network import Classifier
 from tinygan.metrics.perceptual import Perceptual, squared_distance
-from tinygan.study.study import Run, check_same_features
+from tinygan.study.run import Run, check_same_features
 from tinygan.training import projector, recipes
 from tinygan.training.trainer import Trainer
 
