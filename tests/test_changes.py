@@ -1,9 +1,9 @@
 """Tests of runs that are resumed with other settings or other data, and of the history of it in
 config.json."""
 
+import dataclasses
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,16 +76,31 @@ def test_a_damaged_history_is_one_line(run, history, words):
     assert words in str(error.value)
 
 
-def test_the_number_of_steps_is_a_change_only_for_a_schedule_that_ends_with_them(digits, tmp_path):
-    now = start(tmp_path / "a", digits, "gan").config
-    before = json.loads(json.dumps(now))
-    settings = {**before["settings"], "steps": 5, "keep": 7, "sample_every": 3, "eval_every": 9}
-    old = start(tmp_path / "b", digits, "gan").settings.updated(settings)
-    assert changes.between({**before, "settings": settings}, now, old) == {}
-    for until, expected in ((100.0, {"steps": [5, 12]}), (None, {})):
-        rate = SimpleNamespace(lengths=lambda steps, until=until: until and until * steps)
-        old.lr = now["settings"]["lr"] = rate
-        assert changes.between({**before, "settings": settings}, now, old) == expected
+@pytest.mark.parametrize(
+    "before, now, changed",
+    [
+        ({}, {}, []),
+        ({"lr": "linear:1:0"}, {}, ["steps"]),
+        ({"lr": "linear:1:0:until=4"}, {}, []),
+        ({"lr": "constant:1:warmup=50%"}, {}, ["steps"]),
+        ({"lr": "linear:1:0"}, {"lr": 1}, ["lr"]),
+        ({}, {"lr": "linear:1:0:warmup=9"}, ["lr"]),  # too long for the steps so far
+        ({"loss": "a.py:x"}, {"loss": "a.py:x"}, ["loss", "penalty"]),  # other files
+    ],
+)
+def test_what_counts_as_a_change(digits, tmp_path, before, now, changed):
+    """The number of steps does only for a schedule that ends with them."""
+    trainer = start(tmp_path / "a", digits, "gan")
+    config = trainer.config
+    intervals = {"steps": 5, "keep": 7, "sample_every": 3, "eval_every": 9}
+    old = trainer.settings.updated({**intervals, **before})
+    new = trainer.settings.updated({**before, **now})
+    codes = [{"loss": i, "penalty": i} if "loss" in now else {} for i in (1, 2)]
+    configs = [
+        {**config, "settings": dataclasses.asdict(s), "code": code}
+        for s, code in zip((old, new), codes)
+    ]
+    assert list(changes.between(*configs, old)) == changed
 
 
 # Runs

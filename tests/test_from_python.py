@@ -1,6 +1,7 @@
 """Training from Python: `tinygan.train`, `tinygan.load_run` and the Run, which do what the command
 line does; callbacks; and what a notebook shows."""
 
+import dataclasses
 import json
 import signal
 import sys
@@ -89,6 +90,9 @@ def test_points_and_their_evaluation_are_those_of_the_shell(tmp_path, capsys):
     shell("sample", points.folder, "-n", 60, "-o", tmp_path / "a.png")
     shown = np.asarray(points.show(60).convert("RGB"))
     assert np.array_equal(shown, pictures.read(tmp_path / "a.png", 3))
+    own = dataclasses.replace(data.load("ring").subset(slice(200)), name="own", origin=None)
+    given = tinygan.load_run(points.folder, data=own).show(60)  # over their held-out points
+    assert given.size == (shown.shape[1], shown.shape[0])
 
 
 def test_an_evaluation_compares_with_the_images_of_the_run(run, monkeypatch):
@@ -185,6 +189,9 @@ def test_data_in_memory(tmp_path):
         tinygan.load_run(run.folder, data=digits).evaluate(20)
     again = tinygan.load_run(run.folder, data=(images, names))
     assert again.resume(steps=4, progress=False).step == 4
+    # Continued on other data, it has these from then on.
+    assert again.resume(steps=5, data=(images[:150], names[:150]), progress=False) is again
+    assert len(again._run_data().whole) == 150
     # A part of a data set is not taken for the whole one.
     part = train(tmp_path / "b", steps=1, data=digits.subset(slice(100)))
     whole = train(tmp_path / "c", steps=1, data=digits)
@@ -209,6 +216,14 @@ def test_data_in_memory(tmp_path):
         (lambda run: tinygan.train(stepps=3), "^unknown setting 'stepps': did you mean steps"),
         (lambda run: tinygan.train(data=3), "^data must be the name of a data set, a path, a Data"),
         (lambda run: tinygan.train(data="digits", layout="NHWC"), "^layout is for your own data"),
+        (
+            lambda run: tinygan.load_run(run.path, np.zeros((9, 28, 28, 1), "u1"), data_dir="x"),
+            "^data_dir is not used with data that are an array",
+        ),
+        (
+            lambda run: run.resume(data=np.zeros((9, 8, 8, 1), "u1")),
+            "^array has images of 8x8x1 in 1 classes, but the networks of",
+        ),
         (lambda run: tinygan.train(out=run.folder), "continue it with resume .*another out$"),
         (lambda run: tinygan.train(resume=run, seed=1), "^a run continues with its own .*seed, or"),
         (lambda run: tinygan.load_run("nowhere"), "^nowhere is not a run: it has no config.json"),

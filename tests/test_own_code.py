@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tinygan.gan import penalties
 from tinygan.gan.penalties import APPLIED_TO, Penalty
 from tinygan.models import Settings
 from tinygan.settings import FromFile
-from tinygan.training import log, own_code, recipes
+from tinygan.training import log, own_code, ranks, recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.run_data import RunData
 from tinygan.training.sampling import load_generator, load_networks
@@ -257,6 +258,15 @@ def test_a_stopped_run_says_how_to_continue_it(run, capsys, monkeypatch):
     assert message.endswith(f"--resume a {options}")
     message = error_of(capsys, "train", "--resume", run, "--trust", "--steps", "9")
     assert message.endswith("--resume run --trust")
+
+
+def test_ranks_that_are_stopped_say_it_too(monkeypatch, capfd):
+    """At once, since mpiexec may kill them soon."""
+    monkeypatch.setattr(ranks, "size", 2)
+    with ranks.requests_to_stop(Path("run"), " --model my_model.py") as stop:
+        signal.raise_signal(signal.SIGINT)
+    assert stop.number == signal.SIGINT
+    assert capfd.readouterr().err.endswith("--resume run --model my_model.py\n")
 
 
 def test_recipes_and_show_take_a_file(capsys):

@@ -45,6 +45,7 @@ def half_cosine(start, end, t):
         ("linear:4:1:until=50%", 300, {50: 3, 150: 1, 300: 1}),
         ("linear:4:1:until=100:warmup=20", 300, {0: 0, 10: 2, 20: 4, 60: 2.5, 100: 1, 300: 1}),
         ("linear:4:1:warmup=10:until=50%", 100, {5: 2, 10: 4, 30: 2.5, 50: 1, 100: 1}),
+        ("linear:4:1:warmup=200", 1000, {100: 2, 200: 4, 600: 2.5, 1000: 1}),
         ("linear:0:1", 10, {0: 0, 1: 0.1, 10: 1}),
         ("cosine:4:1", 400, {t: half_cosine(4, 1, t / 400) for t in (0, 1, 100, 200, 333, 400)}),
         (
@@ -116,6 +117,7 @@ def test_a_loop_of_ones_own_follows_a_schedule():
         ("linear:1:0:until=nan", "until is 'nan': write a number"),
         ("cosine:1:0:until=5:warmup=5", "the warm-up ends at step 5: it must end before step 5"),
         ("cosine:1:0:until=5%:warmup=6%", "the warm-up ends at step 6: it must end before step 5"),
+        ("cosine:1:0:warmup=100%", "it must end before step 100, the last step"),
         ("lin\near:1:0", "unknown kind"),
     ],
 )

@@ -72,7 +72,8 @@ class Schedule(str):
             if name in self._lengths:
                 raise self._error(f"{name} is given twice: leave one out")
             self._lengths[name] = self._length(name, value)
-        if len({percent for _, percent in self._lengths.values()}) == 1:
+        units = {percent for _, percent in ({"until": (100.0, True)} | self._lengths).values()}
+        if len(units) == 1:
             self.lengths(100)  # raises an error if `until` comes too early, however many steps
 
     def __call__(self, step: float, steps: int | None = None) -> float:
@@ -123,7 +124,7 @@ class Schedule(str):
 
     def _length(self, name, text):
         """Return (number, whether it is in percent) of the value of an option."""
-        percent, high = text.endswith("%"), MAX_STEPS
+        percent = text.endswith("%")
         number = self._number(name, text.removesuffix("%"))
         high = 100 if percent else MAX_STEPS
         if not (0 < number or number == 0 and name == "warmup") or number > high:

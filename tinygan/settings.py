@@ -51,7 +51,7 @@ def not_loaded(name: str, reference: str) -> InputError:
     object itself is needed."""
     return InputError(
         f"setting {name}={_printable(reference)}: the file is not loaded: begin the run with "
-        "`tinygan train`, or in Python with training.start.new_run"
+        "`tinygan train`, or in Python with tinygan.train"
     )
 
 

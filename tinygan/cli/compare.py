@@ -16,14 +16,13 @@ from tinygan.metrics.evaluate import MEANINGS
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.training import recipes, sampling
 from tinygan.training.own_code import has_own_model
-from tinygan.training.run_data import RunData
+from tinygan.training.report import SAMPLES
+from tinygan.training.run_data import FEWEST, RunData
 
 from .common import print_table
 from .generators import load_generator
 from .options import add, add_output
 
-SAMPLES = 10_000  # of a run
-FEWEST = 6  # images of each side
 MEANINGS_OF_TWO = {  # instead of the meanings in metrics/evaluate.py
     "precision": "share of A's images that lie among B's: up to 1",
     "recall": "share of B's images that lie among A's: up to 1",

@@ -1,7 +1,8 @@
 """The command export."""
 
 from tinygan.errors import InputError
-from tinygan.training.exporting import export_run
+from tinygan.training import sampling
+from tinygan.training.exporting import export_trained
 
 from .options import add, add_output
 
@@ -32,12 +33,9 @@ def export_options(parser):
 def run_export(args):
     if args.network == "D" and args.weights == "average":
         raise InputError("--network D --weights average: D has no average: leave out --weights")
-    path = export_run(
-        args.run_folder,
-        args.output,
-        args.network,
-        args.weights != "last",
-        model=args.model,
-        trust=args.trust,
+    average = args.network == "G" and args.weights != "last"
+    network, _, config, path = sampling.open_network(
+        args.run_folder, args.network, average, args.model, args.trust
     )
+    export_trained(network, args.output, config, args.network, average, path.name)
     print(f"{args.network} ({path.name}): {args.output}")

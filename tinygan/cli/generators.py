@@ -11,10 +11,9 @@ def load_generator(args):
 
     Raises InputError if the recipe has no truncation, or its strength is out of range.
     """
-    average = args.weights == "average"
-    model, trust = getattr(args, "model", None), getattr(args, "trust", False)
-    opened = sampling.open_generator(args.run_folder, average, model, trust)
-    G, recipe, config, path = opened
+    G, recipe, config, path = sampling.open_network(
+        args.run_folder, "G", args.weights == "average", args.model, args.trust
+    )
     if getattr(args, "truncation", None) is not None:
         samples.truncate(G, recipe, args.truncation, args.seed, "--truncation")
     return G, config, path

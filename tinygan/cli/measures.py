@@ -129,8 +129,9 @@ def truncation_options(parser):
 def run_truncation(args):
     """Plot FID, precision and recall against the strength of the truncation trick, and write a grid
     with a row of samples for each strength."""
-    opened = sampling.open_generator(args.run_folder, model=args.model, trust=args.trust)
-    G, recipe, config, path = opened
+    G, recipe, config, path = sampling.open_network(
+        args.run_folder, model=args.model, trust=args.trust
+    )
     numbers, grid = (sibling_path(args.output, ending) for ending in ("numbers.json", "grid.png"))
     if len(config["image_shape"]) == 1:
         raise InputError(

@@ -9,6 +9,7 @@ from tinygan.errors import InputError
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
 from tinygan.training import sample_files, samples, sampling
+from tinygan.training.run_data import RunData
 
 from .generators import load_generator
 from .options import add, add_output, integer, output_file_or_folder, positive
@@ -84,9 +85,7 @@ def run_sample(args):
         elif suffix == ".png":
             plots.save_image(args.output, plots.grid(images, columns))
         else:
-            with replacing(args.output) as file:
-                arrays = {"images": images} | ({} if labels is None else {"labels": labels})
-                npz.write(file, arrays, compressed=True)
+            save_arrays(args.output, {"images": images, "labels": labels})
     print(f"{n} image{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
@@ -106,18 +105,21 @@ def sample_points(args, G, config, path):
     z, labels, _ = samples.inputs(G, n, args.seed, args.label, args.truncation)
     points = sampling.generate(G, z, labels)
     if args.output.suffix == ".png":
-        samples.save_points(args.output, points, labels, config)
+        samples.save_points(args.output, points, labels, RunData(config, path.parent))
     else:
-        with replacing(args.output) as file:
-            arrays = {"points": points} | ({} if labels is None else {"labels": labels})
-            npz.write(file, arrays, compressed=True)
+        save_arrays(args.output, {"points": points, "labels": labels})
     print(f"{n:,} point{'s' * (n > 1)} by {config['recipe']} ({path.name}): {args.output}")
 
 
+def save_arrays(path, arrays):
+    """Write those arrays that are not None as an .npz file."""
+    with replacing(path) as file:
+        found = {name: array for name, array in arrays.items() if array is not None}
+        npz.write(file, found, compressed=True)
+
+
 def check_options(args, G, recipe):
-    """Raise InputError if --label or --walk asks for classes or styles that G does not have."""
-    if args.label is not None and not G.classes:
-        raise InputError(f"--label: the recipe {recipe} has no classes")
+    """Raise InputError if --walk asks for classes or styles that G does not have."""
     if args.walk == "styles" and not isinstance(G, StyleGenerator):
         raise InputError(f"--walk styles: the G of {recipe} has no styles")
     if args.walk == "classes" and not G.classes:

@@ -6,12 +6,10 @@ import sys
 import time
 
 from tinygan import data
-from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted, say
-from tinygan.files import InUse
+from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted
 from tinygan.settings import parse_assignments
 from tinygan.training import session
 from tinygan.training.own_code import options_again
-from tinygan.training.session import how_to_resume
 from tinygan.training.start import continued_run, new_run
 
 from .options import add, path_argument
@@ -91,15 +89,10 @@ def run_train(args):
     try:
         grid = session.run(trainer)
     except KeyboardInterrupt as interruption:
-        print(f"\nstopped at step {trainer.step}; {how_to_resume(trainer)}", file=sys.stderr)
+        print(
+            f"\nstopped at step {trainer.step}; {session.how_to_resume(trainer)}", file=sys.stderr
+        )
         return exit_code(interruption)
-    except (Diverged, InUse):  # resuming does not help: it diverges again, or the folder is in use
-        raise
-    except InputError as error:
-        raise InputError(f"{error}; {how_to_resume(trainer)}") from error
-    except Exception:  # no memory, or a mistake in a user's own recipe
-        say(f"stopped at step {trainer.step}; {how_to_resume(trainer)}")
-        raise
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
     print(

@@ -40,9 +40,9 @@ def train(
     """Train a GAN in a run folder, as `tinygan train` does, and return its Run.
 
     recipe: its name (`tinygan recipes` lists them), or a model file of yours, FILE.py; by default
-        quick. data: the name of a data set,
-        the path of your own data, a Dataset, an array of images, or (images, labels); by default
-        the digits.
+        quick.
+    data: the name of a data set, the path of your own data, a Dataset, an array of images, or
+        (images, labels); by default the digits.
     steps, batch_size, settings: the settings of the recipe, as with `--set`.
     out: the run folder; by default, a new one in runs/. seed: by default 0.
     image_size, layout, labels, data_dir: how to read the data (see `data.load`); labels of an array
@@ -61,57 +61,45 @@ def train(
     Ctrl-C finishes the step, saves it, and raises KeyboardInterrupt; in a notebook, the Run is
     returned instead. Raises InputError for whatever cannot be done.
     """
+    from tinygan.data.given import as_dataset
     from tinygan.training import session, start
 
-    names = {
-        "recipe": recipe,
-        "out": out,
-        "seed": seed,
-        "image_size": image_size,
-        "layout": layout,
-        "labels": labels,
-        "init_from": init_from,
-    }
+    begun = _given({"recipe": recipe, "out": out, "seed": seed, "init_from": init_from})
+    how = {"image_size": image_size, "layout": layout, "labels": labels}
     settings |= _given({"steps": steps, "batch_size": batch_size})
     with messages_for_python():
         if on_step is not None and not callable(on_step):
             raise InputError(
                 f"on_step={on_step!r}: must be a function, on_step(run, numbers), or None"
             )
-        how = {name: names[name] for name in ("image_size", "layout", "labels")}
+        if resume is not None and begun:
+            raise InputError(
+                "a run continues with its own recipe, weights and seed: leave out "
+                f"{' and '.join(begun)}, or resume"
+            )
+        if resume is None and (model is not None or trust):
+            raise InputError(
+                "model and trust are for a run to resume: a new run takes train('FILE.py')"
+            )
+        if not _is_path(data):
+            data, how, data_dir = as_dataset(data, data_dir, **how), {}, None
         if resume is not None:
-            fixed = _given({name: value for name, value in names.items() if name not in how})
-            if fixed:
-                raise InputError(
-                    "a run continues with its own recipe, weights and seed: leave out "
-                    f"{' and '.join(fixed)}, or resume"
-                )
             path = _run_path(resume, "resume")
-            data, how = _in_memory(data, **how), how if _is_path(data) else {}
-            trainer = session.begin(
-                lambda is_first: start.continued_run(
-                    path, settings, data, data_dir, how, model, trust
-                )
+            make = lambda is_first: start.continued_run(
+                path, settings, data, data_dir, how, model, trust
             )
         else:
-            if model is not None or trust:
-                raise InputError(
-                    "model and trust are for a run to resume: a new run takes train('FILE.py')"
-                )
-            how["data_dir"] = data_dir
-            data, how = _in_memory(data, **how), how if _is_path(data) else {}
-            trainer = session.begin(
-                lambda is_first: start.new_run(
-                    None if recipe is None else _path(recipe, "recipe"),
-                    data,
-                    out,
-                    whole_number("seed", 0 if seed is None else seed, 0),
-                    settings,
-                    how,
-                    with_folder=is_first,
-                    init_from=None if init_from is None else _run_path(init_from, "init_from"),
-                )
+            make = lambda is_first: start.new_run(
+                None if recipe is None else _path(recipe, "recipe"),
+                data,
+                out,
+                whole_number("seed", 0 if seed is None else seed, 0),
+                settings,
+                {"data_dir": data_dir, **how} if _is_path(data) else {},
+                with_folder=is_first,
+                init_from=None if init_from is None else _run_path(init_from, "init_from"),
             )
+        trainer = session.begin(make)
         if _is_path(data):
             data = None  # config.json says where they are
         # The copies of its own code in the folder are those that this process has executed.
@@ -135,8 +123,12 @@ def load_run(
     their name. model, trust: for a run with a model file of your own: the file, or True to execute
     its copy in the folder. Raises InputError if there is no run.
     """
+    from tinygan.data.given import as_dataset
+
     with messages_for_python():
-        run = Run(_path(path, "path"), _in_memory(data), data_dir, model, trust)
+        if not _is_path(data):
+            data, data_dir = as_dataset(data, data_dir), None
+        run = Run(_path(path, "path"), data, data_dir, model, trust)
         run.config  # which must be readable
     return run
 
@@ -158,12 +150,3 @@ def _path(value: Any, name: str) -> "str | os.PathLike[str]":
     if not isinstance(value, (str, os.PathLike)):
         raise InputError(f"{name} must be a text or a path, not {type(value).__name__}")
     return value
-
-
-def _in_memory(data, **how):
-    """Return the Dataset of data in memory; a path or name as it is. how: see `as_dataset`."""
-    if _is_path(data):
-        return data
-    from tinygan.data.given import as_dataset
-
-    return as_dataset(data, **how)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygan import notebook
-from tinygan.errors import Diverged, InputError, say
+from tinygan.errors import InputError, say
 
 from . import view
 from .messages import messages_for_python, one_of, whole_number
@@ -107,34 +107,37 @@ class Run:
     @property
     def G(self) -> "Module":
         """The averaged G, ready to generate images. (In on_step, a copy.)"""
-        return self._generator("average")[0]
+        return self._network("average")[0]
 
     @property
     def D(self) -> "Module":
         """The D of the last step, in evaluation mode. (In on_step, a copy.)"""
-        from tinygan.training import sampling
+        return self._network("D")[0]
 
-        if self._trainer:
-            return self._copy("D", self._trainer.algorithm.D)
-        with messages_for_python():
-            return self._once("D", lambda: sampling.load_networks(self.path, **self._code)[1])
-
-    def _generator(self, weights):
-        """Return (G, the name of its checkpoint or None, its step)."""
+    def _network(self, which):
+        """Return (network, the name of its checkpoint or None, its step). which: "average" or
+        "last" for these weights of G, or "D"."""
         from tinygan.files import checkpoint
         from tinygan.training import sampling
 
-        one_of("weights", weights, ("average", "last"))
-        average = weights == "average"
         if t := self._trainer:
-            return self._copy(weights, t.averaged_G() if average else t.algorithm.G), None, t.step
+            a = t.algorithm
+            network = t.averaged_G() if which == "average" else a.D if which == "D" else a.G
+            return self._copy(which, network), None, t.step
 
         def load():
-            G, _, path = sampling.load_generator(self.path, average, **self._code)
-            return G, path.name, checkpoint.load(path)[1]["step"]
+            role = "D" if which == "D" else "G"
+            network, _, _, path = sampling.open_network(
+                self.path, role, which == "average", **self._code
+            )
+            return network, path.name, checkpoint.load(path)[1]["step"]
 
         with messages_for_python():
-            return self._once(weights, load)
+            return self._once(which, load)
+
+    def _generator(self, weights):
+        one_of("weights", weights, ("average", "last"))
+        return self._network(weights)
 
     def _copy(self, name, network):
         """Return a copy of a network of the present step, since training will change it, and must
@@ -184,7 +187,8 @@ class Run:
         from tinygan.training import samples
 
         drawn = self._draw(n, label, seed, truncation, weights, rows=True)
-        return samples.picture(*drawn, self.config)
+        with messages_for_python():
+            return samples.picture(*drawn, self._run_data())
 
     def _draw(self, n, label, seed, truncation, weights, rows):
         """Return (samples, labels, columns of their grid or None)."""
@@ -262,17 +266,14 @@ class Run:
 
         network: "G" or "D". weights: of G, the "average" or those of the "last" step.
         """
-        from tinygan.training.exporting import about
-        from tinygan.weights import export_weights
+        from tinygan.training.exporting import export_trained
 
         with messages_for_python():
             one_of("network", network, ("G", "D"))
-            if network == "D":
-                found, name, weights = self.D, None, "last"
-            else:
-                found, name, _ = self._generator(weights)
-            note = about(self.config, network, weights == "average", name or f"step {self.step}")
-            export_weights(found, path, metadata=note)
+            found, name, step = self._generator(weights) if network == "G" else self._network("D")
+            average = network == "G" and weights == "average"
+            name = name or f"step {step}"
+            export_trained(found, path, self.config, network, average, name)
 
     def _run_data(self) -> "RunData":
         from tinygan.training.run_data import RunData
@@ -315,23 +316,19 @@ class Run:
         steps: int | None = None,
         on_step: OnStep | None = None,
         progress: bool = True,
-        **settings: Any,
+        **changes: Any,
     ) -> "Run":
         """Continue the run in its folder up to `steps`, by default those that it was begun with.
-        Return this Run. settings, on_step, progress: see `train`."""
+        Return this Run. changes: settings, other data, and the other arguments of `train` that a
+        run to resume takes."""
         from .begin import train
 
+        known = {"data": self._data, "data_dir": self._data_dir} if "data" not in changes else {}
+        known |= self._code
         again = train(
-            resume=self,
-            data=self._data,
-            data_dir=self._data_dir,
-            steps=steps,
-            on_step=on_step,
-            progress=progress,
-            **self._code,
-            **settings,
+            resume=self, steps=steps, on_step=on_step, progress=progress, **{**known, **changes}
         )
-        self.path, self._loaded = again.path, {}
+        vars(self).update(vars(again))
         return self
 
     def save(self) -> None:
@@ -355,7 +352,6 @@ class Run:
 
     def run_trainer(self, trainer: "Trainer", on_step: OnStep | None, progress: bool) -> None:
         """Run the Trainer of this run. Arguments and errors: see `train`."""
-        from tinygan.files import InUse
         from tinygan.training import session
 
         def after_step(numbers):
@@ -363,29 +359,23 @@ class Run:
             return self._stopping
 
         pictures = view.Pictures() if progress and notebook.is_active() else None
-        resume = lambda: session.how_to_resume(trainer, in_python=True)
         self._trainer = trainer
         try:
             session.run(
                 trainer,
+                in_python=True,
                 progress=progress,
                 on_step=after_step if on_step else None,
                 on_picture=pictures.show if pictures else None,
             )
         except KeyboardInterrupt as stopped:
-            line = f"stopped at step {trainer.step:,}; {resume()}"
+            resume = session.how_to_resume(trainer, in_python=True)
+            line = f"stopped at step {trainer.step:,}; {resume}"
             by_user = getattr(stopped, "signal", signal.SIGINT) == signal.SIGINT
             if not (by_user and notebook.is_active()):
                 say(line)
                 raise
             print(line)
-        except (Diverged, InUse):  # to continue does not help
-            raise
-        except InputError as error:
-            raise InputError(f"{error}; {resume()}") from error
-        except Exception:  # no memory, or a mistake in on_step
-            say(f"stopped at step {trainer.step:,}; {resume()}")
-            raise
         finally:
             self._trainer, self._stopping = None, False
             self._loaded, self._copies = {}, (0, {})

@@ -67,9 +67,9 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any], old: Settings) ->
     """Return {name: [before, now]} of what differs between the config.json of a run and the one
     with which it goes on. old: the settings of the former."""
     olds, news = dataclasses.asdict(old), now["settings"]
-    # A schedule (it has `lengths`) may end with the run, wherever that is.
-    schedules = [value for value in news.values() if hasattr(value, "lengths")]
-    other_end = any(s.lengths(olds["steps"]) != s.lengths(news["steps"]) for s in schedules)
+    # A schedule may end with the run, wherever that is.
+    kept = [schedule for name, schedule in old.schedules().items() if news[name] == schedule]
+    other_end = any(x.lengths(olds["steps"]) != x.lengths(news["steps"]) for x in kept)
     unrecorded = UNRECORDED - ({"steps"} if other_end else set())
     changed = {
         name: [olds[name], value]
@@ -77,8 +77,8 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any], old: Settings) ->
         if olds[name] != value and name not in unrecorded
     }
     codes = [config.get("code", {}) for config in (before, now)]
-    for role in {"loss", "penalty"} - changed.keys():  # the same name, but another file
-        if codes[0].get(role) != codes[1].get(role):
+    for role in own_code.KINDS:
+        if role not in changed and codes[0].get(role) != codes[1].get(role):  # only the file
             changed[role] = [f"{olds[role]} ({own_code.short_hash(code, role)})" for code in codes]
     fingerprints = [(config.get("origin") or {}).get("fingerprint") for config in (before, now)]
     names = [config["data"] for config in (before, now)]

@@ -86,9 +86,9 @@ def abort(code: int) -> None:
         _world.Abort(code)
 
 
-def requests_to_stop(out: Path) -> contextlib.AbstractContextManager[Any]:
+def requests_to_stop(out: Path, options: str = "") -> contextlib.AbstractContextManager[Any]:
     """Take signals as requests to stop the run in the folder `out`, while a block runs: see
-    errors.requests_to_stop.
+    errors.requests_to_stop. options: with which a command continues the run.
 
     With several ranks, SIGUSR1 is one too, because mpiexec passes it on without killing the ranks.
     Soon after any other signal it kills them, so the message may be the last chance to say how to
@@ -100,7 +100,7 @@ def requests_to_stop(out: Path) -> contextlib.AbstractContextManager[Any]:
             screen.write_at_once(
                 "tinygan: stopping; if this step is not saved in time, continue from step "
                 f"{checkpoint.last_step(out)} with: "
-                f"tinygan train --resume {errors.quoted(out)}\n"
+                f"tinygan train --resume {errors.quoted(out)}{options}\n"
             )
 
     names = ["SIGINT", "SIGTERM", *["SIGUSR1"] * (size > 1)]

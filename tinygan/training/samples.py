@@ -1,7 +1,7 @@
 """Samples as a user asks for them: of a class, truncated, in a grid with a row for each class.
 
-Both the command line and Python programs (tinygan/runs.py) ask. `option` is how the asker writes
-the argument that a message is about, such as "--label" or "label".
+Both the command line and Python programs (tinygan/runs/) ask. `option` is how these write the
+argument that a message is about, such as "--label" or "label".
 """
 
 import io
@@ -20,6 +20,7 @@ from tinygan.models.recipe import Recipe
 
 from . import sampling
 from .gallery import GRID, POINTS
+from .run_data import RunData
 
 
 def check_truncation(recipe: Recipe, strength: float, option: str) -> str:
@@ -102,19 +103,19 @@ def default_count(config: dict[str, Any]) -> int:
     return POINTS if has_points(config) else GRID
 
 
-def save_points(path: str | Path, points: Any, labels: Any, config: dict[str, Any]) -> None:
-    """Plot generated points (N, 2) over the test points of a run's data, as a PNG file."""
-    real = data.load(config["data"], "test")
+def save_points(path: str | Path, points: Any, labels: Any, its_data: RunData) -> None:
+    """Plot generated points (N, 2) over the real points of the run's data, as a PNG file."""
+    real = its_data.reals()
     if not isinstance(real, data.Points):
         raise InputError(f"config.json is damaged: {real.name} holds images, not points")
     plots.save_scatter(path, points, real.images, labels)
 
 
-def picture(samples: Any, labels: Any, columns: int | None, config: dict[str, Any]) -> Image.Image:
+def picture(samples: Any, labels: Any, columns: int | None, its_data: RunData) -> Image.Image:
     """Return samples as one picture: a grid of images, or a scatter plot of points."""
-    if not has_points(config):
+    if not has_points(its_data.config):
         return Image.fromarray(plots.grid(samples, columns))
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "points.png")
-        save_points(path, samples, labels, config)
+        save_points(path, samples, labels, its_data)
         return Image.open(io.BytesIO(Path(path).read_bytes()))

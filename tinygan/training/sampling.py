@@ -118,10 +118,10 @@ def class_rows(classes: int, n: int) -> tuple[np.ndarray, int]:
 
 
 class Opened(NamedTuple):
-    """A trained generator, its recipe, the contents of config.json, and the path of the
+    """A trained network, its recipe, the contents of config.json, and the path of the
     checkpoint."""
 
-    G: Any
+    network: Any
     recipe: Recipe
     config: dict[str, Any]
     path: Path
@@ -139,27 +139,31 @@ def load_generator(
     of it in the run folder; only for a run of somebody whom you trust. Raises InputError if there
     is no checkpoint, if it is damaged, or if the run needs model or trust.
     """
-    opened = open_generator(run, average, model, trust)
-    return opened.G, opened.config, opened.path
+    opened = open_network(run, "G", average, model, trust)
+    return opened.network, opened.config, opened.path
 
 
-def open_generator(
-    run: str | Path, average: bool = True, model: str | Path | None = None, trust: bool = False
+def open_network(
+    run: str | Path,
+    role: str = "G",
+    average: bool = True,
+    model: str | Path | None = None,
+    trust: bool = False,
 ) -> Opened:
-    """Like `load_generator`, with the recipe."""
+    """Like `load_generator`, with the recipe. role: "G", or "D", which has no average."""
+    average = average and role == "G"
     opened: Any = checkpoint.open_run(run, best=average)
     if opened.path.name == checkpoint.BEST and not average:
         raise InputError(
-            f"{opened.path} holds only averaged weights: for the weights of a step, give a "
+            f"{opened.path} holds only the averaged weights of G: for others, give a "
             "checkpoint-*.npz"
         )
-
     if opened.path.name == checkpoint.BEST and checkpoint.is_run_folder(run):
         state.check_evaluation(opened.path, opened.meta)
     recipe, settings = recipes.of_run(opened, model, trust)
-    G, _ = build_networks(opened, recipe, settings)
-    G = _load_weights(G, opened, "ema" if average else "G")
-    return Opened(G, recipe, opened.config, opened.path)
+    G, D = build_networks(opened, recipe, settings)
+    network = _load_weights(G if role == "G" else D, opened, "ema" if average else role)
+    return Opened(network, recipe, opened.config, opened.path)
 
 
 def load_networks(

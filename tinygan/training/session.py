@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygan import backend
-from tinygan.errors import InputError, quoted
-from tinygan.files import checkpoint
+from tinygan.errors import Diverged, InputError, quoted, say
+from tinygan.files import InUse, checkpoint
 
 from . import ranks
 from .own_code import options_again
@@ -51,16 +51,25 @@ def size() -> int:
     return ranks.size
 
 
-def run(trainer: Trainer, **how: Any) -> Path:
+def run(trainer: Trainer, in_python: bool = False, **how: Any) -> Path:
     """Run a Trainer, and return what `Trainer.run` returns. how: its arguments, for the first rank.
 
     The other ranks train their share of each batch without output. If the run is stopped or
-    diverges, all ranks raise the exception.
+    diverges, all ranks raise the exception. If an error has stopped it, the first rank says how to
+    continue it: on the command line, or in Python.
     """
-    with ranks.abort_on_error():
-        grid = trainer.run(**(how if is_first() else {"progress": False}))
-        ranks.maximum(0)  # wait until the first rank has written all files
-    return grid
+    try:
+        with ranks.abort_on_error():
+            grid = trainer.run(**(how if is_first() else {"progress": False}))
+            ranks.maximum(0)  # wait until the first rank has written all files
+        return grid
+    except (Diverged, InUse):  # to continue does not help: it diverges again, or is in use
+        raise
+    except InputError as error:
+        raise InputError(f"{error}; {how_to_resume(trainer, in_python)}") from error
+    except Exception:  # no memory, or a mistake in the user's own code
+        say(f"stopped at step {trainer.step:,}; {how_to_resume(trainer, in_python)}")
+        raise
 
 
 def folder(trainer: Trainer) -> Path:

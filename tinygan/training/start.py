@@ -7,7 +7,6 @@ from typing import Any, Mapping
 
 from tinygan import data
 from tinygan.data import Dataset
-from tinygan.data.given import as_dataset
 from tinygan.errors import say
 from tinygan.files import checkpoint
 from tinygan.models.image_sizes import SizeError
@@ -20,7 +19,7 @@ from .trainer import FolderTaken, Trainer
 
 def new_run(
     recipe: str | Path | None = None,
-    dataset: Any = None,
+    dataset: str | Path | Dataset | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] = {},
@@ -31,8 +30,8 @@ def new_run(
     """Return the Trainer of a new run.
 
     recipe: its name, or the path of a .py file with a RECIPE, which is executed; by default quick.
-    dataset: the name of a data set, or the path of own data; by default the digits; or data in
-    memory (see data/given.py). out: the run folder; by default, the next free one in runs/.
+    dataset: the name of a data set, the path of own data, or a Dataset; by default the digits.
+    out: the run folder; by default, the next free one in runs/.
     settings: {name: value or text}, as in `--set`; loss and penalty may be FILE.py:NAME, and that
     file is executed, too. data_options: the other arguments of `data.load`. with_folder: whether to
     make the folder (one of several ranks does). init_from: another run, or one of its checkpoints,
@@ -42,13 +41,10 @@ def new_run(
     instead. Raises InputError for whatever cannot be done.
     """
     found, settings = recipes.choose(recipe or recipes.DEFAULT), own_code.loaded(settings)
-    in_memory = not (dataset is None or isinstance(dataset, (str, os.PathLike)))
-    if in_memory:
-        images = as_dataset(dataset, **data_options)
-        has_points = isinstance(images, data.Points)
-    else:
-        has_points = data.holds_points(dataset)
+    in_memory = isinstance(dataset, Dataset)
+    has_points = isinstance(dataset, data.Points) or not in_memory and data.holds_points(dataset)
     chosen = own_code.with_defaults(found.settings(has_points).updated(settings), found)
+    images = dataset
     if not in_memory:
         note_folder(dataset)
         images = data.load("digits" if dataset is None else dataset, **data_options)

@@ -11,36 +11,21 @@ import json
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinygan import nn
 from tinygan.errors import InputError
-from tinygan.files import replacing, user_path
-from tinygan.files.schema import shown_name
+from tinygan.files import replacing, schema, user_path
 from tinygan.version import __version__
 
 from .layout import OLDER_NAMES, counters, entries
 from .reading import BYTES, Header, read_arrays, read_header, some
 
-__all__ = ["LeftOut", "export_weights", "import_weights", "matching_weights"]
+__all__ = ["export_weights", "import_weights"]
 
 FORMAT = 1  # the version of the layout, in the metadata of a file
-
-
-class LeftOut(NamedTuple):
-    """What does not fit when weights are read: names of arrays that the file lacks, names that the
-    network lacks, and descriptions of those that have another shape or dtype."""
-
-    missing: list[str]
-    unknown: list[str]
-    wrong: list[str]
-
-    def __str__(self) -> str:
-        parts = [("it lacks ", self.missing), ("it has unexpected ", self.unknown)]
-        texts = [f"{what}{some([*map(shown_name, names)], 5)}" for what, names in parts if names]
-        return "; ".join(texts + ([some(self.wrong, 3)] if self.wrong else []))
 
 
 def export_weights(
@@ -103,19 +88,6 @@ def import_weights(
     cannot be read, or if something in it does not fit the network.
     """
     _check_network("import_weights", network)
-    state, left_out = matching_weights(network, path, inputs)
-    if any(left_out):
-        raise InputError(f"{path} does not fit {type(network).__name__}: {left_out}")
-    network.load_state_dict(state)
-
-
-def matching_weights(
-    network: nn.Module, path: str | Path, inputs: tuple[Any, ...] | None = None
-) -> tuple[dict[str, np.ndarray[Any, Any]], LeftOut]:
-    """Return ({path: array}, LeftOut): those weights in a safetensors file that fit a network, in
-    its own layout, and the names of the others. `{**network.state_dict(), **state}` is a state to
-    load. The parameters are those of `import_weights`. Raises InputError as it does, but not for
-    what is left out."""
     _safetensors()
     path, own = user_path(path), network.state_dict()
     header = read_header(path)
@@ -124,20 +96,23 @@ def matching_weights(
     for entry in entries(network, inputs):
         name = next((n for n in _names(entry.name) if n in header.arrays), None)
         if name is None:
-            missing.append(entry.name)
+            missing.append(schema.shown_name(entry.name))
             continue
         read.add(name)
         dtype, shape = header.arrays[name]
         if shape != entry.shape:
-            wrong.append(f"{shown_name(name)} has shape {shape}, not {entry.shape}")
+            wrong.append(f"{schema.shown_name(name)} has shape {shape}, not {entry.shape}")
         elif dtype not in BYTES:
             wrong.append(
-                f"{shown_name(name)} holds {shown_name(dtype)}: save it as float32, as "
-                "module.float() has it"
+                f"{schema.shown_name(name)} holds {schema.shown_name(dtype)}: save it as float32, "
+                "as module.float() has it"
             )
         else:
             fitting[name] = entry
-    unknown = [name for name in header.arrays if name not in read]
+    unknown = [schema.shown_name(name) for name in header.arrays if name not in read]
+    faults = [("it lacks ", missing, 5), ("it has unexpected ", unknown, 5), ("", wrong, 3)]
+    if texts := [what + some(names, most) for what, names, most in faults if names]:
+        raise InputError(f"{path} does not fit {type(network).__name__}: {'; '.join(texts)}")
     state = {}
     for name, array in read_arrays(path, fitting).items():
         entry = fitting[name]
@@ -148,7 +123,7 @@ def matching_weights(
         if entry.path.endswith("running_var") and array.min(initial=0) < 0:
             raise InputError(f"{path}: {name} holds negative variances: export the weights again")
         state[entry.path] = entry.from_torch(array)
-    return state, LeftOut(missing, unknown, wrong)
+    network.load_state_dict(state)
 
 
 def _check_network(function, network):
