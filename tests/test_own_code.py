@@ -372,6 +372,21 @@ def test_a_changed_file_is_named_and_not_executed(run, trace, capsys, name):
     assert message.startswith(str(run / "code" / "recipe" / name)) and not executed(trace)
 
 
+def test_a_missing_file_is_named_with_the_way_out(run, capsys):
+    sample = ["sample", run, "-n", 1, "-o", "grid.png"]
+    write(".", {name: FILES[name] for name in FILES if name != "helper.py"})
+    message = error_of(capsys, *sample, "--model", "my_model.py")
+    assert (
+        "helper.py does not exist: put it back, or run the copy in the run folder with" in message
+    )
+    assert "absent.py does not exist: give the path of a Python file" in error_of(
+        capsys, *sample, "--model", "absent.py"
+    )
+    (run / "code/recipe/helper.py").unlink()
+    message = error_of(capsys, *sample, "--trust")
+    assert message.endswith("recipe/helper.py does not exist: give the original with --model FILE")
+
+
 def test_only_files_that_the_run_recorded_are_executed(run, trace, capsys):
     """Not those that appear beside them, nor compiled ones."""
     for folder in (Path(), run / "code" / "recipe"):
@@ -633,11 +648,51 @@ def test_a_mistake_in_a_loss_or_penalty_is_one_line(capsys, assignment):
     assert PARTS[assignment] in message and not Path("run").exists()
 
 
-def test_an_exception_in_training_keeps_its_traceback():
-    source = FILES["my_model.py"].replace(
-        "    pass", "    def forward(self, z):\n        z.wrong()"
-    )
+IN_FORWARD = {  # the body of G.forward: (the line of forward in which it fails, the message)
+    "z.wrong()": (1, "AttributeError: 'Tensor' object has no attribute 'wrong'"),
+    "return self.nothing(z)": (1, "AttributeError: 'Generator' object has no attribute 'nothing'"),
+    "z = z.reshape(2, 3)\n        return z": (1, "ValueError: "),
+    "x = 1\n        return torch.tanh(z)": (2, "NameError: name 'torch' is not defined"),
+    "import helper\n        return helper.units()": (
+        2,
+        "TypeError: Generator(latent=4): units() missing 1 required",
+    ),
+}
+
+
+@pytest.mark.parametrize("body", IN_FORWARD)
+def test_a_mistake_in_a_network_is_one_line(capsys, body):
+    head = "    def forward(self, z):\n"
+    source = FILES["my_model.py"].replace("    pass", f"{head}        {body}")
     write(".", FILES | {"my_model.py": source})
+    line, text = IN_FORWARD[body]
+    number = source[: source.index(head)].count("\n") + 1 + line
+    message = error_of(capsys, "train", "my_model.py", "--out", "run")
+    assert message.startswith(f"my_model.py, line {number}: {text}") and not Path("run").exists()
+    assert "tinygan_own" not in message
+    assert error_of(capsys, "show", "my_model.py") == message
+
+
+@pytest.mark.parametrize(
+    "networks, text",
+    {
+        "def networks(s, sizes): pass": "must be a function networks(s, sizes, rng) -> (G, D)",
+        "def networks(s, sizes, rng): pass": "networks returns a NoneType: it must return (G, D)",
+        "def networks(s, sizes, rng): return (s, s, s)": "networks returns a tuple of 3: it must",
+    }.items(),
+)
+def test_networks_must_take_rng_and_return_a_pair(capsys, networks, text):
+    settings = "@dataclass\nclass MySettings(Settings):\n    pass\n\n"
+    recipe = "RECIPE = Recipe('a', '', MySettings, networks)"
+    write(".", {"my_model.py": f"{HEAD}{settings}{networks}\n{recipe}\n"})
+    message = error_of(capsys, "train", "my_model.py", "--out", "run")
+    assert text in message and not Path("run").exists()
+
+
+def test_an_exception_in_training_keeps_its_traceback():
+    body = "    def forward(self, z):\n        if self.training:\n            z.wrong()\n"
+    body += "        return super().forward(z)"
+    write(".", FILES | {"my_model.py": FILES["my_model.py"].replace("    pass", body)})
     with pytest.raises(AttributeError):
         main(["train", "my_model.py", "--out", "run"])
 
