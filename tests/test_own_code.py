@@ -384,7 +384,9 @@ def test_a_missing_file_is_named_with_the_way_out(run, capsys):
     )
     (run / "code/recipe/helper.py").unlink()
     message = error_of(capsys, *sample, "--trust")
-    assert message.endswith("recipe/helper.py does not exist: give the original with --model FILE")
+    assert message.endswith(
+        "recipe/helper.py does not exist: give the original with --model FILE.py"
+    )
 
 
 def test_only_files_that_the_run_recorded_are_executed(run, trace, capsys):

@@ -383,7 +383,7 @@ class Run:
             raise
         except InputError as error:
             raise InputError(f"{error}; {resume()}") from error
-        except Exception:  # no memory, or a mistake in on_step
+        except (Exception, SystemExit):  # no memory, a mistake in on_step, sys.exit()
             say(f"stopped at step {trainer.step:,}; {resume()}")
             raise
         finally:

@@ -2,10 +2,10 @@
 
 A new run reads the file and the files beside it that it imports, executes what it has read, and
 keeps a copy of it in RUN/code/ROLE/, with the SHA-256 of each file in config.json. Whoever uses the
-run later says which files may be executed: the user's own (--model FILE, --set loss=FILE.py:NAME),
-or the copies in the run folder (--trust). All files are read and compared with config.json before
-the first one is executed. Nothing else executes code, so a run folder of somebody else never does
-by itself.
+run later says which files may be executed: the user's own (--model FILE.py, or
+--set loss=FILE.py:NAME), or the copies in the run folder (--trust). All files are read and compared
+with config.json before the first one is executed. Nothing else executes code, so a run folder of
+somebody else never does by itself.
 """
 
 import dataclasses
@@ -126,7 +126,7 @@ def recorded(run: Run, role: str, path: str | Path | None) -> Source:
     copies = run.folder / FOLDER / role
     main = copies / entry["file"] if path is None else user_path(path)
     folder, files = copies if path is None else main.resolve().parent, {}
-    option = "--model FILE" if role == "recipe" else f"--set {role}=FILE.py:NAME"
+    option = "--model FILE.py" if role == "recipe" else f"--set {role}=FILE.py:NAME"
     copy = "run the copy in the run folder with --trust"
     instead = f"give the original with {option}" if path is None else copy
     main_first = sorted(entry["files"].items(), key=lambda item: item[0] != entry["file"])
@@ -206,8 +206,8 @@ def recipe_of_run(run: Run, model: str | Path | None, trust: bool) -> Recipe | N
     if model is None and not trust:
         raise InputError(
             f"{run.folder} has a model of its own, {code['recipe']['file']}, and never runs code "
-            "by itself: give this file with --model FILE; or, if you trust whoever wrote the run, "
-            "use its copy with --trust"
+            "by itself: give this file with --model FILE.py; or, if you trust whoever wrote the "
+            "run, use its copy with --trust"
         )
     return load_recipe(recorded(run, "recipe", model))
 
