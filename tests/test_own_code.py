@@ -699,6 +699,45 @@ def test_an_exception_in_training_keeps_its_traceback():
         main(["train", "my_model.py", "--out", "run"])
 
 
+WRONG = """
+from tinygan.gan.losses import Loss
+from tinygan.gan.penalties import Penalty
+from tinygan.ops import mean, square
+good = lambda real, fake: mean(square(real)) + mean(square(fake))
+whole = Loss(lambda real, fake: square(real), good)
+none = Loss(lambda real, fake: None, good)
+number = Loss(good, lambda real, fake: 1.0)
+needs_real = Loss(good, lambda real, fake: mean(real) - mean(fake))
+needs_shape = Loss(good, lambda real, fake: mean(fake) / real.shape[0])
+nothing = Penalty("nothing", lambda D, reals: None)
+array = Penalty("array", lambda D, reals: mean(D(reals)).detach().numpy())
+images = Penalty("images", lambda G, z: square(G(z)), applied_to="latents")
+alone = Penalty("alone", lambda G, z, a: mean(G(z)), applied_to="latents", state="a")
+logits = Penalty("logits", lambda real, fake: real, applied_to="logits")
+"""
+RETURNED = {
+    "loss=wrong.py:whole": "the discriminator of whole returns a Tensor of shape (4",
+    "loss=wrong.py:none": "the discriminator of none returns a NoneType: it must return",
+    "loss=wrong.py:number": "the generator of number returns a float: it must return a Tensor of",
+    "loss=wrong.py:needs_real": "the generator of needs_real reads the real logits: write paired=",
+    "loss=wrong.py:needs_shape": "the generator of needs_shape reads the real logits: write paired",
+    "penalty=wrong.py:nothing": "the function of nothing returns a NoneType: it must return a",
+    "penalty=wrong.py:array": "the function of array returns a ndarray: it must return a Tensor of",
+    "penalty=wrong.py:images": "the function of images returns a Tensor of shape (2, 28, 28, 1)",
+    "penalty=wrong.py:alone": "the function of alone returns a Tensor of shape (): it must return "
+    "a pair: a Tensor of shape (), such as mean(x), and the new state",
+    "penalty=wrong.py:logits": "the function of logits returns a Tensor of shape (4",
+}
+
+
+@pytest.mark.parametrize("assignment", RETURNED)
+def test_what_a_loss_or_penalty_returns_is_checked(capsys, assignment):
+    write(".", {"wrong.py": WRONG})
+    words = ["train", "gan", "--steps", 1, "--out", "run", "--batch-size", 4, "--set", "hidden=4"]
+    message = error_of(capsys, *words, assignment)
+    assert message.startswith(f"wrong.py: {RETURNED[assignment]}")
+
+
 def test_a_loss_that_is_not_loaded_is_an_error(tmp_path):
     for name, value in (("loss", "my_loss.py:mine"), ("penalty", "my_penalty.py:level")):
         settings = recipes.find("gan").settings().updated({name: value})

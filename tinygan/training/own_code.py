@@ -31,11 +31,12 @@ from tinygan.files import (
 from tinygan.files.checkpoint import Run, read_config
 from tinygan.files.own_code import FOLDER, MAX_BYTES, MAX_FILES, is_main_name, is_module_name
 from tinygan.gan.losses import Loss
-from tinygan.gan.penalties import Penalty, own
+from tinygan.gan.penalties import Penalty
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 from tinygan.settings import REFERENCE, FromFile
 
+from .own_checks import checked_loss, checked_penalty
 from .own_modules import OwnRecipe, Program, imported_files
 
 KINDS: dict[str, type[Any]] = {"loss": Loss, "penalty": Penalty}
@@ -246,10 +247,8 @@ def _part(role, source, name):
                 f"{name} is a {type(value).__name__}, but must be a {kind.__name__} of "
                 f"{kind.__module__}"
             )
-        if role == "penalty":
-            value = own(value)
-        elif not callable(value.discriminator) or not callable(value.generator):
-            raise TypeError(f"{name}: discriminator and generator must be functions of logits")
+        check = checked_penalty if role == "penalty" else checked_loss
+        value = check(value, name, source.path)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source.path}: {error}") from error
     part = FromFile(f"{source.file}:{name}")
