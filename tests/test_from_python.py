@@ -17,6 +17,7 @@ from tinygan.backend import asarray
 from tinygan.data import pictures
 from tinygan.errors import Interrupted
 from tinygan.files import checkpoint
+from tinygan.runs.messages import messages_for_python
 
 SMALL = {"batch_size": 4, "g_channels": 2, "d_channels": 2}
 
@@ -198,6 +199,13 @@ def test_data_in_memory(tmp_path):
     assert (part.config["data"], whole.config["data"]) == ("digits-changed", "digits")
 
 
+def test_an_exit_in_on_step_saves_the_step(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "a", on_step=lambda run, numbers: sys.exit(3))
+    assert "stopped at step 1; continue from step 1 with: tinygan.train(" in capsys.readouterr().err
+    assert tinygan.load_run(tmp_path / "a").step == 1
+
+
 @pytest.mark.parametrize(
     "mistake, message",
     [
@@ -224,7 +232,14 @@ def test_data_in_memory(tmp_path):
             lambda run: run.resume(data=np.zeros((9, 8, 8, 1), "u1")),
             "^array has images of 8x8x1 in 1 classes, but the networks of",
         ),
-        (lambda run: tinygan.train(out=run.folder), "continue it with resume .*another out$"),
+            lambda run: tinygan.train(out=run.folder),
+            "continue it with resume='.*', or choose another out$",
+        ),
+        (
+            lambda run: tinygan.train(resume=run, steps=99, latent=7),
+            "leave it out, or begin a new run with init_from='.*'$",
+        ),
+        (lambda run: tinygan.train(loss=print), "^setting loss=.*text, such as FILE.py:NAME$"),
         (lambda run: tinygan.train(resume=run, seed=1), "^a run continues with its own .*seed, or"),
         (lambda run: tinygan.load_run("nowhere"), "^nowhere is not a run: it has no config.json"),
     ],
@@ -233,6 +248,25 @@ def test_mistakes_are_one_line_in_the_words_of_python(run, mistake, message):
     with pytest.raises(InputError, match=message) as raised:
         mistake(run)
     assert "--" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "said, in_python",
+    {
+        "give it with --model FILE.py; or use the copy with --trust": "give it with "
+        "model='FILE.py'; or use the copy with trust=True",
+        "--data-dir /d is not used": "data_dir='/d' is not used",
+        "leave --data-dir out, or --model out": "leave data_dir out, or model out",
+        "--data 'my images': leave it out": "data='my images': leave it out",
+        "leave out --steps 3, or --set lr=2": "leave out steps=3, or lr=2",
+        "give --image-size 8x8.": "give image_size='8x8'.",
+        "with: tinygan train --resume x": "with: tinygan train --resume x",
+    }.items(),
+)
+def test_options_in_a_message_become_arguments(said, in_python):
+    with pytest.raises(InputError) as raised, messages_for_python():
+        raise InputError(said)
+    assert str(raised.value) == in_python
 
 
 def test_a_run_trains_in_another_thread(run, tmp_path):

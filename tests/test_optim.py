@@ -7,7 +7,7 @@ import pytest
 from host import host
 
 import tinygan
-from tinygan import Parameter, grad, nn, tensor
+from tinygan import Parameter, grad, nn, schedules, tensor
 from tinygan.backend import asarray
 from tinygan.kernels import optim as optim_kernels
 from tinygan.kernels.cpu.optim import BLOCK
@@ -266,3 +266,23 @@ def test_a_parameter_listed_twice_is_an_error():
     w = Parameter(np.ones(3))
     with pytest.raises(ValueError, match="listed twice"):
         Adam([w, w], 0.1)
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
+def test_settings_of_an_optimiser_are_numbers_of_at_least_0(kind):
+    parameters = [Parameter(np.ones(3), dtype="float32")]
+    rate = schedules.cosine(1e-3, 0, until=10)
+    for name in kind.may_change:
+        for value in (-1, float("nan")):
+            value = (0.5, value) if name == "betas" else value
+            with pytest.raises(
+                ValueError, match=f"^{kind.__name__}: {name} must be at least 0, but"
+            ):
+                kind(parameters, **{"lr": 1e-3, name: value})
+    for set_lr in (lambda: kind(parameters, lr=rate), lambda: setattr(optimizer, "lr", rate)):
+        optimizer = kind(parameters, lr=1e-3)
+        with pytest.raises(TypeError, match="in each step, write optimizer.lr = rate"):
+            set_lr()
+    optimizer.lr = np.float64(0.5)  # a float64 that is no Python number would widen the weights
+    optimizer.step([tensor(np.ones(3), dtype="float32")])
+    assert type(optimizer.lr) is float and parameters[0].dtype == np.float32

@@ -385,6 +385,23 @@ def test_a_changed_file_is_named_and_not_executed(run, trace, capsys, name):
     assert message.startswith(str(run / "code" / "recipe" / name)) and not executed(trace)
 
 
+def test_a_missing_file_is_named_with_the_way_out(run, capsys):
+    sample = ["sample", run, "-n", 1, "-o", "grid.png"]
+    write(".", {name: FILES[name] for name in FILES if name != "helper.py"})
+    message = error_of(capsys, *sample, "--model", "my_model.py")
+    assert (
+        "helper.py does not exist: put it back, or run the copy in the run folder with" in message
+    )
+    assert "absent.py does not exist: give the path of a Python file" in error_of(
+        capsys, *sample, "--model", "absent.py"
+    )
+    (run / "code/recipe/helper.py").unlink()
+    message = error_of(capsys, *sample, "--trust")
+    assert message.endswith(
+        "recipe/helper.py does not exist: give the original with --model FILE.py"
+    )
+
+
 def test_only_files_that_the_run_recorded_are_executed(run, trace, capsys):
     """Not those that appear beside them, nor compiled ones."""
     for folder in (Path(), run / "code" / "recipe"):
@@ -643,13 +660,92 @@ def test_a_mistake_in_a_loss_or_penalty_is_one_line(capsys, assignment):
     assert PARTS[assignment] in message and not Path("run").exists()
 
 
-def test_an_exception_in_training_keeps_its_traceback():
-    source = FILES["my_model.py"].replace(
-        "    pass", "    def forward(self, z):\n        z.wrong()"
-    )
+IN_FORWARD = {  # the body of G.forward: (the line of forward in which it fails, the message)
+    "z.wrong()": (1, "AttributeError: 'Tensor' object has no attribute 'wrong'"),
+    "return self.nothing(z)": (1, "AttributeError: 'Generator' object has no attribute 'nothing'"),
+    "z = z.reshape(2, 3)\n        return z": (1, "ValueError: "),
+    "x = 1\n        return torch.tanh(z)": (2, "NameError: name 'torch' is not defined"),
+    "import helper\n        return helper.units()": (
+        2,
+        "TypeError: Generator(latent=4): units() missing 1 required",
+    ),
+}
+
+
+@pytest.mark.parametrize("body", IN_FORWARD)
+def test_a_mistake_in_a_network_is_one_line(capsys, body):
+    head = "    def forward(self, z):\n"
+    source = FILES["my_model.py"].replace("    pass", f"{head}        {body}")
     write(".", FILES | {"my_model.py": source})
+    line, text = IN_FORWARD[body]
+    number = source[: source.index(head)].count("\n") + 1 + line
+    message = error_of(capsys, "train", "my_model.py", "--out", "run")
+    assert message.startswith(f"my_model.py, line {number}: {text}") and not Path("run").exists()
+    assert "tinygan_own" not in message
+    assert error_of(capsys, "show", "my_model.py") == message
+
+
+@pytest.mark.parametrize(
+    "networks, text",
+    {
+        "def networks(s, sizes): pass": "must be a function networks(s, sizes, rng) -> (G, D)",
+        "def networks(s, sizes, rng): pass": "networks returns a NoneType: it must return (G, D)",
+        "def networks(s, sizes, rng): return (s, s, s)": "networks returns a tuple of 3: it must",
+    }.items(),
+)
+def test_networks_must_take_rng_and_return_a_pair(capsys, networks, text):
+    settings = "@dataclass\nclass MySettings(Settings):\n    pass\n\n"
+    recipe = "RECIPE = Recipe('a', '', MySettings, networks)"
+    write(".", {"my_model.py": f"{HEAD}{settings}{networks}\n{recipe}\n"})
+    message = error_of(capsys, "train", "my_model.py", "--out", "run")
+    assert text in message and not Path("run").exists()
+
+
+def test_an_exception_in_training_keeps_its_traceback():
+    body = "    def forward(self, z):\n        if self.training:\n            z.wrong()\n"
+    body += "        return super().forward(z)"
+    write(".", FILES | {"my_model.py": FILES["my_model.py"].replace("    pass", body)})
     with pytest.raises(AttributeError):
         main(["train", "my_model.py", "--out", "run"])
+
+
+WRONG = """
+from tinygan.gan.losses import Loss
+from tinygan.gan.penalties import Penalty
+from tinygan.ops import mean, square
+good = lambda real, fake: mean(square(real)) + mean(square(fake))
+whole = Loss(lambda real, fake: square(real), good)
+none = Loss(lambda real, fake: None, good)
+number = Loss(good, lambda real, fake: 1.0)
+needs_real = Loss(good, lambda real, fake: mean(real) - mean(fake))
+needs_shape = Loss(good, lambda real, fake: mean(fake) / real.shape[0])
+nothing = Penalty("nothing", lambda D, reals: None)
+array = Penalty("array", lambda D, reals: mean(D(reals)).detach().numpy())
+images = Penalty("images", lambda G, z: square(G(z)), applied_to="latents")
+alone = Penalty("alone", lambda G, z, a: mean(G(z)), applied_to="latents", state="a")
+logits = Penalty("logits", lambda real, fake: real, applied_to="logits")
+"""
+RETURNED = {
+    "loss=wrong.py:whole": "the discriminator of whole returns a Tensor of shape (4",
+    "loss=wrong.py:none": "the discriminator of none returns a NoneType: it must return",
+    "loss=wrong.py:number": "the generator of number returns a float: it must return a Tensor of",
+    "loss=wrong.py:needs_real": "the generator of needs_real reads the real logits: write paired=",
+    "loss=wrong.py:needs_shape": "the generator of needs_shape reads the real logits: write paired",
+    "penalty=wrong.py:nothing": "the function of nothing returns a NoneType: it must return a",
+    "penalty=wrong.py:array": "the function of array returns a ndarray: it must return a Tensor of",
+    "penalty=wrong.py:images": "the function of images returns a Tensor of shape (2, 28, 28, 1)",
+    "penalty=wrong.py:alone": "the function of alone returns a Tensor of shape (): it must return "
+    "a pair: a Tensor of shape (), such as mean(x), and the new state",
+    "penalty=wrong.py:logits": "the function of logits returns a Tensor of shape (4",
+}
+
+
+@pytest.mark.parametrize("assignment", RETURNED)
+def test_what_a_loss_or_penalty_returns_is_checked(capsys, assignment):
+    write(".", {"wrong.py": WRONG})
+    words = ["train", "gan", "--steps", 1, "--out", "run", "--batch-size", 4, "--set", "hidden=4"]
+    message = error_of(capsys, *words, assignment)
+    assert message.startswith(f"wrong.py: {RETURNED[assignment]}")
 
 
 def test_a_loss_that_is_not_loaded_is_an_error(tmp_path):

@@ -375,6 +375,24 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
 
 
 @pytest.mark.cpu
+@pytest.mark.parametrize("command", ["sample RUN -o a.png", "train --resume RUN", "eval RUN"])
+def test_a_checkpoint_that_does_not_exist_is_named_with_those_that_do(
+    tmp_path, digits, capsys, command
+):
+    trainer = start(tmp_path / "a", digits, **TINY)
+    trainer.run(progress=False)
+    command = command.replace("a.png", str(tmp_path / "a.png"))
+    absent = trainer.out / "checkpoint-00000099.npz"
+    assert main(command.replace("RUN", str(absent)).split()) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    names = ", ".join(checkpoint.names(trainer.out))
+    assert line == (
+        f"tinygan: error: {absent} does not exist: give {trainer.out} for its latest checkpoint, "
+        f"or one of {names}"
+    )
+
+
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     "what, number, advice",
     [

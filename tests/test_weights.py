@@ -463,3 +463,17 @@ def test_what_export_refuses(tmp_path, run, capsys):
         in fails(capsys, "export", copy / "best.npz", *out, "--network", "D")
     )
     assert not (tmp_path / "x.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    {
+        "G.pt": "G.pt: the name must end in .safetensors",
+        "G": "G: the name must end in .safetensors",
+        "none/G.safetensors": "none does not exist",
+    }.items(),
+)
+def test_weights_are_written_to_a_safetensors_file_in_a_folder(tiny, tmp_path, name, text):
+    with pytest.raises(InputError, match=text):
+        tinygan.export_weights(tiny, tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -98,6 +98,13 @@ class Optimizer:
         """Change the parameters' arrays `ws` in place, given their gradients and states."""
         raise NotImplementedError
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. Raises TypeError or ValueError if it is a setting, such as lr, and the
+        value is no number of at least 0 (or for betas, no pair of them)."""
+        if name in self.may_change:
+            value = _setting(f"{type(self).__name__}: {name}", value)
+        super().__setattr__(name, value)
+
     def numbers(self) -> tuple[Any, ...]:
         """Return what a recorded step takes for granted: the settings, except for those that may
         change, and the number of times that arrays of the state were replaced."""
@@ -149,6 +156,19 @@ if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type check
     __getattr__ = of_package(__name__, OPTIM)
 
 
+def _setting(name, value):
+    if isinstance(value, str):
+        raise TypeError(
+            f"{name} must be a number, not {value!r}: in each step, write "
+            "optimizer.lr = rate(step), with a rate from tinygan.schedules"
+        )
+    numbers = tuple(map(float, value)) if isinstance(value, (tuple, list)) else float(value)
+    for number in numbers if isinstance(numbers, tuple) else (numbers,):
+        if not number >= 0:  # or NaN
+            raise ValueError(f"{name} must be at least 0, but is {value}")
+    return numbers
+
+
 def _arrays(states, name, ws):
     """Return the array `name` of every state. At a parameter's first update it is zero."""
     for state, w in zip(states, ws):
@@ -173,7 +193,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.momentum, self.weight_decay = float(lr), momentum, weight_decay
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
 
     def update(self, ws, gs, states):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
@@ -199,7 +219,7 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.alpha, self.eps, self.weight_decay = float(lr), alpha, eps, weight_decay
+        self.lr, self.alpha, self.eps, self.weight_decay = lr, alpha, eps, weight_decay
 
     def update(self, ws, gs, states):
         get_numbers = lambda: (self.lr, self.alpha, self.eps, self.weight_decay)
@@ -227,7 +247,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.betas, self.eps, self.weight_decay = float(lr), betas, eps, weight_decay
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
 
     def update(self, ws, gs, states):
         def count_and_get_numbers():

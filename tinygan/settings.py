@@ -203,6 +203,8 @@ def _parse(field, value):
         expected = _EXPECTED[field.type]
         if metadata["scheduled"]:
             expected += ", or a schedule, such as linear:START:END"
+        if metadata["from_file"]:
+            expected += ", such as FILE.py:NAME"
         raise InputError(f"setting {assignment}: expected {expected}") from None
     if metadata["from_file"] and REFERENCE.fullmatch(parsed):
         return parsed

@@ -229,7 +229,7 @@ def as_images(
         if first and layout is None:
             say_once(
                 f"{path}: the shape {array.shape} is taken as (N, C, H, W), channels first; "
-                "--layout NHWC takes it as (N, H, W, C)"
+                "the layout NHWC takes it as (N, H, W, C)"
             )
         if layout == "NCHW" or first and layout is None:
             array = np.moveaxis(array, 1, 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
 from tinygan import files
-from tinygan.errors import InputError, warn
+from tinygan.errors import InputError, quoted, warn
 from tinygan.files import npz, schema
 
 States = Mapping[str, Mapping[str, Any]]  # {part of the run: {name: array}}
@@ -156,6 +156,11 @@ def open_run(path: str | Path, best: bool = False, allow_empty: bool = False) ->
     config = read_config(folder, path)
     newest_first, all_names = checkpoints(folder)[::-1], names(folder)
     if folder is not path:
+        if not files.is_file(path):
+            raise InputError(
+                f"{path} does not exist: give {quoted(folder)} for its latest checkpoint"
+                + (f", or one of {', '.join(all_names)}" if all_names else "")
+            )
         return Run(folder, config, path, *load(path), all_names)
     if best and files.is_file(folder / BEST):
         newest_first.insert(0, folder / BEST)

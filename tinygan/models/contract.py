@@ -20,6 +20,17 @@ WHAT_TO_WRITE = {
 }
 
 
+def check_pair(pair):
+    """Return what the networks function of a recipe has returned. Raises InputError unless these
+    are two objects."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        many = f" of {len(pair)}" if isinstance(pair, (tuple, list)) else ""
+        raise InputError(
+            f"networks returns a {type(pair).__name__}{many}: it must return (G, D), two networks"
+        )
+    return pair
+
+
 def check_attributes(G, D, sizes, d_class: str) -> None:
     """Raise InputError if G or D is not a Module, or lacks an attribute that the settings need."""
     for role, network in (("G", G), ("D", D)):

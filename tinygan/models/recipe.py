@@ -8,7 +8,7 @@ from tinygan.backend import Rng, generator
 from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 
-from .contract import check_attributes, check_calls, check_draws
+from .contract import check_attributes, check_calls, check_draws, check_pair
 from .freezing import freeze
 from .image_sizes import SizeError
 
@@ -133,7 +133,7 @@ class Recipe(NamedTuple):
             classes if s.g_class in ("cbn", "mapping") else None,
             classes if s.d_class in ("select", "mapping") else None,
         )
-        G, D = self.networks(s, sizes, rng)
+        G, D = check_pair(self.networks(s, sizes, rng))
         check_attributes(G, D, sizes, s.d_class)
         if s.g_class == "concat":
             G = conditioning.ConcatLatent(G, classes, s.embedding, rng=rng)

@@ -2,14 +2,15 @@
 
 A new run reads the file and the files beside it that it imports, executes what it has read, and
 keeps a copy of it in RUN/code/ROLE/, with the SHA-256 of each file in config.json. Whoever uses the
-run later says which files may be executed: the user's own (--model FILE, --set loss=FILE.py:NAME),
-or the copies in the run folder (--trust). All files are read and compared with config.json before
-the first one is executed. Nothing else executes code, so a run folder of somebody else never does
-by itself.
+run later says which files may be executed: the user's own (--model FILE.py, or
+--set loss=FILE.py:NAME), or the copies in the run folder (--trust). All files are read and compared
+with config.json before the first one is executed. Nothing else executes code, so a run folder of
+somebody else never does by itself.
 """
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -30,14 +31,16 @@ from tinygan.files import (
 from tinygan.files.checkpoint import Run, read_config
 from tinygan.files.own_code import FOLDER, MAX_BYTES, MAX_FILES, is_main_name, is_module_name
 from tinygan.gan.losses import Loss
-from tinygan.gan.penalties import Penalty, own
+from tinygan.gan.penalties import Penalty
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 from tinygan.settings import REFERENCE, FromFile
 
-from .own_modules import Program, imported_files
+from .own_checks import checked_loss, checked_penalty
+from .own_modules import OwnRecipe, Program, imported_files
 
 KINDS: dict[str, type[Any]] = {"loss": Loss, "penalty": Penalty}
+WHICH_FILE = "give the path of a Python file"
 WITH_PATH = re.compile(r"(.*\.py):([^\W\d]\w*)")  # FILE.py:NAME, as a user writes it
 
 
@@ -57,10 +60,14 @@ class Source(NamedTuple):
         """Return {name: SHA-256} of all files."""
         return {name: sha256(data) for name, data in sorted(self.files.items())}
 
+    def program(self) -> Program:
+        """Return the files as a program, to execute."""
+        folder = self.path.parent if self.is_copy else self.path.resolve().parent
+        return Program(self.file, self.files, self.path, folder)
+
     def module(self) -> Any:
         """Execute the main file, and return its module."""
-        folder = self.path.parent if self.is_copy else self.path.resolve().parent
-        return Program(self.file, self.files, self.path, folder).run()
+        return self.program().run()
 
 
 def sha256(data: bytes) -> str:
@@ -95,13 +102,14 @@ def read(path: str | Path) -> Source:
     return Source(path, path.name, files)
 
 
-def _content(path: Path, follow: bool) -> bytes:
-    """Return the bytes of a file. follow: whether it may be a link."""
+def _content(path: Path, follow: bool, if_missing: str = WHICH_FILE) -> bytes:
+    """Return the bytes of a file. follow: whether it may be a link. if_missing: what to do if it
+    does not exist."""
     try:
         with open_file(path, follow=follow, real_folder=not follow) as file:
             content: bytes = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path} does not exist: give the path of a Python file") from None
+        raise InputError(f"{path} does not exist: {if_missing}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     if len(content) > MAX_BYTES:
@@ -119,19 +127,21 @@ def recorded(run: Run, role: str, path: str | Path | None) -> Source:
     copies = run.folder / FOLDER / role
     main = copies / entry["file"] if path is None else user_path(path)
     folder, files = copies if path is None else main.resolve().parent, {}
-    for name, digest in entry["files"].items():
+    option = "--model FILE.py" if role == "recipe" else f"--set {role}=FILE.py:NAME"
+    copy = "run the copy in the run folder with --trust"
+    instead = f"give the original with {option}" if path is None else copy
+    main_first = sorted(entry["files"].items(), key=lambda item: item[0] != entry["file"])
+    for name, digest in main_first:
         file = main if name == entry["file"] else folder / name
         if path is None:
             for parent in [*reversed(Path(role, name).parents)]:
                 is_folder(run.folder / FOLDER / parent)  # raises an error for a link
-        files[name] = _content(file, follow=path is not None)
+        back, undo = ("", "") if path is None else ("put it back, or ", "undo the change, or ")
+        missing = WHICH_FILE if file == main and path else back + instead
+        files[name] = _content(file, path is not None, missing)
         if sha256(files[name]) != digest:
-            instead = "undo the change, or run the copy in the run folder with --trust"
-            if path is None:
-                option = "--model FILE" if role == "recipe" else f"--set {role}=FILE.py:NAME"
-                instead = f"give the original with {option}"
             raise InputError(
-                f"{file} differs from the file that {run.folder} began with: {instead}"
+                f"{file} differs from the file that {run.folder} began with: {undo}{instead}"
             )
     return Source(main, entry["file"], files, is_copy=path is None)
 
@@ -153,7 +163,7 @@ def load_recipe(source: Source) -> Recipe:
         _check_recipe(recipe)
     except Exception as error:  # of a class of the user's
         raise InputError(f"{source.path}: {error}") from error
-    return recipe._replace(source=source)
+    return OwnRecipe(*recipe._replace(source=source))
 
 
 def _check_recipe(recipe):
@@ -167,8 +177,12 @@ def _check_recipe(recipe):
         raise TypeError("the summary of RECIPE must be text")
     if not isinstance(kind, type) or not issubclass(kind, Settings):
         raise TypeError("the settings_class of RECIPE must be Settings or derived from it")
-    if not callable(recipe.networks):
-        raise TypeError("networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)")
+    try:
+        inspect.signature(recipe.networks).bind("s", "sizes", "rng")
+    except TypeError:
+        raise TypeError(
+            "networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)"
+        ) from None
     if recipe.truncation not in ("z", "w", None):
         raise ValueError(f'truncation of RECIPE is {recipe.truncation!r}: choose "z", "w" or None')
     for name, value in dataclasses.asdict(recipe.settings()).items():
@@ -193,8 +207,8 @@ def recipe_of_run(run: Run, model: str | Path | None, trust: bool) -> Recipe | N
     if model is None and not trust:
         raise InputError(
             f"{run.folder} has a model of its own, {code['recipe']['file']}, and never runs code "
-            "by itself: give this file with --model FILE; or, if you trust whoever wrote the run, "
-            "use its copy with --trust"
+            "by itself: give this file with --model FILE.py; or, if you trust whoever wrote the "
+            "run, use its copy with --trust"
         )
     return load_recipe(recorded(run, "recipe", model))
 
@@ -233,10 +247,8 @@ def _part(role, source, name):
                 f"{name} is a {type(value).__name__}, but must be a {kind.__name__} of "
                 f"{kind.__module__}"
             )
-        if role == "penalty":
-            value = own(value)
-        elif not callable(value.discriminator) or not callable(value.generator):
-            raise TypeError(f"{name}: discriminator and generator must be functions of logits")
+        check = checked_penalty if role == "penalty" else checked_loss
+        value = check(value, name, source.path)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source.path}: {error}") from error
     part = FromFile(f"{source.file}:{name}")

@@ -14,12 +14,14 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import itertools
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Mapping
+from typing import Any, Mapping
 
 from tinygan.errors import InputError, one_line
+from tinygan.models.recipe import Recipe
 
 RESERVED = sys.stdlib_module_names | {
     *("tinygan", "numpy", "scipy", "matplotlib", "mpl_toolkits", "PIL", "threadpoolctl", "tqdm")
@@ -61,7 +63,8 @@ class Program:
             raise self.mistake(error) from error
 
     def mistake(self, error: BaseException) -> InputError:
-        """Return the one-line error to raise for an exception that executing a file has raised."""
+        """Return the one-line error to raise for an exception that executing a file has raised, or
+        a function in it."""
         place, files = self.paths[self.modules[self.main]], {*self.paths.values()}
         trace = error.__traceback__
         if isinstance(error, SyntaxError) and error.filename in files:
@@ -71,7 +74,8 @@ class Program:
                 if trace.tb_frame.f_code.co_filename in files:
                     place = f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
                 trace = trace.tb_next
-        return InputError(f"{place}: {described(error).replace(self.package + '.', '')}")
+        text = re.sub(rf"{PREFIX}\d+\.", "", described(error))
+        return InputError(f"{place}: {text}")
 
     def imported(self, name, globals=None, locals=None, fromlist=(), level=0):
         """Import a module for the program: what `__import__` is in its files."""
@@ -80,6 +84,19 @@ class Program:
             return builtins.__import__(name, globals, locals, fromlist, level)
         module = builtins.__import__(f"{self.package}.{name}", globals, locals, fromlist, 0)
         return module if fromlist else sys.modules[f"{self.package}.{top}"]
+
+
+class OwnRecipe(Recipe):
+    """A Recipe of a model file. An exception that building its networks raises, which is a mistake
+    in that file, becomes an InputError with its line."""
+
+    def build(self, *args: Any) -> tuple[Any, Any]:
+        try:
+            return super().build(*args)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            raise self.source.program().mistake(error) from error
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

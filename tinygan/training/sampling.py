@@ -41,7 +41,10 @@ def generate(G: Any, z: Tensor, labels: Any = None, batch_size: int = 256) -> np
                 part = asarray(part)
             images = to_numpy(call_with_labels(G, z[i : i + batch_size], part).data)
             if not np.isfinite(images).all():
-                raise Diverged("G generates NaN or infinity: its weights are too large")
+                raise Diverged(
+                    "G generates NaN or infinity: its weights are too large, or an op in it gives "
+                    "NaN, which `with tinygan.anomaly():` would name"
+                )
             parts.append(images if images.ndim == 2 else to_uint8(images))
     return np.concatenate(parts)
 

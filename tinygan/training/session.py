@@ -67,7 +67,7 @@ def run(trainer: Trainer, in_python: bool = False, **how: Any) -> Path:
         raise
     except InputError as error:
         raise InputError(f"{error}; {how_to_resume(trainer, in_python)}") from error
-    except Exception:  # no memory, or a mistake in the user's own code
+    except (Exception, SystemExit):  # no memory, a mistake in the user's own code, sys.exit()
         say(f"stopped at step {trainer.step:,}; {how_to_resume(trainer, in_python)}")
         raise
 

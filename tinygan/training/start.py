@@ -95,7 +95,7 @@ def continued_run(
 def note_folder(name: Any) -> None:
     """Say so if a data set's name, or None, is also that of a file or folder here."""
     if name in data.names() and os.path.exists(name):
-        say(f"--data {name} is the data set of that name; for what is here, give ./{name}")
+        say(f"{name} is taken as the data set of that name; for what is here, give ./{name}")
 
 
 def _start(

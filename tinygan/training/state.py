@@ -85,7 +85,7 @@ def saved_first(trainer: Any, run_log: Any) -> Iterator[None]:
     that are missing. run_log: None on all ranks but the first."""
     try:
         yield
-    except Exception:
+    except (Exception, SystemExit):  # SystemExit: sys.exit() in on_step
         # The first exception says more, and the message about it says which step is saved.
         with contextlib.suppress(Exception):
             if run_log and checkpoint.last_step(trainer.out) != trainer.step:

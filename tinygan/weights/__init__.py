@@ -34,7 +34,7 @@ def export_weights(
     inputs: tuple[Any, ...] | None = None,
     metadata: Mapping[str, str] = {},
 ) -> None:
-    """Write the parameters and buffers of a network to a safetensors file, which replaces `path`.
+    """Write the parameters and buffers of a network to `path`, NAME.safetensors, which is replaced.
 
     A PyTorch module of the same structure, for images as NCHW, loads it with
 
@@ -55,6 +55,10 @@ def export_weights(
     _check_network("export_weights", network)
     package = _safetensors()
     path = user_path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: the name must end in .safetensors")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
     found, state = entries(network, inputs), network.state_dict()
     arrays = {e.name: np.array(e.to_torch(state[e.path]), order="C") for e in found}
     arrays |= {name: np.zeros((), np.int64) for name in counters(network)}
