@@ -230,6 +230,28 @@ PARTIALS = {
 }
 
 
+OF_A_NUMBER = (
+    "sum mean cumsum flip flatten squeeze var std prod max min logsumexp norm exp log sin cos sqrt "
+    "square abs tanh sigmoid softplus relu leaky_relu gelu silu"
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OF_A_NUMBER.split())
+def test_a_number_has_the_derivatives_of_a_row_of_one(name, dtype):
+    """NumPy turns arrays of no dimensions into scalars, and a kernel may take them for others."""
+    for number in (0.0, 2.0, -3.0):
+        found = []
+        for shape in ((), (1,)):
+            x = Tensor(asarray(np.full(shape, number, dtype)), requires_grad=True)
+            with np.errstate(all="ignore"):
+                y = getattr(ops, name)(x)
+                g = grad(y.sum(), x, create_graph=True)
+                h = grad(g.sum(), x) if g.requires_grad else x * 0.0
+            found.append([host(y).item(), host(g).item(), host(h).item()])
+        np.testing.assert_allclose(*found, rtol=1e-6)
+
+
 def summed_back(gradient, shape):
     """Sum `gradient` back to an array of `shape` that was broadcast to it, entry by entry."""
     source = np.broadcast_to(np.arange(np.prod(shape, dtype=int)).reshape(shape), gradient.shape)
@@ -852,6 +874,9 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         (lambda: ops.cumsum(Tensor(X), -5), "axis -5 is out of range"),
         (lambda: Tensor(X).transpose(1, 2), r"write x\.swapaxes\(1, 2\) to exchange two"),
         (lambda: Tensor(X[0, 0]).transpose(0, 1), r"write x\.swapaxes\(0, 1\)"),
+        (lambda: Tensor(X[0, 0]).transpose(0, -1), r"write x\.swapaxes\(0, -1\)"),
+        (lambda: Tensor(X[0, 0]).transpose(-2, 1), r"write x\.swapaxes\(-2, 1\)"),
+        (lambda: ops.flatten(1.0, 1), "axis 1 is out of range"),
         (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
         (
             lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4),

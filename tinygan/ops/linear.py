@@ -169,13 +169,12 @@ def reshape(x, /, shape):
 def flatten(x, start=0, end=-1):
     """The axes from `start` to `end`, both included, joined to one: flatten(x, 1) of images (N, H,
     W, C) is (N, H W C)."""
-    if not x.ndim:
-        return reshape(x, (1,))
-    start, end = one_axis(start, x.ndim), one_axis(end, x.ndim)
+    shape = x.shape or (1,)
+    start, end = one_axis(start, len(shape)), one_axis(end, len(shape))
     if start > end:
         raise ValueError(f"the start axis {start} comes after the end axis {end}")
-    joined = math.prod(x.shape[start : end + 1])
-    return reshape(x, (*x.shape[:start], joined, *x.shape[end + 1 :]))
+    joined = math.prod(shape[start : end + 1])
+    return reshape(x, (*shape[:start], joined, *shape[end + 1 :]))
 
 
 @composite_op(1)
