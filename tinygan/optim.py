@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Sequence
 import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, described, profiled, wrap
-from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package
+from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package, optimizer_setting
 from tinygan.backend import asarray, stays_the_same, to_numpy, when_readable, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
@@ -56,8 +56,9 @@ class Optimizer:
     def step(self, gradients: Iterable[Tensor | None] = ()) -> None:
         """Update every parameter, given its gradient, a Tensor of the same shape.
 
-        A parameter whose gradient is None stays as it is. Raises TypeError for a gradient that is
-        not a Tensor, and ValueError if a shape or the number of gradients is wrong.
+        A parameter that is frozen, or whose gradient is None, stays as it is. Raises TypeError for
+        a gradient that is not a Tensor, and ValueError if a shape or the number of gradients is
+        wrong.
         """
         if not hasattr(gradients, "__iter__"):
             raise TypeError(
@@ -83,7 +84,8 @@ class Optimizer:
                         f"the gradient of {parameter.name} has shape {g.shape}, "
                         f"not {parameter.shape}"
                     )
-                updates.append((parameter, g, state))
+                if parameter.requires_grad:
+                    updates.append((parameter, g, state))
         stays_the_same(self.numbers)
         if updates:
             parameters, gradients, states = zip(*updates)
@@ -106,6 +108,9 @@ class Optimizer:
             for name, value in vars(self).items()
             if isinstance(value, (int, float, str, tuple)) and name not in self.may_change
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, optimizer_setting(self, name, value))
 
     def __repr__(self) -> str:
         """The class with the number of its parameters and its settings."""
@@ -173,7 +178,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.momentum, self.weight_decay = float(lr), momentum, weight_decay
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
 
     def update(self, ws, gs, states):
         velocities = _arrays(states, "velocity", ws) if self.momentum else None
@@ -199,7 +204,7 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.alpha, self.eps, self.weight_decay = float(lr), alpha, eps, weight_decay
+        self.lr, self.alpha, self.eps, self.weight_decay = lr, alpha, eps, weight_decay
 
     def update(self, ws, gs, states):
         get_numbers = lambda: (self.lr, self.alpha, self.eps, self.weight_decay)
@@ -227,7 +232,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
-        self.lr, self.betas, self.eps, self.weight_decay = float(lr), betas, eps, weight_decay
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
 
     def update(self, ws, gs, states):
         def count_and_get_numbers():
