@@ -152,6 +152,7 @@ TABLES = {  # name: (what has no such names, its advice)
     "optim": (optim, habits.OPTIM),
     "ops": (ops, habits.OPS),
     "tinygan": (tinygan, habits.TINYGAN),
+    "data": (data, habits.DATA),
 }
 OWNERS = {  # how advice calls it: what it is
     **{"x": X, "w": Parameter(np.ones(1)), "net": nn.Linear(1, 1), "ops": ops, "nn": nn},

@@ -142,18 +142,11 @@ def _running_sum(x, axis):
     return xp.cumsum(x, axis, dtype="float64").astype(x.dtype)  # see `sum_over` for why
 
 
-@linear(lambda g, shape, axis: xp.flip(_running_sum(xp.flip(g, axis), axis), axis))
-def _cumsum(x, /, axis):
-    return _running_sum(x, axis)
-
-
-@composite_op(1)
-def cumsum(x, axis=None):
+@linear(lambda g, shape, axis: xp.flip(_running_sum(xp.flip(g, axis), axis), axis).reshape(shape))
+def cumsum(x, /, axis=None):
     """The running sum along `axis`, an int: entry i is the sum of the entries 0, ..., i. None: of
     all values, in one row."""
-    if axis is None:
-        x, axis = reshape(x, (x.size,)), 0
-    return _cumsum(x, one_axis(axis, x.ndim))
+    return _running_sum(x, axis)
 
 
 # Shape

@@ -30,11 +30,12 @@ from tinygan.files import (
 from tinygan.files.checkpoint import Run, read_config
 from tinygan.files.own_code import FOLDER, MAX_BYTES, MAX_FILES, is_main_name, is_module_name
 from tinygan.gan.losses import Loss
-from tinygan.gan.penalties import Penalty, own
+from tinygan.gan.penalties import Penalty
 from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 from tinygan.settings import REFERENCE, FromFile
 
+from . import own_penalty
 from .own_modules import Program, imported_files
 
 KINDS: dict[str, type[Any]] = {"loss": Loss, "penalty": Penalty}
@@ -234,7 +235,7 @@ def _part(role, source, name):
                 f"{kind.__module__}"
             )
         if role == "penalty":
-            value = own(value)
+            value = own_penalty.complete(value)
         elif not callable(value.discriminator) or not callable(value.generator):
             raise TypeError(f"{name}: discriminator and generator must be functions of logits")
     except (TypeError, ValueError) as error:
