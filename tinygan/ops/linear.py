@@ -234,6 +234,8 @@ def pad(x, widths):
 
     widths: as in numpy.pad: (before, after) for each axis, or one pair or number for all axes.
     """
+    if np.shape(widths) not in ((), (1,), (2,), (1, 2), (x.ndim, 1), (x.ndim, 2)):
+        raise ValueError("widths are (before, after) for each axis, as in NumPy")
     return _pad(x, np.broadcast_to(widths, (x.ndim, 2)).tolist())
 
 
