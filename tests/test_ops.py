@@ -230,6 +230,12 @@ PARTIALS = {
 }
 
 
+@pytest.mark.parametrize("name", ["std", "prod", "min", "mean", "argmax", "flatten", "squeeze"])
+def test_an_op_composed_of_others_takes_an_array_by_its_name(name):
+    function, x = getattr(ops, name), normal(2, 3)
+    np.testing.assert_array_equal(host(function(x=asarray(x))), host(function(Tensor(asarray(x)))))
+
+
 OF_A_NUMBER = (
     "sum mean cumsum flip flatten squeeze var std prod max min logsumexp norm exp log sin cos sqrt "
     "square abs tanh sigmoid softplus relu leaky_relu gelu silu"
