@@ -121,10 +121,10 @@ for order, (hand, differences) in engine_errors.items():
 # %% [markdown]
 # ## 5. Your own operation
 #
-# An op is a plain function that returns its value and one derivative per Tensor argument. tinygan
-# has no sine, so we write one. The derivatives of sine and cosine are written in terms of each
-# other, so that both have derivatives of every order. check_grads compares each order with finite
-# differences.
+# An op is a plain function that returns its value and one derivative per Tensor argument. As an
+# example, we write the sine ourselves. The derivatives of sine and cosine are written in terms of
+# each other, so that both have derivatives of every order. check_grads compares each order with
+# finite differences.
 
 
 # %%

@@ -62,8 +62,8 @@ FORBIDDEN_NAMES = {  # place (see `belongs`): the names that no code there may u
     "training/algorithm.py": MECHANICS,
 }
 LEARNERS_PATH = list(FORBIDDEN_NAMES)
-# To look inside networks, and to say which images fit.
-TOOLS = {"nn/hooks.py", "nn/layer_summary.py", "models/image_sizes.py"}
+# To look inside networks, to say which images fit, and to freeze layers.
+TOOLS = {"nn/hooks.py", "nn/layer_summary.py", "models/image_sizes.py", "models/freezing.py"}
 
 
 def tree(file):
@@ -288,16 +288,19 @@ def test_the_learners_path_can_be_read_in_a_weekend():
     count = sum(statements(tree(file)) for file in files if file not in TOOLS)
     # 200 of them keep small numbers right: sums in parts, scaled lengths, losses without
     # cancellation, softmax.
-    # 30 of them are for images that are not square.
-    assert count < 3750, f"{count} statements: take something out, or raise the limit and say why"
+    # 30 of them are for images that are not square. 60 are ops that people look for, such as sin,
+    # std and prod; 70 are weight decay, clipping and schedules.
+    assert count < 3900, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():
     count = sum(statements(tree(file)) for file in FILES)
     # 1,000 of them check what is read from files, and how files are opened; 900 record steps on a
     # CPU; 1,700 are for data of the user's own (600 read pictures and arrays, 450 measure them),
-    # more named sets, points, and images of any shape.
-    assert count < 14300, f"{count} statements: take something out, or raise the limit and say why"
+    # more named sets, points, and images of any shape. 2,200 let people train in their own way: 370
+    # for code in their own files, 350 for weights of and for PyTorch, 350 for runs from Python and
+    # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
+    assert count < 16500, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

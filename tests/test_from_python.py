@@ -239,6 +239,50 @@ class Shown(SimpleNamespace):
         self.things.append(thing)
 
 
+def test_weights_of_a_run_go_out_and_in(run, tmp_path):
+    pytest.importorskip("safetensors")
+    for network in "GD":
+        path = tmp_path / f"{network}.safetensors"
+        run.export(path, network)
+        other = tinygan.load_run(run.folder)
+        fresh = getattr(other, network)
+        for parameter in fresh.parameters():
+            parameter.assign(0.0 * parameter.data)
+        tinygan.import_weights(fresh, path)
+        for name, array in getattr(run, network).state_dict().items():
+            assert np.array_equal(array, fresh.state_dict()[name])
+    with pytest.raises(InputError, match="network='C': must be 'G' or 'D'"):
+        run.export(tmp_path / "C.safetensors", "C")
+
+
+MODEL = """
+from tinygan.models import dcgan
+RECIPE = dcgan.RECIPE.variant("mine", "my own", g_channels=2, d_channels=2, batch_size=4, steps=2)
+"""
+
+
+def test_a_run_has_its_own_code_other_weights_and_changes(tmp_path):
+    model = tmp_path / "my_model.py"
+    model.write_text(MODEL)
+    first = tinygan.train(model, out=tmp_path / "first", progress=False)
+    assert first.settings.g_channels == 2 and len(first.sample(3)) == 3
+    with pytest.raises(InputError, match="give this file with model FILE"):
+        tinygan.load_run(first.folder).G
+    assert tinygan.load_run(first.folder, model=model).sample(2).shape == (2, 28, 28, 1)
+    second = tinygan.train(
+        model, out=tmp_path / "second", init_from=first, freeze="D.main.0", progress=False
+    )
+    assert second.config["init_from"]["step"] == 2
+    frozen, trained = (
+        np.array_equal(first.D.state_dict()[name], second.D.state_dict()[name])
+        for name in ("main.0.weight", "main.2.weight")
+    )
+    assert frozen and not trained
+    second.resume(steps=4, lr="linear:1e-3:0:until=4", progress=False)
+    assert second.step == 4 and list(second.config["history"][0]["changed"]) == ["lr"]
+    assert second.log["lr"][-1] == pytest.approx(2.5e-4 / 2)
+
+
 @pytest.fixture
 def kernel(monkeypatch):
     """Let this process be a notebook's kernel; return the list of what is shown, by place."""

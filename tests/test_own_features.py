@@ -21,7 +21,7 @@ from tinygan.metrics.extractor import reduced
 from tinygan.metrics.fid import fid
 from tinygan.metrics.network import Classifier
 from tinygan.metrics.perceptual import Perceptual, squared_distance
-from tinygan.study.study import Run, _check_same_features
+from tinygan.study.run import Run, check_same_features
 from tinygan.training import projector, recipes
 from tinygan.training.trainer import Trainer
 
@@ -423,8 +423,8 @@ def test_a_study_compares_no_metrics_of_different_features():
     run = lambda name, features: Run(
         name, 0, name, None, {"metrics": {"extractor": features}}, None
     )
-    _check_same_features([run("a", "x"), run("b", "x")])
-    message = error_of(_check_same_features, [run("a", "x"), run("b", "y")])
+    check_same_features([run("a", "x"), run("b", "x")])
+    message = error_of(check_same_features, [run("a", "x"), run("b", "y")])
     assert "a, seed 0 has x" in message and "b, seed 0 has y" in message
 
 

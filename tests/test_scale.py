@@ -237,7 +237,8 @@ def test_orthogonal_regularisation_covers_all_weights_but_the_class_embedding_be
 def with_weights(network, a, b):
     network = copy.copy(network)
     network.layers = [copy.copy(layer) for layer in network.layers]
-    network[0].weight, network[1].weight = a, b
+    for layer, weight in zip(network, (a, b)):  # Tensors, which a layer does not accept
+        object.__setattr__(layer, "weight", weight)
     return network
 
 

@@ -15,6 +15,7 @@ from tinygan.gan import penalties
 from tinygan.gan.augment.ada import ADA
 from tinygan.metrics.extractor import Extractor
 from tinygan.models import stylegan2
+from tinygan.weights import export_weights
 
 # They compare NumPy with the strict backend, so another backend adds nothing.
 pytestmark = pytest.mark.cpu
@@ -195,6 +196,13 @@ def downloaded(method):
 
 
 # (part, what is replaced there, its replacement, work that uses it)
+def export(folder):
+    pytest.importorskip("safetensors")
+    network = nn.Sequential(nn.Conv2d(1, 1, 1, rng=0), nn.Flatten(), nn.Linear(4, 1, rng=0))
+    images = np.zeros((1, 2, 2, 1), "float32")
+    export_weights(network, f"{folder}.safetensors", (images,))
+
+
 MISTAKES = [
     ("kernels", "kernels.conv.xp", np, convolution),
     ("kernels", "kernels.cuda.conv.xp", np, convolution),
@@ -211,6 +219,7 @@ MISTAKES = [
         discriminator,
     ),
     ("optim", "optim.xp", XpWith(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
+    ("weights", "weights.flattened.asarray", np.asarray, export),
     ("training", "training.execution.from_host", on_the_host, training_step),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
 ]

@@ -6,6 +6,8 @@ from tinygan.errors import InputError
 from tinygan.gan.penalties import APPLIED_TO, IMAGES, LATENTS, Penalty, check
 from tinygan.settings import FromFile, not_loaded
 
+OWN_STATE = "own_penalty_state"  # the name of its state
+
 
 def complete(entry: Penalty) -> Penalty:
     """Return the complete entry of a penalty of the user's own, whose weight is the setting
@@ -18,14 +20,14 @@ def complete(entry: Penalty) -> Penalty:
     if entry.logged_as is not None:
         raise ValueError(f"penalty {entry.name}: leave out logged_as, it is logged as own_penalty")
     separable = entry.applied_to in (*IMAGES, *LATENTS)
-    logged_as = ("own_penalty", "own_penalty_state")[: 1 + bool(entry.state)] if separable else ()
+    logged_as = ("own_penalty", OWN_STATE)[: 1 + bool(entry.state)] if separable else ()
     whole = entry._replace(
         name="penalty_weight",
         source=entry.source or "own",
         meaning=entry.meaning or "own",
         trains=entry.trains or APPLIED_TO.get(entry.applied_to, ("",))[0],
         lazy=separable if entry.lazy is None else entry.lazy,
-        state="own_penalty_state" if entry.state else "",
+        state=OWN_STATE if entry.state else "",
         logged_as=logged_as,
     )
     try:

@@ -179,7 +179,7 @@ def build_networks(run: checkpoint.Run, recipe: Recipe, settings: Settings) -> t
     makes them, if they are larger than those in the checkpoint.
     """
     count = lambda part: sum(array.size for array in run.states.get(part, {}).values())
-    if run.path.name == checkpoint.BEST:  # it holds only G, so the size of D is a guess
+    if run.path and run.path.name == checkpoint.BEST:  # only G: D is a guess
         numbers = 9 * count("ema") + 1_000_000
     else:
         numbers = count("G") + count("D")

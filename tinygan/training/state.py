@@ -22,7 +22,7 @@ from tinygan.gan import penalties
 from tinygan.models.growth import START
 from tinygan.optim import Adam
 
-from . import changes, log
+from . import changes, log, own_penalty
 from .recordable import random_state
 
 # The attributes of Algorithm that checkpoints contain besides arrays.
@@ -149,9 +149,10 @@ def _unsound(path):
 
 def _check_meta(a, meta, has_changed):
     states = dict.fromkeys(vars(a.objectives.penalty_state), schema.number())
-    # A run that has changed may have begun, or ceased, to use ADA.
+    # A run that has changed may have begun, or ceased, to use ADA, or a penalty of the user's own.
     controller = schema.CONTROLLER if a.controller else schema.one_of(None)
     controller = schema.META["controller"] if has_changed else controller
+    states |= {own_penalty.OWN_STATE: schema.number()} if has_changed else {}
     schema.record(
         {
             **schema.META,
