@@ -232,6 +232,7 @@ def test_an_exit_in_on_step_saves_the_step(tmp_path, capsys):
             lambda run: run.resume(data=np.zeros((9, 8, 8, 1), "u1")),
             "^array has images of 8x8x1 in 1 classes, but the networks of",
         ),
+        (
             lambda run: tinygan.train(out=run.folder),
             "continue it with resume='.*', or choose another out$",
         ),

@@ -56,6 +56,18 @@ def test_hooks_of_leaves_outputs_and_parameters():
         np.testing.assert_allclose(host(g), 1.0)
 
 
+def test_a_gradient_is_a_constant_whatever_a_hook_returns():
+    """Without create_graph, also if the hook's result was computed outside, with a graph."""
+    x, w = leaf(1.0, 2.0), tinygan.Parameter(np.array([3.0, 4.0]))
+    for result in (w, w * 2.0):
+        hook = x.register_hook(lambda g, result=result: result)
+        g = grad((x * x).sum(), x)
+        assert not g.requires_grad and g.version is None
+        np.testing.assert_array_equal(host(g), host(result))
+        assert grad((x * x).sum(), x, create_graph=True).requires_grad
+        hook.remove()
+
+
 def test_only_passes_that_reach_the_tensor_call_its_hooks():
     x, y, calls = leaf(1.0), leaf(2.0), []
     x.register_hook(calls.append)
@@ -149,7 +161,7 @@ def test_what_a_hook_may_return(result, kind, message):
 def test_where_a_hook_cannot_be():
     with pytest.raises(ValueError, match="does not require a gradient"):
         tensor([1.0]).register_hook(print)
-    with pytest.raises(TypeError, match="takes a function, not a float"):
+    with pytest.raises(TypeError, match="takes a function, not 2"):
         leaf(1.0).register_hook(2.0)
 
 

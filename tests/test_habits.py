@@ -12,7 +12,7 @@ import pytest
 from host import host
 
 import tinygan
-from tinygan import Parameter, Tensor, data, grad, nn, ops, optim, tensor
+from tinygan import Parameter, Tensor, data, grad, nn, ops, optim, schedules, tensor
 from tinygan.autograd import habits
 from tinygan.backend import asarray
 from tinygan.gan import conditioning, penalties
@@ -152,6 +152,7 @@ TABLES = {  # name: (what has no such names, its advice)
     "optim": (optim, habits.OPTIM),
     "ops": (ops, habits.OPS),
     "tinygan": (tinygan, habits.TINYGAN),
+    "data": (data, habits.DATA),
 }
 OWNERS = {  # how advice calls it: what it is
     **{"x": X, "w": Parameter(np.ones(1)), "net": nn.Linear(1, 1), "ops": ops, "nn": nn},
@@ -375,6 +376,20 @@ def test_frozen_parameters_have_no_gradients():
     assert message == (
         "grad: Linear.weight is frozen (its requires_grad is False), so it has no gradient"
     )
+
+
+def test_what_is_frozen_after_the_forward_pass_is_left_alone():
+    """By `backward`, and by an optimiser that has a gradient of before."""
+    net = network()
+    loss, gradients = loss_of(net), grad(loss_of(net), net.parameters())
+    net[0].requires_grad_(False)
+    loss.backward()
+    assert [p.grad is None for p in net.parameters()] == [True, True, False, False]
+    before = [host(p).copy() for p in net.parameters()]
+    for make in (lambda: optim.AdamW(net), lambda: optim.SGD(net, 0.1, 0.9, 0.1)):
+        make().step(gradients)
+    changed = [(host(p) != b).any() for p, b in zip(net.parameters(), before)]
+    assert changed == [False, False, True, True]
 
 
 def test_where_all_that_is_asked_for_is_frozen():
@@ -667,6 +682,68 @@ def test_sizes_in_numpys_numbers_print_and_check_like_pythons():
         ValueError, Latent(np.int64(3)), tensor(np.ones((2, 4)))
     )
     assert nn.summary(Latent(np.int64(3)))[0].shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "make, takes",
+    [
+        (lambda: nn.Linear(in_features=3, out_features=4), "(inputs, outputs, bias=True,"),
+        (lambda: nn.Conv2d(3, 8, 3, dilation=2), "(inputs, outputs, kernel_size, stride=1,"),
+        (lambda: nn.Dropout(0.5), "(rate, *, rng), got (0.5)"),
+        (lambda: nn.LeakyReLU(0.2, inplace=True), "(slope=0.2), got (0.2, inplace=True)"),
+        (lambda: nn.ReLU(True), "(), got (True)"),
+        (lambda: nn.Sequential(layers=[nn.ReLU()]), "(*layers), got"),
+    ],
+)
+def test_a_layer_made_otherwise_says_what_it_takes(make, takes):
+    message = message_of(TypeError, make)
+    assert f" takes {takes}" in message and "<" not in message
+
+
+def test_constructors_of_ones_own_stay_as_they_are():
+    class Net(nn.Sequential):
+        def __init__(self, width, **settings):
+            super().__init__(nn.Linear(width, 2, rng=0))
+            self.settings = settings
+
+    net = Net(3, depth=2)
+    for other in (net, copy.copy(net), copy.deepcopy(net)):
+        assert len(other) == 1 and other.settings == {"depth": 2}
+    assert message_of(TypeError, Net, 1, 2) == "Net takes (width, **settings), got (1, 2)"
+
+
+def test_a_tensor_is_made_of_one_array():
+    for make in (tinygan.Tensor, tensor, Parameter):
+        assert "made of one array" in message_of(TypeError, make, 2, 3)
+    assert tensor(1.0, np.True_).requires_grad
+
+
+SETTINGS_OF_OPTIMISERS = [
+    ("lr", schedules.cosine(1e-3, 0), "write optimizer.lr = rate(step, steps)"),
+    *(("lr", value, "a number, 0 or more") for value in (-1, np.nan, np.inf, None, "fast")),
+    ("weight_decay", -0.1, "a number, 0 or more"),
+    *(("betas", value, "two numbers") for value in (0.5, (0.9,), (0.9, 1.0), (-0.1, 0.9))),
+]
+
+
+@pytest.mark.parametrize("name, value, advice", SETTINGS_OF_OPTIMISERS)
+def test_an_optimiser_checks_its_settings(name, value, advice):
+    """When it is made, and when one is changed later."""
+    net = nn.Linear(1, 1, rng=0)
+    settings = {"lr": 0.1, name: value}
+    assert advice in message_of(ValueError, lambda: optim.AdamW(net, **settings))
+    optimizer = optim.AdamW(net)
+    before = vars(optimizer).copy()
+    assert advice in message_of(ValueError, setattr, optimizer, name, value)
+    assert vars(optimizer) == before
+
+
+def test_settings_of_an_optimiser_are_pythons_numbers():
+    optimizer = optim.Adam(nn.Linear(1, 1, rng=0), np.float32(0.5), [np.float64(0), 0.5])
+    optimizer.weight_decay = tensor(1.0)
+    found = optimizer.lr, *optimizer.betas, optimizer.weight_decay
+    assert found == (0.5, 0, 0.5, 1) and {*map(type, found)} == {float}
+    assert type(optimizer.betas) is tuple
 
 
 @pytest.mark.cpu

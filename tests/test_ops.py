@@ -230,6 +230,34 @@ PARTIALS = {
 }
 
 
+@pytest.mark.parametrize("name", ["std", "prod", "min", "mean", "argmax", "flatten", "squeeze"])
+def test_an_op_composed_of_others_takes_an_array_by_its_name(name):
+    function, x = getattr(ops, name), normal(2, 3)
+    np.testing.assert_array_equal(host(function(x=asarray(x))), host(function(Tensor(asarray(x)))))
+
+
+OF_A_NUMBER = (
+    "sum mean cumsum flip flatten squeeze var std prod max min logsumexp norm exp log sin cos sqrt "
+    "square abs tanh sigmoid softplus relu leaky_relu gelu silu"
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OF_A_NUMBER.split())
+def test_a_number_has_the_derivatives_of_a_row_of_one(name, dtype):
+    """NumPy turns arrays of no dimensions into scalars, and a kernel may take them for others."""
+    for number in (0.0, 2.0, -3.0):
+        found = []
+        for shape in ((), (1,)):
+            x = Tensor(asarray(np.full(shape, number, dtype)), requires_grad=True)
+            with np.errstate(all="ignore"):
+                y = getattr(ops, name)(x)
+                g = grad(y.sum(), x, create_graph=True)
+                h = grad(g.sum(), x) if g.requires_grad else x * 0.0
+            found.append([host(y).item(), host(g).item(), host(h).item()])
+        np.testing.assert_allclose(*found, rtol=1e-6)
+
+
 def summed_back(gradient, shape):
     """Sum `gradient` back to an array of `shape` that was broadcast to it, entry by entry."""
     source = np.broadcast_to(np.arange(np.prod(shape, dtype=int)).reshape(shape), gradient.shape)
@@ -812,7 +840,10 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         (lambda: ops.conv2d(Tensor(X), Tensor(W), groups=4), "do not fit"),
         (lambda: ops.conv2d(Tensor(X[0]), Tensor(W)), "both arguments must have four axes"),
         (lambda: ops.conv2d(Tensor(X), Tensor(W), stride=0), "stride and groups must be 1 or more"),
-        (lambda: ops.conv2d(Tensor(X), Tensor(W), (1, 1, 1)), "expected a number or a pair"),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), (1, 1, 1)), "expected a whole number or a pair"),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), 1, "same"), "pair .rows, columns., got 'same'"),
+        (lambda: ops.conv2d(Tensor(X), Tensor(W), np.zeros(4)), r"pair .*, got float64 \(4,\)"),
+        (lambda: ops.pad(Tensor(X), (1, 1, 1, 1)), r"widths are \(before, after\) for each axis"),
         (lambda: ops.conv_transpose2d(Tensor(X[0]), Tensor(X[0])), "four axes"),
         (lambda: ops.conv2d_weight_gradient(Tensor(X[0]), Tensor(X[0]), 3), "four axes"),
         (lambda: Tensor(X[:0]).mean(axis=0), "mean over axis 0 of an empty Tensor"),
@@ -849,9 +880,12 @@ X, W = np.zeros((2, 5, 6, 4), np.float32), np.zeros((3, 3, 4, 6), np.float32)
         (lambda: ops.flatten(Tensor(X), 2, 1), "start axis 2 comes after the end axis 1"),
         (lambda: ops.std(Tensor(X[:0]), 0), "std over axis 0 of an empty Tensor"),
         (lambda: ops.prod(Tensor(X), 4), "axis 4 is out of range"),
-        (lambda: ops.cumsum(Tensor(X), -5), "axis -5 is out of range"),
+        (lambda: ops.cumsum(Tensor(X), -5), "axis -5 is out of bounds"),
         (lambda: Tensor(X).transpose(1, 2), r"write x\.swapaxes\(1, 2\) to exchange two"),
         (lambda: Tensor(X[0, 0]).transpose(0, 1), r"write x\.swapaxes\(0, 1\)"),
+        (lambda: Tensor(X[0, 0]).transpose(0, -1), r"write x\.swapaxes\(0, -1\)"),
+        (lambda: Tensor(X[0, 0]).transpose(-2, 1), r"write x\.swapaxes\(-2, 1\)"),
+        (lambda: ops.flatten(1.0, 1), "axis 1 is out of range"),
         (lambda: ops.leaky_relu(Tensor(X), 1.5), r"slope must lie in \[0, 1\]"),
         (
             lambda: ops.minibatch_stddev(Tensor(np.zeros((6, 1, 1, 1))), 4),

@@ -275,13 +275,11 @@ def test_settings_of_an_optimiser_are_numbers_of_at_least_0(kind):
     for name in kind.may_change:
         for value in (-1, float("nan")):
             value = (0.5, value) if name == "betas" else value
-            with pytest.raises(
-                ValueError, match=f"^{kind.__name__}: {name} must be at least 0, but"
-            ):
+            with pytest.raises(ValueError, match=f"^{kind.__name__}: {name} is .*: it must be"):
                 kind(parameters, **{"lr": 1e-3, name: value})
     for set_lr in (lambda: kind(parameters, lr=rate), lambda: setattr(optimizer, "lr", rate)):
         optimizer = kind(parameters, lr=1e-3)
-        with pytest.raises(TypeError, match="in each step, write optimizer.lr = rate"):
+        with pytest.raises(ValueError, match="write optimizer.lr = rate.* before each step"):
             set_lr()
     optimizer.lr = np.float64(0.5)  # a float64 that is no Python number would widen the weights
     optimizer.step([tensor(np.ones(3), dtype="float32")])

@@ -28,7 +28,7 @@ from tinygan.gan import penalties
 from tinygan.gan.penalties import APPLIED_TO, Penalty
 from tinygan.models import Settings
 from tinygan.settings import FromFile
-from tinygan.training import log, own_code, ranks, recipes
+from tinygan.training import log, own_code, own_penalty, ranks, recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.run_data import RunData
 from tinygan.training.sampling import load_generator, load_networks
@@ -923,13 +923,13 @@ def test_weights_of_a_run_with_its_own_model_need_no_code(run, trace):
 
 
 def test_the_fields_of_an_own_penalty_are_filled_in():
-    entry = penalties.own(
+    entry = own_penalty.complete(
         Penalty("mine", lambda G, z, state: (z, state), applied_to="latents", state="s")
     )
     assert entry.trains == "G" and entry.lazy and entry.name == "penalty_weight"
     assert entry.logged_as == ("own_penalty", "own_penalty_state")
     assert entry.state == "own_penalty_state"  # which no other number in a checkpoint is called
-    entry = penalties.own(Penalty("mine", lambda network: 0, applied_to="network"))
+    entry = own_penalty.complete(Penalty("mine", lambda network: 0, applied_to="network"))
     assert (entry.trains, entry.lazy, entry.logged_as) == ("DG", False, ())
 
 

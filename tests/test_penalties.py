@@ -15,7 +15,7 @@ from tinygan.gan import penalties
 from tinygan.gan.penalties import IMAGES, LATENTS, PENALTIES, Penalty, check
 from tinygan.models.settings import Settings
 from tinygan.settings import setting
-from tinygan.training import recipes
+from tinygan.training import own_penalty, recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.statistics import to_floats
 from tinygan.training.trainer import Trainer
@@ -44,7 +44,7 @@ def penalty_of_the_guide():
     """Return the penalty that tinygan/README.md has as an example, as an entry of the table."""
     names = {}
     exec(own_file("my_penalties.py"), names)
-    entry = penalties.own(names["one_sided"])
+    entry = own_penalty.complete(names["one_sided"])
     return entry._replace(name="gp_one_sided", logged_as=("penalty",))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Sequence
 import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, described, profiled, wrap
-from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package
+from tinygan.autograd.habits import OPTIM, OPTIMIZER, advise, of_package, optimizer_setting
 from tinygan.backend import asarray, stays_the_same, to_numpy, when_readable, xp
 from tinygan.kernels import optim as optim_kernels
 from tinygan.nn import Module
@@ -56,8 +56,9 @@ class Optimizer:
     def step(self, gradients: Iterable[Tensor | None] = ()) -> None:
         """Update every parameter, given its gradient, a Tensor of the same shape.
 
-        A parameter whose gradient is None stays as it is. Raises TypeError for a gradient that is
-        not a Tensor, and ValueError if a shape or the number of gradients is wrong.
+        A parameter that is frozen, or whose gradient is None, stays as it is. Raises TypeError for
+        a gradient that is not a Tensor, and ValueError if a shape or the number of gradients is
+        wrong.
         """
         if not hasattr(gradients, "__iter__"):
             raise TypeError(
@@ -83,7 +84,8 @@ class Optimizer:
                         f"the gradient of {parameter.name} has shape {g.shape}, "
                         f"not {parameter.shape}"
                     )
-                updates.append((parameter, g, state))
+                if parameter.requires_grad:
+                    updates.append((parameter, g, state))
         stays_the_same(self.numbers)
         if updates:
             parameters, gradients, states = zip(*updates)
@@ -98,13 +100,6 @@ class Optimizer:
         """Change the parameters' arrays `ws` in place, given their gradients and states."""
         raise NotImplementedError
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. Raises TypeError or ValueError if it is a setting, such as lr, and the
-        value is no number of at least 0 (or for betas, no pair of them)."""
-        if name in self.may_change:
-            value = _setting(f"{type(self).__name__}: {name}", value)
-        super().__setattr__(name, value)
-
     def numbers(self) -> tuple[Any, ...]:
         """Return what a recorded step takes for granted: the settings, except for those that may
         change, and the number of times that arrays of the state were replaced."""
@@ -113,6 +108,9 @@ class Optimizer:
             for name, value in vars(self).items()
             if isinstance(value, (int, float, str, tuple)) and name not in self.may_change
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, optimizer_setting(self, name, value))
 
     def __repr__(self) -> str:
         """The class with the number of its parameters and its settings."""
@@ -154,19 +152,6 @@ class Optimizer:
 advise(Optimizer, OPTIMIZER)
 if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
     __getattr__ = of_package(__name__, OPTIM)
-
-
-def _setting(name, value):
-    if isinstance(value, str):
-        raise TypeError(
-            f"{name} must be a number, not {value!r}: in each step, write "
-            "optimizer.lr = rate(step), with a rate from tinygan.schedules"
-        )
-    numbers = tuple(map(float, value)) if isinstance(value, (tuple, list)) else float(value)
-    for number in numbers if isinstance(numbers, tuple) else (numbers,):
-        if not number >= 0:  # or NaN
-            raise ValueError(f"{name} must be at least 0, but is {value}")
-    return numbers
 
 
 def _arrays(states, name, ws):

@@ -337,6 +337,9 @@ SETTINGS = {
     "approximate": "gelu is exact",
     **dict.fromkeys(("min", "a_min"), "write low"),
     **dict.fromkeys(("max", "a_max"), "write high"),
+    **dict.fromkeys(("p", "ord"), "norm is the Euclidean length"),
+    "reduction": "a loss is a mean",
+    "inplace": "leave it out",
     **dict.fromkeys(("ddof", "unbiased", "correction"), "var and std divide by n"),
 }
 

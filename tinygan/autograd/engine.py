@@ -180,8 +180,8 @@ def backward(output, grad_output=None, retain_graph=False):
     gradients = _backpropagate(seeds, leaves, False, retain_graph)
     leaves = list(gradients)
     gradients = with_own_arrays([gradients.pop(node) for node in leaves], monitor)
-    for leaf, g in zip((node.leaf() for node in leaves), gradients):
-        if leaf is not None:
+    for node, g in zip(leaves, gradients):
+        if (leaf := node.leaf()) is not None and leaf.node is node:  # it was not frozen since
             leaf.grad = g if leaf.grad is None else leaf.grad.detach() + g
 
 

@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 from tinygan import backend
 
+from .checks import described
+from .recording import recording
 from .tensor import Node, Tensor
 
 GradientFunction: TypeAlias = Callable[[Tensor], Tensor | None]
@@ -38,9 +40,12 @@ def register_hook(x: Tensor, function: GradientFunction) -> Hook:
     gradient.
     """
     if x.node is None:
-        raise ValueError("register_hook: the Tensor does not require a gradient")
+        raise ValueError(
+            "register_hook: the Tensor does not require a gradient, so none passes it: set "
+            "x.requires_grad = True first, or compute it from Tensors that require one"
+        )
     if not callable(function):
-        raise TypeError(f"register_hook takes a function, not a {type(function).__name__}")
+        raise TypeError(f"register_hook takes a function, not {described(function)}")
     if x.node.hooks is None:
         x.node.hooks = {}
     key = object()  # not the Hook itself, which would close a reference cycle
@@ -70,7 +75,7 @@ def after_hooks(node: Node, g: Tensor) -> Tensor:
                 f"a hook on a gradient of shape {g.shape}, {g.dtype} returned one of shape "
                 f"{result.shape}, {result.dtype}"
             )
-        g = result
+        g = result if recording() else result.detach()  # it may have been computed outside
     return g
 
 

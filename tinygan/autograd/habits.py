@@ -4,6 +4,8 @@ NumPy's functions work on Tensors that are constants, and return arrays. On a Te
 gradient they would cut its graph, so they are refused. Operators of arrays and Tensors are ops.
 """
 
+import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +13,9 @@ import numpy as np
 
 from tinygan import backend
 
-from .checks import described
+from .checks import accepts, described, described_call
 from .names import (  # noqa: F401 (for the packages that they belong to)
+    DATA,
     INIT,
     MODULE,
     NN,
@@ -64,6 +67,35 @@ def of_package(module_name: str, instead: Mapping[str, str]) -> Any:
     return __getattr__
 
 
+def explain_constructors(base: Any) -> None:
+    """Let a class and those derived from it say what they take, if they are given something else.
+
+    (Python's own message, "unexpected keyword argument", does not.)
+    """
+
+    def __new__(cls, *args, **settings):
+        init = _no_arguments if cls.__init__ is object.__init__ else cls.__init__
+        if (args or settings) and not accepts(init, (None, *args), settings):
+            parameters = [*inspect.signature(init).parameters.values()][1:]
+            takes = inspect.Signature([_in_short(p) for p in parameters])
+            got = described_call(args, settings)
+            raise TypeError(f"{cls.__name__} takes {takes}, got ({got})".replace("Ellipsis", "..."))
+        return object.__new__(cls)
+
+    base.__new__ = __new__
+
+
+def _no_arguments(self):
+    pass
+
+
+def _in_short(parameter):
+    """Return a parameter without its type, and with ... for a default that is no number."""
+    plain = isinstance(parameter.default, (int, float, str, type(None), type))
+    default = parameter.default if plain else ...
+    return parameter.replace(annotation=parameter.empty, default=default)
+
+
 def check_attribute(module: Any, name: str, value: Any) -> None:
     """Raise TypeError if `module.name = value` would be without effect, or put something that is
     not trained in the place of a Parameter."""
@@ -91,6 +123,34 @@ def instead_of_layer(layer: Any) -> str:
         return ": leave it out"
     is_data = isinstance(layer, (str, Tensor)) or hasattr(layer, "dtype")
     return "" if is_data or not hasattr(layer, "__iter__") else ": write Sequential(*layers)"
+
+
+OPTIMIZER_SETTINGS = {"lr", "betas", "momentum", "alpha", "eps", "weight_decay"}
+
+
+def optimizer_setting(optimizer: Any, name: str, value: Any) -> Any:
+    """Return the value of an attribute of an optimiser, as a float if it is one of the usual
+    settings, or for betas, as a pair of floats. Raises ValueError for a value that is none, or with
+    which no optimiser could work."""
+    if name not in OPTIMIZER_SETTINGS:
+        return value
+    title = f"{type(optimizer).__name__}: {name}"
+    if isinstance(value, str) and callable(value):
+        raise ValueError(
+            f"{title} is a schedule: write optimizer.{name} = rate(step, steps) before each step"
+        )
+    expected = (
+        "two numbers, each at least 0 and below 1" if name == "betas" else "a number, 0 or more"
+    )
+    try:
+        numbers = [float(number) for number in (value if name == "betas" else [value])]
+        valid = all(0 <= number < math.inf for number in numbers)
+        valid &= name != "betas" or len(numbers) == 2 and max(numbers) < 1
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError(f"{title} is {described(value)}: it must be {expected}")
+    return tuple(numbers) if name == "betas" else numbers[0]
 
 
 # ---- numbers ----
@@ -141,9 +201,9 @@ def _tolist(self):
     return backend.to_numpy(self.data).tolist()
 
 
-def _requires_grad_(self, required=True):
+def _requires_grad_(self, requires_grad=True):
     """Set requires_grad, and return the Tensor itself."""
-    self.requires_grad = required
+    self.requires_grad = requires_grad
     return self
 
 

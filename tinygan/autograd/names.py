@@ -37,7 +37,8 @@ FUNCTIONS = {
     "log2": "write x.log() / math.log(2)",
     "log10": "write x.log() / math.log(10)",
     "tan": "write x.sin() / x.cos()",
-    "gather": "write x[index]",
+    **dict.fromkeys(("gather", "take", "index_select"), "write x[index], or x[:, index]"),
+    "cumprod": "write (x.log().cumsum(axis)).exp() of positive x",
     **dict.fromkeys(
         ("argsort", "sort", "topk"), "write it of the array, such as np.sort(x.detach())"
     ),
@@ -130,6 +131,11 @@ OPTIMIZER = {
 OPTIM = {
     "lr_scheduler": "write optimizer.lr = rate(step), with a rate from tinygan.schedules",
     "clip_grad_norm_": "write optimizer.step(optim.clip_grad_norm(gradients, max_norm))",
+    "clip_grad_value_": "write optimizer.step([g.clip(-limit, limit) for g in gradients])",
+    **dict.fromkeys(
+        ("Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax", "LBFGS"),
+        "there are SGD, RMSprop, Adam and AdamW; derive others from optim.Optimizer",
+    ),
 }
 NN = {
     **dict.fromkeys(("ModuleList", "ModuleDict"), "keep Modules in a list"),
@@ -139,6 +145,13 @@ NN = {
     "Identity": "write lambda x: x, which is a layer too",
     **dict.fromkeys(("BatchNorm1d", "BatchNorm2d"), "write nn.BatchNorm(channels)"),
     "InstanceNorm2d": "write ops.instance_norm",
+    **dict.fromkeys(
+        ("ELU", "PReLU", "SELU", "Hardswish", "Mish"), "write nn.LeakyReLU, nn.SiLU or nn.GELU"
+    ),
+    **dict.fromkeys(
+        ("DataParallel", "parallel"), "tinygan trains in several processes: see training/README.md"
+    ),
+    "GroupNorm": "write nn.BatchNorm, or ops.instance_norm",
     "LayerNorm": "write lambda x: ops.normalize(x, -1), with ops.modulate for scale and shift",
     "MaxPool2d": "write lambda x: ops.max_pool2d(x, 2)",
     "AdaptiveAvgPool2d": "write lambda x: x.mean((1, 2))",
@@ -190,8 +203,20 @@ TINYGAN = {
             *("cat", "stack", "matmul", "exp", "relu", "concatenate", "sum", "mean", "sin", "cos"),
             *("log", "sqrt", "tanh", "sigmoid", "softmax", "einsum", "where", "abs", "norm"),
             *("clamp", "clip", "maximum", "minimum", "max", "min", "argmax", "std", "var", "prod"),
+            *("squeeze", "flatten", "reshape", "transpose", "swapaxes", "flip", "roll", "cumsum"),
+            *("square", "gelu", "argmin", "logsumexp", "log_softmax", "broadcast_to"),
         ),
         "tinygan.ops has the functions",
+    ),
+    **{
+        name: f"write np.{name}(x.detach())"
+        for name in ("isnan", "isinf", "isfinite", "sign", "floor", "round")
+    },
+    **{name: f"write np.{name}(x, y)" for name in ("allclose", "isclose", "array_equal")},
+    "equal": "write np.array_equal(x, y)",
+    **dict.fromkeys(
+        ("randint", "randperm", "normal", "bernoulli", "multinomial"),
+        "draw with a NumPy generator, np.random.default_rng(seed)",
     ),
     "backward": "write grad(loss, net.parameters()) or loss.backward()",
     **dict.fromkeys(("inference_mode", "set_grad_enabled", "enable_grad"), _NO_GRAPH),
@@ -203,6 +228,11 @@ TINYGAN = {
     **dict.fromkeys(("compile", "jit"), "write tinygan.capture(step, net)"),
     "utils": "write tinygan.data.load(name) for a Dataset, whose batch(...) draws minibatches",
 }
+
+DATA = dict.fromkeys(
+    ("DataLoader", "TensorDataset", "ImageFolder", "random_split"),
+    "data.load(name or folder) returns a Dataset; its batch(...) draws minibatches",
+)
 
 # What to write for a function of NumPy's, of a Tensor that requires a gradient: an op of the same
 # name, or something else.

@@ -45,7 +45,10 @@ def _constant(name, x, copies):
     if isinstance(x, (tuple, list)):
         return tuple([_constant(name, part, copies) for part in x])
     if isinstance(x, Tensor):
-        raise TypeError(f"{name}: a setting is a constant: pass a number or an array, not a Tensor")
+        raise TypeError(
+            f"{name}: a setting is a constant: pass a number or an array, not a Tensor (and the "
+            "Tensors of an op without their names)"
+        )
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, slice):

@@ -90,6 +90,10 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, required):
+        if not isinstance(required, (bool, np.bool_)):  # Tensor(2, 3) is a habit
+            raise TypeError(
+                f"requires_grad is True or False, not {required!r}; a Tensor is made of one array"
+            )
         if self.node is not None and self.node.op is not None:
             if not required:
                 raise RuntimeError(

@@ -1,5 +1,8 @@
 """Data sets: `load` one by its name, or your own by its path; the `Dataset` gives minibatches."""
 
+from typing import TYPE_CHECKING
+
+from tinygan.autograd import habits
 from tinygan.data.dataset import Dataset, to_float, to_uint8
 from tinygan.data.idx import read_idx
 from tinygan.data.loading import NoTestPart, catalogue, load, locate, names
@@ -18,3 +21,6 @@ __all__ = [
     "to_float",
     "to_uint8",
 ]
+
+if not TYPE_CHECKING:  # a __getattr__ would hide mistyped names from type checkers
+    __getattr__ = habits.of_package(__name__, habits.DATA)

@@ -27,11 +27,10 @@ from typing import Any, Callable, NamedTuple
 
 from tinygan.autograd import Parameter, Tensor, as_tensors, grad
 from tinygan.backend import Rng, normal, uniform, xp
-from tinygan.errors import InputError
 from tinygan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
-from tinygan.settings import FromFile, not_loaded
+from tinygan.settings import FromFile
 
 
 def requiring_gradient(x: Tensor) -> Tensor:
@@ -190,7 +189,7 @@ class Penalty(NamedTuple):
         weighted. () for a penalty that only the loss contains.
 
     An entry of PENALTIES gives all fields that are not empty. In a file of your own,
-    `Penalty("mine", function)` is enough: `own` fills in the rest.
+    `Penalty("mine", function)` is enough: training/own_penalty.py fills in the rest.
     """
 
     name: str
@@ -330,53 +329,11 @@ def check(entry: Penalty) -> None:
 for _entry in PENALTIES:
     check(_entry)
 
-OWN_STATE = "own_penalty_state"  # the state of a penalty of the user's own
-
-
-def own(entry: Penalty) -> Penalty:
-    """Return the complete entry of a penalty of the user's own, whose weight is the setting
-    penalty_weight (see `Penalty`).
-
-    Fields that were left out: it trains the networks that it can train, it is lazy if it can be,
-    and the log has its value as own_penalty (and its state as own_penalty_state). Raises ValueError
-    as `check` does.
-    """
-    if entry.logged_as is not None:
-        raise ValueError(f"penalty {entry.name}: leave out logged_as, it is logged as own_penalty")
-    separable = entry.applied_to in (*IMAGES, *LATENTS)
-    logged_as = ("own_penalty", OWN_STATE)[: 1 + bool(entry.state)] if separable else ()
-    complete = entry._replace(
-        name="penalty_weight",
-        source=entry.source or "own",
-        meaning=entry.meaning or "own",
-        trains=entry.trains or APPLIED_TO.get(entry.applied_to, ("",))[0],
-        lazy=separable if entry.lazy is None else entry.lazy,
-        state=OWN_STATE if entry.state else "",
-        logged_as=logged_as,
-    )
-    try:
-        check(complete)
-    except ValueError as error:
-        raise ValueError(str(error).replace("penalty_weight", entry.name, 1)) from None
-    return complete
-
 
 def entries(settings: Any) -> tuple[Penalty, ...]:
     """Return the entries of PENALTIES, and the user's own one if the setting `penalty` has it."""
     chosen = settings.penalty
     return PENALTIES + ((chosen.value,) if isinstance(chosen, FromFile) else ())
-
-
-def check_own(settings: Any) -> None:
-    """Raise InputError if the setting `penalty` is not loaded, or if there is none to which the
-    setting penalty_weight applies."""
-    if settings.penalty and not isinstance(settings.penalty, FromFile):
-        raise not_loaded("penalty", settings.penalty)
-    if not settings.penalty and settings.penalty_weight != 1:
-        raise InputError(
-            f"setting penalty_weight={settings.penalty_weight} is the weight of a penalty of your "
-            "own: set penalty=FILE.py:NAME as well, or leave it out"
-        )
 
 
 def active(settings: Any, network: str, *applied_to: str) -> list[tuple[Penalty, Any]]:

@@ -1,13 +1,14 @@
-"""What a network is made of: its layers with their output shapes, parameters and multiply-adds."""
+"""What a network is made of: what print shows of it, and its layers with their output shapes,
+parameters and multiply-adds."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygan.autograd import Tensor, no_grad, profile, tensor
+from tinygan.autograd import Parameter, Tensor, no_grad, profile, tensor
 
 from .hooks import forward_hooks
-from .module import Module
+from .module import Module, Sequential
 
 
 class Row(NamedTuple):
@@ -106,3 +107,37 @@ def example_inputs(network: Module) -> tuple[Any, ...]:
     shape = [32 if isinstance(n, str) else n for n in shape]  # a letter stands for any size
     has_classes = network.conditional and getattr(network, "classes", 1) is not None
     return np.zeros((1, *shape)), *[np.zeros(1, int)] * has_classes
+
+
+# What print shows
+
+
+def one_line_repr(module: Module) -> str:
+    """Return the class with its sizes: the shapes of its parameters or else of its buffers, and its
+    integers (and without parts, its numbers). Frozen parameters are marked."""
+    values = vars(module).items()
+    is_frozen = lambda x: isinstance(x, Parameter) and not x.requires_grad
+    sizes: dict[str, Any] = {
+        name: f"{x.shape}{' frozen' * is_frozen(x)}" for name, x in values if isinstance(x, Tensor)
+    }
+    sizes = sizes or {name: x.shape for name, x in values if name in module.buffer_names}
+    kinds = (int,) if sizes or any(module.children()) else (int, float)
+    numbers = {
+        name: x
+        for name, x in values
+        if type(x) in kinds or isinstance(x, tuple) and {*map(type, x)} == {int}
+    }
+    inside = ", ".join(f"{name}={x}" for name, x in {**sizes, **numbers}.items())
+    return f"{type(module).__name__}({inside})"
+
+
+def tree_repr(module: Module) -> str:
+    """Return the `one_line_repr` of a module, and below it a line for each layer inside."""
+    layers = module.layers if isinstance(module, Sequential) else ()  # some may be functions
+    parts = {**{str(i): layer for i, layer in enumerate(layers)}, **dict(module.children())}
+    lines = (f"  {name}: {getattr(part, '__name__', part)}" for name, part in parts.items())
+    return "\n".join((one_line_repr(module), *(line.replace("\n", "\n  ") for line in lines)))
+
+
+setattr(Module, "one_line_repr", one_line_repr)  # a type checker refuses `Module.x =`
+setattr(Module, "__repr__", tree_repr)

@@ -9,7 +9,13 @@ import numpy as np
 
 from tinygan.autograd import Array, Parameter, Tensor, TensorLike, as_tensors, described
 from tinygan.autograd.checks import accepts, add_layer_path, described_call, layer_error
-from tinygan.autograd.habits import MODULE, advise, check_attribute, instead_of_layer
+from tinygan.autograd.habits import (
+    MODULE,
+    advise,
+    check_attribute,
+    explain_constructors,
+    instead_of_layer,
+)
 from tinygan.autograd.reach import parameters_of
 from tinygan.backend import asarray, to_numpy, xp
 
@@ -60,34 +66,6 @@ class Module:
                 raise self.argument_error(f"takes {takes}, got ({got})", TypeError) from None
             add_layer_path(error, self)
             raise
-
-    def __repr__(self) -> str:
-        """The `one_line_repr` of this module, and below it a line for each layer inside."""
-        return self._tree(dict(self.children()))
-
-    def _tree(self, parts):
-        lines = (f"  {name}: {getattr(part, '__name__', part)}" for name, part in parts.items())
-        return "\n".join((self.one_line_repr(), *(line.replace("\n", "\n  ") for line in lines)))
-
-    def one_line_repr(self) -> str:
-        """Return the class with its sizes: the shapes of its parameters or else of its buffers, and
-        its integers (and without parts, its numbers). Frozen parameters are marked."""
-        values = vars(self).items()
-        is_frozen = lambda x: isinstance(x, Parameter) and not x.requires_grad
-        sizes = {
-            name: f"{x.shape}{' frozen' * is_frozen(x)}"
-            for name, x in values
-            if isinstance(x, Tensor)
-        }
-        sizes = sizes or {name: x.shape for name, x in values if name in self.buffer_names}
-        kinds = (int,) if sizes or any(self.children()) else (int, float)
-        numbers = {
-            name: x
-            for name, x in values
-            if type(x) in kinds or isinstance(x, tuple) and {*map(type, x)} == {int}
-        }
-        inside = ", ".join(f"{name}={x}" for name, x in {**sizes, **numbers}.items())
-        return f"{type(self).__name__}({inside})"
 
     def expect_shape(self, x: TensorLike, *shape: int | str, what: str = "x") -> Tensor:
         """Return x as a Tensor of this shape, in which a letter stands for any length. Equal
@@ -283,11 +261,11 @@ class Module:
         """Set evaluation mode in this module and all its parts, and return the module."""
         return self.train(False)
 
-    def requires_grad_(self: M, required: bool = True) -> M:
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
         """Freeze all Parameters (False), or let them be trained again (True), and return the
         module. `grad` has None in the places of frozen ones, and optimisers leave them alone."""
         for parameter in self.parameters():
-            parameter.requires_grad = required
+            parameter.requires_grad = requires_grad
         return self
 
     def as_function(self, dtype: Any) -> tuple[Callable[..., Any], dict[str, Parameter]]:
@@ -319,6 +297,7 @@ class Module:
 
 
 advise(Module, MODULE)
+explain_constructors(Module)
 
 
 def _modules_in(name, value):
@@ -358,10 +337,6 @@ class Sequential(MutableSequence[Any], Module):
         yield from (
             (name, part) for name, part in super().children() if not name.startswith("layers.")
         )
-
-    def __repr__(self) -> str:
-        layers = {str(i): layer for i, layer in enumerate(self.layers)}
-        return self._tree({**layers, **dict(self.children())})
 
     def __len__(self) -> int:
         return len(self.layers)

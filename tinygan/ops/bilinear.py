@@ -9,8 +9,9 @@ So the derivatives of each are the other two, at every order. Their kernels, in 
 """
 
 import math
-import operator
 import string
+
+import numpy as np
 
 from tinygan.autograd import IntPair, Tensor, TensorLike, as_tensors, described, op
 from tinygan.backend import xp
@@ -318,10 +319,10 @@ def conv2d_weight_gradient(x, g, /, kernel_size, stride=1, padding=0, groups=1):
 
 def as_pair(n):
     """n, an int or a pair (rows, columns), as a pair of ints."""
-    pair = tuple(map(operator.index, n if isinstance(n, (tuple, list)) else (n, n)))
-    if len(pair) != 2:
-        raise ValueError(f"expected a number or a pair (rows, columns), got {n}")
-    return pair
+    pair = tuple(n) if isinstance(n, (tuple, list)) else (n, n)
+    if len(pair) != 2 or not all(isinstance(i, (int, np.integer)) for i in pair):
+        raise ValueError(f"expected a whole number or a pair (rows, columns), got {described(n)}")
+    return tuple(map(int, pair))
 
 
 def _remainder(size, kernel_size, out_size, stride, padding):

@@ -1,6 +1,8 @@
 """Ops composed of other ops: their arguments and error messages are those of a single op."""
 
 import functools
+import inspect
+import itertools
 from typing import Any, Callable
 
 from tinygan.autograd import ARGUMENT_ERRORS, P, Tensor, as_tensors, described, op_error
@@ -14,10 +16,13 @@ def composite_op(count: int) -> Callable[[Callable[P, Any]], Callable[P, Tensor]
     """
 
     def decorate(function):
-        name = function.__name__
+        name, names = function.__name__, [*inspect.signature(function).parameters][:count]
 
         @functools.wraps(function)
         def call(*args, **settings):
+            if len(args) < count:  # some may be given by their names
+                named = itertools.takewhile(settings.__contains__, names[len(args) :])
+                args = *args, *map(settings.pop, named)
             try:
                 for x in args[:count]:
                     if not isinstance(x, Tensor):

@@ -142,18 +142,11 @@ def _running_sum(x, axis):
     return xp.cumsum(x, axis, dtype="float64").astype(x.dtype)  # see `sum_over` for why
 
 
-@linear(lambda g, shape, axis: xp.flip(_running_sum(xp.flip(g, axis), axis), axis))
-def _cumsum(x, /, axis):
-    return _running_sum(x, axis)
-
-
-@composite_op(1)
-def cumsum(x, axis=None):
+@linear(lambda g, shape, axis: xp.flip(_running_sum(xp.flip(g, axis), axis), axis).reshape(shape))
+def cumsum(x, /, axis=None):
     """The running sum along `axis`, an int: entry i is the sum of the entries 0, ..., i. None: of
     all values, in one row."""
-    if axis is None:
-        x, axis = reshape(x, (x.size,)), 0
-    return _cumsum(x, one_axis(axis, x.ndim))
+    return _running_sum(x, axis)
 
 
 # Shape
@@ -169,13 +162,12 @@ def reshape(x, /, shape):
 def flatten(x, start=0, end=-1):
     """The axes from `start` to `end`, both included, joined to one: flatten(x, 1) of images (N, H,
     W, C) is (N, H W C)."""
-    if not x.ndim:
-        return reshape(x, (1,))
-    start, end = one_axis(start, x.ndim), one_axis(end, x.ndim)
+    shape = x.shape or (1,)
+    start, end = one_axis(start, len(shape)), one_axis(end, len(shape))
     if start > end:
         raise ValueError(f"the start axis {start} comes after the end axis {end}")
-    joined = math.prod(x.shape[start : end + 1])
-    return reshape(x, (*x.shape[:start], joined, *x.shape[end + 1 :]))
+    joined = math.prod(shape[start : end + 1])
+    return reshape(x, (*shape[:start], joined, *shape[end + 1 :]))
 
 
 @composite_op(1)
@@ -242,6 +234,8 @@ def pad(x, widths):
 
     widths: as in numpy.pad: (before, after) for each axis, or one pair or number for all axes.
     """
+    if np.shape(widths) not in ((), (1,), (2,), (1, 2), (x.ndim, 1), (x.ndim, 2)):
+        raise ValueError("widths are (before, after) for each axis, as in NumPy")
     return _pad(x, np.broadcast_to(widths, (x.ndim, 2)).tolist())
 
 

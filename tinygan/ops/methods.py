@@ -43,7 +43,7 @@ def _reshape(self, *shape):
 
 def _transpose(self, *axes):
     """Call it as transpose(), transpose(0, 2, 1) or transpose((0, 2, 1))."""
-    if len(axes) == 2 and (self.ndim != 2 or axes in ((0, 1), (-2, -1))):
+    if len(axes) == 2 and (self.ndim != 2 or axes in ((0, 1), (-2, -1), (0, -1), (-2, 1))):
         raise ValueError(
             f"transpose{axes} lists all axes in their new order, as in NumPy: write "
             f"x.swapaxes{axes} to exchange two"

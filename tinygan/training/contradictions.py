@@ -4,12 +4,14 @@ from tinygan.errors import InputError
 from tinygan.gan import penalties
 from tinygan.nn import StyleGenerator
 
+from . import own_penalty
+
 
 def check_penalties(algorithm, recipe_name):
     """Raise InputError for a penalty that needs styles if G has none, for one that must not be lazy
     but is set to be, and for the weight of a penalty of the user's own without one."""
     a = algorithm
-    penalties.check_own(a.settings)
+    own_penalty.check_weight(a.settings)
     for which, applied_to in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
         for entry, weight in penalties.active(a.settings, which, *applied_to):
             shown = weight if isinstance(weight, str) else f"{weight:g}"

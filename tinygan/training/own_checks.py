@@ -9,7 +9,9 @@ from typing import Any
 from tinygan.autograd import Tensor
 from tinygan.errors import InputError
 from tinygan.gan.losses import Loss
-from tinygan.gan.penalties import Penalty, own
+from tinygan.gan.penalties import Penalty
+
+from .own_penalty import complete
 
 
 def checked_loss(loss: Loss, name: str, path: Path) -> Loss:
@@ -33,10 +35,10 @@ def checked_loss(loss: Loss, name: str, path: Path) -> Loss:
 
 
 def checked_penalty(penalty: Penalty, name: str, path: Path) -> Penalty:
-    """Return the complete entry of a penalty, as `own` does, whose function raises InputError
-    unless it returns a Tensor of shape (), and its new state if it has one. name: of the penalty in
-    the file at `path`. Raises ValueError as `own` does."""
-    entry = own(penalty)
+    """Return the complete entry of a penalty (see `own_penalty.complete`), whose function raises
+    InputError unless it returns a Tensor of shape (), and its new state if it has one. name: of the
+    penalty in the file at `path`. Raises ValueError as `complete` does."""
+    entry = complete(penalty)
     if entry.applied_to == "weights":  # it changes them
         return entry
     what = f"{path}: the function of {name}"

@@ -22,7 +22,7 @@ from tinygan.gan import penalties
 from tinygan.models.growth import START
 from tinygan.optim import Adam
 
-from . import changes, log
+from . import changes, log, own_penalty
 from .recordable import random_state
 
 # The attributes of Algorithm that checkpoints contain besides arrays.
@@ -152,7 +152,7 @@ def _check_meta(a, meta, has_changed):
     # A run that has changed may have begun, or ceased, to use ADA, or a penalty of the user's own.
     controller = schema.CONTROLLER if a.controller else schema.one_of(None)
     controller = schema.META["controller"] if has_changed else controller
-    states |= {penalties.OWN_STATE: schema.number()} if has_changed else {}
+    states |= {own_penalty.OWN_STATE: schema.number()} if has_changed else {}
     schema.record(
         {
             **schema.META,

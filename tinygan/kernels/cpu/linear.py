@@ -205,6 +205,6 @@ def norm(x, axes):
 @fast(linear.direction)
 def direction(saved):
     x, scale, length = saved
-    if isinstance(scale, float):
+    if type(scale) is float:  # 1.0; the scale of a single number is a np.float64, also a float
         return x / length
     return linear.direction.__wrapped__(saved)
