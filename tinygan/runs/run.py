@@ -272,8 +272,7 @@ class Run:
             one_of("network", network, ("G", "D"))
             found, name, step = self._generator(weights) if network == "G" else self._network("D")
             average = network == "G" and weights == "average"
-            name = name or f"step {step}"
-            export_trained(found, path, self.config, network, average, name)
+            export_trained(found, path, self.config, network, average, name or f"step {step}")
 
     def _run_data(self) -> "RunData":
         from tinygan.training.run_data import RunData

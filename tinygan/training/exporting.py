@@ -17,10 +17,13 @@ def export_trained(
     """Write the weights of a run's network as `export_weights` does, and say in the file what they
     are. config: the contents of config.json. role: "G" or "D". average: whether they are the
     averaged weights."""
-    what = {
-        "recipe": config["recipe"],
-        "network": role,
-        "weights": "average" if average else "last",
-        "checkpoint": checkpoint_name,
-    }
-    export_weights(network, path, metadata=what)
+    export_weights(
+        network,
+        path,
+        metadata={
+            "recipe": config["recipe"],
+            "network": role,
+            "weights": "average" if average else "last",
+            "checkpoint": checkpoint_name,
+        },
+    )

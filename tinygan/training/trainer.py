@@ -148,8 +148,7 @@ class Trainer:
         """
         with contextlib.ExitStack() as stack:
             options = own_code.options_again(self.sources, self.settings)
-            stop = stack.enter_context(ranks.requests_to_stop(self.out, options))
-            run_log = None
+            stop, run_log = stack.enter_context(ranks.requests_to_stop(self.out, options)), None
             self.algorithm.execution.check_same_step()  # before any file of a later step is removed
             if ranks.rank == 0:
                 if not self.out.exists():

@@ -140,8 +140,7 @@ def _check_network(function, network):
 
 def _names(name):
     """Return the names under which an array may be in a file."""
-    older = [name.replace(new, old) for new, old in OLDER_NAMES.items() if name.endswith(new)]
-    return [name, *older]
+    return [name, *(name.replace(a, b) for a, b in OLDER_NAMES.items() if name.endswith(a))]
 
 
 def _check_version(path: Path, header: Header) -> None:
