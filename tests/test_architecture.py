@@ -62,8 +62,9 @@ FORBIDDEN_NAMES = {  # place (see `belongs`): the names that no code there may u
     "training/algorithm.py": MECHANICS,
 }
 LEARNERS_PATH = list(FORBIDDEN_NAMES)
-# To look inside networks, to say which images fit, and to freeze layers.
-TOOLS = {"nn/hooks.py", "nn/layer_summary.py", "models/image_sizes.py", "models/freezing.py"}
+# To look inside networks, to check them, to say which images fit, and to freeze layers.
+TOOLS = {"nn/hooks.py", "nn/layer_summary.py", "models/image_sizes.py"}
+TOOLS |= {"models/contract.py", "models/freezing.py"}
 
 
 def tree(file):
@@ -290,7 +291,7 @@ def test_the_learners_path_can_be_read_in_a_weekend():
     # cancellation, softmax.
     # 30 of them are for images that are not square. 60 are ops that people look for, such as sin,
     # std and prod; 70 are weight decay, clipping and schedules.
-    assert count < 3900, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 3850, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():
@@ -300,7 +301,7 @@ def test_the_package_stays_small():
     # more named sets, points, and images of any shape. 2,200 let people train in their own way: 370
     # for code in their own files, 350 for weights of and for PyTorch, 350 for runs from Python and
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
-    assert count < 16500, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 16600, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

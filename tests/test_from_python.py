@@ -316,7 +316,7 @@ def test_a_run_has_its_own_code_other_weights_and_changes(tmp_path):
     model.write_text(MODEL)
     first = tinygan.train(model, out=tmp_path / "first", progress=False)
     assert first.settings.g_channels == 2 and len(first.sample(3)) == 3
-    with pytest.raises(InputError, match="give this file with model FILE"):
+    with pytest.raises(InputError, match="give this file with model='FILE.py'"):
         tinygan.load_run(first.folder).G
     assert tinygan.load_run(first.folder, model=model).sample(2).shape == (2, 28, 28, 1)
     second = tinygan.train(

@@ -177,6 +177,13 @@ def read_text(path: str | Path, errors: str = "strict") -> str:
         return file.read()
 
 
+def read_bytes(path: str | Path) -> bytes:
+    """Return the bytes of a file, as `open_file` opens it."""
+    with open_file(path) as file:
+        content: bytes = file.read()
+    return content
+
+
 def remove(path: str | Path, real_folder: bool = False) -> None:
     """Remove a file if it is there. A link is removed itself, never what it leads to. real_folder:
     the folder of the file must not be a link."""

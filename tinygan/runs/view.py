@@ -41,12 +41,9 @@ def as_html(run: Any) -> str:
 
 
 def _read(path):
-    from tinygan.files import is_file, open_file
+    from tinygan.files import is_file, read_bytes
 
-    if path is None or not is_file(path):
-        return None
-    with open_file(path) as file:
-        return file.read()
+    return read_bytes(path) if path is not None and is_file(path) else None
 
 
 class Pictures:
@@ -59,4 +56,4 @@ class Pictures:
         """Show a picture of the run in place of the one before."""
         place = self.places.setdefault(path.name == "curves.png", notebook.Place())
         with contextlib.suppress(OSError):
-            place.show(notebook.Picture(path.read_bytes(), str(path)))
+            place.show(notebook.Picture(_read(path) or b"", str(path)))

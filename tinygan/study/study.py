@@ -12,7 +12,7 @@ import numpy as np
 from tinygan import notebook, plots
 from tinygan.autograd import Array
 from tinygan.errors import InputError, choose_from
-from tinygan.files import make_folder, remove
+from tinygan.files import make_folder, read_bytes, remove
 from tinygan.kernels.cpu import parallel
 from tinygan.screen import Display, import_matplotlib
 from tinygan.settings import parse_assignments
@@ -295,7 +295,7 @@ class Study:
     def show_picture(self, path: Path) -> None:
         """In a notebook, show a picture that was written; in a script, do nothing."""
         if notebook.is_active():
-            notebook.show(notebook.Picture(path.read_bytes(), str(path)))
+            notebook.show(notebook.Picture(read_bytes(path), str(path)))
 
     def table(self, head: Sequence[str], *rows: Sequence[str | float]) -> None:
         """Print a table of texts and numbers, in Markdown. `finding` stores it."""

@@ -16,6 +16,7 @@ from PIL import Image
 from tinygan import data, ops, plots
 from tinygan.autograd import Tensor
 from tinygan.errors import InputError, one_line
+from tinygan.files import read_bytes
 from tinygan.models.recipe import Recipe
 
 from . import sampling
@@ -118,4 +119,5 @@ def picture(samples: Any, labels: Any, columns: int | None, its_data: RunData) -
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "points.png")
         save_points(path, samples, labels, its_data)
-        return Image.open(io.BytesIO(Path(path).read_bytes()))
+        file = io.BytesIO(read_bytes(path))
+        return Image.open(file)
