@@ -298,10 +298,10 @@ def test_the_package_stays_small():
     count = sum(statements(tree(file)) for file in FILES)
     # 1,000 of them check what is read from files, and how files are opened; 900 record steps on a
     # CPU; 1,700 are for data of the user's own (600 read pictures and arrays, 450 measure them),
-    # more named sets, points, and images of any shape. 2,200 let people train in their own way: 370
+    # more named sets, points, and images of any shape. 2,300 let people train in their own way: 370
     # for code in their own files, 350 for weights of and for PyTorch, 350 for runs from Python and
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
-    assert count < 16600, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 16650, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):
