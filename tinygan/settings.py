@@ -209,7 +209,9 @@ def _parse(field, value):
     if metadata["from_file"] and REFERENCE.fullmatch(parsed):
         return parsed
     if metadata["choices"] and parsed not in metadata["choices"]:
-        raise InputError(f"setting {assignment}: {choose_from(metadata['choices'], parsed)}")
+        own = ", or FILE.py:NAME for one of your own" if metadata["from_file"] else ""
+        advice = choose_from(metadata["choices"], parsed)
+        raise InputError(f"setting {assignment}: {advice}{own}")
     if metadata["from_file"] and not metadata["choices"] and parsed:
         raise InputError(f"setting {assignment}: write FILE.py:NAME, or nothing for none")
     _check_range(field, parsed, assignment)
