@@ -140,8 +140,9 @@ def recorded(run: Run, role: str, path: str | Path | None) -> Source:
         missing = WHICH_FILE if file == main and path else back + instead
         files[name] = _content(file, path is not None, missing)
         if sha256(files[name]) != digest:
+            begin = "; for the changed file, begin a new run" if path else ""
             raise InputError(
-                f"{file} differs from the file that {run.folder} began with: {undo}{instead}"
+                f"{file} differs from the file that {run.folder} began with: {undo}{instead}{begin}"
             )
     return Source(main, entry["file"], files, is_copy=path is None)
 
