@@ -14,6 +14,8 @@ from tinygan.data.folder import list_folder
 from tinygan.training import sample_files
 from tinygan.training.sample_files import names_of_classes, safe_names, write_images
 
+pytestmark = pytest.mark.cpu
+
 TINY = "--steps 2 --batch-size 4 --set sample_every=9 g_channels=2 d_channels=2".split()
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 6, 4, 1), np.uint8)
 

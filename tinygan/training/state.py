@@ -24,6 +24,7 @@ from tinygan.optim import Adam
 
 from . import changes, log, own_penalty
 from .recordable import random_state
+from .statistics import to_floats
 
 # The attributes of Algorithm that checkpoints contain besides arrays.
 ALGORITHM_STATE = "step", "d_updates", "images", "lod"
@@ -51,7 +52,7 @@ def meta(trainer: Any) -> dict[str, Any]:
         "rng": a.rng.bit_generator.state,
         "augment_rng": a.augment.rng.bit_generator.state,
         "ema_updates": a.ema.updates,
-        "recent": trainer.unlogged,
+        "recent": list(map(to_floats, trainer.unlogged)),
         **{name: float(value) for name, value in vars(a.objectives.penalty_state).items()},
         "controller": a.controller.state() if a.controller else None,
         **({"unfinished": True} if trainer.unfinished else {}),
