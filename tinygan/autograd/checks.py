@@ -290,11 +290,14 @@ for _name in ("iadd", "isub", "imul", "itruediv", "ipow", "imatmul"):
 
 
 def accepts(function, args, settings):
-    """Return whether these arguments fit the function's signature, in number and by name."""
+    """Return whether these arguments fit the function's signature, in number and by name, as far as
+    it has one."""
     try:
         inspect.signature(function).bind(*args, **settings)
     except TypeError:
         return False
+    except ValueError:  # some functions written in C have no signature
+        pass
     return True
 
 

@@ -1,12 +1,12 @@
 """Checks of a loss and a penalty of the user's own: their arguments, and what they return."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tinygan.autograd import Tensor
+from tinygan.autograd.checks import accepts
 from tinygan.errors import InputError
 from tinygan.gan.losses import Loss
 from tinygan.gan.penalties import Penalty
@@ -23,13 +23,11 @@ def checked_loss(loss: Loss, name: str, path: Path) -> Loss:
     functions = {}
     for role in ("discriminator", "generator"):
         function = getattr(loss, role)
-        try:
-            inspect.signature(function).bind("real_logits", "fake_logits")
-        except TypeError:
+        if not callable(function) or not accepts(function, ("real_logits", "fake_logits"), {}):
             raise TypeError(
                 f"{name}: discriminator and generator must be functions of logits, "
                 "(real_logits, fake_logits)"
-            ) from None
+            )
         functions[role] = _checked(function, f"{path}: the {role} of {name}")
     return loss._replace(**functions)
 

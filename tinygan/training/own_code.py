@@ -10,12 +10,12 @@ somebody else never does by itself.
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import re
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
+from tinygan.autograd.checks import accepts
 from tinygan.errors import InputError, choose_from, quoted
 from tinygan.files import (
     is_file,
@@ -178,12 +178,8 @@ def _check_recipe(recipe):
         raise TypeError("the summary of RECIPE must be text")
     if not isinstance(kind, type) or not issubclass(kind, Settings):
         raise TypeError("the settings_class of RECIPE must be Settings or derived from it")
-    try:
-        inspect.signature(recipe.networks).bind("s", "sizes", "rng")
-    except TypeError:
-        raise TypeError(
-            "networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)"
-        ) from None
+    if not callable(recipe.networks) or not accepts(recipe.networks, ("s", "sizes", "rng"), {}):
+        raise TypeError("networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)")
     if recipe.truncation not in ("z", "w", None):
         raise ValueError(f'truncation of RECIPE is {recipe.truncation!r}: choose "z", "w" or None')
     for name, value in dataclasses.asdict(recipe.settings()).items():
