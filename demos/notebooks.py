@@ -18,22 +18,10 @@ from pathlib import Path
 import jupytext
 import nbclient
 import nbformat
+from readme import LECTURE
 
 DEMOS = Path(__file__).absolute().parent
-NAMES = [  # in the order of the lecture
-    "first_gan",
-    "autograd_tour",
-    "gan_losses",
-    "gradient_penalty",
-    "conditional",
-    "progressive",
-    "biggan",
-    "stylegan",
-    "stylegan2",
-    "diffaugment",
-    "ada",
-    "speed",
-]
+NAMES = ["first_gan", *LECTURE]
 LAST_CELLS = {"first_gan": 'from IPython.display import Image\n\nImage("first_gan.png")'}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 

@@ -3,6 +3,7 @@ line does; callbacks; and what a notebook shows."""
 
 import dataclasses
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -287,6 +288,18 @@ class Shown(SimpleNamespace):
 
     def update(self, thing):
         self.things.append(thing)
+
+
+def test_what_a_notebook_shows_of_a_run_follows_no_link(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    other = tinygan.load_run(copy)
+    assert other._repr_png_() == run._repr_png_() and run._repr_png_().startswith(b"\x89PNG")
+    (copy / "samples").rename(tmp_path / "elsewhere")
+    assert other._repr_png_() is None
+    (copy / "samples").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="samples is a link"):
+        other._repr_png_()
 
 
 def test_weights_of_a_run_go_out_and_in(run, tmp_path):

@@ -61,7 +61,7 @@ def train(
     Ctrl-C finishes the step, saves it, and raises KeyboardInterrupt; in a notebook, the Run is
     returned instead. Raises InputError for whatever cannot be done.
     """
-    from tinygan.data.given import as_dataset
+    from tinygan.data.in_memory import as_dataset
     from tinygan.training import session, start
 
     begun = _given({"recipe": recipe, "out": out, "seed": seed, "init_from": init_from})
@@ -123,7 +123,7 @@ def load_run(
     their name. model, trust: for a run with a model file of your own: the file, or True to execute
     its copy in the folder. Raises InputError if there is no run.
     """
-    from tinygan.data.given import as_dataset
+    from tinygan.data.in_memory import as_dataset
 
     with messages_for_python():
         if not _is_path(data):

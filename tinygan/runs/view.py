@@ -11,7 +11,11 @@ from tinygan import notebook
 
 def newest_grid(folder: Path) -> bytes | None:
     """Return the newest picture in a run's samples/, a PNG file's bytes; None if there is none."""
-    return _read(max(folder.glob("samples/step-*.png"), default=None))
+    from tinygan.files import is_folder
+
+    samples = folder / "samples"
+    pictures = samples.glob("step-*.png") if is_folder(samples) else ()  # a link is an error
+    return _read(max(pictures, default=None))
 
 
 def as_html(run: Any) -> str:
