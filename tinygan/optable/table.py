@@ -1,6 +1,7 @@
 """The rows of the op table: their type, the functions that add them, and the gradient check."""
 
 import dataclasses
+import functools
 import inspect
 import math
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
@@ -78,9 +79,10 @@ def layer(make, reference, *draws, note="", linear=False):
     """Add the row of a layer, which make() returns. Its parameters are arguments that follow the
     inputs."""
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
+    function = functools.cache(lambda dtype: make().as_function(dtype)[0])
     _add(
         f"{type(make()).__name__} {note}".strip(),
-        lambda *args: make().as_function(args[0].dtype)[0](*args),
+        lambda *args: function(args[0].dtype)(*args),
         reference,
         (*draws, *parameters.values()),
         [*("x", "condition")[: len(draws)], *parameters],

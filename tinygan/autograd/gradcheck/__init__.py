@@ -1,0 +1,16 @@
+"""Gradient checks: derivatives of any order against finite differences and other witnesses.
+
+line.py holds the idea: along a direction, the Taylor remainder of a right derivative falls with a
+known power of the step, and that of a wrong one does not. problem.py says what is checked, in one
+form for all kinds of functions. checker.py chooses directions, and finds the argument and entry
+that are wrong. kinks.py says what can be known at a kink. checks.py has `check_grads` and
+`check_module` for functions of Tensors, plain.py has `check_gradient` for NumPy functions and
+derivatives written by hand. witnesses.py tests the same derivatives in other ways; suspects.py
+knows the usual mistakes by their symptoms; report.py and picture.py say and draw what was found.
+"""
+
+from .checks import check_grads
+from .plain import check_gradient
+from .report import GradientError, GradReport
+
+__all__ = ["check_gradient", "check_grads", "GradientError", "GradReport"]

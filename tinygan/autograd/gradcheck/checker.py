@@ -1,0 +1,322 @@
+"""The check of one order: along which directions, and if one fails, which argument and entry.
+
+Directions are Gaussian, and cover all arguments at once. If one entry of a gradient is wrong by e,
+the derivative along a direction v is wrong by e v_i, which is as likely to be small as a normal
+number is. So a direction along which errors of size d are seen misses this one with the
+probability erf(d / (e sqrt 2)). Directions are drawn until the product of these numbers is below
+the bound; two are enough in most cases.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .kinks import look_at_the_kink
+from .line import FIRST_STEP, SAFETY, Line, Verdict
+from .problem import Arrays, Claim, Problem
+from .report import Failure, OrderReport, fail, relative_error
+from .suspects import suspects
+
+MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
+MOST_DIRECTIONS = 6
+MOVES = 3  # off a kink
+
+
+class Options(NamedTuple):
+    """How to check: see check_grads."""
+
+    mode: str = "random"
+    rtol: float | None = None
+    atol: float | None = None
+    step: float | None = None
+    eps: float = 1e-4
+    miss: float = 1e-6
+
+
+class Kink(Exception):
+    """There is a kink so close to the point that differences mean nothing. locate: a function that
+    returns the Failure that they would show."""
+
+    def __init__(self, locate: Callable[[], Failure]) -> None:
+        self.locate = locate
+
+
+def check_order(
+    problem: Problem, order: int, options: Options, rng: np.random.Generator
+) -> tuple[OrderReport, Problem]:
+    """Check the derivative of a Problem. Return the report, and the problem at the point that was
+    used: another one if there was a kink at the first. Raise GradientError if it is wrong."""
+    for moved in range(MOVES + 1):
+        check = _Check(problem, order, options, rng)
+        check.report.moved = moved
+        try:
+            return check.run(), problem
+        except Kink as kink:
+            look_at_the_kink(problem, order, rng)
+            if moved == MOVES:
+                fail(kink.locate(), kink=True)
+        problem = problem.moved_to(
+            [
+                x + 1e-3 * scale * rng.standard_normal(x.shape)
+                for x, scale in zip(problem.arrays, problem.scales)
+            ]
+        )
+    raise AssertionError("unreachable")
+
+
+class _Check:
+    def __init__(
+        self, problem: Problem, order: int, options: Options, rng: np.random.Generator
+    ) -> None:
+        self.problem, self.options, self.rng = problem, options, rng
+        entries = sum(x.size for x in problem.arrays)
+        title = f"{problem.title}, order {order}"
+        self.report = OrderReport(title, order, entries=entries, eps=options.eps)
+        if options.rtol is not None or options.atol is not None:
+            self.report.tolerance = options.rtol or 0.0, options.atol or 0.0
+        self.scales = problem.scales if options.step is None else [1.0] * len(problem.arrays)
+        self.first = FIRST_STEP if options.step is None else options.step
+        self.allowed: list[list[float]] = [[] for _ in problem.arrays]  # of directions, by argument
+        self.sizes = [0.0] * len(problem.arrays)  # root mean squares of the gradients, scaled
+        self.kept: Claim | None = None
+
+    def run(self) -> OrderReport:
+        problem, report = self.problem, self.report
+        report.errors = {name: 0.0 for name, x in zip(problem.names, problem.arrays) if x.size}
+        if not report.entries:
+            return report
+        if self.options.mode == "full" or report.entries <= 2:
+            self.each_entry()
+        else:
+            for i in range(2):
+                self.try_direction(self.gaussian(), to_the_noise=i == 0)
+            for i, x in enumerate(problem.arrays):
+                if x.size:
+                    self.until_seen(i)
+            self.say_what_could_be_missed()
+        return report
+
+    # Directions
+
+    def gaussian(self, only: int | None = None) -> Arrays:
+        """Return a Gaussian direction, of all arguments or of one."""
+        return [
+            scale * self.rng.standard_normal(x.shape) if only in (None, i) else np.zeros(x.shape)
+            for i, (x, scale) in enumerate(zip(self.problem.arrays, self.scales))
+        ]
+
+    def unit(self, i: int, index: tuple[int, ...]) -> Arrays:
+        """Return the direction that changes one entry of argument i."""
+        direction = [np.zeros(x.shape) for x in self.problem.arrays]
+        direction[i][index] = self.scales[i]
+        return direction
+
+    def claim(self) -> Claim:
+        return self.problem.claim(self.problem.weights(self.rng))
+
+    def try_direction(
+        self, direction: Arrays, to_the_noise: bool = False, claim: Claim | None = None
+    ) -> Verdict:
+        """Check along a direction, with new weights. Raise GradientError or Kink if it fails."""
+        claim = claim or self.claim()
+        sizes = self.sizes_of(claim)
+        self.sizes = [max(old, new) for old, new in zip(self.sizes, sizes)]
+        used = [i for i, v in enumerate(direction) if np.any(v)]
+        wanted = [self.options.eps * sizes[i] for i in used if sizes[i] > 0]
+        target = math.sqrt(self.options.miss) * min(wanted, default=math.inf)
+        line = claim.line(direction, self.first)
+        verdict = self.judge(line, line.examine(target, to_the_noise), direction)
+        if verdict.kind != "right":
+            locate = functools.partial(self.locate, claim, direction, line, verdict)
+            if verdict.kind == "kink":
+                raise Kink(locate)
+            fail(locate())
+        self.note(line, verdict, used, sizes)
+        return verdict
+
+    def judge(self, line: Line, verdict: Verdict, direction: Arrays) -> Verdict:
+        """Return the verdict, or that of the caller's tolerance."""
+        if self.report.tolerance is None or not math.isfinite(verdict.error):
+            return verdict
+        rtol, atol = self.report.tolerance
+        found = line.claimed + verdict.error
+        length = math.sqrt(sum(float(np.vdot(v, v)) for v in direction))
+        # Near the crossing of zero, a derivative counts as large as its usual size / 1000.
+        size = max(abs(found), abs(line.claimed), 1e-3 * line.size)
+        allowed = max(rtol * size + atol * length, verdict.allowed)
+        kind = "right" if abs(verdict.error) <= allowed else verdict.kind
+        return Verdict("wrong" if kind == "right" != verdict.kind else kind, *verdict[1:])
+
+    def sizes_of(self, claim: Claim) -> list[float]:
+        """Return the root mean square of each gradient, as a derivative along a direction."""
+        if claim.gradients is None:
+            return [0.0] * len(self.scales)
+        return [
+            scale * math.sqrt(float(np.vdot(g, g)) / max(g.size, 1))
+            for g, scale in zip(claim.gradients, self.scales)
+        ]
+
+    def note(self, line: Line, verdict: Verdict, used: list[int], sizes: list[float]) -> None:
+        """Put the results along a direction into the report."""
+        report = self.report
+        report.directions += 1
+        report.line = report.line or line
+        size = max(line.size, abs(line.claimed))
+        for i in used:
+            name = self.problem.names[i]
+            error = abs(verdict.error) / size if size else abs(verdict.error)
+            report.errors[name] = max(report.errors.get(name, 0.0), error)
+            if sizes[i] > 0:
+                self.allowed[i].append(2 * verdict.allowed / sizes[i])
+        if size:
+            report.noise = max(report.noise, 2 * verdict.allowed / size)
+
+    # What could be missed
+
+    def until_seen(self, i: int) -> None:
+        """Try more directions of argument i until an error of eps in one entry would be seen."""
+        for _ in range(MOST_DIRECTIONS):
+            seen = self.allowed[i]
+            if not seen or missed(seen, self.options.eps) <= self.options.miss:
+                return
+            if min(seen) > self.options.eps and len(seen) > 3:
+                return  # the noise hides it
+            self.try_direction(self.gaussian(only=i))
+
+    def say_what_could_be_missed(self) -> None:
+        """Set miss for eps; or where the noise hides such errors, the larger eps that is seen."""
+        report, bound = self.report, self.options.miss
+        worst = 0.0
+        for seen in filter(None, self.allowed):
+            eps = self.options.eps
+            while missed(seen, eps) > bound and eps < 1e30:
+                eps *= 1.25
+            report.eps = max(report.eps, eps)
+            worst = max(worst, missed(seen, eps))
+        report.miss = max(worst, 1e-300)
+
+    def each_entry(self) -> None:
+        """Compare every entry by itself."""
+        self.report.full, claim = True, self.claim()
+        for i, x in enumerate(self.problem.arrays):
+            for index in np.ndindex(x.shape):
+                first = self.report.line is None
+                self.try_direction(self.unit(i, index), to_the_noise=first, claim=claim)
+
+    # Failures
+
+    def locate(self, claim: Claim, direction: Arrays, line: Line, verdict: Verdict) -> Failure:
+        """Find the argument and the entry that are wrong."""
+        problem = self.problem
+        used = [i for i, v in enumerate(direction) if np.any(v)]
+        if len(used) > 1:
+            alone = []
+            for i in used:
+                part = [v if j == i else np.zeros(v.shape) for j, v in enumerate(direction)]
+                line_i = claim.line(part, self.first)
+                alone.append((i, part, line_i, line_i.examine()))
+            bad = [a for a in alone if a[3].kind == verdict.kind] or alone
+            bad = [max(bad, key=_badness)] if bad is alone else bad
+            i, direction, line, verdict = bad[0]
+            used = [i]
+        i = used[0]
+        if self.report.full:
+            direction = self.gaussian(only=i)
+        found, index, entry = self.entries(claim, i, direction)
+        where, derivative, difference = "along a random direction", line.claimed, verdict.error
+        difference += derivative
+        if index is not None:
+            where = f"at index {index}"
+            line, verdict = entry
+            derivative = line.claimed / self.scales[i]
+            difference = derivative + verdict.error / self.scales[i]
+        exact = sum(w.size for w in claim.weights) == 1
+        unit = float(sum(np.sum(w) for w in claim.weights)) if exact else 1.0
+        claimed = claim.gradients and claim.gradients[i] / unit
+        small = line.size * 1e-3 / self.scales[i] if index is None else self._small(claim, i)
+        failure = Failure(
+            problem.title,
+            self.report.order,
+            problem.names[i],
+            index,
+            where,
+            derivative / unit,
+            difference / unit,
+            relative_error(derivative, difference, small),
+            claimed,
+            found / unit,
+            line,
+            exact,
+        )
+        failure.suspects = suspects(failure, problem, i)
+        return failure
+
+    def _small(self, claim: Claim, i: int) -> float:
+        if claim.gradients is None:
+            return 1e-300
+        finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
+        return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
+
+    def entries(self, claim, i, direction):
+        """Return (differences of each entry of argument i, the worst index or None, its (line,
+        verdict)). Differences that were not computed are NaN."""
+        x, found = self.problem.arrays[i], np.full(self.problem.arrays[i].shape, np.nan)
+        results = {}
+
+        def look(index):
+            line = claim.line(self.unit(i, index), self.first)
+            verdict = line.examine()
+            results[index] = line, verdict
+            found[index] = (line.claimed + verdict.error) / self.scales[i]
+
+        if x.size <= MOST_ENTRIES:
+            chosen = [index for index in np.ndindex(x.shape) if np.any(direction[i][index])]
+        else:
+            every = self.rng.choice(x.size, 32, replace=False)
+            narrowed = self.narrowed(claim, i, direction)
+            chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
+            chosen = [tuple(map(int, index)) for index in chosen]
+        for index in chosen:
+            look(index)
+        small = self._small(claim, i) * self.scales[i]
+        wrong = {
+            index: relative_error(line.claimed, line.claimed + verdict.error, small)
+            for index, (line, verdict) in results.items()
+            if verdict.kind != "right"
+        }
+        if not wrong:
+            return found, None, None
+        worst = max(wrong, key=lambda index: wrong[index])
+        return found, worst, results[worst]
+
+    def narrowed(self, claim, i, direction):
+        """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
+        chosen = np.flatnonzero(direction[i])
+        while len(chosen) > 1:
+            halves = []
+            for half in np.array_split(chosen, 2):
+                part = [np.zeros(v.shape) for v in direction]
+                part[i].flat[half] = direction[i].flat[half]
+                line = claim.line(part, self.first)
+                halves.append((half, part, line, line.examine()))
+            chosen, _, _, verdict = max(halves, key=_badness)
+            if verdict.kind == "right":
+                return []
+        return [int(flat) for flat in chosen]
+
+def _badness(found):
+    """Return by how much the error of a direction exceeds what it may be; found: a tuple that ends
+    with a Line and a Verdict."""
+    *_, line, verdict = found
+    if not math.isfinite(verdict.error):
+        return math.inf
+    return abs(verdict.error) / (verdict.allowed / SAFETY + 1e-300)
+
+
+def missed(seen: list[float], eps: float) -> float:
+    """Return the probability that an error of eps in one entry is missed by all directions; seen:
+    the smallest error that each of them shows, in the same unit."""
+    return math.prod(math.erf(d / eps / math.sqrt(2)) for d in seen)

@@ -1,0 +1,208 @@
+"""check_grads and check_module: the derivatives of functions of Tensors, of any order."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygan.autograd.engine import grad
+from tinygan.autograd.tensor import Tensor, tensor
+from tinygan.backend import asarray, to_numpy
+
+from .checker import Options, check_order
+from .problem import Arrays, Problem, parameter_names
+from .report import GradientError, GradReport, OrderReport, Witness, fail_if_one_disagrees
+from .witnesses import in_single_precision, of_linear_arguments, of_the_hessian
+
+
+@np.errstate(all="ignore")  # a NaN raises a GradientError, which says more than a warning
+def check_grads(
+    f: Callable[..., Any],
+    inputs: Any,
+    order: int = 2,
+    *,
+    mode: str = "random",
+    names: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    step: float | None = None,
+    seed: int = 0,
+    rtol: float | None = None,
+    atol: float | None = None,
+    eps: float = 1e-4,
+    miss: float = 1e-6,
+) -> GradReport:
+    """Check the derivatives of `f` at `inputs`, up to `order`, against finite differences.
+
+    The rate at which the Taylor remainder falls decides (see line.py), not a tolerance: it falls
+    with the third power of the step down to rounding, or the derivative is wrong. Where f has kinks
+    or noise, extrapolated differences and their own uncertainty decide.
+
+    f: a function of Tensors that returns a Tensor of any shape, or a sequence of Tensors; or a
+    Module, whose parameters are then checked along with its inputs.
+    inputs: an array or Tensor, or a sequence of them; converted to float64.
+    order: 2 checks the gradients of the gradients too, 3 the gradients of those, and so on.
+    mode: "random" compares the derivatives along Gaussian directions, with random weightings of the
+    outputs; when one fails, it finds the worst entry. "full" compares every entry of the gradient.
+    Both modes also check that gradients have the shape and dtype of their arguments, that a second
+    run gives the same bits, and what other witnesses say (see the report).
+    names: the names of the arguments in messages; default: those of the parameters of f.
+    rtol, atol: decide by a tolerance after all: errors up to rtol * |derivative| + atol pass.
+    `tolerance` is another name of rtol.
+    step: the largest step of the differences; by default, 1/16 of the size of the argument.
+    seed: of the random directions and weights.
+    eps, miss: directions are drawn until an error of one entry, of size eps relative to the root
+    mean square of its gradient, is missed with a probability of at most `miss`.
+
+    Returns a GradReport: the largest relative error at each order; `report.describe()` says more.
+    Raises GradientError if a derivative is wrong.
+    """
+    if order < 1:
+        raise ValueError(f"order must be 1 or more, not {order}")
+    if mode not in ("random", "full"):
+        raise ValueError(f"mode must be 'random' or 'full', not {mode!r}")
+    single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")
+    arrays = [_float64(x) for x in ([inputs] if single else inputs)]
+    title = getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__)
+    names = list(names or parameter_names(getattr(f, "forward", f), len(arrays)))
+    if hasattr(f, "as_function"):  # a Module: its parameters become further arguments
+        f, parameters = f.as_function("float64")
+        arrays += [_float64(p) for p in parameters.values()]
+        names += parameters
+
+    rng = np.random.default_rng(seed)
+    options = Options(mode, tolerance if rtol is None else rtol, atol, step, eps, miss)
+    report, below = GradReport(), None
+    for k in range(1, order + 1):
+        try:
+            problem = _problem(title, names, f, arrays, k, rng)
+            found, problem = check_order(problem, k, options, rng)
+            found.witnesses = _witnesses(problem, below, found, report, f, rng)
+            fail_if_one_disagrees(found.title, found.witnesses)
+        except GradientError as error:
+            if k > 1:  # the next derivative takes results computed on arrays for constants
+                error.args = (f"{error} (compute derivatives with ops, not on arrays)",)
+            error.report = report.with_failure_of(error)
+            raise
+        report.add(found)
+        below, arrays = problem, problem.arrays
+        weights = problem.weights(rng)
+        f, arrays = _gradients_of(f, len(arrays)), arrays + weights
+        names = names + ["grad_outputs"] * len(weights)
+    return report
+
+
+def _problem(
+    title: str,
+    names: list[str],
+    f: Callable[..., Any],
+    arrays: Arrays,
+    order: int,
+    rng: np.random.Generator,
+) -> Problem:
+    """Return the Problem of a function of Tensors. Raise GradientError if its gradients have other
+    shapes or dtypes than its arguments, or if two runs differ."""
+    gradients_of_f = _gradients_of(f, len(arrays))
+    problem = Problem(
+        title,
+        names,
+        arrays,
+        lambda xs: _values(f, xs),
+        lambda xs, weights: _values(gradients_of_f, xs + weights),
+    )
+    title = f"{title}, order {order}"
+    for v in problem.here:
+        if v.dtype != np.float64:
+            raise GradientError(f"{title}: float64 inputs gave a {v.dtype} result")
+    if not all(map(_same_bits, problem.here, problem.values(arrays))):
+        raise GradientError(
+            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
+        )
+    weights = problem.weights(rng)
+    first, second = (_values(gradients_of_f, arrays + weights) for _ in range(2))
+    for x, g, repeated, name in zip(arrays, first, second, names):
+        if g.shape != x.shape or g.dtype != x.dtype:
+            raise GradientError(
+                f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
+                f"{name} has shape {x.shape}, {x.dtype}"
+            )
+        if not _same_bits(g, repeated):
+            raise GradientError(
+                f"{title}: two runs on the same inputs gave different gradients of {name}"
+            )
+    return problem
+
+
+def _witnesses(
+    problem: Problem,
+    below: Problem | None,
+    found: OrderReport,
+    report: GradReport,
+    f: Callable[..., Any],
+    rng: np.random.Generator,
+) -> list[Witness]:
+    """Return what the witnesses of one order say. below: the problem of the order below."""
+    if not found.entries:
+        return []
+    gradients_of_f = _gradients_of(f, len(problem.arrays))
+
+    def gradient(arrays: Arrays, weights: Arrays, dtype: str) -> Arrays | None:
+        try:
+            gradients = _values(gradients_of_f, arrays + weights, dtype)
+        except (TypeError, ValueError):  # f computes with constants of float64
+            return None
+        return gradients if all(g.dtype == dtype for g in gradients) else None
+
+    witnesses = []
+    if below is None:
+        witnesses += of_linear_arguments(problem, rng)
+    elif found.order == 2 and _same_point(problem, below):
+        witnesses += of_the_hessian(problem, below, report.orders[0].line, rng)
+    if found.order <= 2:
+        weights = problem.weights(rng)
+        witnesses += in_single_precision(problem.names, problem.arrays, weights, gradient, rng)
+    return witnesses
+
+
+def _same_point(problem: Problem, below: Problem) -> bool:
+    return all(map(np.array_equal, problem.arrays, below.arrays))
+
+
+def _float64(x):
+    return np.array(to_numpy(x.data) if isinstance(x, Tensor) else to_numpy(x), np.float64)
+
+
+def _values(f, arrays, dtype="float64"):
+    """Return the results of f at `arrays`, as a list of arrays."""
+    ys = f(*[tensor(asarray(a), dtype=dtype) for a in arrays])
+    ys = list(ys) if isinstance(ys, (tuple, list)) else [ys]
+    for y in ys:
+        if not isinstance(y, Tensor):
+            raise TypeError(
+                "check_grads: the function must return a Tensor or a sequence of Tensors, not "
+                f"{type(y).__name__}"
+            )
+    return [to_numpy(y.data) for y in ys]
+
+
+def _gradients_of(f, count):
+    """Return the gradients of sum(weights * f), as a function of f's `count` arguments and weights.
+
+    There is a weight for each result of f. The gradient of an argument without influence is 0.
+    """
+
+    def gradients(*args):
+        create_graph = any(a.requires_grad for a in args)
+        xs = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in args[:count]]
+        ys = f(*xs)
+        ys = [ys] if isinstance(ys, Tensor) else ys
+        reached = [(y, w) for y, w in zip(ys, args[count:]) if y.requires_grad]
+        if not reached:
+            return [x.detach() * 0.0 for x in xs]
+        gs = grad([y for y, _ in reached], xs, [w for _, w in reached], create_graph=create_graph)
+        return [x.detach() * 0.0 if g is None else g for x, g in zip(xs, gs)]
+
+    return gradients
+
+
+def _same_bits(a, b):
+    return np.array_equal(a, b, equal_nan=True)

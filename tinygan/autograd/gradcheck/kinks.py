@@ -1,0 +1,69 @@
+"""What can be said about a derivative where the function has a kink: at relu(0), at a tie of max.
+
+The gradients near the point are ordinary ones, which are checked by themselves. At the kink, the
+derivative along a direction must lie between those nearby: a tie that counts twice, or a relu with
+the slope 2 at 0, is wrong. That holds where the nearby derivatives take one value, or two (of the
+two sides of one kink); where several kinks meet, any mixture is possible, and nothing is said.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .problem import Arrays, Problem
+from .report import Failure, fail, relative_error
+
+NEARBY, DISTANCE = 12, 1e-6  # points, and how far they are from the kink, relative to the argument
+
+
+def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> None:
+    """Raise GradientError if the derivative at the point of a Problem does not lie between those
+    nearby: along each entry, and along directions that change all entries alike."""
+    if problem.gradient is None:
+        return
+    weights = problem.weights(rng)
+    here = problem.gradient(problem.arrays, weights)
+    nearby = [problem.gradient(_moved(problem, rng), weights) for _ in range(NEARBY)]
+    for i, name, index, d, others in _derivatives(problem, here, nearby):
+        low, high = min(others), max(others)
+        margin = 1e-3 * max(abs(low), abs(high)) + 1e-12
+        between = [v for v in others if low + margin < v < high - margin]
+        if between or low - margin <= d <= high + margin:
+            continue
+        nearest = low if d < low else high
+        where = f"at index {index}" if index is not None else "along equal changes of all entries"
+        fail(
+            Failure(
+                problem.title,
+                order,
+                name,
+                index,
+                where,
+                d,
+                nearest,
+                relative_error(d, nearest, 1e-300),
+                suspects=[
+                    "f has a kink at this point, and the derivative does not lie between those of "
+                    "both sides: how does it treat ties, or 0?"
+                ],
+            )
+        )
+
+
+def _moved(problem: Problem, rng: np.random.Generator) -> Arrays:
+    return [
+        x + DISTANCE * scale * rng.standard_normal(x.shape)
+        for x, scale in zip(problem.arrays, problem.scales)
+    ]
+
+
+def _derivatives(
+    problem: Problem, here: Arrays, nearby: list[Arrays]
+) -> Iterator[tuple[int, str, tuple[int, ...] | None, float, list[float]]]:
+    """Yield (argument, its name, index, derivative here, derivatives nearby)."""
+    for i, name in enumerate(problem.names):
+        yield i, name, None, float(np.sum(here[i])), [float(np.sum(g[i])) for g in nearby]
+        for index in np.ndindex(here[i].shape) if here[i].size <= 10_000 else ():
+            yield i, name, index, float(here[i][index]), [float(g[i][index]) for g in nearby]
+    totals = [sum(float(np.sum(x)) for x in g) for g in (here, *nearby)]
+    yield 0, " and ".join(problem.names), None, totals[0], totals[1:]

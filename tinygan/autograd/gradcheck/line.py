@@ -1,0 +1,242 @@
+"""One direction: what a function does along it, and whether a claimed derivative fits.
+
+Along a direction v, a function becomes one of a single number, phi(t) = sum(w * f(x + t v)) with
+fixed weights w. Subtract the claimed derivative D from its difference quotient:
+
+    remainder(h) = (phi(h) - phi(-h)) / 2h - D  =  [phi'(0) - D] + c h^2 + c' h^4 + ...
+
+If D is right, the remainder falls with the second power of the step h (and h times it, the Taylor
+remainder, with the third), until rounding takes over: eps |phi| / h, which grows as h falls. If D
+is wrong, the remainder stops falling above the rounding, at the error. So the rate at which it
+falls decides, and no tolerance. The error itself, phi'(0) - D, comes from three successive steps by
+Richardson's extrapolation.
+
+The other half of the samples, bend(h) = (phi(h) - 2 phi(0) + phi(-h)) / 2h, falls like h where phi
+is smooth, and does not where it has a kink at 0: there the derivative may be anything between the
+slopes on both sides, phi'(0) - bend and phi'(0) + bend.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FIRST_STEP = 2.0**-4  # relative to the argument
+RATIO = 4.0  # of one step to the next
+COARSEST, FINEST = -5, 13  # levels: their steps are FIRST_STEP / RATIO**level, 64 and 1e-9
+# An extrapolated error counts as an error of the derivative if it exceeds this many times its
+# uncertainty, and the rounding that the derivative itself may have, relative to its size.
+SAFETY, ROUNDING = 16.0, 2.0**-36
+REGULAR = 1.5  # a remainder that falls faster than h ** REGULAR falls with h ** 2 or more
+
+
+class Sample(NamedTuple):
+    """What was measured with the step h. noise: the size of the rounding in `remainder`."""
+
+    h: float
+    remainder: float
+    bend: float
+    noise: float
+
+
+class Verdict(NamedTuple):
+    """kind: "right", "wrong", or "kink" if a kink so close to the point explains the difference.
+
+    error: the extrapolated phi'(0) - D. allowed: smaller errors cannot be seen.
+    """
+
+    kind: str
+    error: float
+    allowed: float
+
+
+class Line:
+    """The samples along one direction, and the verdict on the claimed derivative.
+
+    measure: a function from a step to a Sample. size: the usual size of such a derivative, which
+    sets the scale of its rounding errors. claimed: the derivative D, for reports. jitter: a
+    function that measures how much phi and D jitter at steps near 0; it returns two numbers.
+    power: of 1/h in the noise. first: the step of level 0. direction, weights: v and w.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[float], Sample],
+        size: float,
+        claimed: float,
+        jitter: Callable[[], tuple[float, float]],
+        power: int = 1,
+        first: float = FIRST_STEP,
+        direction: Sequence[Any] = (),
+        weights: Sequence[Any] = (),
+    ) -> None:
+        self.measure, self.size, self.claimed = measure, size, claimed
+        self.jitter, self.power, self.first = jitter, power, first
+        self.direction, self.weights = list(direction), list(weights)
+        self.by_level: dict[int, Sample] = {}
+        self.floor = ROUNDING * size
+        self.measured_jitter: float | None = None
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All finite samples, from the largest step to the smallest."""
+        samples = [self.sample(level) for level in sorted(self.by_level)]
+        return [s for s in samples if math.isfinite(s.remainder)]
+
+    def sample(self, level: int) -> Sample:
+        if level not in self.by_level:
+            self.by_level[level] = self.measure(self.first / RATIO**level)
+        s = self.by_level[level]
+        jitter = (self.measured_jitter or 0.0) / s.h**self.power
+        return s if s.noise >= jitter else s._replace(noise=jitter)
+
+    def window(self, level: int) -> tuple[float, float]:
+        """Return (error, its uncertainty) from the steps of `level` and the two finer levels.
+
+        A combination that cancels c h^2 leaves c' h^4, and one that cancels both leaves h^6. Their
+        difference is the uncertainty, to which the rounding of the smallest step is added.
+        """
+        r = [self.sample(level + i) for i in range(3)]
+        if not all(math.isfinite(s.remainder) for s in r):
+            return math.nan, math.inf
+        square = RATIO**2
+        fourth = [(square * b.remainder - a.remainder) / (square - 1) for a, b in zip(r, r[1:])]
+        sixth = (square**2 * fourth[1] - fourth[0]) / (square**2 - 1)
+        return sixth, abs(sixth - fourth[1]) + 1.1 * r[2].noise
+
+    def examine(self, target: float = math.inf, to_the_noise: bool = False) -> Verdict:
+        """Choose the steps, and return the Verdict.
+
+        target: stop as soon as errors of this size can be seen. to_the_noise: go on until rounding
+        takes over, so that `rate` can be measured down to there.
+        """
+        level = 0
+        while not math.isfinite(self.window(level)[0]):  # f may be undefined at large steps
+            level += 1
+            if level > FINEST - 2:
+                return Verdict("wrong", math.nan, math.nan)
+        if level == 0:
+            self.take_larger_steps(target)
+        while level < FINEST - 2:
+            finest, uncertainty = self.sample(level + 2), self.window(level)[1]
+            enough = SAFETY * uncertainty + self.floor <= target
+            no_gain = RATIO * finest.noise >= uncertainty  # the noise of the next window
+            if (enough or no_gain) and (
+                not to_the_noise or abs(finest.remainder) <= 4 * finest.noise
+            ):
+                break
+            level += 1
+        return self.decide(min(self.by_level))
+
+    def take_larger_steps(self, target: float) -> None:
+        """Take steps larger than the first while they lessen the noise and add nothing else."""
+        level = 0
+        while level > COARSEST:
+            s, allowed = self.sample(level), SAFETY * self.window(level)[1] + self.floor
+            if allowed <= max(target, 2 * self.floor) or abs(s.remainder) > 4 * s.noise:
+                return
+            level -= 1
+            self.sample(level)
+
+    def decide(self, first: int) -> Verdict:
+        """Return the Verdict of the windows from level `first` on."""
+        while first <= FINEST - 2:
+            error, allowed, best = self.best_window(first)
+            if abs(error) <= allowed:
+                return Verdict("right", error, allowed)
+            if self.measured_jitter is None:  # f and D may round more than their sizes tell
+                self.measured_jitter, jitter_of_derivative = self.jitter()
+                self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+                continue
+            # A wrong derivative leaves the same remainder at all smaller steps, down to the noise.
+            level, falls = best + 3, False
+            while level <= FINEST and not falls:
+                s = self.sample(level)
+                if not 4 * s.noise < abs(error):
+                    break
+                falls = not abs(s.remainder - error) <= abs(error) / 2
+                level += 1
+            if not falls:
+                return Verdict(self.kind(error, best + 2), error, allowed)
+            first = level - 1
+        return self.noisy_verdict()
+
+    def best_window(self, first: int) -> tuple[float, float, int]:
+        """Return (error, what it may be, level) of the window with the least uncertainty."""
+        last = max(max(self.by_level), first + 2)
+        windows = [(self.window(level), level) for level in range(first, last - 1)]
+        (error, uncertainty), level = min(windows, key=lambda window: window[0][1])
+        return error, SAFETY * uncertainty + self.floor, level
+
+    def kind(self, error: float, level: int) -> str:
+        """Return "kink" if f has a kink at the point that may explain the error, or else "wrong"."""
+        kinks = []
+        for fine, coarse in [(self.sample(k), self.sample(k - 1)) for k in (level, level + 1)]:
+            kink = abs(fine.bend - coarse.bend / RATIO) * RATIO / (RATIO - 1)
+            if kink <= 8 * fine.noise:
+                return "wrong"
+            kinks.append(kink)
+        return "kink" if min(kinks) >= abs(error) / 50 else "wrong"
+
+    def noisy_verdict(self) -> Verdict:
+        """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy."""
+        samples = self.samples
+        noise = max(abs(s.remainder) * s.h**self.power for s in samples[len(samples) // 2 :])
+        self.measured_jitter = max(self.measured_jitter or 0.0, noise)
+        error, allowed, _ = self.best_window(min(self.by_level))
+        return Verdict("right" if abs(error) <= allowed else "kink", error, allowed)
+
+    def clear_samples(self) -> list[Sample]:
+        """The samples whose remainder is well above the noise, from the largest step down to the
+        first that is not."""
+        clear: list[Sample] = []
+        for s in self.samples:
+            if abs(s.remainder) <= max(8 * s.noise, self.floor):
+                if clear:
+                    break
+                continue
+            clear.append(s)
+        return clear
+
+    def is_noisy(self) -> bool:
+        """Return whether f jitters far more than the rounding of its results explains."""
+        if not self.measured_jitter or not self.by_level:
+            return False
+        coarsest = self.by_level[min(self.by_level)]
+        return self.measured_jitter > 1e4 * coarsest.noise * coarsest.h**self.power
+
+    def is_regular(self) -> bool:
+        """Return whether the remainder falls as that of a smooth function does."""
+        measured = self.rate()
+        return not self.is_noisy() and (measured is None or measured[0] >= REGULAR)
+
+    def rate(self) -> tuple[float, float, float] | None:
+        """Return (rate, smallest step, largest step): the power of h with which the remainder falls
+        down to the noise. None if it is nowhere clear of the noise.
+
+        It is the slope over those steps, from the smallest on, between which it stays the same.
+        """
+        clear = self.clear_samples()
+        if len(clear) < 2:
+            return None
+        rates = [
+            math.log(abs(a.remainder / b.remainder)) / math.log(a.h / b.h)
+            for a, b in zip(clear, clear[1:])
+        ]
+        n = 1
+        while n < len(rates) and abs(rates[-1 - n] - rates[-1]) < 0.3:
+            n += 1
+        chosen = clear[-1 - n :]
+        slope = np.polyfit(*np.log([[s.h, abs(s.remainder)] for s in chosen]).T, 1)[0]
+        return float(slope), chosen[-1].h, chosen[0].h
+
+
+def jitter_of(values: Any) -> float:
+    """Return the standard deviation of the noise in equally spaced values of a smooth function.
+
+    From their fourth differences, which the noise multiplies by sqrt(70) (Moré and Wild 2011).
+    """
+    differences = np.diff(np.asarray(values, np.float64), 4, axis=0)
+    finite = np.nan_to_num(differences, nan=0.0, posinf=0.0, neginf=0.0)
+    return float(np.sqrt(np.mean(finite**2) / 70)) if finite.size else 0.0

@@ -1,0 +1,277 @@
+"""What a gradient check found: reports of right derivatives and of wrong ones, in words."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .line import Line, Sample
+
+
+class Witness(NamedTuple):
+    """An independent test of the same derivative: its name, what it was about, the value found and
+    the limit above which the witness disagrees."""
+
+    name: str
+    about: str
+    value: float
+    limit: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign = "<=" if self.agrees else ">"
+        return f"{self.name} ({self.about}): {self.value:.1e} {sign} {self.limit:.1e}"
+
+
+@dataclasses.dataclass
+class OrderReport:
+    """What was found about the derivatives of one order.
+
+    errors: {argument: largest error along a direction, relative to the size of the gradient}.
+    directions: how many were tried; entries: of all arguments. full: whether each entry was
+    compared by itself. eps, miss: an error of one entry, of size eps relative to the root mean
+    square of its gradient, was missed with a probability of at most miss. noise: the smallest
+    error along a direction that would have been seen, relative to the gradient's size.
+    moved: how often the point was moved off a kink. line: of the first direction. smooth_above: a
+    tolerance of the caller's, or None.
+    """
+
+    title: str
+    order: int
+    errors: dict[str, float] = dataclasses.field(default_factory=dict)
+    directions: int = 0
+    entries: int = 0
+    full: bool = False
+    eps: float = 0.0
+    miss: float = 0.0
+    noise: float = 0.0
+    moved: int = 0
+    tolerance: tuple[float, float] | None = None
+    line: Line | None = None
+    witnesses: list[Witness] = dataclasses.field(default_factory=list)
+
+    @property
+    def error(self) -> float:
+        """The largest relative error of any argument."""
+        return max(self.errors.values(), default=0.0)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What was measured along the first direction, from the largest step to the smallest."""
+        return self.line.samples if self.line else []
+
+    @property
+    def rate(self) -> float | None:
+        """The power of the step with which the remainder falls; 2 or more for a right derivative.
+        None where no remainder rises above the rounding."""
+        measured = self.line and self.line.rate()
+        return measured[0] if measured else None
+
+    @property
+    def method(self) -> str:
+        """What decided: "rate", "extrapolation", or "tolerance" (the caller's)."""
+        if self.tolerance:
+            return "tolerance"
+        return "rate" if self.line is None or self.line.is_regular() else "extrapolation"
+
+    def how(self) -> str:
+        """Return a sentence that says what decided."""
+        measured = self.line and self.line.rate()
+        if not self.line:
+            return "nothing to check: the arguments have no entries"
+        if self.tolerance:
+            rtol, atol = self.tolerance
+            return f"within the tolerance that you set (rtol {rtol:g}, atol {atol:g})"
+        if not measured and self.method == "rate":
+            return (
+                "no Taylor remainder rises above the rounding: along these directions, the "
+                "function is linear or quadratic"
+            )
+        if self.method == "rate":
+            assert measured
+            return (
+                f"the Taylor remainder falls with the power {1 + measured[0]:.2f} of the step h "
+                f"(3 for a right derivative, 1 for a wrong one), from h = {measured[2]:.1e} down "
+                f"to {measured[1]:.1e}, where rounding takes over"
+            )
+        return (
+            "the remainder falls with no regular power (kinks, jumps or noise near the point): "
+            "decided by extrapolated differences and their own uncertainty"
+        )
+
+    def chance(self) -> str:
+        """Return a sentence about what could have been missed."""
+        if self.full:
+            return f"each of the {self.entries} entries was compared by itself"
+        return (
+            f"an error of {self.eps:.1e} of the gradient's root mean square in any one entry would "
+            f"be missed with a probability below {self.miss:.0e}: {self.directions} random "
+            f"directions, {self.entries} entries, noise {self.noise:.1e} of the gradient"
+        )
+
+
+@dataclasses.dataclass
+class Failure:
+    """A derivative that is wrong.
+
+    index: of the entry, or None where only a direction is known. derivative, difference: what is
+    claimed, and what differences give. claimed, found: the whole gradient of the argument, as
+    claimed and by differences (NaN where it was not computed). rate: see OrderReport. exact: the
+    numbers are derivatives of f itself, not of a weighted sum of its results. suspects: what
+    usually looks like this.
+    """
+
+    title: str
+    order: int
+    argument: str
+    index: tuple[int, ...] | None
+    where: str
+    derivative: float
+    difference: float
+    relative_error: float
+    claimed: np.ndarray[Any, Any] | None = None
+    found: np.ndarray[Any, Any] | None = None
+    line: Line | None = None
+    exact: bool = False
+    suspects: list[str] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.title}, order {self.order}: the gradient of {self.argument} is wrong "
+            f"{self.where}: derivative {self.derivative:.10g}, differences "
+            f"{self.difference:.10g}, relative error {self.relative_error:.1e}"
+        )
+
+    @property
+    def rate(self) -> float | None:
+        measured = self.line and self.line.rate()
+        return measured[0] if measured else None
+
+    def table(self, rows: int = 8) -> str:
+        """Return the entries that differ most: index, derivative, differences, ratio."""
+        if self.claimed is None or self.found is None:
+            return ""
+        known = np.isfinite(self.found)
+        error = np.where(known, np.abs(self.claimed - np.where(known, self.found, 0.0)), -1.0)
+        error = np.where(np.isnan(self.claimed), np.inf, error)
+        largest = np.argsort(-error, axis=None, kind="stable")[:rows]
+        lines = [f"{'index':>16} {'derivative':>18} {'differences':>18} {'ratio':>12}"]
+        for flat in largest:
+            index = np.unravel_index(flat, self.claimed.shape)
+            if error[index] < 0:
+                continue
+            a, b = float(self.claimed[index]), float(self.found[index])
+            ratio = f"{a / b:12.7g}" if b else f"{'-':>12}"
+            name = str(tuple(map(int, index)))
+            lines.append(f"{name:>16} {a:18.10g} {b:18.10g} {ratio}")
+        return "\n".join(lines)
+
+    def describe(self) -> str:
+        """Return a text of several lines: what is wrong, the numbers, the usual suspects."""
+        parts = [str(self)]
+        if self.line and math.isfinite(self.difference):
+            rate = self.rate
+            power = f"{1 + rate:.2f}" if rate is not None else "less than 3"
+            parts.append(
+                f"The Taylor remainder falls with the power {power} of the step h: 3 for a right "
+                "derivative, 1 for a wrong one."
+            )
+        if table := self.table():
+            if not self.exact:
+                parts.append("The results of f are weighted with random numbers and summed:")
+            parts.append(table)
+        if self.suspects:
+            parts += ["The usual suspects:", *(f"  * {suspect}" for suspect in self.suspects)]
+        return "\n".join(parts)
+
+
+class GradReport(list[float]):
+    """The largest relative error at each order that passed; report[0] is that of order 1.
+
+    orders: an OrderReport for each of them. failure: the Failure, if a derivative is wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders: list[OrderReport] = []
+        self.failure: Failure | None = None
+
+    def add(self, order: OrderReport) -> None:
+        self.append(float(order.error))
+        self.orders.append(order)
+
+    def with_failure_of(self, error: "GradientError") -> "GradReport":
+        """Return this report with the Failure of an error."""
+        self.failure = getattr(error.report, "failure", None)
+        return self
+
+    @property
+    def witnesses(self) -> list[Witness]:
+        """The witnesses of all orders."""
+        return [witness for order in self.orders for witness in order.witnesses]
+
+    def __str__(self) -> str:
+        return ", ".join(f"order {i + 1}: {error:.1e}" for i, error in enumerate(self))
+
+    def describe(self) -> str:
+        """Return a text of several lines: the errors of each argument, what decided, the witnesses,
+        and the chance of having missed a mistake; or what is wrong."""
+        lines: list[str] = []
+        for order in self.orders:
+            lines.append(f"{order.title}: right")
+            lines += [f"  {name}: relative error {e:.1e}" for name, e in order.errors.items()]
+            lines += [f"  {order.how()}", f"  {order.chance()}"]
+            if order.moved:
+                lines.append(f"  the point was moved off a kink: {order.moved} times")
+            lines += [f"  witness: {witness}" for witness in order.witnesses]
+        if self.failure:
+            lines.append(self.failure.describe())
+        return "\n".join(lines)
+
+    def plot(self, path: Any = None) -> Any:
+        """Draw the error over the step h, and return the Matplotlib figure.
+
+        Both axes are logarithmic. For each order, the slopes of truncation (h ** 2) and of rounding
+        (1 / h) are drawn beside the measured remainders. path: a file to save the figure in.
+        """
+        from .picture import draw
+
+        return draw(self, path)
+
+
+class GradientError(AssertionError):
+    """A derivative disagrees with finite differences. The message says which, where, how much.
+
+    report: the GradReport of the lower orders, which passed; its `failure` has the details.
+    kink: whether f has a kink or jump so close to the input that the differences mean nothing.
+    """
+
+    def __init__(self, message: str = "", report: Any = (), kink: bool = False) -> None:
+        super().__init__(message)
+        self.report, self.kink = report, kink
+
+
+def fail(failure: Failure, kink: bool = False) -> NoReturn:
+    """Raise the GradientError of a Failure."""
+    report = GradReport()
+    report.failure = failure
+    raise GradientError(str(failure), report, kink)
+
+
+def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:
+    """Raise the GradientError of a witness that disagrees."""
+    for witness in witnesses:
+        if not witness.agrees:
+            raise GradientError(
+                f"{title}: the gradient of {witness.about} is wrong: a witness disagrees: {witness}"
+            )
+
+
+def relative_error(derivative: float, difference: float, small: float) -> float:
+    """Return |derivative - difference| relative to the larger one; smaller ones count as `small`."""
+    error = abs(derivative - difference) / max(abs(derivative), abs(difference), small)
+    return math.inf if math.isnan(error) else error

@@ -1,0 +1,177 @@
+"""Independent witnesses: tests of the same derivative that share nothing with the differences.
+
+Each is used where it applies. They agree to rounding, not to a truncation error.
+
+* adjoint: for an argument in which f is linear, <A v, w> = <v, A' w>, where A v comes from f and
+  A' w is the claimed gradient;
+* bilinearity: where f is linear in a and in b, the gradient of a is linear in b, and the same for
+  all a;
+* symmetry: u . H v = v . H u for the Hessian H, which is computed as the gradient of gradients;
+* differences of values: (phi(h) - 2 phi(0) + phi(-h)) / h^2 - v . H v falls like h^2. So the second
+  derivatives are compared with the function itself, and not only with its gradients;
+* float32: the gradient in float32 is that in float64, up to rounding.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .line import ROUNDING, Line, Sample
+from .problem import Arrays, Problem, inner, scale_of
+from .report import Witness
+
+LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
+SINGLE = 2.0**-13  # 1.2e-4: the same for float32, whose rounding is 6e-8
+
+
+def norm(arrays: Arrays) -> float:
+    return math.sqrt(max(inner(arrays, arrays), 0.0))
+
+
+def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witness]:
+    """Return the witnesses `adjoint` and `bilinearity` of the arguments in which f is linear."""
+    gradient = problem.gradient
+    if gradient is None or not problem.here:
+        return []
+    found, linear = [], []
+    weights = problem.weights(rng)
+    claimed = gradient(problem.arrays, weights)
+    for i, x in enumerate(problem.arrays):
+        if not x.size:
+            continue
+        v = problem.scales[i] * rng.standard_normal(x.shape)
+        at = lambda t: problem.values(_with(problem.arrays, i, x + t * v))
+        ahead, behind, far = at(1.0), at(-1.0), at(2.0)
+        change = [(a - b) / 2 for a, b in zip(ahead, behind)]
+        bends = [
+            [a - 2 * b + c for a, b, c in zip(left, middle, right)]
+            for left, middle, right in ((ahead, problem.here, behind), (far, ahead, problem.here))
+        ]
+        size = norm(problem.here) + norm(far)
+        if not norm(change) or not sum(map(norm, bends)) <= 1e-13 * size:
+            continue
+        linear.append((i, v))
+        error = abs(inner(weights, change) - inner([claimed[i]], [v]))
+        value = error / (norm(weights) * norm(change))
+        limit = max(LIMIT, 1e-13 * size / norm(change))
+        found.append(Witness("adjoint, <Av, w> = <v, A'w>", problem.names[i], value, limit))
+    for first, (i, u) in enumerate(linear):
+        for j, v in linear[first + 1 :]:
+            witness = _bilinearity(problem, weights, claimed, i, u, j, v)
+            if witness:
+                found.append(witness)
+    return found
+
+
+def _bilinearity(
+    problem: Problem,
+    weights: Arrays,
+    claimed: Arrays,
+    i: int,
+    u: "np.ndarray",
+    j: int,
+    v: "np.ndarray",
+) -> Witness | None:
+    """Return the witness that the gradient of argument i is linear in j and does not depend on i;
+    None if f has no product of the two."""
+    assert problem.gradient is not None
+    x, y = problem.arrays[i], problem.arrays[j]
+    at = lambda s, t: problem.gradient(
+        _with(_with(problem.arrays, i, x + s * u), j, y + t * v), weights
+    )[i]
+    here, near, far, other = claimed[i], at(0.0, 1.0), at(0.0, 2.0), at(1.0, 0.0)
+    if not np.any(near - here):
+        return None
+    errors = norm([far - 2 * near + here]), norm([other - here])
+    value = max(errors) / (norm([near]) + norm([here]))
+    about = f"{problem.names[i]} and {problem.names[j]}"
+    return Witness("bilinearity of the gradient", about, value, LIMIT)
+
+
+def of_the_hessian(
+    problem: Problem, below: Problem, first: Line | None, rng: np.random.Generator
+) -> list[Witness]:
+    """Return the witnesses `symmetry` and `differences of values` of second derivatives.
+
+    problem: that of second order, whose results are the gradients of `below`. first: the line of
+    the first direction of `below`.
+    """
+    assert problem.gradient is not None
+    n = len(below.arrays)
+    u, v = ([s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)] for _ in range(2))
+    hu, hv = (problem.gradient(problem.arrays, d)[:n] for d in (u, v))
+    found = []
+    if norm(hv):
+        value = abs(inner(u, hv) - inner(v, hu)) / (norm(u) * norm(hv))
+        found.append(Witness("symmetry, u.Hv = v.Hu", "all arguments", value, LIMIT))
+    if first is not None and first.is_regular():
+        found += _differences_of_values(problem, below, first)
+    return found
+
+
+def _differences_of_values(problem: Problem, below: Problem, first: Line) -> list[Witness]:
+    """Return the witness that v.Hv is the second difference along the direction v of a line."""
+    assert problem.gradient is not None
+    v = first.direction
+    hv = problem.gradient(below.arrays + first.weights, v)[: len(below.arrays)]
+    claimed = inner(v, hv)
+
+    def measure(h: float) -> Sample:
+        s = first.measure(h)
+        return Sample(h, 2 * s.bend / h - claimed, 0.0, 4 * s.noise / h)
+
+    size = norm([a * b for a, b in zip(v, hv)])
+    line = Line(measure, size, claimed, first.jitter, power=2, first=first.first)
+    verdict = line.examine()
+    if not size or not verdict.allowed < 1e-3 * size:  # also where it is NaN
+        return []
+    value, limit = abs(verdict.error) / size, max(verdict.allowed / size, ROUNDING)
+    return [Witness("differences of values, v.Hv", "all arguments", value, limit)]
+
+
+def in_single_precision(
+    names: list[str],
+    arrays: Arrays,
+    weights: Arrays,
+    gradient: Callable[[Arrays, Arrays, str], Arrays | None],
+    rng: np.random.Generator,
+) -> list[Witness]:
+    """Return the witness that gradients in float32 are those in float64, up to rounding.
+
+    gradient: a function of (arrays, weights, dtype) that returns the gradients, or None if f cannot
+    compute in that dtype. Rounding differs from point to point, and a mistake does not: where the
+    two differ much, more points nearby tell.
+    """
+
+    def difference(arrays: Arrays) -> tuple[Arrays, Arrays] | None:
+        xs, ws = ([np.float64(np.float32(a)) for a in part] for part in (arrays, weights))
+        single, double = gradient(xs, ws, "float32"), gradient(xs, ws, "float64")
+        if single is None or double is None:
+            return None
+        return [np.subtract(a, b, dtype=np.float64) for a, b in zip(single, double)], double
+
+    at_point = difference(arrays)
+    if at_point is None:
+        return []
+    found, more = [], None
+    for i, name in enumerate(names):
+        size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
+        if not size or not math.isfinite(error) or not math.isfinite(size):
+            continue
+        limit = SINGLE
+        if error > SINGLE * size:
+            more = more or [
+                difference([a + 1e-3 * scale_of(a) * rng.standard_normal(a.shape) for a in arrays])
+                for _ in range(4)
+            ]
+            differences = [at_point[0][i], *(d[0][i] for d in more if d is not None)]
+            mean = np.mean(differences, 0)
+            spread = np.mean([norm([d - mean]) for d in differences])
+            error, limit = norm([mean]), max(SINGLE, 4 * float(spread) / size)
+        found.append(Witness("float32 against float64", name, error / size, limit))
+    return found
+
+
+def _with(arrays: Arrays, i: int, x: "np.ndarray") -> Arrays:
+    return [*arrays[:i], x, *arrays[i + 1 :]]
