@@ -225,17 +225,15 @@ class _Check:
         i = used[0]
         if self.report.full:
             direction = self.gaussian(only=i)
-        found, index, entry = self.entries(claim, i, direction)
+        claimed, found, allowed, index, entry = self.entries(claim, i, direction)
         where, derivative, difference = "along a random direction", line.claimed, verdict.error
         difference += derivative
         if index is not None:
             where = f"at index {index}"
             line, verdict = entry
-            derivative = line.claimed / self.scales[i]
-            difference = derivative + verdict.error / self.scales[i]
+            derivative, difference = float(claimed[index]), float(found[index])
         exact = sum(w.size for w in claim.weights) == 1
         unit = float(sum(np.sum(w) for w in claim.weights)) if exact else 1.0
-        claimed = claim.gradients and claim.gradients[i] / unit
         small = line.size * 1e-3 / self.scales[i] if index is None else self._small(claim, i)
         failure = Failure(
             problem.title,
@@ -246,8 +244,9 @@ class _Check:
             derivative / unit,
             difference / unit,
             relative_error(derivative, difference, small),
-            claimed,
+            claimed / unit,
             found / unit,
+            allowed / abs(unit),
             line,
             exact,
         )
@@ -261,16 +260,25 @@ class _Check:
         return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
 
     def entries(self, claim, i, direction):
-        """Return (differences of each entry of argument i, the worst index or None, its (line,
-        verdict)). Differences that were not computed are NaN."""
-        x, found = self.problem.arrays[i], np.full(self.problem.arrays[i].shape, np.nan)
+        """Return, for argument i, (the claimed gradient, the differences of each entry, the errors
+        that they may have, the worst index or None, its (line, verdict)). What was not computed is
+        NaN."""
+        x = self.problem.arrays[i]
+        claimed, found, allowed = (np.full(x.shape, np.nan) for _ in range(3))
+        if claim.gradients is not None:
+            claimed[...] = claim.gradients[i]
         results = {}
 
         def look(index):
             line = claim.line(self.unit(i, index), self.first)
             verdict = line.examine()
             results[index] = line, verdict
+            claimed[index] = line.claimed / self.scales[i]
+            if not math.isfinite(line.claimed):  # show the differences all the same
+                line = claim.finite().line(self.unit(i, index), self.first)
+                verdict = line.examine()
             found[index] = (line.claimed + verdict.error) / self.scales[i]
+            allowed[index] = verdict.allowed / self.scales[i]
 
         if x.size <= MOST_ENTRIES:
             chosen = [index for index in np.ndindex(x.shape) if np.any(direction[i][index])]
@@ -288,9 +296,9 @@ class _Check:
             if verdict.kind != "right"
         }
         if not wrong:
-            return found, None, None
+            return claimed, found, allowed, None, None
         worst = max(wrong, key=lambda index: wrong[index])
-        return found, worst, results[worst]
+        return claimed, found, allowed, worst, results[worst]
 
     def narrowed(self, claim, i, direction):
         """Return the flat index of an entry that is wrong, found by halving: [] if none is."""

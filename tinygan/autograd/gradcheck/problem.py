@@ -1,5 +1,6 @@
 """What is checked, in one form: a function of arrays, and its derivative as someone claims it."""
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -62,6 +63,13 @@ class Claim:
     def __init__(self, problem: Problem, weights: Arrays) -> None:
         self.problem, self.weights = problem, weights
         self.gradients = problem.gradient and problem.gradient(problem.arrays, weights)
+
+    def finite(self) -> "Claim":
+        """Return the same claim with 0 in place of NaN and infinity."""
+        claim = copy.copy(self)
+        if self.gradients is not None:
+            claim.gradients = [np.nan_to_num(g, posinf=0.0, neginf=0.0) for g in self.gradients]
+        return claim
 
     def along(self, direction: Arrays, at: Arrays | None = None) -> float:
         """Return the claimed derivative along `direction`: at the point, or at other arrays."""
