@@ -9,8 +9,13 @@ derivatives written by hand. witnesses.py tests the same derivatives in other wa
 knows the usual mistakes by their symptoms; report.py and picture.py say and draw what was found.
 """
 
-from .checks import check_grads
+from .checks import check_grads, check_module
 from .plain import check_gradient
-from .report import GradientError, GradReport
+from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
 
-__all__ = ["check_gradient", "check_grads", "GradientError", "GradReport"]
+# fmt: off
+__all__ = [
+    "check_gradient", "check_grads", "check_module", "fail_if_one_disagrees", "GradientError",
+    "GradReport", "Witness",
+]
+# fmt: on

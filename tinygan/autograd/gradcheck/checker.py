@@ -10,7 +10,7 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -178,6 +178,14 @@ class _Check:
 
     def until_seen(self, i: int) -> None:
         """Try more directions of argument i until an error of eps in one entry would be seen."""
+        assert self.report.line
+        if (
+            self.sizes[i] * math.sqrt(self.problem.arrays[i].size)
+            <= 8 * self.report.line.least_noise()
+        ):
+            self.allowed[i] = []
+            self.report.without_influence.append(self.problem.names[i])
+            return
         for _ in range(MOST_DIRECTIONS):
             seen = self.allowed[i]
             if not seen or missed(seen, self.options.eps) <= self.options.miss:
@@ -314,6 +322,7 @@ class _Check:
             if verdict.kind == "right":
                 return []
         return [int(flat) for flat in chosen]
+
 
 def _badness(found):
     """Return by how much the error of a direction exceeds what it may be; found: a tuple that ends

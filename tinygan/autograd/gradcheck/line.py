@@ -170,7 +170,7 @@ class Line:
         return error, SAFETY * uncertainty + self.floor, level
 
     def kind(self, error: float, level: int) -> str:
-        """Return "kink" if f has a kink at the point that may explain the error, or else "wrong"."""
+        """Return "kink" if a kink of f at the point may explain the error, or else "wrong"."""
         kinks = []
         for fine, coarse in [(self.sample(k), self.sample(k - 1)) for k in (level, level + 1)]:
             kink = abs(fine.bend - coarse.bend / RATIO) * RATIO / (RATIO - 1)
@@ -186,6 +186,10 @@ class Line:
         self.measured_jitter = max(self.measured_jitter or 0.0, noise)
         error, allowed, _ = self.best_window(min(self.by_level))
         return Verdict("right" if abs(error) <= allowed else "kink", error, allowed)
+
+    def least_noise(self) -> float:
+        """Return the noise of the largest step."""
+        return self.samples[0].noise if self.samples else 0.0
 
     def clear_samples(self) -> list[Sample]:
         """The samples whose remainder is well above the noise, from the largest step down to the

@@ -36,8 +36,9 @@ class OrderReport:
     compared by itself. eps, miss: an error of one entry, of size eps relative to the root mean
     square of its gradient, was missed with a probability of at most miss. noise: the smallest
     error along a direction that would have been seen, relative to the gradient's size.
-    moved: how often the point was moved off a kink. line: of the first direction. smooth_above: a
-    tolerance of the caller's, or None.
+    without_influence: the arguments whose gradient is not above the rounding of f. moved: how often
+    the point was moved off a kink. tolerance: (rtol, atol) of the caller, or None. line: of the
+    first direction.
     """
 
     title: str
@@ -49,6 +50,7 @@ class OrderReport:
     eps: float = 0.0
     miss: float = 0.0
     noise: float = 0.0
+    without_influence: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     tolerance: tuple[float, float] | None = None
     line: Line | None = None
@@ -224,6 +226,9 @@ class GradReport(list[float]):
         for order in self.orders:
             lines.append(f"{order.title}: right")
             lines += [f"  {name}: relative error {e:.1e}" for name, e in order.errors.items()]
+            if order.without_influence:
+                names = ", ".join(order.without_influence)
+                lines.append(f"  without influence on the results, above their rounding: {names}")
             lines += [f"  {order.how()}", f"  {order.chance()}"]
             if order.moved:
                 lines.append(f"  the point was moved off a kink: {order.moved} times")
@@ -272,6 +277,6 @@ def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:
 
 
 def relative_error(derivative: float, difference: float, small: float) -> float:
-    """Return |derivative - difference| relative to the larger one; smaller ones count as `small`."""
+    """Return |derivative - difference| relative to the larger of the two, or to `small`."""
     error = abs(derivative - difference) / max(abs(derivative), abs(difference), small)
     return math.inf if math.isnan(error) else error
