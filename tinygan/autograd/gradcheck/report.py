@@ -122,9 +122,9 @@ class Failure:
 
     index: of the entry, or None where only a direction is known. derivative, difference: what is
     claimed, and what differences give. claimed, found: the whole gradient of the argument, as
-    claimed and by differences (NaN where it was not computed). rate: see OrderReport. exact: the
-    numbers are derivatives of f itself, not of a weighted sum of its results. suspects: what
-    usually looks like this.
+    claimed and by differences (NaN where it was not computed). allowed: errors of each entry that
+    are too small to be seen. rate: see OrderReport. exact: the numbers are derivatives of f itself,
+    not of a weighted sum of its results. suspects: what usually looks like this.
     """
 
     title: str
@@ -137,6 +137,7 @@ class Failure:
     relative_error: float
     claimed: np.ndarray[Any, Any] | None = None
     found: np.ndarray[Any, Any] | None = None
+    allowed: np.ndarray[Any, Any] | None = None
     line: Line | None = None
     exact: bool = False
     suspects: list[str] = dataclasses.field(default_factory=list)

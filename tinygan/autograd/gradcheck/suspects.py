@@ -1,5 +1,273 @@
-"""The usual suspects: what a wrong gradient of such a kind is usually caused by."""
+"""The usual suspects: what a wrong gradient of such a kind is usually caused by.
+
+Each test looks for one symptom in the numbers, and yields sentences: the symptom, its usual cause,
+what to do. A symptom counts only if it explains the claimed gradient at all entries that are known,
+to a small part of the error. Tests of symptoms in some entries are in places.py.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import patterns, places
+from .evidence import Evidence, near, root_mean_square
+from .problem import Problem
+
+if TYPE_CHECKING:
+    from .report import Failure
+
+MOST = 3
+SINGLE_ROUNDING = 1e-6  # relative errors of float32 are below this, and above 1e-9
 
 
-def suspects(failure, problem, argument):
-    return []
+def suspects(failure: "Failure", problem: Problem, argument: int) -> list[str]:
+    """Return at most three sentences, the most likely suspect first. failure: has `claimed` and
+    `found`, the gradient of one argument of the Problem."""
+    if failure.claimed is None or failure.found is None:
+        return []
+    with np.errstate(all="ignore"):
+        evidence = Evidence(failure, problem, argument)
+        found: list[str] = []
+        for group in GROUPS if evidence.claimed.size else GROUPS[:1]:
+            sentences = itertools.chain.from_iterable(test(evidence) for test in group)
+            found = list(itertools.islice(sentences, MOST))
+            if found:
+                break
+        if group is not UNDEFINED or not found:
+            found += _which_part(evidence)
+        return found[:MOST]
+
+
+# The numbers are not finite
+
+
+def _undefined(e: Evidence) -> Iterator[str]:
+    results = np.concatenate([np.ravel(y) for y in e.problem.here] or [np.zeros(0)])
+    if bad := int(np.sum(~np.isfinite(results))):
+        yield (
+            f"f itself is not finite at this point ({bad} of {results.size} results are NaN or "
+            "infinite): it has no derivative here; check at a point where it is finite."
+        )
+        return
+    bad = ~np.isfinite(e.whole)
+    if np.any(bad):
+        kinds = ("NaN", np.isnan(e.whole)), ("infinite", np.isinf(e.whole))
+        kind = " or ".join(name for name, mask in kinds if np.any(mask))
+        where = ""
+        for text, mask in ((f"{e.name} is 0", e.x == 0), (f"{e.name} is negative", e.x < 0)):
+            if np.array_equal(mask, bad):
+                where = f", exactly where {text}"
+        yield (
+            f"The derivative is {kind} in {np.sum(bad)} of {bad.size} entries{where}: usually from "
+            "a square root, a logarithm, a power or a division at 0, or from 0 * inf. A `where` "
+            "after it does not help: it multiplies the infinity by 0. Put a safe number in before."
+        )
+    elif math.isnan(e.failure.difference):
+        yield (
+            "f is finite here and not close to here: the point is at the edge of where f is "
+            "defined (a square root or logarithm at 0?); check at a point inside."
+        )
+
+
+def _spread(e: Evidence) -> Iterator[str]:
+    if np.any(e.wrong):
+        return
+    yield (
+        "No single entry is wrong above the noise of its differences, only their sum along a "
+        "random direction: a small error in many entries, such as a rounded constant, an epsilon "
+        "that stands in one formula and not in the other, or float32 in between."
+    )
+
+
+# The numbers are explained at all entries
+
+
+def _zero(e: Evidence) -> Iterator[str]:
+    if not np.any(e.whole) and e.order == 1:
+        yield (
+            f"The derivative is 0 everywhere, and the differences are not: {e.name} is cut off "
+            "from the result, by detach(), no_grad(), .data, a NumPy function or a copy; or its "
+            "gradient is not passed on."
+        )
+    elif e.everywhere and not np.any(abs(e.found) > e.allowed) and np.any(e.whole):
+        yield (
+            f"The differences are 0 everywhere, and the derivative is not: f does not depend on "
+            f"{e.name} here: it rounds, compares, or works on an older copy; or the derivative "
+            "belongs to another argument."
+        )
+
+
+def _constant_parts(e: Evidence) -> Iterator[str]:
+    """A second derivative that is 0 because the first takes something for a constant."""
+    if e.order == 1 or not 1 <= len(e.weights) <= 16:
+        return
+    parts = [k for k, (claimed, found, wrong) in _parts(e).items() if wrong and not claimed]
+    if not parts:
+        return
+    claims = _parts(e)
+    names = " and ".join(dict.fromkeys(e.result(k) for k in parts[:3]))
+    what = "the incoming gradient g" if e.name == "grad_outputs" else e.name
+    yield (
+        f"In {names}, {what} is taken for a constant: the derivative with respect to {e.name} is 0 "
+        f"there, and the differences are not ({claims[parts[0]][1]:.4g} along a random direction). "
+        f"Look for detach(), .data, NumPy, or a stored result in the place of {what}, or of what "
+        "is computed from it."
+    )
+
+
+def _parts(e: Evidence) -> dict[int, tuple[float, float, bool]]:
+    """Return {result: (claimed derivative, differences, whether it is wrong)}, of the argument."""
+    found = {}
+    for k in range(len(e.weights)):
+        weights = [w if j == k else 0.0 * w for j, w in enumerate(e.weights)]
+        claimed, differences, allowed = e.line(e.problem, weights, e.argument)
+        found[k] = claimed, differences, not abs(claimed - differences) <= allowed
+    return found
+
+
+def _which_part(e: Evidence) -> Iterator[str]:
+    """What can be said besides: the results, or the order, that are wrong."""
+    several = 1 < len(e.weights) <= 16
+    wrong = [k for k, (_, _, bad) in _parts(e).items() if bad] if several else []
+    if wrong and len(wrong) < len(e.weights):
+        names = ", ".join(dict.fromkeys(e.result(k) for k in wrong))
+        yield f"Only the derivative of {names} is wrong, of {len(e.weights)} results."
+    if e.order > 1:
+        yield (
+            f"Order {e.order - 1} is right here, so the gradient has the right value and a wrong "
+            "derivative: something in it is taken for a constant (detach(), .data, NumPy, a stored "
+            "result), or an op that it uses has a wrong derivative itself."
+        )
+
+
+def _single_precision(e: Evidence) -> Iterator[str]:
+    raw = e.claimed * e.unit
+    if np.max(e.error) > SINGLE_ROUNDING * e.size or np.count_nonzero(raw) < 2:
+        return
+    if np.array_equal(raw, raw.astype(np.float32)) and np.any(raw != np.round(raw, 3)):
+        yield (
+            "Each entry of the derivative is a number of float32 (relative error "
+            f"{np.max(e.error) / e.size:.0e}): it was computed in float32, or cast to it on the "
+            "way; look for astype, a float32 constant array, or a buffer."
+        )
+
+
+NUMBERS = [  # factor, its usual cause
+    (2.0, "a square whose 2 is counted twice, or a factor 1/2 of f that is missing (0.5 * x ** 2)"),
+    (0.5, "a square whose 2 is missing, or an argument that is used twice and counted once"),
+    (-1.0, "the sign: a - b for b - a, or a minus of a loss"),
+    (4.0, "a 2 that is counted twice too often"),
+    (math.sqrt(2), "sqrt(2), a gain"),
+    (math.sqrt(0.5), "1 / sqrt(2), a gain"),
+    (math.pi, "pi"),
+    (math.log(2), "log(2): log2 or 2 ** x for log or exp"),
+    (math.log(10), "log(10): log10 or 10 ** x for log or exp"),
+    (math.pi / 180, "pi / 180: degrees for radians"),
+    (127.5, "127.5: pixels of 0 to 255 for images in [-1, 1]"),
+    (255.0, "255: pixels of 0 to 255 for images in [0, 1]"),
+]
+
+
+def _factor(e: Evidence) -> Iterator[str]:
+    if not np.any(e.found) or not np.any(e.claimed) or root_mean_square(e.allowed) > 0.1 * e.size:
+        return
+    k = float(np.vdot(e.claimed, e.found) / np.vdot(e.found, e.found))
+    if not k or not np.all(abs(e.claimed - k * e.found) <= max(abs(k), 1.0) * e.tolerance):
+        return
+    precision = 1e-8 + root_mean_square(e.allowed) / root_mean_square(e.found) / 4
+    precision = min(precision, max(1e-2 * abs(k - 1), 1e-10))
+    start = f"The derivative is {k:.10g} times the differences"
+    named = list(_named_factors(e, k, precision))
+    if e.elsewhere:
+        moved, other, allowed = e.elsewhere
+        if not near(k, other, precision + allowed + 1e-2 * min(abs(k - 1), 1e-3)):
+            for name, (a, b) in _single_values(e, moved).items():
+                for power, what in ((1, "counted once too often"), (-1, "missing")):
+                    if near(k, a**power, precision) and near(other, b**power, precision + allowed):
+                        yield f"{start} everywhere, which is {name}, or 1 / it: {name} is {what}."
+                        return
+            if len(e.found) > 2:
+                yield (
+                    f"{start} in all entries, and {other:.6g} times at another point. So the factor "
+                    "depends on the numbers: a gradient that is normalised, clipped or weighted by "
+                    "a value of the forward pass."
+                )
+            return
+        if moved is e.problem and len(e.found) < 3 and not named:
+            return
+    elif len(e.found) < 3 and not named:
+        return
+    if named:
+        yield from (f"{start} everywhere. {text}" for text in named[:2])
+    elif abs(k - 1) < 1e-3:
+        yield (
+            f"The derivative is 1 {'-+'[k > 1]} {abs(k - 1):.3g} times the differences everywhere: "
+            "a constant that is typed with too few digits or rounded to float32, or an epsilon "
+            "that stands in one formula and not in the other."
+        )
+    else:
+        yield (
+            f"{start} everywhere: a constant factor (a gain, a scale, a step, a weight) is missing "
+            f"or counted twice; look for {k:.6g} or {1 / k:.6g}."
+        )
+
+
+def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
+    """Yield what a factor may be, the most likely first."""
+    if e.order > 1:
+        fraction = Fraction(k).limit_denominator(6)
+        p, q = fraction.numerator, fraction.denominator
+        if 0 < k < 1 and near(k, p / q, precision):
+            yield (
+                f"That is {p}/{q}: of {q} equal factors or terms in the gradient, {q - p} "
+                f"{'is' if q - p == 1 else 'are'} taken for a constant (detach(), .data, NumPy)."
+            )
+            return
+    lengths = {n: " and ".join(texts[:2]) for n, texts in e.lengths().items() if n > 1}
+    sizes = []
+    for n, text in lengths.items():
+        for factor, what in (
+            (n, f"{n} is {text}: f takes a mean there, and the derivative is that of a sum."),
+            (1 / n, f"{n} is {text}: f takes a sum there, and the derivative is that of a mean."),
+            (n / (n - 1), f"That is n / (n - 1), and n = {n} is {text}: a variance divided by n "
+                "in one place and by n - 1 in the other (ddof)."),
+            ((n - 1) / n, f"That is (n - 1) / n, and n = {n} is {text}: a variance divided by "
+                "n in one place and by n - 1 in the other (ddof)."),
+            (math.sqrt(n), f"That is the square root of {n}, {text}: a scale 1 / sqrt(n), as of "
+                "attention, weights or a standard error, is missing."),
+            (1 / math.sqrt(n), f"That is 1 / sqrt({n}), and {n} is {text}: a scale 1 / sqrt(n), as "
+                "of attention, weights or a standard error, is counted twice."),
+            (n / 2, f"That is {n} / 2, and {n} is {text}: a mean of squares whose 2 / n is "
+                "missing."),
+            (2 / n, f"That is 2 / {n}, and {n} is {text}: a mean in the place of a sum, and the 2 "
+                "of a square."),
+        ):  # fmt: skip
+            if near(k, factor, precision):
+                sizes.append(what)
+                break
+    numbers = [f"That suggests {text}." for factor, text in NUMBERS if near(k, factor, precision)]
+    yield from numbers + sizes
+
+
+def _single_values(e: Evidence, moved: Problem) -> dict[str, tuple[float, float]]:
+    """Return {name: (value here, value at another point)} of arguments and results of one entry."""
+    pairs = list(zip(e.problem.names, e.problem.arrays, moved.arrays))
+    pairs += [(e.result(k), y, moved.here[k]) for k, y in enumerate(e.problem.here)]
+    return {name: (a.item(), b.item()) for name, a, b in pairs if a.size == 1}
+
+
+# Each group is tried only if those before it find nothing.
+UNDEFINED = (_undefined, _spread)
+GROUPS: list[tuple[Callable[[Evidence], Iterator[str]], ...]] = [
+    UNDEFINED,
+    (_constant_parts, _zero),
+    (_factor, _single_precision),
+    (patterns.of_another_argument, patterns.rearranged),
+    (patterns.products, patterns.sums, patterns.statistics),
+    (patterns.difference, patterns.ratio),
+    (places.along_axes, places.in_places, places.right_sums),
+]

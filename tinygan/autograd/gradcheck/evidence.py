@@ -1,0 +1,156 @@
+"""What is known about a wrong gradient, in a form in which symptoms are easy to test."""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .line import SAFETY
+from .problem import Arrays, Problem
+
+if TYPE_CHECKING:
+    from .report import Failure
+
+Array = np.ndarray[Any, Any]
+
+
+class Evidence:
+    """The claimed gradient of an argument beside its differences.
+
+    whole: the claimed gradient. known: the indices of the entries whose differences are known;
+    claimed, found, allowed: at these entries, each of shape (n,). wrong: which of them are wrong.
+    tolerance: what an explanation may leave of the error of each: far less than the error itself.
+    name, x: of the argument. everywhere: all entries are known.
+    """
+
+    def __init__(self, failure: "Failure", problem: Problem, argument: int) -> None:
+        assert failure.claimed is not None and failure.found is not None
+        self.failure, self.problem, self.argument = failure, problem, argument
+        self.name, self.x = problem.names[argument], np.atleast_1d(problem.arrays[argument])
+        self.whole, differences = np.atleast_1d(failure.claimed, failure.found)
+        self.known = np.nonzero(np.isfinite(differences))
+        self.everywhere = len(self.known[0]) == differences.size
+        self.claimed, self.found = self.whole[self.known], differences[self.known]
+        self.error = abs(self.claimed - self.found)
+        self.size = root_mean_square(np.concatenate([self.claimed, self.found]))
+        allowed = np.full(self.x.shape, 1e-8 * self.size)
+        if failure.allowed is not None:
+            allowed = np.atleast_1d(failure.allowed)
+        self.allowed = allowed[self.known]
+        self.wrong = ~(self.error <= self.allowed)
+        largest = float(np.max(self.error, initial=0.0))
+        self.tolerance = self.allowed / 4 + min(1e-5 * self.size, 1e-2 * largest)
+        self.weights = [w for w in failure.line.weights] if failure.line else []
+        # A single result has a weight, too, by which the numbers of the Failure are divided.
+        self.unit = float(np.sum(self.weights[0])) if failure.exact and self.weights else 1.0
+
+    @property
+    def order(self) -> int:
+        return self.failure.order
+
+    @property
+    def differences(self) -> Array:
+        """The differences of all entries."""
+        assert self.everywhere
+        return self.found.reshape(self.x.shape)
+
+    def is_found(self, array: Any) -> bool:
+        """Return whether an array of the shape of x agrees with the differences."""
+        return bool(np.all(abs(array[self.known] - self.found) <= self.tolerance))
+
+    def is_claimed(self, array: Any) -> bool:
+        """Return whether an array of the shape of x agrees with the claimed gradient."""
+        return bool(np.all(abs(array[self.known] - self.claimed) <= self.tolerance))
+
+    def result(self, k: int) -> str:
+        """Return the name of a result of f."""
+        if self.order > 1:
+            return f"the gradient of {self.problem.names[k]}"
+        return f"result {k}" if len(self.problem.here) > 1 else "the result"
+
+    def lengths(self) -> dict[int, list[str]]:
+        """Return {N: what has N entries}, the most likely first."""
+        found: dict[int, list[str]] = {}
+        arrays = [(self.name, self.x), *zip(self.problem.names, self.problem.arrays)]
+        arrays += [(self.result(k), y) for k, y in enumerate(self.problem.here)]
+        names = dict.fromkeys(name for name, _ in arrays)
+        arrays = [next(pair for pair in arrays if pair[0] == name) for name in names]
+        for name, array in arrays:
+            found.setdefault(array.size, []).append(f"the number of entries of {name}")
+        for name, array in arrays:
+            for count in range(1, array.ndim):
+                for axes in itertools.combinations(range(array.ndim), count):
+                    length = math.prod(array.shape[axis] for axis in axes)
+                    text = f"the length of axis {axes[0]} of {name}"
+                    if count > 1:
+                        text = f"the number of entries along the axes {axes} of {name}"
+                    found.setdefault(length, []).append(text)
+        return found
+
+    def others(self) -> Iterator[tuple[str, Array]]:
+        """Yield (name, array) of the arguments and results that can be broadcast to x."""
+        arrays = [(self.name, self.x)]
+        arrays += [
+            (name, x)
+            for j, (name, x) in enumerate(zip(self.problem.names, self.problem.arrays))
+            if j != self.argument
+        ]
+        arrays += [(self.result(k), y) for k, y in enumerate(self.problem.here)]
+        for name, array in arrays:
+            try:
+                yield name, np.broadcast_to(array, self.x.shape)
+            except ValueError:
+                pass
+
+    def line(self, problem: Problem, weights: Arrays, argument: int) -> tuple[float, float, float]:
+        """Return (claimed derivative, differences, allowed error) along a random direction of one
+        argument."""
+        rng = np.random.default_rng(0)
+        direction = [np.zeros(x.shape) for x in problem.arrays]
+        x = problem.arrays[argument]
+        direction[argument] = problem.scales[argument] * rng.standard_normal(x.shape)
+        line = problem.claim(weights).line(direction)
+        verdict = line.examine()
+        return line.claimed, line.claimed + verdict.error, verdict.allowed
+
+    @functools.cached_property
+    def elsewhere(self) -> tuple[Problem, float, float] | None:
+        """(the problem at another point, claimed derivative / differences there, its uncertainty),
+        with other weights. None if they cannot be had, or if the claim knows one point only."""
+        problem, rng = self.problem, np.random.default_rng(1)
+        try:
+            moved = problem.moved_to([x + 0.1 * x * rng.random(x.shape) for x in problem.arrays])
+            if problem.gradient is not None:  # it may be given as an array, for one point
+                weights = problem.weights(np.random.default_rng(2))
+                here = problem.gradient(problem.arrays, weights)[self.argument]
+                if np.array_equal(here, problem.gradient(moved.arrays, weights)[self.argument]):
+                    moved = problem
+            weights = moved.weights(np.random.default_rng(3))
+            claimed, found, allowed = self.line(moved, weights, self.argument)
+        except Exception:  # f may refuse other points; the failure is reported all the same
+            return None
+        if not found or not math.isfinite(claimed / found):
+            return None
+        return moved, claimed / found, abs(allowed / found / SAFETY * 4)
+
+
+def root_mean_square(array: Any) -> float:
+    return math.sqrt(float(np.mean(np.square(array)))) if array.size else 0.0
+
+
+def subsets(n: int) -> Iterator[tuple[int, ...]]:
+    """Yield all choices of at least one of n axes."""
+    for count in range(1, n + 1):
+        yield from itertools.combinations(range(n), count)
+
+
+def axes_text(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"the axes {axes}"
+
+
+def near(a: float, b: float, precision: float) -> bool:
+    """Return whether two numbers agree, up to a relative error."""
+    return abs(a - b) <= precision * max(abs(a), abs(b))
