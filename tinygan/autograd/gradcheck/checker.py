@@ -294,7 +294,12 @@ class _Check:
             every = self.rng.choice(x.size, 32, replace=False)
             narrowed = self.narrowed(claim, i, direction)
             chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
-            chosen = [tuple(map(int, index)) for index in chosen]
+            chosen = {tuple(map(int, index)) for index in chosen}
+            for flat in narrowed:  # is its row wrong, or its column?
+                index = np.unravel_index(flat, x.shape)
+                for axis, n in enumerate(x.shape):
+                    for k in self.rng.choice(n, min(n, 8), replace=False):
+                        chosen.add(tuple(map(int, (*index[:axis], k, *index[axis + 1 :]))))
         for index in chosen:
             look(index)
         small = self._small(claim, i) * self.scales[i]

@@ -1,5 +1,6 @@
 """What is known about a wrong gradient, in a form in which symptoms are easy to test."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -14,6 +15,8 @@ from .problem import Arrays, Problem
 if TYPE_CHECKING:
     from .report import Failure
 
+MOST_RESULTS, MOST_ENTRIES = 16, 256  # that are looked at one by one
+
 Array = np.ndarray[Any, Any]
 
 
@@ -23,11 +26,15 @@ class Evidence:
     whole: the claimed gradient. known: the indices of the entries whose differences are known;
     claimed, found, allowed: at these entries, each of shape (n,). wrong: which of them are wrong.
     tolerance: what an explanation may leave of the error of each: far less than the error itself.
-    name, x: of the argument. everywhere: all entries are known.
+    name, x: of the argument. everywhere: all entries are known. weights: of the results. only: the
+    one result that counts, or None for all.
     """
 
-    def __init__(self, failure: "Failure", problem: Problem, argument: int) -> None:
+    def __init__(
+        self, failure: "Failure", problem: Problem, argument: int, only: int | None = None
+    ) -> None:
         assert failure.claimed is not None and failure.found is not None
+        self.only = only
         self.failure, self.problem, self.argument = failure, problem, argument
         self.name, self.x = problem.names[argument], np.atleast_1d(problem.arrays[argument])
         self.whole, differences = np.atleast_1d(failure.claimed, failure.found)
@@ -43,7 +50,7 @@ class Evidence:
         self.wrong = ~(self.error <= self.allowed)
         largest = float(np.max(self.error, initial=0.0))
         self.tolerance = self.allowed / 4 + min(1e-5 * self.size, 1e-2 * largest)
-        self.weights = [w for w in failure.line.weights] if failure.line else []
+        self.weights = self.masked(failure.line.weights if failure.line else [])
         # A single result has a weight, too, by which the numbers of the Failure are divided.
         self.unit = float(np.sum(self.weights[0])) if failure.exact and self.weights else 1.0
 
@@ -98,12 +105,47 @@ class Evidence:
             for j, (name, x) in enumerate(zip(self.problem.names, self.problem.arrays))
             if j != self.argument
         ]
-        arrays += [(self.result(k), y) for k, y in enumerate(self.problem.here)]
+        arrays += [(f"y ({self.result(k)})", y) for k, y in enumerate(self.problem.here)]
         for name, array in arrays:
             try:
                 yield name, np.broadcast_to(array, self.x.shape)
             except ValueError:
                 pass
+
+    def masked(self, weights: Arrays, only: int | None = None) -> Arrays:
+        """Return weights that are 0 for all results but one."""
+        only = self.only if only is None else only
+        return [w if only in (None, k) else np.zeros(w.shape) for k, w in enumerate(weights)]
+
+    @functools.cached_property
+    def parts(self) -> dict[int, tuple[float, float, bool]]:
+        """{result: (claimed derivative, differences, whether it is wrong)}, each along a random
+        direction; empty if there are too many results to try."""
+        found = {}
+        for k in range(len(self.weights)) if len(self.weights) <= MOST_RESULTS else ():
+            weights = self.masked(self.weights, k)
+            claimed, differences, allowed = self.line(self.problem, weights, self.argument)
+            found[k] = claimed, differences, not abs(claimed - differences) <= allowed
+        return found
+
+    def of_result(self, k: int) -> "Evidence | None":
+        """Return the evidence about the derivative of one result alone; None if that takes long."""
+        if len(self.weights) < 2 or self.x.size > MOST_ENTRIES or self.failure.line is None:
+            return None
+        claim = self.problem.claim(self.masked(self.weights, k))
+        shape, scale = self.problem.arrays[self.argument].shape, self.problem.scales[self.argument]
+        claimed, found, allowed = (np.empty(shape) for _ in range(3))
+        for index in np.ndindex(shape):
+            direction = [np.zeros(x.shape) for x in self.problem.arrays]
+            direction[self.argument][index] = scale
+            line = claim.line(direction)
+            verdict = line.examine()
+            claimed[index] = line.claimed / scale
+            found[index] = (line.claimed + verdict.error) / scale
+            allowed[index] = verdict.allowed / scale
+        numbers = {"claimed": claimed, "found": found, "allowed": allowed, "exact": False}
+        failure = dataclasses.replace(self.failure, **numbers)
+        return Evidence(failure, self.problem, self.argument, k)
 
     def line(self, problem: Problem, weights: Arrays, argument: int) -> tuple[float, float, float]:
         """Return (claimed derivative, differences, allowed error) along a random direction of one
@@ -124,11 +166,11 @@ class Evidence:
         try:
             moved = problem.moved_to([x + 0.1 * x * rng.random(x.shape) for x in problem.arrays])
             if problem.gradient is not None:  # it may be given as an array, for one point
-                weights = problem.weights(np.random.default_rng(2))
+                weights = self.masked(problem.weights(np.random.default_rng(2)))
                 here = problem.gradient(problem.arrays, weights)[self.argument]
                 if np.array_equal(here, problem.gradient(moved.arrays, weights)[self.argument]):
                     moved = problem
-            weights = moved.weights(np.random.default_rng(3))
+            weights = self.masked(moved.weights(np.random.default_rng(3)))
             claimed, found, allowed = self.line(moved, weights, self.argument)
         except Exception:  # f may refuse other points; the failure is reported all the same
             return None

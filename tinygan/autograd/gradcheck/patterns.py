@@ -91,10 +91,13 @@ def statistics(e: Evidence) -> Iterator[str]:
         return
     found = e.differences
     noise = float(np.sum(e.tolerance)) / len(e.found) + 1e-9 * e.size
-    for what, factor, cause in (
-        ("the same number is added to all entries", np.ones(e.x.shape), "a mean, sum or maximum"),
-        ("all entries are multiplied by the same number", e.x, "a variance, norm or maximum"),
-    ):
+    for what, factor, sum_of, cause in (
+        ("a number is added to", np.ones(e.x.shape), "the differences", "a mean, sum or maximum"),
+        (
+            "a number is multiplied with", e.x, f"{e.name} times the differences",
+            "a variance, norm or maximum",
+        ),
+    ):  # fmt: skip
         for axes in subsets(e.x.ndim):
             count = math.prod(e.x.shape[a] for a in axes)
             slack = 4 * noise * count * root_mean_square(factor)
@@ -102,12 +105,11 @@ def statistics(e: Evidence) -> Iterator[str]:
             parts = np.sum(abs(found * factor), axes)
             nonzero = float(np.mean(parts)) > 100 * slack and count > 1
             if nonzero and np.max(abs(sums[0])) <= slack and np.max(abs(sums[1])) > 10 * slack:
-                along = f"along {axes_text(axes)} of {e.name}" if e.x.ndim > 1 else f"of {e.name}"
                 yield (
-                    f"f does not change when {what} {along} (the differences sum to 0 there), and "
-                    f"the derivative says that it does (up to {np.max(abs(sums[1])):.4g}): {cause} "
-                    "of these entries is taken for a constant, as with stale statistics of a "
-                    "normalisation."
+                    f"f does not change when {what} all entries along {axes_text(axes)} of "
+                    f"{e.name} ({sum_of} sum to 0 there), and the derivative says that it does (up "
+                    f"to {np.max(abs(sums[1])):.4g}): {cause} of these entries is taken for a "
+                    "constant, like stale statistics of a normalisation."
                 )
                 return
 
@@ -137,6 +139,28 @@ def difference(e: Evidence) -> Iterator[str]:
             )
 
 
+def differences_by_axes(e: Evidence) -> Iterator[str]:
+    """The error is a constant, or linear in x, along some axes: the mean and the variance of a
+    normalisation add such terms to the gradient."""
+    if not e.everywhere:
+        return
+    error = (e.claimed - e.found).reshape(e.x.shape)
+    for axes in subsets(e.x.ndim):
+        mean, middle = (a.mean(axes, keepdims=True) for a in (error, e.x))
+        centred = e.x - middle
+        slope = (error * centred).sum(axes, keepdims=True) / (centred**2).sum(axes, keepdims=True)
+        count = math.prod(e.x.shape[a] for a in axes)
+        for least, fit, statistic in ((3, mean, "mean"), (4, mean + slope * centred, "variance")):
+            if count >= least and count < e.x.size and e.is_found(e.whole - fit):
+                text = "the same" if statistic == "mean" else f"a linear function of {e.name}"
+                yield (
+                    f"The error is {text} along {axes_text(axes)}, for each index of the other "
+                    f"axes: the {statistic} of these entries is taken for a constant, like stale "
+                    "statistics of a normalisation."
+                )
+                return
+
+
 def ratio(e: Evidence) -> Iterator[str]:
     """The factor from the differences to the claimed gradient is an argument, or a result."""
     if len(e.found) < 3 or not np.all(e.found) or not np.all(e.claimed):
@@ -144,7 +168,7 @@ def ratio(e: Evidence) -> Iterator[str]:
     for name, v in _factors(e):
         for power, text in (
             (1, f"is multiplied by {name} once too often"),
-            (-1, f"lacks a factor {name}"),
+            (-1, f"lacks the factor {name}"),
             (2, f"is multiplied by the square of {name} in excess"),
             (-2, f"lacks the square of {name}"),
         ):
@@ -167,8 +191,8 @@ def _factors(e: Evidence) -> Iterator[tuple[str, Array]]:
     for k, y in enumerate(e.problem.here):
         if y.shape == e.x.shape:
             name = e.result(k)
-            yield f"(1 - y), with y {name}", 1 - y
-            yield f"(1 - y ** 2), with y {name}", 1 - y**2
+            yield f"1 - y (y: {name})", 1 - y
+            yield f"1 - y ** 2 (y: {name})", 1 - y**2
 
 
 def products(e: Evidence) -> Iterator[str]:
@@ -218,8 +242,8 @@ def sums(e: Evidence) -> Iterator[str]:
         if right and claimed:
             yield (
                 f"The derivative is {claimed[0]} of {term_name}, and the differences are "
-                f"{right[0]}: the gradient of an argument that is broadcast is the sum over the axes "
-                "along which it is repeated."
+                f"{right[0]}: the gradient of an argument that is broadcast is the sum over the "
+                "axes along which it is repeated."
             )
             return
 

@@ -1,4 +1,4 @@
-"""Symptoms of a gradient that is wrong in some of its entries: which ones, and what is right."""
+"""Symptoms of a gradient that is wrong in some of its entries, or by different factors."""
 
 import itertools
 from collections.abc import Iterator
@@ -20,6 +20,12 @@ def in_places(e: Evidence) -> Iterator[str]:
         if np.array_equal(inside | silent, e.wrong | silent) and np.any(inside & e.wrong):
             yield f"Only {text}: {_how(e)}."
             return
+
+
+def listed(e: Evidence) -> Iterator[str]:
+    """List the wrong entries, which have nothing in common."""
+    if np.all(e.wrong):
+        return
     yield (
         f"{np.sum(e.wrong)} of the {len(e.wrong)} entries that were compared are wrong{_list(e)}: "
         f"{_how(e)}. Look for a mask, an index array with repeated entries, or a branch."
@@ -151,7 +157,7 @@ def _of_indices(indices: list[int], length: int, axis: int) -> str:
 
 
 def along_axes(e: Evidence) -> Iterator[str]:
-    """The claimed gradient is the same along an axis, or its factor depends on one axis alone."""
+    """The claimed gradient is the same along an axis, and the differences are not."""
     if not e.everywhere:
         return
     claimed, found = e.whole, e.differences
@@ -175,12 +181,18 @@ def along_axes(e: Evidence) -> Iterator[str]:
             f"{along}, a broadcast, or a keepdims that does not belong there."
         )
         return
-    if e.x.ndim > 1 and np.all(found) and np.all(claimed):
-        ratios = claimed / found
+
+
+def by_axis(e: Evidence) -> Iterator[str]:
+    """The factor depends on the index of one axis alone, and is not the same where it is wrong."""
+    if e.everywhere and e.x.ndim > 1 and np.all(e.found) and np.all(e.claimed):
+        claimed, ratios = e.whole, e.whole / e.differences
         for axis in range(e.x.ndim):
             rest = tuple(a for a in range(e.x.ndim) if a != axis)
             factor = ratios.mean(rest, keepdims=True)
-            if e.x.size > e.x.shape[axis] and e.is_found(claimed / factor):
+            wrong = factor[abs(factor - 1) > 1e-6]
+            differ = len(wrong) > 1 and np.ptp(wrong) > 1e-3 * np.max(abs(wrong))
+            if differ and e.x.size > e.x.shape[axis] and e.is_found(claimed / factor):
                 numbers = ", ".join(f"{r:.4g}" for r in factor.ravel()[:4])
                 yield (
                     f"The factor depends on the index of axis {axis} alone ({numbers}"

@@ -30,16 +30,43 @@ def suspects(failure: "Failure", problem: Problem, argument: int) -> list[str]:
     if failure.claimed is None or failure.found is None:
         return []
     with np.errstate(all="ignore"):
-        evidence = Evidence(failure, problem, argument)
-        found: list[str] = []
-        for group in GROUPS if evidence.claimed.size else GROUPS[:1]:
-            sentences = itertools.chain.from_iterable(test(evidence) for test in group)
-            found = list(itertools.islice(sentences, MOST))
-            if found:
-                break
-        if group is not UNDEFINED or not found:
-            found += _which_part(evidence)
-        return found[:MOST]
+        e = Evidence(failure, problem, argument)
+        if found := _first(e, UNDEFINED):
+            return found[:MOST]
+        wrong = [k for k, (_, _, bad) in e.parts.items() if bad]
+        more = _one_result(e, wrong) if len(wrong) == 1 < len(e.weights) else None
+        found = _first(more or e, GROUPS)
+        return [*found[:2], *_besides(e, wrong), *found[2:]][:MOST]
+
+
+def _first(e: Evidence, groups: "list[Group]") -> list[str]:
+    """Return what the first group says that finds something."""
+    for group in groups:
+        if found := list(itertools.chain.from_iterable(test(e) for test in group)):
+            return found
+    return []
+
+
+def _one_result(e: Evidence, wrong: list[int]) -> Evidence | None:
+    """Return the evidence about the one result whose derivative is wrong."""
+    more = e.of_result(wrong[0])
+    return more if more and np.all(np.isfinite(more.found)) else None
+
+
+def _besides(e: Evidence, wrong: list[int]) -> Iterator[str]:
+    """Say which results are wrong, and what an order above 1 means."""
+    if 0 < len(wrong) < len(e.weights):
+        names = ", ".join(dict.fromkeys(e.result(k) for k in wrong))
+        yield (
+            f"Only the derivative of {names} is wrong, of {len(e.weights)} results"
+            f"{': the suspects are about it' if len(wrong) == 1 else ''}."
+        )
+    if e.order > 1:
+        yield (
+            f"Order {e.order - 1} is right here, so the gradient has the right value and a wrong "
+            "derivative: something in it is taken for a constant (detach(), .data, NumPy, a stored "
+            "result), or an op that it uses has a wrong derivative itself."
+        )
 
 
 # The numbers are not finite
@@ -64,7 +91,8 @@ def _undefined(e: Evidence) -> Iterator[str]:
         yield (
             f"The derivative is {kind} in {np.sum(bad)} of {bad.size} entries{where}: usually from "
             "a square root, a logarithm, a power or a division at 0, or from 0 * inf. A `where` "
-            "after it does not help: it multiplies the infinity by 0. Put a safe number in before."
+            "after it does not help: it multiplies the infinity by 0. Replace the argument by a "
+            "safe number before."
         )
     elif math.isnan(e.failure.difference):
         yield (
@@ -103,64 +131,56 @@ def _zero(e: Evidence) -> Iterator[str]:
 
 def _constant_parts(e: Evidence) -> Iterator[str]:
     """A second derivative that is 0 because the first takes something for a constant."""
-    if e.order == 1 or not 1 <= len(e.weights) <= 16:
+    if e.order == 1:
         return
-    parts = [k for k, (claimed, found, wrong) in _parts(e).items() if wrong and not claimed]
+    parts = [k for k, (claimed, _, wrong) in e.parts.items() if wrong and not claimed]
     if not parts:
         return
-    claims = _parts(e)
     names = " and ".join(dict.fromkeys(e.result(k) for k in parts[:3]))
+    found = e.parts[parts[0]][1]
     what = "the incoming gradient g" if e.name == "grad_outputs" else e.name
     yield (
         f"In {names}, {what} is taken for a constant: the derivative with respect to {e.name} is 0 "
-        f"there, and the differences are not ({claims[parts[0]][1]:.4g} along a random direction). "
-        f"Look for detach(), .data, NumPy, or a stored result in the place of {what}, or of what "
-        "is computed from it."
+        f"there, and the differences are not ({found:.4g} along a random direction). Look "
+        f"for detach(), .data, NumPy, or a stored result in the place of {what}, or of what is "
+        "computed from it."
     )
 
 
-def _parts(e: Evidence) -> dict[int, tuple[float, float, bool]]:
-    """Return {result: (claimed derivative, differences, whether it is wrong)}, of the argument."""
-    found = {}
-    for k in range(len(e.weights)):
-        weights = [w if j == k else 0.0 * w for j, w in enumerate(e.weights)]
-        claimed, differences, allowed = e.line(e.problem, weights, e.argument)
-        found[k] = claimed, differences, not abs(claimed - differences) <= allowed
-    return found
-
-
-def _which_part(e: Evidence) -> Iterator[str]:
-    """What can be said besides: the results, or the order, that are wrong."""
-    several = 1 < len(e.weights) <= 16
-    wrong = [k for k, (_, _, bad) in _parts(e).items() if bad] if several else []
-    if wrong and len(wrong) < len(e.weights):
-        names = ", ".join(dict.fromkeys(e.result(k) for k in wrong))
-        yield f"Only the derivative of {names} is wrong, of {len(e.weights)} results."
-    if e.order > 1:
-        yield (
-            f"Order {e.order - 1} is right here, so the gradient has the right value and a wrong "
-            "derivative: something in it is taken for a constant (detach(), .data, NumPy, a stored "
-            "result), or an op that it uses has a wrong derivative itself."
-        )
-
-
 def _single_precision(e: Evidence) -> Iterator[str]:
-    raw = e.claimed * e.unit
-    if np.max(e.error) > SINGLE_ROUNDING * e.size or np.count_nonzero(raw) < 2:
+    if np.max(e.error) > SINGLE_ROUNDING * e.size or np.count_nonzero(e.claimed) < 2:
         return
-    if np.array_equal(raw, raw.astype(np.float32)) and np.any(raw != np.round(raw, 3)):
+    for values in (e.claimed, e.claimed * e.unit):
+        single = values.astype(np.float32).astype(np.float64)
+        exact = np.all(abs(values - single) <= 2e-15 * abs(values))
+        if exact and np.any(values != np.round(values, 3)):
+            yield (
+                "Each entry of the derivative is a number of float32 (relative error "
+                f"{np.max(e.error) / e.size:.0e}): it was computed in float32, or cast to it on "
+                "the way; look for astype, a float32 array among the constants, or a buffer."
+            )
+            return
+
+
+def _rounded(e: Evidence) -> Iterator[str]:
+    errors = (e.claimed / e.found - 1)[e.wrong]
+    if len(errors) < 4 or np.max(e.error) > SINGLE_ROUNDING * e.size or np.mean(e.wrong) < 0.5:
+        return
+    if np.std(errors) > 0.3 * np.mean(abs(errors)):
         yield (
-            "Each entry of the derivative is a number of float32 (relative error "
-            f"{np.max(e.error) / e.size:.0e}): it was computed in float32, or cast to it on the "
-            "way; look for astype, a float32 constant array, or a buffer."
+            f"The relative errors are tiny ({np.median(abs(errors)):.0e}) and differ from entry to "
+            "entry, like the rounding of float32 (6e-8): look for float32 on the way (astype, a "
+            "float32 array among the constants), or for a function computed to few digits."
         )
 
 
-NUMBERS = [  # factor, its usual cause
+LIKELY = [  # factor, its usual cause
     (2.0, "a square whose 2 is counted twice, or a factor 1/2 of f that is missing (0.5 * x ** 2)"),
     (0.5, "a square whose 2 is missing, or an argument that is used twice and counted once"),
     (-1.0, "the sign: a - b for b - a, or a minus of a loss"),
-    (4.0, "a 2 that is counted twice too often"),
+]
+NUMBERS = [
+    (4.0, "2 * 2: a factor 2 in excess, twice"),
     (math.sqrt(2), "sqrt(2), a gain"),
     (math.sqrt(0.5), "1 / sqrt(2), a gain"),
     (math.pi, "pi"),
@@ -170,6 +190,10 @@ NUMBERS = [  # factor, its usual cause
     (127.5, "127.5: pixels of 0 to 255 for images in [-1, 1]"),
     (255.0, "255: pixels of 0 to 255 for images in [0, 1]"),
 ]
+
+
+DDOF = "a variance divided by n in one place and by n - 1 in the other (ddof)."
+ROOT = "a scale 1 / sqrt(n), as of attention, initial weights or a standard error,"
 
 
 def _factor(e: Evidence) -> Iterator[str]:
@@ -188,13 +212,14 @@ def _factor(e: Evidence) -> Iterator[str]:
             for name, (a, b) in _single_values(e, moved).items():
                 for power, what in ((1, "counted once too often"), (-1, "missing")):
                     if near(k, a**power, precision) and near(other, b**power, precision + allowed):
-                        yield f"{start} everywhere, which is {name}, or 1 / it: {name} is {what}."
+                        value = name if power == 1 else f"1 / {name}"
+                        yield f"{start} everywhere, which is {value}: {name} is {what}."
                         return
             if len(e.found) > 2:
                 yield (
-                    f"{start} in all entries, and {other:.6g} times at another point. So the factor "
-                    "depends on the numbers: a gradient that is normalised, clipped or weighted by "
-                    "a value of the forward pass."
+                    f"{start} in all entries, and {other:.6g} times at another point. So the "
+                    "factor depends on the numbers: a gradient that is normalised, clipped or "
+                    "weighted by a value of the forward pass."
                 )
             return
         if moved is e.problem and len(e.found) < 3 and not named:
@@ -202,7 +227,8 @@ def _factor(e: Evidence) -> Iterator[str]:
     elif len(e.found) < 3 and not named:
         return
     if named:
-        yield from (f"{start} everywhere. {text}" for text in named[:2])
+        yield f"{start} everywhere. {named[0]}"
+        yield from (f"Or: {text[0].lower()}{text[1:]}" for text in named[1:2])
     elif abs(k - 1) < 1e-3:
         yield (
             f"The derivative is 1 {'-+'[k > 1]} {abs(k - 1):.3g} times the differences everywhere: "
@@ -227,30 +253,27 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
                 f"{'is' if q - p == 1 else 'are'} taken for a constant (detach(), .data, NumPy)."
             )
             return
-    lengths = {n: " and ".join(texts[:2]) for n, texts in e.lengths().items() if n > 1}
-    sizes = []
-    for n, text in lengths.items():
-        for factor, what in (
-            (n, f"{n} is {text}: f takes a mean there, and the derivative is that of a sum."),
-            (1 / n, f"{n} is {text}: f takes a sum there, and the derivative is that of a mean."),
-            (n / (n - 1), f"That is n / (n - 1), and n = {n} is {text}: a variance divided by n "
-                "in one place and by n - 1 in the other (ddof)."),
-            ((n - 1) / n, f"That is (n - 1) / n, and n = {n} is {text}: a variance divided by "
-                "n in one place and by n - 1 in the other (ddof)."),
-            (math.sqrt(n), f"That is the square root of {n}, {text}: a scale 1 / sqrt(n), as of "
-                "attention, weights or a standard error, is missing."),
-            (1 / math.sqrt(n), f"That is 1 / sqrt({n}), and {n} is {text}: a scale 1 / sqrt(n), as "
-                "of attention, weights or a standard error, is counted twice."),
-            (n / 2, f"That is {n} / 2, and {n} is {text}: a mean of squares whose 2 / n is "
-                "missing."),
-            (2 / n, f"That is 2 / {n}, and {n} is {text}: a mean in the place of a sum, and the 2 "
-                "of a square."),
-        ):  # fmt: skip
-            if near(k, factor, precision):
-                sizes.append(what)
+    likely = [f"That suggests {text}." for factor, text in LIKELY if near(k, factor, precision)]
+    sizes: dict[int, list[str]] = {1: [], 2: [], 3: []}
+    for n, texts in e.lengths().items():
+        what = f"{n} is {' and '.join(texts[:2])}"
+        for rank, factor, text in (
+            (1, n, f"{what}: f takes a mean there, and the derivative is that of a sum."),
+            (1, 1 / n, f"{what}: f takes a sum there, and the derivative is that of a mean."),
+            (1, n / (n - 1 or 2), f"That is n / (n - 1), and n = {what}: {DDOF}"),
+            (1, (n - 1) / n, f"That is (n - 1) / n, and n = {what}: {DDOF}"),
+            (3, n / 2, f"That is {n} / 2, and {what}: a mean of squares whose 2 / {n} is missing."),
+            (3, 2 / n, f"That is 2 / {n}, and {what}: the 2 of a square, and a mean for a sum."),
+            (2, math.sqrt(n), f"That is sqrt({n}), and {what}: {ROOT} is missing."),
+            (2, 1 / math.sqrt(n), f"That is 1 / sqrt({n}), and {what}: {ROOT} is counted twice."),
+        ):
+            if n > 1 and near(k, factor, precision):
+                sizes[rank].append(text)
                 break
     numbers = [f"That suggests {text}." for factor, text in NUMBERS if near(k, factor, precision)]
-    yield from numbers + sizes
+    yield from likely + sizes[1]
+    if not likely:
+        yield from sizes[3] + numbers + sizes[2]
 
 
 def _single_values(e: Evidence, moved: Problem) -> dict[str, tuple[float, float]]:
@@ -260,14 +283,17 @@ def _single_values(e: Evidence, moved: Problem) -> dict[str, tuple[float, float]
     return {name: (a.item(), b.item()) for name, a, b in pairs if a.size == 1}
 
 
+Group = tuple[Callable[[Evidence], Iterator[str]], ...]
+UNDEFINED: list[Group] = [(_undefined,), (_spread,)]
 # Each group is tried only if those before it find nothing.
-UNDEFINED = (_undefined, _spread)
-GROUPS: list[tuple[Callable[[Evidence], Iterator[str]], ...]] = [
-    UNDEFINED,
+GROUPS: list[Group] = [
     (_constant_parts, _zero),
     (_factor, _single_precision),
     (patterns.of_another_argument, patterns.rearranged),
     (patterns.products, patterns.sums, patterns.statistics),
     (patterns.difference, patterns.ratio),
-    (places.along_axes, places.in_places, places.right_sums),
+    (patterns.differences_by_axes,),
+    (places.along_axes,),
+    (places.by_axis, places.in_places),
+    (places.right_sums, _rounded, places.listed),
 ]
