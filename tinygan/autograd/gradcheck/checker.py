@@ -185,6 +185,7 @@ class _Check:
         ):
             self.allowed[i] = []
             self.report.without_influence.append(self.problem.names[i])
+            self.report.errors.pop(self.problem.names[i], None)
             return
         for _ in range(MOST_DIRECTIONS):
             seen = self.allowed[i]

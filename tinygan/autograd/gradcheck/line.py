@@ -28,7 +28,7 @@ COARSEST, FINEST = -5, 13  # levels: their steps are FIRST_STEP / RATIO**level, 
 # An extrapolated error counts as an error of the derivative if it exceeds this many times its
 # uncertainty, and the rounding that the derivative itself may have, relative to its size.
 SAFETY, ROUNDING = 16.0, 2.0**-36
-REGULAR = 1.5  # a remainder that falls faster than h ** REGULAR falls with h ** 2 or more
+REGULAR = 1.5, 7.0  # a smooth function's remainder falls with h ** 2, or if that is 0, 4 or 6
 
 
 class Sample(NamedTuple):
@@ -213,7 +213,7 @@ class Line:
     def is_regular(self) -> bool:
         """Return whether the remainder falls as that of a smooth function does."""
         measured = self.rate()
-        return not self.is_noisy() and (measured is None or measured[0] >= REGULAR)
+        return not self.is_noisy() and (measured is None or REGULAR[0] <= measured[0] <= REGULAR[1])
 
     def rate(self) -> tuple[float, float, float] | None:
         """Return (rate, smallest step, largest step): the power of h with which the remainder falls

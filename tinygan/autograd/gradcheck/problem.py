@@ -109,11 +109,14 @@ class Claim:
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
         def jitter() -> tuple[float, float]:
-            ts = [k * first * JITTER_STEP for k in range(12)]
-            points = [values_at(t) for t in ts]
-            phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
-            slopes = [self.along(direction, at=moved) for moved, _ in points]
-            return 2 * jitter_of(phi), jitter_of(slopes)
+            found = []
+            for spacing in (1.0, 0.618):  # noise may repeat itself with one of them
+                ts = [k * spacing * first * JITTER_STEP for k in range(10)]
+                points = [values_at(t) for t in ts]
+                phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
+                slopes = [self.along(direction, at=moved) for moved, _ in points]
+                found.append((2 * jitter_of(phi), jitter_of(slopes)))
+            return max(phi for phi, _ in found), max(slope for _, slope in found)
 
         return Line(
             measure,
