@@ -81,6 +81,22 @@ def test_a_module_of_pytorch():
     fails(*numpy_functions_of_pytorch(lambda x: net(x).sum() + 0.01 * net(x.detach()).sum()))
 
 
+def test_products_with_the_jacobian_in_pytorch():
+    torch = pytest.importorskip("torch")
+    w = torch.tensor(W)
+
+    def f(x):
+        return torch.tanh(torch.tensor(x) @ w).numpy()
+
+    def vjp(x, v):
+        products = torch.func.vjp(lambda x: torch.tanh(x @ w), torch.tensor(x))[1]
+        return products(torch.tensor(v))[0].numpy()
+
+    tinygan.check_gradient(f, None, X, vjp=vjp)
+    with pytest.raises(tinygan.GradientError):
+        tinygan.check_gradient(f, None, X, vjp=lambda x, v: 1.0001 * vjp(x, v))
+
+
 # ---- JAX ----
 
 
@@ -124,6 +140,24 @@ def test_a_function_of_jax(x64):
     check(*numpy_functions_of_jax(lambda x: (jnp.tanh(x @ W) ** 2).sum()))
     check(*numpy_functions_of_jax(lambda x: softplus_in_jax(1.0)(x @ W).mean()))
     fails(*numpy_functions_of_jax(lambda x: softplus_in_jax(1.0001)(x @ W).mean()))
+
+
+def test_a_hessian_of_jax(x64):
+    import jax
+    import jax.numpy as jnp
+
+    def function(x):
+        return (jnp.tanh(x @ W) ** 2).sum()
+
+    f, gradient = numpy_functions_of_jax(function)
+    hessian_of_function = jax.jit(jax.hessian(function))
+
+    def hessian(x):
+        return np.asarray(hessian_of_function(x))
+
+    tinygan.check_gradient(f, gradient, X, hessian=hessian)
+    with pytest.raises(tinygan.GradientError):
+        tinygan.check_gradient(f, gradient, X, hessian=lambda x: 1.0001 * hessian(x))
 
 
 def test_a_function_of_jax_in_float32():

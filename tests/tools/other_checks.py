@@ -45,6 +45,7 @@ class Library(NamedTuple):
 
 
 def pytorch():
+    """A torch.autograd.Function for each function; gradcheck and gradgradcheck."""
     import torch
     from torch.autograd import gradcheck, gradgradcheck
 
@@ -88,6 +89,7 @@ def pytorch():
 
 
 def jax():
+    """A jax.custom_vjp for each function; check_grads in float32 and in float64."""
     import jax
     from jax import numpy as jnp
     from jax.test_util import check_grads
@@ -126,6 +128,7 @@ def jax():
 
 
 def hips_autograd():
+    """A primitive for each function, with its defvjp; check_grads."""
     from autograd import numpy as anp
     from autograd.extend import defvjp, primitive
     from autograd.test_util import check_grads
@@ -161,6 +164,7 @@ def hips_autograd():
 
 
 def tinygan():
+    """An op for each function; check_grads, and the one before it, if planted/ is there."""
     from tinygan import check_grads, ops
     from tinygan.autograd import op, tensor
 
@@ -277,6 +281,7 @@ def formatted(lines, markdown):
 
 
 def main(argv=None):
+    """Run the script; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--all", action="store_true", help="print a row for each mistake")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
