@@ -156,7 +156,7 @@ def test_functions_with_noise():
     def noisy(x):
         return np.sum(np.sin(x)) + 1e-7 * np.sin(1e18 * np.sum(x))
 
-    for seed in range(1*40):
+    for seed in range(1 * 40):
         (order,) = check_gradient(noisy, np.cos, X, seed=seed).orders
         assert order.method == "extrapolation" and "noise" in order.how()
         assert order.eps > 1e-4 and f"an error of {order.eps:.1e}" in order.chance()
