@@ -10,6 +10,7 @@ import numpy as np
 from .line import FIRST_STEP, Line, Sample, jitter_of
 
 Arrays = list[np.ndarray[Any, Any]]
+WEIGHTS = math.sqrt(7 / 3)  # the root mean square of weights; the smallest is 1
 JITTER_STEP = 2.0**-34  # of the steps that measure noise: no smooth function changes there
 
 
@@ -45,8 +46,10 @@ class Problem:
         return Problem(self.title, self.names, arrays, self.values, self.gradient, self.along)
 
     def weights(self, rng: np.random.Generator) -> Arrays:
-        """Return random weights of the results."""
-        return [rng.standard_normal(v.shape) for v in self.here]
+        """Return random weights of the results: between 1 and 2, of either sign. None is near 0,
+        so none hides a mistake in one result."""
+        shapes = [v.shape for v in self.here]
+        return [rng.choice([-1.0, 1.0], s) * rng.uniform(1.0, 2.0, s) for s in shapes]
 
     def claim(self, weights: Arrays) -> "Claim":
         """Return the derivative of sum(weights * f) that is claimed."""
