@@ -16,7 +16,7 @@ import numpy as np
 
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import Arrays, Claim, Problem
+from .problem import WEIGHTS, Arrays, Claim, Problem
 from .report import Failure, OrderReport, fail, relative_error
 from .suspects import suspects
 
@@ -147,8 +147,7 @@ class _Check:
         # Near the crossing of zero, a derivative counts as large as its usual size / 1000.
         size = max(abs(found), abs(line.claimed), 1e-3 * line.size)
         allowed = max(rtol * size + atol * length, verdict.allowed)
-        kind = "right" if abs(verdict.error) <= allowed else verdict.kind
-        return Verdict("wrong" if kind == "right" != verdict.kind else kind, *verdict[1:])
+        return verdict if abs(verdict.error) > allowed else verdict._replace(kind="right")
 
     def sizes_of(self, claim: Claim) -> list[float]:
         """Return the root mean square of each gradient, as a derivative along a direction."""
@@ -170,7 +169,7 @@ class _Check:
             error = abs(verdict.error) / size if size else abs(verdict.error)
             report.errors[name] = max(report.errors.get(name, 0.0), error)
             if sizes[i] > 0:
-                self.allowed[i].append(2 * verdict.allowed / sizes[i])
+                self.allowed[i].append(2 * verdict.allowed * WEIGHTS / sizes[i])
         if size:
             report.noise = max(report.noise, 2 * verdict.allowed / size)
 
@@ -185,6 +184,7 @@ class _Check:
         ):
             self.allowed[i] = []
             self.report.without_influence.append(self.problem.names[i])
+            self.report.errors.pop(self.problem.names[i], None)
             return
         for _ in range(MOST_DIRECTIONS):
             seen = self.allowed[i]
@@ -233,7 +233,7 @@ class _Check:
         i = used[0]
         if self.report.full:
             direction = self.gaussian(only=i)
-        claimed, found, allowed, index, entry = self.entries(claim, i, direction)
+        claimed, found, allowed, index, entry = self.entries(claim, i, direction, line)
         where, derivative, difference = "along a random direction", line.claimed, verdict.error
         difference += derivative
         if index is not None:
@@ -267,51 +267,51 @@ class _Check:
         finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
         return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
 
-    def entries(self, claim, i, direction):
+    def entries(self, claim, i, direction, line):
         """Return, for argument i, (the claimed gradient, the differences of each entry, the errors
         that they may have, the worst index or None, its (line, verdict)). What was not computed is
-        NaN."""
-        x = self.problem.arrays[i]
+        NaN. line: of `direction`."""
+        x, scale = self.problem.arrays[i], self.scales[i]
         claimed, found, allowed = (np.full(x.shape, np.nan) for _ in range(3))
         if claim.gradients is not None:
             claimed[...] = claim.gradients[i]
-        results = {}
-
-        def look(index):
-            line = claim.line(self.unit(i, index), self.first)
-            verdict = line.examine()
-            results[index] = line, verdict
-            claimed[index] = line.claimed / self.scales[i]
-            if not math.isfinite(line.claimed):  # show the differences all the same
-                line = claim.finite().line(self.unit(i, index), self.first)
-                verdict = line.examine()
-            found[index] = (line.claimed + verdict.error) / self.scales[i]
-            allowed[index] = verdict.allowed / self.scales[i]
-
         if x.size <= MOST_ENTRIES:
-            chosen = [index for index in np.ndindex(x.shape) if np.any(direction[i][index])]
+            chosen = np.flatnonzero(direction[i])
         else:
             every = self.rng.choice(x.size, 32, replace=False)
             narrowed = self.narrowed(claim, i, direction)
-            chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
-            chosen = {tuple(map(int, index)) for index in chosen}
-            for flat in narrowed:  # is its row wrong, or its column?
-                index = np.unravel_index(flat, x.shape)
-                for axis, n in enumerate(x.shape):
-                    for k in self.rng.choice(n, min(n, 8), replace=False):
-                        chosen.add(tuple(map(int, (*index[:axis], k, *index[axis + 1 :]))))
-        for index in chosen:
-            look(index)
-        small = self._small(claim, i) * self.scales[i]
-        wrong = {
-            index: relative_error(line.claimed, line.claimed + verdict.error, small)
-            for index, (line, verdict) in results.items()
-            if verdict.kind != "right"
-        }
-        if not wrong:
-            return claimed, found, allowed, None, None
-        worst = max(wrong, key=lambda index: wrong[index])
-        return claimed, found, allowed, worst, results[worst]
+            chosen = sorted({*narrowed, *self.beside(narrowed, x.shape), *map(int, every)})
+        indices = [tuple(map(int, np.unravel_index(flat, x.shape))) for flat in chosen]
+        level, errors = line.best_level(), {}
+        small = self._small(claim, i) * scale
+        for index in indices:
+            entry = claim.line(self.unit(i, index), self.first)
+            claimed[index] = entry.claimed / scale
+            if not math.isfinite(entry.claimed):  # show the differences all the same
+                entry = claim.finite().line(self.unit(i, index), self.first)
+            error, uncertainty = entry.window(level, 2)
+            found[index] = (entry.claimed + error) / scale
+            allowed[index] = (SAFETY * uncertainty + entry.floor) / scale
+            errors[index] = relative_error(claimed[index] * scale, entry.claimed + error, small)
+        for index in sorted(errors, key=lambda index: -errors[index])[:4]:
+            entry = claim.line(self.unit(i, index), self.first)
+            verdict = entry.examine()
+            if math.isfinite(verdict.error):
+                found[index] = (entry.claimed + verdict.error) / scale
+                allowed[index] = verdict.allowed / scale
+            if verdict.kind != "right":
+                return claimed, found, allowed, index, (entry, verdict)
+        return claimed, found, allowed, None, None
+
+    def beside(self, flats, shape):
+        """Return the flat indices of some entries in the same rows, columns and so on."""
+        found = []
+        for index in (np.unravel_index(flat, shape) for flat in flats):
+            for axis, n in enumerate(shape):
+                for k in self.rng.choice(n, min(n, 8), replace=False):
+                    beside = (*index[:axis], k, *index[axis + 1 :])
+                    found.append(int(np.ravel_multi_index(beside, shape)))
+        return found
 
     def narrowed(self, claim, i, direction):
         """Return the flat index of an entry that is wrong, found by halving: [] if none is."""

@@ -224,7 +224,9 @@ def _witnesses(
         witnesses += of_the_hessian(problem, below, first, rng)
     if found.order <= 2:
         weights = problem.weights(rng)
-        witnesses += in_single_precision(problem.names, problem.arrays, weights, gradient, rng)
+        witnesses += in_single_precision(
+            problem.names, problem.arrays, weights, gradient, found.without_influence, rng
+        )
     return witnesses
 
 

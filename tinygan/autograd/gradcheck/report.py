@@ -102,8 +102,28 @@ class OrderReport:
             )
         return (
             "the remainder falls with no regular power (kinks, jumps or noise near the point): "
-            "decided by extrapolated differences and their own uncertainty"
+            "extrapolated differences and their own uncertainty decide"
         )
+
+    def by_size(self) -> list[str]:
+        """Return a text for each different error, with the arguments that have it: those along
+        directions of all arguments have it in common."""
+        names: dict[float, list[str]] = {}
+        for name, error in self.errors.items():
+            names.setdefault(error, []).append(name)
+        return [f"{error:.1e}: {_listed(some)}" for error, some in names.items()]
+
+    def by_witness(self) -> list[str]:
+        """Return a text for each kind of witness: the one nearest to its limit."""
+        kinds: dict[str, list[Witness]] = {}
+        for witness in self.witnesses:
+            kinds.setdefault(witness.name, []).append(witness)
+        texts = []
+        for some in kinds.values():
+            worst = max(some, key=lambda w: w.value / w.limit)
+            more = f", the worst of {len(some)}" if len(some) > 1 else ""
+            texts.append(f"{worst}{more}")
+        return texts
 
     def chance(self) -> str:
         """Return a sentence about what could have been missed."""
@@ -226,14 +246,14 @@ class GradReport(list[float]):
         lines: list[str] = []
         for order in self.orders:
             lines.append(f"{order.title}: right")
-            lines += [f"  {name}: relative error {e:.1e}" for name, e in order.errors.items()]
+            lines += [f"  relative error {text}" for text in order.by_size()]
             if order.without_influence:
                 names = ", ".join(order.without_influence)
                 lines.append(f"  without influence on the results, above their rounding: {names}")
             lines += [f"  {order.how()}", f"  {order.chance()}"]
             if order.moved:
                 lines.append(f"  the point was moved off a kink: {order.moved} times")
-            lines += [f"  witness: {witness}" for witness in order.witnesses]
+            lines += [f"  witness: {text}" for text in order.by_witness()]
         if self.failure:
             lines.append(self.failure.describe())
         return "\n".join(lines)
@@ -259,6 +279,12 @@ class GradientError(AssertionError):
     def __init__(self, message: str = "", report: Any = (), kink: bool = False) -> None:
         super().__init__(message)
         self.report, self.kink = report, kink
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    """Return "a, b, c", with the number of those left out."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def fail(failure: Failure, kink: bool = False) -> NoReturn:

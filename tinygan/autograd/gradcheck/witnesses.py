@@ -137,13 +137,15 @@ def in_single_precision(
     arrays: Arrays,
     weights: Arrays,
     gradient: Callable[[Arrays, Arrays, str], Arrays | None],
+    without_influence: list[str],
     rng: np.random.Generator,
 ) -> list[Witness]:
     """Return the witness that gradients in float32 are those in float64, up to rounding.
 
     gradient: a function of (arrays, weights, dtype) that returns the gradients, or None if f cannot
-    compute in that dtype. Rounding differs from point to point, and a mistake does not: where the
-    two differ much, more points nearby tell.
+    compute in that dtype. without_influence: arguments whose gradients are nothing but rounding.
+    Rounding differs from point to point, and a mistake does not: where the two differ much, more
+    points nearby tell.
     """
 
     def difference(arrays: Arrays) -> tuple[Arrays, Arrays] | None:
@@ -159,7 +161,7 @@ def in_single_precision(
     found, more = [], None
     for i, name in enumerate(names):
         size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
-        if not size or not math.isfinite(error) or not math.isfinite(size):
+        if name in without_influence or not size or not math.isfinite(error + size):
             continue
         limit = SINGLE
         if error > SINGLE * size:
