@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from .line import Line, Sample
+from .suspects import cause_of
 
 
 class Witness(NamedTuple):
@@ -163,10 +164,11 @@ class Failure:
     suspects: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
+        digits = 10 if self.relative_error > 1e-8 else 16
         return (
             f"{self.title}, order {self.order}: the gradient of {self.argument} is wrong "
-            f"{self.where}: derivative {self.derivative:.10g}, differences "
-            f"{self.difference:.10g}, relative error {self.relative_error:.1e}"
+            f"{self.where}: derivative {self.derivative:.{digits}g}, differences "
+            f"{self.difference:.{digits}g}, relative error {self.relative_error:.1e}"
         )
 
     @property
@@ -180,15 +182,17 @@ class Failure:
             return ""
         known = np.isfinite(self.found)
         error = np.where(known, np.abs(self.claimed - np.where(known, self.found, 0.0)), -1.0)
-        error = np.where(np.isnan(self.claimed), np.inf, error)
+        error = np.where(known & ~np.isfinite(self.claimed), np.inf, error)
+        if self.index is not None:
+            error[self.index] = np.inf
         largest = np.argsort(-error, axis=None, kind="stable")[:rows]
-        lines = [f"{'index':>16} {'derivative':>18} {'differences':>18} {'ratio':>12}"]
+        lines = [f"{'index':>16} {'derivative':>18} {'differences':>18} {'ratio':>15}"]
         for flat in largest:
             index = np.unravel_index(flat, self.claimed.shape)
             if error[index] < 0:
                 continue
             a, b = float(self.claimed[index]), float(self.found[index])
-            ratio = f"{a / b:12.7g}" if b else f"{'-':>12}"
+            ratio = f"{a / b:15.12g}" if b else f"{'-':>15}"
             name = str(tuple(map(int, index)))
             lines.append(f"{name:>16} {a:18.10g} {b:18.10g} {ratio}")
         return "\n".join(lines)
@@ -196,12 +200,11 @@ class Failure:
     def describe(self) -> str:
         """Return a text of several lines: what is wrong, the numbers, the usual suspects."""
         parts = [str(self)]
-        if self.line and math.isfinite(self.difference):
-            rate = self.rate
-            power = f"{1 + rate:.2f}" if rate is not None else "less than 3"
+        rate = self.rate
+        if rate is not None and math.isfinite(self.difference):
             parts.append(
-                f"The Taylor remainder falls with the power {power} of the step h: 3 for a right "
-                "derivative, 1 for a wrong one."
+                f"The Taylor remainder falls with the power {1 + rate:.2f} of the step h: 3 or more "
+                "for a right derivative, 1 for a wrong one."
             )
         if table := self.table():
             if not self.exact:
@@ -291,7 +294,11 @@ def fail(failure: Failure, kink: bool = False) -> NoReturn:
     """Raise the GradientError of a Failure."""
     report = GradReport()
     report.failure = failure
-    raise GradientError(str(failure), report, kink)
+    error = GradientError(str(failure), report, kink)
+    details = failure.describe().partition("\n")[2]
+    if details and hasattr(error, "add_note"):  # since Python 3.11: below the message
+        error.add_note(details)
+    raise error
 
 
 def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:
@@ -300,6 +307,7 @@ def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:
         if not witness.agrees:
             raise GradientError(
                 f"{title}: the gradient of {witness.about} is wrong: a witness disagrees: {witness}"
+                f"{cause_of(witness.name)}"
             )
 
 

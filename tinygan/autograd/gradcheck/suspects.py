@@ -297,3 +297,22 @@ GROUPS: list[Group] = [
     (places.by_axis, places.in_places),
     (places.right_sums, _rounded, places.listed),
 ]
+
+WITNESSES = {  # how the name of a witness begins: what usually makes it disagree
+    "adjoint": "f is linear in it, so the gradient must be the transposed map: an index, a sum or "
+    "a transpose",
+    "bilinearity": "f is linear in each, so the gradient must be linear in the other and not "
+    "depend on itself: a stored value, or the wrong argument",
+    "symmetry": "second derivatives are symmetric: one of the gradients takes something for a "
+    "constant",
+    "differences of values": "the gradients that are differentiated are not those of f: a stored "
+    "value, or another formula",
+    "float32": "wrong in float32 alone: an epsilon or constant that float32 cannot hold, a cast, "
+    "a difference of nearly equal numbers, or a branch on the dtype",
+    "complex step": "a small error, such as a rounded constant or an epsilon",
+}
+
+
+def cause_of(witness: str) -> str:
+    """Return " (the usual cause)" of the disagreement of a witness, or ""."""
+    return next((f" ({why})" for name, why in WITNESSES.items() if witness.startswith(name)), "")
