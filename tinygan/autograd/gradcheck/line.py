@@ -220,7 +220,13 @@ class Line:
     def is_regular(self) -> bool:
         """Return whether the remainder falls as that of a smooth function does."""
         measured = self.rate()
-        return not self.is_noisy() and (measured is None or REGULAR[0] <= measured[0] <= REGULAR[1])
+        if self.is_noisy() or self.is_hidden():
+            return False
+        return measured is None or REGULAR[0] <= measured[0] <= REGULAR[1]
+
+    def is_hidden(self) -> bool:
+        """Return whether the rounding of f, such as that of float32, hides any remainder."""
+        return self.rate() is None and self.least_noise() > 1e-9 * self.size > 0
 
     def rate(self) -> tuple[float, float, float] | None:
         """Return (rate, smallest step, largest step): the power of h with which the remainder falls

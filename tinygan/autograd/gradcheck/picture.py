@@ -96,7 +96,7 @@ def _panel(axes: Any, title: str, line: Line | None, right: bool) -> None:
         crossing = (rounding / c) ** (1 / (power + line.power))
         if wide[0] < crossing:
             end = min(crossing, wide[-1])
-            axes.axvspan(wide[0], end, color="0.92", zorder=0, label="rounding takes over")
+            axes.axvspan(wide[0], end, color="0.92", zorder=0, label="rounding exceeds truncation")
     if not right:
         label = f"the error of the derivative: {abs(error):.2g}"
         axes.axhline(abs(error), color="tab:red", linewidth=1.5, label=label)
@@ -115,7 +115,7 @@ def _panel(axes: Any, title: str, line: Line | None, right: bool) -> None:
         axes.plot(steps[zero], np.full(np.sum(zero), low * 2), "v", color="black", markersize=5,
                   label="measured: exactly 0")  # fmt: skip
 
-    axes.set_title(f"{title}\n{_summary(line, size, right)}", fontsize=10)
+    axes.set_title(f"{title}\n{_summary(line, right)}", fontsize=10)
     axes.set_xlabel("step h, relative to the argument", fontsize=9)
     axes.set_ylabel("|difference quotient - derivative|\nrelative to the derivative", fontsize=9)
     axes.tick_params(labelsize=8)
@@ -142,14 +142,14 @@ def _truncation(
     return power, float(np.exp(np.mean(np.log(beyond[clear] / steps[clear] ** power))))
 
 
-def _summary(line: Line, size: float, right: bool) -> str:
+def _summary(line: Line, right: bool) -> str:
     """Return what the rate says, in a few words."""
     if not right:
         return "the error stays, however small the step"
     measured = line.rate()
     if measured and line.is_regular():
         return f"the remainder falls with h to the power {measured[0]:.2f}"
-    if line.is_noisy() or line.least_noise() > 1e-9 * size:
+    if line.is_noisy() or line.is_hidden():
         return "noise hides the remainder: extrapolated"
     if measured:
         return f"no regular rate ({measured[0]:.2f}), as at kinks: extrapolated"

@@ -98,11 +98,16 @@ class OrderReport:
             assert measured
             return (
                 f"the Taylor remainder falls with the power {1 + measured[0]:.2f} of the step h "
-                f"(3 for a right derivative, 1 for a wrong one), from h = {measured[2]:.1e} down "
+                f"(3 or more for a right derivative, 1 for a wrong one), from h = {measured[2]:.1e} down "
                 f"to {measured[1]:.1e}, where rounding takes over"
             )
+        if self.line.is_noisy() or self.line.is_hidden():
+            return (
+                "noise or rounding of f (such as that of float32) hides the Taylor remainder: "
+                "extrapolated differences and their own uncertainty decide"
+            )
         return (
-            "the remainder falls with no regular power (kinks, jumps or noise near the point): "
+            "the remainder falls with no regular power (kinks or jumps near the point): "
             "extrapolated differences and their own uncertainty decide"
         )
 
@@ -203,8 +208,8 @@ class Failure:
         rate = self.rate
         if rate is not None and math.isfinite(self.difference):
             parts.append(
-                f"The Taylor remainder falls with the power {1 + rate:.2f} of the step h: 3 or more "
-                "for a right derivative, 1 for a wrong one."
+                f"The Taylor remainder falls with the power {1 + rate:.2f} of the step h: 3 or "
+                "more for a right derivative, 1 for a wrong one."
             )
         if table := self.table():
             if not self.exact:
