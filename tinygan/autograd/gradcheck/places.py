@@ -13,8 +13,14 @@ def in_places(e: Evidence) -> Iterator[str]:
     right = ~e.wrong
     if not np.any(e.wrong) or not np.any(right):
         return
-    # An entry without a gradient fits into any place.
-    silent = right & (abs(e.found) <= e.allowed) & (abs(e.claimed) <= e.allowed)
+    # An entry without a gradient fits into any place, and one in which such an error would not be
+    # seen, too. If there are many of these, nothing is known.
+    zero = right & (abs(e.found) <= e.allowed) & (abs(e.claimed) <= e.allowed)
+    relative = float(np.min((e.error / abs(e.found))[e.wrong]))
+    unknown = right & ~zero & (abs(e.found) * min(relative, 1.0) <= e.allowed)
+    if 2 * np.sum(unknown) > np.sum(right):
+        return
+    silent = zero | unknown
     for text, mask in itertools.chain(_single(e), _by_value(e), _by_index(e)):
         inside = mask[e.known]
         if np.array_equal(inside | silent, e.wrong | silent) and np.any(inside & e.wrong):
@@ -24,7 +30,7 @@ def in_places(e: Evidence) -> Iterator[str]:
 
 def listed(e: Evidence) -> Iterator[str]:
     """List the wrong entries, which have nothing in common."""
-    if np.all(e.wrong):
+    if np.all(e.wrong) or np.max(e.error) < 1e-6 * e.size:
         return
     yield (
         f"{np.sum(e.wrong)} of the {len(e.wrong)} entries that were compared are wrong{_list(e)}: "

@@ -98,7 +98,7 @@ class OrderReport:
             assert measured
             return (
                 f"the Taylor remainder falls with the power {1 + measured[0]:.2f} of the step h "
-                f"(3 or more for a right derivative, 1 for a wrong one), from h = {measured[2]:.1e} down "
+                f"(3 or more for a right one, 1 for a wrong one), from h = {measured[2]:.1e} down "
                 f"to {measured[1]:.1e}, where rounding takes over"
             )
         if self.line.is_noisy() or self.line.is_hidden():

@@ -150,7 +150,10 @@ def _constant_parts(e: Evidence) -> Iterator[str]:
 def _single_precision(e: Evidence) -> Iterator[str]:
     if np.max(e.error) > SINGLE_ROUNDING * e.size or np.count_nonzero(e.claimed) < 2:
         return
-    for values in (e.claimed, e.claimed * e.unit):
+    forms = [e.claimed, e.claimed * e.unit]
+    if len(e.weights) == 1 and e.weights[0].shape == e.x.shape:
+        forms.append(e.claimed / e.weights[0][e.known])
+    for values in forms:
         single = values.astype(np.float32).astype(np.float64)
         exact = np.all(abs(values - single) <= 2e-15 * abs(values))
         if exact and np.any(values != np.round(values, 3)):
