@@ -164,7 +164,7 @@ class Evidence:
         with other weights. None if they cannot be had, or if the claim knows one point only."""
         problem, rng = self.problem, np.random.default_rng(1)
         try:
-            moved = problem.moved_to([x + 0.1 * x * rng.random(x.shape) for x in problem.arrays])
+            moved = problem.moved_to([x + 0.5 * x * rng.random(x.shape) for x in problem.arrays])
             if problem.gradient is not None:  # it may be given as an array, for one point
                 weights = self.masked(problem.weights(np.random.default_rng(2)))
                 here = problem.gradient(problem.arrays, weights)[self.argument]

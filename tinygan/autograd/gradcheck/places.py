@@ -1,6 +1,7 @@
 """Symptoms of a gradient that is wrong in some of its entries, or by different factors."""
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,8 +17,8 @@ def in_places(e: Evidence) -> Iterator[str]:
     # An entry without a gradient fits into any place, and one in which such an error would not be
     # seen, too. If there are many of these, nothing is known.
     zero = right & (abs(e.found) <= e.allowed) & (abs(e.claimed) <= e.allowed)
-    relative = float(np.min((e.error / abs(e.found))[e.wrong]))
-    unknown = right & ~zero & (abs(e.found) * min(relative, 1.0) <= e.allowed)
+    least, relative = np.min(e.error[e.wrong]), np.min((e.error / abs(e.found))[e.wrong])
+    unknown = right & ~zero & (10 * e.allowed > np.minimum(least, min(relative, 1) * abs(e.found)))
     if 2 * np.sum(unknown) > np.sum(right):
         return
     silent = zero | unknown
@@ -47,7 +48,7 @@ def _how(e: Evidence) -> str:
     if np.all(abs(found) <= allowed):
         return "the differences are 0 there, and the derivative is not"
     k = float(np.vdot(claimed, found) / np.vdot(found, found))
-    slack = np.maximum(1e-5 * root_mean_square(claimed), allowed)
+    slack = np.maximum(1e-5 * min(1.0, 1e3 * abs(k - 1)) * root_mean_square(claimed), allowed / 4)
     if len(claimed) > 1 and np.all(abs(claimed - k * found) <= slack):
         return f"the derivative is {k:.7g} times the differences {these}"
     ratios = claimed / found
@@ -94,6 +95,8 @@ def _by_value(e: Evidence) -> Iterator[tuple[str, Array]]:
         yield f"the entries {text} are wrong ({cause})", mask
     repeated = np.isin(x, [v for v, n in zip(*np.unique(x, return_counts=True)) if n > 1])
     yield f"the entries whose number occurs twice in {name} are wrong (ties)", repeated
+    if math.comb(len(e.wrong), int(np.sum(e.wrong))) < 50:
+        return  # it may be by chance that they are the largest
     for other, y in e.others():
         if other != name:
             for text, mask in (
@@ -105,9 +108,7 @@ def _by_value(e: Evidence) -> Iterator[tuple[str, Array]]:
             ):
                 yield f"the entries where {text} are wrong ({cause})", mask
     for text, size in ((f"|{name}|", abs(x)), (name, x)):
-        wrong, right = size[e.known][e.wrong], size[e.known][~e.wrong]
-        if len(wrong) < 2 or len(right) < 2:
-            return
+        wrong = size[e.known][e.wrong]
         for bound, mask in (
             (f"at least {np.min(wrong):.4g}", size >= np.min(wrong)),
             (f"at most {np.max(wrong):.4g}", size <= np.max(wrong)),
@@ -135,7 +136,7 @@ def _by_index(e: Evidence) -> Iterator[tuple[str, Array]]:
                     mask |= grids[axis] == (shape[axis] + end) % shape[axis]
             yield f"the {text} along {axes_text(axes)} is wrong (padding, or a loop's ends)", mask
     for a, b in itertools.combinations(range(len(shape)), 2):
-        if shape[a] == shape[b]:
+        if shape[a] == shape[b] > 2:
             i, j, cause = grids[a], grids[b], "a mask, np.triu or np.tril, or eye"
             for text, mask in (
                 ("on the diagonal", i == j), ("off the diagonal", i != j),
@@ -212,11 +213,11 @@ def right_sums(e: Evidence) -> Iterator[str]:
     """All entries together are right, and the single ones are not."""
     if not e.everywhere or len(e.found) < 2:
         return
-    claimed, found = e.whole, e.differences
-    slack = float(np.max(e.tolerance)) + 1e-9 * e.size
+    error, allowed = abs(e.error).reshape(e.x.shape), e.allowed.reshape(e.x.shape)
     for axes in subsets(e.x.ndim):
-        a, b = claimed.sum(axes), found.sum(axes)
-        if np.max(abs(a - b)) <= slack * np.sqrt(claimed.size / a.size) and np.max(abs(b)) > slack:
+        total = abs(np.sum(e.whole - e.differences, axes))
+        slack = 1e-4 * error.sum(axes) + allowed.sum(axes) / 4
+        if np.all(total <= slack) and np.sum(allowed) < 1e-2 * np.sum(error):
             yield (
                 f"The sums over {axes_text(axes)} are right and their entries are not: the "
                 "gradient is distributed among the wrong ones (an index, a window, an even split)."

@@ -102,7 +102,7 @@ def _undefined(e: Evidence) -> Iterator[str]:
 
 
 def _spread(e: Evidence) -> Iterator[str]:
-    if np.any(e.wrong):
+    if np.any(e.wrong) or e.x.size < 2:
         return
     yield (
         "No single entry is wrong above the noise of its differences, only their sum along a "
@@ -169,9 +169,10 @@ def _rounded(e: Evidence) -> Iterator[str]:
     errors = (e.claimed / e.found - 1)[e.wrong]
     if len(errors) < 4 or np.max(e.error) > SINGLE_ROUNDING * e.size or np.mean(e.wrong) < 0.5:
         return
-    if np.std(errors) > 0.3 * np.mean(abs(errors)):
+    typical = np.median(abs(errors))
+    if np.std(errors) > 0.3 * np.mean(abs(errors)) and 1e-9 < typical < 3e-7:
         yield (
-            f"The relative errors are tiny ({np.median(abs(errors)):.0e}) and differ from entry to "
+            f"The relative errors are tiny ({typical:.0e}) and differ from entry to "
             "entry, like the rounding of float32 (6e-8): look for float32 on the way (astype, a "
             "float32 array among the constants), or for a function computed to few digits."
         )
@@ -206,12 +207,12 @@ def _factor(e: Evidence) -> Iterator[str]:
     if not k or not np.all(abs(e.claimed - k * e.found) <= max(abs(k), 1.0) * e.tolerance):
         return
     precision = 1e-8 + root_mean_square(e.allowed) / root_mean_square(e.found) / 4
-    precision = min(precision, max(1e-2 * abs(k - 1), 1e-10))
+    precision = min(precision, max(1e-3 * abs(k - 1), 1e-12))
     start = f"The derivative is {k:.10g} times the differences"
     named = list(_named_factors(e, k, precision))
     if e.elsewhere:
         moved, other, allowed = e.elsewhere
-        if not near(k, other, precision + allowed + 1e-2 * min(abs(k - 1), 1e-3)):
+        if not near(k, other, precision + allowed + 1e-3 * min(abs(k - 1), 1e-2)):
             for name, (a, b) in _single_values(e, moved).items():
                 for power, what in ((1, "counted once too often"), (-1, "missing")):
                     if near(k, a**power, precision) and near(other, b**power, precision + allowed):
@@ -225,7 +226,8 @@ def _factor(e: Evidence) -> Iterator[str]:
                     "weighted by a value of the forward pass."
                 )
             return
-        if moved is e.problem and len(e.found) < 3 and not named:
+        vague = moved is e.problem or precision + allowed > 1e-3 * abs(k - 1)
+        if vague and len(e.found) < 3 and not named:
             return
     elif len(e.found) < 3 and not named:
         return
