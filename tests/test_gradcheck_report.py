@@ -81,7 +81,8 @@ def test_right_functions_are_described_and_drawn(name):
     figure = report.plot()
     assert len(figure.axes) == len(report.orders)
     assert all(order.title in texts(figure) for order in report.orders)
-    figure.draw_without_rendering()
+    if len(report) < 2:  # the others are drawn in the same way, and take longer
+        figure.draw_without_rendering()
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -91,9 +92,7 @@ def test_wrong_functions_are_described_and_drawn(name):
     text = report.describe()
     assert str(failure) in text and failure.table() in text and "ratio" in failure.table()
     assert all(f"  * {suspect}" in text for suspect in failure.suspects) and failure.suspects
-    figure = report.plot()
-    assert len(figure.axes) == len(report) + 1
-    figure.draw_without_rendering()
+    assert len(report.plot().axes) == len(report) + 1
 
 
 def test_what_the_picture_shows():
@@ -101,9 +100,9 @@ def test_what_the_picture_shows():
     for text in (
         "step h, relative to the argument",
         "|difference quotient - derivative|",
-        "falls with h$^2$ (h times it, with h$^3$)",
-        "rounding, grows like 1 / h",
-        "the error, extrapolated",
+        "truncation: h$^2$ (Taylor remainder: h$^3$)",
+        "rounding: 1 / h",
+        "extrapolated error: ",
         "the remainder falls with h to the power 2.0",
     ):
         assert text in texts(figure), text
@@ -122,11 +121,10 @@ def test_what_the_picture_shows():
     assert "linear or quadratic" in texts(RIGHT["linear"]().plot())
     assert "noise hides the remainder" in texts(RIGHT["noisy"]().plot())
     assert "differences are not finite" in texts(WRONG["not finite"]().report.plot())
-    assert "the error of the derivative: 0.5" in texts(WRONG["factor 2"]().report.plot())
+    assert "error of the derivative: 0.5" in texts(WRONG["factor 2"]().report.plot())
     tiny = WRONG["factor 1 + 1e-7"]().report.plot()
-    assert "the error of the derivative: 1e-07" in texts(tiny) and "is wrong at index" in texts(
-        tiny
-    )
+    tiny.draw_without_rendering()
+    assert "error of the derivative: 1e-07" in texts(tiny) and "is wrong at index" in texts(tiny)
     (plateau,) = [line for line in tiny.axes[0].lines if "error of" in line.get_label()]
     assert plateau.get_color() == "tab:red"
     assert plateau.get_ydata()[0] == pytest.approx(1e-7, rel=0.01)
@@ -163,8 +161,8 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path):
 
 
 def test_the_method_and_what_it_says():
-    methods = {"kinky": "extrapolation", "smooth": "rate", "linear": "rate", "noisy": "extrapolation",
-               "tolerance": "tolerance"}  # fmt: skip
+    methods = {"smooth": "rate", "linear": "rate", "tolerance": "tolerance"}
+    methods |= {"kinky": "extrapolation", "noisy": "extrapolation"}
     assert {name: RIGHT[name]().orders[0].method for name in methods} == methods
     assert "hides the Taylor remainder" in RIGHT["noisy"]().describe()
     assert "each of the 3 entries was compared by itself" in RIGHT["every entry"]().describe()
