@@ -117,7 +117,8 @@ def _panel(axes: Any, title: str, line: Line | None, right: bool) -> None:
         axes.plot(steps[zero], np.full(np.sum(zero), low * 2), "v", color="black", markersize=5,
                   label="measured: exactly 0")  # fmt: skip
 
-    axes.set_title(f"{title}\n{_summary(line, right)}", fontsize=10)
+    title = f"{title}\n{_summary(line, right)}"
+    axes.set_title(title, fontsize=10 if len(title) < 120 else 8)
     axes.set_xlabel("step h, relative to the argument", fontsize=9)
     axes.set_ylabel("|difference quotient - derivative|\nrelative to the derivative", fontsize=9)
     axes.tick_params(labelsize=8)
@@ -146,9 +147,11 @@ def _truncation(
 
 def _summary(line: Line, right: bool) -> str:
     """Return what the rate says, in a few words."""
-    if not right:
-        return "the error stays, however small the step"
     measured = line.rate()
+    if not right and (measured is None or abs(measured[0]) < 0.5):
+        return "the error stays, however small the step"
+    if not right:
+        return "the remainder does not fall as it should"
     if measured and line.is_regular():
         return f"the remainder falls with h to the power {measured[0]:.2f}"
     if line.is_noisy() or line.is_hidden():
