@@ -1,4 +1,4 @@
-"""Planted derivative mistakes: how many does check_grads catch, and does it spare right derivatives?
+"""Planted derivative mistakes: how many does check_grads catch, and does it spare right ones?
 
 `python tests/tools/planted.py` runs them all and prints a table.
 

@@ -157,7 +157,7 @@ def measure(mistake, seed=0):
 
     Returns (order, error): the lowest order at which they differ, and the largest difference there,
     relative to the root mean square entry of the right derivative with respect to that argument.
-    The order is 0 if they do not differ at all. A derivative of another shape has an infinite error.
+    The order is 0 if they do not differ. A derivative of another shape has an infinite error.
     """
     rng = np.random.default_rng(seed)
     arrays = [np.asarray(x, mistake.dtype) for x in mistake.draw(rng)]

@@ -1,4 +1,4 @@
-"""Mistakes in one entry of many, at ties, in float32 and at some shapes, and the invisible ones."""
+"""Factors, and mistakes in one entry of many, at ties, in float32 or at some shapes only."""
 
 import numpy as np
 
@@ -6,6 +6,17 @@ from tinygan import ops
 from tinygan.optable.table import normal, positive
 
 from .mechanism import at_one_entry, case, constant, gradients_of, mistake
+
+# Factors
+
+for _row in ("tanh", "matmul", "conv2d 3x3", "batch_norm vectors", "SelfAttention"):
+    for _factor in (2.0, 2.001, 1.0 + 1e-4, 1.0 + 1e-7):
+        mistake(
+            _row,
+            "factor",
+            f"all of its gradients by {_factor:.8g}",
+            change=lambda d, factor=_factor: d * factor,
+        )
 
 # One entry of a thousand
 
@@ -276,7 +287,7 @@ mistake(
     "one shape",
     "odd sizes, checked at an even one",
     change=lambda d: d * 2.0 if d.shape[1] % 2 else d,
-    invisible="The check calls the function at the shape that it is given, and there it is right.",
+    invisible="The check calls the function at the shape that it is given; there, it is right.",
 )
 mistake(
     case("affine of a batch of two", ops.affine, normal(2, 4), normal(4, 3), normal(3)),
@@ -284,7 +295,7 @@ mistake(
     "a batch of one, checked with a batch of two",
     change=lambda d: d * 2.0 if d.shape[0] == 1 else d,
     of=[0],
-    invisible="The check calls the function with the batch that it is given, and there it is right.",
+    invisible="The check calls the function with the batch that it is given; there, it is right.",
 )
 mistake(
     case("softplus of small numbers", ops.softplus, positive(3, 4)),
