@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinygan import nn, ops
+from tinygan.backend import to_numpy
 from tinygan.optable.table import normal
 
 from .elementwise import gelu_with_tanh
@@ -200,7 +201,7 @@ def _spectral(make, treat=lambda t: t):
     layer = nn.SpectralNorm(make(), rng=np.random.default_rng(7)).eval()
 
     def function(x, w, b):
-        u, v = (constant(t, w) for t in (layer.u, layer.v))
+        u, v = (constant(to_numpy(t), w) for t in (layer.u, layer.v))
         sigma = v @ w.reshape(-1, w.shape[-1]) @ u
         w = w / treat(sigma)
         return (x @ w if w.ndim == 2 else ops.conv2d(x, w)) + b

@@ -101,14 +101,12 @@ def planted(function, derivatives=None, name="planted"):
         value = function(*(x.detach() for x in xs)).data
 
         def backward(g, needed):
-            keep = recording()
-            with differentiating(True):  # `gradients_of` needs a graph in every backward pass
-                results = [None] * len(xs) if derivatives is None else derivatives(g, *xs)
-                results = [results] if isinstance(results, Tensor) else results
-                if any(d is None and needs for d, needs in zip(results, needed)):
-                    right = gradients_of(function, xs, g)
-                    results = [r if d is None else d for d, r in zip(results, right)]
-            return results if keep else [None if d is None else d.detach() for d in results]
+            results = [None] * len(xs) if derivatives is None else derivatives(g, *xs)
+            results = [results] if isinstance(results, Tensor) else results
+            if any(d is None and needs for d, needs in zip(results, needed)):
+                right = gradients_of(function, xs, g)
+                results = [r if d is None else d for d, r in zip(results, right)]
+            return results
 
         return value, backward
 
@@ -117,12 +115,17 @@ def planted(function, derivatives=None, name="planted"):
 
 
 def gradients_of(function, xs, g):
-    """Return the gradients of sum(g * function(*xs)): Tensors that depend on xs and on g."""
-    xs = [alias(x if x.requires_grad else Tensor(x.data, requires_grad=True)) for x in xs]
-    y = function(*xs)
+    """Return the gradients of sum(g * function(*xs)), which depend on xs and on g.
+
+    If ops record now, the gradients can be differentiated in turn.
+    """
+    keep = recording()
+    with differentiating(True):  # the function needs a graph in every backward pass
+        xs = [alias(x if x.requires_grad else Tensor(x.data, requires_grad=True)) for x in xs]
+        y = function(*xs)
     if not y.requires_grad:
         return [x.detach() * 0.0 for x in xs]
-    gradients = grad(y, xs, g, create_graph=True)
+    gradients = grad(y, xs, g, create_graph=keep)
     return [x.detach() * 0.0 if d is None else d for x, d in zip(xs, gradients)]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from tinygan import Tensor, grad, nn, ops
-from tinygan.backend import asarray
+from tinygan.backend import asarray, to_numpy
 
 from .mechanism import ROWS, constant, planted
 
@@ -249,7 +249,7 @@ def module(make, *shape):
     """Add a network: its parameters are arguments, too."""
     net = make()
     function, parameters = net.as_function("float64")
-    arrays = [np.asarray(p.data, np.float64) for p in parameters.values()]
+    arrays = [np.asarray(to_numpy(p.data), np.float64) for p in parameters.values()]
     name = ", ".join(type(m).__name__ for m in getattr(net, "layers", [net]))
     right(NETWORKS, f"{name} of {shape}", function, normal(*shape), *arrays)
 
