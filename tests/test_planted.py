@@ -198,3 +198,11 @@ def test_no_right_derivative_is_found_wrong(everything):
 @pytest.mark.xfail(strict=True, reason="check_grads decides by a tolerance")
 def test_every_visible_mistake_is_caught(everything):
     assert table.problems(everything) == []
+
+
+@pytest.mark.slow
+def test_mistakes_are_caught_at_their_order(everything):
+    """So each is caught for what is wrong with it, not for how it was planted."""
+    for m in everything["mistakes"]:
+        for message in filter(None, (m["message"], m["message_before"])):
+            assert f"order {m['order']}" in message, m
