@@ -11,7 +11,7 @@ from tinygan.errors import InputError
 
 from .checker import Options, check_order
 from .line import ROUNDING
-from .problem import Arrays, Problem, inner, parameter_names, scale_of
+from .problem import Arrays, Problem, generator, inner, parameter_names, scale_of
 from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
 from .witnesses import LIMIT, norm, of_linear_arguments
 
@@ -75,7 +75,7 @@ def check_gradient(
     function = _Function(f, args, single)
     title = getattr(f, "__name__", type(f).__name__)
     names = list(names or parameter_names(f, len(arrays)))
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     options = Options(mode, rtol, atol, step, eps, miss)
     report = GradReport()
 

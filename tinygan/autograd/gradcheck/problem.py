@@ -140,6 +140,12 @@ class Claim:
         )
 
 
+def generator(seed: int) -> np.random.Generator:
+    """Return the generator of a check. Its numbers differ from those of default_rng(seed), of which
+    the caller may have drawn the arrays: weights equal to x would hide mistakes."""
+    return np.random.default_rng([seed, 27])
+
+
 def inner(a: Arrays, b: Arrays) -> float:
     """Return the inner product of two lists of arrays. Where b is 0, a does not count, even if
     it is infinite; NaN stays NaN."""
