@@ -143,17 +143,18 @@ class Evidence:
             claimed[index] = line.claimed / scale
             found[index] = (line.claimed + verdict.error) / scale
             allowed[index] = verdict.allowed / scale
-        numbers = {"claimed": claimed, "found": found, "allowed": allowed, "exact": False}
-        failure = dataclasses.replace(self.failure, **numbers)
+        failure = dataclasses.replace(
+            self.failure, claimed=claimed, found=found, allowed=allowed, exact=False
+        )
         return Evidence(failure, self.problem, self.argument, k)
 
     def line(self, problem: Problem, weights: Arrays, argument: int) -> tuple[float, float, float]:
         """Return (claimed derivative, differences, allowed error) along a random direction of one
         argument."""
         rng = np.random.default_rng(0)
-        direction = [np.zeros(x.shape) for x in problem.arrays]
+        direction: Arrays = [np.zeros(x.shape) for x in problem.arrays]
         x = problem.arrays[argument]
-        direction[argument] = problem.scales[argument] * rng.standard_normal(x.shape)
+        direction[argument] = np.asarray(problem.scales[argument] * rng.standard_normal(x.shape))
         line = problem.claim(weights).line(direction)
         verdict = line.examine()
         return line.claimed, line.claimed + verdict.error, verdict.allowed

@@ -4,6 +4,8 @@ another order, to another argument, to a product or sum that is almost the right
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,7 @@ def of_another_argument(e: Evidence) -> Iterator[str]:
             return
 
 
-def _line_of(e: Evidence, j: int, direction: Array) -> tuple[float, float, float]:
+def _line_of(e: Evidence, j: int, direction: Any) -> tuple[float, float, float]:
     zeros = [np.zeros(x.shape) for x in e.problem.arrays]
     line = e.problem.claim(e.weights).line([*zeros[:j], direction, *zeros[j + 1 :]])
     verdict = line.examine()
@@ -67,18 +69,18 @@ def _moves(x: Array) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
             moved = [a for a in axes if order[a] != a]
             text = "transposed" if x.ndim == 2 else f"with the axes {tuple(moved)} exchanged"
             cause = "a transpose is missing, or stands where none belongs"
-            yield text, cause, lambda a, o=order: np.transpose(a, np.argsort(o))
+            yield text, cause, partial(np.transpose, axes=np.argsort(order))
     for count in range(1, min(x.ndim, 4) + 1):
         for some in itertools.combinations(axes, count):
             cause = "an index that runs backwards, as in a convolution for a correlation"
             names = f"axis {some[0]}" if count == 1 else f"the axes {some}"
-            yield f"reversed along {names}", cause, lambda a, s=some: np.flip(a, s)
+            yield f"reversed along {names}", cause, partial(np.flip, axis=some)
     for axis in axes:
         most = x.shape[axis] // 2 if x.size <= 4096 else 1
         for shift in sorted([s for s in range(-most, most + 1) if s], key=abs):
             cause = "an index that is off by one" if abs(shift) == 1 else "an offset in an index"
             text = f"shifted by {abs(shift)} along axis {axis}"
-            yield text, cause, lambda a, s=shift, n=axis: np.roll(a, s, n)
+            yield text, cause, partial(np.roll, shift=shift, axis=axis)
     if x.ndim > 1:
         text, cause = "read in Fortran order", "a reshape with the axes in another order"
         yield text, cause, lambda a: a.ravel().reshape(a.shape, order="F")

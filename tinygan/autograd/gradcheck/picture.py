@@ -46,7 +46,8 @@ def draw(report: "GradReport", path: str | Path | None = None) -> Any:
         from matplotlib.figure import Figure  # slow to import
 
         n = len(panels)
-        figure = Figure((5.6 * n, 4.8), layout="none")
+        by_hand: Any = "none"
+        figure = Figure((5.6 * n, 4.8), layout=by_hand)
         # The margins are set by hand: a layout engine would draw everything twice to find them.
         left, right, between = 0.85 / 5.6 / n, 1 - 0.15 / 5.6 / n, 1.0 / 4.6
         figure.subplots_adjust(left=left, right=right, bottom=0.27, top=0.89, wspace=between)

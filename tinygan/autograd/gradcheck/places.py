@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def _by_value(e: Evidence) -> Iterator[tuple[str, Array]]:
 def _by_index(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Yield (text, the entries whose indices have something in common)."""
     shape = e.x.shape
-    grids = np.indices(shape, sparse=True)
+    grids: list[Array] = list(np.indices(shape, sparse=True))
     for axis, grid in enumerate(grids):
         indices = np.unique(e.known[axis][e.wrong])
         text = _of_indices(indices.tolist(), shape[axis], axis)
@@ -137,7 +138,9 @@ def _by_index(e: Evidence) -> Iterator[tuple[str, Array]]:
             yield f"the {text} along {axes_text(axes)} is wrong (padding, or a loop's ends)", mask
     for a, b in itertools.combinations(range(len(shape)), 2):
         if shape[a] == shape[b] > 2:
-            i, j, cause = grids[a], grids[b], "a mask, np.triu or np.tril, or eye"
+            i: Any = grids[a]
+            j: Any = grids[b]
+            cause = "a mask, np.triu or np.tril, or eye"
             for text, mask in (
                 ("on the diagonal", i == j), ("off the diagonal", i != j),
                 ("above the diagonal", i < j), ("below the diagonal", i > j),
