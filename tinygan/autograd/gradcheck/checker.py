@@ -10,14 +10,14 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import Arrays, Claim, Problem
-from .report import Failure, OrderReport, fail, relative_error
+from .problem import Arrays, Claim, Problem, length
+from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
 MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
@@ -129,6 +129,10 @@ class _Check:
         target = math.sqrt(self.options.miss) * min(wanted, default=math.inf)
         line = claim.line(direction, self.first)
         verdict = self.judge(line, line.examine(target, to_the_noise), direction)
+        if verdict.kind == "hidden" and len(used) < len(self.scales):
+            verdict = verdict._replace(kind="right")  # of one argument: the report says so
+        if verdict.kind == "hidden":
+            raise Kink(functools.partial(self.hidden, line, verdict))
         if verdict.kind != "right":
             locate = functools.partial(self.locate, claim, direction, line, verdict)
             if verdict.kind == "kink":
@@ -143,10 +147,10 @@ class _Check:
             return verdict
         rtol, atol = self.report.tolerance
         found = line.claimed + verdict.error
-        length = math.sqrt(sum(float(np.vdot(v, v)) for v in direction))
+        norm = math.hypot(*map(length, direction))
         # Near the crossing of zero, a derivative counts as large as its usual size / 1000.
         size = max(abs(found), abs(line.claimed), 1e-3 * line.size)
-        allowed = max(rtol * size + atol * length, verdict.allowed)
+        allowed = max(rtol * size + atol * norm, verdict.allowed)
         kind = "right" if abs(verdict.error) <= allowed else verdict.kind
         return Verdict("wrong" if kind == "right" != verdict.kind else kind, *verdict[1:])
 
@@ -155,7 +159,7 @@ class _Check:
         if claim.gradients is None:
             return [0.0] * len(self.scales)
         return [
-            scale * math.sqrt(float(np.vdot(g, g)) / max(g.size, 1))
+            scale * length(g) / math.sqrt(max(g.size, 1))
             for g, scale in zip(claim.gradients, self.scales)
         ]
 
@@ -207,6 +211,14 @@ class _Check:
                 self.try_direction(self.unit(i, index), to_the_noise=first, claim=claim)
 
     # Failures
+
+    def hidden(self, line: Line, verdict: Verdict) -> NoReturn:
+        """Raise the GradientError of a point at which nothing can be said."""
+        raise GradientError(
+            f"{self.report.title}: cannot be checked: the function jumps or jitters so much that a "
+            f"wrong sign would not be seen (noise {verdict.allowed / line.size:.1e} of the derivative)",
+            kink=True,
+        )
 
     def locate(self, claim: Claim, direction: Arrays, line: Line, verdict: Verdict) -> Failure:
         """Find the argument and the entry that are wrong."""

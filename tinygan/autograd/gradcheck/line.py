@@ -24,10 +24,12 @@ import numpy as np
 
 FIRST_STEP = 2.0**-4  # relative to the argument
 RATIO = 4.0  # of one step to the next
-COARSEST, FINEST = -5, 13  # levels: their steps are FIRST_STEP / RATIO**level, 64 and 1e-9
+COARSEST, FINEST = -5, 19  # levels: their steps are FIRST_STEP / RATIO**level, 64 and 2e-13
 # An extrapolated error counts as an error of the derivative if it exceeds this many times its
 # uncertainty, and the rounding that the derivative itself may have, relative to its size.
 SAFETY, ROUNDING = 16.0, 2.0**-36
+NOISE = 0.45  # the part of a sample's noise in the uncertainty: SAFETY times it is 7 noises
+HIDDEN = 2.0  # times the usual size of the derivative: then even a wrong sign cannot be seen
 REGULAR = 1.5  # a remainder that falls faster than h ** REGULAR falls with h ** 2 or more
 
 
@@ -41,7 +43,8 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """kind: "right", "wrong", or "kink" if a kink so close to the point explains the difference.
+    """kind: "right", "wrong", "kink" if a kink so close to the point explains the difference, or
+    "hidden" if jumps or noise hide even a wrong sign.
 
     error: the extrapolated phi'(0) - D. allowed: smaller errors cannot be seen.
     """
@@ -103,7 +106,7 @@ class Line:
         square = RATIO**2
         fourth = [(square * b.remainder - a.remainder) / (square - 1) for a, b in zip(r, r[1:])]
         sixth = (square**2 * fourth[1] - fourth[0]) / (square**2 - 1)
-        return sixth, abs(sixth - fourth[1]) + 1.1 * r[2].noise
+        return sixth, abs(sixth - fourth[1]) + NOISE * r[2].noise
 
     def examine(self, target: float = math.inf, to_the_noise: bool = False) -> Verdict:
         """Choose the steps, and return the Verdict.
@@ -112,6 +115,8 @@ class Line:
         takes over, so that `rate` can be measured down to there.
         """
         level = 0
+        if not math.isfinite(self.claimed):
+            return Verdict("wrong", math.nan, math.nan)
         while not math.isfinite(self.window(level)[0]):  # f may be undefined at large steps
             level += 1
             if level > FINEST - 2:
@@ -121,7 +126,7 @@ class Line:
         while level < FINEST - 2:
             finest, uncertainty = self.sample(level + 2), self.window(level)[1]
             enough = SAFETY * uncertainty + self.floor <= target
-            no_gain = RATIO * finest.noise >= uncertainty  # the noise of the next window
+            no_gain = RATIO * NOISE * finest.noise >= uncertainty  # the noise of the next window
             if (enough or no_gain) and (
                 not to_the_noise or abs(finest.remainder) <= 4 * finest.noise
             ):
@@ -133,6 +138,8 @@ class Line:
         """Take steps larger than the first while they lessen the noise and add nothing else."""
         level = 0
         while level > COARSEST:
+            if not math.isfinite(self.window(level)[0]):
+                return
             s, allowed = self.sample(level), SAFETY * self.window(level)[1] + self.floor
             if allowed <= max(target, 2 * self.floor) or abs(s.remainder) > 4 * s.noise:
                 return
@@ -144,10 +151,13 @@ class Line:
         while first <= FINEST - 2:
             error, allowed, best = self.best_window(first)
             if abs(error) <= allowed:
-                return Verdict("right", error, allowed)
+                return self.seen(error, allowed)
             if self.measured_jitter is None:  # f and D may round more than their sizes tell
                 self.measured_jitter, jitter_of_derivative = self.jitter()
                 self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+                if first == 0 and self.is_noisy():
+                    self.take_larger_steps(0.0)
+                    first = min(self.by_level)
                 continue
             # A wrong derivative leaves the same remainder at all smaller steps, down to the noise.
             level, falls = best + 3, False
@@ -157,6 +167,8 @@ class Line:
                     break
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
+            if not falls and self.is_a_staircase(best, error):
+                return self.noisy_verdict(max(len([s for s in self.samples if s.bend]) - 2, 0))
             if not falls:
                 return Verdict(self.kind(error, best + 2), error, allowed)
             first = level - 1
@@ -179,13 +191,31 @@ class Line:
             kinks.append(kink)
         return "kink" if min(kinks) >= abs(error) / 50 else "wrong"
 
-    def noisy_verdict(self) -> Verdict:
-        """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy."""
+    def noisy_verdict(self, first: int | None = None) -> Verdict:
+        """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy.
+        Samples from `first` on, or the finer half of them, show how noisy."""
         samples = self.samples
-        noise = max(abs(s.remainder) * s.h**self.power for s in samples[len(samples) // 2 :])
+        finest = samples[len(samples) // 2 if first is None else first :]
+        noise = max(abs(s.remainder) * s.h**self.power for s in finest)
         self.measured_jitter = max(self.measured_jitter or 0.0, noise)
         error, allowed, _ = self.best_window(min(self.by_level))
-        return Verdict("right" if abs(error) <= allowed else "kink", error, allowed)
+        return self.seen(error, allowed) if abs(error) <= allowed else Verdict("kink", error, allowed)
+
+    def seen(self, error: float, allowed: float) -> Verdict:
+        """Return the Verdict on an error that is allowed: "hidden" if almost anything would be."""
+        hidden = self.is_noisy() and allowed > HIDDEN * self.size > 0
+        return Verdict("hidden" if hidden else "right", error, allowed)
+
+    def is_a_staircase(self, level: int, error: float) -> bool:
+        """Return whether phi does not change at all at the smallest steps, although the derivative
+        fits it at larger ones than those of `level`: f computes in float32 somewhere."""
+        size = abs(self.claimed)
+        flat = all(
+            s.bend == 0 and abs(s.remainder + self.claimed) <= size / 4 for s in self.samples[-3:]
+        )
+        return flat and any(
+            abs(self.window(k)[0]) <= abs(error) / 8 for k in range(min(self.by_level), level)
+        )
 
     def clear_samples(self) -> list[Sample]:
         """The samples whose remainder is well above the noise, from the largest step down to the
