@@ -30,6 +30,9 @@ COARSEST, FINEST = -5, 19  # levels: their steps are FIRST_STEP / RATIO**level, 
 SAFETY, ROUNDING = 16.0, 2.0**-36
 NOISE = 0.45  # the part of a sample's noise in the uncertainty: SAFETY times it is 7 noises
 HIDDEN = 2.0  # times the usual size of the derivative: then even a wrong sign cannot be seen
+# Where phi does not change at all: the widest such step of a function that computes in float32
+# somewhere; and a step at which it does change.
+WIDEST, SINGLE_STEP = 2.0**-14, 2.0**-20
 REGULAR = 1.5  # a remainder that falls faster than h ** REGULAR falls with h ** 2 or more
 
 
@@ -59,7 +62,8 @@ class Line:
 
     measure: a function from a step to a Sample. size: the usual size of such a derivative, which
     sets the scale of its rounding errors. claimed: the derivative D, for reports. jitter: a
-    function that measures how much phi and D jitter at steps near 0; it returns two numbers.
+    function that measures how much phi and D jitter at steps near 0, or at multiples of one that is
+    given; it returns two numbers.
     power: of 1/h in the noise. first: the step of level 0. direction, weights: v and w.
     """
 
@@ -68,7 +72,7 @@ class Line:
         measure: Callable[[float], Sample],
         size: float,
         claimed: float,
-        jitter: Callable[[], tuple[float, float]],
+        jitter: Callable[..., tuple[float, float]],
         power: int = 1,
         first: float = FIRST_STEP,
         direction: Sequence[Any] = (),
@@ -168,7 +172,7 @@ class Line:
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
             if not falls and self.is_a_staircase(best, error):
-                return self.noisy_verdict(max(len([s for s in self.samples if s.bend]) - 2, 0))
+                break
             if not falls:
                 return Verdict(self.kind(error, best + 2), error, allowed)
             first = level - 1
@@ -191,12 +195,12 @@ class Line:
             kinks.append(kink)
         return "kink" if min(kinks) >= abs(error) / 50 else "wrong"
 
-    def noisy_verdict(self, first: int | None = None) -> Verdict:
-        """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy.
-        Samples from `first` on, or the finer half of them, show how noisy."""
+    def noisy_verdict(self) -> Verdict:
+        """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy."""
         samples = self.samples
-        finest = samples[len(samples) // 2 if first is None else first :]
-        noise = max(abs(s.remainder) * s.h**self.power for s in finest)
+        noise = max(abs(s.remainder) * s.h**self.power for s in samples[len(samples) // 2 :])
+        if flat := self.flat():  # what larger steps jitter
+            noise = max(noise, self.jitter(max(8 * flat[0].h, SINGLE_STEP))[0])
         self.measured_jitter = max(self.measured_jitter or 0.0, noise)
         error, allowed, _ = self.best_window(min(self.by_level))
         return self.seen(error, allowed) if abs(error) <= allowed else Verdict("kink", error, allowed)
@@ -209,13 +213,18 @@ class Line:
     def is_a_staircase(self, level: int, error: float) -> bool:
         """Return whether phi does not change at all at the smallest steps, although the derivative
         fits it at larger ones than those of `level`: f computes in float32 somewhere."""
-        size = abs(self.claimed)
-        flat = all(
-            s.bend == 0 and abs(s.remainder + self.claimed) <= size / 4 for s in self.samples[-3:]
+        return len(self.flat()) >= 3 and any(
+            abs(self.window(k)[0]) <= abs(error) / 4 for k in range(min(self.by_level), level)
         )
-        return flat and any(
-            abs(self.window(k)[0]) <= abs(error) / 8 for k in range(min(self.by_level), level)
-        )
+
+    def flat(self) -> list[Sample]:
+        """The samples of tiny steps at which phi does not change at all, but should."""
+        flat: list[Sample] = []
+        for s in reversed(self.samples):
+            if s.h > WIDEST or s.bend or abs(s.remainder + self.claimed) > abs(self.claimed) / 4:
+                break
+            flat.insert(0, s)
+        return flat if self.claimed else []
 
     def clear_samples(self) -> list[Sample]:
         """The samples whose remainder is well above the noise, from the largest step down to the

@@ -336,7 +336,7 @@ def _complex_step(problem: Problem, function: _Function, rng: np.random.Generato
     value, about = abs(line.claimed - exact) / size, " and ".join(problem.names)
     limit = max(ROUNDING, 64 * rounding(claim.weights, problem.here) / size)
     if value > limit:  # perhaps both round more than that
-        limit = max(limit, 4 * SAFETY * line.jitter()[1] / size)
+        limit = max(limit, 16 * SAFETY * line.jitter()[1] / size)
     return [Witness("complex step", about, value, limit)]
 
 

@@ -109,9 +109,9 @@ class Claim:
             noise = rounding(self.weights, up, down) / h
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
-        def jitter() -> tuple[float, float]:
+        def jitter(step: float = first * JITTER_STEP) -> tuple[float, float]:
             # Without the point itself, where the derivative may jump: at a kink.
-            ts = [k * first * JITTER_STEP for k in range(1, 13)]
+            ts = [k * step for k in range(1, 13)]
             points = [values_at(t) for t in ts]
             phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
             slopes = [self.along(direction, at=moved) for moved, _ in points]
