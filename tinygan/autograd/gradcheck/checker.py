@@ -137,7 +137,11 @@ class _Check:
             locate = functools.partial(self.locate, claim, direction, line, verdict)
             if verdict.kind == "kink":
                 raise Kink(locate)
-            fail(locate())
+            failure = locate()
+            # Where many kinks meet, the bends along a direction may cancel, but not along an entry.
+            if failure.kind == "kink":
+                raise Kink(lambda: failure)
+            fail(failure)
         self.note(line, verdict, used, sizes)
         return verdict
 
@@ -262,6 +266,7 @@ class _Check:
             found / unit,
             line,
             exact,
+            kind=verdict.kind,
         )
         failure.suspects = suspects(failure, problem, i)
         return failure

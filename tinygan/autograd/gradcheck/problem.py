@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .line import FIRST_STEP, Line, Sample, jitter_of
+from .line import FIRST_STEP, SINGLE_STEP, Line, Sample, jitter_of
 
 Arrays = list[np.ndarray[Any, Any]]
 JITTER_STEP = 2.0**-34  # of the steps that measure noise: no smooth function changes there
@@ -111,10 +111,12 @@ class Claim:
 
         def jitter(step: float = first * JITTER_STEP) -> tuple[float, float]:
             # Without the point itself, where the derivative may jump: at a kink.
-            ts = [k * step for k in range(1, 13)]
-            points = [values_at(t) for t in ts]
-            phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
+            points = [values_at(k * step) for k in range(1, 13)]
             slopes = [self.along(direction, at=moved) for moved, _ in points]
+            phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
+            if claimed and len(set(phi)) == 1:  # f computes in float32, or worse
+                far = [values_at(k * SINGLE_STEP)[1] for k in range(1, 13)]
+                phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for v in far]
             return 2 * jitter_of(phi), jitter_of(slopes)
 
         return Line(
