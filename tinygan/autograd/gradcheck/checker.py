@@ -22,6 +22,7 @@ from .suspects import suspects
 
 MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
 MOST_DIRECTIONS = 6
+MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
 
 
@@ -232,16 +233,20 @@ class _Check:
             alone = []
             for i in used:
                 part = [v if j == i else np.zeros(v.shape) for j, v in enumerate(direction)]
-                line_i = claim.line(part, self.first)
-                alone.append((i, part, line_i, line_i.examine()))
-            bad = [a for a in alone if a[3].kind == verdict.kind] or alone
-            bad = [max(bad, key=_badness)] if bad is alone else bad
-            i, direction, line, verdict = bad[0]
+                alone.append((i, part, *self.estimated(claim, part, line)))
+            alone.sort(key=_badness, reverse=True)
+            found = alone[0]
+            for i, part, line_i, _ in alone:  # the estimates of good arguments may be wrong
+                verdict_i = line_i.examine()
+                if verdict_i.kind == verdict.kind:
+                    found = i, part, line_i, verdict_i
+                    break
+            i, direction, line, verdict = found
             used = [i]
         i = used[0]
         if self.report.full:
             direction = self.gaussian(only=i)
-        found, index, entry = self.entries(claim, i, direction)
+        found, index, entry = self.entries(claim, i, direction, line)
         where, derivative, difference = "along a random direction", line.claimed, verdict.error
         difference += derivative
         if index is not None:
@@ -277,39 +282,39 @@ class _Check:
         finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
         return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
 
-    def entries(self, claim, i, direction):
+    def estimated(self, claim: Claim, direction: Arrays, like: Line) -> tuple[Line, Verdict]:
+        """Return the Line along a part of the direction of another Line, and an estimate."""
+        line = claim.line(direction, self.first)
+        line.measured_jitter = like.measured_jitter
+        error, _, _ = like.best_window(min(like.by_level)) if like.by_level else (math.nan, 0, 0)
+        return line, line.estimate(abs(error) / 8 if math.isfinite(error) else math.inf)
+
+    def entries(self, claim, i, direction, line):
         """Return (differences of each entry of argument i, the worst index or None, its (line,
-        verdict)). Differences that were not computed are NaN."""
+        verdict)). Differences that were not computed are NaN. line: that of `direction`."""
         x, found = self.problem.arrays[i], np.full(self.problem.arrays[i].shape, np.nan)
-        results = {}
-
-        def look(index):
-            line = claim.line(self.unit(i, index), self.first)
-            verdict = line.examine()
-            results[index] = line, verdict
-            found[index] = (line.claimed + verdict.error) / self.scales[i]
-
         if x.size <= MOST_ENTRIES:
             chosen = [index for index in np.ndindex(x.shape) if np.any(direction[i][index])]
         else:
             every = self.rng.choice(x.size, 32, replace=False)
-            narrowed = self.narrowed(claim, i, direction)
+            narrowed = self.narrowed(claim, i, direction, line)
             chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
             chosen = [tuple(map(int, index)) for index in chosen]
+        small, wrong = self._small(claim, i) * self.scales[i], {}
         for index in chosen:
-            look(index)
-        small = self._small(claim, i) * self.scales[i]
-        wrong = {
-            index: relative_error(line.claimed, line.claimed + verdict.error, small)
-            for index, (line, verdict) in results.items()
-            if verdict.kind != "right"
-        }
-        if not wrong:
-            return found, None, None
-        worst = max(wrong, key=lambda index: wrong[index])
-        return found, worst, results[worst]
+            line_i, verdict = self.estimated(claim, self.unit(i, index), line)
+            difference = line_i.claimed + verdict.error
+            found[index] = difference / self.scales[i]
+            if verdict.kind != "right":
+                wrong[index] = relative_error(line_i.claimed, difference, small), line_i
+        for index in sorted(wrong, key=lambda index: -wrong[index][0])[:MOST_LOOKS]:
+            verdict = wrong[index][1].examine()
+            if verdict.kind != "right":
+                found[index] = (wrong[index][1].claimed + verdict.error) / self.scales[i]
+                return found, index, (wrong[index][1], verdict)
+        return found, None, None
 
-    def narrowed(self, claim, i, direction):
+    def narrowed(self, claim, i, direction, line):
         """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
         chosen = np.flatnonzero(direction[i])
         while len(chosen) > 1:
@@ -317,12 +322,14 @@ class _Check:
             for half in np.array_split(chosen, 2):
                 part = [np.zeros(v.shape) for v in direction]
                 part[i].flat[half] = direction[i].flat[half]
-                line = claim.line(part, self.first)
-                halves.append((half, part, line, line.examine()))
-            chosen, _, _, verdict = max(halves, key=_badness)
-            if verdict.kind == "right":
-                return []
+                halves.append((half, *self.estimated(claim, part, line)))
+            chosen = max(halves, key=lambda half: _nan_is_worst(half[2].error))[0]
         return [int(flat) for flat in chosen]
+
+
+def _nan_is_worst(error: float) -> float:
+    return math.inf if math.isnan(error) else abs(error)
+
 
 def _badness(found):
     """Return by how much the error of a direction exceeds what it may be; found: a tuple that ends

@@ -118,13 +118,26 @@ class Line:
         target: stop as soon as errors of this size can be seen. to_the_noise: go on until rounding
         takes over, so that `rate` can be measured down to there.
         """
+        if not self.choose_steps(target, to_the_noise):
+            return Verdict("wrong", math.nan, math.nan)
+        return self.decide(min(self.by_level))
+
+    def estimate(self, target: float) -> Verdict:
+        """Return a Verdict that takes few evaluations: kinks and noise may make it "wrong"."""
+        if not self.choose_steps(target, False):
+            return Verdict("wrong", math.nan, math.nan)
+        error, allowed, _ = self.best_window(min(self.by_level))
+        return Verdict("right" if abs(error) <= allowed else "wrong", error, allowed)
+
+    def choose_steps(self, target: float, to_the_noise: bool) -> bool:
+        """Take samples until the target of examine() is reached. Return False if all are NaN."""
         level = 0
         if not math.isfinite(self.claimed):
-            return Verdict("wrong", math.nan, math.nan)
+            return False
         while not math.isfinite(self.window(level)[0]):  # f may be undefined at large steps
             level += 1
             if level > FINEST - 2:
-                return Verdict("wrong", math.nan, math.nan)
+                return False
         if level == 0:
             self.take_larger_steps(target)
         while level < FINEST - 2:
@@ -136,7 +149,7 @@ class Line:
             ):
                 break
             level += 1
-        return self.decide(min(self.by_level))
+        return True
 
     def take_larger_steps(self, target: float) -> None:
         """Take steps larger than the first while they lessen the noise and add nothing else."""

@@ -22,6 +22,7 @@ from .problem import Arrays, Problem, inner, scale_of
 from .report import Witness
 
 LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
+SMALLEST = 1e-30  # gradients below it, or what they are computed from, may underflow in float32
 PART = 0.377  # of a step: no whole number
 SINGLE = 2.0**-13  # 1.2e-4: the same for float32, whose rounding is 6e-8
 
@@ -160,7 +161,9 @@ def in_single_precision(
     found, more = [], None
     for i, name in enumerate(names):
         size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
-        if not size or not math.isfinite(error) or not math.isfinite(size):
+        if not math.isfinite(error) or not math.isfinite(size):
+            continue
+        if not size or not np.max(np.abs(at_point[1][i])) > SMALLEST:
             continue
         limit = SINGLE
         if error > SINGLE * size:
