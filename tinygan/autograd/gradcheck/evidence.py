@@ -180,6 +180,18 @@ class Evidence:
         return moved, claimed / found, abs(allowed / found / SAFETY * 4)
 
 
+def beside(flats: list[int], shape: tuple[int, ...], rng: np.random.Generator) -> list[int]:
+    """Return the flat indices of some entries in the same rows, columns and so on as others."""
+    found = []
+    for index in (np.unravel_index(flat, shape) for flat in flats):
+        for axis, n in enumerate(shape):
+            for k in rng.choice(n, min(n, 8), replace=False):
+                found.append(
+                    int(np.ravel_multi_index((*index[:axis], k, *index[axis + 1 :]), shape))
+                )
+    return found
+
+
 def root_mean_square(array: Any) -> float:
     return math.sqrt(float(np.mean(np.square(array)))) if array.size else 0.0
 

@@ -151,6 +151,7 @@ class Failure:
     claimed and by differences (NaN where it was not computed). allowed: errors of each entry that
     are too small to be seen. rate: see OrderReport. exact: the numbers are derivatives of f itself,
     not of a weighted sum of its results. suspects: what usually looks like this.
+    kind: of the Verdict on `line`.
     """
 
     title: str
@@ -167,6 +168,7 @@ class Failure:
     line: Line | None = None
     exact: bool = False
     suspects: list[str] = dataclasses.field(default_factory=list)
+    kind: str = "wrong"
 
     def __str__(self) -> str:
         digits = 10 if self.relative_error > 1e-8 else 16
