@@ -135,11 +135,12 @@ class Evidence:
         claim = self.problem.claim(self.masked(self.weights, k))
         shape, scale = self.problem.arrays[self.argument].shape, self.problem.scales[self.argument]
         claimed, found, allowed = (np.empty(shape) for _ in range(3))
+        target = abs(self.parts[k][0] - self.parts[k][1]) / 8
         for index in np.ndindex(shape):
             direction = [np.zeros(x.shape) for x in self.problem.arrays]
             direction[self.argument][index] = scale
             line = claim.line(direction)
-            verdict = line.examine()
+            verdict = line.estimate(target)
             claimed[index] = line.claimed / scale
             found[index] = (line.claimed + verdict.error) / scale
             allowed[index] = verdict.allowed / scale
