@@ -116,7 +116,7 @@ class _Check:
         return direction
 
     def claim(self) -> Claim:
-        return self.problem.claim(self.problem.weights(self.rng))
+        return self.problem.claim(self.rng)
 
     def try_direction(
         self, direction: Arrays, to_the_noise: bool = False, claim: Claim | None = None
@@ -301,15 +301,12 @@ class _Check:
         """Return (differences of each entry of argument i, the worst index or None, its (line,
         verdict)). Differences that were not computed are NaN. line: that of `direction`."""
         x, found = self.problem.arrays[i], np.full(self.problem.arrays[i].shape, np.nan)
-        if x.size <= MOST_ENTRIES:
-            chosen = np.flatnonzero(direction[i])
-        else:
+        chosen = np.flatnonzero(direction[i])
+        if x.size > MOST_ENTRIES:
             every = self.rng.choice(x.size, 32, replace=False)
-            narrowed = self.narrowed(claim, i, direction, line)
-            chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
-            chosen = [tuple(map(int, index)) for index in chosen]
+            chosen = sorted({*self.narrowed(claim, i, direction, line), *map(int, every)})
         small, wrong = self._small(claim, i) * self.scales[i], {}
-        for index in chosen:
+        for index in [tuple(map(int, np.unravel_index(flat, x.shape))) for flat in chosen]:
             line_i, verdict = self.estimated(claim, self.unit(i, index), line)
             difference = line_i.claimed + verdict.error
             found[index] = difference / self.scales[i]

@@ -318,7 +318,7 @@ def _complex_step(problem: Problem, function: _Function, rng: np.random.Generato
     small h, if f is analytic and NumPy computes it. If it does not fit the differences, f is not
     analytic."""
     direction = [s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)]
-    claim = problem.claim(problem.weights(rng))
+    claim = problem.claim(rng)
     moved = [x + 1j * COMPLEX_STEP * v for x, v in zip(problem.arrays, direction)]
     try:
         with warnings.catch_warnings():
