@@ -123,7 +123,8 @@ class Result(NamedTuple):
     """A line of `tinygan gradcheck`.
 
     order1, order2: the largest relative errors of the gradients of first and second order; NaN for
-    a check that failed or did not run. message: of the failure, or "".
+    a check that failed or did not run. message: of the failure, or "". details: the lines that
+    follow it: the entries that differ most, the usual suspects.
     """
 
     name: str
@@ -131,18 +132,20 @@ class Result(NamedTuple):
     order2: float
     passed: bool
     message: str
+    details: str = ""
 
 
 def run_gradchecks(rows: Iterable[Row] | None = None, seed: int = 0) -> Iterator[Result]:
     """Yield the Result of a check of the gradients of each row (default: of all rows)."""
     for case in ROWS if rows is None else rows:
-        errors, message = [], ""
+        errors, message, details = [], "", ""
         try:
             errors = check_grads(
                 case.function, case.draw(np.random.default_rng(seed)), names=case.arguments
             )
         except GradientError as failure:
-            errors, message = failure.report, str(failure)
+            errors = failure.report
+            message, _, details = failure.describe().partition("\n")
         except Exception as failure:  # such as the engine's, for a gradient of the wrong shape
             message = f"{case.name}: {type(failure).__name__}: {failure}"
-        yield Result(case.name, *[*errors, math.nan, math.nan][:2], not message, message)
+        yield Result(case.name, *[*errors, math.nan, math.nan][:2], not message, message, details)

@@ -60,6 +60,8 @@ def check_gradient(
     if x is None:
         raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")
     arrays, single = _arguments(x)
+    title = getattr(f, "__name__", type(f).__name__)
+    names = list(names or parameter_names(f, len(arrays)))
     if gradient is True:
         f, gradient = (lambda *a, both=f: both(*a)[0]), (lambda *a, both=f: both(*a)[1])
     given = {"gradient": gradient, "jvp": jvp, "vjp": vjp, "hessian": hessian, "hessp": hessp}
@@ -72,8 +74,6 @@ def check_gradient(
         raise InputError("check_gradient: a Hessian is checked for functions of one argument")
 
     function = _Function(f, args, single)
-    title = getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(f, len(arrays)))
     rng = np.random.default_rng(seed)
     options = Options(mode, rtol, atol, step, eps, miss)
     report = GradReport()

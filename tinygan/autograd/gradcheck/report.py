@@ -254,12 +254,18 @@ class GradientError(AssertionError):
         super().__init__(message)
         self.report, self.kink = report, kink
 
+    def describe(self) -> str:
+        """Return a text of several lines: the message, and what the Failure tells."""
+        failure = getattr(self.report, "failure", None)
+        details = failure.describe().split("\n")[1:] if failure else []
+        return "\n".join([str(self), *details])
+
 
 def fail(failure: Failure, kink: bool = False) -> NoReturn:
     """Raise the GradientError of a Failure."""
     report = GradReport()
     report.failure = failure
-    raise GradientError(str(failure), report, kink)
+    raise GradientError(str(failure), report, kink) from None
 
 
 def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:
