@@ -10,7 +10,7 @@ A user's mistake becomes one line on stderr, with exit code 2.
     export.py      export
     tools.py       recipes, show, data, bench
     gradcheck.py   gradcheck
-    function_check.py, user_file.py   gradcheck, with a function in a file
+    function_check.py, function_options.py, user_file.py    gradcheck, with a function in a file
     options.py     options that several commands share
     generators.py  loading the trained generator that the options select
     common.py      printing tables, naming output files

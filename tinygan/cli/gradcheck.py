@@ -7,6 +7,7 @@ from tinygan import ops, optable
 from tinygan.errors import InputError
 
 from . import function_check
+from .function_options import add_options, refuse_options
 
 
 def gradcheck_options(parser):
@@ -18,13 +19,13 @@ def gradcheck_options(parser):
         "check FILE.py:FUNCTION, a function or a network in a Python file. This executes the file, "
         "as pytest does",
     )
-    function_check.add_options(parser)
+    add_options(parser)
 
 
 def run_gradcheck(args):
     if any(".py:" in name or name.endswith(".py") for name in args.names):
         return function_check.run(args)
-    function_check.refuse_options(args)
+    refuse_options(args)
     for name in args.names:
         if not any(name in row.name for row in optable.ROWS):
             if name in ops.__all__:

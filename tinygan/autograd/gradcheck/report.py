@@ -250,6 +250,8 @@ class GradientError(AssertionError):
     kink: whether f has a kink or jump so close to the input that the differences mean nothing.
     """
 
+    __module__ = "tinygan"  # its short name, for tracebacks and for pytest's summary
+
     def __init__(self, message: str = "", report: Any = (), kink: bool = False) -> None:
         super().__init__(message)
         self.report, self.kink = report, kink
