@@ -2,9 +2,9 @@
 
 Read engine.py and tensor.py first: they hold the idea. checks.py checks arguments and writes error
 messages; habits.py and names.py say what to write in place of NumPy's and PyTorch's idioms.
-gradient_hooks.py lets functions see and replace gradients. gradcheck.py compares derivatives with
-finite differences. inspect.py (anomaly, profile), trace.py and drawing.py show what a computation
-does.
+gradient_hooks.py lets functions see and replace gradients. gradcheck/ compares derivatives with
+finite differences and other witnesses. inspect.py (anomaly, profile), trace.py and drawing.py show
+what a computation does.
 """
 
 from . import habits  # attaches to Tensor what NumPy's functions do with it

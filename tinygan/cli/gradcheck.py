@@ -41,10 +41,11 @@ def run_gradcheck(args):
         f"{'op or layer':50}{'error 1':>10}{'error 2':>10}  (of the derivatives of order 1 and 2)"
     )
     for result in optable.run_gradchecks(rows):
-        verdict = "pass" if result.passed else function_check.failure_text(result.message)
+        failure = result.report and result.report.failure
+        details = failure.describe().split("\n")[1:] if failure else []
+        text = "\n".join([result.message, *details])
+        verdict = "pass" if result.passed else f"FAIL\n{textwrap.indent(text, '    ')}"
         print(f"{result.name:50}{result.order1:10.1e}{result.order2:10.1e}  {verdict}")
-        if result.details:
-            print(textwrap.indent(result.details, "    "))
         passed += result.passed
     print(f"{passed} of {len(rows)} pass")
     return int(passed < len(rows))

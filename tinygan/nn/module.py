@@ -271,8 +271,8 @@ class Module:
     def as_function(self, dtype: Any) -> tuple[Callable[..., Any], dict[str, Parameter]]:
         """Return this module as a pure function f(*inputs, *parameters), and {path: Parameter}.
 
-        f works on a copy of the module in `dtype`, and every call starts from the same buffers.
-        `check_grads` uses it.
+        f works on a copy of the module in `dtype`, and every call starts from the same buffers and
+        the same random numbers. `check_grads` uses it.
         """
         module = copy.deepcopy(self).astype(dtype)
         parameters = dict(module.named_parameters())
@@ -282,6 +282,9 @@ class Module:
             for _, owner, name in module._parameter_slots()
         ]
         buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module.buffer_slots()]
+        parts = [value for _, part in module.modules() for value in vars(part).values()]
+        generators = [value for value in parts if isinstance(value, np.random.Generator)]
+        states = [generator.bit_generator.state for generator in generators]
 
         def function(*args):
             n = len(args) - len(parameters)
@@ -290,6 +293,8 @@ class Module:
                 vars(owner)[name] = values[i]
             for owner, name, value in buffers:
                 setattr(owner, name, value)
+            for generator, state in zip(generators, states):
+                generator.bit_generator.state = state
             return module(*inputs)
 
         function.__name__ = type(self).__name__

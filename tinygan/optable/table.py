@@ -8,7 +8,9 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
-from tinygan.autograd.gradcheck import GradientError, check_grads
+from tinygan.autograd.gradcheck import GradientError, GradReport, check_grads, fail_if_one_disagrees
+
+from .exact import exact_of, witnesses_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Row:
     linear: True if the function is linear, up to a constant, in each argument.
     keeps: the arrays that a graph keeps for the derivatives: a, b, c for the arguments in order, y
     for the result. None if not stated, as for compositions of several ops.
+    exact: the function on numbers of mpmath, exact(mpmath, *numbers), if the row is elementwise.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Row:
     arguments: list[str]
     linear: bool
     keeps: str | None = None
+    exact: Callable[..., Any] | None = None
 
 
 ROWS: list[Row] = []
@@ -64,14 +68,17 @@ def row(
         else list(inspect.signature(function).parameters)
     )
     call = call or (lambda f, *xs: f(*xs, **settings))
+    name = f"{name or function.__name__} {note}".strip()
+    exact = exact_of(name)
     _add(
-        f"{name or function.__name__} {note}".strip(),
+        name,
         lambda *xs: call(function, *xs),
         lambda *xs: call(reference, *xs),
         draws,
         names[: len(draws)],
         linear,
         keeps,
+        exact and functools.partial(exact, **settings),
     )
 
 
@@ -90,10 +97,10 @@ def layer(make, reference, *draws, note="", linear=False):
     )
 
 
-def _add(name, function, reference, draws, arguments, linear, keeps=None):
+def _add(name, function, reference, draws, arguments, linear, keeps=None, exact=None):
     function.__name__ = name  # for error messages
     draw = lambda rng: [draw_input(rng) for draw_input in draws]
-    ROWS.append(Row(name, function, reference, draw, arguments, linear, keeps))
+    ROWS.append(Row(name, function, reference, draw, arguments, linear, keeps, exact))
 
 
 # Inputs
@@ -123,8 +130,8 @@ class Result(NamedTuple):
     """A line of `tinygan gradcheck`.
 
     order1, order2: the largest relative errors of the gradients of first and second order; NaN for
-    a check that failed or did not run. message: of the failure, or "". details: the lines that
-    follow it: the entries that differ most, the usual suspects.
+    a check that failed or did not run. message: of the failure, or "". report: of the check, if it
+    ran.
     """
 
     name: str
@@ -132,20 +139,22 @@ class Result(NamedTuple):
     order2: float
     passed: bool
     message: str
-    details: str = ""
+    report: GradReport | None = None
 
 
 def run_gradchecks(rows: Iterable[Row] | None = None, seed: int = 0) -> Iterator[Result]:
     """Yield the Result of a check of the gradients of each row (default: of all rows)."""
     for case in ROWS if rows is None else rows:
-        errors, message, details = [], "", ""
+        report, message, arrays = None, "", case.draw(np.random.default_rng(seed))
         try:
-            errors = check_grads(
-                case.function, case.draw(np.random.default_rng(seed)), names=case.arguments
-            )
+            report = check_grads(case.function, arrays, names=case.arguments)
+            exact = witnesses_of(case, arrays)
+            for order, witness in zip(report.orders, exact):
+                order.witnesses.append(witness)
+            fail_if_one_disagrees(case.name, exact)
         except GradientError as failure:
-            errors = failure.report
-            message, _, details = failure.describe().partition("\n")
+            report, message = failure.report or report, str(failure)
         except Exception as failure:  # such as the engine's, for a gradient of the wrong shape
             message = f"{case.name}: {type(failure).__name__}: {failure}"
-        yield Result(case.name, *[*errors, math.nan, math.nan][:2], not message, message, details)
+        errors = [*(report or ()), math.nan, math.nan][:2]
+        yield Result(case.name, *errors, not message, message, report)

@@ -61,7 +61,6 @@ def assert_gradient(
             arrays = tuple(tensor(asarray(a), dtype="float64") for a in arrays)
         return _array(f(*arrays))
 
-    values.__name__ = title
     shape = np.shape(values(*points))
     for i, (point, gradient) in enumerate(zip(points, gradients)):
         if gradient.shape != shape + point.shape:
@@ -73,8 +72,13 @@ def assert_gradient(
         if rtol is None and atol is None and gradient.dtype in ("float32", "float16"):
             size = math.sqrt(np.mean(np.square(gradient, dtype=np.float64)) if gradient.size else 0)
             allowed = math.sqrt(np.finfo(gradient.dtype).eps) * size
+
+        def of_one(a: Any, i: int = i) -> Any:
+            return values(*points[:i], a, *points[i + 1 :])
+
+        of_one.__name__ = title
         check_gradient(
-            lambda a, i=i: values(*points[:i], a, *points[i + 1 :]),
+            of_one,
             np.asarray(gradient, np.float64),
             point,
             names=[names[i]],

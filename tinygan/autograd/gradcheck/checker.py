@@ -10,13 +10,13 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import Arrays, Claim, Problem
+from .problem import WEIGHTS, Arrays, Claim, Problem
 from .report import Failure, OrderReport, fail, relative_error
 from .suspects import suspects
 
@@ -147,8 +147,7 @@ class _Check:
         # Near the crossing of zero, a derivative counts as large as its usual size / 1000.
         size = max(abs(found), abs(line.claimed), 1e-3 * line.size)
         allowed = max(rtol * size + atol * length, verdict.allowed)
-        kind = "right" if abs(verdict.error) <= allowed else verdict.kind
-        return Verdict("wrong" if kind == "right" != verdict.kind else kind, *verdict[1:])
+        return verdict if abs(verdict.error) > allowed else verdict._replace(kind="right")
 
     def sizes_of(self, claim: Claim) -> list[float]:
         """Return the root mean square of each gradient, as a derivative along a direction."""
@@ -170,7 +169,7 @@ class _Check:
             error = abs(verdict.error) / size if size else abs(verdict.error)
             report.errors[name] = max(report.errors.get(name, 0.0), error)
             if sizes[i] > 0:
-                self.allowed[i].append(2 * verdict.allowed / sizes[i])
+                self.allowed[i].append(2 * verdict.allowed * WEIGHTS / sizes[i])
         if size:
             report.noise = max(report.noise, 2 * verdict.allowed / size)
 
@@ -178,6 +177,15 @@ class _Check:
 
     def until_seen(self, i: int) -> None:
         """Try more directions of argument i until an error of eps in one entry would be seen."""
+        assert self.report.line
+        if (
+            self.sizes[i] * math.sqrt(self.problem.arrays[i].size)
+            <= 8 * self.report.line.least_noise()
+        ):
+            self.allowed[i] = []
+            self.report.without_influence.append(self.problem.names[i])
+            self.report.errors.pop(self.problem.names[i], None)
+            return
         for _ in range(MOST_DIRECTIONS):
             seen = self.allowed[i]
             if not seen or missed(seen, self.options.eps) <= self.options.miss:
@@ -225,7 +233,7 @@ class _Check:
         i = used[0]
         if self.report.full:
             direction = self.gaussian(only=i)
-        found, index, entry = self.entries(claim, i, direction)
+        found, index, entry = self.entries(claim, i, direction, line)
         where, derivative, difference = "along a random direction", line.claimed, verdict.error
         difference += derivative
         if index is not None:
@@ -260,37 +268,31 @@ class _Check:
         finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
         return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
 
-    def entries(self, claim, i, direction):
+    def entries(self, claim, i, direction, line):
         """Return (differences of each entry of argument i, the worst index or None, its (line,
-        verdict)). Differences that were not computed are NaN."""
-        x, found = self.problem.arrays[i], np.full(self.problem.arrays[i].shape, np.nan)
-        results = {}
-
-        def look(index):
-            line = claim.line(self.unit(i, index), self.first)
-            verdict = line.examine()
-            results[index] = line, verdict
-            found[index] = (line.claimed + verdict.error) / self.scales[i]
-
+        verdict)). Differences that were not computed are NaN. line: of `direction`."""
+        x, scale = self.problem.arrays[i], self.scales[i]
+        found = np.full(x.shape, np.nan)
         if x.size <= MOST_ENTRIES:
-            chosen = [index for index in np.ndindex(x.shape) if np.any(direction[i][index])]
+            chosen = np.flatnonzero(direction[i])
         else:
             every = self.rng.choice(x.size, 32, replace=False)
-            narrowed = self.narrowed(claim, i, direction)
-            chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
-            chosen = [tuple(map(int, index)) for index in chosen]
-        for index in chosen:
-            look(index)
-        small = self._small(claim, i) * self.scales[i]
-        wrong = {
-            index: relative_error(line.claimed, line.claimed + verdict.error, small)
-            for index, (line, verdict) in results.items()
-            if verdict.kind != "right"
-        }
-        if not wrong:
-            return found, None, None
-        worst = max(wrong, key=lambda index: wrong[index])
-        return found, worst, results[worst]
+            chosen = sorted({*self.narrowed(claim, i, direction), *map(int, every)})
+        indices = [tuple(map(int, np.unravel_index(flat, x.shape))) for flat in chosen]
+        level, errors = line.best_level(), {}
+        small = self._small(claim, i) * scale
+        for index in indices:
+            entry = claim.line(self.unit(i, index), self.first)
+            error = entry.window(level, 2)[0]
+            found[index] = (entry.claimed + error) / scale
+            errors[index] = relative_error(entry.claimed, entry.claimed + error, small)
+        for index in sorted(errors, key=lambda index: -errors[index])[:4]:
+            entry = claim.line(self.unit(i, index), self.first)
+            verdict = entry.examine()
+            found[index] = (entry.claimed + verdict.error) / scale
+            if verdict.kind != "right":
+                return found, index, (entry, verdict)
+        return found, None, None
 
     def narrowed(self, claim, i, direction):
         """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
@@ -306,6 +308,7 @@ class _Check:
             if verdict.kind == "right":
                 return []
         return [int(flat) for flat in chosen]
+
 
 def _badness(found):
     """Return by how much the error of a direction exceeds what it may be; found: a tuple that ends

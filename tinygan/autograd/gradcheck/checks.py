@@ -1,5 +1,6 @@
 """check_grads and check_module: the derivatives of functions of Tensors, of any order."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from .checker import Options, check_order
 from .problem import Arrays, Problem, parameter_names
 from .report import GradientError, GradReport, OrderReport, Witness, fail_if_one_disagrees
 from .witnesses import in_single_precision, of_linear_arguments, of_the_hessian
+
+DTYPES = ["float64", "float32"]
 
 
 @np.errstate(all="ignore")  # a NaN raises a GradientError, which says more than a warning
@@ -56,27 +59,131 @@ def check_grads(
     Returns a GradReport: the largest relative error at each order; `report.describe()` says more.
     Raises GradientError if a derivative is wrong.
     """
+    _check_settings(order, mode)
+    single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")
+    arrays = [_float64(x) for x in ([inputs] if single else inputs)]
+    names = list(names or parameter_names(getattr(f, "forward", f), len(arrays)))
+    functions = {dtype: f for dtype in DTYPES}
+    if hasattr(f, "as_function"):  # a Module: its parameters become further arguments
+        functions, parameters = _of_module(f)
+        arrays += [_float64(p) for p in parameters.values()]
+        names += parameters
+    options = Options(mode, tolerance if rtol is None else rtol, atol, step, eps, miss)
+    report = GradReport()
+    _check_orders(_title(f), functions, arrays, names, order, options, seed, report)
+    return report
+
+
+@np.errstate(all="ignore")
+def check_module(
+    net: Any,
+    x: Any,
+    order: int = 1,
+    *,
+    training: bool | None = None,
+    mode: str = "random",
+    step: float | None = None,
+    seed: int = 0,
+    rtol: float | None = None,
+    atol: float | None = None,
+    eps: float = 1e-4,
+    miss: float = 1e-6,
+) -> GradReport:
+    """Check the derivatives of a network by its inputs and by all its parameters.
+
+    net: a Module. It is not changed: float64 copies are checked, and every call starts from the
+    same buffers.
+    x: the input: an array or Tensor, or a sequence of them, for several inputs. Arrays of integers,
+    such as class labels, go to the network as they are.
+    order: 2 checks the gradients of the gradients too, as a gradient penalty needs them.
+    training: check in training mode (True) or evaluation mode (False). Default: in both, one after
+    the other, if the results differ.
+    mode, step, seed, rtol, atol, eps, miss: see check_grads.
+
+    Returns a GradReport with one entry for each mode and order; its errors have the parameters'
+    names. Raises GradientError if a derivative is wrong.
+    """
+    if not hasattr(net, "as_function"):
+        raise TypeError(
+            f"check_module: net must be a Module, not {type(net).__name__}: check a function with "
+            "check_grads(f, inputs)"
+        )
+    _check_settings(order, mode)
+    several = isinstance(x, (list, tuple)) and any(hasattr(part, "shape") for part in x)
+    inputs = [
+        part if isinstance(part, Tensor) else to_numpy(part) for part in (x if several else [x])
+    ]
+    free = [
+        i for i, part in enumerate(inputs) if isinstance(part, Tensor) or part.dtype.kind == "f"
+    ]
+    options = Options(mode, rtol, atol, step, eps, miss)
+    report, results = GradReport(), []
+    for is_training in (True, False) if training is None else (training,):
+        copy_of_net = copy.deepcopy(net).train(is_training)
+        functions, parameters = _of_module(copy_of_net)
+        functions = {dtype: _with_constants(f, inputs, free) for dtype, f in functions.items()}
+        every_name = parameter_names(net.forward, len(inputs))
+        names = [every_name[i] for i in free] + list(parameters)
+        arrays = [_float64(inputs[i]) for i in free] + [_float64(p) for p in parameters.values()]
+        results.append(_values(functions["float64"], arrays))
+        if len(results) == 2 and all(map(_same_bits, *results)):
+            break  # both modes compute the same
+        title = f"{_title(net)} in {'training' if is_training else 'evaluation'} mode"
+        _check_orders(title, functions, arrays, names, order, options, seed, report)
+    return report
+
+
+def _check_settings(order: int, mode: str) -> None:
     if order < 1:
         raise ValueError(f"order must be 1 or more, not {order}")
     if mode not in ("random", "full"):
         raise ValueError(f"mode must be 'random' or 'full', not {mode!r}")
-    single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")
-    arrays = [_float64(x) for x in ([inputs] if single else inputs)]
-    title = getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(getattr(f, "forward", f), len(arrays)))
-    if hasattr(f, "as_function"):  # a Module: its parameters become further arguments
-        f, parameters = f.as_function("float64")
-        arrays += [_float64(p) for p in parameters.values()]
-        names += parameters
 
-    rng = np.random.default_rng(seed)
-    options = Options(mode, tolerance if rtol is None else rtol, atol, step, eps, miss)
-    report, below = GradReport(), None
+
+def _title(f: Any) -> str:
+    return str(getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__))
+
+
+def _of_module(net: Any) -> tuple[dict[str, Callable[..., Any]], dict[str, Tensor]]:
+    """Return {dtype: the Module as a function of its inputs and parameters}, and the parameters."""
+    both = {dtype: net.as_function(dtype) for dtype in DTYPES}
+    return {dtype: f for dtype, (f, _) in both.items()}, both["float64"][1]
+
+
+def _with_constants(f: Callable[..., Any], inputs: list[Any], free: list[int]) -> Any:
+    """Return f as a function of its inputs at the places `free` and its parameters; the other
+    inputs, arrays of integers, are constants."""
+
+    def function(*args: Any) -> Any:
+        varied = iter(args)
+        return f(
+            *[next(varied) if i in free else asarray(x) for i, x in enumerate(inputs)], *varied
+        )
+
+    return function
+
+
+def _check_orders(
+    title: str,
+    functions: dict[str, Callable[..., Any]],
+    arrays: Arrays,
+    names: list[str],
+    order: int,
+    options: Options,
+    seed: int,
+    report: GradReport,
+) -> None:
+    """Check the derivatives of all orders up to `order`, and add what is found to the report.
+
+    functions: f for arguments in float64 and in float32: {dtype: function of Tensors}.
+    """
+    rng, below = np.random.default_rng(seed), None
     for k in range(1, order + 1):
         try:
-            problem = _problem(title, names, f, arrays, k, rng)
+            problem = _problem(title, names, functions["float64"], arrays, k, rng)
             found, problem = check_order(problem, k, options, rng)
-            found.witnesses = _witnesses(problem, below, found, report, f, rng)
+            if found.entries:
+                found.witnesses = _witnesses(problem, below, found, report, functions, rng)
             fail_if_one_disagrees(found.title, found.witnesses)
         except GradientError as error:
             if k > 1:  # the next derivative takes results computed on arrays for constants
@@ -84,11 +191,47 @@ def check_grads(
             error.report = report.with_failure_of(error)
             raise
         report.add(found)
-        below, arrays = problem, problem.arrays
+        below, count = problem, len(problem.arrays)
         weights = problem.weights(rng)
-        f, arrays = _gradients_of(f, len(arrays)), arrays + weights
+        functions = {dtype: _gradients_of(f, count) for dtype, f in functions.items()}
+        arrays = problem.arrays + weights
         names = names + ["grad_outputs"] * len(weights)
-    return report
+
+
+def _witnesses(
+    problem: Problem,
+    below: Problem | None,
+    found: OrderReport,
+    report: GradReport,
+    functions: dict[str, Callable[..., Any]],
+    rng: np.random.Generator,
+) -> list[Witness]:
+    """Return what the witnesses of one order say. below: the problem of the order below."""
+    gradients = {dtype: _gradients_of(f, len(problem.arrays)) for dtype, f in functions.items()}
+
+    def gradient(arrays: Arrays, weights: Arrays, dtype: str) -> Arrays | None:
+        try:
+            values = _values(gradients[dtype], arrays + weights, dtype)
+        except (TypeError, ValueError):  # f computes with constants of float64
+            return None
+        return values if all(g.dtype == dtype for g in values) else None
+
+    witnesses = []
+    if below is None:
+        witnesses += of_linear_arguments(problem, rng)
+    elif found.order == 2 and _same_point(problem, below):
+        first = report.orders[-1].line
+        witnesses += of_the_hessian(problem, below, first, rng)
+    if found.order <= 2:
+        weights = problem.weights(rng)
+        witnesses += in_single_precision(
+            problem.names, problem.arrays, weights, gradient, found.without_influence, rng
+        )
+    return witnesses
+
+
+def _same_point(problem: Problem, below: Problem) -> bool:
+    return all(map(np.array_equal, problem.arrays, below.arrays))
 
 
 def _problem(
@@ -130,41 +273,6 @@ def _problem(
                 f"{title}: two runs on the same inputs gave different gradients of {name}"
             )
     return problem
-
-
-def _witnesses(
-    problem: Problem,
-    below: Problem | None,
-    found: OrderReport,
-    report: GradReport,
-    f: Callable[..., Any],
-    rng: np.random.Generator,
-) -> list[Witness]:
-    """Return what the witnesses of one order say. below: the problem of the order below."""
-    if not found.entries:
-        return []
-    gradients_of_f = _gradients_of(f, len(problem.arrays))
-
-    def gradient(arrays: Arrays, weights: Arrays, dtype: str) -> Arrays | None:
-        try:
-            gradients = _values(gradients_of_f, arrays + weights, dtype)
-        except (TypeError, ValueError):  # f computes with constants of float64
-            return None
-        return gradients if all(g.dtype == dtype for g in gradients) else None
-
-    witnesses = []
-    if below is None:
-        witnesses += of_linear_arguments(problem, rng)
-    elif found.order == 2 and _same_point(problem, below):
-        witnesses += of_the_hessian(problem, below, report.orders[0].line, rng)
-    if found.order <= 2:
-        weights = problem.weights(rng)
-        witnesses += in_single_precision(problem.names, problem.arrays, weights, gradient, rng)
-    return witnesses
-
-
-def _same_point(problem: Problem, below: Problem) -> bool:
-    return all(map(np.array_equal, problem.arrays, below.arrays))
 
 
 def _float64(x):

@@ -62,8 +62,8 @@ def _derivatives(
 ) -> Iterator[tuple[int, str, tuple[int, ...] | None, float, list[float]]]:
     """Yield (argument, its name, index, derivative here, derivatives nearby)."""
     for i, name in enumerate(problem.names):
-        yield i, name, None, float(np.sum(here[i])), [float(np.sum(g[i])) for g in nearby]
         for index in np.ndindex(here[i].shape) if here[i].size <= 10_000 else ():
             yield i, name, index, float(here[i][index]), [float(g[i][index]) for g in nearby]
+        yield i, name, None, float(np.sum(here[i])), [float(np.sum(g[i])) for g in nearby]
     totals = [sum(float(np.sum(x)) for x in g) for g in (here, *nearby)]
     yield 0, " and ".join(problem.names), None, totals[0], totals[1:]

@@ -28,7 +28,7 @@ COARSEST, FINEST = -5, 13  # levels: their steps are FIRST_STEP / RATIO**level, 
 # An extrapolated error counts as an error of the derivative if it exceeds this many times its
 # uncertainty, and the rounding that the derivative itself may have, relative to its size.
 SAFETY, ROUNDING = 16.0, 2.0**-36
-REGULAR = 1.5  # a remainder that falls faster than h ** REGULAR falls with h ** 2 or more
+REGULAR = 1.5, 7.0  # a smooth function's remainder falls with h ** 2, or if that is 0, 4 or 6
 
 
 class Sample(NamedTuple):
@@ -91,17 +91,20 @@ class Line:
         jitter = (self.measured_jitter or 0.0) / s.h**self.power
         return s if s.noise >= jitter else s._replace(noise=jitter)
 
-    def window(self, level: int) -> tuple[float, float]:
+    def window(self, level: int, steps: int = 3) -> tuple[float, float]:
         """Return (error, its uncertainty) from the steps of `level` and the two finer levels.
 
         A combination that cancels c h^2 leaves c' h^4, and one that cancels both leaves h^6. Their
-        difference is the uncertainty, to which the rounding of the smallest step is added.
+        difference is the uncertainty, to which the rounding of the smallest step is added. steps:
+        2, to save time: only c h^2 is cancelled, and the uncertainty is unknown.
         """
-        r = [self.sample(level + i) for i in range(3)]
+        r = [self.sample(level + i) for i in range(steps)]
         if not all(math.isfinite(s.remainder) for s in r):
             return math.nan, math.inf
         square = RATIO**2
         fourth = [(square * b.remainder - a.remainder) / (square - 1) for a, b in zip(r, r[1:])]
+        if steps == 2:
+            return fourth[0], math.nan
         sixth = (square**2 * fourth[1] - fourth[0]) / (square**2 - 1)
         return sixth, abs(sixth - fourth[1]) + 1.1 * r[2].noise
 
@@ -169,8 +172,12 @@ class Line:
         (error, uncertainty), level = min(windows, key=lambda window: window[0][1])
         return error, SAFETY * uncertainty + self.floor, level
 
+    def best_level(self) -> int:
+        """Return the finer part of the window with the least uncertainty: its second level."""
+        return self.best_window(min(self.by_level))[2] + 1
+
     def kind(self, error: float, level: int) -> str:
-        """Return "kink" if f has a kink at the point that may explain the error, or else "wrong"."""
+        """Return "kink" if a kink of f at the point may explain the error, or else "wrong"."""
         kinks = []
         for fine, coarse in [(self.sample(k), self.sample(k - 1)) for k in (level, level + 1)]:
             kink = abs(fine.bend - coarse.bend / RATIO) * RATIO / (RATIO - 1)
@@ -186,6 +193,10 @@ class Line:
         self.measured_jitter = max(self.measured_jitter or 0.0, noise)
         error, allowed, _ = self.best_window(min(self.by_level))
         return Verdict("right" if abs(error) <= allowed else "kink", error, allowed)
+
+    def least_noise(self) -> float:
+        """Return the noise of the largest step."""
+        return self.samples[0].noise if self.samples else 0.0
 
     def clear_samples(self) -> list[Sample]:
         """The samples whose remainder is well above the noise, from the largest step down to the
@@ -209,7 +220,7 @@ class Line:
     def is_regular(self) -> bool:
         """Return whether the remainder falls as that of a smooth function does."""
         measured = self.rate()
-        return not self.is_noisy() and (measured is None or measured[0] >= REGULAR)
+        return not self.is_noisy() and (measured is None or REGULAR[0] <= measured[0] <= REGULAR[1])
 
     def rate(self) -> tuple[float, float, float] | None:
         """Return (rate, smallest step, largest step): the power of h with which the remainder falls

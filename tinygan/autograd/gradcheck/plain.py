@@ -42,11 +42,12 @@ def check_gradient(
 
     f: a function of one array, or of several, that returns a number or an array. It may call
     anything (PyTorch, JAX, a solver), as long as it takes and returns NumPy arrays.
-    gradient: a function of the same arrays that returns, for a number, its gradient, of the shape of
-    x; for an array, its Jacobian, of the shape f.shape + x.shape (SciPy's `jac`). Several arguments:
-    a tuple of them. Or these arrays themselves, at x. Or True: f returns (value, gradient).
+    gradient: a function of the same arrays. For a number, it returns the gradient, of the shape of
+    x; for an array, the Jacobian, of the shape f.shape + x.shape (SciPy's `jac`); with several
+    arguments, a tuple of these. Or these arrays themselves, at x, instead of a function. Or True:
+    f returns (value, gradient).
     x: where to check: a number, an array, a list of numbers; or a tuple of several arguments.
-    jvp: jvp(x, v), the Jacobian times v, of the shape of f. With several arguments: jvp(x, y, v, w).
+    jvp: jvp(x, v), the Jacobian times v, of the shape of f. Several arguments: jvp(x, y, v, w).
     vjp: vjp(x, w), the transposed Jacobian times w, of the shape of x; several: a tuple.
     hessian: a function that returns the matrix of second derivatives, x.shape + x.shape, of a
     function that returns a number, and has one argument. hessp: hessp(x, v), the Hessian times v.
@@ -122,7 +123,8 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
     """Return the arguments as float64 arrays, and whether x is a single one: a tuple, or a list
     that contains arrays, are several."""
     several = isinstance(x, tuple) or (
-        isinstance(x, list) and any(isinstance(part, (np.ndarray, list)) for part in x)
+        isinstance(x, list)
+        and any(isinstance(part, (np.ndarray, list)) for part in x)
         and not _is_rectangle_of_numbers(x)
     )
     parts = list(x) if several else [x]
@@ -199,8 +201,8 @@ class _Jacobian:
         value = [value] if self.single else value
         if not isinstance(value, (tuple, list)) or len(value) != len(self.arguments):
             raise InputError(
-                f"check_gradient: with {len(self.arguments)} arguments, the gradient must be a tuple "
-                f"of {len(self.arguments)} arrays, not {type(value).__name__}"
+                f"check_gradient: with {len(self.arguments)} arguments, the gradient must be a "
+                f"tuple of {len(self.arguments)} arrays, not {type(value).__name__}"
             )
         return [self._checked(_real(v, "the gradient"), s) for v, s in zip(value, self.arguments)]
 
@@ -312,8 +314,9 @@ def _check_repeats(title: str, problem: Problem) -> None:
 
 
 def _complex_step(problem: Problem, function: _Function, rng: np.random.Generator) -> list[Witness]:
-    """Return the witness of the complex step: Im f(x + i h v) / h is exact to rounding for any small
-    h, if f is analytic and NumPy computes it. Where it does not fit the differences, it is not."""
+    """Return the witness of the complex step: Im f(x + i h v) / h is exact to rounding for any
+    small h, if f is analytic and NumPy computes it. If it does not fit the differences, f is not
+    analytic."""
     direction = [s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)]
     claim = problem.claim(problem.weights(rng))
     moved = [x + 1j * COMPLEX_STEP * v for x, v in zip(problem.arrays, direction)]

@@ -10,6 +10,7 @@ import numpy as np
 from .line import FIRST_STEP, Line, Sample, jitter_of
 
 Arrays = list[np.ndarray[Any, Any]]
+WEIGHTS = math.sqrt(7 / 3)  # the root mean square of weights; the smallest is 1
 JITTER_STEP = 2.0**-34  # of the steps that measure noise: no smooth function changes there
 
 
@@ -45,8 +46,10 @@ class Problem:
         return Problem(self.title, self.names, arrays, self.values, self.gradient, self.along)
 
     def weights(self, rng: np.random.Generator) -> Arrays:
-        """Return random weights of the results."""
-        return [rng.standard_normal(v.shape) for v in self.here]
+        """Return random weights of the results: between 1 and 2, of either sign. None is near 0,
+        so none hides a mistake in one result."""
+        shapes = [v.shape for v in self.here]
+        return [rng.choice([-1.0, 1.0], s) * rng.uniform(1.0, 2.0, s) for s in shapes]
 
     def claim(self, weights: Arrays) -> "Claim":
         """Return the derivative of sum(weights * f) that is claimed."""
@@ -109,11 +112,14 @@ class Claim:
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
         def jitter() -> tuple[float, float]:
-            ts = [k * first * JITTER_STEP for k in range(12)]
-            points = [values_at(t) for t in ts]
-            phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
-            slopes = [self.along(direction, at=moved) for moved, _ in points]
-            return 2 * jitter_of(phi), jitter_of(slopes)
+            found = []
+            for spacing in (1.0, 0.618):  # noise may repeat itself with one of them
+                ts = [k * spacing * first * JITTER_STEP for k in range(10)]
+                points = [values_at(t) for t in ts]
+                phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
+                slopes = [self.along(direction, at=moved) for moved, _ in points]
+                found.append((2 * jitter_of(phi), jitter_of(slopes)))
+            return max(phi for phi, _ in found), max(slope for _, slope in found)
 
         return Line(
             measure,

@@ -36,8 +36,9 @@ class OrderReport:
     compared by itself. eps, miss: an error of one entry, of size eps relative to the root mean
     square of its gradient, was missed with a probability of at most miss. noise: the smallest
     error along a direction that would have been seen, relative to the gradient's size.
-    moved: how often the point was moved off a kink. line: of the first direction. smooth_above: a
-    tolerance of the caller's, or None.
+    without_influence: the arguments whose gradient is not above the rounding of f. moved: how often
+    the point was moved off a kink. tolerance: (rtol, atol) of the caller, or None. line: of the
+    first direction.
     """
 
     title: str
@@ -49,6 +50,7 @@ class OrderReport:
     eps: float = 0.0
     miss: float = 0.0
     noise: float = 0.0
+    without_influence: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     tolerance: tuple[float, float] | None = None
     line: Line | None = None
@@ -100,8 +102,28 @@ class OrderReport:
             )
         return (
             "the remainder falls with no regular power (kinks, jumps or noise near the point): "
-            "decided by extrapolated differences and their own uncertainty"
+            "extrapolated differences and their own uncertainty decide"
         )
+
+    def by_size(self) -> list[str]:
+        """Return a text for each different error, with the arguments that have it: those along
+        directions of all arguments have it in common."""
+        names: dict[float, list[str]] = {}
+        for name, error in self.errors.items():
+            names.setdefault(error, []).append(name)
+        return [f"{error:.1e}: {_listed(some)}" for error, some in names.items()]
+
+    def by_witness(self) -> list[str]:
+        """Return a text for each kind of witness: the one nearest to its limit."""
+        kinds: dict[str, list[Witness]] = {}
+        for witness in self.witnesses:
+            kinds.setdefault(witness.name, []).append(witness)
+        texts = []
+        for some in kinds.values():
+            worst = max(some, key=lambda w: w.value / w.limit)
+            more = f", the worst of {len(some)}" if len(some) > 1 else ""
+            texts.append(f"{worst}{more}")
+        return texts
 
     def chance(self) -> str:
         """Return a sentence about what could have been missed."""
@@ -223,11 +245,14 @@ class GradReport(list[float]):
         lines: list[str] = []
         for order in self.orders:
             lines.append(f"{order.title}: right")
-            lines += [f"  {name}: relative error {e:.1e}" for name, e in order.errors.items()]
+            lines += [f"  relative error {text}" for text in order.by_size()]
+            if order.without_influence:
+                names = ", ".join(order.without_influence)
+                lines.append(f"  without influence on the results, above their rounding: {names}")
             lines += [f"  {order.how()}", f"  {order.chance()}"]
             if order.moved:
                 lines.append(f"  the point was moved off a kink: {order.moved} times")
-            lines += [f"  witness: {witness}" for witness in order.witnesses]
+            lines += [f"  witness: {text}" for text in order.by_witness()]
         if self.failure:
             lines.append(self.failure.describe())
         return "\n".join(lines)
@@ -263,6 +288,12 @@ class GradientError(AssertionError):
         return "\n".join([str(self), *details])
 
 
+def _listed(names: list[str], most: int = 6) -> str:
+    """Return "a, b, c", with the number of those left out."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def fail(failure: Failure, kink: bool = False) -> NoReturn:
     """Raise the GradientError of a Failure."""
     report = GradReport()
@@ -280,6 +311,6 @@ def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:
 
 
 def relative_error(derivative: float, difference: float, small: float) -> float:
-    """Return |derivative - difference| relative to the larger one; smaller ones count as `small`."""
+    """Return |derivative - difference| relative to the larger of the two, or to `small`."""
     error = abs(derivative - difference) / max(abs(derivative), abs(difference), small)
     return math.inf if math.isnan(error) else error

@@ -48,14 +48,13 @@ def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witn
             [a - 2 * b + c for a, b, c in zip(left, middle, right)]
             for left, middle, right in ((ahead, problem.here, behind), (far, ahead, problem.here))
         ]
-        size = norm(problem.here) + norm(far)
-        if not norm(change) or not sum(map(norm, bends)) <= 1e-13 * size:
+        size, rounding = norm(change), 1e-13 * (norm(problem.here) + norm(far))
+        if not sum(map(norm, bends)) <= rounding < LIMIT * size:
             continue
         linear.append((i, v))
         error = abs(inner(weights, change) - inner([claimed[i]], [v]))
-        value = error / (norm(weights) * norm(change))
-        limit = max(LIMIT, 1e-13 * size / norm(change))
-        found.append(Witness("adjoint, <Av, w> = <v, A'w>", problem.names[i], value, limit))
+        value = error / (norm(weights) * size)
+        found.append(Witness("adjoint, <Av, w> = <v, A'w>", problem.names[i], value, LIMIT))
     for first, (i, u) in enumerate(linear):
         for j, v in linear[first + 1 :]:
             witness = _bilinearity(problem, weights, claimed, i, u, j, v)
@@ -99,7 +98,10 @@ def of_the_hessian(
     """
     assert problem.gradient is not None
     n = len(below.arrays)
-    u, v = ([s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)] for _ in range(2))
+    u, v = (
+        [s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)]
+        for _ in range(2)
+    )
     hu, hv = (problem.gradient(problem.arrays, d)[:n] for d in (u, v))
     found = []
     if norm(hv):
@@ -135,13 +137,15 @@ def in_single_precision(
     arrays: Arrays,
     weights: Arrays,
     gradient: Callable[[Arrays, Arrays, str], Arrays | None],
+    without_influence: list[str],
     rng: np.random.Generator,
 ) -> list[Witness]:
     """Return the witness that gradients in float32 are those in float64, up to rounding.
 
     gradient: a function of (arrays, weights, dtype) that returns the gradients, or None if f cannot
-    compute in that dtype. Rounding differs from point to point, and a mistake does not: where the
-    two differ much, more points nearby tell.
+    compute in that dtype. without_influence: arguments whose gradients are nothing but rounding.
+    Rounding differs from point to point, and a mistake does not: where the two differ much, more
+    points nearby tell.
     """
 
     def difference(arrays: Arrays) -> tuple[Arrays, Arrays] | None:
@@ -157,7 +161,7 @@ def in_single_precision(
     found, more = [], None
     for i, name in enumerate(names):
         size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
-        if not size or not math.isfinite(error) or not math.isfinite(size):
+        if name in without_influence or not size or not math.isfinite(error + size):
             continue
         limit = SINGLE
         if error > SINGLE * size:
