@@ -74,7 +74,7 @@ def pytest_runtest_makereport(item, call):
 
 @contextlib.contextmanager
 def _without_the_inside(excinfo, file):
-    """Let a traceback end at the call of tinygan for the block. file: of tinygan.autograd.gradcheck.
+    """Let a traceback end at the call of tinygan for the block. file: of the package gradcheck.
 
     The links between the entries are cut, because pytest copies tracebacks by following them.
     """

@@ -11,7 +11,13 @@ import numpy as np
 from tinygan import nn
 from tinygan.autograd import Tensor, tensor
 from tinygan.autograd.checks import accepts
-from tinygan.autograd.gradcheck import GradientError, GradReport, check_gradient, check_grads
+from tinygan.autograd.gradcheck import (
+    GradientError,
+    GradReport,
+    check_gradient,
+    check_grads,
+    check_module,
+)
 from tinygan.backend import asarray, to_numpy
 from tinygan.errors import InputError, warn
 from tinygan.files import user_path
@@ -67,7 +73,8 @@ def prepared(file, name, args, execute):
         if by_hand:
             raise InputError(f"{where} is a network: leave --{[*by_hand][0]} out")
         try_once(function, inputs, where, file)
-        return lambda: check_grads(function, inputs, **options)
+        return lambda: check_module(function, inputs, **{"order": 2, **options})
+    inputs = [np.asarray(x, np.float64) for x in inputs]
     function = watched(function, name, file)
     if not by_hand:
         try_once(function, inputs, where, file)
@@ -143,7 +150,7 @@ def watched(function, name, file):
 
 
 def arguments(function, file, name, args, rng):
-    """Return the arguments at which to check, a list of float64 arrays."""
+    """Return the arguments at which to check, a list of arrays."""
     own = f"{name}_inputs"
     called = getattr(function, "forward", function)
     where = f"{file.path}:{name}"
@@ -197,7 +204,8 @@ def inputs_of_file(value, where):
         raise InputError(
             f"{where} must return an array of finite numbers, or a list with one for each argument"
         )
-    return [np.array(a, np.float64) for a in arrays]
+    # Integers, such as class labels, go to a network as they are.
+    return [np.array(a, a.dtype if a.dtype.kind in "iu" else np.float64) for a in arrays]
 
 
 def as_array(value):
@@ -222,7 +230,9 @@ def try_once(function, inputs, where, file):
     if isinstance(function, nn.Module):
         call, named = function.as_function("float64")
         parameters = list(named.values())
-    tensors = [tensor(asarray(x), dtype="float64") for x in inputs]
+    tensors = [
+        asarray(x) if x.dtype.kind in "iu" else tensor(asarray(x), dtype="float64") for x in inputs
+    ]
     try:
         value = call(*tensors, *parameters)
     except MemoryError:

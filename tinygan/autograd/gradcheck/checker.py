@@ -23,6 +23,10 @@ from .suspects import suspects
 MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
 MOST_DIRECTIONS = 6
 MOVES = 3  # off a kink
+AT_A_KINK = (
+    "f has a kink at this point, where differences mean nothing, and the derivative is known here "
+    "alone: check it at another point, or give it as a function"
+)
 
 
 class Options(NamedTuple):
@@ -55,6 +59,10 @@ def check_order(
         try:
             return check.run(), problem
         except Kink as kink:
+            if not problem.movable:
+                failure = kink.locate()
+                failure.suspects = [AT_A_KINK]
+                fail(failure, kink=True)
             look_at_the_kink(problem, order, rng)
             if moved == MOVES:
                 fail(kink.locate(), kink=True)
