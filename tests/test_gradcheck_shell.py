@@ -183,7 +183,7 @@ def test_a_right_derivative(capsys, words, lines):
     [
         (
             "my.py:wrong --shape 3,4",
-            ["FAIL\n    wrong, order 1: the gradient of x is wrong at index (", "0.6666667"],
+            ["FAIL\n    wrong, order 1: the gradient of x is wrong at index (", "0.66666"],
         ),
         (
             "my.py:detached --shape 3",

@@ -7,13 +7,12 @@ import sys
 import traceback
 from pathlib import Path
 
-import tinygan
 from tinygan.errors import InputError, choose_from
 from tinygan.files import open_file, user_path
 from tinygan.nn import Module
 from tinygan.training.own_modules import described
 
-PACKAGE = Path(tinygan.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class UserFile:
