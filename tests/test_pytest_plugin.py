@@ -103,7 +103,7 @@ def test_a_report_shows_the_gradients_and_ends_at_the_line_of_the_test(tmp_path)
         assert message in out, out
     assert out.count(" index         derivative        differences") == 5
     assert out.count("The Taylor remainder falls with the power 1.00") == 5
-    assert ("a note" in out) == (sys.version_info >= (3, 11))
+    assert out.count("a note") == 1  # on Python 3.10, exceptiongroup prints it, which pytest needs
     # Nothing of tinygan's own code, nor of NumPy's.
     assert "checker.py" not in out and "report.py" not in out and "_ufunc_config" not in out
     assert "tinygan_pytest.py" not in out and "another exception occurred" not in out
