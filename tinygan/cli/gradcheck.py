@@ -41,7 +41,7 @@ def run_gradcheck(args):
         f"{'op or layer':50}{'error 1':>10}{'error 2':>10}  (of the derivatives of order 1 and 2)"
     )
     for result in optable.run_gradchecks(rows):
-        failure = result.report and result.report.failure
+        failure = getattr(result.report, "failure", None)
         details = failure.describe().split("\n")[1:] if failure else []
         text = "\n".join([result.message, *details])
         verdict = "pass" if result.passed else f"FAIL\n{textwrap.indent(text, '    ')}"

@@ -10,18 +10,19 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import WEIGHTS, Arrays, Claim, Problem
-from .report import Failure, OrderReport, fail, relative_error
+from .problem import WEIGHTS, Arrays, Claim, Problem, length
+from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
 MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
 MOST_DIRECTIONS = 6
+MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
 AT_A_KINK = (
     "f has a kink at this point, where differences mean nothing, and the derivative is known here "
@@ -137,11 +138,19 @@ class _Check:
         target = math.sqrt(self.options.miss) * min(wanted, default=math.inf)
         line = claim.line(direction, self.first)
         verdict = self.judge(line, line.examine(target, to_the_noise), direction)
+        if verdict.kind == "hidden" and len(used) < len(self.scales):
+            verdict = verdict._replace(kind="right")  # of one argument: the report says so
+        if verdict.kind == "hidden":
+            raise Kink(functools.partial(self.hidden, line, verdict))
         if verdict.kind != "right":
             locate = functools.partial(self.locate, claim, direction, line, verdict)
             if verdict.kind == "kink":
                 raise Kink(locate)
-            fail(locate())
+            failure = locate()
+            # Where many kinks meet, the bends along a direction may cancel, but not along an entry.
+            if failure.kind == "kink":
+                raise Kink(lambda: failure)
+            fail(failure)
         self.note(line, verdict, used, sizes)
         return verdict
 
@@ -151,10 +160,10 @@ class _Check:
             return verdict
         rtol, atol = self.report.tolerance
         found = line.claimed + verdict.error
-        length = math.sqrt(sum(float(np.vdot(v, v)) for v in direction))
+        norm = math.hypot(*map(length, direction))
         # Near the crossing of zero, a derivative counts as large as its usual size / 1000.
         size = max(abs(found), abs(line.claimed), 1e-3 * line.size)
-        allowed = max(rtol * size + atol * length, verdict.allowed)
+        allowed = max(rtol * size + atol * norm, verdict.allowed)
         return verdict if abs(verdict.error) > allowed else verdict._replace(kind="right")
 
     def sizes_of(self, claim: Claim) -> list[float]:
@@ -162,7 +171,7 @@ class _Check:
         if claim.gradients is None:
             return [0.0] * len(self.scales)
         return [
-            scale * math.sqrt(float(np.vdot(g, g)) / max(g.size, 1))
+            scale * length(g) / math.sqrt(max(g.size, 1))
             for g, scale in zip(claim.gradients, self.scales)
         ]
 
@@ -224,6 +233,14 @@ class _Check:
 
     # Failures
 
+    def hidden(self, line: Line, verdict: Verdict) -> NoReturn:
+        """Raise the GradientError of a point at which nothing can be said."""
+        raise GradientError(
+            f"{self.report.title}: cannot be checked: the function jumps or jitters so much that a "
+            f"wrong sign would not be seen: by {verdict.allowed / line.size:.1e} of the derivative",
+            kink=True,
+        )
+
     def locate(self, claim: Claim, direction: Arrays, line: Line, verdict: Verdict) -> Failure:
         """Find the argument and the entry that are wrong."""
         problem = self.problem
@@ -232,11 +249,15 @@ class _Check:
             alone = []
             for i in used:
                 part = [v if j == i else np.zeros(v.shape) for j, v in enumerate(direction)]
-                line_i = claim.line(part, self.first)
-                alone.append((i, part, line_i, line_i.examine()))
-            bad = [a for a in alone if a[3].kind == verdict.kind] or alone
-            bad = [max(bad, key=_badness)] if bad is alone else bad
-            i, direction, line, verdict = bad[0]
+                alone.append((i, part, *self.estimated(claim, part, line)))
+            alone.sort(key=_badness, reverse=True)
+            found = alone[0]
+            for i, part, line_i, _ in alone:  # the estimates of good arguments may be wrong
+                verdict_i = line_i.examine()
+                if verdict_i.kind == verdict.kind:
+                    found = i, part, line_i, verdict_i
+                    break
+            i, direction, line, verdict = found
             used = [i]
         i = used[0]
         if self.report.full:
@@ -266,6 +287,7 @@ class _Check:
             found / unit,
             line,
             exact,
+            kind=verdict.kind,
         )
         failure.suspects = suspects(failure, problem, i)
         return failure
@@ -276,33 +298,39 @@ class _Check:
         finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
         return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
 
+    def estimated(self, claim: Claim, direction: Arrays, like: Line) -> tuple[Line, Verdict]:
+        """Return the Line along a part of the direction of another Line, and an estimate."""
+        line = claim.line(direction, self.first)
+        line.measured_jitter = like.measured_jitter
+        error, _, _ = like.best_window(min(like.by_level)) if like.by_level else (math.nan, 0, 0)
+        return line, line.estimate(abs(error) / 8 if math.isfinite(error) else math.inf)
+
     def entries(self, claim, i, direction, line):
         """Return (differences of each entry of argument i, the worst index or None, its (line,
-        verdict)). Differences that were not computed are NaN. line: of `direction`."""
-        x, scale = self.problem.arrays[i], self.scales[i]
-        found = np.full(x.shape, np.nan)
+        verdict)). Differences that were not computed are NaN. line: that of `direction`."""
+        x, found = self.problem.arrays[i], np.full(self.problem.arrays[i].shape, np.nan)
         if x.size <= MOST_ENTRIES:
             chosen = np.flatnonzero(direction[i])
         else:
             every = self.rng.choice(x.size, 32, replace=False)
-            chosen = sorted({*self.narrowed(claim, i, direction), *map(int, every)})
-        indices = [tuple(map(int, np.unravel_index(flat, x.shape))) for flat in chosen]
-        level, errors = line.best_level(), {}
-        small = self._small(claim, i) * scale
-        for index in indices:
-            entry = claim.line(self.unit(i, index), self.first)
-            error = entry.window(level, 2)[0]
-            found[index] = (entry.claimed + error) / scale
-            errors[index] = relative_error(entry.claimed, entry.claimed + error, small)
-        for index in sorted(errors, key=lambda index: -errors[index])[:4]:
-            entry = claim.line(self.unit(i, index), self.first)
-            verdict = entry.examine()
-            found[index] = (entry.claimed + verdict.error) / scale
+            narrowed = self.narrowed(claim, i, direction, line)
+            chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
+            chosen = [tuple(map(int, index)) for index in chosen]
+        small, wrong = self._small(claim, i) * self.scales[i], {}
+        for index in chosen:
+            line_i, verdict = self.estimated(claim, self.unit(i, index), line)
+            difference = line_i.claimed + verdict.error
+            found[index] = difference / self.scales[i]
             if verdict.kind != "right":
-                return found, index, (entry, verdict)
+                wrong[index] = relative_error(line_i.claimed, difference, small), line_i
+        for index in sorted(wrong, key=lambda index: -wrong[index][0])[:MOST_LOOKS]:
+            verdict = wrong[index][1].examine()
+            if verdict.kind != "right":
+                found[index] = (wrong[index][1].claimed + verdict.error) / self.scales[i]
+                return found, index, (wrong[index][1], verdict)
         return found, None, None
 
-    def narrowed(self, claim, i, direction):
+    def narrowed(self, claim, i, direction, line):
         """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
         chosen = np.flatnonzero(direction[i])
         while len(chosen) > 1:
@@ -310,12 +338,13 @@ class _Check:
             for half in np.array_split(chosen, 2):
                 part = [np.zeros(v.shape) for v in direction]
                 part[i].flat[half] = direction[i].flat[half]
-                line = claim.line(part, self.first)
-                halves.append((half, part, line, line.examine()))
-            chosen, _, _, verdict = max(halves, key=_badness)
-            if verdict.kind == "right":
-                return []
+                halves.append((half, *self.estimated(claim, part, line)))
+            chosen = max(halves, key=lambda half: _nan_is_worst(half[2].error))[0]
         return [int(flat) for flat in chosen]
+
+
+def _nan_is_worst(error: float) -> float:
+    return math.inf if math.isnan(error) else abs(error)
 
 
 def _badness(found):

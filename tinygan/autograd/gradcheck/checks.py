@@ -11,7 +11,7 @@ from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
 
 from .checker import Options, check_order
-from .problem import Arrays, Problem, parameter_names
+from .problem import Arrays, Problem, generator, parameter_names
 from .report import GradientError, GradReport, OrderReport, Witness, fail_if_one_disagrees
 from .witnesses import in_single_precision, of_linear_arguments, of_the_hessian
 
@@ -177,7 +177,7 @@ def _check_orders(
 
     functions: f for arguments in float64 and in float32: {dtype: function of Tensors}.
     """
-    rng, below = np.random.default_rng(seed), None
+    rng, below = generator(seed), None
     for k in range(1, order + 1):
         try:
             problem = _problem(title, names, functions["float64"], arrays, k, rng)

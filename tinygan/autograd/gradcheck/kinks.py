@@ -14,6 +14,7 @@ from .problem import Arrays, Problem
 from .report import Failure, fail, relative_error
 
 NEARBY, DISTANCE = 12, 1e-6  # points, and how far they are from the kink, relative to the argument
+MOST_LOOKS = 50  # at entries that seem wrong
 
 
 def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> None:
@@ -23,12 +24,26 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
         return
     weights = problem.weights(rng)
     here = problem.gradient(problem.arrays, weights)
-    nearby = [problem.gradient(_moved(problem, rng), weights) for _ in range(NEARBY)]
+    nearby = []
+    for _ in range(NEARBY // 2):  # in pairs, on both sides of each kink
+        step = [
+            DISTANCE * s * rng.standard_normal(x.shape)
+            for x, s in zip(problem.arrays, problem.scales)
+        ]
+        nearby += [_gradient_beside(problem, weights, step, sign) for sign in (1.0, -1.0)]
+    looked = 0
     for i, name, index, d, others in _derivatives(problem, here, nearby):
         low, high = min(others), max(others)
         margin = 1e-3 * max(abs(low), abs(high)) + 1e-12
         between = [v for v in others if low + margin < v < high - margin]
         if between or low - margin <= d <= high + margin:
+            continue
+        # Of many that tie, an entry may have won or lost at all these points: change it alone.
+        looked += 1
+        others = others + _beside_along(problem, weights, i, index, rng)
+        low, high = min(others), max(others)
+        between = [v for v in others if low + margin < v < high - margin]
+        if looked > MOST_LOOKS or between or low - margin <= d <= high + margin:
             continue
         nearest = low if d < low else high
         where = f"at index {index}" if index is not None else "along equal changes of all entries"
@@ -50,11 +65,31 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
         )
 
 
-def _moved(problem: Problem, rng: np.random.Generator) -> Arrays:
-    return [
-        x + DISTANCE * scale * rng.standard_normal(x.shape)
-        for x, scale in zip(problem.arrays, problem.scales)
-    ]
+def _gradient_beside(problem: Problem, weights: Arrays, step: Arrays, sign: float) -> Arrays:
+    assert problem.gradient is not None
+    return problem.gradient([x + sign * d for x, d in zip(problem.arrays, step)], weights)
+
+
+def _beside_along(
+    problem: Problem,
+    weights: Arrays,
+    i: int,
+    index: tuple[int, ...] | None,
+    rng: np.random.Generator,
+) -> list[float]:
+    """Return the derivative along an entry of argument i (None: along all) at more points nearby;
+    at the first of them, this entry has changed most, up or down."""
+    found = []
+    for k in range(2 * NEARBY):
+        size = DISTANCE if k >= 4 else DISTANCE / 100
+        step = [
+            size * s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)
+        ]
+        if k < 4:
+            step[i][... if index is None else index] = (-1.0) ** k * DISTANCE * problem.scales[i]
+        gradient = _gradient_beside(problem, weights, step, 1.0)[i]
+        found.append(float(np.sum(gradient) if index is None else gradient[index]))
+    return found
 
 
 def _derivatives(

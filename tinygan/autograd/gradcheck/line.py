@@ -24,10 +24,15 @@ import numpy as np
 
 FIRST_STEP = 2.0**-4  # relative to the argument
 RATIO = 4.0  # of one step to the next
-COARSEST, FINEST = -5, 13  # levels: their steps are FIRST_STEP / RATIO**level, 64 and 1e-9
+COARSEST, FINEST = -5, 19  # levels: their steps are FIRST_STEP / RATIO**level, 64 and 2e-13
 # An extrapolated error counts as an error of the derivative if it exceeds this many times its
 # uncertainty, and the rounding that the derivative itself may have, relative to its size.
 SAFETY, ROUNDING = 16.0, 2.0**-36
+NOISE = 0.45  # the part of a sample's noise in the uncertainty: SAFETY times it is 7 noises
+HIDDEN = 2.0  # times the usual size of the derivative: then even a wrong sign cannot be seen
+# Where phi does not change at all: the widest such step of a function that computes in float32
+# somewhere; and a step at which it does change.
+WIDEST, SINGLE_STEP = 2.0**-14, 2.0**-20
 REGULAR = 1.5, 7.0  # a smooth function's remainder falls with h ** 2, or if that is 0, 4 or 6
 
 
@@ -41,7 +46,8 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """kind: "right", "wrong", or "kink" if a kink so close to the point explains the difference.
+    """kind: "right", "wrong", "kink" if a kink so close to the point explains the difference, or
+    "hidden" if jumps or noise hide even a wrong sign.
 
     error: the extrapolated phi'(0) - D. allowed: smaller errors cannot be seen.
     """
@@ -56,7 +62,8 @@ class Line:
 
     measure: a function from a step to a Sample. size: the usual size of such a derivative, which
     sets the scale of its rounding errors. claimed: the derivative D, for reports. jitter: a
-    function that measures how much phi and D jitter at steps near 0; it returns two numbers.
+    function that measures how much phi and D jitter at steps near 0, or at multiples of one that is
+    given; it returns two numbers.
     power: of 1/h in the noise. first: the step of level 0. direction, weights: v and w.
     """
 
@@ -65,7 +72,7 @@ class Line:
         measure: Callable[[float], Sample],
         size: float,
         claimed: float,
-        jitter: Callable[[], tuple[float, float]],
+        jitter: Callable[..., tuple[float, float]],
         power: int = 1,
         first: float = FIRST_STEP,
         direction: Sequence[Any] = (),
@@ -91,22 +98,19 @@ class Line:
         jitter = (self.measured_jitter or 0.0) / s.h**self.power
         return s if s.noise >= jitter else s._replace(noise=jitter)
 
-    def window(self, level: int, steps: int = 3) -> tuple[float, float]:
+    def window(self, level: int) -> tuple[float, float]:
         """Return (error, its uncertainty) from the steps of `level` and the two finer levels.
 
         A combination that cancels c h^2 leaves c' h^4, and one that cancels both leaves h^6. Their
-        difference is the uncertainty, to which the rounding of the smallest step is added. steps:
-        2, to save time: only c h^2 is cancelled, and the uncertainty is unknown.
+        difference is the uncertainty, to which the rounding of the smallest step is added.
         """
-        r = [self.sample(level + i) for i in range(steps)]
+        r = [self.sample(level + i) for i in range(3)]
         if not all(math.isfinite(s.remainder) for s in r):
             return math.nan, math.inf
         square = RATIO**2
         fourth = [(square * b.remainder - a.remainder) / (square - 1) for a, b in zip(r, r[1:])]
-        if steps == 2:
-            return fourth[0], math.nan
         sixth = (square**2 * fourth[1] - fourth[0]) / (square**2 - 1)
-        return sixth, abs(sixth - fourth[1]) + 1.1 * r[2].noise
+        return sixth, abs(sixth - fourth[1]) + NOISE * r[2].noise
 
     def examine(self, target: float = math.inf, to_the_noise: bool = False) -> Verdict:
         """Choose the steps, and return the Verdict.
@@ -114,28 +118,45 @@ class Line:
         target: stop as soon as errors of this size can be seen. to_the_noise: go on until rounding
         takes over, so that `rate` can be measured down to there.
         """
+        if not self.choose_steps(target, to_the_noise):
+            return Verdict("wrong", math.nan, math.nan)
+        return self.decide(min(self.by_level))
+
+    def estimate(self, target: float) -> Verdict:
+        """Return a Verdict that takes few evaluations: kinks and noise may make it "wrong"."""
+        if not self.choose_steps(target, False):
+            return Verdict("wrong", math.nan, math.nan)
+        error, allowed, _ = self.best_window(min(self.by_level))
+        return Verdict("right" if abs(error) <= allowed else "wrong", error, allowed)
+
+    def choose_steps(self, target: float, to_the_noise: bool) -> bool:
+        """Take samples until the target of examine() is reached. Return False if all are NaN."""
         level = 0
+        if not math.isfinite(self.claimed):
+            return False
         while not math.isfinite(self.window(level)[0]):  # f may be undefined at large steps
             level += 1
             if level > FINEST - 2:
-                return Verdict("wrong", math.nan, math.nan)
+                return False
         if level == 0:
             self.take_larger_steps(target)
         while level < FINEST - 2:
             finest, uncertainty = self.sample(level + 2), self.window(level)[1]
             enough = SAFETY * uncertainty + self.floor <= target
-            no_gain = RATIO * finest.noise >= uncertainty  # the noise of the next window
+            no_gain = RATIO * NOISE * finest.noise >= uncertainty  # the noise of the next window
             if (enough or no_gain) and (
                 not to_the_noise or abs(finest.remainder) <= 4 * finest.noise
             ):
                 break
             level += 1
-        return self.decide(min(self.by_level))
+        return True
 
     def take_larger_steps(self, target: float) -> None:
         """Take steps larger than the first while they lessen the noise and add nothing else."""
         level = 0
         while level > COARSEST:
+            if not math.isfinite(self.window(level)[0]):
+                return
             s, allowed = self.sample(level), SAFETY * self.window(level)[1] + self.floor
             if allowed <= max(target, 2 * self.floor) or abs(s.remainder) > 4 * s.noise:
                 return
@@ -147,10 +168,13 @@ class Line:
         while first <= FINEST - 2:
             error, allowed, best = self.best_window(first)
             if abs(error) <= allowed:
-                return Verdict("right", error, allowed)
+                return self.seen(error, allowed)
             if self.measured_jitter is None:  # f and D may round more than their sizes tell
                 self.measured_jitter, jitter_of_derivative = self.jitter()
                 self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+                if first == 0 and self.is_noisy():
+                    self.take_larger_steps(0.0)
+                    first = min(self.by_level)
                 continue
             # A wrong derivative leaves the same remainder at all smaller steps, down to the noise.
             level, falls = best + 3, False
@@ -160,6 +184,8 @@ class Line:
                     break
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
+            if not falls and self.is_a_staircase(best, error):
+                break
             if not falls:
                 return Verdict(self.kind(error, best + 2), error, allowed)
             first = level - 1
@@ -171,10 +197,6 @@ class Line:
         windows = [(self.window(level), level) for level in range(first, last - 1)]
         (error, uncertainty), level = min(windows, key=lambda window: window[0][1])
         return error, SAFETY * uncertainty + self.floor, level
-
-    def best_level(self) -> int:
-        """Return the finer part of the window with the least uncertainty: its second level."""
-        return self.best_window(min(self.by_level))[2] + 1
 
     def kind(self, error: float, level: int) -> str:
         """Return "kink" if a kink of f at the point may explain the error, or else "wrong"."""
@@ -190,9 +212,34 @@ class Line:
         """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy."""
         samples = self.samples
         noise = max(abs(s.remainder) * s.h**self.power for s in samples[len(samples) // 2 :])
+        if flat := self.flat():  # what larger steps jitter
+            noise = max(noise, self.jitter(max(8 * flat[0].h, SINGLE_STEP))[0])
         self.measured_jitter = max(self.measured_jitter or 0.0, noise)
         error, allowed, _ = self.best_window(min(self.by_level))
-        return Verdict("right" if abs(error) <= allowed else "kink", error, allowed)
+        if abs(error) <= allowed:
+            return self.seen(error, allowed)
+        return Verdict("kink", error, allowed)
+
+    def seen(self, error: float, allowed: float) -> Verdict:
+        """Return the Verdict on an error that is allowed: "hidden" if almost anything would be."""
+        hidden = self.is_noisy() and allowed > HIDDEN * self.size > 0
+        return Verdict("hidden" if hidden else "right", error, allowed)
+
+    def is_a_staircase(self, level: int, error: float) -> bool:
+        """Return whether phi does not change at all at the smallest steps, although the derivative
+        fits it at larger ones than those of `level`: f computes in float32 somewhere."""
+        return len(self.flat()) >= 3 and any(
+            abs(self.window(k)[0]) <= abs(error) / 4 for k in range(min(self.by_level), level)
+        )
+
+    def flat(self) -> list[Sample]:
+        """The samples of tiny steps at which phi does not change at all, but should."""
+        flat: list[Sample] = []
+        for s in reversed(self.samples):
+            if s.h > WIDEST or s.bend or abs(s.remainder + self.claimed) > abs(self.claimed) / 4:
+                break
+            flat.insert(0, s)
+        return flat if self.claimed else []
 
     def least_noise(self) -> float:
         """Return the noise of the largest step."""

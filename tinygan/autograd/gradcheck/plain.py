@@ -10,8 +10,8 @@ import numpy as np
 from tinygan.errors import InputError
 
 from .checker import Options, check_order
-from .line import ROUNDING
-from .problem import Arrays, Problem, inner, parameter_names, scale_of
+from .line import ROUNDING, SAFETY
+from .problem import Arrays, Problem, generator, inner, parameter_names, rounding, scale_of
 from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
 from .witnesses import LIMIT, norm, of_linear_arguments
 
@@ -75,7 +75,7 @@ def check_gradient(
         raise InputError("check_gradient: a Hessian is checked for functions of one argument")
 
     function = _Function(f, args, single)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     options = Options(mode, rtol, atol, step, eps, miss)
     report = GradReport()
 
@@ -332,11 +332,16 @@ def _complex_step(problem: Problem, function: _Function, rng: np.random.Generato
     exact = inner(claim.weights, [value.imag / COMPLEX_STEP])
     line = claim.line(direction)
     verdict = line.examine()
-    size = line.size or abs(exact)
-    if not size or not abs(line.claimed + verdict.error - exact) <= verdict.allowed:
+    size = line.size
+    if not verdict.allowed < 1e-3 * size:  # the differences cannot tell whether it fits
         return []
-    about = " and ".join(problem.names)
-    return [Witness("complex step", about, abs(line.claimed - exact) / size, ROUNDING)]
+    if not abs(line.claimed + verdict.error - exact) <= verdict.allowed:
+        return []
+    value, about = abs(line.claimed - exact) / size, " and ".join(problem.names)
+    limit = max(ROUNDING, 64 * rounding(claim.weights, problem.here) / size)
+    if value > limit:  # perhaps both round more than that
+        limit = max(limit, 16 * SAFETY * line.jitter()[1] / size)
+    return [Witness("complex step", about, value, limit)]
 
 
 def _symmetry(times: Any, problem: Problem, rng: np.random.Generator) -> list[Witness]:

@@ -1,5 +1,6 @@
 """What is checked, in one form: a function of arrays, and its derivative as someone claims it."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .line import FIRST_STEP, Line, Sample, jitter_of
+from .line import FIRST_STEP, SINGLE_STEP, Line, Sample, jitter_of
 
 Arrays = list[np.ndarray[Any, Any]]
 WEIGHTS = math.sqrt(7 / 3)  # the root mean square of weights; the smallest is 1
@@ -86,13 +87,13 @@ class Claim:
         """Return the usual size of derivatives along such directions."""
         if self.gradients is None:
             return abs(self.along(direction))
-        return math.sqrt(
-            sum(
-                _sum_of_squares(g[v != 0]) * np.mean(v[v != 0] ** 2)
-                for g, v in zip(self.gradients, direction)
-                if np.any(v)
-            )
-        )
+        sizes = [0.0]
+        for g, v in zip(self.gradients, direction):
+            used = v != 0
+            if np.any(used):
+                part = g if np.all(used) else g[used]
+                sizes.append(length(part) * length(v) / math.sqrt(np.count_nonzero(used)))
+        return math.hypot(*sizes)
 
     def line(self, direction: Arrays, first: float = FIRST_STEP) -> Line:
         """Return the Line from the point along `direction`."""
@@ -114,15 +115,19 @@ class Claim:
             noise = rounding(self.weights, up, down) / h
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
-        def jitter() -> tuple[float, float]:
-            found = []
-            for spacing in (1.0, 0.618):  # noise may repeat itself with one of them
-                ts = [k * spacing * first * JITTER_STEP for k in range(10)]
-                points = [values_at(t) for t in ts]
-                phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
-                slopes = [self.along(direction, at=moved) for moved, _ in points]
-                found.append((2 * jitter_of(phi), jitter_of(slopes)))
+        def jitter(step: float = first * JITTER_STEP) -> tuple[float, float]:
+            found = [jitter_with(spacing) for spacing in (step, 0.618 * step)]
             return max(phi for phi, _ in found), max(slope for _, slope in found)
+
+        def jitter_with(step: float) -> tuple[float, float]:
+            # Without the point itself, where the derivative may jump: at a kink.
+            points = [values_at(k * step) for k in range(1, 11)]
+            slopes = [self.along(direction, at=moved) for moved, _ in points]
+            phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
+            if claimed and len(set(phi)) == 1:  # f computes in float32, or worse
+                far = [values_at(k * SINGLE_STEP)[1] for k in range(1, 11)]
+                phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for v in far]
+            return 2 * jitter_of(phi), jitter_of(slopes)
 
         return Line(
             measure,
@@ -133,6 +138,12 @@ class Claim:
             direction=direction,
             weights=self.weights,
         )
+
+
+def generator(seed: int) -> np.random.Generator:
+    """Return the generator of a check. Its numbers differ from those of default_rng(seed), of which
+    the caller may have drawn the arrays: weights equal to x would hide mistakes."""
+    return np.random.default_rng([seed, 27])
 
 
 def inner(a: Arrays, b: Arrays) -> float:
@@ -150,22 +161,28 @@ def inner(a: Arrays, b: Arrays) -> float:
 
 def rounding(weights: Arrays, *values: Arrays) -> float:
     """Return the size of the rounding error of sum(weights * values)."""
-    squares = 0.0
+    sizes = []
     for i, w in enumerate(weights):
-        largest = np.max([np.abs(v[i]) for v in values], 0)
-        eps = max(np.finfo(v[i].dtype).eps for v in values)
-        squares += float(eps) ** 2 * _sum_of_squares(np.ravel(w * largest))
-    return 2 * math.sqrt(squares)
+        largest = functools.reduce(np.maximum, [np.abs(v[i]) for v in values])
+        sizes.append(float(max(np.finfo(v[i].dtype).eps for v in values)) * length(w * largest))
+    return 2 * math.hypot(*sizes)
 
 
 def scale_of(x: np.ndarray[Any, Any]) -> float:
     """Return the root of the mean square of x, or 1 for an array of zeros."""
-    scale = math.sqrt(_sum_of_squares(np.ravel(x)) / max(x.size, 1))
+    scale = length(x) / math.sqrt(max(x.size, 1))
     return scale if 0 < scale < math.inf else 1.0
 
 
-def _sum_of_squares(x: np.ndarray[Any, Any]) -> float:
-    return float(np.vdot(x, x))
+def length(x: np.ndarray[Any, Any]) -> float:
+    """Return the root of the sum of squares of x, which may be too large or small for float64."""
+    squares = float(np.vdot(x, x))
+    if 1e-280 < squares < math.inf or not x.size:
+        return math.sqrt(squares)
+    largest = float(np.max(np.abs(x)))
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * math.sqrt(float(np.vdot(x / largest, x / largest)))
 
 
 def parameter_names(f: Callable[..., Any], count: int) -> list[str]:

@@ -144,7 +144,7 @@ class Failure:
     claimed, and what differences give. claimed, found: the whole gradient of the argument, as
     claimed and by differences (NaN where it was not computed). rate: see OrderReport. exact: the
     numbers are derivatives of f itself, not of a weighted sum of its results. suspects: what
-    usually looks like this.
+    usually looks like this. kind: of the Verdict on `line`.
     """
 
     title: str
@@ -160,6 +160,7 @@ class Failure:
     line: Line | None = None
     exact: bool = False
     suspects: list[str] = dataclasses.field(default_factory=list)
+    kind: str = "wrong"
 
     def __str__(self) -> str:
         return (

@@ -22,6 +22,8 @@ from .problem import Arrays, Problem, inner, scale_of
 from .report import Witness
 
 LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
+SMALLEST = 1e-30  # gradients below it, or what they are computed from, may underflow in float32
+PART = 0.377  # of a step: no whole number
 SINGLE = 2.0**-13  # 1.2e-4: the same for float32, whose rounding is 6e-8
 
 
@@ -42,12 +44,14 @@ def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witn
             continue
         v = problem.scales[i] * rng.standard_normal(x.shape)
         at = lambda t: problem.values(_with(problem.arrays, i, x + t * v))
-        ahead, behind, far = at(1.0), at(-1.0), at(2.0)
+        ahead, behind, far, part = at(1.0), at(-1.0), at(2.0), at(PART)
         change = [(a - b) / 2 for a, b in zip(ahead, behind)]
         bends = [
             [a - 2 * b + c for a, b, c in zip(left, middle, right)]
             for left, middle, right in ((ahead, problem.here, behind), (far, ahead, problem.here))
         ]
+        # Saturated functions and steps may look linear at whole numbers.
+        bends.append([a - b - PART * c for a, b, c in zip(part, problem.here, change)])
         size, rounding = norm(change), 1e-13 * (norm(problem.here) + norm(far))
         if not sum(map(norm, bends)) <= rounding < LIMIT * size:
             continue
@@ -126,7 +130,7 @@ def _differences_of_values(problem: Problem, below: Problem, first: Line) -> lis
     size = norm([a * b for a, b in zip(v, hv)])
     line = Line(measure, size, claimed, first.jitter, power=2, first=first.first)
     verdict = line.examine()
-    if not size or not verdict.allowed < 1e-3 * size:  # also where it is NaN
+    if not size or verdict.kind == "kink" or not verdict.allowed < 1e-3 * size:  # also NaN
         return []
     value, limit = abs(verdict.error) / size, max(verdict.allowed / size, ROUNDING)
     return [Witness("differences of values, v.Hv", "all arguments", value, limit)]
@@ -161,7 +165,9 @@ def in_single_precision(
     found, more = [], None
     for i, name in enumerate(names):
         size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
-        if name in without_influence or not size or not math.isfinite(error + size):
+        if name in without_influence or not math.isfinite(error + size):
+            continue
+        if not size or not np.max(np.abs(at_point[1][i])) > SMALLEST:
             continue
         limit = SINGLE
         if error > SINGLE * size:
