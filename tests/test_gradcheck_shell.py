@@ -218,7 +218,7 @@ def test_a_failing_row_of_the_table_shows_the_entries_that_differ(capsys, monkey
     )
     monkeypatch.setattr(optable, "ROWS", [wrong])
     out = check(capsys, "", code=1)
-    assert "  FAIL\n    wrong, order 1: " in out and out.count(" 0.5\n") == 3
+    assert "  FAIL\n    <lambda>, order 1: " in out and out.count(" 0.5\n") == 3
 
 
 @pytest.mark.parametrize("name, code", [("cube", 0), ("wrong", 1)])
