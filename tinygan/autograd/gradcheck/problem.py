@@ -25,8 +25,11 @@ class Problem:
     `along` is known.
     along: a function of (arrays, directions) that returns the claimed derivatives of the results
     along a direction (a Jacobian-vector product).
-    title, names: of f, and of the arrays, in messages.
+    title, names: of f, and of the arrays, in messages. movable: whether the derivative is known at
+    other points too.
     """
+
+    movable = True
 
     def __init__(
         self,
