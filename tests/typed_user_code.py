@@ -10,7 +10,10 @@ import tinygan
 from tinygan import (
     Parameter,
     Tensor,
+    assert_gradient,
+    check_gradient,
     check_grads,
+    check_module,
     data,
     grad,
     nn,
@@ -67,6 +70,28 @@ def engine() -> None:
     with tinygan.anomaly(), tinygan.profile(show=False) as profile:
         ops.conv2d(tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((3, 3, 1, 2))), padding=1)
     print(profile)
+
+
+def energy(w: np.ndarray[Any, Any]) -> float:
+    return float(np.sum(np.sin(w) ** 2))
+
+
+def gradients(rng: np.random.Generator, folder: Path) -> None:
+    w = rng.standard_normal(5)
+    report = check_gradient(energy, lambda w: np.sin(2.0 * w), w, names=["w"], seed=1)
+    largest: float = report[0]
+    report.plot(folder / "energy.png")
+    check_gradient(energy, jvp=lambda w, v: np.sin(2.0 * w) @ v, x=w, mode="full", rtol=1e-6)
+    check_gradient(energy, x=w, hessian=lambda w: np.diag(2.0 * np.cos(2.0 * w)))
+    net = nn.Sequential(nn.Linear(5, 3, rng=rng), nn.Tanh())
+    text: str = check_module(net, w[None], order=2, training=True).describe()
+    orders = check_module(net, w[None], eps=1e-3, miss=1e-9).orders
+    print(text, largest, [(o.title, o.rate, o.noise, o.witnesses) for o in orders])
+    assert_gradient(np.sin(2.0 * w), energy, w)
+    try:
+        assert_gradient(np.sin(w), energy, w, mode="full")
+    except tinygan.GradientError as error:
+        print(error.describe(), error.kink, error.report)
 
 
 def networks(rng: np.random.Generator) -> None:
@@ -177,6 +202,7 @@ def a_run_in_few_words(folder: Path) -> None:
 def main(folder: Path) -> None:
     """Run everything in this file; `folder` is for the files that it writes."""
     engine()
+    gradients(np.random.default_rng(0), folder)
     networks(np.random.default_rng(0))
     a_run(folder)
     a_run_in_few_words(folder)

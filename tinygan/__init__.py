@@ -38,7 +38,13 @@ from typing import TYPE_CHECKING
 
 from . import nn, ops, optim, schedules
 from .autograd import Parameter, Tensor, anomaly, grad, habits, no_grad, profile, tensor, trace
-from .autograd.gradcheck import GradientError, check_gradient, check_grads, check_module
+from .autograd.gradcheck import (
+    GradientError,
+    assert_gradient,
+    check_gradient,
+    check_grads,
+    check_module,
+)
 from .backend import from_host, use
 from .errors import InputError
 from .recorded import capture
@@ -49,10 +55,10 @@ from .weights import export_weights, import_weights
 
 # fmt: off
 __all__ = [
-    "__version__", "anomaly", "capture", "check_gradient", "check_grads", "check_module", "EMA",
-    "export_weights", "from_host", "grad", "GradientError", "import_weights", "InputError",
-    "load_run", "nn", "no_grad", "ops", "optim", "Parameter", "profile", "Run", "schedules",
-    "Tensor", "tensor", "trace", "train", "use",
+    "__version__", "anomaly", "assert_gradient", "capture", "check_gradient", "check_grads",
+    "check_module", "EMA", "export_weights", "from_host", "grad", "GradientError",
+    "import_weights", "InputError", "load_run", "nn", "no_grad", "ops", "optim", "Parameter",
+    "profile", "Run", "schedules", "Tensor", "tensor", "trace", "train", "use",
 ]
 # fmt: on
 

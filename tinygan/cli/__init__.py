@@ -10,6 +10,7 @@ A user's mistake becomes one line on stderr, with exit code 2.
     export.py      export
     tools.py       recipes, show, data, bench
     gradcheck.py   gradcheck
+    function_check.py, function_options.py, user_file.py    gradcheck, with a function in a file
     options.py     options that several commands share
     generators.py  loading the trained generator that the options select
     common.py      printing tables, naming output files
@@ -57,7 +58,8 @@ COMMANDS = {  # name: (its file, its summary)
     "data": ("tools", "list the data sets, and say which are available and where"),
     "gradcheck": (
         "gradcheck",
-        "check the first and second derivatives of every op and layer against finite differences",
+        "check the first and second derivatives of every op and layer against finite differences; "
+        "or those of a function of yours, FILE.py:FUNCTION",
     ),
     "bench": ("tools", "print how to run the benchmark, which needs a checkout of tinygan"),
 }

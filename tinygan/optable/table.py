@@ -153,7 +153,8 @@ def run_gradchecks(rows: Iterable[Row] | None = None, seed: int = 0) -> Iterator
                 order.witnesses.append(witness)
             fail_if_one_disagrees(case.name, exact)
         except GradientError as failure:
-            report, message = failure.report or report, str(failure)
+            report = failure.report if isinstance(failure.report, GradReport) else report
+            message = str(failure)
         except Exception as failure:  # such as the engine's, for a gradient of the wrong shape
             message = f"{case.name}: {type(failure).__name__}: {failure}"
         errors = [*(report or ()), math.nan, math.nan][:2]

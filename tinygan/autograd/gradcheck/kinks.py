@@ -40,7 +40,8 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
             continue
         # Of many that tie, an entry may have won or lost at all these points: change it alone.
         looked += 1
-        others = others + _beside_along(problem, weights, i, index, rng)
+        if index is not None:
+            others = others + _beside_along(problem, weights, i, index, rng)
         low, high = min(others), max(others)
         between = [v for v in others if low + margin < v < high - margin]
         if looked > MOST_LOOKS or between or low - margin <= d <= high + margin:
@@ -71,14 +72,10 @@ def _gradient_beside(problem: Problem, weights: Arrays, step: Arrays, sign: floa
 
 
 def _beside_along(
-    problem: Problem,
-    weights: Arrays,
-    i: int,
-    index: tuple[int, ...] | None,
-    rng: np.random.Generator,
+    problem: Problem, weights: Arrays, i: int, index: tuple[int, ...], rng: np.random.Generator
 ) -> list[float]:
-    """Return the derivative along an entry of argument i (None: along all) at more points nearby;
-    at the first of them, this entry has changed most, up or down."""
+    """Return the derivative along an entry of argument i at more points nearby; at the first of
+    them, this entry has changed most, up or down."""
     found = []
     for k in range(2 * NEARBY):
         size = DISTANCE if k >= 4 else DISTANCE / 100
@@ -86,9 +83,9 @@ def _beside_along(
             size * s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)
         ]
         if k < 4:
-            step[i][... if index is None else index] = (-1.0) ** k * DISTANCE * problem.scales[i]
+            step[i][index] = (-1.0) ** k * DISTANCE * problem.scales[i]
         gradient = _gradient_beside(problem, weights, step, 1.0)[i]
-        found.append(float(np.sum(gradient) if index is None else gradient[index]))
+        found.append(float(gradient[index]))
     return found
 
 

@@ -98,6 +98,10 @@ class Line:
         jitter = (self.measured_jitter or 0.0) / s.h**self.power
         return s if s.noise >= jitter else s._replace(noise=jitter)
 
+    def sample_at(self, h: float) -> Sample:
+        """Return the sample of the step h, which belongs to a level."""
+        return self.sample(round(math.log(self.first / h, RATIO)))
+
     def window(self, level: int) -> tuple[float, float]:
         """Return (error, its uncertainty) from the steps of `level` and the two finer levels.
 

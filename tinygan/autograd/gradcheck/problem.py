@@ -26,8 +26,11 @@ class Problem:
     `along` is known.
     along: a function of (arrays, directions) that returns the claimed derivatives of the results
     along a direction (a Jacobian-vector product).
-    title, names: of f, and of the arrays, in messages.
+    title, names: of f, and of the arrays, in messages. movable: whether the derivative is known at
+    other points too.
     """
+
+    movable = True
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Problem:
     ) -> None:
         self.title, self.names, self.arrays = title, list(names), arrays
         self.values, self.gradient, self.along = values, gradient, along
+        self.first_claim: Claim | None = None  # if it was computed already
         self.here = values(arrays)
         self.scales = [scale_of(x) for x in arrays]
 
@@ -53,20 +57,23 @@ class Problem:
         shapes = [v.shape for v in self.here]
         return [rng.choice([-1.0, 1.0], s) * rng.uniform(1.0, 2.0, s) for s in shapes]
 
-    def claim(self, weights: Arrays) -> "Claim":
-        """Return the derivative of sum(weights * f) that is claimed."""
-        return Claim(self, weights)
+    def claim(self, rng: np.random.Generator) -> "Claim":
+        """Return the derivative of sum(weights * f) that is claimed, for random weights."""
+        claim, self.first_claim = self.first_claim, None
+        return claim or Claim(self, self.weights(rng))
 
 
 class Claim:
     """The claimed derivative of sum(weights * f) at the point of a Problem.
 
-    gradients: an array for each argument; None for a Problem with Jacobian-vector products alone.
+    gradients: an array for each argument, computed unless they are given; None for a Problem with
+    Jacobian-vector products alone.
     """
 
-    def __init__(self, problem: Problem, weights: Arrays) -> None:
-        self.problem, self.weights = problem, weights
-        self.gradients = problem.gradient and problem.gradient(problem.arrays, weights)
+    def __init__(self, problem: Problem, weights: Arrays, gradients: Arrays | None = None) -> None:
+        self.problem, self.weights, self.gradients = problem, weights, gradients
+        if gradients is None and problem.gradient:
+            self.gradients = problem.gradient(problem.arrays, weights)
 
     def finite(self) -> "Claim":
         """Return the same claim with 0 in place of NaN and infinity."""

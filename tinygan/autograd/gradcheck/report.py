@@ -286,9 +286,17 @@ class GradientError(AssertionError):
     kink: whether f has a kink or jump so close to the input that the differences mean nothing.
     """
 
+    __module__ = "tinygan"  # its short name, for tracebacks and for pytest's summary
+
     def __init__(self, message: str = "", report: Any = (), kink: bool = False) -> None:
         super().__init__(message)
         self.report, self.kink = report, kink
+
+    def describe(self) -> str:
+        """Return a text of several lines: the message, and what the Failure tells."""
+        failure = getattr(self.report, "failure", None)
+        details = failure.describe().split("\n")[1:] if failure else []
+        return "\n".join([str(self), *details])
 
 
 def _listed(names: list[str], most: int = 6) -> str:
@@ -305,7 +313,7 @@ def fail(failure: Failure, kink: bool = False) -> NoReturn:
     details = failure.describe().partition("\n")[2]
     if details and hasattr(error, "add_note"):  # since Python 3.11: below the message
         error.add_note(details)
-    raise error
+    raise error from None
 
 
 def fail_if_one_disagrees(title: str, witnesses: list[Witness]) -> None:

@@ -18,11 +18,13 @@ from collections.abc import Callable
 import numpy as np
 
 from .line import ROUNDING, Line, Sample
-from .problem import Arrays, Problem, inner, scale_of
+from .problem import Arrays, Problem, inner
 from .report import Witness
 
 LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
-SMALLEST = 1e-30  # gradients below it, or what they are computed from, may underflow in float32
+# Smaller and larger gradients, or what they are computed from, may leave the range of float32.
+SMALLEST, LARGEST = 1e-30, 1e30
+POINTS = 8  # nearby: there, rounding is another, and a mistake is the same
 PART = 0.377  # of a step: no whole number
 SINGLE = 2.0**-13  # 1.2e-4: the same for float32, whose rounding is 6e-8
 
@@ -93,38 +95,32 @@ def _bilinearity(
 
 
 def of_the_hessian(
-    problem: Problem, below: Problem, first: Line | None, rng: np.random.Generator
+    problem: Problem, below: Problem, first: Line, rng: np.random.Generator
 ) -> list[Witness]:
     """Return the witnesses `symmetry` and `differences of values` of second derivatives.
 
     problem: that of second order, whose results are the gradients of `below`. first: the line of
-    the first direction of `below`.
+    the first direction of `below`, from the same point.
     """
     assert problem.gradient is not None
-    n = len(below.arrays)
-    u, v = (
-        [s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)]
-        for _ in range(2)
-    )
-    hu, hv = (problem.gradient(problem.arrays, d)[:n] for d in (u, v))
+    n, point = len(below.arrays), below.arrays + first.weights
+    u = [s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)]
+    v = first.direction
+    hu, hv = (problem.gradient(point, direction)[:n] for direction in (u, v))
     found = []
     if norm(hv):
         value = abs(inner(u, hv) - inner(v, hu)) / (norm(u) * norm(hv))
         found.append(Witness("symmetry, u.Hv = v.Hu", "all arguments", value, LIMIT))
-    if first is not None and first.is_regular():
-        found += _differences_of_values(problem, below, first)
-    return found
+    return found + (_differences_of_values(first, hv) if first.is_regular() else [])
 
 
-def _differences_of_values(problem: Problem, below: Problem, first: Line) -> list[Witness]:
+def _differences_of_values(first: Line, hv: Arrays) -> list[Witness]:
     """Return the witness that v.Hv is the second difference along the direction v of a line."""
-    assert problem.gradient is not None
     v = first.direction
-    hv = problem.gradient(below.arrays + first.weights, v)[: len(below.arrays)]
     claimed = inner(v, hv)
 
     def measure(h: float) -> Sample:
-        s = first.measure(h)
+        s = first.sample_at(h)
         return Sample(h, 2 * s.bend / h - claimed, 0.0, 4 * s.noise / h)
 
     size = norm([a * b for a, b in zip(v, hv)])
@@ -147,9 +143,9 @@ def in_single_precision(
     """Return the witness that gradients in float32 are those in float64, up to rounding.
 
     gradient: a function of (arrays, weights, dtype) that returns the gradients, or None if f cannot
-    compute in that dtype. without_influence: arguments whose gradients are nothing but rounding.
-    Rounding differs from point to point, and a mistake does not: where the two differ much, more
-    points nearby tell.
+    compute in that dtype, or not these results. without_influence: arguments whose gradients are
+    nothing but rounding. Rounding differs from point to point, and a mistake does not: where the
+    two differ much, more points nearby tell.
     """
 
     def difference(arrays: Arrays) -> tuple[Arrays, Arrays] | None:
@@ -165,15 +161,16 @@ def in_single_precision(
     found, more = [], None
     for i, name in enumerate(names):
         size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
-        if name in without_influence or not math.isfinite(error + size):
-            continue
-        if not size or not np.max(np.abs(at_point[1][i])) > SMALLEST:
+        largest = np.max(np.abs(at_point[1][i]), initial=0.0)
+        if name in without_influence or not SMALLEST < largest < LARGEST:
             continue
         limit = SINGLE
-        if error > SINGLE * size:
+        if not math.isfinite(error):
+            error = math.inf
+        elif error > SINGLE * size:
             more = more or [
-                difference([a + 1e-3 * scale_of(a) * rng.standard_normal(a.shape) for a in arrays])
-                for _ in range(4)
+                difference([a * (1 + 0.1 * rng.standard_normal(a.shape)) for a in arrays])
+                for _ in range(POINTS)
             ]
             differences = [at_point[0][i], *(d[0][i] for d in more if d is not None)]
             mean = np.mean(differences, 0)
