@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .line import SAFETY
-from .problem import Arrays, Problem
+from .problem import Arrays, Claim, Problem
 
 if TYPE_CHECKING:
     from .report import Failure
@@ -132,7 +132,7 @@ class Evidence:
         """Return the evidence about the derivative of one result alone; None if that takes long."""
         if len(self.weights) < 2 or self.x.size > MOST_ENTRIES or self.failure.line is None:
             return None
-        claim = self.problem.claim(self.masked(self.weights, k))
+        claim = Claim(self.problem, self.masked(self.weights, k))
         shape, scale = self.problem.arrays[self.argument].shape, self.problem.scales[self.argument]
         claimed, found, allowed = (np.empty(shape) for _ in range(3))
         target = abs(self.parts[k][0] - self.parts[k][1]) / 8
@@ -156,7 +156,7 @@ class Evidence:
         direction: Arrays = [np.zeros(x.shape) for x in problem.arrays]
         x = problem.arrays[argument]
         direction[argument] = np.asarray(problem.scales[argument] * rng.standard_normal(x.shape))
-        line = problem.claim(weights).line(direction)
+        line = Claim(problem, weights).line(direction)
         verdict = line.examine()
         return line.claimed, line.claimed + verdict.error, verdict.allowed
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .evidence import Array, Evidence, axes_text, root_mean_square, subsets
+from .problem import Claim
 
 
 def of_another_argument(e: Evidence) -> Iterator[str]:
@@ -31,7 +32,7 @@ def of_another_argument(e: Evidence) -> Iterator[str]:
 
 def _line_of(e: Evidence, j: int, direction: Any) -> tuple[float, float, float]:
     zeros = [np.zeros(x.shape) for x in e.problem.arrays]
-    line = e.problem.claim(e.weights).line([*zeros[:j], direction, *zeros[j + 1 :]])
+    line = Claim(e.problem, e.weights).line([*zeros[:j], direction, *zeros[j + 1 :]])
     verdict = line.examine()
     return line.claimed, line.claimed + verdict.error, verdict.allowed / 4
 
