@@ -46,8 +46,11 @@ class Problem:
         return Problem(self.title, self.names, arrays, self.values, self.gradient, self.along)
 
     def weights(self, rng: np.random.Generator) -> Arrays:
-        """Return random weights of the results."""
-        return [rng.standard_normal(v.shape) for v in self.here]
+        """Return random weights of the results, of both signs. None is near 0, so that none hides
+        an error in the derivative of a single result."""
+        return [
+            rng.choice([-1.0, 1.0], v.shape) * rng.uniform(0.5, 1.5, v.shape) for v in self.here
+        ]
 
     def claim(self, weights: Arrays) -> "Claim":
         """Return the derivative of sum(weights * f) that is claimed."""
@@ -68,19 +71,33 @@ class Claim:
         """Return the claimed derivative along `direction`: at the point, or at other arrays."""
         problem = self.problem
         if self.gradients is None:
-            assert problem.along is not None
-            changes = problem.along(problem.arrays if at is None else at, direction)
-            return inner(self.weights, changes)
+            return inner(self.weights, self.changes(direction, at))
         gradients = self.gradients
         if at is not None:
             assert problem.gradient is not None
             gradients = problem.gradient(at, self.weights)
         return inner(gradients, direction)
 
+    def changes(self, direction: Arrays, at: Arrays | None = None) -> Arrays:
+        """Return the claimed Jacobian-vector product of each result."""
+        assert self.problem.along is not None
+        return self.problem.along(self.problem.arrays if at is None else at, direction)
+
+    def sizes(self, direction: Arrays, scales: list[float]) -> list[float]:
+        """Return the root mean square of the gradient of each argument, times its scale. From a
+        Jacobian-vector product along a Gaussian direction, it is estimated, for all alike."""
+        if self.gradients is None:
+            entries = sum(np.count_nonzero(v) for v in direction)
+            return [self.size(direction) / math.sqrt(max(entries, 1))] * len(scales)
+        return [
+            scale * length(g) / math.sqrt(max(g.size, 1))
+            for g, scale in zip(self.gradients, scales)
+        ]
+
     def size(self, direction: Arrays) -> float:
         """Return the usual size of derivatives along such directions."""
         if self.gradients is None:
-            return abs(self.along(direction))
+            return length_of_all([w * c for w, c in zip(self.weights, self.changes(direction))])
         sizes = [0.0]
         for g, v in zip(self.gradients, direction):
             used = v != 0
@@ -156,6 +173,11 @@ def scale_of(x: np.ndarray[Any, Any]) -> float:
     """Return the root of the mean square of x, or 1 for an array of zeros."""
     scale = length(x) / math.sqrt(max(x.size, 1))
     return scale if 0 < scale < math.inf else 1.0
+
+
+def length_of_all(arrays: Arrays) -> float:
+    """Return the root of the sum of squares of several arrays."""
+    return math.hypot(*map(length, arrays))
 
 
 def length(x: np.ndarray[Any, Any]) -> float:
