@@ -17,7 +17,7 @@ import numpy as np
 from .evidence import beside
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import WEIGHTS, Arrays, Claim, Problem, length
+from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all
 from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
@@ -132,8 +132,9 @@ class _Check:
     ) -> Verdict:
         """Check along a direction, with new weights. Raise GradientError or Kink if it fails."""
         claim = claim or self.claim()
-        sizes = self.sizes_of(claim)
+        sizes = claim.sizes(direction, self.scales)
         self.sizes = [max(old, new) for old, new in zip(self.sizes, sizes)]
+        sizes = self.sizes if claim.gradients is None else sizes
         used = [i for i, v in enumerate(direction) if np.any(v)]
         wanted = [self.options.eps * sizes[i] for i in used if sizes[i] > 0]
         target = math.sqrt(self.options.miss) * min(wanted, default=math.inf)
@@ -161,20 +162,11 @@ class _Check:
             return verdict
         rtol, atol = self.report.tolerance
         found = line.claimed + verdict.error
-        norm = math.hypot(*map(length, direction))
+        norm = length_of_all(direction)
         # Near the crossing of zero, a derivative counts as large as its usual size / 1000.
         size = max(abs(found), abs(line.claimed), 1e-3 * line.size)
         allowed = max(rtol * size + atol * norm, verdict.allowed)
         return verdict if abs(verdict.error) > allowed else verdict._replace(kind="right")
-
-    def sizes_of(self, claim: Claim) -> list[float]:
-        """Return the root mean square of each gradient, as a derivative along a direction."""
-        if claim.gradients is None:
-            return [0.0] * len(self.scales)
-        return [
-            scale * length(g) / math.sqrt(max(g.size, 1))
-            for g, scale in zip(claim.gradients, self.scales)
-        ]
 
     def note(self, line: Line, verdict: Verdict, used: list[int], sizes: list[float]) -> None:
         """Put the results along a direction into the report."""
@@ -196,10 +188,10 @@ class _Check:
     def until_seen(self, i: int) -> None:
         """Try more directions of argument i until an error of eps in one entry would be seen."""
         assert self.report.line
-        if (
-            self.sizes[i] * math.sqrt(self.problem.arrays[i].size)
-            <= 8 * self.report.line.least_noise()
-        ):
+        size = self.sizes[i] * math.sqrt(self.problem.arrays[i].size)
+        if self.problem.gradient and size <= 8 * self.report.line.least_noise():
+            if not size and len(self.report.errors) > 1:
+                self.try_direction(self.gaussian(only=i))  # other arguments may hide its influence
             self.allowed[i] = []
             self.report.without_influence.append(self.problem.names[i])
             self.report.errors.pop(self.problem.names[i], None)
@@ -222,7 +214,8 @@ class _Check:
                 eps *= 1.25
             report.eps = max(report.eps, eps)
             worst = max(worst, missed(seen, eps))
-        report.miss = max(worst, 1e-300)
+        if any(self.allowed):
+            report.miss = max(worst, 1e-300)
 
     def each_entry(self) -> None:
         """Compare every entry by itself."""

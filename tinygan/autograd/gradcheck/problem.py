@@ -86,19 +86,33 @@ class Claim:
         """Return the claimed derivative along `direction`: at the point, or at other arrays."""
         problem = self.problem
         if self.gradients is None:
-            assert problem.along is not None
-            changes = problem.along(problem.arrays if at is None else at, direction)
-            return inner(self.weights, changes)
+            return inner(self.weights, self.changes(direction, at))
         gradients = self.gradients
         if at is not None:
             assert problem.gradient is not None
             gradients = problem.gradient(at, self.weights)
         return inner(gradients, direction)
 
+    def changes(self, direction: Arrays, at: Arrays | None = None) -> Arrays:
+        """Return the claimed Jacobian-vector product of each result."""
+        assert self.problem.along is not None
+        return self.problem.along(self.problem.arrays if at is None else at, direction)
+
+    def sizes(self, direction: Arrays, scales: list[float]) -> list[float]:
+        """Return the root mean square of the gradient of each argument, times its scale. From a
+        Jacobian-vector product along a Gaussian direction, it is estimated, for all alike."""
+        if self.gradients is None:
+            entries = sum(np.count_nonzero(v) for v in direction)
+            return [self.size(direction) / math.sqrt(max(entries, 1))] * len(scales)
+        return [
+            scale * length(g) / math.sqrt(max(g.size, 1))
+            for g, scale in zip(self.gradients, scales)
+        ]
+
     def size(self, direction: Arrays) -> float:
         """Return the usual size of derivatives along such directions."""
         if self.gradients is None:
-            return abs(self.along(direction))
+            return length_of_all([w * c for w, c in zip(self.weights, self.changes(direction))])
         sizes = [0.0]
         for g, v in zip(self.gradients, direction):
             used = v != 0
@@ -128,7 +142,8 @@ class Claim:
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
         def jitter(step: float = first * JITTER_STEP) -> tuple[float, float]:
-            found = [jitter_with(spacing) for spacing in (step, 0.618 * step)]
+            # Noise may repeat itself with one spacing, and be a staircase of wider steps.
+            found = [jitter_with(spacing * step) for spacing in (1.0, 0.618, 1024.0)]
             return max(phi for phi, _ in found), max(slope for _, slope in found)
 
         def jitter_with(step: float) -> tuple[float, float]:
@@ -184,6 +199,11 @@ def scale_of(x: np.ndarray[Any, Any]) -> float:
     """Return the root of the mean square of x, or 1 for an array of zeros."""
     scale = length(x) / math.sqrt(max(x.size, 1))
     return scale if 0 < scale < math.inf else 1.0
+
+
+def length_of_all(arrays: Arrays) -> float:
+    """Return the root of the sum of squares of several arrays."""
+    return math.hypot(*map(length, arrays))
 
 
 def length(x: np.ndarray[Any, Any]) -> float:

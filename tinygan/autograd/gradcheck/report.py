@@ -135,6 +135,8 @@ class OrderReport:
         """Return a sentence about what could have been missed."""
         if self.full:
             return f"each of the {self.entries} entries was compared by itself"
+        if not self.miss:
+            return "the derivative is 0 in all entries, and no difference rises above the rounding"
         return (
             f"an error of {self.eps:.1e} of the gradient's root mean square in any one entry would "
             f"be missed with a probability below {self.miss:.0e}: {self.directions} random "
