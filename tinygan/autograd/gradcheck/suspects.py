@@ -299,8 +299,9 @@ GROUPS: list[Group] = [
     (patterns.difference, patterns.ratio),
     (patterns.differences_by_axes,),
     (places.along_axes,),
+    (_rounded,),
     (places.by_axis, places.in_places),
-    (places.right_sums, _rounded, places.listed),
+    (places.right_sums, places.listed),
 ]
 
 WITNESSES = {  # how the name of a witness begins: what usually makes it disagree
