@@ -101,9 +101,9 @@ def test_a_factor_near_1_is_seen(order, size):
 
 
 def test_one_entry_of_a_thousand_is_seen_with_the_stated_probability():
-    """Its error is 1e-4 of the root mean square: 6 seeds find it, each wherever it is."""
+    """Its error is 1e-4 of the root mean square: two seeds find it, each wherever it is."""
     x = normal(1000)
-    for seed in range(6):
+    for seed in range(2):
         error = np.zeros(1000)
         error[137 * seed] = 1e-4 * np.sqrt(np.mean((3 * x**2) ** 2))
         constant = tensor(error, dtype="float64")

@@ -82,8 +82,8 @@ def _panel(axes: Any, title: str, line: Line | None, right: bool) -> None:
     noise = np.array([s.noise for s in line.samples]) / size
     rounding = float(np.median(noise * steps**line.power))
 
-    positive = [float(v) for v in (*abs(remainders), *noise) if v > 0] or [1e-16]
-    low, high = min(positive) / 20, max(*positive, abs(error) if error == error else 0.0) * 10
+    shown = [float(v) for v in (*abs(remainders), *noise, abs(error)) if v > 1e-18] or [1e-16]
+    low, high = min(shown) / 20, max(shown) * 10
     wide = np.geomspace(steps[-1] / 2, steps[0] * 2, 50)
     axes.set(xscale="log", yscale="log", xlim=(wide[0], wide[-1]), ylim=(low, high))
 
