@@ -84,6 +84,7 @@ class Line:
         self.by_level: dict[int, Sample] = {}
         self.floor = ROUNDING * size
         self.measured_jitter: float | None = None
+        self.assumed_jitter = 0.0  # that of another line
 
     @property
     def samples(self) -> list[Sample]:
@@ -95,7 +96,7 @@ class Line:
         if level not in self.by_level:
             self.by_level[level] = self.measure(self.first / RATIO**level)
         s = self.by_level[level]
-        jitter = (self.measured_jitter or 0.0) / s.h**self.power
+        jitter = max(self.measured_jitter or 0.0, self.assumed_jitter) / s.h**self.power
         return s if s.noise >= jitter else s._replace(noise=jitter)
 
     def window(self, level: int) -> tuple[float, float]:
@@ -158,7 +159,9 @@ class Line:
             if not math.isfinite(self.window(level)[0]):
                 return
             s, allowed = self.sample(level), SAFETY * self.window(level)[1] + self.floor
-            if allowed <= max(target, 2 * self.floor) or abs(s.remainder) > 4 * s.noise:
+            finer = self.sample(level + 1)  # an error of the derivative is the same in both
+            changes = abs(s.remainder - finer.remainder) > 4 * finer.noise
+            if allowed <= max(target, 2 * self.floor) or changes:
                 return
             level -= 1
             self.sample(level)
@@ -170,8 +173,7 @@ class Line:
             if abs(error) <= allowed:
                 return self.seen(error, allowed)
             if self.measured_jitter is None:  # f and D may round more than their sizes tell
-                self.measured_jitter, jitter_of_derivative = self.jitter()
-                self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+                self.measure_jitter()
                 if first == 0 and self.is_noisy():
                     self.take_larger_steps(0.0)
                     first = min(self.by_level)
@@ -191,6 +193,16 @@ class Line:
             first = level - 1
         return self.noisy_verdict()
 
+    def measure_jitter(self) -> None:
+        self.measured_jitter, jitter_of_derivative = self.jitter()
+        self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+
+    def assume_jitter_of(self, other: "Line") -> None:
+        """Take phi and D for as noisy as along another line."""
+        self.assumed_jitter = max(other.measured_jitter or 0.0, other.assumed_jitter)
+        if other.size:
+            self.floor = max(self.floor, other.floor * self.size / other.size)
+
     def best_window(self, first: int) -> tuple[float, float, int]:
         """Return (error, what it may be, level) of the window with the least uncertainty."""
         last = max(max(self.by_level), first + 2)
@@ -206,7 +218,9 @@ class Line:
             if kink <= 8 * fine.noise:
                 return "wrong"
             kinks.append(kink)
-        return "kink" if min(kinks) >= abs(error) / 50 else "wrong"
+        # What is left of the bends of a smooth function falls with the step, like h ** 3.
+        stays = kinks[1] >= kinks[0] / 2
+        return "kink" if stays and min(kinks) >= abs(error) / 50 else "wrong"
 
     def noisy_verdict(self) -> Verdict:
         """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy."""

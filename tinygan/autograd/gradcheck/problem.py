@@ -126,10 +126,12 @@ class Claim:
             noise = rounding(self.weights, up, down) / h
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
-        def jitter(step: float = first * JITTER_STEP) -> tuple[float, float]:
+        def jitter(
+            step: float = first * JITTER_STEP, of_derivative: bool = True
+        ) -> tuple[float, float]:
             # Without the point itself, where the derivative may jump: at a kink.
             points = [values_at(k * step) for k in range(1, 13)]
-            slopes = [self.along(direction, at=moved) for moved, _ in points]
+            slopes = [self.along(direction, at=moved) for moved, _ in points if of_derivative]
             phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
             if claimed and len(set(phi)) == 1:  # f computes in float32, or worse
                 far = [values_at(k * SINGLE_STEP)[1] for k in range(1, 13)]
