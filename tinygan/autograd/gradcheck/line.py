@@ -97,6 +97,10 @@ class Line:
             self.by_level[level] = self.measure(self.first / RATIO**level)
         s = self.by_level[level]
         jitter = max(self.measured_jitter or 0.0, self.assumed_jitter) / s.h**self.power
+        if level < 0 and 0 in self.by_level:  # rounding grows with the values
+            usual = self.by_level[0]
+            if usual.noise:
+                jitter *= max((s.noise / usual.noise) * (s.h / usual.h) ** self.power, 1.0)
         return s if s.noise >= jitter else s._replace(noise=jitter)
 
     def window(self, level: int) -> tuple[float, float]:
@@ -234,7 +238,7 @@ class Line:
 
     def seen(self, error: float, allowed: float) -> Verdict:
         """Return the Verdict on an error that is allowed: "hidden" if almost anything would be."""
-        hidden = self.is_noisy() and allowed > HIDDEN * self.size > 0
+        hidden = self.is_noisy() and allowed > HIDDEN * self.size
         return Verdict("hidden" if hidden else "right", error, allowed)
 
     def is_a_staircase(self, level: int, error: float) -> bool:
