@@ -10,7 +10,7 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 

@@ -26,7 +26,10 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
     here = problem.gradient(problem.arrays, weights)
     nearby = []
     for _ in range(NEARBY // 2):  # in pairs, on both sides of each kink
-        step = [DISTANCE * s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)]
+        step = [
+            DISTANCE * s * rng.standard_normal(x.shape)
+            for x, s in zip(problem.arrays, problem.scales)
+        ]
         nearby += [_gradient_beside(problem, weights, step, sign) for sign in (1.0, -1.0)]
     looked = 0
     for i, name, index, d, others in _derivatives(problem, here, nearby):
@@ -79,9 +82,11 @@ def _beside_along(
     found = []
     for k in range(2 * NEARBY):
         size = DISTANCE if k >= 4 else DISTANCE / 100
-        step = [size * s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)]
+        step = [
+            size * s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)
+        ]
         if k < 4:
-            step[i][... if index is None else index] = (-1.0) ** k * DISTANCE * problem.scales[i]
+            step[i][... if index is None else index] += (-1.0) ** k * DISTANCE * problem.scales[i]
         gradient = _gradient_beside(problem, weights, step, 1.0)[i]
         found.append(float(np.sum(gradient) if index is None else gradient[index]))
     return found

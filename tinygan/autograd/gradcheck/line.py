@@ -190,6 +190,9 @@ class Line:
                     break
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
+            if level == best + 3 and best > min(self.by_level):  # no smaller step is clear of noise
+                before = self.window(best - 1)[0]
+                falls = abs(before - error) > abs(error) / 2
             if not falls and self.is_a_staircase(best, error):
                 break
             if not falls:
@@ -222,8 +225,8 @@ class Line:
             if kink <= 8 * fine.noise:
                 return "wrong"
             kinks.append(kink)
-        # What is left of the bends of a smooth function falls with the step, like h ** 3.
-        stays = kinks[1] >= kinks[0] / 2
+        # What is left of the bends of a smooth function falls like h ** 3: by 64 from step to step.
+        stays = kinks[1] >= kinks[0] / 32
         return "kink" if stays and min(kinks) >= abs(error) / 50 else "wrong"
 
     def noisy_verdict(self) -> Verdict:
@@ -234,7 +237,9 @@ class Line:
             noise = max(noise, self.jitter(max(8 * flat[0].h, SINGLE_STEP))[0])
         self.measured_jitter = max(self.measured_jitter or 0.0, noise)
         error, allowed, _ = self.best_window(min(self.by_level))
-        return self.seen(error, allowed) if abs(error) <= allowed else Verdict("kink", error, allowed)
+        return (
+            self.seen(error, allowed) if abs(error) <= allowed else Verdict("kink", error, allowed)
+        )
 
     def seen(self, error: float, allowed: float) -> Verdict:
         """Return the Verdict on an error that is allowed: "hidden" if almost anything would be."""
@@ -242,7 +247,7 @@ class Line:
         return Verdict("hidden" if hidden else "right", error, allowed)
 
     def is_a_staircase(self, level: int, error: float) -> bool:
-        """Return whether phi does not change at all at the smallest steps, although the derivative
+        """Return whether phi does not change at all at the smallest steps, though the derivative
         fits it at larger ones than those of `level`: f computes in float32 somewhere."""
         return len(self.flat()) >= 3 and any(
             abs(self.window(k)[0]) <= abs(error) / 4 for k in range(min(self.by_level), level)
@@ -271,10 +276,11 @@ class Line:
 
     def is_noisy(self) -> bool:
         """Return whether f jitters far more than the rounding of its results explains."""
-        if not self.measured_jitter or not self.by_level:
+        jitter = max(self.measured_jitter or 0.0, self.assumed_jitter)
+        if not jitter or not self.by_level:
             return False
         coarsest = self.by_level[min(self.by_level)]
-        return self.measured_jitter > 1e4 * coarsest.noise * coarsest.h**self.power
+        return jitter > 1e4 * coarsest.noise * coarsest.h**self.power
 
     def is_regular(self) -> bool:
         """Return whether the remainder falls as that of a smooth function does."""

@@ -122,7 +122,8 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
     """Return the arguments as float64 arrays, and whether x is a single one: a tuple, or a list
     that contains arrays, are several."""
     several = isinstance(x, tuple) or (
-        isinstance(x, list) and any(isinstance(part, (np.ndarray, list)) for part in x)
+        isinstance(x, list)
+        and any(isinstance(part, (np.ndarray, list)) for part in x)
         and not _is_rectangle_of_numbers(x)
     )
     parts = list(x) if several else [x]

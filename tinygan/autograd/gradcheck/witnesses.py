@@ -103,7 +103,10 @@ def of_the_hessian(
     """
     assert problem.gradient is not None
     n = len(below.arrays)
-    u, v = ([s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)] for _ in range(2))
+    u, v = (
+        [s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)]
+        for _ in range(2)
+    )
     hu, hv = (problem.gradient(problem.arrays, d)[:n] for d in (u, v))
     found = []
     if norm(hv):
