@@ -83,7 +83,7 @@ def _beside_along(
             size * s * rng.standard_normal(x.shape) for x, s in zip(problem.arrays, problem.scales)
         ]
         if k < 4:
-            step[i][index] = (-1.0) ** k * DISTANCE * problem.scales[i]
+            step[i][index] += (-1.0) ** k * DISTANCE * problem.scales[i]
         gradient = _gradient_beside(problem, weights, step, 1.0)[i]
         found.append(float(gradient[index]))
     return found

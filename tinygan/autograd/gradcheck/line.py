@@ -63,7 +63,7 @@ class Line:
     measure: a function from a step to a Sample. size: the usual size of such a derivative, which
     sets the scale of its rounding errors. claimed: the derivative D, for reports. jitter: a
     function that measures how much phi and D jitter at steps near 0, or at multiples of one that is
-    given; it returns two numbers.
+    given, and at wider ones up to `widest`; it returns two numbers.
     power: of 1/h in the noise. first: the step of level 0. direction, weights: v and w.
     """
 
@@ -84,6 +84,7 @@ class Line:
         self.by_level: dict[int, Sample] = {}
         self.floor = ROUNDING * size
         self.measured_jitter: float | None = None
+        self.assumed_jitter = 0.0  # that of another line
 
     @property
     def samples(self) -> list[Sample]:
@@ -95,7 +96,11 @@ class Line:
         if level not in self.by_level:
             self.by_level[level] = self.measure(self.first / RATIO**level)
         s = self.by_level[level]
-        jitter = (self.measured_jitter or 0.0) / s.h**self.power
+        jitter = max(self.measured_jitter or 0.0, self.assumed_jitter) / s.h**self.power
+        if level < 0 and 0 in self.by_level:  # rounding grows with the values
+            usual = self.by_level[0]
+            if usual.noise:
+                jitter *= max((s.noise / usual.noise) * (s.h / usual.h) ** self.power, 1.0)
         return s if s.noise >= jitter else s._replace(noise=jitter)
 
     def sample_at(self, h: float) -> Sample:
@@ -124,7 +129,15 @@ class Line:
         """
         if not self.choose_steps(target, to_the_noise):
             return Verdict("wrong", math.nan, math.nan)
+        if to_the_noise and not self.at_the_noise():
+            # It is larger than expected.
+            self.assumed_jitter = max(self.jitter(of_derivative=False)[0], self.growing_noise())
         return self.decide(min(self.by_level))
+
+    def at_the_noise(self) -> bool:
+        """Return whether the remainders of the two smallest steps are as small as their noise: one
+        may be small by chance."""
+        return all(abs(s.remainder) <= 4 * s.noise for s in self.samples[-2:])
 
     def estimate(self, target: float) -> Verdict:
         """Return a Verdict that takes few evaluations: kinks and noise may make it "wrong"."""
@@ -145,12 +158,10 @@ class Line:
         if level == 0:
             self.take_larger_steps(target)
         while level < FINEST - 2:
-            finest, uncertainty = self.sample(level + 2), self.window(level)[1]
+            noise, uncertainty = self.sample(level + 2).noise, self.window(level)[1]
             enough = SAFETY * uncertainty + self.floor <= target
-            no_gain = RATIO * NOISE * finest.noise >= uncertainty  # the noise of the next window
-            if (enough or no_gain) and (
-                not to_the_noise or abs(finest.remainder) <= 4 * finest.noise
-            ):
+            no_gain = RATIO * NOISE * noise >= uncertainty  # the noise of the next window
+            if (enough or no_gain) and (not to_the_noise or self.at_the_noise()):
                 break
             level += 1
         return True
@@ -162,7 +173,9 @@ class Line:
             if not math.isfinite(self.window(level)[0]):
                 return
             s, allowed = self.sample(level), SAFETY * self.window(level)[1] + self.floor
-            if allowed <= max(target, 2 * self.floor) or abs(s.remainder) > 4 * s.noise:
+            finer = self.sample(level + 1)  # an error of the derivative is the same in both
+            changes = abs(s.remainder - finer.remainder) > 4 * finer.noise
+            if allowed <= max(target, 2 * self.floor) or changes:
                 return
             level -= 1
             self.sample(level)
@@ -174,8 +187,7 @@ class Line:
             if abs(error) <= allowed:
                 return self.seen(error, allowed)
             if self.measured_jitter is None:  # f and D may round more than their sizes tell
-                self.measured_jitter, jitter_of_derivative = self.jitter()
-                self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+                self.measure_jitter()
                 if first == 0 and self.is_noisy():
                     self.take_larger_steps(0.0)
                     first = min(self.by_level)
@@ -188,12 +200,38 @@ class Line:
                     break
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
+            if level == best + 3 and best > min(self.by_level):  # no smaller step is clear of noise
+                before = self.window(best - 1)[0]
+                falls = abs(before - error) > abs(error) / 2
             if not falls and self.is_a_staircase(best, error):
                 break
             if not falls:
                 return Verdict(self.kind(error, best + 2), error, allowed)
             first = level - 1
         return self.noisy_verdict()
+
+    def growing_noise(self) -> float:
+        """Return the noise of phi if the remainders of the smallest steps grow like 1/h, or 0."""
+        samples = self.samples
+        smallest = min(range(len(samples)), key=lambda i: abs(samples[i].remainder))
+        noisy = [s for s in samples[smallest : smallest + 8] if s.remainder]
+        if len(noisy) < 5:
+            return 0.0
+        slope = np.polyfit(*np.log([[s.h, abs(s.remainder)] for s in noisy]).T, 1)[0]
+        grows = -1.4 < slope / self.power < -0.6
+        return max(abs(s.remainder) * s.h**self.power for s in noisy) if grows else 0.0
+
+    def measure_jitter(self) -> None:
+        """Measure how much phi and D jitter: at steps far smaller than those that were needed."""
+        widest = self.samples[-1].h * 2.0**-10
+        self.measured_jitter, jitter_of_derivative = self.jitter(widest=widest)
+        self.floor = max(self.floor, SAFETY * jitter_of_derivative)
+
+    def assume_jitter_of(self, other: "Line") -> None:
+        """Take phi and D for as noisy as along another line."""
+        self.assumed_jitter = max(other.measured_jitter or 0.0, other.assumed_jitter)
+        if other.size:
+            self.floor = max(self.floor, other.floor * self.size / other.size)
 
     def best_window(self, first: int) -> tuple[float, float, int]:
         """Return (error, what it may be, level) of the window with the least uncertainty."""
@@ -210,7 +248,9 @@ class Line:
             if kink <= 8 * fine.noise:
                 return "wrong"
             kinks.append(kink)
-        return "kink" if min(kinks) >= abs(error) / 50 else "wrong"
+        # What is left of the bends of a smooth function falls like h ** 3: by 64 from step to step.
+        stays = kinks[1] >= kinks[0] / 32
+        return "kink" if stays and min(kinks) >= abs(error) / 50 else "wrong"
 
     def noisy_verdict(self) -> Verdict:
         """Return the Verdict where no steps agree: if the remainders grow like 1/h, f is noisy."""
@@ -226,11 +266,11 @@ class Line:
 
     def seen(self, error: float, allowed: float) -> Verdict:
         """Return the Verdict on an error that is allowed: "hidden" if almost anything would be."""
-        hidden = self.is_noisy() and allowed > HIDDEN * self.size > 0
+        hidden = self.is_noisy() and allowed > HIDDEN * self.size
         return Verdict("hidden" if hidden else "right", error, allowed)
 
     def is_a_staircase(self, level: int, error: float) -> bool:
-        """Return whether phi does not change at all at the smallest steps, although the derivative
+        """Return whether phi does not change at all at the smallest steps, though the derivative
         fits it at larger ones than those of `level`: f computes in float32 somewhere."""
         return len(self.flat()) >= 3 and any(
             abs(self.window(k)[0]) <= abs(error) / 4 for k in range(min(self.by_level), level)
@@ -263,10 +303,11 @@ class Line:
 
     def is_noisy(self) -> bool:
         """Return whether f jitters far more than the rounding of its results explains."""
-        if not self.measured_jitter or not self.by_level:
+        jitter = max(self.measured_jitter or 0.0, self.assumed_jitter)
+        if not jitter or not self.by_level:
             return False
         coarsest = self.by_level[min(self.by_level)]
-        return self.measured_jitter > 1e4 * coarsest.noise * coarsest.h**self.power
+        return jitter > 1e4 * coarsest.noise * coarsest.h**self.power
 
     def is_regular(self) -> bool:
         """Return whether the remainder falls as that of a smooth function does."""

@@ -141,15 +141,18 @@ class Claim:
             noise = rounding(self.weights, up, down) / h
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
-        def jitter(step: float = first * JITTER_STEP) -> tuple[float, float]:
+        def jitter(
+            step: float = first * JITTER_STEP, widest: float = 0.0, of_derivative: bool = True
+        ) -> tuple[float, float]:
             # Noise may repeat itself with one spacing, and be a staircase of wider steps.
-            found = [jitter_with(spacing * step) for spacing in (1.0, 0.618, 1024.0)]
+            spacings = [1.0, *(s for s in (0.618, 1024.0) if s * step <= widest)]
+            found = [jitter_with(spacing * step, of_derivative) for spacing in spacings]
             return max(phi for phi, _ in found), max(slope for _, slope in found)
 
-        def jitter_with(step: float) -> tuple[float, float]:
+        def jitter_with(step: float, of_derivative: bool) -> tuple[float, float]:
             # Without the point itself, where the derivative may jump: at a kink.
             points = [values_at(k * step) for k in range(1, 11)]
-            slopes = [self.along(direction, at=moved) for moved, _ in points]
+            slopes = [self.along(direction, at=moved) for moved, _ in points if of_derivative]
             phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
             if claimed and len(set(phi)) == 1:  # f computes in float32, or worse
                 far = [values_at(k * SINGLE_STEP)[1] for k in range(1, 11)]
