@@ -24,6 +24,7 @@ class Problem:
     along: a function of (arrays, directions) that returns the claimed derivatives of the results
     along a direction (a Jacobian-vector product).
     title, names: of f, and of the arrays, in messages.
+    jitter_step: of the steps that measure noise; larger ones show the noise of float32.
     """
 
     def __init__(
@@ -34,15 +35,18 @@ class Problem:
         values: Callable[[Arrays], Arrays],
         gradient: Callable[[Arrays, Arrays], Arrays] | None,
         along: Callable[[Arrays, Arrays], Arrays] | None = None,
+        jitter_step: float = JITTER_STEP,
     ) -> None:
         self.title, self.names, self.arrays = title, list(names), arrays
         self.values, self.gradient, self.along = values, gradient, along
+        self.jitter_step = jitter_step
         self.here = values(arrays)
         self.scales = [scale_of(x) for x in arrays]
 
     def moved_to(self, arrays: Arrays) -> "Problem":
         """Return the same problem at another point."""
-        return Problem(self.title, self.names, arrays, self.values, self.gradient, self.along)
+        functions = self.values, self.gradient, self.along
+        return Problem(self.title, self.names, arrays, *functions, self.jitter_step)
 
     def weights(self, rng: np.random.Generator) -> Arrays:
         """Return random weights of the results."""
@@ -109,7 +113,7 @@ class Claim:
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
         def jitter() -> tuple[float, float]:
-            ts = [k * first * JITTER_STEP for k in range(12)]
+            ts = [k * first * problem.jitter_step for k in range(12)]
             points = [values_at(t) for t in ts]
             phi = [inner(self.weights, [a - b for a, b in zip(v, here)]) for _, v in points]
             slopes = [self.along(direction, at=moved) for moved, _ in points]

@@ -1,0 +1,203 @@
+"""The losses of a recipe's training step, as stages of the check in checking.py.
+
+What the log says is put together with the weights in the settings:
+
+    D:  d_loss + class_weight d_class + penalty     (the log has D's penalties with their weights)
+    G:  g_loss + class_weight g_class + weight path_penalty     (and G's penalties without them)
+
+and with what is not logged: penalties on logits (drift) and on weights (ortho). A lazy penalty, of
+every k-th update, counts k times.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygan import schedules
+from tinygan.autograd import no_grad, wrap
+from tinygan.gan import penalties
+
+from .algorithm import Algorithm
+from .checking import Stage, Update, as_arrays, hold_power_vectors
+from .kept_state import KeptState
+
+SMALL_BATCH = 8
+ADA_P = 0.5  # of a new run, which begins with 0, where no image is augmented
+UPDATES = {  # {phase of `Execution.gradients`: the name of its loss in messages}
+    "D": "D's loss",
+    "D penalty": "D's penalty",
+    "G": "G's loss",
+    "G penalty": "G's penalty",
+}
+
+
+def small(settings: Any, batch_size: int | None) -> Any:
+    """Return the settings with one update of D in each step, and with a small batch unless a batch
+    size is given: the answer does not depend on it, and comes sooner."""
+    n = batch_size or min(max(SMALL_BATCH, 2 * settings.micro_batch), settings.batch_size)
+    changes: dict[str, Any] = {"batch_size": n, "d_steps": 1, "d_boost": 0}
+    if hasattr(settings, "batch_sizes"):
+        changes["batch_sizes"] = ""
+    return settings.updated(changes)
+
+
+def let_all_act(algorithm: Algorithm) -> None:
+    """Bring a new Algorithm to a state where all parts of it act: networks that grow fade in their
+    last size, and ADA augments."""
+    a, growth = algorithm, algorithm.growth
+    if growth and growth.levels:
+        a.images = growth.levels * (growth.stable + growth.fade) - math.ceil(growth.fade / 2)
+    if a.controller:
+        a.augment.pipe.p = a.augment.pipe.p or ADA_P
+
+
+def stages(algorithm: Algorithm, title: str, double: bool) -> Iterator[Stage]:
+    """Yield the stages of D and of G.
+
+    The Algorithm is good for nothing else from then on. double: compute in float64.
+    """
+    step = CheckedStep(algorithm, double)
+    for which in "DG":
+        yield step.stage(title, which)
+
+
+class CheckedStep:
+    """The next step of an Algorithm in which all lazy penalties act. Its optimisers only note what
+    they get, before it is clipped."""
+
+    def __init__(self, algorithm: Algorithm, double: bool) -> None:
+        a = self.algorithm = algorithm
+        a.d_updates += -a.d_updates % a.objectives.penalty_every("D")
+        a.step += -a.step % a.objectives.penalty_every("G")
+        if double:
+            compute_in_float64(a)
+        hold_power_vectors([a.G, a.D])
+        self.phases: list[str] = []  # of the gradients that no optimiser has got yet
+        self.not_logged: list[tuple[int, float]] = []  # (logits, mean penalty on them)
+        # [(phases, {name in the log: factor, "": a constant}, gradients)]
+        self.noted: list[tuple[list[str], dict[str, float], list[Any]]] = []
+        vars(a)["clipped"] = lambda gradients: gradients
+        vars(a)["make_optimizers"] = lambda: None
+        a.d_optimizer, a.g_optimizer = _Recorder(self.note), _Recorder(self.note)
+        vars(a.execution.recorded)["run"] = lambda key, function: function()
+        compute, discriminator = a.execution.gradients, a.objectives.loss.discriminator
+
+        def gradients(phase: str, *arguments: Any) -> Any:
+            self.phases.append(phase)
+            return compute(phase, *arguments)
+
+        def discriminator_loss(real: Any, fake: Any) -> Any:
+            self.note_penalties_on(real, fake)
+            return discriminator(real, fake)
+
+        vars(a.execution)["gradients"] = gradients
+        a.objectives.loss = a.objectives.loss._replace(discriminator=discriminator_loss)
+
+    def stage(self, title: str, which: str) -> Stage:
+        """Return the Stage of "D" or "G"."""
+        a = self.algorithm
+        vars(a)["update_G"] = (lambda *_: {}) if which == "D" else type(a).update_G.__get__(a)
+        a.execution.gradients  # (bound anew by each step)
+        kept = KeptState(a)
+
+        def run(set_parameters: Callable[[], None], for_gradient: bool) -> list[Update]:
+            kept.restore()
+            set_parameters()
+            del self.phases[:], self.not_logged[:], self.noted[:]
+            numbers = {"": 1.0} | a.train_step()
+            return [
+                Update(
+                    " and ".join(UPDATES[phase] for phase in phases),
+                    sum(factor * float(numbers[name]) for name, factor in terms.items()),
+                    gradients,
+                )
+                for phases, terms, gradients in self.noted
+                if phases[0][0] == which
+            ]
+
+        network = getattr(a, which)
+        return Stage(title, dict(network.named_parameters()), run)
+
+    def note(self, gradients: Any) -> None:
+        """Note what an optimiser gets, and the loss that is logged with it."""
+        terms: dict[str, float] = {}
+        for phase in self.phases:
+            for name, factor in self.terms(phase).items():
+                terms[name] = terms.get(name, 0.0) + factor
+        self.noted.append(([*self.phases], terms, as_arrays(gradients)))
+        self.phases.clear()
+        self.not_logged.clear()
+
+    def terms(self, phase: str) -> dict[str, float]:
+        """Return {name in the log: its factor} of the loss of a phase; under "", a constant."""
+        a, which = self.algorithm, phase[0]
+        s, k = a.settings, a.objectives.penalty_every(which)
+        if phase == "D penalty":
+            return self.penalties_of_D(k)
+        if phase == "G penalty":
+            active = penalties.active(s, "G", *penalties.LATENTS)
+            return {entry.logged_as[0]: k * self.weight(weight) for entry, weight in active}
+        terms = {f"{which.lower()}_loss": 1.0}
+        if s.d_class == "auxiliary":
+            terms[f"{which.lower()}_class"] = self.weight(s.class_weight)
+        if which == "D" and k == 1:
+            terms |= self.penalties_of_D(1)
+        network = getattr(a, which)
+        for entry, weight in penalties.active(s, which, "network"):
+            with no_grad():
+                value = float(entry.function(network).data)
+            terms[""] = terms.get("", 0.0) + self.weight(weight) * value
+        if which == "D" and self.not_logged:
+            counts, values = zip(*self.not_logged)
+            terms[""] = terms.get("", 0.0) + float(np.average(values, weights=counts))
+        return terms
+
+    def penalties_of_D(self, k: int) -> dict[str, float]:
+        active = penalties.active(self.algorithm.settings, "D", *penalties.IMAGES)
+        return {entry.logged_as[0]: float(k) for entry, _ in active if entry.logged_as}
+
+    def note_penalties_on(self, real: Any, fake: Any) -> None:
+        """Note the penalties on the logits of a part of D's batch."""
+        active = penalties.active(self.algorithm.settings, "D", "logits")
+        if active:
+            with no_grad():
+                parts = [self.weight(w) * float(e.function(real, fake).data) for e, w in active]
+            self.not_logged.append((len(fake), sum(parts)))
+
+    def weight(self, value: Any) -> float:
+        """Return the value of a setting in this step."""
+        now = self.algorithm.now(value)
+        return float(np.float32(now)) if isinstance(value, schedules.Schedule) else float(now)
+
+
+class _Recorder:
+    """In place of an optimiser: it hands on what it gets, and changes nothing."""
+
+    def __init__(self, note: Callable[[Any], None]) -> None:
+        self.note = note
+
+    def step(self, gradients: Any) -> None:
+        self.note(gradients)
+
+
+def compute_in_float64(algorithm: Algorithm) -> None:
+    """Convert the networks of an Algorithm to float64, and all that enters them."""
+    a = algorithm
+    for network in (a.G, a.D, a.ema.module):
+        network.astype(np.float64)
+    reals, latents, factor = a.reals, a.latents, a.objectives.factor
+    as_double = lambda x: wrap(x.data.astype(np.float64))
+
+    def reals_in_float64(i: int) -> Any:
+        images, labels = reals(i)
+        return images.astype(np.float64), labels
+
+    def factor_in_float64(weight: Any, k: int = 1) -> Any:
+        value = factor(weight, k)
+        return value if isinstance(value, float) else as_double(value)
+
+    vars(a)["reals"] = reals_in_float64
+    vars(a)["latents"] = lambda n: as_double(latents(n))
+    vars(a.objectives)["factor"] = factor_in_float64
