@@ -42,15 +42,15 @@ from .autograd.gradcheck import GradientError, check_grads
 from .backend import from_host, use
 from .errors import InputError
 from .recorded import capture
-from .runs import Run, load_run, train
+from .runs import Run, check_training_step, load_run, train
 from .training.ema import EMA
 from .version import __version__
 from .weights import export_weights, import_weights
 
 # fmt: off
 __all__ = [
-    "__version__", "anomaly", "capture", "check_grads", "EMA", "export_weights", "from_host",
-    "grad", "GradientError", "import_weights", "InputError", "load_run", "nn", "no_grad", "ops",
+    "__version__", "anomaly", "capture", "check_grads", "check_training_step", "EMA",
+    "export_weights", "from_host", "grad", "GradientError", "import_weights", "InputError", "load_run", "nn", "no_grad", "ops",
     "optim", "Parameter", "profile", "Run", "schedules", "Tensor", "tensor", "trace", "train",
     "use",
 ]

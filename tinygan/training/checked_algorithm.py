@@ -11,17 +11,24 @@ every k-th update, counts k times.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Mapping
 
 import numpy as np
 
 from tinygan import schedules
 from tinygan.autograd import no_grad, wrap
+from tinygan.data import Dataset
+from tinygan.errors import InputError
+from tinygan.files import checkpoint
 from tinygan.gan import penalties
+from tinygan.models.recipe import Recipe
 
+from . import other_data, own_code, recipes, sampling, start, state
 from .algorithm import Algorithm
 from .checking import Stage, Update, as_arrays, hold_power_vectors
 from .kept_state import KeptState
+from .trainer import Trainer
 
 SMALL_BATCH = 8
 ADA_P = 0.5  # of a new run, which begins with 0, where no image is augmented
@@ -43,14 +50,67 @@ def small(settings: Any, batch_size: int | None) -> Any:
     return settings.updated(changes)
 
 
-def let_all_act(algorithm: Algorithm) -> None:
-    """Bring a new Algorithm to a state where all parts of it act: networks that grow fade in their
-    last size, and ADA augments."""
-    a, growth = algorithm, algorithm.growth
-    if growth and growth.levels:
-        a.images = growth.levels * (growth.stable + growth.fade) - math.ceil(growth.fade / 2)
+def of_recipe(
+    recipe: str | Path | None,
+    dataset: str | Path | Dataset | None,
+    data_options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    batch_size: int | None,
+    seed: int,
+) -> Algorithm:
+    """Return the Algorithm of a new run, in a state where all parts of it act: networks that grow
+    fade in their last size, and ADA augments. Arguments: as for `start.new_run`."""
+    given = {**settings, **({} if batch_size is None else {"batch_size": batch_size})}
+    change = lambda s: small(s, batch_size)
+    a = start.new_run(recipe, dataset, None, seed, given, data_options, False, change=change)
+    return _with_all_parts_active(a.algorithm)
+
+
+def of_run(
+    run: str | Path,
+    dataset: str | Path | Dataset | None,
+    data_dir: str | Path | None,
+    model: str | Path | None,
+    trust: bool,
+    batch_size: int | None,
+) -> Algorithm:
+    """Return an Algorithm in the state of a run's folder or checkpoint, which does not change.
+    Arguments: as for `start.continued_run`."""
+    opened = checkpoint.open_run(run, allow_empty=True)
+    if opened.path and opened.path.name == checkpoint.BEST:
+        raise InputError(
+            f"{opened.path} holds only the averaged weights of G: give a checkpoint-*.npz, or the "
+            "run's folder"
+        )
+    recipe, settings = recipes.of_run(opened, model, trust)
+    settings, _ = own_code.continued(opened, recipe, settings, {}, trust)
+    if opened.path:
+        sampling.build_networks(opened, recipe, settings)
+    images = other_data.load(opened, dataset, data_dir, {})
+    changed = small(settings, batch_size)
+    trainer = Trainer(recipe, changed, images, opened.folder, opened.config["seed"])
+    if opened.path is None:
+        return _with_all_parts_active(trainer.algorithm)
+    state.check(trainer, opened)
+    state.restore_algorithm(trainer.algorithm, opened.states, opened.meta)
+    return trainer.algorithm
+
+
+def of_trainer(trainer: Trainer, recipe: Recipe, batch_size: int | None) -> Algorithm:
+    """Return an Algorithm in the state of a run that trains, which does not change."""
+    t, meta = trainer, state.meta(trainer)
+    a = Algorithm(recipe, small(t.settings, batch_size), t.dataset, t.algorithm.seed)
+    state.restore_algorithm(a, state.arrays(t), meta)
+    return a
+
+
+def _with_all_parts_active(a: Algorithm) -> Algorithm:
+    if a.growth and a.growth.levels:
+        per_size = a.growth.stable + a.growth.fade
+        a.images = a.growth.levels * per_size - math.ceil(a.growth.fade / 2)
     if a.controller:
         a.augment.pipe.p = a.augment.pipe.p or ADA_P
+    return a
 
 
 def stages(algorithm: Algorithm, title: str, double: bool) -> Iterator[Stage]:
@@ -99,7 +159,6 @@ class CheckedStep:
         """Return the Stage of "D" or "G"."""
         a = self.algorithm
         vars(a)["update_G"] = (lambda *_: {}) if which == "D" else type(a).update_G.__get__(a)
-        a.execution.gradients  # (bound anew by each step)
         kept = KeptState(a)
 
         def run(set_parameters: Callable[[], None], for_gradient: bool) -> list[Update]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kinks import look_at_the_kink
-from .line import FIRST_STEP, SAFETY, Line, Verdict
+from .line import FIRST_STEP, ROUNDING, SAFETY, Line, Verdict
 from .problem import Arrays, Claim, Problem
 from .report import Failure, OrderReport, fail, relative_error
 from .suspects import suspects
@@ -164,7 +164,7 @@ class _Check:
         report = self.report
         report.directions += 1
         report.line = report.line or line
-        size = max(line.size, abs(line.claimed))
+        size = max(line.size, abs(line.claimed), ROUNDING * max(self.sizes))
         for i in used:
             name = self.problem.names[i]
             error = abs(verdict.error) / size if size else abs(verdict.error)
@@ -178,7 +178,7 @@ class _Check:
 
     def until_seen(self, i: int) -> None:
         """Try more directions of argument i until an error of eps in one entry would be seen."""
-        for _ in range(MOST_DIRECTIONS):
+        for _ in range(MOST_DIRECTIONS * (not self.is_rounding(i))):
             seen = self.allowed[i]
             if not seen or missed(seen, self.options.eps) <= self.options.miss:
                 return
@@ -186,11 +186,16 @@ class _Check:
                 return  # the noise hides it
             self.try_direction(self.gaussian(only=i))
 
+    def is_rounding(self, i: int) -> bool:
+        """Return whether the gradient of argument i is 0 but for the rounding of the others, as that
+        of a bias before batch-norm is."""
+        return self.sizes[i] <= ROUNDING * max(self.sizes)
+
     def say_what_could_be_missed(self) -> None:
         """Set miss for eps; or where the noise hides such errors, the larger eps that is seen."""
         report, bound = self.report, self.options.miss
         worst = 0.0
-        for seen in filter(None, self.allowed):
+        for seen in (a for i, a in enumerate(self.allowed) if a and not self.is_rounding(i)):
             eps = self.options.eps
             while missed(seen, eps) > bound and eps < 1e30:
                 eps *= 1.25
