@@ -200,5 +200,7 @@ def _check_algorithm(make, title, options, seed):
 def _in_float64_if_possible(check: Callable[[bool], GradReport]) -> GradReport:
     try:
         return check(True)
+    except InputError:
+        raise
     except (TypeError, ValueError):  # such as a constant of float32 in code of the user's own
         return check(False)
