@@ -20,13 +20,14 @@ from .problem import Arrays, Claim, Problem
 from .report import Failure, OrderReport, fail, relative_error
 from .suspects import suspects
 
-MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
+MOST_ENTRIES = 1024  # see Options.entries
 MOST_DIRECTIONS = 6
 MOVES = 3  # off a kink
 
 
 class Options(NamedTuple):
-    """How to check: see check_grads."""
+    """How to check: see check_grads. entries: how many are compared one by one after a failure; of
+    more, some are chosen."""
 
     mode: str = "random"
     rtol: float | None = None
@@ -34,6 +35,7 @@ class Options(NamedTuple):
     step: float | None = None
     eps: float = 1e-4
     miss: float = 1e-6
+    entries: int = MOST_ENTRIES
 
 
 class Kink(Exception):
@@ -277,10 +279,10 @@ class _Check:
             results[index] = line, verdict
             found[index] = (line.claimed + verdict.error) / self.scales[i]
 
-        if x.size <= MOST_ENTRIES:
+        if x.size <= self.options.entries:
             chosen = [index for index in np.ndindex(x.shape) if np.any(direction[i][index])]
         else:
-            every = self.rng.choice(x.size, 32, replace=False)
+            every = self.rng.choice(x.size, min(32, self.options.entries), replace=False)
             narrowed = self.narrowed(claim, i, direction)
             chosen = [np.unravel_index(flat, x.shape) for flat in {*narrowed, *every}]
             chosen = [tuple(map(int, index)) for index in chosen]
