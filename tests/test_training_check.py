@@ -1,5 +1,5 @@
-"""check_training_step: right steps pass, every planted mistake is caught and named, and nothing that
-is checked changes."""
+"""check_training_step: right steps pass, every planted mistake is caught and named, and nothing
+that is checked changes."""
 
 import copy
 import re
@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 import tinygan
-from tinygan import GradientError, InputError, Parameter, check_training_step, grad, nn, ops, optim
-from tinygan import tensor
-from tinygan.backend import to_numpy, xp
+from tinygan import GradientError, InputError, check_training_step, grad, nn, ops, optim, tensor
+from tinygan.backend import xp
 from tinygan.gan import losses, penalties
-from tinygan.models.settings import Settings
 from tinygan.training import execution, recipes
-from tinygan.training.algorithm import Algorithm, Objectives
+from tinygan.training.algorithm import Objectives
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
 DATA = IMAGES, np.arange(40) % 4
@@ -142,6 +140,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_a_recipe_is_caught(mistake, monkeypatch):
     owner, name, change, match = MISTAKES[mistake]
@@ -149,6 +148,7 @@ def test_a_mistake_in_a_recipe_is_caught(mistake, monkeypatch):
     fails(match, "gan", r1=1.0)
 
 
+@pytest.mark.slow
 def test_the_update_that_is_wrong_is_named(monkeypatch):
     """A lazy penalty without its factor k."""
     monkeypatch.setattr(Objectives, "lazy_d_penalty", Objectives.d_penalty)
@@ -156,6 +156,7 @@ def test_the_update_that_is_wrong_is_named(monkeypatch):
     assert error.report.failure.derivative == pytest.approx(error.report.failure.difference / 4)
 
 
+@pytest.mark.slow
 def test_a_failure_of_G_comes_with_the_report_of_D(monkeypatch):
     plant(monkeypatch, Objectives, "g_loss", lambda loss, numbers: (-loss, numbers))
     error = fails("gan: G's loss", "gan")
@@ -209,7 +210,10 @@ def loop(rng=None, **changes):
     """The parts of a loop: a network with batch-norm and spectral norm, its optimiser, data."""
     rng = np.random.default_rng(0)
     net = nn.Sequential(
-        nn.Linear(5, 3, rng=rng), nn.BatchNorm(3), nn.Tanh(), nn.SpectralNorm(nn.Linear(3, 1, rng=rng), rng=rng)
+        nn.Linear(5, 3, rng=rng),
+        nn.BatchNorm(3),
+        nn.Tanh(),
+        nn.SpectralNorm(nn.Linear(3, 1, rng=rng), rng=rng),
     )
     return net, optim.Adam(net.parameters(), lr=0.1), rng
 
@@ -295,10 +299,17 @@ def test_two_optimisers_have_a_loss_each():
     assert "G.0.weight" in report.orders[0].errors
     as_list = lambda: [*step().values()]
     check_training_step(as_list, optimizer=[d_optimizer, g_optimizer], network=[D, G])
-    wrong = lambda: step(0.5)
-    fails("the loss of G, order 1: the gradient of G.0.weight", wrong, optimizer=optimizers)
-    swapped = lambda: [*step().values()]
-    fails("the loss of", swapped, optimizer=[g_optimizer, d_optimizer])
+
+
+@pytest.mark.slow
+def test_the_loss_of_the_wrong_optimiser_is_named():
+    step, first, _ = right_step()
+    other, second, _ = right_step()
+
+    def both():
+        return step(), 0.5 * other()
+
+    fails("the loss of optimizer 1, order 1", both, optimizer=[first, second])
 
 
 def test_backward_and_a_step_of_ones_own():
@@ -325,10 +336,9 @@ def test_backward_and_a_step_of_ones_own():
     check_training_step(step, optimizer=descent, network=net)
     check_training_step(step, network=net)
     forgets = lambda: step(zero=False)
-    for how in {"optimizer": descent}, {"network": net}:
-        error = fails(r"\.grad still had the gradients of the step before: set it to None", forgets, **how)
-        failure = error.report.failure
-        assert failure.derivative == pytest.approx(2 * failure.difference)
+    why = r"\.grad still had the gradients of the step before: set it to None"
+    failure = fails(why, forgets, network=net).report.failure
+    assert failure.derivative == pytest.approx(2 * failure.difference)
     assert net.parameters()[0].grad is None
 
 
@@ -412,7 +422,12 @@ def wrong_loops():
     return found
 
 
-@pytest.mark.parametrize("mistake", wrong_loops())
+QUICK = "penalty_missing", "detached"
+
+
+@pytest.mark.parametrize(
+    "mistake", [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in wrong_loops()]
+)
 def test_a_mistake_in_a_loop_is_caught(mistake):
     net, optimizer, rng = loop()
     wrong = wrong_loops()[mistake]
@@ -456,9 +471,9 @@ def test_a_step_that_cannot_compute_in_float64_is_checked_in_float32():
         return loss
 
     report = check_training_step(step, optimizer=optimizer)
-    assert "in float32" in report.orders[0].title and max(report) < 1e-2
-    for factor in 1.05, -1.0, 2.0:
-        fails("in float32", lambda f=factor: step(f), optimizer=optimizer)
+    assert "in float32" in report.orders[0].title
+    assert report.orders[0].errors["net.0.weight"] < 1e-2
+    fails("in float32", lambda: step(1.05), optimizer=optimizer)
 
 
 class Counter:
@@ -502,7 +517,9 @@ def test_a_step_that_differs_from_run_to_run_is_refused():
         optimizer.step(grad(loss, net.parameters()))
         return loss
 
-    fails("two runs of the step from the same state gave different losses", step, optimizer=optimizer)
+    fails(
+        "two runs of the step from the same state gave different losses", step, optimizer=optimizer
+    )
 
 
 def test_a_recorded_step_is_checked():

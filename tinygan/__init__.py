@@ -50,9 +50,9 @@ from .weights import export_weights, import_weights
 # fmt: off
 __all__ = [
     "__version__", "anomaly", "capture", "check_grads", "check_training_step", "EMA",
-    "export_weights", "from_host", "grad", "GradientError", "import_weights", "InputError", "load_run", "nn", "no_grad", "ops",
-    "optim", "Parameter", "profile", "Run", "schedules", "Tensor", "tensor", "trace", "train",
-    "use",
+    "export_weights", "from_host", "grad", "GradientError", "import_weights", "InputError",
+    "load_run", "nn", "no_grad", "ops", "optim", "Parameter", "profile", "Run", "schedules",
+    "Tensor", "tensor", "trace", "train", "use",
 ]
 # fmt: on
 

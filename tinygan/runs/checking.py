@@ -88,7 +88,7 @@ def check_training_step(
     from tinygan.training import checked_algorithm, recipes
 
     with messages_for_python():
-        options, seed = Options(eps=eps, miss=miss, entries=8), whole_number("seed", seed, 0)
+        options, seed = Options(eps=eps, miss=miss, entries=4), whole_number("seed", seed, 0)
         how = {"image_size": image_size, "layout": layout, "labels": labels, "data_dir": data_dir}
         code = {"model": model, "trust": trust or None}
         of_loop = {"optimizer": optimizer, "network": network}

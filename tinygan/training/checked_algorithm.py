@@ -119,8 +119,10 @@ def stages(algorithm: Algorithm, title: str, double: bool) -> Iterator[Stage]:
     The Algorithm is good for nothing else from then on. double: compute in float64.
     """
     step = CheckedStep(algorithm, double)
+    kept = KeptState(algorithm)
+    title = title if double else f"{title} in float32"
     for which in "DG":
-        yield step.stage(title, which)
+        yield step.stage(title, which, kept)
 
 
 class CheckedStep:
@@ -155,14 +157,14 @@ class CheckedStep:
         vars(a.execution)["gradients"] = gradients
         a.objectives.loss = a.objectives.loss._replace(discriminator=discriminator_loss)
 
-    def stage(self, title: str, which: str) -> Stage:
-        """Return the Stage of "D" or "G"."""
+    def stage(self, title: str, which: str, kept: KeptState) -> Stage:
+        """Return the Stage of "D" or "G". kept: the state before the step."""
         a = self.algorithm
-        vars(a)["update_G"] = (lambda *_: {}) if which == "D" else type(a).update_G.__get__(a)
-        kept = KeptState(a)
 
         def run(set_parameters: Callable[[], None], for_gradient: bool) -> list[Update]:
             kept.restore()
+            if which == "D":  # to save time
+                vars(a)["update_G"] = lambda *_: {}
             set_parameters()
             del self.phases[:], self.not_logged[:], self.noted[:]
             numbers = {"": 1.0} | a.train_step()

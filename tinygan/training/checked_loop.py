@@ -33,6 +33,7 @@ class Loop:
     ) -> None:
         self.step, self.optimizers, self.networks = step, optimizers, networks
         self.title = getattr(step, "__name__", type(step).__name__)
+        self.title += "" if double else " in float32"
         self.noted: dict[str, list[Any]] = {}
         self.original = KeptState(step, dict(optimizers), dict(networks))
         self.names = names_of_parameters(self.original, networks)
@@ -60,14 +61,14 @@ class Loop:
             for p in network.parameters():
                 if p.requires_grad and id(p) not in trained:
                     raise GradientError(
-                        f"{self.title}: the parameter {self.names[id(p)]} is in no optimiser, so it "
-                        "is not trained: add it to one, or freeze it with requires_grad = False"
+                        f"{self.title}: the parameter {self.names[id(p)]} is in no optimiser, so "
+                        "it is not trained: add it to one, or freeze it with requires_grad = False"
                     )
         lists = lists or {name: network.parameters() for name, network in self.networks.items()}
         return [self.stage(name, parameters, [*lists]) for name, parameters in lists.items()]
 
     def stage(self, name: str, parameters: list[Parameter], order: list[str]) -> Stage:
-        """Return the Stage of one optimiser. order: the names of all, in the order of the losses."""
+        """Return the Stage of one optimiser. order: the names of all, as their losses follow."""
         of = "the loss" if len(order) == 1 else f"the loss of {name}"
         first, left = True, None  # the gradients of one step alone, and of one after another
 

@@ -26,7 +26,9 @@ from tinygan.nn import Module, SpectralNorm
 from tinygan.nn.spectral import matrix
 
 # The engine's modules where arrays become Tensors
-_TENSOR, _CHECKS = map(importlib.import_module, ("tinygan.autograd.tensor", "tinygan.autograd.checks"))
+_TENSOR, _CHECKS = map(
+    importlib.import_module, ("tinygan.autograd.tensor", "tinygan.autograd.checks")
+)
 SINGLE_JITTER_STEP = 2.0**-8  # of steps that show the noise of float32
 
 
