@@ -70,7 +70,7 @@ def check_training_step(
     optimizer: the optimiser whose `step` it calls; or several, a list or a dict: then it returns
         one loss for each, in a tuple or a dict (or one loss that all of them minimise). An object
         of your own needs `parameters` and `step`. If an optimiser is called several times in a
-        step, its loss is that of the last time.
+        step, its loss is that of the last time. (For a recipe, it is a setting, such as "adamw".)
     network: the network, or a list or dict of them. Its parameters get their paths in messages, and
         each must be frozen or in an optimiser. Without optimizer, the gradients that the step
         leaves in `.grad` are checked.
@@ -98,17 +98,19 @@ def check_training_step(
             others = {"data": data, "batch_size": batch_size, **how, **code, **settings}
             _refuse(others, "a function makes its own batches and has no settings")
             return _check_loop(what, optimizer, network, options, seed)
+        if isinstance(optimizer, str):  # a recipe has a setting of this name
+            settings, of_loop["optimizer"] = {**settings, "optimizer": optimizer}, None
         _refuse(of_loop, "a recipe and a run have their own")
         if isinstance(what, Run) or _is_run(what):
             own = "a run has its own settings and data"
             _refuse({**settings, "image_size": image_size, "layout": layout, "labels": labels}, own)
-            run, given = what, {"data": data, "data_dir": data_dir, **code}
+            run = what
             if isinstance(run, Run):
-                _refuse(given, "the Run has them")
+                _refuse({"data": data, "data_dir": data_dir, **code}, "the Run has them")
             else:
                 if not isinstance(data, (str, os.PathLike, type(None))):
                     data, data_dir = as_dataset(data, data_dir), None
-                run = Run(run, data, data_dir, model, trust)
+                run = Run(os.fspath(run or ""), data, data_dir, model, trust)
             make, title = lambda: run.algorithm_to_check(batch_size), run.config["recipe"]
         else:
             _refuse(code, "they are for a run")
@@ -119,9 +121,9 @@ def check_training_step(
                 )
             if not isinstance(data, (str, os.PathLike, type(None))):
                 data, how = as_dataset(data, **how), {}
-            title = os.fspath(what or recipes.DEFAULT)
-            given = what, data, how, settings, batch_size, seed
-            make = lambda: checked_algorithm.of_recipe(*given)
+            title = name = os.fspath(what or recipes.DEFAULT)
+            given: Any = data
+            make = lambda: checked_algorithm.of_recipe(what, data, how, settings, batch_size, seed)
         return _check_algorithm(make, title, options, seed)
 
 

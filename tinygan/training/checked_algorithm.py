@@ -109,7 +109,7 @@ def _with_all_parts_active(a: Algorithm) -> Algorithm:
         per_size = a.growth.stable + a.growth.fade
         a.images = a.growth.levels * per_size - math.ceil(a.growth.fade / 2)
     if a.controller:
-        a.augment.pipe.p = a.augment.pipe.p or ADA_P
+        a.controller.pipe.p = a.controller.pipe.p or ADA_P
     return a
 
 
@@ -199,7 +199,7 @@ class CheckedStep:
             return self.penalties_of_D(k)
         if phase == "G penalty":
             active = penalties.active(s, "G", *penalties.LATENTS)
-            return {entry.logged_as[0]: k * self.weight(weight) for entry, weight in active}
+            return {e.logged_as[0]: k * self.weight(w) for e, w in active if e.logged_as}
         terms = {f"{which.lower()}_loss": 1.0}
         if s.d_class == "auxiliary":
             terms[f"{which.lower()}_class"] = self.weight(s.class_weight)

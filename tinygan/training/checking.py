@@ -154,7 +154,8 @@ def hold_power_vectors(networks: Iterable[Module]) -> None:
     for network in networks:
         for _, module in network.all_parts():
             if isinstance(module, SpectralNorm):
-                w = to_numpy(matrix(module.layer, module.layer.weight.data))
+                layer: Any = module.layer
+                w = to_numpy(matrix(layer, layer.weight.data))
                 left, _, right = np.linalg.svd(w, full_matrices=False)
                 module.v, module.u = asarray(left[:, 0].copy()), asarray(right[0].copy())
                 vars(module)["forward"] = _HeldVectors(module)

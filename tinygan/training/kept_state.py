@@ -17,10 +17,10 @@ LARGEST = 64 * 2**20  # bytes: larger arrays are taken for data, which a step do
 # Objects of these libraries, such as loggers and locks, are not the state of a step.
 _SEARCHED = {"builtins", "collections", "functools", "types", "argparse"}
 _FOREIGN = {*sys.stdlib_module_names, "numpy", "scipy", "matplotlib"} - _SEARCHED
-_ATOMS = int, float, complex, bool, str, bytes, type(None), np.generic, np.dtype
+_ATOMS: Any = int, float, complex, bool, str, bytes, type(None), np.generic, np.dtype
 _ATOMS += type, types.ModuleType, types.BuiltinFunctionType, types.CodeType
 _SEQUENCES = list, set, collections.deque
-_ITERATORS = type(iter([])), type(iter(())), type(iter(range(0)))
+_ITERATORS: Any = type(iter([])), type(iter(())), type(iter(range(0)))
 
 
 class KeptState:
@@ -59,10 +59,11 @@ class KeptState:
         if isinstance(x, np.random.Generator):
             self.undo.append(functools.partial(setattr, x.bit_generator, "state", _state_of(x)))
             return []
-        if isinstance(x, (np.random.RandomState, random.Random)):
-            of_numpy = isinstance(x, np.random.RandomState)
-            state = x.get_state() if of_numpy else x.getstate()
-            self.undo.append(functools.partial(x.set_state if of_numpy else x.setstate, state))
+        if isinstance(x, np.random.RandomState):
+            self.undo.append(functools.partial(x.set_state, x.get_state()))
+            return []
+        if isinstance(x, random.Random):
+            self.undo.append(functools.partial(x.setstate, x.getstate()))
             return []
         if isinstance(x, _ITERATORS):
             _, held, *place = x.__reduce__()
