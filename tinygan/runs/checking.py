@@ -121,9 +121,8 @@ def check_training_step(
                 )
             if not isinstance(data, (str, os.PathLike, type(None))):
                 data, how = as_dataset(data, **how), {}
-            title = name = os.fspath(what or recipes.DEFAULT)
-            given: Any = data
-            make = lambda: checked_algorithm.of_recipe(what, data, how, settings, batch_size, seed)
+            title, given = os.fspath(what or recipes.DEFAULT), (what, data, how, settings)
+            make = lambda: checked_algorithm.of_recipe(*given, batch_size, seed)
         return _check_algorithm(make, title, options, seed)
 
 

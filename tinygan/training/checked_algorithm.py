@@ -51,8 +51,8 @@ def small(settings: Any, batch_size: int | None) -> Any:
 
 
 def of_recipe(
-    recipe: str | Path | None,
-    dataset: str | Path | Dataset | None,
+    recipe: Any,
+    dataset: Any,
     data_options: Mapping[str, Any],
     settings: Mapping[str, Any],
     batch_size: int | None,
