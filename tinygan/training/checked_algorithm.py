@@ -18,6 +18,8 @@ import numpy as np
 
 from tinygan import schedules
 from tinygan.autograd import no_grad, wrap
+from tinygan.autograd.gradcheck.problem import scale_of
+from tinygan.backend import asarray, to_numpy
 from tinygan.data import Dataset
 from tinygan.errors import InputError
 from tinygan.files import checkpoint
@@ -31,6 +33,9 @@ from .kept_state import KeptState
 from .trainer import Trainer
 
 SMALL_BATCH = 8
+# The parameters of a new run are moved by this share of their size. Many are 0 (biases, the strength
+# of noise, the gain of attention): then some parts do not act, and black pixels lie on kinks.
+SHAKE = 0.05
 ADA_P = 0.5  # of a new run, which begins with 0, where no image is augmented
 UPDATES = {  # {phase of `Execution.gradients`: the name of its loss in messages}
     "D": "D's loss",
@@ -59,7 +64,7 @@ def of_recipe(
     seed: int,
 ) -> Algorithm:
     """Return the Algorithm of a new run, in a state where all parts of it act: networks that grow
-    fade in their last size, and ADA augments. Arguments: as for `start.new_run`."""
+    fade in their last size, ADA augments, and no parameter is 0. Arguments: as for `start.new_run`."""
     given = {**settings, **({} if batch_size is None else {"batch_size": batch_size})}
     change = lambda s: small(s, batch_size)
     a = start.new_run(recipe, dataset, None, seed, given, data_options, False, change=change)
@@ -110,6 +115,10 @@ def _with_all_parts_active(a: Algorithm) -> Algorithm:
         a.images = a.growth.levels * per_size - math.ceil(a.growth.fade / 2)
     if a.controller:
         a.controller.pipe.p = a.controller.pipe.p or ADA_P
+    rng = np.random.default_rng(a.seed)
+    for p in (*a.G.parameters(), *a.D.parameters()):
+        x = to_numpy(p.data)
+        p.assign(asarray(x + SHAKE * scale_of(x) * rng.standard_normal(x.shape)))
     return a
 
 
