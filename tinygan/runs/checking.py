@@ -62,9 +62,10 @@ def check_training_step(
     model, trust: for a run with a model file of yours: the file, or True to execute its copy.
     settings: those of a recipe, as for `train`. A run has its own.
     batch_size: by default 8, or what the settings say if that is less. A step has one update of D,
-        and lazy penalties act in it. In a new run, ADA's p is .5, networks that grow are at the last
-        fade-in, and parameters that begin with 0 are moved off it, so that everything acts. Gradients are checked before the setting clip_grad_norm clips them, and with
-        the vectors of spectral normalisation held constant, as in its paper.
+        and lazy penalties act in it. In a new run, ADA's p is .5, networks that grow are at the
+        last fade-in, and parameters that begin with 0 are moved off it, so that everything acts.
+        Gradients are checked before the setting clip_grad_norm clips them, and with the vectors of
+        spectral normalisation held constant, as in its paper.
 
     A function makes one step, and returns its loss, a Tensor or a float. It takes no arguments.
     optimizer: the optimiser whose `step` it calls; or several, a list or a dict: then it returns

@@ -33,8 +33,8 @@ from .kept_state import KeptState
 from .trainer import Trainer
 
 SMALL_BATCH = 8
-# The parameters of a new run are moved by this share of their size. Many are 0 (biases, the strength
-# of noise, the gain of attention): then some parts do not act, and black pixels lie on kinks.
+# The parameters of a new run are moved by this share of their size. Many are 0 (biases, the
+# strength of noise, the gain of attention): some parts do not act, and black pixels lie on kinks.
 SHAKE = 0.05
 ADA_P = 0.5  # of a new run, which begins with 0, where no image is augmented
 UPDATES = {  # {phase of `Execution.gradients`: the name of its loss in messages}
@@ -64,7 +64,10 @@ def of_recipe(
     seed: int,
 ) -> Algorithm:
     """Return the Algorithm of a new run, in a state where all parts of it act: networks that grow
-    fade in their last size, ADA augments, and no parameter is 0. Arguments: as for `start.new_run`."""
+    fade in their last size, ADA augments, and no parameter is 0.
+
+    Arguments: as for `start.new_run`.
+    """
     given = {**settings, **({} if batch_size is None else {"batch_size": batch_size})}
     change = lambda s: small(s, batch_size)
     a = start.new_run(recipe, dataset, None, seed, given, data_options, False, change=change)
