@@ -48,7 +48,7 @@ from .autograd.gradcheck import (
 from .backend import from_host, use
 from .errors import InputError
 from .recorded import capture
-from .runs import Run, load_run, train
+from .runs import Run, check_training_step, load_run, train
 from .training.ema import EMA
 from .version import __version__
 from .weights import export_weights, import_weights
@@ -56,9 +56,9 @@ from .weights import export_weights, import_weights
 # fmt: off
 __all__ = [
     "__version__", "anomaly", "assert_gradient", "capture", "check_gradient", "check_grads",
-    "check_module", "EMA", "export_weights", "from_host", "grad", "GradientError",
-    "import_weights", "InputError", "load_run", "nn", "no_grad", "ops", "optim", "Parameter",
-    "profile", "Run", "schedules", "Tensor", "tensor", "trace", "train", "use",
+    "check_module", "check_training_step", "EMA", "export_weights", "from_host", "grad",
+    "GradientError", "import_weights", "InputError", "load_run", "nn", "no_grad", "ops", "optim",
+    "Parameter", "profile", "Run", "schedules", "Tensor", "tensor", "trace", "train", "use",
 ]
 # fmt: on
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tinygan.models.settings import Settings
     from tinygan.nn import Module
+    from tinygan.training.algorithm import Algorithm
     from tinygan.training.run_data import RunData
     from tinygan.training.trainer import Trainer
 
@@ -257,6 +258,16 @@ class Run:
                 step=step,
                 weights=weights,
             ).numbers
+
+    def algorithm_to_check(self, batch_size: int | None) -> "Algorithm":
+        """Return an Algorithm in the present state of the run, for `check_training_step`."""
+        from tinygan.training import checked_algorithm
+
+        if self._trainer:
+            return checked_algorithm.of_trainer(self._trainer, self._of_run()[0], batch_size)
+        return checked_algorithm.of_run(
+            self.path, self._data, self._data_dir, **self._code, batch_size=batch_size
+        )
 
     def export(
         self, path: str | os.PathLike[str], network: str = "G", weights: str = "average"

@@ -3,7 +3,7 @@ data are, some settings) to a Trainer."""
 
 import os
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from tinygan import data
 from tinygan.data import Dataset
@@ -26,6 +26,7 @@ def new_run(
     data_options: Mapping[str, Any] = {},
     with_folder: bool = True,
     init_from: str | Path | None = None,
+    change: Callable[[Settings], Settings] = lambda settings: settings,
 ) -> Trainer:
     """Return the Trainer of a new run.
 
@@ -35,7 +36,7 @@ def new_run(
     settings: {name: value or text}, as in `--set`; loss and penalty may be FILE.py:NAME, and that
     file is executed, too. data_options: the other arguments of `data.load`. with_folder: whether to
     make the folder (one of several ranks does). init_from: another run, or one of its checkpoints,
-    whose weights the run begins with where they fit.
+    whose weights the run begins with where they fit. change: makes the settings to use of these.
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.
@@ -43,7 +44,7 @@ def new_run(
     found, settings = recipes.choose(recipe or recipes.DEFAULT), own_code.loaded(settings)
     in_memory = isinstance(dataset, Dataset)
     has_points = isinstance(dataset, data.Points) or not in_memory and data.holds_points(dataset)
-    chosen = own_code.with_defaults(found.settings(has_points).updated(settings), found)
+    chosen = change(own_code.with_defaults(found.settings(has_points).updated(settings), found))
     images = dataset
     if not in_memory:
         note_folder(dataset)

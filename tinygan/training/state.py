@@ -62,21 +62,26 @@ def meta(trainer: Any) -> dict[str, Any]:
 def restore(trainer: Any, run: checkpoint.Run, changed: changes.Changed = {}) -> None:
     """Set the state of a Trainer to that of a checkpoint, which `check` has accepted. changed: what
     the run does differently from the checkpoint on."""
-    a, states, meta = trainer.algorithm, run.states, run.meta
+    restore_algorithm(trainer.algorithm, run.states, run.meta, changed)
+    trainer.gallery.load_state_dict(run.states["fixed"], run.states.get("grown", {}))
+    trainer.unlogged = run.meta["recent"]
+    trainer.unfinished = run.meta.get("unfinished", False)
+
+
+def restore_algorithm(a: Any, states: Any, meta: Any, changed: changes.Changed = {}) -> None:
+    """Set the state of an Algorithm to what `arrays` and `meta` returned of another one."""
     for part in ("G", "D", "g_optimizer", "d_optimizer"):
         getattr(a, part).load_state_dict(states.get(part, {}))
     a.ema.module.load_state_dict(states["ema"])
-    trainer.gallery.load_state_dict(states["fixed"], states.get("grown", {}))
     random_state(a, [meta["rng"], meta["augment_rng"]])
     if a.controller and meta["controller"] and not changes.begins_anew("controller", changed):
         a.controller.restore(meta["controller"])
     for key in ALGORITHM_STATE:
         setattr(a, key, meta[key])
-    for entry in penalties.entries(trainer.settings):
+    for entry in penalties.entries(a.settings):
         if entry.state and not changes.begins_anew(entry.name, changed):
             setattr(a.objectives.penalty_state, entry.state, meta.get(entry.state, 0.0))
-    a.ema.updates, trainer.unlogged = meta["ema_updates"], meta["recent"]
-    trainer.unfinished = meta.get("unfinished", False)
+    a.ema.updates = meta["ema_updates"]
 
 
 @contextlib.contextmanager

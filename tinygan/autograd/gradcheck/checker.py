@@ -21,7 +21,7 @@ from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all
 from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
-MOST_ENTRIES = 1024  # that are compared one by one after a failure; of more, some are chosen
+MOST_ENTRIES = 1024  # see Options.entries
 MOST_DIRECTIONS = 6
 MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
@@ -32,7 +32,8 @@ AT_A_KINK = (
 
 
 class Options(NamedTuple):
-    """How to check: see check_grads."""
+    """How to check: see check_grads. entries: how many are compared one by one after a failure; of
+    more, some are chosen."""
 
     mode: str = "random"
     rtol: float | None = None
@@ -40,6 +41,7 @@ class Options(NamedTuple):
     step: float | None = None
     eps: float = 1e-4
     miss: float = 1e-6
+    entries: int = MOST_ENTRIES
 
 
 class Kink(Exception):
@@ -309,10 +311,11 @@ class _Check:
         claimed, found, allowed = (np.full(x.shape, np.nan) for _ in range(3))
         if claim.gradients is not None:
             claimed[...] = claim.gradients[i]
-        if x.size <= MOST_ENTRIES:
+        most = self.options.entries
+        if x.size <= most:
             chosen = np.flatnonzero(direction[i])
         else:
-            every = self.rng.choice(x.size, 32, replace=False)
+            every = self.rng.choice(x.size, min(32, most), replace=False)
             narrowed = self.narrowed(claim, i, direction, line)
             chosen = {*narrowed, *beside(narrowed, x.shape, self.rng), *map(int, every)}
         small = self._small(claim, i) * scale

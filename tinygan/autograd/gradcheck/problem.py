@@ -27,7 +27,8 @@ class Problem:
     along: a function of (arrays, directions) that returns the claimed derivatives of the results
     along a direction (a Jacobian-vector product).
     title, names: of f, and of the arrays, in messages. movable: whether the derivative is known at
-    other points too.
+    other points too. jitter_step: of the steps that measure noise; larger ones show the noise of
+    float32.
     """
 
     movable = True
@@ -40,16 +41,19 @@ class Problem:
         values: Callable[[Arrays], Arrays],
         gradient: Callable[[Arrays, Arrays], Arrays] | None,
         along: Callable[[Arrays, Arrays], Arrays] | None = None,
+        jitter_step: float = JITTER_STEP,
     ) -> None:
         self.title, self.names, self.arrays = title, list(names), arrays
         self.values, self.gradient, self.along = values, gradient, along
+        self.jitter_step = jitter_step
         self.first_claim: Claim | None = None  # if it was computed already
         self.here = values(arrays)
         self.scales = [scale_of(x) for x in arrays]
 
     def moved_to(self, arrays: Arrays) -> "Problem":
         """Return the same problem at another point."""
-        return Problem(self.title, self.names, arrays, self.values, self.gradient, self.along)
+        functions = self.values, self.gradient, self.along
+        return Problem(self.title, self.names, arrays, *functions, self.jitter_step)
 
     def weights(self, rng: np.random.Generator) -> Arrays:
         """Return random weights of the results: between 1 and 2, of either sign. None is near 0,
@@ -142,7 +146,9 @@ class Claim:
             return Sample(h, (change - expected) / (2 * h), bend / (2 * h), noise)
 
         def jitter(
-            step: float = first * JITTER_STEP, widest: float = 0.0, of_derivative: bool = True
+            step: float = first * problem.jitter_step,
+            widest: float = 0.0,
+            of_derivative: bool = True,
         ) -> tuple[float, float]:
             # Noise may repeat itself with one spacing, and be a staircase of wider steps.
             spacings = [1.0, *(s for s in (0.618, 1024.0) if s * step <= widest)]
