@@ -193,8 +193,9 @@ class Line:
                     self.take_larger_steps(0.0)
                     first = min(self.by_level)
                 continue
-            # A wrong derivative leaves the same remainder at all smaller steps, down to the noise.
-            level, falls = best + 3, False
+            # A wrong derivative leaves the same remainder at the window's smallest step, and at all
+            # smaller ones, down to the noise.
+            level, falls = best + 2, False
             while level <= FINEST and not falls:
                 s = self.sample(level)
                 if not 4 * s.noise < abs(error):
@@ -203,7 +204,7 @@ class Line:
                 level += 1
             if level == best + 3 and best > COARSEST:  # no smaller step is clear of noise
                 before = self.window(best - 1)[0]
-                falls = abs(before - error) > abs(error) / 2
+                falls = falls or abs(before - error) > abs(error) / 2
             if not falls and self.is_a_staircase(best, error):
                 break
             if not falls:
