@@ -10,14 +10,16 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+
+from tinygan.errors import InputError
 
 from .evidence import beside
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all
+from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all, root_mean_square
 from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
@@ -33,7 +35,7 @@ AT_A_KINK = (
 
 class Options(NamedTuple):
     """How to check: see check_grads. entries: how many are compared one by one after a failure; of
-    more, some are chosen."""
+    an argument with more, some are chosen."""
 
     mode: str = "random"
     rtol: float | None = None
@@ -43,6 +45,20 @@ class Options(NamedTuple):
     miss: float = 1e-6
     entries: int = MOST_ENTRIES
 
+    def checked(self) -> "Options":
+        """Return these options. Raise InputError for a value that means nothing."""
+        if self.mode not in ("random", "full"):
+            raise InputError(f"mode must be 'random' or 'full', not {self.mode!r}")
+        for name, value in (("eps", self.eps), ("miss", self.miss)):
+            if not 0 < value < 1:
+                raise InputError(f"{name} must be between 0 and 1, not {value!r}")
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if value is not None and not 0 <= value < math.inf:
+                raise InputError(f"{name} must be 0 or more, not {value!r}")
+        if self.step is not None and not 0 < self.step < math.inf:
+            raise InputError(f"step must be more than 0, not {self.step!r}")
+        return self
+
 
 class Kink(Exception):
     """There is a kink so close to the point that differences mean nothing. locate: a function that
@@ -50,6 +66,19 @@ class Kink(Exception):
 
     def __init__(self, locate: Callable[[], Failure]) -> None:
         self.locate = locate
+
+
+def check_repeats(problem: Problem, title: str) -> None:
+    """Raise GradientError if a second run of f gives other results."""
+    if not all(map(same_bits, problem.here, problem.values(problem.arrays))):
+        raise GradientError(
+            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
+        )
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Return whether two arrays have the same shape and numbers; NaN is the same as NaN."""
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def check_order(
@@ -93,7 +122,6 @@ class _Check:
         self.first = FIRST_STEP if options.step is None else options.step
         self.allowed: list[list[float]] = [[] for _ in problem.arrays]  # of directions, by argument
         self.sizes = [0.0] * len(problem.arrays)  # root mean squares of the gradients, scaled
-        self.kept: Claim | None = None
 
     def run(self) -> OrderReport:
         problem, report = self.problem, self.report
@@ -294,7 +322,7 @@ class _Check:
         if claim.gradients is None:
             return 1e-300
         finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
-        return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
+        return 1e-3 * root_mean_square(finite) + 1e-300
 
     def estimated(self, claim: Claim, direction: Arrays, like: Line) -> tuple[Line, Verdict]:
         """Return the Line along a part of the direction of another Line, and an estimate."""

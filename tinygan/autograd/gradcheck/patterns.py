@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .evidence import Array, Evidence, axes_text, root_mean_square, subsets
-from .problem import Claim
+from .evidence import Array, Evidence, axes_text, subsets
+from .problem import Claim, root_mean_square
 
 
 def of_another_argument(e: Evidence) -> Iterator[str]:

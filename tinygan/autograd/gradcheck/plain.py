@@ -9,11 +9,11 @@ import numpy as np
 
 from tinygan.errors import InputError
 
-from .checker import Options, check_order
+from .checker import Options, check_order, check_repeats
 from .line import ROUNDING, SAFETY
-from .problem import Arrays, Problem, generator, inner, parameter_names, rounding, scale_of
+from .problem import Arrays, Problem, argument_names, generator, inner, length, rounding, scale_of
 from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
-from .witnesses import LIMIT, norm, of_linear_arguments
+from .witnesses import LIMIT, of_linear_arguments
 
 COMPLEX_STEP = 1e-100
 
@@ -62,7 +62,7 @@ def check_gradient(
         raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")
     arrays, single = _arguments(x)
     title = getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(f, len(arrays)))
+    names = argument_names(names, f, len(arrays))
     if gradient is True:
         f, gradient = (lambda *a, both=f: both(*a)[0]), (lambda *a, both=f: both(*a)[1])
     given = {"gradient": gradient, "jvp": jvp, "vjp": vjp, "hessian": hessian, "hessp": hessp}
@@ -71,18 +71,20 @@ def check_gradient(
     for name, value in given.items():
         if name in ("jvp", "vjp", "hessp") and value is not None and not callable(value):
             raise InputError(f"check_gradient: {name} must be a function, not {value!r:.60}")
+    if hessian is not None and hessp is not None:
+        raise InputError("check_gradient: give hessian or hessp, not both")
     if (hessian is not None or hessp is not None) and len(arrays) > 1:
         raise InputError("check_gradient: a Hessian is checked for functions of one argument")
 
     function = _Function(f, args, single)
     rng = generator(seed)
-    options = Options(mode, rtol, atol, step, eps, miss)
+    options = Options(mode, rtol, atol, step, eps, miss).checked()
     report = GradReport()
 
     def check(order, values, gradient, along=None, movable=True):
         problem = Problem(title, names, arrays, values, gradient, along)
         problem.movable = movable
-        _check_repeats(f"{title}, order {order}", problem)
+        check_repeats(problem, f"{title}, order {order}")
         try:
             found, problem = check_order(problem, order, options, rng)
             if order == 1 and not found.tolerance:  # the witnesses would demand more
@@ -111,10 +113,11 @@ def check_gradient(
             )
         times = _hessian_times(hessian, hessp, args, arrays[0].shape)
         one = [np.ones(())]
-        gradients = (
-            (lambda xs: first.times_weights(xs, one)) if first else _by_differences(function)
-        )
-        problem = check(2, gradients, lambda xs, ws: [times(xs[0], ws[0])])
+        gradients = _by_differences(function)
+        if first and callable(gradient):
+            gradients = lambda xs: first.times_weights(xs, one)
+        movable = hessp is not None or callable(hessian)  # an array belongs to one point
+        problem = check(2, gradients, lambda xs, ws: [times(xs[0], ws[0])], movable=movable)
         report.orders[-1].witnesses = _symmetry(times, problem, rng)
         fail_if_one_disagrees(report.orders[-1].title, report.orders[-1].witnesses)
     return report
@@ -306,14 +309,6 @@ def _by_differences(function: _Function) -> Callable[[Arrays], Arrays]:
     return gradient
 
 
-def _check_repeats(title: str, problem: Problem) -> None:
-    again = problem.values(problem.arrays)
-    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(problem.here, again)):
-        raise GradientError(
-            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
-        )
-
-
 def _complex_step(problem: Problem, function: _Function, rng: np.random.Generator) -> list[Witness]:
     """Return the witness of the complex step: Im f(x + i h v) / h is exact to rounding for any
     small h, if f is analytic and NumPy computes it. If it does not fit the differences, f is not
@@ -348,7 +343,7 @@ def _symmetry(times: Any, problem: Problem, rng: np.random.Generator) -> list[Wi
     (x,) = problem.arrays
     u, v = rng.standard_normal((2, *x.shape))
     hu, hv = times(x, u), times(x, v)
-    size = norm([u]) * norm([hv])
+    size = length(u) * length(hv)
     if not size:
         return []
     value = abs(inner([u], [hv]) - inner([v], [hu])) / size

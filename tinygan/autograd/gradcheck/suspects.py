@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import patterns, places
-from .evidence import Evidence, near, root_mean_square
-from .problem import Problem
+from .evidence import Evidence, near
+from .problem import Problem, root_mean_square
 
 if TYPE_CHECKING:
     from .report import Failure

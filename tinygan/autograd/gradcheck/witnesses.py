@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .line import ROUNDING, Line, Sample
-from .problem import Arrays, Problem, inner
+from .problem import Arrays, Problem, inner, length, length_of_all
 from .report import Witness
 
 LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
@@ -27,10 +27,6 @@ SMALLEST, LARGEST = 1e-30, 1e30
 POINTS = 8  # nearby: there, rounding is another, and a mistake is the same
 PART = 0.377  # of a step: no whole number
 SINGLE = 2.0**-13  # 1.2e-4: the same for float32, whose rounding is 6e-8
-
-
-def norm(arrays: Arrays) -> float:
-    return math.sqrt(max(inner(arrays, arrays), 0.0))
 
 
 def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witness]:
@@ -54,12 +50,15 @@ def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witn
         ]
         # Saturated functions and steps may look linear at whole numbers.
         bends.append([a - b - PART * c for a, b, c in zip(part, problem.here, change)])
-        size, rounding = norm(change), 1e-13 * (norm(problem.here) + norm(far))
-        if not sum(map(norm, bends)) <= rounding < LIMIT * size:
+        size, rounding = (
+            length_of_all(change),
+            1e-13 * (length_of_all(problem.here) + length_of_all(far)),
+        )
+        if not sum(map(length_of_all, bends)) <= rounding < LIMIT * size:
             continue
         linear.append((i, v))
         error = abs(inner(weights, change) - inner([claimed[i]], [v]))
-        value = error / (norm(weights) * size)
+        value = error / (length_of_all(weights) * size)
         found.append(Witness("adjoint, <Av, w> = <v, A'w>", problem.names[i], value, LIMIT))
     for first, (i, u) in enumerate(linear):
         for j, v in linear[first + 1 :]:
@@ -88,8 +87,8 @@ def _bilinearity(
     here, near, far, other = claimed[i], at(0.0, 1.0), at(0.0, 2.0), at(1.0, 0.0)
     if not np.any(near - here):
         return None
-    errors = norm([far - 2 * near + here]), norm([other - here])
-    value = max(errors) / (norm([near]) + norm([here]))
+    errors = length(far - 2 * near + here), length(other - here)
+    value = max(errors) / (length(near) + length(here))
     about = f"{problem.names[i]} and {problem.names[j]}"
     return Witness("bilinearity of the gradient", about, value, LIMIT)
 
@@ -108,8 +107,8 @@ def of_the_hessian(
     v = first.direction
     hu, hv = (problem.gradient(point, direction)[:n] for direction in (u, v))
     found = []
-    if norm(hv):
-        value = abs(inner(u, hv) - inner(v, hu)) / (norm(u) * norm(hv))
+    if length_of_all(hv):
+        value = abs(inner(u, hv) - inner(v, hu)) / (length_of_all(u) * length_of_all(hv))
         found.append(Witness("symmetry, u.Hv = v.Hu", "all arguments", value, LIMIT))
     return found + (_differences_of_values(first, hv) if first.is_regular() else [])
 
@@ -123,7 +122,7 @@ def _differences_of_values(first: Line, hv: Arrays) -> list[Witness]:
         s = first.sample_at(h)
         return Sample(h, 2 * s.bend / h - claimed, 0.0, 4 * s.noise / h)
 
-    size = norm([a * b for a, b in zip(v, hv)])
+    size = length_of_all([a * b for a, b in zip(v, hv)])
     line = Line(measure, size, claimed, first.jitter, power=2, first=first.first)
     verdict = line.examine()
     if not size or verdict.kind == "kink" or not verdict.allowed < 1e-3 * size:  # also NaN
@@ -160,7 +159,7 @@ def in_single_precision(
         return []
     found, more = [], None
     for i, name in enumerate(names):
-        size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
+        size, error = length(at_point[1][i]), length(at_point[0][i])
         largest = np.max(np.abs(at_point[1][i]), initial=0.0)
         if name in without_influence or not SMALLEST < largest < LARGEST:
             continue
@@ -174,8 +173,8 @@ def in_single_precision(
             ]
             differences = [at_point[0][i], *(d[0][i] for d in more if d is not None)]
             mean = np.mean(differences, 0)
-            spread = np.mean([norm([d - mean]) for d in differences])
-            error, limit = norm([mean]), max(SINGLE, 4 * float(spread) / size)
+            spread = np.mean([length(d - mean) for d in differences])
+            error, limit = length(mean), max(SINGLE, 4 * float(spread) / size)
         found.append(Witness("float32 against float64", name, error / size, limit))
     return found
 
