@@ -48,7 +48,7 @@ class KeptState:
 
     def keep(self, name: str, x: Any) -> list[tuple[str, Any]]:
         """Keep the state of one object. Return [(name, object)] of those that it holds."""
-        if isinstance(x, xp.ndarray):
+        if isinstance(x, (np.ndarray, xp.ndarray)):  # on a GPU, a step may have both
             if getattr(x.flags, "writeable", True) and x.nbytes <= LARGEST:
                 self.arrays.append((x, x.copy()))
             return []

@@ -278,7 +278,7 @@ def _problem(
 
 
 def _float64(x):
-    return np.array(to_numpy(x.data) if isinstance(x, Tensor) else to_numpy(x), np.float64)
+    return np.array(to_numpy(x.data if isinstance(x, Tensor) else x), np.float64)
 
 
 def _values(f, arrays, dtype="float64"):

@@ -225,7 +225,7 @@ class Failure:
 
 
 class GradReport(list[float]):
-    """The largest relative error at each order that passed; report[0] is that of order 1.
+    """The largest relative error of each check that passed; report[0] is that of order 1.
 
     orders: an OrderReport for each of them. failure: the Failure, if a derivative is wrong.
     """
@@ -236,6 +236,7 @@ class GradReport(list[float]):
         self.failure: Failure | None = None
 
     def add(self, order: OrderReport) -> None:
+        """Add what was found about an order that passed."""
         self.append(float(order.error))
         self.orders.append(order)
 
@@ -250,7 +251,8 @@ class GradReport(list[float]):
         return [witness for order in self.orders for witness in order.witnesses]
 
     def __str__(self) -> str:
-        return ", ".join(f"order {i + 1}: {error:.1e}" for i, error in enumerate(self))
+        numbers = [order.order for order in self.orders]
+        return ", ".join(f"order {k}: {error:.1e}" for k, error in zip(numbers, self))
 
     def describe(self) -> str:
         """Return a text of several lines: the errors of each argument, what decided, the witnesses,
