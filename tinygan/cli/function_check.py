@@ -191,6 +191,7 @@ def counted(names):
 
 
 def draw_argument(sizes, args, rng):
+    """Return an argument of the shape `sizes`, drawn as --positive or --range says."""
     if args.positive or args.range:
         return np.asarray(rng.uniform(*(args.range or (0.5, 2.0)), sizes))
     return np.asarray(rng.standard_normal(sizes))
@@ -265,8 +266,8 @@ def takes_arrays(function, inputs):
 
 @np.errstate(all="ignore")
 def try_arrays(function, inputs, with_value, where, option):
-    """Call a function of NumPy arrays. Raise InputError if it returns something else than numbers,
-    or NaN or infinite ones."""
+    """Call a function of NumPy arrays. Raise InputError if it returns a Tensor, or numbers that are
+    NaN or infinite."""
     value = function(*[x.copy() for x in inputs])
     if isinstance(value, Tensor):
         raise InputError(
@@ -282,6 +283,7 @@ def try_arrays(function, inputs, with_value, where, option):
 
 
 def check_finite(arrays, where):
+    """Raise InputError if the results of a function are NaN or infinite."""
     if not all(np.all(np.isfinite(a)) for a in arrays):
         raise InputError(
             f"{where} is NaN or infinite at these arguments: draw others with --positive or "

@@ -109,6 +109,8 @@ class Loop:
         return Stage(self.title, named, run, explain)
 
     def gradients(self, name: str, parameters: list[Parameter]) -> list[Any]:
+        """Return the gradients that an optimiser got in the last run of the step, or without
+        optimisers, those in `.grad`."""
         if name in self.optimizers:
             if name not in self.noted:
                 raise InputError(

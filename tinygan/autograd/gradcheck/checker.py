@@ -28,8 +28,8 @@ MOST_DIRECTIONS = 6
 MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
 AT_A_KINK = (
-    "f has a kink at this point, where differences mean nothing, and the derivative is known here "
-    "alone: check it at another point, or give it as a function"
+    "f has a kink at this point, where differences mean nothing, and the derivative is known only "
+    "here: check it at another point, or give it as a function"
 )
 
 
@@ -124,6 +124,7 @@ class _Check:
         self.sizes = [0.0] * len(problem.arrays)  # root mean squares of the gradients, scaled
 
     def run(self) -> OrderReport:
+        """Return the report. Raise GradientError or Kink if the check fails."""
         problem, report = self.problem, self.report
         report.errors = {name: 0.0 for name, x in zip(problem.names, problem.arrays) if x.size}
         if not report.entries:
@@ -366,8 +367,9 @@ class _Check:
                 return claimed, found, allowed, index, (wrong[index][1], verdict)
         return claimed, found, allowed, None, None
 
-    def narrowed(self, claim, i, direction, line):
-        """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
+    def narrowed(self, claim: Claim, i: int, direction: Arrays, line: Line) -> list[int]:
+        """Return the flat index of an entry that seems wrong, found by halving the direction; []
+        if the direction is 0."""
         chosen = np.flatnonzero(direction[i])
         while len(chosen) > 1:
             halves = []

@@ -39,7 +39,8 @@ def check_grads(
 
     The rate at which the Taylor remainder falls decides (see line.py), not a tolerance: it falls
     with the third power of the step down to rounding, or the derivative is wrong. Where f has kinks
-    or noise, extrapolated differences and their own uncertainty decide.
+    or noise, extrapolated differences and their own uncertainty decide. At a kink, points nearby
+    are checked in place of `inputs`.
 
     f: a function of Tensors that returns a Tensor of any shape, or a sequence of Tensors; or a
     Module, whose parameters are then checked along with its inputs.
@@ -48,17 +49,18 @@ def check_grads(
     mode: "random" compares the derivatives along Gaussian directions, with random weightings of the
     outputs; when one fails, it finds the worst entry. "full" compares every entry of the gradient.
     Both modes also check that gradients have the shape and dtype of their arguments, that a second
-    run gives the same bits, and what other witnesses say (see the report).
+    run gives the same bits, and, without a tolerance, what other witnesses say (see the report).
     names: the names of the arguments in messages; default: those of the parameters of f.
-    rtol, atol: decide by a tolerance after all: errors up to rtol * |derivative| + atol pass.
+    rtol, atol: a tolerance, if you want one: errors up to rtol * |derivative| + atol pass, too.
     `tolerance` is another name of rtol.
-    step: the largest step of the differences; by default, 1/16 of the size of the argument.
+    step: the first step of the differences; by default, 1/16 of the size of the argument. Smaller
+    and larger steps follow from it.
     seed: of the random directions and weights.
     eps, miss: directions are drawn until an error of one entry, of size eps relative to the root
     mean square of its gradient, is missed with a probability of at most `miss`.
 
     Returns a GradReport: the largest relative error at each order; `report.describe()` says more.
-    Raises GradientError if a derivative is wrong.
+    Raises GradientError if a derivative is wrong, and InputError for a setting that means nothing.
     """
     _check_order(order)
     single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")

@@ -56,6 +56,7 @@ class Evidence:
 
     @property
     def order(self) -> int:
+        """The order of the wrong derivative."""
         return self.failure.order
 
     @property

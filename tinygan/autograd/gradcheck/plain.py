@@ -49,14 +49,15 @@ def check_gradient(
     x: where to check: a number, an array, a list of numbers; or a tuple of several arguments.
     jvp: jvp(x, v), the Jacobian times v, of the shape of f. Several arguments: jvp(x, y, v, w).
     vjp: vjp(x, w), the transposed Jacobian times w, of the shape of x; several: a tuple.
-    hessian: a function that returns the matrix of second derivatives, x.shape + x.shape, of a
-    function that returns a number, and has one argument. hessp: hessp(x, v), the Hessian times v.
+    hessian: a function that returns the matrix of second derivatives, x.shape + x.shape, of an f
+    that has one argument and returns a number; or this matrix itself, at x. hessp: hessp(x, v), the
+    Hessian times v, instead of hessian.
     args: further arguments of f and all derivatives, such as data, that are not differentiated.
     names, mode, step, seed, rtol, atol, eps, miss: see check_grads.
 
-    Returns a GradReport, whose first entry is about first derivatives, and the next about second
-    ones. Raises GradientError if a derivative is wrong, and InputError if something has the wrong
-    shape or is missing.
+    Returns a GradReport with an entry for each derivative, in this order: gradient, vjp, jvp,
+    Hessian. Raises GradientError if a derivative is wrong, and InputError if something is missing
+    or has the wrong shape.
     """
     if x is None:
         raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")

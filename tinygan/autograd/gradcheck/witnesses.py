@@ -1,6 +1,6 @@
-"""Independent witnesses: tests of the same derivative that share nothing with the differences.
+"""Independent witnesses: other tests of the same derivative.
 
-Each is used where it applies. They agree to rounding, not to a truncation error.
+Each is used where it applies. Most of them are exact up to rounding: they have no truncation error.
 
 * adjoint: for an argument in which f is linear, <A v, w> = <v, A' w>, where A v comes from f and
   A' w is the claimed gradient;
@@ -10,6 +10,8 @@ Each is used where it applies. They agree to rounding, not to a truncation error
 * differences of values: (phi(h) - 2 phi(0) + phi(-h)) / h^2 - v . H v falls like h^2. So the second
   derivatives are compared with the function itself, and not only with its gradients;
 * float32: the gradient in float32 is that in float64, up to rounding.
+
+plain.py has one more, the complex step, and optable/exact.py the derivatives from mpmath.
 """
 
 import math
