@@ -202,7 +202,11 @@ def test_bad_calls_are_one_clear_line():
         ((nll, None, X), {"jvp": 3}, "jvp must be a function"),
         ((residuals, None, X), {"jvp": lambda x, v: v}, "jvp must return an array of shape (5,)"),
         ((residuals, None, X), {"vjp": lambda x, w: w}, "vjp must return"),
-        ((lambda a, b: a + b, lambda a, b: a, (X, X)), {}, "must be a tuple of 2 arrays"),
+        ((lambda a, b: a + b, lambda a, b: a, (X, X)), {}, "must return a tuple of 2 arrays"),
+        ((residuals, None, X), {"vjp": lambda x, w: None}, "vjp must return real numbers"),
+        ((np.dot, None, (X, X)), {"vjp": lambda a, b, w: w}, "vjp must return a tuple of 2"),
+        ((nll, True, X), {}, "the function must return (value, gradient)"),
+        ((nll, nll_gradient, ([1, [2]],)), {}, "x has lists of different lengths"),
     ]
     for args, settings, message in cases:
         assert message in error_of(check_gradient, *args, **settings)

@@ -65,7 +65,8 @@ def check_gradient(
     title = getattr(f, "__name__", type(f).__name__)
     names = argument_names(names, f, len(arrays))
     if gradient is True:
-        f, gradient = (lambda *a, both=f: both(*a)[0]), (lambda *a, both=f: both(*a)[1])
+        both = _value_and_gradient(f)
+        f, gradient = (lambda *a: both(*a)[0]), (lambda *a: both(*a)[1])
     given = {"gradient": gradient, "jvp": jvp, "vjp": vjp, "hessian": hessian, "hessp": hessp}
     if all(value is None for value in given.values()):
         raise InputError(f"check_gradient needs one of {', '.join(given)}: a derivative to check")
@@ -103,7 +104,7 @@ def check_gradient(
     if first:
         check(1, function.values, first.times_weights, movable=callable(gradient))
     if vjp is not None:
-        check(1, function.values, _vjp(vjp, args, arrays, single))
+        check(1, function.values, _vjp(vjp, args, single))
     if jvp is not None:
         check(1, function.values, None, _jvp(jvp, args, shape))
     if hessian is not None or hessp is not None:
@@ -135,7 +136,10 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
     parts = list(x) if several else [x]
     arrays = []
     for part in parts:
-        array = np.asarray(part)
+        try:
+            array = np.asarray(part)
+        except ValueError:
+            raise InputError("check_gradient: x has lists of different lengths") from None
         if array.dtype.kind not in "fiub":
             raise InputError(
                 f"check_gradient: x must hold real numbers, not {array.dtype}: for a function of "
@@ -145,6 +149,18 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
             raise InputError("check_gradient: x has infinite numbers or NaN: nothing to compare")
         arrays.append(np.array(array, np.float64))
     return arrays, not several
+
+
+def _value_and_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    def both(*arguments: Any) -> Any:
+        result = f(*arguments)
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise InputError(
+                "check_gradient: where gradient is True, the function must return (value, gradient)"
+            )
+        return result
+
+    return both
 
 
 def _is_rectangle_of_numbers(x: list[Any]) -> bool:
@@ -189,6 +205,17 @@ def _real(value: Any, what: str) -> Any:
     return array
 
 
+def _parts(value: Any, what: str, single: bool, count: int) -> Arrays:
+    """Return what a derivative returned as a list with an array for each of `count` arguments."""
+    parts = [value] if single else value
+    if not isinstance(parts, (tuple, list)) or len(parts) != count:
+        raise InputError(
+            f"check_gradient: with {count} arguments, {what} must return a tuple of {count} "
+            f"arrays, not {type(parts).__name__}"
+        )
+    return [_real(part, what) for part in parts]
+
+
 class _Jacobian:
     """A gradient or Jacobian, given as a function or as arrays, times weights of the results."""
 
@@ -197,19 +224,13 @@ class _Jacobian:
     ) -> None:
         self.gradient, self.args, self.shape, self.single = gradient, args, shape, single
         self.arguments = [a.shape for a in arrays]
-        self.at = arrays
 
     def parts(self, xs: Arrays) -> Arrays:
         value = self.gradient
         if callable(value):
             value = value(*[x.copy() for x in xs], *self.args)
-        value = [value] if self.single else value
-        if not isinstance(value, (tuple, list)) or len(value) != len(self.arguments):
-            raise InputError(
-                f"check_gradient: with {len(self.arguments)} arguments, the gradient must be a "
-                f"tuple of {len(self.arguments)} arrays, not {type(value).__name__}"
-            )
-        return [self._checked(_real(v, "the gradient"), s) for v, s in zip(value, self.arguments)]
+        parts = _parts(value, "the gradient", self.single, len(self.arguments))
+        return [self._checked(part, shape) for part, shape in zip(parts, self.arguments)]
 
     def _checked(self, part: Any, argument: tuple[int, ...]) -> Any:
         wanted = self.shape + argument
@@ -234,11 +255,10 @@ class _Jacobian:
         return [np.tensordot(weights[0], part, n) for part in self.parts(xs)]
 
 
-def _vjp(vjp: Callable[..., Any], args: Any, arrays: Arrays, single: bool) -> Any:
+def _vjp(vjp: Callable[..., Any], args: Any, single: bool) -> Any:
     def times_weights(xs: Arrays, weights: Arrays) -> Arrays:
         value = vjp(*[x.copy() for x in xs], *args, weights[0].copy())
-        parts = [value] if single else list(value)
-        parts = [_real(part, "vjp") for part in parts]
+        parts = _parts(value, "vjp", single, len(xs))
         if [p.shape for p in parts] != [x.shape for x in xs]:
             raise InputError(
                 f"check_gradient: vjp must return {[x.shape for x in xs]}, the shapes of the "
