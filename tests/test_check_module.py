@@ -1,11 +1,12 @@
 """check_module: a network's derivatives by its inputs and parameters, and the witnesses."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from tinygan import GradientError, check_grads, check_module, nn, ops, tensor
+from tinygan import GradientError, check_grads, check_module, nn, ops, optable, tensor
 from tinygan.autograd import op
 from tinygan.backend import asarray, xp
 
@@ -205,3 +206,14 @@ def test_a_mistake_in_float32_alone_is_seen():
     assert not witnesses(check_grads(lambda x: x * constant, normal(3)), "float32")
     # nor is large rounding: in float32, x + 1e4 keeps three digits of x
     check_grads(lambda x: ops.square(ops.square(x + 1e4) - 1e8), normal(5))
+
+
+def test_elementwise_rows_of_the_op_table_are_compared_with_mpmath():
+    pytest.importorskip("mpmath")
+    row = next(row for row in optable.ROWS if row.name == "tanh")
+    (result,) = optable.run_gradchecks([row])
+    names = [witness.name for witness in result.report.witnesses if "mpmath" in witness.name]
+    assert result.passed and names == [f"mpmath, 50 digits, order {k}" for k in (1, 2)]
+    other = dataclasses.replace(row, exact=lambda mp, x: mp.tanh(x) * (1 + mp.mpf(10) ** -11))
+    (result,) = optable.run_gradchecks([other])
+    assert not result.passed and "a witness disagrees: mpmath" in result.message
