@@ -210,7 +210,7 @@ def inputs_of_file(value, where):
 
 
 def as_array(value):
-    """Return anything as an array of its own dtype: object if it is no array of numbers."""
+    """Return a value as an array of its own dtype, which is object if it holds no numbers."""
     if isinstance(value, Tensor):
         return to_numpy(value.data)
     try:
@@ -224,8 +224,8 @@ def as_array(value):
 
 @np.errstate(all="ignore")  # check_finite says more than a warning
 def try_once(function, inputs, where, file):
-    """Call a function of Tensors. Raise InputError if it is no such function, or if the results are
-    NaN or infinite."""
+    """Call a function of Tensors. Raise InputError if it does not take and return Tensors, or if
+    the results are NaN or infinite."""
     parameters = []
     call = function
     if isinstance(function, nn.Module):
