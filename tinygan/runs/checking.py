@@ -84,7 +84,7 @@ def check_training_step(
     a gradient is wrong: it names the loss, the parameter and the entry, with both numbers. Raises
     InputError for what cannot be checked.
     """
-    from tinygan.autograd.gradcheck.checker import Options
+    from tinygan.autograd.gradcheck.options import Options
     from tinygan.data.in_memory import as_dataset
     from tinygan.training import checked_algorithm, recipes
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from tinygan import recorded
 from tinygan.autograd import Parameter
-from tinygan.autograd.gradcheck.checker import Options, check_order
+from tinygan.autograd.gradcheck.checker import check_order
+from tinygan.autograd.gradcheck.options import Options
 from tinygan.autograd.gradcheck.problem import JITTER_STEP, Arrays, Problem, generator
 from tinygan.autograd.gradcheck.report import GradientError, GradReport, OrderReport
 from tinygan.backend import asarray, to_numpy, xp

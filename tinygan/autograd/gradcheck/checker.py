@@ -10,20 +10,18 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
-
-from tinygan.errors import InputError
 
 from .evidence import beside
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
+from .options import Options
 from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all, root_mean_square
 from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
-MOST_ENTRIES = 1024  # see Options.entries
 MOST_DIRECTIONS = 6
 MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
@@ -31,33 +29,6 @@ AT_A_KINK = (
     "f has a kink at this point, where differences mean nothing, and the derivative is known only "
     "here: check it at another point, or give it as a function"
 )
-
-
-class Options(NamedTuple):
-    """How to check: see check_grads. entries: how many are compared one by one after a failure; of
-    an argument with more, some are chosen."""
-
-    mode: str = "random"
-    rtol: float | None = None
-    atol: float | None = None
-    step: float | None = None
-    eps: float = 1e-4
-    miss: float = 1e-6
-    entries: int = MOST_ENTRIES
-
-    def checked(self) -> "Options":
-        """Return these options. Raise InputError for a value that means nothing."""
-        if self.mode not in ("random", "full"):
-            raise InputError(f"mode must be 'random' or 'full', not {self.mode!r}")
-        for name, value in (("eps", self.eps), ("miss", self.miss)):
-            if not 0 < value < 1:
-                raise InputError(f"{name} must be between 0 and 1, not {value!r}")
-        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if value is not None and not 0 <= value < math.inf:
-                raise InputError(f"{name} must be 0 or more, not {value!r}")
-        if self.step is not None and not 0 < self.step < math.inf:
-            raise InputError(f"step must be more than 0, not {self.step!r}")
-        return self
 
 
 class Kink(Exception):
@@ -170,9 +141,11 @@ class _Check:
         wanted = [self.options.eps * sizes[i] for i in used if sizes[i] > 0]
         target = math.sqrt(self.options.miss) * min(wanted, default=math.inf)
         line = claim.line(direction, self.first)
+        level = 0
         if self.report.line:
             line.assume_jitter_of(self.report.line)
-        verdict = self.judge(line, line.examine(target, to_the_noise), direction)
+            level = max(self.report.line.best_level(), 0)  # its steps will do here, too
+        verdict = self.judge(line, line.examine(target, to_the_noise, level), direction)
         last = not line.size and self.report.moved == MOVES  # nothing but noise, as is claimed
         if verdict.kind == "hidden" and (len(used) < len(self.scales) or last):
             verdict = verdict._replace(kind="right")  # of one argument: the report says so
@@ -224,8 +197,8 @@ class _Check:
         assert self.report.line
         size = self.sizes[i] * math.sqrt(self.problem.arrays[i].size)
         if self.problem.gradient and size <= 8 * self.report.line.least_noise():
-            if not size and len(self.report.errors) > 1:
-                self.try_direction(self.gaussian(only=i))  # other arguments may hide its influence
+            if not size and len(self.report.errors) > 1 and self.has_influence(i):
+                self.try_direction(self.gaussian(only=i))  # other arguments may have hidden it
             self.allowed[i] = []
             self.report.without_influence.append(self.problem.names[i])
             self.report.errors.pop(self.problem.names[i], None)
@@ -237,6 +210,13 @@ class _Check:
             if min(seen) > self.options.eps and len(seen) > 3:
                 return  # the noise hides it
             self.try_direction(self.gaussian(only=i))
+
+    def has_influence(self, i: int) -> bool:
+        """Return whether a change of argument i changes any bit of the results."""
+        problem = self.problem
+        moved = [x + self.first * v for x, v in zip(problem.arrays, self.gaussian(only=i))]
+        values = problem.values(moved)
+        return not all(map(same_bits, values, problem.here))
 
     def say_what_could_be_missed(self) -> None:
         """Set miss for eps; or where the noise hides such errors, the larger eps that is seen."""

@@ -11,7 +11,8 @@ from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
 from tinygan.errors import InputError
 
-from .checker import Options, check_order, check_repeats, same_bits
+from .checker import check_order, check_repeats, same_bits
+from .options import Options
 from .problem import Arrays, Claim, Problem, argument_names, generator
 from .report import GradientError, GradReport, OrderReport, Witness, fail_if_one_disagrees
 from .witnesses import in_single_precision, of_linear_arguments, of_the_hessian
@@ -194,7 +195,7 @@ def _check_orders(
             raise
         report.add(found)
         below, count = problem, len(problem.arrays)
-        weights = problem.weights(rng)
+        weights = found.line.weights if found.line else problem.weights(rng)
         functions = {dtype: _gradients_of(f, count) for dtype, f in functions.items()}
         arrays = problem.arrays + weights
         names = names + ["grad_outputs"] * len(weights)
@@ -222,18 +223,14 @@ def _witnesses(
             return None
         return values if all(g.dtype == dtype for g in values) else None
 
-    witnesses = []
+    claim, witnesses = problem.latest_claim, []
     if below is None:
         witnesses += of_linear_arguments(problem, rng)
-    elif found.order == 2 and _same_point(problem, below):
-        if first := report.orders[-1].line:
-            witnesses += of_the_hessian(problem, below, first, rng)
-    if found.order <= 2:
-        weights = problem.weights(rng)
-        witnesses += in_single_precision(
-            problem.names, problem.arrays, weights, gradient, found.without_influence, rng
-        )
-    return witnesses
+    if claim is None or found.order > 2:
+        return witnesses
+    if below is not None and _same_point(problem, below) and (first := report.orders[-1].line):
+        witnesses += of_the_hessian(claim, below, first)
+    return witnesses + in_single_precision(claim, gradient, found.without_influence, rng)
 
 
 def _same_point(problem: Problem, below: Problem) -> bool:
@@ -262,7 +259,8 @@ def _problem(
     for v in problem.here:
         if v.dtype != np.float64:
             raise GradientError(f"{title}: float64 inputs gave a {v.dtype} result")
-    check_repeats(problem, title)
+    if order == 1:
+        check_repeats(problem, title)
     weights = problem.weights(rng)
     first, second = (_values(gradients_of_f, arrays + weights) for _ in range(2))
     for x, g, repeated, name in zip(arrays, first, second, names):

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygan.errors import InputError
 
-from .checker import Options, check_order, check_repeats
+from .checker import check_order, check_repeats
 from .line import ROUNDING, SAFETY
+from .options import Options
 from .problem import Arrays, Problem, argument_names, generator, inner, length, rounding, scale_of
 from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
 from .witnesses import LIMIT, of_linear_arguments
