@@ -78,6 +78,7 @@ def test_hessians_are_compared_with_gradients_and_with_values():
     assert len(report) == 2 and max(report) < 1e-9 and "symmetry" in names_of(report)
     assert len(check_gradient(nll, None, X, hessian=nll_hessian)) == 1
     check_gradient(nll, nll_gradient, X, hessp=lambda w, v: nll_hessian(w) @ v)
+    check_gradient(nll, nll_gradient(X), X, hessian=nll_hessian(X))  # arrays, for one point
     x = np.array([1.3, 0.7, 0.8, 1.9])
     check_gradient(optimize.rosen, optimize.rosen_der, x, hessian=optimize.rosen_hess)
     for wrong in (lambda w: 2 * nll_hessian(w), lambda w: nll_hessian(w) * (1 + 1e-7)):
@@ -188,13 +189,24 @@ def test_bad_calls_are_one_clear_line():
         ((residuals, lambda x: x, X), {}, "use vjp="),
         ((lambda x: "text", nll_gradient, X), {}, "must return real numbers or NumPy arrays"),
         ((lambda x: x + 1j, nll_gradient, X), {}, "not complex128"),
+        ((nll, nll_gradient, X), {"hessian": 1, "hessp": 1}, "hessp must be a function"),
+        ((nll, nll_gradient, X), {"hessian": 1, "hessp": max}, "give hessian or hessp, not both"),
+        ((nll, nll_gradient, X), {"mode": "fast"}, "mode must be 'random' or 'full'"),
+        ((nll, nll_gradient, X), {"eps": 0}, "eps must be between 0 and 1, not 0"),
+        ((nll, nll_gradient, X), {"rtol": -1}, "rtol must be 0 or more, not -1"),
+        ((nll, nll_gradient, X), {"step": 0}, "step must be more than 0, not 0"),
+        ((nll, nll_gradient, X), {"names": ["w", "b"]}, "names has 2 names, but there are 1"),
         ((residuals, jacobian, X), {"hessian": nll_hessian}, "functions that return a number"),
         ((nll, nll_gradient, (X, X)), {"hessian": nll_hessian}, "functions of one argument"),
         ((nll, nll_gradient, X), {"hessian": lambda w: w}, "Hessian must have the shape (4, 4)"),
         ((nll, None, X), {"jvp": 3}, "jvp must be a function"),
         ((residuals, None, X), {"jvp": lambda x, v: v}, "jvp must return an array of shape (5,)"),
         ((residuals, None, X), {"vjp": lambda x, w: w}, "vjp must return"),
-        ((lambda a, b: a + b, lambda a, b: a, (X, X)), {}, "must be a tuple of 2 arrays"),
+        ((lambda a, b: a + b, lambda a, b: a, (X, X)), {}, "must return a tuple of 2 arrays"),
+        ((residuals, None, X), {"vjp": lambda x, w: None}, "vjp must return real numbers"),
+        ((np.dot, None, (X, X)), {"vjp": lambda a, b, w: w}, "vjp must return a tuple of 2"),
+        ((nll, True, X), {}, "the function must return (value, gradient)"),
+        ((nll, nll_gradient, ([1, [2]],)), {}, "x has lists of different lengths"),
     ]
     for args, settings, message in cases:
         assert message in error_of(check_gradient, *args, **settings)

@@ -1,13 +1,14 @@
 """check_module: a network's derivatives by its inputs and parameters, and the witnesses."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from tinygan import GradientError, check_grads, check_module, nn, ops, tensor
+from tinygan import GradientError, check_grads, check_module, nn, ops, optable, tensor
 from tinygan.autograd import op
-from tinygan.backend import asarray
+from tinygan.backend import asarray, xp
 
 
 def normal(*shape, seed=0):
@@ -118,12 +119,12 @@ def test_one_entry_of_a_thousand_is_seen_with_the_stated_probability():
 def test_the_stated_probability_is_true():
     """Noise hides the error of one entry along some directions, and few are drawn."""
     x, rng, missed, bound = normal(50), np.random.default_rng(5), 0, 0.2
-    offset = 3e9 * rng.standard_normal(50)
+    offset = asarray(3e9 * rng.standard_normal(50))
     for seed in range(150):
         error = np.zeros(50)
         error[rng.integers(50)] = 1e-4
         constant = tensor(error, dtype="float64")
-        f = wrong_op(lambda a: np.sin(a) + offset, lambda g, x: g * (ops.cos(x) + constant))
+        f = wrong_op(lambda a: xp.sin(a) + offset, lambda g, x: g * (ops.cos(x) + constant))
         try:
             (order,) = check_grads(f, x, order=1, seed=seed, eps=2e-4, miss=bound).orders
             missed += order.eps <= 2e-4
@@ -143,14 +144,14 @@ def test_the_rate_is_measured_down_to_the_noise():
 
 
 def test_a_wrong_derivative_has_the_rate_0():
-    f = wrong_op(np.exp, lambda g, x: 1.001 * g * ops.exp(x))
+    f = wrong_op(lambda x: xp.exp(x), lambda g, x: 1.001 * g * ops.exp(x))
     with pytest.raises(GradientError) as failure:
         check_grads(f, asarray(normal(5)))
     assert abs(failure.value.report.failure.rate) < 0.05
 
 
 def test_tolerances_of_the_caller_decide_if_given():
-    f = wrong_op(np.exp, lambda g, x: (1 + 1e-5) * g * ops.exp(x))
+    f = wrong_op(lambda x: xp.exp(x), lambda g, x: (1 + 1e-5) * g * ops.exp(x))
     for settings in ({"rtol": 1e-4}, {"tolerance": 1e-4}, {"atol": 1e-3}):
         (order,) = check_grads(f, asarray(normal(5)), order=1, **settings).orders
         assert order.method == "tolerance" and "the tolerance that you set" in order.how()
@@ -199,9 +200,20 @@ def test_a_mistake_in_float32_alone_is_seen():
         return g * ops.exp(x) * (1.0 if x.dtype == np.float64 else 1.001)
 
     with pytest.raises(GradientError, match="float32 against float64"):
-        check_grads(wrong_op(lambda x: np.exp(x), derivative), asarray(normal(5)))
+        check_grads(wrong_op(lambda x: xp.exp(x), derivative), asarray(normal(5)))
     # a function of float64 alone is none
     constant = tensor(normal(3), dtype="float64")
     assert not witnesses(check_grads(lambda x: x * constant, normal(3)), "float32")
     # nor is large rounding: in float32, x + 1e4 keeps three digits of x
     check_grads(lambda x: ops.square(ops.square(x + 1e4) - 1e8), normal(5))
+
+
+def test_elementwise_rows_of_the_op_table_are_compared_with_mpmath():
+    pytest.importorskip("mpmath")
+    row = next(row for row in optable.ROWS if row.name == "tanh")
+    (result,) = optable.run_gradchecks([row])
+    names = [witness.name for witness in result.report.witnesses if "mpmath" in witness.name]
+    assert result.passed and names == [f"mpmath, 50 digits, order {k}" for k in (1, 2)]
+    other = dataclasses.replace(row, exact=lambda mp, x: mp.tanh(x) * (1 + mp.mpf(10) ** -11))
+    (result,) = optable.run_gradchecks([other])
+    assert not result.passed and "a witness disagrees: mpmath" in result.message

@@ -302,7 +302,7 @@ def test_a_mistake_of_the_user_is_one_line(capsys, words, message):
 )
 def test_the_table_has_none_of_these_options(capsys, option):
     line = fails(capsys, "gradcheck", "tanh", *option.split())
-    assert f"{option.split()[0]} is for a function of yours" in line
+    assert f"{option.split()[0]} is only for your own functions" in line
 
 
 def test_the_file_leaves_nothing_behind(capsys, folder):

@@ -9,6 +9,7 @@ import pytest
 from tinygan import GradientError, check_grads, ops, tensor
 from tinygan.autograd import op
 from tinygan.autograd.gradcheck import check_gradient
+from tinygan.backend import xp
 
 
 def normal(*shape, seed=0):
@@ -42,7 +43,7 @@ def numpy(f, gradient, x=V, **settings):
     return lambda: check_gradient(f, gradient, x, **settings)
 
 
-def several(*derivatives, f=np.multiply, order=1, inputs=None):
+def several(*derivatives, f=lambda a, b: a * b, order=1, inputs=None):
     """A check of an op of two arguments a and b."""
 
     @op(name="planted")
@@ -202,11 +203,11 @@ MISTAKES = [
     ("other places", "wrong indices",
      numpy(SINES, lambda w: np.cos(w)[[2, 0, 5, 1, 4, 3]], V)),
     ("product", r"is g @ b, .* g @ b\.T", several(
-        lambda g, a, b: g @ b, lambda g, a, b: a.T @ g, f=np.matmul)),
+        lambda g, a, b: g @ b, lambda g, a, b: a.T @ g, f=lambda a, b: xp.matmul(a, b))),
     ("product", r"is g @ a, .* a\.T @ g", several(
-        lambda g, a, b: g @ b.T, lambda g, a, b: g @ a, f=np.matmul)),
+        lambda g, a, b: g @ b.T, lambda g, a, b: g @ a, f=lambda a, b: xp.matmul(a, b))),
     ("sum", "over axis 1 of g, .* sum over axis 0",
-     several(lambda g, a, b: g, lambda g, a, b: ops.sum(g, 1), f=np.add,
+     several(lambda g, a, b: g, lambda g, a, b: ops.sum(g, 1), f=lambda a, b: a + b,
              inputs=[SQUARE, normal(4, seed=1)])),
     ("sum", r"the first part along axis 0 of g \* a",
      several(lambda g, a, b: g * b, lambda g, a, b: (g * a)[0], inputs=[X, normal(5, seed=1)])),

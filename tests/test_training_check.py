@@ -9,7 +9,7 @@ import pytest
 
 import tinygan
 from tinygan import GradientError, InputError, check_training_step, grad, nn, ops, optim, tensor
-from tinygan.backend import xp
+from tinygan.backend import asarray, xp
 from tinygan.gan import losses, penalties
 from tinygan.training import execution, recipes
 from tinygan.training.algorithm import Objectives
@@ -286,13 +286,13 @@ def test_two_optimisers_have_a_loss_each():
     G, g_optimizer, rng = loop()
     D = nn.Sequential(nn.Linear(1, 4, rng=rng), nn.LeakyReLU(0.2), nn.Linear(4, 1, rng=rng))
     d_optimizer = optim.SGD(D, 0.1)
-    bce, reals = losses.find("bce"), rng.standard_normal((50, 1)).astype("float32")
+    bce, points = losses.find("bce"), rng.standard_normal((50, 1)).astype("float32")
 
     def step(scale=1.0):
-        index = rng.integers(50, size=7)
+        reals = asarray(points[rng.integers(50, size=7)])
         fakes = G(batches(rng))
-        d_loss = bce.discriminator(D(reals[index]), D(fakes.detach()))
-        d_loss = d_loss + penalties.r1(D, reals[index])
+        d_loss = bce.discriminator(D(reals), D(fakes.detach()))
+        d_loss = d_loss + penalties.r1(D, reals)
         d_optimizer.step(grad(d_loss, D.parameters()))
         g_loss = bce.generator(None, D(fakes))
         g_optimizer.step(grad(g_loss * scale, G.parameters()))
@@ -515,6 +515,41 @@ def test_the_state_of_objects_lists_and_iterators_is_brought_back():
     assert len([*rest]) == 5
 
 
+def test_arrays_of_numpy_are_brought_back_on_every_backend():
+    net, optimizer, rng = loop()
+    x, count = batches(rng), np.zeros(1)
+
+    def step():
+        count[0] += 1.0
+        loss = loss_of(net, x) * float(count[0])
+        optimizer.step(grad(loss, net.parameters()))
+        return loss
+
+    check_training_step(step, optimizer=optimizer)
+    assert count[0] == 0.0
+
+
+def test_nothing_has_changed_after_a_step_that_cannot_be_checked():
+    class Slots:
+        __slots__ = ("parameters",)
+
+        def step(self, gradients):
+            pass
+
+    step, optimizer, net = right_step()
+    slots = Slots()
+    slots.parameters = net.parameters()
+    with pytest.raises(InputError, match="leave __slots__ out"):
+        check_training_step(step, optimizer=slots)
+
+    class Listless(Slots):
+        parameters = None
+
+    with pytest.raises(TypeError):
+        check_training_step(step, optimizer=Listless(), network=net)
+    assert all(p.dtype == np.float32 for p in net.parameters())
+
+
 def test_a_step_that_differs_from_run_to_run_is_refused():
     net, optimizer, rng = loop()
     endless = (batches(rng) for _ in range(10**6))
@@ -556,8 +591,8 @@ def right_step():
     "what, settings, message",
     [
         (None, {}, "needs the optimiser that it uses"),
-        (None, {"optimizer": 3}, "optimizer is no optimiser, but a int"),
-        (None, {"optimizer": "own", "network": 3}, "network is no network, but a int"),
+        (None, {"optimizer": 3}, "optimizer must be an optimiser.* not of type int"),
+        (None, {"optimizer": "own", "network": 3}, "network must be a Module, not of type int"),
         (None, {"optimizer": "own", "r1": 1.0}, "leave out r1: a function makes its own batches"),
         (None, {"optimizer": "own", "data": "mnist"}, "leave out data"),
         (None, {"optimizer": ["own", "other"]}, "did not call the step of optimizer 1"),
@@ -565,6 +600,7 @@ def right_step():
         ("gan", {"optimizer": "own"}, "leave out optimizer: a recipe and a run have their own"),
         ("gun", {}, "unknown recipe 'gun'"),
         ("gan", {"seed": -1}, "seed=-1: must be a whole number"),
+        ("gan", {"miss": 0.0}, "miss must be between 0 and 1, not 0.0"),
         ("gan", {"batch_size": 1}, "batch_size=1: must be a whole number, at least 2"),
         ("gan", {"hiden": 8}, "hiden"),
         ("gan", {"trust": True}, "leave out trust"),

@@ -59,7 +59,7 @@ COMMANDS = {  # name: (its file, its summary)
     "gradcheck": (
         "gradcheck",
         "check the first and second derivatives of every op and layer against finite differences; "
-        "or those of a function of yours, FILE.py:FUNCTION",
+        "or those of your own function, FILE.py:FUNCTION",
     ),
     "bench": ("tools", "print how to run the benchmark, which needs a checkout of tinygan"),
 }

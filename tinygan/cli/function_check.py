@@ -191,6 +191,7 @@ def counted(names):
 
 
 def draw_argument(sizes, args, rng):
+    """Return an argument of the shape `sizes`, drawn as --positive or --range says."""
     if args.positive or args.range:
         return np.asarray(rng.uniform(*(args.range or (0.5, 2.0)), sizes))
     return np.asarray(rng.standard_normal(sizes))
@@ -209,7 +210,7 @@ def inputs_of_file(value, where):
 
 
 def as_array(value):
-    """Return anything as an array of its own dtype: object if it is no array of numbers."""
+    """Return a value as an array of its own dtype, which is object if it holds no numbers."""
     if isinstance(value, Tensor):
         return to_numpy(value.data)
     try:
@@ -223,8 +224,8 @@ def as_array(value):
 
 @np.errstate(all="ignore")  # check_finite says more than a warning
 def try_once(function, inputs, where, file):
-    """Call a function of Tensors. Raise InputError if it is no such function, or if the results are
-    NaN or infinite."""
+    """Call a function of Tensors. Raise InputError if it does not take and return Tensors, or if
+    the results are NaN or infinite."""
     parameters = []
     call = function
     if isinstance(function, nn.Module):
@@ -265,8 +266,8 @@ def takes_arrays(function, inputs):
 
 @np.errstate(all="ignore")
 def try_arrays(function, inputs, with_value, where, option):
-    """Call a function of NumPy arrays. Raise InputError if it returns something else than numbers,
-    or NaN or infinite ones."""
+    """Call a function of NumPy arrays. Raise InputError if it returns a Tensor, or numbers that are
+    NaN or infinite."""
     value = function(*[x.copy() for x in inputs])
     if isinstance(value, Tensor):
         raise InputError(
@@ -282,6 +283,7 @@ def try_arrays(function, inputs, with_value, where, option):
 
 
 def check_finite(arrays, where):
+    """Raise InputError if the results of a function are NaN or infinite."""
     if not all(np.all(np.isfinite(a)) for a in arrays):
         raise InputError(
             f"{where} is NaN or infinite at these arguments: draw others with --positive or "

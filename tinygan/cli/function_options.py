@@ -103,8 +103,8 @@ def refuse_options(args):
     for option in OPTIONS:
         if getattr(args, option) is not None:
             raise InputError(
-                f"--{option} is for a function of yours, tinygan gradcheck FILE.py:FUNCTION: leave "
-                "it out"
+                f"--{option} is only for your own functions (tinygan gradcheck FILE.py:FUNCTION): "
+                "leave it out"
             )
 
 

@@ -84,12 +84,13 @@ def check_training_step(
     a gradient is wrong: it names the loss, the parameter and the entry, with both numbers. Raises
     InputError for what cannot be checked.
     """
-    from tinygan.autograd.gradcheck.checker import Options
+    from tinygan.autograd.gradcheck.options import Options
     from tinygan.data.in_memory import as_dataset
     from tinygan.training import checked_algorithm, recipes
 
     with messages_for_python():
-        options, seed = Options(eps=eps, miss=miss, entries=4), whole_number("seed", seed, 0)
+        options = Options(eps=eps, miss=miss, entries=4).checked()
+        seed = whole_number("seed", seed, 0)
         how = {"image_size": image_size, "layout": layout, "labels": labels, "data_dir": data_dir}
         code = {"model": model, "trust": trust or None}
         of_loop = {"optimizer": optimizer, "network": network}
@@ -153,12 +154,17 @@ def _check_loop(step, optimizer, network, options, seed):
     for name, value in optimizers.items():
         if not callable(getattr(value, "step", None)) or not hasattr(value, "parameters"):
             raise InputError(
-                f"{name} is no optimiser, but a {type(value).__name__}: an optimiser has "
-                "parameters and a step"
+                f"{name} must be an optimiser, with parameters and a step, not of type "
+                f"{type(value).__name__}"
+            )
+        if not hasattr(value, "__dict__"):
+            raise InputError(
+                f"{name}: the step of a {type(value).__name__} cannot be replaced by one that only "
+                "notes what it gets: leave __slots__ out of the class"
             )
     for name, value in networks.items():
         if not isinstance(value, Module):
-            raise InputError(f"{name} is no network, but a {type(value).__name__}")
+            raise InputError(f"{name} must be a Module, not of type {type(value).__name__}")
     if not optimizers and not networks:
         raise InputError(
             "check_training_step of a function needs the optimiser that it uses: optimizer=...; "

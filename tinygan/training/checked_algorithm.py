@@ -128,7 +128,7 @@ def _with_all_parts_active(a: Algorithm) -> Algorithm:
 def stages(algorithm: Algorithm, title: str, double: bool) -> Iterator[Stage]:
     """Yield the stages of D and of G.
 
-    The Algorithm is good for nothing else from then on. double: compute in float64.
+    The Algorithm cannot be used for anything else after this. double: compute in float64.
     """
     step = CheckedStep(algorithm, double)
     kept = KeptState(algorithm)
@@ -228,6 +228,7 @@ class CheckedStep:
         return terms
 
     def penalties_of_D(self, k: int) -> dict[str, float]:
+        """Return {name in the log: k} of D's penalties on images."""
         active = penalties.active(self.algorithm.settings, "D", *penalties.IMAGES)
         return {entry.logged_as[0]: float(k) for entry, _ in active if entry.logged_as}
 
@@ -246,7 +247,7 @@ class CheckedStep:
 
 
 class _Recorder:
-    """In place of an optimiser: it hands on what it gets, and changes nothing."""
+    """Stands in for an optimiser: it hands on the gradients that it gets, and changes nothing."""
 
     def __init__(self, note: Callable[[Any], None]) -> None:
         self.note = note

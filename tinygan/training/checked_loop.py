@@ -19,9 +19,9 @@ from .kept_state import KeptState
 class Loop:
     """A step of the user's own, with optimisers that only note what they get.
 
-    step: a function without arguments. optimizers, networks: by name. From then on, the step
-    updates nothing, until `end` brings everything back. double: convert everything that the step
-    can reach to float64.
+    step: a function without arguments. optimizers, networks: by name. double: convert everything
+    that the step can reach to float64. From `stages` on, the step updates nothing, until `end`
+    brings everything back.
     """
 
     def __init__(
@@ -34,18 +34,22 @@ class Loop:
         self.step, self.optimizers, self.networks = step, optimizers, networks
         self.title = getattr(step, "__name__", type(step).__name__)
         self.title += "" if double else " in float32"
+        self.double = double
         self.noted: dict[str, list[Any]] = {}
         self.original = KeptState(step, dict(optimizers), dict(networks))
         self.names = names_of_parameters(self.original, networks)
-        if double:
+        self.kept = self.original  # what each run of the step begins with
+
+    def _record(self) -> None:
+        """Let the optimisers note what they get, and update nothing."""
+        if self.double:
             self.original.to_float64()
-        held = [m for _, m in self.original.modules if isinstance(m, Module)]
-        hold_power_vectors(held)
-        for name, optimizer in optimizers.items():
+        hold_power_vectors([m for _, m in self.original.modules if isinstance(m, Module)])
+        for name, optimizer in self.optimizers.items():
             vars(optimizer)["step"] = _Recorder(optimizer, self.noted, name)
             if isinstance(optimizer, Optimizer):
                 vars(optimizer)["update"] = lambda *arrays: None
-        self.kept = KeptState(step, dict(optimizers), dict(networks))
+        self.kept = KeptState(self.step, dict(self.optimizers), dict(self.networks))
 
     def end(self) -> None:
         """Bring back everything as it was."""
@@ -55,6 +59,7 @@ class Loop:
         """Return a Stage for each optimiser; or without optimisers, for each network, whose
         gradients the step leaves in `.grad`. Raise GradientError for a Parameter of `networks` that
         is in no optimiser."""
+        self._record()
         lists = {name: list(o.parameters) for name, o in self.optimizers.items()}
         trained = {id(p) for parameters in lists.values() for p in parameters}
         for network in self.networks.values() if lists else ():
@@ -104,6 +109,8 @@ class Loop:
         return Stage(self.title, named, run, explain)
 
     def gradients(self, name: str, parameters: list[Parameter]) -> list[Any]:
+        """Return the gradients that an optimiser got in the last run of the step, or without
+        optimisers, those in `.grad`."""
         if name in self.optimizers:
             if name not in self.noted:
                 raise InputError(

@@ -17,9 +17,10 @@ import numpy as np
 
 from tinygan import recorded
 from tinygan.autograd import Parameter
-from tinygan.autograd.gradcheck.checker import Options, check_order
-from tinygan.autograd.gradcheck.problem import JITTER_STEP, Arrays, Problem
-from tinygan.autograd.gradcheck.report import GradientError, GradReport
+from tinygan.autograd.gradcheck.checker import check_order
+from tinygan.autograd.gradcheck.options import Options
+from tinygan.autograd.gradcheck.problem import JITTER_STEP, Arrays, Problem, generator
+from tinygan.autograd.gradcheck.report import GradientError, GradReport, OrderReport
 from tinygan.backend import asarray, to_numpy, xp
 from tinygan.kernels.cpu import parallel
 from tinygan.nn import Module, SpectralNorm
@@ -68,22 +69,17 @@ class TrainingStepReport(GradReport):
 
 def check_stages(stages: Iterable[Stage], options: Options, seed: int) -> GradReport:
     """Check each stage, and return the report. Raise GradientError if a gradient is wrong."""
-    report, rng = TrainingStepReport(), np.random.default_rng(seed)
+    report, rng = TrainingStepReport(), generator(seed)
     for stage in stages:
+        updates = None
         try:
             updates = _Updates(stage)
-            try:
-                found, _ = check_order(updates.problem(), 1, options, rng)
-            except GradientError:
-                for i in range(len(updates.names)):  # which of several is it?
-                    if len(updates.names) > 1:
-                        check_order(updates.problem(i), 1, options, rng)
-                raise
+            report.add(updates.check(options, rng))
         except GradientError as error:
-            stage.explain(error)
+            if updates:  # or else two runs of the step differ
+                stage.explain(error)
             error.report = report.with_failure_of(error)
             raise
-        report.add(found)
     return report
 
 
@@ -108,7 +104,18 @@ class _Updates:
                     "their index"
                 )
 
+    def check(self, options: Options, rng: np.random.Generator) -> OrderReport:
+        """Check the gradients of all updates together. If they are wrong, find the update."""
+        try:
+            return check_order(self.problem(), 1, options, rng)[0]
+        except GradientError:
+            for i in range(len(self.names)) if len(self.names) > 1 else ():
+                check_order(self.problem(i), 1, options, rng)
+            raise
+
     def updates(self, arrays: Arrays, for_gradient: bool = False) -> list[Update]:
+        """Return what the optimiser gets at other values of the trained Parameters."""
+
         def set_parameters() -> None:
             for parameter, array in zip(self.trained.values(), arrays):
                 parameter.assign(asarray(array))

@@ -48,7 +48,7 @@ class KeptState:
 
     def keep(self, name: str, x: Any) -> list[tuple[str, Any]]:
         """Keep the state of one object. Return [(name, object)] of those that it holds."""
-        if isinstance(x, xp.ndarray):
+        if isinstance(x, (np.ndarray, xp.ndarray)):  # on a GPU, a step may have both
             if getattr(x.flags, "writeable", True) and x.nbytes <= LARGEST:
                 self.arrays.append((x, x.copy()))
             return []
@@ -57,7 +57,8 @@ class KeptState:
             self.tensors.append((x, x.data, x.grad, x.node, dtype))
             return [("", x.data), ("", x.grad)]
         if isinstance(x, np.random.Generator):
-            self.undo.append(functools.partial(setattr, x.bit_generator, "state", _state_of(x)))
+            bits = x.bit_generator
+            self.undo.append(functools.partial(setattr, bits, "state", bits.state))
             return []
         if isinstance(x, np.random.RandomState):
             self.undo.append(functools.partial(x.set_state, x.get_state()))
@@ -145,12 +146,8 @@ class KeptState:
                     setattr(owner, name, buffer.astype(np.float64))
 
 
-def _state_of(rng: np.random.Generator) -> Any:
-    return rng.bit_generator.state
-
-
 def _refill(container: Any, content: Any) -> None:
-    """Give a container the content that it had."""
+    """Give a container the content that it had, unless it still has it."""
     if isinstance(container, dict):
         if container.keys() != content.keys() or any(
             container[key] is not value for key, value in content.items()

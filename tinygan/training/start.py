@@ -36,7 +36,8 @@ def new_run(
     settings: {name: value or text}, as in `--set`; loss and penalty may be FILE.py:NAME, and that
     file is executed, too. data_options: the other arguments of `data.load`. with_folder: whether to
     make the folder (one of several ranks does). init_from: another run, or one of its checkpoints,
-    whose weights the run begins with where they fit. change: makes the settings to use of these.
+    whose weights the run begins with where they fit. change: a function from these settings to
+    those that the run uses.
 
     If own images do not fit the networks with the recipe's pad, but with another one, that is used
     instead. Raises InputError for whatever cannot be done.

@@ -56,8 +56,6 @@ for _row in ROWS.values():
     _index = _fit[_turn % len(_fit)]
     _of = f" of {_row.arguments[_index]}" * (len(_shapes) > 1)
     if _change is None:
-        mistake(
-            _row, _kind, f"{_what}", lambda g, *xs, f=_row.function: gradients_of(f, xs, g.detach())
-        )
+        mistake(_row, _kind, _what, lambda g, *xs, f=_row.function: gradients_of(f, xs, g.detach()))
     else:
         mistake(_row, _kind, f"{_what},{_of}".rstrip(","), change=_change, of=[_index])

@@ -10,7 +10,7 @@ from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
 
 from .plain import check_gradient
-from .problem import parameter_names
+from .problem import argument_names
 from .report import GradientError
 
 
@@ -46,7 +46,7 @@ def assert_gradient(
     xs = list(x) if several else [x]
     claims = list(actual) if several and isinstance(actual, (tuple, list)) else [actual]
     title = getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(f, len(xs)))
+    names = argument_names(names, f, len(xs))
     of_tensors = any(isinstance(part, Tensor) for part in xs)
     points = [np.array(_array(part), np.float64) for part in xs]
     gradients = [_array(claim) for claim in claims]
@@ -92,4 +92,4 @@ def assert_gradient(
 
 
 def _array(value: Any) -> Any:
-    return to_numpy(value.data) if isinstance(value, Tensor) else np.asarray(value)
+    return to_numpy(value.data if isinstance(value, Tensor) else value)

@@ -10,38 +10,25 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .evidence import beside
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
-from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all
+from .options import Options
+from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all, root_mean_square
 from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects
 
-MOST_ENTRIES = 1024  # see Options.entries
 MOST_DIRECTIONS = 6
 MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
 AT_A_KINK = (
-    "f has a kink at this point, where differences mean nothing, and the derivative is known here "
-    "alone: check it at another point, or give it as a function"
+    "f has a kink at this point, where differences mean nothing, and the derivative is known only "
+    "here: check it at another point, or give it as a function"
 )
-
-
-class Options(NamedTuple):
-    """How to check: see check_grads. entries: how many are compared one by one after a failure; of
-    more, some are chosen."""
-
-    mode: str = "random"
-    rtol: float | None = None
-    atol: float | None = None
-    step: float | None = None
-    eps: float = 1e-4
-    miss: float = 1e-6
-    entries: int = MOST_ENTRIES
 
 
 class Kink(Exception):
@@ -50,6 +37,19 @@ class Kink(Exception):
 
     def __init__(self, locate: Callable[[], Failure]) -> None:
         self.locate = locate
+
+
+def check_repeats(problem: Problem, title: str) -> None:
+    """Raise GradientError if a second run of f gives other results."""
+    if not all(map(same_bits, problem.here, problem.values(problem.arrays))):
+        raise GradientError(
+            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
+        )
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Return whether two arrays have the same shape and numbers; NaN is the same as NaN."""
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def check_order(
@@ -93,9 +93,9 @@ class _Check:
         self.first = FIRST_STEP if options.step is None else options.step
         self.allowed: list[list[float]] = [[] for _ in problem.arrays]  # of directions, by argument
         self.sizes = [0.0] * len(problem.arrays)  # root mean squares of the gradients, scaled
-        self.kept: Claim | None = None
 
     def run(self) -> OrderReport:
+        """Return the report. Raise GradientError or Kink if the check fails."""
         problem, report = self.problem, self.report
         report.errors = {name: 0.0 for name, x in zip(problem.names, problem.arrays) if x.size}
         if not report.entries:
@@ -216,7 +216,7 @@ class _Check:
         problem = self.problem
         moved = [x + self.first * v for x, v in zip(problem.arrays, self.gaussian(only=i))]
         values = problem.values(moved)
-        return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(values, problem.here))
+        return not all(map(same_bits, values, problem.here))
 
     def say_what_could_be_missed(self) -> None:
         """Set miss for eps; or where the noise hides such errors, the larger eps that is seen."""
@@ -303,7 +303,7 @@ class _Check:
         if claim.gradients is None:
             return 1e-300
         finite = claim.gradients[i][np.isfinite(claim.gradients[i])]
-        return 1e-3 * math.sqrt(float(np.mean(finite**2)) if finite.size else 0.0) + 1e-300
+        return 1e-3 * root_mean_square(finite) + 1e-300
 
     def estimated(self, claim: Claim, direction: Arrays, like: Line) -> tuple[Line, Verdict]:
         """Return the Line along a part of the direction of another Line, and an estimate."""
@@ -347,8 +347,9 @@ class _Check:
                 return claimed, found, allowed, index, (wrong[index][1], verdict)
         return claimed, found, allowed, None, None
 
-    def narrowed(self, claim, i, direction, line):
-        """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
+    def narrowed(self, claim: Claim, i: int, direction: Arrays, line: Line) -> list[int]:
+        """Return the flat index of an entry that seems wrong, found by halving the direction; []
+        if the direction is 0."""
         chosen = np.flatnonzero(direction[i])
         while len(chosen) > 1:
             halves = []

@@ -9,9 +9,11 @@ import numpy as np
 from tinygan.autograd.engine import grad
 from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
+from tinygan.errors import InputError
 
-from .checker import Options, check_order
-from .problem import Arrays, Claim, Problem, generator, parameter_names
+from .checker import check_order, check_repeats, same_bits
+from .options import Options
+from .problem import Arrays, Claim, Problem, argument_names, generator
 from .report import GradientError, GradReport, OrderReport, Witness, fail_if_one_disagrees
 from .witnesses import in_single_precision, of_linear_arguments, of_the_hessian
 
@@ -38,7 +40,8 @@ def check_grads(
 
     The rate at which the Taylor remainder falls decides (see line.py), not a tolerance: it falls
     with the third power of the step down to rounding, or the derivative is wrong. Where f has kinks
-    or noise, extrapolated differences and their own uncertainty decide.
+    or noise, extrapolated differences and their own uncertainty decide. At a kink, points nearby
+    are checked in place of `inputs`.
 
     f: a function of Tensors that returns a Tensor of any shape, or a sequence of Tensors; or a
     Module, whose parameters are then checked along with its inputs.
@@ -47,28 +50,30 @@ def check_grads(
     mode: "random" compares the derivatives along Gaussian directions, with random weightings of the
     outputs; when one fails, it finds the worst entry. "full" compares every entry of the gradient.
     Both modes also check that gradients have the shape and dtype of their arguments, that a second
-    run gives the same bits, and what other witnesses say (see the report).
+    run gives the same bits, and, without a tolerance, what other witnesses say (see the report).
     names: the names of the arguments in messages; default: those of the parameters of f.
-    rtol, atol: decide by a tolerance after all: errors up to rtol * |derivative| + atol pass.
+    rtol, atol: a tolerance, if you want one: errors up to rtol * |derivative| + atol pass, too.
     `tolerance` is another name of rtol.
-    step: the largest step of the differences; by default, 1/16 of the size of the argument.
+    step: the first step of the differences; by default, 1/16 of the size of the argument. Smaller
+    and larger steps follow from it.
     seed: of the random directions and weights.
     eps, miss: directions are drawn until an error of one entry, of size eps relative to the root
     mean square of its gradient, is missed with a probability of at most `miss`.
 
     Returns a GradReport: the largest relative error at each order; `report.describe()` says more.
-    Raises GradientError if a derivative is wrong.
+    Raises GradientError if a derivative is wrong, and InputError for a setting that means nothing.
     """
-    _check_settings(order, mode)
+    _check_order(order)
     single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")
     arrays = [_float64(x) for x in ([inputs] if single else inputs)]
-    names = list(names or parameter_names(getattr(f, "forward", f), len(arrays)))
+    names = argument_names(names, getattr(f, "forward", f), len(arrays))
     functions = {dtype: f for dtype in DTYPES}
     if hasattr(f, "as_function"):  # a Module: its parameters become further arguments
         functions, parameters = _of_module(f)
         arrays += [_float64(p) for p in parameters.values()]
         names += parameters
-    options = Options(mode, tolerance if rtol is None else rtol, atol, step, eps, miss)
+    rtol = tolerance if rtol is None else rtol
+    options = Options(mode, rtol, atol, step, eps, miss).checked()
     report = GradReport()
     _check_orders(_title(f), functions, arrays, names, order, options, seed, report)
     return report
@@ -108,7 +113,7 @@ def check_module(
             f"check_module: net must be a Module, not {type(net).__name__}: check a function with "
             "check_grads(f, inputs)"
         )
-    _check_settings(order, mode)
+    _check_order(order)
     several = isinstance(x, (list, tuple)) and any(hasattr(part, "shape") for part in x)
     inputs = [
         part if isinstance(part, Tensor) else to_numpy(part) for part in (x if several else [x])
@@ -116,28 +121,26 @@ def check_module(
     free = [
         i for i, part in enumerate(inputs) if isinstance(part, Tensor) or part.dtype.kind == "f"
     ]
-    options = Options(mode, rtol, atol, step, eps, miss)
+    options = Options(mode, rtol, atol, step, eps, miss).checked()
     report, results = GradReport(), []
     for is_training in (True, False) if training is None else (training,):
         copy_of_net = copy.deepcopy(net).train(is_training)
         functions, parameters = _of_module(copy_of_net)
         functions = {dtype: _with_constants(f, inputs, free) for dtype, f in functions.items()}
-        every_name = parameter_names(net.forward, len(inputs))
+        every_name = argument_names(None, net.forward, len(inputs))
         names = [every_name[i] for i in free] + list(parameters)
         arrays = [_float64(inputs[i]) for i in free] + [_float64(p) for p in parameters.values()]
         results.append(_values(functions["float64"], arrays))
-        if len(results) == 2 and all(map(_same_bits, *results)):
+        if len(results) == 2 and all(map(same_bits, *results)):
             break  # both modes compute the same
         title = f"{_title(net)} in {'training' if is_training else 'evaluation'} mode"
         _check_orders(title, functions, arrays, names, order, options, seed, report)
     return report
 
 
-def _check_settings(order: int, mode: str) -> None:
+def _check_order(order: int) -> None:
     if order < 1:
-        raise ValueError(f"order must be 1 or more, not {order}")
-    if mode not in ("random", "full"):
-        raise ValueError(f"mode must be 'random' or 'full', not {mode!r}")
+        raise InputError(f"order must be 1 or more, not {order}")
 
 
 def _title(f: Any) -> str:
@@ -256,10 +259,8 @@ def _problem(
     for v in problem.here:
         if v.dtype != np.float64:
             raise GradientError(f"{title}: float64 inputs gave a {v.dtype} result")
-    if order == 1 and not all(map(_same_bits, problem.here, problem.values(arrays))):
-        raise GradientError(
-            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
-        )
+    if order == 1:
+        check_repeats(problem, title)
     weights = problem.weights(rng)
     first, second = (_values(gradients_of_f, arrays + weights) for _ in range(2))
     for x, g, repeated, name in zip(arrays, first, second, names):
@@ -268,7 +269,7 @@ def _problem(
                 f"{title}: the gradient of {name} has shape {g.shape}, {g.dtype}; "
                 f"{name} has shape {x.shape}, {x.dtype}"
             )
-        if not _same_bits(g, repeated):
+        if not same_bits(g, repeated):
             raise GradientError(
                 f"{title}: two runs on the same inputs gave different gradients of {name}"
             )
@@ -277,7 +278,7 @@ def _problem(
 
 
 def _float64(x):
-    return np.array(to_numpy(x.data) if isinstance(x, Tensor) else to_numpy(x), np.float64)
+    return np.array(to_numpy(x.data if isinstance(x, Tensor) else x), np.float64)
 
 
 def _values(f, arrays, dtype="float64"):
@@ -311,7 +312,3 @@ def _gradients_of(f, count):
         return [x.detach() * 0.0 if g is None else g for x, g in zip(xs, gs)]
 
     return gradients
-
-
-def _same_bits(a, b):
-    return np.array_equal(a, b, equal_nan=True)

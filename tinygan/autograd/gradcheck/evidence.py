@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .line import SAFETY
-from .problem import Arrays, Claim, Problem
+from .problem import Arrays, Claim, Problem, root_mean_square
 
 if TYPE_CHECKING:
     from .report import Failure
@@ -56,6 +56,7 @@ class Evidence:
 
     @property
     def order(self) -> int:
+        """The order of the wrong derivative."""
         return self.failure.order
 
     @property
@@ -193,10 +194,6 @@ def beside(flats: list[int], shape: tuple[int, ...], rng: np.random.Generator) -
     return found
 
 
-def root_mean_square(array: Any) -> float:
-    return math.sqrt(float(np.mean(np.square(array)))) if array.size else 0.0
-
-
 def subsets(n: int) -> Iterator[tuple[int, ...]]:
     """Yield all choices of at least one of n axes."""
     for count in range(1, n + 1):
@@ -204,6 +201,7 @@ def subsets(n: int) -> Iterator[tuple[int, ...]]:
 
 
 def axes_text(axes: tuple[int, ...]) -> str:
+    """Return the name of an axis, or of several."""
     return f"axis {axes[0]}" if len(axes) == 1 else f"the axes {axes}"
 
 

@@ -14,12 +14,14 @@ from .problem import Arrays, Problem
 from .report import Failure, fail, relative_error
 
 NEARBY, DISTANCE = 12, 1e-6  # points, and how far they are from the kink, relative to the argument
+MOST_ENTRIES = 10_000  # of an argument whose entries are looked at one by one
 MOST_LOOKS = 50  # at entries that seem wrong
 
 
 def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> None:
     """Raise GradientError if the derivative at the point of a Problem does not lie between those
-    nearby: along each entry, and along directions that change all entries alike."""
+    nearby: along each entry (of arguments with at most MOST_ENTRIES), and along directions that
+    change all entries alike."""
     if problem.gradient is None:
         return
     weights = problem.weights(rng)
@@ -94,7 +96,7 @@ def _derivatives(
 ) -> Iterator[tuple[int, str, tuple[int, ...] | None, float, list[float]]]:
     """Yield (argument, its name, index, derivative here, derivatives nearby)."""
     for i, name in enumerate(problem.names):
-        for index in np.ndindex(here[i].shape) if here[i].size <= 10_000 else ():
+        for index in np.ndindex(here[i].shape) if here[i].size <= MOST_ENTRIES else ():
             yield i, name, index, float(here[i][index]), [float(g[i][index]) for g in nearby]
         yield i, name, None, float(np.sum(here[i])), [float(np.sum(g[i])) for g in nearby]
     totals = [sum(float(np.sum(x)) for x in g) for g in (here, *nearby)]

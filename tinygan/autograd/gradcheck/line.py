@@ -7,9 +7,11 @@ fixed weights w. Subtract the claimed derivative D from its difference quotient:
 
 If D is right, the remainder falls with the second power of the step h (and h times it, the Taylor
 remainder, with the third), until rounding takes over: eps |phi| / h, which grows as h falls. If D
-is wrong, the remainder stops falling above the rounding, at the error. So the rate at which it
-falls decides, and no tolerance. The error itself, phi'(0) - D, comes from three successive steps by
-Richardson's extrapolation.
+is wrong, the remainder stops falling above the rounding, at the error. So what decides is how the
+remainder falls, not a tolerance. Richardson's extrapolation over three successive steps, a window,
+cancels h^2 and h^4. It leaves the error, phi'(0) - D, and an estimate of its own uncertainty. An
+error makes D wrong if it is far larger than its uncertainty, and if the remainders of the smaller
+steps show it too.
 
 The other half of the samples, bend(h) = (phi(h) - 2 phi(0) + phi(-h)) / 2h, falls like h where phi
 is smooth, and does not where it has a kink at 0: there the derivative may be anything between the
@@ -29,11 +31,11 @@ COARSEST, FINEST = -5, 19  # levels: their steps are FIRST_STEP / RATIO**level, 
 # uncertainty, and the rounding that the derivative itself may have, relative to its size.
 SAFETY, ROUNDING = 16.0, 2.0**-36
 NOISE = 0.45  # the part of a sample's noise in the uncertainty: SAFETY times it is 7 noises
-HIDDEN = 2.0  # times the usual size of the derivative: then even a wrong sign cannot be seen
-# Where phi does not change at all: the widest such step of a function that computes in float32
-# somewhere; and a step at which it does change.
+HIDDEN = 2.0  # allowed errors above this many times the derivative's size hide even a wrong sign
+# A function that computes in float32 somewhere does not change at all at tiny steps. WIDEST: the
+# largest such step. SINGLE_STEP: a step at which it does change.
 WIDEST, SINGLE_STEP = 2.0**-14, 2.0**-20
-REGULAR = 1.5, 7.0  # a smooth function's remainder falls with h ** 2, or if that is 0, 4 or 6
+REGULAR = 1.5, 7.0  # rates of smooth functions: 2, or 4 or 6 if the terms before vanish
 
 
 class Sample(NamedTuple):
@@ -64,7 +66,8 @@ class Line:
     sets the scale of its rounding errors. claimed: the derivative D, for reports. jitter: a
     function that measures how much phi and D jitter at steps near 0, or at multiples of one that is
     given, and at wider ones up to `widest`; it returns two numbers.
-    power: of 1/h in the noise. first: the step of level 0. direction, weights: v and w.
+    power: the noise grows with this power of 1/h. first: the step of level 0. direction, weights:
+    v and w.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Line:
         return [s for s in samples if math.isfinite(s.remainder)]
 
     def sample(self, level: int) -> Sample:
+        """Return the Sample of a level, with a noise that is at least the measured jitter."""
         if level not in self.by_level:
             self.by_level[level] = self.measure(self.first / RATIO**level)
         s = self.by_level[level]
@@ -132,13 +136,13 @@ class Line:
         if not self.choose_steps(target, to_the_noise, level):
             return Verdict("wrong", math.nan, math.nan)
         if to_the_noise and not self.at_the_noise():
-            # It is larger than expected.
+            # The noise is larger than expected.
             self.assumed_jitter = max(self.jitter(of_derivative=False)[0], self.growing_noise())
         return self.decide(min(self.by_level))
 
     def at_the_noise(self) -> bool:
-        """Return whether the remainders of the two smallest steps are as small as their noise: one
-        may be small by chance."""
+        """Return whether the remainders of the two smallest steps are as small as their noise. (One
+        alone may be small by chance.)"""
         return all(abs(s.remainder) <= 4 * s.noise for s in self.samples[-2:])
 
     def estimate(self, target: float) -> Verdict:
@@ -271,7 +275,7 @@ class Line:
         return Verdict("kink", error, allowed)
 
     def seen(self, error: float, allowed: float) -> Verdict:
-        """Return the Verdict on an error that is allowed: "hidden" if almost anything would be."""
+        """Return the Verdict on an allowed error: "hidden" if almost any error would be allowed."""
         hidden = self.is_noisy() and allowed > HIDDEN * self.size
         return Verdict("hidden" if hidden else "right", error, allowed)
 
@@ -283,7 +287,7 @@ class Line:
         )
 
     def flat(self) -> list[Sample]:
-        """The samples of tiny steps at which phi does not change at all, but should."""
+        """Return the samples of tiny steps at which phi does not change at all, but should."""
         flat: list[Sample] = []
         for s in reversed(self.samples):
             if s.h > WIDEST or s.bend or abs(s.remainder + self.claimed) > abs(self.claimed) / 4:
@@ -296,8 +300,8 @@ class Line:
         return self.samples[0].noise if self.samples else 0.0
 
     def clear_samples(self) -> list[Sample]:
-        """The samples whose remainder is well above the noise, from the largest step down to the
-        first that is not."""
+        """Return the samples whose remainder is well above the noise, from the largest step down
+        to the first whose remainder is not."""
         clear: list[Sample] = []
         for s in self.samples:
             if abs(s.remainder) <= max(8 * s.noise, self.floor):

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .evidence import Array, Evidence, axes_text, root_mean_square, subsets
-from .problem import Claim
+from .evidence import Array, Evidence, axes_text, subsets
+from .problem import Claim, root_mean_square
 
 
 def of_another_argument(e: Evidence) -> Iterator[str]:
+    """The claimed gradient is that of another argument of the same shape."""
     problem, rng = e.problem, np.random.default_rng(0)
     for j, other in enumerate(problem.arrays):
         if j == e.argument or np.atleast_1d(other).shape != e.x.shape or not e.weights:
@@ -126,19 +127,18 @@ def difference(e: Evidence) -> Iterator[str]:
     if e.is_found(e.whole - np.mean(error)):
         yield (
             f"The derivative is {sign} by {abs(np.mean(error)):.6g} in all entries: a term that is "
-            f"linear in {e.name} is in one of the two only, or a constant is added in the wrong "
-            "place."
+            f"linear in {e.name} is in f or in its derivative, but not in both, or a constant is "
+            "added in the wrong place."
         )
         return
     x = e.x[e.known]
     if np.any(x):
         c = float(np.vdot(error, x) / np.vdot(x, x))
         if e.is_found(e.whole - c * e.x):
-            where = "in the derivative and not in f" if c * error[0] * x[0] > 0 else ""
             yield (
                 f"The error is {c:.6g} * {e.name} in all entries: a term with the square of "
-                f"{e.name}, such as weight decay or an L2 penalty, is in one of f and its "
-                f"derivative{' and not in the other' if where else ' only'}."
+                f"{e.name}, such as weight decay or an L2 penalty, is in f or in its derivative, "
+                "but not in both."
             )
 
 
@@ -199,12 +199,12 @@ def _factors(e: Evidence) -> Iterator[tuple[str, Array]]:
 
 
 def products(e: Evidence) -> Iterator[str]:
-    """A product of matrices in which one is transposed, or the order is another one."""
+    """A product of matrices with a transpose too many or too few, or in the wrong order."""
     if e.x.ndim != 2 or len(e.problem.arrays) > 8 or len(e.weights) > 4:
         return
     gs = ["g" if len(e.weights) == 1 else f"g[{k}]" for k in range(len(e.weights))]
     pairs = list(zip(gs, e.weights))
-    pairs += [(n, x) for j, (n, x) in enumerate(zip(e.problem.names, e.problem.arrays))]
+    pairs += zip(e.problem.names, e.problem.arrays)
     matrices = [(name, a) for name, a in pairs if a.ndim == 2 and a.size > 1]
     for (a_name, a), (b_name, b) in itertools.combinations(matrices, 2):
         right, claimed = "", ""

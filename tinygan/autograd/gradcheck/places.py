@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .evidence import Array, Evidence, axes_text, root_mean_square, subsets
+from .evidence import Array, Evidence, axes_text, subsets
+from .problem import root_mean_square
 
 
 def in_places(e: Evidence) -> Iterator[str]:

@@ -9,11 +9,12 @@ import numpy as np
 
 from tinygan.errors import InputError
 
-from .checker import Options, check_order
+from .checker import check_order, check_repeats
 from .line import ROUNDING, SAFETY
-from .problem import Arrays, Problem, generator, inner, parameter_names, rounding, scale_of
+from .options import Options
+from .problem import Arrays, Problem, argument_names, generator, inner, length, rounding, scale_of
 from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
-from .witnesses import LIMIT, norm, of_linear_arguments
+from .witnesses import LIMIT, of_linear_arguments
 
 COMPLEX_STEP = 1e-100
 
@@ -49,40 +50,44 @@ def check_gradient(
     x: where to check: a number, an array, a list of numbers; or a tuple of several arguments.
     jvp: jvp(x, v), the Jacobian times v, of the shape of f. Several arguments: jvp(x, y, v, w).
     vjp: vjp(x, w), the transposed Jacobian times w, of the shape of x; several: a tuple.
-    hessian: a function that returns the matrix of second derivatives, x.shape + x.shape, of a
-    function that returns a number, and has one argument. hessp: hessp(x, v), the Hessian times v.
+    hessian: a function that returns the matrix of second derivatives, x.shape + x.shape, of an f
+    that has one argument and returns a number; or this matrix itself, at x. hessp: hessp(x, v), the
+    Hessian times v, instead of hessian.
     args: further arguments of f and all derivatives, such as data, that are not differentiated.
     names, mode, step, seed, rtol, atol, eps, miss: see check_grads.
 
-    Returns a GradReport, whose first entry is about first derivatives, and the next about second
-    ones. Raises GradientError if a derivative is wrong, and InputError if something has the wrong
-    shape or is missing.
+    Returns a GradReport with an entry for each derivative, in this order: gradient, vjp, jvp,
+    Hessian. Raises GradientError if a derivative is wrong, and InputError if something is missing
+    or has the wrong shape.
     """
     if x is None:
         raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")
     arrays, single = _arguments(x)
     title = getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(f, len(arrays)))
+    names = argument_names(names, f, len(arrays))
     if gradient is True:
-        f, gradient = (lambda *a, both=f: both(*a)[0]), (lambda *a, both=f: both(*a)[1])
+        both = _value_and_gradient(f)
+        f, gradient = (lambda *a: both(*a)[0]), (lambda *a: both(*a)[1])
     given = {"gradient": gradient, "jvp": jvp, "vjp": vjp, "hessian": hessian, "hessp": hessp}
     if all(value is None for value in given.values()):
         raise InputError(f"check_gradient needs one of {', '.join(given)}: a derivative to check")
     for name, value in given.items():
         if name in ("jvp", "vjp", "hessp") and value is not None and not callable(value):
             raise InputError(f"check_gradient: {name} must be a function, not {value!r:.60}")
+    if hessian is not None and hessp is not None:
+        raise InputError("check_gradient: give hessian or hessp, not both")
     if (hessian is not None or hessp is not None) and len(arrays) > 1:
         raise InputError("check_gradient: a Hessian is checked for functions of one argument")
 
     function = _Function(f, args, single)
     rng = generator(seed)
-    options = Options(mode, rtol, atol, step, eps, miss)
+    options = Options(mode, rtol, atol, step, eps, miss).checked()
     report = GradReport()
 
     def check(order, values, gradient, along=None, movable=True):
         problem = Problem(title, names, arrays, values, gradient, along)
         problem.movable = movable
-        _check_repeats(f"{title}, order {order}", problem)
+        check_repeats(problem, f"{title}, order {order}")
         try:
             found, problem = check_order(problem, order, options, rng)
             if order == 1 and not found.tolerance:  # the witnesses would demand more
@@ -100,7 +105,7 @@ def check_gradient(
     if first:
         check(1, function.values, first.times_weights, movable=callable(gradient))
     if vjp is not None:
-        check(1, function.values, _vjp(vjp, args, arrays, single))
+        check(1, function.values, _vjp(vjp, args, single))
     if jvp is not None:
         check(1, function.values, None, _jvp(jvp, args, shape))
     if hessian is not None or hessp is not None:
@@ -111,10 +116,11 @@ def check_gradient(
             )
         times = _hessian_times(hessian, hessp, args, arrays[0].shape)
         one = [np.ones(())]
-        gradients = (
-            (lambda xs: first.times_weights(xs, one)) if first else _by_differences(function)
-        )
-        problem = check(2, gradients, lambda xs, ws: [times(xs[0], ws[0])])
+        gradients = _by_differences(function)
+        if first and callable(gradient):
+            gradients = lambda xs: first.times_weights(xs, one)
+        movable = hessp is not None or callable(hessian)  # an array belongs to one point
+        problem = check(2, gradients, lambda xs, ws: [times(xs[0], ws[0])], movable=movable)
         report.orders[-1].witnesses = _symmetry(times, problem, rng)
         fail_if_one_disagrees(report.orders[-1].title, report.orders[-1].witnesses)
     return report
@@ -131,7 +137,10 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
     parts = list(x) if several else [x]
     arrays = []
     for part in parts:
-        array = np.asarray(part)
+        try:
+            array = np.asarray(part)
+        except ValueError:
+            raise InputError("check_gradient: x has lists of different lengths") from None
         if array.dtype.kind not in "fiub":
             raise InputError(
                 f"check_gradient: x must hold real numbers, not {array.dtype}: for a function of "
@@ -141,6 +150,18 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
             raise InputError("check_gradient: x has infinite numbers or NaN: nothing to compare")
         arrays.append(np.array(array, np.float64))
     return arrays, not several
+
+
+def _value_and_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    def both(*arguments: Any) -> Any:
+        result = f(*arguments)
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise InputError(
+                "check_gradient: where gradient is True, the function must return (value, gradient)"
+            )
+        return result
+
+    return both
 
 
 def _is_rectangle_of_numbers(x: list[Any]) -> bool:
@@ -185,6 +206,17 @@ def _real(value: Any, what: str) -> Any:
     return array
 
 
+def _parts(value: Any, what: str, single: bool, count: int) -> Arrays:
+    """Return what a derivative returned as a list with an array for each of `count` arguments."""
+    parts = [value] if single else value
+    if not isinstance(parts, (tuple, list)) or len(parts) != count:
+        raise InputError(
+            f"check_gradient: with {count} arguments, {what} must return a tuple of {count} "
+            f"arrays, not {type(parts).__name__}"
+        )
+    return [_real(part, what) for part in parts]
+
+
 class _Jacobian:
     """A gradient or Jacobian, given as a function or as arrays, times weights of the results."""
 
@@ -193,19 +225,13 @@ class _Jacobian:
     ) -> None:
         self.gradient, self.args, self.shape, self.single = gradient, args, shape, single
         self.arguments = [a.shape for a in arrays]
-        self.at = arrays
 
     def parts(self, xs: Arrays) -> Arrays:
         value = self.gradient
         if callable(value):
             value = value(*[x.copy() for x in xs], *self.args)
-        value = [value] if self.single else value
-        if not isinstance(value, (tuple, list)) or len(value) != len(self.arguments):
-            raise InputError(
-                f"check_gradient: with {len(self.arguments)} arguments, the gradient must be a "
-                f"tuple of {len(self.arguments)} arrays, not {type(value).__name__}"
-            )
-        return [self._checked(_real(v, "the gradient"), s) for v, s in zip(value, self.arguments)]
+        parts = _parts(value, "the gradient", self.single, len(self.arguments))
+        return [self._checked(part, shape) for part, shape in zip(parts, self.arguments)]
 
     def _checked(self, part: Any, argument: tuple[int, ...]) -> Any:
         wanted = self.shape + argument
@@ -230,11 +256,10 @@ class _Jacobian:
         return [np.tensordot(weights[0], part, n) for part in self.parts(xs)]
 
 
-def _vjp(vjp: Callable[..., Any], args: Any, arrays: Arrays, single: bool) -> Any:
+def _vjp(vjp: Callable[..., Any], args: Any, single: bool) -> Any:
     def times_weights(xs: Arrays, weights: Arrays) -> Arrays:
         value = vjp(*[x.copy() for x in xs], *args, weights[0].copy())
-        parts = [value] if single else list(value)
-        parts = [_real(part, "vjp") for part in parts]
+        parts = _parts(value, "vjp", single, len(xs))
         if [p.shape for p in parts] != [x.shape for x in xs]:
             raise InputError(
                 f"check_gradient: vjp must return {[x.shape for x in xs]}, the shapes of the "
@@ -306,14 +331,6 @@ def _by_differences(function: _Function) -> Callable[[Arrays], Arrays]:
     return gradient
 
 
-def _check_repeats(title: str, problem: Problem) -> None:
-    again = problem.values(problem.arrays)
-    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(problem.here, again)):
-        raise GradientError(
-            f"{title}: two runs on the same inputs gave different results; fix the seed inside f"
-        )
-
-
 def _complex_step(problem: Problem, function: _Function, rng: np.random.Generator) -> list[Witness]:
     """Return the witness of the complex step: Im f(x + i h v) / h is exact to rounding for any
     small h, if f is analytic and NumPy computes it. If it does not fit the differences, f is not
@@ -348,7 +365,7 @@ def _symmetry(times: Any, problem: Problem, rng: np.random.Generator) -> list[Wi
     (x,) = problem.arrays
     u, v = rng.standard_normal((2, *x.shape))
     hu, hv = times(x, u), times(x, v)
-    size = norm([u]) * norm([hv])
+    size = length(u) * length(hv)
     if not size:
         return []
     value = abs(inner([u], [hv]) - inner([v], [hu])) / size

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygan.errors import InputError
+
 from .line import FIRST_STEP, SINGLE_STEP, Line, Sample, jitter_of
 
 Arrays = list[np.ndarray[Any, Any]]
@@ -110,10 +112,7 @@ class Claim:
         if self.gradients is None:
             entries = sum(np.count_nonzero(v) for v in direction)
             return [self.size(direction) / math.sqrt(max(entries, 1))] * len(scales)
-        return [
-            scale * length(g) / math.sqrt(max(g.size, 1))
-            for g, scale in zip(self.gradients, scales)
-        ]
+        return [scale * root_mean_square(g) for g, scale in zip(self.gradients, scales)]
 
     def size(self, direction: Arrays) -> float:
         """Return the usual size of derivatives along such directions."""
@@ -206,9 +205,14 @@ def rounding(weights: Arrays, *values: Arrays) -> float:
     return 2 * math.hypot(*sizes)
 
 
+def root_mean_square(x: np.ndarray[Any, Any]) -> float:
+    """Return the root of the mean square of x; 0 for an array without entries."""
+    return length(x) / math.sqrt(max(x.size, 1))
+
+
 def scale_of(x: np.ndarray[Any, Any]) -> float:
     """Return the root of the mean square of x, or 1 for an array of zeros."""
-    scale = length(x) / math.sqrt(max(x.size, 1))
+    scale = root_mean_square(x)
     return scale if 0 < scale < math.inf else 1.0
 
 
@@ -228,14 +232,21 @@ def length(x: np.ndarray[Any, Any]) -> float:
     return largest * math.sqrt(float(np.vdot(x / largest, x / largest)))
 
 
-def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
-    """Return the names of the first `count` parameters of f, or "input 0" and so on."""
+def argument_names(names: Sequence[str] | None, f: Callable[..., Any], count: int) -> list[str]:
+    """Return `names` if they are given, or else the names of the first `count` parameters of f, or
+    else "input 0" and so on. Raise InputError if not `count` names are given."""
+    if names:
+        if len(names) != count:
+            raise InputError(
+                f"names has {len(names)} names, but there are {count} inputs: give one for each"
+            )
+        return list(names)
     try:
-        names = [
+        found = [
             p.name
             for p in inspect.signature(f).parameters.values()
             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)
         ]
     except (TypeError, ValueError):
-        names = []
-    return names[:count] if len(names) >= count else [f"input {i}" for i in range(count)]
+        found = []
+    return found[:count] if len(found) >= count else [f"input {i}" for i in range(count)]

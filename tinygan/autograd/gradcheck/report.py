@@ -21,6 +21,7 @@ class Witness(NamedTuple):
 
     @property
     def agrees(self) -> bool:
+        """Whether the value is within the limit. NaN is not."""
         return self.value <= self.limit
 
     def __str__(self) -> str:
@@ -151,7 +152,7 @@ class Failure:
     index: of the entry, or None where only a direction is known. derivative, difference: what is
     claimed, and what differences give. claimed, found: the whole gradient of the argument, as
     claimed and by differences (NaN where it was not computed). allowed: errors of each entry that
-    are too small to be seen. rate: see OrderReport. exact: the numbers are derivatives of f itself,
+    are too small to be seen. exact: the numbers are derivatives of f itself,
     not of a weighted sum of its results. suspects: what usually looks like this.
     kind: of the Verdict on `line`.
     """
@@ -182,6 +183,7 @@ class Failure:
 
     @property
     def rate(self) -> float | None:
+        """The power of the step with which the remainder falls, or None: see OrderReport."""
         measured = self.line and self.line.rate()
         return measured[0] if measured else None
 
@@ -225,7 +227,7 @@ class Failure:
 
 
 class GradReport(list[float]):
-    """The largest relative error at each order that passed; report[0] is that of order 1.
+    """The largest relative error of each check that passed; report[0] is that of order 1.
 
     orders: an OrderReport for each of them. failure: the Failure, if a derivative is wrong.
     """
@@ -236,6 +238,7 @@ class GradReport(list[float]):
         self.failure: Failure | None = None
 
     def add(self, order: OrderReport) -> None:
+        """Add what was found about an order that passed."""
         self.append(float(order.error))
         self.orders.append(order)
 
@@ -250,7 +253,8 @@ class GradReport(list[float]):
         return [witness for order in self.orders for witness in order.witnesses]
 
     def __str__(self) -> str:
-        return ", ".join(f"order {i + 1}: {error:.1e}" for i, error in enumerate(self))
+        numbers = [order.order for order in self.orders]
+        return ", ".join(f"order {k}: {error:.1e}" for k, error in zip(numbers, self))
 
     def describe(self) -> str:
         """Return a text of several lines: the errors of each argument, what decided, the witnesses,
@@ -264,7 +268,8 @@ class GradReport(list[float]):
                 lines.append(f"  without influence on the results, above their rounding: {names}")
             lines += [f"  {order.how()}", f"  {order.chance()}"]
             if order.moved:
-                lines.append(f"  the point was moved off a kink: {order.moved} times")
+                times = "once" if order.moved == 1 else f"{order.moved} times"
+                lines.append(f"  the point was moved off a kink {times}")
             lines += [f"  witness: {text}" for text in order.by_witness()]
         if self.failure:
             lines.append(self.failure.describe())

@@ -1,4 +1,4 @@
-"""The usual suspects: what a wrong gradient of such a kind is usually caused by.
+"""The usual suspects: the causes that a wrong gradient usually has, found by its symptoms.
 
 Each test looks for one symptom in the numbers, and yields sentences: the symptom, its usual cause,
 what to do. A symptom counts only if it explains the claimed gradient at all entries that are known,
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import patterns, places
-from .evidence import Evidence, near, root_mean_square
-from .problem import Problem
+from .evidence import Evidence, near
+from .problem import Problem, root_mean_square
 
 if TYPE_CHECKING:
     from .report import Failure

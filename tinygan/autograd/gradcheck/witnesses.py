@@ -1,6 +1,6 @@
-"""Independent witnesses: tests of the same derivative that share nothing with the differences.
+"""Independent witnesses: other tests of the same derivative.
 
-Each is used where it applies. They agree to rounding, not to a truncation error.
+Each is used where it applies. Most of them are exact up to rounding: they have no truncation error.
 
 * adjoint: for an argument in which f is linear, <A v, w> = <v, A' w>, where A v comes from f and
   A' w is the claimed gradient;
@@ -10,6 +10,8 @@ Each is used where it applies. They agree to rounding, not to a truncation error
 * differences of values: (phi(h) - 2 phi(0) + phi(-h)) / h^2 - v . H v falls like h^2. So the second
   derivatives are compared with the function itself, and not only with its gradients;
 * float32: the gradient in float32 is that in float64, up to rounding.
+
+plain.py has one more, the complex step, and optable/exact.py the derivatives from mpmath.
 """
 
 import math
@@ -18,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .line import ROUNDING, Line, Sample
-from .problem import Arrays, Claim, Problem, inner
+from .problem import Arrays, Claim, Problem, inner, length, length_of_all
 from .report import Witness
 
 LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
@@ -27,10 +29,6 @@ SMALLEST, LARGEST = 1e-30, 1e30
 POINTS = 8  # nearby: there, rounding is another, and a mistake is the same
 PART = 0.377  # of a step: no whole number
 SINGLE = 2.0**-13  # 1.2e-4: the same for float32, whose rounding is 6e-8
-
-
-def norm(arrays: Arrays) -> float:
-    return math.sqrt(max(inner(arrays, arrays), 0.0))
 
 
 def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witness]:
@@ -54,12 +52,15 @@ def of_linear_arguments(problem: Problem, rng: np.random.Generator) -> list[Witn
         ]
         # Saturated functions and steps may look linear at whole numbers.
         bends.append([a - b - PART * c for a, b, c in zip(part, problem.here, change)])
-        size, rounding = norm(change), 1e-13 * (norm(problem.here) + norm(far))
-        if not sum(map(norm, bends)) <= rounding < LIMIT * size:
+        size, rounding = (
+            length_of_all(change),
+            1e-13 * (length_of_all(problem.here) + length_of_all(far)),
+        )
+        if not sum(map(length_of_all, bends)) <= rounding < LIMIT * size:
             continue
         linear.append((i, v))
         error = abs(inner(weights, change) - inner([claimed[i]], [v]))
-        value = error / (norm(weights) * size)
+        value = error / (length_of_all(weights) * size)
         found.append(Witness("adjoint, <Av, w> = <v, A'w>", problem.names[i], value, LIMIT))
     for first, (i, u) in enumerate(linear):
         for j, v in linear[first + 1 :]:
@@ -88,8 +89,8 @@ def _bilinearity(
     here, near, far, other = claimed[i], at(0.0, 1.0), at(0.0, 2.0), at(1.0, 0.0)
     if not np.any(near - here):
         return None
-    errors = norm([far - 2 * near + here]), norm([other - here])
-    value = max(errors) / (norm([near]) + norm([here]))
+    errors = length(far - 2 * near + here), length(other - here)
+    value = max(errors) / (length(near) + length(here))
     about = f"{problem.names[i]} and {problem.names[j]}"
     return Witness("bilinearity of the gradient", about, value, LIMIT)
 
@@ -105,8 +106,8 @@ def of_the_hessian(claim: Claim, below: Problem, first: Line) -> list[Witness]:
     u, v, hu = claim.weights, first.direction, claim.gradients[:n]
     hv = problem.gradient(problem.arrays, v)[:n]
     found = []
-    if norm(hv):
-        value = abs(inner(u, hv) - inner(v, hu)) / (norm(u) * norm(hv))
+    if length_of_all(hv):
+        value = abs(inner(u, hv) - inner(v, hu)) / (length_of_all(u) * length_of_all(hv))
         found.append(Witness("symmetry, u.Hv = v.Hu", "all arguments", value, LIMIT))
     return found + (_differences_of_values(first, hv) if first.is_regular() else [])
 
@@ -120,7 +121,7 @@ def _differences_of_values(first: Line, hv: Arrays) -> list[Witness]:
         s = first.sample_at(h)
         return Sample(h, 2 * s.bend / h - claimed, 0.0, 4 * s.noise / h)
 
-    size = norm([a * b for a, b in zip(v, hv)])
+    size = length_of_all([a * b for a, b in zip(v, hv)])
     line = Line(measure, size, claimed, first.jitter, power=2, first=first.first)
     verdict = line.examine()
     if not size or verdict.kind == "kink" or not verdict.allowed < 1e-3 * size:  # also NaN
@@ -159,7 +160,7 @@ def in_single_precision(
         largest = np.max(np.abs(g), initial=0.0)
         if here is None or name in without_influence or not SMALLEST < largest < LARGEST:
             continue
-        size, error, limit = norm([g]), norm([here[i]]), SINGLE
+        size, error, limit = length(g), length(here[i]), SINGLE
         if not math.isfinite(error):
             error = math.inf
         elif error > SINGLE * size:
@@ -170,8 +171,8 @@ def in_single_precision(
                 ]
                 more = [d for d in map(differences, [arrays, *nearby]) if d is not None]
             mean = np.mean([d[i] for d in more], 0)
-            spread = np.mean([norm([d[i] - mean]) for d in more])
-            error, limit = norm([mean]), max(SINGLE, 4 * float(spread) / size)
+            spread = np.mean([length(d[i] - mean) for d in more])
+            error, limit = length(mean), max(SINGLE, 4 * float(spread) / size)
         found.append(Witness("float32 against float64", name, error / size, limit))
     return found
 
