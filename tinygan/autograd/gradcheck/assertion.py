@@ -10,7 +10,7 @@ from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
 
 from .plain import check_gradient
-from .problem import parameter_names
+from .problem import names_of
 from .report import GradientError
 
 
@@ -42,11 +42,15 @@ def assert_gradient(
 
     Raises GradientError, an AssertionError, if it is not. pytest then shows which entries differ.
     """
+    if not callable(f):
+        raise TypeError(
+            f"assert_gradient(actual, f, x): f must be a function, not {type(f).__name__}"
+        )
     several = isinstance(x, (tuple, list)) and any(hasattr(part, "shape") for part in x)
     xs = list(x) if several else [x]
     claims = list(actual) if several and isinstance(actual, (tuple, list)) else [actual]
     title = getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(f, len(xs)))
+    names = names_of(names, f, len(xs))
     of_tensors = any(isinstance(part, Tensor) for part in xs)
     points = [np.array(_array(part), np.float64) for part in xs]
     gradients = [_array(claim) for claim in claims]
@@ -63,6 +67,10 @@ def assert_gradient(
 
     shape = np.shape(values(*points))
     for i, (point, gradient) in enumerate(zip(points, gradients)):
+        if gradient.dtype == object:
+            raise GradientError(
+                f"{title}: the gradient of {names[i]} is {gradient!s:.60}, no array"
+            )
         if gradient.shape != shape + point.shape:
             raise GradientError(
                 f"{title}: the gradient of {names[i]} has shape {gradient.shape}, not "

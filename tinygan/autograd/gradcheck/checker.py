@@ -14,12 +14,14 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from tinygan.errors import InputError
+
 from .evidence import beside
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
 from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all
 from .report import Failure, GradientError, OrderReport, fail, relative_error
-from .suspects import suspects
+from .suspects import suspects, undefined
 
 MOST_ENTRIES = 1024  # see Options.entries
 MOST_DIRECTIONS = 6
@@ -44,6 +46,24 @@ class Options(NamedTuple):
     entries: int = MOST_ENTRIES
 
 
+def check_options(options: Options) -> None:
+    """Raise InputError if an option has a value that makes no sense."""
+    if options.mode not in ("random", "full"):
+        raise InputError(f"mode must be 'random' or 'full', not {options.mode!r}")
+    for name, low, high, what in (
+        ("eps", 0.0, 1.0, "between 0 and 1"),
+        ("miss", 0.0, 1.0, "between 0 and 1"),
+        ("step", 0.0, math.inf, "a positive number, or None"),
+        ("rtol", -1e-300, math.inf, "0 or more, or None"),
+        ("atol", -1e-300, math.inf, "0 or more, or None"),
+    ):
+        value = getattr(options, name)
+        if value is None and name not in ("eps", "miss"):
+            continue
+        if not isinstance(value, (int, float, np.number)) or not low < value < high:
+            raise InputError(f"{name} must be {what}, not {value!r}")
+
+
 class Kink(Exception):
     """There is a kink so close to the point that differences mean nothing. locate: a function that
     returns the Failure that they would show."""
@@ -57,6 +77,13 @@ def check_order(
 ) -> tuple[OrderReport, Problem]:
     """Check the derivative of a Problem. Return the report, and the problem at the point that was
     used: another one if there was a kink at the first. Raise GradientError if it is wrong."""
+    check_options(options)
+    if order == 1 and (text := undefined(problem)):
+        none = math.nan
+        fail(Failure(
+            problem.title, order, problem.names[0], None, "at this point", none, none, math.inf,
+            suspects=[text], kind="undefined",
+        ))  # fmt: skip
     for moved in range(MOVES + 1):
         check = _Check(problem, order, options, rng)
         check.report.moved = moved

@@ -9,9 +9,10 @@ import numpy as np
 from tinygan.autograd.engine import grad
 from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
+from tinygan.errors import InputError
 
 from .checker import Options, check_order
-from .problem import Arrays, Claim, Problem, generator, parameter_names
+from .problem import Arrays, Claim, Problem, generator, names_of, parameter_names
 from .report import GradientError, GradReport, OrderReport, Witness, fail_if_one_disagrees
 from .witnesses import in_single_precision, of_linear_arguments, of_the_hessian
 
@@ -62,7 +63,7 @@ def check_grads(
     _check_settings(order, mode)
     single = isinstance(inputs, (Tensor, int, float)) or hasattr(inputs, "shape")
     arrays = [_float64(x) for x in ([inputs] if single else inputs)]
-    names = list(names or parameter_names(getattr(f, "forward", f), len(arrays)))
+    names = names_of(names, getattr(f, "forward", f), len(arrays))
     functions = {dtype: f for dtype in DTYPES}
     if hasattr(f, "as_function"):  # a Module: its parameters become further arguments
         functions, parameters = _of_module(f)
@@ -103,6 +104,12 @@ def check_module(
     Returns a GradReport with one entry for each mode and order; its errors have the parameters'
     names. Raises GradientError if a derivative is wrong.
     """
+    if isinstance(net, type):
+        raise TypeError(
+            f"check_module: net must be a network, not a class: make one, {net.__name__}(...)"
+        )
+    if training not in (None, True, False):
+        raise InputError(f"check_module: training must be True, False or None, not {training!r}")
     if not hasattr(net, "as_function"):
         raise TypeError(
             f"check_module: net must be a Module, not {type(net).__name__}: check a function with "
@@ -134,10 +141,10 @@ def check_module(
 
 
 def _check_settings(order: int, mode: str) -> None:
-    if order < 1:
-        raise ValueError(f"order must be 1 or more, not {order}")
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
+        raise InputError(f"order must be 1 or more, not {order!r}")
     if mode not in ("random", "full"):
-        raise ValueError(f"mode must be 'random' or 'full', not {mode!r}")
+        raise InputError(f"mode must be 'random' or 'full', not {mode!r}")
 
 
 def _title(f: Any) -> str:
@@ -281,7 +288,10 @@ def _problem(
 
 
 def _float64(x):
-    return np.array(to_numpy(x.data) if isinstance(x, Tensor) else to_numpy(x), np.float64)
+    array = np.array(to_numpy(x.data) if isinstance(x, Tensor) else to_numpy(x), np.float64)
+    if not np.all(np.isfinite(array)):
+        raise InputError("an argument or parameter has infinite numbers or NaN: nothing to compare")
+    return array
 
 
 def _values(f, arrays, dtype="float64"):

@@ -11,7 +11,7 @@ from tinygan.errors import InputError
 
 from .checker import Options, check_order
 from .line import ROUNDING, SAFETY
-from .problem import Arrays, Problem, generator, inner, parameter_names, rounding, scale_of
+from .problem import Arrays, Problem, generator, inner, names_of, rounding, scale_of
 from .report import GradientError, GradReport, Witness, fail_if_one_disagrees
 from .witnesses import LIMIT, norm, of_linear_arguments
 
@@ -58,11 +58,20 @@ def check_gradient(
     ones. Raises GradientError if a derivative is wrong, and InputError if something has the wrong
     shape or is missing.
     """
+    if not callable(f):
+        raise InputError(
+            f"check_gradient(f, gradient, x): f must be a function, not {type(f).__name__}"
+        )
+    if gradient is not None and isinstance(gradient, str):
+        raise InputError(
+            f"check_gradient: gradient must be a function, arrays or True, not {gradient!r}"
+        )
+    args = args if isinstance(args, tuple) else (args,)  # as SciPy does
     if x is None:
         raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")
     arrays, single = _arguments(x)
     title = getattr(f, "__name__", type(f).__name__)
-    names = list(names or parameter_names(f, len(arrays)))
+    names = names_of(names, f, len(arrays))
     if gradient is True:
         f, gradient = (lambda *a, both=f: both(*a)[0]), (lambda *a, both=f: both(*a)[1])
     given = {"gradient": gradient, "jvp": jvp, "vjp": vjp, "hessian": hessian, "hessp": hessp}
@@ -133,9 +142,14 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
     for part in parts:
         array = np.asarray(part)
         if array.dtype.kind not in "fiub":
+            what = type(part).__name__ if array.dtype.kind not in "c" else str(array.dtype)
+            hint = (
+                ": for a function of complex numbers, check its real and imaginary parts as "
+                "functions of theirs"
+            )
             raise InputError(
-                f"check_gradient: x must hold real numbers, not {array.dtype}: for a function of "
-                "complex numbers, check its real and imaginary parts as functions of theirs"
+                f"check_gradient: x must hold real numbers, not {what}"
+                f"{hint * (array.dtype.kind == 'c')}"
             )
         if not np.all(np.isfinite(array)):
             raise InputError("check_gradient: x has infinite numbers or NaN: nothing to compare")
@@ -174,6 +188,8 @@ def _real(value: Any, what: str) -> Any:
     """Return a result as an array of floating-point numbers, or raise InputError."""
     if hasattr(value, "toarray"):  # a sparse matrix, as of SciPy
         value = value.toarray()
+    if hasattr(value, "matmat"):  # a LinearOperator, which SciPy takes for a matrix
+        value = value @ np.eye(value.shape[1])
     array = np.asarray(value)
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
@@ -199,11 +215,14 @@ class _Jacobian:
         value = self.gradient
         if callable(value):
             value = value(*[x.copy() for x in xs], *self.args)
-        value = [value] if self.single else value
-        if not isinstance(value, (tuple, list)) or len(value) != len(self.arguments):
+        count = len(self.arguments)
+        bare = count == 1 and not isinstance(value, (tuple, list))  # of x = [array]
+        value = [value] if self.single or bare else value
+        if not isinstance(value, (tuple, list)) or len(value) != count:
+            of = f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
             raise InputError(
-                f"check_gradient: with {len(self.arguments)} arguments, the gradient must be a "
-                f"tuple of {len(self.arguments)} arrays, not {type(value).__name__}"
+                f"check_gradient: for x with {count} argument{'s' * (count > 1)}, the gradient "
+                f"must be a tuple of {count} arrays, not {type(value).__name__}{of}"
             )
         return [self._checked(_real(v, "the gradient"), s) for v, s in zip(value, self.arguments)]
 

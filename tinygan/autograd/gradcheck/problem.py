@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygan.errors import InputError
+
 from .line import FIRST_STEP, SINGLE_STEP, Line, Sample, jitter_of
 
 Arrays = list[np.ndarray[Any, Any]]
@@ -224,6 +226,15 @@ def length(x: np.ndarray[Any, Any]) -> float:
     if not 0 < largest < math.inf:
         return largest
     return largest * math.sqrt(float(np.vdot(x / largest, x / largest)))
+
+
+def names_of(names: Sequence[str] | None, f: Callable[..., Any], count: int) -> list[str]:
+    """Return the names that the caller gave to `count` arguments of f, or those of f."""
+    if names is None:
+        return parameter_names(f, count)
+    if isinstance(names, str) or len(names) != count:
+        raise InputError(f"names must be a list of {count}, one for each argument, not {names!r}")
+    return list(names)
 
 
 def parameter_names(f: Callable[..., Any], count: int) -> list[str]:

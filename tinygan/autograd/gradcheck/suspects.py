@@ -72,13 +72,21 @@ def _besides(e: Evidence, wrong: list[int]) -> Iterator[str]:
 # The numbers are not finite
 
 
+def undefined(problem: Problem) -> str:
+    """Return a sentence if f is not finite at the point of a Problem, or ""."""
+    results = np.concatenate([np.ravel(y) for y in problem.here] or [np.zeros(0)])
+    bad = int(np.sum(~np.isfinite(results)))
+    if not bad:
+        return ""
+    return (
+        f"f itself is not finite at this point ({bad} of {results.size} results are NaN or "
+        "infinite): it has no derivative here; check at a point where it is finite."
+    )
+
+
 def _undefined(e: Evidence) -> Iterator[str]:
-    results = np.concatenate([np.ravel(y) for y in e.problem.here] or [np.zeros(0)])
-    if bad := int(np.sum(~np.isfinite(results))):
-        yield (
-            f"f itself is not finite at this point ({bad} of {results.size} results are NaN or "
-            "infinite): it has no derivative here; check at a point where it is finite."
-        )
+    if text := undefined(e.problem):
+        yield text
         return
     bad = ~np.isfinite(e.whole)
     if np.any(bad):
@@ -121,9 +129,10 @@ def _zero(e: Evidence) -> Iterator[str]:
             "from the result, by detach(), no_grad(), .data, a NumPy function or a copy; or its "
             "gradient is not passed on."
         )
-    elif e.everywhere and not np.any(abs(e.found) > e.allowed) and np.any(e.whole):
+    elif np.any(e.whole) and np.all(abs(e.found) <= e.allowed + 1e-14 * e.size):
+        where = "everywhere" if e.everywhere else "in all entries that were compared"
         yield (
-            f"The differences are 0 everywhere, and the derivative is not: f does not depend on "
+            f"The differences are 0 {where}, and the derivative is not: f does not depend on "
             f"{e.name} here: it rounds, compares, or works on an older copy; or the derivative "
             "belongs to another argument."
         )
@@ -207,7 +216,7 @@ def _factor(e: Evidence) -> Iterator[str]:
     if not k or not np.all(abs(e.claimed - k * e.found) <= max(abs(k), 1.0) * e.tolerance):
         return
     precision = 1e-8 + root_mean_square(e.allowed) / root_mean_square(e.found) / 4
-    precision = min(precision, max(1e-3 * abs(k - 1), 1e-12))
+    precision = min(precision, max(1e-3 * min(abs(k - 1), 1.0), 1e-12))
     start = f"The derivative is {k:.10g} times the differences"
     named = list(_named_factors(e, k, precision))
     if e.elsewhere:
