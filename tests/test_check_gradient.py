@@ -221,3 +221,10 @@ def test_bad_calls_are_one_clear_line():
 def test_functions_that_change_from_call_to_call():
     noise = np.random.default_rng(0)
     fails(lambda x: noise.standard_normal() * x.sum(), np.ones_like, X, message="fix the seed")
+
+
+def test_entries_below_the_noise_are_counted():
+    x = np.array([1e-8, 1.0, 1e8])
+    report = check_gradient(lambda x: np.sum(x**2), lambda x: 2 * x, x, mode="full")
+    assert "in 1 of them, rounding or noise of f exceeds" in report.describe()
+    assert "rounding or noise" not in check_gradient(nll, nll_gradient, X, mode="full").describe()

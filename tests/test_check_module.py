@@ -205,3 +205,17 @@ def test_a_mistake_in_float32_alone_is_seen():
     assert not witnesses(check_grads(lambda x: x * constant, normal(3)), "float32")
     # nor is large rounding: in float32, x + 1e4 keeps three digits of x
     check_grads(lambda x: ops.square(ops.square(x + 1e4) - 1e8), normal(5))
+
+
+def test_what_is_no_network():
+    with pytest.raises(TypeError, match="not a class: make one, Linear"):
+        check_module(nn.Linear, np.ones((2, 3)))
+    for options, message in (
+        ({"training": "eval"}, "training must be True, False or None, not 'eval'"),
+        ({"order": "2"}, "order must be 1 or more"),
+        ({"eps": 0}, "eps must be between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_module(nn.Linear(3, 2, rng=0), np.ones((2, 3)), **options)
+    with pytest.raises(ValueError, match="infinite numbers or NaN"):
+        check_module(nn.Linear(3, 2, rng=0), np.full((2, 3), np.nan))

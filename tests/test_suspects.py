@@ -350,3 +350,48 @@ def test_a_witness_says_what_usually_makes_it_disagree():
     error = failure_of(lambda: check_grads(planted, V, order=1))
     assert "float32 against float64" in str(error) and "wrong in float32 alone" in str(error)
     assert "\n" not in str(error)
+
+
+def test_a_loss_that_does_not_depend_on_the_argument():
+    """Also where few of many entries are compared."""
+    planted = normal(50, 40)
+    check = numpy(lambda w: 3.0 + 1e-30 * np.sum(w), lambda w: planted, normal(50, 40))
+    (first, *_) = failure_of(check).report.failure.suspects
+    assert "differences are 0 in all entries that were compared" in first
+
+
+def test_a_mean_over_data_that_are_no_argument():
+    """The number of samples is no length of an argument, and half the size of another one."""
+    data = normal(20, 5)
+
+    def f(w, v):
+        return np.mean(np.sum(np.tanh(data @ w) * v, 1))
+
+    def gradient(w, v):
+        h = np.tanh(data @ w)
+        return data.T @ ((1 - h**2) * v), np.sum(h, 0)  # sums
+
+    error = failure_of(lambda: check_gradient(f, gradient, (normal(5, 8), normal(8))))
+    assert "If 20 is a number of samples that f knows" in error.report.failure.suspects[0]
+
+
+def test_an_epsilon_in_a_normalisation_is_no_wrong_distribution():
+    def f(w):
+        return (w - w.mean(0)) / np.sqrt(w.var(0) + 1e-5)
+
+    def vjp(w, g):
+        scale = np.sqrt(w.var(0))
+        y = (w - w.mean(0)) / scale
+        return (g - g.mean(0) - y * (g * y).mean(0)) / scale
+
+    error = failure_of(lambda: check_gradient(f, x=normal(7, 4), vjp=vjp))
+    assert not any("sums over" in text.lower() for text in error.report.failure.suspects)
+
+
+def test_a_hessian_by_hand_is_wrong_in_rows():
+    check = lambda: check_gradient(
+        lambda w: np.sum(w**4), lambda w: 4 * w**3, V, hessian=lambda w: np.diag(6 * w**2)
+    )
+    suspects = failure_of(check).report.failure.suspects
+    assert "look at row i of the Hessian" in suspects[1]
+    assert not any("detach" in text for text in suspects)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
+from tinygan.errors import InputError
 
 from .plain import check_gradient
 from .problem import names_of
@@ -43,7 +44,7 @@ def assert_gradient(
     Raises GradientError, an AssertionError, if it is not. pytest then shows which entries differ.
     """
     if not callable(f):
-        raise TypeError(
+        raise InputError(
             f"assert_gradient(actual, f, x): f must be a function, not {type(f).__name__}"
         )
     several = isinstance(x, (tuple, list)) and any(hasattr(part, "shape") for part in x)

@@ -10,20 +10,18 @@ the bound; two are enough in most cases.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
-
-from tinygan.errors import InputError
 
 from .evidence import beside
 from .kinks import look_at_the_kink
 from .line import FIRST_STEP, SAFETY, Line, Verdict
+from .options import Options, check_options
 from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all
 from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects, undefined
 
-MOST_ENTRIES = 1024  # see Options.entries
 MOST_DIRECTIONS = 6
 MOST_LOOKS = 8  # at entries that seem wrong
 MOVES = 3  # off a kink
@@ -31,37 +29,6 @@ AT_A_KINK = (
     "f has a kink at this point, where differences mean nothing, and the derivative is known here "
     "alone: check it at another point, or give it as a function"
 )
-
-
-class Options(NamedTuple):
-    """How to check: see check_grads. entries: how many are compared one by one after a failure; of
-    more, some are chosen."""
-
-    mode: str = "random"
-    rtol: float | None = None
-    atol: float | None = None
-    step: float | None = None
-    eps: float = 1e-4
-    miss: float = 1e-6
-    entries: int = MOST_ENTRIES
-
-
-def check_options(options: Options) -> None:
-    """Raise InputError if an option has a value that makes no sense."""
-    if options.mode not in ("random", "full"):
-        raise InputError(f"mode must be 'random' or 'full', not {options.mode!r}")
-    for name, low, high, what in (
-        ("eps", 0.0, 1.0, "between 0 and 1"),
-        ("miss", 0.0, 1.0, "between 0 and 1"),
-        ("step", 0.0, math.inf, "a positive number, or None"),
-        ("rtol", -1e-300, math.inf, "0 or more, or None"),
-        ("atol", -1e-300, math.inf, "0 or more, or None"),
-    ):
-        value = getattr(options, name)
-        if value is None and name not in ("eps", "miss"):
-            continue
-        if not isinstance(value, (int, float, np.number)) or not low < value < high:
-            raise InputError(f"{name} must be {what}, not {value!r}")
 
 
 class Kink(Exception):
@@ -255,7 +222,10 @@ class _Check:
         for i, x in enumerate(self.problem.arrays):
             for index in np.ndindex(x.shape):
                 first = self.report.line is None
-                self.try_direction(self.unit(i, index), to_the_noise=first, claim=claim)
+                verdict = self.try_direction(self.unit(i, index), to_the_noise=first, claim=claim)
+                if claim.gradients is not None:
+                    size = abs(float(claim.gradients[i][index])) * self.scales[i]
+                    self.report.hidden += 0 < size <= verdict.allowed
 
     # Failures
 

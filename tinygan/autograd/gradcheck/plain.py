@@ -90,7 +90,7 @@ def check_gradient(
 
     def check(order, values, gradient, along=None, movable=True):
         problem = Problem(title, names, arrays, values, gradient, along)
-        problem.movable = movable
+        problem.movable, problem.of_hessian = movable, order == 2
         _check_repeats(f"{title}, order {order}", problem)
         try:
             found, problem = check_order(problem, order, options, rng)

@@ -37,6 +37,7 @@ class OrderReport:
     compared by itself. eps, miss: an error of one entry, of size eps relative to the root mean
     square of its gradient, was missed with a probability of at most miss. noise: the smallest
     error along a direction that would have been seen, relative to the gradient's size.
+    hidden: if full, the number of entries whose derivative is below the noise.
     without_influence: the arguments whose gradient is not above the rounding of f. moved: how often
     the point was moved off a kink. tolerance: (rtol, atol) of the caller, or None. line: of the
     first direction.
@@ -51,6 +52,7 @@ class OrderReport:
     eps: float = 0.0
     miss: float = 0.0
     noise: float = 0.0
+    hidden: int = 0
     without_influence: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     tolerance: tuple[float, float] | None = None
@@ -136,7 +138,10 @@ class OrderReport:
         if self.tolerance:
             return "errors within this tolerance are not seen"
         if self.full:
-            return f"each of the {self.entries} entries was compared by itself"
+            text = f"each of the {self.entries} entries was compared by itself"
+            if self.hidden:
+                text += f"; in {self.hidden} of them, rounding or noise of f exceeds the derivative"
+            return text
         if not self.miss:
             return "the derivative is 0 in all entries, and no difference rises above the rounding"
         return (

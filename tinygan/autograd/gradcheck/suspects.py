@@ -61,7 +61,12 @@ def _besides(e: Evidence, wrong: list[int]) -> Iterator[str]:
             f"Only the derivative of {names} is wrong, of {len(e.weights)} results"
             f"{': the suspects are about it' if len(wrong) == 1 else ''}."
         )
-    if e.order > 1:
+    if e.problem.of_hessian:
+        yield (
+            "The numbers are those of the Hessian times random weights: if entry i is wrong, look "
+            "at row i of the Hessian."
+        )
+    elif e.order > 1:
         yield (
             f"Order {e.order - 1} is right here, so the gradient has the right value and a wrong "
             "derivative: something in it is taken for a constant (detach(), .data, NumPy, a stored "
@@ -140,7 +145,7 @@ def _zero(e: Evidence) -> Iterator[str]:
 
 def _constant_parts(e: Evidence) -> Iterator[str]:
     """A second derivative that is 0 because the first takes something for a constant."""
-    if e.order == 1:
+    if e.order == 1 or e.problem.of_hessian:
         return
     parts = [k for k, (claimed, _, wrong) in e.parts.items() if wrong and not claimed]
     if not parts:
@@ -258,7 +263,7 @@ def _factor(e: Evidence) -> Iterator[str]:
 
 def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
     """Yield what a factor may be, the most likely first."""
-    if e.order > 1:
+    if e.order > 1 and not e.problem.of_hessian:
         fraction = Fraction(k).limit_denominator(6)
         p, q = fraction.numerator, fraction.denominator
         if 0 < k < 1 and near(k, p / q, precision):
@@ -268,7 +273,7 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
             )
             return
     likely = [f"That suggests {text}." for factor, text in LIKELY if near(k, factor, precision)]
-    sizes: dict[int, list[str]] = {1: [], 2: [], 3: []}
+    sizes: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
     for n, texts in e.lengths().items():
         what = f"{n} is {' and '.join(texts[:2])}"
         for rank, factor, text in (
@@ -282,12 +287,22 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
             (2, 1 / math.sqrt(n), f"That is 1 / sqrt({n}), and {what}: {ROOT} is counted twice."),
         ):
             if n > 1 and near(k, factor, precision):
-                sizes[rank].append(text)
+                near_by = any(f" of {e.name}" in t or "result" in t for t in texts)
+                sizes[rank if near_by or rank != 3 else 4].append(text)
                 break
     numbers = [f"That suggests {text}." for factor, text in NUMBERS if near(k, factor, precision)]
     yield from likely + sizes[1]
+    whole = round(max(k, 1 / k))
+    if not likely and not sizes[1] and not sizes[3] and not numbers and whole > 2 and k > 0:
+        if near(max(k, 1 / k), whole, precision):
+            f_takes, other = ("mean", "sum") if k > 1 else ("sum", "mean")
+            yield (
+                f"If {whole} is a number of samples that f knows, such as a batch from outside its "
+                f"arguments: f takes a {f_takes} over them, and the derivative is that of a "
+                f"{other}."
+            )
     if not likely:
-        yield from sizes[3] + numbers + sizes[2]
+        yield from sizes[3] + numbers + sizes[4] + sizes[2]
 
 
 def _single_values(e: Evidence, moved: Problem) -> dict[str, tuple[float, float]]:
