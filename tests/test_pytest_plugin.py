@@ -99,7 +99,7 @@ def test_a_report_shows_the_gradients_and_ends_at_the_line_of_the_test(tmp_path)
         ">       gradcheck(wrong, x)  # the line in the helper",
         '>       check_grads(wrong, np.arange(1.0, 3.0), mode="full")',
         "energy, order 1: the gradient of x is wrong at index (2,): derivative 6.003, differences ",
-        "tinygan.errors.InputError: check_gradient: the gradient must have the shape (3,), not (2,)",
+        "tinygan.errors.InputError: check_gradient: the gradient must have the shape (3,), not",
         "derivative 7, differences 2",
         "derivative 9, differences 2",
         "assert 3.0 == 4",

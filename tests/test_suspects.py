@@ -395,3 +395,25 @@ def test_a_hessian_by_hand_is_wrong_in_rows():
     suspects = failure_of(check).report.failure.suspects
     assert "look at row i of the Hessian" in suspects[1]
     assert not any("detach" in text for text in suspects)
+
+
+def test_kinks_near_the_point_do_not_blur_the_differences():
+    """The bias of a small network, with the wrong sign: some units are almost at relu's kink."""
+    rng = np.random.default_rng(0)
+    data, labels = rng.standard_normal((20, 5)), rng.integers(0, 3, 20)
+    w1, w2 = rng.standard_normal((5, 8)) / 2, rng.standard_normal((8, 3)) / 2
+
+    def forward(b):
+        hidden = np.maximum(data @ w1 + b, 0)
+        p = np.exp(hidden @ w2)
+        return hidden, p / p.sum(1, keepdims=True)
+
+    def loss(b):
+        return -np.log(forward(b)[1][np.arange(20), labels]).mean()
+
+    def gradient(b):
+        hidden, p = forward(b)
+        return -np.sum((p - np.eye(3)[labels]) @ w2.T * (hidden > 0), 0) / 20
+
+    error = failure_of(lambda: check_gradient(loss, gradient, np.zeros(8)))
+    assert "suggests the sign" in error.report.failure.suspects[0]

@@ -23,7 +23,7 @@ from .report import Failure, GradientError, OrderReport, fail, relative_error
 from .suspects import suspects, undefined
 
 MOST_DIRECTIONS = 6
-MOST_LOOKS = 8  # at entries that seem wrong
+MOST_EXAMINED = 16  # of the entries that seem wrong
 MOVES = 3  # off a kink
 AT_A_KINK = (
     "f has a kink at this point, where differences mean nothing, and the derivative is known here "
@@ -326,14 +326,17 @@ class _Check:
             found[index], allowed[index] = difference / scale, estimate.allowed / scale
             if verdict.kind != "right":
                 wrong[index] = relative_error(line_i.claimed, difference, small), line_i
-        for index in sorted(wrong, key=lambda index: -wrong[index][0])[:MOST_LOOKS]:
-            verdict = wrong[index][1].examine()
-            if verdict.kind != "right":
-                if math.isfinite(verdict.error):
-                    found[index] = (wrong[index][1].claimed + verdict.error) / scale
-                    allowed[index] = verdict.allowed / scale
-                return claimed, found, allowed, index, (wrong[index][1], verdict)
-        return claimed, found, allowed, None, None
+        worst, entry = None, None
+        for index in sorted(wrong, key=lambda index: -wrong[index][0])[:MOST_EXAMINED]:
+            line_i = wrong[index][1]
+            error = abs(line_i.claimed - found[index] * scale)
+            verdict = line_i.examine(1e-6 * error if math.isfinite(error) else math.inf)
+            if math.isfinite(verdict.error):  # steps across a kink have misled the estimate
+                found[index] = (line_i.claimed + verdict.error) / scale
+                allowed[index] = verdict.allowed / scale
+            if worst is None and verdict.kind != "right":
+                worst, entry = index, (line_i, verdict)
+        return claimed, found, allowed, worst, entry
 
     def narrowed(self, claim, i, direction, line):
         """Return the flat index of an entry that is wrong, found by halving: [] if none is."""
