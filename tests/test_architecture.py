@@ -301,7 +301,9 @@ def test_the_package_stays_small():
     # more named sets, points, and images of any shape. 2,300 let people train in their own way: 370
     # for code in their own files, 350 for weights of and for PyTorch, 350 for runs from Python and
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
-    assert count < 16650, f"{count} statements: take something out, or raise the limit and say why"
+    # 3,000 check gradients: 1,000 decide (rates, noise, kinks, witnesses), 650 name the usual
+    # suspects, 650 check training steps, 350 are for the shell, 300 report and draw.
+    assert count < 19700, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

@@ -135,9 +135,11 @@ class _Check:
         wanted = [self.options.eps * sizes[i] for i in used if sizes[i] > 0]
         target = math.sqrt(self.options.miss) * min(wanted, default=math.inf)
         line = claim.line(direction, self.first)
+        level = 0
         if self.report.line:
             line.assume_jitter_of(self.report.line)
-        verdict = self.judge(line, line.examine(target, to_the_noise), direction)
+            level = max(self.report.line.best_level(), 0)  # its steps will do here, too
+        verdict = self.judge(line, line.examine(target, to_the_noise, level), direction)
         last = not line.size and self.report.moved == MOVES  # nothing but noise, as is claimed
         if verdict.kind == "hidden" and (len(used) < len(self.scales) or last):
             verdict = verdict._replace(kind="right")  # of one argument: the report says so
@@ -189,8 +191,8 @@ class _Check:
         assert self.report.line
         size = self.sizes[i] * math.sqrt(self.problem.arrays[i].size)
         if self.problem.gradient and size <= 8 * self.report.line.least_noise():
-            if not size and len(self.report.errors) > 1:
-                self.try_direction(self.gaussian(only=i))  # other arguments may hide its influence
+            if not size and len(self.report.errors) > 1 and self.has_influence(i):
+                self.try_direction(self.gaussian(only=i))  # other arguments may have hidden it
             self.allowed[i] = []
             self.report.without_influence.append(self.problem.names[i])
             self.report.errors.pop(self.problem.names[i], None)
@@ -202,6 +204,13 @@ class _Check:
             if min(seen) > self.options.eps and len(seen) > 3:
                 return  # the noise hides it
             self.try_direction(self.gaussian(only=i))
+
+    def has_influence(self, i: int) -> bool:
+        """Return whether a change of argument i changes any bit of the results."""
+        problem = self.problem
+        moved = [x + self.first * v for x, v in zip(problem.arrays, self.gaussian(only=i))]
+        values = problem.values(moved)
+        return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(values, problem.here))
 
     def say_what_could_be_missed(self) -> None:
         """Set miss for eps; or where the noise hides such errors, the larger eps that is seen."""

@@ -121,13 +121,15 @@ class Line:
         sixth = (square**2 * fourth[1] - fourth[0]) / (square**2 - 1)
         return sixth, abs(sixth - fourth[1]) + NOISE * r[2].noise
 
-    def examine(self, target: float = math.inf, to_the_noise: bool = False) -> Verdict:
+    def examine(
+        self, target: float = math.inf, to_the_noise: bool = False, level: int = 0
+    ) -> Verdict:
         """Choose the steps, and return the Verdict.
 
         target: stop as soon as errors of this size can be seen. to_the_noise: go on until rounding
-        takes over, so that `rate` can be measured down to there.
+        takes over, so that `rate` can be measured down to there. level: of the first step.
         """
-        if not self.choose_steps(target, to_the_noise):
+        if not self.choose_steps(target, to_the_noise, level):
             return Verdict("wrong", math.nan, math.nan)
         if to_the_noise and not self.at_the_noise():
             # It is larger than expected.
@@ -146,9 +148,8 @@ class Line:
         error, allowed, _ = self.best_window(min(self.by_level))
         return Verdict("right" if abs(error) <= allowed else "wrong", error, allowed)
 
-    def choose_steps(self, target: float, to_the_noise: bool) -> bool:
+    def choose_steps(self, target: float, to_the_noise: bool, level: int = 0) -> bool:
         """Take samples until the target of examine() is reached. Return False if all are NaN."""
-        level = 0
         if not math.isfinite(self.claimed):
             return False
         while not math.isfinite(self.window(level)[0]):  # f may be undefined at large steps
@@ -200,7 +201,7 @@ class Line:
                     break
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
-            if level == best + 3 and best > min(self.by_level):  # no smaller step is clear of noise
+            if level == best + 3 and best > COARSEST:  # no smaller step is clear of noise
                 before = self.window(best - 1)[0]
                 falls = abs(before - error) > abs(error) / 2
             if not falls and self.is_a_staircase(best, error):
@@ -239,6 +240,10 @@ class Line:
         windows = [(self.window(level), level) for level in range(first, last - 1)]
         (error, uncertainty), level = min(windows, key=lambda window: window[0][1])
         return error, SAFETY * uncertainty + self.floor, level
+
+    def best_level(self) -> int:
+        """Return the level of the window with the least uncertainty."""
+        return self.best_window(min(self.by_level))[2] if self.by_level else 0
 
     def kind(self, error: float, level: int) -> str:
         """Return "kink" if a kink of f at the point may explain the error, or else "wrong"."""

@@ -50,6 +50,7 @@ class Problem:
         self.values, self.gradient, self.along = values, gradient, along
         self.jitter_step = jitter_step
         self.first_claim: Claim | None = None  # if it was computed already
+        self.latest_claim: Claim | None = None
         self.here = values(arrays)
         self.scales = [scale_of(x) for x in arrays]
 
@@ -69,7 +70,8 @@ class Problem:
     def claim(self, rng: np.random.Generator) -> "Claim":
         """Return the derivative of sum(weights * f) that is claimed, for random weights."""
         claim, self.first_claim = self.first_claim, None
-        return claim or Claim(self, self.weights(rng))
+        self.latest_claim = claim or Claim(self, self.weights(rng))
+        return self.latest_claim
 
 
 class Claim:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .line import ROUNDING, Line, Sample
-from .problem import Arrays, Problem, inner
+from .problem import Arrays, Claim, Problem, inner
 from .report import Witness
 
 LIMIT = 2.0**-33  # 1.2e-10: far above the rounding of 1e-15, far below any mistake
@@ -94,19 +94,16 @@ def _bilinearity(
     return Witness("bilinearity of the gradient", about, value, LIMIT)
 
 
-def of_the_hessian(
-    problem: Problem, below: Problem, first: Line, rng: np.random.Generator
-) -> list[Witness]:
+def of_the_hessian(claim: Claim, below: Problem, first: Line) -> list[Witness]:
     """Return the witnesses `symmetry` and `differences of values` of second derivatives.
 
-    problem: that of second order, whose results are the gradients of `below`. first: the line of
-    the first direction of `below`, from the same point.
+    claim: of second order: the gradients of u . grad, where grad are the gradients of `below`, with
+    the weights of its first line, `first`, and u the weights of the claim.
     """
-    assert problem.gradient is not None
-    n, point = len(below.arrays), below.arrays + first.weights
-    u = [s * rng.standard_normal(x.shape) for x, s in zip(below.arrays, below.scales)]
-    v = first.direction
-    hu, hv = (problem.gradient(point, direction)[:n] for direction in (u, v))
+    problem, n = claim.problem, len(below.arrays)
+    assert problem.gradient is not None and claim.gradients is not None
+    u, v, hu = claim.weights, first.direction, claim.gradients[:n]
+    hv = problem.gradient(problem.arrays, v)[:n]
     found = []
     if norm(hv):
         value = abs(inner(u, hv) - inner(v, hu)) / (norm(u) * norm(hv))
@@ -133,9 +130,7 @@ def _differences_of_values(first: Line, hv: Arrays) -> list[Witness]:
 
 
 def in_single_precision(
-    names: list[str],
-    arrays: Arrays,
-    weights: Arrays,
+    claim: Claim,
     gradient: Callable[[Arrays, Arrays, str], Arrays | None],
     without_influence: list[str],
     rng: np.random.Generator,
@@ -147,34 +142,35 @@ def in_single_precision(
     nothing but rounding. Rounding differs from point to point, and a mistake does not: where the
     two differ much, more points nearby tell.
     """
+    arrays, weights = claim.problem.arrays, claim.weights
+    rounded = lambda parts: [np.float64(np.float32(part)) for part in parts]
 
-    def difference(arrays: Arrays) -> tuple[Arrays, Arrays] | None:
-        xs, ws = ([np.float64(np.float32(a)) for a in part] for part in (arrays, weights))
-        single, double = gradient(xs, ws, "float32"), gradient(xs, ws, "float64")
+    def differences(xs: Arrays, double: Arrays | None = None) -> Arrays | None:
+        """Return what the gradients in float32 differ by. double: those in float64, if known."""
+        double = double or gradient(rounded(xs), rounded(weights), "float64")
+        single = gradient(rounded(xs), rounded(weights), "float32")
         if single is None or double is None:
             return None
-        return [np.subtract(a, b, dtype=np.float64) for a, b in zip(single, double)], double
+        return [np.subtract(a, b, dtype=np.float64) for a, b in zip(single, double)]
 
-    at_point = difference(arrays)
-    if at_point is None:
-        return []
-    found, more = [], None
-    for i, name in enumerate(names):
-        size, error = norm([at_point[1][i]]), norm([at_point[0][i]])
-        largest = np.max(np.abs(at_point[1][i]), initial=0.0)
-        if name in without_influence or not SMALLEST < largest < LARGEST:
+    assert claim.gradients is not None
+    here, found, more = differences(arrays, claim.gradients), [], None
+    for i, (name, g) in enumerate(zip(claim.problem.names, claim.gradients)):
+        largest = np.max(np.abs(g), initial=0.0)
+        if here is None or name in without_influence or not SMALLEST < largest < LARGEST:
             continue
-        limit = SINGLE
+        size, error, limit = norm([g]), norm([here[i]]), SINGLE
         if not math.isfinite(error):
             error = math.inf
         elif error > SINGLE * size:
-            more = more or [
-                difference([a * (1 + 0.1 * rng.standard_normal(a.shape)) for a in arrays])
-                for _ in range(POINTS)
-            ]
-            differences = [at_point[0][i], *(d[0][i] for d in more if d is not None)]
-            mean = np.mean(differences, 0)
-            spread = np.mean([norm([d - mean]) for d in differences])
+            if more is None:
+                nearby = [
+                    [a * (1 + 0.1 * rng.standard_normal(a.shape)) for a in arrays]
+                    for _ in range(POINTS)
+                ]
+                more = [d for d in map(differences, [arrays, *nearby]) if d is not None]
+            mean = np.mean([d[i] for d in more], 0)
+            spread = np.mean([norm([d[i] - mean]) for d in more])
             error, limit = norm([mean]), max(SINGLE, 4 * float(spread) / size)
         found.append(Witness("float32 against float64", name, error / size, limit))
     return found
