@@ -303,7 +303,7 @@ def test_the_package_stays_small():
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
     # 3,000 check gradients: 1,000 decide (rates, noise, kinks, witnesses), 650 name the usual
     # suspects, 650 check training steps, 350 are for the shell, 300 report and draw.
-    assert count < 19700, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 19900, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mistakes import error_of
 from scipy import optimize, sparse
+from scipy.sparse.linalg import aslinearoperator
 
 from tinygan import GradientError, check_gradient
 
@@ -60,6 +61,9 @@ def test_every_form_of_a_right_derivative_passes():
     check_gradient(nll, None, X, jvp=lambda w, v: nll_gradient(w) @ v)
     check_gradient(residuals, jacobian, X)
     check_gradient(residuals, lambda x: sparse.csr_array(jacobian(x)), X)
+    check_gradient(residuals, lambda x: aslinearoperator(jacobian(x)), X)
+    check_gradient(nll, nll_gradient, [X])  # a single argument in a list
+    check_gradient(lambda x, a: a * np.sum(x), lambda x, a: a * np.ones(4), X, args=2.0)
     check_gradient(
         residuals,
         jacobian,
@@ -203,10 +207,20 @@ def test_bad_calls_are_one_clear_line():
         ((residuals, None, X), {"jvp": lambda x, v: v}, "jvp must return an array of shape (5,)"),
         ((residuals, None, X), {"vjp": lambda x, w: w}, "vjp must return"),
         ((lambda a, b: a + b, lambda a, b: a, (X, X)), {}, "must return a tuple of 2 arrays"),
+        ((lambda a, b: a @ b, lambda a, b: (a, b, a), (X, X)), {}, "a tuple of 2 arrays"),
         ((residuals, None, X), {"vjp": lambda x, w: None}, "vjp must return real numbers"),
         ((np.dot, None, (X, X)), {"vjp": lambda a, b, w: w}, "vjp must return a tuple of 2"),
         ((nll, True, X), {}, "the function must return (value, gradient)"),
         ((nll, nll_gradient, ([1, [2]],)), {}, "x has lists of different lengths"),
+        ((3.0, nll_gradient, X), {}, "f must be a function, not float"),
+        ((nll, "2-point", X), {}, "gradient must be a function, arrays or True, not '2-point'"),
+        ((nll, X, nll_gradient), {}, "x must hold real numbers, not function"),
+        ((nll, nll_gradient, X), {"mode": "fast"}, "mode must be 'random' or 'full'"),
+        ((nll, nll_gradient, X), {"eps": 0}, "eps must be between 0 and 1, not 0"),
+        ((nll, nll_gradient, X), {"miss": 2}, "miss must be between 0 and 1, not 2"),
+        ((nll, nll_gradient, X), {"step": 0}, "step must be more than 0, not 0"),
+        ((nll, nll_gradient, X), {"rtol": -1}, "rtol must be 0 or more, not -1"),
+        ((nll, nll_gradient, X), {"names": ["a", "b"]}, "names has 2 names, but there are 1"),
     ]
     for args, settings, message in cases:
         assert message in error_of(check_gradient, *args, **settings)
@@ -215,3 +229,10 @@ def test_bad_calls_are_one_clear_line():
 def test_functions_that_change_from_call_to_call():
     noise = np.random.default_rng(0)
     fails(lambda x: noise.standard_normal() * x.sum(), np.ones_like, X, message="fix the seed")
+
+
+def test_entries_below_the_noise_are_counted():
+    x = np.array([1e-8, 1.0, 1e8])
+    report = check_gradient(lambda x: np.sum(x**2), lambda x: 2 * x, x, mode="full")
+    assert "in 1 of them, rounding or noise of f exceeds" in report.describe()
+    assert "rounding or noise" not in check_gradient(nll, nll_gradient, X, mode="full").describe()

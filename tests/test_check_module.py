@@ -217,3 +217,17 @@ def test_elementwise_rows_of_the_op_table_are_compared_with_mpmath():
     other = dataclasses.replace(row, exact=lambda mp, x: mp.tanh(x) * (1 + mp.mpf(10) ** -11))
     (result,) = optable.run_gradchecks([other])
     assert not result.passed and "a witness disagrees: mpmath" in result.message
+
+
+def test_what_is_no_network():
+    with pytest.raises(TypeError, match="not a class: make one, Linear"):
+        check_module(nn.Linear, np.ones((2, 3)))
+    for options, message in (
+        ({"training": "eval"}, "training must be True, False or None, not 'eval'"),
+        ({"order": "2"}, "order must be 1 or more"),
+        ({"eps": 0}, "eps must be between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_module(nn.Linear(3, 2, rng=0), np.ones((2, 3)), **options)
+    with pytest.raises(ValueError, match="infinite numbers or NaN"):
+        check_module(nn.Linear(3, 2, rng=0), np.full((2, 3), np.nan))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.mistakes import error_of
-from tinygan import GradientError, check_grads, ops
+from tinygan import GradientError, check_grads, check_module, nn, ops
 from tinygan.autograd import op
 from tinygan.autograd.gradcheck import GradReport, check_gradient
 
@@ -53,7 +53,6 @@ WRONG = {
         check_gradient, sines, lambda w: (1 + 1e-7) * np.cos(w), normal(4)
     ),
     "NaN": lambda: wrong(check_gradient, sines, lambda w: np.nan * w, normal(4)),
-    "not finite": lambda: wrong(check_gradient, np.log, lambda w: 1 / w, np.zeros(())),
     "second order": lambda: wrong(check_grads, once_detached, normal(4)),
     "jvp": lambda: wrong(
         check_gradient, np.sin, x=normal(4), jvp=lambda w, v: 2 * np.cos(w) * v
@@ -120,7 +119,6 @@ def test_what_the_picture_shows():
     assert "exactly 0" in texts(RIGHT["exactly 0"]().plot())
     assert "linear or quadratic" in texts(RIGHT["linear"]().plot())
     assert "noise hides the remainder" in texts(RIGHT["noisy"]().plot())
-    assert "differences are not finite" in texts(WRONG["not finite"]().report.plot())
     assert "error of the derivative: 0.5" in texts(WRONG["factor 2"]().report.plot())
     tiny = WRONG["factor 1 + 1e-7"]().report.plot()
     tiny.draw_without_rendering()
@@ -209,3 +207,38 @@ def test_the_details_are_notes_of_the_error():
 def test_pytest_shows_the_details():
     shown = str(pytest.ExceptionInfo.from_exception(WRONG["factor 2"]()).getrepr())
     assert shown.count("The usual suspects:") == 1 and shown.count("2 times the differences") == 1
+
+
+def test_where_f_is_not_finite_one_line_says_so():
+    error = wrong(check_gradient, np.log, lambda w: 1 / w, np.zeros(5))
+    text = str(error)
+    assert text.startswith("log, order 1: f itself is not finite at this point (5 of 5 results")
+    assert "\n" not in text and error.describe() == error.report.describe() == text
+    assert "log, order 1: f is not finite at this point" in texts(error.report.plot())
+
+
+def test_an_error_without_an_entry_has_a_report_too():
+    rng = np.random.default_rng(0)
+    error = wrong(check_gradient, lambda x: np.sum(x) * rng.random(), np.ones_like, np.ones(3))
+    assert error.report.failure is None
+    assert error.report.describe() == str(error) and "fix the seed" in str(error)
+    assert len(error.report.plot().axes) == 1
+
+
+def test_a_report_in_one_line_names_what_it_is_about():
+    cube, gradient = lambda x: np.sum(x**3), lambda x: 3 * x**2
+    x = np.array([0.5, 1.0, 2.0])
+    only = check_gradient(cube, x=x, hessian=lambda x: np.diag(6 * x))
+    assert str(only).startswith("order 2: ")
+    both = check_gradient(cube, gradient, x, vjp=lambda x, w: w * 3 * x**2)
+    assert str(both).count("order 1: ") == 2
+    modes = str(
+        check_module(nn.Sequential(nn.Linear(3, 2, rng=0), nn.Dropout(0.5, rng=0)), x[None])
+    )
+    assert "in training mode, order 1: " in modes and "in evaluation mode, order 1: " in modes
+
+
+def test_what_a_tolerance_lets_pass_is_not_said_to_be_seen():
+    cube, gradient = lambda x: np.sum(x**3), lambda x: 3 * x**2 * 1.01
+    text = check_gradient(cube, gradient, np.array([0.5, 1.0, 2.0]), rtol=0.1).describe()
+    assert "errors within this tolerance are not seen" in text and "missed with" not in text

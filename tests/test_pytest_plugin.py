@@ -12,6 +12,7 @@ import pytest
 import tinygan
 import tinygan_pytest
 from tinygan import GradientError, assert_gradient, check_gradient, ops, tensor
+from tinygan.errors import InputError
 
 pytestmark = pytest.mark.cpu  # functions of NumPy arrays
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,9 @@ def test_function():
 
 def test_assertion():
     assert_gradient(np.array([2.0, 4.0, 6.003]), energy, np.array([1.0, 2.0, 3.0]))
+
+def test_bad_input(gradcheck):
+    gradcheck.gradient(energy, lambda x: x[:2], np.ones(3))
 
 def test_another_error():
     assert energy(np.ones(3)) == 4
@@ -89,12 +93,13 @@ def test_a_report_shows_the_gradients_and_ends_at_the_line_of_the_test(tmp_path)
     (tmp_path / "conftest.py").write_text('pytest_plugins = "tinygan_pytest"\n')
     (tmp_path / "test_user.py").write_text(TESTS)
     out = run_pytest(tmp_path, "-p", "xdist.plugin", "-n", "1")
-    assert "6 failed, 1 passed" in out
+    assert "7 failed, 1 passed" in out
     for message in (
         "E       tinygan.GradientError: wrong, order 1: the gradient of x is wrong at index (",
         ">       gradcheck(wrong, x)  # the line in the helper",
         '>       check_grads(wrong, np.arange(1.0, 3.0), mode="full")',
         "energy, order 1: the gradient of x is wrong at index (2,): derivative 6.003, differences ",
+        "tinygan.errors.InputError: check_gradient: the gradient must have the shape (3,), not",
         "derivative 7, differences 2",
         "derivative 9, differences 2",
         "assert 3.0 == 4",
@@ -145,6 +150,13 @@ def test_the_fixture_calls_the_functions_of_tinygan(monkeypatch, call, function)
 
 
 # ---- assert_gradient ----
+
+
+def test_what_is_no_gradient():
+    with pytest.raises(GradientError, match="the gradient of x is None, no array"):
+        assert_gradient(None, lambda x: np.sum(x), np.ones(3))
+    with pytest.raises(InputError, match="f must be a function, not ndarray"):
+        assert_gradient(np.sum, np.ones(3), np.ones(3))
 
 
 def rng():

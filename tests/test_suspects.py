@@ -351,3 +351,70 @@ def test_a_witness_says_what_usually_makes_it_disagree():
     error = failure_of(lambda: check_grads(planted, V, order=1))
     assert "float32 against float64" in str(error) and "wrong in float32 alone" in str(error)
     assert "\n" not in str(error)
+
+
+def test_a_loss_that_does_not_depend_on_the_argument():
+    """Also where few of many entries are compared."""
+    planted = normal(50, 40)
+    check = numpy(lambda w: 3.0 + 1e-30 * np.sum(w), lambda w: planted, normal(50, 40))
+    (first, *_) = failure_of(check).report.failure.suspects
+    assert "differences are 0 in all entries that were compared" in first
+
+
+def test_a_mean_over_data_that_are_no_argument():
+    """The number of samples is no length of an argument, and half the size of another one."""
+    data = normal(20, 5)
+
+    def f(w, v):
+        return np.mean(np.sum(np.tanh(data @ w) * v, 1))
+
+    def gradient(w, v):
+        h = np.tanh(data @ w)
+        return data.T @ ((1 - h**2) * v), np.sum(h, 0)  # sums
+
+    error = failure_of(lambda: check_gradient(f, gradient, (normal(5, 8), normal(8))))
+    assert "If 20 is a number of samples that f knows" in error.report.failure.suspects[0]
+
+
+def test_an_epsilon_in_a_normalisation_is_no_wrong_distribution():
+    def f(w):
+        return (w - w.mean(0)) / np.sqrt(w.var(0) + 1e-5)
+
+    def vjp(w, g):
+        scale = np.sqrt(w.var(0))
+        y = (w - w.mean(0)) / scale
+        return (g - g.mean(0) - y * (g * y).mean(0)) / scale
+
+    error = failure_of(lambda: check_gradient(f, x=normal(7, 4), vjp=vjp))
+    assert not any("sums over" in text.lower() for text in error.report.failure.suspects)
+
+
+def test_a_hessian_by_hand_is_wrong_in_rows():
+    check = lambda: check_gradient(
+        lambda w: np.sum(w**4), lambda w: 4 * w**3, V, hessian=lambda w: np.diag(6 * w**2)
+    )
+    suspects = failure_of(check).report.failure.suspects
+    assert "look at row i of the Hessian" in suspects[1]
+    assert not any("detach" in text for text in suspects)
+
+
+def test_kinks_near_the_point_do_not_blur_the_differences():
+    """The bias of a small network, with the wrong sign: some units are almost at relu's kink."""
+    rng = np.random.default_rng(0)
+    data, labels = rng.standard_normal((20, 5)), rng.integers(0, 3, 20)
+    w1, w2 = rng.standard_normal((5, 8)) / 2, rng.standard_normal((8, 3)) / 2
+
+    def forward(b):
+        hidden = np.maximum(data @ w1 + b, 0)
+        p = np.exp(hidden @ w2)
+        return hidden, p / p.sum(1, keepdims=True)
+
+    def loss(b):
+        return -np.log(forward(b)[1][np.arange(20), labels]).mean()
+
+    def gradient(b):
+        hidden, p = forward(b)
+        return -np.sum((p - np.eye(3)[labels]) @ w2.T * (hidden > 0), 0) / 20
+
+    error = failure_of(lambda: check_gradient(loss, gradient, np.zeros(8)))
+    assert "suggests the sign" in error.report.failure.suspects[0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygan.autograd.tensor import Tensor, tensor
 from tinygan.backend import asarray, to_numpy
+from tinygan.errors import InputError
 
 from .plain import check_gradient
 from .problem import argument_names
@@ -42,6 +43,10 @@ def assert_gradient(
 
     Raises GradientError, an AssertionError, if it is not. pytest then shows which entries differ.
     """
+    if not callable(f):
+        raise InputError(
+            f"assert_gradient(actual, f, x): f must be a function, not {type(f).__name__}"
+        )
     several = isinstance(x, (tuple, list)) and any(hasattr(part, "shape") for part in x)
     xs = list(x) if several else [x]
     claims = list(actual) if several and isinstance(actual, (tuple, list)) else [actual]
@@ -63,6 +68,10 @@ def assert_gradient(
 
     shape = np.shape(values(*points))
     for i, (point, gradient) in enumerate(zip(points, gradients)):
+        if gradient.dtype == object:
+            raise GradientError(
+                f"{title}: the gradient of {names[i]} is {gradient!s:.60}, no array"
+            )
         if gradient.shape != shape + point.shape:
             raise GradientError(
                 f"{title}: the gradient of {names[i]} has shape {gradient.shape}, not "

@@ -20,10 +20,10 @@ from .line import FIRST_STEP, SAFETY, Line, Verdict
 from .options import Options
 from .problem import WEIGHTS, Arrays, Claim, Problem, length_of_all, root_mean_square
 from .report import Failure, GradientError, OrderReport, fail, relative_error
-from .suspects import suspects
+from .suspects import suspects, undefined
 
 MOST_DIRECTIONS = 6
-MOST_LOOKS = 8  # at entries that seem wrong
+MOST_EXAMINED = 16  # of the entries that seem wrong
 MOVES = 3  # off a kink
 AT_A_KINK = (
     "f has a kink at this point, where differences mean nothing, and the derivative is known only "
@@ -57,6 +57,12 @@ def check_order(
 ) -> tuple[OrderReport, Problem]:
     """Check the derivative of a Problem. Return the report, and the problem at the point that was
     used: another one if there was a kink at the first. Raise GradientError if it is wrong."""
+    if order == 1 and (text := undefined(problem)):
+        none = math.nan
+        fail(Failure(
+            problem.title, order, problem.names[0], None, "at this point", none, none, math.inf,
+            suspects=[text], kind="undefined",
+        ))  # fmt: skip
     for moved in range(MOVES + 1):
         check = _Check(problem, order, options, rng)
         check.report.moved = moved
@@ -237,7 +243,10 @@ class _Check:
         for i, x in enumerate(self.problem.arrays):
             for index in np.ndindex(x.shape):
                 first = self.report.line is None
-                self.try_direction(self.unit(i, index), to_the_noise=first, claim=claim)
+                verdict = self.try_direction(self.unit(i, index), to_the_noise=first, claim=claim)
+                if claim.gradients is not None:
+                    size = abs(float(claim.gradients[i][index])) * self.scales[i]
+                    self.report.hidden += 0 < size <= verdict.allowed
 
     # Failures
 
@@ -338,14 +347,17 @@ class _Check:
             found[index], allowed[index] = difference / scale, estimate.allowed / scale
             if verdict.kind != "right":
                 wrong[index] = relative_error(line_i.claimed, difference, small), line_i
-        for index in sorted(wrong, key=lambda index: -wrong[index][0])[:MOST_LOOKS]:
-            verdict = wrong[index][1].examine()
-            if verdict.kind != "right":
-                if math.isfinite(verdict.error):
-                    found[index] = (wrong[index][1].claimed + verdict.error) / scale
-                    allowed[index] = verdict.allowed / scale
-                return claimed, found, allowed, index, (wrong[index][1], verdict)
-        return claimed, found, allowed, None, None
+        worst, entry = None, None
+        for index in sorted(wrong, key=lambda index: -wrong[index][0])[:MOST_EXAMINED]:
+            line_i = wrong[index][1]
+            error = abs(line_i.claimed - found[index] * scale)
+            verdict = line_i.examine(1e-6 * error if math.isfinite(error) else math.inf)
+            if math.isfinite(verdict.error):  # steps across a kink have misled the estimate
+                found[index] = (line_i.claimed + verdict.error) / scale
+                allowed[index] = verdict.allowed / scale
+            if worst is None and verdict.kind != "right":
+                worst, entry = index, (line_i, verdict)
+        return claimed, found, allowed, worst, entry
 
     def narrowed(self, claim: Claim, i: int, direction: Arrays, line: Line) -> list[int]:
         """Return the flat index of an entry that seems wrong, found by halving the direction; []

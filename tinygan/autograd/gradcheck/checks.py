@@ -108,6 +108,12 @@ def check_module(
     Returns a GradReport with one entry for each mode and order; its errors have the parameters'
     names. Raises GradientError if a derivative is wrong.
     """
+    if isinstance(net, type):
+        raise TypeError(
+            f"check_module: net must be a network, not a class: make one, {net.__name__}(...)"
+        )
+    if training not in (None, True, False):
+        raise InputError(f"check_module: training must be True, False or None, not {training!r}")
     if not hasattr(net, "as_function"):
         raise TypeError(
             f"check_module: net must be a Module, not {type(net).__name__}: check a function with "
@@ -139,8 +145,8 @@ def check_module(
 
 
 def _check_order(order: int) -> None:
-    if order < 1:
-        raise InputError(f"order must be 1 or more, not {order}")
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
+        raise InputError(f"order must be 1 or more, not {order!r}")
 
 
 def _title(f: Any) -> str:
@@ -278,7 +284,10 @@ def _problem(
 
 
 def _float64(x):
-    return np.array(to_numpy(x.data if isinstance(x, Tensor) else x), np.float64)
+    array = np.array(to_numpy(x.data if isinstance(x, Tensor) else x), np.float64)
+    if not np.all(np.isfinite(array)):
+        raise InputError("an argument or parameter has infinite numbers or NaN: nothing to compare")
+    return array
 
 
 def _values(f, arrays, dtype="float64"):

@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from tinygan.errors import InputError
 
 
@@ -22,12 +24,17 @@ class Options(NamedTuple):
         """Return these options. Raise InputError for a value that means nothing."""
         if self.mode not in ("random", "full"):
             raise InputError(f"mode must be 'random' or 'full', not {self.mode!r}")
-        for name, value in (("eps", self.eps), ("miss", self.miss)):
-            if not 0 < value < 1:
-                raise InputError(f"{name} must be between 0 and 1, not {value!r}")
-        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if value is not None and not 0 <= value < math.inf:
-                raise InputError(f"{name} must be 0 or more, not {value!r}")
-        if self.step is not None and not 0 < self.step < math.inf:
+        for name in ("eps", "miss"):
+            if not 0 < self.number(name) < 1:
+                raise InputError(f"{name} must be between 0 and 1, not {getattr(self, name)!r}")
+        for name in ("rtol", "atol"):
+            if getattr(self, name) is not None and not 0 <= self.number(name) < math.inf:
+                raise InputError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+        if self.step is not None and not 0 < self.number("step") < math.inf:
             raise InputError(f"step must be more than 0, not {self.step!r}")
         return self
+
+    def number(self, name: str) -> float:
+        """Return an option that must be a number; NaN if it is none."""
+        value = getattr(self, name)
+        return value if isinstance(value, (int, float, np.number)) else math.nan

@@ -38,7 +38,10 @@ def draw(report: "GradReport", path: str | Path | None = None) -> Any:
     ]
     if failure := report.failure:
         title = f"{failure.title}, order {failure.order}: {failure.argument} is wrong"
-        panels.append((f"{title} {failure.where}", failure.line, False))
+        title = f"{title} {failure.where}"
+        if failure.kind == "undefined":
+            title = f"{failure.title}, order {failure.order}: f is not finite at this point"
+        panels.append((title, failure.line, False))
     panels = panels or [("nothing was checked", None, True)]
     picture = io.BytesIO()  # drawn in memory, so that only writing raises the errors of the disk
     try:

@@ -60,6 +60,15 @@ def check_gradient(
     Hessian. Raises GradientError if a derivative is wrong, and InputError if something is missing
     or has the wrong shape.
     """
+    if not callable(f):
+        raise InputError(
+            f"check_gradient(f, gradient, x): f must be a function, not {type(f).__name__}"
+        )
+    if gradient is not None and isinstance(gradient, str):
+        raise InputError(
+            f"check_gradient: gradient must be a function, arrays or True, not {gradient!r}"
+        )
+    args = args if isinstance(args, tuple) else (args,)  # as SciPy does
     if x is None:
         raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")
     arrays, single = _arguments(x)
@@ -86,7 +95,7 @@ def check_gradient(
 
     def check(order, values, gradient, along=None, movable=True):
         problem = Problem(title, names, arrays, values, gradient, along)
-        problem.movable = movable
+        problem.movable, problem.of_hessian = movable, order == 2
         check_repeats(problem, f"{title}, order {order}")
         try:
             found, problem = check_order(problem, order, options, rng)
@@ -142,9 +151,14 @@ def _arguments(x: Any) -> tuple[Arrays, bool]:
         except ValueError:
             raise InputError("check_gradient: x has lists of different lengths") from None
         if array.dtype.kind not in "fiub":
+            what = type(part).__name__ if array.dtype.kind not in "c" else str(array.dtype)
+            hint = (
+                ": for a function of complex numbers, check its real and imaginary parts as "
+                "functions of theirs"
+            )
             raise InputError(
-                f"check_gradient: x must hold real numbers, not {array.dtype}: for a function of "
-                "complex numbers, check its real and imaginary parts as functions of theirs"
+                f"check_gradient: x must hold real numbers, not {what}"
+                f"{hint * (array.dtype.kind == 'c')}"
             )
         if not np.all(np.isfinite(array)):
             raise InputError("check_gradient: x has infinite numbers or NaN: nothing to compare")
@@ -195,6 +209,8 @@ def _real(value: Any, what: str) -> Any:
     """Return a result as an array of floating-point numbers, or raise InputError."""
     if hasattr(value, "toarray"):  # a sparse matrix, as of SciPy
         value = value.toarray()
+    if hasattr(value, "matmat"):  # a LinearOperator, which SciPy takes for a matrix
+        value = value @ np.eye(value.shape[1])
     array = np.asarray(value)
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
@@ -208,11 +224,13 @@ def _real(value: Any, what: str) -> Any:
 
 def _parts(value: Any, what: str, single: bool, count: int) -> Arrays:
     """Return what a derivative returned as a list with an array for each of `count` arguments."""
-    parts = [value] if single else value
+    bare = count == 1 and not isinstance(value, (tuple, list))  # of x = [array]
+    parts = [value] if single or bare else value
     if not isinstance(parts, (tuple, list)) or len(parts) != count:
+        of = f" of {len(parts)}" if isinstance(parts, (tuple, list)) else ""
         raise InputError(
-            f"check_gradient: with {count} arguments, {what} must return a tuple of {count} "
-            f"arrays, not {type(parts).__name__}"
+            f"check_gradient: with {count} argument{'s' * (count > 1)}, {what} must return a tuple "
+            f"of {count} arrays, not {type(parts).__name__}{of}"
         )
     return [_real(part, what) for part in parts]
 

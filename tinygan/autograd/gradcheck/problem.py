@@ -34,6 +34,7 @@ class Problem:
     """
 
     movable = True
+    of_hessian = False  # whether the derivative is a Hessian, written by hand, times weights
 
     def __init__(
         self,
@@ -56,7 +57,9 @@ class Problem:
     def moved_to(self, arrays: Arrays) -> "Problem":
         """Return the same problem at another point."""
         functions = self.values, self.gradient, self.along
-        return Problem(self.title, self.names, arrays, *functions, self.jitter_step)
+        moved = Problem(self.title, self.names, arrays, *functions, self.jitter_step)
+        moved.of_hessian = self.of_hessian
+        return moved
 
     def weights(self, rng: np.random.Generator) -> Arrays:
         """Return random weights of the results: between 1 and 2, of either sign. None is near 0,

@@ -38,6 +38,7 @@ class OrderReport:
     compared by itself. eps, miss: an error of one entry, of size eps relative to the root mean
     square of its gradient, was missed with a probability of at most miss. noise: the smallest
     error along a direction that would have been seen, relative to the gradient's size.
+    hidden: if full, the number of entries whose derivative is below the noise.
     without_influence: the arguments whose gradient is not above the rounding of f. moved: how often
     the point was moved off a kink. tolerance: (rtol, atol) of the caller, or None. line: of the
     first direction.
@@ -52,6 +53,7 @@ class OrderReport:
     eps: float = 0.0
     miss: float = 0.0
     noise: float = 0.0
+    hidden: int = 0
     without_influence: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
     tolerance: tuple[float, float] | None = None
@@ -134,8 +136,13 @@ class OrderReport:
 
     def chance(self) -> str:
         """Return a sentence about what could have been missed."""
+        if self.tolerance:
+            return "errors within this tolerance are not seen"
         if self.full:
-            return f"each of the {self.entries} entries was compared by itself"
+            text = f"each of the {self.entries} entries was compared by itself"
+            if self.hidden:
+                text += f"; in {self.hidden} of them, rounding or noise of f exceeds the derivative"
+            return text
         if not self.miss:
             return "the derivative is 0 in all entries, and no difference rises above the rounding"
         return (
@@ -154,7 +161,7 @@ class Failure:
     claimed and by differences (NaN where it was not computed). allowed: errors of each entry that
     are too small to be seen. exact: the numbers are derivatives of f itself,
     not of a weighted sum of its results. suspects: what usually looks like this.
-    kind: of the Verdict on `line`.
+    kind: of the Verdict on `line`; or "undefined", where f is not finite.
     """
 
     title: str
@@ -174,6 +181,8 @@ class Failure:
     kind: str = "wrong"
 
     def __str__(self) -> str:
+        if self.kind == "undefined":
+            return f"{self.title}, order {self.order}: {self.suspects[0]}"
         digits = 10 if self.relative_error > 1e-8 else 16
         return (
             f"{self.title}, order {self.order}: the gradient of {self.argument} is wrong "
@@ -221,7 +230,7 @@ class Failure:
             if not self.exact:
                 parts.append("The results of f are weighted with random numbers and summed:")
             parts.append(table)
-        if self.suspects:
+        if self.suspects and self.kind != "undefined":
             parts += ["The usual suspects:", *(f"  * {suspect}" for suspect in self.suspects)]
         return "\n".join(parts)
 
@@ -236,6 +245,7 @@ class GradReport(list[float]):
         super().__init__()
         self.orders: list[OrderReport] = []
         self.failure: Failure | None = None
+        self.mistake = ""  # what is wrong, in a line
 
     def add(self, order: OrderReport) -> None:
         """Add what was found about an order that passed."""
@@ -244,7 +254,7 @@ class GradReport(list[float]):
 
     def with_failure_of(self, error: "GradientError") -> "GradReport":
         """Return this report with the Failure of an error."""
-        self.failure = getattr(error.report, "failure", None)
+        self.failure, self.mistake = error.report.failure, str(error)
         return self
 
     @property
@@ -253,8 +263,10 @@ class GradReport(list[float]):
         return [witness for order in self.orders for witness in order.witnesses]
 
     def __str__(self) -> str:
-        numbers = [order.order for order in self.orders]
-        return ", ".join(f"order {k}: {error:.1e}" for k, error in zip(numbers, self))
+        titles = [order.title for order in self.orders]
+        if len({title.rpartition(", order")[0] for title in titles}) < 2:  # one function
+            titles = [f"order {order.order}" for order in self.orders]
+        return ", ".join(f"{title}: {error:.1e}" for title, error in zip(titles, self))
 
     def describe(self) -> str:
         """Return a text of several lines: the errors of each argument, what decided, the witnesses,
@@ -273,6 +285,8 @@ class GradReport(list[float]):
             lines += [f"  witness: {text}" for text in order.by_witness()]
         if self.failure:
             lines.append(self.failure.describe())
+        elif self.mistake:
+            lines.append(self.mistake)
         return "\n".join(lines)
 
     def plot(self, path: Any = None) -> Any:
@@ -295,13 +309,14 @@ class GradientError(AssertionError):
 
     __module__ = "tinygan"  # its short name, for tracebacks and for pytest's summary
 
-    def __init__(self, message: str = "", report: Any = (), kink: bool = False) -> None:
+    def __init__(self, message: str = "", report: Any = None, kink: bool = False) -> None:
         super().__init__(message)
-        self.report, self.kink = report, kink
+        self.report, self.kink = GradReport() if report is None else report, kink
+        self.report.mistake = message
 
     def describe(self) -> str:
         """Return a text of several lines: the message, and what the Failure tells."""
-        failure = getattr(self.report, "failure", None)
+        failure = self.report.failure
         details = failure.describe().split("\n")[1:] if failure else []
         return "\n".join([str(self), *details])
 

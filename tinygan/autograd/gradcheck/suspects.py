@@ -61,7 +61,12 @@ def _besides(e: Evidence, wrong: list[int]) -> Iterator[str]:
             f"Only the derivative of {names} is wrong, of {len(e.weights)} results"
             f"{': the suspects are about it' if len(wrong) == 1 else ''}."
         )
-    if e.order > 1:
+    if e.problem.of_hessian:
+        yield (
+            "The numbers are those of the Hessian times random weights: if entry i is wrong, look "
+            "at row i of the Hessian."
+        )
+    elif e.order > 1:
         yield (
             f"Order {e.order - 1} is right here, so the gradient has the right value and a wrong "
             "derivative: something in it is taken for a constant (detach(), .data, NumPy, a stored "
@@ -72,13 +77,21 @@ def _besides(e: Evidence, wrong: list[int]) -> Iterator[str]:
 # The numbers are not finite
 
 
+def undefined(problem: Problem) -> str:
+    """Return a sentence if f is not finite at the point of a Problem, or ""."""
+    results = np.concatenate([np.ravel(y) for y in problem.here] or [np.zeros(0)])
+    bad = int(np.sum(~np.isfinite(results)))
+    if not bad:
+        return ""
+    return (
+        f"f itself is not finite at this point ({bad} of {results.size} results are NaN or "
+        "infinite): it has no derivative here; check at a point where it is finite."
+    )
+
+
 def _undefined(e: Evidence) -> Iterator[str]:
-    results = np.concatenate([np.ravel(y) for y in e.problem.here] or [np.zeros(0)])
-    if bad := int(np.sum(~np.isfinite(results))):
-        yield (
-            f"f itself is not finite at this point ({bad} of {results.size} results are NaN or "
-            "infinite): it has no derivative here; check at a point where it is finite."
-        )
+    if text := undefined(e.problem):
+        yield text
         return
     bad = ~np.isfinite(e.whole)
     if np.any(bad):
@@ -121,9 +134,10 @@ def _zero(e: Evidence) -> Iterator[str]:
             "from the result, by detach(), no_grad(), .data, a NumPy function or a copy; or its "
             "gradient is not passed on."
         )
-    elif e.everywhere and not np.any(abs(e.found) > e.allowed) and np.any(e.whole):
+    elif np.any(e.whole) and np.all(abs(e.found) <= e.allowed + 1e-14 * e.size):
+        where = "everywhere" if e.everywhere else "in all entries that were compared"
         yield (
-            f"The differences are 0 everywhere, and the derivative is not: f does not depend on "
+            f"The differences are 0 {where}, and the derivative is not: f does not depend on "
             f"{e.name} here: it rounds, compares, or works on an older copy; or the derivative "
             "belongs to another argument."
         )
@@ -131,7 +145,7 @@ def _zero(e: Evidence) -> Iterator[str]:
 
 def _constant_parts(e: Evidence) -> Iterator[str]:
     """A second derivative that is 0 because the first takes something for a constant."""
-    if e.order == 1:
+    if e.order == 1 or e.problem.of_hessian:
         return
     parts = [k for k, (claimed, _, wrong) in e.parts.items() if wrong and not claimed]
     if not parts:
@@ -207,7 +221,7 @@ def _factor(e: Evidence) -> Iterator[str]:
     if not k or not np.all(abs(e.claimed - k * e.found) <= max(abs(k), 1.0) * e.tolerance):
         return
     precision = 1e-8 + root_mean_square(e.allowed) / root_mean_square(e.found) / 4
-    precision = min(precision, max(1e-3 * abs(k - 1), 1e-12))
+    precision = min(precision, max(1e-3 * min(abs(k - 1), 1.0), 1e-12))
     start = f"The derivative is {k:.10g} times the differences"
     named = list(_named_factors(e, k, precision))
     if e.elsewhere:
@@ -249,7 +263,7 @@ def _factor(e: Evidence) -> Iterator[str]:
 
 def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
     """Yield what a factor may be, the most likely first."""
-    if e.order > 1:
+    if e.order > 1 and not e.problem.of_hessian:
         fraction = Fraction(k).limit_denominator(6)
         p, q = fraction.numerator, fraction.denominator
         if 0 < k < 1 and near(k, p / q, precision):
@@ -259,7 +273,7 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
             )
             return
     likely = [f"That suggests {text}." for factor, text in LIKELY if near(k, factor, precision)]
-    sizes: dict[int, list[str]] = {1: [], 2: [], 3: []}
+    sizes: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
     for n, texts in e.lengths().items():
         what = f"{n} is {' and '.join(texts[:2])}"
         for rank, factor, text in (
@@ -273,12 +287,22 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
             (2, 1 / math.sqrt(n), f"That is 1 / sqrt({n}), and {what}: {ROOT} is counted twice."),
         ):
             if n > 1 and near(k, factor, precision):
-                sizes[rank].append(text)
+                near_by = any(f" of {e.name}" in t or "result" in t for t in texts)
+                sizes[rank if near_by or rank != 3 else 4].append(text)
                 break
     numbers = [f"That suggests {text}." for factor, text in NUMBERS if near(k, factor, precision)]
     yield from likely + sizes[1]
+    whole = round(max(k, 1 / k))
+    if not likely and not sizes[1] and not sizes[3] and not numbers and whole > 2 and k > 0:
+        if near(max(k, 1 / k), whole, precision):
+            f_takes, other = ("mean", "sum") if k > 1 else ("sum", "mean")
+            yield (
+                f"If {whole} is a number of samples that f knows, such as a batch from outside its "
+                f"arguments: f takes a {f_takes} over them, and the derivative is that of a "
+                f"{other}."
+            )
     if not likely:
-        yield from sizes[3] + numbers + sizes[2]
+        yield from sizes[3] + numbers + sizes[4] + sizes[2]
 
 
 def _single_values(e: Evidence, moved: Problem) -> dict[str, tuple[float, float]]:
