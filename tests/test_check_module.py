@@ -73,6 +73,13 @@ def test_labels_are_constants():
     assert list(report.orders[0].errors) == ["x", "embedding.weight"]
 
 
+def test_a_parameter_that_is_0_hides_nothing():
+    """Self-attention begins with gamma = 0."""
+    net = nn.SelfAttention(8)
+    report = check_module(net, normal(2, 3, 3, 8))
+    assert report.orders[0].without_influence == [] and len(report.orders[0].errors) > 4
+
+
 def test_a_wrong_parameter_is_named():
     wrong = wrong_op(lambda x: x * 1.0, lambda g, x: g * (1 + 1e-7))
 

@@ -142,3 +142,11 @@ def test_gradients_that_underflow_in_float32():
 
 def test_an_offset_before_batch_norm_has_no_influence():
     check_grads(lambda x, b: ops.batch_norm(x + b) * 3.0, [normal(8, 3), normal(3, seed=1)])
+
+
+@pytest.mark.parametrize("distance, seed", [(-1.5e-6, 7), (1e-6, 114)])
+def test_a_kink_of_the_slope_nearby_is_no_mistake(distance, seed):
+    """Three steps across it may look as if the derivative were wrong by 1e-8."""
+    x = np.array([distance, 1.7, -0.6])
+    check_gradient(lambda x: abs(x) * x, lambda x: np.diag(2 * abs(x)), x, seed=seed)
+    check_grads(lambda x: ops.maximum(x, -x) * x, x, seed=seed)

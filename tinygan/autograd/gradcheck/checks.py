@@ -97,7 +97,8 @@ def check_module(
     """Check the derivatives of a network by its inputs and by all its parameters.
 
     net: a Module. It is not changed: float64 copies are checked, and every call starts from the
-    same buffers.
+    same buffers. Parameters that are 0 everywhere, such as the gamma of self-attention, are checked
+    at small random numbers: at 0, they would hide all that they multiply.
     x: the input: an array or Tensor, or a sequence of them, for several inputs. Arrays of integers,
     such as class labels, go to the network as they are.
     order: 2 checks the gradients of the gradients too, as a gradient penalty needs them.
@@ -135,7 +136,10 @@ def check_module(
         functions = {dtype: _with_constants(f, inputs, free) for dtype, f in functions.items()}
         every_name = argument_names(None, net.forward, len(inputs))
         names = [every_name[i] for i in free] + list(parameters)
-        arrays = [_float64(inputs[i]) for i in free] + [_float64(p) for p in parameters.values()]
+        rng = generator(seed)
+        values = [_float64(p) for p in parameters.values()]
+        values = [p if np.any(p) else 0.1 * rng.standard_normal(p.shape) for p in values]
+        arrays = [_float64(inputs[i]) for i in free] + values
         results.append(_values(functions["float64"], arrays))
         if len(results) == 2 and all(map(same_bits, *results)):
             break  # both modes compute the same

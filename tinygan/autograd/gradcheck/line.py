@@ -197,24 +197,30 @@ class Line:
                     self.take_larger_steps(0.0)
                     first = min(self.by_level)
                 continue
-            # A wrong derivative leaves the same remainder at the window's smallest step, and at all
-            # smaller ones, down to the noise.
-            level, falls = best + 2, False
+            # A wrong derivative leaves the same remainder at all smaller steps, down to the noise.
+            level, falls = best + 3, False
             while level <= FINEST and not falls:
                 s = self.sample(level)
-                if not 4 * s.noise < abs(error):
+                if not self.is_clear(error, s):
                     break
                 falls = not abs(s.remainder - error) <= abs(error) / 2
                 level += 1
             if level == best + 3 and best > COARSEST:  # no smaller step is clear of noise
-                before = self.window(best - 1)[0]
-                falls = falls or abs(before - error) > abs(error) / 2
+                stays = abs(self.sample(best + 2).remainder - error) <= abs(error) / 2
+                differs = abs(self.window(best - 1)[0] - error) / abs(error)
+                falls = not differs <= (1 / 2 if stays else 1 / 8)
             if not falls and self.is_a_staircase(best, error):
                 break
             if not falls:
                 return Verdict(self.kind(error, best + 2), error, allowed)
             first = level - 1
         return self.noisy_verdict()
+
+    def is_clear(self, error: float, s: Sample) -> bool:
+        """Return whether the noise of a sample could not hide an error. The noise of its usual size
+        is an upper bound; that which was measured may be smaller."""
+        measured = (self.measured_jitter or 0.0) / s.h**self.power
+        return abs(error) > min(4 * s.noise, max(s.noise, 4 * measured))
 
     def growing_noise(self) -> float:
         """Return the noise of phi if the remainders of the smallest steps grow like 1/h, or 0."""

@@ -170,6 +170,8 @@ def in_single_precision(
                     for _ in range(POINTS)
                 ]
                 more = [d for d in map(differences, [arrays, *nearby]) if d is not None]
+            if not more:  # they overflow at all of them
+                continue
             mean = np.mean([d[i] for d in more], 0)
             spread = np.mean([length(d[i] - mean) for d in more])
             error, limit = length(mean), max(SINGLE, 4 * float(spread) / size)
