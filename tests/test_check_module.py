@@ -76,7 +76,7 @@ def test_labels_are_constants():
 def test_a_parameter_that_is_0_hides_nothing():
     """Self-attention begins with gamma = 0."""
     net = nn.SelfAttention(8)
-    report = check_module(net, normal(2, 3, 3, 8))
+    report = check_module(net, normal(2, 4, 4, 8))
     assert report.orders[0].without_influence == [] and len(report.orders[0].errors) > 4
 
 
