@@ -18,7 +18,7 @@ from tinygan.autograd.gradcheck import (
     check_grads,
     check_module,
 )
-from tinygan.backend import asarray, to_numpy
+from tinygan.backend import to_numpy
 from tinygan.errors import InputError, warn
 from tinygan.files import user_path
 
@@ -231,9 +231,7 @@ def try_once(function, inputs, where, file):
     if isinstance(function, nn.Module):
         call, named = function.as_function("float64")
         parameters = list(named.values())
-    tensors = [
-        asarray(x) if x.dtype.kind in "iu" else tensor(asarray(x), dtype="float64") for x in inputs
-    ]
+    tensors = [x if x.dtype.kind in "iu" else tensor(x, dtype="float64") for x in inputs]
     try:
         value = call(*tensors, *parameters)
     except MemoryError:

@@ -86,10 +86,17 @@ def layer(make, reference, *draws, note="", linear=False):
     """Add the row of a layer, which make() returns. Its parameters are arguments that follow the
     inputs."""
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
-    function = functools.cache(lambda dtype: make().as_function(dtype)[0])
+    functions: dict[Any, Callable[..., Any]] = {}  # {dtype: the layer as a function}
+
+    def function(*args):
+        dtype = args[0].dtype
+        if dtype not in functions:
+            functions[dtype] = make().as_function(dtype)[0]
+        return functions[dtype](*args)
+
     _add(
         f"{type(make()).__name__} {note}".strip(),
-        lambda *args: function(args[0].dtype)(*args),
+        function,
         reference,
         (*draws, *parameters.values()),
         [*("x", "condition")[: len(draws)], *parameters],
