@@ -86,13 +86,13 @@ def layer(make, reference, *draws, note="", linear=False):
     """Add the row of a layer, which make() returns. Its parameters are arguments that follow the
     inputs."""
     parameters = {name: normal(*parameter.shape) for name, parameter in make().named_parameters()}
-    functions: dict[Any, Callable[..., Any]] = {}  # {dtype: the layer as a function}
+    functions: dict[Any, Callable[..., Any]] = {}  # {(dtype, backend): the layer as a function}
 
     def function(*args):
-        dtype = args[0].dtype
-        if dtype not in functions:
-            functions[dtype] = make().as_function(dtype)[0]
-        return functions[dtype](*args)
+        key = args[0].dtype, type(args[0].data)
+        if key not in functions:
+            functions[key] = make().as_function(args[0].dtype)[0]
+        return functions[key](*args)
 
     _add(
         f"{type(make()).__name__} {note}".strip(),
