@@ -528,6 +528,7 @@ def test_gradcheck_prints_the_table_and_fails_on_a_wrong_derivative(capsys, monk
     assert main(["gradcheck"]) == 1
     out = capsys.readouterr().out
     assert "FAIL" in out and "order 1: the gradient of x is wrong" in out and "0 of 1 pass" in out
+    assert out.count(" 0.5\n") == 3  # the ratios of the entries that differ
 
 
 WITHOUT_COMMAND = ["--help"], ["--version"], ["fly"], ["fly", "--help"], [], ["--fly"]

@@ -418,3 +418,11 @@ def test_kinks_near_the_point_do_not_blur_the_differences():
 
     error = failure_of(lambda: check_gradient(loss, gradient, np.zeros(8)))
     assert "suggests the sign" in error.report.failure.suspects[0]
+
+
+def test_two_thirds_of_three_entries_may_be_a_wrong_constant():
+    report = failure_of(
+        lambda: check_gradient(lambda w: np.sum(w**3), lambda w: 2 * w**2, normal(3))
+    ).report
+    assert "n = 3 is" in report.failure.suspects[0]
+    assert "a wrong constant factor is as likely" in report.failure.suspects[0]

@@ -119,7 +119,8 @@ class KeptState:
         for undo in self.undo:
             undo()
         for x, data, grad, node, dtype in self.tensors:
-            Tensor.data.__set__(x, data)  # type: ignore[attr-defined]  # Parameter forbids `x.data =`
+            # `x.data = data` would be an assignment of a Parameter.
+            Tensor.data.__set__(x, data)  # type: ignore[attr-defined]
             x.node = node
             if node is not None:
                 node.dtype = dtype

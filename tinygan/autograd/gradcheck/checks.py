@@ -136,7 +136,7 @@ def check_module(
         functions = {dtype: _with_constants(f, inputs, free) for dtype, f in functions.items()}
         every_name = argument_names(None, net.forward, len(inputs))
         names = [every_name[i] for i in free] + list(parameters)
-        rng = generator(seed)
+        rng = generator(seed).spawn(1)[0]  # a stream apart from that of the weights
         values = [_float64(p) for p in parameters.values()]
         values = [p if np.any(p) else 0.1 * rng.standard_normal(p.shape) for p in values]
         arrays = [_float64(inputs[i]) for i in free] + values

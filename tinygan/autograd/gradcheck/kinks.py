@@ -35,20 +35,15 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
         nearby += [_gradient_beside(problem, weights, step, sign) for sign in (1.0, -1.0)]
     looked = 0
     for i, name, index, d, others in _derivatives(problem, here, nearby):
-        low, high = min(others), max(others)
-        margin = 1e-3 * max(abs(low), abs(high)) + 1e-12
-        between = [v for v in others if low + margin < v < high - margin]
-        if between or low - margin <= d <= high + margin:
+        if _may_be(d, others):
             continue
         # Of many that tie, an entry may have won or lost at all these points: change it alone.
         looked += 1
         if index is not None:
             others = others + _beside_along(problem, weights, i, index, rng)
-        low, high = min(others), max(others)
-        between = [v for v in others if low + margin < v < high - margin]
-        if looked > MOST_LOOKS or between or low - margin <= d <= high + margin:
+        if looked > MOST_LOOKS or _may_be(d, others):
             continue
-        nearest = low if d < low else high
+        nearest = min(others) if d < min(others) else max(others)
         where = f"at index {index}" if index is not None else "along equal changes of all entries"
         fail(
             Failure(
@@ -66,6 +61,15 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
                 ],
             )
         )
+
+
+def _may_be(d: float, others: list[float]) -> bool:
+    """Return whether d may be the derivative at a kink: it lies between those nearby, or these have
+    more than two values."""
+    low, high = min(others), max(others)
+    margin = 1e-3 * max(abs(low), abs(high)) + 1e-12
+    between = any(low + margin < v < high - margin for v in others)
+    return between or low - margin <= d <= high + margin
 
 
 def _gradient_beside(problem: Problem, weights: Arrays, step: Arrays, sign: float) -> Arrays:

@@ -276,11 +276,12 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
     sizes: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
     for n, texts in e.lengths().items():
         what = f"{n} is {' and '.join(texts[:2])}"
+        few = " With so few, a wrong constant factor is as likely." if n < 5 else ""
         for rank, factor, text in (
             (1, n, f"{what}: f takes a mean there, and the derivative is that of a sum."),
             (1, 1 / n, f"{what}: f takes a sum there, and the derivative is that of a mean."),
-            (1, n / (n - 1 or 2), f"That is n / (n - 1), and n = {what}: {DDOF}"),
-            (1, (n - 1) / n, f"That is (n - 1) / n, and n = {what}: {DDOF}"),
+            (1, n / (n - 1 or 2), f"That is n / (n - 1), and n = {what}: {DDOF}{few}"),
+            (1, (n - 1) / n, f"That is (n - 1) / n, and n = {what}: {DDOF}{few}"),
             (3, n / 2, f"That is {n} / 2, and {what}: a mean of squares whose 2 / {n} is missing."),
             (3, 2 / n, f"That is 2 / {n}, and {what}: the 2 of a square, and a mean for a sum."),
             (2, math.sqrt(n), f"That is sqrt({n}), and {what}: {ROOT} is missing."),
