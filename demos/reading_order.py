@@ -51,7 +51,7 @@ ORDER = [  # (folder, its files, what they teach)
     ),
     (
         ".",
-        "optim training/ema training/algorithm",
+        "optim training/ema training/algorithm training/objectives",
         "a step of training, which brings everything together",
     ),
 ]

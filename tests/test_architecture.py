@@ -60,6 +60,7 @@ FORBIDDEN_NAMES = {  # place (see `belongs`): the names that no code there may u
     "gan": MECHANICS,
     "models": MECHANICS - {"micro_batch"},  # a setting of every recipe
     "training/algorithm.py": MECHANICS,
+    "training/objectives.py": MECHANICS,
 }
 LEARNERS_PATH = list(FORBIDDEN_NAMES)
 # To look inside networks, to check them, to say which images fit, and to freeze layers.
@@ -290,8 +291,9 @@ def test_the_learners_path_can_be_read_in_a_weekend():
     # 200 of them keep small numbers right: sums in parts, scaled lengths, losses without
     # cancellation, softmax.
     # 30 of them are for images that are not square. 60 are ops that people look for, such as sin,
-    # std and prod; 70 are weight decay, clipping and schedules.
-    assert count < 3850, f"{count} statements: take something out, or raise the limit and say why"
+    # std and prod; 70 are weight decay, clipping and schedules; 350 are R3GAN, InfoGAN, unrolled
+    # GANs and four small regularisers.
+    assert count < 4200, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def test_the_package_stays_small():
@@ -303,7 +305,7 @@ def test_the_package_stays_small():
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
     # 3,000 check gradients: 1,000 decide (rates, noise, kinks, witnesses), 650 name the usual
     # suspects, 650 check training steps, 350 are for the shell, 300 report and draw.
-    assert count < 19900, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 20700, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

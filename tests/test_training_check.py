@@ -12,7 +12,7 @@ from tinygan import GradientError, InputError, check_training_step, grad, nn, op
 from tinygan.backend import asarray, xp
 from tinygan.gan import losses, penalties
 from tinygan.training import execution, recipes
-from tinygan.training.algorithm import Objectives
+from tinygan.training.objectives import Objectives
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
 DATA = IMAGES, np.arange(40) % 4

@@ -26,7 +26,7 @@ The main parts of the package, from the bottom up: each imports only from those 
     cli        the command line
 
 To learn how tinygan works, read kernels/*.py, autograd/engine.py and tensor.py, ops, nn, gan,
-models, and training/algorithm.py, in this order.
+models, and training/algorithm.py and objectives.py, in this order.
 """
 
 from . import startup
