@@ -41,6 +41,7 @@ def test_the_table_of_times(quick, capsys):
         assert row and float(row[1]) > 0 and int(row[2]) > 0 and int(row[3]) > 0
 
 
+@pytest.mark.slow
 def test_the_other_tables(quick, capsys, monkeypatch):
     monkeypatch.setattr(report, "overhead", lambda: measure_overhead(repeats=3))
     monkeypatch.setattr(report, "GROWTH", ((4, 8), (16,)))
@@ -58,6 +59,7 @@ def test_the_other_tables(quick, capsys, monkeypatch):
     assert float(times[1]) > 0 and float(times[2]) > 0
 
 
+@pytest.mark.slow
 def test_the_table_of_augmentation(quick, capsys, monkeypatch):
     monkeypatch.setattr(report, "AUGMENTED", {"dcgan diffaug": report.AUGMENTED["dcgan diffaug"]})
     code = main(["--augment", "--rounds", "1"])

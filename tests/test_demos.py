@@ -34,7 +34,15 @@ LECTURE = [
     "ada",
     "speed",
 ]
-TAKE_LONG = "progressive", "biggan", "stylegan2", "ada"  # even if they are tiny
+TAKE_LONG = (
+    "progressive",
+    "biggan",
+    "stylegan",
+    "stylegan2",
+    "diffaugment",
+    "ada",
+    "speed",
+)  # even if they are tiny
 
 
 def test_the_list_of_demos_is_complete():

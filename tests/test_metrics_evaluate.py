@@ -124,7 +124,8 @@ def test_augmentation_stays_within_its_limits(rng):
         assert 1.8 < centre.max() < 2.4 and -2.4 < centre.min() < -1.8 and abs(centre.mean()) < 0.2
 
 
-@pytest.mark.cpu  # slow; other tests train and evaluate on the other backends
+@pytest.mark.cpu  # other tests train and evaluate on the other backends
+@pytest.mark.slow
 def test_training_by_the_command_line(tmp_path, capfd, monkeypatch):
     """Trains on some digits, for some seconds. The printed accuracy is that of the written file."""
     path, learned, tested = tmp_path / "w.npz", digits("train", 2560), digits("test", 500)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import strict
 from test_gpu import on, real_gpu
-from test_training import SMALL, start
+from test_training import FEW, SMALL, start
 
 import tinygan
 from tinygan import Tensor, data, grad, kernels, ops, tensor
@@ -360,7 +360,7 @@ def largest(arrays):
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("recipe", SMALL)
+@pytest.mark.parametrize("recipe", FEW)
 def test_the_first_steps_of_a_recipe_agree(recipe, tmp_path, digits):
     """The logged numbers and all weights agree in float32.
 

@@ -104,7 +104,13 @@ def assert_same_bits(one, other):
         assert np.array_equal(one[name], other[name], equal_nan=True), name
 
 
-@pytest.mark.parametrize("name", TRAINED)
+# Left to the slow tests: those whose kinds of steps others have, too.
+ALIKE = {"progan", "stylegan", "biggan", "sngan", "projection"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ALIKE)) for n in TRAINED]
+)
 def test_a_recorded_run_trains_the_same_bits(name, digits, monkeypatch):
     """The losses of every step, weights, buffers, moments, averages, random generators; on two
     threads, small arrays too."""
@@ -169,6 +175,7 @@ def test_the_phases_of_replayed_steps_are_timed(digits):
     assert all(after[phase] > before[phase] for phase in before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_workload_of_the_bench_has_the_same_bits(name, monkeypatch):
     monkeypatch.setattr(parallel, "_threads", 2)

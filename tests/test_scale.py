@@ -266,6 +266,7 @@ def test_with_concat_the_class_reaches_the_first_layer(digits):
     assert first.shape[1:3] == (4, 4) and np.abs(first[0] - first[1]).max() > 0
 
 
+@pytest.mark.slow
 def test_standing_statistics_do_not_change_training(tmp_path, digits):
     runs = []
     for standing, every in ((0, 100), (2, 2)):

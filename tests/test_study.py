@@ -313,7 +313,10 @@ study.finding("done", fid=runs["a"][0].fid)
 '''
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "number, code",
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_study_continues(tmp_path, number, code):
     script, environment = tmp_path / "s.py", {**os.environ, "PYTHONPATH": str(ROOT)}
     script.write_text(SCRIPT)

@@ -101,7 +101,7 @@ def unbroken(digits, tmp_path_factory):
 
 # Recipes that differ from another one in one or two settings are left to the slow tests, and to
 # tests/tools/stress.py.
-ALIKE = {"lsgan", "wgan-gp", "dcgan", "cgan", "sngan"}
+ALIKE = {"lsgan", "wgan", "wgan-gp", "dcgan", "cgan", "sngan", "projection", "progan"}
 FEW = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in SMALL]
 
 
