@@ -62,6 +62,18 @@ def run_command(command):
         sys.exit(code)
 
 
+def train_to_the_end(command, run, steps):
+    """Run the command that trains the run in the folder `run`, or resume it if it was interrupted.
+    Return its last checkpoint. steps: the number of its steps."""
+    last = run / f"checkpoint-{steps:08d}.npz"
+    if not is_file(last):
+        begun = any(run.glob("checkpoint-*.npz"))
+        if run.exists() and not begun:
+            shutil.rmtree(run)  # it was stopped before its first checkpoint
+        run_command(f"tinygan train --resume {run}" if begun else command)
+    return last
+
+
 def measure(recipe, data, seed, again=False):
     """Train and measure one row, as far as it is not done yet, and write its numbers to
     demos/results/. again: discard an earlier result first."""
@@ -79,11 +91,7 @@ def measure(recipe, data, seed, again=False):
         check_settings(
             json.loads(read_text(run / "config.json"))["settings"], settings, recipe, run
         )
-    saved_steps = [int(path.stem.split("-")[1]) for path in run.glob("checkpoint-*.npz")]
-    if run.exists() and not saved_steps:
-        shutil.rmtree(run)  # it was stopped before its first checkpoint
-    if settings["steps"] not in saved_steps:
-        run_command(f"tinygan train --resume {run}" if saved_steps else train)
+    train_to_the_end(train, run, settings["steps"])
     run_command(evaluate)
     metrics = json.loads(read_text(run / "metrics.json"))
     row = {

@@ -11,11 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tinygan import kernels
+from tinygan import data, kernels
 from tinygan.data import pictures
+from tinygan.settings import parse_assignments
 from tinygan.study import result_files
+from tinygan.training import recipes
 
 # They call code that other tests run on every backend, and they measure CPUs.
 pytestmark = pytest.mark.cpu
@@ -233,6 +236,97 @@ def test_keep_stores_the_numbers_of_a_command_under_a_name(tmp_path):
     }
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert done.returncode == 1 and "demos/keep.py bench growth new.json" in done.stderr
+
+
+@pytest.fixture
+def stacked(results, monkeypatch, tmp_path):
+    stacked = importlib.import_module("stacked_mnist")
+    for name, path in ("FILE", "stacked.json"), ("RUNS", "runs"), ("PICTURES", "pictures"):
+        monkeypatch.setattr(stacked, name, tmp_path / path)
+    return stacked
+
+
+def test_the_rows_of_stacked_mnist_are_unconditional_and_see_equally_many_images(stacked):
+    for name in stacked.ROWS | stacked.ABLATION:
+        recipe, changes = stacked.settings_of(name)
+        s = recipes.find(recipe).settings().updated(changes)
+        images = s.steps * s.batch_size * s.d_steps
+        assert images == pytest.approx(stacked.IMAGES * stacked.LONG.get(name, 1), rel=0.01)
+        assert s.g_class == s.d_class == "none"
+        recipes.find(recipe).build(s, (28 + 2 * s.pad, 28 + 2 * s.pad, 3), 1000, 0)
+
+
+def test_the_table_of_stacked_mnist_shows_a_perfect_sampler_beside_each_row(stacked, capsys):
+    stacked.table()
+    assert capsys.readouterr().out == "(not measured yet)\n"
+    row = lambda kl: {
+        "commands": ["tinygan train dcgan --data stacked-mnist --seed 0 --set pad=2", "eval"],
+        "seconds": 630.0,
+        "images": 640_000,
+        "metrics": {"modes": 999, "mode_kl": kl},
+    }
+    ruler = {
+        "classifier": "the classifier",
+        "stacks": 10_000,
+        "accuracy": 0.985,
+        "perfect": {"uniform": [0.0192, 0.001], "mnist": [0.0236, 0.0011]},
+    }
+    result_files.update_json(
+        stacked.FILE, lambda old: {"ruler": ruler, "dcgan-0": row(0.25), "dcgan-1": row(0.35)}
+    )
+    stacked.table()
+    head, _, line, _, note = capsys.readouterr().out.splitlines()
+    assert line == (
+        "| DCGAN | 99 / 3.40 | 999 (999-999) | 0.300 (0.250-0.350) | 0.0236 | 640,000 | 10 | 2 | "
+        "`tinygan train dcgan --data stacked-mnist --set pad=2` |"
+    )
+    assert "98.50% of 10,000 stacks" in note and "0.0192 +- 0.0010" in note
+    stacked.table("ablation")
+    assert "| relativistic" not in capsys.readouterr().out
+
+
+def test_a_perfect_sampler_has_the_published_kl(stacked, monkeypatch):
+    """The numbers of the literature: .0192 if all modes are equally frequent, (1000 - 1) / 2n."""
+    digits = data.load("digits")
+    monkeypatch.setattr(stacked.data, "load", lambda name, split="train": digits)
+    monkeypatch.setattr(stacked, "Extractor", lambda name: Reads(digits.labels))
+    stacked.check_the_ruler()
+    ruler = result_files.read_json(stacked.FILE)["ruler"]
+    assert ruler["perfect"]["uniform"][0] == pytest.approx(999 / (2 * 26_000), rel=0.02)
+    assert ruler["accuracy"] == 1.0
+
+
+class Reads:
+    """In place of the classifier: reads the stack of the digits 0, 0 and k as it should."""
+
+    description = "reads"
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def __call__(self, images):
+        digits = np.stack([0 * self.labels, 0 * self.labels, self.labels], 1)
+        return None, np.eye(10)[digits]
+
+
+def test_the_candidates_for_an_hour_are_valid(results, monkeypatch, tmp_path, capsys):
+    hour = importlib.import_module("hour")
+    for name, (_, recipe, _, _) in hour.CANDIDATES.items():
+        settings = hour.command(name, 0)[0].split(" --set ")[1]
+        recipes.find(recipe).settings().updated(parse_assignments(settings.split()))
+    monkeypatch.setattr(hour, "FILE", tmp_path / "hour.json")
+    hour.table()
+    assert capsys.readouterr().out == "(not measured yet)\n"
+    row = lambda fid: {
+        "seconds": 900.0,
+        "shipped": {"fid": 1.0, "precision": 0.7, "recall": 0.6},
+        "second": {"fid": fid},
+    }
+    result_files.update_json(hour.FILE, lambda old: {"quick-0": row(0.5), "cosine-0": row(0.4)})
+    hour.table()
+    first, second = capsys.readouterr().out.splitlines()[2:]
+    assert first.startswith("| `cosine`: ") and "| 15 | 0.400 | 1.00 | 0.700 | 0.600 |" in first
+    assert second.startswith("| `quick`: ")
 
 
 # A first GAN

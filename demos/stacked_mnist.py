@@ -1,0 +1,188 @@
+"""Stacked MNIST: how many of 1,000 known modes does each recipe find, and how evenly?
+
+    python demos/stacked_mnist.py                        # all rows that are not done yet: 15 hours
+    python demos/stacked_mnist.py r3gan dcgan            # some rows, with three seeds
+    python demos/stacked_mnist.py r3gan-long --seeds 0   # one row, one seed
+    python demos/stacked_mnist.py --table                # only print the tables, as Markdown
+
+The protocol is that of the papers (Metz et al. 2017; Lin et al. 2018; Huang et al. 2024). Each
+image holds three random digits, one in each colour channel: 1,000 modes, all equally wanted. The
+recipes are unconditional. A classifier of single digits reads the three channels of 26,000 samples;
+we count the modes that occur, and compute KL(p || uniform) in nats, where p is the share of each
+mode. A perfect sampler does not reach a KL of 0, because 26,000 samples are few for 1,000 modes;
+the tables show what it reaches.
+
+Every row but the long one sees equally many real images, and D has one update for each batch of
+them. A row takes two tinygan commands, which are printed. You can stop at any time: the next call
+resumes the unfinished run. Two calls with different rows may run at the same time, each with
+TINYGAN_NUM_THREADS=1. Results are in demos/results/stacked-mnist.json; the runs are in
+runs/stacked-mnist/.
+"""
+
+# %%
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from results import (
+    PICTURES,
+    RESULTS,
+    parse_arguments,
+    rows_of,
+    run_command,
+    train_to_the_end,
+    training_seconds,
+)
+
+from tinygan import data, plots
+from tinygan.autograd import Tensor
+from tinygan.errors import InputError
+from tinygan.metrics import Extractor
+from tinygan.metrics.modes import modes
+from tinygan.settings import parse_assignments
+from tinygan.study import mean_and_range, result_files
+from tinygan.training import recipes
+from tinygan.training.sampling import generate, load_generator
+
+DATA, SAMPLES, IMAGES = "stacked-mnist", 26_000, 640_000
+FILE, RUNS = RESULTS / f"{DATA}.json", Path(f"runs/{DATA}")
+
+# %% The rows: (title, recipe, settings, the published modes and KL)
+
+ROWS = {
+    "dcgan": ("DCGAN", "dcgan", "pad=2", "99 / 3.40"),
+    "pacgan": ("PacDCGAN2: `dcgan` whose D sees two images", "dcgan", "pad=2 pack=2", "1000 / .06"),
+    "wgan-gp": ("WGAN-GP", "wgan-gp", "pad=2", ""),
+    "sngan": ("SNGAN", "sngan", "", ""),
+    "stylegan2": ("StyleGAN2", "stylegan2", "", ""),
+    "r3gan": ("R3GAN", "r3gan", "", "1000 / .029"),
+    "r3gan-long": ("R3GAN, four times as many images", "r3gan", "", "1000 / .029"),
+}
+LONG = {"r3gan-long": 4}  # how many times IMAGES these rows see
+# R3GAN's ablation (Huang et al. 2024, table 1): each of its two ideas is taken away.
+ABLATION = {
+    "both": ("relativistic, R1 and R2", "r3gan", "", "1000 / .0781"),
+    "no-r2": ("relativistic, R1", "r3gan", "r2=0", "fails"),
+    "bce-both": ("non-saturating, R1 and R2", "r3gan", "loss=bce", "693 / .9270"),
+    "bce-no-r2": ("non-saturating, R1", "r3gan", "loss=bce r2=0", "fails"),
+}
+
+
+def settings_of(name):
+    """Return (recipe, {setting: value}) of a row, whose number of steps follows from the number of
+    images."""
+    _, recipe, changes, _ = (ROWS | ABLATION)[name]
+    changes = parse_assignments(changes.split())
+    s = recipes.find(recipe).settings().updated(changes)
+    steps = round(IMAGES * LONG.get(name, 1) / (s.batch_size * s.d_steps))
+    return recipe, changes | {"steps": steps, "g_class": "none", "d_class": "none"}
+
+
+# %% A row: train, then measure the averaged G of the last step
+
+
+def measure(name, seed, again=False):
+    """Train and measure a row, as far as it is not done yet, and store its numbers."""
+    run = RUNS / f"{name}-{seed}"
+    recipe, changes = settings_of(name)
+    texts = " ".join(f"{key}={value}" for key, value in changes.items())
+    train = f"tinygan train {recipe} --data {DATA} --seed {seed} --out {run} --set {texts}"
+    last = run / f"checkpoint-{changes['steps']:08d}.npz"
+    evaluate = f"tinygan eval {last} -n {SAMPLES}"
+    stored = result_files.read_json(FILE).get(f"{name}-{seed}")
+    if again:
+        shutil.rmtree(run, ignore_errors=True)
+    elif stored and stored["commands"] == [train, evaluate]:
+        return
+    elif stored:
+        raise InputError(f"{FILE}: {name}-{seed} has other commands: measure it with --again")
+    train_to_the_end(train, run, changes["steps"])
+    run_command(evaluate)
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    s = recipes.find(recipe).settings().updated(changes)
+    row = {
+        "commands": [train, evaluate],
+        "seconds": training_seconds(run / "time.jsonl"),
+        "images": s.steps * s.batch_size * s.d_steps,
+        "metrics": {key: metrics[key] for key in ("modes", "mode_kl", "fid", "recall", "samples")},
+    }
+    result_files.update_json(FILE, lambda old: old | {f"{name}-{seed}": row})
+    G, _, _ = load_generator(last)
+    z = np.random.default_rng(0).standard_normal((40, G.latent), dtype=np.float32)
+    grid = plots.grid(generate(G, Tensor(z)), columns=10, gap=1, scale=1)
+    if seed == 0:
+        plots.save_image(PICTURES / f"{DATA}-{name}.png", grid)
+
+
+def check_the_ruler():
+    """Measure the classifier on stacks of test digits, and what a perfect sampler reaches with
+    26,000 samples; store both."""
+    if "ruler" in result_files.read_json(FILE):
+        return
+    extractor, test = Extractor(DATA), data.load(DATA, "test")
+    predicted = extractor(test.images)[1].argmax(2)
+    classes = np.stack([test.labels // 100, test.labels // 10 % 10, test.labels % 10], 1)
+    digits = data.load("mnist").labels
+    rng, perfect = np.random.default_rng(0), {}
+    for name, labels in ("uniform", np.arange(10)), ("mnist", digits):
+        draws = (rng.choice(labels, (SAMPLES, 3)) @ [100, 10, 1] for _ in range(200))
+        perfect[name] = [modes(draw)[1] for draw in draws]
+    ruler = {
+        "classifier": extractor.description,
+        "stacks": len(test),
+        "accuracy": float((predicted == classes).all(1).mean()),
+        "perfect": {name: [np.mean(kls), np.std(kls)] for name, kls in perfect.items()},
+    }
+    result_files.update_json(FILE, lambda old: old | {"ruler": ruler})
+
+
+# %% The tables
+def table(rows="rows"):
+    """Print a table as Markdown: that of the recipes, or "ablation"."""
+    results = result_files.read_json(FILE)
+    if "ruler" not in results:
+        print("(not measured yet)")
+        return
+    ruler = results["ruler"]
+    perfect = ruler["perfect"]["mnist"][0]
+    print("| | published | modes | KL | perfect sampler | images | minutes | seeds | command |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, (title, _, _, published) in (ABLATION if rows == "ablation" else ROWS).items():
+        seeds = rows_of(results, name)
+        if not seeds:
+            continue
+        found = mean_and_range([row["metrics"]["modes"] for row in seeds], 0)
+        kl = mean_and_range([row["metrics"]["mode_kl"] for row in seeds], 3)
+        command = seeds[0]["commands"][0].split(" --seed")[0]
+        options = seeds[0]["commands"][0].split(" --set")[1]
+        print(
+            f"| {title} | {published or '-'} | {found} | {kl} | {perfect:.4f} | "
+            f"{seeds[0]['images']:,} | {min(row['seconds'] for row in seeds) / 60:.0f} | "
+            f"{len(seeds)} | `{command} --set{options}` |"
+        )
+    mean, deviation = ruler["perfect"]["uniform"]
+    print(
+        f"\nClassifier: {ruler['classifier']}; all three digits of {ruler['accuracy']:.2%} of "
+        f"{ruler['stacks']:,} stacks of test digits are read correctly. A perfect sampler has a KL "
+        f"of {perfect:.4f} +- {ruler['perfect']['mnist'][1]:.4f} with MNIST's frequencies of the "
+        f"digits, and of {mean:.4f} +- {deviation:.4f} if all digits are equally frequent."
+    )
+
+
+# %%
+if __name__ == "__main__":
+    args = parse_arguments(__doc__, ROWS | ABLATION, seeds=(0, 1, 2))
+    try:
+        if not args.table:
+            check_the_ruler()
+            for seed in args.seeds:
+                for name in args.names or ROWS | ABLATION:
+                    if seed == 0 or name not in LONG:
+                        measure(name, seed, args.again)
+    except InputError as error:
+        sys.exit(str(error))
+    table()
+    print()
+    table("ablation")
