@@ -101,6 +101,16 @@ class General(Documented):
         1,
         MAX_COUNT,
     )
+    unroll: int = loss_setting(
+        0,
+        "let G learn from the D of N updates ahead, with a gradient that flows through these "
+        "updates, against lost modes; a step takes about 3 N times as long (unrolled GANs); 0: off",
+        0,
+        MAX_COUNT,
+    )
+    unroll_stop: bool = loss_setting(
+        False, "with unroll, let no gradient flow through the updates of D, to compare"
+    )
     sanitize: bool = optimizer_setting(
         False, "replace NaN in gradients by 0, and infinities by +-1e5 (StyleGAN2)"
     )
