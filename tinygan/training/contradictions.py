@@ -74,15 +74,18 @@ def check_unrolled(algorithm, recipe_name):
             remedies = {"d_norm": "none", "dropout": "0"}
             known = [f"{name}={x}" for name, x in remedies.items() if hasattr(s, name)]
             advice = f"set {known[0]}" if known else "choose a recipe such as wgan-gp"
+            where = f"D.{path}" if path else "D"
             raise InputError(
-                f"{setting}: D.{path} of {recipe_name} has {state}, which an update of D changes, "
+                f"{setting}: {where} of {recipe_name} has {state}, which an update of D changes, "
                 f"so that it cannot be simulated: {advice}"
             )
 
 
 def state_of_layer(module):
     """Return what a call of a layer changes in it, in words; "" if that is nothing."""
-    if isinstance(module, Dropout) and not module.rate:
+    # A network that grows has its `lod`, which changes between steps, and the generator of its
+    # initial weights.
+    if "lod" in module.buffer_names or isinstance(module, Dropout) and not module.rate:
         return ""
     words = {BatchNorm: "running statistics", SpectralNorm: "power vectors"}
     for kind, state in words.items():
@@ -90,5 +93,4 @@ def state_of_layer(module):
             return state
     if any(isinstance(value, np.random.Generator) for value in vars(module).values()):
         return "random numbers"
-    # (The level of detail of networks that grow changes between steps.)
-    return ", ".join(name for name in module.buffer_names if name != "lod")
+    return ", ".join(module.buffer_names)

@@ -25,8 +25,8 @@ def parameters_ahead(parameters, optimizer, d_loss, steps, stop=False, max_norm=
     updates.
 
     parameters, optimizer: D's; they and the optimiser's state stay as they are. d_loss: a function
-    from a list of parameters to D's loss. stop: True for constants instead, so that no gradient flows
-    through the updates. max_norm: clip the gradients as `clip_grad_norm` does; None: do not.
+    from a list of parameters to D's loss. stop: True for constants instead, so that no gradient
+    flows through the updates. max_norm: clip the gradients as `clip_grad_norm` does; None: do not.
     """
     update, names = UPDATES[type(optimizer)]
     parameters, states = list(parameters), optimizer.state
