@@ -25,6 +25,7 @@ LECTURE = [
     "autograd_tour",
     "gan_losses",
     "gradient_penalty",
+    "unrolled",
     "conditional",
     "progressive",
     "biggan",

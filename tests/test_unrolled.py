@@ -192,7 +192,7 @@ def test_a_parameter_whose_gradient_was_always_0_has_a_right_gradient(name):
 
 
 def test_other_parameters_stand_in_for_those_of_a_module_while_a_block_runs():
-    layer, x = nn.Linear(2, 2, rng=0), np.ones((1, 2), "float32")
+    layer, x = nn.Linear(2, 2, rng=0), tensor(np.ones((1, 2), "float32"))
     twice = nn.Sequential(layer, layer)
     before, own = host(twice(x)), twice.parameters()
     zeros = [tensor(np.zeros(p.shape, "float32"), requires_grad=True) for p in own]

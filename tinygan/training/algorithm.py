@@ -5,7 +5,8 @@
 
 The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), the conditioning on
 the class (gan/conditioning.py), the augmentation of images (gan/augment/), the optimisers
-(optimizers.py), and in whether the networks grow (models/growth.py). In one respect, this code
+(optimizers.py), in whether the networks grow (models/growth.py), and in whether G learns from the
+present D or looks ahead (unrolled.py). In one respect, this code
 differs from the papers: G learns from the fakes that D has just seen, instead of generating new
 ones. That saves a forward pass.
 
