@@ -35,7 +35,7 @@ LECTURE = [
     "ada",
     "speed",
 ]
-TAKE_LONG = "progressive", "biggan", "stylegan2", "ada"  # even if they are tiny
+TAKE_LONG = "progressive", "biggan", "stylegan2", "ada", "unrolled"  # even if they are tiny
 
 
 def test_the_list_of_demos_is_complete():

@@ -25,7 +25,7 @@ OPTIMIZERS = {  # those of the golden file
     "adamw": lambda p: AdamW(p, lr=0.05, betas=(0.0, 0.99), weight_decay=0.2),
     "rmsprop": lambda p: RMSprop(p, lr=0.01, alpha=0.9, weight_decay=0.1),
 }
-RING = {"r1": 0.0, "hidden": 8, "latent": 6, "batch_size": 16}
+RING = {"r1": 0.0, "hidden": 4, "latent": 3, "batch_size": 8}
 
 
 def networks(widths=(5, 6)):
