@@ -104,9 +104,10 @@ class General(Documented):
     unroll: int = loss_setting(
         0,
         "let G learn from the D of N updates ahead, with a gradient that flows through these "
-        "updates, against lost modes; a step takes about 3 N times as long (unrolled GANs); 0: off",
+        "updates, against lost modes (unrolled GANs); each takes about 1.5 times as long as a step "
+        "without them; 0: off",
         0,
-        MAX_COUNT,
+        100,
     )
     unroll_stop: bool = loss_setting(
         False, "with unroll, let no gradient flow through the updates of D, to compare"
