@@ -69,6 +69,11 @@ CLAIMS = {
     "rotations that are always applied leak": "항상 회전시키면 회전이 생성 이미지에 새어 나온다",
     "rotations with p = .6 do not leak": "p = .6으로 회전시키면 새어 나오지 않는다",
     "augmentation helps with 100 images": "이미지가 100장일 때 증강이 도움이 된다",
+    "without looking ahead, G does not cover the ring": "앞을 보지 않는 G는 8개를 다 지키지 못한다",
+    "with K = 5 and with K = 10, it covers the ring": "K = 5와 K = 10이면 8개를 다 지킨다",
+    "it is the gradient through the updates that matters": (
+        "효과는 D의 갱신을 거치는 기울기에서 온다"
+    ),
     "on probabilities, cross-entropy punishes confident mistakes hardest": (
         "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다"
     ),
@@ -114,6 +119,12 @@ KOREAN = {
         f"진짜 숫자 이미지에서 입력에 대한 D의 기울기는 {listed(r['slope'], '{:.2f}')}이고, FID는 "
         "차례로 "
         f"{', '.join(f'{value:.1f}' for value in r['fid'].values())}입니다."
+    ),
+    "unrolled": lambda r: (
+        "원 위의 정규분포 8개 가운데 G가 끝까지 지키는 개수는 "
+        f"{listed({k: sum(v) / len(v) for k, v in r['kept'].items()}, '{:.1f}')}이고, 1.41에서 "
+        "시작하는 두 수의 게임은 해에서 차례로 "
+        f"{', '.join(f'{d:.2f}' for d in r['distance'].values())} 떨어진 곳에서 끝납니다."
     ),
     "conditional": lambda r: (
         f"요청한 숫자로 인식되는 비율은 {listed(r['class_accuracy'], '{:.0%}')}이고, "

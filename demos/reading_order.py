@@ -51,7 +51,7 @@ ORDER = [  # (folder, its files, what they teach)
     ),
     (
         ".",
-        "optim training/ema training/algorithm training/objectives",
+        "optim training/ema training/algorithm training/objectives training/unrolled",
         "a step of training, which brings everything together",
     ),
 ]

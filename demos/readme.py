@@ -32,10 +32,12 @@ GUIDES = [
         "tests/README.md",
     )
 ]
+NOT_MEASURED = "(not measured yet)"
 LECTURE = (
     "autograd_tour",
     "gan_losses",
     "gradient_penalty",
+    "unrolled",
     "conditional",
     "progressive",
     "biggan",
@@ -53,6 +55,11 @@ def results(name):
     if not numbers:
         sys.exit(f"{DEMOS / 'results' / name}.json is missing")
     return numbers
+
+
+def is_measured(name):
+    """Return whether there is a file of results with this name."""
+    return bool(result_files.read_json(DEMOS / "results" / f"{name}.json"))
 
 
 def result(name):
@@ -78,6 +85,7 @@ def gallery(head="demo | result", sentence=lambda name: result(name)["finding"])
             f'<img src="demos/pictures/{name}-small.png"></a> '
             f"| [{name}](demos/{name}.py): {sentence(name)} |"
             for name in LECTURE
+            if is_measured(name)
         ]
     )
 
@@ -86,7 +94,10 @@ def gallery(head="demo | result", sentence=lambda name: result(name)["finding"])
 
 
 def value(file, path, form=""):
-    """Return the formatted value in a result file at a path such as "metrics.fid"."""
+    """Return the formatted value in a result file at a path such as "metrics.fid"; of a demo that
+    was not measured, words that say so."""
+    if file in LECTURE and not is_measured(file):
+        return NOT_MEASURED
     number = results(file)
     for key in path.split("."):
         number = number[int(key) if isinstance(number, list) else key]
@@ -183,9 +194,6 @@ def bench(name):
             for row in rows[1:]
         ]
     return markdown(*(row[:5] if name == "augmentation" else row for row in rows))
-
-
-NOT_MEASURED = "(not measured yet)"
 
 
 def bench_recipes(measured):

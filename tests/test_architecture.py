@@ -61,6 +61,7 @@ FORBIDDEN_NAMES = {  # place (see `belongs`): the names that no code there may u
     "models": MECHANICS - {"micro_batch"},  # a setting of every recipe
     "training/algorithm.py": MECHANICS,
     "training/objectives.py": MECHANICS,
+    "training/unrolled.py": MECHANICS,
 }
 LEARNERS_PATH = list(FORBIDDEN_NAMES)
 # To look inside networks, to check them, to say which images fit, and to freeze layers.

@@ -28,6 +28,7 @@ LECTURE = [
     "autograd_tour",
     "gan_losses",
     "gradient_penalty",
+    "unrolled",
     "conditional",
     "progressive",
     "biggan",
@@ -37,15 +38,9 @@ LECTURE = [
     "ada",
     "speed",
 ]
-TAKE_LONG = (
-    "progressive",
-    "biggan",
-    "stylegan",
-    "stylegan2",
-    "diffaugment",
-    "ada",
-    "speed",
-)  # even if they are tiny
+# Even if they are tiny.
+TAKE_LONG = {"progressive", "unrolled", "biggan", "stylegan", "stylegan2", "diffaugment", "ada"}
+TAKE_LONG |= {"speed"}
 
 
 def test_the_list_of_demos_is_complete():

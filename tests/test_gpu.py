@@ -438,6 +438,10 @@ RUNS = {
     "penalties": ("dcgan", {"d_norm": "none", "gp": 1.0, "r2": 1.0, "patches": True}),
     "relativistic": ("quick", {"loss": "relativistic", "equalized": True}),
     "auxiliary": ("dcgan", {"g_class": "cbn", "d_class": "auxiliary"}),
+    "unrolled": (
+        "gan",
+        {"dropout": 0.0, "r1": 0.5, "unroll": 2, "clip_grad_norm": "linear:0.1:0.01:until=5"},
+    ),
     "diffaug": ("quick", {"augment": "diffaug"}),
     "ada": ("quick", {"augment": "ada", "ada_p": 0.4, "ada_kimg": 0.5}),
     "ada all": (

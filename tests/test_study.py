@@ -100,6 +100,22 @@ def test_the_results_of_a_run(make_study, tmp_path):
         run.class_accuracy
 
 
+def test_points_are_measured_by_their_modes(make_study):
+    """They keep no samples, which would not be pictures; and the recipe has its defaults for
+    points."""
+    runs = make_study("--tiny").train(
+        {"ring": "hidden=4"}, "gan", "batch_size=8", data="ring", samples=60, steps=4, eval_every=2
+    )
+    (run,) = runs["ring"]
+    assert run.settings["dropout"] == 0 and run.modes_found == 0 and run.good_samples < 0.5
+    assert [row["step"] for row in run.evaluations] == [2, 4]
+    assert all(0 < row["energy_distance"] < 10 for row in run.evaluations)
+    with pytest.raises(
+        InputError, match="has no samples: only the first seed keeps them, of images"
+    ):
+        run.images
+
+
 def study_in(namespace, call, **names):
     """Return the Study that `call` makes in a file, or without __file__ in a notebook's cell."""
     exec(f"study = {call}", {"Study": Study, **namespace}, names)

@@ -207,8 +207,11 @@ class RMSprop(Optimizer):
         self.lr, self.alpha, self.eps, self.weight_decay = lr, alpha, eps, weight_decay
 
     def update(self, ws, gs, states):
-        get_numbers = lambda: (self.lr, self.alpha, self.eps, self.weight_decay)
-        optim_kernels.rmsprop(ws, gs, _arrays(states, "v", ws), get_numbers)
+        optim_kernels.rmsprop(ws, gs, _arrays(states, "v", ws), self.coefficients)
+
+    def coefficients(self, t: int = 1) -> tuple[float, ...]:
+        """Return the numbers of `kernels.optim.rmsprop`, which are the same in every update t."""
+        return self.lr, self.alpha, self.eps, self.weight_decay
 
 
 class Adam(Optimizer):
@@ -236,19 +239,22 @@ class Adam(Optimizer):
 
     def update(self, ws, gs, states):
         def count_and_get_numbers():
-            """Count the step. Return the numbers of `kernels.optim.adam` for each parameter. They
-            are such that the update is w -= step_size m / (sqrt(v) + eps): step_size and eps
-            include the bias correction."""
-            (beta1, beta2), (decay, shrink), rows = self.betas, self.decay_and_shrink(), []
+            """Count the step. Return the coefficients for each parameter."""
             for state in states:
-                t = state["step"] = state.get("step", 0) + 1
-                root = (1 - beta2**t) ** 0.5
-                step_size, eps = self.lr * root / (1 - beta1**t), self.eps * root
-                rows.append((step_size, eps, 1 - beta1, 1 - beta2, decay, shrink))
-            return rows
+                state["step"] = state.get("step", 0) + 1
+            return [self.coefficients(state["step"]) for state in states]
 
         ms, vs = _arrays(states, "m", ws), _arrays(states, "v", ws)
         optim_kernels.adam(ws, gs, ms, vs, count_and_get_numbers)
+
+    def coefficients(self, t: int) -> tuple[float, ...]:
+        """Return the numbers of `kernels.optim.adam` for the t-th update of a parameter (1, 2,
+        ...). They are such that the update is w -= step_size m / (sqrt(v) + eps): step_size and eps
+        include the bias correction."""
+        beta1, beta2 = self.betas
+        root = (1 - beta2**t) ** 0.5
+        step_size, eps = self.lr * root / (1 - beta1**t), self.eps * root
+        return step_size, eps, 1 - beta1, 1 - beta2, *self.decay_and_shrink()
 
     def decay_and_shrink(self) -> tuple[float, float]:
         """Return (d, s): d * w is added to the gradient, and w is multiplied by 1 - s."""

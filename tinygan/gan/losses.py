@@ -34,6 +34,8 @@ class Loss(NamedTuple):
     discriminator, generator: the two losses. Real and fake logits have the same shape.
     probability: True if the sigmoid of a logit is D's probability that the image is real.
     paired: True if G's loss also reads the real logits. Otherwise, they may be None there.
+    zero_sum: True if G's loss is the negative of D's, but for the term of the real logits, which do
+        not depend on G. (They do if the updates of D are unrolled, where G's loss has this term.)
     threshold: the logit above which D takes an image for real. None if only differences between
         logits have a meaning.
     """
@@ -43,6 +45,7 @@ class Loss(NamedTuple):
     probability: bool = False
     paired: bool = False
     threshold: float | None = 0.0
+    zero_sum: bool = False
 
 
 def _of_difference(a, b):
@@ -65,6 +68,7 @@ LOSSES = {
         lambda real, fake: bce(real, 1.0) + bce(fake, 0.0),
         lambda real, fake: -bce(fake, 0.0),
         probability=True,
+        zero_sum=True,
     ),
     "l2": Loss(
         lambda real, fake: 0.5 * mse_loss(real, 1.0) + 0.5 * mse_loss(fake, 0.0),
@@ -81,7 +85,10 @@ LOSSES = {
         lambda real, fake: -mean(fake),
     ),
     "wasserstein": Loss(
-        lambda real, fake: mean(fake) - mean(real), lambda real, fake: -mean(fake), threshold=None
+        lambda real, fake: mean(fake) - mean(real),
+        lambda real, fake: -mean(fake),
+        threshold=None,
+        zero_sum=True,
     ),
     "relativistic": Loss(
         lambda real, fake: _of_difference(fake, real),

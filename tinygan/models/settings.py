@@ -101,6 +101,17 @@ class General(Documented):
         1,
         MAX_COUNT,
     )
+    unroll: int = loss_setting(
+        0,
+        "let G learn from the D of N updates ahead, with a gradient that flows through these "
+        "updates, against lost modes (unrolled GANs); each takes about 1.5 times as long as a step "
+        "without them; 0: off",
+        0,
+        100,
+    )
+    unroll_stop: bool = loss_setting(
+        False, "with unroll, let no gradient flow through the updates of D, to compare"
+    )
     sanitize: bool = optimizer_setting(
         False, "replace NaN in gradients by 0, and infinities by +-1e5 (StyleGAN2)"
     )

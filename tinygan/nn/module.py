@@ -1,9 +1,10 @@
 """Module: the base class of layers and networks, which hold parameters, buffers and Modules."""
 
+import contextlib
 import copy
 import inspect
 from collections.abc import MutableSequence
-from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
 
 import numpy as np
 
@@ -268,6 +269,20 @@ class Module:
             parameter.requires_grad = requires_grad
         return self
 
+    @contextlib.contextmanager
+    def with_parameters(self, values: Sequence[Tensor]) -> Iterator[None]:
+        """Compute, while the block runs, with other Tensors in place of the parameters: one for
+        each of `parameters()`, in this order. Gradients flow to these Tensors."""
+        slots = [(owner, name, getattr(owner, name)) for _, owner, name in self._parameter_slots()]
+        stand_ins = {id(p): value for p, value in zip(self.parameters(), values, strict=True)}
+        try:
+            for owner, name, parameter in slots:
+                vars(owner)[name] = stand_ins[id(parameter)]
+            yield
+        finally:
+            for owner, name, parameter in slots:
+                vars(owner)[name] = parameter
+
     def as_function(self, dtype: Any) -> tuple[Callable[..., Any], dict[str, Parameter]]:
         """Return this module as a pure function f(*inputs, *parameters), and {path: Parameter}.
 
@@ -276,11 +291,6 @@ class Module:
         """
         module = copy.deepcopy(self).astype(dtype)
         parameters = dict(module.named_parameters())
-        position = {id(p): i for i, p in enumerate(parameters.values())}
-        slots = [
-            (owner, name, position[id(getattr(owner, name))])
-            for _, owner, name in module._parameter_slots()
-        ]
         buffers = [(owner, name, getattr(owner, name)) for _, owner, name in module.buffer_slots()]
         parts = [value for _, part in module.modules() for value in vars(part).values()]
         generators = [value for value in parts if isinstance(value, np.random.Generator)]
@@ -289,13 +299,12 @@ class Module:
         def function(*args):
             n = len(args) - len(parameters)
             inputs, values = args[:n], args[n:]
-            for owner, name, i in slots:
-                vars(owner)[name] = values[i]
             for owner, name, value in buffers:
                 setattr(owner, name, value)
             for generator, state in zip(generators, states):
                 generator.bit_generator.state = state
-            return module(*inputs)
+            with module.with_parameters(values):
+                return module(*inputs)
 
         function.__name__ = type(self).__name__
         return function, parameters

@@ -24,7 +24,7 @@ from tinygan import data
 from tinygan.autograd import Array
 from tinygan.errors import InputError, exit_code, quoted
 from tinygan.files import checkpoint, is_file
-from tinygan.metrics import Evaluator, extractor_for
+from tinygan.metrics import Evaluator, evaluator_of, extractor_for
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
@@ -32,6 +32,7 @@ from tinygan.training.trainer import Trainer
 LOG_POINTS = 50  # values that are kept of each column of the log
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 10  # of the grid of samples that is kept
 METRICS = "fid", "precision", "recall", "class_accuracy"
+METRICS += "modes_found", "good_samples", "energy_distance"  # of points
 
 
 def train_command(job: dict[str, Any]) -> str:
@@ -88,8 +89,6 @@ def train(job, settings, folder, last_checkpoint, progress):
     it may be from before the script was changed.
     """
     recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
-    if isinstance(dataset, data.Points):
-        raise InputError(f"a study measures images by their FID, but {dataset.name} holds points")
     begun = is_file(folder / "config.json")
     if begun:
         expected = {
@@ -126,6 +125,8 @@ def thinned_out(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
 
 @lru_cache(1)
 def evaluator(name, reals, pad):
+    if data.holds_points(name):
+        return evaluator_of(data.load(name, "test").subset(slice(reals)))
     if name in WEIGHTS_OF:
         return Evaluator(data.load(name, "test").subset(slice(reals)))
     train, held_out = data.load(name).hold_out()

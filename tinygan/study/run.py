@@ -59,11 +59,11 @@ class Run:
     @property
     def images(self) -> Array:
         """Samples, uint8 (40, H, W, C), in rows of ten; if the recipe is conditional, each column
-        has one class. Raises InputError unless the run has the study's first seed: the others keep
-        no samples."""
+        has one class. Raises InputError unless the run has the study's first seed, and generates
+        images: the others keep no samples."""
         images = result_files.read_images(self._images_file)
         if self.images_name not in images:
-            raise InputError(f"{self} has no samples: only the first seed keeps them")
+            raise InputError(f"{self} has no samples: only the first seed keeps them, of images")
         return images[self.images_name]
 
 

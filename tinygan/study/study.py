@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygan import notebook, plots
 from tinygan.autograd import Array
+from tinygan.data import holds_points
 from tinygan.errors import InputError, choose_from
 from tinygan.files import make_folder, read_bytes, remove
 from tinygan.kernels.cpu import parallel
@@ -171,7 +172,7 @@ class Study:
                     "seed": seed,
                     "folder": str(folder),
                     "settings": settings | parse_assignments(changes),
-                    "keep_samples": seed == self.seeds[0],
+                    "keep_samples": seed == self.seeds[0] and not holds_points(shared["data"]),
                 }
                 run = runs[name] = Run(label, seed, name, folder, {}, self.images_file)
                 run.results = self._stored_results(run, job)

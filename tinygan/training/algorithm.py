@@ -5,7 +5,8 @@
 
 The papers differ in the loss (gan/losses.py), the penalties (gan/penalties.py), the conditioning on
 the class (gan/conditioning.py), the augmentation of images (gan/augment/), the optimisers
-(optimizers.py), and in whether the networks grow (models/growth.py). In one respect, this code
+(optimizers.py), in whether the networks grow (models/growth.py), and in whether G learns from the
+present D or looks ahead (unrolled.py). In one respect, this code
 differs from the papers: G learns from the fakes that D has just seen, instead of generating new
 ones. That saves a forward pass.
 
@@ -25,7 +26,7 @@ from tinygan.models.growth import Growth, at_lod, set_lod
 from tinygan.optim import clip_grad_norm
 
 from . import optimizers, statistics
-from .contradictions import check_penalties, check_schedules
+from .contradictions import check_penalties, check_schedules, check_unrolled
 from .ema import EMA
 from .execution import Execution, check_batch_sizes, sum_gradients
 from .objectives import Objectives
@@ -54,8 +55,11 @@ class Algorithm:
         self.ema = EMA(self.G, self.now(s.ema), s.ema_start)
         augment_rng = self.execution.generator([seed, 0, 5])
         self.augment, self.controller = augment.from_settings(s, augment_rng)
-        self.objectives = Objectives(s, self.G, self.D, self.augment, self.rng, self.now)
+        self.objectives = Objectives(
+            s, self.G, self.D, self.augment, self.rng, self.now, lambda: self.d_optimizer
+        )
         check_penalties(self, recipe.name)
+        check_unrolled(self, recipe.name)
         self.make_optimizers()
         self.execution.upload(dataset)
 

@@ -143,6 +143,11 @@ class CheckedStep:
 
     def __init__(self, algorithm: Algorithm, double: bool) -> None:
         a = self.algorithm = algorithm
+        if a.settings.unroll_stop:
+            raise InputError(
+                "setting unroll_stop=true leaves out a part of G's gradient on purpose, which a "
+                "check would report: set unroll_stop=false"
+            )
         a.d_updates += -a.d_updates % a.objectives.penalty_every("D")
         a.step += -a.step % a.objectives.penalty_every("G")
         if double:
@@ -154,7 +159,8 @@ class CheckedStep:
         self.noted: list[tuple[list[str], dict[str, float], list[Any]]] = []
         vars(a)["clipped"] = lambda gradients: gradients
         vars(a)["make_optimizers"] = lambda: None
-        a.d_optimizer, a.g_optimizer = _Recorder(self.note), _Recorder(self.note)
+        for optimizer in (a.d_optimizer, a.g_optimizer):
+            vars(optimizer)["step"] = self.note
         vars(a.execution.recorded)["run"] = lambda key, function: function()
         compute, discriminator = a.execution.gradients, a.objectives.loss.discriminator
 
@@ -244,16 +250,6 @@ class CheckedStep:
         """Return the value of a setting in this step."""
         now = self.algorithm.now(value)
         return float(np.float32(now)) if isinstance(value, schedules.Schedule) else float(now)
-
-
-class _Recorder:
-    """Stands in for an optimiser: it hands on the gradients that it gets, and changes nothing."""
-
-    def __init__(self, note: Callable[[Any], None]) -> None:
-        self.note = note
-
-    def step(self, gradients: Any) -> None:
-        self.note(gradients)
 
 
 def compute_in_float64(algorithm: Algorithm) -> None:

@@ -1,8 +1,10 @@
 """Settings that contradict each other, or that would be ignored."""
 
+import numpy as np
+
 from tinygan.errors import InputError
 from tinygan.gan import penalties
-from tinygan.nn import StyleGenerator
+from tinygan.nn import BatchNorm, Dropout, SpectralNorm, StyleGenerator
 
 from . import own_penalty
 
@@ -43,3 +45,52 @@ def check_schedules(s):
             raise InputError(
                 f"setting {name}={getattr(s, name)}: the schedule would be ignored: {remedy}"
             )
+
+
+def check_unrolled(algorithm, recipe_name):
+    """Raise InputError if updates of D cannot be simulated: if D has a state that they would
+    change, or for a setting that unrolled.py does not follow."""
+    a, s = algorithm, algorithm.settings
+    if not s.unroll:
+        if s.unroll_stop:
+            raise InputError(
+                "setting unroll_stop=true would be ignored without unroll: set unroll=5, or leave "
+                "it out"
+            )
+        return
+    setting, every = f"setting unroll={s.unroll}", a.objectives.penalty_every("D")
+    for is_wrong, reason in (
+        (s.clip, "updates with clip are not simulated: set clip=0"),
+        (s.sanitize, "updates with sanitize are not simulated: set sanitize=false"),
+        (
+            every > 1,
+            f"D's penalties must be a part of each update: set penalty_every=1, not {every}",
+        ),
+    ):
+        if is_wrong:
+            raise InputError(f"{setting}: {reason}")
+    for path, module in a.D.modules():
+        if state := state_of_layer(module):
+            remedies = {"d_norm": "none", "dropout": "0"}
+            known = [f"{name}={x}" for name, x in remedies.items() if hasattr(s, name)]
+            advice = f"set {known[0]}" if known else "choose a recipe such as wgan-gp"
+            where = f"D.{path}" if path else "D"
+            raise InputError(
+                f"{setting}: {where} of {recipe_name} has {state}, which an update of D changes, "
+                f"so that it cannot be simulated: {advice}"
+            )
+
+
+def state_of_layer(module):
+    """Return what a call of a layer changes in it, in words; "" if that is nothing."""
+    # A network that grows has its `lod`, which changes between steps, and the generator of its
+    # initial weights.
+    if "lod" in module.buffer_names or isinstance(module, Dropout) and not module.rate:
+        return ""
+    words = {BatchNorm: "running statistics", SpectralNorm: "power vectors"}
+    for kind, state in words.items():
+        if isinstance(module, kind):
+            return state
+    if any(isinstance(value, np.random.Generator) for value in vars(module).values()):
+        return "random numbers"
+    return ", ".join(module.buffer_names)

@@ -295,8 +295,18 @@ def held_out_batch_size(algorithm, available):
 
 def check_batch_sizes(algorithm):
     """Raise InputError for batches that are larger than the data set, or that cannot be divided
-    among ranks, micro-batches and the groups of D."""
+    among ranks, micro-batches and the groups of D, or that must not be."""
     a, s = algorithm, algorithm.settings
+    if s.unroll and (s.micro_batch or ranks.size > 1):
+        found, remedy = (
+            (f"micro_batch={s.micro_batch}", "set micro_batch=0")
+            if s.micro_batch
+            else (f"{ranks.size} ranks", "start one process")
+        )
+        raise InputError(
+            f"setting unroll={s.unroll}: an update of D is simulated on a whole batch, not with "
+            f"{found}: {remedy}"
+        )
     for n in {s.batch_size, *(a.growth.batch_sizes.values() if a.growth else ())}:
         if n > len(a.dataset):
             raise InputError(

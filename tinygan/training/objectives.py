@@ -3,6 +3,7 @@
 Each method of `Objectives` returns (what is minimised, the numbers to log).
 """
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,27 +14,29 @@ from tinygan.backend import float_on_cpu, from_host, xp
 from tinygan.gan import losses, penalties
 from tinygan.gan.conditioning import call_with_labels
 from tinygan.nn import BatchNorm, MinibatchStddev
-from tinygan.ops import cross_entropy
+from tinygan.ops import concatenate, cross_entropy
 
 from . import statistics
+from .unrolled import parameters_ahead
 
 
 class Objectives:
     """The functions that D and G minimise: the loss, and the penalties that the settings switch on.
 
     augment: augments all images that D sees; rng: draws the random numbers of penalties; now: a
-    function that returns the value of a setting in this step (`Algorithm.now`).
+    function that returns the value of a setting in this step (`Algorithm.now`); d_optimizer: a
+    function that returns D's optimiser, whose next updates the setting unroll simulates.
     penalty_state: the states of penalties, under the names in their entries.
     uses_classes: whether G and D receive the class.
 
     Arguments of the methods: reals, an array (N, H, W, C) in [-1, 1]; fakes, a Tensor of the same
-    shape (constant for D's objectives; for g_loss, `execution.gradients` makes it from a `Fakes`,
-    with G's graph); labels, arrays (N,), or None if the networks are unconditional.
+    shape (constant for D's updates; for g_loss, `execution.gradients` makes it from a `Fakes`, with
+    G's graph); labels, arrays (N,), or None if the networks are unconditional.
     """
 
-    def __init__(self, settings, G, D, augment, rng, now):
+    def __init__(self, settings, G, D, augment, rng, now, d_optimizer):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
-        self.now = now
+        self.now, self.d_optimizer = now, d_optimizer
         self.loss, self.uses_classes = losses.find(settings.loss), settings.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
         self.two_passes = any(
@@ -85,12 +88,13 @@ class Objectives:
         known_x: the reals as a Tensor that requires a gradient, if D's logits on it are known.
         """
         total, numbers = 0.0, {}
+        fake_images = fakes if fakes.requires_grad else fakes.data  # it does if G looks ahead
         for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
             # Images between a real and a fake are augmented whenever fakes are.
             labels, real, images = {
                 "reals": (real_labels, True, [reals]),
-                "fakes": (fake_labels, False, [fakes.data]),
-                "between": (real_labels, False, [reals, fakes.data]),
+                "fakes": (fake_labels, False, [fake_images]),
+                "between": (real_labels, False, [reals, fake_images]),
             }[entry.applied_to]
             D = lambda x, labels=labels, real=real: self.augmented_logits(x, labels, real)[0]
             if known_x is not None and entry.applied_to == "reals":
@@ -107,14 +111,38 @@ class Objectives:
         penalty, numbers = self.d_penalty(*batch)
         return penalty * float(self.penalty_every("D")), numbers
 
-    def g_loss(self, reals, real_labels, fakes, labels):
-        """Return (G's loss, the numbers to log)."""
+    def g_loss(self, *batch):
+        """Return (G's loss, the numbers to log). With unroll=K, it is the loss of the D of K
+        updates ahead, all of them on this batch."""
+        if not self.settings.unroll:
+            return self.g_loss_of_D(*batch)
+        with self.D.with_parameters(self.parameters_ahead(*batch)):
+            return self.g_loss_of_D(*batch)
+
+    def parameters_ahead(self, reals, real_labels, fakes, labels):
+        """Return the parameters of D after the updates that the setting unroll simulates."""
+        s = self.settings
+        images = fakes.detach() if s.unroll_stop else fakes
+
+        def d_loss(parameters):
+            with self.D.with_parameters(parameters):
+                return self.d_loss(reals, real_labels, images, labels)[0]
+
+        max_norm = self.factor(s.clip_grad_norm) if s.clip_grad_norm else None
+        parameters, optimizer = self.D.parameters(), self.d_optimizer()
+        return parameters_ahead(parameters, optimizer, d_loss, s.unroll, s.unroll_stop, max_norm)
+
+    def g_loss_of_D(self, reals, real_labels, fakes, labels):
+        """Return (G's loss for D as it is, the numbers to log)."""
         fake_logits, class_logits = self.augmented_logits(fakes, labels, real=False, d_step=False)
-        real_logits, reals = None, wrap(reals)
-        if self.loss.paired:
-            with no_grad():
+        real_logits, reals, unroll = None, wrap(reals), self.settings.unroll
+        if self.loss.paired or unroll and self.loss.zero_sum:
+            # Real logits depend on G only through a D of some updates ahead.
+            with nullcontext() if unroll else no_grad():
                 real_logits, _ = self.augmented_logits(reals, real_labels, real=True, d_step=False)
         loss = self.loss.generator(real_logits, fake_logits)
+        if unroll and self.loss.zero_sum:  # `generator` leaves out the real logits
+            loss = -self.loss.discriminator(real_logits, fake_logits)
         numbers = {"g_loss": float_on_cpu(loss.data)}
         if class_logits is not None:
             class_loss = cross_entropy(class_logits, labels)
@@ -159,11 +187,9 @@ class Objectives:
                 self.augmented_logits(reals, real_labels, real=True),
                 self.augmented_logits(fakes, fake_labels, real=False),
             )
-        # The images are plain arrays here, since D's update needs no gradient with respect to the
-        # images.
-        images = xp.concatenate([self.augment(reals, True).data, self.augment(fakes, False).data])
+        images = concatenate([self.augment(reals, True), self.augment(fakes, False)])
         labels = xp.concatenate([real_labels, fake_labels]) if self.uses_classes else None
-        outputs, n = self.logits(wrap(images), labels), len(reals)
+        outputs, n = self.logits(images, labels), len(reals)
         return [
             [None if output is None else output[half] for output in outputs]
             for half in (slice(0, n), slice(n, None))

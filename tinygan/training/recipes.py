@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tinygan.data import holds_points
 from tinygan.errors import InputError, choose_from
 from tinygan.files.checkpoint import Run
 from tinygan.models import (
@@ -72,7 +73,8 @@ def settings_of(config: dict[str, Any]) -> Settings:
     """Return the Settings of a run, given the contents of its config.json. If its recipe is the
     user's own, which is not executed here, they are only those that all recipes have."""
     if "recipe" not in config.get("code", {}):
-        return find(config["recipe"]).settings().updated(config["settings"])
+        for_points = holds_points(config["data"])
+        return find(config["recipe"]).settings(for_points).updated(config["settings"])
     general = {field.name for field in dataclasses.fields(Settings)}
     settings = config["settings"].items()
     return Settings().updated({name: value for name, value in settings if name in general})
