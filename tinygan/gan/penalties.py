@@ -114,11 +114,11 @@ def path_length(
 # half a batch of new latents z.
 APPLIED_TO = {
     "logits": ("D", "function(real_logits, fake_logits)"),
-    "seen reals": ("D", "function(D, reals, logits)"),
-    "seen fakes": ("D", "function(D, fakes, logits)"),
     "reals": ("D", "function(D, reals)"),
     "fakes": ("D", "function(D, fakes)"),
     "between": ("D", "function(D, reals, fakes)"),
+    "seen reals": ("D", "function(D, reals, logits)"),
+    "seen fakes": ("D", "function(D, fakes, logits)"),
     "latents": ("G", "function(G, z)"),
     "styles": ("G", "function(synthesis, ws)"),
     "network": ("DG", "function(network)"),
