@@ -6,7 +6,7 @@ from host import host
 from mistakes import error_of
 from test_training import SMALL, resume, start
 
-from tinygan import check_grads, data, ops, tensor
+from tinygan import check_grads, data, nn, ops, tensor
 from tinygan.backend import asarray
 from tinygan.cli import main
 from tinygan.data import Points
@@ -143,14 +143,14 @@ def test_lecam_is_the_same_in_micro_batches(digits):
 # ---- packs ----
 
 
-def test_a_pack_holds_successive_images():
+def test_a_pack_holds_every_kth_image():
     packs = packed(PIXELS, 3)
     assert packs.shape == (2, 16, 8, 9)
     for k in range(2):
         for i in range(3):
-            assert np.array_equal(packs[k, :, :, 3 * i : 3 * i + 3], PIXELS[3 * k + i])
+            assert np.array_equal(packs[k, :, :, 3 * i : 3 * i + 3], PIXELS[k + 2 * i])
     points = np.arange(12.0).reshape(6, 2)
-    assert np.array_equal(packed(points, 3), np.arange(12.0).reshape(2, 6))
+    assert packed(points, 3).tolist() == [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
     for x in (PIXELS, points):
         assert np.array_equal(unpacked(packed(x, 3), 3), x)
         assert np.array_equal(host(unpacked(packed(tensor(x), 3), 3)), x)
@@ -182,7 +182,7 @@ def test_penalties_on_images_are_taken_at_packs(digits, monkeypatch):
     w = np.random.default_rng(1).standard_normal((*digits.image_shape[:2], 2)) / 10
     w = w.astype(np.float32)
     a.objectives.D = Packed(Squares(w), 2)
-    pairs = [np.concatenate([host(x)[::2], host(x)[1::2]], 3) for x in (reals, fakes.images)]
+    pairs = [np.concatenate([host(x)[:4], host(x)[4:]], 3) for x in (reals, fakes.images)]
 
     def gradient_lengths(packs):
         return 2 * np.abs((packs * w).sum((1, 2, 3))) * np.sqrt((w**2).sum())
@@ -220,7 +220,7 @@ def test_packs_train_and_are_scored_on_held_out_images(recipe, digits):
     assert all(np.isfinite(value) for value in numbers.values())
     assert execution.held_out_batch_size(a, 7) == 6
     images, labels = digits.batch(0, 6, 0)
-    assert np.isfinite(a.execution.held_out_logit(images, labels))
+    assert np.isfinite(float(a.execution.held_out_logit(images, labels)))
     logits, _ = a.objectives.logits(tensor(images), None)
     assert logits.shape == (3,)
 
@@ -240,12 +240,32 @@ def test_packs_of_points_train():
     assert "penalty" in numbers and all(np.isfinite(value) for value in numbers.values())
 
 
-def test_packs_are_divided_among_micro_batches(digits):
-    settings = {"pack": 2, "d_norm": "none", "r1": 1.0, "lr": 0}
-    whole, parts = (algorithm(digits, "dcgan", **settings, micro_batch=n) for n in (0, 4))
-    expected, found = (to_floats(run.train_step()) for run in (whole, parts))
-    for name in ("d_loss", "penalty", "d_grad_norm"):
-        assert found[name] == pytest.approx(expected[name], rel=1e-3), name
+def test_packs_lie_within_micro_batches(digits, monkeypatch):
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
+    a = algorithm(digits, "dcgan", pack=2, d_norm="none", r1=1.0, lr=0, micro_batch=4)
+    parts, d_loss = [], a.objectives.d_loss
+    a.objectives.d_loss = lambda *batch: (parts.append(batch), d_loss(*batch))[1]
+    found = to_floats(a.train_step())
+    assert [len(part[0]) for part in parts] == [4, 4]
+    for name in ("d_loss", "penalty", "logit_real"):
+        values = [float(d_loss(*part)[1][name]) for part in parts]
+        assert found[name] == pytest.approx(np.mean(values), rel=1e-4), name
+
+
+def test_reals_and_fakes_are_never_in_one_pack(digits, monkeypatch):
+    """Here D is the mean pixel: -1 for packs of black images, the reals; 1 for white fakes."""
+    monkeypatch.setattr("tinygan.recorded.enabled", False)
+    a = algorithm(digits, pack=4)
+    a.objectives.D = Packed(lambda x: ops.mean(x, (1, 2, 3)), 4)
+    black, white = (np.full((8, 28, 28, 1), level, np.float32) for level in (-1, 1))
+    _, numbers = a.objectives.d_loss(asarray(black), None, tensor(white), None)
+    assert (float(numbers["logit_real"]), float(numbers["logit_fake"])) == (-1, 1)
+    assert float(numbers["d_accuracy"]) == 0
+
+
+def test_the_summary_of_a_d_of_packs_runs(digits):
+    text = str(nn.summary(algorithm(digits, pack=3, batch_size=9).D))
+    assert f"(1, {3 * 28 * 28})" in text
 
 
 @pytest.mark.parametrize(

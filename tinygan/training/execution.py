@@ -358,8 +358,9 @@ def accumulate_gradients(objective, parameters, parts, before_each):
 
     Only the activations of one part are in memory at a time. The result is that of the whole batch,
     up to rounding, if the network processes each image independently. Otherwise it differs:
-    batch-norm and minibatch stddev use the statistics of each part; style mixing begins at another
-    layer in each part; path lengths are compared with a running mean that their own part has moved;
+    batch-norm and minibatch stddev use the statistics of each part; packs hold images of one part;
+    style mixing begins at another layer in each part; path lengths are compared with a running mean
+    that their own part has moved;
     augmentation draws for each part. Spectral normalisation makes one power step for all parts if
     before_each restores its vectors.
     """

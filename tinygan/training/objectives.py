@@ -38,7 +38,7 @@ class Objectives:
         self.now, self.is_after = now, is_after
         self.loss, self.uses_classes = losses.find(settings.loss), settings.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
-        self.two_passes = any(
+        self.two_passes = settings.pack > 1 or any(
             isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
         )
         # If it is not, its state or its random numbers would change if it were called less often.
@@ -203,8 +203,7 @@ class Objectives:
         # images.
         images = xp.concatenate([reals.data, fakes.data])
         labels = xp.concatenate([real_labels, fake_labels]) if self.uses_classes else None
-        outputs = self.logits(wrap(images), labels)
-        n = len(outputs[0]) // 2  # reals and fakes are equally many
+        outputs, n = self.logits(wrap(images), labels), len(reals)
         return [
             [None if output is None else output[half] for output in outputs]
             for half in (slice(0, n), slice(n, None))
