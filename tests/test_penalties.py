@@ -164,6 +164,14 @@ def test_an_incomplete_entry_is_an_error(changes, message):
         check(EXAMPLE._replace(**changes))
 
 
+def test_an_own_penalty_has_no_start():
+    own = Penalty("mine", lambda real, fake, x: (x, x), applied_to="logits", state="x", start="pad")
+    with pytest.raises(ValueError, match="penalty mine: leave out start: give its weight a sched"):
+        own_penalty.complete(own)
+    whole = own_penalty.complete(own._replace(start=""))
+    assert whole.logged_as == ("own_penalty", "own_penalty_state")
+
+
 @pytest.mark.parametrize("field", ["source", "meaning", "trains", "logged_as"])
 def test_a_missing_field_is_an_error(field):
     with pytest.raises(ValueError, match=field.removesuffix("s")):

@@ -74,12 +74,6 @@ TRAINED = {
     "translation": ("quick", {"augment": "diffaug", "policy": "translation"}, 6),
     "cutout": ("quick", {"augment": "diffaug", "policy": "cutout"}, 6),
     "rising p": ("quick", {"augment": "ada", "ada_p": 0.0, "ada_kimg": 0.1, "policy": "xflip"}, 14),
-    "regularised": (
-        "quick",
-        {"cr": 10.0, "bcr": 10.0, "lecam": "linear:0.1:0.3:until=5", "lecam_start": 3},
-        8,
-    ),
-    "packs": ("dcgan", {**SMALL["dcgan"], "pack": 2, "d_norm": "none", "r1": 1.0, "gp": 1.0}, 6),
     "frozen": ("dcgan", {**SMALL["dcgan"], "freeze": "D.main.0,G.main.3", "clip": 0.05}, 6),
     "balanced": ("dcgan", {**SMALL["dcgan"], "balanced_batches": True}, 6),
     "sanitised": ("dcgan", {**SMALL["dcgan"], "sanitize": True}, 6),

@@ -144,12 +144,12 @@ class Penalty(NamedTuple):
         penalty_every for D, path_every for G).
     state: the name under which checkpoints keep its state, a number that begins as 0 and that each
         call replaces; several names, with spaces between them, for several numbers; "" for none.
-    start: the name of a setting, the number of steps after which the penalty begins: until then,
-        its states are 0 at each call. "": it begins at once.
     draws: whether it draws random numbers.
     logged_as: the names under which the log has its value, and its states. Values of D's penalties
         are weighted, and values on images with the same name are added; those of G's penalties are
         not weighted. () for a penalty that is not logged.
+    start: the name of a setting, the number of steps after which the penalty begins: until then,
+        its states are 0 at each call. "": it begins at once.
 
     An entry of PENALTIES gives all fields that are not empty. In a file of your own,
     `Penalty("mine", function)` is enough: training/own_penalty.py fills in the rest.
@@ -163,9 +163,9 @@ class Penalty(NamedTuple):
     applied_to: str = "reals"
     lazy: bool | None = None
     state: str = ""
-    start: str = ""
     draws: bool = False
     logged_as: tuple[str, ...] | None = None
+    start: str = ""
 
     @property
     def states(self) -> list[str]:
@@ -175,13 +175,8 @@ class Penalty(NamedTuple):
     @property
     def logged_values(self) -> int:
         """How many numbers the log has of it."""
-        if (
-            self.applied_to in ("network", "weights")
-            or self.applied_to == "logits"
-            and not self.state
-        ):
-            return 0
-        return 1 + len(self.states)
+        silent = ("network", "weights") if self.state else ("network", "weights", "logits")
+        return 0 if self.applied_to in silent else 1 + len(self.states)
 
 
 PENALTIES = (
@@ -264,14 +259,14 @@ PENALTIES = (
         "lecam",
         lecam,
         "Tseng et al. 2021, section 3",
-        "weight of LeCam's penalty, which keeps D's logits near their running means, against few "
-        "images (in the paper: .1 to .3); 0: off",
+        "weight of LeCam's penalty, which pulls D's logits on reals and on fakes towards each "
+        "other's running mean, against few images (in the paper: .1 to .3); 0: off",
         "D",
         "logits",
         lazy=False,
         state="average_real_logit average_fake_logit",
-        start="lecam_start",
         logged_as=("lecam_penalty", "average_real_logit", "average_fake_logit"),
+        start="lecam_start",
     ),
     Penalty(
         "path_length",

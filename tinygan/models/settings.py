@@ -124,6 +124,7 @@ class General(Documented):
         "number of images, all real or all fake, that D judges together (PacGAN, against a lack of "
         "variety); 1: each on its own",
         1,
+        100,
     )
     class_weight: float = loss_setting(
         1.0, "weight of the classification losses (for d_class=auxiliary)", 0, scheduled=True
