@@ -37,8 +37,8 @@ ORDER = [  # (folder, its files, what they teach)
     ),
     (
         "gan",
-        "losses penalties conditioning __init__ augment/diffaug augment/ada augment/geometry "
-        "augment/__init__",
+        "losses penalties regularisers packing conditioning __init__ augment/diffaug augment/ada "
+        "augment/geometry augment/__init__",
         "what G and D minimise, how they receive the class, and how D's input is augmented",
     ),
     (

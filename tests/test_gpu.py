@@ -436,6 +436,8 @@ RUNS = {
     "stylegan": ("stylegan", {"stable_images": 8, "fade_images": 32, "batch_sizes": "4:8,8:8"}),
     "stylegan2": ("stylegan2", {"penalty_every": 2, "path_every": 2}),
     "penalties": ("dcgan", {"d_norm": "none", "gp": 1.0, "r2": 1.0, "patches": True}),
+    "regularised": ("quick", {"cr": 10.0, "bcr": 10.0, "lecam": 0.3, "lecam_start": 2}),
+    "packs": ("dcgan", {"pack": 2, "d_norm": "none", "r1": 1.0, "gp": 1.0}),
     "relativistic": ("quick", {"loss": "relativistic", "equalized": True}),
     "auxiliary": ("dcgan", {"g_class": "cbn", "d_class": "auxiliary"}),
     "unrolled": (

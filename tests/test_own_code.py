@@ -850,6 +850,8 @@ KINDS_OF_PENALTY = {
     "reals": "lambda D, reals: mean(square(D(reals)))",
     "fakes": "lambda D, fakes: mean(square(D(fakes)))",
     "between": "lambda D, reals, fakes: mean(square(D(reals) - D(fakes)))",
+    "seen reals": "lambda D, reals, logits: mean(square(D(-reals) - logits))",
+    "seen fakes": "lambda D, fakes, logits: mean(square(D(-fakes) - logits))",
     "latents": "lambda G, z: mean(square(G(z)))",
     "styles": "lambda synthesis, ws: mean(square(synthesis(ws)))",
     "network": "lambda network: sum(mean(square(p)) for p in network.parameters())",
@@ -876,7 +878,7 @@ def test_an_own_penalty_of_every_kind_is_applied(kind):
         networks = (algorithm.G, algorithm.D)
         weights[weight] = [p.data for network in networks for p in network.parameters()]
         assert ("own_penalty" in names) == (
-            weight and kind in (*penalties.IMAGES, *penalties.LATENTS)
+            weight and kind in (*penalties.IMAGES, *penalties.SEEN, *penalties.LATENTS)
         )
     assert any((a != b).any() for a, b in zip(*weights.values()))
 

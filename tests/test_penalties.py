@@ -117,8 +117,13 @@ def networks_for(entry):
 
 def make(entry, digits, weight, **changes):
     recipe, small = networks_for(entry)
+    if entry.start and weight:
+        changes = {entry.start: 0, **changes}
     settings = settings_of(recipe, entry, **{**small, entry.name: weight, **changes})
-    return Algorithm(recipe, settings, digits.padded(settings.pad))
+    algorithm = Algorithm(recipe, settings, digits.padded(settings.pad))
+    for name in entry.states if entry.start else ():  # as if it had begun
+        setattr(algorithm.objectives.penalty_state, name, 0.5)
+    return algorithm
 
 
 def gradients_of_a_step(algorithm):
@@ -149,6 +154,7 @@ def test_an_entry_is_complete(entry):
         ({"applied_to": "network", "function": ops.sum}, "applied to network, it cannot be lazy"),
         ({"logged_as": ()}, "logged_as=.* must have 1 names"),
         ({"logged_as": ("a", "b")}, "logged_as=.* must have 1 names"),
+        ({"start": "lecam_start"}, "start=lecam_start needs a state"),
         ({"source": ""}, "its source and its meaning"),
         ({"meaning": ""}, "its source and its meaning"),
     ],
@@ -156,6 +162,14 @@ def test_an_entry_is_complete(entry):
 def test_an_incomplete_entry_is_an_error(changes, message):
     with pytest.raises(ValueError, match=f"penalty square: .*{message}"):
         check(EXAMPLE._replace(**changes))
+
+
+def test_an_own_penalty_has_no_start():
+    own = Penalty("mine", lambda real, fake, x: (x, x), applied_to="logits", state="x", start="pad")
+    with pytest.raises(ValueError, match="penalty mine: leave out start: give its weight a sched"):
+        own_penalty.complete(own)
+    whole = own_penalty.complete(own._replace(start=""))
+    assert whole.logged_as == ("own_penalty", "own_penalty_state")
 
 
 @pytest.mark.parametrize("field", ["source", "meaning", "trains", "logged_as"])
@@ -271,18 +285,18 @@ def test_its_state_is_kept_in_checkpoints(entry, digits, tmp_path):
     if not entry.state:
         return
     recipe, small = networks_for(entry)
-    settings = settings_of(
-        recipe, entry, **{**small, entry.name: 0.5, "steps": 2, "checkpoint_every": 2}
-    )
+    changes = {"steps": 2, "checkpoint_every": 2, **({entry.start: 1} if entry.start else {})}
+    settings = settings_of(recipe, entry, **{**small, entry.name: 0.5, **changes})
     trainer = Trainer.start(recipe, settings, digits, tmp_path / "run")
-    assert getattr(trainer.algorithm.objectives.penalty_state, entry.state) == 0
+    states = lambda trainer: vars(trainer.algorithm.objectives.penalty_state)
+    assert all(states(trainer)[name] == 0 for name in entry.states)
     trainer.run(progress=False)
-    value = float(getattr(trainer.algorithm.objectives.penalty_state, entry.state))
+    values = {name: float(states(trainer)[name]) for name in entry.states}
     run = checkpoint.open_run(tmp_path / "run")
-    assert value != 0 and run.meta[entry.state] == value
+    assert all(value != 0 and run.meta[name] == value for name, value in values.items())
     again = Trainer(recipe, settings.updated({"steps": 4}), digits, tmp_path / "run")
     again.resume(run)
-    assert getattr(again.algorithm.objectives.penalty_state, entry.state) == value
+    assert {name: states(again)[name] for name in entry.states} == values
 
 
 def test_reals_and_fakes_have_the_same_class_for_penalties_between_them(digits):

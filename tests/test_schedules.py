@@ -235,6 +235,9 @@ WEIGHTS = {
     "r2": {"penalty_every": 2},
     "gp": {},
     "drift": {},
+    "cr": {},
+    "bcr": {},
+    "lecam": {"lecam_start": 1},
     "ortho": {},
     "class_weight": {"g_class": "concat", "d_class": "auxiliary"},
 }
@@ -360,7 +363,7 @@ def test_the_command_line_leads_to_schedules(tmp_path, capsys):
     marked = set(re.findall(r"^  (\w+) +\S+~", out, re.MULTILINE))
     assert marked == {
         *("lr", "d_lr", "beta1", "beta2", "weight_decay", "clip_grad_norm", "ema", "ema_images"),
-        *("r1", "r2", "gp", "drift", "ortho", "path_length", "clip"),
+        *("r1", "r2", "gp", "drift", "ortho", "cr", "bcr", "lecam", "path_length", "clip"),
         *("class_weight", "ada_target", "penalty_weight"),
     }
     code = main(["train", "quick", "--out", str(tmp_path / "run"), "--set", "lr=cosine:2e-4"])

@@ -40,8 +40,9 @@ def objectives(G, D, optimizer, **settings):
     """Return the Objectives of a run with these networks and with D's optimiser."""
     s = recipes.find("gan").settings(for_points=True).updated({"r1": 0.0, **settings})
     pipe, _ = augment.from_settings(s, np.random.default_rng(0))
-    rng = np.random.default_rng(0)
-    return Objectives(s, G, D, pipe, rng, lambda value: value, lambda: optimizer)
+    rng, now = np.random.default_rng(0), lambda value: value
+    algorithm = {"settings": s, "G": G, "D": D, "augment": pipe, "rng": rng, "now": now}
+    return Objectives(SimpleNamespace(**algorithm, d_optimizer=optimizer))
 
 
 def unflattened(vector, like):
@@ -106,6 +107,12 @@ PENALTIES = [
 def test_the_gradient_is_that_of_the_loss_after_the_updates(settings):
     """By finite differences. With a penalty on D's gradient, it takes third derivatives."""
     tinygan.check_training_step("gan", "ring", unroll=2, **(RING | settings))
+
+
+@pytest.mark.slow
+def test_consistency_depends_on_the_fakes_in_both_of_its_images():
+    small = {"hidden": 8, "dropout": 0.0, "batch_size": 8, "unroll": 1}
+    tinygan.check_training_step("gan", "digits", **small, cr=1.0, bcr=10.0)
 
 
 def test_the_surrogate_is_the_gradient_for_the_D_ahead():
@@ -223,6 +230,7 @@ def test_other_parameters_stand_in_for_those_of_a_module_while_a_block_runs():
             {"sanitize": False},
             "must be a part of each update: set penalty_every=1, not 4",
         ),
+        ("gan", "ring", {"lecam": 0.1, "lecam_start": 0}, "would not follow these updates"),
         ("gan", "ring", {"micro_batch": 8}, "not with micro_batch=8: set micro_batch=0"),
     ],
 )

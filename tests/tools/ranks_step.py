@@ -25,6 +25,8 @@ MORE = {
     "dcgan ada": ("dcgan", {"augment": "ada", "policy": "bgc", "ada_p": 0.7}),
     "quick diffaug": ("quick", {"augment": "diffaug"}),
     "dcgan relativistic": ("dcgan", {"loss": "relativistic", "r1": 1.0, "r2": 1.0}),
+    "dcgan regularised": ("dcgan", {"cr": 10.0, "bcr": 10.0, "lecam": 0.3, "lecam_start": 0}),
+    "dcgan packs": ("dcgan", {"pack": 2, "d_norm": "none", "r1": 1.0, "gp": 1.0}),
     "dcgan frozen": ("dcgan", {"freeze": "D.main.0,G.main.3", "balanced_batches": True}),
     "gan maxout": ("gan", {"g_class": "concat", "d_class": "concat"}),
     "gan schedules": (

@@ -7,6 +7,9 @@
     gp           (|grad D(real + t (fake - real))| - 1)^2  Gulrajani et al. 2017, equation 3
     path_length  (|J^T y| - a)^2                           Karras et al. 2020b, equation 4
     ortho        1/2 |off-diagonal entries of W^T W|^2     Brock et al. 2019, equation 3
+    cr           (D(real) - D(T(real)))^2                  Zhang et al. 2020, section 3
+    bcr          (D(fake) - D(T(fake)))^2                  Zhao et al. 2021, section 3 (with cr)
+    lecam        (D(real) - a_F)^2 + (D(fake) - a_R)^2     Tseng et al. 2021, section 3
     clip         nothing: D's weights are clipped          Arjovsky et al. 2017, algorithm 1
 
 |grad D(x)| is the norm of the gradient of D's logit at an image x. If D returns a grid of logits,
@@ -14,23 +17,24 @@ it is the gradient of their mean. Minimising such a penalty takes second derivat
 and gp, `D` is a function from images to logits (the caller binds the labels). It must process each
 image independently: with batch-norm in D, the gradient at an image would also contain its effect on
 the logits of the other images. W is the weight of a layer as a matrix; J and a are explained in
-`path_length`.
+`path_length`; T, a_F and a_R in regularisers.py. With the setting pack, an image of r1, r2 and gp
+is a pack of images (packing.py).
 
 To add a penalty: write its function, its entry in PENALTIES, and its line in the table above. All
 else follows from the entry: the setting and its help text, how reals and fakes are paired,
-laziness, the state in checkpoints, and the value in the log (for the penalties on images, latents
-and styles). The setting `penalty` may add one entry from a file of the user's.
+laziness, the state in checkpoints, and the value in the log (but for penalties on weights, and on
+logits without a state). The setting `penalty` may add one entry from a file of the user's.
 """
 
 import inspect
 from typing import Any, Callable, NamedTuple
 
-from tinygan.autograd import Parameter, Tensor, as_tensors, grad
-from tinygan.backend import Rng, normal, uniform, xp
-from tinygan.nn import Conv2d, ConvTranspose2d, Embedding, Linear, Module, SpectralNorm
-from tinygan.nn.spectral import matrix
-from tinygan.ops import matmul, mean, mean_over_shares, norm, square, sum
+from tinygan.autograd import Tensor, as_tensors, grad
+from tinygan.backend import Rng, normal, uniform
+from tinygan.ops import mean, mean_over_shares, norm, square, sum
 from tinygan.settings import FromFile
+
+from .regularisers import clip_weights, consistency, drift, lecam, orthogonal
 
 
 def requiring_gradient(x: Tensor) -> Tensor:
@@ -73,12 +77,6 @@ def wgan_gp(D: Callable[[Tensor], Tensor], reals, fakes, rng: Rng) -> Tensor:
     return mean(square(norm(gradients, tuple(range(1, gradients.ndim))) - 1.0))
 
 
-def drift(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return the mean square of D's logits on reals. D's Wasserstein loss does not change if a
-    constant is added to all logits; this term keeps them near 0."""
-    return mean(square(real_logits))
-
-
 def path_length(
     synthesis: Callable[[Tensor], Tensor],
     ws: Tensor,
@@ -110,61 +108,24 @@ def path_length(
     return mean(square(lengths - mean_length)), mean_length.data
 
 
-def orthogonal(network: Module) -> Tensor:
-    """Return 1/2 |the off-diagonal entries of W^T W|^2, summed over the network's layers.
-
-    W is a layer's weight as a matrix (inputs, outputs). The penalty pulls its columns towards
-    orthogonality, but leaves their lengths free (Brock et al. 2019, equation 3; the factor 1/2 is
-    from the authors' code). It covers linear and convolutional layers and embeddings, such as those
-    of conditional batch-norm and of D. As in the authors' code, the embedding of the class that
-    enters G beside z is left out.
-    """
-    kinds = Linear, Conv2d, ConvTranspose2d, Embedding
-    modules = [module for _, module in network.modules()]
-    beside_z = {
-        id(part)
-        for module in modules
-        if hasattr(module, "latent")
-        for _, part in module.children()
-        if isinstance(part, Embedding)
-    }
-    layers = {id(m): m for m in modules if isinstance(m, kinds) and id(m) not in beside_z}
-    layers |= {id(m.layer): m.layer for m in modules if isinstance(m, SpectralNorm)}
-    total = 0.0
-    for layer in layers.values():
-        w = matrix(layer, layer.weight)
-        gram = matmul(w.T, w)
-        off_diagonal = 1 - xp.eye(len(gram.data), dtype=gram.dtype)
-        total = total + sum(square(gram * off_diagonal)) * 0.5
-    return total
-
-
-def clip_weights(parameters: list[Parameter], limit: float | Tensor) -> None:
-    """Clip every weight to [-limit, limit]. limit: a number, or a Tensor of no dimensions.
-
-    Frozen ones stay as they are. This is a constraint, not a penalty. It is in the table because it
-    has a setting, too.
-    """
-    high = limit.data if isinstance(limit, Tensor) else limit
-    for parameter in parameters:
-        if parameter.requires_grad:
-            parameter.assign(xp.clip(parameter.data, -high, high))
-
-
 # What a penalty is applied to -> (the networks that it can train, how its function is called).
-# "between": each real and its fake have the same class. "latents", "styles": those of half a batch
-# of new latents z.
+# "between": each real and its fake have the same class. "seen reals", "seen fakes": the images as D
+# sees them in the loss, after augmentation; `logits` are D's on them. "latents", "styles": those of
+# half a batch of new latents z.
 APPLIED_TO = {
     "logits": ("D", "function(real_logits, fake_logits)"),
     "reals": ("D", "function(D, reals)"),
     "fakes": ("D", "function(D, fakes)"),
     "between": ("D", "function(D, reals, fakes)"),
+    "seen reals": ("D", "function(D, reals, logits)"),
+    "seen fakes": ("D", "function(D, fakes, logits)"),
     "latents": ("G", "function(G, z)"),
     "styles": ("G", "function(synthesis, ws)"),
     "network": ("DG", "function(network)"),
     "weights": ("D", "function(parameters, limit), after each update"),
 }
 IMAGES, LATENTS = ("reals", "fakes", "between"), ("latents", "styles")
+SEEN = "seen reals", "seen fakes"
 
 
 class Penalty(NamedTuple):
@@ -172,9 +133,9 @@ class Penalty(NamedTuple):
 
     name: the name of the setting that holds its weight (for "weights": the limit). 0 switches the
         penalty off.
-    function: its arguments are those in APPLIED_TO, then the state (if it has one), then the
-        generator `rng` (if it draws random numbers). It returns the penalty, or (the penalty, the
-        new state) if it has a state.
+    function: its arguments are those in APPLIED_TO, then its states (if it has any), then the
+        generator `rng` (if it draws random numbers). It returns the penalty, or (the penalty, its
+        new states ...) if it has any.
     source: the paper and the equation.
     meaning: the description of the setting, which `tinygan recipes NAME` shows.
     trains: the networks that it trains: "D", "G" or "DG".
@@ -182,11 +143,13 @@ class Penalty(NamedTuple):
     lazy: whether it may be applied at every k-th update only, k times as strong (settings
         penalty_every for D, path_every for G).
     state: the name under which checkpoints keep its state, a number that begins as 0 and that each
-        call replaces; "" if it has none.
+        call replaces; several names, with spaces between them, for several numbers; "" for none.
     draws: whether it draws random numbers.
-    logged_as: the names under which the log has its value, and its state. Values of D's penalties
-        are weighted, and values with the same name are added; those of G's penalties are not
-        weighted. () for a penalty that only the loss contains.
+    logged_as: the names under which the log has its value, and its states. Values of D's penalties
+        are weighted, and values on images with the same name are added; those of G's penalties are
+        not weighted. () for a penalty that is not logged.
+    start: the name of a setting, the number of steps after which the penalty begins: until then,
+        its states are 0 at each call. "": it begins at once.
 
     An entry of PENALTIES gives all fields that are not empty. In a file of your own,
     `Penalty("mine", function)` is enough: training/own_penalty.py fills in the rest.
@@ -202,6 +165,18 @@ class Penalty(NamedTuple):
     state: str = ""
     draws: bool = False
     logged_as: tuple[str, ...] | None = None
+    start: str = ""
+
+    @property
+    def states(self) -> list[str]:
+        """The names of its states."""
+        return self.state.split()
+
+    @property
+    def logged_values(self) -> int:
+        """How many numbers the log has of it."""
+        silent = ("network", "weights") if self.state else ("network", "weights", "logits")
+        return 0 if self.applied_to in silent else 1 + len(self.states)
 
 
 PENALTIES = (
@@ -257,6 +232,43 @@ PENALTIES = (
         logged_as=(),
     ),
     Penalty(
+        "cr",
+        consistency,
+        "Zhang et al. 2020, section 3",
+        "weight of the consistency of D's logits on reals and on shifted reals (in the paper: 10); "
+        "0: off",
+        "D",
+        "seen reals",
+        lazy=False,
+        draws=True,
+        logged_as=("cr_penalty",),
+    ),
+    Penalty(
+        "bcr",
+        consistency,
+        "Zhao et al. 2021, section 3",
+        "weight of the consistency of D's logits on fakes and on shifted fakes, beside cr (in the "
+        "paper: both 10); 0: off",
+        "D",
+        "seen fakes",
+        lazy=False,
+        draws=True,
+        logged_as=("bcr_penalty",),
+    ),
+    Penalty(
+        "lecam",
+        lecam,
+        "Tseng et al. 2021, section 3",
+        "weight of LeCam's penalty, which pulls D's logits on reals and on fakes towards each "
+        "other's running mean, against few images (in the paper: .1 to .3); 0: off",
+        "D",
+        "logits",
+        lazy=False,
+        state="average_real_logit average_fake_logit",
+        logged_as=("lecam_penalty", "average_real_logit", "average_fake_logit"),
+        start="lecam_start",
+    ),
+    Penalty(
         "path_length",
         path_length,
         "Karras et al. 2020b, equation 4",
@@ -291,12 +303,11 @@ def check(entry: Penalty) -> None:
     ]
     passed = [
         *call[call.find("(") + 1 : call.find(")")].split(", "),
-        *["state"] * bool(entry.state),
+        *["state"] * len(entry.states),
         *["rng"] * entry.draws,
     ]
     # Whether it can be minimised in an update of its own, apart from the loss.
     separable = entry.applied_to in (*IMAGES, *LATENTS)
-    logged_values = 1 + bool(entry.state) if separable else 0
     for valid, problem in (
         (networks, f"applied_to={entry.applied_to!r}: choose from {', '.join(APPLIED_TO)}"),
         (
@@ -309,16 +320,17 @@ def check(entry: Penalty) -> None:
         ),
         (separable or not entry.lazy, f"applied to {entry.applied_to}, it cannot be lazy"),
         (
-            separable or not entry.draws,
+            separable or entry.applied_to in SEEN or not entry.draws,
             f"applied to {entry.applied_to}, it cannot draw random numbers",
         ),
         (
-            entry.applied_to in LATENTS or not entry.state,
+            entry.applied_to in (*LATENTS, "logits") or not entry.state,
             f"applied to {entry.applied_to}, it cannot have a state",
         ),
+        (entry.state or not entry.start, f"start={entry.start} needs a state"),
         (
-            entry.logged_as is not None and len(entry.logged_as) == logged_values,
-            f"logged_as={entry.logged_as} must have {logged_values} names",
+            entry.logged_as is not None and len(entry.logged_as) == entry.logged_values,
+            f"logged_as={entry.logged_as} must have {entry.logged_values} names",
         ),
         (entry.source and entry.meaning, "its source and its meaning must not be empty"),
     ):

@@ -79,23 +79,31 @@ def check_draws(role: str, network: nn.Module, twin: nn.Module, rng: Rng) -> Non
 
 
 def check_calls(
-    G: nn.Module, D: nn.Module, image_shape: tuple[int, ...], latent: int, classes: int | None
+    G: nn.Module,
+    D: nn.Module,
+    image_shape: tuple[int, ...],
+    latent: int,
+    classes: int | None,
+    pack: int = 1,
 ) -> None:
-    """Raise InputError if G, in evaluation mode, does not generate images (2, *image_shape) from 2
-    latents, or if D does not return logits of them. classes: the number of classes, or None."""
-    labels = () if classes is None else (xp.zeros(2, int),)
+    """Raise InputError if G, in evaluation mode, does not generate images (n, *image_shape) from n
+    latents, or if D does not return the logits of 2 packs of them. classes: the number of classes,
+    or None. pack: the number of images in a pack."""
+    n = 2 * pack
+    labels = () if classes is None else (xp.zeros(n, int),)
     with no_grad(), np.errstate(all="ignore"):
-        images = G.eval()(Tensor(xp.zeros((2, latent), "float32")), *labels)
-        if not isinstance(images, Tensor) or images.shape != (2, *image_shape):
+        images = G.eval()(Tensor(xp.zeros((n, latent), "float32")), *labels)
+        if not isinstance(images, Tensor) or images.shape != (n, *image_shape):
             raise InputError(
-                f"from 2 latents, G returns {_describe(images)}: it must return images "
-                f"{(2, *image_shape)}"
+                f"from {n} latents, G returns {_describe(images)}: it must return images "
+                f"{(n, *image_shape)}"
             )
         output = D.eval()(images, *labels)
     logits, *class_logits = output if isinstance(output, tuple) else (output,)
     if not isinstance(logits, Tensor) or logits.shape[:1] != (2,):
         raise InputError(
-            f"from 2 images, D returns {_describe(logits)}: it must return logits (2,), or (2, ...)"
+            f"from {n} images, D returns {_describe(logits)}: it must return logits (2,), or (2, "
+            "...)"
         )
     for array in class_logits:
         if not isinstance(array, Tensor) or array.shape != (2, classes):

@@ -7,6 +7,7 @@ from tinygan import nn
 from tinygan.backend import Rng, generator
 from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
+from tinygan.gan.packing import Packed
 
 from .contract import check_attributes, check_calls, check_draws, check_pair
 from .freezing import freeze
@@ -19,7 +20,7 @@ class Sizes(NamedTuple):
     image: the shape (H, W, C) of G's images, or (2,) for points.
     latent: the length of G's latents. With g_class=concat, it includes the class embedding.
     d_image_channels: the number of channels of D's images. With d_class=concat, it includes the
-    image of the class.
+    image of the class; with the setting pack, it is that of a pack of images.
     g_classes: the number of classes if G itself takes labels (g_class cbn, mapping), else None.
     d_classes: the number of classes if D itself takes labels (d_class select, mapping), else None.
     """
@@ -85,6 +86,11 @@ class Recipe(NamedTuple):
                 f"settings g_class={s.g_class} d_class={s.d_class}: give the class to both "
                 "networks, or to neither"
             )
+        if s.pack > 1 and s.d_class != "none":
+            raise InputError(
+                f"settings pack={s.pack} d_class={s.d_class}: a pack has no class: set pack=1, or "
+                "g_class=none d_class=none"
+            )
         for name, choices in (("g_class", self.g_class_choices), ("d_class", self.d_class_choices)):
             if getattr(s, name) not in choices:
                 raise InputError(
@@ -102,7 +108,7 @@ class Recipe(NamedTuple):
         twins = self._pair(s, image_shape, classes, rng_before)
         for role, network, twin in zip("GD", pair, twins):
             check_draws(role, network, twin, rng)
-        check_calls(*twins, image_shape, s.latent, g_classes)
+        check_calls(*twins, image_shape, s.latent, g_classes, s.pack)
         freeze(dict(zip("GD", pair)), s.freeze)
         return pair
 
@@ -129,7 +135,7 @@ class Recipe(NamedTuple):
         sizes = Sizes(
             image_shape,
             s.latent + s.embedding * (s.g_class == "concat"),
-            image_shape[-1] + (s.d_class == "concat"),
+            image_shape[-1] * s.pack + (s.d_class == "concat"),
             classes if s.g_class in ("cbn", "mapping") else None,
             classes if s.d_class in ("select", "mapping") else None,
         )
@@ -143,4 +149,4 @@ class Recipe(NamedTuple):
             D = conditioning.AuxiliaryClassifier(D, classes, rng=rng)
         elif s.d_class == "projection":
             D = conditioning.Projection(D, classes, rng=rng)
-        return G, D
+        return G, Packed(D, s.pack) if s.pack > 1 else D

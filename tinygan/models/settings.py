@@ -112,6 +112,9 @@ class General(Documented):
     unroll_stop: bool = loss_setting(
         False, "with unroll, let no gradient flow through the updates of D, to compare"
     )
+    lecam_start: int = loss_setting(
+        1000, "steps before lecam begins, while D's logits settle", 0, MAX_COUNT
+    )
     sanitize: bool = optimizer_setting(
         False, "replace NaN in gradients by 0, and infinities by +-1e5 (StyleGAN2)"
     )
@@ -127,6 +130,13 @@ class General(Documented):
         choices=("none", "concat", "auxiliary", "projection", "select", "mapping"),
     )
     embedding: int = setting(10, "length of G's class embedding (g_class=concat, and in biggan)", 1)
+    pack: int = setting(
+        1,
+        "number of images, all real or all fake, that D judges together (PacGAN, against a lack of "
+        "variety); 1: each on its own",
+        1,
+        100,
+    )
     class_weight: float = loss_setting(
         1.0, "weight of the classification losses (for d_class=auxiliary)", 0, scheduled=True
     )

@@ -93,8 +93,9 @@ def _is_floating(x):
 
 
 def example_inputs(network: Module) -> tuple[Any, ...]:
-    """Return zeros for a latent or an image, and label 0 if the network has classes. Raises
-    TypeError if the network does not tell which it takes."""
+    """Return zeros for a latent or an image (for a pack of images if D judges them together), and
+    label 0 if the network has classes. Raises TypeError if the network does not tell which it
+    takes."""
     for _, part in network.modules():  # D may be inside a layer that tells it the class
         if hasattr(part, "latent") or hasattr(part, "image_shape"):
             break
@@ -106,7 +107,7 @@ def example_inputs(network: Module) -> tuple[Any, ...]:
     shape = (part.latent,) if hasattr(part, "latent") else part.image_shape
     shape = [32 if isinstance(n, str) else n for n in shape]  # a letter stands for any size
     has_classes = network.conditional and getattr(network, "classes", 1) is not None
-    return np.zeros((1, *shape)), *[np.zeros(1, int)] * has_classes
+    return np.zeros((getattr(network, "pack", 1), *shape)), *[np.zeros(1, int)] * has_classes
 
 
 # What print shows

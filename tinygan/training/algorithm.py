@@ -20,7 +20,7 @@ import numpy as np
 
 from tinygan import schedules
 from tinygan.autograd import Tensor, wrap
-from tinygan.backend import from_host, integers, normal, xp
+from tinygan.backend import from_host, integers, normal
 from tinygan.gan import augment, penalties
 from tinygan.models.growth import Growth, at_lod, set_lod
 from tinygan.optim import clip_grad_norm
@@ -55,9 +55,7 @@ class Algorithm:
         self.ema = EMA(self.G, self.now(s.ema), s.ema_start)
         augment_rng = self.execution.generator([seed, 0, 5])
         self.augment, self.controller = augment.from_settings(s, augment_rng)
-        self.objectives = Objectives(
-            s, self.G, self.D, self.augment, self.rng, self.now, lambda: self.d_optimizer
-        )
+        self.objectives = Objectives(self)
         check_penalties(self, recipe.name)
         check_unrolled(self, recipe.name)
         self.make_optimizers()
@@ -121,6 +119,7 @@ class Algorithm:
         batch = reals, real_labels, fakes.images, fakes.labels
         gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
         self.d_optimizer.step(self.clipped(gradients))
+        self.objectives.take_states(penalties.active(self.settings, "D", "logits"), numbers)
         # A lazy penalty is applied at every k-th update, k times as strong, in an update of its own
         # (Karras et al. 2020b, section 3.1; optimizers.py adjusts the optimiser to it).
         k = self.objectives.penalty_every("D")
@@ -158,10 +157,7 @@ class Algorithm:
                 penalty_gradients = sum_gradients(gradients, penalty_gradients)
             self.g_optimizer.step(self.clipped(penalty_gradients))
             numbers = penalty_numbers | numbers  # g_grad_norm is that of the loss
-            for entry, _ in active:
-                if entry.state:  # if the batch is processed in parts, the mean over the parts
-                    new_state = xp.array(penalty_numbers[entry.logged_as[1]])
-                    setattr(self.objectives.penalty_state, entry.state, new_state)
+            self.objectives.take_states(active, penalty_numbers)
         return numbers
 
     def clipped(self, gradients):

@@ -3,6 +3,7 @@
 What the log says is put together with the weights in the settings:
 
     D:  d_loss + class_weight d_class + penalty     (the log has D's penalties with their weights)
+               + cr_penalty + bcr_penalty + lecam_penalty
     G:  g_loss + class_weight g_class + weight path_penalty     (and G's penalties without them)
 
 and with what is not logged: penalties on logits (drift) and on weights (ortho). A lazy penalty, of
@@ -37,6 +38,7 @@ SMALL_BATCH = 8
 # strength of noise, the gain of attention): some parts do not act, and black pixels lie on kinks.
 SHAKE = 0.05
 ADA_P = 0.5  # of a new run, which begins with 0, where no image is augmented
+MEAN_LOGIT = 0.5  # of a new run; lecam begins when it knows the mean logits
 UPDATES = {  # {phase of `Execution.gradients`: the name of its loss in messages}
     "D": "D's loss",
     "D penalty": "D's penalty",
@@ -48,8 +50,11 @@ UPDATES = {  # {phase of `Execution.gradients`: the name of its loss in messages
 def small(settings: Any, batch_size: int | None) -> Any:
     """Return the settings with one update of D in each step, and with a small batch unless a batch
     size is given: the answer does not depend on it, and comes sooner."""
-    n = batch_size or min(max(SMALL_BATCH, 2 * settings.micro_batch), settings.batch_size)
+    n = max(SMALL_BATCH - SMALL_BATCH % settings.pack, 2 * settings.pack, 2 * settings.micro_batch)
+    n = batch_size or min(n, settings.batch_size)
     changes: dict[str, Any] = {"batch_size": n, "d_steps": 1, "d_boost": 0}
+    if settings.lecam:
+        changes["lecam_start"] = 0
     if hasattr(settings, "batch_sizes"):
         changes["batch_sizes"] = ""
     return settings.updated(changes)
@@ -118,6 +123,9 @@ def _with_all_parts_active(a: Algorithm) -> Algorithm:
         a.images = a.growth.levels * per_size - math.ceil(a.growth.fade / 2)
     if a.controller:
         a.controller.pipe.p = a.controller.pipe.p or ADA_P
+    for entry, _ in penalties.active(a.settings, "D", "logits"):
+        for name in entry.states if entry.start else ():
+            setattr(a.objectives.penalty_state, name, MEAN_LOGIT)
     rng = np.random.default_rng(a.seed)
     for p in (*a.G.parameters(), *a.D.parameters()):
         x = to_numpy(p.data)
@@ -214,15 +222,17 @@ class CheckedStep:
         a, which = self.algorithm, phase[0]
         s, k = a.settings, a.objectives.penalty_every(which)
         if phase == "D penalty":
-            return self.penalties_of_D(k)
+            return self.penalties_of_D(k, *penalties.IMAGES)
         if phase == "G penalty":
             active = penalties.active(s, "G", *penalties.LATENTS)
             return {e.logged_as[0]: k * self.weight(w) for e, w in active if e.logged_as}
         terms = {f"{which.lower()}_loss": 1.0}
         if s.d_class == "auxiliary":
             terms[f"{which.lower()}_class"] = self.weight(s.class_weight)
+        if which == "D":
+            terms |= self.penalties_of_D(1, "logits", *penalties.SEEN)
         if which == "D" and k == 1:
-            terms |= self.penalties_of_D(1)
+            terms |= self.penalties_of_D(1, *penalties.IMAGES)
         network = getattr(a, which)
         for entry, weight in penalties.active(s, which, "network"):
             with no_grad():
@@ -233,14 +243,15 @@ class CheckedStep:
             terms[""] = terms.get("", 0.0) + float(np.average(values, weights=counts))
         return terms
 
-    def penalties_of_D(self, k: int) -> dict[str, float]:
-        """Return {name in the log: k} of D's penalties on images."""
-        active = penalties.active(self.algorithm.settings, "D", *penalties.IMAGES)
+    def penalties_of_D(self, k: int, *applied_to: str) -> dict[str, float]:
+        """Return {name in the log: k} of D's penalties that are applied to one of these."""
+        active = penalties.active(self.algorithm.settings, "D", *applied_to)
         return {entry.logged_as[0]: float(k) for entry, _ in active if entry.logged_as}
 
     def note_penalties_on(self, real: Any, fake: Any) -> None:
-        """Note the penalties on the logits of a part of D's batch."""
+        """Note the penalties on the logits of a part of D's batch that are not logged."""
         active = penalties.active(self.algorithm.settings, "D", "logits")
+        active = [(entry, weight) for entry, weight in active if not entry.logged_as]
         if active:
             with no_grad():
                 parts = [self.weight(w) * float(e.function(real, fake).data) for e, w in active]

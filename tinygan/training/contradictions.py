@@ -4,16 +4,24 @@ import numpy as np
 
 from tinygan.errors import InputError
 from tinygan.gan import penalties
+from tinygan.gan.regularisers import consistency
 from tinygan.nn import BatchNorm, Dropout, SpectralNorm, StyleGenerator
 
 from . import own_penalty
 
 
 def check_penalties(algorithm, recipe_name):
-    """Raise InputError for a penalty that needs styles if G has none, for one that must not be lazy
-    but is set to be, and for the weight of a penalty of the user's own without one."""
+    """Raise InputError for a penalty that needs styles if G has none, or images if D sees points;
+    for one that must not be lazy but is set to be; for one that would not begin; and for the weight
+    of a penalty of the user's own without one."""
     a = algorithm
     own_penalty.check_weight(a.settings)
+    check_lecam(a.settings)
+    for entry, weight in penalties.active(a.settings, "D", *penalties.SEEN):
+        if len(a.dataset.image_shape) != 3 and entry.function is consistency:
+            raise InputError(
+                f"setting {entry.name}={weight} shifts images, and these are points: leave it out"
+            )
     for which, applied_to in (("D", penalties.IMAGES), ("G", penalties.LATENTS)):
         for entry, weight in penalties.active(a.settings, which, *applied_to):
             shown = weight if isinstance(weight, str) else f"{weight:g}"
@@ -26,6 +34,20 @@ def check_penalties(algorithm, recipe_name):
                     f"{setting}: this penalty must be applied at every update: "
                     f"set {every}=1, not {k}"
                 )
+
+
+def check_lecam(s):
+    """Raise InputError if lecam would not begin within the run, and for its start without it."""
+    if not s.lecam and s.lecam_start != type(s).lecam_start:
+        raise InputError(
+            f"setting lecam_start={s.lecam_start} would be ignored: set lecam as well, or leave it "
+            "out"
+        )
+    if s.lecam and s.lecam_start >= s.steps:
+        raise InputError(
+            f"setting lecam={s.lecam}: it begins after step {s.lecam_start} (lecam_start), but the "
+            f"run ends at step {s.steps}: set a smaller lecam_start"
+        )
 
 
 def check_schedules(s):
@@ -62,6 +84,7 @@ def check_unrolled(algorithm, recipe_name):
     for is_wrong, reason in (
         (s.clip, "updates with clip are not simulated: set clip=0"),
         (s.sanitize, "updates with sanitize are not simulated: set sanitize=false"),
+        (s.lecam, "lecam's running means would not follow these updates: set lecam=0"),
         (
             every > 1,
             f"D's penalties must be a part of each update: set penalty_every=1, not {every}",

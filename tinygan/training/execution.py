@@ -286,11 +286,11 @@ def held_out_batch_size(algorithm, available):
     """Return how many of the `available` held-out images D can score at once: at most a
     micro-batch (without micro-batches, a batch), or 0 if there are too few."""
     s = algorithm.settings
-    n = min(s.micro_batch or s.batch_size, available)
+    n = min(s.micro_batch or s.batch_size, available) // s.pack  # of packs
     for group in group_sizes(algorithm.D):
         n -= n % (min(group, n) * ranks.size)
     n -= n % ranks.size
-    return n if n > ranks.size else 0
+    return n * s.pack if n > ranks.size else 0
 
 
 def check_batch_sizes(algorithm):
@@ -319,8 +319,15 @@ def check_batch_sizes(algorithm):
                 f"a batch of {n} cannot be divided among {ranks.size} ranks: choose a multiple of "
                 f"{ranks.size} for batch_size, with at least two images for each rank"
             )
-        whole, n = n, n // ranks.size
+        whole, n = n // s.pack, n // ranks.size
         parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
+        if s.pack > 1 and any(part % s.pack or part == s.pack for part in parts):
+            raise InputError(
+                f"D judges {s.pack} images together (pack={s.pack}), but a batch of {n} "
+                f"(micro_batch={s.micro_batch}) cannot be divided into packs, or has only one: "
+                f"choose multiples of {s.pack}, at least {2 * s.pack}, for the batch of each rank "
+                "and for micro_batch"
+            )
         if 1 in parts:
             raise InputError(
                 f"micro_batch={s.micro_batch} makes a part of one image in a batch of {n}: "
@@ -328,11 +335,12 @@ def check_batch_sizes(algorithm):
             )
         for group in group_sizes(a.D):
             over_ranks = min(group, whole) if ranks.size > 1 else 1
-            if any(m % size for m in parts for size in (min(group, m), over_ranks)):
+            in_packs = [part // s.pack for part in parts]
+            if any(m % size for m in in_packs for size in (min(group, m), over_ranks)):
                 raise InputError(
-                    f"this D compares images in groups of {group}, into which a batch of {n} "
-                    f"(micro_batch={s.micro_batch}) cannot be divided: choose multiples of {group} "
-                    "for batch_size and micro_batch"
+                    f"this D compares images in groups of {group * s.pack}, into which a batch of "
+                    f"{n} (micro_batch={s.micro_batch}) cannot be divided: choose multiples of "
+                    f"{group * s.pack} for batch_size and micro_batch"
                 )
 
 
@@ -360,8 +368,9 @@ def accumulate_gradients(objective, parameters, parts, before_each):
 
     Only the activations of one part are in memory at a time. The result is that of the whole batch,
     up to rounding, if the network processes each image independently. Otherwise it differs:
-    batch-norm and minibatch stddev use the statistics of each part; style mixing begins at another
-    layer in each part; path lengths are compared with a running mean that their own part has moved;
+    batch-norm and minibatch stddev use the statistics of each part; packs hold images of one part;
+    style mixing begins at another layer in each part; path lengths are compared with a running mean
+    that their own part has moved;
     augmentation draws for each part. Spectral normalisation makes one power step for all parts if
     before_each restores its vectors.
     """

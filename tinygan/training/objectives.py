@@ -13,6 +13,7 @@ from tinygan.autograd import no_grad, wrap
 from tinygan.backend import float_on_cpu, from_host, xp
 from tinygan.gan import losses, penalties
 from tinygan.gan.conditioning import call_with_labels
+from tinygan.gan.packing import packed, unpacked
 from tinygan.nn import BatchNorm, MinibatchStddev
 from tinygan.ops import concatenate, cross_entropy
 
@@ -23,9 +24,7 @@ from .unrolled import parameters_ahead
 class Objectives:
     """The functions that D and G minimise: the loss, and the penalties that the settings switch on.
 
-    augment: augments all images that D sees; rng: draws the random numbers of penalties; now: a
-    function that returns the value of a setting in this step (`Algorithm.now`); d_optimizer: a
-    function that returns D's optimiser, whose next updates the setting unroll simulates.
+    algorithm: the Algorithm whose networks, settings and random numbers they use.
     penalty_state: the states of penalties, under the names in their entries.
     uses_classes: whether G and D receive the class.
 
@@ -34,27 +33,29 @@ class Objectives:
     G's graph); labels, arrays (N,), or None if the networks are unconditional.
     """
 
-    def __init__(self, settings, G, D, augment, rng, now, d_optimizer):
-        self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
-        self.now, self.d_optimizer = now, d_optimizer
-        self.loss, self.uses_classes = losses.find(settings.loss), settings.g_class != "none"
+    def __init__(self, algorithm):
+        a, s = algorithm, algorithm.settings
+        self.algorithm, self.settings, self.G, self.D = a, s, a.G, a.D
+        self.augment, self.rng = a.augment, a.rng
+        self.loss, self.uses_classes = losses.find(s.loss), s.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
-        self.two_passes = any(
-            isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in D.modules()
+        self.two_passes = s.pack > 1 or any(
+            isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in a.D.modules()
         )
         # If it is not, its state or its random numbers would change if it were called less often.
-        attributes = [value for _, module in D.modules() for value in vars(module).values()]
+        attributes = [value for _, module in a.D.modules() for value in vars(module).values()]
         draws = any(isinstance(value, np.random.Generator) for value in attributes)
-        self.D_is_a_function = not D.buffers() and not draws
+        self.D_is_a_function = not a.D.buffers() and not draws
         self.penalty_state = SimpleNamespace(
-            **{entry.state: 0.0 for entry in penalties.entries(settings) if entry.state}
+            **{name: 0.0 for entry in penalties.entries(s) for name in entry.states}
         )
 
     def d_loss(self, reals, real_labels, fakes, fake_labels):
         """Return (D's loss, the numbers to log)."""
         s, x = self.settings, wrap(reals)
         x.requires_grad = self.penalty_uses_logits()
-        real, fake = self.real_and_fake_logits(x, real_labels, fakes, fake_labels)
+        real_images, fake_images = self.augment(x, True), self.augment(fakes, False)
+        real, fake = self.real_and_fake_logits(real_images, real_labels, fake_images, fake_labels)
         (real_logits, real_class_logits), (fake_logits, fake_class_logits) = real, fake
         loss = self.loss.discriminator(real_logits, fake_logits)
         numbers = {
@@ -66,8 +67,10 @@ class Objectives:
             class_loss = class_loss + cross_entropy(fake_class_logits, fake_labels)
             numbers["d_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.factor(s.class_weight) * class_loss
-        for entry, weight in penalties.active(s, "D", "logits"):
-            loss = loss + self.factor(weight) * entry.function(real_logits, fake_logits)
+        seen_reals = real_images.detach(), real_labels, real_logits
+        seen_fakes = fake_images, fake_labels, fake_logits
+        loss, penalty_numbers = self.with_logit_penalties(loss, seen_reals, seen_fakes)
+        numbers |= penalty_numbers
         if penalties.active(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
             logits = (x, real_logits) if x.requires_grad else ()
             penalty, penalty_numbers = self.d_penalty(
@@ -78,8 +81,9 @@ class Objectives:
 
     def penalty_uses_logits(self):
         """Return whether a penalty on reals can use the logits that the loss computes of them."""
-        on_reals = penalties.active(self.settings, "D", "reals") and self.penalty_every("D") == 1
-        return bool(on_reals) and self.D_is_a_function and self.augment.pipe is None
+        s, unchanged = self.settings, self.augment.pipe is None and self.settings.pack == 1
+        on_reals = penalties.active(s, "D", "reals") and self.penalty_every("D") == 1
+        return bool(on_reals) and self.D_is_a_function and unchanged
 
     def d_penalty(self, reals, real_labels, fakes, fake_labels, known_x=None, known_logits=None):
         """Return (the weighted sum of the penalties on D as a function of images, the
@@ -87,7 +91,8 @@ class Objectives:
 
         known_x: the reals as a Tensor that requires a gradient, if D's logits on it are known.
         """
-        total, numbers = 0.0, {}
+        # D takes images, also if it judges packs of them, but these are functions of whole packs.
+        total, numbers, pack = 0.0, {}, self.settings.pack
         fake_images = fakes if fakes.requires_grad else fakes.data  # it does if G looks ahead
         for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
             # Images between a real and a fake are augmented whenever fakes are.
@@ -96,11 +101,14 @@ class Objectives:
                 "fakes": (fake_labels, False, [fake_images]),
                 "between": (real_labels, False, [reals, fake_images]),
             }[entry.applied_to]
-            D = lambda x, labels=labels, real=real: self.augmented_logits(x, labels, real)[0]
+            D = lambda x, labels=labels, real=real: self.augmented_logits(
+                unpacked(x, pack), labels, real
+            )[0]
+            images = [packed(x, pack) for x in images]
             if known_x is not None and entry.applied_to == "reals":
                 images = [known_x]
                 D = lambda x, D=D: known_logits if x is known_x else D(x)
-            value = self.factor(weight) * entry.function(D, *images, *[self.rng] * entry.draws)
+            value = self.factor(weight) * self.call(entry, D, *images)[0]
             (name,) = entry.logged_as
             total, numbers[name] = total + value, numbers.get(name, 0.0) + value.data
         return total, {name: float_on_cpu(value) for name, value in numbers.items()}
@@ -129,7 +137,7 @@ class Objectives:
                 return self.d_loss(reals, real_labels, images, labels)[0]
 
         max_norm = self.factor(s.clip_grad_norm) if s.clip_grad_norm else None
-        parameters, optimizer = self.D.parameters(), self.d_optimizer()
+        parameters, optimizer = self.D.parameters(), self.algorithm.d_optimizer
         return parameters_ahead(parameters, optimizer, d_loss, s.unroll, s.unroll_stop, max_norm)
 
     def g_loss_of_D(self, reals, real_labels, fakes, labels):
@@ -159,19 +167,53 @@ class Objectives:
                 arguments = [self.G.synthesis, self.G.styles(z, labels)]
             else:
                 arguments = [lambda z: call_with_labels(self.G, z, labels), z]
-            arguments += [getattr(self.penalty_state, entry.state)] if entry.state else []
-            value = entry.function(*arguments, *[self.rng] * entry.draws)
-            value, *state = value if entry.state else [value]
-            numbers |= zip(entry.logged_as, map(float_on_cpu, [value.data, *state]))
+            value, *states = self.call(entry, *arguments)
+            numbers |= zip(entry.logged_as, map(float_on_cpu, [value.data, *states]))
             total = total + value * self.factor(weight, k)
         return total, numbers
+
+    def call(self, entry, *arguments):
+        """Return [the value of a penalty, its new states ...]."""
+        states = [getattr(self.penalty_state, name) for name in entry.states]
+        if entry.start:
+            n = getattr(self.settings, entry.start)
+            begun = from_host(lambda: np.float32(self.algorithm.step >= n))
+            states = [state * begun for state in states]
+        value = entry.function(*arguments, *states, *[self.rng] * entry.draws)
+        return value if states else [value]
+
+    def take_states(self, active, numbers):
+        """Give penalties the new states that are among the numbers to log. (If a batch is processed
+        in parts, they are the means over the parts.) active: as `penalties.active` returns it."""
+        for entry, _ in active:
+            for name, logged in zip(entry.states, entry.logged_as[1:]):
+                setattr(self.penalty_state, name, xp.array(numbers[logged]))
 
     def factor(self, weight, k=1):
         """Return the value of a setting in this step, times k, to multiply a Tensor by: a number;
         if it has a schedule, a Tensor of no dimensions, whose value is new in each step."""
         if not isinstance(weight, schedules.Schedule):
             return float(weight * k)
-        return wrap(from_host(lambda: np.float32(self.now(weight) * k)))
+        return wrap(from_host(lambda: np.float32(self.algorithm.now(weight) * k)))
+
+    def with_logit_penalties(self, loss, reals, fakes):
+        """Return (the loss plus the penalties on D's logits, the numbers to log).
+
+        reals, fakes: (the images as D has seen them, their labels, D's logits on them).
+        """
+        numbers = {}
+        for entry, weight in penalties.active(self.settings, "D", "logits", *penalties.SEEN):
+            if entry.applied_to == "logits":
+                arguments = reals[2], fakes[2]
+            else:
+                images, labels, logits = reals if entry.applied_to == "seen reals" else fakes
+                D = lambda x, labels=labels: self.logits(x, labels)[0]
+                arguments = D, images, logits
+            value, *states = self.call(entry, *arguments)
+            value = self.factor(weight) * value
+            numbers |= zip(entry.logged_as, map(float_on_cpu, [value.data, *states]))
+            loss = loss + value
+        return loss, numbers
 
     def with_network_penalties(self, loss, network, which):
         """Return the loss plus the penalties on the weights of a network, "D" or "G"."""
@@ -180,14 +222,11 @@ class Objectives:
         return loss
 
     def real_and_fake_logits(self, reals, real_labels, fakes, fake_labels):
-        """Return `augmented_logits` of the reals, and those of the fakes (Tensors), in D's step. If
+        """Return `logits` of the reals, and those of the fakes (Tensors, after augmentation). If
         possible, they are computed in one pass, which is faster."""
         if self.two_passes or reals.requires_grad:
-            return (
-                self.augmented_logits(reals, real_labels, real=True),
-                self.augmented_logits(fakes, fake_labels, real=False),
-            )
-        images = concatenate([self.augment(reals, True), self.augment(fakes, False)])
+            return self.logits(reals, real_labels), self.logits(fakes, fake_labels)
+        images = concatenate([reals, fakes])
         labels = xp.concatenate([real_labels, fake_labels]) if self.uses_classes else None
         outputs, n = self.logits(images, labels), len(reals)
         return [

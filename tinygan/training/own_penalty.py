@@ -19,8 +19,11 @@ def complete(entry: Penalty) -> Penalty:
     """
     if entry.logged_as is not None:
         raise ValueError(f"penalty {entry.name}: leave out logged_as, it is logged as own_penalty")
+    if entry.start:
+        raise ValueError(
+            f"penalty {entry.name}: leave out start: give its weight a schedule instead"
+        )
     separable = entry.applied_to in (*IMAGES, *LATENTS)
-    logged_as = ("own_penalty", OWN_STATE)[: 1 + bool(entry.state)] if separable else ()
     whole = entry._replace(
         name="penalty_weight",
         source=entry.source or "own",
@@ -28,8 +31,8 @@ def complete(entry: Penalty) -> Penalty:
         trains=entry.trains or APPLIED_TO.get(entry.applied_to, ("",))[0],
         lazy=separable if entry.lazy is None else entry.lazy,
         state=OWN_STATE if entry.state else "",
-        logged_as=logged_as,
     )
+    whole = whole._replace(logged_as=("own_penalty", OWN_STATE)[: whole.logged_values])
     try:
         check(whole)
     except ValueError as error:

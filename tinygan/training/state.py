@@ -79,8 +79,8 @@ def restore_algorithm(a: Any, states: Any, meta: Any, changed: changes.Changed =
     for key in ALGORITHM_STATE:
         setattr(a, key, meta[key])
     for entry in penalties.entries(a.settings):
-        if entry.state and not changes.begins_anew(entry.name, changed):
-            setattr(a.objectives.penalty_state, entry.state, meta.get(entry.state, 0.0))
+        for name in [] if changes.begins_anew(entry.name, changed) else entry.states:
+            setattr(a.objectives.penalty_state, name, meta.get(name, 0.0))
     a.ema.updates = meta["ema_updates"]
 
 
