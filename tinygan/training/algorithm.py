@@ -54,7 +54,9 @@ class Algorithm:
         self.ema = EMA(self.G, self.now(s.ema), s.ema_start)
         augment_rng = self.execution.generator([seed, 0, 5])
         self.augment, self.controller = augment.from_settings(s, augment_rng)
-        self.objectives = Objectives(s, self.G, self.D, self.augment, self.rng, self.now)
+        self.objectives = Objectives(
+            s, self.G, self.D, self.augment, self.rng, self.now, recipe.shared_losses
+        )
         check_penalties(self, recipe.name)
         self.make_optimizers()
         self.execution.upload(dataset)
@@ -112,10 +114,12 @@ class Algorithm:
     def update_D(self, reals, real_labels, fakes, previous_updates):
         """Update D, which has had `previous_updates` before. Return the numbers to log.
 
-        fakes: a `Fakes`, of which D receives the images.
+        fakes: a `Fakes`, of which D receives the images, and shared losses the latents.
         """
         batch = reals, real_labels, fakes.images, fakes.labels
-        gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
+        gradients, numbers = self.execution.gradients(
+            "D", self.D, self.objectives.d_loss, *batch, fakes.z
+        )
         self.d_optimizer.step(self.clipped(gradients))
         # A lazy penalty is applied at every k-th update, k times as strong, in an update of its own
         # (Karras et al. 2020b, section 3.1; optimizers.py adjusts the optimiser to it).
@@ -136,7 +140,7 @@ class Algorithm:
         fakes: a `Fakes`, which `execution.gradients` turns into G's images with their graph before
         it calls `g_loss`.
         """
-        batch = reals, real_labels, fakes, fakes.labels
+        batch = reals, real_labels, fakes, fakes.labels, fakes.z
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
         # With a penalty in this step, G has one update by the sum of both gradients if k = 1, and
         # two updates if k > 1.

@@ -24,16 +24,17 @@ class Objectives:
     augment: augments all images that D sees; rng: draws the random numbers of penalties; now: a
     function that returns the value of a setting in this step (`Algorithm.now`).
     penalty_state: the states of penalties, under the names in their entries.
-    uses_classes: whether G and D receive the class.
+    uses_classes: whether G and D receive the class. shared_losses: those of the recipe.
 
     Arguments of the methods: reals, an array (N, H, W, C) in [-1, 1]; fakes, a Tensor of the same
     shape (constant for D's objectives; for g_loss, `execution.gradients` makes it from a `Fakes`,
-    with G's graph); labels, arrays (N,), or None if the networks are unconditional.
+    with G's graph); labels, arrays (N,), or None if the networks are unconditional; z, the latents
+    of the fakes, which only shared losses need.
     """
 
-    def __init__(self, settings, G, D, augment, rng, now):
+    def __init__(self, settings, G, D, augment, rng, now, shared_losses):
         self.settings, self.G, self.D, self.augment, self.rng = settings, G, D, augment, rng
-        self.now = now
+        self.now, self.shared_losses = now, shared_losses
         self.loss, self.uses_classes = losses.find(settings.loss), settings.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
         self.two_passes = any(
@@ -47,22 +48,23 @@ class Objectives:
             **{entry.state: 0.0 for entry in penalties.entries(settings) if entry.state}
         )
 
-    def d_loss(self, reals, real_labels, fakes, fake_labels):
+    def d_loss(self, reals, real_labels, fakes, fake_labels, z=None):
         """Return (D's loss, the numbers to log)."""
         s, x = self.settings, wrap(reals)
         x.requires_grad = self.penalty_uses_logits()
         real, fake = self.real_and_fake_logits(x, real_labels, fakes, fake_labels)
-        (real_logits, real_class_logits), (fake_logits, fake_class_logits) = real, fake
+        (real_logits, real_output), (fake_logits, fake_output) = real, fake
         loss = self.loss.discriminator(real_logits, fake_logits)
         numbers = {
             "d_loss": float_on_cpu(loss.data),
             **statistics.logit_statistics(self.loss, real_logits.detach(), fake_logits.detach()),
         }
-        if real_class_logits is not None:
-            class_loss = cross_entropy(real_class_logits, real_labels)
-            class_loss = class_loss + cross_entropy(fake_class_logits, fake_labels)
+        if s.d_class == "auxiliary":
+            class_loss = cross_entropy(real_output, real_labels)
+            class_loss = class_loss + cross_entropy(fake_output, fake_labels)
             numbers["d_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.factor(s.class_weight) * class_loss
+        loss = self.with_shared_losses(loss, numbers, "d", z, fake_output)
         for entry, weight in penalties.active(s, "D", "logits"):
             loss = loss + self.factor(weight) * entry.function(real_logits, fake_logits)
         if penalties.active(s, "D", *penalties.IMAGES) and self.penalty_every("D") == 1:
@@ -107,19 +109,20 @@ class Objectives:
         penalty, numbers = self.d_penalty(*batch)
         return penalty * float(self.penalty_every("D")), numbers
 
-    def g_loss(self, reals, real_labels, fakes, labels):
+    def g_loss(self, reals, real_labels, fakes, labels, z=None):
         """Return (G's loss, the numbers to log)."""
-        fake_logits, class_logits = self.augmented_logits(fakes, labels, real=False, d_step=False)
+        fake_logits, output = self.augmented_logits(fakes, labels, real=False, d_step=False)
         real_logits, reals = None, wrap(reals)
         if self.loss.paired:
             with no_grad():
                 real_logits, _ = self.augmented_logits(reals, real_labels, real=True, d_step=False)
         loss = self.loss.generator(real_logits, fake_logits)
         numbers = {"g_loss": float_on_cpu(loss.data)}
-        if class_logits is not None:
-            class_loss = cross_entropy(class_logits, labels)
+        if self.settings.d_class == "auxiliary":
+            class_loss = cross_entropy(output, labels)
             numbers["g_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.factor(self.settings.class_weight) * class_loss
+        loss = self.with_shared_losses(loss, numbers, "g", z, output)
         return self.with_network_penalties(loss, self.G, "G"), numbers
 
     def g_penalty(self, z, labels):
@@ -144,6 +147,15 @@ class Objectives:
         if not isinstance(weight, schedules.Schedule):
             return float(weight * k)
         return wrap(from_host(lambda: np.float32(self.now(weight) * k)))
+
+    def with_shared_losses(self, loss, numbers, which, z, output):
+        """Return the loss of "d" or "g" plus those that both minimise, whose values are noted among
+        the numbers to log. output: D's second output on the fakes of latents z."""
+        for name, function in self.shared_losses.items():
+            shared = function(self.G, z, output)
+            numbers[f"{which}_{name}_loss"] = float_on_cpu(shared.data)
+            loss = loss + self.factor(getattr(self.settings, f"{name}_weight")) * shared
+        return loss
 
     def with_network_penalties(self, loss, network, which):
         """Return the loss plus the penalties on the weights of a network, "D" or "G"."""
@@ -177,8 +189,8 @@ class Objectives:
         return self.logits(self.augment(x, real, d_step), labels)
 
     def logits(self, x, labels):
-        """Return D's (logits, class logits) on images x; the class logits are None if D does not
-        predict the class."""
+        """Return D's (logits, second output) on images x. The second output is None, or the class
+        logits if D predicts the class, or what shared losses read."""
         output = call_with_labels(self.D, x, labels if self.uses_classes else None)
         return output if isinstance(output, tuple) else (output, None)
 

@@ -1,0 +1,196 @@
+"""InfoGAN (Chen et al. 2016): G's codes come to mean something, although nobody labels an image.
+
+A part of G's input are codes c: one of ten categories, and two numbers. A head Q of D guesses them
+from the image, as a distribution Q(c | x), and both networks minimise -log Q(c | G(z, c)). Then
+H(c) + log Q(c | x) is, on average, a lower bound on the mutual information of the codes and the
+image (equation 5): G must draw every code so that it can be read in the image. The largest
+differences between digits are their classes, so that the ten categories become these.
+
+    MNIST:  62 numbers and codes 10 + 2 -> 1024 -> 7x7x128 -> 14x14x64 -> 28x28x1
+            28x28x1 -> 14x14x64 -> 7x7x128 -> 1024 -> logit
+                                                1024 -> 128 -> Q: 10 logits, 2 means, 2 deviations
+
+All latents z are N(0, 1) here, as in the other recipes, and G makes the codes of them. The category
+is the position of the largest of ten numbers, so that all ten are equally likely; a continuous code
+is a number of z itself (in the paper, it is uniform in (-1, 1)).
+"""
+
+import math
+from dataclasses import dataclass
+
+from tinygan import nn
+from tinygan.autograd import Tensor, wrap
+from tinygan.backend import Rng, generator, xp
+from tinygan.errors import InputError
+from tinygan.ops import argmax, concatenate, cross_entropy, exp, mean, square
+from tinygan.ops.bilinear import as_pair
+from tinygan.settings import setting
+
+from .dcgan import GAINS, WEIGHTS
+from .image_sizes import halved
+from .recipe import Recipe
+from .settings import Settings
+
+
+def linear(inputs, outputs, rng, bias=True):
+    return nn.Linear(inputs, outputs, bias, rng=rng, init=WEIGHTS)
+
+
+class Generator(nn.Module):
+    """Latents z (N, latent) -> images (N, H, W, image_channels) in [-1, 1].
+
+    The last numbers of z make the codes: `categories` numbers for one category, then `continuous`
+    codes. image_size: (H, W), or a number for both. channels: of the largest feature map; the one
+    before has twice as many. hidden: the units of the first layer.
+    """
+
+    def __init__(
+        self,
+        latent: int = 74,
+        categories: int = 10,
+        continuous: int = 2,
+        image_size: int | tuple[int, int] = 28,
+        image_channels: int = 1,
+        channels: int = 64,
+        hidden: int = 1024,
+        *,
+        rng: Rng,
+    ) -> None:
+        rng = generator(rng)
+        if latent < categories + continuous:
+            raise InputError(
+                f"setting latent={latent}: it must hold {categories} numbers for the category and "
+                f"{continuous} continuous codes: set latent={categories + continuous} or more"
+            )
+        self.latent, self.classes = latent, None
+        self.categories, self.continuous = categories, continuous
+        height, width = halved(image_size, 2)
+        smallest, norm = (
+            2 * channels * height * width,
+            lambda n: nn.BatchNorm(n, rng=rng, init=GAINS),
+        )
+        self.main = nn.Sequential(
+            *(linear(latent, hidden, rng, bias=False), norm(hidden), nn.ReLU()),
+            *(linear(hidden, smallest, rng, bias=False), norm(smallest), nn.ReLU()),
+            nn.Reshape(height, width, 2 * channels),
+            nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False, rng=rng, init=WEIGHTS),
+            *(norm(channels), nn.ReLU()),
+            nn.ConvTranspose2d(channels, image_channels, 4, 2, 1, rng=rng, init=WEIGHTS),
+            nn.Tanh(),
+        )
+
+    def codes(self, z: Tensor) -> tuple[xp.ndarray, Tensor]:
+        """Return the codes in latents z: categories, integers (N,), and continuous codes, a Tensor
+        (N, continuous)."""
+        first = self.latent - self.categories - self.continuous
+        return argmax(z[:, first : first + self.categories], 1), z[
+            :, self.latent - self.continuous :
+        ]
+
+    def forward(self, z):
+        z = self.expect_shape(z, "N", self.latent, what="latents")
+        category, continuous = self.codes(z)
+        one_hot = (category[:, None] == xp.arange(self.categories)).astype(z.dtype)
+        noise = z[:, : self.latent - self.categories - self.continuous]
+        return self.main(concatenate([noise, wrap(one_hot), continuous], axis=1))
+
+
+class Discriminator(nn.Module):
+    """Images (N, H, W, image_channels) -> (logits (N,), codes (N, categories + 2 continuous)).
+
+    The codes are Q's distribution: the logits of the categories; then of each continuous code, the
+    mean and, after all means, the logarithm of the standard deviation of a normal distribution.
+    image_size, channels, hidden: as for G, in reverse. q_hidden: the units of Q's own layer.
+    """
+
+    def __init__(
+        self,
+        categories: int = 10,
+        continuous: int = 2,
+        image_size: int | tuple[int, int] = 28,
+        image_channels: int = 1,
+        channels: int = 64,
+        hidden: int = 1024,
+        q_hidden: int = 128,
+        *,
+        rng: Rng,
+    ) -> None:
+        rng = generator(rng)
+        height, width = halved(image_size, 2)
+        norm = lambda n: [nn.BatchNorm(n, rng=rng, init=GAINS), nn.LeakyReLU(0.1)]
+        self.body = nn.Sequential(
+            nn.Conv2d(image_channels, channels, 4, 2, 1, rng=rng, init=WEIGHTS),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False, rng=rng, init=WEIGHTS),
+            *norm(2 * channels),
+            nn.Flatten(),
+            linear(2 * channels * height * width, hidden, rng, bias=False),
+            *norm(hidden),
+        )
+        self.score = linear(hidden, 1, rng)
+        self.Q = nn.Sequential(
+            linear(hidden, q_hidden, rng, bias=False),
+            *norm(q_hidden),
+            linear(q_hidden, categories + 2 * continuous, rng),
+        )
+        self.image_shape = (*as_pair(image_size), image_channels)
+
+    def forward(self, x):
+        features = self.body(self.expect_shape(x, "N", *self.image_shape, what="images"))
+        return self.score(features).reshape(-1), self.Q(features)
+
+
+def category_loss(G: Generator, z: Tensor, output: Tensor) -> Tensor:
+    """Return the mean of -log Q(category | x). The bound on the mutual information is
+    log(categories) minus this."""
+    return cross_entropy(output[:, : G.categories], G.codes(z)[0])
+
+
+def continuous_loss(G: Generator, z: Tensor, output: Tensor) -> Tensor:
+    """Return the mean of -log Q(continuous codes | x), summed over the codes. The bound on the
+    mutual information is log(2 pi e) / 2 for each code, its entropy, minus this."""
+    codes, k = G.codes(z)[1], G.categories
+    means, log_deviations = output[:, k : k + G.continuous], output[:, k + G.continuous :]
+    distance = 0.5 * square((codes - means) * exp(-log_deviations))
+    return G.continuous * (mean(distance + log_deviations) + 0.5 * math.log(2 * math.pi))
+
+
+@dataclass
+class InfoGANSettings(Settings):
+    categories: int = setting(10, "number of categories of G's categorical code", 2, 1000)
+    continuous: int = setting(2, "number of G's continuous codes", 1, 100)
+    category_weight: float = setting(
+        1.0, "weight of -log Q(category | image)", 0, group="loss", scheduled=True
+    )
+    continuous_weight: float = setting(
+        0.1, "weight of -log Q(continuous codes | image)", 0, group="loss", scheduled=True
+    )
+    g_channels: int = setting(
+        64, "channels of G's largest feature map; the other has twice that", 1
+    )
+    d_channels: int = setting(
+        64, "channels of D's largest feature map; the other has twice that", 1
+    )
+    hidden: int = setting(1024, "units in the fully connected layer of G and of D", 1)
+    q_hidden: int = setting(128, "units in the layer of the head that guesses the codes", 1)
+
+
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
+    *size, channels = sizes.image
+    codes = s.categories, s.continuous
+    return (
+        Generator(sizes.latent, *codes, size, channels, s.g_channels, s.hidden, rng=rng),
+        Discriminator(*codes, size, channels, s.d_channels, s.hidden, s.q_hidden, rng=rng),
+    )
+
+
+RECIPE = Recipe(
+    "infogan",
+    "codes that mean something, without labels: a head of D guesses them (Chen et al. 2016)",
+    InfoGANSettings,
+    networks,
+    {"latent": 74, "lr": 1e-3, "d_lr": 2e-4, "batch_size": 128, "steps": 5000, "sample_every": 500},
+    g_class_choices=("none",),
+    d_class_choices=("none",),
+    shared_losses={"category": category_loss, "continuous": continuous_loss},
+)
