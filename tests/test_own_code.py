@@ -592,6 +592,8 @@ MISTAKES = {
     "@dataclass\nclass S(Settings):\n    x: float = setting(float('inf'), 'x')\n\n"
     "RECIPE = Recipe('a', '', S, print)": "my_model.py: x is Infinity, not a number",
     "RECIPE = Recipe('a', '', Settings, print, truncation='x')": "truncation of RECIPE is 'x'",
+    "RECIPE = Recipe('a', '', Settings, print, shared_losses={'x': len})": "the shared loss x of "
+    "RECIPE must be a function of (G, z, output)",
     "class S(Settings):\n    n: int = setting(1, 'n')\n\nRECIPE = Recipe('a', '', S, print)": "no "
     "setting yet: decorate S with @dataclass",
     "@dataclass\nclass S(Settings):\n    n: tuple = setting((), 'n')\n\n"

@@ -8,21 +8,20 @@ differences between digits are their classes, so that the ten categories become 
 
     MNIST:  62 numbers and codes 10 + 2 -> 1024 -> 7x7x128 -> 14x14x64 -> 28x28x1
             28x28x1 -> 14x14x64 -> 7x7x128 -> 1024 -> logit
-                                                1024 -> 128 -> Q: 10 logits, 2 means, 2 deviations
+                                                1024 -> 128 -> Q: 10 logits and 2 means
 
 All latents z are N(0, 1) here, as in the other recipes, and G makes the codes of them. The category
 is the position of the largest of ten numbers, so that all ten are equally likely; a continuous code
 is a number of z itself (in the paper, it is uniform in (-1, 1)).
 """
 
-import math
 from dataclasses import dataclass
 
 from tinygan import nn
 from tinygan.autograd import Tensor, wrap
 from tinygan.backend import Rng, generator, xp
 from tinygan.errors import InputError
-from tinygan.ops import argmax, concatenate, cross_entropy, exp, mean, square
+from tinygan.ops import argmax, concatenate, cross_entropy, mse_loss
 from tinygan.ops.bilinear import as_pair
 from tinygan.settings import setting
 
@@ -96,10 +95,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, image_channels) -> (logits (N,), codes (N, categories + 2 continuous)).
+    """Images (N, H, W, image_channels) -> (logits (N,), Q's output (N, categories + continuous)).
 
-    The codes are Q's distribution: the logits of the categories; then of each continuous code, the
-    mean and, after all means, the logarithm of the standard deviation of a normal distribution.
+    Q's output has the logits of the categories, and then the means of the continuous codes.
     image_size, channels, hidden: as for G, in reverse. q_hidden: the units of Q's own layer.
     """
 
@@ -131,7 +129,7 @@ class Discriminator(nn.Module):
         self.Q = nn.Sequential(
             linear(hidden, q_hidden, rng, bias=False),
             *norm(q_hidden),
-            linear(q_hidden, categories + 2 * continuous, rng),
+            linear(q_hidden, categories + continuous, rng),
         )
         self.image_shape = (*as_pair(image_size), image_channels)
 
@@ -147,12 +145,11 @@ def category_loss(G: Generator, z: Tensor, output: Tensor) -> Tensor:
 
 
 def continuous_loss(G: Generator, z: Tensor, output: Tensor) -> Tensor:
-    """Return the mean of -log Q(continuous codes | x), summed over the codes. The bound on the
-    mutual information is log(2 pi e) / 2 for each code, its entropy, minus this."""
-    codes, k = G.codes(z)[1], G.categories
-    means, log_deviations = output[:, k : k + G.continuous], output[:, k + G.continuous :]
-    distance = 0.5 * square((codes - means) * exp(-log_deviations))
-    return G.continuous * (mean(distance + log_deviations) + 0.5 * math.log(2 * math.pi))
+    """Return half the mean squared error of Q's continuous codes, summed over the codes. Up to a
+    constant, it is the mean of -log Q(codes | x), where Q is normal with a deviation of 1, as in
+    the authors' code for MNIST."""
+    codes, guesses = G.codes(z)[1], output[:, G.categories :]
+    return 0.5 * G.continuous * mse_loss(guesses, codes)
 
 
 @dataclass
