@@ -96,6 +96,13 @@ def within(values, categories):
     return values - np.array(means)[categories]
 
 
+def correlation(a, b):
+    """Return the correlation of two arrays (N,); 0 if one of them is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    lengths = np.sqrt(a @ a) * np.sqrt(b @ b)
+    return float(a @ b / lengths) if lengths else 0.0
+
+
 def measure(folder, n=study.choose(200, 2000, 10_000)):
     """Measure the accuracies, and |r| of both codes with slant and width."""
     G, D = load_networks(folder)
@@ -106,10 +113,7 @@ def measure(folder, n=study.choose(200, 2000, 10_000)):
     digits = extractor(images)[1][:, 0].argmax(1)
     ink = {key: within(x, categories) for key, x in ink_statistics(images).items()}
     r = np.array(
-        [
-            [np.corrcoef(code, ink[key])[0, 1] for code in codes.numpy().T]
-            for key in ("slant", "width")
-        ]
+        [[correlation(code, ink[key]) for code in codes.numpy().T] for key in ("slant", "width")]
     )
     code_of = linear_sum_assignment(np.abs(r), maximize=True)[1]  # one for slant, one for width
     return {
@@ -187,7 +191,7 @@ axes[2].set_title(f"Q: {mean['accuracy']:.0%} right\n(k-means: {k_means:.0%})", 
 plot_log(axes[3], runs, "g_category_loss", "-log Q(code | image), nats", color="C0")
 plot_log(axes[3], runs, "g_continuous_loss", "-log Q(code | image), nats", color="C1")
 axes[3].set_title("category (blue), continuous codes (orange)", fontsize=9)
-study.save_figure(figure, axes[0], axes[1])
+study.save_figure(figure, *axes[:3])
 
 # %% [markdown]
 # ## The result

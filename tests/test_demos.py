@@ -33,6 +33,7 @@ LECTURE = [
     "diffaugment",
     "ada",
     "speed",
+    "infogan",  # beyond the lecture
 ]
 TAKE_LONG = "progressive", "biggan", "stylegan2", "ada"  # even if they are tiny
 
