@@ -2,7 +2,7 @@
 """InfoGAN: does G find the classes of the digits by itself, and their slant and width?
 
 python demos/infogan.py              # two to three minutes
-python demos/infogan.py --full       # full MNIST, three seeds, a quarter of an hour per run
+python demos/infogan.py --full       # full MNIST, three seeds, about ten minutes per run
 """
 
 # %% [markdown]
@@ -135,7 +135,7 @@ def measure(folder, n=study.choose(200, 2000, 10_000)):
 runs = study.train(
     {"InfoGAN": study.choose("g_channels=4 d_channels=4 hidden=16", "", "")},
     "infogan",
-    steps=study.choose(4, 800, 5000),
+    steps=study.choose(4, 1000, 6000),
     also=measure,
 )
 study.compare(

@@ -6,9 +6,9 @@ H(c) + log Q(c | x) is, on average, a lower bound on the mutual information of t
 image (equation 5): G must draw every code so that it can be read in the image. The largest
 differences between digits are their classes, so that the ten categories become these.
 
-    MNIST:  62 numbers and codes 10 + 2 -> 1024 -> 7x7x128 -> 14x14x64 -> 28x28x1
-            28x28x1 -> 14x14x64 -> 7x7x128 -> 1024 -> logit
-                                                1024 -> 128 -> Q: 10 logits and 2 means
+    MNIST:  62 numbers and codes 10 + 2 -> 512 -> 7x7x64 -> 14x14x32 -> 28x28x1
+            28x28x1 -> 14x14x32 -> 7x7x64 -> 512 -> logit
+                                             512 -> 128 -> Q: 10 logits and 2 means
 
 All latents z are N(0, 1) here, as in the other recipes, and G makes the codes of them. The category
 is the position of the largest of ten numbers, so that all ten are equally likely; a continuous code
@@ -50,8 +50,8 @@ class Generator(nn.Module):
         continuous: int = 2,
         image_size: int | tuple[int, int] = 28,
         image_channels: int = 1,
-        channels: int = 64,
-        hidden: int = 1024,
+        channels: int = 32,
+        hidden: int = 512,
         *,
         rng: Rng,
     ) -> None:
@@ -107,8 +107,8 @@ class Discriminator(nn.Module):
         continuous: int = 2,
         image_size: int | tuple[int, int] = 28,
         image_channels: int = 1,
-        channels: int = 64,
-        hidden: int = 1024,
+        channels: int = 32,
+        hidden: int = 512,
         q_hidden: int = 128,
         *,
         rng: Rng,
@@ -163,12 +163,12 @@ class InfoGANSettings(Settings):
         0.1, "weight of -log Q(continuous codes | image)", 0, group="loss", scheduled=True
     )
     g_channels: int = setting(
-        64, "channels of G's largest feature map; the other has twice that", 1
+        32, "channels of G's largest feature map; the other has twice that", 1
     )
     d_channels: int = setting(
-        64, "channels of D's largest feature map; the other has twice that", 1
+        32, "channels of D's largest feature map; the other has twice that", 1
     )
-    hidden: int = setting(1024, "units in the fully connected layer of G and of D", 1)
+    hidden: int = setting(512, "units in the fully connected layer of G and of D", 1)
     q_hidden: int = setting(128, "units in the layer of the head that guesses the codes", 1)
 
 
@@ -181,12 +181,19 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     )
 
 
+# The rates are the paper's, and so is the weight of the category. In the authors' code, the weight of
+# the continuous codes is 1, too, but theirs have a third of the variance; with .1, they are read as
+# well. When Q learned their deviations instead of taking 1, G used them for more than style: along
+# a code, a seven became a five. The paper's networks are twice as wide, and in the code, batches are
+# of 128 and there are 5,000 steps. With half the width and half the batch, a step takes a quarter
+# of the time, and Q knew more classes after as many steps (of the test images, 67% after 500
+# steps of 64, against 54% with 64 channels; one seed).
 RECIPE = Recipe(
     "infogan",
     "codes that mean something, without labels: a head of D guesses them (Chen et al. 2016)",
     InfoGANSettings,
     networks,
-    {"latent": 74, "lr": 1e-3, "d_lr": 2e-4, "batch_size": 128, "steps": 5000, "sample_every": 500},
+    {"latent": 74, "lr": 1e-3, "d_lr": 2e-4, "steps": 6000, "sample_every": 500},
     g_class_choices=("none",),
     d_class_choices=("none",),
     shared_losses={"category": category_loss, "continuous": continuous_loss},
