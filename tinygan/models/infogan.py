@@ -185,9 +185,9 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
 # the weight of the continuous codes is 1 as well, but theirs have a third of the variance; with .1,
 # Q can read them, too. When Q learned their deviations, which are 1 here and in that code, G used
 # them for more than style: along a code, a seven became a five. The paper's networks are twice as
-# wide, and that code trains 5,000 steps of 128. A step of it takes 5.4 times as long as one of ours;
-# after 500 steps of 64 with seed 0, Q knew the class of 54% of the test images with 64 channels, and
-# of 67% with 32.
+# wide, and that code trains 5,000 steps of 128; such a step takes 5.4 times as long as one of ours.
+# After 500 steps of 64 with seed 0, Q knew the class of 54% of the test images with 64 channels,
+# and of 67% with 32.
 RECIPE = Recipe(
     "infogan",
     "codes that mean something, without labels: a head of D guesses them (Chen et al. 2016)",
