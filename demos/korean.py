@@ -77,6 +77,11 @@ CLAIMS = {
     "on probabilities, cross-entropy punishes confident mistakes hardest": (
         "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다"
     ),
+    "the category is the class, with an error of 5%": "범주 코드가 숫자의 클래스다(오류 5% 이하)",
+    "the category finds the class better than k-means": (
+        "범주 코드가 k-평균보다 클래스를 더 잘 찾는다"
+    ),
+    "one code is slant, the other width": "연속 코드 하나는 기울기, 다른 하나는 너비다",
     "on logits, L2 punishes confident mistakes hardest": "로짓으로 보면 L2가 가장 크게 벌한다",
 }
 
@@ -185,5 +190,11 @@ KOREAN = {
             else f"(학습 한 스텝에는 PyTorch의 {min(r['ratios']):.2f}배에서 "
             f"{max(r['ratios']):.2f}배의 시간이 걸립니다)."
         )
+    ),
+    "infogan": lambda r: (
+        f"라벨 없이 Q는 테스트 이미지의 {r['accuracy']:.1%}에서 클래스를 찾고(픽셀의 k-평균: "
+        f"{r['k_means']:.1%}, 논문: 95%), 생성 이미지의 {r['samples']:.1%}가 범주 코드에 맞는 "
+        f"숫자이며, 연속 코드와 기울기의 상관은 {r['slant']:.2f}, 너비와의 상관은 "
+        f"{r['width']:.2f}입니다."
     ),
 }

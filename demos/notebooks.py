@@ -18,10 +18,10 @@ from pathlib import Path
 import jupytext
 import nbclient
 import nbformat
-from readme import LECTURE
+from readme import BEYOND, LECTURE
 
 DEMOS = Path(__file__).absolute().parent
-NAMES = ["first_gan", *LECTURE]
+NAMES = ["first_gan", *LECTURE, *BEYOND]
 LAST_CELLS = {"first_gan": 'from IPython.display import Image\n\nImage("first_gan.png")'}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 

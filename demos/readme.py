@@ -47,6 +47,7 @@ LECTURE = (
     "ada",
     "speed",
 )
+BEYOND = ("infogan",)  # demos of papers that are not in the lecture
 
 
 def results(name):
@@ -282,7 +283,8 @@ def content(mark):
         )
     if name in ("truncation", "spaces", "bench", "plain_kernels"):
         return globals()[name](*arguments)
-    return table(name, *arguments) if name in LECTURE else printed(name, *arguments)
+    is_demo = name in (*LECTURE, *BEYOND)
+    return table(name, *arguments) if is_demo else printed(name, *arguments)
 
 
 def filled(text):

@@ -284,6 +284,7 @@ SMALL = {
     "channels": 4,
     "max_channels": 8,
     "style": 6,
+    "categories": 3,
 }
 FIELDS = {
     name: {f.name: f for f in dataclasses.fields(recipe.settings())}
@@ -422,7 +423,7 @@ def test_set(name, texts):
 
 
 @pytest.mark.parametrize(
-    "name", ["gan", "dcgan", "sngan", "progan", "biggan", "stylegan", "stylegan2"]
+    "name", ["gan", "dcgan", "sngan", "infogan", "progan", "biggan", "stylegan", "stylegan2"]
 )
 def test_every_integer_setting_has_a_maximum(name):
     """At the maximum, no number that is computed from it overflows, and NumPy gives no warning."""

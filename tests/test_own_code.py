@@ -592,6 +592,8 @@ MISTAKES = {
     "@dataclass\nclass S(Settings):\n    x: float = setting(float('inf'), 'x')\n\n"
     "RECIPE = Recipe('a', '', S, print)": "my_model.py: x is Infinity, not a number",
     "RECIPE = Recipe('a', '', Settings, print, truncation='x')": "truncation of RECIPE is 'x'",
+    "RECIPE = Recipe('a', '', Settings, print, shared_losses={'x': len})": "the shared loss x of "
+    "RECIPE must be a function of (G, z, output)",
     "class S(Settings):\n    n: int = setting(1, 'n')\n\nRECIPE = Recipe('a', '', S, print)": "no "
     "setting yet: decorate S with @dataclass",
     "@dataclass\nclass S(Settings):\n    n: tuple = setting((), 'n')\n\n"
@@ -994,7 +996,8 @@ def test_a_folder_with_other_code_is_not_written_to():
 
 
 def test_the_model_of_the_guide_is_trained_continued_and_sampled(capsys):
-    (model,) = [code for _, code in blocks("tinygan/README.md") if "\nRECIPE = " in code]
+    title = '"""A GAN of my own'
+    (model,) = [code for _, code in blocks("tinygan/README.md") if code.startswith(title)]
     assert len(model.splitlines()) <= 40
     parts = {name: own_file(name) for name in ("my_losses.py", "my_penalties.py")}
     write(".", {"my_model.py": model, **parts})
@@ -1010,3 +1013,16 @@ def test_the_model_of_the_guide_is_trained_continued_and_sampled(capsys):
         assert a["images"].shape == (64, 28, 28, 1) and (a["images"] == b["images"]).all()
     capsys.readouterr()
     assert main(["show", "my_model.py"]) == 0 and "ConvTranspose2d" in capsys.readouterr().out
+
+
+def test_the_shared_loss_of_the_guide_is_trained_and_continued():
+    write(".", {"my_codes.py": own_file("my_codes.py")})
+    small = ["g_channels=2", "d_channels=2", "batch_size=4", "checkpoint_every=2"]
+    again = ["train", "--resume", "run", "--model", "my_codes.py", "--steps", "10"]
+    assert main(["train", "my_codes.py", "--steps", "10", "--out", "whole", "--set", *small]) == 0
+    assert main(["train", "my_codes.py", "--steps", "4", "--out", "run", "--set", *small]) == 0
+    assert main(again) == 0
+    name = "checkpoint-00000010.npz"
+    assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
+    rows = list(log.rows(Path("whole")))
+    assert all(row["d_first_loss"] > 0 and row["g_first_loss"] > 0 for row in rows)

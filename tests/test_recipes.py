@@ -72,8 +72,8 @@ def test_the_registry_has_the_recipe_of_each_papers_file():
 
 def test_the_order_of_the_recipes():
     names = (
-        "quick gan dcgan lsgan wgan wgan-gp sngan cgan acgan projection progan biggan stylegan "
-        "stylegan2"
+        "quick gan dcgan lsgan wgan wgan-gp sngan cgan acgan projection infogan progan biggan "
+        "stylegan stylegan2"
     )
     assert [*recipes.RECIPES] == names.split()
     assert recipes.DEFAULT == "quick" and recipes.find("wgan-gp") is recipes.RECIPES["wgan-gp"]

@@ -13,7 +13,7 @@ from tinygan.data import Points
 from tinygan.gan import regularisers
 from tinygan.gan.packing import Packed, packed, unpacked
 from tinygan.gan.penalties import PENALTIES
-from tinygan.training import execution, recipes, state
+from tinygan.training import recipes, state
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.statistics import to_floats
 
@@ -218,7 +218,7 @@ def test_packs_train_and_are_scored_on_held_out_images(recipe, digits):
     a = algorithm(digits, recipe, pack=2, augment="diffaug")
     numbers = to_floats(a.train_step())
     assert all(np.isfinite(value) for value in numbers.values())
-    assert execution.held_out_batch_size(a, 7) == 6
+    assert batch_sizes.held_out_batch_size(a, 7) == 6
     images, labels = digits.batch(0, 6, 0)
     assert np.isfinite(float(a.execution.held_out_logit(images, labels)))
     logits, _ = a.objectives.logits(tensor(images), None)

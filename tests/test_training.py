@@ -16,7 +16,7 @@ from tinygan import data, plots
 from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
-from tinygan.models import biggan, gan, progan, stylegan, stylegan2
+from tinygan.models import biggan, gan, infogan, progan, stylegan, stylegan2
 from tinygan.settings import parse_assignments, setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
@@ -35,6 +35,7 @@ GROWS = {
 BY_SETTINGS = {
     gan.MLPSettings: {"hidden": 16},
     biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
+    infogan.InfoGANSettings: {"g_channels": 4, "d_channels": 4, "hidden": 8, "q_hidden": 8},
     progan.ProGANSettings: GROWS,
     stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
     stylegan2.StyleGAN2Settings: {

@@ -14,7 +14,7 @@ from tinygan.backend import asarray
 from tinygan.errors import InputError
 from tinygan.gan import augment
 from tinygan.optim import Adam, AdamW, RMSprop, clip_grad_norm
-from tinygan.training import execution, recipes, unrolled
+from tinygan.training import batch_sizes, recipes, unrolled
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.objectives import Objectives
 
@@ -42,7 +42,7 @@ def objectives(G, D, optimizer, **settings):
     pipe, _ = augment.from_settings(s, np.random.default_rng(0))
     rng, now = np.random.default_rng(0), lambda value: value
     algorithm = {"settings": s, "G": G, "D": D, "augment": pipe, "rng": rng, "now": now}
-    return Objectives(SimpleNamespace(**algorithm, d_optimizer=optimizer))
+    return Objectives(SimpleNamespace(**algorithm, d_optimizer=optimizer), {})
 
 
 def unflattened(vector, like):
@@ -244,10 +244,10 @@ def test_updates_that_cannot_be_simulated_are_refused(recipe, set_data, settings
 
 
 def test_several_ranks_are_refused(monkeypatch):
-    monkeypatch.setattr(execution, "ranks", SimpleNamespace(size=2))
+    monkeypatch.setattr(batch_sizes, "ranks", SimpleNamespace(size=2))
     s = recipes.find("gan").settings(for_points=True).updated({"unroll": 3})
     with pytest.raises(InputError, match="unroll=3: .* not with 2 ranks: start one process"):
-        execution.check_batch_sizes(SimpleNamespace(settings=s))
+        batch_sizes.check_batch_sizes(SimpleNamespace(settings=s))
 
 
 def test_a_setting_without_effect_is_refused():

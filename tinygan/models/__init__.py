@@ -1,6 +1,7 @@
 """One file per paper: its networks, its settings, its recipe, and the reasons for its constants.
 
-    papers with their own networks     gan, dcgan, sngan, progan, biggan, stylegan, stylegan2
+    papers with their own networks     gan, dcgan, sngan, infogan, progan, biggan, stylegan,
+                                       stylegan2
     papers that train these networks   quick, lsgan, wgan, wgan_gp, cgan, acgan, projection
     shared by the papers               recipe (settings -> networks), settings, growth, contract
 
@@ -19,6 +20,7 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
     D(x), D(x, labels)  images (N, H, W, C), and labels (N,) unless sizes.d_classes is None
                         -> logits (N, ...), higher for reals; with d_class=auxiliary, a pair:
                         (logits, class logits (N, classes))
+                        with losses that G and D share, also a pair: (logits, output (N, ...))
     Where recipe.point_defaults is set, images may also be points (N, 2).
 
     D.image_shape       (H, W, C) of its images, in which a letter stands for any size; needed for
@@ -32,6 +34,13 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
     optional
     G.reads_in_parts    True if only the first part of z enters the first layer
     D.init              the initial weights of the class embedding of d_class=projection
+
+Losses that G and D share
+-------------------------
+A recipe may have `shared_losses`, {name: f}: both networks minimise f(G, z, output), a Tensor of
+shape (), where output is what D returns beside its logits of the images G(z). The setting
+NAME_weight is the weight of a loss; the log has it as d_NAME_loss and g_NAME_loss. An example is
+infogan. g_class=concat, d_class=auxiliary and d_class=projection wrap G or D, and are refused then.
 
 All random numbers must come from `rng`: the initial weights, and the later draws of layers such as
 dropout, which keep `rng`. The initial parameters must be finite. A network that takes labels and is

@@ -78,38 +78,75 @@ def check_draws(role: str, network: nn.Module, twin: nn.Module, rng: Rng) -> Non
                 )
 
 
+def check_shared_losses(name: str, shared_losses, s) -> None:
+    """Raise InputError if a loss that G and D share has no setting for its weight, or if the
+    settings s wrap a network that it needs as it is. name: of the recipe."""
+    for loss in shared_losses:
+        if not hasattr(s, f"{loss}_weight"):
+            raise InputError(
+                f"the recipe {name} has the shared loss {loss}, but no setting for its weight: "
+                f"write {loss}_weight: float = setting(...) in its settings"
+            )
+    if shared_losses and s.pack > 1:
+        raise InputError(
+            f"setting pack={s.pack}: the shared losses of {name} ({', '.join(shared_losses)}) need "
+            "an output for each image: set pack=1"
+        )
+    if shared_losses and (s.g_class == "concat" or s.d_class in ("auxiliary", "projection")):
+        raise InputError(
+            f"settings g_class={s.g_class} d_class={s.d_class}: the shared losses of {name} "
+            f"({', '.join(shared_losses)}) need G and the second output of D, which these settings "
+            "replace: choose others, such as g_class=none d_class=none"
+        )
+
+
 def check_calls(
-    G: nn.Module,
-    D: nn.Module,
-    image_shape: tuple[int, ...],
-    latent: int,
-    classes: int | None,
-    pack: int = 1,
+    G: nn.Module, D: nn.Module, image_shape: tuple[int, ...], s, classes: int | None, shared_losses
 ) -> None:
     """Raise InputError if G, in evaluation mode, does not generate images (n, *image_shape) from n
-    latents, or if D does not return the logits of 2 packs of them. classes: the number of classes,
-    or None. pack: the number of images in a pack."""
-    n = 2 * pack
+    latents, if D does not return the logits of 2 packs of them, or if something is wrong with D's
+    second output or with the losses of it. s: the settings, with the number of images in a pack.
+    classes: the number of classes, or None."""
+    n = 2 * s.pack
     labels = () if classes is None else (xp.zeros(n, int),)
     with no_grad(), np.errstate(all="ignore"):
-        images = G.eval()(Tensor(xp.zeros((n, latent), "float32")), *labels)
+        z = Tensor(xp.zeros((n, s.latent), "float32"))
+        images = G.eval()(z, *labels)
         if not isinstance(images, Tensor) or images.shape != (n, *image_shape):
             raise InputError(
                 f"from {n} latents, G returns {_describe(images)}: it must return images "
                 f"{(n, *image_shape)}"
             )
         output = D.eval()(images, *labels)
-    logits, *class_logits = output if isinstance(output, tuple) else (output,)
+    logits, *others = output if isinstance(output, tuple) else (output,)
     if not isinstance(logits, Tensor) or logits.shape[:1] != (2,):
         raise InputError(
             f"from {n} images, D returns {_describe(logits)}: it must return logits (2,), or (2, "
             "...)"
         )
-    for array in class_logits:
-        if not isinstance(array, Tensor) or array.shape != (2, classes):
+    if s.d_class == "auxiliary":
+        return  # D is an AuxiliaryClassifier, whose second output is that of our own layer
+    beside = " and ".join(map(_describe, others)) or "nothing"
+    beside = f"from {n} images, D returns {beside} beside its logits"
+    if others and not shared_losses:
+        raise InputError(
+            f"{beside}, which no loss would use: return the logits alone, or write the loss of the "
+            "other output into the recipe's shared_losses"
+        )
+    if not shared_losses:
+        return
+    if len(others) != 1 or not isinstance(others[0], Tensor) or others[0].shape[:1] != (2,):
+        raise InputError(
+            f"{beside}: for the shared losses ({', '.join(shared_losses)}), it must return a pair "
+            "(logits, output), where output is a Tensor (2, ...)"
+        )
+    for name, loss in shared_losses.items():
+        with no_grad(), np.errstate(all="ignore"):
+            value = loss(G, z, others[0])
+        if not isinstance(value, Tensor) or value.shape:
             raise InputError(
-                f"from 2 images, D returns {_describe(array)} beside its logits: it must "
-                f"return class logits (2, {classes})"
+                f"the shared loss {name} returns {_describe(value)}: it must return a Tensor of "
+                "shape (), such as mean(x)"
             )
 
 

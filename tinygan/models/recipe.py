@@ -9,7 +9,7 @@ from tinygan.errors import InputError, choose_from
 from tinygan.gan import conditioning
 from tinygan.gan.packing import Packed
 
-from .contract import check_attributes, check_calls, check_draws, check_pair
+from .contract import check_attributes, check_calls, check_draws, check_pair, check_shared_losses
 from .freezing import freeze
 from .image_sizes import SizeError
 
@@ -46,6 +46,10 @@ class Recipe(NamedTuple):
     point_defaults: None if the networks take images only. Otherwise they also take points, of shape
     (2,) where images have (H, W, C), and these are the defaults that differ for points.
     source: None, or the files of a recipe of the user's own, which are copied into its runs.
+    shared_losses: {name: function}, losses that G and D minimise together, if D returns a second
+    output. Each is a function of (G, z, output), the latents of some fakes and D's second output on
+    them, that returns a Tensor of shape (). It is added to D's loss and to G's, times the setting
+    NAME_weight, and logged as d_NAME_loss and g_NAME_loss.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Recipe(NamedTuple):
     d_class_choices: tuple[str, ...] = ("none", "concat", "auxiliary", "projection")
     point_defaults: dict[str, Any] | None = None
     source: Any = None
+    shared_losses: dict[str, Callable[..., Any]] = {}
 
     def variant(self, name: str, summary: str, **changes: Any) -> "Recipe":
         """Return a recipe with the same networks, another name, and changed settings."""
@@ -97,6 +102,7 @@ class Recipe(NamedTuple):
                     f"setting {name}={getattr(s, name)}: for the networks of {self.name}, "
                     f"{choose_from(choices, getattr(s, name))}"
                 )
+        check_shared_losses(self.name, self.shared_losses, s)
         rng = generator(rng)
         rng_before = copy.deepcopy(rng)
         g_classes = None if s.g_class == "none" else classes
@@ -108,7 +114,7 @@ class Recipe(NamedTuple):
         twins = self._pair(s, image_shape, classes, rng_before)
         for role, network, twin in zip("GD", pair, twins):
             check_draws(role, network, twin, rng)
-        check_calls(*twins, image_shape, s.latent, g_classes, s.pack)
+        check_calls(*twins, image_shape, s, g_classes, self.shared_losses)
         freeze(dict(zip("GD", pair)), s.freeze)
         return pair
 

@@ -26,9 +26,10 @@ from tinygan.models.growth import Growth, at_lod, set_lod
 from tinygan.optim import clip_grad_norm
 
 from . import optimizers, statistics
+from .batch_sizes import check_batch_sizes
 from .contradictions import check_penalties, check_schedules, check_unrolled
 from .ema import EMA
-from .execution import Execution, check_batch_sizes, sum_gradients
+from .execution import Execution, sum_gradients
 from .objectives import Objectives
 
 
@@ -55,7 +56,7 @@ class Algorithm:
         self.ema = EMA(self.G, self.now(s.ema), s.ema_start)
         augment_rng = self.execution.generator([seed, 0, 5])
         self.augment, self.controller = augment.from_settings(s, augment_rng)
-        self.objectives = Objectives(self)
+        self.objectives = Objectives(self, recipe.shared_losses)
         check_penalties(self, recipe.name)
         check_unrolled(self, recipe.name)
         self.make_optimizers()
@@ -114,10 +115,12 @@ class Algorithm:
     def update_D(self, reals, real_labels, fakes, previous_updates):
         """Update D, which has had `previous_updates` before. Return the numbers to log.
 
-        fakes: a `Fakes`, of which D receives the images.
+        fakes: a `Fakes`, of which D receives the images, and shared losses the latents.
         """
         batch = reals, real_labels, fakes.images, fakes.labels
-        gradients, numbers = self.execution.gradients("D", self.D, self.objectives.d_loss, *batch)
+        gradients, numbers = self.execution.gradients(
+            "D", self.D, self.objectives.d_loss, *batch, fakes.z
+        )
         self.d_optimizer.step(self.clipped(gradients))
         self.objectives.take_states(penalties.active(self.settings, "D", "logits"), numbers)
         # A lazy penalty is applied at every k-th update, k times as strong, in an update of its own
@@ -139,7 +142,7 @@ class Algorithm:
         fakes: a `Fakes`, which `execution.gradients` turns into G's images with their graph before
         it calls `g_loss`.
         """
-        batch = reals, real_labels, fakes, fakes.labels
+        batch = reals, real_labels, fakes, fakes.labels, fakes.z
         gradients, numbers = self.execution.gradients("G", self.G, self.objectives.g_loss, *batch)
         # With a penalty in this step, G has one update by the sum of both gradients if k = 1, and
         # two updates if k > 1.

@@ -6,7 +6,8 @@ What the log says is put together with the weights in the settings:
                + cr_penalty + bcr_penalty + lecam_penalty
     G:  g_loss + class_weight g_class + weight path_penalty     (and G's penalties without them)
 
-and with what is not logged: penalties on logits (drift) and on weights (ortho). A lazy penalty, of
+with NAME_weight d_NAME_loss or NAME_weight g_NAME_loss for each loss that both share, and with what
+is not logged: penalties on logits (drift) and on weights (ortho). A lazy penalty, of
 every k-th update, counts k times.
 """
 
@@ -231,6 +232,8 @@ class CheckedStep:
             terms[f"{which.lower()}_class"] = self.weight(s.class_weight)
         if which == "D":
             terms |= self.penalties_of_D(1, "logits", *penalties.SEEN)
+        for name in a.objectives.shared_losses:
+            terms[f"{which.lower()}_{name}_loss"] = self.weight(getattr(s, f"{name}_weight"))
         if which == "D" and k == 1:
             terms |= self.penalties_of_D(1, *penalties.IMAGES)
         network = getattr(a, which)

@@ -26,17 +26,18 @@ class Objectives:
 
     algorithm: the Algorithm whose networks, settings and random numbers they use.
     penalty_state: the states of penalties, under the names in their entries.
-    uses_classes: whether G and D receive the class.
+    uses_classes: whether G and D receive the class. shared_losses: those of the recipe.
 
     Arguments of the methods: reals, an array (N, H, W, C) in [-1, 1]; fakes, a Tensor of the same
     shape (constant for D's updates; for g_loss, `execution.gradients` makes it from a `Fakes`, with
-    G's graph); labels, arrays (N,), or None if the networks are unconditional.
+    G's graph); labels, arrays (N,), or None if the networks are unconditional; z, the latents of
+    the fakes, which only shared losses need.
     """
 
-    def __init__(self, algorithm):
+    def __init__(self, algorithm, shared_losses):
         a, s = algorithm, algorithm.settings
         self.algorithm, self.settings, self.G, self.D = a, s, a.G, a.D
-        self.augment, self.rng = a.augment, a.rng
+        self.augment, self.rng, self.shared_losses = a.augment, a.rng, shared_losses
         self.loss, self.uses_classes = losses.find(s.loss), s.g_class != "none"
         # If D compares the images of a batch, reals and fakes must be in separate batches.
         self.two_passes = s.pack > 1 or any(
@@ -50,23 +51,24 @@ class Objectives:
             **{name: 0.0 for entry in penalties.entries(s) for name in entry.states}
         )
 
-    def d_loss(self, reals, real_labels, fakes, fake_labels):
+    def d_loss(self, reals, real_labels, fakes, fake_labels, z=None):
         """Return (D's loss, the numbers to log)."""
         s, x = self.settings, wrap(reals)
         x.requires_grad = self.penalty_uses_logits()
         real_images, fake_images = self.augment(x, True), self.augment(fakes, False)
         real, fake = self.real_and_fake_logits(real_images, real_labels, fake_images, fake_labels)
-        (real_logits, real_class_logits), (fake_logits, fake_class_logits) = real, fake
+        (real_logits, real_output), (fake_logits, fake_output) = real, fake
         loss = self.loss.discriminator(real_logits, fake_logits)
         numbers = {
             "d_loss": float_on_cpu(loss.data),
             **statistics.logit_statistics(self.loss, real_logits.detach(), fake_logits.detach()),
         }
-        if real_class_logits is not None:
-            class_loss = cross_entropy(real_class_logits, real_labels)
-            class_loss = class_loss + cross_entropy(fake_class_logits, fake_labels)
+        if s.d_class == "auxiliary":
+            class_loss = cross_entropy(real_output, real_labels)
+            class_loss = class_loss + cross_entropy(fake_output, fake_labels)
             numbers["d_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.factor(s.class_weight) * class_loss
+        loss = self.with_shared_losses(loss, numbers, "d", z, fake_output)
         seen_reals = real_images.detach(), real_labels, real_logits
         seen_fakes = fake_images, fake_labels, fake_logits
         loss, penalty_numbers = self.with_logit_penalties(loss, seen_reals, seen_fakes)
@@ -127,22 +129,22 @@ class Objectives:
         with self.D.with_parameters(self.parameters_ahead(*batch)):
             return self.g_loss_of_D(*batch)
 
-    def parameters_ahead(self, reals, real_labels, fakes, labels):
+    def parameters_ahead(self, reals, real_labels, fakes, labels, z=None):
         """Return the parameters of D after the updates that the setting unroll simulates."""
         s = self.settings
         images = fakes.detach() if s.unroll_stop else fakes
 
         def d_loss(parameters):
             with self.D.with_parameters(parameters):
-                return self.d_loss(reals, real_labels, images, labels)[0]
+                return self.d_loss(reals, real_labels, images, labels, z)[0]
 
         max_norm = self.factor(s.clip_grad_norm) if s.clip_grad_norm else None
         parameters, optimizer = self.D.parameters(), self.algorithm.d_optimizer
         return parameters_ahead(parameters, optimizer, d_loss, s.unroll, s.unroll_stop, max_norm)
 
-    def g_loss_of_D(self, reals, real_labels, fakes, labels):
+    def g_loss_of_D(self, reals, real_labels, fakes, labels, z=None):
         """Return (G's loss for D as it is, the numbers to log)."""
-        fake_logits, class_logits = self.augmented_logits(fakes, labels, real=False, d_step=False)
+        fake_logits, output = self.augmented_logits(fakes, labels, real=False, d_step=False)
         real_logits, reals, unroll = None, wrap(reals), self.settings.unroll
         if self.loss.paired or unroll and self.loss.zero_sum:
             # Real logits depend on G only through a D of some updates ahead.
@@ -152,10 +154,11 @@ class Objectives:
         if unroll and self.loss.zero_sum:  # `generator` leaves out the real logits
             loss = -self.loss.discriminator(real_logits, fake_logits)
         numbers = {"g_loss": float_on_cpu(loss.data)}
-        if class_logits is not None:
-            class_loss = cross_entropy(class_logits, labels)
+        if self.settings.d_class == "auxiliary":
+            class_loss = cross_entropy(output, labels)
             numbers["g_class"] = float_on_cpu(class_loss.data)
             loss = loss + self.factor(self.settings.class_weight) * class_loss
+        loss = self.with_shared_losses(loss, numbers, "g", z, output)
         return self.with_network_penalties(loss, self.G, "G"), numbers
 
     def g_penalty(self, z, labels):
@@ -215,6 +218,15 @@ class Objectives:
             loss = loss + value
         return loss, numbers
 
+    def with_shared_losses(self, loss, numbers, which, z, output):
+        """Return the loss of "d" or "g" plus those that both minimise, whose values are noted among
+        the numbers to log. output: D's second output on the fakes of latents z."""
+        for name, function in self.shared_losses.items():
+            shared = function(self.G, z, output)
+            numbers[f"{which}_{name}_loss"] = float_on_cpu(shared.data)
+            loss = loss + self.factor(getattr(self.settings, f"{name}_weight")) * shared
+        return loss
+
     def with_network_penalties(self, loss, network, which):
         """Return the loss plus the penalties on the weights of a network, "D" or "G"."""
         for entry, weight in penalties.active(self.settings, which, "network"):
@@ -242,8 +254,8 @@ class Objectives:
         return self.logits(self.augment(x, real, d_step), labels)
 
     def logits(self, x, labels):
-        """Return D's (logits, class logits) on images x; the class logits are None if D does not
-        predict the class."""
+        """Return D's (logits, second output) on images x. The second output is None, or the class
+        logits if D predicts the class, or what shared losses read."""
         output = call_with_labels(self.D, x, labels if self.uses_classes else None)
         return output if isinstance(output, tuple) else (output, None)
 

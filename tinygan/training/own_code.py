@@ -180,6 +180,11 @@ def _check_recipe(recipe):
         raise TypeError("the settings_class of RECIPE must be Settings or derived from it")
     if not callable(recipe.networks) or not accepts(recipe.networks, ("s", "sizes", "rng"), {}):
         raise TypeError("networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)")
+    for name, loss in recipe.shared_losses.items():
+        if not callable(loss) or not accepts(loss, ("G", "z", "output"), {}):
+            raise TypeError(
+                f"the shared loss {name} of RECIPE must be a function of (G, z, output)"
+            )
     if recipe.truncation not in ("z", "w", None):
         raise ValueError(f'truncation of RECIPE is {recipe.truncation!r}: choose "z", "w" or None')
     for name, value in dataclasses.asdict(recipe.settings()).items():

@@ -20,8 +20,8 @@ from tinygan.models.settings import Settings
 
 from . import changes, health, log, own_code, ranks, state, transfer
 from .algorithm import Algorithm
+from .batch_sizes import held_out_batch_size
 from .evaluation import Evaluation
-from .execution import held_out_batch_size
 from .gallery import Gallery
 from .run_data import describe, training_data
 from .sampling import standing_statistics
