@@ -17,6 +17,7 @@ from tinygan.models import (
     progan,
     projection,
     quick,
+    r3gan,
     sngan,
     stylegan,
     stylegan2,
@@ -46,6 +47,7 @@ RECIPES = {
         biggan,
         stylegan,
         stylegan2,
+        r3gan,
     )
 }
 
