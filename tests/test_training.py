@@ -16,7 +16,7 @@ from tinygan import data, plots
 from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
-from tinygan.models import biggan, gan, progan, stylegan, stylegan2
+from tinygan.models import biggan, gan, progan, r3gan, stylegan, stylegan2
 from tinygan.settings import parse_assignments, setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
@@ -36,6 +36,7 @@ BY_SETTINGS = {
     gan.MLPSettings: {"hidden": 16},
     biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
     progan.ProGANSettings: GROWS,
+    r3gan.R3GANSettings: {"channels": 4, "max_channels": 8, "group_channels": 4, "embedding": 8},
     stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
     stylegan2.StyleGAN2Settings: {
         "g_channels": 4,
