@@ -36,7 +36,12 @@ BY_SETTINGS = {
     gan.MLPSettings: {"hidden": 16},
     biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
     progan.ProGANSettings: GROWS,
-    r3gan.R3GANSettings: {"channels": 4, "max_channels": 8, "group_channels": 4, "embedding": 8},
+    # Schedules must not depend on the length of the run, which resumed runs change.
+    r3gan.R3GANSettings: {
+        **{"channels": 4, "max_channels": 8, "group_channels": 4, "embedding": 8},
+        **{"lr": "cosine:2e-4:5e-5:until=12", "beta2": "cosine:0.9:0.99:until=12"},
+        **{"r1": "cosine:0.5:0.05:until=12", "r2": "cosine:0.5:0.05:until=12"},
+    },
     stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
     stylegan2.StyleGAN2Settings: {
         "g_channels": 4,

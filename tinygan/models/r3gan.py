@@ -26,11 +26,6 @@ from .recipe import Recipe
 from .settings import Settings
 
 
-def conv(inputs, outputs, kernel_size, groups=1, *, rng):
-    settings = {"groups": groups, "bias": False, "rng": rng, "init": fan_in_normal()}
-    return nn.Conv2d(inputs, outputs, kernel_size, **settings)
-
-
 class Basis(nn.Module):
     """Vectors (N, inputs) -> maps (N, *size, channels): learned ones, times linear functions."""
 
@@ -64,13 +59,12 @@ class Generator(nn.Module):
     conditional = True
 
     def __init__(self, latent, size, channels, stages, classes=None, embedding=64, *, rng) -> None:
-        rng, start, inputs = generator(rng), smallest_map(size, stages), latent
-        inputs += embedding if classes else 0
+        rng, start, init = generator(rng), smallest_map(size, stages), fan_in_normal()
         self.latent, self.classes = latent, classes
-        self.basis = Basis(inputs, stages[0][0], start, rng=rng)
+        inputs, top, bottom = latent + (embedding if classes else 0), stages[0][0], stages[-1][0]
+        self.basis = Basis(inputs, top, start, rng=rng)
         self.body = make_body(stages, True, rng)
-        self.to_image = conv(stages[-1][0], channels, 1, rng=rng)
-        init = fan_in_normal()
+        self.to_image = nn.Conv2d(bottom, channels, 1, bias=False, rng=rng, init=init)
         self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init) if classes else None
 
     def forward(self, z, labels=None):
@@ -91,11 +85,12 @@ class Discriminator(nn.Module):
     conditional = True
 
     def __init__(self, size, channels, stages, classes=None, embedding=64, *, rng) -> None:
-        rng, start, top = generator(rng), smallest_map(size, stages), stages[0][0]
-        self.classes, init = classes, fan_in_normal()
-        self.from_image = conv(channels, stages[-1][0], 1, rng=rng)
+        rng, start, init = generator(rng), smallest_map(size, stages), fan_in_normal()
+        self.classes, top, bottom = classes, stages[0][0], stages[-1][0]
+        self.from_image = nn.Conv2d(channels, bottom, 1, bias=False, rng=rng, init=init)
         self.body = make_body(stages[::-1], False, rng)
-        self.basis = nn.Sequential(conv(top, top, start, groups=top, rng=rng), nn.Flatten())
+        sums = nn.Conv2d(top, top, start, groups=top, bias=False, rng=rng, init=init)
+        self.basis = nn.Sequential(sums, nn.Flatten())
         self.to_logit = nn.Linear(top, embedding if classes else 1, bias=False, rng=rng, init=init)
         init = fan_in_normal(embedding**-0.5)
         self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init) if classes else None
@@ -125,18 +120,19 @@ class R3GANSettings(Settings):
     )
     max_channels: int = setting(64, "maximum number of channels of a feature map", 1)
     blocks: int = setting(1, "residual blocks at each size of the feature maps", 1)
-    group_channels: int = setting(16, "channels in each group of the 3x3 convolutions", 1)
+    group_channels: int = setting(
+        16, "channels in each group of the 3x3 convolutions; one group where there are fewer", 1
+    )
 
 
 def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     *size, channels = sizes.image
-    widths = channels_by_size(s.channels, s.max_channels, size)
-    if any(2 * width % s.group_channels for width in widths):
+    widths, k = channels_by_size(s.channels, s.max_channels, size), s.group_channels
+    if any(2 * width > k and 2 * width % k for width in widths):
         raise InputError(
-            f"group_channels={s.group_channels} must divide twice the channels at each size, "
-            f"which are {', '.join(map(str, widths))}: choose a divisor of {2 * min(widths)}"
+            f"group_channels={k} must divide twice the channels at each size: {widths}"
         )
-    stages = [(width, s.blocks, 2 * width // s.group_channels) for width in widths]
+    stages = [(width, s.blocks, max(2 * width // k, 1)) for width in widths]
     G = Generator(sizes.latent, size, channels, stages, sizes.g_classes, s.embedding, rng=rng)
     args = size, sizes.d_image_channels, stages, sizes.d_classes
     return G, Discriminator(*args, widths[0], rng=rng)
