@@ -115,7 +115,7 @@ class General(Documented):
         "how D receives the class; none: D ignores it",
         choices=("none", "concat", "auxiliary", "projection", "select", "mapping"),
     )
-    embedding: int = setting(10, "length of G's class embedding (g_class=concat, and in biggan)", 1)
+    embedding: int = setting(10, "length of G's class embedding (g_class=concat, biggan, r3gan)", 1)
     class_weight: float = loss_setting(
         1.0, "weight of the classification losses (for d_class=auxiliary)", 0, scheduled=True
     )
