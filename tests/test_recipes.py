@@ -73,7 +73,7 @@ def test_the_registry_has_the_recipe_of_each_papers_file():
 def test_the_order_of_the_recipes():
     names = (
         "quick gan dcgan lsgan wgan wgan-gp sngan cgan acgan projection infogan progan biggan "
-        "stylegan stylegan2"
+        "stylegan stylegan2 r3gan"
     )
     assert [*recipes.RECIPES] == names.split()
     assert recipes.DEFAULT == "quick" and recipes.find("wgan-gp") is recipes.RECIPES["wgan-gp"]
@@ -394,6 +394,8 @@ WRONG_SETTINGS = [
         "28x28 pixels, 30x30 with pad=1, are not 4x4, doubled several times: set pad=2",
     ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
+    ("r3gan", {"pad": "0"}, "images of 28x28 pixels are not 4x4, doubled several times: set pad=2"),
+    ("r3gan", {"group_channels": "12"}, "group_channels=12 must divide twice the channels"),
     (
         "biggan",
         {"pad": "0"},
@@ -458,7 +460,9 @@ def test_a_bug_in_a_users_forward_keeps_its_traceback():
     [(8, 8), (30, 30), (32, 32), (33, 33), (36, 36), (30, 20), (32, 48), (20, 33), (1, 1)],
     ids=str,
 )
-@pytest.mark.parametrize("name", ["dcgan", "sngan", "progan", "biggan", "stylegan", "stylegan2"])
+@pytest.mark.parametrize(
+    "name", ["dcgan", "sngan", "progan", "biggan", "stylegan", "stylegan2", "r3gan"]
+)
 def test_the_advice_about_the_size_of_images_helps(name, size):
     """Either the recipe takes the images, or what the message advises makes it take them."""
     recipe = recipes.find(name)

@@ -80,7 +80,7 @@ TRAINED = {
 }
 
 
-SLOW = "progan", "stylegan", "stylegan2", "biggan"
+SLOW = "progan", "stylegan", "stylegan2", "biggan", "r3gan"
 
 
 def count_calls(monkeypatch, owner, name):

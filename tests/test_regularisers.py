@@ -13,7 +13,7 @@ from tinygan.data import Points
 from tinygan.gan import regularisers
 from tinygan.gan.packing import Packed, packed, unpacked
 from tinygan.gan.penalties import PENALTIES
-from tinygan.training import recipes, state
+from tinygan.training import batch_sizes, recipes, state
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.statistics import to_floats
 

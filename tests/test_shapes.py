@@ -31,7 +31,7 @@ SETTINGS = {"batch_size": 4, "steps": 1, "sample_every": 100}
 OF_RECIPE = {name: dict(SMALL[name]) for name in recipes.RECIPES}
 OF_RECIPE["biggan"] |= {"attention": 8, "latent": 12, "embedding": 4}
 GROWS = {"stable_images": 8, "fade_images": 8, "batch_sizes": "4:8", "latent": 8}
-START_AT_4 = "biggan", "progan", "stylegan", "stylegan2"
+START_AT_4 = "biggan", "progan", "stylegan", "stylegan2", "r3gan"
 
 
 def dataset(height, width, channels, n=40, classes=2):

@@ -7,7 +7,7 @@ import pytest
 import tinygan
 from tinygan import nn, no_grad
 from tinygan.gan import conditioning
-from tinygan.models import dcgan, stylegan2
+from tinygan.models import dcgan, r3gan, stylegan2
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -206,3 +206,20 @@ def test_stylegan2_discriminator(tmp_path, projection):
         D, twin = conditioning.Projection(D, 3, rng=rng()), twins.Projection(twin, 6, 3)
         inputs.append(np.arange(8) % 3)
     check_both_ways(tmp_path / "D.safetensors", D, twin, *inputs)
+
+
+R3GAN_STAGES = [(6, 1, 3), (6, 2, 1), (4, 1, 2)]
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_r3gan(tmp_path, classes):
+    size, start, rest = (16, 24), (4, 6), (classes, 5) if classes else ()
+    labels = [np.array([0, 2, 1])] if classes else []
+    G = r3gan.Generator(8, size, 3, R3GAN_STAGES, *rest, rng=rng())
+    twin = twins.R3GANGenerator(8, start, 3, R3GAN_STAGES, *rest)
+    z = rng().standard_normal((3, 8)).astype("float32")
+    check_both_ways(tmp_path / "G.safetensors", G, twin, z, *labels)
+    D = r3gan.Discriminator(size, 3, R3GAN_STAGES, *rest, rng=rng())
+    twin = twins.R3GANDiscriminator(start, 3, R3GAN_STAGES, *rest)
+    x = rng().uniform(-1, 1, (3, *size, 3)).astype("float32")
+    check_both_ways(tmp_path / "D.safetensors", D, twin, x, *labels)

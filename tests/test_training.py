@@ -16,7 +16,7 @@ from tinygan import data, plots
 from tinygan.backend import asarray
 from tinygan.errors import Diverged, InputError
 from tinygan.files import checkpoint
-from tinygan.models import biggan, gan, infogan, progan, stylegan, stylegan2
+from tinygan.models import biggan, gan, infogan, progan, r3gan, stylegan, stylegan2
 from tinygan.settings import parse_assignments, setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
@@ -37,6 +37,12 @@ BY_SETTINGS = {
     biggan.BigGANSettings: {"g_channels": 8, "d_channels": 8, "standing": 2},
     infogan.InfoGANSettings: {"g_channels": 4, "d_channels": 4, "hidden": 8, "q_hidden": 8},
     progan.ProGANSettings: GROWS,
+    # Schedules must not depend on the length of the run, which resumed runs change.
+    r3gan.R3GANSettings: {
+        **{"channels": 4, "max_channels": 8, "group_channels": 4, "embedding": 8},
+        **{"lr": "cosine:2e-4:5e-5:until=12", "beta2": "cosine:0.9:0.99:until=12"},
+        **{"r1": "cosine:0.5:0.05:until=12", "r2": "cosine:0.5:0.05:until=12"},
+    },
     stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
     stylegan2.StyleGAN2Settings: {
         "g_channels": 4,

@@ -1,7 +1,7 @@
-"""DCGAN and StyleGAN2 in PyTorch, as a PyTorch user would write them: NCHW images, PyTorch's own
-layers where it has them, and the original forms of the equations (a convolution for each image with
-its own modulated weights; resampling by inserted zeros and a filter). Only the names of the modules
-are those of tinygan's networks, so that `load_state_dict` finds the weights.
+"""DCGAN, StyleGAN2 and R3GAN in PyTorch, as a PyTorch user would write them: NCHW images, PyTorch's
+own layers where it has them, and the original forms of the equations (a convolution for each image
+with its own modulated weights; resampling by inserted zeros and a filter). Only the names of the
+modules are those of tinygan's networks, so that `load_state_dict` finds the weights.
 
 Nothing here is shared with tinygan: test_torch_twins.py compares both.
 """
@@ -295,3 +295,87 @@ class Projection(nn.Module):
         features = self.D.features(x)
         match = (self.embedding(labels) * features).sum(1)
         return self.D.to_logit(features).flatten() + match
+
+
+# ---- R3GAN ----
+
+
+class BiasedActivation(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.bias = parameter(channels)
+
+    def forward(self, x):
+        return F.leaky_relu(x + self.bias[:, None, None], 0.2)
+
+
+class GroupedBlock(nn.Module):
+    def __init__(self, channels, groups):
+        super().__init__()
+        inner = 2 * channels
+        self.expand = nn.Conv2d(channels, inner, 1, bias=False)
+        self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=groups, bias=False)
+        self.reduce = nn.Conv2d(inner, channels, 1, bias=False)
+        self.activate1, self.activate2 = BiasedActivation(inner), BiasedActivation(inner)
+
+    def forward(self, x):
+        return x + self.reduce(self.activate2(self.mix(self.activate1(self.expand(x)))))
+
+
+class Resample(nn.Module):
+    def __init__(self, inputs, outputs, up):
+        super().__init__()
+        self.up, self.same = up, inputs == outputs
+        if not self.same:
+            self.conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, x):
+        x = x if self.same else self.conv(x)  # it commutes with the filter
+        return upsample(x) if self.up else filtered(x, (1, 1))[:, :, ::2, ::2]
+
+
+def r3gan_body(stages, up):
+    layers = []
+    for i, (width, blocks, groups) in enumerate(stages):
+        layers += [Resample(stages[i - 1][0], width, up)] if i else []
+        layers += [GroupedBlock(width, groups) for _ in range(blocks)]
+    return nn.Sequential(*layers)
+
+
+class Basis(nn.Module):
+    def __init__(self, inputs, channels, size):
+        super().__init__()
+        self.maps, self.linear = parameter(channels, *size), nn.Linear(inputs, channels, bias=False)
+
+    def forward(self, x):
+        return self.maps * self.linear(x)[:, :, None, None]
+
+
+class R3GANGenerator(nn.Module):
+    """start: (height, width) of the first map. stages: as in tinygan."""
+
+    def __init__(self, latent, start, channels, stages, classes=None, embedding=0):
+        super().__init__()
+        self.basis = Basis(latent + embedding, stages[0][0], start)
+        self.body = r3gan_body(stages, True)
+        self.to_image = nn.Conv2d(stages[-1][0], channels, 1, bias=False)
+        self.embedding = nn.Embedding(classes, embedding) if classes else None
+
+    def forward(self, z, labels=None):
+        z = z if labels is None else torch.cat([z, self.embedding(labels)], 1)
+        return self.to_image(self.body(self.basis(z)))
+
+
+class R3GANDiscriminator(nn.Module):
+    def __init__(self, start, channels, stages, classes=None, embedding=1):
+        super().__init__()
+        top = stages[0][0]
+        self.from_image = nn.Conv2d(channels, stages[-1][0], 1, bias=False)
+        self.body = r3gan_body(stages[::-1], False)
+        self.basis = nn.Sequential(nn.Conv2d(top, top, start, groups=top, bias=False), nn.Flatten())
+        self.to_logit = nn.Linear(top, embedding, bias=False)
+        self.embedding = nn.Embedding(classes, embedding) if classes else None
+
+    def forward(self, x, labels=None):
+        y = self.to_logit(self.basis(self.body(self.from_image(x))))
+        return (y if labels is None else y * self.embedding(labels)).sum(1)

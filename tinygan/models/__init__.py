@@ -1,7 +1,7 @@
 """One file per paper: its networks, its settings, its recipe, and the reasons for its constants.
 
     papers with their own networks     gan, dcgan, sngan, infogan, progan, biggan, stylegan,
-                                       stylegan2
+                                       stylegan2, r3gan
     papers that train these networks   quick, lsgan, wgan, wgan_gp, cgan, acgan, projection
     shared by the papers               recipe (settings -> networks), settings, growth, contract
 

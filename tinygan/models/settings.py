@@ -129,7 +129,7 @@ class General(Documented):
         "how D receives the class; none: D ignores it",
         choices=("none", "concat", "auxiliary", "projection", "select", "mapping"),
     )
-    embedding: int = setting(10, "length of G's class embedding (g_class=concat, and in biggan)", 1)
+    embedding: int = setting(10, "length of G's class embedding (g_class=concat, biggan, r3gan)", 1)
     pack: int = setting(
         1,
         "number of images, all real or all fake, that D judges together (PacGAN, against a lack of "

@@ -35,18 +35,18 @@ from .layers import (
 )
 from .module import Module, Sequential
 from .norms import BatchNorm, ConditionalBatchNorm, MinibatchStddev, PixelNorm
-from .residual import DownBlock, UpBlock
+from .residual import DownBlock, GroupedBlock, Resample, UpBlock
 from .spectral import SpectralNorm
 from .style import Mapping, ModulatedConv2d, Noise, ResampledConv2d, StyleGenerator
 
 # fmt: off
 __all__ = [
     "AvgPool2d", "BatchNorm", "Blur", "ConditionalBatchNorm", "Conv2d", "ConvTranspose2d",
-    "DownBlock", "Dropout", "Embedding", "Equalized", "feature_maps", "Flatten", "GELU", "init",
-    "LeakyReLU", "Linear", "Mapping", "Maxout", "MinibatchStddev", "ModulatedConv2d", "Module",
-    "Noise", "PixelNorm", "ReLU", "ResampledConv2d", "Reshape", "SelfAttention", "Sequential",
-    "Sigmoid", "SiLU", "Softplus", "SpectralNorm", "StyleGenerator", "summary", "Tanh",
-    "UpBlock",
+    "DownBlock", "Dropout", "Embedding", "Equalized", "feature_maps", "Flatten", "GELU",
+    "GroupedBlock", "init", "LeakyReLU", "Linear", "Mapping", "Maxout", "MinibatchStddev",
+    "ModulatedConv2d", "Module", "Noise", "PixelNorm", "ReLU", "Resample", "ResampledConv2d",
+    "Reshape", "SelfAttention", "Sequential", "Sigmoid", "SiLU", "Softplus", "SpectralNorm",
+    "StyleGenerator", "summary", "Tanh", "UpBlock",
 ]
 # fmt: on
 

@@ -41,6 +41,12 @@ def he_normal(rng: Rng, shape: tuple[int, ...], fan_in: int) -> Array:
     return (generator(rng).standard_normal(shape) * math.sqrt(2 / fan_in)).astype(np.float32)
 
 
+def fan_in_normal(gain: float = 1.0) -> Init:
+    """Return an init that draws from N(0, gain^2 / fan_in), which keeps the scale of activations
+    through a linear layer if gain is 1. R3GAN uses it."""
+    return lambda rng, shape, fan_in: normal(gain * fan_in**-0.5)(rng, shape)
+
+
 def xavier_uniform(gain: float = 1.0) -> Init:
     """Return an init that draws from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and
     Bengio 2010). SNGAN's residual networks use it.

@@ -1,5 +1,5 @@
-"""The residual blocks of SNGAN (Miyato et al. 2018), of the projection discriminator, and of BigGAN
-(Brock et al. 2019).
+"""The residual blocks of SNGAN (Miyato et al. 2018), of the projection discriminator, of BigGAN
+(Brock et al. 2019), and of R3GAN (Huang et al. 2024).
 
 A 1x1 convolution commutes with a change of resolution. The shortcuts therefore convolve at the
 lower resolution, which costs a quarter.
@@ -7,9 +7,13 @@ lower resolution, which costs a quarter.
 
 from collections.abc import Callable
 
-from tinygan import ops
-from tinygan.autograd import Tensor
+import numpy as np
 
+from tinygan import ops
+from tinygan.autograd import Parameter, Tensor
+from tinygan.backend import Rng, generator
+
+from .init import fan_in_normal
 from .layers import Conv2d
 from .module import Module
 
@@ -85,3 +89,62 @@ class DownBlock(Module):
         if self.shortcut is not None:
             shortcut = self.shortcut(shortcut)
         return self.pool(self.conv2(ops.relu(self.conv1(activated)))) + shortcut
+
+
+class GroupedBlock(Module):
+    """R3GAN's block: x (N, H, W, channels) -> x + residual(x), without normalisation.
+
+        residual  1x1 to twice the channels, bias, leaky relu (.2),
+                  3x3 in `groups` groups, bias, leaky relu, 1x1 back to `channels`
+
+    total: the number of blocks of the network. The weights are drawn from N(0, gain^2 / fan_in).
+    With m = 3 convolutions in a block, gain = sqrt(2 / 1.04) total^(-1 / (2 m - 2)), but 0 in the
+    last one. So the blocks change nothing at first, and all of them together then change the
+    network's output as fast as one alone would (Zhang et al. 2019, Fixup).
+    """
+
+    def __init__(
+        self, channels: int, groups: int, total: int = 1, *, rng: Rng | None = None
+    ) -> None:
+        rng, inner, gain = generator(rng), 2 * channels, (2 / 1.04) ** 0.5 * total**-0.25
+        self.expand = _conv(channels, inner, 1, gain, rng=rng)
+        self.mix = _conv(inner, inner, 3, gain, padding=1, groups=groups, rng=rng)
+        self.reduce = _conv(inner, channels, 1, 0.0, rng=rng)
+        self.activate1, self.activate2 = Activation(inner), Activation(inner)
+
+    def forward(self, x):
+        y = self.activate1(self.expand(x))
+        return x + self.reduce(self.activate2(self.mix(y)))
+
+
+class Activation(Module):
+    """x (..., channels) -> leaky relu (x + bias). The bias is 0 at first."""
+
+    def __init__(self, channels: int) -> None:
+        self.bias = Parameter(np.zeros(channels, np.float32))
+
+    def forward(self, x):
+        return ops.bias_act(x, self.bias, 0.2)
+
+
+class Resample(Module):
+    """(N, H, W, inputs) -> (N, 2H, 2W, outputs) if `up`, else (N, H/2, W/2, outputs), with
+    StyleGAN2's filter: see `ops.upsample2d` and `ops.downsample2d`.
+
+    Where the maps are small, a 1x1 convolution, with weights drawn from N(0, 1 / inputs), changes
+    the number of channels. There is none if inputs == outputs.
+    """
+
+    def __init__(self, inputs: int, outputs: int, up: bool, *, rng: Rng | None = None) -> None:
+        self.conv = None if inputs == outputs else _conv(inputs, outputs, 1, rng=generator(rng))
+        self.up = up
+
+    def forward(self, x):
+        x = x if self.up else ops.downsample2d(x)
+        x = x if self.conv is None else self.conv(x)
+        return ops.upsample2d(x) if self.up else x
+
+
+def _conv(inputs, outputs, kernel_size, gain=1.0, **settings):
+    init = fan_in_normal(gain)
+    return Conv2d(inputs, outputs, kernel_size, bias=False, init=init, **settings)

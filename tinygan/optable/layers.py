@@ -237,6 +237,27 @@ layer(
     normal(2, 4, 4, 2),
     note="first",
 )
+layer(
+    lambda: nn.GroupedBlock(2, 2),
+    lambda x, w1, w2, w3, b1, b2: (
+        x + leaky(oracles.conv2d(leaky(x @ w1[0, 0] + b1), w2, padding=1, groups=2) + b2) @ w3[0, 0]
+    ),
+    normal(2, 4, 3, 2),
+)
+layer(
+    lambda: nn.Resample(2, 3, up=True),
+    lambda x, w: oracles.conv2d_up(x, w),
+    normal(2, 2, 3, 2),
+    note="up",
+    linear=True,
+)
+layer(
+    lambda: nn.Resample(2, 3, up=False),
+    lambda x, w: oracles.conv2d_down(x, w),
+    normal(2, 4, 6, 2),
+    note="down",
+    linear=True,
+)
 layer(lambda: nn.LeakyReLU(0.3), lambda x: np.where(x > 0, x, 0.3 * x), distinct(3, 4))
 layer(nn.ReLU, lambda x: np.maximum(x, 0), distinct(3, 4))
 layer(nn.Tanh, np.tanh, normal(3, 4))

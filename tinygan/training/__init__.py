@@ -1,8 +1,8 @@
 """Training: the algorithm, its execution, and the run around it.
 
     the algorithm   algorithm.py: a step of training, as in the papers; objectives.py: what D and G
-                    minimise in it; unrolled.py: updates of D ahead; statistics.py: its numbers for the log; ema.py: the moving
-                    average of G
+                    minimise in it; unrolled.py: what D will be some updates ahead; statistics.py:
+                    the numbers for the log; ema.py: the moving average of G
     the execution   execution.py: how a step is computed: in micro-batches, on several processes
                     (ranks.py), recorded; batch_sizes.py: which batches can be divided so
     the run         start.py: how it begins and continues; session.py: the same on several

@@ -19,6 +19,7 @@ from tinygan.models import (
     progan,
     projection,
     quick,
+    r3gan,
     sngan,
     stylegan,
     stylegan2,
@@ -49,6 +50,7 @@ RECIPES = {
         biggan,
         stylegan,
         stylegan2,
+        r3gan,
     )
 }
 

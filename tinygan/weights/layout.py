@@ -11,6 +11,7 @@ axes: "(h w i) -> (i h w)". What is in no table below keeps its name and its axe
     Equalized                          layer.weight -> weight, as it is stored: not yet scaled
     SpectralNorm                       the names of nn.utils.parametrizations.spectral_norm
     StyleGenerator                     constant (H, W, C)             -> (C, H, W)
+    Basis of R3GAN                     maps (H, W, C)                 -> (C, H, W)
 
 Where a map (H, W, C) is flattened into features, or features are reshaped to a map, tinygan's
 features are in the order h w c, and PyTorch's in the order c h w. The features of the layers there
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygan import nn
+from tinygan.models import r3gan
 
 from .flattened import Channels, flattened_maps
 
@@ -38,6 +40,7 @@ PATTERNS: dict[type[nn.Module], dict[str, str]] = {
     nn.ModulatedConv2d: CONV,
     nn.ConvTranspose2d: {"weight": "h w o i -> i o h w"},
     nn.StyleGenerator: {"constant": "h w c -> c h w"},
+    r3gan.Basis: {"maps": "h w c -> c h w"},
 }
 NAMES: dict[type[nn.Module], dict[str, str]] = {  # {class: {attribute: PyTorch's name}}
     nn.BatchNorm: {"gain": "weight"},

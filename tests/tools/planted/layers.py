@@ -378,6 +378,15 @@ mistake(
     "with a first relu",
     other=lambda *xs: ROWS["DownBlock"].function(*xs),
 )
+mistake(
+    "GroupedBlock",
+    "dropped term",
+    "the shortcut",
+    lambda g, *xs: [gradients_of(ROWS["GroupedBlock"].function, xs, g)[0] - g, *[None] * 5],
+)
+mistake("GroupedBlock", "zero", "the bias of the second activation", change=zero, of=[5])
+mistake("Resample up", "settings", "the gain of 4 is forgotten", change=lambda d: d / 4.0, of=[0])
+mistake("Resample down", "stride", "the other pixels", change=lambda d: ops.roll(d, 1, 1), of=[0])
 
 
 def _no_shortcut(name, g, xs, index):

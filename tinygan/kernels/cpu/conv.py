@@ -12,7 +12,8 @@ faster nevertheless, if the windows of neighbouring pixels are added as one (`_p
 
 Other ways are faster for some shapes. 3x3 windows with many channels, and 4x4 ones of stride 2, use
 Winograd's method (winograd.py). With few channels, neighbouring output pixels are merged into one
-(`_pixels_to_merge`). A window as large as the image is a plain matrix product.
+(`_pixels_to_merge`), and with few channels in a group, neighbouring groups (groups.py). A
+window as large as the image is a plain matrix product, one for each group.
 """
 
 import functools
@@ -25,6 +26,7 @@ from tinygan.backend import xp
 from .. import conv, fast
 from ..conv import out_size
 from . import linear, parallel, winograd
+from .groups import groups_to_merge, merge_groups, merge_groups_adjoint
 from .parallel import scratch
 from .windows import rectangle, strided
 
@@ -42,10 +44,11 @@ WEIGHT_PARTS = 8  # partial weight gradients; they are added in order, whichever
 @fast(conv.forward)
 def forward(x, w, stride, padding, groups, bias=None):
     """Each block adds the bias while its pixels are still in the cache."""
+    w, groups = merge_groups(w, groups)
     n, outputs = x.shape[0], w.shape[3]
     size = tuple(map(out_size, x.shape[1:3], w.shape[:2], stride, padding))
-    if _is_dense(w.shape[:2], x.shape[1:3], size, padding, groups):
-        y = linear.matmul(_flat(x), w.reshape(w[..., 0].size, outputs)).reshape(n, *size, outputs)
+    if _is_dense(w.shape[:2], x.shape[1:3], size, padding):
+        y = _join(linear.matmul(_flat(x, groups), _matrices(w, groups)), n, *size, outputs)
         return y if bias is None else np.add(y, bias, out=y)
     y = xp.empty((n, *size, outputs), x.dtype)
     if plan := _winograd_plan(w, stride, size, groups):
@@ -58,11 +61,12 @@ def forward(x, w, stride, padding, groups, bias=None):
 
 @fast(conv.input_gradient)
 def input_gradient(g, w, size, stride, padding, groups, bias=None):
+    w, groups = merge_groups(w, groups)
     n, oh, ow, outputs = g.shape
     kh, kw, inputs, _ = w.shape
-    if _is_dense((kh, kw), size, (oh, ow), padding, groups):
-        dx = linear.matmul(_flat(g), w.reshape(w[..., 0].size, outputs).T)
-        dx = dx.reshape(n, kh, kw, inputs)
+    if _is_dense((kh, kw), size, (oh, ow), padding):
+        dx = linear.matmul(_flat(g, groups), _matrices(w, groups).swapaxes(-1, -2))
+        dx = _join(dx, n, kh, kw, inputs * groups)
         return dx if bias is None else np.add(dx, bias, out=dx)
     dx = xp.empty((n, *size, inputs * groups), g.dtype)
     if inputs * groups <= (max(FOLD_CHANNELS, 3) if (kh, kw) == (1, 1) else FOLD_CHANNELS):
@@ -118,10 +122,15 @@ def _taps_of_phase(phase, kernel_size, stride, padding):
 def weight_gradient(x, g, kernel_size, stride, padding, groups):
     n, oh, ow, outputs = g.shape
     inputs = x.shape[3] // groups
-    if plan := winograd.make_plan(kernel_size, stride, (oh, ow), (x.shape[3], outputs), groups):
+    m = groups_to_merge(groups, inputs, outputs // groups)
+    if m > 1:
+        dw = weight_gradient(x, g, kernel_size, stride, padding, groups // m)
+        return merge_groups_adjoint(dw, groups, m)
+    if plan := winograd.make_plan(kernel_size, stride, (oh, ow), (inputs, outputs), groups):
         return winograd.weight_gradient(x, g, plan, padding)
-    if _is_dense(kernel_size, x.shape[1:3], (oh, ow), padding, groups):
-        return linear.matmul(_flat(x).T, _flat(g)).reshape(*kernel_size, inputs, outputs)
+    if _is_dense(kernel_size, x.shape[1:3], (oh, ow), padding):
+        dw = linear.matmul(_flat(x, groups).swapaxes(-1, -2), _flat(g, groups))
+        return _join(dw, *kernel_size, inputs, outputs)
     t = _pixels_to_merge(g, kernel_size, stride[1], inputs, groups)
     if t > 1:
         merged = g.reshape(n, oh, ow // t, t * outputs)
@@ -148,14 +157,36 @@ def weight_gradient(x, g, kernel_size, stride, padding, groups):
     return xp.ascontiguousarray(dw).reshape(*kernel_size, inputs, outputs)
 
 
-def _flat(x):
-    """Return x (N, ...) as a matrix (N, everything else), also if N is 0."""
-    return x.reshape(len(x), math.prod(x.shape[1:]))
+def _flat(x, groups):
+    """Return x (N, ...) as a matrix (N, everything else), also if N is 0; with groups > 1, as
+    matrices (groups, N, everything else of one group)."""
+    if groups == 1:
+        return x.reshape(len(x), math.prod(x.shape[1:]))
+    x = x.reshape(len(x), math.prod(x.shape[1:3]), groups, x.shape[3] // groups)
+    return x.transpose(2, 0, 1, 3).reshape(groups, len(x), math.prod(x.shape[1::2]))
 
 
-def _is_dense(kernel_size, size, out, padding, groups):
+def _matrices(w, groups):
+    """Return w (kh, kw, C, O) as a matrix (kh * kw * C, O); with groups > 1, as a matrix for each
+    group, (groups, kh * kw * C, O / groups)."""
+    if groups == 1:
+        return w.reshape(w[..., 0].size, w.shape[3])
+    return w.reshape(w[..., 0].size, groups, w.shape[3] // groups).swapaxes(0, 1)
+
+
+def _join(result, *shape):
+    """Return the product of such matrices as an array of this shape, with the groups side by
+    side in its last axis."""
+    if result.ndim == 3:
+        groups, rows, columns = result.shape
+        channels = shape[-1] // groups
+        result = result.reshape(groups, rows, columns // channels, channels).transpose(1, 2, 0, 3)
+    return result.reshape(shape)
+
+
+def _is_dense(kernel_size, size, out, padding):
     """Return whether the only window is the image itself. Then convolution is a matrix product."""
-    return kernel_size == size and out == (1, 1) and groups == 1 and padding == (0, 0)
+    return kernel_size == size and out == (1, 1) and padding == (0, 0)
 
 
 def _winograd_plan(w, stride, out, groups, sizes=winograd.SIZES):

@@ -46,6 +46,7 @@ SIZES = (3, 1), (4, 2)  # (kernel size, stride)
 # For the input gradient, also (3, 2): 6.9 instead of 8.2 ms for 32x32 pixels. (For 33x33, it would
 # take 11.2 instead of 7.4 ms.)
 INPUT_SIZES = (*SIZES, (3, 2))
+MIN_GROUP = 8
 MIN_CHANNELS = 32  # of input and output; with fewer, the transforms cost more than they save
 
 
@@ -73,11 +74,13 @@ class Plan(NamedTuple):
     """How to compute a convolution: with `taps` squares of step x step pixels along each axis.
 
     step is the stride, and kernel_size, the rows and columns of the window, is at most step * taps.
+    With groups > 1, step is 1.
     """
 
     taps: int
     step: int
     kernel_size: int
+    groups: int
 
 
 def make_plan(kernel_size, stride, out, channels, groups, sizes=SIZES):
@@ -88,11 +91,11 @@ def make_plan(kernel_size, stride, out, channels, groups, sizes=SIZES):
     """
     step, size = stride[0], kernel_size[0]
     square = kernel_size == (size, size) and stride == (step, step)
-    if not square or (size, step) not in sizes or groups != 1:
+    if not square or (size, step) not in sizes or min(out) < M - 1:
         return None
-    if min(channels) < MIN_CHANNELS or min(out) < M - 1:
+    if groups > 1 and step > 1 or min(channels) < (MIN_CHANNELS if groups == 1 else MIN_GROUP):
         return None
-    return Plan(-(-size // step), step, size)
+    return Plan(-(-size // step), step, size, groups)
 
 
 def forward(x, w, plan, padding, y, bias=None):
@@ -106,13 +109,15 @@ def input_gradient(g, w, plan, padding, dx, bias=None):
 
     It is a convolution of g with the flipped weights.
     """
-    taps, step, _ = plan
+    taps, step, _, groups = plan
     zeros = taps * step - plan.kernel_size
     if zeros:
         front = [min(-p % step, zeros) for p in padding]
         w = np.pad(w, [(f, zeros - f) for f in front] + [(0, 0)] * 2)
         padding = [p + f for p, f in zip(padding, front)]
-    weights = _split_taps(w, plan)[::-1, ::-1].swapaxes(2, 3)  # (taps, taps, O, step * step * C)
+    weights = _split_taps(w, plan)[::-1, ::-1]
+    weights = weights.reshape(taps, taps, weights.shape[2], groups, -1).transpose(0, 1, 4, 3, 2)
+    weights = weights.reshape(taps, taps, weights.shape[2], -1)  # (taps, taps, O, step * step * C)
     first = [p // step for p in padding]  # the first square with a pixel of dx
     start = [f - taps + 1 for f in first]
     crop = [p - f * step for p, f in zip(padding, first)]
@@ -121,11 +126,12 @@ def input_gradient(g, w, plan, padding, dx, bias=None):
 
 def weight_gradient(x, g, plan, padding):
     """The adjoint of `forward` as a map of w: (kh, kw, C, O)."""
-    (taps, step, _), (n, oh, ow, outputs) = plan, g.shape
+    (taps, step, _, groups), (n, oh, ow, outputs) = plan, g.shape
     at, gt, bt = transform_matrices(taps, x.dtype)
     size, across, down = len(bt), -(-ow // M), -(-oh // M)
     depth = step * step * x.shape[3]
-    total = xp.zeros((size * size, depth, outputs), x.dtype)
+    shape = groups, depth // groups, outputs // groups
+    total = xp.zeros((size * size, *shape), x.dtype)
     a = xp.ascontiguousarray(at.T)
     tiles_per_block = _tiles_per_block(size, depth, outputs)
     tiles_per_chunk = CHUNK_BYTES // (size * size * (depth + outputs) * x.itemsize)
@@ -149,27 +155,34 @@ def weight_gradient(x, g, plan, padding):
 
         def multiply(positions):  # a block of the positions in a tile
             left, right = (
-                values.reshape(size * size, tiles, -1)[positions] for values in (pixels, gradients)
+                _by_group(values.reshape(size * size, tiles, -1)[positions], groups)
+                for values in (pixels, gradients)
             )
-            products = scratch("products", (len(left), depth, outputs), x.dtype)
-            total[positions] += np.matmul(left.swapaxes(1, 2), right, out=products)
+            products = scratch("products", (len(left), *shape), x.dtype)
+            total[positions] += np.matmul(left.swapaxes(2, 3), right, out=products)
 
         parallel.run(multiply, parallel.blocks(size * size, size))
     dw = np.matmul(gt.T, total.reshape(size, -1)).reshape(taps, size, -1)
-    dw = np.matmul(gt.T, dw).reshape(taps, taps, depth, outputs)
+    dw = np.matmul(gt.T, dw).reshape(taps, taps, *shape).swapaxes(2, 3)
+    dw = dw.reshape(taps, taps, -1, outputs)
     return _join_taps(dw, plan)
+
+
+def _by_group(x, groups):
+    """Split the last axis of x (..., tiles, channels) into groups: (..., groups, tiles, C)."""
+    return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-2, -3)
 
 
 def _split_taps(w, plan):
     """Split w (kh, kw, C, O) into squares: (taps, taps, step * step * C, O), columns first."""
-    taps, step, _ = plan
+    taps, step, *_ = plan
     w = w.reshape(taps, step, taps, step, *w.shape[2:]).transpose(2, 0, 1, 3, 4, 5)
     return w.reshape(taps, taps, -1, w.shape[5])
 
 
 def _join_taps(dw, plan):
     """The inverse of `_split_taps`."""
-    (taps, step, _), outputs = plan, dw.shape[3]
+    (taps, step, *_), outputs = plan, dw.shape[3]
     dw = dw.reshape(taps, taps, step, step, -1, outputs).transpose(1, 2, 0, 3, 4, 5)
     return dw.reshape(taps * step, taps * step, -1, outputs)
 
@@ -183,16 +196,18 @@ def _correlate(x, w, plan, step_in, step_out, start, y, crop, bias):
     """
     at, gt, bt = transform_matrices(plan.taps, x.dtype)
     taps, size, (n, height, width, channels) = plan.taps, len(bt), y.shape
-    depth, outputs = w.shape[2:]
+    groups, inner, outputs = plan.groups, *w.shape[2:]
+    depth = groups * inner
     down, across = (-(-(length + c) // (step_out * M)) for length, c in zip((height, width), crop))
-    weights = xp.empty((size, size, depth, outputs), x.dtype)
+    weights = xp.empty((size, size, inner, outputs), x.dtype)
+    by_group = weights.reshape(size, size, inner, groups, -1).swapaxes(2, 3)
 
     def transform(rows):  # a block of the K rows
         part = np.matmul(gt, xp.ascontiguousarray(w[:, :, rows]).reshape(taps, -1))
         part = np.matmul(gt, part.reshape(size, taps, -1))
         weights[:, :, rows] = part.reshape(size, size, -1, outputs)
 
-    parallel.run(transform, parallel.blocks(depth, 1 << 14 >> (outputs.bit_length() - 1)))
+    parallel.run(transform, parallel.blocks(inner, 1 << 14 >> (outputs.bit_length() - 1)))
     exact = step_out == 1 and tuple(crop) == (0, 0) and (down * M, across * M) == (height, width)
 
     def block(part):
@@ -202,7 +217,7 @@ def _correlate(x, w, plan, step_in, step_out, start, y, crop, bias):
         values = scratch("values", (size, size, tiles, depth), x.dtype)
         _transform(bt, x, step_in, images, rows, across, size, start, values)
         products = scratch("products", (size, size, tiles, outputs), x.dtype)
-        np.matmul(values, weights, out=products)
+        np.matmul(_by_group(values, groups), by_group, out=_by_group(products, groups))
         # Back: first the columns of all tiles; then, with the tiles side by side, their rows.
         shape = (M, size, count, high, across, step_out, outputs // step_out)
         columns = scratch("values", shape, x.dtype)
