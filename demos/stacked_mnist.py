@@ -52,9 +52,9 @@ FILE, RUNS = RESULTS / f"{DATA}.json", Path(f"runs/{DATA}")
 # %% The rows: (title, recipe, settings, the published modes and KL)
 
 ROWS = {
-    "dcgan": ("DCGAN", "dcgan", "pad=2", "99 / 3.40"),
-    "pacgan": ("PacDCGAN2: `dcgan` whose D sees two images", "dcgan", "pad=2 pack=2", "1000 / .06"),
-    "wgan-gp": ("WGAN-GP", "wgan-gp", "pad=2", ""),
+    "dcgan": ("DCGAN", "dcgan", "", "99 / 3.40"),
+    "pacgan": ("PacDCGAN2: `dcgan` whose D sees two images", "dcgan", "pack=2", "1000 / .06"),
+    "wgan-gp": ("WGAN-GP", "wgan-gp", "", ""),
     "sngan": ("SNGAN", "sngan", "", ""),
     "stylegan2": ("StyleGAN2", "stylegan2", "", ""),
     "r3gan": ("R3GAN", "r3gan", "", "1000 / .029"),
