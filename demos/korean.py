@@ -77,6 +77,9 @@ CLAIMS = {
     "on probabilities, cross-entropy punishes confident mistakes hardest": (
         "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다"
     ),
+    "a wide range of gamma works": "γ의 넓은 범위에서 학습된다",
+    "without the penalties, training fails": "벌점이 없으면 학습에 실패한다",
+    "the penalties' gradients are of second order": "벌점의 기울기는 2차 미분이다",
     "the category is the class, with an error of 5%": "범주 코드가 숫자의 클래스다(오류 5% 이하)",
     "the category finds the class better than k-means": (
         "범주 코드가 k-평균보다 클래스를 더 잘 찾는다"
@@ -190,6 +193,11 @@ KOREAN = {
             else f"(학습 한 스텝에는 PyTorch의 {min(r['ratios']):.2f}배에서 "
             f"{max(r['ratios']):.2f}배의 시간이 걸립니다)."
         )
+    ),
+    "r3gan": lambda r: (
+        "두 벌점의 γ를 바꾸어 가며 학습하면 FID는 차례로 "
+        f"{', '.join(f'{value:.1f}' for value in r['fid'].values())}이고(처음은 벌점이 없을 때), "
+        f"R1과 R2가 있는 스텝은 없는 스텝의 {r['ratios']['R1 and R2']:.1f}배가 걸립니다."
     ),
     "infogan": lambda r: (
         f"라벨 없이 Q는 테스트 이미지의 {r['accuracy']:.1%}에서 클래스를 찾고(픽셀의 k-평균: "

@@ -37,7 +37,6 @@ LECTURE = (
     "autograd_tour",
     "gan_losses",
     "gradient_penalty",
-    "unrolled",
     "conditional",
     "progressive",
     "biggan",
@@ -47,7 +46,7 @@ LECTURE = (
     "ada",
     "speed",
 )
-BEYOND = ("infogan",)  # demos of papers that are not in the lecture
+BEYOND = ("infogan", "unrolled", "r3gan")  # demos of papers that are not in the lecture
 
 
 def results(name):
@@ -59,8 +58,8 @@ def results(name):
 
 
 def is_measured(name):
-    """Return whether there is a file of results with this name."""
-    return bool(result_files.read_json(DEMOS / "results" / f"{name}.json"))
+    """Return whether the full run of a demo has ended."""
+    return "finding" in result_files.read_json(DEMOS / "results" / f"{name}.json")
 
 
 def result(name):
@@ -86,7 +85,6 @@ def gallery(head="demo | result", sentence=lambda name: result(name)["finding"])
             f'<img src="demos/pictures/{name}-small.png"></a> '
             f"| [{name}](demos/{name}.py): {sentence(name)} |"
             for name in LECTURE
-            if is_measured(name)
         ]
     )
 
@@ -97,7 +95,7 @@ def gallery(head="demo | result", sentence=lambda name: result(name)["finding"])
 def value(file, path, form=""):
     """Return the formatted value in a result file at a path such as "metrics.fid"; of a demo that
     was not measured, words that say so."""
-    if file in LECTURE and not is_measured(file):
+    if file in BEYOND and not is_measured(file):
         return NOT_MEASURED
     number = results(file)
     for key in path.split("."):
@@ -113,7 +111,14 @@ def markdown(head, *rows):
 
 
 def table(name, number):
+    if name in BEYOND and not is_measured(name):
+        return NOT_MEASURED
     return markdown(*result(name)["tables"][int(number)])
+
+
+def picture(name):
+    """Return the figure of a demo beyond the lecture, once it is measured."""
+    return f'<img src="pictures/{name}.png" width="800">' if is_measured(name) else NOT_MEASURED
 
 
 def truncation(measurement, head, *columns):
@@ -281,7 +286,7 @@ def content(mark):
             "데모 | 알아낸 것",
             lambda name: KOREAN[name](result(name)) + verdicts(result(name)["holds"]),
         )
-    if name in ("truncation", "spaces", "bench", "plain_kernels"):
+    if name in ("picture", "truncation", "spaces", "bench", "plain_kernels"):
         return globals()[name](*arguments)
     is_demo = name in (*LECTURE, *BEYOND)
     return table(name, *arguments) if is_demo else printed(name, *arguments)
