@@ -116,7 +116,7 @@ class Discriminator(nn.Module):
 @dataclass
 class R3GANSettings(Settings):
     channels: int = setting(
-        16, "channels at full size, doubled at each halving of the size up to max_channels", 1
+        8, "channels at full size, doubled at each halving of the size up to max_channels", 1
     )
     max_channels: int = setting(64, "maximum number of channels of a feature map", 1)
     blocks: int = setting(1, "residual blocks at each size of the feature maps", 1)
@@ -130,7 +130,7 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     widths, k = channels_by_size(s.channels, s.max_channels, size), s.group_channels
     if any(2 * width > k and 2 * width % k for width in widths):
         raise InputError(
-            f"group_channels={k} must divide twice the channels at each size: {widths}"
+            f"group_channels={k} must divide twice the channels of each size, {widths}"
         )
     stages = [(width, s.blocks, max(2 * width // k, 1)) for width in widths]
     G = Generator(sizes.latent, size, channels, stages, sizes.g_classes, s.embedding, rng=rng)
@@ -138,25 +138,29 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     return G, Discriminator(*args, widths[0], rng=rng)
 
 
+# The authors' CIFAR-10 recipe at a laptop's scale: they have 768 channels at every size, two blocks
+# each, batches of 512, and a hundred times as many images. Narrow networks need a higher learning
+# rate: after 12,800 images, the FID was 81 with theirs (2e-4, and their gamma of .05).
 RECIPE = Recipe(
     "r3gan",
     "relativistic loss, R1 and R2, residual networks without norms (Huang et al. 2024)",
     R3GANSettings,
     networks,
     {
-        "steps": 10000,
-        "batch_size": 64,
-        "sample_every": 500,
+        "steps": 6000,
+        "batch_size": 32,
+        "sample_every": 300,
         "loss": "relativistic",
         "latent": 64,
         "embedding": 64,
         "pad": 2,
+        "lr": "cosine:1e-3:2.5e-4",
         "beta1": 0.0,
-        "lr": "cosine:2e-4:5e-5",
         "beta2": "cosine:0.9:0.99",
-        "r1": "cosine:0.05:0.005",
-        "r2": "cosine:0.05:0.005",
-        "ema_images": 10_000,
+        # The FID after 12,800 images was 56 with a gamma of .5, 48 with 4, and 50 with 20.
+        "r1": "cosine:4:0.4",
+        "r2": "cosine:4:0.4",
+        "ema_images": 10_000,  # theirs grows to a quarter of all images
         "g_class": "mapping",
         "d_class": "mapping",
     },

@@ -133,7 +133,7 @@ def weight_gradient(x, g, plan, padding):
     shape = groups, depth // groups, outputs // groups
     total = xp.zeros((size * size, *shape), x.dtype)
     a = xp.ascontiguousarray(at.T)
-    tiles_per_block = _tiles_per_block(size, depth, outputs)
+    tiles_per_block = _tiles_per_block(size, depth, outputs, groups)
     tiles_per_chunk = CHUNK_BYTES // (size * size * (depth + outputs) * x.itemsize)
     for images, rows in _parts(slice(0, n), slice(0, down), across, tiles_per_chunk):
         high = rows.stop - rows.start
@@ -243,7 +243,7 @@ def _correlate(x, w, plan, step_in, step_out, start, y, crop, bias):
         else:
             np.add(part, bias, out=y[images, top:bottom])
 
-    tiles_per_block = _tiles_per_block(size, depth, outputs)
+    tiles_per_block = _tiles_per_block(size, depth, outputs, groups)
     parallel.run(block, _parts(slice(0, n), slice(0, down), across, tiles_per_block))
 
 
@@ -270,9 +270,9 @@ def _transform(matrix, x, step, images, rows, across, size, start, out):
     np.matmul(matrix, columns, out=out.reshape(points, points, -1).swapaxes(0, 1))
 
 
-def _tiles_per_block(size, depth, outputs):
+def _tiles_per_block(size, depth, outputs, groups):
     return min(
-        BLOCK // (size * size * depth * outputs),
+        BLOCK // (size * size * depth * outputs // groups),
         BLOCK_BYTES // (size * size * max(depth, outputs) * 4),
     )
 
