@@ -395,7 +395,11 @@ WRONG_SETTINGS = [
     ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
     ("r3gan", {"pad": "0"}, "images of 28x28 pixels are not 4x4, doubled several times: set pad=2"),
-    ("r3gan", {"group_channels": "12"}, "group_channels=12 must divide twice the channels of each size"),
+    (
+        "r3gan",
+        {"group_channels": "12"},
+        "group_channels=12 must divide twice the channels of each size",
+    ),
     (
         "biggan",
         {"pad": "0"},
