@@ -12,11 +12,11 @@ we count the modes that occur, and compute KL(p || uniform) in nats, where p is 
 mode. A perfect sampler does not reach a KL of 0, because 26,000 samples are few for 1,000 modes;
 the tables show what it reaches.
 
-Every row but the long one sees equally many real images, and D has one update for each batch of
-them. A row takes two tinygan commands, which are printed. You can stop at any time: the next call
-resumes the unfinished run. Two calls with different rows may run at the same time, each with
-TINYGAN_NUM_THREADS=1. Results are in demos/results/stacked-mnist.json; the runs are in
-runs/stacked-mnist/.
+Every row but the long one sees equally many real images, each in one update of D. You can stop at
+any time: the next call resumes the unfinished run. Two calls with different rows may run at the
+same time, each with TINYGAN_NUM_THREADS=1. The averaged G of the last checkpoint is measured, also
+if training diverged after it, which the table says. Results are in
+demos/results/stacked-mnist.json; the runs are in runs/stacked-mnist/.
 """
 
 # %%
@@ -26,19 +26,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from results import (
-    PICTURES,
-    RESULTS,
-    parse_arguments,
-    rows_of,
-    run_command,
-    train_to_the_end,
-    training_seconds,
-)
+from results import PICTURES, RESULTS, parse_arguments, rows_of, run_command, training_seconds
 
-from tinygan import data, plots
+from tinygan import data, plots, train
 from tinygan.autograd import Tensor
-from tinygan.errors import InputError
+from tinygan.errors import Diverged, InputError
+from tinygan.files import is_file
 from tinygan.metrics import Extractor
 from tinygan.metrics.modes import modes
 from tinygan.settings import parse_assignments
@@ -82,7 +75,26 @@ def settings_of(name):
     return recipe, changes | {"steps": steps, "g_class": "none", "d_class": "none"}
 
 
-# %% A row: train, then measure the averaged G of the last step
+# %% A row: train, then measure the averaged G of the last checkpoint
+
+
+def train_to_the_end(run, recipe, changes, seed):
+    """Train a run, or continue it. Return its last checkpoint, and whether training diverged after
+    it."""
+    begun = any(run.glob("checkpoint-*.npz"))
+    if not begun:
+        shutil.rmtree(run, ignore_errors=True)  # it was stopped before its first checkpoint
+    diverged = False
+    try:
+        if not is_file(run / f"checkpoint-{changes['steps']:08d}.npz"):
+            train(resume=run) if begun else train(recipe, DATA, out=run, seed=seed, **changes)
+    except Diverged as error:
+        print(error)
+        diverged = True
+    last = max(run.glob("checkpoint-*.npz"), default=None)
+    if last is None:
+        raise InputError(f"{run} has diverged before its first checkpoint: measure it by hand")
+    return last, diverged
 
 
 def measure(name, seed, again=False):
@@ -90,31 +102,31 @@ def measure(name, seed, again=False):
     run = RUNS / f"{name}-{seed}"
     recipe, changes = settings_of(name)
     texts = " ".join(f"{key}={value}" for key, value in changes.items())
-    train = f"tinygan train {recipe} --data {DATA} --seed {seed} --out {run} --set {texts}"
-    last = run / f"checkpoint-{changes['steps']:08d}.npz"
-    evaluate = f"tinygan eval {last} -n {SAMPLES}"
+    command = f"tinygan train {recipe} --data {DATA} --seed {seed} --set {texts}"
     stored = result_files.read_json(FILE).get(f"{name}-{seed}")
     if again:
         shutil.rmtree(run, ignore_errors=True)
-    elif stored and stored["commands"] == [train, evaluate]:
+    elif stored and stored["command"] == command:
         return
     elif stored:
-        raise InputError(f"{FILE}: {name}-{seed} has other commands: measure it with --again")
-    train_to_the_end(train, run, changes["steps"])
-    run_command(evaluate)
+        raise InputError(f"{FILE}: {name}-{seed} has another command: measure it with --again")
+    print("$", command, flush=True)
+    last, diverged = train_to_the_end(run, recipe, changes, seed)
+    run_command(f"tinygan eval {last} -n {SAMPLES}")
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     s = recipes.find(recipe).settings().updated(changes)
     row = {
-        "commands": [train, evaluate],
+        "command": command,
         "seconds": training_seconds(run / "time.jsonl"),
-        "images": s.steps * s.batch_size * s.d_steps,
+        "images": metrics["step"] * s.batch_size * s.d_steps,
+        "diverged": diverged,
         "metrics": {key: metrics[key] for key in ("modes", "mode_kl", "fid", "recall", "samples")},
     }
     result_files.update_json(FILE, lambda old: old | {f"{name}-{seed}": row})
-    G, _, _ = load_generator(last)
-    z = np.random.default_rng(0).standard_normal((40, G.latent), dtype=np.float32)
-    grid = plots.grid(generate(G, Tensor(z)), columns=10, gap=1, scale=1)
     if seed == 0:
+        G, _, _ = load_generator(last)
+        z = np.random.default_rng(0).standard_normal((40, G.latent), dtype=np.float32)
+        grid = plots.grid(generate(G, Tensor(z)), columns=10, gap=1, scale=1)
         plots.save_image(PICTURES / f"{DATA}-{name}.png", grid)
 
 
@@ -157,12 +169,13 @@ def table(rows="rows"):
             continue
         found = mean_and_range([row["metrics"]["modes"] for row in seeds], 0)
         kl = mean_and_range([row["metrics"]["mode_kl"] for row in seeds], 3)
-        command = seeds[0]["commands"][0].split(" --seed")[0]
-        options = seeds[0]["commands"][0].split(" --set")[1]
+        minutes = mean_and_range([row["seconds"] / 60 for row in seeds], 0)
+        diverged = sum(row["diverged"] for row in seeds)
+        title += f" ({diverged} of {len(seeds)} diverged)" * bool(diverged)
+        command = seeds[0]["command"].replace(" --seed 0", "")
         print(
             f"| {title} | {published or '-'} | {found} | {kl} | {perfect:.4f} | "
-            f"{seeds[0]['images']:,} | {min(row['seconds'] for row in seeds) / 60:.0f} | "
-            f"{len(seeds)} | `{command} --set{options}` |"
+            f"{seeds[0]['images']:,} | {minutes} | {len(seeds)} | `{command}` |"
         )
     mean, deviation = ruler["perfect"]["uniform"]
     print(

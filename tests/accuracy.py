@@ -281,6 +281,9 @@ FUNCTIONS = {
         two,
     ),
     "silu": elementwise(ops.silu, lambda x: x * sigmoid(x), silu_slope, silu_second),
+    "normal_cdf": elementwise(
+        ops.normal_cdf, normal_cdf, normal_density, lambda x: -x * normal_density(x)
+    ),
     "gelu": elementwise(
         ops.gelu,
         lambda x: x * normal_cdf(x),

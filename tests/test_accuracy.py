@@ -67,6 +67,7 @@ def test_infinities(dtype, kernel_set):
         "softplus": ([0, inf, nan], [0, 1, nan]),
         "silu": ([0, inf, nan], [0, 1, nan]),
         "gelu": ([0, inf, nan], [0, 1, nan]),
+        "normal_cdf": ([0, 1, nan], [0, 0, nan]),
         "exp": ([0, inf, nan], [0, inf, nan]),
     }
     for name, (values, derivatives) in expected.items():

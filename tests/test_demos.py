@@ -260,7 +260,8 @@ def test_the_table_of_stacked_mnist_shows_a_perfect_sampler_beside_each_row(stac
     stacked.table()
     assert capsys.readouterr().out == "(not measured yet)\n"
     row = lambda kl: {
-        "commands": ["tinygan train dcgan --data stacked-mnist --seed 0 --set pad=2", "eval"],
+        "command": "tinygan train dcgan --data stacked-mnist --seed 0 --set pad=2",
+        "diverged": kl > 0.3,
         "seconds": 630.0,
         "images": 640_000,
         "metrics": {"modes": 999, "mode_kl": kl},
@@ -277,7 +278,8 @@ def test_the_table_of_stacked_mnist_shows_a_perfect_sampler_beside_each_row(stac
     stacked.table()
     head, _, line, _, note = capsys.readouterr().out.splitlines()
     assert line == (
-        "| DCGAN | 99 / 3.40 | 999 (999-999) | 0.300 (0.250-0.350) | 0.0236 | 640,000 | 10 | 2 | "
+        "| DCGAN (1 of 2 diverged) | 99 / 3.40 | 999 (999-999) | 0.300 (0.250-0.350) | 0.0236 | "
+        "640,000 | 10 (10-10) | 2 | "
         "`tinygan train dcgan --data stacked-mnist --set pad=2` |"
     )
     assert "98.50% of 10,000 stacks" in note and "0.0192 +- 0.0010" in note

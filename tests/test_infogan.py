@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import scipy.special
 from host import host
 
 from tinygan import check_grads, check_training_step, data, grad, nn, ops
@@ -44,7 +45,8 @@ def test_the_codes_are_the_last_numbers_of_the_latents():
     z[:, 12:] = [[1, -2], [3, -4], [5, -6]]
     categories, continuous = G.codes(wrap(asarray(z)))
     assert host(categories).tolist() == [1, 0, 2]
-    assert host(continuous).tolist() == z[:, 12:].tolist()
+    expected = 2 * scipy.special.ndtr(z[:, 12:].astype("float64")) - 1
+    np.testing.assert_allclose(host(continuous), expected, atol=1e-6)
 
 
 def test_G_sees_which_number_is_the_largest_and_nothing_else_of_them():
@@ -79,7 +81,7 @@ def test_the_losses_are_those_of_the_paper():
     G, _ = pair()
     z, output = draws(6, 14), draws(6, 5, seed=1)
     logits, means = host(output)[:, :3].astype(float), host(output)[:, 3:].astype(float)
-    codes = host(z)[:, 12:].astype(float)
+    codes = 2 * scipy.special.ndtr(host(z)[:, 12:].astype(float)) - 1
     picked = host(z)[:, 9:12].argmax(1)
     log_q = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = -log_q[np.arange(6), picked].mean()
@@ -245,6 +247,12 @@ MISTAKES = [
     (own(FIRST, kind=Settings), {}, "no setting for its weight: write first_weight: float = set"),
     (own({"first": lambda G, z, output: output}), {}, r"loss first returns a Tensor \(2, 1\): it"),
     (own({"first": lambda G, z, output: 1.0}), {}, "the shared loss first returns 1.0: it must"),
+    (
+        own({"first": lambda G, z, output: ops.sum(output - 1)}),
+        {},
+        "must be a mean over the images",
+    ),
+    (own(FIRST), {"pack": 2}, "need an output for each image: set pack=1"),
     (
         own(FIRST),
         {"g_class": "concat", "d_class": "auxiliary"},

@@ -10,6 +10,7 @@ from tinygan import nn, tensor
 from tinygan.backend import asarray
 from tinygan.gan import losses, penalties
 from tinygan.models import r3gan
+from tinygan.training import recipes
 
 # Of 4x4, 8x8, ...: (channels, blocks, groups)
 STAGES = [(16, 1, 4), (16, 2, 4), (8, 1, 2), (8, 1, 2)]
@@ -157,3 +158,23 @@ def test_the_class_is_a_linear_map_of_its_one_hot_vector():
     assert_equal({"": D(fakes, one_hot).data}, {"": host(logits.data)})
     products = D.to_logit(D.features(fakes)) @ D.embedding.weight.T
     assert_equal({"": logits.data}, {"": np.diag(host(products.data))})
+
+
+def test_a_recipe_with_classes_has_the_authors_lengths_and_order():
+    """z comes before the class. Both embeddings come last, and D's is as long as its widest map."""
+    recipe = recipes.find("r3gan")
+    G, D = recipe.build(recipe.settings(), (32, 32, 1), 10, rng=0)
+    assert G.embedding.weight.shape == (10, 64) and G.basis.linear.weight.shape == (128, 64)
+    assert D.embedding.weight.shape == (10, 64) and D.to_logit.weight.shape == (64, 64)
+    for network in G, D:
+        assert list(dict(network.named_parameters()))[-1] == "embedding.weight"
+    rng = np.random.default_rng(0)
+    z, labels = rng.standard_normal((3, 64)).astype("float32"), asarray(np.array([1, 1, 7]))
+    inputs = np.concatenate([z, host(G.embedding.weight)[[1, 1, 7]]], 1)
+    maps = host(G.basis.maps) * (inputs @ host(G.basis.linear.weight))[:, None, None]
+    expected = G.to_image(G.body(tensor(maps)))
+    np.testing.assert_allclose(host(G(asarray(z), labels)), host(expected), atol=1e-5)
+    # Wide networks have other lengths.
+    wide = recipe.settings().updated({"channels": 4, "max_channels": 24, "group_channels": 8})
+    _, D = recipe.build(wide, (32, 32, 1), 10, rng=0)
+    assert D.embedding.weight.shape == (10, 24)

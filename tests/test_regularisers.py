@@ -132,6 +132,19 @@ def test_lecam_begins_after_the_steps_of_lecam_start(digits):
         assert found == pytest.approx((real, fake), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cr", "bcr", "drift"])
+def test_three_times_the_weight_is_three_times_the_penalty(name, digits):
+    losses = []
+    for weight in 0.0, 1.0, 3.0:
+        a = algorithm(digits, dropout=0.0, r1=0.0, **{name: weight})
+        reals, labels = a.reals(0)
+        fakes = a.fakes(labels, for_G=False).images
+        loss, _ = a.objectives.d_loss(reals, None, fakes, None)
+        losses.append(loss.item())
+    assert losses[1] > losses[0] + 1e-6
+    assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-2)
+
+
 def test_lecam_is_the_same_in_micro_batches(digits):
     settings = {"lecam": 0.3, "lecam_start": 1, "dropout": 0, "lr": 0}
     whole, parts = (algorithm(digits, **settings, micro_batch=n) for n in (0, 4))

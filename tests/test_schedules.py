@@ -220,13 +220,17 @@ def test_d_has_a_schedule_of_its_own(digits):
 
 
 def test_the_half_life_of_the_average_follows_its_schedule(digits):
-    """Up to a twentieth of the images so far; a half-life of 0 forgets everything."""
+    """A half-life of 0 forgets everything. A number, but no schedule, is limited to a twentieth of
+    the images so far."""
     a = algorithm(digits, steps=4, ema_images="linear:4:0")
     a.images = 10_000
     for step, half_life in ((0, 3), (2, 1), (3, 0)):
         a.step = step
         assert np.isclose(a.ema_decay(8), 0.5 ** (8 / half_life) if half_life else 0)
     a.images, a.step = 32, 0
+    assert np.isclose(a.ema_decay(8), 0.5 ** (8 / 3))
+    a = algorithm(digits, steps=4, ema_images=3)
+    a.images = 32
     assert np.isclose(a.ema_decay(8), 0.5 ** (8 / 2))
 
 

@@ -109,6 +109,38 @@ def test_the_gradient_is_that_of_the_loss_after_the_updates(settings):
     tinygan.check_training_step("gan", "ring", unroll=2, **(RING | settings))
 
 
+@pytest.mark.parametrize("name", ["r1", "r2", "gp", "drift"])
+def test_the_updates_are_the_same_if_the_fakes_have_a_graph(name):
+    """From the second update on, D's parameters depend on the fakes. The gradient of D at an image
+    is not taken through them."""
+    found, reals = [], asarray(GOLDEN["reals"])
+    for with_graph in True, False:
+        G, D = networks()
+        D.layers[1] = nn.Tanh()  # the slope of a D of linear pieces would not depend on x
+        optimizer = Adam(D.parameters(), lr=0.05, eps=0.1)
+        step = objectives(G, D, optimizer, unroll=3, **{name: 0.5})
+        fakes = G(asarray(GOLDEN["z"]))
+        fakes = fakes if with_graph else fakes.detach()
+        found.append(flattened(step.parameters_ahead(reals, None, fakes, None)))
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-13)
+    assert np.abs(found[0] - flattened(D.parameters())).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["r2", "gp"])
+def test_a_penalty_on_fakes_tells_g_how_d_will_answer(name):
+    """By finite differences, with a smooth D: the slopes of one of linear pieces do not change with
+    the fakes."""
+    _, D = networks()
+    D.layers[1] = nn.Tanh()
+    optimizer, reals = Adam(D.parameters(), lr=0.05, eps=0.1), asarray(GOLDEN["reals"])
+
+    def loss(fakes):
+        step = objectives(None, D, optimizer, unroll=2, **{name: 0.5})
+        return step.g_loss(reals, None, fakes, None)[0]
+
+    check_grads(loss, np.random.default_rng(0).standard_normal(reals.shape))
+
+
 @pytest.mark.slow
 def test_consistency_depends_on_the_fakes_in_both_of_its_images():
     small = {"hidden": 8, "dropout": 0.0, "batch_size": 8, "unroll": 1}

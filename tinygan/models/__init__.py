@@ -38,7 +38,8 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
 Losses that G and D share
 -------------------------
 A recipe may have `shared_losses`, {name: f}: both networks minimise f(G, z, output), a Tensor of
-shape (), where output is what D returns beside its logits of the images G(z). The setting
+shape () that is a mean over the images, where output is what D returns beside its logits of the
+images G(z). The setting
 NAME_weight is the weight of a loss; the log has it as d_NAME_loss and g_NAME_loss. An example is
 infogan. g_class=concat, d_class=auxiliary and d_class=projection wrap G or D, and are refused then.
 

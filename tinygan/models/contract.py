@@ -6,6 +6,7 @@ from tinygan import nn
 from tinygan.autograd import Tensor, no_grad
 from tinygan.backend import Rng, to_numpy, xp
 from tinygan.errors import InputError
+from tinygan.ops import concatenate
 
 REQUIRED_OF_D = {  # by the setting d_class
     "concat": ("image_shape",),
@@ -143,10 +144,16 @@ def check_calls(
     for name, loss in shared_losses.items():
         with no_grad(), np.errstate(all="ignore"):
             value = loss(G, z, others[0])
+            twice = loss(G, concatenate([z, z]), concatenate([others[0], others[0]]))
         if not isinstance(value, Tensor) or value.shape:
             raise InputError(
                 f"the shared loss {name} returns {_describe(value)}: it must return a Tensor of "
                 "shape (), such as mean(x)"
+            )
+        if not np.isclose(value.item(), twice.item(), rtol=1e-3, equal_nan=True):
+            raise InputError(
+                f"the shared loss {name} is {value.item():.4g} for some images, and "
+                f"{twice.item():.4g} if each comes twice: it must be a mean over the images"
             )
 
 

@@ -48,8 +48,8 @@ class Recipe(NamedTuple):
     source: None, or the files of a recipe of the user's own, which are copied into its runs.
     shared_losses: {name: function}, losses that G and D minimise together, if D returns a second
     output. Each is a function of (G, z, output), the latents of some fakes and D's second output on
-    them, that returns a Tensor of shape (). It is added to D's loss and to G's, times the setting
-    NAME_weight, and logged as d_NAME_loss and g_NAME_loss.
+    them, that returns its mean over the fakes, a Tensor of shape (). It is added to D's loss and to
+    G's, times the setting NAME_weight, and logged as d_NAME_loss and g_NAME_loss.
     """
 
     name: str

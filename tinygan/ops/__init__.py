@@ -29,6 +29,7 @@ from .elementwise import (
     mul,
     mul_constant,
     neg,
+    normal_cdf,
     pow,
     relu,
     sech_squared,
@@ -79,16 +80,16 @@ from .styled import conv2d_down, conv2d_up, downsample2d, modulated_conv2d, upsa
 # fmt: off
 __all__ = [
     "abs", "add", "affine", "affine_warp", "argmax", "argmin", "avg_pool2d", "batch_norm",
-    "bias_act", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate",
-    "conv2d", "conv2d_down", "conv2d_up", "conv2d_weight_gradient", "conv_transpose2d", "cos",
+    "bias_act", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv2d",
+    "conv2d_down", "conv2d_up", "conv2d_weight_gradient", "conv_transpose2d", "cos",
     "cross_entropy", "cumsum", "div", "downsample2d", "einsum", "embedding", "exp", "flatten",
     "flip", "gelu", "getitem", "instance_norm", "l1_loss", "leaky_relu", "leaky_relu_gradient",
     "log", "log_softmax", "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean",
     "mean_over_shares", "min", "minibatch_stddev", "minimum", "modulate", "modulated_conv2d",
-    "mse_loss", "mul", "mul_constant", "neg", "norm", "normalize", "pad", "pixel_norm", "pow",
-    "prod", "relu", "reshape", "roll", "sech_squared", "sigmoid", "silu", "sin", "softmax",
-    "softplus", "softplus_of_difference", "sqrt", "square", "squeeze", "stack", "std", "sub",
-    "sum", "swapaxes", "tanh", "translate", "transpose", "upfirdn2d", "upsample2d",
+    "mse_loss", "mul", "mul_constant", "neg", "norm", "normal_cdf", "normalize", "pad",
+    "pixel_norm", "pow", "prod", "relu", "reshape", "roll", "sech_squared", "sigmoid", "silu",
+    "sin", "softmax", "softplus", "softplus_of_difference", "sqrt", "square", "squeeze", "stack",
+    "std", "sub", "sum", "swapaxes", "tanh", "translate", "transpose", "upfirdn2d", "upsample2d",
     "upsample_bilinear", "upsample_nearest", "var", "where",
 ]
 # fmt: on

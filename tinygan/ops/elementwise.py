@@ -196,11 +196,13 @@ def _silu_slope(x, /):  # x * (the derivative of sigmoid)
 def gelu(x, /):
     """x * Phi(x), where Phi(x) is the probability that a standard normal number is less than x
     (Hendrycks and Gimpel 2016): the exact function, not its approximation by tanh."""
-    return act.normal_cdf(x.data, 1), lambda g: g * (_normal_cdf(x) + _normal_density(x, 1))
+    return act.normal_cdf(x.data, 1), lambda g: g * (normal_cdf(x) + _normal_density(x, 1))
 
 
-@op
-def _normal_cdf(x, /):
+@elementwise
+def normal_cdf(x, /):
+    """Phi(x): the probability that a standard normal number is less than x. It turns normal numbers
+    into numbers that are uniform in (0, 1)."""
     return act.normal_cdf(x.data, 0), lambda g: g * _normal_density(x, 0)
 
 

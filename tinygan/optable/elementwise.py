@@ -92,6 +92,7 @@ row(
     keeps="ay",
 )
 row(ops.silu, lambda x: x * scipy("special.expit")(x), normal(3, 4), keeps="a")
+row(ops.normal_cdf, scipy("special.ndtr"), normal(3, 4), keeps="a")
 row(ops.gelu, lambda x: x * scipy("special.ndtr")(x), normal(3, 4), keeps="a")
 row(
     lambda x: ops.mul_constant(x, asarray(MASK, x.dtype)),

@@ -53,6 +53,7 @@ EXACT: dict[str, Callable[..., Any]] = {
     "bias_act": lambda mp, x, b=0, **settings: _leaky(mp, x + b, **settings),
     "silu": lambda mp, x: x / (1 + mp.exp(-x)),
     "gelu": lambda mp, x: x * mp.ncdf(x),
+    "normal_cdf": lambda mp, x: mp.ncdf(x),
 }
 
 

@@ -201,12 +201,15 @@ class Algorithm:
     def ema_decay(self, n):
         """Return the decay of G's average over n images, or None to use the decay of `EMA`.
 
-        It follows from the half-life ema_images. Early in training, it is a twentieth of the images
-        so far, so that the average forgets the beginning (StyleGAN2-ADA).
+        It follows from the half-life ema_images. Early in training, a constant half-life is limited
+        to a twentieth of the images so far, so that the average forgets the beginning
+        (StyleGAN2-ADA). A schedule can say that itself: `cosine:0:50000` (R3GAN).
         """
+        half_life = self.now(self.settings.ema_images)
         if not self.settings.ema_images:
             return None
-        half_life = min(self.now(self.settings.ema_images), 0.05 * (self.images + n))
+        if not isinstance(self.settings.ema_images, schedules.Schedule):
+            half_life = min(half_life, 0.05 * (self.images + n))
         return 0.5 ** (n / half_life) if half_life else 0.0
 
     def make_optimizers(self):

@@ -95,7 +95,9 @@ class Objectives:
         """
         # D takes images, also if it judges packs of them, but these are functions of whole packs.
         total, numbers, pack = 0.0, {}, self.settings.pack
-        fake_images = fakes if fakes.requires_grad else fakes.data  # it does if G looks ahead
+        # If G looks ahead, D's parameters depend on the fakes, too. Here, the fakes get a node of
+        # their own, so that the gradient at an image is not taken through D's parameters.
+        fake_images = fakes * 1.0 if fakes.requires_grad else fakes.data
         for entry, weight in penalties.active(self.settings, "D", *penalties.IMAGES):
             # Images between a real and a fake are augmented whenever fakes are.
             labels, real, images = {
