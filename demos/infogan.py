@@ -157,8 +157,8 @@ mean = {
 # ## The figure
 #
 # In each grid, a row has one category, in the order of the classes that they stand for; along the
-# row, one continuous code goes from -.95 to .95, and all else stays the same. (Its z goes from -2 to
-# 2. In the paper's figure, codes go from -2 to 2, beyond those of training.)
+# row, one continuous code goes from -.95 to .95, and all else stays the same. (Its z goes from -2
+# to 2. In the paper's figure, codes go from -2 to 2, beyond those of training.)
 
 
 # %%
