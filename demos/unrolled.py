@@ -73,7 +73,7 @@ study.table(
 # The data are the paper's: 8 Gaussians on a circle of radius 2, with deviation .02. (The authors'
 # notebook has radius 1 and deviation .01, the same up to scale.) As in the notebook, z has 256
 # numbers, G and D have two layers of 128 units, a batch has 512 points, Adam's learning rates are
-# 1e-3 for G and 1e-4 for D, and G maximises D's loss. Other things differ: the networks are those of
+# 1e-3 for G and 1e-4 for D, and G maximises D's loss. What differs: the networks are those of
 # the recipe `gan`, with its initial weights (the notebook's are orthogonal) and D's leaky
 # rectifiers; D makes its update before G; and training goes on for another number of steps. No
 # weights are averaged (ema=0), so that the pictures show G itself.
