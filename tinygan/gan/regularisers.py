@@ -48,6 +48,10 @@ def lecam(
     This is the paper's formula. The authors' code counts only reals above a_F and fakes below a_R
     (most are), and its means include the present batch. Here they are those before it, which do not
     depend on D's weights, so that the gradient is exact.
+
+    The paper's weights, .1 to .3, are for a D whose logits on reals and on fakes lie far apart.
+    Where they overlap, as on MNIST, the penalty mostly takes away the differences between images of
+    one kind: `quick` learned with .01 and .1, but with .3, its G lost its variety.
     """
     total, averages = 0.0, (average_real, average_fake)
     for logits, average in zip((real_logits, fake_logits), averages[::-1]):
