@@ -1,8 +1,8 @@
-"""How the recipe `hour` was chosen: the best digits that an hour on two cores can learn.
+"""The search for the best digits that an hour on two cores can learn.
 
-    python demos/hour.py                     # all candidates that are not done yet
-    python demos/hour.py quick cosine        # some candidates
-    python demos/hour.py hour --seeds 0 1 2
+    python demos/hour.py                     # all candidates that are not done yet: hours
+    python demos/hour.py quick cosine        # some candidates, with seed 0
+    python demos/hour.py quick --seeds 0 1 2
     python demos/hour.py --table             # only print the table, as Markdown
 
 The candidates train on MNIST without its held-out images, and are compared with these, by two

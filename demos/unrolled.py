@@ -161,6 +161,7 @@ plot_evaluations(axes[2, 0], runs, "good_samples", name="good samples")
 plot_evaluations(axes[3, 0], runs, "energy_distance", name="energy distance")
 plot_evaluations(axes[4, 0], runs, "energy_distance", over="seconds", name="energy distance")
 plot_bars(axes[5, 0], runs, "seconds", "seconds", ["0", "1", "5", "10", "5\nstopped", "6\nof D"])
+axes[5, 0].set_xlabel("K, the updates of D that G looks ahead")
 for ax in axes[3:5, 0]:
     set_log_scale(ax)
 for ax in axes[:2, 0]:

@@ -501,6 +501,11 @@ def test_show_counts_parameters_and_multiply_adds(capsys):
     )
 
 
+def test_show_gives_d_a_pack_of_images(capsys):
+    succeeds("show", "dcgan", "--set", "pack=2")
+    assert "D: input (2, 28, 28, 1), a pack\n" in capsys.readouterr().out
+
+
 def test_gradcheck_says_that_an_op_has_no_row(monkeypatch, capsys):
     monkeypatch.setattr("tinygan.ops.__all__", [*tinygan.ops.__all__, "mish"])
     assert "the op mish has no row in tinygan/optable/: add one" in fails(

@@ -177,7 +177,9 @@ class Own(nn.Module):
 
 @dataclass
 class OwnSettings(Settings):
-    first_weight: float = setting(1.0, "weight of the loss of the first latent", 0, scheduled=True)
+    first_weight: float = setting(
+        1.0, "weight of the loss of the first latent", 0, group="loss", scheduled=True
+    )
 
 
 def first_loss(G, z, output):
@@ -252,6 +254,12 @@ MISTAKES = [
         {},
         "must be a mean over the images",
     ),
+    (
+        own({"first": lambda G, z, output: ops.mse_loss(output.detach(), z[:, :1])}),
+        {},
+        "does not depend on D's out",
+    ),
+    (own({"class": first_loss}), {}, "class_weight is a setting of all recipes: choose another"),
     (own(FIRST), {"pack": 2}, "need an output for each image: set pack=1"),
     (
         own(FIRST),
@@ -275,5 +283,5 @@ def test_what_a_shared_loss_lacks_is_said(recipe, changes, message):
 def test_class_settings_are_refused():
     entry = recipes.find("infogan")
     settings = entry.settings().updated({"g_class": "concat", "d_class": "projection"})
-    with pytest.raises(InputError, match="for the networks of infogan, choose from none"):
+    with pytest.raises(InputError, match="the recipe infogan has no classes: leave it out"):
         entry.build(settings, (28, 28, 1), 10, rng=0)

@@ -284,12 +284,12 @@ def test_the_summary_of_a_d_of_packs_runs(digits):
 @pytest.mark.parametrize(
     "recipe, settings, message",
     [
-        ("gan", {"pack": 3}, "D judges 3 images together (pack=3), but a batch of 8 (micro_batch"),
-        ("gan", {"pack": 8}, "has only one: choose multiples of 8, at least 16"),
-        ("gan", {"pack": 2, "micro_batch": 3}, "choose multiples of 2, at least 4"),
+        ("gan", {"pack": 3}, "setting pack=3: a batch of 8 images is no multiple of 3: choose a"),
+        ("gan", {"pack": 8}, "a batch of 8 images is a single pack: choose a multiple of 8, at"),
+        ("gan", {"pack": 2, "micro_batch": 3}, "a micro-batch of 3 images is no multiple of 2"),
         ("progan", {"pack": 2, "batch_size": 12, "grow": False}, "in groups of 8, into which"),
         ("cgan", {"pack": 2}, "pack=2 d_class=concat: a pack has no class: set pack=1, or g_class"),
-        ("gan", {"lecam_start": 5}, "lecam_start=5 would be ignored: set lecam as well, or leave"),
+        ("gan", {"lecam_start": 5}, "lecam_start=5 would be ignored: set lecam as well, or lecam_start=1000"),
         ("gan", {"lecam": 0.3, "steps": 1000}, "lecam=0.3: it begins after step 1000 (lecam_start"),
     ],
 )

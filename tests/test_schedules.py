@@ -220,8 +220,8 @@ def test_d_has_a_schedule_of_its_own(digits):
 
 
 def test_the_half_life_of_the_average_follows_its_schedule(digits):
-    """A half-life of 0 forgets everything. A number, but no schedule, is limited to a twentieth of
-    the images so far."""
+    """A half-life of 0 forgets everything. A number is limited to a twentieth of the images so far,
+    a schedule to a third."""
     a = algorithm(digits, steps=4, ema_images="linear:4:0")
     a.images = 10_000
     for step, half_life in ((0, 3), (2, 1), (3, 0)):
@@ -229,6 +229,8 @@ def test_the_half_life_of_the_average_follows_its_schedule(digits):
         assert np.isclose(a.ema_decay(8), 0.5 ** (8 / half_life) if half_life else 0)
     a.images, a.step = 32, 0
     assert np.isclose(a.ema_decay(8), 0.5 ** (8 / 3))
+    a.images = 0
+    assert np.isclose(a.ema_decay(8), 0.5 ** (8 / (8 / 3)))
     a = algorithm(digits, steps=4, ema_images=3)
     a.images = 32
     assert np.isclose(a.ema_decay(8), 0.5 ** (8 / 2))

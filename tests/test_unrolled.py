@@ -13,10 +13,12 @@ from tinygan import check_grads, data, grad, nn, tensor
 from tinygan.backend import asarray
 from tinygan.errors import InputError
 from tinygan.gan import augment
+from tinygan.gan.penalties import Penalty
 from tinygan.optim import Adam, AdamW, RMSprop, clip_grad_norm
 from tinygan.training import batch_sizes, recipes, unrolled
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.objectives import Objectives
+from tinygan.training.own_checks import checked_penalty
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "unrolled.npz")
 OPTIMIZERS = {  # those of the golden file
@@ -139,6 +141,14 @@ def test_a_penalty_on_fakes_tells_g_how_d_will_answer(name):
         return step.g_loss(reals, None, fakes, None)[0]
 
     check_grads(loss, np.random.default_rng(0).standard_normal(reals.shape))
+
+
+def test_a_penalty_of_ones_own_that_would_cut_the_graph_is_reported():
+    penalty = Penalty("p", lambda D, x: (D(np.asarray(x)) * 1.0).sum(), applied_to="fakes")
+    entry = checked_penalty(penalty, "p", Path("my.py"))
+    assert entry.function(tensor, np.ones(3)).item() == 3
+    with pytest.raises(InputError, match="^my.py: the function of p gets images with G's graph"):
+        entry.function(tensor, tensor(np.ones(3), requires_grad=True))
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def check_options(args, G, recipe):
     if args.walk == "styles" and not isinstance(G, StyleGenerator):
         raise InputError(f"--walk styles: the G of {recipe} has no styles")
     if args.walk == "classes" and not G.classes:
-        raise InputError(f"--walk classes: the recipe {recipe} has no classes")
+        raise InputError(f"--walk classes: this run of {recipe} has no classes")
     if args.walk == "classes" and args.label is not None:
         raise InputError("--walk classes shows all classes: leave out --label")
 

@@ -90,8 +90,9 @@ def run_show(args):
     side = 28 + 2 * settings.pad
     G, D = recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0))
     label = [np.zeros(1, int)] if settings.g_class != "none" else []
-    for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (1, side, side, 1))):
-        print(f"{name}: input {shape}")
+    pack = settings.pack  # how many images D takes at once
+    for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (pack, side, side, 1))):
+        print(f"{name}: input {shape}{', a pack' * (name == 'D' and pack > 1)}")
         print(nn.summary(network, np.zeros(shape, np.float32), *label), end="\n\n")
 
 

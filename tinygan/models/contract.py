@@ -1,9 +1,11 @@
 """The checks of what a pair of networks must have. The docstring of `tinygan.models` lists it."""
 
+import dataclasses
+
 import numpy as np
 
 from tinygan import nn
-from tinygan.autograd import Tensor, no_grad
+from tinygan.autograd import Tensor, no_grad, tensor
 from tinygan.backend import Rng, to_numpy, xp
 from tinygan.errors import InputError
 from tinygan.ops import concatenate
@@ -82,11 +84,17 @@ def check_draws(role: str, network: nn.Module, twin: nn.Module, rng: Rng) -> Non
 def check_shared_losses(name: str, shared_losses, s) -> None:
     """Raise InputError if a loss that G and D share has no setting for its weight, or if the
     settings s wrap a network that it needs as it is. name: of the recipe."""
+    groups = {field.name: field.metadata["group"] for field in dataclasses.fields(s)}
     for loss in shared_losses:
-        if not hasattr(s, f"{loss}_weight"):
+        if loss in ("class", "penalty"):
+            raise InputError(
+                f"the recipe {name} has a shared loss named {loss}, but {loss}_weight is a setting "
+                "of all recipes: choose another name"
+            )
+        if groups.get(f"{loss}_weight") != "loss":  # a resumed run may change those of this group
             raise InputError(
                 f"the recipe {name} has the shared loss {loss}, but no setting for its weight: "
-                f"write {loss}_weight: float = setting(...) in its settings"
+                f'write {loss}_weight: float = setting(..., group="loss") in its settings'
             )
     if shared_losses and s.pack > 1:
         raise InputError(
@@ -121,9 +129,9 @@ def check_calls(
         output = D.eval()(images, *labels)
     logits, *others = output if isinstance(output, tuple) else (output,)
     if not isinstance(logits, Tensor) or logits.shape[:1] != (2,):
+        packs = f"{n} images" if s.pack == 1 else f"2 packs of {s.pack} images"
         raise InputError(
-            f"from {n} images, D returns {_describe(logits)}: it must return logits (2,), or (2, "
-            "...)"
+            f"from {packs}, D returns {_describe(logits)}: it must return logits (2,), or (2, ...)"
         )
     if s.d_class == "auxiliary":
         return  # D is an AuxiliaryClassifier, whose second output is that of our own layer
@@ -142,13 +150,19 @@ def check_calls(
             "(logits, output), where output is a Tensor (2, ...)"
         )
     for name, loss in shared_losses.items():
-        with no_grad(), np.errstate(all="ignore"):
-            value = loss(G, z, others[0])
-            twice = loss(G, concatenate([z, z]), concatenate([others[0], others[0]]))
+        output = tensor(others[0].data, requires_grad=True)
+        with np.errstate(all="ignore"):
+            value = loss(G, z, output)
+            twice = loss(G, concatenate([z, z]), concatenate([output, output]))
         if not isinstance(value, Tensor) or value.shape:
             raise InputError(
                 f"the shared loss {name} returns {_describe(value)}: it must return a Tensor of "
                 "shape (), such as mean(x)"
+            )
+        if not value.requires_grad:
+            raise InputError(
+                f"the shared loss {name} does not depend on D's output: compute it from `output`, "
+                "without detach()"
             )
         if not np.isclose(value.item(), twice.item(), rtol=1e-3, equal_nan=True):
             raise InputError(

@@ -86,6 +86,14 @@ class Recipe(NamedTuple):
         and calls it on two latents and two images.
         """
         self.check_shape(s, image_shape)
+        for name, choices in (("g_class", self.g_class_choices), ("d_class", self.d_class_choices)):
+            if getattr(s, name) not in choices:
+                advice = (
+                    f"for the networks of {self.name}, {choose_from(choices, getattr(s, name))}"
+                )
+                if choices == ("none",):
+                    advice = f"the recipe {self.name} has no classes: leave it out"
+                raise InputError(f"setting {name}={getattr(s, name)}: {advice}")
         if (s.g_class == "none") != (s.d_class == "none"):
             raise InputError(
                 f"settings g_class={s.g_class} d_class={s.d_class}: give the class to both "
@@ -96,12 +104,6 @@ class Recipe(NamedTuple):
                 f"settings pack={s.pack} d_class={s.d_class}: a pack has no class: set pack=1, or "
                 "g_class=none d_class=none"
             )
-        for name, choices in (("g_class", self.g_class_choices), ("d_class", self.d_class_choices)):
-            if getattr(s, name) not in choices:
-                raise InputError(
-                    f"setting {name}={getattr(s, name)}: for the networks of {self.name}, "
-                    f"{choose_from(choices, getattr(s, name))}"
-                )
         check_shared_losses(self.name, self.shared_losses, s)
         rng = generator(rng)
         rng_before = copy.deepcopy(rng)

@@ -201,15 +201,15 @@ class Algorithm:
     def ema_decay(self, n):
         """Return the decay of G's average over n images, or None to use the decay of `EMA`.
 
-        It follows from the half-life ema_images. Early in training, a constant half-life is limited
-        to a twentieth of the images so far, so that the average forgets the beginning
-        (StyleGAN2-ADA). A schedule can say that itself: `cosine:0:50000` (R3GAN).
+        It follows from the half-life ema_images, which is limited to a part of the images so far,
+        so that the average forgets the beginning: a constant to a twentieth (StyleGAN2-ADA), a
+        schedule, which may itself begin low, to a third (R3GAN's ends at a quarter).
         """
-        half_life = self.now(self.settings.ema_images)
         if not self.settings.ema_images:
             return None
-        if not isinstance(self.settings.ema_images, schedules.Schedule):
-            half_life = min(half_life, 0.05 * (self.images + n))
+        scheduled = isinstance(self.settings.ema_images, schedules.Schedule)
+        most = (self.images + n) * (1 / 3 if scheduled else 0.05)
+        half_life = min(self.now(self.settings.ema_images), most)
         return 0.5 ** (n / half_life) if half_life else 0.0
 
     def make_optimizers(self):

@@ -46,11 +46,12 @@ def check_batch_sizes(algorithm):
         whole, n = n // s.pack, n // ranks.size
         parts = {min(s.micro_batch or n, n), n % s.micro_batch if s.micro_batch else n} - {0}
         if s.pack > 1 and any(part % s.pack or part == s.pack for part in parts):
+            part = max(parts, key=lambda part: (part % s.pack, part == s.pack))
+            of_what = "micro-batch" if s.micro_batch else "batch of a rank" * (ranks.size > 1)
             raise InputError(
-                f"D judges {s.pack} images together (pack={s.pack}), but a batch of {n} "
-                f"(micro_batch={s.micro_batch}) cannot be divided into packs, or has only one: "
-                f"choose multiples of {s.pack}, at least {2 * s.pack}, for the batch of each rank "
-                "and for micro_batch"
+                f"setting pack={s.pack}: a {of_what or 'batch'} of {part} images "
+                + (f"is no multiple of {s.pack}" if part % s.pack else "is a single pack")
+                + f": choose a multiple of {s.pack}, at least {2 * s.pack}"
             )
         if 1 in parts:
             raise InputError(

@@ -40,8 +40,8 @@ def check_lecam(s):
     """Raise InputError if lecam would not begin within the run, and for its start without it."""
     if not s.lecam and s.lecam_start != type(s).lecam_start:
         raise InputError(
-            f"setting lecam_start={s.lecam_start} would be ignored: set lecam as well, or leave it "
-            "out"
+            f"setting lecam_start={s.lecam_start} would be ignored: set lecam as well, or "
+            f"lecam_start={type(s).lecam_start}, the default"
         )
     if s.lecam and s.lecam_start >= s.steps:
         raise InputError(
@@ -76,8 +76,8 @@ def check_unrolled(algorithm, recipe_name):
     if not s.unroll:
         if s.unroll_stop:
             raise InputError(
-                "setting unroll_stop=true would be ignored without unroll: set unroll=5, or leave "
-                "it out"
+                "setting unroll_stop=true would be ignored without unroll: set unroll=5, or "
+                "unroll_stop=false"
             )
         return
     setting, every = f"setting unroll={s.unroll}", a.objectives.penalty_every("D")

@@ -55,6 +55,11 @@ def _checked(function: Callable[..., Any], what: str, has_state: bool = False) -
         except (AttributeError, TypeError) as error:
             if arguments[0] is None and "None" in str(error):
                 raise InputError(f"{what} reads the real logits: write paired=True") from error
+            if "would cut the graph" in str(error):
+                raise InputError(
+                    f"{what} gets images with G's graph here (as with unroll), which NumPy would "
+                    "cut: compute with tinygan.ops"
+                ) from error
             raise
         is_pair = isinstance(result, tuple) and len(result) == 2
         value = result[0] if has_state and is_pair else result

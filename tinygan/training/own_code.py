@@ -180,7 +180,11 @@ def _check_recipe(recipe):
         raise TypeError("the settings_class of RECIPE must be Settings or derived from it")
     if not callable(recipe.networks) or not accepts(recipe.networks, ("s", "sizes", "rng"), {}):
         raise TypeError("networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)")
+    if not isinstance(recipe.shared_losses, dict):
+        raise TypeError("shared_losses of RECIPE must be a dict {name: function(G, z, output)}")
     for name, loss in recipe.shared_losses.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"the name of a shared loss must be a Python name, not {name!r}")
         if not callable(loss) or not accepts(loss, ("G", "z", "output"), {}):
             raise TypeError(
                 f"the shared loss {name} of RECIPE must be a function of (G, z, output)"

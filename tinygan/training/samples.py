@@ -55,7 +55,7 @@ def class_number(label: object, G: Any, config: dict[str, Any], option: str) -> 
     """Return the number of the class that a label gives by its name or number. Raises InputError if
     there is none."""
     if not G.classes:
-        raise InputError(f"{option}: the recipe {config['recipe']} has no classes")
+        raise InputError(f"{option}: this run of {config['recipe']} has no classes")
     text, names = str(label), config.get("class_names", [])
     if text in names:
         return int(names.index(text))
