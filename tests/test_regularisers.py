@@ -289,7 +289,11 @@ def test_the_summary_of_a_d_of_packs_runs(digits):
         ("gan", {"pack": 2, "micro_batch": 3}, "a micro-batch of 3 images is no multiple of 2"),
         ("progan", {"pack": 2, "batch_size": 12, "grow": False}, "in groups of 8, into which"),
         ("cgan", {"pack": 2}, "pack=2 d_class=concat: a pack has no class: set pack=1, or g_class"),
-        ("gan", {"lecam_start": 5}, "lecam_start=5 would be ignored: set lecam as well, or lecam_start=1000"),
+        (
+            "gan",
+            {"lecam_start": 5},
+            "lecam_start=5 would be ignored: set lecam as well, or lecam_start=1000",
+        ),
         ("gan", {"lecam": 0.3, "steps": 1000}, "lecam=0.3: it begins after step 1000 (lecam_start"),
     ],
 )

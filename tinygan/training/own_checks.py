@@ -1,4 +1,4 @@
-"""Checks of a loss and a penalty of the user's own: their arguments, and what they return."""
+"""Checks of losses and penalties of the user's own: their arguments, and what they return."""
 
 import functools
 from collections.abc import Callable
@@ -41,6 +41,19 @@ def checked_penalty(penalty: Penalty, name: str, path: Path) -> Penalty:
         return entry
     what = f"{path}: the function of {name}"
     return entry._replace(function=_checked(entry.function, what, bool(entry.state)))
+
+
+def check_shared_losses(shared_losses: Any) -> None:
+    """Raise TypeError or ValueError unless these are {name: function of (G, z, output)}."""
+    if not isinstance(shared_losses, dict):
+        raise TypeError("shared_losses of RECIPE must be a dict {name: function(G, z, output)}")
+    for name, loss in shared_losses.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"the name of a shared loss must be a Python name, not {name!r}")
+        if not callable(loss) or not accepts(loss, ("G", "z", "output"), {}):
+            raise TypeError(
+                f"the shared loss {name} of RECIPE must be a function of (G, z, output)"
+            )
 
 
 def _checked(function: Callable[..., Any], what: str, has_state: bool = False) -> Any:

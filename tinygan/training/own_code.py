@@ -36,7 +36,7 @@ from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 from tinygan.settings import REFERENCE, FromFile
 
-from .own_checks import checked_loss, checked_penalty
+from .own_checks import check_shared_losses, checked_loss, checked_penalty
 from .own_modules import OwnRecipe, Program, imported_files
 
 KINDS: dict[str, type[Any]] = {"loss": Loss, "penalty": Penalty}
@@ -180,15 +180,7 @@ def _check_recipe(recipe):
         raise TypeError("the settings_class of RECIPE must be Settings or derived from it")
     if not callable(recipe.networks) or not accepts(recipe.networks, ("s", "sizes", "rng"), {}):
         raise TypeError("networks of RECIPE must be a function networks(s, sizes, rng) -> (G, D)")
-    if not isinstance(recipe.shared_losses, dict):
-        raise TypeError("shared_losses of RECIPE must be a dict {name: function(G, z, output)}")
-    for name, loss in recipe.shared_losses.items():
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"the name of a shared loss must be a Python name, not {name!r}")
-        if not callable(loss) or not accepts(loss, ("G", "z", "output"), {}):
-            raise TypeError(
-                f"the shared loss {name} of RECIPE must be a function of (G, z, output)"
-            )
+    check_shared_losses(recipe.shared_losses)
     if recipe.truncation not in ("z", "w", None):
         raise ValueError(f'truncation of RECIPE is {recipe.truncation!r}: choose "z", "w" or None')
     for name, value in dataclasses.asdict(recipe.settings()).items():
