@@ -592,8 +592,8 @@ MISTAKES = {
     "@dataclass\nclass S(Settings):\n    x: float = setting(float('inf'), 'x')\n\n"
     "RECIPE = Recipe('a', '', S, print)": "my_model.py: x is Infinity, not a number",
     "RECIPE = Recipe('a', '', Settings, print, truncation='x')": "truncation of RECIPE is 'x'",
-    "RECIPE = Recipe('a', '', Settings, print, shared_losses=['x'])": "shared_losses of RECIPE must be "
-    "a dict {name: function(G, z, output)}",
+    "RECIPE = Recipe('a', '', Settings, print, shared_losses=['x'])": "shared_losses of "
+    "RECIPE must be a dict {name: function(G, z, output)}",
     "RECIPE = Recipe('a', '', Settings, print, shared_losses={'x y': len})": "the name of a shared "
     "loss must be a Python name, not 'x y'",
     "RECIPE = Recipe('a', '', Settings, print, shared_losses={'x': len})": "the shared loss x of "
