@@ -31,6 +31,7 @@ from tinygan.data import pictures, read_idx
 from tinygan.errors import InputError
 from tinygan.gan.augment import Augment
 from tinygan.models.growth import Growth
+from tinygan.schedules import Schedule
 from tinygan.settings import parse_assignments
 from tinygan.training import sampling
 from tinygan.training.recipes import RECIPES
@@ -349,6 +350,8 @@ class Ones:
 def check_settings(s):
     for f in dataclasses.fields(s):
         value, low, high = getattr(s, f.name), f.metadata["minimum"], f.metadata["maximum"]
+        if isinstance(value, Schedule) and f.metadata["scheduled"]:
+            continue
         assert type(value) is f.type or f.type is float and type(value) is int
         if f.metadata["choices"]:
             assert value in f.metadata["choices"]

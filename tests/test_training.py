@@ -42,6 +42,7 @@ BY_SETTINGS = {
         **{"channels": 4, "max_channels": 8, "group_channels": 4, "embedding": 8},
         **{"lr": "cosine:2e-4:5e-5:until=12", "beta2": "cosine:0.9:0.99:until=12"},
         **{"r1": "cosine:0.5:0.05:until=12", "r2": "cosine:0.5:0.05:until=12"},
+        **{"ema_images": "cosine:0:50:until=12"},
     },
     stylegan.StyleGANSettings: {**GROWS, "style": 8, "mapping_layers": 2},
     stylegan2.StyleGAN2Settings: {

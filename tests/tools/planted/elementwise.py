@@ -125,6 +125,12 @@ for _row, _kind, _what, _derivative in [
         lambda g, x: g * (ops.sigmoid(x).detach() + x * ops.sigmoid(x) * ops.sigmoid(-x)),
     ),
     ("gelu", "dropped term", "the density", lambda g, x: g * ops.gelu(x) / x),
+    (
+        "normal_cdf",
+        "factor",
+        "the density without 1 / sqrt(2 pi)",
+        lambda g, x: g * ops.exp(-0.5 * x * x),
+    ),
 ]:
     mistake(_row, _kind, _what, _derivative)
 
