@@ -15,17 +15,16 @@ the runs are in runs/hour/.
 """
 
 # %%
-import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 from classifier import AUGMENTATIONS
-from results import RESULTS, parse_arguments, rows_of, train_to_the_end, training_seconds
+from results import RESULTS, is_stored, parse_arguments, rows_of, train_to_the_end, training_seconds
 
 from tinygan import data, nn, ops
 from tinygan.errors import InputError
-from tinygan.files import is_file
+from tinygan.files import is_file, npz, replacing
 from tinygan.metrics import Evaluator, Extractor, learning
 from tinygan.study import mean_and_range, result_files
 from tinygan.training import sampling
@@ -102,7 +101,8 @@ class SecondExtractor(Extractor):
             steps = 8 * (len(mnist) // 128)
             learning.train(net, mnist, AUGMENTATIONS["mnist"], rng, steps, 128, 1, "classifier 2")
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **net.state_dict())
+            with replacing(path) as file:
+                npz.write(file, net.state_dict())
         with np.load(path) as arrays:
             net.load_state_dict(dict(arrays))
         accuracy = learning.accuracy_on(net.eval(), data.load("mnist", "test"))
@@ -120,13 +120,8 @@ def measure(name, seed, evaluators, again=False):
     evaluators: {"shipped": the Evaluator with the shipped classifier, "second": the other}.
     """
     train, run, steps = command(name, seed)
-    stored = result_files.read_json(FILE).get(f"{name}-{seed}")
-    if again:
-        shutil.rmtree(run, ignore_errors=True)
-    elif stored and stored["command"] == train:
+    if is_stored(FILE, f"{name}-{seed}", train, run, again):
         return
-    elif stored:
-        raise InputError(f"{FILE}: {name}-{seed} has another command: measure it with --again")
     G, _, _ = sampling.load_generator(train_to_the_end(train, run, steps))
     labels = sampling.classes_in_turn(G, SAMPLES)
     z = sampling.latents(np.random.default_rng([seed, 5]), SAMPLES, G)

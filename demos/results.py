@@ -74,6 +74,21 @@ def train_to_the_end(command, run, steps):
     return last
 
 
+def is_stored(file, name, command, run, again):
+    """Return whether a row with this name is in the results file.
+
+    again: discard the folder `run`, and measure the row once more. Raises InputError if the row was
+    measured with another command.
+    """
+    if again:
+        shutil.rmtree(run, ignore_errors=True)
+        return False
+    stored = result_files.read_json(file).get(name)
+    if stored and stored["command"] != command:
+        raise InputError(f"{file}: {name} has another command: measure it with --again")
+    return bool(stored)
+
+
 def measure(recipe, data, seed, again=False):
     """Train and measure one row, as far as it is not done yet, and write its numbers to
     demos/results/. again: discard an earlier result first."""

@@ -26,7 +26,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from results import PICTURES, RESULTS, parse_arguments, rows_of, run_command, training_seconds
+from results import (
+    PICTURES,
+    RESULTS,
+    is_stored,
+    parse_arguments,
+    rows_of,
+    run_command,
+    training_seconds,
+)
 
 from tinygan import data, plots, train
 from tinygan.autograd import Tensor
@@ -78,9 +86,9 @@ def settings_of(name):
 # %% A row: train, then measure the averaged G of the last checkpoint
 
 
-def train_to_the_end(run, recipe, changes, seed):
-    """Train a run, or continue it. Return its last checkpoint, and whether training diverged after
-    it."""
+def train_until_it_diverges(run, recipe, changes, seed):
+    """Train a run to its end, or continue it. Return its last checkpoint, and whether training
+    diverged after it."""
     begun = any(run.glob("checkpoint-*.npz"))
     if not begun:
         shutil.rmtree(run, ignore_errors=True)  # it was stopped before its first checkpoint
@@ -103,15 +111,10 @@ def measure(name, seed, again=False):
     recipe, changes = settings_of(name)
     texts = " ".join(f"{key}={value}" for key, value in changes.items())
     command = f"tinygan train {recipe} --data {DATA} --seed {seed} --set {texts}"
-    stored = result_files.read_json(FILE).get(f"{name}-{seed}")
-    if again:
-        shutil.rmtree(run, ignore_errors=True)
-    elif stored and stored["command"] == command:
+    if is_stored(FILE, f"{name}-{seed}", command, run, again):
         return
-    elif stored:
-        raise InputError(f"{FILE}: {name}-{seed} has another command: measure it with --again")
     print("$", command, flush=True)
-    last, diverged = train_to_the_end(run, recipe, changes, seed)
+    last, diverged = train_until_it_diverges(run, recipe, changes, seed)
     run_command(f"tinygan eval {last} -n {SAMPLES}")
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     s = recipes.find(recipe).settings().updated(changes)

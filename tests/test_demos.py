@@ -16,6 +16,7 @@ import pytest
 
 from tinygan import data, kernels
 from tinygan.data import pictures
+from tinygan.errors import InputError
 from tinygan.settings import parse_assignments
 from tinygan.study import result_files
 from tinygan.training import recipes
@@ -309,6 +310,17 @@ class Reads:
     def __call__(self, images):
         digits = np.stack([0 * self.labels, 0 * self.labels, self.labels], 1)
         return None, np.eye(10)[digits]
+
+
+def test_a_row_of_another_command_must_be_measured_again(results, tmp_path):
+    file, run = tmp_path / "rows.json", tmp_path / "run"
+    assert not results.is_stored(file, "a-0", "train", run, again=False)
+    result_files.update_json(file, lambda old: {"a-0": {"command": "train"}})
+    assert results.is_stored(file, "a-0", "train", run, again=False)
+    with pytest.raises(InputError, match="a-0 has another command: measure it with --again"):
+        results.is_stored(file, "a-0", "other", run, again=False)
+    run.mkdir()
+    assert not results.is_stored(file, "a-0", "other", run, again=True) and not run.exists()
 
 
 def test_the_candidates_for_an_hour_are_valid(results, monkeypatch, tmp_path, capsys):

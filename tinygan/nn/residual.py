@@ -97,16 +97,16 @@ class GroupedBlock(Module):
         residual  1x1 to twice the channels, bias, leaky relu (.2),
                   3x3 in `groups` groups, bias, leaky relu, 1x1 back to `channels`
 
-    total: the number of blocks of the network. The weights are drawn from N(0, gain^2 / fan_in).
-    With m = 3 convolutions in a block, gain = sqrt(2 / 1.04) total^(-1 / (2 m - 2)), but 0 in the
-    last one. So the blocks change nothing at first, and all of them together then change the
-    network's output as fast as one alone would (Zhang et al. 2019, Fixup).
+    blocks: the number of blocks of the network. The weights are drawn from N(0, gain^2 / fan_in),
+    where gain = sqrt(2 / 1.04) blocks^(-1/4), but 0 in the last convolution. So the blocks change
+    nothing at first, and an update changes the output of many blocks about as much as that of one
+    (Zhang et al. 2019, Fixup: the exponent is -1 / (2 m - 2) for m = 3 convolutions in a block).
     """
 
     def __init__(
-        self, channels: int, groups: int, total: int = 1, *, rng: Rng | None = None
+        self, channels: int, groups: int, blocks: int = 1, *, rng: Rng | None = None
     ) -> None:
-        rng, inner, gain = generator(rng), 2 * channels, (2 / 1.04) ** 0.5 * total**-0.25
+        rng, inner, gain = generator(rng), 2 * channels, (2 / 1.04) ** 0.5 * blocks**-0.25
         self.expand = _conv(channels, inner, 1, gain, rng=rng)
         self.mix = _conv(inner, inner, 3, gain, padding=1, groups=groups, rng=rng)
         self.reduce = _conv(inner, channels, 1, 0.0, rng=rng)

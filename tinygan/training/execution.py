@@ -301,9 +301,8 @@ def accumulate_gradients(objective, parameters, parts, before_each):
     up to rounding, if the network processes each image independently. Otherwise it differs:
     batch-norm and minibatch stddev use the statistics of each part; packs hold images of one part;
     style mixing begins at another layer in each part; path lengths are compared with a running mean
-    that their own part has moved;
-    augmentation draws for each part. Spectral normalisation makes one power step for all parts if
-    before_each restores its vectors.
+    that their own part has moved; augmentation draws for each part. Spectral normalisation makes
+    one power step for all parts if before_each restores its vectors.
     """
     n = sum(len(part[0]) for part in parts)
     total, means = None, {}

@@ -43,7 +43,7 @@ class Objectives:
         self.two_passes = s.pack > 1 or any(
             isinstance(module, (BatchNorm, MinibatchStddev)) for _, module in a.D.modules()
         )
-        # If it is not, its state or its random numbers would change if it were called less often.
+        # Whether D has neither a state nor random numbers, so that it may be called less often.
         attributes = [value for _, module in a.D.modules() for value in vars(module).values()]
         draws = any(isinstance(value, np.random.Generator) for value in attributes)
         self.D_is_a_function = not a.D.buffers() and not draws
