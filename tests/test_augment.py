@@ -15,6 +15,7 @@ from test_training import resume, start
 from tinygan import Tensor, data, grad, ops, plots, tensor
 from tinygan.autograd.gradcheck import check_grads
 from tinygan.backend import asarray
+from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.gan import augment, losses, penalties
 from tinygan.gan.augment import ada, diffaug, geometry
@@ -618,3 +619,15 @@ def test_curves_show_all_columns_of_the_log(tmp_path):
         }
     plots.save_curves(tmp_path / "new.png", rows)
     assert (tmp_path / "new.png").stat().st_size > (tmp_path / "old.png").stat().st_size > 5000
+    shared = [row | {"d_style_loss": 0.2, "g_style_loss": 0.1} for row in rows]
+    plots.save_curves(tmp_path / "shared.png", shared)  # a panel for the loss that both share
+    heights = [pictures.read(tmp_path / f"{name}.png", 3).shape[0] for name in ("new", "shared")]
+    assert heights[0] * 5 == heights[1] * 4
+
+
+def test_curves_of_a_single_step_are_visible(tmp_path):
+    row = {"step": 1, "d_loss": 1.0, "g_loss": 2.0}
+    plots.save_curves(tmp_path / "one.png", [row], probability=False)
+    image = pictures.read(tmp_path / "one.png", 3).astype(int)
+    colourful = np.ptp(image[:, :700], axis=2) > 60  # without the legend, which is on the right
+    assert colourful.sum() > 10

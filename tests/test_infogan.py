@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.special
 from host import host
+from PIL import Image
+from test_cli import fails, succeeds
 
-from tinygan import check_grads, check_training_step, data, grad, nn, ops
+from tinygan import check_grads, check_training_step, data, grad, nn, ops, train
 from tinygan.autograd import GradientError, wrap
 from tinygan.backend import asarray
 from tinygan.errors import InputError
@@ -16,6 +18,7 @@ from tinygan.settings import setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.objectives import Objectives
+from tinygan.training.sampling import generate, latents, load_generator
 
 SMALL = {"g_channels": 2, "d_channels": 2, "hidden": 6, "q_hidden": 4, "batch_size": 8}
 
@@ -71,6 +74,40 @@ def test_latents_that_cannot_hold_the_codes_are_refused():
     with pytest.raises(InputError, match="^setting latent=11: .*: set latent=12 or more$"):
         infogan.Generator(11, rng=0)
     infogan.Generator(12, channels=1, hidden=1, rng=0)
+
+
+def test_labels_choose_the_category_and_nothing_else():
+    G, _ = pair()
+    G.eval()
+    z, of_category = draws(3, 14), draws(3, 14)
+    of_category[:] = z
+    of_category[:, 9:12] = 9.0 * np.eye(3, dtype="float32")[[2, 0, 2]]
+    labels = asarray(np.array([2, 0, 2]))
+    expected = host(G(wrap(of_category)))
+    assert np.array_equal(host(G(wrap(z), labels)), expected)
+    mixture = asarray(np.eye(3, dtype="float32")[[2, 0, 2]])
+    np.testing.assert_allclose(host(G(wrap(z), mixture)), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="takes a label for each of 3 samples"):
+        G(wrap(z), labels[:2])
+
+
+def test_a_user_can_choose_the_category_of_samples(tmp_path, capsys):
+    """Also in grids, which have a row for each category."""
+    small = {**SMALL, "categories": 4, "latent": 8}
+    run = train("infogan", "digits", out=tmp_path / "run", steps=2, sample_every=2, **small)
+    capsys.readouterr()
+    images = run.sample(3, label=2)
+    G, _, _ = load_generator(run.folder)
+    z = latents(np.random.default_rng(0), 3, G)
+    assert np.array_equal(images, generate(G, z, np.array([2, 2, 2])))
+    with Image.open(run.folder / "samples" / "step-00000002.png") as grid:
+        assert grid.width > 1.9 * grid.height  # 4 rows, 8 columns
+    assert "--label 4: the categories are 0 to 3" in fails(
+        capsys, "sample", run.folder, "--label", 4, "-o", tmp_path / "a.png"
+    )
+    walk = "--walk", "classes", "-n", 2, "-o", tmp_path / "a.gif"
+    succeeds("sample", run.folder, *walk)
+    assert (tmp_path / "a.gif").stat().st_size > 100
 
 
 # The losses

@@ -92,12 +92,12 @@ def save_curves(
     """Plot the log of a run.
 
     The panels are: the losses; if `probability`, D's mean probability that an image is real, for
-    real and for fake images; D's mean logits for real, held-out and fake images; and ADA's p with
-    r_t.
+    real and for fake images; D's mean logits for real, held-out and fake images; each loss that D
+    and G share; and ADA's p with r_t.
 
     rows: dicts with step, d_loss, g_loss, d_real, d_fake, and optionally logit_real,
-    logit_held_out, logit_fake, r_t, p; logit_held_out may be missing in some of them. target:
-    ADA's target for r_t, or 0 if it has none.
+    logit_held_out, logit_fake, d_NAME_loss with g_NAME_loss, r_t, p; logit_held_out may be missing
+    in some of them. target: ADA's target for r_t, or 0 if it has none.
     """
     real, held_out, fake = "real images", "held-out real images", "fake images"
     colors = {real: "tab:blue", held_out: "tab:green", fake: "tab:orange"}
@@ -108,6 +108,9 @@ def save_curves(
         panels.append(
             ("D's logit", {"logit_real": real, "logit_held_out": held_out, "logit_fake": fake})
         )
+    for name in _shared_losses(rows):
+        curves = {f"d_{name}_loss": "D", f"g_{name}_loss": "G"}
+        panels.append((f"{name.replace('_', ' ')} loss", curves))
     if any("p" in row for row in rows):
         panels.append(("ADA", {"p": "p", "r_t": "r_t, the mean sign of D(real)"}))
     height = 2.6 * len(panels)  # inches
@@ -116,14 +119,17 @@ def save_curves(
         figure.subplots_adjust(
             left=0.1, right=0.98, bottom=0.5 / height, top=1 - 0.12 / height, hspace=0.1
         )
-        for axes, (title, curves) in zip(figure.subplots(len(panels), sharex=True), panels):
+        rows_of_axes = np.atleast_1d(figure.subplots(len(panels), sharex=True))
+        for axes, (title, curves) in zip(rows_of_axes, panels):
             for key, label in curves.items():
                 steps = [row["step"] for row in rows if key in row]
                 values = [row[key] for row in rows if key in row]
                 if values:
                     color = colors.get(label)
                     (line,) = axes.plot(steps, values, alpha=0.3, linewidth=1, color=color)
-                    axes.plot(steps, _smooth(values), color=line.get_color(), label=label)
+                    marker = "" if len(values) > 1 else "."  # a line of one point is invisible
+                    color = line.get_color()
+                    axes.plot(steps, _smooth(values), color=color, label=label, marker=marker)
             axes.set(ylabel=title, ylim=(0, 1) if "probability" in title else None)
             axes.grid(alpha=0.3)
             if title == "ADA" and target:
@@ -131,6 +137,13 @@ def save_curves(
                 axes.axhline(target, label="target of r_t", **dotted)
             axes.legend(frameon=False)
         axes.set_xlabel("step")
+
+
+def _shared_losses(rows):
+    """Return the names of the losses that D and G share."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    names = [key[2:-5] for key in keys if key.startswith("g_") and key.endswith("_loss")]
+    return [name for name in names if name and f"d_{name}_loss" in keys]
 
 
 def save_sweep(

@@ -31,7 +31,7 @@ def sample_options(parser):
         "--label",
         metavar="K",
         help="generate only class K, given by its number, or for own data by its name (conditional "
-        "recipes only)",
+        "recipes, and for categories infogan)",
     )
     add(parser, "--truncation", "--weights", "--model", "--trust")
     parser.add_argument(
@@ -122,7 +122,7 @@ def check_options(args, G, recipe):
     """Raise InputError if --walk asks for classes or styles that G does not have."""
     if args.walk == "styles" and not isinstance(G, StyleGenerator):
         raise InputError(f"--walk styles: the G of {recipe} has no styles")
-    if args.walk == "classes" and not G.classes:
+    if args.walk == "classes" and not sampling.label_count(G):
         raise InputError(f"--walk classes: this run of {recipe} has no classes")
     if args.walk == "classes" and args.label is not None:
         raise InputError("--walk classes shows all classes: leave out --label")
@@ -134,7 +134,7 @@ def frames_of_walk(args, G, z, labels):
     if args.walk == "classes":
         return [
             plots.grid(sampling.generate(G, z, mixture.repeat(len(z), 0)), scale=4)
-            for mixture in class_walk(G.classes, FRAMES)
+            for mixture in class_walk(sampling.label_count(G), FRAMES)
         ]
     if args.walk == "styles":
         with no_grad():

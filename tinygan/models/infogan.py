@@ -83,11 +83,17 @@ class Generator(nn.Module):
         first, last = self.noise, self.noise + self.categories
         return argmax(z[:, first:last], 1), 2.0 * normal_cdf(z[:, last:]) - 1.0
 
-    def forward(self, z):
+    def forward(self, z, labels=None):
+        """labels: categories (N,), or mixtures of categories (N, categories), that replace those in
+        z; they choose what samples show, and have no part in training."""
         z = self.expect_shape(z, "N", self.latent, what="latents")
         category, continuous = self.codes(z)
-        one_hot = (category[:, None] == xp.arange(self.categories)).astype(z.dtype)
-        return self.main(concatenate([z[:, : self.noise], wrap(one_hot), continuous], axis=1))
+        if labels is not None:
+            category = self.expect_labels(labels, len(z), self.categories)
+        if not isinstance(category, Tensor):
+            one_hot = category[:, None] == xp.arange(self.categories)
+            category = wrap(one_hot.astype(z.dtype))
+        return self.main(concatenate([z[:, : self.noise], category, continuous], axis=1))
 
 
 class Discriminator(nn.Module):

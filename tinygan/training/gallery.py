@@ -12,7 +12,7 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import Points
 from tinygan.errors import warn_once
 
-from .sampling import MAX_ROWS, class_rows, generate
+from .sampling import MAX_ROWS, class_rows, generate, label_count
 
 GRID = 64  # images in the grids of an unconditional recipe
 POINTS = 2000  # samples in the scatter plots
@@ -26,17 +26,17 @@ class Gallery:
     """
 
     def __init__(self, algorithm: Any, classes: int):
-        self.algorithm, self.classes, self.grown = algorithm, classes, {}
+        self.algorithm, self.grown = algorithm, {}
+        self.classes = classes if algorithm.objectives.uses_classes else label_count(algorithm.G)
         self.latents, self.labels = self.fixed_inputs()
 
     def fixed_inputs(self):
-        """Return (latents, labels) of the grids. For a conditional recipe, a grid has a row for
-        each class (at most ten of them) and a column for each latent."""
-        conditional = self.algorithm.objectives.uses_classes
+        """Return (latents, labels) of the grids. For a recipe with labels, a grid has a row for
+        each (at most ten of them) and a column for each latent."""
         if isinstance(self.algorithm.dataset, Points):
-            labels = np.arange(POINTS) % self.classes if conditional else None
+            labels = np.arange(POINTS) % self.classes if self.classes else None
             return self.algorithm.latents(POINTS), labels
-        if not conditional:
+        if not self.classes:
             return self.algorithm.latents(GRID), None
         if self.classes == 1:
             return self.algorithm.latents(GRID), np.zeros(GRID, int)

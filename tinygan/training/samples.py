@@ -52,20 +52,22 @@ def truncate(G: Any, recipe: Recipe, strength: float, seed: int, option: str) ->
 
 
 def class_number(label: object, G: Any, config: dict[str, Any], option: str) -> int:
-    """Return the number of the class that a label gives by its name or number. Raises InputError if
-    there is none."""
-    if not G.classes:
+    """Return the number of the class, or of InfoGAN's category, that a label gives by its name or
+    number. Raises InputError if there is none."""
+    count = sampling.label_count(G)
+    if count is None:
         raise InputError(f"{option}: this run of {config['recipe']} has no classes")
-    text, names = str(label), config.get("class_names", [])
+    text, names = str(label), config.get("class_names", []) if G.classes else []
     if text in names:
         return int(names.index(text))
     # Where names are numbers, another number must not be taken for the place of a class.
     by_number = not any(name.removeprefix("-").isdecimal() for name in names)
-    if by_number and text.isdecimal() and len(text) < 9 and int(text) < G.classes:
+    if by_number and text.isdecimal() and len(text) < 9 and int(text) < count:
         return int(text)
-    numbers = [f"0 to {G.classes - 1}"] * by_number
+    numbers = [f"0 to {count - 1}"] * by_number
     known = " or ".join([*numbers, *([one_line(", ".join(names), 300)] if names else [])])
-    raise InputError(f"{option} {one_line(text, 100)}: the classes are {known}")
+    what = "classes" if G.classes else "categories"
+    raise InputError(f"{option} {one_line(text, 100)}: the {what} are {known}")
 
 
 def inputs(
@@ -79,14 +81,14 @@ def inputs(
     """Return (latents, labels, columns of a grid or None) of n samples.
 
     label: the number of a class, or one for each sample; by default, a conditional G goes through
-    all classes in turn. rows: a grid has a row for each class, with the same latents in each row;
+    all classes in turn. rows: a grid has a row for each label, with the same latents in each row;
     it is filled up, so there may be more samples than n.
     """
     labels, columns = sampling.classes_in_turn(G, n), None
     if label is not None:
         labels = np.full(n, label)
-    elif G.classes and G.classes > 1 and rows:
-        labels, columns = sampling.class_rows(G.classes, n)
+    elif rows and (count := sampling.label_count(G) or 1) > 1:
+        labels, columns = sampling.class_rows(count, n)
         n = len(labels)
     z = sampling.latents(np.random.default_rng(seed), columns or n, G, truncation)
     if columns:  # a column for each latent: the same handwriting, another digit

@@ -68,6 +68,12 @@ def latents(rng: Rng, n: int, G: Any, truncation: float | None = None) -> Tensor
     return Tensor(asarray(z))
 
 
+def label_count(G: Any) -> int | None:
+    """Return how many labels a user can ask G for: its classes, or else the categories of an
+    InfoGAN; None if there are neither."""
+    return G.classes or getattr(G, "categories", None)
+
+
 def classes_in_turn(G: Any, n: int, first: int = 0) -> np.ndarray | None:
     """Return the labels of n images, which go through all classes in turn, beginning with `first`;
     None if G is unconditional."""
