@@ -67,13 +67,13 @@ def check_second_order(epsilon=1e-8):
     """Return the derivative of R1 along a random direction in D's weights: (by the engine, by a
     difference of values)."""
     rng = np.random.default_rng(0)
-    small = {"channels": 4, "max_channels": 8, "group_channels": 4, "embedding": 8}
+    small = {"d_channels": 4, "group_channels": 4, "embedding": 8}
     s = recipe.settings().updated({**small, "g_class": "none", "d_class": "none"})
-    _, D = recipe.build(s, (32, 32, 1), 10, rng)
+    _, D = recipe.build(s, (28, 28, 1), 10, rng)
     D.astype("float64")
     for parameter in D.parameters():  # some of the weights are 0 at first
         parameter.assign(parameter.data + 0.1 * rng.standard_normal(parameter.shape))
-    x = np.pad(data.to_float(data.load("digits").images[:8]), [(0, 0), (2, 2), (2, 2), (0, 0)])
+    x = data.to_float(data.load("digits").images[:8])
     direction = [rng.standard_normal(p.shape) for p in D.parameters()]
     gradients = grad(penalties.r1(D, x.astype("float64")), D.parameters())
     engine = sum(float((g.data * v).sum()) for g, v in zip(gradients, direction) if g is not None)
@@ -99,8 +99,8 @@ print(f"derivative of R1: {engine:.6g} by the engine, {difference:.6g} by a diff
 # %%
 def cost(rounds=study.choose(2, 5, 15)):
     """Return {penalties: seconds per step}, medians over rounds in which they take turns."""
-    digits, times = data.load("digits").padded(2), {}
-    tiny = {"channels": 4, "max_channels": 8, "group_channels": 8, "batch_size": 8}
+    digits, times = data.load("digits"), {}
+    tiny = {"g_channels": 4, "d_channels": 4, "group_channels": 8, "batch_size": 8}
     for label, changes in ("none", {"r1": 0, "r2": 0}), ("R1", {"r2": 0}), ("R1 and R2", {}):
         s = recipe.settings().updated(study.choose(tiny, {}, {}) | changes)
         times[label] = Algorithm(recipe, s, digits), []
@@ -128,7 +128,7 @@ study.table(
 runs = study.train(
     {f"gamma {gamma:g}": sweep(gamma) for gamma in GAMMAS},
     "r3gan",
-    study.choose("channels=4 max_channels=8 group_channels=4 embedding=8", "", ""),
+    study.choose("g_channels=4 d_channels=4 group_channels=4 embedding=8", "", ""),
     steps=study.choose(4, 300, 6000),
     batch_size=study.choose(8, 32, 32),
 )

@@ -6,7 +6,7 @@ import numpy as np
 from host import host
 from reference import GOLDEN, assert_equal, assert_images, gradients, group, images, weight
 
-from tinygan import nn, tensor
+from tinygan import nn, ops, tensor
 from tinygan.backend import asarray
 from tinygan.gan import losses, penalties
 from tinygan.models import r3gan
@@ -164,7 +164,7 @@ def test_a_recipe_with_classes_has_the_authors_lengths_and_order():
     """z comes before the class. Both embeddings come last, and D's is as long as its widest map."""
     recipe = recipes.find("r3gan")
     G, D = recipe.build(recipe.settings(), (32, 32, 1), 10, rng=0)
-    assert G.embedding.weight.shape == (10, 64) and G.basis.linear.weight.shape == (128, 64)
+    assert G.embedding.weight.shape == (10, 64) and G.basis.linear.weight.shape == (128, 128)
     assert D.embedding.weight.shape == (10, 64) and D.to_logit.weight.shape == (64, 64)
     for network in G, D:
         assert list(dict(network.named_parameters()))[-1] == "embedding.weight"
@@ -172,9 +172,14 @@ def test_a_recipe_with_classes_has_the_authors_lengths_and_order():
     z, labels = rng.standard_normal((3, 64)).astype("float32"), asarray(np.array([1, 1, 7]))
     inputs = np.concatenate([z, host(G.embedding.weight)[[1, 1, 7]]], 1)
     maps = host(G.basis.maps) * (inputs @ host(G.basis.linear.weight))[:, None, None]
-    expected = G.to_image(G.body(tensor(maps)))
+    expected = ops.tanh(G.to_image(G.body(tensor(maps))))
     np.testing.assert_allclose(host(G(asarray(z), labels)), host(expected), atol=1e-5)
+    # The authors' G has no tanh.
+    plain, _ = recipe.build(recipe.settings().updated({"tanh": False}), (32, 32, 1), 10, rng=0)
+    np.testing.assert_allclose(
+        host(plain(asarray(z), labels)), np.arctanh(host(expected)), atol=1e-4
+    )
     # Wide networks have other lengths.
-    wide = recipe.settings().updated({"channels": 4, "max_channels": 24, "group_channels": 8})
+    wide = recipe.settings().updated({"d_channels": 12, "group_channels": 8})
     _, D = recipe.build(wide, (32, 32, 1), 10, rng=0)
-    assert D.embedding.weight.shape == (10, 24)
+    assert D.embedding.weight.shape == (10, 96)

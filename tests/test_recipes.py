@@ -394,7 +394,7 @@ WRONG_SETTINGS = [
         "28x28 pixels, 30x30 with pad=1, are not 4x4, doubled several times: set pad=2",
     ),
     ("stylegan2", {"d_class": "mapping", "mapping_layers": "0", "style": "32"}, "style=96, not 32"),
-    ("r3gan", {"pad": "0"}, "images of 28x28 pixels are not 4x4, doubled several times: set pad=2"),
+    ("r3gan", {"pad": "1"}, "30x30 with pad=1, cannot be halved down to 4 to 7 pixels: set pad=0"),
     (
         "r3gan",
         {"group_channels": "12"},

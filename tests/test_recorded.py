@@ -71,7 +71,11 @@ TRAINED = {
         16,
     ),
     # two groups of 16 channels, for which Winograd's method is used
-    "r3gan": ("r3gan", {**SMALL["r3gan"], "channels": 16, "group_channels": 16}, 6),
+    "r3gan": (
+        "r3gan",
+        {**SMALL["r3gan"], "g_channels": 16, "d_channels": 16, "group_channels": 16},
+        6,
+    ),
     "colour": ("quick", {"augment": "diffaug", "policy": "color"}, 6),
     "translation": ("quick", {"augment": "diffaug", "policy": "translation"}, 6),
     "cutout": ("quick", {"augment": "diffaug", "policy": "cutout"}, 6),

@@ -21,7 +21,8 @@ from tinygan.files import checkpoint
 from tinygan.gan.augment import ADA, DiffAugment, geometry
 from tinygan.models import dcgan, progan, sngan, stylegan, stylegan2
 from tinygan.models.growth import Growth, at_lod
-from tinygan.models.image_sizes import SizeError, halved, start_shape
+from tinygan.models.image_sizes import SizeError, halved, halvings, start_shape
+from tinygan.ops.bilinear import as_pair
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.sampling import generate
@@ -31,7 +32,7 @@ SETTINGS = {"batch_size": 4, "steps": 1, "sample_every": 100}
 OF_RECIPE = {name: dict(SMALL[name]) for name in recipes.RECIPES}
 OF_RECIPE["biggan"] |= {"attention": 8, "latent": 12, "embedding": 4}
 GROWS = {"stable_images": 8, "fade_images": 8, "batch_sizes": "4:8", "latent": 8}
-START_AT_4 = "biggan", "progan", "stylegan", "stylegan2", "r3gan"
+START_AT_4 = "biggan", "progan", "stylegan", "stylegan2"
 
 
 def dataset(height, width, channels, n=40, classes=2):
@@ -69,6 +70,15 @@ def test_the_size_at_which_growing_networks_start():
     for size in ((28, 30), (30, 28), (0, 4), (4, 0), 2):
         with pytest.raises(SizeError, match="cannot be halved 2 times: choose"):
             halved(size, 2)
+
+
+def test_how_often_a_size_is_halved():
+    for size, n in ((28, 2), (32, 3), ((20, 28), 2), ((48, 24), 2), (56, 3), ((7, 4), 0), (14, 1)):
+        assert halvings(size) == n
+    for size in (30, 3, (28, 30), (26, 28), 36, (0, 28), (28, 0)):
+        with pytest.raises(SizeError, match="cannot be halved down to 4 to 7 pixels: choose") as e:
+            halvings(size)
+        assert all(halvings(other) >= 0 for other in e.value.sizes_near(as_pair(size)))
 
 
 def test_a_number_as_the_size_means_a_square():

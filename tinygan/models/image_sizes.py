@@ -117,6 +117,23 @@ def start_shape(
     return (height >> n, width >> n), n
 
 
+def step_to_7(short: int) -> int:
+    """Return what the longer side must be a multiple of in images that are halved until the shorter
+    side has 4 to 7 pixels; 0 for a shorter side that does not allow it, such as 30."""
+    n = (short // 4).bit_length() - 1
+    return 0 if n < 0 or short % (1 << n) else 1 << n
+
+
+def halvings(size: int | Size) -> int:
+    """Return how many times a size is halved until its shorter side has 4 to 7 pixels: 2 for 28x28.
+    Raises SizeError if it cannot be halved that often."""
+    short, long = sorted(as_pair(size))
+    step = step_to_7(short)
+    if not step or long % step:
+        raise SizeError(as_pair(size), "cannot be halved down to 4 to 7 pixels", step_to_7)
+    return step.bit_length() - 1
+
+
 def smallest_map(size: int | Size, widths: Sequence[int]) -> Size:
     """Return the size of the first of several feature maps, each of them twice as large as the one
     before, up to `size`. widths: their channels. Raises InputError if there are more or fewer maps

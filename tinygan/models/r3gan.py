@@ -4,8 +4,8 @@ The relativistic loss compares each fake with a real, so G gains nothing by movi
 place that D likes. Gradient penalties on reals (R1) and on fakes (R2) at every update let training
 converge. So the networks need no norm, noise, styles or equalised rates: they are plain ResNets.
 
-    G:  z, class -> weights of learned 4x4 maps -> blocks -> (1x1, up -> blocks) x 3 -> 1x1
-    D:  1x1 -> (blocks -> down, 1x1) x 3 -> blocks -> weighted sum over each 4x4 map -> logit
+    G:  z, class -> weights of learned small maps -> blocks -> (1x1, up -> blocks) x n -> 1x1
+    D:  1x1 -> (blocks -> down, 1x1) x n -> blocks -> weighted sum over each small map -> logit
 
 The blocks are `nn.GroupedBlock`s. All weights are drawn from N(0, gain^2 / fan_in).
 """
@@ -20,8 +20,7 @@ from tinygan.nn.init import fan_in_normal
 from tinygan.ops.bilinear import as_pair
 from tinygan.settings import setting
 
-from .image_sizes import smallest_map
-from .progan import channels_by_size
+from .image_sizes import halved, halvings
 from .recipe import Recipe
 from .settings import Settings
 
@@ -51,16 +50,19 @@ class Generator(nn.Module):
     """Latents z (N, latent), and labels (N,) if there are classes -> images (N, H, W, channels),
     about in [-1, 1].
 
-    size: (H, W), or a number for both. stages: (channels, blocks, groups) of the maps of 4x4, 8x8,
-    ... (4xN or Nx4, ... if H is not W) up to full size. classes: the number of classes, or None.
-    embedding: the length of the class embedding, which is beside z.
+    size: (H, W), or a number for both. stages: (channels, blocks, groups) for each size of the
+    feature maps, which doubles from one to the next, up to full size. classes: the number of
+    classes, or None. embedding: the length of the class embedding, which is beside z. tanh: end in
+    tanh, which the authors' G does not.
     """
 
     conditional = True
 
-    def __init__(self, latent, size, channels, stages, classes=None, embedding=64, *, rng) -> None:
-        rng, start, init = generator(rng), smallest_map(size, stages), fan_in_normal()
-        self.latent, self.classes = latent, classes
+    def __init__(
+        self, latent, size, channels, stages, classes=None, embedding=64, tanh=False, *, rng
+    ) -> None:
+        rng, start, init = generator(rng), halved(size, len(stages) - 1), fan_in_normal()
+        self.latent, self.classes, self.tanh = latent, classes, tanh
         inputs, top, bottom = latent + (embedding if classes else 0), stages[0][0], stages[-1][0]
         self.basis = Basis(inputs, top, start, rng=rng)
         self.body = make_body(stages, True, rng)
@@ -72,20 +74,21 @@ class Generator(nn.Module):
         if self.classes:
             labels = self.expect_labels(labels, len(x), self.classes)
             x = ops.concatenate([x, self.embedding(labels)], 1)
-        return self.to_image(self.body(self.basis(x)))
+        images = self.to_image(self.body(self.basis(x)))
+        return ops.tanh(images) if self.tanh else images
 
 
 class Discriminator(nn.Module):
     """Images (N, H, W, channels), and labels (N,) if there are classes -> logits (N,), higher for
     reals. With classes, a logit is the product of the last layer and the class embedding.
 
-    Arguments: as in G; `stages`, too, begins with the maps of 4x4.
+    Arguments: as in G; `stages`, too, begins with the smallest maps.
     """
 
     conditional = True
 
     def __init__(self, size, channels, stages, classes=None, embedding=64, *, rng) -> None:
-        rng, start, init = generator(rng), smallest_map(size, stages), fan_in_normal()
+        rng, start, init = generator(rng), halved(size, len(stages) - 1), fan_in_normal()
         self.classes, top, bottom = classes, stages[0][0], stages[-1][0]
         self.from_image = nn.Conv2d(channels, bottom, 1, bias=False, rng=rng, init=init)
         self.body = make_body(stages[::-1], False, rng)
@@ -115,33 +118,33 @@ class Discriminator(nn.Module):
 
 @dataclass
 class R3GANSettings(Settings):
-    channels: int = setting(
-        8, "channels at full size, doubled at each halving of the size up to max_channels", 1
-    )
-    max_channels: int = setting(64, "maximum number of channels of a feature map", 1)
+    g_channels: int = setting(16, "G's channels at full size; 4 times at half, then 8 times", 1)
+    d_channels: int = setting(8, "D's channels at full size; 4 times at half, then 8 times", 1)
     blocks: int = setting(1, "residual blocks at each size of the feature maps", 1)
-    group_channels: int = setting(
-        16, "channels in each group of the 3x3 convolutions; one group where there are fewer", 1
-    )
+    group_channels: int = setting(16, "channels in each group of the 3x3 convolutions", 1)
+    tanh: bool = setting(True, "end G in tanh, for images whose background is black or white")
 
 
-def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
-    *size, channels = sizes.image
-    widths, k = channels_by_size(s.channels, s.max_channels, size), s.group_channels
+def stages(channels, s, halvings):
+    """Return (channels, blocks, groups) of each size of the feature maps, from the smallest one."""
+    widths, k = [channels * min(4**i, 8) for i in range(halvings, -1, -1)], s.group_channels
     if any(2 * width > k and 2 * width % k for width in widths):
         raise InputError(
             f"group_channels={k} must divide twice the channels of each size, {widths}"
         )
-    stages = [(width, s.blocks, max(2 * width // k, 1)) for width in widths]
-    G = Generator(sizes.latent, size, channels, stages, sizes.g_classes, s.embedding, rng=rng)
-    args = size, sizes.d_image_channels, stages, sizes.d_classes
-    return G, Discriminator(*args, widths[0], rng=rng)
+    return [(width, s.blocks, max(2 * width // k, 1)) for width in widths]
 
 
-# The authors' CIFAR-10 recipe at a laptop's scale. They have 768 channels at every size, two blocks
-# each, batches of 512, augmentation, and a hundred times as many images. In short runs (one seed,
-# averaged with a half-life of 10,000 images), the FID after 12,800 images was 81 with their rate of
-# 2e-4 and gamma of .05; with a rate of 1e-3, it was 56 with a gamma of .5, 48 with 4, 50 with 20.
+def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
+    (*size, channels), n = sizes.image, halvings(sizes.image[:2])
+    g_stages, d_stages = stages(s.g_channels, s, n), stages(s.d_channels, s, n)
+    args = size, channels, g_stages, sizes.g_classes, s.embedding, s.tanh
+    G = Generator(sizes.latent, *args, rng=rng)
+    args = size, sizes.d_image_channels, d_stages, sizes.d_classes, d_stages[0][0]
+    return G, Discriminator(*args, rng=rng)
+
+
+# TODO comment
 RECIPE = Recipe(
     "r3gan",
     "relativistic loss, R1 and R2, residual networks without norms (Huang et al. 2024)",
@@ -149,17 +152,17 @@ RECIPE = Recipe(
     networks,
     {
         "steps": 6000,
-        "batch_size": 32,
+        "batch_size": 16,
         "sample_every": 300,
         "loss": "relativistic",
         "latent": 64,
         "embedding": 64,
-        "pad": 2,
-        "lr": "cosine:1e-3:2.5e-4",
+        "lr": "cosine:7e-4:1e-4",
+        "d_lr": "cosine:2e-3:3e-4",
         "beta1": 0.0,
         "beta2": "cosine:0.9:0.99",
-        "r1": "cosine:4:0.4",
-        "r2": "cosine:4:0.4",
+        "r1": "cosine:5:0.5",
+        "r2": "cosine:5:0.5",
         "ema_images": "cosine:0:48000",  # as theirs, it grows to a quarter of all images
         "g_class": "mapping",
         "d_class": "mapping",
