@@ -157,13 +157,13 @@ RECIPE = Recipe(
         "loss": "relativistic",
         "latent": 64,
         "embedding": 64,
-        "lr": "cosine:7e-4:1e-4",
-        "d_lr": "cosine:2e-3:3e-4",
+        "lr": "cosine:7e-4:7e-5",
+        "d_lr": "cosine:2e-3:2e-4",
         "beta1": 0.0,
         "beta2": "cosine:0.9:0.99",
         "r1": "cosine:5:0.5",
         "r2": "cosine:5:0.5",
-        "ema_images": "cosine:0:48000",  # as theirs, it grows to a quarter of all images
+        "ema_images": "cosine:0:16000",  # as theirs, it grows to a good part of all images
         "g_class": "mapping",
         "d_class": "mapping",
     },
