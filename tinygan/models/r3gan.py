@@ -17,6 +17,7 @@ from tinygan.autograd import Parameter, Tensor
 from tinygan.backend import generator, normal
 from tinygan.errors import InputError
 from tinygan.nn.init import fan_in_normal
+from tinygan.nn.residual import grouped_stages
 from tinygan.ops.bilinear import as_pair
 from tinygan.settings import setting
 
@@ -36,19 +37,8 @@ class Basis(nn.Module):
         return self.maps * ops.reshape(self.linear(x), (len(x), 1, 1, self.maps.shape[2]))
 
 
-def make_body(stages, up, rng):
-    """The blocks of all stages, in the order in which they are applied, and the changes of size
-    between them."""
-    layers, total = [], sum(blocks for _, blocks, _ in stages)
-    for i, (width, blocks, groups) in enumerate(stages):
-        layers += [nn.Resample(stages[i - 1][0], width, up, rng=rng)] if i else []
-        layers += [nn.GroupedBlock(width, groups, total, rng=rng) for _ in range(blocks)]
-    return nn.Sequential(*layers)
-
-
 class Generator(nn.Module):
-    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, H, W, channels),
-    about in [-1, 1].
+    """Latents z (N, latent), and labels (N,) if there are classes -> images (N, H, W, channels).
 
     size: (H, W), or a number for both. stages: (channels, blocks, groups) for each size of the
     feature maps, which doubles from one to the next, up to full size. classes: the number of
@@ -65,7 +55,7 @@ class Generator(nn.Module):
         self.latent, self.classes, self.tanh = latent, classes, tanh
         inputs, top, bottom = latent + (embedding if classes else 0), stages[0][0], stages[-1][0]
         self.basis = Basis(inputs, top, start, rng=rng)
-        self.body = make_body(stages, True, rng)
+        self.body = grouped_stages(stages, True, rng)
         self.to_image = nn.Conv2d(bottom, channels, 1, bias=False, rng=rng, init=init)
         self.embedding = nn.Embedding(classes, embedding, rng=rng, init=init) if classes else None
 
@@ -91,7 +81,7 @@ class Discriminator(nn.Module):
         rng, start, init = generator(rng), halved(size, len(stages) - 1), fan_in_normal()
         self.classes, top, bottom = classes, stages[0][0], stages[-1][0]
         self.from_image = nn.Conv2d(channels, bottom, 1, bias=False, rng=rng, init=init)
-        self.body = make_body(stages[::-1], False, rng)
+        self.body = grouped_stages(stages[::-1], False, rng)
         sums = nn.Conv2d(top, top, start, groups=top, bias=False, rng=rng, init=init)
         self.basis = nn.Sequential(sums, nn.Flatten())
         self.to_logit = nn.Linear(top, embedding if classes else 1, bias=False, rng=rng, init=init)
@@ -100,7 +90,7 @@ class Discriminator(nn.Module):
         self.image_shape, self.feature_shape = (*as_pair(size), channels), (top,)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last hidden layer, (N, channels of the 4x4 maps)."""
+        """Return the last hidden layer, (N, channels of the smallest maps)."""
         x = self.expect_shape(x, "N", *self.image_shape, what="images")
         return self.basis(self.body(self.from_image(x)))
 
@@ -129,9 +119,7 @@ def stages(channels, s, halvings):
     """Return (channels, blocks, groups) of each size of the feature maps, from the smallest one."""
     widths, k = [channels * min(4**i, 8) for i in range(halvings, -1, -1)], s.group_channels
     if any(2 * width > k and 2 * width % k for width in widths):
-        raise InputError(
-            f"group_channels={k} must divide twice the channels of each size, {widths}"
-        )
+        raise InputError(f"group_channels={k} must divide twice the channels, which are {widths}")
     return [(width, s.blocks, max(2 * width // k, 1)) for width in widths]
 
 
@@ -144,7 +132,9 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     return G, Discriminator(*args, rng=rng)
 
 
-# TODO comment
+# The authors' CIFAR-10 recipe at a laptop's scale. They have 768 channels at every size, two blocks
+# each, batches of 512, and many more images; their G has no tanh. The black background of digits is
+# exactly -1: without tanh, D tells G's grey from it. TODO
 RECIPE = Recipe(
     "r3gan",
     "relativistic loss, R1 and R2, residual networks without norms (Huang et al. 2024)",
@@ -153,7 +143,6 @@ RECIPE = Recipe(
     {
         "steps": 6000,
         "batch_size": 16,
-        "sample_every": 300,
         "loss": "relativistic",
         "latent": 64,
         "embedding": 64,

@@ -5,7 +5,7 @@ A 1x1 convolution commutes with a change of resolution. The shortcuts therefore 
 lower resolution, which costs a quarter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from tinygan.backend import Rng, generator
 
 from .init import fan_in_normal
 from .layers import Conv2d
-from .module import Module
+from .module import Module, Sequential
 
 
 class UpBlock(Module):
@@ -143,6 +143,21 @@ class Resample(Module):
         x = x if self.up else ops.downsample2d(x)
         x = x if self.conv is None else self.conv(x)
         return ops.upsample2d(x) if self.up else x
+
+
+def grouped_stages(stages: Sequence[tuple[int, int, int]], up: bool, rng: Rng) -> Sequential:
+    """Return the body of a network of R3GAN: its blocks, and a `Resample` between two stages.
+
+    stages: (channels, blocks, groups) of each size of the feature maps, in the order in which they
+    are applied. up: whether the size doubles from one stage to the next; otherwise, it is halved.
+    """
+    layers: list[Module] = []
+    total, inputs = sum(blocks for _, blocks, _ in stages), None
+    for channels, blocks, groups in stages:
+        layers += [] if inputs is None else [Resample(inputs, channels, up, rng=rng)]
+        layers += [GroupedBlock(channels, groups, total, rng=rng) for _ in range(blocks)]
+        inputs = channels
+    return Sequential(*layers)
 
 
 def _conv(inputs, outputs, kernel_size, gain=1.0, **settings):
