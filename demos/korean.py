@@ -80,6 +80,7 @@ CLAIMS = {
     "a wide range of gamma works": "γ의 넓은 범위에서 학습된다",
     "without the penalties, training fails": "벌점이 없으면 학습에 실패한다",
     "the penalties' gradients are of second order": "벌점의 기울기는 2차 미분이다",
+    "tanh helps": "G의 끝에 tanh를 두면 더 잘 학습된다",
     "the category is the class, with an error of 5%": "범주 코드가 숫자의 클래스다(오류 5% 이하)",
     "the category finds the class better than k-means": (
         "범주 코드가 k-평균보다 클래스를 더 잘 찾는다"
