@@ -20,7 +20,7 @@ python demos/r3gan.py --full       # full MNIST, three seeds, five to six minute
 # rest. Gamma falls to a tenth during training, as in the authors' configurations; below, "gamma" is
 # its first value.
 #
-# In one point, our recipe differs from the authors': G ends in tanh. The background of a digit is
+# In one point, our G is not the authors': it ends in tanh. The background of a digit is
 # black, that is exactly -1, over four fifths of the image. A G that has to get each of these pixels
 # right by sums of its features is easy for D to recognise; one that ends in tanh only has to make
 # them very negative. We measure what that brings.

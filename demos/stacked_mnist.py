@@ -1,6 +1,6 @@
 """Stacked MNIST: how many of 1,000 known modes does each recipe find, and how evenly?
 
-    python demos/stacked_mnist.py                        # all rows that are not done yet: 15 hours
+    python demos/stacked_mnist.py                        # all rows that are not done yet: hours
     python demos/stacked_mnist.py r3gan dcgan            # some rows, with three seeds
     python demos/stacked_mnist.py r3gan-long --seeds 0   # one row, one seed
     python demos/stacked_mnist.py --table                # only print the tables, as Markdown

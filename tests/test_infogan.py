@@ -18,7 +18,7 @@ from tinygan.settings import setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.objectives import Objectives
-from tinygan.training.sampling import generate, latents, load_generator
+from tinygan.training.sampling import generate, label_count, latents, load_generator
 
 SMALL = {"g_channels": 2, "d_channels": 2, "hidden": 6, "q_hidden": 4, "batch_size": 8}
 
@@ -108,6 +108,12 @@ def test_a_user_can_choose_the_category_of_samples(tmp_path, capsys):
     walk = "--walk", "classes", "-n", 2, "-o", tmp_path / "a.gif"
     succeeds("sample", run.folder, *walk)
     assert (tmp_path / "a.gif").stat().st_size > 100
+
+
+def test_only_a_G_that_says_so_takes_labels_without_classes():
+    G = nn.Linear(2, 2, rng=0)
+    G.classes, G.categories = None, ("a", "b")  # a name that anyone may use
+    assert label_count(G) is None and label_count(pair()[0]) == 3
 
 
 # The losses

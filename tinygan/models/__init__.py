@@ -33,7 +33,7 @@ settings `s` and for `sizes` (see `recipe.Sizes`). N is the number of images or 
 
     optional
     G.reads_in_parts    True if only the first part of z enters the first layer
-    G.categories        for a G without classes that also takes labels: how many a user can choose
+    G.label_count       for a G without classes that also takes labels: how many a user can choose
                         from when G draws samples, as in infogan
     D.init              the initial weights of the class embedding of d_class=projection
 

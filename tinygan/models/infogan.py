@@ -63,6 +63,7 @@ class Generator(nn.Module):
             )
         self.latent, self.classes = latent, None
         self.categories, self.continuous = categories, continuous
+        self.label_count = categories  # labels can choose them
         self.noise = latent - categories - continuous  # how many numbers of z are no code
         height, width = halved(image_size, 2)
         smallest = 2 * channels * height * width

@@ -71,7 +71,7 @@ def latents(rng: Rng, n: int, G: Any, truncation: float | None = None) -> Tensor
 def label_count(G: Any) -> int | None:
     """Return how many labels a user can ask G for: its classes, or else the categories of an
     InfoGAN; None if there are neither."""
-    return G.classes or getattr(G, "categories", None)
+    return G.classes or getattr(G, "label_count", None)
 
 
 def classes_in_turn(G: Any, n: int, first: int = 0) -> np.ndarray | None:
