@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from tinygan import nn
 from tinygan.autograd import Tensor, wrap
-from tinygan.backend import Rng, generator, xp
+from tinygan.backend import Rng, asarray, generator, xp
 from tinygan.errors import InputError
 from tinygan.ops import argmax, concatenate, cross_entropy, mse_loss, normal_cdf
 from tinygan.ops.bilinear import as_pair
@@ -92,7 +92,7 @@ class Generator(nn.Module):
         if labels is not None:
             category = self.expect_labels(labels, len(z), self.categories)
         if not isinstance(category, Tensor):
-            one_hot = category[:, None] == xp.arange(self.categories)
+            one_hot = asarray(category)[:, None] == xp.arange(self.categories)
             category = wrap(one_hot.astype(z.dtype))
         return self.main(concatenate([z[:, : self.noise], category, continuous], axis=1))
 
