@@ -163,7 +163,7 @@ class InfoGANSettings(Settings):
         1.0, "weight of -log Q(category | image)", 0, group="loss", scheduled=True
     )
     continuous_weight: float = setting(
-        1.0, "weight of -log Q(continuous codes | image)", 0, group="loss", scheduled=True
+        0.1, "weight of -log Q(continuous codes | image)", 0, group="loss", scheduled=True
     )
     g_channels: int = setting(
         32, "channels of G's largest feature map; the other has twice that", 1
@@ -184,10 +184,12 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
     )
 
 
-# The rates are the paper's. The weights are those of the authors' code for MNIST, and so is Q's
-# deviation of 1. (In a run in which Q learned its deviations, G used the codes for more than style:
-# along a code, a seven became a five.) The paper's networks are twice as wide, and that code trains
-# 5,000 steps of 128, each of which would take 5.4 times as long as one of ours.
+# The rates are the paper's. Q's deviation of 1 is that of the authors' code for MNIST. (In a run in
+# which Q learned its deviations, G used the codes for more than style: along a code, a seven became
+# a five.) The paper gives continuous codes a smaller weight. With .1, Q named the class of 71% of
+# the test digits after 1,000 steps, and with 1, that of 64% (one seed each). The paper's networks
+# are twice as wide, and the code trains 5,000 steps of 128, each of which would take 5.4 times as
+# long as one of ours.
 RECIPE = Recipe(
     "infogan",
     "codes that mean something, without labels: a head of D guesses them (Chen et al. 2016)",
