@@ -71,8 +71,8 @@ CLAIMS = {
     "augmentation helps with 100 images": "이미지가 100장일 때 증강이 도움이 된다",
     "without looking ahead, G does not cover the ring": "앞을 보지 않는 G는 8개를 다 지키지 못한다",
     "with K = 5 and with K = 10, it covers the ring": "K = 5와 K = 10이면 8개를 다 지킨다",
-    "it is the gradient through the updates that matters": (
-        "효과는 D의 갱신을 거치는 기울기에서 온다"
+    "on the ring, it is the gradient through the updates that matters": (
+        "원 위의 정규분포에서 효과는 D의 갱신을 거치는 기울기에서 온다"
     ),
     "on probabilities, cross-entropy punishes confident mistakes hardest": (
         "확률로 보면 확신에 찬 실수를 교차 엔트로피가 가장 크게 벌한다"
@@ -81,7 +81,9 @@ CLAIMS = {
     "without the penalties, training fails": "벌점이 없으면 학습에 실패한다",
     "the penalties' gradients are of second order": "벌점의 기울기는 2차 미분이다",
     "tanh helps": "G의 끝에 tanh를 두면 더 잘 학습된다",
-    "the category is the class, with an error of 5%": "범주 코드가 숫자의 클래스다(오류 5% 이하)",
+    "the category is the class, with an error of at most 5%": (
+        "범주 코드가 숫자의 클래스다(오류 5% 이하)"
+    ),
     "the category finds the class better than k-means": (
         "범주 코드가 k-평균보다 클래스를 더 잘 찾는다"
     ),

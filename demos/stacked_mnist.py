@@ -5,18 +5,20 @@
     python demos/stacked_mnist.py r3gan-long --seeds 0   # one row, one seed
     python demos/stacked_mnist.py --table                # only print the tables, as Markdown
 
-The protocol is that of the papers (Metz et al. 2017; Lin et al. 2018; Huang et al. 2024). Each
-image holds three random digits, one in each colour channel: 1,000 modes, all equally wanted. The
-recipes are unconditional. A classifier of single digits reads the three channels of 26,000 samples;
-we count the modes that occur, and compute KL(p || uniform) in nats, where p is the share of each
-mode. A perfect sampler does not reach a KL of 0, because 26,000 samples are few for 1,000 modes;
-the tables show what it reaches.
+The protocol is that of the papers (Metz et al. 2017; Srivastava et al. 2017, from whom DCGAN's
+published numbers are; Lin et al. 2018; Huang et al. 2024). Each image holds three random digits,
+one in each colour channel: 1,000 modes, all equally wanted. The recipes are unconditional. A
+classifier of single digits reads the three channels of 26,000 samples; we count the modes that
+occur, and compute KL(p || uniform) in nats, where p is the share of each mode. A perfect sampler
+does not reach a KL of 0, because 26,000 samples are few for 1,000 modes; the tables show what it
+reaches.
 
-Every row but the long one sees equally many real images, each in one update of D. You can stop at
-any time: the next call resumes the unfinished run. Two calls with different rows may run at the
-same time, each with TINYGAN_NUM_THREADS=1. The averaged G of the last checkpoint is measured, also
-if training diverged after it, which the table says. Results are in
-demos/results/stacked-mnist.json; the runs are in runs/stacked-mnist/.
+In every row but the long one, D sees equally many real images. So the G of WGAN-GP and of SNGAN,
+whose D has five updates in each step, has fewer updates than others. You can stop at any time: the
+next call resumes the unfinished run. Two calls with different rows may run at the same time, each
+with TINYGAN_NUM_THREADS=1. The averaged G of the last checkpoint is measured, also if training
+diverged after it, which the table says; a run that diverges before its first checkpoint has no
+numbers. Results are in demos/results/stacked-mnist.json; the runs are in runs/stacked-mnist/.
 """
 
 # %%
@@ -62,14 +64,24 @@ ROWS = {
     "r3gan-long": ("R3GAN, four times as many images", "r3gan", "", "1000 / .029"),
 }
 LONG = {"r3gan-long": 4}  # how many times IMAGES these rows see
-# R3GAN's ablation (Huang et al. 2024, table 1): each of its two ideas is taken away. As there, the
-# networks are simpler than R3GAN's.
-SIMPLE = "penalty_every=1 r1=.5"
+# R3GAN's ablation (Huang et al. 2024, table 1) takes each of its two ideas away. The paper's
+# networks there are small ResNets without norms. Ours are those of `r3gan`, and then those of
+# `quick`, whose G has batch-norm, which may keep rows alive that fail without it.
+QUICK = "penalty_every=1 r1=.5"
 ABLATION = {
-    "both": ("relativistic, R1, R2", "quick", f"{SIMPLE} r2=.5 loss=relativistic", "1000 / .0781"),
-    "no-r2": ("relativistic, R1", "quick", f"{SIMPLE} loss=relativistic", "fails"),
-    "bce-both": ("non-saturating, R1, R2", "quick", f"{SIMPLE} r2=.5", "693 / .9270"),
-    "bce-no-r2": ("non-saturating, R1", "quick", SIMPLE, "fails"),
+    "r3gan": ("relativistic, R1, R2: R3GAN", "r3gan", "", "1000 / .0781"),
+    "no-r2": ("relativistic, R1", "r3gan", "r2=0", "fails"),
+    "bce-both": ("non-saturating, R1, R2", "r3gan", "loss=bce", "693 / .9270"),
+    "bce-no-r2": ("non-saturating, R1", "r3gan", "loss=bce r2=0", "fails"),
+    "quick-both": (
+        "`quick`: relativistic, R1, R2",
+        "quick",
+        f"{QUICK} r2=.5 loss=relativistic",
+        "1000 / .0781",
+    ),
+    "quick-no-r2": ("`quick`: relativistic, R1", "quick", f"{QUICK} loss=relativistic", "fails"),
+    "quick-bce-both": ("`quick`: non-saturating, R1, R2", "quick", f"{QUICK} r2=.5", "693 / .9270"),
+    "quick-bce-no-r2": ("`quick`: non-saturating, R1", "quick", QUICK, "fails"),
 }
 
 
@@ -87,8 +99,8 @@ def settings_of(name):
 
 
 def train_until_it_diverges(run, recipe, changes, seed):
-    """Train a run to its end, or continue it. Return its last checkpoint, and whether training
-    diverged after it."""
+    """Train a run to its end, or continue it. Return its last checkpoint, or None if it has none,
+    and whether training diverged."""
     begun = any(run.glob("checkpoint-*.npz"))
     if not begun:
         shutil.rmtree(run, ignore_errors=True)  # it was stopped before its first checkpoint
@@ -99,10 +111,7 @@ def train_until_it_diverges(run, recipe, changes, seed):
     except Diverged as error:
         print(error)
         diverged = True
-    last = max(run.glob("checkpoint-*.npz"), default=None)
-    if last is None:
-        raise InputError(f"{run} has diverged before its first checkpoint: measure it by hand")
-    return last, diverged
+    return max(run.glob("checkpoint-*.npz"), default=None), diverged
 
 
 def measure(name, seed, again=False):
@@ -115,18 +124,21 @@ def measure(name, seed, again=False):
         return
     print("$", command, flush=True)
     last, diverged = train_until_it_diverges(run, recipe, changes, seed)
-    run_command(f"tinygan eval {last} -n {SAMPLES}")
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    s = recipes.find(recipe).settings().updated(changes)
+    s, step, metrics = recipes.find(recipe).settings().updated(changes), 0, None
+    if last is not None:
+        run_command(f"tinygan eval {last} -n {SAMPLES}")
+        measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        step, keys = measured["step"], ("modes", "mode_kl", "fid", "recall", "samples")
+        metrics = {key: measured[key] for key in keys}
     row = {
         "command": command,
         "seconds": training_seconds(run / "time.jsonl"),
-        "images": metrics["step"] * s.batch_size * s.d_steps,
+        "images": step * s.batch_size * s.d_steps,
         "diverged": diverged,
-        "metrics": {key: metrics[key] for key in ("modes", "mode_kl", "fid", "recall", "samples")},
+        "metrics": metrics,
     }
     result_files.update_json(FILE, lambda old: old | {f"{name}-{seed}": row})
-    if seed == 0:
+    if seed == 0 and last is not None:
         G, _, _ = load_generator(last)
         z = np.random.default_rng(0).standard_normal((40, G.latent), dtype=np.float32)
         grid = plots.grid(generate(G, Tensor(z)), columns=10, gap=1, scale=1)
@@ -170,8 +182,11 @@ def table(rows="rows"):
         seeds = rows_of(results, name)
         if not seeds:
             continue
-        found = mean_and_range([row["metrics"]["modes"] for row in seeds], 0)
-        kl = mean_and_range([row["metrics"]["mode_kl"] for row in seeds], 3)
+        measured = [row["metrics"] for row in seeds if row["metrics"]]
+        found, kl = (
+            mean_and_range([metrics[key] for metrics in measured], digits) if measured else "-"
+            for key, digits in (("modes", 0), ("mode_kl", 3))
+        )
         minutes = mean_and_range([row["seconds"] / 60 for row in seeds], 0)
         diverged = sum(row["diverged"] for row in seeds)
         title += f" ({diverged} of {len(seeds)} diverged)" * bool(diverged)

@@ -288,6 +288,24 @@ def test_the_table_of_stacked_mnist_shows_a_perfect_sampler_beside_each_row(stac
     assert "| relativistic" not in capsys.readouterr().out
 
 
+def test_a_row_of_stacked_mnist_that_diverges_at_once_does_not_stop_the_others(
+    stacked, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stacked, "DATA", "stacked-digits")
+    monkeypatch.setattr(stacked, "IMAGES", 1000)
+    monkeypatch.setitem(stacked.ROWS, "dcgan", ("DCGAN", "dcgan", "lr=1e30 batch_size=8", ""))
+    stacked.measure("dcgan", 0)
+    row = result_files.read_json(stacked.FILE)["dcgan-0"]
+    assert row["diverged"] and row["metrics"] is None and row["images"] == 0
+    ruler = {"classifier": "it", "stacks": 1, "accuracy": 1.0}
+    ruler["perfect"] = {"uniform": [0.0192, 0.001], "mnist": [0.0236, 0.0011]}
+    result_files.update_json(stacked.FILE, lambda old: old | {"ruler": ruler})
+    capsys.readouterr()
+    stacked.table()
+    assert "| DCGAN (1 of 1 diverged) | - | - | - | 0.0236 | 0 |" in capsys.readouterr().out
+
+
 def test_a_perfect_sampler_has_the_published_kl(stacked, monkeypatch):
     """The numbers of the literature: .0192 if all modes are equally frequent, (1000 - 1) / 2n."""
     digits = data.load("digits")

@@ -29,6 +29,7 @@ from tinygan.study import (
 )
 from tinygan.study import study as study_module
 from tinygan.training import recipes
+from tinygan.training.algorithm import Algorithm
 from tinygan.training.trainer import Trainer
 
 # The code that studies call is tested on every backend; their own processes would use NumPy.
@@ -319,6 +320,19 @@ def test_the_error_of_a_run_names_it(make_study, capsys):
             {"large": "hidden=4 lr=1e30", "small": "hidden=4"},
             steps=60,
         )
+
+
+def test_a_run_that_diverges_is_measured_at_its_last_checkpoint(make_study, monkeypatch, capsys):
+    one_step = Algorithm.train_step
+
+    def train_step(self):
+        return one_step(self) | ({"d_loss": float("nan")} if self.step == 7 else {})
+
+    monkeypatch.setattr(Algorithm, "train_step", train_step)
+    runs = train(make_study("--tiny"), {"a": "hidden=4"}, checkpoint_every=3)
+    assert runs["a"][0].diverged and runs["a"][0].metrics["samples"] == 60
+    assert "step 7: d_loss is nan" in (errors := capsys.readouterr().err)
+    assert "the study measures checkpoint-00000006.npz" in errors
 
 
 SCRIPT = '''"""A study."""

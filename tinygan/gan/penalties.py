@@ -260,8 +260,8 @@ PENALTIES = (
         lecam,
         "Tseng et al. 2021, section 3",
         "weight of LeCam's penalty, which pulls D's logits on reals and on fakes towards each "
-        "other's running mean, against few images (in the paper: .1 to .3; begin with .01 to .1); "
-        "0: off",
+        "other's running mean, against few images (begin with .01 to .1; the authors have .3 for "
+        "BigGAN and 3e-7 to 1e-6 for StyleGAN2); 0: off",
         "D",
         "logits",
         lazy=False,

@@ -49,9 +49,9 @@ def lecam(
     (most are), and its means include the present batch. Here they are those before it, which do not
     depend on D's weights, so that the gradient is exact.
 
-    The paper's weights, .1 to .3, are for a D whose logits on reals and on fakes lie far apart.
-    Where they overlap, as on MNIST, the penalty mostly takes away the differences between images of
-    one kind: `quick` learned with .01 and .1, but with .3, its G lost its variety.
+    The authors' weights are .3 for BigGAN, whose loss is hinge, but 3e-7 to 1e-6 for StyleGAN2,
+    whose loss is a cross-entropy. `quick`, with a cross-entropy on MNIST, learned with .01 and .1;
+    with .3, its G lost its variety.
     """
     total, averages = 0.0, (average_real, average_fake)
     for logits, average in zip((real_logits, fake_logits), averages[::-1]):

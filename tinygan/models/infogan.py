@@ -1,10 +1,10 @@
 """InfoGAN (Chen et al. 2016): G's codes come to mean something, although nobody labels an image.
 
 Part of G's input is a code c: one of ten categories, and two numbers. A head Q of D guesses it from
-the image, as a distribution Q(c | x), and both networks minimise -log Q(c | G(z, c)). Then
-H(c) + log Q(c | x) is, on average, a lower bound on the mutual information of the code and the
-image (equation 5): G must draw every code so that it can be read in the image. Digits differ most
-by their classes, so the ten categories come to be the classes.
+the image, as a distribution Q(c | x), and both networks minimise -log Q(c | G(z, c)). The mean of
+H(c) + log Q(c | x) is a lower bound on the mutual information of code and image (equation 5): G
+must draw every code so that it can be read in the image. Digits differ most by their classes, so
+the ten categories should come to be the classes: the paper claims an error of 5%.
 
     MNIST:  62 numbers and codes 10 + 2 -> 512 -> 7x7x64 -> 14x14x32 -> 28x28x1
             28x28x1 -> 14x14x32 -> 7x7x64 -> 512 -> logit
@@ -186,10 +186,11 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
 
 # The rates are the paper's. Q's deviation of 1 is that of the authors' code for MNIST. (In a run in
 # which Q learned its deviations, G used the codes for more than style: along a code, a seven became
-# a five.) The paper gives continuous codes a smaller weight. With .1, Q named the class of 71% of
-# the test digits after 1,000 steps, and with 1, that of 64% (one seed each). The paper's networks
-# are twice as wide, and the code trains 5,000 steps of 128, each of which would take 5.4 times as
-# long as one of ours.
+# a five.) The paper advises a smaller weight for continuous codes, but that code has 1 for all
+# codes. With .1, Q named the class of 71% of the test digits after 1,000 steps, and with 1, that of
+# 64% (one seed each). The paper's networks are twice as wide, and the code trains 5,000 steps of
+# 128, each of which would take 5.4 times as long as one of ours. Its G ends in a sigmoid, and its
+# noise is U(-1, 1).
 RECIPE = Recipe(
     "infogan",
     "codes that mean something, without labels: a head of D guesses them (Chen et al. 2016)",

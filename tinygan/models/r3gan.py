@@ -1,8 +1,11 @@
-"""R3GAN (Huang et al. 2024): leave out all tricks, and keep a loss and two penalties that suffice.
+"""R3GAN (Huang et al. 2024): without the tricks of other GANs: a loss and two penalties suffice.
 
-The relativistic loss compares each fake with a real, so G gains nothing by moving all fakes to one
-place that D likes. Gradient penalties on reals (R1) and on fakes (R2) at every update let training
-converge. So the networks need no norm, noise, styles or equalised rates: they are plain ResNets.
+The relativistic loss compares each fake with a real. So D must tell fakes from reals near every
+real, and the loss has no bad local minima, in which G would lack modes (Sun et al. 2020). Gradient
+penalties on reals (R1) and on fakes (R2) at every update let training converge near the solution.
+So the networks need no norm, noise, styles or equalised rates: they are residual networks with
+grouped convolutions. What stays is how they are trained: G's weights are averaged, and the rates,
+beta2, the penalties and the average follow schedules.
 
     G:  z, class -> weights of learned small maps -> blocks -> (1x1, up -> blocks) x n -> 1x1
     D:  1x1 -> (blocks -> down, 1x1) x n -> blocks -> weighted sum over each small map -> logit
@@ -27,7 +30,8 @@ from .settings import Settings
 
 
 class Basis(nn.Module):
-    """Vectors (N, inputs) -> maps (N, *size, channels): learned ones, times linear functions."""
+    """Vectors (N, inputs) -> maps (N, *size, channels): each channel is a learned map, times a
+    linear function of the vector."""
 
     def __init__(self, inputs, channels, size, *, rng) -> None:
         self.maps = Parameter(normal(rng, (*size, channels)))
@@ -42,8 +46,8 @@ class Generator(nn.Module):
 
     size: (H, W), or a number for both. stages: (channels, blocks, groups) for each size of the
     feature maps, which doubles from one to the next, up to full size. classes: the number of
-    classes, or None. embedding: the length of the class embedding, which is beside z. tanh: end in
-    tanh, which the authors' G does not.
+    classes, or None. embedding: the length of the class embedding, which is joined to z. tanh: end
+    in tanh, which the authors' G does not.
     """
 
     conditional = True
@@ -70,7 +74,7 @@ class Generator(nn.Module):
 
 class Discriminator(nn.Module):
     """Images (N, H, W, channels), and labels (N,) if there are classes -> logits (N,), higher for
-    reals. With classes, a logit is the product of the last layer and the class embedding.
+    reals. With classes, a logit is the inner product of the last layer and the class embedding.
 
     Arguments: as in G; `stages`, too, begins with the smallest maps.
     """

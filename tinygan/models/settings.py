@@ -191,7 +191,7 @@ class General(Documented):
     ema_images: int = scheduled_setting(
         0,
         "half-life, in images, of the average of G's weights; a number is at most a twentieth of "
-        "the images so far (StyleGAN2), a schedule a third (R3GAN); 0: use ema",
+        "the images so far (StyleGAN2), and a schedule at most a third; 0: use ema",
         0,
         MAX_COUNT,
     )

@@ -99,8 +99,9 @@ class GroupedBlock(Module):
 
     blocks: the number of blocks of the network. The weights are drawn from N(0, gain^2 / fan_in),
     where gain = sqrt(2 / 1.04) blocks^(-1/4), but 0 in the last convolution. So the blocks change
-    nothing at first, and an update changes the output of many blocks about as much as that of one
-    (Zhang et al. 2019, Fixup: the exponent is -1 / (2 m - 2) for m = 3 convolutions in a block).
+    nothing at first, and an update changes the output of a network of many blocks about as much as
+    that of one block (Zhang et al. 2019, Fixup: the exponent is -1 / (2 m - 2) for m = 3
+    convolutions in a block).
     """
 
     def __init__(
@@ -131,8 +132,8 @@ class Resample(Module):
     """(N, H, W, inputs) -> (N, 2H, 2W, outputs) if `up`, else (N, H/2, W/2, outputs), with
     StyleGAN2's filter: see `ops.upsample2d` and `ops.downsample2d`.
 
-    Where the maps are small, a 1x1 convolution, with weights drawn from N(0, 1 / inputs), changes
-    the number of channels. There is none if inputs == outputs.
+    At the lower of the two resolutions, a 1x1 convolution changes the number of channels, with
+    weights drawn from N(0, 1 / inputs). There is none if inputs == outputs.
     """
 
     def __init__(self, inputs: int, outputs: int, up: bool, *, rng: Rng | None = None) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygan import data
 from tinygan.autograd import Array
-from tinygan.errors import InputError, exit_code, quoted
+from tinygan.errors import Diverged, InputError, exit_code, quoted, say
 from tinygan.files import checkpoint, is_file
 from tinygan.metrics import Evaluator, evaluator_of, extractor_for
 from tinygan.metrics.network import WEIGHTS_OF
@@ -48,14 +48,22 @@ def train_and_measure(
 ) -> tuple[dict[str, Any], Array | None]:
     """Train the run of a job to its last step, and measure it there.
 
-    A run that was interrupted continues; one that is complete is only measured. Returns (results,
-    samples): results is a dict for JSON, samples are uint8 (40, H, W, C), or None unless the job
-    says keep_samples. Raises InputError if the folder holds a run with other settings.
+    A run that was interrupted continues; one that is complete is only measured; one that diverges
+    is measured at its last checkpoint. Returns (results, samples): results is a dict for JSON,
+    samples are uint8 (40, H, W, C), or None unless the job says keep_samples. Raises InputError if
+    the folder holds a run with other settings, and Diverged for a run without a checkpoint.
     """
     folder, settings = Path(job["folder"]), recipes.settings_of(job)
     last_checkpoint = folder / f"checkpoint-{settings.steps:08d}.npz"
-    train(job, settings, folder, last_checkpoint, progress)
-    G, _, _ = sampling.load_generator(last_checkpoint)
+    try:
+        train(job, settings, folder, last_checkpoint, progress)
+        measured = last_checkpoint
+    except Diverged as error:
+        measured = checkpoint.open_run(folder, allow_empty=True).path
+        if measured is None:
+            raise
+        say(f"{error}; the study measures {measured.name}")
+    G, _, _ = sampling.load_generator(measured)
     n, rng = job["samples"], np.random.default_rng([job["seed"], 5])
     labels = sampling.classes_in_turn(G, n)
     images = sampling.generate(G, sampling.latents(rng, n, G), labels)
@@ -75,6 +83,7 @@ def train_and_measure(
         **{key: job[key] for key in ("recipe", "data", "seed")},
         "settings": dataclasses.asdict(settings),
         "seconds": round(clock[-1][1], 1),
+        "diverged": measured != last_checkpoint,
         "metrics": {key: report[key] for key in keys if key in report},
         "evaluations": evaluations(folder, clock),
         "log": thinned_out(list(log.rows(folder))),

@@ -5,9 +5,9 @@ hops from mode to mode. An unrolled GAN simulates the next K updates of D (secti
 
     theta_0 = D's parameters,    theta_{k+1} = update(theta_k, gradient of D's loss at theta_k)
 
-G's loss is that of the D with theta_K. The fakes enter all of these updates, and so the gradient of
-G flows through them too (section 2.4): it tells G how D will answer. It takes second derivatives of
-D, and third ones if D has a gradient penalty. D itself stays as it is.
+G's loss is that of the D with theta_K. The fakes enter all of these updates, and so G's gradient
+flows through the updates, too (section 2.4): it tells G how D will answer. This takes second
+derivatives of D, and third ones if D has a gradient penalty. D's own parameters do not change here.
 
 The optimisers (tinygan/optim.py) write into arrays. Here, their updates are written again, in ops.
 """
