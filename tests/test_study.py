@@ -326,13 +326,13 @@ def test_a_run_that_diverges_is_measured_at_its_last_checkpoint(make_study, monk
     one_step = Algorithm.train_step
 
     def train_step(self):
-        return one_step(self) | ({"d_loss": float("nan")} if self.step == 7 else {})
+        return one_step(self) | ({"d_loss": float("nan")} if self.step == 17 else {})
 
     monkeypatch.setattr(Algorithm, "train_step", train_step)
     runs = train(make_study("--tiny"), {"a": "hidden=4"}, checkpoint_every=3)
     assert runs["a"][0].diverged and runs["a"][0].metrics["samples"] == 60
-    assert "step 7: d_loss is nan" in (errors := capsys.readouterr().err)
-    assert "the study measures checkpoint-00000006.npz" in errors
+    assert "step 17: d_loss is nan" in (errors := capsys.readouterr().err)
+    assert "the study measures checkpoint-00000015.npz" in errors
 
 
 SCRIPT = '''"""A study."""
