@@ -1,4 +1,4 @@
-"""R3GAN (Huang et al. 2024): without the tricks of other GANs: a loss and two penalties suffice.
+"""R3GAN (Huang et al. 2024): a loss and two penalties suffice, without the tricks of other GANs.
 
 The relativistic loss compares each fake with a real. So D must tell fakes from reals near every
 real, and the loss has no bad local minima, in which G would lack modes (Sun et al. 2020). Gradient
