@@ -165,7 +165,7 @@ def test_a_recipe_with_classes_has_the_authors_lengths_and_order():
     recipe = recipes.find("r3gan")
     G, D = recipe.build(recipe.settings(), (32, 32, 1), 10, rng=0)
     assert G.embedding.weight.shape == (10, 64) and G.basis.linear.weight.shape == (128, 128)
-    assert D.embedding.weight.shape == (10, 64) and D.to_logit.weight.shape == (64, 64)
+    assert D.embedding.weight.shape == (10, 128) and D.to_logit.weight.shape == (128, 128)
     for network in G, D:
         assert list(dict(network.named_parameters()))[-1] == "embedding.weight"
     rng = np.random.default_rng(0)
@@ -182,4 +182,4 @@ def test_a_recipe_with_classes_has_the_authors_lengths_and_order():
     # Wide networks have other lengths.
     wide = recipe.settings().updated({"d_channels": 12, "group_channels": 8})
     _, D = recipe.build(wide, (32, 32, 1), 10, rng=0)
-    assert D.embedding.weight.shape == (10, 96)
+    assert D.embedding.weight.shape == (10, 192)

@@ -398,7 +398,7 @@ WRONG_SETTINGS = [
     (
         "r3gan",
         {"group_channels": "12"},
-        "group_channels=12 must divide twice the channels, which are [128, 64, 16]",
+        "group_channels=12 must divide twice the channels, which are [128, 32, 8]",
     ),
     (
         "biggan",

@@ -39,7 +39,7 @@ BY_SETTINGS = {
     progan.ProGANSettings: GROWS,
     # Schedules must not depend on the length of the run, which resumed runs change.
     r3gan.R3GANSettings: {
-        **{"g_channels": 4, "d_channels": 4, "group_channels": 4, "embedding": 8},
+        **{"g_channels": 2, "d_channels": 2, "group_channels": 4, "embedding": 8},
         **{"lr": "cosine:2e-4:5e-5:until=12", "d_lr": "cosine:4e-4:5e-5:until=12"},
         **{"beta2": "cosine:0.9:0.99:until=12"},
         **{"r1": "cosine:0.5:0.05:until=12", "r2": "cosine:0.5:0.05:until=12"},
