@@ -49,7 +49,7 @@ from tinygan.study import mean_and_range, result_files
 from tinygan.training import recipes
 from tinygan.training.sampling import generate, load_generator
 
-DATA, SAMPLES, IMAGES = "stacked-mnist", 26_000, 240_000
+DATA, SAMPLES, IMAGES = "stacked-mnist", 26_000, 192_000
 FILE, RUNS = RESULTS / f"{DATA}.json", Path(f"runs/{DATA}")
 
 # %% The rows: (title, recipe, settings, the published modes and KL)
