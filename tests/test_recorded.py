@@ -73,7 +73,7 @@ TRAINED = {
     # two groups of 16 channels, for which Winograd's method is used
     "r3gan": (
         "r3gan",
-        {**SMALL["r3gan"], "g_channels": 8, "d_channels": 8, "group_channels": 16},
+        {**SMALL["r3gan"], "g_channels": 16, "d_channels": 16, "group_channels": 16},
         6,
     ),
     "colour": ("quick", {"augment": "diffaug", "policy": "color"}, 6),

@@ -139,9 +139,9 @@ def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
 # The authors' CIFAR-10 recipe at a laptop's scale. Theirs has 768 channels and two blocks at every
 # size, and batches of 512; the rates of both networks fall from 2e-4 to 5e-5, and gamma from .05 to
 # .005; the average grows over the first quarter of training; augmentation rises to p = .55; and G
-# does not end in tanh. But a digit's background is exactly -1, which G hardly reaches without it.
-# D keeps its rate to the end, so that it keeps up with G. demos/r3gan.py measures what tanh brings,
-# which gammas work, and what the penalties cost.
+# does not end in tanh. Ours does, because a digit's background is exactly -1. Here, only G's rate
+# falls, so that D keeps up with G to the end. demos/r3gan.py measures what tanh brings, which
+# gammas work, and what the penalties cost.
 RECIPE = Recipe(
     "r3gan",
     "relativistic loss, R1 and R2, residual networks without norms (Huang et al. 2024)",
