@@ -151,6 +151,9 @@ def test_a_notebook_runs_and_shows_its_figures(notebooks, name, tmp_path, monkey
 def results(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "demos"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    # All scripts are imported before the patch: each one keeps the path of its results file.
+    for script in ("default", "hour", "stacked_mnist"):
+        importlib.import_module(script)
     import results
 
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
