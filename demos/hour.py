@@ -54,6 +54,19 @@ CANDIDATES = {
     "ada": ("`cosine`, with ADA", "quick", 20_000, f"{DECAY} augment=ada"),
     "consistency": ("`cosine`, with bCR", "quick", 20_000, f"{DECAY} cr=10 bcr=10"),
     "r3gan": ("`r3gan`", "r3gan", 6_000, ""),
+    # Candidates for the whole hour: the best of the above together
+    "ada-wide": (
+        "`ada` and `wide`, for an hour",
+        "quick",
+        30_000,
+        f"{DECAY} augment=ada g_channels=64 d_channels=64",
+    ),
+    "ada-relativistic": (
+        "`ada` and `relativistic`, for an hour",
+        "quick",
+        50_000,
+        f"{DECAY} augment=ada loss=relativistic r2=.2",
+    ),
 }
 
 
