@@ -67,6 +67,12 @@ CANDIDATES = {
         50_000,
         f"{DECAY} augment=ada loss=relativistic r2=.2",
     ),
+    "all": (
+        "`ada`, `wide` and `relativistic`, for an hour",
+        "quick",
+        30_000,
+        f"{DECAY} augment=ada g_channels=64 d_channels=64 loss=relativistic r2=.2",
+    ),
 }
 
 
