@@ -8,9 +8,9 @@
 The candidates train on MNIST without its held-out images, and are compared with these, by two
 classifiers. The shipped one gives the FID of all other tables. The second one decides: it has
 another architecture and another seed, so that a recipe does not win by what suits the first alone.
-(FIDs of different features cannot be compared with each other.) Each candidate has a number of
-steps that takes about a quarter of an hour on two cores. You can stop at any time: the next call
-resumes the unfinished run. Results are in demos/results/hour.json; the runs are in runs/hour/.
+(FIDs of different features cannot be compared with each other.) A candidate takes about a quarter
+of an hour on two quiet cores; the last three, for the whole hour, take longer. You can stop at any
+time: the next call resumes the unfinished run. Results are in demos/results/hour.json; the runs are in runs/hour/.
 """
 
 # %%
@@ -67,7 +67,7 @@ CANDIDATES = {
         50_000,
         f"{DECAY} augment=ada loss=relativistic r2=.2",
     ),
-    "all": (
+    "ada-wide-relativistic": (
         "`ada`, `wide` and `relativistic`, for an hour",
         "quick",
         30_000,
