@@ -10,7 +10,8 @@ classifiers. The shipped one gives the FID of all other tables. The second one d
 another architecture and another seed, so that a recipe does not win by what suits the first alone.
 (FIDs of different features cannot be compared with each other.) A candidate takes about a quarter
 of an hour on two quiet cores; the last three, for the whole hour, take longer. You can stop at any
-time: the next call resumes the unfinished run. Results are in demos/results/hour.json; the runs are in runs/hour/.
+time: the next call resumes the unfinished run. Results are in demos/results/hour.json; the runs are
+in runs/hour/.
 """
 
 # %%
