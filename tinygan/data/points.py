@@ -6,6 +6,7 @@
     moons         two half circles, one in the other
     checkerboard  the dark squares of a board       the last three as in Grathwohl et al. 2019,
                                                     FFJORD, except for the noise
+    two-gaussians two wide Gaussians side by side
 
 Of a curve, each piece is a mode, so that it shows if a part of the curve is lost. The label of a
 point is the index of its mode; all modes are equally likely.
@@ -15,6 +16,10 @@ A distribution has `summary`, a line of text, and
     modes              the number K of its modes
     draw(rng, n)       -> (n points, float64 (n, 2), and their labels (n,))
     distances(points)  -> (n, K): how far points (n, 2) are from each mode, in deviations
+    density(points)    -> (n,): the probability density at points (n, 2)
+
+`density(points, blur)` is the density of the distribution plus Gaussian noise of deviation `blur`.
+It is smooth, and so can be compared with a kernel estimate, which has the same noise.
 """
 
 from dataclasses import dataclass
@@ -89,6 +94,24 @@ class Curves:
         nearest = offsets - shares[..., None] * lines
         return np.hypot(nearest[..., 0], nearest[..., 1]).min(2) / self.deviation
 
+    def density(self, points: np.ndarray[Any, Any], blur: float = 0.0) -> np.ndarray[Any, Any]:
+        """Return the density at points (n, 2): (n,). blur: see the top of this file.
+
+        Across a line, the noise has a normal density; along it, the place on the line and the noise
+        add up to a uniform density with soft ends.
+        """
+        s, points = float(np.hypot(self.deviation, blur)), np.asarray(points, np.float64)
+        starts = self.pieces[:, : max(1, self.pieces.shape[1] - 1)].reshape(-1, 2)
+        ends = (self.pieces[:, 1:] if self.pieces.shape[1] > 1 else self.pieces).reshape(-1, 2)
+        total = np.zeros(len(points))
+        for start, line in zip(starts, ends - starts):
+            length = float(np.hypot(*line))
+            direction = line / length if length else np.array([1.0, 0.0])
+            along = (points - start) @ direction
+            across = (points - start) @ np.array([-direction[1], direction[0]])
+            total += _normal(across, s) * _soft_interval(along, length, s)
+        return total / len(starts)
+
 
 @dataclass(frozen=True, eq=False)
 class Squares:
@@ -116,6 +139,30 @@ class Squares:
         offsets = np.asarray(points, np.float64)[:, None] - self.corners
         inside = ((offsets >= 0) & (offsets <= self.side)).all(2)
         return np.where(inside, 0.0, np.inf)
+
+    def density(self, points: np.ndarray[Any, Any], blur: float = 0.0) -> np.ndarray[Any, Any]:
+        """Return the density at points (n, 2): (n,). blur: see the top of this file."""
+        offsets = np.asarray(points, np.float64)[:, None] - self.corners
+        return _soft_interval(offsets, self.side, blur).prod(2).mean(1)
+
+
+def _normal(x, deviation):
+    """Return the density of N(0, deviation^2) at x."""
+    return np.exp(-0.5 * (x / deviation) ** 2) / (np.sqrt(2 * np.pi) * deviation)
+
+
+def _soft_interval(x, length, deviation):
+    """Return the density at x of a number from [0, length], all equally likely, plus noise from
+    N(0, deviation^2); length or deviation may be 0."""
+    if not length:
+        return _normal(x, deviation)
+    if not deviation:
+        return ((x >= 0) & (x <= length)) / length
+    from scipy.special import ndtr  # slow to import
+
+    # By symmetry, the half x > length / 2 is mirrored: there, both values of ndtr would be near 1.
+    x = np.minimum(x, length - x) / deviation
+    return (ndtr(x) - ndtr(x - length / deviation)) / length
 
 
 def _circle(radius, angles):
@@ -165,6 +212,9 @@ DISTRIBUTIONS: dict[str, Curves | Squares] = {
         "8 squares of a 4 x 4 board, side 2 (Grathwohl et al. 2019)",
         2.0 * np.array(_CELLS) - 4.0,
         2.0,
+    ),
+    "two-gaussians": Curves(
+        "2 Gaussians, 3 apart, deviation .5", np.array([[[-1.5, 0.0]], [[1.5, 0.0]]]), 0.5
     ),
 }
 
