@@ -67,33 +67,51 @@ class Algorithm:
     def train_step(self) -> dict:
         """Update D, then G. Return the numbers to log: {name: float}, or on a GPU,
         {name: array of no dimensions}, which `statistics.to_floats` reads."""
+        numbers = self.begin_step()
+        numbers |= self.execution.run_step(self.update_networks)
+        self.end_step(numbers)
+        return numbers
+
+    def begin_step(self):
+        """Bring the image size and the schedules to this step. Return the numbers to log."""
         if self.growth:
             self.grow()
-        scheduled = optimizers.follow_schedules(self)
         numbers = {"lod": self.lod} if self.growth else {}
         if self.settings.augment == "ada":
             numbers["p"] = self.augment.pipe.p
-        numbers |= self.execution.run_step(self.update_networks) | scheduled
-        updates = self.settings.updates_of_D(self.step)
-        self.d_updates += updates
-        self.images += updates * self.batch_size
-        self.step += 1
-        if self.controller:
-            self.controller(numbers["r_t"], updates * self.batch_size)
-        return numbers
+        return numbers | optimizers.follow_schedules(self)
 
     def update_networks(self):
-        """Make the updates of D, one update of G, and one of G's average. Return the numbers to
-        log."""
+        """Make D's half of the step, then G's. Return the numbers to log."""
+        numbers, *batch = self.half_of_D()
+        return numbers | self.half_of_G(*batch)
+
+    def half_of_D(self):
+        """Make the updates of D. Return (the numbers to log, the reals, their labels, the Fakes of
+        the last one), from which G learns."""
         numbers, updates = {}, self.settings.updates_of_D(self.step)
         for i in range(updates):
             reals, real_labels = self.reals(i)
             fakes = self.fakes(real_labels, for_G=i == updates - 1)
             numbers |= self.update_D(reals, real_labels, fakes, self.d_updates + i)
         numbers["variety"] = statistics.relative_variety(fakes.images.data, reals)
-        numbers |= self.update_G(reals, real_labels, fakes)
-        self.execution.update_average(self.ema, lambda: self.ema_decay(updates * self.batch_size))
+        return numbers, reals, real_labels, fakes
+
+    def half_of_G(self, reals, real_labels, fakes):
+        """Make one update of G, and one of G's average. Return the numbers to log."""
+        numbers = self.update_G(reals, real_labels, fakes)
+        n = self.settings.updates_of_D(self.step) * self.batch_size
+        self.execution.update_average(self.ema, lambda: self.ema_decay(n))
         return numbers
+
+    def end_step(self, numbers):
+        """Count the step and its images; let ADA adapt p. numbers: those of the step."""
+        updates = self.settings.updates_of_D(self.step)
+        self.d_updates += updates
+        self.images += updates * self.batch_size
+        self.step += 1
+        if self.controller:
+            self.controller(numbers["r_t"], updates * self.batch_size)
 
     def reals(self, i):
         """Return the batch for the i-th update of D in this step: arrays (N, H, W, C) and (N,)."""
