@@ -43,6 +43,7 @@ ORDER = [
     "metrics",
     "training",
     "runs",
+    "lab",
     "study",
     "cli",
     "__main__",
@@ -219,6 +220,22 @@ def test_words_in_docstrings_and_comments_are_no_names():
     assert not forbidden_names("nn/norms.py", ast.parse(prose))
 
 
+def test_the_laboratory_knows_nothing_of_files_of_browsers_and_of_plots():
+    """It computes arrays, which others draw, write and send."""
+    others = {"files", "plots", "runs", "screen", "notebook", "cli", "study"}
+    libraries = {"matplotlib", "PIL", "http", "socket", "pathlib", "os", "json", "open"}
+    for file in FILES:
+        if part(file) == "lab":
+            syntax = tree(file)
+            assert not {name.split(".")[0] for name in imports(file, syntax)} & others, file
+            words = {
+                getattr(node, field, None)
+                for node in ast.walk(syntax)
+                for field in ("id", "name", "module")
+            }
+            assert not libraries & {str(word).split(".")[0] for word in words}, file
+
+
 def test_few_files_use_ranks():
     others = [file for file in FILES if not file.endswith("/ranks.py")]
     files = [file for file in others if "ranks" in names(tree(file))]
@@ -240,9 +257,9 @@ def test_only_the_backend_and_the_kernels_use_cupy():
 def test_few_parts_use_threads():
     """Training holds BLAS at one thread for a whole run, instead of at every call; a step is
     recorded for a number of threads; the metrics share the computation of distances among threads;
-    a study counts the cores."""
+    a study counts the cores; a game of the laboratory plays as training does."""
     for file in FILES:
-        if part(file) not in ("kernels", "recorded", "training", "metrics", "study"):
+        if part(file) not in ("kernels", "recorded", "training", "metrics", "lab", "study"):
             assert not [
                 name
                 for name in imports(file, tree(file))

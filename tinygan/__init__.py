@@ -22,6 +22,7 @@ The main parts of the package, from the bottom up: each imports only from those 
     metrics    measures of the quality of samples
     training   the training step as in the papers, its execution, and the run around it
     runs       training from Python: train, load_run, Run
+    lab        a GAN on points as a game, to watch from step to step
     study      comparisons of runs over several seeds
     cli        the command line
 
