@@ -202,6 +202,12 @@ KOREAN = {
         f"{', '.join(f'{value:.1f}' for value in r['fid'].values())}이고(처음은 벌점이 없을 때), "
         f"R1과 R2가 있는 스텝은 없는 스텝의 {r['ratios']['R1 and R2']:.1f}배가 걸립니다."
     ),
+    "game2d": lambda r: (
+        "D가 확신할 때 포화하지 않는 손실이 G에 주는 기울기는 포화하는 손실의 "
+        f"{r['ratio']:,.0f}배이고, 원 위의 정규분포 8개 가운데 G가 지키는 개수는 "
+        f"{listed({k: sum(filter(None, v)) / len(v) for k, v in r['kept'].items()}, '{:.1f}')}"
+        f"이며, 혼자 배운 D는 젠슨-섀넌 발산의 {r['share']:.0%}를 찾아냅니다."
+    ),
     "infogan": lambda r: (
         f"라벨 없이 Q는 테스트 이미지의 {r['accuracy']:.1%}에서 클래스를 찾고(픽셀의 k-평균: "
         f"{r['k_means']:.1%}, 논문: 95%), 생성 이미지의 {r['samples']:.1%}가 범주 코드에 맞는 "

@@ -46,7 +46,7 @@ LECTURE = (
     "ada",
     "speed",
 )
-BEYOND = ("infogan", "unrolled", "r3gan")  # demos of papers that are not in the lecture
+BEYOND = ("game2d", "infogan", "unrolled", "r3gan")  # demos of papers that are not in the lecture
 
 
 def results(name):

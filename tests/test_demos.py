@@ -39,13 +39,14 @@ LECTURE = [
     "ada",
     "speed",
     # beyond the lecture
+    "game2d",
     "infogan",
     "unrolled",
     "r3gan",
 ]
 # Even if they are tiny.
 TAKE_LONG = {"progressive", "unrolled", "biggan", "stylegan", "stylegan2", "diffaugment", "ada"}
-TAKE_LONG |= {"speed", "infogan"}
+TAKE_LONG |= {"speed", "infogan", "game2d"}
 
 
 def test_the_list_of_demos_is_complete():
