@@ -456,26 +456,29 @@ optimal = game.optimal_D(BLUR)
 grid = np.stack(np.meshgrid(optimal.axis, optimal.axis), 2).reshape(-1, 2).astype(np.float32)
 density = optimal.real + optimal.fake
 empty = density < 1e-3 * density.max()
-reach = 1.1 * np.abs(grid[~empty.ravel()]).max()
+x, y = np.abs(grid[~empty.ravel()]).max(0) + 2 * BLUR
 
-figure, axes = study.figure(11.6, 4.6, 1, 3)
+figure, axes = study.figure(11.6, 6.2, 2, 2, width_ratios=(1.3, 1))
 trained_D = game.output(grid).reshape(density.shape)
-titles = "(a) the optimal D", f"(b) D after {UPDATES[-1]} updates"
-for ax, title, D in zip(axes, titles, (optimal.D, trained_D)):
+titles = "(a) the optimal D", f"(b) the trained D, after {UPDATES[-1]} updates"
+for ax, title, D in zip(axes[:, 0], titles, (optimal.D, trained_D)):
     draw_D(ax, optimal.axis, np.where(empty, np.nan, D))
-    draw_points(ax, reals[:200], game.fakes(200), 2)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    draw_points(ax, reals[:200], game.fakes(200), 2.5)
+    ax.set(xlim=(-x, x), ylim=(-y, y))
     ax.set_title(title, fontsize=FONT)
+for ax in axes[:, 1]:
+    ax.remove()
+ax = figure.add_subplot(axes[0, 0].get_gridspec()[:, 1])
 for result in trained:
-    axes[2].axhline(result["jsd"], color=GREY, linestyle="--")
-    axes[2].plot(UPDATES, result["bounds"], "o-", color=BLUE)
+    ax.axhline(result["jsd"], color=GREY, linestyle="--")
+    ax.plot(UPDATES, result["bounds"], "o-", color=BLUE)
 end = UPDATES[-1], trained[0]["jsd"]
-note(axes[2], "dashed: divergence (JSD)", end, -45, GREY)
-note(axes[2], "log 2 - loss / 2 of D", end, -70, BLUE)
-axes[2].set_title("(c) divergence and bound (nats)", fontsize=FONT)
-axes[2].set_xlabel("updates of D, while G waits", fontsize=FONT)
-axes[2].tick_params(labelsize=12)
-axes[2].grid(alpha=0.3)
+note(ax, "dashed: divergence (JSD)", end, -45, GREY)
+note(ax, "log 2 - loss / 2 of D", end, -70, BLUE)
+ax.set_title("(c) divergence and bound, in nats", fontsize=FONT)
+ax.set_xlabel("updates of D, while G waits", fontsize=FONT)
+ax.tick_params(labelsize=12)
+ax.grid(alpha=0.3)
 figure.suptitle(f"A D that learns alone finds {share:.0%} of the divergence", fontsize=16)
 save(figure, "optimal")
 

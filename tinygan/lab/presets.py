@@ -12,49 +12,50 @@ class Preset(NamedTuple):
     points: Any = None
 
 
-RING = {"data": "ring", "hidden": 64, "batch_size": 128, "r1": 0.0}
+RING = {"data": "ring", "hidden": 64, "batch_size": 128, "r1": 0.0, "d_lr": 3e-3}
+SURE = RING | {"lr": 1e-4, "d_lr": 2e-3, "d_steps": 5}  # D is far ahead of G
 DIRAC = {"dirac": True, "latent": 1, "loss": "bce-minimax", "beta1": 0.0, "lr": 0.02, "r1": 0.0}
 POINT = [[0.0, 0.0]]  # the only real point of the Dirac-GAN
 
 PRESETS = {
     "vanishing gradient": Preset(
-        "D makes ten updates before each of G, so that it is always sure, and log(1 - s(fake)) is "
-        "flat where D is sure. The arrows vanish, and G stands still.",
-        RING | {"loss": "bce-minimax", "d_steps": 10},
+        "D learns much faster than G, and is soon sure of all fakes; there, G's loss log(1 - D(x)) "
+        "is flat. The arrows vanish, and G stands still.",
+        SURE | {"loss": "bce-minimax"},
     ),
     "non-saturating": Preset(
-        "D is as far ahead as in `vanishing gradient`, but G minimises -log s(fake), which is "
-        "steep where D is sure. The arrows are long, and G moves.",
-        RING | {"loss": "bce", "d_steps": 10},
+        "D is as far ahead as in `vanishing gradient`, but G minimises -log D(x), which is steep "
+        "where D is sure. The arrows are long, and G moves.",
+        SURE,
     ),
     "mode collapse": Preset(
-        "Nothing holds the samples apart: all of them follow the same arrows to where D is wrong. "
-        "They gather at a few modes, D learns that, and they move on.",
+        "Nothing holds the samples apart: all of them follow arrows to where D is wrong at the "
+        "moment. They gather at a few modes, and the others are lost.",
         RING,
     ),
     "cure: R1": Preset(
-        "R1 keeps D flat around the reals. Arrows are short there, and samples that have found a "
-        "mode stay.",
-        RING | {"r1": 0.1},
+        "R1 keeps D flat around the reals, so that D is never sure. Arrows stay short, and samples "
+        "reach all modes.",
+        RING | {"r1": 0.3},
     ),
     "cure: WGAN-GP": Preset(
-        "A critic whose slope is held near 1 says how far the samples have to go, also where D "
-        "would be sure. The samples spread over all modes.",
-        RING | {"loss": "wasserstein", "gp": 1.0, "d_steps": 3, "beta1": 0.0},
+        "The slope of the critic is held near 1, so that its height says how far the samples have "
+        "to go. They spread over all modes.",
+        RING | {"loss": "wasserstein", "gp": 1.0, "d_steps": 3},
     ),
     "cure: relativistic": Preset(
-        "D compares each fake with a real, and R1 and R2 keep it flat around both. With few reals "
-        "covered, the comparison pulls fakes towards them.",
-        RING | {"loss": "relativistic", "r1": 0.1, "r2": 0.1},
+        "D compares each fake with a real, and R1 and R2 keep it flat around both. The samples "
+        "reach all modes; without the two penalties, they collapse.",
+        RING | {"loss": "relativistic", "r1": 0.3, "r2": 0.3},
     ),
     "cure: unrolled": Preset(
         "G learns from the D of five updates ahead, which has answered its fakes. To gather at one "
-        "mode does not pay, because that D expects it.",
+        "mode pays less, and more modes survive, but not always all.",
         RING | {"unroll": 5},
     ),
     "cure: minibatch statistics": Preset(
-        "D sees how much the points of a batch differ. Samples that are too much alike are fakes "
-        "at a glance, and so they spread.",
+        "D sees how much the points of a batch differ, and so samples that are too much alike give "
+        "themselves away. More modes survive, but not always all.",
         RING | {"minibatch_stddev": True},
     ),
     "Dirac-GAN": Preset(
