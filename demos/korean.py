@@ -90,6 +90,33 @@ CLAIMS = {
     "one code is slant, the other width": "연속 코드 하나는 기울기, 다른 하나는 너비다",
     "on logits, L2 punishes confident mistakes hardest": "로짓으로 보면 L2가 가장 크게 벌한다",
 }
+GAME = {  # the claims about games, on each set of points
+    "the saturating loss makes fewer good samples": "포화하는 손실은 좋은 점을 더 적게 만든다",
+    "with R1, samples move less in the end": "R1을 쓰면 학습이 끝날 무렵 점이 덜 움직인다",
+} | {
+    f"{label}: keeps more modes than the plain game": f"{name} 기본 게임보다 더 많은 모드를 지킨다"
+    for label, name in (
+        ("R1", "R1은"),
+        ("WGAN-GP", "WGAN-GP는"),
+        ("relativistic", "상대론적 손실은"),
+        ("relativistic, R1, R2", "R1과 R2를 더한 상대론적 손실은"),
+        ("unrolled, K = 5", "5단계를 펼친 GAN은"),
+        ("minibatch statistics", "미니배치 통계는"),
+    )
+}
+CLAIMS |= {
+    f"{claim} ({data})": f"{korean}({name})"
+    for claim, korean in GAME.items()
+    for data, name in (("ring", "원"), ("grid", "격자"))
+}
+CLAIMS |= {
+    "against a D that is sure, the saturating loss gives G less": (
+        "D가 확신하면 포화하는 손실은 G에 더 작은 기울기를 준다"
+    ),
+    "a D that learns alone comes within a tenth of the divergence": (
+        "혼자 배우는 D는 발산의 10분의 1 이내까지 다가간다"
+    ),
+}
 
 
 def scaled(fid):

@@ -309,6 +309,8 @@ def test_drawn_points_are_all_learned_from():
     assert np.array_equal(np.unique(images, axis=0), np.unique(points.astype("f"), axis=0))
     game.step(2)
     assert game.window[0] < 0 and game.window[1] > 4
+    frame = Game(points, **SMALL, loss="relativistic").frame(n=50)  # which compares pairs
+    assert frame.reals.shape == frame.arrows.shape == (50, 2)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,7 +1,7 @@
 """A Game: G and D on points in the plane, which play as long as they are asked to.
 
 A step has two halves. In its half, D learns to tell reals from the present fakes; in its half, G
-moves its fakes along the arrows: D's advice, how to look more real.
+moves its fakes along the arrows, which point to where D takes them for real.
 
     arrow at a fake x_n = - N dL_G / dx_n            L_G: G's loss, the mean over N fakes
 
@@ -134,7 +134,8 @@ class Game:
     def frame(self, n: int = 256, resolution: int = 64, side: int = 16) -> Frame:
         """Return the Frame of the present state. n: the number of reals and of fakes. resolution:
         that of the heat map. side: that of the grid of latents."""
-        reals, fakes = self.algorithm.dataset.images[:n], self.fakes(n)
+        fakes = self.fakes(n)
+        reals = np.resize(self.algorithm.dataset.images, (n, 2))  # few drawn points are repeated
         axis = np.linspace(*self.window, resolution)
         grid = np.stack(np.meshgrid(axis, axis), 2).reshape(-1, 2).astype(fakes.dtype)
         with no_grad():
