@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from tinygan import data
 from tinygan.data import pictures
@@ -426,8 +427,10 @@ def test_several_seeds_are_a_mean_and_a_range():
 def test_findings_and_figures(make_study, tmp_path, capsys):
     study = make_study("--tiny")
     runs = train(study, {"small": "hidden=4"}, eval_every=10, eval_images=100)
-    figure, axes = study.figure(6, 3, 1, 3)
-    plot_images(axes[0], runs["small"][0].images, 10, "samples")
+    figure, panels = study.figure("abc", 5)
+    axes = [panels[letter] for letter in "abc"]
+    rows, columns = ["first", "second", "third", "fourth"], list("0123456789")
+    plot_images(axes[0], runs["small"][0].images, 10, "samples", rows, columns)
     plot_log(axes[1], runs, "d_loss", "D's loss")
     plot_evaluations(axes[2], runs, over="seconds")
     assert (
@@ -436,14 +439,17 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
         and axes[2].get_xlabel() == "seconds of training"
     )
     assert [len(ax.lines) for ax in axes] == [0, 1, 1] and axes[0].images
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == rows
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == columns
     set_log_scale(axes[2])
     axes[2].set_ylim(0.5, 20)
-    wide = study.figure(3, 3)[1]
+    wide = study.figure("a", 3)[1]["a"]
     wide.plot([0.01, 300])
     set_log_scale(wide)  # a large range has fewer labels
     labels = [text.get_text() for text in wide.get_yticklabels(minor=True)]
     assert {"0.05", "200"} <= {*labels} and "70" not in labels
-    study.save_figure(figure, axes[1])
+    axes[2].text(0.5, 0.5, "tiny", fontsize=5, transform=axes[2].transAxes)
+    study.save_figure(figure, "The loss falls.", "b")
     assert (tmp_path / "out" / "x.png").stat().st_size > 3000
     assert not (tmp_path / "pictures").exists()
     labels = [
@@ -454,21 +460,25 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
         pictures.read(tmp_path / "out" / f"x{which}.png", 3) for which in ("", "-small")
     )
     height, width = small.shape[:2]
-    assert whole.shape == (330, 660, 3) and 150 < width < 330 and 200 < height < 330
+    assert whole.shape == (500, 1280, 3) and 250 < width < 640 and 250 < height < 500
     # The small picture is a part of the whole one: the middle panel with its labels.
     box = axes[1].get_tightbbox().padded(6)
-    part = whole[330 - int(box.y1) :, int(box.x0) : int(box.x1)][:height]
+    part = whole[500 - int(box.y1) :, int(box.x0) : int(box.x1)][:height]
     assert np.array_equal(small, part)
+    # What a wall needs: a sentence, letters, and nothing in small print.
+    assert figure.get_suptitle() == "The loss falls."
+    assert [ax.get_title(loc="left") for ax in axes] == ["(a) samples", "(b) ", "(c) "]
+    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 12
     study.table(("a", "b"), ("x", 1234))
-    study.finding("It is so.", {"it is": 1}, "It is 3.", number=3)
+    study.finding("It is so.", {"it is": True}, "It is 3.", number=3)
     out = capsys.readouterr().out
     assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith(
-        "It is 3.\nclaim: it is: yes\nfinding: It is so.\n"
+        "claim: it is: tiny: not evidence\nIt is 3.\nfinding: It is so.\n"
     )
     stored = result_files.read_json(tmp_path / "out" / "results" / "x.json")
     assert list(stored.pop("runs")) == ["small-0"] and stored == {
         "finding": "It is so.",
-        "holds": {"it is": True},
+        "claims": {"it is": {"verdict": "tiny: not evidence", "comparisons": []}},
         "details": "It is 3.",
         "size": "tiny",
         "seeds": [0],
@@ -481,7 +491,7 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     assert np.array_equal(full.cached_images("sheet", None), images)
     assert full.cached("times", lambda: [1, 2.5]) == [1, 2.5] == full.cached("times", None)
     assert [study.cached("times", lambda i=i: i) for i in range(2)] == [0, 1]
-    full.save_figure(figure)
+    full.save_figure(figure, "The loss falls.")
     full.finding("It is so.", number=1)
     full.finding("It is so.", other=2)
     assert (tmp_path / "pictures" / "x.png").exists()

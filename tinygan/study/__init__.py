@@ -14,6 +14,7 @@ argument of Study.
 
     study.py         Study
     run.py           Run, the measurements of one run
+    claims.py        what a claim compares, and its verdict
     measure.py       train and measure one run
     processes.py     train and measure several runs in parallel
     command_line.py  the options of a study
@@ -21,10 +22,13 @@ argument of Study.
     figures.py       plots and summaries that several studies share
 """
 
+from .claims import Comparison, larger, smaller
 from .figures import (
-    clearly_below,
+    COLORS,
     mean_and_range,
-    mean_over_seeds,
+    median,
+    median_and_all,
+    median_over_seeds,
     plot_bars,
     plot_evaluations,
     plot_images,
@@ -36,7 +40,8 @@ from .study import Study
 
 # fmt: off
 __all__ = [
-    "clearly_below", "mean_and_range", "mean_over_seeds", "plot_bars", "plot_evaluations",
-    "plot_images", "plot_log", "Run", "set_log_scale", "Study",
+    "COLORS", "Comparison", "larger", "mean_and_range", "median", "median_and_all",
+    "median_over_seeds", "plot_bars", "plot_evaluations", "plot_images", "plot_log", "Run",
+    "set_log_scale", "smaller", "Study",
 ]
 # fmt: on

@@ -11,12 +11,47 @@ import numpy as np
 from tinygan import plots
 from tinygan.autograd import Array
 
+# Colours that most colour-blind people can tell apart (Okabe and Ito 2008), dark ones first.
+COLORS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+LEAST_FONT_SIZE = 12  # points, in a figure 1280 pixels wide
 
-def plot_images(axes: Any, images: Array, columns: int, title: str = "") -> None:
-    """Plot uint8 images (N, H, W, C) as a grid with `columns` images to a row."""
-    axes.imshow(plots.grid(images, columns, gap=1, scale=1), interpolation="nearest")
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=9)
+
+def finish(figure: Any, title: str, translate: Callable[[str], str]) -> None:
+    """Give a figure its title and its panels their letters; translate its texts, and enlarge those
+    that are too small for a wall."""
+    from matplotlib.text import Text
+
+    figure.suptitle(title, x=0.01, ha="left", fontsize=16, fontweight="bold", wrap=True)
+    for axes in figure.axes:
+        if len(letter := axes.get_label()) == 1:
+            axes.set_title(f"({letter}) {translate(axes.get_title())}", loc="left", fontsize=13)
+            axes.set_title("")
+    for text in figure.findobj(Text):
+        text.set_text(translate(text.get_text()))
+        text.set_fontsize(max(LEAST_FONT_SIZE, text.get_fontsize()))
+
+
+def plot_images(
+    axes: Any,
+    images: Array,
+    columns: int,
+    title: str = "",
+    rows: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> None:
+    """Plot uint8 images (N, H, W, C) as a grid with `columns` images to a row.
+
+    rows, names: what the rows and the columns are; none by default.
+    """
+    sheet = plots.grid(images, columns, gap=1, scale=1)
+    height = -(-len(images) // columns)
+    axes.imshow(sheet, interpolation="nearest", extent=(0, columns, height, 0), aspect="auto")
+    axes.set_box_aspect(sheet.shape[0] / sheet.shape[1])
+    axes.set_xticks(np.arange(len(names)) + 0.5, names)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title)
 
 
 def plot_log(axes: Any, runs: dict, key: str, name: str | None = None, **line: Any) -> None:
@@ -80,7 +115,7 @@ def _plot_lines(
                 axes.plot(
                     *zip(*xy),
                     label=label if run is runs_of_label[0] else None,
-                    **{"color": f"C{i}", "linewidth": 1.2} | line,
+                    **{"color": COLORS[i % len(COLORS)], "linewidth": 1.5} | line,
                 )
     axes.grid(alpha=0.3)
 
@@ -99,37 +134,61 @@ def set_log_scale(axes: Any) -> None:
     )
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
-    axes.tick_params("y", which="both", labelsize=7)
 
 
-def mean_over_seeds(runs: dict, path: str) -> dict[str, float]:
-    """Return {label: the mean of the number at `path` over the seeds}."""
-    return {
-        label: float(np.mean([run.number(path) for run in runs_of_label]))
-        for label, runs_of_label in runs.items()
-    }
+def median_over_seeds(runs: dict, path: str) -> dict[str, float]:
+    """Return {label: the median of the number at `path` over the seeds whose run did not fail}; nan
+    if all failed."""
+    return {label: median([run.number_or_none(path) for run in of]) for label, of in runs.items()}
 
 
-def clearly_below(runs: dict, path: str, a: str, b: str) -> bool:
-    """Return whether the number at `path` is lower for every seed of label `a` than for any seed of
-    label `b`."""
-    return max(run.number(path) for run in runs[a]) < min(run.number(path) for run in runs[b])
+def median(values: Iterable[float | None]) -> float:
+    """Return the median of the numbers that are not None (those of runs that did not fail), or
+    nan."""
+    numbers = _finite(values)
+    return float(np.median(numbers)) if numbers else float("nan")
+
+
+def _finite(values):
+    return [value for value in values if value is not None and np.isfinite(value)]
 
 
 def plot_bars(
     axes: Any, runs: dict, path: str, name: str, ticks: Sequence[str] | None = None, **labels: Any
 ) -> None:
-    """Plot the number at `path`: a bar for each label (the mean), and a dot for each seed.
+    """Plot the number at `path`: a bar for each label (the median), and a dot for each seed. A run
+    that failed is a cross at the bottom.
 
     name: the label of the y axis. ticks: names of the bars (default: the labels). labels: further
     settings of the axes.
     """
     for i, runs_of_label in enumerate(runs.values()):
-        values = [run.number(path) for run in runs_of_label]
-        axes.bar(i, np.mean(values), color=f"C{i}", alpha=0.6)
-        axes.plot([i] * len(values), values, "k.", markersize=4)
-    axes.set_xticks(range(len(runs)), ticks or list(runs), fontsize=7)
+        values = [run.number_or_none(path) for run in runs_of_label]
+        numbers = _finite(values)
+        axes.bar(i, median(values) if numbers else 0, color=COLORS[i % len(COLORS)], alpha=0.7)
+        axes.plot([i] * len(numbers), numbers, "k.", markersize=4)
+        if len(numbers) < len(values):
+            where = axes.get_xaxis_transform()
+            axes.plot(i, 0.03, "rx", markersize=8, transform=where, clip_on=False)
+    axes.set_xticks(range(len(runs)), ticks or list(runs))
     axes.set(ylabel=name, **labels)
+
+
+def median_and_all(values: Iterable[float | None], digits: int = 2) -> str:
+    """Return the median of some numbers and, if there are several, all: "2.50 (2.00, 2.50, 4.00)".
+
+    None or infinite: the run failed. "2.25 (2.00, 2.50; 1 failed)". Return "-" if there are none.
+    """
+    values = list(values)
+    numbers = _finite(values)
+    failed = len(values) - len(numbers)
+    if not numbers:
+        return f"{failed} failed" if failed else "-"
+    middle = f"{np.median(numbers):.{digits}f}"
+    if len(values) == 1:
+        return middle
+    each = ", ".join(f"{value:.{digits}f}" for value in numbers)
+    return f"{middle} ({each}{f'; {failed} failed' if failed else ''})"
 
 
 def mean_and_range(values: Iterable[float | None], digits: int = 2) -> str:

@@ -13,7 +13,7 @@ class Run:
     """The results of one run: a variant of a study, trained with one seed.
 
     label: the label of the variant. name: a short form of label and seed, used in file names.
-    folder: the run's folder. results: the measurements, a dict.
+    folder: the run's folder. results: the measurements, a dict. least_recall: see `failed`.
 
     The entries of `results` are attributes too: `seconds` (of training), `metrics` (at the last
     step, against the test images), `also`, ...; and so are the entries of `metrics`: `fid`, ...
@@ -27,8 +27,10 @@ class Run:
         folder: Path,
         results: dict[str, Any],
         images_file: Path,
+        least_recall: float = 0.0,
     ) -> None:
         self.label, self.seed, self.name, self.folder = label, seed, name, folder
+        self.least_recall = least_recall
         self.results, self._images_file = results, images_file
 
     def __str__(self) -> str:
@@ -50,6 +52,17 @@ class Run:
         for key in keys:
             value = value[key]
         return value
+
+    @property
+    def failed(self) -> bool:
+        """Whether training failed: it diverged, or the samples cover too few of the real images
+        (recall < `least_recall`)."""
+        diverged = self.results.get("diverged", False)
+        return diverged or self.metrics.get("recall", 1.0) < self.least_recall
+
+    def number_or_none(self, path: str) -> float | None:
+        """Return the number at `path`, or None if the run failed."""
+        return None if self.failed else self.number(path)
 
     @property
     def images_name(self) -> str:

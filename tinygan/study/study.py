@@ -20,8 +20,9 @@ from tinygan.settings import parse_assignments
 from tinygan.training import recipes
 
 from . import result_files
+from .claims import NOT_EVIDENCE, Claim, Comparison
 from .command_line import make_parser, print_error_in_one_line
-from .figures import mean_and_range
+from .figures import finish, median_and_all
 from .measure import train_and_measure, train_command
 from .processes import measure_in_parallel
 from .run import Run, check_same_features
@@ -56,11 +57,17 @@ class Study:
     they are written beside the script NAME.py in demos/, in the working folder, or in a folder
     above it; if there is none, into the working folder.
 
+    translate, suffix: a function of the texts of a figure, and what is appended to its file's name,
+    for figures in another language; set them for the class, before the script runs.
+
     Attributes: name, of the script; size, "tiny", "fast" or "full"; seeds; folder, of the script;
     out, the folder of its figures. A full study that is interrupted continues where it was.
     (Windows has no signal that ends a run between two steps: there, a run loses its work since the
     last checkpoint.)
     """
+
+    translate: Callable[[str], str] = staticmethod(lambda text: text)
+    suffix = ""
 
     def __init__(
         self,
@@ -139,6 +146,7 @@ class Study:
         data: str | None = None,
         also: Callable[[Path], dict[str, Any]] | None = None,
         samples: int | None = None,
+        least_recall: float = 0.05,
         **settings: Any,
     ) -> dict[str, list[Run]]:
         """Train and measure all runs that have no results yet; return {label: [Run for each seed]}.
@@ -149,6 +157,8 @@ class Study:
         data: the data set (default: "digits"; with `--full` "mnist").
         also: further measurements: also(run's folder) -> dict, which becomes `Run.also`.
         samples: how many samples to measure (default: 100, 2,000 or 10,000, by the study's size).
+        least_recall: a run with a smaller recall has failed (see `Run.failed`). Use 0 where even a
+            good G has a small one, as with few training images.
 
         Raises InputError if a run has results with other settings, or if two labels have the same
         short name.
@@ -174,7 +184,9 @@ class Study:
                     "settings": settings | parse_assignments(changes),
                     "keep_samples": seed == self.seeds[0] and not holds_points(shared["data"]),
                 }
-                run = runs[name] = Run(label, seed, name, folder, {}, self.images_file)
+                run = runs[name] = Run(
+                    label, seed, name, folder, {}, self.images_file, least_recall
+                )
                 run.results = self._stored_results(run, job)
                 missing = also and "also" not in run.results and not run.folder.exists()
                 if missing or not run.results:
@@ -254,16 +266,18 @@ class Study:
             self._update("measured", lambda old: old | {name: value})
         return self._stored("measured")[name]
 
-    def figure(self, width: float, height: float, *grid: int, **settings: Any) -> tuple[Any, Any]:
-        """Return (a matplotlib Figure, its axes).
+    def figure(self, mosaic: str, height: float, **settings: Any) -> tuple[Any, dict[str, Any]]:
+        """Return (a matplotlib Figure, {letter: its axes}).
 
-        width, height: in inches. grid, settings: the arguments of matplotlib's `Figure.subplots`.
+        mosaic: the panels' letters, a line of text for each row of the figure: "aab;ccb". height:
+        in inches; the width is 12.8. settings: further arguments of matplotlib's
+        `Figure.subplot_mosaic`.
         """
         import_matplotlib()
         from matplotlib.figure import Figure
 
-        figure = Figure((width, height), layout="constrained")
-        return figure, figure.subplots(*grid, **settings)
+        figure = Figure((12.8, height), dpi=100, layout="constrained")
+        return figure, figure.subplot_mosaic(mosaic, **settings)
 
     def picture_folders(self) -> list[Path]:
         """Make and return the folders for pictures: out/ and, with `--full`, pictures/."""
@@ -272,26 +286,32 @@ class Study:
             make_folder(folder)
         return folders
 
-    def save_figure(self, figure: Any, *small: Any) -> None:
-        """Write the figure as NAME.png, and the part of it around the axes `small` (default: all
-        axes) as NAME-small.png."""
+    def save_figure(self, figure: Any, title: str, small: str = "") -> None:
+        """Write the figure as NAME.png, 1280 pixels wide, and the panels `small` (default: all) of
+        it as NAME-small.png.
+
+        title: a sentence that says what the figure shows. The panels get their letters, and all
+        texts have 12 points at least.
+        """
         import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.transforms import Bbox
 
-        figure.set_dpi(110)
+        finish(figure, title, self.translate)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         image = np.asarray(canvas.buffer_rgba())[..., :3]
-        box = Bbox.union([axes.get_tightbbox() for axes in small or figure.axes]).padded(6)
+        shown = [axes for axes in figure.axes if not small or axes.get_label() in small]
+        box = Bbox.union([axes.get_tightbbox() for axes in shown]).padded(6)
         corners = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(int)
         (left, bottom), (right, top) = corners
         part = image[len(image) - top : len(image) - bottom, left:right]
+        name = f"{self.name}{self.suffix}"
         for folder in self.picture_folders():
-            plots.save_image(folder / f"{self.name}.png", image)
-            plots.save_image(folder / f"{self.name}-small.png", part)
-        print(f"figure: {self.out / f'{self.name}.png'}")
-        self.show_picture(self.out / f"{self.name}.png")
+            plots.save_image(folder / f"{name}.png", image)
+            plots.save_image(folder / f"{name}-small.png", part)
+        print(f"figure: {self.out / f'{name}.png'}")
+        self.show_picture(self.out / f"{name}.png")
 
     def show_picture(self, path: Path) -> None:
         """In a notebook, show a picture that was written; in a script, do nothing."""
@@ -314,7 +334,7 @@ class Study:
     def compare(
         self, head: str, runs: dict[str, list[Run]], columns: dict[str, tuple[str, int]]
     ) -> None:
-        """Print a table with a row for each label of `runs`: the mean and range over the seeds.
+        """Print a table with a row for each label of `runs`: the median and all seeds.
 
         head: the title of the labels' column. columns: {title: (path of the number, digits)}.
         """
@@ -324,26 +344,39 @@ class Study:
                 (
                     label,
                     *(
-                        mean_and_range((run.number(path) for run in runs_of_label), digits)
+                        median_and_all([run.number_or_none(path) for run in of_label], digits)
                         for path, digits in columns.values()
                     ),
                 )
-                for label, runs_of_label in runs.items()
+                for label, of_label in runs.items()
             ),
         )
 
     def finding(
-        self, sentence: str, holds: dict[str, Any] | None = None, details: str = "", **numbers: Any
+        self,
+        sentence: str,
+        claims: dict[str, Comparison | Sequence[Comparison] | bool] | None = None,
+        details: str = "",
+        **numbers: Any,
     ) -> None:
         """Print the study's conclusion, and store it in the results file, with the tables.
 
-        sentence: the conclusion in one sentence. holds: {claim: whether it holds}. details: further
-        sentences. numbers: further entries of the results file.
+        sentence: the conclusion in one sentence. claims: {claim: what decides it}, see claims.py.
+        details: further sentences. numbers: further entries of the results file.
         """
-        holds = {claim: bool(true) for claim, true in (holds or {}).items()}
+        stored = {}
+        for text, evidence in (claims or {}).items():
+            claim = Claim(text, [evidence] if isinstance(evidence, Comparison) else evidence)
+            stored[text] = {
+                "verdict": NOT_EVIDENCE if self.size == "tiny" else claim.verdict(),
+                "comparisons": [comparison.as_json() for comparison in claim.comparisons()],
+            }
+            print(f"claim: {text}: {stored[text]['verdict']}")
+            for comparison in claim.comparisons():
+                print(f"    {comparison}")
         conclusion = {
             "finding": sentence,
-            "holds": holds,
+            "claims": stored,
             "details": details,
             "size": self.size,
             "seeds": list(self.seeds),
@@ -354,6 +387,4 @@ class Study:
         result_files.update_json(self.results_file, lambda old: conclusion | measurements(old))
         if details:
             print(details)
-        for claim, true in holds.items():
-            print(f"claim: {claim}: {'yes' if true else 'no, or not clearly'}")
         print(f"finding: {sentence}")
