@@ -61,10 +61,12 @@ variants = {
 }
 
 # %% [markdown]
-# ## All have the networks, learning rates and penalty of `quick`, with 16 channels and three layers
+# ## The runs
 #
-# Images are padded to 32x32, so that three layers fit. Conditional batch-norm then uses the class in
-# three places. (With two layers, 54% of its samples showed the requested digit.)
+# All have the networks, learning rates and penalty of `quick`, with 16 channels and three layers.
+#
+# Images are padded to 32x32, so that three layers fit. Conditional batch-norm then uses the class
+# in three places. (With two layers, 54% of its samples showed the requested digit.)
 
 # %%
 runs = study.train(
@@ -131,7 +133,7 @@ study.save_figure(figure, f"The best of six ways to give the class is {best} (FI
 study.finding(
     "A classifier recognises the requested digit in "
     + ", ".join(f"{accuracy[label]:.0%} ({label}; recall {recall[label]:.2f})" for label in runs)
-    + f" of the samples, in the median of three seeds. The lowest FID, {fid[best]:.2f}, has {best}.",
+    + f" of the samples, in the median. The lowest FID is that of {best}: {fid[best]:.2f}.",
     claims,
     f"{sum(failed.values())} of {sum(map(len, runs.values()))} runs failed"
     + (": " + ", ".join(f"{number} with {label}" for label, number in failed.items() if number))

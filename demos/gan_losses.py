@@ -150,7 +150,7 @@ study.table(
 # ## The figure
 
 # %%
-figure, panels = study.figure("ab;cd;ee", 13, height_ratios=(1, 1, 1.25))
+figure, panels = study.figure("ab;cc", 9.6, height_ratios=(1, 1.35))
 for (name, values), color in zip(of_probability.items(), COLORS):
     panels["a"].plot(p, values, color, label=name, linewidth=2)
 panels["a"].set(
@@ -165,27 +165,31 @@ panels["b"].set(
     title="measured on D's logit",
     xlabel="D's logit for a real image",
     ylabel="gradient of the loss",
-    ylim=(0.01, 300),
+    ylim=(0.01, 1000),
 )
-for (kind, values), color in zip({"real": 0, "fake": 1}.items(), COLORS):
-    panels["c"].plot(np.array(alone)[:, values], color, label=kind, linewidth=2)
-    first_seed = {kind: runs["cross-entropy"][:1]}
-    plot_log(panels["d"], first_seed, f"d_{kind}", color=color)
-panels["c"].set(title="D alone wins", xlabel="step", ylabel="mean of D's probability", ylim=(0, 1))
-panels["d"].set(title="with G, it does not", ylabel="mean of D's probability", ylim=(0, 1))
-for letter in "abcd":
-    if letter in "ab":
-        set_log_scale(panels[letter])
-    panels[letter].legend(frameon=False)
+for letter in "ab":
+    set_log_scale(panels[letter])
+    panels[letter].legend(frameon=False, loc="upper right")
     panels[letter].grid(alpha=0.3)
 fid = median_over_seeds(runs, "fid")
 plot_images(
-    panels["e"],
+    panels["c"],
     np.concatenate([group[0].images[:10] for group in runs.values()]),
     10,
-    "samples of each loss, first seed",
+    "samples of each loss, first seed (FID: lower is better)",
     [f"{label}: FID {fid[label]:.1f}" for label in runs],
 )
+alone_and_together, panels = study.figure("ab", 4.2)
+for column, (kind, color) in enumerate(zip(("real", "fake"), COLORS)):
+    panels["a"].plot(np.array(alone)[:, column], color, label=kind, linewidth=2)
+    first_seed = {kind: runs["cross-entropy"][:1]}
+    plot_log(panels["b"], first_seed, f"d_{kind}", color=color)
+panels["a"].set(title="D alone", xlabel="step")
+panels["b"].set(title="D and G")
+for axes in panels.values():
+    axes.set(ylabel="mean of D's probability", ylim=(0, 1))
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
 
 # %% [markdown]
 # ## The result
@@ -205,6 +209,11 @@ study.save_figure(
     f"{len(trained)} of {len(runs)} losses train; which one punishes a sure mistake hardest\n"
     "depends on D's output: is it a probability or a logit?",
     "ab",
+)
+study.save_figure(
+    alone_and_together,
+    "D alone soon tells reals from fakes; with G, it stays in doubt",
+    part="game",
 )
 study.finding(
     f"{len(trained)} of {len(runs)} losses train (median FID {min(fid.values()):.1f} to "

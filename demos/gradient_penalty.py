@@ -18,9 +18,10 @@ python demos/gradient_penalty.py --full       # full MNIST, three seeds, a few m
 #
 # * The game of two numbers converges with R1, and not without. This is computed, so no seeds are
 #   involved.
-# * R1 keeps D flat: at the end, the mean length of D's gradient at real digits is smaller than
+# * R1 keeps D flat: in the end, the mean length of D's gradient at real digits is smaller than
 #   without, for both weights.
-# * R1 makes better digits: for both weights, the FID is smaller than without, and the recall larger.
+# * R1 makes better digits: for both weights, the FID is smaller than without, and the recall is
+#   larger.
 #
 # The networks are those of a DCGAN, and nothing but the weight gamma differs.
 #
@@ -175,8 +176,8 @@ for letter in "cd":
     panels[letter].legend(frameon=False)
 plot_images(
     panels["e"],
-    np.concatenate([group[0].images[:14] for group in runs.values()]),
-    14,
+    np.concatenate([group[0].images[:12] for group in runs.values()]),
+    12,
     "samples, first seed",
     [f"{label}: FID {fid[label]:.1f}" for label in runs],
 )
@@ -202,8 +203,8 @@ study.finding(
     + ", ".join(f"{last[label]:.2f} ({label})" for label in runs)
     + ", and the FID is "
     + ", ".join(f"{value:.1f}" for value in fid.values())
-    + f". The game of two numbers starts at a distance of {start:.2f} from its solution; it ends at "
-    f"{distance['without']:.2f} without R1, and at {distance['with R1']:.3f} with R1.",
+    + f". The game of two numbers starts {start:.2f} from its solution; it ends "
+    f"{distance['without']:.2f} from it without R1, and {distance['with R1']:.3f} with R1.",
     claims,
     "FID, median and all seeds: "
     + ", ".join(

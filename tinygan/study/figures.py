@@ -84,19 +84,22 @@ def plot_evaluations(
     """Plot the metric `key` of the evaluations on held-out images, with a colour for each label and
     a line for each seed.
 
-    over: the x axis, "step" or "seconds". name: the label of the y axis. only: the labels to plot
-    (default: all).
+    over: the x axis, "step", "seconds" or "share" (of the steps). name: the label of the y axis.
+    only: the labels to plot (default: all).
     """
     _plot_lines(
         axes,
         runs,
-        lambda run: [(row[over], row[key]) for row in run.evaluations],
+        lambda run: [
+            (row[over] if over in row else row["step"] / run.evaluations[-1]["step"], row[key])
+            for row in run.evaluations
+        ],
         only,
         marker="o",
         markersize=2,
     )
     axes.set(
-        xlabel="seconds of training" if over == "seconds" else over,
+        xlabel={"seconds": "seconds of training", "share": "share of the training"}.get(over, over),
         ylabel=name or ("FID (held-out images)" if key == "fid" else key),
     )
 

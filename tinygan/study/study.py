@@ -147,6 +147,7 @@ class Study:
         also: Callable[[Path], dict[str, Any]] | None = None,
         samples: int | None = None,
         least_recall: float = 0.05,
+        seeds: Sequence[int] | None = None,
         **settings: Any,
     ) -> dict[str, list[Run]]:
         """Train and measure all runs that have no results yet; return {label: [Run for each seed]}.
@@ -159,6 +160,7 @@ class Study:
         samples: how many samples to measure (default: 100, 2,000 or 10,000, by the study's size).
         least_recall: a run with a smaller recall has failed (see `Run.failed`). Use 0 where even a
             good G has a small one, as with few training images.
+        seeds: the seeds (default: the study's).
 
         Raises InputError if a run has results with other settings, or if two labels have the same
         short name.
@@ -168,11 +170,13 @@ class Study:
             "samples": samples or self.choose(100, 2000, 10_000),
             "reals": self.choose(200, None, None),
         }
+        if self.size == "tiny":
+            least_recall = 0.0  # nothing is learned
         settings, runs, to_measure = parse_assignments(common.split()) | settings, {}, []
         for label, variant in variants.items():
             changes = variant.split()
             own_recipe = changes.pop(0) if changes and "=" not in changes[0] else recipe
-            for seed in self.seeds:
+            for seed in self.seeds if seeds is None else seeds:
                 name = f"{re.sub('[^a-z0-9.]+', '-', label.lower()).strip('-')}-{seed}"
                 if name in runs:
                     raise InputError(f"{label}: another label has the same short name, {name}")
@@ -286,12 +290,13 @@ class Study:
             make_folder(folder)
         return folders
 
-    def save_figure(self, figure: Any, title: str, small: str = "") -> None:
+    def save_figure(self, figure: Any, title: str, small: str = "", part: str = "") -> None:
         """Write the figure as NAME.png, 1280 pixels wide, and the panels `small` (default: all) of
         it as NAME-small.png.
 
-        title: a sentence that says what the figure shows. The panels get their letters, and all
-        texts have 12 points at least.
+        title: a sentence that says what the figure shows. part: write a further figure of the
+        study, as NAME-PART.png alone. The panels get their letters, and all texts have 12 points at
+        least.
         """
         import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -305,11 +310,13 @@ class Study:
         box = Bbox.union([axes.get_tightbbox() for axes in shown]).padded(6)
         corners = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(int)
         (left, bottom), (right, top) = corners
-        part = image[len(image) - top : len(image) - bottom, left:right]
-        name = f"{self.name}{self.suffix}"
+        name = f"{self.name}{part and '-'}{part}{self.suffix}"
+        pictures = {name: image}
+        if not part:
+            pictures[f"{name}-small"] = image[len(image) - top : len(image) - bottom, left:right]
         for folder in self.picture_folders():
-            plots.save_image(folder / f"{name}.png", image)
-            plots.save_image(folder / f"{name}-small.png", part)
+            for file, picture in pictures.items():
+                plots.save_image(folder / f"{file}.png", picture)
         print(f"figure: {self.out / f'{name}.png'}")
         self.show_picture(self.out / f"{name}.png")
 
