@@ -336,6 +336,22 @@ def test_a_run_that_diverges_is_measured_at_its_last_checkpoint(make_study, monk
     assert "the study measures checkpoint-00000015.npz" in errors
 
 
+def test_a_recipe_of_ones_own_can_be_studied(make_study, tmp_path):
+    """From a file beside the script; its results are kept like those of others."""
+    (tmp_path / "mine.py").write_text(
+        "from tinygan.models import gan\n"
+        'RECIPE = gan.RECIPE.variant("mine", "My own.", hidden=4, batch_size=4)\n'
+    )
+    runs = lambda: train(make_study("--full", "--seeds", "0"), {"a": "mine.py lr=1e-3", "b": ""})
+    first = runs()
+    assert first["a"][0].recipe == "mine" and first["a"][0].settings["hidden"] == 4
+    assert first["b"][0].recipe == "gan" and f"train {tmp_path}" in first["a"][0].command
+    again = runs()
+    assert [again[label][0].results for label in "ab"] == [
+        first[label][0].results for label in "ab"
+    ]
+
+
 SCRIPT = '''"""A study."""
 from tinygan.study import Study
 study = Study(__file__, __doc__, seeds=(0, 1))

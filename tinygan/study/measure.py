@@ -5,6 +5,7 @@
 A job is a dict with the keys
 
     recipe, data, seed, settings  what to train; settings is {name: value}
+    model                         the file of the recipe, if it is the user's own (or None)
     folder                        the run's folder
     samples                       the number of samples to measure
     reals                         the number of test images to compare them with (None: all)
@@ -26,6 +27,8 @@ from tinygan.errors import Diverged, InputError, exit_code, quoted, say
 from tinygan.files import checkpoint, is_file
 from tinygan.metrics import Evaluator, evaluator_of, extractor_for
 from tinygan.metrics.network import WEIGHTS_OF
+from tinygan.models.recipe import Recipe
+from tinygan.models.settings import Settings
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
 
@@ -35,12 +38,21 @@ METRICS = "fid", "precision", "recall", "class_accuracy"
 METRICS += "modes_found", "good_samples", "energy_distance"  # of points
 
 
+def recipe_of(job: dict[str, Any]) -> Recipe:
+    """Return the recipe of a job."""
+    return recipes.choose(job["model"] or job["recipe"])
+
+
+def settings_of(job: dict[str, Any]) -> Settings:
+    """Return the Settings of a job."""
+    return recipe_of(job).settings(data.holds_points(job["data"])).updated(job["settings"])
+
+
 def train_command(job: dict[str, Any]) -> str:
     """Return the command line that trains the run of a job."""
     changes = " ".join(quoted(f"{key}={value}") for key, value in job["settings"].items())
-    return (
-        f"tinygan train {job['recipe']} --data {job['data']} --seed {job['seed']} --set {changes}"
-    )
+    recipe = quoted(job["model"] or job["recipe"])
+    return f"tinygan train {recipe} --data {job['data']} --seed {job['seed']} --set {changes}"
 
 
 def train_and_measure(
@@ -53,7 +65,7 @@ def train_and_measure(
     samples are uint8 (40, H, W, C), or None unless the job says keep_samples. Raises InputError if
     the folder holds a run with other settings, and Diverged for a run without a checkpoint.
     """
-    folder, settings = Path(job["folder"]), recipes.settings_of(job)
+    folder, settings = Path(job["folder"]), settings_of(job)
     last_checkpoint = folder / f"checkpoint-{settings.steps:08d}.npz"
     try:
         train(job, settings, folder, last_checkpoint, progress)
@@ -63,7 +75,7 @@ def train_and_measure(
         if measured is None:
             raise
         say(f"{error}; the study measures {measured.name}")
-    G, _, _ = sampling.load_generator(measured)
+    G, _, _ = sampling.load_generator(measured, model=job["model"])
     n, rng = job["samples"], np.random.default_rng([job["seed"], 5])
     labels = sampling.classes_in_turn(G, n)
     images = sampling.generate(G, sampling.latents(rng, n, G), labels)
@@ -97,7 +109,7 @@ def train(job, settings, folder, last_checkpoint, progress):
     Raises InputError if the folder holds a run with other settings, even if that run is complete:
     it may be from before the script was changed.
     """
-    recipe, dataset = recipes.find(job["recipe"]), data.load(job["data"])
+    recipe, dataset = recipe_of(job), data.load(job["data"])
     begun = is_file(folder / "config.json")
     if begun:
         expected = {

@@ -13,7 +13,8 @@ from tinygan.errors import InputError, interrupt, on_signals
 from tinygan.files import is_file, open_file
 from tinygan.notebook import stream_for_bars
 from tinygan.screen import Display
-from tinygan.training import recipes
+
+from .measure import settings_of
 
 
 def measure_in_parallel(runs, max_processes):
@@ -31,7 +32,7 @@ def measure_in_parallel(runs, max_processes):
     with (
         on_signals(["SIGTERM", "SIGHUP"], interrupt),
         tqdm(
-            total=sum(recipes.settings_of(job).steps for job in jobs),
+            total=sum(settings_of(job).steps for job in jobs),
             initial=steps_done(),
             unit="step",
             file=stream,

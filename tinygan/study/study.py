@@ -23,7 +23,7 @@ from . import result_files
 from .claims import NOT_EVIDENCE, Claim, Comparison
 from .command_line import make_parser, print_error_in_one_line
 from .figures import finish, median_and_all
-from .measure import train_and_measure, train_command
+from .measure import recipe_of, settings_of, train_and_measure, train_command
 from .processes import measure_in_parallel
 from .run import Run, check_same_features
 
@@ -154,6 +154,7 @@ class Study:
 
         variants: {label: its settings}, written as for `--set`: "r1=0.2 lr=1e-3". A variant of
             another recipe begins with the recipe's name: "dcgan r1=0.2".
+        recipe: its name, or the file of one of your own: "my_model.py", relative to the script.
         common, settings: settings of all variants, as such a text and as keywords.
         data: the data set (default: "digits"; with `--full` "mnist").
         also: further measurements: also(run's folder) -> dict, which becomes `Run.also`.
@@ -182,7 +183,7 @@ class Study:
                     raise InputError(f"{label}: another label has the same short name, {name}")
                 folder = self._run_folder(name)
                 job = shared | {
-                    "recipe": own_recipe,
+                    **self._recipe(own_recipe),
                     "seed": seed,
                     "folder": str(folder),
                     "settings": settings | parse_assignments(changes),
@@ -211,6 +212,13 @@ class Study:
         check_same_features(runs.values())
         return {label: [run for run in runs.values() if run.label == label] for label in variants}
 
+    def _recipe(self, name: str) -> dict[str, str | None]:
+        """Return the entries of a job that say which recipe to train."""
+        if not name.endswith(".py"):
+            return {"recipe": name, "model": None}
+        path = str(self.folder / name)
+        return {"recipe": recipes.choose(path).name, "model": path}
+
     def _stored_results(self, run: Run, job: dict[str, Any]) -> dict[str, Any]:
         """Return the stored results of a run, or {} if it must be measured.
 
@@ -223,9 +231,9 @@ class Study:
         images = result_files.read_images(self.images_file)
         if not stored or job["keep_samples"] and run.images_name not in images:
             return {}
-        settings = dataclasses.asdict(recipes.settings_of(job))
+        settings = dataclasses.asdict(settings_of(job))
         # Stored results may be older than some of the settings: those had their defaults.
-        old = dataclasses.asdict(recipes.find(job["recipe"]).settings()) | stored["settings"]
+        old = dataclasses.asdict(recipe_of(job).settings()) | stored["settings"]
         expected = job["recipe"], job["data"], job["samples"]
         same = (stored["recipe"], stored["data"], stored["metrics"]["samples"]) == expected
         if not same or any(old[key] != settings[key] for key in settings.keys() - WITHOUT_EFFECT):
