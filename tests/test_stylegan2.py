@@ -267,9 +267,8 @@ def test_all_groups_of_gradients_are_compared_above(name, groups):
 def generator(configuration="d", seed=0, **settings):
     """A small G, in float64, with noise, biases and shifts that are not 0."""
     rng = np.random.default_rng(seed)
-    G = stylegan2.Generator(
-        3, 8, 1, (3, 2), 4, 2, mixing=0.0, configuration=configuration, rng=rng, **settings
-    )
+    layer = stylegan2.CONFIGURATIONS[configuration]
+    G = stylegan2.Generator(3, 8, 1, (3, 2), 4, 2, mixing=0.0, layer=layer, rng=rng, **settings)
     for name, p in G.named_parameters():
         if name.endswith(("bias", "strength")):
             p.assign(host(p) + 0.3 * rng.standard_normal(p.shape))
@@ -343,8 +342,9 @@ def test_the_constant_is_styled_but_not_normalised_from_c_on():
 
 @pytest.mark.parametrize("configuration", "abcd")
 def test_gradients_of_every_step(configuration):
+    layer = stylegan2.CONFIGURATIONS[configuration]
     G = stylegan2.Generator(
-        2, 8, 1, (2, 2), 2, 1, mixing=0.0, configuration=configuration, rng=np.random.default_rng(3)
+        2, 8, 1, (2, 2), 2, 1, mixing=0.0, layer=layer, rng=np.random.default_rng(3)
     ).eval()
     for name, p in G.named_parameters():
         if name.endswith(("strength", "bias")):

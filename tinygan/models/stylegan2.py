@@ -77,7 +77,7 @@ class Activation(nn.Module):
 class AdaIN(nn.Module):
     """Step a. inputs=None: no convolution, for the layer of the constant."""
 
-    conditional = True
+    conditional, styles_its_input = True, False
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
         self.conv = conv(inputs, outputs, 3, up=up, rng=rng) if inputs else None
@@ -112,7 +112,7 @@ class AdaINWrittenOut(AdaIN):
 class MeasuredDeviation(nn.Module):
     """Step c."""
 
-    conditional = True
+    conditional, styles_its_input = True, True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
         self.style = style_layer(style, inputs, rng=rng)
@@ -130,7 +130,7 @@ class MeasuredDeviation(nn.Module):
 class Demodulated(nn.Module):
     """Step d."""
 
-    conditional = True
+    conditional, styles_its_input = True, True
 
     def __init__(self, inputs, outputs, size, style, up=False, *, rng) -> None:
         self.style = style_layer(style, inputs, rng=rng)
@@ -173,7 +173,7 @@ class Generator(nn.StyleGenerator):
     image_size: (H, W), or a number for both. widths: channels of the feature maps of 4x4, 8x8, ...
     up to full size (4xN or Nx4, ... if H is not W). style: the length of w. layers, classes,
     hidden, rate: see `nn.Mapping`. mixing, psi, cutoff: see `nn.StyleGenerator`.
-    configuration: "a" to "d". architecture: "skip", "residual" or "original".
+    layer: the class of a step of the redesign. architecture: "skip", "residual" or "original".
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Generator(nn.StyleGenerator):
         mixing: float = 0.9,
         hidden: int | None = None,
         rate: float = 0.01,
-        configuration: str = "d",
+        layer: type[nn.Module] = Demodulated,
         architecture: str = "skip",
         *,
         rng: Rng,
@@ -199,7 +199,7 @@ class Generator(nn.StyleGenerator):
             latent, style, layers, classes, rate, separate_norms=True, hidden=hidden, rng=rng
         )
         self.init_styles(mapping, style, 2 * len(widths), mixing, rng)
-        layer, styled = CONFIGURATIONS[configuration], configuration in "cd"
+        styled = layer.styles_its_input
         pairs = list(zip(widths, widths[1:]))
         self.constant = Parameter(normal(rng, (*start, widths[0])))
         first = [] if styled else [layer(None, widths[0], start, style, rng=rng)]
@@ -339,12 +339,13 @@ class StyleGAN2Settings(StyleSettings):
     )
 
 
-def networks(s, sizes, rng) -> tuple[Generator, Discriminator]:
+def networks(s, sizes, rng, layers=CONFIGURATIONS) -> tuple[Generator, Discriminator]:
     *size, channels = sizes.image
     g_widths = channels_by_size(s.g_channels, s.max_channels, size)
     d_widths = channels_by_size(s.d_channels, s.max_channels, size)
     common = {"layers": s.mapping_layers, "rate": s.mapping_rate, "rng": rng}
-    g = {"mixing": s.mixing, "configuration": s.configuration, "architecture": s.g_architecture}
+    layer = layers[s.configuration]
+    g = {"mixing": s.mixing, "layer": layer, "architecture": s.g_architecture}
     d = {"classes": sizes.d_classes, "architecture": s.d_architecture}
     return (
         Generator(

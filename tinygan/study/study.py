@@ -278,12 +278,14 @@ class Study:
             self._update("measured", lambda old: old | {name: value})
         return self._stored("measured")[name]
 
-    def figure(self, mosaic: str, height: float, **settings: Any) -> tuple[Any, dict[str, Any]]:
+    def figure(
+        self, mosaic: str | list[list[str]], height: float, **settings: Any
+    ) -> tuple[Any, dict[str, Any]]:
         """Return (a matplotlib Figure, {letter: its axes}).
 
-        mosaic: the panels' letters, a line of text for each row of the figure: "aab;ccb". height:
-        in inches; the width is 12.8. settings: further arguments of matplotlib's
-        `Figure.subplot_mosaic`.
+        mosaic: the panels' letters, a line of text for each row of the figure: "aab;ccb"; or names,
+        a list for each row. height: in inches; the width is 12.8. settings: further arguments of
+        matplotlib's `Figure.subplot_mosaic`.
         """
         import_matplotlib()
         from matplotlib.figure import Figure
