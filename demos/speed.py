@@ -27,7 +27,7 @@ import numpy as np
 
 from tinygan import no_grad, ops, profile, tensor
 from tinygan.kernels.cpu import parallel
-from tinygan.study import Study
+from tinygan.study import COLORS, Study
 
 STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
 study = Study("speed", __doc__, size=STUDY_SIZE)
@@ -206,55 +206,68 @@ against = "ratio" in head  # PyTorch was measured, too
 # ## The figure
 
 # %%
-figure, axes = study.figure(10, 3.4, 1, 2)
-axes[0].barh(
+figure, panels = study.figure("ab", 5.2, width_ratios=(1, 1.2))
+panels["a"].barh(
     [f"{name}:\n{value:.3g}" for name, value in speed.items()][::-1],
     list(speed.values())[::-1],
-    color=["C0"] * 2 + ["C7"] * 3,
+    color=[COLORS[0]] * 2 + ["0.7"] * 3,
 )
-axes[0].axvline(one_core, color="black", linestyle=":", label="a matrix product, 1 core")
-axes[0].set(xscale="log", xlabel="GFLOP/s of the convolution (more is faster)")
-axes[0].legend(frameon=False, fontsize=8, loc="upper center")
-axes[1].bar(range(len(rows)), [float(row[2]) for row in rows], 0.4, label="tinygan")
+panels["a"].axvline(one_core, color="black", linestyle=":", label="a matrix product, 1 core")
+panels["a"].set(
+    title="one convolution (more is faster)", xscale="log", xlabel="GFLOP/s", ylim=(-0.6, 5.6)
+)
+panels["a"].legend(frameon=False, loc="upper right")
+bars = panels["b"]
+bars.bar(range(len(rows)), [float(row[2]) for row in rows], 0.4, label="tinygan", color=COLORS[0])
 if against:
-    axes[1].bar(
-        [i + 0.4 for i in range(len(rows))], [float(row[5]) for row in rows], 0.4, label="PyTorch"
+    bars.bar(
+        [i + 0.4 for i in range(len(rows))],
+        [float(row[5]) for row in rows],
+        0.4,
+        label="PyTorch",
+        color=COLORS[1],
     )
     for i, row in enumerate(rows):
-        axes[1].text(
-            i + 0.2, max(float(row[2]), float(row[5])), row[7], ha="center", va="bottom", fontsize=8
-        )
-axes[1].set_xticks(
-    [i + 0.2 * against for i in range(len(rows))], [row[0] for row in rows], fontsize=7
+        bars.text(i + 0.2, max(float(row[2]), float(row[5])), row[7], ha="center", va="bottom")
+bars.set_xticks(
+    [i + 0.2 * against for i in range(len(rows))], [row[0] for row in rows], rotation=30
 )
-axes[1].set(
-    yscale="log", ylabel="milliseconds a step" + ("\n(above: time ratio)" if against else "")
+bars.set(
+    title="training steps (lower is faster)",
+    yscale="log",
+    ylabel="milliseconds" + (" (above: time ratio)" if against else ""),
 )
-axes[1].margins(y=0.1)
-axes[1].legend(frameon=False, fontsize=7, loc="upper right")
-study.save_figure(figure, axes[0])
+bars.margins(y=0.15)
+bars.legend(frameon=False, loc="upper right")
 
 # %% [markdown]
 # ## The result
 
 # %%
-last = list(speed)[-1]
+one_thread, last = speed["tinygan, 1 thread"], list(speed)[-1]
 # One digit, because the loops were timed on a few pixels.
-times_loops = float(f"{speed[last] / speed['Python loops']:.1g}")
+times_loops = float(f"{one_thread / speed['Python loops']:.1g}")
 ratios = [float(row[7]) for row in rows] if against else []
+study.save_figure(
+    figure,
+    f"A convolution in NumPy: {one_thread / speed['Python loops']:,.0f} times as fast as loops, "
+    f"{one_thread / speed['columns, one product']:.1f} times as fast as im2col, on one thread",
+    "a",
+)
 study.finding(
-    f"A convolution runs at {speed[last]:.0f} GFLOP/s ({last}), "
-    f"{speed[last] / speed['columns, one product']:.1f} times as fast as a single im2col product "
-    f"and about {times_loops:,.0f} times as fast as Python loops."
+    f"On one thread, a convolution runs at {one_thread:.0f} GFLOP/s, "
+    f"{one_thread / speed['columns, one product']:.1f} times as fast as a single im2col product "
+    f"and about {times_loops:,.0f} times as fast as Python loops; with {last.split(', ')[1]}, at "
+    f"{speed[last]:.0f}."
     + (
         f" A training step takes {min(ratios):.2f} to {max(ratios):.2f} times as long as in "
         "PyTorch."
         if against
         else ""
     ),
-    details=f"On one thread, it runs at {speed['tinygan, 1 thread'] / one_core:.1f} times the "
-    "GFLOP/s of a plain matrix product. (GFLOP/s count the multiplications of a plain convolution; "
-    "Winograd's algorithm needs fewer.)",
+    details=f"On one thread, it runs at {one_thread / one_core:.1f} times the GFLOP/s of a plain "
+    "matrix product. (GFLOP/s count the multiplications of a plain convolution; Winograd's "
+    "algorithm needs fewer.)",
     machine=benchmark["machine"],
     versions=benchmark["versions"],
     gflops=speed,

@@ -143,8 +143,8 @@ def spots(folder):
 def activations(folder, n=study.choose(4, 64, 200)):
     """Return {layer: feature maps (N, H, W, C)} for the activations of "4x4", "8x8 1", ...
 
-    In (a) and (b), these are the maps before the normalisation. Noise is off, because it would hide a
-    spot.
+    In (a) and (b), these are the maps before the normalisation. Noise is off, because it would hide
+    a spot.
     """
     G, _ = load_networks(folder, model=model)
     for _, module in G.modules():

@@ -229,11 +229,15 @@ def save_convergence(
 
 
 def save_histograms(
-    path: str | Path, groups: Mapping[str, np.ndarray[Any, Any]], name: str
+    path: str | Path,
+    groups: Mapping[str, np.ndarray[Any, Any]],
+    name: str,
+    means: Mapping[str, float],
 ) -> None:
     """Plot histograms of groups of positive numbers on one logarithmic axis.
 
-    groups: {label: numbers}. name: of the quantity.
+    groups: {label: numbers}. name: of the quantity. means: {label: the mean to show, such as one
+    without outliers}.
     """
     pooled = np.concatenate(list(groups.values()))
     low, high = np.percentile(pooled, [0.2, 99.8])
@@ -241,8 +245,10 @@ def save_histograms(
     with _figure(path, (7, 3.5)) as figure:
         axes = figure.subplots()
         for label, numbers in groups.items():
-            inside, mean = np.clip(numbers, bins[0], bins[-1]), np.mean(numbers)
-            label = f"{label} (mean {mean:.3g})"
+            inside, label = (
+                np.clip(numbers, bins[0], bins[-1]),
+                f"{label} (mean {means[label]:.3g})",
+            )
             axes.hist(inside, bins, histtype="step", linewidth=1.5, label=label)
         axes.set(xscale="log", xlabel=name, ylabel="count")
         axes.legend(frameon=False)

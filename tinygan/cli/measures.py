@@ -225,12 +225,10 @@ def run_ppl(args):
         raise InputError(
             f"{args.run_folder}: the images do not change along a path: train the generator longer"
         )
-    rows = [
-        (name, f"{path_length.perceptual_path_length(values):.2f}")
-        for name, values in lengths.items()
-    ]
+    means = {name: path_length.perceptual_path_length(values) for name, values in lengths.items()}
+    rows = [(name, f"{mean:.2f}") for name, mean in means.items()]
     features = Perceptual(extractor).description
-    plots.save_histograms(args.output, lengths, "perceptual path length")
+    plots.save_histograms(args.output, lengths, "perceptual path length", means)
     save_numbers(
         numbers,
         args,
