@@ -19,12 +19,12 @@ python demos/game2d.py --full       # longer games on two data sets, three seeds
 # and how far a trained D is from the optimal one.
 #
 # These are the rules, which were stated before the full runs. (Learning rates and weights of
-# penalties were chosen in short games on the ring, with the seeds 0 and 1.) A comparison of two
-# settings has one of three verdicts. It "holds" if every seed of the one is beyond every seed of
-# the other, in the direction of the claim, and the medians differ by at least a tenth of the larger
-# one. It is "reversed" if this is true in the other direction. Otherwise, it is "undecided at this
-# scale". A run that diverges is counted, but has no part in a median, and a comparison with it is
-# undecided. (By default, there is a single seed: then the verdict is about this seed alone.)
+# penalties were chosen in short games on the ring, with the seeds 0 and 1, and the set-up of the
+# optimal D with the seeds 0 to 2.) A claim holds if all seeds of one side are beyond all seeds of
+# the other, and the medians differ by at least a tenth. It is reversed if the same is true the
+# other way round, and otherwise undecided at this scale. A run that diverges is counted, but has no
+# part in a median, and a comparison with it is undecided. (By default, there is a single seed: then
+# the verdict is about this seed alone.)
 
 # %%
 import re
@@ -40,23 +40,10 @@ from tinygan.errors import Diverged
 from tinygan.gan import losses
 from tinygan.lab import Game
 from tinygan.metrics.points import mode_metrics
-from tinygan.study import Study, mean_and_range
+from tinygan.study import Comparison, Study, median, median_and_all
 
 STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
 study = Study("game2d", __doc__, size=STUDY_SIZE)
-
-
-def verdict(larger, smaller):
-    """Return whether the numbers `larger`, one for each seed, are larger than the numbers
-    `smaller`. A number is None if the run has diverged."""
-    if None in [*larger, *smaller]:
-        return "undecided at this scale"
-    medians = np.median(larger), np.median(smaller)
-    apart = abs(medians[0] - medians[1]) >= 0.1 * max(medians)
-    if apart and min(larger) > max(smaller):
-        return "holds"
-    return "reversed" if apart and max(larger) < min(smaller) else "undecided at this scale"
-
 
 # %% [markdown]
 # ## What G receives from a D that is sure
@@ -178,7 +165,6 @@ def of_all_seeds(name, label):
 measured = {(name, label): of_all_seeds(name, label) for name in DATA for label in GAMES}
 numbers = lambda name, label, key: [row and row[key] for row in measured[name, label]]
 diverged = sum(values.count(None) for values in measured.values())
-summary = lambda values, digits: mean_and_range([x for x in values if x is not None], digits)
 for name in DATA:
     study.table(
         (f"{name}: the game", "modes kept", "good samples", "samples move", "diverged"),
@@ -186,8 +172,8 @@ for name in DATA:
             (
                 label,
                 *(
-                    summary(numbers(name, label, key), digits)
-                    for key, digits in (("kept", 1), ("good", 2), ("moved", 2))
+                    median_and_all(numbers(name, label, key), digits)
+                    for key, digits in (("kept", 0), ("good", 2), ("moved", 2))
                 ),
                 f"{numbers(name, label, 'kept').count(None)} of {len(study.seeds)}",
             )
@@ -208,8 +194,8 @@ for name in DATA:
 # with R1, because without it the fakes gather on lines that are thinner than the blur. Then we stop
 # G, let a new D learn alone, without R1, and measure its loss on new points with the same blur. The
 # claim is that its bound comes within a tenth of the divergence, and does not exceed it by more
-# than .01 (the estimate is about as accurate). It holds if this is true for every seed, and is
-# reversed if it is true for none.
+# than .01 (the estimate is about as accurate). It holds if this is true for every seed, is reversed
+# if it is true for none, and otherwise undecided.
 
 # %%
 WIDE_SETTINGS = {"data": "two-gaussians", "hidden": 64, "batch_size": 256, "r1": 0.1}
@@ -251,7 +237,7 @@ print(f"a D that learns alone finds {share:.0%} of the Jensen-Shannon divergence
 BLUE, ORANGE, GREY, EMPTY = "#0072B2", "#D55E00", "#666666", "#DDDDDD"
 SHADES = LinearSegmentedColormap.from_list("", ["#EDA274", "#FFFFFF", "#8CC3E6"], N=15)
 SHADES = SHADES.with_extremes(bad=EMPTY)
-FONT = 13  # points; a figure is 11.6 inches wide, and 1280 pixels
+FONT = 13  # points
 
 
 def draw_D(ax, axis, output, middle=0.5):
@@ -312,17 +298,9 @@ def note(ax, text, at, up, color):
 
 def pixels(figure):
     """Return a figure as a picture, uint8 (H, W, 3)."""
-    figure.set_dpi(110)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
-
-
-def save(figure, name):
-    """Write a figure as game2d-NAME.png."""
-    for folder in study.picture_folders():
-        plots.save_image(folder / f"game2d-{name}.png", pixels(figure))
-    study.show_picture(study.out / f"game2d-{name}.png")
 
 
 # %% [markdown]
@@ -337,29 +315,28 @@ by_loss = {label: arrows_of(game, loss, frame.fakes) for label, loss in LOSS_OF_
 longest = np.percentile(np.hypot(*by_loss["non-saturating"].T), 90)
 ratio = np.median(at_the_end["non-saturating"]) / np.median(at_the_end["saturating"])
 
-figure, axes = study.figure(11.6, 4.6, 1, 3)
-for ax, letter, (label, arrows) in zip(axes, "ab", by_loss.items()):
+figure, panels = study.figure("abc", 5)
+for letter, (label, arrows) in zip("ab", by_loss.items()):
+    ax = panels[letter]
     draw_D(ax, frame.axis, frame.heat_map)
     draw_points(ax, frame.reals, frame.fakes)
     draw_arrows(ax, frame.fakes[:20], arrows[:20], longest)
-    ax.set_title(f"({letter}) {label}: arrows of G", fontsize=FONT)
+    ax.set_title(f"{label}: arrows of G")
 for label, color, up in (("saturating", ORANGE, False), ("non-saturating", BLUE, True)):
     for rows in lengths:
-        axes[2].plot(UPDATES, [row[label] for row in rows], "o-", color=color)
-    note(axes[2], label, (UPDATES[-1], lengths[0][-1][label]), 9 if up else -9, color)
-axes[2].margins(y=0.18)
-axes[2].set_yscale("log")
-axes[2].set_title("(c) mean length of the arrows", fontsize=FONT)
-axes[2].set_xlabel("updates of D, while G waits", fontsize=FONT)
-axes[2].tick_params(labelsize=12)
-axes[2].grid(alpha=0.3)
-figure.suptitle(
+        panels["c"].plot(UPDATES, [row[label] for row in rows], "o-", color=color)
+    note(panels["c"], label, (UPDATES[-1], lengths[0][-1][label]), 9 if up else -9, color)
+panels["c"].margins(y=0.18)
+panels["c"].set_yscale("log")
+panels["c"].set(title="mean length of the arrows", xlabel="updates of D, while G waits")
+panels["c"].grid(alpha=0.3)
+study.save_figure(
+    figure,
     f"Against a D that is sure, the saturating loss makes the arrows {ratio:,.0f} times shorter"
     if ratio > 2
     else "Against this D, the arrows of both losses are about as long",
-    fontsize=16,
+    part="gradient",
 )
-save(figure, "gradient")
 
 # %% [markdown]
 # ## Games over time
@@ -376,75 +353,77 @@ def frames_and_losses(name, label):
     return shown[name, label]
 
 
-def median(name, label, key):
-    values = [x for x in numbers(name, label, key) if x is not None]
-    return float(np.median(values)) if values else 0.0
+def middle(name, label, key):
+    """Return the median over the seeds that did not diverge; 0 if all did."""
+    return np.nan_to_num(median(numbers(name, label, key)))
 
 
 CURES = [label for label in GAMES if label not in LOSS_OF_G]
 IN_STRIP = ["non-saturating", *(label for label in CURES if label != "relativistic")]
 
 
-def strip(name):
-    """Return the figure of the games on a data set, and its axes."""
-    figure, axes = study.figure(11.6, 10.6, len(IN_STRIP), len(STRIP) + 1)
+def save_strip(name, **part):
+    """Write the figure of the games on a data set."""
+    times = [f"step {k * STEPS // SHOTS:,}" for k in STRIP]
+    mosaic = [[f"{label}, {what}" for what in (*times, "losses")] for label in IN_STRIP]
+    figure, panels = study.figure(mosaic, 12)
     modes = DISTRIBUTIONS[name].modes
-    for letter, label, row in zip("abcdef", IN_STRIP, axes):
+    for label in IN_STRIP:
         frames, rows = frames_and_losses(name, label)
+        row = [panels[f"{label}, {what}"] for what in (*times, "losses")]
         for ax, k in zip(row, STRIP):
             draw(ax, frames[min(k, len(frames) - 1)])
         draw_losses(row[-1], rows)
         short = label.replace("relativistic, ", "relativistic,\n").replace(" statis", "\nstatis")
-        kept = f"keeps {median(name, label, 'kept'):.0f} of {modes}"
-        row[0].set_ylabel(f"({letter}) {short}\n{kept}", fontsize=12)
-    for ax, k in zip(axes[0], STRIP):
-        ax.set_title(f"step {k * STEPS // SHOTS:,}", fontsize=FONT)
-    axes[0, -1].set_title("losses", fontsize=FONT)
-    axes[0, -1].legend(frameon=False, fontsize=12)
-    for row in axes[:-1]:
-        row[-1].tick_params(labelbottom=False)
-    axes[-1, -1].set_xlabel("step", fontsize=12)
-    cured = [label for label in CURES if median(name, label, "kept") == modes]
-    figure.suptitle(
-        f"The plain game keeps {median(name, 'non-saturating', 'kept'):.0f} of {modes} modes; "
+        row[0].set_ylabel(f"{short}\nkeeps {middle(name, label, 'kept'):.0f} of {modes}")
+        if label == IN_STRIP[0]:
+            for ax, what in zip(row, (*times, "losses")):
+                ax.set_title(what)
+            row[-1].legend(frameon=False)
+        if label == IN_STRIP[-1]:
+            row[-1].set_xlabel("step")
+        else:
+            row[-1].tick_params(labelbottom=False)
+    cured = [label for label in CURES if middle(name, label, "kept") == modes]
+    study.save_figure(
+        figure,
+        f"The plain game keeps {middle(name, 'non-saturating', 'kept'):.0f} of {modes} modes; "
         f"{len(cured)} of {len(CURES)} cures keep all",
-        fontsize=16,
+        **part,
     )
-    return figure, axes
 
 
-figure, axes = strip("ring")
-study.save_figure(figure, *axes[:2].ravel())
+save_strip("ring")
 for name in DATA[1:]:
-    save(strip(name)[0], name)
+    save_strip(name, part=name)
 
 # %% [markdown]
 # ## What the games keep
 
 # %%
-figure, axes = study.figure(11.6, 4.6, 1, 2, sharey=True)
-keys = {"kept": "(a) modes kept, of 8", "good": "(b) share of good samples"}
-for ax, (key, title) in zip(axes, keys.items()):
+figure, panels = study.figure("ab", 5, sharey=True)
+keys = {"kept": "modes kept, of 8 (higher is better)", "good": "good samples (higher is better)"}
+for letter, (key, title) in zip("ab", keys.items()):
+    ax = panels[letter]
     for i, label in enumerate(GAMES):
         values = [x for x in numbers("ring", label, key) if x is not None]
         color = BLUE if label in CURES else ORANGE
-        ax.barh(i, median("ring", label, key), color=color, alpha=0.35)
+        ax.barh(i, middle("ring", label, key), color=color, alpha=0.35)
         ax.plot(values, [i] * len(values), "o", color=color)
-    ax.set_title(title, fontsize=FONT)
-    ax.set_yticks(range(len(GAMES)), list(GAMES), fontsize=12)
-    ax.tick_params(labelsize=12)
+    ax.set_title(title)
+    ax.set_yticks(range(len(GAMES)), list(GAMES))
     ax.set_xlim(left=0)
     ax.grid(axis="x", alpha=0.3)
-axes[0].invert_yaxis()
-best = max(GAMES, key=lambda label: median("ring", label, "good"))
-most = max(median("ring", label, "kept") for label in GAMES)
-keeps = median("ring", best, "kept")
-figure.suptitle(
+panels["a"].invert_yaxis()
+best = max(GAMES, key=lambda label: middle("ring", label, "good"))
+most = max(middle("ring", label, "kept") for label in GAMES)
+keeps = middle("ring", best, "kept")
+study.save_figure(
+    figure,
     f'The game with the most good samples, "{best}", keeps {keeps:.0f} modes'
-    + f"; others keep {most:.0f}" * (keeps < most),
-    fontsize=16,
+    + f"; others keep {most:.0f}" * bool(keeps < most),
+    part="modes",
 )
-save(figure, "modes")
 
 # %% [markdown]
 # ## The optimal D beside the trained one
@@ -460,29 +439,26 @@ density = optimal.real + optimal.fake
 empty = density < 1e-3 * density.max()
 x, y = np.abs(grid[~empty.ravel()]).max(0) + 2 * BLUR
 
-figure, axes = study.figure(11.6, 6.2, 2, 2, width_ratios=(1.3, 1))
+figure, panels = study.figure("ac;bc", 7, width_ratios=(1.3, 1))
 trained_D = game.output(grid).reshape(density.shape)
-titles = "(a) the optimal D", f"(b) the trained D, after {UPDATES[-1]} updates"
-for ax, title, D in zip(axes[:, 0], titles, (optimal.D, trained_D)):
+titles = "the optimal D", f"the trained D, after {UPDATES[-1]} updates"
+for letter, title, D in zip("ab", titles, (optimal.D, trained_D)):
+    ax = panels[letter]
     draw_D(ax, optimal.axis, np.where(empty, np.nan, D))
     draw_points(ax, reals[:200], game.fakes(200), 2.5)
-    ax.set(xlim=(-x, x), ylim=(-y, y))
-    ax.set_title(title, fontsize=FONT)
-for ax in axes[:, 1]:
-    ax.remove()
-ax = figure.add_subplot(axes[0, 0].get_gridspec()[:, 1])
+    ax.set(xlim=(-x, x), ylim=(-y, y), title=title)
+ax = panels["c"]
 for result in trained:
     ax.axhline(result["jsd"], color=GREY, linestyle="--")
     ax.plot(UPDATES, result["bounds"], "o-", color=BLUE)
 end = UPDATES[-1], trained[0]["jsd"]
 note(ax, "dashed: divergence (JSD)", end, -45, GREY)
 note(ax, "log 2 - loss / 2 of D", end, -70, BLUE)
-ax.set_title("(c) divergence and bound, in nats", fontsize=FONT)
-ax.set_xlabel("updates of D, while G waits", fontsize=FONT)
-ax.tick_params(labelsize=12)
+ax.set(title="divergence and bound, in nats", xlabel="updates of D, while G waits")
 ax.grid(alpha=0.3)
-figure.suptitle(f"A D that learns alone finds {share:.0%} of the divergence", fontsize=16)
-save(figure, "optimal")
+study.save_figure(
+    figure, f"A D that learns alone finds {share:.0%} of the divergence", part="optimal"
+)
 
 # %% [markdown]
 # ## Side by side, as an animation
@@ -491,18 +467,21 @@ save(figure, "optimal")
 # %%
 def animation():
     """Yield the pictures of all games side by side, with their losses so far."""
-    figure, axes = study.figure(11.6, 8.2, 4, 4, height_ratios=(4, 1.3, 4, 1.3))
+    rows = [list(GAMES)[:4], list(GAMES)[4:]]
+    mosaic = [[f"{what} {label}" for label in row] for row in rows for what in ("game", "losses")]
+    figure, panels = study.figure(mosaic, 9, height_ratios=(4, 1.3, 4, 1.3))
     for k in range(SHOTS + 1):
-        for i, label in enumerate(GAMES):
-            above, below = axes[2 * (i // 4) :, i % 4][:2]
-            frames, rows = frames_and_losses("ring", label)
+        for label in GAMES:
+            above, below = (panels[f"{what} {label}"] for what in ("game", "losses"))
+            frames, of_losses = frames_and_losses("ring", label)
             above.clear()
             draw(above, frames[min(k, len(frames) - 1)])
             above.set_title(label, fontsize=FONT)
             below.clear()
-            draw_losses(below, rows, until=max(k, 1))
-        axes[1, 0].set_ylabel("losses", fontsize=12)
-        axes[1, 0].legend(frameon=False, fontsize=12, ncols=2, loc="upper right")
+            draw_losses(below, of_losses, until=max(k, 1))
+        first = panels[f"losses {rows[0][0]}"]
+        first.set_ylabel("losses", fontsize=12)
+        first.legend(frameon=False, fontsize=12, ncols=2, loc="upper right")
         figure.suptitle(f"step {k * STEPS // SHOTS:,}", fontsize=16)
         yield pixels(figure)
         figure.set_layout_engine("none")  # the panels stay where they are
@@ -518,41 +497,41 @@ study.show_picture(study.out / "game2d.gif")
 # ## The result
 
 # %%
-verdicts = {
-    "against a D that is sure, the saturating loss gives G less": verdict(
-        at_the_end["non-saturating"], at_the_end["saturating"]
+more = lambda quantity, large, small, values: Comparison(quantity, (small, large), values[::-1])
+plain = "non-saturating"
+claims = {
+    "against a D that is sure, the saturating loss gives G less": more(
+        "mean length of the arrows",
+        plain,
+        "saturating",
+        (at_the_end[plain], at_the_end["saturating"]),
     )
 }
 for name in DATA:
     of = partial(numbers, name)
-    verdicts[f"the saturating loss makes fewer good samples ({name})"] = verdict(
-        of("non-saturating", "good"), of("saturating", "good")
+    claims[f"the saturating loss makes fewer good samples ({name})"] = more(
+        "good samples", plain, "saturating", (of(plain, "good"), of("saturating", "good"))
     )
-    verdicts[f"with R1, samples move less in the end ({name})"] = verdict(
-        of("non-saturating", "moved"), of("R1", "moved")
+    claims[f"with R1, samples move less in the end ({name})"] = more(
+        "movement", plain, "R1", (of(plain, "moved"), of("R1", "moved"))
     )
     for label in CURES:
-        verdicts[f"{label}: keeps more modes than the plain game ({name})"] = verdict(
-            of(label, "kept"), of("non-saturating", "kept")
+        claims[f"{label}: keeps more modes than the plain game ({name})"] = more(
+            "modes kept", label, plain, (of(label, "kept"), of(plain, "kept"))
         )
-within = [0.9 * r["jsd"] <= r["bounds"][-1] <= r["jsd"] + 0.01 for r in trained]
-verdicts["a D that learns alone comes within a tenth of the divergence"] = (
-    "holds" if all(within) else "undecided at this scale" if any(within) else "reversed"
-)
-study.table(("claim", "verdict"), *verdicts.items())
+claims["a D that learns alone comes within a tenth of the divergence"] = [
+    0.9 * result["jsd"] <= result["bounds"][-1] <= result["jsd"] + 0.01 for result in trained
+]
 kept, good = ({label: numbers("ring", label, key) for label in GAMES} for key in keys)
 study.finding(
     f"Against a D that is sure, the arrows of the non-saturating loss are {ratio:,.0f} times as "
     "long as those of the saturating one. Of the ring's 8 modes, G keeps "
-    + ", ".join(f"{summary(values, 1)} ({label})" for label, values in kept.items())
+    + ", ".join(f"{median_and_all(values, 0)} ({label})" for label, values in kept.items())
     + f". A D that learns alone finds {share:.0%} of the Jensen-Shannon divergence.",
-    {claim: result == "holds" for claim, result in verdicts.items()},
-    "Verdicts: "
-    + "; ".join(f"{claim}: {result}" for claim, result in verdicts.items())
-    + ". Share of good samples: "
-    + ", ".join(f"{label} {summary(values, 2)}" for label, values in good.items())
+    claims,
+    "Share of good samples: "
+    + ", ".join(f"{label} {median_and_all(values, 2)}" for label, values in good.items())
     + f". Runs that diverged: {diverged} of {len(DATA) * len(GAMES) * len(study.seeds)}.",
-    verdicts=verdicts,
     kept=kept,
     good=good,
     ratio=float(ratio),

@@ -106,7 +106,14 @@ def test_a_claim_of_several_comparisons_needs_all_of_them():
     assert verdict(smaller_than("a", "b"), smaller_than("b", "c")) == HOLDS
     assert verdict(smaller_than("b", "a"), smaller_than("c", "b")) == REVERSED
     assert verdict(smaller_than("a", "b"), smaller_than("c", "b")) == UNDECIDED
-    assert Claim("", True).verdict() == HOLDS and Claim("", np.bool_(False)).verdict() == REVERSED
+    assert Claim("", smaller_than("a", "b")).verdict() == HOLDS
+
+
+def test_a_claim_with_a_rule_of_its_own_is_true_of_all_runs_or_of_none():
+    verdict = lambda evidence: Claim("", evidence).verdict()
+    assert verdict(True) == HOLDS and verdict(np.bool_(False)) == REVERSED
+    assert verdict([True, True]) == HOLDS and verdict([False, False]) == REVERSED
+    assert verdict([True, False]) == verdict([]) == UNDECIDED
 
 
 def test_medians_are_shown_with_all_seeds_and_with_what_failed():

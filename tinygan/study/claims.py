@@ -119,17 +119,23 @@ def _number(run, path):
 class Claim:
     """A claim, and what decides it.
 
-    evidence: Comparisons; or, if no chance is involved, whether it is true.
+    evidence: Comparisons. For a claim with a rule of its own: whether it is true of each run. If no
+    chance is involved: whether it is true.
     """
 
     text: str
-    evidence: Sequence[Comparison] | bool
+    evidence: Comparison | Sequence[Comparison | bool] | bool
 
     def verdict(self) -> str:
-        if isinstance(self.evidence, (bool, np.bool_)):
-            return HOLDS if self.evidence else REVERSED
-        verdicts = {comparison.verdict() for comparison in self.evidence}
+        verdicts = {
+            part.verdict() if isinstance(part, Comparison) else HOLDS if part else REVERSED
+            for part in self._parts()
+        }
         return verdicts.pop() if len(verdicts) == 1 else UNDECIDED
 
-    def comparisons(self) -> Sequence[Comparison]:
-        return () if isinstance(self.evidence, (bool, np.bool_)) else self.evidence
+    def comparisons(self) -> list[Comparison]:
+        return [part for part in self._parts() if isinstance(part, Comparison)]
+
+    def _parts(self):
+        one = isinstance(self.evidence, (Comparison, bool, np.bool_))
+        return [self.evidence] if one else self.evidence

@@ -117,8 +117,12 @@ def _plot_lines(
             if xy := points(run):
                 axes.plot(
                     *zip(*xy),
-                    label=label if run is runs_of_label[0] else None,
-                    **{"color": COLORS[i % len(COLORS)], "linewidth": 1.5} | line,
+                    **{
+                        "label": label if run is runs_of_label[0] else None,
+                        "color": COLORS[i % len(COLORS)],
+                        "linewidth": 1.5,
+                    }
+                    | line,
                 )
     axes.grid(alpha=0.3)
 

@@ -372,7 +372,7 @@ class Study:
     def finding(
         self,
         sentence: str,
-        claims: dict[str, Comparison | Sequence[Comparison] | bool] | None = None,
+        claims: dict[str, Comparison | Sequence[Comparison | bool] | bool] | None = None,
         details: str = "",
         **numbers: Any,
     ) -> None:
@@ -383,7 +383,7 @@ class Study:
         """
         stored = {}
         for text, evidence in (claims or {}).items():
-            claim = Claim(text, [evidence] if isinstance(evidence, Comparison) else evidence)
+            claim = Claim(text, evidence)
             stored[text] = {
                 "verdict": NOT_EVIDENCE if self.size == "tiny" else claim.verdict(),
                 "comparisons": [comparison.as_json() for comparison in claim.comparisons()],
