@@ -13,6 +13,23 @@ python demos/stylegan.py --full       # full MNIST, three seeds, at most ten min
 # then a direction in z means different things in different places. StyleGAN inserts a mapping: w =
 # f(z) can have any distribution, even one with a hole. To see this, we use points in a square as
 # data. A point has two attributes, its coordinates, and one corner of the square is empty.
+#
+# ## The claims
+#
+# * On points: fewer samples are in the hole with a mapping than without (three seeds of the same
+#   synthesis network, with a mapping of three layers in front of it, and without).
+# * On points: W is straighter than Z. A linear function of w explains more of the attributes than
+#   one of z, in the same G: the unexplained share is smaller.
+# * On digits: in the same G, paths in W are shorter than paths in Z, and W is better separable.
+# * On digits: a mapping makes paths shorter: those in the W of a G with a mapping are shorter than
+#   those in the Z of a G without one.
+# * On digits: a G with a mapping follows the class better: its class accuracy is larger.
+#
+# The rule, fixed before the runs: a claim holds if all seeds of one side are beyond all seeds of
+# the other, and the medians differ by at least a tenth. It is reversed if the same is true the
+# other way round, and otherwise undecided at this scale. Path lengths mean little for a G of little
+# variety: a run with a recall below .3 has failed, and a claim about lengths with a failed run is
+# undecided.
 
 # %%
 import numpy as np
@@ -23,60 +40,94 @@ from tinygan.metrics import Evaluator
 from tinygan.metrics.extractor import Extractor
 from tinygan.metrics.path_length import path_lengths, perceptual_path_length
 from tinygan.metrics.separability import attributes, separability
-from tinygan.study import Study, clearly_below, mean_over_seeds, plot_images
+from tinygan.study import (
+    COLORS,
+    Comparison,
+    Study,
+    larger,
+    median,
+    median_and_all,
+    median_over_seeds,
+    plot_images,
+)
 from tinygan.training.sampling import generate, latents, load_networks
 
 STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
 study = Study("stylegan", __doc__, size=STUDY_SIZE)
-rng = np.random.default_rng(0)
 
 
-def points(n):
+def points(n, rng):
     """Draw n points (n, 2) from the square from -1 to 1 without its upper right quarter."""
     in_square = rng.uniform(-1, 1, (2 * n, 2)).astype(np.float32)
     return in_square[~(in_square > 0).all(1)][:n]
 
 
-def perceptron(*widths):
+def perceptron(*widths, rng):
     layers = []
     for a, b in zip(widths, widths[1:]):
         layers += [nn.Linear(a, b, rng=rng), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers[:-1])
 
 
-# G = synthesis(mapping(z)). The synthesis network is small, so that the mapping has to do the
-# bending.
-mapping, synthesis = perceptron(2, 64, 64, 64, 2), perceptron(2, 16, 2)
-D = perceptron(2, 64, 64, 64, 1)
-loss, weights = losses.find("bce"), [*mapping.parameters(), *synthesis.parameters()]
-g_optimizer, d_optimizer = (
-    optim.Adam(p, lr=1e-3, betas=(0.0, 0.99)) for p in (weights, D.parameters())
-)
-for step in range(study.choose(20, 6000, 20_000)):
-    reals, z = points(256), rng.standard_normal((256, 2), dtype=np.float32)
-    fakes = synthesis(mapping(z))
-    d_loss = loss.discriminator(D(reals), D(fakes.detach())) + 0.1 * penalties.r1(D, reals)
-    d_optimizer.step(grad(d_loss, D.parameters()))
-    g_optimizer.step(grad(loss.generator(None, D(fakes)), weights))
+def train_on_points(seed, with_mapping):
+    """Train G = synthesis(mapping(z)), or synthesis(z). The synthesis network is small, so that the
+    mapping has to do the bending. Return (z, w, generated points) of 4,000 samples."""
+    rng = np.random.default_rng(seed)
+    mapping = perceptron(2, 64, 64, 64, 2, rng=rng) if with_mapping else nn.Sequential()
+    synthesis, D = perceptron(2, 16, 2, rng=rng), perceptron(2, 64, 64, 64, 1, rng=rng)
+    loss, weights = losses.find("bce"), [*mapping.parameters(), *synthesis.parameters()]
+    g_optimizer, d_optimizer = (
+        optim.Adam(p, lr=1e-3, betas=(0.0, 0.99)) for p in (weights, D.parameters())
+    )
+    for _ in range(study.choose(20, 6000, 20_000)):
+        reals, z = points(256, rng), rng.standard_normal((256, 2), dtype=np.float32)
+        fakes = synthesis(mapping(tensor(z)))
+        d_loss = loss.discriminator(D(reals), D(fakes.detach())) + 0.1 * penalties.r1(D, reals)
+        d_optimizer.step(grad(d_loss, D.parameters()))
+        g_optimizer.step(grad(loss.generator(None, D(fakes)), weights))
+    z = rng.standard_normal((4000, 2), dtype=np.float32)
+    w = mapping(tensor(z)).detach()
+    return z, w.numpy(), synthesis(w).detach().numpy()
 
-z = rng.standard_normal((4000, 2), dtype=np.float32)
-w = mapping(z).detach()
-generated, w = synthesis(w).detach().numpy(), w.numpy()
 
-
-def linear_r2(latent):
-    """Return R^2, the share of the two attributes' variance that a linear function of the latents
-    explains."""
+def unexplained(latent, generated):
+    """Return the share of the two attributes' variance that no linear function of the latents
+    explains, 1 - R^2."""
     inputs = np.column_stack([latent, np.ones(len(latent))])
     residuals = generated - inputs @ np.linalg.lstsq(inputs, generated, rcond=None)[0]
-    return 1 - (residuals**2).sum() / ((generated - generated.mean(0)) ** 2).sum()
+    return float((residuals**2).sum() / ((generated - generated.mean(0)) ** 2).sum())
 
 
-r2 = {"Z": linear_r2(z), "W": linear_r2(w)}
-in_hole = (generated > 0.1).all(1).mean()
-print(
-    f"points in the hole: {in_hole:.1%}; variance of the attributes that a linear function "
-    f"explains: Z {r2['Z']:.1%}, W {r2['W']:.1%}"
+def measure_points(seed, with_mapping):
+    z, w, generated = train_on_points(seed, with_mapping)
+    return {
+        "hole": float((generated > 0.1).all(1).mean()),
+        "unexplained by z": unexplained(z, generated),
+        "unexplained by w": unexplained(w, generated),
+        **({"shown": [x.round(3).tolist() for x in (z, w, generated)]} if seed == 0 else {}),
+    }
+
+
+on_points = {
+    label: [
+        study.cached(f"points-{key}-{seed}", lambda s=seed, m=with_mapping: measure_points(s, m))
+        for seed in study.seeds
+    ]
+    for label, key, with_mapping in (("mapping", "mapping", True), ("no mapping", "none", False))
+}
+of_points = lambda label, key: [row[key] for row in on_points[label]]
+study.table(
+    ("points", "in the hole", "unexplained by z", "unexplained by w"),
+    *(
+        (
+            label,
+            *(
+                median_and_all([100 * x for x in of_points(label, key)], 1) + "%"
+                for key in ("hole", "unexplained by z", "unexplained by w")
+            ),
+        )
+        for label in on_points
+    ),
 )
 
 # %% [markdown]
@@ -163,7 +214,7 @@ study.compare(
     },
 )
 length, separable = (
-    {space: mean_over_seeds(runs, f"also.{key}.{space}") for space in "zw"}
+    {space: median_over_seeds(runs, f"also.{key}.{space}") for space in "zw"}
     for key in ("path_length", "separability")
 )
 
@@ -208,124 +259,146 @@ def noise():
 
 mixing, noisy = study.cached_images("mixing", mixed), study.cached_images("noise", noise)
 moved, fid_without_noise = (
-    mean_over_seeds(runs, f"also.{key}")["8 layers"] for key in ("noise", "fid_without_noise")
+    median_over_seeds(runs, f"also.{key}")["8 layers"] for key in ("noise", "fid_without_noise")
 )
-fid_with_noise = float(
-    np.mean([run.also["truncation"][psis.index(1.0)]["fid"] for run in runs["8 layers"]])
-)
+fid_with_noise = median(run.also["truncation"][psis.index(1.0)]["fid"] for run in runs["8 layers"])
 print(
     f"noise moves a pixel by {moved:.1f} of 255, on average; FID with noise {fid_with_noise:.2f}, "
     f"without {fid_without_noise:.2f}"
 )
 
 # %% [markdown]
-# ## The figure
+# ## The figures
 
 # %%
-figure, axes = study.figure(12, 4.8, 2, 5, height_ratios=(1.4, 1))
-for ax, where, title in zip(
-    axes[0],
-    (points(4000), z, w),
-    (
-        "(a) data",
-        f"(b) Z: a linear fit\nexplains {r2['Z']:.0%}",
-        f"(c) W: a linear fit\nexplains {r2['W']:.0%}",
-    ),
+z, w, generated = (np.array(x) for x in on_points["mapping"][0]["shown"])
+middle = {
+    key: median(of_points("mapping", key)) for key in on_points["mapping"][0] if key != "shown"
+}
+explained = {space: 1 - middle[f"unexplained by {space}"] for space in "zw"}
+real_points = points(4000, np.random.default_rng(1))
+figure, panels = study.figure("abc", 5.2)
+for letter, where, shown, name, title in (
+    ("a", real_points, real_points, "attribute", "data, with a hole"),
+    ("b", z, generated, "z", f"Z: a line explains {explained['z']:.0%}"),
+    ("c", w, generated, "w", f"W: a line explains {explained['w']:.0%}"),
 ):
-    shown = where if title.startswith("(a)") else generated
-    colors = np.clip(
-        np.column_stack([shown[:, 0], 0 * shown[:, 0] - 0.6, shown[:, 1]]) / 2 + 0.5, 0, 1
-    )
-    ax.scatter(*where.T, c=colors, s=2)
-    if not title.startswith("(a)"):
+    ax = panels[letter]
+    hue = np.column_stack([shown[:, 0], np.full(len(shown), -0.6), shown[:, 1]]) / 2 + 0.5
+    ax.scatter(*where.T, c=np.clip(hue, 0, 1), s=3)
+    if letter != "a":
         for i, color in enumerate(("black", "gold")):
-            ax.tricontour(
-                *where.T,
-                generated[:, i],
-                levels=(-0.8, -0.4, 0, 0.4, 0.8),
-                colors=color,
-                linewidths=1.2,
-            )
+            levels = (-0.8, -0.4, 0, 0.4, 0.8)
+            ax.tricontour(*where.T, generated[:, i], levels, colors=color, linewidths=1.5)
     low, high = np.percentile(where, (1, 99), axis=0)
-    name = {"(a)": "attribute", "(b)": "z", "(c)": "w"}[title[:3]]
-    ax.set(
-        title=title,
-        xlim=(low[0], high[0]),
-        ylim=(low[1], high[1]),
-        xticks=(),
-        yticks=(),
-        xlabel=f"{name} 1",
-        ylabel=f"{name} 2",
-    )
-for ax, means, key in zip(axes[0, 3:], (length, separable), ("path_length", "separability")):
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=(), yticks=())
+    ax.set(title=title, xlabel=f"{name} 1", ylabel=f"{name} 2")
+study.save_figure(
+    figure,
+    "The data have a hole; Z is forced into a round cloud; the mapping unwarps it to W\n"
+    "(lines: where an attribute is equal)",
+)
+figure, panels = study.figure("ab;cc;dd", 14, height_ratios=(1, 0.85, 0.85))
+for letter, means, key in zip("ab", (length, separable), ("path_length", "separability")):
+    ax = panels[letter]
     for i, label in enumerate(runs):
         for j, space in enumerate("zw"):
             at = i + 0.4 * j - 0.2
-            values = [run.number(f"also.{key}.{space}") for run in runs[label]]
+            values = [run.number_or_none(f"also.{key}.{space}") for run in runs[label]]
+            shown = [value for value in values if value is not None]
+            legend = None if i else space.upper()
             ax.bar(
                 at,
-                means[space][label],
+                np.nan_to_num(means[space][label]),
                 0.4,
-                color=f"C{j}",
-                alpha=0.6,
-                label=None if i else space.upper(),
+                color=COLORS[j],
+                alpha=0.7,
+                label=legend,
             )
-            ax.plot([at] * len(values), values, "k.", markersize=4)
-    ax.set_xticks(range(len(runs)), ["8 layers", "none (W: z and class)"], fontsize=7)
-    ax.set(ylabel=f"{key.replace('_', ' ')} (less is better)", xlabel="mapping")
-    ax.legend(frameon=False, fontsize=7)
-plot_images(axes[1, 0], runs["8 layers"][0].images, 10, "8 layers")
-plot_images(axes[1, 1], runs["none"][0].images, 10, "no mapping")
-plot_images(axes[1, 2], mixing, 10, "mixed: coarse styles of row 2,\nfine ones of row 1")
-plot_images(axes[1, 3], noisy, 10, "noise: fixed, none,\nand how far it moves pixels")
-for key, color in (("fid", "C0"), ("precision", "C1"), ("recall", "C2"), ("class_accuracy", "C3")):
-    values = np.mean([[row[key] for row in run.also["truncation"]] for run in runs["8 layers"]], 0)
-    axes[1, 4].plot(
-        psis,
-        values / (values.max() if key == "fid" else 1),
-        color,
-        marker="o",
-        markersize=3,
-        label=f"FID / {values.max():.0f}" if key == "fid" else key.replace("_", " "),
+            ax.plot([at] * len(shown), shown, "k.", markersize=6)
+    ax.set_xticks(range(len(runs)), ["mapping of 8 layers", "none (W: z and class)"])
+    ax.set_title(f"{key.replace('_', ' ')} (lower is better)")
+    ax.legend(frameon=False)
+classes = list("0123456789")
+plot_images(
+    panels["c"],
+    np.concatenate([runs["8 layers"][0].images[:10], runs["none"][0].images[:10], noisy]),
+    10,
+    "samples of the first seed, and what noise does",
+    ["8 layers", "no mapping", "fixed noise", "no noise", "moved by noise"],
+    classes,
+)
+plot_images(
+    panels["d"],
+    mixing,
+    10,
+    "mixed styles",
+    ["images", "others", "coarse styles of the others,\nfine ones of the images"],
+)
+study.save_figure(figure, "Digits: is W smoother and better separable than Z?", "ab", part="digits")
+figure, panels = study.figure("a", 4.6)
+for (key, name), color in zip(
+    {"precision": "precision", "recall": "recall", "class_accuracy": "class accuracy"}.items(),
+    COLORS,
+):
+    values = np.median(
+        [[row[key] for row in run.also["truncation"]] for run in runs["8 layers"]], 0
     )
-axes[1, 4].set(xlabel="psi (truncation in W)", ylim=(0, 1.05))
-axes[1, 4].legend(frameon=False, fontsize=6, loc="center right")
-study.save_figure(figure, axes[0, 1], axes[0, 2])
+    panels["a"].plot(psis, values, color, marker="o", label=name, linewidth=2)
+panels["a"].set(title="higher is better", xlabel="psi (truncation in W)", ylim=(0, 1.05))
+panels["a"].legend(frameon=False)
+panels["a"].grid(alpha=0.3)
+study.save_figure(figure, "Truncation in W trades variety for quality, too", part="truncation")
 
 # %% [markdown]
 # ## The result
 
 # %%
-accuracy, deep = mean_over_seeds(runs, "class_accuracy"), "8 layers"
-w_is_better = [
-    text
-    for text, key in (("shorter paths", "path_length"), ("better separability", "separability"))
-    if max(run.number(f"also.{key}.w") for run in runs[deep])
-    < min(run.number(f"also.{key}.z") for run in runs[deep])
-]
+deep, none = "8 layers", "none"
+accuracy, recall = (median_over_seeds(runs, key) for key in ("class_accuracy", "recall"))
+of = lambda label, path: [run.number_or_none(path) for run in runs[label]]
+between = lambda key, quantity: Comparison(
+    quantity, ("W", "Z"), (of(deep, f"also.{key}.w"), of(deep, f"also.{key}.z"))
+)
+claims = {
+    "a mapping keeps points out of the hole": Comparison(
+        "share in the hole",
+        ("mapping", "no mapping"),
+        (of_points("mapping", "hole"), of_points("no mapping", "hole")),
+    ),
+    "W is straighter than Z": Comparison(
+        "unexplained share",
+        ("W", "Z"),
+        (of_points("mapping", "unexplained by w"), of_points("mapping", "unexplained by z")),
+    ),
+    "W has shorter paths": between("path_length", "path length"),
+    "W has better separability": between("separability", "separability"),
+    "a mapping makes paths shorter": Comparison(
+        "path length",
+        ("W of 8 layers", "Z of none"),
+        (of(deep, "also.path_length.w"), of(none, "also.path_length.z")),
+    ),
+    "w follows the class better than z": larger(
+        runs, "class_accuracy", deep, none, "class accuracy"
+    ),
+}
+failed = sum(run.failed for group in runs.values() for run in group)
 study.finding(
-    f"W has {' and '.join(w_is_better) or 'neither shorter paths nor better separability'} than "
-    f"the Z of the same G (path length {length['w'][deep]:.1f} against {length['z'][deep]:.1f}, "
-    f"separability {separable['w'][deep]:.2f} against {separable['z'][deep]:.2f}). With 8 mapping "
-    "layers, G follows the class "
-    + (
-        "better than"
-        if clearly_below(runs, "class_accuracy", "none", deep)
-        else "less well than"
-        if clearly_below(runs, "class_accuracy", deep, "none")
-        else "about as well as"
-    )
-    + f" with none (class accuracy {accuracy[deep]:.1%} against {accuracy['none']:.1%}).",
-    {f"W has {text}": text in w_is_better for text in ("shorter paths", "better separability")}
-    | {"w follows the class better than z": clearly_below(runs, "class_accuracy", "none", deep)},
-    f"For data with a hole, a linear function of z explains {r2['Z']:.0%} of the attributes' "
-    f"variance, and one of w {r2['W']:.0%} ({in_hole:.1%} of the points are in the hole). On "
-    f"digits, the G without a mapping has a path length of {length['z']['none']:.1f}. Both Gs "
-    "generate little variety (recall "
-    + ", ".join(f"{label} {value:.2f}" for label, value in mean_over_seeds(runs, "recall").items())
-    + f"). Noise moves a pixel by {moved:.1f} of 255; the FID is {fid_with_noise:.1f} with noise "
+    f"In the same G, the path length is {length['w'][deep]:.1f} in W and {length['z'][deep]:.1f} "
+    f"in Z, and the separability {separable['w'][deep]:.2f} and {separable['z'][deep]:.2f}. "
+    f"Without a mapping, the path length is {length['z'][none]:.1f}. The class accuracy is "
+    f"{accuracy[deep]:.1%} with 8 mapping layers and {accuracy[none]:.1%} with none (all are "
+    "medians).",
+    claims,
+    f"For data with a hole, a linear function of z explains {explained['z']:.0%} of the variance "
+    f"of the attributes, and one of w {explained['w']:.0%}; "
+    f"{median(of_points('mapping', 'hole')):.1%} of the points are in the hole with a mapping, {median(of_points('no mapping', 'hole')):.1%} "
+    f"without. {failed} of {sum(map(len, runs.values()))} runs on digits have a recall below .3; "
+    "the recall is "
+    + ", ".join(f"{median_and_all([r.recall for r in g])} ({label})" for label, g in runs.items())
+    + f". Noise moves a pixel by {moved:.1f} of 255; the FID is {fid_with_noise:.1f} with noise "
     f"and {fid_without_noise:.1f} without.",
-    r2=r2,
+    explained=explained,
     path_length=length,
     separability=separable,
     class_accuracy=accuracy,
