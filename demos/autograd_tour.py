@@ -17,7 +17,7 @@ import tinygan
 from tinygan import Parameter, check_grads, grad, ops, tensor
 from tinygan.autograd import op
 from tinygan.autograd.drawing import draw_graph
-from tinygan.study import Study
+from tinygan.study import COLORS, Study
 
 STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
 study = Study("autograd_tour", __doc__, size=STUDY_SIZE)
@@ -242,7 +242,7 @@ print("check_grads(penalty):", checked)
 # %% [markdown]
 # ## The figure
 #
-# Left: tanh and its derivatives, by the engine (lines) and by finite differences (dots). Right: the
+# (a) tanh and its derivatives, by the engine (lines) and by finite differences (dots). (b) The
 # distance of the right derivative and of the two wrong ones from finite differences, at first and
 # at second order.
 
@@ -267,11 +267,13 @@ def error_of(f, order):
     return np.abs(exact - difference(lambda x: lower(x)[1].detach().numpy(), at)).max()
 
 
-figure, (left, right) = study.figure(9, 3.2, 1, 2)
+figure, panels = study.figure("ab", 5)
+left, right = panels["a"], panels["b"]
 for order, (line, dots) in enumerate(zip(engine, numeric)):
-    left.plot(x, line, f"C{order}", label=("tanh", "first", "second", "third derivative")[order])
-    left.plot(x[::3], dots[::3], f"C{order}.", markersize=4)
-left.set(xlabel="x", ylabel="engine: lines, differences: dots")
+    label = ("tanh", "first", "second", "third derivative")[order]
+    left.plot(x, line, COLORS[order], label=label, linewidth=2)
+    left.plot(x[::3], dots[::3], ".", color=COLORS[order], markersize=7)
+left.set(title="tanh and its derivatives", xlabel="x", ylabel="engine: lines, differences: dots")
 left.grid(alpha=0.3)
 kinds = {"right": lambda x: x**3, "a wrong factor": cube_with_slip, "a bare array": cube_with_array}
 errors = {name: [error_of(f, order) for order in (1, 2)] for name, f in kinds.items()}
@@ -280,17 +282,21 @@ for order in (0, 1):
         np.arange(3) + 0.4 * order - 0.2,
         [by_order[order] for by_order in errors.values()],
         0.4,
+        color=COLORS[order],
         label=f"order {order + 1}",
     )
 right.set_xticks(range(3), kinds)
 right.set(
+    title="derivatives of x cubed (lower is better)",
     yscale="log",
+    ylim=(1e-12, 1e3),
     ylabel="distance from differences",
-    title="derivative of x cubed\n(order 2: of order 1, as it is)",
 )
 for axes in (left, right):
-    axes.legend(frameon=False, fontsize=7)
-study.save_figure(figure, right)
+    axes.legend(frameon=False)
+study.save_figure(
+    figure, "Derivatives by the engine, and a mistake that only the second order shows", "b"
+)
 
 # %% [markdown]
 # ## The result

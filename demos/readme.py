@@ -15,9 +15,9 @@ import re
 import sys
 from pathlib import Path
 
-from korean import KOREAN, verdicts
+import korean
 
-from tinygan.study import result_files
+from tinygan.study import median_and_all, result_files
 
 DEMOS = Path(__file__).parent
 GUIDES = [
@@ -114,6 +114,40 @@ def table(name, number):
     if name in BEYOND and not is_measured(name):
         return NOT_MEASURED
     return markdown(*result(name)["tables"][int(number)])
+
+
+def verdicts(name):
+    """Return the table of a demo's claims: what was compared, and the verdict."""
+    if name in BEYOND and not is_measured(name):
+        return NOT_MEASURED
+    return markdown(
+        ["claim", "compared (median and all seeds)", "verdict"],
+        *(
+            [claim, "<br>".join(map(compared, found["comparisons"])) or "-", found["verdict"]]
+            for claim, found in result(name)["claims"].items()
+        ),
+    )
+
+
+def compared(comparison):
+    """Return a comparison in words: "FID: a 2.5 (2.0, 2.5, 3.1); b 4.0 (3.9, 4.0, 4.4)"."""
+    labels, values = comparison["labels"], comparison["values"]
+    both = (f"{labels[key]} {numbers(values[key])}" for key in ("smaller", "larger"))
+    bound, visible = comparison["at_most"], comparison["visible"]
+    words = f"{comparison['quantity']}: {'; '.join(both)}"
+    if bound is not None:
+        words += f" (at most {bound:.0%} larger)"
+    if comparison["verdict"] == "undecided" and visible is not None:
+        words += f" (a difference of {visible:.2g} would have been seen)"
+    return words
+
+
+def numbers(values):
+    """Return the median and all of some numbers with three digits each. None: a failed run."""
+    shown = [x for x in values if x is not None]
+    largest = max(map(abs, shown), default=0)
+    digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    return median_and_all(values, digits)
 
 
 def picture(name):
@@ -283,10 +317,12 @@ def content(mark):
         return gallery()
     if name == "갤러리":
         return gallery(
-            "데모 | 알아낸 것",
-            lambda name: KOREAN[name](result(name)) + verdicts(result(name)["holds"]),
+            "데모 | 결과",
+            lambda name: (
+                korean.KOREAN[name](result(name)) + korean.verdicts(result(name).get("claims", {}))
+            ),
         )
-    if name in ("picture", "truncation", "spaces", "bench", "plain_kernels"):
+    if name in ("picture", "verdicts", "truncation", "spaces", "bench", "plain_kernels"):
         return globals()[name](*arguments)
     is_demo = name in (*LECTURE, *BEYOND)
     return table(name, *arguments) if is_demo else printed(name, *arguments)
