@@ -40,7 +40,9 @@ python demos/conditional.py --full       # full MNIST, three seeds, a few minute
 # %%
 import numpy as np
 
+from tinygan import data, no_grad, tensor
 from tinygan.study import (
+    COLORS,
     Study,
     larger,
     median_and_all,
@@ -49,6 +51,7 @@ from tinygan.study import (
     plot_images,
     smaller,
 )
+from tinygan.training.sampling import load_networks
 
 STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
 study = Study("conditional", __doc__, size=STUDY_SIZE)
@@ -82,6 +85,32 @@ columns = {
     "FID": ("fid", 2),
 }
 study.compare("the class, by", runs, columns)
+
+# %% [markdown]
+# ## Is it a real seven?
+#
+# D does not ask whether an image is real, but whether it is a real image of the given class. One
+# real 7 gets ten logits, one for each label.
+
+
+# %%
+def logits_of_a_seven():
+    """Return D's logits of the first 7 of the test images under the labels 0 to 9."""
+    _, D = load_networks(runs["G concatenation, D projection"][0].folder)
+    test = data.load(study.choose("digits", "digits", "mnist"), "test").padded(2)
+    seven = data.to_float(test.images[test.labels == 7][:1])
+    with no_grad():
+        return D(tensor(np.repeat(seven, 10, 0)), np.arange(10)).numpy().tolist()
+
+
+seven = study.cached("seven", logits_of_a_seven)
+of_seven, panels = study.figure("a", 4.6)
+panels["a"].bar(range(10), seven, color=[COLORS[int(k == 7)] for k in range(10)], alpha=0.8)
+panels["a"].axhline(0, color="black")
+panels["a"].set(
+    title="D's logit of one real 7 (first seed)", xlabel="the label that D is given", ylabel="logit"
+)
+panels["a"].set_xticks(range(10))
 
 # %% [markdown]
 # ## The figure
@@ -129,6 +158,9 @@ claims = {
 }
 failed = {label: sum(run.failed for run in group) for label, group in runs.items()}
 best = min(fid, key=lambda label: (np.isnan(fid[label]), fid[label]))
+study.save_figure(
+    of_seven, "Is it a real 7? D asks for the class, not only for the image", part="seven"
+)
 study.save_figure(figure, f"The best of six ways to give the class is {best} (FID {fid[best]:.1f})")
 study.finding(
     "A classifier recognises the requested digit in "

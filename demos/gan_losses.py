@@ -53,18 +53,30 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## First, D alone
 #
-# First, G stays untrained. Within a few steps, D's probability goes to 1 for reals and to 0 for
-# fakes: if G does not learn, D wins. In the game, G has to keep up with D.
+# This D has a grid of logits, one for each of 7x7 overlapping patches of the image. G stays
+# untrained. Within a few steps, D's probability goes to 1 on reals, and to 0 on fakes: if G does
+# not learn, D wins. In the game, G has to keep up with D.
 
 # %%
-G, D = dcgan.Generator(rng=rng, widths=(32, 16)), dcgan.Discriminator(rng=rng, widths=(16, 32))
+G, D = (
+    dcgan.Generator(rng=rng, widths=(32, 16)),
+    dcgan.Discriminator(rng=rng, widths=(16, 32), patches=True),
+)
 bce, digits = losses.find("bce"), data.load("digits")
-optimizer = optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999))
-alone = []  # D's mean probabilities for reals and for fakes, at each step
-for step in range(study.choose(5, 60, 60)):
+optimizer = optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.999))
+stages = study.choose((0, 4), (0, 20, 60, 149), (0, 20, 60, 149))  # the steps of the figure
+z = rng.standard_normal((16, 100), dtype=np.float32)
+alone, grids = [], []  # D's mean probabilities for reals and for fakes; and its grids, at stages
+for step in range(stages[-1] + 1):
     reals, _ = digits.batch(step, batch_size=16, seed=0)
-    on_reals, on_fakes = D(reals), D(G(rng.standard_normal((16, 100), dtype=np.float32)).detach())
-    alone.append([logits.sigmoid().mean().item() for logits in (on_reals, on_fakes)])
+    reals[0] = data.to_float(digits.images[7])  # the real image of the figure
+    z[1:] = rng.standard_normal((15, 100), dtype=np.float32)
+    fakes = G(z).detach()
+    on_reals, on_fakes = D(reals), D(fakes)
+    probabilities = [logits.detach().sigmoid().numpy() for logits in (on_reals, on_fakes)]
+    alone.append([float(p.mean()) for p in probabilities])
+    if step in stages:
+        grids.append([(x[0], p[0]) for x, p in zip((reals, fakes.numpy()), probabilities)])
     optimizer.step(grad(bce.discriminator(on_reals, on_fakes), D.parameters()))
 print(f"D alone, after {len(alone)} steps: real {alone[-1][0]:.3f}, fake {alone[-1][1]:.3f}")
 test = data.load(study.choose("digits", "digits", "mnist"), "test")
@@ -179,6 +191,24 @@ plot_images(
     "samples of each loss, first seed (FID: lower is better)",
     [f"{label}: FID {fid[label]:.1f}" for label in runs],
 )
+filling, panels = study.figure(
+    [[f"{kind} {step}" for step in stages] for kind in ("real", "fake")], 7
+)
+for step, pair in zip(stages, grids):
+    for kind, (image, probability) in zip(("real", "fake"), pair):
+        axes, size = panels[f"{kind} {step}"], len(probability)
+        axes.imshow(image[..., 0], "gray", vmin=-1, vmax=3, extent=(0, size, size, 0))
+        axes.imshow(probability, "RdBu", vmin=0, vmax=1, alpha=0.45, extent=(0, size, size, 0))
+        for row, column in np.ndindex(probability.shape):
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                f"{probability[row, column]:.1f}",
+                ha="center",
+                va="center",
+                color="white",
+            )
+        axes.set(title=f"{kind}, step {step}", xticks=(), yticks=())
 alone_and_together, panels = study.figure("ab", 4.2)
 for column, (kind, color) in enumerate(zip(("real", "fake"), COLORS)):
     panels["a"].plot(np.array(alone)[:, column], color, label=kind, linewidth=2)
@@ -209,6 +239,11 @@ study.save_figure(
     f"{len(trained)} of {len(runs)} losses train; which one punishes a sure mistake hardest\n"
     "depends on D's output: is it a probability or a logit?",
     "ab",
+)
+study.save_figure(
+    filling,
+    "Cross-entropy drives D's grid of outputs to 1 on a real image, and to 0 on a fake",
+    part="grid",
 )
 study.save_figure(
     alone_and_together,
