@@ -2,6 +2,9 @@
 numbers and labels in demos/results/."""
 
 # %%
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
 TRANSLATED = {
     "without": "R1 없음",
     "R1, gamma .2": "R1(γ = 0.2)",
@@ -43,6 +46,7 @@ VERDICTS = {
     "reversed": "반대 결과",
     "undecided": "이 규모에서는 판단할 수 없음",
     "tiny: not evidence": "아주 작은 실행이라 근거가 되지 않음",
+    "not measured yet": "아직 측정하지 않음",
 }
 
 

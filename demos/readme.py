@@ -26,6 +26,7 @@ GUIDES = [
         "README.md",
         "README.ko.md",
         "demos/README.md",
+        "demos/README.ko.md",
         "tinygan/README.md",
         "tinygan/training/README.md",
         "tinygan/kernels/README.md",
@@ -89,6 +90,14 @@ def gallery(head="demo | result", sentence=lambda name: result(name)["finding"])
     )
 
 
+def in_korean(name):
+    """Return a demo's result and its verdicts in Korean."""
+    numbers = result(name)
+    if "claims" not in numbers:
+        return NOT_MEASURED
+    return korean.KOREAN[name](numbers) + korean.verdicts(numbers["claims"])
+
+
 # %% Numbers within a line
 
 
@@ -118,7 +127,7 @@ def table(name, number):
 
 def verdicts(name):
     """Return the table of a demo's claims: what was compared, and the verdict."""
-    if name in BEYOND and not is_measured(name):
+    if "claims" not in result_files.read_json(DEMOS / "results" / f"{name}.json"):
         return NOT_MEASURED
     return markdown(
         ["claim", "compared (median and all seeds)", "verdict"],
@@ -298,12 +307,12 @@ def plain_kernels():
     )
 
 
-def printed(script, *arguments):
-    """Return the output of the function table() of a script in demos/."""
+def printed(script, *arguments, function="table"):
+    """Return the output of a function of a script in demos/."""
     sys.path.insert(0, str(DEMOS))
     try:
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            __import__(script).table(*arguments)
+            getattr(__import__(script), function)(*arguments)
     finally:
         sys.path.pop(0)
     return out.getvalue().rstrip()
@@ -316,14 +325,11 @@ def content(mark):
     if name == "gallery":
         return gallery()
     if name == "갤러리":
-        return gallery(
-            "데모 | 결과",
-            lambda name: (
-                korean.KOREAN[name](result(name)) + korean.verdicts(result(name).get("claims", {}))
-            ),
-        )
+        return gallery("데모 | 결과", in_korean)
     if name in ("picture", "verdicts", "truncation", "spaces", "bench", "plain_kernels"):
         return globals()[name](*arguments)
+    if name == "glossary":
+        return printed("lecture", function="print_glossary")
     is_demo = name in (*LECTURE, *BEYOND)
     return table(name, *arguments) if is_demo else printed(name, *arguments)
 

@@ -84,6 +84,22 @@ def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monk
     )
 
 
+def test_the_lecture_map_names_what_exists(monkeypatch):
+    """Its files, the names in them, the demos' claims and their translations."""
+    monkeypatch.syspath_prepend(str(DEMOS))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    lecture, korean = map(importlib.import_module, ("lecture", "korean"))
+    for slide in lecture.SLIDES:
+        for file, names in slide.code.items():
+            source = (DEMOS.parent / "tinygan" / file).read_text(encoding="utf-8")
+            assert all(word in source for word in re.findall(r"[\w-]+", names)), (file, names)
+        assert set(slide.claims) <= set(korean.CLAIMS)
+        if slide.demo:
+            stem = re.match(slide.demo, slide.picture)
+            assert (DEMOS / f"{slide.demo}.py").exists() and stem
+    assert all(all(row) for row in lecture.GLOSSARY)
+
+
 @pytest.mark.parametrize("name", LECTURE)
 def test_a_demo_has_cells_in_percent_format(name):
     """The first cell is the docstring with the command; then titles and prose take turns with code
