@@ -178,6 +178,15 @@ CLAIMS |= {
     ),
 }
 
+ILLNESSES = {
+    "D wins": "D의 완승",
+    "D sleeps": "잠든 D",
+    "no leash": "고삐 풀린 비평자",
+    "too fast": "너무 큰 학습률",
+    "by heart": "통째로 외운 D",
+}
+CLAIMS |= {f"{name}: the cure works": f"{ko}: 처방이 듣는다" for name, ko in ILLNESSES.items()}
+
 # %% A sentence for each demo: its results r -> text
 KOREAN = {
     "autograd_tour": lambda r: (
@@ -265,6 +274,14 @@ KOREAN = {
         f"{r['ratio']:,.0f}배입니다. 원 위의 정규분포 8개 가운데 G가 지키는 개수는 "
         f"{listed({k: median(v) for k, v in r['kept'].items()}, '{:.0f}')}입니다. 혼자 배운 D는 "
         f"젠슨-섀넌 발산의 {r['share']:.0%}를 찾아냅니다."
+    ),
+    "how_training_dies": lambda r: (
+        "병든 실행과 처방한 실행의 FID는 "
+        + ", ".join(
+            f"{ko} {r['fid'][name]:.0f}과 {r['fid'][f'{name}, cured']:.0f}"
+            for name, ko in ILLNESSES.items()
+        )
+        + "입니다."
     ),
     "unrolled": lambda r: (
         "원 위의 정규분포 8개 가운데 G가 끝까지 지키는 개수는 "

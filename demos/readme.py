@@ -47,7 +47,13 @@ LECTURE = (
     "ada",
     "speed",
 )
-BEYOND = ("game2d", "infogan", "unrolled", "r3gan")  # demos of papers that are not in the lecture
+BEYOND = (
+    "game2d",
+    "how_training_dies",
+    "infogan",
+    "unrolled",
+    "r3gan",
+)  # demos of papers that are not in the lecture
 
 
 def results(name):

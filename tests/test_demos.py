@@ -40,13 +40,14 @@ LECTURE = [
     "speed",
     # beyond the lecture
     "game2d",
+    "how_training_dies",
     "infogan",
     "unrolled",
     "r3gan",
 ]
 # Even if they are tiny.
 TAKE_LONG = {"progressive", "unrolled", "biggan", "stylegan", "stylegan2", "diffaugment", "ada"}
-TAKE_LONG |= {"speed", "infogan", "game2d"}
+TAKE_LONG |= {"speed", "infogan", "game2d", "how_training_dies"}
 
 
 def test_the_list_of_demos_is_complete():

@@ -136,9 +136,8 @@ def set_log_scale(axes: Any) -> None:
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_minor_locator(
-        LogLocator(subs=(1.5, 2, 3, 4, 5, 7) if high < 50 * low else (2, 5))
-    )
+    between = (1.5, 2, 3, 4, 5, 7) if high < 50 * low else (2, 5) if high < 1e5 * low else ()
+    axes.yaxis.set_minor_locator(LogLocator(subs=between))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
 
