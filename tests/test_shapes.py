@@ -168,7 +168,7 @@ def test_a_run_grows_through_all_sizes(grown):
     assert np.array_equal(smallest, smallest[:, ::4, ::4].repeat(4, 1).repeat(4, 2))
     # a row for each size, a column for each of the two classes
     with Image.open(grown.out / "growth.png") as picture:
-        assert picture.size == (2 * (2 * 26 + 2), 2 * (3 * 18 + 2))
+        assert picture.width > 2 * (2 * 26 + 2) and picture.height == 2 * (3 * 18 + 2)  # labels
 
 
 def test_a_growing_run_is_the_same_when_resumed(tmp_path, grown):

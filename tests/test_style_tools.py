@@ -46,11 +46,24 @@ def pixels(path):
 
 
 def cells(path, columns, gap=2, scale=2):
-    """The images (rows, columns, 32, 32) of a grid in a file."""
-    grid = pixels(path)[::scale, ::scale]
+    """The images (rows, columns, 32, 32) of a grid in a file, which has labels on its left."""
+    grid = pixels(path)[:, -scale * (columns * (32 + gap) + gap) :][::scale, ::scale]
     rows, start = (len(grid) - gap) // (32 + gap), lambda i: gap + i * (32 + gap)
     cell = lambda r, c: grid[start(r) : start(r) + 32, start(c) : start(c) + 32]
     return np.stack([[cell(r, c) for c in range(columns)] for r in range(rows)])
+
+
+def test_a_labelled_grid_keeps_its_pixels():
+    sheet = plots.grid(np.random.default_rng(0).integers(256, size=(6, 9, 9, 1), dtype=np.uint8), 3)
+    assert np.array_equal(plots.labelled(sheet), sheet)
+    picture = plots.labelled(sheet, ["threshold 0.5", "1"], ["0", "1", "2"])
+    height, width, _ = sheet.shape
+    assert np.array_equal(picture[-height:, -width:], sheet)
+    above, left = picture[:-height, -width:], picture[-height:, :-width]
+    assert all((part != 48).any() for part in np.array_split(above, 3, 1))
+    first, second = np.array_split(left, 2)
+    assert (first != 48).sum() > (second != 48).sum() > 0
+    assert (picture[:-height, :-width] == 48).all()
 
 
 def test_style_mixing(run, G, tmp_path, capsys):
@@ -77,7 +90,7 @@ def test_noise_on_and_off(run, G, tmp_path, capsys):
         "blocks.3.1.activation.noise   32x32" in out
         and "noise only up to 8x8; noise only from 16x16" in out
     )
-    grid = cells(tmp_path / "noise.png", 7)
+    grid = cells(tmp_path / "noise.png", 3).swapaxes(0, 1)
     assert grid.shape[:2] == (3, 7) and grid[:, 3].max() == 255
     z, labels = latents(np.random.default_rng(0), 3, G), np.arange(3)
     assert np.array_equal(grid[:, 0], generate(G, z, labels)[..., 0])

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tinygan.errors import InputError
 from tinygan.files import replacing
 from tinygan.screen import import_matplotlib
+
+FONT_SIZE = 15  # pixels, of the labels of a grid
 
 
 def grid(
@@ -32,6 +34,26 @@ def grid(
         y, x = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
         sheet[y : y + height, x : x + width] = image  # a single channel is broadcast to three
     return sheet.repeat(scale, 0).repeat(scale, 1)
+
+
+def labelled(
+    sheet: np.ndarray[Any, Any], rows: Sequence[str] = (), columns: Sequence[str] = ()
+) -> np.ndarray[Any, Any]:
+    """Write what the rows and the columns of a grid are to its left and above it. Return the larger
+    image (H', W', 3)."""
+    font, ink, ground = ImageFont.load_default(FONT_SIZE), (230, 230, 230), 48
+    left = max((math.ceil(font.getlength(text)) for text in rows), default=0) + 16 * bool(rows)
+    top = 2 * FONT_SIZE * bool(columns)
+    height, width, _ = sheet.shape
+    picture = np.full((top + height, left + width, 3), ground, np.uint8)
+    picture[top:, left:] = sheet
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    for i, text in enumerate(rows):
+        draw.text((left - 8, top + (i + 0.5) * height / len(rows)), text, ink, font, "rm")
+    for i, text in enumerate(columns):
+        draw.text((left + (i + 0.5) * width / len(columns), top / 2), text, ink, font, "mm")
+    return np.asarray(image)
 
 
 def save_image(path: str | Path, image: np.ndarray[Any, Any], real_folder: bool = False) -> None:

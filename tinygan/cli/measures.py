@@ -163,7 +163,8 @@ def run_truncation(args):
     plots.save_sweep(
         args.output, name, strengths, {key: [report[key] for report in reports] for key in keys}
     )
-    plots.save_image(grid, plots.grid(np.concatenate(rows), columns=10))
+    labels = [f"{name} {strength:g}" for strength in strengths]
+    plots.save_image(grid, plots.labelled(plots.grid(np.concatenate(rows), columns=10), labels))
     print(
         f"{config['recipe']}, {path}: {args.n:,} samples at each {name} against "
         f"{reports[0]['real']:,} {real.split} images of {config['data']}\n"

@@ -62,7 +62,9 @@ def run_mix(args):
             ws = target[None].repeat(n, 0)
             ws[:, start:stop] = sources[:, start:stop]
             rows.append(np.concatenate([left[k : k + 1], generate_from_styles(G, ws)]))
-    plots.save_image(args.output, plots.grid(np.concatenate(rows), columns=n + 1))
+    labels = ["", *(name for name in ("coarse", "middle", "fine") for _ in targets)]
+    grid = plots.grid(np.concatenate(rows), columns=n + 1)
+    plots.save_image(args.output, plots.labelled(grid, labels))
     print(
         f"style mixing by {config['recipe']} ({path.name}): {args.output}\n"
         f"Each image takes some of its {G.style_layers} styles from the image at the top of its "
@@ -83,7 +85,7 @@ def noise_options(parser):
         parser,
         8,
         "the number of images",
-        "the picture: a row for each image, a column for each use of noise",
+        "the picture: a column for each image, a row for each use of noise",
     )
     parser.add_argument(
         "--draws",
@@ -111,22 +113,22 @@ def run_noise(args):
     draws = np.stack([generate("random", "random") for _ in range(args.draws)])
     deviation = draws.astype(np.float64).std(0)
     strongest = max(deviation.max(), 1e-9)
-    columns = {
+    rows = {
         "fixed noise": generate("fixed", "fixed"),
         "random noise": draws[0],
         "random noise again": draws[1],
-        f"standard deviation over {args.draws} draws (white: {strongest:.1f} of 255)": np.rint(
+        f"deviation, {args.draws} draws (white: {strongest:.1f} of 255)": np.rint(
             deviation * (255 / strongest)
         ).astype(np.uint8),
         "no noise": generate("none", "none"),
         f"noise only up to {fine[0] // 2}x{fine[1] // 2}": generate("fixed", "none"),
         f"noise only from {fine[0]}x{fine[1]}": generate("none", "fixed"),
     }
-    images = np.stack(list(columns.values()), 1).reshape(-1, *draws.shape[2:])
-    plots.save_image(args.output, plots.grid(images, len(columns)))
+    grid = plots.grid(np.concatenate(list(rows.values())), n)
+    plots.save_image(args.output, plots.labelled(grid, list(rows)))
     print(
         f"noise of {config['recipe']} ({path.name}): {args.output}\n"
-        f"columns: {'; '.join(columns)}\n"
+        f"rows: {'; '.join(rows)}\n"
         f"mean standard deviation of a pixel: {deviation.mean():.2f} of 255"
     )
     print_table(

@@ -84,4 +84,6 @@ class Gallery:
         side = self.algorithm.growth.short_side(self.algorithm.lod)
         self.grown[f"{side:04}"] = generate(G, *self.growth_inputs())
         rows = np.concatenate([images for _, images in sorted(self.grown.items())])
-        plots.save_image(path, plots.grid(rows, columns=len(rows) // len(self.grown)))
+        grid = plots.grid(rows, columns=len(rows) // len(self.grown))
+        sizes = [f"{int(side)} pixels" for side in sorted(self.grown)]
+        plots.save_image(path, plots.labelled(grid, sizes))
