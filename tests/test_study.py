@@ -485,6 +485,16 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     assert figure.get_suptitle() == "The loss falls."
     assert [ax.get_title(loc="left") for ax in axes] == ["(a) samples", "(b) ", "(c) "]
     assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 12
+    # In another language, the same figure has another name.
+    study.suffix = "-ko"
+    translated, panels = study.figure("a", 5)
+    study.translate = lambda text: {"samples": "samples!", "first": "1st"}.get(text, text)
+    plot_images(panels["a"], runs["small"][0].images, 10, "samples", rows)
+    study.save_figure(translated, "The loss falls.", part="again")
+    assert panels["a"].get_title(loc="left") == "(a) samples!"
+    assert [text.get_text() for text in panels["a"].get_yticklabels()] == ["1st", *rows[1:]]
+    assert (tmp_path / "out" / "x-again-ko.png").exists()
+    study.translate, study.suffix = Study.translate, ""
     study.table(("a", "b"), ("x", 1234))
     study.finding("It is so.", {"it is": True}, "It is 3.", number=3)
     out = capsys.readouterr().out

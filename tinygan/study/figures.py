@@ -20,15 +20,21 @@ def finish(figure: Any, title: str, translate: Callable[[str], str]) -> None:
     """Give a figure its title and its panels their letters; translate its texts, and enlarge those
     that are too small for a wall."""
     from matplotlib.text import Text
+    from matplotlib.ticker import FixedLocator
 
     figure.suptitle(title, x=0.01, ha="left", fontsize=16, fontweight="bold", wrap=True)
-    for axes in figure.axes:
-        if len(letter := axes.get_label()) == 1:
-            axes.set_title(f"({letter}) {translate(axes.get_title())}", loc="left", fontsize=13)
-            axes.set_title("")
     for text in figure.findobj(Text):
         text.set_text(translate(text.get_text()))
         text.set_fontsize(max(LEAST_FONT_SIZE, text.get_fontsize()))
+    for axes in figure.axes:
+        if len(letter := axes.get_label()) == 1:
+            axes.set_title(f"({letter}) {axes.get_title()}", loc="left", fontsize=13)
+            axes.set_title("")
+        for axis in (axes.xaxis, axes.yaxis):  # which write their labels anew when they are drawn
+            axis.set_tick_params(labelsize=LEAST_FONT_SIZE)
+            if isinstance(axis.get_major_locator(), FixedLocator):
+                labels = [translate(label.get_text()) for label in axis.get_ticklabels()]
+                axis.set_ticks(axis.get_ticklocs(), labels)
 
 
 def plot_images(
