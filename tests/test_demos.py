@@ -18,7 +18,7 @@ from tinygan import data, kernels
 from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.settings import parse_assignments
-from tinygan.study import result_files
+from tinygan.study import Study, result_files
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 
@@ -65,6 +65,8 @@ def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monk
         shutil.copy(DEMOS / f"{name}_steps.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, "--tiny"])
+    texts = []
+    monkeypatch.setattr(Study, "translate", staticmethod(lambda text: texts.append(text) or text))
     runpy.run_path(script)
     finding = re.search("^finding: (.*)$", capsys.readouterr().out, re.MULTILINE)[1]
     assert len(re.findall(r"\d", finding)) > 3 and "nan" not in finding
@@ -73,6 +75,8 @@ def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monk
     monkeypatch.syspath_prepend(str(DEMOS))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     korean, readme = map(importlib.import_module, ("korean", "readme"))
+    translate = importlib.import_module("korean_pictures").translate
+    assert all(map(translate, filter(None, texts))) and texts  # every text of a figure
     assert len(re.findall(r"\d", korean.KOREAN[name](numbers))) > 3
     claims = numbers["claims"]
     assert korean.verdicts(claims).count("<br>") == len(claims)

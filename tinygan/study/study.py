@@ -322,7 +322,7 @@ class Study:
         (left, bottom), (right, top) = corners
         name = f"{self.name}{part and '-'}{part}{self.suffix}"
         pictures = {name: image}
-        if not part:
+        if not part and not self.suffix:
             pictures[f"{name}-small"] = image[len(image) - top : len(image) - bottom, left:right]
         for folder in self.picture_folders():
             for file, picture in pictures.items():
