@@ -111,7 +111,7 @@ def diagram(name):
 if __name__ == "__main__":
     try:
         for name in sys.argv[1:] or recipes.RECIPES:
-            plots.save_image(PICTURES / f"diagram-{name}.png", diagram(name))
+            plots.save_image(PICTURES / f"diagram-{name}.png", diagram(name), palette=True)
             print(f"diagram: {PICTURES / f'diagram-{name}.png'}")
     except InputError as error:
         sys.exit(str(error))

@@ -326,7 +326,7 @@ class Study:
             pictures[f"{name}-small"] = image[len(image) - top : len(image) - bottom, left:right]
         for folder in self.picture_folders():
             for file, picture in pictures.items():
-                plots.save_image(folder / f"{file}.png", picture)
+                plots.save_image(folder / f"{file}.png", picture, palette=True)
         print(f"figure: {self.out / f'{name}.png'}")
         self.show_picture(self.out / f"{name}.png")
 
