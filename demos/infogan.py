@@ -238,7 +238,6 @@ study.save_figure(
     figure,
     f"Without labels, the category becomes the digit's class in {middle['accuracy']:.0%} of the "
     "test images",
-    "a",
 )
 study.finding(
     f"Without labels, Q finds the class of {middle['accuracy']:.1%} of the test images (k-means on "

@@ -1,46 +1,9 @@
-"""The demos' results in Korean, for README.ko.md (readme.py). The sentences are built from the
-numbers and labels in demos/results/."""
+"""The demos' claims and verdicts in Korean, for the guides (readme.py, lecture.py)."""
 
 # %%
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-TRANSLATED = {
-    "without": "R1 없음",
-    "R1, gamma .2": "R1(γ = 0.2)",
-    "R1, gamma 2": "R1(γ = 2)",
-    "p = 1": "항상(p = 1)",
-    "p = .6": "일부만(p = 0.6)",
-    "never": "회전 없음",
-    "none": "증강 없음",
-    "shifts": "평행 이동",
-    "both": "진짜와 가짜 모두",
-    "reals only": "진짜만",
-    "D's step only": "D의 스텝에서만",
-    "growing": "점진적 성장",
-    "full size at once": "처음부터 전체 크기",
-    "G concatenation, D concatenation": "G concat · D concat",
-    "G concatenation, D classifier": "G concat · D 보조 분류기",
-    "G concatenation, D projection": "G concat · D 프로젝션",
-    "G batch-norm, D concatenation": "G 조건부 배치 정규화 · D concat",
-    "G batch-norm, D classifier": "G 조건부 배치 정규화 · D 보조 분류기",
-    "G batch-norm, D projection": "G 조건부 배치 정규화 · D 프로젝션",
-    "(a)": "(a) AdaIN",
-    "(b)": "(b) 정규화와 변조로 나눠 쓴 AdaIN",
-    "(b), deviation alone": "(b) 표준편차만",
-    "(b), noise behind": "(b) 노이즈를 정규화 뒤로",
-    "(c)": "(c) 둘 다",
-    "(d)": "(d) 디모듈레이션",
-    "(d), penalties always": "(d) 페널티를 매번",
-    "saturating": "포화하는 손실",
-    "non-saturating": "포화하지 않는 손실",
-    "relativistic": "상대론적 손실",
-    "relativistic, R1, R2": "상대론적 손실 + R1 + R2",
-    "unrolled, K = 5": "5단계 펼침",
-    "minibatch statistics": "미니배치 통계",
-    "K = 5, stopped": "K = 5(기울기 차단)",
-    "6 updates of D": "D를 6번 갱신",
-}
 VERDICTS = {
     "holds": "확인됨",
     "reversed": "반대 결과",
@@ -50,22 +13,10 @@ VERDICTS = {
 }
 
 
-def listed(numbers, form="{:.1f}"):
-    return ", ".join(
-        f"{TRANSLATED.get(name, name)} {form.format(number)}" for name, number in numbers.items()
-    )
-
-
-def median(values):
-    """Return the median of the numbers that are not None; 0 if there are none."""
-    shown = sorted(x for x in values if x is not None)
-    return (shown[(len(shown) - 1) // 2] + shown[len(shown) // 2]) / 2 if shown else 0.0
-
-
 def verdicts(claims):
     """Return a line of HTML for each claim, with its verdict. claims: {claim: {"verdict": ...}}."""
     return "".join(
-        f" <br>{CLAIMS[claim]}: {VERDICTS[found['verdict']]}." for claim, found in claims.items()
+        f"<br>{CLAIMS[claim]}: **{VERDICTS[found['verdict']]}**" for claim, found in claims.items()
     )
 
 
@@ -186,121 +137,3 @@ ILLNESSES = {
     "by heart": "통째로 외운 D",
 }
 CLAIMS |= {f"{name}: the cure works": f"{ko}: 처방이 듣는다" for name, ko in ILLNESSES.items()}
-
-# %% A sentence for each demo: its results r -> text
-KOREAN = {
-    "autograd_tour": lambda r: (
-        "엔진이 구한 tanh의 1차부터 3차까지의 도함수는 손으로 구한 도함수와 "
-        f"{max(a for a, _ in r['apart'].values()):.0e}, 유한 차분과 "
-        f"{max(b for _, b in r['apart'].values()):.0e} 이내로 일치합니다. check_grads는 2차에서만 "
-        f"틀리는(오차 {r['errors']['a bare array'][1]:.1f}) x³의 도함수를 찾아냅니다."
-    ),
-    "gan_losses": lambda r: (
-        "FID는 손실에 따라 "
-        f"{min(r['fid'].values()):.1f}~{max(r['fid'].values()):.1f}입니다(학습하지 "
-        f"않은 G: {r['untrained']:.0f}). D가 진짜를 가짜로 확신할 때 손실의 기울기(D를 고치는 "
-        "세기)는 "
-        f"확률 0.01에서 교차 엔트로피 {r['push_at_p']['cross-entropy']:.0f}, L2 "
-        f"{r['push_at_p']['L2']:.2f}이고, 로짓 -8에서 교차 엔트로피 "
-        f"{r['push_at_score']['cross-entropy']:.2f}, L2 "
-        f"{r['push_at_score']['L2 on scores']:.0f}입니다."
-    ),
-    "gradient_penalty": lambda r: (
-        f"진짜 숫자 이미지에서 입력에 대한 D의 기울기는 {listed(r['slope'], '{:.2f}')}이고, FID는 "
-        f"차례로 {', '.join(f'{value:.1f}' for value in r['fid'].values())}입니다."
-    ),
-    "conditional": lambda r: (
-        f"요청한 숫자로 인식되는 비율은 {listed(r['class_accuracy'], '{:.0%}')}이고, "
-        "재현율(다양성)은 "
-        f"차례로 {', '.join(f'{value:.2f}' for value in r['recall'].values())}입니다"
-        + f"(실패한 실행: {sum(r['failed'].values())}번)" * bool(sum(r["failed"].values()))
-        + "."
-    ),
-    "progressive": lambda r: (
-        f"FID {r['mark']:.1f}에 도달하는 데 {listed(r['seconds'], '{:.0f}초')}가 걸립니다. 16x16 "
-        "특징은 숫자의 움직임을 "
-        f"{listed(dict(list(r['following']['16'].items())[:2]), '{:.2f}')}만큼 "
-        "따라갑니다(1이면 완전히)."
-    ),
-    "biggan": lambda r: (
-        f"클래스를 배치 정규화로 알려 주면 FID가 {r['fid']['batch-norm']:.1f}, concat으로 알려 "
-        "주면 "
-        f"{r['fid']['concatenation']:.1f}입니다. 학습한 이미지 수가 같을 때 FID는 "
-        + ", ".join(f"배치 {batch} {fid:.1f}" for batch, fid in r["scale"].items())
-        + "입니다. truncation 임계값을 "
-        f"{r['thresholds'][-1]:g}에서 {r['thresholds'][0]:g}로 낮추면 "
-        f"정밀도는 {r['truncation']['precision'][-1]:.2f} → {r['truncation']['precision'][0]:.2f}, "
-        "재현율은 "
-        f"{r['truncation']['recall'][-1]:.2f} → {r['truncation']['recall'][0]:.2f}로 바뀝니다."
-    ),
-    "stylegan": lambda r: (
-        f"같은 G에서 경로 길이는 Z {r['path_length']['z']['8 layers']:.1f}, W "
-        f"{r['path_length']['w']['8 layers']:.1f}이고, 선형 분리성 점수(낮을수록 잘 분리됨)는 Z "
-        f"{r['separability']['z']['8 layers']:.2f}, W "
-        f"{r['separability']['w']['8 layers']:.2f}입니다. "
-        f"클래스 정확도는 매핑이 8층일 때 {r['class_accuracy']['8 layers']:.1%}, 없을 때 "
-        f"{r['class_accuracy']['none']:.1%}입니다."
-    ),
-    "stylegan2": lambda r: (
-        f"FID는 {listed(r['fid'])}입니다. 세기가 4배 차이 나는 특징 맵은 AdaIN을 지나면 "
-        f"{r['kept']['AdaIN, no spot']:.2f}배, 강한 점이 하나 있으면 "
-        f"{r['kept']['AdaIN, with spot']:.2f}배 차이가 나고, 디모듈레이션을 지나면 점과 상관없이 "
-        f"{r['kept']['demodulation, no spot']:.2f}배 차이가 납니다."
-    ),
-    "diffaugment": lambda r: (
-        "이미지가 500장일 때 생성 이미지 가운데 분류기가 증강된 것으로 보는 비율은 "
-        f"{listed(dict(list(r['augmented'].items())[:4]), '{:.0%}')}이고, FID는 차례로 "
-        f"{', '.join(f'{value:.1f}' for value in list(r['fid'].values())[:4])}입니다."
-    ),
-    "ada": lambda r: (
-        f"학습 이미지가 {r['sizes'][0]}장일 때 FID는 "
-        f"{listed({k.split(',')[0]: v for k, v in list(r['fid'].items())[:3]})}입니다. 90도 단위로 "
-        f"회전시키며 학습하면, 똑바로 선 생성 이미지는 {listed(r['upright'], '{:.0%}')}입니다."
-    ),
-    "speed": lambda r: (
-        f"합성곱 하나는 스레드 하나에서 {r['gflops']['tinygan, 1 thread']:.0f} GFLOP/s로, im2col "
-        "행렬 "
-        "곱 한 번보다 "
-        f"{r['gflops']['tinygan, 1 thread'] / r['gflops']['columns, one product']:.1f}배 빠릅니다."
-        + (
-            f" 학습 한 스텝에는 PyTorch의 {min(r['ratios']):.2f}~{max(r['ratios']):.2f}배의 시간이 "
-            "걸립니다."
-            if r["ratios"]
-            else ""
-        )
-    ),
-    "game2d": lambda r: (
-        "D가 확신할 때 포화하지 않는 손실이 G에 주는 기울기는 포화하는 손실의 "
-        f"{r['ratio']:,.0f}배입니다. 원 위의 정규분포 8개 가운데 G가 지키는 개수는 "
-        f"{listed({k: median(v) for k, v in r['kept'].items()}, '{:.0f}')}입니다. 혼자 배운 D는 "
-        f"젠슨-섀넌 발산의 {r['share']:.0%}를 찾아냅니다."
-    ),
-    "how_training_dies": lambda r: (
-        "병든 실행과 처방한 실행의 FID는 "
-        + ", ".join(
-            f"{ko} {r['fid'][name]:.0f}과 {r['fid'][f'{name}, cured']:.0f}"
-            for name, ko in ILLNESSES.items()
-        )
-        + "입니다."
-    ),
-    "unrolled": lambda r: (
-        "원 위의 정규분포 8개 가운데 G가 끝까지 지키는 개수는 "
-        f"{listed({k: median(v) for k, v in r['kept'].items()}, '{:.0f}')}입니다. 해에서 1.41 "
-        "떨어진 "
-        "곳에서 시작하는 두 수의 게임은 차례로 "
-        f"{', '.join(f'{d:.2f}' for d in r['distance'].values())} 떨어진 곳에서 끝납니다."
-    ),
-    "r3gan": lambda r: (
-        "두 페널티의 γ에 따른 FID는 "
-        f"{', '.join(f'{value:.1f}' for value in r['fid'].values())}입니다(처음은 페널티가 없을 "
-        "때, "
-        "끝은 tanh가 없을 때). R1과 R2를 쓰는 스텝은 쓰지 않는 스텝보다 "
-        f"{r['ratios']['R1 and R2']:.1f}배 오래 걸립니다."
-    ),
-    "infogan": lambda r: (
-        f"라벨 없이 Q는 테스트 이미지의 {r['accuracy']:.1%}에서 클래스를 맞히고(픽셀의 k-평균: "
-        f"{r['k_means']:.1%}, 논문: 95%), 생성 이미지의 {r['samples']:.1%}가 범주 코드에 맞는 "
-        f"숫자입니다. 연속 코드와 기울어진 정도의 상관은 {r['slant']:.2f}, 너비와의 상관은 "
-        f"{r['width']:.2f}입니다."
-    ),
-}

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib import font_manager
-from readme import BEYOND, LECTURE
 
 from tinygan.study import Study, result_files
 
@@ -466,7 +465,9 @@ def main():
     font_manager.fontManager.addfont(FONT)
     matplotlib.rcParams["font.family"] = ["DejaVu Sans", "TinyganHangul"]
     Study.translate, Study.suffix = staticmethod(translate), "-ko"
-    for name in args.names or (*LECTURE, *BEYOND):
+    import readme  # which imports this file
+
+    for name in args.names or (*readme.LECTURE, *readme.BEYOND):
         if "finding" in result_files.read_json(DEMOS / "results" / f"{name}.json"):
             draw(name)
 

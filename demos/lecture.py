@@ -402,9 +402,18 @@ def table(language="en"):
             f"`{slide.equation}`" if slide.equation else "",
             "<br>".join(f"[{file}](../tinygan/{file}): `{n}`" for file, n in slide.code.items()),
             "<br>".join(verdicts_of(slide, language)),
-            f"[{slide.picture}](pictures/{slide.picture}.png)" if slide.picture else "",
+            picture_of(slide, language),
         ]
         print(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+
+
+def picture_of(slide, language):
+    """Return the link to a slide's picture, in Korean if there is one."""
+    for suffix in ("-ko", "") if language == "ko" else ("",):
+        file = f"pictures/{slide.picture}{suffix}.png"
+        if slide.picture and (korean.RESULTS.parent / file).exists():
+            return f"[{slide.picture}]({file})"
+    return ""
 
 
 def verdicts_of(slide, language):

@@ -201,7 +201,6 @@ study.save_figure(
     figure,
     f"Of {len(labels)} weights of the penalties, {len(working) - works['gamma 0']} work "
     f"({', '.join(working) or 'none'})",
-    "a",
 )
 
 # %% [markdown]

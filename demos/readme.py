@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import korean
+import korean_pictures
 
 from tinygan.study import median_and_all, result_files
 
@@ -84,24 +85,36 @@ def result(name):
 # %% The gallery: for each demo, its picture and its result in a sentence or two
 
 
-def gallery(head="demo | result", sentence=lambda name: result(name)["finding"]):
+def gallery(head="demo | result", describe=lambda name: in_english(result(name))):
     return "\n".join(
         [f"| {head} |", "|---|---|"]
         + [
             f'| <a href="demos/pictures/{name}.png">'
             f'<img src="demos/pictures/{name}-small.png"></a> '
-            f"| [{name}](demos/{name}.py): {sentence(name)} |"
+            f"| [{name}](demos/{name}.py): {describe(name)} |"
             for name in LECTURE
         ]
     )
 
 
-def in_korean(name):
-    """Return a demo's result and its verdicts in Korean."""
-    numbers = result(name)
+def in_english(numbers):
+    """Return the title of a demo's figure, and its verdicts."""
+    if "claims" not in numbers:  # measured before there were verdicts
+        return NOT_MEASURED
+    lines = [f"{claim}: **{found['verdict']}**" for claim, found in numbers["claims"].items()]
+    return "<br>".join([in_one_line(numbers["title"]), *lines])
+
+
+def in_korean(numbers):
+    """The same in Korean."""
     if "claims" not in numbers:
         return NOT_MEASURED
-    return korean.KOREAN[name](numbers) + korean.verdicts(numbers["claims"])
+    title = in_one_line(korean_pictures.translate(numbers["title"]))
+    return title + korean.verdicts(numbers["claims"])
+
+
+def in_one_line(title):
+    return title.replace("\n", " ")
 
 
 # %% Numbers within a line
@@ -165,9 +178,21 @@ def numbers(values):
     return median_and_all(values, digits)
 
 
-def picture(name):
-    """Return the figure of a demo beyond the lecture, once it is measured."""
-    return f'<img src="pictures/{name}.png" width="800">' if is_measured(name) else NOT_MEASURED
+def picture(name, language="en"):
+    """Return the figures of a demo, once it is measured. language: "ko" for those in Korean."""
+    if name in BEYOND and not is_measured(name):
+        return NOT_MEASURED
+    parts = sorted((DEMOS / "pictures").glob(f"{name}*.png"))
+    in_korean = {path for path in parts if path.stem.endswith("-ko")}
+    shown = [
+        path.name
+        for path in parts
+        if re.match(rf"{name}(-|$)", path.stem)
+        and not path.stem.endswith("-small")
+        and (path in in_korean) == (language == "ko")
+    ]
+    pictures = [f'<img src="pictures/{file}" width="800">' for file in shown]
+    return "\n".join(pictures) or NOT_MEASURED
 
 
 def truncation(measurement, head, *columns):
@@ -331,7 +356,7 @@ def content(mark):
     if name == "gallery":
         return gallery()
     if name == "갤러리":
-        return gallery("데모 | 결과", in_korean)
+        return gallery("데모 | 결과", lambda name: in_korean(result(name)))
     if name in ("picture", "verdicts", "truncation", "spaces", "bench", "plain_kernels"):
         return globals()[name](*arguments)
     if name == "glossary":

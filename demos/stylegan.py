@@ -298,6 +298,7 @@ study.save_figure(
     figure,
     "The data have a hole; Z is forced into a round cloud; the mapping unwarps it to W\n"
     "(lines: where an attribute is equal)",
+    "bc",
 )
 figure, panels = study.figure("ab;cc;dd", 14, height_ratios=(1, 0.85, 0.85))
 for letter, means, key in zip("ab", (length, separable), ("path_length", "separability")):
@@ -336,7 +337,7 @@ plot_images(
     "mixed styles",
     ["images", "others", "coarse styles of the others,\nfine ones of the images"],
 )
-study.save_figure(figure, "Digits: is W smoother and better separable than Z?", "ab", part="digits")
+study.save_figure(figure, "Digits: is W smoother and better separable than Z?", part="digits")
 figure, panels = study.figure("a", 4.6)
 for (key, name), color in zip(
     {"precision": "precision", "recall": "recall", "class_accuracy": "class accuracy"}.items(),

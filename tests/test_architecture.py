@@ -322,8 +322,9 @@ def test_the_package_stays_small():
     # for code in their own files, 350 for weights of and for PyTorch, 350 for runs from Python and
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
     # 3,000 check gradients: 1,000 decide (rates, noise, kinks, witnesses), 650 name the usual
-    # suspects, 650 check training steps, 350 are for the shell, 300 report and draw.
-    assert count < 20700, f"{count} statements: take something out, or raise the limit and say why"
+    # suspects, 650 check training steps, 350 are for the shell, 300 report and draw. 250 are the
+    # laboratory's game, 100 the verdicts and the figures of studies.
+    assert count < 20900, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):

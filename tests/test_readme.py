@@ -22,6 +22,7 @@ GUIDES = [
     "README.md",
     "README.ko.md",
     "demos/README.md",
+    "demos/README.ko.md",
     "tinygan/README.md",
     "tinygan/training/README.md",
     "tinygan/kernels/README.md",
@@ -203,20 +204,28 @@ def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme, guide):
             text(guide),
             re.MULTILINE,
         )
-        assert (
-            f"[{name}](demos/{name}.py): " in line
-            and len(re.findall(r"\d", line.split("</a>")[1])) > 3
-        ), name
+        claims = result_files.read_json(ROOT / f"demos/results/{name}.json").get("claims", {})
+        assert f"[{name}](demos/{name}.py): " in line
+        assert line.count("**") == 2 * len(claims), name
 
 
 def test_a_demo_beyond_the_lecture_may_not_be_measured_yet(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "DEMOS", tmp_path)
     guide = "<!-- picture r3gan -->\n<!-- end -->\nIt <!-- = r3gan finding --><!-- end -->"
-    result_files.update_json(tmp_path / "results" / "r3gan.json", lambda old: {"runs": {}})
+    file, pictures = tmp_path / "results" / "r3gan.json", tmp_path / "pictures"
+    pictures.mkdir()
+    for part in ("", "-small", "-cost", "-ko", "-cost-ko"):
+        (pictures / f"r3gan{part}.png").touch()
+    result_files.update_json(file, lambda old: {"runs": {}})
     assert readme.filled(guide).count("(not measured yet)") == 2
-    result_files.update_json(tmp_path / "results" / "r3gan.json", lambda old: {"finding": "is."})
-    filled = readme.filled(guide)
-    assert '<img src="pictures/r3gan.png"' in filled and "It <!-- = r3gan finding -->is." in filled
+    result_files.update_json(file, lambda old: {"finding": "is."})
+    shown = lambda text: re.findall(r'src="pictures/([^"]*)"', readme.filled(text))
+    assert "It <!-- = r3gan finding -->is." in readme.filled(guide)
+    assert shown(guide) == ["r3gan-cost.png", "r3gan.png"]
+    assert shown(guide.replace("r3gan -->", "r3gan ko -->", 1)) == [
+        "r3gan-cost-ko.png",
+        "r3gan-ko.png",
+    ]
 
 
 def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
@@ -224,6 +233,8 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "LECTURE", ["speed"])
     numbers = {
         "finding": "It is 3.",
+        "title": "It is\n3.",
+        "claims": {"it is 3": {"verdict": "holds", "comparisons": []}},
         "size": "full",
         "seeds": [0, 1, 2],
         "tables": [[["a", "b"], ["x", "1"]]],
@@ -245,7 +256,7 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     assert (
         filled.count("\n| <a href") == 1
         and 'src="demos/pictures/speed-small.png"' in filled
-        and filled.endswith(" It is 3. |\n\n<!-- end -->")
+        and filled.endswith(" It is 3.<br>it is 3: **holds** |\n\n<!-- end -->")
     )
     result_files.update_json(
         tmp_path / "results" / "speed.json", lambda old: {**numbers, "seeds": [0]}
@@ -267,15 +278,12 @@ def test_the_korean_readme_has_the_same_structure():
         for line in block.splitlines()
     ]
     assert code("README.md") == code("README.ko.md")
-    assert [
-        link
-        for link in links("README.md")
-        if link[0] != "README.ko.md" and not (link[0] == "" and link[1])
-    ] == [
-        link
-        for link in links("README.ko.md")
-        if link[0] != "README.md" and not (link[0] == "" and link[1])
+    targets = lambda guide: [  # of links to other files, whichever language these are in
+        (file.replace(".ko.md", ".md"), anchor)
+        for file, anchor in links(guide)
+        if file not in ("", "README.md", "README.ko.md")
     ]
+    assert targets("README.md") == targets("README.ko.md")
     row = re.compile(r"^\| (`[^`]+`|<a[^>]*>)", re.MULTILINE)
     assert row.findall(english) == row.findall(korean)
 

@@ -504,6 +504,7 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     stored = result_files.read_json(tmp_path / "out" / "results" / "x.json")
     assert list(stored.pop("runs")) == ["small-0"] and stored == {
         "finding": "It is so.",
+        "title": "The loss falls.",
         "claims": {"it is": {"verdict": "tiny: not evidence", "comparisons": []}},
         "details": "It is 3.",
         "size": "tiny",

@@ -199,8 +199,7 @@ class Generator(nn.StyleGenerator):
             latent, style, layers, classes, rate, separate_norms=True, hidden=hidden, rng=rng
         )
         self.init_styles(mapping, style, 2 * len(widths), mixing, rng)
-        styled = layer.styles_its_input
-        pairs = list(zip(widths, widths[1:]))
+        styled, pairs = layer.styles_its_input, list(zip(widths, widths[1:]))
         self.constant = Parameter(normal(rng, (*start, widths[0])))
         first = [] if styled else [layer(None, widths[0], start, style, rng=rng)]
         self.blocks = [nn.Sequential(*first, layer(widths[0], widths[0], start, style, rng=rng))]
@@ -344,8 +343,8 @@ def networks(s, sizes, rng, layers=CONFIGURATIONS) -> tuple[Generator, Discrimin
     g_widths = channels_by_size(s.g_channels, s.max_channels, size)
     d_widths = channels_by_size(s.d_channels, s.max_channels, size)
     common = {"layers": s.mapping_layers, "rate": s.mapping_rate, "rng": rng}
-    layer = layers[s.configuration]
-    g = {"mixing": s.mixing, "layer": layer, "architecture": s.g_architecture}
+    layer, architecture = layers[s.configuration], s.g_architecture
+    g = {"mixing": s.mixing, "layer": layer, "architecture": architecture}
     d = {"classes": sizes.d_classes, "architecture": s.d_architecture}
     return (
         Generator(

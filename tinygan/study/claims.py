@@ -136,6 +136,12 @@ class Claim:
     def comparisons(self) -> list[Comparison]:
         return [part for part in self._parts() if isinstance(part, Comparison)]
 
+    def as_json(self, is_evidence: bool) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict() if is_evidence else NOT_EVIDENCE,
+            "comparisons": [comparison.as_json() for comparison in self.comparisons()],
+        }
+
     def _parts(self):
         one = isinstance(self.evidence, (Comparison, bool, np.bool_))
         return [self.evidence] if one else self.evidence

@@ -20,9 +20,9 @@ from tinygan.settings import parse_assignments
 from tinygan.training import recipes
 
 from . import result_files
-from .claims import NOT_EVIDENCE, Claim, Comparison
+from .claims import Claim, Comparison
 from .command_line import make_parser, print_error_in_one_line
-from .figures import finish, median_and_all
+from .figures import finish, median_and_all, render
 from .measure import recipe_of, settings_of, train_and_measure, train_command
 from .processes import measure_in_parallel
 from .run import Run, check_same_features
@@ -112,6 +112,7 @@ class Study:
             for part in ("runs", "measured"):
                 self._update(part, lambda old: {key: old[key] for key in old if key != name})
         self.tables: list[list[list[str]]] = []
+        self.title = ""  # of the main figure
         self.images_outdated = not full  # also once a run has been measured
         if Path(getattr(sys.modules["__main__"], "__file__", None) or "").absolute() == file:
             sys.excepthook = print_error_in_one_line
@@ -300,30 +301,23 @@ class Study:
             make_folder(folder)
         return folders
 
-    def save_figure(self, figure: Any, title: str, small: str = "", part: str = "") -> None:
-        """Write the figure as NAME.png, 1280 pixels wide, and the panels `small` (default: all) of
-        it as NAME-small.png.
+    def save_figure(
+        self, figure: Any, title: str, small: Sequence[str] = (), part: str = ""
+    ) -> None:
+        """Write the figure as NAME.png, 1280 pixels wide, and the panels `small` of it, if any, as
+        NAME-small.png.
 
         title: a sentence that says what the figure shows. part: write a further figure of the
         study, as NAME-PART.png alone. The panels get their letters, and all texts have 12 points at
         least.
         """
-        import_matplotlib()
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.transforms import Bbox
-
+        self.title = self.title if part else title
         finish(figure, title, self.translate)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        image = np.asarray(canvas.buffer_rgba())[..., :3]
-        shown = [axes for axes in figure.axes if not small or axes.get_label() in small]
-        box = Bbox.union([axes.get_tightbbox() for axes in shown]).padded(6)
-        corners = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(int)
-        (left, bottom), (right, top) = corners
+        image, of_panels = render(figure, small)
         name = f"{self.name}{part and '-'}{part}{self.suffix}"
         pictures = {name: image}
-        if not part and not self.suffix:
-            pictures[f"{name}-small"] = image[len(image) - top : len(image) - bottom, left:right]
+        if small and not self.suffix:
+            pictures[f"{name}-small"] = of_panels
         for folder in self.picture_folders():
             for file, picture in pictures.items():
                 plots.save_image(folder / f"{file}.png", picture, palette=True)
@@ -384,15 +378,13 @@ class Study:
         stored = {}
         for text, evidence in (claims or {}).items():
             claim = Claim(text, evidence)
-            stored[text] = {
-                "verdict": NOT_EVIDENCE if self.size == "tiny" else claim.verdict(),
-                "comparisons": [comparison.as_json() for comparison in claim.comparisons()],
-            }
+            stored[text] = claim.as_json(is_evidence=self.size != "tiny")
             print(f"claim: {text}: {stored[text]['verdict']}")
             for comparison in claim.comparisons():
                 print(f"    {comparison}")
         conclusion = {
             "finding": sentence,
+            "title": self.title,
             "claims": stored,
             "details": details,
             "size": self.size,
