@@ -1,0 +1,2 @@
+import { translatePage } from "./words.js";
+translatePage();
