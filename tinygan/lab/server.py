@@ -96,11 +96,13 @@ class Handler(BaseHTTPRequestHandler):
             request = self.json()
             if name != "ask":
                 raise InputError("there is nothing to ask at this address")
-            answer = self.server.reply(request)
         except InputError as error:
-            self.send(400, str(error).encode(), "text/plain")
-        else:
-            self.send(200, answer, "application/octet-stream")
+            return self.send(400, str(error).encode(), "text/plain")
+        try:
+            answer, kind = self.server.reply(request), "application/octet-stream"
+        except InputError as error:  # an answer, too: the page shows it
+            answer, kind = str(error).encode(), "text/plain"
+        self.send(200, answer, kind)
 
     def name(self) -> str | None:
         """Return the name of what is asked for. If the request is not from our own page, refuse it

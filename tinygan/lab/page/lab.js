@@ -336,4 +336,6 @@ async function main() {
   await begin();
 }
 
+// For tests, and for the curious: what the page knows.
+window.lab = { frame: () => frame, history: () => history, drawn: () => drawn };
 main();

@@ -20,7 +20,9 @@ async function post(question) {
   } catch {
     throw new Error("no answer");
   }
-  if (!response.ok) throw new Error(await response.text());
+  if (!response.ok || response.headers.get("Content-Type").startsWith("text/plain")) {
+    throw new Error(await response.text());
+  }
   return unpacked(await response.arrayBuffer());
 }
 
