@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tinygan.errors import InputError
-from tinygan.lab import PRESETS, Game, requests, server
+from tinygan.lab import PRESETS, Game, backward, requests, server
 from tinygan.lab.requests import MOST_GAMES, Laboratory, controls, packed, unpacked
 from tinygan.lab.script import script
 
@@ -277,3 +277,62 @@ def test_the_server_is_closed_by_an_interrupt_and_can_be_started_again(laborator
         server.serve(running, True, said.append)
         assert said[0].startswith(f"http://127.0.0.1:{port}/") and said[1:] == ["opened", "closed"]
         said.clear()
+
+
+# One backward pass
+
+
+@pytest.mark.parametrize("name", backward.EXPRESSIONS)
+def test_a_walk_shows_every_value_and_every_second_derivative(laboratory, name):
+    header, _ = ask(laboratory, "walk", expression=name, order=2)
+    walk = header["walk"]
+    passes = [step["pass"] for step in walk["steps"]]
+    assert sorted({*passes}) == ["backward", "forward", "second"]
+    assert passes == sorted(passes, key=["forward", "backward", "second"].index)
+    assert {s["node"] for s in walk["steps"] if s["shows"] == "value"} == set(
+        range(len(walk["nodes"]))
+    )
+    inside = lambda p: 0 <= p[0] <= walk["size"][0] and 0 <= p[1] <= walk["size"][1]
+    assert all(inside(node["centre"]) for node in walk["nodes"])
+    assert all(inside(point) for edge in walk["edges"] for point in edge["points"])
+
+
+def test_the_walks_have_the_right_numbers(laboratory):
+    def shown(expression, order, **inputs):
+        walk = ask(laboratory, "walk", expression=expression, order=order, inputs=inputs)[0]["walk"]
+        return {node["name"]: node for node in walk["nodes"]}, walk
+
+    nodes, _ = shown("x y + x", 2, x=5.0, y=-2.0)
+    assert nodes["dx"]["value"] == "-1" and nodes["y"]["gradient"] == "1"
+    nodes, walk = shown("x y + x", 1)
+    assert all(node["gradient"] is None for node in walk["nodes"])
+    assert {step["pass"] for step in walk["steps"]} == {"forward", "backward"}
+    # R1 of D by finite differences
+    x, w1, w2 = np.array([[1.0, 0.5]]), np.array(backward.W1), np.array(backward.W2)
+
+    def r1(w2):
+        slopes = np.where(x @ w1 > 0, 1.0, 0.2)[0]
+        return 0.5 * ((w1 @ (slopes * w2)) ** 2).sum()
+
+    nodes, walk = shown("R1", 2)
+    assert float(walk["nodes"][-1]["value"]) == pytest.approx(r1(w2), rel=1e-3)
+    differences = [(r1(w2 + e) - r1(w2 - e)) / 2e-6 for e in 1e-6 * np.eye(2)]
+    assert json.loads(nodes["w2"]["gradient"]) == pytest.approx(differences, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "question, message",
+    [
+        ({"expression": "x^2"}, "expression 'x^2'"),
+        ({"expression": "D(x)", "order": 3}, "order=3"),
+        ({"expression": "D(x)", "inputs": {"v": 1}}, "unknown input 'v'"),
+        ({"expression": "D(x)", "inputs": {"x": [1]}}, "x must be numbers of shape (1, 2)"),
+        ({"expression": "D(x)", "inputs": {"x": ["a", 1]}}, "x must be numbers"),
+        ({"expression": "x y + x", "inputs": {"x": float("nan")}}, "x must be numbers"),
+        ({"expression": "x y + x", "inputs": 3}, "inputs: must be an object"),
+    ],
+)
+def test_a_wrong_walk_is_refused(laboratory, question, message):
+    with pytest.raises(InputError) as caught:
+        laboratory.reply({"tab": "a", "do": "walk"} | question)
+    assert message in str(caught.value)

@@ -231,3 +231,29 @@ def test_the_page_in_korean_and_on_a_narrow_screen(laboratory, width):
         assert page.run("return document.documentElement.scrollWidth <= innerWidth")
         page.click("#language")
         page.wait("document.querySelector('h1')?.textContent === 'The laboratory'")
+
+
+@pytest.mark.slow
+def test_a_backward_pass_step_by_step(laboratory):
+    with browser.Browser() as page:
+        page.open(laboratory.address + "backward.html")
+        place = "document.getElementById('place').textContent"
+        page.wait(f"{place}.startsWith('1 / ')")
+        page.click("#forward")
+        page.wait(f"{place}.startsWith('2 / ')")
+        page.click("#last")
+        assert page.text("#said").startswith("second order") and page.text("#said").endswith("1")
+        page.choose("#order", "1")
+        page.wait(f"{place}.startsWith('1 / ')")
+        page.click("#last")
+        page.choose("#input-y", "7")
+        page.wait(f"{place}.startsWith('1 / ')")
+        page.click("#last")
+        assert page.text("#said").endswith("→ 8")  # dz/dx = y + 1
+        page.choose("#expression", "R1")
+        page.wait("document.getElementById('input-w2') !== null")
+        page.choose("#input-w2", "many")
+        page.wait(f"{ERROR}.includes('w2 must be numbers of shape (2,)')")
+        page.choose("#input-w2", "1, 2")
+        page.wait(f"!{ERROR}")
+        assert page.errors() == []

@@ -53,17 +53,21 @@ class trace(Monitor):
             self._values[_key(copy)] = self._values[id(original)]
             self._copies.append(copy)  # so that no other array gets its id
 
-    def graph(self, y: Tensor, /, gradients: bool = False, **names: Tensor) -> "Graph":
+    def graph(
+        self, y: Tensor, /, *others: Tensor, gradients: bool = False, **names: Tensor
+    ) -> "Graph":
         """Return the Graph of everything that Tensor `y` was computed from.
 
+        others: further Tensors of the computation; the graph then shows how they were computed,
+        too.
         gradients: compute and show the gradient of y with respect to every value; y must then have
         one element, and its graph must not be used up.
         names: names for Tensors, as in t.graph(y, x=x, w=w).
         Raises ValueError if y was not computed inside the block.
         """
-        if (result := self._find(y)) is None:
+        needed = {self._find(x) for x in (y, *others)}
+        if None in needed:
             raise ValueError("trace: this Tensor was not computed inside the block")
-        needed = {result}
         for value in reversed(self._log):
             if value in needed:
                 needed.update(x for x, _ in value.inputs)

@@ -3,7 +3,8 @@
 A request is a dict, as JSON made it:
 
     tab       the name of the browser's tab, which has a game of its own
-    do        begin (settings, points), steps (n), half, look, optimal (blur), code
+    do        begin (settings, points), steps (n), half, look, optimal, code;
+              walk (expression, order, inputs), which needs no game: see backward.py
     rows      how many rows of the history the page has; it gets the others
 
 The answer to begin, steps, half and look is a message, as `packed` describes: a header, with the
@@ -20,6 +21,8 @@ import numpy as np
 
 from tinygan.errors import Diverged, InputError
 
+from . import backward
+from .backward import EXPRESSIONS
 from .game import Game
 from .networks import RECIPE
 from .presets import PRESETS
@@ -52,6 +55,7 @@ class Laboratory:
             "look": self.look,
             "optimal": self.optimal,
             "code": self.code,
+            "walk": walk_of,
         }
         if what not in actions:
             raise InputError(f"do={what!r}: the laboratory knows {', '.join(actions)}")
@@ -109,6 +113,15 @@ class Laboratory:
             )
         self.games.move_to_end(tab)
         return self.games[tab][0]
+
+
+def walk_of(_, request):
+    """The steps of a backward pass."""
+    given = request.get("inputs", {})
+    if not isinstance(given, dict):
+        raise InputError("inputs: must be an object {name: numbers}")
+    order = whole_number({"order": 1} | dict(request), "order", 1, 2)
+    return packed({"walk": backward.walk(str(request.get("expression")), order, given)}, {})
 
 
 def check_limits(settings: Mapping[str, Any], points: Any) -> None:
@@ -192,4 +205,9 @@ def controls() -> dict[str, Any]:
         name: {"text": p.text, "settings": p.settings, "points": p.points}
         for name, p in PRESETS.items()
     }
-    return {"settings": settings, "presets": presets, "limits": {"points": MOST_POINTS}}
+    return {
+        "settings": settings,
+        "presets": presets,
+        "limits": {"points": MOST_POINTS},
+        "expressions": {name: usual for name, (_, usual, _, _) in EXPRESSIONS.items()},
+    }

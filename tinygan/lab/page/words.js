@@ -46,7 +46,8 @@ const KOREAN = {
   "to": "~",
   "divergence": "발산(JSD)",
   "D's bound": "D의 하한",
-  "no answer": "실험실이 응답하지 않습니다. `tinygan lab`을 다시 시작하고 새 주소를 여세요.",
+  "no answer":
+    "실험실이 응답하지 않습니다. `tinygan lab`을 다시 시작하고 새 주소를 여세요.",
   "points": "점",
   "Draw with the pointer, or move with the arrow keys and press Enter.":
     "포인터로 그리거나, 화살표 키로 움직이고 Enter를 누르세요.",
@@ -74,12 +75,16 @@ const KOREAN = {
   "back": "뒤로",
   "expression": "식",
   "order": "차수",
-  "value": "값",
-  "gradient": "기울기",
-  "second derivative": "2차 미분",
+  "forward: the value of an op follows from those above it":
+    "순전파: 연산의 값은 위의 값들에서 나온다",
+  "backward: an op of the backward pass, which is a graph as well":
+    "역전파: 역전파의 연산. 역전파도 그래프다",
+  "second order: how the result changes with this value":
+    "2차: 이 값이 바뀌면 결과가 얼마나 바뀌는가",
 };
 const MORE_ENGLISH = {
-  "no answer": "The laboratory does not answer: start `tinygan lab` again, and open its address.",
+  "no answer":
+    "The laboratory does not answer: start `tinygan lab` again, and open its address.",
 };
 
 let language = localStorage.getItem("language") || (navigator.language || "en").slice(0, 2);
