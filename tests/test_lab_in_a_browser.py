@@ -257,3 +257,51 @@ def test_a_backward_pass_step_by_step(laboratory):
         page.choose("#input-w2", "1, 2")
         page.wait(f"!{ERROR}")
         assert page.errors() == []
+
+
+@pytest.mark.slow
+def test_a_run_is_explored(tmp_path):
+    run = str(tmp_path / "run")
+    small = ["g_channels=4", "d_channels=4", "latent=8", "style=8", "batch_size=8"]
+    command = [sys.executable, "-m", "tinygan", "train", "stylegan2", "--out", run, "--steps", "5"]
+    subprocess.run([*command, "--set", *small], check=True, capture_output=True)
+    explorer = Laboratory("explore", run)
+    loaded = "document.getElementById('{}').src.startsWith('blob')"
+    source = "document.getElementById('{}').src"
+    with browser.Browser(1280, 1200) as page:
+        page.open(explorer.address)
+        page.wait(loaded.format("between"), 60)
+
+        def changes(what, do):
+            before = page.run(f"return {source.format(what)}")
+            do()
+            page.wait(f"{source.format(what)} !== '{before}'", 60)
+
+        slide = (
+            "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+            "e.dispatchEvent(new Event('input', {bubbles: true}))"
+        )
+        changes("image", lambda: page.run(slide, "direction-0", 2))
+        changes("image", lambda: page.click("#other"))
+        changes("image", lambda: page.run(slide, "truncation", 0.5))
+        changes("sheet", lambda: page.click("#next"))
+        changes("image", lambda: page.click("#sheet"))
+        assert page.run("return window.explorer.place.seed") >= 40
+        changes("between", lambda: page.drag("#square", [(0.1, 0.1), (0.8, 0.3)]))
+        page.run("document.getElementById('square').focus()")
+        changes("between", lambda: page.press("\ue012"))
+        changes("image", lambda: page.run("document.getElementById('noise').click()"))
+        changes("image", lambda: page.choose("#mix-seed", "5"))
+        page.choose("#mix-seed", "x")
+        page.wait(f"{ERROR}.includes('seed')")
+        page.choose("#mix-seed", "")
+        page.wait(f"!{ERROR}")
+        page.click("#find")
+        page.wait("document.getElementById('distance').textContent.includes('255')")
+        changes("image", lambda: page.choose("#projected", "3"))
+        page.choose("#projected", "99999999")
+        page.wait(f"{ERROR}.includes('projected')")
+        page.screenshot(tmp_path / "explorer.png")
+        assert page.errors() == []
+    assert explorer.stop()[0] == 0
+    explorer.process.stderr.close()

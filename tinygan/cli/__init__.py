@@ -8,7 +8,7 @@ A user's mistake becomes one line on stderr, with exit code 2.
     measures.py    eval, truncation, ppl, separability
     compare.py     eval, with two sets of images
     export.py      export
-    lab.py         lab
+    lab.py         lab, explore
     tools.py       recipes, show, data, bench
     gradcheck.py   gradcheck
     function_check.py, function_options.py, user_file.py    gradcheck, with a function in a file
@@ -53,6 +53,7 @@ COMMANDS = {  # name: (its file, its summary)
     "ppl": ("measures", "measure the perceptual path length in Z and in W"),
     "separability": ("measures", "measure the linear separability of Z and of W"),
     "lab": ("lab", "watch a GAN learn points in the plane, and take hold of it, in the browser"),
+    "explore": ("lab", "walk through the latents of a trained generator, in the browser"),
     "animate": ("samples", "make a GIF from the sample grids of a run"),
     "export": ("export", "write the weights of a run to a safetensors file, for PyTorch"),
     "recipes": ("tools", "list the recipes, or the settings of one recipe"),

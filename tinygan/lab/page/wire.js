@@ -6,6 +6,13 @@ let last = Promise.resolve();
 export function ask(question) {
   const answer = last.then(() => post(question));
   last = answer.catch(() => {});
+  return answer.then(unpacked);
+}
+
+// The bytes of an answer that is a file, such as a PNG.
+export function askForBytes(question) {
+  const answer = last.then(() => post(question));
+  last = answer.catch(() => {});
   return answer;
 }
 
@@ -23,7 +30,7 @@ async function post(question) {
   if (!response.ok || response.headers.get("Content-Type").startsWith("text/plain")) {
     throw new Error(await response.text());
   }
-  return unpacked(await response.arrayBuffer());
+  return response.arrayBuffer();
 }
 
 // A message: the header's length, the header (JSON), then float32 arrays: see lab/requests.py.

@@ -56,6 +56,7 @@ const KOREAN = {
   "The explorer": "탐색기",
   "direction": "방향",
   "class": "클래스",
+  "all classes on the sheet": "시트에 모든 클래스",
   "truncation": "truncation",
   "noise": "노이즈",
   "on": "켬",
