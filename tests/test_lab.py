@@ -5,6 +5,7 @@ test_lab_in_a_browser.py has the page.
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -12,9 +13,11 @@ import threading
 import numpy as np
 import pytest
 
+from tinygan.cli import main
 from tinygan.errors import InputError
 from tinygan.lab import PRESETS, Game, backward, requests, server
 from tinygan.lab.requests import MOST_GAMES, Laboratory, controls, packed, unpacked
+from tinygan.lab.run_page import run_page
 from tinygan.lab.script import script
 
 pytestmark = pytest.mark.cpu
@@ -336,3 +339,32 @@ def test_a_wrong_walk_is_refused(laboratory, question, message):
     with pytest.raises(InputError) as caught:
         laboratory.reply({"tab": "a", "do": "walk"} | question)
     assert message in str(caught.value)
+
+
+# A run as a page
+
+
+def test_a_run_becomes_one_page(tmp_path):
+    words = ["--steps", "30", "--set", "hidden=16", "batch_size=8", "sample_every=10"]
+    run, page = str(tmp_path / "run"), tmp_path / "run.html"
+    words += ["eval_every=10", "eval_images=100"]
+    assert main(["train", "gan", "--out", run, *words]) == 0
+    assert main(["animate", run, "-o", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "src=" not in text
+    told = json.loads(re.search(r'id="run">(.*?)</script>', text, re.DOTALL)[1])
+    assert [grid["step"] for grid in told["grids"]] == [0, 10, 20, 30]
+    assert told["settings"]["hidden"] == "16" and told["steps"] == 30
+    assert {"losses", "D's mean logits", "FID (held-out images)"} <= {*told["curves"]}
+    assert len(told["curves"]["FID (held-out images)"]["FID"]) == 3
+
+
+def test_a_long_run_becomes_a_page_of_a_megabyte():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(256, size=(40, 200, 200, 1), dtype=np.uint8).repeat(3, 3)
+    log = [{"step": i, "d_loss": i / 7, "g_loss": float("nan")} for i in range(5000)]
+    page = run_page("</script><b>", list(enumerate(noise)), log, [], {"a": "</script>"})
+    assert 300_000 < len(page) < 1_400_000 and page.count("</script>") == 2
+    told = json.loads(re.search(r'id="run">(.*?)</script>', page, re.DOTALL)[1])
+    assert told["title"] == "</script><b>" and told["grids"][-1]["step"] == 39
+    assert len(told["curves"]["losses"]["D"]) <= 500 and told["curves"]["losses"]["G"] == []

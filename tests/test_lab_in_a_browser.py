@@ -305,3 +305,27 @@ def test_a_run_is_explored(tmp_path):
         assert page.errors() == []
     assert explorer.stop()[0] == 0
     explorer.process.stderr.close()
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run(tmp_path):
+    run, file = str(tmp_path / "run"), tmp_path / "run.html"
+    for words in (
+        ["train", "gan", "--out", run, "--steps", "30", "--set", "hidden=16", "sample_every=10"],
+        ["animate", run, "-o", str(file)],
+    ):
+        subprocess.run([sys.executable, "-m", "tinygan", *words], check=True, capture_output=True)
+    with browser.Browser() as page:
+        page.open(file.as_uri())
+        assert page.text("#step") == "step 30"
+        page.run(
+            "const e = document.getElementById('at'); e.value = 0;"
+            "e.dispatchEvent(new Event('input'))"
+        )
+        assert page.text("#step") == "step 0"
+        page.click("#play")
+        page.wait("document.getElementById('step').textContent === 'step 20'")
+        page.click("#play")
+        assert page.run("return document.querySelectorAll('#curves svg').length") >= 2
+        assert page.run("return document.getElementById('grid').naturalWidth") > 100
+        assert page.errors() == []

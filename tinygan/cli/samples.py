@@ -8,7 +8,7 @@ from tinygan.data import pictures
 from tinygan.errors import InputError
 from tinygan.files import checkpoint, is_file, is_folder, npz, replacing
 from tinygan.nn import StyleGenerator
-from tinygan.training import sample_files, samples, sampling
+from tinygan.training import log, sample_files, samples, sampling
 from tinygan.training.run_data import RunData
 
 from .generators import load_generator
@@ -185,28 +185,50 @@ def animate_options(parser):
         type=integer(10, 10_000),
         default=150,
         metavar="MS",
-        help="show each grid for MS milliseconds (default: 150)",
+        help="show each grid of a GIF for MS milliseconds (default: 150)",
     )
-    add_output(parser, ".gif", help="the animation")
+    add_output(
+        parser, ".gif", ".html", help="the animation; .html: a page with grids, curves and a slider"
+    )
 
 
 def run_animate(args):
-    """Write the sample grids of a run as a GIF, at half their size, since each pixel of an image
-    takes 2x2 pixels of a grid; or its scatter plots of points at their full size."""
+    """Write the sample grids of a run as a GIF or a page, at half their size, since each pixel of
+    an image takes 2x2 pixels of a grid; or its scatter plots of points at their full size."""
     run = checkpoint.open_run(args.run_folder, allow_empty=True)
-    folder, frames = run.folder, []
+    folder, frames, steps = run.folder, [], []
     every = 1 if len(run.config["image_shape"]) == 1 else 2
     is_folder(folder / "samples")
     for path in sorted(folder.glob("samples/step-*.png")):
         is_file(path)
         try:
             frames.append(pictures.read(path, 3, links=False)[::every, ::every])
+            steps.append(int(path.stem.removeprefix("step-")))
         except InputError as error:
             raise InputError(f"{path} is damaged: move it elsewhere ({error})") from None
     if not frames:
         raise InputError(
             f"{folder} has no pictures in samples/: train again, with a smaller --set sample_every"
         )
-    pause = [frames[-1]] * 10  # show the last grid for longer
-    plots.save_gif(args.output, frames + pause, args.milliseconds)
+    if args.output.suffix == ".html":
+        write_page(args.output, run, list(zip(steps, frames)))
+    else:
+        pause = [frames[-1]] * 10  # show the last grid for longer
+        plots.save_gif(args.output, frames + pause, args.milliseconds)
     print(f"{len(frames)} {'pictures' if every == 1 else 'grids'} of {folder}: {args.output}")
+
+
+def write_page(path, run, grids):
+    """Write the page of a run. grids: [(step, image)]."""
+    from tinygan.lab.run_page import run_page
+
+    config, folder = run.config, run.folder
+    page = run_page(
+        f"{config['recipe']}, {config['data']}, seed {config['seed']}",
+        grids,
+        list(log.rows(folder)),
+        list(log.rows(folder, name="eval.jsonl")),
+        config["settings"],
+    )
+    with replacing(path) as file:
+        file.write(page.encode())
