@@ -137,9 +137,9 @@ study.table(
 # (shorter is smoother)? Separability: how well does a hyperplane separate images by properties such
 # as their slant (less is better)? We also ask whether G follows the class better with a mapping
 # than without one. (Without a mapping, w is the concatenation of z and the embedding of the
-# class, which is twice as long as a style.) With the recipe's loss and growing, the recall was below
-# .1 after ten minutes; the relativistic loss with R1 and R2, at full size from the start, gave .25
-# after 4,000 steps.
+# class, which is twice as long as a style.) With the recipe's loss and growing, the recall was
+# below .1 after ten minutes; the relativistic loss with R1 and R2, at full size from the start,
+# gave .25 after 4,000 steps.
 
 # %%
 name = study.choose("digits", "digits", "mnist")

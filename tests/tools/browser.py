@@ -1,20 +1,22 @@
 """A browser for tests: a WebDriver client for Debian's chromium, of a few dozen lines.
 
-https://www.w3.org/TR/webdriver2/ has the protocol.
+https://www.w3.org/TR/webdriver2/ has the protocol. As a script, it says by its exit code whether a
+browser is there.
 """
 
 import base64
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element, by the standard
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"]
+FLAGS += ["--disable-dev-shm-usage"]  # containers have little of it
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -134,10 +136,15 @@ class Browser:
         keyboard = {"type": "key", "id": "keyboard", "actions": actions}
         self.call("POST", "/actions", {"actions": [keyboard]})
 
-    def screenshot(self, path):
-        Path(path).write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
+    def screenshot(self):
+        """Return what the window shows, as the bytes of a PNG."""
+        return base64.b64decode(self.call("GET", "/screenshot"))
 
     def errors(self):
         """Return what the page has complained about in the console since the last call."""
         rows = self.call("POST", "/se/log", {"type": "browser"})
         return [row["message"] for row in rows if row["level"] in ("SEVERE", "WARNING")]
+
+
+if __name__ == "__main__":
+    sys.exit(find() is None)

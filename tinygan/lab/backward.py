@@ -16,13 +16,14 @@ import numpy as np
 
 from tinygan import ops
 from tinygan.autograd import Tensor, grad, tensor
-from tinygan.autograd.drawing import CHARACTER_WIDTH, LINE_HEIGHT, layout
+from tinygan.autograd.drawing import layout
 from tinygan.autograd.trace import Graph, trace
 from tinygan.errors import InputError, choose_from
 
 GAMMA = 1.0
 W1, W2 = [[0.5, -1.0], [1.0, 0.5]], [1.5, -0.5]
 PIXELS = 96  # in an inch
+CHARACTER, LINE = 8, 15  # of the page's text, in pixels
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
@@ -129,21 +130,19 @@ def drawn(graph: Graph) -> dict[str, Any]:
     texts = [
         {
             "name": node.name or node.op or "constant",
-            "op": node.op if node.name else None,
+            "title": f"{node.name} = {node.op}"
+            if node.name and node.op
+            else node.name or node.op or "constant",
             "value": in_short(node.value),
             "gradient": None if node.gradient is None else in_short(node.gradient),
         }
         for node in graph.nodes
     ]
-    sizes = [
-        (
-            (max(len(t["name"]), len(t["value"]), len(t["gradient"] or "") + 2) + 2)
-            * CHARACTER_WIDTH
-            * 1.35,
-            3.2 * LINE_HEIGHT * 1.35,
-        )
-        for t in texts
-    ]
+    sizes = []
+    for text in texts:
+        longest = max(len(text["title"]), len(text["value"]), len(text["gradient"] or "") + 2)
+        lines = 2 if text["gradient"] is None else 3
+        sizes.append(((longest + 2) * CHARACTER / PIXELS, (lines * LINE + 10) / PIXELS))
     centres, routes, size = layout(graph, sizes)
     pixels = lambda points: [[round(PIXELS * v, 1) for v in point] for point in points]
     nodes = [

@@ -60,10 +60,9 @@ function show() {
     const visible = shown(i, "value");
     picture.append(svg("rect", { x: x - w / 2, y: y - h / 2, width: w, height: h, rx: 5,
       class: names, opacity: visible ? 1 : 0.35 }));
-    const title = node.op ? `${node.name} = ${node.op}` : node.name;
     const second = shown(i, "gradient") ? `∂ ${node.gradient}` : "";
-    const lines = [title, visible ? node.value : "", second];
-    lines.forEach((line, k) => picture.append(svg("text", { x, y: y - h / 2 + 15 + 15 * k,
+    const lines = [node.title, visible ? node.value : "", second];
+    lines.forEach((line, k) => picture.append(svg("text", { x, y: y - h / 2 + 16 + 15 * k,
       "text-anchor": "middle", "font-weight": k === 0 ? 600 : 400 }, line)));
   });
   $("graph").replaceChildren(picture);

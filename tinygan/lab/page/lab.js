@@ -1,7 +1,7 @@
 // The laboratory: a game on points. Training happens in the requests; this page asks and draws.
 
 import { ask, constants, element, save, tab } from "./wire.js";
-import { drawArrows, drawCurves, drawLines, drawManifold, drawMap, drawPoints, fitted, scales }
+import { drawArrows, drawChange, drawCurves, drawLines, drawManifold, drawMap, drawPoints, fitted, scales }
   from "./plane.js";
 import { t, translatePage } from "./words.js";
 
@@ -24,7 +24,7 @@ let chosen = { settings: {}, points: null };
 let frame = null;
 let history = [];
 let playing = false;
-let before = null;  // the fakes before G's half of a step
+let before = null;  // inside a step: the frame before D's half or G's, to show what has changed
 let drawn = null;  // the points while one draws them; else null
 let cursor = [0, 0];
 let best = null;
@@ -75,13 +75,13 @@ async function advance(n) {
 
 async function half() {
   const wasG = frame?.header.next_half === "G";
-  const old = frame?.fakes;
+  const old = frame;
   const answer = await question({ do: "half" });
-  before = wasG ? old : null;
   if (answer) {
+    before = old;
     $("said").textContent = t(wasG
       ? "G has moved its fakes (lines: from where). Next, D learns."
-      : "D has learned: the map has changed. Next, G moves along the arrows.");
+      : "D has learned: its output has risen at + and fallen at -. Next, G moves along the arrows.");
   }
   take(answer);
   await askForBest();
@@ -127,13 +127,17 @@ function draw() {
     return;
   }
   if (!frame) return;
+  const halfIsDone = frame.header.next_half === "G";
   const [low, high] = drawMap(plane, frame.heat_map, frame.header.middle);
   if ($("manifold").checked) drawManifold(plane, frame.manifold, scale);
   drawPoints(plane, frame.reals, "real", 3, scale);
-  if (before) drawLines(plane, before, frame.fakes, scale);
+  if (before && !halfIsDone) drawLines(plane, before.fakes, frame.fakes, scale);
   drawPoints(plane, frame.fakes, "fake", 2.2, scale);
   if ($("arrows").checked) drawArrows(plane, frame.fakes, frame.arrows, scale);
-  const turn = frame.header.next_half === "G" ? `, ${t("G's turn")}` : "";
+  if (before && halfIsDone) {
+    drawChange(plane, before.heat_map, frame.heat_map, frame.axis, scale);
+  }
+  const turn = halfIsDone ? `, ${t("G's turn")}` : "";
   $("step").textContent = `${frame.header.step} ${t("steps")}${turn}`;
   plane.setAttribute("aria-label",
     `${t("D's output from")} ${low.toPrecision(3)} ${t("to")} ${high.toPrecision(3)}`);
@@ -146,10 +150,10 @@ function draw() {
 function drawBest() {
   drawMap($("plane-of-best"), best.D, 0.5);
   const loss = frame.header.numbers.d_loss;
-  const bound = frame.header.probability && loss !== undefined
-    ? `, ${t("D's bound")} ${(Math.log(2) - loss / 2).toFixed(3)}` : "";
+  const seen = frame.header.probability && loss !== undefined
+    ? `; ${t("D's loss shows")} ${(Math.log(2) - loss / 2).toFixed(3)}` : "";
   $("divergence").textContent =
-    `${t("optimal D")}: ${t("divergence")} ${best.header.jsd.toFixed(3)}${bound}`;
+    `${t("optimal D")}: ${t("divergence")} ${best.header.jsd.toFixed(3)}${seen}`;
 }
 
 function showButtons() {
@@ -213,7 +217,7 @@ function choosePreset(name) {
   chosen = { settings: { ...settings }, points };
   drawn = null;
   showControls();
-  $("text").textContent = text;
+  $("text").textContent = t(text);
   begin();
 }
 
@@ -328,7 +332,7 @@ async function main() {
     typeof name === "number" ? `${name} ${t("steps a frame")}` : t(name))));
   $("speed").value = "2";
   $("preset").replaceChildren(element("option", { value: "" }, t("(your own)")),
-    ...Object.keys(known.presets).map((name) => element("option", { value: name }, name)));
+    ...Object.keys(known.presets).map((name) => element("option", { value: name }, t(name))));
   connect();
   const given = fromAddress();
   if (given) chosen = given;

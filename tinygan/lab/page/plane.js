@@ -98,6 +98,29 @@ export function drawLines(canvas, from, to, scale) {
   }
 }
 
+// Where D's map has changed most: + where it has risen, - where it has fallen.
+export function drawChange(canvas, before, map, axis, scale) {
+  const k = map.shape[0];
+  const changes = map.map((v, i) => v - before[i]);
+  const largest = Math.max(changes.reduce((most, v) => Math.max(most, Math.abs(v)), 0), 1e-12);
+  const context = canvas.getContext("2d");
+  for (let row = 1; row < k; row += 3) {
+    for (let column = 1; column < k; column += 3) {
+      const change = changes[row * k + column] / largest;
+      const size = 7 * Math.sqrt(Math.abs(change));
+      if (size < 2) continue;
+      const [x, y] = [scale.x(axis[column]), scale.y(axis[row])];
+      context.strokeStyle = colour(change > 0 ? "real" : "fake");
+      context.lineWidth = 2;
+      context.beginPath();
+      context.moveTo(x - size, y);
+      context.lineTo(x + size, y);
+      if (change > 0) { context.moveTo(x, y - size); context.lineTo(x, y + size); }
+      context.stroke();
+    }
+  }
+}
+
 // The manifold: G's points of a grid of latents, (m, n, 2), as two families of lines.
 export function drawManifold(canvas, manifold, scale) {
   const [m, n] = manifold.shape;
