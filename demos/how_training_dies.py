@@ -59,9 +59,7 @@ ILLNESSES = {
         "length of G's gradient",
         "-log D, and R1",
     ),
-    "D sleeps": Illness(
-        "d_lr=2e-6", "d_lr=2e-3", "d_accuracy", "share that D tells right", "a rate like G's"
-    ),
+    "D sleeps": Illness("d_lr=2e-6", "d_lr=2e-3", "d_accuracy", "D's accuracy", "a rate like G's"),
     "no leash": Illness(
         "loss=wasserstein r1=0 d_lr=1e-2",
         "loss=wasserstein r1=0 gp=10 d_lr=2e-3",

@@ -152,7 +152,7 @@ PHRASES = {
     "start": "시작",
     "solution": "해",
     "mean length of D's gradient": "D의 기울기 길이의 평균",
-    "share of images that D tells right": "D가 맞힌 비율",
+    "share of images that D tells right": "D의 정확도",
     "R1 turns the circle into a spiral, and keeps D flat at the digits": (
         "R1은 원을 나선으로 바꾸고, 숫자 위에서 D를 평평하게 한다"
     ),
@@ -360,7 +360,7 @@ PHRASES = {
     "by heart": "통째로 외운 D",
     "{}, cured": "{}, 처방 뒤",
     "{}: length of G's gradient": "{}: G의 기울기 길이",
-    "{}: share that D tells right": "{}: D가 맞힌 비율",
+    "{}: D's accuracy": "{}: D의 정확도",
     "{}: D's mean output on reals": "{}: 진짜에 대한 D의 평균 출력",
     "{}: D's loss": "{}: D의 손실",
     "{}: D's mean logit of held-out images": "{}: 따로 떼어 둔 이미지의 평균 로짓",

@@ -23,7 +23,7 @@ pytestmark = [
         reason="there is no chromium with chromedriver",
     ),
 ]
-STEP = "Number(document.getElementById('step').textContent.split(' ')[0])"
+STEP = "parseInt(document.getElementById('step').textContent)"
 ERROR = "document.getElementById('error').textContent"
 
 

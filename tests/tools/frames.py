@@ -55,7 +55,7 @@ def measure_laboratory():
     with browser.Browser() as page:
         page.open(address)
         page.wait("window.lab?.frame()")
-        for preset in ("mode collapse", "cure: R1", "cure: unrolled"):
+        for preset in ("mode collapse", "cure: R1", "partial cure: unrolled"):
             for speed, name in ((1, "1"), (2, "5"), (3, "20")):
                 page.choose("#preset", preset)
                 page.wait("lab.frame().header.step === 0")

@@ -22,6 +22,8 @@ def keep(page, name, language):
     time.sleep(1)  # until it is drawn
     assert page.errors() == []
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE)
+    picture = picture.quantize(palette=palette)
     picture.save(
         PICTURES / f"{name}{'' if language == 'en' else '-' + language}.png", optimize=True
     )
@@ -38,7 +40,7 @@ def laboratory(page, address, language):
     page.click("#play")
     page.wait("!document.getElementById('play').disabled")
     page.click("#optimal")
-    keep(page, "lab", language)
+    keep(page, "lab-game", language)
 
 
 def backward(page, address, language):

@@ -15,7 +15,7 @@ POINTS = 400  # of a curve, at most
 CURVES = {  # title: {name: column of the log}
     "losses": {"D": "d_loss", "G": "g_loss"},
     "D's mean logits": {"real": "logit_real", "fake": "logit_fake"},
-    "share that D tells right": {"right": "d_accuracy"},
+    "D's accuracy": {"right": "d_accuracy"},
 }
 
 

@@ -139,9 +139,9 @@ function draw() {
   }
   const turn = halfIsDone ? `, ${t("G's turn")}` : "";
   $("step").textContent = `${frame.header.step} ${t("steps")}${turn}`;
-  plane.setAttribute("aria-label",
-    `${t("D's output from")} ${low.toPrecision(3)} ${t("to")} ${high.toPrecision(3)}`);
-  plane.title = plane.getAttribute("aria-label");
+  $("range").textContent =
+    `${t("D's output from")} ${low.toPrecision(3)} ${t("to")} ${high.toPrecision(3)}`;
+  plane.setAttribute("aria-label", $("range").textContent);
   drawCurves($("curves"), [[history.map((row) => row[0]), "real"],
     [history.map((row) => row[1]), "fake"]]);
   drawCurves($("accuracy"), [[history.map((row) => row[2]), "accent"]], [0, 1]);
@@ -333,6 +333,7 @@ async function main() {
   $("speed").value = "2";
   $("preset").replaceChildren(element("option", { value: "" }, t("(your own)")),
     ...Object.keys(known.presets).map((name) => element("option", { value: name }, t(name))));
+  $("arrows").parentElement.title = t("how long");
   connect();
   const given = fromAddress();
   if (given) chosen = given;

@@ -62,18 +62,18 @@ export function drawPoints(canvas, points, name, radius, scale) {
   }
 }
 
-// Arrows as long as they are, but at most a tenth of the plane.
+// Arrows on one scale for all games, so that a short one means a small gradient: their length
+// follows the root of the gradient's, up to a tenth of the plane for a gradient of 4 or more.
 export function drawArrows(canvas, from, arrows, scale) {
   const context = canvas.getContext("2d");
   const { width } = canvas.getBoundingClientRect();
-  const lengths = Array.from({ length: arrows.length / 2 }, (_, i) =>
-    Math.hypot(arrows[2 * i], arrows[2 * i + 1]));
-  const sorted = [...lengths].sort((a, b) => a - b);
-  const longest = Math.max(sorted[Math.floor(0.9 * sorted.length)] ?? 0, 1e-12);
   context.strokeStyle = colour("ink");
   context.lineWidth = 1;
-  for (let i = 0; i < Math.min(lengths.length, 60); i++) {
-    const share = (0.1 * width) / Math.max(lengths[i], longest);
+  for (let i = 0; i < Math.min(arrows.length / 2, 80); i++) {
+    const size = Math.hypot(arrows[2 * i], arrows[2 * i + 1]);
+    const length = 0.1 * width * Math.sqrt(Math.min(size, 4) / 4);
+    if (length < 2) continue;
+    const share = length / size;
     const [x, y] = [scale.x(from[2 * i]), scale.y(from[2 * i + 1])];
     const [dx, dy] = [arrows[2 * i] * share, -arrows[2 * i + 1] * share];
     context.beginPath();

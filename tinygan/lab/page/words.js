@@ -34,7 +34,7 @@ const KOREAN = {
   "fake": "가짜",
   "loss of D": "D의 손실",
   "loss of G": "G의 손실",
-  "share that D tells right": "D가 맞힌 비율",
+  "D's accuracy": "D의 정확도",
   "steps": "스텝",
   "D's turn": "D의 차례",
   "G's turn": "G의 차례",
@@ -42,6 +42,7 @@ const KOREAN = {
     "D가 배웠습니다. +에서는 출력이 올랐고 -에서는 내렸습니다. 다음은 G가 화살표를 따라 움직입니다.",
   "G has moved its fakes (lines: from where). Next, D learns.":
     "G가 가짜를 옮겼습니다(선: 옮기기 전 자리). 다음은 D가 배웁니다.",
+  "how long": "화살표의 길이는 기울기 크기의 제곱근을 따르며, 모든 게임에서 눈금이 같습니다.",
   "D's output from": "D의 출력 범위",
   "to": "~",
   "divergence": "발산(JSD)",
@@ -84,61 +85,62 @@ const KOREAN = {
     "2차: 이 값이 바뀌면 결과가 얼마나 바뀌는가",
   // the presets of lab/presets.py
   "vanishing gradient": "사라지는 기울기",
-  ["D learns much faster than G, and is soon sure of all fakes; there, G's loss log(1 - D(x)) " +
-   "is flat. The arrows vanish, and G stands still."]:
-    "D가 G보다 훨씬 빨리 배워 모든 가짜를 금세 확신합니다. 그곳에서 G의 손실 log(1 - D(x))는 " +
-    "평평하므로, 화살표가 사라지고 G는 멈춰 섭니다.",
+  ["D learns much faster than G and is soon sure of all fakes; there, G's loss log(1 - D(x)) " +
+   "hardly changes when a fake moves. The arrows vanish, and G stays where it is."]:
+    "D가 G보다 훨씬 빨리 배워 모든 가짜를 금세 확신합니다. 그곳에서는 가짜가 움직여도 G의 손실 " +
+    "log(1 - D(x))가 거의 변하지 않아, 화살표가 사라지고 G는 제자리에 머뭅니다.",
   "non-saturating": "포화하지 않는 손실",
-  ["D is as far ahead as in `vanishing gradient`, but G minimises -log D(x), which is steep " +
-   "where D is sure. The arrows are long, and G moves."]:
-    "D는 ‘사라지는 기울기’에서처럼 앞서 있지만, G는 -log D(x)를 최소화합니다. 이 손실은 D가 " +
-    "확신하는 곳에서 가파르므로, 화살표가 길고 G가 움직입니다.",
+  ["D is as far ahead as in the preset before, but G minimises -log D(x), which is steep where " +
+   "D is sure. The arrows stay long and G moves, although its fakes soon gather."]:
+    "D는 바로 앞 예제만큼 앞서 있지만, G는 -log D(x)를 최소화합니다. 이 손실은 D가 확신하는 " +
+    "곳에서 가파르므로 화살표가 길고 G가 움직이지만, 가짜는 곧 한데 모입니다.",
   "mode collapse": "모드 붕괴",
-  ["Nothing holds the samples apart: all of them follow arrows to where D is wrong at the " +
-   "moment. They gather at a few modes, and the others are lost."]:
-    "표본들을 서로 떼어 놓는 것이 없어, 모두가 지금 D가 틀리는 곳으로 화살표를 따라갑니다. " +
-    "표본은 몇 개의 모드에 모이고 나머지 모드는 사라집니다.",
+  ["Every fake follows its arrow to where D takes points for real at the moment, and nothing " +
+   "keeps the fakes apart. After some time, several of the eight modes (clusters) are empty."]:
+    "모든 가짜는 지금 D가 진짜로 여기는 곳으로 화살표를 따라가며, 가짜들을 서로 떼어 놓는 것이 " +
+    "없습니다. 얼마 뒤에는 여덟 모드(무리) 가운데 여러 개가 빕니다.",
   "cure: R1": "처방: R1",
-  ["R1 keeps D flat around the reals, so that D is never sure. Arrows stay short, and samples " +
-   "reach all modes."]:
-    "R1은 진짜 주변에서 D를 평평하게 하여 D가 확신하지 못하게 합니다. 화살표는 짧게 유지되고, " +
-    "표본은 모든 모드에 이릅니다.",
+  ["R1 punishes D for being steep at the reals, so that it is never very sure. Arrows stay " +
+   "short, and fakes reach all eight modes."]:
+    "R1은 D가 진짜 점에서 가파르면 벌을 주어, D가 크게 확신하지 못하게 합니다. 화살표는 짧게 " +
+    "유지되고, 가짜는 여덟 모드에 모두 이릅니다.",
   "cure: WGAN-GP": "처방: WGAN-GP",
-  ["The slope of the critic is held near 1, so that its height says how far the samples have to " +
-   "go. They spread over all modes."]:
-    "비평자의 기울기를 1 가까이 유지하므로, 그 높이는 표본이 얼마나 더 가야 하는지를 말해 " +
-    "줍니다. 표본은 모든 모드로 퍼집니다.",
+  ["D is a critic now: its output is a height and no probability, and a penalty (gp) keeps its " +
+   "slope near 1. The fakes climb it and spread over all modes."]:
+    "이제 D는 비평자입니다. 출력은 확률이 아니라 높이이고, 페널티(gp)가 그 기울기를 1 가까이 " +
+    "유지하므로, 가짜는 그 높이를 오르며 모든 모드로 퍼집니다.",
   "cure: relativistic": "처방: 상대 손실",
-  ["D compares each fake with a real, and R1 and R2 keep it flat around both. The samples reach " +
-   "all modes; without the two penalties, they collapse."]:
-    "D는 가짜 하나를 진짜 하나와 비교하고, R1과 R2는 양쪽 주변에서 D를 평평하게 합니다. 표본은 " +
-    "모든 모드에 이르지만, 두 페널티가 없으면 붕괴합니다.",
-  "cure: unrolled": "처방: 펼친 GAN",
-  ["G learns from the D of five updates ahead, which has answered its fakes. To gather at one " +
-   "mode pays less, and more modes survive, but not always all."]:
-    "G는 다섯 번 더 배운 D에게서 배우는데, 그 D는 이미 G의 가짜에 대응했습니다. 한 모드에 " +
-    "모이는 것은 이득이 적어 더 많은 모드가 살아남지만, 늘 전부는 아닙니다.",
-  "cure: minibatch statistics": "처방: 미니배치 통계",
-  ["D sees how much the points of a batch differ, and so samples that are too much alike give " +
-   "themselves away. More modes survive, but not always all."]:
-    "D는 배치의 점들이 서로 얼마나 다른지 보므로, 너무 비슷한 표본은 들통납니다. 더 많은 모드가 " +
-    "살아남지만, 늘 전부는 아닙니다.",
-  ["One real point, one fake, and D(x) = psi x: the arrow points to the real one, but when the " +
-   "fake gets there, D still has its slope. The fake goes round and round."]:
-    "진짜 점 하나, 가짜 점 하나, 그리고 D(x) = psi x. 화살표는 진짜를 가리키지만, 가짜가 그곳에 " +
-    "이르러도 D의 기울기는 남아 있어 가짜는 계속 맴돕니다.",
+  ["D compares each fake with a real point, and R1 and R2 keep it flat around both. Fakes reach " +
+   "all modes; set r1 and r2 to 0, and they do not."]:
+    "D는 가짜 하나를 진짜 하나와 비교하고, R1과 R2는 양쪽 주변에서 D를 평평하게 합니다. 가짜는 " +
+    "모든 모드에 이르지만, r1과 r2를 0으로 하면 그러지 못합니다.",
+  "partial cure: unrolled": "반쪽 처방: 펼친 GAN",
+  ["Before G moves, it looks at how D would answer in its next five updates, so that crowding " +
+   "at one mode pays less. More modes keep fakes, but seldom all of them."]:
+    "G는 움직이기 전에 D가 다음 다섯 번의 업데이트에서 어떻게 대응할지 미리 보므로, 한 모드에 " +
+    "몰리는 것은 이득이 적습니다. 더 많은 모드에 가짜가 남지만, 전부인 경우는 드뭅니다.",
+  "partial cure: minibatch statistics": "반쪽 처방: 미니배치 통계",
+  ["D sees how much the points of a batch differ, so that fakes which are too much alike give " +
+   "themselves away. More modes have fakes, though unevenly, and not always all."]:
+    "D는 배치의 점들이 서로 얼마나 다른지 보므로, 너무 비슷한 가짜들은 들통납니다. 더 많은 " +
+    "모드에 가짜가 있지만, 고르지 않고 늘 전부도 아닙니다.",
+  ["One real point, one fake, and D(x) = psi x: a tilted plane, which turns after the fake. It " +
+   "is always late, so that the fake goes round the real point and does not stop there."]:
+    "진짜 점 하나, 가짜 점 하나, 그리고 D(x) = psi x. D는 가짜를 따라 도는 기울어진 평면인데 늘 " +
+    "늦으므로, 가짜는 진짜 점에 멈추지 못하고 그 둘레를 돕니다.",
   "Dirac-GAN with R1": "R1을 더한 Dirac-GAN",
-  ["R1 pulls the slope psi towards 0. The circle of the Dirac-GAN becomes a spiral, and the " +
-   "fake comes to rest on the real point."]:
-    "R1이 기울기 psi를 0 쪽으로 당깁니다. Dirac-GAN의 원은 나선이 되고, 가짜는 진짜 점 위에서 " +
+  ["R1 pulls the slope psi towards 0, which damps the turning of the Dirac-GAN. The fake comes " +
+   "to rest on the real point."]:
+    "R1은 기울기 psi를 0 쪽으로 당겨 Dirac-GAN의 회전을 누그러뜨립니다. 가짜는 진짜 점 위에서 " +
     "멈춥니다.",
   "WGAN's critic": "WGAN의 비평자",
-  ["The critic has weights between -.1 and .1, and no sigmoid: its output is a height, and the " +
-   "samples climb it. Its slope does not vanish, however far they are."]:
-    "비평자의 가중치는 -0.1과 0.1 사이에 있고 시그모이드가 없습니다. 출력은 높이이고 표본은 그 " +
-    "높이를 오르며, 아무리 멀어도 기울기가 사라지지 않습니다.",
+  ["The critic's weights are clipped at .1, and it has no sigmoid: its output is a height, " +
+   "which the fakes climb. Its slope is small but does not vanish where a fake is far away."]:
+    "비평자의 가중치는 ±0.1로 잘리고 시그모이드가 없습니다. 출력은 가짜가 오르는 높이이며, " +
+    "가짜가 멀리 있어도 기울기는 작을 뿐 사라지지 않습니다.",
 };
 const MORE_ENGLISH = {
+  "how long": "An arrow's length follows the root of the gradient's, on one scale for all games.",
   "no answer":
     "The laboratory does not answer: start `tinygan lab` again, and open its address.",
 };
