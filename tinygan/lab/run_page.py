@@ -4,11 +4,13 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tinygan.files import read_text
 
 MOST_BYTES = 1_000_000  # of all grids together
 POINTS = 400  # of a curve, at most
@@ -54,7 +56,7 @@ def run_page(
     }
     # In a script element, "<" could begin a tag.
     text = json.dumps(run, allow_nan=False).replace("<", "\\u003c")
-    page = (resources.files("tinygan.lab") / "page" / "run.html").read_text(encoding="utf-8")
+    page = read_text(Path(__file__).parent / "page" / "run.html")
     return page.replace("RUN", text, 1)
 
 

@@ -12,10 +12,11 @@ import secrets
 import sys
 import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
+from pathlib import Path
 from typing import Any, Callable, Mapping
 
 from tinygan.errors import InputError
+from tinygan.files import read_bytes
 
 MOST_BYTES = 1 << 20  # of a request
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
@@ -47,8 +48,8 @@ class Server(ThreadingHTTPServer):
         port: int = 0,
     ) -> None:
         self.reply, self.token = reply, secrets.token_urlsafe(16)
-        folder = resources.files("tinygan.lab") / "page"
-        self.pages = {name: (folder / name).read_bytes() for name in pages}
+        folder = Path(__file__).parent / "page"
+        self.pages = {name: read_bytes(folder / name) for name in pages}
         self.pages[""] = self.pages[pages[0]]
         self.pages["constants"] = json.dumps(constants).encode()
         try:
