@@ -175,7 +175,7 @@ wide = any(all(works[label] for label in labels[i : i + 3]) for i in range(len(l
 
 # %%
 figure, panels = study.figure("ab;cc", 11.5, height_ratios=(1, 1.35))
-for i, (label, group) in enumerate(runs.items()):
+for i, group in enumerate(runs.values()):
     fids = [run.fid for run in group]
     panels["a"].plot([i] * len(group), fids, "o", color=COLORS[i], markersize=8)
 panels["a"].set_xticks(range(len(runs)), [label.removeprefix("gamma ") for label in runs])

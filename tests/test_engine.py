@@ -640,7 +640,7 @@ def test_a_copy_keeps_the_old_weight():
 
 def test_changes_before_and_after_both_passes_are_fine():
     w, x = Parameter(np.ones(2), name="w"), leaf(1.0, 2.0)
-    for step in range(3):
+    for _ in range(3):
         loss = (w * x).sum()
         g = grad(loss, w)
         w.assign(w.data - g.data)

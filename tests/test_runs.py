@@ -746,7 +746,7 @@ def test_far_too_large_a_learning_rate_diverges_at_once(tmp_path, digits):
 
 def test_a_nan_of_g_is_not_attributed_to_d(tmp_path, digits):
     trainer = start(tmp_path / "a", digits, "quick", steps=3, **TINY)
-    for path, parameter in trainer.algorithm.G.named_parameters():
+    for parameter in trainer.algorithm.G.parameters():
         parameter.data[...] *= 1e25
         parameter.mark_changed()
     found = diverged(trainer)

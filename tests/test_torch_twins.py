@@ -76,7 +76,7 @@ def check_both_ways(path, network, twin, *inputs, inputs_of_export=None):
     same(before, run_torch(twin, *inputs))
     torch.manual_seed(0)
     with torch.no_grad():
-        for name, value in twin.state_dict().items():
+        for value in twin.state_dict().values():
             if value.is_floating_point():
                 value += 0.2 * torch.rand_like(value)
     safetensors_torch.save_file(twin.state_dict(), path)
