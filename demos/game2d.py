@@ -489,7 +489,7 @@ def animation():
 
 pictures = list(animation())
 for folder in study.picture_folders():
-    plots.save_gif(folder / "game2d.gif", pictures + [pictures[-1]] * 6, milliseconds=250)
+    plots.save_animation(folder / "game2d.gif", pictures + [pictures[-1]] * 6, milliseconds=250)
 print(f"animation: {study.out / 'game2d.gif'}")
 study.show_picture(study.out / "game2d.gif")
 

@@ -283,7 +283,7 @@ def test_mistakes_about_a_run(run, tmp_path, capsys):
     assert "a resumed run keeps its networks (latent=" in fails(
         capsys, "train", "--resume", run, "--set", "latent=7"
     )
-    assert "must end in .png, .gif or .npz" in fails(
+    assert "must end in .png, .gif, .webp or .npz" in fails(
         capsys, "sample", run, "-o", tmp_path / "a.jpg"
     )
     assert "does not exist" in fails(capsys, "sample", run, "-o", tmp_path / "no" / "a.png")
@@ -398,8 +398,8 @@ def test_animations(run, conditional, tmp_path, capsys):
     from PIL import Image
 
     succeeds("sample", conditional, "--walk", "classes", "-n", 3, "-o", tmp_path / "a.gif")
-    succeeds("animate", run, "-o", tmp_path / "b.gif")
-    with Image.open(tmp_path / "a.gif") as walked, Image.open(tmp_path / "b.gif") as film:
+    succeeds("animate", run, "-o", tmp_path / "b.webp")
+    with Image.open(tmp_path / "a.gif") as walked, Image.open(tmp_path / "b.webp") as film:
         assert walked.n_frames == 120 and film.n_frames == len(list((run / "samples").iterdir()))
     assert "leave out --label" in fails(
         capsys, "sample", conditional, "--walk", "classes", "--label", 1, "-o", "a.gif"

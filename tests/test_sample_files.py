@@ -100,7 +100,7 @@ def test_one_class(conditional, tmp_path):
     [
         ("full/", "full is not empty, and samples are not mixed with other files: give the name"),
         ("full", "full is not empty"),
-        ("new", "the name must end in .png, .gif or .npz, or in / for a new folder"),
+        ("new", "the name must end in .png, .gif, .webp or .npz, or in / for a new folder"),
         ("new.png/", "new.png: the name of a folder must not end in .png"),
         ("none/new/", "the folder none does not exist"),
         ("file/", "file: there is a file of that name: choose another one"),

@@ -787,15 +787,31 @@ def test_grid_arranges_images_in_rows():
     assert np.array_equal(plots.grid(colour, gap=0, scale=1), colour[0])
 
 
-def test_png_and_gif_round_trip(tmp_path):
+def test_png_gif_and_webp_round_trip(tmp_path):
     from PIL import Image
 
     frames = np.zeros((3, 8, 8, 3), np.uint8)
     frames[1, 2:4] = 255
     plots.save_image(tmp_path / "a.png", frames[1])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")), frames[1])
-    plots.save_gif(tmp_path / "a.gif", frames)
+    plots.save_animation(tmp_path / "a.gif", frames)
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == 3
         gif.seek(1)
         assert np.array_equal(np.asarray(gif.convert("RGB")), frames[1])
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    plots.save_animation(tmp_path / "a.webp", frames, milliseconds=70)
+    with Image.open(tmp_path / "a.webp") as animation:  # more than the 64 colours of a GIF
+        for i, frame in enumerate(frames):
+            animation.seek(i)
+            assert np.array_equal(np.asarray(animation.convert("RGB")), frame)
+            assert animation.info["duration"] == 70
+
+
+def test_a_pillow_without_webp_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots.features, "check", lambda name: False)
+    with pytest.raises(
+        InputError, match="a.webp: this Pillow was built without WebP: write a .gif"
+    ):
+        plots.save_animation(tmp_path / "a.webp", np.zeros((1, 8, 8, 3), np.uint8))
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Figures of a run as PNG and GIF files: image grids, points, animations, curves. Also reads
+"""Figures of a run as PNG, GIF and WebP files: image grids, points, animations, curves. Also reads
 pictures."""
 
 import contextlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from tinygan.errors import InputError
 from tinygan.files import replacing
@@ -73,16 +73,24 @@ def save_image(
         picture.save(file, "PNG", optimize=palette)
 
 
-def save_gif(
+def save_animation(
     path: str | Path, frames: Iterable[np.ndarray[Any, Any]], milliseconds: int = 80
 ) -> None:
     """Write uint8 frames (H, W, 3) as an animation that repeats for ever.
 
-    milliseconds: how long each frame is shown.
+    path: ends in .webp (every pixel as it is, and a fraction of the size) or in .gif (64 colours,
+    for programs that know nothing else). milliseconds: how long each frame is shown.
     """
-    first, *rest = (Image.fromarray(frame).quantize(64) for frame in frames)
+    as_webp = Path(path).suffix == ".webp"
+    if as_webp and not features.check("webp"):
+        raise InputError(f"{path}: this Pillow was built without WebP: write a .gif")
+    pictures = (Image.fromarray(frame) for frame in frames)
+    first, *rest = pictures if as_webp else (picture.quantize(64) for picture in pictures)
+    kind, settings = ("WEBP", {"lossless": True}) if as_webp else ("GIF", {})
     with replacing(path) as file:
-        first.save(file, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
+        first.save(
+            file, kind, save_all=True, append_images=rest, duration=milliseconds, loop=0, **settings
+        )
 
 
 class NotDrawn(InputError):

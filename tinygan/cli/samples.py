@@ -14,7 +14,8 @@ from tinygan.training.run_data import RunData
 from .generators import load_generator
 from .options import add, add_output, integer, output_file_or_folder, positive
 
-FILES = ".png", ".gif", ".npz"  # what `sample` writes, beside folders of pictures
+ANIMATIONS = ".gif", ".webp"
+FILES = ".png", *ANIMATIONS, ".npz"  # what `sample` writes, beside folders of pictures
 FRAMES = 12  # frames of a walk from one image to the next
 
 
@@ -37,16 +38,16 @@ def sample_options(parser):
     parser.add_argument(
         "--walk",
         choices=("latents", "styles", "classes"),
-        help="what changes in a .gif: the latents z (the default), the styles w, or the class of "
-        "all images at once",
+        help="what changes in a .gif or .webp: the latents z (the default), the styles w, or the "
+        "class of all images at once",
     )
     add_output(
         parser,
         *FILES,
         type=output_file_or_folder(*FILES),
         metavar="FILE",
-        help="the output: .png (a grid), .gif (a walk), .npz (images as uint8 NHWC, or points as "
-        "float32 (N, 2); and labels), or a folder, as in -o samples/: a PNG file for each image, "
+        help="the output: .png (a grid), .gif or .webp (a walk), .npz (images as uint8 NHWC, or "
+        "points as float32 (N, 2); and labels), or a folder, as in -o samples/: a PNG file for each image, "
         "with a subfolder for each class, as --data reads them. The folder must be new or empty",
     )
     add(parser, "--device")
@@ -54,8 +55,8 @@ def sample_options(parser):
 
 def run_sample(args):
     suffix = args.output.suffix
-    if args.walk and suffix != ".gif":
-        raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif")
+    if args.walk and suffix not in ANIMATIONS:
+        raise InputError(f"--walk {args.walk}: -o {args.output} must end in .gif or .webp")
     into_folder = suffix not in FILES
     if into_folder:
         sample_files.check_empty(args.output)
@@ -75,8 +76,8 @@ def run_sample(args):
         rows=suffix == ".png",
     )
     n = len(z)
-    if suffix == ".gif":
-        plots.save_gif(args.output, frames_of_walk(args, G, z, labels))
+    if suffix in ANIMATIONS:
+        plots.save_animation(args.output, frames_of_walk(args, G, z, labels))
     else:
         images = sampling.generate(G, z, labels)
         if into_folder:
@@ -91,7 +92,7 @@ def run_sample(args):
 
 def sample_points(args, G, config, path):
     """Write points as a scatter plot over the test points, or as arrays."""
-    if args.output.suffix == ".gif":
+    if args.output.suffix in ANIMATIONS:
         raise InputError(
             f"-o {args.output}: a walk needs images, but {config['data']} has points: write a .png "
             "or an .npz (`tinygan animate` shows how points moved in training)"
@@ -185,16 +186,19 @@ def animate_options(parser):
         type=integer(10, 10_000),
         default=150,
         metavar="MS",
-        help="show each grid of a GIF for MS milliseconds (default: 150)",
+        help="show each grid of an animation for MS milliseconds (default: 150)",
     )
     add_output(
-        parser, ".gif", ".html", help="the animation; .html: a page with grids, curves and a slider"
+        parser,
+        *ANIMATIONS,
+        ".html",
+        help="the animation; .html: a page with grids, curves and a slider",
     )
 
 
 def run_animate(args):
-    """Write the sample grids of a run as a GIF or a page, at half their size, since each pixel of
-    an image takes 2x2 pixels of a grid; or its scatter plots of points at their full size."""
+    """Write the sample grids of a run as an animation or a page, at half their size, since each
+    pixel of an image takes 2x2 pixels of a grid; or its scatter plots of points at their full size."""
     run = checkpoint.open_run(args.run_folder, allow_empty=True)
     folder, frames, steps = run.folder, [], []
     every = 1 if len(run.config["image_shape"]) == 1 else 2
@@ -214,7 +218,7 @@ def run_animate(args):
         write_page(args.output, run, list(zip(steps, frames)))
     else:
         pause = [frames[-1]] * 10  # show the last grid for longer
-        plots.save_gif(args.output, frames + pause, args.milliseconds)
+        plots.save_animation(args.output, frames + pause, args.milliseconds)
     print(f"{len(frames)} {'pictures' if every == 1 else 'grids'} of {folder}: {args.output}")
 
 
