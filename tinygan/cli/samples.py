@@ -47,8 +47,9 @@ def sample_options(parser):
         type=output_file_or_folder(*FILES),
         metavar="FILE",
         help="the output: .png (a grid), .gif or .webp (a walk), .npz (images as uint8 NHWC, or "
-        "points as float32 (N, 2); and labels), or a folder, as in -o samples/: a PNG file for each image, "
-        "with a subfolder for each class, as --data reads them. The folder must be new or empty",
+        "points as float32 (N, 2); and labels), or a folder, as in -o samples/: a PNG file "
+        "for each image, with a subfolder for each class, as --data reads them. The folder must be "
+        "new or empty",
     )
     add(parser, "--device")
 
@@ -198,7 +199,7 @@ def animate_options(parser):
 
 def run_animate(args):
     """Write the sample grids of a run as an animation or a page, at half their size, since each
-    pixel of an image takes 2x2 pixels of a grid; or its scatter plots of points at their full size."""
+    pixel of an image takes 2x2 pixels of a grid; or its scatter plots of points as they are."""
     run = checkpoint.open_run(args.run_folder, allow_empty=True)
     folder, frames, steps = run.folder, [], []
     every = 1 if len(run.config["image_shape"]) == 1 else 2
