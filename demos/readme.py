@@ -2,10 +2,15 @@
 
     python demos/readme.py
 
-There are two kinds of marks, and <!-- end --> ends both. <!-- NAME ... --> stands on a line of its
-own, before a table. <!-- = FILE PATH FORMAT --> stands within a line, before a single number or
-text: the value in demos/results/FILE.json at PATH (keys with dots between them), formatted by
-format().
+A table or a picture stands between <!-- NAME ... --> and <!-- end -->, each on a line of its own.
+A number in a sentence has no mark. A comment at the end of the guide repeats the words around it:
+
+    <!-- numbers
+    led to {checks stress.wrong} errors, {checks flat.growth .1f} MB
+    -->
+
+{FILE PATH FORMAT} is the value in demos/results/FILE.json at PATH (keys with dots between them),
+formatted by format(). The words must occur exactly once; they may continue on the next line.
 """
 
 # %%
@@ -13,6 +18,7 @@ import contextlib
 import io
 import re
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import korean
@@ -35,6 +41,7 @@ GUIDES = [
     )
 ]
 NOT_MEASURED = "(not measured yet)"
+NUMBERS, NUMBER = "\n<!-- numbers\n", r"[-\d.,]*\d"
 LECTURE = (
     "autograd_tour",
     "gan_losses",
@@ -117,18 +124,35 @@ def in_one_line(title):
     return title.replace("\n", " ")
 
 
-# %% Numbers within a line
+# %% Numbers within a sentence
 
 
 def value(file, path, form=""):
-    """Return the formatted value in a result file at a path such as "metrics.fid"; of a demo that
-    was not measured, words that say so."""
-    if file in BEYOND and not is_measured(file):
-        return NOT_MEASURED
+    """Return the formatted value in a result file at a path such as "metrics.fid"."""
     number = results(file)
     for key in path.split("."):
         number = number[int(key) if isinstance(number, list) else key]
     return format(number, form)
+
+
+def with_numbers(text):
+    """Return a guide's text with the numbers that its last comment lists."""
+    body, mark, listed = text.partition(NUMBERS)
+    for words in listed.removesuffix("-->\n").splitlines():
+        plain = re.split(r"\{(.*?)\}", words)  # words, a value, words, ...
+        pattern = [re.escape(part).replace(r"\ ", r"\s+") for part in plain[::2]]
+        new = [value(*part.split()) for part in plain[1::2]]
+        body, count = re.subn("(" + f"){NUMBER}(".join(pattern) + ")", joined(new), body)
+        if count != 1:
+            sys.exit(f"the words occur {count} times, not once: {words}")
+    return body + mark + listed
+
+
+def joined(values):
+    """Return a function of a match: its groups with the values between them."""
+    return lambda match: "".join(
+        word for pair in zip_longest(match.groups(), values, fillvalue="") for word in pair
+    )
 
 
 # %% Tables: the mark "ada 0" stands for the first table that ada.py prints
@@ -142,6 +166,12 @@ def table(name, number):
     if name in BEYOND and not is_measured(name):
         return NOT_MEASURED
     return markdown(*result(name)["tables"][int(number)])
+
+
+def finding(name):
+    """Return the result of a demo in words, once it is measured."""
+    measured = name not in BEYOND or is_measured(name)
+    return f"Result: {result(name)['finding'] if measured else NOT_MEASURED}"
 
 
 def verdicts(name):
@@ -273,7 +303,10 @@ def bench(name):
             ]
             for row in rows[1:]
         ]
-    return markdown(*(row[:5] if name == "augmentation" else row for row in rows))
+    lines = markdown(*(row[:5] if name == "augmentation" else row for row in rows))
+    machine = measurements["intel" if name == "steps" else name]
+    where = [machine[key] for key in ("machine", "versions") if key in machine]
+    return f"{lines}\n\n{'; '.join(where)}."
 
 
 def bench_recipes(measured):
@@ -324,7 +357,8 @@ def time_to_fid(measured):
 def plain_kernels():
     """Return the table of `python -m tests.tools.plain_kernels`: the time of a training step with
     plain and with fast kernels, and recorded."""
-    return markdown(
+    measured = results("plain_kernels")
+    lines = markdown(
         ["recipe", "plain kernels", "fast kernels", "recorded", "plain / fast", "recorded / fast"],
         *(
             [
@@ -333,9 +367,28 @@ def plain_kernels():
                 f"{row['ratios']['plain']:.1f}",
                 f"{row['ratios']['recorded']:.2f}",
             ]
-            for name, row in results("plain_kernels")["steps"].items()
+            for name, row in measured["steps"].items()
         ),
     )
+    return (
+        f"{lines}\n\nMedians of {measured['rounds']} rounds, in which the three take turns; "
+        f"{measured['machine']}."
+    )
+
+
+def ranks():
+    """Return the table of tests/tools/ranks_speed.py: images per second of two processes and of two
+    threads."""
+    measured = results("checks")["ranks"]
+    lines = markdown(
+        ["images per second", "two processes", "one process, two threads"],
+        *(
+            [f"`{name}`", f"{row['processes']:.0f}", f"{row['threads']:.0f}"]
+            for name, row in measured.items()
+            if name in ("dcgan", "stylegan2")
+        ),
+    )
+    return f"{lines}\n\n{measured['machine']}."
 
 
 def printed(script, *arguments, function="table"):
@@ -357,7 +410,16 @@ def content(mark):
         return gallery()
     if name == "갤러리":
         return gallery("데모 | 결과", lambda name: in_korean(result(name)))
-    if name in ("picture", "verdicts", "truncation", "spaces", "bench", "plain_kernels"):
+    if name in (
+        "finding",
+        "picture",
+        "verdicts",
+        "truncation",
+        "spaces",
+        "bench",
+        "plain_kernels",
+        "ranks",
+    ):
         return globals()[name](*arguments)
     if name == "glossary":
         return printed("lecture", function="print_glossary")
@@ -367,13 +429,9 @@ def content(mark):
 
 def filled(text):
     """Return a guide's text with everything between its marks replaced by the measurements."""
-    text = re.sub(
-        "(<!-- = ([^>]*) -->).*?(<!-- end -->)",
-        lambda match: f"{match[1]}{value(*match[2].split())}{match[3]}",
-        text,
-    )
+    text = with_numbers(text)
     return re.sub(
-        "(<!-- (?!end |= )([^>]*) -->\n)(.*?)(<!-- end -->)",
+        "(<!-- (?!end )([^\n>]*) -->\n)(.*?)(<!-- end -->)",
         lambda match: f"{match[1]}\n{content(match[2])}\n\n{match[4]}",
         text,
         flags=re.DOTALL,
