@@ -243,7 +243,6 @@ study.save_figure(
     f"With {smallest} images, D memorises them; augmentation makes the FID "
     f"{fid[label_of('shifts', smallest)]:.0f} (shifts) or {fid[label_of('ADA', smallest)]:.0f} "
     f"(ADA) instead of {fid[label_of('none', smallest)]:.0f}",
-    "ab",
 )
 upright = median_over_seeds(rotations, "also.upright")
 recognised = median_over_seeds(rotations, "also.recognised")

@@ -295,7 +295,7 @@ right.set(
 for axes in (left, right):
     axes.legend(frameon=False)
 study.save_figure(
-    figure, "Derivatives by the engine, and a mistake that only the second order shows", "b"
+    figure, "Derivatives by the engine, and a mistake that only the second order shows"
 )
 
 # %% [markdown]

@@ -247,9 +247,7 @@ plot_images(
     [f"{label}: FID {fid[label]:.1f}" for label in class_runs],
     list("0123456789"),
 )
-study.save_figure(
-    figure, "Truncation cuts the ends of the bell curve: better digits, less variety", "ac"
-)
+study.save_figure(figure, "Truncation cuts the ends of the bell curve: better digits, less variety")
 
 figure, panels = study.figure("ab", 4.4)
 for i, batch in enumerate(batches):

@@ -161,9 +161,7 @@ best = min(fid, key=lambda label: (np.isnan(fid[label]), fid[label]))
 study.save_figure(
     of_seven, "Is it a real 7? D asks for the class, not only for the image", part="seven"
 )
-study.save_figure(
-    figure, f"The best of six ways to give the class is {best} (FID {fid[best]:.1f})", "bc"
-)
+study.save_figure(figure, f"The best of six ways to give the class is {best} (FID {fid[best]:.1f})")
 study.finding(
     "A classifier recognises the requested digit in "
     + ", ".join(f"{accuracy[label]:.0%} ({label}; recall {recall[label]:.2f})" for label in runs)

@@ -208,7 +208,6 @@ study.save_figure(
     figure,
     f"Augmenting only the reals leaks into {leaks['reals only']:.0%} of the samples, "
     f"augmenting both into {leaks['both']:.0%}",
-    "a",
 )
 study.finding(
     f"With 500 images: if only the reals are augmented, {leaks['reals only']:.0%} of the samples "

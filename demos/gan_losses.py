@@ -238,7 +238,6 @@ study.save_figure(
     figure,
     f"{len(trained)} of {len(runs)} losses train; which one punishes a sure mistake hardest\n"
     "depends on D's output: is it a probability or a logit?",
-    "ab",
 )
 study.save_figure(
     filling,

@@ -197,7 +197,7 @@ claims = {
         for compare, path in ((smaller, "fid"), (larger, "recall"))
     ],
 }
-study.save_figure(figure, "R1 turns the circle into a spiral, and keeps D flat at the digits", "ab")
+study.save_figure(figure, "R1 turns the circle into a spiral, and keeps D flat at the digits")
 study.finding(
     "The mean length of D's gradient at real digits is "
     + ", ".join(f"{last[label]:.2f} ({label})" for label in runs)

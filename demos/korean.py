@@ -1,4 +1,4 @@
-"""The demos' claims and verdicts in Korean, for the guides (readme.py, lecture.py)."""
+"""Claims, verdicts and recipes in Korean, for the guides (readme.py, lecture.py)."""
 
 # %%
 from pathlib import Path
@@ -11,14 +11,6 @@ VERDICTS = {
     "tiny: not evidence": "아주 작은 실행이라 근거가 되지 않음",
     "not measured yet": "아직 측정하지 않음",
 }
-
-
-def verdicts(claims):
-    """Return a line of HTML for each claim, with its verdict. claims: {claim: {"verdict": ...}}."""
-    return "".join(
-        f"<br>{CLAIMS[claim]}: **{VERDICTS[found['verdict']]}**" for claim, found in claims.items()
-    )
-
 
 CLAIMS = {
     "all losses train": "어떤 손실을 써도 학습된다",
@@ -137,3 +129,22 @@ ILLNESSES = {
     "by heart": "통째로 외운 D",
 }
 CLAIMS |= {f"{name}: the cure works": f"{ko}: 처방이 듣는다" for name, ko in ILLNESSES.items()}
+
+RECIPES = {  # the summaries of tinygan/models/
+    "quick": "2분 만에 얻는 가장 좋은 숫자(기본값): DCGAN의 계층, 프로젝션 판별자, R1 페널티",
+    "gan": "최초의 GAN: 다층 퍼셉트론 두 개(Goodfellow et al. 2014)",
+    "dcgan": "합성곱과 배치 정규화(Radford et al. 2016)",
+    "lsgan": "교차 엔트로피 대신 최소 제곱(Mao et al. 2017)",
+    "wgan": "가중치를 클리핑한 비평자로 바서슈타인 거리를 추정(Arjovsky et al. 2017)",
+    "wgan-gp": "클리핑 대신 비평자의 기울기에 대한 페널티(Gulrajani et al. 2017)",
+    "sngan": "잔차 신경망, 스펙트럼 정규화, 힌지 손실(Miyato et al. 2018)",
+    "cgan": "클래스를 G에는 z 옆에, D에는 x 옆에 concat(Mirza and Osindero 2014)",
+    "acgan": "D가 이미지의 클래스도 맞힘(Odena et al. 2017)",
+    "projection": "sngan에 조건부 배치 정규화와 프로젝션 판별자를 더함(Miyato and Koyama 2018)",
+    "infogan": "라벨 없이 의미를 갖게 되는 코드: D의 헤드가 코드를 알아맞힘(Chen et al. 2016)",
+    "progan": "점진적 성장: 4x4 픽셀에서 전체 크기까지(Karras et al. 2018)",
+    "biggan": "모든 블록에 클래스와 z, 셀프 어텐션, truncation(Brock et al. 2019)",
+    "stylegan": "z에서 모든 계층의 스타일로 가는 매핑, 노이즈, AdaIN(Karras et al. 2019)",
+    "stylegan2": "가중치 디모듈레이션, 스킵 연결, 경로 길이 페널티(Karras et al. 2020b)",
+    "r3gan": "상대론적 손실, R1과 R2, 정규화 계층 없는 잔차 신경망(Huang et al. 2024)",
+}

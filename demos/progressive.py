@@ -278,7 +278,6 @@ study.save_figure(
     figure,
     f"At 16x16, features follow {follow['16']['growing']:.2f} of the digit's movement with growing,"
     f"\nand {follow['16'][once]:.2f} without",
-    "b",
 )
 fid = median_over_seeds(runs, "fid")
 figure, panels = study.figure("ab;cc", 9.5, height_ratios=(1, 1.1))

@@ -22,9 +22,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 import korean
-import korean_pictures
 
-from tinygan.study import median_and_all, result_files
+from tinygan.study import mean_and_range, median_and_all, result_files
+from tinygan.training import recipes as tinygan_recipes
 
 DEMOS = Path(__file__).parent
 GUIDES = [
@@ -89,39 +89,57 @@ def result(name):
     return numbers
 
 
-# %% The gallery: for each demo, its picture and its result in a sentence or two
+# %% The front page
 
 
-def gallery(head="demo | result", describe=lambda name: in_english(result(name))):
-    return "\n".join(
-        [f"| {head} |", "|---|---|"]
-        + [
-            f'| <a href="demos/pictures/{name}.png">'
-            f'<img src="demos/pictures/{name}-small.png"></a> '
-            f"| [{name}](demos/{name}.py): {describe(name)} |"
-            for name in LECTURE
-        ]
+def recipes(language):
+    """Return the table of the recipes: what each one is, how good it is on MNIST, and samples."""
+    rows = []
+    for name, recipe in tinygan_recipes.RECIPES.items():
+        runs = [run for run in results("mnist").values() if run["recipe"] == name]
+        fid = mean_and_range([run["metrics"]["fid"] for run in runs], 2) if runs else "-"
+        # Of several runs, the fastest: the others shared the machine with other work.
+        minutes = f"{min(run['seconds'] for run in runs) / 60:.1f}" if runs else "-"
+        file = f"demos/pictures/mnist-{name}.png"
+        samples = f'<img src="{file}" width="150">' if (DEMOS.parent / file).exists() else ""
+        summary = recipe.summary if language == "en" else korean.RECIPES[name]
+        rows.append([f"`{name}`", summary, fid, minutes, samples])
+    head = ["recipe", "what it is", "FID", "minutes", "samples"]
+    return markdown(head if language == "en" else ["레시피", "내용", "FID", "분", "샘플"], *rows)
+
+
+STEPS = {
+    "dcgan": "DCGAN",
+    "dcgan-r1": "DCGAN, R1",
+    "wgan-gp": "WGAN-GP",
+    "stylegan2": "StyleGAN2",
+    "lenet": "LeNet",
+    "mlp": "MLP",
+}
+
+
+def speed_ratios(language):
+    """Return the ratios of tinygan's times to PyTorch's, on both machines."""
+    ratios = {}
+    for machine in ("epyc", "intel"):
+        head, *rows = results("bench")[machine]["steps"]
+        for row in rows:
+            cells = dict(zip(head, row))
+            ratios.setdefault((cells["workload"], cells["batch"]), []).append(cells["ratio"])
+    measured = results("time_to_fid")
+    until = f"`quick`, until FID {measured['fid']:.0f}"
+    images = "batches of {}"
+    if language == "ko":
+        images = "배치 {}"
+        until = f"`quick`, FID {measured['fid']:.0f}까지"
+    return markdown(
+        ["", "AMD EPYC", "Intel Xeon"],
+        *(
+            [f"{STEPS[name]}, {images.format(batch)}"] + both
+            for (name, batch), both in ratios.items()
+        ),
+        [until, "-", f"{measured['summary']['ratio']['seconds'][0]:.2f}"],
     )
-
-
-def in_english(numbers):
-    """Return the title of a demo's figure, and its verdicts."""
-    if "claims" not in numbers:  # measured before there were verdicts
-        return NOT_MEASURED
-    lines = [f"{claim}: **{found['verdict']}**" for claim, found in numbers["claims"].items()]
-    return "<br>".join([in_one_line(numbers["title"]), *lines])
-
-
-def in_korean(numbers):
-    """The same in Korean."""
-    if "claims" not in numbers:
-        return NOT_MEASURED
-    title = in_one_line(korean_pictures.translate(numbers["title"]))
-    return title + korean.verdicts(numbers["claims"])
-
-
-def in_one_line(title):
-    return title.replace("\n", " ")
 
 
 # %% Numbers within a sentence
@@ -217,9 +235,7 @@ def picture(name, language="en"):
     shown = [
         path.name
         for path in parts
-        if re.match(rf"{name}(-|$)", path.stem)
-        and not path.stem.endswith("-small")
-        and (path in in_korean) == (language == "ko")
+        if re.match(rf"{name}(-|$)", path.stem) and (path in in_korean) == (language == "ko")
     ]
     pictures = [f'<img src="pictures/{file}" width="800">' for file in shown]
     return "\n".join(pictures) or NOT_MEASURED
@@ -403,23 +419,24 @@ def printed(script, *arguments, function="table"):
 
 
 # %%
+TABLES = (
+    "bench",
+    "finding",
+    "picture",
+    "plain_kernels",
+    "ranks",
+    "recipes",
+    "spaces",
+    "speed_ratios",
+    "truncation",
+    "verdicts",
+)
+
+
 def content(mark):
     """Return the text that belongs between <!-- mark --> and <!-- end -->."""
     name, *arguments = mark.split()
-    if name == "gallery":
-        return gallery()
-    if name == "갤러리":
-        return gallery("데모 | 결과", lambda name: in_korean(result(name)))
-    if name in (
-        "finding",
-        "picture",
-        "verdicts",
-        "truncation",
-        "spaces",
-        "bench",
-        "plain_kernels",
-        "ranks",
-    ):
+    if name in TABLES:
         return globals()[name](*arguments)
     if name == "glossary":
         return printed("lecture", function="print_glossary")

@@ -252,7 +252,6 @@ study.save_figure(
     figure,
     f"A convolution in NumPy: {one_thread / speed['Python loops']:,.0f} times as fast as loops, "
     f"{one_thread / speed['columns, one product']:.1f} times as fast as im2col, on one thread",
-    "a",
 )
 study.finding(
     f"On one thread, a convolution runs at {one_thread:.0f} GFLOP/s, "

@@ -299,7 +299,6 @@ study.save_figure(
     figure,
     "The data have a hole; Z is forced into a round cloud; the mapping unwarps it to W\n"
     "(lines: where an attribute is equal)",
-    "bc",
 )
 figure, panels = study.figure("ab;cc;dd", 14, height_ratios=(1, 0.85, 0.85))
 for letter, means, key in zip("ab", (length, separable), ("path_length", "separability")):

@@ -350,7 +350,7 @@ for label, boxes in DIAGRAMS.items():
         f"FID {fid[label]:.1f}",
         names=("0", "1", "2"),
     )
-study.save_figure(figure, "From AdaIN to demodulation: what a layer does, and its digits", names[1])
+study.save_figure(figure, "From AdaIN to demodulation: what a layer does, and its digits")
 
 figure, panels = study.figure("ab;cd", 8.6)
 for (name, values), color, line in zip(behind.items(), (*COLORS[:1] * 2, *COLORS[1:2] * 2), "-o-o"):

@@ -16,6 +16,7 @@ from tinygan.backend import asarray
 from tinygan.cli import make_parser
 from tinygan.optable import table
 from tinygan.study import result_files
+from tinygan.training.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [
@@ -96,9 +97,11 @@ def test_the_commands_exist(guide):
             assert "NAME" in script or (ROOT / script).exists(), command
 
 
-def test_the_readme_shows_every_command_of_tinygan():
+def test_a_guide_shows_every_command_of_tinygan():
     shown = {
-        command.split()[1] for command in commands("README.md") if command.startswith("tinygan ")
+        command.split()[1]
+        for command in commands("tinygan/training/README.md")
+        if command.startswith("tinygan ")
     }
     assert shown == {
         *next(action.choices for action in make_parser()._actions if action.choices)
@@ -198,17 +201,9 @@ def test_the_tables_of_recipes_are_made_from_what_the_bench_writes(readme, monke
 
 
 @pytest.mark.parametrize("guide", ["README.md", "README.ko.md"])
-def test_the_gallery_has_every_demo_with_its_picture_and_finding(readme, guide):
-    for name in readme.LECTURE:
-        (line,) = re.findall(
-            rf'^\| <a href="demos/pictures/{name}.png">'
-            rf'<img src="demos/pictures/{name}-small.png"></a> .*$',
-            text(guide),
-            re.MULTILINE,
-        )
-        claims = result_files.read_json(ROOT / f"demos/results/{name}.json").get("claims", {})
-        assert f"[{name}](demos/{name}.py): " in line
-        assert line.count("**") == 2 * len(claims), name
+def test_the_front_page_has_every_recipe(guide):
+    shown = re.findall(r"^\| `([^`]+)` \|", text(guide), re.MULTILINE)
+    assert shown[: len(RECIPES)] == [*RECIPES]
 
 
 def test_a_demo_beyond_the_lecture_may_not_be_measured_yet(readme, tmp_path, monkeypatch):
@@ -216,7 +211,7 @@ def test_a_demo_beyond_the_lecture_may_not_be_measured_yet(readme, tmp_path, mon
     guide = "<!-- picture r3gan -->\n<!-- end -->\n<!-- finding r3gan -->\n<!-- end -->\n"
     file, pictures = tmp_path / "results" / "r3gan.json", tmp_path / "pictures"
     pictures.mkdir()
-    for part in ("", "-small", "-cost", "-ko", "-cost-ko"):
+    for part in ("", "-cost", "-ko", "-cost-ko"):
         (pictures / f"r3gan{part}.png").touch()
     result_files.update_json(file, lambda old: {"runs": {}})
     assert readme.filled(guide).count("(not measured yet)") == 2
@@ -237,7 +232,6 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "LECTURE", ["speed"])
     numbers = {
         "finding": "It is 3.",
-        "title": "It is\n3.",
         "claims": {"it is 3": {"verdict": "holds", "comparisons": []}},
         "size": "full",
         "seeds": [0, 1, 2],
@@ -257,17 +251,11 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
             readme.filled(text + listed)
     with pytest.raises(SystemExit, match="results/ada.json is missing"):
         readme.filled("It is 1.\n<!-- numbers\nIt is {ada fid}\n-->\n")
-    filled = readme.filled("<!-- gallery -->\n<!-- end -->")
-    assert (
-        filled.count("\n| <a href") == 1
-        and 'src="demos/pictures/speed-small.png"' in filled
-        and filled.endswith(" It is 3.<br>it is 3: **holds** |\n\n<!-- end -->")
-    )
     result_files.update_json(
         tmp_path / "results" / "speed.json", lambda old: {**numbers, "seeds": [0]}
     )
     with pytest.raises(SystemExit, match="has size full and seeds .0.: run demos/speed.py --full"):
-        readme.filled("<!-- gallery -->\n<!-- end -->")
+        readme.filled("<!-- finding speed -->\n<!-- end -->")
 
 
 def test_the_korean_readme_has_the_same_structure():
@@ -283,8 +271,8 @@ def test_the_korean_readme_has_the_same_structure():
         for line in block.splitlines()
     ]
     assert code("README.md") == code("README.ko.md")
-    targets = lambda guide: [  # of links to other files, whichever language these are in
-        (file.replace(".ko.md", ".md"), anchor)
+    targets = lambda guide: [  # of links to other files; a Korean guide has anchors of its own
+        (file.replace(".ko.md", ".md"), "" if "demos/README" in file else anchor)
         for file, anchor in links(guide)
         if file not in ("", "README.md", "README.ko.md")
     ]

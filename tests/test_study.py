@@ -465,22 +465,14 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     labels = [text.get_text() for text in wide.get_yticklabels(minor=True)]
     assert {"0.05", "200"} <= {*labels} and "70" not in labels
     axes[2].text(0.5, 0.5, "tiny", fontsize=5, transform=axes[2].transAxes)
-    study.save_figure(figure, "The loss falls.", "b")
+    study.save_figure(figure, "The loss falls.")
     assert (tmp_path / "out" / "x.png").stat().st_size > 3000
     assert not (tmp_path / "pictures").exists()
     labels = [
         text.get_text() for text in axes[2].get_yticklabels() + axes[2].get_yticklabels(minor=True)
     ]
     assert {"0.5", "1", "2", "10", "20"} <= {*labels}
-    whole, small = (
-        pictures.read(tmp_path / "out" / f"x{which}.png", 3) for which in ("", "-small")
-    )
-    height, width = small.shape[:2]
-    assert whole.shape == (500, 1280, 3) and 250 < width < 640 and 250 < height < 500
-    # The small picture is a part of the whole one: the middle panel with its labels.
-    box = axes[1].get_tightbbox().padded(6)
-    part = whole[500 - int(box.y1) :, int(box.x0) : int(box.x1)][:height]
-    assert np.abs(small.astype(int) - part).mean() < 1  # each has a palette of its own
+    assert pictures.read(tmp_path / "out" / "x.png", 3).shape == (500, 1280, 3)
     # What a wall needs: a sentence, letters, and nothing in small print.
     assert figure.get_suptitle() == "The loss falls."
     assert [ax.get_title(loc="left") for ax in axes] == ["(a) samples", "(b) ", "(c) "]
@@ -504,7 +496,6 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     stored = result_files.read_json(tmp_path / "out" / "results" / "x.json")
     assert list(stored.pop("runs")) == ["small-0"] and stored == {
         "finding": "It is so.",
-        "title": "The loss falls.",
         "claims": {"it is": {"verdict": "tiny: not evidence", "comparisons": []}},
         "details": "It is 3.",
         "size": "tiny",

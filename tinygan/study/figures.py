@@ -37,20 +37,13 @@ def finish(figure: Any, title: str, translate: Callable[[str], str]) -> None:
                 axis.set_ticks(axis.get_ticklocs(), labels)
 
 
-def render(figure: Any, small: Sequence[str]) -> tuple[Array, Array]:
-    """Return a figure as an image (H, W, 3), and the part of it with the panels `small` (all if
-    there are none)."""
+def render(figure: Any) -> Array:
+    """Return a figure as an image (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.transforms import Bbox
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    image = np.asarray(canvas.buffer_rgba())[..., :3]
-    shown = [axes for axes in figure.axes if not small or axes.get_label() in small]
-    box = Bbox.union([axes.get_tightbbox() for axes in shown]).padded(6)
-    corners = np.clip([box.min, box.max], 0, image.shape[1::-1]).astype(int)
-    (left, bottom), (right, top) = corners
-    return image, image[len(image) - top : len(image) - bottom, left:right]
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def plot_images(

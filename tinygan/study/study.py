@@ -112,7 +112,6 @@ class Study:
             for part in ("runs", "measured"):
                 self._update(part, lambda old: {key: old[key] for key in old if key != name})
         self.tables: list[list[list[str]]] = []
-        self.title = ""  # of the main figure
         self.images_outdated = not full  # also once a run has been measured
         if Path(getattr(sys.modules["__main__"], "__file__", None) or "").absolute() == file:
             sys.excepthook = print_error_in_one_line
@@ -301,28 +300,19 @@ class Study:
             make_folder(folder)
         return folders
 
-    def save_figure(
-        self, figure: Any, title: str, small: Sequence[str] = (), part: str = ""
-    ) -> None:
-        """Write the figure as NAME.png, 1280 pixels wide, and the panels `small` of it, if any, as
-        NAME-small.png.
+    def save_figure(self, figure: Any, title: str, part: str = "") -> None:
+        """Write the figure as NAME.png, 1280 pixels wide.
 
         title: a sentence that says what the figure shows. part: write a further figure of the
         study, as NAME-PART.png alone. The panels get their letters, and all texts have 12 points at
         least.
         """
-        self.title = self.title if part else title
         finish(figure, title, self.translate)
-        image, of_panels = render(figure, small)
-        name = f"{self.name}{part and '-'}{part}{self.suffix}"
-        pictures = {name: image}
-        if small and not self.suffix:
-            pictures[f"{name}-small"] = of_panels
+        name, image = f"{self.name}{part and '-'}{part}{self.suffix}.png", render(figure)
         for folder in self.picture_folders():
-            for file, picture in pictures.items():
-                plots.save_image(folder / f"{file}.png", picture, palette=True)
-        print(f"figure: {self.out / f'{name}.png'}")
-        self.show_picture(self.out / f"{name}.png")
+            plots.save_image(folder / name, image, palette=True)
+        print(f"figure: {self.out / name}")
+        self.show_picture(self.out / name)
 
     def show_picture(self, path: Path) -> None:
         """In a notebook, show a picture that was written; in a script, do nothing."""
@@ -384,7 +374,6 @@ class Study:
                 print(f"    {comparison}")
         conclusion = {
             "finding": sentence,
-            "title": self.title,
             "claims": stored,
             "details": details,
             "size": self.size,
