@@ -1,14 +1,33 @@
 """Helpers that turn golden files (tests/golden), with PyTorch's names and layouts, into tinygan's
 state_dicts, and compare them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 from host import host
+from torch_draws import drawn
 
 from tinygan import grad
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+class Golden:
+    """The arrays of tests/golden/NAME.npz; `files` has their names.
+
+    Those that PyTorch's generator drew are drawn again. The file lists them in `drawn`.
+    """
+
+    def __init__(self, name):
+        with np.load(GOLDEN / f"{name}.npz") as file:
+            self.arrays = {key: file[key] for key in file.files}
+        for key, *place, shape in json.loads(str(self.arrays.pop("drawn", "[]"))):
+            self.arrays[key] = drawn(*place, tuple(shape))
+        self.files = [*self.arrays]
+
+    def __getitem__(self, key):
+        return self.arrays[key].copy()
 
 
 def images(array):

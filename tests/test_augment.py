@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from host import host
 from numpy.testing import assert_allclose, assert_array_equal
-from reference import GOLDEN, assert_equal, group, images
+from reference import Golden, assert_equal, group, images
 from test_training import resume, start
 
 from tinygan import Tensor, data, grad, ops, plots, tensor
@@ -63,12 +63,12 @@ def assert_matches(file, key, transform):
     "name", ["blit", "scale", "rotate", "aniso", "xfrac", "imgfilter", "bgcfnc"]
 )
 def test_ada_equals_the_authors_code(name):
-    file = np.load(GOLDEN / "ada_augment_c1.npz")
+    file = Golden("ada_augment_c1")
     assert_matches(file, f"{name}_p1.0", ADA(name, 1.0))
 
 
 def test_ada_augments_the_same_images_as_the_authors_code():
-    file = np.load(GOLDEN / "ada_augment_c1.npz")
+    file = Golden("ada_augment_c1")
     assert_matches(file, "bgcfnc_p0.4", ADA("bgcfnc", 0.4))
 
 
@@ -82,7 +82,7 @@ def test_ada_augments_the_same_images_as_the_authors_code():
     ],
 )
 def test_diffaugment_equals_the_authors_code(key, transform):
-    assert_matches(np.load(GOLDEN / "diffaug_c1_s28.npz"), key, transform)
+    assert_matches(Golden("diffaug_c1_s28"), key, transform)
 
 
 # Each transform against a direct computation, where there are no recorded numbers of the authors'

@@ -11,7 +11,7 @@ from tinygan.errors import InputError
 from tinygan.gan import losses
 from tinygan.models import dcgan
 
-GOLDEN = np.load(reference.GOLDEN / "dcgan64.npz")
+GOLDEN = reference.Golden("dcgan64")
 
 
 def weights(prefix):

@@ -1,10 +1,9 @@
 """Optimisers and EMA, against PyTorch's numbers and closed forms."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from host import host
+from reference import Golden
 
 import tinygan
 from tinygan import Parameter, grad, nn, schedules, tensor
@@ -14,7 +13,7 @@ from tinygan.kernels.cpu.optim import BLOCK
 from tinygan.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm, grad_norm
 
 pytestmark = pytest.mark.usefixtures("kernel_set")
-GOLDEN = np.load(Path(__file__).parent / "golden" / "optimizers.npz")
+GOLDEN = Golden("optimizers")
 
 
 def lazy(interval):

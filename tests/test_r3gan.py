@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 from host import host
-from reference import GOLDEN, assert_equal, assert_images, gradients, group, images, weight
+from reference import Golden, assert_equal, assert_images, gradients, group, images, weight
+from torch_draws import TorchRandom
 
 from tinygan import nn, ops, tensor
 from tinygan.backend import asarray
@@ -14,35 +15,7 @@ from tinygan.training import recipes
 
 # Of 4x4, 8x8, ...: (channels, blocks, groups)
 STAGES = [(16, 1, 4), (16, 2, 4), (8, 1, 2), (8, 1, 2)]
-FILE = np.load(GOLDEN / "r3gan_uncond.npz")
-
-
-class TorchRandom:
-    """The numbers that PyTorch's generator draws from a seed in float64, on a CPU. With them, the
-    golden file needs no parameters and no inputs."""
-
-    def __init__(self, seed):
-        self.rng = np.random.RandomState(seed)
-
-    def uniform(self, n):
-        high, low = self.rng.randint(0, 1 << 32, (n, 2), np.uint32).T.astype(np.uint64)
-        return ((high << np.uint64(32) | low) & np.uint64((1 << 53) - 1)) * 2.0**-53
-
-    def normal(self, shape):
-        """Return N(0, 1) draws: pairs of them from pairs of uniform ones, 16 at a time (the last 16
-        again, if the number is no multiple of 16)."""
-        n = int(np.prod(shape))
-        draws, rest = self.uniform(n), n % 16
-        blocks = [draws[: n - rest].reshape(-1, 16)]
-        if rest:
-            blocks.append(self.uniform(16)[None])
-        u = np.concatenate(blocks)
-        radius, angle = np.sqrt(-2 * np.log(1 - u[:, :8])), 2 * np.pi * u[:, 8:]
-        normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], 1)
-        if rest:
-            draws[: n - rest], draws[n - 16 :] = normal[:-1].reshape(-1), normal[-1]
-            return draws.reshape(shape)
-        return normal.reshape(shape)
+FILE = Golden("r3gan_uncond")
 
 
 def parameters():

@@ -5,16 +5,12 @@ import re
 
 import numpy as np
 import pytest
-from reference import GOLDEN, Replay, assert_equal, assert_images, gradients, group, images, weight
+from reference import Golden, Replay, assert_equal, assert_images, gradients, group, images, weight
 
 from tinygan import nn, ops, tensor
 from tinygan.backend import asarray, to_numpy
 from tinygan.gan import conditioning, losses, penalties
 from tinygan.models import biggan, progan, sngan, stylegan
-
-
-def golden(name):
-    return np.load(GOLDEN / f"{name}.npz")
 
 
 def renamed(arrays, *patterns):
@@ -81,7 +77,7 @@ def sngan_discriminator(file):
 
 
 def test_sngan_discriminator():
-    file = golden("mimicry_sngan32_D")
+    file = Golden("mimicry_sngan32_D")
     D, x = sngan_discriminator(file), asarray(images(file["in/x"]))
     assert_equal({"logits": D(tensor(x)).data}, {"logits": file["logits_train"][:, 0]})
     assert_equal(dict(D.named_buffers()), sngan_d(file, "buffer_after/"))
@@ -97,8 +93,8 @@ def test_sngan_discriminator():
 
 
 def test_sngan_generator():
-    file = golden("mimicry_sngan32_G")
-    D = sngan_discriminator(golden("mimicry_sngan32_D")).eval()
+    file = Golden("mimicry_sngan32_G")
+    D = sngan_discriminator(Golden("mimicry_sngan32_D")).eval()
     rng = np.random.default_rng(0)
     G = sngan.Generator(16, 32, 3, 8, upsample=ops.upsample_bilinear, rng=rng).astype("float64")
     G.load_state_dict(sngan_g(file, "param/") | sngan_g(file, "buffer/"))
@@ -163,7 +159,7 @@ def biggan_discriminator(file):
 
 
 def test_biggan_discriminator():
-    file = golden("biggan_D_hier_attn16")
+    file = Golden("biggan_D_hier_attn16")
     D, x, y = biggan_discriminator(file).eval(), asarray(images(file["in/x"])), file["in/y"]
     conditional_D = lambda x: D(x, y)
     assert_equal({"logits": D(tensor(x), y).data}, {"logits": file["logits"][:, 0]})
@@ -178,8 +174,8 @@ def test_biggan_discriminator():
 
 
 def test_biggan_generator():
-    file = golden("biggan_G_hier_attn16")
-    D = biggan_discriminator(golden("biggan_D_hier_attn16")).eval()
+    file = Golden("biggan_G_hier_attn16")
+    D = biggan_discriminator(Golden("biggan_D_hier_attn16")).eval()
     G = load_biggan(biggan.Generator(16, 10, 3, (16,) * 4, 6, rng=np.random.default_rng(0)), file)
     z, y = tensor(file["in/z"]), file["in/y"]
     assert_images(G.eval()(z, y).data, file["img_eval"])
@@ -234,7 +230,7 @@ def progan_arrays(file, prefix, network):
 
 @pytest.mark.parametrize("lod", [0.0, 0.4, 1.0, 1.7, 3.0])
 def test_progressive_gan(lod):
-    file = golden("progan_fused0")
+    file = Golden("progan_fused0")
     G = progan.Generator(8, 32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
     D = progan.Discriminator(32, 1, (8, 8, 8, 4), rng=np.random.default_rng(0)).astype("float64")
     for network, name in ((G, "G"), (D, "D")):
@@ -317,7 +313,7 @@ def stylegan_arrays(file, prefix, networks):
 
 @pytest.mark.parametrize("lod", [0.0, 0.3, 1.0])
 def test_stylegan(lod):
-    file, rng = golden("stylegan1_16"), np.random.default_rng(0)
+    file, rng = Golden("stylegan1_16"), np.random.default_rng(0)
     G = stylegan.Generator(10, 16, 1, (8, 8, 8), 12, 3, hidden=14, rng=rng).astype("float64").eval()
     D = stylegan.Discriminator(16, 1, (8, 8, 8), rng=rng).astype("float64")
     at, lod = f"lod{lod}", {"lod": np.array(lod)}
@@ -361,5 +357,5 @@ def test_stylegan(lod):
     ],
 )
 def test_all_groups_of_gradients_are_compared_above(name, groups):
-    parts = {part for key in golden(name).files for part in key.split("/")}
+    parts = {part for key in Golden(name).files for part in key.split("/")}
     assert {part for part in parts if part.startswith("grad_")} == groups

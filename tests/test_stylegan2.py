@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from host import host
-from reference import GOLDEN, assert_equal, assert_images, gradients, group, images, weight
+from reference import Golden, assert_equal, assert_images, gradients, group, images, weight
 
 from tinygan import check_grads, data, grad, nn, ops, tensor
 from tinygan.backend import asarray, on_cpu
@@ -19,18 +19,13 @@ from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
 from tinygan.training.execution import Fakes
 
-
-def golden(name):
-    return np.load(GOLDEN / f"{name}.npz")
-
-
 # The authors' numbers
 
 
 def test_convolutions_of_stylegan2():
     """Resampling and convolutions that resample, with symmetric and asymmetric filters; modulation;
     minibatch standard deviation."""
-    file = golden("sg2ada_ops")
+    file = Golden("sg2ada_ops")
     x, w, w1, style = (
         tensor(a)
         for a in (images(file["x"]), weight(file["w"]), weight(file["w1"]), file["styles"])
@@ -137,11 +132,11 @@ class Draws:
 @pytest.fixture
 def networks():
     """(G, D) with the parameters of the files, which are the same in all three."""
-    file, rng = golden("sg2ada_G"), np.random.default_rng(0)
+    file, rng = Golden("sg2ada_G"), np.random.default_rng(0)
     G = stylegan2.Generator(12, 32, 1, (8,) * 4, 16, 3, rng=rng).astype("float64")
     D = stylegan2.Discriminator(32, 1, (8,) * 4, rng=rng).astype("float64")
     G.load_state_dict(arrays(file, "param/") | arrays(file, "buffer/"))
-    D.load_state_dict(arrays(golden("sg2ada_D"), "param/"))
+    D.load_state_dict(arrays(Golden("sg2ada_D"), "param/"))
     return G, D
 
 
@@ -152,7 +147,7 @@ def set_noise(G, mode):
 
 
 def test_generator(networks):
-    file, (G, D) = golden("sg2ada_G"), networks
+    file, (G, D) = Golden("sg2ada_G"), networks
     z = tensor(file["in/z"])
     G.mixing = 0.0
     assert_equal({"w": G.styles(z).data[:, 0]}, {"w": file["ws"]})
@@ -176,7 +171,7 @@ def test_generator(networks):
 
 
 def test_discriminator(networks):
-    file, (_, D) = golden("sg2ada_D"), networks
+    file, (_, D) = Golden("sg2ada_D"), networks
     x = asarray(images(file["in/x"]))
     logits = D(tensor(x))
     assert_equal({"logits": logits.data}, {"logits": file["logits"][:, 0]})
@@ -204,7 +199,7 @@ def updates(networks):
 
 def test_an_iteration_phase_by_phase(updates):
     """The gradients of each phase, from the methods of a training step, with the authors' draws."""
-    file, u = golden("sg2ada_loss_noaug"), updates
+    file, u = Golden("sg2ada_loss_noaug"), updates
 
     def draws(phase):
         u.rng = u.objectives.rng = u.G.rng = Draws(*group(file, f"{phase}/rng/").values())
@@ -257,7 +252,7 @@ def test_an_iteration_phase_by_phase(updates):
     ],
 )
 def test_all_groups_of_gradients_are_compared_above(name, groups):
-    keys = [key for key in golden(name).files if re.search(r"(^|/)grad[_/]", key)]
+    keys = [key for key in Golden(name).files if re.search(r"(^|/)grad[_/]", key)]
     assert {re.match(r"(grad_\w+|\w+/grad)/", key)[1] for key in keys} == groups
 
 
