@@ -32,6 +32,7 @@ models, and training/algorithm.py and objectives.py, in this order.
 
 from . import startup
 
+startup.expect_python()
 startup.handle_ctrl_c()  # before the other imports, which take most of a second
 
 # ruff: noqa: E402

@@ -1,8 +1,24 @@
-"""Ctrl-C before a command runs. It imports next to nothing, because it must be in place first."""
+"""What comes before everything else: the version of Python, and Ctrl-C before a command runs.
+
+This file imports next to nothing, and any Python 3 can read it.
+"""
 
 import os
 import signal
 import sys
+
+
+def expect_python(least=(3, 10)) -> None:
+    """If Python is too old, raise an ImportError, or end the command `python -m tinygan`."""
+    if sys.version_info >= least:
+        return
+    words = "tinygan needs Python {}.{} or newer, and this is Python {}".format(
+        *least, sys.version.split()[0]
+    )
+    if sys.argv[:1] == ["-m"]:  # while Python imports the package of the module that -m names
+        sys.stderr.write("tinygan: error: " + words + "\n")
+        sys.exit(2)
+    raise ImportError(words)
 
 
 def end_at_once(number, frame):
