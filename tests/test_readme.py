@@ -11,7 +11,7 @@ import pytest
 from test_architecture import FILES, LEARNERS_PATH, belongs
 
 from demos.bench.__main__ import make_parser as make_bench_parser
-from tinygan import nn, ops, tensor
+from tinygan import __version__, nn, ops, tensor
 from tinygan.backend import asarray
 from tinygan.cli import make_parser
 from tinygan.optable import table
@@ -114,6 +114,12 @@ def test_two_commands_set_everything_up(guide):
         "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/tinygan train",
         "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest -n 2",
     ]
+
+
+def test_the_version_is_the_same_everywhere():
+    changes, citation = text("CHANGELOG.md"), text("CITATION.cff")
+    assert re.search(r"^## ([\d.]+) ", changes, re.MULTILINE)[1] == __version__
+    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == __version__
 
 
 def headings(guide):
