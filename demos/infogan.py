@@ -212,7 +212,7 @@ for letter, (which, key) in zip("ab", enumerate(("slant", "width"))):
 shares = np.array(first["table"])[np.argsort(first["class_of"])]
 panels["c"].imshow(shares / shares.sum(0), cmap="Blues", vmin=0, vmax=1)
 panels["c"].set(
-    title=f"Q's answers: {first['accuracy']:.0%} right (k-means: {k_means:.0%})",
+    title=f"Q's answers, first seed: {first['accuracy']:.0%} right (k-means: {k_means:.0%})",
     xlabel="class of a test image",
     ylabel="class of Q's category",
     xticks=range(10),
@@ -237,7 +237,7 @@ spread = lambda key: median_and_all(all_seeds(key), 3)
 study.save_figure(
     figure,
     f"Without labels, the category becomes the digit's class in {middle['accuracy']:.0%} of the "
-    "test images",
+    "test images\n(median of the seeds)",
 )
 study.finding(
     f"Without labels, Q finds the class of {middle['accuracy']:.1%} of the test images (k-means on "

@@ -2,11 +2,12 @@
 
     python demos/korean_pictures.py                  # all demos whose full results are there
     python demos/korean_pictures.py ada stylegan2    # some of them
-    python demos/korean_pictures.py --font FILE.ttf  # make the font's subset anew (needs fonttools)
+    python demos/korean_pictures.py --font FILE.ttf  # make a font's subset anew (needs fonttools)
 
 It runs the demos' own scripts, which find their results and train nothing, and writes
-pictures/NAME-ko.png. A text without a translation is an error. The font in fonts/ has the Hangul
-that this file needs; it is a subset of Nanum Gothic under another name, as its licence requires.
+pictures/NAME-ko.png. A text without a translation is an error. The fonts in fonts/ have the Hangul
+that this file needs; they are subsets of Nanum Gothic and Nanum Gothic Bold under another name, as
+their licence requires.
 """
 
 # %%
@@ -22,7 +23,7 @@ from matplotlib import font_manager
 from tinygan.study import Study, result_files
 
 DEMOS = Path(__file__).parent
-FONT = DEMOS / "fonts" / "TinyganHangul.ttf"
+FONTS = DEMOS / "fonts"
 SAME = re.compile(  # what is written alike in both languages
     r"[^A-Za-z]*|\$.*\$|x\d+|\d+x\d+( \d)?|\([a-d]\)|K = \d+|[zw] [12]|FID|D|G|Z|W|p|r_t|R1|R1, R2"
     r"|WGAN-GP|ADA|L1|L2|GFLOP/s|tinygan|PyTorch|AdaIN|x|tanh|psi|mlp|lenet|dcgan(-r1)?|wgan-gp|stylegan2"
@@ -56,21 +57,21 @@ PHRASES = {
     "classifier": "보조 분류기",
     "projection": "프로젝션",
     "growing": "점진적 성장",
-    "full size at once": "처음부터 전체 크기",
-    "at once": "전체 크기",
+    "full size at once": "처음부터 전체 해상도",
+    "at once": "전체 해상도",
     "skips": "스킵 연결",
     "residual": "잔차 연결",
-    "2 layers": "매핑 2층",
-    "no mapping": "매핑 없음",
+    "2 layers": "매핑 네트워크 2층",
+    "no mapping": "매핑 네트워크 없음",
     "saturating": "포화하는 손실",
     "non-saturating": "포화하지 않는 손실",
     "relativistic": "상대론적",
     "relativistic, R1, R2": "상대론적, R1, R2",
     "relativistic,\nR1, R2": "상대론적,\nR1, R2",
-    "unrolled, K = 5": "펼침, K = 5",
+    "unrolled, K = 5": "Unrolled, K = 5",
     "minibatch statistics": "미니배치 통계",
     "minibatch\nstatistics": "미니배치\n통계",
-    "{}\nkeeps {} of {}": "{}\n{} / {} 지킴",
+    "{}\nkeeps {} of {}": "{}\n{} / {} 유지",
     "K = 5, stopped": "K = 5, 기울기 차단",
     "6 updates of D": "D를 6번 갱신",
     "5\nstopped": "5\n차단",
@@ -127,34 +128,34 @@ PHRASES = {
     "D's logit for a real image": "진짜 이미지에 대한 D의 로짓",
     "{} of {} losses train; which one punishes a sure mistake hardest\ndepends on D's output: is "
     "it a probability or a logit?": (
-        "손실 {1}개 가운데 {0}개로 학습된다. 자신 있게 틀렸을 때 어느 손실의 페널티가 가장 큰지는\n"
-        "D의 출력을 확률로 보느냐, 로짓으로 보느냐에 달렸다"
+        "손실 {1}개 중 {0}개로 학습에 성공했다. 자신 있게 틀렸을 때 어느 손실의 페널티가 가장 "
+        "큰지는\nD의 출력을 확률로 보느냐, 로짓으로 보느냐에 달렸다"
     ),
     "real, step {}": "진짜, {}스텝",
     "fake, step {}": "가짜, {}스텝",
     "Cross-entropy drives D's grid of outputs to 1 on a real image, and to 0 on a fake": (
-        "교차 엔트로피는 D의 출력 격자를 진짜에서 1로, 가짜에서 0으로 보낸다"
+        "교차 엔트로피는 D의 출력(격자)을 진짜에서 1로, 가짜에서 0으로 이끈다"
     ),
-    "D alone": "D 혼자",
+    "D alone": "D만 학습",
     "D and G": "D와 G",
     "mean of D's probability": "D의 평균 확률",
     "D alone soon tells reals from fakes; with G, it stays in doubt": (
-        "D 혼자서는 금세 진짜와 가짜를 가려내지만, G와 함께 배우면 확신하지 못한다"
+        "D만 학습하면 진짜와 가짜를 금세 가려내지만, G와 함께 학습하면 확신하지 못한다"
     ),
     # gradient_penalty
-    "{}: the game ends {} away": "{}: 해에서 {} 떨어져 끝난다",
+    "{}: the game ends {} away": "{}: 균형점에서 {} 떨어진 곳에서 끝난다",
     "with R1": "R1 있음",
-    "digits: the slope of D at real images": "숫자: 진짜 이미지에서 D의 기울기",
+    "digits: the slope of D at real images": "숫자 이미지: 진짜에서 D의 기울기",
     "D still tells reals from fakes": "그래도 D는 진짜와 가짜를 가려낸다",
     "theta, the number that G generates": "θ(G가 만드는 수)",
     "theta, the number of G": "θ(G가 만드는 수)",
     "psi, D's slope": "ψ(D의 기울기)",
     "start": "시작",
-    "solution": "해",
+    "solution": "균형점",
     "mean length of D's gradient": "D의 기울기 길이의 평균",
     "share of images that D tells right": "D의 정확도",
     "R1 turns the circle into a spiral, and keeps D flat at the digits": (
-        "R1은 원을 나선으로 바꾸고, 숫자 위에서 D를 평평하게 한다"
+        "R1은 원 궤도를 나선으로 바꾸고, 숫자 이미지 근처에서 D를 완만하게 한다"
     ),
     # conditional
     "D's logit of one real 7 (first seed)": "진짜 7 하나에 대한 D의 로짓(첫 시드)",
@@ -169,26 +170,26 @@ PHRASES = {
     ),
     # progressive
     "a walk from left to right: constructed (above), and by trained networks (below)": (
-        "왼쪽에서 오른쪽으로 걷기: 만들어 낸 예(위)와 학습한 신경망(아래)"
+        "왼쪽에서 오른쪽으로 보간: 인공 예(위), 학습한 신경망(아래)"
     ),
     "how far features of {} follow the digit": "{} 특징이 숫자를 따라가는 정도",
     "teeth move (reads {})": "치아도 움직임(측정값 {})",
     "teeth stay (reads {})": "치아는 그대로(측정값 {})",
-    "constructed: teeth move": "만들어 낸 예: 치아도 움직임",
-    "constructed: teeth stay": "만들어 낸 예: 치아는 그대로",
+    "constructed: teeth move": "인공 예: 치아도 움직임",
+    "constructed: teeth stay": "인공 예: 치아는 그대로",
     "At {}, features follow {} of the digit's movement with growing,\nand {} without": (
-        "{}에서 특징은 숫자의 움직임을 점진적 성장에서 {},\n처음부터 전체 크기에서 {}만큼 따라간다"
+        "{}에서 특징이 숫자의 움직임을 따라가는 정도:\n점진적 성장 {}, 처음부터 전체 해상도 {}"
     ),
     "after equally many steps (lower is better)": "스텝 수가 같을 때(낮을수록 좋음)",
     "after equally many seconds (lower is better)": "시간이 같을 때(낮을수록 좋음)",
     "mark": "목표",
     "Growing takes {} s to an FID of {}, full size at once {} s": (
-        "점진적 성장은 {}초 만에 FID {}에 도달하고, 처음부터 전체 크기로는 {}초가 걸린다"
+        "점진적 성장은 {}초 만에 FID {}에 도달하고, 처음부터 전체 해상도로는 {}초가 걸린다"
     ),
     # biggan
     "quality for variety (higher is better)": "다양성을 내주고 얻는 품질(높을수록 좋음)",
     "threshold 1: the ends of the bell curve are cut": "임계값 1: 종 모양 곡선의 양 끝을 자른다",
-    "the same latents, truncated": "같은 잠재 벡터를 truncation",
+    "the same latents, truncated": "같은 잠재 벡터에 truncation을 적용",
     "the class in batch-norm, and beside z; first seed": (
         "클래스를 배치 정규화로, 또는 z 옆에(첫 시드)"
     ),
@@ -210,19 +211,19 @@ PHRASES = {
     ),
     # stylegan
     "data, with a hole": "데이터(빈 곳이 있다)",
-    "{}: a line explains {}": "{}: 직선이 {}를 설명한다",
+    "{}: a line explains {}": "{}: 선형 함수의 설명력 {}",
     "attribute {}": "속성 {}",
     "The data have a hole; Z is forced into a round cloud; the mapping unwarps it to W\n(lines: "
     "where an attribute is equal)": (
-        "데이터에는 빈 곳이 있고, Z는 둥근 구름에 억지로 맞춘 것이며, 매핑이 W로 다시 편다\n"
-        "(선: 속성이 같은 곳)"
+        "데이터에는 빈 곳이 있고, Z는 둥근 구름에 억지로 맞춘 것이며, 매핑 네트워크가 W로 다시 "
+        "편다\n(선: 속성이 같은 곳)"
     ),
     "path length (lower is better)": "경로 길이(낮을수록 좋음)",
-    "separability (lower is better)": "선형 분리성 점수(낮을수록 잘 분리됨)",
+    "separability (lower is better)": "선형 분리도(낮을수록 잘 분리됨)",
     "samples of the first seed, and what noise does": "첫 시드의 샘플, 그리고 노이즈의 역할",
     "mixed styles": "섞은 스타일",
-    "mapping of 2 layers": "매핑 2층",
-    "none (W: z and class)": "매핑 없음(W: z와 클래스)",
+    "mapping of 2 layers": "매핑 네트워크 2층",
+    "none (W: z and class)": "매핑 네트워크 없음(W: z와 클래스)",
     "fixed noise": "고정된 노이즈",
     "no noise": "노이즈 없음",
     "moved by noise": "노이즈가 바꾸는 정도",
@@ -232,7 +233,7 @@ PHRASES = {
         "다른 이미지의 굵은 스타일,\n이미지의 세밀한 스타일"
     ),
     "Digits: is W smoother and better separable than Z?": (
-        "숫자: W는 Z보다 매끄럽고 잘 분리되는가?"
+        "숫자 이미지: W는 Z보다 매끄럽고 잘 분리되는가?"
     ),
     "higher is better": "높을수록 좋음",
     "psi (truncation in W)": "psi(W에서의 truncation)",
@@ -252,24 +253,27 @@ PHRASES = {
     "(b), noise behind": "(b), 노이즈를 뒤로",
     "(d), penalties always": "(d), 페널티를 매번",
     "From AdaIN to demodulation: what a layer does, and its digits": (
-        "AdaIN에서 디모듈레이션까지: 층이 하는 일과 그 숫자들"
+        "AdaIN에서 디모듈레이션까지: 층이 하는 일과 생성된 숫자 이미지"
     ),
-    "constructed: what is left of a map's strength": "만들어 낸 예: 특징 맵의 세기가 남는 정도",
-    "trained: the strongest spot of each layer": "학습한 신경망: 층마다 가장 강한 얼룩",
+    "constructed: what is left of a map's strength": "인공 예: 특징 맵의 세기가 남는 정도",
+    "trained: the strongest spot of each layer": "학습한 신경망: 층마다 가장 강한 얼룩의 세기",
     "by steps (lower is better)": "스텝에 따라(낮을수록 좋음)",
-    "lazy penalties, by time (lower is better)": "게으른 정규화, 시간에 따라(낮을수록 좋음)",
+    "lazy penalties, by time (lower is better)": (
+        "게으른 정규화(lazy regularization), 시간에 따라(낮을수록 좋음)"
+    ),
     "strength of the digit in front of the layer": "층 앞에서 숫자의 세기",
     "strength behind it (relative)": "층 뒤에서의 세기(상대값)",
-    "{}, no spot": "{}, 점 없음",
-    "{}, with spot": "{}, 점 있음",
+    "{}, no spot": "{}, 얼룩 없음",
+    "{}, with spot": "{}, 얼룩 있음",
     "demodulation": "디모듈레이션",
     "peak / mean deviation": "최대 편차 / 평균 편차",
     "(real digits)": "(진짜 숫자)",
     "A spot smuggles strength past AdaIN; no network here makes use of it": (
-        "점 하나로 세기가 AdaIN을 몰래 통과한다. 여기서 학습한 신경망은 이를 쓰지 않았다"
+        "강한 얼룩이 하나 있으면 세기가 AdaIN을 지나도 살아남는다. 여기서 학습한 신경망은 "
+        "이를 쓰지 않았다"
     ),
     "A spot smuggles strength past AdaIN; trained networks make use of it": (
-        "점 하나로 세기가 AdaIN을 몰래 통과한다. 학습한 신경망도 이를 쓴다"
+        "강한 얼룩이 하나 있으면 세기가 AdaIN을 지나도 살아남는다. 학습한 신경망도 이를 쓴다"
     ),
     # diffaugment
     "only the reals: it leaks (lower is better)": "진짜만 증강하면 새어 나온다(낮을수록 좋음)",
@@ -299,16 +303,13 @@ PHRASES = {
     "p and r_t": "p와 r_t",
     "target of r_t": "r_t의 목표",
     "With {} images, D memorises them; augmentation makes the FID {} (shifts) or {} (ADA) instead "
-    "of {}": (
-        "이미지가 {}장이면 D가 외운다. 증강하면 FID가 {}(평행 이동), {}(ADA)이 되고, "
-        "증강하지 않으면 {}이다"
-    ),
+    "of {}": ("이미지가 {}장이면 D가 외운다. FID: 평행 이동 {}, ADA {}, 증강 없음 {}"),
     "D sees its images rotated by 0, 90, 180 or 270 degrees; samples of the first seed": (
         "D는 0, 90, 180, 270도로 회전한 이미지를 본다(첫 시드의 샘플)"
     ),
-    "p = 1: {} upright": "항상: {}가 똑바로 섬",
-    "p = .6: {} upright": "p = 0.6: {}가 똑바로 섬",
-    "never: {} upright": "회전 없음: {}가 똑바로 섬",
+    "p = 1: {} upright": "항상: 똑바로 선 비율 {}",
+    "p = .6: {} upright": "p = 0.6: 똑바로 선 비율 {}",
+    "never: {} upright": "회전 없음: 똑바로 선 비율 {}",
     "Rotations that are always applied leak into the samples": (
         "항상 회전시키면 회전된 모습이 샘플에도 나타난다"
     ),
@@ -316,7 +317,7 @@ PHRASES = {
     "one convolution (more is faster)": "합성곱 하나(클수록 빠름)",
     "training steps (lower is faster)": "학습 스텝(낮을수록 빠름)",
     "a matrix product, 1 core": "행렬 곱, 코어 하나",
-    "Python loops:\n{}": "파이썬 반복문:\n{}",
+    "Python loops:\n{}": "Python 반복문:\n{}",
     "columns, one product:\n{}": "im2col, 곱 한 번:\n{}",
     "columns by the image:\n{}": "이미지마다 im2col:\n{}",
     "tinygan, 1 thread:\n{}": "tinygan, 스레드 1개:\n{}",
@@ -324,7 +325,7 @@ PHRASES = {
     "milliseconds": "밀리초",
     "milliseconds (above: time ratio)": "밀리초(위: 시간의 비)",
     "A convolution in NumPy: {} times as fast as loops, {} times as fast as im2col, on one "
-    "thread": "NumPy 합성곱: 스레드 하나에서 반복문의 {}배, im2col의 {}배로 빠르다",
+    "thread": "NumPy 합성곱: 스레드 하나로 반복문보다 {}배, im2col보다 {}배 빠르다",
     # game2d
     "{}: arrows of G": "{}: G의 화살표",
     "mean length of the arrows": "화살표의 평균 길이",
@@ -333,25 +334,27 @@ PHRASES = {
         "이 D에 대해서는 두 손실의 화살표 길이가 비슷하다"
     ),
     "Against a D that is sure, the saturating loss makes the arrows {} times shorter": (
-        "확신하는 D 앞에서 포화하는 손실의 화살표는 {}배 짧다"
+        "D가 확신하면, 포화하는 손실의 화살표는 {}분의 1로 짧아진다"
     ),
     "The plain game keeps {} of {} modes; {} of {} cures keep all": (
-        "기본 게임은 모드 {1}개 가운데 {0}개를 지키고, 처방 {3}가지 가운데 {2}가지는 다 지킨다"
+        "기본 게임은 모드 {1}개 중 {0}개를 유지하고, 처방 {3}가지 중 {2}가지는 모두 유지한다"
     ),
-    "modes kept, of 8 (higher is better)": "지킨 모드, 8개 중(높을수록 좋음)",
+    "modes kept, of 8 (higher is better)": "유지한 모드, 8개 중(높을수록 좋음)",
     "good samples (higher is better)": "좋은 샘플의 비율(높을수록 좋음)",
     'The game with the most good samples, "{}", keeps {} modes; others keep {}': (
-        "좋은 샘플이 가장 많은 게임({})은 모드 {}개를 지키고, 다른 게임은 {}개까지 지킨다"
+        "좋은 샘플이 가장 많은 게임({})은 모드 {}개를 유지하고, 다른 게임은 {}개까지 유지한다"
     ),
     'The game with the most good samples, "{}", keeps {} modes': (
-        "좋은 샘플이 가장 많은 게임({})은 모드 {}개를 지킨다"
+        "좋은 샘플이 가장 많은 게임({})은 모드 {}개를 유지한다"
     ),
     "the optimal D": "최적의 D",
     "the trained D, after {} updates": "학습한 D, {}번 갱신한 뒤",
     "divergence and bound, in nats": "발산과 하한(나트)",
     "dashed: divergence (JSD)": "점선: 발산(JSD)",
-    "log 2 - loss / 2 of D": "D의 log 2 - 손실 / 2",
-    "A D that learns alone finds {} of the divergence": "혼자 배운 D는 발산의 {}를 찾아낸다",
+    "log 2 - loss / 2 of D": "log 2 - (D의 손실) / 2",
+    "A D that learns alone finds {} of the divergence": (
+        "D만 학습시키면 D의 손실에서 구한 하한이 발산(JSD)의 {}에 이른다"
+    ),
     # how_training_dies
     "D wins": "D의 완승",
     "D sleeps": "잠든 D",
@@ -364,44 +367,45 @@ PHRASES = {
     "{}: D's mean output on reals": "{}: 진짜에 대한 D의 평균 출력",
     "{}: D's loss": "{}: D의 손실",
     "{}: D's mean logit of held-out images": "{}: 따로 떼어 둔 이미지의 평균 로짓",
-    "ill": "병든 실행",
+    "ill": "문제 있는 학습",
     "cured by -log D, and R1": "처방: -log D와 R1",
     "cured by a rate like G's": "처방: G와 같은 학습률",
-    "cured by a gradient penalty": "처방: 기울기 페널티",
+    "cured by a gradient penalty": "처방: 그래디언트 페널티",
     "cured by a tenth of the rates": "처방: 학습률을 10분의 1로",
     "cured by ADA": "처방: ADA",
     "How training dies: five illnesses, and what cures them": (
-        "학습은 이렇게 죽는다: 다섯 가지 병과 처방"
+        "학습은 이렇게 무너진다: 다섯 가지 병과 처방"
     ),
     # infogan
     "along the code for slant (|r| = {})": "기울어진 정도의 코드를 따라(|r| = {})",
-    "along the code for width (|r| = {})": "너비의 코드를 따라(|r| = {})",
-    "Q's answers: {} right (k-means: {})": "Q의 답: {} 맞음(k-평균: {})",
+    "along the code for width (|r| = {})": "글자 폭의 코드를 따라(|r| = {})",
+    "Q's answers, first seed: {} right (k-means: {})": "Q의 답(첫 시드): {} 맞음(k-평균: {})",
     "the losses of the codes (lower is better)": "코드의 손실(낮을수록 좋음)",
     "the code, from {} to {}": "코드, {}에서 {}까지",
     "class of a test image": "테스트 이미지의 클래스",
     "class of Q's category": "Q의 범주가 뜻하는 클래스",
     "category: -log Q, nats": "범주: -log Q(나트)",
     "continuous: half the squared error": "연속 코드: 제곱 오차의 절반",
-    "Without labels, the category becomes the digit's class in {} of the test images": (
-        "라벨이 없어도 테스트 이미지의 {}에서 범주가 숫자의 클래스가 된다"
+    "Without labels, the category becomes the digit's class in {} of the test images\n"
+    "(median of the seeds)": (
+        "라벨 없이도 범주 코드가 테스트 이미지의 {}에서 숫자의 클래스와 일치한다(시드의 중앙값)"
     ),
     # unrolled
     "samples of the first seed over time": "시간에 따른 첫 시드의 샘플",
     "real points": "진짜 점",
     "G keeps {} of {} modes without looking ahead, and {} if it looks 5 updates of D ahead": (
-        "G는 모드 {1}개 가운데, 앞을 내다보지 않으면 {0}개, D를 5번 앞서 내다보면 {2}개를 지킨다"
+        "G는 모드 {1}개 중, 앞을 내다보지 않으면 {0}개, D의 갱신을 5번 내다보면 {2}개를 유지한다"
     ),
-    "the game of two numbers": "두 수의 게임",
+    "the game of two numbers": "Dirac-GAN",
     "the ring: modes (higher is better)": "원: 모드(높을수록 좋음)",
     "distance from the data (lower is better)": "데이터와의 거리(낮을수록 좋음)",
     "what it costs (lower is better)": "비용(낮을수록 좋음)",
     "modes found": "찾은 모드",
     "energy distance": "에너지 거리",
     "updates of D that G looks ahead": "G가 내다보는 D의 갱신 횟수",
-    "Looking ahead: the game of two numbers, and the ring": "앞을 내다보기: 두 수의 게임과 원",
+    "Looking ahead: the game of two numbers, and the ring": "앞을 내다보기: Dirac-GAN과 원",
     # r3gan
-    "gamma at first (R1 and R2)": "처음 γ(R1과 R2)",
+    "gamma at first (R1 and R2)": "γ의 시작값(R1과 R2)",
     "twice the best": "가장 좋은 값의 두 배",
     "D's loss, without the penalties": "D의 손실(페널티 제외)",
     "Of {} weights of the penalties, {} work ({})": (
@@ -435,16 +439,17 @@ def make_font(source):
     """Write the subset of a font that has the Hangul of the translations."""
     from fontTools import subset
 
-    font = subset.load_font(source, subset.Options())
-    subsetter = subset.Subsetter()
+    options = subset.Options(hinting=False)
+    font, subsetter = subset.load_font(source, options), subset.Subsetter(options)
     letters = {letter for korean in PHRASES.values() for letter in korean if ord(letter) > 127}
     subsetter.populate(text="".join(sorted(letters)))
     subsetter.subset(font)
     for record in font["name"].names:  # the names of the font are reserved
         if record.nameID in (1, 3, 4, 6, 16):
             record.string = "TinyganHangul"
-    FONT.parent.mkdir(exist_ok=True)
-    font.save(FONT)
+    is_bold = font["OS/2"].usWeightClass > 500
+    FONTS.mkdir(exist_ok=True)
+    font.save(FONTS / f"TinyganHangul{'Bold' * is_bold}.ttf")
 
 
 def draw(name):
@@ -462,7 +467,8 @@ def main():
     args = parser.parse_args()
     if args.font:
         return make_font(args.font)
-    font_manager.fontManager.addfont(FONT)
+    for font in FONTS.glob("*.ttf"):
+        font_manager.fontManager.addfont(font)
     matplotlib.rcParams["font.family"] = ["DejaVu Sans", "TinyganHangul"]
     Study.translate, Study.suffix = staticmethod(translate), "-ko"
     import readme  # which imports this file

@@ -17,7 +17,7 @@ VIDEO = "https://www.youtube.com/watch?v=vZdEGcLU_8U"
 class Slide(NamedTuple):
     """says, in_korean: what the slide says. equation: as in the code's comments. code: {file:
     the names in it}. demo: the script that shows it. claims: those of its claims that belong here.
-    picture: a file in pictures/.
+    picture: a file in pictures/. equation_in_korean: an equation with words in it.
     """
 
     says: str
@@ -27,6 +27,7 @@ class Slide(NamedTuple):
     demo: str = ""
     claims: tuple[str, ...] = ()
     picture: str = ""
+    equation_in_korean: str = ""
 
 
 SLIDES = (
@@ -40,8 +41,8 @@ SLIDES = (
         "game2d-optimal",
     ),
     Slide(
-        "D's logits, a grid, are driven to 1 on reals and to 0 on fakes",
-        "D의 로짓(격자)을 진짜에서는 1로, 가짜에서는 0으로 보낸다",
+        "D's outputs, a grid, are driven to 1 on reals and to 0 on fakes",
+        "D의 출력(격자)이 진짜에서는 1, 가짜에서는 0이 되도록 학습한다",
         "L_D = -log s(D(x)) - log(1 - s(D(G(z))))",
         {"gan/losses.py": "bce", "models/dcgan.py": "Discriminator(patches=True)"},
         "gan_losses",
@@ -50,7 +51,7 @@ SLIDES = (
     ),
     Slide(
         "L2 and L1 are possible; cross-entropy, because it punishes a wrong sample hard",
-        "L2나 L1도 되지만, 틀린 샘플에 페널티가 큰 교차 엔트로피를 쓴다",
+        "L2나 L1을 써도 되지만, 틀린 샘플에 더 큰 페널티를 주는 교차 엔트로피를 쓴다",
         "(D(x) - 1)^2, |D(x) - 1|, -log D(x)",
         {"gan/losses.py": "l2, l1, bce"},
         "gan_losses",
@@ -63,17 +64,18 @@ SLIDES = (
         "gan_losses",
     ),
     Slide(
-        "G is rewarded where D's logits become 1",
-        "G는 D의 로짓이 1이 되는 쪽으로 보상을 받는다",
+        "G is rewarded where D's outputs become 1",
+        "G는 가짜에 대한 D의 출력이 1에 가까워질수록 보상을 받는다",
         "L_G = -log s(D(G(z))), not log(1 - s(D(G(z))))",
         {"gan/losses.py": "Loss.generator"},
         "game2d",
         ("against a D that is sure, the saturating loss gives G less",),
         "game2d-gradient",
+        equation_in_korean="L_G = -log s(D(G(z))), log(1 - s(D(G(z)))) 대신",
     ),
     Slide(
-        "Today R1 is added: D changes little with its input",
-        "요즘은 R1을 더한다: 입력이 조금 바뀌어도 D는 조금만 바뀐다",
+        "Today R1 is added: a small change of the input changes D's output little",
+        "요즘은 R1을 더한다: 입력이 조금 바뀌면 D의 출력도 조금만 바뀌게 한다",
         "gamma/2 E |grad_x D(x)|^2",
         {"gan/penalties.py": "r1"},
         "gradient_penalty",
@@ -118,10 +120,11 @@ SLIDES = (
         "conditional",
         ("in G, conditional batch-norm is better than concatenation",),
         "conditional",
+        equation_in_korean="g_y (x - 평균) / 표준편차 + b_y",
     ),
     Slide(
         "Large scale: channels and batch",
-        "큰 규모: 채널과 배치",
+        "규모 키우기: 채널 수와 배치 크기",
         "",
         {"models/biggan.py": "Generator"},
         "biggan",
@@ -130,17 +133,19 @@ SLIDES = (
     ),
     Slide(
         "Truncation: cut the improbable ends of the Gaussian at inference",
-        "truncation: 추론할 때 가우시안의 드문 양 끝을 자른다",
+        "truncation: 추론할 때 가우시안에서 확률이 낮은 양쪽 꼬리를 자른다",
         "z ~ N(0, 1), drawn again while |z| > threshold",
         {"training/sampling.py": "latents, truncate"},
         "biggan",
         ("truncation trades variety for quality",),
         "biggan",
+        equation_in_korean="z ~ N(0, 1), |z| > 임계값이면 다시 뽑음",
     ),
     Slide(
         "z to w by fully connected layers: data of shape (a), forced into a Gaussian (b), unwarped "
         "(c)",
-        "FC 층으로 z를 w로: (a) 모양의 데이터를 (b) 가우시안에 억지로 맞추고, (c) 다시 편다",
+        "FC 층(매핑 네트워크)으로 z를 w로 바꾼다: (a)처럼 생긴 데이터를 (b) 가우시안에 억지로 맞춘 "
+        "것을 (c) 다시 편다",
         "w = f(z)",
         {"nn/style.py": "Mapping"},
         "stylegan",
@@ -154,13 +159,14 @@ SLIDES = (
         "stylegan",
     ),
     Slide(
-        "w goes into G and follows the condition well",
-        "w가 G에 들어가 조건을 잘 따른다",
+        "w goes into G, which then follows the condition well",
+        "w를 G에 넣으면 G가 조건을 잘 따른다",
         "y_s(w) (x - mean) / deviation + y_b(w)",
         {"models/stylegan.py": "Generator", "ops/normalize.py": "instance_norm"},
         "stylegan",
         ("w follows the class better than z",),
         "stylegan-digits",
+        equation_in_korean="y_s(w) (x - 평균) / 표준편차 + y_b(w)",
     ),
     Slide(
         "Progressive growing's fault: the head turns, the teeth stay",
@@ -170,6 +176,7 @@ SLIDES = (
         "progressive",
         ("growing makes features stick to places",),
         "progressive",
+        equation_in_korean="이미지의 이동량에 대한 특징의 이동량의 기울기",
     ),
     Slide(
         "AdaIN's fault: spots",
@@ -182,15 +189,17 @@ SLIDES = (
             "AdaIN has droplets at 32x32",
         ),
         "stylegan2-spots",
+        equation_in_korean="최대 편차 / 평균 편차",
     ),
     Slide(
         "(b) AdaIN taken apart; what was done to the constant is removed",
-        "(b) AdaIN을 나눠 쓰고, 상수에 하던 연산을 없앤다",
+        "(b) AdaIN을 정규화와 변조(modulation)로 나누고, 상수 입력에 하던 연산을 없앤다",
         "x scale(w) + shift(w), behind (x - mean) / deviation",
         {"models/stylegan2.py": "AdaINWrittenOut, MeasuredDeviation"},
         "stylegan2",
         (),
         "stylegan2",
+        equation_in_korean="(x - 평균) / 표준편차 다음에 x scale(w) + shift(w)",
     ),
     Slide(
         "(c) noise behind the normalisation; the deviation alone is good enough",
@@ -200,6 +209,7 @@ SLIDES = (
         "stylegan2",
         ("the deviation alone is good enough", "noise belongs behind the normalisation"),
         "stylegan2",
+        equation_in_korean="x / 표준편차, 그다음 + 노이즈",
     ),
     Slide(
         "(d) demodulation of the weights",
@@ -209,15 +219,17 @@ SLIDES = (
         "stylegan2",
         ("demodulation gives better digits",),
         "stylegan2",
+        equation_in_korean="w'_ijk = s_i w_ijk / sqrt(i와 k에 대한 (s_i w_ijk)^2의 합)",
     ),
     Slide(
         "Lazy regularisation",
-        "게으른 정규화: 페널티를 가끔만 계산한다",
+        "게으른 정규화(lazy regularization): 페널티를 가끔만 계산한다",
         "k times the penalty, at every k-th update",
         {"training/algorithm.py": "Algorithm", "gan/penalties.py": "Penalty"},
         "stylegan2",
         ("lazy penalties cost little",),
         "stylegan2-spots",
+        equation_in_korean="갱신 k번마다 한 번, 페널티의 k배",
     ),
     Slide(
         "With little data, augment for both D and G",
@@ -227,6 +239,7 @@ SLIDES = (
         "diffaugment",
         ("augmentation helps with 500 images",),
         "diffaugment",
+        equation_in_korean="두 손실 모두에서 D(T(x)), D(T(G(z)))",
     ),
     Slide(
         "Reals only: G draws augmented images",
@@ -245,10 +258,11 @@ SLIDES = (
         "diffaugment",
         ("augmenting only in D's step is worse",),
         "diffaugment",
+        equation_in_korean="D의 손실에서 D(T(G(z))), G의 손실에서 D(G(z))",
     ),
     Slide(
         "ADA: sometimes, by r, against D's overfitting",
-        "ADA: r을 보며 일부만 증강해 D의 과적합을 막는다",
+        "ADA: r_t를 보며 확률 p로 증강해 D의 과적합을 막는다",
         "r_t = E[sign D(x)] = 2 accuracy - 1; p rises while r_t > target",
         {"gan/augment/ada.py": "ADA", "gan/augment/__init__.py": "Augment"},
         "ada",
@@ -259,6 +273,7 @@ SLIDES = (
             "rotations with p = .6 do not leak",
         ),
         "ada",
+        equation_in_korean="r_t = E[sign D(x)] = 2 × 정확도 - 1; r_t > 목표이면 p를 올림",
     ),
     Slide(
         '"Diffusion is the future"',
@@ -268,6 +283,7 @@ SLIDES = (
         "r3gan",
         ("a wide range of gamma works", "without the penalties, training fails"),
         "r3gan",
+        equation_in_korean="-log s(D(x) - D(G(z))) + R1 + R2: 2024년 GAN의 대답",
     ),
 )
 
@@ -277,7 +293,7 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
         "real, fake",
         "진짜, 가짜",
         "an image of the data; an image of G",
-        "데이터의 이미지; G가 만든 이미지",
+        "데이터셋의 이미지; G가 만든 이미지",
     ),
     (
         "generator G",
@@ -291,7 +307,12 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
         "the network from images to logits; a critic's have no threshold between real and fake",
         "이미지에 로짓을 매기는 신경망. 비평자의 출력에는 진짜와 가짜의 경계값이 없다",
     ),
-    ("logit, score", "로짓, 점수", "D's output, any number", "D의 출력. 아무 수나 될 수 있다"),
+    (
+        "logit, score",
+        "로짓, 점수",
+        "D's output, any number",
+        "D의 출력. 모든 실수 값을 가질 수 있다",
+    ),
     (
         "probability",
         "확률",
@@ -302,28 +323,27 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
     (
         "style w",
         "스타일 w",
-        "z behind the mapping; each layer of G receives it",
-        "매핑을 지난 z. G의 모든 층에 들어간다",
+        "z behind the mapping network; each layer of G receives it",
+        "매핑 네트워크를 거친 z. G의 모든 층에 들어간다",
     ),
     (
         "lod",
         "lod(상세도)",
         "level of detail: how many halvings the present size is below the full one",
-        "지금 크기가 전체 크기보다 몇 번 반으로 줄었는지",
+        "지금 해상도가 최종 해상도를 몇 번 반으로 줄인 것인지",
     ),
     (
         "FID",
         "FID",
         "distance between the features of samples and of real images; lower is better",
-        "생성 이미지와 진짜 이미지의 특징 사이의 거리. 낮을수록 좋다",
+        "샘플과 진짜 이미지의 특징 사이의 거리. 낮을수록 좋다",
     ),
     (
         "precision, recall",
         "정밀도, 재현율",
         "share of samples that lie among reals (quality); share of reals that lie among samples "
         "(variety)",
-        "진짜 사이에 놓이는 생성 이미지의 비율(품질), "
-        "생성 이미지 사이에 놓이는 진짜의 비율(다양성)",
+        "진짜 사이에 놓이는 샘플의 비율(품질), 샘플 사이에 놓이는 진짜의 비율(다양성)",
     ),
     (
         "mode collapse",
@@ -339,9 +359,9 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
     ),
     (
         "lazy regularisation",
-        "게으른 정규화",
+        "게으른 정규화(lazy regularization)",
         "a penalty at every k-th update, k times as strong",
-        "페널티를 k번에 한 번, k배로 계산한다",
+        "페널티를 갱신 k번마다 한 번, k배로 준다",
     ),
     (
         "concatenation (concat)",
@@ -364,20 +384,20 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
     (
         "truncation",
         "truncation",
-        "latents (or styles) nearer to the mean at inference",
-        "추론할 때 잠재 벡터(또는 스타일)를 평균 쪽으로 당긴다",
+        "at inference, a z far from the mean is drawn again, and a w is moved towards the mean",
+        "추론할 때 평균에서 먼 z는 다시 뽑고, 스타일 w는 평균 쪽으로 당긴다",
     ),
     (
         "demodulation",
         "디모듈레이션",
-        "weights divided by the deviation that they lead us to expect",
-        "가중치에서 예상되는 표준편차로 가중치를 나눈다",
+        "weights divided by the standard deviation of the outputs that they lead us to expect",
+        "가중치로부터 예상되는 출력의 표준편차로 가중치를 나눈다",
     ),
     (
         "leak",
         "leak(증강이 새어 나옴)",
         "augmentations that show in the samples",
-        "증강된 모습이 생성 이미지에도 나타난다",
+        "증강된 모습이 샘플에도 나타난다",
     ),
     (
         "EMA",
@@ -399,12 +419,19 @@ def table(language="en"):
         cells = [
             str(number),
             slide.says if language == "en" else slide.in_korean,
-            f"`{slide.equation}`" if slide.equation else "",
+            equation_of(slide, language),
             "<br>".join(f"[{file}](../tinygan/{file}): `{n}`" for file, n in slide.code.items()),
             "<br>".join(verdicts_of(slide, language)),
             picture_of(slide, language),
         ]
         print(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+
+
+def equation_of(slide, language):
+    """Return a slide's equation as code."""
+    in_korean = slide.equation_in_korean if language == "ko" else ""
+    equation = in_korean or slide.equation
+    return f"`{equation}`" if equation else ""
 
 
 def picture_of(slide, language):

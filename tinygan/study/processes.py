@@ -25,6 +25,8 @@ def measure_in_parallel(runs, max_processes):
     shows the steps of all of them. Raises InputError if a run fails. No process is left running,
     however this ends.
     """
+    if not runs:
+        return  # and show no empty bar
     jobs, waiting, running = [job for _, job in runs], list(runs), {}
     steps_done = lambda: sum(logged_step(job["folder"]) for job in jobs)
     display, stream = Display(sys.stderr), stream_for_bars()
