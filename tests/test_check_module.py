@@ -56,7 +56,9 @@ def test_a_network_is_checked_in_both_modes_and_stays_as_it_is():
     first = report.orders[0]
     assert first.without_influence == ["0.bias"]  # a mean is subtracted after it
     assert {"x", "0.weight", "1.gain", "3.bias"} <= set(first.errors)
-    assert "without influence on the results, above their rounding: 0.bias" in report.describe()
+    assert (
+        "no influence on the results beyond rounding, at this point: 0.bias (a" in report.describe()
+    )
     assert len(check_module(critic(), normal(2, 8, 8, 1))) == 1  # both modes compute the same
     assert len(check_module(net, normal(4, 3), training=False)) == 1
 
@@ -120,7 +122,7 @@ def test_one_entry_of_a_thousand_is_seen_with_the_stated_probability():
             check_grads(f, x, order=1, seed=seed)
     (order,) = check_grads(lambda x: x * x * x, x, order=1).orders
     assert order.eps == 1e-4 and order.miss < 1e-6 and order.directions >= 2
-    assert "in any one entry would be missed with a probability below" in order.chance()
+    assert "root mean square, would escape with a probability below" in order.chance()
 
 
 def test_the_stated_probability_is_true():

@@ -612,6 +612,10 @@ def at_most_30(function):
     )
 
 
+def ctrl_c(*_):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A folder with two tiny runs. Commands stop where their work would begin."""
@@ -633,6 +637,7 @@ def world(tmp_path_factory):
         patch.setattr("tinygan.cli.make_parser", lambda words: parser)
         patch.setattr("tinygan.data.load", lru_cache(data.load))
         patch.setattr("tinygan.training.trainer.Trainer.run", lambda trainer: trainer.grid_path())
+        patch.setattr("tinygan.lab.server.Server.serve_forever", ctrl_c)
         patch.setattr(sampling, "generate", at_most_30(sampling.generate))
         patch.setattr(sampling, "latents", at_most_30(sampling.latents))
         for name in WORK:

@@ -140,6 +140,90 @@ def test_gradients_that_underflow_in_float32():
     check_grads(ops.sigmoid, -200 + normal(6))
 
 
+def weighted(w):
+    return float(np.sum(np.tanh(w) * np.arange(1, 6)))
+
+
+def gradient_of_weighted(w):
+    return (1 - np.tanh(w) ** 2) * np.arange(1, 6)
+
+
+def rounded(digits):
+    return lambda w: round(weighted(w), digits)
+
+
+def jittering(size):
+    return lambda w: weighted(w) + size * np.sin(1e9 * float(np.sum(w * np.arange(1, 6))))
+
+
+def in_float32(w):
+    return float(np.sum(np.tanh(w.astype(np.float32)) * np.arange(1, 6, dtype=np.float32)))
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("f", [*map(rounded, (4, 5, 6, 8, 10)), in_float32, jittering(1e-3)])
+def test_no_gradient_at_all_does_not_pass_because_f_rounds_or_jitters(f, seed):
+    w = normal(5, seed=seed)
+    caught(f, lambda w: 0 * w, w)
+    check_gradient(f, gradient_of_weighted, w)
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_where_nothing_can_be_seen_no_gradient_at_all_does_not_pass_either(size):
+    for gradient in (gradient_of_weighted, lambda w: 0 * w):
+        message = caught(jittering(size), gradient, normal(5, seed=3))
+        assert "cannot be checked" in message
+    assert "0 is claimed" in message
+
+
+def test_a_derivative_of_0_between_steps_is_told_from_one_of_a_staircase():
+    w = normal(5, seed=3)
+    for steps in (10, 255):
+        check_gradient(lambda x: float((np.floor(steps * x) / steps).sum()), lambda x: 0 * x, w)
+    with pytest.raises(GradientError) as error:
+        check_gradient(rounded(5), lambda w: 0 * w, w)
+    assert "f does not change at all at small steps: it rounds" in error.value.describe()
+
+
+@pytest.mark.parametrize("x", [np.zeros(3), np.array([0.0, 1.0, -2.0])])
+def test_a_kink_is_seen_where_the_slopes_on_both_sides_cancel(x):
+    total = lambda x: np.abs(x).sum()
+    report = check_gradient(total, np.sign, x)
+    assert report.orders[0].moved and "moved off a kink" in report.describe()
+    caught(total, lambda x: 0.5 * np.sign(x), x)
+    report = check_gradient(total, np.sign(x), x)  # known here only: it cannot be moved
+    assert report.orders[0].at_a_kink and "the mean of the slopes" in report.describe()
+    wrong_at_0 = lambda x: np.where(x == 0, 5, np.sign(x))
+    message = caught(total, wrong_at_0, x)
+    assert "derivative 5, differences 1," in message
+    with pytest.raises(GradientError) as error:
+        check_gradient(total, wrong_at_0, x)
+    assert "does not lie between those of both sides, -1 and 1" in error.value.describe()
+
+
+def test_at_a_stationary_point_the_report_says_what_would_pass_too():
+    text = check_gradient(lambda x: x @ x, lambda x: 2 * x, np.zeros(3)).describe()
+    assert "a gradient that is 0 everywhere would pass, too: check at another point" in text
+
+
+@pytest.mark.parametrize("mode", ["random", "full"])
+def test_the_wrong_row_of_a_jacobian_is_named(mode):
+    a, x = normal(6, 3), normal(3, seed=1)
+
+    def jacobian(x):
+        result = (1 - np.tanh(a @ x) ** 2)[:, None] * a
+        result[4, 1] *= 1.001
+        return result
+
+    with pytest.raises(GradientError) as error:
+        check_gradient(lambda x: np.tanh(a @ x), jacobian, x, mode=mode)
+    (wrong,) = error.value.report.failure.results
+    assert wrong.name == "result at index (4,)"
+    assert wrong.derivative / wrong.difference == pytest.approx(1.001, rel=1e-8)
+    text = error.value.describe()
+    assert "By the entry (1,), these derivatives are wrong:\n  result at index (4,): " in text
+
+
 def test_an_offset_before_batch_norm_has_no_influence():
     check_grads(lambda x, b: ops.batch_norm(x + b) * 3.0, [normal(8, 3), normal(3, seed=1)])
 

@@ -152,9 +152,9 @@ def check(capsys, words, code=0):
         ("my.py:cube --shape 3,4", ["cube, order 1: right", "cube, order 2: right"]),
         ("my.py:cube", ["cube, order 2: right"]),  # at cube_inputs()
         ("my.py:cube --shape scalar --order 3", ["cube, order 3: right"]),
-        ("my.py:cube --shape (3,) --seed 1 --full", ["each of the 3 entries was compared"]),
+        ("my.py:cube --shape (3,) --seed 1 --full", ["each of the 3 entries was changed"]),
         ("my.py:layer --shape 3,4 --shape 4,2 --order 1", ["layer, order 1: right", ": x, w"]),
-        ("my.py:logarithm --shape 3 --positive --eps 1e-3 --miss 1e-9", ["of 1.0e-03 of"]),
+        ("my.py:logarithm --shape 3 --positive --eps 1e-3 --miss 1e-9", ["off by 1.0e-03 of"]),
         ("my.py:root --shape 3 --range 2 3", ["root, order 2: right"]),
         ("my.py:net --shape 5,3", ["Sequential in training mode, order 2: right", "0.weight"]),
         ("my.py:Net --order 1", ["Net in training mode, order 1: right", "classes.weight"]),

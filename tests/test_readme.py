@@ -13,7 +13,7 @@ from test_architecture import FILES, LEARNERS_PATH, belongs
 from demos.bench.__main__ import make_parser as make_bench_parser
 from tinygan import __version__, nn, ops, tensor
 from tinygan.backend import asarray
-from tinygan.cli import make_parser
+from tinygan.cli import main, make_parser
 from tinygan.optable import table
 from tinygan.study import result_files
 from tinygan.training.recipes import RECIPES
@@ -363,6 +363,17 @@ def test_the_examples_of_additions_work(monkeypatch):
         np.zeros((2, 2, 2, 1), np.float32)
     )  # the gradient is 3 everywhere, so its length is 6
     assert names["longer"](D, x, x, np.random.default_rng(0)).item() == pytest.approx(25)
+
+
+@pytest.mark.cpu
+def test_the_example_of_a_wrong_gradient_is_reported_as_shown(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "homework.py").write_text(own_file("homework.py"))
+    (command,) = [line for line in commands("tinygan/README.md") if "gradcheck homework" in line]
+    assert main(command.split()[1:]) == 1
+    first_digits = lambda text: re.sub(r"(\d\.\d{6})\d*", r"\1", " ".join(text.split()))
+    (shown,) = [code for _, code in blocks("tinygan/README.md") if code.startswith("FAIL")]
+    assert first_digits(capsys.readouterr().out) == first_digits(shown)
 
 
 @pytest.mark.parametrize("guide", ["README.md", "README.ko.md"])

@@ -51,7 +51,7 @@ def test_a_recipe_passes():
         assert order.method == "rate" or order.line.samples
         assert order.noise < 1e-6 and order.eps <= 1e-2 and order.miss <= 1e-4
     assert "main.1.weight" in report.orders[0].errors
-    assert "an error of" in report.describe()
+    assert "off by" in report.describe()
 
 
 def test_a_lazy_penalty_is_checked_at_a_step_where_it_acts():

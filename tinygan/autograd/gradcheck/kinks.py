@@ -25,6 +25,8 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
     if problem.gradient is None:
         return
     weights = problem.weights(rng)
+    exact = sum(w.size for w in weights) == 1
+    unit = float(sum(np.sum(w) for w in weights)) if exact else 1.0
     here = problem.gradient(problem.arrays, weights)
     nearby = []
     for _ in range(NEARBY // 2):  # in pairs, on both sides of each kink
@@ -43,7 +45,8 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
             others = others + _beside_along(problem, weights, i, index, rng)
         if looked > MOST_LOOKS or _may_be(d, others):
             continue
-        nearest = min(others) if d < min(others) else max(others)
+        d, low, high = d / unit, *sorted((min(others) / unit, max(others) / unit))
+        nearest = low if d < low else high
         where = f"at index {index}" if index is not None else "along equal changes of all entries"
         fail(
             Failure(
@@ -55,9 +58,10 @@ def look_at_the_kink(problem: Problem, order: int, rng: np.random.Generator) -> 
                 d,
                 nearest,
                 relative_error(d, nearest, 1e-300),
+                exact=exact,
                 suspects=[
                     "f has a kink at this point, and the derivative does not lie between those of "
-                    "both sides: how does it treat ties, or 0?"
+                    f"both sides, {low:.6g} and {high:.6g}: how does it treat ties, or 0?"
                 ],
             )
         )

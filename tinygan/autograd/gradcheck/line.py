@@ -92,8 +92,7 @@ class Line:
     @property
     def samples(self) -> list[Sample]:
         """All finite samples, from the largest step to the smallest."""
-        samples = [self.sample(level) for level in sorted(self.by_level)]
-        return [s for s in samples if math.isfinite(s.remainder)]
+        return [s for s in map(self.sample, sorted(self.by_level)) if math.isfinite(s.remainder)]
 
     def sample(self, level: int) -> Sample:
         """Return the Sample of a level, with a noise that is at least the measured jitter."""
@@ -281,9 +280,39 @@ class Line:
         return Verdict("kink", error, allowed)
 
     def seen(self, error: float, allowed: float) -> Verdict:
-        """Return the Verdict on an allowed error: "hidden" if almost any error would be allowed."""
-        hidden = self.is_noisy() and allowed > HIDDEN * self.size
-        return Verdict("hidden" if hidden else "right", error, allowed)
+        """Return the Verdict on an allowed error: "hidden" if almost any error would be allowed,
+        "wrong" or "kink" if the central differences have missed something, otherwise "right"."""
+        if self.is_noisy() and allowed > HIDDEN * self.size:
+            return Verdict("hidden", error, allowed)
+        if steps := self.between_steps():
+            return Verdict("wrong", *steps)
+        return Verdict("kink" if self.has_symmetric_kink() else "right", error, allowed)
+
+    def between_steps(self) -> tuple[float, float] | None:
+        """Return (error, what it may be) if D is 0, as the smallest steps of a phi that rounds its
+        results tell, while the large ones agree on another derivative."""
+        if self.claimed:
+            return None
+        smallest = self.measure(self.first / RATIO**FINEST)
+        if smallest.remainder or smallest.bend:
+            return None
+        error, uncertainty = self.window(0)
+        slopes = [error, self.window(1)[0], *(self.sample(level).remainder for level in (2, 3))]
+        agree = max(slopes) - min(slopes) <= abs(error) / 8
+        kink = abs(self.sample(3).bend) > abs(error) / 8  # nearby: flat on one side of it
+        allowed = SAFETY * uncertainty + self.floor
+        return (error, allowed) if agree and not kink and abs(error) > allowed else None
+
+    def has_symmetric_kink(self) -> bool:
+        """Return whether phi has a kink at 0 that central differences do not see, as |t| has: the
+        bend does not fall with the step."""
+        start = level = max(self.by_level)
+        bend = self.sample(level).bend
+        while level < FINEST and abs(bend) > 64 * self.sample(level + 1).noise:
+            level += 1
+            if not abs(self.sample(level).bend - bend) <= abs(bend) / 4:
+                return False
+        return level >= start + 2
 
     def is_a_staircase(self, level: int, error: float) -> bool:
         """Return whether phi does not change at all at the smallest steps, though the derivative
@@ -319,11 +348,19 @@ class Line:
 
     def is_noisy(self) -> bool:
         """Return whether f jitters far more than the rounding of its results explains."""
+        return self.jitter_over_rounding() > 1e4
+
+    def jitter_over_rounding(self) -> float:
+        """Return the jitter of f, relative to the rounding of its results."""
         jitter = max(self.measured_jitter or 0.0, self.assumed_jitter)
         if not jitter or not self.by_level:
-            return False
+            return 0.0
         coarsest = self.by_level[min(self.by_level)]
-        return jitter > 1e4 * coarsest.noise * coarsest.h**self.power
+        return jitter / (coarsest.noise * coarsest.h**self.power or 1e-300)
+
+    def is_mostly_noise(self) -> bool:
+        """Return whether f jitters by more than about a millionth of its own size."""
+        return self.jitter_over_rounding() > 2e9
 
     def is_regular(self) -> bool:
         """Return whether the remainder falls as that of a smooth function does."""
@@ -355,13 +392,3 @@ class Line:
         chosen = clear[-1 - n :]
         slope = np.polyfit(*np.log([[s.h, abs(s.remainder)] for s in chosen]).T, 1)[0]
         return float(slope), chosen[-1].h, chosen[0].h
-
-
-def jitter_of(values: Any) -> float:
-    """Return the standard deviation of the noise in equally spaced values of a smooth function.
-
-    From their fourth differences, which the noise multiplies by sqrt(70) (Moré and Wild 2011).
-    """
-    differences = np.diff(np.asarray(values, np.float64), 4, axis=0)
-    finite = np.nan_to_num(differences, nan=0.0, posinf=0.0, neginf=0.0)
-    return float(np.sqrt(np.mean(finite**2) / 70)) if finite.size else 0.0

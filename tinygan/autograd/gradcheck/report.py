@@ -35,13 +35,14 @@ class OrderReport:
 
     errors: {argument: largest error along a direction, relative to the size of the gradient}.
     directions: how many were tried; entries: of all arguments. full: whether each entry was
-    compared by itself. eps, miss: an error of one entry, of size eps relative to the root mean
-    square of its gradient, was missed with a probability of at most miss. noise: the smallest
-    error along a direction that would have been seen, relative to the gradient's size.
-    hidden: if full, the number of entries whose derivative is below the noise.
-    without_influence: the arguments whose gradient is not above the rounding of f. moved: how often
-    the point was moved off a kink. tolerance: (rtol, atol) of the caller, or None. line: of the
-    first direction.
+    changed by itself. summed: whether f has several results, which were summed. eps, miss: an
+    error of one entry, of size eps relative to the root mean square of its gradient, was missed
+    with a probability of at most miss. noise: the smallest error along a direction that would have
+    been seen, relative to the gradient's size. hidden: if full, the number of entries whose
+    derivative is below the noise. without_influence: the arguments whose gradient is not above the
+    rounding of f. moved: how often the point was moved off a kink. at_a_kink: it could not be
+    moved, and the slopes on both sides differ in their sign alone. tolerance: (rtol, atol) of the
+    caller, or None. line: of the first direction.
     """
 
     title: str
@@ -56,6 +57,8 @@ class OrderReport:
     hidden: int = 0
     without_influence: list[str] = dataclasses.field(default_factory=list)
     moved: int = 0
+    at_a_kink: bool = False
+    summed: bool = False
     tolerance: tuple[float, float] | None = None
     line: Line | None = None
     witnesses: list[Witness] = dataclasses.field(default_factory=list)
@@ -139,16 +142,35 @@ class OrderReport:
         if self.tolerance:
             return "errors within this tolerance are not seen"
         if self.full:
-            text = f"each of the {self.entries} entries was compared by itself"
+            which = f"each of the {self.entries} entries" if self.entries > 1 else "the only entry"
+            text = f"{which} was changed by itself"
+            if self.summed:
+                text += ", and the results were summed with random weights"
             if self.hidden:
                 text += f"; in {self.hidden} of them, rounding or noise of f exceeds the derivative"
             return text
         if not self.miss:
-            return "the derivative is 0 in all entries, and no difference rises above the rounding"
+            return "the derivative is 0 in all entries, and no difference contradicts it"
+        among = f"one wrong entry among {self.entries}" if self.entries > 1 else "the entry"
+        seen = (
+            f"{among}, off by {self.eps:.1e} of the gradient's root mean square, would escape with "
+            f"a probability below {self.miss:.0e} ({self.directions} random directions)"
+        )
+        return seen if self.eps < 0.1 else f"right, as far as can be seen: {seen}"
+
+
+class WrongResult(NamedTuple):
+    """A number among the results of f whose derivative by one entry is wrong."""
+
+    name: str
+    derivative: float
+    difference: float
+
+    def __str__(self) -> str:
+        ratio = f", ratio {self.derivative / self.difference:.7g}" if self.difference else ""
         return (
-            f"an error of {self.eps:.1e} of the gradient's root mean square in any one entry would "
-            f"be missed with a probability below {self.miss:.0e}: {self.directions} random "
-            f"directions, {self.entries} entries, noise {self.noise:.1e} of the gradient"
+            f"{self.name}: derivative {self.derivative:.7g}, differences {self.difference:.7g}"
+            f"{ratio}"
         )
 
 
@@ -161,6 +183,7 @@ class Failure:
     claimed and by differences (NaN where it was not computed). allowed: errors of each entry that
     are too small to be seen. exact: the numbers are derivatives of f itself,
     not of a weighted sum of its results. suspects: what usually looks like this.
+    results: of several results of f, those whose derivative by the entry at `index` is wrong.
     kind: of the Verdict on `line`; or "undefined", where f is not finite.
     """
 
@@ -178,6 +201,7 @@ class Failure:
     line: Line | None = None
     exact: bool = False
     suspects: list[str] = dataclasses.field(default_factory=list)
+    results: list[WrongResult] = dataclasses.field(default_factory=list)
     kind: str = "wrong"
 
     def __str__(self) -> str:
@@ -186,8 +210,8 @@ class Failure:
         digits = 10 if self.relative_error > 1e-8 else 16
         return (
             f"{self.title}, order {self.order}: the gradient of {self.argument} is wrong "
-            f"{self.where}: derivative {self.derivative:.{digits}g}, differences "
-            f"{self.difference:.{digits}g}, relative error {self.relative_error:.1e}"
+            f"{self.where}: derivative {self.derivative + 0.0:.{digits}g}, differences "
+            f"{self.difference + 0.0:.{digits}g}, relative error {self.relative_error:.1e}"
         )
 
     @property
@@ -211,7 +235,7 @@ class Failure:
             index = np.unravel_index(flat, self.claimed.shape)
             if error[index] < 0:
                 continue
-            a, b = float(self.claimed[index]), float(self.found[index])
+            a, b = float(self.claimed[index]) + 0.0, float(self.found[index]) + 0.0  # no -0
             ratio = f"{a / b:15.12g}" if b else f"{'-':>15}"
             name = str(tuple(map(int, index)))
             lines.append(f"{name:>16} {a:18.10g} {b:18.10g} {ratio}")
@@ -230,6 +254,11 @@ class Failure:
             if not self.exact:
                 parts.append("The results of f are weighted with random numbers and summed:")
             parts.append(table)
+        if self.results:
+            parts.append(f"By the entry {self.index}, these derivatives are wrong:")
+            parts += [f"  {result}" for result in self.results[:6]]
+            if len(self.results) > 6:
+                parts.append(f"  and {len(self.results) - 6} more")
         if self.suspects and self.kind != "undefined":
             parts += ["The usual suspects:", *(f"  * {suspect}" for suspect in self.suspects)]
         return "\n".join(parts)
@@ -277,11 +306,19 @@ class GradReport(list[float]):
             lines += [f"  relative error {text}" for text in order.by_size()]
             if order.without_influence:
                 names = ", ".join(order.without_influence)
-                lines.append(f"  without influence on the results, above their rounding: {names}")
+                lines.append(
+                    f"  no influence on the results beyond rounding, at this point: {names} (a "
+                    "gradient that is 0 everywhere would pass, too: check at another point as well)"
+                )
             lines += [f"  {order.how()}", f"  {order.chance()}"]
             if order.moved:
                 times = "once" if order.moved == 1 else f"{order.moved} times"
                 lines.append(f"  the point was moved off a kink {times}")
+            if order.at_a_kink:
+                lines.append(
+                    "  f has a kink at this point: the derivative is right as the mean of the "
+                    "slopes on both sides, which is all that differences see"
+                )
             lines += [f"  witness: {text}" for text in order.by_witness()]
         if self.failure:
             lines.append(self.failure.describe())

@@ -277,9 +277,11 @@ def _named_factors(e: Evidence, k: float, precision: float) -> Iterator[str]:
     for n, texts in e.lengths().items():
         what = f"{n} is {' and '.join(texts[:2])}"
         few = " With so few, a wrong constant factor is as likely." if n < 5 else ""
+        extra = f"; or it has a constant factor of {n} too many" if n < 10 else ""
+        less = f"; or a constant factor of {n} is missing" if n < 10 else ""
         for rank, factor, text in (
-            (1, n, f"{what}: f takes a mean there, and the derivative is that of a sum."),
-            (1, 1 / n, f"{what}: f takes a sum there, and the derivative is that of a mean."),
+            (1, n, f"{what}: f takes a mean there, and the derivative is that of a sum{extra}."),
+            (1, 1 / n, f"{what}: f takes a sum there, and the derivative is that of a mean{less}."),
             (1, n / (n - 1 or 2), f"That is n / (n - 1), and n = {what}: {DDOF}{few}"),
             (1, (n - 1) / n, f"That is (n - 1) / n, and n = {what}: {DDOF}{few}"),
             (3, n / 2, f"That is {n} / 2, and {what}: a mean of squares whose 2 / {n} is missing."),
