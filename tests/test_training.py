@@ -20,7 +20,13 @@ from tinygan.models import biggan, gan, infogan, progan, r3gan, stylegan, styleg
 from tinygan.settings import parse_assignments, setting
 from tinygan.training import recipes
 from tinygan.training.algorithm import Algorithm
-from tinygan.training.sampling import class_rows, generate, load_generator, load_networks
+from tinygan.training.sampling import (
+    class_rows,
+    generate,
+    images_of_a_class,
+    load_generator,
+    load_networks,
+)
 from tinygan.training.trainer import Trainer
 
 GROWS = {
@@ -565,6 +571,12 @@ def test_the_labels_of_a_grid_with_a_row_for_each_class():
     assert columns == 4 and len(labels) == 40 and labels[-1] == 9
     labels, columns = class_rows(10, 3)
     assert columns == 3 and labels.tolist() == [0, 1, 2]
+    labels, columns = class_rows(2, 64)  # a square, not a ribbon
+    assert columns == 8 and labels.tolist() == [0] * 32 + [1] * 32
+    labels, columns = class_rows(3, 100)
+    assert columns == 9 and len(labels) == 108 and np.all(np.diff(labels) >= 0)
+    assert images_of_a_class(labels, columns) == 36
+    assert [images_of_a_class(*class_rows(10, n)) for n in (3, 10, 40)] == [3, 10, 4]
     labels, columns = class_rows(1000, 50)  # ten classes out of many
     assert columns == 5 and sorted(set(labels)) == list(range(0, 1000, 100))
 

@@ -12,7 +12,7 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import Points
 from tinygan.errors import warn_once
 
-from .sampling import MAX_ROWS, class_rows, generate, label_count
+from .sampling import MAX_ROWS, class_rows, generate, images_of_a_class, label_count
 
 GRID = 64  # images in the grids of an unconditional recipe
 POINTS = 2000  # samples in the scatter plots
@@ -31,8 +31,8 @@ class Gallery:
         self.latents, self.labels = self.fixed_inputs()
 
     def fixed_inputs(self):
-        """Return (latents, labels) of the grids. For a recipe with labels, a grid has a row for
-        each (at most ten of them) and a column for each latent."""
+        """Return (latents, labels) of the grids: for a recipe with labels, those of `class_rows`,
+        with the same latents for each class."""
         if isinstance(self.algorithm.dataset, Points):
             labels = np.arange(POINTS) % self.classes if self.classes else None
             return self.algorithm.latents(POINTS), labels
@@ -41,7 +41,8 @@ class Gallery:
         if self.classes == 1:
             return self.algorithm.latents(GRID), np.zeros(GRID, int)
         labels, columns = class_rows(self.classes, 8 * min(self.classes, MAX_ROWS))
-        z = np.tile(to_numpy(self.algorithm.latents(columns).data), (len(labels) // columns, 1))
+        count = images_of_a_class(labels, columns)
+        z = np.tile(to_numpy(self.algorithm.latents(count).data), (len(labels) // count, 1))
         return Tensor(asarray(z)), labels
 
     def state_dict(self):

@@ -81,7 +81,7 @@ def inputs(
     """Return (latents, labels, columns of a grid or None) of n samples.
 
     label: the number of a class, or one for each sample; by default, a conditional G goes through
-    all classes in turn. rows: a grid has a row for each label, with the same latents in each row;
+    all classes in turn. rows: a grid has a row (or several) for each label, with the same latents;
     it is filled up, so there may be more samples than n.
     """
     labels, columns = sampling.classes_in_turn(G, n), None
@@ -90,9 +90,10 @@ def inputs(
     elif rows and (count := sampling.label_count(G) or 1) > 1:
         labels, columns = sampling.class_rows(count, n)
         n = len(labels)
-    z = sampling.latents(np.random.default_rng(seed), columns or n, G, truncation)
-    if columns:  # a column for each latent: the same handwriting, another digit
-        z = ops.concatenate([z] * (n // columns))
+    count = sampling.images_of_a_class(labels, columns) if columns else n
+    z = sampling.latents(np.random.default_rng(seed), count, G, truncation)
+    if columns:  # the same latents for each class: the same handwriting, another digit
+        z = ops.concatenate([z] * (n // count))
     return z, labels, columns
 
 

@@ -114,16 +114,25 @@ def standing_statistics(
 
 
 def class_rows(classes: int, n: int) -> tuple[np.ndarray, int]:
-    """Return (labels, columns) of a grid of at least n images with a row for each class.
+    """Return (labels, columns) of a grid of at least n images with a row for each class; with
+    several rows for each if these would be long, as of two classes.
 
     Of more than MAX_ROWS classes, it shows MAX_ROWS, evenly spaced. Every row is full. If n is
-    smaller than the number of rows, there is one row, with an image of another class in each
+    smaller than the number of classes, there is one row, with an image of another class in each
     column.
     """
-    rows = min(classes, MAX_ROWS, n)
-    columns = -(-n // rows)
-    labels = np.arange(rows).repeat(columns) * classes // min(classes, MAX_ROWS)
-    return labels, (columns if columns > 1 else rows)
+    shown = min(classes, MAX_ROWS, n)
+    columns, rows = -(-n // shown), 1
+    if columns > 2 * shown:  # nearly square
+        rows = -(-columns // math.ceil(math.sqrt(n)))
+        columns = -(-columns // rows)
+    labels = np.arange(shown).repeat(rows * columns) * classes // min(classes, MAX_ROWS)
+    return labels, (columns if columns > 1 else shown)
+
+
+def images_of_a_class(labels: np.ndarray, columns: int) -> int:
+    """Return the number of latents of a grid by `class_rows`: each class has an image of each."""
+    return max(int(np.sum(labels == labels[0])), columns if len(labels) == columns else 1)
 
 
 class Opened(NamedTuple):
