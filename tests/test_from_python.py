@@ -243,7 +243,7 @@ def test_an_exit_in_on_step_saves_the_step(tmp_path, capsys):
         ),
         (lambda run: tinygan.train(loss=print), "^setting loss=.*text, such as FILE.py:NAME$"),
         (lambda run: tinygan.train(resume=run, seed=1), "^a run continues with its own .*seed, or"),
-        (lambda run: tinygan.load_run("nowhere"), "^nowhere is not a run: it has no config.json"),
+        (lambda run: tinygan.load_run("nowhere"), "^nowhere does not exist; give the folder that"),
     ],
 )
 def test_mistakes_are_one_line_in_the_words_of_python(run, mistake, message):

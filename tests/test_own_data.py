@@ -358,7 +358,7 @@ def test_pictures_of_different_sizes_become_32x32(capsys):
     found = data.load("mine")
     assert found.image_shape == (32, 32, 3) and set(found.images.ravel()) == {7, 9}
     err = capsys.readouterr().err
-    assert "2 pictures of 40x20 to 60x100 pixels are cropped in the middle and resized" in err
+    assert "2 pictures of 20 to 100 pixels a side are cropped in the middle and resized" in err
 
 
 @pytest.mark.parametrize(
@@ -957,3 +957,24 @@ def test_images_that_would_not_fit_into_memory(monkeypatch):
     with pytest.raises(InputError):
         data.load("mine", image_size=8)
     assert data.load("mine", image_size=4).image_shape == (4, 4, 3)
+
+
+def test_what_is_typed_wrong_about_a_folder_gets_the_right_words(capsys):
+    make_classes("my pictures", n=2)
+    assert main(["train", "my pictures"]) == 2
+    assert "write --data 'my pictures'" in capsys.readouterr().err
+    assert main(["train", "--data", "my_picture"]) == 2
+    assert "did you mean the folder my pictures?" in capsys.readouterr().err
+
+
+def test_what_training_has_said_about_the_pictures_is_not_said_again(capsys):
+    make_classes("mine", n=40, height=20, width=30)
+    options = (
+        "--image-size 16 --steps 1 --batch-size 4 --set g_channels=2 d_channels=2 --out run".split()
+    )
+    assert main(["train", "dcgan", "--data", "mine", *options]) == 0
+    out, err = capsys.readouterr()
+    assert "cropped in the middle" in err
+    assert "2 classes: cat, dog), without its classes, which dcgan does not use (" in out
+    assert main(["train", "--resume", "run", "--steps", "2"]) == 0
+    assert "cropped in the middle" not in capsys.readouterr().err

@@ -151,7 +151,7 @@ def test_a_run_that_was_killed_before_it_had_its_weights(source, tmp_path, digit
 def test_sources_that_cannot_be_used(source, tmp_path, digits, monkeypatch, capsys):
     with pytest.raises(InputError, match="none of its weights fits these networks"):
         begin(source, tmp_path / "a", digits, monkeypatch, "dcgan", g_channels=3, d_channels=3)
-    with pytest.raises(InputError, match="nowhere is not a run"):
+    with pytest.raises(InputError, match="nowhere does not exist"):
         begin("nowhere", tmp_path / "a", digits, monkeypatch)
     begun = start(tmp_path / "begun", digits).out
     with pytest.raises(InputError, match="has no checkpoint yet"):

@@ -131,6 +131,17 @@ def requests_to_stop(
 quiet = False  # True on all ranks of a run but the first, which writes the messages (ranks.py)
 
 
+@contextlib.contextmanager
+def without_messages() -> Iterator[None]:
+    """Write no messages and warnings while the block runs: they were written before."""
+    global quiet
+    before, quiet = quiet, True
+    try:
+        yield
+    finally:
+        quiet = before
+
+
 def warn(message: object) -> None:
     """Write a warning to stderr, as one line."""
     say(f"warning: {message}")

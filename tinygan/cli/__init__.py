@@ -52,13 +52,22 @@ COMMANDS = {  # name: (its file, its summary)
     "project": ("styles", "find the style w for which the generator reproduces a given image"),
     "ppl": ("measures", "measure the perceptual path length in Z and in W"),
     "separability": ("measures", "measure the linear separability of Z and of W"),
-    "lab": ("lab", "watch a GAN learn points in the plane, and take hold of it, in the browser"),
+    "lab": (
+        "lab",
+        "in the browser, watch a GAN learn points in the plane, and change it meanwhile",
+    ),
     "explore": ("lab", "walk through the latents of a trained generator, in the browser"),
-    "animate": ("samples", "make a GIF from the sample grids of a run"),
+    "animate": (
+        "samples",
+        "make a film or a page from the sample grids of a run: .webp, .gif, .html",
+    ),
     "export": ("export", "write the weights of a run to a safetensors file, for PyTorch"),
     "recipes": ("tools", "list the recipes, or the settings of one recipe"),
     "show": ("tools", "print the layers of a recipe's networks: shapes, parameters, multiply-adds"),
-    "data": ("tools", "list the data sets, and say which are available and where"),
+    "data": (
+        "tools",
+        "show a data set, or your own pictures, as training sees them; or list all sets",
+    ),
     "gradcheck": (
         "gradcheck",
         "check the first and second derivatives of every op and layer against finite differences; "

@@ -7,6 +7,7 @@ import time
 
 from tinygan import data
 from tinygan.errors import Diverged, InputError, exit_code, one_line, quoted
+from tinygan.files import checkpoint
 from tinygan.settings import parse_assignments
 from tinygan.training import session
 from tinygan.training.own_code import options_again
@@ -77,10 +78,13 @@ def run_train(args):
         return None
     settings = trainer.settings
     held_out = f" ({len(trainer.held_out):,} more are held out)" if trainer.held_out else ""
+    no_use = trainer.dataset.origin is not None and len(trainer.dataset.class_names) > 1
+    no_use = no_use and not trainer.algorithm.objectives.uses_classes
+    unused = f", without its classes, which {trainer.config['recipe']} does not use" * no_use
     shared = f", shared among {session.size()} ranks" if session.size() > 1 else ""
     print(
         f"training {trainer.config['recipe']} on {len(trainer.dataset):,} "
-        f"{trainer.dataset.unit} of {described(trainer.dataset)}{held_out}: "
+        f"{trainer.dataset.unit} of {described(trainer.dataset)}{unused}{held_out}: "
         f"{settings.steps:,} steps with batches of {settings.batch_size}{shared}; "
         f"run folder: {trainer.out}",
         flush=True,
@@ -92,6 +96,8 @@ def run_train(args):
         print(
             f"\nstopped at step {trainer.step}; {session.how_to_resume(trainer)}", file=sys.stderr
         )
+        if trainer.out.is_dir() and checkpoint.last_step(trainer.out):
+            print(f"more:   {sample_command(trainer)}")
         return exit_code(interruption)
     seconds = time.perf_counter() - started
     images = trainer.images - first_image
@@ -103,11 +109,16 @@ def run_train(args):
     print(
         f"time:   {time_shares(trainer.seconds, seconds)}\n"
         f"curves: {trainer.out / 'curves.png'}\n"
-        f"more:   tinygan sample {quoted(trainer.out)}{options_again(trainer.sources)} -n 100 "
-        "-o more.png\n"
+        f"more:   {sample_command(trainer)}\n"
         f"{'points' if isinstance(trainer.dataset, data.Points) else 'grid'}: ".ljust(8)
         + str(grid)
     )
+
+
+def sample_command(trainer):
+    """Return a command that draws samples of a run."""
+    options = options_again(trainer.sources)
+    return f"tinygan sample {quoted(trainer.out)}{options} -n 100 -o more.png"
 
 
 def described(dataset):

@@ -257,20 +257,22 @@ def _refuse(folder, broken, names):
 
 def _target(folder, sizes, count, image_size):
     """Return (the size of the images, a sentence that says so if the pictures are resized)."""
+    sides = sorted(side for size in sizes for side in size)
     small, large = min(sizes, key=math.prod), max(sizes, key=math.prod)
     keep = len(sizes) == 1 and max(large) <= LARGEST_KEPT
     target = image_size or (large if keep else DEFAULT_SIZE)
     if sizes == {target}:
         return target, ""
     range_of_sizes = (
-        pictures.size_text(small)
+        f"{pictures.size_text(small)} pixels"
         if len(sizes) == 1
-        else f"{pictures.size_text(small)} to {pictures.size_text(large)}"
+        else f"{sides[0]} to {sides[-1]} pixels a side"
     )
     other = "" if image_size else " (the option --image-size of a new run changes this)"
     return target, (
-        f"{folder}: {count:,} pictures of {range_of_sizes} pixels are cropped in the middle and "
-        f"resized to {pictures.size_text(target)}{other}"
+        f"{folder}: {count:,} picture{'s' * (count > 1)} of {range_of_sizes} "
+        f"{'are' if count > 1 else 'is'} cropped in the middle and resized to "
+        f"{pictures.size_text(target)}{other}"
     )
 
 

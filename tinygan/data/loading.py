@@ -7,6 +7,7 @@ drawn when they are loaded.
 """
 
 import contextlib
+import difflib
 import hashlib
 import os
 from functools import partial
@@ -198,7 +199,10 @@ def _where(name, data_dir):
 def _check_name(name):
     """Raise InputError if there is no data set of this name."""
     if name not in names():
-        known = choose_from(names(), str(name))
+        folders = [entry.name for entry in os.scandir() if entry.is_dir()]
+        similar = difflib.get_close_matches(str(name), folders, n=1)
+        known = f"did you mean the folder {similar[0]}?" if similar else ""
+        known = known or choose_from(names(), str(name))
         raise InputError(
             f"unknown data set {str(name)!r}, and there is no file or folder of that name: {known}"
         )

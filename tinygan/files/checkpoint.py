@@ -180,6 +180,12 @@ def open_run(path: str | Path, best: bool = False, allow_empty: bool = False) ->
     return Run(folder, config, None, {}, {}, all_names)
 
 
+def _similar(path: Path) -> str:
+    """Return the path of a run in runs/ that has the same last name, or ""."""
+    found = Path("runs") / path.name
+    return str(found) if (found / "config.json").exists() else ""
+
+
 def read_config(folder: Path, path: str | Path) -> dict[str, Any]:
     """Read and check a run's config.json. path: what the user gave, for messages.
 
@@ -193,9 +199,10 @@ def read_config(folder: Path, path: str | Path) -> dict[str, Any]:
         if is_known:
             schema.check_config(config)
     except (FileNotFoundError, NotADirectoryError):
+        what = "is not a run: it has no config.json" if path.exists() else "does not exist"
         raise InputError(
-            f"{path} is not a run: it has no config.json; give the folder that `tinygan train` "
-            "wrote, such as runs/dcgan-digits-001"
+            f"{path} {what}; give the folder that `tinygan train` wrote, such as "
+            f"{_similar(path) or 'runs/dcgan-digits-001'}"
         ) from None
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error})") from None

@@ -88,7 +88,8 @@ def abort(code: int) -> None:
 
 def requests_to_stop(out: Path, options: str = "") -> contextlib.AbstractContextManager[Any]:
     """Take signals as requests to stop the run in the folder `out`, while a block runs: see
-    errors.requests_to_stop. options: with which a command continues the run.
+    errors.requests_to_stop. options: with which a command continues the run. In a terminal, say
+    that the step is finished first, which may take seconds.
 
     With several ranks, SIGUSR1 is one too, because mpiexec passes it on without killing the ranks.
     Soon after any other signal it kills them, so the message may be the last chance to say how to
@@ -101,6 +102,11 @@ def requests_to_stop(out: Path, options: str = "") -> contextlib.AbstractContext
                 "tinygan: stopping; if this step is not saved in time, continue from step "
                 f"{checkpoint.last_step(out)} with: "
                 f"tinygan train --resume {errors.quoted(out)}{options}\n"
+            )
+        elif size == 1 and sys.stderr and sys.stderr.isatty():
+            screen.write_at_once(
+                "\ntinygan: finishing this step, and saving it (a second Ctrl-C ends the run at "
+                f"once; it then continues from step {checkpoint.last_step(out)})\n"
             )
 
     names = ["SIGINT", "SIGTERM", *["SIGUSR1"] * (size > 1)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygan.data import holds_points
-from tinygan.errors import InputError, choose_from
+from tinygan.errors import InputError, choose_from, quoted
 from tinygan.files.checkpoint import Run
 from tinygan.models import (
     acgan,
@@ -70,6 +70,11 @@ def choose(name: str | Path) -> Recipe:
         return own_code.load_recipe(own_code.read(name))
     if name not in RECIPES and os.path.isfile(f"{name}.py"):
         raise InputError(f"unknown recipe {name!r}: for the file here, write {name}.py")
+    if name not in RECIPES and os.path.isdir(name):
+        raise InputError(
+            f"unknown recipe {name!r}: to train on the pictures in this folder, write "
+            f"--data {quoted(name)}"
+        )
     return find(name)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygan import data
 from tinygan.data import Dataset, NoTestPart
-from tinygan.errors import InputError, say_once
+from tinygan.errors import InputError, quoted, say_once, without_messages
 from tinygan.files import user_path
 from tinygan.metrics import Extractor, extractor_for
 from tinygan.metrics.network import WEIGHTS_OF
@@ -181,12 +181,15 @@ class RunData:
                 raise InputError(
                     f"{error}; or compare with the images held out of training, --split held-out"
                 ) from error
-        dataset = load("train")
+        with without_messages():  # the run has written them when it began
+            dataset = load("train")
         if dataset.origin.fingerprint != origin["fingerprint"]:
-            count = f"{len(dataset):,} images of {len(dataset.class_names)} classes"
+            classes = len(dataset.class_names)
+            count = f"{len(dataset):,} images of {classes} class{'es' * (classes > 1)}"
             raise DataChanged(
                 f"{path} has changed since {self.folder} was begun (it now holds {count}): undo "
-                "the change, say where the original is with --data PATH, or train a new run"
+                "the change, say where the original is with --data PATH, go on with what is there "
+                f"now (--resume RUN --data {quoted(path)}), or train a new run"
             )
         if str(path) != origin["path"]:
             say_once(f"the data of {self.folder} are taken from {path}")

@@ -56,7 +56,10 @@ def class_number(label: object, G: Any, config: dict[str, Any], option: str) -> 
     number. Raises InputError if there is none."""
     count = sampling.label_count(G)
     if count is None:
-        raise InputError(f"{option}: this run of {config['recipe']} has no classes")
+        raise InputError(
+            f"{option}: this run of {config['recipe']} has no classes: leave it out, or train a "
+            "conditional recipe, or with --set g_class=concat d_class=concat"
+        )
     text, names = str(label), config.get("class_names", []) if G.classes else []
     if text in names:
         return int(names.index(text))

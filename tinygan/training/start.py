@@ -57,7 +57,11 @@ def new_run(
     except SizeError as error:
         if error.pad is None or "pad" in settings or images.name in data.names():
             raise
-        say(f"pad={error.pad} instead of {chosen.pad}: with it, the images fit the networks")
+        height, width = (n + 2 * error.pad for n in images.image_shape[:2])
+        say(
+            f"pad={error.pad} instead of {chosen.pad}: with a black border of {error.pad} pixels "
+            f"({height}x{width}), the images fit the networks"
+        )
         return _start(found, chosen.updated({"pad": error.pad}), images, folder, seed, source)
 
 
