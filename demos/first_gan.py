@@ -35,9 +35,9 @@ bce = losses.find("bce")  # cross-entropy: G wants D to call its fakes real
 for step in (progress := trange(3000)):
     reals, labels = digits.batch(step, batch_size=32, seed=0)
     fakes = G(tensor(rng.standard_normal((32, 64)), dtype="float32"))
-    d_loss = bce.discriminator(D(reals), D(fakes.detach()))
+    d_loss = bce.discriminator(D(reals), D(fakes.detach()))  # detach: not into G
     d_optimizer.step(grad(d_loss, D.parameters()))
-    g_loss = bce.generator(None, D(fakes))
+    g_loss = bce.generator(None, D(fakes))  # of fakes alone: no reals
     g_optimizer.step(grad(g_loss, G.parameters()))
     progress.set_postfix(d_loss=f"{d_loss.item():.2f}", g_loss=f"{g_loss.item():.2f}")
 

@@ -11,7 +11,7 @@ import korean
 
 from tinygan.study import result_files
 
-VIDEO = "https://www.youtube.com/watch?v=vZdEGcLU_8U"
+BAR = r"\|"  # in a cell of a table, also within code
 
 
 class Slide(NamedTuple):
@@ -304,8 +304,8 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
     (
         "discriminator D, critic",
         "판별자 D, 비평자(critic)",
-        "the network from images to logits; a critic's have no threshold between real and fake",
-        "이미지에 로짓을 매기는 신경망. 비평자의 출력에는 진짜와 가짜의 경계값이 없다",
+        "the network from images to logits; those of a critic tell only which image is more real",
+        "이미지에 로짓을 매기는 신경망. 비평자의 출력은 어느 이미지가 더 진짜 같은지만 알려 준다",
     ),
     (
         "logit, score",
@@ -319,7 +319,32 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
         "s(logit) = 1 / (1 + exp(-logit)), from 0 to 1",
         "s(로짓) = 1 / (1 + exp(-로짓)), 0에서 1 사이",
     ),
+    (
+        "cross-entropy",
+        "교차 엔트로피",
+        "-log of the probability that is given to the right answer",
+        "정답에 준 확률의 -log",
+    ),
     ("latent z", "잠재 벡터 z", "the random input of G", "G에 들어가는 무작위 벡터"),
+    (
+        "batch-norm",
+        "배치 정규화",
+        "each channel minus its mean over the batch, divided by its deviation; then a scale and a "
+        "shift",
+        "채널마다 배치 평균을 빼고 표준편차로 나눈 다음, 스케일과 시프트를 적용한다",
+    ),
+    (
+        "AdaIN",
+        "AdaIN(적응적 인스턴스 정규화)",
+        "the same for each image by itself; scale and shift come from the style",
+        "이미지마다 따로 정규화하고, 스케일과 시프트는 스타일에서 얻는다",
+    ),
+    (
+        "embedding",
+        "임베딩",
+        "a vector for each class, which is learned",
+        "클래스마다 하나씩 있는, 학습되는 벡터",
+    ),
     (
         "style w",
         "스타일 w",
@@ -350,6 +375,30 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
         "모드 붕괴",
         "G generates only a part of what the data have",
         "G가 데이터의 일부만 그린다",
+    ),
+    (
+        "mode",
+        "모드",
+        "a cluster of the data, such as one of the 8 Gaussians on the ring, or a digit",
+        "데이터의 무리: 원 위의 가우시안 8개 가운데 하나, 또는 숫자 하나",
+    ),
+    (
+        "JSD",
+        "JSD(젠슨-섀넌 발산)",
+        "the divergence of two distributions: 0 if they are equal, log 2 if they do not overlap",
+        "두 분포의 발산: 같으면 0, 겹치지 않으면 log 2",
+    ),
+    (
+        "Wasserstein distance",
+        "바서슈타인 거리",
+        "how far the mass of one distribution has to be moved to become the other",
+        "한 분포를 다른 분포로 옮기는 데 드는 이동 거리",
+    ),
+    (
+        "spectral normalisation",
+        "스펙트럼 정규화",
+        "weights divided by their largest singular value, so that a layer stretches nothing",
+        "층이 입력을 늘이지 않도록 가중치를 가장 큰 특잇값으로 나눈다",
     ),
     (
         "R1, R2",
@@ -394,6 +443,18 @@ GLOSSARY = (  # (term, in Korean, what it means, the same in Korean)
         "가중치로부터 예상되는 출력의 표준편차로 가중치를 나눈다",
     ),
     (
+        "held-out images",
+        "따로 떼어 둔 이미지",
+        "training images that are not trained on, to see whether D memorises",
+        "D가 외우는지 보려고 학습에 쓰지 않는 이미지",
+    ),
+    (
+        "recipe",
+        "레시피",
+        "a paper in tinygan: its networks and its settings",
+        "tinygan에서 논문 하나: 신경망과 설정",
+    ),
+    (
         "leak",
         "leak(증강이 새어 나옴)",
         "augmentations that show in the samples",
@@ -424,7 +485,7 @@ def table(language="en"):
             "<br>".join(verdicts_of(slide, language)),
             picture_of(slide, language),
         ]
-        print(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+        print(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
 
 
 def equation_of(slide, language):

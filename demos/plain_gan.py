@@ -1,7 +1,8 @@
 """The GAN of first_gan.py without layers, losses or optimisers: Tensors, ops and two loops.
 
-The plain kernels (tinygan/kernels/*.py) compute everything. There is no magic: step by step, the
-losses are those of first_gan.py, up to rounding. It writes plain_gan.png.
+The plain kernels (tinygan/kernels/*.py) compute everything, so that it takes about eight times as
+long. There is no magic: the losses are those of first_gan.py, up to rounding, whose effects grow
+from step to step. It writes plain_gan.png.
 """
 
 import numpy as np

@@ -137,7 +137,6 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
         (["train", "--data", "fashion_mnist"], "did you mean fashion-mnist?"),
         (["show", "dcgan", "--set", "g_channels=0"], "must be at least 1"),
         (["gradcheck", "no such op"], "no op or layer has no such op in its name"),
-        ([], "COMMAND"),
         (["fly"], "invalid choice"),
     ],
 )
@@ -569,6 +568,15 @@ def test_a_file_of_commands_imports_no_other_one(file, name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     modules, files = done.stdout.split(), {file for file, _ in COMMANDS.values()}
     assert {file for file in files if f"tinygan.cli.{file}" in modules} == {file}, done.stderr
+
+
+def test_tinygan_alone_lists_the_commands(capsys):
+    for words in ["--help"], []:
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code
+    once, twice = capsys.readouterr().out.split("usage:")[1:]
+    assert once == twice and "train a recipe" in once
 
 
 def test_every_command_has_help(capsys):

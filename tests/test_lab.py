@@ -278,7 +278,8 @@ def test_the_server_is_closed_by_an_interrupt_and_can_be_started_again(laborator
 
         monkeypatch.setattr(running, "serve_forever", interrupted)
         server.serve(running, True, said.append)
-        assert said[0].startswith(f"http://127.0.0.1:{port}/") and said[1:] == ["opened", "closed"]
+        assert said[0].startswith(f"open http://127.0.0.1:{port}/")
+        assert said[1:] == ["opened", "closed"]
         said.clear()
 
 

@@ -222,7 +222,7 @@ def test_a_demo_beyond_the_lecture_may_not_be_measured_yet(readme, tmp_path, mon
     result_files.update_json(file, lambda old: {"runs": {}})
     assert readme.filled(guide).count("(not measured yet)") == 2
     result_files.update_json(
-        file, lambda old: {"finding": "It is.", "size": "full", "seeds": [0, 1, 2]}
+        file, lambda old: {"finding": "It is.", "claims": {}, "size": "full", "seeds": [0, 1, 2]}
     )
     shown = lambda text: re.findall(r'src="pictures/([^"]*)"', readme.filled(text))
     assert "<!-- finding r3gan -->\n\nResult: It is.\n\n<!-- end -->" in readme.filled(guide)

@@ -491,7 +491,8 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     study.finding("It is so.", {"it is": True}, "It is 3.", number=3)
     out = capsys.readouterr().out
     assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith(
-        "claim: it is: tiny: not evidence\nIt is 3.\nfinding: It is so.\n"
+        "claim: it is: tiny: not evidence\nIt is 3.\n"
+        "finding (a tiny run is no evidence): It is so.\n"
     )
     stored = result_files.read_json(tmp_path / "out" / "results" / "x.json")
     assert list(stored.pop("runs")) == ["small-0"] and stored == {

@@ -85,7 +85,7 @@ def main(argv=None) -> int:
 
     argv: the words of the command line, without the program's name (default: this process's).
     """
-    words = sys.argv[1:] if argv is None else argv
+    words = (sys.argv[1:] if argv is None else argv) or ["--help"]
     return run_command(make_parser(words), words)
 
 

@@ -160,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
 def serve(server: Server, open_browser: bool, say: Callable[[str], None]) -> None:
     """Serve until Ctrl-C. open_browser: whether to open the page, where there is a display. say:
     prints a line."""
-    say(f"{server.address}\n(Ctrl-C ends it)")
+    say(f"open {server.address} in a browser on this machine (Ctrl-C ends it)")
     has_display = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
     if open_browser and has_display:
         webbrowser.open(server.address)

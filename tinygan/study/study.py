@@ -385,4 +385,5 @@ class Study:
         result_files.update_json(self.results_file, lambda old: conclusion | measurements(old))
         if details:
             print(details)
-        print(f"finding: {sentence}")
+        note = " (a tiny run is no evidence)" if self.size == "tiny" else ""
+        print(f"finding{note}: {sentence}")
