@@ -24,6 +24,13 @@ def stream_for_bars() -> Any:
     return Line() if is_active() else Display(sys.stderr)
 
 
+def bar_options() -> dict[str, Any]:
+    """Return tqdm's options of a progress bar, which is drawn rarely into a file."""
+    stream = stream_for_bars()
+    rarely = 0.2 if stream.isatty() else 10
+    return {"file": stream, "mininterval": rarely, "dynamic_ncols": True}
+
+
 class Picture:
     """A PNG file's bytes, which a notebook shows. caption: where it cannot show pictures."""
 

@@ -14,6 +14,7 @@ from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.network import WEIGHTS_OF
 from tinygan.metrics.perceptual import Perceptual
+from tinygan.notebook import bar_options
 from tinygan.training import samples, sampling
 from tinygan.training.report import evaluate
 from tinygan.training.run_data import RunData
@@ -149,7 +150,7 @@ def run_truncation(args):
     row_labels = sampling.class_rows(G.classes, 10)[0][:10] if G.classes else None
     reports, rows = [], []
     name = "psi" if kind == "w" else "threshold"
-    for strength in tqdm(strengths, unit=name, dynamic_ncols=True):
+    for strength in tqdm(strengths, unit=name, **bar_options()):
         # Each strength has its own batch-norm statistics, but the same seeds.
         sampling.truncate(G, strength, np.random.default_rng([args.seed, 4]))
         generate = lambda seed, n, labels: sampling.generate(

@@ -19,7 +19,7 @@ import PIL
 from tqdm import tqdm
 
 from tinygan.errors import InputError, quoted, say_once
-from tinygan.notebook import stream_for_bars
+from tinygan.notebook import bar_options
 
 from . import cache, pictures
 
@@ -207,7 +207,7 @@ def _decode(folder, listing, image_size):
     names = [name for files in listing.files.values() for name, _, _ in files]
     labels = np.repeat(np.arange(len(listing.files)), [*map(len, listing.files.values())])
     broken: dict[str, str] = {}
-    bar = lambda title: tqdm(names, title, unit="file", file=stream_for_bars(), delay=1)
+    bar = lambda title: tqdm(names, title, unit="file", delay=1, **bar_options())
     headers = [
         _attempt(folder, name, broken, pictures.read_header) for name in bar("listing pictures")
     ]

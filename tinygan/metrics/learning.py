@@ -11,7 +11,7 @@ from tinygan.backend import asarray, to_numpy
 from tinygan.data import Dataset, to_float
 from tinygan.errors import InputError
 from tinygan.kernels.cpu import parallel
-from tinygan.notebook import stream_for_bars
+from tinygan.notebook import bar_options
 from tinygan.optim import Adam
 
 from .network import Classifier
@@ -60,8 +60,7 @@ def train(
             desc=progress or None,
             unit="step",
             disable=progress is None,
-            dynamic_ncols=True,
-            file=stream_for_bars(),
+            **bar_options(),
         ) as bar,
     ):
         for step in range(steps):

@@ -17,7 +17,7 @@ from tinygan.backend import in_host_memory
 from tinygan.errors import InputError
 from tinygan.files import is_file, open_file, replacing, schema, writing
 from tinygan.files.schema import LOG_EVERY
-from tinygan.notebook import stream_for_bars
+from tinygan.notebook import bar_options
 from tinygan.screen import Display
 
 from . import health
@@ -44,15 +44,13 @@ class Log:
         for row in rows(trainer.out):
             self.last_step = row["step"]
             self.warnings_for(row)  # so that a resumed run does not warn again
-        self.display, stream = Display(sys.stderr), stream_for_bars()
+        self.display = Display(sys.stderr)
         self.bar = tqdm(
-            file=stream,
             total=trainer.settings.steps,
             initial=trainer.step,
             unit="step",
             disable=not progress,
-            dynamic_ncols=True,
-            mininterval=0.2 if stream.isatty() else 10,  # rarely into a file
+            **bar_options(),
         )
         with writing(trainer.out / "log.jsonl"):
             self.log_file, self.time_file = (

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import re
-import sys
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -15,7 +14,7 @@ from tinygan.data.folder import SYSTEM_FILES, TEST, TRAIN, names_in
 from tinygan.data.sources import SOURCES
 from tinygan.errors import InputError, say
 from tinygan.files import make_folder, open_file, remove, writing
-from tinygan.screen import Display
+from tinygan.notebook import bar_options
 
 # What no file name on Windows may contain, and names that it keeps for devices.
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\0-\x1f\x7f\ud800-\udfff]')
@@ -60,7 +59,7 @@ def write_images(
             make_folder(subfolders[k])
     written = 0
     try:
-        bar = tqdm(images, "writing images", unit="image", file=Display(sys.stderr), delay=1)
+        bar = tqdm(images, "writing images", unit="image", delay=1, **bar_options())
         for i, image in enumerate(bar):
             _write(subfolders[classes[i]] / f"{i:06d}.png", image)
             written += 1
