@@ -55,9 +55,10 @@ print("grad(z, [x, y]) =", [g.item() for g in grad(z, [x, y])])
 # ## 3. A gradient is a computation too
 #
 # Derivatives are written in the same operations as everything else: the derivative of tanh is g *
-# (1 - y * y). With create_graph=True, these operations are recorded while they run. The gradient
-# then has a graph of its own, which can be differentiated again. Higher derivatives need nothing
-# more. In the pictures, green marks the operations of a backward pass.
+# (1 - y * y), or g * sech_squared(x), the same without cancellation. With create_graph=True,
+# these operations are recorded while they run. The gradient then has a graph of its own, which
+# can be differentiated again. Higher derivatives need nothing more. In the pictures, green marks
+# the operations of a backward pass.
 
 # %%
 x = tensor(0.5, requires_grad=True)

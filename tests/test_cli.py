@@ -502,6 +502,20 @@ def test_show_counts_parameters_and_multiply_adds(capsys):
     )
 
 
+def test_show_prints_the_networks_of_a_run(tmp_path, capsys):
+    run = tmp_path / "run"
+    succeeds(
+        *("train", "stylegan2", "--data", "stacked-digits", "--steps", 1, "--batch-size", 2),
+        *("--out", run, "--set", "g_channels=2", "d_channels=2", "style=4", "latent=5"),
+    )
+    capsys.readouterr()
+    succeeds("show", run)
+    out = capsys.readouterr().out
+    assert "G: input (1, 5)\n" in out and "D: input (1, 32, 32, 3)\n" in out
+    assert "leave it out" in fails(capsys, "show", run, "--set", "g_channels=4")
+    assert "leave them out" in fails(capsys, "show", "dcgan", "--trust")
+
+
 def test_show_gives_d_a_pack_of_images(capsys):
     succeeds("show", "dcgan", "--set", "pack=2")
     assert "D: input (2, 28, 28, 1), a pack\n" in capsys.readouterr().out

@@ -63,7 +63,7 @@ COMMANDS = {  # name: (its file, its summary)
     ),
     "export": ("export", "write the weights of a run to a safetensors file, for PyTorch"),
     "recipes": ("tools", "list the recipes, or the settings of one recipe"),
-    "show": ("tools", "print the layers of a recipe's networks: shapes, parameters, multiply-adds"),
+    "show": ("tools", "print the layers of a recipe or a run: shapes, parameters, multiply-adds"),
     "data": (
         "tools",
         "show a data set, or your own pictures, as training sees them; or list all sets",

@@ -1,5 +1,6 @@
 """The commands that print information: recipes, show, data, bench."""
 
+import os
 import shutil
 import textwrap
 
@@ -7,8 +8,9 @@ import numpy as np
 
 from tinygan import data, nn, plots
 from tinygan.errors import InputError, one_line, quoted
+from tinygan.files import checkpoint
 from tinygan.settings import GROUPS, parse_assignments
-from tinygan.training import own_code, recipes
+from tinygan.training import own_code, recipes, sampling
 from tinygan.training.start import note_folder
 
 from .common import print_table
@@ -78,20 +80,37 @@ def show_options(parser):
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
-        help="a recipe, listed by `tinygan recipes`, or a model file of yours, FILE.py",
+        help="a recipe, listed by `tinygan recipes`, or a model file of yours, FILE.py (for images "
+        "like MNIST's); or the folder of a run",
     )
-    add(parser, "--set", help="change settings of the recipe")
+    add(parser, "--set", "--model", "--trust")
 
 
 def run_show(args):
-    """Print the layers of the networks for images like MNIST's: 28x28 pixels, ten classes."""
+    """Print the layers of the networks of a run; or of a recipe, for images like MNIST's: 28x28
+    pixels, ten classes."""
+    if args.recipe not in recipes.RECIPES and os.path.isdir(args.recipe):
+        if args.set:
+            raise InputError("--set changes a recipe, not the networks of a run: leave it out")
+        run = checkpoint.open_run(args.recipe)
+        recipe, settings = recipes.of_run(run, args.model, args.trust)
+        networks = sampling.build_networks(run, recipe, settings)
+        print_networks(*networks, settings, run.config["image_shape"])
+        return
+    if args.model is not None or args.trust:
+        raise InputError("--model and --trust are for the folder of a run: leave them out")
     recipe = recipes.choose(args.recipe)
     settings = recipe.settings().updated(own_code.loaded(parse_assignments(args.set)))
     side = 28 + 2 * settings.pad
-    G, D = recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0))
+    networks = recipe.build(settings, (side, side, 1), 10, np.random.default_rng(0))
+    print_networks(*networks, settings, (side, side, 1))
+
+
+def print_networks(G, D, settings, image_shape):
+    """Print the layers of G for a latent, and of D for an image, or for a pack of them."""
     label = [np.zeros(1, int)] if settings.g_class != "none" else []
     pack = settings.pack  # how many images D takes at once
-    for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (pack, side, side, 1))):
+    for name, network, shape in (("G", G, (1, settings.latent)), ("D", D, (pack, *image_shape))):
         print(f"{name}: input {shape}{', a pack' * (name == 'D' and pack > 1)}")
         print(nn.summary(network, np.zeros(shape, np.float32), *label), end="\n\n")
 

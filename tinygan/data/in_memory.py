@@ -37,6 +37,7 @@ def as_dataset(
         raise InputError(
             "data must be the name of a data set, a path, a Dataset, an array of images, or "
             f"(images, labels), not {type(images).__name__}"
+            f"{': write np.stack(...) for images of one size' * isinstance(images, list)}"
         )
     if pair is not None and labels is not None:
         raise InputError("labels are given twice: with data, and by themselves")

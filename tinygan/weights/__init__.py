@@ -8,6 +8,7 @@
 """
 
 import json
+import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygan import nn
-from tinygan.errors import InputError
+from tinygan.errors import InputError, quoted
 from tinygan.files import replacing, schema, user_path
 from tinygan.version import __version__
 
@@ -159,6 +160,6 @@ def _safetensors() -> types.ModuleType:
     except ImportError:
         raise InputError(
             "to export and import weights, tinygan needs the package safetensors: "
-            "pip install 'tinygan[safetensors]'"
+            f"{quoted(sys.executable)} -m pip install safetensors"
         ) from None
     return safetensors

@@ -70,7 +70,10 @@ def check_gradient(
         )
     args = args if isinstance(args, tuple) else (args,)  # as SciPy does
     if x is None:
-        raise InputError("check_gradient(f, gradient, x) needs x, the point at which to check")
+        raise InputError(
+            "check_gradient(f, gradient, x) needs x, the point at which to check: write x=... if "
+            "there is no gradient, only jvp=, vjp=, hessian= or hessp="
+        )
     arrays, single = _arguments(x)
     title = getattr(f, "__name__", type(f).__name__)
     names = argument_names(names, f, len(arrays))
