@@ -9,7 +9,7 @@ from tinygan import metrics, plots
 from tinygan.autograd import no_grad
 from tinygan.backend import to_numpy
 from tinygan.data import Points
-from tinygan.errors import InputError, warn
+from tinygan.errors import InputError, one_line, warn
 from tinygan.files import checkpoint, is_file, write_json
 from tinygan.metrics import path_length, separability
 from tinygan.metrics.network import WEIGHTS_OF
@@ -93,9 +93,14 @@ def run_eval(args):
         f"{config['recipe']}, {path}, step {report['step']:,}: {len(images):,} samples against "
         f"{report['real']:,} {real.split} {real.unit} of {config['data']}\n{features}"
     )
+    if names := config.get("class_names"):
+        print(f"classes, in this order: {one_line(', '.join(names), 300)}\n")
     print_table([("metric", "value", "meaning")] + metrics.rows(report), right=(1,))
     if report["real"] < FEW:
-        warn(f"{report['real']} {real.split} {real.unit} are few: all these numbers are rough")
+        warn(
+            f"{report['real']} {real.split} {real.unit} are few: all these numbers are rough, and "
+            "coverage, density and KID say next to nothing"
+        )
     print(f"\nnumbers:    {numbers}")
     if not has_points:
         print(f"neighbours: {neighbours} (samples, each followed by its nearest training images)")
