@@ -752,7 +752,7 @@ def test_the_tour(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert len(list((tmp_path / "out").glob("*.png"))) == 6
+    assert len(list((tmp_path / "out").glob("*.png"))) == 5
     for text in (
         "z = add(v2, x)  8",
         "GradientError: cube_with_array, order 2",

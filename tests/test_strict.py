@@ -13,6 +13,7 @@ from test_training import start
 from tinygan import Parameter, backend, data, grad, kernels, nn, ops, optim, tensor
 from tinygan.gan import penalties
 from tinygan.gan.augment.ada import ADA
+from tinygan.lab.networks import DiracGenerator
 from tinygan.metrics.extractor import Extractor
 from tinygan.models import stylegan2
 
@@ -129,6 +130,11 @@ def bilinear(_):
     grad(ops.sum(ops.upsample_bilinear(x)), x)
 
 
+def one_point(_):
+    G = DiracGenerator(2, np.random.default_rng(0))
+    ops.sum(G(tensor(np.zeros((3, 2), "float32"))) * tensor(np.ones((3, 2), "float32")))
+
+
 def spectral_norm(_):
     layer = nn.SpectralNorm(nn.Linear(8, 3), rng=np.random.default_rng(0))
     grad(ops.sum(layer(tensor(np.ones((2, 8), "float32")))), layer.parameters())
@@ -184,6 +190,10 @@ def uniform_on_the_host(rng, low, high, shape, dtype):
     return rng.uniform(low, high, shape).astype(dtype)
 
 
+def normal_on_the_host(rng, shape):
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
 def downloaded(method):
     @functools.wraps(method)
     def call(*args):
@@ -212,6 +222,7 @@ MISTAKES = [
     ),
     ("optim", "optim.xp", XpWith(zeros_like=lambda w: np.zeros(w.shape, w.dtype)), optimiser_step),
     ("training", "training.execution.from_host", on_the_host, training_step),
+    ("lab", "lab.networks.normal", normal_on_the_host, one_point),
     ("metrics", "metrics.extractor.to_numpy", lambda array: array, evaluation),
 ]
 

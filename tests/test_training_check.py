@@ -607,7 +607,7 @@ def right_step():
         ("gan", {"batch_size": 1}, "batch_size=1: must be a whole number, at least 2"),
         ("gan", {"hiden": 8}, "hiden"),
         ("gan", {"trust": True}, "leave out trust"),
-        ("runs/none", {}, "is not a run"),
+        ("runs/none", {}, "runs/none does not exist"),
         (7, {}, "takes the name of a recipe, FILE.py, a run or a function, not int"),
     ],
 )

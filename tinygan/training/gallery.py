@@ -76,9 +76,9 @@ class Gallery:
         """Return the latents and labels of the samples at each size: ten at most."""
         if self.labels is None or self.classes == 1:
             return self.latents[:10], None if self.labels is None else self.labels[:10]
-        # The first image in each row of the grid.
         columns = class_rows(self.classes, len(self.labels))[1]
-        return self.latents[::columns][:10], self.labels[::columns][:10]
+        count = images_of_a_class(self.labels, columns)  # the first image of each class
+        return self.latents[::count][:10], self.labels[::count][:10]
 
     def write_growth(self, path: Path, G: Any) -> None:
         """Write a row of images, from the same latents, for each size up to the present one."""
