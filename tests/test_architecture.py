@@ -322,11 +322,11 @@ def test_the_package_stays_small():
     # more named sets, points, and images of any shape. 2,300 let people train in their own way: 370
     # for code in their own files, 350 for weights of and for PyTorch, 350 for runs from Python and
     # in notebooks, 250 for changes of a resumed run and weights of another one, 170 for schedules.
-    # 3,000 check gradients: 1,000 decide (rates, noise, kinks, witnesses), 650 name the usual
+    # 3,050 check gradients: 1,050 decide (rates, noise, kinks, rows, witnesses), 650 name the usual
     # suspects, 650 check training steps, 350 are for the shell, 300 report and draw. 950 are the
     # laboratory: 300 the game and a backward pass, 450 what its pages ask for, 200 serve them. 100
     # are the verdicts and the figures of studies.
-    assert count < 21600, f"{count} statements: take something out, or raise the limit and say why"
+    assert count < 21650, f"{count} statements: take something out, or raise the limit and say why"
 
 
 def sizes(syntax):
