@@ -14,7 +14,7 @@ from test_cli import fails, succeeds
 
 import tinygan
 from tinygan import nn
-from tinygan.errors import InputError, warn_once
+from tinygan.errors import InputError, quoted, warn_once
 from tinygan.files import checkpoint
 from tinygan.models import dcgan
 from tinygan.training import recipes
@@ -412,7 +412,7 @@ def test_bytes_that_are_changed_or_missing(tmp_path_factory, data):
 def test_without_the_package_there_is_advice(tmp_path, monkeypatch, tiny, run, capsys):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    advice = "tinygan needs the package safetensors: pip install 'tinygan[safetensors]'"
+    advice = f"the package safetensors: {quoted(sys.executable)} -m pip install safetensors"
     for use in tinygan.export_weights, tinygan.import_weights:
         with pytest.raises(InputError) as error:
             use(tiny, tmp_path / "x.safetensors")
