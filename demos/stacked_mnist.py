@@ -140,9 +140,13 @@ def measure(name, seed, again=False):
     result_files.update_json(FILE, lambda old: old | {f"{name}-{seed}": row})
     if seed == 0 and last is not None:
         G, _, _ = load_generator(last)
-        z = np.random.default_rng(0).standard_normal((40, G.latent), dtype=np.float32)
+        z = np.random.default_rng(0).standard_normal((20, G.latent), dtype=np.float32)
         grid = plots.grid(generate(G, Tensor(z)), columns=10, gap=1, scale=1)
-        plots.save_image(PICTURES / f"{DATA}-{name}.png", grid)
+        plots.save_image(picture_of(name), grid)
+
+
+def picture_of(name):
+    return PICTURES / f"{DATA}-{name}.png"
 
 
 def check_the_ruler():
@@ -176,8 +180,9 @@ def table(rows="rows"):
         return
     ruler = results["ruler"]
     perfect = ruler["perfect"]["mnist"][0]
-    print("| | published | modes | KL | perfect sampler | images | minutes | seeds | command |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    head = "published", "modes", "KL", "perfect sampler", "images", "minutes", "seeds", "samples"
+    print(f"| | {' | '.join(head)} | command |")
+    print("|---" * (len(head) + 2) + "|")
     for name, (title, _, _, published) in (ABLATION if rows == "ablation" else ROWS).items():
         seeds = rows_of(results, name)
         if not seeds:
@@ -190,10 +195,11 @@ def table(rows="rows"):
         minutes = mean_and_range([row["seconds"] / 60 for row in seeds], 0)
         diverged = sum(row["diverged"] for row in seeds)
         title += f" ({diverged} of {len(seeds)} diverged)" * bool(diverged)
-        command = seeds[0]["command"].replace(" --seed 0", "")
+        picture, command = picture_of(name), seeds[0]["command"].replace(" --seed 0", "")
+        samples = f'<img src="pictures/{picture.name}" width="300">' if picture.exists() else "-"
         print(
             f"| {title} | {published or '-'} | {found} | {kl} | {perfect:.4f} | "
-            f"{seeds[0]['images']:,} | {minutes} | {len(seeds)} | `{command}` |"
+            f"{seeds[0]['images']:,} | {minutes} | {len(seeds)} | {samples} | `{command}` |"
         )
     mean, deviation = ruler["perfect"]["uniform"]
     print(

@@ -307,11 +307,14 @@ def test_the_table_of_stacked_mnist_shows_a_perfect_sampler_beside_each_row(stac
     result_files.update_json(
         stacked.FILE, lambda old: {"ruler": ruler, "dcgan-0": row(0.25), "dcgan-1": row(0.35)}
     )
+    stacked.picture_of("dcgan").parent.mkdir()
+    stacked.picture_of("dcgan").touch()
     stacked.table()
-    head, _, line, _, note = capsys.readouterr().out.splitlines()
+    head, rule, line, _, note = capsys.readouterr().out.splitlines()
+    assert head.count("|") == rule.count("|") == line.count("|")
     assert line == (
         "| DCGAN (1 of 2 diverged) | 99 / 3.40 | 999 (999-999) | 0.300 (0.250-0.350) | 0.0236 | "
-        "640,000 | 10 (10-10) | 2 | "
+        '640,000 | 10 (10-10) | 2 | <img src="pictures/stacked-mnist-dcgan.png" width="300"> | '
         "`tinygan train dcgan --data stacked-mnist --set pad=2` |"
     )
     assert "98.50% of 10,000 stacks" in note and "0.0192 +- 0.0010" in note
