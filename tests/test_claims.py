@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygan.study import Comparison, larger, median_and_all, median_over_seeds, smaller
+from tinygan.study import Comparison, larger, lowest, median_and_all, median_over_seeds, smaller
 from tinygan.study.claims import HOLDS, REVERSED, UNDECIDED, Claim
 from tinygan.study.run import Run
 
@@ -75,6 +75,16 @@ def test_not_much_larger_needs_a_bound_that_every_seed_keeps():
     assert within([10, 11, 12.6], [10, 11, 12]) == UNDECIDED  # 26% above the smallest
     assert within([20, 21, 22], [10, 11, 12]) == REVERSED
     assert within([1, 2, 3], [10, 11, 12]) == HOLDS
+    assert within([11.2, 11.3, 12.6], [10, 10.05, 10.1]) == UNDECIDED  # 12% larger, within 25%
+    assert within([12.7, 13, 14], [10, 10.05, 10.1]) == REVERSED
+    assert within([13, 14, 15], [10, 11, 12]) == UNDECIDED  # within the bound of the largest
+    assert within([1, 2, 3], [10, 11, None]) == HOLDS
+    assert within([13, 14, 15], [10, 11, None]) == UNDECIDED
+    assert within([1, 2, None], [10, 11, 12]) == UNDECIDED
+    assert within([None, None, None], [10, 11, 12]) == REVERSED
+    assert within([None, None, None], [None, None, None]) == UNDECIDED
+    bound = smaller(runs(a=[1.0], b=[0.5]), "fid", "a", "b", at_most=0.25)
+    assert bound.visible() is None and str(bound).endswith("(claimed: at most 25% more)")
 
 
 def test_an_undecided_claim_says_which_difference_would_have_been_seen():
@@ -97,6 +107,26 @@ def test_an_undecided_claim_says_which_difference_would_have_been_seen():
         "x: a: 1.500 (1.000, 2.000); b: 2.350 (1.500, 3.200) (a difference of 1.4 would have been "
         "seen)"
     )
+
+
+def test_the_lowest_label_is_not_one_whose_runs_failed():
+    groups = runs(a=[1, None, None], b=[5, 6, 7], c=[None, None, None])
+    assert lowest(groups, "fid") == "b" and lowest(groups, "also.length") == "b"
+    assert lowest(runs(a=[3, 4, 5], b=[1, 4.5, 9]), "fid") == "a"
+
+
+def test_the_error_is_the_rest_of_the_accuracy():
+    """A tenth more than an accuracy of .98 is out of reach; its error has room."""
+    (a,), (b,) = runs(a=[1], b=[1]).values()
+    a.metrics["class_accuracy"], b.metrics["class_accuracy"] = 0.98, 0.97
+    groups = {"a": [a], "b": [b]}
+    assert larger(groups, "class_accuracy", "a", "b").verdict() == UNDECIDED
+    comparison = smaller(groups, "class_error", "a", "b")
+    assert comparison.verdict() == HOLDS and comparison.values == ([pytest.approx(0.02)],) + (
+        [pytest.approx(0.03)],
+    )
+    b.results["diverged"] = True
+    assert smaller(groups, "class_error", "a", "b").values[1] == [np.inf]
 
 
 def test_a_claim_of_several_comparisons_needs_all_of_them():

@@ -80,7 +80,7 @@ def test_the_results_of_a_run(make_study, tmp_path):
         and run.fid > 0
     )
     assert (
-        run.also == {"checkpoints": 1}
+        run.also == {"checkpoints": 2}  # that of step 0, and the last one
         and run.metrics["samples"] == 60
         and run.metrics["real"] == 200
     )
@@ -315,12 +315,11 @@ def test_runs_in_parallel_have_the_same_results(make_study):
 
 
 def test_the_error_of_a_run_names_it(make_study, capsys):
-    with pytest.raises(InputError, match=r"large, seed 0: .*(NaN|inf|nan).*train anew"):
-        train(
-            make_study("--full", "--jobs", "2", "--seeds", "0"),
-            {"large": "hidden=4 lr=1e30", "small": "hidden=4"},
-            steps=60,
-        )
+    study = make_study("--full", "--jobs", "2", "--seeds", "0")
+    train(study, {"small": "hidden=4"}, steps=10)
+    study.results_file.unlink()
+    with pytest.raises(InputError, match="small, seed 0: .*holds a run with other settings"):
+        train(study, {"large": "hidden=8", "small": "hidden=4"}, steps=20)
 
 
 def test_a_run_that_diverges_is_measured_at_its_last_checkpoint(make_study, monkeypatch, capsys):
@@ -334,6 +333,19 @@ def test_a_run_that_diverges_is_measured_at_its_last_checkpoint(make_study, monk
     assert runs["a"][0].diverged and runs["a"][0].metrics["samples"] == 60
     assert "step 17: d_loss is nan" in (errors := capsys.readouterr().err)
     assert "the study measures checkpoint-00000015.npz" in errors
+
+
+def test_a_run_that_diverges_at_once_is_measured_and_has_failed(make_study, capsys):
+    """Otherwise it would end the study of which it is a result."""
+    study = make_study("--full", "--jobs", "2", "--seeds", "0")
+    runs = train(study, {"large": "hidden=4 lr=1e30", "small": "hidden=4"}, steps=60)
+    (large,), (small,) = runs.values()
+    assert large.diverged and large.failed and large.metrics["samples"] == 60
+    assert not small.diverged and small.log["step"]
+    assert "large, seed 0" in (errors := capsys.readouterr().err)
+    assert "the study measures checkpoint-00000000.npz" in errors
+    again = train(study, {"large": "hidden=4 lr=1e30", "small": "hidden=4"}, steps=60)
+    assert [run.results for (run,) in again.values()] == [large.results, small.results]
 
 
 def test_a_recipe_of_ones_own_can_be_studied(make_study, tmp_path):

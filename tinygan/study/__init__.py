@@ -25,6 +25,7 @@ argument of Study.
 from .claims import Comparison, larger, smaller
 from .figures import (
     COLORS,
+    lowest,
     mean_and_range,
     median,
     median_and_all,
@@ -40,7 +41,7 @@ from .study import Study
 
 # fmt: off
 __all__ = [
-    "COLORS", "Comparison", "larger", "mean_and_range", "median", "median_and_all",
+    "COLORS", "Comparison", "larger", "lowest", "mean_and_range", "median", "median_and_all",
     "median_over_seeds", "plot_bars", "plot_evaluations", "plot_images", "plot_log", "Run",
     "set_log_scale", "smaller", "Study",
 ]

@@ -8,8 +8,10 @@ A claim compares a number of two groups of runs, one run for each seed. It
     is undecided  otherwise, at this scale
 
 For an undecided claim, the *visible* difference says how far apart the medians would have had to be
-for a verdict, with these spreads. A claim of several comparisons holds, or is reversed, if all of
-them agree.
+for a verdict, with these spreads. A claim that one group is at most a share larger than the other
+holds if every seed keeps this bound, measured from the smallest number of the other group, and is
+reversed if every seed breaks it even from the largest one. A claim of several comparisons holds, or
+is reversed, if all of them agree.
 
 A run that failed (see `Run.failed`) is worse than any number, if the number says how good a run is.
 Of other numbers, it says nothing, so the claim is undecided.
@@ -25,7 +27,9 @@ from .figures import median_and_all
 HOLDS, REVERSED, UNDECIDED = "holds", "reversed", "undecided"
 NOT_EVIDENCE = "tiny: not evidence"  # instead of a verdict
 TENTH = 0.1  # the share of the larger median by which the medians must differ
-WORST = {"fid": np.inf, "precision": -np.inf, "recall": -np.inf, "class_accuracy": -np.inf}
+WORST = {"fid": np.inf, "class_error": np.inf} | dict.fromkeys(
+    ("precision", "recall", "class_accuracy"), -np.inf
+)
 
 
 @dataclass
@@ -47,16 +51,20 @@ class Comparison:
         if any(x is None for group in self.values for x in group):
             return UNDECIDED
         a, b = map(np.asarray, self.values)
-        if self.at_most is not None and a.max() <= b.min() + self.at_most * abs(b.min()):
-            return HOLDS
-        if self.at_most is None and _is_smaller(a, b):
+        if self.at_most is not None:
+            bound = lambda number: number + self.at_most * abs(number)
+            if np.isfinite(a).all() and a.max() <= bound(b.min()):
+                return HOLDS
+            return REVERSED if np.isfinite(b).all() and a.min() > bound(b.max()) else UNDECIDED
+        if _is_smaller(a, b):
             return HOLDS
         return REVERSED if _is_smaller(b, a) else UNDECIDED
 
     def visible(self) -> float | None:
         """Return how far apart the medians would have had to be for a verdict, whichever group is
-        the smaller one; or None if a run failed."""
-        if any(x is None or not np.isfinite(x) for group in self.values for x in group):
+        the smaller one; or None if a run failed, or if the claim is that of a bound."""
+        numbers = [x for group in self.values for x in group]
+        if self.at_most is not None or any(x is None or not np.isfinite(x) for x in numbers):
             return None
         (a, b), (m, n) = map(np.asarray, self.values), map(np.median, self.values)
         apart = max(a.max() - m + n - b.min(), b.max() - n + m - a.min())
@@ -79,11 +87,12 @@ class Comparison:
         first, second = (
             f"{label}: {median_and_all(group, 3)}" for label, group in zip(self.labels, self.values)
         )
-        visible = self.visible()
-        undecided = self.verdict() == UNDECIDED and visible is not None
-        return f"{self.quantity}: {first}; {second}" + (
-            f" (a difference of {visible:.2g} would have been seen)" if undecided else ""
-        )
+        text, visible = f"{self.quantity}: {first}; {second}", self.visible()
+        if self.at_most is not None:
+            return f"{text} (claimed: at most {self.at_most:.0%} more)"
+        if self.verdict() == UNDECIDED and visible is not None:
+            return f"{text} (a difference of {visible:.2g} would have been seen)"
+        return text
 
 
 def _is_smaller(a, b):

@@ -163,6 +163,13 @@ def median_over_seeds(runs: dict, path: str) -> dict[str, float]:
     return {label: median([run.number_or_none(path) for run in of]) for label, of in runs.items()}
 
 
+def lowest(runs: dict, path: str) -> str:
+    """Return the label with the lowest median of the number at `path`, where a run that failed
+    counts as higher than any number."""
+    numbers = lambda of: [np.inf if run.failed else run.number(path) for run in of]
+    return min(runs, key=lambda label: np.median(numbers(runs[label])))
+
+
 def median(values: Iterable[float | None]) -> float:
     """Return the median of the numbers that are not None (those of runs that did not fail), or
     nan."""

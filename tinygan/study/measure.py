@@ -31,6 +31,7 @@ from tinygan.models.recipe import Recipe
 from tinygan.models.settings import Settings
 from tinygan.training import log, recipes, sampling
 from tinygan.training.trainer import Trainer
+from tinygan.training.transfer import save_first_checkpoint
 
 LOG_POINTS = 50  # values that are kept of each column of the log
 SAMPLE_ROWS, SAMPLE_COLUMNS = 4, 10  # of the grid of samples that is kept
@@ -61,9 +62,9 @@ def train_and_measure(
     """Train the run of a job to its last step, and measure it there.
 
     A run that was interrupted continues; one that is complete is only measured; one that diverges
-    is measured at its last checkpoint. Returns (results, samples): results is a dict for JSON,
-    samples are uint8 (40, H, W, C), or None unless the job says keep_samples. Raises InputError if
-    the folder holds a run with other settings, and Diverged for a run without a checkpoint.
+    is measured at its last checkpoint, which may be that of step 0. Returns (results, samples):
+    results is a dict for JSON, samples are uint8 (40, H, W, C), or None unless the job says
+    keep_samples. Raises InputError if the folder holds a run with other settings.
     """
     folder, settings = Path(job["folder"]), settings_of(job)
     last_checkpoint = folder / f"checkpoint-{settings.steps:08d}.npz"
@@ -71,9 +72,7 @@ def train_and_measure(
         train(job, settings, folder, last_checkpoint, progress)
         measured = last_checkpoint
     except Diverged as error:
-        measured = checkpoint.open_run(folder, allow_empty=True).path
-        if measured is None:
-            raise
+        measured = checkpoint.open_run(folder).path
         say(f"{error}; the study measures {measured.name}")
     G, _, _ = sampling.load_generator(measured, model=job["model"])
     n, rng = job["samples"], np.random.default_rng([job["seed"], 5])
@@ -89,7 +88,8 @@ def train_and_measure(
             else None
         )
         samples = sampling.generate(G, z, None if row is None else np.tile(row, SAMPLE_ROWS))
-    clock, keys = training_time(folder), (*METRICS, "samples", "real", "extractor")
+    rows, keys = list(log.rows(folder)), (*METRICS, "samples", "real", "extractor")
+    clock = training_time(folder) if rows else [(0, 0.0)]  # it diverged at once
     results = {
         "command": train_command(job),
         **{key: job[key] for key in ("recipe", "data", "seed")},
@@ -98,7 +98,7 @@ def train_and_measure(
         "diverged": measured != last_checkpoint,
         "metrics": {key: report[key] for key in keys if key in report},
         "evaluations": evaluations(folder, clock),
-        "log": thinned_out(list(log.rows(folder))),
+        "log": thinned_out(rows),
     }
     return results, samples
 
@@ -127,6 +127,8 @@ def train(job, settings, folder, last_checkpoint, progress):
     trainer = new_trainer(recipe, settings, dataset, folder, job["seed"])
     if begun:
         trainer.resume(checkpoint.open_run(folder, allow_empty=True))
+    else:
+        save_first_checkpoint(trainer)
     trainer.run(progress)
 
 
@@ -135,7 +137,7 @@ def thinned_out(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
 
     A mean is None if no row of that part has the column.
     """
-    parts = np.array_split(rows, min(LOG_POINTS, len(rows)))
+    parts = np.array_split(rows, min(LOG_POINTS, len(rows)) or 1)
     mean = lambda values: round(float(np.mean(values)), 5) if values else None
     return {
         key: [mean([row[key] for row in part if key in row]) for part in parts]

@@ -54,6 +54,11 @@ class Run:
         return value
 
     @property
+    def class_error(self) -> float:
+        """The share of samples that do not show the requested class."""
+        return 1 - self.class_accuracy
+
+    @property
     def failed(self) -> bool:
         """Whether training failed: it diverged, or the samples cover too few of the real images
         (recall < `least_recall`)."""
