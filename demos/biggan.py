@@ -19,10 +19,13 @@ python demos/biggan.py --full       # full MNIST, three seeds, at most ten minut
 # * Truncation trades variety for quality: from the largest threshold to the smallest one, the
 #   precision rises and the recall falls. Both are measured with the same G, so each seed counts.
 # * Larger batches help: after the same number of images, the FID with batches of 128, and with
-#   batches of 32, is smaller than with batches of 8. A larger batch allows a larger learning rate:
-#   each batch size has the best of three (the recipe's, twice and four times that), by the FID of
-#   held-out images with seed 0.
-# * More channels help: with batches of 8 and of 32, 16 channels have a smaller FID than 8.
+#   batches of 32, is smaller than with batches of 8.
+# * More channels help: with batches of 32, 16 channels have a smaller FID than 8.
+#
+# A larger batch allows a larger learning rate. So for each batch size, and each number of channels,
+# we take the best of four rates (half the recipe's, the recipe's, twice and four times that), by
+# the FID of held-out images with seed 0. If the best one is the smallest or the largest of the
+# four, a better one may lie beyond it: then a claim about it is undecided.
 #
 # The rule, fixed before the runs: a claim holds if all seeds of one side are beyond all seeds of
 # the other, and the medians differ by at least a tenth. It is reversed if the same is true the
@@ -97,7 +100,7 @@ study.compare("the class, by", class_runs, quality)
 def at_thresholds(key):
     """Return [[the number of each seed] for each threshold] of the G with batch-norm."""
     return [
-        [run.also["truncation"][i][key] for run in class_runs["batch-norm"]]
+        [None if run.failed else run.also["truncation"][i][key] for run in class_runs["batch-norm"]]
         for i in range(len(thresholds))
     ]
 
@@ -111,18 +114,23 @@ study.table(
 )
 
 # %% [markdown]
-# ## Larger batches, each with the best of three learning rates
+# ## Larger batches, and more channels, each with the best of some learning rates
 #
 # D makes two updates in each step. Large batches are computed in micro-batches of 64, and the
 # average of G is taken over equally many images.
 
 # %%
-images, batches = study.choose(16, 4096, 32_768), study.choose((4, 8), (8, 32), (8, 32, 128))
-factors = study.choose((1,), (1, 4), (1, 2, 4))
+images, batches = study.choose(16, 4096, 24_576), study.choose((4, 8), (8, 32), (8, 32, 128))
+factors = study.choose((1, 2), (0.5, 1, 2), (0.5, 1, 2, 4))
+by_batch = {batch: f"batches of {batch}" for batch in batches}
+others = study.choose(16, 16, 8)  # channels
+by_width = {channels: by_batch[batches[1]], others: f"batches of {batches[1]}, {others} channels"}
+scales = {name: (batch, channels) for batch, name in by_batch.items()}
+scales[by_width[others]] = batches[1], others
 
 
-def at_scale(batch, width, factor):
-    steps = images // (2 * batch)
+def at_scale(name, factor):
+    (batch, width), steps = scales[name], images // (2 * scales[name][0])
     return (
         f"steps={steps} batch_size={batch} micro_batch={64 if batch > 64 else 0} "
         f"g_channels={width} d_channels={width} ema={ema ** (batch / 16):.4f} "
@@ -131,65 +139,41 @@ def at_scale(batch, width, factor):
     )
 
 
-label_of = lambda batch, factor: f"batch {batch}, rate x{factor}"
-search = study.train(
-    {
-        label_of(batch, factor): at_scale(batch, channels, factor)
-        for batch in batches
-        for factor in factors
-    },
-    "biggan",
-    standing=batches_of_statistics,
-    seeds=study.seeds[:1],
-)
-last_held_out = lambda run: run.evaluations[-1]["fid"]
-best = {
-    batch: min(factors, key=lambda factor: last_held_out(search[label_of(batch, factor)][0]))
-    for batch in batches
+def train_at_scale(seeds, factors_of):
+    """Train each scale with each of its factors; return {name: {factor: Runs}}."""
+    label_of = lambda name, factor: f"{name}, rate x{factor:g}"
+    pairs = [(name, factor) for name in scales for factor in factors_of[name]]
+    found = study.train(
+        {label_of(*pair): at_scale(*pair) for pair in pairs},
+        "biggan",
+        standing=batches_of_statistics,
+        seeds=seeds,
+    )
+    return {
+        name: {factor: found[label_of(name, factor)] for factor in factors_of[name]}
+        for name in scales
+    }
+
+
+def held_out(run):
+    """Return the FID of held-out images at the end of a run; infinite if the run failed."""
+    return np.inf if run.failed else run.evaluations[-1]["fid"]
+
+
+search = train_at_scale(study.seeds[:1], dict.fromkeys(scales, factors))
+searched = {
+    name: [held_out(by_factor[factor][0]) for factor in factors]
+    for name, by_factor in search.items()
 }
+best = {name: factors[int(np.argmin(fids))] for name, fids in searched.items()}
+further = train_at_scale(study.seeds[1:], {name: [factor] for name, factor in best.items()})
+scale_runs = {name: search[name][best[name]] + further[name][best[name]] for name in scales}
+at_the_edge = {name for name, factor in best.items() if factor in (factors[0], factors[-1])}
 study.table(
-    ("FID of held-out images, seed 0", *(f"rate x{factor}" for factor in factors)),
-    *(
-        (
-            f"batch {batch}",
-            *(f"{last_held_out(search[label_of(batch, factor)][0]):.1f}" for factor in factors),
-        )
-        for batch in batches
-    ),
-)
-scale_runs = study.train(
-    {label_of(batch, factor): at_scale(batch, channels, factor) for batch, factor in best.items()},
-    "biggan",
-    standing=batches_of_statistics,
+    ("FID of held-out images, seed 0", *(f"rate x{factor:g}" for factor in factors)),
+    *((name, *(f"{fid:.1f}" for fid in fids)) for name, fids in searched.items()),
 )
 study.compare(f"{images:,} images, {channels} channels", scale_runs, quality)
-
-# %% [markdown]
-# ## More channels
-
-# %%
-few, many = 8, 16
-
-
-def at_width(batch, width):
-    return (
-        f"steps={images // (2 * batch)} batch_size={batch} g_channels={width} d_channels={width} "
-        f"ema={ema ** (batch / 16):.4f}"
-    )
-
-
-width_of = lambda batch, width: f"{batch} x {width}"
-width_runs = study.train(
-    {
-        width_of(batch, width): at_width(batch, width)
-        for width in (few, many)
-        for batch in batches[:2]
-    },
-    "biggan",
-    "micro_batch=0",
-    standing=batches_of_statistics,
-)
-study.compare("batch x channels", width_runs, quality)
 
 # %% [markdown]
 # ## The figures
@@ -247,41 +231,51 @@ plot_images(
     [f"{label}: FID {fid[label]:.1f}" for label in class_runs],
     list("0123456789"),
 )
-study.save_figure(figure, "Truncation cuts the ends of the bell curve: better digits, less variety")
+precision, variety = ((values[-1], values[0]) for values in middles.values())
+study.save_figure(
+    figure,
+    "Truncation cuts the ends of the bell curve: the precision goes from {:.2f} to {:.2f},\n"
+    "the recall from {:.2f} to {:.2f}".format(*precision, *variety),
+)
 
-figure, panels = study.figure("ab", 4.4)
-for i, batch in enumerate(batches):
-    values = [last_held_out(search[label_of(batch, factor)][0]) for factor in factors]
-    panels["a"].plot(
-        factors, values, COLORS[i], marker="o", label=f"batches of {batch}", linewidth=2
-    )
+figure, panels = study.figure("ab;cc", 8, height_ratios=(1, 0.9))
+for (name, values), color in zip(searched.items(), COLORS):
+    panels["a"].plot(factors, values, color, marker="o", label=name, linewidth=2)
 panels["a"].set(
     title="which rate? (seed 0; lower is better)",
     xscale="log",
     xlabel="learning rate, relative to the recipe's",
     ylabel="FID (held-out images)",
 )
-panels["a"].set_xticks(factors, [f"x{factor}" for factor in factors])
+panels["a"].set_xticks(factors, [f"x{factor:g}" for factor in factors])
 panels["a"].tick_params("x", which="minor", bottom=False, labelbottom=False)
 panels["a"].legend(frameon=False)
-plot_evaluations(
-    panels["b"],
-    {f"batches of {b}": scale_runs[label_of(b, f)] for b, f in best.items()},
-    over="share",
-)
+plot_evaluations(panels["b"], scale_runs, over="share")
 panels["b"].set(title="learning curves with the best rate (lower is better)")
 panels["b"].legend(frameon=False)
-for axes in panels.values():
-    set_log_scale(axes)
-    axes.grid(alpha=0.3)
-study.save_figure(figure, "After equally many images, which batch size is better?", part="scale")
+for letter in "ab":
+    set_log_scale(panels[letter])
+    panels[letter].grid(alpha=0.3)
+scale_fid = median_over_seeds(scale_runs, "fid")
+plot_images(
+    panels["c"],
+    np.concatenate([group[0].images[:10] for group in scale_runs.values()]),
+    10,
+    "samples of the first seed; the requested digit is below",
+    [f"{name}: FID {scale_fid[name]:.1f}" for name in scales],
+    list("0123456789"),
+)
+study.save_figure(
+    figure, "After equally many images: which batch size, and how many channels?", part="scale"
+)
 
 # %% [markdown]
 # ## The result
 
 # %%
-scale_fid, width_fid = median_over_seeds(scale_runs, "fid"), median_over_seeds(width_runs, "fid")
-smallest = label_of(batches[0], best[batches[0]])
+smallest, *larger_ones = by_batch.values()
+narrow, wide = (by_width[width] for width in sorted(by_width))
+unless_at_the_edge = lambda names, claim: [] if at_the_edge & {*names} else claim
 ends = {key: at_thresholds(key) for key in ("precision", "recall")}
 low, high = f"threshold {thresholds[0]:g}", f"threshold {thresholds[-1]:g}"
 claims = {
@@ -292,39 +286,33 @@ claims = {
         Comparison("precision", (high, low), (ends["precision"][-1], ends["precision"][0])),
         Comparison("recall", (low, high), (ends["recall"][0], ends["recall"][-1])),
     ],
-    "larger batches help after the same number of images": [
-        smaller(scale_runs, "fid", label_of(batch, best[batch]), smallest, "FID")
-        for batch in batches[1:]
-    ],
-    "more channels help": [
-        smaller(width_runs, "fid", width_of(batch, many), width_of(batch, few), "FID")
-        for batch in batches[:2]
-    ],
+    "larger batches help after the same number of images": unless_at_the_edge(
+        by_batch.values(),
+        [smaller(scale_runs, "fid", name, smallest, "FID") for name in larger_ones],
+    ),
+    "more channels help": unless_at_the_edge(
+        (wide, narrow), smaller(scale_runs, "fid", wide, narrow, "FID")
+    ),
 }
 of_class = [
     median_and_all([run.number_or_none("fid") for run in group], 1) for group in class_runs.values()
 ]
 study.finding(
     "With the class in batch-norm, the FID is {}; with concatenation, it is {}. ".format(*of_class)
-    + f"After {images:,} images, each batch size with the best of three learning rates, the FID is "
-    + ", ".join(f"{scale_fid[label_of(b, f)]:.1f} (batches of {b})" for b, f in best.items())
+    + f"After {images:,} images, each with the best of {len(factors)} learning rates, the FID is "
+    + ", ".join(f"{fid:.1f} ({name})" for name, fid in scale_fid.items())
     + f". If the truncation threshold goes down from {thresholds[-1]:g} to {thresholds[0]:g}, the "
     f"precision goes from {middles['precision'][-1]:.2f} to {middles['precision'][0]:.2f} and the "
     f"recall from {middles['recall'][-1]:.2f} to {middles['recall'][0]:.2f}.",
     claims,
     "The best rates, relative to the recipe's: "
-    + ", ".join(f"{f} for batches of {b}" for b, f in best.items())
-    + f". FID with {many} channels against {few}: "
-    + ", ".join(
-        f"{width_fid[width_of(b, many)]:.1f} against {width_fid[width_of(b, few)]:.1f} (batches of "
-        f"{b})"
-        for b in batches[:2]
-    )
+    + ", ".join(f"{factor:g} for {name}" for name, factor in best.items())
+    + ". The last or first of the rates is the best one for: "
+    + (", ".join(sorted(at_the_edge)) or "none")
     + ".",
     fid=fid,
-    scale={str(b): scale_fid[label_of(b, f)] for b, f in best.items()},
-    rates={str(b): f for b, f in best.items()},
-    channels=width_fid,
+    scale=scale_fid,
+    rates=best,
     thresholds=list(thresholds),
     truncation=middles,
 )

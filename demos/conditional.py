@@ -26,8 +26,8 @@ python demos/conditional.py --full       # full MNIST, three seeds, a few minute
 #
 # ## The claims
 #
-# * In G, conditional batch-norm is better than concatenation: with each way of D, the class
-#   accuracy is larger, and the FID smaller.
+# * In G, conditional batch-norm is better than concatenation: with each way of D, the class error
+#   (the share of samples that do not show the requested digit) and the FID are smaller.
 # * In D, a projection is better than concatenation: with each way of G, the FID is smaller.
 # * The auxiliary classifier loses variety: with each way of G, the recall is smaller than with
 #   concatenation in D, and than with a projection.
@@ -44,7 +44,7 @@ from tinygan import data, no_grad, tensor
 from tinygan.study import (
     COLORS,
     Study,
-    larger,
+    lowest,
     median_and_all,
     median_over_seeds,
     plot_bars,
@@ -142,12 +142,12 @@ for letter in "bc":
 # %%
 claims = {
     "in G, conditional batch-norm is better than concatenation": [
-        compare(runs, path, f"G batch-norm, D {d}", f"G concatenation, D {d}")
+        smaller(runs, path, f"G batch-norm, D {d}", f"G concatenation, D {d}", quantity)
         for d in in_d
-        for compare, path in ((larger, "class_accuracy"), (smaller, "fid"))
+        for path, quantity in (("class_error", "class error"), ("fid", "FID"))
     ],
     "in D, a projection is better than concatenation": [
-        smaller(runs, "fid", f"G {g}, D projection", f"G {g}, D concatenation") for g in in_g
+        smaller(runs, "fid", f"G {g}, D projection", f"G {g}, D concatenation", "FID") for g in in_g
     ],
     "the auxiliary classifier loses variety": [
         smaller(runs, "recall", f"G {g}, D classifier", f"G {g}, D {d}")
@@ -157,7 +157,7 @@ claims = {
     ],
 }
 failed = {label: sum(run.failed for run in group) for label, group in runs.items()}
-best = min(fid, key=lambda label: (np.isnan(fid[label]), fid[label]))
+best = lowest(runs, "fid")
 study.save_figure(
     of_seven, "Is it a real 7? D asks for the class, not only for the image", part="seven"
 )

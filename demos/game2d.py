@@ -104,7 +104,9 @@ at_the_end = {label: [rows[-1][label] for rows in lengths] for label in LOSS_OF_
 # mode, but seldom as near as 3 deviations, within which a sample is good. A game keeps as many
 # modes as it finds in the worst of its last three measurements, and its share of good samples is
 # the mean over these three. Calm is measured by how far samples move between the last two pictures.
-# Each cure is compared with the plain game, "non-saturating".
+# Each cure is compared with the plain game, "non-saturating": it should keep more modes. Two more
+# claims: the saturating loss makes fewer good samples than the plain game, and with R1, the samples
+# move less in the end.
 #
 # The critic of WGAN-GP makes three updates for each of G. "Relativistic" is shown without and with
 # the two penalties that R3GAN adds to it.
@@ -280,8 +282,9 @@ def draw(ax, frame):
 
 def draw_losses(ax, rows, until=None):
     """Plot the losses of a game, (D's, G's) for each step, as means over the time of a picture."""
-    parts = np.array_split(np.array(rows), SHOTS)[:until]
-    steps = STEPS / SHOTS * (np.arange(len(parts)) + 0.5)
+    each = STEPS // SHOTS
+    parts = [np.array(rows[i : i + each]) for i in range(0, len(rows), each)][:until]
+    steps = each * (np.arange(len(parts)) + 0.5)
     for i, (name, style) in enumerate((("D", "-"), ("G", "--"))):
         ax.plot(steps, [part[:, i].mean() for part in parts], style, color="black", label=name)
     ax.set_xlim(0, STEPS)
@@ -375,7 +378,9 @@ def save_strip(name, **part):
             draw(ax, frames[min(k, len(frames) - 1)])
         draw_losses(row[-1], rows)
         short = label.replace("relativistic, ", "relativistic,\n").replace(" statis", "\nstatis")
-        row[0].set_ylabel(f"{short}\nkeeps {middle(name, label, 'kept'):.0f} of {modes}")
+        ends = f"keeps {middle(name, label, 'kept'):.0f} of {modes}"
+        all_diverged = not any(measured[name, label])
+        row[0].set_ylabel(f"{short}\n{'diverges' if all_diverged else ends}")
         if label == IN_STRIP[0]:
             for ax, what in zip(row, (*times, "losses")):
                 ax.set_title(what)

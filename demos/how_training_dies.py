@@ -8,16 +8,17 @@ python demos/how_training_dies.py --full       # MNIST, three seeds, about a min
 # %% [markdown]
 # ## Five illnesses
 #
-# Each run here is `quick` with one mistake, beside a run with the cure. `tinygan train` warns of
-# the first signs by itself (training/health.py): when D has been right about every image for long,
-# or wrong about every image, when G's images hardly vary, and when G's gradient is nearly zero.
+# Each run here is `quick` with a mistake, beside a run with the cure. (Some illnesses need several
+# mistakes, and their cure mends all of them.) `tinygan train` warns of the first signs by itself
+# (training/health.py): when D has been right about every image for long, or wrong about every
+# image, when G's images hardly vary, and when G's gradient is nearly zero.
 #
 #     D wins        The loss log(1 - D) saturates, and D learns much faster than G: D is always
-#                   right, and G's gradient vanishes. Cure: -log D, and R1.
+#                   right, and G's gradient vanishes. Cure: -log D, R1, and equal rates.
 #     D sleeps      D's learning rate is a thousandth. G runs to wherever D happens to be wrong,
 #                   and stays there. Cure: a rate like G's.
-#     no leash      A critic has no threshold, and nothing bounds its slope: its outputs run
-#                   away. Cure: a gradient penalty.
+#     no leash      A critic has no threshold, and nothing bounds its slope; it learns fast, and its
+#                   outputs run away. Cure: a gradient penalty, and a fifth of D's rate.
 #     too fast      A rate of .02 for both networks: they overshoot at every step. Cure: a tenth.
 #     by heart      With 50 images, D memorises them: it calls held-out images fake. Cure: ADA.
 #
@@ -26,14 +27,24 @@ python demos/how_training_dies.py --full       # MNIST, three seeds, about a min
 # Each cure works: the FID is smaller than that of the ill run. The rule, fixed before the runs: a
 # claim holds if all seeds of one side are beyond all seeds of the other, and the medians differ by
 # at least a tenth. It is reversed if the same is true the other way round, and otherwise undecided
-# at this scale. A run that diverges has failed, and counts as worse than any other.
+# at this scale. A run that diverges, or whose recall is below .05, has failed, and counts as worse
+# than any other: so a cure that leaves its patient dead does not work. (With 50 training images,
+# the recall is always small: there, only a run that diverges has failed.)
 
 # %%
 from typing import NamedTuple
 
 import numpy as np
 
-from tinygan.study import COLORS, Study, median_over_seeds, plot_images, set_log_scale, smaller
+from tinygan.study import (
+    COLORS,
+    Study,
+    median_and_all,
+    median_over_seeds,
+    plot_images,
+    set_log_scale,
+    smaller,
+)
 from tinygan.training import log
 
 STUDY_SIZE = None  # in a notebook: "tiny" (seconds), "fast" (the default) or "full" (hours)
@@ -57,7 +68,7 @@ ILLNESSES = {
         "loss=bce r1=0.2 lr=2e-3 d_lr=2e-3",
         "g_grad_norm",
         "length of G's gradient",
-        "-log D, and R1",
+        "-log D, R1, equal rates",
     ),
     "D sleeps": Illness("d_lr=2e-6", "d_lr=2e-3", "d_accuracy", "D's accuracy", "a rate like G's"),
     "no leash": Illness(
@@ -65,7 +76,7 @@ ILLNESSES = {
         "loss=wasserstein r1=0 gp=10 d_lr=2e-3",
         "logit_real",
         "D's mean output on reals",
-        "a gradient penalty",
+        "a penalty, a fifth of the rate",
     ),
     "too fast": Illness(
         "r1=0 lr=2e-2 d_lr=2e-2",
@@ -95,18 +106,16 @@ def warnings(folder):
 # ## The runs
 
 # %%
-runs = study.train(
-    {
-        f"{name}{state}": settings
-        for name, illness in ILLNESSES.items()
-        for state, settings in (("", illness.ill), (", cured", illness.cured))
-    },
-    "quick",
-    "g_channels=16 d_channels=16 batch_size=32 ema=0.99",
-    steps=study.choose(4, 800, 2000),
-    also=warnings,
-    least_recall=0.0,
-)
+runs = {}
+for name, illness in ILLNESSES.items():
+    runs |= study.train(
+        {name: illness.ill, f"{name}, cured": illness.cured},
+        "quick",
+        "g_channels=16 d_channels=16 batch_size=32 ema=0.99",
+        steps=study.choose(4, 800, 2000),
+        also=warnings,
+        least_recall=0.0 if name == "by heart" else 0.05,
+    )
 study.compare("", runs, {"FID": ("fid", 1), "precision": ("precision", 2), "recall": ("recall", 2)})
 for name in ILLNESSES:
     said = dict.fromkeys(text for run in runs[name] for text in run.also["warnings"])
@@ -138,21 +147,25 @@ for name, illness in ILLNESSES.items():
     for what, label in (("ill", name), (f"cured by {illness.cure}", f"{name}, cured")):
         images = runs[label][0].images
         shown = images.reshape(4, 10, *images.shape[1:])[:3, :6].reshape(-1, *images.shape[1:])
-        plot_images(panels[f"{what.split()[0]} {name}"], shown, 6, f"{what}: FID {fid[label]:.0f}")
-study.save_figure(figure, "How training dies: five illnesses, and what cures them")
+        fared = f"FID {fid[label]:.0f}" if np.isfinite(fid[label]) else "failed"
+        plot_images(panels[f"{what.split()[0]} {name}"], shown, 6, f"{what}: {fared}")
+claims = {
+    f"{name}: the cure works": smaller(runs, "fid", f"{name}, cured", name, "FID")
+    for name in ILLNESSES
+}
+cured = sum(claim.verdict() == "holds" for claim in claims.values())
+study.save_figure(figure, f"How training dies: five illnesses, of which {cured} are cured")
 
 # %% [markdown]
 # ## The result
 
 # %%
+of = lambda label: median_and_all([run.number_or_none("fid") for run in runs[label]], 0)
 study.finding(
     "FID of the ill and of the cured run: "
-    + ", ".join(f"{name} {fid[name]:.0f} and {fid[f'{name}, cured']:.0f}" for name in ILLNESSES)
+    + "; ".join(f"{name} {of(name)} and {of(f'{name}, cured')}" for name in ILLNESSES)
     + ".",
-    {
-        f"{name}: the cure works": smaller(runs, "fid", f"{name}, cured", name, "FID")
-        for name in ILLNESSES
-    },
+    claims,
     "Warnings: "
     + "; ".join(
         f"{name}: {', '.join(runs[name][0].also['warnings']) or 'none'}" for name in ILLNESSES

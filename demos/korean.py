@@ -63,6 +63,7 @@ CLAIMS = {
         "D의 스텝에서만 증강하면 두 신경망의 스텝에서 모두 증강할 때보다 나쁘다"
     ),
     "augmentation helps with 500 images": "이미지가 500장일 때 증강이 도움이 된다",
+    "augmentation helps with 100 images": "이미지가 100장일 때 증강이 도움이 된다",
     "rotations that are always applied leak": "항상 회전시키면 회전된 모습이 샘플에도 나타난다",
     "rotations with p = .6 do not leak": (
         "p = 0.6의 확률로 회전시키면 회전된 모습이 나타나지 않는다"

@@ -25,8 +25,9 @@ from tinygan.study import Study, result_files
 DEMOS = Path(__file__).parent
 FONTS = DEMOS / "fonts"
 SAME = re.compile(  # what is written alike in both languages
-    r"[^A-Za-z]*|\$.*\$|x\d+|\d+x\d+( \d)?|\([a-d]\)|K = \d+|[zw] [12]|FID|D|G|Z|W|p|r_t|R1|R1, R2"
-    r"|WGAN-GP|ADA|L1|L2|GFLOP/s|tinygan|PyTorch|AdaIN|x|tanh|psi|mlp|lenet|dcgan(-r1)?|wgan-gp|stylegan2"
+    r"[^A-Za-z]*|\$.*\$|x[\d.]+|\d+x\d+( \d)?|\([a-d]\)|K = \d+|[zw] [12]|FID|D|G|Z|W|p|r_t|R1"
+    r"|R1, R2|WGAN-GP|ADA|L1|L2|GFLOP/s|tinygan|PyTorch|AdaIN|x|tanh|psi|mlp|lenet|dcgan(-r1)?|wgan-gp"
+    r"|stylegan2"
 )
 
 # %% English, with {} for what is translated by itself (a number stays); Korean
@@ -72,6 +73,7 @@ PHRASES = {
     "minibatch statistics": "미니배치 통계",
     "minibatch\nstatistics": "미니배치\n통계",
     "{}\nkeeps {} of {}": "{}\n{} / {} 유지",
+    "{}\ndiverges": "{}\n발산",
     "K = 5, stopped": "K = 5, 기울기 차단",
     "6 updates of D": "D를 6번 갱신",
     "5\nstopped": "5\n차단",
@@ -197,8 +199,9 @@ PHRASES = {
     "an entry of z": "z의 성분 하나",
     "kept": "그대로",
     "redrawn": "다시 뽑음",
-    "Truncation cuts the ends of the bell curve: better digits, less variety": (
-        "truncation은 종 모양 곡선의 양 끝을 자른다: 품질은 오르고 다양성은 줄어든다"
+    "Truncation cuts the ends of the bell curve: the precision goes from {} to {},\n"
+    "the recall from {} to {}": (
+        "truncation은 종 모양 곡선의 양 끝을 자른다: 정밀도 {}에서 {}로,\n재현율 {}에서 {}로"
     ),
     "which rate? (seed 0; lower is better)": "학습률 고르기(시드 0, 낮을수록 좋음)",
     "learning curves with the best rate (lower is better)": (
@@ -206,17 +209,18 @@ PHRASES = {
     ),
     "learning rate, relative to the recipe's": "학습률(레시피 대비)",
     "batches of {}": "배치 {}",
-    "After equally many images, which batch size is better?": (
-        "학습한 이미지 수가 같을 때, 어느 배치 크기가 나은가?"
+    "batches of {}, {} channels": "배치 {}, 채널 {}개",
+    "After equally many images: which batch size, and how many channels?": (
+        "학습한 이미지 수가 같을 때: 배치 크기와 채널 수는 어느 쪽이 나은가?"
     ),
     # stylegan
     "data, with a hole": "데이터(빈 곳이 있다)",
     "{}: a line explains {}": "{}: 선형 함수의 설명력 {}",
     "attribute {}": "속성 {}",
-    "The data have a hole; Z is forced into a round cloud; the mapping unwarps it to W\n(lines: "
-    "where an attribute is equal)": (
-        "데이터에는 빈 곳이 있고, Z는 둥근 구름에 억지로 맞춘 것이며, 매핑 네트워크가 W로 다시 "
-        "편다\n(선: 속성이 같은 곳)"
+    "The data have a hole; a line explains {} of the attributes in Z, a round cloud, and {} in W\n"
+    "(lines: where an attribute is equal)": (
+        "데이터에는 빈 곳이 있다. 선형 함수의 설명력은 둥근 구름인 Z에서 {}, W에서 {}\n"
+        "(선: 속성이 같은 곳)"
     ),
     "path length (lower is better)": "경로 길이(낮을수록 좋음)",
     "separability (lower is better)": "선형 분리도(낮을수록 잘 분리됨)",
@@ -237,8 +241,9 @@ PHRASES = {
     ),
     "higher is better": "높을수록 좋음",
     "psi (truncation in W)": "psi(W에서의 truncation)",
-    "Truncation in W trades variety for quality, too": (
-        "W에서의 truncation도 다양성을 내주고 품질을 얻는다"
+    "Truncated in W, from psi = 1 to 0.5: the precision goes from {} to {},\n"
+    "the recall from {} to {}": (
+        "W에서의 truncation(psi 1에서 0.5로): 정밀도 {}에서 {}로,\n재현율 {}에서 {}로"
     ),
     # stylegan2
     "noise, bias, lrelu": "노이즈, 편향, lrelu",
@@ -268,20 +273,22 @@ PHRASES = {
     "demodulation": "디모듈레이션",
     "peak / mean deviation": "최대 편차 / 평균 편차",
     "(real digits)": "(진짜 숫자)",
-    "A spot smuggles strength past AdaIN; no network here makes use of it": (
-        "강한 얼룩이 하나 있으면 세기가 AdaIN을 지나도 살아남는다. 여기서 학습한 신경망은 "
-        "이를 쓰지 않았다"
-    ),
-    "A spot smuggles strength past AdaIN; trained networks make use of it": (
-        "강한 얼룩이 하나 있으면 세기가 AdaIN을 지나도 살아남는다. 학습한 신경망도 이를 쓴다"
+    "A spot smuggles strength past AdaIN; the strongest one of a trained network is\n"
+    "{} with AdaIN, {} with demodulation, and {} in real digits": (
+        "강한 얼룩이 하나 있으면 세기가 AdaIN을 지나도 살아남는다.\n학습한 신경망의 가장 강한 "
+        "얼룩: AdaIN {}, 디모듈레이션 {}, 진짜 숫자 {}"
     ),
     # diffaugment
-    "only the reals: it leaks (lower is better)": "진짜만 증강하면 새어 나온다(낮을수록 좋음)",
+    "500 images: does it leak? (lower is better)": (
+        "이미지 500장: 증강된 모습이 샘플에 나타나는가?(낮을수록 좋음)"
+    ),
     "variety of the samples (1: that of reals)": "샘플의 다양성(1: 진짜와 같음)",
     "share that look augmented": "증강된 것처럼 보이는 비율",
     "variety within classes": "클래스 안의 다양성",
     "none, {},\n{}": "없음, {},\n{}",
     "both, {},\n{}": "모두, {},\n{}",
+    "none,\n100 images": "없음,\n100장",
+    "both,\n100 images": "모두,\n100장",
     "Augmenting only the reals leaks into {} of the samples, augmenting both into {}": (
         "진짜만 증강하면 샘플의 {}에 증강된 모습이 나타나고, 진짜와 가짜를 모두 증강하면 {}에 "
         "나타난다"
@@ -291,7 +298,9 @@ PHRASES = {
     "{} images, as training goes on (lower is better)": (
         "이미지 {}장, 학습이 진행될 때(낮을수록 좋음)"
     ),
-    "without augmentation, D memorises {} images": "증강하지 않으면 D가 {}장을 외운다",
+    "without augmentation, {} images: does D memorise them?": (
+        "증강하지 않을 때, 이미지 {}장: D가 외우는가?"
+    ),
     "ADA adapts p ({} images)": "ADA가 p를 조절한다(이미지 {}장)",
     "{} images: samples of the first seed; the requested digit is below": (
         "이미지 {}장: 첫 시드의 샘플(아래: 요청한 숫자)"
@@ -302,16 +311,17 @@ PHRASES = {
     "mean of D's logits": "D의 로짓 평균",
     "p and r_t": "p와 r_t",
     "target of r_t": "r_t의 목표",
-    "With {} images, D memorises them; augmentation makes the FID {} (shifts) or {} (ADA) instead "
-    "of {}": ("이미지가 {}장이면 D가 외운다. FID: 평행 이동 {}, ADA {}, 증강 없음 {}"),
+    "With {} images, the FID is {} with shifts, {} with ADA,\nand {} without augmentation": (
+        "이미지가 {}장일 때의 FID:\n평행 이동 {}, ADA {}, 증강 없음 {}"
+    ),
     "D sees its images rotated by 0, 90, 180 or 270 degrees; samples of the first seed": (
         "D는 0, 90, 180, 270도로 회전한 이미지를 본다(첫 시드의 샘플)"
     ),
     "p = 1: {} upright": "항상: 똑바로 선 비율 {}",
     "p = .6: {} upright": "p = 0.6: 똑바로 선 비율 {}",
     "never: {} upright": "회전 없음: 똑바로 선 비율 {}",
-    "Rotations that are always applied leak into the samples": (
-        "항상 회전시키면 회전된 모습이 샘플에도 나타난다"
+    "If rotations are always applied, {} of the samples are upright;\nwith p = 0.6, {} are": (
+        "항상 회전시키면 샘플의 {}가 똑바로 서 있고,\np = 0.6이면 {}가 똑바로 서 있다"
     ),
     # speed
     "one convolution (more is faster)": "합성곱 하나(클수록 빠름)",
@@ -368,13 +378,14 @@ PHRASES = {
     "{}: D's loss": "{}: D의 손실",
     "{}: D's mean logit of held-out images": "{}: 따로 떼어 둔 이미지의 평균 로짓",
     "ill": "문제 있는 학습",
-    "cured by -log D, and R1": "처방: -log D와 R1",
+    "cured by -log D, R1, equal rates": "처방: -log D, R1, 같은 학습률",
     "cured by a rate like G's": "처방: G와 같은 학습률",
-    "cured by a gradient penalty": "처방: 그래디언트 페널티",
+    "cured by a penalty, a fifth of the rate": "처방: 페널티, 학습률 5분의 1",
     "cured by a tenth of the rates": "처방: 학습률을 10분의 1로",
     "cured by ADA": "처방: ADA",
-    "How training dies: five illnesses, and what cures them": (
-        "학습은 이렇게 무너진다: 다섯 가지 병과 처방"
+    "{}: failed": "{}: 실패",
+    "How training dies: five illnesses, of which {} are cured": (
+        "학습은 이렇게 무너진다: 다섯 가지 병과 처방, 그중 {}가지가 낫는다"
     ),
     # infogan
     "along the code for slant (|r| = {})": "기울어진 정도의 코드를 따라(|r| = {})",

@@ -237,7 +237,7 @@ SLIDES = (
         "D(T(x)), D(T(G(z))) in both losses",
         {"gan/augment/diffaug.py": "DiffAugment"},
         "diffaugment",
-        ("augmentation helps with 500 images",),
+        ("augmentation helps with 500 images", "augmentation helps with 100 images"),
         "diffaugment",
         equation_in_korean="두 손실 모두에서 D(T(x)), D(T(G(z)))",
     ),

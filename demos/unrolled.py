@@ -90,7 +90,7 @@ study.table(
 # finds all 8 modes in each of its last three evaluations. A claim that a K covers the ring, or that
 # it does not, must hold for every seed; it is reversed if the opposite is true of every seed, and
 # otherwise undecided at this scale. That K = 0 does not cover it is a result only if K = 5 or
-# K = 10 does: otherwise, training was too short.
+# K = 10 does: otherwise, training was too short. A run that diverges covers nothing.
 
 # %%
 STAGES = study.choose(2, 5, 5)  # of training, of which the figure shows samples
@@ -112,7 +112,10 @@ modes = {
     label: [[row["modes_found"] for row in run.evaluations] for run in runs[label]]
     for label in runs
 }
-kept = {label: [min(found[-3:]) for found in modes[label]] for label in runs}
+kept = {  # None: the run diverged
+    label: [None if run.failed else min(found[-3:]) for run, found in zip(group, modes[label])]
+    for label, group in runs.items()
+}
 minutes = {label: [run.seconds / 60 for run in group] for label, group in runs.items()}
 study.table(
     ("G looks ahead", "modes kept", "good samples", "energy distance", "minutes"),
@@ -120,8 +123,8 @@ study.table(
         (
             label,
             median_and_all(kept[label], 0),
-            median_and_all([run.good_samples for run in group]),
-            median_and_all([run.energy_distance for run in group], 3),
+            median_and_all([run.number_or_none("good_samples") for run in group]),
+            median_and_all([run.number_or_none("energy_distance") for run in group], 3),
             median_and_all(minutes[label], 1),
         )
         for label, group in runs.items()
@@ -147,9 +150,9 @@ def pictures():
     made = []
     for group in runs.values():
         for stage in range(1, STAGES + 1):
-            G, _, _ = load_generator(
-                group[0].folder / f"checkpoint-{stage * steps // STAGES:08d}.npz"
-            )
+            due = f"checkpoint-{stage * steps // STAGES:08d}.npz"
+            saved = [path for path in group[0].folder.glob("checkpoint-*.npz") if path.name <= due]
+            G, _, _ = load_generator(max(saved))  # the last one before a run diverged
             made.append(density(generate(G, latents(np.random.default_rng(0), 2000, G))))
     return np.stack(made)
 
@@ -217,7 +220,7 @@ study.finding(
     + ", ".join(f"{label} {median_and_all(minutes[label], 1)}" for label in runs)
     + ". Energy distance: "
     + ", ".join(
-        f"{label} {median([run.energy_distance for run in group]):.3f}"
+        f"{label} {median([run.number_or_none('energy_distance') for run in group]):.3f}"
         for label, group in runs.items()
     )
     + ".",
