@@ -315,9 +315,10 @@ study.finding(
     "are.",
     claims,
     f"FID: {'; '.join(by_size)}. Recall: {'; '.join(recalls)}. ADA's p is {p_few:.2f} at the end "
-    f"with {smallest} images, and {p_many:.2f} with {sizes[-1]:,}. If rotations are always applied, a classifier recognises "
-    f"{recognised['p = 1']:.0%} of the samples in one of the four orientations. Without rotations, "
-    f"{upright['never']:.0%} of the recognised samples are upright.",
+    f"with {smallest} images, and {p_many:.2f} with {sizes[-1]:,}. If rotations are always "
+    f"applied, a classifier recognises {recognised['p = 1']:.0%} of the samples in one of the four "
+    f"orientations. Without rotations, {upright['never']:.0%} of the recognised samples are "
+    "upright.",
     sizes=list(sizes),
     fid=fid,
     by_heart=medians,

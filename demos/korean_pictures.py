@@ -26,8 +26,8 @@ DEMOS = Path(__file__).parent
 FONTS = DEMOS / "fonts"
 SAME = re.compile(  # what is written alike in both languages
     r"[^A-Za-z]*|\$.*\$|x[\d.]+|\d+x\d+( \d)?|\([a-d]\)|K = \d+|[zw] [12]|FID|D|G|Z|W|p|r_t|R1"
-    r"|R1, R2|WGAN-GP|ADA|L1|L2|GFLOP/s|tinygan|PyTorch|AdaIN|x|tanh|psi|mlp|lenet|dcgan(-r1)?|wgan-gp"
-    r"|stylegan2"
+    r"|R1, R2|WGAN-GP|ADA|L1|L2|GFLOP/s|tinygan|PyTorch|AdaIN|x|tanh|psi|mlp|lenet|dcgan(-r1)?"
+    r"|wgan-gp|stylegan2"
 )
 
 # %% English, with {} for what is translated by itself (a number stays); Korean
