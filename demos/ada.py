@@ -255,19 +255,20 @@ study.save_figure(
 )
 upright = median_over_seeds(rotations, "also.upright")
 recognised = median_over_seeds(rotations, "also.recognised")
+share = lambda number: f"{number:.0%}" if np.isfinite(number) else "an unknown share"
 figure, panels = study.figure("a", 4.4)
 plot_images(
     panels["a"],
     np.concatenate([group[0].images[:10] for group in rotations.values()]),
     10,
     "D sees its images rotated by 0, 90, 180 or 270 degrees; samples of the first seed",
-    [f"{label}: {upright[label]:.0%} upright" for label in rotations],
+    [f"{label}: {share(upright[label])} upright" for label in rotations],
     list("0123456789"),
 )
 study.save_figure(
     figure,
-    f"If rotations are always applied, {upright['p = 1']:.0%} of the samples are upright;\n"
-    f"with p = 0.6, {upright['p = .6']:.0%} are",
+    f"If rotations are always applied, {share(upright['p = 1'])} of the samples are upright;\n"
+    f"with p = 0.6, {share(upright['p = .6'])} are",
     part="rotations",
 )
 
@@ -310,14 +311,13 @@ p_few, p_many = (
 study.finding(
     f"FID (median) {by_size[0]}; variety within classes "
     + ", ".join(f"{way} {variety_of[label_of(way, smallest)]:.2f}" for way in ways)
-    + f". If D's input is always rotated at random, {upright['p = 1']:.0%} "
-    f"of the recognised samples are upright; if it is rotated with p = .6, {upright['p = .6']:.0%} "
-    "are.",
+    + f". If D's input is always rotated at random, {share(upright['p = 1'])} of the recognised "
+    f"samples are upright; if it is rotated with p = .6, {share(upright['p = .6'])} are.",
     claims,
     f"FID: {'; '.join(by_size)}. Recall: {'; '.join(recalls)}. ADA's p is {p_few:.2f} at the end "
     f"with {smallest} images, and {p_many:.2f} with {sizes[-1]:,}. If rotations are always "
     f"applied, a classifier recognises {recognised['p = 1']:.0%} of the samples in one of the four "
-    f"orientations. Without rotations, {upright['never']:.0%} of the recognised samples are "
+    f"orientations. Without rotations, {share(upright['never'])} of the recognised samples are "
     "upright.",
     sizes=list(sizes),
     fid=fid,

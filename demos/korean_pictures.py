@@ -319,6 +319,7 @@ PHRASES = {
     ),
     "p = 1: {} upright": "항상: 똑바로 선 비율 {}",
     "p = .6: {} upright": "p = 0.6: 똑바로 선 비율 {}",
+    "an unknown share": "알 수 없음",
     "never: {} upright": "회전 없음: 똑바로 선 비율 {}",
     "If rotations are always applied, {} of the samples are upright;\nwith p = 0.6, {} are": (
         "항상 회전시키면 샘플의 {}가 똑바로 서 있고,\np = 0.6이면 {}가 똑바로 서 있다"
@@ -417,6 +418,7 @@ PHRASES = {
     "Looking ahead: the game of two numbers, and the ring": "앞을 내다보기: Dirac-GAN과 원",
     # r3gan
     "gamma at first (R1 and R2)": "γ의 시작값(R1과 R2)",
+    "diverged": "발산",
     "twice the best": "가장 좋은 값의 두 배",
     "D's loss, without the penalties": "D의 손실(페널티 제외)",
     "Of {} weights of the penalties, {} work ({})": (

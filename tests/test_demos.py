@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import ft2font
 
 from tinygan import data, kernels
 from tinygan.data import pictures
@@ -86,6 +87,15 @@ def test_a_demo_runs_plots_its_figure_and_prints_its_result(name, tmp_path, monk
     for found in claims.values():
         assert all(map(readme.compared, found["comparisons"]))
     assert (tmp_path / "out" / f"{name}.png").stat().st_size > 2000
+
+
+def test_the_fonts_have_the_hangul_of_the_figures(monkeypatch):
+    monkeypatch.syspath_prepend(str(DEMOS))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    phrases = importlib.import_module("korean_pictures").PHRASES.values()
+    letters = {ord(letter) for text in phrases for letter in text if "가" <= letter <= "힣"}
+    for font in (DEMOS / "fonts").glob("*.ttf"):
+        assert letters <= {*ft2font.FT2Font(str(font)).get_charmap()}, "see korean_pictures.py"
 
 
 def test_the_lecture_map_names_what_exists(monkeypatch):
