@@ -87,7 +87,7 @@ quality = {
 class_runs = study.train(
     {"batch-norm": "g_class=cbn", "concatenation": "g_class=concat"},
     "biggan",
-    steps=study.choose(2, 500, 2000),
+    steps=study.choose(2, 500, 1500),
     g_channels=channels,
     d_channels=channels,
     standing=batches_of_statistics,
@@ -120,7 +120,7 @@ study.table(
 # average of G is taken over equally many images.
 
 # %%
-images, batches = study.choose(16, 4096, 24_576), study.choose((4, 8), (8, 32), (8, 32, 128))
+images, batches = study.choose(16, 4096, 20_480), study.choose((4, 8), (8, 32), (8, 32, 128))
 factors = study.choose((1, 2), (0.5, 1, 2), (0.5, 1, 2, 4))
 by_batch = {batch: f"batches of {batch}" for batch in batches}
 others = study.choose(16, 16, 8)  # channels

@@ -142,7 +142,7 @@ runs = study.train(
     | {label: f"{ways[way]} {common}=100" for way, label in with_100.items()},
     "quick",
     "g_channels=16 batch_size=32 ema=0.998",
-    steps=study.choose(4, 1000, 4000),
+    steps=study.choose(4, 1000, 3500),
     also=measure,
     least_recall=0.0,
 )

@@ -77,7 +77,7 @@ study.table(
 # a batch has 512 points, Adam's learning rates are 1e-3 for G and 1e-4 for D, and G maximises D's
 # loss. What differs: the networks are those of the recipe `gan`, with its initial weights (the
 # notebook's are orthogonal) and its rectifiers, leaky ones in D (the notebook has tanh); D makes
-# its update before G; and training takes 10,000 steps, not 25,000. (The paper's text has a rate of
+# its update before G; and training takes 5,000 steps, not 25,000. (The paper's text has a rate of
 # 1e-4 for both networks, and one hidden layer in D.) No weights are averaged (ema=0), so that the
 # pictures show G itself.
 #
@@ -94,7 +94,7 @@ study.table(
 
 # %%
 STAGES = study.choose(2, 5, 5)  # of training, of which the figure shows samples
-steps = study.choose(2, 500, 10_000)
+steps = study.choose(2, 500, 5000)
 variants = {f"K = {K}": f"unroll={K}" for K in (0, 1, 5, 10)}
 variants |= {"K = 5, stopped": "unroll=5 unroll_stop=true", "6 updates of D": "d_steps=6"}
 runs = study.train(
