@@ -45,7 +45,7 @@ ORDER = [  # (folder, its files, what they teach)
         "models",
         "__init__ settings recipe contract freezing image_sizes gan dcgan lsgan wgan wgan_gp sngan "
         "cgan "
-        "acgan projection infogan quick growth progan biggan stylegan stylegan2 r3gan",
+        "acgan projection infogan quick hour growth progan biggan stylegan stylegan2 r3gan",
         "what networks must have, how a recipe makes them; then the papers, in the order in which "
         "they build on each other: networks, settings, and the reasons for their constants",
     ),

@@ -108,7 +108,7 @@ def test_train_resumes_to_a_new_total(tmp_path, capsys):
     [
         (
             ["train", "biggest"],
-            "unknown recipe 'biggest': did you mean biggan? (choose from quick, gan, dcgan",
+            "unknown recipe 'biggest': did you mean biggan? (choose from quick, hour, gan, dcgan",
         ),
         (["train", "--data", "cifar"], "cifar"),
         (["train", "--set", "width=3"], "unknown setting 'width': choose from steps"),

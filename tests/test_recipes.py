@@ -72,7 +72,7 @@ def test_the_registry_has_the_recipe_of_each_papers_file():
 
 def test_the_order_of_the_recipes():
     names = (
-        "quick gan dcgan lsgan wgan wgan-gp sngan cgan acgan projection infogan progan biggan "
+        "quick hour gan dcgan lsgan wgan wgan-gp sngan cgan acgan projection infogan progan biggan "
         "stylegan stylegan2 r3gan"
     )
     assert [*recipes.RECIPES] == names.split()

@@ -69,6 +69,7 @@ SMALL = {
     )
     for name, recipe in recipes.RECIPES.items()
 }
+SMALL["hour"] |= {"lr": "cosine:2e-3:0:until=20"}
 
 
 @pytest.fixture(scope="module")

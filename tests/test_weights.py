@@ -204,7 +204,7 @@ def test_a_layer_of_ones_own(monkeypatch):
 
 # ---- out and in ----
 
-SAME_NETWORKS = {"lsgan", "wgan", "cgan", "acgan", "quick"}  # as dcgan has
+SAME_NETWORKS = {"lsgan", "wgan", "cgan", "acgan", "quick", "hour"}  # as dcgan has
 
 
 def variants():

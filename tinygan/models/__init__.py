@@ -2,7 +2,7 @@
 
     papers with their own networks     gan, dcgan, sngan, infogan, progan, biggan, stylegan,
                                        stylegan2, r3gan
-    papers that train these networks   quick, lsgan, wgan, wgan_gp, cgan, acgan, projection
+    papers that train these networks   quick, hour, lsgan, wgan, wgan_gp, cgan, acgan, projection
     shared by the papers               recipe (settings -> networks), settings, growth, contract
 
 A model of your own is a file like these, anywhere: `tinygan train my_model.py`. It needs

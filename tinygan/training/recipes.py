@@ -14,6 +14,7 @@ from tinygan.models import (
     cgan,
     dcgan,
     gan,
+    hour,
     infogan,
     lsgan,
     progan,
@@ -36,6 +37,7 @@ RECIPES = {
     module.RECIPE.name: module.RECIPE
     for module in (
         quick,
+        hour,
         gan,
         dcgan,
         lsgan,
