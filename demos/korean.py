@@ -142,7 +142,7 @@ CLAIMS |= {f"{name}: the cure works": f"{ko}: 처방이 듣는다" for name, ko 
 
 RECIPES = {  # the summaries of tinygan/models/
     "quick": "2분 만에 얻는 가장 좋은 숫자(기본값): DCGAN의 층, 프로젝션 판별자, R1 페널티",
-    "hour": "한 시간 만에 얻는 가장 좋은 숫자: quick에 채널을 두 배로, ADA, 0까지 줄어드는 학습률",
+    "hour": "한 시간 만에 얻는 가장 좋은 숫자: quick에 채널 두 배, 상대론적 손실, 줄어드는 학습률",
     "gan": "최초의 GAN: 다층 퍼셉트론 두 개(Goodfellow et al. 2014)",
     "dcgan": "합성곱과 배치 정규화(Radford et al. 2016)",
     "lsgan": "교차 엔트로피 대신 최소 제곱(Mao et al. 2017)",
