@@ -737,7 +737,7 @@ def test_settings_are_parsed():
     )
     with pytest.raises(
         InputError,
-        match="unknown recipe 'biggest': did you mean biggan. .choose from quick, gan, dcgan",
+        match="unknown recipe 'biggest': did you mean biggan. .choose from quick, hour, gan, dcgan",
     ):
         recipes.find("biggest")
 
