@@ -1,8 +1,9 @@
 // The laboratory: a game on points. Training happens in the requests; this page asks and draws.
 
 import { ask, constants, element, save, tab } from "./wire.js";
-import { drawArrows, drawChange, drawCurves, drawLines, drawManifold, drawMap, drawPoints, fitted, scales }
-  from "./plane.js";
+import {
+  drawArrows, drawChange, drawCurves, drawLines, drawManifold, drawMap, drawPoints, fitted, scales
+} from "./plane.js";
 import { t, translatePage } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -79,9 +80,11 @@ async function half() {
   const answer = await question({ do: "half" });
   if (answer) {
     before = old;
-    $("said").textContent = t(wasG
-      ? "G has moved its fakes (lines: from where). Next, D learns."
-      : "D has learned: its output has risen at + and fallen at -. Next, G moves along the arrows.");
+    $("said").textContent = t(
+      wasG
+        ? "G has moved its fakes (lines: from where). Next, D learns."
+        : "D has learned: its output has risen at + and fallen at -. Next, G moves along the arrows."
+    );
   }
   take(answer);
   await askForBest();
