@@ -50,6 +50,7 @@ import numpy as np
 from tinygan import data
 from tinygan.metrics import Evaluator
 from tinygan.metrics.extractor import Extractor
+from tinygan.metrics.scores import variance_within_classes
 from tinygan.study import (
     COLORS,
     Study,
@@ -91,12 +92,7 @@ test, extractor = data.load(name, "test"), Extractor(name)
 
 
 def variance_within(images, labels):
-    """Return the variance of the features within the classes, summed over the features, of the
-    images that the classifier assigns to their class; a class without two of them has none."""
-    features, probabilities = extractor(images)
-    right = probabilities[:, 0].argmax(1) == labels
-    classes = [features[right & (labels == k)] for k in range(10)]
-    return float(np.mean([found.var(0).sum() if len(found) > 1 else 0.0 for found in classes]))
+    return variance_within_classes(*extractor(images), labels)
 
 
 of_reals = variance_within(test.images, test.labels)

@@ -44,6 +44,7 @@ import numpy as np
 from tinygan import data, grad, nn, no_grad, ops, optim, tensor
 from tinygan.gan.augment import Augment
 from tinygan.metrics import Extractor
+from tinygan.metrics.scores import variance_within_classes
 from tinygan.study import Study, larger, median_over_seeds, plot_bars, plot_images, smaller
 from tinygan.training.sampling import classes_in_turn, generate, latents, load_networks
 
@@ -97,12 +98,7 @@ extractor, real = Extractor(name), data.load(name, "test")
 
 
 def variance_within(images, labels):
-    """Return the variance of the features within the classes, summed over the features, of the
-    images that the classifier assigns to their class; a class without two of them has none."""
-    features, probabilities = extractor(images)
-    right = probabilities[:, 0].argmax(1) == labels
-    classes = [features[right & (labels == k)] for k in range(10)]
-    return float(np.mean([found.var(0).sum() if len(found) > 1 else 0.0 for found in classes]))
+    return variance_within_classes(*extractor(images), labels)
 
 
 of_reals = variance_within(real.images, real.labels)

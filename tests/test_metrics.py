@@ -499,3 +499,18 @@ def test_images_that_are_refused(rng):
     assert "1 channels where 3" in error_of(nearest, images, random_images(rng, 4, 3))
     assert "k must be 1 to 4" in error_of(nearest, images, images, 5)
     assert "k must be 1 to 4" in error_of(nearest, images, images, 0)
+
+
+def test_the_variance_within_classes_counts_images_of_the_requested_class_alone():
+    rng = np.random.default_rng(0)
+    features, labels = rng.standard_normal((60, 4)), np.arange(60) % 3
+    p = np.eye(3)[labels]
+    expected = np.mean([features[labels == k].var(0).sum() for k in range(3)])
+    variance = functools.partial(scores.variance_within_classes, classes=3)
+    assert variance(features, p, labels) == pytest.approx(expected)
+    assert variance(features, p[:, None], labels) == pytest.approx(expected)
+    far = np.concatenate([features, features + 99])  # wrong digits are no variety
+    wrong = np.concatenate([p, np.roll(p, 1, 1)])
+    assert variance(far, wrong, np.tile(labels, 2)) == pytest.approx(expected)
+    assert variance(features[labels], p, labels) < 1e-28  # one image for each class; rounding
+    assert variance(features, np.roll(p, 1, 1), labels) == 0

@@ -85,3 +85,20 @@ def fid_per_class(
     )
     both = [[features[labels == k] for features, labels in sides] for k in range(classes)]
     return [fid(*pair) if min(map(len, pair)) >= 2 else None for pair in both]
+
+
+def variance_within_classes(
+    features: Array, probabilities: Array, labels: Sequence[int] | Array, classes: int = 10
+) -> float:
+    """Return the variance of the features within a class, summed over the features, as a mean over
+    the classes. It is 0 for a G that generates one image for each class.
+
+    features: (N, d). probabilities: p(y | x), (N, classes) or (N, 1, classes). labels: the
+    requested classes, (N,). An image counts only if its most likely class is the requested one,
+    because a wrong class is no variety; a class with fewer than 2 such images has a variance of 0.
+    """
+    (features,) = as_features(features)
+    labels = as_labels(labels, len(features), classes)
+    right = predicted_classes(probabilities) == labels
+    found = [features[right & (labels == k)] for k in range(classes)]
+    return float(np.mean([of.var(0).sum() if len(of) >= 2 else 0.0 for of in found]))
