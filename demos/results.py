@@ -7,9 +7,9 @@ against the test set.
     python demos/results.py dcgan --again       # measure this row again
     python demos/results.py --table             # only print the table, as Markdown
 
-A row takes up to 12 minutes on 2 cores. It needs two tinygan commands, which are printed. You can
-stop at any time: the next call resumes the unfinished run. Results are in demos/results/, one file
-per data set; the runs are in runs/results/.
+A row takes up to 12 minutes on 2 cores, and `hour` an hour. It needs two tinygan commands, which
+are printed. You can stop at any time: the next call resumes the unfinished run. Results are in
+demos/results/, one file per data set; the runs are in runs/results/.
 """
 
 # %%
