@@ -415,7 +415,9 @@ PHRASES = {
     "modes found": "찾은 모드",
     "energy distance": "에너지 거리",
     "updates of D that G looks ahead": "G가 내다보는 D의 갱신 횟수",
-    "Looking ahead: the game of two numbers, and the ring": "앞을 내다보기: Dirac-GAN과 원",
+    "Looking ahead: the game of two numbers, and the ring (in the same colours)": (
+        "앞을 내다보기: Dirac-GAN과 원(표시는 같음)"
+    ),
     # r3gan
     "gamma at first (R1 and R2)": "γ의 시작값(R1과 R2)",
     "diverged": "발산",

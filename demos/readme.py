@@ -199,10 +199,18 @@ def verdicts(name):
     return markdown(
         ["claim", "compared (median and all seeds)", "verdict"],
         *(
-            [claim, "<br>".join(map(compared, found["comparisons"])) or "-", found["verdict"]]
+            [claim, evidence(found), found["verdict"]]
             for claim, found in result(name)["claims"].items()
         ),
     )
+
+
+def evidence(found):
+    """Return what decides a claim, in words: its comparisons, and of how many runs it is true."""
+    words, runs = [compared(comparison) for comparison in found["comparisons"]], found["runs"]
+    if runs:
+        words.append(f"true of {sum(runs)} of {len(runs)} runs")
+    return "<br>".join(words) or "-"
 
 
 def compared(comparison):

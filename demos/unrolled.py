@@ -160,7 +160,7 @@ def pictures():
 stages = study.cached_images("stages", pictures).reshape(len(runs), STAGES, 64, 64, 1)
 real = density(data.load("ring", "test").images[:2000])
 shown = np.concatenate([np.stack([*images, real]) for images in stages])
-figure, panels = study.figure("a", 14)
+figure, panels = study.figure("a", 12.6)
 middle = {label: median(kept[label]) for label in runs}
 plot_images(
     panels["a"],
@@ -176,8 +176,9 @@ study.save_figure(
     "it looks 5 updates of D ahead",
 )
 figure, panels = study.figure("ab;cd", 9)
-for (label, points), color in zip(games.items(), COLORS):
-    panels["a"].plot(*points.T, color, linewidth=1.5, label=label)
+colors = dict(zip(runs, COLORS))
+for label, points in games.items():
+    panels["a"].plot(*points.T, colors[label], linewidth=1.5)
 panels["a"].plot(0, 0, "k+", markersize=12)
 panels["a"].set(
     title="the game of two numbers", xlabel="theta, the number of G", ylabel="psi, D's slope"
@@ -190,9 +191,12 @@ set_log_scale(panels["c"])
 ticks = ["0", "1", "5", "10", "5\nstopped", "6\nof D"]
 plot_bars(panels["d"], runs, "seconds", "seconds", ticks)
 panels["d"].set(title="what it costs (lower is better)", xlabel="updates of D that G looks ahead")
-for letter in "ab":
-    panels[letter].legend(frameon=False)
-study.save_figure(figure, "Looking ahead: the game of two numbers, and the ring", part="curves")
+panels["b"].legend(loc="lower right", bbox_to_anchor=(1, 0.14), fontsize=12, frameon=False)
+study.save_figure(
+    figure,
+    "Looking ahead: the game of two numbers, and the ring (in the same colours)",
+    part="curves",
+)
 
 # %% [markdown]
 # ## The result

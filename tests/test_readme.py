@@ -238,7 +238,7 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "LECTURE", ["speed"])
     numbers = {
         "finding": "It is 3.",
-        "claims": {"it is 3": {"verdict": "holds", "comparisons": []}},
+        "claims": {"it is 3": {"verdict": "holds", "comparisons": [], "runs": [True, False]}},
         "size": "full",
         "seeds": [0, 1, 2],
         "tables": [[["a", "b"], ["x", "1"]]],

@@ -500,16 +500,20 @@ def test_findings_and_figures(make_study, tmp_path, capsys):
     assert (tmp_path / "out" / "x-again-ko.png").exists()
     study.translate, study.suffix = Study.translate, ""
     study.table(("a", "b"), ("x", 1234))
-    study.finding("It is so.", {"it is": True}, "It is 3.", number=3)
+    study.finding("It is so.", {"it is": True, "both": [True, False]}, "It is 3.", number=3)
     out = capsys.readouterr().out
     assert "| a | b     |\n|---|-------|\n| x | 1,234 |" in out and out.endswith(
-        "claim: it is: tiny: not evidence\nIt is 3.\n"
+        "claim: it is: tiny: not evidence\nclaim: both: tiny: not evidence\n"
+        "    true of 1 of 2 runs\nIt is 3.\n"
         "finding (a tiny run is no evidence): It is so.\n"
     )
     stored = result_files.read_json(tmp_path / "out" / "results" / "x.json")
     assert list(stored.pop("runs")) == ["small-0"] and stored == {
         "finding": "It is so.",
-        "claims": {"it is": {"verdict": "tiny: not evidence", "comparisons": []}},
+        "claims": {
+            "it is": {"verdict": "tiny: not evidence", "comparisons": [], "runs": []},
+            "both": {"verdict": "tiny: not evidence", "comparisons": [], "runs": [True, False]},
+        },
         "details": "It is 3.",
         "size": "tiny",
         "seeds": [0],

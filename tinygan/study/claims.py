@@ -145,12 +145,22 @@ class Claim:
     def comparisons(self) -> list[Comparison]:
         return [part for part in self._parts() if isinstance(part, Comparison)]
 
+    def runs(self) -> list[bool]:
+        """Return whether the claim is true of each run, if it has a rule of its own; otherwise
+        []."""
+        if self._is_one():
+            return []
+        return [bool(part) for part in self.evidence if not isinstance(part, Comparison)]
+
     def as_json(self, is_evidence: bool) -> dict[str, Any]:
         return {
             "verdict": self.verdict() if is_evidence else NOT_EVIDENCE,
             "comparisons": [comparison.as_json() for comparison in self.comparisons()],
+            "runs": self.runs(),
         }
 
+    def _is_one(self):
+        return isinstance(self.evidence, (Comparison, bool, np.bool_))
+
     def _parts(self):
-        one = isinstance(self.evidence, (Comparison, bool, np.bool_))
-        return [self.evidence] if one else self.evidence
+        return [self.evidence] if self._is_one() else self.evidence

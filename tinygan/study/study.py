@@ -372,6 +372,8 @@ class Study:
             print(f"claim: {text}: {stored[text]['verdict']}")
             for comparison in claim.comparisons():
                 print(f"    {comparison}")
+            if runs := claim.runs():
+                print(f"    true of {sum(runs)} of {len(runs)} runs")
         conclusion = {
             "finding": sentence,
             "claims": stored,
