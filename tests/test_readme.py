@@ -247,6 +247,9 @@ def test_a_mark_is_filled(readme, tmp_path, monkeypatch):
     assert readme.filled("<!-- speed 0 -->\nold\n<!-- end -->\nrest") == (
         "<!-- speed 0 -->\n\n| a | b |\n| --- | --- |\n| x | 1 |\n\n<!-- end -->\nrest"
     )
+    assert readme.filled("<!-- verdicts speed -->\nold\n<!-- end -->\n").splitlines()[4] == (
+        "| it is 3 | true of 1 of 2 runs | holds |"
+    )
     listed = "It is {speed tables.0.1.1} or {speed seeds.2 .1f}\nseed {speed seeds.1},\n"
     listed = f"\n<!-- numbers\n{listed}-->\n"
     assert readme.filled("It is 2 or\n7.5, with seed 3, of 2." + listed) == (
